@@ -1,0 +1,22 @@
+"""mnistref: query-conditioned attribute benchmarks with a mask for every digit.
+
+>>> from mnistref import MnistRef
+>>> dataset = MnistRef("data_cache/datasets/mbg-…", split="train")
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from mnistref.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from mnistref.dataset import MnistRef
+
+__all__ = ["MnistRef", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "MnistRef":  # torch is imported only by those who train
+        from mnistref.dataset import MnistRef
+
+        return MnistRef
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

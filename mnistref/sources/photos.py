@@ -1,0 +1,228 @@
+"""Photo sources: `builtin`, `sun397`, or a folder of images. Photos are decoded and scaled once, into a bank in `raw/`.
+
+A photo is prepared in `views` sizes (so many that there are at least 64 in all): the short side of each is uniform in
+1 … 2 × the canvas, decided by the photo's own digest, so a bank serves every seed. A background is a crop of a view.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from mnistref.errors import DataProblemError, UsageProblemError
+from mnistref.files import whole_folder
+from mnistref.rng import PHOTO_VIEW, Stream
+from mnistref.spec import SPLITS, canonical_json
+
+log = logging.getLogger("mnistref")
+
+NAMES = ("builtin", "sun397")
+BUILTIN = {
+    "skimage": (
+        *(f"data/{name}.png" for name in ("astronaut", "chelsea", "coffee", "ihc", "motorcycle_left")),
+        *(f"data/{name}.jpg" for name in ("hubble_deep_field", "retina", "rocket")),
+    ),
+    "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
+}
+"""The colour photographs in scikit-image and scikit-learn (of the stereo pair, one)."""
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+LEAST_VIEWS = 64
+BANK_VERSION = 1
+
+
+@dataclass(frozen=True)
+class PhotoList:
+    """P different photos in the order of their digests, which is also that of their indices."""
+
+    name: str
+    paths: tuple[Path, ...]
+    names: tuple[str, ...]
+    sha256s: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Names the collection by its content."""
+        return hashlib.sha256("\n".join(self.sha256s).encode()).hexdigest()
+
+    @property
+    def views(self) -> int:
+        return -(-LEAST_VIEWS // len(self.paths)) if len(self.paths) < LEAST_VIEWS else 1
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Prepared photos, V = P · views of them: `pixels` u1, flat; `offset`, `height`, `width` i8 (V,)."""
+
+    pixels: np.ndarray
+    offset: np.ndarray
+    height: np.ndarray
+    width: np.ndarray
+    views: int
+
+
+def list_photos(source: str, raw: Path) -> PhotoList:
+    """`source`: builtin, sun397, or a folder, searched through. Files are read and named by their SHA-256, not decoded."""
+    if source == "builtin":
+        return _listed("builtin", _builtin())
+    if source == "sun397":
+        return _listed("sun397", _images_in(_sun397(raw)))
+    folder = Path(source)
+    if not folder.is_dir():
+        raise UsageProblemError(f"no photo source {source!r}: give {', '.join(NAMES)}, or a folder of images")
+    return _listed(folder.resolve().name, _images_in(folder))
+
+
+def split_photos(photos: PhotoList, pool: str) -> dict[str, np.ndarray]:
+    """Which photos (i8 indices) each split may use: 60 / 20 / 20 % in the order of the digests, or all if pooled."""
+    everyone = np.arange(len(photos.paths))
+    if pool == "pooled":
+        return dict.fromkeys(SPLITS, everyone)
+    if len(everyone) < len(SPLITS):
+        raise DataProblemError(
+            f"{photos.name}: {len(everyone)} photo{'s' * (len(everyone) > 1)} cannot be split three ways; "
+            "give more, or --pool pooled"
+        )
+    fifth = max(1, len(everyone) // 5)
+    return dict(zip(SPLITS, np.split(everyone, [len(everyone) - 2 * fifth, len(everyone) - fifth]), strict=True))
+
+
+def prepare(photos: PhotoList, canvas: int, raw: Path) -> Path:
+    """The folder of the bank of these photos for this canvas, made if it is not there or damaged."""
+    key = canonical_json([BANK_VERSION, photos.sha256, canvas, photos.views])
+    folder = raw / f"photos-{canvas}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    if _is_sound(folder):
+        return folder
+    if folder.exists():
+        log.info("%s is damaged; preparing the photos again", folder)
+        shutil.rmtree(folder)
+    log.info("preparing %d photos for %d × %d images (once) …", len(photos.paths), canvas, canvas)
+    with whole_folder(folder) as partial:
+        _write_bank(photos, canvas, partial)
+    return folder
+
+
+@lru_cache(maxsize=4)
+def open_bank(folder: Path) -> Bank:
+    """Map a bank into memory; its pages are shared by all processes."""
+    index = json.loads((folder / "index.json").read_text())
+    height, width = np.array(index["height"], np.int64), np.array(index["width"], np.int64)
+    ends = np.cumsum(height * width * 3)
+    pixels = np.asarray(np.memmap(folder / "pixels.u1", np.uint8, "r"))
+    return Bank(pixels, ends - height * width * 3, height, width, index["views"])
+
+
+def _is_sound(folder: Path) -> bool:
+    try:
+        expected = json.loads((folder / "index.json").read_text())["sha256"]
+        return hashlib.sha256(np.memmap(folder / "pixels.u1", np.uint8, "r")).hexdigest() == expected
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _write_bank(photos: PhotoList, canvas: int, folder: Path) -> None:
+    heights, widths, digest = [], [], hashlib.sha256()
+    with open(folder / "pixels.u1", "wb") as file, ThreadPoolExecutor() as pool:
+        few = 256  # photos in memory at a time
+        for at in range(0, len(photos.paths), few):
+            part = slice(at, at + few)
+            jobs = zip(photos.paths[part], photos.sha256s[part], strict=True)
+            for views in pool.map(lambda job: _views(*job, canvas, photos.views), jobs):
+                for view in views:
+                    heights.append(view.shape[0])
+                    widths.append(view.shape[1])
+                    digest.update(view.tobytes())
+                    file.write(view.tobytes())
+    index = {"height": heights, "width": widths, "views": photos.views, "sha256": digest.hexdigest()}
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+def _views(path: Path, sha256: str, canvas: int, views: int) -> list[np.ndarray]:
+    """A photo in each of its sizes, u1 (h, w, 3)."""
+    photo = read_photo(path)
+    prepared = []
+    for view in range(views):
+        short = canvas + Stream(int(sha256[:16], 16), 0, view, PHOTO_VIEW).below(canvas + 1)
+        scale = short / min(photo.size)
+        size = [max(short, round(side * scale)) for side in photo.size]
+        prepared.append(np.asarray(photo.resize((size[0], size[1]), Image.Resampling.LANCZOS)))
+    return prepared
+
+
+def read_photo(path: Path) -> Image.Image:
+    """Decode to 8-bit RGB, upright; transparency lies on black. What cannot be decoded is a data error with its name."""
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith(("I", "F")):  # 16 bits and more: Pillow would clip them
+                values = np.asarray(upright, np.float64)
+                top = 65535 if upright.mode.startswith("I") else max(values.max(), 1e-12)
+                upright = Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
+            if upright.has_transparency_data:
+                upright = upright.convert("RGBA")
+                upright = Image.alpha_composite(Image.new("RGBA", upright.size, (0, 0, 0, 255)), upright)
+            return upright.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataProblemError(f"{path}: cannot be read as an image ({reason}); mend or remove it") from error
+
+
+def _listed(name: str, files: list[tuple[str, Path]]) -> PhotoList:
+    with ThreadPoolExecutor() as pool:
+        sha256s = list(pool.map(lambda file: hashlib.sha256(file[1].read_bytes()).hexdigest(), files))
+    unique: dict[str, tuple[str, Path]] = {}
+    for sha256, file in zip(sha256s, files, strict=True):
+        unique.setdefault(sha256, file)
+    if len(unique) < len(files):
+        log.info("%s: %d photos occur more than once and count once", name, len(files) - len(unique))
+    order = sorted(unique)
+    return PhotoList(name, tuple(unique[s][1] for s in order), tuple(unique[s][0] for s in order), tuple(order))
+
+
+def _images_in(folder: Path) -> list[tuple[str, Path]]:
+    """(name, path) of every image file below, in the order of the names."""
+    paths = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = sorted((p.relative_to(folder).as_posix(), p) for p in paths)
+    found = [(name, path) for name, path in found if not path.name.startswith(".")]
+    if not found:
+        endings = ", ".join(sorted(SUFFIXES))
+        raise DataProblemError(f"{folder}: no images here; photos end in {endings} (or give --backgrounds builtin)")
+    return found
+
+
+def _builtin() -> list[tuple[str, Path]]:
+    found = []
+    for package, files in BUILTIN.items():
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise DataProblemError(
+                "the builtin photos come with scikit-image and scikit-learn: pip install scikit-image scikit-learn "
+                "(or give --backgrounds a folder of images)"
+            )
+        for file in files:
+            path = Path(spec.origin).parent / file
+            if not path.is_file():
+                raise DataProblemError(f"{path}: this release of {package} lacks the photo; install another")
+            found.append((f"{package}/{path.name}", path))
+    return found
+
+
+def _sun397(raw: Path) -> Path:
+    """The SUN397 folder under `raw`, downloaded with torchvision (37 GB) if it is not there."""
+    from torchvision.datasets import SUN397
+
+    try:
+        SUN397(str(raw), download=True)
+    except Exception as error:
+        raise DataProblemError(
+            f"SUN397 could not be fetched ({str(error).splitlines()[0] if str(error) else type(error).__name__}); "
+            f"unpack it into {raw / 'SUN397'}, or give --backgrounds builtin or a folder of images"
+        ) from error
+    return raw / "SUN397"

@@ -1,0 +1,56 @@
+"""The place for a variant: one entry here, and every command, test and table follows.
+
+PAN is Seo et al., "Progressive Attention Networks for Visual Attribute Prediction" (BMVC 2018); ARNN is Khandelwal and
+Sigal, "AttentionRNN: A Structured Spatial Attention Mechanism" (ICCV 2019).
+"""
+
+from mnistref.errors import UsageProblemError, did_you_mean
+from mnistref.spec import VariantSpec
+
+# The law's own values, from 400,000 images each: with rejection they have no closed form.
+_AT_100 = {"expected_shares": (0.71, 0.17, 0.056, 0.033, 0.029), "expected_ink": 0.023}
+_AT_224 = {"expected_shares": (0.31, 0.24, 0.19, 0.15, 0.11), "expected_ink": 0.0105}
+
+_ENTRIES = (
+    VariantSpec("mref", "coloured digits on black; which colour has digit q?", "PAN §4.1", 100, "black", **_AT_100),
+    VariantSpec(
+        "mdist", "as mref, over 17 digit-patch distractors", "PAN §4.1", 100, "distractors", distractors=17, **_AT_100
+    ),
+    VariantSpec("mbg", "as mref, on natural photos", "PAN §4.1", 100, "photo", **_AT_100),
+    VariantSpec(
+        "mbginv", "as mbg, inverse: which digit has colour q?", "ARNN §4.1", 100, "photo", query="color", **_AT_100
+    ),
+    VariantSpec("mbgb", "as mbg, on 224-px images", "ARNN §4.1", 224, "photo", **_AT_224),
+    VariantSpec(
+        "mbgmulti",
+        "as mbg, the queried digit occurs 2–3 times in different colours",
+        "ARNN Fig. 6a",
+        100,
+        "photo",
+        repeats=(2, 3),
+        splits=("test",),
+        note="a test-only set: there is no single right answer",
+        **_AT_100,
+    ),
+    VariantSpec(
+        "mini",
+        "first steps and tests: 2–4 small digits on a black 48-px canvas",
+        "none",
+        48,
+        "black",
+        digits=(2, 4),
+        scales=(0.5, 1.0),
+        note="for first steps and tests: its numbers compare with nothing published",
+        expected_shares=(1.0, 0.0, 0.0, 0.0, 0.0),
+        expected_ink=0.0,
+    ),
+)
+
+VARIANTS: dict[str, VariantSpec] = {v.name: v for v in _ENTRIES}
+
+
+def get_variant(name: str) -> VariantSpec:
+    """The variant of that name; an unknown one is a usage error that lists the known."""
+    if name not in VARIANTS:
+        raise UsageProblemError(f"unknown variant {name!r}: {did_you_mean(name, list(VARIANTS))}")
+    return VARIANTS[name]
