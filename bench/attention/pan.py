@@ -1,0 +1,33 @@
+"""Soft attention with the query (SAN), progressively at every slot (PAN ¬CTX), and with local context (PAN CTX).
+
+Seo et al., "Progressive Attention Networks for Visual Attribute Prediction", BMVC 2018, Eq. 2, 5 and 7. The attention
+function is a two-layer perceptron over the feature and the query; with context, its first layer sees a neighbourhood.
+Decided here: the query enters by a bias-free embedding added before the ReLU, which is the same as a first layer over
+their concatenation; δ = 3 is the size of the kernel, as in ARNN (PAN's δ = 2 is a radius).
+"""
+
+from torch import Tensor, nn
+
+from bench.attention.base import QueryEmbedding
+
+
+class QueryScore(nn.Module):
+    """Score = conv1×1(ReLU(conv k×k(x) + E q)).
+
+    Args:
+        channels: C of the features.
+        query_dim: Q, the width of the one-hot query; 0 for none.
+        hidden: width of the hidden layer.
+        kernel: k, odd: 1 looks at one position, 3 at its neighbours too.
+    """
+
+    def __init__(self, channels: int, query_dim: int = 0, hidden: int = 32, kernel: int = 1) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(channels, hidden, kernel, padding=kernel // 2)
+        self.embedding = QueryEmbedding(query_dim, hidden)
+        self.score = nn.Conv2d(hidden, 1, 1)
+
+    def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), query (B, Q) → score (B, 1, H, W)."""
+        hidden = self.features(x) + self.embedding(x, query)[:, :, None, None]
+        return self.score(hidden.relu())

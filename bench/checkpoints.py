@@ -1,0 +1,58 @@
+"""A training on disk: tensors as safetensors, the rest as JSON, in one folder that is there whole or not at all."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from torch import nn
+
+from bench.tensorfile import decode, encode
+from bench.train import Trainer
+from mnistref.errors import DataProblemError
+from mnistref.files import write_whole
+
+FOLDER, TENSORS, REST = "checkpoint", "state.safetensors", "state.json"
+
+
+def save(run: Path, trainer: Trainer) -> None:
+    """Keep the trainer's state. The JSON names the tensors by their digest: a pair that does not belong together shows."""
+    tensors, rest = trainer.state()
+    data = encode(tensors)
+    digest = hashlib.sha256(data).hexdigest()
+    folder = run / FOLDER
+    write_whole(folder / f"{digest[:16]}-{TENSORS}", data)
+    write_whole(folder / REST, json.dumps({**rest, "tensors": digest}).encode())
+    for old in folder.glob(f"*-{TENSORS}"):
+        if not old.name.startswith(digest[:16]):
+            old.unlink()
+
+
+def load(run: Path, trainer: Trainer) -> bool:
+    """Restore the trainer from the run's checkpoint. → whether there was one."""
+    path = run / FOLDER / REST
+    if not path.is_file():
+        return False
+    try:
+        rest = json.loads(path.read_text())
+        digest = rest.pop("tensors")
+        data = (path.parent / f"{digest[:16]}-{TENSORS}").read_bytes()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ValueError("the tensors are not those it names")
+        trainer.restore(decode(data, str(path)), rest)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise DataProblemError(f"{path}: damaged checkpoint ({error}); run again without --resume") from error
+    return True
+
+
+def save_weights(path: Path, model: nn.Module) -> None:
+    write_whole(path, encode(model.state_dict()))
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Put the weights of a run into a network of the same kind; a data error where they do not fit."""
+    if not path.is_file():
+        raise DataProblemError(f"{path}: no weights here; is the run finished?")
+    try:
+        model.load_state_dict(decode(path.read_bytes(), str(path)))
+    except RuntimeError as error:
+        raise DataProblemError(f"{path}: the weights do not fit this network; was it made by another version?") from error

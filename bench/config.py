@@ -1,0 +1,90 @@
+"""What a run is: frozen, pure, and named by the hash of its canonical JSON. Recipes and presets are listed here."""
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from mnistref.errors import UsageProblemError, did_you_mean
+from mnistref.spec import canonical_json
+
+PRECISIONS = ("fp32", "bf16")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    `schedule`: "onecycle" rises to `lr` and falls to nothing over all steps; "steps" divides `lr` by 1.5 at epoch 31
+    and every 12 epochs. `patience`: epochs without a better validation accuracy after which training stops.
+    """
+
+    name: str
+    optimizer: str  # adam | rmsprop
+    lr: float
+    batch: int
+    epochs: int
+    schedule: str
+    patience: int | None = None
+    clip: float = 5.0
+
+    @property
+    def label(self) -> str:
+        """The name, and what differs from the recipe of that name."""
+        known = asdict(RECIPES[self.name])
+        changed = [f"{key}={value}" for key, value in asdict(self).items() if value != known[key]]
+        return ",".join([self.name, *changed])
+
+
+RECIPES = {
+    # PAN's program; ARNN: "identical" (SPEC of both: RMSProp α 0.9, ε 1e-6).
+    "pan": Recipe("pan", "rmsprop", lr=0.003, batch=200, epochs=300, schedule="steps", patience=50),
+    # Small batches matter more than epochs: maps form after so many steps, whatever their size.
+    "fast": Recipe("fast", "adam", lr=0.003, batch=50, epochs=10, schedule="onecycle"),
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What `bench run` does where the user leaves a choice open."""
+
+    variant: str
+    sizes: dict[str, int]
+    digits: str
+    recipe: str
+    epochs: int | None = None
+
+
+PRESETS = {
+    "paper": Preset("mbg", {"train": 30_000, "val": 10_000, "test": 10_000}, "mnist", "fast"),
+    "quick": Preset("mini", {"train": 8_000, "val": 1_000, "test": 2_000}, "mnist5k", "fast", epochs=8),
+}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's outcome. `dataset` is the data set's folder name, `<variant>-<spec_id>`."""
+
+    attn: str
+    variant: str
+    dataset: str
+    seed: int
+    recipe: Recipe
+    queries: str
+    precision: str
+    device: str  # cpu | cuda
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def run_id(self) -> str:
+        digest = hashlib.sha256(canonical_json(self.as_dict()).encode()).hexdigest()[:12]
+        return f"{self.variant}-{self.attn.replace(',', '+')}-s{self.seed}-{digest}"
+
+
+def get_recipe(name: str, epochs: int | None = None) -> Recipe:
+    """The recipe of that name, its epochs replaced if given."""
+    if name not in RECIPES:
+        raise UsageProblemError(f"unknown recipe {name!r}: {did_you_mean(name, list(RECIPES))}")
+    return RECIPES[name] if epochs is None else replace(RECIPES[name], epochs=epochs)

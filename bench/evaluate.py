@@ -1,0 +1,42 @@
+"""A network on a split → numbers: validation accuracy, and every measure of a test."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.data import Split
+from bench.metrics import accuracy_per_scale, mask_area, mask_correctness, pointing_game, true_positive_ratio
+
+BATCH = 200
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, split: Split) -> float:
+    """Share of right answers, 0 … 1."""
+    model.eval()
+    right = sum((model(b.images, b.query).logits.argmax(1) == b.label).sum() for b in split.batches(BATCH))
+    return float(right) / len(split)
+
+
+@torch.inference_mode()
+def test(model: nn.Module, split: Split) -> dict[str, Any]:
+    """Accuracy, accuracy and count per scale, and how well the maps lie on the masks (None without attention)."""
+    model.eval()
+    correct, maps = [], []
+    for batch in split.batches(BATCH):
+        out = model(batch.images, batch.query)
+        target = split.masks(batch.at)
+        correct.append(out.logits.argmax(1) == batch.label)
+        measured = [mask_area(target)]
+        if out.masks:
+            measured += [f(out.masks, target) for f in (mask_correctness, true_positive_ratio, pointing_game)]
+        maps.append(torch.stack(measured))
+    right = torch.cat(correct)
+    assert split.scale is not None
+    result: dict[str, Any] = {"accuracy": float(right.double().mean()), "n_test": len(right)}
+    for name, (share, n) in accuracy_per_scale(right, split.scale).items():
+        result |= {f"accuracy_scale_{name}": share, f"n_scale_{name}": n}
+    means = torch.cat(maps, dim=1).double().mean(dim=1).tolist()
+    names = ("mask_correctness_uniform", "mask_correctness", "tpr", "pointing")
+    return result | dict(zip(names, means + [None] * (len(names) - len(means)), strict=True))

@@ -1,0 +1,1 @@
+"""Fast paths, each beside an obvious reference. Functions of tensors: no modules, no configuration."""

@@ -1,0 +1,53 @@
+"""The diagonal LSTM as the equations say it: one loop over the columns of the skewed map. Any dtype, any device.
+
+ARNN (Khandelwal and Sigal, ICCV 2019) §3.1, after PixelRNN's Diagonal BiLSTM. Shapes as in `diagonal_lstm`:
+B batch, C context channels, m × n map, t state width; axis 0 of length 2 is the direction (left, right).
+"""
+
+import torch
+from torch import Tensor
+
+
+def skew(x: Tensor) -> Tensor:
+    """Offset row i by i columns: (B, C, m, n) → (B, C, m, m + n − 1), zero where nothing is (Fig. 3)."""
+    batch, channels, m, n = x.shape
+    skewed = x.new_zeros(batch, channels, m, m + n - 1)
+    for i in range(m):
+        skewed[:, :, i, i : i + n] = x[:, :, i]
+    return skewed
+
+
+def unskew(x: Tensor, n: int) -> Tensor:
+    """Back again: (B, C, m, m + n − 1) → (B, C, m, n)."""
+    return torch.stack([x[:, :, i, i : i + n] for i in range(x.shape[2])], dim=2)
+
+
+def one_direction(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor) -> Tensor:
+    """The left LSTM (Eq. 8): context (B, C, m, n), bias (B, 4t), kernels (4t, C) and (4t, 2t) → h (B, t, m, n).
+
+    h at (i, j) has seen the context at (i′, j′) with i′ ≤ i and j′ ≤ j. (The paper writes σ for all four gates,
+    PixelRNN's shorthand; g goes through tanh.)
+    """
+    batch, _, m, n = context.shape
+    t = kernel_h.shape[0] // 4
+    gates_x = torch.einsum("gc,bcij->bgij", kernel_x, skew(context)) + bias[:, :, None, None]
+    inside = skew(context.new_ones(1, 1, m, n))  # padding cells never run: their state stays zero
+    h = c = context.new_zeros(batch, t, m)
+    columns = []
+    for gates_xj, inside_j in zip(gates_x.unbind(-1), inside.unbind(-1), strict=True):
+        above = torch.nn.functional.pad(h, (1, 0))[:, :, :m]  # row r sees h of row r − 1 …
+        seen = torch.cat([above, h], dim=1)  # … and of row r, both of the column before
+        gates = gates_xj + torch.einsum("gs,bsi->bgi", kernel_h, seen)
+        o, f, i, g = gates.chunk(4, dim=1)
+        c = (f.sigmoid() * c + i.sigmoid() * g.tanh()) * inside_j
+        h = o.sigmoid() * c.tanh()
+        columns.append(h)
+    return unskew(torch.stack(columns, dim=-1), n)
+
+
+def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor) -> Tensor:
+    """Both directions; see `bench.kernels.diagonal_lstm.diagonal_lstm`."""
+    left = one_direction(context, bias[0], kernel_x[0], kernel_h[0])
+    right = one_direction(context.flip(-1), bias[1], kernel_x[1], kernel_h[1]).flip(-1)
+    shifted = torch.nn.functional.pad(right, (0, 0, 1, 0))[:, :, :-1]  # so that it has not seen its own row
+    return torch.stack([left, shifted])

@@ -1,0 +1,107 @@
+"""The four-conv attribute CNN of the papers, with an attention slot after each pooling (ARNN suppl. Table 2; PAN Fig. 5).
+
+Shapes: B images, H × W pixels, S stages, K classes, Q queries. 100 px give maps 50, 25, 12, 6; 224 px 112 … 7.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bench.attention import NONE, slots_of
+from bench.attention.base import BN_EPS, AverageReadout, Gate, Reading, SoftmaxReadout, one_hot
+from mnistref.variants import get_variant
+
+WIDTH = 32
+
+
+class Output(NamedTuple):
+    """`logits` (B, K). `masks`, shallow to deep, (B, 1, h, w) each: sigmoid maps in 0 … 1, the last sums to 1."""
+
+    logits: Tensor
+    masks: list[Tensor]
+
+
+class Head(nn.Module):
+    """Vectors → logits: BatchNorm, dropout, one linear layer, over the query too where nothing else has seen it."""
+
+    def __init__(self, width: int, classes: int, query_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(width, eps=BN_EPS)
+        self.dropout = nn.Dropout(dropout)
+        self.query_dim = query_dim
+        self.classify = nn.Linear(width + query_dim, classes)
+
+    def forward(self, reading: Reading, query: Tensor) -> Tensor:
+        """Where the reading has weights, log Σ_p weight · p(class | vector p); else the logits of the one vector."""
+        batch, vectors, width = reading.vectors.shape
+        x = self.dropout(self.norm(reading.vectors.reshape(-1, width)))
+        if self.query_dim:
+            x = torch.cat([x, query.repeat_interleave(vectors, dim=0)], dim=1)
+        logits = self.classify(x).view(batch, vectors, -1)
+        if reading.weights is None:
+            return logits.squeeze(1)
+        return (logits.log_softmax(-1) + reading.weights.log().unsqueeze(-1)).logsumexp(1)
+
+
+class AttributeCNN(nn.Module):
+    """Conv 3×3@32, ReLU, 2×2 max pooling, attention slot; S times; then the head.
+
+    Args:
+        attn: a mechanism's name, or a slot list such as "none,arnn".
+        classes: K.
+        queries: Q.
+        stages: S.
+        dropout: before the classifier.
+    """
+
+    def __init__(self, attn: str, classes: int, queries: int, stages: int = 4, dropout: float = 0.5) -> None:
+        super().__init__()
+        mechanisms = slots_of(attn, stages)
+        self.queries = queries
+        # The backbone first: with one seed it starts alike whatever the mechanism.
+        self.stages = nn.ModuleList(nn.Conv2d(WIDTH if k else 3, WIDTH, 3, padding=1) for k in range(stages))
+        unseen = queries if all(m.name == NONE for m in mechanisms) else 0
+        self.head = Head(WIDTH, classes, unseen, dropout)
+        self.gates = nn.ModuleDict(
+            {
+                str(k): Gate(m.score(WIDTH, queries, last=False), WIDTH)
+                for k, m in enumerate(mechanisms[:-1])
+                if m.name != NONE
+            }
+        )
+        last = mechanisms[-1]
+        self.readout = AverageReadout() if last.name == NONE else SoftmaxReadout(last.score(WIDTH, queries, last=True))
+
+    def forward(self, images: Tensor, query: Tensor) -> Output:
+        """images (B, 3, H, W) in 0 … 1, query i8 (B,) in 0 … Q − 1."""
+        asked = one_hot(query, self.queries, images)
+        x, masks = images, []
+        for k, convolve in enumerate(self.stages):
+            x = torch.nn.functional.max_pool2d(convolve(x), 2).relu()  # as ReLU then pooling, on a quarter of the numbers
+            if str(k) in self.gates:
+                x, mask = self.gates[str(k)](x, asked)
+                masks.append(mask)
+        reading = self.readout(x, asked)
+        if reading.mask is not None:
+            masks.append(reading.mask)
+        return Output(self.head(reading, asked), masks)
+
+
+def create_model(
+    attn: str,
+    variant: str | None = None,
+    *,
+    classes: int = 5,
+    queries: int = 10,
+    size: tuple[int, int] = (100, 100),
+    dropout: float = 0.5,
+) -> AttributeCNN:
+    """The network for a variant by name, or for so many classes, queries and an image size (H, W).
+
+    Images of 200 px and more get a fifth stage, as in ARNN's scalability study.
+    """
+    if variant is not None:
+        known = get_variant(variant)
+        classes, queries, size = known.classes, known.queries, (known.canvas, known.canvas)
+    return AttributeCNN(attn, classes, queries, stages=5 if min(size) >= 200 else 4, dropout=dropout)

@@ -1,0 +1,127 @@
+"""A run's folder: its configuration, environment, history and result as JSON. Append and read, no computing."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mnistref.errors import DataProblemError, MismatchProblemError
+from mnistref.files import write_whole
+from mnistref.version import VERSION
+
+CONFIG, ENVIRONMENT, HISTORY, RESULT, WEIGHTS = (
+    "config.json",
+    "environment.json",
+    "history.jsonl",
+    "result.json",
+    "weights.safetensors",
+)
+_PACKAGES = ("h5py", "numba", "numpy", "pillow", "torch", "torchvision", "triton")
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataProblemError(f"{path}: not JSON ({error}); delete the run and start it again") from error
+
+
+def begin(run: Path, config: dict[str, Any], device: torch.device, resume: bool) -> None:
+    """Make or enter a run's folder. One that belongs to another configuration is a mismatch."""
+    path = run / CONFIG
+    config = json.loads(json.dumps(config))
+    if path.is_file() and read_json(path) != config:
+        raise MismatchProblemError(f"{path}: the run was made with another configuration; move it away and run again")
+    write_json(path, config)
+    write_json(run / ENVIRONMENT, environment(device))
+    (run / RESULT).unlink(missing_ok=True)
+    if not resume:
+        (run / HISTORY).unlink(missing_ok=True)
+        for file in (run / "checkpoint").glob("*"):
+            file.unlink()
+
+
+def append_history(run: Path, record: dict[str, Any]) -> None:
+    with open(run / HISTORY, "a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def trim_history(run: Path, epochs: int) -> None:
+    """Keep the lines of the first epochs: one may have been written after the last checkpoint."""
+    path = run / HISTORY
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+    write_whole(path, "".join(lines[:epochs]).encode())
+
+
+def results(runs: Path) -> Iterator[dict[str, Any]]:
+    """The result of every run below a folder, in the order of the names; `run` is added."""
+    for path in sorted(Path(runs).glob(f"*/{RESULT}")):
+        result = read_json(path)
+        if not isinstance(result, dict) or "status" not in result:
+            raise DataProblemError(f"{path}: not a result; delete the run and start it again")
+        yield {**result, "run": path.parent.name}
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions and device: what a reader needs to judge a number, nothing that tells whose machine it was."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return {
+        "bench": VERSION,
+        "git": _git_commit(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "packages": versions,
+        "device": device_name(device),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+    }
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout this file lies in, if it does."""
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+        tracked = subprocess.run(
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__], capture_output=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 and tracked.returncode == 0 else None

@@ -1,0 +1,161 @@
+"""Runs: what is missing is trained, what is finished is skipped. `bench run` is a sweep of one."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from bench import checkpoints, records, timing
+from bench.attention import canonical_name
+from bench.config import Recipe, RunConfig
+from bench.data import Split, load_split
+from bench.evaluate import test
+from bench.model import AttributeCNN, create_model
+from bench.train import DivergedError, Trainer
+from mnistref.dataset import read_manifest
+from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
+from mnistref.version import VERSION
+
+log = logging.getLogger("bench")
+
+
+def pick_device(name: str) -> torch.device:
+    """auto is CUDA where there is one, and is said."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageProblemError("--device cuda: no CUDA device is available here; give auto or cpu")
+    kind = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+    return torch.device(kind)
+
+
+def configure(
+    data: Path, attn: str, seed: int, recipe: Recipe, queries: str, precision: str, device: torch.device
+) -> RunConfig:
+    """The configuration of a run on a data set; a usage error where the set cannot train a network."""
+    variant = read_manifest(data).variant
+    if set(variant.splits) != {"train", "val", "test"}:
+        raise UsageProblemError(f"{variant.name} cannot be trained on: it is {variant.note}")
+    manifest = read_manifest(data)
+    return RunConfig(
+        canonical_name(attn), variant.name, manifest.folder_name, seed, recipe, queries, precision, device.type
+    )
+
+
+def run(config: RunConfig, data: Path, runs: Path, device: torch.device, resume: bool = False) -> Path:
+    """Train, test and record one run, unless it is finished. → its folder.
+
+    Raises RunProblemError when it diverges or fails; the folder then says so too.
+    """
+    folder = runs / config.run_id
+    finished = folder / records.RESULT
+    if finished.is_file() and records.read_json(finished).get("status") == "ok":
+        log.info("finished already: %s", folder)
+        return folder
+    records.begin(folder, config.as_dict(), device, resume)
+    note = read_manifest(data).variant.note
+    log.info("%s on %s, %s, %s", config.attn, config.dataset, config.recipe.label, _where(device))
+    if note:
+        log.info("%s is %s", config.variant, note)
+    started = time.perf_counter()
+    try:
+        outcome = _train_and_test(config, data, folder, device, resume)
+    except DivergedError as error:
+        _record(folder, config, data, device, started, {"status": "diverged", "reason": str(error)})
+        raise RunProblemError(f"{folder}: diverged: {error}; the learning rate may be too high") from error
+    except ProblemError:
+        raise
+    except Exception as error:
+        _record(folder, config, data, device, started, {"status": "failed", "reason": f"{type(error).__name__}: {error}"})
+        raise RunProblemError(f"{folder}: failed: {type(error).__name__}: {error}") from error
+    _record(folder, config, data, device, started, {"status": "ok", **outcome})
+    log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * outcome["accuracy"], 100 / read_manifest(data).variant.classes)
+    return folder
+
+
+def _where(device: torch.device) -> str:
+    threads = f" ({torch.get_num_threads()} threads)" if device.type == "cpu" else ""
+    return f"device: {records.device_name(device)}{threads}"
+
+
+def build(config: RunConfig, data: Path, device: torch.device) -> AttributeCNN:
+    """The network of a run, its weights drawn from the seed."""
+    variant = read_manifest(data).variant
+    size = (variant.canvas, variant.canvas)
+    torch.manual_seed(config.seed)
+    model = create_model(config.attn, classes=variant.classes, queries=variant.queries, size=size)
+    return model.to(device).to(memory_format=torch.channels_last)
+
+
+def _train_and_test(config: RunConfig, data: Path, folder: Path, device: torch.device, resume: bool) -> dict[str, Any]:
+    model = build(config, data, device)
+    train = _enough(load_split(data, "train", config.queries, device), data)
+    val = load_split(data, "val", config.queries, device)
+    trainer = Trainer(config.recipe, model, train, val, config.seed, config.precision)
+    if resume and checkpoints.load(folder, trainer):
+        log.info("going on after epoch %d", trainer.epoch)
+        records.trim_history(folder, trainer.epoch)
+    total = config.recipe.epochs * trainer.steps
+    with logging_redirect_tqdm(), tqdm(
+        total=total, initial=trainer.epoch * trainer.steps, unit=" steps", disable=None, desc=config.attn
+    ) as bar:
+        for record in trainer.epochs(on_step=bar.update):
+            records.append_history(folder, record)
+            checkpoints.save(folder, trainer)
+            log.info(
+                "epoch %(epoch)3d  loss %(train_loss).3f  train %(train_accuracy).3f  val %(val_accuracy).3f  %(seconds).0f s",
+                record,
+            )
+    del train, trainer.train
+    model.load_state_dict(trainer.best_weights)
+    checkpoints.save_weights(folder / records.WEIGHTS, model)
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        measured = test(model, load_split(data, "test", config.queries, device, masks=True))
+    variant = read_manifest(data).variant
+    timed = timing.measure(
+        model, config.recipe, variant.canvas, variant.classes, variant.queries, device, config.precision
+    )
+    return {
+        **measured,
+        **asdict(timed),
+        "epochs": trainer.epoch,
+        "best_epoch": trainer.best_epoch,
+        "val_accuracy": trainer.best_accuracy,
+        "params": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def _enough(train: Split, data: Path) -> Split:
+    if len(train) < 2:
+        raise DataProblemError(f"{data}: {len(train)} training question; batch normalisation needs 2 or more")
+    return train
+
+
+def _record(
+    folder: Path, config: RunConfig, data: Path, device: torch.device, started: float, outcome: Mapping[str, Any]
+) -> None:
+    manifest = read_manifest(data)
+    result = {
+        "status": outcome["status"],
+        "attn": config.attn,
+        "variant": config.variant,
+        **({"note": manifest.variant.note} if manifest.variant.note else {}),
+        "seed": config.seed,
+        "recipe": config.recipe.label,
+        "queries": config.queries,
+        "dataset": {
+            "spec_id": manifest.spec_id,
+            "digits": manifest.digits.name,
+            "backgrounds": manifest.backgrounds.name if manifest.backgrounds else None,
+        },
+        **{key: value for key, value in outcome.items() if key != "status"},
+        "device": records.device_name(device),
+        "precision": config.precision,
+        "seconds": round(time.perf_counter() - started, 3),
+        "bench_version": VERSION,
+    }
+    records.write_json(folder / records.RESULT, result)

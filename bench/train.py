@@ -1,0 +1,141 @@
+"""Training: (recipe, model, data) → a record per epoch. Touches the device and the clock, no files.
+
+All randomness of an epoch (order, dropout) is keyed by seed and epoch, so an epoch is the same after a resume, and the
+same for every mechanism.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bench.config import Recipe
+from bench.data import Split
+from bench.evaluate import accuracy
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "rmsprop": lambda parameters, lr: torch.optim.RMSprop(parameters, lr=lr, alpha=0.9, eps=1e-6),
+}
+
+
+class DivergedError(Exception):
+    """The loss is no longer a number."""
+
+
+class Trainer:
+    """Trains `model` on `train`, keeping the weights of the epoch with the best accuracy on `val`.
+
+    `epochs()` yields a record after each epoch. `state()` and `restore()` carry everything over to another process.
+    """
+
+    def __init__(self, recipe: Recipe, model: nn.Module, train: Split, val: Split, seed: int, precision: str) -> None:
+        self.recipe, self.model, self.train, self.val, self.seed = recipe, model, train, val, seed
+        self.device = train.images.device
+        self.autocast = precision == "bf16"
+        self.batch = min(recipe.batch, len(train))
+        self.steps = len(train) // self.batch
+        self.optimizer = OPTIMIZERS[recipe.optimizer](model.parameters(), lr=recipe.lr)
+        self.schedule = _schedule(recipe, self.optimizer, self.steps)
+        self.epoch = 0
+        self.best_epoch, self.best_accuracy = 0, -1.0
+        self.best_weights: dict[str, torch.Tensor] = {}
+
+    def epochs(self, on_step: Callable[[], object] = lambda: None) -> Iterator[dict[str, Any]]:
+        """Run the epochs that are left; `on_step` is called after each step."""
+        while self.epoch < self.recipe.epochs and not self._stale():
+            self.epoch += 1
+            started = time.perf_counter()
+            lr = self.optimizer.param_groups[0]["lr"]
+            loss, right = self._train_epoch(on_step)
+            with self._casting():
+                val = accuracy(self.model, self.val)
+            if val > self.best_accuracy:
+                self.best_epoch, self.best_accuracy = self.epoch, val
+                self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            yield {
+                "epoch": self.epoch,
+                "steps": self.epoch * self.steps,
+                "lr": lr,
+                "train_loss": loss,
+                "train_accuracy": right,
+                "val_accuracy": val,
+                "seconds": time.perf_counter() - started,
+            }
+
+    def _stale(self) -> bool:
+        patience = self.recipe.patience
+        return patience is not None and self.epoch - self.best_epoch >= patience
+
+    def _train_epoch(self, on_step: Callable[[], object]) -> tuple[float, float]:
+        key = self.seed * 1_000_003 + self.epoch
+        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(key)).to(self.device)
+        torch.manual_seed(key)
+        self.model.train()
+        loss_sum, right = torch.zeros(2, dtype=torch.float64, device=self.device)
+        for step, at in enumerate(order[: self.steps * self.batch].split(self.batch)):
+            batch = self.train.batch(at)
+            with self._casting():
+                logits = self.model(batch.images, batch.query).logits
+            loss = F.cross_entropy(logits.float(), batch.label)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+            self.optimizer.step()
+            if self.recipe.schedule == "onecycle":
+                self.schedule.step()
+            loss_sum += loss.detach()
+            right += (logits.detach().argmax(1) == batch.label).sum()
+            if (step % 50 == 49 or step == self.steps - 1) and not math.isfinite(float(loss_sum)):
+                raise DivergedError(f"the loss is {float(loss)} in epoch {self.epoch}")
+            on_step()
+        if self.recipe.schedule == "steps":
+            self.schedule.step()
+        seen = self.steps * self.batch
+        return float(loss_sum) / self.steps, float(right) / seen
+
+    def _casting(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Tensors by name, and the rest as JSON values."""
+        tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"best/{k}": v for k, v in self.best_weights.items()}
+        optimizer = self.optimizer.state_dict()
+        for index, values in optimizer["state"].items():
+            tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v) for k, v in values.items()}
+        rest = {
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "best_accuracy": self.best_accuracy,
+            "groups": optimizer["param_groups"],
+            "schedule": {k: v for k, v in self.schedule.state_dict().items() if isinstance(v, int | float | list)},
+        }
+        return tensors, rest
+
+    def restore(self, tensors: dict[str, torch.Tensor], rest: dict[str, Any]) -> None:
+        """Take over what `state` gave."""
+        self.model.load_state_dict(_below("model/", tensors))
+        self.best_weights = {k: v.to(self.device) for k, v in _below("best/", tensors).items()}
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in _below("optimizer/", tensors).items():
+            index, key = name.split("/")
+            state.setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": rest["groups"]})
+        self.schedule.load_state_dict(rest["schedule"])
+        self.epoch, self.best_epoch, self.best_accuracy = rest["epoch"], rest["best_epoch"], rest["best_accuracy"]
+
+
+def _schedule(recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """One-cycle steps after every batch; "steps" after every epoch: ÷1.5 before epoch 31, 43, 55 …"""
+    if recipe.schedule == "onecycle":
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=max(2, recipe.epochs * steps))
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: 1.5 ** -(max(0, done - 30 + 12) // 12))
+
+
+def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,136 @@
+"""A generated set for training: `MnistRef`, a torch Dataset of questions, and whole splits as arrays.
+
+Files are opened lazily, once in each process, and looked at before they are believed (`shards.open_shard`).
+"""
+
+import os
+from bisect import bisect_right
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from mnistref.errors import UsageProblemError
+from mnistref.manifest import Manifest, read_manifest
+from mnistref.queries import UNITS, Triples, triples
+from mnistref.schema import FIELDS
+from mnistref.shards import open_shard, read_field
+
+
+def _known_split(manifest: Manifest, split: str) -> str:
+    if split not in manifest.splits:
+        note = f" ({manifest.variant.note})" if manifest.variant.note else ""
+        raise UsageProblemError(f"{manifest.folder_name} has no {split!r} split{note}: {', '.join(manifest.splits)}")
+    return split
+
+
+def read_split(folder: Path, split: str, *names: str) -> dict[str, np.ndarray]:
+    """Whole fields of a split, in the order of its images: name → array (N, …), see `schema.FIELDS`."""
+    manifest = read_manifest(folder)
+    canvas, images = manifest.variant.canvas, manifest.images(_known_split(manifest, split))
+    arrays = {name: np.empty(FIELDS[name].full_shape(images, canvas), FIELDS[name].dtype) for name in names}
+    first = 0
+    for shard in manifest.splits[split]:
+        path = Path(folder) / shard.file
+        with open_shard(path, shard.images, canvas) as file:
+            for name, array in arrays.items():
+                array[first : first + shard.images] = read_field(file, name, path)
+        first += shard.images
+    return arrays
+
+
+def read_triples(folder: Path, split: str, units: str) -> Triples:
+    """The questions of a split, in one of the `queries.UNITS`."""
+    if units not in UNITS:
+        raise UsageProblemError(f"queries {units!r}: give one of {', '.join(UNITS)}")
+    digits = read_split(folder, split, "digit_class", "digit_color", "query_slot")
+    return triples(read_manifest(folder).variant, units, **digits)
+
+
+class MnistRef(Dataset):
+    """Questions about images: each item is a dict of
+
+    - `image`: tv_tensors.Image u1 (3, H, W), RGB
+    - `query`, `label`: int
+    - `mask`: tv_tensors.Mask bool (H, W), the ink of the queried digit
+    - `scale`: float, of the queried digit
+    - `box`: i8 (4,), y0, x0, y1, x1 of its glyph's square, half-open
+    - `labels`: bool (K,), the set of right answers, where a class is repeated (mbgmulti)
+
+    Args:
+        folder: a data set made by `mnistref generate`.
+        split: train, val or test.
+        queries: "one" question an image, "all" of them, or "author" (the first N triples, PAN's program).
+        transforms: a callable on the dict, for instance from torchvision.transforms.v2; it meets the box as
+            tv_tensors.BoundingBoxes (1, 4) in XYXY, so that it moves with the image.
+
+    Raises:
+        UsageProblemError: no data set there, or no such split or unit. DataProblemError: a shard is damaged.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        split: str = "train",
+        queries: str = "one",
+        transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.manifest = read_manifest(self.folder)
+        self.variant = self.manifest.variant
+        self.split = _known_split(self.manifest, split)
+        self.triples = read_triples(self.folder, split, queries)
+        self.transforms = transforms
+        self._shards = self.manifest.splits[split]
+        self._first = np.cumsum([0, *(shard.images for shard in self._shards)]).tolist()
+        self._open: dict[int, h5py.File] = {}
+        self._process = os.getpid()
+
+    def __len__(self) -> int:
+        return len(self.triples.image)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")
+        image, slot = int(self.triples.image[index]), int(self.triples.slot[index])
+        fields = self._read(image)
+        y0, x0, y1, x1 = fields["digit_box"][slot].tolist()
+        size = fields["instance"].shape
+        sample: dict[str, Any] = {
+            "image": tv_tensors.Image(torch.from_numpy(fields["image"]).permute(2, 0, 1).contiguous()),
+            "query": int(self.triples.query[index]),
+            "label": int(self.triples.label[index]),
+            "mask": tv_tensors.Mask(torch.from_numpy(fields["instance"] == slot + 1)),
+            "scale": float(fields["digit_scale"][slot]),
+            "box": tv_tensors.BoundingBoxes(torch.tensor([[x0, y0, x1, y1]]), format="XYXY", canvas_size=size),  # type: ignore[call-overload]
+        }
+        if self.variant.repeats[1] > 1:
+            right = fields["digit_color"][fields["digit_class"] == sample["query"]]
+            sample["labels"] = torch.zeros(self.variant.classes, dtype=torch.bool).index_fill_(
+                0, torch.from_numpy(right.astype(np.int64)), True
+            )
+        if self.transforms is not None:
+            sample = self.transforms(sample)
+        sample["box"] = torch.as_tensor(sample["box"]).reshape(-1)[[1, 0, 3, 2]]
+        return sample
+
+    def _read(self, image: int) -> dict[str, np.ndarray]:
+        if os.getpid() != self._process:  # a forked worker must not share its parent's files
+            self._open, self._process = {}, os.getpid()
+        k = bisect_right(self._first, image) - 1
+        shard = self._shards[k]
+        path = self.folder / shard.file
+        if k not in self._open:
+            with open_shard(path, shard.images, self.variant.canvas):
+                self._open[k] = h5py.File(path, "r")
+        row, file = image - self._first[k], self._open[k]
+        names = ("image", "instance", "digit_class", "digit_color", "digit_scale", "digit_box")
+        return {name: read_field(file, name, path, row) for name in names}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}
