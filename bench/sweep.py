@@ -13,13 +13,15 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from bench import checkpoints, records, timing
 from bench.attention import canonical_name
-from bench.config import Recipe, RunConfig
+from bench.config import Preset, Recipe, RunConfig
 from bench.data import Split, load_split
 from bench.evaluate import test
 from bench.model import AttributeCNN, create_model
 from bench.train import DivergedError, Trainer
 from mnistref.dataset import read_manifest
 from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
+from mnistref.generate import Request, generate
+from mnistref.variants import get_variant
 from mnistref.version import VERSION
 
 log = logging.getLogger("bench")
@@ -31,6 +33,13 @@ def pick_device(name: str) -> torch.device:
         raise UsageProblemError("--device cuda: no CUDA device is available here; give auto or cpu")
     kind = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
     return torch.device(kind)
+
+
+def prepare(preset: Preset, variant: str | None, root: Path, digits: str | None, backgrounds: str) -> Path:
+    """The data set that a preset, or what the user says instead, calls for: found, or made. → its folder."""
+    name = variant or preset.variant
+    sizes = {split: size for split, size in preset.sizes.items() if split in get_variant(name).splits}
+    return generate(Request(name, root, 0, sizes, digits or preset.digits, backgrounds))
 
 
 def configure(

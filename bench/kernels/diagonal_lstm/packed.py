@@ -1,8 +1,9 @@
 """The diagonal LSTM over active cells only: both directions in one product per diagonal, the backward pass by hand.
 
-The cells of the m × n map are laid out diagonal by diagonal, so that the k active cells of a step are one slice, and the
-mirrored map of the right direction has the same geometry. Shapes: N = m · n cells, B batch, t state width, C context
-channels; leading axis 2 is the direction. Same signature and values as `reference.diagonal_lstm`.
+The N = m · n cells of the map are laid out diagonal by diagonal, so that the cells of a step are one slice, and so are
+their neighbours above and to the left, in the slice before. The mirrored map of the right direction has the same
+geometry. Arrays are (2, features, N, B): direction, then features, so that arithmetic runs along memory.
+Same signature and values as `reference.diagonal_lstm`.
 """
 
 from functools import lru_cache
@@ -12,54 +13,60 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+_sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+_tanh_backward = torch.ops.aten.tanh_backward.grad_input
+
 
 class Diagonal(NamedTuple):
-    """One step: the rows `top` … `top` + `size` − 1, at `start` in the packed order; `old` of them have a left cell,
-    the first of which stands at `before` in the packed order (its neighbours follow)."""
+    """One step, as slices of the packed order: its cells; those with a cell above, and that cell; likewise to the left."""
 
-    start: int
-    size: int
-    top: int
-    old: int
-    before: int
+    cells: slice
+    has_above: slice
+    above: slice
+    has_left: slice
+    left: slice
 
 
 class Geometry(NamedTuple):
-    """How a map is packed. Index N stands for "nothing there", a row of zeros."""
+    """How a map is packed. Place N stands for "nothing there", a zero."""
 
     diagonals: tuple[Diagonal, ...]
-    pack: Tensor  # i8 (2, N): cell at each packed place
-    unpack: Tensor  # i8 (2, N): packed place of each output cell; the right direction shifted down by one row
-    left: Tensor  # i8 (N,): packed place of the left neighbour
-    above: Tensor  # i8 (N,)
-    shifted: Tensor  # i8 (2, N): output cell in which each packed place is seen
+    pack: Tensor  # i8 (2, N): cell of the map at each packed place
+    unpack: Tensor  # i8 (2, N): packed place that each output cell shows; the right direction is shifted down by a row
+    shown: Tensor  # i8 (2, N): output cell that shows each packed place
 
 
 @lru_cache(maxsize=64)
 def geometry(m: int, n: int, device: torch.device) -> Geometry:
     total = m * n
-    place = torch.full((m + 1, n + 1), total)  # the last row and column stand for −1
-    diagonals, cells, start = [], [], 0
+    place = torch.full((m + 1, n), total)  # the last row stands for row −1
+    diagonals, cells, start, before = [], [], 0, slice(0, 0)
     for d in range(m + n - 1):
         top, bottom = max(0, d - n + 1), min(m - 1, d)
         rows = torch.arange(top, bottom + 1)
-        place[rows, d - rows] = start + rows - top
+        here = slice(start, start + len(rows))
+        place[rows, d - rows] = torch.arange(here.start, here.stop)
         cells.append(torch.stack([rows, d - rows]))
-        old = min(bottom, d - 1) - top + 1
-        before = int(place[top, d - top - 1]) if old else 0
-        diagonals.append(Diagonal(start, len(rows), top, old, before))
-        start += len(rows)
+        # In the slice before, the rows begin at `top` (or, once diagonals have left the first row, at `top` − 1).
+        first_above, first_left = here.start + (top == 0), before.start + (top > 0)
+        lefts = min(bottom, d - 1) - top + 1
+        diagonals.append(
+            Diagonal(
+                here,
+                slice(first_above, here.stop),
+                slice(before.start, before.start + here.stop - first_above),
+                slice(here.start, here.start + lefts),
+                slice(first_left, first_left + lefts),
+            )
+        )
+        start, before = here.stop, here
     i, j = torch.cat(cells, dim=1)
-    i_all, j_all = torch.meshgrid(torch.arange(m), torch.arange(n), indexing="ij")
-    down = torch.where(i + 1 < m, (i + 1) * n + n - 1 - j, total)
-    parts = (
-        torch.stack([i * n + j, i * n + n - 1 - j]),
-        torch.stack([place[i_all, j_all].flatten(), place[i_all - 1, n - 1 - j_all].flatten()]),
-        place[i, j - 1],
-        place[i - 1, j],
-        torch.stack([i * n + j, down]),
-    )
-    return Geometry(tuple(diagonals), *(p.to(device) for p in parts))
+    rows, columns = (a.flatten() for a in torch.meshgrid(torch.arange(m), torch.arange(n), indexing="ij"))
+    below = torch.where(i + 1 < m, (i + 1) * n + n - 1 - j, total)
+    pack = torch.stack([i * n + j, i * n + n - 1 - j])
+    unpack = torch.stack([place[rows, columns], place[rows - 1, n - 1 - columns]])
+    shown = torch.stack([i * n + j, below])
+    return Geometry(tuple(diagonals), pack.to(device), unpack.to(device), shown.to(device))
 
 
 def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor) -> Tensor:
@@ -71,98 +78,95 @@ class _Packed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor) -> Tensor:
         batch, _, m, n = context.shape
-        t = kernel_h.shape[1] // 4
+        t, total = kernel_h.shape[1] // 4, m * n
         shape = geometry(m, n, context.device)
         x = _pack(context, shape)
-        gates = torch.bmm(x.flatten(1, 2), kernel_x.transpose(1, 2)).view(2, m * n, batch, 4 * t)
-        gates += bias.unsqueeze(1)
-        from_above, from_left = kernel_h.transpose(1, 2).split(t, dim=1)  # (2, t, 4t) each
-        h = context.new_zeros(2, m * n + 1, batch, t)  # the last place stays zero
-        c = torch.empty_like(h)
-        row_h = context.new_zeros(2, m + 1, batch, t)  # the latest state of row r stands at r + 1
-        row_c = context.new_zeros(2, m, batch, t)
+        gates = torch.bmm(kernel_x, x.flatten(2)).view(2, 4 * t, total, batch)
+        gates += bias.transpose(1, 2).unsqueeze(2)
+        from_above, from_left = kernel_h.split(t, dim=2)
+        o, f, i, g = gates.split(t, dim=1)
+        h = context.new_zeros(2, t, total + 1, batch)  # the last place stays zero
+        c, tanh_c = context.new_empty(2, 2, t, total, batch)
         for step in shape.diagonals:
-            at, rows = slice(step.start, step.start + step.size), slice(step.top, step.top + step.size)
-            a = gates[:, at].flatten(1, 2)
-            a.baddbmm_(row_h[:, rows].flatten(1, 2), from_above)
-            a.baddbmm_(row_h[:, step.top + 1 : step.top + 1 + step.size].flatten(1, 2), from_left)
-            o, f, i, g = _activate(gates[:, at], t)
-            new_c = row_c[:, rows]
-            new_c.mul_(f).addcmul_(i, g)
-            new_h = o * new_c.tanh()
-            c[:, at], h[:, at] = new_c, new_h
-            row_h[:, step.top + 1 : step.top + 1 + step.size] = new_h
-        ctx.save_for_backward(context, kernel_x, kernel_h, gates, c, h)
+            at = step.cells
+            _times(from_above, h[:, :, step.above], gates[:, :, step.has_above])
+            _times(from_left, h[:, :, step.left], gates[:, :, step.has_left])
+            gates[:, : 3 * t, at].sigmoid_()
+            g[:, :, at].tanh_()
+            torch.mul(i[:, :, at], g[:, :, at], out=c[:, :, at])
+            c[:, :, step.has_left].addcmul_(f[:, :, step.has_left], c[:, :, step.left])
+            torch.tanh(c[:, :, at], out=tanh_c[:, :, at])
+            torch.mul(o[:, :, at], tanh_c[:, :, at], out=h[:, :, at])
+        ctx.save_for_backward(context, kernel_x, kernel_h, gates, c, tanh_c, h)
         return _unpack(h, shape.unpack, m, n)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
-        context, kernel_x, kernel_h, gates, c, h = ctx.saved_tensors
+        context, kernel_x, kernel_h, gates, c, tanh_c, h = ctx.saved_tensors
         batch, channels, m, n = context.shape
         t, total = kernel_h.shape[1] // 4, m * n
         shape = geometry(m, n, context.device)
-        grad_h = _gather_cells(grad, shape.shifted)
-        to_above, to_left = kernel_h.split(t, dim=2)  # (2, 4t, t) each
-        row_h = context.new_zeros(2, m + 1, batch, t)
-        row_c = context.new_zeros(2, m, batch, t)
-        grad_gates = torch.empty_like(gates)
+        to_above, to_left = (k.transpose(1, 2) for k in kernel_h.split(t, dim=2))
+        o, f, i, g = gates.split(t, dim=1)
+        d_gates = torch.empty_like(gates)
+        d_o, d_f, d_i, d_g = d_gates.split(t, dim=1)
+        d_h = _pack_output(grad, shape)
+        d_c = torch.zeros_like(c)
+        d_kernel_h = torch.zeros_like(kernel_h)
+        d_from_above, d_from_left = d_kernel_h.split(t, dim=2)
         for step in reversed(shape.diagonals):
-            at, rows = slice(step.start, step.start + step.size), slice(step.top, step.top + step.size)
-            below = slice(step.top + 1, step.top + 1 + step.size)
-            o, f, i, g = gates[:, at].split(t, dim=-1)
-            d_o, d_f, d_i, d_g = grad_gates[:, at].split(t, dim=-1)
-            dh = grad_h[:, at].add_(row_h[:, below])
-            tanh_c = c[:, at].tanh()
-            dc = row_c[:, rows]
-            dc.addcmul_(dh, o * (1 - tanh_c * tanh_c))
-            torch.mul(dh * tanh_c, o * (1 - o), out=d_o)
-            torch.mul(dc * g, i * (1 - i), out=d_i)
-            torch.mul(dc * i, 1 - g * g, out=d_g)
-            d_f.zero_()
-            if step.old:
-                some = slice(0, step.old)
-                before = c[:, step.before : step.before + step.old]
-                torch.mul(dc[:, some] * before, (f * (1 - f))[:, some], out=d_f[:, some])
-            dc.mul_(f)
-            a = grad_gates[:, at].flatten(1, 2)
-            row_h[:, below] = torch.bmm(a, to_left).view_as(dh)
-            row_h[:, rows] += torch.bmm(a, to_above).view_as(dh)
-        flat = grad_gates.flatten(1, 2)
-        x = _pack(context, shape).flatten(1, 2)
-        d_kernel_x = torch.bmm(flat.transpose(1, 2), x)
-        seen = torch.cat([h[:, shape.above], h[:, shape.left]], dim=-1).flatten(1, 2)
-        d_kernel_h = torch.bmm(flat.transpose(1, 2), seen)
-        d_x = torch.bmm(flat, kernel_x).view(2, total, batch, channels)
-        d_context = context.new_zeros(total, batch, channels)
+            at, has_left, left = step.cells, step.has_left, step.left
+            dh, dc = d_h[:, :, at], d_c[:, :, at]
+            _sigmoid_backward(dh * tanh_c[:, :, at], o[:, :, at], grad_input=d_o[:, :, at])
+            dc += torch.ops.aten.tanh_backward(dh * o[:, :, at], tanh_c[:, :, at])
+            _sigmoid_backward(dc * g[:, :, at], i[:, :, at], grad_input=d_i[:, :, at])
+            _tanh_backward(dc * i[:, :, at], g[:, :, at], grad_input=d_g[:, :, at])
+            d_f[:, :, at] = 0
+            with_left = d_c[:, :, has_left]
+            _sigmoid_backward(with_left * c[:, :, left], f[:, :, has_left], grad_input=d_f[:, :, has_left])
+            torch.mul(with_left, f[:, :, has_left], out=d_c[:, :, left])  # a cell is left of one other at most
+            _times(to_left, d_gates[:, :, has_left], d_h[:, :, left])
+            _times(to_above, d_gates[:, :, step.has_above], d_h[:, :, step.above])
+            _times_transposed(d_gates[:, :, step.has_above], h[:, :, step.above], d_from_above)
+            _times_transposed(d_gates[:, :, has_left], h[:, :, left], d_from_left)
+        x = _pack(context, shape)
+        d_kernel_x = torch.bmm(d_gates.flatten(2), x.flatten(2).transpose(1, 2))
+        d_x = torch.bmm(kernel_x.transpose(1, 2), d_gates.flatten(2)).view(2, channels, total, batch)
+        d_cells = context.new_zeros(channels, total, batch)
         for direction in range(2):
-            d_context.index_add_(0, shape.pack[direction], d_x[direction])
-        d_context = d_context.permute(1, 2, 0).reshape(batch, channels, m, n)
-        return d_context, grad_gates.sum(1), d_kernel_x, d_kernel_h
+            d_cells.index_add_(1, shape.pack[direction], d_x[direction])
+        d_context = d_cells.permute(2, 0, 1).unflatten(2, (m, n))
+        return d_context, d_gates.sum(2).transpose(1, 2), d_kernel_x, d_kernel_h
 
 
-def _activate(gates: Tensor, t: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """σ for o, f, i and tanh for g, in place: (…, 4t) → four of (…, t)."""
-    gates[..., : 3 * t].sigmoid_()
-    gates[..., 3 * t :].tanh_()
-    o, f, i, g = gates.split(t, dim=-1)
-    return o, f, i, g
+def _times(kernel: Tensor, x: Tensor, out: Tensor) -> None:
+    """out += kernel · x for each direction: (2, F, E), (2, E, k, B) → (2, F, k, B)."""
+    if x.shape[2]:
+        for d in range(2):  # one product of both would copy its operands
+            out[d].flatten(1).addmm_(kernel[d], x[d].flatten(1))
+
+
+def _times_transposed(y: Tensor, x: Tensor, out: Tensor) -> None:
+    """out += y · xᵀ over cells and images: (2, F, k, B), (2, E, k, B) → (2, F, E)."""
+    if x.shape[2]:
+        for d in range(2):
+            out[d].addmm_(y[d].flatten(1), x[d].flatten(1).t())
 
 
 def _pack(context: Tensor, shape: Geometry) -> Tensor:
-    """(B, C, m, n) → (2, N, B, C), each direction in its packed order."""
-    cells = context.permute(2, 3, 0, 1).flatten(0, 1)
-    return cells.index_select(0, shape.pack.flatten()).view(2, *cells.shape)
+    """(B, C, m, n) → (2, C, N, B), each direction in its packed order."""
+    cells = context.permute(1, 2, 3, 0).flatten(1, 2)
+    return torch.stack([cells.index_select(1, places) for places in shape.pack])
 
 
 def _unpack(packed: Tensor, places: Tensor, m: int, n: int) -> Tensor:
-    """(2, N + 1, B, t) → (2, B, t, m, n)."""
-    cells = torch.stack([packed[d].index_select(0, places[d]) for d in range(2)])
-    return cells.permute(0, 2, 3, 1).unflatten(3, (m, n)).contiguous()
+    """(2, t, N + 1, B) → (2, B, t, m, n), a view of (2, t, m, n, B)."""
+    cells = torch.stack([packed[d].index_select(1, places[d]) for d in range(2)])
+    return cells.unflatten(2, (m, n)).permute(0, 4, 1, 2, 3)
 
 
-def _gather_cells(maps: Tensor, cells: Tensor) -> Tensor:
-    """(2, B, t, m, n) → (2, N, B, t): the value at each packed place's output cell, zero where it has none."""
-    flat = maps.flatten(3).permute(0, 3, 1, 2)
-    flat = torch.cat([flat, flat.new_zeros(2, 1, *flat.shape[2:])], dim=1)
-    return torch.stack([flat[d].index_select(0, cells[d]) for d in range(2)])
+def _pack_output(maps: Tensor, shape: Geometry) -> Tensor:
+    """(2, B, t, m, n) → (2, t, N, B): the value of the output cell that shows each packed place, zero where none does."""
+    cells = torch.nn.functional.pad(maps.permute(0, 2, 3, 4, 1).flatten(2, 3), (0, 0, 0, 1))
+    return torch.stack([cells[d].index_select(1, shape.shown[d]) for d in range(2)])

@@ -1,0 +1,289 @@
+"""The two programs: parse, import lazily, make one call, set the exit code.
+
+stdout carries results only; messages, progress and errors go to stderr. `python cli.py bench …` works without installing.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mnistref.errors import ProblemError
+from mnistref.text import table
+from mnistref.version import VERSION
+
+INTERRUPTED = 130
+DISK = 5
+BUG = 1
+FOLDER = click.Path(path_type=Path)
+EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+class Program(click.Group):
+    """A click group whose errors are one line, with the exit codes that scripts rely on."""
+
+    def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        extra.pop("standalone_mode", None)
+        given = list(sys.argv[1:] if args is None else args)
+        debug = "--debug" in given
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+        try:
+            code = super().main(given, prog_name, standalone_mode=False, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            code = error.exit_code
+        except click.ClickException as error:
+            code = _fail(" ".join(error.format_message().split()), error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            code = _fail("interrupted; the same command goes on from here", INTERRUPTED)
+        except ProblemError as error:
+            code = _fail(str(error), error.exit_code)
+        except BrokenPipeError:  # whoever read our output has seen enough
+            sys.stderr.close()
+            code = 0
+        except OSError as error:
+            if debug:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            code = _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space", DISK)
+        except Exception as error:
+            if debug:
+                raise
+            code = _fail(f"a bug: {type(error).__name__}: {error}; run with --debug for the traceback", BUG)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _program(name: str, text: str) -> Program:
+    program = Program(name, help=text, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+    click.version_option(VERSION, prog_name=name)(program)
+    click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a bug.")(program)
+    program.callback = lambda: None
+    return program
+
+
+def _json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+mnistref = _program("mnistref", "Generate query-conditioned attribute benchmarks with a mask for every digit.")
+bench = _program("bench", "Train and measure attention mechanisms on them.")
+
+
+@mnistref.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_variants(as_json: bool) -> None:
+    """List the variants."""
+    from mnistref.variants import VARIANTS
+
+    if as_json:
+        fields = ("summary", "paper", "canvas", "background", "query", "classes", "queries", "splits", "note")
+        return _json([{"name": v.name, **{f: getattr(v, f) for f in fields}} for v in VARIANTS.values()])
+    rows = [["variant", "canvas", "classes", "paper", "what it is"]]
+    for v in VARIANTS.values():
+        note = f" ({v.note})" if v.note else ""
+        rows.append([v.name, f"{v.canvas}×{v.canvas}", str(v.classes), v.paper, v.summary + note])
+    return click.echo(table(rows))
+
+
+@mnistref.command()
+@click.option("--variant", required=True, metavar="NAME", help="Which one; see `mnistref list`.")
+@click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--train", type=int, help="Training images.  [default: 30000]")
+@click.option("--val", type=int, help="Validation images.  [default: 10000]")
+@click.option("--test", type=int, help="Test images.  [default: 10000]")
+@click.option("--digits", default="mnist", show_default=True, help="mnist, mnist5k, or a folder of IDX files.")
+@click.option("--backgrounds", default="builtin", show_default=True, help="builtin, sun397, or a folder of images.")
+@click.option(
+    "--pool", default="disjoint", show_default=True, metavar="disjoint|pooled", help="Whether splits share digits and photos."
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Shards made at a time.  [default: one per processor]")
+@click.option("--dry-run", is_flag=True, help="Say what would be made, and make nothing.")
+def generate(
+    variant: str,
+    root: Path,
+    seed: int,
+    train: int | None,
+    val: int | None,
+    test: int | None,
+    digits: str,
+    backgrounds: str,
+    pool: str,
+    workers: int | None,
+    dry_run: bool,
+) -> None:
+    """Make a data set and print its folder. Run again, it resumes, or does nothing."""
+    from mnistref import generate as generator
+
+    sizes = {split: n for split, n in (("train", train), ("val", val), ("test", test)) if n is not None}
+    request = generator.Request(variant, root, seed, sizes, digits, backgrounds, pool)
+    if dry_run:
+        made = generator.plan(request)
+        logging.info("%s images, about %.2f GB; nothing is made", f"{made.images:,}", made.bytes / 1e9)
+        return click.echo(made.folder)
+    return click.echo(generator.generate(request, workers))
+
+
+@mnistref.command()
+@click.argument("path", type=EXISTING)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(path: Path, as_json: bool) -> None:
+    """Account for every byte of a data set; name each bad file, and exit with 3 if there is one."""
+    from mnistref.audit import verify as find_faults
+    from mnistref.errors import DataProblemError
+
+    faults = find_faults(path)
+    if as_json:
+        _json({"ok": not faults, "faults": [vars(fault) for fault in faults]})
+    else:
+        click.echo("\n".join(f"{fault.file}: {fault.what}" for fault in faults) or f"{path}: every byte is accounted for")
+    if faults:
+        names = ", ".join(fault.file for fault in faults[:3]) + (" …" if len(faults) > 3 else "")
+        raise DataProblemError(f"{path}: {len(faults)} bad file{'s' * (len(faults) > 1)}: {names}; run generate again")
+
+
+@mnistref.command()
+@click.argument("path", type=EXISTING)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def stats(path: Path, as_json: bool) -> None:
+    """Measure the laws of a data set beside what is expected."""
+    from mnistref.audit import statistics
+    from mnistref.manifest import read_manifest
+
+    laws = statistics(path)
+    note = read_manifest(path).variant.note
+    if as_json:
+        return _json({"dataset": read_manifest(path).folder_name, "note": note, "laws": [vars(law) for law in laws]})
+    rows = [["split", "law", "expected", "measured", "p", "holds"]]
+    for law in laws:
+        p = "" if law.p is None else f"{law.p:.3f}"
+        rows.append([law.split, law.law, law.expected, law.measured, p, "yes" if law.holds else "NO"])
+    return click.echo(table(rows) + (f"\n\n{read_manifest(path).variant.name} is {note}" if note else ""))
+
+
+@mnistref.command()
+@click.argument("path", type=EXISTING)
+@click.option("-o", "--output", type=FOLDER, required=True, help="The PNG to write.")
+@click.option("--split", help="train, val or test.  [default: the last there is]")
+@click.option("--images", type=click.IntRange(min=1, max=400), default=24, show_default=True)
+def preview(path: Path, output: Path, split: str | None, images: int) -> None:
+    """Draw a contact sheet: questions, answers, outlines of the masks."""
+    from mnistref.preview import save_sheet
+
+    save_sheet(path, output, split, images)
+    click.echo(output)
+
+
+@bench.command("list")
+@click.argument("pattern", default="*")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_mechanisms(pattern: str, as_json: bool) -> None:
+    """List the mechanisms (those that match PATTERN, such as 'pan*') with their parameters at 100 px."""
+    from fnmatch import fnmatchcase
+
+    from bench.attention import MECHANISMS
+    from bench.model import create_model
+
+    found = []
+    for m in MECHANISMS.values():
+        if fnmatchcase(m.name, pattern):
+            params = sum(p.numel() for p in create_model(m.name, variant="mbg").parameters())
+            slots = "none" if not m.target else "last" if m.last_only else "all"
+            found.append({"name": m.name, "paper": m.paper, "summary": m.summary, "slots": slots, "params": params})
+    if as_json:
+        return _json(found)
+    rows = [["mechanism", "slots", "parameters", "paper", "what it does"]]
+    rows += [[f["name"], f["slots"], f"{f['params']:,}", f["paper"], f["summary"]] for f in found]
+    return click.echo(table(rows))
+
+
+@bench.command()
+@click.option("--attn", required=True, metavar="NAME", help="A mechanism (see `bench list`) or slots: none,arnn.")
+@click.option("--variant", metavar="NAME", help="Data set to train on.  [default: the preset's]")
+@click.option("--data", type=EXISTING, help="A data set already made, instead of --variant.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--recipe", metavar="fast|pan", help="How to train.  [default: the preset's]")
+@click.option("--preset", type=click.Choice(["paper", "quick"]), default="paper", show_default=True)
+@click.option("--queries", type=click.Choice(["one", "all", "author"]), default="one", show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option("--digits", help="For data that are missing, as in `mnistref generate`.  [default: the preset's]")
+@click.option("--backgrounds", default="builtin", show_default=True, help="Likewise.")
+@click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept.")
+@click.option("--runs", type=FOLDER, help="Where runs are kept.  [default: ROOT/runs]")
+@click.option("--resume", is_flag=True, help="Go on after the last epoch of an interrupted run.")
+def run(
+    attn: str,
+    variant: str | None,
+    data: Path | None,
+    seed: int,
+    recipe: str | None,
+    preset: str,
+    queries: str,
+    epochs: int | None,
+    device: str,
+    precision: str,
+    digits: str | None,
+    backgrounds: str,
+    root: Path,
+    runs: Path | None,
+    resume: bool,
+) -> None:
+    """Train and test one network and print the run's folder. Missing data are generated first."""
+    from bench import sweep
+    from bench.attention import canonical_name
+    from bench.config import PRESETS, get_recipe
+
+    if data and variant:
+        raise click.UsageError("give --data or --variant, not both")
+    canonical_name(attn)  # before any data are made
+    chosen = PRESETS[preset]
+    plan = get_recipe(recipe or chosen.recipe, epochs or chosen.epochs)
+    target = sweep.pick_device(device)
+    folder = data or sweep.prepare(chosen, variant, root, digits, backgrounds)
+    config = sweep.configure(folder, attn, seed, plan, queries, precision, target)
+    click.echo(sweep.run(config, folder, runs or root / "runs", target, resume))
+
+
+@bench.command("leaderboard")
+@click.option("--runs", type=FOLDER, default="data_cache/runs", show_default=True, help="Where runs are kept.")
+@click.option("--variant", metavar="NAME", help="Only this variant.")
+@click.option("-o", "--output", type=FOLDER, help="Write CSV to this file and print its name.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
+def print_leaderboard(runs: Path, variant: str | None, output: Path | None, markdown: bool) -> None:
+    """One row for each mechanism and data set, with published numbers beside measured ones."""
+    from bench.leaderboard import leaderboard, to_csv, to_text
+    from bench.records import results
+    from mnistref.errors import UsageProblemError
+    from mnistref.files import write_whole
+    from mnistref.variants import get_variant
+
+    board = leaderboard(results(runs), get_variant(variant).name if variant else None)
+    if board.empty:
+        raise UsageProblemError(f"{runs}: no finished runs here; make one with `bench run`, or give --runs")
+    if output:
+        write_whole(output, to_csv(board).encode())
+        logging.info("%s", to_text(board))
+        return click.echo(output)
+    return click.echo(to_text(board, markdown))
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+def both() -> None:
+    """mnistref generates the benchmarks, bench measures attention on them."""
+
+
+both.add_command(mnistref)
+both.add_command(bench)
+
+if __name__ == "__main__":
+    both()

@@ -1,0 +1,194 @@
+"""Is a data set what it says: `verify` accounts for every byte, `statistics` measures the law on it."""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mnistref.errors import DataProblemError
+from mnistref.manifest import MANIFEST, SUMS, Manifest, read_manifest, sums_text
+from mnistref.schema import FIELDS
+from mnistref.shards import describe_shard, read_shard
+from mnistref.spec import CLASSES, COLORS, SCALE_BIN_NAMES, SCALE_BINS
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A bad file and what is wrong with it."""
+
+    file: str
+    what: str
+
+
+def verify(folder: Path) -> list[Fault]:
+    """Everything that is wrong with a data set, file by file; empty when every byte is accounted for."""
+    folder = Path(folder)
+    if (folder / SUMS).is_file() and not (folder / MANIFEST).is_file():
+        return [Fault(MANIFEST, "missing"), *_sum_faults(folder)]
+    try:
+        manifest = read_manifest(folder)
+    except DataProblemError as error:
+        return [Fault(MANIFEST, str(error)), *_sum_faults(folder)]
+    faults = [*_sum_faults(folder), *_shard_faults(folder, manifest), *_stray_files(folder, manifest)]
+    first: dict[str, Fault] = {}
+    for fault in faults:  # one line a file
+        first.setdefault(fault.file, fault)
+    return list(first.values())
+
+
+def _sum_faults(folder: Path) -> Iterator[Fault]:
+    """Files that differ from SHA256SUMS, and SHA256SUMS itself where it is not what generate writes."""
+    path = folder / SUMS
+    if not path.is_file():
+        yield Fault(SUMS, "missing")
+        return
+    text = path.read_bytes().decode("utf-8", "replace")
+    sums = {}
+    for line in text.splitlines():
+        digest, _, name = line.partition("  ")
+        sums[name] = digest
+    for name, digest in sums.items():
+        file = folder / name
+        if "/" in name or not name or not file.is_file():
+            yield Fault(name or SUMS, f"missing, though {SUMS} names it")
+        elif _sha256(file) != digest:
+            yield Fault(name, f"its SHA-256 differs from {SUMS}")
+    if text != sums_text(sums) or any(len(digest) != 64 for digest in sums.values()):
+        yield Fault(SUMS, "not in the form that generate writes")
+
+
+def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
+    if manifest.folder_name != folder.resolve().name:
+        yield Fault(MANIFEST, f"describes {manifest.folder_name}, not the folder it lies in")
+        return
+    for shards in manifest.splits.values():
+        for shard in shards:
+            try:
+                found = describe_shard(folder / shard.file, shard.images, manifest.variant.canvas)
+            except DataProblemError as error:
+                yield Fault(shard.file, str(error))
+                continue
+            if found != shard:
+                yield Fault(shard.file, f"differs from {MANIFEST}")
+
+
+def _stray_files(folder: Path, manifest: Manifest) -> Iterator[Fault]:
+    shards = {shard.file for shards in manifest.splits.values() for shard in shards}
+    known = shards | {MANIFEST, SUMS, "README.md", "croissant.json"}
+    for path in sorted(folder.iterdir()):
+        if path.name not in known:
+            yield Fault(path.name, "not part of the data set")
+    listed = {line.partition("  ")[2] for line in (folder / SUMS).read_text(errors="replace").splitlines()} if (
+        folder / SUMS
+    ).is_file() else set()
+    for name in sorted(known - {SUMS} - listed):
+        yield Fault(name, f"not in {SUMS}")
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Law:
+    """One law measured on one split. `p` is that of a test of uniformity, where there is one."""
+
+    split: str
+    law: str
+    expected: str
+    measured: str
+    p: float | None
+    holds: bool
+
+
+LEAST_P = 0.001
+
+
+def statistics(folder: Path) -> list[Law]:
+    """The laws of the variant, measured on each split of a data set, and the disjointness of the splits."""
+    manifest = read_manifest(folder)
+    laws: list[Law] = []
+    used: dict[str, dict[str, set[int]]] = {"digits": {}, "photos": {}}
+    for split in manifest.splits:
+        sample = _sample(Path(folder), manifest, split)
+        laws += [Law(split, *row) for row in _laws(manifest, sample)]
+        used["digits"][split] = set(np.unique(sample["digit_source"])) - {-1}
+        used["photos"][split] = set(np.unique(sample["photo"])) - {-1}
+    if manifest.spec["pool"] == "disjoint":
+        for what, of_split in used.items():
+            shared = sum(len(a & b) for s, a in of_split.items() for t, b in of_split.items() if s < t)
+            laws.append(Law("all", f"{what} in two splits", "0", str(shared), None, shared == 0))
+    return laws
+
+
+def _sample(folder: Path, manifest: Manifest, split: str) -> dict[str, np.ndarray]:
+    """Every small field of a split, and `ink`: pixels of each digit, i8 (N, 9)."""
+    names = [name for name in FIELDS if name != "image"]
+    parts = []
+    for shard in manifest.splits[split]:
+        part = read_shard(folder / shard.file, shard.images, manifest.variant.canvas, names)
+        instance = part.pop("instance").reshape(shard.images, -1)
+        part["ink"] = np.stack([(instance == k + 1).sum(axis=1) for k in range(part["digit_class"].shape[1])], axis=1)
+        parts.append(part)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _laws(manifest: Manifest, sample: dict[str, np.ndarray]) -> Iterator[tuple[str, str, str, float | None, bool]]:
+    variant, there = manifest.variant, sample["digit_class"] >= 0
+    low, high = variant.digits
+    counts = np.bincount(sample["count"], minlength=high + 1)[low:]
+    yield _uniform(f"digits in an image: {low}–{high}, uniform", counts, len(sample["count"]))
+    yield _classes_uniform(sample["digit_class"])
+    colors = np.bincount(sample["digit_color"][there], minlength=len(COLORS))
+    yield _uniform("colours uniform", colors, int(colors.sum()))
+    scale = sample["digit_scale"][there]
+    for name, expected, (bottom, top) in zip(SCALE_BIN_NAMES, variant.expected_shares, SCALE_BINS, strict=True):
+        share = float(((scale >= bottom) & (scale < top)).mean())
+        spread = math.sqrt(max(expected * (1 - expected), 1e-9) / len(scale))
+        holds = abs(share - expected) <= max(0.01, 4 * spread)
+        yield f"scale {name.replace('_', '–')}", f"{100 * expected:.1f} %", f"{100 * share:.1f} %", None, holds
+    ink = float(sample["ink"][there].mean()) / variant.canvas**2
+    holds = abs(ink - variant.expected_ink) <= max(0.1, 12 / math.sqrt(len(scale))) * variant.expected_ink
+    yield "mean ink of a digit", f"{100 * variant.expected_ink:.2f} %", f"{100 * ink:.2f} %", None, holds
+    box = sample["digit_box"][there]
+    inside = bool((box.min() >= 0) and (box.max() <= variant.canvas))
+    yield "boxes inside the canvas", "all", "all" if inside else "not all", None, inside
+    sides = np.floor(28 * scale.astype(np.float64))
+    square = bool((box[:, 2] - box[:, 0] == sides).all() and (box[:, 3] - box[:, 1] == sides).all())
+    yield "side = ⌊28 · scale⌋", "all", "all" if square else "not all", None, square
+
+
+def _uniform(law: str, counts: np.ndarray, total: int) -> tuple[str, str, str, float | None, bool]:
+    """χ² of counts against equal shares."""
+    share = 100 / len(counts)
+    p = _chi2(float(((counts - counts.mean()) ** 2 / counts.mean()).sum()), len(counts) - 1)
+    return law, f"{share:.1f} % each", _shares(counts, total), p, p is None or p > LEAST_P
+
+
+def _classes_uniform(digit_class: np.ndarray) -> tuple[str, str, str, float | None, bool]:
+    """χ² of how many images show each class. Classes of an image differ, so the variance is that of drawing without
+    replacement: n (10 − n) / 90 for an image that shows n."""
+    shown = np.stack([(digit_class == c).any(axis=1) for c in range(CLASSES)], axis=1)
+    n = shown.sum(axis=1)
+    counts = shown.sum(axis=0)
+    variance = float((n * (CLASSES - n)).sum()) / (CLASSES * (CLASSES - 1))
+    p = _chi2(float(((counts - counts.mean()) ** 2).sum()) / variance, CLASSES - 1) if variance else None
+    total = int(counts.sum())
+    return "classes uniform", f"{100 / CLASSES:.1f} % each", _shares(counts, total), p, p is None or p > LEAST_P
+
+
+def _shares(counts: np.ndarray, total: int) -> str:
+    return f"{100 * counts.min() / total:.1f}–{100 * counts.max() / total:.1f} %"
+
+
+def _chi2(statistic: float, degrees: int) -> float | None:
+    """Upper tail; None where scipy is missing."""
+    try:
+        from scipy.stats import chi2
+    except ImportError:
+        return None
+    return float(chi2.sf(statistic, degrees))
