@@ -1,14 +1,12 @@
 """The pages that lie beside the shards: a card for people (`README.md`) and `croissant.json` for programs. Pure text."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mnistref.manifest import PAGES, Manifest
 from mnistref.schema import FIELDS, FORMAT_VERSION
 from mnistref.spec import COLORS, GLYPH, PATCH, VariantSpec
 from mnistref.version import VERSION
-
-if TYPE_CHECKING:
-    from mnistref.manifest import Manifest
 
 LICENCES = {
     "mnist": "MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0",
@@ -18,12 +16,12 @@ LICENCES = {
 }
 
 
-def pages(manifest: "Manifest") -> dict[str, str]:
+def pages(manifest: Manifest) -> dict[str, str]:
     """File name → text. The same for the same data set: no date, no path."""
-    return {"README.md": card(manifest), "croissant.json": croissant(manifest)}
+    return dict(zip(PAGES, (card(manifest), croissant(manifest)), strict=True))
 
 
-def card(manifest: "Manifest") -> str:
+def card(manifest: Manifest) -> str:
     variant = manifest.variant
     note = f"\n**Note:** `{variant.name}` is {variant.note}.\n" if variant.note else ""
     splits = "\n".join(
@@ -70,7 +68,7 @@ Pool: {manifest.spec["pool"]}. {_pool_text(manifest)}
 """
 
 
-def command(manifest: "Manifest") -> str:
+def command(manifest: Manifest) -> str:
     """The command that makes this set again."""
     spec = manifest.spec
     parts = [f"mnistref generate --variant {manifest.variant.name} --seed {spec['seed']}"]
@@ -111,13 +109,13 @@ def _option(name: str) -> str:
     return name if name in LICENCES else f"<{name}>"
 
 
-def _pool_text(manifest: "Manifest") -> str:
+def _pool_text(manifest: Manifest) -> str:
     if manifest.spec["pool"] == "pooled":
         return "Every split draws from all digits and photos."
     return "No digit and no photo occurs in two splits."
 
 
-def _sources(manifest: "Manifest") -> str:
+def _sources(manifest: Manifest) -> str:
     lines = []
     for what, source in (("digits", manifest.digits), ("backgrounds", manifest.backgrounds)):
         if source:
@@ -126,7 +124,7 @@ def _sources(manifest: "Manifest") -> str:
     return "\n".join(lines)
 
 
-def croissant(manifest: "Manifest") -> str:
+def croissant(manifest: Manifest) -> str:
     """Croissant 1.0 JSON-LD: the shards with their checksums, and the fields in words."""
     sc: dict[str, Any] = {
         "@context": {

@@ -131,7 +131,9 @@ def generate(request: Request, workers: int | None = None, executor: Executor | 
     made = plan(request)
     folder = made.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f".{folder.name}.lock"):
+    locks = Path(request.root) / ".locks"
+    locks.mkdir(exist_ok=True)
+    with FileLock(locks / f"{folder.name}.lock"):  # a second process waits, and finds the set finished
         if is_finished(folder, made.spec):
             return folder
         if made.spec.variant.note:
@@ -223,12 +225,14 @@ def draw(job: ShardJob) -> Arrays:
     if digits.sha256 != job.digits_sha256:
         raise DataProblemError(f"{job.digits}: the digits changed while the set was made; run again")
     photos, split = _photos(job), SPLITS.index(job.split)
+    members = job.members[np.argsort(digits.labels[job.members], kind="stable")]
     if not COMPILED:
-        reference = Reference(job.variant, job.seed, split, digits.images, digits.labels, job.members, photos)
+        reference = Reference(job.variant, job.seed, split, digits.images, digits.labels, members, photos)
         reference.draw_images(job.first, arrays)
         return arrays
     law = law_of(job.variant)
-    glyphs = _glyphs(job, digits)
+    start = np.searchsorted(digits.labels[members], np.arange(CLASSES + 1))
+    glyphs = Glyphs(_transposed(job.digits, job.raw), members, start)
     draw_images(law, glyphs, photos, tools_for(law), np.uint64(job.seed), split, job.first, arrays)
     return arrays
 
@@ -241,12 +245,6 @@ def _photos(job: ShardJob) -> Photos:
         return Photos(pixels, nothing, nothing, nothing, nothing, 1)
     bank = open_bank(job.bank)
     return Photos(bank.pixels, bank.offset, bank.height, bank.width, job.photos, bank.views)
-
-
-def _glyphs(job: ShardJob, digits: Digits) -> Glyphs:
-    members = job.members[np.argsort(digits.labels[job.members], kind="stable")]
-    start = np.searchsorted(digits.labels[members], np.arange(CLASSES + 1))
-    return Glyphs(_transposed(job.digits, job.raw), members, start)
 
 
 @lru_cache(maxsize=1)

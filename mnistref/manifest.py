@@ -15,6 +15,7 @@ from mnistref.spec import COLORS, SPLITS, DatasetSpec, VariantSpec, canonical_js
 from mnistref.variants import VARIANTS
 
 MANIFEST, SUMS = "dataset.json", "SHA256SUMS"
+PAGES = ("README.md", "croissant.json")
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,15 @@ def write_manifest(folder: Path, manifest: Manifest, pages: Mapping[str, str]) -
     texts = {**pages, MANIFEST: json.dumps(manifest.as_dict(), indent=1, ensure_ascii=False) + "\n"}
     for name, text in texts.items():
         write_whole(folder / name, text.encode())
-    sums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
-    sums |= {shard.file: shard.sha256 for shards in manifest.splits.values() for shard in shards}
-    write_whole(folder / SUMS, sums_text(sums).encode())
+    write_whole(folder / SUMS, _sums_of(folder, manifest).encode())
+
+
+def _sums_of(folder: Path, manifest: Manifest) -> str:
+    """What SHA256SUMS should hold: of the shards as the manifest says, of the pages as they lie there."""
+    sums = {shard.file: shard.sha256 for shards in manifest.splits.values() for shard in shards}
+    for name in (MANIFEST, *PAGES):
+        sums[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    return sums_text(sums)
 
 
 def sums_text(sums: Mapping[str, str]) -> str:
@@ -141,8 +148,8 @@ def _parsed(content: Mapping[str, Any]) -> Manifest:
 
 
 def is_finished(folder: Path, spec: DatasetSpec) -> bool:
-    """Whether the set is there, every file of its size. A folder with another spec in it is a mismatch."""
-    if not (folder / MANIFEST).is_file() or not (folder / SUMS).is_file():
+    """Whether the set is there, its pages unchanged and every shard of its size. Another spec in it is a mismatch."""
+    if not all((folder / name).is_file() for name in (MANIFEST, SUMS, *PAGES)):
         return False
     try:
         manifest = read_manifest(folder)
@@ -150,5 +157,7 @@ def is_finished(folder: Path, spec: DatasetSpec) -> bool:
         return False
     if canonical_json(manifest.spec) != canonical_json(spec.as_dict()):
         raise MismatchProblemError(f"{folder}: holds another data set than its name says; move it away and run again")
+    if (folder / SUMS).read_bytes() != _sums_of(folder, manifest).encode():
+        return False
     files = [(folder / shard.file, shard.bytes) for shards in manifest.splits.values() for shard in shards]
     return all(path.is_file() and path.stat().st_size == size for path, size in files)

@@ -45,8 +45,9 @@ def _heading(draw: ImageDraw.ImageDraw, dataset: MnistRef) -> None:
     note = f"  ({variant.note})" if variant.note else ""
     font = ImageFont.load_default(14)
     draw.text((_GAP, _GAP), f"{dataset.manifest.folder_name}, {dataset.split}", _INK, ImageFont.load_default(16))
-    draw.text((_GAP, _GAP + 20), f"{variant.summary}{note}", _FAINT, font)
-    draw.text((_GAP, _GAP + 38), f"query → label ({asks}); magenta: outline of the queried digit's mask", _FAINT, font)
+    summary = f"{variant.summary}{note}".replace("–", "-")  # Pillow's own font has no dash, arrow or times sign
+    draw.text((_GAP, _GAP + 20), summary, _FAINT, font)
+    draw.text((_GAP, _GAP + 38), f"query: label ({asks}); magenta: outline of the queried digit's mask", _FAINT, font)
 
 
 def _caption(draw: ImageDraw.ImageDraw, at: tuple[int, int], variant: VariantSpec, sample: dict) -> None:
@@ -56,7 +57,7 @@ def _caption(draw: ImageDraw.ImageDraw, at: tuple[int, int], variant: VariantSpe
     color = COLORS.get(label) or COLORS.get(query) or _FAINT
     x, y = at
     draw.rectangle((x, y + 3, x + 11, y + 14), color, _FAINT)
-    draw.text((x + 17, y), f"{query} → {label}   ×{sample['scale']:.2f}", _INK, ImageFont.load_default(13))
+    draw.text((x + 17, y), f"{query}: {label}   scale {sample['scale']:.2f}", _INK, ImageFont.load_default(13))
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ class Digit:
 
 @dataclass(frozen=True)
 class Reference:
-    """The images of one split. `digits` u1 (M, 28, 28), `labels` (M,), `members` (n,): the split's digits."""
+    """The images of one split. `digits` u1 (M, 28, 28), `labels` (M,), `members` (n,): the split's, class by class."""
 
     variant: VariantSpec
     seed: int

