@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mnistref.card import pages
 from mnistref.errors import DataProblemError
-from mnistref.manifest import MANIFEST, SUMS, Manifest, read_manifest, sums_text
+from mnistref.manifest import MANIFEST, PAGES, SUMS, Manifest, read_manifest, sums_of, sums_text
 from mnistref.schema import FIELDS
 from mnistref.shards import describe_shard, read_shard
 from mnistref.spec import CLASSES, COLORS, SCALE_BIN_NAMES, SCALE_BINS
@@ -24,68 +25,66 @@ class Fault:
 
 
 def verify(folder: Path) -> list[Fault]:
-    """Everything that is wrong with a data set, file by file; empty when every byte is accounted for."""
+    """Everything that is wrong with a data set, one entry a file; empty when every byte is accounted for.
+
+    Three witnesses tell which file is bad: the manifest carries its own digest, each shard that of its content, and
+    SHA256SUMS those of all.
+    """
     folder = Path(folder)
-    if (folder / SUMS).is_file() and not (folder / MANIFEST).is_file():
-        return [Fault(MANIFEST, "missing"), *_sum_faults(folder)]
+    sums = _read_sums(folder / SUMS)
+    if sums and not (folder / MANIFEST).is_file():
+        return [Fault(MANIFEST, "missing")]
     try:
         manifest = read_manifest(folder)
     except DataProblemError as error:
-        return [Fault(MANIFEST, str(error)), *_sum_faults(folder)]
-    faults = [*_sum_faults(folder), *_shard_faults(folder, manifest), *_stray_files(folder, manifest)]
-    first: dict[str, Fault] = {}
-    for fault in faults:  # one line a file
-        first.setdefault(fault.file, fault)
-    return list(first.values())
+        return [Fault(MANIFEST, str(error)), *_differences(folder, {n: s for n, s in sums.items() if n != MANIFEST})]
+    faults = [*_page_faults(folder, manifest, sums), *_shard_faults(folder, manifest)]
+    expected = sums_of(folder, manifest) | {f.file: sums[f.file] for f in faults if f.file in sums}
+    if not sums:
+        faults.append(Fault(SUMS, "missing or empty"))
+    elif (folder / SUMS).read_bytes() != sums_text(expected).encode():
+        faults.append(Fault(SUMS, "differs from what generate writes"))
+    known = {shard.file for shard in manifest.shards} | {MANIFEST, SUMS, *PAGES}
+    strays = sorted(path.name for path in folder.iterdir() if path.name not in known)
+    return faults + [Fault(name, "not part of the data set") for name in strays]
 
 
-def _sum_faults(folder: Path) -> Iterator[Fault]:
-    """Files that differ from SHA256SUMS, and SHA256SUMS itself where it is not what generate writes."""
-    path = folder / SUMS
-    if not path.is_file():
-        yield Fault(SUMS, "missing")
-        return
-    text = path.read_bytes().decode("utf-8", "replace")
-    sums = {}
-    for line in text.splitlines():
-        digest, _, name = line.partition("  ")
-        sums[name] = digest
+def _read_sums(path: Path) -> dict[str, str]:
+    """name → digest, as far as the file can be read."""
+    text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+    return {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
+
+
+def _differences(folder: Path, sums: dict[str, str]) -> Iterator[Fault]:
+    """Files that differ from SHA256SUMS: all that can be said without a manifest."""
     for name, digest in sums.items():
-        file = folder / name
-        if "/" in name or not name or not file.is_file():
-            yield Fault(name or SUMS, f"missing, though {SUMS} names it")
-        elif _sha256(file) != digest:
+        path = folder / name
+        if path.parent != folder or not path.is_file():
+            yield Fault(name, "missing")
+        elif _sha256(path) != digest:
             yield Fault(name, f"its SHA-256 differs from {SUMS}")
-    if text != sums_text(sums) or any(len(digest) != 64 for digest in sums.values()):
-        yield Fault(SUMS, "not in the form that generate writes")
+
+
+def _page_faults(folder: Path, manifest: Manifest, sums: dict[str, str]) -> Iterator[Fault]:
+    if (folder / MANIFEST).read_text(encoding="utf-8") != manifest.text():
+        yield Fault(MANIFEST, "differs from what generate writes")
+    for name, text in pages(manifest).items():
+        path = folder / name
+        if not path.is_file():
+            yield Fault(name, "missing")
+        elif path.read_bytes() != text.encode() and _sha256(path) != sums.get(name):  # or made by another version
+            yield Fault(name, f"its SHA-256 differs from {SUMS}")
 
 
 def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
-    if manifest.folder_name != folder.resolve().name:
-        yield Fault(MANIFEST, f"describes {manifest.folder_name}, not the folder it lies in")
-        return
-    for shards in manifest.splits.values():
-        for shard in shards:
-            try:
-                found = describe_shard(folder / shard.file, shard.images, manifest.variant.canvas)
-            except DataProblemError as error:
-                yield Fault(shard.file, str(error))
-                continue
-            if found != shard:
-                yield Fault(shard.file, f"differs from {MANIFEST}")
-
-
-def _stray_files(folder: Path, manifest: Manifest) -> Iterator[Fault]:
-    shards = {shard.file for shards in manifest.splits.values() for shard in shards}
-    known = shards | {MANIFEST, SUMS, "README.md", "croissant.json"}
-    for path in sorted(folder.iterdir()):
-        if path.name not in known:
-            yield Fault(path.name, "not part of the data set")
-    listed = {line.partition("  ")[2] for line in (folder / SUMS).read_text(errors="replace").splitlines()} if (
-        folder / SUMS
-    ).is_file() else set()
-    for name in sorted(known - {SUMS} - listed):
-        yield Fault(name, f"not in {SUMS}")
+    for shard in manifest.shards:
+        try:
+            found = describe_shard(folder / shard.file, shard.images, manifest.variant.canvas, manifest.folder_name)
+        except DataProblemError as error:
+            yield Fault(shard.file, str(error))
+            continue
+        if found != shard:
+            yield Fault(shard.file, f"differs from {MANIFEST}")
 
 
 def _sha256(path: Path) -> str:

@@ -155,8 +155,7 @@ def croissant(manifest: Manifest) -> str:
                 "encodingFormat": "application/x-hdf5",
                 "sha256": shard.sha256,
             }
-            for shards in manifest.splits.values()
-            for shard in shards
+            for shard in manifest.shards
         ],
     }
     return json.dumps(sc, indent=1, ensure_ascii=False) + "\n"

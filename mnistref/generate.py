@@ -85,6 +85,7 @@ class ShardJob:
     """All that a worker needs, on whatever machine sees the same files."""
 
     path: Path
+    dataset: str
     variant: VariantSpec
     seed: int
     split: str
@@ -167,6 +168,7 @@ def _jobs(made: Plan) -> list[ShardJob]:
     return [
         ShardJob(
             made.folder / name,
+            made.folder.name,
             variant,
             request.seed,
             split,
@@ -212,10 +214,10 @@ def make_shard(job: ShardJob) -> tuple[Path, ShardInfo]:
     """Draw and write one shard, unless a whole one is there already."""
     if job.path.exists():
         try:
-            return job.path, describe_shard(job.path, job.images, job.variant.canvas)
+            return job.path, describe_shard(job.path, job.images, job.variant.canvas, job.dataset)
         except DataProblemError:
             log.info("%s is damaged; drawing it again", job.path)
-    return job.path, write_shard(job.path, draw(job))
+    return job.path, write_shard(job.path, draw(job), job.dataset)
 
 
 def draw(job: ShardJob) -> Arrays:

@@ -16,6 +16,7 @@ from mnistref.variants import VARIANTS
 
 MANIFEST, SUMS = "dataset.json", "SHA256SUMS"
 PAGES = ("README.md", "croissant.json")
+OWN_DIGEST = "manifest_sha256"
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,14 @@ class Manifest:
         return f"{self.variant.name}-{self.spec_id}"
 
     @property
+    def shards(self) -> list[ShardInfo]:
+        """Of all splits."""
+        return [shard for shards in self.splits.values() for shard in shards]
+
+    @property
     def content_sha256(self) -> str:
         """One digest of all images and annotations."""
-        shards = [s.content_sha256 for split in self.splits.values() for s in split]
-        return hashlib.sha256("\n".join(shards).encode()).hexdigest()
+        return hashlib.sha256("\n".join(shard.content_sha256 for shard in self.shards).encode()).hexdigest()
 
     def images(self, split: str) -> int:
         return sum(shard.images for shard in self.splits[split])
@@ -72,6 +77,11 @@ class Manifest:
             "photos": [{"name": name, "sha256": sha256} for name, sha256 in self.photos],
         }
 
+    def text(self) -> str:
+        """The content of dataset.json. Its last entry is the digest of all others, so that damage shows by itself."""
+        content = self.as_dict()
+        return json.dumps({**content, OWN_DIGEST: _digest_of(content)}, indent=1, ensure_ascii=False) + "\n"
+
 
 def make_manifest(
     spec: DatasetSpec,
@@ -85,18 +95,23 @@ def make_manifest(
 
 def write_manifest(folder: Path, manifest: Manifest, pages: Mapping[str, str]) -> None:
     """Write `pages` (the card and its like), the manifest, and last the sums, which say that the set is finished."""
-    texts = {**pages, MANIFEST: json.dumps(manifest.as_dict(), indent=1, ensure_ascii=False) + "\n"}
+    texts = {**pages, MANIFEST: manifest.text()}
     for name, text in texts.items():
         write_whole(folder / name, text.encode())
-    write_whole(folder / SUMS, _sums_of(folder, manifest).encode())
+    write_whole(folder / SUMS, sums_text(sums_of(folder, manifest)).encode())
 
 
-def _sums_of(folder: Path, manifest: Manifest) -> str:
+def sums_of(folder: Path, manifest: Manifest) -> dict[str, str]:
     """What SHA256SUMS should hold: of the shards as the manifest says, of the pages as they lie there."""
-    sums = {shard.file: shard.sha256 for shards in manifest.splits.values() for shard in shards}
+    sums = {shard.file: shard.sha256 for shard in manifest.shards}
     for name in (MANIFEST, *PAGES):
-        sums[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    return sums_text(sums)
+        if (folder / name).is_file():
+            sums[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    return sums
+
+
+def _digest_of(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
 def sums_text(sums: Mapping[str, str]) -> str:
@@ -122,12 +137,13 @@ def read_manifest(folder: Path) -> Manifest:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format_version"] != FORMAT_VERSION:
             raise DataProblemError(f"{path}: format version {content['format_version']}, this program reads {FORMAT_VERSION}")
+        own = content.pop(OWN_DIGEST)
+        sound = own == _digest_of(content)
         manifest = _parsed(content)
-        sound = content["spec_id"] == manifest.spec_id and content["content_sha256"] == manifest.content_sha256
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataProblemError(f"{path}: damaged ({type(error).__name__}: {error}); generate the set again") from error
     if not sound:
-        raise DataProblemError(f"{path}: its digests do not agree with its content; generate the set again")
+        raise DataProblemError(f"{path}: damaged (its own digest differs); generate the set again")
     return manifest
 
 
@@ -157,7 +173,7 @@ def is_finished(folder: Path, spec: DatasetSpec) -> bool:
         return False
     if canonical_json(manifest.spec) != canonical_json(spec.as_dict()):
         raise MismatchProblemError(f"{folder}: holds another data set than its name says; move it away and run again")
-    if (folder / SUMS).read_bytes() != _sums_of(folder, manifest).encode():
+    if (folder / SUMS).read_bytes() != sums_text(sums_of(folder, manifest)).encode():
         return False
-    files = [(folder / shard.file, shard.bytes) for shards in manifest.splits.values() for shard in shards]
+    files = [(folder / shard.file, shard.bytes) for shard in manifest.shards]
     return all(path.is_file() and path.stat().st_size == size for path, size in files)

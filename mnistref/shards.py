@@ -47,27 +47,22 @@ def content_digest(arrays: Arrays) -> str:
     return digest.hexdigest()
 
 
-def write_shard(path: Path, arrays: Arrays) -> ShardInfo:
-    """Write one shard, whole or not at all."""
+def write_shard(path: Path, arrays: Arrays, dataset: str) -> ShardInfo:
+    """Write one shard of the data set of that name, whole or not at all."""
     content = content_digest(arrays)
-    data = _encode(arrays, {"shard": _identity(path), "content_sha256": content})
+    data = _encode(arrays, {"shard": f"{dataset}/{path.name}", "content_sha256": content})
     write_whole(path, data)
     return _info(path, data, len(arrays.count), content)
 
 
-def describe_shard(path: Path, images: int, canvas: int) -> ShardInfo:
-    """What the manifest would keep of a shard found on the disk; a data error unless it is the one of its name, and whole."""
+def describe_shard(path: Path, images: int, canvas: int, dataset: str) -> ShardInfo:
+    """What the manifest would keep of a shard found on the disk; a data error unless it is the one of its name, whole."""
     content = content_digest(read_whole_shard(path, images, canvas))
     with h5py.File(path, "r") as file:
         said = {key: file.attrs.get(key) for key in ("shard", "content_sha256")}
-    if said != {"shard": _identity(path), "content_sha256": content}:
+    if said != {"shard": f"{dataset}/{path.name}", "content_sha256": content}:
         raise DataProblemError(f"{path}: not what its own label says; run generate again")
     return _info(path, path.read_bytes(), images, content)
-
-
-def _identity(path: Path) -> str:
-    """Which shard of which data set: a shard under another's name is not taken for it."""
-    return f"{path.parent.name}/{path.name}"
 
 
 def _info(path: Path, data: bytes, images: int, content: str) -> ShardInfo:

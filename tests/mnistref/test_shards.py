@@ -25,8 +25,8 @@ def arrays():
 
 @pytest.fixture
 def shard(arrays, tmp_path):
-    path = tmp_path / "set-0123" / "train-00000-of-00001.h5"
-    return path, write_shard(path, arrays)
+    path = tmp_path / "set" / "train-00000-of-00001.h5"
+    return path, write_shard(path, arrays, "set-0123")
 
 
 def test_what_is_written_is_read(arrays, shard):
@@ -38,13 +38,13 @@ def test_what_is_written_is_read(arrays, shard):
     assert info.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert info.bytes == path.stat().st_size
     assert info.content_sha256 == content_digest(back)
-    assert describe_shard(path, 12, 20) == info
+    assert describe_shard(path, 12, 20, "set-0123") == info
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 def test_the_same_arrays_give_the_same_bytes(arrays, shard, tmp_path):
     path, info = shard
-    assert write_shard(tmp_path / "other" / path.parent.name / path.name, arrays) == info
+    assert write_shard(tmp_path / "other" / path.name, arrays, "set-0123") == info
 
 
 def test_images_can_be_memory_mapped(arrays, shard):
@@ -68,12 +68,14 @@ def test_a_shard_under_another_name_is_not_taken_for_it(shard):
     other = path.with_name("train-00001-of-00002.h5")
     shutil.copy(path, other)
     with pytest.raises(DataProblemError, match="not what its own label says"):
-        describe_shard(other, 12, 20)
+        describe_shard(path, 12, 20, "set-9999")
+    with pytest.raises(DataProblemError, match="not what its own label says"):
+        describe_shard(other, 12, 20, "set-0123")
 
 
 def test_values_outside_their_range_are_refused(arrays, tmp_path):
     arrays.label[3] = 11
-    write_shard(tmp_path / "s.h5", arrays)
+    write_shard(tmp_path / "s.h5", arrays, "set-0123")
     with pytest.raises(DataProblemError, match="label has values outside"):
         read_whole_shard(tmp_path / "s.h5", 12, 20)
 

@@ -1,0 +1,50 @@
+import os
+
+import pytest
+
+from mnistref.files import PARTIAL, whole_folder, write_whole
+
+
+def test_a_file_is_written_whole(tmp_path):
+    path = tmp_path / "new" / "file.bin"
+    write_whole(path, b"one")
+    write_whole(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert os.listdir(path.parent) == ["file.bin"]
+    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failure_leaves_the_old_file_and_nothing_else(step, tmp_path, monkeypatch):
+    path = tmp_path / "file.bin"
+    write_whole(path, b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(path, b"new")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file.bin"]
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "a") as partial:
+        (partial / "x").write_text("half")
+        assert partial.parent.name.startswith(PARTIAL)
+        raise RuntimeError
+    assert os.listdir(tmp_path) == []
+    with whole_folder(tmp_path / "a") as partial:
+        (partial / "x").write_text("whole")
+    with whole_folder(tmp_path / "a") as partial:  # another process was first: its folder stays
+        (partial / "x").write_text("late")
+    assert (tmp_path / "a" / "x").read_text() == "whole"
+    assert os.listdir(tmp_path) == ["a"]
