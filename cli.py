@@ -1,6 +1,6 @@
 """The two programs: parse, import lazily, make one call, set the exit code.
 
-stdout carries results only; messages, progress and errors go to stderr. `python cli.py bench …` works without installing.
+stdout carries results only; messages, progress and errors go to stderr. `python cli.py bench …` needs no installation.
 """
 
 import json
@@ -62,7 +62,9 @@ def _fail(message: str, code: int) -> int:
 
 
 def _program(name: str, text: str) -> Program:
-    program = Program(name, help=text, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+    program = Program(
+        name, help=text, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    )
     click.version_option(VERSION, prog_name=name)(program)
     click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a bug.")(program)
     program.callback = lambda: None
@@ -103,7 +105,11 @@ def list_variants(as_json: bool) -> None:
 @click.option("--digits", default="mnist", show_default=True, help="mnist, mnist5k, or a folder of IDX files.")
 @click.option("--backgrounds", default="builtin", show_default=True, help="builtin, sun397, or a folder of images.")
 @click.option(
-    "--pool", default="disjoint", show_default=True, metavar="disjoint|pooled", help="Whether splits share digits and photos."
+    "--pool",
+    default="disjoint",
+    show_default=True,
+    metavar="disjoint|pooled",
+    help="Whether splits share digits and photos.",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Shards made at a time.  [default: one per processor]")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and make nothing.")
@@ -144,7 +150,9 @@ def verify(path: Path, as_json: bool) -> None:
     if as_json:
         _json({"ok": not faults, "faults": [vars(fault) for fault in faults]})
     else:
-        click.echo("\n".join(f"{fault.file}: {fault.what}" for fault in faults) or f"{path}: every byte is accounted for")
+        click.echo(
+            "\n".join(f"{fault.file}: {fault.what}" for fault in faults) or f"{path}: every byte is accounted for"
+        )
     if faults:
         names = ", ".join(fault.file for fault in faults[:3]) + (" …" if len(faults) > 3 else "")
         raise DataProblemError(f"{path}: {len(faults)} bad file{'s' * (len(faults) > 1)}: {names}; run generate again")
@@ -192,7 +200,7 @@ def list_mechanisms(pattern: str, as_json: bool) -> None:
     from bench.attention import MECHANISMS
     from bench.model import create_model
 
-    found = []
+    found: list[dict[str, Any]] = []
     for m in MECHANISMS.values():
         if fnmatchcase(m.name, pattern):
             params = sum(p.numel() for p in create_model(m.name, variant="mbg").parameters())

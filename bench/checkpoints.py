@@ -15,7 +15,7 @@ FOLDER, TENSORS, REST = "checkpoint", "state.safetensors", "state.json"
 
 
 def save(run: Path, trainer: Trainer) -> None:
-    """Keep the trainer's state. The JSON names the tensors by their digest: a pair that does not belong together shows."""
+    """Keep the trainer's state. The JSON names the tensors by their digest, so that a torn pair shows."""
     tensors, rest = trainer.state()
     data = encode(tensors)
     digest = hashlib.sha256(data).hexdigest()
@@ -55,4 +55,6 @@ def load_weights(path: Path, model: nn.Module) -> None:
     try:
         model.load_state_dict(decode(path.read_bytes(), str(path)))
     except RuntimeError as error:
-        raise DataProblemError(f"{path}: the weights do not fit this network; was it made by another version?") from error
+        raise DataProblemError(
+            f"{path}: the weights do not fit this network; was it made by another version?"
+        ) from error

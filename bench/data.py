@@ -16,7 +16,7 @@ from mnistref.dataset import read_split, read_triples
 
 @dataclass(frozen=True)
 class Batch:
-    """`images` f4 (B, 3, H, W) in 0 … 1, channels last in memory; `query`, `label` i8 (B,); `at` i8 (B,): which questions."""
+    """`images` f4 (B, 3, H, W) in 0 … 1, channels last; `query`, `label`, and which questions `at`, i8 (B,)."""
 
     images: Tensor
     query: Tensor
@@ -26,7 +26,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Split:
-    """A split on the device. `images` u1 (N, H, W, 3); of each of T questions `image`, `slot`, `query`, `label` i8 (T,).
+    """A split on the device. `images` u1 (N, H, W, 3); of each question `image`, `slot`, `query`, `label` i8 (T,).
 
     `instance` u1 (N, H, W) and `scale` f4 (T,) are there for testing only.
     """
@@ -70,7 +70,10 @@ def load_split(folder: Path, split: str, queries: str, device: torch.device, mas
 
     return Split(
         put(arrays["image"]),
-        *map(put, questions),
+        put(questions.image),
+        put(questions.slot),
+        put(questions.query),
+        put(questions.label),
         instance=put(arrays["instance"]) if masks else None,
         scale=put(arrays["digit_scale"][questions.image, questions.slot]) if masks else None,
     )

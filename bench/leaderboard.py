@@ -65,7 +65,9 @@ def leaderboard(results: Iterable[Mapping[str, Any]], variant: str | None = None
     board = board.sort_values(
         ["variant", "dataset", "accuracy", "attn"], ascending=[True, True, False, True], na_position="last"
     )
-    board["rank"] = board.groupby(["variant", "dataset"]).cumcount().add(1).where(board["accuracy"].notna()).astype("Int64")
+    board["rank"] = (
+        board.groupby(["variant", "dataset"]).cumcount().add(1).where(board["accuracy"].notna()).astype("Int64")
+    )
     return board[COLUMNS].reset_index(drop=True)
 
 
@@ -74,7 +76,10 @@ def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
     data = result["dataset"]
     measures = ["accuracy", "n_test", "params", "threads", *SCALES, *MEANS, *MEDIANS]
     return {
-        **{key: result[key] for key in ("attn", "recipe", "queries", "precision", "device", "bench_version", "seed", "status")},
+        **{
+            key: result[key]
+            for key in ("attn", "recipe", "queries", "precision", "device", "bench_version", "seed", "status")
+        },
         "variant": result["variant"],
         "dataset": f"{result['variant']}-{data['spec_id']}",
         "digits": data["digits"],
@@ -161,7 +166,9 @@ def to_text(board: pd.DataFrame, markdown: bool = False) -> str:
             ]
         )
     text = table(lines, markdown)
-    notes = {name: VARIANTS[name].note for name in board["variant"].unique() if name in VARIANTS and VARIANTS[name].note}
+    notes = {
+        name: VARIANTS[name].note for name in board["variant"].unique() if name in VARIANTS and VARIANTS[name].note
+    }
     gap = "\n\n" if notes else ""
     return text + gap + "\n".join(f"{name} is {note}" for name, note in notes.items())
 

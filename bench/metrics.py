@@ -41,7 +41,7 @@ def mask_correctness(masks: Sequence[Tensor], target: Tensor) -> Tensor:
     Returns:
         (B,), 0 … 1, higher is better; the uniform map scores the target's area, see `mask_area`.
     """
-    return (attended(masks, target.shape[-2:]) * target).sum(dim=(1, 2))
+    return (attended(masks, (target.shape[1], target.shape[2])) * target).sum(dim=(1, 2))
 
 
 def true_positive_ratio(masks: Sequence[Tensor], target: Tensor) -> Tensor:
@@ -50,8 +50,8 @@ def true_positive_ratio(masks: Sequence[Tensor], target: Tensor) -> Tensor:
 
 
 def pointing_game(masks: Sequence[Tensor], target: Tensor) -> Tensor:
-    """Whether the maximum of the product lies on the target (Zhang et al., ECCV 2016). → (B,), 0 or 1, higher is better."""
-    peak = attended(masks, target.shape[-2:]).flatten(1).argmax(dim=1, keepdim=True)
+    """Whether the product's maximum lies on the target (Zhang et al., ECCV 2016). → (B,), 0 or 1, higher is better."""
+    peak = attended(masks, (target.shape[1], target.shape[2])).flatten(1).argmax(dim=1, keepdim=True)
     return target.flatten(1).gather(1, peak).squeeze(1).float()
 
 

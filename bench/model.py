@@ -1,4 +1,4 @@
-"""The four-conv attribute CNN of the papers, with an attention slot after each pooling (ARNN suppl. Table 2; PAN Fig. 5).
+"""The four-conv attribute CNN of the papers, an attention slot after each pooling (ARNN suppl. Table 2; PAN Fig. 5).
 
 Shapes: B images, H × W pixels, S stages, K classes, Q queries. 100 px give maps 50, 25, 12, 6; 224 px 112 … 7.
 """
@@ -78,7 +78,9 @@ class AttributeCNN(nn.Module):
         asked = one_hot(query, self.queries, images)
         x, masks = images, []
         for k, convolve in enumerate(self.stages):
-            x = torch.nn.functional.max_pool2d(convolve(x), 2).relu()  # as ReLU then pooling, on a quarter of the numbers
+            x = torch.nn.functional.max_pool2d(
+                convolve(x), 2
+            ).relu()  # as ReLU then pooling, on a quarter of the numbers
             if str(k) in self.gates:
                 x, mask = self.gates[str(k)](x, asked)
                 masks.append(mask)

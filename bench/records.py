@@ -74,7 +74,7 @@ def results(runs: Path) -> Iterator[dict[str, Any]]:
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Versions and device: what a reader needs to judge a number, nothing that tells whose machine it was."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in _PACKAGES:
         try:
             versions[name] = version(name)
@@ -120,7 +120,10 @@ def _git_commit() -> str | None:
             check=False,
         )
         tracked = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__], capture_output=True, timeout=10, check=False
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__],
+            capture_output=True,
+            timeout=10,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -79,10 +79,14 @@ def run(config: RunConfig, data: Path, runs: Path, device: torch.device, resume:
     except ProblemError:
         raise
     except Exception as error:
-        _record(folder, config, data, device, started, {"status": "failed", "reason": f"{type(error).__name__}: {error}"})
+        _record(
+            folder, config, data, device, started, {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+        )
         raise RunProblemError(f"{folder}: failed: {type(error).__name__}: {error}") from error
     _record(folder, config, data, device, started, {"status": "ok", **outcome})
-    log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * outcome["accuracy"], 100 / read_manifest(data).variant.classes)
+    log.info(
+        "test accuracy %.1f %% (chance %.0f %%)", 100 * outcome["accuracy"], 100 / read_manifest(data).variant.classes
+    )
     return folder
 
 
@@ -109,14 +113,16 @@ def _train_and_test(config: RunConfig, data: Path, folder: Path, device: torch.d
         log.info("going on after epoch %d", trainer.epoch)
         records.trim_history(folder, trainer.epoch)
     total = config.recipe.epochs * trainer.steps
-    with logging_redirect_tqdm(), tqdm(
-        total=total, initial=trainer.epoch * trainer.steps, unit=" steps", disable=None, desc=config.attn
-    ) as bar:
+    with (
+        logging_redirect_tqdm(),
+        tqdm(total=total, initial=trainer.epoch * trainer.steps, unit=" steps", disable=None, desc=config.attn) as bar,
+    ):
         for record in trainer.epochs(on_step=bar.update):
             records.append_history(folder, record)
             checkpoints.save(folder, trainer)
             log.info(
-                "epoch %(epoch)3d  loss %(train_loss).3f  train %(train_accuracy).3f  val %(val_accuracy).3f  %(seconds).0f s",
+                "epoch %(epoch)3d  loss %(train_loss).3f  train %(train_accuracy).3f  val %(val_accuracy).3f"
+                "  %(seconds).0f s",
                 record,
             )
     del train, trainer.train

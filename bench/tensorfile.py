@@ -75,7 +75,11 @@ def decode_plainly(data: bytes) -> dict[str, torch.Tensor]:
         size = math.prod(shape) * dtype.itemsize
         if start != ends[-1] or end - start != size or end > len(body) or any(n < 0 for n in shape):
             raise ValueError(f"{name} does not lie where the header says")
-        flat = torch.frombuffer(body, dtype=torch.uint8, count=size, offset=start) if size else torch.empty(0, dtype=torch.uint8)
+        flat = (
+            torch.frombuffer(body, dtype=torch.uint8, count=size, offset=start)
+            if size
+            else torch.empty(0, dtype=torch.uint8)
+        )
         tensors[name] = flat.clone().view(dtype).reshape(shape)
         ends.append(end)
     if ends[-1] != len(body):

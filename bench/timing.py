@@ -62,9 +62,7 @@ def measure(
     model.eval()
     infer_seconds = _median(infer, device)
     model.load_state_dict(kept)
-    return Timing(
-        step_seconds * 1e3, infer_seconds * 1e3 / recipe.batch, memory, recipe.batch, torch.get_num_threads()
-    )
+    return Timing(step_seconds * 1e3, infer_seconds * 1e3 / recipe.batch, memory, recipe.batch, torch.get_num_threads())
 
 
 def _median(work: Callable[[], None], device: torch.device) -> float:

@@ -88,7 +88,8 @@ class Trainer:
             self.optimizer.step()
             if self.recipe.schedule == "onecycle":
                 self.schedule.step()
-            loss_sum += loss.detach()
+            loss = loss.detach()
+            loss_sum += loss
             right += (logits.detach().argmax(1) == batch.label).sum()
             if (step % 50 == 49 or step == self.steps - 1) and not math.isfinite(float(loss_sum)):
                 raise DivergedError(f"the loss is {float(loss)} in epoch {self.epoch}")

@@ -1,6 +1,5 @@
 """Is a data set what it says: `verify` accounts for every byte, `statistics` measures the law on it."""
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 
 from mnistref.card import pages
 from mnistref.errors import DataProblemError
+from mnistref.files import file_sha256
 from mnistref.manifest import MANIFEST, PAGES, SUMS, Manifest, read_manifest, sums_of, sums_text
 from mnistref.schema import FIELDS
 from mnistref.shards import describe_shard, read_shard
@@ -61,7 +61,7 @@ def _differences(folder: Path, sums: dict[str, str]) -> Iterator[Fault]:
         path = folder / name
         if path.parent != folder or not path.is_file():
             yield Fault(name, "missing")
-        elif _sha256(path) != digest:
+        elif file_sha256(path) != digest:
             yield Fault(name, f"its SHA-256 differs from {SUMS}")
 
 
@@ -72,7 +72,7 @@ def _page_faults(folder: Path, manifest: Manifest, sums: dict[str, str]) -> Iter
         path = folder / name
         if not path.is_file():
             yield Fault(name, "missing")
-        elif path.read_bytes() != text.encode() and _sha256(path) != sums.get(name):  # or made by another version
+        elif path.read_bytes() != text.encode() and file_sha256(path) != sums.get(name):  # or made by another version
             yield Fault(name, f"its SHA-256 differs from {SUMS}")
 
 
@@ -85,11 +85,6 @@ def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
             continue
         if found != shard:
             yield Fault(shard.file, f"differs from {MANIFEST}")
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

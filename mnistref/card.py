@@ -1,4 +1,4 @@
-"""The pages that lie beside the shards: a card for people (`README.md`) and `croissant.json` for programs. Pure text."""
+"""The pages beside the shards: a card for people (`README.md`) and `croissant.json` for programs. Pure text."""
 
 import json
 from typing import Any
@@ -32,18 +32,20 @@ def card(manifest: Manifest) -> str:
     )
     return f"""# {manifest.folder_name}
 
-{variant.summary[0].upper()}{variant.summary[1:]}. A synthetic benchmark for spatial attention (after {variant.paper}), with the mask of
-every digit.
+{variant.summary[0].upper()}{variant.summary[1:]}.
+A synthetic benchmark for spatial attention (after {variant.paper}), with the mask of every digit.
 {note}
 | split | images | shards |
 |---|---|---|
 {splits}
 
-Images are {variant.canvas} × {variant.canvas} RGB. A query is a {"digit class" if variant.query == "class" else "colour"}, its label one of: {", ".join(variant.label_names)}.
+Images are {variant.canvas} × {variant.canvas} RGB. A query is one of {", ".join(variant.query_names)};
+its label is one of {", ".join(variant.label_names)}.
 
 ## Fields
 
-Each shard `<split>-NNNNN-of-NNNNN.h5` is an HDF5 file (format version {FORMAT_VERSION}); every array has one row per image.
+Each shard `<split>-NNNNN-of-NNNNN.h5` is an HDF5 file (format version {FORMAT_VERSION}).
+Every array has one row per image.
 
 | name | dtype | shape | meaning |
 |---|---|---|---|
@@ -87,9 +89,10 @@ def law_text(variant: VariantSpec) -> str:
     lines = [
         f"{low}–{high} digits of different classes; colour of each i.i.d. uniform over {', '.join(COLORS)}, plus one "
         f"N(0, {variant.jitter}) value on all channels.",
-        f"Scale s ~ U({small:g}, {large:g}), side ⌊{GLYPH}·s⌋, position uniform; scale and position are drawn again while "
+        f"Scale s ~ U({small:g}, {large:g}), side ⌊{GLYPH}·s⌋, position uniform; both are drawn again while "
         "the box holds ink of an earlier digit.",
-        "Bilinear resizing; with α = ink / 255 a pixel is colour · α² + background · (1 − α). A mask is the ink, α > 0.",
+        "Bilinear resizing; with α = ink / 255 a pixel is colour · α² + background · (1 − α).",
+        "A digit's mask is its ink, α > 0.",
     ]
     if variant.distractors:
         lines.append(

@@ -5,23 +5,23 @@ the NumPy reference, which gives the same bytes.
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 F = TypeVar("F", bound=Callable)
 
 try:
     import numba
-except ImportError:
-    numba = None
 
-COMPILED = numba is not None
+    COMPILED = True
+except ImportError:
+    COMPILED = False
 
 
 def compiled(function: F) -> F:
     """Compile at first call. A folder where nothing can be cached costs the compile time, no more."""
-    if numba is None:
+    if not COMPILED:
         return function
     try:
-        return numba.njit(function, cache=True, nogil=True)
+        return cast(F, numba.njit(function, cache=True, nogil=True))
     except RuntimeError:  # no folder for the cache can be written
-        return numba.njit(function, nogil=True)
+        return cast(F, numba.njit(function, nogil=True))

@@ -107,7 +107,7 @@ class MnistRef(Dataset):
             "label": int(self.triples.label[index]),
             "mask": tv_tensors.Mask(torch.from_numpy(fields["instance"] == slot + 1)),
             "scale": float(fields["digit_scale"][slot]),
-            "box": tv_tensors.BoundingBoxes(torch.tensor([[x0, y0, x1, y1]]), format="XYXY", canvas_size=size),  # type: ignore[call-overload]
+            "box": tv_tensors.BoundingBoxes(torch.tensor([[x0, y0, x1, y1]]), format="XYXY", canvas_size=size),
         }
         if self.variant.repeats[1] > 1:
             right = fields["digit_color"][fields["digit_class"] == sample["query"]]

@@ -1,6 +1,7 @@
 """Files that are there whole, or not at all."""
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -45,6 +46,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
             if not path.exists():
                 raise
     sync_folder(path.parent)
+
+
+def file_sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

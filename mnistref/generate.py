@@ -1,4 +1,4 @@
-"""A data set from a request: plan → executor → shards → manifest. What is there already is kept; what is missing is made.
+"""A data set from a request: plan → executor → shards → manifest. What is there is kept, what is missing is made.
 
 A shard depends on the plan and its own number alone, so any `concurrent.futures` executor, any number of workers and
 any order give the same bytes.
@@ -109,9 +109,9 @@ def plan(request: Request) -> Plan:
     raw = Path(request.root) / "raw"
     digits = load_digits(request.digits, raw)
     photos = list_photos(request.backgrounds, raw) if variant.background == "photo" else None
-    spec = DatasetSpec(
-        variant, request.seed, _sizes(variant, request.sizes), digits.sha256, photos and photos.sha256, request.pool
-    )
+    sizes = _sizes(variant, request.sizes)
+    of_photos = photos.sha256 if photos else None
+    spec = DatasetSpec(variant, request.seed, sizes, digits.sha256, of_photos, request.pool)
     return Plan(request, spec, digits, photos)
 
 
@@ -260,7 +260,8 @@ def _finish(made: Plan, infos: list[ShardInfo]) -> None:
     for split, size in made.spec.sizes:
         splits[split] = tuple(next(left) for _ in shard_names(split, size))
     digits = Source(made.digits.name, made.spec.digits_sha256, len(made.digits.labels))
-    backgrounds, photos = None, ()
+    backgrounds: Source | None = None
+    photos: tuple[tuple[str, str], ...] = ()
     if made.photos:
         backgrounds = Source(made.photos.name, made.photos.sha256, len(made.photos.paths))
         photos = tuple(zip(made.photos.names, made.photos.sha256s, strict=True))

@@ -132,11 +132,15 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a finished data set; a usage error where there is none, a data error where it is not sound."""
     path = Path(folder) / MANIFEST
     if not path.is_file():
-        raise UsageProblemError(f"{folder}: no data set here ({MANIFEST} is missing); make one with `mnistref generate`")
+        raise UsageProblemError(
+            f"{folder}: no data set here ({MANIFEST} is missing); make one with `mnistref generate`"
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format_version"] != FORMAT_VERSION:
-            raise DataProblemError(f"{path}: format version {content['format_version']}, this program reads {FORMAT_VERSION}")
+            raise DataProblemError(
+                f"{path}: format version {content['format_version']}, this program reads {FORMAT_VERSION}"
+            )
         own = content.pop(OWN_DIGEST)
         sound = own == _digest_of(content)
         manifest = _parsed(content)
@@ -149,7 +153,9 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _parsed(content: Mapping[str, Any]) -> Manifest:
     spec = content["spec"]
-    law = {key: tuple(value) if isinstance(value, list) else value for key, value in spec["law"].items()}
+    law: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in spec["law"].items()
+    }
     known = VARIANTS.get(spec["variant"]) or VariantSpec(spec["variant"], "", "", 0, "black")
     splits = {}
     for split, size in spec["sizes"].items():

@@ -53,7 +53,9 @@ def _heading(draw: ImageDraw.ImageDraw, dataset: MnistRef) -> None:
 def _caption(draw: ImageDraw.ImageDraw, at: tuple[int, int], variant: VariantSpec, sample: dict) -> None:
     query, label = variant.query_names[sample["query"]], variant.label_names[sample["label"]]
     if "labels" in sample:
-        label = "/".join(name for name, right in zip(variant.label_names, sample["labels"].tolist(), strict=True) if right)
+        label = "/".join(
+            name for name, right in zip(variant.label_names, sample["labels"].tolist(), strict=True) if right
+        )
     color = COLORS.get(label) or COLORS.get(query) or _FAINT
     x, y = at
     draw.rectangle((x, y + 3, x + 11, y + 14), color, _FAINT)

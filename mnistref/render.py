@@ -41,7 +41,9 @@ def draw_images(law, glyphs, photos, tools, seed, split, first, arrays):
         for _ in range(law.distractors):
             _put_distractor(law, glyphs, tools, image)
         for k in range(arrays.count[row]):
-            _put_digit(image, arrays.digit_box[row, k], arrays.digit_rgb[row, k], arrays.instance[row], k + 1, tools.alpha)
+            _put_digit(
+                image, arrays.digit_box[row, k], arrays.digit_rgb[row, k], arrays.instance[row], k + 1, tools.alpha
+            )
 
 
 @compiled

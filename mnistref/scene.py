@@ -138,7 +138,7 @@ def draw_scene(law, glyphs, tools, seed, split, index, arrays, row):
 def _draw_classes(law, tools, seed, split, index, digit_class):
     """n, and the first n of a random permutation. → n, and the class that occurs more than once, or −1.
 
-    Where a class is repeated m times, it is the first of the permutation, in m random slots; the next ones fill the rest.
+    A class repeated m times is the first of the permutation, in m random slots; the next ones fill the rest.
     """
     stream, order = tools.stream, tools.order
     rng.start(stream, seed, split, index, rng.CLASSES)
@@ -202,7 +202,7 @@ def _times(values, n, value):
 
 @compiled
 def _place(law, glyphs, tools, n, arrays, row):
-    """Scale and position of each digit in turn, both drawn again while the box holds ink. → False if one had no place."""
+    """Scale and position of each digit in turn, redrawn while the box holds ink. → False if one had no place."""
     tools.ink[:] = 0
     tools.alpha[:] = 0
     arrays.instance[row] = 0

@@ -4,8 +4,9 @@ Legend: N images, H height, W width; a digit slot is 0 … 8, in the order of pl
 """
 
 from collections import namedtuple
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -56,8 +57,16 @@ FIELDS: dict[str, Field] = {
     "scale": Field("f4", (), 0, 3, "scale of the queried digit"),
 }
 
-Arrays = namedtuple("Arrays", list(FIELDS))  # type: ignore[misc]
-"""One array per field: what the compiled renderer fills. (A plain namedtuple, which numba understands.)"""
+if TYPE_CHECKING:  # a checker cannot follow fields that are named by a table
+
+    class Arrays:
+        def __init__(self, **fields: np.ndarray) -> None: ...
+        def __iter__(self) -> Iterator[np.ndarray]: ...
+        def __getattr__(self, name: str) -> np.ndarray: ...
+
+else:
+    Arrays = namedtuple("Arrays", list(FIELDS))
+    """One array per field: what the compiled renderer fills. (A plain namedtuple, which numba understands.)"""
 
 
 def empty(images: int, canvas: int) -> Arrays:

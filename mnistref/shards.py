@@ -39,11 +39,11 @@ class ShardInfo:
 
 
 def content_digest(arrays: Arrays) -> str:
-    """SHA-256 of the decoded arrays: of each field in order its name, dtype, shape and bytes. No library has a part in it."""
+    """SHA-256 of the decoded arrays: of each field its name, dtype, shape and bytes. No library has a part in it."""
     digest = hashlib.sha256()
     for name, array in zip(FIELDS, arrays, strict=True):
         digest.update(f"{name} {FIELDS[name].dtype} {array.shape}\n".encode())
-        digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
@@ -56,7 +56,7 @@ def write_shard(path: Path, arrays: Arrays, dataset: str) -> ShardInfo:
 
 
 def describe_shard(path: Path, images: int, canvas: int, dataset: str) -> ShardInfo:
-    """What the manifest would keep of a shard found on the disk; a data error unless it is the one of its name, whole."""
+    """What the manifest would keep of a shard found there; a data error unless it is the one of its name, whole."""
     content = content_digest(read_whole_shard(path, images, canvas))
     with h5py.File(path, "r") as file:
         said = {key: file.attrs.get(key) for key in ("shard", "content_sha256")}
@@ -92,7 +92,9 @@ def open_shard(path: Path, images: int, canvas: int):
     except FileNotFoundError as error:
         raise DataProblemError(f"{path}: the shard is missing; run generate again") from error
     except OSError as error:
-        raise DataProblemError(f"{path}: not a readable HDF5 file; run `mnistref verify`, then generate again") from error
+        raise DataProblemError(
+            f"{path}: not a readable HDF5 file; run `mnistref verify`, then generate again"
+        ) from error
     with file:
         _check_form(file, path, images, canvas)
         yield file

@@ -55,9 +55,7 @@ _ENTRIES = (
         last_options={"kernel": 1},
         aliases=("ctx",),
     ),
-    Mechanism(
-        "arnn", "structured attention by two diagonal LSTMs", "ARNN §3.1", "bench.attention.arnn:AttentionRNN"
-    ),
+    Mechanism("arnn", "structured attention by two diagonal LSTMs", "ARNN §3.1", "bench.attention.arnn:AttentionRNN"),
 )
 
 MECHANISMS: dict[str, Mechanism] = {m.name: m for m in _ENTRIES}

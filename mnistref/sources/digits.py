@@ -170,7 +170,7 @@ def _import_mnist5k() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mnist_folder(raw: Path) -> Path:
-    """The folder with the original files, fetched if need be. It is where torchvision keeps them, so caches are shared."""
+    """The folder with the original files, fetched if need be; the one in which torchvision keeps them."""
     folder = raw / "MNIST" / "raw"
     if all((folder / file).is_file() or (folder / f"{file}.gz").is_file() for file in MNIST_SHA256):
         return folder
@@ -189,7 +189,9 @@ def _mnist_folder(raw: Path) -> Path:
         except OSError:
             raise
         except Exception as error:
-            tried.append(f"{name}: {str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__}")
+            tried.append(
+                f"{name}: {str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__}"
+            )
     raise DataProblemError(
         f"MNIST could not be fetched ({'; '.join(tried)}); put its four IDX files into {folder}, "
         "or take the embedded digits: --digits mnist5k"

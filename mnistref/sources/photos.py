@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from mnistref.errors import DataProblemError, UsageProblemError
-from mnistref.files import whole_folder
+from mnistref.files import file_sha256, whole_folder
 from mnistref.rng import PHOTO_VIEW, Stream
 from mnistref.spec import SPLITS, canonical_json
 
@@ -69,7 +70,7 @@ class Bank:
 
 
 def list_photos(source: str, raw: Path) -> PhotoList:
-    """`source`: builtin, sun397, or a folder, searched through. Files are read and named by their SHA-256, not decoded."""
+    """`source`: builtin, sun397, or a folder, searched through. Files are named by their SHA-256, not decoded."""
     if source == "builtin":
         return _listed("builtin", _builtin())
     if source == "sun397":
@@ -122,7 +123,7 @@ def open_bank(folder: Path) -> Bank:
 def _is_sound(folder: Path) -> bool:
     try:
         expected = json.loads((folder / "index.json").read_text())["sha256"]
-        return hashlib.sha256(np.memmap(folder / "pixels.u1", np.uint8, "r")).hexdigest() == expected
+        return file_sha256(folder / "pixels.u1") == expected
     except (OSError, ValueError, KeyError):
         return False
 
@@ -133,8 +134,8 @@ def _write_bank(photos: PhotoList, canvas: int, folder: Path) -> None:
         few = 256  # photos in memory at a time
         for at in range(0, len(photos.paths), few):
             part = slice(at, at + few)
-            jobs = zip(photos.paths[part], photos.sha256s[part], strict=True)
-            for views in pool.map(lambda job: _views(*job, canvas, photos.views), jobs):
+            repeated = repeat(canvas), repeat(photos.views)
+            for views in pool.map(_views, photos.paths[part], photos.sha256s[part], *repeated):
                 for view in views:
                     heights.append(view.shape[0])
                     widths.append(view.shape[1])
@@ -157,7 +158,7 @@ def _views(path: Path, sha256: str, canvas: int, views: int) -> list[np.ndarray]
 
 
 def read_photo(path: Path) -> Image.Image:
-    """Decode to 8-bit RGB, upright; transparency lies on black. What cannot be decoded is a data error with its name."""
+    """Decode to 8-bit RGB, upright; transparency lies on black. What cannot be decoded is a data error."""
     try:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image)
@@ -176,7 +177,7 @@ def read_photo(path: Path) -> Image.Image:
 
 def _listed(name: str, files: list[tuple[str, Path]]) -> PhotoList:
     with ThreadPoolExecutor() as pool:
-        sha256s = list(pool.map(lambda file: hashlib.sha256(file[1].read_bytes()).hexdigest(), files))
+        sha256s = list(pool.map(file_sha256, (path for _, path in files)))
     unique: dict[str, tuple[str, Path]] = {}
     for sha256, file in zip(sha256s, files, strict=True):
         unique.setdefault(sha256, file)

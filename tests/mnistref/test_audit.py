@@ -171,4 +171,6 @@ def test_the_card_describes_every_field_and_names_the_command(make):
     for word in ("`digit_box`", "mnistref generate --variant mini", "compare with nothing published", "CC BY-SA 3.0"):
         assert word in text
     croissant = json.loads((make("mini") / "croissant.json").read_text())
-    assert {f["name"] for f in croissant["distribution"]} == {f"{s}-00000-of-00001.h5" for s in ("train", "val", "test")}
+    assert {f["name"] for f in croissant["distribution"]} == {
+        f"{s}-00000-of-00001.h5" for s in ("train", "val", "test")
+    }

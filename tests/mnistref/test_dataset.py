@@ -49,7 +49,10 @@ def test_all_queries_are_every_digit_of_every_image(make):
     for i, count in enumerate(arrays["count"]):
         for slot in range(count):
             sample = dataset[k]
-            assert (sample["query"], sample["label"]) == (arrays["digit_class"][i, slot], arrays["digit_color"][i, slot])
+            assert (sample["query"], sample["label"]) == (
+                arrays["digit_class"][i, slot],
+                arrays["digit_color"][i, slot],
+            )
             np.testing.assert_array_equal(sample["mask"], arrays["instance"][i] == slot + 1)
             k += 1
 

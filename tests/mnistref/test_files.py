@@ -37,10 +37,14 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(step, tmp_path, monkeypa
 
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
-    with pytest.raises(RuntimeError), whole_folder(tmp_path / "a") as partial:
-        (partial / "x").write_text("half")
-        assert partial.parent.name.startswith(PARTIAL)
-        raise RuntimeError
+    def interrupted():
+        with whole_folder(tmp_path / "a") as partial:
+            (partial / "x").write_text("half")
+            assert partial.parent.name.startswith(PARTIAL)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
     assert os.listdir(tmp_path) == []
     with whole_folder(tmp_path / "a") as partial:
         (partial / "x").write_text("whole")

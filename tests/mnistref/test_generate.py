@@ -61,9 +61,7 @@ def test_without_numba_the_bytes_are_the_same(variant, request_for, monkeypatch)
 
 
 def test_image_i_does_not_depend_on_the_size_of_its_split(request_for, small_shards):
-    few, many = (
-        generate(request_for(name=str(n), sizes={"train": n, "val": 8, "test": 8})) for n in (5, 27)
-    )
+    few, many = (generate(request_for(name=str(n), sizes={"train": n, "val": 8, "test": 8})) for n in (5, 27))
     assert few.name != many.name
     a, b = read_split(few, "train", *FIELDS), read_split(many, "train", *FIELDS)
     for name in FIELDS:
@@ -85,7 +83,9 @@ def test_seeds_and_splits_differ(request_for):
 
 def test_splits_are_disjoint_by_digit_and_photo(request_for):
     folder = generate(request_for("mdist"))
-    sources = {s: set(read_split(folder, s, "digit_source")["digit_source"].ravel()) - {-1} for s in ("train", "val", "test")}
+    sources = {
+        s: set(read_split(folder, s, "digit_source")["digit_source"].ravel()) - {-1} for s in ("train", "val", "test")
+    }
     assert max(sources["train"]) < 500 <= min(sources["val"])
     assert max(sources["val"]) < 600 <= min(sources["test"])
     folder = generate(request_for("mbg", sizes={"train": 60, "val": 30, "test": 30}))

@@ -19,7 +19,11 @@ def arrays():
     for name, field in FIELDS.items():
         array = getattr(made, name)
         high = min(field.high, 200)
-        array[:] = rng.uniform(field.low, high, array.shape) if field.dtype == "f4" else rng.integers(field.low, high + 1, array.shape)
+        array[:] = (
+            rng.uniform(field.low, high, array.shape)
+            if field.dtype == "f4"
+            else rng.integers(field.low, high + 1, array.shape)
+        )
     return made
 
 
@@ -130,7 +134,17 @@ def as_nothing(file, name, data, path):
 @pytest.mark.parametrize("name", ["label", "instance"])
 @pytest.mark.parametrize(
     "make",
-    [as_soft_link, as_external_link, as_external_data, as_virtual, as_group, as_wrong_type, as_wrong_shape, as_huge, as_nothing],
+    [
+        as_soft_link,
+        as_external_link,
+        as_external_data,
+        as_virtual,
+        as_group,
+        as_wrong_type,
+        as_wrong_shape,
+        as_huge,
+        as_nothing,
+    ],
 )
 def test_a_shard_of_another_form_is_refused_before_its_data_are_read(make, name, shard, monkeypatch):
     path, _ = shard

@@ -245,7 +245,9 @@ def gradient() -> np.ndarray:
 def test_photos_of_every_kind_become_8_bit_rgb(tmp_path):
     grey = gradient()
     rgb = np.stack([grey, grey[::-1], 255 - grey], axis=-1)
-    np.testing.assert_array_equal(read_photo(save(Image.fromarray(grey), tmp_path / "g.png")), grey[..., None].repeat(3, 2))
+    np.testing.assert_array_equal(
+        read_photo(save(Image.fromarray(grey), tmp_path / "g.png")), grey[..., None].repeat(3, 2)
+    )
     np.testing.assert_array_equal(read_photo(save(Image.fromarray(rgb), tmp_path / "c.png")), rgb)
     deep = save(Image.fromarray(grey.astype(np.uint16) * 257), tmp_path / "deep.png")
     np.testing.assert_array_equal(read_photo(deep), grey[..., None].repeat(3, 2))

@@ -18,7 +18,7 @@ _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
 class Diagonal(NamedTuple):
-    """One step, as slices of the packed order: its cells; those with a cell above, and that cell; likewise to the left."""
+    """One step, as slices of the packed order: its cells; those with a cell above, and that cell; likewise left."""
 
     cells: slice
     has_above: slice
@@ -102,7 +102,7 @@ class _Packed(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         context, kernel_x, kernel_h, gates, c, tanh_c, h = ctx.saved_tensors
         batch, channels, m, n = context.shape
         t, total = kernel_h.shape[1] // 4, m * n
@@ -167,6 +167,6 @@ def _unpack(packed: Tensor, places: Tensor, m: int, n: int) -> Tensor:
 
 
 def _pack_output(maps: Tensor, shape: Geometry) -> Tensor:
-    """(2, B, t, m, n) → (2, t, N, B): the value of the output cell that shows each packed place, zero where none does."""
+    """(2, B, t, m, n) → (2, t, N, B): the value of the output cell that shows each place, zero where none does."""
     cells = torch.nn.functional.pad(maps.permute(0, 2, 3, 4, 1).flatten(2, 3), (0, 0, 0, 1))
     return torch.stack([cells[d].index_select(1, shape.shown[d]) for d in range(2)])

@@ -1,0 +1,187 @@
+import io
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from bench.leaderboard import COLUMNS, leaderboard, to_csv, to_text
+from bench.published import published
+from bench.records import results
+from mnistref.errors import DataProblemError
+
+CONTRACT = set(
+    "rank variant attn seeds accuracy accuracy_lo accuracy_hi mask_correctness tpr relative_runtime train_step_ms "  # noqa: SIM905
+    "infer_ms_per_image params peak_memory_mb published_accuracy published_source delta status recipe queries dataset "
+    "device precision bench_version accuracy_scale_0.5_1.0 accuracy_scale_2.5_3.0".split()
+)
+
+
+def result(attn="arnn", accuracy=0.8, seed=0, variant="mbg", spec_id="0123456789ab", **changes) -> dict:
+    return {
+        "status": "ok",
+        "attn": attn,
+        "variant": variant,
+        "seed": seed,
+        "recipe": "fast",
+        "queries": "one",
+        "dataset": {"spec_id": spec_id, "digits": "mnist", "backgrounds": "builtin"},
+        "accuracy": accuracy,
+        "n_test": 1000,
+        "accuracy_scale_0.5_1.0": accuracy - 0.1,
+        "mask_correctness": 0.3,
+        "tpr": 0.2,
+        "params": 1234,
+        "threads": 2,
+        "train_step_ms": {"san": 100.0, "pan": 110.0}.get(attn, 470.0),
+        "infer_ms_per_image": 1.0,
+        "peak_memory_mb": 900.0,
+        "device": "cpu",
+        "precision": "fp32",
+        "bench_version": "0.1.0",
+        **changes,
+    }
+
+
+def failed(attn="arnn", status="failed", **changes) -> dict:
+    keep = ("attn", "variant", "seed", "recipe", "queries", "dataset", "device", "precision", "bench_version")
+    return {**{k: v for k, v in result(attn, **changes).items() if k in keep}, "status": status, "reason": "?"}
+
+
+def rows(*made, **options) -> list[dict]:
+    return leaderboard(made, **options).to_dict("records")
+
+
+def test_the_columns_of_the_contract_are_there():
+    assert set(COLUMNS) >= CONTRACT
+    assert list(leaderboard([result()]).columns) == COLUMNS
+    assert list(leaderboard([]).columns) == COLUMNS
+
+
+def test_seeds_are_averaged_with_the_t_interval():
+    values = [0.80, 0.82, 0.87]
+    (row,) = rows(*(result(accuracy=a, seed=s) for s, a in enumerate(values)))
+    assert row["seeds"] == 3
+    assert row["accuracy"] == pytest.approx(0.83)
+    low, high = stats.t.interval(0.95, 2, loc=0.83, scale=stats.sem(values))
+    assert (row["accuracy_lo"], row["accuracy_hi"]) == pytest.approx((low, high))
+
+
+def test_one_seed_has_wilsons_interval_over_the_images():
+    (row,) = rows(result(accuracy=0.8))
+    z, n, p = stats.norm.ppf(0.975), 1000, 0.8
+    center, half = (
+        (p + z * z / 2 / n) / (1 + z * z / n),
+        z * math.sqrt(p * (1 - p) / n + z * z / 4 / n / n) / (1 + z * z / n),
+    )
+    assert (row["accuracy_lo"], row["accuracy_hi"]) == pytest.approx((center - half, center + half))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec_id": "ffffffffffff"},
+        {"recipe": "fast,epochs=3"},
+        {"queries": "all"},
+        {"precision": "bf16"},
+        {"device": "NVIDIA H200"},
+        {"bench_version": "0.2.0"},
+        {"variant": "mref"},
+    ],
+)
+def test_runs_that_differ_in_more_than_the_seed_are_never_averaged(change):
+    made = rows(result(accuracy=0.5), result(accuracy=0.9, seed=1, **change))
+    assert sorted(row["accuracy"] for row in made) == [0.5, 0.9]
+    assert all(row["seeds"] == 1 for row in made)
+
+
+def test_ranks_are_by_accuracy_within_a_data_set():
+    made = rows(
+        result("san", 0.6),
+        result("arnn", 0.9),
+        result("pan", 0.7),
+        result("arnn", 0.3, variant="mref", spec_id="b" * 12),
+    )
+    assert [(r["variant"], r["attn"], r["rank"]) for r in made] == [
+        ("mbg", "arnn", 1),
+        ("mbg", "pan", 2),
+        ("mbg", "san", 3),
+        ("mref", "arnn", 1),
+    ]
+
+
+def test_runtime_is_relative_to_san_on_the_same_terms():
+    made = {r["attn"]: r for r in rows(result("san"), result("pan"), result("arnn"))}
+    assert made["san"]["relative_runtime"] == 1
+    assert made["pan"]["relative_runtime"] == pytest.approx(1.1)
+    assert made["arnn"]["relative_runtime"] == pytest.approx(4.7)
+    (alone,) = (r for r in rows(result("san", recipe="pan"), result("arnn")) if r["attn"] == "arnn")
+    assert math.isnan(alone["relative_runtime"])
+    (other,) = (r for r in rows(result("san", threads=8), result("arnn")) if r["attn"] == "arnn")
+    assert math.isnan(other["relative_runtime"])
+
+
+def test_failed_and_diverged_runs_are_counted_not_dropped_nor_averaged():
+    (row,) = rows(result(accuracy=0.8), failed(seed=1), failed(seed=2, status="diverged"), failed(seed=3))
+    assert (row["seeds"], row["accuracy"], row["status"]) == (1, 0.8, "1 diverged, 2 failed, 1 ok")
+    (row,) = rows(failed())
+    assert (row["seeds"], row["status"]) == (0, "1 failed")
+    assert math.isnan(row["accuracy"])
+    assert pd.isna(row["rank"])
+
+
+def test_published_numbers_stand_beside_measured_ones():
+    (row,) = rows(result("arnn", 0.80))
+    assert (row["published_accuracy"], row["published_source"]) == (0.8584, "ARNN T1")
+    assert row["delta"] == pytest.approx(-0.0584)
+    (row,) = rows(result("none"))
+    assert math.isnan(row["published_accuracy"])
+
+
+def test_published_values_are_fractions_and_prefer_the_complete_table():
+    assert published("mbg", "pan-ctx").value == 0.79
+    assert published("mbg", "stn-s").source == "PAN T1a"
+    assert published("mbg", "arnn", "mask_correctness").value == 0.42
+    assert published("mref", "pan-ctx", "tpr").value == pytest.approx(0.2259)
+    assert published("mbgb", "brnn2,arnn").value == 0.9268
+    assert published("mini", "arnn") is None
+
+
+def test_the_csv_reads_back_to_equal_values():
+    board = leaderboard(
+        [
+            result("san", 1 / 3),
+            result("arnn", 0.123456789012345678),
+            failed("pan"),
+            result("none", mask_correctness=None),
+        ]
+    )
+    back = pd.read_csv(io.StringIO(to_csv(board)), keep_default_na=True)
+    missing_as_none = [frame.astype(object).where(frame.notna(), None) for frame in (back, board)]
+    pd.testing.assert_frame_equal(*missing_as_none, check_dtype=False, rtol=0, atol=0)
+    assert not math.isnan(back["accuracy_lo"][0])
+
+
+def test_only_one_variant():
+    assert [r["variant"] for r in rows(result(), result(variant="mref"), variant="mref")] == ["mref"]
+
+
+def test_the_text_says_what_compares_with_nothing():
+    text = to_text(leaderboard([result(variant="mini", note="…")]))
+    assert "mini is for first steps and tests: its numbers compare with nothing published" in text
+    assert "compare" not in to_text(leaderboard([result()]))
+    assert to_text(leaderboard([result()]), markdown=True).splitlines()[1].startswith("| --- |")
+
+
+def test_results_are_read_from_the_runs(tmp_path: Path):
+    for seed in (1, 0):
+        folder = tmp_path / f"mbg-arnn-s{seed}"
+        folder.mkdir()
+        (folder / "result.json").write_text(json.dumps(result(seed=seed)))
+    (tmp_path / "unfinished").mkdir()
+    assert [r["seed"] for r in results(tmp_path)] == [0, 1]
+    (folder / "result.json").write_text("{")
+    with pytest.raises(DataProblemError, match="not JSON"):
+        list(results(tmp_path))

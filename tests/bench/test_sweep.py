@@ -1,0 +1,168 @@
+"""A run from configuration to record, with what can go wrong on the way."""
+
+import json
+
+import pytest
+import torch
+
+from bench import records, sweep
+from bench.checkpoints import load_weights
+from bench.config import PRESETS, Recipe, RunConfig, get_recipe
+from bench.data import load_split
+from bench.evaluate import test as measure
+from mnistref.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
+
+CPU = torch.device("cpu")
+SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
+
+
+def configured(mini, attn="pan", recipe=SHORT, seed=0) -> RunConfig:
+    return sweep.configure(mini, attn, seed, recipe, "one", "fp32", CPU)
+
+
+@pytest.fixture(scope="module")
+def finished(mini, tmp_path_factory):
+    """A finished run: configuration, folder, result."""
+    config = configured(mini)
+    folder = sweep.run(config, mini, tmp_path_factory.mktemp("runs"), CPU)
+    return config, folder, json.loads((folder / "result.json").read_text())
+
+
+def test_the_folder_holds_the_whole_record(finished):
+    config, folder, result = finished
+    assert folder.name == config.run_id
+    names = {p.name for p in folder.iterdir()}
+    assert names == {
+        "config.json",
+        "environment.json",
+        "history.jsonl",
+        "result.json",
+        "weights.safetensors",
+        "checkpoint",
+    }
+    assert json.loads((folder / "config.json").read_text())["recipe"]["lr"] == 0.003
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert [h["epoch"] for h in history] == [1, 2]
+    assert result["val_accuracy"] == max(h["val_accuracy"] for h in history)
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert environment["threads"] == torch.get_num_threads()
+
+
+def test_the_result_is_that_of_the_saved_weights(finished, mini):
+    config, folder, result = finished
+    model = sweep.build(config, mini, CPU)
+    load_weights(folder / "weights.safetensors", model)
+    measured = measure(model, load_split(mini, "test", "one", CPU, masks=True))
+    for key, value in measured.items():
+        assert result[key] == value, key
+    assert result["params"] == sum(p.numel() for p in model.parameters())
+
+
+def test_the_result_says_where_it_comes_from(finished, mini):
+    _, _, result = finished
+    assert (result["status"], result["attn"], result["variant"], result["seed"]) == ("ok", "pan", "mini", 0)
+    assert result["dataset"] == {"spec_id": mini.name.split("-")[1], "digits": "mnist5k", "backgrounds": None}
+    assert result["recipe"] == "fast,epochs=2"
+    assert result["note"].endswith("compare with nothing published")
+    assert (result["epochs"], result["device"], result["precision"]) == (2, "cpu", "fp32")
+    assert result["train_step_ms"] > 0
+
+
+def test_a_finished_run_is_not_run_again(finished, mini, monkeypatch):
+    config, folder, _ = finished
+    before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
+    monkeypatch.setattr(sweep, "_train_and_test", lambda *_: pytest.fail("trained again"))
+    assert sweep.run(config, mini, folder.parent, CPU) == folder
+    assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir()} == before
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(finished, mini, tmp_path, monkeypatch):
+    config, folder, _ = finished
+    append = records.append_history
+
+    def interrupt(run, record):
+        append(run, record)
+        if record["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "append_history", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(config, mini, tmp_path, CPU)
+    monkeypatch.undo()
+    assert not (tmp_path / config.run_id / "result.json").exists()
+    again = sweep.run(config, mini, tmp_path, CPU, resume=True)
+    assert (again / "weights.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
+    epochs = [json.loads(line)["epoch"] for line in (again / "history.jsonl").read_text().splitlines()]
+    assert epochs == [1, 2]
+
+
+def test_a_run_that_diverges_is_recorded_and_ends_with_6(mini, tmp_path):
+    config = configured(mini, recipe=Recipe("fast", "rmsprop", 1e30, 50, 2, "steps"))
+    with pytest.raises(RunProblemError, match="diverged") as error:
+        sweep.run(config, mini, tmp_path, CPU)
+    assert error.value.exit_code == 6
+    result = json.loads((tmp_path / config.run_id / "result.json").read_text())
+    assert result["status"] == "diverged"
+    assert "epoch 1" in result["reason"]
+    assert "accuracy" not in result
+
+
+def test_a_run_that_fails_is_recorded_with_its_reason(mini, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "test", lambda *_: 1 / 0)
+    config = configured(mini, recipe=Recipe("fast", "adam", 0.003, 200, 1, "onecycle"))
+    with pytest.raises(RunProblemError, match="ZeroDivisionError"):
+        sweep.run(config, mini, tmp_path, CPU)
+    result = json.loads((tmp_path / config.run_id / "result.json").read_text())
+    assert (result["status"], result["reason"]) == ("failed", "ZeroDivisionError: division by zero")
+    monkeypatch.undo()
+    sweep.run(config, mini, tmp_path, CPU)  # the same command tries again
+    assert json.loads((tmp_path / config.run_id / "result.json").read_text())["status"] == "ok"
+
+
+def test_a_folder_of_another_run_is_a_mismatch(mini, tmp_path):
+    config = configured(mini)
+    records.write_json(tmp_path / config.run_id / "config.json", {"attn": "other"})
+    with pytest.raises(MismatchProblemError, match="another configuration"):
+        sweep.run(config, mini, tmp_path, CPU)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"attn": "arnn"}, {"seed": 1}, {"recipe": get_recipe("fast", 3)}, {"queries": "all"}, {"dataset": "mini-x"}],
+)
+def test_all_that_decides_a_run_is_in_its_id(change, mini):
+    from dataclasses import replace
+
+    config = configured(mini)
+    assert replace(config, **change).run_id != config.run_id
+    assert replace(config).run_id == config.run_id
+
+
+def test_mbgmulti_cannot_be_trained_on(make):
+    with pytest.raises(UsageProblemError, match="test-only"):
+        configured(make("mbgmulti"))
+
+
+def test_one_training_image_is_too_few(make, tmp_path):
+    folder = make("mini", sizes={"train": 1, "val": 5, "test": 5})
+    with pytest.raises(DataProblemError, match="needs 2 or more"):
+        sweep.run(configured(folder), folder, tmp_path, CPU)
+
+
+def test_cuda_that_is_not_there():
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(UsageProblemError, match="no CUDA device"):
+        sweep.pick_device("cuda")
+    assert sweep.pick_device("auto").type == "cpu"
+
+
+def test_presets_name_what_exists():
+    from bench.config import RECIPES
+    from mnistref.variants import VARIANTS
+
+    for preset in PRESETS.values():
+        assert preset.variant in VARIANTS
+        assert preset.recipe in RECIPES
+        assert set(preset.sizes) == set(VARIANTS[preset.variant].splits)

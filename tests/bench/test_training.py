@@ -1,0 +1,279 @@
+"""Data on the device, the training loop, its recipes, and going on after an interruption."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from bench import checkpoints, evaluate, timing
+from bench.config import RECIPES, Recipe, get_recipe
+from bench.data import load_split
+from bench.model import create_model
+from bench.train import DivergedError, Trainer
+from mnistref.dataset import MnistRef
+from mnistref.errors import DataProblemError, UsageProblemError
+
+CPU = torch.device("cpu")
+SHORT = Recipe("fast", "adam", lr=0.003, batch=32, epochs=3, schedule="onecycle")
+
+
+def trainer_for(mini, recipe: Recipe = SHORT, attn: str = "pan", seed: int = 0) -> Trainer:
+    torch.manual_seed(seed)
+    model = create_model(attn, variant="mini").to(memory_format=torch.channels_last)
+    train, val = (load_split(mini, s, "one", CPU) for s in ("train", "val"))
+    return Trainer(recipe, model, train, val, seed, "fp32")
+
+
+@pytest.mark.parametrize("queries", ["one", "all", "author"])
+def test_batches_hold_what_the_data_set_holds(queries, mini):
+    split, dataset = load_split(mini, "test", queries, CPU, masks=True), MnistRef(mini, "test", queries)
+    assert len(split) == len(dataset)
+    seen = 0
+    for batch in split.batches(50):
+        masks = split.masks(batch.at)
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
+        for k in range(0, len(batch.at), 7):
+            sample = dataset[int(batch.at[k])]
+            torch.testing.assert_close(batch.images[k], sample["image"].float() / 255)
+            assert (int(batch.query[k]), int(batch.label[k])) == (sample["query"], sample["label"])
+            assert torch.equal(masks[k], torch.as_tensor(sample["mask"]))
+            assert float(split.scale[batch.at[k]]) == sample["scale"]
+        seen += len(batch.at)
+    assert seen == len(split)
+
+
+def test_masks_are_loaded_only_for_a_test(mini):
+    with pytest.raises(ValueError, match="without masks"):
+        load_split(mini, "val", "one", CPU).masks(torch.tensor([0]))
+
+
+def test_training_lowers_the_loss_and_keeps_the_best_weights(mini):
+    trainer = trainer_for(mini, Recipe("fast", "adam", 0.003, 20, 6, "onecycle"))
+    records = list(trainer.epochs())
+    assert [r["epoch"] for r in records] == [1, 2, 3, 4, 5, 6]
+    assert records[-1]["train_loss"] < records[0]["train_loss"] - 0.1
+    best = max(records, key=lambda r: r["val_accuracy"])
+    assert trainer.best_accuracy == best["val_accuracy"]
+    assert trainer.best_epoch == best["epoch"]
+    trainer.model.load_state_dict(trainer.best_weights)
+    assert evaluate.accuracy(trainer.model, trainer.val) == trainer.best_accuracy
+
+
+def test_validation_accuracy_is_the_share_of_right_answers(mini):
+    trainer = trainer_for(mini)
+    trainer.model.eval()
+    right = 0
+    dataset = MnistRef(mini, "val")
+    for sample in (dataset[i] for i in range(len(dataset))):
+        logits = trainer.model(sample["image"][None].float() / 255, torch.tensor([sample["query"]])).logits
+        right += int(logits.argmax()) == sample["label"]
+    assert evaluate.accuracy(trainer.model, trainer.val) == pytest.approx(right / 100, abs=0.011)
+
+
+@pytest.mark.parametrize("attn", ["none", "san", "pan"])
+def test_every_measure_of_a_test(attn, mini):
+    torch.manual_seed(0)
+    split = load_split(mini, "test", "one", CPU, masks=True)
+    result = evaluate.test(create_model(attn, variant="mini"), split)
+    assert result["n_test"] == 120
+    assert result["n_scale_0.5_1.0"] == 120
+    assert result["accuracy"] == result["accuracy_scale_0.5_1.0"]
+    assert result["accuracy_scale_2.5_3.0"] is None
+    area = np.mean([split.masks(torch.tensor([k])).float().mean().item() for k in range(120)])
+    assert result["mask_correctness_uniform"] == pytest.approx(area, rel=1e-5)
+    maps = [result[key] for key in ("mask_correctness", "tpr", "pointing")]
+    if attn == "none":
+        assert maps == [None, None, None]
+    else:
+        assert all(0 <= value <= 1 for value in maps)
+    if attn == "san":
+        assert result["mask_correctness"] == pytest.approx(result["tpr"])
+
+
+def test_one_seed_gives_one_outcome(mini):
+    runs = [trainer_for(mini) for _ in range(2)]
+    records = [[{**r, "seconds": 0} for r in run.epochs()] for run in runs]
+    assert records[0] == records[1]
+    for a, b in zip(*(run.model.state_dict().values() for run in runs), strict=True):
+        assert torch.equal(a, b)
+    other = [{**r, "seconds": 0} for r in trainer_for(mini, seed=1).epochs()]
+    assert other != records[0]
+
+
+@pytest.mark.parametrize(
+    "recipe", [SHORT, Recipe("pan", "rmsprop", 0.003, 64, 3, "steps", patience=50)], ids=["fast", "pan"]
+)
+@pytest.mark.parametrize("stop", [1, 2])
+def test_going_on_from_a_checkpoint_ends_with_the_same_bits(recipe, stop, mini, tmp_path):
+    whole = trainer_for(mini, recipe)
+    list(whole.epochs())
+    first = trainer_for(mini, recipe)
+    epochs = first.epochs()
+    for _ in range(stop):
+        next(epochs)
+        checkpoints.save(tmp_path, first)
+    second = trainer_for(mini, recipe, seed=0)
+    for parameter in second.model.parameters():
+        parameter.data.fill_(9.0)
+    assert checkpoints.load(tmp_path, second)
+    assert len(list(second.epochs())) == 3 - stop
+    assert second.best_accuracy == whole.best_accuracy
+    for weights in ("best_weights",):
+        for name, value in getattr(whole, weights).items():
+            assert torch.equal(value, getattr(second, weights)[name]), name
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+    assert len(list((tmp_path / "checkpoint").iterdir())) == 2
+
+
+def test_no_checkpoint_is_no_error(mini, tmp_path):
+    assert not checkpoints.load(tmp_path, trainer_for(mini))
+
+
+def drop_tensors(folder):
+    next(folder.glob("*.safetensors")).unlink()
+
+
+def cut_tensors(folder):
+    path = next(folder.glob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def spoil_json(folder):
+    (folder / "state.json").write_text("{")
+
+
+def lose_a_key(folder):
+    rest = json.loads((folder / "state.json").read_text())
+    del rest["groups"]
+    (folder / "state.json").write_text(json.dumps(rest))
+
+
+@pytest.mark.parametrize("harm", [drop_tensors, cut_tensors, spoil_json, lose_a_key])
+def test_a_damaged_checkpoint_is_refused(harm, mini, tmp_path):
+    trainer = trainer_for(mini)
+    next(trainer.epochs())
+    checkpoints.save(tmp_path, trainer)
+    harm(tmp_path / "checkpoint")
+    with pytest.raises(DataProblemError, match="damaged checkpoint"):
+        checkpoints.load(tmp_path, trainer_for(mini))
+
+
+def test_weights_of_another_network_do_not_fit(tmp_path):
+    checkpoints.save_weights(tmp_path / "w.safetensors", create_model("pan", variant="mini"))
+    model = create_model("pan", variant="mini")
+    checkpoints.load_weights(tmp_path / "w.safetensors", model)
+    with pytest.raises(DataProblemError, match="do not fit"):
+        checkpoints.load_weights(tmp_path / "w.safetensors", create_model("arnn", variant="mini"))
+    with pytest.raises(DataProblemError, match="no weights here"):
+        checkpoints.load_weights(tmp_path / "none.safetensors", model)
+
+
+def learning_rates(recipe: Recipe, mini) -> list[float]:
+    """Of each epoch, the schedule run without the network."""
+    trainer = trainer_for(mini, recipe, attn="none")
+
+    def idle(on_step):
+        trainer.optimizer.step()
+        trainer.schedule.step()
+        return 0.0, 0.0
+
+    trainer._train_epoch = idle
+    return [record["lr"] for record in trainer.epochs()]
+
+
+def test_the_pan_recipe_divides_the_rate_at_31_and_every_12_epochs(mini):
+    rates = learning_rates(get_recipe("pan", 60), mini)
+    for epoch, rate in enumerate(rates, start=1):
+        drops = sum(epoch >= at for at in (31, 43, 55))
+        assert rate == pytest.approx(0.003 / 1.5**drops), epoch
+
+
+def test_the_pan_recipe_is_the_papers():
+    recipe = RECIPES["pan"]
+    assert (recipe.optimizer, recipe.lr, recipe.batch, recipe.epochs, recipe.patience, recipe.clip) == (
+        "rmsprop", 0.003, 200, 300, 50, 5.0,
+    )  # fmt: skip
+
+
+def test_rmsprop_has_the_papers_constants(mini):
+    group = trainer_for(mini, get_recipe("pan"), attn="none").optimizer.param_groups[0]
+    assert (group["alpha"], group["eps"]) == (0.9, 1e-6)
+
+
+def test_one_cycle_rises_to_the_peak_and_falls_to_nothing(mini):
+    trainer, rates = trainer_for(mini, attn="none"), []
+    list(trainer.epochs(on_step=lambda: rates.append(trainer.optimizer.param_groups[0]["lr"])))
+    assert len(rates) == 3 * (400 // 32)
+    assert max(rates) == pytest.approx(0.003, rel=1e-3)
+    assert rates[-1] < 0.01 * max(rates)
+
+
+def test_training_stops_when_patience_is_over(mini, monkeypatch):
+    values = iter([0.3, 0.5, 0.4, 0.5, 0.2, 0.9])
+    monkeypatch.setattr("bench.train.accuracy", lambda model, split: next(values))
+    trainer = trainer_for(mini, Recipe("pan", "rmsprop", 0.003, 200, 6, "steps", patience=3), attn="none")
+    assert len(list(trainer.epochs())) == 5
+    assert (trainer.best_epoch, trainer.best_accuracy) == (2, 0.5)
+
+
+def test_gradients_are_clipped(mini, monkeypatch):
+    norms = []
+    original = torch.nn.utils.clip_grad_norm_
+
+    def spy(parameters, limit):
+        parameters = list(parameters)
+        total = original(parameters, limit)
+        norms.append((limit, float(torch.stack([p.grad.norm() for p in parameters]).norm())))
+        return total
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spy)
+    trainer = trainer_for(mini, Recipe("fast", "adam", 0.003, 32, 1, "onecycle", clip=0.01))
+    list(trainer.epochs())
+    assert all(limit == 0.01 and norm < 0.0101 for limit, norm in norms)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(mini):
+    trainer = trainer_for(mini, Recipe("fast", "rmsprop", lr=math.inf, batch=32, epochs=2, schedule="steps"))
+    with pytest.raises(DivergedError, match="epoch 1"):
+        list(trainer.epochs())
+
+
+def test_batches_are_whole_and_a_small_set_is_one_batch(mini):
+    assert trainer_for(mini, Recipe("fast", "adam", 0.003, 150, 1, "onecycle")).steps == 2
+    few = trainer_for(mini, Recipe("fast", "adam", 0.003, 500, 1, "onecycle"))
+    assert (few.batch, few.steps) == (400, 1)
+    assert len(list(few.epochs())) == 1
+
+
+def test_half_precision_trains(mini):
+    trainer = trainer_for(mini)
+    trainer.autocast = True
+    records = list(trainer.epochs())
+    assert all(math.isfinite(r["train_loss"]) for r in records)
+    assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+
+
+def test_an_unknown_recipe():
+    with pytest.raises(UsageProblemError, match="did you mean 'fast'"):
+        get_recipe("fats")
+
+
+def test_the_label_of_a_recipe_says_what_was_changed():
+    assert get_recipe("fast").label == "fast"
+    assert get_recipe("pan", 7).label == "pan,epochs=7"
+
+
+def test_timing_leaves_the_network_as_it_was(mini):
+    torch.manual_seed(0)
+    model = create_model("pan", variant="mini")
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    timed = timing.measure(model, SHORT, 48, 5, 10, CPU, "fp32")
+    assert timed.train_step_ms > 0
+    assert 0 < timed.infer_ms_per_image < timed.train_step_ms
+    assert timed.timing_batch == 32
+    assert timed.peak_memory_mb > 50
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name

@@ -1,0 +1,180 @@
+"""The plan of the code: who may import whom, and what a pure room may not touch."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parent.parent
+MODULES = {
+    ".".join(path.relative_to(TOP).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("mnistref", "bench")
+    for path in sorted((TOP / package).rglob("*.py"))
+} | {"cli": TOP / "cli.py"}
+
+FOUNDATIONS = {"mnistref.errors", "mnistref.files", "mnistref.spec", "mnistref.text", "mnistref.version"}
+DOORS = {"mnistref.dataset", "mnistref.generate", "mnistref.variants"}
+"""What `bench` may see of `mnistref`, beside the foundations."""
+
+MAY_IMPORT = {
+    "mnistref.compiled": set(),
+    "mnistref.rng": {"mnistref.compiled"},
+    "mnistref.resize": {"mnistref.compiled"},
+    "mnistref.variants": {"mnistref.errors", "mnistref.spec"},
+    "mnistref.schema": {"mnistref.errors", "mnistref.spec"},
+    "mnistref.queries": {"mnistref.spec"},
+    "mnistref.scene": {"mnistref.compiled", "mnistref.resize", "mnistref.rng", "mnistref.spec"},
+    "mnistref.shards": {"mnistref.errors", "mnistref.files", "mnistref.schema"},
+    "bench.config": {"mnistref.errors", "mnistref.spec"},
+    "bench.metrics": {"mnistref.spec"},
+    "bench.leaderboard": {"bench.published", "mnistref.spec", "mnistref.text", "mnistref.variants"},
+    "bench.train": {"bench.config", "bench.data", "bench.evaluate"},
+    "bench.timing": {"bench.config", "bench.train"},
+    "bench.records": {"mnistref.errors", "mnistref.files", "mnistref.version"},
+}
+"""Rooms whose whole list of our own modules is fixed."""
+
+PURE = [
+    "mnistref.spec",
+    "mnistref.variants",
+    "mnistref.rng",
+    "mnistref.resize",
+    "mnistref.scene",
+    "mnistref.render",
+    "mnistref.reference",
+    "mnistref.schema",
+    "mnistref.queries",
+    "mnistref.card",
+    "bench.config",
+    "bench.metrics",
+    "bench.leaderboard",
+    "bench.tensorfile",
+]
+IMPURE_MODULES = {
+    "datetime",
+    "io",
+    "os",
+    "pathlib",
+    "random",
+    "requests",
+    "shutil",
+    "socket",
+    "subprocess",
+    "time",
+    "urllib",
+}
+IMPURE_CALLS = {"open", "print", "input"}
+
+
+def imports_of(name: str, everywhere: bool = True) -> set[str]:
+    """Full names of the modules that a module imports, anywhere or at its top level only."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    found = set()
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            below = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {module for module in below if module in MODULES} or {node.module}
+    return found
+
+
+def ours(name: str) -> set[str]:
+    return {module for module in imports_of(name) if module in MODULES}
+
+
+def test_mnistref_never_sees_bench():
+    for name in MODULES:
+        if name.startswith("mnistref"):
+            assert not any(module.startswith("bench") for module in imports_of(name)), name
+
+
+def test_bench_sees_mnistref_through_its_doors():
+    for name in MODULES:
+        if name.startswith("bench"):
+            assert {m for m in ours(name) if m.startswith("mnistref")} <= FOUNDATIONS | DOORS, name
+
+
+def test_nothing_imports_the_commands():
+    for name in MODULES:
+        assert "cli" not in imports_of(name), name
+
+
+@pytest.mark.parametrize("name", MAY_IMPORT)
+def test_a_room_imports_what_the_plan_says(name):
+    assert ours(name) <= MAY_IMPORT[name]
+
+
+def test_imports_run_one_way():
+    """No circle among our modules (the packages' own __init__ files, which only hand on names, left out)."""
+    graph = {name: {m for m in ours(name) if m not in ("mnistref", "bench")} for name in MODULES}
+    graph = {name: targets for name, targets in graph.items() if name not in ("mnistref", "bench")}
+    while graph:
+        ground = {name for name, targets in graph.items() if not targets & graph.keys()}
+        assert ground, f"a circle among {sorted(graph)}"
+        graph = {name: targets for name, targets in graph.items() if name not in ground}
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_room_touches_no_files_clock_or_global_generator(name):
+    roots = {module.split(".")[0] for module in imports_of(name)}
+    assert not roots & IMPURE_MODULES
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            assert not (isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS), ast.unparse(node)
+        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("np.random."):
+            assert node.attr == "Philox", ast.unparse(node)  # a keyed stream, no shared state
+
+
+def test_attention_knows_no_variants_files_or_triton():
+    for name in MODULES:
+        if name.startswith("bench.attention"):
+            assert not imports_of(name) & {"triton", "pathlib", "os", "mnistref.variants", "bench.config"}, name
+
+
+def test_kernels_are_functions_of_tensors():
+    for name in MODULES:
+        if name.startswith("bench.kernels"):
+            assert ours(name) <= {m for m in MODULES if m.startswith("bench.kernels")}, name
+            assert "triton" not in imports_of(name, everywhere=False), name
+            assert "nn.Module" not in MODULES[name].read_text(), name
+
+
+def test_shards_know_no_torch_and_sources_no_sampling():
+    assert not {m.split(".")[0] for m in imports_of("mnistref.shards")} & {"torch", "random"}
+    for name in MODULES:
+        if name.startswith("mnistref.sources"):
+            assert not ours(name) & {"mnistref.scene", "mnistref.render", "mnistref.variants"}, name
+
+
+def test_training_touches_no_files():
+    for name in ("bench.train", "bench.timing", "bench.evaluate", "bench.model"):
+        assert not imports_of(name) & {"pathlib", "os", "json", "click"}, name
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_is_pickled_or_evaluated(name):
+    """Weights and records are safetensors and JSON: no shipped line can run what a file holds."""
+    assert not {m.split(".")[0] for m in imports_of(name)} & {
+        "pickle",
+        "cloudpickle",
+        "dill",
+        "joblib",
+        "marshal",
+        "shelve",
+    }
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in ("eval", "exec", "torch.load", "torch.save"), called
+            if called in ("np.load", "numpy.load"):
+                assert any(k.arg == "allow_pickle" and not k.value.value for k in node.keywords), "np.load may unpickle"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_is_and_stays_readable(name):
+    text = MODULES[name].read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text)) or not text
+    assert len(text.splitlines()) <= 300, "split it"
