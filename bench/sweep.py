@@ -18,9 +18,10 @@ from bench.data import Split, load_split
 from bench.evaluate import test
 from bench.model import AttributeCNN, create_model
 from bench.train import DivergedError, Trainer
-from mnistref.dataset import read_manifest
+from mnistref.dataset import Manifest, read_manifest
 from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
 from mnistref.generate import Request, generate
+from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
 from mnistref.version import VERSION
 
@@ -46,10 +47,10 @@ def configure(
     data: Path, attn: str, seed: int, recipe: Recipe, queries: str, precision: str, device: torch.device
 ) -> RunConfig:
     """The configuration of a run on a data set; a usage error where the set cannot train a network."""
-    variant = read_manifest(data).variant
-    if set(variant.splits) != {"train", "val", "test"}:
-        raise UsageProblemError(f"{variant.name} cannot be trained on: it is {variant.note}")
     manifest = read_manifest(data)
+    variant = manifest.variant
+    if set(manifest.splits) != {"train", "val", "test"}:
+        raise UsageProblemError(f"{variant.name} cannot be trained on: it is {variant.note}")
     return RunConfig(
         canonical_name(attn), variant.name, manifest.folder_name, seed, recipe, queries, precision, device.type
     )
@@ -66,27 +67,29 @@ def run(config: RunConfig, data: Path, runs: Path, device: torch.device, resume:
         log.info("finished already: %s", folder)
         return folder
     records.begin(folder, config.as_dict(), device, resume)
-    note = read_manifest(data).variant.note
+    manifest = read_manifest(data)
     log.info("%s on %s, %s, %s", config.attn, config.dataset, config.recipe.label, _where(device))
-    if note:
-        log.info("%s is %s", config.variant, note)
+    if manifest.variant.note:
+        log.info("%s is %s", config.variant, manifest.variant.note)
     started = time.perf_counter()
+
+    def record(outcome: Mapping[str, Any]) -> None:
+        seconds = round(time.perf_counter() - started, 3)
+        records.write_json(folder / records.RESULT, _result(config, manifest, device, seconds, outcome))
+
     try:
-        outcome = _train_and_test(config, data, folder, device, resume)
+        outcome = _train_and_test(config, manifest.variant, data, folder, device, resume)
     except DivergedError as error:
-        _record(folder, config, data, device, started, {"status": "diverged", "reason": str(error)})
+        record({"status": "diverged", "reason": str(error)})
         raise RunProblemError(f"{folder}: diverged: {error}; the learning rate may be too high") from error
     except ProblemError:
         raise
     except Exception as error:
-        _record(
-            folder, config, data, device, started, {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
-        )
-        raise RunProblemError(f"{folder}: failed: {type(error).__name__}: {error}") from error
-    _record(folder, config, data, device, started, {"status": "ok", **outcome})
-    log.info(
-        "test accuracy %.1f %% (chance %.0f %%)", 100 * outcome["accuracy"], 100 / read_manifest(data).variant.classes
-    )
+        reason = f"{type(error).__name__}: {error}"
+        record({"status": "failed", "reason": reason})
+        raise RunProblemError(f"{folder}: failed: {reason}") from error
+    record({"status": "ok", **outcome})
+    log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * outcome["accuracy"], 100 / manifest.variant.classes)
     return folder
 
 
@@ -95,17 +98,18 @@ def _where(device: torch.device) -> str:
     return f"device: {records.device_name(device)}{threads}"
 
 
-def build(config: RunConfig, data: Path, device: torch.device) -> AttributeCNN:
+def build(config: RunConfig, variant: VariantSpec, device: torch.device) -> AttributeCNN:
     """The network of a run, its weights drawn from the seed."""
-    variant = read_manifest(data).variant
     size = (variant.canvas, variant.canvas)
     torch.manual_seed(config.seed)
     model = create_model(config.attn, classes=variant.classes, queries=variant.queries, size=size)
     return model.to(device).to(memory_format=torch.channels_last)
 
 
-def _train_and_test(config: RunConfig, data: Path, folder: Path, device: torch.device, resume: bool) -> dict[str, Any]:
-    model = build(config, data, device)
+def _train_and_test(
+    config: RunConfig, variant: VariantSpec, data: Path, folder: Path, device: torch.device, resume: bool
+) -> dict[str, Any]:
+    model = build(config, variant, device)
     train = _enough(load_split(data, "train", config.queries, device), data)
     val = load_split(data, "val", config.queries, device)
     trainer = Trainer(config.recipe, model, train, val, config.seed, config.precision)
@@ -130,7 +134,6 @@ def _train_and_test(config: RunConfig, data: Path, folder: Path, device: torch.d
     checkpoints.save_weights(folder / records.WEIGHTS, model)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         measured = test(model, load_split(data, "test", config.queries, device, masks=True))
-    variant = read_manifest(data).variant
     timed = timing.measure(
         model, config.recipe, variant.canvas, variant.classes, variant.queries, device, config.precision
     )
@@ -150,15 +153,16 @@ def _enough(train: Split, data: Path) -> Split:
     return train
 
 
-def _record(
-    folder: Path, config: RunConfig, data: Path, device: torch.device, started: float, outcome: Mapping[str, Any]
-) -> None:
-    manifest = read_manifest(data)
-    result = {
+def _result(
+    config: RunConfig, manifest: Manifest, device: torch.device, seconds: float, outcome: Mapping[str, Any]
+) -> dict[str, Any]:
+    """result.json: what was run on what, what came of it, and where."""
+    note = manifest.variant.note
+    return {
         "status": outcome["status"],
         "attn": config.attn,
         "variant": config.variant,
-        **({"note": manifest.variant.note} if manifest.variant.note else {}),
+        **({"note": note} if note else {}),
         "seed": config.seed,
         "recipe": config.recipe.label,
         "queries": config.queries,
@@ -170,7 +174,6 @@ def _record(
         **{key: value for key, value in outcome.items() if key != "status"},
         "device": records.device_name(device),
         "precision": config.precision,
-        "seconds": round(time.perf_counter() - started, 3),
+        "seconds": seconds,
         "bench_version": VERSION,
     }
-    records.write_json(folder / records.RESULT, result)

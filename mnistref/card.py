@@ -129,6 +129,7 @@ def _sources(manifest: Manifest) -> str:
 
 def croissant(manifest: Manifest) -> str:
     """Croissant 1.0 JSON-LD: the shards with their checksums, and the fields in words."""
+    note = f"{manifest.variant.name} is {manifest.variant.note}. " if manifest.variant.note else ""
     sc: dict[str, Any] = {
         "@context": {
             "@language": "en",
@@ -142,7 +143,7 @@ def croissant(manifest: Manifest) -> str:
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": manifest.folder_name,
-        "description": f"{manifest.variant.summary}. Fields: "
+        "description": f"{manifest.variant.summary}. {note}Fields: "
         + "; ".join(f"{n} {f.dtype} {f.shape_text}: {f.meaning}" for n, f in FIELDS.items()),
         "version": f"{FORMAT_VERSION}.0.0",
         "license": "; ".join(

@@ -135,10 +135,10 @@ def generate(request: Request, workers: int | None = None, executor: Executor | 
     locks = Path(request.root) / ".locks"
     locks.mkdir(exist_ok=True)
     with FileLock(locks / f"{folder.name}.lock"):  # a second process waits, and finds the set finished
-        if is_finished(folder, made.spec):
-            return folder
         if made.spec.variant.note:
             log.info("%s is %s", made.spec.variant.name, made.spec.variant.note)
+        if is_finished(folder, made.spec):
+            return folder
         _check_space(made)
         jobs = _jobs(made)
         folder.mkdir(exist_ok=True)

@@ -10,6 +10,7 @@ from bench.checkpoints import load_weights
 from bench.config import PRESETS, Recipe, RunConfig, get_recipe
 from bench.data import load_split
 from bench.evaluate import test as measure
+from mnistref.dataset import read_manifest
 from mnistref.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
 
 CPU = torch.device("cpu")
@@ -51,7 +52,7 @@ def test_the_folder_holds_the_whole_record(finished):
 
 def test_the_result_is_that_of_the_saved_weights(finished, mini):
     config, folder, result = finished
-    model = sweep.build(config, mini, CPU)
+    model = sweep.build(config, read_manifest(mini).variant, CPU)
     load_weights(folder / "weights.safetensors", model)
     measured = measure(model, load_split(mini, "test", "one", CPU, masks=True))
     for key, value in measured.items():

@@ -75,46 +75,52 @@ def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Ten
 
 
 class _Packed(torch.autograd.Function):
+    """`inputs` (2, C + 2t, N, B) holds, for each cell, its context, the state above and the state to the left: what one
+    product with [K^x, K^h] turns into gates, and what the gradient of both kernels is made of at the end."""
+
     @staticmethod
     def forward(ctx: Any, context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor) -> Tensor:
-        batch, _, m, n = context.shape
+        batch, channels, m, n = context.shape
         t, total = kernel_h.shape[1] // 4, m * n
         shape = geometry(m, n, context.device)
-        x = _pack(context, shape)
-        gates = torch.bmm(kernel_x, x.flatten(2)).view(2, 4 * t, total, batch)
-        gates += bias.transpose(1, 2).unsqueeze(2)
-        from_above, from_left = kernel_h.split(t, dim=2)
+        kernel = torch.cat([kernel_x, kernel_h], dim=2)
+        inputs = context.new_zeros(2, channels + 2 * t, total, batch)
+        _pack(context, shape, inputs[:, :channels])
+        above, left = inputs[:, channels:].split(t, dim=1)
+        gates = bias.transpose(1, 2).unsqueeze(2).repeat(1, 1, total, 1)
         o, f, i, g = gates.split(t, dim=1)
         h = context.new_zeros(2, t, total + 1, batch)  # the last place stays zero
         c, tanh_c = context.new_empty(2, 2, t, total, batch)
         for step in shape.diagonals:
             at = step.cells
-            _times(from_above, h[:, :, step.above], gates[:, :, step.has_above])
-            _times(from_left, h[:, :, step.left], gates[:, :, step.has_left])
+            above[:, :, step.has_above] = h[:, :, step.above]
+            left[:, :, step.has_left] = h[:, :, step.left]
+            for d in range(2):  # one product of both would copy its operands
+                gates[d, :, at].flatten(1).addmm_(kernel[d], inputs[d, :, at].flatten(1))
             gates[:, : 3 * t, at].sigmoid_()
             g[:, :, at].tanh_()
             torch.mul(i[:, :, at], g[:, :, at], out=c[:, :, at])
             c[:, :, step.has_left].addcmul_(f[:, :, step.has_left], c[:, :, step.left])
             torch.tanh(c[:, :, at], out=tanh_c[:, :, at])
             torch.mul(o[:, :, at], tanh_c[:, :, at], out=h[:, :, at])
-        ctx.save_for_backward(context, kernel_x, kernel_h, gates, c, tanh_c, h)
+        ctx.save_for_backward(kernel, inputs, gates, c, tanh_c)
+        ctx.map = m, n
         return _unpack(h, shape.unpack, m, n)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        context, kernel_x, kernel_h, gates, c, tanh_c, h = ctx.saved_tensors
-        batch, channels, m, n = context.shape
-        t, total = kernel_h.shape[1] // 4, m * n
-        shape = geometry(m, n, context.device)
-        to_above, to_left = (k.transpose(1, 2) for k in kernel_h.split(t, dim=2))
+        kernel, inputs, gates, c, tanh_c = ctx.saved_tensors
+        (m, n), (_, t, total, batch) = ctx.map, c.shape
+        channels = kernel.shape[2] - 2 * t
+        shape = geometry(m, n, c.device)
+        to_inputs = kernel.transpose(1, 2)
         o, f, i, g = gates.split(t, dim=1)
         d_gates = torch.empty_like(gates)
         d_o, d_f, d_i, d_g = d_gates.split(t, dim=1)
         d_h = _pack_output(grad, shape)
         d_c = torch.zeros_like(c)
-        d_kernel_h = torch.zeros_like(kernel_h)
-        d_from_above, d_from_left = d_kernel_h.split(t, dim=2)
+        d_seen = c.new_empty(2, 2 * t, min(m, n), batch)
         for step in reversed(shape.diagonals):
             at, has_left, left = step.cells, step.has_left, step.left
             dh, dc = d_h[:, :, at], d_c[:, :, at]
@@ -122,42 +128,31 @@ class _Packed(torch.autograd.Function):
             dc += torch.ops.aten.tanh_backward(dh * o[:, :, at], tanh_c[:, :, at])
             _sigmoid_backward(dc * g[:, :, at], i[:, :, at], grad_input=d_i[:, :, at])
             _tanh_backward(dc * i[:, :, at], g[:, :, at], grad_input=d_g[:, :, at])
-            d_f[:, :, at] = 0
+            d_f[:, :, has_left.stop : at.stop] = 0
             with_left = d_c[:, :, has_left]
             _sigmoid_backward(with_left * c[:, :, left], f[:, :, has_left], grad_input=d_f[:, :, has_left])
             torch.mul(with_left, f[:, :, has_left], out=d_c[:, :, left])  # a cell is left of one other at most
-            _times(to_left, d_gates[:, :, has_left], d_h[:, :, left])
-            _times(to_above, d_gates[:, :, step.has_above], d_h[:, :, step.above])
-            _times_transposed(d_gates[:, :, step.has_above], h[:, :, step.above], d_from_above)
-            _times_transposed(d_gates[:, :, has_left], h[:, :, left], d_from_left)
-        x = _pack(context, shape)
-        d_kernel_x = torch.bmm(d_gates.flatten(2), x.flatten(2).transpose(1, 2))
-        d_x = torch.bmm(kernel_x.transpose(1, 2), d_gates.flatten(2)).view(2, channels, total, batch)
-        d_cells = context.new_zeros(channels, total, batch)
+            size = at.stop - at.start
+            seen = d_seen[:, :, :size]
+            for d in range(2):
+                torch.mm(to_inputs[d, channels:], d_gates[d, :, at].flatten(1), out=seen[d].flatten(1))
+            d_h[:, :, step.above] += seen[:, :t, step.has_above.start - at.start :]
+            d_h[:, :, left] += seen[:, t:, : has_left.stop - at.start]
+        flat = d_gates.flatten(2)
+        d_kernel = torch.bmm(flat, inputs.flatten(2).transpose(1, 2))
+        d_x = torch.bmm(to_inputs[:, :channels], flat).view(2, channels, total, batch)
+        d_cells = d_x.new_zeros(channels, total, batch)
         for direction in range(2):
             d_cells.index_add_(1, shape.pack[direction], d_x[direction])
         d_context = d_cells.permute(2, 0, 1).unflatten(2, (m, n))
-        return d_context, d_gates.sum(2).transpose(1, 2), d_kernel_x, d_kernel_h
+        return d_context, d_gates.sum(2).transpose(1, 2), d_kernel[:, :, :channels], d_kernel[:, :, channels:]
 
 
-def _times(kernel: Tensor, x: Tensor, out: Tensor) -> None:
-    """out += kernel · x for each direction: (2, F, E), (2, E, k, B) → (2, F, k, B)."""
-    if x.shape[2]:
-        for d in range(2):  # one product of both would copy its operands
-            out[d].flatten(1).addmm_(kernel[d], x[d].flatten(1))
-
-
-def _times_transposed(y: Tensor, x: Tensor, out: Tensor) -> None:
-    """out += y · xᵀ over cells and images: (2, F, k, B), (2, E, k, B) → (2, F, E)."""
-    if x.shape[2]:
-        for d in range(2):
-            out[d].addmm_(y[d].flatten(1), x[d].flatten(1).t())
-
-
-def _pack(context: Tensor, shape: Geometry) -> Tensor:
-    """(B, C, m, n) → (2, C, N, B), each direction in its packed order."""
+def _pack(context: Tensor, shape: Geometry, out: Tensor) -> None:
+    """(B, C, m, n) → `out` (2, C, N, B), each direction in its packed order."""
     cells = context.permute(1, 2, 3, 0).flatten(1, 2)
-    return torch.stack([cells.index_select(1, places) for places in shape.pack])
+    for direction, places in zip(out, shape.pack, strict=True):
+        torch.index_select(cells, 1, places, out=direction)
 
 
 def _unpack(packed: Tensor, places: Tensor, m: int, n: int) -> Tensor:

@@ -1,0 +1,74 @@
+"""What the README says can be done, can be done."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+import cli
+
+TOP = Path(__file__).parent.parent
+README = (TOP / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+LINES = [
+    line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line and not line.startswith("#")
+]
+TWO = [line for line in README.splitlines() if line.startswith("python3 -m venv ")]
+PROGRAMS = {"mnistref": cli.mnistref, "bench": cli.bench}
+
+
+def our_commands() -> list[str]:
+    """Every call of our programs in the README's shell blocks."""
+    parts = [part.strip() for line in LINES for part in re.split(r"&&|\|", line)]
+    calls = [re.sub(r"^(\.venv/bin/|python3? cli\.py )", "", part) for part in parts]
+    return [call for call in calls if call.split()[0] in PROGRAMS]
+
+
+@pytest.mark.parametrize("call", our_commands())
+def test_its_commands_parse(call):
+    """Each names a command that exists, with options that it has (files that come to be on the way count as there)."""
+    program, name, *arguments = shlex.split(call, comments=True)
+    if name.startswith("--"):
+        return
+    command = PROGRAMS[program].commands[name]
+    for parameter in command.params:
+        if isinstance(parameter.type, click.Path):
+            parameter.type.exists = False
+    command.make_context(name, arguments)
+
+
+def test_the_two_commands_stand_alone():
+    assert len(TWO) == 2
+    main, tests = TWO
+    assert main.endswith("bench run --attn arnn --preset quick")
+    assert tests.endswith("-m pytest")
+    assert all(line in LINES for line in TWO)
+    ci = (TOP / ".ci" / "run").read_text()
+    assert "README.md" in ci
+    assert "--preset quick" not in ci  # it reads the lines, it does not repeat them
+
+
+def test_its_python_runs_in_order(make, monkeypatch, tmp_path):
+    """The Python blocks, one after the other, on a small real set instead of the folder they name."""
+    blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert blocks
+    folder = make("mbg")
+    code = re.sub(r'"data_cache/datasets/[^"]*"', repr(str(folder)), "\n".join(blocks))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_its_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("http"):
+            assert (TOP / target).exists(), target
+
+
+def test_its_tables_follow_the_registries():
+    from bench.attention import MECHANISMS
+    from mnistref.variants import VARIANTS
+
+    for name in (*VARIANTS, *MECHANISMS):
+        assert f"| `{name}` |" in README, name
