@@ -249,13 +249,13 @@ def run(
     """Train and test one network and print the run's folder. Missing data are generated first."""
     from bench import sweep
     from bench.attention import canonical_name
-    from bench.config import PRESETS, get_recipe
+    from bench.config import PRESETS, choose_recipe
 
     if data and variant:
         raise click.UsageError("give --data or --variant, not both")
     canonical_name(attn)  # before any data are made
     chosen = PRESETS[preset]
-    plan = get_recipe(recipe or chosen.recipe, epochs or chosen.epochs)
+    plan = choose_recipe(chosen, recipe, epochs)
     target = sweep.pick_device(device)
     folder = data or sweep.prepare(chosen, variant, root, digits, backgrounds)
     config = sweep.configure(folder, attn, seed, plan, queries, precision, target)

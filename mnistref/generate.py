@@ -106,10 +106,10 @@ def plan(request: Request) -> Plan:
         raise UsageProblemError(f"seed {request.seed}: give a whole number from 0 to 2**63 − 1")
     if request.pool not in POOLS:
         raise UsageProblemError(f"pool {request.pool!r}: give one of {', '.join(POOLS)}")
+    sizes = _sizes(variant, request.sizes)
     raw = Path(request.root) / "raw"
     digits = load_digits(request.digits, raw)
     photos = list_photos(request.backgrounds, raw) if variant.background == "photo" else None
-    sizes = _sizes(variant, request.sizes)
     of_photos = photos.sha256 if photos else None
     spec = DatasetSpec(variant, request.seed, sizes, digits.sha256, of_photos, request.pool)
     return Plan(request, spec, digits, photos)

@@ -204,7 +204,9 @@ def test_run_and_leaderboard(mini, tmp_path):
 def test_run_generates_what_is_missing(root, tmp_path, monkeypatch):
     from bench import config
 
-    small = config.Preset("mini", {"train": 60, "val": 20, "test": 20}, "mnist5k", "fast", epochs=1)
+    small = config.Preset(
+        "mini", {"train": 60, "val": 20, "test": 20}, "mnist5k", config.Recipe("fast", "adam", 0.003, 50, 1, "onecycle")
+    )
     monkeypatch.setitem(config.PRESETS, "quick", small)
     arguments = ["run", "--attn", "none", "--preset", "quick", "--root", root, "--runs", tmp_path, "--device", "cpu"]
     result = json.loads((Path(call(cli.bench, *arguments).stdout.strip()) / "result.json").read_text())

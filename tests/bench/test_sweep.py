@@ -1,13 +1,14 @@
 """A run from configuration to record, with what can go wrong on the way."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from bench import records, sweep
 from bench.checkpoints import load_weights
-from bench.config import PRESETS, Recipe, RunConfig, get_recipe
+from bench.config import PRESETS, RECIPES, Recipe, RunConfig
 from bench.data import load_split
 from bench.evaluate import test as measure
 from mnistref.dataset import read_manifest
@@ -130,11 +131,15 @@ def test_a_folder_of_another_run_is_a_mismatch(mini, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"attn": "arnn"}, {"seed": 1}, {"recipe": get_recipe("fast", 3)}, {"queries": "all"}, {"dataset": "mini-x"}],
+    [
+        {"attn": "arnn"},
+        {"seed": 1},
+        {"recipe": replace(RECIPES["fast"], epochs=3)},
+        {"queries": "all"},
+        {"dataset": "mini-x"},
+    ],
 )
 def test_all_that_decides_a_run_is_in_its_id(change, mini):
-    from dataclasses import replace
-
     config = configured(mini)
     assert replace(config, **change).run_id != config.run_id
     assert replace(config).run_id == config.run_id
@@ -160,10 +165,9 @@ def test_cuda_that_is_not_there():
 
 
 def test_presets_name_what_exists():
-    from bench.config import RECIPES
     from mnistref.variants import VARIANTS
 
     for preset in PRESETS.values():
         assert preset.variant in VARIANTS
-        assert preset.recipe in RECIPES
+        assert preset.recipe.name in RECIPES
         assert set(preset.sizes) == set(VARIANTS[preset.variant].splits)

@@ -2,13 +2,14 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from bench import checkpoints, evaluate, timing
-from bench.config import RECIPES, Recipe, get_recipe
+from bench.config import PRESETS, RECIPES, Recipe, choose_recipe, get_recipe
 from bench.data import load_split
 from bench.model import create_model
 from bench.train import DivergedError, Trainer
@@ -185,7 +186,7 @@ def learning_rates(recipe: Recipe, mini) -> list[float]:
 
 
 def test_the_pan_recipe_divides_the_rate_at_31_and_every_12_epochs(mini):
-    rates = learning_rates(get_recipe("pan", 60), mini)
+    rates = learning_rates(replace(RECIPES["pan"], epochs=60), mini)
     for epoch, rate in enumerate(rates, start=1):
         drops = sum(epoch >= at for at in (31, 43, 55))
         assert rate == pytest.approx(0.003 / 1.5**drops), epoch
@@ -263,7 +264,14 @@ def test_an_unknown_recipe():
 
 def test_the_label_of_a_recipe_says_what_was_changed():
     assert get_recipe("fast").label == "fast"
-    assert get_recipe("pan", 7).label == "pan,epochs=7"
+    assert replace(RECIPES["pan"], epochs=7, lr=0.1).label == "pan,lr=0.1,epochs=7"
+
+
+def test_the_users_choice_comes_before_the_presets():
+    quick = PRESETS["quick"]
+    assert choose_recipe(quick, None, None) == quick.recipe
+    assert choose_recipe(quick, "pan", None) == RECIPES["pan"]
+    assert choose_recipe(quick, None, 9) == replace(quick.recipe, epochs=9)
 
 
 def test_timing_leaves_the_network_as_it_was(mini):
