@@ -237,7 +237,8 @@ def test_a_run_that_diverges_ends_with_6(mini, tmp_path, monkeypatch):
 
     from bench import config
 
-    monkeypatch.setitem(config.RECIPES, "fast", replace(config.RECIPES["fast"], lr=1e30, optimizer="rmsprop"))
+    hot = replace(config.RECIPES["fast"], lr=1e30, optimizer="rmsprop")
+    monkeypatch.setitem(config.PRESETS, "paper", replace(config.PRESETS["paper"], recipe=hot))
     assert "diverged" in call(cli.bench, *run_arguments(mini, tmp_path), code=6).stderr
     assert "1 diverged" in call(cli.bench, "leaderboard", "--runs", tmp_path).stdout
 
