@@ -112,6 +112,7 @@ def list_variants(as_json: bool) -> None:
     help="Whether splits share digits and photos.",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Shards made at a time.  [default: one per processor]")
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler whose workers make them: tcp://HOST:PORT.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and make nothing.")
 def generate(
     variant: str,
@@ -124,6 +125,7 @@ def generate(
     backgrounds: str,
     pool: str,
     workers: int | None,
+    scheduler: str | None,
     dry_run: bool,
 ) -> None:
     """Make a data set and print its folder. Run again, it resumes, or does nothing."""
@@ -135,7 +137,7 @@ def generate(
         made = generator.plan(request)
         logging.info("%s images, about %.2f GB; nothing is made", f"{made.images:,}", made.bytes / 1e9)
         return click.echo(made.folder)
-    return click.echo(generator.generate(request, workers))
+    return click.echo(generator.generate(request, workers, scheduler=scheduler))
 
 
 @mnistref.command()

@@ -3,9 +3,12 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import FileLock
 
 PARTIAL = ".partial-"
 """What the name of every unfinished file or folder begins with."""
@@ -14,13 +17,15 @@ _UMASK = os.umask(0)  # can only be read by setting it, so once, before there ar
 os.umask(_UMASK)
 
 
-def write_whole(path: Path, data: bytes | memoryview) -> None:
-    """Write `data` under a temporary name beside `path`, flush it to the disk, and only then give it its name."""
+def write_whole(path: Path, *pieces: bytes | memoryview) -> None:
+    """Write `pieces`, one after the other, under a temporary name beside `path`, flush them to the disk, and only then
+    give the file its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(prefix=PARTIAL, suffix=f"-{path.name}", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(partial, 0o666 & ~_UMASK)
@@ -30,6 +35,19 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
             os.unlink(partial)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def exclusive(lock: Path, folder: Path) -> Iterator[None]:
+    """Let one process at a time, the holder of `lock`, write into `folder`; what killed ones left there is removed."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        for leftover in folder.glob(f"{PARTIAL}*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
+        yield
 
 
 @contextlib.contextmanager

@@ -9,30 +9,25 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, as_completed
 from dataclasses import dataclass
-from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from tqdm import tqdm
 
 from mnistref.card import pages
-from mnistref.compiled import COMPILED
-from mnistref.errors import DataProblemError, UsageProblemError
-from mnistref.files import PARTIAL
+from mnistref.errors import RunProblemError, UsageProblemError
+from mnistref.executors import RETRIES, cluster_executor, default_workers, local_executor
+from mnistref.files import exclusive
 from mnistref.manifest import Source, is_finished, make_manifest, shard_names, write_manifest
-from mnistref.reference import Reference
-from mnistref.render import Photos, draw_images
-from mnistref.scene import Glyphs, law_of, tools_for
-from mnistref.schema import Arrays, empty
-from mnistref.shards import ShardInfo, describe_shard, write_shard
-from mnistref.sources.digits import Digits, load_digits
-from mnistref.sources.photos import PhotoList, list_photos, open_bank, prepare, split_photos
-from mnistref.spec import CLASSES, SPLITS, DatasetSpec, VariantSpec
+from mnistref.schema import SHARD_IMAGES
+from mnistref.shards import ShardInfo
+from mnistref.sources.digits import NAMES, Digits, load_digits
+from mnistref.sources.photos import PhotoList, list_photos, prepare, split_photos
+from mnistref.spec import SPLITS, DatasetSpec, VariantSpec
 from mnistref.variants import get_variant
+from mnistref.work import ShardJob, make_shard
 
 log = logging.getLogger("mnistref")
 
@@ -67,10 +62,6 @@ class Plan:
         return Path(self.request.root) / "datasets" / self.spec.folder_name
 
     @property
-    def raw(self) -> Path:
-        return Path(self.request.root) / "raw"
-
-    @property
     def images(self) -> int:
         return sum(size for _, size in self.spec.sizes)
 
@@ -79,24 +70,10 @@ class Plan:
         """A little more than the set will take on the disk."""
         return self.images * (self.spec.variant.canvas**2 * 3 + 2048)
 
-
-@dataclass(frozen=True)
-class ShardJob:
-    """All that a worker needs, on whatever machine sees the same files."""
-
-    path: Path
-    dataset: str
-    variant: VariantSpec
-    seed: int
-    split: str
-    first: int
-    images: int
-    digits: str
-    digits_sha256: str
-    members: np.ndarray
-    bank: Path | None
-    photos: np.ndarray
-    raw: Path
+    @property
+    def shard_bytes(self) -> int:
+        """What the arrays of a shard take in memory."""
+        return SHARD_IMAGES * (self.spec.variant.canvas**2 * 4 + 256)
 
 
 def plan(request: Request) -> Plan:
@@ -107,12 +84,22 @@ def plan(request: Request) -> Plan:
     if request.pool not in POOLS:
         raise UsageProblemError(f"pool {request.pool!r}: give one of {', '.join(POOLS)}")
     sizes = _sizes(variant, request.sizes)
-    raw = Path(request.root) / "raw"
-    digits = load_digits(request.digits, raw)
+    raw = _raw(request)
+    digits = load_digits(_anchored(request.digits), raw)
     photos = list_photos(request.backgrounds, raw) if variant.background == "photo" else None
     of_photos = photos.sha256 if photos else None
     spec = DatasetSpec(variant, request.seed, sizes, digits.sha256, of_photos, request.pool)
     return Plan(request, spec, digits, photos)
+
+
+def _raw(request: Request) -> Path:
+    """Where sources are kept. Absolute, like every path that a worker gets."""
+    return Path(request.root).absolute() / "raw"
+
+
+def _anchored(digits: str) -> str:
+    """A digit source that means the same in every working directory."""
+    return digits if digits in NAMES else str(Path(digits).absolute())
 
 
 def _sizes(variant: VariantSpec, asked: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
@@ -124,33 +111,39 @@ def _sizes(variant: VariantSpec, asked: Mapping[str, int] | None) -> tuple[tuple
     return tuple((split, (asked or {}).get(split, PAPER_SIZES[split])) for split in variant.splits)
 
 
-def generate(request: Request, workers: int | None = None, executor: Executor | None = None) -> Path:
+def generate(
+    request: Request, workers: int | None = None, executor: Executor | None = None, scheduler: str | None = None
+) -> Path:
     """Make the data set, or finish it, or find it finished. → its folder.
 
-    `workers`: threads (processes where numba is missing), by default one per processor. `executor`: your own instead.
+    `workers`: threads (processes where numba is missing), by default one per processor. Instead of them: `executor`,
+    any of your own, or `scheduler`, the address of a Dask scheduler.
     """
     made = plan(request)
     folder = made.folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    locks = Path(request.root) / ".locks"
-    locks.mkdir(exist_ok=True)
-    with FileLock(locks / f"{folder.name}.lock"):  # a second process waits, and finds the set finished
+    lock = Path(request.root) / ".locks" / f"{folder.name}.lock"
+    with exclusive(lock, folder):  # a second process waits, and finds the set finished
         if made.spec.variant.note:
             log.info("%s is %s", made.spec.variant.name, made.spec.variant.note)
         if is_finished(folder, made.spec):
             return folder
         _check_space(made)
         jobs = _jobs(made)
-        folder.mkdir(exist_ok=True)
-        for leftover in folder.glob(f"{PARTIAL}*"):
-            leftover.unlink()
-        infos = _run(jobs, made.images, workers, executor)
-        _finish(made, infos)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tqdm(total=made.images, unit=" images", disable=None, smoothing=0.1) as bar:
+            if executor:
+                infos = _run(jobs, executor, bar)
+            elif scheduler:
+                with cluster_executor(scheduler) as cluster:
+                    infos = _run(jobs, cluster, bar)
+            else:
+                infos = _run_here(jobs, workers or default_workers(made.shard_bytes), bar)
+        _finish(made, [infos[job.path.name] for job in jobs])
     return folder
 
 
 def _check_space(made: Plan) -> None:
-    free = shutil.disk_usage(made.folder.parent).free
+    free = shutil.disk_usage(made.request.root).free
     there = sum(f.stat().st_size for f in made.folder.glob("*")) if made.folder.is_dir() else 0
     if made.bytes - there > free:
         need = f"{(made.bytes - there) / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
@@ -163,95 +156,54 @@ def _jobs(made: Plan) -> list[ShardJob]:
     bank, members = None, dict.fromkeys(SPLITS, nothing)
     if made.photos:
         members = split_photos(made.photos, request.pool)
-        bank = prepare(made.photos, variant.canvas, made.raw)
+        bank = prepare(made.photos, variant.canvas, _raw(request))
     everyone = np.arange(len(made.digits.labels))
     return [
         ShardJob(
-            made.folder / name,
+            made.folder.absolute() / name,
             made.folder.name,
             variant,
             request.seed,
             split,
             first,
             images,
-            request.digits,
+            _anchored(request.digits),
             made.spec.digits_sha256,
             everyone if request.pool == "pooled" else made.digits.splits[split],
             bank,
             members[split],
-            made.raw,
+            _raw(request),
         )
         for split, size in made.spec.sizes
         for name, first, images in shard_names(split, size)
     ]
 
 
-def _run(jobs: list[ShardJob], images: int, workers: int | None, executor: Executor | None) -> list[ShardInfo]:
-    """Every shard, in the order of the jobs. The first error ends the others."""
-    pool = executor or _local_executor(min(workers or os.cpu_count() or 1, len(jobs)))
-    infos: dict[Path, ShardInfo] = {}
+def _run(jobs: list[ShardJob], executor: Executor, bar: tqdm) -> dict[str, ShardInfo]:
+    """Every shard. The first error ends the others."""
+    infos: dict[str, ShardInfo] = {}
+    futures = [executor.submit(make_shard, job) for job in jobs]
     try:
-        with tqdm(total=images, unit=" images", disable=None, smoothing=0.1) as bar:
-            for future in as_completed([pool.submit(make_shard, job) for job in jobs]):
-                path, info = future.result()
-                infos[path] = info
-                bar.update(info.images)
+        for future in as_completed(futures):
+            info = future.result()
+            infos[info.file] = info
+            bar.update(info.images)
     finally:
-        if executor is None:
-            pool.shutdown(cancel_futures=True)
-    return [infos[job.path] for job in jobs]
+        for future in futures:
+            future.cancel()
+    return infos
 
 
-def _local_executor(workers: int) -> Executor:
-    """Threads, since compiled code runs without the GIL; the Python renderer needs processes."""
-    if COMPILED:
-        return ThreadPoolExecutor(workers)
-    log.warning("numba is not installed: images are drawn by the reference renderer, some twenty times slower")
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-
-
-def make_shard(job: ShardJob) -> tuple[Path, ShardInfo]:
-    """Draw and write one shard, unless a whole one is there already."""
-    if job.path.exists():
+def _run_here(jobs: list[ShardJob], workers: int, bar: tqdm) -> dict[str, ShardInfo]:
+    """Every shard, by workers of this machine; if one is killed, by new ones, which find what is whole."""
+    for tries in range(RETRIES):
         try:
-            return job.path, describe_shard(job.path, job.images, job.variant.canvas, job.dataset)
-        except DataProblemError:
-            log.info("%s is damaged; drawing it again", job.path)
-    return job.path, write_shard(job.path, draw(job), job.dataset)
-
-
-def draw(job: ShardJob) -> Arrays:
-    """The images of one shard, by the compiled renderer or, without numba, by the reference."""
-    arrays = empty(job.images, job.variant.canvas)
-    digits = load_digits(job.digits, job.raw)
-    if digits.sha256 != job.digits_sha256:
-        raise DataProblemError(f"{job.digits}: the digits changed while the set was made; run again")
-    photos, split = _photos(job), SPLITS.index(job.split)
-    members = job.members[np.argsort(digits.labels[job.members], kind="stable")]
-    if not COMPILED:
-        reference = Reference(job.variant, job.seed, split, digits.images, digits.labels, members, photos)
-        reference.draw_images(job.first, arrays)
-        return arrays
-    law = law_of(job.variant)
-    start = np.searchsorted(digits.labels[members], np.arange(CLASSES + 1))
-    glyphs = Glyphs(_transposed(job.digits, job.raw), members, start)
-    draw_images(law, glyphs, photos, tools_for(law), np.uint64(job.seed), split, job.first, arrays)
-    return arrays
-
-
-def _photos(job: ShardJob) -> Photos:
-    if job.bank is None:
-        nothing = np.zeros(0, np.int64)
-        pixels = np.zeros(0, np.uint8)
-        pixels.flags.writeable = False  # as a bank's are: one type, compiled once
-        return Photos(pixels, nothing, nothing, nothing, nothing, 1)
-    bank = open_bank(job.bank)
-    return Photos(bank.pixels, bank.offset, bank.height, bank.width, job.photos, bank.views)
-
-
-@lru_cache(maxsize=1)
-def _transposed(digits: str, raw: Path) -> np.ndarray:
-    return np.ascontiguousarray(load_digits(digits, raw).images.transpose(0, 2, 1))
+            with local_executor(min(workers, len(jobs))) as executor:
+                return _run(jobs, executor, bar)
+        except BrokenExecutor:
+            log.warning("a worker was killed; going on with new ones (%d of %d times)", tries + 1, RETRIES)
+            bar.reset()
+    raise RunProblemError("workers are killed again and again, perhaps for want of memory; give fewer --workers")
 
 
 def _finish(made: Plan, infos: list[ShardInfo]) -> None:

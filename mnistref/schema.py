@@ -71,11 +71,15 @@ else:
 
 def empty(images: int, canvas: int) -> Arrays:
     """Arrays for so many images, filled with what stands where there is nothing."""
-    arrays = {}
-    for name, field in FIELDS.items():
-        nothing = -1 if field.low == -1 else 0
-        arrays[name] = np.full(field.full_shape(images, canvas), nothing, field.dtype)
-    return Arrays(**arrays)
+    arrays = Arrays(**{name: np.empty(f.full_shape(images, canvas), f.dtype) for name, f in FIELDS.items()})
+    clear(arrays)
+    return arrays
+
+
+def clear(arrays: Arrays) -> None:
+    """Fill arrays with what stands where there is nothing."""
+    for field, array in zip(FIELDS.values(), arrays, strict=True):
+        array.fill(-1 if field.low == -1 else 0)
 
 
 def check(arrays: Mapping[str, np.ndarray], images: int, canvas: int, name: str) -> None:

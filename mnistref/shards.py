@@ -1,12 +1,13 @@
 """Shards on disk: HDF5 files that are there whole or not at all, and are looked at before they are believed.
 
-A shard is built in memory (HDF5's core driver), hashed, written under a temporary name, flushed, and renamed: a process
-killed while HDF5 writes in place leaves files that open and read as zeros. Reading refuses external, virtual and linked
-data sets and any shape, type or name that the format does not have, before it reads data.
+A shard is built in memory, hashed, written under a temporary name, flushed, and renamed: a process killed while HDF5
+writes in place leaves files that open and read as zeros. Reading refuses external, virtual and linked data sets and any
+shape, type or name that the format does not have, before it reads data.
 """
 
 import hashlib
-import uuid
+import io
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,9 +51,9 @@ def content_digest(arrays: Arrays) -> str:
 def write_shard(path: Path, arrays: Arrays, dataset: str) -> ShardInfo:
     """Write one shard of the data set of that name, whole or not at all."""
     content = content_digest(arrays)
-    data = _encode(arrays, {"shard": f"{dataset}/{path.name}", "content_sha256": content})
-    write_whole(path, data)
-    return _info(path, data, len(arrays.count), content)
+    pieces = _encode(arrays, {"shard": f"{dataset}/{path.name}", "content_sha256": content})
+    write_whole(path, *pieces)
+    return _info(path, pieces, len(arrays.count), content)
 
 
 def describe_shard(path: Path, images: int, canvas: int, dataset: str) -> ShardInfo:
@@ -62,26 +63,102 @@ def describe_shard(path: Path, images: int, canvas: int, dataset: str) -> ShardI
         said = {key: file.attrs.get(key) for key in ("shard", "content_sha256")}
     if said != {"shard": f"{dataset}/{path.name}", "content_sha256": content}:
         raise DataProblemError(f"{path}: not what its own label says; run generate again")
-    return _info(path, path.read_bytes(), images, content)
+    return _info(path, [path.read_bytes()], images, content)
 
 
-def _info(path: Path, data: bytes, images: int, content: str) -> ShardInfo:
-    return ShardInfo(path.name, images, len(data), hashlib.sha256(data).hexdigest(), content)
+def _info(path: Path, pieces: Iterable[bytes | memoryview], images: int, content: str) -> ShardInfo:
+    digest, size = hashlib.sha256(), 0
+    for piece in pieces:
+        digest.update(piece)
+        size += len(piece)
+    return ShardInfo(path.name, images, size, digest.hexdigest(), content)
 
 
-def _encode(arrays: Arrays, labels: Mapping[str, str]) -> bytes:
-    """The bytes of the HDF5 file: the same for the same arrays and the same HDF5."""
-    name = uuid.uuid4().hex  # of a file in memory: HDF5 takes two of one name for the same
-    with h5py.File(name, "w", driver="core", backing_store=False, libver=("v108", "v108")) as file:
+def _encode(arrays: Arrays, labels: Mapping[str, str]) -> list[bytes | memoryview]:
+    """The HDF5 file, as pieces to be joined: the same for the same arrays, HDF5 and zlib."""
+    memory = _FileInMemory(arrays.image)
+    with h5py.File(memory, "w", libver=("v108", "v108")) as file:
         for name, array in zip(FIELDS, arrays, strict=True):
             if FIELDS[name].packed:
-                chunk = (min(_PACKED_IMAGES, len(array)), *array.shape[1:])
-                file.create_dataset(name, data=array, chunks=chunk, compression="gzip", compression_opts=_GZIP)
+                _write_packed(file, name, array)
             else:
                 file.create_dataset(name, data=array)
         file.attrs.update(labels)
-        file.flush()
-        return file.id.get_file_image()
+    return memory.pieces()
+
+
+def _write_packed(file: h5py.File, name: str, array: np.ndarray) -> None:
+    """A chunked, compressed data set. Compressed here, since HDF5 would do it for one thread at a time."""
+    images = min(_PACKED_IMAGES, len(array))
+    chunk = (images, *array.shape[1:])
+    field = file.create_dataset(
+        name, array.shape, array.dtype, chunks=chunk, compression="gzip", compression_opts=_GZIP
+    )
+    for first in range(0, len(array), images):
+        part = array[first : first + images]
+        if len(part) < images:
+            part = np.concatenate([part, np.zeros((images - len(part), *array.shape[1:]), array.dtype)])
+        field.id.write_direct_chunk((first,) + (0,) * (array.ndim - 1), zlib.compress(part.data, _GZIP))
+
+
+class _FileInMemory(io.RawIOBase):
+    """What HDF5 writes to. One large array is kept by reference, the rest by value; nothing can fail, or be torn."""
+
+    def __init__(self, large: np.ndarray) -> None:
+        self._large = large.reshape(-1).data.cast("B")
+        self._address = large.__array_interface__["data"][0]
+        self._large_at: int | None = None
+        self._rest = bytearray()  # the file without the large array
+        self._at = 0
+
+    def pieces(self) -> list[bytes | memoryview]:
+        if self._large_at is None:
+            return [bytes(self._rest)]
+        head, tail = self._rest[: self._large_at], self._rest[self._large_at :]
+        return [bytes(head), self._large, bytes(tail)]
+
+    def _span(self, size: int) -> slice:
+        """Where in `_rest` the next `size` bytes lie."""
+        at = self._at
+        if self._large_at is not None and at >= self._large_at + len(self._large):
+            at -= len(self._large)
+        elif self._large_at is not None and at + size > self._large_at:
+            raise io.UnsupportedOperation("inside the large array")
+        return slice(at, at + size)
+
+    def write(self, data: Any) -> int:
+        size = len(data)
+        if size == len(self._large) and np.frombuffer(data, np.uint8).__array_interface__["data"][0] == self._address:
+            self._grow(self._at)
+            self._large_at = self._at
+        else:
+            span = self._span(size)
+            self._grow(span.stop)
+            self._rest[span] = data
+        self._at += size
+        return size
+
+    def readinto(self, data: Any) -> int:
+        part = self._rest[self._span(len(data))]
+        data[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+    def _grow(self, size: int) -> None:
+        self._rest.extend(bytes(max(0, size - len(self._rest))))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        end = len(self._rest) + (len(self._large) if self._large_at is not None else 0)
+        self._at = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: end}[whence] + offset
+        return self._at
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut or fill the file; called at its end, where every array lies before."""
+        size = self._at if size is None else size
+        rest = size - (len(self._large) if self._large_at is not None else 0)
+        self._grow(rest)
+        del self._rest[rest:]
+        return size
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from mnistref.errors import DataProblemError, UsageProblemError
-from mnistref.files import write_whole
+from mnistref.files import exclusive, write_whole
 from mnistref.spec import CLASSES, GLYPH, SPLITS
 
 log = logging.getLogger("mnistref")
@@ -138,7 +138,8 @@ def _mnist5k(raw: Path) -> Digits:
         images, labels = _import_mnist5k()
         packed = io.BytesIO()
         np.savez_compressed(packed, images=images, labels=labels)
-        write_whole(cache, packed.getvalue())
+        with exclusive(raw / ".lock", raw):
+            write_whole(cache, packed.getvalue())
     if digest(images, labels) != MNIST5K_SHA256:
         raise DataProblemError(f"{cache}: not the 5,000 digits that were expected; delete it and run again")
     members = {split: [] for split in SPLITS}  # type: dict[str, list[np.ndarray]]
@@ -172,8 +173,19 @@ def _import_mnist5k() -> tuple[np.ndarray, np.ndarray]:
 def _mnist_folder(raw: Path) -> Path:
     """The folder with the original files, fetched if need be; the one in which torchvision keeps them."""
     folder = raw / "MNIST" / "raw"
-    if all((folder / file).is_file() or (folder / f"{file}.gz").is_file() for file in MNIST_SHA256):
-        return folder
+    if not _is_complete(folder):
+        with exclusive(raw / ".lock", folder):
+            if not _is_complete(folder):  # nor fetched by another process meanwhile
+                _fetch(folder)
+    return folder
+
+
+def _is_complete(folder: Path) -> bool:
+    return all((folder / file).is_file() or (folder / f"{file}.gz").is_file() for file in MNIST_SHA256)
+
+
+def _fetch(folder: Path) -> None:
+    """Ask one source after the other, until one gives the original files."""
     tried = []
     fetchers: tuple[tuple[str, Callable[[Path], None]], ...] = (
         ("torchvision's mirrors", _fetch_by_torchvision),
@@ -184,14 +196,12 @@ def _mnist_folder(raw: Path) -> Path:
         try:
             with tempfile.TemporaryDirectory() as temporary:
                 fetch(Path(temporary))
-                _install(Path(temporary), folder)
-            return folder
+                return _install(Path(temporary), folder)
         except OSError:
             raise
         except Exception as error:
-            tried.append(
-                f"{name}: {str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__}"
-            )
+            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            tried.append(f"{name}: {reason}")
     raise DataProblemError(
         f"MNIST could not be fetched ({'; '.join(tried)}); put its four IDX files into {folder}, "
         "or take the embedded digits: --digits mnist5k"

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mnistref.errors import DataProblemError, UsageProblemError
-from mnistref.files import file_sha256, whole_folder
+from mnistref.files import exclusive, file_sha256, whole_folder
 from mnistref.rng import PHOTO_VIEW, Stream
 from mnistref.spec import SPLITS, canonical_json
 
@@ -101,12 +101,15 @@ def prepare(photos: PhotoList, canvas: int, raw: Path) -> Path:
     folder = raw / f"photos-{canvas}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if _is_sound(folder):
         return folder
-    if folder.exists():
-        log.info("%s is damaged; preparing the photos again", folder)
-        shutil.rmtree(folder)
-    log.info("preparing %d photos for %d × %d images (once) …", len(photos.paths), canvas, canvas)
-    with whole_folder(folder) as partial:
-        _write_bank(photos, canvas, partial)
+    with exclusive(raw / ".lock", raw):
+        if _is_sound(folder):  # made by another process meanwhile
+            return folder
+        if folder.exists():
+            log.info("%s is damaged; preparing the photos again", folder)
+            shutil.rmtree(folder)
+        log.info("preparing %d photos for %d × %d images (once) …", len(photos.paths), canvas, canvas)
+        with whole_folder(folder) as partial:
+            _write_bank(photos, canvas, partial)
     return folder
 
 

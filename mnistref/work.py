@@ -1,0 +1,100 @@
+"""What a worker does, on whatever machine sees the same files: draw the images of one shard and write it."""
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import local
+
+import numpy as np
+
+from mnistref.compiled import COMPILED
+from mnistref.errors import DataProblemError
+from mnistref.reference import Reference
+from mnistref.render import Photos, draw_images
+from mnistref.scene import Glyphs, law_of, tools_for
+from mnistref.schema import Arrays, clear, empty
+from mnistref.shards import ShardInfo, describe_shard, write_shard
+from mnistref.sources.digits import load_digits
+from mnistref.sources.photos import open_bank
+from mnistref.spec import CLASSES, SPLITS, VariantSpec
+
+log = logging.getLogger("mnistref")
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """One shard to be made, from files alone. Paths are absolute."""
+
+    path: Path
+    dataset: str
+    variant: VariantSpec
+    seed: int
+    split: str
+    first: int
+    images: int
+    digits: str
+    digits_sha256: str
+    members: np.ndarray
+    bank: Path | None
+    photos: np.ndarray
+    raw: Path
+
+
+def make_shard(job: ShardJob) -> ShardInfo:
+    """Draw and write one shard, unless a whole one is there already."""
+    if job.path.exists():
+        try:
+            return describe_shard(job.path, job.images, job.variant.canvas, job.dataset)
+        except DataProblemError:
+            log.info("%s is damaged; drawing it again", job.path)
+    return write_shard(job.path, draw(job), job.dataset)
+
+
+def draw(job: ShardJob) -> Arrays:
+    """The images of a shard, by the compiled renderer or, without numba, by the reference.
+
+    The arrays are this thread's, and valid until its next call.
+    """
+    arrays = _room(job.images, job.variant.canvas)
+    digits = load_digits(job.digits, job.raw)
+    if digits.sha256 != job.digits_sha256:
+        raise DataProblemError(f"{job.digits}: the digits changed while the set was made; run again")
+    photos, split = _photos(job), SPLITS.index(job.split)
+    members = job.members[np.argsort(digits.labels[job.members], kind="stable")]
+    if not COMPILED:
+        reference = Reference(job.variant, job.seed, split, digits.images, digits.labels, members, photos)
+        reference.draw_images(job.first, arrays)
+        return arrays
+    law = law_of(job.variant)
+    start = np.searchsorted(digits.labels[members], np.arange(CLASSES + 1))
+    glyphs = Glyphs(_transposed(job.digits, job.raw), members, start)
+    draw_images(law, glyphs, photos, tools_for(law), np.uint64(job.seed), split, job.first, arrays)
+    return arrays
+
+
+_threads = local()
+
+
+def _room(images: int, canvas: int) -> Arrays:
+    """This thread's arrays, cleared: fresh memory costs as much as drawing, so they serve one shard after another."""
+    if getattr(_threads, "shape", None) != (images, canvas):
+        _threads.arrays, _threads.shape = empty(images, canvas), (images, canvas)
+    else:
+        clear(_threads.arrays)
+    return _threads.arrays
+
+
+def _photos(job: ShardJob) -> Photos:
+    if job.bank is None:
+        nothing = np.zeros(0, np.int64)
+        pixels = np.zeros(0, np.uint8)
+        pixels.flags.writeable = False  # as a bank's are: one type, compiled once
+        return Photos(pixels, nothing, nothing, nothing, nothing, 1)
+    bank = open_bank(job.bank)
+    return Photos(bank.pixels, bank.offset, bank.height, bank.width, job.photos, bank.views)
+
+
+@lru_cache(maxsize=1)
+def _transposed(digits: str, raw: Path) -> np.ndarray:
+    return np.ascontiguousarray(load_digits(digits, raw).images.transpose(0, 2, 1))
