@@ -5,78 +5,30 @@ stdout carries results only; messages, progress and errors go to stderr. `python
 
 import json
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mnistref.errors import ProblemError
+from mnistref.program import Program, program
 from mnistref.text import table
-from mnistref.version import VERSION
 
-INTERRUPTED = 130
-DISK = 5
-BUG = 1
 FOLDER = click.Path(path_type=Path)
 EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-class Program(click.Group):
-    """A click group whose errors are one line, with the exit codes that scripts rely on."""
-
-    def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
-        extra.pop("standalone_mode", None)
-        given = list(sys.argv[1:] if args is None else args)
-        debug = "--debug" in given
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
-        try:
-            code = super().main(given, prog_name, standalone_mode=False, **extra)
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
-            code = error.exit_code
-        except click.ClickException as error:
-            code = _fail(" ".join(error.format_message().split()), error.exit_code)
-        except (KeyboardInterrupt, click.Abort):
-            code = _fail("interrupted; the same command goes on from here", INTERRUPTED)
-        except ProblemError as error:
-            code = _fail(str(error), error.exit_code)
-        except BrokenPipeError:  # whoever read our output has seen enough
-            sys.stderr.close()
-            code = 0
-        except OSError as error:
-            if debug:
-                raise
-            where = f"{error.filename}: " if error.filename else ""
-            code = _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space", DISK)
-        except Exception as error:
-            if debug:
-                raise
-            code = _fail(f"a bug: {type(error).__name__}: {error}; run with --debug for the traceback", BUG)
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def _fail(message: str, code: int) -> int:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
-    return code
-
-
-def _program(name: str, text: str) -> Program:
-    program = Program(
-        name, help=text, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-    )
-    click.version_option(VERSION, prog_name=name)(program)
-    click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a bug.")(program)
-    program.callback = lambda: None
-    return program
+def _note(variant: Any) -> None:
+    """Say what a reader of any number on this variant must know."""
+    if variant.note:
+        logging.info("%s is %s", variant.name, variant.note)
 
 
 def _json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1, ensure_ascii=False))
 
 
-mnistref = _program("mnistref", "Generate query-conditioned attribute benchmarks with a mask for every digit.")
-bench = _program("bench", "Train and measure attention mechanisms on them.")
+mnistref = program("mnistref", "Generate query-conditioned attribute benchmarks with a mask for every digit.")
+bench = program("bench", "Train and measure attention mechanisms on them.")
 
 
 @mnistref.command("list")
@@ -136,6 +88,7 @@ def generate(
     if dry_run:
         made = generator.plan(request)
         logging.info("%s images, about %.2f GB; nothing is made", f"{made.images:,}", made.bytes / 1e9)
+        _note(made.spec.variant)
         return click.echo(made.folder)
     return click.echo(generator.generate(request, workers, scheduler=scheduler))
 
@@ -147,6 +100,7 @@ def verify(path: Path, as_json: bool) -> None:
     """Account for every byte of a data set; name each bad file, and exit with 3 if there is one."""
     from mnistref.audit import verify as find_faults
     from mnistref.errors import DataProblemError
+    from mnistref.manifest import read_manifest
 
     faults = find_faults(path)
     if as_json:
@@ -155,7 +109,9 @@ def verify(path: Path, as_json: bool) -> None:
         click.echo(
             "\n".join(f"{fault.file}: {fault.what}" for fault in faults) or f"{path}: every byte is accounted for"
         )
-    if faults:
+    if not faults:
+        _note(read_manifest(path).variant)
+    else:
         names = ", ".join(fault.file for fault in faults[:3]) + (" …" if len(faults) > 3 else "")
         raise DataProblemError(f"{path}: {len(faults)} bad file{'s' * (len(faults) > 1)}: {names}; run generate again")
 
@@ -201,6 +157,7 @@ def list_mechanisms(pattern: str, as_json: bool) -> None:
 
     from bench.attention import MECHANISMS
     from bench.model import create_model
+    from mnistref.errors import UsageProblemError
 
     found: list[dict[str, Any]] = []
     for m in MECHANISMS.values():
@@ -210,6 +167,8 @@ def list_mechanisms(pattern: str, as_json: bool) -> None:
             found.append({"name": m.name, "paper": m.paper, "summary": m.summary, "slots": slots, "params": params})
     if as_json:
         return _json(found)
+    if not found:
+        raise UsageProblemError(f"no mechanism is called {pattern!r}; known: {', '.join(MECHANISMS)}")
     rows = [["mechanism", "slots", "parameters", "paper", "what it does"]]
     rows += [[f["name"], f["slots"], f"{f['params']:,}", f["paper"], f["summary"]] for f in found]
     return click.echo(table(rows))
@@ -219,7 +178,7 @@ def list_mechanisms(pattern: str, as_json: bool) -> None:
 @click.option("--attn", required=True, metavar="NAME", help="A mechanism (see `bench list`) or slots: none,arnn.")
 @click.option("--variant", metavar="NAME", help="Data set to train on.  [default: the preset's]")
 @click.option("--data", type=EXISTING, help="A data set already made, instead of --variant.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--recipe", metavar="fast|pan", help="How to train.  [default: the preset's]")
 @click.option("--preset", type=click.Choice(["paper", "quick"]), default="paper", show_default=True)
 @click.option("--queries", type=click.Choice(["one", "all", "author"]), default="one", show_default=True)
@@ -230,7 +189,12 @@ def list_mechanisms(pattern: str, as_json: bool) -> None:
 @click.option("--backgrounds", default="builtin", show_default=True, help="Likewise.")
 @click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept.")
 @click.option("--runs", type=FOLDER, help="Where runs are kept.  [default: ROOT/runs]")
-@click.option("--resume", is_flag=True, help="Go on after the last epoch of an interrupted run.")
+@click.option(
+    "--resume/--restart",
+    default=True,
+    show_default=True,
+    help="Go on after the last epoch of an interrupted run, or start it again.",
+)
 def run(
     attn: str,
     variant: str | None,
@@ -250,16 +214,14 @@ def run(
 ) -> None:
     """Train and test one network and print the run's folder. Missing data are generated first."""
     from bench import sweep
-    from bench.attention import canonical_name
     from bench.config import PRESETS, choose_recipe
 
     if data and variant:
         raise click.UsageError("give --data or --variant, not both")
-    canonical_name(attn)  # before any data are made
     chosen = PRESETS[preset]
     plan = choose_recipe(chosen, recipe, epochs)
     target = sweep.pick_device(device)
-    folder = data or sweep.prepare(chosen, variant, root, digits, backgrounds)
+    folder = data or sweep.prepare(chosen, attn, variant, root, digits, backgrounds)
     config = sweep.configure(folder, attn, seed, plan, queries, precision, target)
     click.echo(sweep.run(config, folder, runs or root / "runs", target, resume))
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from bench.data import Split
 from bench.metrics import accuracy_per_scale, mask_area, mask_correctness, pointing_game, true_positive_ratio
+from bench.model import AttributeCNN
 
 BATCH = 200
 
@@ -20,8 +21,11 @@ def accuracy(model: nn.Module, split: Split) -> float:
 
 
 @torch.inference_mode()
-def test(model: nn.Module, split: Split) -> dict[str, Any]:
-    """Accuracy, accuracy and count per scale, and how well the maps lie on the masks (None without attention)."""
+def test(model: AttributeCNN, split: Split) -> dict[str, Any]:
+    """Accuracy, accuracy and count per scale, and how well the maps lie on the masks (None without attention).
+
+    TPR is None too where the last slot, whose map it looks at, is empty.
+    """
     model.eval()
     correct, maps = [], []
     for batch in split.batches(BATCH):
@@ -39,4 +43,5 @@ def test(model: nn.Module, split: Split) -> dict[str, Any]:
         result |= {f"accuracy_scale_{name}": share, f"n_scale_{name}": n}
     means = torch.cat(maps, dim=1).double().mean(dim=1).tolist()
     names = ("mask_correctness_uniform", "mask_correctness", "tpr", "pointing")
-    return result | dict(zip(names, means + [None] * (len(names) - len(means)), strict=True))
+    result |= dict(zip(names, means + [None] * (len(names) - len(means)), strict=True))
+    return result if model.attends_last else result | {"tpr": None}

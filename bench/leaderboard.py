@@ -1,7 +1,7 @@
 """Records → a board: one row for each mechanism on each data set, over its seeds. Pure.
 
 Only runs that are alike in everything but the seed share a row; runs on different data sets, recipes, devices or
-versions of bench are never averaged, and a run that diverged or failed is counted in `status`, not dropped.
+versions of bench are never averaged. A run that diverged, failed or never ended is counted in `status`, not dropped.
 """
 
 import math
@@ -19,7 +19,7 @@ KEY = ["variant", "dataset", "attn", "recipe", "queries", "precision", "device",
 """What the runs of a row share."""
 SCALES = [f"accuracy_scale_{name}" for name in SCALE_BIN_NAMES]
 MEANS = ["mask_correctness", "mask_correctness_uniform", "tpr", "pointing"]
-MEDIANS = ["train_step_ms", "infer_ms_per_image", "peak_memory_mb"]
+MEDIANS = ["relative_runtime", "train_step_ms", "infer_ms_per_image", "peak_memory_mb"]
 COLUMNS = [
     "rank",
     "variant",
@@ -30,7 +30,6 @@ COLUMNS = [
     "accuracy_hi",
     *SCALES,
     *MEANS,
-    "relative_runtime",
     *MEDIANS,
     "params",
     "published_accuracy",
@@ -54,27 +53,26 @@ def leaderboard(results: Iterable[Mapping[str, Any]], variant: str | None = None
 
     `accuracy` is the mean over the finished seeds; `accuracy_lo`, `accuracy_hi` bound it with 95 % confidence: over one
     seed by the test images alone (Wilson), over more by the seeds (Student's t). `relative_runtime` is the time of a
-    training step over that of `san` on the same data, recipe, device and threads. Fractions are in 0 … 1.
+    training step over that of `san`, timed turn by turn with it. `rank` is among rows of one data set, recipe and unit
+    of queries. `delta` is `accuracy` less the published one, where the digits are those of the papers. Fractions are
+    in 0 … 1.
     """
     rows = [_flat(r) for r in results if variant in (None, r["variant"])]
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     runs = pd.DataFrame(rows)
     board = pd.DataFrame([_row(group) for _, group in runs.groupby(KEY, sort=True, dropna=False)])
-    board["relative_runtime"] = _relative_runtime(board)
-    board = board.sort_values(
-        ["variant", "dataset", "accuracy", "attn"], ascending=[True, True, False, True], na_position="last"
-    )
-    board["rank"] = (
-        board.groupby(["variant", "dataset"]).cumcount().add(1).where(board["accuracy"].notna()).astype("Int64")
-    )
+    rivals = ["variant", "dataset", "recipe", "queries"]
+    ascending = [True] * len(rivals) + [False, True]
+    board = board.sort_values([*rivals, "accuracy", "attn"], ascending=ascending, na_position="last")
+    board["rank"] = board.groupby(rivals).cumcount().add(1).where(board["accuracy"].notna()).astype("Int64")
     return board[COLUMNS].reset_index(drop=True)
 
 
 def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
     """One run as a row: the data set's parts side by side, missing measures as None."""
     data = result["dataset"]
-    measures = ["accuracy", "n_test", "params", "threads", *SCALES, *MEANS, *MEDIANS]
+    measures = ["accuracy", "n_test", "params", *SCALES, *MEANS, *MEDIANS]
     return {
         **{
             key: result[key]
@@ -82,8 +80,8 @@ def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
         },
         "variant": result["variant"],
         "dataset": f"{result['variant']}-{data['spec_id']}",
-        "digits": data["digits"],
-        "backgrounds": data["backgrounds"],
+        "digits": data.get("digits"),
+        "backgrounds": data.get("backgrounds"),
         "note": result.get("note"),
         **{key: result.get(key) for key in measures},
     }
@@ -98,9 +96,10 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
     counts = runs["status"].value_counts()
     status = "ok" if len(done) == len(runs) else ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))
     numbers = {name: done[name].astype(float).mean() for name in (*SCALES, *MEANS)}
-    numbers |= {name: done[name].astype(float).median() for name in (*MEDIANS, "threads", "params")}
+    numbers |= {name: done[name].astype(float).median() for name in (*MEDIANS, "params")}
     return {
-        **{key: first[key] for key in (*KEY, "digits", "backgrounds", "note")},
+        **{key: first[key] for key in KEY},
+        **{key: next((v for v in runs[key] if v is not None), None) for key in ("digits", "backgrounds", "note")},
         "seeds": len(done),
         "accuracy": accuracy,
         "accuracy_lo": low,
@@ -109,7 +108,7 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
         "params": int(numbers["params"]) if len(done) else None,
         "published_accuracy": paper.value if paper else math.nan,
         "published_source": paper.source if paper else None,
-        "delta": accuracy - paper.value if paper else math.nan,
+        "delta": accuracy - paper.value if paper and first["digits"] == "mnist" else math.nan,
         "status": status,
     }
 
@@ -129,13 +128,6 @@ def _interval(accuracies: list[float], images: list[int]) -> tuple[float, float]
     mean, error = float(pd.Series(accuracies).mean()), float(pd.Series(accuracies).sem())
     reach = float(stats.t.ppf(0.975, len(accuracies) - 1)) * error
     return max(0.0, mean - reach), min(1.0, mean + reach)
-
-
-def _relative_runtime(board: pd.DataFrame) -> pd.Series:
-    alike = ["dataset", "recipe", "queries", "precision", "device", "threads", "bench_version"]
-    san = board[board["attn"] == "san"].groupby(alike)["train_step_ms"].median()
-    base = [san.get(tuple(row), math.nan) for row in board[alike].itertuples(index=False)]
-    return board["train_step_ms"] / pd.Series(base, index=board.index)
 
 
 def to_csv(board: pd.DataFrame) -> str:

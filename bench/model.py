@@ -71,7 +71,8 @@ class AttributeCNN(nn.Module):
             }
         )
         last = mechanisms[-1]
-        self.readout = AverageReadout() if last.name == NONE else SoftmaxReadout(last.score(WIDTH, queries, last=True))
+        self.attends_last = last.name != NONE
+        self.readout = SoftmaxReadout(last.score(WIDTH, queries, last=True)) if self.attends_last else AverageReadout()
 
     def forward(self, images: Tensor, query: Tensor) -> Output:
         """images (B, 3, H, W) in 0 … 1, query i8 (B,) in 0 … Q − 1."""

@@ -1,6 +1,7 @@
 """A run's folder: its configuration, environment, history and result as JSON. Append and read, no computing."""
 
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -11,9 +12,12 @@ from typing import Any
 
 import torch
 
+from bench.config import Recipe
 from mnistref.errors import DataProblemError, MismatchProblemError
 from mnistref.files import write_whole
 from mnistref.version import VERSION
+
+log = logging.getLogger("bench")
 
 CONFIG, ENVIRONMENT, HISTORY, RESULT, WEIGHTS = (
     "config.json",
@@ -37,7 +41,7 @@ def read_json(path: Path) -> Any:
 
 
 def begin(run: Path, config: dict[str, Any], device: torch.device, resume: bool) -> None:
-    """Make or enter a run's folder. One that belongs to another configuration is a mismatch."""
+    """Make or enter a run's folder; unless resuming, empty it. One of another configuration is a mismatch."""
     path = run / CONFIG
     config = json.loads(json.dumps(config))
     if path.is_file() and read_json(path) != config:
@@ -63,13 +67,69 @@ def trim_history(run: Path, epochs: int) -> None:
     write_whole(path, "".join(lines[:epochs]).encode())
 
 
+_TYPES = {
+    "status": str,
+    "attn": str,
+    "variant": str,
+    "seed": int,
+    "recipe": str,
+    "queries": str,
+    "dataset": dict,
+    "device": str,
+    "precision": str,
+    "bench_version": str,
+}
+_MEASURED = {"accuracy": float, "n_test": int, "params": int, "train_step_ms": float}
+
+
+def read_result(run: Path) -> dict[str, Any] | None:
+    """result.json of a run, or None where there is none; a data error where it is not one."""
+    path = run / RESULT
+    if not path.is_file():
+        return None
+    result = read_json(path)
+    wanted = _TYPES | (_MEASURED if isinstance(result, dict) and result.get("status") == "ok" else {})
+    wrong = [k for k, kind in wanted.items() if not isinstance(result, dict) or not isinstance(result.get(k), kind)]
+    if wrong:
+        raise DataProblemError(f"{path}: damaged ({', '.join(wrong[:3])} missing or wrong); run the same command again")
+    return result
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a run ended well and has kept its result and weights."""
+    try:
+        result = read_result(run)
+    except DataProblemError:
+        return False
+    return result is not None and result["status"] == "ok" and (run / WEIGHTS).is_file()
+
+
 def results(runs: Path) -> Iterator[dict[str, Any]]:
-    """The result of every run below a folder, in the order of the names; `run` is added."""
-    for path in sorted(Path(runs).glob(f"*/{RESULT}")):
-        result = read_json(path)
-        if not isinstance(result, dict) or "status" not in result:
-            raise DataProblemError(f"{path}: not a result; delete the run and start it again")
-        yield {**result, "run": path.parent.name}
+    """The result of every run below a folder, in the order of the names; `run` is added.
+
+    Of a run without one, or with a damaged one, what its configuration tells, with the status unfinished or damaged.
+    """
+    for run in sorted({path.parent for name in (CONFIG, RESULT) for path in Path(runs).glob(f"*/{name}")}):
+        try:
+            result, status = read_result(run), "unfinished"
+        except DataProblemError as error:
+            log.warning("%s", error)
+            result, status = None, "damaged"
+        try:
+            yield {**(result or {**_from_config(run), "status": status}), "run": run.name}
+        except (DataProblemError, OSError, KeyError, TypeError) as error:
+            log.warning("%s: not the record of a run (%s); left out", run, error)
+
+
+def _from_config(run: Path) -> dict[str, Any]:
+    config, environment = read_json(run / CONFIG), read_json(run / ENVIRONMENT)
+    return {
+        **{key: config[key] for key in ("attn", "variant", "seed", "queries", "precision")},
+        "recipe": Recipe(**config["recipe"]).label,
+        "dataset": {"spec_id": config["dataset"].removeprefix(f"{config['variant']}-")},
+        "device": environment["device"],
+        "bench_version": environment["bench"],
+    }
 
 
 def environment(device: torch.device) -> dict[str, Any]:

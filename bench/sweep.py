@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,13 @@ def pick_device(name: str) -> torch.device:
     return torch.device(kind)
 
 
-def prepare(preset: Preset, variant: str | None, root: Path, digits: str | None, backgrounds: str) -> Path:
+def prepare(preset: Preset, attn: str, variant: str | None, root: Path, digits: str | None, backgrounds: str) -> Path:
     """The data set that a preset, or what the user says instead, calls for: found, or made. → its folder."""
-    name = variant or preset.variant
-    sizes = {split: size for split, size in preset.sizes.items() if split in get_variant(name).splits}
-    return generate(Request(name, root, 0, sizes, digits or preset.digits, backgrounds))
+    chosen = get_variant(variant or preset.variant)
+    if not chosen.trainable:
+        raise UsageProblemError(f"{chosen.name} cannot be trained on: it is {chosen.note}")
+    create_model(attn, chosen.name)  # what cannot be built must not cost a data set
+    return generate(Request(chosen.name, root, 0, preset.sizes, digits or preset.digits, backgrounds))
 
 
 def configure(
@@ -49,28 +51,29 @@ def configure(
     """The configuration of a run on a data set; a usage error where the set cannot train a network."""
     manifest = read_manifest(data)
     variant = manifest.variant
-    if set(manifest.splits) != {"train", "val", "test"}:
+    if not variant.trainable:
         raise UsageProblemError(f"{variant.name} cannot be trained on: it is {variant.note}")
     return RunConfig(
         canonical_name(attn), variant.name, manifest.folder_name, seed, recipe, queries, precision, device.type
     )
 
 
-def run(config: RunConfig, data: Path, runs: Path, device: torch.device, resume: bool = False) -> Path:
+def run(config: RunConfig, data: Path, runs: Path, device: torch.device, resume: bool = True) -> Path:
     """Train, test and record one run, unless it is finished. → its folder.
 
-    Raises RunProblemError when it diverges or fails; the folder then says so too.
+    An unfinished one goes on after its last epoch, or, without `resume`, starts again. Raises RunProblemError when the
+    run diverges or fails; whatever ends it, the folder then says so too.
     """
     folder = runs / config.run_id
-    finished = folder / records.RESULT
-    if finished.is_file() and records.read_json(finished).get("status") == "ok":
-        log.info("finished already: %s", folder)
-        return folder
-    records.begin(folder, config.as_dict(), device, resume)
     manifest = read_manifest(data)
+    model = build(config, manifest.variant, device)
     log.info("%s on %s, %s, %s", config.attn, config.dataset, config.recipe.label, _where(device))
     if manifest.variant.note:
         log.info("%s is %s", config.variant, manifest.variant.note)
+    if resume and records.is_finished(folder):
+        log.info("finished already: %s", folder)
+        return folder
+    records.begin(folder, config.as_dict(), device, resume)
     started = time.perf_counter()
 
     def record(outcome: Mapping[str, Any]) -> None:
@@ -78,11 +81,12 @@ def run(config: RunConfig, data: Path, runs: Path, device: torch.device, resume:
         records.write_json(folder / records.RESULT, _result(config, manifest, device, seconds, outcome))
 
     try:
-        outcome = _train_and_test(config, manifest.variant, data, folder, device, resume)
+        outcome = _train_and_test(config, model, manifest.variant, data, folder, device, resume)
     except DivergedError as error:
         record({"status": "diverged", "reason": str(error)})
         raise RunProblemError(f"{folder}: diverged: {error}; the learning rate may be too high") from error
-    except ProblemError:
+    except ProblemError as error:
+        record({"status": "failed", "reason": str(error)})
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
@@ -107,9 +111,14 @@ def build(config: RunConfig, variant: VariantSpec, device: torch.device) -> Attr
 
 
 def _train_and_test(
-    config: RunConfig, variant: VariantSpec, data: Path, folder: Path, device: torch.device, resume: bool
+    config: RunConfig,
+    model: AttributeCNN,
+    variant: VariantSpec,
+    data: Path,
+    folder: Path,
+    device: torch.device,
+    resume: bool,
 ) -> dict[str, Any]:
-    model = build(config, variant, device)
     train = _enough(load_split(data, "train", config.queries, device), data)
     val = load_split(data, "val", config.queries, device)
     trainer = Trainer(config.recipe, model, train, val, config.seed, config.precision)
@@ -134,17 +143,25 @@ def _train_and_test(
     checkpoints.save_weights(folder / records.WEIGHTS, model)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         measured = test(model, load_split(data, "test", config.queries, device, masks=True))
-    timed = timing.measure(
-        model, config.recipe, variant.canvas, variant.classes, variant.queries, device, config.precision
-    )
     return {
         **measured,
-        **asdict(timed),
+        **_timed(config, model, variant, device),
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "val_accuracy": trainer.best_accuracy,
         "params": sum(p.numel() for p in model.parameters()),
     }
+
+
+def _timed(config: RunConfig, model: AttributeCNN, variant: VariantSpec, device: torch.device) -> dict[str, Any]:
+    """Time and memory of the network, and its step's time over that of `san`, timed turn by turn with it."""
+    models = {config.attn: model}
+    if config.attn != "san":
+        models["san"] = build(replace(config, attn="san"), variant, device)
+    shape = variant.canvas, variant.classes, variant.queries
+    timed = timing.measure(models, config.recipe, *shape, device, config.precision)
+    own = timed[config.attn]
+    return {**asdict(own), "relative_runtime": own.train_step_ms / timed["san"].train_step_ms}
 
 
 def _enough(train: Split, data: Path) -> Split:

@@ -6,6 +6,7 @@ Files are opened lazily, once in each process, and looked at before they are bel
 import os
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from mnistref.errors import UsageProblemError
-from mnistref.manifest import Manifest, read_manifest
+from mnistref.errors import DataProblemError, UsageProblemError
+from mnistref.manifest import Manifest, is_sound, read_manifest
 from mnistref.queries import UNITS, Triples, triples
 from mnistref.schema import FIELDS
-from mnistref.shards import open_shard, read_field
+from mnistref.shards import ShardInfo, checked_file, open_shard, read_field
 
 
 def _known_split(manifest: Manifest, split: str) -> str:
@@ -27,6 +28,15 @@ def _known_split(manifest: Manifest, split: str) -> str:
         note = f" ({manifest.variant.note})" if manifest.variant.note else ""
         raise UsageProblemError(f"{manifest.folder_name} has no {split!r} split{note}: {', '.join(manifest.splits)}")
     return split
+
+
+@lru_cache(maxsize=4096)
+def _check_bytes(path: Path, shard: ShardInfo) -> None:
+    """A data error unless the file is the one that was made: no number is measured on other pixels. Once a process."""
+    if not path.is_file():
+        raise DataProblemError(f"{path}: the shard is missing; run the same `mnistref generate` again")
+    if not is_sound(path, shard):
+        raise DataProblemError(f"{path}: damaged (its SHA-256 differs); run the same `mnistref generate` again")
 
 
 def read_split(folder: Path, split: str, *names: str) -> dict[str, np.ndarray]:
@@ -37,6 +47,7 @@ def read_split(folder: Path, split: str, *names: str) -> dict[str, np.ndarray]:
     first = 0
     for shard in manifest.splits[split]:
         path = Path(folder) / shard.file
+        _check_bytes(path, shard)
         with open_shard(path, shard.images, canvas) as file:
             for name, array in arrays.items():
                 array[first : first + shard.images] = read_field(file, name, path)
@@ -126,8 +137,8 @@ class MnistRef(Dataset):
         shard = self._shards[k]
         path = self.folder / shard.file
         if k not in self._open:
-            with open_shard(path, shard.images, self.variant.canvas):
-                self._open[k] = h5py.File(path, "r")
+            _check_bytes(path, shard)
+            self._open[k] = checked_file(path, shard.images, self.variant.canvas)
         row, file = image - self._first[k], self._open[k]
         names = ("image", "instance", "digit_class", "digit_color", "digit_scale", "digit_box")
         return {name: read_field(file, name, path, row) for name in names}

@@ -24,7 +24,7 @@ from mnistref.manifest import Source, is_finished, make_manifest, shard_names, w
 from mnistref.schema import SHARD_IMAGES
 from mnistref.shards import ShardInfo
 from mnistref.sources.digits import NAMES, Digits, load_digits
-from mnistref.sources.photos import PhotoList, list_photos, prepare, split_photos
+from mnistref.sources.photos import PhotoList, is_prepared, list_photos, prepare, split_photos
 from mnistref.spec import SPLITS, DatasetSpec, VariantSpec
 from mnistref.variants import get_variant
 from mnistref.work import ShardJob, make_shard
@@ -71,6 +71,12 @@ class Plan:
         return self.images * (self.spec.variant.canvas**2 * 3 + 2048)
 
     @property
+    def bank_bytes(self) -> int:
+        """About what the prepared photos will take: 4 : 3, their short side one and a half times the canvas."""
+        views = len(self.photos.paths) * self.photos.views if self.photos else 0
+        return views * 9 * self.spec.variant.canvas**2
+
+    @property
     def shard_bytes(self) -> int:
         """What the arrays of a shard take in memory."""
         return SHARD_IMAGES * (self.spec.variant.canvas**2 * 4 + 256)
@@ -78,18 +84,23 @@ class Plan:
 
 def plan(request: Request) -> Plan:
     """Check a request and read its sources; nothing is written but what `raw/` keeps of them."""
-    variant = get_variant(request.variant)
-    if not 0 <= request.seed < 2**63:
-        raise UsageProblemError(f"seed {request.seed}: give a whole number from 0 to 2**63 − 1")
-    if request.pool not in POOLS:
-        raise UsageProblemError(f"pool {request.pool!r}: give one of {', '.join(POOLS)}")
-    sizes = _sizes(variant, request.sizes)
+    variant, sizes = _checked(request)
     raw = _raw(request)
     digits = load_digits(_anchored(request.digits), raw)
     photos = list_photos(request.backgrounds, raw) if variant.background == "photo" else None
     of_photos = photos.sha256 if photos else None
     spec = DatasetSpec(variant, request.seed, sizes, digits.sha256, of_photos, request.pool)
     return Plan(request, spec, digits, photos)
+
+
+def _checked(request: Request) -> tuple[VariantSpec, tuple[tuple[str, int], ...]]:
+    """The variant and the size of each split; a usage error where the request makes no sense."""
+    variant = get_variant(request.variant)
+    if not 0 <= request.seed < 2**63:
+        raise UsageProblemError(f"seed {request.seed}: give a whole number from 0 to 2**63 − 1")
+    if request.pool not in POOLS:
+        raise UsageProblemError(f"pool {request.pool!r}: give one of {', '.join(POOLS)}")
+    return variant, _sizes(variant, request.sizes)
 
 
 def _raw(request: Request) -> Path:
@@ -119,6 +130,8 @@ def generate(
     `workers`: threads (processes where numba is missing), by default one per processor. Instead of them: `executor`,
     any of your own, or `scheduler`, the address of a Dask scheduler.
     """
+    _checked(request)
+    (Path(request.root) / ".locks").mkdir(parents=True, exist_ok=True)  # a root that cannot be written shows at once
     made = plan(request)
     folder = made.folder
     lock = Path(request.root) / ".locks" / f"{folder.name}.lock"
@@ -145,8 +158,13 @@ def generate(
 def _check_space(made: Plan) -> None:
     free = shutil.disk_usage(made.request.root).free
     there = sum(f.stat().st_size for f in made.folder.glob("*")) if made.folder.is_dir() else 0
-    if made.bytes - there > free:
-        need = f"{(made.bytes - there) / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
+    bank = (
+        made.bank_bytes
+        if made.photos and not is_prepared(made.photos, made.spec.variant.canvas, _raw(made.request))
+        else 0
+    )
+    if (needed := made.bytes + bank - there) > free:
+        need = f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({need})", str(made.folder))
 
 

@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
-from mnistref.files import write_whole
+from mnistref.files import file_sha256, write_whole
 from mnistref.schema import FORMAT_VERSION, SHARD_IMAGES
 from mnistref.shards import ShardInfo
 from mnistref.spec import COLORS, SPLITS, DatasetSpec, VariantSpec, canonical_json
@@ -170,16 +171,25 @@ def _parsed(content: Mapping[str, Any]) -> Manifest:
 
 
 def is_finished(folder: Path, spec: DatasetSpec) -> bool:
-    """Whether the set is there, its pages unchanged and every shard of its size. Another spec in it is a mismatch."""
-    if not all((folder / name).is_file() for name in (MANIFEST, SUMS, *PAGES)):
-        return False
+    """Whether the set is there, to the byte. Shards that differ from a sound manifest are removed, to be made anew.
+
+    Another spec in the folder is a mismatch.
+    """
     try:
         manifest = read_manifest(folder)
-    except DataProblemError:
+    except (DataProblemError, UsageProblemError):
         return False
     if canonical_json(manifest.spec) != canonical_json(spec.as_dict()):
         raise MismatchProblemError(f"{folder}: holds another data set than its name says; move it away and run again")
-    if (folder / SUMS).read_bytes() != sums_text(sums_of(folder, manifest)).encode():
-        return False
-    files = [(folder / shard.file, shard.bytes) for shard in manifest.shards]
-    return all(path.is_file() and path.stat().st_size == size for path, size in files)
+    with ThreadPoolExecutor() as pool:
+        sound = list(pool.map(lambda shard: is_sound(folder / shard.file, shard), manifest.shards))
+    for shard, fine in zip(manifest.shards, sound, strict=True):
+        if not fine:
+            (folder / shard.file).unlink(missing_ok=True)
+    pages = all((folder / name).is_file() for name in (SUMS, *PAGES))
+    return all(sound) and pages and (folder / SUMS).read_bytes() == sums_text(sums_of(folder, manifest)).encode()
+
+
+def is_sound(path: Path, shard: ShardInfo) -> bool:
+    """Whether a file holds the very bytes that the manifest names."""
+    return path.is_file() and path.stat().st_size == shard.bytes and file_sha256(path) == shard.sha256

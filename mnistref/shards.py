@@ -62,7 +62,7 @@ def describe_shard(path: Path, images: int, canvas: int, dataset: str) -> ShardI
     with h5py.File(path, "r") as file:
         said = {key: file.attrs.get(key) for key in ("shard", "content_sha256")}
     if said != {"shard": f"{dataset}/{path.name}", "content_sha256": content}:
-        raise DataProblemError(f"{path}: not what its own label says; run generate again")
+        raise DataProblemError(f"{path}: its content is not what its label says; run generate again")
     return _info(path, [path.read_bytes()], images, content)
 
 
@@ -161,8 +161,7 @@ class _FileInMemory(io.RawIOBase):
         return size
 
 
-@contextmanager
-def open_shard(path: Path, images: int, canvas: int):
+def checked_file(path: Path, images: int, canvas: int) -> h5py.File:
     """The open HDF5 file of a shard whose form is what the manifest says; else a data error that names the file."""
     try:
         file = h5py.File(path, "r")
@@ -172,8 +171,18 @@ def open_shard(path: Path, images: int, canvas: int):
         raise DataProblemError(
             f"{path}: not a readable HDF5 file; run `mnistref verify`, then generate again"
         ) from error
-    with file:
+    try:
         _check_form(file, path, images, canvas)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+@contextmanager
+def open_shard(path: Path, images: int, canvas: int):
+    """As `checked_file`, closed at the end of the block."""
+    with checked_file(path, images, canvas) as file:
         yield file
 
 

@@ -73,6 +73,11 @@ class VariantSpec:
         return CLASSES if self.query == "class" else len(COLORS)
 
     @property
+    def trainable(self) -> bool:
+        """Whether it has a training, a validation and a test split."""
+        return set(self.splits) == set(SPLITS)
+
+    @property
     def query_names(self) -> tuple[str, ...]:
         return tuple(map(str, range(CLASSES))) if self.query == "class" else tuple(COLORS)
 

@@ -71,8 +71,16 @@ def get_mechanism(name: str) -> Mechanism:
 
 
 def canonical_name(attn: str) -> str:
-    """`attn` as it is written in records: aliases resolved, no spaces, no repetition of the last name."""
+    """`attn` as it is written in records: aliases resolved, no spaces, no repetition of the last name.
+
+    A mechanism made for the last slot, named before it, is a usage error.
+    """
     names = [get_mechanism(name.strip()).name for name in attn.split(",")]
+    for name in names[:-1]:
+        if MECHANISMS[name].last_only:
+            raise UsageProblemError(f"{attn!r}: {name} acts in the last slot alone; name it last")
+    if MECHANISMS[names[-1]].last_only and set(names[:-1]) == {NONE}:
+        names = names[-1:]
     while len(names) > 1 and names[-1] == names[-2]:
         names.pop()
     return ",".join(names)

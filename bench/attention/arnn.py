@@ -1,8 +1,8 @@
 """AttentionRNN: attention values that depend on those above, to the left and to the right.
 
 Khandelwal and Sigal, "AttentionRNN: A Structured Spatial Attention Mechanism", ICCV 2019, §3. Decided here: g goes
-through tanh (the paper's Eq. 8 writes σ for all gates), σ^l and σ^r are made positive by softplus, and the layer's
-only biases are those of the gates and of f_l, f_r and f_comb.
+through tanh (the paper's Eq. 8 writes σ for all gates), σ^l and σ^r are made positive by softplus, the layer's only
+biases are those of the gates and of f_l, f_r and f_comb, and f_comb gives μ alone (4 → 1), since nothing here uses σ.
 """
 
 import torch

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -76,7 +77,7 @@ def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> D
     train = len(labels)
     images, labels = np.concatenate([images, test_images]), np.concatenate([labels, test_labels]).astype(np.int64)
     if labels.size and labels.max() >= CLASSES:
-        raise DataProblemError(f"{folder}: a label is {labels.max()}, wanted 0 … 9")
+        raise DataProblemError(f"{folder}: a label is {labels.max()}, wanted 0 … 9; give another --digits")
     splits = _ranges((train - train // 6, train, len(labels)))
     digits = _checked(Digits(name, images, labels, splits), str(folder))
     return replace(digits, name="mnist") if digits.sha256 == MNIST_CONTENT_SHA256 else digits
@@ -86,9 +87,11 @@ def _read_part(folder: Path, part: str, check: dict[str, str] | None) -> tuple[n
     images = read_idx(folder, f"{part}-images-idx3-ubyte", check)
     labels = read_idx(folder, f"{part}-labels-idx1-ubyte", check)
     if images.ndim != 3 or images.shape[1:] != (GLYPH, GLYPH):
-        raise DataProblemError(f"{folder}: the {part} images are {images.shape[1:]}, wanted 28 × 28")
+        raise DataProblemError(
+            f"{folder}: the {part} images are {images.shape[1:]}, wanted 28 × 28; give another --digits"
+        )
     if labels.shape != images.shape[:1]:
-        raise DataProblemError(f"{folder}: {len(images)} {part} images but {labels.size} labels")
+        raise DataProblemError(f"{folder}: {len(images)} {part} images but {labels.size} labels; give another --digits")
     return images, labels
 
 
@@ -115,13 +118,13 @@ def read_idx(folder: Path, file: str, check: dict[str, str] | None = None) -> np
     if path.suffix == ".gz":
         try:
             data = gzip.decompress(data)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise DataProblemError(f"{path}: damaged gzip file ({error}); fetch it again") from error
     if check and hashlib.sha256(data).hexdigest() != check[file]:
         raise DataProblemError(f"{path}: not the original file (its SHA-256 differs); delete it and run again")
     dims = data[3] if len(data) >= 4 else 0
     if data[:3] != b"\0\0\x08" or not 1 <= dims <= 3 or len(data) < 4 + 4 * dims:
-        raise DataProblemError(f"{path}: not an IDX file of bytes")
+        raise DataProblemError(f"{path}: not an IDX file of bytes; fetch it again, or give another --digits")
     shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dims, 4))
     pixels = np.frombuffer(data, np.uint8, offset=4 + 4 * dims)
     if pixels.size != int(np.prod(shape)):

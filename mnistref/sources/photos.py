@@ -1,7 +1,8 @@
 """Photo sources: `builtin`, `sun397`, or a folder of images. Photos are decoded and scaled once, into a bank in `raw/`.
 
-A photo is prepared in `views` sizes (so many that there are at least 64 in all): the short side of each is uniform in
-1 … 2 × the canvas, decided by the photo's own digest, so a bank serves every seed. A background is a crop of a view.
+A photo is prepared in `views` sizes (one, or so many that there are at least 64 in all): the short side of each is
+uniform in 1 … 2 × the canvas, decided by the photo's own digest, so a bank serves every seed. A background is a random
+crop of a view. Resizing is bicubic, whose weights need no function that differs between machines.
 """
 
 import hashlib
@@ -36,7 +37,10 @@ BUILTIN = {
 """The colour photographs in scikit-image and scikit-learn (of the stereo pair, one)."""
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 LEAST_VIEWS = 64
-BANK_VERSION = 1
+LEAST_SIDE, MOST_ASPECT = 16, 10
+"""Photos with fewer pixels on a side, or longer than so many times their width, are refused."""
+BANK_VERSION = 2
+"""Of the rules by which photos are prepared: part of the content that a collection is named by."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,12 @@ class PhotoList:
 
     @property
     def sha256(self) -> str:
-        """Names the collection by its content."""
-        return hashlib.sha256("\n".join(self.sha256s).encode()).hexdigest()
+        """Names the collection by its content, and by how it is prepared."""
+        return hashlib.sha256("\n".join([f"bank {BANK_VERSION}", *self.sha256s]).encode()).hexdigest()
 
     @property
     def views(self) -> int:
+        """In how many sizes each photo is prepared."""
         return -(-LEAST_VIEWS // len(self.paths)) if len(self.paths) < LEAST_VIEWS else 1
 
 
@@ -97,8 +102,7 @@ def split_photos(photos: PhotoList, pool: str) -> dict[str, np.ndarray]:
 
 def prepare(photos: PhotoList, canvas: int, raw: Path) -> Path:
     """The folder of the bank of these photos for this canvas, made if it is not there or damaged."""
-    key = canonical_json([BANK_VERSION, photos.sha256, canvas, photos.views])
-    folder = raw / f"photos-{canvas}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    folder = _bank_folder(photos, canvas, raw)
     if _is_sound(folder):
         return folder
     with exclusive(raw / ".lock", raw):
@@ -111,6 +115,16 @@ def prepare(photos: PhotoList, canvas: int, raw: Path) -> Path:
         with whole_folder(folder) as partial:
             _write_bank(photos, canvas, partial)
     return folder
+
+
+def is_prepared(photos: PhotoList, canvas: int, raw: Path) -> bool:
+    """Whether there is a bank already (`prepare` looks whether it is sound)."""
+    return _bank_folder(photos, canvas, raw).is_dir()
+
+
+def _bank_folder(photos: PhotoList, canvas: int, raw: Path) -> Path:
+    key = canonical_json([photos.sha256, canvas, photos.views])
+    return raw / f"photos-{canvas}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
 @lru_cache(maxsize=4)
@@ -151,12 +165,15 @@ def _write_bank(photos: PhotoList, canvas: int, folder: Path) -> None:
 def _views(path: Path, sha256: str, canvas: int, views: int) -> list[np.ndarray]:
     """A photo in each of its sizes, u1 (h, w, 3)."""
     photo = read_photo(path)
+    if min(photo.size) < LEAST_SIDE or max(photo.size) > MOST_ASPECT * min(photo.size):
+        pixels = f"{photo.width} × {photo.height} pixels"
+        raise DataProblemError(f"{path}: {pixels} are too few or too narrow for a background; remove it")
     prepared = []
     for view in range(views):
         short = canvas + Stream(int(sha256[:16], 16), 0, view, PHOTO_VIEW).below(canvas + 1)
         scale = short / min(photo.size)
         size = [max(short, round(side * scale)) for side in photo.size]
-        prepared.append(np.asarray(photo.resize((size[0], size[1]), Image.Resampling.LANCZOS)))
+        prepared.append(np.asarray(photo.resize((size[0], size[1]), Image.Resampling.BICUBIC)))
     return prepared
 
 

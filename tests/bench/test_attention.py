@@ -269,6 +269,9 @@ def test_slot_lists():
     assert names("pan,san") == ["pan", "none", "none", "san"]
     assert names("noctx") == ["pan"] * 4
     assert canonical_name(" ctx , arnn,arnn") == "pan-ctx,arnn"
+    assert canonical_name("none,none,san") == "san"
+    with pytest.raises(UsageProblemError, match="san acts in the last slot alone"):
+        names("san,arnn")
     with pytest.raises(UsageProblemError, match="5 slots; this network has 4"):
         names("pan,pan-ctx,pan,pan-ctx,pan")
     with pytest.raises(UsageProblemError, match="did you mean 'arnn'"):

@@ -1,8 +1,10 @@
 """A run from configuration to record, with what can go wrong on the way."""
 
 import json
+import shutil
 from dataclasses import replace
 
+import h5py
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from bench.checkpoints import load_weights
 from bench.config import PRESETS, RECIPES, Recipe, RunConfig
 from bench.data import load_split
 from bench.evaluate import test as measure
+from bench.leaderboard import leaderboard
 from mnistref.dataset import read_manifest
 from mnistref.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
 
@@ -69,6 +72,7 @@ def test_the_result_says_where_it_comes_from(finished, mini):
     assert result["note"].endswith("compare with nothing published")
     assert (result["epochs"], result["device"], result["precision"]) == (2, "cpu", "fp32")
     assert result["train_step_ms"] > 0
+    assert 0.2 < result["relative_runtime"] < 20
 
 
 def test_a_finished_run_is_not_run_again(finished, mini, monkeypatch):
@@ -93,10 +97,79 @@ def test_an_interrupted_run_resumes_to_the_same_weights(finished, mini, tmp_path
         sweep.run(config, mini, tmp_path, CPU)
     monkeypatch.undo()
     assert not (tmp_path / config.run_id / "result.json").exists()
-    again = sweep.run(config, mini, tmp_path, CPU, resume=True)
+    assert [r["status"] for r in records.results(tmp_path)] == ["unfinished"]
+    again = sweep.run(config, mini, tmp_path, CPU)
     assert (again / "weights.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
     epochs = [json.loads(line)["epoch"] for line in (again / "history.jsonl").read_text().splitlines()]
     assert epochs == [1, 2]
+
+
+def test_a_run_can_be_started_again(finished, mini, tmp_path):
+    config, folder, result = finished
+    shutil.copytree(folder, tmp_path / folder.name)
+    (tmp_path / folder.name / "checkpoint" / "state.json").write_text("{}")  # would be refused
+    again = sweep.run(config, mini, tmp_path, CPU, resume=False)
+    assert json.loads((again / "result.json").read_text())["accuracy"] == result["accuracy"]
+
+
+@pytest.mark.parametrize("lost", ["weights.safetensors", "result.json"])
+def test_a_run_that_lost_a_part_is_not_finished(lost, finished, mini, tmp_path):
+    config, folder, _ = finished
+    shutil.copytree(folder, tmp_path / folder.name)
+    (tmp_path / folder.name / lost).unlink()
+    sweep.run(config, mini, tmp_path, CPU)
+    assert (tmp_path / folder.name / lost).read_bytes()[:40] == (folder / lost).read_bytes()[:40]
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"status": "ok"}', "accuracy"])
+def test_a_damaged_result_is_shown_and_made_again(text, finished, mini, tmp_path):
+    config, folder, result = finished
+    shutil.copytree(folder, tmp_path / folder.name)
+    path = tmp_path / folder.name / "result.json"
+    path.write_text(json.dumps({**result, "accuracy": "high"}) if text == "accuracy" else text)
+    shown = list(records.results(tmp_path))
+    assert [(r["status"], r["attn"], r["run"]) for r in shown] == [("damaged", "pan", config.run_id)]
+    assert leaderboard(shown)["status"].tolist() == ["1 damaged"]
+    sweep.run(config, mini, tmp_path, CPU)
+    assert [r["status"] for r in records.results(tmp_path)] == ["ok"]
+
+
+def test_a_folder_that_holds_no_run_does_not_spoil_the_board(finished, tmp_path):
+    _, folder, result = finished
+    shutil.copytree(folder, tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "config.json").write_text("{")
+    (tmp_path / "c").mkdir()
+    assert [r["accuracy"] for r in records.results(tmp_path)] == [result["accuracy"]]
+
+
+def test_bad_data_end_a_run_and_are_its_reason(make, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(make("mini", seed=5), folder)
+    shard = next(folder.glob("train-*.h5"))
+    with h5py.File(shard, "r+") as file:
+        file["image"][:] = 255
+    config = configured(folder)
+    with pytest.raises(DataProblemError, match="damaged"):
+        sweep.run(config, folder, tmp_path / "runs", CPU)
+    (result,) = records.results(tmp_path / "runs")
+    assert result["status"] == "failed"
+    assert shard.name in result["reason"]
+
+
+@pytest.mark.parametrize(
+    ("attn", "variant"), [("pan", "mbgmulti"), ("pan,pan,pan,pan,none", "mini"), ("san,pan", "mini")]
+)
+def test_what_cannot_be_trained_costs_no_data_and_leaves_no_folder(attn, variant, mini, tmp_path):
+    with pytest.raises(UsageProblemError):
+        sweep.prepare(PRESETS["quick"], attn, variant, tmp_path, "mnist5k", "builtin")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_cannot_be_built_leaves_no_folder(mini, tmp_path):
+    with pytest.raises(UsageProblemError, match="names 5 slots"):
+        sweep.run(configured(mini, "pan,pan,pan,pan,none"), mini, tmp_path, CPU)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_diverges_is_recorded_and_ends_with_6(mini, tmp_path):

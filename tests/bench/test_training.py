@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bench import checkpoints, evaluate, timing
+from bench.attention import MECHANISMS
 from bench.config import PRESETS, RECIPES, Recipe, choose_recipe, get_recipe
 from bench.data import load_split
 from bench.model import create_model
@@ -73,7 +74,7 @@ def test_validation_accuracy_is_the_share_of_right_answers(mini):
     assert evaluate.accuracy(trainer.model, trainer.val) == pytest.approx(right / 100, abs=0.011)
 
 
-@pytest.mark.parametrize("attn", ["none", "san", "pan"])
+@pytest.mark.parametrize("attn", ["none", "san", "pan", "pan,none"])
 def test_every_measure_of_a_test(attn, mini):
     torch.manual_seed(0)
     split = load_split(mini, "test", "one", CPU, masks=True)
@@ -87,6 +88,9 @@ def test_every_measure_of_a_test(attn, mini):
     maps = [result[key] for key in ("mask_correctness", "tpr", "pointing")]
     if attn == "none":
         assert maps == [None, None, None]
+    elif attn == "pan,none":  # the last slot has no map to look at
+        assert maps[1] is None
+        assert 0 <= maps[0] <= 1
     else:
         assert all(0 <= value <= 1 for value in maps)
     if attn == "san":
@@ -249,8 +253,9 @@ def test_batches_are_whole_and_a_small_set_is_one_batch(mini):
     assert len(list(few.epochs())) == 1
 
 
-def test_half_precision_trains(mini):
-    trainer = trainer_for(mini)
+@pytest.mark.parametrize("attn", MECHANISMS)
+def test_half_precision_trains(attn, mini):
+    trainer = trainer_for(mini, replace(SHORT, epochs=1), attn)
     trainer.autocast = True
     records = list(trainer.epochs())
     assert all(math.isfinite(r["train_loss"]) for r in records)
@@ -278,10 +283,28 @@ def test_timing_leaves_the_network_as_it_was(mini):
     torch.manual_seed(0)
     model = create_model("pan", variant="mini")
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    timed = timing.measure(model, SHORT, 48, 5, 10, CPU, "fp32")
-    assert timed.train_step_ms > 0
-    assert 0 < timed.infer_ms_per_image < timed.train_step_ms
-    assert timed.timing_batch == 32
-    assert timed.peak_memory_mb > 50
+    models = {"pan": model, "arnn": create_model("arnn", variant="mini")}
+    timed = timing.measure(models, SHORT, 48, 5, 10, CPU, "fp32")
+    assert 0 < timed["pan"].infer_ms_per_image < timed["pan"].train_step_ms
+    assert timed["pan"].timing_batch == 32
+    # Each of 32 images leaves at least its two largest maps, 32 × 48 × 48 floats before the pooling and the gradient.
+    assert 2 * 32 * 32 * 48 * 48 * 4e-6 < timed["pan"].peak_memory_mb < 100
+    assert timed["arnn"].peak_memory_mb > 2 * timed["pan"].peak_memory_mb
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_memory_is_that_of_the_tensors_alive():
+    there = torch.zeros(100)
+    with timing.LiveTensors() as live:
+        a = torch.zeros(1000)  # 4,000 bytes
+        b = a + 1  # 8,000
+        del a
+        c = b.view(10, 100).add_(1)  # the same memory
+        there.mul_(2)
+        d = torch.zeros(500)  # 6,000
+        assert (live.now, live.peak) == (6000, 8000)
+        del b, c
+        assert live.now == 2000
+        del d
+    assert (live.now, live.peak) == (0, 8000)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mnistref import work
+from mnistref.audit import verify
 from mnistref.dataset import read_split
 from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.files import PARTIAL
@@ -136,6 +137,18 @@ def test_an_interrupted_set_is_finished_to_the_same_bytes(harm, name, request_fo
     if name != "dataset.json":
         (folder / "dataset.json").unlink()  # as if it had stopped before the end
     (folder / f"{PARTIAL}abc-train-00000-of-00003.h5").write_bytes(b"half a shard")
+    assert generate(request_for()) == folder
+    assert digests(folder) == expected
+
+
+@pytest.mark.parametrize("harm", [remove, truncate, flip])
+@pytest.mark.parametrize("name", ["train-00001-of-00003.h5", "dataset.json", "SHA256SUMS", "README.md"])
+def test_a_damaged_set_is_mended_by_the_same_command(harm, name, request_for, small_shards):
+    """What `verify` finds and sends people back with."""
+    folder = generate(request_for())
+    expected = digests(folder)
+    harm(folder / name)
+    assert [fault.file for fault in verify(folder)] == [name]
     assert generate(request_for()) == folder
     assert digests(folder) == expected
 

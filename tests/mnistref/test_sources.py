@@ -82,6 +82,14 @@ def damage_gzip(folder):
     file.unlink()
 
 
+def damage_gzip_inside(folder):
+    file = folder / "train-images-idx3-ubyte"
+    packed = bytearray(gzip.compress(file.read_bytes()))
+    packed[1000:1004] = b"\xff\xff\xff\xff"
+    (folder / f"{file.name}.gz").write_bytes(packed)
+    file.unlink()
+
+
 def damage_label(folder):
     write_idx(folder / "train-labels-idx1-ubyte", np.full(600, 10))
 
@@ -105,6 +113,7 @@ def damage_class(folder):
         (damage_truncated, "train-images.*header says"),
         (damage_magic, "not an IDX file"),
         (damage_gzip, "train-images.*damaged gzip"),
+        (damage_gzip_inside, "train-images.*damaged gzip"),
         (damage_label, "a label is 10"),
         (damage_count, "600 train images but 599 labels"),
         (damage_shape, "28 × 28"),

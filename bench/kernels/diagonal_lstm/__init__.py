@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from bench.kernels.diagonal_lstm import packed, reference
@@ -24,6 +25,8 @@ def diagonal_lstm(
         kernel_h: (2, 4t, 2t), K^h: the first t columns meet the state above, the others the state to the left.
         implementation: one of `IMPLEMENTATIONS`.
 
+    The states are computed in the dtype of the kernels, also under autocast: rounding would add up along the way.
+
     Returns:
         h, (2, B, t, m, n). h[0] at (i, j) has seen exactly the cells (i′, j′) with i′ ≤ i, j′ ≤ j; h[1] exactly those
         with i′ ≤ i − 1, j′ ≥ j, and is zero in the top row. Outside the map h = c = 0.
@@ -33,4 +36,6 @@ def diagonal_lstm(
     """
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(f"no implementation {implementation!r} of the diagonal LSTM: {', '.join(IMPLEMENTATIONS)}")
-    return IMPLEMENTATIONS[implementation](context, bias, kernel_x, kernel_h)
+    with torch.autocast(context.device.type, enabled=False):
+        dtype = kernel_h.dtype
+        return IMPLEMENTATIONS[implementation](context.to(dtype), bias.to(dtype), kernel_x, kernel_h)
