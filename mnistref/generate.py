@@ -110,7 +110,7 @@ def _raw(request: Request) -> Path:
 
 def _anchored(digits: str) -> str:
     """A digit source that means the same in every working directory."""
-    return digits if digits in NAMES else str(Path(digits).absolute())
+    return str(Path(digits).absolute()) if Path(digits).is_dir() and digits not in NAMES else digits
 
 
 def _sizes(variant: VariantSpec, asked: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:

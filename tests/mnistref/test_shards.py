@@ -71,9 +71,9 @@ def test_a_shard_under_another_name_is_not_taken_for_it(shard):
     path, _ = shard
     other = path.with_name("train-00001-of-00002.h5")
     shutil.copy(path, other)
-    with pytest.raises(DataProblemError, match="not what its own label says"):
+    with pytest.raises(DataProblemError, match="not what its label says"):
         describe_shard(path, 12, 20, "set-9999")
-    with pytest.raises(DataProblemError, match="not what its own label says"):
+    with pytest.raises(DataProblemError, match="not what its label says"):
         describe_shard(other, 12, 20, "set-0123")
 
 

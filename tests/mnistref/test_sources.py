@@ -229,7 +229,7 @@ def test_the_bank_holds_scaled_photos(canvas, photo_folder, tmp_path):
         height, width = bank.height[view], bank.width[view]
         assert width / height == pytest.approx(source.width / source.height, rel=0.02)
         pixels = bank.pixels[bank.offset[view] :][: height * width * 3].reshape(height, width, 3)
-        expected = source.resize((width, height), Image.Resampling.LANCZOS)
+        expected = source.resize((width, height), Image.Resampling.BICUBIC)
         np.testing.assert_array_equal(pixels, np.asarray(expected))
 
 
