@@ -190,6 +190,18 @@ def preview(path: Path, output: Path, split: str | None, images: int) -> None:
     click.echo(output)
 
 
+@mnistref.command()
+@click.argument("path", type=EXISTING)
+@click.option("--to", required=True, metavar="webdataset|parquet|png", help="The format.")
+@click.option("-o", "--output", type=FOLDER, required=True, help="The folder to make.")
+@click.option("--split", "splits", multiple=True, help="Only this one; may be given again.  [default: all]")
+def export(path: Path, to: str, output: Path, splits: tuple[str, ...]) -> None:
+    """Write a data set in a format that other tools read, and print the folder."""
+    from mnistref.export import export as write
+
+    click.echo(write(path, output, to, splits))
+
+
 @bench.command("list")
 @click.argument("pattern", default="*")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
