@@ -182,11 +182,12 @@ def stats(path: Path, as_json: bool) -> None:
 @click.option("-o", "--output", type=FOLDER, required=True, help="The PNG to write.")
 @click.option("--split", help="train, val or test.  [default: the last there is]")
 @click.option("--images", type=click.IntRange(min=1, max=400), default=24, show_default=True)
-def preview(path: Path, output: Path, split: str | None, images: int) -> None:
+@click.option("--boxes", is_flag=True, help="Draw the box of every digit.")
+def preview(path: Path, output: Path, split: str | None, images: int, boxes: bool) -> None:
     """Draw a contact sheet: questions, answers, outlines of the masks."""
     from mnistref.preview import save_sheet
 
-    save_sheet(path, output, split, images)
+    save_sheet(path, output, split, images, boxes)
     click.echo(output)
 
 

@@ -38,7 +38,7 @@ def page(manifest: Manifest, title: str, splits: list[str], layout: str, command
     note = f"\n**Note:** `{variant.name}` is {variant.note}.\n" if variant.note else ""
     return f"""# {title}
 
-{_what(variant)}
+{variant.description}
 A synthetic benchmark for spatial attention{_origin(variant)}, with the mask of every digit.
 {note}
 {_splits_table(manifest, splits)}
@@ -84,16 +84,6 @@ def fields_table(names: Iterable[str]) -> str:
         field = FIELDS[name]
         rows.append([f"`{name}`", field.dtype, f"`{field.shape_text}`", field.meaning])
     return table(rows, markdown=True)
-
-
-def _what(variant: VariantSpec) -> str:
-    low, high = variant.digits
-    ground = {"black": "black", "distractors": "black over patches of other digits", "photo": "a natural photo"}
-    asks = "which colour has the digit q?" if variant.query == "class" else "which digit has the colour q?"
-    return (
-        f"Images of {low}–{high} coloured digits of different sizes on {ground[variant.background]}, each with a "
-        f"question about one of them: {asks}"
-    )
 
 
 def _origin(variant: VariantSpec) -> str:
