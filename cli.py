@@ -5,78 +5,24 @@ stdout carries results only; messages, progress and errors go to stderr. `python
 
 import json
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mnistref.errors import ProblemError
+from mnistref.program import Program, program
 from mnistref.text import table
-from mnistref.version import VERSION
 
-INTERRUPTED = 130
-DISK = 5
-BUG = 1
 FOLDER = click.Path(path_type=Path)
 EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
-
-
-class Program(click.Group):
-    """A click group whose errors are one line, with the exit codes that scripts rely on."""
-
-    def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
-        extra.pop("standalone_mode", None)
-        given = list(sys.argv[1:] if args is None else args)
-        debug = "--debug" in given
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
-        try:
-            code = super().main(given, prog_name, standalone_mode=False, **extra)
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
-            code = error.exit_code
-        except click.ClickException as error:
-            code = _fail(" ".join(error.format_message().split()), error.exit_code)
-        except (KeyboardInterrupt, click.Abort):
-            code = _fail("interrupted; the same command goes on from here", INTERRUPTED)
-        except ProblemError as error:
-            code = _fail(str(error), error.exit_code)
-        except BrokenPipeError:  # whoever read our output has seen enough
-            sys.stderr.close()
-            code = 0
-        except OSError as error:
-            if debug:
-                raise
-            where = f"{error.filename}: " if error.filename else ""
-            code = _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space", DISK)
-        except Exception as error:
-            if debug:
-                raise
-            code = _fail(f"a bug: {type(error).__name__}: {error}; run with --debug for the traceback", BUG)
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def _fail(message: str, code: int) -> int:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
-    return code
-
-
-def _program(name: str, text: str) -> Program:
-    program = Program(
-        name, help=text, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-    )
-    click.version_option(VERSION, prog_name=name)(program)
-    click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a bug.")(program)
-    program.callback = lambda: None
-    return program
 
 
 def _json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1, ensure_ascii=False))
 
 
-mnistref = _program("mnistref", "Generate query-conditioned attribute benchmarks with a mask for every digit.")
-bench = _program("bench", "Train and measure attention mechanisms on them.")
+mnistref = program("mnistref", "Generate query-conditioned attribute benchmarks with a mask for every digit.")
+bench = program("bench", "Train and measure attention mechanisms on them.")
 
 
 @mnistref.command("list")
@@ -161,20 +107,30 @@ def verify(path: Path, as_json: bool) -> None:
 @mnistref.command()
 @click.argument("path", type=EXISTING)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def stats(path: Path, as_json: bool) -> None:
+@click.option("--plot", type=FOLDER, help="Also draw them: a name ending in .png, .svg or .pdf.")
+def stats(path: Path, as_json: bool, plot: Path | None) -> None:
     """Measure the laws of a data set beside what is expected."""
+    from dataclasses import asdict
+
     from mnistref.audit import statistics
     from mnistref.manifest import read_manifest
 
-    laws = statistics(path)
-    note = read_manifest(path).variant.note
+    if plot:
+        from mnistref.plot import check_name, save_plot
+
+        check_name(plot)
+    manifest, laws = read_manifest(path), statistics(path)
+    note = manifest.variant.note
+    if plot:
+        save_plot(laws, manifest, plot)
+        logging.info("drawn: %s", plot)
     if as_json:
-        return _json({"dataset": read_manifest(path).folder_name, "note": note, "laws": [vars(law) for law in laws]})
+        return _json({"dataset": manifest.folder_name, "note": note, "laws": [asdict(law) for law in laws]})
     rows = [["split", "law", "expected", "measured", "p", "holds"]]
     for law in laws:
         p = "" if law.p is None else f"{law.p:.3f}"
         rows.append([law.split, law.law, law.expected, law.measured, p, "yes" if law.holds else "NO"])
-    return click.echo(table(rows) + (f"\n\n{read_manifest(path).variant.name} is {note}" if note else ""))
+    return click.echo(table(rows) + (f"\n\n{manifest.variant.name} is {note}" if note else ""))
 
 
 @mnistref.command()

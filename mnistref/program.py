@@ -1,0 +1,62 @@
+"""What both command lines share: a click group whose errors are one line, with the exit codes that scripts rely on."""
+
+import logging
+import sys
+from typing import Any
+
+import click
+
+from mnistref.errors import ProblemError
+from mnistref.version import VERSION
+
+INTERRUPTED = 130
+DISK = 5
+BUG = 1
+
+
+class Program(click.Group):
+    """A click group whose errors are one line, with the exit codes that scripts rely on."""
+
+    def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        extra.pop("standalone_mode", None)
+        given = list(sys.argv[1:] if args is None else args)
+        debug = "--debug" in given
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+        try:
+            code = super().main(given, prog_name, standalone_mode=False, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            code = error.exit_code
+        except click.ClickException as error:
+            code = _fail(" ".join(error.format_message().split()), error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            code = _fail("interrupted; run the same command again", INTERRUPTED)
+        except ProblemError as error:
+            code = _fail(str(error), error.exit_code)
+        except BrokenPipeError:  # whoever read our output has seen enough
+            sys.stderr.close()
+            code = 0
+        except OSError as error:
+            if debug:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            code = _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space", DISK)
+        except Exception as error:
+            if debug:
+                raise
+            code = _fail(f"a bug: {type(error).__name__}: {error}; run with --debug for the traceback", BUG)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    return code
+
+
+def program(name: str, text: str) -> Program:
+    """A group with `--version`, `--debug` and `-h`."""
+    group = Program(name, help=text, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+    click.version_option(VERSION, prog_name=name)(group)
+    click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a bug.")(group)
+    group.callback = lambda: None
+    return group
