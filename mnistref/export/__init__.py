@@ -104,7 +104,7 @@ def _run(format: Format, parts: list[Part], output: Path, workers: int | None) -
                 format.write(part, output)
                 bar.update(part.shard.images)
             return
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_on_interrupts)
         try:
             running = {pool.submit(format.write, part, output): part for part in parts}
             for future in as_completed(running):
@@ -114,8 +114,9 @@ def _run(format: Format, parts: list[Part], output: Path, workers: int | None) -
             pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _end_on_interrupts() -> None:
+    """A worker ends at once and says nothing; the parent does."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _card(format: Format, manifest: Manifest, splits: list[str]) -> str:
