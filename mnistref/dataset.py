@@ -23,13 +23,6 @@ from mnistref.schema import FIELDS
 from mnistref.shards import ShardInfo, checked_file, open_shard, read_field
 
 
-def _known_split(manifest: Manifest, split: str) -> str:
-    if split not in manifest.splits:
-        note = f" ({manifest.variant.note})" if manifest.variant.note else ""
-        raise UsageProblemError(f"{manifest.folder_name} has no {split!r} split{note}: {', '.join(manifest.splits)}")
-    return split
-
-
 @lru_cache(maxsize=4096)
 def _check_bytes(path: Path, shard: ShardInfo) -> None:
     """A data error unless the file is the one that was made: no number is measured on other pixels. Once a process."""
@@ -42,7 +35,7 @@ def _check_bytes(path: Path, shard: ShardInfo) -> None:
 def read_split(folder: Path, split: str, *names: str) -> dict[str, np.ndarray]:
     """Whole fields of a split, in the order of its images: name → array (N, …), see `schema.FIELDS`."""
     manifest = read_manifest(folder)
-    canvas, images = manifest.variant.canvas, manifest.images(_known_split(manifest, split))
+    canvas, images = manifest.variant.canvas, manifest.images(manifest.known_split(split))
     arrays = {name: np.empty(FIELDS[name].full_shape(images, canvas), FIELDS[name].dtype) for name in names}
     first = 0
     for shard in manifest.splits[split]:
@@ -92,9 +85,9 @@ class MnistRef(Dataset):
         transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> None:
         self.folder = Path(folder)
-        self.manifest = read_manifest(self.folder)
+        self.manifest: Manifest = read_manifest(self.folder)
         self.variant = self.manifest.variant
-        self.split = _known_split(self.manifest, split)
+        self.split = self.manifest.known_split(split)
         self.triples = read_triples(self.folder, split, queries)
         self.transforms = transforms
         self._shards = self.manifest.splits[split]

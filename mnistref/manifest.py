@@ -61,6 +61,13 @@ class Manifest:
     def images(self, split: str) -> int:
         return sum(shard.images for shard in self.splits[split])
 
+    def known_split(self, split: str) -> str:
+        """`split`, if the set has it; else a usage error that names those it has."""
+        if split not in self.splits:
+            note = f" ({self.variant.note})" if self.variant.note else ""
+            raise UsageProblemError(f"{self.folder_name} has no {split!r} split{note}: {', '.join(self.splits)}")
+        return split
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "format_version": FORMAT_VERSION,

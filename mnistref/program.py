@@ -30,7 +30,7 @@ class Program(click.Group):
         except click.ClickException as error:
             code = _fail(" ".join(error.format_message().split()), error.exit_code)
         except (KeyboardInterrupt, click.Abort):
-            code = _fail("interrupted; the same command goes on from here", INTERRUPTED)
+            code = _fail("interrupted; run the same command again, it goes on where it can", INTERRUPTED)
         except ProblemError as error:
             code = _fail(str(error), error.exit_code)
         except BrokenPipeError:  # whoever read our output has seen enough

@@ -85,6 +85,20 @@ class VariantSpec:
     def label_names(self) -> tuple[str, ...]:
         return tuple(COLORS) if self.query == "class" else tuple(map(str, range(CLASSES)))
 
+    @property
+    def description(self) -> str:
+        """What the images show and what is asked, for those who know no other variant."""
+        low, high = self.digits
+        grounds = {"black": "black", "distractors": "black over patches of other digits", "photo": "a natural photo"}
+        asks = "which colour has the digit q?" if self.query == "class" else "which digit has the colour q?"
+        about = "one of them"
+        if self.repeats[1] > 1:
+            about, asks = "those of one class", "which colours have the digits q?"
+        return (
+            f"Images of {low}–{high} coloured digits of different sizes on {grounds[self.background]}, each with a "
+            f"question about {about}: {asks}"
+        )
+
     def law(self) -> dict[str, Any]:
         """What of this decides the content of images, and nothing else."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name in self.LAW}

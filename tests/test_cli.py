@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 import cli
 from bench.attention import MECHANISMS
+from mnistref.export import FORMATS
 from mnistref.variants import VARIANTS
 
 TOP = Path(__file__).parent.parent
@@ -89,11 +90,49 @@ def test_generate_prints_the_folder_and_nothing_else(generated, tmp_path):
     assert "every byte is accounted for" in call(cli.mnistref, "verify", folder).stdout
     assert json.loads(call(cli.mnistref, "verify", folder, "--json").stdout) == {"ok": True, "faults": []}
     laws = json.loads(call(cli.mnistref, "stats", folder, "--json").stdout)["laws"]
-    assert {"split", "law", "expected", "measured", "p", "holds"} == set(laws[0])
+    assert {"split", "law", "expected", "measured", "p", "holds", "shares"} == set(laws[0])
+    assert {"of", "value", "expected", "measured"} == set(laws[0]["shares"][0])
     assert "mean ink of a digit" in call(cli.mnistref, "stats", folder).stdout
     sheet = tmp_path / "sheet.png"
-    assert call(cli.mnistref, "preview", folder, "-o", sheet, "--images", 4).stdout.strip() == str(sheet)
+    drawn = call(cli.mnistref, "preview", folder, "-o", sheet, "--images", 4, "--split", "val", "--boxes")
+    assert drawn.stdout.strip() == str(sheet)
     assert sheet.is_file()
+
+
+def test_stats_draws_on_request(mini, tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "laws.png"
+    plain = call(cli.mnistref, "stats", mini)
+    drawn = call(cli.mnistref, "stats", mini, "--plot", path)
+    assert drawn.stdout == plain.stdout  # the table, with the note
+    assert str(path) in drawn.stderr
+    assert path.is_file()
+    assert "ends in .png" in call(cli.mnistref, "stats", mini, "--plot", tmp_path / "laws", code=2).stderr
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_export_prints_the_folder_and_nothing_else(to, mini, tmp_path):
+    pytest.importorskip("pyarrow")
+    assert to in call(cli.mnistref, "export", "--help").stdout
+    arguments = ["export", mini, "--to", to, "-o", tmp_path / "out", "--split", "val"]
+    result = call(cli.mnistref, *arguments)
+    assert result.stdout == f"{tmp_path / 'out'}\n"
+    assert "compare with nothing published" in result.stderr
+    assert (tmp_path / "out" / "README.md").is_file()
+    assert "is there already" in call(cli.mnistref, *arguments, code=2).stderr
+    assert "has no 'vol' split" in call(cli.mnistref, *arguments, "--split", "vol", code=2).stderr
+    assert "known: " in call(cli.mnistref, *arguments, "--to", "csv", code=2).stderr
+
+
+def test_export_of_a_damaged_shard_ends_with_3(generated, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(call(cli.mnistref, *generated).stdout.strip(), folder)
+    path = folder / "val-00000-of-00001.h5"
+    path.write_bytes(path.read_bytes()[:-1])
+    result = call(cli.mnistref, "export", folder, "--to", "png", "-o", tmp_path / "out", code=3)
+    assert path.name in result.stderr
+    assert result.stdout == ""
+    assert not (tmp_path / "out").exists()
 
 
 def test_verify_names_the_bad_file_and_ends_with_3(generated, tmp_path):
@@ -166,9 +205,9 @@ def test_another_set_under_the_name_ends_with_4(generated, tmp_path):
     assert "another data set" in call(cli.mnistref, *generated, "--root", tmp_path, "--seed", 1, code=4).stderr
 
 
-@pytest.mark.parametrize("command", ["verify", "stats", "preview"])
+@pytest.mark.parametrize("command", ["verify", "stats", "preview", "export"])
 def test_a_folder_that_is_no_set_ends_with_2(command, tmp_path):
-    more = ["-o", tmp_path / "x.png"] if command == "preview" else []
+    more = {"preview": ["-o", tmp_path / "x.png"], "export": ["--to", "png", "-o", tmp_path / "x"]}.get(command, [])
     assert "no data set here" in call(cli.mnistref, command, tmp_path, *more, code=2).stderr
     assert "does not exist" in call(cli.mnistref, command, tmp_path / "none", *more, code=2).stderr
 
@@ -282,6 +321,7 @@ class Without:
 sys.meta_path[:] = map(Without, sys.meta_path)
 """
 MISSING = ["numba", "safetensors", "scipy", "mlxtend", "skimage", "sklearn", "matplotlib", "hypothesis", "torchmetrics"]
+MISSING += ["datasets", "mlcroissant", "pyarrow", "webdataset"]
 
 
 def test_with_only_the_core_packages(idx_folder, tmp_path):
@@ -297,6 +337,11 @@ def test_with_only_the_core_packages(idx_folder, tmp_path):
         assert (Path(with_numba.stdout.strip()) / name).read_bytes() == (folder / name).read_bytes()
     process("mnistref", "verify", folder, env=environment)
     process("mnistref", "stats", folder, env=environment)
+    plot = process("mnistref", "stats", folder, "--plot", tmp_path / "laws.png", env=environment, code=2)
+    assert "pip install 'mnistref[report]'" in plot.stderr
+    export = ["mnistref", "export", folder, "-o", tmp_path / "out", "--to"]
+    process(*export, "webdataset", env=environment)
+    assert "pip install 'mnistref[export]'" in process(*export, "parquet", env=environment, code=2).stderr
     process("bench", *run_arguments(folder, tmp_path / "runs"), env=environment)
     process("bench", "leaderboard", "--runs", tmp_path / "runs", "-o", tmp_path / "board.csv", env=environment)
     assert pd.read_csv(tmp_path / "board.csv")["accuracy"].notna().all()

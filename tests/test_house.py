@@ -76,6 +76,8 @@ PURE = [
     "mnistref.schema",
     "mnistref.queries",
     "mnistref.card",
+    "mnistref.credits",
+    "mnistref.croissant",
     "bench.config",
     "bench.metrics",
     "bench.leaderboard",

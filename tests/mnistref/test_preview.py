@@ -2,33 +2,61 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnistref.dataset import MnistRef
+from mnistref.dataset import MnistRef, read_split
 from mnistref.errors import UsageProblemError
-from mnistref.preview import contact_sheet, save_sheet
+from mnistref.preview import BOX, OUTLINE, contact_sheet, save_sheet
 
-MAGENTA = (255, 0, 255)
+
+def cells(folder, images: int, boxes: bool = False):
+    """(magnified image as drawn, as it is, its caption, its mask, zoom) of each cell of a sheet three cells wide."""
+    sheet = np.asarray(contact_sheet(folder, images=images, boxes=boxes, columns=3))
+    dataset = MnistRef(folder, "test")
+    zoom = max(1, 200 // dataset.variant.canvas)
+    side, gap, caption = dataset.variant.canvas * zoom, 14, 40
+    top = len(sheet) - gap - -(-images // 3) * (gap + side + caption)
+    assert (sheet[:top] < 100).all(axis=-1).any()  # the heading
+    for k in range(images):
+        x, y = gap + k % 3 * (side + gap), top + gap + k // 3 * (gap + side + caption)
+        plain = np.asarray(dataset[k]["image"].permute(1, 2, 0)).repeat(zoom, 0).repeat(zoom, 1)
+        mask = np.asarray(dataset[k]["mask"]).repeat(zoom, 0).repeat(zoom, 1)
+        below = sheet[y + side : y + side + caption, x : x + side]
+        yield sheet[y : y + side, x : x + side], plain, below, mask, zoom
 
 
 @pytest.mark.parametrize("variant", ["mbg", "mbgb", "mbginv", "mbgmulti", "mini"])
 def test_the_sheet_shows_the_images_with_their_masks_outlined(variant, make):
-    folder = make(variant)
-    sheet = np.asarray(contact_sheet(folder, images=5, columns=3))
-    dataset = MnistRef(folder, "test")
-    canvas = dataset.variant.canvas
-    zoom = max(1, 200 // canvas)
-    side = canvas * zoom
-    top = 3 * 18 + 14 + 14
-    for k in range(5):
-        x, y = 14 + k % 3 * (side + 14), top + k // 3 * (side + 18 + 14)
-        cell = sheet[y : y + side, x : x + side]
-        outline = (cell == MAGENTA).all(axis=-1)
-        mask = np.asarray(dataset[k]["mask"]).repeat(zoom, 0).repeat(zoom, 1)
+    for drawn, plain, caption, mask, _ in cells(make(variant), 5):
+        outline = (drawn == OUTLINE).all(axis=-1)
         assert outline.any()
         assert not (outline & mask).any()
-        plain = np.asarray(dataset[k]["image"].permute(1, 2, 0)).repeat(zoom, 0).repeat(zoom, 1)
-        np.testing.assert_array_equal(cell[~outline], plain[~outline])
-        caption = sheet[y + side : y + side + 18, x : x + side]
-        assert (caption < 100).any()
+        np.testing.assert_array_equal(drawn[~outline], plain[~outline])
+        first, second = caption[:20], caption[20:]
+        assert (first < 100).all(axis=-1).any()
+        assert (second < 100).all(axis=-1).any()
+
+
+@pytest.mark.parametrize("variant", ["mbg", "mini"])
+def test_boxes_are_drawn_where_they_are(variant, make):
+    folder = make(variant)
+    boxes = read_split(folder, "test", "digit_box", "count")
+    found = cells(folder, 4, boxes=True)
+    for (drawn, plain, _, _, zoom), box, count in zip(found, boxes["digit_box"], boxes["count"], strict=False):
+        frame = np.zeros(drawn.shape[:2], bool)
+        for y0, x0, y1, x1 in box[:count].astype(int) * zoom:
+            frame[y0:y1, [x0, x1 - 1]] = True
+            frame[[y0, y1 - 1], x0:x1] = True
+        outline = (drawn == OUTLINE).all(axis=-1)
+        np.testing.assert_array_equal((drawn == BOX).all(axis=-1), frame & ~outline)
+        np.testing.assert_array_equal(drawn[~(frame | outline)], plain[~(frame | outline)])
+
+
+@pytest.mark.parametrize("variant", ["mbginv", "mbgmulti", "mini"])
+def test_nothing_touches_the_sheet_s_edge(variant, make):
+    """No text is clipped, however few images there are."""
+    for images in (1, 4):
+        sheet = np.asarray(contact_sheet(make(variant), images=images, boxes=True)).astype(int)
+        for edge in (sheet[:8], sheet[-8:], sheet[:, :8], sheet[:, -8:]):
+            assert np.ptp(edge) == 0
 
 
 def test_it_is_a_png(make, tmp_path):

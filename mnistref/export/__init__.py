@@ -1,0 +1,133 @@
+"""A data set in the formats of other tools. THE place for a format: one entry in `FORMATS`, and the tests follow.
+
+Shards are converted one by one, a block of images in memory at a time; the folder appears when all of it is there.
+"""
+
+import logging
+import os
+import shlex
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mnistref import card
+from mnistref.errors import UsageProblemError, did_you_mean
+from mnistref.export import parquet, png, webdataset
+from mnistref.export.rows import PICTURES, VALUES, Part
+from mnistref.files import whole_folder
+from mnistref.manifest import MANIFEST, Manifest, read_manifest
+from mnistref.schema import SHARD_IMAGES
+
+log = logging.getLogger("mnistref")
+
+
+@dataclass(frozen=True)
+class Format:
+    """`write` puts one shard into the folder, `files` is the pattern of a split's files, `layout` is for the card.
+
+    `require` raises where a package is missing; `finish` is called once, with the folder and its splits.
+    """
+
+    name: str
+    write: Callable[[Part, Path], None]
+    files: str
+    layout: str
+    require: Callable[[], None] = lambda: None
+    finish: Callable[[Path, list[str]], None] = lambda folder, splits: None
+
+
+FORMATS: dict[str, Format] = {
+    f.name: f
+    for f in (
+        Format("webdataset", webdataset.write, "{split}-*.tar", webdataset.LAYOUT),
+        Format("parquet", parquet.write, "{split}-*.parquet", parquet.LAYOUT, require=parquet.require),
+        Format("png", png.write, "{split}/**", png.LAYOUT, finish=png.finish),
+    )
+}
+
+
+def export(folder: Path, output: Path, to: str, splits: Sequence[str] = (), workers: int | None = None) -> Path:
+    """Write a data set, or the named splits of it, in another format to a new folder. → the folder.
+
+    `workers`: processes, by default one per processor, and no more than there are full shards.
+
+    Raises:
+        UsageProblemError: no such format or split, or the folder is there already. DataProblemError: a damaged shard.
+    """
+    folder, output = Path(folder), Path(output)
+    if to not in FORMATS:
+        raise UsageProblemError(f"unknown format {to!r}: {did_you_mean(to, list(FORMATS))}")
+    format, manifest = FORMATS[to], read_manifest(folder)
+    format.require()
+    wanted = {manifest.known_split(split) for split in splits or manifest.splits}
+    chosen = [split for split in manifest.splits if split in wanted]
+    _check_place(output, folder)
+    if manifest.variant.note:
+        log.info("%s is %s", manifest.variant.name, manifest.variant.note)
+    with whole_folder(output) as partial:
+        _run(format, _parts(folder, manifest, chosen), partial, workers)
+        format.finish(partial, chosen)
+        shutil.copyfile(folder / MANIFEST, partial / MANIFEST)
+        (partial / "README.md").write_text(_card(format, manifest, chosen), encoding="utf-8")
+        _check_place(output, folder)  # another process may have been first
+    return output
+
+
+def _check_place(output: Path, folder: Path) -> None:
+    if output.exists():
+        raise UsageProblemError(f"{output}: is there already; give a folder that is not, or remove it")
+    if folder.resolve() in output.resolve().parents:
+        raise UsageProblemError(f"{output}: lies in the data set; give a folder outside of it")
+
+
+def _parts(folder: Path, manifest: Manifest, splits: list[str]) -> list[Part]:
+    return [
+        Part(folder, shard, manifest.variant, split, k * SHARD_IMAGES)
+        for split in splits
+        for k, shard in enumerate(manifest.splits[split])
+    ]
+
+
+def _run(format: Format, parts: list[Part], output: Path, workers: int | None) -> None:
+    """Every shard, in processes (zlib holds the GIL); in this one where there is little to do. An error ends all."""
+    images = sum(part.shard.images for part in parts)
+    workers = workers or max(1, min(os.cpu_count() or 1, images // SHARD_IMAGES))
+    with tqdm(total=images, unit=" images", disable=None, smoothing=0.1) as bar:
+        if workers == 1:
+            for part in parts:
+                format.write(part, output)
+                bar.update(part.shard.images)
+            return
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_on_interrupts)
+        try:
+            running = {pool.submit(format.write, part, output): part for part in parts}
+            for future in as_completed(running):
+                future.result()
+                bar.update(running[future].shard.images)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _end_on_interrupts() -> None:
+    """A worker ends at once and says nothing; the parent does."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _card(format: Format, manifest: Manifest, splits: list[str]) -> str:
+    """The data set's card, of this format; its first lines tell `datasets` which files are which split."""
+    files = "".join(f"  - split: {split}\n    path: {format.files.format(split=split)}\n" for split in splits)
+    first, pictures = splits[0], "\n".join(f"- `{name}`: {what}" for name, what in PICTURES.items())
+    layout = format.layout.format(split=first, shards=len(manifest.splits[first]))
+    text = f"{layout}\n\nPictures (PNG):\n\n{pictures}\n\nThe other fields:\n\n{card.fields_table(VALUES)}"
+    only = "" if len(splits) == len(manifest.splits) else "".join(f" --split {split}" for split in splits)
+    source = f"datasets/{shlex.quote(manifest.folder_name)}"
+    commands = f"{card.command(manifest)}\nmnistref export data_cache/{source} --to {format.name}{only} -o DIR"
+    title = f"{manifest.folder_name} ({format.name})"
+    head = f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n"
+    return head + card.page(manifest, title, splits, text, commands)

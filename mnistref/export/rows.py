@@ -1,0 +1,81 @@
+"""A shard as rows that other formats hold: an image, its masks as PNG, and every other field as a plain value."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mnistref.errors import DataProblemError
+from mnistref.files import file_sha256
+from mnistref.schema import FIELDS
+from mnistref.shards import ShardInfo, open_shard, read_field
+from mnistref.spec import VariantSpec
+
+PICTURES = {
+    "image": "RGB",
+    "mask": "ink of the queried digit: 255, else 0",
+    "instance": FIELDS["instance"].meaning,
+}
+"""What a row holds as PNG, and what it shows."""
+
+VALUES = [name for name in FIELDS if name not in PICTURES]
+"""Every other field, of the schema's shape."""
+
+BLOCK = 100
+"""Images in memory at a time."""
+
+_COMPRESSION = 1  # of zlib; its default, 6, takes 2–3 times as long for files 5–8 % smaller
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One shard to be exported. `first`: the index of its first image in the split."""
+
+    folder: Path
+    shard: ShardInfo
+    variant: VariantSpec
+    split: str
+    first: int
+
+    @property
+    def stem(self) -> str:
+        return Path(self.shard.file).stem
+
+
+def blocks(part: Part) -> Iterator[list[Row]]:
+    """The rows of a shard, up to `BLOCK` at a time. A data error that names the file unless every byte is as it was."""
+    path = part.folder / part.shard.file
+    if path.is_file() and file_sha256(path) != part.shard.sha256:
+        raise DataProblemError(f"{path}: its SHA-256 differs from dataset.json; run `mnistref verify`")
+    with open_shard(path, part.shard.images, part.variant.canvas) as file:
+        for at in range(0, part.shard.images, BLOCK):
+            arrays = {name: read_field(file, name, path, slice(at, at + BLOCK)) for name in FIELDS}
+            yield [_row({name: array[k] for name, array in arrays.items()}) for k in range(len(arrays["count"]))]
+
+
+def rows(part: Part) -> Iterator[tuple[str, Row]]:
+    """(key, row) of each image of a shard; the key is its index in the split, in six digits."""
+    index = part.first
+    for block in blocks(part):
+        for row in block:
+            yield f"{index:06d}", row
+            index += 1
+
+
+def _row(fields: dict[str, np.ndarray]) -> Row:
+    mask = (fields["instance"] == fields["query_slot"] + 1).astype(np.uint8) * 255
+    pictures = {"image": fields["image"], "mask": mask, "instance": fields["instance"]}
+    return {name: _png(pictures[name]) for name in PICTURES} | {name: fields[name].tolist() for name in VALUES}
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    """u1 (H, W, 3) or (H, W) → a PNG, RGB or grey."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=_COMPRESSION)
+    return file.getvalue()

@@ -1,0 +1,63 @@
+"""The pages beside the shards: what people read, and what the reference validator of Croissant says of the other."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnistref.card import card
+from mnistref.manifest import read_manifest
+from mnistref.schema import FIELDS
+from mnistref.variants import VARIANTS
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_card_says_what_it_is_what_is_in_it_and_how_it_was_made(variant, make):
+    folder = make(variant)
+    text, law = (folder / "README.md").read_text(encoding="utf-8"), VARIANTS[variant]
+    for word in (
+        *(f"`{name}`" for name in FIELDS),
+        f"mnistref generate --variant {variant} ",
+        "CC BY-SA 3.0",
+        law.note,
+    ):
+        assert word in text, word
+    assert ("natural photo" in text) == ("your own; its licence" in text) == (law.background == "photo")
+    assert ("--backgrounds <photos" in text) == (law.background == "photo")
+    assert "none" not in text.split("\n## ")[0]
+    assert text == card(read_manifest(folder))
+
+
+@pytest.mark.parametrize("variant", ["mbg", "mbginv", "mbgmulti", "mini"])
+def test_the_reference_validator_accepts_croissant_without_a_warning(variant, make):
+    mlcroissant = pytest.importorskip("mlcroissant")
+    folder = make(variant)
+    metadata = mlcroissant.Dataset(jsonld=str(folder / "croissant.json")).metadata
+    assert metadata.ctx.issues.errors == metadata.ctx.issues.warnings == set()
+    sums = {d.name: d.sha256 for d in metadata.distribution if isinstance(d, mlcroissant.FileObject)}
+    assert sums == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.h5")}
+    assert [records.name for records in metadata.record_sets] == list(VARIANTS[variant].splits)
+    for records in metadata.record_sets:
+        assert [field.name for field in records.fields] == list(FIELDS)
+
+
+def test_its_command_too_and_that_it_can_fail(make, tmp_path):
+    pytest.importorskip("mlcroissant")
+    content = json.loads((make("mini") / "croissant.json").read_text(encoding="utf-8"))
+
+    def validate(**changes):
+        path = tmp_path / "croissant.json"
+        path.write_text(json.dumps({**content, **changes}))
+        command = [str(Path(sys.executable).with_name("mlcroissant")), "validate", "--jsonld", str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    good = validate()
+    assert good.returncode == 0
+    assert "Done." in good.stderr
+    assert "warning" not in good.stderr.lower()
+    bad = validate(distribution=[{**content["distribution"][0], "sha256": None}])
+    assert bad.returncode == 1
+    assert "warning" in validate(citeAs=None).stderr.lower()

@@ -1,0 +1,221 @@
+"""Exports as the libraries they are for read them: values equal to those of the data set."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnistref.errors import DataProblemError, UsageProblemError
+from mnistref.export import FORMATS, export
+from mnistref.export.rows import VALUES
+from mnistref.files import PARTIAL
+from mnistref.generate import Request, generate
+from mnistref.manifest import read_manifest
+from mnistref.schema import FIELDS
+from mnistref.shards import read_shard
+
+TOP = Path(__file__).parent.parent.parent
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="module")
+def exported(make, tmp_path_factory):
+    """exported(variant, format) → (data set, export of it)."""
+    top = tmp_path_factory.mktemp("exports")
+
+    def exported(variant: str, to: str):
+        output = top / f"{variant}-{to}"
+        return make(variant), output if output.exists() else export(make(variant), output, to)
+
+    return exported
+
+
+def truth(folder, split: str) -> dict[str, np.ndarray]:
+    """All fields of a split of one shard, and `mask`."""
+    manifest = read_manifest(folder)
+    (shard,) = manifest.splits[split]
+    fields = read_shard(folder / shard.file, shard.images, manifest.variant.canvas, FIELDS)
+    return {**fields, "mask": (fields["instance"] == fields["query_slot"][:, None, None] + 1) * np.uint8(255)}
+
+
+def assert_equal(rows: list[dict], wanted: dict[str, np.ndarray]) -> None:
+    """Every field of every row, pictures and numbers, bit by bit."""
+    for name in ("mask", *FIELDS):
+        found = np.stack([np.asarray(row[name]) for row in rows])
+        np.testing.assert_array_equal(found.astype(wanted[name].dtype), wanted[name], err_msg=name)
+
+
+@pytest.fixture(params=FORMATS)
+def to(request) -> str:
+    """Each format whose package is there."""
+    if request.param == "parquet":
+        pytest.importorskip("pyarrow")
+    return request.param
+
+
+@pytest.fixture
+def load(tmp_path):
+    """datasets.load_dataset with a cache of its own."""
+    datasets = pytest.importorskip("datasets")
+    return lambda *args, **options: datasets.load_dataset(*args, **options, cache_dir=str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("variant", ["mbginv", "mini"])
+def test_webdataset_reads_the_tar_files(variant, exported):
+    webdataset = pytest.importorskip("webdataset")
+    folder, output = exported(variant, "webdataset")
+    for split in ("train", "test"):
+        (path,) = output.glob(f"{split}-*.tar")
+        samples = list(webdataset.WebDataset(str(path), shardshuffle=False).decode("pil"))
+        assert [sample["__key__"] for sample in samples] == [f"{k:06d}" for k in range(len(samples))]
+        rows = [{**s["json"], "image": s["png"]} for s in samples]
+        grey = [{n: np.asarray(s[f"{n}.png"].convert("L")) for n in ("mask", "instance")} for s in samples]
+        assert_equal([{**row, **masks} for row, masks in zip(rows, grey, strict=True)], truth(folder, split))
+
+
+@pytest.mark.parametrize("variant", ["mbginv", "mini"])
+def test_datasets_reads_parquet(variant, exported, load):
+    folder, output = exported(variant, "parquet")
+    files = {split: str(output / f"{split}-*.parquet") for split in ("train", "val", "test")}
+    found = load("parquet", data_files=files)
+    for split, rows in found.items():
+        assert_equal(list(rows), truth(folder, split))
+    features, law = found["train"].features, read_manifest(folder).variant
+    assert features["label"].names == list(law.label_names)
+    assert features["query"].names == list(law.query_names)
+    assert list(features) == ["image", "mask", "instance", *VALUES]
+
+
+@pytest.mark.parametrize("variant", ["mbginv", "mini"])
+def test_datasets_reads_the_folder_of_images(variant, exported, load):
+    folder, output = exported(variant, "png")
+    found = load("imagefolder", data_dir=str(output))
+    assert set(found) == {"train", "validation", "test"}  # it renames val
+    for split, name in (("train", "train"), ("val", "validation"), ("test", "test")):
+        assert_equal(list(found[name]), truth(folder, split))
+    assert (output / "val" / "000019.png").is_file()
+    assert sorted(p.name for p in (output / "val").iterdir() if p.suffix != ".png") == [
+        "instances",
+        "masks",
+        "metadata.jsonl",
+    ]
+
+
+def test_the_card_tells_datasets_where_the_splits_are(to, exported, load):
+    _, output = exported("mini", to)
+    sizes = {split: len(rows) for split, rows in load(str(output)).items()}
+    assert sizes == {"train": 60, "val": 20, "test": 30}
+
+
+@pytest.mark.parametrize("variant", ["mbg", "mini"])
+def test_datasets_reads_the_shards_themselves(variant, make, load):
+    folder = make(variant)
+    files = {split: str(folder / f"{split}-*.h5") for split in ("train", "val", "test")}
+    for split, rows in load("hdf5", data_files=files).items():
+        wanted = truth(folder, split)
+        assert set(rows.features) == set(FIELDS)
+        for name in FIELDS:
+            np.testing.assert_array_equal(rows.with_format("numpy")[:][name], wanted[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory):
+    """A set whose training split has three shards, enough for two processes."""
+    sizes = {"train": 2020, "val": 5, "test": 5}
+    return generate(Request("mini", tmp_path_factory.mktemp("sharded"), sizes=sizes, digits="mnist5k"))
+
+
+def digests(folder) -> dict[str, str]:
+    files = (p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_the_same_bytes_for_any_number_of_processes(to, sharded, tmp_path):
+    one, two = (export(sharded, tmp_path / str(n), to, ["val", "test"], workers=n) for n in (1, 2))
+    assert digests(one) == digests(two)
+    assert sorted(tmp_path.iterdir()) == [one, two]
+
+
+def test_indices_go_on_in_the_next_shard(sharded, tmp_path):
+    output = export(sharded, tmp_path / "tar", "webdataset", ["train"])
+    names = []
+    for path in sorted(output.glob("*.tar")):
+        with tarfile.open(path) as tar:
+            names += [member.name for member in tar]
+            assert {(m.mtime, m.uid, m.uname) for m in tar} == {(0, 0, "")}
+    assert [name for name in names if name.endswith(".json")] == [f"{k:06d}.json" for k in range(2020)]
+    output = export(sharded, tmp_path / "png", "png", ["train"])
+    lines = [json.loads(line) for line in (output / "train" / "metadata.jsonl").read_text().splitlines()]
+    assert [line["file_name"] for line in lines] == [f"{k:06d}.png" for k in range(2020)]
+
+
+def test_the_card_and_the_manifest_go_along(to, exported):
+    folder, output = exported("mini", to)
+    text = (output / "README.md").read_text()
+    for word in (f"--to {to}", "compare with nothing published", "CC BY-SA 3.0", "`digit_box`", "| val | 20 |"):
+        assert word in text
+    assert (output / "dataset.json").read_bytes() == (folder / "dataset.json").read_bytes()
+
+
+def test_only_the_splits_that_are_asked_for(make, tmp_path):
+    output = export(make("mini"), tmp_path / "some", "webdataset", ["test", "val"])
+    assert {path.name[:3] for path in output.glob("*.tar")} == {"val", "tes"}
+    text = (output / "README.md").read_text()
+    assert "train-" not in text
+    assert "--split val --split test" in text
+
+
+def test_a_damaged_shard_is_named_and_nothing_is_left(to, make, tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for path in make("mini").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    bad = folder / "val-00000-of-00001.h5"
+    data = bytearray(bad.read_bytes())
+    data[-100] ^= 1
+    bad.write_bytes(data)
+    with pytest.raises(DataProblemError, match=bad.name):
+        export(folder, tmp_path / "out", to)
+    with pytest.raises(DataProblemError, match=bad.name):
+        export(folder, tmp_path / "out", to, workers=2)
+    bad.unlink()
+    with pytest.raises(DataProblemError, match=f"{bad.name}: the shard is missing"):
+        export(folder, tmp_path / "out", to)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_an_interrupt_leaves_nothing(sharded, tmp_path):
+    """As by Ctrl-C: the signal reaches the workers too, and the last line is still the only one."""
+    command = [sys.executable, str(TOP / "cli.py"), "mnistref", "export", str(sharded), "--to", "png"]
+    output = ["-o", str(tmp_path / "out")]
+    running = subprocess.Popen([*command, *output], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not any(tmp_path.glob(f"{PARTIAL}*/out/train/*.png")):
+        time.sleep(0.02)
+        assert running.poll() is None
+    os.killpg(running.pid, signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert errors.splitlines()[-1].startswith("error: interrupted")
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_makes_no_sense_is_a_usage_error(make, tmp_path):
+    folder = make("mini")
+    with pytest.raises(UsageProblemError, match="did you mean 'parquet'"):
+        export(folder, tmp_path / "out", "parket")
+    with pytest.raises(UsageProblemError, match="has no 'valid' split"):
+        export(folder, tmp_path / "out", "png", ["valid"])
+    with pytest.raises(UsageProblemError, match="is there already"):
+        export(folder, tmp_path, "png")
+    with pytest.raises(UsageProblemError, match="lies in the data set"):
+        export(folder, folder / "out", "png")
+    assert list(tmp_path.iterdir()) == []

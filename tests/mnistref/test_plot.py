@@ -1,0 +1,63 @@
+"""What the plot of the laws shows is what was measured."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnistref.audit import Law, statistics
+from mnistref.dataset import read_split
+from mnistref.errors import UsageProblemError
+from mnistref.manifest import read_manifest
+
+pytest.importorskip("matplotlib")
+
+from mnistref import plot
+
+
+@pytest.fixture(params=["mini", "mbgmulti"])
+def folder(request, make):
+    return make(request.param)
+
+
+def panels(folder, laws: list[Law]) -> dict:
+    return dict(zip(plot.PANELS, plot._figure(laws, read_manifest(folder)).axes, strict=True))
+
+
+def test_bars_are_expected_and_marks_measured_and_all_can_be_seen(folder):
+    manifest = read_manifest(folder)
+    axes = panels(folder, statistics(folder))
+    np.testing.assert_allclose([bar.get_height() for bar in axes["scale"].patches], manifest.variant.expected_shares)
+    for split, line in zip(manifest.splits, axes["colour"].lines, strict=True):
+        color = read_split(folder, split, "digit_color")["digit_color"]
+        counts = np.bincount(color[color >= 0], minlength=5)
+        np.testing.assert_allclose(line.get_ydata(), counts / counts.sum())
+    for panel in axes.values():
+        assert panel.get_title(loc="left").startswith("holds")
+        for line in panel.lines:
+            assert (np.asarray(line.get_ydata()) < panel.get_ylim()[1]).all()
+
+
+def test_its_heading_names_the_set_and_what_it_is_not(folder):
+    manifest = read_manifest(folder)
+    heading = plot._figure(statistics(folder), manifest).get_suptitle()
+    for word in (manifest.folder_name, "test", manifest.variant.note):
+        assert word in heading
+
+
+def test_a_law_that_does_not_hold_says_so(folder):
+    laws = [replace(law, holds=law.law != "colours uniform" or law.split != "test") for law in statistics(folder)]
+    titles = {of: axes.get_title(loc="left") for of, axes in panels(folder, laws).items()}
+    assert titles.pop("colour") == "DOES NOT HOLD in test"
+    assert not any("NOT" in title for title in titles.values())
+
+
+def test_it_is_written_as_its_name_says(folder, tmp_path):
+    laws, manifest = statistics(folder), read_manifest(folder)
+    plot.save_plot(laws, manifest, tmp_path / "laws.png")
+    assert Image.open(tmp_path / "laws.png").width > 1000
+    plot.save_plot(laws, manifest, tmp_path / "laws.svg")
+    assert "<svg" in (tmp_path / "laws.svg").read_text()
+    with pytest.raises(UsageProblemError, match=r"\.png, \.svg, \.pdf"):
+        plot.save_plot(laws, manifest, tmp_path / "laws.txt")
