@@ -35,16 +35,16 @@ def local_executor(workers: int) -> Iterator[Executor]:
         executor: Executor = ThreadPoolExecutor(workers)
     else:
         log.warning("numba is not installed: images are drawn by the reference renderer, some twenty times slower")
-        executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_interrupts)
+        executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_when_interrupted)
     try:
         yield executor
     finally:
         executor.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal; the parent alone decides what it means."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _end_when_interrupted() -> None:
+    """Ctrl-C reaches every process of a terminal: workers end at once and in silence, the parent has the word."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

@@ -141,7 +141,7 @@ def generate(
         if is_finished(folder, made.spec):
             return folder
         _check_space(made)
-        jobs = _jobs(made)
+        jobs = jobs_of(made)
         folder.mkdir(parents=True, exist_ok=True)
         with tqdm(total=made.images, unit=" images", disable=None, smoothing=0.1) as bar:
             if executor:
@@ -168,7 +168,8 @@ def _check_space(made: Plan) -> None:
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({need})", str(made.folder))
 
 
-def _jobs(made: Plan) -> list[ShardJob]:
+def jobs_of(made: Plan) -> list[ShardJob]:
+    """What workers have to do: a job for each shard."""
     variant, request = made.spec.variant, made.request
     nothing = np.zeros(0, np.int64)
     bank, members = None, dict.fromkeys(SPLITS, nothing)

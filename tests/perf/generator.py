@@ -1,0 +1,152 @@
+"""How fast the generator is, as ratios in one run on one machine.
+
+    python -m tests.perf.generator [--variant mbg] [--images 20000] [--many 0] [--root FOLDER]
+
+1. Every variant, one core: the compiled renderer over the reference (nothing is timed before their bytes agree).
+2. `generate` end to end over h5py writing the same arrays, in place, with and without waiting for the disk.
+3. Peak memory of `generate`, and the time of a start that makes three images.
+4. With --many N: the cost of an image in a set of N over that in a set of 1,000.
+Real digits (mnist5k) and the builtin photos; FOLDER should lie on the disk that matters.
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from mnistref import work
+from mnistref.dataset import read_split
+from mnistref.executors import default_workers
+from mnistref.generate import Request, generate, jobs_of, plan
+from mnistref.schema import FIELDS, Arrays
+from mnistref.text import table
+from mnistref.variants import VARIANTS
+
+ONE, FEW = 1000, 40
+"""Images drawn by the compiled renderer and by the reference."""
+
+
+@contextmanager
+def reference() -> Iterator[None]:
+    work.COMPILED = False
+    try:
+        yield
+    finally:
+        work.COMPILED = True
+
+
+def seconds(job: work.ShardJob, repeats: int) -> float:
+    """Median time of drawing, on one core."""
+    times = []
+    for _ in range(repeats):
+        started = time.process_time()
+        work.draw(job)
+        times.append(time.process_time() - started)
+    return statistics.median(times)
+
+
+def request(variant: str, root: Path, images: int) -> Request:
+    sizes = {s: images if s == "test" else 1 for s in VARIANTS[variant].splits}
+    return Request(variant, root, sizes=sizes, digits="mnist5k")
+
+
+def renderers(root: Path) -> list[list[str]]:
+    rows = [["variant", "compiled, images/s", "reference, images/s", "ratio"]]
+    for variant in VARIANTS:
+        jobs = {n: jobs_of(plan(request(variant, root, n)))[-1] for n in (ONE, FEW)}
+        fast = [a.copy() for a in work.draw(jobs[FEW])]
+        with reference():
+            for a, b in zip(fast, work.draw(jobs[FEW]), strict=True):
+                np.testing.assert_array_equal(a, b)
+            slow = FEW / seconds(jobs[FEW], 3)
+        quick = ONE / seconds(jobs[ONE], 5)
+        rows.append([variant, f"{quick:,.0f}", f"{slow:,.0f}", f"{quick / slow:.1f}"])
+    return rows
+
+
+def write_in_place(arrays: Arrays, path: Path, sync: bool) -> None:
+    """What a program would do that has the arrays and h5py."""
+    with h5py.File(path, "w") as file:
+        for name, array in zip(FIELDS, arrays, strict=True):
+            packed = {"compression": "gzip", "compression_opts": 1} if FIELDS[name].packed else {}
+            file.create_dataset(name, data=array, **packed)
+    if sync:
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+
+
+def end_to_end(variant: str, images: int, root: Path) -> list[list[str]]:
+    generate(request(variant, root, 1))  # sources and compiled code are there
+    started = time.perf_counter()
+    folder = generate(request(variant, root, images))
+    ours = images / (time.perf_counter() - started)
+    arrays = read_split(folder, "test", *FIELDS)
+    rows = [["", "images/s", "generate's ratio"], [f"generate, {variant}, {images:,} images", f"{ours:,.0f}", ""]]
+    for sync in (False, True):
+        started = time.perf_counter()
+        for first in range(0, images, 1000):
+            part = Arrays(**{name: array[first : first + 1000] for name, array in arrays.items()})
+            write_in_place(part, root / f"{first}.h5", sync)
+        rate = images / (time.perf_counter() - started)
+        rows.append([f"h5py in place, {'then fsync' if sync else 'no fsync'}", f"{rate:,.0f}", f"{ours / rate:.2f}"])
+        for file in root.glob("*.h5"):
+            file.unlink()
+    shutil.rmtree(folder)
+    return rows
+
+
+def start(variant: str, images: int, root: Path) -> tuple[float, float]:
+    """A process of its own: → seconds, and the most memory it held in MB."""
+    sizes = [f"--{s}={images if s == 'test' else 1}" for s in VARIANTS[variant].splits]
+    command = [sys.executable, "cli.py", "mnistref", "generate", f"--variant={variant}", f"--root={root}", *sizes]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    started = time.perf_counter()
+    subprocess.run([*command, "--digits=mnist5k"], check=True, capture_output=True)
+    took = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return took, (after if after > before else before) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variant", default="mbg", choices=list(VARIANTS))
+    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--many", type=int, default=0)
+    parser.add_argument("--root", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.root) as temporary:
+        root = Path(temporary)
+        small, memory = [], {}
+        for images in (1, 2, 3):  # the first prepares the sources
+            small.append(start("mini", images, root)[0])
+        for variant, images in (("mini", 4), (options.variant, options.images), ("mbgb", 3000)):
+            memory[f"{variant}, {images:,} images"] = start(variant, images, root)[1]
+            for folder in (root / "datasets").iterdir():
+                shutil.rmtree(folder)
+        print(table(renderers(root)), end="\n\n", flush=True)
+        print(table(end_to_end(options.variant, options.images, root)), end="\n\n", flush=True)
+        print(f"a start that makes three images: {min(small[1:]):.2f} s")
+        for what, peak in memory.items():
+            print(f"peak memory so far, {what}: {peak:,.0f} MB ({default_workers(1)} processors)")
+        if options.many:
+            costs = []
+            for images in (1000, options.many):
+                started = time.perf_counter()
+                shutil.rmtree(generate(request(options.variant, root, images)))
+                costs.append((time.perf_counter() - started) / images)
+            print(f"cost of an image, {options.many:,} over 1,000: {costs[1] / costs[0]:.2f}")
+
+
+if __name__ == "__main__":
+    main()
