@@ -81,7 +81,7 @@ def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
         try:
             found = describe_shard(folder / shard.file, shard.images, manifest.variant.canvas, manifest.folder_name)
         except DataProblemError as error:
-            yield Fault(shard.file, str(error))
+            yield Fault(shard.file, str(error).removeprefix(f"{folder / shard.file}: "))
             continue
         if found != shard:
             yield Fault(shard.file, f"differs from {MANIFEST}")

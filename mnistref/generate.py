@@ -88,6 +88,8 @@ def plan(request: Request) -> Plan:
     raw = _raw(request)
     digits = load_digits(_anchored(request.digits), raw)
     photos = list_photos(request.backgrounds, raw) if variant.background == "photo" else None
+    if not photos and request.backgrounds != Request.backgrounds:
+        log.info("%s has no photos; the backgrounds are not used", variant.name)
     of_photos = photos.sha256 if photos else None
     spec = DatasetSpec(variant, request.seed, sizes, digits.sha256, of_photos, request.pool)
     return Plan(request, spec, digits, photos)
