@@ -8,8 +8,8 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import Mapping
-from concurrent.futures import BrokenExecutor, Executor, as_completed
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from mnistref.work import ShardJob, make_shard
 log = logging.getLogger("mnistref")
 
 POOLS = ("disjoint", "pooled")
+_WATCH = 3  # seconds without a shard after which one looks whether anybody is at work
 PAPER_SIZES = {"train": 30_000, "val": 10_000, "test": 10_000}
 
 
@@ -147,8 +148,8 @@ def generate(
             if executor:
                 infos = _run(jobs, executor, bar)
             elif scheduler:
-                with cluster_executor(scheduler) as cluster:
-                    infos = _run(jobs, cluster, bar)
+                with cluster_executor(scheduler) as (cluster, watch):
+                    infos = _run(jobs, cluster, bar, watch)
             else:
                 infos = _run_here(jobs, workers or default_workers(made.shard_bytes), bar)
         _finish(made, [infos[job.path.name] for job in jobs])
@@ -197,15 +198,22 @@ def _jobs(made: Plan) -> list[ShardJob]:
     ]
 
 
-def _run(jobs: list[ShardJob], executor: Executor, bar: tqdm) -> dict[str, ShardInfo]:
-    """Every shard. The first error ends the others."""
+def _run(
+    jobs: list[ShardJob], executor: Executor, bar: tqdm, watch: Callable[[], None] = lambda: None
+) -> dict[str, ShardInfo]:
+    """Every shard. The first error ends the others; `watch` may raise one while nothing else happens."""
     infos: dict[str, ShardInfo] = {}
     futures = [executor.submit(make_shard, job) for job in jobs]
+    waiting = set(futures)
     try:
-        for future in as_completed(futures):
-            info = future.result()
-            infos[info.file] = info
-            bar.update(info.images)
+        while waiting:
+            done, waiting = wait(waiting, _WATCH, FIRST_COMPLETED)
+            for future in done:
+                info = future.result()
+                infos[info.file] = info
+                bar.update(info.images)
+            if not done:
+                watch()
     finally:
         for future in futures:
             future.cancel()
