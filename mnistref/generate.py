@@ -47,6 +47,7 @@ class Request:
     digits: str = "mnist"
     backgrounds: str = "builtin"
     pool: str = "disjoint"
+    skip_bad: bool = False  # leave out photos that cannot be used
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def plan(request: Request) -> Plan:
     variant, sizes = _checked(request)
     raw = _raw(request)
     digits = load_digits(_anchored(request.digits), raw)
-    photos = list_photos(request.backgrounds, raw) if variant.background == "photo" else None
+    photos = list_photos(request.backgrounds, raw, request.skip_bad) if variant.background == "photo" else None
     of_photos = photos.sha256 if photos else None
     spec = DatasetSpec(variant, request.seed, sizes, digits.sha256, of_photos, request.pool)
     return Plan(request, spec, digits, photos)
