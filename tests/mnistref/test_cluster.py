@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -48,6 +49,19 @@ class Cluster:
         self.processes: list[subprocess.Popen] = []
         self.scheduler = self._start("scheduler", "--port", self.address.split(":")[-1], "--host", "127.0.0.1")
 
+    def wait_for_scheduler(self) -> None:
+        self._wait_until(self._answers, "the scheduler does not answer")
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", int(self.address.split(":")[-1]))) == 0
+
+    def _wait_until(self, condition: Callable[[], object], otherwise: str) -> None:
+        began = monotonic()
+        while not condition():
+            assert monotonic() - began < 60, otherwise
+            sleep(0.02)
+
     def _start(self, program: str, *arguments: str) -> subprocess.Popen:
         command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments, "--no-dashboard"]
         environment = {**os.environ, "PYTHONPATH": str(TOP)}
@@ -65,11 +79,8 @@ class Cluster:
 
     def kill_busy(self) -> None:
         """Kill the first worker that has begun a shard, in the middle of it."""
-        waited = monotonic()
-        while not (names := os.listdir(self.busy)):
-            assert monotonic() - waited < 60, "no worker began"
-            sleep(0.02)
-        os.kill(int(names[0]), signal.SIGKILL)
+        self._wait_until(lambda: os.listdir(self.busy), "no worker began")
+        os.kill(int(os.listdir(self.busy)[0]), signal.SIGKILL)
 
     def kill_all(self) -> None:
         for process in self.processes:
@@ -82,6 +93,7 @@ class Cluster:
 def cluster(tmp_path) -> Iterator[Cluster]:
     made = Cluster(tmp_path / "cluster")
     try:
+        made.wait_for_scheduler()
         yield made
     finally:
         made.kill_all()
@@ -139,7 +151,7 @@ def test_a_run_whose_workers_all_died_ends_and_goes_on_with_new_ones(cluster, re
 
 
 def test_a_run_whose_scheduler_dies_ends(cluster, request_for, monkeypatch):
-    monkeypatch.setattr(executors, "_CONNECT", 2)
+    monkeypatch.setattr(executors, "_CONNECT", 4)
     cluster.start_worker()
     with (
         meanwhile(lambda: (cluster.kill_busy(), cluster.scheduler.kill())),
