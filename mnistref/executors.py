@@ -2,11 +2,14 @@
 
 import logging
 import os
+import re
 import signal
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
+from time import monotonic
+from typing import Any
 
 from mnistref.compiled import COMPILED
 from mnistref.errors import RunProblemError, UsageProblemError
@@ -16,7 +19,9 @@ log = logging.getLogger("mnistref")
 MEMORY = 600e6
 """Bytes that shards in the making may hold, unless the user says how many workers there are."""
 RETRIES = 3
-_PATIENCE = 60  # seconds to wait for the first worker of a cluster
+PATIENCE = 60
+"""Seconds to wait for a worker of a cluster, at the beginning or when all have died."""
+_CONNECT = 8  # seconds to wait for its scheduler
 
 
 def default_workers(shard_bytes: int) -> int:
@@ -48,30 +53,75 @@ def _end_when_interrupted() -> None:
 
 
 @contextmanager
-def cluster_executor(address: str) -> Iterator[Executor]:
+def cluster_executor(address: str) -> Iterator[tuple[Executor, Callable[[], None]]]:
     """The workers of the `dask scheduler` at that address; they must see the same files under the same paths.
 
-    A worker that dies has its shards made by another.
+    A worker that dies has its shards made by another. To be called while one waits: a function that raises when nobody
+    is left to wait for.
     """
     try:
-        from distributed import Client
+        from distributed import CancelledError as Released
+        from distributed import Client, KilledWorker
+        from distributed.comm import CommClosedError
     except ImportError as error:
         raise UsageProblemError("--scheduler needs Dask: pip install 'mnistref[cluster]'") from error
-    try:
-        client = Client(address, timeout=10, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise UsageProblemError(
-            f"--scheduler {address}: no Dask scheduler answers there; start one with `dask scheduler`"
-        ) from error
-    with client:
+    if not re.fullmatch(r"((tcp|tls)://)?[^/]+:\d+", address):  # Dask would stumble over its own client
+        raise UsageProblemError(f"--scheduler {address}: give tcp://HOST:PORT")
+    lost = (CancelledError, Released, CommClosedError, TimeoutError)
+    with _hushed("distributed"):
         try:
-            client.wait_for_workers(1, timeout=_PATIENCE)
-        except TimeoutError as error:
-            raise RunProblemError(
-                f"--scheduler {address}: no worker within {_PATIENCE} s; start one with `dask worker {address}`"
+            client = Client(address, timeout=_CONNECT, set_as_default=False)
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            raise UsageProblemError(
+                f"--scheduler {address}: no Dask scheduler answers there; start one with `dask scheduler`"
             ) from error
-        executor = client.get_executor(retries=RETRIES)
         try:
-            yield executor
+            # not pure: what a run before returned says nothing about the files that are there now
+            yield client.get_executor(retries=RETRIES, pure=False), _Watch(client, address)
+        except KilledWorker as error:
+            raise RunProblemError(
+                f"--scheduler {address}: workers die again and again, perhaps for want of memory; run again, with "
+                "fewer threads for each"
+            ) from error
+        except ImportError as error:
+            raise RunProblemError(
+                f"--scheduler {address}: {error} on the cluster; its scheduler and workers need this very installation"
+            ) from error
+        except lost as error:
+            raise RunProblemError(
+                f"--scheduler {address}: the scheduler is gone; start it and run again, which goes on"
+            ) from error
         finally:
-            executor.shutdown(wait=False)
+            with suppress(*lost):
+                client.close(timeout=_CONNECT)
+
+
+class _Watch:
+    """Raises when a cluster has had no worker for a while."""
+
+    def __init__(self, client: Any, address: str) -> None:
+        self._client, self._address, self._seen = client, address, monotonic()
+
+    def __call__(self) -> None:
+        with suppress(OSError):  # the client tries to connect again; if it cannot, it gives up what we wait for
+            if self._client.scheduler_info()["workers"]:
+                self._seen = monotonic()
+        if monotonic() - self._seen > PATIENCE:
+            raise RunProblemError(
+                f"--scheduler {self._address}: no worker within {PATIENCE} s; start one with "
+                f"`dask worker {self._address}` and run again, which goes on"
+            )
+
+
+@contextmanager
+def _hushed(name: str) -> Iterator[None]:
+    """Keep a library's loggers from stderr: what they would say, our one line says."""
+    loggers = [logging.getLogger(n) for n in (name, *logging.root.manager.loggerDict) if f"{n}.".startswith(f"{name}.")]
+    before = [(logger, logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in before:
+            logger.setLevel(level)

@@ -8,8 +8,8 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import Mapping
-from concurrent.futures import BrokenExecutor, Executor, as_completed
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from mnistref.work import ShardJob, make_shard
 log = logging.getLogger("mnistref")
 
 POOLS = ("disjoint", "pooled")
+_WATCH = 3  # seconds without a shard after which one looks whether anybody is at work
 PAPER_SIZES = {"train": 30_000, "val": 10_000, "test": 10_000}
 
 
@@ -46,6 +47,7 @@ class Request:
     digits: str = "mnist"
     backgrounds: str = "builtin"
     pool: str = "disjoint"
+    skip_bad: bool = False  # leave out photos that cannot be used
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def plan(request: Request) -> Plan:
     variant, sizes = _checked(request)
     raw = _raw(request)
     digits = load_digits(_anchored(request.digits), raw)
-    photos = list_photos(request.backgrounds, raw) if variant.background == "photo" else None
+    photos = list_photos(request.backgrounds, raw, request.skip_bad) if variant.background == "photo" else None
     if not photos and request.backgrounds != Request.backgrounds:
         log.info("%s has no photos; the backgrounds are not used", variant.name)
     of_photos = photos.sha256 if photos else None
@@ -149,8 +151,8 @@ def generate(
             if executor:
                 infos = _run(jobs, executor, bar)
             elif scheduler:
-                with cluster_executor(scheduler) as cluster:
-                    infos = _run(jobs, cluster, bar)
+                with cluster_executor(scheduler) as (cluster, watch):
+                    infos = _run(jobs, cluster, bar, watch)
             else:
                 infos = _run_here(jobs, workers or default_workers(made.shard_bytes), bar)
         _finish(made, [infos[job.path.name] for job in jobs])
@@ -200,15 +202,22 @@ def jobs_of(made: Plan) -> list[ShardJob]:
     ]
 
 
-def _run(jobs: list[ShardJob], executor: Executor, bar: tqdm) -> dict[str, ShardInfo]:
-    """Every shard. The first error ends the others."""
+def _run(
+    jobs: list[ShardJob], executor: Executor, bar: tqdm, watch: Callable[[], None] = lambda: None
+) -> dict[str, ShardInfo]:
+    """Every shard. The first error ends the others; `watch` may raise one while nothing else happens."""
     infos: dict[str, ShardInfo] = {}
     futures = [executor.submit(make_shard, job) for job in jobs]
+    waiting = set(futures)
     try:
-        for future in as_completed(futures):
-            info = future.result()
-            infos[info.file] = info
-            bar.update(info.images)
+        while waiting:
+            done, waiting = wait(waiting, _WATCH, FIRST_COMPLETED)
+            for future in done:
+                info = future.result()
+                infos[info.file] = info
+                bar.update(info.images)
+            if not done:
+                watch()
     finally:
         for future in futures:
             future.cancel()

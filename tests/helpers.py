@@ -1,8 +1,14 @@
 """What several tests need."""
 
+import hashlib
+import socket
+from pathlib import Path
+
 import numpy as np
 
 from mnistref.render import Photos
+
+TOP = Path(__file__).parent.parent
 
 
 def no_photos() -> Photos:
@@ -17,3 +23,15 @@ def reread(path, images: int, canvas: int):
     from mnistref.shards import read_whole_shard
 
     return read_whole_shard(path, images, canvas)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file of a data set."""
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.iterdir()}
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

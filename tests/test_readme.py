@@ -1,7 +1,12 @@
 """What the README says can be done, can be done."""
 
+import contextlib
+import os
 import re
 import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -23,11 +28,11 @@ def our_commands() -> list[str]:
     """Every call of our programs in the README's shell blocks."""
     parts = [part.strip() for line in LINES for part in re.split(r"&&|\|", line)]
     calls = [re.sub(r"^(\.venv/bin/|python3? cli\.py )", "", part) for part in parts]
-    return [call for call in calls if call.split()[0] in PROGRAMS]
+    return [call for call in calls if call.split()[:1] and call.split()[0] in PROGRAMS]
 
 
 @pytest.mark.parametrize("call", our_commands())
-def test_its_commands_parse(call):
+def test_its_commands_parse(call, monkeypatch):
     """Each names a command that exists, with options that it has (files that come to be on the way count as there)."""
     program, name, *arguments = shlex.split(call, comments=True)
     if name.startswith("--"):
@@ -35,7 +40,7 @@ def test_its_commands_parse(call):
     command = PROGRAMS[program].commands[name]
     for parameter in command.params:
         if isinstance(parameter.type, click.Path):
-            parameter.type.exists = False
+            monkeypatch.setattr(parameter.type, "exists", False)
     command.make_context(name, arguments)
 
 
@@ -48,6 +53,32 @@ def test_the_two_commands_stand_alone():
     ci = (TOP / ".ci" / "run").read_text()
     assert "README.md" in ci
     assert "--preset quick" not in ci  # it reads the lines, it does not repeat them
+
+
+def test_its_array_of_jobs_makes_a_set(tmp_path, idx_folder):
+    """The lines for Slurm, as they stand there: the shell takes them, and two tasks of the array make a small set."""
+    (script,) = [block for block in BLOCKS if "#SBATCH" in block]
+    call = "mnistref generate --variant mbgb"
+    assert call in script
+    sizes = "--train 9 --val 9 --test 9"
+    here = f"{sys.executable} {TOP / 'cli.py'} {call.replace('mbgb', 'mini')} {sizes} --digits {idx_folder} --root root"
+    (tmp_path / "job.sh").write_text(script.replace(call, here))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    slurm = {"SLURM_ARRAY_JOB_ID": "1", "SLURM_CPUS_PER_TASK": "1", "PYTHONPATH": str(TOP), "PATH": path}
+
+    def start(task: int) -> subprocess.Popen:
+        environment = {**os.environ, **slurm, "SLURM_ARRAY_TASK_ID": str(task)}
+        return subprocess.Popen(["bash", "job.sh"], cwd=tmp_path, env=environment, start_new_session=True)
+
+    tasks = [start(1), start(0)]
+    try:
+        assert tasks[1].wait(60) == 0
+        assert tasks[0].wait(30) is not None  # a worker whose scheduler is gone ends
+        assert list((tmp_path / "root" / "datasets").glob("mini-*/SHA256SUMS"))
+    finally:
+        for task in tasks:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(task.pid, signal.SIGKILL)
 
 
 def test_its_python_runs_in_order(make, monkeypatch, tmp_path):

@@ -17,11 +17,12 @@ from itertools import repeat
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from mnistref.errors import DataProblemError, UsageProblemError
 from mnistref.files import exclusive, file_sha256, whole_folder
 from mnistref.rng import PHOTO_VIEW, Stream
+from mnistref.sources.decode import bad_digests, read_photo
 from mnistref.spec import SPLITS, canonical_json
 
 log = logging.getLogger("mnistref")
@@ -37,8 +38,6 @@ BUILTIN = {
 """The colour photographs in scikit-image and scikit-learn (of the stereo pair, one)."""
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 LEAST_VIEWS = 64
-LEAST_SIDE, MOST_ASPECT = 16, 10
-"""Photos with fewer pixels on a side, or longer than so many times their width, are refused."""
 BANK_VERSION = 2
 """Of the rules by which photos are prepared: part of the content that a collection is named by."""
 
@@ -74,16 +73,38 @@ class Bank:
     views: int
 
 
-def list_photos(source: str, raw: Path) -> PhotoList:
-    """`source`: builtin, sun397, or a folder, searched through. Files are named by their SHA-256, not decoded."""
+def list_photos(source: str, raw: Path, skip_bad: bool = False) -> PhotoList:
+    """`source`: builtin, sun397, or a folder, searched through. Files are named by their SHA-256, not decoded.
+
+    `skip_bad`: leave out those that `prepare` would refuse; each file is decoded for that once, and what was found
+    is kept in `raw`.
+    """
     if source == "builtin":
-        return _listed("builtin", _builtin())
-    if source == "sun397":
-        return _listed("sun397", _images_in(_sun397(raw)))
-    folder = Path(source)
-    if not folder.is_dir():
+        photos = _listed("builtin", _builtin())
+    elif source == "sun397":
+        photos = _listed("sun397", _images_in(_sun397(raw)))
+    elif (folder := Path(source)).is_dir():
+        photos = _listed(folder.resolve().name, _images_in(folder))
+    else:
         raise UsageProblemError(f"no photo source {source!r}: give {', '.join(NAMES)}, or a folder of images")
-    return _listed(folder.resolve().name, _images_in(folder))
+    return without_bad(photos, raw) if skip_bad else photos
+
+
+def without_bad(photos: PhotoList, raw: Path) -> PhotoList:
+    """Those photos that can be prepared; says how many cannot, and names the first."""
+    bad = bad_digests(dict(zip(photos.sha256s, photos.paths, strict=True)), raw)
+    left = [k for k, sha256 in enumerate(photos.sha256s) if sha256 not in bad]
+    if len(left) == len(photos.paths):
+        return photos
+    out = sorted(name for name, sha256 in zip(photos.names, photos.sha256s, strict=True) if sha256 in bad)
+    first = ", ".join(out[:3]) + (" …" if len(out) > 3 else "")
+    if not left:
+        raise DataProblemError(f"{photos.name}: not one of {len(out)} photos can be used ({first}); give others")
+    log.info("%s: %d of %d photos left out: %s", photos.name, len(out), len(photos.paths), first)
+    paths, names, sha256s = photos.paths, photos.names, photos.sha256s
+    return PhotoList(
+        photos.name, tuple(paths[k] for k in left), tuple(names[k] for k in left), tuple(sha256s[k] for k in left)
+    )
 
 
 def split_photos(photos: PhotoList, pool: str) -> dict[str, np.ndarray]:
@@ -165,9 +186,6 @@ def _write_bank(photos: PhotoList, canvas: int, folder: Path) -> None:
 def _views(path: Path, sha256: str, canvas: int, views: int) -> list[np.ndarray]:
     """A photo in each of its sizes, u1 (h, w, 3)."""
     photo = read_photo(path)
-    if min(photo.size) < LEAST_SIDE or max(photo.size) > MOST_ASPECT * min(photo.size):
-        pixels = f"{photo.width} × {photo.height} pixels"
-        raise DataProblemError(f"{path}: {pixels} are too few or too narrow for a background; remove it")
     prepared = []
     for view in range(views):
         short = canvas + Stream(int(sha256[:16], 16), 0, view, PHOTO_VIEW).below(canvas + 1)
@@ -175,24 +193,6 @@ def _views(path: Path, sha256: str, canvas: int, views: int) -> list[np.ndarray]
         size = [max(short, round(side * scale)) for side in photo.size]
         prepared.append(np.asarray(photo.resize((size[0], size[1]), Image.Resampling.BICUBIC)))
     return prepared
-
-
-def read_photo(path: Path) -> Image.Image:
-    """Decode to 8-bit RGB, upright; transparency lies on black. What cannot be decoded is a data error."""
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith(("I", "F")):  # 16 bits and more: Pillow would clip them
-                values = np.asarray(upright, np.float64)
-                top = 65535 if upright.mode.startswith("I") else max(values.max(), 1e-12)
-                upright = Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
-            if upright.has_transparency_data:
-                upright = upright.convert("RGBA")
-                upright = Image.alpha_composite(Image.new("RGBA", upright.size, (0, 0, 0, 255)), upright)
-            return upright.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataProblemError(f"{path}: cannot be read as an image ({reason}); mend or remove it") from error
 
 
 def _listed(name: str, files: list[tuple[str, Path]]) -> PhotoList:

@@ -1,4 +1,3 @@
-import hashlib
 import json
 import shutil
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -17,10 +16,7 @@ from mnistref.generate import Request, generate, plan
 from mnistref.manifest import read_manifest
 from mnistref.schema import FIELDS
 from mnistref.variants import VARIANTS
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.iterdir()}
+from tests.helpers import digests
 
 
 @pytest.fixture

@@ -1,0 +1,205 @@
+"""Shards made by the workers of a real Dask scheduler on loopback, some of which are killed on the way."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from mnistref import executors, generate
+from mnistref.errors import RunProblemError, UsageProblemError
+from mnistref.generate import Request
+from tests.helpers import TOP, digests, free_port
+
+pytest.importorskip("distributed")
+
+SLOW = '''
+import os, time
+from pathlib import Path
+import mnistref.work
+
+if mnistref.work.make_shard.__module__ == "mnistref.work":  # this file is loaded more than once
+    quick = mnistref.work.make_shard
+
+def make_shard(job):
+    """Say who is at work, and take long enough to be killed at it."""
+    Path("{busy}", str(os.getpid())).touch()
+    time.sleep(0.5)
+    return quick(job)
+
+mnistref.work.make_shard = make_shard
+'''
+
+
+class Cluster:
+    """A scheduler and its workers: processes of their own, which end with the block."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.address = folder, f"tcp://127.0.0.1:{free_port()}"
+        self.busy = folder / "busy"
+        self.busy.mkdir(parents=True)
+        (folder / "slow.py").write_text(SLOW.format(busy=self.busy))
+        self.processes: list[subprocess.Popen] = []
+        self.scheduler = self._start("scheduler", "--port", self.address.split(":")[-1], "--host", "127.0.0.1")
+
+    def wait_for_scheduler(self) -> None:
+        self._wait_until(self._answers, "the scheduler does not answer")
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", int(self.address.split(":")[-1]))) == 0
+
+    def _wait_until(self, condition: Callable[[], object], otherwise: str) -> None:
+        began = monotonic()
+        while not condition():
+            assert monotonic() - began < 60, otherwise
+            sleep(0.02)
+
+    def _start(self, program: str, *arguments: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments, "--no-dashboard"]
+        environment = {**os.environ, "PYTHONPATH": str(TOP)}
+        with open(self.folder / f"{program}{len(self.processes)}.log", "w") as said:
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            )
+        self.processes.append(process)
+        return process
+
+    def start_worker(self, *arguments: str) -> subprocess.Popen:
+        place = self.folder / f"worker{len(self.processes)}"
+        options = ("--nthreads", "1", "--no-nanny", "--host", "127.0.0.1", "--local-directory", str(place))
+        return self._start("worker", self.address, *options, "--preload", str(self.folder / "slow.py"), *arguments)
+
+    def kill_busy(self) -> None:
+        """Kill the first worker that has begun a shard, in the middle of it."""
+        self._wait_until(lambda: os.listdir(self.busy), "no worker began")
+        os.kill(int(os.listdir(self.busy)[0]), signal.SIGKILL)
+
+    def kill_all(self) -> None:
+        for process in self.processes:
+            process.kill()
+        for process in self.processes:
+            process.wait(20)
+
+
+@pytest.fixture
+def cluster(tmp_path) -> Iterator[Cluster]:
+    made = Cluster(tmp_path / "cluster")
+    try:
+        made.wait_for_scheduler()
+        yield made
+    finally:
+        made.kill_all()
+
+
+@pytest.fixture
+def request_for(tmp_path, photo_folder, idx_folder, monkeypatch):
+    monkeypatch.setattr("mnistref.manifest.SHARD_IMAGES", 8)  # small sets of several shards
+
+    def request_for(name: str) -> Request:
+        sizes = {"train": 41, "val": 8, "test": 9}
+        return Request("mbg", tmp_path / name, 0, sizes, str(idx_folder), str(photo_folder))
+
+    return request_for
+
+
+@contextlib.contextmanager
+def meanwhile(harm: Callable[[], None]) -> Iterator[None]:
+    """Do harm in a thread, and see that it was done."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(harm)
+        yield
+        future.result(60)
+
+
+def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed(cluster, request_for, capfd):
+    workers = [cluster.start_worker(), cluster.start_worker()]
+    expected = digests(generate.generate(request_for("here"), workers=2))
+    capfd.readouterr()
+    with meanwhile(cluster.kill_busy):
+        folder = generate.generate(request_for("there"), scheduler=cluster.address)
+    assert sorted(worker.poll() for worker in workers if worker.poll() is not None) == [-signal.SIGKILL]
+    assert digests(folder) == expected
+    assert len([name for name in expected if name.endswith(".h5")]) == 6 + 1 + 2
+    assert capfd.readouterr() == ("", "")
+    shutil.rmtree(folder)  # what the cluster remembers is no reason to believe that the files are there
+    assert digests(generate.generate(request_for("there"), scheduler=cluster.address)) == expected
+
+
+def test_a_run_whose_workers_all_died_ends_and_goes_on_with_new_ones(cluster, request_for, monkeypatch):
+    monkeypatch.setattr(executors, "PATIENCE", 4)
+    monkeypatch.setattr(generate, "_WATCH", 1)
+    worker = cluster.start_worker()
+    with (
+        meanwhile(lambda: (cluster.kill_busy(), worker.wait(20))),
+        pytest.raises(RunProblemError, match="no worker within 4 s"),
+    ):
+        generate.generate(request_for("there"), scheduler=cluster.address)
+    cluster.start_worker()
+    monkeypatch.setattr(executors, "PATIENCE", 60)
+    folder = generate.generate(request_for("there"), scheduler=cluster.address)
+    assert digests(folder) == digests(generate.generate(request_for("here")))
+
+
+def test_a_run_whose_scheduler_dies_ends(cluster, request_for, monkeypatch):
+    monkeypatch.setattr(executors, "_CONNECT", 4)
+    cluster.start_worker()
+    with (
+        meanwhile(lambda: (cluster.kill_busy(), cluster.scheduler.kill())),
+        pytest.raises(RunProblemError, match=r"scheduler is gone.*goes on"),
+    ):
+        generate.generate(request_for("there"), scheduler=cluster.address)
+
+
+def test_what_a_worker_finds_wrong_is_told_as_if_it_were_here(cluster, request_for, idx_folder, tmp_path, monkeypatch):
+    from mnistref.errors import DataProblemError
+
+    cluster.start_worker()
+    digits = tmp_path / "digits"
+    shutil.copytree(idx_folder, digits)
+    jobs = generate._jobs
+
+    def change_digits(plan):
+        (digits / "t10k-labels-idx1-ubyte").unlink()
+        return jobs(plan)
+
+    monkeypatch.setattr(generate, "_jobs", change_digits)
+    request = generate.Request("mini", tmp_path / "there", 0, {"train": 9, "val": 9, "test": 9}, str(digits))
+    with pytest.raises(DataProblemError, match="no t10k-labels"):
+        generate.generate(request, scheduler=cluster.address)
+
+
+def test_no_scheduler_is_a_usage_error_of_one_line(idx_folder, tmp_path):
+    """As a command, so that what Dask would say beside it shows."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    command = [sys.executable, str(TOP / "cli.py"), "mnistref", "generate", "--variant", "mref", "--digits", idx_folder]
+    began = monotonic()
+    done = subprocess.run(
+        [*command, "--root", tmp_path, "--scheduler", address], capture_output=True, text=True, check=False
+    )
+    assert monotonic() - began < 30
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert f"--scheduler {address}: no Dask scheduler answers" in done.stderr
+
+
+@pytest.mark.parametrize("address", ["nowhere", "tcp://", "ftp://a:1", "tcp://a"])
+def test_an_address_that_is_none_is_a_usage_error(address, request_for):
+    with pytest.raises(UsageProblemError, match=f"--scheduler {address}: give tcp://HOST:PORT"):
+        generate.generate(request_for("there"), scheduler=address)
+
+
+def test_without_dask_the_extra_is_named(request_for, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UsageProblemError, match=r"pip install 'mnistref\[cluster\]'"):
+        generate.generate(request_for("there"), scheduler="tcp://127.0.0.1:1")

@@ -1,0 +1,164 @@
+"""What photo files of every kind become, what is refused, and what `--skip-bad` leaves out."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnistref.errors import DataProblemError
+from mnistref.generate import Request, generate
+from mnistref.manifest import read_manifest
+from mnistref.sources import decode
+from mnistref.sources.decode import read_photo
+from mnistref.sources.photos import list_photos
+from tests.helpers import digests
+
+GREY = np.linspace(0, 255, 40 * 30).reshape(40, 30).astype(np.uint8)
+RGB = np.stack([GREY, GREY[::-1], 255 - GREY], axis=-1)
+
+
+def pixels(path: Path) -> np.ndarray:
+    photo = read_photo(path)
+    assert photo.mode == "RGB"
+    return np.asarray(photo)
+
+
+def test_a_palette_is_looked_up(tmp_path):
+    four = Image.fromarray(np.arange(1200, dtype=np.uint8).reshape(40, 30) % 4, "P")
+    four.putpalette([10, 20, 30, 200, 0, 0, 0, 200, 0, 0, 0, 200])
+    four.save(tmp_path / "p.png")
+    np.testing.assert_array_equal(
+        pixels(tmp_path / "p.png")[0, :4], [[10, 20, 30], [200, 0, 0], [0, 200, 0], [0, 0, 200]]
+    )
+    four.save(tmp_path / "t.png", transparency=1)  # one of the colours is transparent: black
+    np.testing.assert_array_equal(pixels(tmp_path / "t.png")[0, :3], [[10, 20, 30], [0, 0, 0], [0, 200, 0]])
+
+
+def test_grey_with_alpha_lies_on_black(tmp_path):
+    Image.fromarray(np.dstack([GREY, np.where(GREY < 128, 0, 255).astype(np.uint8)]), "LA").save(tmp_path / "la.png")
+    np.testing.assert_array_equal(pixels(tmp_path / "la.png")[..., 1], np.where(GREY < 128, 0, GREY))
+
+
+def test_an_animation_is_its_first_frame(tmp_path):
+    frames = [Image.new("RGB", (30, 40), color) for color in ("red", "blue", "green")]
+    for name in ("a.gif", "a.webp"):
+        options = {"lossless": True} if name.endswith("webp") else {}
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
+        assert (pixels(tmp_path / name) == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize(("turn", "undone"), [(3, 2), (6, 3), (8, 1)])
+def test_a_turned_jpeg_stands_upright(turn, undone, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(GREY).save(tmp_path / "t.jpg", exif=exif, quality=100)
+    np.testing.assert_allclose(pixels(tmp_path / "t.jpg")[..., 0].astype(int), np.rot90(GREY, undone), atol=6)
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
+def test_16_bits_keep_their_range(name, tmp_path):
+    Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / name)
+    np.testing.assert_array_equal(pixels(tmp_path / name), GREY[..., None].repeat(3, 2))
+
+
+def test_a_cmyk_jpeg_keeps_its_colours(tmp_path):
+    Image.fromarray(RGB).convert("CMYK").save(tmp_path / "k.jpg", quality=100, subsampling=0)
+    np.testing.assert_allclose(pixels(tmp_path / "k.jpg").astype(int), RGB, atol=8)
+
+
+def huge(path: Path) -> None:
+    Image.new("1", (20_000, 10_000)).save(path)
+
+
+def narrow(path: Path) -> None:
+    Image.new("RGB", (400, 20)).save(path)
+
+
+def tiny(path: Path) -> None:
+    Image.new("RGB", (15, 15)).save(path)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut(path: Path) -> None:
+    Image.fromarray(RGB).resize((300, 400)).save(path)
+    path.write_bytes(path.read_bytes()[:-900])
+
+
+BAD = {
+    huge: "cannot be read as an image .*exceeds limit",
+    narrow: "400 × 20 pixels are too few or too narrow",
+    tiny: "15 × 15 pixels are too few",
+    empty: "cannot be read as an image",
+    cut: "cannot be read as an image",
+}
+
+
+@pytest.mark.parametrize("spoil", BAD)
+def test_what_cannot_serve_is_refused_by_name(spoil, tmp_path):
+    spoil(tmp_path / "bad.png")
+    with pytest.raises(DataProblemError, match=rf"/bad\.png: {BAD[spoil]}"):
+        read_photo(tmp_path / "bad.png")
+
+
+@pytest.fixture
+def with_bad(photo_folder, tmp_path) -> Path:
+    """The seven photos, and one file of every bad kind."""
+    folder = tmp_path / "photos"
+    shutil.copytree(photo_folder, folder)
+    for spoil in BAD:
+        spoil(folder / f"{spoil.__name__}.png")
+    return folder
+
+
+def test_skip_bad_makes_the_set_of_the_others(with_bad, photo_folder, idx_folder, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "mnistref")
+    sizes = {"train": 9, "val": 3, "test": 3}
+    some, skipped = (
+        generate(Request("mbg", tmp_path / str(k), 0, sizes, str(idx_folder), str(folder), skip_bad=bool(k)))
+        for k, folder in enumerate((photo_folder, with_bad))
+    )
+    assert [line for line in caplog.messages if "left out" in line] == [
+        "photos: 5 of 12 photos left out: cut.png, empty.png, huge.png …"
+    ]
+    assert skipped.name == some.name
+    assert read_manifest(skipped).photos == read_manifest(some).photos
+    same = {name: digest for name, digest in digests(some).items() if name.endswith(".h5")}
+    assert same.items() <= digests(skipped).items()
+    with pytest.raises(DataProblemError, match=r"\.png: "):
+        generate(Request("mbg", tmp_path / "strict", 0, sizes, str(idx_folder), str(with_bad)))
+
+
+def test_no_file_is_judged_twice(with_bad, photo_folder, tmp_path, monkeypatch):
+    judged = []
+
+    def judge(path):
+        judged.append(path.name)
+        return path.name == "cut.png"
+
+    monkeypatch.setattr(decode, "_is_bad", judge)
+    assert len(list_photos(str(with_bad), tmp_path, skip_bad=True).paths) == 11
+    assert len(judged) == 12
+    assert len(list_photos(str(with_bad), tmp_path, skip_bad=True).paths) == 11
+    assert len(judged) == 12
+    cut(with_bad / "another.png")
+    narrow(with_bad / "cut.png")  # a mended file is another file
+    list_photos(str(with_bad), tmp_path, skip_bad=True)
+    assert len(judged) == 12  # both contents were seen before
+    Image.new("RGB", (33, 44)).save(with_bad / "new.png")
+    list_photos(str(with_bad), tmp_path, skip_bad=True)
+    assert judged[12:] == ["new.png"]
+    (tmp_path / "refused.json").write_text("{damaged")
+    list_photos(str(with_bad), tmp_path, skip_bad=True)
+    assert len(judged) > 20
+
+
+def test_a_folder_of_bad_photos_alone_is_a_data_error(tmp_path):
+    empty(tmp_path / "a.png")
+    with pytest.raises(DataProblemError, match=r"not one of 1 photos can be used \(a\.png\)"):
+        list_photos(str(tmp_path), tmp_path / "raw", skip_bad=True)

@@ -1,0 +1,120 @@
+"""The same command gives the same bytes, whatever surrounds it. (Other interpreters: `python tests/sameness.py`.)"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnistref import work
+from mnistref.generate import Request
+from mnistref.generate import generate as generate_here
+from mnistref.spec import LAW_VERSION
+from mnistref.variants import VARIANTS
+from tests.golden import GOLDEN, scene_digest
+from tests.helpers import TOP, digests
+from tests.sameness import SIZES, content, file_digests, generate, write_sources
+
+PLAIN = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C", "NPY_DISABLE_CPU_FEATURES": ""}
+COUNTS = {name.removeprefix("--"): int(n) for name, n in zip(SIZES[::2], SIZES[1::2], strict=True)}
+BASELINE_ONLY = "AVX2 AVX512F AVX512CD AVX512_SKX"
+AROUND = [  # workers, PYTHONHASHSEED, TZ, LC_ALL, NumPy's disabled features, working directory
+    ("1", "1", "Asia/Kathmandu", "C.UTF-8", "", "."),
+    ("2", "17", "America/St_Johns", "C", BASELINE_ONLY, "elsewhere"),
+    ("3", "random", "UTC", "tr_TR.UTF-8", BASELINE_ONLY, "."),
+    ("5", "random", "Asia/Kathmandu", "C", "", "elsewhere"),
+]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> list[str]:
+    return write_sources(tmp_path_factory.mktemp("sources"))
+
+
+@pytest.fixture(scope="module")
+def expected(sources, tmp_path_factory) -> dict[str, dict[str, str]]:
+    """Made one shard after the other, in the plainest surroundings."""
+    root = tmp_path_factory.mktemp("plain")
+    made = {}
+    for variant in ("mini", "mbg"):
+        folder = generate(sys.executable, root, variant, sources, "--workers", "1", env={**os.environ, **PLAIN})
+        made[variant] = {**file_digests(folder), "content": content(folder), "name": folder.name}
+    return made
+
+
+@pytest.mark.parametrize(("workers", "hashes", "zone", "locale", "features", "cwd"), AROUND)
+def test_surroundings_change_nothing(workers, hashes, zone, locale, features, cwd, sources, expected, tmp_path):
+    (tmp_path / cwd).mkdir(exist_ok=True)
+    around = {"PYTHONHASHSEED": hashes, "TZ": zone, "LC_ALL": locale, "NPY_DISABLE_CPU_FEATURES": features}
+    process = {"env": {**os.environ, **around}, "cwd": tmp_path / cwd}
+    variant = "mini" if cwd == "." else "mbg"
+    folder = generate(sys.executable, Path("root"), variant, sources, "--workers", workers, **process)
+    assert {**file_digests(folder), "content": content(folder), "name": folder.name} == expected[variant]
+
+
+@pytest.mark.parametrize(("method", "workers"), [("fork", 5), ("spawn", 2), ("forkserver", 3)])
+def test_start_methods_change_nothing(method, workers, sources, expected, tmp_path):
+    """`fork` is tried in a fresh process: where threads run already, forking is not safe anywhere."""
+    code = f"""
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from mnistref.generate import Request, generate
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor({workers}, mp_context=get_context({method!r})) as executor:
+        request = Request("mbg", {str(tmp_path)!r}, 0, {COUNTS!r}, {sources[1]!r}, {sources[3]!r})
+        print(generate(request, executor=executor))
+"""
+    (tmp_path / "main.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(TOP)}
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "main.py")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    folder = Path(done.stdout.strip())
+    assert {**file_digests(folder), "content": content(folder), "name": folder.name} == expected["mbg"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_scenes_are_those_of_this_law_version(variant, root):
+    """A change here gives sets of an old name another content. `tests/golden.py` says how to make it anew."""
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    assert golden["law_version"] == LAW_VERSION
+    assert list(golden["scenes"]) == list(VARIANTS)
+    assert scene_digest(variant, root / "raw") == golden["scenes"][variant]
+
+
+@pytest.mark.parametrize("variant", ["mini", "mbgmulti"])
+def test_the_reference_draws_the_same_scenes(variant, root, monkeypatch):
+    monkeypatch.setattr(work, "COMPILED", False)
+    assert scene_digest(variant, root / "raw") == json.loads(GOLDEN.read_text(encoding="utf-8"))["scenes"][variant]
+
+
+def test_global_generators_neither_matter_nor_move(sources, expected, tmp_path):
+    import random
+
+    import torch
+
+    random.seed(9)
+    np.random.seed(9)  # noqa: NPY002
+    torch.manual_seed(9)
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    folder = generate_here(Request("mbg", tmp_path, 0, COUNTS, sources[1], sources[3]))
+    assert digests(folder) == {k: v for k, v in expected["mbg"].items() if k not in ("content", "name")}
+    assert random.getstate() == before[0]
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+def test_generating_imports_no_torch(sources, tmp_path):
+    """So that sets can be made where only a checkout's few packages are."""
+    code = (
+        "import sys; from pathlib import Path; from mnistref.generate import Request, generate\n"
+        f"generate(Request('mini', Path({str(tmp_path)!r}), 0, dict(train=2, val=2, test=2), {sources[1]!r}))\n"
+        "assert not {'torch', 'torchvision', 'pandas', 'distributed'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

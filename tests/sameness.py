@@ -1,0 +1,82 @@
+"""Do other interpreters and versions make the same sets? `python tests/sameness.py /path/to/other/python …`
+
+Small sets of every kind are made by this Python and by each other, which needs the packages of a checkout only (click,
+filelock, h5py, numpy, pillow, tqdm; no torch). Printed per interpreter: its versions, and whether content and file
+bytes are the same. Ends with 1 where the content differs.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+TOP = Path(__file__).parent.parent
+VARIANTS = ("mini", "mdist", "mbg", "mbginv")
+SIZES = ("--train", "12", "--val", "6", "--test", "6")
+VERSIONS = (
+    "import sys, h5py, numpy, PIL; from mnistref.compiled import COMPILED; assert 'torch' not in sys.modules; "
+    "print(f'Python {sys.version.split()[0]}, numpy {numpy.__version__}, h5py {h5py.__version__}, "
+    "HDF5 {h5py.version.hdf5_version}, pillow {PIL.__version__}, ' + ('numba' if COMPILED else 'no numba'))"
+)
+
+
+def write_sources(folder: Path) -> list[str]:
+    """Digits and photos from a fixed stream, as files of formats that decode alike. → the options that name them."""
+    rng = np.random.Generator(np.random.Philox(key=5))
+    (folder / "digits").mkdir(parents=True)
+    (folder / "photos").mkdir()
+    for part, n in (("train", 240), ("t10k", 80)):
+        small = rng.integers(0, 256, (n, 28, 28)) * (rng.random((n, 28, 28)) < 0.2)
+        for kind, array in (("images-idx3", small), ("labels-idx1", np.arange(n) % 10)):
+            header = b"\0\0\x08" + bytes([array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+            (folder / "digits" / f"{part}-{kind}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
+    for k in range(4):
+        pixels = rng.integers(0, 256, (90 + 17 * k, 120 - 13 * k, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "photos" / f"{k}.png")
+    return ["--digits", str(folder / "digits"), "--backgrounds", str(folder / "photos")]
+
+
+def generate(python: str, root: Path, variant: str, sources: list[str], *options: str, **process) -> Path:
+    """Run the command as a process of its own. → the folder it prints."""
+    call = [python, str(TOP / "cli.py"), "mnistref", "generate", "--variant", variant, "--root", str(root)]
+    done = subprocess.run([*call, *SIZES, *sources, *options], capture_output=True, text=True, check=False, **process)
+    if done.returncode:
+        raise RuntimeError(f"{python}: {done.stderr}")
+    return Path(process.get("cwd", "."), done.stdout.strip())
+
+
+def content(folder: Path) -> str:
+    return json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["content_sha256"]
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+
+
+def main(pythons: list[str]) -> int:
+    worst, expected = 0, {}
+    with tempfile.TemporaryDirectory() as place:
+        sources = write_sources(Path(place, "sources"))
+        for k, python in enumerate([sys.executable, *pythons]):
+            done = subprocess.run([python, "-c", VERSIONS], cwd=TOP, capture_output=True, text=True, check=True)
+            print(done.stdout.strip())
+            for variant in VARIANTS:
+                folder = generate(python, Path(place, str(k)), variant, sources)
+                found = folder.name, content(folder), file_digests(folder)
+                wanted = expected.setdefault(variant, found)
+                if same := found[:2] == wanted[:2]:
+                    says = "same bytes" if found == wanted else "same content, other file bytes"
+                else:
+                    says = "OTHER CONTENT"
+                worst |= not same
+                print(f"  {variant}: {found[1][:16]} {says}")
+    return int(worst)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
