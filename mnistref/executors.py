@@ -5,8 +5,10 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from threading import Thread
 
 from mnistref.compiled import COMPILED
 from mnistref.errors import RunProblemError, UsageProblemError
@@ -29,22 +31,37 @@ def default_workers(shard_bytes: int) -> int:
 def local_executor(workers: int) -> Iterator[Executor]:
     """Threads, since compiled code runs without the GIL; the Python renderer needs processes.
 
-    When the block ends early, what has not begun is dropped.
+    When the block ends early, what has not begun is dropped, and processes end at once.
     """
-    if COMPILED:
-        executor: Executor = ThreadPoolExecutor(workers)
-    else:
-        log.warning("numba is not installed: images are drawn by the reference renderer, some twenty times slower")
-        executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_interrupts)
-    try:
-        yield executor
-    finally:
-        executor.shutdown(cancel_futures=True)
+    with ExitStack() as stack:
+        if COMPILED:
+            executor: Executor = ThreadPoolExecutor(workers)
+        else:
+            log.warning("numba is not installed: images are drawn by the reference renderer, some twenty times slower")
+            context = get_context("spawn")
+            life, held = (stack.enter_context(end) for end in context.Pipe(duplex=False))
+            executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(life,))
+        try:
+            yield executor
+        except BaseException:
+            if not COMPILED:
+                held.close()
+            raise
+        finally:
+            executor.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal; the parent alone decides what it means."""
+def _begin(life: Connection) -> None:
+    """In a worker: leave Ctrl-C, which reaches every process of a terminal, to the parent, and end when it does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with, args=(life,), daemon=True).start()
+
+
+def _end_with(life: Connection) -> None:
+    """Wait until the other end, which the parent alone holds, is closed; a killed parent's is, too."""
+    with suppress(EOFError, OSError):
+        life.recv_bytes()
+    os._exit(1)
 
 
 @contextmanager
