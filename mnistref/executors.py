@@ -3,12 +3,13 @@
 import logging
 import os
 import signal
+import threading
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from threading import Thread
+from typing import Any
 
 from mnistref.compiled import COMPILED
 from mnistref.errors import RunProblemError, UsageProblemError
@@ -31,30 +32,65 @@ def default_workers(shard_bytes: int) -> int:
 def local_executor(workers: int) -> Iterator[Executor]:
     """Threads, since compiled code runs without the GIL; the Python renderer needs processes.
 
-    When the block ends early, what has not begun is dropped, and processes end at once.
+    When the block ends early, what has not begun is dropped.
     """
-    with ExitStack() as stack:
-        if COMPILED:
-            executor: Executor = ThreadPoolExecutor(workers)
-        else:
-            log.warning("numba is not installed: images are drawn by the reference renderer, some twenty times slower")
-            context = get_context("spawn")
-            life, held = (stack.enter_context(end) for end in context.Pipe(duplex=False))
-            executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(life,))
+    if not COMPILED:
+        log.warning("numba is not installed: images are drawn by the reference renderer, some twenty times slower")
+        with processes(workers) as executor:
+            yield executor
+        return
+    threads = ThreadPoolExecutor(workers)
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[Executor]:
+    """Processes that leave Ctrl-C to their parent, and end at once if the block ends early or the parent is killed."""
+    context = get_context("spawn")
+    life, held = context.Pipe(duplex=False)
+    with life, held:
+        executor = _Processes(workers, mp_context=context, initializer=_begin, initargs=(life,))
         try:
             yield executor
         except BaseException:
-            if not COMPILED:
-                held.close()
+            held.close()
             raise
         finally:
             executor.shutdown(cancel_futures=True)
 
 
+class _Processes(ProcessPoolExecutor):
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
+        """May start a process."""
+        with _interrupts_later():
+            return super().submit(fn, *args, **kwargs)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Keep Ctrl-C from processes that are started in the block, and from this one until its end."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
 def _begin(life: Connection) -> None:
     """In a worker: leave Ctrl-C, which reaches every process of a terminal, to the parent, and end when it does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with, args=(life,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(life,), daemon=True).start()
 
 
 def _end_with(life: Connection) -> None:
