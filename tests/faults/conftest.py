@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from cli import mnistref
 from tests.faults.helpers import FEW, SIZES, content, leftovers, run
 
 
@@ -46,13 +48,13 @@ def few(request_of, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def completes(request_of, undisturbed):
+def completes(request_of, undisturbed, small_shards):
     """completes(root, variant): the same command brings the set in `root` to the bytes of an undisturbed run."""
 
-    def completes(root: Path, variant: str = "mini", **how) -> None:
-        code, out, errors = run(request_of(root, variant), **how)
-        assert code == 0, errors
-        assert content(Path(out.strip())) == content(undisturbed(variant))
+    def completes(root: Path, variant: str = "mini") -> None:
+        done = CliRunner().invoke(mnistref, request_of(root, variant))
+        assert done.exit_code == 0, done.output
+        assert content(Path(done.stdout.strip())) == content(undisturbed(variant))
         assert leftovers(root) == []
 
     return completes
