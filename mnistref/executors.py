@@ -4,10 +4,12 @@ import logging
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any
 
@@ -36,20 +38,70 @@ def local_executor(workers: int) -> Iterator[Executor]:
 
     When the block ends early, what has not begun is dropped.
     """
-    if COMPILED:
-        executor: Executor = ThreadPoolExecutor(workers)
-    else:
+    if not COMPILED:
         log.warning("numba is not installed: images are drawn by the reference renderer, some twenty times slower")
-        executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_when_interrupted)
+        with processes(workers) as executor:
+            yield executor
+        return
+    threads = ThreadPoolExecutor(workers)
     try:
-        yield executor
+        yield threads
     finally:
-        executor.shutdown(cancel_futures=True)
+        threads.shutdown(cancel_futures=True)
 
 
-def _end_when_interrupted() -> None:
-    """Ctrl-C reaches every process of a terminal: workers end at once and in silence, the parent has the word."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+@contextmanager
+def processes(workers: int) -> Iterator[Executor]:
+    """Processes that leave Ctrl-C to their parent, and end at once if the block ends early or the parent is killed."""
+    context = get_context("spawn")
+    life, held = context.Pipe(duplex=False)
+    with life, held:
+        executor = _Processes(workers, mp_context=context, initializer=_begin, initargs=(life,))
+        try:
+            yield executor
+        except BaseException:
+            held.close()
+            raise
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+class _Processes(ProcessPoolExecutor):
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
+        """May start a process."""
+        with _interrupts_later():
+            return super().submit(fn, *args, **kwargs)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Keep Ctrl-C from processes that are started in the block, and from this one until its end."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _begin(life: Connection) -> None:
+    """In a worker: leave Ctrl-C, which reaches every process of a terminal, to the parent, and end when it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(life,), daemon=True).start()
+
+
+def _end_with(life: Connection) -> None:
+    """Wait until the other end, which the parent alone holds, is closed; a killed parent's is, too."""
+    with suppress(EOFError, OSError):
+        life.recv_bytes()
+    os._exit(1)
 
 
 @contextmanager

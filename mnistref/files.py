@@ -30,39 +30,51 @@ def write_whole(path: Path, *pieces: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         os.chmod(partial, 0o666 & ~_UMASK)
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(partial)
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)  # a failed write does not say of what
         raise
     sync_folder(path.parent)
 
 
 @contextlib.contextmanager
 def exclusive(lock: Path, folder: Path) -> Iterator[None]:
-    """Let one process at a time, the holder of `lock`, write into `folder`; what killed ones left there is removed."""
+    """Let one process at a time, the holder of `lock`, write into `folder`. What killed ones left there is removed:
+    others' before the block, that of its own workers behind it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
-        for leftover in folder.glob(f"{PARTIAL}*"):
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink()
-        yield
+        _sweep(folder)
+        try:
+            yield
+        finally:
+            _sweep(folder)
+
+
+def _sweep(folder: Path) -> None:
+    for leftover in folder.glob(f"{PARTIAL}*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends well; if another process was first, its one stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=PARTIAL, suffix=f"-{path.name}", dir=path.parent) as temporary:
-        content = Path(temporary) / path.name
-        content.mkdir()
-        yield content
+    partial = Path(tempfile.mkdtemp(prefix=PARTIAL, suffix=f"-{path.name}", dir=path.parent))
+    try:
+        partial.chmod(0o777 & ~_UMASK)
+        yield partial
         try:
-            os.rename(content, path)
+            os.rename(partial, path)
         except OSError:
             if not path.exists():
                 raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     sync_folder(path.parent)
 
 

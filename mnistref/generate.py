@@ -20,7 +20,8 @@ from mnistref.card import pages
 from mnistref.errors import RunProblemError, UsageProblemError
 from mnistref.executors import RETRIES, cluster_executor, default_workers, local_executor
 from mnistref.files import exclusive
-from mnistref.manifest import Source, is_finished, make_manifest, shard_names, write_manifest
+from mnistref.journal import note
+from mnistref.manifest import Source, is_finished, make_manifest, shard_names, sound_shards, write_manifest
 from mnistref.schema import SHARD_IMAGES
 from mnistref.shards import ShardInfo
 from mnistref.sources.digits import NAMES, Digits, load_digits
@@ -147,14 +148,17 @@ def generate(
         _check_space(made)
         jobs = jobs_of(made)
         folder.mkdir(parents=True, exist_ok=True)
-        with tqdm(total=made.images, unit=" images", disable=None, smoothing=0.1) as bar:
+        infos = sound_shards(folder)
+        left = [job for job in jobs if job.path.name not in infos]
+        there = made.images - sum(job.images for job in left)
+        with tqdm(total=made.images, initial=there, unit=" images", disable=None, smoothing=0.1) as bar:
             if executor:
-                infos = _run(jobs, executor, bar)
-            elif scheduler:
+                _run(left, executor, bar, infos)
+            elif scheduler and left:
                 with cluster_executor(scheduler) as (cluster, watch):
-                    infos = _run(jobs, cluster, bar, watch)
+                    _run(left, cluster, bar, infos, watch)
             else:
-                infos = _run_here(jobs, workers or default_workers(made.shard_bytes), bar)
+                _run_here(left, workers or default_workers(made.shard_bytes), bar, infos)
         _finish(made, [infos[job.path.name] for job in jobs])
     return folder
 
@@ -203,17 +207,24 @@ def jobs_of(made: Plan) -> list[ShardJob]:
 
 
 def _run(
-    jobs: list[ShardJob], executor: Executor, bar: tqdm, watch: Callable[[], None] = lambda: None
-) -> dict[str, ShardInfo]:
-    """Every shard. The first error ends the others; `watch` may raise one while nothing else happens."""
-    infos: dict[str, ShardInfo] = {}
-    futures = [executor.submit(make_shard, job) for job in jobs]
+    jobs: list[ShardJob],
+    executor: Executor,
+    bar: tqdm,
+    infos: dict[str, ShardInfo],
+    watch: Callable[[], None] = lambda: None,
+) -> None:
+    """Every shard, added to `infos` and to the journal as it is finished.
+
+    The first error ends the others; `watch` may raise one while nothing else happens.
+    """
+    futures = {executor.submit(make_shard, job): job for job in jobs}
     waiting = set(futures)
     try:
         while waiting:
             done, waiting = wait(waiting, _WATCH, FIRST_COMPLETED)
             for future in done:
                 info = future.result()
+                note(futures[future].path.parent, info)
                 infos[info.file] = info
                 bar.update(info.images)
             if not done:
@@ -221,18 +232,20 @@ def _run(
     finally:
         for future in futures:
             future.cancel()
-    return infos
 
 
-def _run_here(jobs: list[ShardJob], workers: int, bar: tqdm) -> dict[str, ShardInfo]:
-    """Every shard, by workers of this machine; if one is killed, by new ones, which find what is whole."""
+def _run_here(jobs: list[ShardJob], workers: int, bar: tqdm, infos: dict[str, ShardInfo]) -> None:
+    """Every shard, by workers of this machine; what killed ones leave, by new ones."""
     for tries in range(RETRIES):
+        left = [job for job in jobs if job.path.name not in infos]
+        if not left:
+            return
         try:
-            with local_executor(min(workers, len(jobs))) as executor:
-                return _run(jobs, executor, bar)
+            with local_executor(min(workers, len(left))) as executor:
+                _run(left, executor, bar, infos)
+                return
         except BrokenExecutor:
             log.warning("a worker was killed; going on with new ones (%d of %d times)", tries + 1, RETRIES)
-            bar.reset()
     raise RunProblemError("workers are killed again and again, perhaps for want of memory; give fewer --workers")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.files import file_sha256, write_whole
+from mnistref.journal import JOURNAL, noted
 from mnistref.schema import FORMAT_VERSION, SHARD_IMAGES
 from mnistref.shards import ShardInfo
 from mnistref.spec import COLORS, SPLITS, DatasetSpec, VariantSpec, canonical_json
@@ -102,10 +103,14 @@ def make_manifest(
 
 
 def write_manifest(folder: Path, manifest: Manifest, pages: Mapping[str, str]) -> None:
-    """Write `pages` (the card and its like), the manifest, and last the sums, which say that the set is finished."""
+    """Write `pages` (the card and its like), the manifest, and last the sums, which say that the set is finished.
+
+    The journal goes once the manifest vouches for the shards, and before anyone takes the set for finished.
+    """
     texts = {**pages, MANIFEST: manifest.text()}
     for name, text in texts.items():
         write_whole(folder / name, text.encode())
+    (folder / JOURNAL).unlink(missing_ok=True)
     write_whole(folder / SUMS, sums_text(sums_of(folder, manifest)).encode())
 
 
@@ -178,23 +183,35 @@ def _parsed(content: Mapping[str, Any]) -> Manifest:
 
 
 def is_finished(folder: Path, spec: DatasetSpec) -> bool:
-    """Whether the set is there, to the byte. Shards that differ from a sound manifest are removed, to be made anew.
-
-    Another spec in the folder is a mismatch.
-    """
+    """Whether the set is there, to the byte. Another spec in the folder is a mismatch."""
     try:
         manifest = read_manifest(folder)
     except (DataProblemError, UsageProblemError):
         return False
     if canonical_json(manifest.spec) != canonical_json(spec.as_dict()):
         raise MismatchProblemError(f"{folder}: holds another data set than its name says; move it away and run again")
+    if (folder / JOURNAL).exists() or not all((folder / name).is_file() for name in (SUMS, *PAGES)):
+        return False
+    sums = sums_text(sums_of(folder, manifest)).encode()
+    return (folder / SUMS).read_bytes() == sums and len(_sound(folder, manifest.shards)) == len(manifest.shards)
+
+
+def sound_shards(folder: Path) -> dict[str, ShardInfo]:
+    """The shards of an unfinished or damaged set that need not be made again: file name → what it is.
+
+    Files are known by their SHA-256 in the manifest or the journal; none is opened.
+    """
+    try:
+        known = read_manifest(folder).shards
+    except (DataProblemError, UsageProblemError):
+        known = []
+    return {shard.file: shard for shard in _sound(folder, [*known, *noted(folder)])}
+
+
+def _sound(folder: Path, shards: list[ShardInfo]) -> list[ShardInfo]:
     with ThreadPoolExecutor() as pool:
-        sound = list(pool.map(lambda shard: is_sound(folder / shard.file, shard), manifest.shards))
-    for shard, fine in zip(manifest.shards, sound, strict=True):
-        if not fine:
-            (folder / shard.file).unlink(missing_ok=True)
-    pages = all((folder / name).is_file() for name in (SUMS, *PAGES))
-    return all(sound) and pages and (folder / SUMS).read_bytes() == sums_text(sums_of(folder, manifest)).encode()
+        fine = pool.map(lambda shard: is_sound(folder / shard.file, shard), shards)
+        return [shard for shard, sound in zip(shards, fine, strict=True) if sound]
 
 
 def is_sound(path: Path, shard: ShardInfo) -> bool:

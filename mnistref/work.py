@@ -1,6 +1,5 @@
 """What a worker does, on whatever machine sees the same files: draw the images of one shard and write it."""
 
-import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,12 +13,10 @@ from mnistref.reference import Reference
 from mnistref.render import Photos, draw_images
 from mnistref.scene import Glyphs, law_of, tools_for
 from mnistref.schema import Arrays, clear, empty
-from mnistref.shards import ShardInfo, describe_shard, write_shard
+from mnistref.shards import ShardInfo, write_shard
 from mnistref.sources.digits import load_digits
 from mnistref.sources.photos import open_bank
 from mnistref.spec import CLASSES, SPLITS, VariantSpec
-
-log = logging.getLogger("mnistref")
 
 
 @dataclass(frozen=True)
@@ -42,12 +39,7 @@ class ShardJob:
 
 
 def make_shard(job: ShardJob) -> ShardInfo:
-    """Draw and write one shard, unless a whole one is there already."""
-    if job.path.exists():
-        try:
-            return describe_shard(job.path, job.images, job.variant.canvas, job.dataset)
-        except DataProblemError:
-            log.info("%s is damaged; drawing it again", job.path)
+    """Draw and write one shard."""
     return write_shard(job.path, draw(job), job.dataset)
 
 

@@ -13,6 +13,15 @@ from mnistref.sources.digits import Digits, load_digits
 torch.set_num_threads(2)
 
 
+def pytest_addoption(parser) -> None:
+    parser.addoption("--rounds", type=int, default=4, help="How long tests/faults goes on; 200 is the long form.")
+
+
+@pytest.fixture(scope="session")
+def rounds(request) -> int:
+    return request.config.getoption("--rounds")
+
+
 @pytest.fixture(scope="session")
 def root(tmp_path_factory) -> Path:
     """A data_cache shared by the session."""

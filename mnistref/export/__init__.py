@@ -7,17 +7,16 @@ import logging
 import os
 import shlex
 import shutil
-import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 from tqdm import tqdm
 
 from mnistref import card
-from mnistref.errors import UsageProblemError, did_you_mean
+from mnistref.errors import RunProblemError, UsageProblemError, did_you_mean
+from mnistref.executors import processes
 from mnistref.export import parquet, png, webdataset
 from mnistref.export.rows import PICTURES, VALUES, Part
 from mnistref.files import whole_folder
@@ -104,19 +103,14 @@ def _run(format: Format, parts: list[Part], output: Path, workers: int | None) -
                 format.write(part, output)
                 bar.update(part.shard.images)
             return
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_on_interrupts)
         try:
-            running = {pool.submit(format.write, part, output): part for part in parts}
-            for future in as_completed(running):
-                future.result()
-                bar.update(running[future].shard.images)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _end_on_interrupts() -> None:
-    """A worker ends at once and says nothing; the parent does."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+            with processes(workers) as pool:
+                running = {pool.submit(format.write, part, output): part for part in parts}
+                for future in as_completed(running):
+                    future.result()
+                    bar.update(running[future].shard.images)
+        except BrokenExecutor as error:
+            raise RunProblemError("a worker was killed, perhaps for want of memory; free some and run again") from error
 
 
 def _card(format: Format, manifest: Manifest, splits: list[str]) -> str:

@@ -197,7 +197,7 @@ def test_an_interrupt_leaves_nothing(sharded, tmp_path):
     command = [sys.executable, str(TOP / "cli.py"), "mnistref", "export", str(sharded), "--to", "png"]
     output = ["-o", str(tmp_path / "out")]
     running = subprocess.Popen([*command, *output], stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while not any(tmp_path.glob(f"{PARTIAL}*/out/train/*.png")):
+    while not any(tmp_path.glob(f"{PARTIAL}*/train/*.png")):
         time.sleep(0.02)
         assert running.poll() is None
     os.killpg(running.pid, signal.SIGINT)

@@ -1,0 +1,136 @@
+"""Disks that are full and calls that fail: exit code 5, one line, nothing half-written, the same command goes on."""
+
+import builtins
+import io
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli import mnistref
+from mnistref.journal import JOURNAL
+from tests.faults.helpers import TOP, content, is_one_line, leftovers, run
+
+
+@pytest.mark.parametrize("variant", ["mini", "mbg"])
+def test_a_run_that_may_write_only_so_much_of_a_file_is_finished_later(
+    variant, rounds, request_of, undisturbed, completes, tmp_path
+):
+    """The limit sweeps from nothing to the largest file."""
+    sizes = [path.stat().st_size for path in undisturbed(variant).parents[1].rglob("*") if path.is_file()]
+    steps, failed = max(3, rounds // 4), 0
+    for k in range(steps):
+        root, most = tmp_path / str(k), max(sizes) * k // (steps - 1)
+        limit = lambda most=most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # noqa: E731
+        code, _, errors = run(request_of(root, variant), limit=limit)
+        assert code == (5 if most < max(sizes) else 0), errors
+        if code:
+            failed += 1
+            assert is_one_line(errors)
+            assert leftovers(root) == []
+            completes(root, variant)
+    assert failed == steps - 1
+
+
+class Failing:
+    """The n-th call fails, as on a full disk; before and after it all is well."""
+
+    def __init__(self, call, n: int, counts=lambda *_: True) -> None:
+        self.call, self.left, self.counts = call, n, counts
+
+    def __call__(self, *args, **kwargs):
+        if self.counts(*args, **kwargs):
+            self.left -= 1
+            if self.left == 0:
+                raise OSError(28, "No space left on device")
+        return self.call(*args, **kwargs)
+
+
+class FailingFile(io.FileIO):
+    """A file whose writes count, all files together."""
+
+    writing: Failing
+
+    def write(self, data):
+        self.writing(data)
+        return super().write(data)
+
+
+def nth_call(name: str):
+    def harm(monkeypatch, n: int) -> Failing:
+        failing = Failing(getattr(os, name), n)
+        monkeypatch.setattr(os, name, failing)
+        return failing
+
+    return harm
+
+
+def nth_write(monkeypatch, n: int) -> Failing:
+    """Of files that are opened by their handle: those that `write_whole` writes."""
+    FailingFile.writing = Failing(lambda _: None, n)
+    monkeypatch.setattr(os, "fdopen", lambda handle, mode: FailingFile(handle, mode))
+    return FailingFile.writing
+
+
+def nth_open_to_write(monkeypatch, n: int) -> Failing:
+    """Of all others: the journal, and what the photo bank consists of."""
+    failing = Failing(builtins.open, n, lambda path, mode="r", **_: isinstance(path, Path) and mode[0] in "aw")
+    monkeypatch.setattr(builtins, "open", failing)
+    return failing
+
+
+@pytest.mark.parametrize(
+    ("variant", "harm"),
+    [
+        ("mini", nth_call("fsync")),
+        ("mini", nth_call("replace")),
+        ("mini", nth_write),
+        ("mini", nth_call("chmod")),
+        ("mbg", nth_call("rename")),
+        ("mbg", nth_open_to_write),
+    ],
+    ids=["fsync", "replace", "write", "chmod", "rename", "open"],
+)
+def test_whichever_call_fails_the_same_command_goes_on(
+    variant, harm, request_of, undisturbed, small_shards, tmp_path, monkeypatch
+):
+    """n = 1, 2, … until a run makes fewer such calls. Even runs go on where the one before stopped."""
+    expected, whole = content(undisturbed(variant)), False
+    for n in range(1, 200):
+        root = tmp_path / str(n)
+        arguments = request_of(root, variant)
+        with monkeypatch.context() as patch:
+            failing = harm(patch, n)
+            done = CliRunner().invoke(mnistref, arguments)
+        if whole := failing.left > 0:
+            break
+        assert done.exit_code == 5, (n, done.output)
+        assert is_one_line(done.stderr)
+        assert "No space left" in done.stderr
+        assert leftovers(root) == []
+        for folder in root.glob("datasets/*"):
+            assert all(expected[name] == data for name, data in content(folder).items() if name != JOURNAL)
+        done = CliRunner().invoke(mnistref, arguments)
+        assert done.exit_code == 0, (n, done.output)
+        assert content(next(root.glob("datasets/*"))) == expected
+    assert whole
+    assert n > 1
+    assert done.exit_code == 0
+
+
+def test_an_error_of_the_disk_names_the_file(request_of, small_shards, tmp_path, monkeypatch):
+    nth_write(monkeypatch, 1)
+    assert "-of-00004.h5: No space left on device" in CliRunner().invoke(mnistref, request_of(tmp_path)).stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_result_that_cannot_be_printed_is_an_error(undisturbed):
+    command = [sys.executable, str(TOP / "cli.py"), "mnistref", "verify", str(undisturbed("mini"))]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 5, done.stderr
+    assert is_one_line(done.stderr)

@@ -1,0 +1,192 @@
+"""Processes killed and interrupted at random moments: what they leave is whole, and the same command finishes it."""
+
+import os
+import shutil
+import signal
+import time
+from functools import lru_cache
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from mnistref.journal import JOURNAL
+from tests.faults.helpers import HANG, children, content, finish, is_one_line, leftovers, start
+
+
+@pytest.fixture(scope="module")
+def duration(request_of, undisturbed, tmp_path_factory):
+    """duration(variant, workers) → seconds that an undisturbed run takes, imports included."""
+
+    @lru_cache
+    def duration(variant: str, workers: str) -> float:
+        undisturbed(variant)  # compiled by now
+        begin = time.monotonic()
+        assert finish(start(request_of(tmp_path_factory.mktemp("timed"), variant), workers))[0] == 0
+        return time.monotonic() - begin
+
+    return duration
+
+
+def nothing_is_half_written(root: Path, whole: Path) -> None:
+    """Every file under a final name has the bytes it should have."""
+    expected = content(whole)
+    for folder in root.glob("datasets/*"):
+        for name, data in content(folder).items():
+            assert name == JOURNAL or name.startswith(".partial-") or data == expected[name], name
+
+
+@pytest.mark.parametrize(
+    ("variant", "workers", "share"), [("mini", "threads", 0.5), ("mbg", "threads", 0.25), ("mini", "processes", 0.25)]
+)
+def test_a_killed_run_is_finished_by_the_same_command(
+    variant, workers, share, rounds, duration, request_of, undisturbed, completes, tmp_path
+):
+    """The parent is killed, at a moment that is uniform over its run."""
+    rng = np.random.default_rng(0)
+    for k in range(max(1, round(rounds * share))):
+        root = tmp_path / str(k)
+        running = start(request_of(root, variant), workers)
+        time.sleep(rng.uniform(0, duration(variant, workers)))
+        running.kill()
+        finish(running)
+        nothing_is_half_written(root, undisturbed(variant))
+        completes(root, variant)
+        shutil.rmtree(root)
+
+
+def workers_of(running, least: int = 1) -> list[int]:
+    """The workers of a run, once there are so many; none if it ends before."""
+    while len(found := children(running.pid)) < least:
+        if running.poll() is not None:
+            return []
+        time.sleep(0.01)
+    return found
+
+
+def test_a_killed_worker_is_replaced(rounds, duration, request_of, undisturbed, tmp_path):
+    rng = np.random.default_rng(1)
+    killed = 0
+    for k in range(max(1, rounds // 4)):
+        root = tmp_path / str(k)
+        running = start(request_of(root), "processes")
+        found = workers_of(running, least=2)
+        time.sleep(rng.uniform(0, 0.6 * duration("mini", "processes")))
+        for worker in found[:1]:
+            if running.poll() is None and worker in children(running.pid):
+                os.kill(worker, signal.SIGKILL)
+        code, out, errors = finish(running)
+        killed += "a worker was killed" in errors
+        assert code == 0, errors
+        assert content(Path(out.strip())) == content(undisturbed("mini"))
+        assert leftovers(root) == []
+        shutil.rmtree(root)
+    assert killed
+
+
+def test_workers_killed_again_and_again_are_an_error(request_of, completes, tmp_path):
+    running = start(request_of(tmp_path), "processes")
+    end = time.monotonic() + HANG
+    while running.poll() is None and time.monotonic() < end:
+        for worker in children(running.pid):
+            os.kill(worker, signal.SIGKILL)
+        time.sleep(0.01)
+    code, _, errors = finish(running)
+    assert code == 6, errors
+    assert is_one_line(errors)
+    assert "killed again and again" in errors
+    completes(tmp_path)
+
+
+def test_the_workers_of_a_killed_run_end(request_of, tmp_path):
+    """Nobody goes on in the background, writes into the set of the next run, or holds memory for ever."""
+    running = start(request_of(tmp_path), "processes")
+    found = workers_of(running, least=2)
+    while not list(tmp_path.glob("datasets/*/*.h5")):
+        time.sleep(0.01)
+    running.kill()
+    finish(running)
+    end = time.monotonic() + HANG
+    while any(is_running(worker) for worker in found):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("workers", ["threads", "processes"])
+def test_an_interrupted_run_ends_and_is_finished_by_the_same_command(
+    workers, rounds, duration, request_of, undisturbed, completes, tmp_path
+):
+    """SIGINT to all processes of the terminal, at a moment between the first file and the end."""
+    rng = np.random.default_rng(2)
+    interrupted = 0
+    for k in range(max(2, rounds // 8)):
+        root = tmp_path / str(k)
+        running = start(request_of(root), workers)
+        while not (root / ".locks").is_dir():
+            time.sleep(0.005)
+        time.sleep(0 if k == 0 else rng.uniform(0, 0.5 * duration("mini", workers)))
+        os.killpg(running.pid, signal.SIGINT)
+        begin = time.monotonic()
+        code, _, errors = finish(running)
+        assert code in (0, 130), errors
+        if code:
+            interrupted += 1
+            assert time.monotonic() - begin < 5
+            assert is_one_line(errors)
+            assert leftovers(root) == []
+        nothing_is_half_written(root, undisturbed("mini"))
+        completes(root)
+        shutil.rmtree(root)
+    assert interrupted
+
+
+def test_two_at_once_make_one_set(rounds, request_of, undisturbed, tmp_path):
+    for k in range(max(1, rounds // 8)):
+        root = tmp_path / str(k)
+        both = [start(request_of(root, "mbg")) for _ in range(2)]
+        for code, out, errors in map(finish, both):
+            assert code == 0, errors
+            assert content(Path(out.strip())) == content(undisturbed("mbg"))
+        assert len(list((root / "datasets").iterdir())) == 1
+        assert leftovers(root) == []
+        shutil.rmtree(root)
+
+
+def test_finished_shards_are_not_made_again(request_of, undisturbed, completes, tmp_path):
+    running = start(request_of(tmp_path), "processes")
+    while not list(tmp_path.glob(f"datasets/*/{JOURNAL}")):
+        time.sleep(0.01)
+        assert running.poll() is None
+    running.kill()
+    finish(running)
+    journal = next(tmp_path.glob(f"datasets/*/{JOURNAL}")).read_text()
+    kept = [path for path in tmp_path.glob("datasets/*/*.h5") if path.name in journal]
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    assert before
+    completes(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in kept} == before
+
+
+def test_a_set_killed_before_its_bank_has_a_name_leaves_no_folder(request_of, completes, tmp_path):
+    """A temporary folder in `raw/` of a killed run, which the next one removes."""
+    (tmp_path / "raw" / ".partial-x-photos").mkdir(parents=True)
+    (tmp_path / "raw" / ".partial-x-photos" / "pixels.u1").write_bytes(b"half")
+    completes(tmp_path, "mbg")
+
+
+def test_a_shard_that_nobody_vouches_for_is_drawn_again_unopened(request_of, undisturbed, completes, tmp_path):
+    """HDF5 hangs on some damaged files."""
+    shutil.copytree(undisturbed("mini"), folder := tmp_path / "datasets" / undisturbed("mini").name)
+    (folder / "dataset.json").unlink()
+    shard = next(folder.glob("*.h5"))
+    with h5py.File(shard, "a") as file:
+        del file["label"]
+    completes(tmp_path)

@@ -1,0 +1,50 @@
+import shutil
+
+import pytest
+
+from mnistref.journal import JOURNAL, note, noted
+from mnistref.shards import ShardInfo
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "mini-0123").mkdir()
+    return tmp_path / "mini-0123"
+
+
+def shard(k: int) -> ShardInfo:
+    return ShardInfo(f"train-{k:05d}-of-00003.h5", 8, 100 + k, f"{k:064x}", f"{k + 9:064x}")
+
+
+def test_what_is_noted_is_known(folder):
+    assert noted(folder) == []
+    note(folder, shard(0))
+    note(folder, shard(1))
+    assert noted(folder) == [shard(0), shard(1)]
+
+
+def test_a_torn_line_costs_itself_alone(folder):
+    note(folder, shard(0))
+    note(folder, shard(1))
+    whole = (folder / JOURNAL).read_bytes()
+    for size in range(len(whole)):
+        (folder / JOURNAL).write_bytes(whole[:size])
+        note(folder, shard(2))
+        kept = noted(folder)
+        assert kept[-1] == shard(2)
+        assert kept[:-1] in ([], [shard(0)])
+
+
+def test_a_flipped_bit_costs_its_line(folder):
+    note(folder, shard(0))
+    whole = (folder / JOURNAL).read_bytes()
+    for place in range(1, len(whole)):
+        (folder / JOURNAL).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert noted(folder) == []
+
+
+def test_the_journal_of_another_set_says_nothing(folder):
+    note(folder, shard(0))
+    other = folder.with_name("mini-4567")
+    shutil.copytree(folder, other)
+    assert noted(other) == []
