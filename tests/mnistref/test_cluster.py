@@ -166,13 +166,13 @@ def test_what_a_worker_finds_wrong_is_told_as_if_it_were_here(cluster, request_f
     cluster.start_worker()
     digits = tmp_path / "digits"
     shutil.copytree(idx_folder, digits)
-    jobs = generate._jobs
+    jobs = generate.jobs_of
 
     def change_digits(plan):
         (digits / "t10k-labels-idx1-ubyte").unlink()
         return jobs(plan)
 
-    monkeypatch.setattr(generate, "_jobs", change_digits)
+    monkeypatch.setattr(generate, "jobs_of", change_digits)
     request = generate.Request("mini", tmp_path / "there", 0, {"train": 9, "val": 9, "test": 9}, str(digits))
     with pytest.raises(DataProblemError, match="no t10k-labels"):
         generate.generate(request, scheduler=cluster.address)
