@@ -10,7 +10,17 @@ import numpy as np
 from mnistref.card import pages
 from mnistref.errors import DataProblemError
 from mnistref.files import file_sha256
-from mnistref.manifest import MANIFEST, PAGES, SUMS, Manifest, is_sound, read_manifest, sums_of, sums_text
+from mnistref.manifest import (
+    MANIFEST,
+    PAGES,
+    SUMS,
+    Manifest,
+    is_sound,
+    read_manifest,
+    require_sound,
+    sums_of,
+    sums_text,
+)
 from mnistref.schema import FIELDS
 from mnistref.shards import describe_shard, read_shard
 from mnistref.spec import CLASSES, COLORS, SCALE_BIN_NAMES, SCALE_BINS, VariantSpec
@@ -86,7 +96,7 @@ def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
         try:
             found = describe_shard(path, shard.images, manifest.variant.canvas, manifest.folder_name)
         except DataProblemError as error:
-            yield Fault(shard.file, str(error).removeprefix(f"{folder / shard.file}: "))
+            yield Fault(shard.file, str(error).removeprefix(f"{path}: "))
             continue
         if found != shard:
             yield Fault(shard.file, f"differs from {MANIFEST}")
@@ -140,8 +150,7 @@ def _sample(folder: Path, manifest: Manifest, split: str) -> dict[str, np.ndarra
     names = [name for name in FIELDS if name != "image"]
     parts = []
     for shard in manifest.splits[split]:
-        if not is_sound(folder / shard.file, shard):
-            raise DataProblemError(f"{folder / shard.file}: missing or damaged; run generate again")
+        require_sound(folder / shard.file, shard)
         part = read_shard(folder / shard.file, shard.images, manifest.variant.canvas, names)
         instance = part.pop("instance").reshape(shard.images, -1)
         part["ink"] = np.stack([(instance == k + 1).sum(axis=1) for k in range(part["digit_class"].shape[1])], axis=1)

@@ -16,8 +16,8 @@ import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from mnistref.errors import DataProblemError, UsageProblemError
-from mnistref.manifest import Manifest, is_sound, read_manifest
+from mnistref.errors import UsageProblemError
+from mnistref.manifest import Manifest, read_manifest, require_sound
 from mnistref.queries import UNITS, Triples, triples
 from mnistref.schema import FIELDS
 from mnistref.shards import ShardInfo, checked_file, open_shard, read_field
@@ -26,10 +26,7 @@ from mnistref.shards import ShardInfo, checked_file, open_shard, read_field
 @lru_cache(maxsize=4096)
 def _check_bytes(path: Path, shard: ShardInfo) -> None:
     """A data error unless the file is the one that was made: no number is measured on other pixels. Once a process."""
-    if not path.is_file():
-        raise DataProblemError(f"{path}: the shard is missing; run the same `mnistref generate` again")
-    if not is_sound(path, shard):
-        raise DataProblemError(f"{path}: damaged (its SHA-256 differs); run the same `mnistref generate` again")
+    require_sound(path, shard)
 
 
 def read_split(folder: Path, split: str, *names: str) -> dict[str, np.ndarray]:

@@ -39,7 +39,7 @@ def local_executor(workers: int) -> Iterator[Executor]:
     When the block ends early, what has not begun is dropped.
     """
     if not COMPILED:
-        log.warning("numba is not installed: images are drawn by the reference renderer, some twenty times slower")
+        log.warning("numba is not installed: images are drawn by the reference renderer, twenty to sixty times slower")
         with processes(workers) as executor:
             yield executor
         return

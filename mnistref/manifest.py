@@ -217,3 +217,11 @@ def _sound(folder: Path, shards: list[ShardInfo]) -> list[ShardInfo]:
 def is_sound(path: Path, shard: ShardInfo) -> bool:
     """Whether a file holds the very bytes that the manifest names."""
     return path.is_file() and path.stat().st_size == shard.bytes and file_sha256(path) == shard.sha256
+
+
+def require_sound(path: Path, shard: ShardInfo) -> None:
+    """A data error that names the file, unless it is sound."""
+    if not path.is_file():
+        raise DataProblemError(f"{path}: the shard is missing; run the same `mnistref generate` again")
+    if not is_sound(path, shard):
+        raise DataProblemError(f"{path}: damaged (its SHA-256 differs); run the same `mnistref generate` again")

@@ -1,7 +1,7 @@
 """The sampling law and the renderer written to be read: NumPy, Pillow, one image at a time, floats as in the law.
 
-`scene.py` and `render.py` must give the same bytes, and where numba is missing this takes their place, at a
-twentieth of the speed. SPEC of the law: `spec.VariantSpec`, the data-set card, and the steps below.
+`scene.py` and `render.py` must give the same bytes, and where numba is missing this takes their place, twenty to
+sixty times slower. SPEC of the law: `spec.VariantSpec`, the data-set card, and the steps below.
 """
 
 from dataclasses import dataclass

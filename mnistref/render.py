@@ -27,6 +27,13 @@ class Photos(NamedTuple):
     views: int
 
 
+def no_photos() -> Photos:
+    """For a variant without them."""
+    nothing, pixels = np.zeros(0, np.int64), np.zeros(0, np.uint8)
+    pixels.flags.writeable = False  # as a bank's are: one type, compiled once
+    return Photos(pixels, nothing, nothing, nothing, nothing, 1)
+
+
 @compiled
 def draw_images(law, glyphs, photos, tools, seed, split, first, arrays):
     """Fill `arrays` with the images `first`, `first` + 1, … of a split."""

@@ -4,18 +4,7 @@ import hashlib
 import socket
 from pathlib import Path
 
-import numpy as np
-
-from mnistref.render import Photos
-
 TOP = Path(__file__).parent.parent
-
-
-def no_photos() -> Photos:
-    nothing = np.zeros(0, np.int64)
-    pixels = np.zeros(0, np.uint8)
-    pixels.flags.writeable = False
-    return Photos(pixels, nothing, nothing, nothing, nothing, 1)
 
 
 def reread(path, images: int, canvas: int):

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mnistref.errors import DataProblemError
-from mnistref.files import file_sha256
+from mnistref.manifest import require_sound
 from mnistref.schema import FIELDS
 from mnistref.shards import ShardInfo, open_shard, read_field
 from mnistref.spec import VariantSpec
@@ -51,8 +50,7 @@ class Part:
 def blocks(part: Part) -> Iterator[list[Row]]:
     """The rows of a shard, up to `BLOCK` at a time. A data error that names the file unless every byte is as it was."""
     path = part.folder / part.shard.file
-    if path.is_file() and file_sha256(path) != part.shard.sha256:
-        raise DataProblemError(f"{path}: its SHA-256 differs from dataset.json; run `mnistref verify`")
+    require_sound(path, part.shard)
     with open_shard(path, part.shard.images, part.variant.canvas) as file:
         for at in range(0, part.shard.images, BLOCK):
             arrays = {name: read_field(file, name, path, slice(at, at + BLOCK)) for name in FIELDS}

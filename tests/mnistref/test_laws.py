@@ -5,13 +5,12 @@ import pytest
 from scipy import stats
 
 from mnistref.queries import eligible
-from mnistref.render import draw_images
+from mnistref.render import draw_images, no_photos
 from mnistref.rng import normal_thresholds
 from mnistref.scene import Glyphs, law_of, tools_for
 from mnistref.schema import Arrays, empty
 from mnistref.spec import COLORS, SCALE_BINS
 from mnistref.variants import VARIANTS
-from tests.helpers import no_photos
 
 REFERENCE = np.array(list(COLORS.values()))
 SHARES = {100: (71, 17, 5.6, 3.3, 2.9), 224: (31, 24, 19, 15, 11)}

@@ -5,11 +5,10 @@ import pytest
 from PIL import Image
 
 from mnistref.reference import Reference
-from mnistref.render import Photos, draw_images
+from mnistref.render import Photos, draw_images, no_photos
 from mnistref.scene import Glyphs, law_of, tools_for
 from mnistref.schema import FIELDS, Arrays, check, empty
 from mnistref.variants import VARIANTS
-from tests.helpers import no_photos
 
 
 def some_photos(canvas: int) -> Photos:
