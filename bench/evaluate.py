@@ -24,17 +24,20 @@ def accuracy(model: nn.Module, split: Split) -> float:
 def test(model: AttributeCNN, split: Split) -> dict[str, Any]:
     """Accuracy, accuracy and count per scale, and how well the maps lie on the masks (None without attention).
 
-    TPR is None too where the last slot, whose map it looks at, is empty.
+    TPR is None too where the last slot, whose map it looks at, has none.
     """
     model.eval()
     correct, maps = [], []
+    last_mask = True
     for batch in split.batches(BATCH):
         out = model(batch.images, batch.query)
+        last_mask = out.last_mask
         target = split.masks(batch.at)
         correct.append(out.logits.argmax(1) == batch.label)
         measured = [mask_area(target)]
         if out.masks:
-            measured += [f(out.masks, target) for f in (mask_correctness, true_positive_ratio, pointing_game)]
+            measures = (mask_correctness, true_positive_ratio, pointing_game)
+            measured += [measure(out.masks, target, out.mask_power) for measure in measures]
         maps.append(torch.stack(measured))
     right = torch.cat(correct)
     assert split.scale is not None
@@ -44,4 +47,4 @@ def test(model: AttributeCNN, split: Split) -> dict[str, Any]:
     means = torch.cat(maps, dim=1).double().mean(dim=1).tolist()
     names = ("mask_correctness_uniform", "mask_correctness", "tpr", "pointing")
     result |= dict(zip(names, means + [None] * (len(names) - len(means)), strict=True))
-    return result if model.attends_last else result | {"tpr": None}
+    return result if last_mask else result | {"tpr": None}

@@ -12,8 +12,10 @@ from torch.nn import functional as F
 from mnistref.spec import SCALE_BIN_NAMES, SCALE_BINS
 
 
-def attended(masks: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+def attended(masks: Sequence[Tensor], size: tuple[int, int], power: float = 1.0) -> Tensor:
     """Product of the maps, each upsampled bilinearly (`align_corners=False`) to `size`: (B, H, W), summing to 1.
+
+    `power`: what the product is raised to first; LTPA takes the square root, 0.5.
 
     Each map is first divided by its maximum, which changes nothing and keeps products of many small numbers from
     vanishing. A product that is zero everywhere counts as the uniform map.
@@ -25,33 +27,34 @@ def attended(masks: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         peak = mask.float().amax(dim=(2, 3), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
         full = F.interpolate(mask.float() / peak, size, mode="bilinear", align_corners=False)
         product = full if product.ndim == 0 else product * full
-    product = product.squeeze(1)
+    product = product.squeeze(1) if power == 1.0 else product.squeeze(1) ** power
     total = product.sum(dim=(1, 2), keepdim=True)
     uniform = torch.full_like(product, 1.0 / (size[0] * size[1]))
     return torch.where(total > 0, product / total, uniform)
 
 
-def mask_correctness(masks: Sequence[Tensor], target: Tensor) -> Tensor:
+def mask_correctness(masks: Sequence[Tensor], target: Tensor, power: float = 1.0) -> Tensor:
     """Share of the attention that lies on the target: Σ product · target. ARNN Table 2.
 
     Args:
         masks: every slot's map.
         target: bool (B, H, W), the queried digit's ink.
+        power: of the product, as in `attended`.
 
     Returns:
         (B,), 0 … 1, higher is better; the uniform map scores the target's area, see `mask_area`.
     """
-    return (attended(masks, (target.shape[1], target.shape[2])) * target).sum(dim=(1, 2))
+    return (attended(masks, (target.shape[1], target.shape[2]), power) * target).sum(dim=(1, 2))
 
 
-def true_positive_ratio(masks: Sequence[Tensor], target: Tensor) -> Tensor:
+def true_positive_ratio(masks: Sequence[Tensor], target: Tensor, power: float = 1.0) -> Tensor:
     """`mask_correctness` of the last slot's map alone. PAN Table 1b. → (B,), 0 … 1, higher is better."""
-    return mask_correctness(masks[-1:], target)
+    return mask_correctness(masks[-1:], target, power)
 
 
-def pointing_game(masks: Sequence[Tensor], target: Tensor) -> Tensor:
+def pointing_game(masks: Sequence[Tensor], target: Tensor, power: float = 1.0) -> Tensor:
     """Whether the product's maximum lies on the target (Zhang et al., ECCV 2016). → (B,), 0 or 1, higher is better."""
-    peak = attended(masks, (target.shape[1], target.shape[2])).flatten(1).argmax(dim=1, keepdim=True)
+    peak = attended(masks, (target.shape[1], target.shape[2]), power).flatten(1).argmax(dim=1, keepdim=True)
     return target.flatten(1).gather(1, peak).squeeze(1).float()
 
 

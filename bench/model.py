@@ -9,17 +9,25 @@ import torch
 from torch import Tensor, nn
 
 from bench.attention import NONE, slots_of
-from bench.attention.base import BN_EPS, AverageReadout, Gate, Reading, SoftmaxReadout, one_hot
+from bench.attention.base import BN_EPS, AverageReadout, Gate, PooledReadout, Reading, Readout, one_hot, share
+from bench.attention.frames import enter, place
 from mnistref.variants import get_variant
 
 WIDTH = 32
 
 
 class Output(NamedTuple):
-    """`logits` (B, K). `masks`, shallow to deep, (B, 1, h, w) each: sigmoid maps in 0 … 1, the last sums to 1."""
+    """`logits` (B, K); log-probabilities where several vectors answer (han).
+
+    `masks`, shallow to deep, (B, 1, h, w) each, as they lie in the image: maps in 0 … 1, the last slot's sums to 1; []
+    where there are none. `last_mask`: whether the last slot has one. `mask_power`: what their product is raised to
+    before it is measured.
+    """
 
     logits: Tensor
     masks: list[Tensor]
+    last_mask: bool = True
+    mask_power: float = 1.0
 
 
 class Head(nn.Module):
@@ -33,15 +41,15 @@ class Head(nn.Module):
         self.classify = nn.Linear(width + query_dim, classes)
 
     def forward(self, reading: Reading, query: Tensor) -> Tensor:
-        """Where the reading has weights, log Σ_p weight · p(class | vector p); else the logits of the one vector."""
+        """The logits of the one vector; of several, log Σ_p weight_p · p(class | vector p)."""
         batch, vectors, width = reading.vectors.shape
         x = self.dropout(self.norm(reading.vectors.reshape(-1, width)))
         if self.query_dim:
             x = torch.cat([x, query.repeat_interleave(vectors, dim=0)], dim=1)
         logits = self.classify(x).view(batch, vectors, -1)
-        if reading.weights is None:
+        if reading.log_weights is None:
             return logits.squeeze(1)
-        return (logits.log_softmax(-1) + reading.weights.log().unsqueeze(-1)).logsumexp(1)
+        return (logits.log_softmax(-1) + reading.log_weights.unsqueeze(-1)).logsumexp(1)
 
 
 class AttributeCNN(nn.Module):
@@ -61,34 +69,38 @@ class AttributeCNN(nn.Module):
         self.queries = queries
         # The backbone first: with one seed it starts alike whatever the mechanism.
         self.stages = nn.ModuleList(nn.Conv2d(WIDTH if k else 3, WIDTH, 3, padding=1) for k in range(stages))
-        unseen = queries if all(m.name == NONE for m in mechanisms) else 0
-        self.head = Head(WIDTH, classes, unseen, dropout)
-        self.gates = nn.ModuleDict(
-            {
-                str(k): Gate(m.score(WIDTH, queries, last=False), WIDTH)
-                for k, m in enumerate(mechanisms[:-1])
-                if m.name != NONE
-            }
-        )
         last = mechanisms[-1]
-        self.attends_last = last.name != NONE
-        self.readout = SoftmaxReadout(last.score(WIDTH, queries, last=True)) if self.attends_last else AverageReadout()
+        unseen = 0 if any(m.uses_query for m in mechanisms) else queries
+        self.head = Head(WIDTH * last.levels, classes, unseen, dropout)
+        self.gates = nn.ModuleDict(
+            {str(k): Gate(m.make(WIDTH, queries), WIDTH) for k, m in enumerate(mechanisms[:-1]) if m.name != NONE}
+        )
+        self.readout = _readout(last.make(WIDTH, queries, last=True) if last.name != NONE else AverageReadout())
 
     def forward(self, images: Tensor, query: Tensor) -> Output:
         """images (B, 3, H, W) in 0 … 1, query i8 (B,) in 0 … Q − 1."""
         asked = one_hot(query, self.queries, images)
-        x, masks = images, []
+        x, frame = images, None
+        features, frames, masks = [], [], []
         for k, convolve in enumerate(self.stages):
-            x = torch.nn.functional.max_pool2d(
-                convolve(x), 2
-            ).relu()  # as ReLU then pooling, on a quarter of the numbers
+            # As ReLU then pooling, on a quarter of the numbers.
+            x = torch.nn.functional.max_pool2d(convolve(x), 2).relu()
             if str(k) in self.gates:
-                x, mask = self.gates[str(k)](x, asked)
-                masks.append(mask)
-        reading = self.readout(x, asked)
-        if reading.mask is not None:
-            masks.append(reading.mask)
-        return Output(self.head(reading, asked), masks)
+                x, mask, warp = self.gates[str(k)](x, asked)
+                frame = enter(frame, warp)
+                if mask is not None:
+                    masks.append(place(mask, frame))
+            features.append(x)
+            frames.append(frame)
+        reading = self.readout(features, asked)
+        frames[-1] = enter(frame, reading.warp)
+        for mask, lies in zip(reading.masks, frames[len(frames) - len(reading.masks) :], strict=True):
+            masks.append(mask if lies is None else share(place(mask, lies)))
+        return Output(self.head(reading, asked), masks, bool(reading.masks), self.readout.mask_power)
+
+
+def _readout(module: nn.Module) -> Readout:
+    return module if isinstance(module, Readout) else PooledReadout(module)
 
 
 def create_model(

@@ -48,7 +48,7 @@ MAY_IMPORT = {
         "mnistref.variants",
         "mnistref.version",
     },
-    "bench.model": {"bench.attention", "bench.attention.base", "mnistref.variants"},
+    "bench.model": {"bench.attention", "bench.attention.base", "bench.attention.frames", "mnistref.variants"},
     "bench.attention.base": set(),
     "bench.data": {"mnistref.dataset"},
     "bench.evaluate": {"bench.data", "bench.metrics", "bench.model"},

@@ -1,73 +1,145 @@
 """The place for a mechanism: its file beside this one, and one entry here. Lists, tests and tables follow.
 
 A network is described by a slot list, shallow to deep, whose last name repeats: `none,arnn` is nothing in the first
-slot and AttentionRNN in the others. A mechanism made for the last slot alone leaves the slots before it empty.
+slot and AttentionRNN in the others. A mechanism made for the last slot alone leaves the slots before it empty. Options
+follow a name: `arnn:hidden=16:context=5`. Beside the names below there are those of the entry-point group
+`bench.attention` of installed packages, and `path/to/file.py:Class`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bench.mechanism import Mechanism
+from bench.plugins import installed, is_own, load_own
 from mnistref.errors import UsageProblemError, did_you_mean
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from bench.attention.arnn import AttentionRNN
     from bench.attention.pan import QueryScore
 
 NONE = "none"
-
-
-@dataclass(frozen=True)
-class Mechanism:
-    """One entry. `target` is "module:Class"; `options` are its arguments, `last_options` those at the last slot."""
-
-    name: str
-    summary: str
-    paper: str
-    target: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    last_options: Mapping[str, Any] | None = None
-    last_only: bool = False
-    aliases: tuple[str, ...] = ()
-
-    def score(self, channels: int, query_dim: int, last: bool) -> "nn.Module":
-        """The module for one slot."""
-        module, name = self.target.split(":")
-        options = self.last_options if last and self.last_options is not None else self.options
-        return getattr(import_module(module), name)(channels, query_dim, **options)
-
+_HERE = "bench.attention."
+_SAMPLED = "its value drawn from the Gaussian, at test too"
 
 _ENTRIES = (
     Mechanism(NONE, "no attention: average pooling, the query appended", "baseline"),
-    Mechanism("san", "soft attention in the last slot", "PAN App. A", "bench.attention.pan:QueryScore", last_only=True),
+    Mechanism("san", "soft attention in the last slot", "PAN App. A", _HERE + "pan:QueryScore", last_only=True),
     Mechanism(
-        "pan", "progressive attention in every slot", "PAN §3.1", "bench.attention.pan:QueryScore", aliases=("noctx",)
+        "han",
+        "hard attention: every position answers, by marginal likelihood",
+        "PAN §4.1; Xu et al. 2015",
+        _HERE + "han:HardReadout",
+        last_only=True,
     ),
+    Mechanism(
+        "stn-s",
+        "a spatial transformer in the last slot",
+        "PAN §4.1; Jaderberg et al. 2015",
+        _HERE + "stn:SpatialTransformer",
+        last_only=True,
+    ),
+    Mechanism(
+        "stn-m",
+        "a spatial transformer in every slot",
+        "PAN §4.1; Jaderberg et al. 2015",
+        _HERE + "stn:SpatialTransformer",
+    ),
+    Mechanism("pan", "progressive attention in every slot", "PAN §3.1", _HERE + "pan:QueryScore", aliases=("noctx",)),
     Mechanism(
         "pan-ctx",
         "progressive attention with 3×3 local context",
         "PAN §3.3",
-        "bench.attention.pan:QueryScore",
+        _HERE + "pan:QueryScore",
         options={"kernel": 3},
         last_options={"kernel": 1},
         aliases=("ctx",),
     ),
-    Mechanism("arnn", "structured attention by two diagonal LSTMs", "ARNN §3.1", "bench.attention.arnn:AttentionRNN"),
+    Mechanism("arnn", "structured attention by two diagonal LSTMs", "ARNN §3.1", _HERE + "arnn:AttentionRNN"),
+    Mechanism(
+        "arnn-sampled",
+        f"arnn, {_SAMPLED}",
+        "ARNN §3.1 (ARNN~)",
+        _HERE + "arnn:AttentionRNN",
+        options={"sampled": True},
+    ),
+    Mechanism(
+        "arnn-ind",
+        "arnn, the two sides combined as independent Gaussians",
+        "ARNN §3.2",
+        _HERE + "arnn:AttentionRNN",
+        options={"independent": True},
+    ),
+    Mechanism(
+        "arnn-ind-sampled",
+        f"arnn-ind, {_SAMPLED}",
+        "ARNN §3.2 (ARNN~ind)",
+        _HERE + "arnn:AttentionRNN",
+        options={"independent": True, "sampled": True},
+    ),
+    Mechanism("brnn2", "arnn on blocks of 2×2", "ARNN §3.3", _HERE + "brnn:BlockAttentionRNN"),
+    Mechanism("brnn3", "arnn on blocks of 3×3", "ARNN §3.3", _HERE + "brnn:BlockAttentionRNN", options={"block": 3}),
+    Mechanism("unet2", "a U-Net of depth 2", "ARNN suppl. §1", _HERE + "unet:UNetScore"),
+    Mechanism("unet3", "a U-Net of depth 3", "ARNN suppl. §1", _HERE + "unet:UNetScore", options={"depth": 3}),
+    Mechanism("unet2-arnn", "arnn over a U-Net of depth 2", "ARNN suppl. §1", _HERE + "unet:UNetAttentionRNN"),
+    Mechanism(
+        "unet3-arnn",
+        "arnn over a U-Net of depth 3",
+        "ARNN suppl. §1",
+        _HERE + "unet:UNetAttentionRNN",
+        options={"depth": 3},
+    ),
+    Mechanism("cbam", "attention over channels, then places", "ARNN §4.2; Woo et al. 2018", _HERE + "cbam:CBAM"),
+    Mechanism("cbam-arnn", "attention over channels, then arnn", "ARNN §4.2", _HERE + "cbam:CBAMAttentionRNN"),
+    Mechanism(
+        "ltpa-dp",
+        "local features weighed by their product with the global one, last 3 slots",
+        "LTPA §3",
+        _HERE + "ltpa:GlobalLocalReadout",
+        last_only=True,
+    ),
+    Mechanism(
+        "ltpa-pc",
+        "local features weighed by a learned compatibility with the global one, last 3 slots",
+        "LTPA §3",
+        _HERE + "ltpa:GlobalLocalReadout",
+        options={"compatibility": "parametrised"},
+        last_only=True,
+    ),
+    Mechanism("se", "squeeze and excitation of channels", "Hu et al. 2018", _HERE + "channel:SqueezeExcite"),
+    Mechanism("eca", "efficient channel attention", "Wang et al. 2020", _HERE + "channel:EfficientChannelAttention"),
+    Mechanism("coord", "coordinate attention", "Hou et al. 2021", _HERE + "channel:CoordinateAttention"),
+    Mechanism("film", "scale and shift of channels by the query", "Perez et al. 2018", _HERE + "channel:FiLM"),
+    Mechanism(
+        "self",
+        "multi-head self-attention over positions and the query",
+        "Vaswani et al. 2017",
+        _HERE + "selfattention:SelfAttentionReadout",
+        last_only=True,
+    ),
 )
 
 MECHANISMS: dict[str, Mechanism] = {m.name: m for m in _ENTRIES}
 _ALIASES = {alias: m.name for m in _ENTRIES for alias in m.aliases}
 
 
+def known_mechanisms() -> dict[str, Mechanism]:
+    """Those above and those of installed packages, by name."""
+    return {**installed(), **MECHANISMS}
+
+
 def get_mechanism(name: str) -> Mechanism:
-    """The mechanism of that name or alias; an unknown one is a usage error that lists the known."""
+    """The mechanism of that name or alias, with options or without, or of that file.
+
+    A usage error where there is none of that name, or not with such options.
+    """
+    if is_own(name):
+        return load_own(name)
+    name, *options = name.split(":")
     name = _ALIASES.get(name, name)
-    if name not in MECHANISMS:
-        raise UsageProblemError(f"unknown mechanism {name!r}: {did_you_mean(name, list(MECHANISMS))}")
-    return MECHANISMS[name]
+    found = MECHANISMS.get(name) or installed().get(name)
+    if not found:
+        known = [*known_mechanisms()]
+        raise UsageProblemError(f"unknown mechanism {name!r}: {did_you_mean(name, known)}, or path/to/file.py:Class")
+    return found.choose(options)
 
 
 def canonical_name(attn: str) -> str:
@@ -75,11 +147,12 @@ def canonical_name(attn: str) -> str:
 
     A mechanism made for the last slot, named before it, is a usage error.
     """
-    names = [get_mechanism(name.strip()).name for name in attn.split(",")]
-    for name in names[:-1]:
-        if MECHANISMS[name].last_only:
-            raise UsageProblemError(f"{attn!r}: {name} acts in the last slot alone; name it last")
-    if MECHANISMS[names[-1]].last_only and set(names[:-1]) == {NONE}:
+    slots = [get_mechanism(name.strip()) for name in attn.split(",")]
+    for slot in slots[:-1]:
+        if slot.last_only:
+            raise UsageProblemError(f"{attn!r}: {slot.name} acts in the last slot alone; name it last")
+    names = [slot.spelled for slot in slots]
+    if slots[-1].last_only and set(names[:-1]) == {NONE}:
         names = names[-1:]
     while len(names) > 1 and names[-1] == names[-2]:
         names.pop()
@@ -88,18 +161,29 @@ def canonical_name(attn: str) -> str:
 
 def slots_of(attn: str, stages: int) -> list[Mechanism]:
     """The mechanism of each slot, shallow to deep."""
-    names = canonical_name(attn).split(",")
-    if len(names) > stages:
-        raise UsageProblemError(f"{attn!r} names {len(names)} slots; this network has {stages}")
-    named = [MECHANISMS[name] for name in names + names[-1:] * (stages - len(names))]
+    named = [get_mechanism(name) for name in canonical_name(attn).split(",")]
+    if len(named) > stages:
+        raise UsageProblemError(f"{attn!r} names {len(named)} slots; this network has {stages}")
+    named += named[-1:] * (stages - len(named))
     return [MECHANISMS[NONE] if m.last_only and k < stages - 1 else m for k, m in enumerate(named)]
 
 
 def __getattr__(name: str) -> Any:
-    targets = {m.target.split(":")[1]: m.target for m in _ENTRIES if m.target}
+    from importlib import import_module
+
+    targets = {m.target.split(":")[1]: m.target.split(":")[0] for m in _ENTRIES if m.target}
     if name in targets:
-        return getattr(import_module(targets[name].split(":")[0]), name)
+        return getattr(import_module(targets[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["MECHANISMS", "AttentionRNN", "Mechanism", "QueryScore", "canonical_name", "get_mechanism", "slots_of"]
+__all__ = [
+    "MECHANISMS",
+    "AttentionRNN",
+    "Mechanism",
+    "QueryScore",
+    "canonical_name",
+    "get_mechanism",
+    "known_mechanisms",
+    "slots_of",
+]

@@ -1,16 +1,35 @@
 """AttentionRNN: attention values that depend on those above, to the left and to the right.
 
 Khandelwal and Sigal, "AttentionRNN: A Structured Spatial Attention Mechanism", ICCV 2019, §3. Decided here: g goes
-through tanh (the paper's Eq. 8 writes σ for all gates), σ^l and σ^r are made positive by softplus, the layer's only
-biases are those of the gates and of f_l, f_r and f_comb, and f_comb gives μ alone (4 → 1), since nothing here uses σ.
+through tanh (the paper's Eq. 8 writes σ for all gates), every σ is made positive by softplus, the layer's only biases
+are those of the gates and of f_l, f_r and f_comb, and f_comb gives μ alone (4 → 1) where nothing uses its σ. A sampled
+attention is drawn anew in every forward pass, in training and at test, from torch's global generator.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.attention.base import QueryEmbedding
+from bench.attention.base import QueryEmbedding, same_conv
 from bench.kernels.diagonal_lstm import diagonal_lstm
+
+
+class Gaussian(NamedTuple):
+    """p(a_ij | what came before): mean and standard deviation, (B, 1, m, n) each; σ > 0."""
+
+    mean: Tensor
+    deviation: Tensor
+
+
+def product(left: Gaussian, right: Gaussian) -> Gaussian:
+    """Γ for independent neighbours: the product of two Gaussians, scaled to be one (§3.2).
+
+    1 / σ² = 1 / σ_l² + 1 / σ_r², and μ = σ² · (μ_l / σ_l² + μ_r / σ_r²).
+    """
+    a, b = left.deviation.square(), right.deviation.square()
+    return Gaussian((left.mean * b + right.mean * a) / (a + b), left.deviation * right.deviation / (a + b).sqrt())
 
 
 class AttentionRNN(nn.Module):
@@ -22,6 +41,10 @@ class AttentionRNN(nn.Module):
         hidden: t, the width of the LSTM states.
         context: k of the k × k convolution K^c (Eq. 9), odd.
         width: channels of the local context X^c, and of the query embedding that is concatenated to it.
+        padding: what K^c sees outside the map: zeros, replicate, reflect or circular.
+        independent: Γ is the product of the two Gaussians, in place of the learned f_comb (Eq. 10).
+        sampled: the score is drawn from N(μ, σ²), with gradients to both.
+        sigma_scale: σ is multiplied with it before drawing: 0 gives μ, more than 1 wider samples.
         implementation: of the diagonal LSTM, see `bench.kernels.diagonal_lstm.IMPLEMENTATIONS`.
     """
 
@@ -32,11 +55,18 @@ class AttentionRNN(nn.Module):
         hidden: int = 32,
         context: int = 3,
         width: int = 32,
-        implementation: str = "packed",
+        padding: str = "zeros",
+        independent: bool = False,
+        sampled: bool = False,
+        sigma_scale: float = 1.0,
+        implementation: str | None = None,
     ) -> None:
         super().__init__()
-        self.implementation = implementation
-        self.context = nn.Conv2d(channels, width, context, padding=context // 2, bias=False)
+        if hidden < 1:
+            raise ValueError(f"hidden={hidden}: give 1 or more")
+        self.implementation = implementation or "packed"
+        self.sampled, self.sigma_scale = sampled, sigma_scale
+        self.context: nn.Module = same_conv(channels, width, context, padding, bias=False)
         self.embedding = QueryEmbedding(query_dim, width if query_dim else 0)
         inputs = width + self.embedding.width
         self.kernel_x = nn.Parameter(torch.empty(2, 4 * hidden, inputs))
@@ -44,7 +74,7 @@ class AttentionRNN(nn.Module):
         self.bias = nn.Parameter(torch.empty(2, 4 * hidden))
         self.to_left = nn.Linear(hidden, 2)
         self.to_right = nn.Linear(hidden, 2)
-        self.combine = nn.Linear(4, 1)
+        self.combine = None if independent else nn.Linear(4, 2 if sampled else 1)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -56,19 +86,45 @@ class AttentionRNN(nn.Module):
             self.bias.zero_()
             self.bias[:, hidden : 2 * hidden] = 1.0
 
+    def local_context(self, x: Tensor, query: Tensor | None) -> Tensor:
+        """X^c: x (B, C, m, n) → (B, width, m, n) (Eq. 9)."""
+        return self.context(x)
+
     def states(self, x: Tensor, query: Tensor | None = None) -> Tensor:
         """h^l and h^r, the latter shifted down: x (B, C, m, n), query (B, Q) → (2, B, t, m, n)."""
-        context = self.context(x)
+        context = self.local_context(x, query)
         channels = context.shape[1]
         # The embedding is the same at every position, so its part of K^x ⊛ [X^c, E q] is a bias for each image.
         embedded = torch.einsum("bd,rgd->rbg", self.embedding(x, query), self.kernel_x[:, :, channels:])
         bias = embedded + self.bias.unsqueeze(1)
         return diagonal_lstm(context, bias, self.kernel_x[:, :, :channels], self.kernel_h, self.implementation)
 
+    def sides(self, x: Tensor, query: Tensor | None = None) -> tuple[Gaussian, Gaussian]:
+        """f_l and f_r: the distributions that either LSTM gives (Eq. 5)."""
+        left, right = self.states(x, query).movedim(2, -1)
+        return _gaussian(self.to_left(left)), _gaussian(self.to_right(right))
+
+    def distribution(self, x: Tensor, query: Tensor | None = None) -> Gaussian:
+        """p(a_ij | a_<ij) (Eq. 6). Where f_comb gives μ alone, a deviation of 0."""
+        left, right = self.sides(x, query)
+        if self.combine is None:
+            return product(left, right)
+        both = self.combine(torch.cat([*left, *right], dim=1).movedim(1, -1)).movedim(-1, 1)
+        if not self.sampled:
+            return Gaussian(both, torch.zeros_like(both))
+        return Gaussian(both[:, :1], F.softplus(both[:, 1:]))
+
     def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
         """x (B, C, m, n), query (B, Q) → score (B, 1, m, n)."""
-        left, right = self.states(x, query).movedim(2, -1)
-        parts = []
-        for mean, spread in (self.to_left(left).unbind(-1), self.to_right(right).unbind(-1)):
-            parts += [mean, F.softplus(spread)]
-        return self.combine(torch.stack(parts, dim=-1)).movedim(-1, 1)
+        mean, deviation = self.distribution(x, query)
+        if not self.sampled:
+            return mean
+        # Drawn in single precision at least, so that half precision draws the same.
+        noise = torch.randn(mean.shape, dtype=torch.promote_types(mean.dtype, torch.float32), device=mean.device)
+        return mean + self.sigma_scale * deviation * noise
+
+
+def _gaussian(numbers: Tensor) -> Gaussian:
+    """(B, m, n, 2), any real numbers → μ and σ."""
+    mean, spread = numbers.movedim(-1, 1).split(1, dim=1)
+    return Gaussian(mean, F.softplus(spread))

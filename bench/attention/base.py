@@ -1,13 +1,21 @@
-"""The contract of an attention mechanism.
+"""The contract of an attention mechanism, and what the network does with it.
 
-Shapes: B images, C channels, H × W map, Q query width, K classes, P vectors an image, D their width.
+Shapes: B images, C channels, H × W map, Q query width, P vectors an image, D their width, L maps.
 
 A mechanism is a module made as `Class(channels, query_dim, **options)` and called as `module(x, query)`, with x
-(B, C, H, W) and query (B, Q) one-hot; it returns a score map (B, 1, H, W), any real numbers. The network turns it into
-an attended map (`Gate`, every slot but the last) or into vectors to classify (`Readout`, the last slot).
+(B, C, H, W) and query (B, Q) one-hot. It returns one of
+
+- a score map (B, 1, H, W), any real numbers: the network makes it a map by a sigmoid (every slot but the last) or a
+  softmax over positions (the last), and multiplies the features with it;
+- `Scored`: the same, over features that it changed first;
+- `Changed`: features that it has attended to already, with a map of its own or none.
+
+A mechanism for the last slot alone that needs more is a `Readout`. One that does not look at the query says so by the
+class attribute `uses_query = False`.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,59 +24,95 @@ BN_EPS = 0.01
 """BatchNorm's ε after attention, as in PAN's program."""
 
 
-class Attended(NamedTuple):
-    """What a slot hands on: features (B, C, H, W), and its map (B, 1, H, W) in 0 … 1."""
+class Scored(NamedTuple):
+    """Features (B, C, H, W) and the score (B, 1, H, W) to weigh them with."""
 
     features: Tensor
-    mask: Tensor
+    score: Tensor
+
+
+class Changed(NamedTuple):
+    """Features (B, C, H, W) to go on with; `mask` (B, 1, H, W) in 0 … 1, where attention is a matter of place.
+
+    `warp` (B, 2, 3): the features were sampled anew, each position p from W · (p, 1) of the input, in −1 … 1.
+    """
+
+    features: Tensor
+    mask: Tensor | None = None
+    warp: Tensor | None = None
 
 
 class Reading(NamedTuple):
-    """What the last slot hands to the classifier: `vectors` (B, P, D), and the slot's map (B, 1, H, W), or None.
+    """What the last slot hands to the classifier: `vectors` (B, P, D).
 
-    `weights` (B, P), summing to 1, where the answer is the mean of P answers; None where P = 1.
+    `masks`: (B, 1, H, W) for each of the last L slots, not negative; [] without a map. `log_weights` (B, P), whose
+    exponentials sum to 1, where the answer is the mean of P answers; None where P = 1. `warp` as in `Changed`.
     """
 
     vectors: Tensor
-    mask: Tensor | None
-    weights: Tensor | None = None
+    masks: list[Tensor]
+    log_weights: Tensor | None = None
+    warp: Tensor | None = None
 
 
 class Gate(nn.Module):
-    """a = sigmoid(score); features · a, then BatchNorm (PAN Eq. 1–2; ARNN suppl. Table 2)."""
+    """Every slot but the last. a = sigmoid(score); features · a, then BatchNorm (PAN Eq. 1–2; ARNN suppl. Table 2)."""
 
-    def __init__(self, score: nn.Module, channels: int) -> None:
+    def __init__(self, attend: nn.Module, channels: int) -> None:
         super().__init__()
-        self.score = score
+        self.attend = attend
         self.norm = nn.BatchNorm2d(channels, eps=BN_EPS)
 
-    def forward(self, x: Tensor, query: Tensor) -> Attended:
-        mask = self.score(x, query).sigmoid()
-        return Attended(self.norm(x * mask), mask)
+    def forward(self, x: Tensor, query: Tensor) -> Changed:
+        """x (B, C, H, W), query (B, Q) → features and map of the same size."""
+        out = self.attend(x, query)
+        if isinstance(out, Changed):
+            return out._replace(features=self.norm(out.features))
+        features, score = out if isinstance(out, Scored) else (x, out)
+        mask = score.sigmoid()
+        return Changed(self.norm(features * mask), mask)
 
 
-class SoftmaxReadout(nn.Module):
-    """a = softmax of the score over positions; the vector is Σ a · features (PAN Eq. 4 and 8–9)."""
+class Readout(nn.Module):
+    """The last slot: `forward(features, query)`, with the features of every slot, shallow to deep → `Reading`.
 
-    appends_query = False
+    `levels`: of how many slots it gives a vector, in one concatenated. `mask_power`: what the product of its maps is
+    raised to before it is measured.
+    """
 
-    def __init__(self, score: nn.Module) -> None:
+    levels = 1
+    mask_power = 1.0
+
+    def forward(self, features: Sequence[Tensor], query: Tensor) -> Reading:
+        raise NotImplementedError
+
+
+class PooledReadout(Readout):
+    """a = softmax of the score over positions; the vector is Σ a · features (PAN Eq. 4 and 8–9).
+
+    Features that were attended to already are averaged, and their map is scaled to sum to 1.
+    """
+
+    def __init__(self, attend: nn.Module) -> None:
         super().__init__()
-        self.score = score
+        self.attend = attend
 
-    def forward(self, x: Tensor, query: Tensor) -> Reading:
-        score = self.score(x, query)
+    def forward(self, features: Sequence[Tensor], query: Tensor) -> Reading:
+        x = features[-1]
+        out = self.attend(x, query)
+        if isinstance(out, Changed):
+            masks = [] if out.mask is None else [share(out.mask)]
+            return Reading(out.features.mean(dim=(2, 3)).unsqueeze(1), masks, warp=out.warp)
+        x, score = out if isinstance(out, Scored) else (x, out)
         mask = score.flatten(1).softmax(dim=1).view_as(score)
-        return Reading((x * mask).sum(dim=(2, 3)).unsqueeze(1), mask)
+        return Reading((x * mask).sum(dim=(2, 3)).unsqueeze(1), [mask])
 
 
-class AverageReadout(nn.Module):
-    """No attention: the mean of the features; the query is appended to the vector later, as it entered nowhere."""
+class AverageReadout(Readout):
+    """No attention: the mean of the features."""
 
-    appends_query = True
-
-    def forward(self, x: Tensor, query: Tensor) -> Reading:
-        return Reading(x.mean(dim=(2, 3)).unsqueeze(1), None)
+    def forward(self, features: Sequence[Tensor], query: Tensor) -> Reading:
+        return Reading(features[-1].mean(dim=(2, 3)).unsqueeze(1), [])
 
 
 class QueryEmbedding(nn.Module):
@@ -86,6 +130,20 @@ class QueryEmbedding(nn.Module):
         if query is None:
             raise ValueError(f"this module was made for a query of {self.linear.in_features}, and got none")
         return self.linear(query)
+
+
+def same_conv(channels: int, width: int, kernel: int, padding: str = "zeros", bias: bool = True) -> nn.Conv2d:
+    """A convolution that keeps the map's size: `kernel` odd, `padding` zeros, replicate, reflect or circular."""
+    if kernel % 2 == 0:
+        raise ValueError(f"a kernel of {kernel} has no middle; give an odd one")
+    how: Any = padding
+    return nn.Conv2d(channels, width, kernel, padding=kernel // 2, padding_mode=how, bias=bias)
+
+
+def share(mask: Tensor) -> Tensor:
+    """A map (B, 1, H, W) scaled to sum to 1; one that is zero everywhere becomes uniform."""
+    total = mask.sum(dim=(2, 3), keepdim=True)
+    return torch.where(total > 0, mask / total.clamp_min(torch.finfo(mask.dtype).tiny), 1 / mask[0].numel())
 
 
 def one_hot(query: Tensor, queries: int, like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ their concatenation; δ = 3 is the size of the kernel, as in ARNN (PAN's δ = 2 
 
 from torch import Tensor, nn
 
-from bench.attention.base import QueryEmbedding
+from bench.attention.base import QueryEmbedding, same_conv
 
 
 class QueryScore(nn.Module):
@@ -19,11 +19,14 @@ class QueryScore(nn.Module):
         query_dim: Q, the width of the one-hot query; 0 for none.
         hidden: width of the hidden layer.
         kernel: k, odd: 1 looks at one position, 3 at its neighbours too.
+        padding: what lies outside the map: zeros, replicate, reflect or circular.
     """
 
-    def __init__(self, channels: int, query_dim: int = 0, hidden: int = 32, kernel: int = 1) -> None:
+    def __init__(
+        self, channels: int, query_dim: int = 0, hidden: int = 32, kernel: int = 1, padding: str = "zeros"
+    ) -> None:
         super().__init__()
-        self.features = nn.Conv2d(channels, hidden, kernel, padding=kernel // 2)
+        self.features = same_conv(channels, hidden, kernel, padding)
         self.embedding = QueryEmbedding(query_dim, hidden)
         self.score = nn.Conv2d(hidden, 1, 1)
 

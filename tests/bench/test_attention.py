@@ -1,262 +1,306 @@
-"""What holds for every mechanism, taken from the registry, and what is particular to some."""
+"""What every mechanism owes, driven by the registry: a new entry is tested the day it is added."""
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 import bench
-from bench import attention
-from bench.attention import MECHANISMS, AttentionRNN, canonical_name, slots_of
-from bench.attention.base import Gate, QueryEmbedding, SoftmaxReadout
-from bench.attention.pan import QueryScore
+from bench.attention import MECHANISMS, canonical_name, slots_of
+from bench.attention.base import Gate, PooledReadout, QueryEmbedding, Readout
 from mnistref.errors import UsageProblemError
 
-SCORES = [name for name, m in MECHANISMS.items() if m.target]
-SIZES = [(6, 6), (1, 9), (9, 1), (1, 1), (7, 13)]
+CHANNELS, QUERIES = 8, 4
+FORMS = [
+    (name, last) for name, m in MECHANISMS.items() if m.target for last in (False, True) if last or not m.last_only
+]
+IDS = [f"{name}-{'last' if last else 'gate'}" for name, last in FORMS]
+SIZES = [(1, 9), (9, 1), (1, 1), (7, 13), (6, 6)]
+SHIFTS = ("score.bias", "combine.bias", "grow.bias")
+"""A constant added to every score, which the softmax of the last slot does not see."""
+
+every_form = pytest.mark.parametrize(("name", "last"), FORMS, ids=IDS)
 
 
-def score_of(name: str, last: bool = False, channels: int = 5, query_dim: int = 4) -> torch.nn.Module:
+def slot(name: str, last: bool, query_dim: int = QUERIES) -> nn.Module:
+    """A mechanism as the network uses it, in float64, every parameter moved from where it starts."""
     torch.manual_seed(0)
-    return MECHANISMS[name].score(channels, query_dim, last).double()
+    module = MECHANISMS[name].make(CHANNELS, query_dim, last)
+    if not last:
+        module = Gate(module, CHANNELS)
+    elif not isinstance(module, Readout):
+        module = PooledReadout(module)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return module.double()
 
 
-def inputs(height: int, width: int, batch: int = 3, channels: int = 5, query_dim: int = 4):
+def inputs(height: int, width: int, batch: int = 3) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
-    x = torch.randn(batch, channels, height, width, generator=generator, dtype=torch.float64)
-    return x, torch.eye(query_dim, dtype=torch.float64)[torch.arange(batch) % query_dim]
+    x = torch.randn(batch, CHANNELS, height, width, generator=generator, dtype=torch.float64)
+    return x, torch.eye(QUERIES, dtype=torch.float64)[torch.arange(batch) % QUERIES]
 
 
-@pytest.mark.parametrize("name", SCORES)
-@pytest.mark.parametrize("last", [False, True])
+def attend(module: nn.Module, x: Tensor, query: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    """Features or vectors, and maps. A sampled mechanism draws the same each time."""
+    torch.manual_seed(5)
+    if not isinstance(module, Readout):
+        out = module(x, query)
+        return out.features, [] if out.mask is None else [out.mask]
+    larger = [torch.nn.functional.interpolate(x, scale_factor=2.0**k) for k in (2, 1)]
+    out = module([*larger, x], query)
+    return out.vectors, out.masks
+
+
+@every_form
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize("batch", [1, 3])
-def test_the_score_is_a_map_of_the_features_size(name, last, height, width, batch):
-    score = score_of(name, last)(*inputs(height, width, batch))
-    assert score.shape == (batch, 1, height, width)
-    assert score.isfinite().all()
+def test_shapes_and_ranges(name, last, height, width, batch):
+    module = slot(name, last).eval()
+    out, masks = attend(module, *inputs(height, width, batch))
+    assert out.isfinite().all()
+    if not last:
+        assert out.shape == (batch, CHANNELS, height, width)
+        assert [m.shape for m in masks] == [(batch, 1, height, width)] * len(masks)
+    else:
+        assert out.shape[0] == batch
+        assert out.shape[2] == CHANNELS * module.levels == CHANNELS * MECHANISMS[name].levels
+        sizes = [(height * 2**k, width * 2**k) for k in range(len(masks) - 1, -1, -1)]
+        assert [m.shape for m in masks] == [(batch, 1, *size) for size in sizes]
+        for mask in masks:
+            torch.testing.assert_close(mask.sum(dim=(1, 2, 3)), torch.ones(batch, dtype=torch.float64))
+    for mask in masks:
+        assert (mask >= 0).all()
+        assert (mask <= 1 + 1e-12).all()
 
 
-@pytest.mark.parametrize("name", SCORES)
-@pytest.mark.parametrize("last", [False, True])
+@every_form
 def test_a_finite_gradient_reaches_every_parameter_and_the_features(name, last):
-    module = score_of(name, last)
+    module = slot(name, last)
     x, query = inputs(5, 6)
     x.requires_grad_()
-    readout = SoftmaxReadout(module) if last else Gate(module, 5).double()
-    out = readout(x, query)
-    vectors = out.vectors if last else out.features
-    (
-        vectors * torch.randn(vectors.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    ).sum().backward()
-    for parameter_name, parameter in [*readout.named_parameters(), ("x", x)]:
+    out, masks = attend(module, x, query)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    loss = (out * weights).sum()
+    if name == "han":  # its weights reach the classifier beside its vectors
+        loss = loss + masks[0].square().sum()
+    loss.backward()
+    for parameter_name, parameter in [*module.named_parameters(), ("x", x)]:
         if last and parameter_name.endswith(SHIFTS):
-            continue  # softmax does not see a constant added to every score
+            continue
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.isfinite().all(), parameter_name
-        assert parameter.grad.abs().max() > 1e-12, parameter_name
+        assert parameter.grad.abs().max() > 1e-9, parameter_name
 
 
-SHIFTS = ("score.score.bias", "score.combine.bias")
-
-
-@pytest.mark.parametrize("name", SCORES)
-@pytest.mark.parametrize("last", [False, True])
-def test_gradcheck(name, last):
-    module = score_of(name, last)
+@every_form
+def test_gradients_are_right(name, last):
+    """Of the features and of every parameter, against finite differences, along random directions."""
+    module = slot(name, last).eval()
     x, query = inputs(3, 4, batch=2)
-    assert torch.autograd.gradcheck(lambda x: module(x, query), x.requires_grad_())
+    names, values = zip(*module.named_parameters(), strict=True)
+
+    def function(x: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+        torch.manual_seed(5)
+        moved = dict(zip(names, values, strict=True))
+        if last:
+            out = torch.func.functional_call(module, moved, ([x.repeat(1, 1, 4, 4), x.repeat(1, 1, 2, 2), x], query))
+            return out.vectors, *out.masks
+        out = torch.func.functional_call(module, moved, (x, query))
+        return (out.features,) if out.mask is None else (out.features, out.mask)
+
+    leaves = [value.detach().requires_grad_() for value in (x, *values)]
+    assert torch.autograd.gradcheck(function, leaves, fast_mode=True)
 
 
-@pytest.mark.parametrize("name", SCORES)
-def test_an_image_scores_the_same_alone_and_in_a_batch(name):
-    module = score_of(name)
+@every_form
+def test_an_image_is_attended_alike_alone_and_in_a_batch(name, last):
+    if MECHANISMS[name].sampled:
+        pytest.skip("every image has its own draw")
+    module = slot(name, last).eval()
     x, query = inputs(6, 5, batch=4)
-    together = module(x, query)
+    together, maps = attend(module, x, query)
     for k in range(4):
-        torch.testing.assert_close(module(x[k : k + 1], query[k : k + 1]), together[k : k + 1])
+        alone, own = attend(module, x[k : k + 1], query[k : k + 1])
+        torch.testing.assert_close(alone, together[k : k + 1])
+        for mask, all_masks in zip(own, maps, strict=True):
+            torch.testing.assert_close(mask, all_masks[k : k + 1])
 
 
-@pytest.mark.parametrize("name", SCORES)
-def test_the_query_matters(name):
-    module = score_of(name)
-    x, query = inputs(6, 5, batch=2)
-    assert (module(x, query) - module(x, query.roll(1, dims=1))).abs().max() > 1e-6
+@every_form
+def test_it_is_deterministic_or_sampled(name, last):
+    module = slot(name, last).eval()
+    x, query = inputs(6, 5)
+    first, again = attend(module, x, query)[0], attend(module, x, query)[0]
+    assert torch.equal(first, again)
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        if not last:
+            assert torch.equal(module(x, query).features, first) != MECHANISMS[name].sampled
 
 
-@pytest.mark.parametrize("name", SCORES)
-def test_it_works_without_a_query(name):
+@every_form
+def test_the_query_matters_where_it_is_used(name, last):
+    module = slot(name, last).eval()
+    x, query = inputs(6, 5)
+    (out, masks), (other, other_masks) = (attend(module, x, q) for q in (query, query.roll(1, dims=1)))
+    moved = [(a - b).abs().max() for a, b in [(out, other), *zip(masks, other_masks, strict=True)]]
+    assert (max(moved) > 1e-6) == MECHANISMS[name].uses_query
+
+
+@every_form
+def test_it_works_without_a_query(name, last):
+    module = slot(name, last, query_dim=0).eval()
+    assert attend(module, inputs(4, 5)[0], None)[0].isfinite().all()
+
+
+@every_form
+def test_a_missing_query_is_an_error(name, last):
+    if MECHANISMS[name].uses_query:
+        with pytest.raises(ValueError, match="got none"):
+            attend(slot(name, last), inputs(3, 3)[0], None)
+
+
+@every_form
+def test_half_precision_stays_near(name, last):
+    module = slot(name, last).float()
+    x, query = (t.float() for t in inputs(6, 5))
+    exact, maps = attend(module, x, query)
+    with torch.autocast("cpu", torch.bfloat16):
+        out, rounded = attend(module, x, query)
+    (out.float().sum() + sum(mask.float().square().sum() for mask in rounded)).backward()
+    assert (out.float() - exact).norm() < 0.05 * exact.norm()
+    for a, b in zip(maps, rounded, strict=True):
+        assert (a - b.float()).norm() < 0.1 * a.norm()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+
+
+@every_form
+def test_it_compiles(name, last):
+    module = slot(name, last).eval()
+    x, query = inputs(4, 3)
+    larger = [x.repeat(1, 1, 4, 4), x.repeat(1, 1, 2, 2), x]
+    given = (larger, query) if last else (x, query)
+    torch._dynamo.reset()
+    compiled = torch.compile(module, backend="aot_eager")
+    torch.manual_seed(5)
+    expected = module(*given)[0]
+    torch.manual_seed(5)
+    torch.testing.assert_close(compiled(*given)[0], expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@every_form
+def test_cpu_and_cuda_agree(name, last):
+    if MECHANISMS[name].sampled:
+        pytest.skip("the devices draw differently")
+    module = slot(name, last).eval()
+    x, query = inputs(7, 5)
+    out, masks = attend(module, x, query)
+    other, other_masks = attend(module.cuda(), x.cuda(), query.cuda())
+    torch.testing.assert_close(other.cpu(), out)
+    for a, b in zip(other_masks, masks, strict=True):
+        torch.testing.assert_close(a.cpu(), b)
+
+
+LISTS = ["none,arnn", "pan,none,san", "none,none,none,pan", "brnn2,arnn", "stn-m,pan", "stn-m,none,none,ltpa-dp"]
+
+
+def small(attn: str, classes: int = 5, queries: int = 10) -> nn.Module:
     torch.manual_seed(0)
-    module = MECHANISMS[name].score(5, 0, last=False)
-    assert module(torch.randn(2, 5, 4, 4)).shape == (2, 1, 4, 4)
+    return bench.create_model(attn, classes=classes, queries=queries, size=(48, 48))
 
 
-@pytest.mark.parametrize("name", SCORES)
-def test_a_missing_query_is_an_error(name):
-    with pytest.raises(ValueError, match="got none"):
-        score_of(name)(inputs(3, 3)[0])
-
-
-@pytest.mark.parametrize("attn", [*MECHANISMS, "none,arnn", "pan,none,san", "none,none,none,pan"])
-@pytest.mark.parametrize(
-    ("variant", "maps"), [("mref", [50, 25, 12, 6]), ("mbginv", [50, 25, 12, 6]), ("mini", [24, 12, 6, 3])]
-)
-def test_the_network_on_every_variant(attn, variant, maps):
-    torch.manual_seed(0)
-    model = bench.create_model(attn, variant=variant)
-    size = {"mini": 48}.get(variant, 100)
-    queries, classes = (5, 10) if variant == "mbginv" else (10, 5)
-    images, query = torch.rand(3, 3, size, size), torch.tensor([0, 1, queries - 1])
-    out = model(images, query)
+@pytest.mark.parametrize("attn", [*MECHANISMS, *LISTS])
+@pytest.mark.parametrize(("classes", "queries"), [(5, 10), (10, 5)])
+def test_the_network_trains(attn, classes, queries):
+    model = small(attn, classes, queries)
+    out = model(torch.rand(3, 3, 48, 48), torch.tensor([0, 1, queries - 1]))
     assert out.logits.shape == (3, classes)
-    filled = [k for k, m in enumerate(slots_of(attn, 4)) if m.target]
-    assert [tuple(m.shape) for m in out.masks] == [(3, 1, maps[k], maps[k]) for k in filled]
     for mask in out.masks:
+        assert mask.shape == (3, 1, *mask.shape[2:])
         assert (mask >= 0).all()
         assert (mask <= 1).all()
-    if 3 in filled:
+    assert [m.shape[2] for m in out.masks] == sorted([m.shape[2] for m in out.masks], reverse=True)
+    assert out.last_mask == (bool(out.masks) and out.masks[-1].shape[2:] == (3, 3))
+    if out.last_mask:
         torch.testing.assert_close(out.masks[-1].sum(dim=(1, 2, 3)), torch.ones(3))
     torch.nn.functional.cross_entropy(out.logits, torch.tensor([0, 1, 2])).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().max() > 0 or name.endswith(SHIFTS), name
+
+
+@pytest.mark.parametrize(("variant", "maps"), [("mref", [50, 25, 12, 6]), ("mbgb", [112, 56, 28, 14, 7])])
+@pytest.mark.parametrize("attn", MECHANISMS)
+def test_the_network_at_the_papers_sizes(attn, variant, maps):
+    model = bench.create_model(attn, variant=variant).eval()
+    size = {"mref": 100, "mbgb": 224}[variant]
+    with torch.inference_mode():
+        out = model(torch.rand(1, 3, size, size), torch.tensor([3]))
+    assert [m.shape[-1] for m in out.masks] == maps[len(maps) - len(out.masks) :]
+    assert out.logits.isfinite().all()
 
 
 @pytest.mark.parametrize("attn", MECHANISMS)
-def test_the_network_at_224_px_has_five_slots(attn):
-    model = bench.create_model(attn, variant="mbgb").eval()
-    out = model(torch.rand(1, 3, 224, 224), torch.tensor([3]))
-    sizes = [112, 56, 28, 14, 7]
-    assert [m.shape[-1] for m in out.masks] == [sizes[k] for k, m in enumerate(slots_of(attn, 5)) if m.target]
-
-
-@pytest.mark.parametrize("attn", MECHANISMS)
-def test_evaluation_is_deterministic_and_alike_in_a_batch(attn):
-    torch.manual_seed(0)
-    model = bench.create_model(attn, variant="mini").eval()
-    images, query = torch.rand(4, 3, 48, 48), torch.tensor([1, 2, 3, 4])
-    together = model(images, query).logits
-    assert torch.equal(model(images, query).logits, together)
-    for k in range(4):
-        torch.testing.assert_close(
-            model(images[k : k + 1], query[k : k + 1]).logits, together[k : k + 1], rtol=1e-4, atol=1e-5
-        )
-
-
-@pytest.mark.parametrize("attn", MECHANISMS)
-def test_state_dict_round_trip(attn):
-    torch.manual_seed(0)
-    model, other = (bench.create_model(attn, variant="mini").eval() for _ in range(2))
+def test_evaluation_is_alike_in_a_batch_and_after_a_state_dict_round_trip(attn):
+    model, other = small(attn).eval(), small(attn).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.02 * torch.randn_like(parameter)
     other.load_state_dict(model.state_dict())
-    images, query = torch.rand(2, 3, 48, 48), torch.tensor([1, 2])
-    assert torch.equal(model(images, query).logits, other(images, query).logits)
+    images, query = torch.rand(4, 3, 48, 48), torch.tensor([1, 2, 3, 4])
+
+    def logits(network: nn.Module, at: slice = slice(None)) -> Tensor:
+        torch.manual_seed(5)
+        return network(images[at], query[at]).logits
+
+    together = logits(model)
+    assert torch.equal(logits(other), together)
+    if all(not m.sampled for m in slots_of(attn, 4)):
+        for k in range(4):
+            torch.testing.assert_close(logits(model, slice(k, k + 1)), together[k : k + 1], rtol=1e-4, atol=1e-5)
 
 
-def test_with_one_seed_the_backbone_starts_alike():
-    models = []
-    for attn in ("san", "pan-ctx", "arnn"):
-        torch.manual_seed(7)
-        models.append(bench.create_model(attn, variant="mref"))
-    for other in models[1:]:
-        for a, b in zip(
-            (*models[0].stages.parameters(), *models[0].head.parameters()),
-            (*other.stages.parameters(), *other.head.parameters()),
-            strict=True,
-        ):
+@pytest.mark.parametrize("attn", MECHANISMS)
+def test_the_answer_depends_on_the_query(attn):
+    """Through the attention, or appended before the classifier: no network is left without the question."""
+    model = small(attn).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    images = torch.rand(1, 3, 48, 48)
+    torch.manual_seed(5)
+    first = model(images, torch.tensor([1])).logits
+    torch.manual_seed(5)
+    assert (model(images, torch.tensor([2])).logits - first).abs().max() > 1e-5
+
+
+@pytest.mark.parametrize("attn", [name for name in MECHANISMS if not name.startswith("ltpa")])
+def test_with_one_seed_the_backbone_and_the_order_start_alike(attn):
+    torch.manual_seed(7)
+    san = bench.create_model("san", variant="mref")
+    torch.manual_seed(7)
+    other = bench.create_model(attn, variant="mref")
+    for a, b in zip(san.stages.parameters(), other.stages.parameters(), strict=True):
+        assert torch.equal(a, b)
+    if any(m.uses_query for m in slots_of(attn, 4)):
+        for a, b in zip(san.head.parameters(), other.head.parameters(), strict=True):
             assert torch.equal(a, b)
 
 
-def test_a_gate_multiplies_then_normalises_and_a_readout_averages():
-    x, query = inputs(4, 3)
-    score = score_of("pan")
-    gate, a = Gate(score, 5).double(), score(x, query).sigmoid()
-    torch.testing.assert_close(gate(x, query).mask, a)
-    product = x * a
-    mean, variance = product.mean(dim=(0, 2, 3)), product.var(dim=(0, 2, 3), unbiased=False)
-    expected = (product - mean[:, None, None]) / (variance[:, None, None] + 0.01).sqrt()
-    torch.testing.assert_close(gate(x, query).features, expected)
-    reading = SoftmaxReadout(score)(x, query)
-    weight = torch.exp(score(x, query))
-    weight = weight / weight.sum(dim=(2, 3), keepdim=True)
-    torch.testing.assert_close(reading.mask, weight)
-    torch.testing.assert_close(reading.vectors[:, 0], torch.einsum("bchw,bhw->bc", x, weight[:, 0]))
-
-
-def test_pan_and_pan_ctx_see_what_they_should():
-    """One position without context, its eight neighbours with it, and none of them in the last slot."""
-    for name, last, reach in (("pan", False, 0), ("pan-ctx", False, 1), ("pan-ctx", True, 0), ("san", True, 0)):
-        module, (x, query) = score_of(name, last), inputs(7, 7, batch=1)
-        moved = x.clone()
-        moved[:, :, 3, 3] += 5
-        changed = (module(moved, query) != module(x, query))[0, 0].nonzero()
-        assert (changed - 3).abs().max() == reach
-
-
-def test_pan_is_a_perceptron_over_feature_and_query():
-    module, (x, query) = score_of("pan"), inputs(2, 3, batch=2)
-    w1, b1, e = module.features.weight[:, :, 0, 0], module.features.bias, module.embedding.linear.weight
-    hidden = (torch.einsum("dc,bchw->bdhw", w1, x) + (b1 + query @ e.T)[:, :, None, None]).clamp_min(0)
-    expected = torch.einsum("d,bdhw->bhw", module.score.weight[0, :, 0, 0], hidden) + module.score.bias
-    torch.testing.assert_close(module(x, query)[:, 0], expected)
-
-
-@pytest.mark.parametrize(("m", "n"), [(6, 8), (8, 5)])
-def test_arnn_scores_depend_on_exactly_the_cells_of_the_paper(m, n):
-    """μ at (i, j) has seen the rows above by both LSTMs, its own row to the left; K^c widens that by one cell."""
-    module, (x, query) = score_of("arnn"), inputs(m, n, batch=1)
-    plain = module(x, query)
-    for i in range(m):
-        for j in range(n):
-            moved = x.clone()
-            moved[:, :, i, j] += 1
-            changed = (module(moved, query) != plain)[0, 0]
-            rows, columns = torch.meshgrid(torch.arange(m), torch.arange(n), indexing="ij")
-            left, right = max(j - 1, 0), min(j + 1, n - 1)
-            top = max(i - 1, 0)
-            by_left = (rows >= top) & (columns >= left)
-            by_right = (rows >= top + 1) & (columns <= right)
-            assert torch.equal(changed, by_left | by_right)
-
-
-def test_arnn_concatenates_the_embedded_query_at_every_position():
-    """The bias per image that stands for it equals K^x over [X^c, E q]."""
-    from bench.kernels.diagonal_lstm import diagonal_lstm
-
-    module, (x, query) = score_of("arnn"), inputs(4, 5, batch=2)
-    planes = module.embedding(x, query)[:, :, None, None].expand(-1, -1, 4, 5)
-    both = torch.cat([module.context(x), planes], dim=1)
-    bias = module.bias.unsqueeze(1).expand(-1, 2, -1)
-    torch.testing.assert_close(
-        module.states(x, query), diagonal_lstm(both, bias, module.kernel_x, module.kernel_h, "reference")
-    )
-
-
-def test_arnn_combines_the_two_distributions_linearly():
-    module, (x, query) = score_of("arnn"), inputs(4, 5, batch=2)
-    left, right = module.states(x, query)
-    parts = []
-    for state, layer in ((left, module.to_left), (right, module.to_right)):
-        out = torch.einsum("ot,btmn->bomn", layer.weight, state) + layer.bias[:, None, None]
-        parts += [out[:, 0], torch.log1p(out[:, 1].exp())]
-    expected = sum(w * p for w, p in zip(module.combine.weight[0], parts, strict=True)) + module.combine.bias
-    torch.testing.assert_close(module(x, query)[:, 0], expected)
-
-
-def test_arnn_starts_with_open_forget_gates():
-    bias = AttentionRNN(8, hidden=16).bias
-    assert (bias[:, 16:32] == 1).all()
-    assert (bias[:, :16] == 0).all()
-    assert (bias[:, 32:] == 0).all()
-
-
-def test_attention_rnn_fits_any_cnn():
-    layer = AttentionRNN(12, query_dim=0, hidden=8, context=5, width=6)
-    assert layer(torch.randn(2, 12, 9, 4)).shape == (2, 1, 9, 4)
-    assert attention.QueryScore is QueryScore
+def test_every_docstring_cites_its_paper_and_gives_its_arguments():
+    for name, m in MECHANISMS.items():
+        if m.target:
+            module = __import__(m.cls.__module__, fromlist=["_"])
+            assert "20" in (module.__doc__ or ""), name
+            assert m.cls.__doc__, name
+            assert all(f"{option}:" in m.cls.__doc__ or option == "linear" for option in m.parameters()), name
+            assert "(B, " in (m.cls.forward.__doc__ or ""), name
 
 
 def test_query_embedding_has_no_bias():
-    embedding = QueryEmbedding(4, 6)
-    assert [name for name, _ in embedding.named_parameters()] == ["linear.weight"]
+    assert [name for name, _ in QueryEmbedding(4, 6).named_parameters()] == ["linear.weight"]
 
 
 def test_slot_lists():
@@ -276,6 +320,40 @@ def test_slot_lists():
         names("pan,pan-ctx,pan,pan-ctx,pan")
     with pytest.raises(UsageProblemError, match="did you mean 'arnn'"):
         names("arn")
+
+
+def test_options_follow_a_name():
+    assert canonical_name("arnn:hidden=16:context=5") == "arnn:context=5:hidden=16"
+    assert canonical_name("arnn:hidden=32") == "arnn"
+    assert canonical_name("ctx:kernel=5,arnn:hidden=8") == "pan-ctx:kernel=5,arnn:hidden=8"
+    first, last = (slots_of("pan-ctx:kernel=5", 4)[k].make(8, 4, last=k > 0) for k in (0, 3))
+    assert (first.features.kernel_size, last.features.kernel_size) == ((5, 5), (1, 1))
+    layer = slots_of("arnn:hidden=16:context=5:padding=replicate", 4)[0].make(8, 4)
+    assert layer.kernel_h.shape == (2, 64, 32)
+    assert layer.context.kernel_size == (5, 5)
+    assert layer.context.padding_mode == "replicate"
+    assert bench.create_model("ltpa-dp:levels=2", variant="mini").head.classify.in_features == 64
+
+
+@pytest.mark.parametrize(
+    ("attn", "message"),
+    [
+        ("arnn:hiden=3", "did you mean 'hidden'"),
+        ("arnn:hidden=big", "not of the form hidden=32"),
+        ("arnn:hidden", "not of the form"),
+        ("arnn:hidden=0", "give 1 or more"),
+        ("arnn:context=4", "give an odd one"),
+        ("pan:padding=mirror", "padding"),
+        ("none:hidden=3", "it has none"),
+        ("brnn2:block=0", "give 1 or more"),
+        ("ltpa-dp:levels=5", "4 slots"),
+        ("self:heads=5", "heads"),
+        ("ltpa-dp:compatibility=cosine", "dot or parametrised"),
+    ],
+)
+def test_wrong_options_are_usage_errors(attn, message):
+    with pytest.raises(UsageProblemError, match=message):
+        bench.create_model(attn, variant="mini")
 
 
 def test_wrong_queries_raise():

@@ -1,0 +1,45 @@
+"""Block AttentionRNN: attention computed on a smaller map, for large images.
+
+ARNN §3.3, Eq. 11 and Fig. 4. Decided here: where γ does not divide the map, zeros are added below and to the right
+and what the transposed convolution gives there is cut off; its kernel starts as ones, so that a block starts with one
+value.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.attention.arnn import AttentionRNN
+
+
+class BlockAttentionRNN(nn.Module):
+    """Score = K^up (transposed, γ × γ, stride γ) over ARNN's score of K^ds (γ × γ, stride γ) ⊛ X.
+
+    Args:
+        channels: C of the features.
+        query_dim: Q, the width of the query; 0 for none.
+        block: γ.
+        hidden: t, the width of AttentionRNN's states.
+        width: channels of the smaller map.
+    """
+
+    def __init__(self, channels: int, query_dim: int = 0, block: int = 2, hidden: int = 32, width: int = 32) -> None:
+        super().__init__()
+        if block < 1:
+            raise ValueError(f"blocks of {block} positions do not exist; give 1 or more")
+        self.block = block
+        self.shrink = nn.Conv2d(channels, width, block, stride=block)
+        self.attend = AttentionRNN(width, query_dim, hidden)
+        self.grow = nn.ConvTranspose2d(1, 1, block, stride=block)
+        with torch.no_grad():
+            self.grow.weight.fill_(1.0)
+            self.grow.bias.zero_()  # type: ignore[union-attr]
+
+    def coarse(self, x: Tensor, query: Tensor | None = None) -> Tensor:
+        """The score of each block: x (B, C, H, W) → (B, 1, ⌈H / γ⌉, ⌈W / γ⌉)."""
+        below, right = (-x.shape[2]) % self.block, (-x.shape[3]) % self.block
+        return self.attend(self.shrink(F.pad(x, (0, right, 0, below))), query)
+
+    def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), query (B, Q) → score (B, 1, H, W)."""
+        return self.grow(self.coarse(x, query))[:, :, : x.shape[2], : x.shape[3]]

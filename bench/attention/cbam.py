@@ -1,0 +1,73 @@
+"""Convolutional block attention: channels first, then places; and with AttentionRNN for the places.
+
+Woo et al., "CBAM", ECCV 2018, §3, Eq. 2 and 3; ARNN §4.2 and supplement §2.2. The spatial kernel is 3×3 (ARNN's) where
+the paper has 7×7, the reduction 4 for 32 channels. Decided here, since CBAM has no query: its embedding is a third
+plane beside [max, mean], and is added to the hidden layer of the channels' perceptron too. The plane alone could only
+raise or lower the whole score, as it is the same everywhere; by channels the query changes what max and mean see.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from bench.attention.arnn import AttentionRNN
+from bench.attention.base import QueryEmbedding, Scored, same_conv
+
+
+class ChannelAttention(nn.Module):
+    """features · σ(MLP(mean) + MLP(max)) (Eq. 2); the query enters the MLP's hidden layer. Without biases.
+
+    Args:
+        channels: C. query_dim: Q; 0 for none. reduction: C over the hidden layer's width.
+    """
+
+    def __init__(self, channels: int, query_dim: int = 0, reduction: int = 4) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.hidden = nn.Linear(channels, hidden, bias=False)
+        self.embedding = QueryEmbedding(query_dim, hidden)
+        self.out = nn.Linear(hidden, channels, bias=False)
+
+    def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), query (B, Q) → (B, C, H, W)."""
+        asked = self.embedding(x, query)
+        sides = [self.out((self.hidden(side) + asked).relu()) for side in (x.mean(dim=(2, 3)), x.amax(dim=(2, 3)))]
+        return x * (sides[0] + sides[1]).sigmoid()[:, :, None, None]
+
+
+class CBAM(nn.Module):
+    """Channel attention, then the score conv k×k([max, mean, E q]) (Eq. 3).
+
+    Args:
+        channels: C. query_dim: Q; 0 for none. reduction: of the channel attention. kernel: k, odd.
+    """
+
+    def __init__(self, channels: int, query_dim: int = 0, reduction: int = 4, kernel: int = 3) -> None:
+        super().__init__()
+        self.channel = ChannelAttention(channels, query_dim, reduction)
+        self.embedding = QueryEmbedding(query_dim, 1 if query_dim else 0)
+        self.spatial = same_conv(2 + self.embedding.width, 1, kernel, bias=False)
+
+    def forward(self, x: Tensor, query: Tensor | None = None) -> Scored:
+        """x (B, C, H, W), query (B, Q) → features (B, C, H, W), score (B, 1, H, W)."""
+        x = self.channel(x, query)
+        asked = self.embedding(x, query)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        planes = torch.cat([x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True), asked], dim=1)
+        return Scored(x, self.spatial(planes))
+
+
+class CBAMAttentionRNN(nn.Module):
+    """Channel attention, then AttentionRNN in place of the spatial part (ARNN suppl. Fig. 2b).
+
+    Args:
+        channels: C. query_dim: Q; 0 for none. reduction: of the channel attention. hidden: t of AttentionRNN.
+    """
+
+    def __init__(self, channels: int, query_dim: int = 0, reduction: int = 4, hidden: int = 32) -> None:
+        super().__init__()
+        self.channel = ChannelAttention(channels, query_dim, reduction)
+        self.spatial = AttentionRNN(channels, query_dim, hidden)
+
+    def forward(self, x: Tensor, query: Tensor | None = None) -> Scored:
+        """x (B, C, H, W), query (B, Q) → features (B, C, H, W), score (B, 1, H, W)."""
+        x = self.channel(x, query)
+        return Scored(x, self.spatial(x, query))

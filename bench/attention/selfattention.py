@@ -1,0 +1,47 @@
+"""Multi-head self-attention over positions, with the query as one more token.
+
+Vaswani et al., "Attention Is All You Need", NeurIPS 2017, §3.2; the token as the class token of Dosovitskiy et al.,
+ICLR 2021. Decided here: normalisation before, residuals, no perceptrons and no position code (the convolutions' padding
+tells places apart); in the last layer only the query's token looks. The last slot alone: at 50 × 50 positions the
+weights of all pairs would be six million numbers an image.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bench.attention.base import QueryEmbedding, Reading, Readout, share
+
+
+class SelfAttentionReadout(Readout):
+    """Tokens = [E q, positions]; the vector is the query's token after `layers` of attention.
+
+    The map is what the query's token gives each position in the last layer, mean over the heads.
+
+    Args:
+        channels: C. query_dim: Q, the width of the query; 0 for none. heads: they divide C. layers: 1 or more.
+    """
+
+    def __init__(self, channels: int, query_dim: int = 0, heads: int = 4, layers: int = 2) -> None:
+        super().__init__()
+        if layers < 1 or heads < 1 or channels % heads:
+            raise ValueError(f"{layers} layers, {heads} heads: give 1 layer or more, and heads that divide {channels}")
+        self.embedding = QueryEmbedding(query_dim, channels)
+        self.start = nn.Parameter(torch.zeros(channels))
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(layers))
+        self.attends = nn.ModuleList(nn.MultiheadAttention(channels, heads, batch_first=True) for _ in range(layers))
+
+    def forward(self, features: Sequence[Tensor], query: Tensor | None = None) -> Reading:
+        """The last of (B, C, H, W), query (B, Q) → one vector of C, and the map."""
+        x = features[-1]
+        asked = self.embedding(x, query) + self.start
+        tokens = torch.cat([asked.unsqueeze(1), x.flatten(2).transpose(1, 2)], dim=1)
+        last = len(self.attends) - 1
+        for layer, (norm, attend) in enumerate(zip(self.norms, self.attends, strict=True)):
+            seen = norm(tokens)
+            lookers = seen if layer < last else seen[:, :1]
+            out, weights = attend(lookers, seen, seen, need_weights=layer == last)
+            tokens = tokens[:, : out.shape[1]] + out
+        mask = weights[:, 0, 1:].view(x.shape[0], 1, *x.shape[2:])
+        return Reading(tokens, [share(mask)])

@@ -1,0 +1,49 @@
+"""Spatial transformers: attention as a window cut out of the features (STN-S, STN-M).
+
+Jaderberg et al., "Spatial Transformer Networks", NeurIPS 2015, §3.1–3.3, as PAN §4.1 compares with. Decided here: the
+localisation net is one 3×3 convolution, averages over a 4 × 4 grid and a perceptron which the query enters before its
+ReLU; θ has all six numbers and starts as the identity; what lies outside is 0; the window has the map's size. The map
+is the window, 1 inside and 0 outside, as it lies in the image.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.attention.base import Changed, QueryEmbedding, same_conv
+
+
+class SpatialTransformer(nn.Module):
+    """θ = MLP(features, query); the features are sampled bilinearly at θ · (x, y, 1).
+
+    Args:
+        channels: C of the features.
+        query_dim: Q, the width of the one-hot query; 0 for none.
+        hidden: width of the localisation net.
+        grid: it sees averages over so many by so many cells.
+    """
+
+    def __init__(self, channels: int, query_dim: int = 0, hidden: int = 32, grid: int = 4) -> None:
+        super().__init__()
+        self.features = same_conv(channels, hidden, 3)
+        self.grid = grid
+        self.locate = nn.Linear(hidden * grid**2, hidden)
+        self.embedding = QueryEmbedding(query_dim, hidden)
+        self.theta = nn.Linear(hidden, 6)
+        nn.init.zeros_(self.theta.weight)
+        with torch.no_grad():
+            self.theta.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
+
+    def forward(self, x: Tensor, query: Tensor | None = None) -> Changed:
+        """x (B, C, H, W), query (B, Q) → the window's features, of the same size."""
+        seen = F.adaptive_avg_pool2d(self.features(x).relu(), self.grid).flatten(1)
+        theta = self.theta((self.locate(seen) + self.embedding(x, query)).relu()).view(-1, 2, 3)
+        return Changed(transform(x, theta), x.new_ones(x.shape[0], 1, *x.shape[2:]), theta)
+
+
+def transform(x: Tensor, theta: Tensor) -> Tensor:
+    """Sample x (B, C, H, W) where θ (B, 2, 3) says, in −1 … 1 from edge to edge (Eq. 1 and 5); the same size."""
+    if x.dtype in (torch.bfloat16, torch.float16):  # positions need more digits than features
+        return transform(x.float(), theta.float()).to(x.dtype)
+    grid = F.affine_grid(theta.to(x.dtype), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, align_corners=False)

@@ -1,0 +1,110 @@
+"""A mechanism as the registry has it: which class, with which options, in which slots."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mnistref.errors import UsageProblemError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Option = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """One entry. `target` is "module:Class" or the class; `options` are its arguments, `last_options` at the last slot.
+
+    `chosen` holds the options that a user gave: they go before `options`, and `last_options` before them.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    target: Any = ""
+    options: Mapping[str, Option] = field(default_factory=dict)
+    last_options: Mapping[str, Option] = field(default_factory=dict)
+    last_only: bool = False
+    aliases: tuple[str, ...] = ()
+    chosen: Mapping[str, Option] = field(default_factory=dict)
+
+    @property
+    def cls(self) -> Any:
+        """The class, imported."""
+        if not isinstance(self.target, str):
+            return self.target
+        module, name = self.target.split(":")
+        return getattr(import_module(module), name)
+
+    @property
+    def uses_query(self) -> bool:
+        """Whether the mechanism looks at the query; a network in which none does appends it before the classifier."""
+        return bool(self.target) and getattr(self.cls, "uses_query", True)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether its map is drawn anew in every forward pass."""
+        return bool(self.target) and self.parameters().get("sampled") is True
+
+    @property
+    def levels(self) -> int:
+        """How many slots give a vector to the classifier."""
+        return int(self.parameters().get("levels", getattr(self.cls, "levels", 1))) if self.target else 1
+
+    @property
+    def spelled(self) -> str:
+        """The name with the options chosen, as it is written in records: arnn:context=5:hidden=16."""
+        return ":".join([self.name, *(f"{k}={_text(v)}" for k, v in sorted(self.chosen.items()))])
+
+    def parameters(self) -> dict[str, Option]:
+        """Every option and its value, at the slots before the last."""
+        known = {name: p.default for name, p in self._signature().items()}
+        return {**known, **self.options, **self.chosen}
+
+    def make(self, channels: int, query_dim: int, last: bool = False) -> "nn.Module":
+        """The module for one slot. A usage error where an option's value makes no sense."""
+        options = {**self.options, **self.chosen, **(self.last_options if last else {})}
+        try:
+            return self.cls(channels, query_dim, **options)
+        except (ValueError, NotImplementedError) as error:
+            raise UsageProblemError(f"{self.spelled}: {error}") from error
+
+    def choose(self, texts: Sequence[str]) -> "Mechanism":
+        """The same with options as a user wrote them, `name=value`; a usage error for what makes no sense."""
+        known = self.parameters() if self.target else {}
+        chosen = dict(self.chosen)
+        for text in texts:
+            name, _, value = text.partition("=")
+            if name not in known:
+                hint = did_you_mean(name, list(known)) if known else "it has none"
+                raise UsageProblemError(f"{self.name} has no option {name!r}: {hint}")
+            read = _read(value, known[name])
+            if read is None:
+                like = f"{name}={_text(known[name])} ({type(known[name]).__name__})"
+                raise UsageProblemError(f"{self.name}: {text!r} is not of the form {like}")
+            if read == self.options.get(name, self._signature()[name].default):
+                chosen.pop(name, None)
+            else:
+                chosen[name] = read
+        return replace(self, chosen=chosen)
+
+    def _signature(self) -> dict[str, inspect.Parameter]:
+        own = list(inspect.signature(self.cls).parameters.items())[2:]
+        return {k: p for k, p in own if isinstance(p.default, bool | int | float | str)}
+
+
+def _text(value: Option) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _read(text: str, like: Option) -> Option | None:
+    """`text` as a value of `like`'s type; None where it is not one."""
+    if isinstance(like, bool):
+        return {"true": True, "false": False}.get(text.lower())
+    try:
+        return type(like)(text)
+    except ValueError:
+        return None
