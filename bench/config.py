@@ -1,6 +1,7 @@
 """What a run is: frozen, pure, and named by the hash of its canonical JSON. Recipes and presets are listed here."""
 
 import hashlib
+import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -85,7 +86,8 @@ class RunConfig:
     @property
     def run_id(self) -> str:
         digest = hashlib.sha256(canonical_json(self.as_dict()).encode()).hexdigest()[:12]
-        return f"{self.variant}-{self.attn.replace(',', '+')}-s{self.seed}-{digest}"
+        attn = re.sub(r"[^\w.+=-]+", "-", self.attn.replace(",", "+"))
+        return f"{self.variant}-{attn}-s{self.seed}-{digest}"
 
 
 def get_recipe(name: str) -> Recipe:

@@ -1,5 +1,7 @@
 """A network on a split → numbers: validation accuracy, and every measure of a test."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,11 +14,20 @@ from bench.model import AttributeCNN
 BATCH = 200
 
 
+@contextmanager
+def same_draws(device: torch.device) -> Iterator[None]:
+    """What a sampled attention draws in here is the same every time; the generators are left as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        yield
+
+
 @torch.inference_mode()
 def accuracy(model: nn.Module, split: Split) -> float:
     """Share of right answers, 0 … 1."""
     model.eval()
-    right = sum((model(b.images, b.query).logits.argmax(1) == b.label).sum() for b in split.batches(BATCH))
+    with same_draws(split.images.device):
+        right = sum((model(b.images, b.query).logits.argmax(1) == b.label).sum() for b in split.batches(BATCH))
     return float(right) / len(split)
 
 
@@ -29,16 +40,17 @@ def test(model: AttributeCNN, split: Split) -> dict[str, Any]:
     model.eval()
     correct, maps = [], []
     last_mask = True
-    for batch in split.batches(BATCH):
-        out = model(batch.images, batch.query)
-        last_mask = out.last_mask
-        target = split.masks(batch.at)
-        correct.append(out.logits.argmax(1) == batch.label)
-        measured = [mask_area(target)]
-        if out.masks:
-            measures = (mask_correctness, true_positive_ratio, pointing_game)
-            measured += [measure(out.masks, target, out.mask_power) for measure in measures]
-        maps.append(torch.stack(measured))
+    with same_draws(split.images.device):
+        for batch in split.batches(BATCH):
+            out = model(batch.images, batch.query)
+            last_mask = out.last_mask
+            target = split.masks(batch.at)
+            correct.append(out.logits.argmax(1) == batch.label)
+            measured = [mask_area(target)]
+            if out.masks:
+                measures = (mask_correctness, true_positive_ratio, pointing_game)
+                measured += [measure(out.masks, target, out.mask_power) for measure in measures]
+            maps.append(torch.stack(measured))
     right = torch.cat(correct)
     assert split.scale is not None
     result: dict[str, Any] = {"accuracy": float(right.double().mean()), "n_test": len(right)}

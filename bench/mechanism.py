@@ -37,7 +37,10 @@ class Mechanism:
         if not isinstance(self.target, str):
             return self.target
         module, name = self.target.split(":")
-        return getattr(import_module(module), name)
+        try:
+            return getattr(import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise UsageProblemError(f"{self.name}: cannot be imported ({error}); install {self.paper} anew") from error
 
     @property
     def uses_query(self) -> bool:
@@ -47,7 +50,7 @@ class Mechanism:
     @property
     def sampled(self) -> bool:
         """Whether its map is drawn anew in every forward pass."""
-        return bool(self.target) and self.parameters().get("sampled") is True
+        return bool(self.options.get("sampled") or getattr(self.target, "sampled", False))
 
     @property
     def levels(self) -> int:
@@ -59,10 +62,23 @@ class Mechanism:
         """The name with the options chosen, as it is written in records: arnn:context=5:hidden=16."""
         return ":".join([self.name, *(f"{k}={_text(v)}" for k, v in sorted(self.chosen.items()))])
 
+    def describe(self) -> dict[str, Any]:
+        """For lists: name, aliases, paper, summary, slots, and options with their values."""
+        slots = "none" if not self.target else f"last {self.levels}" if self.levels > 1 else "all"
+        return {
+            "name": self.name,
+            "aliases": list(self.aliases),
+            "paper": self.paper,
+            "summary": self.summary,
+            "slots": "last" if self.last_only and self.levels == 1 else slots,
+            "uses_query": self.uses_query,
+            "options": {name: _text(value) for name, value in self.parameters().items()} if self.target else {},
+        }
+
     def parameters(self) -> dict[str, Option]:
         """Every option and its value, at the slots before the last."""
         known = {name: p.default for name, p in self._signature().items()}
-        return {**known, **self.options, **self.chosen}
+        return known | {k: v for k, v in self.options.items() if k in known} | dict(self.chosen)
 
     def make(self, channels: int, query_dim: int, last: bool = False) -> "nn.Module":
         """The module for one slot. A usage error where an option's value makes no sense."""
@@ -93,6 +109,7 @@ class Mechanism:
 
     def _signature(self) -> dict[str, inspect.Parameter]:
         own = list(inspect.signature(self.cls).parameters.items())[2:]
+        own = [(k, p) for k, p in own if k not in getattr(self.cls, "chosen_by_name", ())]
         return {k: p for k, p in own if isinstance(p.default, bool | int | float | str)}
 
 

@@ -120,3 +120,8 @@ def create_model(
         known = get_variant(variant)
         classes, queries, size = known.classes, known.queries, (known.canvas, known.canvas)
     return AttributeCNN(attn, classes, queries, stages=5 if min(size) >= 200 else 4, dropout=dropout)
+
+
+def count_parameters(attn: str, variant: str = "mbg") -> int:
+    """Numbers that a network for a variant learns."""
+    return sum(p.numel() for p in create_model(attn, variant).parameters())

@@ -26,6 +26,8 @@ CONFIG, ENVIRONMENT, HISTORY, RESULT, WEIGHTS = (
     "result.json",
     "weights.safetensors",
 )
+PLACES = "attn_files"
+"""Key of config.json: where the user's files lie that `attn` names by their content. They may have moved."""
 _PACKAGES = ("h5py", "numba", "numpy", "pillow", "torch", "torchvision", "triton")
 
 
@@ -44,7 +46,7 @@ def begin(run: Path, config: dict[str, Any], device: torch.device, resume: bool)
     """Make or enter a run's folder; unless resuming, empty it. One of another configuration is a mismatch."""
     path = run / CONFIG
     config = json.loads(json.dumps(config))
-    if path.is_file() and read_json(path) != config:
+    if path.is_file() and {**read_json(path), PLACES: None} != {**config, PLACES: None}:
         raise MismatchProblemError(f"{path}: the run was made with another configuration; move it away and run again")
     write_json(path, config)
     write_json(run / ENVIRONMENT, environment(device))

@@ -17,6 +17,7 @@ from bench.config import Preset, Recipe, RunConfig
 from bench.data import Split, load_split
 from bench.evaluate import test
 from bench.model import AttributeCNN, create_model
+from bench.plugins import files_of
 from bench.train import DivergedError, Trainer
 from mnistref.dataset import Manifest, read_manifest
 from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
@@ -73,7 +74,8 @@ def run(config: RunConfig, data: Path, runs: Path, device: torch.device, resume:
     if resume and records.is_finished(folder):
         log.info("finished already: %s", folder)
         return folder
-    records.begin(folder, config.as_dict(), device, resume)
+    places = files_of(config.attn)
+    records.begin(folder, config.as_dict() | ({records.PLACES: places} if places else {}), device, resume)
     started = time.perf_counter()
 
     def record(outcome: Mapping[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """What both programs share: errors of one line, and the exit codes that scripts rely on."""
 
+import json
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +14,8 @@ from mnistref.version import VERSION
 INTERRUPTED = 130
 DISK = 5
 BUG = 1
+FOLDER = click.Path(path_type=Path)
+EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 class Program(click.Group):
@@ -64,3 +68,8 @@ def program(name: str, text: str) -> Program:
     click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a bug.")(group)
     group.callback = lambda: None
     return group
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))

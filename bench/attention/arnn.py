@@ -48,6 +48,9 @@ class AttentionRNN(nn.Module):
         implementation: of the diagonal LSTM, see `bench.kernels.diagonal_lstm.IMPLEMENTATIONS`.
     """
 
+    chosen_by_name = ("independent", "sampled")
+    """Arguments that the registry's names stand for, and that are no options of theirs."""
+
     def __init__(
         self,
         channels: int,

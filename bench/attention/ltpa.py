@@ -27,6 +27,7 @@ class GlobalLocalReadout(Readout):
     """
 
     mask_power = 0.5
+    chosen_by_name = ("compatibility",)
 
     def __init__(
         self,

@@ -348,7 +348,7 @@ def test_options_follow_a_name():
         ("brnn2:block=0", "give 1 or more"),
         ("ltpa-dp:levels=5", "4 slots"),
         ("self:heads=5", "heads"),
-        ("ltpa-dp:compatibility=cosine", "dot or parametrised"),
+        ("arnn:sampled=true", "no option 'sampled'"),
     ],
 )
 def test_wrong_options_are_usage_errors(attn, message):

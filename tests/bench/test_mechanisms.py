@@ -423,3 +423,8 @@ def test_self_attention_is_torchs_and_its_map_the_querys_row():
     torch.testing.assert_close(reading.vectors, module.embedding(x, query).unsqueeze(1) + out)
     row = weights.mean(dim=1)[:, 0, 1:]
     torch.testing.assert_close(reading.masks[0].flatten(1), row / row.sum(dim=1, keepdim=True))
+
+
+def test_ltpa_knows_two_compatibilities():
+    with pytest.raises(ValueError, match="dot or parametrised"):
+        GlobalLocalReadout(5, 4, "cosine")

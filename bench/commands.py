@@ -1,0 +1,140 @@
+"""The commands of `bench`: parse, import lazily, make one call, print."""
+
+import logging
+from pathlib import Path
+
+import click
+
+from mnistref.program import EXISTING, FOLDER, print_json, program
+from mnistref.text import table
+
+bench = program("bench", "Train and measure attention mechanisms on them.")
+
+
+@bench.command("list")
+@click.argument("pattern", default="*")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_mechanisms(pattern: str, as_json: bool) -> None:
+    """List the mechanisms (those that match PATTERN, such as 'ar*') with their options.
+
+    An option follows a name: arnn:hidden=16:context=5.
+    """
+    from fnmatch import fnmatchcase
+
+    from bench.attention import known_mechanisms
+    from bench.model import count_parameters
+    from mnistref.errors import UsageProblemError, did_you_mean
+
+    known = known_mechanisms()
+    found = [m for m in known.values() if any(fnmatchcase(name, pattern) for name in (m.name, *m.aliases))]
+    if not found:
+        raise UsageProblemError(f"no mechanism is called {pattern!r}: {did_you_mean(pattern, list(known))}")
+    described = []
+    for m in found:
+        try:
+            described.append(m.describe() | {"params": count_parameters(m.name)})
+        except UsageProblemError as error:  # another package's
+            logging.warning("left out: %s", error)
+    if as_json:
+        return print_json(described)
+    rows = [["mechanism", "slots", "parameters", "paper", "what it does", "options"]]
+    for d in described:
+        options = " ".join(f"{name}={value}" for name, value in d["options"].items())
+        rows.append([d["name"], d["slots"], f"{d['params']:,}", d["paper"], d["summary"], options])
+    return click.echo(table(rows))
+
+
+@bench.command()
+@click.argument("module")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(module: str, as_json: bool) -> None:
+    """Say whether MODULE, path/to/file.py:Class or a name, is fit to be benchmarked; exit with 6 if not."""
+    from bench.check import check as findings_of
+    from mnistref.errors import RunProblemError
+
+    findings = findings_of(module)
+    if as_json:
+        print_json([vars(finding) for finding in findings])
+    else:
+        marks = {True: "ok", False: "NO", None: "note"}
+        click.echo("\n".join(f"{marks[f.ok]:4}  {f.what}{': ' * bool(f.why)}{f.why}" for f in findings))
+    wrong = [finding.what for finding in findings if finding.ok is False]
+    if wrong:
+        raise RunProblemError(f"{module}: not fit to be benchmarked: {'; '.join(wrong)}")
+
+
+@bench.command()
+@click.option(
+    "--attn", required=True, metavar="NAME", help="A name (see `bench list`), slots (none,arnn), or file.py:Class."
+)
+@click.option("--variant", metavar="NAME", help="Data set to train on.  [default: the preset's]")
+@click.option("--data", type=EXISTING, help="A data set already made, instead of --variant.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--recipe", metavar="fast|pan", help="How to train.  [default: the preset's]")
+@click.option("--preset", type=click.Choice(["paper", "quick"]), default="paper", show_default=True)
+@click.option("--queries", type=click.Choice(["one", "all", "author"]), default="one", show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option("--digits", help="For data that are missing, as in `mnistref generate`.  [default: the preset's]")
+@click.option("--backgrounds", default="builtin", show_default=True, help="Likewise.")
+@click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept.")
+@click.option("--runs", type=FOLDER, help="Where runs are kept.  [default: ROOT/runs]")
+@click.option(
+    "--resume/--restart",
+    default=True,
+    show_default=True,
+    help="Go on after the last epoch of an interrupted run, or start it again.",
+)
+def run(
+    attn: str,
+    variant: str | None,
+    data: Path | None,
+    seed: int,
+    recipe: str | None,
+    preset: str,
+    queries: str,
+    epochs: int | None,
+    device: str,
+    precision: str,
+    digits: str | None,
+    backgrounds: str,
+    root: Path,
+    runs: Path | None,
+    resume: bool,
+) -> None:
+    """Train and test one network and print the run's folder. Missing data are generated first."""
+    from bench import sweep
+    from bench.config import PRESETS, choose_recipe
+
+    if data and variant:
+        raise click.UsageError("give --data or --variant, not both")
+    chosen = PRESETS[preset]
+    plan = choose_recipe(chosen, recipe, epochs)
+    target = sweep.pick_device(device)
+    folder = data or sweep.prepare(chosen, attn, variant, root, digits, backgrounds)
+    config = sweep.configure(folder, attn, seed, plan, queries, precision, target)
+    click.echo(sweep.run(config, folder, runs or root / "runs", target, resume))
+
+
+@bench.command("leaderboard")
+@click.option("--runs", type=FOLDER, default="data_cache/runs", show_default=True, help="Where runs are kept.")
+@click.option("--variant", metavar="NAME", help="Only this variant.")
+@click.option("-o", "--output", type=FOLDER, help="Write CSV to this file and print its name.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
+def print_leaderboard(runs: Path, variant: str | None, output: Path | None, markdown: bool) -> None:
+    """One row for each mechanism and data set, with published numbers beside measured ones."""
+    from bench.leaderboard import leaderboard, to_csv, to_text
+    from bench.records import results
+    from mnistref.errors import UsageProblemError
+    from mnistref.files import write_whole
+    from mnistref.variants import get_variant
+
+    board = leaderboard(results(runs), get_variant(variant).name if variant else None)
+    if board.empty:
+        raise UsageProblemError(f"{runs}: no finished runs here; make one with `bench run`, or give --runs")
+    if output:
+        write_whole(output, to_csv(board).encode())
+        logging.info("%s", to_text(board))
+        return click.echo(output)
+    return click.echo(to_text(board, markdown))
