@@ -103,3 +103,8 @@ def test_its_tables_follow_the_registries():
 
     for name in (*VARIANTS, *MECHANISMS):
         assert f"| `{name}` |" in README, name
+
+
+def test_its_example_is_the_file_it_names():
+    source = (TOP / "bench" / "examples" / "own_attention.py").read_text(encoding="utf-8")
+    assert source[source.index("class Compare") :] in README
