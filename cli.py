@@ -3,6 +3,11 @@
 stdout carries results only; messages, progress and errors go to stderr. `python cli.py bench …` needs no installation.
 """
 
+if __name__ == "__main__":
+    from mnistref.interrupts import die_quietly
+
+    die_quietly()  # while the rest is loaded, too
+
 import json
 import logging
 from pathlib import Path
@@ -100,6 +105,7 @@ def generate(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(path: Path, as_json: bool) -> None:
     """Account for every byte of a data set; name each bad file, and exit with 3 if there is one."""
+    from mnistref.audit import advice
     from mnistref.audit import verify as find_faults
     from mnistref.errors import DataProblemError
     from mnistref.manifest import read_manifest
@@ -115,7 +121,8 @@ def verify(path: Path, as_json: bool) -> None:
         _note(read_manifest(path).variant)
     else:
         names = ", ".join(fault.file for fault in faults[:3]) + (" …" if len(faults) > 3 else "")
-        raise DataProblemError(f"{path}: {len(faults)} bad file{'s' * (len(faults) > 1)}: {names}; run generate again")
+        count = f"{len(faults)} bad file{'s' * (len(faults) > 1)}"
+        raise DataProblemError(f"{path}: {count}: {names}; {advice(faults)}")
 
 
 @mnistref.command()

@@ -16,9 +16,12 @@ SIZES = ("--train", "29", "--val", "8", "--test", "8")
 FEW = ("--train", "9", "--val", "3", "--test", "3")
 DRIVER = """
 import signal, sys
-import mnistref.executors, mnistref.manifest
+from mnistref.interrupts import die_quietly
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
+    die_quietly()
+import mnistref.executors, mnistref.manifest
+if __name__ == "__main__":
     mnistref.manifest.SHARD_IMAGES = 8
     mnistref.executors.COMPILED = sys.argv.pop(1) == "threads"
     from cli import mnistref
