@@ -30,6 +30,12 @@ class Program(click.Group):
             code = _outcome(Interrupted() if came else error, "--debug" in given)
         sys.exit(code if isinstance(code, int) else 0)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:  # which click would take for an interrupt
+            raise RuntimeError(f"EOFError: {error}") from error
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise click.UsageError(f"no command {args[0]!r}: {did_you_mean(args[0], self.list_commands(ctx))}")

@@ -18,6 +18,17 @@ from PIL import Image
 TOP = Path(__file__).parent.parent
 VARIANTS = ("mini", "mdist", "mbg", "mbginv")
 SIZES = ("--train", "12", "--val", "6", "--test", "6")
+SHARD_IMAGES = 4
+"""So that there is a shard for each of several workers: seven in all."""
+COMMAND = f"""
+import sys
+sys.path.insert(0, {str(TOP)!r})
+import mnistref.manifest
+if __name__ == "__main__":
+    mnistref.manifest.SHARD_IMAGES = {SHARD_IMAGES}
+    from cli import mnistref
+    mnistref()
+"""
 VERSIONS = (
     "import sys, h5py, numpy, PIL; from mnistref.compiled import COMPILED; assert 'torch' not in sys.modules; "
     "print(f'Python {sys.version.split()[0]}, numpy {numpy.__version__}, h5py {h5py.__version__}, "
@@ -43,7 +54,7 @@ def write_sources(folder: Path) -> list[str]:
 
 def generate(python: str, root: Path, variant: str, sources: list[str], *options: str, **process) -> Path:
     """Run the command as a process of its own. → the folder it prints."""
-    call = [python, str(TOP / "cli.py"), "mnistref", "generate", "--variant", variant, "--root", str(root)]
+    call = [python, "-c", COMMAND, "generate", "--variant", variant, "--root", str(root)]
     done = subprocess.run([*call, *SIZES, *sources, *options], capture_output=True, text=True, check=False, **process)
     if done.returncode:
         raise RuntimeError(f"{python}: {done.stderr}")

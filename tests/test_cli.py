@@ -385,3 +385,11 @@ def test_output_that_nobody_reads_is_no_error(mini):
     done = subprocess.run(["bash", "-o", "pipefail", "-c", pipe], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "error" not in done.stderr
+
+
+def test_a_file_that_ends_too_early_is_no_interrupt(monkeypatch):
+    def ends(*_):
+        raise EOFError("no more bytes")
+
+    monkeypatch.setattr(cli, "table", ends)
+    assert "a bug: RuntimeError: EOFError: no more bytes" in call(cli.mnistref, "list", code=1).stderr

@@ -76,6 +76,16 @@ def test_the_reference_validator_accepts_croissant_without_a_warning(variant, ma
         assert [field.name for field in records.fields] == list(FIELDS)
 
 
+def test_it_says_that_the_reference_library_reads_no_hdf5(make):
+    """If this fails, it does now: then the records should be compared, and the description should not say so."""
+    mlcroissant = pytest.importorskip("mlcroissant")
+    dataset = mlcroissant.Dataset(jsonld=str(make("mini") / "croissant.json"))
+    with pytest.raises(mlcroissant.GenerationError) as caught:
+        next(iter(dataset.records("test")))
+    assert "application/x-hdf5" in str(caught.value.__cause__)
+    assert all("reads no HDF5" in records.description for records in dataset.metadata.record_sets)
+
+
 def test_its_command_too_and_that_it_can_fail(make, tmp_path):
     pytest.importorskip("mlcroissant")
     content = json.loads((make("mini") / "croissant.json").read_text(encoding="utf-8"))
