@@ -3,6 +3,11 @@
 stdout carries results only; messages, progress and errors go to stderr.
 """
 
+if __name__ == "__main__":
+    from mnistref.interrupts import die_quietly
+
+    die_quietly()  # while the rest is loaded, too
+
 import click
 
 from bench.commands import bench

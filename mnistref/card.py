@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from mnistref.credits import LICENCES, citation, licence
+from mnistref.credits import LICENCES, citation, kind, licence
 from mnistref.croissant import croissant
-from mnistref.manifest import PAGES, Manifest
+from mnistref.manifest import PAGES, Manifest, Source
 from mnistref.schema import FIELDS, FORMAT_VERSION
 from mnistref.spec import COLORS, GLYPH, PATCH, VariantSpec
 from mnistref.text import table
@@ -101,9 +101,9 @@ def command(manifest: Manifest) -> str:
     spec = manifest.spec
     parts = [f"mnistref generate --variant {manifest.variant.name} --seed {spec['seed']}"]
     parts += [f"--{split} {size}" for split, size in spec["sizes"].items()]
-    parts.append(f"--digits {_option(manifest.digits.name)}")
+    parts.append(f"--digits {_option(manifest.digits)}")
     if manifest.backgrounds:
-        parts.append(f"--backgrounds {_option(manifest.backgrounds.name)}")
+        parts.append(f"--backgrounds {_option(manifest.backgrounds)}")
     if spec["pool"] != "disjoint":
         parts.append(f"--pool {spec['pool']}")
     return " ".join(parts)
@@ -135,8 +135,8 @@ def law_text(variant: VariantSpec) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _option(name: str) -> str:
-    return name if name in LICENCES else f"<{name}>"
+def _option(source: Source) -> str:
+    return kind(source) if kind(source) in LICENCES else f"<{source.name}>"
 
 
 def _pool_text(manifest: Manifest) -> str:
@@ -149,6 +149,5 @@ def _sources(manifest: Manifest) -> str:
     lines = []
     for what, source in (("digits", manifest.digits), ("backgrounds", manifest.backgrounds)):
         if source:
-            kept = licence(source.name)
-            lines.append(f"- {what}: {source.name}, {source.count:,}, SHA-256 `{source.sha256}`. {kept}.")
+            lines.append(f"- {what}: {source.name}, {source.count:,}, SHA-256 `{source.sha256}`. {licence(source)}.")
     return "\n".join(lines)

@@ -87,6 +87,7 @@ def generate(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(path: Path, as_json: bool) -> None:
     """Account for every byte of a data set; name each bad file, and exit with 3 if there is one."""
+    from mnistref.audit import advice
     from mnistref.audit import verify as find_faults
     from mnistref.errors import DataProblemError
     from mnistref.manifest import read_manifest
@@ -102,7 +103,8 @@ def verify(path: Path, as_json: bool) -> None:
         _note(read_manifest(path).variant)
     else:
         names = ", ".join(fault.file for fault in faults[:3]) + (" …" if len(faults) > 3 else "")
-        raise DataProblemError(f"{path}: {len(faults)} bad file{'s' * (len(faults) > 1)}: {names}; run generate again")
+        count = f"{len(faults)} bad file{'s' * (len(faults) > 1)}"
+        raise DataProblemError(f"{path}: {count}: {names}; {advice(faults)}")
 
 
 @mnistref.command()

@@ -4,16 +4,15 @@ Plain Python is far too slow for pixels (and its integers do not wrap at 64 bits
 the NumPy reference, which gives the same bytes.
 
 numba takes a cached function for current while the file of that function is unchanged, and does not look at those it
-calls. So the cache lies in a folder named by the digest of all `SOURCES`: a change to one of them compiles all anew.
+calls. So the cache lies in a folder named by the digest of all sources: a change to one of them compiles all anew.
 """
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable)
 
@@ -23,41 +22,43 @@ try:
     COMPILED = True
 except ImportError:
     COMPILED = False
+else:
+    from mnistref.kept import Kept
 
 HERE = Path(__file__).parent
-SOURCES = ("compiled", "render", "resize", "rng", "scene", "spec")
-"""Everything that compiled code may depend on: the compiled modules and what they import."""
+SOURCES = ("compiled", "kept", "render", "resize", "rng", "scene", "spec")
+"""Everything of this package that compiled code may depend on: the compiled modules and what they import."""
 
 
-def compiled(function: F) -> F:
-    """Compile at first call. Where nothing can be cached, that costs the compile time at each start, no more."""
-    if not COMPILED:
-        return function
-    folder = cache_folder()
-    if folder is None:
-        return cast(F, numba.njit(function, nogil=True))
-    config: Any = numba.config
-    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
-    try:
-        return cast(F, numba.njit(function, cache=True, nogil=True))
-    finally:
-        config.CACHE_DIR = before
+def compiler(home: Path, *sources: Path) -> Callable[..., Any]:
+    """The decorator for compiled functions that depend on `sources` and no other file, cached at `home`.
+
+    It compiles at first call. Where nothing can be cached, that costs the compile time at each start, no more.
+    `@decorator` or, with options of numba's njit, `@decorator(…)`.
+    """
+
+    def decorate(function: F | None = None, **options: Any) -> Any:
+        if function is None:
+            return lambda f: decorate(f, **options)
+        if not COMPILED:
+            return function
+        dispatcher: Any = numba.njit(function, nogil=True, **options)
+        dispatcher._cache = Kept(function, cache_folders(home, sources))
+        return dispatcher
+
+    return decorate
 
 
 @lru_cache
-def cache_folder() -> Path | None:
-    """Where compiled code is kept: the first folder that can be written of NUMBA_CACHE_DIR, here, and at home."""
+def cache_folders(home: Path, sources: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Where compiled code may be kept, the best place first: in NUMBA_CACHE_DIR, at `home`, and at the user's."""
     digest = hashlib.sha256()
-    for name in SOURCES:
-        digest.update((HERE / f"{name}.py").read_bytes())
+    for path in sources:
+        digest.update(path.read_bytes())
     chosen = os.environ.get("NUMBA_CACHE_DIR")
-    at_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnistref"
-    for parent in (*([Path(chosen)] if chosen else []), HERE / "__pycache__", at_home):
-        folder = parent / digest.hexdigest()[:16]
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
-        except OSError:
-            continue
-    return None
+    of_the_user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    parents = (*([Path(chosen)] if chosen else []), home / "__pycache__", Path(of_the_user, "mnistref"))
+    return tuple(parent / digest.hexdigest()[:16] for parent in parents if "~" not in parent.parts)
+
+
+compiled = compiler(HERE, *(HERE / f"{name}.py" for name in SOURCES))

@@ -1,6 +1,6 @@
 """Whose work a data set is made of: the licences of digit and photo sources, and the papers of the variants."""
 
-from mnistref.manifest import Manifest
+from mnistref.manifest import Manifest, Source
 from mnistref.spec import VariantSpec
 
 LICENCES = {
@@ -26,14 +26,19 @@ PAPERS = {
 }
 
 
-def licence(source: str) -> str:
+def licence(source: Source) -> str:
     """Of a digit or photo source; a folder of the user's own is theirs to describe."""
-    return LICENCES.get(source, "your own; its licence is yours to state")
+    return LICENCES.get(kind(source), "your own; its licence is yours to state")
+
+
+def kind(source: Source) -> str:
+    """Which source it is, whatever its name; where that was not recorded the name is all there is."""
+    return source.kind or source.name
 
 
 def licences(manifest: Manifest) -> list[str]:
     """One line for each source of the data set."""
-    return [f"{s.name}: {licence(s.name)}" for s in (manifest.digits, manifest.backgrounds) if s]
+    return [f"{s.name}: {licence(s)}" for s in (manifest.digits, manifest.backgrounds) if s]
 
 
 def citation(variant: VariantSpec) -> str:

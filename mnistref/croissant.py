@@ -33,6 +33,7 @@ CONTEXT: dict[str, Any] = {
 }
 """What Croissant 1.0 prescribes, in full: the validator warns of anything less."""
 
+_RECORD = "One image a record. mlcroissant, which reads no HDF5, checks this file and gives no records of it."
 _HDF5 = "application/x-hdf5"
 
 
@@ -102,4 +103,4 @@ def _records(split: str) -> dict[str, Any]:
                 "source": {"fileSet": {"@id": f"{split}-shards"}, "extract": {"column": name}},
             }
         )
-    return {"@type": "cr:RecordSet", "@id": split, "name": split, "description": "One image a record.", "field": fields}
+    return {"@type": "cr:RecordSet", "@id": split, "name": split, "description": _RECORD, "field": fields}

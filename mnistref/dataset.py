@@ -33,11 +33,12 @@ def read_split(folder: Path, split: str, *names: str) -> dict[str, np.ndarray]:
     """Whole fields of a split, in the order of its images: name → array (N, …), see `schema.FIELDS`."""
     manifest = read_manifest(folder)
     canvas, images = manifest.variant.canvas, manifest.images(manifest.known_split(split))
+    for shard in manifest.splits[split]:  # before there is room for them: it is as large as the manifest says
+        _check_bytes(Path(folder) / shard.file, shard)
     arrays = {name: np.empty(FIELDS[name].full_shape(images, canvas), FIELDS[name].dtype) for name in names}
     first = 0
     for shard in manifest.splits[split]:
         path = Path(folder) / shard.file
-        _check_bytes(path, shard)
         with open_shard(path, shard.images, canvas) as file:
             for name, array in arrays.items():
                 array[first : first + shard.images] = read_field(file, name, path)

@@ -8,8 +8,8 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, wait
+from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,23 +17,31 @@ import numpy as np
 from tqdm import tqdm
 
 from mnistref.card import pages
-from mnistref.errors import RunProblemError, UsageProblemError
-from mnistref.executors import RETRIES, cluster_executor, default_workers, local_executor
+from mnistref.dispatch import make_shards
+from mnistref.errors import UsageProblemError
+from mnistref.executors import default_workers
 from mnistref.files import exclusive
-from mnistref.journal import note
-from mnistref.manifest import Source, is_finished, make_manifest, shard_names, sound_shards, write_manifest
+from mnistref.form import MOST
+from mnistref.manifest import (
+    Source,
+    check_places,
+    is_finished,
+    make_manifest,
+    shard_names,
+    sound_shards,
+    write_manifest,
+)
 from mnistref.schema import SHARD_IMAGES
 from mnistref.shards import ShardInfo
 from mnistref.sources.digits import NAMES, Digits, load_digits
+from mnistref.sources.photos import NAMES as PHOTOS
 from mnistref.sources.photos import PhotoList, is_prepared, list_photos, prepare, split_photos
-from mnistref.spec import SPLITS, DatasetSpec, VariantSpec
+from mnistref.spec import POOLS, SPLITS, DatasetSpec, VariantSpec
 from mnistref.variants import get_variant
-from mnistref.work import ShardJob, make_shard
+from mnistref.work import ShardJob
 
 log = logging.getLogger("mnistref")
 
-POOLS = ("disjoint", "pooled")
-_WATCH = 3  # seconds without a shard after which one looks whether anybody is at work
 PAPER_SIZES = {"train": 30_000, "val": 10_000, "test": 10_000}
 
 
@@ -122,8 +130,8 @@ def _sizes(variant: VariantSpec, asked: Mapping[str, int] | None) -> tuple[tuple
     for split, size in (asked or {}).items():
         if split not in variant.splits:
             raise UsageProblemError(f"{variant.name} has no {split} split: {variant.note}")
-        if not 1 <= size < 2**31:
-            raise UsageProblemError(f"{size} {split} images: give 1 or more")
+        if not 1 <= size <= MOST:
+            raise UsageProblemError(f"{size} {split} images: give {'1 or more' if size < 1 else f'{MOST:,} or fewer'}")
     return tuple((split, (asked or {}).get(split, PAPER_SIZES[split])) for split in variant.splits)
 
 
@@ -148,24 +156,19 @@ def generate(
         _check_space(made)
         jobs = jobs_of(made)
         folder.mkdir(parents=True, exist_ok=True)
+        check_places(folder, (job.path.name for job in jobs))
         infos = sound_shards(folder)
         left = [job for job in jobs if job.path.name not in infos]
         there = made.images - sum(job.images for job in left)
         with tqdm(total=made.images, initial=there, unit=" images", disable=None, smoothing=0.1) as bar:
-            if executor:
-                _run(left, executor, bar, infos)
-            elif scheduler and left:
-                with cluster_executor(scheduler) as (cluster, watch):
-                    _run(left, cluster, bar, infos, watch)
-            else:
-                _run_here(left, workers or default_workers(made.shard_bytes), bar, infos)
+            make_shards(left, bar, infos, workers or default_workers(made.shard_bytes), executor, scheduler)
         _finish(made, [infos[job.path.name] for job in jobs])
     return folder
 
 
 def _check_space(made: Plan) -> None:
     free = shutil.disk_usage(made.request.root).free
-    there = sum(f.stat().st_size for f in made.folder.glob("*")) if made.folder.is_dir() else 0
+    there = sum(f.lstat().st_size for f in made.folder.glob("*")) if made.folder.is_dir() else 0
     bank = (
         made.bank_bytes
         if made.photos and not is_prepared(made.photos, made.spec.variant.canvas, _raw(made.request))
@@ -206,59 +209,18 @@ def jobs_of(made: Plan) -> list[ShardJob]:
     ]
 
 
-def _run(
-    jobs: list[ShardJob],
-    executor: Executor,
-    bar: tqdm,
-    infos: dict[str, ShardInfo],
-    watch: Callable[[], None] = lambda: None,
-) -> None:
-    """Every shard, added to `infos` and to the journal as it is finished.
-
-    The first error ends the others; `watch` may raise one while nothing else happens.
-    """
-    futures = {executor.submit(make_shard, job): job for job in jobs}
-    waiting = set(futures)
-    try:
-        while waiting:
-            done, waiting = wait(waiting, _WATCH, FIRST_COMPLETED)
-            for future in done:
-                info = future.result()
-                note(futures[future].path.parent, info)
-                infos[info.file] = info
-                bar.update(info.images)
-            if not done:
-                watch()
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def _run_here(jobs: list[ShardJob], workers: int, bar: tqdm, infos: dict[str, ShardInfo]) -> None:
-    """Every shard, by workers of this machine; what killed ones leave, by new ones."""
-    for tries in range(RETRIES):
-        left = [job for job in jobs if job.path.name not in infos]
-        if not left:
-            return
-        try:
-            with local_executor(min(workers, len(left))) as executor:
-                _run(left, executor, bar, infos)
-                return
-        except BrokenExecutor:
-            log.warning("a worker was killed; going on with new ones (%d of %d times)", tries + 1, RETRIES)
-    raise RunProblemError("workers are killed again and again, perhaps for want of memory; give fewer --workers")
-
-
 def _finish(made: Plan, infos: list[ShardInfo]) -> None:
     splits: dict[str, tuple[ShardInfo, ...]] = {}
     left = iter(infos)
     for split, size in made.spec.sizes:
         splits[split] = tuple(next(left) for _ in shard_names(split, size))
-    digits = Source(made.digits.name, made.spec.digits_sha256, len(made.digits.labels))
+    digits = Source(made.digits.name, made.spec.digits_sha256, len(made.digits.labels), made.digits.kind)
     backgrounds: Source | None = None
     photos: tuple[tuple[str, str], ...] = ()
     if made.photos:
-        backgrounds = Source(made.photos.name, made.photos.sha256, len(made.photos.paths))
+        asked = made.request.backgrounds
+        kind = asked if asked in PHOTOS else "folder"  # a folder of that name is not looked for
+        backgrounds = Source(made.photos.name, made.photos.sha256, len(made.photos.paths), kind)
         photos = tuple(zip(made.photos.names, made.photos.sha256s, strict=True))
     manifest = make_manifest(made.spec, digits, backgrounds, photos, splits)
     write_manifest(made.folder, manifest, pages(manifest))

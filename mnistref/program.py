@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from mnistref.errors import ProblemError, did_you_mean
+from mnistref.interrupts import Interrupted, interruptible
 from mnistref.version import VERSION
 
 INTERRUPTED = 130
@@ -24,37 +25,47 @@ class Program(click.Group):
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
         extra.pop("standalone_mode", None)
         given = list(sys.argv[1:] if args is None else args)
-        debug = "--debug" in given
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+        came: list[int] = []
         try:
-            code = super().main(given, prog_name, standalone_mode=False, **extra)
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
-            code = error.exit_code
-        except click.ClickException as error:
-            code = _fail(" ".join(error.format_message().split()), error.exit_code)
-        except (KeyboardInterrupt, click.Abort):
-            code = _fail("interrupted; run the same command again, it goes on where it can", INTERRUPTED)
-        except ProblemError as error:
-            code = _fail(str(error), error.exit_code)
-        except BrokenPipeError:  # whoever read our output has seen enough
-            sys.stderr.close()
-            code = 0
-        except OSError as error:
-            if debug:
-                raise
-            where = f"{error.filename}: " if error.filename else ""
-            code = _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space", DISK)
-        except Exception as error:
-            if debug:
-                raise
-            code = _fail(f"a bug: {type(error).__name__}: {error}; run with --debug for the traceback", BUG)
+            with interruptible(came):
+                code = super().main(given, prog_name, standalone_mode=False, **extra)
+        except BaseException as error:
+            code = _outcome(Interrupted() if came else error, "--debug" in given)
         sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:  # which click would take for an interrupt
+            raise RuntimeError(f"EOFError: {error}") from error
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise click.UsageError(f"no command {args[0]!r}: {did_you_mean(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
+
+
+def _outcome(error: BaseException, debug: bool) -> int:
+    """Say in one line what ended a command. → its exit code"""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        return _fail(error.format_message(), error.exit_code)
+    if isinstance(error, Interrupted | KeyboardInterrupt | click.Abort):
+        return _fail("interrupted; run the same command again, it goes on where it can", INTERRUPTED)
+    if isinstance(error, ProblemError):
+        return _fail(str(error), error.exit_code)
+    if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+        sys.stderr.close()
+        return 0
+    if debug or not isinstance(error, Exception):
+        raise error
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space", DISK)
+    return _fail(f"a bug: {type(error).__name__}: {error}; run with --debug for the traceback", BUG)
 
 
 def _fail(message: str, code: int) -> int:

@@ -86,10 +86,15 @@ def check(arrays: Mapping[str, np.ndarray], images: int, canvas: int, name: str)
     """Every field there, of its dtype, shape and range; else a data error that begins with `name`."""
     if set(arrays) != set(FIELDS):
         raise DataProblemError(f"{name}: fields differ from the format: {sorted(set(arrays) ^ set(FIELDS))}")
-    for key, field in FIELDS.items():
+    for key in FIELDS:
         check_form(key, arrays[key].dtype, arrays[key].shape, images, canvas, name)
-        if arrays[key].size and not (field.low <= arrays[key].min() and arrays[key].max() <= field.high):
-            raise DataProblemError(f"{name}: {key} has values outside {field.low:g} … {field.high:g}")
+        check_range(key, arrays[key], name)
+
+
+def check_range(key: str, array: np.ndarray, name: str) -> None:
+    field = FIELDS[key]
+    if array.size and not (field.low <= array.min() and array.max() <= field.high):
+        raise DataProblemError(f"{name}: {key} has values outside {field.low:g} … {field.high:g}")
 
 
 def check_form(key: str, dtype: np.dtype, shape: tuple[int, ...], images: int, canvas: int, name: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 LAW_VERSION = 1
 SPLITS = ("train", "val", "test")
+POOLS = ("disjoint", "pooled")
+"""Whether splits share digits and photos."""
 MAX_DIGITS = 9
 CLASSES = 10
 GLYPH = 28

@@ -1,6 +1,7 @@
 """What a worker does, on whatever machine sees the same files: draw the images of one shard and write it."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import local
@@ -8,7 +9,8 @@ from threading import local
 import numpy as np
 
 from mnistref.compiled import COMPILED
-from mnistref.errors import DataProblemError
+from mnistref.errors import DataProblemError, ProblemError, RunProblemError
+from mnistref.installation import CODE, whoami
 from mnistref.reference import Reference
 from mnistref.render import Photos, draw_images, no_photos
 from mnistref.scene import Glyphs, law_of, tools_for
@@ -21,7 +23,7 @@ from mnistref.spec import CLASSES, SPLITS, VariantSpec
 
 @dataclass(frozen=True)
 class ShardJob:
-    """One shard to be made, from files alone. Paths are absolute."""
+    """One shard to be made, from files alone. Paths are absolute. `code`, `asker`: see `installation`."""
 
     path: Path
     dataset: str
@@ -36,11 +38,43 @@ class ShardJob:
     bank: Path | None
     photos: np.ndarray
     raw: Path
+    code: str = CODE
+    asker: str = field(default_factory=whoami)
 
 
-def make_shard(job: ShardJob) -> ShardInfo:
-    """Draw and write one shard."""
-    return write_shard(job.path, draw(job), job.dataset)
+@dataclass(frozen=True)
+class Made:
+    """A shard that was written, as its worker sees it."""
+
+    shard: ShardInfo
+    worker: str
+    code: str
+
+
+def make_shard(job: ShardJob) -> Made:
+    """Draw and write one shard. An error of another process than the one that asks names the worker."""
+    worker = whoami()
+    try:
+        if job.code != CODE:
+            raise RunProblemError(f"mnistref is {CODE} here, {job.code} where the set is asked for; install the same")
+        os.stat(job.path.parent)  # nothing may be written into a folder that was not there
+        return Made(write_shard(job.path, draw(job), job.dataset), worker, CODE)
+    except (OSError, ProblemError) as error:
+        if worker == job.asker:
+            raise
+        raise _told(error, worker) from error
+
+
+def _told(error: OSError | ProblemError, worker: str) -> Exception:
+    """The same error, for people at another machine."""
+    if isinstance(error, FileNotFoundError):
+        return RunProblemError(
+            f"worker {worker} does not see {error.filename}: let every worker see the same files under the same paths, "
+            "and run again"
+        )
+    if isinstance(error, OSError):
+        return OSError(error.errno, error.strerror, f"worker {worker}: {error.filename}")
+    return type(error)(f"worker {worker}: {error}")
 
 
 def draw(job: ShardJob) -> Arrays:

@@ -1,8 +1,10 @@
 """Do other interpreters and versions make the same sets? `python tests/sameness.py /path/to/other/python …`
 
+`python tests/sameness.py --bounds` makes two of its own, with the oldest packages that are supported and the newest.
+
 Small sets of every kind are made by this Python and by each other, which needs the packages of a checkout only (click,
-filelock, h5py, numpy, pillow, tqdm; no torch). Printed per interpreter: its versions, and whether content and file
-bytes are the same. Ends with 1 where the content differs.
+filelock, h5py, numpy, pillow, tqdm; no torch; numba if it is there). Printed per interpreter: its versions, and whether
+content and file bytes are the same. Ends with 1 where the content differs.
 """
 
 import hashlib
@@ -10,14 +12,28 @@ import json
 import subprocess
 import sys
 import tempfile
+import tomllib
+import venv
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 TOP = Path(__file__).parent.parent
+PACKAGES = ("click", "filelock", "h5py", "numba", "numpy", "pillow", "tqdm")
 VARIANTS = ("mini", "mdist", "mbg", "mbginv")
 SIZES = ("--train", "12", "--val", "6", "--test", "6")
+SHARD_IMAGES = 4
+"""So that there is a shard for each of several workers: seven in all."""
+COMMAND = f"""
+import sys
+sys.path.insert(0, {str(TOP)!r})
+import mnistref.manifest
+if __name__ == "__main__":
+    mnistref.manifest.SHARD_IMAGES = {SHARD_IMAGES}
+    from cli import mnistref
+    mnistref()
+"""
 VERSIONS = (
     "import sys, h5py, numpy, PIL; from mnistref.compiled import COMPILED; assert 'torch' not in sys.modules; "
     "print(f'Python {sys.version.split()[0]}, numpy {numpy.__version__}, h5py {h5py.__version__}, "
@@ -43,7 +59,7 @@ def write_sources(folder: Path) -> list[str]:
 
 def generate(python: str, root: Path, variant: str, sources: list[str], *options: str, **process) -> Path:
     """Run the command as a process of its own. → the folder it prints."""
-    call = [python, str(TOP / "cli.py"), "mnistref", "generate", "--variant", variant, "--root", str(root)]
+    call = [python, "-c", COMMAND, "generate", "--variant", variant, "--root", str(root)]
     done = subprocess.run([*call, *SIZES, *sources, *options], capture_output=True, text=True, check=False, **process)
     if done.returncode:
         raise RuntimeError(f"{python}: {done.stderr}")
@@ -58,10 +74,23 @@ def file_digests(folder: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
 
 
+def bounds(place: Path) -> list[str]:
+    """New environments with the oldest releases that pyproject.toml allows, and with the newest. → their Pythons."""
+    wanted = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    newest = [line for line in wanted if line.partition(">=")[0] in PACKAGES]
+    pythons = []
+    for name, packages in (("oldest", [f"{line.replace('>=', '~=')}.0" for line in newest]), ("newest", newest)):
+        venv.create(place / name, with_pip=True)
+        pythons.append(str(place / name / "bin" / "python"))
+        subprocess.run([pythons[-1], "-m", "pip", "install", "-q", "--only-binary", ":all:", *packages], check=True)
+    return pythons
+
+
 def main(pythons: list[str]) -> int:
     worst, expected = 0, {}
     with tempfile.TemporaryDirectory() as place:
         sources = write_sources(Path(place, "sources"))
+        pythons = bounds(Path(place, "bounds")) if pythons == ["--bounds"] else pythons
         for k, python in enumerate([sys.executable, *pythons]):
             done = subprocess.run([python, "-c", VERSIONS], cwd=TOP, capture_output=True, text=True, check=True)
             print(done.stdout.strip())

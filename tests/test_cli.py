@@ -147,6 +147,19 @@ def test_verify_names_the_bad_file_and_ends_with_3(generated, tmp_path):
     assert [fault["file"] for fault in faults] == [path.name]
 
 
+def test_what_is_not_part_of_a_set_is_to_be_moved_and_not_to_be_made(generated, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(call(cli.mnistref, *generated).stdout.strip(), folder)
+    (folder / "notes.txt").write_text("mine")
+    stray = call(cli.mnistref, "verify", folder, code=3).stderr
+    assert "1 bad file: notes.txt; remove what is not part of it, or move it away\n" in stray
+    (folder / "README.md").unlink()
+    both = call(cli.mnistref, "verify", folder, code=3).stderr
+    assert both.endswith("or move it away; run generate again\n")
+    (folder / "notes.txt").unlink()
+    assert call(cli.mnistref, "verify", folder, code=3).stderr.endswith("1 bad file: README.md; run generate again\n")
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "message"),
     [
@@ -154,6 +167,7 @@ def test_verify_names_the_bad_file_and_ends_with_3(generated, tmp_path):
         (["--variant", "mbgg"], 2, "did you mean 'mbg'"),
         (["--train", "0"], 2, "0 train images: give 1 or more"),
         (["--test", "-1"], 2, "-1 test images: give 1 or more"),
+        (["--train", "99999999999"], 2, "99999999999 train images: give 2,147,483,647 or fewer"),
         (["--train", "many"], 2, "not a valid integer"),
         (["--digits", "nosuch"], 2, "no digit source 'nosuch'"),
         (["--backgrounds", "nosuch"], 2, "no photo source 'nosuch'"),
@@ -371,3 +385,11 @@ def test_output_that_nobody_reads_is_no_error(mini):
     done = subprocess.run(["bash", "-o", "pipefail", "-c", pipe], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "error" not in done.stderr
+
+
+def test_a_file_that_ends_too_early_is_no_interrupt(monkeypatch):
+    def ends(*_):
+        raise EOFError("no more bytes")
+
+    monkeypatch.setattr(cli, "table", ends)
+    assert "a bug: RuntimeError: EOFError: no more bytes" in call(cli.mnistref, "list", code=1).stderr

@@ -3,15 +3,18 @@
 Shards are converted one by one, a block of images in memory at a time; the folder appears when all of it is there.
 """
 
+import contextlib
+import errno
 import logging
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import Timeout
 from tqdm import tqdm
 
 from mnistref import card
@@ -19,7 +22,7 @@ from mnistref.errors import RunProblemError, UsageProblemError, did_you_mean
 from mnistref.executors import processes
 from mnistref.export import parquet, png, webdataset
 from mnistref.export.rows import PICTURES, VALUES, Part
-from mnistref.files import whole_folder
+from mnistref.files import sole_folder
 from mnistref.manifest import MANIFEST, Manifest, read_manifest
 from mnistref.schema import SHARD_IMAGES
 
@@ -69,13 +72,32 @@ def export(folder: Path, output: Path, to: str, splits: Sequence[str] = (), work
     _check_place(output, folder)
     if manifest.variant.note:
         log.info("%s is %s", manifest.variant.name, manifest.variant.note)
-    with whole_folder(output) as partial:
-        _run(format, _parts(folder, manifest, chosen), partial, workers)
-        format.finish(partial, chosen)
-        shutil.copyfile(folder / MANIFEST, partial / MANIFEST)
-        (partial / "README.md").write_text(_card(format, manifest, chosen), encoding="utf-8")
-        _check_place(output, folder)  # another process may have been first
+    try:
+        with sole_folder(output) as partial, _errors_name(output):
+            _run(format, _parts(folder, manifest, chosen), partial, workers)
+            format.finish(partial, chosen)
+            shutil.copyfile(folder / MANIFEST, partial / MANIFEST)
+            (partial / "README.md").write_text(_card(format, manifest, chosen), encoding="utf-8")
+            _check_place(output, folder)  # another process may have been first
+    except Timeout as error:
+        raise UsageProblemError(f"{output}: another export is writing it; wait, or give another folder") from error
     return output
+
+
+@contextlib.contextmanager
+def _errors_name(place: Path) -> Iterator[None]:
+    """Failed writes do not say of what, and pyarrow's have no number: where they do not, they name `place`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename:
+            raise
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(place)) from error
+
+
+def _write(write: Callable[[Part, Path], None], part: Part, folder: Path) -> None:
+    with _errors_name(folder / part.stem):
+        write(part, folder)
 
 
 def _check_place(output: Path, folder: Path) -> None:
@@ -100,12 +122,12 @@ def _run(format: Format, parts: list[Part], output: Path, workers: int | None) -
     with tqdm(total=images, unit=" images", disable=None, smoothing=0.1) as bar:
         if workers == 1:
             for part in parts:
-                format.write(part, output)
+                _write(format.write, part, output)
                 bar.update(part.shard.images)
             return
         try:
             with processes(workers) as pool:
-                running = {pool.submit(format.write, part, output): part for part in parts}
+                running = {pool.submit(_write, format.write, part, output): part for part in parts}
                 for future in as_completed(running):
                     future.result()
                     bar.update(running[future].shard.images)

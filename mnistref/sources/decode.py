@@ -1,58 +1,139 @@
 """One photo file → 8-bit RGB, or a data error that names it; and which of many files give such an error."""
 
 import json
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 import PIL
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from mnistref.errors import DataProblemError
-from mnistref.files import write_whole
+from mnistref.files import exclusive, write_whole
+from mnistref.sources.crew import Crew, StoppedError, WatchedFile
 
 LEAST_SIDE, MOST_ASPECT = 16, 10
 """Photos with fewer pixels on a side, or longer than so many times their width, are refused."""
-RULES = f"1 {PIL.__version__}"
+RULES = f"2 {PIL.__version__}"
 """What a verdict on a file depends on beside the file."""
+_STRIP = 1 << 20  # pixels converted at a time: what lies between the original and its RGB takes little memory
+
+
+@contextmanager
+def opened_photo(path: Path, crew: Crew) -> Iterator[Image.Image]:
+    """The photo as 8-bit RGB, upright, the first frame; transparency lies on black. What cannot serve is a data error.
+
+    While the block lasts, the crew's memory is held for it.
+    """
+    with _named(path), WatchedFile(path, crew) as file, Image.open(file) as image, crew.holding(_cost(image, crew)):
+        ImageOps.exif_transpose(image, in_place=True)
+        photo = _rgb(image)
+        if photo is not image:
+            image.close()
+        if min(photo.size) < LEAST_SIDE or max(photo.size) > MOST_ASPECT * min(photo.size):
+            raise _UnfitError(f"{_pixels(photo)} are too few or too narrow for a background; remove it")
+        with closing(photo):  # its memory is free before others may have it, whoever still knows its name
+            yield photo
 
 
 def read_photo(path: Path) -> Image.Image:
-    """Decode to 8-bit RGB, upright, the first frame; transparency lies on black. What cannot serve is a data error."""
+    """The same, to be kept."""
+    with opened_photo(path, Crew()) as photo:
+        return photo.copy()
+
+
+class _UnfitError(Exception):
+    """What is wrong with a photo, and what to do."""
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
     try:
-        with Image.open(path) as image:
-            photo = _rgb(ImageOps.exif_transpose(image))
+        yield
+    except (StoppedError, DataProblemError):
+        raise
+    except _UnfitError as error:
+        raise DataProblemError(f"{path}: {error}") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataProblemError(f"{path}: cannot be read as an image ({reason}); mend or remove it") from error
-    if min(photo.size) < LEAST_SIDE or max(photo.size) > MOST_ASPECT * min(photo.size):
-        pixels = f"{photo.width} × {photo.height} pixels"
-        raise DataProblemError(f"{path}: {pixels} are too few or too narrow for a background; remove it")
-    return photo
+
+
+def _pixels(image: Image.Image) -> str:
+    return f"{image.width} × {image.height} pixels"
+
+
+def _cost(image: Image.Image, crew: Crew) -> int:
+    """Bytes that decoding takes at most, by the header: Pillow's 4 a pixel, as many for another form of it, and what
+    the decoder holds."""
+    decoder = 8 if image.format == "WEBP" else 6 if image.info.get("progressive") else 0
+    asks = image.format != "PNG" or "exif" in image.info  # a PNG without it would be decoded to look behind its pixels
+    turned = asks and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    cost = image.width * image.height * max(4 + decoder, 8 if turned or not _is_rgb(image) else 0)
+    if cost > crew.memory:
+        most = f"{crew.memory // 1_000_000} MB"
+        raise _UnfitError(f"{_pixels(image)} take more than {most} to decode; scale it down or remove it")
+    return cost
+
+
+def _is_rgb(image: Image.Image) -> bool:
+    return image.mode == "RGB" and not image.has_transparency_data
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # 16 bits and more: Pillow would clip them
-        values = np.asarray(image, np.float64)
-        top = 65535 if image.mode.startswith("I") else max(values.max(), 1e-12)
-        image = Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return image.convert("RGB")
+    if _is_rgb(image):
+        return image
+    to_bytes = _to_bytes(image)
+    photo = Image.new("RGB", image.size)
+    for strip, top in _strips(image):
+        strip = to_bytes(strip)
+        if strip.has_transparency_data:
+            strip = strip.convert("RGBA")
+            strip = Image.alpha_composite(Image.new("RGBA", strip.size, (0, 0, 0, 255)), strip)
+        photo.paste(strip.convert("RGB"), (0, top))
+    return photo
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[Image.Image, int]]:
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height))), top
+
+
+def _to_bytes(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """How a strip of numbers that Pillow would clip is scaled: 16 bits by their range, floats by their maximum."""
+    if not image.mode.startswith(("I", "F")):
+        return lambda strip: strip
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these are 16 bits in a wider form
+        raise _UnfitError("pixels of 32 bits do not say what is white; save it with 8 or 16, or remove it")
+    top = 65535.0
+    if image.mode == "F":
+        most = np.array([np.asarray(strip).max() for strip, _ in _strips(image)])
+        least = np.array([np.asarray(strip).min() for strip, _ in _strips(image)])
+        if not np.isfinite([most, least]).all():
+            raise _UnfitError("some pixels are NaN or infinite; mend or remove it")
+        top = max(float(most.max()), 1e-12)
+
+    def scaled(strip: Image.Image) -> Image.Image:
+        values = np.asarray(strip, np.float64)
+        return Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
+
+    return scaled
 
 
 def bad_digests(paths: Mapping[str, Path], raw: Path) -> set[str]:
-    """The digests of those files that `read_photo` refuses. Verdicts are kept in `raw/refused.json`, by digest."""
+    """The digests of those files that `opened_photo` refuses. Verdicts are kept in `raw/refused.json`, by digest."""
     cache = raw / "refused.json"
     known = _verdicts(cache)
     unknown = [sha256 for sha256 in paths if sha256 not in known]
     if unknown:
-        with ThreadPoolExecutor() as pool:
-            known |= dict(zip(unknown, pool.map(_is_bad, (paths[s] for s in unknown)), strict=True))
-        text = json.dumps({"rules": RULES, "refused": known}, indent=0, sort_keys=True)
-        write_whole(cache, text.encode())
+        crew = Crew()
+        with closing(crew.over(lambda sha256: _is_bad(paths[sha256], crew), unknown, "looking at photos")) as verdicts:
+            known |= dict(zip(unknown, verdicts, strict=True))
+        with exclusive(raw / ".lock", raw):  # who holds it removes unfinished files of others
+            text = json.dumps({"rules": RULES, "refused": _verdicts(cache) | known}, indent=0, sort_keys=True)
+            write_whole(cache, text.encode())
     return {sha256 for sha256 in paths if known[sha256]}
 
 
@@ -65,9 +146,9 @@ def _verdicts(cache: Path) -> dict[str, bool]:
         return {}
 
 
-def _is_bad(path: Path) -> bool:
+def _is_bad(path: Path, crew: Crew) -> bool:
     try:
-        read_photo(path)
+        with opened_photo(path, crew):
+            return False
     except DataProblemError:
         return True
-    return False

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import logging
+import math
 import shutil
 import subprocess
 import tarfile
@@ -41,12 +42,16 @@ NAMES = ("mnist", "mnist5k")
 
 @dataclass(frozen=True)
 class Digits:
-    """M digits and who may use them: `images` u1 (M, 28, 28), `labels` i8 (M,), `splits` name → i8 (n,) indices."""
+    """M digits and who may use them: `images` u1 (M, 28, 28), `labels` i8 (M,), `splits` name → i8 (n,) indices.
+
+    `kind`: one of `NAMES`, or `folder`, which may have any `name`.
+    """
 
     name: str
     images: np.ndarray
     labels: np.ndarray
     splits: dict[str, np.ndarray]
+    kind: str
 
     @cached_property
     def sha256(self) -> str:
@@ -68,7 +73,8 @@ def load_digits(source: str, raw: Path) -> Digits:
     folder = Path(source)
     if not folder.is_dir():
         raise UsageProblemError(f"no digit source {source!r}: give {', '.join(NAMES)}, or a folder of IDX files")
-    return _from_idx(folder, folder.resolve().name)
+    name = folder.resolve().name.encode("utf-8", "backslashreplace").decode()  # a name may be any bytes
+    return _from_idx(folder, name)
 
 
 def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> Digits:
@@ -79,8 +85,8 @@ def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> D
     if labels.size and labels.max() >= CLASSES:
         raise DataProblemError(f"{folder}: a label is {labels.max()}, wanted 0 … 9; give another --digits")
     splits = _ranges((train - train // 6, train, len(labels)))
-    digits = _checked(Digits(name, images, labels, splits), str(folder))
-    return replace(digits, name="mnist") if digits.sha256 == MNIST_CONTENT_SHA256 else digits
+    digits = _checked(Digits(name, images, labels, splits, "folder"), str(folder))
+    return replace(digits, name="mnist", kind="mnist") if digits.sha256 == MNIST_CONTENT_SHA256 else digits
 
 
 def _read_part(folder: Path, part: str, check: dict[str, str] | None) -> tuple[np.ndarray, np.ndarray]:
@@ -90,8 +96,18 @@ def _read_part(folder: Path, part: str, check: dict[str, str] | None) -> tuple[n
         raise DataProblemError(
             f"{folder}: the {part} images are {images.shape[1:]}, wanted 28 × 28; give another --digits"
         )
+    if labels.ndim != 1:
+        raise DataProblemError(
+            f"{folder}: the {part} labels have shape {labels.shape}, wanted one number each; give another --digits"
+        )
     if labels.shape != images.shape[:1]:
-        raise DataProblemError(f"{folder}: {len(images)} {part} images but {labels.size} labels; give another --digits")
+        raise DataProblemError(f"{folder}: {len(images)} {part} images but {len(labels)} labels; give another --digits")
+    blank = np.flatnonzero(~images.any(axis=(1, 2)))
+    if len(blank):
+        raise DataProblemError(
+            f"{folder}: {len(blank)} of {len(images)} {part} images have no ink, the first is number {blank[0]} "
+            "(from 0); nobody can see these digits: remove them"
+        )
     return images, labels
 
 
@@ -127,7 +143,7 @@ def read_idx(folder: Path, file: str, check: dict[str, str] | None = None) -> np
         raise DataProblemError(f"{path}: not an IDX file of bytes; fetch it again, or give another --digits")
     shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dims, 4))
     pixels = np.frombuffer(data, np.uint8, offset=4 + 4 * dims)
-    if pixels.size != int(np.prod(shape)):
+    if pixels.size != math.prod(shape):
         raise DataProblemError(f"{path}: the header says {shape}, the file holds {pixels.size} bytes; fetch it again")
     return pixels.reshape(shape)
 
@@ -151,7 +167,7 @@ def _mnist5k(raw: Path) -> Digits:
         for split, part in zip(SPLITS, np.split(of_class, [300, 400]), strict=True):
             members[split].append(part)
     splits = {split: np.sort(np.concatenate(parts)) for split, parts in members.items()}
-    return _checked(Digits("mnist5k", images, labels, splits), "mnist5k")
+    return _checked(Digits("mnist5k", images, labels, splits, "mnist5k"), "mnist5k")
 
 
 def _read_cache(cache: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -9,11 +9,11 @@ import hashlib
 import json
 import logging
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
-from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,9 @@ from PIL import Image
 from mnistref.errors import DataProblemError, UsageProblemError
 from mnistref.files import exclusive, file_sha256, whole_folder
 from mnistref.rng import PHOTO_VIEW, Stream
-from mnistref.sources.decode import bad_digests, read_photo
+from mnistref.sources.crew import Crew
+from mnistref.sources.decode import bad_digests, opened_photo
+from mnistref.sources.search import escaped, images_in
 from mnistref.spec import SPLITS, canonical_json
 
 log = logging.getLogger("mnistref")
@@ -36,7 +38,6 @@ BUILTIN = {
     "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
 }
 """The colour photographs in scikit-image and scikit-learn (of the stereo pair, one)."""
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 LEAST_VIEWS = 64
 BANK_VERSION = 2
 """Of the rules by which photos are prepared: part of the content that a collection is named by."""
@@ -76,35 +77,29 @@ class Bank:
 def list_photos(source: str, raw: Path, skip_bad: bool = False) -> PhotoList:
     """`source`: builtin, sun397, or a folder, searched through. Files are named by their SHA-256, not decoded.
 
-    `skip_bad`: leave out those that `prepare` would refuse; each file is decoded for that once, and what was found
-    is kept in `raw`.
+    `skip_bad`: leave out those that cannot be read or that `prepare` would refuse; each file is decoded for that once,
+    and what was found is kept in `raw`.
     """
     if source == "builtin":
-        photos = _listed("builtin", _builtin())
+        name, files = "builtin", _builtin()
     elif source == "sun397":
-        photos = _listed("sun397", _images_in(_sun397(raw)))
+        name, files = "sun397", images_in(_sun397(raw))
     elif (folder := Path(source)).is_dir():
-        photos = _listed(folder.resolve().name, _images_in(folder))
+        name, files = escaped(folder.resolve().name), images_in(folder)
     else:
         raise UsageProblemError(f"no photo source {source!r}: give {', '.join(NAMES)}, or a folder of images")
-    return without_bad(photos, raw) if skip_bad else photos
-
-
-def without_bad(photos: PhotoList, raw: Path) -> PhotoList:
-    """Those photos that can be prepared; says how many cannot, and names the first."""
-    bad = bad_digests(dict(zip(photos.sha256s, photos.paths, strict=True)), raw)
-    left = [k for k, sha256 in enumerate(photos.sha256s) if sha256 not in bad]
-    if len(left) == len(photos.paths):
-        return photos
-    out = sorted(name for name, sha256 in zip(photos.names, photos.sha256s, strict=True) if sha256 in bad)
-    first = ", ".join(out[:3]) + (" …" if len(out) > 3 else "")
-    if not left:
-        raise DataProblemError(f"{photos.name}: not one of {len(out)} photos can be used ({first}); give others")
-    log.info("%s: %d of %d photos left out: %s", photos.name, len(out), len(photos.paths), first)
-    paths, names, sha256s = photos.paths, photos.names, photos.sha256s
-    return PhotoList(
-        photos.name, tuple(paths[k] for k in left), tuple(names[k] for k in left), tuple(sha256s[k] for k in left)
-    )
+    out: list[str] = []
+    photos = _listed(name, files, out if skip_bad else None)
+    if skip_bad:
+        bad = bad_digests(dict(zip(photos.sha256s, photos.paths, strict=True)), raw)
+        out += [n for n, sha256 in zip(photos.names, photos.sha256s, strict=True) if sha256 in bad]
+        photos = _chosen(photos, [k for k, sha256 in enumerate(photos.sha256s) if sha256 not in bad])
+    if out:
+        first = ", ".join(sorted(out)[:3]) + (" …" if len(out) > 3 else "")
+        if not photos.paths:
+            raise DataProblemError(f"{name}: not one of {len(out)} photos can be used ({first}); give others")
+        log.info("%s: %d of %d photos left out: %s", name, len(out), len(out) + len(photos.paths), first)
+    return photos
 
 
 def split_photos(photos: PhotoList, pool: str) -> dict[str, np.ndarray]:
@@ -168,54 +163,72 @@ def _is_sound(folder: Path) -> bool:
 
 def _write_bank(photos: PhotoList, canvas: int, folder: Path) -> None:
     heights, widths, digest = [], [], hashlib.sha256()
-    with open(folder / "pixels.u1", "wb") as file, ThreadPoolExecutor() as pool:
-        few = 256  # photos in memory at a time
-        for at in range(0, len(photos.paths), few):
-            part = slice(at, at + few)
-            repeated = repeat(canvas), repeat(photos.views)
-            for views in pool.map(_views, photos.paths[part], photos.sha256s[part], *repeated):
-                for view in views:
-                    heights.append(view.shape[0])
-                    widths.append(view.shape[1])
-                    digest.update(view.tobytes())
-                    file.write(view.tobytes())
+    crew = Crew()
+    prepared = crew.over(
+        lambda k: _views(photos.paths[k], photos.sha256s[k], canvas, photos.views, crew),
+        range(len(photos.paths)),
+        "preparing photos",
+    )
+    with open(folder / "pixels.u1", "wb") as file, closing(prepared):
+        for views in prepared:
+            for view in views:
+                heights.append(view.shape[0])
+                widths.append(view.shape[1])
+                digest.update(view.data)
+                file.write(view.data)
     index = {"height": heights, "width": widths, "views": photos.views, "sha256": digest.hexdigest()}
     (folder / "index.json").write_text(json.dumps(index))
 
 
-def _views(path: Path, sha256: str, canvas: int, views: int) -> list[np.ndarray]:
+def _views(path: Path, sha256: str, canvas: int, views: int, crew: Crew) -> list[np.ndarray]:
     """A photo in each of its sizes, u1 (h, w, 3)."""
-    photo = read_photo(path)
     prepared = []
-    for view in range(views):
-        short = canvas + Stream(int(sha256[:16], 16), 0, view, PHOTO_VIEW).below(canvas + 1)
-        scale = short / min(photo.size)
-        size = [max(short, round(side * scale)) for side in photo.size]
-        prepared.append(np.asarray(photo.resize((size[0], size[1]), Image.Resampling.BICUBIC)))
+    with opened_photo(path, crew) as photo:
+        for view in range(views):
+            crew.go_on()
+            short = canvas + Stream(int(sha256[:16], 16), 0, view, PHOTO_VIEW).below(canvas + 1)
+            scale = short / min(photo.size)
+            size = [max(short, round(side * scale)) for side in photo.size]
+            prepared.append(np.asarray(photo.resize((size[0], size[1]), Image.Resampling.BICUBIC)))
     return prepared
 
 
-def _listed(name: str, files: list[tuple[str, Path]]) -> PhotoList:
-    with ThreadPoolExecutor() as pool:
-        sha256s = list(pool.map(file_sha256, (path for _, path in files)))
-    unique: dict[str, tuple[str, Path]] = {}
-    for sha256, file in zip(sha256s, files, strict=True):
-        unique.setdefault(sha256, file)
-    if len(unique) < len(files):
-        log.info("%s: %d photos occur more than once and count once", name, len(files) - len(unique))
+def _listed(name: str, files: Sequence[tuple[str, Path]], out: list[str] | None) -> PhotoList:
+    """The different ones of files. Those that cannot be read are an error or, if there is one, added to `out`."""
+    crew, unique = Crew(), dict[str, tuple[str, Path]]()
+    copies = 0
+    with closing(crew.over(_digest, files, "reading photos")) as digests:
+        for file, found in zip(files, digests, strict=True):
+            if isinstance(found, str):
+                copies += found in unique
+                unique.setdefault(found, file)
+            elif out is None:
+                raise found
+            else:
+                out.append(escaped(file[0]))
+    if copies:
+        log.info("%s: %d photos occur more than once and count once", name, copies)
     order = sorted(unique)
     return PhotoList(name, tuple(unique[s][1] for s in order), tuple(unique[s][0] for s in order), tuple(order))
 
 
-def _images_in(folder: Path) -> list[tuple[str, Path]]:
-    """(name, path) of every image file below, in the order of the names."""
-    paths = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    found = sorted((p.relative_to(folder).as_posix(), p) for p in paths)
-    found = [(name, path) for name, path in found if not path.name.startswith(".")]
-    if not found:
-        endings = ", ".join(sorted(SUFFIXES))
-        raise DataProblemError(f"{folder}: no images here; photos end in {endings} (or give --backgrounds builtin)")
-    return found
+def _digest(file: tuple[str, Path]) -> str | Exception:
+    """The file's SHA-256, or why it cannot be had or named."""
+    name, path = file
+    if escaped(name) != name:  # found now, and not when the finished set's manifest is to name it
+        return DataProblemError(f"{escaped(str(path))}: a file name that is not UTF-8; rename it (or give --skip-bad)")
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        return error
+
+
+def _chosen(photos: PhotoList, left: list[int]) -> PhotoList:
+    paths, names, sha256s = photos.paths, photos.names, photos.sha256s
+    return PhotoList(
+        photos.name, tuple(paths[k] for k in left), tuple(names[k] for k in left), tuple(sha256s[k] for k in left)
+    )
 
 
 def _builtin() -> list[tuple[str, Path]]:

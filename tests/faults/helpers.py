@@ -15,7 +15,11 @@ HANG = 120
 SIZES = ("--train", "29", "--val", "8", "--test", "8")
 FEW = ("--train", "9", "--val", "3", "--test", "3")
 DRIVER = """
-import sys
+import signal, sys
+from mnistref.interrupts import die_quietly
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
+    die_quietly()
 import mnistref.executors, mnistref.manifest
 if __name__ == "__main__":
     mnistref.manifest.SHARD_IMAGES = 8

@@ -77,9 +77,10 @@ def nth_write(monkeypatch, n: int) -> Failing:
 
 
 def nth_open_to_write(monkeypatch, n: int) -> Failing:
-    """Of all others: the journal, and what the photo bank consists of."""
-    failing = Failing(builtins.open, n, lambda path, mode="r", **_: isinstance(path, Path) and mode[0] in "aw")
+    """Of all others: the journal, and what the photo bank consists of. `Path.write_text` calls io.open."""
+    failing = Failing(builtins.open, n, lambda path, mode="r", *_, **__: isinstance(path, Path) and mode[0] in "aw")
     monkeypatch.setattr(builtins, "open", failing)
+    monkeypatch.setattr(io, "open", failing)
     return failing
 
 
@@ -92,14 +93,17 @@ def nth_open_to_write(monkeypatch, n: int) -> Failing:
         ("mini", nth_call("chmod")),
         ("mbg", nth_call("rename")),
         ("mbg", nth_open_to_write),
+        ("mbg", nth_call("open")),
+        ("mbg", nth_call("mkdir")),
+        ("mbg", nth_call("unlink")),
     ],
-    ids=["fsync", "replace", "write", "chmod", "rename", "open"],
+    ids=["fsync", "replace", "write", "chmod", "rename", "open", "os.open", "mkdir", "unlink"],
 )
 def test_whichever_call_fails_the_same_command_goes_on(
     variant, harm, request_of, undisturbed, small_shards, tmp_path, monkeypatch
 ):
-    """n = 1, 2, … until a run makes fewer such calls. Even runs go on where the one before stopped."""
-    expected, whole = content(undisturbed(variant)), False
+    """n = 1, 2, … until a run makes fewer such calls. What can be done without, such as a cache, fails no run."""
+    expected, whole, failed = content(undisturbed(variant)), False, 0
     for n in range(1, 200):
         root = tmp_path / str(n)
         arguments = request_of(root, variant)
@@ -108,17 +112,19 @@ def test_whichever_call_fails_the_same_command_goes_on(
             done = CliRunner().invoke(mnistref, arguments)
         if whole := failing.left > 0:
             break
-        assert done.exit_code == 5, (n, done.output)
-        assert is_one_line(done.stderr)
-        assert "No space left" in done.stderr
         assert leftovers(root) == []
+        if done.exit_code:
+            failed += 1
+            assert done.exit_code == 5, (n, done.output)
+            assert is_one_line(done.stderr)
+            assert "No space left" in done.stderr
         for folder in root.glob("datasets/*"):
             assert all(expected[name] == data for name, data in content(folder).items() if name != JOURNAL)
         done = CliRunner().invoke(mnistref, arguments)
         assert done.exit_code == 0, (n, done.output)
         assert content(next(root.glob("datasets/*"))) == expected
     assert whole
-    assert n > 1
+    assert failed
     assert done.exit_code == 0
 
 

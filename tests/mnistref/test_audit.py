@@ -9,7 +9,7 @@ import pytest
 
 from mnistref.audit import statistics, verify
 from mnistref.card import pages
-from mnistref.errors import UsageProblemError
+from mnistref.errors import DataProblemError, UsageProblemError
 from mnistref.generate import Request, generate
 from mnistref.manifest import SUMS, read_manifest, sums_text, write_manifest
 from mnistref.shards import write_shard
@@ -92,6 +92,41 @@ def test_a_shard_of_another_set_is_found(folder, make, tmp_path):
     assert name in bad_files(folder)
 
 
+@pytest.mark.parametrize("name", ["train-00000-of-00001.h5", "README.md", "SHA256SUMS", "dataset.json"])
+def test_a_set_holds_real_files(name, folder, tmp_path):
+    """A link to the very file, then a folder."""
+    (folder / name).rename(tmp_path / name)
+    (folder / name).symlink_to(tmp_path / name)
+    assert [(fault.file, fault.what.rpartition(": ")[2][:6]) for fault in verify(folder)] == [(name, "a link")]
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    faults = verify(folder)
+    assert [fault.file for fault in faults] == [name]
+    assert "a folder, which must be moved away" in faults[0].what
+
+
+@pytest.mark.parametrize("name", ["train-00000-of-00001.h5", "README.md", "SHA256SUMS", "dataset.json"])
+def test_generate_replaces_links_and_names_folders_that_are_in_its_way(name, make, tmp_path):
+    folder = make("mini", root=tmp_path)
+    (folder / name).rename(tmp_path / name)
+    (folder / name).symlink_to(tmp_path / name)
+    assert verify(make("mini", root=tmp_path)) == []
+    assert not (folder / name).is_symlink()
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(DataProblemError, match=f"{folder.name}/{name}: a folder, which must be moved away"):
+        make("mini", root=tmp_path)
+
+
+def test_a_line_of_the_sums_that_is_none_is_named_by_its_number(folder):
+    (folder / "dataset.json").write_text("{")
+    with open(folder / SUMS, "a") as file:
+        file.write("garbage\n")
+    assert [fault.file for fault in verify(folder)] == ["dataset.json", SUMS]
+    lines = len((folder / SUMS).read_text().splitlines())
+    assert verify(folder)[1].what == f"line {lines} is no digest and name"
+
+
 def test_a_folder_that_is_no_set_is_a_usage_error(tmp_path):
     with pytest.raises(UsageProblemError, match="no data set here"):
         verify(tmp_path)
@@ -144,6 +179,14 @@ def share_photos(arrays):
     arrays.digit_source[arrays.digit_source >= 0] = 7
 
 
+def replace_shards(folder, written):
+    """Make the manifest and the pages fit other shards."""
+    manifest = read_manifest(folder)
+    splits = {s: tuple(written.get(shard.file, shard) for shard in shards) for s, shards in manifest.splits.items()}
+    manifest = replace(manifest, splits=splits)
+    write_manifest(folder, manifest, pages(manifest))
+
+
 @pytest.mark.parametrize(
     ("harm", "law"),
     [
@@ -165,7 +208,46 @@ def test_a_broken_law_shows(harm, law, tmp_path, digits):
         arrays = reread(path, 1000, 100)
         harm(arrays)
         written[path.name] = write_shard(path, arrays, folder.name)
-    manifest = read_manifest(folder)
-    splits = {s: tuple(written.get(shard.file, shard) for shard in shards) for s, shards in manifest.splits.items()}
-    write_manifest(folder, replace(manifest, splits=splits), pages(manifest))
+    replace_shards(folder, written)
     assert any(law in broken.law for broken in statistics(folder) if not broken.holds)
+
+
+def without_ink(arrays):
+    arrays.instance[:] = 0
+
+
+def test_digits_that_nobody_sees_break_a_law_in_the_smallest_set(make, tmp_path):
+    folder = make("mref", root=tmp_path, sizes={"train": 3, "val": 3, "test": 3})
+    assert all(law.holds for law in statistics(folder) if "ink" in law.law)
+    written = {}
+    for shard in read_manifest(folder).shards:
+        arrays = reread(folder / shard.file, shard.images, 100)
+        without_ink(arrays)
+        written[shard.file] = write_shard(folder / shard.file, arrays, folder.name)
+    replace_shards(folder, written)
+    assert [law.holds for law in statistics(folder) if "ink" in law.law] == [False] * 3
+
+
+def contradict(arrays):
+    arrays.digit_color[0] = -1
+
+
+def leave_out(arrays):
+    arrays.digit_class[:] = -1
+    arrays.digit_color[:] = -1
+    arrays.digit_source[:] = -1
+
+
+def overflow(arrays):
+    arrays.digit_color[0, 0] = 100
+
+
+@pytest.mark.parametrize("harm", [contradict, leave_out, overflow])
+def test_a_shard_forged_with_all_digests_is_a_data_error(harm, make, tmp_path):
+    folder = make("mini", root=tmp_path)
+    shard = read_manifest(folder).shards[0]
+    arrays = reread(folder / shard.file, shard.images, 48)
+    harm(arrays)
+    replace_shards(folder, {shard.file: write_shard(folder / shard.file, arrays, folder.name)})
+    with pytest.raises(DataProblemError, match=shard.file):
+        statistics(folder)

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from mnistref.audit import verify
 from mnistref.card import card
+from mnistref.credits import LICENCES
 from mnistref.manifest import read_manifest
 from mnistref.schema import FIELDS
 from mnistref.variants import VARIANTS
@@ -31,6 +34,35 @@ def test_the_card_says_what_it_is_what_is_in_it_and_how_it_was_made(variant, mak
     assert text == card(read_manifest(folder))
 
 
+@pytest.mark.parametrize(
+    ("own_digits", "own_photos"), [("mnist", "builtin"), ("mnist5k", "sun397"), ("mine", "folder")]
+)
+def test_a_folder_named_as_a_source_is_not_taken_for_it(
+    own_digits, own_photos, make, idx_folder, photo_folder, tmp_path
+):
+    shutil.copytree(idx_folder, tmp_path / own_digits)
+    shutil.copytree(photo_folder, tmp_path / own_photos)
+    folder = make("mbg", root=tmp_path, digits=str(tmp_path / own_digits), backgrounds=str(tmp_path / own_photos))
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"--digits <{own_digits}> --backgrounds <{own_photos}>" in text
+    assert text.count("your own; its licence is yours to state") == 2
+    assert json.loads((folder / "croissant.json").read_text(encoding="utf-8"))["license"] == [
+        f"{name}: your own; its licence is yours to state" for name in (own_digits, own_photos)
+    ]
+    assert read_manifest(folder).digits.kind == read_manifest(folder).backgrounds.kind == "folder"
+    assert verify(folder) == []
+
+
+def test_the_known_sources_are_named_with_their_licences(make):
+    pytest.importorskip("skimage")
+    pytest.importorskip("sklearn")
+    folder = make("mbg", backgrounds="builtin")
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "--digits mnist5k --backgrounds builtin" in text
+    assert LICENCES["mnist5k"] in text
+    assert LICENCES["builtin"] in text
+
+
 @pytest.mark.parametrize("variant", ["mbg", "mbginv", "mbgmulti", "mini"])
 def test_the_reference_validator_accepts_croissant_without_a_warning(variant, make):
     mlcroissant = pytest.importorskip("mlcroissant")
@@ -42,6 +74,16 @@ def test_the_reference_validator_accepts_croissant_without_a_warning(variant, ma
     assert [records.name for records in metadata.record_sets] == list(VARIANTS[variant].splits)
     for records in metadata.record_sets:
         assert [field.name for field in records.fields] == list(FIELDS)
+
+
+def test_it_says_that_the_reference_library_reads_no_hdf5(make):
+    """If this fails, it does now: then the records should be compared, and the description should not say so."""
+    mlcroissant = pytest.importorskip("mlcroissant")
+    dataset = mlcroissant.Dataset(jsonld=str(make("mini") / "croissant.json"))
+    with pytest.raises(mlcroissant.GenerationError) as caught:
+        next(iter(dataset.records("test")))
+    assert "application/x-hdf5" in str(caught.value.__cause__)
+    assert all("reads no HDF5" in records.description for records in dataset.metadata.record_sets)
 
 
 def test_its_command_too_and_that_it_can_fail(make, tmp_path):

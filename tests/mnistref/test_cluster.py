@@ -7,13 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
 
-from mnistref import executors, generate
+from mnistref import dispatch, executors, generate
 from mnistref.errors import RunProblemError, UsageProblemError
 from mnistref.generate import Request
 from tests.helpers import TOP, digests, free_port
@@ -62,8 +62,8 @@ class Cluster:
             assert monotonic() - began < 60, otherwise
             sleep(0.02)
 
-    def _start(self, program: str, *arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments, "--no-dashboard"]
+    def _start(self, program: str, *arguments: str, under: Sequence[str] = ()) -> subprocess.Popen:
+        command = [*under, sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments, "--no-dashboard"]
         environment = {**os.environ, "PYTHONPATH": str(TOP)}
         with open(self.folder / f"{program}{len(self.processes)}.log", "w") as said:
             process = subprocess.Popen(
@@ -72,10 +72,12 @@ class Cluster:
         self.processes.append(process)
         return process
 
-    def start_worker(self, *arguments: str) -> subprocess.Popen:
+    def start_worker(self, *arguments: str, under: Sequence[str] = ()) -> subprocess.Popen:
+        """`under`: a command that runs the worker's."""
         place = self.folder / f"worker{len(self.processes)}"
         options = ("--nthreads", "1", "--no-nanny", "--host", "127.0.0.1", "--local-directory", str(place))
-        return self._start("worker", self.address, *options, "--preload", str(self.folder / "slow.py"), *arguments)
+        preload = ("--preload", str(self.folder / "slow.py"))
+        return self._start("worker", self.address, *options, *preload, *arguments, under=under)
 
     def kill_busy(self) -> None:
         """Kill the first worker that has begun a shard, in the middle of it."""
@@ -137,7 +139,7 @@ def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed(cluster, reque
 
 def test_a_run_whose_workers_all_died_ends_and_goes_on_with_new_ones(cluster, request_for, monkeypatch):
     monkeypatch.setattr(executors, "PATIENCE", 4)
-    monkeypatch.setattr(generate, "_WATCH", 1)
+    monkeypatch.setattr(dispatch, "_WATCH", 1)
     worker = cluster.start_worker()
     with (
         meanwhile(lambda: (cluster.kill_busy(), worker.wait(20))),
@@ -176,6 +178,36 @@ def test_what_a_worker_finds_wrong_is_told_as_if_it_were_here(cluster, request_f
     request = generate.Request("mini", tmp_path / "there", 0, {"train": 9, "val": 9, "test": 9}, str(digits))
     with pytest.raises(DataProblemError, match="no t10k-labels"):
         generate.generate(request, scheduler=cluster.address)
+
+
+def blind_to(folder: Path) -> list[str]:
+    """A command that runs another to which a folder is empty."""
+    hide = ["unshare", "--mount", "bash", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(folder)]
+    if not shutil.which("unshare") or subprocess.run([*hide, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs to mount")
+    return hide
+
+
+@pytest.mark.parametrize("hidden", ["", "datasets", "raw"])
+def test_a_worker_that_does_not_see_the_same_files_is_told_of_and_nothing_is_finished(hidden, cluster, request_for):
+    request = request_for("there")
+    (place := request.root / hidden).mkdir(parents=True)
+    cluster.start_worker(under=blind_to(place))
+    with pytest.raises(RunProblemError, match=r"worker \S+ \(process \d+\) does not see .*/there/(datasets|raw)/"):
+        generate.generate(request, scheduler=cluster.address)
+    assert not list(request.root.glob("datasets/*/SHA256SUMS"))
+    cluster.kill_all()
+
+
+def test_a_worker_of_another_version_refuses(cluster, request_for, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(TOP / "mnistref", other / "mnistref", ignore=shutil.ignore_patterns("__pycache__"))
+    with open(other / "mnistref" / "render.py", "a") as file:
+        file.write("# edited\n")
+    cluster.start_worker(under=["env", f"PYTHONPATH={other}"])
+    with pytest.raises(RunProblemError, match=r"^worker \S+ \(process \d+\): mnistref is .* here, .*install the same"):
+        generate.generate(request_for("there"), scheduler=cluster.address)
+    assert not list(tmp_path.glob("there/datasets/*/*.h5"))
 
 
 def test_no_scheduler_is_a_usage_error_of_one_line(idx_folder, tmp_path):

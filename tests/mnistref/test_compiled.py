@@ -16,6 +16,7 @@ PACKAGE = Path(mnistref.__file__).parent
 pytestmark = pytest.mark.skipif(not COMPILED, reason="numba is not installed")
 
 CALLER = """
+import logging
 import numpy as np
 from mnistref.compiled import compiled
 from mnistref.resize import resize, resizer, scratch
@@ -25,6 +26,7 @@ def call(tables, image, room, out):
     resize(tables, image, 8, room, out)
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     out = np.zeros((8, 8), np.uint8)
     call(resizer(5, 8), np.arange(25, dtype=np.uint8).reshape(5, 5) * 10, scratch(5, 8), out)
     print(int(out.sum()), sum(call.stats.cache_hits.values()))
@@ -33,7 +35,12 @@ if __name__ == "__main__":
 
 def called(folder: Path, **environment: str) -> tuple[int, int]:
     """→ the sum of the pixels, and how often the cache was hit."""
-    done = subprocess.run(
+    total, hits = run(folder, **environment).stdout.split()
+    return int(total), int(hits)
+
+
+def run(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "caller.py"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder), **environment},
@@ -41,8 +48,6 @@ def called(folder: Path, **environment: str) -> tuple[int, int]:
         text=True,
         check=True,
     )
-    total, hits = done.stdout.split()
-    return int(total), int(hits)
 
 
 @pytest.fixture
@@ -88,3 +93,95 @@ def test_all_that_compiled_code_imports_is_watched():
             elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mnistref."):
                 waiting.append(node.module.split(".")[1])
     assert seen == set(SOURCES)
+
+
+def test_it_says_once_that_it_compiles(copy):
+    assert [line[:9] for line in run(copy).stderr.splitlines()] == ["compiling"]
+    assert run(copy).stderr == ""
+    (copy / "nowhere").write_text("")
+    shutil.rmtree(copy / "mnistref" / "__pycache__")
+    (copy / "mnistref" / "__pycache__").write_text("a file where the folder should be")
+    nowhere = {"PYTHONDONTWRITEBYTECODE": "1", "XDG_CACHE_HOME": str(copy / "nowhere")}
+    assert "can be kept nowhere" in run(copy, **nowhere).stderr.splitlines()[1]
+
+
+def flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def replace_by_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize("spoil", [flip, cut, empty])
+def test_a_damaged_cache_is_compiled_again_and_mended(spoil, kind, copy):
+    cache = {"NUMBA_CACHE_DIR": str(copy / "cache")}
+    total, _ = called(copy, **cache)
+    files = list((copy / "cache").rglob(f"*.{kind}"))
+    assert len(files) >= 2
+    for file in files:
+        spoil(file)
+    assert called(copy, **cache) == (total, 0)
+    assert called(copy, **cache) == (total, 1)
+
+
+def test_a_cache_that_neither_reads_nor_writes_fails_no_call(copy):
+    cache = {"NUMBA_CACHE_DIR": str(copy / "cache"), "XDG_CACHE_HOME": str(copy / "user")}
+    total, _ = called(copy, **cache)
+    for file in (copy / "cache").rglob("*.nb?"):
+        replace_by_folder(file)  # not even root can read or write it
+    assert called(copy, **cache) == (total, 0)
+    assert called(copy, **cache) == (total, 1)  # from the next place
+
+
+def mounted(place: Path, options: str, *kind: str) -> None:
+    place.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", *kind, "-o", options, str(place)], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("needs the right to mount")
+
+
+@pytest.fixture
+def mounts(tmp_path):
+    """mounts(place, options, *how): a mount for this test."""
+    done = []
+
+    def mount(place: Path, options: str, *how: str) -> None:
+        mounted(place, options, *how)
+        done.append(place)
+
+    yield mount
+    for place in reversed(done):
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_filled_cache_is_used_where_it_cannot_be_written(copy, mounts):
+    cache = {"NUMBA_CACHE_DIR": str(copy / "cache"), "XDG_CACHE_HOME": str(copy / "user")}
+    total, hits = called(copy, **cache)
+    assert hits == 0
+    mounts(copy / "cache", "bind,ro", str(copy / "cache"))
+    before = sorted((copy / "cache").rglob("*"))
+    assert called(copy, **cache) == (total, 1)
+    assert sorted((copy / "cache").rglob("*")) == before
+    assert not (copy / "user").exists()
+
+
+def test_a_full_disk_under_the_cache_fails_no_call(copy, mounts):
+    mounts(copy / "cache", "size=64k", "-t", "tmpfs", "tmpfs")
+    (copy / "cache" / "filler").write_bytes(bytes(60_000))
+    cache = {"NUMBA_CACHE_DIR": str(copy / "cache"), "XDG_CACHE_HOME": str(copy / "user")}
+    total, _ = called(copy, **cache)
+    assert not list((copy / "cache").rglob("*.nbc*"))
+    assert called(copy, **cache) == (total, 1)  # kept in the next place

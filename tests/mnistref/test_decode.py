@@ -64,6 +64,27 @@ def test_16_bits_keep_their_range(name, tmp_path):
     np.testing.assert_array_equal(pixels(tmp_path / name), GREY[..., None].repeat(3, 2))
 
 
+def test_a_wide_form_of_16_bits_keeps_its_range(tmp_path):
+    """Portable greymaps, and to older versions of Pillow PNGs, have the mode of 32-bit integers."""
+    deep = (GREY.astype(">u2") * 257).tobytes()
+    (tmp_path / "deep.ppm").write_bytes(b"P5 30 40 65535\n" + deep)
+    np.testing.assert_array_equal(pixels(tmp_path / "deep.ppm"), GREY[..., None].repeat(3, 2))
+
+
+def test_floats_are_scaled_by_their_maximum(tmp_path):
+    Image.fromarray(GREY.astype(np.float32) * 3 - 6).save(tmp_path / "f.tif")
+    wanted = (np.clip((GREY * 3.0 - 6) / (255 * 3 - 6), 0, 1) * 255).round().astype(np.uint8)
+    np.testing.assert_array_equal(pixels(tmp_path / "f.tif"), wanted[..., None].repeat(3, 2))
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "LA", "RGBA", "CMYK", "1"])
+def test_strips_join_without_a_seam(mode, tmp_path, monkeypatch):
+    Image.fromarray(RGB).convert(mode).save(tmp_path / "x.tif")
+    whole = pixels(tmp_path / "x.tif")
+    monkeypatch.setattr(decode, "_STRIP", 31)
+    np.testing.assert_array_equal(pixels(tmp_path / "x.tif"), whole)
+
+
 def test_a_cmyk_jpeg_keeps_its_colours(tmp_path):
     Image.fromarray(RGB).convert("CMYK").save(tmp_path / "k.jpg", quality=100, subsampling=0)
     np.testing.assert_allclose(pixels(tmp_path / "k.jpg").astype(int), RGB, atol=8)
@@ -90,15 +111,41 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-900])
 
 
+def too_large(path: Path) -> None:
+    """Under Pillow's own limit, but with 8 bytes for each of its pixels."""
+    Image.new("L", (13_000, 7_000)).save(path)
+
+
+def not_a_number(path: Path) -> None:
+    values = GREY.astype(np.float32)
+    values[7, 7] = np.nan
+    Image.fromarray(values).save(path, format="TIFF")
+
+
+def infinite(path: Path) -> None:
+    values = GREY.astype(np.float32)
+    values[7, 7] = -np.inf
+    Image.fromarray(values).save(path, format="TIFF")
+
+
+def wide_integers(path: Path) -> None:
+    Image.fromarray(GREY.astype(np.int32)).save(path, format="TIFF")
+
+
 BAD = {
     huge: "cannot be read as an image .*exceeds limit",
     narrow: "400 × 20 pixels are too few or too narrow",
     tiny: "15 × 15 pixels are too few",
     empty: "cannot be read as an image",
     cut: "cannot be read as an image",
+    too_large: "13000 × 7000 pixels take more than 600 MB to decode; scale it down",
+    not_a_number: "some pixels are NaN or infinite",
+    infinite: "some pixels are NaN or infinite",
+    wide_integers: "pixels of 32 bits do not say what is white",
 }
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("spoil", BAD)
 def test_what_cannot_serve_is_refused_by_name(spoil, tmp_path):
     spoil(tmp_path / "bad.png")
@@ -124,7 +171,7 @@ def test_skip_bad_makes_the_set_of_the_others(with_bad, photo_folder, idx_folder
         for k, folder in enumerate((photo_folder, with_bad))
     )
     assert [line for line in caplog.messages if "left out" in line] == [
-        "photos: 5 of 12 photos left out: cut.png, empty.png, huge.png …"
+        "photos: 9 of 16 photos left out: cut.png, empty.png, huge.png …"
     ]
     assert skipped.name == some.name
     assert read_manifest(skipped).photos == read_manifest(some).photos
@@ -137,22 +184,22 @@ def test_skip_bad_makes_the_set_of_the_others(with_bad, photo_folder, idx_folder
 def test_no_file_is_judged_twice(with_bad, photo_folder, tmp_path, monkeypatch):
     judged = []
 
-    def judge(path):
+    def judge(path, crew):
         judged.append(path.name)
         return path.name == "cut.png"
 
     monkeypatch.setattr(decode, "_is_bad", judge)
-    assert len(list_photos(str(with_bad), tmp_path, skip_bad=True).paths) == 11
-    assert len(judged) == 12
-    assert len(list_photos(str(with_bad), tmp_path, skip_bad=True).paths) == 11
-    assert len(judged) == 12
+    assert len(list_photos(str(with_bad), tmp_path, skip_bad=True).paths) == 15
+    assert len(judged) == 16
+    assert len(list_photos(str(with_bad), tmp_path, skip_bad=True).paths) == 15
+    assert len(judged) == 16
     cut(with_bad / "another.png")
     narrow(with_bad / "cut.png")  # a mended file is another file
     list_photos(str(with_bad), tmp_path, skip_bad=True)
-    assert len(judged) == 12  # both contents were seen before
+    assert len(judged) == 16  # both contents were seen before
     Image.new("RGB", (33, 44)).save(with_bad / "new.png")
     list_photos(str(with_bad), tmp_path, skip_bad=True)
-    assert judged[12:] == ["new.png"]
+    assert judged[16:] == ["new.png"]
     (tmp_path / "refused.json").write_text("{damaged")
     list_photos(str(with_bad), tmp_path, skip_bad=True)
     assert len(judged) > 20

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from mnistref.generate import Request, generate
 from mnistref.manifest import read_manifest
 from mnistref.schema import FIELDS
 from mnistref.shards import read_shard
+from tests.faults.helpers import children
 
 TOP = Path(__file__).parent.parent.parent
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -206,6 +208,85 @@ def test_an_interrupt_leaves_nothing(sharded, tmp_path):
     assert errors.splitlines()[-1].startswith("error: interrupted")
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def exporting(sharded, output, to: str = "png", **process) -> subprocess.Popen:
+    """The command in a process of its own, with two workers, once it writes."""
+    code = "import sys; from mnistref.export import export\nif __name__ == '__main__':\n"
+    code += "    export(sys.argv[1], sys.argv[2], sys.argv[3], workers=2)"
+    command = [sys.executable, "-c", code, str(sharded), str(output), to]
+    running = subprocess.Popen(command, cwd=TOP, stderr=subprocess.PIPE, text=True, **process)
+    while not any(output.parent.glob(f"{PARTIAL}*/train*")):
+        time.sleep(0.02)
+        assert running.poll() is None
+    return running
+
+
+def test_a_killed_export_is_swept_by_the_next(sharded, tmp_path):
+    """Its parent, whose workers end with it. The output is as ever, and nothing is left beside it."""
+    to = "webdataset"
+    running = exporting(sharded, tmp_path / "out", to)
+    workers = children(running.pid)
+    running.kill()
+    running.communicate()
+    assert not (tmp_path / "out").exists()
+    while any(Path(f"/proc/{worker}/cmdline").read_bytes() for worker in workers if Path(f"/proc/{worker}").exists()):
+        time.sleep(0.02)
+    (tmp_path / f"{PARTIAL}out" / "stray").write_text("of a format that wrote other files")
+    export(sharded, tmp_path / "out", to)
+    assert os.listdir(tmp_path) == ["out"]
+    assert digests(tmp_path / "out") == digests(export(sharded, tmp_path / "undisturbed", to))
+
+
+def test_an_export_whose_worker_is_killed_ends_and_leaves_nothing(sharded, tmp_path):
+    running = exporting(sharded, tmp_path / "out")
+    os.kill(children(running.pid)[0], signal.SIGKILL)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert errors.splitlines()[-1].startswith("mnistref.errors.RunProblemError: a worker was killed")
+    assert os.listdir(tmp_path) == []
+
+
+def test_two_exports_at_once_do_not_meet(sharded, tmp_path):
+    running = exporting(sharded, tmp_path / "out")
+    with pytest.raises(UsageProblemError, match="out: another export is writing it"):
+        export(sharded, tmp_path / "out", "png")
+    assert running.wait(120) == 0
+    running.stderr.close()
+    with pytest.raises(UsageProblemError, match="is there already"):
+        export(sharded, tmp_path / "out", "png")
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_all_is_on_the_disk_before_it_has_its_name(to, make, tmp_path, monkeypatch):
+    calls = []
+    fsync, rename = os.fsync, os.rename
+
+    def synced(handle):
+        calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    def renamed(*paths):
+        calls.append("rename")
+        rename(*paths)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    output = export(make("mini"), tmp_path / "out", to, workers=1)
+    assert {path.name for path in output.rglob("*")} <= set(calls[: calls.index("rename")])
+    assert calls[-2:] == ["rename", tmp_path.name]
+
+
+def test_a_full_disk_names_the_file(to, sharded, tmp_path):
+    """Here, a limit for each file, which no error of its writer names."""
+    few = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); import cli; cli.mnistref()"
+    arguments = ["export", str(sharded), "--to", to, "-o", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", few, *arguments], cwd=TOP, capture_output=True, text=True, check=False)
+    assert done.returncode == 5, done.stderr
+    assert re.match(
+        rf"error: {tmp_path}/{PARTIAL}out/train-0000[0-2]\S*: .*File too large", done.stderr.splitlines()[-1]
+    )
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_makes_no_sense_is_a_usage_error(make, tmp_path):

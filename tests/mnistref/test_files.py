@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from mnistref.files import PARTIAL, whole_folder, write_whole
+from mnistref.files import PARTIAL, oddity, whole_folder, write_whole
 
 
 def test_a_file_is_written_whole(tmp_path):
@@ -34,6 +34,25 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(step, tmp_path, monkeypa
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file.bin"]
+
+
+def test_an_error_names_the_file_that_people_know(tmp_path):
+    (tmp_path / "file.bin" / "x").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory") as error:
+        write_whole(tmp_path / "file.bin", b"new")
+    assert error.value.filename == str(tmp_path / "file.bin")
+
+
+def test_a_place_is_told_by_what_lies_there(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    found = {name: oddity(tmp_path / name) for name in ("file", "link", "folder", "pipe", "none", "file/none")}
+    assert [name for name, what in found.items() if not what] == ["file"]
+    assert found["link"] == "a link"
+    assert found["folder"].startswith("a folder")
+    assert found["none"] == found["file/none"] == "missing"
 
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path):

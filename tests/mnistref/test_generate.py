@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -184,6 +185,15 @@ def test_sources_are_named_by_content(request_for, idx_folder, photo_folder, tmp
 def test_all_that_decides_the_content_is_in_the_spec_id(key, request_for):
     other = {"seed": 5, "pool": "pooled", "sizes": {"train": 22, "val": 8, "test": 9}}
     assert plan(request_for(**{key: other[key]})).spec.spec_id != plan(request_for()).spec.spec_id
+
+
+def test_a_folder_of_digits_may_have_any_name(request_for, idx_folder, tmp_path):
+    """Not only one that UTF-8 can say."""
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/d\xff")
+    shutil.copytree(idx_folder, name)
+    folder = generate(request_for("mini", digits=name))
+    assert read_manifest(folder).digits.name == "d\\udcff"
+    assert verify(folder) == []
 
 
 def test_mbgmulti_has_a_test_split_only(request_for):

@@ -16,15 +16,33 @@ from mnistref.spec import LAW_VERSION
 from mnistref.variants import VARIANTS
 from tests.golden import GOLDEN, scene_digest
 from tests.helpers import TOP, digests
-from tests.sameness import SIZES, content, file_digests, generate, write_sources
+from tests.sameness import SHARD_IMAGES, SIZES, content, file_digests, generate, write_sources
 
-PLAIN = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C", "NPY_DISABLE_CPU_FEATURES": ""}
+PLAIN = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "NPY_DISABLE_CPU_FEATURES": ""}
 COUNTS = {name.removeprefix("--"): int(n) for name, n in zip(SIZES[::2], SIZES[1::2], strict=True)}
-BASELINE_ONLY = "AVX2 AVX512F AVX512CD AVX512_SKX"
+FEATURES = """
+import importlib, json
+core = importlib.import_module("numpy._core._multiarray_umath")
+on = [name for name in core.__cpu_dispatch__ if core.__cpu_features__[name]]
+print(json.dumps([on, sorted(name for name, has in core.__cpu_features__.items() if has)]))
+"""
+"""What NumPy chooses its code by, on this processor. The names depend on its version."""
+
+
+def features(disabled: str = "") -> tuple[list[str], set[str]]:
+    """→ the dispatched features that are on, and all that are, in a new process."""
+    environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": disabled}
+    code = FEATURES if np.__version__ >= "2" else FEATURES.replace("_core", "core")
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    on, every = json.loads(done.stdout)
+    return on, set(every)
+
+
+BASELINE_ONLY = " ".join(features()[0])
 AROUND = [  # workers, PYTHONHASHSEED, TZ, LC_ALL, NumPy's disabled features, working directory
     ("1", "1", "Asia/Kathmandu", "C.UTF-8", "", "."),
     ("2", "17", "America/St_Johns", "C", BASELINE_ONLY, "elsewhere"),
-    ("3", "random", "UTC", "tr_TR.UTF-8", BASELINE_ONLY, "."),
+    ("3", "random", "UTC", "POSIX", BASELINE_ONLY, "."),
     ("5", "random", "Asia/Kathmandu", "C", "", "elsewhere"),
 ]
 
@@ -45,6 +63,23 @@ def expected(sources, tmp_path_factory) -> dict[str, dict[str, str]]:
     return made
 
 
+def test_each_of_five_workers_has_a_shard(expected):
+    assert all(sum(name.endswith(".h5") for name in files) >= 5 for files in expected.values())
+
+
+def test_the_surroundings_are_what_they_are_called():
+    """A feature by a name that this NumPy does not know stays on, and a locale that is not installed is C."""
+    on, every = features()
+    if not on:
+        pytest.skip("this processor has nothing beyond NumPy's baseline")
+    left, fewer = features(BASELINE_ONLY)
+    assert left == []
+    assert fewer < every
+    for _, _, _, name, _, _ in AROUND:
+        code = "import locale; locale.setlocale(locale.LC_ALL, '')"
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, "LC_ALL": name}, check=True)
+
+
 @pytest.mark.parametrize(("workers", "hashes", "zone", "locale", "features", "cwd"), AROUND)
 def test_surroundings_change_nothing(workers, hashes, zone, locale, features, cwd, sources, expected, tmp_path):
     (tmp_path / cwd).mkdir(exist_ok=True)
@@ -61,9 +96,11 @@ def test_start_methods_change_nothing(method, workers, sources, expected, tmp_pa
     code = f"""
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+import mnistref.manifest
 from mnistref.generate import Request, generate
 
 if __name__ == "__main__":
+    mnistref.manifest.SHARD_IMAGES = {SHARD_IMAGES}
     with ProcessPoolExecutor({workers}, mp_context=get_context({method!r})) as executor:
         request = Request("mbg", {str(tmp_path)!r}, 0, {COUNTS!r}, {sources[1]!r}, {sources[3]!r})
         print(generate(request, executor=executor))
@@ -93,7 +130,7 @@ def test_the_reference_draws_the_same_scenes(variant, root, monkeypatch):
     assert scene_digest(variant, root / "raw") == json.loads(GOLDEN.read_text(encoding="utf-8"))["scenes"][variant]
 
 
-def test_global_generators_neither_matter_nor_move(sources, expected, tmp_path):
+def test_global_generators_neither_matter_nor_move(sources, expected, tmp_path, monkeypatch):
     import random
 
     import torch
@@ -102,6 +139,7 @@ def test_global_generators_neither_matter_nor_move(sources, expected, tmp_path):
     np.random.seed(9)  # noqa: NPY002
     torch.manual_seed(9)
     before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    monkeypatch.setattr("mnistref.manifest.SHARD_IMAGES", SHARD_IMAGES)
     folder = generate_here(Request("mbg", tmp_path, 0, COUNTS, sources[1], sources[3]))
     assert digests(folder) == {k: v for k, v in expected["mbg"].items() if k not in ("content", "name")}
     assert random.getstate() == before[0]

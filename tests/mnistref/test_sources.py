@@ -9,8 +9,9 @@ from PIL import Image
 from mnistref.errors import DataProblemError, UsageProblemError
 from mnistref.sources import digits as digit_source
 from mnistref.sources import photos as photo_source
+from mnistref.sources.decode import read_photo
 from mnistref.sources.digits import MNIST_SHA256, load_digits, read_idx
-from mnistref.sources.photos import list_photos, open_bank, prepare, read_photo, split_photos
+from mnistref.sources.photos import list_photos, open_bank, prepare, split_photos
 from mnistref.spec import SPLITS
 from tests.conftest import write_idx
 
@@ -106,9 +107,29 @@ def damage_class(folder):
     write_idx(folder / "t10k-labels-idx1-ubyte", np.arange(200) % 9)
 
 
+def damage_label_shape(folder):
+    write_idx(folder / "train-labels-idx1-ubyte", (np.arange(600) % 10)[:, None])
+
+
+def damage_ink(folder):
+    images = read_idx(folder, "t10k-images-idx3-ubyte").copy()
+    images[[17, 30]] = 0
+    write_idx(folder / "t10k-images-idx3-ubyte", images)
+
+
+def damage_header(folder):
+    """A product of dimensions that no 64-bit number holds."""
+    (folder / "train-images-idx3-ubyte").write_bytes(
+        b"\0\0\x08\3" + b"".join(n.to_bytes(4, "big") for n in (2**31, 2**31, 4))
+    )
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (damage_label_shape, r"the train labels have shape \(600, 1\), wanted one number each"),
+        (damage_ink, r"2 of 200 t10k images have no ink, the first is number 17"),
+        (damage_header, r"train-images.*header says \(2147483648, 2147483648, 4\), the file holds 0"),
         (damage_missing, "no t10k-labels"),
         (damage_truncated, "train-images.*header says"),
         (damage_magic, "not an IDX file"),

@@ -5,7 +5,7 @@
 1. Every variant, one core: the compiled renderer over the reference (nothing is timed before their bytes agree).
 2. `generate` end to end over h5py writing the same arrays, in place, with and without waiting for the disk.
 3. Peak memory of `generate`, and the time of a start that makes three images.
-4. With --many N: the cost of an image in a set of N over that in a set of 1,000.
+4. With --many N: what an image costs on the way from 1,000 to N / 10 and from there to N, all with the same workers.
 Real digits (mnist5k) and the builtin photos; FOLDER should lie on the disk that matters.
 """
 
@@ -123,6 +123,29 @@ def start(variant: str, images: int, root: Path) -> tuple[float, float]:
     return time.perf_counter() - started, int(done.stdout.split()[-1]) / 1024
 
 
+def flatness(variant: str, many: int, root: Path) -> list[list[str]]:
+    """What more images cost. What every set costs, however small, is not in the differences.
+
+    Three times in turn, and the medians, since a disk is not always as fast.
+    """
+    workers = default_workers(1)
+    sizes = (1000 * workers, many // 10, many)  # the first one, too, has a shard for each worker
+    times: dict[int, list[float]] = {size: [] for size in sizes}
+    for _ in range(3):
+        for size in sizes:
+            started = time.perf_counter()
+            folder = generate(request(variant, root, size), workers)
+            times[size].append(time.perf_counter() - started)
+            shutil.rmtree(folder)
+    took = [statistics.median(times[size]) for size in sizes]
+    each = [(took[k + 1] - took[k]) / (sizes[k + 1] - sizes[k]) for k in (0, 1)]
+    rows = [[f"{workers} workers", "seconds", "µs for each more image", "ratio"]]
+    rows.append([f"{sizes[0]:,} images", f"{took[0]:.2f}", "", ""])
+    rows.append([f"{sizes[1]:,} images", f"{took[1]:.2f}", f"{1e6 * each[0]:.0f}", ""])
+    rows.append([f"{sizes[2]:,} images", f"{took[2]:.2f}", f"{1e6 * each[1]:.0f}", f"{each[1] / each[0]:.2f}"])
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variant", default="mbg", choices=list(VARIANTS))
@@ -145,12 +168,8 @@ def main() -> None:
         for what, peak in memory.items():
             print(f"peak memory, {what}: {peak:,.0f} MB ({default_workers(1)} processors)")
         if options.many:
-            costs = []
-            for images in (1000, options.many):
-                started = time.perf_counter()
-                shutil.rmtree(generate(request(options.variant, root, images)))
-                costs.append((time.perf_counter() - started) / images)
-            print(f"cost of an image, {options.many:,} over 1,000: {costs[1] / costs[0]:.2f}")
+            print()
+            print(table(flatness(options.variant, options.many, root)))
 
 
 if __name__ == "__main__":

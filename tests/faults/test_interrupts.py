@@ -1,0 +1,183 @@
+"""Ctrl-C at every stage of a program's life: dead by the signal without a word, or 130 and one line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from mnistref.interrupts import Interrupted
+from mnistref.manifest import SUMS
+from tests.faults.helpers import HANG, TOP, leftovers
+
+SLOW_MODULE = """
+import pathlib, time
+pathlib.Path({flag!r}).touch()
+try:
+    time.sleep(60)
+except BaseException:
+    raise ImportError("what an extension makes of an interrupt")
+"""
+
+PHASE = """
+import importlib, signal, sys, time
+from pathlib import Path
+from mnistref.interrupts import die_quietly
+signal.signal(signal.SIGINT, signal.default_int_handler)
+die_quietly()
+module, name, flag = sys.argv[1:4]
+del sys.argv[1:4]
+module = importlib.import_module(module)
+quick = getattr(module, name)
+
+def slow(*args, **kwargs):
+    Path(flag).touch()
+    time.sleep(3)
+    return quick(*args, **kwargs)
+
+setattr(module, name, slow)
+importlib.import_module("mnistref.manifest").SHARD_IMAGES = 8
+from cli import mnistref
+mnistref()
+"""
+"""`mnistref …` in which one function says that it begins, and takes its time."""
+
+
+def listening() -> None:
+    """In a child: a job in the background starts with Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def interrupted(command: list, flag: Path, place: Path = TOP, times: int = 1) -> tuple[int, str, str]:
+    """→ (exit code, stdout, stderr) of a command that is interrupted once it has touched `flag`."""
+    environment = {**os.environ, "PYTHONPATH": f"{place}{os.pathsep}{TOP}"}
+    running = subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=TOP,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=listening,
+    )
+    began = time.monotonic()
+    while not flag.exists():
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() - began < HANG
+        time.sleep(0.01)
+    for _ in range(times):
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    out, errors = running.communicate(timeout=10)
+    return running.returncode, out, errors
+
+
+def is_told(errors: str) -> bool:
+    """In one line, after the notes there may be."""
+    *notes, last = errors.splitlines()
+    noted = all("compare with nothing published" in line or "backgrounds are not used" in line for line in notes)
+    return noted and last.startswith("error: interrupted")
+
+
+@pytest.mark.parametrize("program", ["cli.py", "mnistref", "bench"])
+def test_while_the_program_is_loaded_it_dies_without_a_word(program, tmp_path):
+    flag = tmp_path / "flag"
+    (tmp_path / "click.py").write_text(SLOW_MODULE.format(flag=str(flag)))
+    start = [TOP / "cli.py"] if program == "cli.py" else ["-c", f"from mnistref.start import {program} as p; p()"]
+    assert interrupted([*start, "mnistref", "list"], flag, tmp_path) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize("module", ["numpy", "h5py", "tqdm"])
+def test_while_a_command_is_loaded_it_ends_with_130(module, request_of, tmp_path):
+    flag = tmp_path / "flag"
+    (tmp_path / f"{module}.py").write_text(SLOW_MODULE.format(flag=str(flag)))
+    command = [TOP / "cli.py", "mnistref", *request_of(tmp_path / "root")]
+    code, out, errors = interrupted(command, flag, tmp_path)
+    assert (code, out) == (130, "")
+    assert is_told(errors), errors
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "variant"),
+    [
+        ("mnistref.generate", "_checked", "mini"),
+        ("mnistref.generate", "load_digits", "mini"),
+        ("mnistref.generate", "list_photos", "mbg"),
+        ("mnistref.generate", "is_finished", "mini"),
+        ("mnistref.generate", "prepare", "mbg"),
+        ("mnistref.generate", "sound_shards", "mini"),
+        ("mnistref.dispatch", "note", "mini"),
+        ("mnistref.manifest", "write_whole", "mini"),
+    ],
+)
+def test_in_every_phase_of_generate_it_ends_with_130_and_goes_on_later(
+    module, name, variant, request_of, completes, tmp_path
+):
+    flag, root = tmp_path / "flag", tmp_path / "root"
+    code, out, errors = interrupted(["-c", PHASE, module, name, flag, *request_of(root, variant)], flag)
+    assert (code, out) == (130, "")
+    assert is_told(errors), errors
+    assert leftovers(tmp_path) == []
+    assert not list(root.glob(f"datasets/*/{SUMS}"))
+    completes(root, variant)
+
+
+def test_a_second_interrupt_waits_for_nothing(request_of, tmp_path):
+    flag = tmp_path / "flag"
+    slow = PHASE.replace("    time.sleep(3)", "    try:\n        time.sleep(3)\n    finally:\n        time.sleep(60)")
+    began = time.monotonic()
+    command = ["-c", slow, "mnistref.generate", "plan", flag, *request_of(tmp_path / "root")]
+    code, _, errors = interrupted(command, flag, times=2)
+    assert (code, errors) == (-signal.SIGINT, "")
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("command", ["verify", "stats"])
+def test_while_python_ends_it_dies_without_a_word_and_its_result_stands(command, mini, tmp_path):
+    flag = tmp_path / "flag"
+    code = f"""
+import atexit, sys, time
+from pathlib import Path
+from mnistref.start import mnistref
+atexit.register(lambda: (Path({str(flag)!r}).touch(), time.sleep(60)))
+sys.argv[1:] = [{command!r}, {str(mini)!r}]
+mnistref()
+"""
+    status, out, errors = interrupted(["-c", code], flag)
+    assert status == -signal.SIGINT
+    assert out.endswith("accounted for\n") if command == "verify" else "colours uniform" in out
+    assert "Traceback" not in errors
+    assert "error" not in errors
+
+
+def test_who_imports_or_calls_the_commands_keeps_the_handler_there_is():
+    def mine(*_):
+        raise AssertionError
+
+    code = "import signal as s; before = s.getsignal(2); import cli, mnistref.start; assert s.getsignal(2) is before"
+    subprocess.run([sys.executable, "-c", code], cwd=TOP, check=True)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        for handler in (signal.default_int_handler, signal.SIG_IGN, mine):
+            signal.signal(signal.SIGINT, handler)
+            assert CliRunner().invoke(cli.mnistref, ["list"]).exit_code == 0
+            assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Interrupted])
+def test_an_interrupt_of_any_kind_is_one_line(error, monkeypatch):
+    def interrupt():
+        raise error
+
+    monkeypatch.setattr(cli, "table", lambda *_: interrupt())
+    done = CliRunner().invoke(cli.mnistref, ["list"])
+    assert done.exit_code == 130
+    assert done.stderr.strip() == "error: interrupted; run the same command again, it goes on where it can"

@@ -1,0 +1,171 @@
+"""What a worker says of a shard is believed when the shard is seen."""
+
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mnistref import dispatch, installation, work
+from mnistref.audit import verify
+from mnistref.errors import DataProblemError, ProblemError, RunProblemError
+from mnistref.generate import Request, generate
+from mnistref.work import Made, ShardJob
+
+
+class Elsewhere(Executor):
+    """Runs jobs at once, as a worker elsewhere would: its answer may differ."""
+
+    def __init__(self, change: Callable[[ShardJob], ShardJob], answer: Callable[[Made], object] = lambda made: made):
+        self.change, self.answer = change, answer
+
+    def submit(self, fn, /, job, **_) -> Future:
+        future: Future = Future()
+        try:
+            future.set_result(self.answer(fn(replace(self.change(job), asker="another machine"))))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def same(job: ShardJob) -> ShardJob:
+    return job
+
+
+@pytest.fixture
+def request_for(tmp_path, photo_folder, idx_folder, monkeypatch):
+    monkeypatch.setattr("mnistref.manifest.SHARD_IMAGES", 8)
+    monkeypatch.setattr(dispatch, "_ARRIVAL", 0.3)
+
+    def request_for(variant: str = "mbg") -> Request:
+        sizes = {"train": 20, "val": 8, "test": 9}
+        return Request(variant, tmp_path / "root", 0, sizes, str(idx_folder), str(photo_folder))
+
+    return request_for
+
+
+def refused(request: Request, executor: Executor, message: str, error: type[ProblemError] = RunProblemError) -> None:
+    with pytest.raises(error, match=message):
+        generate(request, executor=executor)
+    assert not list(request.root.glob("datasets/*/SHA256SUMS"))
+    assert verify(generate(request)) == []
+
+
+def test_a_shard_that_was_written_elsewhere_is_not_taken_for_one(request_for, tmp_path):
+    def there(job: ShardJob) -> ShardJob:
+        return replace(job, path=tmp_path / "there" / job.path.name)
+
+    (tmp_path / "there").mkdir()
+    refused(request_for(), Elsewhere(there), r"\.h5: not here, though worker .* wrote it.*the same files")
+
+
+def test_nor_where_one_of_its_size_lay_here_before(request_for, tmp_path):
+    """Damaged, so that it was to be made again."""
+    folder = generate(request_for())
+    path = folder / "val-00000-of-00001.h5"
+    data = bytearray(path.read_bytes())
+    data[5000] ^= 1
+    path.write_bytes(data)
+    (folder / "SHA256SUMS").unlink()
+    (tmp_path / "there").mkdir()
+
+    def there(job: ShardJob) -> ShardJob:
+        return replace(job, path=tmp_path / "there" / job.path.name)
+
+    refused(request_for(), Elsewhere(there), "not here, though worker")
+
+
+def test_nor_one_of_which_half_is_seen(request_for):
+    def cut(made: Made) -> Made:
+        path = next(request_for().root.glob(f"datasets/*/{made.shard.file}"))
+        os.truncate(path, made.shard.bytes - 1)
+        return made
+
+    refused(request_for(), Elsewhere(same, cut), "not here, though worker")
+
+
+def test_a_shard_that_shows_late_is_waited_for(request_for, monkeypatch):
+    monkeypatch.setattr(dispatch, "_ARRIVAL", 10)
+    hidden: list[Path] = []
+
+    def hide(made: Made) -> Made:
+        path = next(request_for().root.glob(f"datasets/*/{made.shard.file}"))
+        hidden.append(path.rename(path.with_name("hidden")))
+        return made
+
+    def show(folder: Path) -> list[str]:
+        for path in hidden[-1:]:
+            path.rename(path.with_name("test-00001-of-00002.h5"))
+            hidden.clear()
+        return []
+
+    def hide_the_last(made: Made) -> Made:
+        return hide(made) if made.shard.file == "test-00001-of-00002.h5" else made
+
+    monkeypatch.setattr(dispatch.os, "listdir", show)
+    assert verify(generate(request_for(), executor=Elsewhere(same, hide_the_last))) == []
+
+
+def test_a_folder_that_a_worker_does_not_see_is_not_made_by_it(request_for, tmp_path):
+    def there(job: ShardJob) -> ShardJob:
+        return replace(job, path=tmp_path / "there" / job.path.name)
+
+    refused(request_for(), Elsewhere(there), r"^worker \S+ \(process \d+\) does not see .*there: let every worker see")
+    assert not (tmp_path / "there").exists()
+
+
+def test_photos_that_a_worker_does_not_see(request_for, tmp_path):
+    def there(job: ShardJob) -> ShardJob:
+        return replace(job, bank=tmp_path / "raw" / "photos-100-x")
+
+    refused(request_for(), Elsewhere(there), r"worker \S+ \(process \d+\) does not see .*/raw/photos-100-x")
+
+
+def test_digits_that_a_worker_sees_otherwise(request_for, idx_folder, tmp_path):
+    shutil.copytree(idx_folder, other := tmp_path / "other")
+    (other / "train-images-idx3-ubyte").unlink()
+    found = Elsewhere(lambda job: replace(job, digits=str(other)))
+    refused(request_for(), found, r"worker \S+ \(process \d+\): .*other: no train-images", DataProblemError)
+
+
+def test_an_error_of_a_workers_disk_names_the_worker(request_for, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "x.h5")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "write_shard", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            generate(request_for(), executor=Elsewhere(same))
+    assert caught.value.filename.startswith("worker ")
+    assert caught.value.filename.endswith(": x.h5")
+
+
+def test_a_worker_of_another_version_refuses(request_for):
+    older = Elsewhere(lambda job: replace(job, code="0.0.9 (123)"))
+    refused(request_for(), older, r"worker \S+ \(process \d+\): mnistref is .* here, 0\.0\.9 \(123\) where.*install")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda made: made.shard, "a worker has another version"),
+        (lambda made: replace(made, code="0.0.9 (123)"), r"worker \S+ \(process \d+\) has 0\.0\.9 \(123\)"),
+    ],
+    ids=["of before it said which", "other"],
+)
+def test_a_worker_of_another_version_that_does_not_refuse_is_not_believed(answer, message, request_for):
+    refused(request_for(), Elsewhere(same, answer), rf"{message}; install the same everywhere")
+
+
+def test_the_code_is_told_apart_by_every_file(tmp_path, monkeypatch):
+    shutil.copytree(Path(installation.__file__).parent, tmp_path / "mnistref")
+    monkeypatch.setattr(installation, "__file__", str(tmp_path / "mnistref" / "installation.py"))
+    assert f"({installation._digest()[:12]})" in installation.CODE
+    for name in ("render.py", "sources/digits.py", "version.py", "schema.py"):
+        before = installation._digest()
+        with open(tmp_path / "mnistref" / name, "a") as file:
+            file.write("\n")
+        assert installation._digest() != before

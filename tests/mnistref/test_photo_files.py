@@ -1,0 +1,279 @@
+"""Folders of photos as people have them: what is found, named, waited for and interrupted, and what memory it takes."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from filelock import FileLock, Timeout
+from PIL import Image
+
+from cli import mnistref
+from mnistref import files
+from mnistref.errors import DataProblemError
+from mnistref.files import PARTIAL
+from mnistref.sources import decode, search
+from mnistref.sources.crew import Crew, StoppedError, WatchedFile
+from mnistref.sources.photos import list_photos
+from tests.helpers import TOP
+
+BYTES = os.fsdecode(b"\xff\xfe.png")
+
+
+def photo(path: Path, size=(40, 30), shade: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (shade, 10, 20)).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Five photos, and a file that cannot be named in JSON."""
+    for k in range(5):
+        photo(tmp_path / "photos" / f"{k}.png", shade=k)
+    try:
+        photo(tmp_path / "photos" / BYTES, shade=99)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    return tmp_path / "photos"
+
+
+def test_a_name_that_is_not_utf_8_is_refused_before_anything_is_made(folder, idx_folder, tmp_path):
+    sizes = ["--train", "3", "--val", "1", "--test", "1", "--digits", str(idx_folder)]
+    command = ["generate", "--variant", "mbg", "--root", str(tmp_path / "root"), "--backgrounds", str(folder), *sizes]
+    done = CliRunner().invoke(mnistref, command)
+    assert done.exit_code == 3
+    assert "\\udcff\\udcfe.png: a file name that is not UTF-8" in done.stderr
+    assert not (tmp_path / "root" / "datasets").exists()
+    done = CliRunner().invoke(mnistref, [*command, "--skip-bad"])
+    assert done.exit_code == 0, done.stderr
+    assert "1 of 6 photos left out: \\udcff\\udcfe.png" in done.stderr
+    made = json.loads((Path(done.stdout.strip()) / "dataset.json").read_text())
+    assert {p["name"] for p in made["photos"]} == {f"{k}.png" for k in range(5)}
+
+
+def test_a_folder_with_such_a_name_is_named_by_escapes(tmp_path):
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        photo(place / "a.png")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    assert list_photos(str(place), tmp_path).name == "caf\\udce9"
+
+
+def test_a_file_that_may_not_be_read_is_named_and_can_be_skipped(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "mnistref")
+    for k in range(4):
+        photo(tmp_path / "photos" / f"{k}.png", shade=k)
+
+    def sha256(path):
+        if path.name == "2.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return files.file_sha256(path)
+
+    monkeypatch.setattr("mnistref.sources.photos.file_sha256", sha256)
+    with pytest.raises(PermissionError) as caught:
+        list_photos(str(tmp_path / "photos"), tmp_path)
+    assert caught.value.filename.endswith("2.png")
+    assert len(list_photos(str(tmp_path / "photos"), tmp_path, skip_bad=True).paths) == 3
+    assert "photos: 1 of 4 photos left out: 2.png" in caplog.messages
+
+
+UNPRIVILEGED = """
+import os, sys
+from pathlib import Path
+from mnistref.sources.search import images_in
+os.setuid(65534)
+images_in(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="needs to give up rights")
+def test_a_folder_that_may_not_be_searched_is_an_error(tmp_path):
+    photo(tmp_path / "photos" / "a.png")
+    photo(tmp_path / "photos" / "locked" / "b.png")
+    (tmp_path / "photos" / "locked").chmod(0)
+    for place in (tmp_path, *tmp_path.parents[:2]):
+        place.chmod(0o755)
+    code = [sys.executable, "-c", UNPRIVILEGED, str(tmp_path / "photos")]
+    done = subprocess.run(code, cwd=TOP, capture_output=True, text=True, check=False)
+    assert "DataProblemError" in done.stderr
+    assert "locked: cannot be searched for photos (Permission denied)" in done.stderr
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
+    photo(tmp_path / "a.png")
+
+    def scandir(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(search.os, "scandir", scandir)
+    with pytest.raises(DataProblemError, match="cannot be searched for photos"):
+        list_photos(str(tmp_path), tmp_path)
+
+
+def test_other_files_are_counted_in_one_line(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "mnistref")
+    place = tmp_path / "photos"
+    photo(place / "a.png")
+    for name in ("b.heic", "c.HEIC", "notes.txt", "sub/d.avif", ".hidden"):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(b"x")
+    assert len(list_photos(str(place), tmp_path).paths) == 1
+    assert caplog.messages == ["photos: 4 other files are ignored (.avif, .heic, .txt)"]
+    (place / "a.png").unlink()
+    with pytest.raises(DataProblemError, match=r"no images here, but others \(\.avif, \.heic, \.txt\)"):
+        list_photos(str(place), tmp_path)
+
+
+WARNED = """
+import sys
+from pathlib import Path
+from PIL import Image
+from mnistref.sources.decode import read_photo
+from mnistref.sources.photos import list_photos, prepare
+Image.MAX_IMAGE_PIXELS = 3000
+photos = list_photos(sys.argv[1], Path(sys.argv[2]))
+prepare(photos, 20, Path(sys.argv[2]))
+print("prepared", file=sys.stderr)
+for path in photos.paths:
+    read_photo(path)
+"""
+
+
+def test_no_warning_of_a_library_reaches_stderr(tmp_path):
+    """A large photo, and one whose EXIF data end in the middle, are used without a word."""
+    place = tmp_path / "photos"
+    photo(place / "large.png", (60, 70))
+    Image.new("RGB", (50, 40)).save(place / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x30\0\x12\x01")
+    command = [sys.executable, "-W", "always", "-c", WARNED, str(place), str(tmp_path / "raw")]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True)
+    before, _, after = done.stderr.partition("prepared\n")
+    assert before == ""
+    assert "DecompressionBombWarning" in after  # there is something to be heard
+    assert "Corrupt EXIF" in after
+
+
+def test_threads_share_a_bounded_memory():
+    crew, most, now, lock = Crew(100), 0, 0, threading.Lock()
+
+    def work(size: int) -> int:
+        nonlocal most, now
+        with crew.holding(size):
+            with lock:
+                now += size
+                most = max(most, now)
+            time.sleep(0.002)
+            with lock:
+                now -= size
+        return size
+
+    sizes = [1 + (37 * k) % 100 for k in range(60)]
+    assert list(crew.over(work, sizes, "test")) == sizes
+    assert 50 < most <= 100
+
+
+def test_a_crew_that_is_left_stops(tmp_path):
+    """Who waits for memory, who reads a file, and who has not begun."""
+    crew, begun = Crew(100), []
+    (tmp_path / "file").write_bytes(bytes(100))
+
+    def work(k: int) -> None:
+        begun.append(k)
+        if k:
+            with crew.holding(60), WatchedFile(tmp_path / "file", crew) as file:
+                while True:
+                    file.seek(0)
+                    file.read(10)
+
+    begin = time.monotonic()
+    with closing(crew.over(work, range(1000), "test")) as results:
+        next(results)
+    assert time.monotonic() - begin < 5
+    assert len(begun) < 100
+    with pytest.raises(StoppedError):
+        crew.go_on()
+
+
+def test_warnings_are_as_before_behind_a_crew():
+    before = list(warnings.filters)
+    list(Crew().over(lambda k: warnings.warn("no one sees this", stacklevel=1), range(3), "test"))
+    assert warnings.filters == before
+
+
+MEASURED = """
+import re, sys
+from pathlib import Path
+from mnistref.sources.photos import list_photos, prepare
+photos = list_photos(sys.argv[1], Path(sys.argv[2]))
+prepare(photos, 20, Path(sys.argv[2]))
+print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
+def test_huge_photos_take_less_than_a_gigabyte(tmp_path):
+    """Eight of 120 MB each when decoded, every other one to be turned."""
+    rng = np.random.default_rng(0)
+    for k in range(8):
+        exif = Image.Exif()
+        exif[0x0112] = 1 if k % 2 else 6
+        small = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+        path = tmp_path / "photos" / f"{k}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        small.resize((6000, 5000), Image.Resampling.NEAREST).save(path, exif=exif, progressive=k % 4 == 0)
+    code = [sys.executable, "-c", MEASURED, str(tmp_path / "photos"), str(tmp_path / "raw")]
+    done = subprocess.run(code, cwd=TOP, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 800_000
+
+
+def test_an_interrupt_while_photos_are_prepared_ends_at_once(idx_folder, tmp_path):
+    photo(tmp_path / "photos" / "huge.png", (9_000, 9_000))
+    for k in range(4):
+        photo(tmp_path / "photos" / f"{k}.png", shade=k + 1)
+    sources = ["--digits", str(idx_folder), "--backgrounds", str(tmp_path / "photos")]
+    root = tmp_path / "root"
+    command = [sys.executable, str(TOP / "cli.py"), "mnistref", "generate", "--variant", "mbg", "--root", str(root)]
+    for wait in (0, 1):
+        running = subprocess.Popen([*command, *sources], stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts)
+        while not any((root / "raw").glob(f"{PARTIAL}*")):
+            assert running.poll() is None
+            time.sleep(0.02)
+        time.sleep(wait)
+        begin = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        errors = running.communicate(timeout=60)[1]
+        assert time.monotonic() - begin < 5
+        assert running.returncode == 130
+        assert errors.splitlines()[-1].startswith("error: interrupted")
+        assert not any((root / "raw").glob(f"{PARTIAL}*"))
+
+
+def hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+
+
+def test_the_list_of_refused_photos_is_written_under_the_lock(tmp_path, monkeypatch):
+    """Who holds it removes unfinished files, this one's among them."""
+    photo(tmp_path / "photos" / "a.png")
+    held = []
+    write_whole = decode.write_whole
+
+    def write(path, *pieces):
+        with pytest.raises(Timeout), FileLock(path.parent / ".lock", timeout=0):
+            pass
+        held.append(path.name)
+        write_whole(path, *pieces)
+
+    monkeypatch.setattr(decode, "write_whole", write)
+    list_photos(str(tmp_path / "photos"), tmp_path / "raw", skip_bad=True)
+    assert held == ["refused.json"]
