@@ -138,3 +138,41 @@ def print_leaderboard(runs: Path, variant: str | None, output: Path | None, mark
         logging.info("%s", to_text(board))
         return click.echo(output)
     return click.echo(to_text(board, markdown))
+
+
+@bench.command()
+@click.argument("run", type=FOLDER)
+@click.option(
+    "-o", "--output", type=FOLDER, help="A name ending in .png, .svg or .pdf.  [default: the run's name .png]"
+)
+@click.option("--images", type=click.IntRange(min=1), help="How many, of small digits to large.  [default: 4]")
+@click.option("--image", "indices", type=int, multiple=True, help="This test image; may be given again.")
+@click.option("--samples", type=int, default=1, show_default=True, help="Answers to each, where maps are drawn.")
+@click.option("--sigma-scale", type=float, metavar="X", help="σ times X.  [default: 3 for several samples, else 1]")
+@click.option("--data", type=EXISTING, help="Another data set, such as one of mbgmulti.  [default: the run's]")
+@click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of images and samples.")
+def show(
+    run: Path,
+    output: Path | None,
+    images: int | None,
+    indices: tuple[int, ...],
+    samples: int,
+    sigma_scale: float | None,
+    data: Path | None,
+    root: Path,
+    seed: int,
+) -> None:
+    """Draw where the network in the folder RUN looks on test images, and what it answers; print the picture's name.
+
+    \b
+    bench show data_cache/runs/mini-arnn-s0-…
+    bench show data_cache/runs/mbg-arnn-sampled-s0-… --samples 5 --data data_cache/datasets/mbgmulti-…
+    """
+    from bench.show import IMAGES, save_picture
+
+    if images and indices:
+        raise click.UsageError("give --images or --image, not both")
+    picture = output or Path(f"{run.resolve().name}.png")
+    save_picture(run, picture, root, data, images or IMAGES, samples, sigma_scale, seed, indices or None)
+    click.echo(picture)

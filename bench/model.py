@@ -21,13 +21,14 @@ class Output(NamedTuple):
 
     `masks`, shallow to deep, (B, 1, h, w) each, as they lie in the image: maps in 0 … 1, the last slot's sums to 1; []
     where there are none. `last_mask`: whether the last slot has one. `mask_power`: what their product is raised to
-    before it is measured.
+    before it is measured. `slots`: which slot each map is of, 1 … S.
     """
 
     logits: Tensor
     masks: list[Tensor]
     last_mask: bool = True
     mask_power: float = 1.0
+    slots: tuple[int, ...] = ()
 
 
 class Head(nn.Module):
@@ -81,7 +82,7 @@ class AttributeCNN(nn.Module):
         """images (B, 3, H, W) in 0 … 1, query i8 (B,) in 0 … Q − 1."""
         asked = one_hot(query, self.queries, images)
         x, frame = images, None
-        features, frames, masks = [], [], []
+        features, frames, masks, slots = [], [], [], []
         for k, convolve in enumerate(self.stages):
             # As ReLU then pooling, on a quarter of the numbers.
             x = torch.nn.functional.max_pool2d(convolve(x), 2).relu()
@@ -90,13 +91,16 @@ class AttributeCNN(nn.Module):
                 frame = enter(frame, warp)
                 if mask is not None:
                     masks.append(place(mask, frame))
+                    slots.append(k + 1)
             features.append(x)
             frames.append(frame)
         reading = self.readout(features, asked)
         frames[-1] = enter(frame, reading.warp)
-        for mask, lies in zip(reading.masks, frames[len(frames) - len(reading.masks) :], strict=True):
+        for k in range(len(frames) - len(reading.masks), len(frames)):
+            mask, lies = reading.masks[k - len(frames)], frames[k]
             masks.append(mask if lies is None else share(place(mask, lies)))
-        return Output(self.head(reading, asked), masks, bool(reading.masks), self.readout.mask_power)
+            slots.append(k + 1)
+        return Output(self.head(reading, asked), masks, bool(reading.masks), self.readout.mask_power, tuple(slots))
 
 
 def _readout(module: nn.Module) -> Readout:

@@ -31,8 +31,8 @@ def load_own(name: str) -> Mechanism:
 
     Runs the file. A usage error where there is no such file or class, or where the file fails.
     """
-    file, _, rest = name.partition(".py")
-    path, (class_name, *options) = Path(file + ".py"), rest.removeprefix(":").split(":")
+    file, _, rest = (name if ".py:" in name else f"{name}:").partition(".py:")
+    path, (class_name, *options) = Path(file + ".py"), rest.split(":")
     known = _loaded.get(f"{path.name}:{class_name}")
     if known and "#" in class_name:
         return known.choose(options)
@@ -43,7 +43,7 @@ def load_own(name: str) -> Mechanism:
     except OSError as error:
         raise UsageProblemError(f"{path}: {error.strerror}; give path/to/file.py:Class") from error
     cls = _class_of(_run(path, source), class_name, path)
-    spelled = f"{path.name}:{cls.__name__}#{hashlib.sha256(source).hexdigest()[:8]}"
+    spelled = f"{path.name}:{cls.__name__}#{_digest(source)}"
     _loaded[spelled] = _mechanism(spelled, cls, f"from {path.name}")
     _files[spelled] = path.resolve()
     return _loaded[spelled].choose(options)
@@ -56,11 +56,22 @@ def files_of(attn: str) -> dict[str, str]:
 
 
 def find_again(files: dict[str, str]) -> None:
-    """Load what `files_of` recorded; a usage error where a file is gone or is another one now."""
+    """Load what `files_of` recorded; a usage error where a file is gone or is another one now, which is not run."""
     for name, path in files.items():
-        class_name = name.split(":")[1].split("#")[0]
-        if name not in _loaded and load_own(f"{path}:{class_name}").name != name:
+        if name in _loaded:
+            continue
+        class_name, _, digest = name.partition(":")[2].partition("#")
+        try:
+            source = Path(path).read_bytes()
+        except OSError as error:
+            raise UsageProblemError(f"{path}: {error.strerror}; put the file there that made {name}") from error
+        if _digest(source) != digest:
             raise UsageProblemError(f"{path}: not the file this run was made with ({name}); put that one there")
+        load_own(f"{path}:{class_name}")
+
+
+def _digest(source: bytes) -> str:
+    return hashlib.sha256(source).hexdigest()[:8]
 
 
 @cache

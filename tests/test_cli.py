@@ -254,6 +254,42 @@ def test_run_and_leaderboard(mini, tmp_path):
     assert "unknown variant" in call(cli.bench, "leaderboard", "--runs", runs, "--variant", "x", code=2).stderr
 
 
+def test_show_draws_a_run(mini, root, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    folder = Path(call(cli.bench, *run_arguments(mini, root / "runs", "san")).stdout.strip())
+    monkeypatch.chdir(tmp_path)
+    shown = call(cli.bench, "show", folder, "--images", 1)  # its data are found beside it, the name is the run's
+    assert shown.stdout == f"{folder.name}.png\n"
+    assert "of 1 answers right" in shown.stderr
+    assert (tmp_path / shown.stdout.strip()).read_bytes().startswith(b"\x89PNG")
+    far = shutil.copytree(folder, tmp_path / "elsewhere" / "run")
+    assert "say where with --data" in call(cli.bench, "show", far, code=2).stderr
+    for more in (["--data", mini], ["--root", root]):
+        drawn = call(cli.bench, "show", far, "-o", "new/a.svg", "--image", 3, "--image", 1, *more)
+        assert drawn.stdout == "new/a.svg\n"
+        assert "of 2 answers right" in drawn.stderr
+        assert drawn.stderr.count("\n") == 1
+    (far / "weights.safetensors").write_bytes(b"damaged")
+    for more, code, message in (
+        (["--data", mini], 3, "weights.safetensors: "),
+        (["--images", 1, "--image", 1], 2, "not both"),
+        (["-o", "a.gif"], 2, "ends in .png"),
+        (["-o", "/dev/null/a.png"], 5, "/dev/null"),
+        (["--samples", 2], 2, "draws no samples"),
+        (["--image", 120], 2, "no test image 120"),
+        (["--data", tmp_path], 2, "no data set here"),
+    ):
+        run = far if code == 3 else folder
+        result = call(cli.bench, "show", run, *more, code=code)
+        assert message in result.stderr
+        assert result.stdout == ""
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", f"{folder.name}.png", "new"]
+    (far / "result.json").unlink()
+    assert "not finished" in call(cli.bench, "show", far, code=3).stderr
+    assert "no run here" in call(cli.bench, "show", tmp_path, code=2).stderr
+    assert "no run here" in call(cli.bench, "show", tmp_path / "none", code=2).stderr
+
+
 def test_run_generates_what_is_missing(root, tmp_path, monkeypatch):
     from bench import config
 
@@ -356,7 +392,9 @@ def test_with_only_the_core_packages(idx_folder, tmp_path):
     export = ["mnistref", "export", folder, "-o", tmp_path / "out", "--to"]
     process(*export, "webdataset", env=environment)
     assert "pip install 'mnistref[export]'" in process(*export, "parquet", env=environment, code=2).stderr
-    process("bench", *run_arguments(folder, tmp_path / "runs"), env=environment)
+    run = process("bench", *run_arguments(folder, tmp_path / "runs"), env=environment).stdout.strip()
+    picture = process("bench", "show", run, "-o", tmp_path / "a.png", env=environment, code=2)
+    assert picture.stderr == "error: a picture needs matplotlib: pip install 'mnistref[report]'\n"
     process("bench", "leaderboard", "--runs", tmp_path / "runs", "-o", tmp_path / "board.csv", env=environment)
     assert pd.read_csv(tmp_path / "board.csv")["accuracy"].notna().all()
     photos = ["mnistref", "generate", "--variant", "mbg", "--digits", idx_folder, *TINY, "--root", tmp_path]

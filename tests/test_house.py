@@ -50,6 +50,29 @@ MAY_IMPORT = {
         "mnistref.variants",
         "mnistref.version",
     },
+    "bench.runs": {
+        "bench.checkpoints",
+        "bench.config",
+        "bench.model",
+        "bench.plugins",
+        "bench.records",
+        "mnistref.errors",
+        "mnistref.variants",
+    },
+    "bench.show": {
+        "bench.attention",
+        "bench.attention.arnn",
+        "bench.config",
+        "bench.drawing",
+        "bench.model",
+        "bench.panels",
+        "bench.runs",
+        "mnistref.dataset",
+        "mnistref.errors",
+        "mnistref.variants",
+    },
+    "bench.panels": {"bench.metrics", "bench.model", "mnistref.spec"},
+    "bench.drawing": {"bench.panels", "mnistref.errors", "mnistref.files"},
     "bench.model": {"bench.attention", "bench.attention.base", "bench.attention.frames", "mnistref.variants"},
     "bench.mechanism": {"mnistref.errors"},
     "bench.attention": {
@@ -95,6 +118,7 @@ PURE = [
     "bench.config",
     "bench.metrics",
     "bench.leaderboard",
+    "bench.panels",
     "bench.tensorfile",
 ]
 IMPURE_MODULES = {

@@ -62,9 +62,18 @@ def test_the_example_trains_is_recorded_and_found_again(mini, tmp_path):
     plugins.find_again(places)
     assert bench.create_model(config.attn, variant="mini").readout.attend.key.out_channels == 8
     plugins._loaded.clear()
-    copy.write_text(EXAMPLE.read_text() + "# edited\n")
+    copy.write_text("raise SystemExit('run before it was known to be the same')\n")
     with pytest.raises(UsageProblemError, match="not the file this run was made with"):
         plugins.find_again(places)
+    copy.unlink()
+    with pytest.raises(UsageProblemError, match="put the file there"):
+        plugins.find_again(places)
+
+
+def test_a_folder_may_have_py_in_its_name(tmp_path):
+    (tmp_path / ".pyenv").mkdir()
+    path = written(tmp_path / ".pyenv", GOOD)
+    assert canonical_name(f"{path}:Own").startswith("own.py:Own#")
 
 
 def test_an_edited_file_is_another_mechanism(tmp_path):

@@ -1,0 +1,176 @@
+"""Rows of panels → a picture file. Imported only to draw.
+
+Lengths are in inches. Every box has its place by arithmetic, so that nothing overlaps and the same rows give the same
+bytes.
+"""
+
+import io
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from bench.panels import Panels
+from mnistref.errors import UsageProblemError
+from mnistref.files import write_whole
+
+try:
+    import matplotlib
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+except ImportError as error:
+    raise UsageProblemError("a picture needs matplotlib: pip install 'mnistref[report]'") from error
+
+SUFFIXES = (".png", ".svg", ".pdf")
+DPI = 150
+HEAT = "viridis"
+_OUTLINE = "#FF00FF"  # as in the data set's preview
+_RIGHT, _WRONG, _FAINT = "#007A55", "#B84700", "#555555"
+_CELL, _GAP, _CAPTION, _HEADER, _ANSWER = 1.55, 0.1, 0.42, 0.26, 2.9
+_LINE = 0.19
+_LEAST_WIDTH = 7.2  # room for the title
+_PER_INCH = 13.5  # characters of a line of 9 points
+
+
+def check_name(path: Path) -> None:
+    """A usage error unless the picture can be written under this name."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageProblemError(f"{path}: give a name that ends in {', '.join(SUFFIXES)}")
+
+
+def draw(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str], path: Path) -> None:
+    """Write the picture as PNG, SVG or PDF, by the name's ending: `title` above the rows, `notes` below."""
+    check_name(path)
+    kind, file = path.suffix.lower()[1:], io.BytesIO()
+    undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+    with matplotlib.rc_context({"svg.hashsalt": "bench"}):
+        figure(rows, title, notes).savefig(file, format=kind, dpi=DPI, metadata=undated)
+    write_whole(path, file.getvalue())
+
+
+def figure(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str]) -> Any:
+    """One row of axes for each of `rows`: the input, the slots' maps, their product, the answer in words."""
+    panels = 1 + len(rows[0].slots) + (rows[0].product is not None)
+    width = max(panels * (_CELL + _GAP) + _ANSWER + 2 * _GAP, _LEAST_WIDTH)
+    name = _wrapped(title[:1], width, 1.4)  # bold
+    head, foot = name + _wrapped(title[1:], width, 1.1), _wrapped(notes, width)
+    heights = [_CELL + (_GAP if row.sample < row.of else _CAPTION) for row in rows]
+    top = 2 * _GAP + _LINE * 1.15 * len(head) + _HEADER
+    height = top + sum(heights) + _LINE * (len(foot) + 1) + 2 * _GAP
+    page = Figure(figsize=(width, height), facecolor="white")
+    for k, line in enumerate(head):
+        at = (2 * _GAP / width, 1 - (2 * _GAP + _LINE * 1.15 * k) / height)
+        page.text(*at, line, fontsize=10, va="top", weight="bold" if k < len(name) else "normal")
+    for k, row in enumerate(rows):
+        _row(page, row, height - top - sum(heights[:k]), first=k == 0)
+    _legend(page, foot)
+    return page
+
+
+def _row(page: Any, row: Panels, top: float, first: bool) -> None:
+    """The row whose panels' upper edge is `top` above the page's lower one."""
+    places = iter(range(100))
+
+    def axes(pixels: Any, header: str, **how: Any) -> Any:
+        at = _axes(page, (2 * _GAP + next(places) * (_CELL + _GAP), top - _CELL, _CELL, _CELL))
+        at.imshow(pixels, vmin=0, vmax=1, **how)
+        if first:
+            at.set_title(header, fontsize=9, pad=4)
+        return at
+
+    shown = axes(row.image.numpy(), "input")
+    _outline(shown, row.target)
+    if row.sample == row.of:
+        shown.text(0, -0.04, row.question, fontsize=9, va="top", transform=shown.transAxes, weight="bold")
+        about = f"image {row.index}, digit's scale {row.scale:.2f}"
+        shown.text(0, -0.16, about, fontsize=8, va="top", transform=shown.transAxes, color=_FAINT)
+    for slot in row.slots:
+        axes(row.faded(slot).numpy(), f"slot {slot.slot}, {slot.size[0]}×{slot.size[1]}")
+    if row.product is not None:
+        product = axes(row.product.numpy(), "product", cmap=HEAT)
+        _outline(product, row.target)
+        if row.sample == row.of:
+            _scale(product)
+    _answer(_axes(page, (2 * _GAP + next(places) * (_CELL + _GAP), top - _CELL, _ANSWER, _CELL)), row)
+
+
+def _axes(page: Any, box: tuple[float, float, float, float]) -> Any:
+    """Axes without marks in a box in inches: left, bottom, width, height."""
+    width, height = page.get_size_inches()
+    axes = page.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
+    axes.set_axis_off()
+    return axes
+
+
+def _scale(product: Any) -> None:
+    """What the product's colours mean, below it."""
+    bar = product.inset_axes((0.14, -0.12, 0.62, 0.07))
+    bar.imshow(np.linspace(0, 1, 256)[None], cmap=HEAT, vmin=0, vmax=1, aspect="auto")
+    bar.set_axis_off()
+    for x, side, text in ((-0.06, "right", "0"), (1.06, "left", "max.")):
+        bar.text(x, 0.5, text, fontsize=8, ha=side, va="center_baseline", transform=bar.transAxes, color=_FAINT)
+
+
+def answer_lines(row: Panels) -> list[str]:
+    """The answer in words, the first line whether it is right."""
+    which = f"sample {row.sample}: " if row.of > 1 else ""
+    lines = [f"✓ {which}right" if row.right else f"✗ {which}wrong"]
+    lines.append(f"says {row.prediction} ({100 * row.probability:.0f} %)")
+    lines.append(f"truth: {' or '.join(row.truth)}")
+    if row.correctness is not None:
+        several = len(row.shares) > 1
+        lines.append(f"attention on the digit{'s' if several else ''}: {100 * row.correctness:.1f} %")
+        if several:
+            lines.append(", ".join(f"{name} {100 * share:.1f} %" for name, share in row.shares.items()))
+        lines.append(f"(of a uniform map: {100 * row.area:.1f} %)")
+    return lines
+
+
+def _answer(axes: Any, row: Panels) -> None:
+    color = _RIGHT if row.right else _WRONG
+    for k, line in enumerate(answer_lines(row)):
+        style: dict[str, Any] = {"color": color, "weight": "bold"} if k == 0 else {}
+        if line.startswith("("):
+            style = {"color": _FAINT}
+        axes.text(0.03, 0.97 - k * _LINE / _CELL * 1.1, line, fontsize=9, va="top", transform=axes.transAxes, **style)
+
+
+def _outline(axes: Any, mask: Tensor) -> None:
+    """The edges of a mask's pixels: bool (H, W)."""
+    inside = np.pad(mask.numpy(), 1)
+    below = np.argwhere(inside[1:, 1:-1] != inside[:-1, 1:-1])
+    beside = np.argwhere(inside[1:-1, 1:] != inside[1:-1, :-1])
+    lines = [((x - 0.5, y - 0.5), (x + 0.5, y - 0.5)) for y, x in below.tolist()]
+    lines += [((x - 0.5, y - 0.5), (x - 0.5, y + 0.5)) for y, x in beside.tolist()]
+    axes.add_collection(LineCollection(lines, colors=_OUTLINE, linewidths=0.9, capstyle="projecting"), autolim=False)
+
+
+def _legend(page: Any, foot: Sequence[str]) -> None:
+    """What the outline is, and the notes, at the foot of the page."""
+    width, height = page.get_size_inches()
+    key = Patch(facecolor="none", edgecolor=_OUTLINE)
+    at = (2 * _GAP / width, (_GAP * 1.2 + _LINE * (len(foot) + 1)) / height)
+    page.legend(
+        [key],
+        ["outline of the ink of the digits that give a right answer"],
+        loc="upper left",
+        bbox_to_anchor=at,
+        frameon=False,
+        fontsize=8.5,
+        borderpad=0,
+        borderaxespad=0,
+        handlelength=1.2,
+    )
+    for k, line in enumerate(foot):
+        y = (_GAP + _LINE * (len(foot) - k)) / height
+        page.text(2 * _GAP / width, y, line, fontsize=8.5, va="top", color=_FAINT)
+
+
+def _wrapped(paragraphs: Sequence[str], width: float, size: float = 1.0) -> list[str]:
+    """Lines no longer than the page is wide; `size`: of the letters, over 9 points."""
+    most = int((width - 4 * _GAP) * _PER_INCH / size)
+    return [line for paragraph in paragraphs for line in textwrap.wrap(paragraph, most)]

@@ -1,0 +1,72 @@
+"""A finished run, read back from its folder: configuration, network and weights. Nothing is unpickled.
+
+The only code that runs is the user's own file that the run was made with, and only if it is still that file.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import plugins, records
+from bench.checkpoints import load_weights
+from bench.config import RECIPES, Recipe, RunConfig
+from bench.model import AttributeCNN, create_model
+from mnistref.errors import DataProblemError, UsageProblemError
+from mnistref.variants import get_variant
+
+
+def load_config(run: Path) -> RunConfig:
+    """What a run was, and its user's own files loaded again, which runs them.
+
+    A usage error where there is no run, or where an own file is gone or changed; a data error where config.json is
+    damaged.
+    """
+    path = run / records.CONFIG
+    if not path.is_file():
+        raise UsageProblemError(f"{run}: no run here ({records.CONFIG} is missing); give a folder made by `bench run`")
+    content = records.read_json(path)
+    try:
+        files = content.pop(records.PLACES, {})
+        config = RunConfig(**{**content, "recipe": Recipe(**content["recipe"])})
+        texts = {name: content[name] for name in ("attn", "variant", "dataset", "queries")}
+        for name, text in (texts | files).items():
+            if not isinstance(text, str):
+                raise TypeError(f"{name} is not text")
+        if config.recipe.name not in RECIPES:
+            raise KeyError(config.recipe.name)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataProblemError(f"{path}: not the configuration of a run ({error}); run it again") from error
+    plugins.find_again(files)
+    return config
+
+
+def load_result(run: Path) -> dict[str, Any]:
+    """result.json of a run that ended well; a data error that says what to do where it has not."""
+    result = records.read_result(run)
+    if result is None:
+        raise DataProblemError(f"{run}: the run is not finished; give its `bench run` command again, and it goes on")
+    if result["status"] != "ok":
+        raise DataProblemError(
+            f"{run}: the run {result['status']} and left no network; change its recipe and run again"
+        )
+    return result
+
+
+def load_model(run: Path) -> tuple[RunConfig, AttributeCNN]:
+    """A finished run's configuration, and its network for evaluation, on the CPU.
+
+    Raises as `load_config` and `load_result`; a data error too where the network cannot be built here, or where the
+    weights are missing, damaged or of another network.
+    """
+    config = load_config(run)
+    load_result(run)
+    try:
+        variant = get_variant(config.variant)
+        size = (variant.canvas, variant.canvas)
+        with torch.random.fork_rng(devices=[]):  # weights are drawn, to be overwritten
+            model = create_model(config.attn, classes=variant.classes, queries=variant.queries, size=size)
+    except UsageProblemError as error:
+        raise DataProblemError(f"{run / records.CONFIG}: cannot be built here: {error}") from error
+    load_weights(run / records.WEIGHTS, model)
+    return config, model.eval()

@@ -1,0 +1,209 @@
+"""Pictures of where a trained network looks: a few test images, each slot's map, and the answer (`bench show`)."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.attention import MECHANISMS, slots_of
+from bench.attention.arnn import AttentionRNN
+from bench.config import RunConfig
+from bench.model import AttributeCNN
+from bench.panels import Panels, Question, panels
+from bench.runs import load_model, load_result
+from mnistref.dataset import Manifest, MnistRef, read_manifest, read_split
+from mnistref.errors import UsageProblemError
+from mnistref.variants import get_variant
+
+log = logging.getLogger("bench")
+
+SPLIT = "test"
+MAX_ROWS = 100
+IMAGES = 4
+WIDENED = 3.0
+"""By what σ is multiplied where several samples are drawn: it underestimates the variance (ARNN §4.1)."""
+
+
+def save_picture(
+    run: Path,
+    output: Path,
+    root: Path,
+    data: Path | None = None,
+    images: int = IMAGES,
+    samples: int = 1,
+    sigma_scale: float | None = None,
+    seed: int = 0,
+    indices: Sequence[int] | None = None,
+) -> list[Panels]:
+    """Draw where the network of a run looks, and what it answers (PAN Fig. 7; ARNN Fig. 6). → the rows drawn.
+
+    Args:
+        run: the folder of a finished run.
+        output: the picture's name, in .png, .svg or .pdf. The same arguments give the same bytes.
+        root: where the run's data set lies, as datasets/<name>, if not in the root that the run itself lies in.
+        data: another data set, with as many queries and classes, such as an mbgmulti set for a run on mbg.
+        images: how many test images, spread over the scales of the digits asked about, chosen by `seed`.
+        samples: how often each image is answered, by a mechanism that draws its map anew each time.
+        sigma_scale: σ of what is drawn is multiplied with it, ≥ 0; by default 1 for one sample, `WIDENED` for more.
+        seed: of the choice of images and of the samples.
+        indices: these images of the test split, in place of a choice.
+
+    Raises:
+        UsageProblemError: no run or data set there, one that does not fit the network, no such image, several samples
+            of a mechanism that draws none, or no matplotlib. DataProblemError: the run is unfinished or damaged.
+    """
+    from bench.drawing import check_name, draw
+
+    check_name(output)
+    config, model = load_model(run)
+    accuracy = load_result(run)["accuracy"]
+    folder = data or _data_of(run, config, root)
+    manifest = _fitting(folder, config)
+    scale = _widen(config, model, samples, sigma_scale)
+    chosen = _chosen(folder, images, seed, indices)
+    if len(chosen) * samples > MAX_ROWS:
+        raise UsageProblemError(f"{len(chosen)} images × {samples} samples: one picture holds {MAX_ROWS} rows at most")
+    rows = [
+        row for question in _questions(folder, chosen) for row in _answers(model, question, manifest, samples, seed)
+    ]
+    draw(rows, _title(config, run, accuracy, manifest, scale, seed), _notes(config, manifest, rows), output)
+    log.info("%d of %d answers right", sum(row.right for row in rows), len(rows))
+    return rows
+
+
+def _data_of(run: Path, config: RunConfig, root: Path) -> Path:
+    """The folder of the data set that a run was made on."""
+    places = [place / "datasets" / config.dataset for place in (run.resolve().parent.parent, root)]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise UsageProblemError(f"{places[-1]}: the run's data set is not here; say where with --data or --root")
+
+
+def _fitting(folder: Path, config: RunConfig) -> Manifest:
+    """The data set's manifest; a usage error where the network knows other queries or classes."""
+    manifest, trained = read_manifest(folder), get_variant(config.variant)
+    has, wants = [(v.queries, v.classes) for v in (manifest.variant, trained)]
+    if has != wants:
+        raise UsageProblemError(
+            f"{folder}: {has[0]} queries and {has[1]} classes, and this network, trained on {trained.name}, has "
+            f"{wants[0]} and {wants[1]}; give a data set with as many"
+        )
+    return manifest
+
+
+def _widen(config: RunConfig, model: AttributeCNN, samples: int, sigma_scale: float | None) -> float | None:
+    """Multiply σ where the network draws its maps. → by what; None for a network that draws none.
+
+    Several samples, or a σ, for such a one are a usage error.
+    """
+    sampled = any(slot.sampled for slot in slots_of(config.attn, len(model.stages)))
+    if not sampled and (samples != 1 or sigma_scale is not None):
+        which = ", ".join(m.name for m in MECHANISMS.values() if m.sampled)
+        raise UsageProblemError(f"{config.attn} draws no samples, every answer is the same; these do: {which}")
+    if samples < 1 or (sigma_scale is not None and not 0 <= sigma_scale < float("inf")):
+        raise UsageProblemError(
+            f"{samples} samples with σ × {sigma_scale}: give 1 sample or more, and 0 or more times σ"
+        )
+    drawing = [m for m in model.modules() if isinstance(m, AttentionRNN) and m.sampled]
+    if not drawing:
+        if sigma_scale is not None:
+            raise UsageProblemError(f"{config.attn}: its σ is its own, and cannot be scaled; leave the scale out")
+        return 1.0 if sampled else None
+    scale = sigma_scale if sigma_scale is not None else WIDENED if samples > 1 else 1.0
+    for module in drawing:
+        module.sigma_scale *= scale
+    return scale
+
+
+def _chosen(folder: Path, images: int, seed: int, indices: Sequence[int] | None) -> list[int]:
+    """Which images of the test split: those named, or a choice."""
+    fields = read_split(folder, SPLIT, "digit_scale", "query_slot")
+    slot = fields["query_slot"].astype(np.int64)
+    scales = fields["digit_scale"][np.arange(len(slot)), slot]
+    if indices is None:
+        if images < 1:
+            raise UsageProblemError(f"{images} images: give 1 or more")
+        return spread(scales, images, seed)
+    for index in indices:
+        if not 0 <= index < len(scales):
+            raise UsageProblemError(f"{folder} has no {SPLIT} image {index}: give 0 … {len(scales) - 1}")
+    if not indices:
+        raise UsageProblemError("no image named: give the number of one or more")
+    return list(indices)
+
+
+def spread(scales: np.ndarray, images: int, seed: int) -> list[int]:
+    """Images whose digits are of different scales, small to large: one near a random scale of each equal part.
+
+    Args:
+        scales: f4 (N,), of the digits asked about.
+        images: how many; all N where there are fewer.
+        seed: of the random scales.
+    """
+    images = min(images, len(scales))
+    parts = (np.arange(images) + np.random.default_rng(seed).random(images)) / images
+    left = np.ones(len(scales), dtype=bool)
+    chosen: list[int] = []
+    for aim in scales.min() + parts * (scales.max() - scales.min()):
+        chosen.append(int(np.where(left, np.abs(scales - aim), np.inf).argmin()))
+        left[chosen[-1]] = False
+    return chosen
+
+
+def _questions(folder: Path, indices: Sequence[int]) -> Iterator[Question]:
+    """One question an image, with the ink of every right answer."""
+    dataset = MnistRef(folder, SPLIT)
+    every = MnistRef(folder, SPLIT, "all") if dataset.variant.repeats[1] > 1 else dataset
+    for index in indices:
+        sample = dataset[index]
+        alike = np.flatnonzero((every.triples.image == index) & (every.triples.query == sample["query"]))
+        inks: dict[int, Tensor] = {}
+        for item in map(every.__getitem__, alike.tolist()):
+            ink = item["mask"].as_subclass(torch.Tensor)
+            inks[item["label"]] = inks[item["label"]] | ink if item["label"] in inks else ink
+        image = sample["image"].as_subclass(torch.Tensor).permute(1, 2, 0).float() / 255
+        yield Question(index, image, sample["query"], inks, sample["scale"])
+
+
+@torch.inference_mode()
+def _answers(model: AttributeCNN, question: Question, manifest: Manifest, samples: int, seed: int) -> Iterator[Panels]:
+    """The network's answers, each drawn from a generator of its own, so that no other image or sample matters."""
+    image, query = question.image.permute(2, 0, 1)[None], torch.tensor([question.query])
+    for sample in range(samples):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(np.random.SeedSequence([seed, question.index, sample]).generate_state(1)[0]))
+            out = model(image, query)
+        yield panels(question, out, manifest.variant, sample + 1, samples)
+
+
+def _title(
+    config: RunConfig, run: Path, accuracy: float, manifest: Manifest, scale: float | None, seed: int
+) -> list[str]:
+    """What the network is, which images these are, and how the maps were drawn."""
+    shown = f"shown: {SPLIT} images of {manifest.folder_name}"
+    if manifest.folder_name != config.dataset:
+        shown += f"; trained on {config.dataset}"
+    lines = [
+        f"{config.attn} on {config.variant}, test accuracy {100 * accuracy:.1f} %",
+        f"run {run.resolve().name}, recipe {config.recipe.label}",
+        shown,
+    ]
+    return lines if scale is None else [*lines, f"maps drawn at random, σ × {scale:g} (seed {seed})"]
+
+
+def _notes(config: RunConfig, manifest: Manifest, rows: Sequence[Panels]) -> list[str]:
+    """What one must know to read the picture."""
+    if rows[0].product is None:
+        notes = [f"{config.attn} has no maps: it does not say to which places it attends."]
+    else:
+        notes = [
+            "slot: the input, its brightness multiplied by the slot's map, which is scaled to its maximum.",
+            "product: of all maps, scaled to its maximum.",
+            "attention on the digit: the share of the product inside the outline.",
+        ]
+    noted = dict.fromkeys((get_variant(config.variant), manifest.variant))
+    return notes + [f"{variant.name} is {variant.note}." for variant in noted if variant.note]

@@ -1,0 +1,370 @@
+"""Pictures of attention: what they show is what the network did, for every mechanism; and what cannot be shown."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from bench import plugins, records, runs, sweep
+from bench.attention import MECHANISMS
+from bench.attention.arnn import AttentionRNN
+from bench.checkpoints import save_weights
+from bench.config import Recipe
+from bench.drawing import answer_lines, figure
+from bench.metrics import mask_correctness
+from bench.model import create_model
+from bench.panels import in_words
+from bench.show import save_picture, spread
+from mnistref.dataset import MnistRef, read_manifest
+from mnistref.errors import DataProblemError, UsageProblemError
+from mnistref.variants import get_variant
+
+pytest.importorskip("matplotlib")
+CPU = torch.device("cpu")
+SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
+RESULT = {"status": "ok", "recipe": "fast", "device": "cpu", "bench_version": "0", "accuracy": 0.5}
+RESULT |= {"n_test": 9, "params": 9, "train_step_ms": 1.0, "dataset": {}}
+
+OWN = """
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, channels, query_dim):
+        super().__init__()
+        self.score = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, x, query):
+        return self.score(x)
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(mini, tmp_path_factory) -> Path:
+    """A run of pan, trained for an epoch."""
+    config = sweep.configure(mini, "pan", 0, SHORT, "one", "fp32", CPU)
+    return sweep.run(config, mini, tmp_path_factory.mktemp("runs"), CPU)
+
+
+@pytest.fixture
+def pretend(mini, tmp_path):
+    """pretend(attn) → the folder of a run whose weights were never trained."""
+
+    def pretend(attn: str, data: Path = mini) -> Path:
+        config = sweep.configure(data, attn, 0, SHORT, "one", "fp32", CPU)
+        folder = tmp_path / config.run_id.replace("#", "-")
+        content = config.as_dict()
+        files = plugins.files_of(config.attn)
+        records.write_json(folder / records.CONFIG, {**content, records.PLACES: files} if files else content)
+        kept = {key: content[key] for key in ("attn", "variant", "seed", "queries", "precision")}
+        records.write_json(folder / records.RESULT, {**kept, **RESULT})
+        save_weights(folder / records.WEIGHTS, sweep.build(config, read_manifest(data).variant, CPU))
+        return folder
+
+    return pretend
+
+
+def asked(run: Path, mini: Path, index: int):
+    """A run's answer to a test image, without the code of pictures."""
+    _, model = runs.load_model(run)
+    sample = MnistRef(mini, "test")[index]
+    with torch.inference_mode():
+        out = model(sample["image"].as_subclass(torch.Tensor)[None].float() / 255, torch.tensor([sample["query"]]))
+    return sample, out
+
+
+def texts_of(page) -> list[str]:
+    return [text.get_text() for text in all_texts(page)]
+
+
+def all_texts(page) -> list:
+    """Below the page: of its own, of its axes, and of theirs."""
+    axes = [*page.axes, *(child for axes in page.axes for child in axes.child_axes)]
+    return [*page.texts, *(text for each in axes for text in (*each.texts, each.title))]
+
+
+def test_the_panels_are_what_the_network_did(finished, mini, root, tmp_path):
+    variant = get_variant("mini")
+    for row in save_picture(finished, tmp_path / "a.png", root, indices=[3, 0, 17]):
+        sample, out = asked(finished, mini, row.index)
+        assert row.question == f"which colour has the {sample['query']}?"
+        assert row.prediction == variant.label_names[int(out.logits.argmax())]
+        assert row.probability == pytest.approx(float(out.logits.softmax(1).max()), abs=1e-5)
+        assert row.truth == (variant.label_names[sample["label"]],)
+        assert row.right == (int(out.logits.argmax()) == sample["label"])
+        assert torch.equal(row.target, sample["mask"].as_subclass(torch.Tensor))
+        torch.testing.assert_close(row.image * 255, sample["image"].as_subclass(torch.Tensor).permute(1, 2, 0).float())
+        assert [s.slot for s in row.slots] == [1, 2, 3, 4]
+        assert [s.size for s in row.slots] == [(24, 24), (12, 12), (6, 6), (3, 3)]
+        product = torch.ones(48, 48)
+        for slot, mask in zip(row.slots, out.masks, strict=True):
+            full = F.interpolate(mask, (48, 48), mode="bilinear", align_corners=False)[0, 0]
+            torch.testing.assert_close(slot.map, full / full.max(), rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(row.faded(slot), row.image * slot.map[..., None])
+            product = product * full
+        torch.testing.assert_close(row.product, product / product.max(), rtol=1e-3, atol=1e-5)
+        expected = float(mask_correctness(out.masks, row.target[None]))
+        assert row.correctness == pytest.approx(expected, rel=1e-3)
+        assert row.shares == {row.truth[0]: pytest.approx(expected, rel=1e-3)}
+        assert row.area == pytest.approx(float(row.target.float().mean()))
+
+
+def test_the_picture_shows_the_panels(finished, root, tmp_path):
+    """The pixels of every panel, the outline, and the words."""
+    rows = save_picture(finished, tmp_path / "a.png", root, images=2)
+    page = figure(rows, ["title"], ["note"])
+    assert len(page.axes) == 2 * 7
+    for k, row in enumerate(rows):
+        images = [axes.images for axes in page.axes[7 * k : 7 * k + 7]]
+        np.testing.assert_array_equal(images[0][0].get_array(), row.image)
+        for slot, drawn in zip(row.slots, images[1:5], strict=True):
+            np.testing.assert_array_equal(drawn[0].get_array(), row.faded(slot))
+        np.testing.assert_array_equal(images[5][0].get_array(), row.product)
+        assert page.axes[7 * k + 5].collections
+        words = [text.get_text() for text in page.axes[7 * k + 6].texts]
+        assert words == answer_lines(row)
+        assert words[0] == ("✓ right" if row.right else "✗ wrong")
+        assert words[1].startswith(f"says {row.prediction} (")
+        assert words[2] == f"truth: {row.truth[0]}"
+    assert {"slot 2, 12×12", "0", "max."} <= set(texts_of(page))
+
+
+def test_no_text_lies_on_another_or_beyond_the_page(finished, root, tmp_path):
+    rows = save_picture(finished, tmp_path / "a.png", root, images=3)
+    page = figure(
+        rows, ["arnn" * 60, "a title of more than a line " * 8], ["a note of more than a line " * 12, "short"]
+    )
+    page.draw_without_rendering()
+    renderer = page._get_renderer()
+    found = [*page.legends, *all_texts(page)]
+    boxes = [t.get_window_extent(renderer) for t in found if getattr(t, "get_text", lambda: "x")()]
+    assert len(boxes) > 20
+    for k, box in enumerate(boxes):
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= page.bbox.x1
+        assert box.y1 <= page.bbox.y1
+        assert not [other for other in boxes[:k] if _overlap(box, other)]
+
+
+def _overlap(a, b, slack: float = 2.0) -> bool:
+    """Whether two boxes share more than the empty rim of their letters."""
+    return min(a.x1, b.x1) - max(a.x0, b.x0) > slack and min(a.y1, b.y1) - max(a.y0, b.y0) > slack
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_the_same_arguments_give_the_same_bytes(suffix, finished, root, tmp_path):
+    first, second = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    before = torch.get_rng_state()
+    for path in (first, second):
+        save_picture(finished, path, root, images=1)
+    assert first.read_bytes() == second.read_bytes()
+    assert torch.equal(before, torch.get_rng_state())
+    assert not list(tmp_path.glob(".partial*"))
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_every_mechanism_can_be_drawn(name, pretend, root, tmp_path):
+    run = pretend(name)
+    (row,) = save_picture(run, tmp_path / "a.png", root, images=1)
+    with torch.inference_mode():
+        out = runs.load_model(run)[1](row.image.permute(2, 0, 1)[None], torch.tensor([0]))
+    assert [s.size for s in row.slots] == [tuple(mask.shape[2:]) for mask in out.masks]
+    assert [s.slot for s in row.slots] == [{24: 1, 12: 2, 6: 3, 3: 4}[s.size[0]] for s in row.slots]
+    assert (row.product is None) == (row.correctness is None) == (not out.masks)
+    if out.masks:
+        assert float(row.product.max()) == 1.0
+        assert 0 <= row.correctness <= 1
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("attn", "slots"), [("none,pan", [2, 3, 4]), ("ltpa-dp", [2, 3, 4]), ("san", [4]), ("pan,none", [1])]
+)
+def test_slots_without_a_map_are_left_out(attn, slots, pretend, root, tmp_path):
+    (row,) = save_picture(pretend(attn), tmp_path / "a.png", root, images=1)
+    assert [s.slot for s in row.slots] == slots
+
+
+def test_a_network_without_maps_still_answers(pretend, root, tmp_path):
+    save_picture(pretend("se"), tmp_path / "a.svg", root, images=2)
+    (row, _) = rows = save_picture(pretend("none"), tmp_path / "b.png", root, images=2)
+    assert (row.slots, row.product, row.shares) == ((), None, {})
+    assert not any("attention" in line for line in answer_lines(row))
+    assert "product" not in texts_of(figure(rows, ["title"], []))
+
+
+def test_samples_differ_widen_and_can_be_had_again(pretend, root, tmp_path):
+    run = pretend("arnn-sampled")
+
+    def drawn(name="a.png", **how):
+        return save_picture(run, tmp_path / name, root, **{"indices": [2, 5], "samples": 3, **how})
+
+    rows, again = drawn(), drawn("b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert [(r.index, r.sample, r.of) for r in rows] == [(i, s, 3) for i in (2, 5) for s in (1, 2, 3)]
+    assert not torch.equal(rows[0].product, rows[1].product)
+    assert torch.equal(rows[4].product, again[4].product)
+    alone = drawn(indices=[5])
+    assert torch.equal(rows[4].product, alone[1].product), "another image changed this one's samples"
+    assert not torch.equal(drawn(seed=1)[0].product, rows[0].product)
+    still = drawn(sigma_scale=0)
+    assert torch.equal(still[0].product, still[2].product)
+
+    def spread_of(rows):
+        return float(torch.stack([r.slots[0].map for r in rows[:3]]).std(dim=0).mean())
+
+    assert 0 == spread_of(still) < spread_of(drawn(sigma_scale=0.5)) < spread_of(rows)
+
+
+def test_a_widened_sigma_is_three_times_the_runs_own(pretend, root, tmp_path, monkeypatch):
+    run, seen = pretend("none,arnn-sampled:sigma_scale=0.5"), []
+    forward = AttentionRNN.forward
+    monkeypatch.setattr(AttentionRNN, "forward", lambda self, *x: seen.append(self.sigma_scale) or forward(self, *x))
+    for how, scale in (({}, 0.5), ({"samples": 2}, 1.5), ({"sigma_scale": 2}, 1.0)):
+        seen.clear()
+        save_picture(run, tmp_path / "a.png", root, images=1, **how)
+        assert set(seen) == {scale}
+
+
+def test_several_right_answers(pretend, make, root, tmp_path):
+    """On mbgmulti every colour of the digit asked about is right, and the ink of all of them is the target."""
+    data = make("mbgmulti")
+    run, items = pretend("arnn-sampled", make("mref")), MnistRef(data, "test")
+    rows = save_picture(run, tmp_path / "a.png", root, data, images=3, samples=2)
+    names = get_variant("mbgmulti").label_names
+    for row in rows:
+        item = items[row.index]
+        assert row.truth == tuple(names[k] for k in item["labels"].nonzero().flatten())
+        assert 2 <= len(row.truth) <= 3
+        assert row.right == bool(item["labels"][names.index(row.prediction)])
+        ink = item["mask"].as_subclass(torch.Tensor)
+        assert row.target[ink].all()
+        assert row.target.sum() > ink.sum()
+        assert sum(row.shares.values()) == pytest.approx(row.correctness, rel=1e-4)
+        assert row.question == f"which colour has a {item['query']}?"
+        assert " or ".join(row.truth) in answer_lines(row)[2]
+        assert answer_lines(row)[0].split(" ", 1)[1].startswith(f"sample {row.sample}: ")
+
+
+def test_the_images_are_spread_over_scales_and_follow_the_seed():
+    scales = np.random.default_rng(0).uniform(0.5, 3.0, 500) ** 3
+    chosen = spread(scales, 6, 0)
+    assert chosen == spread(scales, 6, 0) != spread(scales, 6, 1)
+    edges = np.linspace(scales.min(), scales.max(), 7)
+    assert np.digitize(scales[chosen], edges).tolist() == [1, 2, 3, 4, 5, 6]
+    assert sorted(spread(scales[:4], 9, 0)) == [0, 1, 2, 3]
+    assert spread(np.ones(3), 2, 0) == [0, 1]
+
+
+def test_questions_in_words():
+    assert in_words(get_variant("mbginv"), 3) == "which digit is red?"
+    assert in_words(get_variant("mref"), 3) == "which colour has the 3?"
+
+
+def test_slots_are_named_by_the_network():
+    model = create_model("none,pan,none,san", "mini").eval()
+    assert model(torch.rand(1, 3, 48, 48), torch.tensor([1])).slots == (2, 4)
+
+
+def test_a_users_own_file_is_found_again(pretend, root, tmp_path, monkeypatch):
+    file = tmp_path / "mine.py"
+    file.write_text(OWN)
+    run = pretend(f"{file}:Mine")
+    for loaded in (plugins._loaded, plugins._files):  # as in a new process
+        monkeypatch.setattr(plugins, "_loaded" if loaded is plugins._loaded else "_files", {})
+    (row,) = save_picture(run, tmp_path / "a.png", root, images=1)
+    assert [s.slot for s in row.slots] == [1, 2, 3, 4]
+    monkeypatch.setattr(plugins, "_loaded", {})
+    file.write_text(OWN + "\n# changed")
+    with pytest.raises(UsageProblemError, match="not the file this run was made with"):
+        save_picture(run, tmp_path / "a.png", root)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"samples": 2}, "draws no samples.*arnn-sampled, arnn-ind-sampled"),
+        ({"samples": 0}, "draws no samples"),
+        ({"sigma_scale": 2.0}, "draws no samples"),
+        ({"images": 0}, "give 1 or more"),
+        ({"images": 101}, "100 rows"),
+        ({"indices": [120]}, "no test image 120: give 0 … 119"),
+        ({"indices": [-1]}, "no test image -1"),
+        ({"indices": []}, "no image named"),
+        ({"data": Path("nowhere")}, "no data set here"),
+        ({"output": Path("a.gif")}, "ends in .png"),
+        ({"run": Path("nowhere")}, "no run here"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_a_line(how, message, finished, root, tmp_path):
+    arguments = {"run": finished, "output": tmp_path / "a.png", "root": root, **how}
+    with pytest.raises(UsageProblemError, match=message) as caught:
+        save_picture(**arguments)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("how", [{"samples": 0}, {"sigma_scale": -1.0}, {"sigma_scale": float("nan")}])
+def test_samples_that_make_no_sense(how, pretend, root, tmp_path):
+    with pytest.raises(UsageProblemError, match="give 1 sample or more"):
+        save_picture(pretend("arnn-sampled"), tmp_path / "a.png", root, **how)
+
+
+def test_a_data_set_of_another_kind_is_an_error(finished, make, root, tmp_path):
+    with pytest.raises(UsageProblemError, match="5 queries and 10 classes, and this network, trained on mini, has 10"):
+        save_picture(finished, tmp_path / "a.png", root, make("mbginv"))
+
+
+def _drop(part: str):
+    return lambda run: (run / part).unlink()
+
+
+def _write(part: str, text: str):
+    return lambda run: (run / part).write_text(text)
+
+
+def _change(part: str, **entries):
+    def change(run: Path) -> None:
+        path = run / part
+        path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (_drop(records.RESULT), "not finished; give its `bench run` command again"),
+        (_change(records.RESULT, status="diverged"), "the run diverged"),
+        (_write(records.RESULT, "{}"), "damaged"),
+        (_drop(records.WEIGHTS), "no weights here"),
+        (_write(records.WEIGHTS, "nothing"), "not a safetensors file"),
+        (_write(records.CONFIG, "{"), "not JSON"),
+        (_write(records.CONFIG, "[]"), "not the configuration"),
+        (_write(records.CONFIG, "{}"), "not the configuration"),
+        (_change(records.CONFIG, recipe={"name": "fast"}), "not the configuration"),
+        (_change(records.CONFIG, attn=3), "attn is not text"),
+        (_change(records.CONFIG, attn_files={"a": 1}), "not text"),
+        (_change(records.CONFIG, attn="arnnn"), "cannot be built here.*did you mean"),
+        (_change(records.CONFIG, variant="nano"), "cannot be built here.*unknown variant"),
+        (_change(records.CONFIG, attn="san"), "do not fit this network"),
+    ],
+)
+def test_a_damaged_or_unfinished_run_is_a_data_error(harm, message, pretend, root, tmp_path):
+    run = pretend("pan")
+    harm(run)
+    with pytest.raises(DataProblemError, match=message) as caught:
+        save_picture(run, tmp_path / "a.png", root)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_nothing_in_a_weights_file_can_run(pretend, root, tmp_path):
+    """A pickle under the name of the weights is refused, not loaded."""
+    run = pretend("pan")
+    torch.save({"x": torch.zeros(1)}, run / records.WEIGHTS)
+    with pytest.raises(DataProblemError, match="not a safetensors file"):
+        save_picture(run, tmp_path / "a.png", root)
