@@ -4,7 +4,7 @@ Plain Python is far too slow for pixels (and its integers do not wrap at 64 bits
 the NumPy reference, which gives the same bytes.
 
 numba takes a cached function for current while the file of that function is unchanged, and does not look at those it
-calls. So the cache lies in a folder named by the digest of all `SOURCES`: a change to one of them compiles all anew.
+calls. So the cache lies in a folder named by the digest of all sources: a change to one of them compiles all anew.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable)
 
@@ -26,33 +26,43 @@ except ImportError:
 
 HERE = Path(__file__).parent
 SOURCES = ("compiled", "render", "resize", "rng", "scene", "spec")
-"""Everything that compiled code may depend on: the compiled modules and what they import."""
+"""Everything of this package that compiled code may depend on: the compiled modules and what they import."""
 
 
-def compiled(function: F) -> F:
-    """Compile at first call. Where nothing can be cached, that costs the compile time at each start, no more."""
-    if not COMPILED:
-        return function
-    folder = cache_folder()
-    if folder is None:
-        return cast(F, numba.njit(function, nogil=True))
-    config: Any = numba.config
-    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
-    try:
-        return cast(F, numba.njit(function, cache=True, nogil=True))
-    finally:
-        config.CACHE_DIR = before
+def compiler(home: Path, *sources: Path) -> Callable[..., Any]:
+    """The decorator for compiled functions that depend on `sources` and no other file, cached at `home`.
+
+    It compiles at first call. Where nothing can be cached, that costs the compile time at each start, no more.
+    `@decorator` or, with options of numba's njit, `@decorator(…)`.
+    """
+
+    def decorate(function: F | None = None, **options: Any) -> Any:
+        if function is None:
+            return lambda f: decorate(f, **options)
+        if not COMPILED:
+            return function
+        folder = cache_folder(home, sources)
+        if folder is None:
+            return numba.njit(function, nogil=True, **options)
+        config: Any = numba.config
+        before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+        try:
+            return numba.njit(function, cache=True, nogil=True, **options)
+        finally:
+            config.CACHE_DIR = before
+
+    return decorate
 
 
 @lru_cache
-def cache_folder() -> Path | None:
-    """Where compiled code is kept: the first folder that can be written of NUMBA_CACHE_DIR, here, and at home."""
+def cache_folder(home: Path, sources: tuple[Path, ...]) -> Path | None:
+    """Where compiled code is kept: the first folder that can be written of NUMBA_CACHE_DIR, `home`, and the user's."""
     digest = hashlib.sha256()
-    for name in SOURCES:
-        digest.update((HERE / f"{name}.py").read_bytes())
+    for path in sources:
+        digest.update(path.read_bytes())
     chosen = os.environ.get("NUMBA_CACHE_DIR")
-    at_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnistref"
-    for parent in (*([Path(chosen)] if chosen else []), HERE / "__pycache__", at_home):
+    of_the_user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnistref"
+    for parent in (*([Path(chosen)] if chosen else []), home / "__pycache__", of_the_user):
         folder = parent / digest.hexdigest()[:16]
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -61,3 +71,6 @@ def cache_folder() -> Path | None:
         except OSError:
             continue
     return None
+
+
+compiled = compiler(HERE, *(HERE / f"{name}.py" for name in SOURCES))

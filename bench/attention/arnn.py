@@ -22,7 +22,7 @@ class AttentionRNN(nn.Module):
         hidden: t, the width of the LSTM states.
         context: k of the k × k convolution K^c (Eq. 9), odd.
         width: channels of the local context X^c, and of the query embedding that is concatenated to it.
-        implementation: of the diagonal LSTM, see `bench.kernels.diagonal_lstm.IMPLEMENTATIONS`.
+        implementation: of the diagonal LSTM, see `bench.kernels.diagonal_lstm`; None for the fastest.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class AttentionRNN(nn.Module):
         hidden: int = 32,
         context: int = 3,
         width: int = 32,
-        implementation: str = "packed",
+        implementation: str | None = None,
     ) -> None:
         super().__init__()
         self.implementation = implementation
@@ -56,19 +56,29 @@ class AttentionRNN(nn.Module):
             self.bias.zero_()
             self.bias[:, hidden : 2 * hidden] = 1.0
 
-    def states(self, x: Tensor, query: Tensor | None = None) -> Tensor:
-        """h^l and h^r, the latter shifted down: x (B, C, m, n), query (B, Q) → (2, B, t, m, n)."""
+    def states(self, x: Tensor, query: Tensor | None = None, readout: Tensor | None = None) -> Tensor:
+        """h^l and h^r, the latter shifted down: x (B, C, m, n), query (B, Q) → (2, B, t, m, n).
+
+        With a readout (2, p, t), its product with h in place of h, (2, B, p, m, n).
+        """
         context = self.context(x)
         channels = context.shape[1]
         # The embedding is the same at every position, so its part of K^x ⊛ [X^c, E q] is a bias for each image.
         embedded = torch.einsum("bd,rgd->rbg", self.embedding(x, query), self.kernel_x[:, :, channels:])
         bias = embedded + self.bias.unsqueeze(1)
-        return diagonal_lstm(context, bias, self.kernel_x[:, :, :channels], self.kernel_h, self.implementation)
+        kernel_x = self.kernel_x[:, :, :channels]
+        return diagonal_lstm(context, bias, kernel_x, self.kernel_h, self.implementation, readout)
+
+    def sides(self, x: Tensor, query: Tensor | None = None) -> Tensor:
+        """f_l(h^l) and f_r(h^r): μ, and σ before its softplus, (2, B, 2, m, n)."""
+        weight, bias = (
+            torch.stack([left, right])
+            for left, right in zip(self.to_left.parameters(), self.to_right.parameters(), strict=True)
+        )
+        return self.states(x, query, weight) + bias[:, None, :, None, None]
 
     def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
         """x (B, C, m, n), query (B, Q) → score (B, 1, m, n)."""
-        left, right = self.states(x, query).movedim(2, -1)
-        parts = []
-        for mean, spread in (self.to_left(left).unbind(-1), self.to_right(right).unbind(-1)):
-            parts += [mean, F.softplus(spread)]
-        return self.combine(torch.stack(parts, dim=-1)).movedim(-1, 1)
+        mean, spread = self.sides(x, query).unbind(2)
+        parts = torch.stack([mean[0], F.softplus(spread[0]), mean[1], F.softplus(spread[1])], dim=1)
+        return torch.einsum("op,bpij->boij", self.combine.weight, parts) + self.combine.bias
