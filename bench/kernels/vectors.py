@@ -14,6 +14,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic as _intrinsic
@@ -22,22 +23,39 @@ from numba.extending import models, register_model
 intrinsic: Any = _intrinsic  # what it makes is called with other arguments than what it is given
 
 
+PIECE = 8
+"""Lanes of one LLVM vector. LLVM would round a length of 24 up to 32, so a longer vector is an array of such pieces."""
+
+
 class Vector(types.Type):
-    """`lanes` numbers of a floating-point `dtype`."""
+    """`lanes` numbers of a floating-point `dtype`; `lanes` is a multiple of PIECE."""
 
     def __init__(self, dtype: types.Float, lanes: int) -> None:
+        if lanes % PIECE:
+            raise TypingError(f"a vector of {lanes} lanes: give a multiple of {PIECE}")
         self.dtype, self.lanes = dtype, lanes
         super().__init__(f"vector({dtype}, {lanes})")
 
-
-def _llvm(vector: Vector) -> ir.VectorType:
-    return ir.VectorType(ir.FloatType() if vector.dtype.bitwidth == 32 else ir.DoubleType(), vector.lanes)
+    @property
+    def piece(self) -> ir.VectorType:
+        return ir.VectorType(ir.FloatType() if self.dtype.bitwidth == 32 else ir.DoubleType(), PIECE)
 
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, vector: Vector) -> None:
-        super().__init__(manager, vector, _llvm(vector))
+        super().__init__(manager, vector, ir.ArrayType(vector.piece, vector.lanes // PIECE))
+
+
+def _pieces(builder: ir.IRBuilder, value: ir.Value) -> list[ir.Value]:
+    return [builder.extract_value(value, k) for k in range(value.type.count)]
+
+
+def _whole(builder: ir.IRBuilder, pieces: list[ir.Value]) -> ir.Value:
+    value = ir.Constant(ir.ArrayType(pieces[0].type, len(pieces)), ir.Undefined)
+    for k, piece in enumerate(pieces):
+        value = builder.insert_value(value, piece, k)
+    return value
 
 
 def _register(operation: Callable, emitted: str) -> None:
@@ -52,7 +70,8 @@ def _register(operation: Callable, emitted: str) -> None:
 
     @lower_builtin(operation, Vector, Vector)
     def _lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        return getattr(builder, emitted)(*args)
+        pairs = zip(*(_pieces(builder, value) for value in args), strict=True)
+        return _whole(builder, [getattr(builder, emitted)(*pair) for pair in pairs])
 
 
 for _operation, _emitted in (
@@ -64,9 +83,13 @@ for _operation, _emitted in (
     _register(_operation, _emitted)
 
 
-def _address(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, at: ir.Value, to: ir.Type) -> ir.Value:
+def _addresses(
+    context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, at: ir.Value, vector: Vector
+) -> list[ir.Value]:
+    """Where each piece lies in memory."""
     data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [at]), to.as_pointer())
+    offsets = [builder.add(at, ir.Constant(at.type, k)) for k in range(0, vector.lanes, PIECE)]
+    return [builder.bitcast(builder.gep(data, [offset]), vector.piece.as_pointer()) for offset in offsets]
 
 
 @intrinsic
@@ -75,8 +98,8 @@ def load(typing: Any, width: Any, array: Any, at: Any) -> Any:
     vector = Vector(array.dtype, len(width))
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        pointer = _address(context, builder, sig.args[1], args[1], args[2], _llvm(vector))
-        return builder.load(pointer, align=vector.dtype.bitwidth // 8)
+        places = _addresses(context, builder, sig.args[1], args[1], args[2], vector)
+        return _whole(builder, [builder.load(place, align=vector.dtype.bitwidth // 8) for place in places])
 
     return vector(width, array, types.intp), emit
 
@@ -86,8 +109,9 @@ def store(typing: Any, array: Any, at: Any, value: Any) -> Any:
     """array[at : at + lanes] = value."""
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        pointer = _address(context, builder, sig.args[0], args[0], args[1], _llvm(sig.args[2]))
-        builder.store(args[2], pointer, align=sig.args[2].dtype.bitwidth // 8)
+        places = _addresses(context, builder, sig.args[0], args[0], args[1], value)
+        for place, piece in zip(places, _pieces(builder, args[2]), strict=True):
+            builder.store(piece, place, align=value.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), emit
@@ -105,9 +129,22 @@ def splat(typing: Any, width: Any, value: Any) -> Any:
     vector = Vector(value, len(width))
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        return _splat(builder, _llvm(vector), args[1])
+        return _whole(builder, [_splat(builder, vector.piece, args[1])] * (vector.lanes // PIECE))
 
     return vector(width, value), emit
+
+
+@intrinsic
+def spread(typing: Any, width: Any, array: Any, at: Any) -> Any:
+    """array[at] in every lane; unlike that, it does not ask whether `at` is negative."""
+    vector = Vector(array.dtype, len(width))
+
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        data = context.make_array(sig.args[1])(context, builder, args[1]).data
+        value = builder.load(builder.gep(data, [args[2]]))
+        return _whole(builder, [_splat(builder, vector.piece, value)] * (vector.lanes // PIECE))
+
+    return vector(width, array, types.intp), emit
 
 
 def _fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
@@ -120,38 +157,64 @@ def _fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Val
 
 @intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """a · b + c; each of a and b a vector, or a number for every lane."""
+    """a · b + c."""
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        a, b = (
-            value if isinstance(kind, Vector) else _splat(builder, args[2].type, value)
-            for kind, value in zip(sig.args[:2], args[:2], strict=True)
-        )
-        return _fma(builder, a, b, args[2])
+        pieces = zip(*(_pieces(builder, value) for value in args), strict=True)
+        return _whole(builder, [_fma(builder, *three) for three in pieces])
 
-    return c(a, b, c), emit
+    return c(c, c, c), emit
+
+
+def _part(builder: ir.IRBuilder, value: ir.Value, lanes: list[int], other: ir.Value | None = None) -> ir.Value:
+    """Those lanes of a piece, or of two after each other."""
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
+    return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined) if other is None else other, mask)
 
 
 @intrinsic
 def total(typing: Any, value: Any) -> Any:
-    """The sum of the lanes, always in the same order. Their number is a power of two."""
+    """The sum of the lanes, always in the same order."""
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        folded, lanes = args[0], sig.args[0].lanes
+        folded, *others = _pieces(builder, args[0])
+        for piece in others:
+            folded = builder.fadd(folded, piece)
+        lanes = PIECE
         while lanes > 1:
             lanes //= 2
-            low, high = (
-                builder.shuffle_vector(
-                    folded,
-                    ir.Constant(folded.type, ir.Undefined),
-                    ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(start, start + lanes))),
-                )
-                for start in (0, lanes)
-            )
+            low, high = (_part(builder, folded, list(range(start, start + lanes))) for start in (0, lanes))
             folded = builder.fadd(low, high)
         return builder.extract_element(folded, ir.Constant(ir.IntType(32), 0))
 
     return value.dtype(value), emit
+
+
+@intrinsic
+def turn(typing: Any, source: Any, at: Any, stride: Any, out: Any, to: Any, step: Any) -> Any:
+    """out[to + c · step + r] = source[at + r · stride + c] for r, c < PIECE: a square block, transposed."""
+    vector = Vector(source.dtype, PIECE)
+
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        source, at, stride, out, to, step = args
+
+        def places(kind: Any, array: ir.Value, first: ir.Value, between: ir.Value) -> list[ir.Value]:
+            starts = (builder.add(first, builder.mul(between, ir.Constant(between.type, k))) for k in range(PIECE))
+            return [_addresses(context, builder, kind, array, start, vector)[0] for start in starts]
+
+        align = vector.dtype.bitwidth // 8
+        rows = [builder.load(place, align=align) for place in places(sig.args[0], source, at, stride)]
+        for half in (1, 2, 4):  # swap the off-diagonal parts of all 2 · half squares
+            for k in (k for k in range(PIECE) if not k & half):
+                upper, lower = rows[k], rows[k + half]
+                first = [lane if not lane & half else PIECE + lane - half for lane in range(PIECE)]
+                second = [lane + half if not lane & half else PIECE + lane for lane in range(PIECE)]
+                rows[k], rows[k + half] = (_part(builder, upper, lanes, lower) for lanes in (first, second))
+        for row, place in zip(rows, places(sig.args[3], out, to, step), strict=True):
+            builder.store(row, place, align=align)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, out, types.intp, types.intp), emit
 
 
 def _constant(kind: ir.VectorType, value: float) -> ir.Constant:
@@ -195,29 +258,34 @@ def _exponential(builder: ir.IRBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value
     return p, builder.bitcast(s, kind)
 
 
+def _sigmoid(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    bound = 87.0 if isinstance(x.type.element, ir.FloatType) else 708.0  # where exp is still a normal number
+    p, s = _exponential(builder, _clamp(builder, builder.fneg(x), bound))
+    one = _constant(x.type, 1.0)
+    return builder.fdiv(one, builder.fadd(one, _fma(builder, s, p, s)))
+
+
+def _tanh(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    bound = 20.0 if isinstance(x.type.element, ir.FloatType) else 40.0  # beyond it tanh rounds to ±1
+    p, s = _exponential(builder, _clamp(builder, builder.fadd(x, x), bound))
+    less_one = _fma(builder, s, p, builder.fsub(s, _constant(x.type, 1.0)))
+    return builder.fdiv(less_one, builder.fadd(less_one, _constant(x.type, 2.0)))
+
+
+def _by_piece(function: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Callable:
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return _whole(builder, [function(builder, piece) for piece in _pieces(builder, args[0])])
+
+    return emit
+
+
 @intrinsic
 def sigmoid(typing: Any, x: Any) -> Any:
     """1 / (1 + exp(−x))."""
-
-    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        kind = args[0].type
-        bound = 87.0 if isinstance(kind.element, ir.FloatType) else 708.0  # where exp is still a normal number
-        p, s = _exponential(builder, _clamp(builder, builder.fneg(args[0]), bound))
-        one = _constant(kind, 1.0)
-        return builder.fdiv(one, builder.fadd(one, _fma(builder, s, p, s)))
-
-    return x(x), emit
+    return x(x), _by_piece(_sigmoid)
 
 
 @intrinsic
 def tanh(typing: Any, x: Any) -> Any:
     """(exp(2x) − 1) / (exp(2x) + 1), to the last places also near 0."""
-
-    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        kind = args[0].type
-        bound = 20.0 if isinstance(kind.element, ir.FloatType) else 40.0  # beyond it tanh rounds to ±1
-        p, s = _exponential(builder, _clamp(builder, builder.fadd(args[0], args[0]), bound))
-        less_one = _fma(builder, s, p, builder.fsub(s, _constant(kind, 1.0)))
-        return builder.fdiv(less_one, builder.fadd(less_one, _constant(kind, 2.0)))
-
-    return x(x), emit
+    return x(x), _by_piece(_tanh)

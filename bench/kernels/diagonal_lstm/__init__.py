@@ -123,7 +123,7 @@ def _problem(dtype: torch.dtype) -> str:
     """Why the compiled implementation cannot be used, or an empty string: the self-test."""
     try:
         import_module("bench.kernels.diagonal_lstm.cpu")
-        inputs = example(batch=17, m=3, n=4, channels=5, t=6, p=2)
+        inputs = example(batch=33, m=3, n=4, channels=5, t=6, p=2)
         given = [x.to(dtype).requires_grad_() for x in inputs]
         exact = [x.requires_grad_() for x in inputs]
         results = []

@@ -1,6 +1,6 @@
 """The diagonal LSTM compiled for the CPU, as an operator that PyTorch knows: tasks, layouts and gradients.
 
-A task is one direction over a group of images, 16 or 8 that lie side by side in vectors. Tasks go over threads; the
+A task is one direction over a group of images, which lie side by side in vectors. Tasks go over threads; the
 groups do not depend on how many there are, nor does the order in which their gradients are added, so the bits do not.
 """
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from bench.kernels.buffers import POOL
-from bench.kernels.diagonal_lstm import raster
-from bench.kernels.diagonal_lstm.raster import BLOCK, KEPT, padded
+from bench.kernels.diagonal_lstm import raster, raster_backward
+from bench.kernels.diagonal_lstm.products import BLOCK, KEPT, padded
 from bench.kernels.threads import run
 
 DTYPES = (torch.float32, torch.float64)
@@ -30,12 +30,16 @@ class Task(NamedTuple):
 
 
 def groups(batch: int, dtype: torch.dtype) -> Iterator[tuple[int, int]]:
-    """(first image, lanes). Sixteen numbers share each weight that is loaded; the last few images take eight."""
-    first = 0
-    while first < batch:
-        lanes = 16 if batch - first > 8 and dtype == torch.float32 else 8
-        yield first, lanes
-        first += lanes
+    """(first image, lanes).
+
+    A group of sixteen or twenty-four keeps the machine's multipliers busy, one of eight leaves half of them idle. So
+    in fp32 the batch, padded to eights, is cut into sixteens and, where their number is odd, one group of 24.
+    """
+    eights, first = -(-batch // 8), 0
+    while eights:
+        count = 1 if dtype == torch.float64 or eights == 1 else 2 + eights % 2
+        yield first, 8 * count
+        first, eights = first + 8 * count, eights - count
 
 
 def tasks(context: Tensor, t: int) -> list[Task]:
@@ -81,23 +85,24 @@ def operator(
 ) -> tuple[Tensor, Tensor]:
     """→ readout · h (2, B, p, m, n), and what the backward pass needs if `keep`, else nothing."""
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
-    x, dtype = _array(context.permute(0, 2, 3, 1)), torch.empty(0, dtype=context.dtype).numpy().dtype
+    x, shape = _array(context.permute(0, 2, 3, 1).flatten()), (batch, m, n, channels)
     weights, shown = _in_fours(_by_unit(torch.cat([kernel_x, kernel_h], 2), 1)), _in_fours(readout)
     biases = _array(_by_unit(bias, 2))
     out = context.new_empty(2, batch, p, m, n)
-    kept = POOL.take(_kept(context, t) if keep else 0, dtype)
+    kept = POOL.take(_kept(context, t) if keep else 0, x.dtype)
 
     def piece(task: Task) -> None:
         d = task.direction
         raster.forward(
             (0,) * task.lanes,
+            shape,
             x,
             biases[d],
             weights[d],
             shown[d],
             task.first,
             bool(d),
-            POOL.take(raster.forward_room(task.lanes, n, channels, t), dtype),
+            POOL.take(raster.room(task.lanes, n, channels, t), x.dtype),
             kept[task.kept],
             out[d].numpy(),
         )
@@ -125,23 +130,25 @@ def gradients(
     with_readout: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Of context, bias, both kernels and readout; the last is empty unless wanted."""
-    (batch, channels, _m, n), (_, p, t) = context.shape, readout.shape
-    x, saved, given = _array(context.permute(0, 2, 3, 1)), _array(kept), _array(grad)
+    (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
+    x, shape = _array(context.permute(0, 2, 3, 1).flatten()), (batch, m, n, channels)
+    saved, given = _array(kept), _array(grad)
     kernel = _by_unit(torch.cat([kernel_x, kernel_h], 2), 1)
     size = padded(kernel.shape[2], BLOCK)
     weights = _in_fours(pad(kernel, (0, size - kernel.shape[2])).transpose(1, 2))
     shown = _in_fours(readout.transpose(1, 2))
     plan = tasks(context, t)
     count = len(plan) // 2
-    d_x = POOL.take(2 * x.size, x.dtype).reshape(2, *x.shape)
+    d_x = POOL.take(2 * x.size, x.dtype).reshape(2, -1)
     d_bias = context.new_empty(2, batch, 4 * t)
     d_kernel = context.new_empty(count, 2, 4 * t, size)
     d_readout = context.new_empty(count, 2, p if with_readout else 0, t)
 
     def piece(task: Task) -> None:
         d = task.direction
-        raster.backward(
+        raster_backward.backward(
             (0,) * task.lanes,
+            shape,
             x,
             weights[d],
             shown[d],
@@ -149,7 +156,7 @@ def gradients(
             task.first,
             bool(d),
             saved[task.kept],
-            POOL.take(raster.backward_room(task.lanes, n, channels, t, p), x.dtype),
+            POOL.take(raster_backward.room(task.lanes, n, channels, t, p), x.dtype),
             d_x[d],
             d_bias[d].numpy(),
             d_kernel[task.group, d].numpy(),
@@ -159,7 +166,7 @@ def gradients(
     run([partial(piece, task) for task in plan])
     d_kernel = _by_gate(_added(d_kernel)[:, :, : kernel.shape[2]], 1)
     return (
-        torch.add(*torch.from_numpy(d_x)).permute(0, 3, 1, 2),
+        torch.add(*torch.from_numpy(d_x)).view(shape).permute(0, 3, 1, 2),
         _by_gate(d_bias, 2),
         d_kernel[:, :, :channels].contiguous(),
         d_kernel[:, :, channels:].contiguous(),

@@ -27,7 +27,9 @@ def gates(width, x, s, t):
 @compiled
 def arithmetic(width, x, y, out):
     a, b = vectors.load(width, x, 0), vectors.load(width, y, 0)
-    vectors.store(out, 0, vectors.fma(y[0], a, (a - b) / (a + b) * a))
+    vectors.store(
+        out, 0, vectors.fma(vectors.spread(width, y, 1), a, (a - b) / (a + b) * a) + vectors.splat(width, y[2])
+    )
     return vectors.total(a)
 
 
@@ -52,20 +54,41 @@ def test_sigmoid_and_tanh_at_the_edges(dtype):
     np.testing.assert_array_equal(t, [0, 1, -1, np.nan, 1, -1, x[6], 0])
 
 
-@pytest.mark.parametrize("lanes", [8, 16])
+@pytest.mark.parametrize("lanes", [8, 16, 24])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_vectors_compute_lane_by_lane(dtype, lanes):
     x, y = np.random.default_rng(0).random((2, lanes)).astype(dtype)
     out = np.empty_like(x)
     assert arithmetic((0,) * lanes, x, y, out) == pytest.approx(x.sum(), rel=1e-6)
-    np.testing.assert_allclose(out, y[0] * x + (x - y) / (x + y) * x, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(out, y[1] * x + (x - y) / (x + y) * x + y[2], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_block_is_transposed_in_place_of_its_own(dtype):
+    source = np.random.default_rng(0).random((8, 11)).astype(dtype)
+    out = np.zeros((9, 13), dtype)
+    compiled(lambda s, o: vectors.turn(s, 2, 11, o, 13 + 5, 13))(source.ravel(), out.ravel())
+    expected = np.zeros_like(out)
+    expected[1:, 5:] = source[:, 2:10].T
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize(("batch", "lanes"), [(1, [8]), (9, [16]), (17, [24]), (32, [16, 16]), (50, [24, 16, 16])])
+def test_groups_hold_every_image_once(batch, lanes):
+    from bench.kernels.diagonal_lstm.cpu import groups
+
+    assert [width for _, width in groups(batch, torch.float32)] == lanes
+    for dtype in (torch.float32, torch.float64):
+        ends = [first + width for first, width in groups(batch, dtype)]
+        assert [first for first, _ in groups(batch, dtype)] == [0, *ends[:-1]]
+        assert batch <= ends[-1] < batch + 8
 
 
 def test_the_loops_are_vectors_of_the_machine():
     """Multiply-adds go by whole vectors, and no exponential by a library, where the machine has such vectors."""
     fresh = numba.njit(raster.forward.py_func)  # code from a cache cannot be looked at
     row, x = np.zeros(1000, np.float32), np.zeros((1, 1, 1, 2), np.float32)
-    fresh((0,) * 16, x, row[:4].reshape(1, 4), row, row, 0, False, row, row[:0], x)
+    fresh((0,) * 16, (1, 1, 1, 2), row[:2], row[:4].reshape(1, 4), row, row, 0, False, row, row[:0], x)
     assembly = fresh.inspect_asm(fresh.signatures[0])
     if "ymm" not in assembly:
         pytest.skip("no vectors of 256 bits here")
