@@ -173,21 +173,25 @@ def _part(builder: ir.IRBuilder, value: ir.Value, lanes: list[int], other: ir.Va
 
 
 @intrinsic
-def total(typing: Any, value: Any) -> Any:
-    """The sum of the lanes, always in the same order."""
+def add_totals(typing: Any, out: Any, at: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """out[at : at + 4] += the totals of four vectors of PIECE lanes, in fewer operations than one by one."""
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        folded, *others = _pieces(builder, args[0])
-        for piece in others:
-            folded = builder.fadd(folded, piece)
-        lanes = PIECE
-        while lanes > 1:
-            lanes //= 2
-            low, high = (_part(builder, folded, list(range(start, start + lanes))) for start in (0, lanes))
-            folded = builder.fadd(low, high)
-        return builder.extract_element(folded, ir.Constant(ir.IntType(32), 0))
+        a, b, c, d = (_pieces(builder, value)[0] for value in args[2:])
 
-    return value.dtype(value), emit
+        def folded(x: ir.Value, y: ir.Value, lanes: list[int]) -> ir.Value:
+            return builder.fadd(_part(builder, x, lanes, y), _part(builder, x, [k + 2 for k in lanes], y))
+
+        within = [0, 8, 1, 9, 4, 12, 5, 13]  # x and y by turns, in each half of the register
+        halves = folded(folded(a, b, within), folded(c, d, within), [0, 1, 8, 9, 4, 5, 12, 13])
+        sums = builder.fadd(*(_part(builder, halves, list(range(start, start + 4))) for start in (0, 4)))
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        place = builder.bitcast(builder.gep(data, [args[1]]), sums.type.as_pointer())
+        align = sig.args[2].dtype.bitwidth // 8
+        builder.store(builder.fadd(builder.load(place, align=align), sums), place, align=align)
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, a, b, c, d), emit
 
 
 @intrinsic

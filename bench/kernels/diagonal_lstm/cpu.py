@@ -141,7 +141,7 @@ def gradients(
     count = len(plan) // 2
     d_x = POOL.take(2 * x.size, x.dtype).reshape(2, -1)
     d_bias = context.new_empty(2, batch, 4 * t)
-    d_kernel = context.new_empty(count, 2, 4 * t, size)
+    d_kernel = context.new_empty(count, 2, size, 4 * t)
     d_readout = context.new_empty(count, 2, p if with_readout else 0, t)
 
     def piece(task: Task) -> None:
@@ -164,7 +164,7 @@ def gradients(
         )
 
     run([partial(piece, task) for task in plan])
-    d_kernel = _by_gate(_added(d_kernel)[:, :, : kernel.shape[2]], 1)
+    d_kernel = _by_gate(_added(d_kernel)[:, : kernel.shape[2]].transpose(1, 2), 1)
     return (
         torch.add(*torch.from_numpy(d_x)).view(shape).permute(0, 3, 1, 2),
         _by_gate(d_bias, 2),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.kernels.vectors import PIECE, fma, load, splat, spread, store, total, turn
+from bench.kernels.vectors import PIECE, add_totals, fma, load, splat, spread, store, turn
 from mnistref.compiled import compiler
 
 HERE = Path(__file__).parent
@@ -69,7 +69,7 @@ def transpose(source: Any, at: int, stride: int, rows: int, columns: int, out: A
 
 @compiled
 def add_weight_gradients(rows: np.ndarray, columns: np.ndarray, count: int, out: np.ndarray) -> None:
-    """out (R, S) += rows (R, PENDING) · columns (S, PENDING)ᵀ over the first `count`; R in fours, S in BLOCKs."""
+    """out (S, R) += columns (S, PENDING) · rows (R, PENDING)ᵀ over the first `count`; R in fours, S in BLOCKs."""
     size = columns.shape[0]
     for block in range(0, size, BLOCK):
         for r in range(0, rows.shape[0], 4):
@@ -88,15 +88,6 @@ def add_weight_gradients(rows: np.ndarray, columns: np.ndarray, count: int, out:
                     c0, c1, c2 = fma(w, x, c0), fma(w, y, c1), fma(w, z, c2)
                     w = load(EIGHT, r3, k)
                     d0, d1, d2 = fma(w, x, d0), fma(w, y, d1), fma(w, z, d2)
-                out[r, s] += total(a0)
-                out[r, s + 1] += total(a1)
-                out[r, s + 2] += total(a2)
-                out[r + 1, s] += total(b0)
-                out[r + 1, s + 1] += total(b1)
-                out[r + 1, s + 2] += total(b2)
-                out[r + 2, s] += total(c0)
-                out[r + 2, s + 1] += total(c1)
-                out[r + 2, s + 2] += total(c2)
-                out[r + 3, s] += total(d0)
-                out[r + 3, s + 1] += total(d1)
-                out[r + 3, s + 2] += total(d2)
+                add_totals(out[s], r, a0, b0, c0, d0)
+                add_totals(out[s + 1], r, a1, b1, c1, d1)
+                add_totals(out[s + 2], r, a2, b2, c2, d2)

@@ -19,7 +19,7 @@ from bench.kernels.diagonal_lstm.products import (
     product,
     transpose,
 )
-from bench.kernels.vectors import fma, load, splat, store, tanh, total
+from bench.kernels.vectors import fma, load, splat, store, tanh
 
 
 @compiled(forceinline=True)
@@ -81,12 +81,12 @@ def backward(
         room: `room()` numbers to work in.
         d_x: B · m · n · C numbers, written.
         d_bias: (B, 4t), written.
-        d_weights: (4t, S′), this group's, written; unit by unit.
+        d_weights: (S′, 4t), this group's, written; unit by unit.
         d_readout: (p, t), this group's, written; or (0, t), if it is not wanted.
     """
     lanes, (batch, m, n, channels) = len(width), shape
     t, shown, learnt = d_bias.shape[1] // 4, grad.shape[1], d_readout.shape[0]
-    seen, wide, size, tall = channels + 2 * t, t * lanes, d_weights.shape[1], (t + 3) // 4 * 4
+    seen, wide, size, tall = channels + 2 * t, t * lanes, d_weights.shape[0], (t + 3) // 4 * 4
     used, base, image = min(lanes, batch - first), first * m * n, m * n * channels
     gates, room = room[: 4 * wide], room[4 * wide :]
     sums, room = room[: 4 * wide], room[4 * wide :]
@@ -148,7 +148,8 @@ def backward(
             d_bias[first + b, r] = sums[r * lanes + b]
     for q in range(learnt):
         for u in range(t):
-            d_readout[q, u] = total(load(width, readouts, (q * t + u) * lanes))
+            at = (q * t + u) * lanes
+            d_readout[q, u] = readouts[at : at + lanes].sum()
 
 
 def room(lanes: int, n: int, channels: int, t: int, shown: int) -> int:

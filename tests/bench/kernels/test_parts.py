@@ -30,7 +30,14 @@ def arithmetic(width, x, y, out):
     vectors.store(
         out, 0, vectors.fma(vectors.spread(width, y, 1), a, (a - b) / (a + b) * a) + vectors.splat(width, y[2])
     )
-    return vectors.total(a)
+
+
+@compiled
+def four_totals(x, out):
+    eight = (0,) * 8
+    a, b = vectors.load(eight, x, 0), vectors.load(eight, x, 8)
+    c, d = vectors.load(eight, x, 16), vectors.load(eight, x, 24)
+    vectors.add_totals(out, 1, a, b, c, d)
 
 
 @pytest.mark.parametrize("lanes", [8, 16])
@@ -59,8 +66,15 @@ def test_sigmoid_and_tanh_at_the_edges(dtype):
 def test_vectors_compute_lane_by_lane(dtype, lanes):
     x, y = np.random.default_rng(0).random((2, lanes)).astype(dtype)
     out = np.empty_like(x)
-    assert arithmetic((0,) * lanes, x, y, out) == pytest.approx(x.sum(), rel=1e-6)
+    arithmetic((0,) * lanes, x, y, out)
     np.testing.assert_allclose(out, y[1] * x + (x - y) / (x + y) * x + y[2], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_totals_are_added_four_at_a_time(dtype):
+    x, out = np.random.default_rng(0).random((4, 8)).astype(dtype), np.ones(6, dtype)
+    four_totals(x.ravel(), out)
+    np.testing.assert_allclose(out, [1, *(1 + x.sum(1)), 1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
