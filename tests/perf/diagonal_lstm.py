@@ -1,68 +1,84 @@
-"""How much the packed diagonal LSTM saves: training steps of whole networks, interleaved in one process.
+"""What the implementations of the diagonal LSTM cost and how exact they are, on the CPU, in one process.
 
-    python -m tests.perf.diagonal_lstm [--batch 32] [--repeats 5] [--variant mref]
+    python -m tests.perf.diagonal_lstm [--batch 32 50] [--threads 1 2] [--variant mref] [--implementations cpu packed]
 
-Prints medians in ms and the ratio to `san`. It times nothing before both implementations agree.
+1. Relative errors in fp32 of the values and of each gradient, against the reference in fp64 on a map of 50 × 50. One
+   that is too large ends the program: nothing is timed before.
+2. Training steps of whole networks, turn by turn: milliseconds, and the ratios to `san` and `pan-ctx`.
 """
 
 import argparse
-import statistics
-import time
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
-from torch.nn import functional as F
 
-from bench.kernels.diagonal_lstm import IMPLEMENTATIONS, diagonal_lstm
+from bench.config import RECIPES
+from bench.kernels.diagonal_lstm import IMPLEMENTATIONS, TOLERANCE, diagonal_lstm, example, relative_error
 from bench.model import AttributeCNN, create_model
+from bench.timing import measure
 from mnistref.text import table
 from mnistref.variants import get_variant
 
-
-def agree() -> None:
-    generator = torch.Generator().manual_seed(0)
-    shapes = ((2, 5, 9, 7), (2, 2, 32), (2, 32, 5), (2, 32, 16))
-    inputs = [torch.randn(s, generator=generator, dtype=torch.float64, requires_grad=True) for s in shapes]
-    first, *others = (
-        (h := diagonal_lstm(*inputs, name), *torch.autograd.grad(h.sum(), inputs)) for name in IMPLEMENTATIONS
-    )
-    for other in others:
-        for a, b in zip(first, other, strict=True):
-            torch.testing.assert_close(a, b)
+QUANTITIES = ("values", "d context", "d bias", "d kernel_x", "d kernel_h", "d readout")
 
 
-def networks(variant: str) -> dict[str, AttributeCNN]:
+def results(name: str, inputs: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
+    given = [x.to(dtype).requires_grad_() for x in inputs]
+    out = diagonal_lstm(*given[:4], name, given[4])
+    return [out, *torch.autograd.grad(out.square().sum(), given)]
+
+
+def errors(names: Sequence[str]) -> dict[str, list[float]]:
+    inputs = example(batch=3, m=50, n=50, channels=32, t=32, p=2)
+    exact = results("reference", inputs, torch.float64)
+    found = {}
+    for name in names:
+        pairs = zip(results(name, inputs, torch.float32), exact, strict=True)
+        found[name] = [relative_error(rough, right) for rough, right in pairs]
+    return found
+
+
+def networks(variant: str, names: Sequence[str]) -> dict[str, AttributeCNN]:
     made = {name: create_model(name, variant=variant) for name in ("san", "pan-ctx")}
-    for implementation in IMPLEMENTATIONS:
-        model = create_model("arnn", variant=variant)
+    for name in names:
+        made[f"arnn, {name}"] = model = create_model("arnn", variant=variant)
         for module in model.modules():
             if hasattr(module, "implementation"):
-                module.implementation = implementation
-        made[f"arnn, {implementation}"] = model
+                module.implementation = name
     return {name: model.to(memory_format=torch.channels_last) for name, model in made.items()}
 
 
+def steps(variant: str, names: Sequence[str], batch: int) -> list[list[str]]:
+    law, recipe = get_variant(variant), replace(RECIPES["fast"], batch=batch)
+    models = networks(variant, names)
+    timings = measure(models, recipe, law.canvas, law.classes, law.queries, torch.device("cpu"), "fp32")
+    rows = [["network", "step, ms", "/ san", "/ pan-ctx", "inference, ms an image", "memory of a step, MB"]]
+    for name, timing in timings.items():
+        ratios = [f"{timing.train_step_ms / timings[other].train_step_ms:.2f}" for other in ("san", "pan-ctx")]
+        others = f"{timing.infer_ms_per_image:.2f}", f"{timing.peak_memory_mb:.0f}"
+        rows.append([name, f"{timing.train_step_ms:.0f}", *ratios, *others])
+    return rows
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, nargs="+", default=[32, 50])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--variant", default="mref")
+    parser.add_argument("--implementations", nargs="+", choices=list(IMPLEMENTATIONS), default=list(IMPLEMENTATIONS))
     options = parser.parse_args()
-    agree()
-    canvas = get_variant(options.variant).canvas
-    images = torch.rand(options.batch, 3, canvas, canvas).to(memory_format=torch.channels_last)
-    query, label = torch.randint(5, (2, options.batch))
-    models = networks(options.variant)
-    seconds: dict[str, list[float]] = {name: [] for name in models}
-    for repeat in range(1 + options.repeats):
-        for name, model in models.items():
-            started = time.perf_counter()
-            F.cross_entropy(model(images, query).logits, label).backward()
-            if repeat:
-                seconds[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    rows = [["network", "step ms", "× san"]]
-    rows += [[name, f"{1e3 * m:.0f}", f"{m / medians['san']:.2f}"] for name, m in medians.items()]
-    print(f"{options.variant}, batch {options.batch}, {torch.get_num_threads()} threads, fp32, cpu\n{table(rows)}")
+    found = errors(options.implementations)
+    rows = [[name, *(f"{error:.1e}" for error in row)] for name, row in found.items()]
+    print(table([["error", *QUANTITIES], *rows]), flush=True)
+    if max(map(max, found.values())) > TOLERANCE[torch.float32]:
+        sys.exit("too large")
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        for batch in options.batch:
+            print(f"\n{options.variant}, batch {batch}, threads {threads}, fp32, cpu", flush=True)
+            print(table(steps(options.variant, options.implementations, batch)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,71 @@
+"""Memory that is used again: fresh pages cost as much as computing what is written to them."""
+
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+
+class Pool:
+    """Lends flat arrays of unset numbers. An array comes back by itself when nothing refers to it any more.
+
+    So an array that autograd has saved stays untouched for as long as any graph needs it. What lies unused is at most
+    what the most that was lent at a time leaves beside what is lent now; the longest unused goes first.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[np.ndarray] = []
+        self._unused = self._lent = self._peak = 0
+        # An array may come back in the middle of a call here, by the garbage collector in the same thread.
+        self._lock = threading.RLock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.RLock()
+
+    @property
+    def held(self) -> int:
+        """Bytes, lent and unused."""
+        return self._lent + self._unused
+
+    def take(self, count: int, dtype: Any) -> np.ndarray:
+        """(count,) numbers of any value."""
+        size = count * np.dtype(dtype).itemsize
+        with self._lock:
+            found = next((k for k in reversed(range(len(self._free))) if self._free[k].nbytes == size), None)
+            if found is not None:
+                buffer = self._free.pop(found)
+                self._unused -= size
+            else:
+                buffer = np.empty(size, np.uint8)
+            self._lent += size
+            self._peak = max(self._peak, self._lent)
+            self._shrink()
+        return np.asarray(_Lease(self, buffer)).view(dtype)
+
+    def take_back(self, buffer: np.ndarray) -> None:
+        with self._lock:
+            self._lent -= buffer.nbytes
+            self._unused += buffer.nbytes
+            self._free.append(buffer)
+            self._shrink()
+
+    def _shrink(self) -> None:
+        while self._free and self.held > self._peak:
+            self._unused -= self._free.pop(0).nbytes
+
+
+class _Lease:
+    """What the lent array has as its base: it lives as long as any view of it, in NumPy or in PyTorch."""
+
+    def __init__(self, pool: Pool, buffer: np.ndarray) -> None:
+        self._pool, self._buffer = pool, buffer
+        self.__array_interface__ = buffer.__array_interface__
+
+    def __del__(self) -> None:
+        self._pool.take_back(self._buffer)
+
+
+POOL = Pool()

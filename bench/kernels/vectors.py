@@ -1,0 +1,295 @@
+"""Vectors for numba: values of so many lanes that stay in registers, with the few operations that kernels here need.
+
+numba leaves it to LLVM to find vectors in loops, and LLVM does not find a tile of accumulators. Here the vectors are
+written down, so nothing depends on what a compiler recognises; LLVM splits them into whatever registers there are.
+A lane count is a type, so it is handed over as `width`, a tuple of that length. Arrays are flat and contiguous;
+`at` counts elements. Nothing here checks bounds.
+"""
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic as _intrinsic
+from numba.extending import models, register_model
+
+intrinsic: Any = _intrinsic  # what it makes is called with other arguments than what it is given
+
+
+PIECE = 8
+"""Lanes of one LLVM vector. LLVM would round a length of 24 up to 32, so a longer vector is an array of such pieces."""
+
+
+class Vector(types.Type):
+    """`lanes` numbers of a floating-point `dtype`; `lanes` is a multiple of PIECE."""
+
+    def __init__(self, dtype: types.Float, lanes: int) -> None:
+        if lanes % PIECE:
+            raise TypingError(f"a vector of {lanes} lanes: give a multiple of {PIECE}")
+        self.dtype, self.lanes = dtype, lanes
+        super().__init__(f"vector({dtype}, {lanes})")
+
+    @property
+    def piece(self) -> ir.VectorType:
+        return ir.VectorType(ir.FloatType() if self.dtype.bitwidth == 32 else ir.DoubleType(), PIECE)
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, vector: Vector) -> None:
+        super().__init__(manager, vector, ir.ArrayType(vector.piece, vector.lanes // PIECE))
+
+
+def _pieces(builder: ir.IRBuilder, value: ir.Value) -> list[ir.Value]:
+    return [builder.extract_value(value, k) for k in range(value.type.count)]
+
+
+def _whole(builder: ir.IRBuilder, pieces: list[ir.Value]) -> ir.Value:
+    value = ir.Constant(ir.ArrayType(pieces[0].type, len(pieces)), ir.Undefined)
+    for k, piece in enumerate(pieces):
+        value = builder.insert_value(value, piece, k)
+    return value
+
+
+def _register(operation: Callable, emitted: str) -> None:
+    """vector ∘ vector, lane by lane."""
+
+    @infer_global(operation)
+    class _Typing(AbstractTemplate):
+        def generic(self, args: Any, kws: Any) -> Any:
+            if len(args) == 2 and isinstance(args[0], Vector) and args[0] == args[1]:
+                return signature(args[0], *args)
+            return None
+
+    @lower_builtin(operation, Vector, Vector)
+    def _lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        pairs = zip(*(_pieces(builder, value) for value in args), strict=True)
+        return _whole(builder, [getattr(builder, emitted)(*pair) for pair in pairs])
+
+
+for _operation, _emitted in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
+    _register(_operation, _emitted)
+
+
+def _addresses(
+    context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, at: ir.Value, vector: Vector
+) -> list[ir.Value]:
+    """Where each piece lies in memory."""
+    data = context.make_array(kind)(context, builder, array).data
+    offsets = [builder.add(at, ir.Constant(at.type, k)) for k in range(0, vector.lanes, PIECE)]
+    return [builder.bitcast(builder.gep(data, [offset]), vector.piece.as_pointer()) for offset in offsets]
+
+
+@intrinsic
+def load(typing: Any, width: Any, array: Any, at: Any) -> Any:
+    """array[at : at + len(width)] as a vector."""
+    vector = Vector(array.dtype, len(width))
+
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        places = _addresses(context, builder, sig.args[1], args[1], args[2], vector)
+        return _whole(builder, [builder.load(place, align=vector.dtype.bitwidth // 8) for place in places])
+
+    return vector(width, array, types.intp), emit
+
+
+@intrinsic
+def store(typing: Any, array: Any, at: Any, value: Any) -> Any:
+    """array[at : at + lanes] = value."""
+
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        places = _addresses(context, builder, sig.args[0], args[0], args[1], value)
+        for place, piece in zip(places, _pieces(builder, args[2]), strict=True):
+            builder.store(piece, place, align=value.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), emit
+
+
+def _splat(builder: ir.IRBuilder, kind: ir.VectorType, value: ir.Value) -> ir.Value:
+    lanes = ir.VectorType(ir.IntType(32), kind.count)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), ir.Constant(lanes, None))
+
+
+@intrinsic
+def splat(typing: Any, width: Any, value: Any) -> Any:
+    """The same number in every lane."""
+    vector = Vector(value, len(width))
+
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return _whole(builder, [_splat(builder, vector.piece, args[1])] * (vector.lanes // PIECE))
+
+    return vector(width, value), emit
+
+
+@intrinsic
+def spread(typing: Any, width: Any, array: Any, at: Any) -> Any:
+    """array[at] in every lane; unlike that, it does not ask whether `at` is negative."""
+    vector = Vector(array.dtype, len(width))
+
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        data = context.make_array(sig.args[1])(context, builder, args[1]).data
+        value = builder.load(builder.gep(data, [args[2]]))
+        return _whole(builder, [_splat(builder, vector.piece, value)] * (vector.lanes // PIECE))
+
+    return vector(width, array, types.intp), emit
+
+
+def _fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+    """a · b + c, in one operation where the machine has it: `llvm.fma` would call a library where it has not."""
+    kind = a.type
+    name = f"llvm.fmuladd.v{kind.count}{kind.element.intrinsic_name}"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
+    return builder.call(function, [a, b, c])
+
+
+@intrinsic
+def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a · b + c."""
+
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        pieces = zip(*(_pieces(builder, value) for value in args), strict=True)
+        return _whole(builder, [_fma(builder, *three) for three in pieces])
+
+    return c(c, c, c), emit
+
+
+def _part(builder: ir.IRBuilder, value: ir.Value, lanes: list[int], other: ir.Value | None = None) -> ir.Value:
+    """Those lanes of a piece, or of two after each other."""
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
+    return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined) if other is None else other, mask)
+
+
+@intrinsic
+def add_totals(typing: Any, out: Any, at: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """out[at : at + 4] += the totals of four vectors of PIECE lanes, in fewer operations than one by one."""
+
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        a, b, c, d = (_pieces(builder, value)[0] for value in args[2:])
+
+        def folded(x: ir.Value, y: ir.Value, lanes: list[int]) -> ir.Value:
+            return builder.fadd(_part(builder, x, lanes, y), _part(builder, x, [k + 2 for k in lanes], y))
+
+        within = [0, 8, 1, 9, 4, 12, 5, 13]  # x and y by turns, in each half of the register
+        halves = folded(folded(a, b, within), folded(c, d, within), [0, 1, 8, 9, 4, 5, 12, 13])
+        sums = builder.fadd(*(_part(builder, halves, list(range(start, start + 4))) for start in (0, 4)))
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        place = builder.bitcast(builder.gep(data, [args[1]]), sums.type.as_pointer())
+        align = sig.args[2].dtype.bitwidth // 8
+        builder.store(builder.fadd(builder.load(place, align=align), sums), place, align=align)
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, a, b, c, d), emit
+
+
+@intrinsic
+def turn(typing: Any, source: Any, at: Any, stride: Any, out: Any, to: Any, step: Any) -> Any:
+    """out[to + c · step + r] = source[at + r · stride + c] for r, c < PIECE: a square block, transposed."""
+    vector = Vector(source.dtype, PIECE)
+
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        source, at, stride, out, to, step = args
+
+        def places(kind: Any, array: ir.Value, first: ir.Value, between: ir.Value) -> list[ir.Value]:
+            starts = (builder.add(first, builder.mul(between, ir.Constant(between.type, k))) for k in range(PIECE))
+            return [_addresses(context, builder, kind, array, start, vector)[0] for start in starts]
+
+        align = vector.dtype.bitwidth // 8
+        rows = [builder.load(place, align=align) for place in places(sig.args[0], source, at, stride)]
+        for half in (1, 2, 4):  # swap the off-diagonal parts of all 2 · half squares
+            for k in (k for k in range(PIECE) if not k & half):
+                upper, lower = rows[k], rows[k + half]
+                first = [lane if not lane & half else PIECE + lane - half for lane in range(PIECE)]
+                second = [lane + half if not lane & half else PIECE + lane for lane in range(PIECE)]
+                rows[k], rows[k + half] = (_part(builder, upper, lanes, lower) for lanes in (first, second))
+        for row, place in zip(rows, places(sig.args[3], out, to, step), strict=True):
+            builder.store(row, place, align=align)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, out, types.intp, types.intp), emit
+
+
+def _constant(kind: ir.VectorType, value: float) -> ir.Constant:
+    return ir.Constant(kind, [ir.Constant(kind.element, value)] * kind.count)
+
+
+def _clamp(builder: ir.IRBuilder, x: ir.Value, bound: float) -> ir.Value:
+    """x within ±bound. NaN stays NaN."""
+    for comparison, limit in ((">", bound), ("<", -bound)):
+        edge = _constant(x.type, limit)
+        x = builder.select(builder.fcmp_ordered(comparison, x, edge), edge, x)
+    return x
+
+
+def _exponential(builder: ir.IRBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """(p, s) with s a power of two and exp(x) = s · p + s, so that exp(x) − 1 = s · p + (s − 1) loses nothing near 0.
+
+    x = k ln 2 + r with |r| ≤ ½ ln 2, s = 2ᵏ, and p = exp(r) − 1 by its Taylor series, whose first term left out is
+    below half a unit in the last place. Adding 1½ · 2^(mantissa bits) rounds to an integer, left in the low bits.
+    """
+    kind = x.type
+    single = isinstance(kind.element, ir.FloatType)
+    bits, mantissa, terms = (32, 23, 7) if single else (64, 52, 14)
+    # ln 2 in two parts: k times the first is exact for every k in question.
+    high = 0.693145751953125 if single else 0.6931471803691238
+    low = math.log(2) - high if single else 1.9082149292705877e-10
+    magic = _constant(kind, 1.5 * 2.0**mantissa)
+    shifted = _fma(builder, x, _constant(kind, 1 / math.log(2)), magic)
+    k = builder.fsub(shifted, magic)
+    r = _fma(builder, k, _constant(kind, -low), _fma(builder, k, _constant(kind, -high), x))
+    series = _constant(kind, 1 / math.factorial(terms))
+    for n in range(terms - 1, 1, -1):
+        series = _fma(builder, series, r, _constant(kind, 1 / math.factorial(n)))
+    p = _fma(builder, builder.fmul(r, r), series, r)
+    whole = ir.VectorType(ir.IntType(bits), kind.count)
+    one = (1 << (bits - mantissa - 2)) - 1  # the exponent of 1.0
+    exponent, offset = (
+        ir.Constant(whole, [ir.Constant(whole.element, number)] * kind.count) for number in (mantissa, one << mantissa)
+    )
+    s = builder.add(builder.shl(builder.bitcast(shifted, whole), exponent), offset)
+    return p, builder.bitcast(s, kind)
+
+
+def _sigmoid(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    bound = 87.0 if isinstance(x.type.element, ir.FloatType) else 708.0  # where exp is still a normal number
+    p, s = _exponential(builder, _clamp(builder, builder.fneg(x), bound))
+    one = _constant(x.type, 1.0)
+    return builder.fdiv(one, builder.fadd(one, _fma(builder, s, p, s)))
+
+
+def _tanh(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    bound = 20.0 if isinstance(x.type.element, ir.FloatType) else 40.0  # beyond it tanh rounds to ±1
+    p, s = _exponential(builder, _clamp(builder, builder.fadd(x, x), bound))
+    less_one = _fma(builder, s, p, builder.fsub(s, _constant(x.type, 1.0)))
+    return builder.fdiv(less_one, builder.fadd(less_one, _constant(x.type, 2.0)))
+
+
+def _by_piece(function: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Callable:
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return _whole(builder, [function(builder, piece) for piece in _pieces(builder, args[0])])
+
+    return emit
+
+
+@intrinsic
+def sigmoid(typing: Any, x: Any) -> Any:
+    """1 / (1 + exp(−x))."""
+    return x(x), _by_piece(_sigmoid)
+
+
+@intrinsic
+def tanh(typing: Any, x: Any) -> Any:
+    """(exp(2x) − 1) / (exp(2x) + 1), to the last places also near 0."""
+    return x(x), _by_piece(_tanh)

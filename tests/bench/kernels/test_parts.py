@@ -1,0 +1,157 @@
+"""What the compiled kernel is made of: vectors, lent memory, threads."""
+
+import gc
+import re
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+numba = pytest.importorskip("numba")
+from bench.kernels import vectors  # noqa: E402
+from bench.kernels.buffers import Pool  # noqa: E402
+from bench.kernels.diagonal_lstm import raster  # noqa: E402
+from bench.kernels.threads import run  # noqa: E402
+from mnistref.compiled import compiled  # noqa: E402
+
+
+@compiled
+def gates(width, x, s, t):
+    for at in range(0, len(x), len(width)):
+        value = vectors.load(width, x, at)
+        vectors.store(s, at, vectors.sigmoid(value))
+        vectors.store(t, at, vectors.tanh(value))
+
+
+@compiled
+def arithmetic(width, x, y, out):
+    a, b = vectors.load(width, x, 0), vectors.load(width, y, 0)
+    vectors.store(
+        out, 0, vectors.fma(vectors.spread(width, y, 1), a, (a - b) / (a + b) * a) + vectors.splat(width, y[2])
+    )
+
+
+@compiled
+def four_totals(x, out):
+    eight = (0,) * 8
+    a, b = vectors.load(eight, x, 0), vectors.load(eight, x, 8)
+    c, d = vectors.load(eight, x, 16), vectors.load(eight, x, 24)
+    vectors.add_totals(out, 1, a, b, c, d)
+
+
+@pytest.mark.parametrize("lanes", [8, 16])
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float32, 2e-7), (np.float64, 6e-16)])
+def test_sigmoid_and_tanh_to_the_last_places(dtype, bound, lanes):
+    grid = [np.linspace(-b, b, 1 << 14) for b in (1e-6, 1e-2, 2, 30, 80)]
+    x = np.concatenate(grid).astype(dtype)
+    s, t = np.empty_like(x), np.empty_like(x)
+    gates((0,) * lanes, x, s, t)
+    wide = x.astype(np.longdouble)
+    for got, expected in ((s, 1 / (1 + np.exp(-wide))), (t, np.tanh(wide))):
+        assert np.max(np.abs(got - expected) / np.abs(expected)) < bound
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sigmoid_and_tanh_at_the_edges(dtype):
+    x = np.array([0, np.inf, -np.inf, np.nan, 1e30, -1e30, np.finfo(dtype).tiny, -0.0], dtype)
+    s, t = np.empty_like(x), np.empty_like(x)
+    gates((0,) * 8, x, s, t)
+    np.testing.assert_allclose(s, [0.5, 1, 0, np.nan, 1, 0, 0.5, 0.5], atol=1e-37)
+    np.testing.assert_array_equal(t, [0, 1, -1, np.nan, 1, -1, x[6], 0])
+
+
+@pytest.mark.parametrize("lanes", [8, 16, 24])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_vectors_compute_lane_by_lane(dtype, lanes):
+    x, y = np.random.default_rng(0).random((2, lanes)).astype(dtype)
+    out = np.empty_like(x)
+    arithmetic((0,) * lanes, x, y, out)
+    np.testing.assert_allclose(out, y[1] * x + (x - y) / (x + y) * x + y[2], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_totals_are_added_four_at_a_time(dtype):
+    x, out = np.random.default_rng(0).random((4, 8)).astype(dtype), np.ones(6, dtype)
+    four_totals(x.ravel(), out)
+    np.testing.assert_allclose(out, [1, *(1 + x.sum(1)), 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_block_is_transposed_in_place_of_its_own(dtype):
+    source = np.random.default_rng(0).random((8, 11)).astype(dtype)
+    out = np.zeros((9, 13), dtype)
+    compiled(lambda s, o: vectors.turn(s, 2, 11, o, 13 + 5, 13))(source.ravel(), out.ravel())
+    expected = np.zeros_like(out)
+    expected[1:, 5:] = source[:, 2:10].T
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize(("batch", "lanes"), [(1, [8]), (9, [16]), (17, [24]), (32, [16, 16]), (50, [24, 16, 16])])
+def test_groups_hold_every_image_once(batch, lanes):
+    from bench.kernels.diagonal_lstm.cpu import groups
+
+    assert [width for _, width in groups(batch, torch.float32)] == lanes
+    for dtype in (torch.float32, torch.float64):
+        ends = [first + width for first, width in groups(batch, dtype)]
+        assert [first for first, _ in groups(batch, dtype)] == [0, *ends[:-1]]
+        assert batch <= ends[-1] < batch + 8
+
+
+def test_the_loops_are_vectors_of_the_machine():
+    """Multiply-adds go by whole vectors, and no exponential by a library, where the machine has such vectors."""
+    fresh = numba.njit(raster.forward.py_func)  # code from a cache cannot be looked at
+    row, x = np.zeros(1000, np.float32), np.zeros((1, 1, 1, 2), np.float32)
+    fresh((0,) * 16, (1, 1, 1, 2), row[:2], row[:4].reshape(1, 4), row, row, 0, False, row, row[:0], x)
+    assembly = fresh.inspect_asm(fresh.signatures[0])
+    if "ymm" not in assembly:
+        pytest.skip("no vectors of 256 bits here")
+    assert assembly.count("ps\t") > 200
+    assert not re.search(r"vfmadd\w*ss\b|vdivss|expf|tanhf", assembly)
+
+
+def test_memory_comes_back_when_nothing_refers_to_it():
+    pool = Pool()
+    array = pool.take(10, np.float32)
+    assert (array.shape, array.dtype) == ((10,), np.float32)
+    place, tensor = array.ctypes.data, torch.from_numpy(array)[2:]
+    del array
+    other = pool.take(10, np.float32)
+    assert other.ctypes.data != place
+    del tensor
+    gc.collect()
+    assert pool.take(10, np.float32).ctypes.data == place
+
+
+def test_no_more_is_held_than_was_once_lent():
+    pool = Pool()
+    for size in range(1, 50):
+        pool.take(size, np.float64)
+        assert pool.held <= 8 * size
+    lent = [pool.take(20, np.float64) for _ in range(3)]
+    assert pool.held == 3 * 160
+    del lent
+    gc.collect()
+    assert pool.held == 3 * 160
+
+
+def test_threads_do_each_piece_once_and_hand_on_errors():
+    torch.set_num_threads(3)
+    done = []
+
+    def piece(k):
+        done.append(k)
+        if k == 3:
+            raise ArithmeticError("three")
+
+    run([lambda k=k: piece(k) for k in range(3)])
+    assert sorted(done) == [0, 1, 2]
+    with pytest.raises(ArithmeticError, match="three"):
+        run([lambda k=k: piece(k) for k in range(6)])
+    run([])
+
+
+def test_one_thread_means_this_one():
+    names = set()
+    run([lambda: names.add(threading.get_ident())] * 5)
+    assert names == {threading.get_ident()}
