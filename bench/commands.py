@@ -74,6 +74,8 @@ def check(module: str, as_json: bool) -> None:
 @click.option("--preset", type=click.Choice(["paper", "quick"]), default="paper", show_default=True)
 @click.option("--queries", type=click.Choice(["one", "all", "author"]), default="one", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option("--batch", type=click.IntRange(min=1), help="Likewise: images in a step.")
+@click.option("--lr", type=click.FloatRange(0, 1, min_open=True), help="Likewise: the peak learning rate.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @click.option("--digits", help="For data that are missing, as in `mnistref generate`.  [default: the preset's]")
@@ -95,6 +97,8 @@ def run(
     preset: str,
     queries: str,
     epochs: int | None,
+    batch: int | None,
+    lr: float | None,
     device: str,
     precision: str,
     digits: str | None,
@@ -110,7 +114,7 @@ def run(
     if data and variant:
         raise click.UsageError("give --data or --variant, not both")
     chosen = PRESETS[preset]
-    plan = choose_recipe(chosen, recipe, epochs)
+    plan = choose_recipe(chosen, recipe, epochs, batch, lr)
     target = sweep.pick_device(device)
     folder = data or sweep.prepare(chosen, attn, variant, root, digits, backgrounds)
     config = sweep.configure(folder, attn, seed, plan, queries, precision, target)

@@ -97,7 +97,10 @@ def get_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def choose_recipe(preset: Preset, name: str | None, epochs: int | None) -> Recipe:
-    """The preset's recipe, or the named one instead; its epochs replaced if given."""
+def choose_recipe(
+    preset: Preset, name: str | None, epochs: int | None = None, batch: int | None = None, lr: float | None = None
+) -> Recipe:
+    """The preset's recipe, or the named one instead; its epochs, batch and peak learning rate replaced if given."""
     recipe = get_recipe(name) if name else preset.recipe
-    return replace(recipe, epochs=epochs) if epochs else recipe
+    given = {"epochs": epochs, "batch": batch, "lr": lr}
+    return replace(recipe, **{key: value for key, value in given.items() if value is not None})

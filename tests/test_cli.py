@@ -311,6 +311,8 @@ def test_run_generates_what_is_missing(root, tmp_path, monkeypatch):
         (["--variant", "mini"], 2, "not both"),
         (["--recipe", "slow"], 2, "unknown recipe 'slow'"),
         (["--epochs", "0"], 2, "epochs"),
+        (["--batch", "0"], 2, "batch"),
+        (["--lr", "0"], 2, "lr"),
         (["--queries", "none"], 2, "queries"),
         (["--runs", "/dev/null/runs"], 5, "/dev/null/runs"),
     ],
