@@ -4,7 +4,7 @@ stdout carries results only; messages, progress and errors go to stderr.
 """
 
 if __name__ == "__main__":
-    from mnistref.interrupts import die_quietly
+    from mnistref.quiet import die_quietly
 
     die_quietly()  # while the rest is loaded, too
 

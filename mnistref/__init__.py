@@ -4,17 +4,16 @@
 >>> dataset = MnistRef("data_cache/datasets/mbg-…", split="train")
 """
 
-from typing import TYPE_CHECKING, Any
-
 from mnistref.version import VERSION as __version__
 
+TYPE_CHECKING = False  # as typing's, whose import takes longer than all of this
 if TYPE_CHECKING:
     from mnistref.dataset import MnistRef
 
 __all__ = ["MnistRef", "__version__"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "MnistRef":  # torch is imported only by those who train
         from mnistref.dataset import MnistRef
 

@@ -11,15 +11,6 @@ class Interrupted(BaseException):
     """Ctrl-C came. Not a KeyboardInterrupt, at which click prints a line of its own."""
 
 
-def die_quietly() -> None:
-    """Let Ctrl-C end this process without a word, as it ends any program: while Python loads it or takes it down.
-
-    For processes that are a program; an ignored Ctrl-C stays ignored.
-    """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @contextmanager
 def interruptible(came: list[int]) -> Iterator[None]:
     """Let Ctrl-C raise `Interrupted` in the block, once: who presses it again waits for nothing.

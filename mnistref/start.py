@@ -1,6 +1,6 @@
 """Where the installed programs begin: quiet at Ctrl-C before anything large is loaded."""
 
-from mnistref.interrupts import die_quietly
+from mnistref.quiet import die_quietly
 
 
 def mnistref() -> None:

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mnistref.errors import DataProblemError
 from mnistref.files import exclusive, write_whole
 from mnistref.sources.crew import Crew, StoppedError, WatchedFile
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is looked for in a file, whatever its name: formats whose decoders take the memory that `_cost` says."""
 LEAST_SIDE, MOST_ASPECT = 16, 10
 """Photos with fewer pixels on a side, or longer than so many times their width, are refused."""
-RULES = f"2 {PIL.__version__}"
+RULES = f"3 {PIL.__version__}"
 """What a verdict on a file depends on beside the file."""
 _STRIP = 1 << 20  # pixels converted at a time: what lies between the original and its RGB takes little memory
 
@@ -26,7 +28,12 @@ def opened_photo(path: Path, crew: Crew) -> Iterator[Image.Image]:
 
     While the block lasts, the crew's memory is held for it.
     """
-    with _named(path), WatchedFile(path, crew) as file, Image.open(file) as image, crew.holding(_cost(image, crew)):
+    with (
+        _named(path),
+        WatchedFile(path, crew) as file,
+        Image.open(file, formats=FORMATS) as image,
+        crew.holding(_cost(image, crew)),
+    ):
         ImageOps.exif_transpose(image, in_place=True)
         photo = _rgb(image)
         if photo is not image:
@@ -51,12 +58,14 @@ class _UnfitError(Exception):
 def _named(path: Path) -> Iterator[None]:
     try:
         yield
-    except (StoppedError, DataProblemError):
+    except (StoppedError, DataProblemError, MemoryError):
         raise
     except _UnfitError as error:
         raise DataProblemError(f"{path}: {error}") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a decoder raises what it likes
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = f"none of {', '.join(FORMATS)}"
         raise DataProblemError(f"{path}: cannot be read as an image ({reason}); mend or remove it") from error
 
 
@@ -142,7 +151,7 @@ def _verdicts(cache: Path) -> dict[str, bool]:
     try:
         kept = json.loads(cache.read_text(encoding="utf-8"))
         return dict(kept["refused"]) if kept["rules"] == RULES else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, RecursionError, TypeError):
         return {}
 
 

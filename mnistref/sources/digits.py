@@ -175,7 +175,7 @@ def _read_cache(cache: Path) -> tuple[np.ndarray, np.ndarray]:
         with np.load(cache, allow_pickle=False) as arrays:
             return arrays["images"], arrays["labels"]
     except Exception as error:  # a damaged zip raises what it likes
-        raise DataProblemError(f"{cache}: damaged ({error}); delete it and run again") from error
+        raise DataProblemError(f"{cache}: damaged; delete it and run again") from error
 
 
 def _import_mnist5k() -> tuple[np.ndarray, np.ndarray]:

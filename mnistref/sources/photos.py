@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -39,6 +40,7 @@ BUILTIN = {
 }
 """The colour photographs in scikit-image and scikit-learn (of the stereo pair, one)."""
 LEAST_VIEWS = 64
+INDEX, PIXELS = "index.json", "pixels.u1"
 BANK_VERSION = 2
 """Of the rules by which photos are prepared: part of the content that a collection is named by."""
 
@@ -145,19 +147,39 @@ def _bank_folder(photos: PhotoList, canvas: int, raw: Path) -> Path:
 
 @lru_cache(maxsize=4)
 def open_bank(folder: Path) -> Bank:
-    """Map a bank into memory; its pages are shared by all processes."""
-    index = json.loads((folder / "index.json").read_text())
+    """Map a bank into memory; its pages are shared by all processes.
+
+    A data error where its index is damaged; `prepare` looks at the pixels, too.
+    """
+    try:
+        index = _read_index(folder)
+    except ValueError as error:
+        raise DataProblemError(f"{folder}: damaged; delete it and run again") from error
     height, width = np.array(index["height"], np.int64), np.array(index["width"], np.int64)
     ends = np.cumsum(height * width * 3)
-    pixels = np.asarray(np.memmap(folder / "pixels.u1", np.uint8, "r"))
+    pixels = np.asarray(np.memmap(folder / PIXELS, np.uint8, "r"))
     return Bank(pixels, ends - height * width * 3, height, width, index["views"])
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    """What `_write_bank` wrote; a ValueError if it is anything else, since pixels are addressed by it unchecked."""
+    try:
+        index = json.loads((folder / INDEX).read_text())
+        if index.pop("seal") != _seal(index):
+            raise ValueError("its digest is another")
+    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+        raise ValueError("not an index") from error
+    return index
+
+
+def _seal(index: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(index).encode()).hexdigest()
 
 
 def _is_sound(folder: Path) -> bool:
     try:
-        expected = json.loads((folder / "index.json").read_text())["sha256"]
-        return file_sha256(folder / "pixels.u1") == expected
-    except (OSError, ValueError, KeyError):
+        return file_sha256(folder / PIXELS) == _read_index(folder)["sha256"]
+    except (OSError, ValueError):
         return False
 
 
@@ -169,7 +191,7 @@ def _write_bank(photos: PhotoList, canvas: int, folder: Path) -> None:
         range(len(photos.paths)),
         "preparing photos",
     )
-    with open(folder / "pixels.u1", "wb") as file, closing(prepared):
+    with open(folder / PIXELS, "wb") as file, closing(prepared):
         for views in prepared:
             for view in views:
                 heights.append(view.shape[0])
@@ -177,7 +199,7 @@ def _write_bank(photos: PhotoList, canvas: int, folder: Path) -> None:
                 digest.update(view.data)
                 file.write(view.data)
     index = {"height": heights, "width": widths, "views": photos.views, "sha256": digest.hexdigest()}
-    (folder / "index.json").write_text(json.dumps(index))
+    (folder / INDEX).write_text(canonical_json(index | {"seal": _seal(index)}))
 
 
 def _views(path: Path, sha256: str, canvas: int, views: int, crew: Crew) -> list[np.ndarray]:

@@ -30,7 +30,8 @@ def images_in(folder: Path) -> list[tuple[str, Path]]:
             f"{folder}: no images here{there}; photos end in {endings} (or give --backgrounds builtin)"
         )
     if others:
-        log.info("%s: %d other files are ignored (%s)", escaped(folder.name), len(others), kinds)
+        files = f"{len(others)} other files are" if len(others) > 1 else "1 other file is"
+        log.info("%s: %s ignored (%s)", escaped(folder.name), files, kinds)
     return sorted(found)
 
 

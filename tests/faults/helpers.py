@@ -16,7 +16,7 @@ SIZES = ("--train", "29", "--val", "8", "--test", "8")
 FEW = ("--train", "9", "--val", "3", "--test", "3")
 DRIVER = """
 import signal, sys
-from mnistref.interrupts import die_quietly
+from mnistref.quiet import die_quietly
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
     die_quietly()

@@ -263,6 +263,34 @@ def test_a_damaged_bank_is_made_again(photo_folder, tmp_path):
     assert (folder / "pixels.u1").read_bytes() == whole
 
 
+def without_height(index: dict) -> str:
+    return json.dumps({key: value for key, value in index.items() if key != "height"})
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda index: json.dumps({**index, "height": [side * 50 for side in index["height"]]}),
+        lambda index: json.dumps({**index, "views": "x"}),
+        without_height,
+        lambda _: "[]",
+        lambda _: "[" * 200_000,
+        lambda _: "",
+    ],
+    ids=["higher", "no number", "no height", "no index", "deep", "empty"],
+)
+def test_an_index_that_is_not_what_was_written_is_never_read_by(harm, photo_folder, tmp_path):
+    """Pixels are addressed by it unchecked."""
+    photos = list_photos(str(photo_folder), tmp_path)
+    folder = prepare(photos, 48, tmp_path)
+    whole = (folder / "index.json").read_text()
+    (folder / "index.json").write_text(harm(json.loads(whole)))
+    with pytest.raises(DataProblemError, match="damaged; delete it"):
+        open_bank.__wrapped__(folder)
+    assert prepare(photos, 48, tmp_path) == folder
+    assert (folder / "index.json").read_text() == whole
+
+
 def save(image: Image.Image, path, **options):
     image.save(path, **options)
     return path
