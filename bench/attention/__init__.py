@@ -164,6 +164,8 @@ def slots_of(attn: str, stages: int) -> list[Mechanism]:
     named = [get_mechanism(name) for name in canonical_name(attn).split(",")]
     if len(named) > stages:
         raise UsageProblemError(f"{attn!r} names {len(named)} slots; this network has {stages}")
+    if named[-1].levels > stages:
+        raise UsageProblemError(f"{attn!r} looks at {named[-1].levels} slots; this network has {stages} slots")
     named += named[-1:] * (stages - len(named))
     return [MECHANISMS[NONE] if m.last_only and k < stages - 1 else m for k, m in enumerate(named)]
 

@@ -1,8 +1,8 @@
 """Block AttentionRNN: attention computed on a smaller map, for large images.
 
-ARNN §3.3, Eq. 11 and Fig. 4. Decided here: where γ does not divide the map, zeros are added below and to the right
-and what the transposed convolution gives there is cut off; its kernel starts as ones, so that a block starts with one
-value.
+Khandelwal and Sigal, "AttentionRNN", ICCV 2019, §3.3, Eq. 11 and Fig. 4. Decided here: where γ does not divide the map,
+zeros are added below and to the right and what the transposed convolution gives there is cut off; its kernel starts as
+ones, so that a block starts with one value.
 """
 
 import torch

@@ -47,7 +47,14 @@ class UNet(nn.Module):
 
 
 class UNetScore(nn.Module):
-    """Score = conv1×1(UNet(x, q)). Arguments as of `UNet`."""
+    """Score = conv1×1(UNet(x, q)).
+
+    Args:
+        channels: h, the channels of X.
+        query_dim: Q, the width of the query; 0 for none.
+        depth: d, the levels of the U-Net.
+        width: channels of the U-Net.
+    """
 
     def __init__(self, channels: int, query_dim: int = 0, depth: int = 2, width: int = 32) -> None:
         super().__init__()
@@ -60,7 +67,15 @@ class UNetScore(nn.Module):
 
 
 class UNetAttentionRNN(AttentionRNN):
-    """AttentionRNN whose local context is a U-Net: X̂^c = skew(N(X)) (ARNN suppl. Eq. 1). Arguments as of both."""
+    """AttentionRNN whose local context is a U-Net: X̂^c = skew(N(X)) (ARNN suppl. Eq. 1).
+
+    Args:
+        channels: h, the channels of X.
+        query_dim: Q, the width of the query; 0 for none.
+        depth: d, the levels of the U-Net.
+        hidden: t, the width of the LSTM states.
+        width: channels of the U-Net, of the local context, and of the query embedding.
+    """
 
     def __init__(self, channels: int, query_dim: int = 0, depth: int = 2, hidden: int = 32, width: int = 32) -> None:
         super().__init__(channels, query_dim, hidden, width=width)
