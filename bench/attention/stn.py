@@ -2,8 +2,10 @@
 
 Jaderberg et al., "Spatial Transformer Networks", NeurIPS 2015, §3.1–3.3, as PAN §4.1 compares with. Decided here: the
 localisation net is one 3×3 convolution, averages over a 4 × 4 grid and a perceptron which the query enters before its
-ReLU; θ has all six numbers and starts as the identity; what lies outside is 0; the window has the map's size. The map
-is the window, 1 inside and 0 outside, as it lies in the image.
+ReLU; θ has all six numbers, starts as the identity, and is bounded: the window's centre stays in the image, and it is
+stretched twice at most, since a window that has left the image sees only zeros and has no gradient by which to come
+back. What lies outside is 0; the window has the map's size. The map is the window, 1 inside and 0 outside, as it lies
+in the image.
 """
 
 import torch
@@ -37,8 +39,13 @@ class SpatialTransformer(nn.Module):
     def forward(self, x: Tensor, query: Tensor | None = None) -> Changed:
         """x (B, C, H, W), query (B, Q) → the window's features, of the same size."""
         seen = F.adaptive_avg_pool2d(self.features(x).relu(), self.grid).flatten(1)
-        theta = self.theta((self.locate(seen) + self.embedding(x, query)).relu()).view(-1, 2, 3)
+        theta = bounded(self.theta((self.locate(seen) + self.embedding(x, query)).relu()).view(-1, 2, 3))
         return Changed(transform(x, theta), x.new_ones(x.shape[0], 1, *x.shape[2:]), theta)
+
+
+def bounded(numbers: Tensor) -> Tensor:
+    """Any (B, 2, 3) → θ, in −2 … 2 and, for the window's centre, −1 … 1; the identity stays what it is."""
+    return numbers / (1 + numbers.abs()) * numbers.new_tensor([2.0, 2.0, 1.0])
 
 
 def transform(x: Tensor, theta: Tensor) -> Tensor:
