@@ -89,7 +89,9 @@ def _row(page: Any, row: Panels, top: float, first: bool) -> None:
         about = f"image {row.index}, digit's scale {row.scale:.2f}"
         shown.text(0, -0.16, about, fontsize=8, va="top", transform=shown.transAxes, color=_FAINT)
     for slot in row.slots:
-        axes(row.faded(slot).numpy(), f"slot {slot.slot}, {slot.size[0]}×{slot.size[1]}")
+        drawn = axes(slot.map.numpy(), f"slot {slot.slot}, {slot.size[0]}×{slot.size[1]}", cmap=HEAT)
+        _outline(drawn, row.target)
+        _between(drawn, slot.low, slot.high)
     if row.product is not None:
         product = axes(row.product.numpy(), "product", cmap=HEAT)
         _outline(product, row.target)
@@ -104,6 +106,13 @@ def _axes(page: Any, box: tuple[float, float, float, float]) -> Any:
     axes = page.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
     axes.set_axis_off()
     return axes
+
+
+def _between(axes: Any, low: float, high: float) -> None:
+    """Between which values a map lies: a slot that attends alike everywhere has one."""
+    text = f"{low:.2g} … {high:.2g}" if f"{low:.2g}" != f"{high:.2g}" else f"{high:.2g} everywhere"
+    on_dark = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1.5}
+    axes.text(0.03, 0.03, text, fontsize=7, va="bottom", transform=axes.transAxes, color="white", bbox=on_dark)
 
 
 def _scale(product: Any) -> None:

@@ -30,11 +30,16 @@ class Question:
 
 @dataclass(frozen=True)
 class SlotMap:
-    """The map of one slot: `slot` 1 … S, its own `size` (h, w), and `map` (H, W), upsampled, its maximum 1."""
+    """The map of one slot: `slot` 1 … S, its own `size` (h, w), and `map` (H, W), upsampled, its maximum 1.
+
+    `low`, `high`: between which its values lie; they sum to 1 in the last slot.
+    """
 
     slot: int
     size: tuple[int, int]
     map: Tensor
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,6 @@ class Panels:
     def right(self) -> bool:
         return self.prediction in self.truth
 
-    def faded(self, slot: SlotMap) -> Tensor:
-        """The image as the slot attends to it, brightness × map: (H, W, 3), 0 … 1 (PAN Fig. 7a; ARNN Fig. 6)."""
-        return self.image * slot.map.unsqueeze(-1)
-
 
 def panels(question: Question, out: Output, variant: VariantSpec, sample: int = 1, of: int = 1) -> Panels:
     """What to draw of a network's output for a batch of one. `variant` names queries and labels."""
@@ -84,7 +85,7 @@ def panels(question: Question, out: Output, variant: VariantSpec, sample: int = 
         if out.masks
     }
     slots = [
-        SlotMap(slot, (mask.shape[2], mask.shape[3]), _scaled([mask], size))
+        SlotMap(slot, (mask.shape[2], mask.shape[3]), _scaled([mask], size), float(mask.min()), float(mask.max()))
         for slot, mask in zip(out.slots, out.masks, strict=True)
     ]
     return Panels(
@@ -111,7 +112,7 @@ def in_words(variant: VariantSpec, query: int) -> str:
     name = variant.query_names[query]
     if variant.query == "color":
         return f"which digit is {name}?"
-    return f"which colour has {'a' if variant.repeats[1] > 1 else 'the'} {name}?"
+    return f"what colour is {'a' if variant.repeats[1] > 1 else 'the'} {name}?"
 
 
 def _scaled(masks: Sequence[Tensor], size: tuple[int, int], power: float = 1.0) -> Tensor:

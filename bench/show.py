@@ -38,7 +38,7 @@ def save_picture(
     seed: int = 0,
     indices: Sequence[int] | None = None,
 ) -> list[Panels]:
-    """Draw where the network of a run looks, and what it answers (PAN Fig. 7; ARNN Fig. 6). → the rows drawn.
+    """Draw where the network of a run looks, and what it answers (as PAN Fig. 7 and ARNN Fig. 6). → the rows drawn.
 
     Args:
         run: the folder of a finished run.
@@ -201,8 +201,8 @@ def _notes(config: RunConfig, manifest: Manifest, rows: Sequence[Panels]) -> lis
         notes = [f"{config.attn} has no maps: it does not say to which places it attends."]
     else:
         notes = [
-            "slot: the input, its brightness multiplied by the slot's map, which is scaled to its maximum.",
-            "product: of all maps, scaled to its maximum.",
+            "slot: its map, coloured from 0 to its maximum, with its least and greatest value; the last sums to 1.",
+            "product: of all maps, coloured likewise.",
             "attention on the digit: the share of the product inside the outline.",
         ]
     noted = dict.fromkeys((get_variant(config.variant), manifest.variant))

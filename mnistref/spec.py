@@ -92,7 +92,7 @@ class VariantSpec:
         """What the images show and what is asked, for those who know no other variant."""
         low, high = self.digits
         grounds = {"black": "black", "distractors": "black over patches of other digits", "photo": "a natural photo"}
-        asks = "which colour has the digit q?" if self.query == "class" else "which digit has the colour q?"
+        asks = "what colour is the digit q?" if self.query == "class" else "which digit has the colour q?"
         about = "one of them"
         if self.repeats[1] > 1:
             about, asks = "those of one class", "which colours have the digits q?"

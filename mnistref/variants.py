@@ -15,7 +15,7 @@ _AT_100: dict[str, Any] = {"expected_shares": (0.708, 0.173, 0.056, 0.034, 0.029
 _AT_224: dict[str, Any] = {"expected_shares": (0.301, 0.247, 0.194, 0.147, 0.111), "expected_ink": 0.01056}
 
 _ENTRIES = (
-    VariantSpec("mref", "coloured digits on black; which colour has digit q?", "PAN §4.1", 100, "black", **_AT_100),
+    VariantSpec("mref", "coloured digits on black; what colour is digit q?", "PAN §4.1", 100, "black", **_AT_100),
     VariantSpec(
         "mdist", "as mref, over 17 digit-patch distractors", "PAN §4.1", 100, "distractors", distractors=17, **_AT_100
     ),

@@ -89,7 +89,7 @@ def test_the_panels_are_what_the_network_did(finished, mini, root, tmp_path):
     variant = get_variant("mini")
     for row in save_picture(finished, tmp_path / "a.png", root, indices=[3, 0, 17]):
         sample, out = asked(finished, mini, row.index)
-        assert row.question == f"which colour has the {sample['query']}?"
+        assert row.question == f"what colour is the {sample['query']}?"
         assert row.prediction == variant.label_names[int(out.logits.argmax())]
         assert row.probability == pytest.approx(float(out.logits.softmax(1).max()), abs=1e-5)
         assert row.truth == (variant.label_names[sample["label"]],)
@@ -102,7 +102,7 @@ def test_the_panels_are_what_the_network_did(finished, mini, root, tmp_path):
         for slot, mask in zip(row.slots, out.masks, strict=True):
             full = F.interpolate(mask, (48, 48), mode="bilinear", align_corners=False)[0, 0]
             torch.testing.assert_close(slot.map, full / full.max(), rtol=1e-3, atol=1e-5)
-            torch.testing.assert_close(row.faded(slot), row.image * slot.map[..., None])
+            assert (slot.low, slot.high) == pytest.approx((float(mask.min()), float(mask.max())), rel=1e-4)
             product = product * full
         torch.testing.assert_close(row.product, product / product.max(), rtol=1e-3, atol=1e-5)
         expected = float(mask_correctness(out.masks, row.target[None]))
@@ -120,8 +120,11 @@ def test_the_picture_shows_the_panels(finished, root, tmp_path):
         images = [axes.images for axes in page.axes[7 * k : 7 * k + 7]]
         np.testing.assert_array_equal(images[0][0].get_array(), row.image)
         for slot, drawn in zip(row.slots, images[1:5], strict=True):
-            np.testing.assert_array_equal(drawn[0].get_array(), row.faded(slot))
+            np.testing.assert_array_equal(drawn[0].get_array(), slot.map)
         np.testing.assert_array_equal(images[5][0].get_array(), row.product)
+        assert all(axes.collections for axes in page.axes[7 * k + 1 : 7 * k + 5])
+        within = page.axes[7 * k + 1].texts[0].get_text()
+        assert within == f"{row.slots[0].low:.2g} … {row.slots[0].high:.2g}"
         assert page.axes[7 * k + 5].collections
         words = [text.get_text() for text in page.axes[7 * k + 6].texts]
         assert words == answer_lines(row)
@@ -244,7 +247,7 @@ def test_several_right_answers(pretend, make, root, tmp_path):
         assert row.target[ink].all()
         assert row.target.sum() > ink.sum()
         assert sum(row.shares.values()) == pytest.approx(row.correctness, rel=1e-4)
-        assert row.question == f"which colour has a {item['query']}?"
+        assert row.question == f"what colour is a {item['query']}?"
         assert " or ".join(row.truth) in answer_lines(row)[2]
         assert answer_lines(row)[0].split(" ", 1)[1].startswith(f"sample {row.sample}: ")
 
@@ -261,7 +264,7 @@ def test_the_images_are_spread_over_scales_and_follow_the_seed():
 
 def test_questions_in_words():
     assert in_words(get_variant("mbginv"), 3) == "which digit is red?"
-    assert in_words(get_variant("mref"), 3) == "which colour has the 3?"
+    assert in_words(get_variant("mref"), 3) == "what colour is the 3?"
 
 
 def test_slots_are_named_by_the_network():
