@@ -102,5 +102,4 @@ def choose_recipe(
 ) -> Recipe:
     """The preset's recipe, or the named one instead; its epochs, batch and peak learning rate replaced if given."""
     recipe = get_recipe(name) if name else preset.recipe
-    given = {"epochs": epochs, "batch": batch, "lr": lr}
-    return replace(recipe, **{key: value for key, value in given.items() if value is not None})
+    return replace(recipe, epochs=epochs or recipe.epochs, batch=batch or recipe.batch, lr=lr or recipe.lr)

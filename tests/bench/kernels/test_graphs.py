@@ -24,6 +24,10 @@ def equal(some, others):
     return all(torch.equal(a, b) for a, b in zip(some, others, strict=True))
 
 
+def close(some, others):
+    return all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(some, others, strict=True))
+
+
 @pytest.fixture
 def poisoned(monkeypatch):
     """Memory that is lent is full of NaN."""
@@ -114,6 +118,7 @@ def test_without_gradients_nothing_is_saved(name, mode):
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_two_threads_at_once(name):
+    """To the bit, but for PyTorch's own products, which may take another order in another thread."""
     torch.set_num_threads(2)
     inputs = [arguments(6, 7, 8, batch=batch, **single) for batch in (3, 17)]
     expected = [run(name, a) for a in inputs]
@@ -121,7 +126,8 @@ def test_two_threads_at_once(name):
 
     def work(k):
         for _ in range(20):
-            if not equal(run(name, inputs[k]), expected[k]):
+            found = run(name, inputs[k])
+            if not (equal(found, expected[k]) if name == "cpu" else close(found, expected[k])):
                 wrong.append(k)
 
     threads = [threading.Thread(target=work, args=(k,)) for k in (0, 1)]
