@@ -109,13 +109,18 @@ def run(
 ) -> None:
     """Train and test one network and print the run's folder. Missing data are generated first."""
     from bench import sweep
+    from bench.check import refuse_unfit
     from bench.config import PRESETS, choose_recipe
+    from mnistref.dataset import read_manifest
+    from mnistref.variants import get_variant
 
     if data and variant:
         raise click.UsageError("give --data or --variant, not both")
     chosen = PRESETS[preset]
     plan = choose_recipe(chosen, recipe, epochs, batch, lr)
     target = sweep.pick_device(device)
+    made_for = read_manifest(data).variant if data else get_variant(variant or chosen.variant)
+    refuse_unfit(attn, made_for.canvas)
     folder = data or sweep.prepare(chosen, attn, variant, root, digits, backgrounds)
     config = sweep.configure(folder, attn, seed, plan, queries, precision, target)
     click.echo(sweep.run(config, folder, runs or root / "runs", target, resume))

@@ -1,6 +1,7 @@
 """A mechanism as the registry has it: which class, with which options, in which slots."""
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -12,13 +13,15 @@ if TYPE_CHECKING:
     from torch import nn
 
 Option = bool | int | float | str
+_SHIPPED = "bench.attention."
 
 
 @dataclass(frozen=True)
 class Mechanism:
     """One entry. `target` is "module:Class" or the class; `options` are its arguments, `last_options` at the last slot.
 
-    `chosen` holds the options that a user gave: they go before `options`, and `last_options` before them.
+    `chosen` holds the options that a user gave: they go before `options`, and `last_options` before them. `idle` are
+    arguments of the class that do nothing here, and are no options.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Mechanism:
     last_options: Mapping[str, Option] = field(default_factory=dict)
     last_only: bool = False
     aliases: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
     chosen: Mapping[str, Option] = field(default_factory=dict)
 
     @property
@@ -39,8 +43,15 @@ class Mechanism:
         module, name = self.target.split(":")
         try:
             return getattr(import_module(module), name)
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:
+            if self.shipped and not isinstance(error, ImportError | AttributeError):
+                raise
             raise UsageProblemError(f"{self.name}: cannot be imported ({error}); install {self.paper} anew") from error
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it is one of `bench`, and neither of a user's file nor of another package."""
+        return not self.target or (isinstance(self.target, str) and self.target.startswith(_SHIPPED))
 
     @property
     def uses_query(self) -> bool:
@@ -50,7 +61,9 @@ class Mechanism:
     @property
     def sampled(self) -> bool:
         """Whether its map is drawn anew in every forward pass."""
-        return bool(self.options.get("sampled") or getattr(self.target, "sampled", False))
+        return self.options.get("sampled") is True or (
+            bool(self.target) and getattr(self.cls, "sampled", False) is True
+        )
 
     @property
     def levels(self) -> int:
@@ -81,12 +94,17 @@ class Mechanism:
         return known | {k: v for k, v in self.options.items() if k in known} | dict(self.chosen)
 
     def make(self, channels: int, query_dim: int, last: bool = False) -> "nn.Module":
-        """The module for one slot. A usage error where an option's value makes no sense."""
+        """The module for one slot. A usage error where an option's value makes no sense, or a user's class fails."""
         options = {**self.options, **self.chosen, **(self.last_options if last else {})}
         try:
             return self.cls(channels, query_dim, **options)
-        except (ValueError, NotImplementedError) as error:
-            raise UsageProblemError(f"{self.spelled}: {error}") from error
+        except (Exception, SystemExit) as error:
+            if self.shipped and not self.chosen and not isinstance(error, ValueError | NotImplementedError):
+                raise
+            why = " ".join(str(error).split())[:300]
+            if not self.shipped:
+                why = f"cannot be made as Class({channels}, {query_dim}, …): {type(error).__name__}: {why}"
+            raise UsageProblemError(f"{self.spelled}: {why}") from error
 
     def choose(self, texts: Sequence[str]) -> "Mechanism":
         """The same with options as a user wrote them, `name=value`; a usage error for what makes no sense."""
@@ -101,6 +119,8 @@ class Mechanism:
             if read is None:
                 like = f"{name}={_text(known[name])} ({type(known[name]).__name__})"
                 raise UsageProblemError(f"{self.name}: {text!r} is not of the form {like}")
+            if wrong := _wrong(read, self.shipped):
+                raise UsageProblemError(f"{self.name}: {text!r} makes no sense; {wrong}")
             if read == self.options.get(name, self._signature()[name].default):
                 chosen.pop(name, None)
             else:
@@ -109,7 +129,7 @@ class Mechanism:
 
     def _signature(self) -> dict[str, inspect.Parameter]:
         own = list(inspect.signature(self.cls).parameters.items())[2:]
-        own = [(k, p) for k, p in own if k not in getattr(self.cls, "chosen_by_name", ())]
+        own = [(k, p) for k, p in own if k not in (*getattr(self.cls, "chosen_by_name", ()), *self.idle)]
         return {k: p for k, p in own if isinstance(p.default, bool | int | float | str)}
 
 
@@ -125,3 +145,14 @@ def _read(text: str, like: Option) -> Option | None:
         return type(like)(text)
     except ValueError:
         return None
+
+
+def _wrong(value: Option, shipped: bool) -> str:
+    """What to give instead of a value that no mechanism could do with. In a user's own, 0 and less may have a sense."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "give a finite number"
+    if not shipped or isinstance(value, bool | str):
+        return ""
+    if isinstance(value, int):
+        return "" if value >= 1 else "give 1 or more"
+    return "" if value >= 0 else "give 0 or more"

@@ -103,7 +103,10 @@ def _widen(config: RunConfig, model: AttributeCNN, samples: int, sigma_scale: fl
     sampled = any(slot.sampled for slot in slots_of(config.attn, len(model.stages)))
     if not sampled and (samples != 1 or sigma_scale is not None):
         which = ", ".join(m.name for m in MECHANISMS.values() if m.sampled)
-        raise UsageProblemError(f"{config.attn} draws no samples, every answer is the same; these do: {which}")
+        raise UsageProblemError(
+            f"{config.attn} draws no samples, every answer is the same; these do: {which}, and classes of one's own "
+            "with the attribute sampled = True"
+        )
     if samples < 1 or (sigma_scale is not None and not 0 <= sigma_scale < float("inf")):
         raise UsageProblemError(
             f"{samples} samples with σ × {sigma_scale}: give 1 sample or more, and 0 or more times σ"

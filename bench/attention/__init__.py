@@ -53,7 +53,13 @@ _ENTRIES = (
         last_options={"kernel": 1},
         aliases=("ctx",),
     ),
-    Mechanism("arnn", "structured attention by two diagonal LSTMs", "ARNN §3.1", _HERE + "arnn:AttentionRNN"),
+    Mechanism(
+        "arnn",
+        "structured attention by two diagonal LSTMs",
+        "ARNN §3.1",
+        _HERE + "arnn:AttentionRNN",
+        idle=("sigma_scale",),
+    ),
     Mechanism(
         "arnn-sampled",
         f"arnn, {_SAMPLED}",
@@ -67,6 +73,7 @@ _ENTRIES = (
         "ARNN §3.2",
         _HERE + "arnn:AttentionRNN",
         options={"independent": True},
+        idle=("sigma_scale",),
     ),
     Mechanism(
         "arnn-ind-sampled",
@@ -137,6 +144,10 @@ def get_mechanism(name: str) -> Mechanism:
     name = _ALIASES.get(name, name)
     found = MECHANISMS.get(name) or installed().get(name)
     if not found:
+        if "/" in name:
+            raise UsageProblemError(
+                f"{name}: not path/to/file.py:Class; a comma separates slots, and no path can hold one"
+            )
         known = [*known_mechanisms()]
         raise UsageProblemError(f"unknown mechanism {name!r}: {did_you_mean(name, known)}, or path/to/file.py:Class")
     return found.choose(options)

@@ -11,7 +11,8 @@ A mechanism is a module made as `Class(channels, query_dim, **options)` and call
 - `Changed`: features that it has attended to already, with a map of its own or none.
 
 A mechanism for the last slot alone that needs more is a `Readout`. One that does not look at the query says so by the
-class attribute `uses_query = False`.
+class attribute `uses_query = False`; one that draws at random in evaluation too, from torch's global generator, by
+`sampled = True`: `bench show --samples` shows several of its answers.
 """
 
 from collections.abc import Sequence

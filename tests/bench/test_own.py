@@ -1,6 +1,7 @@
 """Mechanisms from outside: a user's file, another package, and `bench check`, which says what is wrong with them."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -12,9 +13,9 @@ from click.testing import CliRunner
 
 import bench
 import cli
-from bench import plugins, records, sweep
+from bench import plugins, records, show, sweep
 from bench.attention import MECHANISMS, canonical_name, get_mechanism, known_mechanisms
-from bench.check import check
+from bench.check import check, refuse_unfit
 from bench.config import Recipe
 from mnistref.errors import UsageProblemError
 
@@ -107,7 +108,8 @@ class Two(Readout):
     ("text", "name", "message"),
     [
         (GOOD, "own.py:Owm", "did you mean 'Own'"),
-        (GOOD, "own.py", "did you mean|defines no module"),
+        (GOOD, "own.py", "say which class: .*own.py:Own$"),
+        ("raise SystemExit(0)", "own.py:Own", "fails when it is run: SystemExit: 0"),
         (GOOD, "missing.py:Own", "No such file"),
         ("x = 1", "own.py:Own", "defines no torch.nn.Module"),
         ("raise RuntimeError('boom')", "own.py:Own", "fails when it is run: RuntimeError: boom"),
@@ -126,6 +128,7 @@ def test_what_cannot_be_loaded_is_said(text, name, message, tmp_path):
         bench.create_model(f"{tmp_path}/{name}", variant="mini")
 
 
+TRAINING = "in training an image sees the others in its batch"
 BODY = """
 class Own(nn.Module):
     def __init__(self, channels, query_dim):
@@ -162,14 +165,16 @@ class Own(nn.Module):
             "return score * (1 + self.draw.random())",
             "differs from call to call",
         ),
-        ("", "return score - score.mean()", "when others are in the batch"),
+        ("", "return score - score.mean()", "when another in its batch does"),
+        ("", "return score * x.shape[0]", "when others are in the batch"),
+        ("", "return score - score.mean() + 0.01 * torch.randn(score.shape)", "when another in its batch does"),
+        ("", "return score + 1e-3 * score.roll(1, 0)", "when another in its batch does"),
+        ("", "raise SystemExit(0)", "it raises SystemExit"),
         ("", "return (score * 1e-30).half().float() / 0 if score.dtype == torch.bfloat16 else score * 1.0", "bfloat16"),
         ("self.count = torch.rand(1).item()", "return score * (1 + self.count)", "outside of it"),
     ],
 )
 def test_check_says_in_plain_words_what_is_wrong(init, forward, why, tmp_path):
-    import re
-
     path = written(tmp_path, BODY.format(init=init or "pass", forward=forward))
     wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
     assert wrong
@@ -182,11 +187,110 @@ def test_check_says_in_plain_words_what_is_wrong(init, forward, why, tmp_path):
         ("return self.score(x) + 0 * score", "the query changes nothing"),
         ("return score.sigmoid()", "the score lies in 0 … 1"),
         ("return score + torch.randn(score.shape)", "it draws anew in evaluation"),
+        ("return score + torch.randn(score.shape)", "not tested: treats an image alike, alone and in a batch"),
+        (
+            "return score + torch.randn(1 + int(score[0].sum() > 0) + int(score.sum().abs() * 1e4) % 9)[0]",
+            "not tested: treats an image alike, whatever the others in the batch are",
+        ),
+        ("return score - self.training * score.mean()", f"{TRAINING}, and not by BatchNorm alone"),
+        (
+            "return score - self.training * score.mean() + torch.randn(score.shape)",
+            f"{TRAINING}, and not by BatchNorm alone",
+        ),
     ],
 )
 def test_check_remarks_on_what_may_be_meant(forward, what, tmp_path):
     path = written(tmp_path, BODY.format(init="pass", forward=forward))
-    assert what in [finding.what for finding in check(f"{path}:Own") if finding.ok is None]
+    assert any(finding.what.startswith(what) for finding in check(f"{path}:Own") if finding.ok is None)
+
+
+def test_batch_norm_of_ones_own_is_told_from_other_leaks(tmp_path):
+    path = written(tmp_path, BODY.format(init="self.norm = nn.BatchNorm2d(1)", forward="return self.norm(score)"))
+    findings = check(f"{path}:Own")
+    assert [(f.what, f.why) for f in findings if f.ok is not True] == [(TRAINING, "by BatchNorm, as is usual")]
+
+
+def test_sampled_is_said_by_the_class(tmp_path):
+    forward = "return score + torch.randn(score.shape)"
+    silent = written(tmp_path, BODY.format(init="pass", forward=forward))
+    assert any("set the class attribute sampled = True" in f.why for f in check(f"{silent}:Own"))
+    assert not get_mechanism(f"{silent}:Own").sampled
+    body = BODY.format(init="pass", forward="{}").replace("    def __init__", "    sampled = True\n    def __init__")
+    said = written(tmp_path, body.format(forward))
+    assert get_mechanism(f"{said}:Own").sampled
+    assert not any("class attribute" in f.why for f in check(f"{said}:Own"))
+    idle = written(tmp_path, body.format("return score"))
+    assert "sampled is True, but it draws nothing in evaluation" in [f.what for f in check(f"{idle}:Own")]
+
+
+def test_samples_of_ones_own_are_shown(mini, tmp_path):
+    body = BODY.format(init="pass", forward="return score + torch.randn(score.shape)")
+    for text, draws in (
+        (body, False),
+        (body.replace("    def __init__", "    sampled = True\n    def __init__"), True),
+    ):
+        attn = f"{written(tmp_path, text)}:Own"
+        recipe = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
+        config = sweep.configure(mini, attn, 0, recipe, "one", "fp32", CPU)
+        model = bench.create_model(config.attn, variant="mini")
+        if draws:
+            assert show._widen(config, model, 3, None) == 1.0
+        else:
+            with pytest.raises(UsageProblemError, match="of one's own with the attribute sampled = True"):
+                show._widen(config, model, 3, None)
+
+
+def test_what_raises_in_training_alone_is_said(tmp_path):
+    path = written(tmp_path, BODY.format(init="pass", forward="return score / (1 if not self.training else None)"))
+    assert [f.ok for f in check(f"{path}:Own") if "TypeError" in f.why] == [False, False, False, None]
+
+
+@pytest.mark.parametrize("name", ["brnn2", "brnn3", "arnn", "pan"])
+def test_check_does_not_take_a_small_score_for_a_squashed_one(name):
+    assert {finding.ok for finding in check(name)} == {True}
+
+
+@pytest.mark.parametrize("attn", ["none,arnn", "a,b/own.py:Own"])
+def test_check_says_that_slot_lists_are_not_checked(attn):
+    with pytest.raises(UsageProblemError, match="slot lists are not checked, one module is"):
+        check(attn)
+
+
+def test_a_path_with_a_comma_is_said_to_be_none():
+    with pytest.raises(UsageProblemError, match="a comma separates slots, and no path can hold one"):
+        canonical_name("some/a,b/own.py:Own")
+
+
+@pytest.mark.parametrize(
+    ("forward", "why"),
+    [
+        ("return score[:, :, ::2]", "one number a position"),
+        ("return score - score.mean()", "when another in its batch does"),
+        ("return Changed(x, 3 * score)", "wanted 0 … 1"),
+        ("return score / 0", "no longer finite"),
+    ],
+)
+def test_a_run_of_what_is_unfit_is_refused(forward, why, tmp_path):
+    path = written(tmp_path, BODY.format(init="pass", forward=forward))
+    arguments = ["run", "--preset", "quick", "--root", str(tmp_path / "root"), "--attn", f"none,{path}:Own"]
+    done = CliRunner().invoke(cli.bench, arguments)
+    assert done.exit_code == 6, done.output
+    assert "not fit to be benchmarked" in done.stderr
+    assert why in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_run_of_what_does_not_go_with_the_images_is_refused(tmp_path):
+    arguments = ["--variant", "mini", "--root", str(tmp_path / "root"), "--attn", "arnn:padding=reflect:context=9"]
+    done = CliRunner().invoke(cli.bench, ["run", *arguments])
+    assert done.exit_code == 2, done.output
+    assert "does not work on images of 48 px" in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
+def test_what_is_fit_is_not_refused():
+    refuse_unfit(f"pan:kernel=3,{EXAMPLE}:Compare:width=8", 48)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +325,9 @@ def test_an_installed_package_adds_names(monkeypatch, tmp_path):
         assert set(known_mechanisms()) == {*MECHANISMS, "theirs", "broken"}
         assert canonical_name("theirs:width=4") == "theirs:width=4"
         assert {f.ok for f in check("theirs")} == {True}
+        assert not get_mechanism("theirs").sampled
+        monkeypatch.setattr(get_mechanism("theirs").cls, "sampled", True, raising=False)
+        assert get_mechanism("theirs").sampled
         with pytest.raises(UsageProblemError, match="did you mean 'theirs'"):
             get_mechanism("their")
         with pytest.raises(UsageProblemError, match="broken: cannot be imported"):
@@ -243,3 +350,127 @@ def test_attention_rnn_in_a_network_of_torchvision():
     losses = [float(line.split()[-1]) for line in done.stdout.splitlines() if line.startswith("step")]
     assert losses[-1] < losses[0]
     assert "after stage 1: a map of (24, 24)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("attn", "message"),
+    [
+        ("eca:kernel=-3", "give 1 or more"),
+        ("se:reduction=0", "give 1 or more"),
+        ("arnn:context=-1", "give 1 or more"),
+        ("arnn:width=0", "give 1 or more"),
+        ("cbam:kernel=-1", "give 1 or more"),
+        ("coord:reduction=0", "give 1 or more"),
+        ("han:hidden=-1", "give 1 or more"),
+        ("stn-m:grid=0", "give 1 or more"),
+        ("unet2:width=-1", "give 1 or more"),
+        ("arnn-sampled:sigma_scale=-1", "give 0 or more"),
+        ("arnn-sampled:sigma_scale=nan", "give a finite number"),
+        ("arnn:sigma_scale=2", "no option 'sigma_scale'"),
+        ("arnn-ind:sigma_scale=2", "no option 'sigma_scale'"),
+        (f"pan:hidden={10**30}", "pan:hidden=1000"),
+    ],
+)
+def test_options_that_no_mechanism_can_do_with_are_refused(attn, message):
+    with pytest.raises(UsageProblemError, match=message):
+        bench.create_model(attn, variant="mini")
+
+
+def test_what_is_zero_in_ones_own_class_is_ones_own_affair(tmp_path):
+    path = written(tmp_path, GOOD.replace("width=8", "shift=1"))
+    assert canonical_name(f"{path}:Own:shift=-2").endswith(":shift=-2")
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        ("channels, query_dim, width", "gets no 'width'; give it a default"),
+        ("channels, query_dim, *, width", "gets no 'width'; give it a default"),
+        ("channels, query_dim, width=1 / 3", "AttributeError"),
+        ("channels, query_dim, width=3", "NameError: .*nowhere"),
+        ("channels, query_dim, leave=True", "SystemExit"),
+    ],
+)
+@pytest.mark.parametrize("command", [["check"], ["run", "--preset", "quick", "--attn"]])
+def test_a_class_that_cannot_be_made_is_a_usage_error(init, message, command, tmp_path):
+    body = {"width=3": "nowhere", "leave=True": "raise SystemExit(0)", "width=1 / 3": "width.append(1)"}
+    path = written(
+        tmp_path,
+        f"class Own(nn.Module):\n  def __init__(self, {init}):\n    super().__init__()\n"
+        f"    {body.get(init.split(', ')[-1], 'pass')}\n",
+    )
+    done = CliRunner().invoke(cli.bench, [*command, f"{path}:Own"])
+    assert done.exit_code == 2, done.output
+    assert done.stderr.count("\n") == 1
+    assert re.search(message, done.stderr), done.stderr
+
+
+def beside(folder: Path, factor: float) -> Path:
+    """An own file that imports its neighbour, which imports another."""
+    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    (folder / "util.py").write_text("from parts import deep\nFACTOR = deep.FACTOR\n")
+    (folder / "parts" / "deep.py").write_text(f"FACTOR = {factor}\n")
+    return written(folder, "import util\n" + GOOD + "    factor = util.FACTOR\n")
+
+
+def test_a_file_and_its_neighbours_are_one_mechanism_and_two_folders_share_nothing(tmp_path, monkeypatch):
+    paths = [beside(tmp_path / name, factor) for name, factor in (("one", 1.0), ("two", 2.0))]
+    monkeypatch.setitem(sys.modules, "util", json)  # as if the program had its own
+    first, second = canonical_name(f"{paths[0]}:Own,{paths[1]}:Own").split(",")
+    assert first != second
+    assert [get_mechanism(name).cls.factor for name in (first, second)] == [1.0, 2.0]
+    assert sys.modules["util"] is json
+    assert "parts.deep" not in sys.modules
+    assert not list(tmp_path.rglob("__pycache__"))
+    beside(tmp_path / "one", 3.0)
+    third = canonical_name(f"{paths[0]}:Own")
+    assert third not in (first, second)
+    assert get_mechanism(third).cls.factor == 3.0
+    beside(tmp_path / "one", 1.0)
+    assert canonical_name(f"{paths[0]}:Own") == first
+
+
+def test_a_file_beside_our_own_packages_does_not_count_them(tmp_path):
+    """As in a checkout: what is imported once stays what it is."""
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "torch.py").write_text("raise RuntimeError('not this one')")
+    alone = canonical_name(f"{written(tmp_path, GOOD)}:Own")
+    (tmp_path / "elsewhere").mkdir()
+    assert alone == canonical_name(f"{written(tmp_path / 'elsewhere', GOOD)}:Own")
+    assert sys.modules["bench"] is bench
+
+
+@pytest.mark.parametrize("what", ["util.py", "parts/deep.py", "own.py"])
+def test_a_run_whose_files_neighbour_changed_is_not_found_again(what, tmp_path):
+    path = beside(tmp_path, 1.0)
+    name = canonical_name(f"{path}:Own")
+    places = plugins.files_of(name)
+    assert [Path(place).name for place in places.values()] == ["own.py", "deep.py", "util.py"]
+    plugins._loaded.clear()
+    plugins.find_again(places)
+    assert get_mechanism(name).cls.factor == 1.0
+    plugins._loaded.clear()
+    file = tmp_path / what
+    kept = file.read_text()
+    file.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n{kept}")
+    with pytest.raises(UsageProblemError, match="not the file this run was made with"):
+        plugins.find_again(places)
+    assert not (tmp_path / "ran").exists()
+    file.unlink()
+    with pytest.raises(UsageProblemError, match="put the file there"):
+        plugins.find_again(places)
+
+
+def test_a_run_recorded_without_a_neighbour_is_not_taken_for_one_with_it(tmp_path):
+    path = beside(tmp_path, 1.0)
+    name = f"own.py:Own#{plugins._digest(path.read_bytes(), {})}"
+    with pytest.raises(UsageProblemError, match="or a file it imports, is not the file"):
+        plugins.find_again({name: str(path)})
+
+
+def test_a_file_that_leaves_is_a_usage_error(tmp_path):
+    path = written(tmp_path, "import sys\nsys.exit(0)")
+    for command in (["check"], ["run", "--attn"]):
+        done = CliRunner().invoke(cli.bench, [*command, f"{path}:Own"])
+        assert done.exit_code == 2
+        assert "fails when it is run: SystemExit: 0" in done.stderr
