@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.attention.base import QueryEmbedding, same_conv
+from bench.attention.options import at_least_one
 from bench.kernels.diagonal_lstm import diagonal_lstm
 
 
@@ -38,13 +39,13 @@ class AttentionRNN(nn.Module):
     Args:
         channels: h, the channels of X.
         query_dim: Q, the width of the query; 0 for none.
-        hidden: t, the width of the LSTM states.
-        context: k of the k × k convolution K^c (Eq. 9), odd.
-        width: channels of the local context X^c, and of the query embedding that is concatenated to it.
+        hidden: t, the width of the LSTM states; 1 or more.
+        context: k of the k × k convolution K^c (Eq. 9); odd.
+        width: channels of the local context X^c, and of the query embedding that is concatenated to it; 1 or more.
         padding: what K^c sees outside the map: zeros, replicate, reflect or circular.
         independent: Γ is the product of the two Gaussians, in place of the learned f_comb (Eq. 10).
         sampled: the score is drawn from N(μ, σ²), with gradients to both.
-        sigma_scale: σ is multiplied with it before drawing: 0 gives μ, more than 1 wider samples.
+        sigma_scale: σ is multiplied with it before drawing; 0 or more: 0 gives μ, more than 1 wider samples.
         implementation: of the diagonal LSTM, see `bench.kernels.diagonal_lstm`; None for the fastest.
     """
 
@@ -65,8 +66,9 @@ class AttentionRNN(nn.Module):
         implementation: str | None = None,
     ) -> None:
         super().__init__()
-        if hidden < 1:
-            raise ValueError(f"hidden={hidden}: give 1 or more")
+        at_least_one(hidden=hidden, context=context, width=width)
+        if not 0 <= sigma_scale < float("inf"):
+            raise ValueError(f"sigma_scale={sigma_scale}: give a number that is 0 or more")
         self.implementation = implementation
         self.sampled, self.sigma_scale = sampled, sigma_scale
         self.context: nn.Module = same_conv(channels, width, context, padding, bias=False)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.attention.arnn import AttentionRNN
+from bench.attention.options import at_least_one
 
 
 class BlockAttentionRNN(nn.Module):
@@ -18,18 +19,28 @@ class BlockAttentionRNN(nn.Module):
     Args:
         channels: C of the features.
         query_dim: Q, the width of the query; 0 for none.
-        block: γ.
-        hidden: t, the width of AttentionRNN's states.
-        width: channels of the smaller map.
+        block: γ; 1 or more.
+        hidden: t, the width of AttentionRNN's states; 1 or more.
+        width: channels of the smaller map; 1 or more.
+        context: k of the convolution K^c over the smaller map; odd.
+        padding: what K^c sees outside the smaller map: zeros, replicate, reflect or circular.
     """
 
-    def __init__(self, channels: int, query_dim: int = 0, block: int = 2, hidden: int = 32, width: int = 32) -> None:
+    def __init__(
+        self,
+        channels: int,
+        query_dim: int = 0,
+        block: int = 2,
+        hidden: int = 32,
+        width: int = 32,
+        context: int = 3,
+        padding: str = "zeros",
+    ) -> None:
         super().__init__()
-        if block < 1:
-            raise ValueError(f"blocks of {block} positions do not exist; give 1 or more")
+        at_least_one(block=block, width=width)
         self.block = block
         self.shrink = nn.Conv2d(channels, width, block, stride=block)
-        self.attend = AttentionRNN(width, query_dim, hidden)
+        self.attend = AttentionRNN(width, query_dim, hidden, context, padding=padding)
         self.grow = nn.ConvTranspose2d(1, 1, block, stride=block)
         with torch.no_grad():
             self.grow.weight.fill_(1.0)

@@ -1,7 +1,11 @@
 """Attention over channels, which users compare with today: SE, ECA, coordinate attention, FiLM.
 
 All but FiLM know no query; a network in which nothing sees it appends it before the classifier. In the last slot the
-features are averaged afterwards.
+features are averaged afterwards. Decided here: for 32 channels the reduction is 4, where the papers have 16 (SE) and 32
+(coordinate attention); SE has torchvision's biases, which the paper leaves out; ECA's kernel is an option, and its 3 is
+what the paper's rule for C (Eq. 12) gives for 32 channels; coordinate attention's map is the mean over the channels of
+what they are multiplied with; FiLM's γ and β have no biases, which a one-hot query makes needless, and it multiplies
+with 1 + γ, so that it starts near doing nothing.
 """
 
 import torch
@@ -9,19 +13,22 @@ from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
 
 from bench.attention.base import Changed, QueryEmbedding
+from bench.attention.options import at_least_one
 
 
 class SqueezeExcite(nn.Module):
     """features · σ(W₂ ReLU(W₁ mean)) (Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018, Eq. 2–4); torchvision's.
 
     Args:
-        channels: C. query_dim: not used. reduction: C over the hidden layer's width.
+        channels: C. query_dim: not used.
+        reduction: C over the hidden layer's width; 1 or more.
     """
 
     uses_query = False
 
     def __init__(self, channels: int, query_dim: int = 0, reduction: int = 4) -> None:
         super().__init__()
+        at_least_one(reduction=reduction)
         self.excite = SqueezeExcitation(channels, max(1, channels // reduction))
 
     def forward(self, x: Tensor, query: Tensor | None = None) -> Changed:
@@ -33,13 +40,15 @@ class EfficientChannelAttention(nn.Module):
     """features · σ(conv1d over the channels' means) (Wang et al., "ECA-Net", CVPR 2020, Eq. 9), without bias.
 
     Args:
-        channels: C. query_dim: not used. kernel: how many neighbouring channels, odd.
+        channels: C. query_dim: not used.
+        kernel: how many neighbouring channels; odd.
     """
 
     uses_query = False
 
     def __init__(self, channels: int, query_dim: int = 0, kernel: int = 3) -> None:
         super().__init__()
+        at_least_one(kernel=kernel)
         if kernel % 2 == 0:
             raise ValueError(f"a kernel of {kernel} has no middle; give an odd one")
         self.neighbours = nn.Conv1d(1, 1, kernel, padding=kernel // 2, bias=False)
@@ -53,16 +62,16 @@ class EfficientChannelAttention(nn.Module):
 class CoordinateAttention(nn.Module):
     """features · σ(g^h) · σ(g^w), from means along rows and columns (Hou et al., CVPR 2021, Eq. 4–9).
 
-    Its map is the mean over the channels of what they are multiplied with.
-
     Args:
-        channels: C. query_dim: not used. reduction: C over the width between (8 at least, as in the paper's program).
+        channels: C. query_dim: not used.
+        reduction: C over the width between (8 at least, as in the paper's program); 1 or more.
     """
 
     uses_query = False
 
     def __init__(self, channels: int, query_dim: int = 0, reduction: int = 4) -> None:
         super().__init__()
+        at_least_one(reduction=reduction)
         width = max(8, channels // reduction)
         self.both = nn.Conv2d(channels, width, 1, bias=False)
         self.norm = nn.BatchNorm2d(width)

@@ -1,8 +1,9 @@
 """Hard attention: one position answers, and the network is trained on the answer's marginal likelihood (HAN).
 
-Xu et al., "Show, Attend and Tell", ICML 2015, §4.1, made deterministic as in PAN §4.1, whose search space is small
-enough to sum over: p(y) = Σ_ij softmax(s)_ij · p(y | f_ij). Decided here: the score is SAN's; training and test use the
-same sum; BatchNorm before the classifier takes its statistics over all positions.
+Xu et al., "Show, Attend and Tell", ICML 2015, §4.1, whose Eq. 10 bounds log Σ_s p(s) p(y | s) from below and is
+sampled. PAN §4.1 optimises the marginal likelihood, and its search space is small enough to sum over: p(y) = Σ_ij
+softmax(s)_ij · p(y | f_ij), where s is PAN's Eq. 7. Decided here: the score is SAN's; training and test use the same
+sum; BatchNorm before the classifier takes its statistics over all positions.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ class HardReadout(Readout):
     """Each position's feature is classified by itself; the answers are weighed by the softmax of SAN's score.
 
     Args:
-        channels, query_dim, hidden: as in `QueryScore`.
+        channels: C of the features.
+        query_dim: Q, the width of the one-hot query; 0 for none.
+        hidden: width of the score's hidden layer; 1 or more.
     """
 
     def __init__(self, channels: int, query_dim: int = 0, hidden: int = 32) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.attention.base import QueryEmbedding, Reading, Readout
+from bench.attention.options import at_least_one
 
 
 class GlobalLocalReadout(Readout):
@@ -22,8 +23,8 @@ class GlobalLocalReadout(Readout):
         channels: C of every level.
         query_dim: Q, the width of the one-hot query; 0 for none.
         compatibility: "dot", ⟨l, g⟩ (Eq. 3), or "parametrised" (Eq. 2).
-        levels: of how many slots.
-        linear: leave the tanh out of "parametrised".
+        levels: of how many slots, the last ones; 1 or more, and no more than the network has.
+        linear: true to leave the tanh out of "parametrised"; false to have it.
     """
 
     mask_power = 0.5
@@ -40,8 +41,7 @@ class GlobalLocalReadout(Readout):
         super().__init__()
         if compatibility not in ("dot", "parametrised"):
             raise ValueError(f"compatibility={compatibility}: dot or parametrised")
-        if levels < 1:
-            raise ValueError(f"levels={levels}: give 1 or more")
+        at_least_one(levels=levels)
         self.levels, self.linear = levels, linear
         self.globally = nn.Linear(channels, channels)
         self.embedding = QueryEmbedding(query_dim, channels)

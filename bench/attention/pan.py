@@ -9,6 +9,7 @@ their concatenation; δ = 3 is the size of the kernel, as in ARNN (PAN's δ = 2 
 from torch import Tensor, nn
 
 from bench.attention.base import QueryEmbedding, same_conv
+from bench.attention.options import at_least_one
 
 
 class QueryScore(nn.Module):
@@ -17,8 +18,8 @@ class QueryScore(nn.Module):
     Args:
         channels: C of the features.
         query_dim: Q, the width of the one-hot query; 0 for none.
-        hidden: width of the hidden layer.
-        kernel: k, odd: 1 looks at one position, 3 at its neighbours too.
+        hidden: width of the hidden layer; 1 or more.
+        kernel: k; odd: 1 looks at one position, 3 at its neighbours too.
         padding: what lies outside the map: zeros, replicate, reflect or circular.
     """
 
@@ -26,6 +27,7 @@ class QueryScore(nn.Module):
         self, channels: int, query_dim: int = 0, hidden: int = 32, kernel: int = 1, padding: str = "zeros"
     ) -> None:
         super().__init__()
+        at_least_one(hidden=hidden, kernel=kernel)
         self.features = same_conv(channels, hidden, kernel, padding)
         self.embedding = QueryEmbedding(query_dim, hidden)
         self.score = nn.Conv2d(hidden, 1, 1)

@@ -1,9 +1,9 @@
 """Multi-head self-attention over positions, with the query as one more token.
 
-Vaswani et al., "Attention Is All You Need", NeurIPS 2017, §3.2; the token as the class token of Dosovitskiy et al.,
-ICLR 2021. Decided here: normalisation before, residuals, no perceptrons and no position code (the convolutions' padding
-tells places apart); in the last layer only the query's token looks. The last slot alone: at 50 × 50 positions the
-weights of all pairs would be six million numbers an image.
+Vaswani et al., "Attention Is All You Need", NeurIPS 2017, §3.2, Eq. 1: softmax(Q Kᵀ / √d_k) V in each head; the token
+as the class token of Dosovitskiy et al., ICLR 2021, §3.1, Eq. 1 and 2. Decided here: normalisation before, residuals,
+no perceptrons and no position code (the convolutions' padding tells places apart); in the last layer only the query's
+token looks. The last slot alone: at 50 × 50 positions the weights of all pairs would be six million numbers an image.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.attention.base import QueryEmbedding, Reading, Readout, share
+from bench.attention.options import at_least_one
 
 
 class SelfAttentionReadout(Readout):
@@ -20,13 +21,17 @@ class SelfAttentionReadout(Readout):
     The map is what the query's token gives each position in the last layer, mean over the heads.
 
     Args:
-        channels: C. query_dim: Q, the width of the query; 0 for none. heads: they divide C. layers: 1 or more.
+        channels: C.
+        query_dim: Q, the width of the query; 0 for none.
+        heads: 1 or more; they divide C.
+        layers: 1 or more.
     """
 
     def __init__(self, channels: int, query_dim: int = 0, heads: int = 4, layers: int = 2) -> None:
         super().__init__()
-        if layers < 1 or heads < 1 or channels % heads:
-            raise ValueError(f"{layers} layers, {heads} heads: give 1 layer or more, and heads that divide {channels}")
+        at_least_one(heads=heads, layers=layers)
+        if channels % heads:
+            raise ValueError(f"heads={heads}: give a number that divides {channels}")
         self.embedding = QueryEmbedding(query_dim, channels)
         self.start = nn.Parameter(torch.zeros(channels))
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(layers))

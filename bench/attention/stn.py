@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.attention.base import Changed, QueryEmbedding, same_conv
+from bench.attention.options import at_least_one
 
 
 class SpatialTransformer(nn.Module):
@@ -21,13 +22,17 @@ class SpatialTransformer(nn.Module):
     Args:
         channels: C of the features.
         query_dim: Q, the width of the one-hot query; 0 for none.
-        hidden: width of the localisation net.
-        grid: it sees averages over so many by so many cells.
+        hidden: width of the localisation net; 1 or more.
+        grid: it sees averages over so many by so many cells; 1 or more.
+        padding: what its convolution sees outside the map: zeros, replicate, reflect or circular.
     """
 
-    def __init__(self, channels: int, query_dim: int = 0, hidden: int = 32, grid: int = 4) -> None:
+    def __init__(
+        self, channels: int, query_dim: int = 0, hidden: int = 32, grid: int = 4, padding: str = "zeros"
+    ) -> None:
         super().__init__()
-        self.features = same_conv(channels, hidden, 3)
+        at_least_one(hidden=hidden, grid=grid)
+        self.features = same_conv(channels, hidden, 3, padding)
         self.grid = grid
         self.locate = nn.Linear(hidden * grid**2, hidden)
         self.embedding = QueryEmbedding(query_dim, hidden)

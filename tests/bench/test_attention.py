@@ -1,14 +1,17 @@
 """What every mechanism owes, driven by the registry: a new entry is tested the day it is added."""
 
+import itertools
+import os
 import re
+import shutil
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import bench
-from bench.attention import MECHANISMS, canonical_name, slots_of
-from bench.attention.base import Gate, PooledReadout, QueryEmbedding, Readout
+from bench.attention import MECHANISMS, AttentionRNN, canonical_name, slots_of
+from bench.attention.base import Changed, Gate, PooledReadout, QueryEmbedding, Reading, Readout, Scored
 from mnistref.errors import UsageProblemError
 
 CHANNELS, QUERIES = 8, 4
@@ -17,9 +20,6 @@ FORMS = [
 ]
 IDS = [f"{name}-{'last' if last else 'gate'}" for name, last in FORMS]
 SIZES = [(1, 9), (9, 1), (1, 1), (7, 13), (6, 6)]
-SHIFTS = ("score.bias", "combine.bias", "grow.bias")
-"""A constant added to every score, which the softmax of the last slot does not see."""
-
 every_form = pytest.mark.parametrize(("name", "last"), FORMS, ids=IDS)
 
 
@@ -43,15 +43,41 @@ def inputs(height: int, width: int, batch: int = 3) -> tuple[Tensor, Tensor]:
     return x, torch.eye(QUERIES, dtype=torch.float64)[torch.arange(batch) % QUERIES]
 
 
-def attend(module: nn.Module, x: Tensor, query: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-    """Features or vectors, and maps. A sampled mechanism draws the same each time."""
-    torch.manual_seed(5)
-    if not isinstance(module, Readout):
-        out = module(x, query)
-        return out.features, [] if out.mask is None else [out.mask]
-    larger = [torch.nn.functional.interpolate(x, scale_factor=2.0**k) for k in (2, 1)]
-    out = module([*larger, x], query)
-    return out.vectors, out.masks
+def pyramid(x: Tensor) -> list[Tensor]:
+    """The features of three slots, the last of them x."""
+    return [*(torch.nn.functional.interpolate(x, scale_factor=2.0**k) for k in (2, 1)), x]
+
+
+def run(module: nn.Module, x: Tensor, query: Tensor | None, seed: int = 5) -> Changed | Reading:
+    """What the slot returns. A sampled mechanism draws the same under the same seed."""
+    torch.manual_seed(seed)
+    return module(pyramid(x) if isinstance(module, Readout) else x, query)
+
+
+def attend(module: nn.Module, x: Tensor, query: Tensor | None, seed: int = 5) -> tuple[Tensor, list[Tensor]]:
+    """Features or vectors, and maps."""
+    out = run(module, x, query, seed)
+    if isinstance(out, Reading):
+        return out.vectors, out.masks
+    return out.features, [] if out.mask is None else [out.mask]
+
+
+def loss_of(out: Changed | Reading) -> Tensor:
+    """Of what goes on from the slot, all of it."""
+    parts = [out.features] if isinstance(out, Changed) else [out.vectors, out.log_weights]
+    generator = torch.Generator().manual_seed(2)
+    weighted = [
+        (part * torch.randn(part.shape, generator=generator, dtype=part.dtype)).sum()
+        for part in parts
+        if part is not None
+    ]
+    return torch.stack(weighted).sum()
+
+
+@pytest.fixture
+def one_draw(monkeypatch):
+    """Every Gaussian number is 1, in any batch and on any device: what a sampled mechanism does with it shows."""
+    monkeypatch.setattr(torch, "randn", torch.ones)
 
 
 @every_form
@@ -81,18 +107,13 @@ def test_a_finite_gradient_reaches_every_parameter_and_the_features(name, last):
     module = slot(name, last)
     x, query = inputs(5, 6)
     x.requires_grad_()
-    out, masks = attend(module, x, query)
-    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    loss = (out * weights).sum()
-    if name == "han":  # its weights reach the classifier beside its vectors
-        loss = loss + masks[0].square().sum()
-    loss.backward()
+    loss_of(run(module, x, query)).backward()
     for parameter_name, parameter in [*module.named_parameters(), ("x", x)]:
-        if last and parameter_name.endswith(SHIFTS):
-            continue
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.isfinite().all(), parameter_name
-        assert parameter.grad.abs().max() > 1e-9, parameter_name
+        # One number added to every score: the softmax of the last slot does not see it.
+        shift = last and parameter_name.endswith("bias") and parameter.numel() == 1
+        assert shift or parameter.grad.abs().max() > 1e-9, parameter_name
 
 
 @every_form
@@ -106,7 +127,7 @@ def test_gradients_are_right(name, last):
         torch.manual_seed(5)
         moved = dict(zip(names, values, strict=True))
         if last:
-            out = torch.func.functional_call(module, moved, ([x.repeat(1, 1, 4, 4), x.repeat(1, 1, 2, 2), x], query))
+            out = torch.func.functional_call(module, moved, (pyramid(x), query))
             return out.vectors, *out.masks
         out = torch.func.functional_call(module, moved, (x, query))
         return (out.features,) if out.mask is None else (out.features, out.mask)
@@ -116,11 +137,10 @@ def test_gradients_are_right(name, last):
 
 
 @every_form
-def test_an_image_is_attended_alike_alone_and_in_a_batch(name, last):
-    if MECHANISMS[name].sampled:
-        pytest.skip("every image has its own draw")
+def test_an_image_is_attended_alike_alone_and_in_a_batch(name, last, request):
     module = slot(name, last).eval()
     x, query = inputs(6, 5, batch=4)
+    request.getfixturevalue("one_draw")
     together, maps = attend(module, x, query)
     for k in range(4):
         alone, own = attend(module, x[k : k + 1], query[k : k + 1])
@@ -133,12 +153,9 @@ def test_an_image_is_attended_alike_alone_and_in_a_batch(name, last):
 def test_it_is_deterministic_or_sampled(name, last):
     module = slot(name, last).eval()
     x, query = inputs(6, 5)
-    first, again = attend(module, x, query)[0], attend(module, x, query)[0]
+    first, again, other = (attend(module, x, query, seed)[0] for seed in (5, 5, 6))
     assert torch.equal(first, again)
-    with torch.random.fork_rng():
-        torch.manual_seed(6)
-        if not last:
-            assert torch.equal(module(x, query).features, first) != MECHANISMS[name].sampled
+    assert torch.equal(first, other) != MECHANISMS[name].sampled
 
 
 @every_form
@@ -177,27 +194,48 @@ def test_half_precision_stays_near(name, last):
     assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
 
 
-@every_form
-def test_it_compiles(name, last):
-    module = slot(name, last).eval()
+def compiles(name: str, last: bool, backend: str) -> None:
+    """Forward and backward in training, compiled whole, are what they are without."""
     x, query = inputs(4, 3)
-    larger = [x.repeat(1, 1, 4, 4), x.repeat(1, 1, 2, 2), x]
-    given = (larger, query) if last else (x, query)
-    torch._dynamo.reset()
-    compiled = torch.compile(module, backend="aot_eager")
-    torch.manual_seed(5)
-    expected = module(*given)[0]
-    torch.manual_seed(5)
-    torch.testing.assert_close(compiled(*given)[0], expected)
+    losses, gradients = [], []
+    for compiled in (False, True):
+        module = slot(name, last)
+        torch._dynamo.reset()
+        if compiled:
+            module.compile(backend=backend, fullgraph=True)
+        losses.append(loss_of(run(module, x, query)))
+        losses[-1].backward()
+        gradients.append([p.grad for p in module.parameters()])
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*gradients)
+
+
+def program(name: str, last: bool) -> tuple:
+    """What tells one compiled program from another: the class, the slot, and the options that are no sizes."""
+    m = MECHANISMS[name]
+    return m.target, last, *sorted((k, v) for k, v in m.options.items() if isinstance(v, bool | str))
+
+
+PROGRAMS = list({program(*form): form for form in reversed(FORMS)}.values())[::-1]
+
+
+@pytest.mark.parametrize(("name", "last"), PROGRAMS)
+def test_it_compiles(name, last):
+    compiles(name, last, "aot_eager")
+
+
+@pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="no C++ compiler")
+@pytest.mark.parametrize(("name", "last"), [("pan-ctx", False), ("arnn", True)])
+def test_it_compiles_to_machine_code(name, last):
+    compiles(name, last, "inductor")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @every_form
-def test_cpu_and_cuda_agree(name, last):
-    if MECHANISMS[name].sampled:
-        pytest.skip("the devices draw differently")
+def test_cpu_and_cuda_agree(name, last, request):
     module = slot(name, last).eval()
     x, query = inputs(7, 5)
+    request.getfixturevalue("one_draw")
     out, masks = attend(module, x, query)
     other, other_masks = attend(module.cuda(), x.cuda(), query.cuda())
     torch.testing.assert_close(other.cpu(), out)
@@ -245,7 +283,7 @@ def test_the_network_at_the_papers_sizes(attn, variant, maps):
 
 
 @pytest.mark.parametrize("attn", MECHANISMS)
-def test_evaluation_is_alike_in_a_batch_and_after_a_state_dict_round_trip(attn):
+def test_evaluation_is_alike_in_a_batch_and_after_a_state_dict_round_trip(attn, request):
     model, other = small(attn).eval(), small(attn).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -259,9 +297,10 @@ def test_evaluation_is_alike_in_a_batch_and_after_a_state_dict_round_trip(attn):
 
     together = logits(model)
     assert torch.equal(logits(other), together)
-    if all(not m.sampled for m in slots_of(attn, 4)):
-        for k in range(4):
-            torch.testing.assert_close(logits(model, slice(k, k + 1)), together[k : k + 1], rtol=1e-4, atol=1e-5)
+    request.getfixturevalue("one_draw")
+    together = logits(model)
+    for k in range(4):
+        torch.testing.assert_close(logits(model, slice(k, k + 1)), together[k : k + 1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("attn", MECHANISMS)
@@ -278,7 +317,7 @@ def test_the_answer_depends_on_the_query(attn):
     assert (model(images, torch.tensor([2])).logits - first).abs().max() > 1e-5
 
 
-@pytest.mark.parametrize("attn", [name for name in MECHANISMS if not name.startswith("ltpa")])
+@pytest.mark.parametrize("attn", MECHANISMS)
 def test_with_one_seed_the_backbone_and_the_order_start_alike(attn):
     torch.manual_seed(7)
     san = bench.create_model("san", variant="mref")
@@ -286,19 +325,63 @@ def test_with_one_seed_the_backbone_and_the_order_start_alike(attn):
     other = bench.create_model(attn, variant="mref")
     for a, b in zip(san.stages.parameters(), other.stages.parameters(), strict=True):
         assert torch.equal(a, b)
-    if any(m.uses_query for m in slots_of(attn, 4)):
+    if san.head.classify.weight.shape == other.head.classify.weight.shape:
         for a, b in zip(san.head.parameters(), other.head.parameters(), strict=True):
             assert torch.equal(a, b)
 
 
-def test_every_docstring_cites_its_paper_and_gives_its_arguments():
-    for name, m in MECHANISMS.items():
-        if m.target:
-            module = __import__(m.cls.__module__, fromlist=["_"])
-            assert re.search(r"\b20[12]\d\b", f"{module.__doc__} {m.cls.__doc__}"), name
-            assert m.cls.__doc__, name
-            assert all(f"{option}:" in m.cls.__doc__ or option == "linear" for option in m.parameters()), name
-            assert "(B, " in (m.cls.forward.__doc__ or ""), name
+OWN = [name for name, m in MECHANISMS.items() if m.target]
+RANGES = {int: r"\b[01] or more|; odd", float: r"\b0 or more", bool: r"\btrue\b.*\bfalse\b", str: r"\w,? or \S"}
+"""How a docstring says what an option of that type may be."""
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_docstring_cites_its_equation_and_gives_its_arguments(name):
+    m = MECHANISMS[name]
+    module = __import__(m.cls.__module__, fromlist=["_"])
+    said = f"{module.__doc__} {m.cls.__doc__}"
+    assert re.search(r"\b20[12]\d\b", said)
+    assert "§" in said or "Eq." in said
+    assert "Decided here" in said
+    assert "(B, " in (m.cls.forward.__doc__ or "")
+    for option, value in m.parameters().items():
+        line = re.search(rf"^ +{option}: (.*(?:\n {{12}}.*)*)", m.cls.__doc__, re.MULTILINE)
+        assert line, option
+        assert re.search(RANGES[type(value)], line[1], re.DOTALL), line[0]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_option_refuses_what_is_out_of_its_range(name):
+    """Sizes below 1, even kernels, words that are none of the choices."""
+    m = MECHANISMS[name]
+    for option, value in m.parameters().items():
+        wrong = {bool: (), int: (0, -1), float: (-1.0, "nan", "inf"), str: ("mirror",)}[type(value)]
+        if option in ("kernel", "context"):
+            wrong += (2,)
+        for text in wrong:
+            with pytest.raises(UsageProblemError, match=option if text != 2 else "odd"):
+                m.choose([f"{option}={text}"]).make(CHANNELS, QUERIES)
+
+
+@pytest.mark.parametrize("name", [name for name in OWN if "padding" in MECHANISMS[name].parameters()])
+def test_padding_is_what_lies_outside(name):
+    """Every way of it has an effect at the map's border, with the same parameters."""
+    m = MECHANISMS[name]
+    x, query = (t.float() for t in inputs(6, 8))
+    seen = []
+    for padding in ("zeros", "replicate", "reflect", "circular"):
+        torch.manual_seed(0)
+        module = m.choose([f"padding={padding}"]).make(CHANNELS, QUERIES)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter += 0.1 * torch.randn_like(parameter)
+        torch.manual_seed(5)
+        out = module(x, query)
+        seen.append(out if isinstance(out, Tensor) else out[1] if isinstance(out, Scored) else out.features)
+    reaches = any(isinstance(part, nn.Conv2d) and max(part.kernel_size) > 1 for part in module.modules())
+    for one, other in itertools.combinations(seen, 2):
+        assert one.shape == other.shape
+        assert torch.equal(one, other) != reaches
 
 
 def test_query_embedding_has_no_bias():
@@ -334,6 +417,12 @@ def test_options_follow_a_name():
     assert layer.kernel_h.shape == (2, 64, 32)
     assert layer.context.kernel_size == (5, 5)
     assert layer.context.padding_mode == "replicate"
+    for name in ("brnn2", "cbam-arnn"):
+        layer = slots_of(f"{name}:hidden=16:context=5:padding=replicate", 4)[0].make(8, 4)
+        within = next(part for part in layer.modules() if isinstance(part, AttentionRNN))
+        assert within.kernel_h.shape == (2, 64, 32)
+        assert within.context.kernel_size == (5, 5)
+        assert within.context.padding_mode == "replicate"
     assert bench.create_model("ltpa-dp:levels=2", variant="mini").head.classify.in_features == 64
 
 

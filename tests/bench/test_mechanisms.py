@@ -349,15 +349,46 @@ def test_ltpas_maps_are_measured_by_the_square_root_of_their_product():
     torch.testing.assert_close(attended(out.masks, (48, 48), out.mask_power), expected)
 
 
-def test_a_unet_sees_as_far_as_its_depth_and_any_size():
-    for depth, reach in ((1, 1), (2, 6), (3, 16)):
-        torch.manual_seed(0)
-        net = UNet(3, 4, depth).double()
-        x, query = inputs(40, 40, batch=1, channels=3)
-        moved = x.clone()
-        moved[:, :, 20, 20] += 3
-        changed = (net(moved, query) != net(x, query)).any(dim=1)[0].nonzero() - 20
-        assert 0 < changed.abs().max() <= reach
+def unet_as_written(net: UNet, x: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    """The same from the top level down: [own features, the level below enlarged], step by step."""
+    ups = [*net.up][::-1]  # the first one is the deepest
+
+    def level(k: int, x: torch.Tensor) -> torch.Tensor:
+        own = F.conv2d(F.pad(x, (1, 1, 1, 1)), net.down[k].weight, net.down[k].bias)
+        if k == 0:
+            own = own + (query @ net.embedding.linear.weight.T)[:, :, None, None]
+        own = own.clamp_min(0)
+        if k == len(ups):
+            return own
+        height, width = own.shape[2:]
+        even = F.pad(own, (0, width % 2, 0, height % 2), value=-math.inf)
+        quarters = [even[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+        below = level(k + 1, torch.stack(quarters).amax(dim=0))
+        large = below[:, :, torch.arange(height) // 2][..., torch.arange(width) // 2]
+        both = torch.cat([own, large], dim=1)
+        return F.conv2d(F.pad(both, (1, 1, 1, 1)), ups[k].weight, ups[k].bias).clamp_min(0)
+
+    return level(0, x)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize(("height", "width"), [(13, 7), (9, 10), (6, 6), (1, 5), (1, 1)])
+def test_a_unet_is_its_formula(depth, height, width):
+    torch.manual_seed(0)
+    net, (x, query) = UNet(5, 4, depth).double(), inputs(height, width)
+    torch.testing.assert_close(net(x, query), unet_as_written(net, x, query))
+
+
+@pytest.mark.parametrize(("depth", "before", "after"), [(1, 1, 1), (2, 5, 4), (3, 11, 10)])
+def test_a_unet_sees_exactly_as_far_as_its_depth(depth, before, after):
+    """From position 20: 3×3 at each level, and whole cells of 2^level positions."""
+    torch.manual_seed(0)
+    net, (x, query) = UNet(3, 4, depth).double(), inputs(41, 39, batch=1, channels=3)
+    moved = x.clone()
+    moved[:, :, 20, 20] += 3
+    changed = (net(moved, query) != net(x, query)).any(dim=1)[0].nonzero() - 20
+    assert changed.amin(dim=0).tolist() == [-before] * 2
+    assert changed.amax(dim=0).tolist() == [after] * 2
 
 
 def test_a_unet_is_arnns_local_context():
@@ -374,9 +405,8 @@ def timm_weights(own: CBAM, theirs: nn.Module) -> None:
     with torch.no_grad():
         theirs.channel.fc1.weight.copy_(own.channel.hidden.weight[:, :, None, None])
         theirs.channel.fc2.weight.copy_(own.channel.out.weight[:, :, None, None])
-        theirs.spatial.conv.conv.weight.copy_(
-            own.spatial.weight.flip(1)
-        )  # they stack [mean, max], the paper [max, mean]
+        # Eq. 3 and timm stack [mean, max], ours [max, mean]: the same maths, its kernel's planes in another order.
+        theirs.spatial.conv.conv.weight.copy_(own.spatial.weight.flip(1))
         theirs.spatial.conv.bn.eps = 0.0
 
 
