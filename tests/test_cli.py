@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 import cli
 from bench.attention import MECHANISMS
+from mnistref import commands
 from mnistref.export import FORMATS
 from mnistref.variants import VARIANTS
 
@@ -336,7 +337,7 @@ def test_a_run_that_diverges_ends_with_6(mini, tmp_path, monkeypatch):
 
 def test_a_bug_is_one_line_and_a_traceback_with_debug(monkeypatch):
     monkeypatch.setattr("mnistref.text.table", None)
-    monkeypatch.setattr(cli, "table", None)
+    monkeypatch.setattr(commands, "table", None)
     assert "a bug: TypeError" in call(cli.mnistref, "list", code=1).stderr
     result = CliRunner().invoke(cli.mnistref, ["--debug", "list"])
     assert isinstance(result.exception, TypeError)
@@ -431,5 +432,5 @@ def test_a_file_that_ends_too_early_is_no_interrupt(monkeypatch):
     def ends(*_):
         raise EOFError("no more bytes")
 
-    monkeypatch.setattr(cli, "table", ends)
+    monkeypatch.setattr(commands, "table", ends)
     assert "a bug: RuntimeError: EOFError: no more bytes" in call(cli.mnistref, "list", code=1).stderr

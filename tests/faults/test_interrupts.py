@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
+from mnistref import commands
 from mnistref.interrupts import Interrupted
 from mnistref.manifest import SUMS
 from tests.faults.helpers import HANG, TOP, leftovers
@@ -188,7 +189,7 @@ def test_an_interrupt_of_any_kind_is_one_line(error, monkeypatch):
     def interrupt():
         raise error
 
-    monkeypatch.setattr(cli, "table", lambda *_: interrupt())
+    monkeypatch.setattr(commands, "table", lambda *_: interrupt())
     done = CliRunner().invoke(cli.mnistref, ["list"])
     assert done.exit_code == 130
     assert done.stderr.strip() == "error: interrupted; run the same command again, it goes on where it can"

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -107,7 +108,8 @@ def test_workers_killed_again_and_again_are_an_error(request_of, completes, tmp_
     end = time.monotonic() + HANG
     while running.poll() is None and time.monotonic() < end:
         for worker in children(running.pid):
-            os.kill(worker, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it may have ended meanwhile
+                os.kill(worker, signal.SIGKILL)
         time.sleep(0.01)
     code, _, errors = finish(running)
     assert code == 6, errors
