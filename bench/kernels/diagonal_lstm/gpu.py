@@ -34,19 +34,20 @@ def warps(tile: Tiles) -> int:
     return 8 if tile.rows * tile.units > 64 * 32 else 4
 
 
-def takes(m: int, n: int, channels: int, t: int, p: int, dtype: torch.dtype) -> bool:
-    """Whether the weights, as they are and transposed, fit an SM, and 32 bits count the numbers of an image."""
+def takes(m: int, n: int, channels: int, t: int, p: int, products: str) -> bool:
+    """Whether weights and what they are multiplied with fit an SM, and 32 bits count the numbers of an image."""
     tile = tiles(m, channels, t, p)
     weights = (tile.inputs + 2 * tile.units) * 4 * tile.units + tile.units * tile.shown
-    fits = 2 * weights * dtype.itemsize <= 176 * 1024 and tile.rows <= 128
+    fits = weights * (2 if products == "bf16" else 4) <= 80 * 1024 and tile.rows <= 128
     return fits and (m + 2) * (n + 2) * max(4 * t, channels, p) < 2**31
 
 
 def products(dtype: torch.dtype) -> str:
-    """bf16 for bf16; for fp32 ieee or, with `torch.set_float32_matmul_precision` below "highest", tf32."""
+    """bf16 for bf16. For fp32 the three products of tf32 that make one of fp32; or, where
+    `torch.set_float32_matmul_precision` is below "highest", one."""
     if dtype == torch.bfloat16:
         return "bf16"
-    return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
 
 
 @torch.library.custom_op("bench::diagonal_lstm_triton", mutates_args=())

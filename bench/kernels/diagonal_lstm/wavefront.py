@@ -16,8 +16,22 @@ import triton.language as tl
 
 
 @triton.jit
-def _tanh(x):
-    return 2 * tl.sigmoid(2 * x) - 1
+def _tanh(x, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
+    """One instruction, to 11 bits, where products are of 8."""
+    if PRODUCTS == "bf16" and not EMULATED:
+        result = tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], tl.float32, is_pure=True, pack=1)
+    else:
+        result = 2 * tl.sigmoid(2 * x) - 1
+    return result
+
+
+@triton.jit
+def _sigmoid(x, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
+    if PRODUCTS == "bf16" and not EMULATED:
+        result = 0.5 * _tanh(0.5 * x, PRODUCTS, EMULATED) + 0.5
+    else:
+        result = tl.sigmoid(x)
+    return result
 
 
 @triton.jit
@@ -72,7 +86,9 @@ def _cells(maps, i, j, n, width: tl.constexpr, WIDTH: tl.constexpr, there):
 
 
 @triton.jit
-def _write(maps, i, j, n, values, first: tl.constexpr, width: tl.constexpr, used: tl.constexpr, WIDTH: tl.constexpr, to):
+def _write(
+    maps, i, j, n, values, first: tl.constexpr, width: tl.constexpr, used: tl.constexpr, WIDTH: tl.constexpr, to
+):
     """Values (ROWS, WIDTH), of which `used` columns count, to columns from `first` of a map (m, n, width)."""
     k = tl.arange(0, WIDTH)[None, :]
     tl.store(maps + (i * n + j) * width + first + k, values.to(maps.dtype.element_ty), to & (k < used))
@@ -90,11 +106,15 @@ def _sum(x, above, left, bias, kx, ka, kl, PRODUCTS: tl.constexpr, EMULATED: tl.
 @triton.jit
 def _gates(x, above, left, biases, kx, ka, kl, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
     """o, f, i, g (Eq. 8)."""
+    o = _sum(x, above, left, biases[0], kx[0], ka[0], kl[0], PRODUCTS, EMULATED)
+    f = _sum(x, above, left, biases[1], kx[1], ka[1], kl[1], PRODUCTS, EMULATED)
+    i = _sum(x, above, left, biases[2], kx[2], ka[2], kl[2], PRODUCTS, EMULATED)
+    g = _sum(x, above, left, biases[3], kx[3], ka[3], kl[3], PRODUCTS, EMULATED)
     return (
-        tl.sigmoid(_sum(x, above, left, biases[0], kx[0], ka[0], kl[0], PRODUCTS, EMULATED)),
-        tl.sigmoid(_sum(x, above, left, biases[1], kx[1], ka[1], kl[1], PRODUCTS, EMULATED)),
-        tl.sigmoid(_sum(x, above, left, biases[2], kx[2], ka[2], kl[2], PRODUCTS, EMULATED)),
-        _tanh(_sum(x, above, left, biases[3], kx[3], ka[3], kl[3], PRODUCTS, EMULATED)),
+        _sigmoid(o, PRODUCTS, EMULATED),
+        _sigmoid(f, PRODUCTS, EMULATED),
+        _sigmoid(i, PRODUCTS, EMULATED),
+        _tanh(g, PRODUCTS, EMULATED),
     )
 
 
@@ -165,7 +185,7 @@ def forward(
         above = tl.where(i > 0, tl.gather(h, row_above, 0), 0.0).to(h.dtype)
         o, f, a, g = _gates(here, above, h, biases, x_weights, above_weights, left_weights, PRODUCTS, EMULATED)
         c = tl.where(inside, f * c + a * g, 0.0)
-        h = (o * _tanh(c)).to(h.dtype)
+        h = (o * _tanh(c, PRODUCTS, EMULATED)).to(h.dtype)
         y = _product(tl.zeros([ROWS, SHOWN], tl.float32), h, shown, PRODUCTS, EMULATED)
         place = (q * m + row_out) * n + start + turn * j
         tl.store(out + place, y.to(out.dtype.element_ty), on_map & (q < p))
@@ -242,7 +262,7 @@ def backward(
         place = (q * m + i + right) * n + start + turn * j
         given = tl.load(grad + place, inside & (q < p), 0.0)
         o, f, a, g = _gates(here, above, left, biases, x_weights, above_weights, left_weights, PRODUCTS, EMULATED)
-        bent = _tanh(c)
+        bent = _tanh(c, PRODUCTS, EMULATED)
         d_h = _product(d_h, given, shown, PRODUCTS, EMULATED)
         d_c += d_h * o * (1 - bent * bent)
         d_o = tl.where(inside, d_h * bent * o * (1 - o), 0.0)

@@ -8,7 +8,7 @@ import torch
 
 from bench.kernels import diagonal_lstm as package
 from bench.kernels.diagonal_lstm import ELSEWHERE, IMPLEMENTATIONS, VARIABLE, choose, compiled_works, diagonal_lstm
-from tests.bench.kernels.test_diagonal_lstm import arguments
+from tests.bench.kernels.test_diagonal_lstm import ON_CPU, arguments
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +25,11 @@ def test_by_device_and_dtype():
     assert choose("cpu", torch.float64) == "cpu"
     assert choose("cpu", torch.bfloat16) == ELSEWHERE
     assert choose("mps", torch.float32) == ELSEWHERE
+    assert choose("cuda", torch.float32) == "triton"
+    assert choose("cuda", torch.float64) == ELSEWHERE
 
 
-@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("name", ON_CPU)
 def test_by_name(name, monkeypatch):
     pytest.importorskip("numba")
     assert compiled_works(torch.float64)
@@ -36,7 +38,7 @@ def test_by_name(name, monkeypatch):
     diagonal_lstm(*arguments(2, 2), name)
     monkeypatch.setenv(VARIABLE, name)
     diagonal_lstm(*arguments(2, 2))
-    other = next(n for n in IMPLEMENTATIONS if n != name)
+    other = next(n for n in ON_CPU if n != name)
     diagonal_lstm(*arguments(2, 2), other)  # the argument goes first
     assert calls == [name, name]
     monkeypatch.setenv(VARIABLE, "")
@@ -44,10 +46,10 @@ def test_by_name(name, monkeypatch):
 
 
 def test_a_wrong_name_lists_the_right_ones(monkeypatch):
-    with pytest.raises(ValueError, match=r"'fastest'.*cpu, packed, reference"):
+    with pytest.raises(ValueError, match=r"'fastest'.*cpu, packed, reference, triton"):
         diagonal_lstm(*arguments(2, 2), "fastest")
     monkeypatch.setenv(VARIABLE, "fastest")
-    with pytest.raises(ValueError, match=r"'fastest'.*cpu, packed, reference"):
+    with pytest.raises(ValueError, match=r"'fastest'.*cpu, packed, reference, triton"):
         diagonal_lstm(*arguments(2, 2))
 
 
