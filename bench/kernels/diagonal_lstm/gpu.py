@@ -27,7 +27,14 @@ class Tiles(NamedTuple):
 
 
 def tiles(m: int, channels: int, t: int, p: int) -> Tiles:
-    return Tiles(*(max(16, triton.next_power_of_2(size)) for size in (m, channels, t, p)))
+    return Tiles(_tile(m), _tile(channels), _tile(t), _tile(p))
+
+
+def _tile(size: int) -> int:
+    tile = 16
+    while tile < size:
+        tile *= 2
+    return tile
 
 
 def warps(tile: Tiles) -> int:
@@ -35,19 +42,23 @@ def warps(tile: Tiles) -> int:
 
 
 def takes(m: int, n: int, channels: int, t: int, p: int, products: str) -> bool:
-    """Whether weights and what they are multiplied with fit an SM, and 32 bits count the numbers of an image."""
+    """Whether an SM has room for the program, as found by compiling some, and 32 bits count an image's numbers."""
     tile = tiles(m, channels, t, p)
-    weights = (tile.inputs + 2 * tile.units) * 4 * tile.units + tile.units * tile.shown
-    fits = weights * (2 if products == "bf16" else 4) <= 80 * 1024 and tile.rows <= 128
+    rows, weights = (128, 40_000) if products == "bf16" else (64, 12_800)
+    fits = tile.rows <= rows and (tile.inputs + 2 * tile.units) * 4 * tile.units + tile.units * tile.shown <= weights
     return fits and (m + 2) * (n + 2) * max(4 * t, channels, p) < 2**31
 
 
+@torch.compiler.assume_constant_result
 def products(dtype: torch.dtype) -> str:
-    """bf16 for bf16. For fp32 the three products of tf32 that make one of fp32; or, where
-    `torch.set_float32_matmul_precision` is below "highest", one."""
+    """What is multiplied for what dtype.
+
+    For fp32 the six products of bf16 that make one: of plain fp32 the compiler makes code that spills all it has. Or,
+    where `torch.set_float32_matmul_precision` is below "highest", one of tf32.
+    """
     if dtype == torch.bfloat16:
         return "bf16"
-    return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    return "bf16x6" if torch.get_float32_matmul_precision() == "highest" else "tf32"
 
 
 @torch.library.custom_op("bench::diagonal_lstm_triton", mutates_args=())

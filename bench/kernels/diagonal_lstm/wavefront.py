@@ -8,7 +8,8 @@ The right direction (`right` = 1) is the left one on the mirrored map. It runs w
 shows it; what is stored there is zero. Maps are given image-like, (B, m, n, ·); what a direction keeps for itself lies
 in its own, mirrored, columns.
 
-Products of bf16 are wrong in Triton's interpreter: there EMULATED rounds the factors, and multiplies in fp32.
+Products of bf16 are wrong in Triton's interpreter: there EMULATED rounds the factors and multiplies in fp32, as it does
+for all other products.
 """
 
 import triton
@@ -27,11 +28,8 @@ def _tanh(x, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
 
 @triton.jit
 def _sigmoid(x, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
-    if PRODUCTS == "bf16" and not EMULATED:
-        result = 0.5 * _tanh(0.5 * x, PRODUCTS, EMULATED) + 0.5
-    else:
-        result = tl.sigmoid(x)
-    return result
+    ROUGH: tl.constexpr = PRODUCTS == "bf16" and not EMULATED
+    return 0.5 * _tanh(0.5 * x, PRODUCTS, EMULATED) + 0.5 if ROUGH else tl.sigmoid(x)
 
 
 @triton.jit
@@ -44,7 +42,7 @@ def _product(total, a, b, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
         else:
             result = tl.dot(rough_a, rough_b, total)
     else:
-        result = tl.dot(a, b, total, input_precision=PRODUCTS)
+        result = tl.dot(a, b, total, input_precision="ieee" if EMULATED else PRODUCTS)
     return result
 
 

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from bench.kernels import diagonal_lstm as package
-from bench.kernels.diagonal_lstm import ELSEWHERE, IMPLEMENTATIONS, VARIABLE, choose, compiled_works, diagonal_lstm
+from bench.kernels.diagonal_lstm import (
+    ELSEWHERE,
+    IMPLEMENTATIONS,
+    VARIABLE,
+    choose,
+    compiled_works,
+    diagonal_lstm,
+    triton_imports,
+)
 from tests.bench.kernels.test_diagonal_lstm import ON_CPU, arguments
 
 
@@ -77,6 +85,23 @@ def test_without_numba(monkeypatch):
     for name in ("cpu", "raster"):
         monkeypatch.delattr(package, name, raising=False)
     taken_over("ImportError|ModuleNotFoundError")
+
+
+def test_without_triton(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setitem(sys.modules, "triton", None)
+    for name in ("gpu", "wavefront"):
+        monkeypatch.delitem(sys.modules, f"bench.kernels.diagonal_lstm.{name}", raising=False)
+        monkeypatch.delattr(package, name, raising=False)
+    triton_imports.cache_clear()
+    inputs = arguments(2, 3, dtype=torch.float32)
+    with pytest.warns(RuntimeWarning, match="Triton diagonal LSTM does not work here .ModuleNotFoundError"):
+        out = diagonal_lstm(*inputs, "triton")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(diagonal_lstm(*inputs, "triton"), out)
+    assert torch.equal(out, diagonal_lstm(*inputs, ELSEWHERE))
+    triton_imports.cache_clear()
 
 
 def test_a_wrong_result_is_found(monkeypatch):
