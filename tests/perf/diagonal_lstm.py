@@ -21,6 +21,7 @@ from bench.timing import measure
 from mnistref.text import table
 from mnistref.variants import get_variant
 
+NAMES = [name for name in IMPLEMENTATIONS if name != "triton"]  # which is for GPUs: see gpu_session.py
 QUANTITIES = ("values", "d context", "d bias", "d kernel_x", "d kernel_h", "d readout")
 
 
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 50])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--variant", default="mref")
-    parser.add_argument("--implementations", nargs="+", choices=list(IMPLEMENTATIONS), default=list(IMPLEMENTATIONS))
+    parser.add_argument("--implementations", nargs="+", choices=NAMES, default=NAMES)
     options = parser.parse_args()
     found = errors(options.implementations)
     rows = [[name, *(f"{error:.1e}" for error in row)] for name, row in found.items()]

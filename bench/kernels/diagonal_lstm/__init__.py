@@ -18,6 +18,9 @@ VARIABLE = "BENCH_DIAGONAL_LSTM"
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 """Largest relative error, of values and of each gradient, that the self-test lets pass."""
 
+PRODUCTS = {"bf16x6": 1e-5, "tf32": 1e-3, "bf16": 1e-2}
+"""The same, for `triton`, by what it multiplies."""
+
 
 def _read_out(states: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
     """For an implementation that gives h: the readout after it."""
@@ -34,13 +37,20 @@ def _compiled(*arguments: Tensor) -> Tensor:
     return cpu.diagonal_lstm(*arguments)
 
 
+def _launched(*arguments: Tensor) -> Tensor:
+    from bench.kernels.diagonal_lstm import gpu
+
+    return gpu.diagonal_lstm(*arguments)
+
+
 IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "cpu": _compiled,
     "packed": _read_out(packed.diagonal_lstm),
     "reference": _read_out(reference.diagonal_lstm),
+    "triton": _launched,
 }
-"""`cpu` is compiled by numba, for fp32 and fp64 on the CPU. The others are plain PyTorch, for any device and dtype:
-`packed` is the faster, `reference` the plainer."""
+"""`cpu` is compiled by numba, for fp32 and fp64 on the CPU; `triton` for fp32 and bf16 on CUDA. The others are plain
+PyTorch, for any device and dtype: `packed` is the faster, `reference` the plainer."""
 
 ELSEWHERE = "packed"
 """What runs where no compiled implementation can."""
@@ -66,7 +76,9 @@ def diagonal_lstm(
         readout: (2, p, t), what of h is wanted, such as the weights of f_l and f_r (Eq. 10); None for h itself. A few
             rows cost next to nothing, while h is larger than the context.
 
-    The states are computed in the dtype of the kernels, also under autocast: rounding would add up along the way.
+    The states are computed in the dtype of the kernels, also under autocast: rounding would add up along the way. But
+    `triton`, whose sums are of fp32 whatever it multiplies, takes bf16 from autocast, and tf32 where
+    `torch.set_float32_matmul_precision` allows it.
 
     Returns:
         readout · h, (2, B, p, m, n). h[0] at (i, j) has seen exactly the cells (i′, j′) with i′ ≤ i, j′ ≤ j; h[1]
@@ -75,15 +87,21 @@ def diagonal_lstm(
     Raises:
         ValueError: for an unknown implementation, or one that does not take the device or the dtype.
     """
-    device, dtype = context.device.type, kernel_h.dtype
-    chosen = choose(device, dtype, implementation)
-    with torch.autocast(device, enabled=False):
+    device, dtype = context.device, kernel_h.dtype
+    chosen = choose(device.type, dtype, implementation)
+    t, (_, channels, m, n) = kernel_h.shape[2] // 2, context.shape
+    if chosen == "triton":
+        if torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16:
+            dtype = torch.bfloat16
+        if not fits(device, dtype, m, n, channels, t, t if readout is None else readout.shape[1]):
+            chosen, dtype = ELSEWHERE, kernel_h.dtype
+    with torch.autocast(device.type, enabled=False):
         if readout is None:
-            t = kernel_h.shape[2] // 2
-            readout = torch.eye(t, dtype=dtype, device=context.device).expand(2, t, t)
+            readout = torch.eye(t, dtype=dtype, device=device).expand(2, t, t)
         if context.numel() == 0:
             chosen = ELSEWHERE
-        return IMPLEMENTATIONS[chosen](context.to(dtype), bias.to(dtype), kernel_x, kernel_h, readout.to(dtype))
+        kernels = kernel_x.to(dtype), kernel_h.to(dtype)
+        return IMPLEMENTATIONS[chosen](context.to(dtype), bias.to(kernel_h.dtype), *kernels, readout.to(dtype))
 
 
 @torch.compiler.assume_constant_result  # torch.compile runs it, and does not look inside
@@ -91,49 +109,116 @@ def choose(device: str, dtype: torch.dtype, implementation: str | None = None) -
     """The implementation for a device and a dtype; a wish that cannot be met is a ValueError.
 
     Where the compiled one is wished for, or would be the choice, but does not work here: a warning, once, and
-    `ELSEWHERE`.
+    `ELSEWHERE`. What `triton` works for depends on the sizes, see `fits`.
     """
     name = implementation or os.environ.get(VARIABLE) or None
     if name is not None and name not in IMPLEMENTATIONS:
         raise ValueError(f"no implementation {name!r} of the diagonal LSTM: {', '.join(IMPLEMENTATIONS)}")
-    fits = device == "cpu" and dtype in TOLERANCE
-    if name == "cpu" and not fits:
+    on_cpu = device == "cpu" and dtype in TOLERANCE
+    on_gpu = dtype in (torch.float32, torch.bfloat16) and device == "cuda"
+    if name == "cpu" and not on_cpu:
         raise ValueError(f"the implementation 'cpu' takes fp32 and fp64 on the CPU, not {dtype} on {device}")
-    if name == "cpu" or (name is None and fits):
+    if name == "triton" and not on_gpu and not (dtype in (torch.float32, torch.bfloat16) and _interpreted()):
+        raise ValueError(f"the implementation 'triton' takes fp32 and bf16 on CUDA, not {dtype} on {device}")
+    if name == "cpu" or (name is None and on_cpu):
         return "cpu" if compiled_works(dtype) else ELSEWHERE
-    return name or ELSEWHERE
+    return name or ("triton" if on_gpu else ELSEWHERE)
+
+
+def _interpreted() -> bool:
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def fits(device: torch.device, dtype: torch.dtype, m: int, n: int, channels: int, t: int, p: int) -> bool:
+    """Whether `triton` takes these sizes, and works for them here; if it does not, one warning says why.
+
+    Under torch.compile, where sizes may be unknown, whether it works for the usual ones.
+    """
+    if not _imports():
+        return False
+    from bench.kernels.diagonal_lstm import gpu
+
+    if not gpu.takes(m, n, channels, t, p, gpu.products(dtype)):
+        return False
+    if torch.compiler.is_compiling():
+        return _works(device, dtype, 64, 32, 32, 2)
+    return _works(device, dtype, gpu.tiles(m, channels, t, p).rows, channels, t, p)
+
+
+@torch.compiler.assume_constant_result
+def _works(device: torch.device, dtype: torch.dtype, rows: int, channels: int, t: int, p: int) -> bool:
+    from bench.kernels.diagonal_lstm import gpu
+
+    return triton_works(device, dtype, gpu.products(dtype), 4 if _interpreted() else rows, channels, t, p)
+
+
+@torch.compiler.assume_constant_result
+def _imports() -> bool:
+    return triton_imports()
+
+
+@lru_cache
+def triton_imports() -> bool:
+    """Whether Triton is there; if not, one warning says why."""
+    try:
+        import_module("bench.kernels.diagonal_lstm.gpu")
+    except ImportError as error:
+        _warn("Triton", f"{type(error).__name__}: {error}")
+        return False
+    return True
 
 
 @lru_cache
 def compiled_works(dtype: torch.dtype) -> bool:
     """Whether the compiled implementation is there and right; if not, one warning says why."""
+    sizes = {"batch": 33, "m": 3, "n": 4, "channels": 5, "t": 6, "p": 2}
+    return _passes("compiled", "cpu", torch.device("cpu"), dtype, TOLERANCE[dtype], sizes)
+
+
+@lru_cache
+def triton_works(
+    device: torch.device, dtype: torch.dtype, products: str, rows: int, channels: int, t: int, p: int
+) -> bool:
+    """The same for `triton`, whose compiler makes another program for each of these sizes."""
+    sizes = {"batch": 2, "m": rows - 1, "n": 4, "channels": channels, "t": t, "p": p}
+    return _passes("Triton", "triton", device, dtype, PRODUCTS[products], sizes)
+
+
+def _passes(
+    kind: str, name: str, device: torch.device, dtype: torch.dtype, tolerance: float, sizes: dict[str, int]
+) -> bool:
     # In a thread of its own, where no mode of the caller's (fake tensors, inference, autocast) is on.
     with ThreadPoolExecutor(1) as aside:
-        problem = aside.submit(_problem, dtype).result()
+        problem = aside.submit(_problem, name, device, dtype, tolerance, sizes).result()
     if problem:
-        warnings.warn(
-            f"the compiled diagonal LSTM does not work here ({problem}): {ELSEWHERE!r} takes over, and takes longer",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+        _warn(kind, problem)
     return not problem
 
 
-def _problem(dtype: torch.dtype) -> str:
-    """Why the compiled implementation cannot be used, or an empty string: the self-test."""
+def _warn(kind: str, problem: str) -> None:
+    warnings.warn(
+        f"the {kind} diagonal LSTM does not work here ({problem}): {ELSEWHERE!r} takes over, and takes longer",
+        RuntimeWarning,
+        stacklevel=6,
+    )
+
+
+def _problem(name: str, device: torch.device, dtype: torch.dtype, tolerance: float, sizes: dict[str, int]) -> str:
+    """Why an implementation cannot be used, or an empty string: the self-test."""
     try:
-        import_module("bench.kernels.diagonal_lstm.cpu")
-        inputs = example(batch=33, m=3, n=4, channels=5, t=6, p=2)
-        given = [x.to(dtype).requires_grad_() for x in inputs]
+        if name == "cpu":
+            import_module("bench.kernels.diagonal_lstm.cpu")
+        inputs = example(**sizes)
+        given = [x.to(device, dtype).requires_grad_() for x in inputs]
         exact = [x.requires_grad_() for x in inputs]
         results = []
-        for name, arguments in (("cpu", given), ("reference", exact)):
-            out = IMPLEMENTATIONS[name](*arguments)
+        for one, arguments in ((name, given), ("reference", exact)):
+            out = IMPLEMENTATIONS[one](*arguments)
             results.append((out, *torch.autograd.grad(out.square().sum(), arguments)))
     except Exception as error:  # whatever it is, there is another implementation
         return f"{type(error).__name__}: {error}"
-    worst = max(relative_error(a, b) for a, b in zip(*results, strict=True))
-    return "" if worst <= TOLERANCE[dtype] else f"its error is {worst:.1e}"
+    worst = max(relative_error(a.cpu(), b) for a, b in zip(*results, strict=True))
+    return "" if worst <= tolerance else f"its error is {worst:.1e}"
 
 
 def relative_error(rough: Tensor, exact: Tensor) -> float:

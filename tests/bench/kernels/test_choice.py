@@ -7,8 +7,16 @@ import pytest
 import torch
 
 from bench.kernels import diagonal_lstm as package
-from bench.kernels.diagonal_lstm import ELSEWHERE, IMPLEMENTATIONS, VARIABLE, choose, compiled_works, diagonal_lstm
-from tests.bench.kernels.test_diagonal_lstm import arguments
+from bench.kernels.diagonal_lstm import (
+    ELSEWHERE,
+    IMPLEMENTATIONS,
+    VARIABLE,
+    choose,
+    compiled_works,
+    diagonal_lstm,
+    triton_imports,
+)
+from tests.bench.kernels.test_diagonal_lstm import ON_CPU, arguments
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +33,11 @@ def test_by_device_and_dtype():
     assert choose("cpu", torch.float64) == "cpu"
     assert choose("cpu", torch.bfloat16) == ELSEWHERE
     assert choose("mps", torch.float32) == ELSEWHERE
+    assert choose("cuda", torch.float32) == "triton"
+    assert choose("cuda", torch.float64) == ELSEWHERE
 
 
-@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("name", ON_CPU)
 def test_by_name(name, monkeypatch):
     pytest.importorskip("numba")
     assert compiled_works(torch.float64)
@@ -36,7 +46,7 @@ def test_by_name(name, monkeypatch):
     diagonal_lstm(*arguments(2, 2), name)
     monkeypatch.setenv(VARIABLE, name)
     diagonal_lstm(*arguments(2, 2))
-    other = next(n for n in IMPLEMENTATIONS if n != name)
+    other = next(n for n in ON_CPU if n != name)
     diagonal_lstm(*arguments(2, 2), other)  # the argument goes first
     assert calls == [name, name]
     monkeypatch.setenv(VARIABLE, "")
@@ -44,10 +54,10 @@ def test_by_name(name, monkeypatch):
 
 
 def test_a_wrong_name_lists_the_right_ones(monkeypatch):
-    with pytest.raises(ValueError, match=r"'fastest'.*cpu, packed, reference"):
+    with pytest.raises(ValueError, match=r"'fastest'.*cpu, packed, reference, triton"):
         diagonal_lstm(*arguments(2, 2), "fastest")
     monkeypatch.setenv(VARIABLE, "fastest")
-    with pytest.raises(ValueError, match=r"'fastest'.*cpu, packed, reference"):
+    with pytest.raises(ValueError, match=r"'fastest'.*cpu, packed, reference, triton"):
         diagonal_lstm(*arguments(2, 2))
 
 
@@ -75,6 +85,23 @@ def test_without_numba(monkeypatch):
     for name in ("cpu", "raster"):
         monkeypatch.delattr(package, name, raising=False)
     taken_over("ImportError|ModuleNotFoundError")
+
+
+def test_without_triton(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setitem(sys.modules, "triton", None)
+    for name in ("gpu", "wavefront"):
+        monkeypatch.delitem(sys.modules, f"bench.kernels.diagonal_lstm.{name}", raising=False)
+        monkeypatch.delattr(package, name, raising=False)
+    triton_imports.cache_clear()
+    inputs = arguments(2, 3, dtype=torch.float32)
+    with pytest.warns(RuntimeWarning, match="Triton diagonal LSTM does not work here .ModuleNotFoundError"):
+        out = diagonal_lstm(*inputs, "triton")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(diagonal_lstm(*inputs, "triton"), out)
+    assert torch.equal(out, diagonal_lstm(*inputs, ELSEWHERE))
+    triton_imports.cache_clear()
 
 
 def test_a_wrong_result_is_found(monkeypatch):

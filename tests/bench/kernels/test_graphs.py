@@ -6,8 +6,8 @@ import threading
 import pytest
 import torch
 
-from bench.kernels.diagonal_lstm import IMPLEMENTATIONS, diagonal_lstm
-from tests.bench.kernels.test_diagonal_lstm import FAST, arguments, run
+from bench.kernels.diagonal_lstm import diagonal_lstm
+from tests.bench.kernels.test_diagonal_lstm import FAST, ON_CPU, arguments, run
 
 numba = pytest.importorskip("numba")
 from bench.kernels import buffers  # noqa: E402
@@ -116,7 +116,7 @@ def test_without_gradients_nothing_is_saved(name, mode):
     assert buffers.POOL.held == held
 
 
-@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("name", ON_CPU)
 def test_two_threads_at_once(name):
     """To the bit, but for PyTorch's own products, which may take another order in another thread."""
     torch.set_num_threads(2)

@@ -1,0 +1,161 @@
+"""The Triton kernels in Triton's interpreter, against the reference. `test_triton` runs this where TRITON_INTERPRET=1.
+
+All memory is full of NaN until it is written. The interpreter cuts what it rounds to bf16, and a product of tf32 is
+one of fp32 there.
+"""
+
+import itertools
+
+import pytest
+import torch
+
+from bench.kernels import diagonal_lstm as package
+from bench.kernels.diagonal_lstm import ELSEWHERE, diagonal_lstm, example, fits, gpu, relative_error
+from tests.bench.kernels.test_diagonal_lstm import arguments, run
+
+CUT = 2e-2  # twice the bound for bf16, as cutting errs twice as far as rounding
+SIZES = [  # m, n, C, t, p, B
+    (1, 1, 3, 16, 2, 3),
+    (1, 3, 8, 32, 16, 1),
+    (2, 1, 8, 16, 1, 2),
+    (2, 3, 3, 16, 2, 1),
+    (3, 2, 35, 16, 2, 1),
+    (1, 2, 8, 32, 2, 1),
+    (7, 5, 8, 16, 2, 1),
+    (5, 7, 3, 20, 3, 1),
+]
+
+
+@pytest.fixture(autouse=True)
+def fresh_memory_is_nan():
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=True)
+def without_the_self_test(monkeypatch):
+    assert gpu.EMULATED
+    monkeypatch.setattr(package, "triton_works", lambda *_: True)
+
+
+def single(*sizes, dtype=torch.float32):
+    m, n, channels, t, p, batch = sizes
+    return arguments(m, n, t, channels, batch, p, dtype)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_values_and_every_gradient_equal_the_reference(sizes):
+    exact = run("reference", single(*sizes, dtype=torch.float64))
+    for got, expected in zip(run("triton", single(*sizes)), exact, strict=True):
+        assert relative_error(got, expected) < 1e-6
+
+
+@pytest.mark.parametrize("sizes", [(3, 2, 8, 16, 2, 1), (1, 3, 35, 20, 2, 2)])
+def test_in_bf16(sizes):
+    exact = run("reference", single(*sizes, dtype=torch.float64))
+    for got, expected in zip(run("triton", single(*sizes, dtype=torch.bfloat16)), exact, strict=True):
+        assert got.dtype == torch.bfloat16
+        assert relative_error(got, expected) < CUT
+
+
+def test_autocast_multiplies_in_bf16():
+    inputs = single(2, 2, 3, 16, 2, 1)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        out = diagonal_lstm(*inputs[:4], "triton", inputs[4])
+        assert diagonal_lstm(*inputs[:4], "packed", inputs[4]).dtype == torch.float32
+    exact = diagonal_lstm(*inputs[:4], "reference", inputs[4])
+    assert out.dtype == torch.bfloat16
+    assert 1e-4 < relative_error(out, exact) < CUT
+
+
+def test_each_state_has_seen_exactly_its_cells():
+    """Every cell of the context is perturbed, each in an image of its own."""
+    m, n = 2, 3
+    context, bias, kernel_x, kernel_h = (a.detach() for a in single(m, n, 3, 16, None, 1))
+    images = context.repeat(m * n + 1, 1, 1, 1)
+    cells = list(itertools.product(range(m), range(n)))
+    for k, (i, j) in enumerate(cells):
+        images[k, :, i, j] += 1
+    h = diagonal_lstm(images, bias.expand(2, len(images), -1), kernel_x, kernel_h, "triton")
+    seen = (h[:, :-1] != h[:, -1:]).any(dim=2)
+    rows, columns = torch.meshgrid(torch.arange(m), torch.arange(n), indexing="ij")
+    for k, (i, j) in enumerate(cells):
+        assert torch.equal(seen[0, k], (rows >= i) & (columns >= j))
+        assert torch.equal(seen[1, k], (rows >= i + 1) & (columns <= j))
+
+
+def test_the_same_bits_twice_and_nothing_kept_without_gradients():
+    inputs = single(2, 2, 3, 16, 2, 1)
+    first, second = run("triton", inputs), run("triton", inputs)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    with torch.no_grad():
+        assert torch.equal(diagonal_lstm(*inputs[:4], "triton", inputs[4]), first[0])
+    plain = [x.detach() for x in inputs]
+    assert [x.numel() for x in gpu.operator(*plain, "bf16x6", False)[1:]] == [0, 0]
+
+
+def test_layouts_and_a_part_of_the_gradients():
+    inputs = single(2, 2, 3, 16, 2, 1)
+    expected = run("triton", inputs)
+    context, bias, kernel_x, kernel_h, readout = (x.detach() for x in inputs)
+    views = (
+        context.contiguous(memory_format=torch.channels_last),
+        bias.repeat(1, 1, 2)[:, :, : bias.shape[2]],
+        torch.cat([kernel_x, kernel_x], 2)[:, :, :3],
+        kernel_h.transpose(1, 2).contiguous().transpose(1, 2),
+        readout,
+    )
+    leaves = [v.requires_grad_(v is not readout) for v in views]
+    out = diagonal_lstm(*leaves[:4], "triton", leaves[4])
+    weight = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).float()
+    got = out.detach(), *torch.autograd.grad((out * weight).sum(), leaves[:4])
+    for a, b in zip(got, expected, strict=False):
+        assert torch.equal(a, b)
+
+
+def test_the_operator_keeps_its_promises():
+    inputs = single(1, 2, 3, 16, 2, 1)
+    plain = [x.detach() for x in inputs]
+    torch.use_deterministic_algorithms(False)
+    checks = "test_schema", "test_autograd_registration", "test_faketensor"
+    torch.library.opcheck(gpu.operator, (*inputs, "bf16x6", True), test_utils=checks)
+    out, *kept = gpu.operator(*plain, "bf16x6", True)
+    for wanted in (True, False):
+        given = torch.ones_like(out), *plain, *kept, "bf16x6", wanted
+        torch.library.opcheck(gpu.gradients, given, test_utils=checks)
+
+
+def test_a_compiler_sees_one_graph_whatever_the_sizes():
+    def step(*inputs):
+        return (2 * diagonal_lstm(*inputs[:4], "triton", inputs[4])).square().sum()
+
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager", dynamic=True)
+    for m, n, batch in ((1, 2, 1), (2, 1, 2)):
+        inputs = single(m, n, 3, 16, 2, batch)
+        expected = torch.autograd.grad(step(*inputs), inputs)
+        for a, b in zip(torch.autograd.grad(compiled(*inputs), inputs), expected, strict=True):
+            assert torch.equal(a, b)
+
+
+def test_sizes_that_do_not_fit_are_left_to_another(monkeypatch):
+    device = torch.device("cpu")
+    assert fits(device, torch.float32, 50, 50, 32, 32, 2)
+    assert fits(device, torch.bfloat16, 112, 112, 64, 32, 2)
+    for m, n, channels, t in [(129, 3, 3, 16), (3, 3, 1000, 16), (3, 3, 3, 256), (50, 2**24, 3, 16)]:
+        for dtype in (torch.float32, torch.bfloat16):
+            assert not fits(device, dtype, m, n, channels, t, 2)
+    monkeypatch.setattr(package, "fits", lambda *_: False)
+    inputs = single(3, 2, 3, 16, 2, 1)
+    assert all(torch.equal(a, b) for a, b in zip(run("triton", inputs), run(ELSEWHERE, inputs), strict=True))
+
+
+def test_the_self_test_finds_what_is_wrong(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setitem(package.IMPLEMENTATIONS, "triton", lambda *a: package.IMPLEMENTATIONS["packed"](*a) * 1.001)
+    package.triton_works.cache_clear()
+    inputs = [x.float() for x in example(1, 2, 3, 3, 16, 2)]
+    with pytest.warns(RuntimeWarning, match=r"Triton diagonal LSTM does not work here \(its error is 2.0e-03\)"):
+        out = diagonal_lstm(*inputs[:4], "triton", inputs[4])
+    assert torch.equal(out, diagonal_lstm(*inputs[:4], ELSEWHERE, inputs[4]))
+    package.triton_works.cache_clear()
