@@ -5,8 +5,25 @@ from pathlib import Path
 
 import click
 
+from bench.config import CAPTURES, DEVICES, PRECISIONS
 from mnistref.program import EXISTING, FOLDER, print_json, program
 from mnistref.text import table
+
+DEVICE = click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="fp32",
+    show_default=True,
+    help="tf32 rounds the factors of products, on CUDA only; bf16 is autocast.",
+)
+CAPTURE = click.option(
+    "--capture",
+    type=click.Choice(CAPTURES),
+    default="eager",
+    show_default=True,
+    help="graph records the training step once and replays it, on CUDA only.",
+)
 
 bench = program("bench", "Train and measure attention mechanisms on them.")
 
@@ -76,8 +93,9 @@ def check(module: str, as_json: bool) -> None:
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--batch", type=click.IntRange(min=1), help="Likewise: images in a step.")
 @click.option("--lr", type=click.FloatRange(0, 1, min_open=True), help="Likewise: the peak learning rate.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@DEVICE
+@PRECISION
+@CAPTURE
 @click.option("--digits", help="For data that are missing, as in `mnistref generate`.  [default: the preset's]")
 @click.option("--backgrounds", default="builtin", show_default=True, help="Likewise.")
 @click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept.")
@@ -101,6 +119,7 @@ def run(
     lr: float | None,
     device: str,
     precision: str,
+    capture: str,
     digits: str | None,
     backgrounds: str,
     root: Path,
@@ -118,12 +137,78 @@ def run(
         raise click.UsageError("give --data or --variant, not both")
     chosen = PRESETS[preset]
     plan = choose_recipe(chosen, recipe, epochs, batch, lr)
-    target = sweep.pick_device(device)
+    target = sweep.pick_device(device, precision, capture)
     made_for = read_manifest(data).variant if data else get_variant(variant or chosen.variant)
     refuse_unfit(attn, made_for.canvas)
     folder = data or sweep.prepare(chosen, attn, variant, root, digits, backgrounds)
-    config = sweep.configure(folder, attn, seed, plan, queries, precision, target)
+    config = sweep.configure(folder, attn, seed, plan, queries, precision, target, capture)
     click.echo(sweep.run(config, folder, runs or root / "runs", target, resume))
+
+
+@bench.command("runtime")
+@click.option(
+    "--attn",
+    "lists",
+    multiple=True,
+    default=["none,arnn"],
+    metavar="NAMES",
+    help="Networks, parted by commas; none+arnn is a slot list. May be given again.  [default: none,arnn]",
+)
+@click.option("--variant", default="mbg", show_default=True, metavar="NAME", help="Whose image size and classes.")
+@click.option("--recipe", default="fast", show_default=True, metavar="fast|pan", help="Whose optimiser and batch.")
+@click.option("--batch", type=click.IntRange(min=2), help="Images in a step.  [default: the recipe's]")
+@click.option("--threads", type=click.IntRange(min=1), help="On a CPU.  [default: PyTorch's choice]")
+@DEVICE
+@PRECISION
+@CAPTURE
+@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--plot", type=FOLDER, help="Also draw bars: a name ending in .png, .svg or .pdf.")
+def print_runtime(
+    lists: tuple[str, ...],
+    variant: str,
+    recipe: str,
+    batch: int | None,
+    threads: int | None,
+    device: str,
+    precision: str,
+    capture: str,
+    rounds: int,
+    as_json: bool,
+    plot: Path | None,
+) -> None:
+    """Time a training step and inference of networks, turn by turn with san and pan-ctx, on random images.
+
+    \b
+    bench runtime --attn none,arnn,brnn2 --variant mref --batch 50 --threads 2
+    bench runtime --attn arnn --device cuda --precision bf16 --capture graph --batch 128 --json
+    """
+    from dataclasses import replace
+
+    import torch
+
+    from bench.attention import networks_of
+    from bench.config import get_recipe
+    from bench.runtime import BASELINES, runtime, to_json, to_text
+    from bench.sweep import pick_device
+    from mnistref.figures import check_name
+    from mnistref.variants import get_variant
+
+    if plot:
+        check_name(plot)
+        from bench.bars import save_bars
+    names = [name for networks in lists for name in networks_of(networks)]
+    chosen, target = get_recipe(recipe), pick_device(device, precision, capture)
+    chosen = replace(chosen, batch=batch or chosen.batch)
+    if threads:
+        torch.set_num_threads(threads)
+    setting, rows = runtime(names, get_variant(variant), chosen, target, precision, capture, rounds)
+    if plot:
+        save_bars(str(setting), rows, BASELINES, plot)
+        logging.info("drawn: %s", plot)
+    if as_json:
+        return print_json(to_json(setting, rows))
+    return click.echo(to_text(setting, rows))
 
 
 @bench.command("leaderboard")

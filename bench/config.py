@@ -8,7 +8,8 @@ from typing import Any
 from mnistref.errors import UsageProblemError, did_you_mean
 from mnistref.spec import canonical_json
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "tf32", "bf16")
+CAPTURES = ("eager", "graph")
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -77,8 +78,9 @@ class RunConfig:
     seed: int
     recipe: Recipe
     queries: str
-    precision: str
+    precision: str  # one of PRECISIONS
     device: str  # cpu | cuda
+    capture: str = "eager"  # one of CAPTURES
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

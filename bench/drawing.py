@@ -4,7 +4,6 @@ Lengths are in inches. Every box has its place by arithmetic, so that nothing ov
 bytes.
 """
 
-import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,18 +14,15 @@ from torch import Tensor
 
 from bench.panels import Panels
 from mnistref.errors import UsageProblemError
-from mnistref.files import write_whole
+from mnistref.figures import save_figure
 
 try:
-    import matplotlib
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 except ImportError as error:
     raise UsageProblemError("a picture needs matplotlib: pip install 'mnistref[report]'") from error
 
-SUFFIXES = (".png", ".svg", ".pdf")
-DPI = 150
 HEAT = "viridis"
 _OUTLINE = "#FF00FF"  # as in the data set's preview
 _RIGHT, _WRONG, _FAINT = "#007A55", "#B84700", "#555555"
@@ -36,20 +32,9 @@ _LEAST_WIDTH = 7.2  # room for the title
 _PER_INCH = 13.5  # characters of a line of 9 points
 
 
-def check_name(path: Path) -> None:
-    """A usage error unless the picture can be written under this name."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageProblemError(f"{path}: give a name that ends in {', '.join(SUFFIXES)}")
-
-
 def draw(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str], path: Path) -> None:
     """Write the picture as PNG, SVG or PDF, by the name's ending: `title` above the rows, `notes` below."""
-    check_name(path)
-    kind, file = path.suffix.lower()[1:], io.BytesIO()
-    undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
-    with matplotlib.rc_context({"svg.hashsalt": "bench"}):
-        figure(rows, title, notes).savefig(file, format=kind, dpi=DPI, metadata=undated)
-    write_whole(path, file.getvalue())
+    save_figure(figure(rows, title, notes), path)
 
 
 def figure(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str]) -> Any:

@@ -25,11 +25,11 @@ part tests 160 python -m pytest -q -p no:cacheprovider --durations=8 -k "gpu" te
     --junitxml="$OUT/tests.xml" &
 part errors 160 bash -c "session errors $OUT/errors.json"
 wait
-part steps_bf16 90 bash -c "session steps $OUT/steps_100_bf16.json"
-part layers 80 bash -c "session layers $OUT/layers.json"
-part steps_224 70 bash -c "session steps $OUT/steps_224_bf16.json --size 224"
-part variants 70 bash -c "session variants $OUT/variants.json"
-part steps_fp32 50 bash -c "session steps $OUT/steps_100_fp32.json --precision fp32"
+part steps_100 120 bash -c "session steps $OUT/steps_100.json --precisions bf16 tf32 fp32"
+part layers 70 bash -c "session layers $OUT/layers.json"
+part steps_224 80 bash -c "session steps $OUT/steps_224.json --size 224"
+part variants 60 bash -c "session variants $OUT/variants.json"
+part capture 40 python -m pytest -q -p no:cacheprovider -k "recorded" tests/bench/test_runtime.py
 if command -v compute-sanitizer >/dev/null; then
     part sanitizer 45 compute-sanitizer --tool memcheck python -m pytest -q -p no:cacheprovider \
         -k "neighbours and bf16" tests/bench/kernels/test_triton.py

@@ -16,6 +16,7 @@ from bench.panels import Panels, Question, panels
 from bench.runs import load_model, load_result
 from mnistref.dataset import Manifest, MnistRef, read_manifest, read_split
 from mnistref.errors import UsageProblemError
+from mnistref.figures import check_name
 from mnistref.variants import get_variant
 
 log = logging.getLogger("bench")
@@ -55,7 +56,7 @@ def save_picture(
         UsageProblemError: no run or data set there, one that does not fit the network, no such image, several samples
             of a mechanism that draws none, or no matplotlib. DataProblemError: the run is unfinished or damaged.
     """
-    from bench.drawing import check_name, draw
+    from bench.drawing import draw
 
     check_name(output)
     config, model = load_model(run)

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bench.data import Split, load_split
 from bench.evaluate import test
 from bench.model import AttributeCNN, create_model
 from bench.plugins import files_of
+from bench.precision import casting, products
 from bench.train import DivergedError, Trainer
 from mnistref.dataset import Manifest, read_manifest
 from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
@@ -29,11 +30,14 @@ from mnistref.version import VERSION
 log = logging.getLogger("bench")
 
 
-def pick_device(name: str) -> torch.device:
-    """auto is CUDA where there is one, and is said."""
+def pick_device(name: str, precision: str = "fp32", capture: str = "eager") -> torch.device:
+    """auto is CUDA where there is one, and is said. A usage error where the device cannot compute so."""
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageProblemError("--device cuda: no CUDA device is available here; give auto or cpu")
     kind = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+    if kind == "cpu" and (precision == "tf32" or capture == "graph"):
+        wish = "--precision tf32" if precision == "tf32" else "--capture graph"
+        raise UsageProblemError(f"{wish}: only CUDA devices have it, and this would run on the CPU; leave it out")
     return torch.device(kind)
 
 
@@ -47,7 +51,14 @@ def prepare(preset: Preset, attn: str, variant: str | None, root: Path, digits: 
 
 
 def configure(
-    data: Path, attn: str, seed: int, recipe: Recipe, queries: str, precision: str, device: torch.device
+    data: Path,
+    attn: str,
+    seed: int,
+    recipe: Recipe,
+    queries: str,
+    precision: str,
+    device: torch.device,
+    capture: str = "eager",
 ) -> RunConfig:
     """The configuration of a run on a data set; a usage error where the set cannot train a network."""
     manifest = read_manifest(data)
@@ -55,7 +66,15 @@ def configure(
     if not variant.trainable:
         raise UsageProblemError(f"{variant.name} cannot be trained on: it is {variant.note}")
     return RunConfig(
-        canonical_name(attn), variant.name, manifest.folder_name, seed, recipe, queries, precision, device.type
+        canonical_name(attn),
+        variant.name,
+        manifest.folder_name,
+        seed,
+        recipe,
+        queries,
+        precision,
+        device.type,
+        capture,
     )
 
 
@@ -83,7 +102,8 @@ def run(config: RunConfig, data: Path, runs: Path, device: torch.device, resume:
         records.write_json(folder / records.RESULT, _result(config, manifest, device, seconds, outcome))
 
     try:
-        outcome = _train_and_test(config, model, manifest.variant, data, folder, device, resume)
+        with products(config.precision):
+            outcome = _train_and_test(config, model, manifest.variant, data, folder, device, resume)
     except DivergedError as error:
         record({"status": "diverged", "reason": str(error)})
         raise RunProblemError(f"{folder}: diverged: {error}; the learning rate may be too high") from error
@@ -123,7 +143,7 @@ def _train_and_test(
 ) -> dict[str, Any]:
     train = _enough(load_split(data, "train", config.queries, device), data)
     val = load_split(data, "val", config.queries, device)
-    trainer = Trainer(config.recipe, model, train, val, config.seed, config.precision)
+    trainer = Trainer(config.recipe, model, train, val, config.seed, config.precision, config.capture)
     if resume and checkpoints.load(folder, trainer):
         log.info("going on after epoch %d", trainer.epoch)
         records.trim_history(folder, trainer.epoch)
@@ -143,7 +163,7 @@ def _train_and_test(
     del train, trainer.train
     model.load_state_dict(trainer.best_weights)
     checkpoints.save_weights(folder / records.WEIGHTS, model)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+    with casting(config.precision, device):
         measured = test(model, load_split(data, "test", config.queries, device, masks=True))
     return {
         **measured,
@@ -160,10 +180,9 @@ def _timed(config: RunConfig, model: AttributeCNN, variant: VariantSpec, device:
     models = {config.attn: model}
     if config.attn != "san":
         models["san"] = build(replace(config, attn="san"), variant, device)
-    shape = variant.canvas, variant.classes, variant.queries
-    timed = timing.measure(models, config.recipe, *shape, device, config.precision)
+    timed = timing.measure(models, config.recipe, variant, device, config.precision, config.capture)
     own = timed[config.attn]
-    return {**asdict(own), "relative_runtime": own.train_step_ms / timed["san"].train_step_ms}
+    return {**own.as_dict(), "relative_runtime": own.step.over(timed["san"].step).median}
 
 
 def _enough(train: Split, data: Path) -> Split:
@@ -193,6 +212,7 @@ def _result(
         **{key: value for key, value in outcome.items() if key != "status"},
         "device": records.device_name(device),
         "precision": config.precision,
+        "capture": config.capture,
         "seconds": seconds,
         "bench_version": VERSION,
     }

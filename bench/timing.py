@@ -1,104 +1,168 @@
-"""Time of a training step and of inference, and memory: after warm-up, medians of repeats, the device waited for.
+"""Time of a training step and of inference, and memory: after warm-up, medians of rounds, the device waited for.
 
 The data are random images on the device already: what is timed is the network, its loss, its gradients and its update.
 Several networks are timed turn by turn, so that whatever else the machine does falls on all of them.
 """
 
+import math
 import statistics
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn import functional as F
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.config import Recipe
-from bench.train import OPTIMIZERS
+from bench.precision import casting, products
+from bench.step import Recorded, Step, optimizer_of
+from mnistref.spec import VariantSpec
 
-WARM_UP, REPEATS = 2, 7
+ROUNDS = 7
+WARM_UP = 2
+LEAST_SECONDS = 0.02
+"""Of a round: what is faster is called several times in it."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What the rounds gave, in their order."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """The lower and the upper one."""
+        if len(self.values) == 1:
+            return self.values * 2
+        low, _, high = statistics.quantiles(self.values, method="inclusive")
+        return low, high
+
+    def over(self, other: "Spread") -> "Spread":
+        """The ratios to another one, round by round."""
+        return Spread(tuple(a / b for a, b in zip(self.values, other.values, strict=True)))
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of a step over `batch` images, and of inference per image; `peak_memory_mb`: the most that a step
-    holds at a time, beyond weights, optimiser and data."""
+    """`step`: milliseconds of a training step over `batch` images. `infer`: of inference, for one image.
 
-    train_step_ms: float
-    infer_ms_per_image: float
+    `peak_memory_mb`: the most that a step holds at a time, beyond weights, optimiser and data. `saved_mb`: what the
+    forward pass keeps of it for the gradients.
+    """
+
+    step: Spread
+    infer: Spread
     peak_memory_mb: float
-    timing_batch: int
+    saved_mb: float
+    batch: int
     threads: int
+
+    def as_dict(self) -> dict[str, float | int]:
+        """The medians, as a run records them."""
+        return {
+            "train_step_ms": self.step.median,
+            "infer_ms_per_image": self.infer.median,
+            "peak_memory_mb": self.peak_memory_mb,
+            "timing_batch": self.batch,
+            "threads": self.threads,
+        }
 
 
 def measure(
     models: Mapping[str, nn.Module],
     recipe: Recipe,
-    canvas: int,
-    classes: int,
-    queries: int,
+    variant: VariantSpec,
     device: torch.device,
-    precision: str,
+    precision: str = "fp32",
+    capture: str = "eager",
+    rounds: int = ROUNDS,
 ) -> dict[str, Timing]:
-    """Time networks, whose weights and statistics are left as they were. The batch is the recipe's."""
-    images = torch.rand(recipe.batch, 3, canvas, canvas, device=device).to(memory_format=torch.channels_last)
-    query = torch.randint(queries, (recipe.batch,), device=device)
-    label = torch.randint(classes, (recipe.batch,), device=device)
-    casting = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    """Time networks for a variant, whose weights and statistics are left as they were. The batch is the recipe's.
 
-    def step_of(model: nn.Module) -> Callable[[], None]:
-        optimizer = OPTIMIZERS[recipe.optimizer](model.parameters(), lr=1e-6)
-
-        def step() -> None:
-            with casting:
-                logits = model(images, query).logits
-            optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(logits.float(), label).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-            optimizer.step()
-
-        return step
-
-    def inference_of(model: nn.Module) -> Callable[[], None]:
-        def infer() -> None:
-            with torch.inference_mode(), casting:
-                model(images, query)
-
-        return infer
-
+    `precision` and `capture` are those of `bench.step.Step`; inference is issued or recorded alike.
+    """
+    data = images, query, _ = example(recipe.batch, variant, device)
+    steps, memory, saved = {}, {}, {}
     kept = {n: {k: v.detach().clone() for k, v in model.state_dict().items()} for n, model in models.items()}
-    steps = {name: step_of(model.train()) for name, model in models.items()}
-    step_seconds = medians(steps, device)
-    memory = {name: _step_memory(step, device) for name, step in steps.items()}
-    infer_seconds = medians({name: inference_of(model.eval()) for name, model in models.items()}, device)
+    with products(precision):
+        for name, model in models.items():
+            optimizer = optimizer_of(replace(recipe, lr=1e-6), model.train())
+            saved[name] = saved_memory(model, images, query, precision)
+            memory[name] = _step_memory(partial(Step(model, recipe, optimizer, precision), *data), device)
+            steps[name] = partial(Step(model, recipe, optimizer, precision, capture), *data)
+        step_times = _rounds(steps, device, rounds)
+        calls = {n: _inference(model.eval(), images, query, precision, capture) for n, model in models.items()}
+        infer_times = _rounds(calls, device, rounds)
     for name, model in models.items():
         model.load_state_dict(kept[name])
         model.zero_grad(set_to_none=True)
     threads = torch.get_num_threads()
     return {
         name: Timing(
-            step_seconds[name] * 1e3, infer_seconds[name] * 1e3 / recipe.batch, memory[name], recipe.batch, threads
+            _scaled(step_times[name], 1e3),
+            _scaled(infer_times[name], 1e3 / recipe.batch),
+            memory[name],
+            saved[name],
+            recipe.batch,
+            threads,
         )
         for name in models
     }
 
 
-def medians(works: Mapping[str, Callable[[], None]], device: torch.device) -> dict[str, float]:
-    """Median seconds of each, done turn by turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    for repeat in range(WARM_UP + REPEATS):
+def example(batch: int, variant: VariantSpec, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Random images, queries and labels of a variant's sizes."""
+    images = torch.rand(batch, 3, variant.canvas, variant.canvas, device=device)
+    query = torch.randint(variant.queries, (batch,), device=device)
+    label = torch.randint(variant.classes, (batch,), device=device)
+    return images.to(memory_format=torch.channels_last), query, label
+
+
+def _inference(model: nn.Module, images: Tensor, query: Tensor, precision: str, capture: str) -> Callable[[], object]:
+    def infer(images: Tensor, query: Tensor) -> Tensor:
+        with torch.inference_mode(), casting(precision, images.device):
+            return model(images, query).logits
+
+    issued: Callable[..., Tensor] = Recorded(infer) if capture == "graph" else infer
+    return lambda: issued(images, query)
+
+
+def _scaled(spread: Spread, factor: float) -> Spread:
+    return Spread(tuple(value * factor for value in spread.values))
+
+
+def _rounds(works: Mapping[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, Spread]:
+    """Seconds of a call of each, in so many rounds in which one follows the other."""
+    calls: dict[str, int] = {}
+    for name, work in works.items():
+        for _ in range(WARM_UP):
+            seconds = _seconds(work, 1, device)
+        calls[name] = min(1000, math.ceil(LEAST_SECONDS / seconds))
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
         for name, work in works.items():
-            _wait(device)
-            started = time.perf_counter()
-            work()
-            _wait(device)
-            if repeat >= WARM_UP:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+            found[name].append(_seconds(work, calls[name], device))
+    return {name: Spread(tuple(values)) for name, values in found.items()}
+
+
+def _seconds(work: Callable[[], object], calls: int, device: torch.device) -> float:
+    """Of one call, on average over so many in a row."""
+    _wait(device)
+    started = time.perf_counter()
+    for _ in range(calls):
+        work()
+    _wait(device)
+    return (time.perf_counter() - started) / calls
 
 
 def _wait(device: torch.device) -> None:
@@ -106,8 +170,25 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _step_memory(step: Callable[[], None], device: torch.device) -> float:
+def saved_memory(model: nn.Module, images: Tensor, query: Tensor, precision: str) -> float:
+    """MB that a forward pass keeps for its gradients, beyond weights and data. Tensors of one memory count once."""
+    known = {_key(tensor) for tensor in (*model.parameters(), *model.buffers(), images, query)}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if _key(tensor) not in known:
+            kept[_key(tensor)] = tensor.untyped_storage()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), casting(precision, images.device):
+        logits = model(images, query).logits
+    del logits
+    return sum(storage.nbytes() for storage in kept.values()) / 1e6
+
+
+def _step_memory(step: Callable[[], object], device: torch.device) -> float:
     """MB that a step allocates at most, beyond what was there before it."""
+    step()  # the optimiser's state is made
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)

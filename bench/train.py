@@ -11,16 +11,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from bench.config import Recipe
 from bench.data import Split
 from bench.evaluate import accuracy
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "rmsprop": lambda parameters, lr: torch.optim.RMSprop(parameters, lr=lr, alpha=0.9, eps=1e-6),
-}
+from bench.precision import casting
+from bench.step import Step, optimizer_of
 
 
 class DivergedError(Exception):
@@ -33,13 +29,22 @@ class Trainer:
     `epochs()` yields a record after each epoch. `state()` and `restore()` carry everything over to another process.
     """
 
-    def __init__(self, recipe: Recipe, model: nn.Module, train: Split, val: Split, seed: int, precision: str) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: nn.Module,
+        train: Split,
+        val: Split,
+        seed: int,
+        precision: str = "fp32",
+        capture: str = "eager",
+    ) -> None:
         self.recipe, self.model, self.train, self.val, self.seed = recipe, model, train, val, seed
-        self.device = train.images.device
-        self.autocast = precision == "bf16"
+        self.device, self.precision = train.images.device, precision
         self.batch = min(recipe.batch, len(train))
         self.steps = len(train) // self.batch
-        self.optimizer = OPTIMIZERS[recipe.optimizer](model.parameters(), lr=recipe.lr)
+        self.optimizer = optimizer_of(recipe, model)
+        self.step = Step(model, recipe, self.optimizer, precision, capture)
         self.schedule = _schedule(recipe, self.optimizer, self.steps)
         self.epoch = 0
         self.best_epoch, self.best_accuracy = 0, -1.0
@@ -52,7 +57,7 @@ class Trainer:
             started = time.perf_counter()
             lr = self.optimizer.param_groups[0]["lr"]
             loss, right = self._train_epoch(on_step)
-            with self._casting():
+            with casting(self.precision, self.device):
                 val = accuracy(self.model, self.val)
             if val > self.best_accuracy:
                 self.best_epoch, self.best_accuracy = self.epoch, val
@@ -79,18 +84,11 @@ class Trainer:
         loss_sum, right = torch.zeros(2, dtype=torch.float64, device=self.device)
         for step, at in enumerate(order[: self.steps * self.batch].split(self.batch)):
             batch = self.train.batch(at)
-            with self._casting():
-                logits = self.model(batch.images, batch.query).logits
-            loss = F.cross_entropy(logits.float(), batch.label)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
-            self.optimizer.step()
+            loss, logits = self.step(batch.images, batch.query, batch.label)
             if self.recipe.schedule == "onecycle":
                 self.schedule.step()
-            loss = loss.detach()
             loss_sum += loss
-            right += (logits.detach().argmax(1) == batch.label).sum()
+            right += (logits.argmax(1) == batch.label).sum()
             if (step % 50 == 49 or step == self.steps - 1) and not math.isfinite(float(loss_sum)):
                 raise DivergedError(f"the loss is {float(loss)} in epoch {self.epoch}")
             on_step()
@@ -98,9 +96,6 @@ class Trainer:
             self.schedule.step()
         seen = self.steps * self.batch
         return float(loss_sum) / self.steps, float(right) / seen
-
-    def _casting(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Tensors by name, and the rest as JSON values."""

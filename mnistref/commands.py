@@ -119,7 +119,8 @@ def stats(path: Path, as_json: bool, plot: Path | None) -> None:
     from mnistref.manifest import read_manifest
 
     if plot:
-        from mnistref.plot import check_name, save_plot
+        from mnistref.figures import check_name
+        from mnistref.plot import save_plot
 
         check_name(plot)
     manifest, laws = read_manifest(path), statistics(path)

@@ -1,6 +1,5 @@
 """The laws of a data set as a picture: what is expected beside what each split shows. Imported only to draw."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from mnistref.audit import Law
 from mnistref.errors import UsageProblemError
-from mnistref.files import write_whole
+from mnistref.figures import save_figure
 from mnistref.manifest import Manifest
 
 try:
@@ -17,7 +16,6 @@ try:
 except ImportError as error:
     raise UsageProblemError("--plot needs matplotlib: pip install 'mnistref[report]'") from error
 
-SUFFIXES = (".png", ".svg", ".pdf")
 PANELS = {
     "digits in an image": "share of images",
     "class": "share of digits",
@@ -32,18 +30,9 @@ _MARKS = {"train": ("#0072B2", "o"), "val": ("#D55E00", "s"), "test": ("#009E73"
 _EXPECTED, _EDGE, _FAINT = "#DDDDDD", "#999999", "#555555"
 
 
-def check_name(path: Path) -> None:
-    """A usage error unless the plot can be written under this name."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageProblemError(f"{path}: give a name that ends in {', '.join(SUFFIXES)}")
-
-
 def save_plot(laws: list[Law], manifest: Manifest, path: Path) -> None:
     """Draw the shares behind the laws and write them as PNG, SVG or PDF, by the name's ending."""
-    check_name(path)
-    file = io.BytesIO()
-    _figure(laws, manifest).savefig(file, format=path.suffix.lower()[1:], dpi=150)
-    write_whole(path, file.getvalue())
+    save_figure(_figure(laws, manifest), path)
 
 
 def _figure(laws: list[Law], manifest: Manifest) -> Any:

@@ -15,6 +15,7 @@ MODULES = {
 FOUNDATIONS = {
     "mnistref.compiled",
     "mnistref.errors",
+    "mnistref.figures",
     "mnistref.files",
     "mnistref.interrupts",
     "mnistref.kept",
@@ -39,8 +40,23 @@ MAY_IMPORT = {
     "bench.config": {"mnistref.errors", "mnistref.spec"},
     "bench.metrics": {"mnistref.spec"},
     "bench.leaderboard": {"bench.published", "mnistref.spec", "mnistref.text", "mnistref.variants"},
-    "bench.train": {"bench.config", "bench.data", "bench.evaluate"},
-    "bench.timing": {"bench.config", "bench.train"},
+    "bench.precision": set(),
+    "bench.step": {"bench.config", "bench.precision"},
+    "bench.train": {"bench.config", "bench.data", "bench.evaluate", "bench.precision", "bench.step"},
+    "bench.timing": {"bench.config", "bench.precision", "bench.step", "mnistref.spec"},
+    "bench.runtime": {
+        "bench.attention",
+        "bench.check",
+        "bench.config",
+        "bench.model",
+        "bench.precision",
+        "bench.records",
+        "bench.timing",
+        "mnistref.errors",
+        "mnistref.spec",
+        "mnistref.text",
+    },
+    "bench.bars": {"mnistref.errors", "mnistref.figures"},
     "bench.records": {"bench.config", "mnistref.errors", "mnistref.files", "mnistref.version"},
     "bench.sweep": {
         "bench.attention",
@@ -50,6 +66,7 @@ MAY_IMPORT = {
         "bench.evaluate",
         "bench.model",
         "bench.plugins",
+        "bench.precision",
         "bench.records",
         "bench.timing",
         "bench.train",
@@ -79,10 +96,11 @@ MAY_IMPORT = {
         "bench.runs",
         "mnistref.dataset",
         "mnistref.errors",
+        "mnistref.figures",
         "mnistref.variants",
     },
     "bench.panels": {"bench.metrics", "bench.model", "mnistref.spec"},
-    "bench.drawing": {"bench.panels", "mnistref.errors", "mnistref.files"},
+    "bench.drawing": {"bench.panels", "mnistref.errors", "mnistref.figures"},
     "bench.model": {"bench.attention", "bench.attention.base", "bench.attention.frames", "mnistref.variants"},
     "bench.mechanism": {"mnistref.errors"},
     "bench.attention": {
@@ -271,7 +289,7 @@ def test_shards_know_no_torch_and_sources_no_sampling():
 
 
 def test_training_touches_no_files():
-    for name in ("bench.train", "bench.timing", "bench.evaluate", "bench.model"):
+    for name in ("bench.train", "bench.step", "bench.timing", "bench.evaluate", "bench.model"):
         assert not imports_of(name) & {"pathlib", "os", "json", "click"}, name
 
 

@@ -170,6 +170,11 @@ def canonical_name(attn: str) -> str:
     return ",".join(names)
 
 
+def networks_of(text: str) -> list[str]:
+    """The slot lists in a list of networks: a comma parts networks there, and + slots: "san,none+arnn"."""
+    return [canonical_name(network.replace("+", ",")) for network in text.split(",")]
+
+
 def slots_of(attn: str, stages: int) -> list[Mechanism]:
     """The mechanism of each slot, shallow to deep."""
     named = [get_mechanism(name) for name in canonical_name(attn).split(",")]
@@ -198,5 +203,6 @@ __all__ = [
     "canonical_name",
     "get_mechanism",
     "known_mechanisms",
+    "networks_of",
     "slots_of",
 ]

@@ -54,12 +54,12 @@ def networks(variant: str, names: Sequence[str]) -> dict[str, AttributeCNN]:
 def steps(variant: str, names: Sequence[str], batch: int) -> list[list[str]]:
     law, recipe = get_variant(variant), replace(RECIPES["fast"], batch=batch)
     models = networks(variant, names)
-    timings = measure(models, recipe, law.canvas, law.classes, law.queries, torch.device("cpu"), "fp32")
+    timings = measure(models, recipe, law, torch.device("cpu"))
     rows = [["network", "step, ms", "/ san", "/ pan-ctx", "inference, ms an image", "memory of a step, MB"]]
     for name, timing in timings.items():
-        ratios = [f"{timing.train_step_ms / timings[other].train_step_ms:.2f}" for other in ("san", "pan-ctx")]
-        others = f"{timing.infer_ms_per_image:.2f}", f"{timing.peak_memory_mb:.0f}"
-        rows.append([name, f"{timing.train_step_ms:.0f}", *ratios, *others])
+        ratios = [f"{timing.step.over(timings[other].step).median:.2f}" for other in ("san", "pan-ctx")]
+        others = f"{timing.infer.median:.2f}", f"{timing.peak_memory_mb:.0f}"
+        rows.append([name, f"{timing.step.median:.0f}", *ratios, *others])
     return rows
 
 

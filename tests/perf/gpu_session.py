@@ -1,6 +1,6 @@
 """What the diagonal LSTM costs on a GPU, and how exact it is: one part of a session, whose results are a JSON file.
 
-    python -m tests.perf.gpu_session {errors, layers, variants, steps} FILE [--size 100] [--precision bf16]
+    python -m tests.perf.gpu_session {errors, layers, variants, steps} FILE [--size 100] [--precisions bf16]
 
 The file is written after each measurement, so that a part that is ended by force leaves what it has. Times are medians
 of replays of a CUDA graph, or of calls ("eager"), in milliseconds; what fails is recorded as text.
@@ -9,20 +9,24 @@ of replays of a CUDA graph, or of calls ("eager"), in milliseconds; what fails i
 import argparse
 import gc
 import json
+import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import triton
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
+from bench.config import CAPTURES, PRECISIONS, RECIPES
 from bench.kernels import diagonal_lstm as package
 from bench.kernels.diagonal_lstm import PRODUCTS, diagonal_lstm, example, gpu, relative_error
-from bench.model import create_model
+from bench.runtime import runtime, to_json
+from mnistref.variants import get_variant
 
 MAPS = {100: (50, 25, 12, 6), 224: (112, 56, 28, 14, 7)}
 BATCHES = 128, 64, 256
@@ -153,34 +157,24 @@ def variants(results: Results) -> None:
                     results.add(work, products=products, m=m, warps=warps)
 
 
-def step_of(attn: str, implementation: str, size: int, batch: int, precision: str) -> Callable[[], None]:
-    model: nn.Module = create_model(attn, size=(size, size)).to(CUDA, memory_format=torch.channels_last)
-    for module in model.modules():
-        if hasattr(module, "implementation"):
-            module.implementation = implementation
-    images = torch.rand(batch, 3, size, size, device=CUDA).to(memory_format=torch.channels_last)
-    query, label = torch.randint(10, (batch,), device=CUDA), torch.randint(5, (batch,), device=CUDA)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-6, capturable=True)
+def steps(results: Results, size: int, precisions: Sequence[str]) -> None:
+    """Whole networks by `bench.runtime`: each batch issued and recorded; the LSTM in plain PyTorch beside Triton."""
+    variant = get_variant({100: "mbg", 224: "mbgb"}[size])
 
-    def step() -> None:
-        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
-            logits = model(images, query).logits
-        optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(logits.float(), label).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
+    def work(batch: int, precision: str, capture: str, implementation: str) -> dict[str, Any]:
+        os.environ.pop(package.VARIABLE, None)
+        if implementation != "triton":  # which is the choice anyway, and takes no fp64, which errors are compared with
+            os.environ[package.VARIABLE] = implementation
+        names = ("none", "pan", "arnn") if implementation == "triton" else ("arnn",)
+        recipe = replace(RECIPES["fast"], batch=batch)
+        return to_json(*runtime(names, variant, recipe, CUDA, precision, capture))
 
-    return step
-
-
-def steps(results: Results, size: int, precision: str) -> None:
-    arms = ("none", ""), ("san", ""), ("pan-ctx", ""), ("arnn", "triton"), ("arnn", "packed")
-    for batch in BATCHES:
-        for attn, name in arms:
-            if name == "packed" and batch != 128:
-                continue
-            labels = {"attn": attn, "implementation": name, "size": size, "batch": batch, "precision": precision}
-            results.add(lambda a=attn, n=name, b=batch: both_ways(step_of(a, n or None, size, b, precision)), **labels)
+    for precision in precisions:
+        for batch in BATCHES if precision == "bf16" else BATCHES[:1]:
+            for capture in CAPTURES:
+                for name in ("triton", "packed") if batch == BATCHES[0] and size == 100 else ("triton",):
+                    labels = {"size": size, "batch": batch, "precision": precision, "capture": capture}
+                    results.add(partial(work, batch, precision, capture, name), **labels, implementation=name)
 
 
 def main() -> None:
@@ -188,11 +182,11 @@ def main() -> None:
     parser.add_argument("part", choices=("errors", "layers", "variants", "steps"))
     parser.add_argument("file", type=Path)
     parser.add_argument("--size", type=int, choices=list(MAPS), default=100)
-    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["bf16"])
     options = parser.parse_args()
     results = Results(options.file)
     if options.part == "steps":
-        steps(results, options.size, options.precision)
+        steps(results, options.size, options.precisions)
     else:
         {"errors": errors, "layers": layers, "variants": variants}[options.part](results)
 

@@ -1,0 +1,189 @@
+"""What networks cost, side by side: time of a training step and of inference, memory, and error of their numbers."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench import records
+from bench.attention import canonical_name, slots_of
+from bench.check import refuse_unfit
+from bench.config import Recipe
+from bench.model import AttributeCNN, create_model
+from bench.precision import casting, products
+from bench.timing import ROUNDS, Spread, Timing, example, measure
+from mnistref.errors import RunProblemError
+from mnistref.spec import VariantSpec
+from mnistref.text import table
+
+BASELINES = ("san", "pan-ctx")
+"""What every other network is compared with; always among those that are timed."""
+
+ERROR_BATCH = 8
+COLUMNS = (
+    *("attn", "params", "train_step_ms", "train_step_ms_q1", "train_step_ms_q3"),
+    *(f"over_{name}{end}" for name in ("san", "pan_ctx") for end in ("", "_q1", "_q3")),
+    *("infer_ms_per_image", "infer_ms_per_image_q1", "infer_ms_per_image_q3", "infer_over_san"),
+    *("peak_memory_mb", "saved_mb", "logits_error", "gradient_error"),
+)
+"""Of a row. `over_…`: the ratio of the steps, round by round. The errors: relative norms, against fp64."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all rows have in common."""
+
+    variant: str
+    canvas: int
+    batch: int
+    device: str
+    threads: int
+    precision: str
+    capture: str
+    optimizer: str
+    rounds: int
+    torch: str
+
+    def __str__(self) -> str:
+        where = f"{self.device} ({self.threads} threads)" if self.device == "cpu" else self.device
+        return (
+            f"{self.variant} ({self.canvas} px), batch {self.batch}, {where}, {self.precision}, {self.capture}, "
+            f"{self.optimizer}, {self.rounds} rounds, torch {self.torch}"
+        )
+
+
+def runtime(
+    names: Sequence[str],
+    variant: VariantSpec,
+    recipe: Recipe,
+    device: torch.device,
+    precision: str = "fp32",
+    capture: str = "eager",
+    rounds: int = ROUNDS,
+) -> tuple[Setting, list[dict[str, Any]]]:
+    """Time the networks of these names, and the baselines, turn by turn. → what they share, and a row for each.
+
+    A row has the keys of `COLUMNS`; the errors are None where a network draws samples. The batch is the recipe's.
+
+    Raises:
+        UsageProblemError: there is no such mechanism.
+        RunProblemError: the batch does not fit into the device's memory.
+    """
+    wanted = list(dict.fromkeys((*BASELINES, *map(canonical_name, names))))
+    for name in wanted:
+        refuse_unfit(name, variant.canvas)
+    try:
+        models = {name: _network(name, variant).to(device, memory_format=torch.channels_last) for name in wanted}
+        errors = {name: _errors(name, model, variant, device, precision) for name, model in models.items()}
+        timed = measure(models, recipe, variant, device, precision, capture, rounds)
+    except torch.OutOfMemoryError as error:
+        raise RunProblemError(
+            f"batch {recipe.batch}: not enough memory on {device.type}; give a smaller --batch"
+        ) from (error)
+    setting = Setting(
+        variant.name,
+        variant.canvas,
+        recipe.batch,
+        records.device_name(device),
+        torch.get_num_threads(),
+        precision,
+        capture,
+        recipe.optimizer,
+        rounds,
+        torch.__version__,
+    )
+    return setting, [_row(name, models[name], timed, errors[name]) for name in wanted]
+
+
+def _network(name: str, variant: VariantSpec) -> AttributeCNN:
+    torch.manual_seed(0)
+    size = (variant.canvas, variant.canvas)
+    return create_model(name, classes=variant.classes, queries=variant.queries, size=size)
+
+
+def _row(
+    name: str, model: nn.Module, timed: dict[str, Timing], errors: tuple[float, float] | tuple[None, None]
+) -> dict[str, Any]:
+    own = timed[name]
+    values = [name, sum(p.numel() for p in model.parameters()), *_three(own.step)]
+    for baseline in BASELINES:
+        values += _three(own.step.over(timed[baseline].step))
+    values += [*_three(own.infer), own.infer.over(timed["san"].infer).median]
+    values += [own.peak_memory_mb, own.saved_mb, *errors]
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _three(spread: Spread) -> list[float]:
+    return [spread.median, *spread.quartiles]
+
+
+def _errors(
+    name: str, model: AttributeCNN, variant: VariantSpec, device: torch.device, precision: str
+) -> tuple[float, float] | tuple[None, None]:
+    """Relative errors of the logits and of the gradient, all parameters together, against the same network in fp64.
+
+    Of a few images, without dropout, in training: statistics are the batch's.
+    """
+    if any(mechanism.sampled for mechanism in slots_of(name, len(model.stages))):
+        return None, None
+    images, query, label = example(ERROR_BATCH, variant, device)
+    found = []
+    with products(precision):
+        for network, mode in ((copy.deepcopy(model), precision), (copy.deepcopy(model).double(), "fp32")):
+            for module in network.modules():
+                if isinstance(module, nn.Dropout):
+                    module.p = 0.0
+            parameters = list(network.parameters())
+            with casting(mode, device):
+                logits = network.train()(images.to(parameters[0].dtype), query).logits
+            gradient = torch.autograd.grad(F.cross_entropy(logits.to(parameters[0].dtype), label), parameters)
+            found.append((logits, torch.cat([part.flatten() for part in gradient])))
+    (logits, gradient), exact = found
+    return _relative(logits, exact[0]), _relative(gradient, exact[1])
+
+
+def _relative(rough: Tensor, exact: Tensor) -> float:
+    rough, exact = rough.detach().double(), exact.detach()
+    return float((rough - exact).norm() / exact.norm())
+
+
+def to_text(setting: Setting, rows: Sequence[dict[str, Any]]) -> str:
+    """A table for people, under a line that says what it holds for. In brackets the quartiles of the rounds."""
+    head = ["network", "params", "step, ms", "/ san", "/ pan-ctx", "inference, ms an image", "/ san"]
+    lines = [[*head, "peak, MB", "saved, MB", "error of logits", "of gradient"]]
+    for row in rows:
+        errors = ("" if row[k] is None else f"{row[k]:.0e}" for k in ("logits_error", "gradient_error"))
+        lines.append(
+            [
+                row["attn"],
+                f"{row['params']:,}",
+                _between(row, "train_step_ms", ".3g"),
+                _between(row, "over_san", ".2f"),
+                _between(row, "over_pan_ctx", ".2f"),
+                _between(row, "infer_ms_per_image", ".3g"),
+                f"{row['infer_over_san']:.2f}",
+                f"{row['peak_memory_mb']:.0f}",
+                f"{row['saved_mb']:.0f}",
+                *errors,
+            ]
+        )
+    return f"{setting}\n\n{table(lines)}"
+
+
+def _between(row: dict[str, Any], key: str, form: str) -> str:
+    low, high = (format(_plain(row[f"{key}_{end}"]), form) for end in ("q1", "q3"))
+    return f"{_plain(row[key]):{form}} ({low}–{high})"
+
+
+def _plain(value: float) -> float:
+    """To three digits, so that no exponent is shown for 1,000 and more."""
+    return float(f"{value:.3g}") if value < 1000 else round(value)
+
+
+def to_json(setting: Setting, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {"setting": asdict(setting), "networks": list(rows)}

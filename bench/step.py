@@ -1,0 +1,109 @@
+"""One step of training: loss, gradients, clipping, update; issued anew each time, or recorded and replayed."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.config import Recipe
+from bench.precision import casting
+
+WARM_UP = 3
+"""Calls before a recording, in which libraries choose their algorithms and allocate."""
+
+
+def optimizer_of(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimiser over the model's parameters; on CUDA Adam's whole update is one launch."""
+    parameters = list(model.parameters())
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=recipe.lr, fused=True if parameters[0].is_cuda else None)
+    return torch.optim.RMSprop(parameters, lr=recipe.lr, alpha=0.9, eps=1e-6)
+
+
+class Step:
+    """step(images, query, label) → (loss, logits) of the batch, before the update that it makes.
+
+    Args:
+        model: on its device.
+        recipe: whose `clip` bounds the norm of the gradient.
+        optimizer: over the model's parameters.
+        precision: "fp32", "tf32" or "bf16"; of tf32 see `bench.precision.products`.
+        capture: "graph" records the forward pass, the gradients and the clipping as a CUDA graph in the first call and
+            replays it after: batches must keep their shapes, and what is returned is overwritten by the next call. The
+            update is issued each time, as its learning rate changes.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        optimizer: torch.optim.Optimizer,
+        precision: str = "fp32",
+        capture: str = "eager",
+    ) -> None:
+        self.model, self.optimizer, self.precision, self.clip = model, optimizer, precision, recipe.clip
+        self._gradients: Callable[..., Sequence[Tensor]] = self._issue
+        if capture == "graph":
+            self._gradients = Recorded(self._issue, model.buffers)
+
+    def __call__(self, images: Tensor, query: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        loss, logits = self._gradients(images, query, label)
+        self.optimizer.step()
+        return loss, logits
+
+    def _issue(self, images: Tensor, query: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        with casting(self.precision, images.device):
+            logits = self.model(images, query).logits
+        loss = F.cross_entropy(logits.float(), label)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        return loss.detach(), logits.detach()
+
+
+class Recorded:
+    """A function of CUDA tensors, recorded as a graph when it is first called and replayed from then on.
+
+    Every call gives what `function` would: the first one, too, finds the generator and the tensors of `state`, which
+    `function` changes in place, as they were before the recording. Results are overwritten by the next call.
+
+    Args:
+        function: of tensors whose shapes never change, without transfers to the host.
+        state: → the tensors that it changes in place and reads again, such as running statistics.
+    """
+
+    def __init__(self, function: Callable[..., Any], state: Callable[[], Iterable[Tensor]] = tuple) -> None:
+        self._function, self._state = function, state
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        if self._graph is None:
+            self._record(inputs)
+            assert self._graph is not None
+        for place, given in zip(self._inputs, inputs, strict=True):
+            if place.shape != given.shape:
+                raise ValueError(f"recorded with {tuple(place.shape)}, called with {tuple(given.shape)}")
+            place.copy_(given)
+        self._graph.replay()
+        return self._outputs
+
+    def _record(self, inputs: Sequence[Tensor]) -> None:
+        device = inputs[0].device
+        self._inputs = [given.clone() for given in inputs]
+        kept = [(tensor, tensor.clone()) for tensor in self._state()]
+        with torch.random.fork_rng(devices=[device]):
+            aside, here = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+            aside.wait_stream(here)
+            with torch.cuda.stream(aside):
+                for _ in range(WARM_UP):
+                    self._function(*self._inputs)
+            here.wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                self._outputs = self._function(*self._inputs)
+        with torch.no_grad():
+            for tensor, value in kept:
+                tensor.copy_(value)
+        self._graph = graph

@@ -1,0 +1,247 @@
+"""What networks cost: times turn by turn, memory, errors of their numbers; and the command that prints them."""
+
+import json
+import statistics
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+import cli
+from bench import timing
+from bench.attention import networks_of
+from bench.config import RECIPES, Recipe
+from bench.model import create_model
+from bench.precision import products
+from bench.runtime import COLUMNS, runtime, to_json, to_text
+from bench.step import Step, optimizer_of
+from bench.timing import Spread, example, measure, saved_memory
+from mnistref.errors import UsageProblemError
+from mnistref.variants import get_variant
+
+CPU = torch.device("cpu")
+MINI = get_variant("mini")
+SHORT = Recipe("fast", "adam", lr=0.003, batch=32, epochs=3, schedule="onecycle")
+on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def network(attn: str) -> nn.Module:
+    torch.manual_seed(0)
+    return create_model(attn, variant="mini")
+
+
+def test_timing_leaves_the_network_as_it_was():
+    model = network("pan")
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    timed = measure({"pan": model, "arnn": network("arnn")}, SHORT, MINI, CPU, rounds=3)
+    pan = timed["pan"]
+    assert 0 < pan.infer.median < pan.step.median
+    assert len(pan.step.values) == len(pan.infer.values) == 3
+    assert (pan.batch, pan.threads) == (32, torch.get_num_threads())
+    # Each of 32 images leaves at least its two largest maps, 32 × 48 × 48 floats before the pooling and the gradient.
+    assert 2 * 32 * 32 * 48 * 48 * 4e-6 < pan.peak_memory_mb < 100
+    assert timed["arnn"].peak_memory_mb > 1.5 * pan.peak_memory_mb
+    assert 0 < pan.saved_mb < pan.peak_memory_mb
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_what_is_quick_is_called_several_times_in_a_round():
+    calls = {"quick": 0, "slow": 0}
+
+    def work(name: str, seconds: float) -> None:
+        calls[name] += 1
+        time.sleep(seconds)
+
+    works = {"quick": lambda: work("quick", 0.001), "slow": lambda: work("slow", 0.03)}
+    found = timing._rounds(works, CPU, 3)
+    assert calls["slow"] == timing.WARM_UP + 3
+    assert calls["quick"] > calls["slow"]
+    assert 0.001 < found["quick"].median < 0.02 < found["slow"].median
+
+
+def test_a_spread_is_compared_round_by_round():
+    slow, fast = Spread((4.0, 6.0, 10.0, 9.0)), Spread((2.0, 2.0, 5.0, 3.0))
+    assert slow.over(fast).values == (2.0, 3.0, 2.0, 3.0)
+    assert slow.over(fast).median == 2.5
+    assert slow.median == statistics.median(slow.values) == 7.5
+    assert slow.quartiles == (5.5, 9.25)
+    assert Spread((3.0,)).quartiles == (3.0, 3.0)
+
+
+class Square(nn.Module):
+    """x ↦ w x, squared, for the first output's `logits`: the square keeps its argument, the product both factors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, images, query):
+        y = self.weight * images
+        return create_output(y.view(len(images), -1).square())
+
+
+def create_output(logits):
+    from bench.model import Output
+
+    return Output(logits, [])
+
+
+def test_saved_memory_is_what_the_gradients_need_beyond_weights_and_data():
+    images = torch.rand(5, 1, 10, 10)
+    assert saved_memory(Square(), images, torch.zeros(5, dtype=torch.long), "fp32") == 5 * 100 * 4e-6
+
+
+def test_memory_is_that_of_the_tensors_alive():
+    there = torch.zeros(100)
+    with timing.LiveTensors() as live:
+        a = torch.zeros(1000)  # 4,000 bytes
+        b = a + 1  # 8,000
+        del a
+        c = b.view(10, 100).add_(1)  # the same memory
+        there.mul_(2)
+        d = torch.zeros(500)  # 6,000
+        assert (live.now, live.peak) == (6000, 8000)
+        del b, c
+        assert live.now == 2000
+        del d
+    assert (live.now, live.peak) == (0, 8000)
+
+
+def test_a_step_is_the_textbooks():
+    """Loss before the update; gradients clipped; Adam."""
+    images, query, label = example(8, MINI, CPU)
+    model, other = network("pan"), network("pan")
+    recipe = replace(SHORT, clip=0.1)
+    torch.manual_seed(3)
+    loss, logits = Step(model, recipe, optimizer_of(recipe, model))(images, query, label)
+    torch.manual_seed(3)
+    optimizer = torch.optim.Adam(other.parameters(), lr=recipe.lr)
+    expected = nn.functional.cross_entropy(other(images, query).logits, label)
+    expected.backward()
+    norm = torch.stack([p.grad.norm() for p in other.parameters()]).norm()
+    assert norm > 0.1
+    for p in other.parameters():
+        p.grad *= 0.1 / norm
+    optimizer.step()
+    torch.testing.assert_close(loss, expected.detach())
+    assert not loss.requires_grad
+    assert logits.shape == (8, 5)
+    for a, b in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_the_precision_of_products_is_given_back():
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    for precision, matmul in (("fp32", "highest"), ("tf32", "high"), ("bf16", "highest")):
+        with products(precision):
+            assert torch.get_float32_matmul_precision() == matmul
+            assert torch.backends.cudnn.allow_tf32 == (precision == "tf32")
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return runtime(["none,arnn", "arnn-sampled"], MINI, replace(SHORT, batch=8), CPU, rounds=3)
+
+
+def test_runtime_compares_with_the_baselines(measured):
+    setting, rows = measured
+    assert [row["attn"] for row in rows] == ["san", "pan-ctx", "none,arnn", "arnn-sampled"]
+    assert all(tuple(row) == COLUMNS for row in rows)
+    by_name = {row["attn"]: row for row in rows}
+    assert by_name["san"]["over_san"] == by_name["pan-ctx"]["over_pan_ctx"] == 1
+    assert by_name["arnn-sampled"]["over_san"] > by_name["arnn-sampled"]["over_pan_ctx"] > 1
+    for row in rows:
+        assert row["train_step_ms_q1"] <= row["train_step_ms"] <= row["train_step_ms_q3"]
+        assert 0 < row["saved_mb"] < row["peak_memory_mb"]
+    assert (setting.batch, setting.device, setting.precision, setting.capture) == (8, "cpu", "fp32", "eager")
+    json.dumps(to_json(setting, rows))
+    text = to_text(setting, rows)
+    assert text.startswith(
+        f"mini (48 px), batch 8, cpu ({torch.get_num_threads()} threads), fp32, eager, adam, 3 rounds"
+    )
+    assert len(text.splitlines()) == 7
+
+
+def test_errors_are_those_of_the_precision(measured):
+    """Single precision is right to some 1e-6, half to some 1e-2; a network that draws has none to compare."""
+    rows = {row["attn"]: row for row in measured[1]}
+    for name in ("san", "pan-ctx", "none,arnn"):
+        assert 1e-9 < rows[name]["logits_error"] < 1e-5
+        assert 1e-9 < rows[name]["gradient_error"] < 1e-4
+    assert rows["arnn-sampled"]["logits_error"] is rows["arnn-sampled"]["gradient_error"] is None
+    _, half = runtime([], MINI, replace(SHORT, batch=8), CPU, "bf16", rounds=1)
+    for row in half:
+        assert 1e-4 < row["logits_error"] < 0.05
+        assert 1e-3 < row["gradient_error"] < 0.5
+
+
+def test_networks_are_parted_by_commas_and_their_slots_by_plus():
+    assert networks_of("san,none+arnn,ctx") == ["san", "none,arnn", "pan-ctx"]
+    with pytest.raises(UsageProblemError, match="did you mean"):
+        networks_of("san,arn")
+
+
+def command(*arguments: str, code: int = 0) -> str:
+    done = CliRunner().invoke(cli.bench, ["runtime", *arguments])
+    assert done.exit_code == code, done.output
+    return done.stdout if code == 0 else done.stderr
+
+
+def test_the_command(tmp_path):
+    chart = tmp_path / "bars.png"
+    common = ("--attn", "pan", "--attn", "san,none+pan", "--variant", "mini", "--batch", "4", "--rounds", "1")
+    found = json.loads(command(*common, "--json", "--plot", str(chart)))
+    assert [row["attn"] for row in found["networks"]] == ["san", "pan-ctx", "pan", "none,pan"]
+    assert found["setting"]["batch"] == 4
+    assert chart.read_bytes().startswith(b"\x89PNG")
+    assert "none,pan" in command(*common)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--attn", "arn"], "did you mean 'arnn'"),
+        (["--variant", "mbgg"], "did you mean"),
+        (["--plot", "bars.txt"], "give a name that ends in"),
+        (["--device", "cpu", "--precision", "tf32"], "only CUDA devices have it"),
+        (["--device", "cpu", "--capture", "graph"], "only CUDA devices have it"),
+        (["--recipe", "fats"], "did you mean 'fast'"),
+        (["--batch", "1"], "--batch"),
+    ],
+)
+def test_wrong_arguments_of_the_command(arguments, message):
+    assert message in command(*arguments, code=2)
+
+
+@on_cuda
+@pytest.mark.parametrize("attn", ["san", "arnn", "arnn-sampled"])
+def test_a_recorded_step_trains_as_one_that_is_issued(attn):
+    """Weights, statistics, losses, and what dropout and samples draw, over several steps."""
+    device, recipe = torch.device("cuda"), RECIPES["fast"]
+    results = []
+    for capture in ("eager", "graph"):
+        model = network(attn).to(device, memory_format=torch.channels_last).train()
+        step = Step(model, recipe, optimizer_of(recipe, model), capture=capture)
+        torch.manual_seed(1)
+        batches = [example(16, MINI, device) for _ in range(4)]
+        losses = [step(*batch)[0].clone() for batch in batches]
+        results.append([*losses, *model.state_dict().values()])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@on_cuda
+def test_recorded_inference_sees_new_data_and_refuses_another_shape():
+    model = network("pan-ctx").cuda().eval()
+    recorded = timing.Recorded(torch.inference_mode()(lambda x, q: model(x, q).logits))
+    for _ in range(3):
+        images, query, _ = example(4, MINI, torch.device("cuda"))
+        torch.testing.assert_close(recorded(images, query).clone(), model(images, query).logits.detach())
+    with pytest.raises(ValueError, match="recorded with"):
+        recorded(images[:2], query)
