@@ -186,13 +186,12 @@ def to_text(setting: Setting, rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _between(row: dict[str, Any], key: str, form: str) -> str:
-    low, high = (format(_plain(row[f"{key}_{end}"]), form) for end in ("q1", "q3"))
-    return f"{_plain(row[key]):{form}} ({low}–{high})"
+    low, high = (_digits(row[f"{key}_{end}"], form) for end in ("q1", "q3"))
+    return f"{_digits(row[key], form)} ({low}–{high})"
 
 
-def _plain(value: float) -> float:
-    """To three digits, so that no exponent is shown for 1,000 and more."""
-    return float(f"{value:.3g}") if value < 1000 else round(value)
+def _digits(value: float, form: str) -> str:
+    return f"{value:,.0f}" if value >= 1000 else format(value, form)
 
 
 def to_json(setting: Setting, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
