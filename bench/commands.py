@@ -127,7 +127,7 @@ def run(
     resume: bool,
 ) -> None:
     """Train and test one network and print the run's folder. Missing data are generated first."""
-    from bench import sweep
+    from bench import computing, sweep
     from bench.check import refuse_unfit
     from bench.config import PRESETS, choose_recipe
     from mnistref.dataset import read_manifest
@@ -137,12 +137,12 @@ def run(
         raise click.UsageError("give --data or --variant, not both")
     chosen = PRESETS[preset]
     plan = choose_recipe(chosen, recipe, epochs, batch, lr)
-    target = sweep.pick_device(device, precision, capture)
+    how = computing.choose(device, precision, capture)
     made_for = read_manifest(data).variant if data else get_variant(variant or chosen.variant)
     refuse_unfit(attn, made_for.canvas)
     folder = data or sweep.prepare(chosen, attn, variant, root, digits, backgrounds)
-    config = sweep.configure(folder, attn, seed, plan, queries, precision, target, capture)
-    click.echo(sweep.run(config, folder, runs or root / "runs", target, resume))
+    config = sweep.configure(folder, attn, seed, plan, queries, how)
+    click.echo(sweep.run(config, folder, runs or root / "runs", resume))
 
 
 @bench.command("runtime")
@@ -187,10 +187,10 @@ def print_runtime(
 
     import torch
 
+    from bench import computing
     from bench.attention import networks_of
     from bench.config import get_recipe
     from bench.runtime import BASELINES, runtime, to_json, to_text
-    from bench.sweep import pick_device
     from mnistref.figures import check_name
     from mnistref.variants import get_variant
 
@@ -198,11 +198,11 @@ def print_runtime(
         check_name(plot)
         from bench.bars import save_bars
     names = [name for networks in lists for name in networks_of(networks)]
-    chosen, target = get_recipe(recipe), pick_device(device, precision, capture)
+    chosen, how = get_recipe(recipe), computing.choose(device, precision, capture)
     chosen = replace(chosen, batch=batch or chosen.batch)
     if threads:
         torch.set_num_threads(threads)
-    setting, rows = runtime(names, get_variant(variant), chosen, target, precision, capture, rounds)
+    setting, rows = runtime(names, get_variant(variant), chosen, how, rounds)
     if plot:
         save_bars(str(setting), rows, BASELINES, plot)
         logging.info("drawn: %s", plot)

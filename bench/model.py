@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench.attention import NONE, slots_of
 from bench.attention.base import BN_EPS, AverageReadout, Gate, PooledReadout, Reading, Readout, one_hot, share
 from bench.attention.frames import enter, place
+from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
 
 WIDTH = 32
@@ -124,6 +125,14 @@ def create_model(
         known = get_variant(variant)
         classes, queries, size = known.classes, known.queries, (known.canvas, known.canvas)
     return AttributeCNN(attn, classes, queries, stages=5 if min(size) >= 200 else 4, dropout=dropout)
+
+
+def build(attn: str, variant: VariantSpec, seed: int, device: torch.device) -> AttributeCNN:
+    """The network for a variant on its device, channels last, its weights drawn from the seed."""
+    torch.manual_seed(seed)
+    size = (variant.canvas, variant.canvas)
+    model = create_model(attn, classes=variant.classes, queries=variant.queries, size=size)
+    return model.to(device).to(memory_format=torch.channels_last)
 
 
 def count_parameters(attn: str, variant: str = "mbg") -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from bench.computing import Computing
 from bench.config import Recipe
 from mnistref.errors import DataProblemError, MismatchProblemError
 from mnistref.files import write_whole
@@ -42,14 +43,14 @@ def read_json(path: Path) -> Any:
         raise DataProblemError(f"{path}: not JSON ({error}); delete the run and start it again") from error
 
 
-def begin(run: Path, config: dict[str, Any], device: torch.device, resume: bool) -> None:
+def begin(run: Path, config: dict[str, Any], computing: Computing, resume: bool) -> None:
     """Make or enter a run's folder; unless resuming, empty it. One of another configuration is a mismatch."""
     path = run / CONFIG
     config = json.loads(json.dumps(config))
     if path.is_file() and {**read_json(path), PLACES: None} != {**config, PLACES: None}:
         raise MismatchProblemError(f"{path}: the run was made with another configuration; move it away and run again")
     write_json(path, config)
-    write_json(run / ENVIRONMENT, environment(device))
+    write_json(run / ENVIRONMENT, environment(computing))
     (run / RESULT).unlink(missing_ok=True)
     if not resume:
         (run / HISTORY).unlink(missing_ok=True)
@@ -134,7 +135,7 @@ def _from_config(run: Path) -> dict[str, Any]:
     }
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+def environment(computing: Computing) -> dict[str, Any]:
     """Versions and device: what a reader needs to judge a number, nothing that tells whose machine it was."""
     versions: dict[str, str | None] = {}
     for name in _PACKAGES:
@@ -148,16 +149,12 @@ def environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": versions,
-        "device": device_name(device),
+        "device": computing.device_name,
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "cuda": torch.version.cuda if computing.device.type == "cuda" else None,
     }
-
-
-def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def _processor() -> str:

@@ -11,7 +11,7 @@ import torch
 from bench import plugins, records
 from bench.checkpoints import load_weights
 from bench.config import RECIPES, Recipe, RunConfig
-from bench.model import AttributeCNN, create_model
+from bench.model import AttributeCNN, build
 from mnistref.errors import DataProblemError, UsageProblemError
 from mnistref.variants import get_variant
 
@@ -62,10 +62,8 @@ def load_model(run: Path) -> tuple[RunConfig, AttributeCNN]:
     config = load_config(run)
     load_result(run)
     try:
-        variant = get_variant(config.variant)
-        size = (variant.canvas, variant.canvas)
         with torch.random.fork_rng(devices=[]):  # weights are drawn, to be overwritten
-            model = create_model(config.attn, classes=variant.classes, queries=variant.queries, size=size)
+            model = build(config.attn, get_variant(config.variant), config.seed, torch.device("cpu"))
     except UsageProblemError as error:
         raise DataProblemError(f"{run / records.CONFIG}: cannot be built here: {error}") from error
     load_weights(run / records.WEIGHTS, model)

@@ -3,19 +3,18 @@
 import copy
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench import records
 from bench.attention import canonical_name, slots_of
 from bench.check import refuse_unfit
+from bench.computing import Computing
 from bench.config import Recipe
-from bench.model import AttributeCNN, create_model
-from bench.precision import casting, products
+from bench.model import AttributeCNN
 from bench.timing import ROUNDS, Spread, Timing, example, measure
 from mnistref.errors import RunProblemError
 from mnistref.spec import VariantSpec
@@ -61,9 +60,7 @@ def runtime(
     names: Sequence[str],
     variant: VariantSpec,
     recipe: Recipe,
-    device: torch.device,
-    precision: str = "fp32",
-    capture: str = "eager",
+    computing: Computing,
     rounds: int = ROUNDS,
 ) -> tuple[Setting, list[dict[str, Any]]]:
     """Time the networks of these names, and the baselines, turn by turn. → what they share, and a row for each.
@@ -78,31 +75,25 @@ def runtime(
     for name in wanted:
         refuse_unfit(name, variant.canvas)
     try:
-        models = {name: _network(name, variant).to(device).to(memory_format=torch.channels_last) for name in wanted}
-        errors = {name: _errors(name, model, variant, device, precision) for name, model in models.items()}
-        timed = measure(models, recipe, variant, device, precision, capture, rounds)
+        models = {name: build(name, variant, 0, computing.device) for name in wanted}
+        errors = {name: _errors(name, model, variant, computing) for name, model in models.items()}
+        timed = measure(models, recipe, variant, computing, rounds)
     except torch.OutOfMemoryError as error:
-        reason = f"batch {recipe.batch}: not enough memory on {device.type}; give a smaller --batch"
+        reason = f"batch {recipe.batch}: not enough memory on {computing.device.type}; give a smaller --batch"
         raise RunProblemError(reason) from error
     setting = Setting(
         variant.name,
         variant.canvas,
         recipe.batch,
-        records.device_name(device),
+        computing.device_name,
         torch.get_num_threads(),
-        precision,
-        capture,
+        computing.precision,
+        computing.capture,
         recipe.optimizer,
         rounds,
         torch.__version__,
     )
     return setting, [_row(name, models[name], timed, errors[name]) for name in wanted]
-
-
-def _network(name: str, variant: VariantSpec) -> AttributeCNN:
-    torch.manual_seed(0)
-    size = (variant.canvas, variant.canvas)
-    return create_model(name, classes=variant.classes, queries=variant.queries, size=size)
 
 
 def _row(
@@ -122,7 +113,7 @@ def _three(spread: Spread) -> list[float]:
 
 
 def _errors(
-    name: str, model: AttributeCNN, variant: VariantSpec, device: torch.device, precision: str
+    name: str, model: AttributeCNN, variant: VariantSpec, computing: Computing
 ) -> tuple[float, float] | tuple[None, None]:
     """Relative errors of the logits and of the gradient, all parameters together, against the same network in fp64.
 
@@ -132,18 +123,19 @@ def _errors(
     if any(mechanism.sampled for mechanism in slots_of(name, len(model.stages))):
         return None, None
     rough, exact = copy.deepcopy(model), copy.deepcopy(model).double()
+    uncast = replace(computing, precision="fp32")
     pairs = []
-    with products(precision):
+    with computing.products():
         for _ in range(ERROR_BATCHES):
-            data = example(ERROR_IMAGES, variant, device)
-            pairs.append([_outcome(network, data, mode) for network, mode in ((rough, precision), (exact, "fp32"))])
+            data = example(ERROR_IMAGES, variant, computing.device)
+            pairs.append((_outcome(rough, data, computing), _outcome(exact, data, uncast)))
     return (
         statistics.median(_relative(rough[0], exact[0]) for rough, exact in pairs),
         statistics.median(_relative(rough[1], exact[1]) for rough, exact in pairs),
     )
 
 
-def _outcome(network: AttributeCNN, data: tuple[Tensor, Tensor, Tensor], precision: str) -> tuple[Tensor, Tensor]:
+def _outcome(network: AttributeCNN, data: tuple[Tensor, Tensor, Tensor], computing: Computing) -> tuple[Tensor, Tensor]:
     """Logits and the gradient of the loss as one vector, in the dtype of the network."""
     images, query, label = data
     for module in network.train().modules():
@@ -151,7 +143,7 @@ def _outcome(network: AttributeCNN, data: tuple[Tensor, Tensor, Tensor], precisi
             module.p = 0.0
     parameters = list(network.parameters())
     dtype = parameters[0].dtype
-    with casting(precision, images.device):
+    with computing.casting():
         logits = network(images.to(dtype), query).logits
     parts = torch.autograd.grad(F.cross_entropy(logits.to(dtype), label), parameters)
     return logits, torch.cat([part.flatten() for part in parts])

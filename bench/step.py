@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.computing import Computing
 from bench.config import Recipe
-from bench.precision import casting
 
 WARM_UP = 3
 """Calls before a recording, in which libraries choose their algorithms and allocate."""
@@ -29,23 +29,18 @@ class Step:
         model: on its device.
         recipe: whose `clip` bounds the norm of the gradient.
         optimizer: over the model's parameters.
-        precision: "fp32", "tf32" or "bf16"; of tf32 see `bench.precision.products`.
-        capture: "graph" records the forward pass, the gradients and the clipping as a CUDA graph in the first call and
-            replays it after: batches must keep their shapes, and what is returned is overwritten by the next call. The
-            update is issued each time, as its learning rate changes.
+        computing: of its capture, "graph" records the forward pass, the gradients and the clipping as a CUDA graph in
+            the first call and replays it after: batches must keep their shapes, and what is returned is overwritten by
+            the next call. The update is issued each time, as its learning rate changes. For tf32 the caller turns on
+            `computing.products`.
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        recipe: Recipe,
-        optimizer: torch.optim.Optimizer,
-        precision: str = "fp32",
-        capture: str = "eager",
+        self, model: nn.Module, recipe: Recipe, optimizer: torch.optim.Optimizer, computing: Computing
     ) -> None:
-        self.model, self.optimizer, self.precision, self.clip = model, optimizer, precision, recipe.clip
+        self.model, self.optimizer, self.computing, self.clip = model, optimizer, computing, recipe.clip
         self._gradients: Callable[..., Sequence[Tensor]] = self._issue
-        if capture == "graph":
+        if computing.capture == "graph":
             self._gradients = Recorded(self._issue, model.buffers)
 
     def __call__(self, images: Tensor, query: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,7 +49,7 @@ class Step:
         return loss, logits
 
     def _issue(self, images: Tensor, query: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        with casting(self.precision, images.device):
+        with self.computing.casting():
             logits = self.model(images, query).logits
         loss = F.cross_entropy(logits.float(), label)
         self.optimizer.zero_grad(set_to_none=True)

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from bench import checkpoints, records, timing
 from bench.attention import canonical_name
+from bench.computing import Computing
 from bench.config import Preset, Recipe, RunConfig
 from bench.data import Split, load_split
 from bench.evaluate import test
-from bench.model import AttributeCNN, create_model
+from bench.model import AttributeCNN, build, create_model
 from bench.plugins import files_of
-from bench.precision import casting, products
 from bench.train import DivergedError, Trainer
 from mnistref.dataset import Manifest, read_manifest
 from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
@@ -28,17 +27,6 @@ from mnistref.variants import get_variant
 from mnistref.version import VERSION
 
 log = logging.getLogger("bench")
-
-
-def pick_device(name: str, precision: str = "fp32", capture: str = "eager") -> torch.device:
-    """auto is CUDA where there is one, and is said. A usage error where the device cannot compute so."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageProblemError("--device cuda: no CUDA device is available here; give auto or cpu")
-    kind = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
-    if kind == "cpu" and (precision == "tf32" or capture == "graph"):
-        wish = "--precision tf32" if precision == "tf32" else "--capture graph"
-        raise UsageProblemError(f"{wish}: only CUDA devices have it, and this would run on the CPU; leave it out")
-    return torch.device(kind)
 
 
 def prepare(preset: Preset, attn: str, variant: str | None, root: Path, digits: str | None, backgrounds: str) -> Path:
@@ -56,9 +44,7 @@ def configure(
     seed: int,
     recipe: Recipe,
     queries: str,
-    precision: str,
-    device: torch.device,
-    capture: str = "eager",
+    computing: Computing,
 ) -> RunConfig:
     """The configuration of a run on a data set; a usage error where the set cannot train a network."""
     manifest = read_manifest(data)
@@ -72,13 +58,13 @@ def configure(
         seed,
         recipe,
         queries,
-        precision,
-        device.type,
-        capture,
+        computing.precision,
+        computing.device.type,
+        computing.capture,
     )
 
 
-def run(config: RunConfig, data: Path, runs: Path, device: torch.device, resume: bool = True) -> Path:
+def run(config: RunConfig, data: Path, runs: Path, resume: bool = True) -> Path:
     """Train, test and record one run, unless it is finished. → its folder.
 
     An unfinished one goes on after its last epoch, or, without `resume`, starts again. Raises RunProblemError when the
@@ -86,24 +72,25 @@ def run(config: RunConfig, data: Path, runs: Path, device: torch.device, resume:
     """
     folder = runs / config.run_id
     manifest = read_manifest(data)
-    model = build(config, manifest.variant, device)
-    log.info("%s on %s, %s, %s", config.attn, config.dataset, config.recipe.label, _where(device))
+    computing = Computing(torch.device(config.device), config.precision, config.capture)
+    model = build(config.attn, manifest.variant, config.seed, computing.device)
+    log.info("%s on %s, %s, %s", config.attn, config.dataset, config.recipe.label, _where(computing))
     if manifest.variant.note:
         log.info("%s is %s", config.variant, manifest.variant.note)
     if resume and records.is_finished(folder):
         log.info("finished already: %s", folder)
         return folder
     places = files_of(config.attn)
-    records.begin(folder, config.as_dict() | ({records.PLACES: places} if places else {}), device, resume)
+    records.begin(folder, config.as_dict() | ({records.PLACES: places} if places else {}), computing, resume)
     started = time.perf_counter()
 
     def record(outcome: Mapping[str, Any]) -> None:
         seconds = round(time.perf_counter() - started, 3)
-        records.write_json(folder / records.RESULT, _result(config, manifest, device, seconds, outcome))
+        records.write_json(folder / records.RESULT, _result(config, manifest, computing, seconds, outcome))
 
     try:
-        with products(config.precision):
-            outcome = _train_and_test(config, model, manifest.variant, data, folder, device, resume)
+        with computing.products():
+            outcome = _train_and_test(config, model, manifest.variant, data, folder, computing, resume)
     except DivergedError as error:
         record({"status": "diverged", "reason": str(error)})
         raise RunProblemError(f"{folder}: diverged: {error}; the learning rate may be too high") from error
@@ -119,17 +106,9 @@ def run(config: RunConfig, data: Path, runs: Path, device: torch.device, resume:
     return folder
 
 
-def _where(device: torch.device) -> str:
-    threads = f" ({torch.get_num_threads()} threads)" if device.type == "cpu" else ""
-    return f"device: {records.device_name(device)}{threads}"
-
-
-def build(config: RunConfig, variant: VariantSpec, device: torch.device) -> AttributeCNN:
-    """The network of a run, its weights drawn from the seed."""
-    size = (variant.canvas, variant.canvas)
-    torch.manual_seed(config.seed)
-    model = create_model(config.attn, classes=variant.classes, queries=variant.queries, size=size)
-    return model.to(device).to(memory_format=torch.channels_last)
+def _where(computing: Computing) -> str:
+    threads = f" ({torch.get_num_threads()} threads)" if computing.device.type == "cpu" else ""
+    return f"device: {computing.device_name}{threads}"
 
 
 def _train_and_test(
@@ -138,12 +117,12 @@ def _train_and_test(
     variant: VariantSpec,
     data: Path,
     folder: Path,
-    device: torch.device,
+    computing: Computing,
     resume: bool,
 ) -> dict[str, Any]:
-    train = _enough(load_split(data, "train", config.queries, device), data)
-    val = load_split(data, "val", config.queries, device)
-    trainer = Trainer(config.recipe, model, train, val, config.seed, config.precision, config.capture)
+    train = _enough(load_split(data, "train", config.queries, computing.device), data)
+    val = load_split(data, "val", config.queries, computing.device)
+    trainer = Trainer(config.recipe, model, train, val, config.seed, computing)
     if resume and checkpoints.load(folder, trainer):
         log.info("going on after epoch %d", trainer.epoch)
         records.trim_history(folder, trainer.epoch)
@@ -163,11 +142,11 @@ def _train_and_test(
     del train, trainer.train
     model.load_state_dict(trainer.best_weights)
     checkpoints.save_weights(folder / records.WEIGHTS, model)
-    with casting(config.precision, device):
-        measured = test(model, load_split(data, "test", config.queries, device, masks=True))
+    with computing.casting():
+        measured = test(model, load_split(data, "test", config.queries, computing.device, masks=True))
     return {
         **measured,
-        **_timed(config, model, variant, device),
+        **_timed(config, model, variant, computing),
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "val_accuracy": trainer.best_accuracy,
@@ -175,12 +154,12 @@ def _train_and_test(
     }
 
 
-def _timed(config: RunConfig, model: AttributeCNN, variant: VariantSpec, device: torch.device) -> dict[str, Any]:
+def _timed(config: RunConfig, model: AttributeCNN, variant: VariantSpec, computing: Computing) -> dict[str, Any]:
     """Time and memory of the network, and its step's time over that of `san`, timed turn by turn with it."""
     models = {config.attn: model}
     if config.attn != "san":
-        models["san"] = build(replace(config, attn="san"), variant, device)
-    timed = timing.measure(models, config.recipe, variant, device, config.precision, config.capture)
+        models["san"] = build("san", variant, config.seed, computing.device)
+    timed = timing.measure(models, config.recipe, variant, computing)
     own = timed[config.attn]
     return {**own.as_dict(), "relative_runtime": own.step.over(timed["san"].step).median}
 
@@ -192,7 +171,7 @@ def _enough(train: Split, data: Path) -> Split:
 
 
 def _result(
-    config: RunConfig, manifest: Manifest, device: torch.device, seconds: float, outcome: Mapping[str, Any]
+    config: RunConfig, manifest: Manifest, computing: Computing, seconds: float, outcome: Mapping[str, Any]
 ) -> dict[str, Any]:
     """result.json: what was run on what, what came of it, and where."""
     note = manifest.variant.note
@@ -210,7 +189,7 @@ def _result(
             "backgrounds": manifest.backgrounds.name if manifest.backgrounds else None,
         },
         **{key: value for key, value in outcome.items() if key != "status"},
-        "device": records.device_name(device),
+        "device": computing.device_name,
         "precision": config.precision,
         "capture": config.capture,
         "seconds": seconds,

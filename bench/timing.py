@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from bench.computing import Computing
 from bench.config import Recipe
-from bench.precision import casting, products
 from bench.step import Recorded, Step, optimizer_of
 from mnistref.spec import VariantSpec
 
@@ -82,26 +82,26 @@ def measure(
     models: Mapping[str, nn.Module],
     recipe: Recipe,
     variant: VariantSpec,
-    device: torch.device,
-    precision: str = "fp32",
-    capture: str = "eager",
+    computing: Computing,
     rounds: int = ROUNDS,
 ) -> dict[str, Timing]:
     """Time networks for a variant, whose weights and statistics are left as they were. The batch is the recipe's.
 
-    `precision` and `capture` are those of `bench.step.Step`; inference is issued or recorded alike.
+    Inference is issued or recorded as the step is.
     """
+    device = computing.device
     data = images, query, _ = example(recipe.batch, variant, device)
     steps, memory, saved = {}, {}, {}
     kept = {n: {k: v.detach().clone() for k, v in model.state_dict().items()} for n, model in models.items()}
-    with products(precision):
+    with computing.products():
         for name, model in models.items():
             optimizer = optimizer_of(replace(recipe, lr=1e-6), model.train())
-            saved[name] = saved_memory(model, images, query, precision)
-            memory[name] = _step_memory(partial(Step(model, recipe, optimizer, precision), *data), device)
-            steps[name] = partial(Step(model, recipe, optimizer, precision, capture), *data)
+            saved[name] = saved_memory(model, images, query, computing)
+            issued = Step(model, recipe, optimizer, replace(computing, capture="eager"))
+            memory[name] = _step_memory(partial(issued, *data), device)
+            steps[name] = partial(Step(model, recipe, optimizer, computing), *data)
         step_times = _rounds(steps, device, rounds)
-        calls = {n: _inference(model.eval(), images, query, precision, capture) for n, model in models.items()}
+        calls = {n: _inference(model.eval(), images, query, computing) for n, model in models.items()}
         infer_times = _rounds(calls, device, rounds)
     for name, model in models.items():
         model.load_state_dict(kept[name])
@@ -128,12 +128,12 @@ def example(batch: int, variant: VariantSpec, device: torch.device) -> tuple[Ten
     return images.to(memory_format=torch.channels_last), query, label
 
 
-def _inference(model: nn.Module, images: Tensor, query: Tensor, precision: str, capture: str) -> Callable[[], object]:
+def _inference(model: nn.Module, images: Tensor, query: Tensor, computing: Computing) -> Callable[[], object]:
     def infer(images: Tensor, query: Tensor) -> Tensor:
-        with torch.inference_mode(), casting(precision, images.device):
+        with torch.inference_mode(), computing.casting():
             return model(images, query).logits
 
-    issued: Callable[..., Tensor] = Recorded(infer) if capture == "graph" else infer
+    issued: Callable[..., Tensor] = Recorded(infer) if computing.capture == "graph" else infer
     return lambda: issued(images, query)
 
 
@@ -170,7 +170,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def saved_memory(model: nn.Module, images: Tensor, query: Tensor, precision: str) -> float:
+def saved_memory(model: nn.Module, images: Tensor, query: Tensor, computing: Computing) -> float:
     """MB that a forward pass keeps for its gradients, beyond weights and data. Tensors of one memory count once."""
     known = {_key(tensor) for tensor in (*model.parameters(), *model.buffers(), images, query)}
     kept: dict[int, torch.UntypedStorage] = {}
@@ -180,7 +180,7 @@ def saved_memory(model: nn.Module, images: Tensor, query: Tensor, precision: str
             kept[_key(tensor)] = tensor.untyped_storage()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), casting(precision, images.device):
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), computing.casting():
         logits = model(images, query).logits
     del logits
     return sum(storage.nbytes() for storage in kept.values()) / 1e6

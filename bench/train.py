@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.computing import Computing
 from bench.config import Recipe
 from bench.data import Split
 from bench.evaluate import accuracy
-from bench.precision import casting
 from bench.step import Step, optimizer_of
 
 
@@ -36,15 +36,14 @@ class Trainer:
         train: Split,
         val: Split,
         seed: int,
-        precision: str = "fp32",
-        capture: str = "eager",
+        computing: Computing,
     ) -> None:
         self.recipe, self.model, self.train, self.val, self.seed = recipe, model, train, val, seed
-        self.device, self.precision = train.images.device, precision
+        self.device, self.computing = train.images.device, computing
         self.batch = min(recipe.batch, len(train))
         self.steps = len(train) // self.batch
         self.optimizer = optimizer_of(recipe, model)
-        self.step = Step(model, recipe, self.optimizer, precision, capture)
+        self.step = Step(model, recipe, self.optimizer, computing)
         self.schedule = _schedule(recipe, self.optimizer, self.steps)
         self.epoch = 0
         self.best_epoch, self.best_accuracy = 0, -1.0
@@ -57,7 +56,7 @@ class Trainer:
             started = time.perf_counter()
             lr = self.optimizer.param_groups[0]["lr"]
             loss, right = self._train_epoch(on_step)
-            with casting(self.precision, self.device):
+            with self.computing.casting():
                 val = accuracy(self.model, self.val)
             if val > self.best_accuracy:
                 self.best_epoch, self.best_accuracy = self.epoch, val

@@ -13,9 +13,9 @@ from torch import nn
 import cli
 from bench import timing
 from bench.attention import networks_of
+from bench.computing import Computing
 from bench.config import RECIPES, Recipe
 from bench.model import create_model
-from bench.precision import products
 from bench.runtime import COLUMNS, runtime, to_json, to_text
 from bench.step import Step, optimizer_of
 from bench.timing import Spread, example, measure, saved_memory
@@ -23,6 +23,7 @@ from mnistref.errors import UsageProblemError
 from mnistref.variants import get_variant
 
 CPU = torch.device("cpu")
+ON_CPU = Computing(CPU)
 MINI = get_variant("mini")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=32, epochs=3, schedule="onecycle")
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -36,7 +37,7 @@ def network(attn: str) -> nn.Module:
 def test_timing_leaves_the_network_as_it_was():
     model = network("pan")
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    timed = measure({"pan": model, "arnn": network("arnn")}, SHORT, MINI, CPU, rounds=3)
+    timed = measure({"pan": model, "arnn": network("arnn")}, SHORT, MINI, ON_CPU, rounds=3)
     pan = timed["pan"]
     assert 0 < pan.infer.median < pan.step.median
     assert len(pan.step.values) == len(pan.infer.values) == 3
@@ -93,7 +94,7 @@ def create_output(logits):
 
 def test_saved_memory_is_what_the_gradients_need_beyond_weights_and_data():
     images = torch.rand(5, 1, 10, 10)
-    assert saved_memory(Square(), images, torch.zeros(5, dtype=torch.long), "fp32") == 5 * 100 * 4e-6
+    assert saved_memory(Square(), images, torch.zeros(5, dtype=torch.long), ON_CPU) == 5 * 100 * 4e-6
 
 
 def test_memory_is_that_of_the_tensors_alive():
@@ -118,7 +119,7 @@ def test_a_step_is_the_textbooks():
     model, other = network("pan"), network("pan")
     recipe = replace(SHORT, clip=0.1)
     torch.manual_seed(3)
-    loss, logits = Step(model, recipe, optimizer_of(recipe, model))(images, query, label)
+    loss, logits = Step(model, recipe, optimizer_of(recipe, model), ON_CPU)(images, query, label)
     torch.manual_seed(3)
     optimizer = torch.optim.Adam(other.parameters(), lr=recipe.lr)
     expected = nn.functional.cross_entropy(other(images, query).logits, label)
@@ -138,7 +139,7 @@ def test_a_step_is_the_textbooks():
 def test_the_precision_of_products_is_given_back():
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     for precision, matmul in (("fp32", "highest"), ("tf32", "high"), ("bf16", "highest")):
-        with products(precision):
+        with Computing(CPU, precision).products():
             assert torch.get_float32_matmul_precision() == matmul
             assert torch.backends.cudnn.allow_tf32 == (precision == "tf32")
         assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
@@ -146,7 +147,7 @@ def test_the_precision_of_products_is_given_back():
 
 @pytest.fixture(scope="module")
 def measured():
-    return runtime(["none,arnn", "arnn-sampled"], MINI, replace(SHORT, batch=8), CPU, rounds=3)
+    return runtime(["none,arnn", "arnn-sampled"], MINI, replace(SHORT, batch=8), ON_CPU, rounds=3)
 
 
 def test_runtime_compares_with_the_baselines(measured):
@@ -175,7 +176,7 @@ def test_errors_are_those_of_the_precision(measured):
         assert 1e-9 < rows[name]["logits_error"] < 1e-5
         assert 1e-9 < rows[name]["gradient_error"] < 1e-4
     assert rows["arnn-sampled"]["logits_error"] is rows["arnn-sampled"]["gradient_error"] is None
-    _, half = runtime([], MINI, replace(SHORT, batch=8), CPU, "bf16", rounds=1)
+    _, half = runtime([], MINI, replace(SHORT, batch=8), Computing(CPU, "bf16"), rounds=1)
     for row in half:
         assert 1e-4 < row["logits_error"] < 0.05
         assert 1e-3 < row["gradient_error"] < 0.5
@@ -227,7 +228,7 @@ def test_a_recorded_step_trains_as_one_that_is_issued(attn):
     results = []
     for capture in ("eager", "graph"):
         model = network(attn).to(device, memory_format=torch.channels_last).train()
-        step = Step(model, recipe, optimizer_of(recipe, model), capture=capture)
+        step = Step(model, recipe, optimizer_of(recipe, model), Computing(device, capture=capture))
         torch.manual_seed(1)
         batches = [example(16, MINI, device) for _ in range(4)]
         losses = [step(*batch)[0].clone() for batch in batches]

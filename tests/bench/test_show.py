@@ -12,10 +12,11 @@ from bench import plugins, records, runs, sweep
 from bench.attention import MECHANISMS
 from bench.attention.arnn import AttentionRNN
 from bench.checkpoints import save_weights
+from bench.computing import Computing
 from bench.config import Recipe
 from bench.drawing import answer_lines, figure
 from bench.metrics import mask_correctness
-from bench.model import create_model
+from bench.model import build, create_model
 from bench.panels import in_words
 from bench.show import save_picture, spread
 from mnistref.dataset import MnistRef, read_manifest
@@ -44,8 +45,8 @@ class Mine(nn.Module):
 @pytest.fixture(scope="module")
 def finished(mini, tmp_path_factory) -> Path:
     """A run of pan, trained for an epoch."""
-    config = sweep.configure(mini, "pan", 0, SHORT, "one", "fp32", CPU)
-    return sweep.run(config, mini, tmp_path_factory.mktemp("runs"), CPU)
+    config = sweep.configure(mini, "pan", 0, SHORT, "one", Computing(CPU))
+    return sweep.run(config, mini, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture
@@ -53,14 +54,14 @@ def pretend(mini, tmp_path):
     """pretend(attn) → the folder of a run whose weights were never trained."""
 
     def pretend(attn: str, data: Path = mini) -> Path:
-        config = sweep.configure(data, attn, 0, SHORT, "one", "fp32", CPU)
+        config = sweep.configure(data, attn, 0, SHORT, "one", Computing(CPU))
         folder = tmp_path / config.run_id.replace("#", "-")
         content = config.as_dict()
         files = plugins.files_of(config.attn)
         records.write_json(folder / records.CONFIG, {**content, records.PLACES: files} if files else content)
         kept = {key: content[key] for key in ("attn", "variant", "seed", "queries", "precision")}
         records.write_json(folder / records.RESULT, {**kept, **RESULT})
-        save_weights(folder / records.WEIGHTS, sweep.build(config, read_manifest(data).variant, CPU))
+        save_weights(folder / records.WEIGHTS, build(config.attn, read_manifest(data).variant, config.seed, CPU))
         return folder
 
     return pretend

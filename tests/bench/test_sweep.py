@@ -8,12 +8,14 @@ import h5py
 import pytest
 import torch
 
-from bench import records, sweep
+from bench import computing, records, sweep
 from bench.checkpoints import load_weights
+from bench.computing import Computing
 from bench.config import PRESETS, RECIPES, Recipe, RunConfig
 from bench.data import load_split
 from bench.evaluate import test as measure
 from bench.leaderboard import leaderboard
+from bench.model import build
 from mnistref.dataset import read_manifest
 from mnistref.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
 
@@ -22,14 +24,14 @@ SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle"
 
 
 def configured(mini, attn="pan", recipe=SHORT, seed=0) -> RunConfig:
-    return sweep.configure(mini, attn, seed, recipe, "one", "fp32", CPU)
+    return sweep.configure(mini, attn, seed, recipe, "one", Computing(CPU))
 
 
 @pytest.fixture(scope="module")
 def finished(mini, tmp_path_factory):
     """A finished run: configuration, folder, result."""
     config = configured(mini)
-    folder = sweep.run(config, mini, tmp_path_factory.mktemp("runs"), CPU)
+    folder = sweep.run(config, mini, tmp_path_factory.mktemp("runs"))
     return config, folder, json.loads((folder / "result.json").read_text())
 
 
@@ -56,7 +58,7 @@ def test_the_folder_holds_the_whole_record(finished):
 
 def test_the_result_is_that_of_the_saved_weights(finished, mini):
     config, folder, result = finished
-    model = sweep.build(config, read_manifest(mini).variant, CPU)
+    model = build(config.attn, read_manifest(mini).variant, config.seed, CPU)
     load_weights(folder / "weights.safetensors", model)
     measured = measure(model, load_split(mini, "test", "one", CPU, masks=True))
     for key, value in measured.items():
@@ -79,7 +81,7 @@ def test_a_finished_run_is_not_run_again(finished, mini, monkeypatch):
     config, folder, _ = finished
     before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
     monkeypatch.setattr(sweep, "_train_and_test", lambda *_: pytest.fail("trained again"))
-    assert sweep.run(config, mini, folder.parent, CPU) == folder
+    assert sweep.run(config, mini, folder.parent) == folder
     assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir()} == before
 
 
@@ -94,11 +96,11 @@ def test_an_interrupted_run_resumes_to_the_same_weights(finished, mini, tmp_path
 
     monkeypatch.setattr(records, "append_history", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        sweep.run(config, mini, tmp_path, CPU)
+        sweep.run(config, mini, tmp_path)
     monkeypatch.undo()
     assert not (tmp_path / config.run_id / "result.json").exists()
     assert [r["status"] for r in records.results(tmp_path)] == ["unfinished"]
-    again = sweep.run(config, mini, tmp_path, CPU)
+    again = sweep.run(config, mini, tmp_path)
     assert (again / "weights.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
     epochs = [json.loads(line)["epoch"] for line in (again / "history.jsonl").read_text().splitlines()]
     assert epochs == [1, 2]
@@ -108,7 +110,7 @@ def test_a_run_can_be_started_again(finished, mini, tmp_path):
     config, folder, result = finished
     shutil.copytree(folder, tmp_path / folder.name)
     (tmp_path / folder.name / "checkpoint" / "state.json").write_text("{}")  # would be refused
-    again = sweep.run(config, mini, tmp_path, CPU, resume=False)
+    again = sweep.run(config, mini, tmp_path, resume=False)
     assert json.loads((again / "result.json").read_text())["accuracy"] == result["accuracy"]
 
 
@@ -117,7 +119,7 @@ def test_a_run_that_lost_a_part_is_not_finished(lost, finished, mini, tmp_path):
     config, folder, _ = finished
     shutil.copytree(folder, tmp_path / folder.name)
     (tmp_path / folder.name / lost).unlink()
-    sweep.run(config, mini, tmp_path, CPU)
+    sweep.run(config, mini, tmp_path)
     assert (tmp_path / folder.name / lost).read_bytes()[:40] == (folder / lost).read_bytes()[:40]
 
 
@@ -130,7 +132,7 @@ def test_a_damaged_result_is_shown_and_made_again(text, finished, mini, tmp_path
     shown = list(records.results(tmp_path))
     assert [(r["status"], r["attn"], r["run"]) for r in shown] == [("damaged", "pan", config.run_id)]
     assert leaderboard(shown)["status"].tolist() == ["1 damaged"]
-    sweep.run(config, mini, tmp_path, CPU)
+    sweep.run(config, mini, tmp_path)
     assert [r["status"] for r in records.results(tmp_path)] == ["ok"]
 
 
@@ -151,7 +153,7 @@ def test_bad_data_end_a_run_and_are_its_reason(make, tmp_path):
         file["image"][:] = 255
     config = configured(folder)
     with pytest.raises(DataProblemError, match="damaged"):
-        sweep.run(config, folder, tmp_path / "runs", CPU)
+        sweep.run(config, folder, tmp_path / "runs")
     (result,) = records.results(tmp_path / "runs")
     assert result["status"] == "failed"
     assert shard.name in result["reason"]
@@ -168,14 +170,14 @@ def test_what_cannot_be_trained_costs_no_data_and_leaves_no_folder(attn, variant
 
 def test_a_network_that_cannot_be_built_leaves_no_folder(mini, tmp_path):
     with pytest.raises(UsageProblemError, match="names 5 slots"):
-        sweep.run(configured(mini, "pan,pan,pan,pan,none"), mini, tmp_path, CPU)
+        sweep.run(configured(mini, "pan,pan,pan,pan,none"), mini, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_diverges_is_recorded_and_ends_with_6(mini, tmp_path):
     config = configured(mini, recipe=Recipe("fast", "rmsprop", 1e30, 50, 2, "steps"))
     with pytest.raises(RunProblemError, match="diverged") as error:
-        sweep.run(config, mini, tmp_path, CPU)
+        sweep.run(config, mini, tmp_path)
     assert error.value.exit_code == 6
     result = json.loads((tmp_path / config.run_id / "result.json").read_text())
     assert result["status"] == "diverged"
@@ -187,11 +189,11 @@ def test_a_run_that_fails_is_recorded_with_its_reason(mini, tmp_path, monkeypatc
     monkeypatch.setattr(sweep, "test", lambda *_: 1 / 0)
     config = configured(mini, recipe=Recipe("fast", "adam", 0.003, 200, 1, "onecycle"))
     with pytest.raises(RunProblemError, match="ZeroDivisionError"):
-        sweep.run(config, mini, tmp_path, CPU)
+        sweep.run(config, mini, tmp_path)
     result = json.loads((tmp_path / config.run_id / "result.json").read_text())
     assert (result["status"], result["reason"]) == ("failed", "ZeroDivisionError: division by zero")
     monkeypatch.undo()
-    sweep.run(config, mini, tmp_path, CPU)  # the same command tries again
+    sweep.run(config, mini, tmp_path)  # the same command tries again
     assert json.loads((tmp_path / config.run_id / "result.json").read_text())["status"] == "ok"
 
 
@@ -199,7 +201,7 @@ def test_a_folder_of_another_run_is_a_mismatch(mini, tmp_path):
     config = configured(mini)
     records.write_json(tmp_path / config.run_id / "config.json", {"attn": "other"})
     with pytest.raises(MismatchProblemError, match="another configuration"):
-        sweep.run(config, mini, tmp_path, CPU)
+        sweep.run(config, mini, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -226,15 +228,15 @@ def test_mbgmulti_cannot_be_trained_on(make):
 def test_one_training_image_is_too_few(make, tmp_path):
     folder = make("mini", sizes={"train": 1, "val": 5, "test": 5})
     with pytest.raises(DataProblemError, match="needs 2 or more"):
-        sweep.run(configured(folder), folder, tmp_path, CPU)
+        sweep.run(configured(folder), folder, tmp_path)
 
 
 def test_cuda_that_is_not_there():
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(UsageProblemError, match="no CUDA device"):
-        sweep.pick_device("cuda")
-    assert sweep.pick_device("auto").type == "cpu"
+        computing.choose("cuda")
+    assert computing.choose("auto").device.type == "cpu"
 
 
 def test_presets_name_what_exists():

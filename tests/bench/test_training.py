@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bench import checkpoints, evaluate
+from bench.computing import Computing
 from bench.config import PRESETS, RECIPES, Recipe, choose_recipe, get_recipe
 from bench.data import load_split
 from bench.model import create_model
@@ -24,7 +25,7 @@ def trainer_for(mini, recipe: Recipe = SHORT, attn: str = "pan", seed: int = 0, 
     torch.manual_seed(seed)
     model = create_model(attn, variant="mini").to(memory_format=torch.channels_last)
     train, val = (load_split(mini, s, "one", CPU) for s in ("train", "val"))
-    return Trainer(recipe, model, train, val, seed, precision)
+    return Trainer(recipe, model, train, val, seed, Computing(CPU, precision))
 
 
 @pytest.mark.parametrize("queries", ["one", "all", "author"])

@@ -22,6 +22,7 @@ import torch
 import triton
 from torch import Tensor
 
+from bench.computing import Computing
 from bench.config import CAPTURES, PRECISIONS, RECIPES
 from bench.kernels import diagonal_lstm as package
 from bench.kernels.diagonal_lstm import PRODUCTS, diagonal_lstm, example, gpu, relative_error
@@ -167,7 +168,7 @@ def steps(results: Results, size: int, precisions: Sequence[str]) -> None:
             os.environ[package.VARIABLE] = implementation
         names = ("none", "pan", "arnn") if implementation == "triton" else ("arnn",)
         recipe = replace(RECIPES["fast"], batch=batch)
-        return to_json(*runtime(names, variant, recipe, CUDA, precision, capture))
+        return to_json(*runtime(names, variant, recipe, Computing(CUDA, precision, capture)))
 
     for precision in precisions:
         for batch in BATCHES if precision == "bf16" else BATCHES[:1]:

@@ -180,25 +180,13 @@ def _of_readout(grad: Tensor, states: Tensor) -> Tensor:
 
 
 @gradients.register_fake
-def _(
-    grad: Tensor,
-    context: Tensor,
-    bias: Tensor,
-    kernel_x: Tensor,
-    kernel_h: Tensor,
-    readout: Tensor,
-    states: Tensor,
-    memories: Tensor,
-    products: str,
-    with_readout: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _(grad: Tensor, context: Tensor, *others: Any) -> tuple[Tensor, ...]:
+    bias, kernel_x, kernel_h, readout = others[:4]
     batch, channels, m, n = context.shape
     return (
         context.new_empty(batch, m, n, channels).permute(0, 3, 1, 2),
-        bias.new_empty(bias.shape),
-        kernel_x.new_empty(kernel_x.shape),
-        kernel_h.new_empty(kernel_h.shape),
-        readout.new_empty(2, readout.shape[1] if with_readout else 0, readout.shape[2]),
+        *(given.new_empty(given.shape) for given in (bias, kernel_x, kernel_h)),
+        readout.new_empty(2, readout.shape[1] if others[-1] else 0, readout.shape[2]),
     )
 
 

@@ -1,0 +1,59 @@
+"""Where and how a network is computed: device, precision, and whether a step is issued or replayed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from mnistref.errors import UsageProblemError
+
+
+@dataclass(frozen=True)
+class Computing:
+    """A device, and what it computes with.
+
+    `precision`: "fp32" throughout; "tf32", the factors of products and convolutions of fp32 rounded to 10 bits of
+    mantissa, on CUDA; or "bf16" by autocast. `capture`: "eager", or "graph", see `bench.step.Step`, on CUDA.
+    """
+
+    device: torch.device
+    precision: str = "fp32"
+    capture: str = "eager"
+
+    @contextmanager
+    def products(self) -> Iterator[None]:
+        """While it is on, products of fp32 are rounded to tf32 where that is the precision, and never else.
+
+        PyTorch's own default rounds in convolutions and not in products. The setting is the process's, and is given
+        back.
+        """
+        before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        rounded = self.precision == "tf32"
+        torch.set_float32_matmul_precision("high" if rounded else "highest")
+        torch.backends.cudnn.allow_tf32 = rounded
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before[0])
+            torch.backends.cudnn.allow_tf32 = before[1]
+
+    def casting(self) -> torch.autocast:
+        """Autocast to bf16 for a forward pass, where that is the precision."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    @property
+    def device_name(self) -> str:
+        """As records name it."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+
+
+def choose(device: str = "auto", precision: str = "fp32", capture: str = "eager") -> Computing:
+    """What a user asks for; `auto` is CUDA where there is one. A usage error where the device cannot compute so."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageProblemError("--device cuda: no CUDA device is available here; give auto or cpu")
+    kind = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    if kind == "cpu" and (precision == "tf32" or capture == "graph"):
+        wish = "--precision tf32" if precision == "tf32" else "--capture graph"
+        raise UsageProblemError(f"{wish}: only CUDA devices have it, and this would run on the CPU; leave it out")
+    return Computing(torch.device(kind), precision, capture)
