@@ -14,7 +14,7 @@ from bench.attention import canonical_name, slots_of
 from bench.check import refuse_unfit
 from bench.computing import Computing
 from bench.config import Recipe
-from bench.model import AttributeCNN
+from bench.model import AttributeCNN, build
 from bench.timing import ROUNDS, Spread, Timing, example, measure
 from mnistref.errors import RunProblemError
 from mnistref.spec import VariantSpec
