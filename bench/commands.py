@@ -93,6 +93,12 @@ def check(module: str, as_json: bool) -> None:
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--batch", type=click.IntRange(min=1), help="Likewise: images in a step.")
 @click.option("--lr", type=click.FloatRange(0, 1, min_open=True), help="Likewise: the peak learning rate.")
+@click.option(
+    "--fade",
+    type=click.FloatRange(0, 1),
+    help="Of all steps, the share in which what is no digit grows from black (uses the masks of the training set).",
+)
+@click.option("--init", type=FOLDER, metavar="RUN", help="Start from this run's weights, as after an easier variant.")
 @DEVICE
 @PRECISION
 @CAPTURE
@@ -117,6 +123,8 @@ def run(
     epochs: int | None,
     batch: int | None,
     lr: float | None,
+    fade: float | None,
+    init: Path | None,
     device: str,
     precision: str,
     capture: str,
@@ -136,13 +144,13 @@ def run(
     if data and variant:
         raise click.UsageError("give --data or --variant, not both")
     chosen = PRESETS[preset]
-    plan = choose_recipe(chosen, recipe, epochs, batch, lr)
+    plan = choose_recipe(chosen, recipe, epochs, batch, lr, fade)
     how = computing.choose(device, precision, capture)
     made_for = read_manifest(data).variant if data else get_variant(variant or chosen.variant)
     refuse_unfit(attn, made_for.canvas)
     folder = data or sweep.prepare(chosen, attn, variant, root, digits, backgrounds)
-    config = sweep.configure(folder, attn, seed, plan, queries, how)
-    click.echo(sweep.run(config, folder, runs or root / "runs", resume))
+    config = sweep.configure(folder, attn, seed, plan, queries, how, init)
+    click.echo(sweep.run(config, folder, runs or root / "runs", resume, init))
 
 
 @bench.command("runtime")

@@ -18,7 +18,9 @@ class Recipe:
     """How a network is trained.
 
     `schedule`: "onecycle" rises to `lr` and falls to nothing over all steps; "steps" divides `lr` by 1.5 at epoch 31
-    and every 12 epochs. `patience`: epochs without a better validation accuracy after which training stops.
+    and every 12 epochs. `patience`: epochs without a better validation accuracy after which training stops. `fade`: the
+    share of all steps over which what is no digit grows from black to its full brightness, which takes the masks of the
+    training set.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Recipe:
     schedule: str
     patience: int | None = None
     clip: float = 5.0
+    fade: float = 0.0
 
     @property
     def label(self) -> str:
@@ -81,9 +84,21 @@ class RunConfig:
     precision: str  # one of PRECISIONS
     device: str  # cpu | cuda
     capture: str = "eager"  # one of CAPTURES
+    init: str | None = None  # variant and recipe of the run whose weights it starts from
+    init_weights: str | None = None  # and their digest
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "RunConfig":
+        """The inverse of `as_dict`. Raises KeyError or TypeError for what is none."""
+        return cls(**{**content, "recipe": Recipe(**content["recipe"])})
+
+    @property
+    def training(self) -> str:
+        """The recipe's label, and what the weights had been trained on before, if on anything."""
+        return f"{self.recipe.label},init=({self.init})" if self.init else self.recipe.label
 
     @property
     def run_id(self) -> str:
@@ -100,8 +115,14 @@ def get_recipe(name: str) -> Recipe:
 
 
 def choose_recipe(
-    preset: Preset, name: str | None, epochs: int | None = None, batch: int | None = None, lr: float | None = None
+    preset: Preset,
+    name: str | None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    lr: float | None = None,
+    fade: float | None = None,
 ) -> Recipe:
-    """The preset's recipe, or the named one instead; its epochs, batch and peak learning rate replaced if given."""
+    """The preset's recipe, or the named one instead, with what is given in place of its own."""
     recipe = get_recipe(name) if name else preset.recipe
-    return replace(recipe, epochs=epochs or recipe.epochs, batch=batch or recipe.batch, lr=lr or recipe.lr)
+    given = {"epochs": epochs, "batch": batch, "lr": lr, "fade": fade}
+    return replace(recipe, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]

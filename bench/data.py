@@ -42,10 +42,15 @@ class Split:
     def __len__(self) -> int:
         return len(self.image)
 
-    def batch(self, at: Tensor) -> Batch:
-        """The questions `at`, i8 (B,)."""
-        pixels = self.images[self.image[at]].permute(0, 3, 1, 2)
-        return Batch(pixels.float().div_(255), self.query[at], self.label[at], at)
+    def batch(self, at: Tensor, background: float = 1.0) -> Batch:
+        """The questions `at`, i8 (B,). All that is no digit is dimmed by `background`, 0 … 1, where that is below 1."""
+        pixels = self.images[self.image[at]].permute(0, 3, 1, 2).float().div_(255)
+        if background < 1:
+            if self.instance is None:
+                raise ValueError("this split was loaded without masks")
+            digits = self.instance[self.image[at]].bool().unsqueeze(1)
+            pixels = pixels.where(digits, background * pixels)
+        return Batch(pixels, self.query[at], self.label[at], at)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All questions in order."""

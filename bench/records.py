@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from bench.computing import Computing
-from bench.config import Recipe
+from bench.config import RunConfig
 from mnistref.errors import DataProblemError, MismatchProblemError
 from mnistref.files import write_whole
 from mnistref.version import VERSION
@@ -128,7 +128,7 @@ def _from_config(run: Path) -> dict[str, Any]:
     config, environment = read_json(run / CONFIG), read_json(run / ENVIRONMENT)
     return {
         **{key: config[key] for key in ("attn", "variant", "seed", "queries", "precision")},
-        "recipe": Recipe(**config["recipe"]).label,
+        "recipe": RunConfig.from_dict({k: v for k, v in config.items() if k != PLACES}).training,
         "dataset": {"spec_id": config["dataset"].removeprefix(f"{config['variant']}-")},
         "device": environment["device"],
         "bench_version": environment["bench"],

@@ -10,7 +10,7 @@ import torch
 
 from bench import plugins, records
 from bench.checkpoints import load_weights
-from bench.config import RECIPES, Recipe, RunConfig
+from bench.config import RECIPES, RunConfig
 from bench.model import AttributeCNN, build
 from mnistref.errors import DataProblemError, UsageProblemError
 from mnistref.variants import get_variant
@@ -28,7 +28,7 @@ def load_config(run: Path) -> RunConfig:
     content = records.read_json(path)
     try:
         files = content.pop(records.PLACES, {})
-        config = RunConfig(**{**content, "recipe": Recipe(**content["recipe"])})
+        config = RunConfig.from_dict(content)
         texts = {name: content[name] for name in ("attn", "variant", "dataset", "queries")}
         for name, text in (texts | files).items():
             if not isinstance(text, str):

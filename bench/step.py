@@ -1,7 +1,7 @@
 """One step of training: loss, gradients, clipping, update; issued anew each time, or recorded and replayed."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,14 @@ WARM_UP = 3
 """Calls before a recording, in which libraries choose their algorithms and allocate."""
 
 
+class Taken(NamedTuple):
+    """What a step found before its update: loss, logits (B, K), and the norm of the gradient before clipping."""
+
+    loss: Tensor
+    logits: Tensor
+    norm: Tensor
+
+
 def optimizer_of(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     """The recipe's optimiser over the model's parameters; on CUDA Adam's whole update is one launch."""
     parameters = list(model.parameters())
@@ -23,7 +31,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
 
 
 class Step:
-    """step(images, query, label) → (loss, logits) of the batch, before the update that it makes.
+    """step(images, query, label) → what it found, after the update that it makes.
 
     Args:
         model: on its device.
@@ -43,19 +51,19 @@ class Step:
         if computing.capture == "graph":
             self._gradients = Recorded(self._issue, model.buffers)
 
-    def __call__(self, images: Tensor, query: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        loss, logits = self._gradients(images, query, label)
+    def __call__(self, images: Tensor, query: Tensor, label: Tensor) -> Taken:
+        taken = Taken(*self._gradients(images, query, label))
         self.optimizer.step()
-        return loss, logits
+        return taken
 
-    def _issue(self, images: Tensor, query: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def _issue(self, images: Tensor, query: Tensor, label: Tensor) -> Taken:
         with self.computing.casting():
             logits = self.model(images, query).logits
         loss = F.cross_entropy(logits.float(), label)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
-        return loss.detach(), logits.detach()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        return Taken(loss.detach(), logits.detach(), norm)
 
 
 class Recorded:

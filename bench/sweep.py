@@ -1,5 +1,6 @@
 """Runs: what is missing is trained, what is finished is skipped. `bench run` is a sweep of one."""
 
+import hashlib
 import logging
 import time
 from collections.abc import Mapping
@@ -12,12 +13,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from bench import checkpoints, records, timing
 from bench.attention import canonical_name
+from bench.checkpoints import load_weights
 from bench.computing import Computing
 from bench.config import Preset, Recipe, RunConfig
 from bench.data import Split, load_split
 from bench.evaluate import test
 from bench.model import AttributeCNN, build, create_model
 from bench.plugins import files_of
+from bench.runs import load_config
 from bench.train import DivergedError, Trainer
 from mnistref.dataset import Manifest, read_manifest
 from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
@@ -45,14 +48,22 @@ def configure(
     recipe: Recipe,
     queries: str,
     computing: Computing,
+    init: Path | None = None,
 ) -> RunConfig:
-    """The configuration of a run on a data set; a usage error where the set cannot train a network."""
+    """The configuration of a run on a data set, from the weights of the run `init` if it is given.
+
+    A usage error where the set cannot train a network, or where the other run was of another mechanism.
+    """
     manifest = read_manifest(data)
     variant = manifest.variant
     if not variant.trainable:
         raise UsageProblemError(f"{variant.name} cannot be trained on: it is {variant.note}")
+    attn = canonical_name(attn)
+    before = load_config(init) if init else None
+    if before and before.attn != attn:
+        raise UsageProblemError(f"--init {init}: a run of {before.attn}; its weights do not fit {attn}")
     return RunConfig(
-        canonical_name(attn),
+        attn,
         variant.name,
         manifest.folder_name,
         seed,
@@ -61,25 +72,36 @@ def configure(
         computing.precision,
         computing.device.type,
         computing.capture,
+        f"{before.variant},{before.training}" if before else None,
+        _digest(init / records.WEIGHTS) if init else None,
     )
 
 
-def run(config: RunConfig, data: Path, runs: Path, resume: bool = True) -> Path:
+def _digest(weights: Path) -> str:
+    if not weights.is_file():
+        raise UsageProblemError(f"{weights}: no weights here; --init takes the folder of a finished run")
+    return hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+
+
+def run(config: RunConfig, data: Path, runs: Path, resume: bool = True, init: Path | None = None) -> Path:
     """Train, test and record one run, unless it is finished. → its folder.
 
-    An unfinished one goes on after its last epoch, or, without `resume`, starts again. Raises RunProblemError when the
+    An unfinished one goes on after its last epoch, or, without `resume`, starts again: from the weights of the run
+    `init`, if it was configured with one. Raises RunProblemError when the
     run diverges or fails; whatever ends it, the folder then says so too.
     """
     folder = runs / config.run_id
     manifest = read_manifest(data)
     computing = Computing(torch.device(config.device), config.precision, config.capture)
     model = build(config.attn, manifest.variant, config.seed, computing.device)
-    log.info("%s on %s, %s, %s", config.attn, config.dataset, config.recipe.label, _where(computing))
+    log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, _where(computing))
     if manifest.variant.note:
         log.info("%s is %s", config.variant, manifest.variant.note)
     if resume and records.is_finished(folder):
         log.info("finished already: %s", folder)
         return folder
+    if init:
+        load_weights(init / records.WEIGHTS, model)
     places = files_of(config.attn)
     records.begin(folder, config.as_dict() | ({records.PLACES: places} if places else {}), computing, resume)
     started = time.perf_counter()
@@ -120,7 +142,8 @@ def _train_and_test(
     computing: Computing,
     resume: bool,
 ) -> dict[str, Any]:
-    train = _enough(load_split(data, "train", config.queries, computing.device), data)
+    fades = config.recipe.fade > 0
+    train = _enough(load_split(data, "train", config.queries, computing.device, masks=fades), data)
     val = load_split(data, "val", config.queries, computing.device)
     trainer = Trainer(config.recipe, model, train, val, config.seed, computing)
     if resume and checkpoints.load(folder, trainer):
@@ -181,7 +204,7 @@ def _result(
         "variant": config.variant,
         **({"note": note} if note else {}),
         "seed": config.seed,
-        "recipe": config.recipe.label,
+        "recipe": config.training,
         "queries": config.queries,
         "dataset": {
             "spec_id": manifest.spec_id,

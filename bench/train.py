@@ -4,7 +4,6 @@ All randomness of an epoch (order, dropout) is keyed by seed and epoch, so an ep
 same for every mechanism.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,9 +17,12 @@ from bench.data import Split
 from bench.evaluate import accuracy
 from bench.step import Step, optimizer_of
 
+CHECKED = {"cpu": 1, "cuda": 50}
+"""Steps between two looks at whether all is finite: a look makes the host wait for a GPU."""
+
 
 class DivergedError(Exception):
-    """The loss is no longer a number."""
+    """The loss, the gradient or a weight is no longer a finite number."""
 
 
 class Trainer:
@@ -81,20 +83,33 @@ class Trainer:
         torch.manual_seed(key)
         self.model.train()
         loss_sum, right = torch.zeros(2, dtype=torch.float64, device=self.device)
+        finite = torch.ones((), dtype=torch.bool, device=self.device)
         for step, at in enumerate(order[: self.steps * self.batch].split(self.batch)):
-            batch = self.train.batch(at)
-            loss, logits = self.step(batch.images, batch.query, batch.label)
+            batch = self.train.batch(at, self._background(step))
+            loss, logits, norm = self.step(batch.images, batch.query, batch.label)
             if self.recipe.schedule == "onecycle":
                 self.schedule.step()
             loss_sum += loss
             right += (logits.argmax(1) == batch.label).sum()
-            if (step % 50 == 49 or step == self.steps - 1) and not math.isfinite(float(loss_sum)):
-                raise DivergedError(f"the loss is {float(loss)} in epoch {self.epoch}")
+            finite &= (loss + norm).isfinite()
+            if (step + 1) % CHECKED[self.device.type] == 0 and not finite:
+                raise DivergedError(self._place(step, f"the loss is {float(loss)}, the gradient's norm {float(norm)}"))
             on_step()
+        if not finite or not all(p.isfinite().all() for p in self.model.parameters()):
+            raise DivergedError(self._place(step, "the loss, its gradient or a weight is no finite number"))
         if self.recipe.schedule == "steps":
             self.schedule.step()
         seen = self.steps * self.batch
         return float(loss_sum) / self.steps, float(right) / seen
+
+    def _place(self, step: int, what: str) -> str:
+        return f"{what} in epoch {self.epoch}, step {step + 1} of {self.steps}"
+
+    def _background(self, step: int) -> float:
+        """The brightness of what is no digit, 0 … 1."""
+        fading = self.recipe.fade * self.recipe.epochs * self.steps
+        done = (self.epoch - 1) * self.steps + step
+        return min(1.0, done / fading) if fading else 1.0
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Tensors by name, and the rest as JSON values."""

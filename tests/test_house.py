@@ -67,6 +67,7 @@ MAY_IMPORT = {
         "bench.computing",
         "bench.plugins",
         "bench.records",
+        "bench.runs",
         "bench.timing",
         "bench.train",
         "mnistref.dataset",

@@ -119,13 +119,14 @@ def test_a_step_is_the_textbooks():
     model, other = network("pan"), network("pan")
     recipe = replace(SHORT, clip=0.1)
     torch.manual_seed(3)
-    loss, logits = Step(model, recipe, optimizer_of(recipe, model), ON_CPU)(images, query, label)
+    loss, logits, before = Step(model, recipe, optimizer_of(recipe, model), ON_CPU)(images, query, label)
     torch.manual_seed(3)
     optimizer = torch.optim.Adam(other.parameters(), lr=recipe.lr)
     expected = nn.functional.cross_entropy(other(images, query).logits, label)
     expected.backward()
     norm = torch.stack([p.grad.norm() for p in other.parameters()]).norm()
     assert norm > 0.1
+    torch.testing.assert_close(before, norm)
     for p in other.parameters():
         p.grad *= 0.1 / norm
     optimizer.step()

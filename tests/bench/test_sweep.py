@@ -16,6 +16,7 @@ from bench.data import load_split
 from bench.evaluate import test as measure
 from bench.leaderboard import leaderboard
 from bench.model import build
+from bench.train import Trainer
 from mnistref.dataset import read_manifest
 from mnistref.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
 
@@ -246,3 +247,43 @@ def test_presets_name_what_exists():
         assert preset.variant in VARIANTS
         assert preset.recipe.name in RECIPES
         assert set(preset.sizes) == set(VARIANTS[preset.variant].splits)
+
+
+def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path):
+    """And says so wherever its recipe is named; the other's weights and no others decide its outcome."""
+    folder = finished[1]
+    data = make("mini", sizes={"train": 200, "val": 50, "test": 60}, seed=5)
+    config = sweep.configure(data, "pan", 1, replace(SHORT, epochs=1), "one", Computing(CPU), init=folder)
+    assert config.init == "mini,fast,epochs=2"
+    assert config.run_id != configured(data, "pan", replace(SHORT, epochs=1), 1).run_id
+    run = sweep.run(config, data, tmp_path, init=folder)
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    result = json.loads((run / "result.json").read_text())
+    assert result["recipe"] == "fast,epochs=1,init=(mini,fast,epochs=2)"
+    model = build("pan", read_manifest(data).variant, 1, CPU)
+    load_weights(folder / "weights.safetensors", model)
+    train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
+    (record,) = Trainer(config.recipe, model, train, val, 1, Computing(CPU)).epochs()
+    assert record["train_loss"] == history[0]["train_loss"]
+    assert leaderboard(records.results(tmp_path))["recipe"].tolist() == [result["recipe"]]
+
+
+@pytest.mark.parametrize(
+    ("attn", "harm", "message"),
+    [
+        ("san", None, "a run of pan; its weights do not fit san"),
+        ("pan", "weights.safetensors", "no weights here"),
+        ("pan", "config.json", "no run here"),
+    ],
+)
+def test_weights_that_cannot_be_started_from(attn, harm, message, finished, mini, tmp_path):
+    folder = shutil.copytree(finished[1], tmp_path / "run")
+    if harm:
+        (folder / harm).unlink()
+    with pytest.raises(UsageProblemError, match=message):
+        sweep.configure(mini, attn, 0, SHORT, "one", Computing(CPU), init=folder)
+
+
+def test_a_faded_run_is_named_so(mini, tmp_path):
+    run = sweep.run(configured(mini, recipe=replace(SHORT, epochs=1, fade=0.5)), mini, tmp_path)
+    assert json.loads((run / "result.json").read_text())["recipe"] == "fast,epochs=1,fade=0.5"

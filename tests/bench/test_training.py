@@ -246,6 +246,62 @@ def test_a_loss_that_is_no_number_ends_the_run(mini):
         list(trainer.epochs())
 
 
+def spoil_the_gradient(trainer: Trainer) -> None:
+    next(trainer.model.parameters()).register_hook(lambda gradient: gradient * math.nan)
+
+
+def spoil_the_loss(trainer: Trainer) -> None:
+    trainer.model.head.classify.register_forward_hook(lambda module, given, out: out * math.inf)
+
+
+@pytest.mark.parametrize("spoil", [spoil_the_gradient, spoil_the_loss])
+def test_what_is_no_number_ends_the_run_at_once(spoil, mini):
+    trainer, steps = trainer_for(mini), []
+
+    def on_step():
+        steps.append(1)
+        if len(steps) == 5:
+            spoil(trainer)
+
+    with pytest.raises(DivergedError, match=r"epoch 1, step 6 of 12"):
+        list(trainer.epochs(on_step))
+    assert len(steps) == 5
+
+
+def test_a_weight_that_is_no_number_ends_the_run(mini):
+    """One that no image has met yet, so that loss and gradient are still numbers."""
+    trainer = trainer_for(mini)
+    trainer.model.register_parameter("idle", torch.nn.Parameter(torch.tensor(math.nan)))
+    with pytest.raises(DivergedError, match="a weight"):
+        next(trainer.epochs())
+
+
+def test_what_is_no_digit_is_faded_in(make):
+    folder = make("mdist", sizes={"train": 60, "val": 20, "test": 30})
+    split = load_split(folder, "train", "one", CPU, masks=True)
+    at = torch.arange(20)
+    full, half, none = (split.batch(at, background).images for background in (1.0, 0.5, 0.0))
+    digits = (split.instance[split.image[at]] > 0).unsqueeze(1).expand_as(full)
+    assert torch.equal(full[digits], none[digits])
+    assert none[~digits].eq(0).all()
+    assert full[~digits].gt(0).any()
+    assert torch.equal(half[~digits], full[~digits] / 2)
+    assert none.is_contiguous(memory_format=torch.channels_last)
+    with pytest.raises(ValueError, match="without masks"):
+        load_split(folder, "train", "one", CPU).batch(at, 0.5)
+
+
+def test_the_background_comes_over_the_first_steps(mini):
+    trainer = trainer_for(mini, replace(SHORT, fade=0.5))  # of 3 epochs of 12 steps
+    brightness = []
+    for trainer.epoch in (1, 2, 3):
+        brightness += [trainer._background(step) for step in range(12)]
+    assert brightness[:18] == [k / 18 for k in range(18)]
+    assert brightness[18:] == [1.0] * 18
+    assert trainer_for(mini)._background(0) == 1.0
+    assert replace(SHORT, fade=0.5).label == "fast,batch=32,epochs=3,fade=0.5"
+
+
 def test_batches_are_whole_and_a_small_set_is_one_batch(mini):
     assert trainer_for(mini, Recipe("fast", "adam", 0.003, 150, 1, "onecycle")).steps == 2
     few = trainer_for(mini, Recipe("fast", "adam", 0.003, 500, 1, "onecycle"))
