@@ -5,25 +5,9 @@ from pathlib import Path
 
 import click
 
-from bench.config import CAPTURES, DEVICES, PRECISIONS
+from bench.options import ComputingOptions, Shard, TrainingOptions, computing_options, training_options
 from mnistref.program import EXISTING, FOLDER, print_json, program
 from mnistref.text import table
-
-DEVICE = click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
-PRECISION = click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="fp32",
-    show_default=True,
-    help="tf32 rounds the factors of products, on CUDA only; bf16 is autocast.",
-)
-CAPTURE = click.option(
-    "--capture",
-    type=click.Choice(CAPTURES),
-    default="eager",
-    show_default=True,
-    help="graph records the training step once and replays it, on CUDA only.",
-)
 
 bench = program("bench", "Train and measure attention mechanisms on them.")
 
@@ -87,25 +71,9 @@ def check(module: str, as_json: bool) -> None:
 @click.option("--variant", metavar="NAME", help="Data set to train on.  [default: the preset's]")
 @click.option("--data", type=EXISTING, help="A data set already made, instead of --variant.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@click.option("--recipe", metavar="fast|pan", help="How to train.  [default: the preset's]")
-@click.option("--preset", type=click.Choice(["paper", "quick"]), default="paper", show_default=True)
-@click.option("--queries", type=click.Choice(["one", "all", "author"]), default="one", show_default=True)
-@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
-@click.option("--batch", type=click.IntRange(min=1), help="Likewise: images in a step.")
-@click.option("--lr", type=click.FloatRange(0, 1, min_open=True), help="Likewise: the peak learning rate.")
-@click.option(
-    "--fade",
-    type=click.FloatRange(0, 1),
-    help="Of all steps, the share in which what is no digit grows from black (uses the masks of the training set).",
-)
+@training_options
+@computing_options
 @click.option("--init", type=FOLDER, metavar="RUN", help="Start from this run's weights, as after an easier variant.")
-@DEVICE
-@PRECISION
-@CAPTURE
-@click.option("--digits", help="For data that are missing, as in `mnistref generate`.  [default: the preset's]")
-@click.option("--backgrounds", default="builtin", show_default=True, help="Likewise.")
-@click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept.")
-@click.option("--runs", type=FOLDER, help="Where runs are kept.  [default: ROOT/runs]")
 @click.option(
     "--resume/--restart",
     default=True,
@@ -117,40 +85,91 @@ def run(
     variant: str | None,
     data: Path | None,
     seed: int,
-    recipe: str | None,
-    preset: str,
-    queries: str,
-    epochs: int | None,
-    batch: int | None,
-    lr: float | None,
-    fade: float | None,
+    training: TrainingOptions,
+    computing: ComputingOptions,
     init: Path | None,
-    device: str,
-    precision: str,
-    capture: str,
-    digits: str | None,
-    backgrounds: str,
-    root: Path,
-    runs: Path | None,
     resume: bool,
 ) -> None:
     """Train and test one network and print the run's folder. Missing data are generated first."""
-    from bench import computing, sweep
+    from bench import experiment
     from bench.check import refuse_unfit
-    from bench.config import PRESETS, choose_recipe
     from mnistref.dataset import read_manifest
     from mnistref.variants import get_variant
 
     if data and variant:
         raise click.UsageError("give --data or --variant, not both")
-    chosen = PRESETS[preset]
-    plan = choose_recipe(chosen, recipe, epochs, batch, lr, fade)
-    how = computing.choose(device, precision, capture)
-    made_for = read_manifest(data).variant if data else get_variant(variant or chosen.variant)
+    preset, recipe, how = training.chosen_preset, training.chosen_recipe, computing.chosen
+    made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
     refuse_unfit(attn, made_for.canvas)
-    folder = data or sweep.prepare(chosen, attn, variant, root, digits, backgrounds)
-    config = sweep.configure(folder, attn, seed, plan, queries, how, init)
-    click.echo(sweep.run(config, folder, runs or root / "runs", resume, init))
+    folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
+    config = experiment.configure(folder, attn, seed, recipe, training.queries, how, init)
+    click.echo(experiment.run(config, folder, training.chosen_runs, resume, init))
+
+
+@bench.command("sweep")
+@click.option(
+    "--attn",
+    "lists",
+    required=True,
+    multiple=True,
+    metavar="NAMES",
+    help="Networks, parted by commas; none+arnn is a slot list. May be given again.",
+)
+@click.option("--variant", "variants", metavar="NAMES", help="Data sets, parted by commas.  [default: the preset's]")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many: 0, 1, 2 …")
+@training_options
+@computing_options
+@click.option("--workers", type=click.IntRange(min=1), help="Runs at a time.  [default: one, or one for each GPU]")
+@click.option("--threads", type=click.IntRange(min=1), help="Of a run on a CPU.  [default: the cores, shared out]")
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of this Dask scheduler.")
+@click.option("--shard", type=Shard(), help="Only this part of the runs, for arrays of jobs: 1/8 … 8/8.")
+def run_sweep(
+    lists: tuple[str, ...],
+    variants: str | None,
+    seeds: int,
+    training: TrainingOptions,
+    computing: ComputingOptions,
+    workers: int | None,
+    threads: int | None,
+    scheduler: str | None,
+    shard: tuple[int, int] | None,
+) -> None:
+    """Train and test many networks, several at a time, and print their folders; exit with 6 if one fails.
+
+    Each run is a process of its own. Finished ones are skipped, interrupted ones go on: give the same command again.
+
+    \b
+    bench sweep --attn san,pan,pan-ctx,arnn --variant mref,mbg --seeds 5 --workers 2
+    bench sweep --attn none,none+arnn --variant mref --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT
+    """
+    from bench import experiment, sweep
+    from bench.attention import networks_of
+    from bench.check import refuse_unfit
+    from mnistref.errors import RunProblemError
+    from mnistref.variants import get_variant
+
+    attns = [name for networks in lists for name in networks_of(networks)]
+    preset, recipe, how, runs = (
+        training.chosen_preset, training.chosen_recipe, computing.chosen, training.chosen_runs,
+    )  # fmt: skip
+    names = [get_variant(name.strip()).name for name in (variants or preset.variant).split(",")]
+    for attn in attns:
+        for name in names:
+            refuse_unfit(attn, get_variant(name).canvas)
+    data = [
+        experiment.prepare(preset, attns, name, training.root, training.digits, training.backgrounds) for name in names
+    ]
+    tasks = sweep.plan(attns, data, seeds, recipe, training.queries, how)
+    tasks = sweep.share(tasks, shard) if shard else tasks
+    place = sweep.cluster(scheduler, threads) if scheduler else sweep.here(how.device.type, workers, threads)
+    with place as launcher:
+        ended = sweep.sweep(tasks, runs, launcher)
+    for task, result in ended.items():
+        if result.status == "ok":
+            click.echo(runs / task.config.run_id)
+    wrong = [f"{task.name}: {result.reason}" for task, result in ended.items() if result.status != "ok"]
+    if wrong:
+        raise RunProblemError(f"{len(wrong)} of {len(ended)} runs did not end well: {'; '.join(wrong)}")
 
 
 @bench.command("runtime")
@@ -166,9 +185,7 @@ def run(
 @click.option("--recipe", default="fast", show_default=True, metavar="fast|pan", help="Whose optimiser and batch.")
 @click.option("--batch", type=click.IntRange(min=2), help="Images in a step.  [default: the recipe's]")
 @click.option("--threads", type=click.IntRange(min=1), help="On a CPU.  [default: PyTorch's choice]")
-@DEVICE
-@PRECISION
-@CAPTURE
+@computing_options
 @click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--plot", type=FOLDER, help="Also draw bars: a name ending in .png, .svg or .pdf.")
@@ -178,9 +195,7 @@ def print_runtime(
     recipe: str,
     batch: int | None,
     threads: int | None,
-    device: str,
-    precision: str,
-    capture: str,
+    computing: ComputingOptions,
     rounds: int,
     as_json: bool,
     plot: Path | None,
@@ -195,7 +210,6 @@ def print_runtime(
 
     import torch
 
-    from bench import computing
     from bench.attention import networks_of
     from bench.config import get_recipe
     from bench.runtime import BASELINES, runtime, to_json, to_text
@@ -206,7 +220,7 @@ def print_runtime(
         check_name(plot)
         from bench.bars import save_bars
     names = [name for networks in lists for name in networks_of(networks)]
-    chosen, how = get_recipe(recipe), computing.choose(device, precision, capture)
+    chosen, how = get_recipe(recipe), computing.chosen
     chosen = replace(chosen, batch=batch or chosen.batch)
     if threads:
         torch.set_num_threads(threads)

@@ -1,220 +1,181 @@
-"""Runs: what is missing is trained, what is finished is skipped. `bench run` is a sweep of one."""
+"""Many runs: mechanisms × data sets × seeds, the finished ones skipped, each in a process of its own.
 
-import hashlib
+With one seed, every mechanism gets the same order of the data and the same initial backbone: results are paired.
+"""
+
+import itertools
 import logging
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import torch
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
-from bench import checkpoints, records, timing
-from bench.attention import canonical_name
-from bench.checkpoints import load_weights
+from bench import experiment, records, worker
 from bench.computing import Computing
-from bench.config import Preset, Recipe, RunConfig
-from bench.data import Split, load_split
-from bench.evaluate import test
-from bench.model import AttributeCNN, build, create_model
+from bench.config import Recipe, RunConfig
 from bench.plugins import files_of
-from bench.runs import load_config
-from bench.train import DivergedError, Trainer
-from mnistref.dataset import Manifest, read_manifest
-from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
-from mnistref.generate import Request, generate
-from mnistref.spec import VariantSpec
-from mnistref.variants import get_variant
-from mnistref.version import VERSION
+from bench.worker import Ended
+from mnistref.executors import cluster_executor
 
 log = logging.getLogger("bench")
 
-
-def prepare(preset: Preset, attn: str, variant: str | None, root: Path, digits: str | None, backgrounds: str) -> Path:
-    """The data set that a preset, or what the user says instead, calls for: found, or made. → its folder."""
-    chosen = get_variant(variant or preset.variant)
-    if not chosen.trainable:
-        raise UsageProblemError(f"{chosen.name} cannot be trained on: it is {chosen.note}")
-    create_model(attn, chosen.name)  # what cannot be built must not cost a data set
-    return generate(Request(chosen.name, root, 0, preset.sizes, digits or preset.digits, backgrounds))
+LOOK = 5.0
+"""Seconds between two looks at whether a cluster is still there."""
 
 
-def configure(
-    data: Path,
-    attn: str,
-    seed: int,
-    recipe: Recipe,
-    queries: str,
-    computing: Computing,
-    init: Path | None = None,
-) -> RunConfig:
-    """The configuration of a run on a data set, from the weights of the run `init` if it is given.
+@dataclass(frozen=True)
+class Task:
+    """A run to be done, and the data set that it is done on."""
 
-    A usage error where the set cannot train a network, or where the other run was of another mechanism.
+    config: RunConfig
+    data: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.config.variant} {self.config.attn} seed {self.config.seed}"
+
+    def as_dict(self, runs: Path) -> dict[str, Any]:
+        """What `bench.worker.launch` takes."""
+        files = files_of(self.config.attn)
+        return {
+            "config": self.config.as_dict(),
+            "data": str(self.data.resolve()),
+            "runs": str(runs.resolve()),
+            "files": {name: str(Path(path).resolve()) for name, path in files.items()},
+        }
+
+
+def plan(
+    attns: Sequence[str], data: Sequence[Path], seeds: int, recipe: Recipe, queries: str, computing: Computing
+) -> list[Task]:
+    """Every mechanism on every data set with the seeds 0 … seeds − 1, one seed after the other, so that a sweep that is
+    ended early has compared all."""
+    return [
+        Task(experiment.configure(folder, attn, seed, recipe, queries, computing), folder)
+        for seed, folder, attn in itertools.product(range(seeds), data, attns)
+    ]
+
+
+def share(tasks: Sequence[Task], shard: tuple[int, int]) -> list[Task]:
+    """Of shard (i, n) the part i of n, 1 ≤ i ≤ n: every n-th task, so that the parts cost about the same."""
+    index, parts = shard
+    return list(tasks[index - 1 :: parts])
+
+
+def sweep(tasks: Sequence[Task], runs: Path, executor: "Launcher") -> dict[Task, Ended]:
+    """Do the runs that are not finished, and say of each how it ended. One that fails does not keep the others from it.
+
+    An interrupt ends the runs that are on; the same call goes on with them after their last epoch.
     """
-    manifest = read_manifest(data)
-    variant = manifest.variant
-    if not variant.trainable:
-        raise UsageProblemError(f"{variant.name} cannot be trained on: it is {variant.note}")
-    attn = canonical_name(attn)
-    before = load_config(init) if init else None
-    if before and before.attn != attn:
-        raise UsageProblemError(f"--init {init}: a run of {before.attn}; its weights do not fit {attn}")
-    return RunConfig(
-        attn,
-        variant.name,
-        manifest.folder_name,
-        seed,
-        recipe,
-        queries,
-        computing.precision,
-        computing.device.type,
-        computing.capture,
-        f"{before.variant},{before.training}" if before else None,
-        _digest(init / records.WEIGHTS) if init else None,
-    )
+    ended = {task: Ended("ok") for task in tasks if records.is_finished(runs / task.config.run_id)}
+    for task in ended:
+        log.info("finished already: %s", task.name)
+    waiting = [task for task in dict.fromkeys(tasks) if task not in ended]
+    started, total = time.monotonic(), len(ended) + len(waiting)
+    done = len(ended)
+    for task, result in executor.each({task: task.as_dict(runs) for task in waiting}):
+        ended[task] = result
+        done += 1
+        passed = time.monotonic() - started
+        left = passed / (done - (total - len(waiting))) * (total - done)
+        log.info("[%d/%d] %s: %s; %s", done, total, task.name, _said(task, result, runs), _left(passed, left))
+    return {task: ended[task] for task in dict.fromkeys(tasks)}
 
 
-def _digest(weights: Path) -> str:
-    if not weights.is_file():
-        raise UsageProblemError(f"{weights}: no weights here; --init takes the folder of a finished run")
-    return hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+def _said(task: Task, ended: Ended, runs: Path) -> str:
+    if ended.status != "ok":
+        return f"{ended.status}: {ended.reason}"
+    result = records.read_result(runs / task.config.run_id) or {}
+    return f"test accuracy {100 * result['accuracy']:.1f} % in {_clock(result['seconds'])}"
 
 
-def run(config: RunConfig, data: Path, runs: Path, resume: bool = True, init: Path | None = None) -> Path:
-    """Train, test and record one run, unless it is finished. → its folder.
+def _left(passed: float, left: float) -> str:
+    return f"{_clock(passed)} passed" + (f", about {_clock(left)} left" if left else "")
 
-    An unfinished one goes on after its last epoch, or, without `resume`, starts again: from the weights of the run
-    `init`, if it was configured with one. Raises RunProblemError when the
-    run diverges or fails; whatever ends it, the folder then says so too.
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+class Launcher:
+    """Where runs are done. `each` gives every task with how it ended, as they end."""
+
+    def __init__(
+        self, executor: Executor, launch: Callable[[dict[str, Any]], Ended], watch: Callable[[], None] = lambda: None
+    ) -> None:
+        self._executor, self._launch, self._watch = executor, launch, watch
+
+    def each(self, tasks: Mapping[Task, dict[str, Any]]) -> Iterator[tuple[Task, Ended]]:
+        of: dict[Future[Ended], Task] = {}
+        finished: SimpleQueue[Future[Ended]] = SimpleQueue()
+        for task, content in tasks.items():
+            future = self._executor.submit(self._launch, content)
+            of[future] = task
+            future.add_done_callback(finished.put)
+        for _ in tasks:
+            future = self._next(finished)
+            yield of[future], Ended(*future.result())
+
+    def _next(self, finished: "SimpleQueue[Future[Ended]]") -> Future:
+        while True:
+            try:
+                return finished.get(timeout=LOOK)
+            except Empty:
+                self._watch()
+
+
+@contextmanager
+def here(device: str, workers: int | None = None, threads: int | None = None) -> Iterator[Launcher]:
+    """Processes of this machine, one by default; on CUDA one for each GPU, which it has to itself.
+
+    Args:
+        device: "cpu" or "cuda".
+        workers: how many at a time; on CUDA, not more than there are GPUs.
+        threads: of each; by default the cores are shared out.
+
+    When the block ends early, the processes that are on end too.
     """
-    folder = runs / config.run_id
-    manifest = read_manifest(data)
-    computing = Computing(torch.device(config.device), config.precision, config.capture)
-    model = build(config.attn, manifest.variant, config.seed, computing.device)
-    log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, _where(computing))
-    if manifest.variant.note:
-        log.info("%s is %s", config.variant, manifest.variant.note)
-    if resume and records.is_finished(folder):
-        log.info("finished already: %s", folder)
-        return folder
-    if init:
-        load_weights(init / records.WEIGHTS, model)
-    places = files_of(config.attn)
-    records.begin(folder, config.as_dict() | ({records.PLACES: places} if places else {}), computing, resume)
-    started = time.perf_counter()
+    gpus = torch.cuda.device_count() if device == "cuda" else 0
+    workers = min(workers or gpus, gpus) if gpus else workers or 1
+    threads = threads or max(1, _cores() // workers)
+    free: SimpleQueue[int] = SimpleQueue()
+    for gpu in range(gpus):
+        free.put(gpu)
+    running = worker.Running()
 
-    def record(outcome: Mapping[str, Any]) -> None:
-        seconds = round(time.perf_counter() - started, 3)
-        records.write_json(folder / records.RESULT, _result(config, manifest, computing, seconds, outcome))
+    def launch(task: dict[str, Any]) -> Ended:
+        gpu = free.get() if gpus else None
+        try:
+            return worker.launch(task, threads, gpu, running)
+        finally:
+            if gpu is not None:
+                free.put(gpu)
 
+    pool = ThreadPoolExecutor(workers)
     try:
-        with computing.products():
-            outcome = _train_and_test(config, model, manifest.variant, data, folder, computing, resume)
-    except DivergedError as error:
-        record({"status": "diverged", "reason": str(error)})
-        raise RunProblemError(f"{folder}: diverged: {error}; the learning rate may be too high") from error
-    except ProblemError as error:
-        record({"status": "failed", "reason": str(error)})
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        record({"status": "failed", "reason": reason})
-        raise RunProblemError(f"{folder}: failed: {reason}") from error
-    record({"status": "ok", **outcome})
-    log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * outcome["accuracy"], 100 / manifest.variant.classes)
-    return folder
+        yield Launcher(pool, launch)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        running.end()
+        pool.shutdown()
 
 
-def _where(computing: Computing) -> str:
-    threads = f" ({torch.get_num_threads()} threads)" if computing.device.type == "cpu" else ""
-    return f"device: {computing.device_name}{threads}"
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _train_and_test(
-    config: RunConfig,
-    model: AttributeCNN,
-    variant: VariantSpec,
-    data: Path,
-    folder: Path,
-    computing: Computing,
-    resume: bool,
-) -> dict[str, Any]:
-    fades = config.recipe.fade > 0
-    train = _enough(load_split(data, "train", config.queries, computing.device, masks=fades), data)
-    val = load_split(data, "val", config.queries, computing.device)
-    trainer = Trainer(config.recipe, model, train, val, config.seed, computing)
-    if resume and checkpoints.load(folder, trainer):
-        log.info("going on after epoch %d", trainer.epoch)
-        records.trim_history(folder, trainer.epoch)
-    total = config.recipe.epochs * trainer.steps
-    with (
-        logging_redirect_tqdm(),
-        tqdm(total=total, initial=trainer.epoch * trainer.steps, unit=" steps", disable=None, desc=config.attn) as bar,
-    ):
-        for record in trainer.epochs(on_step=bar.update):
-            records.append_history(folder, record)
-            checkpoints.save(folder, trainer)
-            log.info(
-                "epoch %(epoch)3d  loss %(train_loss).3f  train %(train_accuracy).3f  val %(val_accuracy).3f"
-                "  %(seconds).0f s",
-                record,
-            )
-    del train, trainer.train
-    model.load_state_dict(trainer.best_weights)
-    checkpoints.save_weights(folder / records.WEIGHTS, model)
-    with computing.casting():
-        measured = test(model, load_split(data, "test", config.queries, computing.device, masks=True))
-    return {
-        **measured,
-        **_timed(config, model, variant, computing),
-        "epochs": trainer.epoch,
-        "best_epoch": trainer.best_epoch,
-        "val_accuracy": trainer.best_accuracy,
-        "params": sum(p.numel() for p in model.parameters()),
-    }
-
-
-def _timed(config: RunConfig, model: AttributeCNN, variant: VariantSpec, computing: Computing) -> dict[str, Any]:
-    """Time and memory of the network, and its step's time over that of `san`, timed turn by turn with it."""
-    models = {config.attn: model}
-    if config.attn != "san":
-        models["san"] = build("san", variant, config.seed, computing.device)
-    timed = timing.measure(models, config.recipe, variant, computing)
-    own = timed[config.attn]
-    return {**own.as_dict(), "relative_runtime": own.step.over(timed["san"].step).median}
-
-
-def _enough(train: Split, data: Path) -> Split:
-    if len(train) < 2:
-        raise DataProblemError(f"{data}: {len(train)} training question; batch normalisation needs 2 or more")
-    return train
-
-
-def _result(
-    config: RunConfig, manifest: Manifest, computing: Computing, seconds: float, outcome: Mapping[str, Any]
-) -> dict[str, Any]:
-    """result.json: what was run on what, what came of it, and where."""
-    note = manifest.variant.note
-    return {
-        "status": outcome["status"],
-        "attn": config.attn,
-        "variant": config.variant,
-        **({"note": note} if note else {}),
-        "seed": config.seed,
-        "recipe": config.training,
-        "queries": config.queries,
-        "dataset": {
-            "spec_id": manifest.spec_id,
-            "digits": manifest.digits.name,
-            "backgrounds": manifest.backgrounds.name if manifest.backgrounds else None,
-        },
-        **{key: value for key, value in outcome.items() if key != "status"},
-        "device": computing.device_name,
-        "precision": config.precision,
-        "capture": config.capture,
-        "seconds": seconds,
-        "bench_version": VERSION,
-    }
+@contextmanager
+def cluster(address: str, threads: int | None) -> Iterator[Launcher]:
+    """The workers of a Dask scheduler, one run at a time on each thread of theirs."""
+    with cluster_executor(address) as (executor, watch):
+        yield Launcher(executor, partial(worker.launch, threads=threads), watch)

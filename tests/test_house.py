@@ -24,7 +24,7 @@ FOUNDATIONS = {
     "mnistref.text",
     "mnistref.version",
 }
-DOORS = {"mnistref.dataset", "mnistref.generate", "mnistref.variants"}
+DOORS = {"mnistref.dataset", "mnistref.executors", "mnistref.generate", "mnistref.variants"}
 """What `bench` may see of `mnistref`, beside the foundations."""
 
 MAY_IMPORT = {
@@ -58,6 +58,17 @@ MAY_IMPORT = {
     "bench.bars": {"mnistref.errors", "mnistref.figures"},
     "bench.records": {"bench.computing", "bench.config", "mnistref.errors", "mnistref.files", "mnistref.version"},
     "bench.sweep": {
+        "bench.computing",
+        "bench.config",
+        "bench.experiment",
+        "bench.plugins",
+        "bench.records",
+        "bench.worker",
+        "mnistref.executors",
+    },
+    "bench.worker": {"bench.config", "bench.experiment", "bench.plugins", "bench.records", "mnistref.errors"},
+    "bench.options": {"bench.computing", "bench.config", "mnistref.program"},
+    "bench.experiment": {
         "bench.attention",
         "bench.checkpoints",
         "bench.config",

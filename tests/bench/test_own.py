@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import bench
 import cli
-from bench import plugins, records, show, sweep
+from bench import experiment, plugins, records, show
 from bench.attention import MECHANISMS, canonical_name, get_mechanism, known_mechanisms
 from bench.check import check, refuse_unfit
 from bench.computing import Computing
@@ -51,10 +51,10 @@ def test_the_example_trains_is_recorded_and_found_again(mini, tmp_path):
     copy = tmp_path / "mine.py"
     copy.write_text(EXAMPLE.read_text())
     recipe = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
-    config = sweep.configure(mini, f"{copy}:Compare:width=8", 0, recipe, "one", Computing(CPU))
+    config = experiment.configure(mini, f"{copy}:Compare:width=8", 0, recipe, "one", Computing(CPU))
     assert config.attn.startswith("mine.py:Compare#")
     assert config.attn.endswith(":width=8")
-    run = sweep.run(config, mini, tmp_path / "runs")
+    run = experiment.run(config, mini, tmp_path / "runs")
     assert json.loads((run / "result.json").read_text())["attn"] == config.attn
     places = json.loads((run / "config.json").read_text())[records.PLACES]
     assert list(places.values()) == [str(copy)]
@@ -232,7 +232,7 @@ def test_samples_of_ones_own_are_shown(mini, tmp_path):
     ):
         attn = f"{written(tmp_path, text)}:Own"
         recipe = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
-        config = sweep.configure(mini, attn, 0, recipe, "one", Computing(CPU))
+        config = experiment.configure(mini, attn, 0, recipe, "one", Computing(CPU))
         model = bench.create_model(config.attn, variant="mini")
         if draws:
             assert show._widen(config, model, 3, None) == 1.0

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bench import plugins, records, runs, sweep
+from bench import experiment, plugins, records, runs
 from bench.attention import MECHANISMS
 from bench.attention.arnn import AttentionRNN
 from bench.checkpoints import save_weights
@@ -45,8 +45,8 @@ class Mine(nn.Module):
 @pytest.fixture(scope="module")
 def finished(mini, tmp_path_factory) -> Path:
     """A run of pan, trained for an epoch."""
-    config = sweep.configure(mini, "pan", 0, SHORT, "one", Computing(CPU))
-    return sweep.run(config, mini, tmp_path_factory.mktemp("runs"))
+    config = experiment.configure(mini, "pan", 0, SHORT, "one", Computing(CPU))
+    return experiment.run(config, mini, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def pretend(mini, tmp_path):
     """pretend(attn) → the folder of a run whose weights were never trained."""
 
     def pretend(attn: str, data: Path = mini) -> Path:
-        config = sweep.configure(data, attn, 0, SHORT, "one", Computing(CPU))
+        config = experiment.configure(data, attn, 0, SHORT, "one", Computing(CPU))
         folder = tmp_path / config.run_id.replace("#", "-")
         content = config.as_dict()
         files = plugins.files_of(config.attn)

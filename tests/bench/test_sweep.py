@@ -1,289 +1,257 @@
-"""A run from configuration to record, with what can go wrong on the way."""
+"""Many runs: what is planned, what a failure, a kill or an interrupt leaves, and the same numbers as one by one."""
 
 import json
-import shutil
+import os
+import signal
+import subprocess
+import sys
+import threading
 from dataclasses import replace
+from pathlib import Path
+from time import monotonic, sleep
 
-import h5py
 import pytest
 import torch
+from click.testing import CliRunner
 
-from bench import computing, records, sweep
-from bench.checkpoints import load_weights
+import cli
+from bench import experiment, records, sweep, worker
+from bench.checkpoints import FOLDER as CHECKPOINT
 from bench.computing import Computing
-from bench.config import PRESETS, RECIPES, Recipe, RunConfig
-from bench.data import load_split
-from bench.evaluate import test as measure
-from bench.leaderboard import leaderboard
-from bench.model import build
-from bench.train import Trainer
-from mnistref.dataset import read_manifest
-from mnistref.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
+from bench.config import RECIPES, Recipe
+from mnistref.errors import UsageProblemError
+from tests.cluster import Cluster
+from tests.helpers import TOP
 
-CPU = torch.device("cpu")
-SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
-
-
-def configured(mini, attn="pan", recipe=SHORT, seed=0) -> RunConfig:
-    return sweep.configure(mini, attn, seed, recipe, "one", Computing(CPU))
-
-
-@pytest.fixture(scope="module")
-def finished(mini, tmp_path_factory):
-    """A finished run: configuration, folder, result."""
-    config = configured(mini)
-    folder = sweep.run(config, mini, tmp_path_factory.mktemp("runs"))
-    return config, folder, json.loads((folder / "result.json").read_text())
+COMPUTING = Computing(torch.device("cpu"))
+SHORT = Recipe("fast", "adam", lr=0.003, batch=100, epochs=1, schedule="onecycle")
+BROKEN = """
+import os, signal
+from torch import nn
+class Broken(nn.Module):
+    def __init__(self, channels, query_dim):
+        super().__init__()
+        self.score = nn.Conv2d(channels, 1, 1)
+    def forward(self, x, query):
+        if self.training:
+            {what}
+        return self.score(x)
+"""
 
 
-def test_the_folder_holds_the_whole_record(finished):
-    config, folder, result = finished
-    assert folder.name == config.run_id
-    names = {p.name for p in folder.iterdir()}
-    assert names == {
-        "config.json",
-        "environment.json",
-        "history.jsonl",
-        "result.json",
-        "weights.safetensors",
-        "checkpoint",
+@pytest.fixture
+def broken(tmp_path):
+    """broken(what happens in training, file) → file.py:Class."""
+
+    def broken(what: str, file: str = "broken.py") -> str:
+        path = tmp_path / file
+        path.write_text(BROKEN.format(what=what))
+        return f"{path}:Broken"
+
+    return broken
+
+
+def planned(mini, attns=("none", "pan"), seeds=1, recipe=SHORT) -> list[sweep.Task]:
+    return sweep.plan(attns, [mini], seeds, recipe, "one", COMPUTING)
+
+
+def done(tasks, runs, workers=1) -> dict[str, worker.Ended]:
+    with sweep.here("cpu", workers, threads=1) as launcher:
+        return {task.config.attn: ended for task, ended in sweep.sweep(tasks, runs, launcher).items()}
+
+
+def outcome(run: Path) -> tuple:
+    """What a run learned, without its times."""
+    history = [json.loads(line) | {"seconds": 0} for line in (run / records.HISTORY).read_text().splitlines()]
+    return history, (run / records.WEIGHTS).read_bytes()
+
+
+def alone(tasks, runs) -> dict[str, tuple]:
+    """What each run learns when it is done here, with one thread. Name of its folder → outcome."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folders = [experiment.run(task.config, task.data, runs) for task in tasks]
+    torch.set_num_threads(before)
+    return {folder.name: outcome(folder) for folder in folders}
+
+
+def test_all_are_compared_with_one_seed_before_the_next_begins(mini, make):
+    other = make("mref", sizes={"train": 20, "val": 10, "test": 10})
+    tasks = sweep.plan(["none", "pan"], [mini, other], 2, SHORT, "one", COMPUTING)
+    order = [(t.config.seed, t.config.variant, t.config.attn) for t in tasks]
+    assert order == [(s, v, a) for s in (0, 1) for v in ("mini", "mref") for a in ("none", "pan")]
+
+
+def test_the_parts_hold_every_run_once(mini):
+    tasks = planned(mini, ("none", "pan", "san"), seeds=3)
+    parts = [sweep.share(tasks, (k, 4)) for k in (1, 2, 3, 4)]
+    assert sorted(t.name for part in parts for t in part) == sorted(t.name for t in tasks)
+    assert [len(part) for part in parts] == [3, 2, 2, 2]
+
+
+def test_two_at_a_time_learn_what_one_alone_learns_and_are_not_done_again(mini, tmp_path, caplog):
+    tasks = planned(mini)
+    assert {e.status for e in done(tasks, tmp_path / "a", workers=2).values()} == {"ok"}
+    for name, learned in alone(tasks, tmp_path / "b").items():
+        assert learned == outcome(tmp_path / "a" / name)
+    caplog.clear()
+    caplog.set_level("INFO")
+    assert {e.status for e in done(tasks, tmp_path / "a").values()} == {"ok"}
+    assert [record.message[:17] for record in caplog.records] == ["finished already:"] * 2
+
+
+def test_one_that_breaks_does_not_keep_the_others(broken, mini, tmp_path):
+    expected = {
+        "raise ValueError('no such luck')": ("failed", "ValueError: no such luck"),
+        "os.kill(os.getpid(), signal.SIGKILL)": ("failed", "killed by SIGKILL"),
+        "os._exit(3)": ("failed", "exit code 3"),
+        "x = x * float('nan')": ("diverged", "the loss is nan"),
     }
-    assert json.loads((folder / "config.json").read_text())["recipe"]["lr"] == 0.003
-    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    assert [h["epoch"] for h in history] == [1, 2]
-    assert result["val_accuracy"] == max(h["val_accuracy"] for h in history)
-    environment = json.loads((folder / "environment.json").read_text())
-    assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
-    assert environment["threads"] == torch.get_num_threads()
+    names = [broken(what, f"broken{k}.py") for k, what in enumerate(expected)]
+    ended = done(planned(mini, (*names, "none")), tmp_path / "runs", workers=2)
+    assert ended.pop("none").status == "ok"
+    for (status, reason), wrong in zip(expected.values(), ended.values(), strict=True):
+        assert wrong.status == status
+        assert reason in wrong.reason
+        assert "\n" not in wrong.reason
 
 
-def test_the_result_is_that_of_the_saved_weights(finished, mini):
-    config, folder, result = finished
-    model = build(config.attn, read_manifest(mini).variant, config.seed, CPU)
-    load_weights(folder / "weights.safetensors", model)
-    measured = measure(model, load_split(mini, "test", "one", CPU, masks=True))
-    for key, value in measured.items():
-        assert result[key] == value, key
-    assert result["params"] == sum(p.numel() for p in model.parameters())
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
-def test_the_result_says_where_it_comes_from(finished, mini):
-    _, _, result = finished
-    assert (result["status"], result["attn"], result["variant"], result["seed"]) == ("ok", "pan", "mini", 0)
-    assert result["dataset"] == {"spec_id": mini.name.split("-")[1], "digits": "mnist5k", "backgrounds": None}
-    assert result["recipe"] == "fast,epochs=2"
-    assert result["note"].endswith("compare with nothing published")
-    assert (result["epochs"], result["device"], result["precision"]) == (2, "cpu", "fp32")
-    assert result["train_step_ms"] > 0
-    assert 0.2 < result["relative_runtime"] < 20
+def workers_of(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if (
+                int(stat.read_text().rpartition(")")[2].split()[1]) == pid
+                and b"bench.worker" in (stat.parent / "cmdline").read_bytes()
+            ):
+                found.append(int(stat.parent.name))
+        except OSError:
+            continue
+    return found
 
 
-def test_a_finished_run_is_not_run_again(finished, mini, monkeypatch):
-    config, folder, _ = finished
-    before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
-    monkeypatch.setattr(sweep, "_train_and_test", lambda *_: pytest.fail("trained again"))
-    assert sweep.run(config, mini, folder.parent) == folder
-    assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir()} == before
+def wait_until(condition, seconds=90):
+    end = monotonic() + seconds
+    while not condition():
+        assert monotonic() < end, "it takes too long"
+        sleep(0.05)
 
 
-def test_an_interrupted_run_resumes_to_the_same_weights(finished, mini, tmp_path, monkeypatch):
-    config, folder, _ = finished
-    append = records.append_history
-
-    def interrupt(run, record):
-        append(run, record)
-        if record["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(records, "append_history", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        sweep.run(config, mini, tmp_path)
-    monkeypatch.undo()
-    assert not (tmp_path / config.run_id / "result.json").exists()
-    assert [r["status"] for r in records.results(tmp_path)] == ["unfinished"]
-    again = sweep.run(config, mini, tmp_path)
-    assert (again / "weights.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
-    epochs = [json.loads(line)["epoch"] for line in (again / "history.jsonl").read_text().splitlines()]
-    assert epochs == [1, 2]
-
-
-def test_a_run_can_be_started_again(finished, mini, tmp_path):
-    config, folder, result = finished
-    shutil.copytree(folder, tmp_path / folder.name)
-    (tmp_path / folder.name / "checkpoint" / "state.json").write_text("{}")  # would be refused
-    again = sweep.run(config, mini, tmp_path, resume=False)
-    assert json.loads((again / "result.json").read_text())["accuracy"] == result["accuracy"]
+def start(mini, runs, *more: str) -> subprocess.Popen:
+    """A sweep as a process, on a set that lies in the root of the session."""
+    code = (
+        "import bench.config, dataclasses, sys, pathlib\n"
+        "from bench import experiment\n"
+        "from mnistref.quiet import die_quietly\n"
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); die_quietly()\n"
+        f"experiment.prepare = lambda *_: pathlib.Path({str(mini)!r})\n"
+        "from cli import bench; bench(sys.argv[1:])"
+    )
+    arguments = ["sweep", "--attn", "none,pan", "--variant", "mini", "--seeds", "1", "--workers", "2"]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments, "--runs", str(runs), "--threads", "1", *more],
+        cwd=TOP,
+        env={**os.environ, "PYTHONPATH": str(TOP)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
-@pytest.mark.parametrize("lost", ["weights.safetensors", "result.json"])
-def test_a_run_that_lost_a_part_is_not_finished(lost, finished, mini, tmp_path):
-    config, folder, _ = finished
-    shutil.copytree(folder, tmp_path / folder.name)
-    (tmp_path / folder.name / lost).unlink()
-    sweep.run(config, mini, tmp_path)
-    assert (tmp_path / folder.name / lost).read_bytes()[:40] == (folder / lost).read_bytes()[:40]
+@pytest.mark.parametrize("how", ["interrupted", "killed"])
+def test_when_it_ends_early_so_do_its_processes_and_the_same_command_goes_on(how, mini, tmp_path):
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("needs /proc")
+    options = ("--epochs", "6", "--batch", "40")
+    running = start(mini, tmp_path / "runs", *options)
+    wait_until(lambda: len(list((tmp_path / "runs").glob(f"*/{CHECKPOINT}/state.json"))) == 2)
+    workers = workers_of(running.pid)
+    assert len(workers) == 2
+    running.send_signal(signal.SIGINT if how == "interrupted" else signal.SIGKILL)
+    _, errors = running.communicate(timeout=30)
+    assert running.returncode == (130 if how == "interrupted" else -signal.SIGKILL), errors
+    assert "Traceback" not in errors
+    wait_until(lambda: not any(alive(pid) for pid in workers), 10)
+    again = start(mini, tmp_path / "runs", *options)
+    out, errors = again.communicate(timeout=240)
+    assert again.returncode == 0, errors
+    expected = alone(planned(mini, recipe=replace(RECIPES["fast"], epochs=6, batch=40)), tmp_path / "alone")
+    assert {Path(line).name: outcome(Path(line)) for line in out.splitlines()} == expected
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"status": "ok"}', "accuracy"])
-def test_a_damaged_result_is_shown_and_made_again(text, finished, mini, tmp_path):
-    config, folder, result = finished
-    shutil.copytree(folder, tmp_path / folder.name)
-    path = tmp_path / folder.name / "result.json"
-    path.write_text(json.dumps({**result, "accuracy": "high"}) if text == "accuracy" else text)
-    shown = list(records.results(tmp_path))
-    assert [(r["status"], r["attn"], r["run"]) for r in shown] == [("damaged", "pan", config.run_id)]
-    assert leaderboard(shown)["status"].tolist() == ["1 damaged"]
-    sweep.run(config, mini, tmp_path)
-    assert [r["status"] for r in records.results(tmp_path)] == ["ok"]
+def test_a_cluster_does_them_though_a_worker_is_killed(mini, tmp_path):
+    pytest.importorskip("distributed")
+    tasks = planned(mini, ("none", "pan"), recipe=replace(SHORT, epochs=5, batch=40))
+    cluster = Cluster(tmp_path / "cluster")
+    try:
+        cluster.wait_for_scheduler()
+        first, second = cluster.start_worker(), cluster.start_worker()
+
+        def kill_one_at_work() -> None:
+            wait_until(lambda: workers_of(first.pid))
+            first.kill()
+
+        killing = threading.Thread(target=kill_one_at_work)
+        killing.start()
+        with sweep.cluster(cluster.address, threads=1) as launcher:
+            ended = sweep.sweep(tasks, tmp_path / "runs", launcher)
+        killing.join()
+        assert first.wait(20) == -signal.SIGKILL
+        assert second.poll() is None
+    finally:
+        cluster.kill_all()
+    assert {e.status for e in ended.values()} == {"ok"}, ended
+    for name, learned in alone(tasks, tmp_path / "alone").items():
+        assert learned == outcome(tmp_path / "runs" / name)
 
 
-def test_a_folder_that_holds_no_run_does_not_spoil_the_board(finished, tmp_path):
-    _, folder, result = finished
-    shutil.copytree(folder, tmp_path / "a")
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "config.json").write_text("{")
-    (tmp_path / "c").mkdir()
-    assert [r["accuracy"] for r in records.results(tmp_path)] == [result["accuracy"]]
-
-
-def test_bad_data_end_a_run_and_are_its_reason(make, tmp_path):
-    folder = tmp_path / "copy"
-    shutil.copytree(make("mini", seed=5), folder)
-    shard = next(folder.glob("train-*.h5"))
-    with h5py.File(shard, "r+") as file:
-        file["image"][:] = 255
-    config = configured(folder)
-    with pytest.raises(DataProblemError, match="damaged"):
-        sweep.run(config, folder, tmp_path / "runs")
-    (result,) = records.results(tmp_path / "runs")
-    assert result["status"] == "failed"
-    assert shard.name in result["reason"]
-
-
-@pytest.mark.parametrize(
-    ("attn", "variant"), [("pan", "mbgmulti"), ("pan,pan,pan,pan,none", "mini"), ("san,pan", "mini")]
-)
-def test_what_cannot_be_trained_costs_no_data_and_leaves_no_folder(attn, variant, mini, tmp_path):
-    with pytest.raises(UsageProblemError):
-        sweep.prepare(PRESETS["quick"], attn, variant, tmp_path, "mnist5k", "builtin")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_network_that_cannot_be_built_leaves_no_folder(mini, tmp_path):
-    with pytest.raises(UsageProblemError, match="names 5 slots"):
-        sweep.run(configured(mini, "pan,pan,pan,pan,none"), mini, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_run_that_diverges_is_recorded_and_ends_with_6(mini, tmp_path):
-    config = configured(mini, recipe=Recipe("fast", "rmsprop", 1e30, 50, 2, "steps"))
-    with pytest.raises(RunProblemError, match="diverged") as error:
-        sweep.run(config, mini, tmp_path)
-    assert error.value.exit_code == 6
-    result = json.loads((tmp_path / config.run_id / "result.json").read_text())
-    assert result["status"] == "diverged"
-    assert "epoch 1" in result["reason"]
-    assert "accuracy" not in result
-
-
-def test_a_run_that_fails_is_recorded_with_its_reason(mini, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "test", lambda *_: 1 / 0)
-    config = configured(mini, recipe=Recipe("fast", "adam", 0.003, 200, 1, "onecycle"))
-    with pytest.raises(RunProblemError, match="ZeroDivisionError"):
-        sweep.run(config, mini, tmp_path)
-    result = json.loads((tmp_path / config.run_id / "result.json").read_text())
-    assert (result["status"], result["reason"]) == ("failed", "ZeroDivisionError: division by zero")
-    monkeypatch.undo()
-    sweep.run(config, mini, tmp_path)  # the same command tries again
-    assert json.loads((tmp_path / config.run_id / "result.json").read_text())["status"] == "ok"
-
-
-def test_a_folder_of_another_run_is_a_mismatch(mini, tmp_path):
-    config = configured(mini)
-    records.write_json(tmp_path / config.run_id / "config.json", {"attn": "other"})
-    with pytest.raises(MismatchProblemError, match="another configuration"):
-        sweep.run(config, mini, tmp_path)
+def call(*arguments: str, code: int = 0):
+    result = CliRunner().invoke(cli.bench, ["sweep", *arguments])
+    assert result.exit_code == code, result.output
+    return result
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("arguments", "message"),
     [
-        {"attn": "arnn"},
-        {"seed": 1},
-        {"recipe": replace(RECIPES["fast"], epochs=3)},
-        {"queries": "all"},
-        {"dataset": "mini-x"},
+        (["--attn", "none,arn"], "did you mean 'arnn'"),
+        (["--attn", "none", "--variant", "mini,mreff"], "did you mean 'mref'"),
+        (["--attn", "none", "--variant", "mbgmulti"], "cannot be trained on"),
+        (["--attn", "none", "--shard", "3/2"], "give I/N"),
+        (["--attn", "none", "--seeds", "0"], "--seeds"),
+        (["--attn", "none", "--scheduler", "nowhere"], "give tcp://HOST:PORT"),
     ],
 )
-def test_all_that_decides_a_run_is_in_its_id(change, mini):
-    config = configured(mini)
-    assert replace(config, **change).run_id != config.run_id
-    assert replace(config).run_id == config.run_id
+def test_wrong_arguments(arguments, message, tmp_path, monkeypatch, mini):
+    if "--scheduler" in arguments:
+        monkeypatch.setattr(experiment, "prepare", lambda *_: mini)
+    assert message in call(*arguments, "--root", str(tmp_path), code=2).stderr
 
 
-def test_mbgmulti_cannot_be_trained_on(make):
-    with pytest.raises(UsageProblemError, match="test-only"):
-        configured(make("mbgmulti"))
+def test_the_command_ends_with_6_and_names_what_failed(broken, mini, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "prepare", lambda *_: mini)
+    monkeypatch.setattr("bench.check.refuse_unfit", lambda *_: None)  # which would refuse it before
+    arguments = ("--attn", f"none,{broken('raise ValueError')}", "--preset", "quick", "--seeds", "1", "--epochs", "1")
+    result = call(*arguments, "--runs", str(tmp_path / "runs"), code=6)
+    assert "1 of 2 runs did not end well: mini broken.py:Broken#" in result.stderr
+    assert len(result.stdout.split()) == 1
+    assert records.is_finished(Path(result.stdout.strip()))
 
 
-def test_one_training_image_is_too_few(make, tmp_path):
-    folder = make("mini", sizes={"train": 1, "val": 5, "test": 5})
-    with pytest.raises(DataProblemError, match="needs 2 or more"):
-        sweep.run(configured(folder), folder, tmp_path)
+def test_a_worker_answers_for_what_it_cannot_read(tmp_path):
+    ended = worker.launch({"config": {}, "data": "", "runs": ""})
+    assert ended.status == "failed"
+    assert "KeyError" in ended.reason
 
 
-def test_cuda_that_is_not_there():
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    with pytest.raises(UsageProblemError, match="no CUDA device"):
-        computing.choose("cuda")
-    assert computing.choose("auto").device.type == "cpu"
-
-
-def test_presets_name_what_exists():
-    from mnistref.variants import VARIANTS
-
-    for preset in PRESETS.values():
-        assert preset.variant in VARIANTS
-        assert preset.recipe.name in RECIPES
-        assert set(preset.sizes) == set(VARIANTS[preset.variant].splits)
-
-
-def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path):
-    """And says so wherever its recipe is named; the other's weights and no others decide its outcome."""
-    folder = finished[1]
-    data = make("mini", sizes={"train": 200, "val": 50, "test": 60}, seed=5)
-    config = sweep.configure(data, "pan", 1, replace(SHORT, epochs=1), "one", Computing(CPU), init=folder)
-    assert config.init == "mini,fast,epochs=2"
-    assert config.run_id != configured(data, "pan", replace(SHORT, epochs=1), 1).run_id
-    run = sweep.run(config, data, tmp_path, init=folder)
-    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    result = json.loads((run / "result.json").read_text())
-    assert result["recipe"] == "fast,epochs=1,init=(mini,fast,epochs=2)"
-    model = build("pan", read_manifest(data).variant, 1, CPU)
-    load_weights(folder / "weights.safetensors", model)
-    train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
-    (record,) = Trainer(config.recipe, model, train, val, 1, Computing(CPU)).epochs()
-    assert record["train_loss"] == history[0]["train_loss"]
-    assert leaderboard(records.results(tmp_path))["recipe"].tolist() == [result["recipe"]]
-
-
-@pytest.mark.parametrize(
-    ("attn", "harm", "message"),
-    [
-        ("san", None, "a run of pan; its weights do not fit san"),
-        ("pan", "weights.safetensors", "no weights here"),
-        ("pan", "config.json", "no run here"),
-    ],
-)
-def test_weights_that_cannot_be_started_from(attn, harm, message, finished, mini, tmp_path):
-    folder = shutil.copytree(finished[1], tmp_path / "run")
-    if harm:
-        (folder / harm).unlink()
-    with pytest.raises(UsageProblemError, match=message):
-        sweep.configure(mini, attn, 0, SHORT, "one", Computing(CPU), init=folder)
-
-
-def test_a_faded_run_is_named_so(mini, tmp_path):
-    run = sweep.run(configured(mini, recipe=replace(SHORT, epochs=1, fade=0.5)), mini, tmp_path)
-    assert json.loads((run / "result.json").read_text())["recipe"] == "fast,epochs=1,fade=0.5"
+def test_an_unfit_address_is_refused(mini):
+    with pytest.raises(UsageProblemError, match="no Dask scheduler answers"), sweep.cluster("tcp://127.0.0.1:9", 1):
+        pass

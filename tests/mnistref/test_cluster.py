@@ -1,94 +1,23 @@
 """Shards made by the workers of a real Dask scheduler on loopback, some of which are killed on the way."""
 
 import contextlib
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 
 import pytest
 
 from mnistref import dispatch, executors, generate
 from mnistref.errors import RunProblemError, UsageProblemError
 from mnistref.generate import Request
+from tests.cluster import Cluster
 from tests.helpers import TOP, digests, free_port
 
 pytest.importorskip("distributed")
-
-SLOW = '''
-import os, time
-from pathlib import Path
-import mnistref.work
-
-if mnistref.work.make_shard.__module__ == "mnistref.work":  # this file is loaded more than once
-    quick = mnistref.work.make_shard
-
-def make_shard(job):
-    """Say who is at work, and take long enough to be killed at it."""
-    Path("{busy}", str(os.getpid())).touch()
-    time.sleep(0.5)
-    return quick(job)
-
-mnistref.work.make_shard = make_shard
-'''
-
-
-class Cluster:
-    """A scheduler and its workers: processes of their own, which end with the block."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.address = folder, f"tcp://127.0.0.1:{free_port()}"
-        self.busy = folder / "busy"
-        self.busy.mkdir(parents=True)
-        (folder / "slow.py").write_text(SLOW.format(busy=self.busy))
-        self.processes: list[subprocess.Popen] = []
-        self.scheduler = self._start("scheduler", "--port", self.address.split(":")[-1], "--host", "127.0.0.1")
-
-    def wait_for_scheduler(self) -> None:
-        self._wait_until(self._answers, "the scheduler does not answer")
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", int(self.address.split(":")[-1]))) == 0
-
-    def _wait_until(self, condition: Callable[[], object], otherwise: str) -> None:
-        began = monotonic()
-        while not condition():
-            assert monotonic() - began < 60, otherwise
-            sleep(0.02)
-
-    def _start(self, program: str, *arguments: str, under: Sequence[str] = ()) -> subprocess.Popen:
-        command = [*under, sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments, "--no-dashboard"]
-        environment = {**os.environ, "PYTHONPATH": str(TOP)}
-        with open(self.folder / f"{program}{len(self.processes)}.log", "w") as said:
-            process = subprocess.Popen(
-                command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said
-            )
-        self.processes.append(process)
-        return process
-
-    def start_worker(self, *arguments: str, under: Sequence[str] = ()) -> subprocess.Popen:
-        """`under`: a command that runs the worker's."""
-        place = self.folder / f"worker{len(self.processes)}"
-        options = ("--nthreads", "1", "--no-nanny", "--host", "127.0.0.1", "--local-directory", str(place))
-        preload = ("--preload", str(self.folder / "slow.py"))
-        return self._start("worker", self.address, *options, *preload, *arguments, under=under)
-
-    def kill_busy(self) -> None:
-        """Kill the first worker that has begun a shard, in the middle of it."""
-        self._wait_until(lambda: os.listdir(self.busy), "no worker began")
-        os.kill(int(os.listdir(self.busy)[0]), signal.SIGKILL)
-
-    def kill_all(self) -> None:
-        for process in self.processes:
-            process.kill()
-        for process in self.processes:
-            process.wait(20)
 
 
 @pytest.fixture

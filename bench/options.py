@@ -1,0 +1,132 @@
+"""Options that several commands of `bench` share, and what is chosen by them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.config import CAPTURES, DEVICES, PRECISIONS, PRESETS, Preset, Recipe, choose_recipe
+from mnistref.program import FOLDER
+
+if TYPE_CHECKING:
+    from bench.computing import Computing
+
+
+@dataclass(frozen=True)
+class ComputingOptions:
+    """Where and how networks are computed."""
+
+    device: str
+    precision: str
+    capture: str
+
+    @property
+    def chosen(self) -> "Computing":
+        from bench.computing import choose
+
+        return choose(self.device, self.precision, self.capture)
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How networks are trained, and on what."""
+
+    recipe: str | None
+    preset: str
+    queries: str
+    epochs: int | None
+    batch: int | None
+    lr: float | None
+    fade: float | None
+    digits: str | None
+    backgrounds: str
+    root: Path
+    runs: Path | None
+
+    @property
+    def chosen_preset(self) -> Preset:
+        return PRESETS[self.preset]
+
+    @property
+    def chosen_recipe(self) -> Recipe:
+        return choose_recipe(self.chosen_preset, self.recipe, self.epochs, self.batch, self.lr, self.fade)
+
+    @property
+    def chosen_runs(self) -> Path:
+        return self.runs or self.root / "runs"
+
+
+class Shard(click.ParamType):
+    """I/N: the part I of N."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        part, _, parts = str(value).partition("/")
+        if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+            self.fail(f"{value!r}: give I/N with 1 ≤ I ≤ N, such as 2/8", param, ctx)
+        return int(part), int(parts)
+
+
+def _gathered(kind: type, name: str, options: list[Callable]) -> Callable[[Callable], Callable]:
+    """A decorator that adds options to a command and hands them over as one value."""
+
+    def decorate(command: Callable) -> Callable:
+        @wraps(command)
+        def call(**given: Any) -> Any:
+            value = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+            return command(**given, **{name: value})
+
+        for option in reversed(options):
+            call = option(call)
+        return call
+
+    return decorate
+
+
+computing_options = _gathered(
+    ComputingOptions,
+    "computing",
+    [
+        click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True),
+        click.option(
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            default="fp32",
+            show_default=True,
+            help="tf32 rounds the factors of products, on CUDA only; bf16 is autocast.",
+        ),
+        click.option(
+            "--capture",
+            type=click.Choice(CAPTURES),
+            default="eager",
+            show_default=True,
+            help="graph records the training step once and replays it, on CUDA only.",
+        ),
+    ],
+)
+
+training_options = _gathered(
+    TrainingOptions,
+    "training",
+    [
+        click.option("--recipe", metavar="fast|pan", help="How to train.  [default: the preset's]"),
+        click.option("--preset", type=click.Choice(["paper", "quick"]), default="paper", show_default=True),
+        click.option("--queries", type=click.Choice(["one", "all", "author"]), default="one", show_default=True),
+        click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's."),
+        click.option("--batch", type=click.IntRange(min=1), help="Likewise: images in a step."),
+        click.option("--lr", type=click.FloatRange(0, 1, min_open=True), help="Likewise: the peak learning rate."),
+        click.option(
+            "--fade",
+            type=click.FloatRange(0, 1),
+            help="Share of all steps in which what is no digit grows from black (uses masks of the training set).",
+        ),
+        click.option("--digits", help="For data that are missing, as in `mnistref generate`.  [default: the preset's]"),
+        click.option("--backgrounds", default="builtin", show_default=True, help="Likewise."),
+        click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept."),
+        click.option("--runs", type=FOLDER, help="Where runs are kept.  [default: ROOT/runs]"),
+    ],
+)

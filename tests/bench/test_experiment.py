@@ -1,0 +1,289 @@
+"""A run from configuration to record, with what can go wrong on the way."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import h5py
+import pytest
+import torch
+
+from bench import computing, experiment, records
+from bench.checkpoints import load_weights
+from bench.computing import Computing
+from bench.config import PRESETS, RECIPES, Recipe, RunConfig
+from bench.data import load_split
+from bench.evaluate import test as measure
+from bench.leaderboard import leaderboard
+from bench.model import build
+from bench.train import Trainer
+from mnistref.dataset import read_manifest
+from mnistref.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
+
+CPU = torch.device("cpu")
+SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
+
+
+def configured(mini, attn="pan", recipe=SHORT, seed=0) -> RunConfig:
+    return experiment.configure(mini, attn, seed, recipe, "one", Computing(CPU))
+
+
+@pytest.fixture(scope="module")
+def finished(mini, tmp_path_factory):
+    """A finished run: configuration, folder, result."""
+    config = configured(mini)
+    folder = experiment.run(config, mini, tmp_path_factory.mktemp("runs"))
+    return config, folder, json.loads((folder / "result.json").read_text())
+
+
+def test_the_folder_holds_the_whole_record(finished):
+    config, folder, result = finished
+    assert folder.name == config.run_id
+    names = {p.name for p in folder.iterdir()}
+    assert names == {
+        "config.json",
+        "environment.json",
+        "history.jsonl",
+        "result.json",
+        "weights.safetensors",
+        "checkpoint",
+    }
+    assert json.loads((folder / "config.json").read_text())["recipe"]["lr"] == 0.003
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert [h["epoch"] for h in history] == [1, 2]
+    assert result["val_accuracy"] == max(h["val_accuracy"] for h in history)
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert environment["threads"] == torch.get_num_threads()
+
+
+def test_the_result_is_that_of_the_saved_weights(finished, mini):
+    config, folder, result = finished
+    model = build(config.attn, read_manifest(mini).variant, config.seed, CPU)
+    load_weights(folder / "weights.safetensors", model)
+    measured = measure(model, load_split(mini, "test", "one", CPU, masks=True))
+    for key, value in measured.items():
+        assert result[key] == value, key
+    assert result["params"] == sum(p.numel() for p in model.parameters())
+
+
+def test_the_result_says_where_it_comes_from(finished, mini):
+    _, _, result = finished
+    assert (result["status"], result["attn"], result["variant"], result["seed"]) == ("ok", "pan", "mini", 0)
+    assert result["dataset"] == {"spec_id": mini.name.split("-")[1], "digits": "mnist5k", "backgrounds": None}
+    assert result["recipe"] == "fast,epochs=2"
+    assert result["note"].endswith("compare with nothing published")
+    assert (result["epochs"], result["device"], result["precision"]) == (2, "cpu", "fp32")
+    assert result["train_step_ms"] > 0
+    assert 0.2 < result["relative_runtime"] < 20
+
+
+def test_a_finished_run_is_not_run_again(finished, mini, monkeypatch):
+    config, folder, _ = finished
+    before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
+    monkeypatch.setattr(experiment, "_train_and_test", lambda *_: pytest.fail("trained again"))
+    assert experiment.run(config, mini, folder.parent) == folder
+    assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir()} == before
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(finished, mini, tmp_path, monkeypatch):
+    config, folder, _ = finished
+    append = records.append_history
+
+    def interrupt(run, record):
+        append(run, record)
+        if record["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "append_history", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(config, mini, tmp_path)
+    monkeypatch.undo()
+    assert not (tmp_path / config.run_id / "result.json").exists()
+    assert [r["status"] for r in records.results(tmp_path)] == ["unfinished"]
+    again = experiment.run(config, mini, tmp_path)
+    assert (again / "weights.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
+    epochs = [json.loads(line)["epoch"] for line in (again / "history.jsonl").read_text().splitlines()]
+    assert epochs == [1, 2]
+
+
+def test_a_run_can_be_started_again(finished, mini, tmp_path):
+    config, folder, result = finished
+    shutil.copytree(folder, tmp_path / folder.name)
+    (tmp_path / folder.name / "checkpoint" / "state.json").write_text("{}")  # would be refused
+    again = experiment.run(config, mini, tmp_path, resume=False)
+    assert json.loads((again / "result.json").read_text())["accuracy"] == result["accuracy"]
+
+
+@pytest.mark.parametrize("lost", ["weights.safetensors", "result.json"])
+def test_a_run_that_lost_a_part_is_not_finished(lost, finished, mini, tmp_path):
+    config, folder, _ = finished
+    shutil.copytree(folder, tmp_path / folder.name)
+    (tmp_path / folder.name / lost).unlink()
+    experiment.run(config, mini, tmp_path)
+    assert (tmp_path / folder.name / lost).read_bytes()[:40] == (folder / lost).read_bytes()[:40]
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"status": "ok"}', "accuracy"])
+def test_a_damaged_result_is_shown_and_made_again(text, finished, mini, tmp_path):
+    config, folder, result = finished
+    shutil.copytree(folder, tmp_path / folder.name)
+    path = tmp_path / folder.name / "result.json"
+    path.write_text(json.dumps({**result, "accuracy": "high"}) if text == "accuracy" else text)
+    shown = list(records.results(tmp_path))
+    assert [(r["status"], r["attn"], r["run"]) for r in shown] == [("damaged", "pan", config.run_id)]
+    assert leaderboard(shown)["status"].tolist() == ["1 damaged"]
+    experiment.run(config, mini, tmp_path)
+    assert [r["status"] for r in records.results(tmp_path)] == ["ok"]
+
+
+def test_a_folder_that_holds_no_run_does_not_spoil_the_board(finished, tmp_path):
+    _, folder, result = finished
+    shutil.copytree(folder, tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "config.json").write_text("{")
+    (tmp_path / "c").mkdir()
+    assert [r["accuracy"] for r in records.results(tmp_path)] == [result["accuracy"]]
+
+
+def test_bad_data_end_a_run_and_are_its_reason(make, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(make("mini", seed=5), folder)
+    shard = next(folder.glob("train-*.h5"))
+    with h5py.File(shard, "r+") as file:
+        file["image"][:] = 255
+    config = configured(folder)
+    with pytest.raises(DataProblemError, match="damaged"):
+        experiment.run(config, folder, tmp_path / "runs")
+    (result,) = records.results(tmp_path / "runs")
+    assert result["status"] == "failed"
+    assert shard.name in result["reason"]
+
+
+@pytest.mark.parametrize(
+    ("attn", "variant"), [("pan", "mbgmulti"), ("pan,pan,pan,pan,none", "mini"), ("san,pan", "mini")]
+)
+def test_what_cannot_be_trained_costs_no_data_and_leaves_no_folder(attn, variant, mini, tmp_path):
+    with pytest.raises(UsageProblemError):
+        experiment.prepare(PRESETS["quick"], attn, variant, tmp_path, "mnist5k", "builtin")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_cannot_be_built_leaves_no_folder(mini, tmp_path):
+    with pytest.raises(UsageProblemError, match="names 5 slots"):
+        experiment.run(configured(mini, "pan,pan,pan,pan,none"), mini, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_diverges_is_recorded_and_ends_with_6(mini, tmp_path):
+    config = configured(mini, recipe=Recipe("fast", "rmsprop", 1e30, 50, 2, "steps"))
+    with pytest.raises(RunProblemError, match="diverged") as error:
+        experiment.run(config, mini, tmp_path)
+    assert error.value.exit_code == 6
+    result = json.loads((tmp_path / config.run_id / "result.json").read_text())
+    assert result["status"] == "diverged"
+    assert "epoch 1" in result["reason"]
+    assert "accuracy" not in result
+
+
+def test_a_run_that_fails_is_recorded_with_its_reason(mini, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "test", lambda *_: 1 / 0)
+    config = configured(mini, recipe=Recipe("fast", "adam", 0.003, 200, 1, "onecycle"))
+    with pytest.raises(RunProblemError, match="ZeroDivisionError"):
+        experiment.run(config, mini, tmp_path)
+    result = json.loads((tmp_path / config.run_id / "result.json").read_text())
+    assert (result["status"], result["reason"]) == ("failed", "ZeroDivisionError: division by zero")
+    monkeypatch.undo()
+    experiment.run(config, mini, tmp_path)  # the same command tries again
+    assert json.loads((tmp_path / config.run_id / "result.json").read_text())["status"] == "ok"
+
+
+def test_a_folder_of_another_run_is_a_mismatch(mini, tmp_path):
+    config = configured(mini)
+    records.write_json(tmp_path / config.run_id / "config.json", {"attn": "other"})
+    with pytest.raises(MismatchProblemError, match="another configuration"):
+        experiment.run(config, mini, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"attn": "arnn"},
+        {"seed": 1},
+        {"recipe": replace(RECIPES["fast"], epochs=3)},
+        {"queries": "all"},
+        {"dataset": "mini-x"},
+    ],
+)
+def test_all_that_decides_a_run_is_in_its_id(change, mini):
+    config = configured(mini)
+    assert replace(config, **change).run_id != config.run_id
+    assert replace(config).run_id == config.run_id
+
+
+def test_mbgmulti_cannot_be_trained_on(make):
+    with pytest.raises(UsageProblemError, match="test-only"):
+        configured(make("mbgmulti"))
+
+
+def test_one_training_image_is_too_few(make, tmp_path):
+    folder = make("mini", sizes={"train": 1, "val": 5, "test": 5})
+    with pytest.raises(DataProblemError, match="needs 2 or more"):
+        experiment.run(configured(folder), folder, tmp_path)
+
+
+def test_cuda_that_is_not_there():
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(UsageProblemError, match="no CUDA device"):
+        computing.choose("cuda")
+    assert computing.choose("auto").device.type == "cpu"
+
+
+def test_presets_name_what_exists():
+    from mnistref.variants import VARIANTS
+
+    for preset in PRESETS.values():
+        assert preset.variant in VARIANTS
+        assert preset.recipe.name in RECIPES
+        assert set(preset.sizes) == set(VARIANTS[preset.variant].splits)
+
+
+def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path):
+    """And says so wherever its recipe is named; the other's weights and no others decide its outcome."""
+    folder = finished[1]
+    data = make("mini", sizes={"train": 200, "val": 50, "test": 60}, seed=5)
+    config = experiment.configure(data, "pan", 1, replace(SHORT, epochs=1), "one", Computing(CPU), init=folder)
+    assert config.init == "mini,fast,epochs=2"
+    assert config.run_id != configured(data, "pan", replace(SHORT, epochs=1), 1).run_id
+    run = experiment.run(config, data, tmp_path, init=folder)
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    result = json.loads((run / "result.json").read_text())
+    assert result["recipe"] == "fast,epochs=1,init=(mini,fast,epochs=2)"
+    model = build("pan", read_manifest(data).variant, 1, CPU)
+    load_weights(folder / "weights.safetensors", model)
+    train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
+    (record,) = Trainer(config.recipe, model, train, val, 1, Computing(CPU)).epochs()
+    assert record["train_loss"] == history[0]["train_loss"]
+    assert leaderboard(records.results(tmp_path))["recipe"].tolist() == [result["recipe"]]
+
+
+@pytest.mark.parametrize(
+    ("attn", "harm", "message"),
+    [
+        ("san", None, "a run of pan; its weights do not fit san"),
+        ("pan", "weights.safetensors", "no weights here"),
+        ("pan", "config.json", "no run here"),
+    ],
+)
+def test_weights_that_cannot_be_started_from(attn, harm, message, finished, mini, tmp_path):
+    folder = shutil.copytree(finished[1], tmp_path / "run")
+    if harm:
+        (folder / harm).unlink()
+    with pytest.raises(UsageProblemError, match=message):
+        experiment.configure(mini, attn, 0, SHORT, "one", Computing(CPU), init=folder)
+
+
+def test_a_faded_run_is_named_so(mini, tmp_path):
+    run = experiment.run(configured(mini, recipe=replace(SHORT, epochs=1, fade=0.5)), mini, tmp_path)
+    assert json.loads((run / "result.json").read_text())["recipe"] == "fast,epochs=1,fade=0.5"
