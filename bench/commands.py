@@ -225,12 +225,13 @@ def print_runtime(
     if threads:
         torch.set_num_threads(threads)
     setting, rows = runtime(names, get_variant(variant), chosen, how, rounds)
+    if as_json:
+        print_json(to_json(setting, rows))
+    else:
+        click.echo(to_text(setting, rows))
     if plot:
         save_bars(str(setting), rows, BASELINES, plot)
         logging.info("drawn: %s", plot)
-    if as_json:
-        return print_json(to_json(setting, rows))
-    return click.echo(to_text(setting, rows))
 
 
 @bench.command("leaderboard")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from bench.kernels.diagonal_lstm import VARIABLE, wish
 from mnistref.errors import UsageProblemError
 
 
@@ -54,6 +55,10 @@ def choose(device: str = "auto", precision: str = "fp32", capture: str = "eager"
         raise UsageProblemError("--device cuda: no CUDA device is available here; give auto or cpu")
     kind = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     if kind == "cpu" and (precision == "tf32" or capture == "graph"):
-        wish = "--precision tf32" if precision == "tf32" else "--capture graph"
-        raise UsageProblemError(f"{wish}: only CUDA devices have it, and this would run on the CPU; leave it out")
+        option = "--precision tf32" if precision == "tf32" else "--capture graph"
+        raise UsageProblemError(f"{option}: only CUDA devices have it, and this would run on the CPU; leave it out")
+    try:
+        wish(kind)
+    except ValueError as error:
+        raise UsageProblemError(f"{VARIABLE}: {error}") from error
     return Computing(torch.device(kind), precision, capture)

@@ -15,7 +15,7 @@ from mnistref.spec import SCALE_BIN_NAMES
 from mnistref.text import table
 from mnistref.variants import VARIANTS
 
-KEY = ["variant", "dataset", "attn", "recipe", "queries", "precision", "device", "bench_version"]
+KEY = ["variant", "dataset", "attn", "recipe", "queries", "precision", "capture", "device", "bench_version"]
 """What the runs of a row share."""
 SCALES = [f"accuracy_scale_{name}" for name in SCALE_BIN_NAMES]
 MEANS = ["mask_correctness", "mask_correctness_uniform", "tpr", "pointing"]
@@ -43,6 +43,7 @@ COLUMNS = [
     "backgrounds",
     "device",
     "precision",
+    "capture",
     "bench_version",
     "note",
 ]
@@ -83,6 +84,7 @@ def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
         "digits": data.get("digits"),
         "backgrounds": data.get("backgrounds"),
         "note": result.get("note"),
+        "capture": result.get("capture", "eager"),
         **{key: result.get(key) for key in measures},
     }
 

@@ -104,7 +104,7 @@ computing_options = _gathered(
             type=click.Choice(CAPTURES),
             default="eager",
             show_default=True,
-            help="graph records the training step once and replays it, on CUDA only.",
+            help="graph records a step's forward pass and gradients once and replays them, on CUDA only.",
         ),
     ],
 )

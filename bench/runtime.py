@@ -14,6 +14,7 @@ from bench.attention import canonical_name, slots_of
 from bench.check import refuse_unfit
 from bench.computing import Computing
 from bench.config import Recipe
+from bench.kernels.diagonal_lstm import choose
 from bench.model import AttributeCNN, build
 from bench.timing import ROUNDS, Spread, Timing, example, measure
 from mnistref.errors import RunProblemError
@@ -47,12 +48,13 @@ class Setting:
     optimizer: str
     rounds: int
     torch: str
+    diagonal_lstm: str
 
     def __str__(self) -> str:
         where = f"{self.device} ({self.threads} threads)" if self.device == "cpu" else self.device
         return (
             f"{self.variant} ({self.canvas} px), batch {self.batch}, {where}, {self.precision}, {self.capture}, "
-            f"{self.optimizer}, {self.rounds} rounds, torch {self.torch}"
+            f"{self.optimizer}, {self.rounds} rounds, torch {self.torch}, diagonal LSTM: {self.diagonal_lstm}"
         )
 
 
@@ -92,6 +94,7 @@ def runtime(
         recipe.optimizer,
         rounds,
         torch.__version__,
+        choose(computing.device.type, torch.float32),
     )
     return setting, [_row(name, models[name], timed, errors[name]) for name in wanted]
 
@@ -126,7 +129,8 @@ def _errors(
     uncast = replace(computing, precision="fp32")
     pairs = []
     with computing.products():
-        for _ in range(ERROR_BATCHES):
+        for seed in range(ERROR_BATCHES):
+            torch.manual_seed(seed)
             data = example(ERROR_IMAGES, variant, computing.device)
             pairs.append((_outcome(rough, data, computing), _outcome(exact, data, uncast)))
     return (

@@ -172,7 +172,10 @@ def canonical_name(attn: str) -> str:
 
 def networks_of(text: str) -> list[str]:
     """The slot lists in a list of networks: a comma parts networks there, and + slots: "san,none+arnn"."""
-    return [canonical_name(network.replace("+", ",")) for network in text.split(",")]
+    networks = [network.strip().replace("+", ",") for network in text.split(",")]
+    if not all(networks):
+        raise UsageProblemError(f"{text!r}: a name is missing beside a comma")
+    return [canonical_name(network) for network in networks]
 
 
 def slots_of(attn: str, stages: int) -> list[Mechanism]:

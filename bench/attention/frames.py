@@ -17,7 +17,7 @@ def enter(frame: Tensor | None, warp: Tensor | None) -> Tensor | None:
     if warp is None:
         return frame
     warp = warp.float()
-    bottom = warp.new_tensor([0.0, 0.0, 1.0]).expand(len(warp), 1, 3)
+    bottom = torch.eye(3, device=warp.device)[2:].expand(len(warp), 1, 3)
     inner = torch.cat([warp, bottom], dim=1)
     return inner if frame is None else frame @ inner
 

@@ -50,7 +50,8 @@ class SpatialTransformer(nn.Module):
 
 def bounded(numbers: Tensor) -> Tensor:
     """Any (B, 2, 3) → θ, in −2 … 2 and, for the window's centre, −1 … 1; the identity stays what it is."""
-    return numbers / (1 + numbers.abs()) * numbers.new_tensor([2.0, 2.0, 1.0])
+    soft = numbers / (1 + numbers.abs())
+    return torch.cat([2 * soft[..., :2], soft[..., 2:]], dim=-1)
 
 
 def transform(x: Tensor, theta: Tensor) -> Tensor:

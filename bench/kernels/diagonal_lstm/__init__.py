@@ -108,21 +108,41 @@ def diagonal_lstm(
 def choose(device: str, dtype: torch.dtype, implementation: str | None = None) -> str:
     """The implementation for a device and a dtype; a wish that cannot be met is a ValueError.
 
-    Where the compiled one is wished for, or would be the choice, but does not work here: a warning, once, and
-    `ELSEWHERE`. What `triton` works for depends on the sizes, see `fits`.
+    But a wish of the environment variable's that takes another dtype of the device is none for this one. Where the
+    compiled one is wished for, or would be the choice, but does not work here: a warning, once, and `ELSEWHERE`. What
+    `triton` works for depends on the sizes, see `fits`.
     """
-    name = implementation or os.environ.get(VARIABLE) or None
-    if name is not None and name not in IMPLEMENTATIONS:
-        raise ValueError(f"no implementation {name!r} of the diagonal LSTM: {', '.join(IMPLEMENTATIONS)}")
-    on_cpu = device == "cpu" and dtype in TOLERANCE
-    on_gpu = dtype in (torch.float32, torch.bfloat16) and device == "cuda"
-    if name == "cpu" and not on_cpu:
-        raise ValueError(f"the implementation 'cpu' takes fp32 and fp64 on the CPU, not {dtype} on {device}")
-    if name == "triton" and not on_gpu and not (dtype in (torch.float32, torch.bfloat16) and _interpreted()):
-        raise ValueError(f"the implementation 'triton' takes fp32 and bf16 on CUDA, not {dtype} on {device}")
+    name = implementation or wish(device, dtype)
+    _refuse(name, device, dtype)
+    on_cpu, on_gpu = _on_cpu(device, dtype), _on_gpu(device, dtype)
     if name == "cpu" or (name is None and on_cpu):
         return "cpu" if compiled_works(dtype) else ELSEWHERE
     return name or ("triton" if on_gpu else ELSEWHERE)
+
+
+def wish(device: str, dtype: torch.dtype = torch.float32) -> str | None:
+    """What the environment variable asks for, if anything. A ValueError for what the device takes in no dtype."""
+    name = os.environ.get(VARIABLE) or None
+    _refuse(name, device, torch.float32)
+    fits = {"cpu": _on_cpu(device, dtype), "triton": dtype in (torch.float32, torch.bfloat16)}
+    return name if fits.get(name or "", True) else None
+
+
+def _refuse(name: str | None, device: str, dtype: torch.dtype) -> None:
+    if name is not None and name not in IMPLEMENTATIONS:
+        raise ValueError(f"no implementation {name!r} of the diagonal LSTM: {', '.join(IMPLEMENTATIONS)}")
+    if name == "cpu" and not _on_cpu(device, dtype):
+        raise ValueError(f"the implementation 'cpu' takes fp32 and fp64 on the CPU, not {dtype} on {device}")
+    if name == "triton" and not _on_gpu(device, dtype):
+        raise ValueError(f"the implementation 'triton' takes fp32 and bf16 on CUDA, not {dtype} on {device}")
+
+
+def _on_cpu(device: str, dtype: torch.dtype) -> bool:
+    return device == "cpu" and dtype in TOLERANCE
+
+
+def _on_gpu(device: str, dtype: torch.dtype) -> bool:
+    return dtype in (torch.float32, torch.bfloat16) and (device == "cuda" or _interpreted())
 
 
 def _interpreted() -> bool:
@@ -209,12 +229,17 @@ def _problem(name: str, device: torch.device, dtype: torch.dtype, tolerance: flo
         if name == "cpu":
             import_module("bench.kernels.diagonal_lstm.cpu")
         inputs = example(**sizes)
-        given = [x.to(device, dtype).requires_grad_() for x in inputs]
+        given = [x.to(device, dtype) for x in inputs]
+        if dtype == torch.bfloat16:  # as autocast hands it over
+            given[1] = inputs[1].to(device, torch.float32)
+        given = [x.requires_grad_() for x in given]
         exact = [x.requires_grad_() for x in inputs]
         results = []
         for one, arguments in ((name, given), ("reference", exact)):
             out = IMPLEMENTATIONS[one](*arguments)
-            results.append((out, *torch.autograd.grad(out.square().sum(), arguments)))
+            with torch.no_grad():  # another program, for some
+                alone = IMPLEMENTATIONS[one](*arguments)
+            results.append((out, alone, *torch.autograd.grad(out.square().sum(), arguments)))
     except Exception as error:  # whatever it is, there is another implementation
         return f"{type(error).__name__}: {error}"
     worst = max(relative_error(a.cpu(), b) for a, b in zip(*results, strict=True))

@@ -11,12 +11,15 @@ import torch
 from bench.kernels.diagonal_lstm import PRODUCTS, choose, diagonal_lstm, fits, relative_error
 from tests.bench.kernels.test_diagonal_lstm import arguments, run
 
-pytest.importorskip("triton")
+triton = pytest.importorskip("triton")
 TOP = Path(__file__).parents[3]
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 MAPS = [(50, 50), (25, 25), (12, 12), (6, 6), (64, 3), (1, 9), (9, 1), (112, 20)]
 
 
+@pytest.mark.skipif(
+    tuple(map(int, triton.__version__.split(".")[:2])) < (3, 7), reason="older interpreters fail with today's NumPy"
+)
 def test_by_the_interpreter():
     """Triton reads the variable when it is imported."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/bench/kernels/interpreted.py"]
@@ -53,6 +56,8 @@ def on_device(inputs, dtype):
 @pytest.mark.parametrize(("m", "n"), MAPS)
 def test_error_on_a_gpu(products, m, n):
     name, dtype = products
+    if m > 64 and name != "bf16":
+        pytest.skip("an SM has no room for it: another implementation takes over")
     inputs = arguments(m, n, 32, channels=32, batch=3, p=2)
     assert fits(torch.device("cuda", 0), dtype, m, n, 32, 32, 2), "another would be tested"
     exact = run("packed", inputs)
