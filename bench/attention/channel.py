@@ -5,7 +5,8 @@ features are averaged afterwards. Decided here: for 32 channels the reduction is
 (coordinate attention); SE has torchvision's biases, which the paper leaves out; ECA's kernel is an option, and its 3 is
 what the paper's rule for C (Eq. 12) gives for 32 channels; coordinate attention's map is the mean over the channels of
 what they are multiplied with; FiLM's γ and β have no biases, which a one-hot query makes needless, and it multiplies
-with 1 + γ, so that it starts near doing nothing.
+with 1 + γ. As in its paper's blocks FiLM follows a batch normalisation without weights and is followed by a ReLU:
+features as they come are small, and β would drown them.
 """
 
 import torch
@@ -88,18 +89,21 @@ class CoordinateAttention(nn.Module):
 
 
 class FiLM(nn.Module):
-    """(1 + γ(q)) · features + β(q), channel by channel (Perez et al., "FiLM", AAAI 2018, Eq. 1–2). No map.
+    """ReLU((1 + γ(q)) · features + β(q)), channel by channel, of normalised features. No map.
+
+    Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI 2018, Eq. 1–2.
 
     Args:
-        channels: C. query_dim: Q, the width of the query; 0 leaves the features as they are.
+        channels: C. query_dim: Q, the width of the query; with 0, γ and β are 0.
     """
 
     def __init__(self, channels: int, query_dim: int = 0) -> None:
         super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
         self.scale = QueryEmbedding(query_dim, channels)
         self.shift = QueryEmbedding(query_dim, channels)
 
     def forward(self, x: Tensor, query: Tensor | None = None) -> Changed:
         """x (B, C, H, W), query (B, Q) → features of the same size."""
         scale, shift = (part(x, query)[:, :, None, None] for part in (self.scale, self.shift))
-        return Changed(x * (1 + scale) + shift)
+        return Changed((self.norm(x) * (1 + scale) + shift).relu())

@@ -442,13 +442,16 @@ def test_se_eca_and_coordinate_attention_agree_with_timm():
     torch.testing.assert_close(own(x).features, theirs(x))
 
 
-def test_film_starts_from_the_query_alone():
+def test_film_scales_and_shifts_what_is_normalised():
     module, (x, query) = FiLM(5, 4).double(), inputs(3, 4)
-    out = module(x, query)
+    out = module(3 * x + 7, query)
     assert isinstance(out, Changed)
-    scale, shift = module.scale.linear(query), module.shift.linear(query)
-    torch.testing.assert_close(out.features, x * (1 + scale[:, :, None, None]) + shift[:, :, None, None])
-    assert torch.equal(FiLM(5).double()(x).features, x)
+    mean, variance = (3 * x).mean(dim=(0, 2, 3)), (3 * x).var(dim=(0, 2, 3), unbiased=False)
+    normal = (3 * x - mean[:, None, None]) / (variance[:, None, None] + 1e-5).sqrt()
+    scale, shift = query @ module.scale.linear.weight.T, query @ module.shift.linear.weight.T
+    expected = (1 + scale[:, :, None, None]) * normal + shift[:, :, None, None]
+    torch.testing.assert_close(out.features, expected.clamp_min(0))
+    torch.testing.assert_close(FiLM(5).double()(3 * x + 7).features, normal.clamp_min(0))
 
 
 def test_self_attention_is_torchs_and_its_map_the_querys_row():

@@ -30,7 +30,10 @@ def close(some, others):
 
 @pytest.fixture
 def poisoned(monkeypatch):
-    """Memory that is lent is full of NaN."""
+    """Memory that is lent is full of NaN, and so are new tensors that are not filled."""
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    torch.use_deterministic_algorithms(True)
+    assert torch.empty(3).isnan().all()
     take = buffers.Pool.take
 
     def poison(self, count, dtype):
@@ -39,6 +42,8 @@ def poisoned(monkeypatch):
         return lent
 
     monkeypatch.setattr(buffers.Pool, "take", poison)
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.usefixtures("poisoned")
