@@ -40,7 +40,7 @@ def load(run: Path, trainer: Trainer) -> bool:
             raise ValueError("the tensors are not those it names")
         trainer.restore(decode(data, str(path)), rest)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise DataProblemError(f"{path}: damaged checkpoint ({error}); run again without --resume") from error
+        raise DataProblemError(f"{path}: damaged checkpoint ({error}); run again with --restart") from error
     return True
 
 

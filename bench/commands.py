@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from bench.config import ROUNDS
 from bench.options import ComputingOptions, Shard, TrainingOptions, computing_options, training_options
 from mnistref.program import EXISTING, FOLDER, print_json, program
 from mnistref.text import table
@@ -178,15 +179,16 @@ def run_sweep(
     "lists",
     multiple=True,
     default=["none,arnn"],
+    show_default=True,
     metavar="NAMES",
-    help="Networks, parted by commas; none+arnn is a slot list. May be given again.  [default: none,arnn]",
+    help="Networks, parted by commas; none+arnn is a slot list. May be given again.",
 )
 @click.option("--variant", default="mbg", show_default=True, metavar="NAME", help="Whose image size and classes.")
 @click.option("--recipe", default="fast", show_default=True, metavar="fast|pan", help="Whose optimiser and batch.")
 @click.option("--batch", type=click.IntRange(min=2), help="Images in a step.  [default: the recipe's]")
 @click.option("--threads", type=click.IntRange(min=1), help="On a CPU.  [default: PyTorch's choice]")
 @computing_options
-@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--plot", type=FOLDER, help="Also draw bars: a name ending in .png, .svg or .pdf.")
 def print_runtime(

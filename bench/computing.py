@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.kernels.diagonal_lstm import VARIABLE, wish
 from mnistref.errors import UsageProblemError
 
 
@@ -57,6 +56,8 @@ def choose(device: str = "auto", precision: str = "fp32", capture: str = "eager"
     if kind == "cpu" and (precision == "tf32" or capture == "graph"):
         option = "--precision tf32" if precision == "tf32" else "--capture graph"
         raise UsageProblemError(f"{option}: only CUDA devices have it, and this would run on the CPU; leave it out")
+    from bench.kernels.diagonal_lstm import VARIABLE, wish  # which takes two seconds that records need not wait for
+
     try:
         wish(kind)
     except ValueError as error:

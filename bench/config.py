@@ -11,6 +11,8 @@ from mnistref.spec import canonical_json
 PRECISIONS = ("fp32", "tf32", "bf16")
 CAPTURES = ("eager", "graph")
 DEVICES = ("auto", "cpu", "cuda")
+ROUNDS = 7
+"""In which networks are timed turn by turn, unless the user says how many."""
 
 
 @dataclass(frozen=True)

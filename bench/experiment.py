@@ -90,8 +90,8 @@ def run(config: RunConfig, data: Path, runs: Path, resume: bool = True, init: Pa
     """Train, test and record one run, unless it is finished. → its folder.
 
     An unfinished one goes on after its last epoch, or, without `resume`, starts again: from the weights of the run
-    `init`, if it was configured with one. Raises RunProblemError when the
-    run diverges or fails; whatever ends it, the folder then says so too.
+    `init`, which must be those that it was configured with. Raises RunProblemError when the run diverges or fails;
+    whatever ends it, the folder then says so too.
     """
     folder = runs / config.run_id
     manifest = read_manifest(data)
@@ -103,6 +103,8 @@ def run(config: RunConfig, data: Path, runs: Path, resume: bool = True, init: Pa
     if resume and records.is_finished(folder):
         log.info("finished already: %s", folder)
         return folder
+    if config.init_weights != (_digest(init / records.WEIGHTS) if init else None):
+        raise UsageProblemError(f"{folder}: was configured to start from other weights than those of {init}")
     if init:
         load_weights(init / records.WEIGHTS, model)
     places = files_of(config.attn)

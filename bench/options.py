@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.config import CAPTURES, DEVICES, PRECISIONS, PRESETS, Preset, Recipe, choose_recipe
+from bench.config import CAPTURES, DEVICES, PRECISIONS, PRESETS, RECIPES, Preset, Recipe, choose_recipe
 from mnistref.program import FOLDER
 
 if TYPE_CHECKING:
@@ -113,8 +113,8 @@ training_options = _gathered(
     TrainingOptions,
     "training",
     [
-        click.option("--recipe", metavar="fast|pan", help="How to train.  [default: the preset's]"),
-        click.option("--preset", type=click.Choice(["paper", "quick"]), default="paper", show_default=True),
+        click.option("--recipe", metavar="|".join(RECIPES), help="How to train.  [default: the preset's]"),
+        click.option("--preset", type=click.Choice(list(PRESETS)), default="paper", show_default=True),
         click.option("--queries", type=click.Choice(["one", "all", "author"]), default="one", show_default=True),
         click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's."),
         click.option("--batch", type=click.IntRange(min=1), help="Likewise: images in a step."),

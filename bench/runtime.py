@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from bench.attention import canonical_name, slots_of
 from bench.check import refuse_unfit
 from bench.computing import Computing
-from bench.config import Recipe
+from bench.config import ROUNDS, Recipe
 from bench.kernels.diagonal_lstm import choose
 from bench.model import AttributeCNN, build
-from bench.timing import ROUNDS, Spread, Timing, example, measure
+from bench.timing import Spread, Timing, example, measure
 from mnistref.errors import RunProblemError
 from mnistref.spec import VariantSpec
 from mnistref.text import table
@@ -27,7 +27,7 @@ BASELINES = ("san", "pan-ctx")
 ERROR_BATCHES, ERROR_IMAGES = 5, 4
 COLUMNS = (
     *("attn", "params", "train_step_ms", "train_step_ms_q1", "train_step_ms_q3"),
-    *(f"over_{name}{end}" for name in ("san", "pan_ctx") for end in ("", "_q1", "_q3")),
+    *(f"over_{name.replace('-', '_')}{end}" for name in BASELINES for end in ("", "_q1", "_q3")),
     *("infer_ms_per_image", "infer_ms_per_image_q1", "infer_ms_per_image_q3", "infer_over_san"),
     *("peak_memory_mb", "saved_mb", "logits_error", "gradient_error"),
 )

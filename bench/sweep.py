@@ -5,7 +5,6 @@ With one seed, every mechanism gets the same order of the data and the same init
 
 import itertools
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -23,7 +22,7 @@ from bench.computing import Computing
 from bench.config import Recipe, RunConfig
 from bench.plugins import files_of
 from bench.worker import Ended
-from mnistref.executors import cluster_executor
+from mnistref.executors import cluster_executor, processors
 
 log = logging.getLogger("bench")
 
@@ -56,12 +55,13 @@ class Task:
 def plan(
     attns: Sequence[str], data: Sequence[Path], seeds: int, recipe: Recipe, queries: str, computing: Computing
 ) -> list[Task]:
-    """Every mechanism on every data set with the seeds 0 … seeds − 1, one seed after the other, so that a sweep that is
-    ended early has compared all."""
-    return [
+    """Every mechanism on every data set with the seeds 0 … seeds − 1, each once: one seed after the other, so that a
+    sweep that is ended early has compared all."""
+    tasks = (
         Task(experiment.configure(folder, attn, seed, recipe, queries, computing), folder)
         for seed, folder, attn in itertools.product(range(seeds), data, attns)
-    ]
+    )
+    return list(dict.fromkeys(tasks))
 
 
 def share(tasks: Sequence[Task], shard: tuple[int, int]) -> list[Task]:
@@ -70,24 +70,24 @@ def share(tasks: Sequence[Task], shard: tuple[int, int]) -> list[Task]:
     return list(tasks[index - 1 :: parts])
 
 
-def sweep(tasks: Sequence[Task], runs: Path, executor: "Launcher") -> dict[Task, Ended]:
+def sweep(tasks: Sequence[Task], runs: Path, launcher: "Launcher") -> dict[Task, Ended]:
     """Do the runs that are not finished, and say of each how it ended. One that fails does not keep the others from it.
 
     An interrupt ends the runs that are on; the same call goes on with them after their last epoch.
     """
-    ended = {task: Ended("ok") for task in tasks if records.is_finished(runs / task.config.run_id)}
-    for task in ended:
+    finished = [task for task in tasks if records.is_finished(runs / task.config.run_id)]
+    for task in finished:
         log.info("finished already: %s", task.name)
-    waiting = [task for task in dict.fromkeys(tasks) if task not in ended]
-    started, total = time.monotonic(), len(ended) + len(waiting)
-    done = len(ended)
-    for task, result in executor.each({task: task.as_dict(runs) for task in waiting}):
+    ended = dict.fromkeys(finished, Ended("ok"))
+    waiting = {task: task.as_dict(runs) for task in tasks if task not in ended}
+    started = time.monotonic()
+    for done, (task, result) in enumerate(launcher.each(waiting), start=1):
         ended[task] = result
-        done += 1
         passed = time.monotonic() - started
-        left = passed / (done - (total - len(waiting))) * (total - done)
-        log.info("[%d/%d] %s: %s; %s", done, total, task.name, _said(task, result, runs), _left(passed, left))
-    return {task: ended[task] for task in dict.fromkeys(tasks)}
+        left = passed / done * (len(waiting) - done)
+        said = _said(task, result, runs), _left(passed, left)
+        log.info("[%d/%d] %s: %s; %s", len(ended), len(tasks), task.name, *said)
+    return {task: ended[task] for task in tasks}
 
 
 def _said(task: Task, ended: Ended, runs: Path) -> str:
@@ -124,7 +124,7 @@ class Launcher:
             future.add_done_callback(finished.put)
         for _ in tasks:
             future = self._next(finished)
-            yield of[future], Ended(*future.result())
+            yield of[future], future.result()
 
     def _next(self, finished: "SimpleQueue[Future[Ended]]") -> Future:
         while True:
@@ -147,7 +147,7 @@ def here(device: str, workers: int | None = None, threads: int | None = None) ->
     """
     gpus = torch.cuda.device_count() if device == "cuda" else 0
     workers = min(workers or gpus, gpus) if gpus else workers or 1
-    threads = threads or max(1, _cores() // workers)
+    threads = threads or max(1, processors() // workers)
     free: SimpleQueue[int] = SimpleQueue()
     for gpu in range(gpus):
         free.put(gpu)
@@ -168,10 +168,6 @@ def here(device: str, workers: int | None = None, threads: int | None = None) ->
         pool.shutdown(wait=False, cancel_futures=True)
         running.end()
         pool.shutdown()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

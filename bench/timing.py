@@ -19,11 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.computing import Computing
-from bench.config import Recipe
+from bench.config import ROUNDS, Recipe
 from bench.step import Recorded, Step, optimizer_of
 from mnistref.spec import VariantSpec
 
-ROUNDS = 7
 WARM_UP = 2
 LEAST_SECONDS = 0.02
 """Of a round: what is faster is called several times in it."""

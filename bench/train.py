@@ -41,7 +41,7 @@ class Trainer:
         computing: Computing,
     ) -> None:
         self.recipe, self.model, self.train, self.val, self.seed = recipe, model, train, val, seed
-        self.device, self.computing = train.images.device, computing
+        self.computing = computing
         self.batch = min(recipe.batch, len(train))
         self.steps = len(train) // self.batch
         self.optimizer = optimizer_of(recipe, model)
@@ -79,11 +79,11 @@ class Trainer:
 
     def _train_epoch(self, on_step: Callable[[], object]) -> tuple[float, float]:
         key = self.seed * 1_000_003 + self.epoch
-        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(key)).to(self.device)
+        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(key)).to(self.computing.device)
         torch.manual_seed(key)
         self.model.train()
-        loss_sum, right = torch.zeros(2, dtype=torch.float64, device=self.device)
-        finite = torch.ones((), dtype=torch.bool, device=self.device)
+        loss_sum, right = torch.zeros(2, dtype=torch.float64, device=self.computing.device)
+        finite = torch.ones((), dtype=torch.bool, device=self.computing.device)
         for step, at in enumerate(order[: self.steps * self.batch].split(self.batch)):
             batch = self.train.batch(at, self._background(step))
             loss, logits, norm = self.step(batch.images, batch.query, batch.label)
@@ -92,7 +92,7 @@ class Trainer:
             loss_sum += loss
             right += (logits.argmax(1) == batch.label).sum()
             finite &= (loss + norm).isfinite()
-            if (step + 1) % CHECKED[self.device.type] == 0 and not finite:
+            if (step + 1) % CHECKED[self.computing.device.type] == 0 and not finite:
                 raise DivergedError(self._place(step, f"the loss is {float(loss)}, the gradient's norm {float(norm)}"))
             on_step()
         if not finite or not all(p.isfinite().all() for p in self.model.parameters()):
@@ -130,7 +130,7 @@ class Trainer:
     def restore(self, tensors: dict[str, torch.Tensor], rest: dict[str, Any]) -> None:
         """Take over what `state` gave."""
         self.model.load_state_dict(_below("model/", tensors))
-        self.best_weights = {k: v.to(self.device) for k, v in _below("best/", tensors).items()}
+        self.best_weights = {k: v.to(self.computing.device) for k, v in _below("best/", tensors).items()}
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in _below("optimizer/", tensors).items():
             index, key = name.split("/")

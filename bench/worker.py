@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 TOP = Path(__file__).parent.parent
-BROKEN = 1
 
 
 class Ended(NamedTuple):
-    """`status`: ok, failed or diverged. `code`: the exit code that says so. `reason`: one line, if it is not ok."""
+    """`status`: ok, failed or diverged. `reason`: one line, if it is not ok."""
 
     status: str
-    code: int = 0
     reason: str = ""
 
 
@@ -56,7 +54,7 @@ def launch(
     """Do a run, and wait for it.
 
     Args:
-        task: `config`, as `RunConfig.as_dict`; `data`, `runs` and, where it has one, `init`: paths.
+        task: `config`, as `RunConfig.as_dict`; `data` and `runs`: paths; `files`: as `bench.plugins.files_of`.
         threads: of a CPU; None for PyTorch's choice.
         gpu: the only one that the run sees.
         running: what can end it early.
@@ -95,7 +93,7 @@ def launch(
         return Ended(**json.loads(answer[-1]))
     killed = f"killed by {signal.Signals(-process.returncode).name}" if process.returncode < 0 else ""
     last = next((line.strip() for line in reversed(said) if line.strip()), f"exit code {process.returncode}")
-    return Ended("failed", BROKEN, killed or last)
+    return Ended("failed", killed or last)
 
 
 def main() -> None:
@@ -118,14 +116,13 @@ def _run(task: dict[str, Any]) -> Ended:
     from bench.config import RunConfig
     from mnistref.errors import ProblemError
 
-    plugins.find_again(task.get("files", {}))
+    plugins.find_again(task["files"])
     config, runs = RunConfig.from_dict(task["config"]), Path(task["runs"])
-    init = Path(task["init"]) if task.get("init") else None
     try:
-        experiment.run(config, Path(task["data"]), runs, init=init)
+        experiment.run(config, Path(task["data"]), runs)
     except ProblemError as error:
         result = records.read_result(runs / config.run_id) or {}
-        return Ended(result.get("status", "failed"), error.exit_code, " ".join(str(error).split()))
+        return Ended(result.get("status", "failed"), " ".join(str(error).split()))
     return Ended("ok")
 
 

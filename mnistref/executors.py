@@ -28,8 +28,12 @@ _CONNECT = 8  # seconds to wait for its scheduler
 
 def default_workers(shard_bytes: int) -> int:
     """One per processor that this process may use, as far as memory reaches."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, int(MEMORY // shard_bytes)))
+    return max(1, min(processors(), int(MEMORY // shard_bytes)))
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -256,6 +256,10 @@ def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path
     config = experiment.configure(data, "pan", 1, replace(SHORT, epochs=1), "one", Computing(CPU), init=folder)
     assert config.init == "mini,fast,epochs=2"
     assert config.run_id != configured(data, "pan", replace(SHORT, epochs=1), 1).run_id
+    other = experiment.run(configured(mini, "pan", replace(SHORT, epochs=1), 2), mini, tmp_path / "other")
+    for wrong in (None, other):
+        with pytest.raises(UsageProblemError, match="to start from other weights"):
+            experiment.run(config, data, tmp_path, init=wrong)
     run = experiment.run(config, data, tmp_path, init=folder)
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     result = json.loads((run / "result.json").read_text())

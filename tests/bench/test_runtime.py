@@ -44,7 +44,7 @@ def test_timing_leaves_the_network_as_it_was():
     assert (pan.batch, pan.threads) == (32, torch.get_num_threads())
     # Each of 32 images leaves at least its two largest maps, 32 × 48 × 48 floats before the pooling and the gradient.
     assert 2 * 32 * 32 * 48 * 48 * 4e-6 < pan.peak_memory_mb < 100
-    assert timed["arnn"].peak_memory_mb > 1.5 * pan.peak_memory_mb
+    assert timed["arnn"].peak_memory_mb > 2 * pan.peak_memory_mb
     assert 0 < pan.saved_mb < pan.peak_memory_mb
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name

@@ -1,10 +1,8 @@
 """Many runs: what is planned, what a failure, a kill or an interrupt leaves, and the same numbers as one by one."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +19,7 @@ from bench.computing import Computing
 from bench.config import RECIPES, Recipe
 from mnistref.errors import UsageProblemError
 from tests.cluster import Cluster
-from tests.helpers import TOP
+from tests.faults.helpers import children, start_python
 
 COMPUTING = Computing(torch.device("cpu"))
 SHORT = Recipe("fast", "adam", lr=0.003, batch=25, epochs=1, schedule="onecycle")
@@ -82,6 +80,10 @@ def test_all_are_compared_with_one_seed_before_the_next_begins(mini, make):
     assert order == [(s, v, a) for s in (0, 1) for v in ("mini", "mref") for a in ("none", "pan")]
 
 
+def test_what_is_named_twice_is_done_once(mini):
+    assert planned(mini, ("none", "pan", "none")) == planned(mini)
+
+
 def test_the_parts_hold_every_run_once(mini):
     tasks = planned(mini, ("none", "pan", "san"), seeds=3)
     parts = [sweep.share(tasks, (k, 4)) for k in (1, 2, 3, 4)]
@@ -124,17 +126,7 @@ def alive(pid: int) -> bool:
 
 
 def workers_of(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if (
-                int(stat.read_text().rpartition(")")[2].split()[1]) == pid
-                and b"bench.worker" in (stat.parent / "cmdline").read_bytes()
-            ):
-                found.append(int(stat.parent.name))
-        except OSError:
-            continue
-    return found
+    return children(pid, b"bench.worker")
 
 
 def wait_until(condition, seconds=90):
@@ -155,15 +147,7 @@ def start(mini, runs, *more: str) -> subprocess.Popen:
         "from cli import bench; bench(sys.argv[1:])"
     )
     arguments = ["sweep", "--attn", "none,pan", "--variant", "mini", "--seeds", "1", "--workers", "2"]
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments, "--runs", str(runs), "--threads", "1", *more],
-        cwd=TOP,
-        env={**os.environ, "PYTHONPATH": str(TOP)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return start_python(code, [*arguments, "--runs", str(runs), "--threads", "1", *more])
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
@@ -247,7 +231,7 @@ def test_the_command_ends_with_6_and_names_what_failed(broken, mini, tmp_path, m
 
 
 def test_a_worker_answers_for_what_it_cannot_read(tmp_path):
-    ended = worker.launch({"config": {}, "data": "", "runs": ""})
+    ended = worker.launch({"config": {}, "data": "", "runs": "", "files": {}})
     assert ended.status == "failed"
     assert "KeyError" in ended.reason
 

@@ -32,8 +32,13 @@ if __name__ == "__main__":
 
 def start(arguments: list[str], workers: str = "threads", limit: Callable[[], None] | None = None) -> subprocess.Popen:
     """Begin `mnistref …`, the leader of its own group."""
+    return start_python(DRIVER, [workers, *arguments], limit)
+
+
+def start_python(code: str, arguments: list[str], limit: Callable[[], None] | None = None) -> subprocess.Popen:
+    """Begin a program that sees ours."""
     return subprocess.Popen(
-        [sys.executable, "-c", DRIVER, workers, *arguments],
+        [sys.executable, "-c", code, *arguments],
         cwd=TOP,
         env={**os.environ, "PYTHONPATH": str(TOP)},
         stdout=subprocess.PIPE,
@@ -58,13 +63,13 @@ def run(arguments: list[str], **how) -> tuple[int, str, str]:
     return finish(start(arguments, **how))
 
 
-def children(pid: int) -> list[int]:
-    """The worker processes of a parent."""
+def children(pid: int, called: bytes = b"spawn_main") -> list[int]:
+    """The worker processes of a parent: those that have `called` in their command."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             own = int(stat.read_text().rpartition(")")[2].split()[1]) == pid
-            if own and b"spawn_main" in (stat.parent / "cmdline").read_bytes():
+            if own and called in (stat.parent / "cmdline").read_bytes():
                 found.append(int(stat.parent.name))
         except OSError:  # it ended meanwhile
             continue
