@@ -147,7 +147,7 @@ MAY_IMPORT = {
         f"bench.kernels.diagonal_lstm.{name}" for name in ("cpu", "gpu", "packed", "reference")
     },
     "bench.kernels.diagonal_lstm.reference": set(),
-    "bench.kernels.diagonal_lstm.packed": set(),
+    "bench.kernels.diagonal_lstm.packed": {"bench.kernels.buffers"},
     "bench.kernels.diagonal_lstm.wavefront": set(),
     "bench.kernels.diagonal_lstm.gpu": {"bench.kernels.diagonal_lstm.wavefront"},
     "bench.kernels.diagonal_lstm.products": {"bench.kernels.vectors", "mnistref.compiled"},

@@ -6,12 +6,16 @@ geometry. Arrays are (2, features, N, B): direction, then features, so that arit
 Same signature and values as `reference.diagonal_lstm`.
 """
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from bench.kernels.buffers import POOL
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
@@ -34,6 +38,10 @@ class Geometry(NamedTuple):
     pack: Tensor  # i8 (2, N): cell of the map at each packed place
     unpack: Tensor  # i8 (2, N): packed place that each output cell shows; the right direction is shifted down by a row
     shown: Tensor  # i8 (2, N): output cell that shows each packed place
+
+    def over(self, packed: Tensor) -> tuple[Tensor, ...]:
+        """(2, features, N, B) → the cells of each diagonal, as views."""
+        return packed.split([step.cells.stop - step.cells.start for step in self.diagonals], dim=2)
 
 
 @lru_cache(maxsize=64)
@@ -84,25 +92,30 @@ class _Packed(torch.autograd.Function):
         t, total = kernel_h.shape[1] // 4, m * n
         shape = geometry(m, n, context.device)
         kernel = torch.cat([kernel_x, kernel_h], dim=2)
-        inputs = context.new_zeros(2, channels + 2 * t, total, batch)
+        inputs = _room(context, 2, channels + 2 * t, total, batch)
+        inputs[:, channels:] = 0
         _pack(context, shape, inputs[:, :channels])
         above, left = inputs[:, channels:].split(t, dim=1)
-        gates = bias.transpose(1, 2).unsqueeze(2).repeat(1, 1, total, 1)
-        o, f, i, g = gates.split(t, dim=1)
-        h = context.new_zeros(2, t, total + 1, batch)  # the last place stays zero
-        c, tanh_c = context.new_empty(2, 2, t, total, batch)
-        for step in shape.diagonals:
-            at = step.cells
+        gates = _room(context, 2, 4 * t, total, batch).copy_(bias.transpose(1, 2).unsqueeze(2))
+        h = _room(context, 2, t, total + 1, batch)
+        h[:, :, total] = 0
+        c, tanh_c = _room(context, 2, 2, t, total, batch)
+        f = gates[:, t : 2 * t]
+        over = shape.over
+        for step, x, gate, c_here, tanh_here, h_here in zip(
+            shape.diagonals, over(inputs), over(gates), over(c), over(tanh_c), over(h[:, :, :total]), strict=True
+        ):
             above[:, :, step.has_above] = h[:, :, step.above]
             left[:, :, step.has_left] = h[:, :, step.left]
             for d in range(2):  # one product of both would copy its operands
-                gates[d, :, at].flatten(1).addmm_(kernel[d], inputs[d, :, at].flatten(1))
-            gates[:, : 3 * t, at].sigmoid_()
-            g[:, :, at].tanh_()
-            torch.mul(i[:, :, at], g[:, :, at], out=c[:, :, at])
+                gate[d].flatten(1).addmm_(kernel[d], x[d].flatten(1))
+            gate[:, : 3 * t].sigmoid_()
+            o, _, i, g = gate.split(t, dim=1)
+            g.tanh_()
+            torch.mul(i, g, out=c_here)
             c[:, :, step.has_left].addcmul_(f[:, :, step.has_left], c[:, :, step.left])
-            torch.tanh(c[:, :, at], out=tanh_c[:, :, at])
-            torch.mul(o[:, :, at], tanh_c[:, :, at], out=h[:, :, at])
+            torch.tanh(c_here, out=tanh_here)
+            torch.mul(o, tanh_here, out=h_here)
         ctx.save_for_backward(kernel, inputs, gates, c, tanh_c)
         ctx.map = m, n
         return _unpack(h, shape.unpack, m, n)
@@ -115,27 +128,26 @@ class _Packed(torch.autograd.Function):
         channels = kernel.shape[2] - 2 * t
         shape = geometry(m, n, c.device)
         to_inputs = kernel.transpose(1, 2)
-        o, f, i, g = gates.split(t, dim=1)
-        d_gates = torch.empty_like(gates)
-        d_o, d_f, d_i, d_g = d_gates.split(t, dim=1)
+        d_gates = _room(gates, *gates.shape)
+        f, d_f = gates[:, t : 2 * t], d_gates[:, t : 2 * t]
         d_h = _pack_output(grad, shape)
-        d_c = torch.zeros_like(c)
-        d_seen = c.new_empty(2, 2 * t, min(m, n), batch)
-        for step in reversed(shape.diagonals):
+        d_c = _room(c, *c.shape).zero_()
+        d_seen = _room(c, 2, 2 * t, min(m, n), batch)
+        by_step = zip(shape.diagonals, *map(shape.over, (gates, d_gates, tanh_c, d_h, d_c)), strict=True)
+        for step, gate, d_gate, tanh_here, dh, dc in reversed(list(by_step)):
             at, has_left, left = step.cells, step.has_left, step.left
-            dh, dc = d_h[:, :, at], d_c[:, :, at]
-            _sigmoid_backward(dh * tanh_c[:, :, at], o[:, :, at], grad_input=d_o[:, :, at])
-            dc += torch.ops.aten.tanh_backward(dh * o[:, :, at], tanh_c[:, :, at])
-            _sigmoid_backward(dc * g[:, :, at], i[:, :, at], grad_input=d_i[:, :, at])
-            _tanh_backward(dc * i[:, :, at], g[:, :, at], grad_input=d_g[:, :, at])
+            (o, _, i, g), (d_o, _, d_i, d_g) = gate.split(t, dim=1), d_gate.split(t, dim=1)
+            _sigmoid_backward(dh * tanh_here, o, grad_input=d_o)
+            dc += torch.ops.aten.tanh_backward(dh * o, tanh_here)
+            _sigmoid_backward(dc * g, i, grad_input=d_i)
+            _tanh_backward(dc * i, g, grad_input=d_g)
             d_f[:, :, has_left.stop : at.stop] = 0
             with_left = d_c[:, :, has_left]
             _sigmoid_backward(with_left * c[:, :, left], f[:, :, has_left], grad_input=d_f[:, :, has_left])
             torch.mul(with_left, f[:, :, has_left], out=d_c[:, :, left])  # a cell is left of one other at most
-            size = at.stop - at.start
-            seen = d_seen[:, :, :size]
+            seen = d_seen[:, :, : at.stop - at.start]
             for d in range(2):
-                torch.mm(to_inputs[d, channels:], d_gates[d, :, at].flatten(1), out=seen[d].flatten(1))
+                torch.mm(to_inputs[d, channels:], d_gate[d].flatten(1), out=seen[d].flatten(1))
             d_h[:, :, step.above] += seen[:, :t, step.has_above.start - at.start :]
             d_h[:, :, left] += seen[:, t:, : has_left.stop - at.start]
         flat = d_gates.flatten(2)
@@ -146,6 +158,14 @@ class _Packed(torch.autograd.Function):
             d_cells.index_add_(1, shape.pack[direction], d_x[direction])
         d_context = d_cells.permute(2, 0, 1).unflatten(2, (m, n))
         return d_context, d_gates.sum(2).transpose(1, 2), d_kernel[:, :, :channels], d_kernel[:, :, channels:]
+
+
+def _room(like: Tensor, *shape: int) -> Tensor:
+    """Unset numbers of the dtype and on the device of `like`; on a CPU, in memory that is used again."""
+    if like.device.type != "cpu":
+        return like.new_empty(shape)
+    room = POOL.take(math.prod(shape) * like.element_size(), np.uint8)
+    return like.new_empty(0).set_(torch.from_numpy(room).untyped_storage()).view(shape)
 
 
 def _pack(context: Tensor, shape: Geometry, out: Tensor) -> None:
