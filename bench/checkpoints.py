@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from pathlib import Path
 
 from torch import nn
@@ -25,6 +26,23 @@ def save(run: Path, trainer: Trainer) -> None:
     for old in folder.glob(f"*-{TENSORS}"):
         if not old.name.startswith(digest[:16]):
             old.unlink()
+
+
+class Keeper:
+    """Keeps a trainer's state when so many seconds have passed since it was last kept."""
+
+    def __init__(self, run: Path, trainer: Trainer, every: float) -> None:
+        self._run, self._trainer, self._every = run, trainer, every
+        self._due = time.monotonic() + every
+
+    def step(self) -> None:
+        """Call it after each step."""
+        if time.monotonic() >= self._due:
+            self.keep()
+
+    def keep(self) -> None:
+        save(self._run, self._trainer)
+        self._due = time.monotonic() + self._every
 
 
 def load(run: Path, trainer: Trainer) -> bool:

@@ -11,6 +11,9 @@ from mnistref.spec import canonical_json
 PRECISIONS = ("fp32", "tf32", "bf16")
 CAPTURES = ("eager", "graph")
 DEVICES = ("auto", "cpu", "cuda")
+LOGS = ("tensorboard",)
+EVERY = 60.0
+"""Seconds after which a training is kept on the disk, beside after each epoch."""
 ROUNDS = 7
 """In which networks are timed turn by turn, unless the user says how many."""
 

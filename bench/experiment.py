@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
-from bench import checkpoints, records, timing
+from bench import checkpoints, memory, records, timing
 from bench.attention import canonical_name
 from bench.checkpoints import load_weights
 from bench.computing import Computing
@@ -22,9 +20,11 @@ from bench.model import AttributeCNN, build, create_model
 from bench.plugins import files_of
 from bench.runs import load_config
 from bench.train import DivergedError, Trainer
+from bench.watch import Watching, watch
 from mnistref.dataset import Manifest, read_manifest
 from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
-from mnistref.generate import Request, generate
+from mnistref.files import exclusive
+from mnistref.generate import Request, generate, request_of
 from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
 from mnistref.version import VERSION
@@ -86,38 +86,53 @@ def _digest(weights: Path) -> str:
     return hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
 
 
-def run(config: RunConfig, data: Path, runs: Path, resume: bool = True, init: Path | None = None) -> Path:
+def run(
+    config: RunConfig,
+    data: Path,
+    runs: Path,
+    resume: bool = True,
+    init: Path | None = None,
+    watching: Watching | None = None,
+) -> Path:
     """Train, test and record one run, unless it is finished. → its folder.
 
-    An unfinished one goes on after its last epoch, or, without `resume`, starts again: from the weights of the run
-    `init`, which must be those that it was configured with. Raises RunProblemError when the run diverges or fails;
-    whatever ends it, the folder then says so too.
+    An unfinished one goes on where it was last kept, or, without `resume`, starts again: from the weights of the run
+    `init`, which must be those that it was configured with. Another process that is at the same run is waited for.
+
+    Raises RunProblemError when the run diverges or fails; whatever ends it, the folder then says so too.
     """
     folder = runs / config.run_id
+    create_model(config.attn, read_manifest(data).variant.name)  # what cannot be built leaves no folder
+    with exclusive(runs / ".locks" / f"{config.run_id}.lock", folder / checkpoints.FOLDER):
+        if resume and records.is_finished(folder):
+            log.info("finished already: %s", folder)
+        else:
+            _run(config, data, folder, resume, init, watching or Watching())
+    return folder
+
+
+def _run(config: RunConfig, data: Path, folder: Path, resume: bool, init: Path | None, watching: Watching) -> None:
     manifest = read_manifest(data)
     computing = Computing(torch.device(config.device), config.precision, config.capture)
     model = build(config.attn, manifest.variant, config.seed, computing.device)
     log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, _where(computing))
     if manifest.variant.note:
         log.info("%s is %s", config.variant, manifest.variant.note)
-    if resume and records.is_finished(folder):
-        log.info("finished already: %s", folder)
-        return folder
     if config.init_weights != (_digest(init / records.WEIGHTS) if init else None):
         raise UsageProblemError(f"{folder}: was configured to start from other weights than those of {init}")
     if init:
         load_weights(init / records.WEIGHTS, model)
-    places = files_of(config.attn)
-    records.begin(folder, config.as_dict() | ({records.PLACES: places} if places else {}), computing, resume)
+    records.begin(folder, config.as_dict() | _aside(config, manifest, init), computing, resume)
     started = time.perf_counter()
 
     def record(outcome: Mapping[str, Any]) -> None:
         seconds = round(time.perf_counter() - started, 3)
         records.write_json(folder / records.RESULT, _result(config, manifest, computing, seconds, outcome))
 
+    crowded = False
     try:
         with computing.products():
-            outcome = _train_and_test(config, model, manifest.variant, data, folder, computing, resume)
+            outcome = _train_and_test(config, model, manifest.variant, data, folder, computing, resume, watching)
     except DivergedError as error:
         record({"status": "diverged", "reason": str(error)})
         raise RunProblemError(f"{folder}: diverged: {error}; the learning rate may be too high") from error
@@ -125,12 +140,28 @@ def run(config: RunConfig, data: Path, runs: Path, resume: bool = True, init: Pa
         record({"status": "failed", "reason": str(error)})
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+        crowded = memory.ran_out(error)
+        if not crowded:
+            reason = f"{type(error).__name__}: {error}"
+            record({"status": "failed", "reason": reason})
+            raise RunProblemError(f"{folder}: failed: {reason}") from error
+    if crowded:  # the error, and with it the tensors of its frames, is gone by now
+        del model
+        reason = memory.advice(config.attn, manifest.variant, config.recipe, computing)
         record({"status": "failed", "reason": reason})
-        raise RunProblemError(f"{folder}: failed: {reason}") from error
+        raise RunProblemError(f"{folder}: failed: {reason}")
     record({"status": "ok", **outcome})
     log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * outcome["accuracy"], 100 / manifest.variant.classes)
-    return folder
+
+
+def _aside(config: RunConfig, manifest: Manifest, init: Path | None) -> dict[str, Any]:
+    """What config.json holds besides the configuration, see `records.ASIDE`."""
+    places = files_of(config.attn)
+    return {
+        **({records.PLACES: places} if places else {}),
+        records.REQUEST: request_of(manifest),
+        **({records.INIT: str(init.resolve())} if init else {}),
+    }
 
 
 def _where(computing: Computing) -> str:
@@ -146,28 +177,37 @@ def _train_and_test(
     folder: Path,
     computing: Computing,
     resume: bool,
+    watching: Watching,
 ) -> dict[str, Any]:
     fades = config.recipe.fade > 0
     train = _enough(load_split(data, "train", config.queries, computing.device, masks=fades), data)
     val = load_split(data, "val", config.queries, computing.device)
     trainer = Trainer(config.recipe, model, train, val, config.seed, computing)
+    del train  # which the test needs no more, and the trainer gives up by then
     if resume and checkpoints.load(folder, trainer):
-        log.info("going on after epoch %d", trainer.epoch)
+        log.info("going on after epoch %d, step %d", trainer.epoch, trainer.done - trainer.epoch * trainer.steps)
         records.trim_history(folder, trainer.epoch)
-    total = config.recipe.epochs * trainer.steps
-    with (
-        logging_redirect_tqdm(),
-        tqdm(total=total, initial=trainer.epoch * trainer.steps, unit=" steps", disable=None, desc=config.attn) as bar,
-    ):
-        for record in trainer.epochs(on_step=bar.update):
+    keeper = checkpoints.Keeper(folder, trainer, watching.every)
+    with watch(watching, folder, config.attn, trainer.done, config.recipe.epochs * trainer.steps) as watcher:
+
+        def on_step() -> None:
+            watcher.step()
+            keeper.step()
+
+        for record in trainer.epochs(on_step):
             records.append_history(folder, record)
-            checkpoints.save(folder, trainer)
-            log.info(
-                "epoch %(epoch)3d  loss %(train_loss).3f  train %(train_accuracy).3f  val %(val_accuracy).3f"
-                "  %(seconds).0f s",
-                record,
-            )
-    del train, trainer.train
+            keeper.keep()
+            watcher.epoch(record)
+        outcome = _test(config, variant, data, folder, trainer)
+        watcher.tested(outcome)
+    return outcome
+
+
+def _test(config: RunConfig, variant: VariantSpec, data: Path, folder: Path, trainer: Trainer) -> dict[str, Any]:
+    """Of the best epoch: its weights kept, its measures, and what the network costs."""
+    model, computing = trainer.model, trainer.computing
+    assert isinstance(model, AttributeCNN)
+    del trainer.train
     model.load_state_dict(trainer.best_weights)
     checkpoints.save_weights(folder / records.WEIGHTS, model)
     with computing.casting():

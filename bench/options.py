@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.config import CAPTURES, DEVICES, PRECISIONS, PRESETS, RECIPES, Preset, Recipe, choose_recipe
+from bench.config import CAPTURES, DEVICES, EVERY, LOGS, PRECISIONS, PRESETS, RECIPES, Preset, Recipe, choose_recipe
 from mnistref.program import FOLDER
 
 if TYPE_CHECKING:
     from bench.computing import Computing
+    from bench.watch import Watching
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class TrainingOptions:
     backgrounds: str
     root: Path
     runs: Path | None
+    threads: int | None
+    log: str | None
+    every: float
 
     @property
     def chosen_preset(self) -> Preset:
@@ -57,6 +61,21 @@ class TrainingOptions:
     @property
     def chosen_runs(self) -> Path:
         return self.runs or self.root / "runs"
+
+    def set_threads(self) -> None:
+        """Of this process, where it trains itself."""
+        if self.threads:
+            import torch
+
+            torch.set_num_threads(self.threads)
+
+    @property
+    def watching(self) -> "Watching":
+        from bench.watch import Watching
+
+        watching = Watching(self.log, self.every)
+        watching.check()
+        return watching
 
 
 class Shard(click.ParamType):
@@ -128,5 +147,18 @@ training_options = _gathered(
         click.option("--backgrounds", default="builtin", show_default=True, help="Likewise."),
         click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept."),
         click.option("--runs", type=FOLDER, help="Where runs are kept.  [default: ROOT/runs]"),
+        click.option(
+            "--threads", type=click.IntRange(min=1), help="Of a run on a CPU.  [default: the cores, shared out]"
+        ),
+        click.option("--log", type=click.Choice(LOGS), help="Also write event files into the run's folder."),
+        click.option(
+            "--checkpoint-every",
+            "every",
+            type=click.FloatRange(min=0),
+            default=EVERY,
+            show_default=True,
+            metavar="SECONDS",
+            help="Keep the training on the disk so often, beside after each epoch.",
+        ),
     ],
 )

@@ -27,8 +27,10 @@ CONFIG, ENVIRONMENT, HISTORY, RESULT, WEIGHTS = (
     "result.json",
     "weights.safetensors",
 )
-PLACES = "attn_files"
-"""Key of config.json: where the user's files lie that `attn` names by their content. They may have moved."""
+PLACES, REQUEST, INIT = "attn_files", "data_request", "init_run"
+"""Keys of config.json that decide nothing, but help to repeat the run: where the user's files lie that `attn` names by
+their content; how the data set is made; where the run lies whose weights it starts from. All may have moved."""
+ASIDE = (PLACES, REQUEST, INIT)
 _PACKAGES = ("h5py", "numba", "numpy", "pillow", "torch", "torchvision", "triton")
 
 
@@ -47,7 +49,8 @@ def begin(run: Path, config: dict[str, Any], computing: Computing, resume: bool)
     """Make or enter a run's folder; unless resuming, empty it. One of another configuration is a mismatch."""
     path = run / CONFIG
     config = json.loads(json.dumps(config))
-    if path.is_file() and {**read_json(path), PLACES: None} != {**config, PLACES: None}:
+    nothing = dict.fromkeys(ASIDE)
+    if path.is_file() and {**read_json(path), **nothing} != {**config, **nothing}:
         raise MismatchProblemError(f"{path}: the run was made with another configuration; move it away and run again")
     write_json(path, config)
     write_json(run / ENVIRONMENT, environment(computing))
@@ -128,7 +131,7 @@ def _from_config(run: Path) -> dict[str, Any]:
     config, environment = read_json(run / CONFIG), read_json(run / ENVIRONMENT)
     return {
         **{key: config[key] for key in ("attn", "variant", "seed", "queries", "precision")},
-        "recipe": RunConfig.from_dict({k: v for k, v in config.items() if k != PLACES}).training,
+        "recipe": RunConfig.from_dict({k: v for k, v in config.items() if k not in ASIDE}).training,
         "dataset": {"spec_id": config["dataset"].removeprefix(f"{config['variant']}-")},
         "device": environment["device"],
         "bench_version": environment["bench"],

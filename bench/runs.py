@@ -25,11 +25,20 @@ def load_config(run: Path) -> RunConfig:
     path = run / records.CONFIG
     if not path.is_file():
         raise UsageProblemError(f"{run}: no run here ({records.CONFIG} is missing); give a folder made by `bench run`")
+    return read_config(path)[0]
+
+
+def read_config(path: Path) -> tuple[RunConfig, dict[str, Any]]:
+    """A file such as config.json of a run: its configuration, and what stands aside of it (`records.ASIDE`).
+
+    Loads and raises as `load_config`.
+    """
     content = records.read_json(path)
     try:
-        files = content.pop(records.PLACES, {})
+        aside = {key: content.pop(key) for key in records.ASIDE if key in content}
+        files = aside.get(records.PLACES, {})
         config = RunConfig.from_dict(content)
-        texts = {name: content[name] for name in ("attn", "variant", "dataset", "queries")}
+        texts = {name: content[name] for name in ("attn", "variant", "dataset", "queries", "device", "precision")}
         for name, text in (texts | files).items():
             if not isinstance(text, str):
                 raise TypeError(f"{name} is not text")
@@ -38,7 +47,7 @@ def load_config(run: Path) -> RunConfig:
     except (AttributeError, KeyError, TypeError) as error:
         raise DataProblemError(f"{path}: not the configuration of a run ({error}); run it again") from error
     plugins.find_again(files)
-    return config
+    return config, aside
 
 
 def load_result(run: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from bench.check import refuse_unfit
 from bench.computing import Computing
 from bench.config import ROUNDS, Recipe
 from bench.kernels.diagonal_lstm import choose
+from bench.memory import ran_out
 from bench.model import AttributeCNN, build
 from bench.timing import Spread, Timing, example, measure
 from mnistref.errors import RunProblemError
@@ -80,7 +81,9 @@ def runtime(
         models = {name: build(name, variant, 0, computing.device) for name in wanted}
         errors = {name: _errors(name, model, variant, computing) for name, model in models.items()}
         timed = measure(models, recipe, variant, computing, rounds)
-    except torch.OutOfMemoryError as error:
+    except Exception as error:
+        if not ran_out(error):
+            raise
         reason = f"batch {recipe.batch}: not enough memory on {computing.device.type}; give a smaller --batch"
         raise RunProblemError(reason) from error
     setting = Setting(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -21,6 +21,7 @@ from bench import experiment, records, worker
 from bench.computing import Computing
 from bench.config import Recipe, RunConfig
 from bench.plugins import files_of
+from bench.watch import Watching
 from bench.worker import Ended
 from mnistref.executors import cluster_executor, processors
 
@@ -41,13 +42,14 @@ class Task:
     def name(self) -> str:
         return f"{self.config.variant} {self.config.attn} seed {self.config.seed}"
 
-    def as_dict(self, runs: Path) -> dict[str, Any]:
+    def as_dict(self, runs: Path, watching: Watching) -> dict[str, Any]:
         """What `bench.worker.launch` takes."""
         files = files_of(self.config.attn)
         return {
             "config": self.config.as_dict(),
             "data": str(self.data.resolve()),
             "runs": str(runs.resolve()),
+            "watching": asdict(watching),
             "files": {name: str(Path(path).resolve()) for name, path in files.items()},
         }
 
@@ -70,16 +72,18 @@ def share(tasks: Sequence[Task], shard: tuple[int, int]) -> list[Task]:
     return list(tasks[index - 1 :: parts])
 
 
-def sweep(tasks: Sequence[Task], runs: Path, launcher: "Launcher") -> dict[Task, Ended]:
+def sweep(
+    tasks: Sequence[Task], runs: Path, launcher: "Launcher", watching: Watching | None = None
+) -> dict[Task, Ended]:
     """Do the runs that are not finished, and say of each how it ended. One that fails does not keep the others from it.
 
-    An interrupt ends the runs that are on; the same call goes on with them after their last epoch.
+    An interrupt ends the runs that are on; the same call goes on with them where they were last kept.
     """
     finished = [task for task in tasks if records.is_finished(runs / task.config.run_id)]
     for task in finished:
         log.info("finished already: %s", task.name)
     ended = dict.fromkeys(finished, Ended("ok"))
-    waiting = {task: task.as_dict(runs) for task in tasks if task not in ended}
+    waiting = {task: task.as_dict(runs, watching or Watching()) for task in tasks if task not in ended}
     started = time.monotonic()
     for done, (task, result) in enumerate(launcher.each(waiting), start=1):
         ended[task] = result

@@ -1,11 +1,12 @@
 """Training: (recipe, model, data) → a record per epoch. Touches the device and the clock, no files.
 
-All randomness of an epoch (order, dropout) is keyed by seed and epoch, so an epoch is the same after a resume, and the
-same for every mechanism.
+All randomness of an epoch (order, dropout) is keyed by seed and epoch, so that it is the same for every mechanism. What
+is kept between two steps is enough to go on to the same bits.
 """
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,10 +26,26 @@ class DivergedError(Exception):
     """The loss, the gradient or a weight is no longer a finite number."""
 
 
+@dataclass
+class Under:
+    """The epoch that is under way.
+
+    `sums` f8 (3,): of the losses, of the right answers, and of the steps whose loss or gradient was no finite number.
+    `drawn`: the states of the generators, where it goes on from a checkpoint.
+    """
+
+    steps: int
+    lr: float
+    seconds: float
+    sums: torch.Tensor
+    drawn: dict[str, torch.Tensor]
+
+
 class Trainer:
     """Trains `model` on `train`, keeping the weights of the epoch with the best accuracy on `val`.
 
-    `epochs()` yields a record after each epoch. `state()` and `restore()` carry everything over to another process.
+    `epochs()` yields a record after each epoch; `epoch` counts those that are over. `state()` and `restore()` carry
+    everything over to another process, between two epochs or two steps.
     """
 
     def __init__(
@@ -48,27 +65,35 @@ class Trainer:
         self.step = Step(model, recipe, self.optimizer, computing)
         self.schedule = _schedule(recipe, self.optimizer, self.steps)
         self.epoch = 0
+        self.under: Under | None = None
         self.best_epoch, self.best_accuracy = 0, -1.0
         self.best_weights: dict[str, torch.Tensor] = {}
 
+    @property
+    def done(self) -> int:
+        """Steps so far."""
+        return self.epoch * self.steps + (self.under.steps if self.under else 0)
+
     def epochs(self, on_step: Callable[[], object] = lambda: None) -> Iterator[dict[str, Any]]:
-        """Run the epochs that are left; `on_step` is called after each step."""
+        """Run the epochs that are left; `on_step` is called after each step, and may ask for the `state`."""
         while self.epoch < self.recipe.epochs and not self._stale():
-            self.epoch += 1
-            started = time.perf_counter()
-            lr = self.optimizer.param_groups[0]["lr"]
-            loss, right = self._train_epoch(on_step)
+            under = self.under = self.under or self._begin()
+            started = time.perf_counter() - under.seconds
+            self._train_epoch(under, on_step)
             with self.computing.casting():
                 val = accuracy(self.model, self.val)
+            self.epoch += 1
+            self.under = None
             if val > self.best_accuracy:
                 self.best_epoch, self.best_accuracy = self.epoch, val
                 self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            loss, right, _ = under.sums.tolist()
             yield {
                 "epoch": self.epoch,
-                "steps": self.epoch * self.steps,
-                "lr": lr,
-                "train_loss": loss,
-                "train_accuracy": right,
+                "steps": self.done,
+                "lr": under.lr,
+                "train_loss": loss / self.steps,
+                "train_accuracy": right / (self.steps * self.batch),
                 "val_accuracy": val,
                 "seconds": time.perf_counter() - started,
             }
@@ -77,39 +102,43 @@ class Trainer:
         patience = self.recipe.patience
         return patience is not None and self.epoch - self.best_epoch >= patience
 
-    def _train_epoch(self, on_step: Callable[[], object]) -> tuple[float, float]:
-        key = self.seed * 1_000_003 + self.epoch
-        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(key)).to(self.computing.device)
-        torch.manual_seed(key)
+    @property
+    def _key(self) -> int:
+        return self.seed * 1_000_003 + self.epoch + 1
+
+    def _begin(self) -> Under:
+        torch.manual_seed(self._key)
+        sums = torch.zeros(3, dtype=torch.float64, device=self.computing.device)
+        return Under(0, self.optimizer.param_groups[0]["lr"], 0.0, sums, {})
+
+    def _train_epoch(self, under: Under, on_step: Callable[[], object]) -> None:
+        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(self._key))
+        order = order.to(self.computing.device)
+        started = time.perf_counter() - under.seconds
+        _set_generators(under.drawn)
         self.model.train()
-        loss_sum, right = torch.zeros(2, dtype=torch.float64, device=self.computing.device)
-        finite = torch.ones((), dtype=torch.bool, device=self.computing.device)
-        for step, at in enumerate(order[: self.steps * self.batch].split(self.batch)):
-            batch = self.train.batch(at, self._background(step))
+        for first in range(under.steps * self.batch, self.steps * self.batch, self.batch):
+            batch = self.train.batch(order[first : first + self.batch], self._background())
             loss, logits, norm = self.step(batch.images, batch.query, batch.label)
-            if self.recipe.schedule == "onecycle":
+            right = (logits.argmax(1) == batch.label).sum()
+            under.sums += torch.stack([loss.double(), right.double(), (~(loss + norm).isfinite()).double()])
+            under.steps += 1
+            if self.recipe.schedule == "onecycle" or under.steps == self.steps:
                 self.schedule.step()
-            loss_sum += loss
-            right += (logits.argmax(1) == batch.label).sum()
-            finite &= (loss + norm).isfinite()
-            if (step + 1) % CHECKED[self.computing.device.type] == 0 and not finite:
-                raise DivergedError(self._place(step, f"the loss is {float(loss)}, the gradient's norm {float(norm)}"))
+            if under.steps % CHECKED[self.computing.device.type] == 0 and under.sums[2]:
+                raise DivergedError(self._place(f"the loss is {float(loss)}, the gradient's norm {float(norm)}"))
+            under.seconds = time.perf_counter() - started
             on_step()
-        if not finite or not all(p.isfinite().all() for p in self.model.parameters()):
-            raise DivergedError(self._place(step, "the loss, its gradient or a weight is no finite number"))
-        if self.recipe.schedule == "steps":
-            self.schedule.step()
-        seen = self.steps * self.batch
-        return float(loss_sum) / self.steps, float(right) / seen
+        if under.sums[2] or not all(p.isfinite().all() for p in self.model.parameters()):
+            raise DivergedError(self._place("the loss, its gradient or a weight is no finite number"))
 
-    def _place(self, step: int, what: str) -> str:
-        return f"{what} in epoch {self.epoch}, step {step + 1} of {self.steps}"
+    def _place(self, what: str) -> str:
+        return f"{what} in epoch {self.epoch + 1}, step {self.done - self.epoch * self.steps} of {self.steps}"
 
-    def _background(self, step: int) -> float:
+    def _background(self) -> float:
         """The brightness of what is no digit, 0 … 1."""
         fading = self.recipe.fade * self.recipe.epochs * self.steps
-        done = (self.epoch - 1) * self.steps + step
-        return min(1.0, done / fading) if fading else 1.0
+        return min(1.0, self.done / fading) if fading else 1.0
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Tensors by name, and the rest as JSON values."""
@@ -118,8 +147,13 @@ class Trainer:
         optimizer = self.optimizer.state_dict()
         for index, values in optimizer["state"].items():
             tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v) for k, v in values.items()}
+        if self.under:
+            tensors |= {"under/sums": self.under.sums} | {
+                f"drawn/{k}": v for k, v in _generators(self.computing).items()
+            }
         rest = {
             "epoch": self.epoch,
+            "under": {k: getattr(self.under, k) for k in ("steps", "lr", "seconds")} if self.under else None,
             "best_epoch": self.best_epoch,
             "best_accuracy": self.best_accuracy,
             "groups": optimizer["param_groups"],
@@ -138,10 +172,28 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": rest["groups"]})
         self.schedule.load_state_dict(rest["schedule"])
         self.epoch, self.best_epoch, self.best_accuracy = rest["epoch"], rest["best_epoch"], rest["best_accuracy"]
+        if under := rest["under"]:
+            sums = tensors["under/sums"].to(self.computing.device)
+            self.under = Under(under["steps"], under["lr"], under["seconds"], sums, _below("drawn/", tensors))
+
+
+def _generators(computing: Computing) -> dict[str, torch.Tensor]:
+    """The states of the generators that a step draws from, u1, by device."""
+    states = {"cpu": torch.get_rng_state()}
+    if computing.device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(computing.device)
+    return states
+
+
+def _set_generators(states: dict[str, torch.Tensor]) -> None:
+    if "cpu" in states:
+        torch.set_rng_state(states["cpu"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"])
 
 
 def _schedule(recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """One-cycle steps after every batch; "steps" after every epoch: ÷1.5 before epoch 31, 43, 55 …"""
+    """One-cycle steps after every batch; "steps" with the last of an epoch: ÷1.5 before epoch 31, 43, 55 …"""
     if recipe.schedule == "onecycle":
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=max(2, recipe.epochs * steps))
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: 1.5 ** -(max(0, done - 30 + 12) // 12))

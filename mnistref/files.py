@@ -64,7 +64,7 @@ def exclusive(lock: Path, folder: Path) -> Iterator[None]:
 
 
 def _sweep(folder: Path) -> None:
-    for leftover in folder.glob(f"{PARTIAL}*"):
+    for leftover in folder.rglob(f"{PARTIAL}*"):
         if leftover.is_dir():
             shutil.rmtree(leftover)
         else:

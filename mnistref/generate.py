@@ -12,17 +12,20 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from mnistref.card import pages
+from mnistref.credits import LICENCES, kind
 from mnistref.dispatch import make_shards
 from mnistref.errors import UsageProblemError
 from mnistref.executors import default_workers
 from mnistref.files import exclusive
 from mnistref.form import MOST
 from mnistref.manifest import (
+    Manifest,
     Source,
     check_places,
     is_finished,
@@ -57,6 +60,22 @@ class Request:
     backgrounds: str = "builtin"
     pool: str = "disjoint"
     skip_bad: bool = False  # leave out photos that cannot be used
+
+
+def request_of(manifest: Manifest) -> dict[str, Any]:
+    """What `Request` takes to make a set again, but for the root. A source that was a folder of the user's is None."""
+
+    def name(source: Source | None) -> str | None:
+        return kind(source) if source and kind(source) in LICENCES else None
+
+    return {
+        "variant": manifest.variant.name,
+        "seed": manifest.spec["seed"],
+        "sizes": dict(manifest.spec["sizes"]),
+        "digits": name(manifest.digits),
+        "backgrounds": name(manifest.backgrounds) if manifest.backgrounds else Request.backgrounds,
+        "pool": manifest.spec["pool"],
+    }
 
 
 @dataclass(frozen=True)

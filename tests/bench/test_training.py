@@ -1,5 +1,6 @@
 """Data on the device, the training loop, its recipes, and going on after an interruption."""
 
+import contextlib
 import json
 import math
 from dataclasses import replace
@@ -13,7 +14,7 @@ from bench.computing import Computing
 from bench.config import PRESETS, RECIPES, Recipe, choose_recipe, get_recipe
 from bench.data import load_split
 from bench.model import create_model
-from bench.train import DivergedError, Trainer
+from bench.train import DivergedError, Trainer, Under
 from mnistref.dataset import MnistRef
 from mnistref.errors import DataProblemError, UsageProblemError
 
@@ -133,6 +134,42 @@ def test_going_on_from_a_checkpoint_ends_with_the_same_bits(recipe, stop, mini, 
     assert len(list((tmp_path / "checkpoint").iterdir())) == 2
 
 
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("attn", "recipe"),
+    [
+        ("arnn-sampled", SHORT),
+        ("none", Recipe("pan", "rmsprop", 0.003, 32, 3, "steps", patience=50)),
+    ],
+)
+def test_going_on_between_two_steps_ends_with_the_same_bits(attn, recipe, mini, tmp_path):
+    """Dropout and samples are drawn on from where they were; stopped in the first, a middle and the last step."""
+    whole = trainer_for(mini, recipe, attn)
+    records = [{**r, "seconds": 0} for r in whole.epochs()]
+    trainer, found = trainer_for(mini, recipe, attn), []
+    for stop in (1, 7, 12, 13, 35, 36, None):
+
+        def on_step(trainer=trainer, stop=stop):
+            if trainer.done == stop:
+                checkpoints.save(tmp_path, trainer)
+                raise Stopped
+
+        with contextlib.suppress(Stopped):
+            for record in trainer.epochs(on_step):
+                found.append({**record, "seconds": 0})
+        torch.manual_seed(stop or 0)  # another process draws something else
+        trainer = trainer_for(mini, recipe, attn) if stop else trainer
+        assert not stop or checkpoints.load(tmp_path, trainer)
+    assert found == records
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, trainer.model.state_dict()[name]), name
+    for name, value in whole.best_weights.items():
+        assert torch.equal(value, trainer.best_weights[name]), name
+
+
 def test_no_checkpoint_is_no_error(mini, tmp_path):
     assert not checkpoints.load(tmp_path, trainer_for(mini))
 
@@ -180,10 +217,9 @@ def learning_rates(recipe: Recipe, mini) -> list[float]:
     """Of each epoch, the schedule run without the network."""
     trainer = trainer_for(mini, recipe, attn="none")
 
-    def idle(on_step):
+    def idle(under, on_step):
         trainer.optimizer.step()
         trainer.schedule.step()
-        return 0.0, 0.0
 
     trainer._train_epoch = idle
     return [record["lr"] for record in trainer.epochs()]
@@ -294,11 +330,13 @@ def test_what_is_no_digit_is_faded_in(make):
 def test_the_background_comes_over_the_first_steps(mini):
     trainer = trainer_for(mini, replace(SHORT, fade=0.5))  # of 3 epochs of 12 steps
     brightness = []
-    for trainer.epoch in (1, 2, 3):
-        brightness += [trainer._background(step) for step in range(12)]
+    for trainer.epoch in range(3):
+        for step in range(12):
+            trainer.under = Under(step, 0.0, 0.0, torch.zeros(3), {})
+            brightness.append(trainer._background())
     assert brightness[:18] == [k / 18 for k in range(18)]
     assert brightness[18:] == [1.0] * 18
-    assert trainer_for(mini)._background(0) == 1.0
+    assert trainer_for(mini)._background() == 1.0
     assert replace(SHORT, fade=0.5).label == "fast,batch=32,epochs=3,fade=0.5"
 
 

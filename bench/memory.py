@@ -1,0 +1,62 @@
+"""What to say when memory runs out: which batch would have fitted."""
+
+import gc
+
+import torch
+
+from bench.computing import Computing
+from bench.config import Recipe
+from bench.model import build
+from bench.step import Step, optimizer_of
+from bench.timing import example
+from mnistref.spec import VariantSpec
+
+LEAST = 2
+"""Images in a step: batch normalisation needs as many."""
+_SAID = ("can't allocate memory", "could not create a memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left, on a GPU or on the host."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _SAID)
+
+
+def fitting_batch(attn: str, variant: VariantSpec, recipe: Recipe, computing: Computing) -> int | None:
+    """The first of the half, the quarter … of the recipe's batch of which two steps fit into memory; None if none does.
+
+    Call it when nothing refers to the failed training any more, its error included. The generators are left as they
+    were.
+    """
+    batch = recipe.batch // 2
+    with torch.random.fork_rng(devices=[computing.device] if computing.device.type == "cuda" else []):
+        while batch >= LEAST:
+            if _fits(attn, variant, recipe, computing, batch):
+                return batch
+            batch //= 2
+    return None
+
+
+def _fits(attn: str, variant: VariantSpec, recipe: Recipe, computing: Computing, batch: int) -> bool:
+    gc.collect()
+    if computing.device.type == "cuda":
+        torch.cuda.empty_cache()
+    try:
+        model = build(attn, variant, 0, computing.device).train()
+        step = Step(model, recipe, optimizer_of(recipe, model), computing)
+        for _ in range(2):  # the optimiser's state comes with the first
+            step(*example(batch, variant, computing.device))
+    except Exception as error:
+        if not ran_out(error):
+            raise
+        return False
+    return True
+
+
+def advice(attn: str, variant: VariantSpec, recipe: Recipe, computing: Computing) -> str:
+    """One line: that the batch does not fit, and which one does."""
+    batch = fitting_batch(attn, variant, recipe, computing)
+    does = f"--batch {batch} does" if batch else "nor does any smaller one; use a device with more memory"
+    where = "this machine" if computing.device.type == "cpu" else computing.device_name
+    return f"out of memory: a batch of {recipe.batch} does not fit into the memory of {where}; {does}"

@@ -1,0 +1,80 @@
+"""`bench run` killed at any moment: the same command goes on, and ends with the bytes of one that nothing disturbed."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import checkpoints, records
+from tests.faults.helpers import finish, leftovers, start_python
+
+DRIVER = "import sys; from cli import bench; bench(sys.argv[1:])"
+TIMES = ("seconds", "train_step_ms", "infer_ms_per_image", "relative_runtime", "peak_memory_mb")
+
+
+def start(mini: Path, runs: Path, every: float):
+    """A training of 3 epochs of 25 steps, with dropout."""
+    training = ["--epochs", "3", "--batch", "16", "--threads", "1", "--checkpoint-every", str(every)]
+    where = ["--data", str(mini), "--runs", str(runs), "--device", "cpu"]
+    return start_python(DRIVER, ["run", "--attn", "pan", *training, *where])
+
+
+def outcome(runs: Path) -> tuple:
+    """Weights as bytes; history and result without times."""
+    (run,) = (path for path in runs.iterdir() if path.name != ".locks")
+    history = [json.loads(line) for line in (run / records.HISTORY).read_text().splitlines()]
+    result = json.loads((run / records.RESULT).read_text())
+    without = [{k: v for k, v in record.items() if k not in TIMES} for record in [*history, result]]
+    return (run / records.WEIGHTS).read_bytes(), without
+
+
+@pytest.fixture(scope="module")
+def undisturbed(mini, tmp_path_factory):
+    """Its outcome, and the seconds from its first file on."""
+    runs = tmp_path_factory.mktemp("undisturbed")
+    running = start(mini, runs, 60)
+    begun = when_begun(runs, running)
+    code, _, errors = finish(running)
+    assert code == 0, errors
+    return outcome(runs), time.monotonic() - begun
+
+
+def when_begun(runs: Path, running) -> float:
+    while not any(runs.glob(f"*/{records.CONFIG}")) and running.poll() is None:
+        time.sleep(0.005)
+    return time.monotonic()
+
+
+def test_a_killed_run_ends_with_the_same_bytes(rounds, mini, undisturbed, tmp_path):
+    """Kept after every step, so that many a kill falls into the writing, or ten times a second; killed thrice a run, at
+    moments uniform over what an undisturbed one takes."""
+    expected, seconds = undisturbed
+    rng, inside, kills = np.random.default_rng(0), 0, max(3, round(rounds * 0.15))
+    for k in range(-(-kills // 3)):
+        runs, every = tmp_path / str(k), (0.0, 0.1)[k % 2]
+        for _ in range(3):
+            running = start(mini, runs, every)
+            begun = when_begun(runs, running)
+            time.sleep(max(0.0, rng.uniform(0, seconds) - (time.monotonic() - begun)))
+            running.kill()
+            finish(running)
+            inside += any(
+                json.loads(p.read_text())["under"] is not None for p in runs.glob(f"*/{checkpoints.FOLDER}/*.json")
+            )
+        code, _, errors = finish(start(mini, runs, every))
+        assert code == 0, errors
+        assert outcome(runs) == expected
+        assert leftovers(runs) == []
+    assert inside
+
+
+def test_two_processes_at_one_run_take_turns(mini, undisturbed, tmp_path):
+    """The second finds the run finished."""
+    both = [start(mini, tmp_path, 60) for _ in range(2)]
+    ended = [finish(running) for running in both]
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    assert ended[0][1] == ended[1][1]
+    assert sum("finished already" in errors for _, _, errors in ended) == 1
+    assert outcome(tmp_path) == undisturbed[0]
