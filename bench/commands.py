@@ -2,19 +2,18 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from bench.config import ROUNDS
-from bench.options import ComputingOptions, Shard, TrainingOptions, computing_options, training_options
+from bench.options import ComputingOptions, computing_options
+from bench.training_commands import run, run_sweep
 from mnistref.program import EXISTING, FOLDER, print_json, program
 from mnistref.text import table
 
-if TYPE_CHECKING:
-    from bench.repeat import Found
-
 bench = program("bench", "Train and measure attention mechanisms on them.")
+bench.add_command(run)
+bench.add_command(run_sweep)
 
 
 @bench.command("list")
@@ -67,177 +66,6 @@ def check(module: str, as_json: bool) -> None:
     wrong = [finding.what for finding in findings if finding.ok is False]
     if wrong:
         raise RunProblemError(f"{module}: not fit to be benchmarked: {'; '.join(wrong)}")
-
-
-BESIDE_CONFIG = {
-    *("config_file", "data", "init", "digits", "backgrounds", "root", "runs"),
-    *("threads", "log", "every", "resume"),
-}
-"""Options of `bench run` that decide nothing which --config has decided."""
-
-
-@bench.command()
-@click.option("--attn", metavar="NAME", help="A name (see `bench list`), slots (none,arnn), or file.py:Class.")
-@click.option("--variant", metavar="NAME", help="Data set to train on.  [default: the preset's]")
-@click.option("--data", type=EXISTING, help="A data set already made, instead of --variant.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@training_options
-@computing_options
-@click.option("--init", type=FOLDER, metavar="RUN", help="Start from this run's weights, as after an easier variant.")
-@click.option(
-    "--config",
-    "config_file",
-    type=FOLDER,
-    metavar="FILE",
-    help="Do a run again: its config.json.",
-)
-@click.option(
-    "--resume/--restart",
-    default=True,
-    show_default=True,
-    help="Go on with an interrupted run where it was last kept, or start it again.",
-)
-@click.pass_context
-def run(
-    context: click.Context,
-    attn: str | None,
-    variant: str | None,
-    data: Path | None,
-    seed: int,
-    training: TrainingOptions,
-    computing: ComputingOptions,
-    init: Path | None,
-    config_file: Path | None,
-    resume: bool,
-) -> None:
-    """Train and test one network and print the run's folder. Missing data are generated first.
-
-    \b
-    bench run --attn arnn --preset quick
-    bench run --config data_cache/runs/mini-arnn-s0-…/config.json --runs again
-    """
-    from bench import experiment
-
-    watching = training.watching
-    training.set_threads()
-    if config_file:
-        found = _repeated(context, config_file, data, init, training)
-    else:
-        found = _asked(attn, variant, data, seed, training, computing, init)
-    click.echo(experiment.run(found.config, found.data, training.chosen_runs, resume, found.init, watching))
-
-
-def _repeated(
-    context: click.Context, file: Path, data: Path | None, init: Path | None, training: TrainingOptions
-) -> "Found":
-    """The run of a file, which leaves nothing else to choose."""
-    from click.core import ParameterSource
-
-    from bench.check import refuse_unfit
-    from bench.computing import choose
-    from bench.repeat import find
-    from mnistref.variants import get_variant
-
-    for option in context.command.params:
-        name = option.name or ""
-        if name not in BESIDE_CONFIG and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"{option.opts[0]}: --config {file} says that already; leave one of them out")
-    given = context.get_parameter_source("backgrounds") is ParameterSource.COMMANDLINE
-    found = find(file, training.root, data, init, training.digits, training.backgrounds if given else None)
-    choose(found.config.device, found.config.precision, found.config.capture)
-    refuse_unfit(found.config.attn, get_variant(found.config.variant).canvas)
-    return found
-
-
-def _asked(
-    attn: str | None,
-    variant: str | None,
-    data: Path | None,
-    seed: int,
-    training: TrainingOptions,
-    computing: ComputingOptions,
-    init: Path | None,
-) -> "Found":
-    """The run that the options describe."""
-    from bench import experiment
-    from bench.check import refuse_unfit
-    from bench.repeat import Found
-    from mnistref.dataset import read_manifest
-    from mnistref.variants import get_variant
-
-    if not attn:
-        raise click.UsageError("give --attn NAME (see `bench list`), or --config FILE")
-    if data and variant:
-        raise click.UsageError("give --data or --variant, not both")
-    preset, recipe, how = training.chosen_preset, training.chosen_recipe, computing.chosen
-    made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
-    refuse_unfit(attn, made_for.canvas)
-    folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
-    return Found(experiment.configure(folder, attn, seed, recipe, training.queries, how, init), folder, init)
-
-
-@bench.command("sweep")
-@click.option(
-    "--attn",
-    "lists",
-    required=True,
-    multiple=True,
-    metavar="NAMES",
-    help="Networks, parted by commas; none+arnn is a slot list. May be given again.",
-)
-@click.option("--variant", "variants", metavar="NAMES", help="Data sets, parted by commas.  [default: the preset's]")
-@click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many: 0, 1, 2 …")
-@training_options
-@computing_options
-@click.option("--workers", type=click.IntRange(min=1), help="Runs at a time.  [default: one, or one for each GPU]")
-@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of this Dask scheduler.")
-@click.option("--shard", type=Shard(), help="Only this part of the runs, for arrays of jobs: 1/8 … 8/8.")
-def run_sweep(
-    lists: tuple[str, ...],
-    variants: str | None,
-    seeds: int,
-    training: TrainingOptions,
-    computing: ComputingOptions,
-    workers: int | None,
-    scheduler: str | None,
-    shard: tuple[int, int] | None,
-) -> None:
-    """Train and test many networks, several at a time, and print their folders; exit with 6 if one fails.
-
-    Each run is a process of its own. Finished ones are skipped, interrupted ones go on: give the same command again.
-
-    \b
-    bench sweep --attn san,pan,pan-ctx,arnn --variant mref,mbg --seeds 5 --workers 2
-    bench sweep --attn none,none+arnn --variant mref --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT
-    """
-    from bench import experiment, sweep
-    from bench.attention import networks_of
-    from bench.check import refuse_unfit
-    from mnistref.errors import RunProblemError
-    from mnistref.variants import get_variant
-
-    attns = [name for networks in lists for name in networks_of(networks)]
-    preset, recipe, how = training.chosen_preset, training.chosen_recipe, computing.chosen
-    runs, watching = training.chosen_runs, training.watching
-    names = [get_variant(name.strip()).name for name in (variants or preset.variant).split(",")]
-    for attn in attns:
-        for name in names:
-            refuse_unfit(attn, get_variant(name).canvas)
-    data = [
-        experiment.prepare(preset, attns, name, training.root, training.digits, training.backgrounds) for name in names
-    ]
-    tasks = sweep.plan(attns, data, seeds, recipe, training.queries, how)
-    tasks = sweep.share(tasks, shard) if shard else tasks
-    threads = training.threads
-    place = sweep.cluster(scheduler, threads) if scheduler else sweep.here(how.device.type, workers, threads)
-    with place as launcher:
-        ended = sweep.sweep(tasks, runs, launcher, watching)
-    for task, result in ended.items():
-        if result.status == "ok":
-            click.echo(runs / task.config.run_id)
-    wrong = [f"{task.name}: {result.reason}" for task, result in ended.items() if result.status != "ok"]
-    if wrong:
-        raise RunProblemError(f"{len(wrong)} of {len(ended)} runs did not end well: {'; '.join(wrong)}")
 
 
 @bench.command("runtime")

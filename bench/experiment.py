@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bench import checkpoints, memory, records, timing
+from bench import checkpoints, outofmemory, records, timing
 from bench.attention import canonical_name
 from bench.checkpoints import load_weights
 from bench.computing import Computing
@@ -140,14 +140,14 @@ def _run(config: RunConfig, data: Path, folder: Path, resume: bool, init: Path |
         record({"status": "failed", "reason": str(error)})
         raise
     except Exception as error:
-        crowded = memory.ran_out(error)
+        crowded = outofmemory.ran_out(error)
         if not crowded:
             reason = f"{type(error).__name__}: {error}"
             record({"status": "failed", "reason": reason})
             raise RunProblemError(f"{folder}: failed: {reason}") from error
     if crowded:  # the error, and with it the tensors of its frames, is gone by now
         del model
-        reason = memory.advice(config.attn, manifest.variant, config.recipe, computing)
+        reason = outofmemory.advice(config.attn, manifest.variant, config.recipe, computing)
         record({"status": "failed", "reason": reason})
         raise RunProblemError(f"{folder}: failed: {reason}")
     record({"status": "ok", **outcome})

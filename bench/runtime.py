@@ -15,8 +15,8 @@ from bench.check import refuse_unfit
 from bench.computing import Computing
 from bench.config import ROUNDS, Recipe
 from bench.kernels.diagonal_lstm import choose
-from bench.memory import ran_out
 from bench.model import AttributeCNN, build
+from bench.outofmemory import ran_out
 from bench.timing import Spread, Timing, example, measure
 from mnistref.errors import RunProblemError
 from mnistref.spec import VariantSpec

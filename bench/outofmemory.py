@@ -13,7 +13,10 @@ from mnistref.spec import VariantSpec
 
 LEAST = 2
 """Images in a step: batch normalisation needs as many."""
-_SAID = ("can't allocate memory", "could not create a memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED")
+_SAID = (
+    *("can't allocate memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED"),
+    *("could not create a memory", "could not create a primitive", "could not execute a primitive"),  # oneDNN
+)
 
 
 def ran_out(error: BaseException) -> bool:

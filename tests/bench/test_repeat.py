@@ -1,0 +1,119 @@
+"""`bench run --config FILE`: a run done again from its record."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from bench import records
+
+TRAINING = ["--epochs", "1", "--batch", "50", "--threads", "1", "--device", "cpu"]
+
+
+def bench(*arguments) -> tuple[int, str, str]:
+    done = CliRunner().invoke(cli.bench, [str(argument) for argument in arguments])
+    return done.exit_code, done.stdout.strip(), done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""
+
+
+def learned(run) -> tuple:
+    result = json.loads((run / records.RESULT).read_text())
+    return (run / records.WEIGHTS).read_bytes(), result["accuracy"], result["recipe"]
+
+
+@pytest.fixture(scope="module")
+def made(mini, tmp_path_factory):
+    """A run, and one that starts from its weights."""
+    runs = tmp_path_factory.mktemp("runs")
+    code, first, error = bench("run", "--attn", "pan", "--data", mini, "--runs", runs, "--seed", "3", *TRAINING)
+    assert code == 0, error
+    code, second, error = bench(
+        *("run", "--attn", "pan", "--data", mini, "--runs", runs, "--fade", "0.5", "--init", first, *TRAINING)
+    )
+    assert code == 0, error
+    return [runs / first, runs / second]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_it_ends_with_the_same_bytes(which, made, root, tmp_path):
+    code, again, error = bench("run", "--config", made[which] / "config.json", "--root", root, "--runs", tmp_path)
+    assert code == 0, error
+    assert learned(tmp_path / again) == learned(made[which])
+    assert (tmp_path / again).name == made[which].name
+    assert json.loads((tmp_path / again / "config.json").read_text()) == json.loads(
+        (made[which] / "config.json").read_text()
+    )
+
+
+def test_a_missing_set_is_made(made, mini, tmp_path):
+    code, again, error = bench("run", "--config", made[0] / "config.json", "--root", tmp_path)
+    assert code == 0, error
+    assert learned(tmp_path / again) == learned(made[0])
+    assert (tmp_path / "datasets" / mini.name / "SHA256SUMS").read_bytes() == (mini / "SHA256SUMS").read_bytes()
+
+
+def test_a_folder_of_digits_must_be_given_again(idx_folder, tmp_path):
+    sizes = ["--train", "60", "--val", "20", "--test", "30", "--digits", idx_folder]
+    done = CliRunner().invoke(
+        cli.mnistref, [*map(str, ["generate", "--variant", "mini", "--root", tmp_path / "a", *sizes])]
+    )
+    code, run, error = bench(
+        "run", "--attn", "none", "--data", done.stdout.strip(), "--root", tmp_path / "a", *TRAINING
+    )
+    assert code == 0, error
+    again = ["run", "--config", tmp_path / "a" / run / "config.json", "--root", tmp_path / "b"]
+    code, _, error = bench(*again)
+    assert (code, "give --digits DIR" in error) == (2, True), error
+    code, other, error = bench(*again, "--digits", idx_folder)
+    assert code == 0, error
+    assert learned(tmp_path / "b" / other) == learned(tmp_path / "a" / run)
+    code, _, error = bench(*again[:-1], tmp_path / "c", "--digits", "mnist5k")
+    assert (code, "the run was made with" in error) == (4, True), error
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["--attn", "pan"], 2, "--attn: --config"),
+        (["--epochs", "3"], 2, "--epochs: --config"),
+        (["--seed", "0"], 2, "--seed: --config"),
+        (["--precision", "fp32"], 2, "--precision: --config"),
+    ],
+)
+def test_it_leaves_nothing_else_to_choose(more, code, message, made, tmp_path):
+    found = bench("run", "--config", made[0] / "config.json", "--runs", tmp_path, *more)
+    assert found[0] == code
+    assert message in found[2]
+
+
+def change(path, **values) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.parametrize(
+    ("harm", "code", "message"),
+    [
+        (lambda p: p.unlink(), 2, "no file here"),
+        (lambda p: p.write_text("{"), 3, "not JSON"),
+        (lambda p: p.write_text("[]"), 3, "not the configuration of a run"),
+        (lambda p: p.write_text('{"attn": "pan"}'), 3, "not the configuration of a run"),
+        (lambda p: change(p, device="cuda"), 2, "no CUDA device"),
+        (lambda p: change(p, attn="none,none,none,none,pan"), 2, "slots"),
+        (lambda p: change(p, data_request=None, dataset="mini-000000000000"), 2, "no data set here"),
+        (lambda p: change(p, data_request={"size": 1}, dataset="mini-000000000000"), 2, "was made from a folder"),
+        (lambda p: change(p, dataset="mini-000000000000"), 4, "the run was made with mini-000000000000"),
+        (lambda p: change(p, init="mref,fast", init_weights="0" * 12), 2, "give --init"),
+    ],
+)
+def test_what_cannot_be_repeated(harm, code, message, made, root, tmp_path):
+    path = tmp_path / "config.json"
+    shutil.copy(made[0] / "config.json", path)
+    harm(path)
+    found = bench("run", "--config", path, "--root", root, "--runs", tmp_path / "runs")
+    assert (found[0], found[1]) == (code, ""), found
+    assert message in found[2]
+
+
+def test_one_or_the_other_is_needed():
+    assert bench("run")[::2] == (2, "error: give --attn NAME (see `bench list`), or --config FILE")

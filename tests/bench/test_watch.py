@@ -1,0 +1,73 @@
+"""What a run shows while it is on, and leaves for TensorBoard."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import cli
+from bench import records, watch
+
+
+def trained(mini, runs, *more: str):
+    training = ["--attn", "pan", "--data", str(mini), "--epochs", "2", "--batch", "50", "--device", "cpu"]
+    return CliRunner().invoke(cli.bench, ["run", *training, "--runs", str(runs), "--threads", "1", *more])
+
+
+def scalars(run) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard would show."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = accumulator.EventAccumulator(str(run / watch.FOLDER))
+    events.Reload()
+    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_a_log_file_has_one_line_an_epoch_and_no_bar(mini, tmp_path):
+    done = trained(mini, tmp_path)
+    lines = done.stderr.splitlines()
+    assert [line.split()[:2] for line in lines if line.startswith("epoch")] == [["epoch", "1"], ["epoch", "2"]]
+    assert "\r" not in done.stderr
+    assert "%|" not in done.stderr
+    assert len(lines) == len(set(lines)) == 5
+    assert torch.get_num_threads() == 1
+
+
+def test_tensorboard_shows_what_the_record_says(mini, tmp_path):
+    done = trained(mini, tmp_path, "--log", "tensorboard")
+    assert done.exit_code == 0, done.stderr
+    run = tmp_path / done.stdout.strip()
+    history = [json.loads(line) for line in (run / records.HISTORY).read_text().splitlines()]
+    result = json.loads((run / records.RESULT).read_text())
+    shown = scalars(run)
+    for tag, key in (("loss/train", "train_loss"), ("accuracy/val", "val_accuracy"), ("lr", "lr")):
+        assert shown[tag] == [(h["steps"], pytest.approx(h[key], rel=1e-6)) for h in history]
+    assert shown["accuracy/test"] == [(16, pytest.approx(result["accuracy"], rel=1e-6))]
+    shutil.rmtree(run / watch.FOLDER)  # and nothing else of the run depends on it
+    assert records.is_finished(run)
+
+
+def test_going_on_and_starting_again_show_each_step_once(mini, tmp_path, monkeypatch):
+    append = records.append_history
+
+    def interrupt(run, record):
+        append(run, record)
+        if record["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "append_history", interrupt)
+    assert trained(mini, tmp_path, "--log", "tensorboard").exit_code == 130
+    monkeypatch.undo()
+    run = tmp_path / trained(mini, tmp_path, "--log", "tensorboard").stdout.strip()
+    assert [step for step, _ in scalars(run)["loss/train"]] == [8, 16]
+    assert trained(mini, tmp_path, "--log", "tensorboard", "--restart").exit_code == 0
+    assert [step for step, _ in scalars(run)["loss/train"]] == [8, 16]
+
+
+def test_without_the_package_nothing_begins(mini, tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "find_spec", lambda name: None)
+    done = trained(mini, tmp_path, "--log", "tensorboard")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "pip install tensorboard" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,45 @@
+"""Training without enough memory, for real: the address space of a process is bounded before it trains."""
+
+import json
+import re
+
+import pytest
+
+from tests.faults.helpers import finish, start_python
+
+resource = pytest.importorskip("resource")
+
+DRIVER = """
+import resource, sys, bench.experiment, numba, torch
+from bench.outofmemory import fitting_batch
+from bench.computing import Computing
+from bench.config import RECIPES
+from dataclasses import replace
+from mnistref.variants import get_variant
+from cli import bench
+# Once, so that libraries are loaded; then at most so many MB more than now.
+fitting_batch("pan", get_variant("mini"), replace(RECIPES["fast"], batch=8), Computing(torch.device("cpu")))
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + int(sys.argv.pop(1)) * 10**6
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+bench(sys.argv[1:])
+"""
+
+
+def train(mini, runs, megabytes: int, batch: int) -> tuple[int, str, str]:
+    arguments = ["run", "--attn", "pan", "--data", str(mini), "--runs", str(runs), "--epochs", "1"]
+    more = ["--batch", str(batch), "--threads", "1", "--device", "cpu"]
+    return finish(start_python(DRIVER, [str(megabytes), *arguments, *more]))
+
+
+def test_it_says_which_batch_fits_and_that_one_does(mini, tmp_path):
+    code, _, errors = train(mini, tmp_path, 120, 400)
+    assert code == 6, errors
+    assert "Traceback" not in errors
+    found = re.search(r"a batch of 400 does not fit into the memory of this machine; --batch (\d+) does", errors)
+    assert found, errors
+    (result,) = tmp_path.glob("*/result.json")
+    assert json.loads(result.read_text())["status"] == "failed"
+    assert found[0] in json.loads(result.read_text())["reason"]
+    assert train(mini, tmp_path, 120, int(found[1]))[0] == 0
+    assert 25 <= int(found[1]) <= 200
