@@ -12,6 +12,7 @@ from bench.metrics import accuracy_per_scale, mask_area, mask_correctness, point
 from bench.model import AttributeCNN
 
 BATCH = 200
+"""Images at a time. In a run at most as many as its training takes, so that what fits there fits here."""
 
 
 @contextmanager
@@ -23,17 +24,19 @@ def same_draws(device: torch.device) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def accuracy(model: nn.Module, split: Split) -> float:
-    """Share of right answers, 0 … 1."""
+def accuracy(model: nn.Module, split: Split, batch: int = BATCH) -> float:
+    """Share of right answers, 0 … 1; so many images at a time."""
     model.eval()
     with same_draws(split.images.device):
-        right = sum((model(b.images, b.query).logits.argmax(1) == b.label).sum() for b in split.batches(BATCH))
+        right = sum((model(b.images, b.query).logits.argmax(1) == b.label).sum() for b in split.batches(batch))
     return float(right) / len(split)
 
 
 @torch.inference_mode()
-def test(model: AttributeCNN, split: Split) -> dict[str, Any]:
+def test(model: AttributeCNN, split: Split, size: int) -> dict[str, Any]:
     """Accuracy, accuracy and count per scale, and how well the maps lie on the masks (None without attention).
+
+    `size` images at a time.
 
     TPR is None too where the last slot, whose map it looks at, has none.
     """
@@ -41,7 +44,7 @@ def test(model: AttributeCNN, split: Split) -> dict[str, Any]:
     correct, maps = [], []
     last_mask = True
     with same_draws(split.images.device):
-        for batch in split.batches(BATCH):
+        for batch in split.batches(size):
             out = model(batch.images, batch.query)
             last_mask = out.last_mask
             target = split.masks(batch.at)

@@ -15,7 +15,7 @@ from bench.checkpoints import load_weights
 from bench.computing import Computing
 from bench.config import Preset, Recipe, RunConfig
 from bench.data import Split, load_split
-from bench.evaluate import test
+from bench.evaluate import BATCH, test
 from bench.model import AttributeCNN, build, create_model
 from bench.plugins import files_of
 from bench.runs import load_config
@@ -211,7 +211,8 @@ def _test(config: RunConfig, variant: VariantSpec, data: Path, folder: Path, tra
     model.load_state_dict(trainer.best_weights)
     checkpoints.save_weights(folder / records.WEIGHTS, model)
     with computing.casting():
-        measured = test(model, load_split(data, "test", config.queries, computing.device, masks=True))
+        split = load_split(data, "test", config.queries, computing.device, masks=True)
+        measured = test(model, split, min(BATCH, trainer.batch))
     return {
         **measured,
         **_timed(config, model, variant, computing),

@@ -1,14 +1,14 @@
 """What to say when memory runs out: which batch would have fitted."""
 
 import gc
+from dataclasses import replace
 
 import torch
 
 from bench.computing import Computing
 from bench.config import Recipe
 from bench.model import build
-from bench.step import Step, optimizer_of
-from bench.timing import example
+from bench.timing import measure
 from mnistref.spec import VariantSpec
 
 LEAST = 2
@@ -27,8 +27,9 @@ def ran_out(error: BaseException) -> bool:
 
 
 def fitting_batch(attn: str, variant: VariantSpec, recipe: Recipe, computing: Computing) -> int | None:
-    """The first of the half, the quarter … of the recipe's batch of which two steps fit into memory; None if none does.
+    """The first of the half, the quarter … of the recipe's batch that fits into memory; None if none does.
 
+    Tried is what takes most of a run: to train and time the network beside `san`.
     Call it when nothing refers to the failed training any more, its error included. The generators are left as they
     were.
     """
@@ -46,10 +47,8 @@ def _fits(attn: str, variant: VariantSpec, recipe: Recipe, computing: Computing,
     if computing.device.type == "cuda":
         torch.cuda.empty_cache()
     try:
-        model = build(attn, variant, 0, computing.device).train()
-        step = Step(model, recipe, optimizer_of(recipe, model), computing)
-        for _ in range(2):  # the optimiser's state comes with the first
-            step(*example(batch, variant, computing.device))
+        models = {name: build(name, variant, 0, computing.device) for name in (attn, "san")}
+        measure(models, replace(recipe, batch=batch), variant, computing, rounds=1)
     except Exception as error:
         if not ran_out(error):
             raise

@@ -175,12 +175,11 @@ def saved_memory(model: nn.Module, images: Tensor, query: Tensor, computing: Com
     known = {_key(tensor) for tensor in (*model.parameters(), *model.buffers(), images, query)}
     kept: dict[int, torch.UntypedStorage] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def keep(tensor: Tensor) -> None:  # a node that kept its own output by way of us would never be freed
         if _key(tensor) not in known:
             kept[_key(tensor)] = tensor.untyped_storage()
-        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), computing.casting():
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda _: None), computing.casting():
         logits = model(images, query).logits
     del logits
     return sum(storage.nbytes() for storage in kept.values()) / 1e6

@@ -15,7 +15,7 @@ from torch import nn
 from bench.computing import Computing
 from bench.config import Recipe
 from bench.data import Split
-from bench.evaluate import accuracy
+from bench.evaluate import BATCH, accuracy
 from bench.step import Step, optimizer_of
 
 CHECKED = {"cpu": 1, "cuda": 50}
@@ -81,7 +81,7 @@ class Trainer:
             started = time.perf_counter() - under.seconds
             self._train_epoch(under, on_step)
             with self.computing.casting():
-                val = accuracy(self.model, self.val)
+                val = accuracy(self.model, self.val, min(BATCH, self.batch))
             self.epoch += 1
             self.under = None
             if val > self.best_accuracy:

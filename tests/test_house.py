@@ -78,9 +78,7 @@ MAY_IMPORT = {
         *("bench.config", "bench.records", "bench.runs"),
         *("mnistref.dataset", "mnistref.errors", "mnistref.generate"),
     },
-    "bench.outofmemory": {
-        *("bench.computing", "bench.config", "bench.model", "bench.step", "bench.timing", "mnistref.spec")
-    },
+    "bench.outofmemory": {*("bench.computing", "bench.config", "bench.model", "bench.timing", "mnistref.spec")},
     "bench.experiment": {
         "bench.attention",
         "bench.checkpoints",

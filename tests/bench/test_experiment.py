@@ -61,7 +61,7 @@ def test_the_result_is_that_of_the_saved_weights(finished, mini):
     config, folder, result = finished
     model = build(config.attn, read_manifest(mini).variant, config.seed, CPU)
     load_weights(folder / "weights.safetensors", model)
-    measured = measure(model, load_split(mini, "test", "one", CPU, masks=True))
+    measured = measure(model, load_split(mini, "test", "one", CPU, masks=True), SHORT.batch)
     for key, value in measured.items():
         assert result[key] == value, key
     assert result["params"] == sum(p.numel() for p in model.parameters())

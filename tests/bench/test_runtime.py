@@ -1,5 +1,6 @@
 """What networks cost: times turn by turn, memory, errors of their numbers; and the command that prints them."""
 
+import gc
 import json
 import statistics
 import time
@@ -18,7 +19,7 @@ from bench.config import RECIPES, Recipe
 from bench.model import create_model
 from bench.runtime import COLUMNS, runtime, to_json, to_text
 from bench.step import Step, optimizer_of
-from bench.timing import Spread, example, measure, saved_memory
+from bench.timing import LiveTensors, Spread, example, measure, saved_memory
 from mnistref.errors import UsageProblemError
 from mnistref.variants import get_variant
 
@@ -95,6 +96,17 @@ def create_output(logits):
 def test_saved_memory_is_what_the_gradients_need_beyond_weights_and_data():
     images = torch.rand(5, 1, 10, 10)
     assert saved_memory(Square(), images, torch.zeros(5, dtype=torch.long), ON_CPU) == 5 * 100 * 4e-6
+
+
+def test_what_was_counted_is_freed():
+    """Also of an operation that keeps its own output, as a sigmoid does."""
+    model = build("pan", get_variant("mini"), 0, ON_CPU.device)
+    images, query, _ = example(2, get_variant("mini"), ON_CPU.device)
+    with LiveTensors() as live:
+        saved_memory(model, images, query, ON_CPU)
+        gc.collect()
+    assert live.peak > 0
+    assert live.now == 0
 
 
 def test_memory_is_that_of_the_tensors_alive():

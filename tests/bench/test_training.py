@@ -61,7 +61,7 @@ def test_training_lowers_the_loss_and_keeps_the_best_weights(mini):
     assert trainer.best_accuracy == best["val_accuracy"]
     assert trainer.best_epoch == best["epoch"]
     trainer.model.load_state_dict(trainer.best_weights)
-    assert evaluate.accuracy(trainer.model, trainer.val) == trainer.best_accuracy
+    assert evaluate.accuracy(trainer.model, trainer.val, trainer.batch) == trainer.best_accuracy
 
 
 def test_validation_accuracy_is_the_share_of_right_answers(mini):
@@ -79,7 +79,7 @@ def test_validation_accuracy_is_the_share_of_right_answers(mini):
 def test_every_measure_of_a_test(attn, mini):
     torch.manual_seed(0)
     split = load_split(mini, "test", "one", CPU, masks=True)
-    result = evaluate.test(create_model(attn, variant="mini"), split)
+    result = evaluate.test(create_model(attn, variant="mini"), split, 50)
     assert result["n_test"] == 120
     assert result["n_scale_0.5_1.0"] == 120
     assert result["accuracy"] == result["accuracy_scale_0.5_1.0"]
