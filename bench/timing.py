@@ -175,11 +175,14 @@ def saved_memory(model: nn.Module, images: Tensor, query: Tensor, computing: Com
     known = {_key(tensor) for tensor in (*model.parameters(), *model.buffers(), images, query)}
     kept: dict[int, torch.UntypedStorage] = {}
 
-    def keep(tensor: Tensor) -> None:  # a node that kept its own output by way of us would never be freed
+    def count(tensor: Tensor) -> Any:  # what it returns is kept: a node's own output would never be freed
         if _key(tensor) not in known:
             kept[_key(tensor)] = tensor.untyped_storage()
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda _: None), computing.casting():
+    def give_back(_: Any) -> Any:
+        raise NotImplementedError
+
+    with torch.autograd.graph.saved_tensors_hooks(count, give_back), computing.casting():
         logits = model(images, query).logits
     del logits
     return sum(storage.nbytes() for storage in kept.values()) / 1e6

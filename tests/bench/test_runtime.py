@@ -100,10 +100,9 @@ def test_saved_memory_is_what_the_gradients_need_beyond_weights_and_data():
 
 def test_what_was_counted_is_freed():
     """Also of an operation that keeps its own output, as a sigmoid does."""
-    model = build("pan", get_variant("mini"), 0, ON_CPU.device)
-    images, query, _ = example(2, get_variant("mini"), ON_CPU.device)
+    images, query, _ = example(2, MINI, CPU)
     with LiveTensors() as live:
-        saved_memory(model, images, query, ON_CPU)
+        saved_memory(create_model("pan", "mini"), images, query, ON_CPU)
         gc.collect()
     assert live.peak > 0
     assert live.now == 0
