@@ -103,8 +103,8 @@ def run(
     made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
     refuse_unfit(attn, made_for.canvas)
     folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
-    config = experiment.configure(folder, attn, seed, recipe, training.queries, how, init)
-    click.echo(experiment.run(config, folder, training.chosen_runs, resume, init))
+    config = experiment.configure(folder, attn, seed, recipe, training.queries, how, init, training.online)
+    click.echo(experiment.run(config, folder, training.chosen_runs, resume, init, training.chosen_supply))
 
 
 @bench.command("sweep")
@@ -160,7 +160,7 @@ def run_sweep(
     data = [
         experiment.prepare(preset, attns, name, training.root, training.digits, training.backgrounds) for name in names
     ]
-    tasks = sweep.plan(attns, data, seeds, recipe, training.queries, how)
+    tasks = sweep.plan(attns, data, seeds, recipe, training.queries, how, training.online, training.chosen_supply)
     tasks = sweep.share(tasks, shard) if shard else tasks
     place = sweep.cluster(scheduler, threads) if scheduler else sweep.here(how.device.type, workers, threads)
     with place as launcher:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from bench import checkpoints, records, timing
 from bench.attention import canonical_name
 from bench.checkpoints import load_weights
 from bench.computing import Computing
-from bench.config import Preset, Recipe, RunConfig
-from bench.data import Split, load_split
+from bench.config import AS_IT_FITS, Preset, Recipe, RunConfig, Supply
+from bench.data import load_split
 from bench.evaluate import test
+from bench.memory import keep_freed
 from bench.model import AttributeCNN, build, create_model
+from bench.online import Online, load_training
 from bench.plugins import files_of
 from bench.runs import load_config
+from bench.split import Split
 from bench.train import DivergedError, Trainer
 from mnistref.dataset import Manifest, read_manifest
 from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
@@ -52,8 +56,10 @@ def configure(
     queries: str,
     computing: Computing,
     init: Path | None = None,
+    online: bool = False,
 ) -> RunConfig:
-    """The configuration of a run on a data set, from the weights of the run `init` if it is given.
+    """The configuration of a run on a data set, or on its like drawn `online`, from the weights of the run `init` if it
+    is given.
 
     A usage error where the set cannot train a network, or where the other run was of another mechanism.
     """
@@ -77,6 +83,7 @@ def configure(
         computing.capture,
         f"{before.variant},{before.training}" if before else None,
         _digest(init / records.WEIGHTS) if init else None,
+        online,
     )
 
 
@@ -86,7 +93,14 @@ def _digest(weights: Path) -> str:
     return hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
 
 
-def run(config: RunConfig, data: Path, runs: Path, resume: bool = True, init: Path | None = None) -> Path:
+def run(
+    config: RunConfig,
+    data: Path,
+    runs: Path,
+    resume: bool = True,
+    init: Path | None = None,
+    supply: Supply = AS_IT_FITS,
+) -> Path:
     """Train, test and record one run, unless it is finished. → its folder.
 
     An unfinished one goes on after its last epoch, or, without `resume`, starts again: from the weights of the run
@@ -117,7 +131,7 @@ def run(config: RunConfig, data: Path, runs: Path, resume: bool = True, init: Pa
 
     try:
         with computing.products():
-            outcome = _train_and_test(config, model, manifest.variant, data, folder, computing, resume)
+            outcome = _train_and_test(config, model, manifest.variant, data, folder, computing, resume, supply)
     except DivergedError as error:
         record({"status": "diverged", "reason": str(error)})
         raise RunProblemError(f"{folder}: diverged: {error}; the learning rate may be too high") from error
@@ -146,16 +160,19 @@ def _train_and_test(
     folder: Path,
     computing: Computing,
     resume: bool,
+    supply: Supply,
 ) -> dict[str, Any]:
-    fades = config.recipe.fade > 0
-    train = _enough(load_split(data, "train", config.queries, computing.device, masks=fades), data)
-    val = load_split(data, "val", config.queries, computing.device)
+    train = _enough(load_training(config, data, computing.device, supply), data)
+    val = load_split(data, "val", config.queries, computing.device, stream=supply.stream)
     trainer = Trainer(config.recipe, model, train, val, config.seed, computing)
     if resume and checkpoints.load(folder, trainer):
         log.info("going on after epoch %d", trainer.epoch)
         records.trim_history(folder, trainer.epoch)
+    if computing.device.type == "cpu":
+        keep_freed()
     total = config.recipe.epochs * trainer.steps
     with (
+        closing(train),
         logging_redirect_tqdm(),
         tqdm(total=total, initial=trainer.epoch * trainer.steps, unit=" steps", disable=None, desc=config.attn) as bar,
     ):
@@ -171,7 +188,7 @@ def _train_and_test(
     model.load_state_dict(trainer.best_weights)
     checkpoints.save_weights(folder / records.WEIGHTS, model)
     with computing.casting():
-        measured = test(model, load_split(data, "test", config.queries, computing.device, masks=True))
+        measured = test(model, load_split(data, "test", config.queries, computing.device, True, supply.stream))
     return {
         **measured,
         **_timed(config, model, variant, computing),
@@ -192,7 +209,7 @@ def _timed(config: RunConfig, model: AttributeCNN, variant: VariantSpec, computi
     return {**own.as_dict(), "relative_runtime": own.step.over(timed["san"].step).median}
 
 
-def _enough(train: Split, data: Path) -> Split:
+def _enough(train: Split | Online, data: Path) -> Split | Online:
     if len(train) < 2:
         raise DataProblemError(f"{data}: {len(train)} training question; batch normalisation needs 2 or more")
     return train

@@ -6,19 +6,29 @@ same for every mechanism.
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import closing
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from bench.computing import Computing
 from bench.config import Recipe
-from bench.data import Split
 from bench.evaluate import accuracy
+from bench.split import Split
 from bench.step import Step, optimizer_of
 
 CHECKED = {"cpu": 1, "cuda": 50}
 """Steps between two looks at whether all is finite: a look makes the host wait for a GPU."""
+
+
+class Epochs(Protocol):
+    """What is trained on: so many questions an epoch. A split, or one that has other images in each epoch."""
+
+    def __len__(self) -> int: ...
+
+    def of_epoch(self, epoch: int) -> Split:
+        """Of epoch 0, 1, …"""
 
 
 class DivergedError(Exception):
@@ -35,7 +45,7 @@ class Trainer:
         self,
         recipe: Recipe,
         model: nn.Module,
-        train: Split,
+        train: Epochs,
         val: Split,
         seed: int,
         computing: Computing,
@@ -79,22 +89,24 @@ class Trainer:
 
     def _train_epoch(self, on_step: Callable[[], object]) -> tuple[float, float]:
         key = self.seed * 1_000_003 + self.epoch
-        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(key)).to(self.computing.device)
+        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(key))[: self.steps * self.batch]
         torch.manual_seed(key)
         self.model.train()
         loss_sum, right = torch.zeros(2, dtype=torch.float64, device=self.computing.device)
         finite = torch.ones((), dtype=torch.bool, device=self.computing.device)
-        for step, at in enumerate(order[: self.steps * self.batch].split(self.batch)):
-            batch = self.train.batch(at, self._background(step))
-            loss, logits, norm = self.step(batch.images, batch.query, batch.label)
-            if self.recipe.schedule == "onecycle":
-                self.schedule.step()
-            loss_sum += loss
-            right += (logits.argmax(1) == batch.label).sum()
-            finite &= (loss + norm).isfinite()
-            if (step + 1) % CHECKED[self.computing.device.type] == 0 and not finite:
-                raise DivergedError(self._place(step, f"the loss is {float(loss)}, the gradient's norm {float(norm)}"))
-            on_step()
+        train = self.train.of_epoch(self.epoch - 1)
+        with closing(train.each(order, self.batch, self._background)) as batches:
+            for step, batch in enumerate(batches):
+                loss, logits, norm = self.step(batch.images, batch.query, batch.label)
+                if self.recipe.schedule == "onecycle":
+                    self.schedule.step()
+                loss_sum += loss
+                right += (logits.argmax(1) == batch.label).sum()
+                finite &= (loss + norm).isfinite()
+                if (step + 1) % CHECKED[self.computing.device.type] == 0 and not finite:
+                    what = f"the loss is {float(loss)}, the gradient's norm {float(norm)}"
+                    raise DivergedError(self._place(step, what))
+                on_step()
         if not finite or not all(p.isfinite().all() for p in self.model.parameters()):
             raise DivergedError(self._place(step, "the loss, its gradient or a weight is no finite number"))
         if self.recipe.schedule == "steps":

@@ -54,7 +54,8 @@ def launch(
     """Do a run, and wait for it.
 
     Args:
-        task: `config`, as `RunConfig.as_dict`; `data` and `runs`: paths; `files`: as `bench.plugins.files_of`.
+        task: `config`, as `RunConfig.as_dict`; `data` and `runs`: paths; `files`: as
+            `bench.plugins.files_of`; `supply`: the fields of `bench.config.Supply`.
         threads: of a CPU; None for PyTorch's choice.
         gpu: the only one that the run sees.
         running: what can end it early.
@@ -113,13 +114,13 @@ def _end_with_standard_input() -> None:
 
 def _run(task: dict[str, Any]) -> Ended:
     from bench import experiment, plugins, records
-    from bench.config import RunConfig
+    from bench.config import RunConfig, Supply
     from mnistref.errors import ProblemError
 
     plugins.find_again(task["files"])
     config, runs = RunConfig.from_dict(task["config"]), Path(task["runs"])
     try:
-        experiment.run(config, Path(task["data"]), runs)
+        experiment.run(config, Path(task["data"]), runs, supply=Supply(**task["supply"]))
     except ProblemError as error:
         result = records.read_result(runs / config.run_id) or {}
         return Ended(result.get("status", "failed"), " ".join(str(error).split()))
