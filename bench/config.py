@@ -77,6 +77,24 @@ PRESETS = {
 
 
 @dataclass(frozen=True)
+class Supply:
+    """How data come to a network, which changes none of its numbers and has no part in a run's name.
+
+    `stream`: leave images on the disk (True), or load them whole (False), or see whether they fit (None). For a run on
+    fresh images: `raw`, where sources are kept if not beside the set, and the folders `digits` and `backgrounds`, where
+    the set was made of such.
+    """
+
+    stream: bool | None = None
+    raw: str | None = None
+    digits: str | None = None
+    backgrounds: str | None = None
+
+
+AS_IT_FITS = Supply()
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that decides a run's outcome. `dataset` is the data set's folder name, `<variant>-<spec_id>`."""
 
@@ -91,9 +109,11 @@ class RunConfig:
     capture: str = "eager"  # one of CAPTURES
     init: str | None = None  # variant and recipe of the run whose weights it starts from
     init_weights: str | None = None  # and their digest
+    online: bool = False  # fresh images every epoch, see `bench.online`
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Without `online` where it is off, as before there was such a thing: a run keeps its name."""
+        return {key: value for key, value in asdict(self).items() if key != "online" or value}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "RunConfig":
@@ -102,8 +122,9 @@ class RunConfig:
 
     @property
     def training(self) -> str:
-        """The recipe's label, and what the weights had been trained on before, if on anything."""
-        return f"{self.recipe.label},init=({self.init})" if self.init else self.recipe.label
+        """The recipe's label, whether on fresh images, and what the weights had been trained on before, if on any."""
+        init = f"init=({self.init})" if self.init else ""
+        return ",".join(filter(None, [self.recipe.label, "online" * self.online, init]))
 
     @property
     def run_id(self) -> str:

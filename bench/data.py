@@ -1,84 +1,70 @@
-"""Shards → tensors on the device, whole and as bytes, and the batches made of them.
+"""Shards → a split for training or testing: on the device where it fits, else streamed to it."""
 
-Shapes: N images, T questions, B batch, H × W pixels.
-"""
-
-from collections.abc import Iterator
-from dataclasses import dataclass
+import logging
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mnistref.dataset import read_split, read_triples
+from bench.memory import fits, free_memory
+from bench.split import Resident, Split
+from bench.stream import Rows, Streamed
+from mnistref.dataset import Triples, map_split, read_split, read_triples
+
+log = logging.getLogger("bench")
 
 
-@dataclass(frozen=True)
-class Batch:
-    """`images` f4 (B, 3, H, W) in 0 … 1, channels last; `query`, `label`, and which questions `at`, i8 (B,)."""
+def load_split(
+    folder: Path, split: str, queries: str, device: torch.device, masks: bool = False, stream: bool | None = None
+) -> Split:
+    """A split for the device; with `masks`, what a test needs too.
 
-    images: Tensor
-    query: Tensor
-    label: Tensor
-    at: Tensor
-
-
-@dataclass(frozen=True)
-class Split:
-    """A split on the device. `images` u1 (N, H, W, 3); of each question `image`, `slot`, `query`, `label` i8 (T,).
-
-    `instance` u1 (N, H, W) and `scale` f4 (T,) are there for testing only.
+    `stream`: leave its images on the disk, or do not; by default they come onto the device as bytes where there is room
+    for them.
     """
-
-    images: Tensor
-    image: Tensor
-    slot: Tensor
-    query: Tensor
-    label: Tensor
-    instance: Tensor | None = None
-    scale: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.image)
-
-    def batch(self, at: Tensor, background: float = 1.0) -> Batch:
-        """The questions `at`, i8 (B,). All that is no digit is dimmed by `background`, 0 … 1, where that is below 1."""
-        pixels = self.images[self.image[at]].permute(0, 3, 1, 2).float().div_(255)
-        if background < 1:
-            if self.instance is None:
-                raise ValueError("this split was loaded without masks")
-            digits = self.instance[self.image[at]].bool().unsqueeze(1)
-            pixels = pixels.where(digits, background * pixels)
-        return Batch(pixels, self.query[at], self.label[at], at)
-
-    def batches(self, size: int) -> Iterator[Batch]:
-        """All questions in order."""
-        for at in torch.arange(len(self), device=self.image.device).split(size):
-            yield self.batch(at)
-
-    def masks(self, at: Tensor) -> Tensor:
-        """Ink of the queried digits: bool (B, H, W)."""
-        if self.instance is None:
-            raise ValueError("this split was loaded without masks")
-        return self.instance[self.image[at]] == (self.slot[at] + 1)[:, None, None]
+    questions, parts = read_triples(folder, split, queries), map_split(folder, split)
+    arrays = read_split(folder, split, "instance", "digit_scale") if masks else {}
+    scale = torch.from_numpy(arrays["digit_scale"][questions.image, questions.slot]).to(device) if masks else None
+    return place(parts, arrays.get("instance"), questions, device, stream, split, scale)
 
 
-def load_split(folder: Path, split: str, queries: str, device: torch.device, masks: bool = False) -> Split:
-    """Read a split onto the device; with `masks`, what a test needs too."""
-    names = ("image", "instance", "digit_scale") if masks else ("image",)
-    arrays = read_split(folder, split, *names)
-    questions = read_triples(folder, split, queries)
+def place(
+    parts: list[np.ndarray],
+    instance: np.ndarray | None,
+    questions: Triples,
+    device: torch.device,
+    stream: bool | None,
+    name: str,
+    scale: Tensor | None = None,
+) -> Split:
+    """Images u1 (n, H, W, 3) of several arrays, masks u1 (N, H, W) or none, and questions, as a split for the device.
 
-    def put(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(device)
+    `parts` is used up: an array that is copied is let go of before the next, so that there are never two of all.
+    """
+    images, shape = sum(map(len, parts)), parts[0].shape[1:]
+    size = images * math.prod(shape)
+    if stream is None and not fits(size, device):
+        stream = True
+        free = (free_memory(device) or 0) / 1e9
+        log.info("%s: %.1f GB of images do not fit into %.1f GB of memory and are streamed", name, size / 1e9, free)
+    image, slot, query, label = (torch.from_numpy(array).to(device) for array in questions)
+    asked: dict[str, Any] = {"image": image, "slot": slot, "query": query, "label": label, "scale": scale}
+    if stream:
+        return Streamed(**asked, images=Rows(parts), instance=None if instance is None else Rows([instance]))
+    there = _copied(parts, (images, *shape), device)
+    return Resident(**asked, images=there, instance=None if instance is None else torch.from_numpy(instance).to(device))
 
-    return Split(
-        put(arrays["image"]),
-        put(questions.image),
-        put(questions.slot),
-        put(questions.query),
-        put(questions.label),
-        instance=put(arrays["instance"]) if masks else None,
-        scale=put(arrays["digit_scale"][questions.image, questions.slot]) if masks else None,
-    )
+
+def _copied(parts: list[np.ndarray], shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """One tensor of all; a single array that lies in this memory already is not copied."""
+    if len(parts) == 1 and device.type == "cpu" and parts[0].flags.owndata:
+        return torch.from_numpy(parts[0])
+    whole, first = torch.empty(shape, dtype=torch.uint8, device=device), 0
+    while parts:
+        part = parts.pop(0)
+        whole[first : first + len(part)] = torch.from_numpy(part)
+        first += len(part)
+    return whole

@@ -1,15 +1,15 @@
 """A network on a split → numbers: validation accuracy, and every measure of a test."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
-from bench.data import Split
 from bench.metrics import accuracy_per_scale, mask_area, mask_correctness, pointing_game, true_positive_ratio
 from bench.model import AttributeCNN
+from bench.split import Split
 
 BATCH = 200
 """Images at a time. In a run at most as many as its training takes, so that what fits there fits here."""
@@ -27,8 +27,8 @@ def same_draws(device: torch.device) -> Iterator[None]:
 def accuracy(model: nn.Module, split: Split, batch: int = BATCH) -> float:
     """Share of right answers, 0 … 1; so many images at a time."""
     model.eval()
-    with same_draws(split.images.device):
-        right = sum((model(b.images, b.query).logits.argmax(1) == b.label).sum() for b in split.batches(batch))
+    with same_draws(split.device), closing(split.batches(batch)) as batches:
+        right = sum((model(b.images, b.query).logits.argmax(1) == b.label).sum() for b in batches)
     return float(right) / len(split)
 
 
@@ -43,8 +43,8 @@ def test(model: AttributeCNN, split: Split, size: int) -> dict[str, Any]:
     model.eval()
     correct, maps = [], []
     last_mask = True
-    with same_draws(split.images.device):
-        for batch in split.batches(size):
+    with same_draws(split.device), closing(split.batches(size)) as batches:
+        for batch in batches:
             out = model(batch.images, batch.query)
             last_mask = out.last_mask
             target = split.masks(batch.at)

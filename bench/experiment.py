@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from bench import checkpoints, outofmemory, records, timing
 from bench.attention import canonical_name
 from bench.checkpoints import load_weights
 from bench.computing import Computing
-from bench.config import Preset, Recipe, RunConfig
-from bench.data import Split, load_split
+from bench.config import AS_IT_FITS, Preset, Recipe, RunConfig, Supply
+from bench.data import load_split
 from bench.evaluate import BATCH, test
+from bench.memory import keep_freed
 from bench.model import AttributeCNN, build, create_model
+from bench.online import Online, load_training
 from bench.plugins import files_of
 from bench.runs import load_config
+from bench.split import Split
 from bench.train import DivergedError, Trainer
 from bench.watch import Watching, watch
 from mnistref.dataset import Manifest, read_manifest
@@ -52,8 +56,10 @@ def configure(
     queries: str,
     computing: Computing,
     init: Path | None = None,
+    online: bool = False,
 ) -> RunConfig:
-    """The configuration of a run on a data set, from the weights of the run `init` if it is given.
+    """The configuration of a run on a data set, or on its like drawn `online`, from the weights of the run `init` if it
+    is given.
 
     A usage error where the set cannot train a network, or where the other run was of another mechanism.
     """
@@ -77,6 +83,7 @@ def configure(
         computing.capture,
         f"{before.variant},{before.training}" if before else None,
         _digest(init / records.WEIGHTS) if init else None,
+        online,
     )
 
 
@@ -93,6 +100,7 @@ def run(
     resume: bool = True,
     init: Path | None = None,
     watching: Watching | None = None,
+    supply: Supply = AS_IT_FITS,
 ) -> Path:
     """Train, test and record one run, unless it is finished. → its folder.
 
@@ -107,11 +115,19 @@ def run(
         if resume and records.is_finished(folder):
             log.info("finished already: %s", folder)
         else:
-            _run(config, data, folder, resume, init, watching or Watching())
+            _run(config, data, folder, resume, init, watching or Watching(), supply)
     return folder
 
 
-def _run(config: RunConfig, data: Path, folder: Path, resume: bool, init: Path | None, watching: Watching) -> None:
+def _run(
+    config: RunConfig,
+    data: Path,
+    folder: Path,
+    resume: bool,
+    init: Path | None,
+    watching: Watching,
+    supply: Supply,
+) -> None:
     manifest = read_manifest(data)
     computing = Computing(torch.device(config.device), config.precision, config.capture)
     model = build(config.attn, manifest.variant, config.seed, computing.device)
@@ -132,7 +148,8 @@ def _run(config: RunConfig, data: Path, folder: Path, resume: bool, init: Path |
     crowded = False
     try:
         with computing.products():
-            outcome = _train_and_test(config, model, manifest.variant, data, folder, computing, resume, watching)
+            how = resume, watching, supply
+            outcome = _train_and_test(config, model, manifest.variant, data, folder, computing, *how)
     except DivergedError as error:
         record({"status": "diverged", "reason": str(error)})
         raise RunProblemError(f"{folder}: diverged: {error}; the learning rate may be too high") from error
@@ -178,17 +195,20 @@ def _train_and_test(
     computing: Computing,
     resume: bool,
     watching: Watching,
+    supply: Supply,
 ) -> dict[str, Any]:
-    fades = config.recipe.fade > 0
-    train = _enough(load_split(data, "train", config.queries, computing.device, masks=fades), data)
-    val = load_split(data, "val", config.queries, computing.device)
+    train = _enough(load_training(config, data, computing.device, supply), data)
+    val = load_split(data, "val", config.queries, computing.device, stream=supply.stream)
     trainer = Trainer(config.recipe, model, train, val, config.seed, computing)
     del train  # which the test needs no more, and the trainer gives up by then
     if resume and checkpoints.load(folder, trainer):
         log.info("going on after epoch %d, step %d", trainer.epoch, trainer.done - trainer.epoch * trainer.steps)
         records.trim_history(folder, trainer.epoch)
+    if computing.device.type == "cpu":
+        keep_freed()
     keeper = checkpoints.Keeper(folder, trainer, watching.every)
-    with watch(watching, folder, config.attn, trainer.done, config.recipe.epochs * trainer.steps) as watcher:
+    total = config.recipe.epochs * trainer.steps
+    with closing(trainer.train), watch(watching, folder, config.attn, trainer.done, total) as watcher:
 
         def on_step() -> None:
             watcher.step()
@@ -198,12 +218,14 @@ def _train_and_test(
             records.append_history(folder, record)
             keeper.keep()
             watcher.epoch(record)
-        outcome = _test(config, variant, data, folder, trainer)
+        outcome = _test(config, variant, data, folder, trainer, supply)
         watcher.tested(outcome)
     return outcome
 
 
-def _test(config: RunConfig, variant: VariantSpec, data: Path, folder: Path, trainer: Trainer) -> dict[str, Any]:
+def _test(
+    config: RunConfig, variant: VariantSpec, data: Path, folder: Path, trainer: Trainer, supply: Supply
+) -> dict[str, Any]:
     """Of the best epoch: its weights kept, its measures, and what the network costs."""
     model, computing = trainer.model, trainer.computing
     assert isinstance(model, AttributeCNN)
@@ -211,7 +233,7 @@ def _test(config: RunConfig, variant: VariantSpec, data: Path, folder: Path, tra
     model.load_state_dict(trainer.best_weights)
     checkpoints.save_weights(folder / records.WEIGHTS, model)
     with computing.casting():
-        split = load_split(data, "test", config.queries, computing.device, masks=True)
+        split = load_split(data, "test", config.queries, computing.device, True, supply.stream)
         measured = test(model, split, min(BATCH, trainer.batch))
     return {
         **measured,
@@ -233,7 +255,7 @@ def _timed(config: RunConfig, model: AttributeCNN, variant: VariantSpec, computi
     return {**own.as_dict(), "relative_runtime": own.step.over(timed["san"].step).median}
 
 
-def _enough(train: Split, data: Path) -> Split:
+def _enough(train: Split | Online, data: Path) -> Split | Online:
     if len(train) < 2:
         raise DataProblemError(f"{data}: {len(train)} training question; batch normalisation needs 2 or more")
     return train

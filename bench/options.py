@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.config import CAPTURES, DEVICES, EVERY, LOGS, PRECISIONS, PRESETS, RECIPES, Preset, Recipe, choose_recipe
+from bench.config import (
+    CAPTURES,
+    DEVICES,
+    EVERY,
+    LOGS,
+    PRECISIONS,
+    PRESETS,
+    RECIPES,
+    Preset,
+    Recipe,
+    Supply,
+    choose_recipe,
+)
 from mnistref.program import FOLDER
 
 if TYPE_CHECKING:
@@ -44,6 +56,8 @@ class TrainingOptions:
     fade: float | None
     digits: str | None
     backgrounds: str
+    online: bool
+    stream: bool | None
     root: Path
     runs: Path | None
     threads: int | None
@@ -57,6 +71,12 @@ class TrainingOptions:
     @property
     def chosen_recipe(self) -> Recipe:
         return choose_recipe(self.chosen_preset, self.recipe, self.epochs, self.batch, self.lr, self.fade)
+
+    @property
+    def chosen_supply(self) -> Supply:
+        """Its paths mean the same in every working directory."""
+        folders = [str(Path(p).absolute()) if p and Path(p).is_dir() else None for p in (self.digits, self.backgrounds)]
+        return Supply(self.stream, str(self.root.absolute() / "raw"), *folders)
 
     @property
     def chosen_runs(self) -> Path:
@@ -145,6 +165,14 @@ training_options = _gathered(
         ),
         click.option("--digits", help="For data that are missing, as in `mnistref generate`.  [default: the preset's]"),
         click.option("--backgrounds", default="builtin", show_default=True, help="Likewise."),
+        click.option(
+            "--online", is_flag=True, help="Draw fresh training images for every epoch, by the set's own law."
+        ),
+        click.option(
+            "--stream/--resident",
+            default=None,
+            help="Leave images on the disk, or load them whole.  [default: load what fits]",
+        ),
         click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept."),
         click.option("--runs", type=FOLDER, help="Where runs are kept.  [default: ROOT/runs]"),
         click.option(

@@ -104,7 +104,8 @@ class Recorded:
                     self._function(*self._inputs)
             here.wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            # what a thread that brings data allocates meanwhile is no part of it
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._outputs = self._function(*self._inputs)
         with torch.no_grad():
             for tensor, value in kept:

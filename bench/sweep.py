@@ -19,7 +19,7 @@ import torch
 
 from bench import experiment, records, worker
 from bench.computing import Computing
-from bench.config import Recipe, RunConfig
+from bench.config import AS_IT_FITS, Recipe, RunConfig, Supply
 from bench.plugins import files_of
 from bench.watch import Watching
 from bench.worker import Ended
@@ -37,6 +37,7 @@ class Task:
 
     config: RunConfig
     data: Path
+    supply: Supply = AS_IT_FITS
 
     @property
     def name(self) -> str:
@@ -51,16 +52,24 @@ class Task:
             "runs": str(runs.resolve()),
             "watching": asdict(watching),
             "files": {name: str(Path(path).resolve()) for name, path in files.items()},
+            "supply": vars(self.supply),
         }
 
 
 def plan(
-    attns: Sequence[str], data: Sequence[Path], seeds: int, recipe: Recipe, queries: str, computing: Computing
+    attns: Sequence[str],
+    data: Sequence[Path],
+    seeds: int,
+    recipe: Recipe,
+    queries: str,
+    computing: Computing,
+    online: bool = False,
+    supply: Supply = AS_IT_FITS,
 ) -> list[Task]:
     """Every mechanism on every data set with the seeds 0 … seeds − 1, each once: one seed after the other, so that a
     sweep that is ended early has compared all."""
     tasks = (
-        Task(experiment.configure(folder, attn, seed, recipe, queries, computing), folder)
+        Task(experiment.configure(folder, attn, seed, recipe, queries, computing, online=online), folder, supply)
         for seed, folder, attn in itertools.product(range(seeds), data, attns)
     )
     return list(dict.fromkeys(tasks))

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.computing import Computing
 from bench.config import ROUNDS, Recipe
+from bench.memory import keep_freed
 from bench.step import Recorded, Step, optimizer_of
 from mnistref.spec import VariantSpec
 
@@ -90,6 +91,8 @@ def measure(
     Inference is issued or recorded as the step is.
     """
     device = computing.device
+    if device.type == "cpu":
+        keep_freed()
     data = images, query, _ = example(recipe.batch, variant, device)
     steps, memory, saved = {}, {}, {}
     kept = {n: {k: v.detach().clone() for k, v in model.state_dict().items()} for n, model in models.items()}

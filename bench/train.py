@@ -5,21 +5,34 @@ is kept between two steps is enough to go on to the same bits.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from bench.computing import Computing
 from bench.config import Recipe
-from bench.data import Split
 from bench.evaluate import BATCH, accuracy
+from bench.split import Batch, Split
 from bench.step import Step, optimizer_of
 
 CHECKED = {"cpu": 1, "cuda": 50}
 """Steps between two looks at whether all is finite: a look makes the host wait for a GPU."""
+
+
+class Epochs(Protocol):
+    """What is trained on: so many questions an epoch. A split, or one that has other images in each epoch."""
+
+    def __len__(self) -> int: ...
+
+    def of_epoch(self, epoch: int) -> Split:
+        """Of epoch 0, 1, …"""
+
+    def close(self) -> None:
+        """End what is being prepared."""
 
 
 class DivergedError(Exception):
@@ -52,7 +65,7 @@ class Trainer:
         self,
         recipe: Recipe,
         model: nn.Module,
-        train: Split,
+        train: Epochs,
         val: Split,
         seed: int,
         computing: Computing,
@@ -112,33 +125,41 @@ class Trainer:
         return Under(0, self.optimizer.param_groups[0]["lr"], 0.0, sums, {})
 
     def _train_epoch(self, under: Under, on_step: Callable[[], object]) -> None:
-        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(self._key))
-        order = order.to(self.computing.device)
         started = time.perf_counter() - under.seconds
         _set_generators(under.drawn)
         self.model.train()
-        for first in range(under.steps * self.batch, self.steps * self.batch, self.batch):
-            batch = self.train.batch(order[first : first + self.batch], self._background())
-            loss, logits, norm = self.step(batch.images, batch.query, batch.label)
-            right = (logits.argmax(1) == batch.label).sum()
-            under.sums += torch.stack([loss.double(), right.double(), (~(loss + norm).isfinite()).double()])
-            under.steps += 1
-            if self.recipe.schedule == "onecycle" or under.steps == self.steps:
-                self.schedule.step()
-            if under.steps % CHECKED[self.computing.device.type] == 0 and under.sums[2]:
-                raise DivergedError(self._place(f"the loss is {float(loss)}, the gradient's norm {float(norm)}"))
-            under.seconds = time.perf_counter() - started
-            on_step()
+        with closing(self._batches(under.steps)) as batches:
+            for batch in batches:
+                loss, logits, norm = self.step(batch.images, batch.query, batch.label)
+                right = (logits.argmax(1) == batch.label).sum()
+                under.sums += torch.stack([loss.double(), right.double(), (~(loss + norm).isfinite()).double()])
+                under.steps += 1
+                if self.recipe.schedule == "onecycle" or under.steps == self.steps:
+                    self.schedule.step()
+                if under.steps % CHECKED[self.computing.device.type] == 0 and under.sums[2]:
+                    raise DivergedError(self._place(f"the loss is {float(loss)}, the gradient's norm {float(norm)}"))
+                under.seconds = time.perf_counter() - started
+                on_step()
         if under.sums[2] or not all(p.isfinite().all() for p in self.model.parameters()):
             raise DivergedError(self._place("the loss, its gradient or a weight is no finite number"))
+
+    def _batches(self, first: int) -> Generator[Batch]:
+        """Of this epoch, from step `first` on."""
+        if first == self.steps:
+            return
+        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(self._key))
+        order = order[first * self.batch : self.steps * self.batch]
+        each = self.train.of_epoch(self.epoch).each(order, self.batch, lambda k: self._background(first + k))
+        with closing(each) as batches:
+            yield from batches
 
     def _place(self, what: str) -> str:
         return f"{what} in epoch {self.epoch + 1}, step {self.done - self.epoch * self.steps} of {self.steps}"
 
-    def _background(self) -> float:
-        """The brightness of what is no digit, 0 … 1."""
+    def _background(self, step: int) -> float:
+        """The brightness of what is no digit in a step of this epoch, 0 … 1."""
         fading = self.recipe.fade * self.recipe.epochs * self.steps
-        return min(1.0, self.done / fading) if fading else 1.0
+        return min(1.0, (self.epoch * self.steps + step) / fading) if fading else 1.0
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Tensors by name, and the rest as JSON values."""

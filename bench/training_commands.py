@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 BESIDE_CONFIG = {
     *("config_file", "data", "init", "digits", "backgrounds", "root", "runs"),
-    *("threads", "log", "every", "resume"),
+    *("threads", "log", "every", "resume", "stream"),
 }
 """Options of `bench run` that decide nothing which --config has decided."""
 
@@ -66,7 +66,8 @@ def run(
         found = _repeated(context, config_file, data, init, training)
     else:
         found = _asked(attn, variant, data, seed, training, computing, init)
-    click.echo(experiment.run(found.config, found.data, training.chosen_runs, resume, found.init, watching))
+    how = resume, found.init, watching, training.chosen_supply
+    click.echo(experiment.run(found.config, found.data, training.chosen_runs, *how))
 
 
 def _repeated(
@@ -115,7 +116,8 @@ def _asked(
     made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
     refuse_unfit(attn, made_for.canvas)
     folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
-    return Found(experiment.configure(folder, attn, seed, recipe, training.queries, how, init), folder, init)
+    config = experiment.configure(folder, attn, seed, recipe, training.queries, how, init, training.online)
+    return Found(config, folder, init)
 
 
 @click.command("sweep")
@@ -168,7 +170,7 @@ def run_sweep(
     data = [
         experiment.prepare(preset, attns, name, training.root, training.digits, training.backgrounds) for name in names
     ]
-    tasks = sweep.plan(attns, data, seeds, recipe, training.queries, how)
+    tasks = sweep.plan(attns, data, seeds, recipe, training.queries, how, training.online, training.chosen_supply)
     tasks = sweep.share(tasks, shard) if shard else tasks
     threads = training.threads
     place = sweep.cluster(scheduler, threads) if scheduler else sweep.here(how.device.type, workers, threads)

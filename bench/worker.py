@@ -55,7 +55,7 @@ def launch(
 
     Args:
         task: `config`, as `RunConfig.as_dict`; `data` and `runs`: paths; `files`: as `bench.plugins.files_of`;
-            `watching`: the fields of `bench.watch.Watching`.
+            `watching` and `supply`: the fields of `bench.watch.Watching` and `bench.config.Supply`.
         threads: of a CPU; None for PyTorch's choice.
         gpu: the only one that the run sees.
         running: what can end it early.
@@ -114,14 +114,15 @@ def _end_with_standard_input() -> None:
 
 def _run(task: dict[str, Any]) -> Ended:
     from bench import experiment, plugins, records
-    from bench.config import RunConfig
+    from bench.config import RunConfig, Supply
     from bench.watch import Watching
     from mnistref.errors import ProblemError
 
     plugins.find_again(task["files"])
     config, runs = RunConfig.from_dict(task["config"]), Path(task["runs"])
     try:
-        experiment.run(config, Path(task["data"]), runs, watching=Watching(**task["watching"]))
+        watching, supply = Watching(**task["watching"]), Supply(**task["supply"])
+        experiment.run(config, Path(task["data"]), runs, watching=watching, supply=supply)
     except ProblemError as error:
         result = records.read_result(runs / config.run_id) or {}
         return Ended(result.get("status", "failed"), " ".join(str(error).split()))

@@ -3,6 +3,7 @@
 Files are opened lazily, once in each process, and looked at before they are believed (`shards.open_shard`).
 """
 
+import math
 import os
 from bisect import bisect_right
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from mnistref.errors import UsageProblemError
 from mnistref.manifest import Manifest, read_manifest, require_sound
 from mnistref.queries import UNITS, Triples, triples
 from mnistref.schema import FIELDS
-from mnistref.shards import ShardInfo, checked_file, open_shard, read_field
+from mnistref.shards import ShardInfo, checked_file, image_offset, open_shard, read_field
 
 
 @lru_cache(maxsize=4096)
@@ -44,6 +45,25 @@ def read_split(folder: Path, split: str, *names: str) -> dict[str, np.ndarray]:
                 array[first : first + shard.images] = read_field(file, name, path)
         first += shard.images
     return arrays
+
+
+def map_split(folder: Path, split: str) -> list[np.ndarray]:
+    """The images of a split where they lie on the disk: of each shard u1 (n, H, W, 3), in their order.
+
+    The files are looked at as by `read_split`, and then mapped into memory: what is touched is read, and stays as long
+    as there is room. What is written to the arrays is this process's own. No file is held open, however many there are.
+    """
+    manifest = read_manifest(folder)
+    canvas, parts = manifest.variant.canvas, []
+    for shard in manifest.splits[manifest.known_split(split)]:
+        path = Path(folder) / shard.file
+        _check_bytes(path, shard)
+        with open_shard(path, shard.images, canvas) as file:
+            offset = image_offset(file, path)
+        shape = FIELDS["image"].full_shape(shard.images, canvas)
+        end = offset + math.prod(shape)
+        parts.append(torch.from_file(str(path), False, end, dtype=torch.uint8)[offset:].numpy().reshape(shape))
+    return parts
 
 
 def read_triples(folder: Path, split: str, units: str) -> Triples:

@@ -206,6 +206,18 @@ def read_field(file: h5py.File, name: str, path: Path, at: Any = ()) -> np.ndarr
         raise DataProblemError(f"{path}: {name} is damaged; run `mnistref verify`, then generate again") from error
 
 
+def image_offset(file: h5py.File, path: Path) -> int:
+    """Where in the file of a shard, its form checked, the bytes of `image` begin, one image after the other.
+
+    A data error where they do not lie there so.
+    """
+    image = file["image"]
+    offset = image.id.get_offset()  # none where it is in chunks, compressed, or never written
+    if offset is None or offset + image.size > path.stat().st_size:
+        raise DataProblemError(f"{path}: its images cannot be memory-mapped; run the same `mnistref generate` again")
+    return offset
+
+
 def _check_form(file: h5py.File, path: Path, images: int, canvas: int) -> None:
     try:
         names = set(file)

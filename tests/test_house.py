@@ -24,7 +24,7 @@ FOUNDATIONS = {
     "mnistref.text",
     "mnistref.version",
 }
-DOORS = {"mnistref.dataset", "mnistref.executors", "mnistref.generate", "mnistref.variants"}
+DOORS = {"mnistref.dataset", "mnistref.executors", "mnistref.fresh", "mnistref.generate", "mnistref.variants"}
 """What `bench` may see of `mnistref`, beside the foundations."""
 
 MAY_IMPORT = {
@@ -42,8 +42,8 @@ MAY_IMPORT = {
     "bench.leaderboard": {"bench.published", "mnistref.spec", "mnistref.text", "mnistref.variants"},
     "bench.computing": {"bench.kernels.diagonal_lstm", "mnistref.errors"},
     "bench.step": {"bench.computing", "bench.config"},
-    "bench.train": {"bench.config", "bench.data", "bench.computing", "bench.evaluate", "bench.step"},
-    "bench.timing": {"bench.computing", "bench.config", "bench.step", "mnistref.spec"},
+    "bench.train": {"bench.config", "bench.computing", "bench.evaluate", "bench.split", "bench.step"},
+    "bench.timing": {"bench.computing", "bench.config", "bench.memory", "bench.step", "mnistref.spec"},
     "bench.runtime": {
         "bench.attention",
         "bench.check",
@@ -85,12 +85,15 @@ MAY_IMPORT = {
         "bench.config",
         "bench.data",
         "bench.evaluate",
+        "bench.memory",
         "bench.model",
+        "bench.online",
         "bench.computing",
         "bench.outofmemory",
         "bench.plugins",
         "bench.records",
         "bench.runs",
+        "bench.split",
         "bench.timing",
         "bench.train",
         "bench.watch",
@@ -173,8 +176,23 @@ MAY_IMPORT = {
         "bench.kernels.diagonal_lstm.raster_backward",
         "bench.kernels.threads",
     },
-    "bench.data": {"mnistref.dataset"},
-    "bench.evaluate": {"bench.data", "bench.metrics", "bench.model"},
+    "bench.ahead": set(),
+    "bench.memory": set(),
+    "bench.split": set(),
+    "bench.stream": {"bench.ahead", "bench.split"},
+    "bench.data": {"bench.memory", "bench.split", "bench.stream", "mnistref.dataset"},
+    "bench.online": {
+        "bench.ahead",
+        "bench.config",
+        "bench.data",
+        "bench.memory",
+        "bench.split",
+        "mnistref.dataset",
+        "mnistref.errors",
+        "mnistref.executors",
+        "mnistref.fresh",
+    },
+    "bench.evaluate": {"bench.metrics", "bench.model", "bench.split"},
     "bench.checkpoints": {"bench.tensorfile", "bench.train", "mnistref.errors", "mnistref.files"},
     "mnistref.render": {"mnistref.compiled", "mnistref.resize", "mnistref.rng", "mnistref.scene", "mnistref.spec"},
     "mnistref.dataset": {
@@ -185,6 +203,19 @@ MAY_IMPORT = {
         "mnistref.shards",
     },
     "mnistref.executors": {"mnistref.compiled", "mnistref.errors"},
+    "mnistref.fresh": {
+        "mnistref.compiled",
+        "mnistref.errors",
+        "mnistref.manifest",
+        "mnistref.queries",
+        "mnistref.schema",
+        "mnistref.shards",
+        "mnistref.sources",
+        "mnistref.sources.digits",
+        "mnistref.sources.photos",
+        "mnistref.spec",
+        "mnistref.work",
+    },
 }
 """Rooms whose whole list of our own modules is fixed."""
 
@@ -320,7 +351,8 @@ def test_shards_know_no_torch_and_sources_no_sampling():
 
 
 def test_training_touches_no_files():
-    for name in ("bench.train", "bench.step", "bench.timing", "bench.evaluate", "bench.model"):
+    for room in ("train", "step", "split", "stream", "timing", "evaluate", "model"):
+        name = f"bench.{room}"
         assert not imports_of(name) & {"pathlib", "os", "json", "click"}, name
 
 

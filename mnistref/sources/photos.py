@@ -120,9 +120,9 @@ def split_photos(photos: PhotoList, pool: str) -> dict[str, np.ndarray]:
 
 def prepare(photos: PhotoList, canvas: int, raw: Path) -> Path:
     """The folder of the bank of these photos for this canvas, made if it is not there or damaged."""
+    if found := find_bank(photos, canvas, raw):
+        return found
     folder = _bank_folder(photos, canvas, raw)
-    if _is_sound(folder):
-        return folder
     with exclusive(raw / ".lock", raw):
         if _is_sound(folder):  # made by another process meanwhile
             return folder
@@ -133,6 +133,12 @@ def prepare(photos: PhotoList, canvas: int, raw: Path) -> Path:
         with whole_folder(folder) as partial:
             _write_bank(photos, canvas, partial)
     return folder
+
+
+def find_bank(photos: PhotoList, canvas: int, raw: Path) -> Path | None:
+    """The folder of that bank if it is there, to the byte. The photos' own files are not asked for."""
+    folder = _bank_folder(photos, canvas, raw)
+    return folder if _is_sound(folder) else None
 
 
 def is_prepared(photos: PhotoList, canvas: int, raw: Path) -> bool:

@@ -14,7 +14,7 @@ from bench.computing import Computing
 from bench.config import PRESETS, RECIPES, Recipe, choose_recipe, get_recipe
 from bench.data import load_split
 from bench.model import create_model
-from bench.train import DivergedError, Trainer, Under
+from bench.train import DivergedError, Trainer
 from mnistref.dataset import MnistRef
 from mnistref.errors import DataProblemError, UsageProblemError
 
@@ -331,12 +331,10 @@ def test_the_background_comes_over_the_first_steps(mini):
     trainer = trainer_for(mini, replace(SHORT, fade=0.5))  # of 3 epochs of 12 steps
     brightness = []
     for trainer.epoch in range(3):
-        for step in range(12):
-            trainer.under = Under(step, 0.0, 0.0, torch.zeros(3), {})
-            brightness.append(trainer._background())
+        brightness += [trainer._background(step) for step in range(12)]
     assert brightness[:18] == [k / 18 for k in range(18)]
     assert brightness[18:] == [1.0] * 18
-    assert trainer_for(mini)._background() == 1.0
+    assert trainer_for(mini)._background(0) == 1.0
     assert replace(SHORT, fade=0.5).label == "fast,batch=32,epochs=3,fade=0.5"
 
 

@@ -1,0 +1,103 @@
+"""Training on fresh images: each epoch's are drawn by the data set's own law while the epoch before is trained on."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.ahead import ahead
+from bench.config import RunConfig, Supply
+from bench.data import load_split, place
+from bench.memory import fits
+from bench.split import Split
+from mnistref.dataset import Triples, read_triples
+from mnistref.errors import UsageProblemError
+from mnistref.executors import processors
+from mnistref.fresh import ASKED, SPLIT, Fresh, open_fresh
+
+HOST = torch.device("cpu")
+
+
+class Online:
+    """The training split of a set of N images, epoch by epoch: epoch e = 0, 1, … has the images e·N … (e + 1)·N − 1.
+
+    So epoch 0 is the set itself, and an epoch is the same whenever it is asked for. It has as many questions as the set
+    itself: of one with more the last are left out, of one with fewer the first come again. Two epochs' images at most
+    are in the host's memory: those in use, and those being drawn.
+
+    Args:
+        fresh: what draws them.
+        questions: T, of the set itself.
+        queries: the unit they are asked in.
+        device: where they are used.
+        epochs: how many there will be.
+        masks: whether masks are wanted too.
+        stream: see `bench.data.load_split`; what is streamed lies in the host's memory.
+
+    Raises:
+        UsageProblemError: two epochs' images do not fit into the host's memory.
+    """
+
+    def __init__(
+        self,
+        fresh: Fresh,
+        questions: int,
+        queries: str,
+        device: torch.device,
+        epochs: int,
+        masks: bool = False,
+        stream: bool | None = None,
+    ) -> None:
+        self._fresh, self._questions, self._queries, self._device = fresh, questions, queries, device
+        self._epochs, self._stream = epochs, stream
+        self._names = ("image", "instance", *ASKED) if masks else ("image", *ASKED)
+        self._threads = 1 if device.type == "cpu" else max(1, processors() // 2)
+        self._next, self._drawn = -1, iter(())  # type: tuple[int, Iterator[dict[str, np.ndarray]]]
+        size = 2 * fresh.images * fresh.manifest.variant.canvas**2 * (4 if masks else 3)
+        if not fits(size, HOST):
+            raise UsageProblemError(
+                f"--online: two epochs of {fresh.images:,} images take {size / 1e9:.1f} GB, more than the memory that "
+                "is free; take a smaller set, or leave --online out"
+            )
+
+    def __len__(self) -> int:
+        return self._questions
+
+    def of_epoch(self, epoch: int) -> Split:
+        """The split of epoch 0, 1, …; what was given for an earlier one must be let go of before. That of the next one
+        is begun."""
+        if epoch != self._next:
+            self.close()
+            self._drawn = ahead(lambda stopped: self._draw(epoch, stopped), depth=1, modest=True)
+        self._next = epoch + 1
+        arrays = next(self._drawn)
+        questions = self._evened(self._fresh.triples(self._queries, arrays))
+        return place([arrays["image"]], arrays.get("instance"), questions, self._device, self._stream, SPLIT)
+
+    def close(self) -> None:
+        """End what is being drawn."""
+        if self._next >= 0:
+            self._drawn.close()  # type: ignore[attr-defined]
+        self._next = -1
+
+    def _draw(self, epoch: int, stopped: Callable[[], bool]) -> Iterator[dict[str, np.ndarray]]:
+        images = self._fresh.images
+        for e in range(epoch, max(epoch + 1, self._epochs)):
+            yield self._fresh.draw(e * images, images, *self._names, threads=self._threads, stopped=stopped)
+
+    def _evened(self, questions: Triples) -> Triples:
+        at = np.arange(self._questions) % len(questions.image)
+        return Triples(*(array[at] for array in questions))
+
+
+def load_training(config: RunConfig, folder: Path, device: torch.device, supply: Supply) -> Split | Online:
+    """What a run is trained on, to be closed when it is over."""
+    fades = config.recipe.fade > 0
+    if not config.online:
+        return load_split(folder, SPLIT, config.queries, device, fades, supply.stream)
+    beside = folder.resolve().parent.parent / "raw"
+    raw = beside if beside.is_dir() or supply.raw is None else Path(supply.raw)
+    fresh = open_fresh(folder, raw, supply.digits, supply.backgrounds)
+    asked = len(read_triples(folder, SPLIT, config.queries).image)
+    return Online(fresh, asked, config.queries, device, config.recipe.epochs, fades, supply.stream)

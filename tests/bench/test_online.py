@@ -1,0 +1,196 @@
+"""Training on fresh images: which they are, that they come again, and that their runs are kept apart."""
+
+import json
+import threading
+import weakref
+from dataclasses import replace
+from time import sleep
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import cli
+from bench import experiment, memory, records, sweep
+from bench.computing import Computing
+from bench.config import AS_IT_FITS, Recipe, RunConfig, Supply
+from bench.data import load_split
+from bench.leaderboard import leaderboard
+from bench.model import build
+from bench.online import Online, load_training
+from bench.train import Trainer
+from mnistref.dataset import read_manifest, read_split
+from mnistref.errors import UsageProblemError
+from mnistref.fresh import Fresh, open_fresh
+
+CPU = torch.device("cpu")
+COMPUTING = Computing(CPU)
+SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=3, schedule="onecycle")
+
+
+def configured(folder, queries="one", recipe=SHORT, online=True) -> RunConfig:
+    return experiment.configure(folder, "none", 0, recipe, queries, COMPUTING, online=online)
+
+
+def drawing() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "ahead"]
+
+
+@pytest.fixture
+def opened():
+    """opened(folder, …) → what is trained on; closed after the test, and no thread is left."""
+    there = []
+
+    def opened(folder, queries="one", stream=None, recipe=SHORT) -> Online:
+        there.append(load_training(configured(folder, queries, recipe), folder, CPU, Supply(stream)))
+        return there[-1]
+
+    yield opened
+    for online in there:
+        online.close()
+    assert not drawing()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("queries", ["one", "all", "author"])
+def test_epoch_0_is_the_set_and_epoch_1_goes_on_from_it(queries, stream, mini, make, opened):
+    online, own = opened(mini, queries, stream), load_split(mini, "train", queries, CPU)
+    assert len(online) == len(own)
+    larger = read_split(make("mini", sizes={"train": 1200, "val": 100, "test": 120}), "train", "image")["image"]
+    order = torch.randperm(len(own), generator=torch.Generator().manual_seed(1))
+    epochs = [list(online.of_epoch(e).each(order, 99)) for e in (0, 1, 2)]
+    for a, b in zip(epochs[0], own.each(order, 99), strict=True):
+        for x, y in zip(vars(a).values(), vars(b).values(), strict=True):
+            assert torch.equal(x, y)
+    if queries == "one":
+        for e in (1, 2):
+            shown = torch.cat([batch.images for batch in epochs[e]])
+            expected = torch.from_numpy(larger[400 * e + order.numpy()]).permute(0, 3, 1, 2).float() / 255
+            assert torch.equal(shown, expected)
+
+
+def test_an_epoch_is_the_same_whenever_it_is_asked_for(mini, opened):
+    straight, jumping = opened(mini, "all"), opened(mini, "all")
+    pixels = [straight.of_epoch(e).images.sum(dim=(1, 2, 3)) for e in (0, 1, 2)]
+    for e in (2, 0, 1, 1):
+        split = jumping.of_epoch(e)
+        assert torch.equal(split.images.sum(dim=(1, 2, 3)), pixels[e])
+        assert len(split) == len(straight)
+        assert int(split.image.max()) < 400
+    assert not torch.equal(pixels[0], pixels[1])
+
+
+def test_masks_come_where_backgrounds_fade(make, opened):
+    folder = make("mdist")
+    split = opened(folder, recipe=replace(SHORT, fade=0.5)).of_epoch(0)
+    own = load_split(folder, "train", "one", CPU, masks=True)
+    at = torch.arange(60)
+    assert torch.equal(split.batch(at, 0.5).images, own.batch(at, 0.5).images)
+    assert torch.equal(split.masks(at), own.masks(at))
+
+
+def test_two_epochs_at_most_are_in_memory(mini, monkeypatch, opened):
+    alive: set[int] = set()
+    there, draw = [], Fresh.draw
+
+    def counted(self, first, images, *names, **how):
+        alive.add(first)
+        there.append(len(alive))
+        arrays = draw(self, first, images, *names, **how)
+        weakref.finalize(arrays["image"], alive.discard, first)
+        return arrays
+
+    monkeypatch.setattr(Fresh, "draw", counted)
+    online = opened(mini, recipe=replace(SHORT, epochs=6))
+    for e in range(6):
+        split = online.of_epoch(e)
+        while len(there) < min(e + 2, 6):  # the next one is being drawn while this one is here
+            sleep(0.001)
+        split.batch(torch.arange(9))
+        del split
+    assert there == [1, 2, 2, 2, 2, 2]
+
+
+def test_two_epochs_that_do_not_fit_are_refused(mini, monkeypatch):
+    monkeypatch.setattr(memory, "_of_the_container", lambda: None)
+    need = 2 * 400 * 48 * 48 * 3
+    monkeypatch.setattr(memory, "_of_the_machine", lambda: need + 1e9 - 1)
+    with pytest.raises(UsageProblemError, match="two epochs of 400 images"):
+        load_training(configured(mini), mini, CPU, AS_IT_FITS)
+    monkeypatch.setattr(memory, "_of_the_machine", lambda: need + 1e9)
+    load_training(configured(mini), mini, CPU, AS_IT_FITS).close()
+
+
+def trainer_on(online: Online, mini) -> Trainer:
+    model = build("none", read_manifest(mini).variant, 0, CPU)
+    return Trainer(SHORT, model, online, load_split(mini, "val", "one", CPU), 0, COMPUTING)
+
+
+def test_a_training_resumes_with_the_images_of_its_epoch(mini, opened):
+    whole, first, second = (trainer_on(opened(mini), mini) for _ in range(3))
+    records = [{**record, "seconds": 0} for record in whole.epochs()]
+    epochs = first.epochs()
+    next(epochs)
+    next(epochs)
+    second.restore(*first.state())
+    assert [{**record, "seconds": 0} for record in second.epochs()] == records[2:]
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+    fixed = trainer_on(load_split(mini, "train", "one", CPU), mini)
+    others = [{**record, "seconds": 0} for record in fixed.epochs()]
+    assert others[0] == records[0]
+    assert others[1] != records[1]
+
+
+def test_an_interrupt_ends_its_thread(mini, tmp_path, monkeypatch):
+    def interrupt(run, record):
+        assert drawing()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "append_history", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(configured(mini), mini, tmp_path)
+    assert not drawing()
+
+
+def test_its_runs_have_names_of_their_own(mini):
+    online, fixed = configured(mini), configured(mini, online=False)
+    assert online.run_id != fixed.run_id
+    assert "online" not in fixed.as_dict()  # runs of earlier versions keep their names
+    assert RunConfig.from_dict(online.as_dict()) == online
+    assert RunConfig.from_dict(fixed.as_dict()) == fixed
+    assert (online.training, fixed.training) == ("fast,epochs=3,online", "fast,epochs=3")
+    assert replace(online, init="mini,fast").training == "fast,epochs=3,online,init=(mini,fast)"
+
+
+def test_a_sweep_hands_on_where_data_come_from(mini, tmp_path):
+    supply = Supply(True, str(tmp_path))
+    (task,) = sweep.plan(["none"], [mini], 1, replace(SHORT, epochs=1), "one", COMPUTING, True, supply)
+    with sweep.here("cpu", threads=1) as launcher:
+        ended = sweep.sweep([task], tmp_path / "runs", launcher)
+    assert [e.status for e in ended.values()] == ["ok"]
+    assert json.loads((tmp_path / "runs" / task.config.run_id / "result.json").read_text())["recipe"].endswith("online")
+
+
+def test_the_command_trains_online_and_its_rows_are_apart(mini, tmp_path):
+    common = ["run", "--attn=none", f"--data={mini}", "--preset=quick", "--epochs=1", f"--runs={tmp_path}"]
+    found = {}
+    for options in (("--stream",), ("--resident",), ("--online",), ("--online", "--stream")):
+        done = CliRunner().invoke(cli.bench, [*common, *options])
+        assert done.exit_code == 0, done.output
+        found[options] = done.stdout.split()[-1]
+    assert found["--stream",] == found["--resident",]  # finished already
+    assert found["--online",] == found["--online", "--stream"] != found["--stream",]
+    board = leaderboard(records.results(tmp_path))
+    assert sorted(board["recipe"]) == ["fast,lr=0.006,epochs=1", "fast,lr=0.006,epochs=1,online"]
+    assert list(board["rank"]) == [1, 1]  # no rivals
+
+
+def test_questions_are_made_even(mini):
+    fresh = open_fresh(mini, mini.parent.parent / "raw")
+    for questions in (390, 410):
+        online = Online(fresh, questions, "one", CPU, 1)
+        split = online.of_epoch(0)
+        online.close()
+        np.testing.assert_array_equal(split.image, np.arange(questions) % 400)
