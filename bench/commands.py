@@ -91,8 +91,8 @@ def run(
     init: Path | None,
     resume: bool,
 ) -> None:
-    """Train and test one network and print the run's folder. Missing data are generated first."""
-    from bench import experiment
+    """Train and test one network, alone or under torchrun, and print the run's folder. Missing data are generated."""
+    from bench import experiment, parallel
     from bench.check import refuse_unfit
     from mnistref.dataset import read_manifest
     from mnistref.variants import get_variant
@@ -102,9 +102,11 @@ def run(
     preset, recipe, how = training.chosen_preset, training.chosen_recipe, computing.chosen
     made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
     refuse_unfit(attn, made_for.canvas)
-    folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
-    config = experiment.configure(folder, attn, seed, recipe, training.queries, how, init)
-    click.echo(experiment.run(config, folder, training.chosen_runs, resume, init))
+    source = training.root, training.digits, training.backgrounds
+    with parallel.join(how) as team:
+        folder = data or Path(team.tell(lambda: str(experiment.prepare(preset, [attn], variant, *source))))
+        config = experiment.configure(folder, attn, seed, recipe, training.queries, how, init)
+        click.echo(experiment.run(config, folder, training.chosen_runs, resume, init, team))
 
 
 @bench.command("sweep")
@@ -143,16 +145,16 @@ def run_sweep(
     bench sweep --attn san,pan,pan-ctx,arnn --variant mref,mbg --seeds 5 --workers 2
     bench sweep --attn none,none+arnn --variant mref --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT
     """
-    from bench import experiment, sweep
+    from bench import experiment, parallel, sweep
     from bench.attention import networks_of
     from bench.check import refuse_unfit
     from mnistref.errors import RunProblemError
     from mnistref.variants import get_variant
 
+    parallel.refuse("bench sweep")
     attns = [name for networks in lists for name in networks_of(networks)]
-    preset, recipe, how, runs = (
-        training.chosen_preset, training.chosen_recipe, computing.chosen, training.chosen_runs,
-    )  # fmt: skip
+    preset, recipe = training.chosen_preset, training.chosen_recipe
+    how, runs = computing.chosen, training.chosen_runs
     names = [get_variant(name.strip()).name for name in (variants or preset.variant).split(",")]
     for attn in attns:
         for name in names:

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.data import Split
+from bench.data import Batch, Split
 from bench.metrics import accuracy_per_scale, mask_area, mask_correctness, pointing_game, true_positive_ratio
-from bench.model import AttributeCNN
+from bench.model import AttributeCNN, Output
+from bench.parallel import ALONE, Alone
 
 BATCH = 200
 
@@ -23,40 +24,54 @@ def same_draws(device: torch.device) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def accuracy(model: nn.Module, split: Split) -> float:
-    """Share of right answers, 0 … 1."""
+def accuracy(model: nn.Module, split: Split, team: Alone = ALONE) -> float:
+    """Share of right answers, 0 … 1; of several processes each asks for its part."""
     model.eval()
+    right = torch.zeros((), dtype=torch.long, device=split.images.device)
     with same_draws(split.images.device):
-        right = sum((model(b.images, b.query).logits.argmax(1) == b.label).sum() for b in split.batches(BATCH))
-    return float(right) / len(split)
+        for batch, out in _answers(model, split, team):
+            right += (out.logits.argmax(1) == batch.label).sum()
+    return float(team.add(right)) / len(split)
 
 
 @torch.inference_mode()
-def test(model: AttributeCNN, split: Split) -> dict[str, Any]:
+def test(model: AttributeCNN, split: Split, team: Alone = ALONE) -> dict[str, Any]:  # noqa: PT028, no test of pytest's
     """Accuracy, accuracy and count per scale, and how well the maps lie on the masks (None without attention).
 
     TPR is None too where the last slot, whose map it looks at, has none.
     """
     model.eval()
-    correct, maps = [], []
-    last_mask = True
+    names = ("mask_correctness_uniform", "mask_correctness", "tpr", "pointing")
+    found = torch.zeros(1 + len(names), len(split), dtype=torch.float64, device=split.images.device)
+    last_mask, known = True, 0
     with same_draws(split.images.device):
-        for batch in split.batches(BATCH):
-            out = model(batch.images, batch.query)
+        for batch, out in _answers(model, split, team):
             last_mask = out.last_mask
             target = split.masks(batch.at)
-            correct.append(out.logits.argmax(1) == batch.label)
-            measured = [mask_area(target)]
+            measured = [out.logits.argmax(1) == batch.label, mask_area(target)]
             if out.masks:
                 measures = (mask_correctness, true_positive_ratio, pointing_game)
                 measured += [measure(out.masks, target, out.mask_power) for measure in measures]
-            maps.append(torch.stack(measured))
-    right = torch.cat(correct)
+            known = len(measured) - 1
+            for row, values in zip(found, measured, strict=False):
+                row[batch.at] = values.double()
+    team.add(found)
+    right = found[0].bool()
     assert split.scale is not None
     result: dict[str, Any] = {"accuracy": float(right.double().mean()), "n_test": len(right)}
     for name, (share, n) in accuracy_per_scale(right, split.scale).items():
         result |= {f"accuracy_scale_{name}": share, f"n_scale_{name}": n}
-    means = torch.cat(maps, dim=1).double().mean(dim=1).tolist()
-    names = ("mask_correctness_uniform", "mask_correctness", "tpr", "pointing")
-    result |= dict(zip(names, means + [None] * (len(names) - len(means)), strict=True))
+    means = found[1 : 1 + known].mean(dim=1).tolist()
+    result |= dict(zip(names, means + [None] * (len(names) - known), strict=True))
     return result if last_mask else result | {"tpr": None}
+
+
+def _answers(model: nn.Module, split: Split, team: Alone) -> Iterator[tuple[Batch, Output]]:
+    """Of each batch in order this process's rows, and what the network says of them."""
+    for at in torch.arange(len(split), device=split.images.device).split(BATCH):
+        own = at[team.rows(len(at))]
+        if len(own):
+            batch = split.batch(own)
+            with team.share(len(at)):
+                out = model(batch.images, batch.query)
+            yield batch, out

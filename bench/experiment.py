@@ -19,6 +19,7 @@ from bench.config import Preset, Recipe, RunConfig
 from bench.data import Split, load_split
 from bench.evaluate import test
 from bench.model import AttributeCNN, build, create_model
+from bench.parallel import ALONE, Alone, LostError
 from bench.plugins import files_of
 from bench.runs import load_config
 from bench.train import DivergedError, Trainer
@@ -86,12 +87,19 @@ def _digest(weights: Path) -> str:
     return hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
 
 
-def run(config: RunConfig, data: Path, runs: Path, resume: bool = True, init: Path | None = None) -> Path:
+def run(
+    config: RunConfig,
+    data: Path,
+    runs: Path,
+    resume: bool = True,
+    init: Path | None = None,
+    team: Alone = ALONE,
+) -> Path:
     """Train, test and record one run, unless it is finished. → its folder.
 
     An unfinished one goes on after its last epoch, or, without `resume`, starts again: from the weights of the run
     `init`, which must be those that it was configured with. Raises RunProblemError when the run diverges or fails;
-    whatever ends it, the folder then says so too.
+    whatever ends it, the folder then says so too. Of a team every process calls this, and the first writes.
     """
     folder = runs / config.run_id
     manifest = read_manifest(data)
@@ -100,24 +108,29 @@ def run(config: RunConfig, data: Path, runs: Path, resume: bool = True, init: Pa
     log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, _where(computing))
     if manifest.variant.note:
         log.info("%s is %s", config.variant, manifest.variant.note)
-    if resume and records.is_finished(folder):
+    if team.tell(lambda: "finished" if resume and records.is_finished(folder) else ""):
         log.info("finished already: %s", folder)
         return folder
     if config.init_weights != (_digest(init / records.WEIGHTS) if init else None):
         raise UsageProblemError(f"{folder}: was configured to start from other weights than those of {init}")
     if init:
         load_weights(init / records.WEIGHTS, model)
-    places = files_of(config.attn)
-    records.begin(folder, config.as_dict() | ({records.PLACES: places} if places else {}), computing, resume)
+    if team.leads:
+        places = files_of(config.attn)
+        aside = {records.PLACES: places} if places else {}
+        records.begin(folder, config.as_dict() | aside, computing, resume, team.size)
     started = time.perf_counter()
 
     def record(outcome: Mapping[str, Any]) -> None:
         seconds = round(time.perf_counter() - started, 3)
-        records.write_json(folder / records.RESULT, _result(config, manifest, computing, seconds, outcome))
+        if team.leads or outcome["status"] == "failed":  # which may be another process alone
+            records.write_json(folder / records.RESULT, _result(config, manifest, computing, seconds, outcome))
 
     try:
         with computing.products():
-            outcome = _train_and_test(config, model, manifest.variant, data, folder, computing, resume)
+            outcome = _train_and_test(config, model, manifest.variant, data, folder, computing, resume, team)
+    except LostError:  # it says why, and records it
+        raise
     except DivergedError as error:
         record({"status": "diverged", "reason": str(error)})
         raise RunProblemError(f"{folder}: diverged: {error}; the learning rate may be too high") from error
@@ -146,40 +159,49 @@ def _train_and_test(
     folder: Path,
     computing: Computing,
     resume: bool,
+    team: Alone,
 ) -> dict[str, Any]:
     fades = config.recipe.fade > 0
     train = _enough(load_split(data, "train", config.queries, computing.device, masks=fades), data)
     val = load_split(data, "val", config.queries, computing.device)
-    trainer = Trainer(config.recipe, model, train, val, config.seed, computing)
+    trainer = Trainer(config.recipe, model, train, val, config.seed, computing, team)
     if resume and checkpoints.load(folder, trainer):
         log.info("going on after epoch %d", trainer.epoch)
-        records.trim_history(folder, trainer.epoch)
-    total = config.recipe.epochs * trainer.steps
+        if team.leads:
+            records.trim_history(folder, trainer.epoch)
+    team.begin(model, trainer.epoch * trainer.steps)
+    total, quiet = config.recipe.epochs * trainer.steps, None if team.leads else True
     with (
         logging_redirect_tqdm(),
-        tqdm(total=total, initial=trainer.epoch * trainer.steps, unit=" steps", disable=None, desc=config.attn) as bar,
+        tqdm(total=total, initial=trainer.epoch * trainer.steps, unit=" steps", disable=quiet, desc=config.attn) as bar,
     ):
         for record in trainer.epochs(on_step=bar.update):
-            records.append_history(folder, record)
-            checkpoints.save(folder, trainer)
-            log.info(
-                "epoch %(epoch)3d  loss %(train_loss).3f  train %(train_accuracy).3f  val %(val_accuracy).3f"
-                "  %(seconds).0f s",
-                record,
-            )
+            if team.leads:
+                _keep(folder, trainer, record)
     del train, trainer.train
     model.load_state_dict(trainer.best_weights)
-    checkpoints.save_weights(folder / records.WEIGHTS, model)
+    if team.leads:
+        checkpoints.save_weights(folder / records.WEIGHTS, model)
     with computing.casting():
-        measured = test(model, load_split(data, "test", config.queries, computing.device, masks=True))
+        measured = test(model, load_split(data, "test", config.queries, computing.device, masks=True), team)
     return {
         **measured,
-        **_timed(config, model, variant, computing),
+        **(_timed(config, model, variant, computing) if team.leads else {}),
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "val_accuracy": trainer.best_accuracy,
         "params": sum(p.numel() for p in model.parameters()),
     }
+
+
+def _keep(folder: Path, trainer: Trainer, record: dict[str, Any]) -> None:
+    """After an epoch."""
+    records.append_history(folder, record)
+    checkpoints.save(folder, trainer)
+    log.info(
+        "epoch %(epoch)3d  loss %(train_loss).3f  train %(train_accuracy).3f  val %(val_accuracy).3f  %(seconds).0f s",
+        record,
+    )
 
 
 def _timed(config: RunConfig, model: AttributeCNN, variant: VariantSpec, computing: Computing) -> dict[str, Any]:

@@ -43,14 +43,14 @@ def read_json(path: Path) -> Any:
         raise DataProblemError(f"{path}: not JSON ({error}); delete the run and start it again") from error
 
 
-def begin(run: Path, config: dict[str, Any], computing: Computing, resume: bool) -> None:
+def begin(run: Path, config: dict[str, Any], computing: Computing, resume: bool, processes: int = 1) -> None:
     """Make or enter a run's folder; unless resuming, empty it. One of another configuration is a mismatch."""
     path = run / CONFIG
     config = json.loads(json.dumps(config))
     if path.is_file() and {**read_json(path), PLACES: None} != {**config, PLACES: None}:
         raise MismatchProblemError(f"{path}: the run was made with another configuration; move it away and run again")
     write_json(path, config)
-    write_json(run / ENVIRONMENT, environment(computing))
+    write_json(run / ENVIRONMENT, environment(computing) | {"processes": processes})
     (run / RESULT).unlink(missing_ok=True)
     if not resume:
         (run / HISTORY).unlink(missing_ok=True)

@@ -15,7 +15,8 @@ from bench.computing import Computing
 from bench.config import Recipe
 from bench.data import Split
 from bench.evaluate import accuracy
-from bench.step import Step, optimizer_of
+from bench.parallel import ALONE, Alone
+from bench.step import optimizer_of
 
 CHECKED = {"cpu": 1, "cuda": 50}
 """Steps between two looks at whether all is finite: a look makes the host wait for a GPU."""
@@ -28,6 +29,7 @@ class DivergedError(Exception):
 class Trainer:
     """Trains `model` on `train`, keeping the weights of the epoch with the best accuracy on `val`.
 
+    Several processes may do so together, as a `team`: each trains on its rows of every batch, and all come to the same.
     `epochs()` yields a record after each epoch. `state()` and `restore()` carry everything over to another process.
     """
 
@@ -39,13 +41,14 @@ class Trainer:
         val: Split,
         seed: int,
         computing: Computing,
+        team: Alone = ALONE,
     ) -> None:
         self.recipe, self.model, self.train, self.val, self.seed = recipe, model, train, val, seed
-        self.computing = computing
+        self.computing, self.team = computing, team
         self.batch = min(recipe.batch, len(train))
         self.steps = len(train) // self.batch
         self.optimizer = optimizer_of(recipe, model)
-        self.step = Step(model, recipe, self.optimizer, computing)
+        self.step = team.step(model, recipe, self.optimizer, computing, self.batch)
         self.schedule = _schedule(recipe, self.optimizer, self.steps)
         self.epoch = 0
         self.best_epoch, self.best_accuracy = 0, -1.0
@@ -59,7 +62,7 @@ class Trainer:
             lr = self.optimizer.param_groups[0]["lr"]
             loss, right = self._train_epoch(on_step)
             with self.computing.casting():
-                val = accuracy(self.model, self.val)
+                val = accuracy(self.model, self.val, self.team)
             if val > self.best_accuracy:
                 self.best_epoch, self.best_accuracy = self.epoch, val
                 self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -85,12 +88,12 @@ class Trainer:
         loss_sum, right = torch.zeros(2, dtype=torch.float64, device=self.computing.device)
         finite = torch.ones((), dtype=torch.bool, device=self.computing.device)
         for step, at in enumerate(order[: self.steps * self.batch].split(self.batch)):
-            batch = self.train.batch(at, self._background(step))
+            batch = self.train.batch(at[self.team.rows(len(at))], self._background(step))
             loss, logits, norm = self.step(batch.images, batch.query, batch.label)
             if self.recipe.schedule == "onecycle":
                 self.schedule.step()
             loss_sum += loss
-            right += (logits.argmax(1) == batch.label).sum()
+            right += self.team.add((logits.argmax(1) == batch.label).sum())
             finite &= (loss + norm).isfinite()
             if (step + 1) % CHECKED[self.computing.device.type] == 0 and not finite:
                 raise DivergedError(self._place(step, f"the loss is {float(loss)}, the gradient's norm {float(norm)}"))

@@ -42,7 +42,16 @@ MAY_IMPORT = {
     "bench.leaderboard": {"bench.published", "mnistref.spec", "mnistref.text", "mnistref.variants"},
     "bench.computing": {"bench.kernels.diagonal_lstm", "mnistref.errors"},
     "bench.step": {"bench.computing", "bench.config"},
-    "bench.train": {"bench.config", "bench.data", "bench.computing", "bench.evaluate", "bench.step"},
+    "bench.whole": set(),
+    "bench.parallel": {"bench.computing", "bench.config", "bench.step", "bench.whole", "mnistref.errors"},
+    "bench.train": {
+        "bench.config",
+        "bench.data",
+        "bench.computing",
+        "bench.evaluate",
+        "bench.parallel",
+        "bench.step",
+    },
     "bench.timing": {"bench.computing", "bench.config", "bench.step", "mnistref.spec"},
     "bench.runtime": {
         "bench.attention",
@@ -77,6 +86,7 @@ MAY_IMPORT = {
         "bench.evaluate",
         "bench.model",
         "bench.computing",
+        "bench.parallel",
         "bench.plugins",
         "bench.records",
         "bench.runs",
@@ -161,7 +171,7 @@ MAY_IMPORT = {
         "bench.kernels.threads",
     },
     "bench.data": {"mnistref.dataset"},
-    "bench.evaluate": {"bench.data", "bench.metrics", "bench.model"},
+    "bench.evaluate": {"bench.data", "bench.metrics", "bench.model", "bench.parallel"},
     "bench.checkpoints": {"bench.tensorfile", "bench.train", "mnistref.errors", "mnistref.files"},
     "mnistref.render": {"mnistref.compiled", "mnistref.resize", "mnistref.rng", "mnistref.scene", "mnistref.spec"},
     "mnistref.dataset": {
@@ -307,8 +317,13 @@ def test_shards_know_no_torch_and_sources_no_sampling():
 
 
 def test_training_touches_no_files():
-    for name in ("bench.train", "bench.step", "bench.timing", "bench.evaluate", "bench.model"):
+    for name in ("bench.train", "bench.step", "bench.whole", "bench.timing", "bench.evaluate", "bench.model"):
         assert not imports_of(name) & {"pathlib", "os", "json", "click"}, name
+
+
+def test_one_process_does_not_wait_for_what_several_need():
+    for name in MODULES:
+        assert not any(m.startswith("torch.distributed") for m in imports_of(name, everywhere=False)), name
 
 
 @pytest.mark.parametrize("name", MODULES)
