@@ -27,7 +27,7 @@ from bench.train import DivergedError, Trainer
 CPU = torch.device("cpu")
 PAN = Recipe("pan", "rmsprop", lr=0.003, batch=25, epochs=2, schedule="steps")
 FAST = Recipe("fast", "adam", lr=0.003, batch=25, epochs=2, schedule="onecycle")
-EXACT = ("none", "san", "han", "none,none,arnn-sampled", "cbam", "film", "coord", "stn-m", "self", "own")
+EXACT = ("none", "san", "han", "none,none,arnn-sampled", "cbam", "film", "coord", "stn-m", "own")
 """Networks trained in double precision, by the recipe PAN; "own" is `Own`."""
 SINGLE = ("none", "arnn", "cbam")
 """And those in single precision, by the recipe FAST."""

@@ -218,7 +218,7 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_nothing(mini):
 
 def test_training_stops_when_patience_is_over(mini, monkeypatch):
     values = iter([0.3, 0.5, 0.4, 0.5, 0.2, 0.9])
-    monkeypatch.setattr("bench.train.accuracy", lambda model, split: next(values))
+    monkeypatch.setattr("bench.train.accuracy", lambda *_: next(values))
     trainer = trainer_for(mini, Recipe("pan", "rmsprop", 0.003, 200, 6, "steps", patience=3), attn="none")
     assert len(list(trainer.epochs())) == 5
     assert (trainer.best_epoch, trainer.best_accuracy) == (2, 0.5)
