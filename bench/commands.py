@@ -103,8 +103,8 @@ def run(
     made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
     refuse_unfit(attn, made_for.canvas)
     source = training.root, training.digits, training.backgrounds
-    with parallel.join(how) as team:
-        folder = data or Path(team.tell(lambda: str(experiment.prepare(preset, [attn], variant, *source))))
+    with parallel.join() as team:
+        folder = data or team.in_turn(lambda: experiment.prepare(preset, [attn], variant, *source))
         config = experiment.configure(folder, attn, seed, recipe, training.queries, how, init)
         click.echo(experiment.run(config, folder, training.chosen_runs, resume, init, team))
 

@@ -104,6 +104,7 @@ def run(
     folder = runs / config.run_id
     manifest = read_manifest(data)
     computing = Computing(torch.device(config.device), config.precision, config.capture)
+    team.check(computing)
     model = build(config.attn, manifest.variant, config.seed, computing.device)
     log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, _where(computing))
     if manifest.variant.note:

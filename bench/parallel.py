@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ from bench.config import Recipe
 from bench.step import Step, Taken, loss_of
 from bench.whole import Rows, rows_of
 from mnistref.errors import DataProblemError, RunProblemError, UsageProblemError
+
+Made = TypeVar("Made")
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others in a step; for what the first one does alone it waits without end."""
@@ -53,6 +55,13 @@ class Alone:
     def tell(self, say: Callable[[], str]) -> str:
         """What the first process says, on every one of them: it alone calls `say`, and the others wait for it."""
         return say()
+
+    def in_turn(self, make: Callable[[], Made]) -> Made:
+        """Call `make` on the first process, and when that is over on the others: what it makes, they find."""
+        return make()
+
+    def check(self, computing: Computing) -> None:
+        """A usage error where several processes cannot compute so."""
 
     def begin(self, model: nn.Module, done: int) -> None:
         """All are about to train `model`, of which `done` steps are done."""
@@ -108,6 +117,18 @@ class Team(Alone):
         while not self._store.check([key]):  # here, not in the store, which would not hear Ctrl-C
             time.sleep(LOOK)
         return self._store.get(key).decode()
+
+    def in_turn(self, make: Callable[[], Made]) -> Made:
+        made = make() if self.leads else None
+        self.tell(str)
+        return make() if made is None else made
+
+    def check(self, computing: Computing) -> None:
+        if computing.capture == "graph":
+            raise UsageProblemError("--capture graph: not for several processes; leave it out, or torchrun")
+        gpu, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if computing.device.type == "cuda" and gpu >= there:
+            raise UsageProblemError(f"--nproc-per-node: process {gpu + 1} here, and {there} GPUs; each needs its own")
 
     def begin(self, model: nn.Module, done: int) -> None:
         """Give all the first one's weights: a module may have drawn some from another generator than torch's.
@@ -195,27 +216,19 @@ def refuse(command: str) -> None:
 
 
 @contextmanager
-def join(computing: Computing) -> Iterator[Alone]:
-    """Be one of torchrun's processes, on a GPU of its own, or stay alone. All leave together when the block ends well.
-
-    A usage error where the run cannot be shared.
-    """
+def join() -> Iterator[Alone]:
+    """Be one of torchrun's processes, on a GPU of its own, or alone. All leave together when the block ends well."""
     if not launched():
         yield ALONE
         return
-    if computing.capture == "graph":
-        raise UsageProblemError("--capture graph: not for several processes; leave it out, or torchrun")
-    cuda = computing.device.type == "cuda"
-    if cuda:
-        gpu, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-        if gpu >= there:
-            raise UsageProblemError(f"--nproc-per-node: process {gpu + 1} here, and {there} GPUs; each needs its own")
-        torch.cuda.set_device(gpu)
     from torch import distributed
 
+    gpu, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if gpu < there:
+        torch.cuda.set_device(gpu)
     store, rank, size = next(distributed.rendezvous("env://", timeout=PATIENCE))
-    kind = "nccl" if cuda else "gloo"
-    distributed.init_process_group(kind, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    kinds = "cpu:gloo,cuda:nccl" if there else "gloo"
+    distributed.init_process_group(kinds, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     team = Team(rank, size, store)
     with nullcontext() if team.leads else _silent():
         yield team

@@ -135,7 +135,7 @@ def diverged(data: Path, team: Alone = ALONE) -> str:
 
 def main() -> None:
     data, out, wanted = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
-    with join(Computing(CPU)) as team:
+    with join() as team:
         tensors: dict[str, Tensor] = {}
         records: dict[str, object] = {"diverged": diverged(data, team)}
         single = [] if wanted else [(attn, False) for attn in SINGLE]

@@ -163,26 +163,23 @@ def test_when_one_fails_all_end_and_the_record_says_why(mini, tmp_path):
     assert (result["status"], result["reason"]) == ("failed", "ValueError: no such luck")
 
 
-@pytest.fixture
-def launched(monkeypatch):
-    for name, value in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}.items():
+def test_a_sweep_is_not_for_torchrun(monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-
-
-def test_a_sweep_is_not_for_torchrun(launched):
     result = CliRunner().invoke(cli.bench, ["sweep", "--attn", "none"])
     assert result.exit_code == 2
     assert "bench sweep under torchrun" in result.stderr
 
 
-def test_nor_is_a_recorded_step(launched):
-    from bench.parallel import join
-
-    with (
-        pytest.raises(UsageProblemError, match="--capture graph"),
-        join(Computing(torch.device("cuda"), capture="graph")),
-    ):
-        pass
+def test_nor_is_a_recorded_step_and_a_gpu_is_not_shared(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    cuda, second = torch.device("cuda"), Team(1, 2, None)
+    with pytest.raises(UsageProblemError, match="--capture graph"):
+        second.check(Computing(cuda, capture="graph"))
+    with pytest.raises(UsageProblemError, match="process 2 here, and 1 GPUs"):
+        second.check(Computing(cuda))
+    second.check(Computing(torch.device("cpu")))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
