@@ -71,7 +71,7 @@ def _answers(model: nn.Module, split: Split, team: Alone) -> Iterator[tuple[Batc
     for at in torch.arange(len(split), device=split.images.device).split(BATCH):
         own = at[team.rows(len(at))]
         if len(own):
-            batch = split.batch(own)
             with team.share(len(at)):
+                batch = split.batch(own)
                 out = model(batch.images, batch.query)
             yield batch, out

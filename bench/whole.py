@@ -13,7 +13,7 @@ of its own process alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -51,7 +51,12 @@ def rows_of(rows: Rows, add: Callable[[Tensor], Tensor], parts: int, part: int) 
         parts: how many processes there are.
         part: which one of them this is, 0 … parts − 1.
     """
-    with _WholeNorms(add, parts, part), _WholeDraws(rows):
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():  # in which a mode would see functions that draw, and not their draws
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.no_grad())
+        stack.enter_context(_WholeNorms(add, parts, part))
+        stack.enter_context(_WholeDraws(rows))
         yield
 
 

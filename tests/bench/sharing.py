@@ -29,8 +29,8 @@ PAN = Recipe("pan", "rmsprop", lr=0.003, batch=25, epochs=2, schedule="steps")
 FAST = Recipe("fast", "adam", lr=0.003, batch=25, epochs=2, schedule="onecycle")
 EXACT = ("none", "san", "han", "none,none,arnn-sampled", "cbam", "film", "coord", "stn-m", "own")
 """Networks trained in double precision, by the recipe PAN; "own" is `Own`."""
-SINGLE = ("none", "arnn", "cbam")
-"""And those in single precision, by the recipe FAST."""
+SINGLE = {"none": "fp32", "arnn": "fp32", "cbam-arnn": "bf16"}
+"""And those in less precision, by the recipe FAST."""
 NORMS = {
     "1d": (nn.BatchNorm1d(3), (11, 3)),
     "1d of sequences": (nn.BatchNorm1d(3, momentum=0.3), (11, 3, 5)),
@@ -55,7 +55,7 @@ class Own(nn.Module):
         seen = self.attend(tokens, tokens, tokens)[0].mean(dim=1)[:, :, None, None]
         noise = 0.1 * torch.randn(len(x), 1, 1, 1, dtype=x.dtype) + torch.rand(1, dtype=x.dtype)
         x = F.batch_norm(F.dropout2d(x + seen, 0.1, self.training), None, None, training=True)
-        return self.score(F.dropout(x.permute(0, 2, 3, 1), 0.2, self.training).permute(0, 3, 1, 2)) + noise
+        return self.score(F.dropout(x.permute(0, 2, 3, 1), 0.2).permute(0, 3, 1, 2)) + noise
 
 
 class Exact(Split):
@@ -84,7 +84,8 @@ def trainer(data: Path, attn: str, exact: bool, team: Alone, recipe: Recipe | No
             parameter.data += 0.3 * torch.rand(6)
     model = (model.double() if exact else model).to(memory_format=torch.channels_last)
     train, val = few(data, "train", 55, exact), few(data, "val", 21, exact)
-    return Trainer(recipe or (PAN if exact else FAST), model, train, val, 0, Computing(CPU), team)
+    computing = Computing(CPU, "fp32" if exact else SINGLE[attn])
+    return Trainer(recipe or (PAN if exact else FAST), model, train, val, 0, computing, team)
 
 
 def trained(data: Path, attn: str, exact: bool, team: Alone = ALONE) -> tuple[dict[str, Tensor], dict]:

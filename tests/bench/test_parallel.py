@@ -91,12 +91,14 @@ def test_so_do_three(mini, by_three):
 
 
 @pytest.mark.parametrize("attn", sharing.SINGLE)
-def test_in_single_precision_the_losses_agree(attn, mini, by_two):
+def test_in_less_precision_the_losses_agree(attn, mini, by_two):
     """Not every weight: of a bias before a batch normalisation the gradient is nothing but rounding, which Adam takes
     for a direction."""
     _, record = sharing.trained(mini, attn, False)
     for one, two in zip(record["history"], by_two[1][f"{attn}/False"]["history"], strict=True):
-        assert one["train_loss"] == pytest.approx(two["train_loss"], rel=1e-4)
+        assert one["train_loss"] == pytest.approx(
+            two["train_loss"], rel=1e-4 if sharing.SINGLE[attn] == "fp32" else 0.02
+        )
 
 
 @pytest.mark.parametrize("name", sharing.NORMS)
