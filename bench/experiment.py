@@ -4,7 +4,8 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from bench.evaluate import BATCH, test
 from bench.memory import keep_freed
 from bench.model import AttributeCNN, build, create_model
 from bench.online import Online, load_training
+from bench.parallel import ALONE, Alone, LostError
 from bench.plugins import files_of
 from bench.runs import load_config
 from bench.split import Split
@@ -31,7 +33,6 @@ from mnistref.files import exclusive
 from mnistref.generate import Request, generate, request_of
 from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
-from mnistref.version import VERSION
 
 log = logging.getLogger("bench")
 
@@ -93,6 +94,22 @@ def _digest(weights: Path) -> str:
     return hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
 
 
+@dataclass(frozen=True)
+class _Work:
+    """A run that is to be done: what, on what, where, and how."""
+
+    config: RunConfig
+    data: Path
+    folder: Path
+    manifest: Manifest
+    computing: Computing
+    resume: bool
+    init: Path | None
+    watching: Watching
+    supply: Supply
+    team: Alone
+
+
 def run(
     config: RunConfig,
     data: Path,
@@ -101,55 +118,51 @@ def run(
     init: Path | None = None,
     watching: Watching | None = None,
     supply: Supply = AS_IT_FITS,
+    team: Alone = ALONE,
 ) -> Path:
     """Train, test and record one run, unless it is finished. → its folder.
 
     An unfinished one goes on where it was last kept, or, without `resume`, starts again: from the weights of the run
-    `init`, which must be those that it was configured with. Another process that is at the same run is waited for.
+    `init`, which must be those that it was configured with. Another process that is at the same run is waited for. Of a
+    team every process calls this, and the first one writes.
 
     Raises RunProblemError when the run diverges or fails; whatever ends it, the folder then says so too.
     """
-    folder = runs / config.run_id
-    create_model(config.attn, read_manifest(data).variant.name)  # what cannot be built leaves no folder
-    with exclusive(runs / ".locks" / f"{config.run_id}.lock", folder / checkpoints.FOLDER):
-        if resume and records.is_finished(folder):
+    folder, manifest = runs / config.run_id, read_manifest(data)
+    computing = Computing(torch.device(config.device), config.precision, config.capture)
+    work = _Work(config, data, folder, manifest, computing, resume, init, watching or Watching(), supply, team)
+    team.check(computing)
+    create_model(config.attn, manifest.variant.name)  # what cannot be built leaves no folder
+    lock = runs / ".locks" / f"{config.run_id}.lock"
+    with exclusive(lock, folder / checkpoints.FOLDER) if team.leads else nullcontext():
+        if team.tell(lambda: "finished" if resume and records.is_finished(folder) else ""):
             log.info("finished already: %s", folder)
         else:
-            _run(config, data, folder, resume, init, watching or Watching(), supply)
+            _run(work)
     return folder
 
 
-def _run(
-    config: RunConfig,
-    data: Path,
-    folder: Path,
-    resume: bool,
-    init: Path | None,
-    watching: Watching,
-    supply: Supply,
-) -> None:
-    manifest = read_manifest(data)
-    computing = Computing(torch.device(config.device), config.precision, config.capture)
-    model = build(config.attn, manifest.variant, config.seed, computing.device)
+def _run(work: _Work) -> None:
+    config, folder, computing, variant = work.config, work.folder, work.computing, work.manifest.variant
     log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, _where(computing))
-    if manifest.variant.note:
-        log.info("%s is %s", config.variant, manifest.variant.note)
-    if config.init_weights != (_digest(init / records.WEIGHTS) if init else None):
-        raise UsageProblemError(f"{folder}: was configured to start from other weights than those of {init}")
-    if init:
-        load_weights(init / records.WEIGHTS, model)
-    records.begin(folder, config.as_dict() | _aside(config, manifest, init), computing, resume)
+    if variant.note:
+        log.info("%s is %s", config.variant, variant.note)
+    model = _begin(work)
     started = time.perf_counter()
 
     def record(outcome: Mapping[str, Any]) -> None:
         seconds = round(time.perf_counter() - started, 3)
-        records.write_json(folder / records.RESULT, _result(config, manifest, computing, seconds, outcome))
+        if work.team.leads or outcome["status"] == "failed":  # which may be another process alone
+            records.write_json(
+                folder / records.RESULT, records.result(config, work.manifest, computing, seconds, outcome)
+            )
 
     crowded = False
     try:
         with computing.products():
-            how = resume, watching, supply
-            outcome = _train_and_test(config, model, manifest.variant, data, folder, computing, *how)
+            outcome = _train_and_test(work, model)
+    except LostError:  # it says why, and records it
+        raise
     except DivergedError as error:
         record({"status": "diverged", "reason": str(error)})
         raise RunProblemError(f"{folder}: diverged: {error}; the learning rate may be too high") from error
@@ -164,11 +177,25 @@ def _run(
             raise RunProblemError(f"{folder}: failed: {reason}") from error
     if crowded:  # the error, and with it the tensors of its frames, is gone by now
         del model
-        reason = outofmemory.advice(config.attn, manifest.variant, config.recipe, computing)
+        reason = outofmemory.advice(config.attn, variant, config.recipe, computing)
         record({"status": "failed", "reason": reason})
         raise RunProblemError(f"{folder}: failed: {reason}")
     record({"status": "ok", **outcome})
-    log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * outcome["accuracy"], 100 / manifest.variant.classes)
+    log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * outcome["accuracy"], 100 / variant.classes)
+
+
+def _begin(work: _Work) -> AttributeCNN:
+    """The network as it starts, and the run's folder."""
+    config, init = work.config, work.init
+    if config.init_weights != (_digest(init / records.WEIGHTS) if init else None):
+        raise UsageProblemError(f"{work.folder}: was configured to start from other weights than those of {init}")
+    model = build(config.attn, work.manifest.variant, config.seed, work.computing.device)
+    if init:
+        load_weights(init / records.WEIGHTS, model)
+    if work.team.leads:
+        aside = _aside(config, work.manifest, init)
+        records.begin(work.folder, config.as_dict() | aside, work.computing, work.resume, work.team.size)
+    return model
 
 
 def _aside(config: RunConfig, manifest: Manifest, init: Path | None) -> dict[str, Any]:
@@ -186,58 +213,52 @@ def _where(computing: Computing) -> str:
     return f"device: {computing.device_name}{threads}"
 
 
-def _train_and_test(
-    config: RunConfig,
-    model: AttributeCNN,
-    variant: VariantSpec,
-    data: Path,
-    folder: Path,
-    computing: Computing,
-    resume: bool,
-    watching: Watching,
-    supply: Supply,
-) -> dict[str, Any]:
-    train = _enough(load_training(config, data, computing.device, supply), data)
-    val = load_split(data, "val", config.queries, computing.device, stream=supply.stream)
-    trainer = Trainer(config.recipe, model, train, val, config.seed, computing)
-    del train  # which the test needs no more, and the trainer gives up by then
-    if resume and checkpoints.load(folder, trainer):
+def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
+    config, data, folder, computing, leads = work.config, work.data, work.folder, work.computing, work.team.leads
+    train = _enough(load_training(config, data, computing.device, work.supply), data)
+    val = load_split(data, "val", config.queries, computing.device, stream=work.supply.stream)
+    trainer = Trainer(config.recipe, model, train, val, config.seed, computing, work.team)
+    del train, val  # which the test needs no more, and the trainer gives up by then
+    if work.resume and checkpoints.load(folder, trainer):
         log.info("going on after epoch %d, step %d", trainer.epoch, trainer.done - trainer.epoch * trainer.steps)
-        records.trim_history(folder, trainer.epoch)
+        if leads:
+            records.trim_history(folder, trainer.epoch)
+    work.team.begin(model, trainer.done)
     if computing.device.type == "cpu":
         keep_freed()
-    keeper = checkpoints.Keeper(folder, trainer, watching.every)
     total = config.recipe.epochs * trainer.steps
+    watching = work.watching if leads else None
     with closing(trainer.train), watch(watching, folder, config.attn, trainer.done, total) as watcher:
+        keeper = checkpoints.Keeper(folder, trainer, work.watching.every)
 
         def on_step() -> None:
             watcher.step()
-            keeper.step()
+            if leads:
+                keeper.step()
 
         for record in trainer.epochs(on_step):
-            records.append_history(folder, record)
-            keeper.keep()
+            if leads:
+                records.append_history(folder, record)
+                keeper.keep()
             watcher.epoch(record)
-        outcome = _test(config, variant, data, folder, trainer, supply)
+        outcome = _test(work, trainer, model)
         watcher.tested(outcome)
     return outcome
 
 
-def _test(
-    config: RunConfig, variant: VariantSpec, data: Path, folder: Path, trainer: Trainer, supply: Supply
-) -> dict[str, Any]:
+def _test(work: _Work, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
     """Of the best epoch: its weights kept, its measures, and what the network costs."""
-    model, computing = trainer.model, trainer.computing
-    assert isinstance(model, AttributeCNN)
+    config, computing, team = work.config, work.computing, work.team
     del trainer.train
     model.load_state_dict(trainer.best_weights)
-    checkpoints.save_weights(folder / records.WEIGHTS, model)
+    if team.leads:
+        checkpoints.save_weights(work.folder / records.WEIGHTS, model)
+    split = load_split(work.data, "test", config.queries, computing.device, True, work.supply.stream)
     with computing.casting():
-        split = load_split(data, "test", config.queries, computing.device, True, supply.stream)
-        measured = test(model, split, min(BATCH, trainer.batch))
+        measured = test(model, split, min(BATCH, trainer.batch), team)
     return {
         **measured,
-        **_timed(config, model, variant, computing),
+        **(_timed(config, model, work.manifest.variant, computing) if team.leads else {}),
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "val_accuracy": trainer.best_accuracy,
@@ -259,30 +280,3 @@ def _enough(train: Split | Online, data: Path) -> Split | Online:
     if len(train) < 2:
         raise DataProblemError(f"{data}: {len(train)} training question; batch normalisation needs 2 or more")
     return train
-
-
-def _result(
-    config: RunConfig, manifest: Manifest, computing: Computing, seconds: float, outcome: Mapping[str, Any]
-) -> dict[str, Any]:
-    """result.json: what was run on what, what came of it, and where."""
-    note = manifest.variant.note
-    return {
-        "status": outcome["status"],
-        "attn": config.attn,
-        "variant": config.variant,
-        **({"note": note} if note else {}),
-        "seed": config.seed,
-        "recipe": config.training,
-        "queries": config.queries,
-        "dataset": {
-            "spec_id": manifest.spec_id,
-            "digits": manifest.digits.name,
-            "backgrounds": manifest.backgrounds.name if manifest.backgrounds else None,
-        },
-        **{key: value for key, value in outcome.items() if key != "status"},
-        "device": computing.device_name,
-        "precision": config.precision,
-        "capture": config.capture,
-        "seconds": seconds,
-        "bench_version": VERSION,
-    }

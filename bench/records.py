@@ -5,7 +5,7 @@ import logging
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 
 from bench.computing import Computing
 from bench.config import RunConfig
+from mnistref.dataset import Manifest
 from mnistref.errors import DataProblemError, MismatchProblemError
 from mnistref.files import write_whole
 from mnistref.version import VERSION
@@ -45,7 +46,7 @@ def read_json(path: Path) -> Any:
         raise DataProblemError(f"{path}: not JSON ({error}); delete the run and start it again") from error
 
 
-def begin(run: Path, config: dict[str, Any], computing: Computing, resume: bool) -> None:
+def begin(run: Path, config: dict[str, Any], computing: Computing, resume: bool, processes: int = 1) -> None:
     """Make or enter a run's folder; unless resuming, empty it. One of another configuration is a mismatch."""
     path = run / CONFIG
     config = json.loads(json.dumps(config))
@@ -53,7 +54,7 @@ def begin(run: Path, config: dict[str, Any], computing: Computing, resume: bool)
     if path.is_file() and {**read_json(path), **nothing} != {**config, **nothing}:
         raise MismatchProblemError(f"{path}: the run was made with another configuration; move it away and run again")
     write_json(path, config)
-    write_json(run / ENVIRONMENT, environment(computing))
+    write_json(run / ENVIRONMENT, environment(computing) | {"processes": processes})
     (run / RESULT).unlink(missing_ok=True)
     if not resume:
         (run / HISTORY).unlink(missing_ok=True)
@@ -71,6 +72,33 @@ def trim_history(run: Path, epochs: int) -> None:
     path = run / HISTORY
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
     write_whole(path, "".join(lines[:epochs]).encode())
+
+
+def result(
+    config: RunConfig, manifest: Manifest, computing: Computing, seconds: float, outcome: Mapping[str, Any]
+) -> dict[str, Any]:
+    """result.json: what was run on what, what came of it, and where."""
+    note = manifest.variant.note
+    return {
+        "status": outcome["status"],
+        "attn": config.attn,
+        "variant": config.variant,
+        **({"note": note} if note else {}),
+        "seed": config.seed,
+        "recipe": config.training,
+        "queries": config.queries,
+        "dataset": {
+            "spec_id": manifest.spec_id,
+            "digits": manifest.digits.name,
+            "backgrounds": manifest.backgrounds.name if manifest.backgrounds else None,
+        },
+        **{key: value for key, value in outcome.items() if key != "status"},
+        "device": computing.device_name,
+        "precision": config.precision,
+        "capture": config.capture,
+        "seconds": seconds,
+        "bench_version": VERSION,
+    }
 
 
 _TYPES = {

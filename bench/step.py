@@ -59,11 +59,17 @@ class Step:
     def _issue(self, images: Tensor, query: Tensor, label: Tensor) -> Taken:
         with self.computing.casting():
             logits = self.model(images, query).logits
-        loss = F.cross_entropy(logits.float(), label)
+        loss = loss_of(logits, label)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         return Taken(loss.detach(), logits.detach(), norm)
+
+
+def loss_of(logits: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
+    """Cross entropy in single precision at least: logits (B, K), label i8 (B,) → mean or sum."""
+    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(exact, label, reduction=reduction)
 
 
 class Recorded:

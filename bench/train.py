@@ -16,8 +16,9 @@ from torch import nn
 from bench.computing import Computing
 from bench.config import Recipe
 from bench.evaluate import BATCH, accuracy
+from bench.parallel import ALONE, Alone
 from bench.split import Batch, Split
-from bench.step import Step, optimizer_of
+from bench.step import optimizer_of
 
 CHECKED = {"cpu": 1, "cuda": 50}
 """Steps between two looks at whether all is finite: a look makes the host wait for a GPU."""
@@ -58,7 +59,8 @@ class Trainer:
     """Trains `model` on `train`, keeping the weights of the epoch with the best accuracy on `val`.
 
     `epochs()` yields a record after each epoch; `epoch` counts those that are over. `state()` and `restore()` carry
-    everything over to another process, between two epochs or two steps.
+    everything over to another process, between two epochs or two steps. Several processes may train together, as a
+    `team`: each on its rows of every batch, and all come to the same.
     """
 
     def __init__(
@@ -69,13 +71,14 @@ class Trainer:
         val: Split,
         seed: int,
         computing: Computing,
+        team: Alone = ALONE,
     ) -> None:
         self.recipe, self.model, self.train, self.val, self.seed = recipe, model, train, val, seed
-        self.computing = computing
+        self.computing, self.team = computing, team
         self.batch = min(recipe.batch, len(train))
         self.steps = len(train) // self.batch
         self.optimizer = optimizer_of(recipe, model)
-        self.step = Step(model, recipe, self.optimizer, computing)
+        self.step = team.step(model, recipe, self.optimizer, computing, self.batch)
         self.schedule = _schedule(recipe, self.optimizer, self.steps)
         self.epoch = 0
         self.under: Under | None = None
@@ -94,7 +97,7 @@ class Trainer:
             started = time.perf_counter() - under.seconds
             self._train_epoch(under, on_step)
             with self.computing.casting():
-                val = accuracy(self.model, self.val, min(BATCH, self.batch))
+                val = accuracy(self.model, self.val, min(BATCH, self.batch), self.team)
             self.epoch += 1
             self.under = None
             if val > self.best_accuracy:
@@ -131,7 +134,7 @@ class Trainer:
         with closing(self._batches(under.steps)) as batches:
             for batch in batches:
                 loss, logits, norm = self.step(batch.images, batch.query, batch.label)
-                right = (logits.argmax(1) == batch.label).sum()
+                right = self.team.add((logits.argmax(1) == batch.label).sum())
                 under.sums += torch.stack([loss.double(), right.double(), (~(loss + norm).isfinite()).double()])
                 under.steps += 1
                 if self.recipe.schedule == "onecycle" or under.steps == self.steps:
@@ -144,12 +147,13 @@ class Trainer:
             raise DivergedError(self._place("the loss, its gradient or a weight is no finite number"))
 
     def _batches(self, first: int) -> Generator[Batch]:
-        """Of this epoch, from step `first` on."""
+        """This process's rows of those of this epoch, from step `first` on."""
         if first == self.steps:
             return
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(self._key))
-        order = order[first * self.batch : self.steps * self.batch]
-        each = self.train.of_epoch(self.epoch).each(order, self.batch, lambda k: self._background(first + k))
+        order = order[: self.steps * self.batch].view(self.steps, self.batch)[first:, self.team.rows(self.batch)]
+        split, size = self.train.of_epoch(self.epoch), order.shape[1]
+        each = split.each(order.flatten(), size, lambda k: self._background(first + k))
         with closing(each) as batches:
             yield from batches
 

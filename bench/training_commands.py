@@ -52,22 +52,26 @@ def run(
     config_file: Path | None,
     resume: bool,
 ) -> None:
-    """Train and test one network and print the run's folder. Missing data are generated first.
+    """Train and test one network, alone or under torchrun, and print the run's folder. Missing data are generated.
 
     \b
     bench run --attn arnn --preset quick
     bench run --config data_cache/runs/mini-arnn-s0-…/config.json --runs again
     """
-    from bench import experiment
+    from bench import experiment, parallel
 
     watching = training.watching
     training.set_threads()
-    if config_file:
-        found = _repeated(context, config_file, data, init, training)
-    else:
-        found = _asked(attn, variant, data, seed, training, computing, init)
-    how = resume, found.init, watching, training.chosen_supply
-    click.echo(experiment.run(found.config, found.data, training.chosen_runs, *how))
+
+    def find() -> "Found":
+        if config_file:
+            return _repeated(context, config_file, data, init, training)
+        return _asked(attn, variant, data, seed, training, computing, init)
+
+    with parallel.join() as team:
+        found = team.in_turn(find)
+        how = resume, found.init, watching, training.chosen_supply, team
+        click.echo(experiment.run(found.config, found.data, training.chosen_runs, *how))
 
 
 def _repeated(
@@ -154,12 +158,13 @@ def run_sweep(
     bench sweep --attn san,pan,pan-ctx,arnn --variant mref,mbg --seeds 5 --workers 2
     bench sweep --attn none,none+arnn --variant mref --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT
     """
-    from bench import experiment, sweep
+    from bench import experiment, parallel, sweep
     from bench.attention import networks_of
     from bench.check import refuse_unfit
     from mnistref.errors import RunProblemError
     from mnistref.variants import get_variant
 
+    parallel.refuse("bench sweep")
     attns = [name for networks in lists for name in networks_of(networks)]
     preset, recipe, how = training.chosen_preset, training.chosen_recipe, computing.chosen
     runs, watching = training.chosen_runs, training.watching

@@ -72,16 +72,20 @@ class Watch:
 
 
 @contextmanager
-def watch(watching: Watching, folder: Path, title: str, done: int, total: int) -> Iterator[Watch]:
-    """Watch a training of `total` steps, of which so many are done: what was written of later ones is not shown."""
+def watch(watching: Watching | None, folder: Path, title: str, done: int, total: int) -> Iterator[Watch]:
+    """Watch a training of `total` steps, of which so many are done: what was written of later ones is not shown.
+
+    With None nobody is told of steps, and nothing is written.
+    """
     with ExitStack() as stack:
         writer = None
-        if watching.log:
+        if watching and watching.log:
             from torch.utils.tensorboard import SummaryWriter
 
             if not done:
                 shutil.rmtree(folder / FOLDER, ignore_errors=True)
             writer = stack.enter_context(SummaryWriter(str(folder / FOLDER), purge_step=done + 1))
         stack.enter_context(logging_redirect_tqdm())
-        bar = stack.enter_context(tqdm(total=total, initial=done, unit=" steps", disable=None, desc=title))
+        quiet = None if watching else True
+        bar = stack.enter_context(tqdm(total=total, initial=done, unit=" steps", disable=quiet, desc=title))
         yield Watch(bar, writer)

@@ -42,7 +42,11 @@ MAY_IMPORT = {
     "bench.leaderboard": {"bench.published", "mnistref.spec", "mnistref.text", "mnistref.variants"},
     "bench.computing": {"bench.kernels.diagonal_lstm", "mnistref.errors"},
     "bench.step": {"bench.computing", "bench.config"},
-    "bench.train": {"bench.config", "bench.computing", "bench.evaluate", "bench.split", "bench.step"},
+    "bench.whole": set(),
+    "bench.parallel": {"bench.computing", "bench.config", "bench.step", "bench.whole", "mnistref.errors"},
+    "bench.train": {
+        *("bench.config", "bench.computing", "bench.evaluate", "bench.parallel", "bench.split", "bench.step")
+    },
     "bench.timing": {"bench.computing", "bench.config", "bench.memory", "bench.step", "mnistref.spec"},
     "bench.runtime": {
         "bench.attention",
@@ -58,7 +62,10 @@ MAY_IMPORT = {
         "mnistref.text",
     },
     "bench.bars": {"mnistref.errors", "mnistref.figures"},
-    "bench.records": {"bench.computing", "bench.config", "mnistref.errors", "mnistref.files", "mnistref.version"},
+    "bench.records": {
+        *("bench.computing", "bench.config"),
+        *("mnistref.dataset", "mnistref.errors", "mnistref.files", "mnistref.version"),
+    },
     "bench.sweep": {
         "bench.computing",
         "bench.config",
@@ -90,6 +97,7 @@ MAY_IMPORT = {
         "bench.online",
         "bench.computing",
         "bench.outofmemory",
+        "bench.parallel",
         "bench.plugins",
         "bench.records",
         "bench.runs",
@@ -192,7 +200,7 @@ MAY_IMPORT = {
         "mnistref.executors",
         "mnistref.fresh",
     },
-    "bench.evaluate": {"bench.metrics", "bench.model", "bench.split"},
+    "bench.evaluate": {"bench.metrics", "bench.model", "bench.parallel", "bench.split"},
     "bench.checkpoints": {"bench.tensorfile", "bench.train", "mnistref.errors", "mnistref.files"},
     "mnistref.render": {"mnistref.compiled", "mnistref.resize", "mnistref.rng", "mnistref.scene", "mnistref.spec"},
     "mnistref.dataset": {

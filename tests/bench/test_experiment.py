@@ -16,6 +16,7 @@ from bench.data import load_split
 from bench.evaluate import test as measure
 from bench.leaderboard import leaderboard
 from bench.model import build
+from bench.parallel import ALONE
 from bench.train import Trainer
 from mnistref.dataset import read_manifest
 from mnistref.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
@@ -61,7 +62,7 @@ def test_the_result_is_that_of_the_saved_weights(finished, mini):
     config, folder, result = finished
     model = build(config.attn, read_manifest(mini).variant, config.seed, CPU)
     load_weights(folder / "weights.safetensors", model)
-    measured = measure(model, load_split(mini, "test", "one", CPU, masks=True), SHORT.batch)
+    measured = measure(model, load_split(mini, "test", "one", CPU, masks=True), SHORT.batch, ALONE)
     for key, value in measured.items():
         assert result[key] == value, key
     assert result["params"] == sum(p.numel() for p in model.parameters())

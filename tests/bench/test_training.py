@@ -14,6 +14,7 @@ from bench.computing import Computing
 from bench.config import PRESETS, RECIPES, Recipe, choose_recipe, get_recipe
 from bench.data import load_split
 from bench.model import create_model
+from bench.parallel import ALONE
 from bench.train import DivergedError, Trainer
 from mnistref.dataset import MnistRef
 from mnistref.errors import DataProblemError, UsageProblemError
@@ -79,7 +80,7 @@ def test_validation_accuracy_is_the_share_of_right_answers(mini):
 def test_every_measure_of_a_test(attn, mini):
     torch.manual_seed(0)
     split = load_split(mini, "test", "one", CPU, masks=True)
-    result = evaluate.test(create_model(attn, variant="mini"), split, 50)
+    result = evaluate.test(create_model(attn, variant="mini"), split, 50, ALONE)
     assert result["n_test"] == 120
     assert result["n_scale_0.5_1.0"] == 120
     assert result["accuracy"] == result["accuracy_scale_0.5_1.0"]

@@ -1,0 +1,155 @@
+"""What test_parallel compares: the same trainings by one process, and by several that torchrun starts with this file.
+
+`torchrun … tests/bench/sharing.py DATA OUT [NETWORK …]`: the first process writes what came of these in
+double precision, or of all.
+"""
+
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.attention.base import Gate
+from bench.computing import Computing
+from bench.config import Recipe
+from bench.data import load_split
+from bench.evaluate import test as measure
+from bench.model import create_model
+from bench.parallel import ALONE, Alone, join
+from bench.split import Batch, Resident, Split
+from bench.train import DivergedError, Trainer
+
+CPU = torch.device("cpu")
+PAN = Recipe("pan", "rmsprop", lr=0.003, batch=25, epochs=2, schedule="steps")
+FAST = Recipe("fast", "adam", lr=0.003, batch=25, epochs=2, schedule="onecycle")
+EXACT = ("none", "san", "han", "none,none,arnn-sampled", "cbam", "film", "coord", "stn-m", "own")
+"""Networks trained in double precision, by the recipe PAN; "own" is `Own`."""
+SINGLE = {"none": "fp32", "arnn": "fp32", "cbam-arnn": "bf16"}
+"""And those in less precision, by the recipe FAST."""
+NORMS = {
+    "1d": (nn.BatchNorm1d(3), (11, 3)),
+    "1d of sequences": (nn.BatchNorm1d(3, momentum=0.3), (11, 3, 5)),
+    "2d": (nn.BatchNorm2d(3, eps=0.01), (11, 3, 4, 5)),
+    "no weights": (nn.BatchNorm2d(3, affine=False), (11, 3, 4, 5)),
+    "no running statistics": (nn.BatchNorm2d(3, track_running_stats=False), (11, 3, 4, 5)),
+    "mean of all": (nn.BatchNorm2d(3, momentum=None), (11, 3, 4, 5)),
+}
+
+
+class Own(nn.Module):
+    """A user's module that couples images and draws by functions, and has a parameter that learns nothing."""
+
+    def __init__(self, channels: int, query_dim: int) -> None:
+        super().__init__()
+        self.score = nn.Conv2d(channels, 1, 1)
+        self.attend = nn.MultiheadAttention(channels, 2, dropout=0.2, batch_first=True)
+        self.idle = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor, query: Tensor) -> Tensor:
+        tokens = F.avg_pool2d(x, x.shape[-1] // 3).flatten(2).transpose(1, 2)
+        seen = self.attend(tokens, tokens, tokens)[0].mean(dim=1)[:, :, None, None]
+        noise = 0.1 * torch.randn(len(x), 1, 1, 1, dtype=x.dtype) + torch.rand(1, dtype=x.dtype)
+        x = F.batch_norm(F.dropout2d(x + seen, 0.1, self.training), None, None, training=True)
+        return self.score(F.dropout(x.permute(0, 2, 3, 1), 0.2).permute(0, 3, 1, 2)) + noise
+
+
+class Exact(Resident):
+    """A split whose images are f8."""
+
+    def _made(self, *parts) -> Batch:
+        batch = super()._made(*parts)
+        return replace(batch, images=batch.images.double())
+
+
+def few(data: Path, name: str, questions: int, exact: bool) -> Split:
+    """The first questions of a split."""
+    split = load_split(data, name, "one", CPU, masks=True)
+    cut = {key: getattr(split, key)[:questions] for key in ("image", "slot", "query", "label", "scale")}
+    return (Exact if exact else Resident)(**{**vars(split), **cut})
+
+
+def trainer(data: Path, attn: str, exact: bool, team: Alone, recipe: Recipe | None = None) -> Trainer:
+    """Two steps an epoch."""
+    torch.manual_seed(0)
+    model = create_model("none" if attn == "own" else attn, variant="mini")
+    if attn == "own":
+        model.gates = nn.ModuleDict({"1": Gate(Own(32, 10), 32)})
+    for name, parameter in model.named_parameters():
+        if name.endswith("theta.bias"):  # at the identity rounding decides which pixels a position lies between
+            parameter.data += 0.3 * torch.rand(6)
+    model = (model.double() if exact else model).to(memory_format=torch.channels_last)
+    train, val = few(data, "train", 55, exact), few(data, "val", 21, exact)
+    computing = Computing(CPU, "fp32" if exact else SINGLE[attn])
+    return Trainer(recipe or (PAN if exact else FAST), model, train, val, 0, computing, team)
+
+
+def trained(data: Path, attn: str, exact: bool, team: Alone = ALONE) -> tuple[dict[str, Tensor], dict]:
+    """The weights, and what is recorded."""
+    training = trainer(data, attn, exact, team)
+    history = [{**record, "seconds": 0} for record in training.epochs()]
+    tested = measure(training.model, few(data, "test", 21, exact), team=team)
+    return dict(training.model.state_dict()), {"history": history, "test": tested}
+
+
+def normed(name: str, team: Alone = ALONE) -> dict[str, Tensor]:
+    """Two passes through a batch normalisation in double precision: outputs, gradients, running statistics."""
+    module, shape = NORMS[name]
+    module = type(module)(
+        **{key: getattr(module, key) for key in ("num_features", "eps", "momentum", "affine", "track_running_stats")}
+    ).double()
+    generator = torch.Generator().manual_seed(3)
+    found = {}
+    for parameter in module.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    for turn in range(2):
+        x, slope = 5 + 3 * torch.randn(2, *shape, generator=generator, dtype=torch.float64)
+        rows = team.rows(len(x))
+        own = x[rows].clone().requires_grad_()
+        with team.share(len(x)):
+            y = module(own)
+        (y * slope[rows]).sum().backward()
+        found |= {f"y{turn}": whole(y.detach(), x, rows, team), f"to x{turn}": whole(own.grad, x, rows, team)}
+    found |= {f"to {key}": team.add(p.grad.clone()) for key, p in module.named_parameters()}
+    return found | {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def whole(own: Tensor, x: Tensor, rows: slice, team: Alone) -> Tensor:
+    """The tensor of which every process has rows."""
+    every = torch.zeros_like(x)
+    every[rows] = own
+    return team.add(every)
+
+
+def diverged(data: Path, team: Alone = ALONE) -> str:
+    """Why a training ends whose learning rate is no number."""
+    try:
+        list(trainer(data, "none", False, team, replace(FAST, lr=math.inf, optimizer="rmsprop")).epochs())
+    except DivergedError as error:
+        return str(error)
+    return "not at all"
+
+
+def main() -> None:
+    data, out, wanted = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+    with join() as team:
+        tensors: dict[str, Tensor] = {}
+        records: dict[str, object] = {"diverged": diverged(data, team)}
+        single = [] if wanted else [(attn, False) for attn in SINGLE]
+        for attn, exact in [(attn, True) for attn in wanted or EXACT] + single:
+            weights, records[f"{attn}/{exact}"] = trained(data, attn, exact, team)
+            tensors |= {f"{attn}/{exact}/{key}": value.contiguous() for key, value in weights.items()}
+        for name in NORMS:
+            tensors |= {f"norm/{name}/{key}": value for key, value in normed(name, team).items()}
+        if team.leads:
+            save_file(tensors, out / "tensors.safetensors")
+            (out / "records.json").write_text(json.dumps(records))
+
+
+if __name__ == "__main__":
+    main()

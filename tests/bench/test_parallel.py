@@ -1,0 +1,198 @@
+"""One run on several processes: the same as on one, to the rounding, and what happens when one of them fails."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+import cli
+from bench import records
+from bench.computing import Computing
+from bench.parallel import Team
+from mnistref.errors import UsageProblemError
+from tests.bench import sharing
+from tests.helpers import TOP
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+SHORT = ("--recipe", "pan", "--epochs", "2", "--batch", "45")
+BROKEN = """
+import os
+from torch import nn
+class Broken(nn.Module):
+    uses_query = False
+    def __init__(self, channels, query_dim):
+        super().__init__()
+        self.score = nn.Conv2d(channels, 1, 1)
+    def forward(self, x, query):
+        if self.training and len(x) > 8 and os.environ.get("RANK") == "1":
+            raise ValueError("no such luck")
+        return self.score(x)
+"""
+
+
+def torchrun(processes: int, *arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*TORCHRUN, str(processes), *map(str, arguments)],
+        cwd=TOP,
+        env={**os.environ, "PYTHONPATH": str(TOP), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def shared(processes: int, data: Path, out: Path, *networks: str) -> tuple[dict, dict]:
+    """What so many processes found: tensors and records."""
+    done = torchrun(processes, "tests/bench/sharing.py", data, out, *networks)
+    assert done.returncode == 0, done.stderr
+    return load_file(out / "tensors.safetensors"), json.loads((out / "records.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def by_two(mini, tmp_path_factory):
+    return shared(2, mini, tmp_path_factory.mktemp("two"))
+
+
+@pytest.fixture(scope="module")
+def by_three(mini, tmp_path_factory):
+    return shared(3, mini, tmp_path_factory.mktemp("three"), "own")
+
+
+def check_weights(weights: dict, attn: str, tensors: dict) -> None:
+    for key, value in weights.items():
+        difference = (value - tensors[f"{attn}/True/{key}"]).abs().max()
+        assert difference < 1e-10, (key, float(difference))
+
+
+def check_records(one: dict, several: dict) -> None:
+    assert one["history"] == [pytest.approx(record, abs=1e-11) for record in several["history"]]
+    assert one["test"] == pytest.approx(several["test"], abs=1e-11)
+
+
+@pytest.mark.parametrize("attn", sharing.EXACT)
+def test_two_processes_come_to_the_weights_and_records_of_one(attn, mini, by_two):
+    """Batches of 25. In double precision, as single rounding grows with every step: see the next but one."""
+    weights, record = sharing.trained(mini, attn, True)
+    check_weights(weights, attn, by_two[0])
+    check_records(record, by_two[1][f"{attn}/True"])
+
+
+def test_so_do_three(mini, by_three):
+    weights, record = sharing.trained(mini, "own", True)
+    check_weights(weights, "own", by_three[0])
+    check_records(record, by_three[1]["own/True"])
+
+
+@pytest.mark.parametrize("attn", sharing.SINGLE)
+def test_in_less_precision_the_losses_agree(attn, mini, by_two):
+    """Not every weight: of a bias before a batch normalisation the gradient is nothing but rounding, which Adam takes
+    for a direction."""
+    _, record = sharing.trained(mini, attn, False)
+    for one, two in zip(record["history"], by_two[1][f"{attn}/False"]["history"], strict=True):
+        assert one["train_loss"] == pytest.approx(
+            two["train_loss"], rel=1e-4 if sharing.SINGLE[attn] == "fp32" else 0.02
+        )
+
+
+@pytest.mark.parametrize("name", sharing.NORMS)
+@pytest.mark.parametrize("processes", ["by_two", "by_three"])
+def test_batch_normalisation_is_that_of_the_whole_batch(name, processes, request):
+    """Outputs, gradients and running statistics of 6 + 5 or 4 + 4 + 3 rows, and here of eleven at once."""
+    tensors, _ = request.getfixturevalue(processes)
+    for key, value in sharing.normed(name).items():
+        torch.testing.assert_close(value, tensors[f"norm/{name}/{key}"], rtol=1e-12, atol=1e-12, msg=key)
+
+
+def test_a_training_that_diverges_does_so_for_all(mini, by_two, by_three):
+    for _, record in (by_two, by_three):
+        assert record["diverged"] == sharing.diverged(mini)
+
+
+def command(mini: Path, runs: Path, *more: str) -> list[str]:
+    return ["run", "--attn", "film", "--data", str(mini), "--device", "cpu", *SHORT, "--runs", str(runs), *more]
+
+
+def test_the_command_goes_on_with_a_run_of_one_process(mini, tmp_path, monkeypatch):
+    """Interrupted after the first of two epochs, and ended by two processes."""
+    append = records.append_history
+
+    def interrupt(run, record):
+        append(run, record)
+        if record["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    whole = CliRunner().invoke(cli.bench, command(mini, tmp_path / "one"))
+    assert whole.exit_code == 0, whole.output
+    monkeypatch.setattr(records, "append_history", interrupt)
+    assert CliRunner().invoke(cli.bench, command(mini, tmp_path / "two")).exit_code == 130
+    one = Path(whole.stdout.strip())
+    done = torchrun(2, "cli.py", "bench", *command(mini, tmp_path / "two"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'two' / one.name}\n"
+    assert done.stderr.count("going on after epoch 1") == 1  # the first process alone says it
+    check_run(one, tmp_path / "two" / one.name)
+
+
+def check_run(one: Path, two: Path) -> None:
+    results = [json.loads((run / records.RESULT).read_text()) for run in (one, two)]
+    histories = [(run / records.HISTORY).read_text().splitlines() for run in (one, two)]
+    assert results[1]["status"] == "ok"
+    assert results[0].keys() == results[1].keys()
+    assert results[0]["accuracy"] == pytest.approx(results[1]["accuracy"], abs=0.05)
+    assert len(histories[1]) == 2
+    for lines in zip(*histories, strict=True):
+        first, second = map(json.loads, lines)
+        assert first["train_loss"] == pytest.approx(second["train_loss"], rel=0.01)
+    assert [json.loads((run / records.ENVIRONMENT).read_text())["processes"] for run in (one, two)] == [1, 2]
+    assert {file.name for file in one.iterdir()} == {file.name for file in two.iterdir()}
+
+
+def test_when_one_fails_all_end_and_the_record_says_why(mini, tmp_path):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    arguments = ["--data", mini, *SHORT, "--runs", tmp_path / "runs", "--device", "cpu"]
+    done = torchrun(2, "cli.py", "bench", "run", "--attn", f"{tmp_path / 'broken.py'}:Broken", *arguments)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "failed: ValueError: no such luck" in done.stderr
+    (result,) = records.results(tmp_path / "runs")
+    assert (result["status"], result["reason"]) == ("failed", "ValueError: no such luck")
+
+
+def test_a_sweep_is_not_for_torchrun(monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(cli.bench, ["sweep", "--attn", "none"])
+    assert result.exit_code == 2
+    assert "bench sweep under torchrun" in result.stderr
+
+
+def test_nor_is_a_recorded_step_and_a_gpu_is_not_shared(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    cuda, second = torch.device("cuda"), Team(1, 2, None)
+    with pytest.raises(UsageProblemError, match="--capture graph"):
+        second.check(Computing(cuda, capture="graph"))
+    with pytest.raises(UsageProblemError, match="process 2 here, and 1 GPUs"):
+        second.check(Computing(cuda))
+    second.check(Computing(torch.device("cpu")))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("total", [0, 1, 2, 25, 200])
+def test_every_row_is_somebodys(size, total):
+    parts = [range(total)[Team(rank, size, None).rows(total)] for rank in range(size)]
+    assert [row for part in parts for row in part] == list(range(total))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert parts[0] or not total
+
+
+def test_a_batch_has_an_image_for_everyone(mini):
+    with pytest.raises(UsageProblemError, match="a batch of 25 for 26 processes"):
+        sharing.trainer(mini, "none", False, Team(0, 26, None))
