@@ -7,6 +7,7 @@ import torch
 
 from bench.computing import Computing
 from bench.config import Recipe
+from bench.memory import give_back
 from bench.model import build
 from bench.timing import measure
 from mnistref.spec import VariantSpec
@@ -44,6 +45,7 @@ def fitting_batch(attn: str, variant: VariantSpec, recipe: Recipe, computing: Co
 
 def _fits(attn: str, variant: VariantSpec, recipe: Recipe, computing: Computing, batch: int) -> bool:
     gc.collect()
+    give_back()
     if computing.device.type == "cuda":
         torch.cuda.empty_cache()
     try:

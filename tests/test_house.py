@@ -85,7 +85,9 @@ MAY_IMPORT = {
         *("bench.config", "bench.records", "bench.runs"),
         *("mnistref.dataset", "mnistref.errors", "mnistref.generate"),
     },
-    "bench.outofmemory": {*("bench.computing", "bench.config", "bench.model", "bench.timing", "mnistref.spec")},
+    "bench.outofmemory": {
+        *("bench.computing", "bench.config", "bench.memory", "bench.model", "bench.timing", "mnistref.spec")
+    },
     "bench.experiment": {
         "bench.attention",
         "bench.checkpoints",
