@@ -1,5 +1,6 @@
 """Where and how a network is computed: device, precision, and whether a step is issued or replayed."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,20 +16,25 @@ class Computing:
 
     `precision`: "fp32" throughout; "tf32", the factors of products and convolutions of fp32 rounded to 10 bits of
     mantissa, on CUDA; or "bf16" by autocast. `capture`: "eager", or "graph", see `bench.step.Step`, on CUDA.
+    `deterministic`: the same bits each time on CUDA too, or an error where an operation cannot; a CPU gives them anyway.
     """
 
     device: torch.device
     precision: str = "fp32"
     capture: str = "eager"
+    deterministic: bool = False
 
     @contextmanager
     def products(self) -> Iterator[None]:
-        """While it is on, products of fp32 are rounded to tf32 where that is the precision, and never else.
+        """While it is on, products of fp32 are rounded to tf32 where that is the precision, and never else; and where
+        the same bits are wanted, operations that could give others are refused.
 
-        PyTorch's own default rounds in convolutions and not in products. The setting is the process's, and is given
+        PyTorch's own default rounds in convolutions and not in products. The settings are the process's, and are given
         back.
         """
         before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        determined = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        torch.use_deterministic_algorithms(self.deterministic or determined[0], warn_only=determined[1])
         rounded = self.precision == "tf32"
         torch.set_float32_matmul_precision("high" if rounded else "highest")
         torch.backends.cudnn.allow_tf32 = rounded
@@ -37,6 +43,7 @@ class Computing:
         finally:
             torch.set_float32_matmul_precision(before[0])
             torch.backends.cudnn.allow_tf32 = before[1]
+            torch.use_deterministic_algorithms(determined[0], warn_only=determined[1])
 
     def casting(self) -> torch.autocast:
         """Autocast to bf16 for a forward pass, where that is the precision."""
@@ -48,7 +55,9 @@ class Computing:
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
 
-def choose(device: str = "auto", precision: str = "fp32", capture: str = "eager") -> Computing:
+def choose(
+    device: str = "auto", precision: str = "fp32", capture: str = "eager", deterministic: bool = False
+) -> Computing:
     """What a user asks for; `auto` is CUDA where there is one. A usage error where the device cannot compute so."""
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageProblemError("--device cuda: no CUDA device is available here; give auto or cpu")
@@ -62,4 +71,6 @@ def choose(device: str = "auto", precision: str = "fp32", capture: str = "eager"
         wish(kind)
     except ValueError as error:
         raise UsageProblemError(f"{VARIABLE}: {error}") from error
-    return Computing(torch.device(kind), precision, capture)
+    if deterministic and kind == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS reads when it begins
+    return Computing(torch.device(kind), precision, capture, deterministic)

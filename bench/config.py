@@ -110,10 +110,12 @@ class RunConfig:
     init: str | None = None  # variant and recipe of the run whose weights it starts from
     init_weights: str | None = None  # and their digest
     online: bool = False  # fresh images every epoch, see `bench.online`
+    deterministic: bool = False  # see `bench.computing`
 
     def as_dict(self) -> dict[str, Any]:
-        """Without `online` where it is off, as before there was such a thing: a run keeps its name."""
-        return {key: value for key, value in asdict(self).items() if key != "online" or value}
+        """Without `online` and `deterministic` where they are off, as before there were such things: a run keeps its
+        name."""
+        return {key: value for key, value in asdict(self).items() if key not in ("online", "deterministic") or value}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "RunConfig":

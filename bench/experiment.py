@@ -85,6 +85,7 @@ def configure(
         f"{before.variant},{before.training}" if before else None,
         _digest(init / records.WEIGHTS) if init else None,
         online,
+        computing.deterministic,
     )
 
 
@@ -129,7 +130,7 @@ def run(
     Raises RunProblemError when the run diverges or fails; whatever ends it, the folder then says so too.
     """
     folder, manifest = runs / config.run_id, read_manifest(data)
-    computing = Computing(torch.device(config.device), config.precision, config.capture)
+    computing = Computing(torch.device(config.device), config.precision, config.capture, config.deterministic)
     work = _Work(config, data, folder, manifest, computing, resume, init, watching or Watching(), supply, team)
     team.check(computing)
     create_model(config.attn, manifest.variant.name)  # what cannot be built leaves no folder

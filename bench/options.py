@@ -35,12 +35,13 @@ class ComputingOptions:
     device: str
     precision: str
     capture: str
+    deterministic: bool
 
     @property
     def chosen(self) -> "Computing":
         from bench.computing import choose
 
-        return choose(self.device, self.precision, self.capture)
+        return choose(self.device, self.precision, self.capture, self.deterministic)
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,9 @@ computing_options = _gathered(
             default="eager",
             show_default=True,
             help="graph records a step's forward pass and gradients once and replays them, on CUDA only.",
+        ),
+        click.option(
+            "--deterministic", is_flag=True, help="The same bits each time on CUDA too; a CPU gives them anyway."
         ),
     ],
 )

@@ -91,7 +91,7 @@ def _repeated(
             raise click.UsageError(f"{option.opts[0]}: --config {file} says that already; leave one of them out")
     given = context.get_parameter_source("backgrounds") is ParameterSource.COMMANDLINE
     found = find(file, training.root, data, init, training.digits, training.backgrounds if given else None)
-    choose(found.config.device, found.config.precision, found.config.capture)
+    choose(found.config.device, found.config.precision, found.config.capture, found.config.deterministic)
     refuse_unfit(found.config.attn, get_variant(found.config.variant).canvas)
     return found
 

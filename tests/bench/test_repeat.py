@@ -4,10 +4,12 @@ import json
 import shutil
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 import cli
 from bench import records
+from bench.computing import Computing
 
 TRAINING = ["--epochs", "1", "--batch", "50", "--threads", "1", "--device", "cpu"]
 
@@ -117,3 +119,16 @@ def test_what_cannot_be_repeated(harm, code, message, made, root, tmp_path):
 
 def test_one_or_the_other_is_needed():
     assert bench("run")[::2] == (2, "error: give --attn NAME (see `bench list`), or --config FILE")
+
+
+def test_a_deterministic_run_says_so_and_leaves_the_setting_as_it_was(mini, made, tmp_path):
+    """On a CPU it gives what every run gives, under a name of its own."""
+    given = ["--attn", "pan", "--data", mini, "--seed", "3", *TRAINING]
+    code, run, error = bench("run", *given, "--runs", tmp_path, "--deterministic")
+    assert code == 0, error
+    assert learned(tmp_path / run) == learned(made[0])
+    assert run != made[0].name
+    assert json.loads((tmp_path / run / "config.json").read_text())["deterministic"] is True
+    assert not torch.are_deterministic_algorithms_enabled()
+    with Computing(torch.device("cpu"), deterministic=True).products():
+        assert torch.are_deterministic_algorithms_enabled()
