@@ -16,7 +16,7 @@ class Computing:
 
     `precision`: "fp32" throughout; "tf32", the factors of products and convolutions of fp32 rounded to 10 bits of
     mantissa, on CUDA; or "bf16" by autocast. `capture`: "eager", or "graph", see `bench.step.Step`, on CUDA.
-    `deterministic`: the same bits each time on CUDA too, or an error where an operation cannot; a CPU gives them anyway.
+    `deterministic`: the same bits each time on CUDA too, or an error where an operation cannot; a CPU gives them so.
     """
 
     device: torch.device

@@ -28,9 +28,9 @@ from bench.train import DivergedError, Trainer
 CPU = torch.device("cpu")
 PAN = Recipe("pan", "rmsprop", lr=0.003, batch=25, epochs=2, schedule="steps")
 FAST = Recipe("fast", "adam", lr=0.003, batch=25, epochs=2, schedule="onecycle")
-EXACT = ("none", "san", "han", "none,none,arnn-sampled", "cbam", "film", "coord", "stn-m", "own")
+EXACT = ("han", "none,none,arnn-sampled", "film", "stn-m", "own")
 """Networks trained in double precision, by the recipe PAN; "own" is `Own`."""
-SINGLE = {"none": "fp32", "arnn": "fp32", "cbam-arnn": "bf16"}
+SINGLE = {"none": "fp32", "cbam-arnn": "bf16"}
 """And those in less precision, by the recipe FAST."""
 NORMS = {
     "1d": (nn.BatchNorm1d(3), (11, 3)),
