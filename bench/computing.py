@@ -32,6 +32,8 @@ class Computing:
         PyTorch's own default rounds in convolutions and not in products. The settings are the process's, and are given
         back.
         """
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS reads when it begins
         before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
         determined = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
         torch.use_deterministic_algorithms(self.deterministic or determined[0], warn_only=determined[1])
@@ -71,6 +73,4 @@ def choose(
         wish(kind)
     except ValueError as error:
         raise UsageProblemError(f"{VARIABLE}: {error}") from error
-    if deterministic and kind == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS reads when it begins
     return Computing(torch.device(kind), precision, capture, deterministic)

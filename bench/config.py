@@ -10,6 +10,8 @@ from mnistref.spec import canonical_json
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 CAPTURES = ("eager", "graph")
+OPTIMIZERS = ("adam", "rmsprop")
+SCHEDULES = ("onecycle", "steps")
 DEVICES = ("auto", "cpu", "cuda")
 LOGS = ("tensorboard",)
 EVERY = 60.0
@@ -29,7 +31,7 @@ class Recipe:
     """
 
     name: str
-    optimizer: str  # adam | rmsprop
+    optimizer: str  # one of OPTIMIZERS
     lr: float
     batch: int
     epochs: int
@@ -124,9 +126,10 @@ class RunConfig:
 
     @property
     def training(self) -> str:
-        """The recipe's label, whether on fresh images, and what the weights had been trained on before, if on any."""
-        init = f"init=({self.init})" if self.init else ""
-        return ",".join(filter(None, [self.recipe.label, "online" * self.online, init]))
+        """The recipe's label, whether on fresh images or deterministic, and what the weights had been trained on
+        before, if on any."""
+        ways = [name for name in ("online", "deterministic") if getattr(self, name)]
+        return ",".join([self.recipe.label, *ways, *([f"init=({self.init})"] if self.init else [])])
 
     @property
     def run_id(self) -> str:

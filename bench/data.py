@@ -46,7 +46,7 @@ def place(
     """
     images, shape = sum(map(len, parts)), parts[0].shape[1:]
     size = images * math.prod(shape)
-    if stream is None and not fits(size, device):
+    if stream is None and not _is_there(parts, device) and not fits(size, device):
         stream = True
         free = (free_memory(device) or 0) / 1e9
         log.info("%s: %.1f GB of images do not fit into %.1f GB of memory and are streamed", name, size / 1e9, free)
@@ -58,9 +58,14 @@ def place(
     return Resident(**asked, images=there, instance=None if instance is None else torch.from_numpy(instance).to(device))
 
 
+def _is_there(parts: list[np.ndarray], device: torch.device) -> bool:
+    """Whether all lies in this memory already, in one array."""
+    return len(parts) == 1 and device.type == "cpu" and parts[0].flags.owndata
+
+
 def _copied(parts: list[np.ndarray], shape: tuple[int, ...], device: torch.device) -> Tensor:
     """One tensor of all; a single array that lies in this memory already is not copied."""
-    if len(parts) == 1 and device.type == "cpu" and parts[0].flags.owndata:
+    if _is_there(parts, device):
         return torch.from_numpy(parts[0])
     whole, first = torch.empty(shape, dtype=torch.uint8, device=device), 0
     while parts:

@@ -80,7 +80,10 @@ def _answers(model: nn.Module, split: Split, size: int, team: Alone) -> Generato
             for batch in batches:
                 yield batch, model(batch.images, batch.query)
         return
-    for at in torch.arange(len(split), device=split.device).split(size):
+    parts = list(torch.arange(len(split), device=split.device).split(size))
+    if len(parts) > 1 and len(parts[-1]) < team.size:  # every process has a part in whatever they exchange
+        parts[-2:] = [torch.cat(parts[-2:])]
+    for at in parts:
         own = at[team.rows(len(at))]
         if len(own):
             with team.share(len(at)):

@@ -135,7 +135,7 @@ def run(
     team.check(computing)
     create_model(config.attn, manifest.variant.name)  # what cannot be built leaves no folder
     lock = runs / ".locks" / f"{config.run_id}.lock"
-    with exclusive(lock, folder / checkpoints.FOLDER) if team.leads else nullcontext():
+    with exclusive(lock, folder) if team.leads else nullcontext():
         if team.tell(lambda: "finished" if resume and records.is_finished(folder) else ""):
             log.info("finished already: %s", folder)
         else:
@@ -178,7 +178,7 @@ def _run(work: _Work) -> None:
             raise RunProblemError(f"{folder}: failed: {reason}") from error
     if crowded:  # the error, and with it the tensors of its frames, is gone by now
         del model
-        reason = outofmemory.advice(config.attn, variant, config.recipe, computing)
+        reason = outofmemory.advice(config.attn, variant, config.recipe, computing, work.team.size)
         record({"status": "failed", "reason": reason})
         raise RunProblemError(f"{folder}: failed: {reason}")
     record({"status": "ok", **outcome})
@@ -222,14 +222,14 @@ def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
     del train, val  # which the test needs no more, and the trainer gives up by then
     if work.resume and checkpoints.load(folder, trainer):
         log.info("going on after epoch %d, step %d", trainer.epoch, trainer.done - trainer.epoch * trainer.steps)
-        if leads:
-            records.trim_history(folder, trainer.epoch)
+    if leads:
+        records.trim_history(folder, trainer.epoch)
     work.team.begin(model, trainer.done)
     if computing.device.type == "cpu":
         keep_freed()
     total = config.recipe.epochs * trainer.steps
     watching = work.watching if leads else None
-    with closing(trainer.train), watch(watching, folder, config.attn, trainer.done, total) as watcher:
+    with watch(watching, folder, config.attn, trainer.done, total) as watcher:
         keeper = checkpoints.Keeper(folder, trainer, work.watching.every)
 
         def on_step() -> None:
@@ -237,11 +237,12 @@ def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
             if leads:
                 keeper.step()
 
-        for record in trainer.epochs(on_step):
-            if leads:
-                records.append_history(folder, record)
-                keeper.keep()
-            watcher.epoch(record)
+        with closing(trainer.train):
+            for record in trainer.epochs(on_step):
+                if leads:
+                    records.append_history(folder, record)
+                    keeper.keep()
+                watcher.epoch(record)
         outcome = _test(work, trainer, model)
         watcher.tested(outcome)
     return outcome

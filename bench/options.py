@@ -180,7 +180,9 @@ training_options = _gathered(
         click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept."),
         click.option("--runs", type=FOLDER, help="Where runs are kept.  [default: ROOT/runs]"),
         click.option(
-            "--threads", type=click.IntRange(min=1), help="Of a run on a CPU.  [default: the cores, shared out]"
+            "--threads",
+            type=click.IntRange(min=1),
+            help="Of a run on a CPU.  [default: all; a sweep shares them]",
         ),
         click.option("--log", type=click.Choice(LOGS), help="Also write event files into the run's folder."),
         click.option(

@@ -15,7 +15,8 @@ from mnistref.spec import VariantSpec
 LEAST = 2
 """Images in a step: batch normalisation needs as many."""
 _SAID = (
-    *("can't allocate memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED"),
+    *("can't allocate memory", "Cannot allocate memory", "std::bad_alloc"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory"),
     *("could not create a memory", "could not create a primitive", "could not execute a primitive"),  # oneDNN
 )
 
@@ -24,17 +25,18 @@ def ran_out(error: BaseException) -> bool:
     """Whether an error says that there was no memory left, on a GPU or on the host."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _SAID)
+    said = str(error).replace("could not create a primitive descriptor", "")  # which is of what oneDNN does not know
+    return isinstance(error, RuntimeError) and any(text in said for text in _SAID)
 
 
 def fitting_batch(attn: str, variant: VariantSpec, recipe: Recipe, computing: Computing) -> int | None:
-    """The first of the half, the quarter … of the recipe's batch that fits into memory; None if none does.
+    """The first of the recipe's batch, its half, its quarter … that fits into memory; None if none does.
 
     Tried is what takes most of a run: to train and time the network beside `san`.
     Call it when nothing refers to the failed training any more, its error included. The generators are left as they
     were.
     """
-    batch = recipe.batch // 2
+    batch = recipe.batch
     with torch.random.fork_rng(devices=[computing.device] if computing.device.type == "cuda" else []):
         while batch >= LEAST:
             if _fits(attn, variant, recipe, computing, batch):
@@ -58,9 +60,13 @@ def _fits(attn: str, variant: VariantSpec, recipe: Recipe, computing: Computing,
     return True
 
 
-def advice(attn: str, variant: VariantSpec, recipe: Recipe, computing: Computing) -> str:
-    """One line: that the batch does not fit, and which one does."""
-    batch = fitting_batch(attn, variant, recipe, computing)
-    does = f"--batch {batch} does" if batch else "nor does any smaller one; use a device with more memory"
+def advice(attn: str, variant: VariantSpec, recipe: Recipe, computing: Computing, processes: int = 1) -> str:
+    """One line: what does not fit, and what does. Several processes share a batch, and none can try alone."""
     where = "this machine" if computing.device.type == "cpu" else computing.device_name
+    if processes > 1:
+        return f"out of memory on {where}: give a smaller --batch than {recipe.batch}, or more processes"
+    batch = fitting_batch(attn, variant, recipe, computing)
+    if batch == recipe.batch:
+        return f"out of memory: the network fits into the memory of {where}, but not the data beside it; give --stream"
+    does = f"--batch {batch} does" if batch else "nor does any smaller one; use a device with more memory"
     return f"out of memory: a batch of {recipe.batch} does not fit into the memory of {where}; {does}"

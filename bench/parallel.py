@@ -102,6 +102,8 @@ class Team(Alone):
 
         try:
             distributed.all_reduce(values)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             why = " ".join(str(error).split())[:200]
             raise LostError(f"process {self.rank + 1} of {self.size}: another one ended and says why: {why}") from error

@@ -9,7 +9,7 @@ from bench.config import RunConfig
 from bench.runs import read_config
 from mnistref.dataset import read_manifest
 from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
-from mnistref.generate import Request, generate
+from mnistref.generate import Request, generate, plan
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,10 @@ def _data(path: Path, config: RunConfig, asked: Any, root: Path, digits: str | N
         if source is None:
             raise UsageProblemError(f"{config.dataset} was made from a folder of {name}; give --{name} DIR, or --data")
     try:
-        request = Request(**{**asked, **sources, "root": root})
-    except TypeError as error:
+        request = Request(**{**asked, **sources, "root": root, "skip_bad": True})  # what counts is what comes of it
+        made = plan(request).spec.folder_name
+    except (AttributeError, TypeError) as error:
         raise DataProblemError(f"{path}: does not say how the data set is made ({error}); give --data") from error
+    if made != config.dataset:
+        raise MismatchProblemError(f"{path}: the run was made with {config.dataset}, and these sources give {made}")
     return generate(request)

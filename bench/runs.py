@@ -10,7 +10,7 @@ import torch
 
 from bench import plugins, records
 from bench.checkpoints import load_weights
-from bench.config import RECIPES, RunConfig
+from bench.config import CAPTURES, DEVICES, OPTIMIZERS, PRECISIONS, RECIPES, SCHEDULES, RunConfig
 from bench.model import AttributeCNN, build
 from mnistref.errors import DataProblemError, UsageProblemError
 from mnistref.variants import get_variant
@@ -42,8 +42,13 @@ def read_config(path: Path) -> tuple[RunConfig, dict[str, Any]]:
         for name, text in (texts | files).items():
             if not isinstance(text, str):
                 raise TypeError(f"{name} is not text")
-        if config.recipe.name not in RECIPES:
-            raise KeyError(config.recipe.name)
+        recipe = config.recipe
+        for value, known in (
+            *((recipe.name, RECIPES), (recipe.optimizer, OPTIMIZERS), (recipe.schedule, SCHEDULES)),
+            *((config.device, DEVICES[1:]), (config.precision, PRECISIONS), (config.capture, CAPTURES)),
+        ):
+            if value not in known:
+                raise KeyError(value)
     except (AttributeError, KeyError, TypeError) as error:
         raise DataProblemError(f"{path}: not the configuration of a run ({error}); run it again") from error
     plugins.find_again(files)

@@ -1,7 +1,7 @@
 """Training: (recipe, model, data) → a record per epoch. Touches the device and the clock, no files.
 
 All randomness of an epoch (order, dropout) is keyed by seed and epoch, so that it is the same for every mechanism. What
-is kept between two steps is enough to go on to the same bits.
+is kept between two steps is enough to go on to the same bits, of a module that draws from torch's generators alone.
 """
 
 import time
@@ -197,7 +197,7 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": rest["groups"]})
         self.schedule.load_state_dict(rest["schedule"])
         self.epoch, self.best_epoch, self.best_accuracy = rest["epoch"], rest["best_epoch"], rest["best_accuracy"]
-        if under := rest["under"]:
+        if under := rest.get("under"):
             sums = tensors["under/sums"].to(self.computing.device)
             self.under = Under(under["steps"], under["lr"], under["seconds"], sums, _below("drawn/", tensors))
 

@@ -43,9 +43,8 @@ class Watching:
 class Watch:
     """What happens in a run, told to whoever watches."""
 
-    def __init__(self, bar: tqdm, writer: Any | None) -> None:
-        self._bar, self._writer = bar, writer
-        self._steps = 0
+    def __init__(self, bar: tqdm, writer: Any | None, done: int) -> None:
+        self._bar, self._writer, self._steps = bar, writer, done
 
     def step(self) -> None:
         self._bar.update()
@@ -79,13 +78,13 @@ def watch(watching: Watching | None, folder: Path, title: str, done: int, total:
     """
     with ExitStack() as stack:
         writer = None
+        if watching and not done:
+            shutil.rmtree(folder / FOLDER, ignore_errors=True)
         if watching and watching.log:
             from torch.utils.tensorboard import SummaryWriter
 
-            if not done:
-                shutil.rmtree(folder / FOLDER, ignore_errors=True)
             writer = stack.enter_context(SummaryWriter(str(folder / FOLDER), purge_step=done + 1))
         stack.enter_context(logging_redirect_tqdm())
         quiet = None if watching else True
         bar = stack.enter_context(tqdm(total=total, initial=done, unit=" steps", disable=quiet, desc=title))
-        yield Watch(bar, writer)
+        yield Watch(bar, writer, done)

@@ -157,7 +157,7 @@ def _known(folder: Path, manifest: Manifest, source: Source) -> photos.PhotoList
 
 def _again(known: photos.PhotoList, source: str, raw: Path) -> photos.PhotoList:
     """The same photos with their files, looked for in a source, which may hold others too."""
-    there = photos.list_photos(source, raw)
+    there = photos.list_photos(source, raw, skip_bad=True)
     paths = dict(zip(there.sha256s, there.paths, strict=True))
     lost = [name for name, sha256 in zip(known.names, known.sha256s, strict=True) if sha256 not in paths]
     if lost:
