@@ -21,6 +21,8 @@ from bench.train import Trainer
 from mnistref.dataset import read_manifest
 from mnistref.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
 
+pytestmark = pytest.mark.xdist_group("experiment")  # what its fixtures make is made once
+
 CPU = torch.device("cpu")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
 

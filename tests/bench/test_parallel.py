@@ -24,6 +24,8 @@ SHORT = ("--recipe", "pan", "--epochs", "2", "--batch", "45")
 BROKEN = """
 import os
 from torch import nn
+
+pytestmark = pytest.mark.xdist_group("parallel")  # what its fixtures make is made once
 class Broken(nn.Module):
     uses_query = False
     def __init__(self, channels, query_dim):

@@ -153,7 +153,7 @@ def start(mini, runs, *more: str) -> subprocess.Popen:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_when_it_ends_early_so_do_its_processes_and_the_same_command_goes_on(mini, tmp_path):
     """Killed, then interrupted, then left alone."""
-    runs, options = tmp_path / "runs", ("--epochs", "4", "--batch", "25")
+    runs, options = tmp_path / "runs", ("--epochs", "2", "--batch", "25")
     for end, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
         running = start(mini, runs, *options)
         wait_until(lambda: len(list(runs.glob(f"*/{CHECKPOINT}/state.json"))) == 2)
@@ -167,7 +167,7 @@ def test_when_it_ends_early_so_do_its_processes_and_the_same_command_goes_on(min
     last = start(mini, runs, *options)
     out, errors = last.communicate(timeout=240)
     assert last.returncode == 0, errors
-    expected = alone(planned(mini, recipe=replace(RECIPES["fast"], epochs=4, batch=25)), tmp_path / "alone")
+    expected = alone(planned(mini, recipe=replace(RECIPES["fast"], epochs=2, batch=25)), tmp_path / "alone")
     assert {Path(line).name: outcome(Path(line)) for line in out.splitlines()} == expected
 
 
