@@ -135,7 +135,9 @@ def run(
     team.check(computing)
     create_model(config.attn, manifest.variant.name)  # what cannot be built leaves no folder
     lock = runs / ".locks" / f"{config.run_id}.lock"
-    with exclusive(lock, folder) if team.leads else nullcontext():
+    with (
+        exclusive(lock, folder / checkpoints.FOLDER) if team.leads else nullcontext()
+    ):  # a failing one writes beside it
         if team.tell(lambda: "finished" if resume and records.is_finished(folder) else ""):
             log.info("finished already: %s", folder)
         else:

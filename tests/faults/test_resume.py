@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench import checkpoints, records
-from tests.faults.helpers import finish, leftovers, start_python
+from tests.faults.helpers import finish, start_python
 
 pytestmark = pytest.mark.xdist_group("resume")  # what its fixtures make is made once
 
@@ -49,26 +49,33 @@ def when_begun(runs: Path, running) -> float:
     return time.monotonic()
 
 
+def is_inside(runs: Path) -> bool:
+    """Whether what is kept is the middle of an epoch."""
+    states = (json.loads(path.read_text()) for path in runs.glob(f"*/{checkpoints.FOLDER}/{checkpoints.REST}"))
+    return any(state["under"] is not None for state in states)
+
+
 def test_a_killed_run_ends_with_the_same_bytes(rounds, mini, undisturbed, tmp_path):
-    """Kept after every step, so that many a kill falls into the writing, or ten times a second; killed thrice a run, at
-    moments uniform over what an undisturbed one takes."""
+    """Kept after every step, so that many a kill falls into the writing, or ten times a second. Killed thrice a run:
+    inside an epoch, then at moments uniform over what an undisturbed one takes."""
     expected, seconds = undisturbed
     rng, inside, kills = np.random.default_rng(0), 0, max(3, round(rounds * 0.15))
     for k in range(-(-kills // 3)):
         runs, every = tmp_path / str(k), (0.0, 0.1)[k % 2]
-        for _ in range(3):
+        for kill in range(3):
             running = start(mini, runs, every)
             begun = when_begun(runs, running)
-            time.sleep(max(0.0, rng.uniform(0, seconds) - (time.monotonic() - begun)))
+            while not kill and not is_inside(runs):
+                time.sleep(0.002)
+            if kill:
+                time.sleep(max(0.0, rng.uniform(0, seconds) - (time.monotonic() - begun)))
             running.kill()
             finish(running)
-            inside += any(
-                json.loads(p.read_text())["under"] is not None for p in runs.glob(f"*/{checkpoints.FOLDER}/*.json")
-            )
+            inside += is_inside(runs)
         code, _, errors = finish(start(mini, runs, every))
         assert code == 0, errors
         assert outcome(runs) == expected
-        assert leftovers(runs) == []
+        assert not [*runs.glob(f"*/{checkpoints.FOLDER}/.partial-*")]
     assert inside
 
 
