@@ -135,9 +135,9 @@ def run(
     team.check(computing)
     create_model(config.attn, manifest.variant.name)  # what cannot be built leaves no folder
     lock = runs / ".locks" / f"{config.run_id}.lock"
-    with (
-        exclusive(lock, folder / checkpoints.FOLDER) if team.leads else nullcontext()
-    ):  # a failing one writes beside it
+    # the others of a team write nothing; the lock is no part of the folder, which may be emptied
+    alone = exclusive(lock, folder / checkpoints.FOLDER) if team.leads else nullcontext()
+    with alone:
         if team.tell(lambda: "finished" if resume and records.is_finished(folder) else ""):
             log.info("finished already: %s", folder)
         else:
@@ -227,8 +227,7 @@ def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
     if leads:
         records.trim_history(folder, trainer.epoch)
     work.team.begin(model, trainer.done)
-    if computing.device.type == "cpu":
-        keep_freed()
+    keep_freed(computing.device)
     total = config.recipe.epochs * trainer.steps
     watching = work.watching if leads else None
     with watch(watching, folder, config.attn, trainer.done, total) as watcher:

@@ -21,14 +21,16 @@ def fits(size: float, device: torch.device) -> bool:
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
-def keep_freed() -> bool:
-    """Let this process keep memory that it frees, for what it allocates next. → whether the C library can (glibc can).
+def keep_freed(device: torch.device) -> bool:
+    """Let a process that computes on a CPU keep memory that it frees, for what it allocates next.
+
+    → whether it does: the C library must be able to (glibc can).
 
     By itself glibc gives large pieces back to the kernel at once: a training step's largest tensors then come page by
     page anew in each step, which took a quarter of the time of one of `none` or `san` on 50 images of 100 px, and some
     5 % of one of `arnn`. A process holds as much as before at its most, but does not fall below it.
     """
-    mallopt = _of_glibc("mallopt")
+    mallopt = _of_glibc("mallopt") if device.type == "cpu" else None
     return mallopt is not None and bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, -1))
 
 

@@ -21,11 +21,22 @@ from bench.config import (
     Supply,
     choose_recipe,
 )
-from mnistref.program import FOLDER
+from mnistref.program import EXISTING, FOLDER
 
 if TYPE_CHECKING:
     from bench.computing import Computing
     from bench.watch import Watching
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What one run trains."""
+
+    attn: str | None
+    variant: str | None
+    data: Path | None
+    seed: int
+    init: Path | None
 
 
 @dataclass(frozen=True)
@@ -126,6 +137,20 @@ def _gathered(kind: type, name: str, options: list[Callable]) -> Callable[[Calla
 
     return decorate
 
+
+run_options = _gathered(
+    RunOptions,
+    "asked",
+    [
+        click.option("--attn", metavar="NAME", help="A name (see `bench list`), slots (none,arnn), or file.py:Class."),
+        click.option("--variant", metavar="NAME", help="Data set to train on.  [default: the preset's]"),
+        click.option("--data", type=EXISTING, help="A data set already made, instead of --variant."),
+        click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True),
+        click.option(
+            "--init", type=FOLDER, metavar="RUN", help="Start from this run's weights, as after an easier variant."
+        ),
+    ],
+)
 
 computing_options = _gathered(
     ComputingOptions,

@@ -46,12 +46,17 @@ def read_json(path: Path) -> Any:
         raise DataProblemError(f"{path}: not JSON ({error}); delete the run and start it again") from error
 
 
+def parted(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What config.json holds → the configuration, and what stands `ASIDE` of it."""
+    aside = {key: value for key, value in content.items() if key in ASIDE}
+    return {key: value for key, value in content.items() if key not in ASIDE}, aside
+
+
 def begin(run: Path, config: dict[str, Any], computing: Computing, resume: bool, processes: int = 1) -> None:
     """Make or enter a run's folder; unless resuming, empty it. One of another configuration is a mismatch."""
     path = run / CONFIG
     config = json.loads(json.dumps(config))
-    nothing = dict.fromkeys(ASIDE)
-    if path.is_file() and {**read_json(path), **nothing} != {**config, **nothing}:
+    if path.is_file() and parted(read_json(path))[0] != parted(config)[0]:
         raise MismatchProblemError(f"{path}: the run was made with another configuration; move it away and run again")
     write_json(path, config)
     write_json(run / ENVIRONMENT, environment(computing) | {"processes": processes})
@@ -159,7 +164,7 @@ def _from_config(run: Path) -> dict[str, Any]:
     config, environment = read_json(run / CONFIG), read_json(run / ENVIRONMENT)
     return {
         **{key: config[key] for key in ("attn", "variant", "seed", "queries", "precision")},
-        "recipe": RunConfig.from_dict({k: v for k, v in config.items() if k not in ASIDE}).training,
+        "recipe": RunConfig.from_dict(parted(config)[0]).training,
         "dataset": {"spec_id": config["dataset"].removeprefix(f"{config['variant']}-")},
         "device": environment["device"],
         "bench_version": environment["bench"],

@@ -33,9 +33,8 @@ def read_config(path: Path) -> tuple[RunConfig, dict[str, Any]]:
 
     Loads and raises as `load_config`.
     """
-    content = records.read_json(path)
     try:
-        aside = {key: content.pop(key) for key in records.ASIDE if key in content}
+        content, aside = records.parted(records.read_json(path))
         files = aside.get(records.PLACES, {})
         config = RunConfig.from_dict(content)
         texts = {name: content[name] for name in ("attn", "variant", "dataset", "queries", "device", "precision")}

@@ -21,7 +21,7 @@ class Batch:
     at: Tensor
 
 
-def _full(step: int) -> float:
+def as_they_are(step: int) -> float:
     return 1.0
 
 
@@ -57,7 +57,7 @@ class Split:
         """The questions `at`, i8 (B,). All that is no digit is dimmed by `background`, 0 … 1, where that is below 1."""
         return self._made(self.pixels(at), self.ink(at) if background < 1 else None, at, background)
 
-    def each(self, order: Tensor, size: int, background: Callable[[int], float] = _full) -> Generator[Batch]:
+    def each(self, order: Tensor, size: int, background: Callable[[int], float] = as_they_are) -> Generator[Batch]:
         """The questions `order`, i8, in batches of `size`; `background(k)` is that of batch k, see `batch`.
 
         To be closed (`contextlib.closing`), as something may be prepared in a thread.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.ahead import ahead
-from bench.split import Batch, Split, _full
+from bench.split import Batch, Split, as_they_are
 
 DEPTH = 3
 """Batches that are prepared, or in preparation, beside the one that is in use."""
@@ -60,7 +60,7 @@ class Streamed(Split):
     def ink(self, at: Tensor) -> Tensor:
         return self._gathered(self._masks(), self.image[at].cpu().numpy()).to(self.device)
 
-    def each(self, order: Tensor, size: int, background: Callable[[int], float] = _full) -> Generator[Batch]:
+    def each(self, order: Tensor, size: int, background: Callable[[int], float] = as_they_are) -> Generator[Batch]:
         there = order.to(self.device).split(size)
         dimmed = [background(k) for k in range(len(there))]
         rows = self.image.cpu()[order.cpu()].split(size)

@@ -91,8 +91,7 @@ def measure(
     Inference is issued or recorded as the step is.
     """
     device = computing.device
-    if device.type == "cpu":
-        keep_freed()
+    keep_freed(device)
     data = images, query, _ = example(recipe.batch, variant, device)
     steps, memory, saved = {}, {}, {}
     kept = {n: {k: v.detach().clone() for k, v in model.state_dict().items()} for n, model in models.items()}
@@ -182,10 +181,10 @@ def saved_memory(model: nn.Module, images: Tensor, query: Tensor, computing: Com
         if _key(tensor) not in known:
             kept[_key(tensor)] = tensor.untyped_storage()
 
-    def give_back(_: Any) -> Any:
+    def never(_: Any) -> Any:
         raise NotImplementedError
 
-    with torch.autograd.graph.saved_tensors_hooks(count, give_back), computing.casting():
+    with torch.autograd.graph.saved_tensors_hooks(count, never), computing.casting():
         logits = model(images, query).logits
     del logits
     return sum(storage.nbytes() for storage in kept.values()) / 1e6

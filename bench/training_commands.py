@@ -5,8 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.options import ComputingOptions, Shard, TrainingOptions, computing_options, training_options
-from mnistref.program import EXISTING, FOLDER
+from bench.options import (
+    ComputingOptions,
+    RunOptions,
+    Shard,
+    TrainingOptions,
+    computing_options,
+    run_options,
+    training_options,
+)
+from mnistref.program import FOLDER
 
 if TYPE_CHECKING:
     from bench.repeat import Found
@@ -19,13 +27,9 @@ BESIDE_CONFIG = {
 
 
 @click.command()
-@click.option("--attn", metavar="NAME", help="A name (see `bench list`), slots (none,arnn), or file.py:Class.")
-@click.option("--variant", metavar="NAME", help="Data set to train on.  [default: the preset's]")
-@click.option("--data", type=EXISTING, help="A data set already made, instead of --variant.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@run_options
 @training_options
 @computing_options
-@click.option("--init", type=FOLDER, metavar="RUN", help="Start from this run's weights, as after an easier variant.")
 @click.option(
     "--config",
     "config_file",
@@ -42,13 +46,9 @@ BESIDE_CONFIG = {
 @click.pass_context
 def run(
     context: click.Context,
-    attn: str | None,
-    variant: str | None,
-    data: Path | None,
-    seed: int,
+    asked: RunOptions,
     training: TrainingOptions,
     computing: ComputingOptions,
-    init: Path | None,
     config_file: Path | None,
     resume: bool,
 ) -> None:
@@ -65,8 +65,8 @@ def run(
 
     def find() -> "Found":
         if config_file:
-            return _repeated(context, config_file, data, init, training)
-        return _asked(attn, variant, data, seed, training, computing, init)
+            return _repeated(context, config_file, asked, training)
+        return _asked(asked, training, computing)
 
     with parallel.join() as team:
         found = team.in_turn(find)
@@ -74,9 +74,7 @@ def run(
         click.echo(experiment.run(found.config, found.data, training.chosen_runs, *how))
 
 
-def _repeated(
-    context: click.Context, file: Path, data: Path | None, init: Path | None, training: TrainingOptions
-) -> "Found":
+def _repeated(context: click.Context, file: Path, asked: RunOptions, training: TrainingOptions) -> "Found":
     """The run of a file, which leaves nothing else to choose."""
     from click.core import ParameterSource
 
@@ -90,21 +88,13 @@ def _repeated(
         if name not in BESIDE_CONFIG and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{option.opts[0]}: --config {file} says that already; leave one of them out")
     given = context.get_parameter_source("backgrounds") is ParameterSource.COMMANDLINE
-    found = find(file, training.root, data, init, training.digits, training.backgrounds if given else None)
+    found = find(file, training.root, asked.data, asked.init, training.digits, training.backgrounds if given else None)
     choose(found.config.device, found.config.precision, found.config.capture, found.config.deterministic)
     refuse_unfit(found.config.attn, get_variant(found.config.variant).canvas)
     return found
 
 
-def _asked(
-    attn: str | None,
-    variant: str | None,
-    data: Path | None,
-    seed: int,
-    training: TrainingOptions,
-    computing: ComputingOptions,
-    init: Path | None,
-) -> "Found":
+def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOptions) -> "Found":
     """The run that the options describe."""
     from bench import experiment
     from bench.check import refuse_unfit
@@ -112,6 +102,7 @@ def _asked(
     from mnistref.dataset import read_manifest
     from mnistref.variants import get_variant
 
+    attn, variant, data = asked.attn, asked.variant, asked.data
     if not attn:
         raise click.UsageError("give --attn NAME (see `bench list`), or --config FILE")
     if data and variant:
@@ -120,8 +111,8 @@ def _asked(
     made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
     refuse_unfit(attn, made_for.canvas)
     folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
-    config = experiment.configure(folder, attn, seed, recipe, training.queries, how, init, training.online)
-    return Found(config, folder, init)
+    config = experiment.configure(folder, attn, asked.seed, recipe, training.queries, how, asked.init, training.online)
+    return Found(config, folder, asked.init)
 
 
 @click.command("sweep")

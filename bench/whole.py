@@ -3,7 +3,7 @@
 Inside `rows_of` a network sees the rows start … stop of a batch of which other processes see the rest. Batch
 normalisation, as a module or a function and wherever it is called, takes its statistics over all of them, and so do its
 gradients. What is drawn at random is drawn for all, of which each process keeps its rows: processes whose generators
-agree draw together what one process would, and their generators go on agreeing.
+agree draw together what one process would.
 
 A draw counts as one for the images where its first dimension is a multiple of the rows, as in dropout or in
 `torch.randn(len(x), …)`, whatever its purpose was; any other is left as it is, alike on every process. So are draws in

@@ -120,8 +120,8 @@ def _run(task: dict[str, Any]) -> Ended:
 
     plugins.find_again(task["files"])
     config, runs = RunConfig.from_dict(task["config"]), Path(task["runs"])
+    watching, supply = Watching(**task["watching"]), Supply(**task["supply"])
     try:
-        watching, supply = Watching(**task["watching"]), Supply(**task["supply"])
         experiment.run(config, Path(task["data"]), runs, watching=watching, supply=supply)
     except ProblemError as error:
         result = records.read_result(runs / config.run_id) or {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from mnistref.credits import LICENCES, citation, kind, licence
+from mnistref.credits import LICENCES, citation, licence
 from mnistref.croissant import croissant
 from mnistref.manifest import PAGES, Manifest, Source
 from mnistref.schema import FIELDS, FORMAT_VERSION
@@ -136,7 +136,7 @@ def law_text(variant: VariantSpec) -> str:
 
 
 def _option(source: Source) -> str:
-    return kind(source) if kind(source) in LICENCES else f"<{source.name}>"
+    return source.origin if source.origin in LICENCES else f"<{source.name}>"
 
 
 def _pool_text(manifest: Manifest) -> str:

@@ -28,12 +28,7 @@ PAPERS = {
 
 def licence(source: Source) -> str:
     """Of a digit or photo source; a folder of the user's own is theirs to describe."""
-    return LICENCES.get(kind(source), "your own; its licence is yours to state")
-
-
-def kind(source: Source) -> str:
-    """Which source it is, whatever its name; where that was not recorded the name is all there is."""
-    return source.kind or source.name
+    return LICENCES.get(source.origin, "your own; its licence is yours to state")
 
 
 def licences(manifest: Manifest) -> list[str]:

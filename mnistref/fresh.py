@@ -93,8 +93,7 @@ def open_fresh(folder: Path, raw: Path, digits_at: str | None = None, photos_at:
     if manifest.spec["law_version"] != LAW_VERSION:
         made_by = manifest.spec["law_version"]
         raise DataProblemError(f"{folder}: made by version {made_by} of the law, this program draws by {LAW_VERSION}")
-    if SPLIT not in manifest.splits:
-        manifest.known_split(SPLIT)
+    manifest.known_split(SPLIT)
     fresh = Fresh(manifest, _job(Path(folder), manifest, raw.absolute(), digits_at, photos_at))
     own = manifest.splits[SPLIT][0]
     if content_digest(draw(replace(fresh.job, first=0, images=own.images))) != own.content_sha256:
@@ -138,9 +137,8 @@ def _job(folder: Path, manifest: Manifest, raw: Path, digits_at: str | None, pho
 
 def _place(folder: Path, source: Source, names: tuple[str, ...], given: str | None, option: str) -> str:
     """Where a source is looked for: by its name, if it has one that this program knows; else where the user says."""
-    kind = source.kind or source.name
-    if kind in names:
-        return kind
+    if source.origin in names:
+        return source.origin
     if given is None or not Path(given).is_dir():
         raise UsageProblemError(f"{folder}: made of a folder called {source.name!r}; say where it is with {option}")
     return str(Path(given).absolute())

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mnistref.card import pages
-from mnistref.credits import LICENCES, kind
+from mnistref.credits import LICENCES
 from mnistref.dispatch import make_shards
 from mnistref.errors import UsageProblemError
 from mnistref.executors import default_workers
@@ -66,7 +66,7 @@ def request_of(manifest: Manifest) -> dict[str, Any]:
     """What `Request` takes to make a set again, but for the root. A source that was a folder of the user's is None."""
 
     def name(source: Source | None) -> str | None:
-        return kind(source) if source and kind(source) in LICENCES else None
+        return source.origin if source and source.origin in LICENCES else None
 
     return {
         "variant": manifest.variant.name,

@@ -34,6 +34,11 @@ class Source:
     count: int
     kind: str | None = None
 
+    @property
+    def origin(self) -> str:
+        """Which source it is, whatever its name; where that was not recorded the name is all there is."""
+        return self.kind or self.name
+
     def as_dict(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if value is not None}
 

@@ -222,7 +222,7 @@ FAULTS = """
 import resource, sys, torch
 from bench.memory import keep_freed
 if sys.argv[1] == "kept":
-    assert keep_freed()
+    assert keep_freed(torch.device("cpu"))
 convolve, images = torch.nn.Conv2d(3, 32, 3, padding=1), torch.rand(30, 3, 100, 100)
 faults = []
 for _ in range(7):

@@ -89,19 +89,10 @@ def test_a_finished_run_is_not_run_again(finished, mini, monkeypatch):
     assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir()} == before
 
 
-def test_an_interrupted_run_resumes_to_the_same_weights(finished, mini, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes_to_the_same_weights(finished, mini, tmp_path, interrupt_after):
     config, folder, _ = finished
-    append = records.append_history
-
-    def interrupt(run, record):
-        append(run, record)
-        if record["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(records, "append_history", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupt_after(2), pytest.raises(KeyboardInterrupt):
         experiment.run(config, mini, tmp_path)
-    monkeypatch.undo()
     assert not (tmp_path / config.run_id / "result.json").exists()
     assert [r["status"] for r in records.results(tmp_path)] == ["unfinished"]
     again = experiment.run(config, mini, tmp_path)

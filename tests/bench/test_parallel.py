@@ -123,19 +123,12 @@ def command(mini: Path, runs: Path, *more: str) -> list[str]:
     return ["run", "--attn", "film", "--data", str(mini), "--device", "cpu", *SHORT, "--runs", str(runs), *more]
 
 
-def test_the_command_goes_on_with_a_run_of_one_process(mini, tmp_path, monkeypatch):
+def test_the_command_goes_on_with_a_run_of_one_process(mini, tmp_path, interrupt_after):
     """Interrupted after the first of two epochs, and ended by two processes."""
-    append = records.append_history
-
-    def interrupt(run, record):
-        append(run, record)
-        if record["epoch"] == 2:
-            raise KeyboardInterrupt
-
     whole = CliRunner().invoke(cli.bench, command(mini, tmp_path / "one"))
     assert whole.exit_code == 0, whole.output
-    monkeypatch.setattr(records, "append_history", interrupt)
-    assert CliRunner().invoke(cli.bench, command(mini, tmp_path / "two")).exit_code == 130
+    with interrupt_after(2):
+        assert CliRunner().invoke(cli.bench, command(mini, tmp_path / "two")).exit_code == 130
     one = Path(whole.stdout.strip())
     done = torchrun(2, "cli.py", "bench", *command(mini, tmp_path / "two"))
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 import cli
-from bench import records
+from bench import records, training_commands
 from bench.computing import Computing
 
 pytestmark = pytest.mark.xdist_group("repeat")  # what its fixtures make is made once
@@ -117,6 +117,11 @@ def test_what_cannot_be_repeated(harm, code, message, made, root, tmp_path):
     found = bench("run", "--config", path, "--root", root, "--runs", tmp_path / "runs")
     assert (found[0], found[1]) == (code, ""), found
     assert message in found[2]
+
+
+def test_what_a_configuration_leaves_open_are_options_of_the_command():
+    options = {option.name for option in training_commands.run.params}
+    assert options > training_commands.BESIDE_CONFIG
 
 
 def test_one_or_the_other_is_needed():

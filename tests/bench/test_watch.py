@@ -48,17 +48,9 @@ def test_tensorboard_shows_what_the_record_says(mini, tmp_path):
     assert records.is_finished(run)
 
 
-def test_going_on_and_starting_again_show_each_step_once(mini, tmp_path, monkeypatch):
-    append = records.append_history
-
-    def interrupt(run, record):
-        append(run, record)
-        if record["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(records, "append_history", interrupt)
-    assert trained(mini, tmp_path, "--log", "tensorboard").exit_code == 130
-    monkeypatch.undo()
+def test_going_on_and_starting_again_show_each_step_once(mini, tmp_path, interrupt_after):
+    with interrupt_after(2):
+        assert trained(mini, tmp_path, "--log", "tensorboard").exit_code == 130
     run = tmp_path / trained(mini, tmp_path, "--log", "tensorboard").stdout.strip()
     assert [step for step, _ in scalars(run)["loss/train"]] == [8, 16]
     assert trained(mini, tmp_path, "--log", "tensorboard", "--restart").exit_code == 0

@@ -17,7 +17,7 @@ resource = pytest.importorskip("resource")
 
 DRIVER = """
 import bench.memory
-bench.memory.keep_freed = lambda: None  # which keeps address space, too, in pieces, and that is what is bounded here
+bench.memory.keep_freed = lambda _: None  # which keeps address space, too, in pieces, and that is what is bounded here
 import resource, sys, bench.experiment, numba, torch
 from bench.outofmemory import fitting_batch
 from bench.computing import Computing

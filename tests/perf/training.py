@@ -139,8 +139,7 @@ from bench.memory import keep_freed
 from tests.perf.training import trainer_of, training_data
 mode, variant, folder, epochs = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]), int(sys.argv[4])
 computing = choose()
-if computing.device.type == "cpu":
-    keep_freed()
+keep_freed(computing.device)
 data = training_data(mode, folder, computing.device, 3)
 trainer, steps = trainer_of("none", variant, folder, data, 3, computing), []
 class Enough(Exception): pass
@@ -182,9 +181,9 @@ STEPS = """
 import statistics, sys
 from bench.memory import keep_freed
 from tests.perf.training import seconds, step_of
-if sys.argv[2] == "kept":
-    keep_freed()
 step, device = step_of(sys.argv[1], sys.argv[3])
+if sys.argv[2] == "kept":
+    keep_freed(device)
 times = [seconds(step, device) for _ in range(10)][3:]
 print(*(statistics.median(part) for part in zip(*times)))
 """
@@ -246,8 +245,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path)
     options = parser.parse_args()
     computing, attns = choose(), options.attn.split(",")
-    if computing.device.type == "cpu":
-        keep_freed()
+    keep_freed(computing.device)
     with tempfile.TemporaryDirectory(dir=options.root) as temporary:
         root = Path(temporary)
         folder = made(options.variant, options.images, root)

@@ -1,0 +1,29 @@
+"""What several tests of bench need."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench import records
+
+
+@pytest.fixture
+def interrupt_after(monkeypatch):
+    """interrupt_after(epoch): a context in which a training is interrupted when that epoch's line is in its history."""
+
+    @contextmanager
+    def interrupt_after(epoch: int) -> Iterator[None]:
+        append = records.append_history
+
+        def interrupt(run: Path, record: dict) -> None:
+            append(run, record)
+            if record["epoch"] == epoch:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(records, "append_history", interrupt)
+            yield
+
+    return interrupt_after
