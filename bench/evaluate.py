@@ -2,12 +2,22 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from bench.metrics import accuracy_per_scale, mask_area, mask_correctness, pointing_game, true_positive_ratio
+from bench.metrics import (
+    BINS,
+    accuracy_per_scale,
+    mask_area,
+    mask_correctness,
+    pointing_game,
+    precision_recall,
+    scale_bin,
+    score_histogram,
+    true_positive_ratio,
+)
 from bench.model import AttributeCNN, Output
 from bench.parallel import ALONE, Alone
 from bench.split import Batch, Split
@@ -35,42 +45,84 @@ def accuracy(model: nn.Module, split: Split, size: int = BATCH, team: Alone = AL
     return float(team.add(right)) / len(split)
 
 
+class Tested(NamedTuple):
+    """What a test found: `measures` by name, and of each question, in their order, the `answers`.
+
+    `answers`: `right` and `pointing` u1 (T,), 0 or 1; `answer` i2 (T,), the label given; `scale_bin` i1 (T,);
+    `mask_correctness` and `tpr` f2 (T,). Without attention these two and `pointing` are missing.
+    """
+
+    measures: dict[str, Any]
+    answers: dict[str, Tensor]
+
+
+_OF_MAPS = {"mask_correctness": mask_correctness, "tpr": true_positive_ratio, "pointing": pointing_game}
+
+
 @torch.inference_mode()
 def test(
     model: AttributeCNN,
     split: Split,
     size: int = BATCH,  # noqa: PT028, no test of pytest's
     team: Alone = ALONE,  # noqa: PT028
-) -> dict[str, Any]:
+) -> Tested:
     """Accuracy, accuracy and count per scale, and how well the maps lie on the masks (None without attention).
 
     By `size` images at a time, of which each process of the team asks for its part. TPR is None too where the last
     slot, whose map it looks at, has none.
     """
     model.eval()
-    names = ("mask_correctness_uniform", "mask_correctness", "tpr", "pointing")
-    found = torch.zeros(1 + len(names), len(split), dtype=torch.float64, device=split.device)
+    names = ("answer", "right", "mask_correctness_uniform", *_OF_MAPS)
+    found = torch.zeros(len(names), len(split), dtype=torch.float64, device=split.device)
+    pixels = torch.zeros(2, BINS, dtype=torch.long, device=split.device)
     last_mask, known = True, 0
     with same_draws(split.device), closing(_answers(model, split, size, team)) as answers:
         for batch, out in answers:
             last_mask = out.last_mask
-            target = split.masks(batch.at)
-            measured = [out.logits.argmax(1) == batch.label, mask_area(target)]
+            target, answer = split.masks(batch.at), out.logits.argmax(1)
+            measured = [answer, answer == batch.label, mask_area(target)]
             if out.masks:
-                measures = (mask_correctness, true_positive_ratio, pointing_game)
-                measured += [measure(out.masks, target, out.mask_power) for measure in measures]
-            known = len(measured) - 1
+                measured += [measure(out.masks, target, out.mask_power) for measure in _OF_MAPS.values()]
+                pixels += score_histogram(out.masks, target, out.mask_power)
+            known = len(measured)
             for row, values in zip(found, measured, strict=False):
                 row[batch.at] = values.double()
     team.add(found)
-    right = found[0].bool()
+    team.add(pixels)
+    every = dict(zip(names[:known], found, strict=False))
+    if not last_mask:
+        every.pop("tpr", None)
+    return Tested(_measures(every, split) | _curve(pixels), _kept(every, split))
+
+
+def _measures(every: dict[str, Tensor], split: Split) -> dict[str, Any]:
+    """Of the values of every question, f8 (T,), what result.json says."""
+    right = every["right"].bool()
     assert split.scale is not None
     result: dict[str, Any] = {"accuracy": float(right.double().mean()), "n_test": len(right)}
     for name, (share, n) in accuracy_per_scale(right, split.scale).items():
         result |= {f"accuracy_scale_{name}": share, f"n_scale_{name}": n}
-    means = found[1 : 1 + known].mean(dim=1).tolist()
-    result |= dict(zip(names, means + [None] * (len(names) - known), strict=True))
-    return result if last_mask else result | {"tpr": None}
+    for name in ("mask_correctness_uniform", *_OF_MAPS):
+        result[name] = float(every[name].mean()) if name in every else None
+    return result
+
+
+def _curve(pixels: Tensor) -> dict[str, Any]:
+    """Precision and recall of the pixels that were counted, in result.json's words."""
+    if not pixels[0].any():  # no attention
+        return {"pr_area": None, "pr_curve": None}
+    recall, precision, area = precision_recall(pixels)
+    curve = {"recall": recall.tolist(), "precision": [round(value, 6) for value in precision.tolist()]}
+    return {"pr_area": area, "pr_curve": curve}
+
+
+def _kept(every: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
+    """The answers as they are kept: small."""
+    assert split.scale is not None
+    every = {**every, "scale_bin": scale_bin(split.scale)}
+    kinds = {"answer": torch.int16, "right": torch.uint8, "pointing": torch.uint8, "scale_bin": torch.int8}
+    names = ("answer", "right", "scale_bin", *_OF_MAPS)
+    return {name: every[name].to(kinds.get(name, torch.float16)).cpu() for name in names if name in every}
 
 
 def _answers(model: nn.Module, split: Split, size: int, team: Alone) -> Generator[tuple[Batch, Output]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bench import checkpoints, outofmemory, records, timing
+from bench import checkpoints, outofmemory, pictures, records, timing
 from bench.attention import canonical_name
 from bench.checkpoints import load_weights
 from bench.computing import Computing
@@ -258,9 +258,12 @@ def _test(work: _Work, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
         checkpoints.save_weights(work.folder / records.WEIGHTS, model)
     split = load_split(work.data, "test", config.queries, computing.device, True, work.supply.stream)
     with computing.casting():
-        measured = test(model, split, min(BATCH, trainer.batch), team)
+        tested = test(model, split, min(BATCH, trainer.batch), team)
+        if team.leads:
+            records.write_answers(work.folder, tested.answers)
+            pictures.keep(work.folder, pictures.take(model, split, work.manifest.variant))
     return {
-        **measured,
+        **tested.measures,
         **(_timed(config, model, work.manifest.variant, computing) if team.leads else {}),
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,

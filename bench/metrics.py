@@ -4,6 +4,7 @@ Shapes: B images, H × W pixels. `masks` are a network's maps, shallow to deep, 
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -63,6 +64,68 @@ def mask_area(target: Tensor) -> Tensor:
     return target.float().mean(dim=(1, 2))
 
 
+class PrecisionRecall(NamedTuple):
+    """`precision` at each `recall`, both (P,) in 0 … 1, higher is better; `area` below the whole curve, 0 … 1.
+
+    Pixels chosen at random have the target's share of the image, see `mask_area`, as precision at every recall.
+    """
+
+    recall: Tensor
+    precision: Tensor
+    area: float
+
+
+_DROPPED = 12
+"""Bits of a f32 that its bin leaves out: bins are a 2,000th of their value wide."""
+BINS = (0x3F800000 >> _DROPPED) + 1
+
+
+def score_histogram(masks: Sequence[Tensor], target: Tensor, power: float = 1.0) -> Tensor:
+    """How many pixels have which share of the attention: i8 (2, BINS), of those on the target and of all others.
+
+    Args as those of `mask_correctness`. Histograms of parts of a test set are added up for `precision_recall`. Bins are
+    a 2,000th of their value wide, however small it is.
+    """
+    scores = attended(masks, (target.shape[1], target.shape[2]), power).float()
+    bins = scores.contiguous().view(torch.int32) >> _DROPPED  # floats that are not negative are ordered as their bits
+    counts = torch.bincount(bins.flatten() + BINS * (~target).flatten(), minlength=2 * BINS)
+    return counts.view(2, BINS)
+
+
+def precision_recall(histogram: Tensor, points: int = 101) -> PrecisionRecall:
+    """Precision and recall of pixels as those of the queried digit, over thresholds of the attention. PAN Fig. 6b.
+
+    A pixel is called the digit's where the normalised product of the maps is at least the threshold: precision is the
+    share of the digit's pixels among those called so, recall the share of them among the digit's, over all images.
+    `area` is the average precision, Σ (Rₙ − Rₙ₋₁) Pₙ over all thresholds.
+
+    Args:
+        histogram: i8 (2, BINS), of `score_histogram`, with at least one pixel on a target.
+        points: P, at how many recalls, evenly from 0 to 1, the curve is given: by the highest threshold that reaches
+            them.
+    """
+    on, off = histogram.double().flip(1).cumsum(1)
+    kept = (histogram.sum(0) > 0).flip(0)
+    on, off = on[kept], off[kept]
+    if not histogram[0].any():
+        raise ValueError("no pixel lies on a target: there is no recall")
+    precision, recall = on / (on + off), on / on[-1]
+    gained = torch.diff(recall, prepend=recall.new_zeros(1))
+    wanted = torch.linspace(0, 1, points, dtype=torch.float64, device=recall.device)
+    reached = torch.searchsorted(recall, wanted).clamp_max(len(recall) - 1)
+    return PrecisionRecall(wanted, precision[reached], float((gained * precision).sum()))
+
+
+def scale_bin(scale: Tensor) -> Tensor:
+    """(T,) → which of the `SCALE_BINS` each scale lies in, i8 (T,): the lower edge belongs to a bin, 3.0 to the last.
+
+    −1 outside all of them.
+    """
+    edges = torch.tensor([low for low, _ in SCALE_BINS], dtype=scale.dtype, device=scale.device)
+    bins = torch.bucketize(scale, edges, right=True) - 1
+    return torch.where(scale <= SCALE_BINS[-1][1], bins, -1)
+
+
 def accuracy_per_scale(correct: Tensor, scale: Tensor) -> dict[str, tuple[float | None, int]]:
     """Accuracy and count in each scale bin of ARNN Table 2: [0.5, 1.0), … [2.5, 3.0].
 
@@ -74,8 +137,9 @@ def accuracy_per_scale(correct: Tensor, scale: Tensor) -> dict[str, tuple[float 
         bin name → (accuracy in 0 … 1, or None for an empty bin; count).
     """
     result: dict[str, tuple[float | None, int]] = {}
-    for name, (low, high) in zip(SCALE_BIN_NAMES, SCALE_BINS, strict=True):
-        inside = (scale >= low) & ((scale < high) if high < SCALE_BINS[-1][1] else (scale <= high))
+    bins = scale_bin(scale)
+    for k, name in enumerate(SCALE_BIN_NAMES):
+        inside = bins == k
         n = int(inside.sum())
         result[name] = (float(correct[inside].double().mean()) if n else None, n)
     return result

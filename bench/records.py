@@ -10,10 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bench.computing import Computing
 from bench.config import RunConfig
+from bench.tensorfile import decode, encode
 from mnistref.dataset import Manifest
 from mnistref.errors import DataProblemError, MismatchProblemError
 from mnistref.files import write_whole
@@ -21,13 +23,8 @@ from mnistref.version import VERSION
 
 log = logging.getLogger("bench")
 
-CONFIG, ENVIRONMENT, HISTORY, RESULT, WEIGHTS = (
-    "config.json",
-    "environment.json",
-    "history.jsonl",
-    "result.json",
-    "weights.safetensors",
-)
+CONFIG, ENVIRONMENT, HISTORY, RESULT = "config.json", "environment.json", "history.jsonl", "result.json"
+WEIGHTS, ANSWERS = "weights.safetensors", "answers.safetensors"
 PLACES, REQUEST, INIT = "attn_files", "data_request", "init_run"
 """Keys of config.json that decide nothing, but help to repeat the run: where the user's files lie that `attn` names by
 their content; how the data set is made; where the run lies whose weights it starts from. All may have moved."""
@@ -132,6 +129,22 @@ def read_result(run: Path) -> dict[str, Any] | None:
     if wrong:
         raise DataProblemError(f"{path}: damaged ({', '.join(wrong[:3])} missing or wrong); run the same command again")
     return result
+
+
+def write_answers(run: Path, answers: Mapping[str, torch.Tensor]) -> None:
+    """What came of every test question, see `bench.evaluate.Tested`."""
+    write_whole(run / ANSWERS, encode(answers))
+
+
+def read_answers(run: Path) -> dict[str, np.ndarray] | None:
+    """What `write_answers` wrote, or None where there is none, as of runs of early versions."""
+    path = run / ANSWERS
+    if not path.is_file():
+        return None
+    answers = {name: tensor.numpy() for name, tensor in decode(path.read_bytes(), str(path)).items()}
+    if "right" not in answers or len({array.shape for array in answers.values()}) != 1:
+        raise DataProblemError(f"{path}: not the answers of a test; delete the run and start it again")
+    return answers
 
 
 def is_finished(run: Path) -> bool:

@@ -13,6 +13,7 @@ from bench.attention.arnn import AttentionRNN
 from bench.config import RunConfig
 from bench.model import AttributeCNN
 from bench.panels import Panels, Question, panels
+from bench.pictures import spread
 from bench.runs import load_model, load_result
 from mnistref.dataset import Manifest, MnistRef, read_manifest, read_split
 from mnistref.errors import UsageProblemError
@@ -138,24 +139,6 @@ def _chosen(folder: Path, images: int, seed: int, indices: Sequence[int] | None)
     if not indices:
         raise UsageProblemError("no image named: give the number of one or more")
     return list(indices)
-
-
-def spread(scales: np.ndarray, images: int, seed: int) -> list[int]:
-    """Images whose digits are of different scales, small to large: one near a random scale of each equal part.
-
-    Args:
-        scales: f4 (N,), of the digits asked about.
-        images: how many; all N where there are fewer.
-        seed: of the random scales.
-    """
-    images = min(images, len(scales))
-    parts = (np.arange(images) + np.random.default_rng(seed).random(images)) / images
-    left = np.ones(len(scales), dtype=bool)
-    chosen: list[int] = []
-    for aim in scales.min() + parts * (scales.max() - scales.min()):
-        chosen.append(int(np.where(left, np.abs(scales - aim), np.inf).argmin()))
-        left[chosen[-1]] = False
-    return chosen
 
 
 def _questions(folder: Path, indices: Sequence[int]) -> Iterator[Question]:

@@ -62,8 +62,12 @@ MAY_IMPORT = {
         "mnistref.text",
     },
     "bench.bars": {"mnistref.errors", "mnistref.figures"},
+    "bench.pictures": {
+        *("bench.evaluate", "bench.metrics", "bench.model", "bench.panels", "bench.split"),
+        *("mnistref.files", "mnistref.spec"),
+    },
     "bench.records": {
-        *("bench.computing", "bench.config"),
+        *("bench.computing", "bench.config", "bench.tensorfile"),
         *("mnistref.dataset", "mnistref.errors", "mnistref.files", "mnistref.version"),
     },
     "bench.sweep": {
@@ -100,6 +104,7 @@ MAY_IMPORT = {
         "bench.computing",
         "bench.outofmemory",
         "bench.parallel",
+        "bench.pictures",
         "bench.plugins",
         "bench.records",
         "bench.runs",
@@ -131,6 +136,7 @@ MAY_IMPORT = {
         "bench.drawing",
         "bench.model",
         "bench.panels",
+        "bench.pictures",
         "bench.runs",
         "mnistref.dataset",
         "mnistref.errors",

@@ -93,7 +93,7 @@ def trained(data: Path, attn: str, exact: bool, team: Alone = ALONE) -> tuple[di
     """The weights, and what is recorded."""
     training = trainer(data, attn, exact, team)
     history = [{**record, "seconds": 0} for record in training.epochs()]
-    tested = measure(training.model, few(data, "test", 21, exact), team=team)
+    tested = measure(training.model, few(data, "test", 21, exact), team=team).measures
     return dict(training.model.state_dict()), {"history": history, "test": tested}
 
 

@@ -5,20 +5,23 @@ import shutil
 from dataclasses import replace
 
 import h5py
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from bench import computing, experiment, records
+from bench import computing, experiment, pictures, records
 from bench.checkpoints import load_weights
 from bench.computing import Computing
 from bench.config import PRESETS, RECIPES, Recipe, RunConfig
 from bench.data import load_split
 from bench.evaluate import test as measure
 from bench.leaderboard import leaderboard
+from bench.metrics import attended
 from bench.model import build
 from bench.parallel import ALONE
 from bench.train import Trainer
-from mnistref.dataset import read_manifest
+from mnistref.dataset import read_manifest, read_split
 from mnistref.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
 
 pytestmark = pytest.mark.xdist_group("experiment")  # what its fixtures make is made once
@@ -49,6 +52,8 @@ def test_the_folder_holds_the_whole_record(finished):
         "history.jsonl",
         "result.json",
         "weights.safetensors",
+        "answers.safetensors",
+        "pictures",
         "checkpoint",
     }
     assert json.loads((folder / "config.json").read_text())["recipe"]["lr"] == 0.003
@@ -64,10 +69,57 @@ def test_the_result_is_that_of_the_saved_weights(finished, mini):
     config, folder, result = finished
     model = build(config.attn, read_manifest(mini).variant, config.seed, CPU)
     load_weights(folder / "weights.safetensors", model)
-    measured = measure(model, load_split(mini, "test", "one", CPU, masks=True), SHORT.batch, ALONE)
+    measured = measure(model, load_split(mini, "test", "one", CPU, masks=True), SHORT.batch, ALONE).measures
     for key, value in measured.items():
         assert result[key] == value, key
     assert result["params"] == sum(p.numel() for p in model.parameters())
+
+
+def test_every_answer_is_kept(finished, mini):
+    _, folder, result = finished
+    answers = records.read_answers(folder)
+    assert {name: (array.dtype.str, array.shape) for name, array in answers.items()} == {
+        "answer": ("<i2", (120,)),
+        "right": ("|u1", (120,)),
+        "pointing": ("|u1", (120,)),
+        "scale_bin": ("|i1", (120,)),
+        "mask_correctness": ("<f2", (120,)),
+        "tpr": ("<f2", (120,)),
+    }
+    assert answers["right"].mean() == result["accuracy"]
+    labels = read_split(mini, "test", "label")["label"]
+    assert ((answers["answer"] == labels) == answers["right"]).all()
+
+
+def test_pictures_are_kept(finished, mini):
+    config, folder, _ = finished
+    words = json.loads((folder / pictures.FOLDER / pictures.WORDS).read_text())
+    images = np.asarray(Image.open(folder / pictures.FOLDER / pictures.IMAGES))
+    maps = np.asarray(Image.open(folder / pictures.FOLDER / pictures.MAPS))
+    assert (images.shape, maps.shape, len(words)) == ((48, 8 * 48, 3), (48, 8 * 48), 8)
+    answers, stored = records.read_answers(folder), read_split(mini, "test", "image", "label", "query")
+    variant = read_manifest(mini).variant
+    model = build(config.attn, variant, config.seed, CPU)
+    load_weights(folder / "weights.safetensors", model)
+    model.eval()
+    for k, said in enumerate(words):
+        index, place = said["question"], slice(48 * k, 48 * (k + 1))
+        assert (images[:, place] == stored["image"][index]).all()
+        assert said["label"] == variant.label_names[stored["label"][index]]
+        assert said["answer"] == variant.label_names[answers["answer"][index]]
+        image = torch.tensor(stored["image"][index]).permute(2, 0, 1)[None] / 255
+        with torch.inference_mode():
+            out = model(image, torch.tensor([int(stored["query"][index])]))
+        product = attended(out.masks, (48, 48))[0]
+        assert np.abs(maps[:, place] - (product / product.max() * 255).numpy()).max() <= 1
+    assert [said["scale"] for said in words] == sorted(said["scale"] for said in words)
+
+
+def test_a_network_without_attention_has_no_maps(mini, tmp_path):
+    config = experiment.configure(mini, "none", 0, replace(SHORT, epochs=1), "one", Computing(CPU))
+    run = experiment.run(config, mini, tmp_path)
+    assert sorted(path.name for path in (run / pictures.FOLDER).iterdir()) == [pictures.IMAGES, pictures.WORDS]
+    assert set(records.read_answers(run)) == {"answer", "right", "scale_bin"}
 
 
 def test_the_result_says_where_it_comes_from(finished, mini):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from sklearn.metrics import average_precision_score, precision_recall_curve
 from torchmetrics.functional import accuracy as oracle_accuracy
 
 from bench.metrics import (
@@ -10,6 +11,9 @@ from bench.metrics import (
     mask_area,
     mask_correctness,
     pointing_game,
+    precision_recall,
+    scale_bin,
+    score_histogram,
     true_positive_ratio,
 )
 
@@ -108,3 +112,50 @@ def test_bins_agree_with_torchmetrics():
         inside = (scale >= low) & (scale < high)
         assert n == int(inside.sum())
         assert share == pytest.approx(float(oracle_accuracy(guess[inside], label[inside], "multiclass", num_classes=5)))
+
+
+def test_precision_and_recall_worked_by_hand():
+    """Scores .4 .3 .2 .1, the first and third of them on the digit: precision 1, ½, ⅔, ½ at recall ½, ½, 1, 1."""
+    counts = score_histogram([as_map([[0.4, 0.3], [0.2, 0.1]])], LEFT)
+    curve = precision_recall(counts, points=5)
+    assert curve.recall.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    torch.testing.assert_close(curve.precision, torch.tensor([1, 1, 1, 2 / 3, 2 / 3], dtype=torch.float64))
+    assert curve.area == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+
+
+def test_a_uniform_map_has_the_area_as_precision():
+    target = torch.rand(3, 9, 7, generator=torch.Generator().manual_seed(0)) < 0.2
+    curve = precision_recall(score_histogram([torch.ones(3, 1, 2, 2)], target))
+    area = float(mask_area(target).mean())
+    assert curve.area == pytest.approx(area)
+    assert curve.precision.tolist() == pytest.approx([area] * 101)
+
+
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_the_pixels_curve_against_scikit_learn(power):
+    """Over images of several batches, scores from 1 down to 1e-30."""
+    generator = torch.Generator().manual_seed(1)
+    target = torch.rand(12, 16, 16, generator=generator) < 0.1
+    sharp = torch.rand(12, 1, 16, 16, generator=generator) ** 60
+    masks = [sharp + 0.05 * target.unsqueeze(1) * torch.rand(12, 1, 16, 16, generator=generator)]
+    counts = sum(score_histogram([masks[0][k : k + 5]], target[k : k + 5], power) for k in (0, 5, 10))
+    assert int(counts.sum()) == 12 * 16 * 16
+    curve = precision_recall(counts)
+    scores = attended(masks, (16, 16), power).flatten().numpy()
+    truth = target.flatten().numpy()
+    assert curve.area == pytest.approx(average_precision_score(truth, scores), abs=2e-4)
+    precision, recall, _ = precision_recall_curve(truth, scores)
+    for wanted, found in zip(curve.recall.tolist(), curve.precision.tolist(), strict=True):
+        highest = max(k for k, reached in enumerate(recall) if reached >= wanted)
+        if wanted:
+            assert found == pytest.approx(precision[highest], abs=0.02)
+
+
+def test_no_pixel_on_a_target_has_no_recall():
+    with pytest.raises(ValueError, match="no recall"):
+        precision_recall(score_histogram([torch.ones(1, 1, 2, 2)], torch.zeros(1, 2, 2, dtype=torch.bool)))
+
+
+def test_a_scale_lies_in_one_bin():
+    scale = torch.tensor([0.49, 0.5, 0.99, 1.0, 1.5, 2.499, 2.5, 3.0, 3.01])
+    assert scale_bin(scale).tolist() == [-1, 0, 0, 1, 2, 3, 4, 4, -1]

@@ -80,7 +80,7 @@ def test_validation_accuracy_is_the_share_of_right_answers(mini):
 def test_every_measure_of_a_test(attn, mini):
     torch.manual_seed(0)
     split = load_split(mini, "test", "one", CPU, masks=True)
-    result = evaluate.test(create_model(attn, variant="mini"), split, 50, ALONE)
+    result, answers = evaluate.test(create_model(attn, variant="mini"), split, 50, ALONE)
     assert result["n_test"] == 120
     assert result["n_scale_0.5_1.0"] == 120
     assert result["accuracy"] == result["accuracy_scale_0.5_1.0"]
@@ -97,6 +97,14 @@ def test_every_measure_of_a_test(attn, mini):
         assert all(0 <= value <= 1 for value in maps)
     if attn == "san":
         assert result["mask_correctness"] == pytest.approx(result["tpr"])
+    measured_too = {key for key in ("mask_correctness", "tpr", "pointing") if result[key] is not None}
+    assert set(answers) == {"answer", "right", "scale_bin"} | measured_too
+    for key in measured_too:
+        assert answers[key].double().mean() == pytest.approx(result[key], rel=2e-3)
+    assert answers["right"].double().mean() == result["accuracy"]
+    assert torch.equal(answers["answer"] == split.label, answers["right"].bool())
+    assert answers["scale_bin"].tolist() == [0] * 120
+    assert (result["pr_area"] is None) == (attn == "none")
 
 
 def test_one_seed_gives_one_outcome(mini):
