@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from bench.board_commands import print_leaderboard
 from bench.config import ROUNDS
 from bench.options import ComputingOptions, computing_options
 from bench.training_commands import run, run_sweep
@@ -14,6 +15,7 @@ from mnistref.text import table
 bench = program("bench", "Train and measure attention mechanisms on them.")
 bench.add_command(run)
 bench.add_command(run_sweep)
+bench.add_command(print_leaderboard)
 
 
 @bench.command("list")
@@ -129,29 +131,6 @@ def print_runtime(
     if plot:
         save_bars(str(setting), rows, BASELINES, plot)
         logging.info("drawn: %s", plot)
-
-
-@bench.command("leaderboard")
-@click.option("--runs", type=FOLDER, default="data_cache/runs", show_default=True, help="Where runs are kept.")
-@click.option("--variant", metavar="NAME", help="Only this variant.")
-@click.option("-o", "--output", type=FOLDER, help="Write CSV to this file and print its name.")
-@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
-def print_leaderboard(runs: Path, variant: str | None, output: Path | None, markdown: bool) -> None:
-    """One row for each mechanism and data set, with published numbers beside measured ones."""
-    from bench.leaderboard import leaderboard, to_csv, to_text
-    from bench.records import results
-    from mnistref.errors import UsageProblemError
-    from mnistref.files import write_whole
-    from mnistref.variants import get_variant
-
-    board = leaderboard(results(runs), get_variant(variant).name if variant else None)
-    if board.empty:
-        raise UsageProblemError(f"{runs}: no finished runs here; make one with `bench run`, or give --runs")
-    if output:
-        write_whole(output, to_csv(board).encode())
-        logging.info("%s", to_text(board))
-        return click.echo(output)
-    return click.echo(to_text(board, markdown))
 
 
 @bench.command()

@@ -8,28 +8,44 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.published import published
+from bench.shell import command_of
+from bench.statistics import Interval, interval, p_value, ranks, wilson
 from mnistref.spec import SCALE_BIN_NAMES
-from mnistref.text import table
-from mnistref.variants import VARIANTS
 
 KEY = ["variant", "dataset", "attn", "recipe", "queries", "precision", "capture", "device", "bench_version"]
 """What the runs of a row share."""
+RIVALS = ["variant", "dataset", "recipe", "queries"]
+"""What rows share that are compared with each other."""
+BASELINE = "san"
+_ENDS = {"lo": "low", "hi": "high"}
 SCALES = [f"accuracy_scale_{name}" for name in SCALE_BIN_NAMES]
-MEANS = ["mask_correctness", "mask_correctness_uniform", "tpr", "pointing"]
+MAPS = ["mask_correctness", "tpr", "pointing"]
+MEANS = ["mask_correctness", "mask_correctness_uniform", "tpr", "pointing", "pr_area"]
 MEDIANS = ["relative_runtime", "train_step_ms", "infer_ms_per_image", "peak_memory_mb"]
+
+
+def _bounded(names: Iterable[str]) -> list[str]:
+    return [f"{name}{bound}" for name in names for bound in ("", "_lo", "_hi")]
+
+
 COLUMNS = [
     "rank",
     "variant",
     "attn",
     "seeds",
-    "accuracy",
-    "accuracy_lo",
-    "accuracy_hi",
-    *SCALES,
-    *MEANS,
+    *_bounded(["accuracy"]),
+    "baseline",
+    *_bounded(["difference"]),
+    "p_value",
+    *_bounded(SCALES),
+    *_bounded(["mask_correctness"]),
+    "mask_correctness_uniform",
+    *_bounded(["tpr", "pointing"]),
+    "pr_area",
     *MEDIANS,
     "params",
     "published_accuracy",
@@ -46,27 +62,38 @@ COLUMNS = [
     "capture",
     "bench_version",
     "note",
+    "command",
 ]
 
 
-def leaderboard(results: Iterable[Mapping[str, Any]], variant: str | None = None) -> pd.DataFrame:
+def leaderboard(
+    results: Iterable[Mapping[str, Any]], variant: str | None = None, baseline: str = BASELINE
+) -> pd.DataFrame:
     """The board of these results, best first within each data set; `variant` keeps one.
 
-    `accuracy` is the mean over the finished seeds; `accuracy_lo`, `accuracy_hi` bound it with 95 % confidence: over one
-    seed by the test images alone (Wilson), over more by the seeds (Student's t). `relative_runtime` is the time of a
-    training step over that of `san`, timed turn by turn with it. `rank` is among rows of one data set, recipe and unit
-    of queries. `delta` is `accuracy` less the published one, where the digits are those of the papers. Fractions are
-    in 0 … 1.
+    A result is what result.json holds. With it may come `answers`, arrays as in answers.safetensors, and for the
+    command that does a row's runs again `config`, `request` and `init_run`, see `bench.shell.command_of`.
+
+    Fractions are in 0 … 1. `accuracy` and the other measures are means over the finished seeds; `…_lo` and `…_hi` bound
+    them with 95 % confidence by `bench.statistics.interval`, over seeds and questions. Where answers were not kept
+    accuracy is bounded over one seed by the test images alone (Wilson), over more by the seeds (Student's t).
+    `difference` is the accuracy less that of the row of `baseline` among the rivals, over the seeds that both have, and
+    `p_value` the sign-flip test of it. `rank` is 1 + the number of rivals (rows of one data set, recipe and unit of
+    queries) that are distinguishably better: the interval of the paired difference lies above 0. `relative_runtime` is
+    the time of a training step over that of `san`, timed turn by turn with it. `delta` is `accuracy` less the published
+    one, where the digits are those of the papers.
     """
     rows = [_flat(r) for r in results if variant in (None, r["variant"])]
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     runs = pd.DataFrame(rows)
-    board = pd.DataFrame([_row(group) for _, group in runs.groupby(KEY, sort=True, dropna=False)])
-    rivals = ["variant", "dataset", "recipe", "queries"]
-    ascending = [True] * len(rivals) + [False, True]
-    board = board.sort_values([*rivals, "accuracy", "attn"], ascending=ascending, na_position="last")
-    board["rank"] = board.groupby(rivals).cumcount().add(1).where(board["accuracy"].notna()).astype("Int64")
+    groups = [group for _, group in runs.groupby(KEY, sort=True, dropna=False)]
+    board = pd.DataFrame([_row(group) for group in groups])
+    compared = [_compared(board.loc[rivals], groups, baseline) for rivals in board.groupby(RIVALS).groups.values()]
+    board = board.join(pd.concat(compared))
+    board["rank"] = board["rank"].astype("Int64")
+    ascending = [True] * len(RIVALS) + [False, True]
+    board = board.sort_values([*RIVALS, "accuracy", "attn"], ascending=ascending, na_position="last")
     return board[COLUMNS].reset_index(drop=True)
 
 
@@ -85,15 +112,13 @@ def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
         "backgrounds": data.get("backgrounds"),
         "note": result.get("note"),
         "capture": result.get("capture", "eager"),
-        **{key: result.get(key) for key in measures},
+        **{key: result.get(key) for key in (*measures, "answers", "config", "request", "init_run")},
     }
 
 
 def _row(runs: pd.DataFrame) -> dict[str, Any]:
-    first, done = runs.iloc[0], runs[runs["status"] == "ok"]
-    accuracies = done["accuracy"].astype(float)
-    low, high = _interval(accuracies.tolist(), done["n_test"].tolist())
-    accuracy = accuracies.mean() if len(done) else math.nan
+    first, done = runs.iloc[0], runs[runs["status"] == "ok"].sort_values("seed")
+    accuracy = done["accuracy"].astype(float).mean() if len(done) else math.nan
     paper = published(first["variant"], first["attn"])
     counts = runs["status"].value_counts()
     status = "ok" if len(done) == len(runs) else ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))
@@ -104,76 +129,97 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
         **{key: next((v for v in runs[key] if v is not None), None) for key in ("digits", "backgrounds", "note")},
         "seeds": len(done),
         "accuracy": accuracy,
-        "accuracy_lo": low,
-        "accuracy_hi": high,
         **numbers,
+        **_bounds(done),
         "params": int(numbers["params"]) if len(done) else None,
         "published_accuracy": paper.value if paper else math.nan,
         "published_source": paper.source if paper else None,
         "delta": accuracy - paper.value if paper and first["digits"] == "mnist" else math.nan,
         "status": status,
+        "command": _command(runs.sort_values("seed")),
     }
 
 
-def _interval(accuracies: list[float], images: list[int]) -> tuple[float, float]:
-    """95 % bounds of the mean accuracy; NaN where scipy is missing or no run is finished."""
-    try:
-        from scipy import stats
-    except ImportError:
-        return math.nan, math.nan
-    if not accuracies:
-        return math.nan, math.nan
+def _command(runs: pd.DataFrame) -> str | None:
+    config, request, init_runs = (runs[key].tolist() for key in ("config", "request", "init_run"))
+    if not (config[0] and request[0]) or (config[0].init and not all(init_runs)):
+        return None
+    return command_of(config[0], request[0], runs["seed"].tolist(), init_runs if config[0].init else ())
+
+
+def _bounds(done: pd.DataFrame) -> dict[str, float]:
+    """The bounds of every measure of the finished runs; NaN where what they come from is not there."""
+    found = dict.fromkeys(("accuracy", *SCALES, *MAPS), Interval(math.nan, math.nan))
+    right = _values(done, "right")
+    if right is not None:
+        bins = done["answers"].iloc[0]["scale_bin"]
+        found["accuracy"] = interval(right)
+        found |= {name: interval(right[:, bins == k]) for k, name in enumerate(SCALES) if (bins == k).any()}
+        found |= {name: interval(kept) for name in MAPS if (kept := _values(done, name)) is not None}
+    elif len(done):
+        found["accuracy"] = _from_means(done["accuracy"].astype(float).tolist(), int(done["n_test"].iloc[0]))
+    return {f"{name}_{end}": getattr(pair, end_of) for name, pair in found.items() for end, end_of in _ENDS.items()}
+
+
+def _from_means(accuracies: list[float], images: int) -> Interval:
+    """95 % bounds of the mean accuracy without the answers to each question."""
+    from scipy import stats
+
     if len(accuracies) == 1:
-        right = round(accuracies[0] * images[0])
-        bounds = stats.binomtest(right, int(images[0])).proportion_ci(0.95, method="wilson")
-        return float(bounds.low), float(bounds.high)
-    mean, error = float(pd.Series(accuracies).mean()), float(pd.Series(accuracies).sem())
+        return wilson(accuracies[0], images)
+    mean, error = float(np.mean(accuracies)), float(stats.sem(accuracies))
     reach = float(stats.t.ppf(0.975, len(accuracies) - 1)) * error
-    return max(0.0, mean - reach), min(1.0, mean + reach)
+    return Interval(max(0.0, mean - reach), min(1.0, mean + reach))
 
 
-def to_csv(board: pd.DataFrame) -> str:
-    """The board as CSV; every number reads back as it was."""
-    return board.to_csv(index=False, lineterminator="\n")
+def _values(done: pd.DataFrame, name: str) -> np.ndarray | None:
+    """What every run has of a measure for each question, f8 (S, T); None where one has not, or has other questions."""
+    kept = [answers[name] for answers in done["answers"] if answers is not None and name in answers]
+    if not kept or len(kept) < len(done) or len({len(array) for array in kept}) > 1:
+        return None
+    return np.stack(kept).astype(np.float64)
 
 
-def to_text(board: pd.DataFrame, markdown: bool = False) -> str:
-    """A short table for people: percentages, and the notes of variants that compare with nothing."""
-    columns = ["#", "variant", "attn", "seeds", "accuracy %", "95 %", "mask", "uniform", "TPR", "step ms", "× san"]
-    columns += ["published %", "status", "recipe", "queries", "dataset", "device"]
-    lines = [columns]
-    for row in board.to_dict("records"):
-        interval = f"{_percent(row['accuracy_lo'])}–{_percent(row['accuracy_hi'])}"
-        lines.append(
-            [
-                _text(row["rank"]),
-                row["variant"],
-                row["attn"],
-                str(row["seeds"]),
-                _percent(row["accuracy"]),
-                "" if interval == "–" else interval,
-                *(_number(row[name], 3) for name in ("mask_correctness", "mask_correctness_uniform", "tpr")),
-                _number(row["train_step_ms"], 1),
-                _number(row["relative_runtime"], 2),
-                _percent(row["published_accuracy"]),
-                *(str(row[name]) for name in ("status", "recipe", "queries", "dataset", "device")),
-            ]
-        )
-    text = table(lines, markdown)
-    notes = {
-        name: VARIANTS[name].note for name in board["variant"].unique() if name in VARIANTS and VARIANTS[name].note
-    }
-    gap = "\n\n" if notes else ""
-    return text + gap + "\n".join(f"{name} is {note}" for name, note in notes.items())
+def _compared(board: pd.DataFrame, groups: list[pd.DataFrame], baseline: str) -> pd.DataFrame:
+    """Rows of rivals → their `rank`, and how they differ from the baseline's, if it is among them just once."""
+    rows = [index for index in board.index if board.at[index, "seeds"]]
+    done = {index: groups[index][groups[index]["status"] == "ok"].sort_values("seed") for index in rows}
+    better = [[i != j and _better(board.loc[i], done[i], board.loc[j], done[j]) for j in rows] for i in rows]
+    found = pd.DataFrame(index=board.index, columns=["rank", "baseline", *_bounded(["difference"]), "p_value"])
+    found.loc[rows, "rank"] = ranks(better)
+    bases = [index for index in rows if board.at[index, "attn"] == baseline]
+    if len(bases) == 1:
+        found["baseline"] = baseline
+        for index in rows:
+            if index != bases[0]:
+                found.loc[index, [*_bounded(["difference"]), "p_value"]] = _difference(done[index], done[bases[0]])
+    numbers = [*_bounded(["difference"]), "p_value"]
+    return found.astype(dict.fromkeys(numbers, float))
 
 
-def _text(value: Any) -> str:
-    return "" if pd.isna(value) else str(value)
+def _better(row: pd.Series, runs: pd.DataFrame, other: pd.Series, others: pd.DataFrame) -> bool:
+    """Whether a row is distinguishably better than another one: by what both answered, else by their intervals."""
+    if row["accuracy"] <= other["accuracy"]:
+        return False
+    pair = _paired(runs, others)
+    if pair is None:
+        return bool(row["accuracy_lo"] > other["accuracy_hi"])
+    return interval(pair[0] - pair[1]).low > 0
 
 
-def _percent(value: float) -> str:
-    return _number(100 * value, 1)
+def _difference(runs: pd.DataFrame, others: pd.DataFrame) -> tuple[float, float, float, float]:
+    """Mean, bounds and p of the paired difference; NaN where there are no pairs."""
+    pair = _paired(runs, others)
+    if pair is None:
+        return (math.nan,) * 4
+    difference = pair[0] - pair[1]
+    return float(difference.mean()), *interval(difference), p_value(*pair)
 
 
-def _number(value: float, digits: int) -> str:
-    return "" if pd.isna(value) else f"{value:.{digits}f}"
+def _paired(runs: pd.DataFrame, others: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:
+    """Right answers of the seeds that both have, f8 (S, T) each."""
+    seeds = sorted(set(runs["seed"]) & set(others["seed"]))
+    first, second = (_values(part[part["seed"].isin(seeds)], "right") for part in (runs, others))
+    if first is None or second is None or first.shape != second.shape:
+        return None
+    return first, second

@@ -157,9 +157,11 @@ def is_finished(run: Path) -> bool:
 
 
 def results(runs: Path) -> Iterator[dict[str, Any]]:
-    """The result of every run below a folder, in the order of the names; `run` is added.
+    """The result of every run below a folder, in the order of the names, with what `bench.leaderboard` takes beside it.
 
-    Of a run without one, or with a damaged one, what its configuration tells, with the status unfinished or damaged.
+    `run` is the folder's name; `answers` as in `read_answers`; `config`, `request` and `init_run` say how to do it
+    again. Of a run without a result, or with a damaged one, what its configuration tells, with the status unfinished or
+    damaged.
     """
     for run in sorted({path.parent for name in (CONFIG, RESULT) for path in Path(runs).glob(f"*/{name}")}):
         try:
@@ -168,9 +170,20 @@ def results(runs: Path) -> Iterator[dict[str, Any]]:
             log.warning("%s", error)
             result, status = None, "damaged"
         try:
-            yield {**(result or {**_from_config(run), "status": status}), "run": run.name}
+            yield {**(result or {**_from_config(run), "status": status}), **_beside(run), "run": run.name}
         except (DataProblemError, OSError, KeyError, TypeError) as error:
             log.warning("%s: not the record of a run (%s); left out", run, error)
+
+
+def _beside(run: Path) -> dict[str, Any]:
+    """What a run's folder holds beside its result."""
+    found: dict[str, Any] = {"answers": read_answers(run)}
+    if (run / CONFIG).is_file():
+        content, aside = parted(read_json(run / CONFIG))
+        init = aside.get(INIT)
+        found |= {"config": RunConfig.from_dict(content), "request": aside.get(REQUEST)}
+        found["init_run"] = Path(init).name if init else None
+    return found
 
 
 def _from_config(run: Path) -> dict[str, Any]:

@@ -39,7 +39,14 @@ MAY_IMPORT = {
     "mnistref.shards": {"mnistref.errors", "mnistref.files", "mnistref.schema"},
     "bench.config": {"mnistref.errors", "mnistref.spec"},
     "bench.metrics": {"mnistref.spec"},
-    "bench.leaderboard": {"bench.published", "mnistref.spec", "mnistref.text", "mnistref.variants"},
+    "bench.statistics": set(),
+    "bench.shell": {"bench.config"},
+    "bench.leaderboard": {"bench.published", "bench.shell", "bench.statistics", "mnistref.spec"},
+    "bench.boards": {"bench.statistics", "mnistref.text", "mnistref.variants"},
+    "bench.committed": {
+        *("bench.boards", "bench.leaderboard", "bench.records"),
+        *("mnistref.errors", "mnistref.files"),
+    },
     "bench.computing": {"bench.kernels.diagonal_lstm", "mnistref.errors"},
     "bench.step": {"bench.computing", "bench.config"},
     "bench.whole": set(),
@@ -256,6 +263,8 @@ PURE = [
     "bench.metrics",
     "bench.leaderboard",
     "bench.panels",
+    "bench.shell",
+    "bench.statistics",
     "bench.tensorfile",
 ]
 IMPURE_MODULES = {

@@ -1,15 +1,19 @@
+import csv
 import io
 import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from bench.leaderboard import COLUMNS, leaderboard, to_csv, to_text
+from bench.boards import from_csv, to_csv, to_text
+from bench.leaderboard import COLUMNS, leaderboard
 from bench.published import published
 from bench.records import results
+from bench.statistics import interval
 
 CONTRACT = set(
     "rank variant attn seeds accuracy accuracy_lo accuracy_hi mask_correctness tpr relative_runtime train_step_ms "  # noqa: SIM905
@@ -163,10 +167,76 @@ def test_the_csv_reads_back_to_equal_values():
             result("none", mask_correctness=None),
         ]
     )
-    back = pd.read_csv(io.StringIO(to_csv(board)), keep_default_na=True)
-    missing_as_none = [frame.astype(object).where(frame.notna(), None) for frame in (back, board)]
-    pd.testing.assert_frame_equal(*missing_as_none, check_dtype=False, rtol=0, atol=0)
-    assert not math.isnan(back["accuracy_lo"][0])
+    for back in (from_csv(to_csv(board)), pd.read_csv(io.StringIO(to_csv(board)), keep_default_na=True)):
+        missing_as_none = [frame.astype(object).where(frame.notna(), None) for frame in (back, board)]
+        pd.testing.assert_frame_equal(*missing_as_none, check_dtype=False, rtol=0, atol=0)
+        assert not math.isnan(back["accuracy_lo"][0])
+
+
+HOSTILE = ["=cmd()", "+1+2", "-2+3", "@SUM(A1)", "\t=1", "'=1", "''+1", "<script>alert(1)</script>", "'quoted'"]
+HOSTILE += ['a,"b"\nc']
+
+
+def is_number(text: str) -> bool:
+    return text.lstrip("-").replace(".", "").isdecimal()
+
+
+def test_names_are_no_formulas_in_the_csv():
+    made = [result(name, dataset={"spec_id": "0", "digits": name, "backgrounds": name}) for name in HOSTILE]
+    board = leaderboard(made)
+    text = to_csv(board)
+    cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
+    assert not [cell for cell in cells if cell and cell[0] in "=+@\t-" and not is_number(cell)]
+    back = from_csv(text)
+    assert sorted(back["attn"]) == sorted(HOSTILE)
+    assert back["digits"].tolist() == board["digits"].tolist()
+
+
+def with_answers(attn: str, seeds: int, share: float, key: int) -> list[dict]:
+    """Results of several seeds, with answers to 1,000 questions of two scale bins, some of which are hard for all."""
+    rng, hard = np.random.default_rng(key), np.random.default_rng(0).random(1000)
+    made = []
+    for seed in range(seeds):
+        right = ((hard + rng.normal(0, 0.05, 1000)) < share).astype(np.uint8)
+        kept = {"right": right, "scale_bin": np.arange(1000) % 2, "mask_correctness": right.astype(np.float16) / 4}
+        made.append(result(attn, float(right.mean()), seed, answers=kept))
+    return made
+
+
+def test_intervals_differences_and_ranks_come_from_the_answers():
+    kinds = {"san": (0.6, 1), "pan": (0.605, 2), "arnn": (0.8, 3)}
+    kept = {attn: with_answers(attn, 5, *kind) for attn, kind in kinds.items()}
+    by = {row["attn"]: row for row in rows(*(run for runs in kept.values() for run in runs))}
+    assert {attn: row["rank"] for attn, row in by.items()} == {"arnn": 1, "pan": 2, "san": 2}
+    for attn, row in by.items():
+        right = np.stack([run["answers"]["right"] for run in kept[attn]])
+        assert (row["accuracy_lo"], row["accuracy_hi"]) == interval(right.astype(float))
+        bounds = row["accuracy_scale_1.0_1.5_lo"], row["accuracy_scale_1.0_1.5_hi"]
+        assert bounds == interval(right[:, 1::2].astype(float))
+        assert math.isnan(row["accuracy_scale_2.5_3.0_lo"])
+        assert row["mask_correctness_lo"] < row["mask_correctness_hi"]
+        assert math.isnan(row["tpr_lo"])
+    assert by["arnn"]["difference"] == pytest.approx(by["arnn"]["accuracy"] - by["san"]["accuracy"])
+    assert by["arnn"]["p_value"] == 2 / 32
+    assert by["pan"]["difference_lo"] < 0 < by["pan"]["difference_hi"]
+    assert math.isnan(by["san"]["difference"])
+    assert "rows of one rank" in to_text(leaderboard(with_answers("san", 5, 0.6, 1) + with_answers("pan", 5, 0.6, 2)))
+
+
+def test_differences_are_over_the_seeds_that_both_have():
+    san, arnn = with_answers("san", 2, 0.6, 1), with_answers("arnn", 3, 0.8, 3)
+    row = next(row for row in rows(*san, *arnn) if row["attn"] == "arnn")
+    differences = [b["accuracy"] - a["accuracy"] for a, b in zip(san, arnn, strict=False)]
+    assert row["difference"] == pytest.approx(np.mean(differences))
+
+
+def test_without_the_baseline_or_answers_there_are_no_differences():
+    for made in (rows(*with_answers("pan", 2, 0.6, 1)), rows(result("san", 0.5), result("pan", 0.9))):
+        assert all(math.isnan(row["difference"]) and math.isnan(row["p_value"]) for row in made)
+    assert [row["baseline"] for row in rows(result("san", 0.5), result("pan", 0.9))] == ["san", "san"]
+    both = with_answers("san", 2, 0.6, 1) + with_answers("arnn", 2, 0.8, 3)
+    other = next(row for row in rows(*both, baseline="arnn") if row["attn"] == "san")
+    assert other["difference"] < 0
 
 
 def test_only_one_variant():

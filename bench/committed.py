@@ -1,0 +1,113 @@
+"""Boards that are kept: a folder with the board, and with the records of its runs, from which every number follows.
+
+    <folder>/board.json    which variant and baseline
+    <folder>/board.csv     the board; board.md the same for people
+    <folder>/runs/<run>/   of each run config.json, environment.json, history.jsonl, result.json, answers.safetensors
+
+Weights and pictures are left out: an answer to each test question is enough for every measure and interval.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench import records
+from bench.boards import commands, from_csv, to_csv, to_text
+from bench.leaderboard import BASELINE, leaderboard
+from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
+from mnistref.files import write_whole
+
+ABOUT, CSV, MARKDOWN, RUNS = "board.json", "board.csv", "board.md", "runs"
+_KEPT = (records.ENVIRONMENT, records.HISTORY, records.RESULT, records.ANSWERS)
+_RESAMPLED = ("_lo", "_hi", "p_value")
+_NOISE, _ROUNDING = 2e-3, 1e-9
+"""By how much a number may differ: of those that are drawn at random from another version of SciPy, and of others."""
+
+
+def save(runs: Path, folder: Path, variant: str | None = None, baseline: str = BASELINE) -> pd.DataFrame:
+    """Make the folder of a board of these runs, or make it anew. → the board.
+
+    Raises UsageProblemError where the folder holds something else, or there are no runs.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / ABOUT).is_file():
+        raise UsageProblemError(f"{folder}: holds something else than a board; name an empty folder")
+    names = [result["run"] for result in records.results(runs) if variant in (None, result["variant"])]
+    if not names:
+        raise UsageProblemError(f"{runs}: no runs here; make one with `bench run`, or give --runs")
+    for old in (folder / RUNS).glob("*/*"):
+        old.unlink()
+    for old in (folder / RUNS).glob("*"):
+        old.rmdir()
+    for name in names:
+        _copy(runs / name, folder / RUNS / name)
+    about = {"variant": variant, "baseline": baseline}
+    board = _derived(folder, about)
+    records.write_json(folder / ABOUT, about)
+    write_whole(folder / CSV, to_csv(board).encode())
+    text = f"{to_text(board, markdown=True)}\n\n```sh\n{commands(board)}\n```\n"
+    write_whole(folder / MARKDOWN, text.encode())
+    return board
+
+
+def _copy(run: Path, to: Path) -> None:
+    """The records of a run, without the places where things lie on this machine."""
+    to.mkdir(parents=True)
+    content, aside = records.parted(records.read_json(run / records.CONFIG))
+    aside.pop(records.PLACES, None)
+    if records.INIT in aside:
+        aside[records.INIT] = Path(aside[records.INIT]).name
+    records.write_json(to / records.CONFIG, content | aside)
+    for name in _KEPT:
+        if (run / name).is_file():
+            write_whole(to / name, (run / name).read_bytes())
+
+
+def _derived(folder: Path, about: dict[str, Any]) -> pd.DataFrame:
+    return leaderboard(records.results(folder / RUNS), about["variant"], about["baseline"])
+
+
+def check(place: Path) -> list[str]:
+    """Derive every board in or below a folder again from its records. → the folders.
+
+    Raises:
+        MismatchProblemError: a number that does not follow, which it names. DataProblemError: a damaged board.
+        UsageProblemError: there is no board.
+    """
+    folders = sorted(path.parent for path in place.rglob(ABOUT))
+    if not folders:
+        raise UsageProblemError(f"{place}: no board here; make one with `bench leaderboard --save`")
+    wrong = [difference for folder in folders for difference in _differences(folder)]
+    if wrong:
+        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise MismatchProblemError(f"{'; '.join(wrong[:3])}{more}")
+    return [str(folder) for folder in folders]
+
+
+def _differences(folder: Path) -> list[str]:
+    """What board.csv says and its records do not, in words."""
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        said = from_csv((folder / CSV).read_text(encoding="utf-8"))
+        derived = from_csv(to_csv(_derived(folder, about)))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataProblemError(f"{folder}: not a board ({error}); save it again") from error
+    if list(said.columns) != list(derived.columns) or len(said) != len(derived):
+        return [f"{folder / CSV}: {said.shape} rows and columns, and its records give {derived.shape}"]
+    return [
+        f"{folder / CSV}: row {row + 1}, {column}: {said.at[row, column]!s}, and its records give {value!s}"
+        for column in derived.columns
+        for row, value in enumerate(derived[column])
+        if not _same(said.at[row, column], value, column)
+    ]
+
+
+def _same(said: Any, derived: Any, column: str) -> bool:
+    if pd.isna(said) or pd.isna(derived):
+        return bool(pd.isna(said) and pd.isna(derived))
+    if isinstance(said, str) or isinstance(derived, str):
+        return bool(said == derived)
+    near = _NOISE if column.endswith(_RESAMPLED) else _ROUNDING
+    return math.isclose(said, derived, rel_tol=_ROUNDING, abs_tol=near)

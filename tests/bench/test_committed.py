@@ -1,0 +1,152 @@
+"""Boards that are kept with their records: every number follows from these, and one that does not is named."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from bench import committed, experiment, records
+from bench.boards import from_csv
+from bench.computing import Computing
+from bench.config import Recipe
+from tests.bench.test_experiment import CPU
+
+pytestmark = pytest.mark.xdist_group("committed")  # what its fixtures make is made once
+
+SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
+
+
+def leaderboard(*arguments) -> tuple[int, str, str]:
+    done = CliRunner().invoke(cli.bench, ["leaderboard", *map(str, arguments)])
+    return done.exit_code, done.stdout.strip(), done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""
+
+
+@pytest.fixture(scope="module")
+def runs(mini, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for attn in ("san", "pan"):
+        for seed in (0, 1):
+            experiment.run(experiment.configure(mini, attn, seed, SHORT, "one", Computing(CPU)), mini, folder)
+    return folder
+
+
+@pytest.fixture
+def board(runs, tmp_path):
+    code, said, error = leaderboard("--runs", runs, "--save", tmp_path / "boards" / "mini")
+    assert (code, said) == (0, str(tmp_path / "boards" / "mini")), error
+    return tmp_path / "boards" / "mini"
+
+
+def test_a_board_is_kept_with_what_it_follows_from(board, runs):
+    assert {path.name for path in board.iterdir()} == {"board.json", "board.csv", "board.md", "runs"}
+    assert {path.name for path in (board / "runs").iterdir()} == {path.name for path in runs.glob("mini-*")}
+    for run in (board / "runs").iterdir():
+        assert {path.name for path in run.iterdir()} == {
+            *("config.json", "environment.json", "history.jsonl", "result.json", "answers.safetensors")
+        }
+        assert (run / "answers.safetensors").read_bytes() == (runs / run.name / "answers.safetensors").read_bytes()
+    code, said, error = leaderboard("--check", board.parent)
+    assert (code, said) == (0, str(board)), error
+    assert "| pan" in (board / "board.md").read_text()
+    assert "bench run --attn pan" in (board / "board.md").read_text()
+
+
+def test_it_says_how_far_its_numbers_can_be_trusted(board):
+    rows = {row["attn"]: row for row in from_csv((board / "board.csv").read_text()).to_dict("records")}
+    assert {row["seeds"] for row in rows.values()} == {2}
+    for row in rows.values():
+        assert row["accuracy_lo"] < row["accuracy"] < row["accuracy_hi"]
+        assert row["mask_correctness_lo"] <= row["mask_correctness"] <= row["mask_correctness_hi"]
+        assert 0 < row["pr_area"] < 1
+    assert rows["pan"]["baseline"] == "san"
+    assert rows["pan"]["difference"] == pytest.approx(rows["pan"]["accuracy"] - rows["san"]["accuracy"])
+    assert rows["pan"]["difference_lo"] <= rows["pan"]["difference"] <= rows["pan"]["difference_hi"]
+    assert rows["pan"]["p_value"] >= 0.5  # of two seeds no less
+    assert "fewer than 5 seeds" in (board / "board.md").read_text()
+
+
+def test_nothing_in_it_says_where_it_was_made(runs, board, tmp_path):
+    config = next(runs.glob("mini-pan-*")) / "config.json"
+    content = json.loads(config.read_text())
+    mine = tmp_path / "mine"
+    shutil.copytree(runs, mine)
+    changed = {**content, "attn_files": {"own.py": str(tmp_path / "own.py")}, "init_run": str(tmp_path / "mref-pan")}
+    (mine / config.parent.name / "config.json").write_text(json.dumps(changed))
+    committed.save(mine, board)
+    for path in board.rglob("*.*"):
+        assert str(tmp_path).encode() not in path.read_bytes(), path
+    kept = json.loads((board / "runs" / config.parent.name / "config.json").read_text())
+    assert kept == {**content, "init_run": "mref-pan"}
+
+
+def change_csv(board, old, new):
+    text = (board / "board.csv").read_text()
+    assert old in text
+    (board / "board.csv").write_text(text.replace(old, new, 1))
+
+
+def change_result(board, **changes):
+    path = next((board / "runs").glob("mini-san-*")) / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def turn_answers(board):
+    path = next((board / "runs").glob("mini-pan-*"))
+    answers = records.read_answers(path)
+    answers["right"] = 1 - answers["right"]
+    import torch
+
+    records.write_answers(path, {name: torch.tensor(array) for name, array in answers.items()})
+
+
+@pytest.mark.parametrize(
+    ("harm", "column"),
+    [
+        (lambda b: change_csv(b, "mini,san,2", "mini,san,3"), "seeds: 3"),
+        (lambda b: change_csv(b, "mini,pan,2", "mini,pan-ctx,2"), "attn: pan-ctx"),
+        (lambda b: change_result(b, accuracy=0.99), "accuracy"),
+        (lambda b: change_result(b, status="failed"), "seeds"),
+        (turn_answers, "accuracy_lo"),
+        (lambda b: shutil.rmtree(next((b / "runs").glob("mini-pan-*"))), "seeds: 2"),
+    ],
+)
+def test_a_number_that_does_not_follow_is_named(board, harm, column):
+    harm(board)
+    code, said, error = leaderboard("--check", board)
+    assert (code, said) == (4, ""), error
+    assert column in error
+    assert "board.csv" in error
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda b: (b / "board.json").write_text("{"), "not a board"),
+        (lambda b: (b / "board.json").write_text("{}"), "not a board"),
+        (lambda b: (b / "board.csv").write_text(""), "not a board"),
+        (lambda b: (b / "board.csv").unlink(), "not a board"),
+    ],
+)
+def test_a_damaged_board_is_named(board, harm, message):
+    harm(board)
+    code, said, error = leaderboard("--check", board)
+    assert (code, said) == (3, "")
+    assert message in error
+
+
+def test_a_folder_of_something_else_is_left_alone(runs, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert leaderboard("--runs", runs, "--save", tmp_path)[0] == 2
+    assert leaderboard("--runs", tmp_path / "none", "--save", tmp_path / "new")[0] == 2
+    assert not (tmp_path / "new").exists()
+    assert leaderboard("--check", tmp_path)[0] == 2
+
+
+def test_saving_again_is_saving_anew(runs, board):
+    before = {path: path.read_bytes() for path in board.rglob("*.*") if path.is_file()}
+    (board / "runs" / "old").mkdir()
+    (board / "runs" / "old" / "result.json").write_text("{}")
+    committed.save(runs, board)
+    assert {path: path.read_bytes() for path in board.rglob("*.*") if path.is_file()} == before

@@ -1,0 +1,112 @@
+"""The command that repeats a run: read back by the programs' own options it is the same run."""
+
+import shlex
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from bench import records
+from bench.config import RECIPES, RunConfig
+from bench.leaderboard import leaderboard
+from bench.shell import command_of
+
+REQUEST = {
+    "variant": "mini",
+    "seed": 3,
+    "sizes": {"train": 60, "val": 20, "test": 30},
+    "digits": "mnist5k",
+    "backgrounds": "builtin",
+    "pool": "disjoint",
+}
+FAST = replace(RECIPES["fast"], epochs=1, batch=20, lr=0.001, fade=0.25)
+CONFIG = RunConfig("pan:width=8", "mini", "mini-0123456789ab", 0, FAST, "all", "fp32", "cpu")
+
+
+def test_it_is_one_line_that_names_every_choice():
+    words = shlex.split(command_of(CONFIG, REQUEST, [0, 2]))
+    generate, run = words[: words.index("&&")], words[words.index("do") + 1 :]
+    assert generate[:2] == ["mnistref", "generate"]
+    assert dict(zip(generate[2::2], generate[3::2], strict=True)) == {
+        "--variant": "mini",
+        "--seed": "3",
+        "--train": "60",
+        "--val": "20",
+        "--test": "30",
+        "--digits": "mnist5k",
+        "--backgrounds": "builtin",
+        "--pool": "disjoint",
+        "--root": "data_cache",
+    }
+    assert run[:2] == ["bench", "run"]
+    assert run[-2:] == ["$seed;", "done"]
+    assert "for seed in 0 2; do bench run --attn pan:width=8" in command_of(CONFIG, REQUEST, [0, 2])
+    for option, value in {
+        "--recipe": "fast",
+        "--epochs": "1",
+        "--batch": "20",
+        "--lr": "0.001",
+        "--fade": "0.25",
+    }.items():
+        assert run[run.index(option) + 1] == value
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"online": True}, "--online"),
+        ({"deterministic": True}, "--deterministic"),
+        ({"precision": "bf16"}, "--precision bf16"),
+        ({"device": "cuda", "capture": "graph"}, "--device cuda --precision fp32 --capture graph"),
+        ({"attn": "own.py:Class#0123456789ab:width=3"}, "--attn own.py:Class:width=3 --data"),
+        ({"attn": "a b.py:Class#0123456789ab"}, "--attn 'a b.py:Class'"),
+        ({"recipe": RECIPES["pan"]}, "--recipe pan --queries"),
+    ],
+)
+def test_what_else_a_run_may_be(change, words):
+    assert words in command_of(replace(CONFIG, **change), REQUEST, [1])
+
+
+def test_runs_that_start_from_others_name_them():
+    config = replace(CONFIG, init="mref,fast", init_weights="0" * 12)
+    command = command_of(config, REQUEST, [0, 1], ["mref-a", "mref-b"])
+    assert "--seed 0 --init data_cache/runs/mref-a && bench run" in command
+    assert command.endswith("--seed 1 --init data_cache/runs/mref-b")
+
+
+def test_folders_of_the_users_are_for_the_user_to_name():
+    command = command_of(CONFIG, {**REQUEST, "digits": None, "backgrounds": None}, [0])
+    assert "--digits DIGITS --backgrounds PHOTOS" in command
+
+
+def test_a_recipe_that_no_option_makes_has_no_command():
+    assert command_of(replace(CONFIG, recipe=replace(FAST, clip=1.0)), REQUEST, [0]) is None
+
+
+def done(line: str) -> list[str]:
+    """What the programs print that a shell calls for a line: it expands the words, and they are called here."""
+    says = "; ".join(f"{program}() {{ printf '%s\\0' {program} \"$@\"; echo; }}" for program in ("mnistref", "bench"))
+    said = subprocess.run(["bash", "-ec", f"{says}; {line}"], check=True, capture_output=True, text=True).stdout
+    printed = []
+    for program, *words in (call.split("\0")[:-1] for call in said.splitlines()):
+        result = CliRunner().invoke(getattr(cli, program), words)
+        assert result.exit_code == 0, result.output
+        printed.append(result.stdout.strip())
+    return printed
+
+
+def test_a_shell_that_runs_it_comes_to_the_same_runs(tmp_path, monkeypatch):
+    """Two seeds, and the command of their row, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    config = replace(CONFIG, attn="san", queries="one")
+    folder = done(command_of(config, REQUEST, [0]).split(" && ")[0])[0]
+    config = replace(config, dataset=Path(folder).name)
+    assert done(command_of(config, REQUEST, [0, 2]))[0] == folder
+    runs = tmp_path / "data_cache" / "runs"
+    (row,) = leaderboard(records.results(runs)).to_dict("records")
+    assert row["seeds"] == 2
+    assert row["command"] == command_of(config, REQUEST, [0, 2])
+    assert {path.name for path in runs.glob("mini-*")} == {replace(config, seed=seed).run_id for seed in (0, 2)}

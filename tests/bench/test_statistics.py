@@ -1,0 +1,115 @@
+"""Intervals, tests and ranks against SciPy on whole questions, against values worked by hand, and by simulation."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.statistics import RESAMPLES, interval, p_value, ranks, wilson
+
+
+def answers(seeds: int, questions: int, share: float = 0.8, spread: float = 0.0, key: int = 0) -> np.ndarray:
+    """Right answers, 0 or 1, f8 (S, T); `spread` is the standard deviation of the seeds' shares."""
+    rng = np.random.default_rng(key)
+    shares = share + spread * rng.standard_normal((seeds, 1))
+    return (rng.random((seeds, questions)) < shares).astype(float)
+
+
+@pytest.mark.parametrize("questions", [37, 500])
+def test_of_one_seed_it_is_scipys_interval_over_the_questions(questions):
+    values = answers(1, questions)
+    theirs = stats.bootstrap((values[0],), np.mean, method="BCa", n_resamples=RESAMPLES, rng=np.random.default_rng(1))
+    near = max(1.01 / questions, 0.15 / np.sqrt(questions))  # of few questions a mean takes few values
+    assert interval(values) == pytest.approx(tuple(theirs.confidence_interval), abs=near)
+
+
+@pytest.mark.parametrize("seeds", [2, 5, 9])
+def test_of_several_it_is_scipys_interval_over_seeds_and_questions(seeds):
+    """Crossed: the mean over the drawn seeds' answers to the drawn questions, one after the other."""
+    values = answers(seeds, 61, spread=0.1)
+
+    def mean(drawn, asked):
+        return values[np.ix_(drawn, asked)].mean()
+
+    parts = np.arange(seeds), np.arange(61)
+    theirs = stats.bootstrap(
+        parts, mean, vectorized=False, method="BCa", n_resamples=RESAMPLES, rng=np.random.default_rng(1)
+    )
+    low, high = theirs.confidence_interval
+    assert interval(values) == pytest.approx((low, high), abs=0.12 * (high - low))
+
+
+def test_blocks_of_questions_change_an_interval_little():
+    """10,000 questions in 500 blocks, against the normal interval over the questions of one seed."""
+    values = answers(1, 10_000)
+    half = 1.96 * values.std() / 100
+    assert interval(values) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
+
+
+def test_questions_of_one_image_count_as_one():
+    """Four alike in a row of 8,000 are 2,000: the interval is twice as wide as if all had been asked apart."""
+    once = answers(1, 2_000)
+    widths = [np.diff(interval(values))[0] for values in (once, np.repeat(once, 4, axis=1))]
+    assert widths[1] == pytest.approx(widths[0], rel=0.15)
+
+
+@pytest.mark.parametrize(("seeds", "least"), [(1, 0.9), (20, 0.88)])
+def test_it_holds_the_truth_as_often_as_it_says(seeds, least):
+    """Of 150 experiments some 95 % do; one that holds it always says too little."""
+    spread = 0.0 if seeds == 1 else 0.02
+    found = [interval(answers(seeds, 300, 0.7, spread, key)) for key in range(150)]
+    held = np.mean([low <= 0.7 <= high for low, high in found])
+    assert least <= held < 1
+
+
+def test_where_nothing_varies():
+    assert interval(np.ones((3, 100))) == wilson(1.0, 100)
+    assert interval(np.zeros((1, 50))) == wilson(0.0, 50)
+    assert wilson(1.0, 100).high == 1
+    assert 0.95 < wilson(1.0, 100).low < 0.97
+    assert interval(np.full((2, 30), 0.25)) == (0.25, 0.25)
+    assert interval(np.tile([1.0, 0.0], 500)[None]) == (0.5, 0.5)  # every block has one of each
+
+
+def test_seeds_that_agree_leave_the_questions():
+    one = answers(1, 200)
+    assert interval(np.repeat(one, 3, axis=0)) == interval(one)
+
+
+def test_it_is_the_same_every_time_and_leaves_numpys_generator_alone():
+    values = answers(3, 100, spread=0.1)
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002, it is what must not move
+    assert interval(values) == interval(values)
+    assert p_value(values, 1 - values) == p_value(values, 1 - values)
+    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+
+
+@pytest.mark.parametrize("seeds", [2, 5, 7])
+def test_p_over_seeds_counts_all_flips(seeds):
+    values, baseline = answers(seeds, 90, 0.8, 0.1, 1), answers(seeds, 90, 0.75, 0.1, 2)
+    differences = values.mean(1) - baseline.mean(1)
+    flipped = [abs(np.mean(differences * signs)) for signs in itertools.product((1, -1), repeat=seeds)]
+    expected = np.mean([value >= abs(differences.mean()) * (1 - 1e-12) for value in flipped])
+    assert p_value(values, baseline) == pytest.approx(expected)
+    assert p_value(baseline, values) == pytest.approx(expected)
+
+
+def test_p_of_one_seed_is_over_its_questions():
+    """As McNemar's exact test, where every question is a block of its own."""
+    values, baseline = answers(1, 400, 0.8, key=1), answers(1, 400, 0.72, key=2)
+    better, worse = int((values > baseline).sum()), int((values < baseline).sum())
+    exact = stats.binomtest(better, better + worse).pvalue
+    assert p_value(values, baseline) == pytest.approx(exact, abs=0.012)
+    assert p_value(values, values) == 1.0
+
+
+def test_p_is_uniform_where_nothing_differs():
+    found = [p_value(answers(8, 200, 0.7, 0.05, k), answers(8, 200, 0.7, 0.05, 1000 + k)) for k in range(150)]
+    assert stats.kstest(found, "uniform").pvalue > 0.01
+
+
+def test_ranks_count_who_is_better():
+    better = [[False, False, True, True], [False, False, False, True], [False, False, False, False], [False] * 4]
+    assert ranks(better) == [1, 1, 2, 3]
+    assert ranks([]) == []
