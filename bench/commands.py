@@ -8,6 +8,7 @@ import click
 from bench.board_commands import print_leaderboard
 from bench.config import ROUNDS
 from bench.options import ComputingOptions, computing_options
+from bench.report.command import print_report
 from bench.training_commands import run, run_sweep
 from mnistref.program import EXISTING, FOLDER, print_json, program
 from mnistref.text import table
@@ -16,6 +17,7 @@ bench = program("bench", "Train and measure attention mechanisms on them.")
 bench.add_command(run)
 bench.add_command(run_sweep)
 bench.add_command(print_leaderboard)
+bench.add_command(print_report)
 
 
 @bench.command("list")

@@ -1,0 +1,95 @@
+"""Results and their board → what is set side by side: each contest with its entries, each entry with its runs. Pure."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench.leaderboard import KEY
+
+RIVALS = ("variant", "dataset", "recipe", "queries")
+"""What the rows share that are ranked against each other."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the board. `label` names it among its rivals; `runs`: the results it is made of, by seed."""
+
+    label: str
+    row: dict[str, Any]
+    runs: tuple[dict[str, Any], ...]
+
+    @property
+    def finished(self) -> list[dict[str, Any]]:
+        return [run for run in self.runs if run["status"] == "ok"]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Rows that are ranked against each other, best first; `title` says what they share."""
+
+    title: str
+    variant: str
+    dataset: str
+    entries: tuple[Entry, ...]
+
+
+def contests(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[Contest]:
+    """The contests of a board, in its order, with the results that it was made of."""
+    runs: dict[tuple, list[dict[str, Any]]] = {}
+    for result in sorted(results, key=lambda result: (result["seed"], result["run"])):
+        runs.setdefault(_key(_flat(result), KEY), []).append(result)
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    for row in rows_of(board):
+        groups.setdefault(_key(row, RIVALS), []).append(row)
+    several = len({key[1] for key in groups}) < len(groups)
+    return [
+        Contest(
+            f"{rows[0]['dataset']}, recipe {rows[0]['recipe']}, queries {rows[0]['queries']}"
+            if several
+            else rows[0]["dataset"],
+            rows[0]["variant"],
+            rows[0]["dataset"],
+            tuple(
+                Entry(label, row, tuple(runs.get(_key(row, KEY), ())))
+                for label, row in zip(_labels(rows), rows, strict=True)
+            ),
+        )
+        for rows in groups.values()
+    ]
+
+
+def rows_of(board: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a board; what is missing is None."""
+    return [{str(k): None if missing(v) else v for k, v in row.items()} for row in board.to_dict("records")]
+
+
+def missing(value: Any) -> bool:
+    """Whether a cell holds nothing: None, NaN, pandas' NA, an infinity."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return True
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None for whatever else a record may hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
+    dataset = f"{result['variant']}-{result['dataset'].get('spec_id')}"
+    return {**result, "dataset": dataset, "capture": result.get("capture", "eager")}
+
+
+def _key(row: Mapping[str, Any], names: Iterable[str]) -> tuple:
+    return tuple(None if missing(row.get(name)) else str(row[name]) for name in names)
+
+
+def _labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each row's mechanism, with whatever else tells it from its rivals."""
+    differing = [name for name in KEY if name != "attn" and len({str(row[name]) for row in rows}) > 1]
+    return [", ".join(str(row[name]) for name in ("attn", *differing)) for row in rows]

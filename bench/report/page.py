@@ -1,0 +1,178 @@
+"""Runs → the page: reads what it needs, and fills the template. The same records give the same bytes."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from bench import records
+from bench.leaderboard import leaderboard
+from bench.report import figures
+from bench.report.entries import Contest, contests, rows_of
+from bench.report.figures import Figure
+from bench.report.markdown import Block, blocks
+from bench.report.pictures import Gallery, galleries
+from bench.report.reading import card, environment, history
+from bench.report.table import SORTABLE_NOT, table
+from mnistref.errors import UsageProblemError
+from mnistref.version import VERSION
+
+try:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from markupsafe import Markup
+except ImportError as error:
+    raise UsageProblemError("bench report needs jinja2: pip install 'mnistref[report]'") from error
+
+UNENDED = "no result was written: it is still running, or was ended; the same command goes on with it"
+DAMAGED = "its record cannot be read; run the same command again"
+
+
+@dataclass(frozen=True)
+class Charts:
+    """The figures of a contest; None for one that no run has the numbers for."""
+
+    contest: Contest
+    runtime: Figure | None
+    scales: Figure | None
+    recall: Figure | None
+    learning: Figure | None
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a data set: its card's blocks, or else what the results tell, as (name, value)."""
+
+    dataset: str
+    blocks: list[Block]
+    facts: list[tuple[str, str]]
+
+
+def page(runs: Path, root: Path, variant: str | None = None) -> str:
+    """The page on all runs below a folder, or on those of one variant. `root`: holds datasets/, for the cards.
+
+    Raises UsageProblemError where there are no such runs.
+    """
+    results = [result for result in records.results(runs) if variant in (None, result["variant"])]
+    if not results:
+        raise UsageProblemError(f"{runs}: no runs here; make one with `bench run`, or give --runs")
+    board = leaderboard(results)
+    against = contests(board, results)
+    histories = {result["run"]: history(runs / result["run"]) for result in results}
+    return _filled(
+        version=VERSION,
+        results=results,
+        board=table(rows_of(board)),
+        fixed=SORTABLE_NOT,
+        variants=sorted({result["variant"] for result in results}),
+        datasets=list(dict.fromkeys(contest.dataset for contest in against)),
+        one_seed=any(row["seeds"] == 1 for row in rows_of(board)),
+        notes={row["variant"]: row["note"] for row in rows_of(board) if row.get("note")},
+        charts=[_charts(contest, histories) for contest in against],
+        galleries=galleries(against, runs),
+        cards=_cards(against, [root, runs.resolve().parent]),
+        troubles=[{**r, "dataset": _dataset(r), "why": _why(r)} for r in results if r["status"] != "ok"],
+        environments=_environments(runs, results),
+    )
+
+
+def _charts(contest: Contest, histories: dict[str, list[dict[str, Any]]]) -> Charts:
+    return Charts(
+        contest,
+        figures.runtime(contest),
+        figures.scales(contest),
+        figures.precision_recall(contest),
+        figures.learning(contest, histories),
+    )
+
+
+def _cards(against: Iterable[Contest], places: Sequence[Path]) -> list[Card]:
+    """One for each data set."""
+    rows = {contest.dataset: contest.entries[0].row for contest in against}
+    cards = []
+    for dataset, row in rows.items():
+        text = card(places, dataset)
+        facts = [(name, str(row.get(name) or "none")) for name in ("variant", "digits", "backgrounds")]
+        facts.append(("fingerprint", dataset.removeprefix(f"{row['variant']}-")))
+        facts += [("note", str(row["note"]))] if row.get("note") else []
+        cards.append(Card(dataset, blocks(text) if text else [], facts))
+    return cards
+
+
+def _dataset(result: dict[str, Any]) -> str:
+    return f"{result['variant']}-{result['dataset'].get('spec_id')}"
+
+
+def _why(result: dict[str, Any]) -> str:
+    return str(
+        result.get("reason") or {"unfinished": UNENDED, "damaged": DAMAGED}.get(result["status"], "not recorded")
+    )
+
+
+def _environments(runs: Path, results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each environment that runs were made in, the most frequent first: `facts` (name, value), and its `runs`."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        facts = {key: value for key, value in environment(runs / result["run"]).items() if key != "processes"}
+        found.setdefault(json.dumps(facts, sort_keys=True), []).append(result["run"])
+    listed = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [{"facts": _facts(json.loads(text)), "runs": names} for text, names in listed]
+
+
+def _facts(environment: dict[str, Any]) -> list[tuple[str, str]]:
+    """Its entries in words, one level deep."""
+    facts = []
+    for key, value in sorted(environment.items()):
+        inner = sorted(value.items()) if isinstance(value, dict) else [(key, value)]
+        facts += [(str(name), "–" if known is None else str(known)) for name, known in inner]
+    return facts
+
+
+def _filled(**what: Any) -> str:
+    """The template with this in it. Style and script stand in the page, and its policy allows these alone."""
+    pictured: list[Gallery] = what["galleries"]
+    styles = [_part("report.css").strip(), *(_style(k, gallery) for k, gallery in enumerate(pictured))]
+    script = _part("report.js").strip()
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            "img-src data:",
+            f"style-src {' '.join(map(_digest, styles))}",
+            f"script-src {_digest(script)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    rendering = Environment(
+        loader=FunctionLoader(_part),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    trusted = {"styles": [Markup(style) for style in styles], "script": Markup(script), "policy": policy}
+    return rendering.get_template("report.html").render(**what, **trusted)
+
+
+def _style(k: int, gallery: Gallery) -> str:
+    """How many squares lie side by side in a data set's pictures, and what is on them."""
+    n = len(gallery.questions)
+    return (
+        f".gallery-{k} .tiles{{grid-template-columns:repeat({n},minmax(0,1fr))}}"
+        f".gallery-{k} .strip{{min-width:{5.5 * n}rem;max-width:{8.5 * n}rem}}"
+        f".gallery-{k} .picture::after{{background:repeating-linear-gradient(to right,"
+        f"transparent 0 calc(100%/{n} - 3px),var(--paper) 0 calc(100%/{n}))}}"
+        f".gallery-{k} .picture{{aspect-ratio:{n};background-image:url({gallery.images})}}"
+    )
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _part(name: str) -> str:
+    return files("bench.report").joinpath(name).read_text(encoding="utf-8")
