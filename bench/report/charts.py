@@ -37,7 +37,7 @@ class Frame:
     width: float = 240.0
     height: float = 170.0
     left: float = 34.0
-    right: float = 8.0
+    right: float = 12.0
     top: float = 8.0
     bottom: float = 34.0
 

@@ -40,7 +40,7 @@ def draw_pictures(
     `said`: entries of every question in place of the plausible ones. The images are the same for all seeds.
     """
     folder = run / "pictures"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     common, own = np.random.default_rng(7), np.random.default_rng(seed)
     y, x = np.mgrid[:canvas, :canvas]
     images, products, questions = [], [], []
