@@ -48,6 +48,24 @@ MAY_IMPORT = {
         *("mnistref.errors", "mnistref.files"),
     },
     "bench.computing": {"bench.kernels.diagonal_lstm", "mnistref.errors"},
+    "bench.report": set(),
+    "bench.report.command": {
+        *("bench.report.page", "mnistref.files", "mnistref.program", "mnistref.variants"),
+    },
+    "bench.report.page": {
+        *(f"bench.report.{name}" for name in ("entries", "figures", "markdown", "pictures", "reading", "table")),
+        *("bench.leaderboard", "bench.records", "mnistref.errors", "mnistref.version"),
+    },
+    "bench.report.entries": {"bench.leaderboard"},
+    "bench.report.table": {"bench.report.entries"},
+    "bench.report.charts": set(),
+    "bench.report.figures": {
+        *("bench.report.charts", "bench.report.entries", "bench.report.table"),
+        *("bench.leaderboard", "bench.published", "mnistref.spec"),
+    },
+    "bench.report.markdown": set(),
+    "bench.report.reading": {"bench.records"},
+    "bench.report.pictures": {"bench.records", "bench.report.entries", "mnistref.errors"},
     "bench.step": {"bench.computing", "bench.config"},
     "bench.whole": set(),
     "bench.parallel": {"bench.computing", "bench.config", "bench.step", "bench.whole", "mnistref.errors"},
@@ -265,6 +283,11 @@ PURE = [
     "bench.panels",
     "bench.shell",
     "bench.statistics",
+    "bench.report.charts",
+    "bench.report.entries",
+    "bench.report.figures",
+    "bench.report.markdown",
+    "bench.report.table",
     "bench.tensorfile",
 ]
 IMPURE_MODULES = {

@@ -81,27 +81,26 @@ def galleries(contests: Iterable[Contest], runs: Path) -> list[Gallery]:
 
 
 def _gallery(dataset: str, folders: Sequence[tuple[str, Path]], left: int) -> Gallery | None:
-    """The images of the first run that has sound ones, and the answers of all that were asked the same."""
+    """Images and answers of the runs that were asked what most were asked. `left`: characters for their maps."""
     records = {folder: found for _, folder in folders if (found := _questions(folder))}
-    first, images = next(((f, uri) for f in records if (uri := _images(f, len(records[f])))), (None, None))
-    if first is None or images is None:
+    asked = {folder: tuple(_asked(one) for one in record) for folder, record in records.items()}
+    usual = max(asked.values(), key=list(asked.values()).count, default=())
+    alike = [(name, folder) for name, folder in folders if folder in asked and asked[folder] == usual]
+    if len(alike) < len(asked):
+        log.warning(
+            "%s: %d of %d runs have pictures of other questions; left out", dataset, len(asked) - len(alike), len(asked)
+        )
+    images = next((uri for _, folder in alike if (uri := _images(folder, len(usual)))), None)
+    if images is None:
         return None
-    asked = [_asked(record) for record in records[first]]
     answers = []
-    for name, folder in folders:
-        record = records.get(folder)
-        if record is None:
-            continue
-        if [_asked(one) for one in record] != asked:
-            log.warning("%s: other questions than those of %s; left out", folder, first)
-            continue
-        maps = _maps(folder, len(asked))
+    for name, folder in alike:
+        maps = _maps(folder, len(usual))
         room = len(maps or "") <= left
         left -= len(maps or "") if room else 0
-        said = tuple((str(one["answer"]), one["answer"] == one["label"]) for one in record)
+        said = tuple((str(one["answer"]), one["answer"] == one["label"]) for one in records[folder])
         answers.append(Answers(name, folder.parent.name, maps if room else None, said, not room))
-    questions = tuple((query, label, scale) for _, query, label, scale in asked)
-    return Gallery(dataset, images, questions, tuple(answers))
+    return Gallery(dataset, images, tuple((query, label, scale) for _, query, label, scale in usual), tuple(answers))
 
 
 def _asked(record: dict[str, Any]) -> tuple[str, str, str, str]:
