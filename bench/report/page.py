@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import records
 from bench.leaderboard import leaderboard
-from bench.report import figures
+from bench.report import curves, figures
 from bench.report.entries import Contest, contests, rows_of
 from bench.report.figures import Figure
 from bench.report.markdown import Block, blocks
@@ -84,8 +84,8 @@ def _charts(contest: Contest, histories: dict[str, list[dict[str, Any]]]) -> Cha
         contest,
         figures.runtime(contest),
         figures.scales(contest),
-        figures.precision_recall(contest),
-        figures.learning(contest, histories),
+        curves.precision_recall(contest),
+        curves.learning(contest, histories),
     )
 
 

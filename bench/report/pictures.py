@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bench.pictures import FOLDER, IMAGES, MAPS, WORDS
 from bench.records import read_json
 from bench.report.entries import Contest
 from mnistref.errors import DataProblemError
 
 log = logging.getLogger("bench")
 
-FOLDER, IMAGES, MAPS, QUESTIONS = "pictures", "images.png", "maps.png", "pictures.json"
 MOST = 32
 """Images shown of a data set, at most."""
 TILE, MAP_TILE = 224, 112
@@ -111,7 +111,7 @@ def _asked(record: dict[str, Any]) -> tuple[str, str, str, str]:
 
 def _questions(folder: Path) -> list[dict[str, Any]] | None:
     """What pictures.json holds, or None where it is missing or damaged."""
-    path = folder / QUESTIONS
+    path = folder / WORDS
     try:
         found = read_json(path)
     except OSError:

@@ -58,7 +58,7 @@ COLUMNS = [
     Column("p_value", "p", "p value of the test by which ranks are given.", share, DOWN),
     Column("mask_correctness", "mask correctness", "Share of the attention on the digit asked about, 0–1.", share, UP),
     Column("mask_correctness_uniform", "uniform", "Mask correctness of a map that is alike everywhere.", share, UP),
-    Column("pr_area", "PR area", "Area below the curve of precision against recall of the maps, 0–1.", share, UP),
+    Column("pr_area", "PR area", "Average precision of the maps’ pixels: the area below their curve, 0–1.", share, UP),
     Column("tpr", "TPR", "True-positive ratio: mask correctness of the last slot's map alone, 0–1.", share, UP),
     Column("pointing", "pointing", "How often the maximum of the maps lies on the digit, 0–1.", share, UP),
     Column("relative_runtime", "step, × san", "Time of a training step over that of san, timed in turn.", ratio, DOWN),

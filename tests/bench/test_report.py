@@ -29,6 +29,7 @@ from bench.report.charts import Frame, place, powers, shares, whole
 from bench.report.entries import contests
 from bench.report.markdown import blocks
 from bench.report.page import page
+from bench.report.rates import at_scale, wilson
 from bench.report.table import COLUMNS, table
 from mnistref.errors import UsageProblemError
 from tests.bench.reporting import copy_run, curve_of, draw_pictures
@@ -134,7 +135,7 @@ def test_every_chart_has_a_title_and_its_numbers(real, root):
     charts = [attrs for tag, attrs in elements if tag == "svg" and attrs.get("role") == "img"]
     assert len(charts) >= 5
     assert sum(tag == "title" for tag, _ in elements) > len(charts)
-    assert sum(attrs.get("class") == "numbers" for tag, attrs in elements if tag == "details") == 3
+    assert sum(attrs.get("class") == "numbers" for tag, attrs in elements if tag == "details") == 4
 
 
 def test_it_loads_nothing(real, root):
@@ -345,17 +346,17 @@ def test_each_run_belongs_to_one_row(runs):
 def test_wilson_is_scipys():
     for right, images in ((0, 7), (5, 7), (7, 7), (812, 1000)):
         bounds = stats.binomtest(right, images).proportion_ci(0.95, method="wilson")
-        assert figures.wilson(right / images, images) == pytest.approx((bounds.low, bounds.high), abs=1e-7)
+        assert wilson(right / images, images) == pytest.approx((bounds.low, bounds.high), abs=1e-7)
 
 
 def test_intervals_per_scale_are_the_boards_or_pooled_over_seeds(runs):
     copy_run(one(runs), runs, "s1", seed=1)
     name, (_, entry) = "accuracy_scale_0.5_1.0", entry_of(runs)
     images = 2 * entry.finished[0]["n_scale_0.5_1.0"]
-    rate = figures._at_scale(entry, name)
-    assert (rate.low, rate.high) == pytest.approx(figures.wilson(rate.value, images))
+    rate = at_scale(entry, name)
+    assert (rate.low, rate.high) == pytest.approx(wilson(rate.value, images))
     entry.row.update({f"{name}_lo": 0.1, f"{name}_hi": 0.9})
-    rate = figures._at_scale(entry, name)
+    rate = at_scale(entry, name)
     assert (rate.low, rate.high) == (0.1, 0.9)
 
 
