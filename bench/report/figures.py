@@ -78,11 +78,9 @@ def runtime(contest: Contest) -> Figure | None:
     full = [(x - 3, high, x + 3, low) for x, low, high in bars]
     full += [(x - 5, y - 5, x + 5, y + 5) for x, y in (m.at for m in marks if m.kind == "published")]
     rows = []
-    for entry, rate, time in found:
-        ms = number(entry.row.get("train_step_ms"))
-        rows.append(
-            (entry.label, str(rate or MISSING), ratio(time) if time else MISSING, amount(ms) if ms else MISSING)
-        )
+    for e, some, t in found:
+        ms = number(e.row.get("train_step_ms"))
+        rows.append((e.label, str(some or MISSING), ratio(t) if t else MISSING, amount(ms) if ms else MISSING))
     return Figure(
         frame,
         (Panel("", "", tuple(lines), tuple(marks), tuple(bars)),),

@@ -44,10 +44,13 @@ class Charts:
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a data set: its card's blocks, or else what the results tell, as (name, value)."""
+    """What is known of a data set: its card's blocks, those before its first section and the others, or else what the
+    results tell, as (name, value).
+    """
 
     dataset: str
-    blocks: list[Block]
+    lead: list[Block]
+    rest: list[Block]
     facts: list[tuple[str, str]]
 
 
@@ -98,7 +101,9 @@ def _cards(against: Iterable[Contest], places: Sequence[Path]) -> list[Card]:
         facts = [(name, str(row.get(name) or "none")) for name in ("variant", "digits", "backgrounds")]
         facts.append(("fingerprint", dataset.removeprefix(f"{row['variant']}-")))
         facts += [("note", str(row["note"]))] if row.get("note") else []
-        cards.append(Card(dataset, blocks(text) if text else [], facts))
+        found = blocks(text)[1:] if text else []  # its title is said already
+        sections = [k for k, block in enumerate(found) if block.kind == "heading"] or [len(found)]
+        cards.append(Card(dataset, found[: sections[0]], found[sections[0] :], facts))
     return cards
 
 
@@ -164,8 +169,8 @@ def _style(k: int, gallery: Gallery) -> str:
     return (
         f".gallery-{k} .tiles{{grid-template-columns:repeat({n},minmax(0,1fr))}}"
         f".gallery-{k} .strip{{min-width:{5.5 * n}rem;max-width:{8.5 * n}rem}}"
-        f".gallery-{k} .picture::after{{background:repeating-linear-gradient(to right,"
-        f"transparent 0 calc(100%/{n} - 3px),var(--paper) 0 calc(100%/{n}))}}"
+        f".gallery-{k} .picture::after{{background:repeating-linear-gradient(to right,var(--paper) 0 1.5px,"
+        f"transparent 0 calc(100%/{n} - 1.5px),var(--paper) 0 calc(100%/{n}))}}"
         f".gallery-{k} .picture{{aspect-ratio:{n};background-image:url({gallery.images})}}"
     )
 

@@ -28,6 +28,8 @@ TILE, MAP_TILE = 224, 112
 BUDGET = 6_000_000
 """Characters of all maps of a page; rows for which nothing is left have their answers only."""
 LEVELS = 48
+SOLID = 0.85
+"""How much of the image a map's maximum covers."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def _images(folder: Path, n: int) -> str | None:
 
 
 def _maps(folder: Path, n: int) -> str | None:
-    """Maps as heat: where a map is 0 one sees through, where it is 1 there is a bright yellow."""
+    """Maps as heat: where a map is 0 one sees through, where it is 1 there is a bright yellow, `SOLID` of it."""
     sheet = _sheet(folder / MAPS, n, "L", MAP_TILE)
     if sheet is None:
         return None
@@ -141,7 +143,7 @@ def _maps(folder: Path, n: int) -> str | None:
     part = np.linspace(0, 1, LEVELS)[:, None]
     colours = (1 - part) * np.array([255, 90, 0]) + part * np.array([255, 235, 90])
     heat.putpalette(np.round(colours).astype(np.uint8).tobytes())
-    return _uri(heat, transparency=bytes(np.round(255 * part[:, 0] ** 0.8).astype(np.uint8)))
+    return _uri(heat, transparency=bytes(np.round(255 * SOLID * part[:, 0] ** 0.8).astype(np.uint8)))
 
 
 def _sheet(path: Path, n: int, mode: str, most: int) -> Image.Image | None:

@@ -325,7 +325,7 @@ def test_a_map_becomes_heat(real):
     heat = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA"))
     grey = np.asarray(Image.open(one(real) / "pictures" / "maps.png"))
     assert heat.shape == (48, 6 * 48, 4)
-    assert heat[grey == 255].tolist() == [[255, 235, 90, 255]] * int((grey == 255).sum())
+    assert heat[grey == 255].tolist() == [[255, 235, 90, 217]] * int((grey == 255).sum())
     assert not heat[grey == 0][:, 3].any()
 
 
