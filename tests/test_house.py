@@ -50,12 +50,12 @@ MAY_IMPORT = {
     "bench.computing": {"bench.kernels.diagonal_lstm", "mnistref.errors"},
     "bench.report": set(),
     "bench.report.command": {
-        *("bench.report.page", "mnistref.files", "mnistref.program", "mnistref.variants"),
+        *("bench.attention", "bench.report.page", "mnistref.files", "mnistref.program", "mnistref.variants"),
     },
     "bench.report.page": {
         *(f"bench.report.{name}" for name in ("curves", "entries", "figures", "markdown")),
         *(f"bench.report.{name}" for name in ("pictures", "reading", "table")),
-        *("bench.leaderboard", "bench.records", "mnistref.errors", "mnistref.version"),
+        *("bench.leaderboard", "bench.records", "bench.statistics", "mnistref.errors", "mnistref.version"),
     },
     "bench.report.entries": {"bench.leaderboard"},
     "bench.report.table": {"bench.report.entries"},
@@ -64,7 +64,7 @@ MAY_IMPORT = {
         *(f"bench.report.{name}" for name in ("charts", "entries", "rates", "table")),
         *("bench.leaderboard", "mnistref.spec"),
     },
-    "bench.report.rates": {"bench.published", "bench.report.entries", "bench.report.table"},
+    "bench.report.rates": {"bench.published", "bench.report.entries", "bench.report.table", "bench.statistics"},
     "bench.report.curves": {f"bench.report.{name}" for name in ("charts", "entries", "figures", "table")},
     "bench.report.markdown": set(),
     "bench.report.reading": {"bench.records"},

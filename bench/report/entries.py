@@ -7,10 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.leaderboard import KEY
-
-RIVALS = ("variant", "dataset", "recipe", "queries")
-"""What the rows share that are ranked against each other."""
+from bench.leaderboard import KEY, RIVALS
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import records
-from bench.leaderboard import leaderboard
+from bench.leaderboard import BASELINE, RIVALS, leaderboard
 from bench.report import curves, figures
 from bench.report.entries import Contest, contests, rows_of
 from bench.report.figures import Figure
@@ -18,6 +18,7 @@ from bench.report.markdown import Block, blocks
 from bench.report.pictures import Gallery, galleries
 from bench.report.reading import card, environment, history
 from bench.report.table import SORTABLE_NOT, table
+from bench.statistics import FEW
 from mnistref.errors import UsageProblemError
 from mnistref.version import VERSION
 
@@ -54,15 +55,16 @@ class Card:
     facts: list[tuple[str, str]]
 
 
-def page(runs: Path, root: Path, variant: str | None = None) -> str:
-    """The page on all runs below a folder, or on those of one variant. `root`: holds datasets/, for the cards.
+def page(runs: Path, root: Path, variant: str | None = None, baseline: str = BASELINE) -> str:
+    """The page on all runs below a folder, or on those of one variant. `root`: holds datasets/, for the cards;
+    `baseline`: the mechanism that others are compared with.
 
     Raises UsageProblemError where there are no such runs.
     """
     results = [result for result in records.results(runs) if variant in (None, result["variant"])]
     if not results:
         raise UsageProblemError(f"{runs}: no runs here; make one with `bench run`, or give --runs")
-    board = leaderboard(results)
+    board = leaderboard(results, None, baseline)
     against = contests(board, results)
     histories = {result["run"]: history(runs / result["run"]) for result in results}
     return _filled(
@@ -73,6 +75,8 @@ def page(runs: Path, root: Path, variant: str | None = None) -> str:
         variants=sorted({result["variant"] for result in results}),
         datasets=list(dict.fromkeys(contest.dataset for contest in against)),
         one_seed=any(row["seeds"] == 1 for row in rows_of(board)),
+        few=FEW if any(row["seeds"] < FEW for row in rows_of(board)) else 0,
+        tied=bool(board.duplicated([*RIVALS, "rank"]).any()),
         notes={row["variant"]: row["note"] for row in rows_of(board) if row.get("note")},
         charts=[_charts(contest, histories) for contest in against],
         galleries=galleries(against, runs),

@@ -1,12 +1,12 @@
 """Shares of right answers with their intervals, measured and published. Pure."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.published import published
 from bench.report.entries import Contest, Entry, number
 from bench.report.table import percent
+from bench.statistics import wilson
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,6 @@ def at_scale(entry: Entry, name: str) -> Rate | None:
         return rate
     images = sum(number(run.get(name.replace("accuracy", "n", 1))) or 0.0 for run in entry.finished)
     return Rate(rate.value, *wilson(rate.value, int(images))) if images >= 1 and 0 <= rate.value <= 1 else rate
-
-
-def wilson(share: float, images: int) -> tuple[float, float]:
-    """95 % bounds of a share of so many images, > 0 (Wilson 1927)."""
-    z = 1.959964
-    middle, scale = share + z * z / (2 * images), 1 + z * z / images
-    reach = z * math.sqrt(share * (1 - share) / images + z * z / (4 * images * images))
-    return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
 
 
 def ends(rates: Iterable[Rate]) -> list[float]:

@@ -14,7 +14,7 @@ def percent(value: float) -> str:
 
 
 def points(value: float) -> str:
-    return f"{100 * value:+.1f}"
+    return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def share(value: float) -> str:
@@ -50,12 +50,20 @@ class Column:
 
 UP, DOWN = "descending", "ascending"
 COLUMNS = [
-    Column("rank", "rank", "Place among the rows of one data set, recipe and unit of queries; 1 is best.", count, DOWN),
+    Column(
+        "rank", "rank", "1 + how many rows of one data set, recipe and unit of queries are surely better.", count, DOWN
+    ),
     Column("attn", "mechanism", "The attention mechanism in the slots of the network, shallow to deep."),
     Column("variant", "variant", "The law by which images and questions were drawn."),
     Column("seeds", "seeds", "Runs that ended well and are averaged here.", count, UP),
     Column("accuracy", "accuracy, %", "Share of right answers on the test split, with its 95 % interval.", percent, UP),
-    Column("p_value", "p", "p value of the test by which ranks are given.", share, DOWN),
+    Column("baseline", "baseline", "The mechanism that others are compared with.", setting=True),
+    Column(
+        "difference", "− baseline, points", "Accuracy less the baseline’s, seed by seed, with its interval.", points, UP
+    ),
+    Column(
+        "p_value", "p", "Sign-flip test of that difference: how often chance alone makes one as large.", share, DOWN
+    ),
     Column("mask_correctness", "mask correctness", "Share of the attention on the digit asked about, 0–1.", share, UP),
     Column("mask_correctness_uniform", "uniform", "Mask correctness of a map that is alike everywhere.", share, UP),
     Column("pr_area", "PR area", "Average precision of the maps’ pixels: the area below their curve, 0–1.", share, UP),
@@ -67,7 +75,10 @@ COLUMNS = [
     Column("peak_memory_mb", "memory, MB", "The most a training step holds beyond weights and data.", amount, DOWN),
     Column("params", "parameters", "Learned numbers of the whole network.", count, DOWN),
     Column("published_accuracy", "published, %", "What a paper prints for it, with the source.", percent, UP),
-    Column("delta", "Δ, points", "Measured less published, in percentage points, on the papers' digits.", points, UP),
+    Column(
+        *("delta", "− published, points", "Accuracy less the published one, where the digits are the papers’."),
+        *(points, UP),
+    ),
     Column("status", "status", "ok, or how many runs of the row ended how."),
     Column("dataset", "data set", "The data set's folder: variant and fingerprint."),
     Column(
@@ -135,4 +146,4 @@ def _extra(column: Column, row: dict[str, Any]) -> str:
     low, high = (number(row.get(f"{column.name}_{end}")) for end in ("lo", "hi"))
     if low is None or high is None or column.form is None:
         return ""
-    return f"{column.form(low)}–{column.form(high)}"
+    return (" … " if column.form is points else "–").join(map(column.form, (low, high)))

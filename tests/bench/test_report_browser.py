@@ -89,7 +89,6 @@ def write_run(runs: Path, attn: str, seed: int, accuracy: float, **changes: Any)
     }
     lines = [{"epoch": e, "val_accuracy": accuracy * e / 6, "train_accuracy": accuracy * e / 7} for e in range(1, 6)]
     (run / "result.json").write_text(json.dumps(result))
-    (run / "config.json").write_text("{}")
     (run / "environment.json").write_text(json.dumps({"device": "cpu", "packages": {"torch": "2"}}))
     (run / "history.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return run
