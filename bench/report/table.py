@@ -21,6 +21,10 @@ def share(value: float) -> str:
     return f"{value:.3f}"
 
 
+def chance(value: float) -> str:
+    return "< 0.001" if value < 0.001 else share(value)
+
+
 def ratio(value: float) -> str:
     return f"{value:.2f}"
 
@@ -51,7 +55,11 @@ class Column:
 UP, DOWN = "descending", "ascending"
 COLUMNS = [
     Column(
-        "rank", "rank", "1 + how many rows of one data set, recipe and unit of queries are surely better.", count, DOWN
+        "rank",
+        "rank",
+        "1 + how many rivals, of its data set, recipe and unit of queries, are distinguishably better.",
+        count,
+        DOWN,
     ),
     Column("attn", "mechanism", "The attention mechanism in the slots of the network, shallow to deep."),
     Column("variant", "variant", "The law by which images and questions were drawn."),
@@ -62,7 +70,7 @@ COLUMNS = [
         "difference", "− baseline, points", "Accuracy less the baseline’s, seed by seed, with its interval.", points, UP
     ),
     Column(
-        "p_value", "p", "Sign-flip test of that difference: how often chance alone makes one as large.", share, DOWN
+        "p_value", "p", "Sign-flip test of that difference: how often chance alone makes one as large.", chance, DOWN
     ),
     Column("mask_correctness", "mask correctness", "Share of the attention on the digit asked about, 0–1.", share, UP),
     Column("mask_correctness_uniform", "uniform", "Mask correctness of a map that is alike everywhere.", share, UP),

@@ -368,10 +368,11 @@ def test_published_curves_stand_beside_measured_ones(runs):
 def test_columns_that_are_not_there_are_not_shown():
     assert [c.name for c in table([{"attn": "a", "rank": None}, {"attn": "b", "rank": 1}]).columns] == ["rank", "attn"]
     new = {"attn": "a", "seeds": 2, "pr_area": 0.3, "mask_correctness": 0.2, "mask_correctness_lo": 0.1}
-    made = table([{**new, "mask_correctness_hi": 0.3, "p_value": 0.04, "command": "bench run", "unknown": 1}])
+    made = table([{**new, "mask_correctness_hi": 0.3, "p_value": 0.0004, "command": "bench run", "unknown": 1}])
     cells = {cell.name: cell for cell in made.rows[0]}
     assert cells["mask_correctness"].extra == "0.100–0.300"
     assert (cells["pr_area"].text, cells["pr_area"].value) == ("0.300", "0.3")
+    assert (cells["p_value"].text, cells["p_value"].value) == ("< 0.001", "0.0004")
     assert cells["command"].text == "bench run"
     assert "unknown" not in cells
 
