@@ -13,7 +13,7 @@ import pandas as pd
 
 from bench.published import published
 from bench.shell import command_of
-from bench.statistics import Interval, interval, p_value, ranks, wilson
+from bench.statistics import UNKNOWN, Interval, interval, p_value, ranks, student, wilson
 from mnistref.spec import SCALE_BIN_NAMES
 
 KEY = ["variant", "dataset", "attn", "recipe", "queries", "precision", "capture", "device", "bench_version"]
@@ -149,7 +149,7 @@ def _command(runs: pd.DataFrame) -> str | None:
 
 def _bounds(done: pd.DataFrame) -> dict[str, float]:
     """The bounds of every measure of the finished runs; NaN where what they come from is not there."""
-    found = dict.fromkeys(("accuracy", *SCALES, *MAPS), Interval(math.nan, math.nan))
+    found = dict.fromkeys(("accuracy", *SCALES, *MAPS), UNKNOWN)
     right = _values(done, "right")
     if right is not None:
         bins = done["answers"].iloc[0]["scale_bin"]
@@ -163,13 +163,7 @@ def _bounds(done: pd.DataFrame) -> dict[str, float]:
 
 def _from_means(accuracies: list[float], images: int) -> Interval:
     """95 % bounds of the mean accuracy without the answers to each question."""
-    from scipy import stats
-
-    if len(accuracies) == 1:
-        return wilson(accuracies[0], images)
-    mean, error = float(np.mean(accuracies)), float(stats.sem(accuracies))
-    reach = float(stats.t.ppf(0.975, len(accuracies) - 1)) * error
-    return Interval(max(0.0, mean - reach), min(1.0, mean + reach))
+    return wilson(accuracies[0], images) if len(accuracies) == 1 else student(accuracies)
 
 
 def _values(done: pd.DataFrame, name: str) -> np.ndarray | None:

@@ -9,12 +9,18 @@ Seeds and questions are both drawn at random, and crossed: a bootstrap sample dr
 differ: intervals of fewer than `FEW` are too narrow. Of one seed they are about that one network.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator, Philox
+
+try:
+    from scipy import stats
+except ImportError:  # a checkout on a machine with the core packages alone
+    stats = None
 
 CONFIDENCE = 0.95
 FEW = 5
@@ -33,11 +39,17 @@ class Interval(NamedTuple):
     high: float
 
 
+UNKNOWN = Interval(math.nan, math.nan)
+
+
 def interval(values: np.ndarray) -> Interval:
     """The BCa bootstrap interval (Efron, JASA 82, 1987) of the mean of values f8 (S, T) over seeds and questions.
 
     Where nothing varies: of values that are all 0 or all 1 Wilson's over the T questions, of others the value itself.
+    NaN where SciPy is missing.
     """
+    if stats is None:
+        return UNKNOWN
     if np.ptp(values) == 0:
         return _of_one_value(float(values.flat[0]), values.shape[1])
     sums, sizes = _blocks(values)
@@ -52,8 +64,6 @@ def interval(values: np.ndarray) -> Interval:
         share = np.stack([(seeds == k).mean(axis=-1) for k in range(len(values))], axis=-1)  # of each seed
         each = np.broadcast_to(share @ sums, (*blocks.shape[:-1], sums.shape[1]))
         return np.take_along_axis(each, blocks, -1).sum(-1) / sizes[blocks].sum(-1)
-
-    from scipy import stats
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values so alike that BCa has no bounds, see below
@@ -79,8 +89,8 @@ def p_value(values: np.ndarray, baseline: np.ndarray) -> float:
     of whole seeds where there are several (2^S ways, all tried if they are few: p is never below 2 ⁄ 2^S), else those
     of the questions of the one seed.
     """
-    from scipy import stats
-
+    if stats is None:
+        return math.nan
     sums, sizes = _blocks(values - baseline)
     differences = sums.sum(axis=1) / sizes.sum() if len(values) > 1 else sums[0]
     if not differences.any():
@@ -119,10 +129,18 @@ def _of_one_value(value: float, questions: int) -> Interval:
     return wilson(value, questions)
 
 
+def student(means: Sequence[float]) -> Interval:
+    """Student's t interval of the mean of several seeds' shares, f8 (S,), within 0 … 1."""
+    if stats is None:
+        return UNKNOWN
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(means) - 1) * stats.sem(means))
+    return Interval(max(0.0, float(np.mean(means)) - reach), min(1.0, float(np.mean(means)) + reach))
+
+
 def wilson(share: float, questions: int) -> Interval:
     """Wilson's interval (JASA 22, 1927) of a share of right answers, over the questions alone."""
-    from scipy import stats
-
+    if stats is None:
+        return UNKNOWN
     right = round(share * questions)
     bounds = stats.binomtest(right, int(questions)).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(float(bounds.low), float(bounds.high))

@@ -246,12 +246,12 @@ def test_run_and_leaderboard(mini, tmp_path):
     assert call(cli.bench, "leaderboard", "--runs", runs, "-o", board).stdout.strip() == str(board)
     table = pd.read_csv(board)
     assert sorted(table["attn"]) == ["pan", "san"]
-    assert sorted(table["rank"]) == [1, 2]
+    assert 1 in set(table["rank"]) <= {1, 2}
     assert table["relative_runtime"].notna().all()
     shown = call(cli.bench, "leaderboard", "--runs", runs).stdout
     assert "compare with nothing published" in shown
     assert call(cli.bench, "leaderboard", "--runs", runs, "--markdown").stdout.startswith("| # |")
-    assert "no finished runs" in call(cli.bench, "leaderboard", "--runs", tmp_path / "none", code=2).stderr
+    assert "no runs here" in call(cli.bench, "leaderboard", "--runs", tmp_path / "none", code=2).stderr
     assert "unknown variant" in call(cli.bench, "leaderboard", "--runs", runs, "--variant", "x", code=2).stderr
 
 

@@ -23,7 +23,7 @@ def leaderboard(*arguments) -> tuple[int, str, str]:
     return done.exit_code, done.stdout.strip(), done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def runs(mini, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for attn in ("san", "pan"):

@@ -34,7 +34,7 @@ def configured(mini, attn="pan", recipe=SHORT, seed=0) -> RunConfig:
     return experiment.configure(mini, attn, seed, recipe, "one", Computing(CPU))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(mini, tmp_path_factory):
     """A finished run: configuration, folder, result."""
     config = configured(mini)

@@ -57,12 +57,12 @@ def shared(processes: int, data: Path, out: Path, *networks: str) -> tuple[dict,
     return load_file(out / "tensors.safetensors"), json.loads((out / "records.json").read_text())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def by_two(mini, tmp_path_factory):
     return shared(2, mini, tmp_path_factory.mktemp("two"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def by_three(rounds, mini, tmp_path_factory):
     if rounds < 200:
         pytest.skip("three processes are for the long form, --rounds 200")

@@ -26,7 +26,7 @@ def learned(run) -> tuple:
     return (run / records.WEIGHTS).read_bytes(), result["accuracy"], result["recipe"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(mini, tmp_path_factory):
     """A run, and one that starts from its weights."""
     runs = tmp_path_factory.mktemp("runs")

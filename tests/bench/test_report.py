@@ -43,7 +43,7 @@ HOSTILE = (SCRIPT, IMAGE, FORMULA, "</style><b>", "{{ 7 * 7 }}", "' onmouseover=
 EMPTY = {"meta", "link", "input", "img", "br", "hr"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def real(mini, tmp_path_factory) -> Path:
     """A folder of two real short runs, with pictures beside one of them."""
     runs = tmp_path_factory.mktemp("data") / "runs"

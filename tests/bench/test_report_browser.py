@@ -94,7 +94,7 @@ def write_run(runs: Path, attn: str, seed: int, accuracy: float, **changes: Any)
     return run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def address(tmp_path_factory) -> str:
     """The page on runs of five mechanisms with two seeds, on another variant, and on some that did not end well."""
     top = tmp_path_factory.mktemp("page")
@@ -112,7 +112,7 @@ def address(tmp_path_factory) -> str:
     return (top / "report.html").as_uri()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM

@@ -32,7 +32,7 @@ def outcome(runs: Path) -> tuple:
     return (run / records.WEIGHTS).read_bytes(), without
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(mini, tmp_path_factory):
     """Its outcome, and the seconds from its first file on."""
     runs = tmp_path_factory.mktemp("undisturbed")
