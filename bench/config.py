@@ -1,6 +1,7 @@
 """What a run is: frozen, pure, and named by the hash of its canonical JSON. Recipes and presets are listed here."""
 
 import hashlib
+import math
 import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -124,6 +125,20 @@ class RunConfig:
         """The inverse of `as_dict`. Raises KeyError or TypeError for what is none."""
         return cls(**{**content, "recipe": Recipe(**content["recipe"])})
 
+    def check(self) -> None:
+        """A ValueError that names the first value that no run can have, of whatever type it is."""
+        recipe, known = self.recipe, {"name": tuple(RECIPES), "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+        good = {name: getattr(recipe, name) in allowed for name, allowed in known.items()}
+        good |= {"device": self.device in DEVICES[1:], "precision": self.precision in PRECISIONS}
+        good |= {"capture": self.capture in CAPTURES, "seed": _is_whole(self.seed, 0, 2**31 - 1)}
+        good |= {name: _is_whole(getattr(recipe, name), 1) for name in ("epochs", "batch")}
+        good["patience"] = recipe.patience is None or _is_whole(recipe.patience, 1)
+        good |= {"lr": _is_number(recipe.lr) and 0 < recipe.lr <= 1, "fade": _is_number(recipe.fade, 1)}
+        good["clip"] = _is_number(recipe.clip) and recipe.clip > 0
+        for name, fits in good.items():
+            if not fits:
+                raise ValueError(f"{name}: {getattr(self, name, getattr(recipe, name, None))!r}")
+
     @property
     def training(self) -> str:
         """The recipe's label, whether on fresh images or deterministic, and what the weights had been trained on
@@ -136,6 +151,15 @@ class RunConfig:
         digest = hashlib.sha256(canonical_json(self.as_dict()).encode()).hexdigest()[:12]
         attn = re.sub(r"[^\w.+=-]+", "-", self.attn.replace(",", "+"))
         return f"{self.variant}-{attn}-s{self.seed}-{digest}"
+
+
+def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
+    return type(value) is int and least <= value <= most
+
+
+def _is_number(value: Any, most: float = 1e30) -> bool:
+    """0 … `most`, which NaN is not."""
+    return type(value) in (int, float) and 0 <= value <= most
 
 
 def get_recipe(name: str) -> Recipe:

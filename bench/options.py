@@ -110,6 +110,16 @@ class TrainingOptions:
         return watching
 
 
+class Number(click.FloatRange):
+    """A number in a range, and no NaN, which lies in every one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} is no number", param, ctx)
+        return float(number)
+
+
 class Shard(click.ParamType):
     """I/N: the part I of N."""
 
@@ -186,10 +196,10 @@ training_options = _gathered(
         click.option("--queries", type=click.Choice(["one", "all", "author"]), default="one", show_default=True),
         click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's."),
         click.option("--batch", type=click.IntRange(min=1), help="Likewise: images in a step."),
-        click.option("--lr", type=click.FloatRange(0, 1, min_open=True), help="Likewise: the peak learning rate."),
+        click.option("--lr", type=Number(0, 1, min_open=True), help="Likewise: the peak learning rate."),
         click.option(
             "--fade",
-            type=click.FloatRange(0, 1),
+            type=Number(0, 1),
             help="Share of all steps in which what is no digit grows from black (uses masks of the training set).",
         ),
         click.option("--digits", help="For data that are missing, as in `mnistref generate`.  [default: the preset's]"),
@@ -213,7 +223,7 @@ training_options = _gathered(
         click.option(
             "--checkpoint-every",
             "every",
-            type=click.FloatRange(min=0),
+            type=Number(min=0),
             default=EVERY,
             show_default=True,
             metavar="SECONDS",

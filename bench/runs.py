@@ -10,7 +10,7 @@ import torch
 
 from bench import plugins, records
 from bench.checkpoints import load_weights
-from bench.config import CAPTURES, DEVICES, OPTIMIZERS, PRECISIONS, RECIPES, SCHEDULES, RunConfig
+from bench.config import RunConfig
 from bench.model import AttributeCNN, build
 from mnistref.errors import DataProblemError, UsageProblemError
 from mnistref.variants import get_variant
@@ -41,14 +41,8 @@ def read_config(path: Path) -> tuple[RunConfig, dict[str, Any]]:
         for name, text in (texts | files).items():
             if not isinstance(text, str):
                 raise TypeError(f"{name} is not text")
-        recipe = config.recipe
-        for value, known in (
-            *((recipe.name, RECIPES), (recipe.optimizer, OPTIMIZERS), (recipe.schedule, SCHEDULES)),
-            *((config.device, DEVICES[1:]), (config.precision, PRECISIONS), (config.capture, CAPTURES)),
-        ):
-            if value not in known:
-                raise KeyError(value)
-    except (AttributeError, KeyError, TypeError) as error:
+        config.check()
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataProblemError(f"{path}: not the configuration of a run ({error}); run it again") from error
     plugins.find_again(files)
     return config, aside

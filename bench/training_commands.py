@@ -163,14 +163,13 @@ def run_sweep(
     for attn in attns:
         for name in names:
             refuse_unfit(attn, get_variant(name).canvas)
-    data = [
-        experiment.prepare(preset, attns, name, training.root, training.digits, training.backgrounds) for name in names
-    ]
-    tasks = sweep.plan(attns, data, seeds, recipe, training.queries, how, training.online, training.chosen_supply)
-    tasks = sweep.share(tasks, shard) if shard else tasks
     threads = training.threads
     place = sweep.cluster(scheduler, threads) if scheduler else sweep.here(how.device.type, workers, threads)
-    with place as launcher:
+    with place as launcher:  # a scheduler that is not there must not cost a data set
+        sources = training.root, training.digits, training.backgrounds
+        data = [experiment.prepare(preset, attns, name, *sources) for name in names]
+        tasks = sweep.plan(attns, data, seeds, recipe, training.queries, how, training.online, training.chosen_supply)
+        tasks = sweep.share(tasks, shard) if shard else tasks
         ended = sweep.sweep(tasks, runs, launcher, watching)
     for task, result in ended.items():
         if result.status == "ok":

@@ -93,6 +93,7 @@ def launch(
     if process.returncode == 0 and answer:
         return Ended(**json.loads(answer[-1]))
     killed = f"killed by {signal.Signals(-process.returncode).name}" if process.returncode < 0 else ""
+    killed += ", as where memory runs out; see --batch" if process.returncode == -signal.SIGKILL else ""
     last = next((line.strip() for line in reversed(said) if line.strip()), f"exit code {process.returncode}")
     return Ended("failed", killed or last)
 

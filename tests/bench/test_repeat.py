@@ -1,6 +1,7 @@
 """`bench run --config FILE`: a run done again from its record."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -95,6 +96,18 @@ def change(path, **values) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
+def change_recipe(path, **values):
+    change(path, recipe={**json.loads(path.read_text())["recipe"], **values})
+
+
+NONSENSE = [
+    *({"batch": value} for value in (0, -3, 2.5, True)),
+    *({"epochs": value} for value in (0, -1, None)),
+    *({"lr": value} for value in ("x", 0, math.nan, 2)),
+    *({"clip": None}, {"clip": math.inf}, {"fade": 5}, {"fade": math.nan}, {"patience": 0}, {"name": []}),
+]
+
+
 @pytest.mark.parametrize(
     ("harm", "code", "message"),
     [
@@ -102,6 +115,9 @@ def change(path, **values) -> None:
         (lambda p: p.write_text("{"), 3, "not JSON"),
         (lambda p: p.write_text("[]"), 3, "not the configuration of a run"),
         (lambda p: p.write_text('{"attn": "pan"}'), 3, "not the configuration of a run"),
+        *((lambda p, c=c: change_recipe(p, **c), 3, f"configuration of a run ({next(iter(c))}: ") for c in NONSENSE),
+        (lambda p: change(p, seed=-5), 3, "configuration of a run (seed: -5)"),
+        (lambda p: change(p, seed="a"), 3, "configuration of a run (seed: 'a')"),
         (lambda p: change(p, device="cuda"), 2, "no CUDA device"),
         (lambda p: change(p, attn="none,none,none,none,pan"), 2, "slots"),
         (lambda p: change(p, data_request=None, dataset="mini-000000000000"), 2, "no data set here"),
@@ -139,3 +155,13 @@ def test_a_deterministic_run_says_so_and_leaves_the_setting_as_it_was(mini, made
     assert not torch.are_deterministic_algorithms_enabled()
     with Computing(torch.device("cpu"), deterministic=True).products():
         assert torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("option", ["--lr", "--fade", "--checkpoint-every"])
+@pytest.mark.parametrize("command", [["run"], ["sweep", "--seeds", "1"]])
+def test_nan_is_no_number(option, command, mini, tmp_path):
+    where = ["--data", mini] if command == ["run"] else ["--root", tmp_path]
+    found = bench(*command, "--attn", "san", *where, option, "nan", "--runs", tmp_path / "runs")
+    assert (found[0], found[1]) == (2, ""), found
+    assert "is no number" in found[2]
+    assert not (tmp_path / "runs").exists()
