@@ -36,9 +36,9 @@ from mnistref.manifest import (
 )
 from mnistref.schema import SHARD_IMAGES
 from mnistref.shards import ShardInfo
-from mnistref.sources.digits import NAMES, Digits, load_digits
+from mnistref.sources.digits import NAMES, Digits, check_digits, load_digits
 from mnistref.sources.photos import NAMES as PHOTOS
-from mnistref.sources.photos import PhotoList, is_prepared, list_photos, prepare, split_photos
+from mnistref.sources.photos import PhotoList, check_photos, is_prepared, list_photos, prepare, split_photos
 from mnistref.spec import POOLS, SPLITS, DatasetSpec, VariantSpec
 from mnistref.variants import get_variant
 from mnistref.work import ShardJob
@@ -132,6 +132,9 @@ def _checked(request: Request) -> tuple[VariantSpec, tuple[tuple[str, int], ...]
         raise UsageProblemError(f"seed {request.seed}: give a whole number from 0 to 2**63 − 1")
     if request.pool not in POOLS:
         raise UsageProblemError(f"pool {request.pool!r}: give one of {', '.join(POOLS)}")
+    check_digits(request.digits)
+    if variant.background == "photo":
+        check_photos(request.backgrounds)
     return variant, _sizes(variant, request.sizes)
 
 

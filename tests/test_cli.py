@@ -178,12 +178,11 @@ def test_what_is_not_part_of_a_set_is_to_be_moved_and_not_to_be_made(generated, 
         (["--root", "/dev/null/root"], 5, "/dev/null/root"),
     ],
 )
-def test_bad_arguments_end_in_one_line(changes, code, message, generated, root):
-    before = sorted((root / "cli").rglob("*"))
-    result = call(cli.mnistref, *generated, *changes, code=code)
+def test_bad_arguments_end_in_one_line_and_make_no_file(changes, code, message, generated, tmp_path):
+    result = call(cli.mnistref, *generated, "--root", tmp_path / "root", *changes, code=code)
     assert message in result.stderr
     assert result.stdout == ""
-    assert sorted((root / "cli").rglob("*")) == before
+    assert not (tmp_path / "root").exists()
 
 
 def empty_folder(folder: Path, photos: Path) -> str:

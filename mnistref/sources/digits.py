@@ -63,16 +63,21 @@ def digest(images: np.ndarray, labels: np.ndarray) -> str:
     return hashlib.sha256(images.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest()
 
 
+def check_digits(source: str) -> None:
+    """A usage error for what is neither a source's name nor a folder."""
+    if source not in NAMES and not Path(source).is_dir():
+        raise UsageProblemError(f"no digit source {source!r}: give {', '.join(NAMES)}, or a folder of IDX files")
+
+
 @lru_cache(maxsize=2)
 def load_digits(source: str, raw: Path) -> Digits:
     """`source`: mnist, mnist5k, or a folder with the four IDX files, plain or gzipped. `raw`: where files are kept."""
+    check_digits(source)
     if source == "mnist":
         return _from_idx(_mnist_folder(raw), "mnist", check=MNIST_SHA256)
     if source == "mnist5k":
         return _mnist5k(raw)
     folder = Path(source)
-    if not folder.is_dir():
-        raise UsageProblemError(f"no digit source {source!r}: give {', '.join(NAMES)}, or a folder of IDX files")
     name = folder.resolve().name.encode("utf-8", "backslashreplace").decode()  # a name may be any bytes
     return _from_idx(folder, name)
 

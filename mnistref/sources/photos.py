@@ -76,20 +76,25 @@ class Bank:
     views: int
 
 
+def check_photos(source: str) -> None:
+    """A usage error for what is neither a source's name nor a folder."""
+    if source not in NAMES and not Path(source).is_dir():
+        raise UsageProblemError(f"no photo source {source!r}: give {', '.join(NAMES)}, or a folder of images")
+
+
 def list_photos(source: str, raw: Path, skip_bad: bool = False) -> PhotoList:
     """`source`: builtin, sun397, or a folder, searched through. Files are named by their SHA-256, not decoded.
 
     `skip_bad`: leave out those that cannot be read or that `prepare` would refuse; each file is decoded for that once,
     and what was found is kept in `raw`.
     """
+    check_photos(source)
     if source == "builtin":
         name, files = "builtin", _builtin()
     elif source == "sun397":
         name, files = "sun397", images_in(_sun397(raw))
-    elif (folder := Path(source)).is_dir():
-        name, files = escaped(folder.resolve().name), images_in(folder)
     else:
-        raise UsageProblemError(f"no photo source {source!r}: give {', '.join(NAMES)}, or a folder of images")
+        name, files = escaped(Path(source).resolve().name), images_in(Path(source))
     out: list[str] = []
     photos = _listed(name, files, out if skip_bad else None)
     if skip_bad:
