@@ -5,13 +5,12 @@ from pathlib import Path
 
 import click
 
+from bench.options import BoardOptions, board_options
 from mnistref.program import EXISTING, FOLDER
 
 
 @click.command("leaderboard")
-@click.option("--runs", type=FOLDER, default="data_cache/runs", show_default=True, help="Where runs are kept.")
-@click.option("--variant", metavar="NAME", help="Only this variant.")
-@click.option("--baseline", default="san", show_default=True, metavar="NAME", help="Differences are to this network.")
+@board_options
 @click.option("-o", "--output", type=FOLDER, help="Write CSV to this file and print its name.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--commands", "as_commands", is_flag=True, help="Print the command that repeats each row.")
@@ -20,9 +19,7 @@ from mnistref.program import EXISTING, FOLDER
     "--check", type=EXISTING, metavar="FOLDER", help="Derive the boards kept there again; exit 4 if one errs."
 )
 def print_leaderboard(
-    runs: Path,
-    variant: str | None,
-    baseline: str,
+    compared: BoardOptions,
     output: Path | None,
     markdown: bool,
     as_commands: bool,
@@ -36,23 +33,18 @@ def print_leaderboard(
     bench leaderboard --save results/mref && bench leaderboard --check results
     """
     from bench import boards, committed
-    from bench.attention import canonical_name
     from bench.leaderboard import leaderboard
-    from bench.records import results
-    from mnistref.errors import UsageProblemError
+    from bench.records import wanted_results
     from mnistref.files import write_whole
-    from mnistref.variants import get_variant
 
     if check:
         return click.echo("\n".join(committed.check(check)))
-    base, only = canonical_name(baseline), get_variant(variant).name if variant else None
+    variant, baseline = compared.chosen_variant, compared.chosen_baseline
     if save:
-        board = committed.save(runs, save, only, base)
+        board = committed.save(compared.runs, save, variant, baseline)
         logging.info("%s", boards.to_text(board))
         return click.echo(save)
-    board = leaderboard(results(runs), only, base)
-    if board.empty:
-        raise UsageProblemError(f"{runs}: no runs here; make one with `bench run`, or give --runs")
+    board = leaderboard(wanted_results(compared.runs, variant), baseline=baseline)
     if output:
         write_whole(output, boards.to_csv(board).encode())
         logging.info("%s", boards.to_text(board))

@@ -1,14 +1,19 @@
 """A board as text: CSV that reads back as it was, and tables for people, in a terminal or in Markdown."""
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
-from bench.statistics import FEW
+from bench.leaderboard import RIVALS
+from bench.numerals import amount, chance, percent, points, ratio, share
+from bench.statistics import FEW, Interval
 from mnistref.text import table
 from mnistref.variants import VARIANTS
 
+_SHARES = ("mask_correctness", "mask_correctness_uniform", "tpr", "pointing", "pr_area")
+_WORDS = ("published_source", "status", "recipe", "queries", "dataset", "device")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -48,23 +53,19 @@ def to_text(board: pd.DataFrame, markdown: bool = False) -> str:
     columns += ["status", "recipe", "queries", "dataset", "device"]
     lines = [columns]
     for row in board.to_dict("records"):
-        compared = [_points(row["difference"]), _bounds(row, "difference", _points), _number(row["p_value"], 3)]
+        compared = [_shown(row["difference"], points), _bounds(row, "difference", points)]
         lines.append(
             [
                 *(_text(row[name]) for name in ("rank", "variant", "attn", "seeds")),
-                _percent(row["accuracy"]),
-                _bounds(row, "accuracy", _percent),
-                *(compared if base else []),
-                *(_number(row[name], 3) for name in ("mask_correctness", "mask_correctness_uniform", "tpr")),
-                *(_number(row[name], 3) for name in ("pointing", "pr_area")),
-                _number(row["train_step_ms"], 1),
-                _number(row["relative_runtime"], 2),
-                _percent(row["published_accuracy"]),
-                _points(row["delta"]),
-                *(
-                    _text(row[name])
-                    for name in ("published_source", "status", "recipe", "queries", "dataset", "device")
-                ),
+                _shown(row["accuracy"], percent),
+                _bounds(row, "accuracy", percent),
+                *([*compared, _shown(row["p_value"], chance)] if base else []),
+                *(_shown(row[name], share) for name in _SHARES),
+                _shown(row["train_step_ms"], amount),
+                _shown(row["relative_runtime"], ratio),
+                _shown(row["published_accuracy"], percent),
+                _shown(row["delta"], points),
+                *(_text(row[name]) for name in _WORDS),
             ]
         )
     notes = _notes(board)
@@ -79,7 +80,7 @@ def commands(board: pd.DataFrame) -> str:
 
 def _notes(board: pd.DataFrame) -> list[str]:
     notes = []
-    if board.duplicated([*("variant", "dataset", "recipe", "queries"), "rank"]).any():
+    if board.duplicated([*RIVALS, "rank"]).any():
         notes.append("rows of one rank (#) are not distinguishable: no paired difference has an interval above zero")
     if (board["seeds"] < FEW).any():
         notes.append(
@@ -89,8 +90,8 @@ def _notes(board: pd.DataFrame) -> list[str]:
     return notes + [f"{name} is {VARIANTS[name].note}" for name in known]
 
 
-def _bounds(row: dict[str, Any], name: str, written: Any) -> str:
-    low, high = written(row[f"{name}_lo"]), written(row[f"{name}_hi"])
+def _bounds(row: dict[str, Any], name: str, written: Callable[[float], str]) -> str:
+    low, high = (_shown(row[f"{name}_{end}"], written) for end in Interval._fields)
     return f"{low} … {high}" if low else ""
 
 
@@ -98,14 +99,5 @@ def _text(value: Any) -> str:
     return "" if value is None or pd.isna(value) else str(value)
 
 
-def _percent(value: float) -> str:
-    return _number(100 * value, 1)
-
-
-def _points(value: float) -> str:
-    """A difference of accuracies in percentage points, with its sign."""
-    return "" if pd.isna(value) else f"{100 * value:+.1f}".replace("-", "−")
-
-
-def _number(value: float, digits: int) -> str:
-    return "" if pd.isna(value) else f"{value:.{digits}f}"
+def _shown(value: float, written: Callable[[float], str]) -> str:
+    return "" if pd.isna(value) else written(value)

@@ -16,7 +16,8 @@ import pandas as pd
 
 from bench import records
 from bench.boards import commands, from_csv, to_csv, to_text
-from bench.leaderboard import BASELINE, leaderboard
+from bench.config import BASELINE
+from bench.leaderboard import leaderboard
 from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.files import write_whole
 
@@ -34,9 +35,7 @@ def save(runs: Path, folder: Path, variant: str | None = None, baseline: str = B
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / ABOUT).is_file():
         raise UsageProblemError(f"{folder}: holds something else than a board; name an empty folder")
-    names = [result["run"] for result in records.results(runs) if variant in (None, result["variant"])]
-    if not names:
-        raise UsageProblemError(f"{runs}: no runs here; make one with `bench run`, or give --runs")
+    names = [result["run"] for result in records.wanted_results(runs, variant)]
     for old in (folder / RUNS).glob("*/*"):
         old.unlink()
     for old in (folder / RUNS).glob("*"):

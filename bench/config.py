@@ -17,6 +17,8 @@ DEVICES = ("auto", "cpu", "cuda")
 LOGS = ("tensorboard",)
 EVERY = 60.0
 """Seconds after which a training is kept on the disk, beside after each epoch."""
+BASELINE = "san"
+"""The network that others are compared with, unless the user names another."""
 ROUNDS = 7
 """In which networks are timed turn by turn, unless the user says how many."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.config import BASELINE
 from bench.published import published
 from bench.shell import command_of
 from bench.statistics import UNKNOWN, Interval, interval, p_value, ranks, student, wilson
@@ -20,8 +21,6 @@ KEY = ["variant", "dataset", "attn", "recipe", "queries", "precision", "capture"
 """What the runs of a row share."""
 RIVALS = ["variant", "dataset", "recipe", "queries"]
 """What rows share that are compared with each other."""
-BASELINE = "san"
-_ENDS = {"lo": "low", "hi": "high"}
 SCALES = [f"accuracy_scale_{name}" for name in SCALE_BIN_NAMES]
 MAPS = ["mask_correctness", "tpr", "pointing"]
 MEANS = ["mask_correctness", "mask_correctness_uniform", "tpr", "pointing", "pr_area"]
@@ -97,22 +96,23 @@ def leaderboard(
     return board[COLUMNS].reset_index(drop=True)
 
 
+def key_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result shares with the others of its row, by the names in `KEY`."""
+    aside = {
+        "dataset": f"{result['variant']}-{result['dataset']['spec_id']}",
+        "capture": result.get("capture", "eager"),
+    }
+    return {name: aside.get(name) or result[name] for name in KEY}
+
+
 def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
     """One run as a row: the data set's parts side by side, missing measures as None."""
-    data = result["dataset"]
     measures = ["accuracy", "n_test", "params", *SCALES, *MEANS, *MEDIANS]
     return {
-        **{
-            key: result[key]
-            for key in ("attn", "recipe", "queries", "precision", "device", "bench_version", "seed", "status")
-        },
-        "variant": result["variant"],
-        "dataset": f"{result['variant']}-{data['spec_id']}",
-        "digits": data.get("digits"),
-        "backgrounds": data.get("backgrounds"),
-        "note": result.get("note"),
-        "capture": result.get("capture", "eager"),
-        **{key: result.get(key) for key in (*measures, "answers", "config", "request", "init_run")},
+        **key_of(result),
+        **{key: result[key] for key in ("seed", "status")},
+        **{key: result["dataset"].get(key) for key in ("digits", "backgrounds")},
+        **{key: result.get(key) for key in ("note", *measures, "answers", "config", "request", "init_run")},
     }
 
 
@@ -158,7 +158,7 @@ def _bounds(done: pd.DataFrame) -> dict[str, float]:
         found |= {name: interval(kept) for name in MAPS if (kept := _values(done, name)) is not None}
     elif len(done):
         found["accuracy"] = _from_means(done["accuracy"].astype(float).tolist(), int(done["n_test"].iloc[0]))
-    return {f"{name}_{end}": getattr(pair, end_of) for name, pair in found.items() for end, end_of in _ENDS.items()}
+    return {f"{name}_{end}": bound for name, pair in found.items() for end, bound in pair._asdict().items()}
 
 
 def _from_means(accuracies: list[float], images: int) -> Interval:
@@ -198,7 +198,7 @@ def _better(row: pd.Series, runs: pd.DataFrame, other: pd.Series, others: pd.Dat
     pair = _paired(runs, others)
     if pair is None:
         return bool(row["accuracy_lo"] > other["accuracy_hi"])
-    return interval(pair[0] - pair[1]).low > 0
+    return interval(pair[0] - pair[1]).lo > 0
 
 
 def _difference(runs: pd.DataFrame, others: pd.DataFrame) -> tuple[float, float, float, float]:

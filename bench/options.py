@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.config import (
+    BASELINE,
     CAPTURES,
     DEVICES,
     EVERY,
@@ -110,6 +111,27 @@ class TrainingOptions:
         return watching
 
 
+@dataclass(frozen=True)
+class BoardOptions:
+    """Which runs are compared, and with what."""
+
+    runs: Path
+    variant: str | None
+    baseline: str
+
+    @property
+    def chosen_variant(self) -> str | None:
+        from mnistref.variants import get_variant
+
+        return get_variant(self.variant).name if self.variant else None
+
+    @property
+    def chosen_baseline(self) -> str:
+        from bench.attention import canonical_name
+
+        return canonical_name(self.baseline)
+
+
 class Number(click.FloatRange):
     """A number in a range, and no NaN, which lies in every one."""
 
@@ -158,6 +180,18 @@ run_options = _gathered(
         click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True),
         click.option(
             "--init", type=FOLDER, metavar="RUN", help="Start from this run's weights, as after an easier variant."
+        ),
+    ],
+)
+
+board_options = _gathered(
+    BoardOptions,
+    "compared",
+    [
+        click.option("--runs", type=FOLDER, default="data_cache/runs", show_default=True, help="Where runs are kept."),
+        click.option("--variant", metavar="NAME", help="Only this variant."),
+        click.option(
+            "--baseline", metavar="NAME", default=BASELINE, show_default=True, help="Differences are to this network."
         ),
     ],
 )

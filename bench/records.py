@@ -17,7 +17,7 @@ from bench.computing import Computing
 from bench.config import RunConfig
 from bench.tensorfile import decode, encode
 from mnistref.dataset import Manifest
-from mnistref.errors import DataProblemError, MismatchProblemError
+from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.files import write_whole
 from mnistref.version import VERSION
 
@@ -175,14 +175,27 @@ def results(runs: Path) -> Iterator[dict[str, Any]]:
             log.warning("%s: not the record of a run (%s); left out", run, error)
 
 
+def wanted_results(runs: Path, variant: str | None = None) -> list[dict[str, Any]]:
+    """The `results`, or those of one variant; a usage error where there are none."""
+    wanted = [result for result in results(runs) if variant in (None, result["variant"])]
+    if not wanted:
+        of_variant = f" of {variant}" if variant else ""
+        raise UsageProblemError(f"{runs}: no runs{of_variant} here; make one with `bench run`, or give --runs")
+    return wanted
+
+
 def _beside(run: Path) -> dict[str, Any]:
-    """What a run's folder holds beside its result."""
-    found: dict[str, Any] = {"answers": read_answers(run)}
-    if (run / CONFIG).is_file():
-        content, aside = parted(read_json(run / CONFIG))
-        init = aside.get(INIT)
-        found |= {"config": RunConfig.from_dict(content), "request": aside.get(REQUEST)}
-        found["init_run"] = Path(init).name if init else None
+    """What a run's folder holds beside its result; what is damaged is left out, and said."""
+    found: dict[str, Any] = {"answers": None}
+    try:
+        found["answers"] = read_answers(run)
+        if (run / CONFIG).is_file():
+            content, aside = parted(read_json(run / CONFIG))
+            init = aside.get(INIT)
+            again = {"config": RunConfig.from_dict(content), "request": aside.get(REQUEST)}
+            found |= again | {"init_run": Path(init).name if init else None}
+    except (DataProblemError, OSError, KeyError, TypeError) as error:
+        log.warning("%s", error if isinstance(error, DataProblemError) else f"{run / CONFIG}: damaged ({error!r})")
     return found
 
 

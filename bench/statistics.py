@@ -35,8 +35,8 @@ _SEED = 20181126
 class Interval(NamedTuple):
     """Bounds between which a mean lies with `CONFIDENCE`."""
 
-    low: float
-    high: float
+    lo: float
+    hi: float
 
 
 UNKNOWN = Interval(math.nan, math.nan)

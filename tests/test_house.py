@@ -41,31 +41,38 @@ MAY_IMPORT = {
     "bench.metrics": {"mnistref.spec"},
     "bench.statistics": set(),
     "bench.shell": {"bench.config"},
-    "bench.leaderboard": {"bench.published", "bench.shell", "bench.statistics", "mnistref.spec"},
-    "bench.boards": {"bench.statistics", "mnistref.text", "mnistref.variants"},
+    "bench.leaderboard": {"bench.config", "bench.published", "bench.shell", "bench.statistics", "mnistref.spec"},
+    "bench.numerals": set(),
+    "bench.boards": {
+        *("bench.leaderboard", "bench.numerals", "bench.statistics", "mnistref.text", "mnistref.variants")
+    },
     "bench.committed": {
-        *("bench.boards", "bench.leaderboard", "bench.records"),
+        *("bench.boards", "bench.config", "bench.leaderboard", "bench.records"),
         *("mnistref.errors", "mnistref.files"),
     },
     "bench.computing": {"bench.kernels.diagonal_lstm", "mnistref.errors"},
     "bench.report": set(),
     "bench.report.command": {
-        *("bench.attention", "bench.report.page", "mnistref.files", "mnistref.program", "mnistref.variants"),
+        *("bench.options", "bench.report.page", "mnistref.files", "mnistref.program"),
     },
     "bench.report.page": {
         *(f"bench.report.{name}" for name in ("curves", "entries", "figures", "markdown")),
         *(f"bench.report.{name}" for name in ("pictures", "reading", "table")),
-        *("bench.leaderboard", "bench.records", "bench.statistics", "mnistref.errors", "mnistref.version"),
+        *("bench.config", "bench.leaderboard", "bench.records", "bench.statistics"),
+        *("mnistref.errors", "mnistref.version"),
     },
     "bench.report.entries": {"bench.leaderboard"},
-    "bench.report.table": {"bench.report.entries"},
+    "bench.report.table": {"bench.numerals", "bench.report.entries"},
     "bench.report.charts": set(),
     "bench.report.figures": {
         *(f"bench.report.{name}" for name in ("charts", "entries", "rates", "table")),
-        *("bench.leaderboard", "mnistref.spec"),
+        *("bench.leaderboard", "bench.numerals", "mnistref.spec"),
     },
-    "bench.report.rates": {"bench.published", "bench.report.entries", "bench.report.table", "bench.statistics"},
-    "bench.report.curves": {f"bench.report.{name}" for name in ("charts", "entries", "figures", "table")},
+    "bench.report.rates": {"bench.numerals", "bench.published", "bench.report.entries", "bench.statistics"},
+    "bench.report.curves": {
+        *(f"bench.report.{name}" for name in ("charts", "entries", "figures", "table")),
+        "bench.numerals",
+    },
     "bench.report.markdown": set(),
     "bench.report.reading": {"bench.records"},
     "bench.report.pictures": {"bench.pictures", "bench.records", "bench.report.entries", "mnistref.errors"},
@@ -111,7 +118,10 @@ MAY_IMPORT = {
     "bench.worker": {
         *("bench.config", "bench.experiment", "bench.plugins", "bench.records", "bench.watch", "mnistref.errors")
     },
-    "bench.options": {"bench.computing", "bench.config", "bench.watch", "mnistref.program"},
+    "bench.options": {
+        *("bench.attention", "bench.computing", "bench.config", "bench.watch"),
+        *("mnistref.program", "mnistref.variants"),
+    },
     "bench.watch": {"bench.config", "mnistref.errors"},
     "bench.repeat": {
         *("bench.config", "bench.records", "bench.runs"),
@@ -283,6 +293,7 @@ PURE = [
     "bench.config",
     "bench.metrics",
     "bench.leaderboard",
+    "bench.numerals",
     "bench.panels",
     "bench.shell",
     "bench.statistics",

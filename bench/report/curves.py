@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.numerals import percent, share
 from bench.report.charts import Frame, Point, shares, whole
 from bench.report.entries import Contest, Entry, number
 from bench.report.figures import Figure, Line, Mark, Panel, others
-from bench.report.table import MISSING, percent, share
+from bench.report.table import MISSING
 
 History = Sequence[Mapping[str, Any]]
 Curves = list[tuple[dict[str, Any], list[Point]]]

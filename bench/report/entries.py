@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.leaderboard import KEY, RIVALS
+from bench.leaderboard import KEY, RIVALS, key_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def contests(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[Con
     """The contests of a board, in its order, with the results that it was made of."""
     runs: dict[tuple, list[dict[str, Any]]] = {}
     for result in sorted(results, key=lambda result: (result["seed"], result["run"])):
-        runs.setdefault(_key(_flat(result), KEY), []).append(result)
+        runs.setdefault(_key(key_of(result), KEY), []).append(result)
     groups: dict[tuple, list[dict[str, Any]]] = {}
     for row in rows_of(board):
         groups.setdefault(_key(row, RIVALS), []).append(row)
@@ -75,11 +75,6 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
-
-
-def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
-    dataset = f"{result['variant']}-{result['dataset'].get('spec_id')}"
-    return {**result, "dataset": dataset, "capture": result.get("capture", "eager")}
 
 
 def _key(row: Mapping[str, Any], names: Iterable[str]) -> tuple:

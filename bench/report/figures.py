@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.leaderboard import SCALES
+from bench.numerals import amount, percent, ratio
 from bench.report.charts import Axis, Frame, Point, Word, place, powers, shares
 from bench.report.entries import Contest, number
 from bench.report.rates import Rate, at_scale, ends, printed, rate_of
-from bench.report.table import MISSING, amount, percent, ratio
+from bench.report.table import MISSING
 from mnistref.spec import SCALE_BINS
 
 

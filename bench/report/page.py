@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import records
-from bench.leaderboard import BASELINE, RIVALS, leaderboard
+from bench.config import BASELINE
+from bench.leaderboard import RIVALS, key_of, leaderboard
 from bench.report import curves, figures
 from bench.report.entries import Contest, contests, rows_of
 from bench.report.figures import Figure
@@ -61,9 +62,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = BAS
 
     Raises UsageProblemError where there are no such runs.
     """
-    results = [result for result in records.results(runs) if variant in (None, result["variant"])]
-    if not results:
-        raise UsageProblemError(f"{runs}: no runs here; make one with `bench run`, or give --runs")
+    results = records.wanted_results(runs, variant)
     board = leaderboard(results, None, baseline)
     against = contests(board, results)
     histories = {result["run"]: history(runs / result["run"]) for result in results}
@@ -81,7 +80,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = BAS
         charts=[_charts(contest, histories) for contest in against],
         galleries=galleries(against, runs),
         cards=_cards(against, [root, runs.resolve().parent]),
-        troubles=[{**r, "dataset": _dataset(r), "why": _why(r)} for r in results if r["status"] != "ok"],
+        troubles=[{**r, "dataset": key_of(r)["dataset"], "why": _why(r)} for r in results if r["status"] != "ok"],
         environments=_environments(runs, results),
     )
 
@@ -109,10 +108,6 @@ def _cards(against: Iterable[Contest], places: Sequence[Path]) -> list[Card]:
         sections = [k for k, block in enumerate(found) if block.kind == "heading"] or [len(found)]
         cards.append(Card(dataset, found[: sections[0]], found[sections[0] :], facts))
     return cards
-
-
-def _dataset(result: dict[str, Any]) -> str:
-    return f"{result['variant']}-{result['dataset'].get('spec_id')}"
 
 
 def _why(result: dict[str, Any]) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from bench.numerals import percent
 from bench.published import published
 from bench.report.entries import Contest, Entry, number
-from bench.report.table import percent
 from bench.statistics import wilson
 
 

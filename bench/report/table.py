@@ -4,37 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.numerals import amount, chance, count, percent, points, ratio, share
 from bench.report.entries import number
 
 MISSING = "–"
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.1f}"
-
-
-def points(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−")
-
-
-def share(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def chance(value: float) -> str:
-    return "< 0.001" if value < 0.001 else share(value)
-
-
-def ratio(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def amount(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 @dataclass(frozen=True)

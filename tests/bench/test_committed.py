@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 import cli
@@ -11,10 +12,10 @@ from bench import committed, experiment, records
 from bench.boards import from_csv
 from bench.computing import Computing
 from bench.config import Recipe
-from tests.bench.test_experiment import CPU
 
 pytestmark = pytest.mark.xdist_group("committed")  # what its fixtures make is made once
 
+CPU = Computing(torch.device("cpu"))
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
 
 
@@ -28,7 +29,7 @@ def runs(mini, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for attn in ("san", "pan"):
         for seed in (0, 1):
-            experiment.run(experiment.configure(mini, attn, seed, SHORT, "one", Computing(CPU)), mini, folder)
+            experiment.run(experiment.configure(mini, attn, seed, SHORT, "one", CPU), mini, folder)
     return folder
 
 

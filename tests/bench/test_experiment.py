@@ -183,6 +183,17 @@ def test_a_damaged_result_is_shown_and_made_again(text, finished, mini, tmp_path
     assert [r["status"] for r in records.results(tmp_path)] == ["ok"]
 
 
+@pytest.mark.parametrize("name", ["config.json", "answers.safetensors"])
+def test_a_finished_run_is_shown_even_where_what_lies_beside_its_result_is_damaged(name, finished, tmp_path):
+    _, folder, result = finished
+    shutil.copytree(folder, tmp_path / folder.name)
+    (tmp_path / folder.name / name).write_text("{}")
+    board = leaderboard(records.results(tmp_path))
+    assert board["status"].tolist() == ["ok"]
+    assert board["accuracy"].tolist() == [result["accuracy"]]
+    assert board["accuracy_lo"].notna().all()
+
+
 def test_a_folder_that_holds_no_run_does_not_spoil_the_board(finished, tmp_path):
     _, folder, result = finished
     shutil.copytree(folder, tmp_path / "a")

@@ -66,8 +66,8 @@ def test_it_holds_the_truth_as_often_as_it_says(seeds, least):
 def test_where_nothing_varies():
     assert interval(np.ones((3, 100))) == wilson(1.0, 100)
     assert interval(np.zeros((1, 50))) == wilson(0.0, 50)
-    assert wilson(1.0, 100).high == 1
-    assert 0.95 < wilson(1.0, 100).low < 0.97
+    assert wilson(1.0, 100).hi == 1
+    assert 0.95 < wilson(1.0, 100).lo < 0.97
     assert interval(np.full((2, 30), 0.25)) == (0.25, 0.25)
     assert interval(np.tile([1.0, 0.0], 500)[None]) == (0.5, 0.5)  # every block has one of each
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import checkpoints, records
+from bench import checkpoints, pictures, records
 from tests.faults.helpers import finish, start_python
 
 pytestmark = pytest.mark.xdist_group("resume")  # what its fixtures make is made once
@@ -24,12 +24,13 @@ def start(mini: Path, runs: Path, every: float):
 
 
 def outcome(runs: Path) -> tuple:
-    """Weights as bytes; history and result without times."""
+    """Weights, answers and pictures as bytes; history and result without times."""
     (run,) = (path for path in runs.iterdir() if path.name != ".locks")
     history = [json.loads(line) for line in (run / records.HISTORY).read_text().splitlines()]
     result = json.loads((run / records.RESULT).read_text())
     without = [{k: v for k, v in record.items() if k not in TIMES} for record in [*history, result]]
-    return (run / records.WEIGHTS).read_bytes(), without
+    kept = [run / records.WEIGHTS, run / records.ANSWERS, *sorted((run / pictures.FOLDER).iterdir())]
+    return [(path.name, path.read_bytes()) for path in kept], without
 
 
 @pytest.fixture(scope="session")
