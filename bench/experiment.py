@@ -133,6 +133,7 @@ def run(
     computing = Computing(torch.device(config.device), config.precision, config.capture, config.deterministic)
     work = _Work(config, data, folder, manifest, computing, resume, init, watching or Watching(), supply, team)
     team.check(computing)
+    timing.usual_rounds()  # an error in it shows before the training, not after
     create_model(config.attn, manifest.variant.name)  # what cannot be built leaves no folder
     lock = runs / ".locks" / f"{config.run_id}.lock"
     # the others of a team write nothing; the lock is no part of the folder, which may be emptied

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of this process and of those that tests start: they run side by side
+os.environ.setdefault("BENCH_TIMING_ROUNDS", "1")  # of a run; that more are taken where nothing is set has its own test
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from mnistref.sources.digits import Digits, load_digits
 
 
 def pytest_addoption(parser) -> None:
-    parser.addoption("--rounds", type=int, default=4, help="How long tests/faults goes on; 200 is the long form.")
+    parser.addoption("--rounds", type=int, default=3, help="How long tests/faults goes on; 200 is the long form.")
 
 
 @pytest.fixture(scope="session")

@@ -388,7 +388,6 @@ def test_with_only_the_core_packages(idx_folder, tmp_path):
     for name in ("SHA256SUMS", "train-00000-of-00001.h5"):
         assert (Path(with_numba.stdout.strip()) / name).read_bytes() == (folder / name).read_bytes()
     process("mnistref", "verify", folder, env=environment)
-    process("mnistref", "stats", folder, env=environment)
     plot = process("mnistref", "stats", folder, "--plot", tmp_path / "laws.png", env=environment, code=2)
     assert "pip install 'mnistref[report]'" in plot.stderr
     export = ["mnistref", "export", folder, "-o", tmp_path / "out", "--to"]

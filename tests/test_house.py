@@ -82,7 +82,9 @@ MAY_IMPORT = {
     "bench.train": {
         *("bench.config", "bench.computing", "bench.evaluate", "bench.parallel", "bench.split", "bench.step")
     },
-    "bench.timing": {"bench.computing", "bench.config", "bench.memory", "bench.step", "mnistref.spec"},
+    "bench.timing": {
+        *("bench.computing", "bench.config", "bench.memory", "bench.step", "mnistref.errors", "mnistref.spec")
+    },
     "bench.runtime": {
         "bench.attention",
         "bench.check",

@@ -13,8 +13,6 @@ from bench.boards import from_csv
 from bench.computing import Computing
 from bench.config import Recipe
 
-pytestmark = pytest.mark.xdist_group("committed")  # what its fixtures make is made once
-
 CPU = Computing(torch.device("cpu"))
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
 

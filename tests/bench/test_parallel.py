@@ -19,8 +19,6 @@ from mnistref.errors import UsageProblemError
 from tests.bench import sharing
 from tests.helpers import TOP
 
-pytestmark = pytest.mark.xdist_group("parallel")  # what its fixtures make is made once
-
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 SHORT = ("--recipe", "pan", "--epochs", "2", "--batch", "45")
 BROKEN = """

@@ -12,8 +12,6 @@ import cli
 from bench import records, training_commands
 from bench.computing import Computing
 
-pytestmark = pytest.mark.xdist_group("repeat")  # what its fixtures make is made once
-
 TRAINING = ["--epochs", "1", "--batch", "50", "--threads", "1", "--device", "cpu"]
 
 

@@ -34,8 +34,6 @@ from bench.statistics import wilson
 from mnistref.errors import UsageProblemError
 from tests.bench.reporting import copy_run, curve_of, draw_pictures
 
-pytestmark = pytest.mark.xdist_group("report")
-
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(1)>'
 FORMULA = "=cmd|'/c calc'!A1"

@@ -91,17 +91,6 @@ def test_the_parts_hold_every_run_once(mini):
     assert [len(part) for part in parts] == [3, 2, 2, 2]
 
 
-def test_two_at_a_time_learn_what_one_alone_learns_and_are_not_done_again(mini, tmp_path, caplog):
-    tasks = planned(mini)
-    assert {e.status for e in done(tasks, tmp_path / "a", workers=2).values()} == {"ok"}
-    for name, learned in alone(tasks, tmp_path / "b").items():
-        assert learned == outcome(tmp_path / "a" / name)
-    caplog.clear()
-    caplog.set_level("INFO")
-    assert {e.status for e in done(tasks, tmp_path / "a").values()} == {"ok"}
-    assert [record.message[:17] for record in caplog.records] == ["finished already:"] * 2
-
-
 def test_one_that_breaks_does_not_keep_the_others(broken, mini, tmp_path):
     expected = {
         "raise ValueError('no such luck')": ("failed", "ValueError: no such luck"),
@@ -151,8 +140,9 @@ def start(mini, runs, *more: str) -> subprocess.Popen:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_when_it_ends_early_so_do_its_processes_and_the_same_command_goes_on(mini, tmp_path):
-    """Killed, then interrupted, then left alone."""
+def test_when_it_ends_early_so_do_its_processes_and_the_same_command_goes_on(mini, tmp_path, caplog):
+    """Killed, then interrupted, then left alone, and then there is nothing left to do. Two at a time learn what one
+    alone learns."""
     runs, options = tmp_path / "runs", ("--epochs", "2", "--batch", "25")
     for end, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
         running = start(mini, runs, *options)
@@ -167,13 +157,17 @@ def test_when_it_ends_early_so_do_its_processes_and_the_same_command_goes_on(min
     last = start(mini, runs, *options)
     out, errors = last.communicate(timeout=240)
     assert last.returncode == 0, errors
-    expected = alone(planned(mini, recipe=replace(RECIPES["fast"], epochs=2, batch=25)), tmp_path / "alone")
-    assert {Path(line).name: outcome(Path(line)) for line in out.splitlines()} == expected
+    tasks = planned(mini, recipe=replace(RECIPES["fast"], epochs=2, batch=25))
+    assert {Path(line).name: outcome(Path(line)) for line in out.splitlines()} == alone(tasks, tmp_path / "alone")
+    caplog.clear()
+    caplog.set_level("INFO")
+    assert {ended.status for ended in done(tasks, runs).values()} == {"ok"}
+    assert [record.message[:17] for record in caplog.records] == ["finished already:"] * 2
 
 
 def test_a_cluster_does_them_though_a_worker_is_killed(mini, tmp_path):
     pytest.importorskip("distributed")
-    tasks = planned(mini, ("none", "pan"), recipe=replace(SHORT, epochs=4))
+    tasks = planned(mini)
     cluster = Cluster(tmp_path / "cluster")
     try:
         cluster.wait_for_scheduler()

@@ -10,8 +10,6 @@ import pytest
 from bench import checkpoints, pictures, records
 from tests.faults.helpers import finish, start_python
 
-pytestmark = pytest.mark.xdist_group("resume")  # what its fixtures make is made once
-
 DRIVER = "import sys; from cli import bench; bench(sys.argv[1:])"
 TIMES = ("seconds", "train_step_ms", "infer_ms_per_image", "relative_runtime", "peak_memory_mb")
 

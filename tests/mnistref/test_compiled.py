@@ -125,10 +125,11 @@ def replace_by_folder(file: Path) -> None:
     file.mkdir()
 
 
-def test_a_damaged_cache_is_compiled_again_and_mended(copy):
+def test_a_damaged_cache_is_compiled_again_and_mended(copy, rounds):
     cache = {"NUMBA_CACHE_DIR": str(copy / "cache")}
     total, _ = called(copy, **cache)
-    for kind, spoil in itertools.product(("nbi", "nbc"), (flip, cut, empty)):
+    every = list(itertools.product(("nbi", "nbc"), (flip, cut, empty)))
+    for kind, spoil in every if rounds >= 200 else [("nbi", cut), ("nbc", flip)]:
         files = list((copy / "cache").rglob(f"*.{kind}"))
         assert len(files) >= 2
         for file in files:
