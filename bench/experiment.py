@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bench import checkpoints, outofmemory, pictures, records, timing
+from bench import checkpoints, costs, outofmemory, pictures, records
 from bench.attention import canonical_name
 from bench.checkpoints import load_weights
 from bench.computing import Computing
@@ -31,7 +31,6 @@ from mnistref.dataset import Manifest, read_manifest
 from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
 from mnistref.files import exclusive
 from mnistref.generate import Request, generate, request_of
-from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
 
 log = logging.getLogger("bench")
@@ -133,7 +132,7 @@ def run(
     computing = Computing(torch.device(config.device), config.precision, config.capture, config.deterministic)
     work = _Work(config, data, folder, manifest, computing, resume, init, watching or Watching(), supply, team)
     team.check(computing)
-    timing.usual_rounds()  # an error in it shows before the training, not after
+    costs.rounds()  # an error in it shows before the training, not after
     create_model(config.attn, manifest.variant.name)  # what cannot be built leaves no folder
     lock = runs / ".locks" / f"{config.run_id}.lock"
     # the others of a team write nothing; the lock is no part of the folder, which may be emptied
@@ -265,22 +264,12 @@ def _test(work: _Work, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
             pictures.keep(work.folder, pictures.take(model, split, work.manifest.variant))
     return {
         **tested.measures,
-        **(_timed(config, model, work.manifest.variant, computing) if team.leads else {}),
+        **(costs.measure(config, model, work.manifest.variant, computing) if team.leads else {}),
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "val_accuracy": trainer.best_accuracy,
         "params": sum(p.numel() for p in model.parameters()),
     }
-
-
-def _timed(config: RunConfig, model: AttributeCNN, variant: VariantSpec, computing: Computing) -> dict[str, Any]:
-    """Time and memory of the network, and its step's time over that of `san`, timed turn by turn with it."""
-    models = {config.attn: model}
-    if config.attn != "san":
-        models["san"] = build("san", variant, config.seed, computing.device)
-    timed = timing.measure(models, config.recipe, variant, computing)
-    own = timed[config.attn]
-    return {**own.as_dict(), "relative_runtime": own.step.over(timed["san"].step).median}
 
 
 def _enough(train: Split | Online, data: Path) -> Split | Online:

@@ -5,7 +5,6 @@ Several networks are timed turn by turn, so that whatever else the machine does 
 """
 
 import math
-import os
 import statistics
 import time
 import weakref
@@ -23,11 +22,8 @@ from bench.computing import Computing
 from bench.config import ROUNDS, Recipe
 from bench.memory import keep_freed
 from bench.step import Recorded, Step, optimizer_of
-from mnistref.errors import UsageProblemError
 from mnistref.spec import VariantSpec
 
-VARIABLE = "BENCH_TIMING_ROUNDS"
-"""The environment variable with the number of rounds, where no argument has it; fewer where times do not matter."""
 WARM_UP = 2
 LEAST_SECONDS = 0.02
 """Of a round: what is faster is called several times in it."""
@@ -89,13 +85,13 @@ def measure(
     recipe: Recipe,
     variant: VariantSpec,
     computing: Computing,
-    rounds: int | None = None,
+    rounds: int = ROUNDS,
 ) -> dict[str, Timing]:
     """Time networks for a variant, whose weights and statistics are left as they were. The batch is the recipe's.
 
-    Inference is issued or recorded as the step is. `rounds`: by default what BENCH_TIMING_ROUNDS says, else 7.
+    Inference is issued or recorded as the step is.
     """
-    device, rounds = computing.device, rounds or usual_rounds()
+    device = computing.device
     keep_freed(device)
     data = images, query, _ = example(recipe.batch, variant, device)
     steps, memory, saved = {}, {}, {}
@@ -125,14 +121,6 @@ def measure(
         )
         for name in models
     }
-
-
-def usual_rounds() -> int:
-    """In how many rounds networks are timed where nobody says it; a usage error where the variable holds none."""
-    asked = os.environ.get(VARIABLE) or str(ROUNDS)
-    if not asked.isdecimal() or not int(asked):
-        raise UsageProblemError(f"{VARIABLE}={asked}: give a whole number, 1 or more")
-    return int(asked)
 
 
 def example(batch: int, variant: VariantSpec, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -384,10 +384,9 @@ def test_with_only_the_core_packages(idx_folder, tmp_path):
     done = process(*arguments, env=environment)
     assert "numba is not installed" in done.stderr
     folder = Path(done.stdout.strip())
-    with_numba = process(*[a if a != tmp_path else tmp_path / "compiled" for a in arguments])
+    with_numba = call(cli.mnistref, *[a if a != tmp_path else tmp_path / "compiled" for a in arguments[1:]])
     for name in ("SHA256SUMS", "train-00000-of-00001.h5"):
         assert (Path(with_numba.stdout.strip()) / name).read_bytes() == (folder / name).read_bytes()
-    process("mnistref", "verify", folder, env=environment)
     plot = process("mnistref", "stats", folder, "--plot", tmp_path / "laws.png", env=environment, code=2)
     assert "pip install 'mnistref[report]'" in plot.stderr
     export = ["mnistref", "export", folder, "-o", tmp_path / "out", "--to"]

@@ -1,6 +1,7 @@
 """The plan of the code: who may import whom, and what a pure room may not touch."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -82,9 +83,7 @@ MAY_IMPORT = {
     "bench.train": {
         *("bench.config", "bench.computing", "bench.evaluate", "bench.parallel", "bench.split", "bench.step")
     },
-    "bench.timing": {
-        *("bench.computing", "bench.config", "bench.memory", "bench.step", "mnistref.errors", "mnistref.spec")
-    },
+    "bench.timing": {"bench.computing", "bench.config", "bench.memory", "bench.step", "mnistref.spec"},
     "bench.runtime": {
         "bench.attention",
         "bench.check",
@@ -129,6 +128,9 @@ MAY_IMPORT = {
         *("bench.config", "bench.records", "bench.runs"),
         *("mnistref.dataset", "mnistref.errors", "mnistref.generate"),
     },
+    "bench.costs": {
+        *("bench.computing", "bench.config", "bench.model", "bench.timing", "mnistref.errors", "mnistref.spec")
+    },
     "bench.outofmemory": {
         *("bench.computing", "bench.config", "bench.memory", "bench.model", "bench.timing", "mnistref.spec")
     },
@@ -142,6 +144,7 @@ MAY_IMPORT = {
         "bench.model",
         "bench.online",
         "bench.computing",
+        "bench.costs",
         "bench.outofmemory",
         "bench.parallel",
         "bench.pictures",
@@ -149,7 +152,6 @@ MAY_IMPORT = {
         "bench.records",
         "bench.runs",
         "bench.split",
-        "bench.timing",
         "bench.train",
         "bench.watch",
         "mnistref.dataset",
@@ -324,9 +326,15 @@ IMPURE_MODULES = {
 IMPURE_CALLS = {"open", "print", "input"}
 
 
+@cache
+def tree_of(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+
+
+@cache
 def imports_of(name: str, everywhere: bool = True) -> set[str]:
     """Full names of the modules that a module imports, anywhere or at its top level only."""
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    tree = tree_of(name)
     found = set()
     for node in ast.walk(tree) if everywhere else tree.body:
         if isinstance(node, ast.Import):
@@ -385,7 +393,7 @@ def test_imports_run_one_way():
 def test_a_pure_room_touches_no_files_clock_or_global_generator(name):
     roots = {module.split(".")[0] for module in imports_of(name)}
     assert not roots & IMPURE_MODULES
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    tree = tree_of(name)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             assert not (isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS), ast.unparse(node)
@@ -433,7 +441,7 @@ def test_nothing_is_pickled_or_evaluated(name):
         "marshal",
         "shelve",
     }
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    tree = tree_of(name)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module in ("torch", "torch.serialization"):
             assert not {alias.name for alias in node.names} & {"load", "save"}

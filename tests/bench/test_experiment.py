@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import computing, experiment, pictures, records
+from bench import computing, costs, experiment, pictures, records
 from bench.checkpoints import load_weights
 from bench.computing import Computing
 from bench.config import PRESETS, RECIPES, Recipe, RunConfig
@@ -130,6 +130,22 @@ def test_the_result_says_where_it_comes_from(finished, mini):
     assert result["train_step_ms"] > 0
     assert result["relative_runtime"] > 0
     assert result["timing_rounds"] == 1  # as tests/conftest.py wants it
+
+
+@pytest.mark.parametrize(("asked", "rounds"), [(None, 7), ("", 7), ("2", 2)])
+def test_timing_rounds_are_seven_or_what_the_variable_says(asked, rounds, monkeypatch):
+    monkeypatch.delenv(costs.VARIABLE)
+    if asked is not None:
+        monkeypatch.setenv(costs.VARIABLE, asked)
+    assert costs.rounds() == rounds
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "2.5", "many"])
+def test_a_number_of_rounds_that_is_none_is_refused_before_the_training(asked, mini, tmp_path, monkeypatch):
+    monkeypatch.setenv(costs.VARIABLE, asked)
+    with pytest.raises(UsageProblemError, match=f"BENCH_TIMING_ROUNDS={asked}: give a whole number"):
+        experiment.run(configured(mini), mini, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_finished_run_is_not_run_again(finished, mini, monkeypatch):

@@ -52,22 +52,6 @@ def test_timing_leaves_the_network_as_it_was():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize(("asked", "rounds"), [(None, 7), ("", 7), ("2", 2)])
-def test_rounds_are_seven_or_what_the_variable_says(asked, rounds, monkeypatch):
-    monkeypatch.delenv(timing.VARIABLE)
-    if asked is not None:
-        monkeypatch.setenv(timing.VARIABLE, asked)
-    tiny = {"none": network("none")}
-    assert measure(tiny, replace(SHORT, batch=2), MINI, ON_CPU)["none"].as_dict()["timing_rounds"] == rounds
-
-
-@pytest.mark.parametrize("asked", ["0", "-1", "2.5", "many"])
-def test_a_number_of_rounds_that_is_none_is_refused(asked, monkeypatch):
-    monkeypatch.setenv(timing.VARIABLE, asked)
-    with pytest.raises(UsageProblemError, match=f"{timing.VARIABLE}={asked}: give a whole number"):
-        timing.usual_rounds()
-
-
 def test_what_is_quick_is_called_several_times_in_a_round():
     calls = {"quick": 0, "slow": 0}
 

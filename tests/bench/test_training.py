@@ -356,9 +356,7 @@ def test_batches_are_whole_and_a_small_set_is_one_batch(mini):
 
 @pytest.mark.parametrize("attn", ["pan", "arnn"])
 def test_half_precision_trains(attn, make):
-    few = make(
-        "mini", sizes={"train": 60, "val": 20, "test": 20}
-    )  # as it is slow where a CPU has no instructions for it
+    few = make("mini", sizes={"train": 60, "val": 20, "test": 20})  # it is slow without instructions for it
     trainer = trainer_for(few, replace(SHORT, epochs=1), attn, precision="bf16")
     records = list(trainer.epochs())
     assert all(math.isfinite(r["train_loss"]) for r in records)

@@ -1,6 +1,7 @@
 """Processes killed and interrupted at random moments: what they leave is whole, and the same command finishes it."""
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -103,6 +104,10 @@ def test_a_killed_worker_is_replaced(rounds, duration, request_of, undisturbed, 
     assert killed
 
 
+PYTHONS_OWN = r"(?s)Exception in thread .*?\nRuntimeError: dictionary changed size during iteration\n"
+"""A pool of Python 3.11 counts its processes in one thread while another starts one."""
+
+
 def test_workers_killed_again_and_again_are_an_error(request_of, completes, tmp_path):
     running = start(request_of(tmp_path), "processes")
     end = time.monotonic() + HANG
@@ -113,7 +118,7 @@ def test_workers_killed_again_and_again_are_an_error(request_of, completes, tmp_
         time.sleep(0.01)
     code, _, errors = finish(running)
     assert code == 6, errors
-    assert is_one_line(errors)
+    assert is_one_line(re.sub(PYTHONS_OWN, "", errors))
     assert "killed again and again" in errors
     completes(tmp_path)
 

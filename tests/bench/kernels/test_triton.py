@@ -20,9 +20,10 @@ MAPS = [(50, 50), (25, 25), (12, 12), (6, 6), (64, 3), (1, 9), (9, 1), (112, 20)
 @pytest.mark.skipif(
     tuple(map(int, triton.__version__.split(".")[:2])) < (3, 7), reason="older interpreters fail with today's NumPy"
 )
-def test_by_the_interpreter():
+def test_by_the_interpreter(rounds):
     """Triton reads the variable when it is imported."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/bench/kernels/interpreted.py"]
+    command += ["--rounds", str(rounds)]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(TOP)}
     done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
