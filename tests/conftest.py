@@ -18,6 +18,11 @@ def pytest_addoption(parser) -> None:
     parser.addoption("--rounds", type=int, default=3, help="How long tests/faults goes on; 200 is the long form.")
 
 
+def pytest_configure(config) -> None:
+    """pytest-xdist hands out files in their order, not those with few tests last, which take the longest."""
+    config.option.loadscopereorder = False
+
+
 @pytest.fixture(scope="session")
 def rounds(request) -> int:
     return request.config.getoption("--rounds")

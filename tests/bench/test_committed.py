@@ -12,6 +12,7 @@ from bench import committed, experiment, records
 from bench.boards import from_csv
 from bench.computing import Computing
 from bench.config import Recipe
+from tests.helpers import TOP
 
 CPU = Computing(torch.device("cpu"))
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
@@ -50,6 +51,12 @@ def test_a_board_is_kept_with_what_it_follows_from(board, runs):
     assert (code, said) == (0, str(board)), error
     assert "| pan" in (board / "board.md").read_text()
     assert "bench run --attn pan" in (board / "board.md").read_text()
+
+
+def test_every_board_of_this_project_follows_from_its_records():
+    code, said, error = leaderboard("--check", TOP / "results")
+    assert code == 0, error
+    assert said.splitlines() == sorted(str(path.parent) for path in (TOP / "results").rglob("board.csv"))
 
 
 def test_it_says_how_far_its_numbers_can_be_trusted(board):
