@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from torchvision import tv_tensors
 
 from mnistref.errors import UsageProblemError
 from mnistref.manifest import Manifest, read_manifest, require_sound
@@ -119,6 +118,8 @@ class MnistRef(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not -len(self) <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
+        from torchvision import tv_tensors  # as slow to import as PyTorch, and of no use to who reads arrays
+
         image, slot = int(self.triples.image[index]), int(self.triples.slot[index])
         fields = self._read(image)
         y0, x0, y1, x1 = fields["digit_box"][slot].tolist()

@@ -352,7 +352,7 @@ def test_as_processes_from_a_checkout(idx_folder, tmp_path):
     done = process("mnistref", "generate", "--variant", "mini", "--root", tmp_path, *TINY, "--digits", idx_folder)
     folder = Path(done.stdout.strip())
     assert len(done.stdout.splitlines()) == 1
-    done = process(*["bench", *map(str, run_arguments(folder, tmp_path / "runs", "arnn"))])
+    done = process(*["bench", *map(str, run_arguments(folder, tmp_path / "runs"))])
     assert Path(done.stdout.strip()).is_dir()
     done = process("bench", "run", "--attn", "nosuch", "--data", folder, code=2)
     assert done.stderr.startswith("error: ")
@@ -387,19 +387,47 @@ def test_with_only_the_core_packages(idx_folder, tmp_path):
     with_numba = call(cli.mnistref, *[a if a != tmp_path else tmp_path / "compiled" for a in arguments[1:]])
     for name in ("SHA256SUMS", "train-00000-of-00001.h5"):
         assert (Path(with_numba.stdout.strip()) / name).read_bytes() == (folder / name).read_bytes()
-    plot = process("mnistref", "stats", folder, "--plot", tmp_path / "laws.png", env=environment, code=2)
-    assert "pip install 'mnistref[report]'" in plot.stderr
-    export = ["mnistref", "export", folder, "-o", tmp_path / "out", "--to"]
-    process(*export, "webdataset", env=environment)
-    assert "pip install 'mnistref[export]'" in process(*export, "parquet", env=environment, code=2).stderr
-    run = process("bench", *run_arguments(folder, tmp_path / "runs"), env=environment).stdout.strip()
-    picture = process("bench", "show", run, "-o", tmp_path / "a.png", env=environment, code=2)
-    assert picture.stderr == "error: a picture needs matplotlib: pip install 'mnistref[report]'\n"
-    process("bench", "leaderboard", "--runs", tmp_path / "runs", "-o", tmp_path / "board.csv", env=environment)
-    assert pd.read_csv(tmp_path / "board.csv")["accuracy"].notna().all()
+    stats, export = ["mnistref", "stats", folder], ["mnistref", "export", folder, "-o", tmp_path / "out", "--to"]
+    train = ["bench", *run_arguments(folder, tmp_path / "runs")]
+    plot, _, parquet, trained = one_after_the_other(
+        [
+            ([*stats, "--plot", tmp_path / "laws.png"], 2),
+            ([*export, "webdataset"], 0),
+            ([*export, "parquet"], 2),
+            (train, 0),
+        ],
+        environment,
+    )
+    assert "pip install 'mnistref[report]'" in plot[1]
+    assert "pip install 'mnistref[export]'" in parquet[1]
+    show = ["bench", "show", trained[0].strip(), "-o", tmp_path / "a.png"]
+    board = ["bench", "leaderboard", "--runs", tmp_path / "runs", "-o", tmp_path / "board.csv"]
     photos = ["mnistref", "generate", "--variant", "mbg", "--digits", idx_folder, *TINY, "--root", tmp_path]
-    default = process(*photos, env=environment, code=3)
-    assert "pip install scikit-image" in default.stderr
+    picture, _, default = one_after_the_other([(show, 2), (board, 0), (photos, 3)], environment)
+    assert picture[1] == "error: a picture needs matplotlib: pip install 'mnistref[report]'\n"
+    assert pd.read_csv(tmp_path / "board.csv")["accuracy"].notna().all()
+    assert "pip install scikit-image" in default[1]
+
+
+SEVERAL = """
+import json, sys
+from click.testing import CliRunner
+import cli
+for program, *arguments in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(getattr(cli, program), arguments)
+    print(json.dumps([done.exit_code, done.stdout, done.stderr]))
+"""
+
+
+def one_after_the_other(commands: list[tuple[list, int]], environment: dict[str, str]) -> list[tuple[str, str]]:
+    """Commands, each with the exit code it is to have, in one process → what each printed on stdout and stderr."""
+    given = json.dumps([[str(a) for a in command] for command, _ in commands])
+    command = [sys.executable, "-c", SEVERAL, given]
+    environment = environment | {"PYTHONPATH": f"{environment['PYTHONPATH']}{os.pathsep}{TOP}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [code for code, _, _ in found] == [code for _, code in commands], found
+    return [(out, errors) for _, out, errors in found]
 
 
 def test_an_interrupt_ends_with_130(tmp_path):

@@ -150,7 +150,7 @@ class Stopped(Exception):
 @pytest.mark.parametrize(
     ("attn", "recipe"),
     [
-        ("arnn-sampled", SHORT),
+        ("none,none,arnn-sampled", SHORT),
         ("none", Recipe("pan", "rmsprop", 0.003, 32, 3, "steps", patience=50)),
     ],
 )
