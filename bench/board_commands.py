@@ -35,8 +35,11 @@ def print_leaderboard(
     from bench import boards, committed
     from bench.leaderboard import leaderboard
     from bench.records import wanted_results
+    from mnistref.errors import UsageProblemError
     from mnistref.files import write_whole
 
+    if sum(map(bool, (check, save, output, as_commands))) > 1:
+        raise UsageProblemError("give one of --check, --save, --output and --commands")
     if check:
         return click.echo("\n".join(committed.check(check)))
     variant, baseline = compared.chosen_variant, compared.chosen_baseline

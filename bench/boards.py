@@ -1,12 +1,13 @@
 """A board as text: CSV that reads back as it was, and tables for people, in a terminal or in Markdown."""
 
+import csv
 import io
 from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
-from bench.leaderboard import RIVALS
+from bench.leaderboard import COUNTS, RIVALS
 from bench.numerals import amount, chance, percent, points, ratio, share
 from bench.statistics import FEW, Interval
 from mnistref.text import table
@@ -22,7 +23,10 @@ def to_csv(board: pd.DataFrame) -> str:
 
     A text that a spreadsheet would take for a formula has an apostrophe before it.
     """
-    return board.map(_harmless).to_csv(index=False, lineterminator="\n")
+    harmless = board.map(_harmless)
+    returns = harmless.map(lambda value: isinstance(value, str) and "\r" in value).any(axis=None)
+    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+    return harmless.to_csv(index=False, lineterminator="\n", quoting=quoting)
 
 
 def from_csv(text: str) -> pd.DataFrame:
@@ -33,7 +37,7 @@ def from_csv(text: str) -> pd.DataFrame:
             board[name] = board[name].map(float, na_action="ignore").astype(float)
         except ValueError:
             board[name] = board[name].map(_plain)
-    return board.astype({name: "Int64" for name in ("rank", "seeds", "params") if name in board})
+    return board.astype({name: "Int64" for name in ("rank", "seeds", "params", *COUNTS) if name in board})
 
 
 def _harmless(value: Any) -> Any:
@@ -69,17 +73,25 @@ def to_text(board: pd.DataFrame, markdown: bool = False) -> str:
             ]
         )
     notes = _notes(board)
-    return table(lines, markdown) + "\n\n" * bool(notes) + "\n".join(notes)
+    shown = [[_visible(cell, markdown) for cell in line] for line in lines]
+    return table(shown, markdown) + "\n\n" * bool(notes) + "\n".join(notes)
 
 
 def commands(board: pd.DataFrame) -> str:
     """For each row the command that repeats it."""
     rows = board[board["command"].notna()].to_dict("records")
-    return "\n".join(f"# {row['attn']} on {row['dataset']}, {row['recipe']}\n{row['command']}" for row in rows)
+    lines = [f"# {row['attn']} on {row['dataset']}, {row['recipe']}\n{row['command']}" for row in rows]
+    for word, of in (("DIGITS", "digits"), ("PHOTOS", "backgrounds")):
+        folders = {str(row[of]) for row in rows if f" {word} " in row["command"]}
+        if folders:
+            lines.insert(0, f"# {word} stands for a folder of yours: {', '.join(sorted(folders))}")
+    return "\n".join(lines)
 
 
 def _notes(board: pd.DataFrame) -> list[str]:
     notes = []
+    if len(board) > 1 and board["baseline"].isna().all():
+        notes.append("no differences: no rows are rivals of just one row of the baseline; name one with --baseline")
     if board.duplicated([*RIVALS, "rank"]).any():
         notes.append("rows of one rank (#) are not distinguishable: no paired difference has an interval above zero")
     if (board["seeds"] < FEW).any():
@@ -97,6 +109,12 @@ def _bounds(row: dict[str, Any], name: str, written: Callable[[float], str]) -> 
 
 def _text(value: Any) -> str:
     return "" if value is None or pd.isna(value) else str(value)
+
+
+def _visible(text: str, markdown: bool) -> str:
+    """Without what a terminal would obey, or a page take for a tag."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return plain.replace("<", "&lt;") if markdown else plain
 
 
 def _shown(value: float, written: Callable[[float], str]) -> str:

@@ -46,9 +46,12 @@ def save(runs: Path, folder: Path, variant: str | None = None, baseline: str = B
     board = _derived(folder, about)
     records.write_json(folder / ABOUT, about)
     write_whole(folder / CSV, to_csv(board).encode())
-    text = f"{to_text(board, markdown=True)}\n\n```sh\n{commands(board)}\n```\n"
-    write_whole(folder / MARKDOWN, text.encode())
+    write_whole(folder / MARKDOWN, _in_markdown(board).encode())
     return board
+
+
+def _in_markdown(board: pd.DataFrame) -> str:
+    return f"{to_text(board, markdown=True)}\n\n```sh\n{commands(board)}\n```\n"
 
 
 def _copy(run: Path, to: Path) -> None:
@@ -90,17 +93,21 @@ def _differences(folder: Path) -> list[str]:
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         said = from_csv((folder / CSV).read_text(encoding="utf-8"))
+        markdown = (folder / MARKDOWN).read_text(encoding="utf-8")
         derived = from_csv(to_csv(_derived(folder, about)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataProblemError(f"{folder}: not a board ({error}); save it again") from error
     if list(said.columns) != list(derived.columns) or len(said) != len(derived):
         return [f"{folder / CSV}: {said.shape} rows and columns, and its records give {derived.shape}"]
-    return [
+    wrong = [
         f"{folder / CSV}: row {row + 1}, {column}: {said.at[row, column]!s}, and its records give {value!s}"
         for column in derived.columns
         for row, value in enumerate(derived[column])
         if not _same(said.at[row, column], value, column)
     ]
+    if markdown != _in_markdown(said):
+        wrong.append(f"{folder / MARKDOWN}: says something else than {CSV} beside it; save it again")
+    return wrong
 
 
 def _same(said: Any, derived: Any, column: str) -> bool:

@@ -22,6 +22,7 @@ KEY = ["variant", "dataset", "attn", "recipe", "queries", "precision", "capture"
 RIVALS = ["variant", "dataset", "recipe", "queries"]
 """What rows share that are compared with each other."""
 SCALES = [f"accuracy_scale_{name}" for name in SCALE_BIN_NAMES]
+COUNTS = [f"n_scale_{name}" for name in SCALE_BIN_NAMES]
 MAPS = ["mask_correctness", "tpr", "pointing"]
 MEANS = ["mask_correctness", "mask_correctness_uniform", "tpr", "pointing", "pr_area"]
 MEDIANS = ["relative_runtime", "train_step_ms", "infer_ms_per_image", "peak_memory_mb"]
@@ -41,6 +42,7 @@ COLUMNS = [
     *_bounded(["difference"]),
     "p_value",
     *_bounded(SCALES),
+    *COUNTS,
     *_bounded(["mask_correctness"]),
     "mask_correctness_uniform",
     *_bounded(["tpr", "pointing"]),
@@ -107,7 +109,7 @@ def key_of(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
     """One run as a row: the data set's parts side by side, missing measures as None."""
-    measures = ["accuracy", "n_test", "params", *SCALES, *MEANS, *MEDIANS]
+    measures = ["accuracy", "n_test", "params", *SCALES, *COUNTS, *MEANS, *MEDIANS]
     return {
         **key_of(result),
         **{key: result[key] for key in ("seed", "status")},
@@ -117,12 +119,15 @@ def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _row(runs: pd.DataFrame) -> dict[str, Any]:
-    first, done = runs.iloc[0], runs[runs["status"] == "ok"].sort_values("seed")
-    accuracy = done["accuracy"].astype(float).mean() if len(done) else math.nan
+    first, done = runs.iloc[0], _done(runs)
     paper = published(first["variant"], first["attn"])
     counts = runs["status"].value_counts()
     status = "ok" if len(done) == len(runs) else ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))
+    if twice := len(done) - done["seed"].nunique():
+        status, done = f"{status}, {twice} of a seed that counts once", done.drop_duplicates("seed")
+    accuracy = done["accuracy"].astype(float).mean() if len(done) else math.nan
     numbers = {name: done[name].astype(float).mean() for name in (*SCALES, *MEANS)}
+    numbers |= {name: next((int(n) for n in done[name] if n is not None), None) for name in COUNTS}
     numbers |= {name: done[name].astype(float).median() for name in (*MEDIANS, "params")}
     return {
         **{key: first[key] for key in KEY},
@@ -136,8 +141,13 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
         "published_source": paper.source if paper else None,
         "delta": accuracy - paper.value if paper and first["digits"] == "mnist" else math.nan,
         "status": status,
-        "command": _command(runs.sort_values("seed")),
+        "command": _command(runs.sort_values("seed", kind="stable").drop_duplicates("seed")),
     }
+
+
+def _done(runs: pd.DataFrame) -> pd.DataFrame:
+    """Those that ended well, by seed."""
+    return runs[runs["status"] == "ok"].sort_values("seed", kind="stable")
 
 
 def _command(runs: pd.DataFrame) -> str | None:
@@ -177,7 +187,7 @@ def _values(done: pd.DataFrame, name: str) -> np.ndarray | None:
 def _compared(board: pd.DataFrame, groups: list[pd.DataFrame], baseline: str) -> pd.DataFrame:
     """Rows of rivals → their `rank`, and how they differ from the baseline's, if it is among them just once."""
     rows = [index for index in board.index if board.at[index, "seeds"]]
-    done = {index: groups[index][groups[index]["status"] == "ok"].sort_values("seed") for index in rows}
+    done = {index: _done(groups[index]).drop_duplicates("seed") for index in rows}
     better = [[i != j and _better(board.loc[i], done[i], board.loc[j], done[j]) for j in rows] for i in rows]
     found = pd.DataFrame(index=board.index, columns=["rank", "baseline", *_bounded(["difference"]), "p_value"])
     found.loc[rows, "rank"] = ranks(better)
@@ -198,7 +208,7 @@ def _better(row: pd.Series, runs: pd.DataFrame, other: pd.Series, others: pd.Dat
     pair = _paired(runs, others)
     if pair is None:
         return bool(row["accuracy_lo"] > other["accuracy_hi"])
-    return interval(pair[0] - pair[1]).lo > 0
+    return interval(pair[0] - pair[1], paired=True).lo > 0
 
 
 def _difference(runs: pd.DataFrame, others: pd.DataFrame) -> tuple[float, float, float, float]:
@@ -207,7 +217,7 @@ def _difference(runs: pd.DataFrame, others: pd.DataFrame) -> tuple[float, float,
     if pair is None:
         return (math.nan,) * 4
     difference = pair[0] - pair[1]
-    return float(difference.mean()), *interval(difference), p_value(*pair)
+    return float(difference.mean()), *interval(difference, paired=True), p_value(*pair)
 
 
 def _paired(runs: pd.DataFrame, others: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:

@@ -42,16 +42,18 @@ class Interval(NamedTuple):
 UNKNOWN = Interval(math.nan, math.nan)
 
 
-def interval(values: np.ndarray) -> Interval:
+def interval(values: np.ndarray, paired: bool = False) -> Interval:
     """The BCa bootstrap interval (Efron, JASA 82, 1987) of the mean of values f8 (S, T) over seeds and questions.
 
     Where nothing varies: of values that are all 0 or all 1 Wilson's over the T questions, of others the value itself.
-    NaN where SciPy is missing.
+    `paired`: of differences, where all that are 0 may have missed as rare ones to either side. NaN where SciPy is
+    missing.
     """
     if stats is None:
         return UNKNOWN
     if np.ptp(values) == 0:
-        return _of_one_value(float(values.flat[0]), values.shape[1])
+        found = _of_one_value(float(values.flat[0]), values.shape[1])
+        return Interval(-found.hi, found.hi) if paired and not values.any() else found
     sums, sizes = _blocks(values)
     if np.ptp(sums / sizes) == 0:
         return Interval(float(values.mean()), float(values.mean()))

@@ -104,7 +104,7 @@ MAY_IMPORT = {
     },
     "bench.records": {
         *("bench.computing", "bench.config", "bench.tensorfile"),
-        *("mnistref.dataset", "mnistref.errors", "mnistref.files", "mnistref.version"),
+        *("mnistref.dataset", "mnistref.errors", "mnistref.files", "mnistref.spec", "mnistref.version"),
     },
     "bench.sweep": {
         "bench.computing",

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import cli
 from bench import committed, experiment, records
-from bench.boards import from_csv
+from bench.boards import from_csv, to_csv
 from bench.computing import Computing
 from bench.config import Recipe
 from tests.helpers import TOP
@@ -124,6 +124,32 @@ def test_a_number_that_does_not_follow_is_named(board, harm, column):
     assert (code, said) == (4, ""), error
     assert column in error
     assert "board.csv" in error
+
+
+def test_records_that_agree_with_the_board_and_not_with_their_answers_are_found(board):
+    """Forged together."""
+    for run in (board / "runs").glob("mini-san-*"):
+        forged = json.loads((run / "result.json").read_text()) | {"accuracy": 0.99}
+        (run / "result.json").write_text(json.dumps(forged))
+    csv = from_csv((board / "board.csv").read_text())
+    csv.loc[csv["attn"] == "san", "accuracy"] = 0.99
+    (board / "board.csv").write_text(to_csv(csv))
+    done = CliRunner().invoke(cli.bench, ["leaderboard", "--check", str(board)])
+    assert done.exit_code == 4
+    assert "result.json: accuracy does not follow from its answers" in done.stderr
+
+
+def test_what_people_read_is_checked_too(board):
+    path = board / "board.md"
+    path.write_text(path.read_text().replace("--epochs 1", "--epochs 9", 1))
+    code, said, error = leaderboard("--check", board)
+    assert (code, said) == (4, "")
+    assert "board.md: says something else than board.csv beside it" in error
+
+
+def test_one_thing_at_a_time(board, tmp_path):
+    assert leaderboard("--check", board, "-o", tmp_path / "board.csv")[0] == 2
+    assert not (tmp_path / "board.csv").exists()
 
 
 @pytest.mark.parametrize(

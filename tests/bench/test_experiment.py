@@ -185,12 +185,15 @@ def test_a_run_that_lost_a_part_is_not_finished(lost, finished, mini, tmp_path):
     assert (tmp_path / folder.name / lost).read_bytes()[:40] == (folder / lost).read_bytes()[:40]
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"status": "ok"}', "accuracy"])
+DAMAGE = [{"accuracy": "high"}, {"accuracy": 0.123}, {"mask_correctness": "a"}, {"dataset": {}}, {"capture": [1]}]
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"status": "ok"}', *DAMAGE])
 def test_a_damaged_result_is_shown_and_made_again(text, finished, mini, tmp_path):
     config, folder, result = finished
     shutil.copytree(folder, tmp_path / folder.name)
     path = tmp_path / folder.name / "result.json"
-    path.write_text(json.dumps({**result, "accuracy": "high"}) if text == "accuracy" else text)
+    path.write_text(text if isinstance(text, str) else json.dumps({**result, **text}))
     shown = list(records.results(tmp_path))
     assert [(r["status"], r["attn"], r["run"]) for r in shown] == [("damaged", "pan", config.run_id)]
     assert leaderboard(shown)["status"].tolist() == ["1 damaged"]

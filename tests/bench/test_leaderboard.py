@@ -115,6 +115,21 @@ def test_ranks_are_by_accuracy_within_a_data_set():
     ]
 
 
+def test_a_run_and_its_copy_are_one_seed():
+    (row,) = rows(result(accuracy=0.8), result(accuracy=0.8), result(accuracy=0.6, seed=1))
+    assert (row["seeds"], row["accuracy"]) == (2, pytest.approx(0.7))
+    assert row["status"] == "ok, 1 of a seed that counts once"
+
+
+def test_a_name_that_a_terminal_or_a_page_would_obey_is_shown_and_read_back():
+    name = "a\rb\x1b[31m<b>"
+    board = leaderboard([result(name), result("san")])
+    assert name in from_csv(to_csv(board))["attn"].tolist()
+    assert pd.read_csv(io.StringIO(to_csv(board)))["attn"].tolist().count(name) == 1
+    assert "a\\rb\\x1b[31m<b>" in to_text(board)
+    assert "a\\rb\\x1b[31m&lt;b>" in to_text(board, markdown=True)
+
+
 def test_times_are_medians_over_the_seeds():
     (row,) = rows(*(result(seed=k, relative_runtime=r, train_step_ms=100 * r) for k, r in enumerate((4.0, 4.5, 9.0))))
     assert (row["relative_runtime"], row["train_step_ms"]) == (4.5, 450.0)

@@ -72,6 +72,10 @@ def test_where_nothing_varies():
     assert interval(np.tile([1.0, 0.0], 500)[None]) == (0.5, 0.5)  # every block has one of each
 
 
+def test_a_difference_of_nothing_may_be_a_little_to_either_side():
+    assert interval(np.zeros((1, 50)), paired=True) == (-wilson(0.0, 50).hi, wilson(0.0, 50).hi)
+
+
 def test_seeds_that_agree_leave_the_questions():
     one = answers(1, 200)
     assert interval(np.repeat(one, 3, axis=0)) == interval(one)
