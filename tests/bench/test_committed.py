@@ -147,6 +147,14 @@ def test_what_people_read_is_checked_too(board):
     assert "board.md: says something else than board.csv beside it" in error
 
 
+def test_a_report_of_it_has_each_rows_command_on_the_screen_and_on_paper(board, tmp_path):
+    pytest.importorskip("jinja2")
+    page = tmp_path / "report.html"
+    done = CliRunner().invoke(cli.bench, ["report", "--runs", str(board / "runs"), "-o", str(page)])
+    assert done.exit_code == 0, done.stderr
+    assert page.read_text().count("bench run --attn pan --data") == 2
+
+
 def test_one_thing_at_a_time(board, tmp_path):
     assert leaderboard("--check", board, "-o", tmp_path / "board.csv")[0] == 2
     assert not (tmp_path / "board.csv").exists()

@@ -27,7 +27,7 @@ pytest.importorskip("matplotlib")
 CPU = torch.device("cpu")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
 RESULT = {"status": "ok", "recipe": "fast", "device": "cpu", "bench_version": "0", "accuracy": 0.5}
-RESULT |= {"n_test": 9, "params": 9, "train_step_ms": 1.0, "dataset": {}}
+RESULT |= {"n_test": 9, "params": 9, "train_step_ms": 1.0, "dataset": {"spec_id": "0" * 12}}
 
 OWN = """
 from torch import nn
