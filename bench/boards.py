@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench.leaderboard import COUNTS, RIVALS
+from bench.leaderboard import RIVALS
+from bench.measures import COUNTS, RELATIVE_RUNTIME, SHOWN_OF_MAPS, STEP
 from bench.numerals import amount, chance, percent, points, ratio, share
 from bench.statistics import FEW, Interval
 from mnistref.text import table
 from mnistref.variants import VARIANTS
 
-_SHARES = ("mask_correctness", "mask_correctness_uniform", "tpr", "pointing", "pr_area")
 _WORDS = ("published_source", "status", "recipe", "queries", "dataset", "device")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -64,9 +64,9 @@ def to_text(board: pd.DataFrame, markdown: bool = False) -> str:
                 _shown(row["accuracy"], percent),
                 _bounds(row, "accuracy", percent),
                 *([*compared, _shown(row["p_value"], chance)] if base else []),
-                *(_shown(row[name], share) for name in _SHARES),
-                _shown(row["train_step_ms"], amount),
-                _shown(row["relative_runtime"], ratio),
+                *(_shown(row[name], share) for name in SHOWN_OF_MAPS),
+                _shown(row[STEP], amount),
+                _shown(row[RELATIVE_RUNTIME], ratio),
                 _shown(row["published_accuracy"], percent),
                 _shown(row["delta"], points),
                 *(_text(row[name]) for name in _WORDS),

@@ -9,6 +9,7 @@ Weights and pictures are left out: an answer to each test question is enough for
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,12 @@ def save(runs: Path, folder: Path, variant: str | None = None, baseline: str = B
     if folder.exists() and any(folder.iterdir()) and not (folder / ABOUT).is_file():
         raise UsageProblemError(f"{folder}: holds something else than a board; name an empty folder")
     names = [result["run"] for result in records.wanted_results(runs, variant)]
-    for old in (folder / RUNS).glob("*/*"):
-        old.unlink()
-    for old in (folder / RUNS).glob("*"):
-        old.rmdir()
+    fresh = folder / f"{RUNS}.new"  # its own records may be those that are saved
+    shutil.rmtree(fresh, ignore_errors=True)
     for name in names:
-        _copy(runs / name, folder / RUNS / name)
+        _copy(runs / name, fresh / name)
+    shutil.rmtree(folder / RUNS, ignore_errors=True)
+    fresh.rename(folder / RUNS)
     about = {"variant": variant, "baseline": baseline}
     board = _derived(folder, about)
     records.write_json(folder / ABOUT, about)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bench.measures import COUNTS, MAPS, PR_AREA, SCALES, TPR, UNIFORM
 from bench.metrics import (
     BINS,
     accuracy_per_scale,
@@ -56,7 +57,7 @@ class Tested(NamedTuple):
     answers: dict[str, Tensor]
 
 
-_OF_MAPS = {"mask_correctness": mask_correctness, "tpr": true_positive_ratio, "pointing": pointing_game}
+_OF_MAPS = dict(zip(MAPS, (mask_correctness, true_positive_ratio, pointing_game), strict=True))
 
 
 @torch.inference_mode()
@@ -72,7 +73,7 @@ def test(
     slot, whose map it looks at, has none.
     """
     model.eval()
-    names = ("answer", "right", "mask_correctness_uniform", *_OF_MAPS)
+    names = ("answer", "right", UNIFORM, *_OF_MAPS)
     found = torch.zeros(len(names), len(split), dtype=torch.float64, device=split.device)
     pixels = torch.zeros(2, BINS, dtype=torch.long, device=split.device)
     last_mask, known = True, 0
@@ -91,7 +92,7 @@ def test(
     team.add(pixels)
     every = dict(zip(names[:known], found, strict=False))
     if not last_mask:
-        every.pop("tpr", None)
+        every.pop(TPR, None)
     return Tested(_measures(every, split) | _curve(pixels), _kept(every, split))
 
 
@@ -100,9 +101,10 @@ def _measures(every: dict[str, Tensor], split: Split) -> dict[str, Any]:
     right = every["right"].bool()
     assert split.scale is not None
     result: dict[str, Any] = {"accuracy": float(right.double().mean()), "n_test": len(right)}
-    for name, (share, n) in accuracy_per_scale(right, split.scale).items():
-        result |= {f"accuracy_scale_{name}": share, f"n_scale_{name}": n}
-    for name in ("mask_correctness_uniform", *_OF_MAPS):
+    per_scale = accuracy_per_scale(right, split.scale).values()
+    for accuracy_name, count_name, (share, n) in zip(SCALES, COUNTS, per_scale, strict=True):
+        result |= {accuracy_name: share, count_name: n}
+    for name in (UNIFORM, *_OF_MAPS):
         result[name] = float(every[name].mean()) if name in every else None
     return result
 
@@ -110,10 +112,10 @@ def _measures(every: dict[str, Tensor], split: Split) -> dict[str, Any]:
 def _curve(pixels: Tensor) -> dict[str, Any]:
     """Precision and recall of the pixels that were counted, in result.json's words."""
     if not pixels[0].any():  # no attention
-        return {"pr_area": None, "pr_curve": None}
+        return {PR_AREA: None, "pr_curve": None}
     recall, precision, area = precision_recall(pixels)
     curve = {"recall": recall.tolist(), "precision": [round(value, 6) for value in precision.tolist()]}
-    return {"pr_area": area, "pr_curve": curve}
+    return {PR_AREA: area, "pr_curve": curve}
 
 
 def _kept(every: dict[str, Tensor], split: Split) -> dict[str, Tensor]:

@@ -12,20 +12,15 @@ import numpy as np
 import pandas as pd
 
 from bench.config import BASELINE
+from bench.measures import COSTS, COUNTS, MAPS, MASK_CORRECTNESS, POINTING, PR_AREA, SCALES, SHOWN_OF_MAPS, TPR, UNIFORM
 from bench.published import published
 from bench.shell import command_of
 from bench.statistics import UNKNOWN, Interval, interval, p_value, ranks, student, wilson
-from mnistref.spec import SCALE_BIN_NAMES
 
 KEY = ["variant", "dataset", "attn", "recipe", "queries", "precision", "capture", "device", "bench_version"]
 """What the runs of a row share."""
 RIVALS = ["variant", "dataset", "recipe", "queries"]
 """What rows share that are compared with each other."""
-SCALES = [f"accuracy_scale_{name}" for name in SCALE_BIN_NAMES]
-COUNTS = [f"n_scale_{name}" for name in SCALE_BIN_NAMES]
-MAPS = ["mask_correctness", "tpr", "pointing"]
-MEANS = ["mask_correctness", "mask_correctness_uniform", "tpr", "pointing", "pr_area"]
-MEDIANS = ["relative_runtime", "train_step_ms", "infer_ms_per_image", "peak_memory_mb"]
 
 
 def _bounded(names: Iterable[str]) -> list[str]:
@@ -43,11 +38,11 @@ COLUMNS = [
     "p_value",
     *_bounded(SCALES),
     *COUNTS,
-    *_bounded(["mask_correctness"]),
-    "mask_correctness_uniform",
-    *_bounded(["tpr", "pointing"]),
-    "pr_area",
-    *MEDIANS,
+    *_bounded([MASK_CORRECTNESS]),
+    UNIFORM,
+    *_bounded([TPR, POINTING]),
+    PR_AREA,
+    *COSTS,
     "params",
     "published_accuracy",
     "published_source",
@@ -109,7 +104,7 @@ def key_of(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
     """One run as a row: the data set's parts side by side, missing measures as None."""
-    measures = ["accuracy", "n_test", "params", *SCALES, *COUNTS, *MEANS, *MEDIANS]
+    measures = ["accuracy", "n_test", "params", *SCALES, *COUNTS, *SHOWN_OF_MAPS, *COSTS]
     return {
         **key_of(result),
         **{key: result[key] for key in ("seed", "status")},
@@ -126,9 +121,9 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
     if twice := len(done) - done["seed"].nunique():
         status, done = f"{status}, {twice} of a seed that counts once", done.drop_duplicates("seed")
     accuracy = done["accuracy"].astype(float).mean() if len(done) else math.nan
-    numbers = {name: done[name].astype(float).mean() for name in (*SCALES, *MEANS)}
+    numbers = {name: done[name].astype(float).mean() for name in (*SCALES, *SHOWN_OF_MAPS)}
     numbers |= {name: next((int(n) for n in done[name] if n is not None), None) for name in COUNTS}
-    numbers |= {name: done[name].astype(float).median() for name in (*MEDIANS, "params")}
+    numbers |= {name: done[name].astype(float).median() for name in (*COSTS, "params")}
     return {
         **{key: first[key] for key in KEY},
         **{key: next((v for v in runs[key] if v is not None), None) for key in ("digits", "backgrounds", "note")},

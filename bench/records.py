@@ -15,11 +15,11 @@ import torch
 
 from bench.computing import Computing
 from bench.config import RunConfig
+from bench.soundness import contradicted, malformed
 from bench.tensorfile import decode, encode
 from mnistref.dataset import Manifest
 from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.files import write_whole
-from mnistref.spec import SCALE_BIN_NAMES
 from mnistref.version import VERSION
 
 log = logging.getLogger("bench")
@@ -104,41 +104,13 @@ def result(
     }
 
 
-_TYPES = {
-    "status": str,
-    "attn": str,
-    "variant": str,
-    "seed": int,
-    "recipe": str,
-    "queries": str,
-    "dataset": dict,
-    "device": str,
-    "precision": str,
-    "bench_version": str,
-}
-_OF_BINS = tuple(f"{kind}_{name}" for name in SCALE_BIN_NAMES for kind in ("accuracy_scale", "n_scale"))
-_OF_MAPS = ("mask_correctness", "tpr", "pointing")
-_NUMBERS = (*_OF_BINS, *_OF_MAPS, "mask_correctness_uniform", "pr_area", "relative_runtime")
-_NUMBERS += ("infer_ms_per_image", "peak_memory_mb")
-"""What a result may hold, and then as a number."""
-_MEASURED = {"accuracy": float, "n_test": int, "params": int, "train_step_ms": float}
-
-
 def read_result(run: Path) -> dict[str, Any] | None:
     """result.json of a run, or None where there is none; a data error where it is not one."""
     path = run / RESULT
     if not path.is_file():
         return None
     result = read_json(path)
-    wanted = _TYPES | (_MEASURED if isinstance(result, dict) and result.get("status") == "ok" else {})
-    if not isinstance(result, dict):
-        wrong = ["all of it"]
-    else:
-        wrong = [name for name, kind in wanted.items() if not isinstance(result.get(name), kind)]
-        wrong += [name for name in _NUMBERS if not isinstance(result.get(name), int | float | None)]
-        of_set = result["dataset"] if isinstance(result.get("dataset"), dict) else {}
-        words = {"dataset": of_set.get("spec_id"), "capture": result.get("capture", ""), "note": result.get("note", "")}
-        wrong += [name for name, word in words.items() if not isinstance(word, str)]
+    wrong = malformed(result)
     if wrong:
         raise DataProblemError(f"{path}: damaged ({', '.join(wrong[:3])} missing or wrong); run the same command again")
     return result
@@ -166,7 +138,7 @@ def is_finished(run: Path) -> bool:
         result, answers = read_result(run), read_answers(run)
     except DataProblemError:
         return False
-    sound = result is not None and result["status"] == "ok" and not _contradicted(result, answers)
+    sound = result is not None and result["status"] == "ok" and not contradicted(result, answers)
     return sound and (run / WEIGHTS).is_file()
 
 
@@ -184,28 +156,13 @@ def results(runs: Path) -> Iterator[dict[str, Any]]:
             log.warning("%s", error)
             result, status = None, "damaged"
         beside = _beside(run)
-        if result and (wrong := _contradicted(result, beside["answers"])):
+        if result and (wrong := contradicted(result, beside["answers"])):
             log.warning("%s: %s does not follow from its answers; run it again", run / RESULT, ", ".join(wrong[:3]))
             result, status = None, "damaged"
         try:
             yield {**(result or {**_from_config(run), "status": status}), **beside, "run": run.name}
         except (DataProblemError, OSError, KeyError, TypeError) as error:
             log.warning("%s: not the record of a run (%s); left out", run, error)
-
-
-def _contradicted(result: Mapping[str, Any], answers: Mapping[str, np.ndarray] | None) -> list[str]:
-    """The measures of a result that its answers would make others."""
-    if answers is None or result["status"] != "ok":
-        return []
-    right, bins = answers["right"], answers.get("scale_bin", np.zeros(0))
-    follow = {"n_test": (len(right), 0.0), "accuracy": (right.mean(), 1e-6)}
-    for k, name in enumerate(SCALE_BIN_NAMES):
-        if len(bins) == len(right) and (bins == k).any():
-            follow[f"accuracy_scale_{name}"] = (right[bins == k].mean(), 1e-6)
-            follow[f"n_scale_{name}"] = ((bins == k).sum(), 0.0)
-    follow |= {name: (answers[name].astype(np.float64).mean(), 1e-3) for name in _OF_MAPS if name in answers}
-    known = {name: pair for name, pair in follow.items() if result.get(name) is not None}
-    return [name for name, (value, near) in known.items() if abs(result[name] - value) > near]
 
 
 def wanted_results(runs: Path, variant: str | None = None) -> list[dict[str, Any]]:

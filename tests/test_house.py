@@ -42,10 +42,13 @@ MAY_IMPORT = {
     "bench.metrics": {"mnistref.spec"},
     "bench.statistics": set(),
     "bench.shell": {"bench.config"},
-    "bench.leaderboard": {"bench.config", "bench.published", "bench.shell", "bench.statistics", "mnistref.spec"},
+    "bench.measures": {"mnistref.spec"},
+    "bench.soundness": {"bench.measures"},
+    "bench.leaderboard": {"bench.config", "bench.measures", "bench.published", "bench.shell", "bench.statistics"},
     "bench.numerals": set(),
     "bench.boards": {
-        *("bench.leaderboard", "bench.numerals", "bench.statistics", "mnistref.text", "mnistref.variants")
+        *("bench.leaderboard", "bench.measures", "bench.numerals", "bench.statistics"),
+        *("mnistref.text", "mnistref.variants"),
     },
     "bench.committed": {
         *("bench.boards", "bench.config", "bench.leaderboard", "bench.records"),
@@ -67,7 +70,7 @@ MAY_IMPORT = {
     "bench.report.charts": set(),
     "bench.report.figures": {
         *(f"bench.report.{name}" for name in ("charts", "entries", "rates", "table")),
-        *("bench.leaderboard", "bench.numerals", "mnistref.spec"),
+        *("bench.measures", "bench.numerals", "mnistref.spec"),
     },
     "bench.report.rates": {"bench.numerals", "bench.published", "bench.report.entries", "bench.statistics"},
     "bench.report.curves": {
@@ -103,8 +106,8 @@ MAY_IMPORT = {
         *("mnistref.files", "mnistref.spec"),
     },
     "bench.records": {
-        *("bench.computing", "bench.config", "bench.tensorfile"),
-        *("mnistref.dataset", "mnistref.errors", "mnistref.files", "mnistref.spec", "mnistref.version"),
+        *("bench.computing", "bench.config", "bench.soundness", "bench.tensorfile"),
+        *("mnistref.dataset", "mnistref.errors", "mnistref.files", "mnistref.version"),
     },
     "bench.sweep": {
         "bench.computing",
@@ -250,7 +253,7 @@ MAY_IMPORT = {
         "mnistref.executors",
         "mnistref.fresh",
     },
-    "bench.evaluate": {"bench.metrics", "bench.model", "bench.parallel", "bench.split"},
+    "bench.evaluate": {"bench.measures", "bench.metrics", "bench.model", "bench.parallel", "bench.split"},
     "bench.checkpoints": {"bench.tensorfile", "bench.train", "mnistref.errors", "mnistref.files"},
     "mnistref.render": {"mnistref.compiled", "mnistref.resize", "mnistref.rng", "mnistref.scene", "mnistref.spec"},
     "mnistref.dataset": {
@@ -297,9 +300,11 @@ PURE = [
     "bench.config",
     "bench.metrics",
     "bench.leaderboard",
+    "bench.measures",
     "bench.numerals",
     "bench.panels",
     "bench.shell",
+    "bench.soundness",
     "bench.statistics",
     "bench.report.charts",
     "bench.report.curves",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.leaderboard import SCALES
+from bench.measures import SCALES
 from bench.numerals import amount, percent, ratio
 from bench.report.charts import Axis, Frame, Point, Word, place, powers, shares
 from bench.report.entries import Contest, number

@@ -184,6 +184,13 @@ def test_a_folder_of_something_else_is_left_alone(runs, tmp_path):
     assert leaderboard("--check", tmp_path)[0] == 2
 
 
+def test_a_board_can_be_saved_from_its_own_records(board):
+    before = {path: path.read_bytes() for path in board.rglob("*.*") if path.is_file()}
+    code, _, error = leaderboard("--runs", board / "runs", "--save", board)
+    assert code == 0, error
+    assert {path: path.read_bytes() for path in board.rglob("*.*") if path.is_file()} == before
+
+
 def test_saving_again_is_saving_anew(runs, board):
     before = {path: path.read_bytes() for path in board.rglob("*.*") if path.is_file()}
     (board / "runs" / "old").mkdir()
