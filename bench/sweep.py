@@ -18,11 +18,13 @@ from typing import Any
 import torch
 
 from bench import experiment, records, worker
+from bench.attention import canonical_name
 from bench.computing import Computing
 from bench.config import AS_IT_FITS, Recipe, RunConfig, Supply
 from bench.plugins import files_of
 from bench.watch import Watching
 from bench.worker import Ended
+from mnistref.errors import UsageProblemError
 from mnistref.executors import cluster_executor, processors
 
 log = logging.getLogger("bench")
@@ -38,6 +40,7 @@ class Task:
     config: RunConfig
     data: Path
     supply: Supply = AS_IT_FITS
+    init: Path | None = None
 
     @property
     def name(self) -> str:
@@ -53,6 +56,7 @@ class Task:
             "watching": asdict(watching),
             "files": {name: str(Path(path).resolve()) for name, path in files.items()},
             "supply": vars(self.supply),
+            "init": str(self.init.resolve()) if self.init else None,
         }
 
 
@@ -65,14 +69,38 @@ def plan(
     computing: Computing,
     online: bool = False,
     supply: Supply = AS_IT_FITS,
+    init: Path | None = None,
 ) -> list[Task]:
     """Every mechanism on every data set with the seeds 0 … seeds − 1, each once: one seed after the other, so that a
-    sweep that is ended early has compared all."""
-    tasks = (
-        Task(experiment.configure(folder, attn, seed, recipe, queries, computing, online=online), folder, supply)
-        for seed, folder, attn in itertools.product(range(seeds), data, attns)
-    )
-    return list(dict.fromkeys(tasks))
+    sweep that is ended early has compared all.
+
+    `init`: a folder of runs. Each begins with the weights of the one of its mechanism and seed there; a usage error
+    where there is none that ended well, or more than one.
+    """
+    before = _by_mechanism_and_seed(init) if init else {}
+
+    def task(seed: int, folder: Path, attn: str) -> Task:
+        start = _only(before.get((canonical_name(attn), seed), []), init, attn, seed) if init else None
+        config = experiment.configure(folder, attn, seed, recipe, queries, computing, start, online)
+        return Task(config, folder, supply, start)
+
+    return list(dict.fromkeys(task(*of) for of in itertools.product(range(seeds), data, attns)))
+
+
+def _by_mechanism_and_seed(runs: Path) -> dict[tuple[str, int], list[Path]]:
+    """The runs below a folder that ended well."""
+    found: dict[tuple[str, int], list[Path]] = {}
+    for result in records.results(runs):
+        if result["status"] == "ok":
+            found.setdefault((result["attn"], result["seed"]), []).append(runs / result["run"])
+    return found
+
+
+def _only(starts: Sequence[Path], runs: Path, attn: str, seed: int) -> Path:
+    if len(starts) != 1:
+        many = f"more than one ({', '.join(run.name for run in starts[:3])})" if starts else "no"
+        raise UsageProblemError(f"--init {runs}: {many} finished run of {attn} with seed {seed} here to begin with")
+    return starts[0]
 
 
 def share(tasks: Sequence[Task], shard: tuple[int, int]) -> list[Task]:

@@ -14,7 +14,7 @@ from bench.options import (
     run_options,
     training_options,
 )
-from mnistref.program import FOLDER
+from mnistref.program import EXISTING, FOLDER
 
 if TYPE_CHECKING:
     from bench.repeat import Found
@@ -125,7 +125,14 @@ def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOpt
     help="Networks, parted by commas; none+arnn is a slot list. May be given again.",
 )
 @click.option("--variant", "variants", metavar="NAMES", help="Data sets, parted by commas.  [default: the preset's]")
+@click.option("--data", type=EXISTING, multiple=True, help="A data set already made. May be given again.")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many: 0, 1, 2 …")
+@click.option(
+    "--init",
+    type=EXISTING,
+    metavar="RUNS",
+    help="Start each from the weights of the run of its mechanism and seed in this folder.",
+)
 @training_options
 @computing_options
 @click.option("--workers", type=click.IntRange(min=1), help="Runs at a time.  [default: one, or one for each GPU]")
@@ -134,7 +141,9 @@ def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOpt
 def run_sweep(
     lists: tuple[str, ...],
     variants: str | None,
+    data: tuple[Path, ...],
     seeds: int,
+    init: Path | None,
     training: TrainingOptions,
     computing: ComputingOptions,
     workers: int | None,
@@ -147,11 +156,13 @@ def run_sweep(
 
     \b
     bench sweep --attn san,pan,pan-ctx,arnn --variant mref,mbg --seeds 5 --workers 2
+    bench sweep --attn pan --variant mref --runs easy && bench sweep --attn pan --variant mbg --init easy --fade 0.5
     bench sweep --attn none,none+arnn --variant mref --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT
     """
     from bench import experiment, parallel, sweep
     from bench.attention import networks_of
     from bench.check import refuse_unfit
+    from mnistref.dataset import read_manifest
     from mnistref.errors import RunProblemError
     from mnistref.variants import get_variant
 
@@ -159,16 +170,19 @@ def run_sweep(
     attns = [name for networks in lists for name in networks_of(networks)]
     preset, recipe, how = training.chosen_preset, training.chosen_recipe, computing.chosen
     runs, watching = training.chosen_runs, training.watching
-    names = [get_variant(name.strip()).name for name in (variants or preset.variant).split(",")]
+    if data and variants:
+        raise click.UsageError("give --data or --variant, not both")
+    names = [] if data else [get_variant(name.strip()).name for name in (variants or preset.variant).split(",")]
     for attn in attns:
-        for name in names:
-            refuse_unfit(attn, get_variant(name).canvas)
+        for canvas in [get_variant(name).canvas for name in names] or [read_manifest(d).variant.canvas for d in data]:
+            refuse_unfit(attn, canvas)
     threads = training.threads
     place = sweep.cluster(scheduler, threads) if scheduler else sweep.here(how.device.type, workers, threads)
     with place as launcher:  # a scheduler that is not there must not cost a data set
         sources = training.root, training.digits, training.backgrounds
-        data = [experiment.prepare(preset, attns, name, *sources) for name in names]
-        tasks = sweep.plan(attns, data, seeds, recipe, training.queries, how, training.online, training.chosen_supply)
+        sets = data or [experiment.prepare(preset, attns, name, *sources) for name in names]
+        online, supply = training.online, training.chosen_supply
+        tasks = sweep.plan(attns, sets, seeds, recipe, training.queries, how, online, supply, init)
         tasks = sweep.share(tasks, shard) if shard else tasks
         ended = sweep.sweep(tasks, runs, launcher, watching)
     for task, result in ended.items():

@@ -55,7 +55,8 @@ def launch(
 
     Args:
         task: `config`, as `RunConfig.as_dict`; `data` and `runs`: paths; `files`: as `bench.plugins.files_of`;
-            `watching` and `supply`: the fields of `bench.watch.Watching` and `bench.config.Supply`.
+            `watching` and `supply`: the fields of `bench.watch.Watching` and `bench.config.Supply`; `init`: the run
+            whose weights it begins with, or None.
         threads: of a CPU; None for PyTorch's choice.
         gpu: the only one that the run sees.
         running: what can end it early.
@@ -122,8 +123,9 @@ def _run(task: dict[str, Any]) -> Ended:
     plugins.find_again(task["files"])
     config, runs = RunConfig.from_dict(task["config"]), Path(task["runs"])
     watching, supply = Watching(**task["watching"]), Supply(**task["supply"])
+    init = Path(task["init"]) if task["init"] else None
     try:
-        experiment.run(config, Path(task["data"]), runs, watching=watching, supply=supply)
+        experiment.run(config, Path(task["data"]), runs, init=init, watching=watching, supply=supply)
     except ProblemError as error:
         result = records.read_result(runs / config.run_id) or {}
         return Ended(result.get("status", "failed"), " ".join(str(error).split()))

@@ -110,6 +110,7 @@ MAY_IMPORT = {
         *("mnistref.dataset", "mnistref.errors", "mnistref.files", "mnistref.version"),
     },
     "bench.sweep": {
+        "bench.attention",
         "bench.computing",
         "bench.config",
         "bench.experiment",
@@ -117,6 +118,7 @@ MAY_IMPORT = {
         "bench.records",
         "bench.watch",
         "bench.worker",
+        "mnistref.errors",
         "mnistref.executors",
     },
     "bench.worker": {

@@ -84,6 +84,47 @@ def test_what_is_named_twice_is_done_once(mini):
     assert planned(mini, ("none", "pan", "none")) == planned(mini)
 
 
+def test_each_begins_with_the_weights_of_its_mechanism_and_seed(mini, make, tmp_path):
+    easy, hard = tmp_path / "easy", make("mref", sizes={"train": 20, "val": 10, "test": 10})
+    attns = ["none", "pan"]
+    assert {ended.status for ended in done(planned(mini, attns, seeds=2), easy).values()} == {"ok"}
+    tasks = sweep.plan(attns, [hard], 2, SHORT, "one", COMPUTING, init=easy)
+    for task in tasks:
+        start = records.read_json(task.init / records.CONFIG)
+        assert (start["attn"], start["seed"], start["variant"]) == (task.config.attn, task.config.seed, "mini")
+        assert task.config.init.startswith("mini,fast")
+    assert {ended.status for ended in done(tasks, tmp_path / "runs").values()} == {"ok"}
+    first = tasks[0]
+    again = experiment.run(first.config, hard, tmp_path / "again", init=first.init)
+    assert outcome(again) == outcome(tmp_path / "runs" / first.config.run_id)
+
+
+def test_a_sweep_says_which_run_it_cannot_begin_with(mini, tmp_path):
+    tasks = planned(mini)
+    done(tasks, tmp_path / "easy")
+    arguments = [
+        "sweep",
+        "--data",
+        str(mini),
+        "--seeds",
+        "1",
+        "--init",
+        str(tmp_path / "easy"),
+        "--runs",
+        str(tmp_path),
+    ]
+    lacks = CliRunner().invoke(cli.bench, [*arguments, "--attn", "none,san"])
+    assert lacks.exit_code == 2
+    assert "no finished run of san with seed 0 here to begin with" in lacks.stderr
+    done(planned(mini, recipe=replace(SHORT, epochs=2)), tmp_path / "easy")
+    many = CliRunner().invoke(cli.bench, [*arguments, "--attn", "none"])
+    assert many.exit_code == 2
+    assert "more than one (mini-none-s0-" in many.stderr
+    both = CliRunner().invoke(cli.bench, [*arguments, "--attn", "none", "--variant", "mini"])
+    assert both.exit_code == 2
+    assert "--data or --variant" in both.stderr
+
+
 def test_the_parts_hold_every_run_once(mini):
     tasks = planned(mini, ("none", "pan", "san"), seeds=3)
     parts = [sweep.share(tasks, (k, 4)) for k in (1, 2, 3, 4)]
