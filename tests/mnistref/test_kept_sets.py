@@ -1,0 +1,54 @@
+"""The cards of the full-size sets that are kept: the law of today still makes what they describe."""
+
+import re
+
+import pytest
+
+from mnistref.sources.photos import PhotoList
+from mnistref.spec import DatasetSpec
+from mnistref.variants import get_variant
+from tests.helpers import TOP
+
+KEPT = sorted((TOP / "results" / "data").glob("*/card.md"))
+PHOTOS = TOP / "results" / "data" / "sun-photos.sha256"
+
+
+def source(card: str, kind: str) -> tuple[str, str] | None:
+    """A card's digits or backgrounds: how many, SHA-256."""
+    found = re.search(rf"^- {kind}: \S+, ([\d,]+), SHA-256 `(\w+)`", card, re.MULTILINE)
+    return found and (found[1], found[2])
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.parent.name)
+def test_its_fingerprint_follows_from_the_law_and_its_sources(path):
+    card = path.read_text()
+    command = re.search(
+        r"^mnistref generate --variant (\w+) --seed 0 --train (\d+) --val (\d+) --test (\d+) ", card, re.MULTILINE
+    )
+    sizes = dict(zip(("train", "val", "test"), map(int, command.groups()[1:]), strict=True))
+    assert sizes == {"train": 30_000, "val": 10_000, "test": 10_000}
+    photos = source(card, "backgrounds")
+    spec = DatasetSpec(
+        *(get_variant(command[1]), 0, tuple(sizes.items())),
+        *(source(card, "digits")[1], photos and photos[1], "disjoint"),
+    )
+    assert spec.folder_name == path.parent.name == card.splitlines()[0].removeprefix("# ")
+    assert (path.parent / "preview.png").stat().st_size > 10_000
+    laws = (path.parent / "shares.txt").read_text()
+    assert laws.count(" yes\n") >= 35
+    assert "NO" not in laws
+
+
+def test_the_photographs_are_those_that_are_listed():
+    lines = [line.split("  ") for line in PHOTOS.read_text().splitlines()]
+    digests = sorted(digest for digest, _ in lines)
+    names = [name for _, name in lines]
+    assert len(set(digests)) == len(set(names)) == len(lines) == 1573
+    listed = PhotoList("sun8", (), (), tuple(digests))
+    used = {source(path.read_text(), "backgrounds") for path in KEPT if "<sun8>" in path.read_text()}
+    assert used == {("1,573", listed.sha256)}
+
+
+def test_every_variant_of_the_papers_is_there():
+    assert {path.parent.name.split("-")[0] for path in KEPT} == {"mref", "mdist", "mbg", "mbginv", "mbgb"}
+    assert len(KEPT) == 6
