@@ -14,7 +14,7 @@ from bench.statistics import FEW, Interval
 from mnistref.text import table
 from mnistref.variants import VARIANTS
 
-_WORDS = ("published_source", "status", "recipe", "queries", "dataset", "device")
+_WORDS = ("published_source", "status", "recipe", "queries", "dataset", "hardware")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -54,7 +54,7 @@ def to_text(board: pd.DataFrame, markdown: bool = False) -> str:
     columns = ["#", "variant", "attn", "seeds", "accuracy %", "95 %"]
     columns += [f"− {base}", "95 %", "p"] if base else []
     columns += ["mask", "uniform", "TPR", "pointing", "PR area", "step ms", "× san", "published %", "delta", "source"]
-    columns += ["status", "recipe", "queries", "dataset", "device"]
+    columns += ["status", "recipe", "queries", "dataset", "hardware"]
     lines = [columns]
     for row in board.to_dict("records"):
         compared = [_shown(row["difference"], points), _bounds(row, "difference", points)]

@@ -54,6 +54,7 @@ COLUMNS = [
     "digits",
     "backgrounds",
     "device",
+    "hardware",
     "precision",
     "capture",
     "bench_version",
@@ -67,8 +68,9 @@ def leaderboard(
 ) -> pd.DataFrame:
     """The board of these results, best first within each data set; `variant` keeps one.
 
-    A result is what result.json holds. With it may come `answers`, arrays as in answers.safetensors, and for the
-    command that does a row's runs again `config`, `request` and `init_run`, see `bench.shell.command_of`.
+    A result is what result.json holds. With it may come `answers`, arrays as in answers.safetensors, for the
+    command that does a row's runs again `config`, `request` and `init_run`, see `bench.shell.command_of`, and
+    `hardware`, in words.
 
     Fractions are in 0 … 1. `accuracy` and the other measures are means over the finished seeds; `…_lo` and `…_hi` bound
     them with 95 % confidence by `bench.statistics.interval`, over seeds and questions. Where answers were not kept
@@ -109,7 +111,7 @@ def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
         **key_of(result),
         **{key: result[key] for key in ("seed", "status")},
         **{key: result["dataset"].get(key) for key in ("digits", "backgrounds")},
-        **{key: result.get(key) for key in ("note", *measures, "answers", "config", "request", "init_run")},
+        **{key: result.get(key) for key in ("note", *measures, "answers", "config", "request", "init_run", "hardware")},
     }
 
 
@@ -127,6 +129,7 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
     return {
         **{key: first[key] for key in KEY},
         **{key: next((v for v in runs[key] if v is not None), None) for key in ("digits", "backgrounds", "note")},
+        "hardware": "; ".join(sorted(set(runs["hardware"].dropna()))) or first["device"],
         "seeds": len(done),
         "accuracy": accuracy,
         **numbers,

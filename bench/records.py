@@ -146,8 +146,8 @@ def results(runs: Path) -> Iterator[dict[str, Any]]:
     """The result of every run below a folder, in the order of the names, with what `bench.leaderboard` takes beside it.
 
     `run` is the folder's name; `answers` as in `read_answers`; `config`, `request` and `init_run` say how to do it
-    again. Of a run without a result, or with a damaged one, what its configuration tells, with the status unfinished or
-    damaged.
+    again, `hardware` what did it. Of a run without a result, or with a damaged one, what its configuration tells, with
+    the status unfinished or damaged.
     """
     for run in sorted({path.parent for name in (CONFIG, RESULT) for path in Path(runs).glob(f"*/{name}")}):
         try:
@@ -184,9 +184,19 @@ def _beside(run: Path) -> dict[str, Any]:
             init = aside.get(INIT)
             again = {"config": RunConfig.from_dict(content), "request": aside.get(REQUEST)}
             found |= again | {"init_run": Path(init).name if init else None}
+        if (run / ENVIRONMENT).is_file():
+            found["hardware"] = _hardware(read_json(run / ENVIRONMENT))
     except (DataProblemError, OSError, KeyError, TypeError) as error:
-        log.warning("%s", error if isinstance(error, DataProblemError) else f"{run / CONFIG}: damaged ({error!r})")
+        log.warning("%s", error if isinstance(error, DataProblemError) else f"{run}: damaged ({error!r})")
     return found
+
+
+def _hardware(environment: Mapping[str, Any]) -> str:
+    """The GPU, or the processor and how much of it."""
+    if environment["device"] != "cpu":
+        return str(environment["device"])
+    processor, threads = environment.get("processor") or "cpu", environment.get("threads")
+    return f"{processor}, {threads} thread{'s' * (threads != 1)}" if threads else str(processor)
 
 
 def _from_config(run: Path) -> dict[str, Any]:

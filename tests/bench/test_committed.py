@@ -71,6 +71,10 @@ def test_it_says_how_far_its_numbers_can_be_trusted(board):
     assert rows["pan"]["difference_lo"] <= rows["pan"]["difference"] <= rows["pan"]["difference_hi"]
     assert rows["pan"]["p_value"] >= 0.5  # of two seeds no less
     assert "fewer than 5 seeds" in (board / "board.md").read_text()
+    environment = json.loads(next((board / "runs").glob("*/environment.json")).read_text())
+    threads = environment["threads"]
+    hardware = f"{environment['processor']}, {threads} thread{'s' if threads > 1 else ''}"
+    assert {row["hardware"] for row in rows.values()} == {hardware}
 
 
 def test_nothing_in_it_says_where_it_was_made(runs, board, tmp_path):

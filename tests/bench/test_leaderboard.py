@@ -100,6 +100,12 @@ def test_runs_that_differ_in_more_than_the_seed_are_never_averaged(change):
     assert all(row["seeds"] == 1 for row in made)
 
 
+def test_a_row_names_what_made_it():
+    one, other = "AMD EPYC, 1 thread", "AMD EPYC, 2 threads"
+    made = rows(*(result(seed=seed, hardware=name) for seed, name in enumerate([other, one, other])), result("pan"))
+    assert {row["attn"]: row["hardware"] for row in made} == {"arnn": f"{one}; {other}", "pan": "cpu"}
+
+
 def test_ranks_are_by_accuracy_within_a_data_set():
     made = rows(
         result("san", 0.6),
