@@ -136,11 +136,11 @@ def print_runtime(
 
 
 @bench.command()
-@click.argument("run", type=FOLDER)
+@click.argument("runs", type=FOLDER, metavar="RUN...", nargs=-1, required=True)
 @click.option(
-    "-o", "--output", type=FOLDER, help="A name ending in .png, .svg or .pdf.  [default: the run's name .png]"
+    "-o", "--output", type=FOLDER, help="A name ending in .png, .svg or .pdf.  [default: the first run's name .png]"
 )
-@click.option("--images", type=click.IntRange(min=1), help="How many, of small digits to large.  [default: 4]")
+@click.option("--images", type=click.IntRange(min=1), help="How many, of small digits to large.  [default: 4, or 6]")
 @click.option("--image", "indices", type=int, multiple=True, help="This test image; may be given again.")
 @click.option("--samples", type=int, default=1, show_default=True, help="Answers to each, where maps are drawn.")
 @click.option("--sigma-scale", type=float, metavar="X", help="σ times X.  [default: 3 for several samples, else 1]")
@@ -148,7 +148,7 @@ def print_runtime(
 @click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of images and samples.")
 def show(
-    run: Path,
+    runs: tuple[Path, ...],
     output: Path | None,
     images: int | None,
     indices: tuple[int, ...],
@@ -160,14 +160,22 @@ def show(
 ) -> None:
     """Draw where the network in the folder RUN looks on test images, and what it answers; print the picture's name.
 
+    Of one run the picture has the map of every slot; of several, the product of their maps side by side.
+
     \b
     bench show data_cache/runs/mini-arnn-s0-…
     bench show data_cache/runs/mbg-arnn-sampled-s0-… --samples 5 --data data_cache/datasets/mbgmulti-…
     """
-    from bench.show import IMAGES, save_picture
+    from bench import beside, show
 
     if images and indices:
         raise click.UsageError("give --images or --image, not both")
-    picture = output or Path(f"{run.resolve().name}.png")
-    save_picture(run, picture, root, data, images or IMAGES, samples, sigma_scale, seed, indices or None)
+    if len(runs) > 1 and (samples != 1 or sigma_scale is not None):
+        raise click.UsageError("--samples and --sigma-scale are for one run")
+    picture = output or Path(f"{runs[0].resolve().name}.png")
+    if len(runs) > 1:
+        beside.save_comparison(runs, picture, root, data, images or beside.IMAGES, seed, indices or None)
+    else:
+        images = images or show.IMAGES
+        show.save_picture(runs[0], picture, root, data, images, samples, sigma_scale, seed, indices or None)
     click.echo(picture)

@@ -26,7 +26,7 @@ except ImportError as error:
 HEAT = "viridis"
 _OUTLINE = "#FF00FF"  # as in the data set's preview
 _RIGHT, _WRONG, _FAINT = "#007A55", "#B84700", "#555555"
-_CELL, _GAP, _CAPTION, _HEADER, _ANSWER = 1.55, 0.1, 0.42, 0.26, 2.9
+_CELL, _GAP, _CAPTION, _HEADER, _ANSWER, _HEAD = 1.55, 0.1, 0.42, 0.26, 2.9, 1.15
 _LINE = 0.19
 _LEAST_WIDTH = 7.2  # room for the title
 _PER_INCH = 13.5  # characters of a line of 9 points
@@ -54,6 +54,65 @@ def figure(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str]) -
         _row(page, row, height - top - sum(heights[:k]), first=k == 0)
     _legend(page, foot)
     return page
+
+
+def draw_beside(
+    rows: Sequence[Sequence[Panels]],
+    heads: Sequence[tuple[str, str]],
+    title: Sequence[str],
+    notes: Sequence[str],
+    path: Path,
+) -> None:
+    """As `draw`, of several networks' answers to the same questions, see `beside`."""
+    save_figure(beside(rows, heads, title, notes), path)
+
+
+def beside(
+    rows: Sequence[Sequence[Panels]], heads: Sequence[tuple[str, str]], title: Sequence[str], notes: Sequence[str]
+) -> Any:
+    """The images and questions in a row of axes, and below it for each network a row of its products and answers.
+
+    `heads`: name and accuracy of each network, at the left.
+    """
+    width = max(_HEAD + len(rows[0]) * (_CELL + _GAP) + 2 * _GAP, _LEAST_WIDTH)
+    head, foot = _wrapped(title[:1], width, 1.4) + _wrapped(title[1:], width, 1.1), _wrapped(notes, width)
+    top = 2 * _GAP + _LINE * 1.15 * len(head) + _GAP
+    height = top + (1 + len(rows)) * (_CELL + _CAPTION) + _LINE * (len(foot) + 1) + 2 * _GAP
+    page = Figure(figsize=(width, height), facecolor="white")
+    for k, line in enumerate(head):
+        at = (2 * _GAP / width, 1 - (2 * _GAP + _LINE * 1.15 * k) / height)
+        page.text(*at, line, fontsize=10, va="top", weight="normal" if k else "bold")
+    for i in range(1 + len(rows)):
+        edge = height - top - i * (_CELL + _CAPTION)
+        for text, down, style in zip(heads[i - 1] if i else ("", ""), (0.0, _LINE), ("bold", "normal"), strict=True):
+            page.text(2 * _GAP / width, (edge - down) / height, text, fontsize=9, va="top", weight=style)
+        for j, panels in enumerate(rows[max(0, i - 1)]):
+            axes = _axes(page, (2 * _GAP + _HEAD + j * (_CELL + _GAP), edge - _CELL, _CELL, _CELL))
+            _product_below(axes, panels) if i else _question_below(axes, panels)
+    _legend(page, foot)
+    return page
+
+
+def _question_below(axes: Any, panels: Panels) -> None:
+    axes.imshow(panels.image.numpy(), vmin=0, vmax=1)
+    _outline(axes, panels.target)
+    axes.text(0, -0.04, panels.question, fontsize=9, va="top", transform=axes.transAxes, weight="bold")
+    about = f"{' or '.join(panels.truth)}; covers {100 * panels.area:.1f} %"
+    axes.text(0, -0.16, about, fontsize=8, va="top", transform=axes.transAxes, color=_FAINT)
+
+
+def _product_below(axes: Any, panels: Panels) -> None:
+    if panels.product is not None:
+        axes.imshow(panels.product.numpy(), vmin=0, vmax=1, cmap=HEAT)
+        _outline(axes, panels.target)
+    else:
+        axes.text(0.5, 0.5, "no map", fontsize=9, ha="center", transform=axes.transAxes, color=_FAINT)
+    said = f"{'✓' if panels.right else '✗'} {panels.prediction} ({100 * panels.probability:.0f} %)"
+    color = _RIGHT if panels.right else _WRONG
+    axes.text(0, -0.04, said, fontsize=9, va="top", transform=axes.transAxes, color=color, weight="bold")
+    if panels.correctness is not None:
+        share = f"on the digit: {100 * panels.correctness:.1f} %"
+        axes.text(0, -0.16, share, fontsize=8, va="top", transform=axes.transAxes, color=_FAINT)
 
 
 def _row(page: Any, row: Panels, top: float, first: bool) -> None:

@@ -18,7 +18,8 @@ from bench.drawing import answer_lines, figure
 from bench.metrics import mask_correctness
 from bench.model import build, create_model
 from bench.panels import in_words
-from bench.show import save_picture, spread
+from bench.pictures import spread
+from bench.show import save_picture
 from mnistref.dataset import MnistRef, read_manifest
 from mnistref.errors import DataProblemError, UsageProblemError
 from mnistref.variants import get_variant

@@ -1,0 +1,92 @@
+"""Several trained networks side by side: where each looks on the same test images, and what it answers."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.asked import SPLIT, answers, choose, data_of, fitting, questions
+from bench.config import RunConfig
+from bench.panels import Panels
+from bench.runs import load_model, load_result
+from mnistref.errors import UsageProblemError
+from mnistref.figures import check_name
+
+log = logging.getLogger("bench")
+
+IMAGES = 6
+MAX_CELLS = 200
+
+
+def save_comparison(
+    runs: Sequence[Path],
+    output: Path,
+    root: Path,
+    data: Path | None = None,
+    images: int = IMAGES,
+    seed: int = 0,
+    indices: Sequence[int] | None = None,
+) -> list[list[Panels]]:
+    """Draw the product of the maps of each run's network on the same test images (as PAN Fig. 7, ARNN Fig. 6).
+
+    Args:
+        runs: folders of finished runs, one row of the picture each.
+        output, root, data, images, seed, indices: as in `bench.show.save_picture`. Without `data` all must have been
+            made on the same data set.
+
+    Returns:
+        For each run what it answers to each image.
+
+    Raises as `bench.show.save_picture`.
+    """
+    from bench.drawing import draw_beside
+
+    check_name(output)
+    networks = [(*load_model(run), load_result(run)["accuracy"]) for run in runs]
+    configs = [config for config, _, _ in networks]
+    if not data and len({config.dataset for config in configs}) > 1:
+        made_on = ", ".join(sorted({config.dataset for config in configs}))
+        raise UsageProblemError(f"the runs were made on different data sets ({made_on}); name one with --data")
+    folder = data or data_of(runs[0], configs[0], root)
+    manifests = [fitting(folder, config) for config in configs]
+    chosen = choose(folder, images, seed, indices)
+    if len(chosen) * len(runs) > MAX_CELLS:
+        raise UsageProblemError(
+            f"{len(runs)} networks × {len(chosen)} images: one picture holds {MAX_CELLS} answers at most"
+        )
+    asked = list(questions(folder, chosen))
+    rows = [
+        [next(answers(model, question, manifest, 1, seed)) for question in asked]
+        for (_, model, _), manifest in zip(networks, manifests, strict=True)
+    ]
+    accuracies = [f"{100 * accuracy:.1f} %" for _, _, accuracy in networks]
+    heads = list(zip(_names(configs), accuracies, strict=True))
+    title = [f"Where {len(runs)} networks look", f"{SPLIT} images of {manifests[0].folder_name}"]
+    draw_beside(rows, heads, title, _notes(runs), output)
+    for (name, _), row in zip(heads, rows, strict=True):
+        log.info("%s: %d of %d answers right", name, sum(panels.right for panels in row), len(row))
+    return rows
+
+
+def _names(configs: Sequence[RunConfig]) -> list[str]:
+    """Of each network what it is called, and where two are called alike, what tells them apart."""
+    many = Counter(config.attn for config in configs)
+    seeds = Counter((config.attn, config.seed) for config in configs)
+
+    def name(config: RunConfig) -> str:
+        if many[config.attn] == 1:
+            return config.attn
+        if seeds[config.attn, config.seed] == 1:
+            return f"{config.attn}, seed {config.seed}"
+        return f"{config.attn}, {config.run_id.rsplit('-', 1)[-1]}"
+
+    return [name(config) for config in configs]
+
+
+def _notes(runs: Sequence[Path]) -> list[str]:
+    return [
+        "A map is the product of the maps of all slots, coloured from 0 to its maximum. Beside a network its test "
+        "accuracy; below a map the answer, and the share of the attention inside the outline, which of a uniform map "
+        "is the share that the digit covers.",
+        f"Runs: {', '.join(run.resolve().name for run in runs)}.",
+    ]

@@ -1,0 +1,92 @@
+"""Networks side by side: each cell is what that network alone says of that image; and what does not compare."""
+
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import cli
+from bench import beside, experiment
+from bench.computing import Computing
+from bench.config import Recipe
+from bench.show import save_picture
+from mnistref.errors import UsageProblemError
+
+pytest.importorskip("matplotlib")
+SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
+
+
+@pytest.fixture(scope="module")
+def trained(mini, tmp_path_factory):
+    """trained(attn, seed, …) → the folder of a run."""
+    runs = tmp_path_factory.mktemp("runs")
+
+    def trained(attn: str, seed: int = 0, recipe: Recipe = SHORT, data=mini):
+        config = experiment.configure(data, attn, seed, recipe, "one", Computing(torch.device("cpu")))
+        return experiment.run(config, data, runs)
+
+    return trained
+
+
+def show(*arguments) -> tuple[int, str, str]:
+    done = CliRunner().invoke(cli.bench, ["show", *map(str, arguments)])
+    return done.exit_code, done.stdout.strip(), done.stderr.strip()
+
+
+def test_each_cell_is_what_the_network_says_alone(trained, root, tmp_path):
+    runs = [trained("pan"), trained("none"), trained("stn-s")]
+    picture = tmp_path / "all.png"
+    rows = beside.save_comparison(runs, picture, root, images=3)
+    assert picture.stat().st_size > 10_000
+    for run, row in zip(runs, rows, strict=True):
+        alone = save_picture(run, tmp_path / "one.png", root, images=3)
+        for cell, panels in zip(row, alone, strict=True):
+            assert (cell.index, cell.prediction, cell.probability) == (
+                panels.index,
+                panels.prediction,
+                panels.probability,
+            )
+            assert cell.correctness == panels.correctness
+    assert [panels.index for panels in rows[0]] == [panels.index for panels in rows[1]]
+    assert rows[1][0].product is None
+    again = tmp_path / "again.png"
+    beside.save_comparison(runs, again, root, images=3)
+    assert again.read_bytes() == picture.read_bytes()
+
+
+def test_networks_of_one_name_are_told_apart(trained, root, tmp_path):
+    from dataclasses import replace
+
+    runs = [trained("pan"), trained("pan", 1), trained("none"), trained("none", 0, replace(SHORT, lr=0.001))]
+    configs = [beside.load_model(run)[0] for run in runs]
+    names = beside._names(configs)
+    assert names[:2] == ["pan, seed 0", "pan, seed 1"]
+    assert names[2] != names[3]
+    assert all(run.name.endswith(name.split(", ")[1]) for run, name in zip(runs[2:], names[2:], strict=True))
+
+
+def test_the_command_draws_one_or_several(trained, root, tmp_path):
+    first, second = trained("pan"), trained("none")
+    code, said, error = show(first, second, "--root", root, "--image", 0, "--image", 2, "-o", tmp_path / "two.svg")
+    assert (code, said) == (0, str(tmp_path / "two.svg"))
+    assert "of 2 answers right" in error
+    text = (tmp_path / "two.svg").read_text()
+    assert "Where 2 networks look" in text or "<svg" in text
+    assert show(first, second, "--samples", 3)[0] == 2
+    assert show("--root", root)[0] == 2
+
+
+def test_what_does_not_compare(trained, make, root, tmp_path):
+    other = make("mini", sizes={"train": 40, "val": 10, "test": 10})
+    runs = [trained("none"), trained("none", data=other)]
+    with pytest.raises(UsageProblemError, match=r"different data sets .* name one with --data"):
+        beside.save_comparison(runs, tmp_path / "p.png", root)
+    assert len(beside.save_comparison(runs, tmp_path / "p.png", root, data=other, images=2)) == 2
+    with pytest.raises(UsageProblemError, match="200 answers at most"):
+        beside.save_comparison([runs[0]] * 30, tmp_path / "q.png", root, images=10)
+    (runs[0] / "result.json").write_text(json.dumps({"status": "failed"}))
+    code, _, error = show(*runs, "--data", other, "-o", tmp_path / "q.png")
+    assert code == 3
+    assert runs[0].name in error
+    assert not (tmp_path / "q.png").exists()
