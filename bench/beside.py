@@ -70,23 +70,23 @@ def save_comparison(
 
 def _names(configs: Sequence[RunConfig]) -> list[str]:
     """Of each network what it is called, and where two are called alike, what tells them apart."""
-    many = Counter(config.attn for config in configs)
-    seeds = Counter((config.attn, config.seed) for config in configs)
-
-    def name(config: RunConfig) -> str:
-        if many[config.attn] == 1:
-            return config.attn
-        if seeds[config.attn, config.seed] == 1:
-            return f"{config.attn}, seed {config.seed}"
-        return f"{config.attn}, {config.run_id.rsplit('-', 1)[-1]}"
-
-    return [name(config) for config in configs]
+    ways = (
+        lambda config: config.attn,
+        lambda config: f"{config.attn}, seed {config.seed}",
+        lambda config: f"{config.attn}, {config.variant}",
+        lambda config: f"{config.attn}, {config.run_id.rsplit('-', 1)[-1]}",
+    )
+    each = [Counter(map(way, configs)) for way in ways]
+    last = len(ways) - 1
+    return [
+        next(way(config) for k, way in enumerate(ways) if each[k][way(config)] == 1 or k == last) for config in configs
+    ]
 
 
 def _notes(runs: Sequence[Path]) -> list[str]:
     return [
-        "A map is the product of the maps of all slots, coloured from 0 to its maximum. Beside a network its test "
-        "accuracy; below a map the answer, and the share of the attention inside the outline, which of a uniform map "
-        "is the share that the digit covers.",
+        "Below an image the truth, and the digit's share of the image. A map is the product of the maps of all slots, "
+        "coloured from 0 to its maximum; below it the answer, and the share of the attention inside the outline. "
+        "Beside a network its accuracy on the test split of the set that it was trained on.",
         f"Runs: {', '.join(run.resolve().name for run in runs)}.",
     ]

@@ -90,7 +90,7 @@ def commands(board: pd.DataFrame) -> str:
 
 def _notes(board: pd.DataFrame) -> list[str]:
     notes = []
-    if len(board) > 1 and board["baseline"].isna().all():
+    if len(board) > 1 and board["difference"].isna().all():
         notes.append("no differences: no rows are rivals of just one row of the baseline; name one with --baseline")
     if board.duplicated([*RIVALS, "rank"]).any():
         notes.append("rows of one rank (#) are not distinguishable: no paired difference has an interval above zero")

@@ -138,9 +138,14 @@ def print_runtime(
 @bench.command()
 @click.argument("runs", type=FOLDER, metavar="RUN...", nargs=-1, required=True)
 @click.option(
-    "-o", "--output", type=FOLDER, help="A name ending in .png, .svg or .pdf.  [default: the first run's name .png]"
+    "-o",
+    "--output",
+    type=FOLDER,
+    help="A name ending in .png, .svg or .pdf.  [default: the run's name .png, of several compared.png]",
 )
-@click.option("--images", type=click.IntRange(min=1), help="How many, of small digits to large.  [default: 4, or 6]")
+@click.option(
+    "--images", type=click.IntRange(min=1), help="How many, of small digits to large.  [default: 4; of several runs 6]"
+)
 @click.option("--image", "indices", type=int, multiple=True, help="This test image; may be given again.")
 @click.option("--samples", type=int, default=1, show_default=True, help="Answers to each, where maps are drawn.")
 @click.option("--sigma-scale", type=float, metavar="X", help="σ times X.  [default: 3 for several samples, else 1]")
@@ -172,7 +177,7 @@ def show(
         raise click.UsageError("give --images or --image, not both")
     if len(runs) > 1 and (samples != 1 or sigma_scale is not None):
         raise click.UsageError("--samples and --sigma-scale are for one run")
-    picture = output or Path(f"{runs[0].resolve().name}.png")
+    picture = output or Path("compared.png" if len(runs) > 1 else f"{runs[0].resolve().name}.png")
     if len(runs) > 1:
         beside.save_comparison(runs, picture, root, data, images or beside.IMAGES, seed, indices or None)
     else:

@@ -37,12 +37,15 @@ def save(runs: Path, folder: Path, variant: str | None = None, baseline: str = B
     if folder.exists() and any(folder.iterdir()) and not (folder / ABOUT).is_file():
         raise UsageProblemError(f"{folder}: holds something else than a board; name an empty folder")
     names = [result["run"] for result in records.wanted_results(runs, variant)]
-    fresh = folder / f"{RUNS}.new"  # its own records may be those that are saved
-    shutil.rmtree(fresh, ignore_errors=True)
-    for name in names:
-        _copy(runs / name, fresh / name)
-    shutil.rmtree(folder / RUNS, ignore_errors=True)
-    fresh.rename(folder / RUNS)
+    kept = folder / RUNS
+    if runs.resolve() == kept.resolve():  # which may be all that there is of them
+        left_out = sorted({path.parent.name for path in kept.glob(f"*/{records.CONFIG}")} - set(names))
+        if left_out:
+            raise UsageProblemError(f"{kept}: {', '.join(left_out[:3])} would be lost; give --runs another folder")
+    else:
+        shutil.rmtree(kept, ignore_errors=True)
+        for name in names:
+            _copy(runs / name, kept / name)
     about = {"variant": variant, "baseline": baseline}
     board = _derived(folder, about)
     records.write_json(folder / ABOUT, about)

@@ -26,10 +26,11 @@ except ImportError as error:
 HEAT = "viridis"
 _OUTLINE = "#FF00FF"  # as in the data set's preview
 _RIGHT, _WRONG, _FAINT = "#007A55", "#B84700", "#555555"
-_CELL, _GAP, _CAPTION, _HEADER, _ANSWER, _HEAD = 1.55, 0.1, 0.42, 0.26, 2.9, 1.15
+_CELL, _GAP, _CAPTION, _HEADER, _ANSWER = 1.55, 0.1, 0.42, 0.26, 2.9
 _LINE = 0.19
 _LEAST_WIDTH = 7.2  # room for the title
 _PER_INCH = 13.5  # characters of a line of 9 points
+_NAME = 20  # characters of a line of a network's name
 
 
 def draw(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str], path: Path) -> None:
@@ -74,7 +75,9 @@ def beside(
 
     `heads`: name and accuracy of each network, at the left.
     """
-    width = max(_HEAD + len(rows[0]) * (_CELL + _GAP) + 2 * _GAP, _LEAST_WIDTH)
+    names = [textwrap.wrap(name, _NAME) for name, _ in heads]
+    aside = max(len(line) for name in names for line in name) * 1.4 / _PER_INCH + 3 * _GAP
+    width = max(aside + len(rows[0]) * (_CELL + _GAP) + 2 * _GAP, _LEAST_WIDTH)
     head, foot = _wrapped(title[:1], width, 1.4) + _wrapped(title[1:], width, 1.1), _wrapped(notes, width)
     top = 2 * _GAP + _LINE * 1.15 * len(head) + _GAP
     height = top + (1 + len(rows)) * (_CELL + _CAPTION) + _LINE * (len(foot) + 1) + 2 * _GAP
@@ -84,10 +87,12 @@ def beside(
         page.text(*at, line, fontsize=10, va="top", weight="normal" if k else "bold")
     for i in range(1 + len(rows)):
         edge = height - top - i * (_CELL + _CAPTION)
-        for text, down, style in zip(heads[i - 1] if i else ("", ""), (0.0, _LINE), ("bold", "normal"), strict=True):
-            page.text(2 * _GAP / width, (edge - down) / height, text, fontsize=9, va="top", weight=style)
+        lines = [*names[i - 1], heads[i - 1][1]] if i else []
+        for k, line in enumerate(lines):
+            style = "normal" if k == len(lines) - 1 else "bold"
+            page.text(2 * _GAP / width, (edge - k * _LINE) / height, line, fontsize=9, va="top", weight=style)
         for j, panels in enumerate(rows[max(0, i - 1)]):
-            axes = _axes(page, (2 * _GAP + _HEAD + j * (_CELL + _GAP), edge - _CELL, _CELL, _CELL))
+            axes = _axes(page, (2 * _GAP + aside + j * (_CELL + _GAP), edge - _CELL, _CELL, _CELL))
             _product_below(axes, panels) if i else _question_below(axes, panels)
     _legend(page, foot)
     return page
@@ -97,7 +102,7 @@ def _question_below(axes: Any, panels: Panels) -> None:
     axes.imshow(panels.image.numpy(), vmin=0, vmax=1)
     _outline(axes, panels.target)
     axes.text(0, -0.04, panels.question, fontsize=9, va="top", transform=axes.transAxes, weight="bold")
-    about = f"{' or '.join(panels.truth)}; covers {100 * panels.area:.1f} %"
+    about = f"{'/'.join(panels.truth)}, {100 * panels.area:.1f} %"
     axes.text(0, -0.16, about, fontsize=8, va="top", transform=axes.transAxes, color=_FAINT)
 
 

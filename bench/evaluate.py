@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bench.measures import COUNTS, MAPS, PR_AREA, SCALES, TPR, UNIFORM
+from bench.measures import COUNTS, MASK_CORRECTNESS, POINTING, PR_AREA, SCALES, TPR, UNIFORM
 from bench.metrics import (
     BINS,
     accuracy_per_scale,
@@ -57,7 +57,7 @@ class Tested(NamedTuple):
     answers: dict[str, Tensor]
 
 
-_OF_MAPS = dict(zip(MAPS, (mask_correctness, true_positive_ratio, pointing_game), strict=True))
+_OF_MAPS = {MASK_CORRECTNESS: mask_correctness, TPR: true_positive_ratio, POINTING: pointing_game}
 
 
 @torch.inference_mode()

@@ -19,7 +19,7 @@ from bench.config import AS_IT_FITS, Preset, Recipe, RunConfig, Supply
 from bench.data import load_split
 from bench.evaluate import BATCH, test
 from bench.memory import keep_freed
-from bench.model import AttributeCNN, build, create_model
+from bench.model import AttributeCNN, build, create_model, stages_of
 from bench.online import Online, load_training
 from bench.parallel import ALONE, Alone, LostError
 from bench.plugins import files_of
@@ -31,6 +31,7 @@ from mnistref.dataset import Manifest, read_manifest
 from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
 from mnistref.files import exclusive
 from mnistref.generate import Request, generate, request_of
+from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
 
 log = logging.getLogger("bench")
@@ -71,6 +72,8 @@ def configure(
     before = load_config(init) if init else None
     if before and before.attn != attn:
         raise UsageProblemError(f"--init {init}: a run of {before.attn}; its weights do not fit {attn}")
+    if before and _shape(get_variant(before.variant)) != _shape(variant):
+        raise UsageProblemError(f"--init {init}: a run on {before.variant}; its weights do not fit {variant.name}")
     return RunConfig(
         attn,
         variant.name,
@@ -86,6 +89,11 @@ def configure(
         online,
         computing.deterministic,
     )
+
+
+def _shape(variant: VariantSpec) -> tuple[int, int, int]:
+    """What the shapes of a network's weights depend on, beside its mechanism."""
+    return variant.queries, variant.classes, stages_of(variant.canvas)
 
 
 def _digest(weights: Path) -> str:

@@ -3,31 +3,39 @@
 #
 #   bash bench/grid.sh FOLDER PHOTOS [SECONDS]
 #
-# Data and runs go to FOLDER (delete its folder over/, and what failed is tried again); PHOTOS: the folder of photographs for the backgrounds. It ends after SECONDS (540) with 3
-# where something is left, with 0 where nothing is: give the same command again, and it goes on where it was.
-# Then: bench leaderboard --runs FOLDER/runs/mbg (and so on).
+# Data and runs go to FOLDER; PHOTOS is the folder of photographs for the backgrounds. It ends after SECONDS (540): with 75
+# where something is left (give the same command again, and it goes on where it was), with 0 where nothing is. Another
+# code is that of the command that failed. Runs that failed are tried again once FOLDER/over is deleted.
+# Then: bench leaderboard --runs FOLDER/runs/mbg, and so on.
 set -u
-folder=${1:?usage: bash bench/grid.sh FOLDER PHOTOS [SECONDS]} photos=${2:?usage: bash bench/grid.sh FOLDER PHOTOS [SECONDS]}
-end=$((SECONDS + ${3:-540}))
+usage() { echo "usage: bash bench/grid.sh FOLDER PHOTOS [SECONDS]" >&2 && exit 2; }
+[ $# -ge 2 ] && [[ ${3:-540} =~ ^[0-9]+$ ]] || usage
+folder=$1 photos=$2 end=$((SECONDS + ${3:-540})) left_over=75
 PYTHON=${PYTHON:-$(command -v python3 || command -v python)}
+trap 'exit 130' INT
 
 # For smaller grids: sizes of the sets, options of the training, seeds, and the mechanisms.
-read -ra sizes <<<"${GRID_SIZES:-}"
+read -ra sizes <<<"${GRID_SIZES:---train 30000 --val 10000 --test 10000}"
 read -ra training <<<"${GRID_TRAINING:---device cuda --precision bf16}"
 seeds=${GRID_SEEDS:-5}
 main=${GRID_MAIN:-san,pan,pan-ctx,arnn}
-rest=${GRID_REST:-none,han,stn-s,stn-m,arnn-sampled,arnn-ind,unet2,unet3,unet2-arnn,unet3-arnn,cbam,cbam-arnn,brnn2,ltpa-pc}
+pan=${GRID_PAN:-han,stn-s,stn-m}
+arnn=${GRID_ARNN:-arnn-sampled,arnn-ind,arnn-ind-sampled}
+rest=${GRID_REST:-none,unet2,unet3,unet2-arnn,unet3-arnn,cbam,cbam-arnn,brnn2,ltpa-pc}
+inverse=${GRID_INVERSE:-pan,pan-ctx,arnn}
 blocks=${GRID_BLOCKS:-none+arnn,brnn3+arnn,brnn2+arnn,arnn}
 
 timed() { # what is on when the time is over is interrupted, and goes on next time
     local left=$((end - SECONDS)) status
-    [ "$left" -gt 0 ] || exit 3
-    timeout -s INT -k 30 "$left" "$PYTHON" cli.py "$@"
+    [ "$left" -gt 0 ] || exit $left_over
+    timeout --foreground -s INT -k 30 "$left" "$PYTHON" cli.py "$@"
     status=$?
     case $status in
     0 | 6) ;; # 6: some runs ended badly, and say so on the board
-    124 | 130 | 137) exit 3 ;;
-    *) exit "$status" ;;
+    *)
+        [ "$SECONDS" -ge "$end" ] && exit $left_over
+        exit "$status"
+        ;;
     esac
 }
 
@@ -42,20 +50,24 @@ made() { # variant: its data set, made if it is missing
 trained() { # variant, mechanisms, more options
     local variant=$1 networks=$2 over
     shift 2
-    over=$folder/over/$variant-$(cksum <<<"$networks $seeds ${sizes[*]} ${training[*]} $*" | cut -d ' ' -f 1)
+    over=$folder/over/$variant-$(cksum <<<"$networks $seeds $photos ${sizes[*]} ${training[*]} $*" | cut -d ' ' -f 1)
     [ -e "$over" ] && return # nothing of it is looked at again
     made "$variant"
     timed bench sweep --data "${data[$variant]}" --attn "$networks" --seeds "$seeds" --runs "$folder/runs/$variant" \
         "${training[@]}" "$@" >/dev/null
-    mkdir -p "${over%/*}" && touch "$over"
+    mkdir -p "${over%/*}" && : >"$over" || exit 5
 }
 
 # On photographs and among distractors a network begins with what it learned on black; every one the same way. The
 # inverse task has other questions, and 224 px another network: these begin anew, their photographs growing from black.
+after_mref=(--init "$folder/runs/mref" --fade 0.5)
 trained mref "$main"
-trained mbg "$main" --init "$folder/runs/mref" --fade 0.5
-trained mdist "$main" --init "$folder/runs/mref" --fade 0.5
+trained mbg "$main" "${after_mref[@]}"
+trained mdist "$main" "${after_mref[@]}"
+trained mref "$pan,$arnn"
+trained mbg "$pan,$arnn" "${after_mref[@]}"
+trained mdist "$pan,$arnn" "${after_mref[@]}"
 trained mref "$rest"
-trained mbg "$rest" --init "$folder/runs/mref" --fade 0.5
-trained mbginv "${GRID_INVERSE:-pan,pan-ctx,arnn}" --fade 0.5
+trained mbg "$rest" "${after_mref[@]}"
+trained mbginv "$inverse" --fade 0.5
 trained mbgb "$blocks" --fade 0.5

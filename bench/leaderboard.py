@@ -129,7 +129,7 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
     return {
         **{key: first[key] for key in KEY},
         **{key: next((v for v in runs[key] if v is not None), None) for key in ("digits", "backgrounds", "note")},
-        "hardware": "; ".join(sorted(set(runs["hardware"].dropna()))) or first["device"],
+        "hardware": "; ".join(sorted(set((done if len(done) else runs)["hardware"].dropna()))) or first["device"],
         "seeds": len(done),
         "accuracy": accuracy,
         **numbers,

@@ -1,4 +1,4 @@
-"""The names of what a test and its timing find, as result.json and boards have them: the only list of them."""
+"""The names of what a test and its timing find, as result.json and boards have them, in the boards' order."""
 
 from mnistref.spec import SCALE_BIN_NAMES
 

@@ -124,7 +124,12 @@ def create_model(
     if variant is not None:
         known = get_variant(variant)
         classes, queries, size = known.classes, known.queries, (known.canvas, known.canvas)
-    return AttributeCNN(attn, classes, queries, stages=5 if min(size) >= 200 else 4, dropout=dropout)
+    return AttributeCNN(attn, classes, queries, stages=stages_of(min(size)), dropout=dropout)
+
+
+def stages_of(size: int) -> int:
+    """How many stages a network for images of so many pixels has."""
+    return 5 if size >= 200 else 4
 
 
 def build(attn: str, variant: VariantSpec, seed: int, device: torch.device) -> AttributeCNN:

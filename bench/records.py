@@ -187,7 +187,8 @@ def _beside(run: Path) -> dict[str, Any]:
         if (run / ENVIRONMENT).is_file():
             found["hardware"] = _hardware(read_json(run / ENVIRONMENT))
     except (DataProblemError, OSError, KeyError, TypeError) as error:
-        log.warning("%s", error if isinstance(error, DataProblemError) else f"{run}: damaged ({error!r})")
+        damaged = error if isinstance(error, DataProblemError) else f"{run}: its records are damaged ({error!r})"
+        log.warning("%s", damaged)
     return found
 
 
@@ -196,7 +197,8 @@ def _hardware(environment: Mapping[str, Any]) -> str:
     if environment["device"] != "cpu":
         return str(environment["device"])
     processor, threads = environment.get("processor") or "cpu", environment.get("threads")
-    return f"{processor}, {threads} thread{'s' * (threads != 1)}" if threads else str(processor)
+    many = f"{environment['processes']} processes of " if environment.get("processes", 1) != 1 else ""
+    return f"{processor}, {many}{threads} thread{'s' * (threads != 1)}" if threads else str(processor)
 
 
 def _from_config(run: Path) -> dict[str, Any]:

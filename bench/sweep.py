@@ -44,7 +44,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        return f"{self.config.variant} {self.config.attn} seed {self.config.seed}"
+        return f"{self.config.dataset} {self.config.attn} seed {self.config.seed}"
 
     def as_dict(self, runs: Path, watching: Watching) -> dict[str, Any]:
         """What `bench.worker.launch` takes."""
@@ -60,6 +60,10 @@ class Task:
         }
 
 
+Starts = Mapping[tuple[str, int], Path]
+"""(mechanism, seed) → the run to begin with."""
+
+
 def plan(
     attns: Sequence[str],
     data: Sequence[Path],
@@ -69,38 +73,43 @@ def plan(
     computing: Computing,
     online: bool = False,
     supply: Supply = AS_IT_FITS,
-    init: Path | None = None,
+    starts: Starts | None = None,
 ) -> list[Task]:
     """Every mechanism on every data set with the seeds 0 … seeds − 1, each once: one seed after the other, so that a
     sweep that is ended early has compared all.
 
-    `init`: a folder of runs. Each begins with the weights of the one of its mechanism and seed there; a usage error
-    where there is none that ended well, or more than one.
+    `starts`: what each begins with, see `starts_in`; those that have nothing to begin with are left out.
     """
-    before = _by_mechanism_and_seed(init) if init else {}
 
     def task(seed: int, folder: Path, attn: str) -> Task:
-        start = _only(before.get((canonical_name(attn), seed), []), init, attn, seed) if init else None
-        config = experiment.configure(folder, attn, seed, recipe, queries, computing, start, online)
-        return Task(config, folder, supply, start)
+        init = starts[canonical_name(attn), seed] if starts else None
+        config = experiment.configure(folder, attn, seed, recipe, queries, computing, init, online)
+        return Task(config, folder, supply, init)
 
-    return list(dict.fromkeys(task(*of) for of in itertools.product(range(seeds), data, attns)))
+    every = itertools.product(range(seeds), [folder.resolve() for folder in data], attns)
+    return list(dict.fromkeys(task(*of) for of in every if starts is None or (canonical_name(of[2]), of[0]) in starts))
 
 
-def _by_mechanism_and_seed(runs: Path) -> dict[tuple[str, int], list[Path]]:
-    """The runs below a folder that ended well."""
+def starts_in(runs: Path, attns: Sequence[str], seeds: int) -> tuple[Starts, list[str]]:
+    """The runs in a folder that others can begin with: (mechanism, seed) → the one that ended well; and, in words, what
+    is missing.
+
+    A usage error where there is none at all, or where there are several of one mechanism and seed.
+    """
     found: dict[tuple[str, int], list[Path]] = {}
     for result in records.results(runs):
         if result["status"] == "ok":
             found.setdefault((result["attn"], result["seed"]), []).append(runs / result["run"])
-    return found
-
-
-def _only(starts: Sequence[Path], runs: Path, attn: str, seed: int) -> Path:
-    if len(starts) != 1:
-        many = f"more than one ({', '.join(run.name for run in starts[:3])})" if starts else "no"
-        raise UsageProblemError(f"--init {runs}: {many} finished run of {attn} with seed {seed} here to begin with")
-    return starts[0]
+    wanted = list(dict.fromkeys(itertools.product(map(canonical_name, attns), range(seeds))))
+    if not any(key in found for key in wanted):
+        raise UsageProblemError(f"--init {runs}: no finished run of these mechanisms and seeds in this folder of runs")
+    for attn, seed in wanted:
+        if len(several := found.get((attn, seed), [])) > 1:
+            names = ", ".join(run.name for run in several[:3])
+            raise UsageProblemError(f"--init {runs}: more than one finished run of {attn} with seed {seed} ({names})")
+    starts = {key: found[key][0] for key in wanted if key in found}
+    lacking = [key for key in wanted if key not in found]
+    return starts, [f"{attn} seed {seed}: no finished run to begin with in {runs}" for attn, seed in lacking]
 
 
 def share(tasks: Sequence[Task], shard: tuple[int, int]) -> list[Task]:

@@ -1,5 +1,6 @@
 """The commands of `bench` that train: parse, import lazily, make one call, print."""
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,6 +163,7 @@ def run_sweep(
     from bench import experiment, parallel, sweep
     from bench.attention import networks_of
     from bench.check import refuse_unfit
+    from bench.model import create_model
     from mnistref.dataset import read_manifest
     from mnistref.errors import RunProblemError
     from mnistref.variants import get_variant
@@ -172,22 +174,26 @@ def run_sweep(
     runs, watching = training.chosen_runs, training.watching
     if data and variants:
         raise click.UsageError("give --data or --variant, not both")
+    if init and init.resolve() == runs.resolve():
+        raise click.UsageError(f"--init {init}: runs go there too; give them another folder with --runs")
     names = [] if data else [get_variant(name.strip()).name for name in (variants or preset.variant).split(",")]
-    for attn in attns:
-        for canvas in [get_variant(name).canvas for name in names] or [read_manifest(d).variant.canvas for d in data]:
-            refuse_unfit(attn, canvas)
+    laws = [read_manifest(folder).variant for folder in data] or [get_variant(name) for name in names]
+    for attn, law in itertools.product(attns, laws):
+        create_model(attn, law.name)  # what cannot be built, or begun, must not cost a data set
+        refuse_unfit(attn, law.canvas)
+    starts, missing = sweep.starts_in(init, attns, seeds) if init else (None, [])
     threads = training.threads
     place = sweep.cluster(scheduler, threads) if scheduler else sweep.here(how.device.type, workers, threads)
     with place as launcher:  # a scheduler that is not there must not cost a data set
         sources = training.root, training.digits, training.backgrounds
         sets = data or [experiment.prepare(preset, attns, name, *sources) for name in names]
         online, supply = training.online, training.chosen_supply
-        tasks = sweep.plan(attns, sets, seeds, recipe, training.queries, how, online, supply, init)
+        tasks = sweep.plan(attns, sets, seeds, recipe, training.queries, how, online, supply, starts)
         tasks = sweep.share(tasks, shard) if shard else tasks
         ended = sweep.sweep(tasks, runs, launcher, watching)
     for task, result in ended.items():
         if result.status == "ok":
             click.echo(runs / task.config.run_id)
-    wrong = [f"{task.name}: {result.reason}" for task, result in ended.items() if result.status != "ok"]
+    wrong = [f"{task.name}: {result.reason}" for task, result in ended.items() if result.status != "ok"] + missing
     if wrong:
-        raise RunProblemError(f"{len(wrong)} of {len(ended)} runs did not end well: {'; '.join(wrong)}")
+        raise RunProblemError(f"{len(wrong)} of {len(ended) + len(missing)} runs did not end well: {'; '.join(wrong)}")

@@ -75,7 +75,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = BAS
         datasets=list(dict.fromkeys(contest.dataset for contest in against)),
         one_seed=any(row["seeds"] == 1 for row in rows_of(board)),
         few=FEW if any(row["seeds"] < FEW for row in rows_of(board)) else 0,
-        compared=len(board) == 1 or bool(board["baseline"].notna().any()),
+        compared=len(board) == 1 or bool(board["difference"].notna().any()),
         baseline=baseline,
         tied=bool(board.duplicated([*RIVALS, "rank"]).any()),
         notes={row["variant"]: row["note"] for row in rows_of(board) if row.get("note")},

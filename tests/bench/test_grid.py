@@ -1,9 +1,11 @@
-"""The papers' grid in slices: what it names exists, and it comes to its end however often its time is over."""
+"""The papers' grid in slices: it is whole, and comes to its end however often its time is over."""
 
+import csv
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,52 +15,103 @@ from mnistref.variants import VARIANTS
 from tests.helpers import TOP
 
 SCRIPT = TOP / "bench" / "grid.sh"
+TEXT = SCRIPT.read_text(encoding="utf-8")
+LISTS = dict(re.findall(r"^(\w+)=\$\{GRID_\w+:-([\w,+-]+)\}", TEXT, re.MULTILINE))
+LEFT = 75
 TINY = {
     "GRID_SIZES": "--train 60 --val 20 --test 20 --digits mnist5k",
     "GRID_TRAINING": "--device cpu --epochs 1 --threads 1",
     "GRID_SEEDS": "1",
+    **{f"GRID_{name}": "none" for name in ("REST", "INVERSE", "BLOCKS")},
     "GRID_MAIN": "san",
-    "GRID_REST": "none",
-    "GRID_INVERSE": "none",
-    "GRID_BLOCKS": "none",
+    "GRID_PAN": "han",
+    "GRID_ARNN": "pan",
 }
-STAGES = {"mref": {"san", "none"}, "mbg": {"san", "none"}, "mdist": {"san"}, "mbginv": {"none"}, "mbgb": {"none"}}
+STAGES = 10
+
+PRETENDED = """#!{python}
+import os, sys, time
+arguments = sys.argv[2:]
+with open(os.environ["TOLD"], "a") as file:
+    file.write(" ".join(arguments) + "\\n")
+if arguments[1] == "sweep":
+    codes = os.environ.get("CODES", "").split()
+    of = arguments[arguments.index("--attn") + 1]
+    time.sleep(float(os.environ.get("TAKES", 0)))
+    sys.exit(next((int(code) for name, code in (pair.split("=") for pair in codes) if name == of), 0))
+print("set-of-" + arguments[arguments.index("--variant") + 1])
+"""
 
 
-def grid(folder, photos, seconds: int) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **TINY, "PYTHON": sys.executable}
-    command = ["bash", str(SCRIPT), str(folder), str(photos), str(seconds)]
-    return subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
+def grid(folder, photos, *more, python=sys.executable, **environment) -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(SCRIPT), str(folder), str(photos), *map(str, more)]
+    known = {**os.environ, **TINY, "PYTHON": str(python), **environment}
+    return subprocess.run(command, cwd=TOP, env=known, capture_output=True, text=True, check=False)
 
 
-def test_what_it_names_exists():
-    text = SCRIPT.read_text()
-    lists = re.findall(r"GRID_(?:MAIN|REST|BLOCKS|INVERSE):-([\w,+-]+)\}", text)
-    assert len(lists) == 4
-    stages = re.findall(r"^trained (\w+)", text, re.MULTILINE)
-    assert set(stages) == VARIANTS.keys() - {"mini", "mbgmulti"}
-    for networks in lists:
-        for attn in networks_of(networks):
-            create_model(attn, "mbgb" if "+" in networks else "mbg")
+@pytest.fixture
+def pretended(tmp_path):
+    """pretended(seconds, …) → exit code and the sweeps that were asked for, with programs that only note them."""
+    python, told = tmp_path / "python", tmp_path / "told"
+    python.write_text(PRETENDED.format(python=sys.executable))
+    python.chmod(0o755)
+
+    def pretended(*seconds, photos="photos", **environment) -> tuple[int, list[str]]:
+        told.write_text("")
+        code = grid(tmp_path / "grid", photos, *seconds, python=python, TOLD=str(told), **environment).returncode
+        return code, [line for line in told.read_text().splitlines() if line.startswith("bench sweep")]
+
+    return pretended
 
 
-def test_without_time_it_says_that_something_is_left(photo_folder, tmp_path):
-    done = grid(tmp_path / "grid", photo_folder, 0)
-    assert done.returncode == 3
-    assert not (tmp_path / "grid").exists()
-    usage = subprocess.run(["bash", str(SCRIPT)], cwd=TOP, capture_output=True, text=True, check=False)
-    assert usage.returncode == 1
-    assert "usage: bash bench/grid.sh FOLDER PHOTOS" in usage.stderr
+def test_it_holds_every_accuracy_that_is_published():
+    stages = re.findall(r"^trained (\w+) \"([^\"]+)\"", TEXT, re.MULTILINE)
+    trained = set()
+    for variant, networks in stages:
+        names = ",".join(LISTS[part.removeprefix("$")] for part in networks.split(","))
+        trained |= {(variant, attn) for attn in networks_of(names)}
+    assert len(stages) == STAGES
+    for variant, attn in trained:
+        create_model(attn, variant)
+    with open(TOP / "bench" / "published.csv", encoding="utf-8") as file:
+        published = {(row["variant"], row["attn"]) for row in csv.DictReader(file) if row["measure"] == "accuracy"}
+    assert published <= trained
+    assert {variant for variant, _ in trained} == VARIANTS.keys() - {"mini", "mbgmulti"}
 
 
-def test_in_slices_it_comes_to_its_end(photo_folder, tmp_path, rounds):
+def test_it_goes_on_where_its_time_was_over(pretended):
+    code, first = pretended(2, TAKES="0.7")
+    assert (code, 0 < len(first) < STAGES) == (LEFT, True)
+    code, rest = pretended(60)
+    assert code == 0
+    assert len(first) + len(rest) in (STAGES, STAGES + 1)  # one may have been under way
+    assert pretended(60) == (0, [])
+    assert len(pretended(60, photos="others")[1]) == STAGES
+
+
+def test_runs_that_fail_do_not_stop_it_and_a_command_that_fails_does(pretended):
+    code, asked = pretended(60, CODES="san=6")
+    assert (code, len(asked)) == (0, STAGES)
+    code, asked = pretended(60, photos="others", CODES="han,pan=3")
+    assert (code, len(asked)) == (3, 4)
+
+
+def test_wrong_use(pretended, tmp_path):
+    assert pretended(0) == (LEFT, [])
+    assert pretended("9m") == (2, [])
+    alone = subprocess.run(["bash", str(SCRIPT), "x"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert alone.returncode == 2
+    assert alone.stderr == "usage: bash bench/grid.sh FOLDER PHOTOS [SECONDS]\n"
+
+
+def test_small_networks_in_slices(photo_folder, tmp_path, rounds):
     if rounds < 200:
         pytest.skip("two minutes: for the long form, --rounds 200")
-    codes = [3]
-    while codes[-1] == 3:
-        assert len(codes) < 12, "it does not come further"
-        codes.append(grid(tmp_path, photo_folder, 40).returncode)
+    seconds, codes = 20, [LEFT]
+    while codes[-1] == LEFT:
+        codes.append(grid(tmp_path, photo_folder, seconds).returncode)
+        seconds += 5
     assert codes[-1] == 0
-    assert len(codes) > 2
-    for variant, networks in STAGES.items():
-        assert {run.name.split("-")[1] for run in (tmp_path / "runs" / variant).glob("*-s0-*")} == networks
+    wanted = {"mref": {"san", "han", "pan", "none"}, "mbginv": {"none"}, "mbgb": {"none"}}
+    for variant, networks in (wanted | {"mbg": wanted["mref"], "mdist": wanted["mref"] - {"none"}}).items():
+        assert {run.name.split("-")[1] for run in Path(tmp_path, "runs", variant).glob("*-s0-*")} == networks

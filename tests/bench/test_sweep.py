@@ -88,7 +88,9 @@ def test_each_begins_with_the_weights_of_its_mechanism_and_seed(mini, make, tmp_
     easy, hard = tmp_path / "easy", make("mref", sizes={"train": 20, "val": 10, "test": 10})
     attns = ["none", "pan"]
     assert {ended.status for ended in done(planned(mini, attns, seeds=2), easy).values()} == {"ok"}
-    tasks = sweep.plan(attns, [hard], 2, SHORT, "one", COMPUTING, init=easy)
+    starts, missing = sweep.starts_in(easy, attns, 2)
+    tasks = sweep.plan(attns, [hard], 2, SHORT, "one", COMPUTING, starts=starts)
+    assert (len(tasks), missing) == (4, [])
     for task in tasks:
         start = records.read_json(task.init / records.CONFIG)
         assert (start["attn"], start["seed"], start["variant"]) == (task.config.attn, task.config.seed, "mini")
@@ -100,29 +102,40 @@ def test_each_begins_with_the_weights_of_its_mechanism_and_seed(mini, make, tmp_
 
 
 def test_a_sweep_says_which_run_it_cannot_begin_with(mini, tmp_path):
-    tasks = planned(mini)
-    done(tasks, tmp_path / "easy")
-    arguments = [
-        "sweep",
-        "--data",
-        str(mini),
-        "--seeds",
-        "1",
-        "--init",
-        str(tmp_path / "easy"),
-        "--runs",
-        str(tmp_path),
-    ]
-    lacks = CliRunner().invoke(cli.bench, [*arguments, "--attn", "none,san"])
-    assert lacks.exit_code == 2
-    assert "no finished run of san with seed 0 here to begin with" in lacks.stderr
+    """The others are done, and found finished the next time."""
+    done(planned(mini), tmp_path / "easy")
+    how = ["sweep", "--data", str(mini), "--seeds", "1", "--epochs", "1", "--threads", "1", "--device", "cpu"]
+
+    def swept(init: str, attns: str, *more: str) -> tuple[int, str]:
+        arguments = [*how, "--init", str(tmp_path / init), "--runs", str(tmp_path / "runs"), "--attn", attns, *more]
+        told = CliRunner().invoke(cli.bench, arguments)
+        return told.exit_code, told.stderr
+
+    code, said = swept("easy", "none,san")
+    assert code == 6
+    assert "1 of 2 runs did not end well: san seed 0: no finished run to begin with" in said
+    code, said = swept("easy", "none,san")
+    assert code == 6
+    assert f"finished already: {mini.name} none seed 0" in said
     done(planned(mini, recipe=replace(SHORT, epochs=2)), tmp_path / "easy")
-    many = CliRunner().invoke(cli.bench, [*arguments, "--attn", "none"])
-    assert many.exit_code == 2
-    assert "more than one (mini-none-s0-" in many.stderr
-    both = CliRunner().invoke(cli.bench, [*arguments, "--attn", "none", "--variant", "mini"])
-    assert both.exit_code == 2
-    assert "--data or --variant" in both.stderr
+    for arguments, words in (
+        (("easy", "han"), "no finished run of these mechanisms and seeds"),
+        (("runs", "none"), "give them another folder with --runs"),
+        (("easy", "none"), "more than one finished run of none with seed 0 (mini-none-s0-"),
+        (("easy", "none", "--variant", "mini"), "--data or --variant"),
+        (("easy", "+".join([*["none"] * 5, "arnn"])), "slots"),
+    ):
+        code, said = swept(*arguments)
+        assert code == 2, said
+        assert words in said
+
+
+def test_weights_of_other_questions_do_not_fit(mini, make, tmp_path):
+    inverse, (task,) = make("mbginv", sizes={"train": 20, "val": 10, "test": 10}), planned(mini, ["none"])
+    done([task], tmp_path)
+    starts = {("none", 0): tmp_path / task.config.run_id}
+    with pytest.raises(UsageProblemError, match="a run on mini; its weights do not fit mbginv"):
+        sweep.plan(["none"], [inverse], 1, SHORT, "one", COMPUTING, starts=starts)
 
 
 def test_the_parts_hold_every_run_once(mini):
