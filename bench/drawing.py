@@ -41,20 +41,26 @@ def draw(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str], pat
 def figure(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str]) -> Any:
     """One row of axes for each of `rows`: the input, the slots' maps, their product, the answer in words."""
     panels = 1 + len(rows[0].slots) + (rows[0].product is not None)
-    width = max(panels * (_CELL + _GAP) + _ANSWER + 2 * _GAP, _LEAST_WIDTH)
+    heights = [_CELL + (_GAP if row.sample < row.of else _CAPTION) for row in rows]
+    page, top = _page(panels * (_CELL + _GAP) + _ANSWER, _HEADER + sum(heights), title, notes)
+    for k, row in enumerate(rows):
+        _row(page, row, top - _HEADER - sum(heights[:k]), first=k == 0)
+    return page
+
+
+def _page(width: float, height: float, title: Sequence[str], notes: Sequence[str]) -> tuple[Any, float]:
+    """A page with room for a body of this size between `title` and `notes`, and the body's upper edge."""
+    width = max(width + 2 * _GAP, _LEAST_WIDTH)
     name = _wrapped(title[:1], width, 1.4)  # bold
     head, foot = name + _wrapped(title[1:], width, 1.1), _wrapped(notes, width)
-    heights = [_CELL + (_GAP if row.sample < row.of else _CAPTION) for row in rows]
-    top = 2 * _GAP + _LINE * 1.15 * len(head) + _HEADER
-    height = top + sum(heights) + _LINE * (len(foot) + 1) + 2 * _GAP
-    page = Figure(figsize=(width, height), facecolor="white")
+    below = height + _LINE * (len(foot) + 1) + 2 * _GAP
+    whole = 2 * _GAP + _LINE * 1.15 * len(head) + below
+    page = Figure(figsize=(width, whole), facecolor="white")
     for k, line in enumerate(head):
-        at = (2 * _GAP / width, 1 - (2 * _GAP + _LINE * 1.15 * k) / height)
+        at = (2 * _GAP / width, 1 - (2 * _GAP + _LINE * 1.15 * k) / whole)
         page.text(*at, line, fontsize=10, va="top", weight="bold" if k < len(name) else "normal")
-    for k, row in enumerate(rows):
-        _row(page, row, height - top - sum(heights[:k]), first=k == 0)
     _legend(page, foot)
-    return page
+    return page, below
 
 
 def draw_beside(
@@ -77,24 +83,18 @@ def beside(
     """
     names = [textwrap.wrap(name, _NAME) for name, _ in heads]
     aside = max(len(line) for name in names for line in name) * 1.4 / _PER_INCH + 3 * _GAP
-    width = max(aside + len(rows[0]) * (_CELL + _GAP) + 2 * _GAP, _LEAST_WIDTH)
-    head, foot = _wrapped(title[:1], width, 1.4) + _wrapped(title[1:], width, 1.1), _wrapped(notes, width)
-    top = 2 * _GAP + _LINE * 1.15 * len(head) + _GAP
-    height = top + (1 + len(rows)) * (_CELL + _CAPTION) + _LINE * (len(foot) + 1) + 2 * _GAP
-    page = Figure(figsize=(width, height), facecolor="white")
-    for k, line in enumerate(head):
-        at = (2 * _GAP / width, 1 - (2 * _GAP + _LINE * 1.15 * k) / height)
-        page.text(*at, line, fontsize=10, va="top", weight="normal" if k else "bold")
+    height = (1 + len(rows)) * (_CELL + _CAPTION)
+    page, top = _page(aside + len(rows[0]) * (_CELL + _GAP), _GAP + height, title, notes)
+    across, up = page.get_size_inches()
     for i in range(1 + len(rows)):
-        edge = height - top - i * (_CELL + _CAPTION)
+        edge = top - _GAP - i * (_CELL + _CAPTION)
         lines = [*names[i - 1], heads[i - 1][1]] if i else []
         for k, line in enumerate(lines):
             style = "normal" if k == len(lines) - 1 else "bold"
-            page.text(2 * _GAP / width, (edge - k * _LINE) / height, line, fontsize=9, va="top", weight=style)
+            page.text(2 * _GAP / across, (edge - k * _LINE) / up, line, fontsize=9, va="top", weight=style)
         for j, panels in enumerate(rows[max(0, i - 1)]):
             axes = _axes(page, (2 * _GAP + aside + j * (_CELL + _GAP), edge - _CELL, _CELL, _CELL))
             _product_below(axes, panels) if i else _question_below(axes, panels)
-    _legend(page, foot)
     return page
 
 
