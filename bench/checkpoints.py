@@ -57,7 +57,7 @@ def load(run: Path, trainer: Trainer) -> bool:
         if hashlib.sha256(data).hexdigest() != digest:
             raise ValueError("the tensors are not those it names")
         trainer.restore(decode(data, str(path)), rest)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (AttributeError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DataProblemError(f"{path}: damaged checkpoint ({error}); run again with --restart") from error
     return True
 

@@ -1,6 +1,7 @@
 """What the network of a run costs: time and memory, beside those of `san`."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from bench import timing
@@ -22,11 +23,17 @@ def rounds() -> int:
     return int(asked)
 
 
-def measure(config: RunConfig, model: AttributeCNN, variant: VariantSpec, computing: Computing) -> dict[str, Any]:
-    """Time and memory of the network, and its step's time over that of `san`, timed turn by turn with it."""
+def measure(
+    config: RunConfig, model: AttributeCNN, variant: VariantSpec, computing: Computing, batch: int
+) -> dict[str, Any]:
+    """Time and memory of the network, and its step's time over that of `san`, timed turn by turn with it.
+
+    `batch`: images of a step, which are fewer than the recipe's where the training set is smaller.
+    """
+    recipe = replace(config.recipe, batch=batch)
     models = {config.attn: model}
     if config.attn != BASELINE:
         models[BASELINE] = build(BASELINE, variant, config.seed, computing.device)
-    timed = timing.measure(models, config.recipe, variant, computing, rounds())
+    timed = timing.measure(models, recipe, variant, computing, rounds())
     own = timed[config.attn]
     return {**own.as_dict(), "relative_runtime": own.step.over(timed[BASELINE].step).median}

@@ -84,7 +84,7 @@ def configure(
         computing.precision,
         computing.device.type,
         computing.capture,
-        f"{before.variant},{before.training}" if before else None,
+        f"{before.dataset},{before.training}" if before else None,
         _digest(init / records.WEIGHTS) if init else None,
         online,
         computing.deterministic,
@@ -272,7 +272,7 @@ def _test(work: _Work, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
             pictures.keep(work.folder, pictures.take(model, split, work.manifest.variant))
     return {
         **tested.measures,
-        **(costs.measure(config, model, work.manifest.variant, computing) if team.leads else {}),
+        **(costs.measure(config, model, work.manifest.variant, computing, trainer.batch) if team.leads else {}),
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "val_accuracy": trainer.best_accuracy,

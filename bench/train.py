@@ -4,6 +4,7 @@ All randomness of an epoch (order, dropout) is keyed by seed and epoch, so that 
 is kept between two steps is enough to go on to the same bits, of a module that draws from torch's generators alone.
 """
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -82,6 +83,8 @@ class Trainer:
         self.schedule = _schedule(recipe, self.optimizer, self.steps)
         self.epoch = 0
         self.under: Under | None = None
+        # a module of one's own may have a constant buffer of infinities
+        self._numbers = [name for name, value in model.state_dict().items() if value.isfinite().all()]
         self.best_epoch, self.best_accuracy = 0, -1.0
         self.best_weights: dict[str, torch.Tensor] = {}
 
@@ -143,8 +146,9 @@ class Trainer:
                     raise DivergedError(self._place(f"the loss is {float(loss)}, the gradient's norm {float(norm)}"))
                 under.seconds = time.perf_counter() - started
                 on_step()
-        if under.sums[2] or not all(p.isfinite().all() for p in self.model.parameters()):
-            raise DivergedError(self._place("the loss, its gradient or a weight is no finite number"))
+        kept = self.model.state_dict()
+        if under.sums[2] or not all(kept[name].isfinite().all() for name in self._numbers):
+            raise DivergedError(self._place("the loss, its gradient, a weight or a buffer is no finite number"))
 
     def _batches(self, first: int) -> Generator[Batch]:
         """This process's rows of those of this epoch, from step `first` on."""
@@ -186,8 +190,29 @@ class Trainer:
         }
         return tensors, rest
 
+    def _check(self, tensors: dict[str, torch.Tensor], rest: dict[str, Any]) -> None:
+        """Refuse what this trainer could not have kept."""
+        epoch, best, under = rest["epoch"], rest["best_epoch"], rest.get("under")
+        counts = [epoch, best, *([under["steps"]] if under else [])]
+        whole = all(isinstance(count, int) and count >= 0 for count in counts)
+        if not whole or not best <= epoch <= self.recipe.epochs:
+            raise ValueError("it counts epochs or steps that there are not")
+        if not _finite(rest["best_accuracy"]) or (under and not (_finite(under["lr"]) and _finite(under["seconds"]))):
+            raise ValueError("it holds what is no number")
+        if under and (under["steps"] > self.steps or epoch == self.recipe.epochs):
+            raise ValueError("it counts steps that there are not")
+        known = {key: type(value) for key, value in self.schedule.state_dict().items()}
+        if not all(isinstance(value, known.get(key, ())) for key, value in rest["schedule"].items()):
+            raise ValueError("its schedule is another")
+        for name in (f"{of}/{known}" for of in ("model", "best") for known in self._numbers):
+            if name in tensors and not tensors[name].isfinite().all():
+                raise ValueError(f"{name} is no finite number")
+        if self.best_epoch < best and not any(name.startswith("best/") for name in tensors):
+            raise ValueError("the best weights are missing")
+
     def restore(self, tensors: dict[str, torch.Tensor], rest: dict[str, Any]) -> None:
-        """Take over what `state` gave."""
+        """Take over what `state` gave; a ValueError where it is not the state of such a training."""
+        self._check(tensors, rest)
         self.model.load_state_dict(_below("model/", tensors))
         self.best_weights = {k: v.to(self.computing.device) for k, v in _below("best/", tensors).items()}
         state: dict[int, dict[str, torch.Tensor]] = {}
@@ -200,6 +225,10 @@ class Trainer:
         if under := rest.get("under"):
             sums = tensors["under/sums"].to(self.computing.device)
             self.under = Under(under["steps"], under["lr"], under["seconds"], sums, _below("drawn/", tensors))
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _generators(computing: Computing) -> dict[str, torch.Tensor]:

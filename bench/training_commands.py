@@ -1,6 +1,7 @@
 """The commands of `bench` that train: parse, import lazily, make one call, print."""
 
 import itertools
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,7 +159,7 @@ def run_sweep(
     \b
     bench sweep --attn san,pan,pan-ctx,arnn --variant mref,mbg --seeds 5 --workers 2
     bench sweep --attn pan --variant mref --runs easy && bench sweep --attn pan --variant mbg --init easy --fade 0.5
-    bench sweep --attn none,none+arnn --variant mref --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT
+    bench sweep --attn none,none+arnn --variant mref --shard $SLURM_ARRAY_TASK_ID/8    # --array=1-8
     """
     from bench import experiment, parallel, sweep
     from bench.attention import networks_of
@@ -182,6 +183,8 @@ def run_sweep(
         create_model(attn, law.name)  # what cannot be built, or begun, must not cost a data set
         refuse_unfit(attn, law.canvas)
     starts, missing = sweep.starts_in(init, attns, seeds) if init else (None, [])
+    for lack in missing:
+        logging.warning("left out: %s", lack)
     threads = training.threads
     place = sweep.cluster(scheduler, threads) if scheduler else sweep.here(how.device.type, workers, threads)
     with place as launcher:  # a scheduler that is not there must not cost a data set

@@ -1,5 +1,6 @@
 """A run from configuration to record, with what can go wrong on the way."""
 
+import contextlib
 import json
 import shutil
 from dataclasses import replace
@@ -261,6 +262,38 @@ def test_a_run_that_diverges_is_recorded_and_ends_with_6(mini, tmp_path):
     assert "accuracy" not in result
 
 
+BUFFERS = """
+import torch
+from torch import nn
+class Buffers(nn.Module):
+    def __init__(self, channels, query_dim):
+        super().__init__()
+        self.score = nn.Conv2d(channels, 1, 1)
+        self.register_buffer("never", torch.tensor(float("-inf")))
+        self.register_buffer("counted", torch.zeros(()))
+    def forward(self, x, query):
+        if self.training:
+            self.counted.add_({step})
+        return self.score(x)
+"""
+
+
+@pytest.mark.parametrize(("step", "status"), [("1.0", "ok"), ("float('inf')", "diverged")])
+def test_a_buffer_that_becomes_infinite_ends_the_run_and_a_constant_one_does_not(step, status, mini, tmp_path):
+    (tmp_path / "own.py").write_text(BUFFERS.format(step=step))
+    config = configured(mini, f"{tmp_path / 'own.py'}:Buffers", replace(SHORT, epochs=1))
+    with contextlib.suppress(RunProblemError):
+        experiment.run(config, mini, tmp_path)
+    assert json.loads((tmp_path / config.run_id / "result.json").read_text())["status"] == status
+
+
+def test_a_batch_larger_than_the_set_is_timed_as_it_is_trained(mini, tmp_path):
+    config = configured(mini, "none", replace(SHORT, batch=10**9, epochs=1))
+    run = experiment.run(config, mini, tmp_path)
+    questions = len(load_split(mini, "train", "one", CPU))
+    assert json.loads((run / "result.json").read_text())["timing_batch"] == questions
+
+
 def test_a_run_that_fails_is_recorded_with_its_reason(mini, tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "test", lambda *_: 1 / 0)
     config = configured(mini, recipe=Recipe("fast", "adam", 0.003, 200, 1, "onecycle"))
@@ -329,7 +362,7 @@ def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path
     folder = finished[1]
     data = make("mini", sizes={"train": 200, "val": 50, "test": 60}, seed=5)
     config = experiment.configure(data, "pan", 1, replace(SHORT, epochs=1), "one", Computing(CPU), init=folder)
-    assert config.init == "mini,fast,epochs=2"
+    assert config.init == f"{mini.name},fast,epochs=2"
     assert config.run_id != configured(data, "pan", replace(SHORT, epochs=1), 1).run_id
     other = experiment.run(configured(mini, "pan", replace(SHORT, epochs=1), 2), mini, tmp_path / "other")
     for wrong in (None, other):
@@ -338,7 +371,7 @@ def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path
     run = experiment.run(config, data, tmp_path, init=folder)
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     result = json.loads((run / "result.json").read_text())
-    assert result["recipe"] == "fast,epochs=1,init=(mini,fast,epochs=2)"
+    assert result["recipe"] == f"fast,epochs=1,init=({mini.name},fast,epochs=2)"
     model = build("pan", read_manifest(data).variant, 1, CPU)
     load_weights(folder / "weights.safetensors", model)
     train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))

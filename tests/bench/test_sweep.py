@@ -94,7 +94,7 @@ def test_each_begins_with_the_weights_of_its_mechanism_and_seed(mini, make, tmp_
     for task in tasks:
         start = records.read_json(task.init / records.CONFIG)
         assert (start["attn"], start["seed"], start["variant"]) == (task.config.attn, task.config.seed, "mini")
-        assert task.config.init.startswith("mini,fast")
+        assert task.config.init.startswith(f"{mini.name},fast")
     assert {ended.status for ended in done(tasks, tmp_path / "runs").values()} == {"ok"}
     first = tasks[0]
     again = experiment.run(first.config, hard, tmp_path / "again", init=first.init)

@@ -180,6 +180,36 @@ def test_it_is_refused_as_a_checkpoint(kind, mini, tmp_path):
     assert not mark.exists()
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"epoch": -3},
+        {"epoch": "3"},
+        {"epoch": 99},
+        {"best_epoch": 2},
+        {"best_epoch": 1},
+        {"best_accuracy": "zz"},
+        {"best_accuracy": float("nan")},
+        {"schedule": {"step": 1}},
+        {"schedule": {"total_steps": "9"}},
+        {"schedule": []},
+        {"under": {"steps": 10**9, "lr": 0.1, "seconds": 1.0}},
+        {"under": {"steps": 1, "lr": None, "seconds": 1.0}},
+        {"groups": "none"},
+    ],
+    ids=str,
+)
+def test_forged_counts_and_numbers_are_refused(forged, mini, tmp_path):
+    train, val = (load_split(mini, split, "one", torch.device("cpu")) for split in ("train", "val"))
+    trainer = Trainer(SHORT, create_model("pan", variant="mini"), train, val, 0, Computing(torch.device("cpu")))
+    checkpoints.save(tmp_path, trainer)
+    path = tmp_path / "checkpoint" / "state.json"
+    assert checkpoints.load(tmp_path, trainer)
+    path.write_text(json.dumps(json.loads(path.read_text()) | forged))
+    with pytest.raises(DataProblemError, match=r"damaged checkpoint .* run again with --restart"):
+        checkpoints.load(tmp_path, trainer)
+
+
 @pytest.mark.parametrize("kind", ["a pickle", "a pickle by torch.save", "a header of a million brackets"])
 def test_the_command_says_so_in_one_line(kind, finished, mini, tmp_path):
     run = tmp_path / "run"
