@@ -84,7 +84,7 @@ class Trainer:
         self.epoch = 0
         self.under: Under | None = None
         # a module of one's own may have a constant buffer of infinities
-        self._numbers = [name for name, value in model.state_dict().items() if value.isfinite().all()]
+        self._constant = {name for name, value in model.named_buffers() if not value.isfinite().all()}
         self.best_epoch, self.best_accuracy = 0, -1.0
         self.best_weights: dict[str, torch.Tensor] = {}
 
@@ -147,7 +147,7 @@ class Trainer:
                 under.seconds = time.perf_counter() - started
                 on_step()
         kept = self.model.state_dict()
-        if under.sums[2] or not all(kept[name].isfinite().all() for name in self._numbers):
+        if under.sums[2] or not all(kept[name].isfinite().all() for name in kept.keys() - self._constant):
             raise DivergedError(self._place("the loss, its gradient, a weight or a buffer is no finite number"))
 
     def _batches(self, first: int) -> Generator[Batch]:
@@ -204,8 +204,9 @@ class Trainer:
         known = {key: type(value) for key, value in self.schedule.state_dict().items()}
         if not all(isinstance(value, known.get(key, ())) for key, value in rest["schedule"].items()):
             raise ValueError("its schedule is another")
-        for name in (f"{of}/{known}" for of in ("model", "best") for known in self._numbers):
-            if name in tensors and not tensors[name].isfinite().all():
+        for name, value in tensors.items():
+            of, _, own = name.partition("/")
+            if of in ("model", "best") and own not in self._constant and not value.isfinite().all():
                 raise ValueError(f"{name} is no finite number")
         if self.best_epoch < best and not any(name.startswith("best/") for name in tensors):
             raise ValueError("the best weights are missing")
