@@ -87,7 +87,7 @@ def test_what_is_named_twice_is_done_once(mini):
 def test_each_begins_with_the_weights_of_its_mechanism_and_seed(mini, make, tmp_path):
     easy, hard = tmp_path / "easy", make("mref", sizes={"train": 20, "val": 10, "test": 10})
     attns = ["none", "pan"]
-    assert {ended.status for ended in done(planned(mini, attns, seeds=2), easy).values()} == {"ok"}
+    alone(planned(mini, attns, seeds=2), easy)
     starts, missing = sweep.starts_in(easy, attns, 2)
     tasks = sweep.plan(attns, [hard], 2, SHORT, "one", COMPUTING, starts=starts)
     assert (len(tasks), missing) == (4, [])
@@ -95,15 +95,15 @@ def test_each_begins_with_the_weights_of_its_mechanism_and_seed(mini, make, tmp_
         start = records.read_json(task.init / records.CONFIG)
         assert (start["attn"], start["seed"], start["variant"]) == (task.config.attn, task.config.seed, "mini")
         assert task.config.init.startswith(f"{mini.name},fast")
-    assert {ended.status for ended in done(tasks, tmp_path / "runs").values()} == {"ok"}
     first = tasks[0]
+    assert done([first], tmp_path / "runs")["none"].status == "ok"
     again = experiment.run(first.config, hard, tmp_path / "again", init=first.init)
     assert outcome(again) == outcome(tmp_path / "runs" / first.config.run_id)
 
 
 def test_a_sweep_says_which_run_it_cannot_begin_with(mini, tmp_path):
     """The others are done, and found finished the next time."""
-    done(planned(mini), tmp_path / "easy")
+    alone(planned(mini), tmp_path / "easy")
     how = ["sweep", "--data", str(mini), "--seeds", "1", "--epochs", "1", "--threads", "1", "--device", "cpu"]
 
     def swept(init: str, attns: str, *more: str) -> tuple[int, str]:
@@ -117,7 +117,7 @@ def test_a_sweep_says_which_run_it_cannot_begin_with(mini, tmp_path):
     code, said = swept("easy", "none,san")
     assert code == 6
     assert f"finished already: {mini.name} none seed 0" in said
-    done(planned(mini, recipe=replace(SHORT, epochs=2)), tmp_path / "easy")
+    alone(planned(mini, recipe=replace(SHORT, epochs=2)), tmp_path / "easy")
     for arguments, words in (
         (("easy", "han"), "no finished run of these mechanisms and seeds"),
         (("runs", "none"), "give them another folder with --runs"),
@@ -132,7 +132,7 @@ def test_a_sweep_says_which_run_it_cannot_begin_with(mini, tmp_path):
 
 def test_weights_of_other_questions_do_not_fit(mini, make, tmp_path):
     inverse, (task,) = make("mbginv", sizes={"train": 20, "val": 10, "test": 10}), planned(mini, ["none"])
-    done([task], tmp_path)
+    alone([task], tmp_path)
     starts = {("none", 0): tmp_path / task.config.run_id}
     with pytest.raises(UsageProblemError, match="a run on mini; its weights do not fit mbginv"):
         sweep.plan(["none"], [inverse], 1, SHORT, "one", COMPUTING, starts=starts)
@@ -273,7 +273,7 @@ def test_the_command_ends_with_6_and_names_what_failed(broken, mini, tmp_path, m
     monkeypatch.setattr("bench.check.refuse_unfit", lambda *_: None)  # which would refuse it before
     arguments = ("--attn", f"none,{broken('raise ValueError')}", "--preset", "quick", "--seeds", "1", "--epochs", "1")
     result = call(*arguments, "--runs", str(tmp_path / "runs"), code=6)
-    assert "1 of 2 runs did not end well: mini broken.py:Broken#" in result.stderr
+    assert f"1 of 2 runs did not end well: {mini.name} broken.py:Broken#" in result.stderr
     assert len(result.stdout.split()) == 1
     assert records.is_finished(Path(result.stdout.strip()))
 
