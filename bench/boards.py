@@ -32,7 +32,7 @@ def to_csv(board: pd.DataFrame) -> str:
 def from_csv(text: str) -> pd.DataFrame:
     """The inverse of `to_csv`."""
     board = pd.read_csv(io.StringIO(text), dtype=str)
-    for name in board:
+    for name in board.columns.difference(["commits"]):  # some are digits alone
         try:
             board[name] = board[name].map(float, na_action="ignore").astype(float)
         except ValueError:
@@ -98,6 +98,9 @@ def _notes(board: pd.DataFrame) -> list[str]:
         notes.append(
             f"fewer than {FEW} seeds: intervals see too little of how seeds differ; of one seed, nothing of it"
         )
+    commits = sorted({commit for row in board["commits"].dropna() for commit in str(row).split("; ")})
+    if len(commits) > 1:
+        notes.append(f"made with {len(commits)} commits of bench, which the table in CSV names: {', '.join(commits)}")
     known = [name for name in board["variant"].unique() if name in VARIANTS and VARIANTS[name].note]
     return notes + [f"{name} is {VARIANTS[name].note}" for name in known]
 

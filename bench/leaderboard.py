@@ -21,6 +21,7 @@ KEY = ["variant", "dataset", "attn", "recipe", "queries", "precision", "capture"
 """What the runs of a row share."""
 RIVALS = ["variant", "dataset", "recipe", "queries"]
 """What rows share that are compared with each other."""
+_ASIDE = ("answers", "config", "request", "init_run", "hardware", "commit")
 
 
 def _bounded(names: Iterable[str]) -> list[str]:
@@ -58,6 +59,7 @@ COLUMNS = [
     "precision",
     "capture",
     "bench_version",
+    "commits",
     "note",
     "command",
 ]
@@ -70,7 +72,7 @@ def leaderboard(
 
     A result is what result.json holds. With it may come `answers`, arrays as in answers.safetensors, for the
     command that does a row's runs again `config`, `request` and `init_run`, see `bench.shell.command_of`, and
-    `hardware`, in words.
+    `hardware` and `commit`, in words.
 
     Fractions are in 0 … 1. `accuracy` and the other measures are means over the finished seeds; `…_lo` and `…_hi` bound
     them with 95 % confidence by `bench.statistics.interval`, over seeds and questions. Where answers were not kept
@@ -111,7 +113,7 @@ def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
         **key_of(result),
         **{key: result[key] for key in ("seed", "status")},
         **{key: result["dataset"].get(key) for key in ("digits", "backgrounds")},
-        **{key: result.get(key) for key in ("note", *measures, "answers", "config", "request", "init_run", "hardware")},
+        **{key: result.get(key) for key in ("note", *measures, *_ASIDE)},
     }
 
 
@@ -129,7 +131,8 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
     return {
         **{key: first[key] for key in KEY},
         **{key: next((v for v in runs[key] if v is not None), None) for key in ("digits", "backgrounds", "note")},
-        "hardware": "; ".join(sorted(set((done if len(done) else runs)["hardware"].dropna()))) or first["device"],
+        "hardware": _named(done if len(done) else runs, "hardware") or first["device"],
+        "commits": _named(done if len(done) else runs, "commit") or None,
         "seeds": len(done),
         "accuracy": accuracy,
         **numbers,
@@ -141,6 +144,11 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
         "status": status,
         "command": _command(runs.sort_values("seed", kind="stable").drop_duplicates("seed")),
     }
+
+
+def _named(runs: pd.DataFrame, name: str) -> str:
+    """The different words of a row's runs."""
+    return "; ".join(sorted(set(runs[name].dropna())))
 
 
 def _done(runs: pd.DataFrame) -> pd.DataFrame:

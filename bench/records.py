@@ -146,8 +146,8 @@ def results(runs: Path) -> Iterator[dict[str, Any]]:
     """The result of every run below a folder, in the order of the names, with what `bench.leaderboard` takes beside it.
 
     `run` is the folder's name; `answers` as in `read_answers`; `config`, `request` and `init_run` say how to do it
-    again, `hardware` what did it. Of a run without a result, or with a damaged one, what its configuration tells, with
-    the status unfinished or damaged.
+    again, `hardware` what did it, `commit` with which code. Of a run without a result, or with a damaged one, what its
+    configuration tells, with the status unfinished or damaged.
     """
     for run in sorted({path.parent for name in (CONFIG, RESULT) for path in Path(runs).glob(f"*/{name}")}):
         try:
@@ -185,7 +185,8 @@ def _beside(run: Path) -> dict[str, Any]:
             again = {"config": RunConfig.from_dict(content), "request": aside.get(REQUEST)}
             found |= again | {"init_run": Path(init).name if init else None}
         if (run / ENVIRONMENT).is_file():
-            found["hardware"] = _hardware(read_json(run / ENVIRONMENT))
+            environment = read_json(run / ENVIRONMENT)
+            found |= {"hardware": _hardware(environment), "commit": environment.get("git")}
     except (DataProblemError, OSError, KeyError, TypeError) as error:
         damaged = error if isinstance(error, DataProblemError) else f"{run}: its records are damaged ({error!r})"
         log.warning("%s", damaged)

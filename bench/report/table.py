@@ -73,6 +73,7 @@ COLUMNS = [
     Column("precision", "precision", "Arithmetic of the products.", setting=True),
     Column("capture", "capture", "How a step is issued to the device.", setting=True),
     Column("bench_version", "version", "Of bench.", setting=True),
+    Column("commits", "commits", "Of bench’s code, where it lay in a checkout.", setting=True),
     Column("command", "repeat it", "The command that makes the row again."),
 ]
 SORTABLE_NOT = ("command",)

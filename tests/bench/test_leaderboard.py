@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,16 @@ def test_a_row_names_what_made_it():
     one, other = "AMD EPYC, 1 thread", "AMD EPYC, 2 threads"
     made = rows(*(result(seed=seed, hardware=name) for seed, name in enumerate([other, one, other])), result("pan"))
     assert {row["attn"]: row["hardware"] for row in made} == {"arnn": f"{one}; {other}", "pan": "cpu"}
+
+
+def test_a_row_names_the_commits_that_made_it_and_the_board_says_where_they_differ():
+    of = {"arnn": ["b2", "a1", None], "pan": ["a1"]}
+    found = leaderboard([result(a, seed=s, commit=c) for a, commits in of.items() for s, c in enumerate(commits)])
+    assert dict(zip(found["attn"], found["commits"], strict=True)) == {"arnn": "a1; b2", "pan": "a1"}
+    assert re.search(r"2 commits of bench.*: a1, b2$", to_text(found), re.MULTILINE)
+    assert "commits of bench" not in to_text(leaderboard([result(commit="a1"), result("pan")]))
+    digits = leaderboard([result(commit="012345678901")])
+    assert from_csv(to_csv(digits))["commits"].tolist() == ["012345678901"]
 
 
 def test_ranks_are_by_accuracy_within_a_data_set():
