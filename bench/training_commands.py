@@ -197,6 +197,6 @@ def run_sweep(
     for task, result in ended.items():
         if result.status == "ok":
             click.echo(runs / task.config.run_id)
-    wrong = [f"{task.name}: {result.reason}" for task, result in ended.items() if result.status != "ok"] + missing
+    wrong = [f"{task.name}: {result.status}" for task, result in ended.items() if result.status != "ok"] + missing
     if wrong:
         raise RunProblemError(f"{len(wrong)} of {len(ended) + len(missing)} runs did not end well: {'; '.join(wrong)}")

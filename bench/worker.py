@@ -127,8 +127,9 @@ def _run(task: dict[str, Any]) -> Ended:
     try:
         experiment.run(config, Path(task["data"]), runs, init=init, watching=watching, supply=supply)
     except ProblemError as error:
-        result = records.read_result(runs / config.run_id) or {}
-        return Ended(result.get("status", "failed"), " ".join(str(error).split()))
+        folder = runs / config.run_id
+        status = (records.read_result(folder) or {}).get("status", "failed")
+        return Ended(status, " ".join(str(error).removeprefix(f"{folder}: {status}: ").split()))
     return Ended("ok")
 
 

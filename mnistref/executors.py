@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -72,9 +73,14 @@ def processes(workers: int) -> Iterator[Executor]:
 
 class _Processes(ProcessPoolExecutor):
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
-        """May start a process."""
-        with _interrupts_later():
-            return super().submit(fn, *args, **kwargs)
+        """May start a process; where the pool broke meanwhile, says so."""
+        try:
+            with _interrupts_later():
+                return super().submit(fn, *args, **kwargs)
+        except OSError as error:
+            if error.errno is None:  # not of the system: a pipe was closed that the new process would have had
+                raise BrokenProcessPool("a worker was killed while another one was started") from error
+            raise
 
 
 @contextmanager

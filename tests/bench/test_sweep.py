@@ -1,6 +1,7 @@
 """Many runs: what is planned, what a failure, a kill or an interrupt leaves, and the same numbers as one by one."""
 
 import json
+import re
 import signal
 import subprocess
 import threading
@@ -145,20 +146,24 @@ def test_the_parts_hold_every_run_once(mini):
     assert [len(part) for part in parts] == [3, 2, 2, 2]
 
 
-def test_one_that_breaks_does_not_keep_the_others(broken, mini, tmp_path):
+def test_one_that_breaks_does_not_keep_the_others(broken, mini, tmp_path, monkeypatch):
+    """And the command ends with 6, says in a line what became of each, and names the folder of the one that is done."""
     expected = {
-        "raise ValueError('no such luck')": ("failed", "ValueError: no such luck"),
-        "os.kill(os.getpid(), signal.SIGKILL)": ("failed", "killed by SIGKILL"),
-        "os._exit(3)": ("failed", "exit code 3"),
-        "x = x * float('nan')": ("diverged", "the loss is nan"),
+        "raise ValueError('no such luck')": "failed: ValueError: no such luck",
+        "os.kill(os.getpid(), signal.SIGKILL)": "failed: killed by SIGKILL",
+        "os._exit(3)": "failed: exit code 3",
+        "x = x * float('nan')": "diverged: the loss is nan",
     }
     names = [broken(what, f"broken{k}.py") for k, what in enumerate(expected)]
-    ended = done(planned(mini, (*names, "none")), tmp_path / "runs", workers=2)
-    assert ended.pop("none").status == "ok"
-    for (status, reason), wrong in zip(expected.values(), ended.values(), strict=True):
-        assert wrong.status == status
-        assert reason in wrong.reason
-        assert "\n" not in wrong.reason
+    monkeypatch.setattr("bench.check.refuse_unfit", lambda *_: None)  # which would refuse them before
+    how = ["--data", str(mini), "--attn", ",".join([*names, "none"]), "--seeds", "1", "--epochs", "1", "--threads", "1"]
+    told = call(*how, "--device", "cpu", "--workers", "2", "--runs", str(tmp_path / "runs"), code=6)
+    for number, became in enumerate(expected.values()):
+        line = rf"^\[\d/5\] {mini.name} broken{number}.py:Broken#\w+ seed 0: {became}[^/]*; .* passed"
+        assert re.search(line, told.stderr, re.MULTILINE), told.stderr
+    assert f"4 of 5 runs did not end well: {mini.name} broken0.py:Broken#" in told.stderr
+    assert len(told.stdout.split()) == 1
+    assert records.is_finished(Path(told.stdout.strip()))
 
 
 def alive(pid: int) -> bool:
@@ -266,16 +271,6 @@ def test_wrong_arguments(arguments, message, tmp_path, monkeypatch, mini):
     if "--scheduler" in arguments:
         monkeypatch.setattr(experiment, "prepare", lambda *_: mini)
     assert message in call(*arguments, "--root", str(tmp_path), code=2).stderr
-
-
-def test_the_command_ends_with_6_and_names_what_failed(broken, mini, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "prepare", lambda *_: mini)
-    monkeypatch.setattr("bench.check.refuse_unfit", lambda *_: None)  # which would refuse it before
-    arguments = ("--attn", f"none,{broken('raise ValueError')}", "--preset", "quick", "--seeds", "1", "--epochs", "1")
-    result = call(*arguments, "--runs", str(tmp_path / "runs"), code=6)
-    assert f"1 of 2 runs did not end well: {mini.name} broken.py:Broken#" in result.stderr
-    assert len(result.stdout.split()) == 1
-    assert records.is_finished(Path(result.stdout.strip()))
 
 
 def test_a_worker_answers_for_what_it_cannot_read(tmp_path):
