@@ -78,8 +78,9 @@ def to_text(board: pd.DataFrame, markdown: bool = False) -> str:
 
 
 def commands(board: pd.DataFrame) -> str:
-    """For each row the command that repeats it."""
+    """For each row the command that repeats it; what others begin with comes before them."""
     rows = board[board["command"].notna()].to_dict("records")
+    rows.sort(key=lambda row: row["recipe"].count("init=("))
     lines = [f"# {row['attn']} on {row['dataset']}, {row['recipe']}\n{row['command']}" for row in rows]
     for word, of in (("DIGITS", "digits"), ("PHOTOS", "backgrounds")):
         folders = {str(row[of]) for row in rows if f" {word} " in row["command"]}

@@ -101,8 +101,12 @@ def _differences(folder: Path) -> list[str]:
         derived = from_csv(to_csv(_derived(folder, about)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataProblemError(f"{folder}: not a board ({error}); save it again") from error
-    if list(said.columns) != list(derived.columns) or len(said) != len(derived):
-        return [f"{folder / CSV}: {said.shape} rows and columns, and its records give {derived.shape}"]
+    if list(said.columns) != list(derived.columns):
+        odd = sorted(set(said.columns) ^ set(derived.columns))
+        columns = f"{', '.join(odd)} is in one of them alone" if odd else "they stand in another order"
+        return [f"{folder / CSV}: other columns than its records give ({columns}); save it again"]
+    if len(said) != len(derived):
+        return [f"{folder / CSV}: {len(said)} rows, and its records give {len(derived)}"]
     wrong = [
         f"{folder / CSV}: row {row + 1}, {column}: {said.at[row, column]!s}, and its records give {value!s}"
         for column in derived.columns

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The papers' grid of mechanisms and variants on a GPU, in slices, from the top of the repository:
+# The papers' grid of mechanisms and variants on a GPU, in slices:
 #
 #   bash bench/grid.sh FOLDER PHOTOS [SECONDS]
 #
@@ -10,7 +10,9 @@
 set -u
 usage() { echo "usage: bash bench/grid.sh FOLDER PHOTOS [SECONDS]" >&2 && exit 2; }
 [ $# -ge 2 ] && [[ ${3:-540} =~ ^[0-9]+$ ]] || usage
-folder=$1 photos=$2 end=$((SECONDS + ${3:-540})) left_over=75
+[ -d "$2" ] || { echo "$2: no folder of photographs here" >&2 && exit 2; }
+folder=$(realpath -m "$1") photos=$(realpath "$2") end=$((SECONDS + 10#${3:-540})) left_over=75
+cd "$(dirname "$0")/.." || exit 2
 PYTHON=${PYTHON:-$(command -v python3 || command -v python)}
 trap 'exit 130' INT
 
@@ -24,6 +26,11 @@ arnn=${GRID_ARNN:-arnn-sampled,arnn-ind,arnn-ind-sampled}
 rest=${GRID_REST:-none,unet2,unet3,unet2-arnn,unet3-arnn,cbam,cbam-arnn,brnn2,ltpa-pc}
 inverse=${GRID_INVERSE:-pan,pan-ctx,arnn}
 blocks=${GRID_BLOCKS:-none+arnn,brnn3+arnn,brnn2+arnn,arnn}
+
+if [[ " ${training[*]} " == *" cuda"* ]] && [ ! -e "$folder" ]; then # said before anything is made
+    "$PYTHON" -c "import torch; raise SystemExit(not torch.cuda.is_available())" ||
+        { echo "no CUDA device here; GRID_TRAINING='--device cpu' trains on the CPU, for weeks" >&2 && exit 2; }
+fi
 
 timed() { # what is on when the time is over is interrupted, and goes on next time
     local left=$((end - SECONDS)) status
@@ -42,28 +49,31 @@ timed() { # what is on when the time is over is interrupted, and goes on next ti
 declare -A data
 made() { # variant: its data set, made if it is missing
     [ -n "${data[$1]:-}" ] && return
-    local said
-    said=$(timed mnistref generate --variant "$1" --root "$folder" --backgrounds "$photos" "${sizes[@]}") || exit
+    local said options=(--variant "$1" --root "$folder" "${sizes[@]}")
+    case $1 in mbg*) options+=(--backgrounds "$photos") ;; esac
+    said=$(timed mnistref generate "${options[@]}") || exit
     data[$1]=$said
 }
 
-trained() { # variant, mechanisms, more options
-    local variant=$1 networks=$2 over
+trained() { # variant, or variant/folder, mechanisms, more options
+    local variant=${1%%/*} runs=$folder/runs/$1 networks=$2 over
     shift 2
-    over=$folder/over/$variant-$(cksum <<<"$networks $seeds $photos ${sizes[*]} ${training[*]} $*" | cut -d ' ' -f 1)
+    over=$folder/over/${runs##*/}-$(cksum <<<"$networks $seeds $photos ${sizes[*]} ${training[*]} $*" | cut -d ' ' -f 1)
     [ -e "$over" ] && return # nothing of it is looked at again
     made "$variant"
-    timed bench sweep --data "${data[$variant]}" --attn "$networks" --seeds "$seeds" --runs "$folder/runs/$variant" \
+    timed bench sweep --data "${data[$variant]}" --attn "$networks" --seeds "$seeds" --runs "$runs" \
         "${training[@]}" "$@" >/dev/null
     mkdir -p "${over%/*}" && : >"$over" || exit 5
 }
 
 # On photographs and among distractors a network begins with what it learned on black; every one the same way. The
 # inverse task has other questions, and 224 px another network: these begin anew, their photographs growing from black.
+# What clutter costs is told by runs that saw as many images of each kind: so there is more of black, too.
 after_mref=(--init "$folder/runs/mref" --fade 0.5)
 trained mref "$main"
 trained mbg "$main" "${after_mref[@]}"
 trained mdist "$main" "${after_mref[@]}"
+trained mref/more "$main" --init "$folder/runs/mref"
 trained mref "$pan,$arnn"
 trained mbg "$pan,$arnn" "${after_mref[@]}"
 trained mdist "$pan,$arnn" "${after_mref[@]}"

@@ -48,6 +48,8 @@ def find(
     started = init or _path(aside.get(records.INIT))
     if config.init and started is None:
         raise UsageProblemError(f"{path}: the run starts from the weights of another one ({config.init}); give --init")
+    if started and not started.is_dir():
+        raise UsageProblemError(f"{path}: the run starts from the weights of {started}, which is not here; give --init")
     folder = data or _data(path, config, aside.get(records.REQUEST), root, digits, backgrounds)
     name = read_manifest(folder).folder_name
     if name != config.dataset:

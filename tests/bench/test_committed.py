@@ -120,6 +120,7 @@ def turn_answers(board):
         (lambda b: change_result(b, status="failed"), "seeds"),
         (turn_answers, "accuracy_lo"),
         (lambda b: shutil.rmtree(next((b / "runs").glob("mini-pan-*"))), "seeds: 2"),
+        (lambda b: change_csv(b, ",tpr,", ",tqr,"), "(tpr, tqr is in one of them alone); save it again"),
     ],
 )
 def test_a_number_that_does_not_follow_is_named(board, harm, column):

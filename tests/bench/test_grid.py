@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.attention import networks_of
 from bench.model import create_model
@@ -27,7 +28,7 @@ TINY = {
     "GRID_PAN": "han",
     "GRID_ARNN": "pan",
 }
-STAGES = 10
+STAGES = 11
 
 PRETENDED = """#!{python}
 import os, sys, time
@@ -58,14 +59,17 @@ def pretended(tmp_path):
 
     def pretended(*seconds, photos="photos", **environment) -> tuple[int, list[str]]:
         told.write_text("")
-        code = grid(tmp_path / "grid", photos, *seconds, python=python, TOLD=str(told), **environment).returncode
+        (tmp_path / photos).mkdir(exist_ok=True)
+        code = grid(
+            tmp_path / "grid", tmp_path / photos, *seconds, python=python, TOLD=str(told), **environment
+        ).returncode
         return code, [line for line in told.read_text().splitlines() if line.startswith("bench sweep")]
 
     return pretended
 
 
 def test_it_holds_every_accuracy_that_is_published():
-    stages = re.findall(r"^trained (\w+) \"([^\"]+)\"", TEXT, re.MULTILINE)
+    stages = re.findall(r"^trained (\w+)(?:/\w+)? \"([^\"]+)\"", TEXT, re.MULTILINE)
     trained = set()
     for variant, networks in stages:
         names = ",".join(LISTS[part.removeprefix("$")] for part in networks.split(","))
@@ -93,15 +97,39 @@ def test_runs_that_fail_do_not_stop_it_and_a_command_that_fails_does(pretended):
     code, asked = pretended(60, CODES="san=6")
     assert (code, len(asked)) == (0, STAGES)
     code, asked = pretended(60, photos="others", CODES="han,pan=3")
-    assert (code, len(asked)) == (3, 4)
+    assert (code, len(asked)) == (3, 5)
 
 
 def test_wrong_use(pretended, tmp_path):
     assert pretended(0) == (LEFT, [])
     assert pretended("9m") == (2, [])
+    assert pretended("08")[0] == 0  # eight seconds, which is enough here
+    nowhere = grid(tmp_path / "grid", tmp_path / "nowhere")
+    assert (nowhere.returncode, nowhere.stderr) == (2, f"{tmp_path / 'nowhere'}: no folder of photographs here\n")
     alone = subprocess.run(["bash", str(SCRIPT), "x"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert alone.returncode == 2
     assert alone.stderr == "usage: bash bench/grid.sh FOLDER PHOTOS [SECONDS]\n"
+
+
+def test_it_runs_from_anywhere(tmp_path):
+    told, python = tmp_path / "told", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\npwd >> {told}; echo "$@" >> {told}; exit 5\n')
+    python.chmod(0o755)
+    (tmp_path / "photos").mkdir()
+    command = ["bash", os.path.relpath(SCRIPT, tmp_path), "grid", "photos"]
+    known = {**os.environ, **TINY, "PYTHON": str(python)}
+    assert subprocess.run(command, cwd=tmp_path, env=known, check=False, capture_output=True).returncode == 5
+    where, asked = told.read_text().splitlines()
+    assert where == str(TOP)
+    assert f"--root {tmp_path / 'grid'} " in asked
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
+def test_without_a_gpu_nothing_is_made(tmp_path):
+    done = grid(tmp_path / "grid", tmp_path, GRID_TRAINING="--device cuda")
+    assert done.returncode == 2
+    assert done.stderr.startswith("no CUDA device here")
+    assert not (tmp_path / "grid").exists()
 
 
 def test_small_networks_in_slices(photo_folder, tmp_path, rounds):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bench.boards import from_csv, to_csv, to_text
+from bench.boards import commands, from_csv, to_csv, to_text
 from bench.leaderboard import COLUMNS, leaderboard
 from bench.published import published
 from bench.records import results
@@ -269,6 +269,18 @@ def test_without_the_baseline_or_answers_there_are_no_differences():
     both = with_answers("san", 2, 0.6, 1) + with_answers("arnn", 2, 0.8, 3)
     other = next(row for row in rows(*both, baseline="arnn") if row["attn"] == "san")
     assert other["difference"] < 0
+
+
+def test_commands_stand_in_an_order_that_works():
+    """What another row begins with comes before it."""
+    recipes = ["fast,init=(mref,fast,init=(mini,fast))", "fast", "fast,init=(mini,fast)"]
+    board = leaderboard([result(recipe=recipe) for recipe in recipes]).assign(command="bench run")
+    said = [line for line in commands(board).splitlines() if line.startswith("# arnn")]
+    assert [line.rpartition(", fast")[2] for line in said] == [
+        "",
+        ",init=(mini,fast)",
+        ",init=(mref,fast,init=(mini,fast))",
+    ]
 
 
 def test_only_one_variant():

@@ -122,6 +122,7 @@ NONSENSE = [
         (lambda p: change(p, data_request={"size": 1}, dataset="mini-000000000000"), 2, "was made from a folder"),
         (lambda p: change(p, dataset="mini-000000000000"), 4, "the run was made with mini-000000000000"),
         (lambda p: change(p, init="mref,fast", init_weights="0" * 12), 2, "give --init"),
+        (lambda p: change(p, init="mref,fast", init_weights="0" * 12, init_run="gone"), 2, "gone, which is not here"),
     ],
 )
 def test_what_cannot_be_repeated(harm, code, message, made, root, tmp_path):
