@@ -14,6 +14,7 @@ from mnistref.program import EXISTING, FOLDER
 @click.option("-o", "--output", type=FOLDER, help="Write CSV to this file and print its name.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--commands", "as_commands", is_flag=True, help="Print the command that repeats each row.")
+@click.option("--claims", "as_claims", is_flag=True, help="Print what the papers claim, and what these runs say of it.")
 @click.option("--save", type=FOLDER, metavar="FOLDER", help="Keep the board with its records, to be committed.")
 @click.option(
     "--check", type=EXISTING, metavar="FOLDER", help="Derive the boards kept there again; exit 4 if one errs."
@@ -23,6 +24,7 @@ def print_leaderboard(
     output: Path | None,
     markdown: bool,
     as_commands: bool,
+    as_claims: bool,
     save: Path | None,
     check: Path | None,
 ) -> None:
@@ -30,16 +32,18 @@ def print_leaderboard(
 
     \b
     bench leaderboard --variant mref --baseline pan
+    bench leaderboard --runs results/cpu-curriculum/runs --claims
     bench leaderboard --save results/mref && bench leaderboard --check results
     """
     from bench import boards, committed
+    from bench.claims import claims
     from bench.leaderboard import leaderboard
     from bench.records import wanted_results
     from mnistref.errors import UsageProblemError
     from mnistref.files import write_whole
 
-    if sum(map(bool, (check, save, output, as_commands))) > 1:
-        raise UsageProblemError("give one of --check, --save, --output and --commands")
+    if sum(map(bool, (check, save, output, as_commands, as_claims))) > 1:
+        raise UsageProblemError("give one of --check, --save, --output, --commands and --claims")
     if check:
         return click.echo("\n".join(committed.check(check)))
     variant, baseline = compared.chosen_variant, compared.chosen_baseline
@@ -47,7 +51,13 @@ def print_leaderboard(
         board = committed.save(compared.runs, save, variant, baseline)
         logging.info("%s", boards.to_text(board))
         return click.echo(save)
-    board = leaderboard(wanted_results(compared.runs, variant), baseline=baseline)
+    results = wanted_results(compared.runs, variant)
+    if as_claims:
+        found = claims(results)
+        if not found:
+            raise UsageProblemError(f"{compared.runs}: no two finished runs here of which a paper claims something")
+        return click.echo(boards.claims_to_text(found, markdown))
+    board = leaderboard(results, baseline=baseline)
     if output:
         write_whole(output, boards.to_csv(board).encode())
         logging.info("%s", boards.to_text(board))

@@ -7,14 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from bench.claims import Found
 from bench.leaderboard import RIVALS
-from bench.measures import COUNTS, RELATIVE_RUNTIME, SHOWN_OF_MAPS, STEP
+from bench.measures import COUNTS, MASK_CORRECTNESS, RELATIVE_RUNTIME, SHOWN_OF_MAPS, STEP
 from bench.numerals import amount, chance, percent, points, ratio, share
 from bench.statistics import FEW, Interval
 from mnistref.text import table
 from mnistref.variants import VARIANTS
 
 _WORDS = ("published_source", "status", "recipe", "queries", "dataset", "hardware")
+_FEW = f"fewer than {FEW} seeds: intervals see too little of how seeds differ; of one seed, nothing of it"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -77,6 +79,29 @@ def to_text(board: pd.DataFrame, markdown: bool = False) -> str:
     return table(shown, markdown) + "\n\n" * bool(notes) + "\n".join(notes)
 
 
+def claims_to_text(found: list[Found], markdown: bool = False) -> str:
+    """What came of each claim, a table for each place where it was asked."""
+    heads = ["claim", "where it stands", "compared", "measure", "seeds", "difference", "95 %", "printed", "verdict"]
+    parts = []
+    for where in dict.fromkeys(claim.where for claim in found):
+        lines = [heads]
+        for claim in (claim for claim in found if claim.where == where):
+            of_maps = claim.measure == MASK_CORRECTNESS
+            written = _in_thousandths if of_maps else points
+            numbers = claim.difference, *claim.bounds
+            difference, low, high = (_shown(number, written) for number in numbers)
+            words = [claim.claim, claim.source, claim.compared, claim.measure.replace("_", " "), str(claim.seeds)]
+            lines.append([*words, difference, f"{low} … {high}", _shown(claim.printed, written), claim.verdict])
+        parts.append(f"{'### ' * markdown}{where}\n\n{table(lines, markdown)}")
+    few = any(claim.seeds < FEW for claim in found)
+    parts += ["differences of accuracy in points, of mask correctness in shares; 95 % over seeds and questions"]
+    return "\n\n".join(parts) + (f"\n{_FEW}" if few else "")
+
+
+def _in_thousandths(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
 def commands(board: pd.DataFrame) -> str:
     """For each row the command that repeats it; what others begin with comes before them."""
     rows = board[board["command"].notna()].to_dict("records")
@@ -96,9 +121,7 @@ def _notes(board: pd.DataFrame) -> list[str]:
     if board.duplicated([*RIVALS, "rank"]).any():
         notes.append("rows of one rank (#) are not distinguishable: no paired difference has an interval above zero")
     if (board["seeds"] < FEW).any():
-        notes.append(
-            f"fewer than {FEW} seeds: intervals see too little of how seeds differ; of one seed, nothing of it"
-        )
+        notes.append(_FEW)
     commits = sorted({commit for row in board["commits"].dropna() for commit in str(row).split("; ")})
     if len(commits) > 1:
         notes.append(f"made with {len(commits)} commits of bench, which the table in CSV names: {', '.join(commits)}")

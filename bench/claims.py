@@ -1,0 +1,196 @@
+"""What the papers claim, asked of runs: each as a difference with its interval, and the verdict that follows. Pure.
+
+A claim is a mean over seeds and test questions that lies above 0 where it holds. Only runs that are alike in data,
+recipe and unit of queries are compared, over the seeds that both have; across variants, runs whose recipes are alike
+but for `fade`, on sets that put the same questions: sets of one seed and size show the same digits in the same places
+(`mbginv` asks others). Each is about the networks trained so, and of few seeds its interval is too narrow
+(`bench.statistics`).
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.leaderboard import RIVALS, key_of
+from bench.measures import MASK_CORRECTNESS, SCALES
+from bench.published import published
+from bench.statistics import Interval, interval
+
+HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
+
+BETTER = (
+    ("pan", "san", "progressive attention is better than soft attention", "PAN §4.1, ARNN §4.1"),
+    ("stn-m", "san", "transformers in every slot are better than soft attention", "PAN §4.1"),
+    ("pan-ctx", "pan", "local context helps", "PAN §4.1, ARNN §4.1"),
+    ("arnn", "pan-ctx", "structured attention is better than local context", "ARNN §4.1"),
+    ("arnn", "arnn-ind", "the two sides are better combined than independent", "ARNN §4.1"),
+    ("arnn", "arnn-sampled", "the mean is better than a sample", "ARNN §4.1"),
+    ("brnn2", "pan-ctx", "blocks of 2 × 2 are better than local context", "ARNN §3.3"),
+    ("brnn2,arnn", "none,arnn", "blocks help where arnn is too long for the first slot", "ARNN §4.2"),
+    ("brnn2,arnn", "arnn", "blocks are better there than arnn in every slot", "ARNN §4.2"),
+    ("unet2-arnn", "unet2", "structured attention helps a U-Net of depth 2", "ARNN suppl. §1"),
+    ("unet3-arnn", "unet3", "structured attention helps a U-Net of depth 3", "ARNN suppl. §1"),
+    ("cbam-arnn", "cbam", "structured attention helps CBAM", "ARNN §4.2"),
+)
+"""(better, worse, the claim, where it stands)"""
+_LOOKS = ("pan", "san"), ("pan-ctx", "pan"), ("arnn", "pan-ctx")
+_GROWS = ("pan", "san"), ("pan-ctx", "san"), ("arnn", "san"), ("arnn", "pan-ctx")
+_FLAT = ("arnn", "pan"), ("arnn", "pan-ctx")
+_BLACK, _CLUTTER = "mref", ("mdist", "mbg")
+_MIDDLE, _LARGE = 1, 4  # bins of scale: 1 to 1.5, and 2.5 to 3
+
+
+@dataclass(frozen=True)
+class Found:
+    """A claim and what came of it.
+
+    Attributes:
+        claim: in words.
+        source: where a paper makes it.
+        where: the data set, or two, and the recipe.
+        compared: "better − worse".
+        measure: whose difference it is, accuracy or mask_correctness.
+        seeds: how many both have.
+        difference: the mean, a share in −1 … 1.
+        bounds: between which it lies with 95 % confidence.
+        printed: the difference that a paper prints, or NaN.
+    """
+
+    claim: str
+    source: str
+    where: str
+    compared: str
+    measure: str
+    seeds: int
+    difference: float
+    bounds: Interval
+    printed: float = math.nan
+
+    @property
+    def verdict(self) -> str:
+        """By the interval: above 0, below 0, or neither."""
+        return HOLDS if self.bounds.lo > 0 else FAILS if self.bounds.hi < 0 else OPEN
+
+
+Answers = Mapping[str, np.ndarray]
+_Runs = dict[str, dict[int, Answers]]  # mechanism → seed → answers
+_Contest = tuple[str, str, str, str]  # by RIVALS
+
+
+def claims(results: Iterable[Mapping[str, Any]]) -> list[Found]:
+    """Every claim that these results, as `bench.leaderboard.leaderboard` takes them, can be asked."""
+    contests: dict[_Contest, _Runs] = {}
+    for result in results:
+        if result["status"] == "ok" and result.get("answers") is not None:
+            key = key_of(result)
+            runs = contests.setdefault(tuple(key[name] for name in RIVALS), {})
+            runs.setdefault(key["attn"], {}).setdefault(result["seed"], result["answers"])
+    found: list[Found] = []
+    for contest, runs in sorted(contests.items()):
+        found += [*_better(contest, runs), *_looks_better(contest, runs), *_flatter(contest, runs)]
+    for (black, of_black), (clutter, of_clutter) in itertools.product(sorted(contests.items()), repeat=2):
+        if black[0] == _BLACK and clutter[0] in _CLUTTER and _alike(black, clutter):
+            found += _grows(black, of_black, clutter, of_clutter)
+    return found
+
+
+def _better(contest: _Contest, runs: _Runs) -> Iterator[Found]:
+    for first, second, claim, source in BETTER:
+        if pair := _pair(runs, first, second, "right"):
+            printed = _printed(contest[0], first, second, "accuracy")
+            yield _asked(claim, source, _place(contest), (first, second), pair[0] - pair[1], printed)
+
+
+def _looks_better(contest: _Contest, runs: _Runs) -> Iterator[Found]:
+    for first, second in _LOOKS:
+        if pair := _pair(runs, first, second, MASK_CORRECTNESS):
+            printed = _printed(contest[0], first, second, MASK_CORRECTNESS)
+            words, measure = ("mask correctness is ordered like accuracy", "ARNN Table 2"), MASK_CORRECTNESS
+            yield _asked(*words, _place(contest), (first, second), pair[0] - pair[1], printed, measure)
+
+
+def _flatter(contest: _Contest, runs: _Runs) -> Iterator[Found]:
+    """Of the lead in accuracy, how much more of it there is on large digits than on those of middle size."""
+    for first, second in _FLAT:
+        pair = _pair(runs, first, second, "right")
+        if pair is None:
+            continue
+        bins = next(iter(runs[first].values()))["scale_bin"]
+        large, middle = bins == _LARGE, bins == _MIDDLE
+        if not (large.any() and middle.any()):
+            continue
+        either = large | middle
+        # weighed so that its mean over both bins is the mean of the one less that of the other
+        weights = either.sum() * (large / large.sum() - middle / middle.sum())
+        printed = _printed(contest[0], first, second, SCALES[_LARGE]) - _printed(
+            contest[0], first, second, SCALES[_MIDDLE]
+        )
+        words = "accuracy falls less towards large digits, from scale 1–1.5 to 2.5–3", "ARNN Table 2"
+        values = ((pair[0] - pair[1]) * weights)[:, either]
+        yield _asked(*words, _place(contest), (first, second), values, printed)
+
+
+def _grows(black: _Contest, of_black: _Runs, clutter: _Contest, of_clutter: _Runs) -> Iterator[Found]:
+    for first, second in _GROWS:
+        seeds = _seeds(of_black, first, second) & _seeds(of_clutter, first, second)
+        pairs = [_pair(runs, first, second, "right", seeds) for runs in (of_black, of_clutter)]
+        if not (pairs[0] and pairs[1]) or pairs[0][0].shape != pairs[1][0].shape:
+            continue
+        values = (pairs[1][0] - pairs[1][1]) - (pairs[0][0] - pairs[0][1])
+        printed = _printed(clutter[0], first, second, "accuracy") - _printed(black[0], first, second, "accuracy")
+        where = f"{black[1]} → {_place(clutter)}"
+        yield _asked("the lead grows with clutter", "ARNN §4.1", where, (first, second), values, printed)
+
+
+def _asked(
+    claim: str,
+    source: str,
+    where: str,
+    of: tuple[str, str],
+    values: np.ndarray,
+    printed: float,
+    measure: str = "accuracy",
+) -> Found:
+    bounds, mean = interval(values, paired=True), float(values.mean())
+    return Found(claim, source, where, " − ".join(of), measure, len(values), mean, bounds, printed)
+
+
+def _seeds(runs: _Runs, first: str, second: str) -> set[int]:
+    return set(runs.get(first, ())) & set(runs.get(second, ()))
+
+
+def _pair(
+    runs: _Runs, first: str, second: str, name: str, seeds: set[int] | None = None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """What both made of each question, f8 (S, T) each, of the seeds that both have (or of these); None without any."""
+    seeds = _seeds(runs, first, second) if seeds is None else seeds
+    both = [[runs[attn][seed] for seed in sorted(seeds)] for attn in (first, second) if seeds]
+    if not both or any(name not in answers for row in both for answers in row):
+        return None
+    if len({len(answers[name]) for row in both for answers in row}) > 1:
+        return None
+    one, other = (np.stack([answers[name] for answers in row]).astype(np.float64) for row in both)
+    return one, other
+
+
+def _printed(variant: str, first: str, second: str, measure: str) -> float:
+    papers = published(variant, first, measure), published(variant, second, measure)
+    return papers[0].value - papers[1].value if papers[0] and papers[1] else math.nan
+
+
+def _place(contest: _Contest) -> str:
+    return ", ".join(contest[1:3] + (contest[3:] if contest[3] != "one" else ()))
+
+
+def _alike(one: _Contest, other: _Contest) -> bool:
+    """Whether recipes and units of queries are the same, but for fading backgrounds in, which black has no use for."""
+    recipes = []
+    for contest in (one, other):
+        of_its_own, begins, start = contest[2].partition(",init=(")
+        recipes.append(re.sub(",fade=[^,]+", "", of_its_own) + begins + start)
+    return recipes[0] == recipes[1] and one[3] == other[3]

@@ -1,0 +1,156 @@
+"""The papers' claims, asked of runs whose answers are made so that one knows what must come of each."""
+
+import math
+import shutil
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import cli
+from bench.boards import claims_to_text
+from bench.claims import BETTER, FAILS, HOLDS, OPEN, claims
+from bench.model import create_model
+from bench.numerals import points
+from bench.statistics import interval
+from tests.helpers import TOP
+
+QUESTIONS = 600
+BINS = np.arange(QUESTIONS) % 5
+HARD = np.random.default_rng(0).random(QUESTIONS)
+
+
+def run(attn: str, share, seed: int = 0, variant: str = "mbg", recipe: str = "fast", maps: float = 0.1, **more) -> dict:
+    """A result. `share`: of the questions answered right, one or of each bin of scale."""
+    rng = np.random.default_rng([seed, len(attn)])
+    right = HARD + rng.normal(0, 0.05, QUESTIONS) < np.broadcast_to(share, 5)[BINS]
+    kept = {"right": right.astype(np.uint8), "scale_bin": BINS, "mask_correctness": np.full(QUESTIONS, maps)}
+    return {
+        "status": "ok",
+        "attn": attn,
+        "variant": variant,
+        "seed": seed,
+        "recipe": recipe,
+        "queries": "one",
+        "dataset": {"spec_id": "0123456789ab"},
+        "device": "cpu",
+        "precision": "fp32",
+        "bench_version": "0.1.0",
+        "answers": kept,
+        **more,
+    }
+
+
+def one(results: list[dict], *words: str):
+    """The claim whose text and place hold these words."""
+    found = [c for c in claims(results) if all(w in f"{c.claim} {c.compared} {c.where}" for w in words)]
+    assert len(found) == 1, found
+    return found[0]
+
+
+@pytest.mark.parametrize(("pan", "ctx", "verdict"), [(0.4, 0.7, HOLDS), (0.7, 0.4, FAILS), (0.6, 0.601, OPEN)])
+def test_the_verdict_follows_from_the_interval(pan, ctx, verdict):
+    results = [run(attn, share, seed) for attn, share in (("pan", pan), ("pan-ctx", ctx)) for seed in range(3)]
+    found = one(results, "local context helps")
+    both = [
+        np.stack([r["answers"]["right"] for r in results if r["attn"] == attn]).astype(float)
+        for attn in ("pan-ctx", "pan")
+    ]
+    difference = both[0] - both[1]
+    assert found.verdict == verdict
+    assert (found.seeds, found.difference) == (3, pytest.approx(difference.mean()))
+    assert found.bounds == interval(difference, paired=True)
+    assert found.printed == pytest.approx(0.7900 - 0.6933)
+
+
+def test_only_alike_runs_are_compared_over_the_seeds_that_both_have():
+    results = [run("pan", 0.4, seed) for seed in (0, 1, 2)] + [run("pan-ctx", 0.7, seed) for seed in (1, 2, 3)]
+    assert one(results, "local context helps").seeds == 2
+    for odd in ({"recipe": "pan"}, {"variant": "mref"}, {"seed": 7}):
+        assert claims([run("pan", 0.4), run("pan-ctx", 0.7, **odd)]) == []
+    for other in ({"queries": "all"}, {"status": "diverged"}, {"answers": None}):
+        assert claims([run("pan", 0.4), run("pan-ctx", 0.7, **other)]) == []
+
+
+def test_mask_correctness_is_that_of_the_maps_and_none_has_no_maps():
+    found = one([run("pan", 0.4, maps=0.2), run("san", 0.4, maps=0.3)], "mask correctness")
+    assert (found.verdict, found.difference) == (FAILS, pytest.approx(-0.1))
+    assert found.printed == pytest.approx(0.28 - 0.15)
+    mapless = run("san", 0.4)
+    del mapless["answers"]["mask_correctness"]
+    assert [c.measure for c in claims([run("pan", 0.8), mapless])] == ["accuracy"]
+
+
+@pytest.mark.parametrize(("large", "verdict"), [(0.9, HOLDS), (0.1, FAILS)])
+def test_flatness_is_the_lead_on_large_digits_less_that_on_middle_ones(large, verdict):
+    results = [run("pan-ctx", 0.5), run("arnn", [0.2, 0.5, 0.7, 0.1, large])]
+    found = one(results, "falls less", "arnn − pan-ctx")
+    lead = results[1]["answers"]["right"].astype(float) - results[0]["answers"]["right"]
+    assert found.difference == pytest.approx(lead[BINS == 4].mean() - lead[BINS == 1].mean())
+    assert found.verdict == verdict
+    assert found.bounds.lo < found.difference < found.bounds.hi
+    assert found.printed == pytest.approx((0.8237 - 0.6372) - (0.9140 - 0.8713))
+
+
+START = "init=(mref-0123456789ab,fast)"
+
+
+@pytest.mark.parametrize(
+    ("black", "clutter", "alike"),
+    [
+        ("fast", "fast", True),
+        ("fast", "fast,fade=0.5", True),
+        (f"fast,{START}", f"fast,fade=0.5,{START}", True),
+        ("fast", f"fast,fade=0.5,{START}", False),
+        ("fast,init=(mbg-0,fast,fade=0.5)", "fast,init=(mbg-0,fast)", False),
+        ("fast,epochs=4", "fast,epochs=5", False),
+    ],
+)
+def test_a_lead_grows_only_between_runs_that_were_trained_alike(black, clutter, alike):
+    results = [run("san", 0.4, recipe=black, variant="mref"), run("arnn", 0.5, recipe=black, variant="mref")]
+    results += [run("san", 0.3, recipe=clutter), run("arnn", 0.8, recipe=clutter)]
+    found = [c for c in claims(results) if "clutter" in c.claim]
+    assert len(found) == alike
+    for growth in found:
+        right = [r["answers"]["right"].astype(float) for r in results]
+        assert growth.difference == pytest.approx(((right[3] - right[2]) - (right[1] - right[0])).mean())
+        assert growth.verdict == HOLDS
+        assert growth.where.startswith("mref-0123456789ab → mbg-0123456789ab")
+        assert growth.printed == pytest.approx((0.8584 - 0.5807) - (0.9893 - 0.8342))
+    short = [run("san", 0.4, recipe=black, variant="mref"), run("arnn", 0.5, recipe=black, variant="mref")]
+    for result in short:
+        result["answers"] = {name: array[:-1] for name, array in result["answers"].items()}
+    assert not [c for c in claims(short + results[2:]) if "clutter" in c.claim]  # other questions
+
+
+def test_the_mechanisms_it_names_exist():
+    for better, worse, *_ in BETTER:
+        create_model(better, "mbgb")
+        create_model(worse, "mbgb")
+
+
+def test_in_words():
+    found = claims([run("pan", 0.4, maps=0.2), run("san", 0.8, maps=0.1)])
+    text = claims_to_text(found)
+    assert text.startswith("mbg-0123456789ab, fast\n\nclaim ")
+    assert f"{points(found[0].difference)}  " in text
+    assert "+0.100 … +0.100" in text
+    assert "fewer than 5 seeds" in text
+    markdown = claims_to_text(found, markdown=True)
+    assert markdown.startswith("### mbg-0123456789ab, fast\n\n| claim | where it stands |")
+    assert math.isnan(one([run("pan", 0.4, variant="mini"), run("san", 0.8, variant="mini")], "soft").printed)
+
+
+def test_the_command(tmp_path):
+    call = lambda *more: CliRunner().invoke(cli.bench, ["leaderboard", "--claims", *more])  # noqa: E731
+    found = call("--runs", str(TOP / "results/cpu-track/runs"))
+    assert found.exit_code == 0, found.output
+    assert "structured attention is better than local context" in found.stdout
+    alone = next((TOP / "results/cpu-track/runs").glob("mref-none-*"))
+    shutil.copytree(alone, tmp_path / "runs" / alone.name)
+    found = call("--runs", str(tmp_path / "runs"))
+    assert found.exit_code == 2
+    assert "no two finished runs here of which a paper claims something" in found.stderr
+    both = call("--save", str(tmp_path / "board"))
+    assert both.exit_code == 2
+    assert "--claims" in both.stderr
