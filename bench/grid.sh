@@ -6,7 +6,7 @@
 # Data and runs go to FOLDER; PHOTOS is the folder of photographs for the backgrounds. It ends after SECONDS (540): with 75
 # where something is left (give the same command again, and it goes on where it was), with 0 where nothing is. Another
 # code is that of the command that failed. Runs that failed are tried again once FOLDER/over is deleted.
-# Then: bench leaderboard --runs FOLDER/runs/mbg, and so on.
+# Then: bench leaderboard --runs FOLDER/all, with --claims for what it says of the papers' claims.
 set -u
 usage() { echo "usage: bash bench/grid.sh FOLDER PHOTOS [SECONDS]" >&2 && exit 2; }
 [ $# -ge 2 ] && [[ ${3:-540} =~ ^[0-9]+$ ]] || usage
@@ -81,3 +81,8 @@ trained mref "$rest"
 trained mbg "$rest" "${after_mref[@]}"
 trained mbginv "$inverse" --fade 0.5
 trained mbgb "$blocks" --fade 0.5
+
+mkdir -p "$folder/all"
+for run in "$folder"/runs/*/*/ "$folder"/runs/*/*/*/; do # in one place, for boards over all variants
+    [ ! -e "$run/config.json" ] || ln -sfn "${run%/}" "$folder/all/"
+done

@@ -83,12 +83,19 @@ def test_it_holds_every_accuracy_that_is_published():
     assert {variant for variant, _ in trained} == VARIANTS.keys() - {"mini", "mbgmulti"}
 
 
-def test_it_goes_on_where_its_time_was_over(pretended):
+def test_it_goes_on_where_its_time_was_over(pretended, tmp_path):
+    runs = [tmp_path / "grid" / "runs" / name for name in ("mref/one", "mref/more/two", "mbg/three", "mbg/none")]
+    for run in runs:
+        run.mkdir(parents=True)
+    for run in runs[:3]:
+        (run / "config.json").write_text("{}")
     code, first = pretended(2, TAKES="0.7")
     assert (code, 0 < len(first) < STAGES) == (LEFT, True)
     code, rest = pretended(60)
     assert code == 0
     assert len(first) + len(rest) in (STAGES, STAGES + 1)  # one may have been under way
+    gathered = {link.name: link.resolve() for link in (tmp_path / "grid" / "all").iterdir()}
+    assert gathered == {run.name: run for run in runs[:3]}
     assert pretended(60) == (0, [])
     assert len(pretended(60, photos="others")[1]) == STAGES
 
