@@ -10,7 +10,7 @@ import pandas as pd
 from bench.claims import Found
 from bench.leaderboard import RIVALS
 from bench.measures import COUNTS, MASK_CORRECTNESS, RELATIVE_RUNTIME, SHOWN_OF_MAPS, STEP
-from bench.numerals import amount, chance, percent, points, ratio, share
+from bench.numerals import amount, chance, more, percent, points, ratio, share
 from bench.statistics import FEW, Interval
 from mnistref.text import table
 from mnistref.variants import VARIANTS
@@ -86,8 +86,7 @@ def claims_to_text(found: list[Found], markdown: bool = False) -> str:
     for where in dict.fromkeys(claim.where for claim in found):
         lines = [heads]
         for claim in (claim for claim in found if claim.where == where):
-            of_maps = claim.measure == MASK_CORRECTNESS
-            written = _in_thousandths if of_maps else points
+            written = more if claim.measure == MASK_CORRECTNESS else points
             numbers = claim.difference, *claim.bounds
             difference, low, high = (_shown(number, written) for number in numbers)
             words = [claim.claim, claim.source, claim.compared, claim.measure.replace("_", " "), str(claim.seeds)]
@@ -96,10 +95,6 @@ def claims_to_text(found: list[Found], markdown: bool = False) -> str:
     few = any(claim.seeds < FEW for claim in found)
     parts += ["differences of accuracy in points, of mask correctness in shares; 95 % over seeds and questions"]
     return "\n\n".join(parts) + (f"\n{_FEW}" if few else "")
-
-
-def _in_thousandths(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
 
 
 def commands(board: pd.DataFrame) -> str:

@@ -24,17 +24,17 @@ from bench.statistics import Interval, interval
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
 
 BETTER = (
-    ("pan", "san", "progressive attention is better than soft attention", "PAN §4.1, ARNN §4.1"),
-    ("stn-m", "san", "transformers in every slot are better than soft attention", "PAN §4.1"),
-    ("pan-ctx", "pan", "local context helps", "PAN §4.1, ARNN §4.1"),
-    ("arnn", "pan-ctx", "structured attention is better than local context", "ARNN §4.1"),
-    ("arnn", "arnn-ind", "the two sides are better combined than independent", "ARNN §4.1"),
-    ("arnn", "arnn-sampled", "the mean is better than a sample", "ARNN §4.1"),
-    ("brnn2", "pan-ctx", "blocks of 2 × 2 are better than local context", "ARNN §3.3"),
-    ("brnn2,arnn", "none,arnn", "blocks help where arnn is too long for the first slot", "ARNN §4.2"),
-    ("brnn2,arnn", "arnn", "blocks are better there than arnn in every slot", "ARNN §4.2"),
-    ("unet2-arnn", "unet2", "structured attention helps a U-Net of depth 2", "ARNN suppl. §1"),
-    ("unet3-arnn", "unet3", "structured attention helps a U-Net of depth 3", "ARNN suppl. §1"),
+    ("pan", "san", "progressive attention is better than soft attention", "PAN Table 1a, ARNN Table 1"),
+    ("stn-m", "san", "transformers in every slot are better than soft attention", "PAN Table 1a"),
+    ("pan-ctx", "pan", "local context helps", "PAN Table 1a, ARNN Table 1"),
+    ("arnn", "pan-ctx", "structured attention is better than local context", "ARNN Table 1"),
+    ("arnn", "arnn-ind", "the two sides are better combined than independent", "ARNN Table 1"),
+    ("arnn", "arnn-sampled", "the mean is better than a sample", "ARNN Table 1"),
+    ("brnn2", "pan-ctx", "blocks of 2 × 2 are better than local context", "nowhere; asked here"),
+    ("brnn2,arnn", "none,arnn", "blocks help where arnn is too long for the first slot", "ARNN Table 3"),
+    ("brnn2,arnn", "arnn", "blocks are better there than arnn in every slot", "ARNN Table 3"),
+    ("unet2-arnn", "unet2", "structured attention helps a U-Net of depth 2", "ARNN suppl. Table 1"),
+    ("unet3-arnn", "unet3", "structured attention helps a U-Net of depth 3", "ARNN suppl. Table 1"),
     ("cbam-arnn", "cbam", "structured attention helps CBAM", "ARNN §4.2"),
 )
 """(better, worse, the claim, where it stands)"""
@@ -77,8 +77,8 @@ class Found:
         return HOLDS if self.bounds.lo > 0 else FAILS if self.bounds.hi < 0 else OPEN
 
 
-Answers = Mapping[str, np.ndarray]
-_Runs = dict[str, dict[int, Answers]]  # mechanism → seed → answers
+_Answers = Mapping[str, np.ndarray]
+_Runs = dict[str, dict[int, _Answers]]  # mechanism → seed → answers
 _Contest = tuple[str, str, str, str]  # by RIVALS
 
 

@@ -15,6 +15,11 @@ def share(value: float) -> str:
     return f"{value:.3f}"
 
 
+def more(value: float) -> str:
+    """A difference of shares as such, with its sign."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
 def chance(value: float) -> str:
     """A p-value."""
     return "< 0.001" if value < 0.001 else share(value)
