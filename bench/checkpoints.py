@@ -3,9 +3,10 @@
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from bench.tensorfile import decode, encode
 from bench.train import Trainer
@@ -76,3 +77,20 @@ def load_weights(path: Path, model: nn.Module) -> None:
         raise DataProblemError(
             f"{path}: the weights do not fit this network; was it made by another version?"
         ) from error
+
+
+def load_fitting(weights: Mapping[str, Tensor], model: nn.Module) -> list[str]:
+    """Put into a network those weights of another one that it has too, by name and shape.
+
+    → what of it stays as it was, in short: a module's name where nothing in it fits, else a tensor's.
+    """
+    own = model.state_dict()
+    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    model.load_state_dict(own | fitting)
+
+    def short(name: str) -> str:
+        parts = name.split(".")
+        heads = (".".join(parts[:k]) for k in range(1, len(parts)))
+        return next((head for head in heads if not any(f.startswith(f"{head}.") for f in fitting)), name)
+
+    return list(dict.fromkeys(short(name) for name in own if name not in fitting))

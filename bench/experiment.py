@@ -13,17 +13,17 @@ import torch
 
 from bench import checkpoints, costs, outofmemory, pictures, records
 from bench.attention import canonical_name
-from bench.checkpoints import load_weights
+from bench.checkpoints import load_fitting
 from bench.computing import Computing
 from bench.config import AS_IT_FITS, Preset, Recipe, RunConfig, Supply
 from bench.data import load_split
 from bench.evaluate import BATCH, test
 from bench.memory import keep_freed
-from bench.model import AttributeCNN, build, create_model, stages_of
+from bench.model import AttributeCNN, build, create_model
 from bench.online import Online, load_training
 from bench.parallel import ALONE, Alone, LostError
 from bench.plugins import files_of
-from bench.runs import load_config
+from bench.runs import load_config, load_model
 from bench.split import Split
 from bench.train import DivergedError, Trainer
 from bench.watch import Watching, watch
@@ -31,7 +31,6 @@ from mnistref.dataset import Manifest, read_manifest
 from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
 from mnistref.files import exclusive
 from mnistref.generate import Request, generate, request_of
-from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
 
 log = logging.getLogger("bench")
@@ -72,8 +71,6 @@ def configure(
     before = load_config(init) if init else None
     if before and before.attn != attn:
         raise UsageProblemError(f"--init {init}: a run of {before.attn}; its weights do not fit {attn}")
-    if before and _shape(get_variant(before.variant)) != _shape(variant):
-        raise UsageProblemError(f"--init {init}: a run on {before.variant}; its weights do not fit {variant.name}")
     return RunConfig(
         attn,
         variant.name,
@@ -89,11 +86,6 @@ def configure(
         online,
         computing.deterministic,
     )
-
-
-def _shape(variant: VariantSpec) -> tuple[int, int, int]:
-    """What the shapes of a network's weights depend on, beside its mechanism."""
-    return variant.queries, variant.classes, stages_of(variant.canvas)
 
 
 def _digest(weights: Path) -> str:
@@ -200,9 +192,10 @@ def _begin(work: _Work) -> AttributeCNN:
     config, init = work.config, work.init
     if config.init_weights != (_digest(init / records.WEIGHTS) if init else None):
         raise UsageProblemError(f"{work.folder}: was configured to start from other weights than those of {init}")
+    before = load_model(init)[1].state_dict() if init else {}
     model = build(config.attn, work.manifest.variant, config.seed, work.computing.device)
-    if init:
-        load_weights(init / records.WEIGHTS, model)
+    if init and (anew := load_fitting(before, model)):
+        log.info("what the network of %s has not begins anew: %s", init.name, ", ".join(anew))
     if work.team.leads:
         aside = _aside(config, work.manifest, init)
         records.begin(work.folder, config.as_dict() | aside, work.computing, work.resume, work.team.size)

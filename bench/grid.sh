@@ -66,8 +66,8 @@ trained() { # variant, or variant/folder, mechanisms, more options
     mkdir -p "${over%/*}" && : >"$over" || exit 5
 }
 
-# On photographs and among distractors a network begins with what it learned on black; every one the same way. The
-# inverse task has other questions, and 224 px another network: these begin anew, their photographs growing from black.
+# On photographs and among distractors a network begins with what it learned on black, every one the same way: at 224 px
+# with all but its fifth stage, and on the inverse task with what it learned of that task on small black images.
 # What clutter costs is told by runs that saw as many images of each kind: so there is more of black, too.
 after_mref=(--init "$folder/runs/mref" --fade 0.5)
 trained mref "$main"
@@ -79,8 +79,10 @@ trained mbg "$pan,$arnn" "${after_mref[@]}"
 trained mdist "$pan,$arnn" "${after_mref[@]}"
 trained mref "$rest"
 trained mbg "$rest" "${after_mref[@]}"
-trained mbginv "$inverse" --fade 0.5
-trained mbgb "$blocks" --fade 0.5
+trained miniinv "$inverse"
+trained mbginv "$inverse" --init "$folder/runs/miniinv" --fade 0.5
+trained mref "$blocks"
+trained mbgb "$blocks" "${after_mref[@]}"
 
 mkdir -p "$folder/all"
 for run in "$folder"/runs/*/*/ "$folder"/runs/*/*/*/; do # in one place, for boards over all variants

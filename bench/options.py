@@ -179,7 +179,10 @@ run_options = _gathered(
         click.option("--data", type=EXISTING, help="A data set already made, instead of --variant."),
         click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True),
         click.option(
-            "--init", type=FOLDER, metavar="RUN", help="Start from this run's weights, as after an easier variant."
+            "--init",
+            type=FOLDER,
+            metavar="RUN",
+            help="Start from those of this run's weights that fit, as after an easier variant.",
         ),
     ],
 )

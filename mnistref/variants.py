@@ -47,6 +47,19 @@ _ENTRIES = (
         expected_shares=(1.0, 0.0, 0.0, 0.0, 0.0),
         expected_ink=0.0465,
     ),
+    VariantSpec(
+        "miniinv",
+        "as mini, inverse: which digit has colour q?",
+        "none",
+        48,
+        "black",
+        query="color",
+        digits=(2, 4),
+        scales=(0.5, 1.0),
+        note="for first steps and tests: its numbers compare with nothing published",
+        expected_shares=(1.0, 0.0, 0.0, 0.0, 0.0),
+        expected_ink=0.0465,
+    ),
 )
 
 VARIANTS: dict[str, VariantSpec] = {v.name: v for v in _ENTRIES}

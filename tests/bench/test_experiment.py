@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from bench import computing, costs, experiment, pictures, records
-from bench.checkpoints import load_weights
+from bench.checkpoints import load_fitting, load_weights
 from bench.computing import Computing
 from bench.config import PRESETS, RECIPES, Recipe, RunConfig
 from bench.data import load_split
@@ -21,6 +21,7 @@ from bench.leaderboard import leaderboard
 from bench.metrics import attended
 from bench.model import build
 from bench.parallel import ALONE
+from bench.runs import load_model
 from bench.train import Trainer
 from mnistref.dataset import read_manifest, read_split
 from mnistref.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
@@ -378,6 +379,24 @@ def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path
     (record,) = Trainer(config.recipe, model, train, val, 1, Computing(CPU)).epochs()
     assert record["train_loss"] == history[0]["train_loss"]
     assert leaderboard(records.results(tmp_path))["recipe"].tolist() == [result["recipe"]]
+
+
+def test_a_run_on_other_questions_starts_from_what_of_the_weights_fits(finished, make, tmp_path, caplog):
+    """The inverse task asks for one of 10 digits by one of 5 colours: what depends on these begins anew."""
+    data = make("mbginv", sizes={"train": 20, "val": 10, "test": 10})
+    once = replace(SHORT, epochs=1, batch=10)
+    config = experiment.configure(data, "pan", 0, once, "one", Computing(CPU), init=finished[1])
+    with caplog.at_level("INFO", "bench"):
+        run = experiment.run(config, data, tmp_path, init=finished[1])
+    assert (
+        f"the network of {finished[1].name} has not begins anew: head.classify, gates.0.attend.embedding" in caplog.text
+    )
+    model = build("pan", read_manifest(data).variant, 0, CPU)
+    load_fitting(load_model(finished[1])[1].state_dict(), model)
+    train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
+    (record,) = Trainer(once, model, train, val, 0, Computing(CPU)).epochs()
+    (history,) = (json.loads(line) for line in (run / "history.jsonl").read_text().splitlines())
+    assert record["train_loss"] == history["train_loss"]
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,14 @@ TINY = {
     "GRID_SIZES": "--train 60 --val 20 --test 20 --digits mnist5k",
     "GRID_TRAINING": "--device cpu --epochs 1 --threads 1",
     "GRID_SEEDS": "1",
-    **{f"GRID_{name}": "none" for name in ("REST", "INVERSE", "BLOCKS")},
+    "GRID_REST": "none",
+    "GRID_INVERSE": "none",
+    "GRID_BLOCKS": "none+pan",
     "GRID_MAIN": "san",
     "GRID_PAN": "han",
     "GRID_ARNN": "pan",
 }
-STAGES = 11
+STAGES = 13
 
 PRETENDED = """#!{python}
 import os, sys, time

@@ -21,6 +21,7 @@ from mnistref.errors import DataProblemError, UsageProblemError
 
 CPU = torch.device("cpu")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=32, epochs=3, schedule="onecycle")
+SLOTS = ("gates.0", "gates.1", "gates.2", "readout")
 
 
 def trainer_for(mini, recipe: Recipe = SHORT, attn: str = "pan", seed: int = 0, precision: str = "fp32") -> Trainer:
@@ -220,6 +221,33 @@ def test_weights_of_another_network_do_not_fit(tmp_path):
         checkpoints.load_weights(tmp_path / "w.safetensors", create_model("arnn", variant="mini"))
     with pytest.raises(DataProblemError, match="no weights here"):
         checkpoints.load_weights(tmp_path / "none.safetensors", model)
+
+
+@pytest.mark.parametrize(
+    ("attn", "variant", "anew"),
+    [
+        ("pan", "mini", []),
+        ("none", "mbginv", ["head.classify"]),
+        ("pan", "mbginv", ["head.classify", *(f"{slot}.attend.embedding" for slot in SLOTS)]),
+        ("arnn", "mbgb", ["stages.4", "gates.3"]),
+    ],
+)
+def test_what_two_networks_share_is_given_over_and_the_rest_is_named(attn, variant, anew):
+    before, model = (create_model(attn, variant=name).double() for name in ("mref", variant))
+    drawn = {name: value.clone() for name, value in model.state_dict().items()}
+    assert checkpoints.load_fitting(before.state_dict(), model) == anew
+    for name, value in model.state_dict().items():
+        stays = any(name.startswith(f"{part}.") for part in anew)
+        assert torch.equal(value, drawn[name] if stays else before.state_dict()[name]), name
+
+
+def test_a_tensor_that_alone_does_not_fit_is_named_itself():
+    """As where a network has its classifier's bias, but not its weights."""
+    before, model = create_model("none", variant="mref"), create_model("none", variant="mref")
+    weights = before.state_dict()
+    weights["head.classify.weight"] = weights["head.classify.weight"][:, :-1]
+    assert checkpoints.load_fitting(weights, model) == ["head.classify.weight"]
+    assert torch.equal(model.head.classify.bias, before.head.classify.bias)
 
 
 def learning_rates(recipe: Recipe, mini) -> list[float]:
