@@ -1,29 +1,17 @@
-"""Many runs: what is planned, what a failure, a kill or an interrupt leaves, and the same numbers as one by one."""
+"""Many runs: what is planned, what a failure leaves, and the same numbers as one by one."""
 
-import json
 import re
-import signal
-import subprocess
-import threading
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 import cli
 from bench import experiment, records, sweep, worker
-from bench.checkpoints import FOLDER as CHECKPOINT
-from bench.computing import Computing
-from bench.config import RECIPES, Recipe
 from mnistref.errors import UsageProblemError
-from tests.cluster import Cluster
-from tests.faults.helpers import children, start_python
+from tests.bench.sweeping import COMPUTING, SHORT, alone, done, outcome, planned
 
-COMPUTING = Computing(torch.device("cpu"))
-SHORT = Recipe("fast", "adam", lr=0.003, batch=25, epochs=1, schedule="onecycle")
 BROKEN = """
 import os, signal
 from torch import nn
@@ -48,30 +36,6 @@ def broken(tmp_path):
         return f"{path}:Broken"
 
     return broken
-
-
-def planned(mini, attns=("none", "pan"), seeds=1, recipe=SHORT) -> list[sweep.Task]:
-    return sweep.plan(attns, [mini], seeds, recipe, "one", COMPUTING)
-
-
-def done(tasks, runs, workers=1) -> dict[str, worker.Ended]:
-    with sweep.here("cpu", workers, threads=1) as launcher:
-        return {task.config.attn: ended for task, ended in sweep.sweep(tasks, runs, launcher).items()}
-
-
-def outcome(run: Path) -> tuple:
-    """What a run learned, without its times."""
-    history = [json.loads(line) | {"seconds": 0} for line in (run / records.HISTORY).read_text().splitlines()]
-    return history, (run / records.WEIGHTS).read_bytes()
-
-
-def alone(tasks, runs) -> dict[str, tuple]:
-    """What each run learns when it is done here, with one thread. Name of its folder → outcome."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    folders = [experiment.run(task.config, task.data, runs) for task in tasks]
-    torch.set_num_threads(before)
-    return {folder.name: outcome(folder) for folder in folders}
 
 
 def test_all_are_compared_with_one_seed_before_the_next_begins(mini, make):
@@ -131,14 +95,6 @@ def test_a_sweep_says_which_run_it_cannot_begin_with(mini, tmp_path):
         assert words in said
 
 
-def test_weights_of_other_questions_do_not_fit(mini, make, tmp_path):
-    inverse, (task,) = make("mbginv", sizes={"train": 20, "val": 10, "test": 10}), planned(mini, ["none"])
-    alone([task], tmp_path)
-    starts = {("none", 0): tmp_path / task.config.run_id}
-    with pytest.raises(UsageProblemError, match="a run on mini; its weights do not fit mbginv"):
-        sweep.plan(["none"], [inverse], 1, SHORT, "one", COMPUTING, starts=starts)
-
-
 def test_the_parts_hold_every_run_once(mini):
     tasks = planned(mini, ("none", "pan", "san"), seeds=3)
     parts = [sweep.share(tasks, (k, 4)) for k in (1, 2, 3, 4)]
@@ -164,90 +120,6 @@ def test_one_that_breaks_does_not_keep_the_others(broken, mini, tmp_path, monkey
     assert f"4 of 5 runs did not end well: {mini.name} broken0.py:Broken#" in told.stderr
     assert len(told.stdout.split()) == 1
     assert records.is_finished(Path(told.stdout.strip()))
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def workers_of(pid: int) -> list[int]:
-    return children(pid, b"bench.worker")
-
-
-def wait_until(condition, seconds=90):
-    end = monotonic() + seconds
-    while not condition():
-        assert monotonic() < end, "it takes too long"
-        sleep(0.05)
-
-
-def start(mini, runs, *more: str) -> subprocess.Popen:
-    """A sweep as a process, on a set that lies in the root of the session."""
-    code = (
-        "import bench.config, dataclasses, sys, pathlib\n"
-        "from bench import experiment\n"
-        "from mnistref.quiet import die_quietly\n"
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); die_quietly()\n"
-        f"experiment.prepare = lambda *_: pathlib.Path({str(mini)!r})\n"
-        "from cli import bench; bench(sys.argv[1:])"
-    )
-    arguments = ["sweep", "--attn", "none,pan", "--variant", "mini", "--seeds", "1", "--workers", "2"]
-    return start_python(code, [*arguments, "--runs", str(runs), "--threads", "1", *more])
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_when_it_ends_early_so_do_its_processes_and_the_same_command_goes_on(mini, tmp_path, caplog):
-    """Killed, then interrupted, then left alone, and then there is nothing left to do. Two at a time learn what one
-    alone learns."""
-    runs, options = tmp_path / "runs", ("--epochs", "2", "--batch", "25")
-    for end, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
-        running = start(mini, runs, *options)
-        wait_until(lambda: len(list(runs.glob(f"*/{CHECKPOINT}/state.json"))) == 2)
-        wait_until(lambda pid=running.pid: len(workers_of(pid)) == 2)
-        workers = workers_of(running.pid)
-        running.send_signal(end)
-        _, errors = running.communicate(timeout=30)
-        assert running.returncode == code, errors
-        assert "Traceback" not in errors
-        wait_until(lambda pids=workers: not any(alive(pid) for pid in pids), 10)
-    last = start(mini, runs, *options)
-    out, errors = last.communicate(timeout=240)
-    assert last.returncode == 0, errors
-    tasks = planned(mini, recipe=replace(RECIPES["fast"], epochs=2, batch=25))
-    assert {Path(line).name: outcome(Path(line)) for line in out.splitlines()} == alone(tasks, tmp_path / "alone")
-    caplog.clear()
-    caplog.set_level("INFO")
-    assert {ended.status for ended in done(tasks, runs).values()} == {"ok"}
-    assert [record.message[:17] for record in caplog.records] == ["finished already:"] * 2
-
-
-def test_a_cluster_does_them_though_a_worker_is_killed(mini, tmp_path):
-    pytest.importorskip("distributed")
-    tasks = planned(mini)
-    cluster = Cluster(tmp_path / "cluster")
-    try:
-        cluster.wait_for_scheduler()
-        first, second = cluster.start_worker(), cluster.start_worker()
-
-        def kill_one_at_work() -> None:
-            wait_until(lambda: workers_of(first.pid))
-            first.kill()
-
-        killing = threading.Thread(target=kill_one_at_work)
-        killing.start()
-        with sweep.cluster(cluster.address, threads=1) as launcher:
-            ended = sweep.sweep(tasks, tmp_path / "runs", launcher)
-        killing.join()
-        assert first.wait(20) == -signal.SIGKILL
-        assert second.poll() is None
-    finally:
-        cluster.kill_all()
-    assert {e.status for e in ended.values()} == {"ok"}, ended
-    for name, learned in alone(tasks, tmp_path / "alone").items():
-        assert learned == outcome(tmp_path / "runs" / name)
 
 
 def call(*arguments: str, code: int = 0):

@@ -1,0 +1,37 @@
+"""Small sweeps: planned, done by processes, and done here one run after the other."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from bench import experiment, records, sweep, worker
+from bench.computing import Computing
+from bench.config import Recipe
+
+COMPUTING = Computing(torch.device("cpu"))
+SHORT = Recipe("fast", "adam", lr=0.003, batch=25, epochs=1, schedule="onecycle")
+
+
+def planned(mini, attns=("none", "pan"), seeds=1, recipe=SHORT) -> list[sweep.Task]:
+    return sweep.plan(attns, [mini], seeds, recipe, "one", COMPUTING)
+
+
+def done(tasks, runs, workers=1) -> dict[str, worker.Ended]:
+    with sweep.here("cpu", workers, threads=1) as launcher:
+        return {task.config.attn: ended for task, ended in sweep.sweep(tasks, runs, launcher).items()}
+
+
+def outcome(run: Path) -> tuple:
+    """What a run learned, without its times."""
+    history = [json.loads(line) | {"seconds": 0} for line in (run / records.HISTORY).read_text().splitlines()]
+    return history, (run / records.WEIGHTS).read_bytes()
+
+
+def alone(tasks, runs) -> dict[str, tuple]:
+    """What each run learns when it is done here, with one thread. Name of its folder → outcome."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folders = [experiment.run(task.config, task.data, runs) for task in tasks]
+    torch.set_num_threads(before)
+    return {folder.name: outcome(folder) for folder in folders}

@@ -1,0 +1,101 @@
+"""Sweeps that are killed, interrupted, or lose a worker: nothing is left at work, and the numbers stay the same."""
+
+import signal
+import subprocess
+import threading
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from bench import sweep
+from bench.checkpoints import FOLDER as CHECKPOINT
+from bench.config import RECIPES
+from tests.bench.sweeping import alone, done, outcome, planned
+from tests.cluster import Cluster
+from tests.faults.helpers import children, start_python
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def workers_of(pid: int) -> list[int]:
+    return children(pid, b"bench.worker")
+
+
+def wait_until(condition, seconds=90):
+    end = monotonic() + seconds
+    while not condition():
+        assert monotonic() < end, "it takes too long"
+        sleep(0.05)
+
+
+def start(mini, runs, *more: str) -> subprocess.Popen:
+    """A sweep as a process, on a set that lies in the root of the session."""
+    code = (
+        "import bench.config, dataclasses, sys, pathlib\n"
+        "from bench import experiment\n"
+        "from mnistref.quiet import die_quietly\n"
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); die_quietly()\n"
+        f"experiment.prepare = lambda *_: pathlib.Path({str(mini)!r})\n"
+        "from cli import bench; bench(sys.argv[1:])"
+    )
+    arguments = ["sweep", "--attn", "none,pan", "--variant", "mini", "--seeds", "1", "--workers", "2"]
+    return start_python(code, [*arguments, "--runs", str(runs), "--threads", "1", *more])
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_when_it_ends_early_so_do_its_processes_and_the_same_command_goes_on(mini, tmp_path, caplog):
+    """Killed, then interrupted, then left alone, and then there is nothing left to do. Two at a time learn what one
+    alone learns."""
+    runs, options = tmp_path / "runs", ("--epochs", "2", "--batch", "25")
+    for end, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+        running = start(mini, runs, *options)
+        wait_until(lambda: len(list(runs.glob(f"*/{CHECKPOINT}/state.json"))) == 2)
+        wait_until(lambda pid=running.pid: len(workers_of(pid)) == 2)
+        workers = workers_of(running.pid)
+        running.send_signal(end)
+        _, errors = running.communicate(timeout=30)
+        assert running.returncode == code, errors
+        assert "Traceback" not in errors
+        wait_until(lambda pids=workers: not any(alive(pid) for pid in pids), 10)
+    last = start(mini, runs, *options)
+    out, errors = last.communicate(timeout=240)
+    assert last.returncode == 0, errors
+    tasks = planned(mini, recipe=replace(RECIPES["fast"], epochs=2, batch=25))
+    assert {Path(line).name: outcome(Path(line)) for line in out.splitlines()} == alone(tasks, tmp_path / "alone")
+    caplog.clear()
+    caplog.set_level("INFO")
+    assert {ended.status for ended in done(tasks, runs).values()} == {"ok"}
+    assert [record.message[:17] for record in caplog.records] == ["finished already:"] * 2
+
+
+def test_a_cluster_does_them_though_a_worker_is_killed(mini, tmp_path):
+    pytest.importorskip("distributed")
+    tasks = planned(mini)
+    cluster = Cluster(tmp_path / "cluster")
+    try:
+        cluster.wait_for_scheduler()
+        first, second = cluster.start_worker(), cluster.start_worker()
+
+        def kill_one_at_work() -> None:
+            wait_until(lambda: workers_of(first.pid))
+            first.kill()
+
+        killing = threading.Thread(target=kill_one_at_work)
+        killing.start()
+        with sweep.cluster(cluster.address, threads=1) as launcher:
+            ended = sweep.sweep(tasks, tmp_path / "runs", launcher)
+        killing.join()
+        assert first.wait(20) == -signal.SIGKILL
+        assert second.poll() is None
+    finally:
+        cluster.kill_all()
+    assert {e.status for e in ended.values()} == {"ok"}, ended
+    for name, learned in alone(tasks, tmp_path / "alone").items():
+        assert learned == outcome(tmp_path / "runs" / name)
