@@ -44,9 +44,7 @@ def contests(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[Con
     several = len({key[1] for key in groups}) < len(groups)
     return [
         Contest(
-            f"{rows[0]['dataset']}, recipe {rows[0]['recipe']}, queries {rows[0]['queries']}"
-            if several
-            else rows[0]["dataset"],
+            _title(rows[0]) if several else rows[0]["dataset"],
             rows[0]["variant"],
             rows[0]["dataset"],
             tuple(
@@ -56,6 +54,13 @@ def contests(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[Con
         )
         for rows in groups.values()
     ]
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    """What the rows of a contest share, to be read: "mbg-…: fast, epochs=4; after mref-…: fast"."""
+    steps = f"{row['dataset']},{row['recipe'].rstrip(')')}".split(",init=(")
+    told = [data + ": " + how.replace(",", ", ") for data, _, how in (step.partition(",") for step in steps)]
+    return "; after ".join(told) + ("" if row["queries"] == "one" else f"; queries {row['queries']}")
 
 
 def rows_of(board: pd.DataFrame) -> list[dict[str, Any]]:

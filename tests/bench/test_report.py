@@ -333,6 +333,16 @@ def entry_of(runs: Path, attn: str = "pan"):
     return contest, next(entry for entry in contest.entries if entry.row["attn"] == attn)
 
 
+def test_contests_on_one_set_are_named_by_what_their_rows_share(runs):
+    after = "fast,epochs=4,fade=0.5,init=(mref-b,fast,epochs=4,init=(mini-a,fast))"
+    copy_run(one(runs), runs, "after", recipe=after)
+    copy_run(one(runs), runs, "asked", queries="all", recipe="pan,batch=20")
+    found = list(records.results(runs))
+    titles = {contest.title.partition(": ")[2] for contest in contests(leaderboard(found), found)}
+    begun = "fast, epochs=4, fade=0.5; after mref-b: fast, epochs=4; after mini-a: fast"
+    assert titles == {"fast, epochs=2", begun, "pan, batch=20; queries all"}
+
+
 def test_each_run_belongs_to_one_row(runs):
     copy_run(one(runs), runs, "s1", seed=1)
     copy_run(one(runs), runs, "gpu", device="another")
