@@ -123,6 +123,18 @@ def test_a_lead_grows_only_between_runs_that_were_trained_alike(black, clutter, 
     assert not [c for c in claims(short + results[2:]) if "clutter" in c.claim]  # other questions
 
 
+def test_what_is_said_of_the_inverse_task_is_found_where_it_is_printed():
+    mechanisms = "pan", "pan-ctx", "san"
+    found = {
+        c.compared: c
+        for c in claims([run(attn, 0.5, variant="mbginv") for attn in mechanisms])
+        if c.measure == "accuracy"
+    }
+    assert found["pan-ctx − pan"].source == "ARNN §4.1"
+    assert found["pan-ctx − pan"].printed == pytest.approx(0.6637 - 0.4015)
+    assert found["pan − san"].source == "PAN Table 1a, ARNN Table 1"  # of which nothing is printed there
+
+
 def test_the_mechanisms_it_names_exist():
     for better, worse, *_ in BETTER:
         create_model(better, "mbgb")
