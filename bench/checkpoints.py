@@ -79,10 +79,11 @@ def load_weights(path: Path, model: nn.Module) -> None:
         ) from error
 
 
-def load_fitting(weights: Mapping[str, Tensor], model: nn.Module) -> list[str]:
+def load_fitting(weights: Mapping[str, Tensor], model: nn.Module) -> tuple[list[str], list[str]]:
     """Put into a network those weights of another one that it has too, by name and shape.
 
-    → what of it stays as it was, in short: a module's name where nothing in it fits, else a tensor's.
+    → what of it stays as it was, and what of the weights is left out, in short: a module's name where nothing in it
+    fits, else a tensor's.
     """
     own = model.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
@@ -93,4 +94,5 @@ def load_fitting(weights: Mapping[str, Tensor], model: nn.Module) -> list[str]:
         heads = (".".join(parts[:k]) for k in range(1, len(parts)))
         return next((head for head in heads if not any(f.startswith(f"{head}.") for f in fitting)), name)
 
-    return list(dict.fromkeys(short(name) for name in own if name not in fitting))
+    anew, left = ([name for name in names if name not in fitting] for names in (own, weights))
+    return list(dict.fromkeys(map(short, anew))), list(dict.fromkeys(map(short, left)))

@@ -194,8 +194,10 @@ def _begin(work: _Work) -> AttributeCNN:
         raise UsageProblemError(f"{work.folder}: was configured to start from other weights than those of {init}")
     before = load_model(init)[1].state_dict() if init else {}
     model = build(config.attn, work.manifest.variant, config.seed, work.computing.device)
-    if init and (anew := load_fitting(before, model)):
-        log.info("what the network of %s has not begins anew: %s", init.name, ", ".join(anew))
+    if init:
+        for of, names in zip(("nothing fits and begins anew", "left out"), load_fitting(before, model), strict=True):
+            if names:
+                log.info("of %s %s: %s", init.name, of, ", ".join(names))
     if work.team.leads:
         aside = _aside(config, work.manifest, init)
         records.begin(work.folder, config.as_dict() | aside, work.computing, work.resume, work.team.size)

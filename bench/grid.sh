@@ -67,7 +67,7 @@ trained() { # variant, or variant/folder, mechanisms, more options
 }
 
 # On photographs and among distractors a network begins with what it learned on black, every one the same way: at 224 px
-# with all but its fifth stage, and on the inverse task with what it learned of that task on small black images.
+# with all but its last stage and the slot before, on the inverse task with what it learned of that on small black images.
 # What clutter costs is told by runs that saw as many images of each kind: so there is more of black, too.
 after_mref=(--init "$folder/runs/mref" --fade 0.5)
 trained mref "$main"

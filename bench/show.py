@@ -105,10 +105,15 @@ def _title(
         shown += f"; trained on {config.dataset}"
     lines = [
         f"{config.attn} on {config.variant}, test accuracy {100 * accuracy:.1f} %",
-        f"run {run.resolve().name}, recipe {config.recipe.label}",
+        f"run {run.resolve().name}, recipe {config.recipe.label}{_after(config)}",
         shown,
     ]
     return lines if scale is None else [*lines, f"maps drawn at random, σ × {scale:g} (seed {seed})"]
+
+
+def _after(config: RunConfig) -> str:
+    """On what it was trained before, the last one first."""
+    return "".join(f", after {step.partition('-')[0]}" for step in (config.init or "").split(",init=(") if step)
 
 
 def _notes(config: RunConfig, manifest: Manifest, rows: Sequence[Panels]) -> list[str]:

@@ -1,7 +1,7 @@
 """One digest per variant of the integers of its scenes: what an image shows, before any pixel is drawn.
 
-`python -m tests.golden` writes `golden.json` anew. Do so only together with a new LAW_VERSION: sets that were made
-before keep their name only if they keep their content.
+`python -m tests.golden` writes `golden.json` anew. Do so with a new variant, or with a new LAW_VERSION: sets that were
+made before keep their name only if they keep their content.
 """
 
 import hashlib

@@ -1,6 +1,7 @@
 """Pictures of attention: what they show is what the network did, for every mechanism; and what cannot be shown."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bench import experiment, plugins, records, runs
+from bench import experiment, plugins, records, runs, show
 from bench.attention import MECHANISMS
 from bench.attention.arnn import AttentionRNN
 from bench.checkpoints import save_weights
@@ -267,6 +268,20 @@ def test_the_images_are_spread_over_scales_and_follow_the_seed():
 def test_questions_in_words():
     assert in_words(get_variant("mbginv"), 3) == "which digit is red?"
     assert in_words(get_variant("mref"), 3) == "what colour is the 3?"
+
+
+@pytest.mark.parametrize(
+    ("init", "words"),
+    [
+        (None, ""),
+        ("mini-aa,fast,epochs=3", ", after mini"),
+        ("mref-a,fast,init=(mini-b,pan)", ", after mref, after mini"),
+    ],
+)
+def test_the_picture_says_what_a_run_was_trained_on_before(init, words, pretend, mini):
+    config = replace(runs.load_config(pretend("pan")), init=init)
+    line = show._title(config, Path("run"), 0.5, read_manifest(mini), None, 0)[1]
+    assert line == f"run run, recipe {config.recipe.label}{words}"
 
 
 def test_slots_are_named_by_the_network():

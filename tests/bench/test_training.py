@@ -224,18 +224,19 @@ def test_weights_of_another_network_do_not_fit(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("attn", "variant", "anew"),
+    ("attn", "start", "variant", "anew", "left"),
     [
-        ("pan", "mini", []),
-        ("none", "mbginv", ["head.classify"]),
-        ("pan", "mbginv", ["head.classify", *(f"{slot}.attend.embedding" for slot in SLOTS)]),
-        ("arnn", "mbgb", ["stages.4", "gates.3"]),
+        ("pan", "mref", "mini", [], []),
+        ("none", "mref", "mbginv", ["head.classify"], ["head.classify"]),
+        ("pan", "mref", "mbginv", *[["head.classify", *(f"{slot}.attend.embedding" for slot in SLOTS)]] * 2),
+        ("arnn", "mref", "mbgb", ["stages.4", "gates.3"], []),
+        ("arnn", "mbgb", "mref", [], ["stages.4", "gates.3"]),
     ],
 )
-def test_what_two_networks_share_is_given_over_and_the_rest_is_named(attn, variant, anew):
-    before, model = (create_model(attn, variant=name).double() for name in ("mref", variant))
+def test_what_two_networks_share_is_given_over_and_the_rest_is_named(attn, start, variant, anew, left):
+    before, model = (create_model(attn, variant=name).double() for name in (start, variant))
     drawn = {name: value.clone() for name, value in model.state_dict().items()}
-    assert checkpoints.load_fitting(before.state_dict(), model) == anew
+    assert checkpoints.load_fitting(before.state_dict(), model) == (anew, left)
     for name, value in model.state_dict().items():
         stays = any(name.startswith(f"{part}.") for part in anew)
         assert torch.equal(value, drawn[name] if stays else before.state_dict()[name]), name
@@ -246,7 +247,7 @@ def test_a_tensor_that_alone_does_not_fit_is_named_itself():
     before, model = create_model("none", variant="mref"), create_model("none", variant="mref")
     weights = before.state_dict()
     weights["head.classify.weight"] = weights["head.classify.weight"][:, :-1]
-    assert checkpoints.load_fitting(weights, model) == ["head.classify.weight"]
+    assert checkpoints.load_fitting(weights, model) == (["head.classify.weight"], ["head.classify.weight"])
     assert torch.equal(model.head.classify.bias, before.head.classify.bias)
 
 
