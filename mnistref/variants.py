@@ -13,6 +13,13 @@ from mnistref.spec import VariantSpec
 # (200,000 at 224 px) with the training digits of MNIST.
 _AT_100: dict[str, Any] = {"expected_shares": (0.708, 0.173, 0.056, 0.034, 0.029), "expected_ink": 0.0234}
 _AT_224: dict[str, Any] = {"expected_shares": (0.301, 0.247, 0.194, 0.147, 0.111), "expected_ink": 0.01056}
+_SMALL: dict[str, Any] = {
+    "digits": (2, 4),
+    "scales": (0.5, 1.0),
+    "note": "for first steps and tests: its numbers compare with nothing published",
+    "expected_shares": (1.0, 0.0, 0.0, 0.0, 0.0),
+    "expected_ink": 0.0465,
+}
 
 _ENTRIES = (
     VariantSpec("mref", "coloured digits on black; what colour is digit q?", "PAN §4.1", 100, "black", **_AT_100),
@@ -35,31 +42,8 @@ _ENTRIES = (
         note="a test-only set: there is no single right answer",
         **_AT_100,
     ),
-    VariantSpec(
-        "mini",
-        "2–4 small digits on a black 48-px canvas",
-        "none",
-        48,
-        "black",
-        digits=(2, 4),
-        scales=(0.5, 1.0),
-        note="for first steps and tests: its numbers compare with nothing published",
-        expected_shares=(1.0, 0.0, 0.0, 0.0, 0.0),
-        expected_ink=0.0465,
-    ),
-    VariantSpec(
-        "miniinv",
-        "as mini, inverse: which digit has colour q?",
-        "none",
-        48,
-        "black",
-        query="color",
-        digits=(2, 4),
-        scales=(0.5, 1.0),
-        note="for first steps and tests: its numbers compare with nothing published",
-        expected_shares=(1.0, 0.0, 0.0, 0.0, 0.0),
-        expected_ink=0.0465,
-    ),
+    VariantSpec("mini", "2–4 small digits on a black 48-px canvas", "none", 48, "black", **_SMALL),
+    VariantSpec("miniinv", "as mini, inverse: which digit has colour q?", "none", 48, "black", query="color", **_SMALL),
 )
 
 VARIANTS: dict[str, VariantSpec] = {v.name: v for v in _ENTRIES}
