@@ -30,6 +30,8 @@ PLACES, REQUEST, INIT = "attn_files", "data_request", "init_run"
 """Keys of config.json that decide nothing, but help to repeat the run: where the user's files lie that `attn` names by
 their content; how the data set is made; where the run lies whose weights it starts from. All may have moved."""
 ASIDE = (PLACES, REQUEST, INIT)
+MANY = 20
+"""Runs, of which what is made takes so long that one wants to be told."""
 _PACKAGES = ("h5py", "numba", "numpy", "pillow", "torch", "torchvision", "triton")
 
 
@@ -149,7 +151,10 @@ def results(runs: Path) -> Iterator[dict[str, Any]]:
     again, `hardware` what did it, `commit` with which code. Of a run without a result, or with a damaged one, what its
     configuration tells, with the status unfinished or damaged.
     """
-    for run in sorted({path.parent for name in (CONFIG, RESULT) for path in Path(runs).glob(f"*/{name}")}):
+    found = sorted({path.parent for name in (CONFIG, RESULT) for path in Path(runs).glob(f"*/{name}")})
+    if len(found) >= MANY:
+        log.info("%s: %d runs, which may take a minute …", runs, len(found))
+    for run in found:
         try:
             result, status = read_result(run), "unfinished"
         except DataProblemError as error:

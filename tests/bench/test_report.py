@@ -333,6 +333,14 @@ def entry_of(runs: Path, attn: str = "pan"):
     return contest, next(entry for entry in contest.entries if entry.row["attn"] == attn)
 
 
+def test_that_many_runs_take_a_while_is_said(runs, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    for many, said in ((3, False), (2, True)):
+        monkeypatch.setattr(records, "MANY", many)
+        assert len(list(records.results(runs))) == 2
+        assert ("2 runs, which" in caplog.text) == said
+
+
 def test_contests_on_one_set_are_named_by_what_their_rows_share(runs):
     after = "fast,epochs=4,fade=0.5,init=(mref-b,fast,epochs=4,init=(mini-a,fast))"
     copy_run(one(runs), runs, "after", recipe=after)
