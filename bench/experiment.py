@@ -195,9 +195,11 @@ def _begin(work: _Work) -> AttributeCNN:
     before = load_model(init)[1].state_dict() if init else {}
     model = build(config.attn, work.manifest.variant, config.seed, work.computing.device)
     if init:
-        for of, names in zip(("nothing fits and begins anew", "left out"), load_fitting(before, model), strict=True):
-            if names:
-                log.info("of %s %s: %s", init.name, of, ", ".join(names))
+        anew, left_out = map(", ".join, load_fitting(before, model))
+        if anew:
+            log.info("begins anew, as nothing of %s fits: %s", init.name, anew)
+        if left_out:
+            log.info("left out of %s: %s", init.name, left_out)
     if work.team.leads:
         aside = _aside(config, work.manifest, init)
         records.begin(work.folder, config.as_dict() | aside, work.computing, work.resume, work.team.size)

@@ -389,8 +389,8 @@ def test_a_run_on_other_questions_starts_from_what_of_the_weights_fits(finished,
     with caplog.at_level("INFO", "bench"):
         run = experiment.run(config, data, tmp_path, init=finished[1])
     names = "head.classify, gates.0.attend.embedding, "
-    for what in ("nothing fits and begins anew", "left out"):
-        assert f"of {finished[1].name} {what}: {names}" in caplog.text
+    for said in ("begins anew, as nothing of {} fits", "left out of {}"):
+        assert f"{said.format(finished[1].name)}: {names}" in caplog.text
     model = build("pan", read_manifest(data).variant, 0, CPU)
     load_fitting(load_model(finished[1])[1].state_dict(), model)
     train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
