@@ -16,6 +16,7 @@ from mnistref.program import EXISTING, FOLDER
 @click.option("--commands", "as_commands", is_flag=True, help="Print the command that repeats each row.")
 @click.option("--claims", "as_claims", is_flag=True, help="Print what the papers claim, and what these runs say of it.")
 @click.option("--save", type=FOLDER, metavar="FOLDER", help="Keep the board with its records, to be committed.")
+@click.option("--weights", is_flag=True, help="With --save: keep the networks' weights, too.")
 @click.option(
     "--check", type=EXISTING, metavar="FOLDER", help="Derive the boards kept there again; exit 4 if one errs."
 )
@@ -26,6 +27,7 @@ def print_leaderboard(
     as_commands: bool,
     as_claims: bool,
     save: Path | None,
+    weights: bool,
     check: Path | None,
 ) -> None:
     """One row for each mechanism and data set, with intervals, and published numbers beside measured ones.
@@ -44,18 +46,22 @@ def print_leaderboard(
 
     if sum(map(bool, (check, save, output, as_commands, as_claims))) > 1:
         raise UsageProblemError("give one of --check, --save, --output, --commands and --claims")
+    if weights and not save:
+        raise UsageProblemError("--weights goes with --save")
     if check:
-        return click.echo("\n".join(committed.check(check)))
-    variant, baseline = compared.chosen_variant, compared.chosen_baseline
+        checked = committed.check(check)
+        logging.info("every number follows from the records beside it, on each of these boards:")
+        return click.echo("\n".join(checked))
+    runs, variant, baseline = compared.chosen_runs, compared.chosen_variant, compared.chosen_baseline
     if save:
-        board = committed.save(compared.runs, save, variant, baseline)
+        board = committed.save(runs, save, variant, baseline, weights)
         logging.info("%s", boards.to_text(board))
         return click.echo(save)
-    results = wanted_results(compared.runs, variant)
+    results = wanted_results(runs, variant)
     if as_claims:
         found = claims(results)
         if not found:
-            raise UsageProblemError(f"{compared.runs}: no two finished runs here of which a paper claims something")
+            raise UsageProblemError(f"{runs}: no two finished runs here of which a paper claims something")
         return click.echo(boards.claims_to_text(found, markdown))
     board = leaderboard(results, baseline=baseline)
     if output:

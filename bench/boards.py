@@ -105,7 +105,8 @@ def commands(board: pd.DataFrame) -> str:
     for word, of in (("DIGITS", "digits"), ("PHOTOS", "backgrounds")):
         folders = {str(row[of]) for row in rows if f" {word} " in row["command"]}
         if folders:
-            lines.insert(0, f"# {word} stands for a folder of yours: {', '.join(sorted(folders))}")
+            same = "with other files the data sets have other names"
+            lines.insert(0, f"# {word} stands for a folder of yours: {', '.join(sorted(folders))}; {same}")
     return "\n".join(lines)
 
 

@@ -70,7 +70,7 @@ def save_weights(path: Path, model: nn.Module) -> None:
 def load_weights(path: Path, model: nn.Module) -> None:
     """Put the weights of a run into a network of the same kind; a data error where they do not fit."""
     if not path.is_file():
-        raise DataProblemError(f"{path}: no weights here; is the run finished?")
+        raise DataProblemError(f"{path}: no weights here: the run has not ended, or its record was kept without them")
     try:
         model.load_state_dict(decode(path.read_bytes(), str(path)))
     except RuntimeError as error:

@@ -4,12 +4,14 @@
     <folder>/board.csv     the board; board.md the same for people
     <folder>/runs/<run>/   of each run config.json, environment.json, history.jsonl, result.json, answers.safetensors
 
-Weights and pictures are left out: an answer to each test question is enough for every measure and interval.
+Pictures are left out, and weights unless they are asked for: an answer to each test question is enough for every
+measure and interval. With weights, `bench show` and `--init` take a kept run as they do any other.
 """
 
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,10 @@ _NOISE, _ROUNDING = 2e-3, 1e-9
 """By how much a number may differ: of those that are drawn at random from another version of SciPy, and of others."""
 
 
-def save(runs: Path, folder: Path, variant: str | None = None, baseline: str = BASELINE) -> pd.DataFrame:
-    """Make the folder of a board of these runs, or make it anew. → the board.
+def save(
+    runs: Path, folder: Path, variant: str | None = None, baseline: str = BASELINE, weights: bool = False
+) -> pd.DataFrame:
+    """Make the folder of a board of these runs, or make it anew, with their weights or without. → the board.
 
     Raises UsageProblemError where the folder holds something else, or there are no runs.
     """
@@ -45,7 +49,7 @@ def save(runs: Path, folder: Path, variant: str | None = None, baseline: str = B
     else:
         shutil.rmtree(kept, ignore_errors=True)
         for name in names:
-            _copy(runs / name, kept / name)
+            _copy(runs / name, kept / name, (*_KEPT, records.WEIGHTS) if weights else _KEPT)
     about = {"variant": variant, "baseline": baseline}
     board = _derived(folder, about)
     records.write_json(folder / ABOUT, about)
@@ -58,7 +62,7 @@ def _in_markdown(board: pd.DataFrame) -> str:
     return f"{to_text(board, markdown=True)}\n\n```sh\n{commands(board)}\n```\n"
 
 
-def _copy(run: Path, to: Path) -> None:
+def _copy(run: Path, to: Path, kept: Sequence[str]) -> None:
     """The records of a run, without the places where things lie on this machine."""
     to.mkdir(parents=True)
     content, aside = records.parted(records.read_json(run / records.CONFIG))
@@ -66,7 +70,7 @@ def _copy(run: Path, to: Path) -> None:
     if records.INIT in aside:
         aside[records.INIT] = Path(aside[records.INIT]).name
     records.write_json(to / records.CONFIG, content | aside)
-    for name in _KEPT:
+    for name in kept:
         if (run / name).is_file():
             write_whole(to / name, (run / name).read_bytes())
 

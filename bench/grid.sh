@@ -3,15 +3,16 @@
 #
 #   bash bench/grid.sh FOLDER PHOTOS [SECONDS]
 #
-# Data and runs go to FOLDER; PHOTOS is the folder of photographs for the backgrounds. It ends after SECONDS (540): with 75
+# Data and runs go to FOLDER; PHOTOS is the folder of photographs for the backgrounds, or builtin. It ends after SECONDS (540): with 75
 # where something is left (give the same command again, and it goes on where it was), with 0 where nothing is. Another
 # code is that of the command that failed. Runs that failed are tried again once FOLDER/over is deleted.
 # Then: bench leaderboard --runs FOLDER/all, with --claims for what it says of the papers' claims.
 set -u
 usage() { echo "usage: bash bench/grid.sh FOLDER PHOTOS [SECONDS]" >&2 && exit 2; }
 [ $# -ge 2 ] && [[ ${3:-540} =~ ^[0-9]+$ ]] || usage
-[ -d "$2" ] || { echo "$2: no folder of photographs here" >&2 && exit 2; }
-folder=$(realpath -m "$1") photos=$(realpath "$2") end=$((SECONDS + 10#${3:-540})) left_over=75
+[ "$2" = builtin ] || [ -d "$2" ] || { echo "$2: no folder of photographs here" >&2 && exit 2; }
+folder=$(realpath -m "$1") photos=$2 end=$((SECONDS + 10#${3:-540})) left_over=75
+[ "$2" = builtin ] || photos=$(realpath "$2")
 cd "$(dirname "$0")/.." || exit 2
 PYTHON=${PYTHON:-$(command -v python3 || command -v python)}
 trap 'exit 130' INT
@@ -24,10 +25,10 @@ main=${GRID_MAIN:-san,pan,pan-ctx,arnn}
 pan=${GRID_PAN:-han,stn-s,stn-m}
 arnn=${GRID_ARNN:-arnn-sampled,arnn-ind,arnn-ind-sampled}
 rest=${GRID_REST:-none,unet2,unet3,unet2-arnn,unet3-arnn,cbam,cbam-arnn,brnn2,ltpa-pc}
-inverse=${GRID_INVERSE:-pan,pan-ctx,arnn}
+inverse=${GRID_INVERSE:-none,san,pan,pan-ctx,arnn}
 blocks=${GRID_BLOCKS:-none+arnn,brnn3+arnn,brnn2+arnn,arnn}
 
-if [[ " ${training[*]} " == *" cuda"* ]] && [ ! -e "$folder" ]; then # said before anything is made
+if [[ " ${training[*]} " == *" cuda"* ]] && [ ! -e "$folder/datasets" ]; then # said before anything is made
     "$PYTHON" -c "import torch; raise SystemExit(not torch.cuda.is_available())" ||
         { echo "no CUDA device here; GRID_TRAINING='--device cpu' trains on the CPU, for weeks" >&2 && exit 2; }
 fi
@@ -66,8 +67,9 @@ trained() { # variant, or variant/folder, mechanisms, more options
     mkdir -p "${over%/*}" && : >"$over" || exit 5
 }
 
-# On photographs and among distractors a network begins with what it learned on black, every one the same way: at 224 px
-# with all but its last stage and the slot before, on the inverse task with what it learned of that on small black images.
+# On photographs and among distractors a network begins with what it learned on black, every one the same way; at 224 px
+# with what it learned on photographs, but for its last stage and the slot before; on the inverse task with what it
+# learned of that on small black images.
 # What clutter costs is told by runs that saw as many images of each kind: so there is more of black, too.
 after_mref=(--init "$folder/runs/mref" --fade 0.5)
 trained mref "$main"
@@ -82,7 +84,9 @@ trained mbg "$rest" "${after_mref[@]}"
 trained miniinv "$inverse"
 trained mbginv "$inverse" --init "$folder/runs/miniinv" --fade 0.5
 trained mref "$blocks"
-trained mbgb "$blocks" "${after_mref[@]}"
+trained mbg "$blocks" "${after_mref[@]}"
+trained mdist "$blocks" "${after_mref[@]}"
+trained mbgb "$blocks" --init "$folder/runs/mbg"
 
 mkdir -p "$folder/all"
 for run in "$folder"/runs/*/*/ "$folder"/runs/*/*/*/; do # in one place, for boards over all variants

@@ -12,6 +12,7 @@ from bench import committed, experiment, records
 from bench.boards import from_csv, to_csv
 from bench.computing import Computing
 from bench.config import Recipe
+from bench.runs import load_model
 from tests.helpers import TOP
 
 CPU = Computing(torch.device("cpu"))
@@ -51,6 +52,25 @@ def test_a_board_is_kept_with_what_it_follows_from(board, runs):
     assert (code, said) == (0, str(board)), error
     assert "| pan" in (board / "board.md").read_text()
     assert "bench run --attn pan" in (board / "board.md").read_text()
+
+
+def test_the_folder_of_a_board_stands_for_its_runs(board, runs, tmp_path):
+    assert leaderboard("--runs", board)[:2] == leaderboard("--runs", board / "runs")[:2]
+    assert leaderboard("--runs", board, "--save", tmp_path / "copy")[0] == 0
+    assert (tmp_path / "copy" / "board.csv").read_bytes() == (board / "board.csv").read_bytes()
+
+
+def test_with_its_weights_a_kept_run_is_one_to_begin_with(runs, tmp_path):
+    code, said, error = leaderboard("--runs", runs, "--save", tmp_path / "board", "--weights")
+    assert (code, said) == (0, str(tmp_path / "board")), error
+    for run in (tmp_path / "board" / "runs").iterdir():
+        assert (run / "weights.safetensors").read_bytes() == (runs / run.name / "weights.safetensors").read_bytes()
+    (run,) = (tmp_path / "board" / "runs").glob("mini-pan-s0-*")
+    config, model = load_model(run)
+    assert config.attn == "pan"
+    for name, value in load_model(runs / run.name)[1].state_dict().items():
+        assert torch.equal(model.state_dict()[name], value)
+    assert leaderboard("--runs", runs, "--weights")[0] == 2
 
 
 def test_every_board_of_this_project_follows_from_its_records():

@@ -30,7 +30,7 @@ TINY = {
     "GRID_PAN": "han",
     "GRID_ARNN": "pan",
 }
-STAGES = 13
+STAGES = 15
 
 PRETENDED = """#!{python}
 import os, sys, time
@@ -139,6 +139,9 @@ def test_without_a_gpu_nothing_is_made(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("no CUDA device here")
     assert not (tmp_path / "grid").exists()
+    (tmp_path / "grid").mkdir()
+    assert grid(tmp_path / "grid", "builtin", GRID_TRAINING="--device cuda").returncode == 2
+    assert not any((tmp_path / "grid").iterdir())
 
 
 def test_small_networks_in_slices(photo_folder, tmp_path, rounds):
@@ -149,6 +152,6 @@ def test_small_networks_in_slices(photo_folder, tmp_path, rounds):
         codes.append(grid(tmp_path, photo_folder, seconds).returncode)
         seconds += 5
     assert codes[-1] == 0
-    wanted = {"mref": {"san", "han", "pan", "none"}, "mbginv": {"none"}, "mbgb": {"none"}}
+    wanted = {"mref": {"san", "han", "pan", "none", "none+pan"}, "mbginv": {"none"}, "mbgb": {"none"}}
     for variant, networks in (wanted | {"mbg": wanted["mref"], "mdist": wanted["mref"] - {"none"}}).items():
         assert {run.name.split("-")[1] for run in Path(tmp_path, "runs", variant).glob("*-s0-*")} == networks
