@@ -40,7 +40,7 @@ def print_leaderboard(
     from bench import boards, committed
     from bench.claims import claims
     from bench.leaderboard import leaderboard
-    from bench.records import wanted_results
+    from bench.records import runs_of, wanted_results
     from mnistref.errors import UsageProblemError
     from mnistref.files import write_whole
 
@@ -52,7 +52,7 @@ def print_leaderboard(
         checked = committed.check(check)
         logging.info("every number follows from the records beside it, on each of these boards:")
         return click.echo("\n".join(checked))
-    runs, variant, baseline = compared.chosen_runs, compared.chosen_variant, compared.chosen_baseline
+    runs, variant, baseline = runs_of(compared.runs), compared.chosen_variant, compared.chosen_baseline
     if save:
         board = committed.save(runs, save, variant, baseline, weights)
         logging.info("%s", boards.to_text(board))

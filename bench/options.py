@@ -120,13 +120,6 @@ class BoardOptions:
     baseline: str
 
     @property
-    def chosen_runs(self) -> Path:
-        """The folder of a board that is kept stands for its runs."""
-        from bench.committed import ABOUT, RUNS
-
-        return self.runs / RUNS if (self.runs / ABOUT).is_file() else self.runs
-
-    @property
     def chosen_variant(self) -> str | None:
         from mnistref.variants import get_variant
 

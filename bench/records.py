@@ -144,6 +144,16 @@ def is_finished(run: Path) -> bool:
     return sound and (run / WEIGHTS).is_file()
 
 
+def runs_of(folder: Path) -> Path:
+    """The folder itself, or the `runs` in it, as a board that is kept and a root of data have."""
+    inner = folder / "runs"
+    return inner if inner.is_dir() and not _runs_in(folder) else folder
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    return sorted({path.parent for name in (CONFIG, RESULT) for path in Path(folder).glob(f"*/{name}")})
+
+
 def results(runs: Path) -> Iterator[dict[str, Any]]:
     """The result of every run below a folder, in the order of the names, with what `bench.leaderboard` takes beside it.
 
@@ -151,7 +161,7 @@ def results(runs: Path) -> Iterator[dict[str, Any]]:
     again, `hardware` what did it, `commit` with which code. Of a run without a result, or with a damaged one, what its
     configuration tells, with the status unfinished or damaged.
     """
-    found = sorted({path.parent for name in (CONFIG, RESULT) for path in Path(runs).glob(f"*/{name}")})
+    found = _runs_in(runs)
     if len(found) >= MANY:
         log.info("%s: %d runs, which may take a minute …", runs, len(found))
     for run in found:

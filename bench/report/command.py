@@ -24,5 +24,5 @@ def print_report(compared: BoardOptions, root: Path, out: Path) -> None:
     from bench.report.page import page
     from mnistref.files import write_whole
 
-    write_whole(out, page(compared.chosen_runs, root, compared.chosen_variant, compared.chosen_baseline).encode())
+    write_whole(out, page(compared.runs, root, compared.chosen_variant, compared.chosen_baseline).encode())
     click.echo(out)

@@ -62,6 +62,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = BAS
 
     Raises UsageProblemError where there are no such runs.
     """
+    runs = records.runs_of(runs)
     results = records.wanted_results(runs, variant)
     board = leaderboard(results, None, baseline)
     against = contests(board, results)
