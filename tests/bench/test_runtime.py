@@ -39,8 +39,7 @@ def test_timing_leaves_the_network_as_it_was():
     before = {k: v.clone() for k, v in model.state_dict().items()}
     timed = measure({"pan": model, "arnn": network("arnn")}, SHORT, MINI, ON_CPU, rounds=3)
     pan = timed["pan"]
-    assert min(pan.infer.values) > 0
-    assert min(pan.step.values) > 0
+    assert 0 < pan.infer.median < pan.step.median
     assert len(pan.step.values) == len(pan.infer.values) == 3
     assert (pan.batch, pan.threads) == (32, torch.get_num_threads())
     # Each of 32 images leaves at least its two largest maps, 32 × 48 × 48 floats before the pooling and the gradient.

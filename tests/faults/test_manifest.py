@@ -150,7 +150,7 @@ def test_an_absurd_size_is_no_reason_to_wait(size, fitted, folder, content):
         (folder / MANIFEST).write_text(json.dumps({**changed, OWN_DIGEST: digest(canonical_json(content))}))
     began = monotonic()
     assert [fault.file for fault in verify(folder)] == [MANIFEST]
-    assert monotonic() - began < 30
+    assert monotonic() - began < 5
 
 
 def test_another_format_is_not_called_damage(folder):

@@ -200,7 +200,7 @@ def test_a_crew_that_is_left_stops(tmp_path):
     begin = time.monotonic()
     with closing(crew.over(work, range(1000), "test")) as results:
         next(results)
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 5
     assert len(begun) < 100
     with pytest.raises(StoppedError):
         crew.go_on()
@@ -254,7 +254,7 @@ def test_an_interrupt_while_photos_are_prepared_ends_at_once(idx_folder, tmp_pat
         begin = time.monotonic()
         running.send_signal(signal.SIGINT)
         errors = running.communicate(timeout=60)[1]
-        assert time.monotonic() - begin < 30
+        assert time.monotonic() - begin < 5
         assert running.returncode == 130
         assert errors.splitlines()[-1].startswith("error: interrupted")
         assert not any((root / "raw").glob(f"{PARTIAL}*"))
