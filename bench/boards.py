@@ -9,13 +9,25 @@ import pandas as pd
 
 from bench.claims import Found
 from bench.leaderboard import RIVALS
-from bench.measures import COUNTS, MASK_CORRECTNESS, RELATIVE_RUNTIME, SHOWN_OF_MAPS, STEP
+from bench.measures import (
+    COUNTS,
+    MASK_CORRECTNESS,
+    POINTING,
+    PR_AREA,
+    RELATIVE_RUNTIME,
+    SHOWN_OF_MAPS,
+    STEP,
+    TPR,
+    UNIFORM,
+)
 from bench.numerals import amount, chance, more, percent, points, ratio, share
 from bench.statistics import FEW, Interval
 from mnistref.text import table
 from mnistref.variants import VARIANTS
 
-_WORDS = ("published_source", "status", "recipe", "queries", "dataset", "hardware")
+_MAP_HEADS = {MASK_CORRECTNESS: "mask", UNIFORM: "uniform map", TPR: "TPR", POINTING: "pointing", PR_AREA: "PR area"}
+_SHARED = ("uniform map", "recipe", "queries", "hardware")
+"""Heads of columns whose cells stand above a table where they are all alike."""
 _FEW = f"fewer than {FEW} seeds: intervals see too little of how seeds differ; of one seed, nothing of it"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -51,32 +63,58 @@ def _plain(value: Any) -> Any:
 
 
 def to_text(board: pd.DataFrame, markdown: bool = False) -> str:
-    """A short table for people: percentages, and below it what must be known to read it."""
+    """Short tables for people, one for each data set: percentages, and below them what must be known to read them."""
+    sets = board.groupby(["variant", "dataset"], sort=False, dropna=False)
+    parts = [*(_of_one_set(rows, markdown) for _, rows in sets), "\n".join(_notes(board))]
+    return "\n\n".join(filter(None, parts))
+
+
+def _of_one_set(board: pd.DataFrame, markdown: bool) -> str:
+    """A table of these rows; what all of them share stands above it, and recipes that differ below."""
+
+    def told(name: str, written: Callable[[Any], str] = str) -> list[str]:
+        return [_shown(value, written) for value in board[name]]
+
+    def bounds(name: str, written: Callable[[float], str]) -> list[str]:
+        pairs = zip(*(told(f"{name}_{end}", written) for end in Interval._fields), strict=True)
+        return [f"{low} … {high}" if low else "" for low, high in pairs]
+
     base = next((name for name in board["baseline"] if isinstance(name, str)), None)
-    columns = ["#", "variant", "attn", "seeds", "accuracy %", "95 %"]
-    columns += [f"− {base}", "95 %", "p"] if base else []
-    columns += ["mask", "uniform", "TPR", "pointing", "PR area", "step ms", "× san", "published %", "delta", "source"]
-    columns += ["status", "recipe", "queries", "dataset", "hardware"]
-    lines = [columns]
-    for row in board.to_dict("records"):
-        compared = [_shown(row["difference"], points), _bounds(row, "difference", points)]
-        lines.append(
-            [
-                *(_text(row[name]) for name in ("rank", "variant", "attn", "seeds")),
-                _shown(row["accuracy"], percent),
-                _bounds(row, "accuracy", percent),
-                *([*compared, _shown(row["p_value"], chance)] if base else []),
-                *(_shown(row[name], share) for name in SHOWN_OF_MAPS),
-                _shown(row[STEP], amount),
-                _shown(row[RELATIVE_RUNTIME], ratio),
-                _shown(row["published_accuracy"], percent),
-                _shown(row["delta"], points),
-                *(_text(row[name]) for name in _WORDS),
-            ]
-        )
-    notes = _notes(board)
-    shown = [[_visible(cell, markdown) for cell in line] for line in lines]
-    return table(shown, markdown) + "\n\n" * bool(notes) + "\n".join(notes)
+    letters = {recipe: _letter(number) for number, recipe in enumerate(board["recipe"].unique())}
+    alike = len(letters) == 1
+    columns = [
+        ("#", told("rank")),
+        ("attn", told("attn")),
+        ("seeds", told("seeds")),
+        ("accuracy %", told("accuracy", percent)),
+        ("95 %", bounds("accuracy", percent)),
+        (f"− {base}", told("difference", points)),
+        ("95 %", bounds("difference", points)),
+        ("p", told("p_value", chance)),
+        *((_MAP_HEADS[name], told(name, share)) for name in SHOWN_OF_MAPS),
+        ("step ms", told(STEP, amount)),
+        ("× san", told(RELATIVE_RUNTIME, ratio)),
+        ("published %", told("published_accuracy", percent)),
+        ("delta", told("delta", points)),
+        ("source", told("published_source")),
+        ("status", [] if (board["status"] == "ok").all() else told("status")),
+        ("recipe", told("recipe", str if alike else letters.__getitem__)),
+        ("queries", told("queries")),
+        ("hardware", told("hardware")),
+    ]
+    differing = {head: set(cells) - {""} for head, cells in columns if head in _SHARED}
+    shared = {head: cells.pop() for head, cells in differing.items() if len(cells) == 1}
+    above = "; ".join([str(board["dataset"].iloc[0]), *(f"{head} {cell}" for head, cell in shared.items())])
+    kept = [[head, *cells] for head, cells in columns if any(cells) and head not in shared]
+    lines = [[_visible(cell, markdown) for cell in line] for line in zip(*kept, strict=True)]
+    below = [] if alike else [f"{'- ' * markdown}{letter}: {recipe}" for recipe, letter in letters.items()]
+    parts = ["### " * markdown + _visible(above, markdown), table(lines, markdown)]
+    return "\n\n".join(filter(None, [*parts, "\n".join(_visible(line, markdown) for line in below)]))
+
+
+def _letter(number: int) -> str:
+    """a … z, aa, ab …"""
+    return (_letter(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
 
 
 def claims_to_text(found: list[Found], markdown: bool = False) -> str:
@@ -123,15 +161,6 @@ def _notes(board: pd.DataFrame) -> list[str]:
         notes.append(f"made with {len(commits)} commits of bench, which the table in CSV names: {', '.join(commits)}")
     known = [name for name in board["variant"].unique() if name in VARIANTS and VARIANTS[name].note]
     return notes + [f"{name} is {VARIANTS[name].note}" for name in known]
-
-
-def _bounds(row: dict[str, Any], name: str, written: Callable[[float], str]) -> str:
-    low, high = (_shown(row[f"{name}_{end}"], written) for end in Interval._fields)
-    return f"{low} … {high}" if low else ""
-
-
-def _text(value: Any) -> str:
-    return "" if value is None or pd.isna(value) else str(value)
 
 
 def _visible(text: str, markdown: bool) -> str:

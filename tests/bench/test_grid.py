@@ -146,7 +146,7 @@ def test_without_a_gpu_nothing_is_made(tmp_path):
 
 def test_small_networks_in_slices(photo_folder, tmp_path, rounds):
     if rounds < 200:
-        pytest.skip("two minutes: for the long form, --rounds 200")
+        pytest.skip("ten minutes: for the long form, --rounds 200")
     seconds, codes = 20, [LEFT]
     while codes[-1] == LEFT:
         codes.append(grid(tmp_path, photo_folder, seconds).returncode)

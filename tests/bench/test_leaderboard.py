@@ -291,7 +291,31 @@ def test_the_text_says_what_compares_with_nothing():
     text = to_text(leaderboard([result(variant="mini", note="…")]))
     assert "mini is for first steps and tests: its numbers compare with nothing published" in text
     assert "compare" not in to_text(leaderboard([result()]))
-    assert to_text(leaderboard([result()]), markdown=True).splitlines()[1].startswith("| --- |")
+    heading, _, _, rule, *_ = to_text(leaderboard([result()]), markdown=True).splitlines()
+    assert heading == "### mbg-0123456789ab; recipe fast; queries one; hardware cpu"
+    assert rule.startswith("| --- |")
+
+
+def test_each_data_set_has_a_table_and_says_once_what_its_rows_share():
+    longer = result("pan-ctx", 0.9, recipe="fast,epochs=20")
+    text = to_text(leaderboard([result(), result("san", 0.5), longer, result(variant="mref", spec_id="b" * 12)]))
+    first, table, recipes, second, *_ = text.split("\n\n")
+    assert first == "mbg-0123456789ab; queries one; hardware cpu"
+    assert recipes == "a: fast\nb: fast,epochs=20"
+    head, *lines = (line.split() for line in table.splitlines())
+    assert head[-1] == "recipe"
+    assert {line[1]: line[-1] for line in lines} == {"arnn": "a", "san": "a", "pan-ctx": "b"}
+    assert second == f"mref-{'b' * 12}; recipe fast; queries one; hardware cpu"
+    assert "status" not in text
+    assert "uniform" not in text
+    assert "1 failed" in to_text(leaderboard([result(), failed("san")]))
+    assert "uniform map 0.024" in to_text(leaderboard([result(mask_correctness_uniform=0.024), result("san")]))
+
+
+def test_recipes_of_a_table_are_named_by_letters_beyond_z_too():
+    text = to_text(leaderboard([result(recipe=f"fast,epochs={number:02}") for number in range(1, 54)]))
+    letters = [line.partition(":")[0] for line in text.splitlines() if ": fast" in line]
+    assert letters[:2] + letters[25:28] + letters[-1:] == ["a", "b", "z", "aa", "ab", "ba"]
 
 
 def test_results_are_read_from_the_runs(tmp_path: Path):
