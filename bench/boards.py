@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench.claims import Found
+from bench.config import stages
 from bench.leaderboard import RIVALS
 from bench.measures import (
     COUNTS,
@@ -138,7 +139,7 @@ def claims_to_text(found: list[Found], markdown: bool = False) -> str:
 def commands(board: pd.DataFrame) -> str:
     """For each row the command that repeats it; what others begin with comes before them."""
     rows = board[board["command"].notna()].to_dict("records")
-    rows.sort(key=lambda row: row["recipe"].count("init=("))
+    rows.sort(key=lambda row: len(stages(row["recipe"])))
     lines = [f"# {row['attn']} on {row['dataset']}, {row['recipe']}\n{row['command']}" for row in rows]
     for word, of in (("DIGITS", "digits"), ("PHOTOS", "backgrounds")):
         folders = {str(row[of]) for row in rows if f" {word} " in row["command"]}

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.config import stages
 from bench.leaderboard import RIVALS, key_of
 from bench.measures import MASK_CORRECTNESS, SCALES
 from bench.published import published
@@ -199,6 +200,6 @@ def _alike(one: _Contest, other: _Contest) -> bool:
     """Whether recipes and units of queries are the same, but for fading backgrounds in, which black has no use for."""
     recipes = []
     for contest in (one, other):
-        of_its_own, begins, start = contest[2].partition(",init=(")
-        recipes.append(re.sub(",fade=[^,]+", "", of_its_own) + begins + start)
+        of_its_own, *before = stages(contest[2])
+        recipes.append([re.sub(",fade=[^,]+", "", of_its_own), *before])
     return recipes[0] == recipes[1] and one[3] == other[3]

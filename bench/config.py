@@ -154,6 +154,11 @@ class RunConfig:
         return f"{self.variant}-{attn}-s{self.seed}-{digest}"
 
 
+def stages(training: str) -> list[str]:
+    """What `RunConfig.training` or `init` says: the last stage, and each that it begins with as data set,recipe."""
+    return training.rstrip(")").split(",init=(")
+
+
 def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
     return type(value) is int and least <= value <= most
 

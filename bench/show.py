@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.asked import SPLIT, answers, choose, data_of, fitting, questions
 from bench.attention import MECHANISMS, slots_of
 from bench.attention.arnn import AttentionRNN
-from bench.config import RunConfig
+from bench.config import RunConfig, stages
 from bench.model import AttributeCNN
 from bench.panels import Panels
 from bench.runs import load_model, load_result
@@ -113,7 +113,7 @@ def _title(
 
 def _after(config: RunConfig) -> str:
     """On what it was trained before, the last one first."""
-    return "".join(f", after {step.partition('-')[0]}" for step in (config.init or "").split(",init=(") if step)
+    return "".join(f", after {stage.partition('-')[0]}" for stage in stages(config.training)[1:])
 
 
 def _notes(config: RunConfig, manifest: Manifest, rows: Sequence[Panels]) -> list[str]:

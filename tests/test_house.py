@@ -46,9 +46,9 @@ MAY_IMPORT = {
     "bench.soundness": {"bench.measures"},
     "bench.leaderboard": {"bench.config", "bench.measures", "bench.published", "bench.shell", "bench.statistics"},
     "bench.numerals": set(),
-    "bench.claims": {"bench.leaderboard", "bench.measures", "bench.published", "bench.statistics"},
+    "bench.claims": {"bench.config", "bench.leaderboard", "bench.measures", "bench.published", "bench.statistics"},
     "bench.boards": {
-        *("bench.claims", "bench.leaderboard", "bench.measures", "bench.numerals", "bench.statistics"),
+        *("bench.claims", "bench.config", "bench.leaderboard", "bench.measures", "bench.numerals", "bench.statistics"),
         *("mnistref.text", "mnistref.variants"),
     },
     "bench.committed": {
@@ -66,7 +66,7 @@ MAY_IMPORT = {
         *("bench.config", "bench.leaderboard", "bench.records", "bench.statistics"),
         *("mnistref.errors", "mnistref.version"),
     },
-    "bench.report.entries": {"bench.leaderboard"},
+    "bench.report.entries": {"bench.config", "bench.leaderboard"},
     "bench.report.table": {"bench.numerals", "bench.report.entries"},
     "bench.report.charts": set(),
     "bench.report.figures": {

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.config import stages
 from bench.leaderboard import KEY, RIVALS, key_of
 
 
@@ -58,8 +59,8 @@ def contests(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[Con
 
 def _title(row: Mapping[str, Any]) -> str:
     """What the rows of a contest share, to be read: "mbg-…: fast, epochs=4; after mref-…: fast"."""
-    steps = f"{row['dataset']},{row['recipe'].rstrip(')')}".split(",init=(")
-    told = [data + ": " + how.replace(",", ", ") for data, _, how in (step.partition(",") for step in steps)]
+    parted = (stage.partition(",") for stage in stages(f"{row['dataset']},{row['recipe']}"))
+    told = [data + ": " + how.replace(",", ", ") for data, _, how in parted]
     return "; after ".join(told) + ("" if row["queries"] == "one" else f"; queries {row['queries']}")
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import cli
 from bench import experiment, memory, records, sweep
 from bench.computing import Computing
-from bench.config import AS_IT_FITS, Recipe, RunConfig, Supply
+from bench.config import AS_IT_FITS, Recipe, RunConfig, Supply, stages
 from bench.data import load_split
 from bench.leaderboard import leaderboard
 from bench.model import build
@@ -161,7 +161,10 @@ def test_its_runs_have_names_of_their_own(mini):
     assert RunConfig.from_dict(online.as_dict()) == online
     assert RunConfig.from_dict(fixed.as_dict()) == fixed
     assert (online.training, fixed.training) == ("fast,epochs=3,online", "fast,epochs=3")
-    assert replace(online, init="mini,fast").training == "fast,epochs=3,online,init=(mini,fast)"
+    longer = replace(online, init="mref-a,pan,init=(mini-b,fast)").training
+    assert longer == "fast,epochs=3,online,init=(mref-a,pan,init=(mini-b,fast))"
+    assert stages(longer) == ["fast,epochs=3,online", "mref-a,pan", "mini-b,fast"]
+    assert stages(fixed.training) == ["fast,epochs=3"]
 
 
 def test_a_sweep_hands_on_where_data_come_from(mini, tmp_path):
