@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
@@ -27,8 +27,13 @@ from mnistref.text import table
 from mnistref.variants import VARIANTS
 
 _MAP_HEADS = {MASK_CORRECTNESS: "mask", UNIFORM: "uniform map", TPR: "TPR", POINTING: "pointing", PR_AREA: "PR area"}
-_SHARED = ("uniform map", "recipe", "queries", "hardware")
+_SHARED = ("digits", "backgrounds", "uniform map", "recipe", "queries", "hardware")
 """Heads of columns whose cells stand above a table where they are all alike."""
+LEGEND = """A table for each data set; what its rows share stands above it. #: rank among the rows of one recipe. 95 %:
+the bounds of the number before it. mask: mask correctness, the share of all attention that lies on the digit asked
+about; uniform map: what it is where a network looks everywhere alike. TPR, pointing, PR area: other measures of where
+it looks. step ms: a training step; × san: that over a step of `san`, timed turn by turn with it. published %: what the
+papers print (where both do, ARNN's number); delta: how far from it."""
 _FEW = f"fewer than {FEW} seeds: intervals see too little of how seeds differ; of one seed, nothing of it"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -83,7 +88,9 @@ def _of_one_set(board: pd.DataFrame, markdown: bool) -> str:
     base = next((name for name in board["baseline"] if isinstance(name, str)), None)
     letters = {recipe: _letter(number) for number, recipe in enumerate(board["recipe"].unique())}
     alike = len(letters) == 1
+    recipes = ("recipe", told("recipe", str if alike else letters.__getitem__))
     columns = [
+        *(() if alike else [recipes]),  # before the ranks, which are among those of one
         ("#", told("rank")),
         ("attn", told("attn")),
         ("seeds", told("seeds")),
@@ -99,17 +106,19 @@ def _of_one_set(board: pd.DataFrame, markdown: bool) -> str:
         ("delta", told("delta", points)),
         ("source", told("published_source")),
         ("status", [] if (board["status"] == "ok").all() else told("status")),
-        ("recipe", told("recipe", str if alike else letters.__getitem__)),
+        ("digits", told("digits")),
+        ("backgrounds", told("backgrounds")),
+        *([recipes] if alike else ()),
         ("queries", told("queries")),
         ("hardware", told("hardware")),
     ]
     differing = {head: set(cells) - {""} for head, cells in columns if head in _SHARED}
     shared = {head: cells.pop() for head, cells in differing.items() if len(cells) == 1}
-    above = "; ".join([str(board["dataset"].iloc[0]), *(f"{head} {cell}" for head, cell in shared.items())])
+    above = [str(board["dataset"].iloc[0]), *(f"{head} {shared[head]}" for head in _SHARED if head in shared)]
     kept = [[head, *cells] for head, cells in columns if any(cells) and head not in shared]
     lines = [[_visible(cell, markdown) for cell in line] for line in zip(*kept, strict=True)]
     below = [] if alike else [f"{'- ' * markdown}{letter}: {recipe}" for recipe, letter in letters.items()]
-    parts = ["### " * markdown + _visible(above, markdown), table(lines, markdown)]
+    parts = ["### " * markdown + _visible("; ".join(above), markdown), table(lines, markdown)]
     return "\n\n".join(filter(None, [*parts, "\n".join(_visible(line, markdown) for line in below)]))
 
 
@@ -120,7 +129,7 @@ def _letter(number: int) -> str:
 
 def claims_to_text(found: list[Found], markdown: bool = False) -> str:
     """What came of each claim, a table for each place where it was asked."""
-    heads = ["claim", "where it stands", "compared", "measure", "seeds", "difference", "95 %", "printed", "verdict"]
+    heads = ["claim", "where it stands", "compared", "measure", "seeds", "difference", "95 %", "published", "verdict"]
     parts = []
     for where in dict.fromkeys(claim.where for claim in found):
         lines = [heads]
@@ -131,9 +140,10 @@ def claims_to_text(found: list[Found], markdown: bool = False) -> str:
             words = [claim.claim, claim.source, claim.compared, claim.measure.replace("_", " "), str(claim.seeds)]
             lines.append([*words, difference, f"{low} … {high}", _shown(claim.printed, written), claim.verdict])
         parts.append(f"{'### ' * markdown}{where}\n\n{table(lines, markdown)}")
-    few = any(claim.seeds < FEW for claim in found)
-    parts += ["differences of accuracy in points, of mask correctness in shares; 95 % over seeds and questions"]
-    return "\n\n".join(parts) + (f"\n{_FEW}" if few else "")
+    notes = ["differences of accuracy in points, of mask correctness in shares; 95 % over seeds and questions"]
+    notes += [_FEW] * any(claim.seeds < FEW for claim in found)
+    notes += _of_variants(dict.fromkeys(claim.where.partition("-")[0] for claim in found))
+    return "\n\n".join([*parts, "\n".join(notes)])
 
 
 def commands(board: pd.DataFrame) -> str:
@@ -151,17 +161,31 @@ def commands(board: pd.DataFrame) -> str:
 
 def _notes(board: pd.DataFrame) -> list[str]:
     notes = []
+    compared = board[board["baseline"].notna()]
     if len(board) > 1 and board["difference"].isna().all():
-        notes.append("no differences: no rows are rivals of just one row of the baseline; name one with --baseline")
+        notes.append(
+            "no differences: no other row has the data set, recipe and queries of a single row of the baseline; "
+            "--baseline names another"
+        )
+    elif compared.groupby(RIVALS)["seeds"].nunique().gt(1).any():
+        notes.append("a difference is over the seeds that both rows have, an accuracy over all of its row's")
+    if compared["difference"].notna().any() and compared["seeds"].min() == 1:
+        notes.append("p is over seeds, of which two can give no less than 0.5; of one seed, over its questions")
     if board.duplicated([*RIVALS, "rank"]).any():
-        notes.append("rows of one rank (#) are not distinguishable: no paired difference has an interval above zero")
+        notes.append(
+            "rows of one recipe and rank (#) are not distinguishable: no higher accuracy has a lead whose interval, "
+            "over paired seeds, lies above zero"
+        )
     if (board["seeds"] < FEW).any():
         notes.append(_FEW)
     commits = sorted({commit for row in board["commits"].dropna() for commit in str(row).split("; ")})
     if len(commits) > 1:
         notes.append(f"made with {len(commits)} commits of bench, which the table in CSV names: {', '.join(commits)}")
-    known = [name for name in board["variant"].unique() if name in VARIANTS and VARIANTS[name].note]
-    return notes + [f"{name} is {VARIANTS[name].note}" for name in known]
+    return notes + _of_variants(board["variant"].unique())
+
+
+def _of_variants(names: Iterable[str]) -> list[str]:
+    return [f"{name} is {VARIANTS[name].note}" for name in names if name in VARIANTS and VARIANTS[name].note]
 
 
 def _visible(text: str, markdown: bool) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from bench import records
-from bench.boards import commands, from_csv, to_csv, to_text
+from bench.boards import LEGEND, commands, from_csv, to_csv, to_text
 from bench.config import BASELINE
 from bench.leaderboard import leaderboard
 from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
@@ -59,7 +59,7 @@ def save(
 
 
 def _in_markdown(board: pd.DataFrame) -> str:
-    return f"{to_text(board, markdown=True)}\n\n```sh\n{commands(board)}\n```\n"
+    return f"# Board\n\n{LEGEND}\n\n{to_text(board, markdown=True)}\n\n```sh\n{commands(board)}\n```\n"
 
 
 def _copy(run: Path, to: Path, kept: Sequence[str]) -> None:

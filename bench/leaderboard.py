@@ -79,9 +79,9 @@ def leaderboard(
     accuracy is bounded over one seed by the test images alone (Wilson), over more by the seeds (Student's t).
     `difference` is the accuracy less that of the row of `baseline` among the rivals, over the seeds that both have, and
     `p_value` the sign-flip test of it. `rank` is 1 + the number of rivals (rows of one data set, recipe and unit of
-    queries) that are distinguishably better: the interval of the paired difference lies above 0. `relative_runtime` is
-    the time of a training step over that of `san`, timed turn by turn with it. `delta` is `accuracy` less the published
-    one, where the digits are those of the papers.
+    queries) that are distinguishably better: of higher accuracy, and the interval of the paired difference, over the
+    seeds that both have, lies above 0. `relative_runtime` is the time of a training step over that of `san`, timed turn
+    by turn with it. `delta` is `accuracy` less the published one, where the digits are those of the papers.
     """
     rows = [_flat(r) for r in results if variant in (None, r["variant"])]
     if not rows:

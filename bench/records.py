@@ -185,7 +185,9 @@ def wanted_results(runs: Path, variant: str | None = None) -> list[dict[str, Any
     wanted = [result for result in results(runs) if variant in (None, result["variant"])]
     if not wanted:
         of_variant = f" of {variant}" if variant else ""
-        raise UsageProblemError(f"{runs}: no runs{of_variant} here; make one with `bench run`, or give --runs")
+        below = [str(folder) for folder in sorted(runs.glob("*")) if _runs_in(runs_of(folder))]
+        instead = f"give --runs {' or '.join(below)}" if below else "make one with `bench run`, or give --runs"
+        raise UsageProblemError(f"{runs}: no runs{of_variant} here; {instead}")
     return wanted
 
 

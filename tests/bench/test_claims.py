@@ -150,6 +150,9 @@ def test_in_words():
     assert "fewer than 5 seeds" in text
     markdown = claims_to_text(found, markdown=True)
     assert markdown.startswith("### mbg-0123456789ab, fast\n\n| claim | where it stands |")
+    assert "mini is for first steps" not in text
+    small = claims([run("pan", 0.4, variant="mini"), run("san", 0.8, variant="mini")])
+    assert "mini is for first steps and tests" in claims_to_text(small)
     assert math.isnan(one([run("pan", 0.4, variant="mini"), run("san", 0.8, variant="mini")], "soft").printed)
 
 

@@ -56,6 +56,9 @@ def test_a_board_is_kept_with_what_it_follows_from(board, runs):
 
 def test_the_folder_of_a_board_stands_for_its_runs(board, runs, tmp_path):
     assert records.runs_of(board) == records.runs_of(board / "runs") == board / "runs"
+    code, _, error = leaderboard("--runs", board.parent)
+    assert code == 2
+    assert f"give --runs {board}" in error
     assert leaderboard("--runs", board)[:2] == leaderboard("--runs", board / "runs")[:2]
     assert leaderboard("--runs", board, "--save", tmp_path / "copy")[0] == 0
     assert (tmp_path / "copy" / "board.csv").read_bytes() == (board / "board.csv").read_bytes()

@@ -252,7 +252,9 @@ def test_intervals_differences_and_ranks_come_from_the_answers():
     assert by["arnn"]["p_value"] == 2 / 32
     assert by["pan"]["difference_lo"] < 0 < by["pan"]["difference_hi"]
     assert math.isnan(by["san"]["difference"])
-    assert "rows of one rank" in to_text(leaderboard(with_answers("san", 5, 0.6, 1) + with_answers("pan", 5, 0.6, 2)))
+    assert "rows of one recipe and rank" in to_text(
+        leaderboard(with_answers("san", 5, 0.6, 1) + with_answers("pan", 5, 0.6, 2))
+    )
 
 
 def test_differences_are_over_the_seeds_that_both_have():
@@ -292,7 +294,7 @@ def test_the_text_says_what_compares_with_nothing():
     assert "mini is for first steps and tests: its numbers compare with nothing published" in text
     assert "compare" not in to_text(leaderboard([result()]))
     heading, _, _, rule, *_ = to_text(leaderboard([result()]), markdown=True).splitlines()
-    assert heading == "### mbg-0123456789ab; recipe fast; queries one; hardware cpu"
+    assert heading == "### mbg-0123456789ab; digits mnist; backgrounds builtin; recipe fast; queries one; hardware cpu"
     assert rule.startswith("| --- |")
 
 
@@ -300,16 +302,29 @@ def test_each_data_set_has_a_table_and_says_once_what_its_rows_share():
     longer = result("pan-ctx", 0.9, recipe="fast,epochs=20")
     text = to_text(leaderboard([result(), result("san", 0.5), longer, result(variant="mref", spec_id="b" * 12)]))
     first, table, recipes, second, *_ = text.split("\n\n")
-    assert first == "mbg-0123456789ab; queries one; hardware cpu"
+    assert first == "mbg-0123456789ab; digits mnist; backgrounds builtin; queries one; hardware cpu"
     assert recipes == "a: fast\nb: fast,epochs=20"
     head, *lines = (line.split() for line in table.splitlines())
-    assert head[-1] == "recipe"
-    assert {line[1]: line[-1] for line in lines} == {"arnn": "a", "san": "a", "pan-ctx": "b"}
-    assert second == f"mref-{'b' * 12}; recipe fast; queries one; hardware cpu"
+    assert head[:3] == ["recipe", "#", "attn"]
+    assert {line[2]: line[0] for line in lines} == {"arnn": "a", "san": "a", "pan-ctx": "b"}
+    assert second == f"mref-{'b' * 12}; digits mnist; backgrounds builtin; recipe fast; queries one; hardware cpu"
     assert "status" not in text
     assert "uniform" not in text
     assert "1 failed" in to_text(leaderboard([result(), failed("san")]))
     assert "uniform map 0.024" in to_text(leaderboard([result(mask_correctness_uniform=0.024), result("san")]))
+
+
+def test_it_says_over_which_seeds_a_difference_and_its_p_are():
+    alone, both = with_answers("san", 1, 0.6, 1), with_answers("san", 2, 0.6, 1)
+    unlike, single = "a difference is over the seeds that both rows have", "of one seed, over its questions"
+    text = to_text(leaderboard([*alone, *with_answers("arnn", 2, 0.8, 3)]))
+    assert unlike in text
+    assert single in text
+    text = to_text(leaderboard([*both, *with_answers("arnn", 2, 0.8, 3)]))
+    assert unlike not in text
+    assert single not in text
+    text = to_text(leaderboard([*alone, result("arnn", recipe="fast,epochs=20")]))
+    assert "no other row has the data set, recipe and queries of a single row of the baseline" in text
 
 
 def test_recipes_of_a_table_are_named_by_letters_beyond_z_too():
