@@ -12,7 +12,7 @@ from mnistref.program import EXISTING, FOLDER
 @click.command("leaderboard")
 @board_options
 @click.option("-o", "--output", type=FOLDER, help="Write CSV to this file and print its name.")
-@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
+@click.option("--markdown", is_flag=True, help="Print it as Markdown tables.")
 @click.option("--commands", "as_commands", is_flag=True, help="Print the command that repeats each row.")
 @click.option("--claims", "as_claims", is_flag=True, help="Print what the papers claim, and what these runs say of it.")
 @click.option("--save", type=FOLDER, metavar="FOLDER", help="Keep the board with its records, to be committed.")

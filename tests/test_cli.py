@@ -249,7 +249,9 @@ def test_run_and_leaderboard(mini, tmp_path):
     assert table["relative_runtime"].notna().all()
     shown = call(cli.bench, "leaderboard", "--runs", runs).stdout
     assert "compare with nothing published" in shown
-    assert call(cli.bench, "leaderboard", "--runs", runs, "--markdown").stdout.startswith("| # |")
+    markdown = call(cli.bench, "leaderboard", "--runs", runs, "--markdown").stdout
+    assert markdown.startswith("### mini-")
+    assert "\n| # | attn | seeds |" in markdown
     assert "no runs here" in call(cli.bench, "leaderboard", "--runs", tmp_path / "none", code=2).stderr
     assert "unknown variant" in call(cli.bench, "leaderboard", "--runs", runs, "--variant", "x", code=2).stderr
 
