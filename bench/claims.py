@@ -35,7 +35,7 @@ BETTER = (
     ("brnn2,arnn", "none,arnn", "blocks of 2 × 2 help where arnn is too long for the first slot", "ARNN Table 3"),
     ("brnn3,arnn", "none,arnn", "blocks of 3 × 3 help where arnn is too long for the first slot", "ARNN Table 3"),
     ("brnn2,arnn", "arnn", "blocks of 2 × 2 are better there than arnn", "ARNN Table 3"),
-    ("unet2", "arnn", "a U-Net of depth 2 is better than structured attention", "ARNN suppl. Table 1"),
+    ("unet2", "arnn", "a U-Net of depth 2 is better than structured attention", "asked here; ARNN-S T1: level"),
     ("unet2-arnn", "unet2", "structured attention helps a U-Net of depth 2", "ARNN suppl. Table 1"),
     ("unet3-arnn", "unet3", "structured attention helps a U-Net of depth 3", "ARNN suppl. Table 1"),
     ("cbam-arnn", "cbam", "structured attention helps CBAM", "ARNN §4.2"),
