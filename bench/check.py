@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from bench.attention import get_mechanism
 from bench.attention.base import Changed, Gate, Readout, Scored
+from bench.config import WIDTH
 from bench.mechanism import Mechanism
 from bench.model import create_model
-from bench.probe import QUERIES, WIDTH, UnfitError, UntestedError, draws, given, inputs, leak, made, run, slot
+from bench.probe import QUERIES, UnfitError, UntestedError, draws, given, inputs, leak, made, run, slot
 from mnistref.errors import ProblemError, RunProblemError, UsageProblemError
 
 SIZES = ((25, 25), (7, 13), (1, 9), (1, 1))
@@ -42,12 +43,13 @@ def check(attn: str) -> list[Finding]:
     return list(_findings(mechanism))
 
 
-def refuse_unfit(attn: str, canvas: int) -> None:
+def refuse_unfit(attn: str, canvas: int, width: int = WIDTH) -> None:
     """Ask, before a run, of what is not in the registry as it stands, what can be asked in a moment.
 
     Args:
         attn: a slot list.
         canvas: the images' side in pixels.
+        width: of the network, the channels of each convolution.
 
     Raises:
         UsageProblemError: the network cannot be made, or takes no such images.
@@ -66,9 +68,9 @@ def refuse_unfit(attn: str, canvas: int) -> None:
                     raise RunProblemError(
                         f"{name}: not fit to be benchmarked: NO {what}: {finding.why}; see `bench check`"
                     )
-        if all(mechanism.shipped and not mechanism.chosen for mechanism in mechanisms):
+        if width == WIDTH and all(mechanism.shipped and not mechanism.chosen for mechanism in mechanisms):
             return
-        model = create_model(attn, size=(canvas, canvas)).eval()
+        model = create_model(attn, size=(canvas, canvas), width=width).eval()
         try:
             with torch.inference_mode():
                 model(torch.zeros(2, 3, canvas, canvas), torch.zeros(2, dtype=torch.long))

@@ -15,6 +15,9 @@ OPTIMIZERS = ("adam", "rmsprop")
 SCHEDULES = ("onecycle", "steps")
 DEVICES = ("auto", "cpu", "cuda")
 LOGS = ("tensorboard",)
+WIDTH = 32
+"""Channels of each convolution in the papers' network."""
+WIDEST = 1024
 EVERY = 60.0
 """Seconds after which a training is kept on the disk, beside after each epoch."""
 BASELINE = "san"
@@ -115,11 +118,13 @@ class RunConfig:
     init_weights: str | None = None  # and their digest
     online: bool = False  # fresh images every epoch, see `bench.online`
     deterministic: bool = False  # see `bench.computing`
+    width: int = WIDTH  # channels of each convolution
 
     def as_dict(self) -> dict[str, Any]:
-        """Without `online` and `deterministic` where they are off, as before there were such things: a run keeps its
+        """Without `online`, `deterministic` and `width` where they are as before there was a choice: a run keeps its
         name."""
-        return {key: value for key, value in asdict(self).items() if key not in ("online", "deterministic") or value}
+        usual = {"online": False, "deterministic": False, "width": WIDTH}
+        return {key: value for key, value in asdict(self).items() if key not in usual or value != usual[key]}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "RunConfig":
@@ -133,6 +138,7 @@ class RunConfig:
         good |= {"device": self.device in DEVICES[1:], "precision": self.precision in PRECISIONS}
         good |= {"capture": self.capture in CAPTURES, "seed": _is_whole(self.seed, 0, 2**31 - 1)}
         good |= {name: _is_whole(getattr(recipe, name), 1) for name in ("epochs", "batch")}
+        good["width"] = _is_whole(self.width, 1, WIDEST)
         good["patience"] = recipe.patience is None or _is_whole(recipe.patience, 1)
         good |= {"lr": _is_number(recipe.lr) and 0 < recipe.lr <= 1, "fade": _is_number(recipe.fade, 1)}
         good["clip"] = _is_number(recipe.clip) and recipe.clip > 0
@@ -142,9 +148,10 @@ class RunConfig:
 
     @property
     def training(self) -> str:
-        """The recipe's label, whether on fresh images or deterministic, and what the weights had been trained on
-        before, if on any."""
+        """The recipe's label, whether on fresh images or deterministic, of another width than the papers', and what the
+        weights had been trained on before, if on any."""
         ways = [name for name in ("online", "deterministic") if getattr(self, name)]
+        ways += [f"width={self.width}"] * (self.width != WIDTH)
         return ",".join([self.recipe.label, *ways, *([f"init=({self.init})"] if self.init else [])])
 
     @property

@@ -26,14 +26,14 @@ def rounds() -> int:
 def measure(
     config: RunConfig, model: AttributeCNN, variant: VariantSpec, computing: Computing, batch: int
 ) -> dict[str, Any]:
-    """Time and memory of the network, and its step's time over that of `san`, timed turn by turn with it.
+    """Time and memory of the network, and its step's time over that of `san` of its width, timed turn by turn with it.
 
     `batch`: images of a step, which are fewer than the recipe's where the training set is smaller.
     """
     recipe = replace(config.recipe, batch=batch)
     models = {config.attn: model}
     if config.attn != BASELINE:
-        models[BASELINE] = build(BASELINE, variant, config.seed, computing.device)
+        models[BASELINE] = build(BASELINE, variant, config.seed, computing.device, config.width)
     timed = timing.measure(models, recipe, variant, computing, rounds())
     own = timed[config.attn]
     return {**own.as_dict(), "relative_runtime": own.step.over(timed[BASELINE].step).median}

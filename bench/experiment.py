@@ -15,7 +15,7 @@ from bench import checkpoints, costs, outofmemory, pictures, records
 from bench.attention import canonical_name
 from bench.checkpoints import load_fitting
 from bench.computing import Computing
-from bench.config import AS_IT_FITS, Preset, Recipe, RunConfig, Supply
+from bench.config import AS_IT_FITS, WIDTH, Preset, Recipe, RunConfig, Supply
 from bench.data import load_split
 from bench.evaluate import BATCH, test
 from bench.memory import keep_freed
@@ -57,11 +57,12 @@ def configure(
     computing: Computing,
     init: Path | None = None,
     online: bool = False,
+    width: int = WIDTH,
 ) -> RunConfig:
-    """The configuration of a run on a data set, or on its like drawn `online`, from the weights of the run `init` if it
-    is given.
+    """The configuration of a run on a data set, or on its like drawn `online`, of a network of so many channels, from
+    the weights of the run `init` if it is given.
 
-    A usage error where the set cannot train a network, or where the other run was of another mechanism.
+    A usage error where the set cannot train a network, or where the other run was of another mechanism or width.
     """
     manifest = read_manifest(data)
     variant = manifest.variant
@@ -71,6 +72,8 @@ def configure(
     before = load_config(init) if init else None
     if before and before.attn != attn:
         raise UsageProblemError(f"--init {init}: a run of {before.attn}; its weights do not fit {attn}")
+    if before and before.width != width:
+        raise UsageProblemError(f"--init {init}: a network of width {before.width}; give --width {before.width}")
     return RunConfig(
         attn,
         variant.name,
@@ -85,6 +88,7 @@ def configure(
         _digest(init / records.WEIGHTS) if init else None,
         online,
         computing.deterministic,
+        width,
     )
 
 
@@ -133,7 +137,7 @@ def run(
     work = _Work(config, data, folder, manifest, computing, resume, init, watching or Watching(), supply, team)
     team.check(computing)
     costs.rounds()  # an error in it shows before the training, not after
-    create_model(config.attn, manifest.variant.name)  # what cannot be built leaves no folder
+    create_model(config.attn, manifest.variant.name, width=config.width)  # what cannot be built leaves no folder
     lock = runs / ".locks" / f"{config.run_id}.lock"
     # the others of a team write nothing; the lock is no part of the folder, which may be emptied
     alone = exclusive(lock, folder / checkpoints.FOLDER) if team.leads else nullcontext()
@@ -180,7 +184,7 @@ def _run(work: _Work) -> None:
             raise RunProblemError(f"{folder}: failed: {reason}") from error
     if crowded:  # the error, and with it the tensors of its frames, is gone by now
         del model
-        reason = outofmemory.advice(config.attn, variant, config.recipe, computing, work.team.size)
+        reason = outofmemory.advice(config, variant, computing, work.team.size)
         record({"status": "failed", "reason": reason})
         raise RunProblemError(f"{folder}: failed: {reason}")
     record({"status": "ok", **outcome})
@@ -193,7 +197,7 @@ def _begin(work: _Work) -> AttributeCNN:
     if config.init_weights != (_digest(init / records.WEIGHTS) if init else None):
         raise UsageProblemError(f"{work.folder}: was configured to start from other weights than those of {init}")
     before = load_model(init)[1].state_dict() if init else {}
-    model = build(config.attn, work.manifest.variant, config.seed, work.computing.device)
+    model = build(config.attn, work.manifest.variant, config.seed, work.computing.device, config.width)
     if init:
         anew, left_out = map(", ".join, load_fitting(before, model))
         if anew:

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from bench.attention import NONE, slots_of
 from bench.attention.base import BN_EPS, AverageReadout, Gate, PooledReadout, Reading, Readout, one_hot, share
 from bench.attention.frames import enter, place
+from bench.config import WIDTH
 from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
-
-WIDTH = 32
 
 
 class Output(NamedTuple):
@@ -55,7 +54,7 @@ class Head(nn.Module):
 
 
 class AttributeCNN(nn.Module):
-    """Conv 3×3@32, ReLU, 2×2 max pooling, attention slot; S times; then the head.
+    """Conv 3×3@width, ReLU, 2×2 max pooling, attention slot; S times; then the head.
 
     Args:
         attn: a mechanism's name, or a slot list such as "none,arnn".
@@ -63,21 +62,24 @@ class AttributeCNN(nn.Module):
         queries: Q.
         stages: S.
         dropout: before the classifier.
+        width: channels of each convolution; the papers' have 32.
     """
 
-    def __init__(self, attn: str, classes: int, queries: int, stages: int = 4, dropout: float = 0.5) -> None:
+    def __init__(
+        self, attn: str, classes: int, queries: int, stages: int = 4, dropout: float = 0.5, width: int = WIDTH
+    ) -> None:
         super().__init__()
         mechanisms = slots_of(attn, stages)
         self.queries = queries
         # The backbone first: with one seed it starts alike whatever the mechanism.
-        self.stages = nn.ModuleList(nn.Conv2d(WIDTH if k else 3, WIDTH, 3, padding=1) for k in range(stages))
+        self.stages = nn.ModuleList(nn.Conv2d(width if k else 3, width, 3, padding=1) for k in range(stages))
         last = mechanisms[-1]
         unseen = 0 if any(m.uses_query for m in mechanisms) else queries
-        self.head = Head(WIDTH * last.levels, classes, unseen, dropout)
+        self.head = Head(width * last.levels, classes, unseen, dropout)
         self.gates = nn.ModuleDict(
-            {str(k): Gate(m.make(WIDTH, queries), WIDTH) for k, m in enumerate(mechanisms[:-1]) if m.name != NONE}
+            {str(k): Gate(m.make(width, queries), width) for k, m in enumerate(mechanisms[:-1]) if m.name != NONE}
         )
-        self.readout = _readout(last.make(WIDTH, queries, last=True) if last.name != NONE else AverageReadout())
+        self.readout = _readout(last.make(width, queries, last=True) if last.name != NONE else AverageReadout())
 
     def forward(self, images: Tensor, query: Tensor) -> Output:
         """images (B, 3, H, W) in 0 … 1, query i8 (B,) in 0 … Q − 1."""
@@ -116,15 +118,16 @@ def create_model(
     queries: int = 10,
     size: tuple[int, int] = (100, 100),
     dropout: float = 0.5,
+    width: int = WIDTH,
 ) -> AttributeCNN:
     """The network for a variant by name, or for so many classes, queries and an image size (H, W).
 
-    Images of 200 px and more get a fifth stage, as in ARNN's scalability study.
+    Images of 200 px and more get a fifth stage, as in ARNN's scalability study. `width`: channels of each convolution.
     """
     if variant is not None:
         known = get_variant(variant)
         classes, queries, size = known.classes, known.queries, (known.canvas, known.canvas)
-    return AttributeCNN(attn, classes, queries, stages=stages_of(min(size)), dropout=dropout)
+    return AttributeCNN(attn, classes, queries, stages_of(min(size)), dropout, width)
 
 
 def stages_of(size: int) -> int:
@@ -132,11 +135,11 @@ def stages_of(size: int) -> int:
     return 5 if size >= 200 else 4
 
 
-def build(attn: str, variant: VariantSpec, seed: int, device: torch.device) -> AttributeCNN:
+def build(attn: str, variant: VariantSpec, seed: int, device: torch.device, width: int = WIDTH) -> AttributeCNN:
     """The network for a variant on its device, channels last, its weights drawn from the seed."""
     torch.manual_seed(seed)
     size = (variant.canvas, variant.canvas)
-    model = create_model(attn, classes=variant.classes, queries=variant.queries, size=size)
+    model = create_model(attn, classes=variant.classes, queries=variant.queries, size=size, width=width)
     return model.to(device).to(memory_format=torch.channels_last)
 
 

@@ -17,6 +17,8 @@ from bench.config import (
     PRECISIONS,
     PRESETS,
     RECIPES,
+    WIDEST,
+    WIDTH,
     Preset,
     Recipe,
     Supply,
@@ -63,6 +65,7 @@ class TrainingOptions:
     recipe: str | None
     preset: str
     queries: str
+    width: int
     epochs: int | None
     batch: int | None
     lr: float | None
@@ -231,6 +234,13 @@ training_options = _gathered(
         click.option("--recipe", metavar="|".join(RECIPES), help="How to train.  [default: the preset's]"),
         click.option("--preset", type=click.Choice(list(PRESETS)), default="paper", show_default=True),
         click.option("--queries", type=click.Choice(["one", "all", "author"]), default="one", show_default=True),
+        click.option(
+            "--width",
+            type=click.IntRange(1, WIDEST),
+            default=WIDTH,
+            show_default=True,
+            help="Channels of each convolution.",
+        ),
         click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's."),
         click.option("--batch", type=click.IntRange(min=1), help="Likewise: images in a step."),
         click.option("--lr", type=Number(0, 1, min_open=True), help="Likewise: the peak learning rate."),

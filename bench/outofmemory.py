@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from bench.computing import Computing
-from bench.config import Recipe
+from bench.config import BASELINE, RunConfig
 from bench.memory import give_back
 from bench.model import build
 from bench.timing import measure
@@ -29,30 +29,30 @@ def ran_out(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in said for text in _SAID)
 
 
-def fitting_batch(attn: str, variant: VariantSpec, recipe: Recipe, computing: Computing) -> int | None:
+def fitting_batch(config: RunConfig, variant: VariantSpec, computing: Computing) -> int | None:
     """The first of the recipe's batch, its half, its quarter … that fits into memory; None if none does.
 
     Tried is what takes most of a run: to train and time the network beside `san`.
     Call it when nothing refers to the failed training any more, its error included. The generators are left as they
     were.
     """
-    batch = recipe.batch
+    batch = config.recipe.batch
     with torch.random.fork_rng(devices=[computing.device] if computing.device.type == "cuda" else []):
         while batch >= LEAST:
-            if _fits(attn, variant, recipe, computing, batch):
+            if _fits(config, variant, computing, batch):
                 return batch
             batch //= 2
     return None
 
 
-def _fits(attn: str, variant: VariantSpec, recipe: Recipe, computing: Computing, batch: int) -> bool:
+def _fits(config: RunConfig, variant: VariantSpec, computing: Computing, batch: int) -> bool:
     gc.collect()
     give_back()
     if computing.device.type == "cuda":
         torch.cuda.empty_cache()
     try:
-        models = {name: build(name, variant, 0, computing.device) for name in (attn, "san")}
-        measure(models, replace(recipe, batch=batch), variant, computing, rounds=1)
+        models = {name: build(name, variant, 0, computing.device, config.width) for name in (config.attn, BASELINE)}
+        measure(models, replace(config.recipe, batch=batch), variant, computing, rounds=1)
     except Exception as error:
         if not ran_out(error):
             raise
@@ -60,13 +60,14 @@ def _fits(attn: str, variant: VariantSpec, recipe: Recipe, computing: Computing,
     return True
 
 
-def advice(attn: str, variant: VariantSpec, recipe: Recipe, computing: Computing, processes: int = 1) -> str:
+def advice(config: RunConfig, variant: VariantSpec, computing: Computing, processes: int = 1) -> str:
     """One line: what does not fit, and what does. Several processes share a batch, and none can try alone."""
+    asked = config.recipe.batch
     where = "this machine" if computing.device.type == "cpu" else computing.device_name
     if processes > 1:
-        return f"out of memory on {where}: give a smaller --batch than {recipe.batch}, or more processes"
-    batch = fitting_batch(attn, variant, recipe, computing)
-    if batch == recipe.batch:
+        return f"out of memory on {where}: give a smaller --batch than {asked}, or more processes"
+    batch = fitting_batch(config, variant, computing)
+    if batch == asked:
         return f"out of memory: the network fits into the memory of {where}, but not the data beside it; give --stream"
     does = f"--batch {batch} does" if batch else "nor does any smaller one; use a device with more memory"
-    return f"out of memory: a batch of {recipe.batch} does not fit into the memory of {where}; {does}"
+    return f"out of memory: a batch of {asked} does not fit into the memory of {where}; {does}"

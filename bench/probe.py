@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.attention.base import Changed, Gate, Reading, Readout, Scored
+from bench.config import WIDTH
 from bench.mechanism import Mechanism
 
-WIDTH, QUERIES = 32, 10
+QUERIES = 10
 
 
 class UnfitError(Exception):

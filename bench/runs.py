@@ -70,7 +70,7 @@ def load_model(run: Path) -> tuple[RunConfig, AttributeCNN]:
     load_result(run)
     try:
         with torch.random.fork_rng(devices=[]):  # weights are drawn, to be overwritten
-            model = build(config.attn, get_variant(config.variant), config.seed, torch.device("cpu"))
+            model = build(config.attn, get_variant(config.variant), config.seed, torch.device("cpu"), config.width)
     except UsageProblemError as error:
         raise DataProblemError(f"{run / records.CONFIG}: cannot be built here: {error}") from error
     load_weights(run / records.WEIGHTS, model)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from bench.config import RECIPES, Recipe, RunConfig
+from bench.config import RECIPES, WIDTH, Recipe, RunConfig
 
 ROOT = "data_cache"
 _CHANGEABLE = ("epochs", "batch", "lr", "fade")
@@ -45,7 +45,8 @@ def command_of(
 
 def _network(config: RunConfig) -> list[str]:
     """A class of the user's own without the digest of its file: whose path only the user knows."""
-    return ["--attn", re.sub(r"#[0-9a-f]+", "", config.attn)]
+    width = ["--width", str(config.width)] if config.width != WIDTH else []
+    return ["--attn", re.sub(r"#[0-9a-f]+", "", config.attn), *width]
 
 
 def _recipe(recipe: Recipe) -> list[str] | None:

@@ -20,7 +20,7 @@ import torch
 from bench import experiment, records, worker
 from bench.attention import canonical_name
 from bench.computing import Computing
-from bench.config import AS_IT_FITS, Recipe, RunConfig, Supply
+from bench.config import AS_IT_FITS, WIDTH, Recipe, RunConfig, Supply
 from bench.plugins import files_of
 from bench.watch import Watching
 from bench.worker import Ended
@@ -74,6 +74,7 @@ def plan(
     online: bool = False,
     supply: Supply = AS_IT_FITS,
     starts: Starts | None = None,
+    width: int = WIDTH,
 ) -> list[Task]:
     """Every mechanism on every data set with the seeds 0 … seeds − 1, each once: one seed after the other, so that a
     sweep that is ended early has compared all.
@@ -83,7 +84,7 @@ def plan(
 
     def task(seed: int, folder: Path, attn: str) -> Task:
         init = starts[canonical_name(attn), seed] if starts else None
-        config = experiment.configure(folder, attn, seed, recipe, queries, computing, init, online)
+        config = experiment.configure(folder, attn, seed, recipe, queries, computing, init, online, width)
         return Task(config, folder, supply, init)
 
     every = itertools.product(range(seeds), [folder.resolve() for folder in data], attns)

@@ -92,7 +92,7 @@ def _repeated(context: click.Context, file: Path, asked: RunOptions, training: T
     given = context.get_parameter_source("backgrounds") is ParameterSource.COMMANDLINE
     found = find(file, training.root, asked.data, asked.init, training.digits, training.backgrounds if given else None)
     choose(found.config.device, found.config.precision, found.config.capture, found.config.deterministic)
-    refuse_unfit(found.config.attn, get_variant(found.config.variant).canvas)
+    refuse_unfit(found.config.attn, get_variant(found.config.variant).canvas, found.config.width)
     return found
 
 
@@ -111,9 +111,10 @@ def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOpt
         raise click.UsageError("give --data or --variant, not both")
     preset, recipe, how = training.chosen_preset, training.chosen_recipe, computing.chosen
     made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
-    refuse_unfit(attn, made_for.canvas)
+    refuse_unfit(attn, made_for.canvas, training.width)
     folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
-    config = experiment.configure(folder, attn, asked.seed, recipe, training.queries, how, asked.init, training.online)
+    network = asked.seed, recipe, training.queries, how, asked.init, training.online, training.width
+    config = experiment.configure(folder, attn, *network)
     return Found(config, folder, asked.init)
 
 
@@ -180,8 +181,8 @@ def run_sweep(
     names = [] if data else [get_variant(name.strip()).name for name in (variants or preset.variant).split(",")]
     laws = [read_manifest(folder).variant for folder in data] or [get_variant(name) for name in names]
     for attn, law in itertools.product(attns, laws):
-        create_model(attn, law.name)  # what cannot be built, or begun, must not cost a data set
-        refuse_unfit(attn, law.canvas)
+        create_model(attn, law.name, width=training.width)  # what cannot be built, or begun, must not cost a data set
+        refuse_unfit(attn, law.canvas, training.width)
     starts, missing = sweep.starts_in(init, attns, seeds) if init else (None, [])
     for lack in missing:
         logging.warning("left out: %s", lack)
@@ -190,8 +191,8 @@ def run_sweep(
     with place as launcher:  # a scheduler that is not there must not cost a data set
         sources = training.root, training.digits, training.backgrounds
         sets = data or [experiment.prepare(preset, attns, name, *sources) for name in names]
-        online, supply = training.online, training.chosen_supply
-        tasks = sweep.plan(attns, sets, seeds, recipe, training.queries, how, online, supply, starts)
+        online, supply, width = training.online, training.chosen_supply, training.width
+        tasks = sweep.plan(attns, sets, seeds, recipe, training.queries, how, online, supply, starts, width)
         tasks = sweep.share(tasks, shard) if shard else tasks
         ended = sweep.sweep(tasks, runs, launcher, watching)
     for task, result in ended.items():

@@ -59,6 +59,7 @@ def test_it_is_one_line_that_names_every_choice():
     [
         ({"online": True}, "--online"),
         ({"deterministic": True}, "--deterministic"),
+        ({"width": 48}, "--attn pan:width=8 --width 48 --data"),
         ({"precision": "bf16"}, "--precision bf16"),
         ({"device": "cuda", "capture": "graph"}, "--device cuda --precision fp32 --capture graph"),
         ({"attn": "own.py:Class#0123456789ab:width=3"}, "--attn own.py:Class:width=3 --data"),

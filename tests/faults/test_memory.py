@@ -9,7 +9,7 @@ import torch
 
 from bench import outofmemory
 from bench.computing import Computing
-from bench.config import RECIPES
+from bench.config import RECIPES, RunConfig
 from mnistref.variants import get_variant
 from tests.faults.helpers import finish, start_python
 
@@ -21,12 +21,13 @@ bench.memory.keep_freed = lambda _: None  # which keeps address space, too, in p
 import resource, sys, bench.experiment, numba, torch
 from bench.outofmemory import fitting_batch
 from bench.computing import Computing
-from bench.config import RECIPES
+from bench.config import RECIPES, RunConfig
 from dataclasses import replace
 from mnistref.variants import get_variant
 from cli import bench
 # Once, so that libraries are loaded; then at most so many MB more than now.
-fitting_batch("pan", get_variant("mini"), replace(RECIPES["fast"], batch=8), Computing(torch.device("cpu")))
+config = RunConfig("pan", "mini", "", 0, replace(RECIPES["fast"], batch=8), "one", "fp32", "cpu")
+fitting_batch(config, get_variant("mini"), Computing(torch.device("cpu")))
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv.pop(1)) * 10**6
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -67,5 +68,5 @@ def test_the_first_batch_that_fits_is_named(most, said, monkeypatch):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(outofmemory, "measure", measure)
-    recipe = replace(RECIPES["fast"], batch=200)
-    assert said in outofmemory.advice("pan", get_variant("mini"), recipe, Computing(torch.device("cpu")))
+    config = RunConfig("pan", "mini", "", 0, replace(RECIPES["fast"], batch=200), "one", "fp32", "cpu")
+    assert said in outofmemory.advice(config, get_variant("mini"), Computing(torch.device("cpu")))
