@@ -32,8 +32,8 @@ _SHARED = ("digits", "backgrounds", "uniform map", "recipe", "queries", "hardwar
 LEGEND = """A table for each data set; what its rows share stands above it. #: rank among the rows of one recipe. 95 %:
 the bounds of the number before it. mask: mask correctness, the share of all attention that lies on the digit asked
 about; uniform map: what it is where a network looks everywhere alike. TPR, pointing, PR area: other measures of where
-it looks. step ms: a training step; × san: that over a step of `san`, timed turn by turn with it. published %: what the
-papers print (where both do, ARNN's number); delta: how far from it."""
+it looks. step ms: a training step; × san: that over a step of `san` of the same width, timed turn by turn with it.
+published %: what the papers print (where both do, ARNN's number); delta: how far from it."""
 _FEW = f"fewer than {FEW} seeds: intervals see too little of how seeds differ; of one seed, nothing of it"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 

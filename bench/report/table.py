@@ -50,7 +50,7 @@ COLUMNS = [
     Column("pr_area", "PR area", "Average precision of the maps’ pixels: the area below their curve, 0–1.", share, UP),
     Column("tpr", "TPR", "True-positive ratio: mask correctness of the last slot's map alone, 0–1.", share, UP),
     Column("pointing", "pointing", "How often the maximum of the maps lies on the digit, 0–1.", share, UP),
-    Column("relative_runtime", "step, × san", "Time of a training step over that of san, timed in turn.", ratio, DOWN),
+    Column("relative_runtime", "step, × san", "Time of a training step over that of san of its width.", ratio, DOWN),
     Column("train_step_ms", "step, ms", "Median time of a training step.", amount, DOWN),
     Column("infer_ms_per_image", "inference, ms", "Median time to answer for one image.", amount, DOWN),
     Column("peak_memory_mb", "memory, MB", "The most a training step holds beyond weights and data.", amount, DOWN),
