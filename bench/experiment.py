@@ -73,7 +73,8 @@ def configure(
     if before and before.attn != attn:
         raise UsageProblemError(f"--init {init}: a run of {before.attn}; its weights do not fit {attn}")
     if before and before.width != width:
-        raise UsageProblemError(f"--init {init}: a network of width {before.width}; give --width {before.width}")
+        own = f"a network of width {before.width}, whose weights fit no other"
+        raise UsageProblemError(f"--init {init}: {own}; give --width {before.width} too")
     return RunConfig(
         attn,
         variant.name,

@@ -88,7 +88,8 @@ def test_its_rows_have_no_rivals_of_another_width(narrow, mini):
 def test_one_begins_with_another_of_its_width_alone(narrow, mini, tmp_path):
     given = ["run", "--attn", "pan", "--data", mini, "--runs", tmp_path, "--init", narrow, *TRAINING]
     code, _, error = bench(*given)
-    assert (code, error) == (2, f"error: --init {narrow}: a network of width 12; give --width 12")
+    why = "a network of width 12, whose weights fit no other; give --width 12 too"
+    assert (code, error) == (2, f"error: --init {narrow}: {why}")
     code, run, error = bench(*given, "--width", 12)
     assert code == 0, error
     first = f"{load_config(narrow).dataset},fast,epochs=1,width=12"
