@@ -19,7 +19,7 @@ import numpy as np
 from bench.config import stages
 from bench.leaderboard import RIVALS, key_of
 from bench.measures import MASK_CORRECTNESS, SCALES
-from bench.published import published
+from bench.published import PAPERS, published
 from bench.statistics import Interval, interval
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
@@ -184,8 +184,12 @@ def _pair(
 
 
 def _printed(variant: str, first: str, second: str, measure: str) -> float:
-    papers = published(variant, first, measure), published(variant, second, measure)
-    return papers[0].value - papers[1].value if papers[0] and papers[1] else math.nan
+    """The difference that one paper prints, since each trained its networks in its own way; NaN where none has both."""
+    for paper in PAPERS:
+        one, other = (published(variant, attn, measure, [paper]) for attn in (first, second))
+        if one and other:
+            return one.value - other.value
+    return math.nan
 
 
 def _stands(contest: _Contest, source: str, printed: float) -> str:

@@ -123,8 +123,10 @@ class RunConfig:
     def as_dict(self) -> dict[str, Any]:
         """Without `online`, `deterministic` and `width` where they are as before there was a choice: a run keeps its
         name."""
-        usual = {"online": False, "deterministic": False, "width": WIDTH}
-        return {key: value for key, value in asdict(self).items() if key not in usual or value != usual[key]}
+        later = ("online", "deterministic", "width")
+        return {
+            key: value for key, value in asdict(self).items() if key not in later or value != getattr(RunConfig, key)
+        }
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "RunConfig":

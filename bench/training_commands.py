@@ -113,8 +113,9 @@ def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOpt
     made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
     refuse_unfit(attn, made_for.canvas, training.width)
     folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
-    network = asked.seed, recipe, training.queries, how, asked.init, training.online, training.width
-    config = experiment.configure(folder, attn, *network)
+    config = experiment.configure(
+        folder, attn, asked.seed, recipe, training.queries, how, asked.init, training.online, training.width
+    )
     return Found(config, folder, asked.init)
 
 

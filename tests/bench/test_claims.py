@@ -123,6 +123,12 @@ def test_a_lead_grows_only_between_runs_that_were_trained_alike(black, clutter, 
     assert not [c for c in claims(short + results[2:]) if "clutter" in c.claim]  # other questions
 
 
+def test_a_printed_difference_is_of_one_paper():
+    """PAN alone has transformers, and soft attention as it trained it; ARNN has that, too, with other numbers."""
+    found = one([run("stn-m", 0.4, variant="mbg"), run("san", 0.8, variant="mbg")], "transformers")
+    assert found.printed == pytest.approx(0.5225 - 0.5377)
+
+
 def test_what_is_said_of_the_inverse_task_is_found_where_it_is_printed():
     mechanisms = "pan", "pan-ctx", "san"
     found = {

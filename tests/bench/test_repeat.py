@@ -11,13 +11,7 @@ from click.testing import CliRunner
 import cli
 from bench import records, training_commands
 from bench.computing import Computing
-
-TRAINING = ["--epochs", "1", "--batch", "50", "--threads", "1", "--device", "cpu"]
-
-
-def bench(*arguments) -> tuple[int, str, str]:
-    done = CliRunner().invoke(cli.bench, [str(argument) for argument in arguments])
-    return done.exit_code, done.stdout.strip(), done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""
+from tests.bench.calling import TRAINING, bench
 
 
 def learned(run) -> tuple:

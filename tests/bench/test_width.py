@@ -4,9 +4,7 @@ import json
 
 import pytest
 import torch
-from click.testing import CliRunner
 
-import cli
 from bench import costs, experiment, records, sweep
 from bench.attention import known_mechanisms
 from bench.computing import Computing
@@ -15,19 +13,14 @@ from bench.leaderboard import leaderboard
 from bench.model import build, create_model
 from bench.runs import load_config, load_model
 from mnistref.variants import get_variant
+from tests.bench.calling import TRAINING, bench
 
 CPU = torch.device("cpu")
 COMPUTING = Computing(CPU)
-TRAINING = ["--epochs", "1", "--batch", "50", "--threads", "1", "--device", "cpu"]
 
 
-def bench(*arguments) -> tuple[int, str, str]:
-    done = CliRunner().invoke(cli.bench, [str(argument) for argument in arguments])
-    return done.exit_code, done.stdout.strip(), done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""
-
-
-def configured(folder, width: int, attn: str = "pan", init=None) -> RunConfig:
-    return experiment.configure(folder, attn, 0, RECIPES["fast"], "one", COMPUTING, init, width=width)
+def configured(folder, width: int) -> RunConfig:
+    return experiment.configure(folder, "pan", 0, RECIPES["fast"], "one", COMPUTING, width=width)
 
 
 @pytest.fixture(scope="module")
