@@ -12,6 +12,7 @@ import click
 
 from bench.commands import bench
 from mnistref.commands import mnistref
+from mnistref.console import finish
 from mnistref.program import Program
 
 
@@ -24,4 +25,7 @@ both.add_command(mnistref)
 both.add_command(bench)
 
 if __name__ == "__main__":
-    both()
+    try:
+        both()
+    finally:
+        finish()

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from bench.options import BoardOptions, board_options
+from mnistref.console import emit
 from mnistref.program import EXISTING, FOLDER
 
 
@@ -51,21 +52,21 @@ def print_leaderboard(
     if check:
         checked = committed.check(check)
         logging.info("every number follows from the records beside it, on each of these boards:")
-        return click.echo("\n".join(checked))
+        return emit("\n".join(checked))
     runs, variant, baseline = runs_of(compared.runs), compared.chosen_variant, compared.chosen_baseline
     if save:
         board = committed.save(runs, save, variant, baseline, weights)
         logging.info("%s", boards.to_text(board))
-        return click.echo(save)
+        return emit(save)
     results = wanted_results(runs, variant)
     if as_claims:
         found = claims(results)
         if not found:
             raise UsageProblemError(f"{runs}: no two finished runs here of which a paper claims something")
-        return click.echo(boards.claims_to_text(found, markdown))
+        return emit(boards.claims_to_text(found, markdown))
     board = leaderboard(results, baseline=baseline)
     if output:
         write_whole(output, boards.to_csv(board).encode())
         logging.info("%s", boards.to_text(board))
-        return click.echo(output)
-    return click.echo(boards.commands(board) if as_commands else boards.to_text(board, markdown))
+        return emit(output)
+    return emit(boards.commands(board) if as_commands else boards.to_text(board, markdown))

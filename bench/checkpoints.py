@@ -47,18 +47,21 @@ class Keeper:
 
 
 def load(run: Path, trainer: Trainer) -> bool:
-    """Restore the trainer from the run's checkpoint. → whether there was one."""
+    """Restore the trainer from the run's checkpoint. → whether there was one.
+
+    Raises DataProblemError where it is damaged, and OSError for what the system refuses.
+    """
     path = run / FOLDER / REST
     if not path.is_file():
         return False
     try:
-        rest = json.loads(path.read_text())
+        rest = json.loads(path.read_text(encoding="utf-8"))
         digest = rest.pop("tensors")
         data = (path.parent / f"{digest[:16]}-{TENSORS}").read_bytes()
         if hashlib.sha256(data).hexdigest() != digest:
             raise ValueError("the tensors are not those it names")
         trainer.restore(decode(data, str(path)), rest)
-    except (AttributeError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (AttributeError, FileNotFoundError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DataProblemError(f"{path}: damaged checkpoint ({error}); run again with --restart") from error
     return True
 

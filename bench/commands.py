@@ -10,7 +10,8 @@ from bench.config import ROUNDS
 from bench.options import ComputingOptions, computing_options
 from bench.report.command import print_report
 from bench.training_commands import run, run_sweep
-from mnistref.program import EXISTING, FOLDER, print_json, program
+from mnistref.console import emit, emit_json
+from mnistref.program import EXISTING, FOLDER, program
 from mnistref.text import table
 
 bench = program("bench", "Train and measure attention mechanisms on them.")
@@ -45,12 +46,12 @@ def list_mechanisms(pattern: str, as_json: bool) -> None:
         except UsageProblemError as error:  # another package's
             logging.warning("left out: %s", error)
     if as_json:
-        return print_json(described)
+        return emit_json(described)
     rows = [["mechanism", "slots", "parameters", "paper", "what it does", "options"]]
     for d in described:
         options = " ".join(f"{name}={value}" for name, value in d["options"].items())
         rows.append([d["name"], d["slots"], f"{d['params']:,}", d["paper"], d["summary"], options])
-    return click.echo(table(rows))
+    return emit(table(rows))
 
 
 @bench.command()
@@ -63,10 +64,10 @@ def check(module: str, as_json: bool) -> None:
 
     findings = findings_of(module)
     if as_json:
-        print_json([vars(finding) for finding in findings])
+        emit_json([vars(finding) for finding in findings])
     else:
         marks = {True: "ok", False: "NO", None: "note"}
-        click.echo("\n".join(f"{marks[f.ok]:4}  {f.what}{': ' * bool(f.why)}{f.why}" for f in findings))
+        emit("\n".join(f"{marks[f.ok]:4}  {f.what}{': ' * bool(f.why)}{f.why}" for f in findings))
     wrong = [finding.what for finding in findings if finding.ok is False]
     if wrong:
         raise RunProblemError(f"{module}: not fit to be benchmarked: {'; '.join(wrong)}")
@@ -127,9 +128,9 @@ def print_runtime(
         torch.set_num_threads(threads)
     setting, rows = runtime(names, get_variant(variant), chosen, how, rounds)
     if as_json:
-        print_json(to_json(setting, rows))
+        emit_json(to_json(setting, rows))
     else:
-        click.echo(to_text(setting, rows))
+        emit(to_text(setting, rows))
     if plot:
         save_bars(str(setting), rows, BASELINES, plot)
         logging.info("drawn: %s", plot)
@@ -183,4 +184,4 @@ def show(
     else:
         images = images or show.IMAGES
         show.save_picture(runs[0], picture, root, data, images, samples, sigma_scale, seed, indices or None)
-    click.echo(picture)
+    emit(picture)

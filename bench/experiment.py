@@ -139,6 +139,9 @@ def run(
     team.check(computing)
     costs.rounds()  # an error in it shows before the training, not after
     create_model(config.attn, manifest.variant.name, width=config.width)  # what cannot be built leaves no folder
+    if team.tell(lambda: "finished" if resume and records.is_finished(folder) else ""):  # nothing has to be written
+        log.info("finished already: %s", folder)
+        return folder
     lock = runs / ".locks" / f"{config.run_id}.lock"
     # the others of a team write nothing; the lock is no part of the folder, which may be emptied
     alone = exclusive(lock, folder / checkpoints.FOLDER) if team.leads else nullcontext()
@@ -177,7 +180,7 @@ def _run(work: _Work) -> None:
     except ProblemError as error:
         record({"status": "failed", "reason": str(error)})
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # user code may raise what it likes
         crowded = outofmemory.ran_out(error)
         if not crowded:
             reason = f"{type(error).__name__}: {error}"

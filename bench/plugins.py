@@ -10,6 +10,7 @@ its name.
 import hashlib
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,8 +53,9 @@ def load_own(name: str) -> Mechanism:
         raise UsageProblemError(f"{path}: {error.strerror}; give path/to/file.py:Class") from error
     module, neighbours = _run(path, source)
     cls = _class_of(module, class_name, path)
-    spelled = f"{path.name}:{cls.__name__}#{_digest(source, neighbours)}"
-    _loaded[spelled] = _mechanism(spelled, cls, f"from {path.name}")
+    file_name = path.name.encode("utf-8", "backslashreplace").decode()  # a name may be any bytes
+    spelled = f"{file_name}:{cls.__name__}#{_digest(source, neighbours)}"
+    _loaded[spelled] = _mechanism(spelled, cls, f"from {file_name}")
     beside = {f"{spelled}/{near}": str(path.resolve().parent / near) for near in sorted(neighbours)}
     _files[spelled] = {spelled: str(path.resolve()), **beside}
     return _loaded[spelled].choose(options)
@@ -91,7 +93,7 @@ def find_again(files: dict[str, str]) -> None:
 
 def _digest(source: bytes, neighbours: Mapping[str, bytes]) -> str:
     """Of a file, and of those beside it by their paths."""
-    parts = [source, *(part for near in sorted(neighbours) for part in (near.encode(), neighbours[near]))]
+    parts = [source, *(part for near in sorted(neighbours) for part in (os.fsencode(near), neighbours[near]))]
     whole = source if not neighbours else b"".join(hashlib.sha256(part).digest() for part in parts)
     return hashlib.sha256(whole).hexdigest()[:8]
 
@@ -109,20 +111,43 @@ def installed() -> dict[str, Mechanism]:
 def _run(path: Path, source: bytes) -> tuple[Any, dict[str, bytes]]:
     """The module of a file, which sees its neighbours as a script would; and those it imported: path → content."""
     where = path.resolve()
-    name = f"bench_own_{hashlib.sha256(str(where).encode() + source).hexdigest()[:16]}"
+    name = f"bench_own_{hashlib.sha256(os.fsencode(where) + source).hexdigest()[:16]}"
     spec = spec_from_file_location(name, where)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with _among(where.parent) as neighbours:
+        with _among(where.parent) as neighbours, _settings_kept():
             spec.loader.exec_module(module)
         return module, {near: (where.parent / near).read_bytes() for near in neighbours if near != where.name}
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
         why = " ".join(str(error).split())[:300]
         raise UsageProblemError(f"{path}: fails when it is run: {type(error).__name__}: {why}") from error
+
+
+@contextmanager
+def _settings_kept() -> Iterator[None]:
+    """Give back what a file may change for the whole process: the working directory, and PyTorch's defaults."""
+    import torch
+
+    try:
+        place: str | None = os.getcwd()
+    except OSError:  # it was deleted
+        place = None
+    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    device, threads = torch.get_default_device(), torch.get_num_threads()
+    try:
+        yield
+    finally:
+        if place is not None:
+            os.chdir(place)
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
+        torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -36,7 +36,11 @@ _PACKAGES = ("h5py", "numba", "numpy", "pillow", "torch", "torchvision", "triton
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    try:
+        write_whole(path, f"{text}\n".encode())
+    except UnicodeEncodeError:  # a path that is not UTF-8
+        write_whole(path, f"{json.dumps(value, indent=1, allow_nan=False)}\n".encode())
 
 
 def read_json(path: Path) -> Any:
@@ -268,6 +272,7 @@ def _git_commit() -> str | None:
     try:
         done = subprocess.run(
             ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=10,
@@ -275,6 +280,7 @@ def _git_commit() -> str | None:
         )
         tracked = subprocess.run(
             ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=10,
             check=False,

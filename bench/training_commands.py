@@ -16,6 +16,7 @@ from bench.options import (
     run_options,
     training_options,
 )
+from mnistref.console import emit
 from mnistref.program import EXISTING, FOLDER
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ def run(
     with parallel.join() as team:
         found = team.in_turn(find)
         how = resume, found.init, watching, training.chosen_supply, team
-        click.echo(experiment.run(found.config, found.data, training.chosen_runs, *how))
+        folder = experiment.run(found.config, found.data, training.chosen_runs, *how)
+        if team.leads:
+            emit(folder)
 
 
 def _repeated(context: click.Context, file: Path, asked: RunOptions, training: TrainingOptions) -> "Found":
@@ -198,7 +201,7 @@ def run_sweep(
         ended = sweep.sweep(tasks, runs, launcher, watching)
     for task, result in ended.items():
         if result.status == "ok":
-            click.echo(runs / task.config.run_id)
+            emit(runs / task.config.run_id)
     wrong = [f"{task.name}: {result.status}" for task, result in ended.items() if result.status != "ok"] + missing
     if wrong:
         raise RunProblemError(f"{len(wrong)} of {len(ended) + len(missing)} runs did not end well: {'; '.join(wrong)}")

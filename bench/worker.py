@@ -1,19 +1,14 @@
 """A run in a process of its own: what breaks there breaks nothing else, and it ends when whoever wants it does.
 
-`launch` is called where the result is wanted; `main` is the process. What it is asked is one line of JSON on its
-standard input, which then stays open; what came of it is the last line of its standard output.
+`launch` is called where the result is wanted; `do` runs in the process.
 """
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
-TOP = Path(__file__).parent.parent
+from mnistref.child_process import ChildDiedError, ChildProcess
+from mnistref.errors import ProblemError
 
 
 class Ended(NamedTuple):
@@ -27,17 +22,17 @@ class Running:
     """The processes that are on; `end` ends them, and those that begin after it."""
 
     def __init__(self) -> None:
-        self._processes: set[subprocess.Popen[str]] = set()
+        self._processes: set[ChildProcess] = set()
         self._over = False
         self._changing = threading.Lock()
 
-    def add(self, process: subprocess.Popen[str]) -> None:
+    def add(self, process: ChildProcess) -> None:
         with self._changing:
             self._processes.add(process)
             if self._over:
                 process.kill()
 
-    def remove(self, process: subprocess.Popen[str]) -> None:
+    def remove(self, process: ChildProcess) -> None:
         with self._changing:
             self._processes.discard(process)
 
@@ -51,7 +46,7 @@ class Running:
 def launch(
     task: dict[str, Any], threads: int | None = None, gpu: int | None = None, running: Running | None = None
 ) -> Ended:
-    """Do a run, and wait for it.
+    """Do a run, and wait for it. Whatever its process does, the outcome is judged by its answer alone.
 
     Args:
         task: `config`, as `RunConfig.as_dict`; `data` and `runs`: paths; `files`: as `bench.plugins.files_of`;
@@ -62,63 +57,36 @@ def launch(
         running: what can end it early.
     """
     running = running or Running()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(TOP), os.environ.get("PYTHONPATH"))))}
-    if threads:
-        environment["OMP_NUM_THREADS"] = str(threads)
+    environment = {"OMP_NUM_THREADS": str(threads)} if threads else {}
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = str(gpu)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.worker"],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin
-    assert process.stdout
-    assert process.stderr
+    try:
+        process = ChildProcess("bench.worker", environment)
+    except OSError as error:
+        return Ended("failed", f"its process could not be started: {error.strerror}")
     running.add(process)
-    with process:
-        said: list[str] = []
-        listening = threading.Thread(target=said.extend, args=(process.stderr,), daemon=True)
-        listening.start()
-        try:
-            process.stdin.write(json.dumps(task) + "\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            pass
-        answer = process.stdout.read().strip().splitlines()
-        listening.join()
-    running.remove(process)
-    if process.returncode == 0 and answer:
-        return Ended(**json.loads(answer[-1]))
-    killed = f"killed by {signal.Signals(-process.returncode).name}" if process.returncode < 0 else ""
-    killed += ", as where memory runs out; see --batch" if process.returncode == -signal.SIGKILL else ""
-    last = next((line.strip() for line in reversed(said) if line.strip()), f"exit code {process.returncode}")
-    return Ended("failed", killed or last)
+    try:
+        return process.call(do, task)
+    except ChildDiedError as error:
+        return Ended("failed", f"{error}{error.advice('see --batch')}")
+    except ProblemError as error:
+        return Ended("failed", _line(str(error)))
+    except Exception as error:
+        return Ended("failed", _line(f"{type(error).__name__}: {error}"))
+    finally:
+        running.remove(process)
+        process.close()
 
 
-def main() -> None:
-    """In the process: do what is asked on standard input, say what came of it, and end when whoever asked does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which reaches every process of a terminal; the parent ends us
-    task = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_standard_input, daemon=True).start()
-    sys.stdout.write(json.dumps(_run(task)._asdict()) + "\n")
-    sys.stdout.flush()
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
-def _end_with_standard_input() -> None:
-    while os.read(0, 1024):  # nothing more is said, until the other end is closed
-        pass
-    os._exit(1)
-
-
-def _run(task: dict[str, Any]) -> Ended:
+def do(task: dict[str, Any]) -> Ended:
+    """In the process: do the run that `launch` was given."""
     from bench import experiment, plugins, records
     from bench.config import RunConfig, Supply
     from bench.watch import Watching
-    from mnistref.errors import ProblemError
 
     plugins.find_again(task["files"])
     config, runs = RunConfig.from_dict(task["config"]), Path(task["runs"])
@@ -129,9 +97,5 @@ def _run(task: dict[str, Any]) -> Ended:
     except ProblemError as error:
         folder = runs / config.run_id
         status = (records.read_result(folder) or {}).get("status", "failed")
-        return Ended(status, " ".join(str(error).removeprefix(f"{folder}: {status}: ").split()))
+        return Ended(status, _line(str(error).removeprefix(f"{folder}: {status}: ")))
     return Ended("ok")
-
-
-if __name__ == "__main__":
-    main()

@@ -13,7 +13,7 @@ import numpy as np
 
 from mnistref.card import pages
 from mnistref.errors import DataProblemError
-from mnistref.files import file_sha256, is_real_file, oddity
+from mnistref.files import file_sha256, is_file, oddity
 from mnistref.manifest import (
     MANIFEST,
     PAGES,
@@ -74,7 +74,7 @@ def verify(folder: Path) -> list[Fault]:
 
 def _read_sums(path: Path) -> tuple[dict[str, str], list[int]]:
     """(name → digest, the numbers of lines that say no such thing)."""
-    text = path.read_bytes().decode("utf-8", "replace") if is_real_file(path) else ""
+    text = path.read_bytes().decode("utf-8", "replace") if is_file(path) else ""
     lines = [re.fullmatch(r"([0-9a-f]{64})  ([\w.-]{1,255})", line, re.ASCII) for line in text.splitlines()]
     return {line[2]: line[1] for line in lines if line}, [k for k, line in enumerate(lines, 1) if not line]
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from mnistref.program import EXISTING, FOLDER, print_json, program
+from mnistref.console import emit, emit_json
+from mnistref.program import EXISTING, FOLDER, program
 from mnistref.text import table
 
 mnistref = program("mnistref", "Generate query-conditioned attribute benchmarks with a mask for every digit.")
@@ -26,12 +27,12 @@ def list_variants(as_json: bool) -> None:
 
     if as_json:
         fields = ("summary", "paper", "canvas", "background", "query", "classes", "queries", "splits", "note")
-        return print_json([{"name": v.name, **{f: getattr(v, f) for f in fields}} for v in VARIANTS.values()])
+        return emit_json([{"name": v.name, **{f: getattr(v, f) for f in fields}} for v in VARIANTS.values()])
     rows = [["variant", "canvas", "classes", "paper", "what it is"]]
     for v in VARIANTS.values():
         note = f" ({v.note})" if v.note else ""
         rows.append([v.name, f"{v.canvas}×{v.canvas}", str(v.classes), v.paper, v.summary + note])
-    return click.echo(table(rows))
+    return emit(table(rows))
 
 
 @mnistref.command()
@@ -78,8 +79,8 @@ def generate(
         made = generator.plan(request)
         logging.info("%s images, about %.2f GB; nothing is made", f"{made.images:,}", made.bytes / 1e9)
         _note(made.spec.variant)
-        return click.echo(made.folder)
-    return click.echo(generator.generate(request, workers, scheduler=scheduler))
+        return emit(made.folder)
+    return emit(generator.generate(request, workers, scheduler=scheduler))
 
 
 @mnistref.command()
@@ -94,11 +95,9 @@ def verify(path: Path, as_json: bool) -> None:
 
     faults = find_faults(path)
     if as_json:
-        print_json({"ok": not faults, "faults": [vars(fault) for fault in faults]})
+        emit_json({"ok": not faults, "faults": [vars(fault) for fault in faults]})
     else:
-        click.echo(
-            "\n".join(f"{fault.file}: {fault.what}" for fault in faults) or f"{path}: every byte is accounted for"
-        )
+        emit("\n".join(f"{fault.file}: {fault.what}" for fault in faults) or f"{path}: every byte is accounted for")
     if not faults:
         _note(read_manifest(path).variant)
     else:
@@ -129,12 +128,12 @@ def stats(path: Path, as_json: bool, plot: Path | None) -> None:
         save_plot(laws, manifest, plot)
         logging.info("drawn: %s", plot)
     if as_json:
-        return print_json({"dataset": manifest.folder_name, "note": note, "laws": [asdict(law) for law in laws]})
+        return emit_json({"dataset": manifest.folder_name, "note": note, "laws": [asdict(law) for law in laws]})
     rows = [["split", "law", "expected", "measured", "p", "holds"]]
     for law in laws:
         p = "" if law.p is None else f"{law.p:.3f}"
         rows.append([law.split, law.law, law.expected, law.measured, p, "yes" if law.holds else "NO"])
-    return click.echo(table(rows) + (f"\n\n{manifest.variant.name} is {note}" if note else ""))
+    return emit(table(rows) + (f"\n\n{manifest.variant.name} is {note}" if note else ""))
 
 
 @mnistref.command()
@@ -148,7 +147,7 @@ def preview(path: Path, output: Path, split: str | None, images: int, boxes: boo
     from mnistref.preview import save_sheet
 
     save_sheet(path, output, split, images, boxes)
-    click.echo(output)
+    emit(output)
 
 
 @mnistref.command()
@@ -160,4 +159,4 @@ def export(path: Path, to: str, output: Path, splits: tuple[str, ...]) -> None:
     """Write a data set in a format that other tools read, and print the folder."""
     from mnistref.export import export as write
 
-    click.echo(write(path, output, to, splits))
+    emit(write(path, output, to, splits))

@@ -1,17 +1,17 @@
 """A generated set for training: `MnistRef`, a torch Dataset of questions, and whole splits as arrays.
 
-Files are opened lazily, once in each process, and looked at before they are believed (`shards.open_shard`).
+Files are opened when they are read, a bounded number at a time, and checked before they are believed.
 """
 
 import math
 import os
+import re
 from bisect import bisect_right
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -20,7 +20,8 @@ from mnistref.errors import UsageProblemError
 from mnistref.manifest import Manifest, read_manifest, require_sound
 from mnistref.queries import UNITS, Triples, triples
 from mnistref.schema import FIELDS
-from mnistref.shards import ShardInfo, checked_file, image_offset, open_shard, read_field
+from mnistref.shard_files import SHARD_FILES
+from mnistref.shards import ShardInfo, image_offset, open_shard, read_field
 
 
 @lru_cache(maxsize=4096)
@@ -59,10 +60,28 @@ def map_split(folder: Path, split: str) -> list[np.ndarray]:
         _check_bytes(path, shard)
         with open_shard(path, shard.images, canvas) as file:
             offset = image_offset(file, path)
-        shape = FIELDS["image"].full_shape(shard.images, canvas)
-        end = offset + math.prod(shape)
-        parts.append(torch.from_file(str(path), False, end, dtype=torch.uint8)[offset:].numpy().reshape(shape))
+        parts.append(_mapped(path, offset, FIELDS["image"].full_shape(shard.images, canvas)))
     return parts
+
+
+def _mapped(path: Path, offset: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Bytes of a file as u1 of this shape, mapped into memory; what is written to it stays in this process.
+
+    Raises OSError with the path where the system cannot map the file.
+    """
+    name = str(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # PyTorch takes no such path; NumPy does, and keeps the file open
+        return np.asarray(np.memmap(path, np.uint8, "c", offset, shape))
+    try:
+        mapped = torch.from_file(name, False, offset + math.prod(shape), dtype=torch.uint8)
+    except RuntimeError as error:
+        number = re.search(r"\((\d+)\)$", str(error).partition("\n")[0])
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), name) from error
+    return mapped[offset:].numpy().reshape(shape)
 
 
 def read_triples(folder: Path, split: str, units: str) -> Triples:
@@ -101,7 +120,7 @@ class MnistRef(Dataset):
         queries: str = "one",
         transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()
         self.manifest: Manifest = read_manifest(self.folder)
         self.variant = self.manifest.variant
         self.split = self.manifest.known_split(split)
@@ -109,8 +128,6 @@ class MnistRef(Dataset):
         self.transforms = transforms
         self._shards = self.manifest.splits[split]
         self._first = np.cumsum([0, *(shard.images for shard in self._shards)]).tolist()
-        self._open: dict[int, h5py.File] = {}
-        self._process = os.getpid()
 
     def __len__(self) -> int:
         return len(self.triples.image)
@@ -143,17 +160,10 @@ class MnistRef(Dataset):
         return sample
 
     def _read(self, image: int) -> dict[str, np.ndarray]:
-        if os.getpid() != self._process:  # a forked worker must not share its parent's files
-            self._open, self._process = {}, os.getpid()
         k = bisect_right(self._first, image) - 1
         shard = self._shards[k]
         path = self.folder / shard.file
-        if k not in self._open:
-            _check_bytes(path, shard)
-            self._open[k] = checked_file(path, shard.images, self.variant.canvas)
-        row, file = image - self._first[k], self._open[k]
+        _check_bytes(path, shard)
         names = ("image", "instance", "digit_class", "digit_color", "digit_scale", "digit_box")
-        return {name: read_field(file, name, path, row) for name in names}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}
+        with SHARD_FILES.open(path, shard, self.variant.canvas) as file:
+            return {name: read_field(file, name, path, image - self._first[k]) for name in names}

@@ -3,16 +3,17 @@
 import logging
 import os
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, wait
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from tqdm import tqdm
 
+from mnistref.child_process import ChildDiedError
 from mnistref.errors import RunProblemError
 from mnistref.executors import RETRIES, cluster_executor, local_executor
-from mnistref.files import is_real_file
+from mnistref.files import is_file
 from mnistref.installation import CODE
 from mnistref.journal import note
 from mnistref.shards import ShardInfo
@@ -91,7 +92,7 @@ def _seen(path: Path, made: Any) -> ShardInfo:
 def _arrives(path: Path, size: int) -> bool:
     """Whether a file of that size lies there, or does so soon."""
     began = monotonic()
-    while not (is_real_file(path) and path.stat().st_size == size):
+    while not (is_file(path) and path.stat().st_size == size):
         if monotonic() - began > _ARRIVAL:
             return False
         sleep(0.2)
@@ -101,6 +102,7 @@ def _arrives(path: Path, size: int) -> bool:
 
 def _run_here(jobs: list[ShardJob], workers: int, bar: tqdm, infos: dict[str, ShardInfo]) -> None:
     """Every shard, by workers of this machine; what killed ones leave, by new ones."""
+    reason: ChildDiedError | None = None
     for tries in range(RETRIES):
         left = [job for job in jobs if job.path.name not in infos]
         if not left:
@@ -109,6 +111,8 @@ def _run_here(jobs: list[ShardJob], workers: int, bar: tqdm, infos: dict[str, Sh
             with local_executor(min(workers, len(left))) as executor:
                 _run(left, executor, bar, infos)
                 return
-        except BrokenExecutor:
-            log.warning("a worker was killed; going on with new ones (%d of %d times)", tries + 1, RETRIES)
-    raise RunProblemError("workers are killed again and again, perhaps for want of memory; give fewer --workers")
+        except ChildDiedError as error:
+            reason = error
+            log.warning("a worker died (%s); going on with new ones (%d of %d times)", error, tries + 1, RETRIES)
+    assert reason
+    raise RunProblemError(f"workers die again and again ({reason}){reason.advice('give fewer --workers')}") from reason

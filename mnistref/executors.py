@@ -3,17 +3,14 @@
 import logging
 import os
 import re
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from functools import partial
 from time import monotonic
 from typing import Any
 
+from mnistref.child_process import ChildPool
 from mnistref.compiled import COMPILED
 from mnistref.errors import RunProblemError, UsageProblemError
 
@@ -57,61 +54,31 @@ def local_executor(workers: int) -> Iterator[Executor]:
 
 @contextmanager
 def processes(workers: int) -> Iterator[Executor]:
-    """Processes that leave Ctrl-C to their parent, and end at once if the block ends early or the parent is killed."""
-    context = get_context("spawn")
-    life, held = context.Pipe(duplex=False)
-    with life, held:
-        executor = _Processes(workers, mp_context=context, initializer=_begin, initargs=(life,))
-        try:
-            yield executor
-        except BaseException:
-            held.close()
-            raise
-        finally:
-            executor.shutdown(cancel_futures=True)
+    """Child processes, which leave Ctrl-C to this one, and end at once if the block ends early or this one is killed.
 
-
-class _Processes(ProcessPoolExecutor):
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
-        """May start a process; where the pool broke meanwhile, says so."""
-        try:
-            with _interrupts_later():
-                return super().submit(fn, *args, **kwargs)
-        except OSError as error:
-            if error.errno is None:  # not of the system: a pipe was closed that the new process would have had
-                raise BrokenProcessPool("a worker was killed while another one was started") from error
-            raise
-
-
-@contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Keep Ctrl-C from processes that are started in the block, and from this one until its end."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    came: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    A job whose process dies raises `child_process.ChildDiedError`, with the reason.
+    """
+    pool = ChildPool("mnistref")
+    executor = _InChildren(workers, pool)
     try:
-        yield
+        yield executor
+    except BaseException:
+        pool.kill()
+        raise
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
-        signal.signal(signal.SIGINT, handler)
-        if came:
-            signal.raise_signal(signal.SIGINT)
+        executor.shutdown(cancel_futures=True)
+        pool.close()
 
 
-def _begin(life: Connection) -> None:
-    """In a worker: leave Ctrl-C, which reaches every process of a terminal, to the parent, and end when it does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(life,), daemon=True).start()
+class _InChildren(ThreadPoolExecutor):
+    """Threads that wait for a child process each."""
 
+    def __init__(self, workers: int, pool: ChildPool) -> None:
+        super().__init__(workers)
+        self._pool = pool
 
-def _end_with(life: Connection) -> None:
-    """Wait until the other end, which the parent alone holds, is closed; a killed parent's is, too."""
-    with suppress(EOFError, OSError):
-        life.recv_bytes()
-    os._exit(1)
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
+        return super().submit(self._pool.call, partial(fn, **kwargs), *args)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Files that are there whole, or not at all."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -23,15 +24,16 @@ def write_whole(path: Path, *pieces: bytes | memoryview) -> None:
     """Write `pieces`, one after the other, under a temporary name beside `path`, flush them to the disk, and only then
     give the file its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _named(path):
+    with naming(path):
         handle, partial = tempfile.mkstemp(prefix=PARTIAL, suffix=f"-{path.name}", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 for piece in pieces:
                     file.write(piece)
                 file.flush()
-                os.fsync(file.fileno())
-            os.chmod(partial, 0o666 & ~_UMASK)
+                with _where_supported():
+                    os.fsync(file.fileno())
+            _set_mode(Path(partial), 0o666)
             os.replace(partial, path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -41,7 +43,7 @@ def write_whole(path: Path, *pieces: bytes | memoryview) -> None:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Let an error of the disk name the file that people know: a failed write names none, others the temporary one."""
     try:
         yield
@@ -50,17 +52,55 @@ def _named(path: Path) -> Iterator[None]:
         raise
 
 
+def _set_mode(path: Path, mode: int) -> None:
+    """Give a file or folder its usual permissions, where the file system has any."""
+    with _where_supported(errno.EPERM):
+        os.chmod(path, mode & ~_UMASK)
+
+
+@contextlib.contextmanager
+def _where_supported(*others: int) -> Iterator[None]:
+    """Go on where a file system does not know an operation; some mounts of networks and memory cards do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, *others):
+            raise
+
+
 @contextlib.contextmanager
 def exclusive(lock: Path, folder: Path) -> Iterator[None]:
     """Let one process at a time, the holder of `lock`, write into `folder`. What killed ones left there is removed:
     others' before the block, that of its own workers behind it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with locked(lock):
         _sweep(folder)
         try:
             yield
         finally:
             _sweep(folder)
+
+
+@contextlib.contextmanager
+def locked(lock: Path, timeout: float = -1) -> Iterator[None]:
+    """Hold a lock, which is released when the process ends, however it ends.
+
+    Raises OSError with the file's name where the file system has no locks, and filelock's Timeout.
+    """
+    held = FileLock(lock, timeout=timeout)
+    try:
+        with naming(lock):
+            held.acquire()
+    except (NotImplementedError, OSError) as error:
+        number = getattr(error, "errno", errno.ENOSYS)
+        if number not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
+        why = "this file system has no locks: data can be read here, but not made; make them on another disk"
+        raise OSError(number, f"{os.strerror(number)} ({why})", str(lock)) from error
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def _sweep(folder: Path) -> None:
@@ -77,7 +117,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=PARTIAL, suffix=f"-{path.name}", dir=path.parent))
     try:
-        partial.chmod(0o777 & ~_UMASK)
+        _set_mode(partial, 0o777)
         yield partial
         try:
             os.rename(partial, path)
@@ -89,22 +129,27 @@ def whole_folder(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
-def is_real_file(path: Path) -> bool:
-    """Whether a file lies there; a link to one is none, since what it leads to may change or stay behind."""
+def is_file(path: Path) -> bool:
+    """Whether a file, or a link to one, lies there."""
     return oddity(path) == ""
 
 
 def oddity(path: Path) -> str:
-    """What a place is where a file should lie, for people; empty where one does."""
+    """What a place is where a file should lie, for people; empty where a file or a link to one does.
+
+    Caches keep data sets as links to files that are named by their content.
+    """
     try:
-        mode = os.lstat(path).st_mode
+        mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return "missing"
+        return "a link to nothing" if os.path.islink(path) else "missing"
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "a link to itself"
+        raise
     if stat.S_ISREG(mode):
         return ""
-    if stat.S_ISDIR(mode):
-        return "a folder, which must be moved away"
-    return "a link" if stat.S_ISLNK(mode) else "no regular file"
+    return "a folder, which must be moved away" if stat.S_ISDIR(mode) else "no regular file"
 
 
 @contextlib.contextmanager
@@ -116,7 +161,7 @@ def sole_folder(path: Path) -> Iterator[Path]:
     partial = path.with_name(f"{PARTIAL}{path.name}")
     lock = partial / ".lock"  # moves or goes with the folder, so that nothing is left beside `path`
     partial.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock, timeout=0):
+    with locked(lock, timeout=0):
         try:
             for leftover in partial.iterdir():
                 if leftover.is_dir():
@@ -145,12 +190,19 @@ def _sync_tree(folder: Path) -> None:
 
 
 def _sync_file(path: Path) -> None:
-    with open(path, "rb+") as file:
+    with open(path, "rb+") as file, _where_supported():
         os.fsync(file.fileno())
 
 
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file. Raises ValueError where it is not one, and OSError that names it."""
+    with naming(path):
+        return path.read_text(encoding="utf-8")
+
+
 def file_sha256(path: Path) -> str:
-    with open(path, "rb") as file:
+    """SHA-256 of a file's bytes in hexadecimal. Raises OSError that names it."""
+    with naming(path), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -158,8 +210,12 @@ def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to the disk, where the system can."""
     if os.name != "posix":
         return
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written, but not listed
+        return
+    try:
+        with _where_supported(errno.EBADF):
+            os.fsync(handle)
     finally:
         os.close(handle)

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,15 +167,28 @@ def generate(
     any of your own, or `scheduler`, the address of a Dask scheduler.
     """
     _checked(request)
-    (Path(request.root) / ".locks").mkdir(parents=True, exist_ok=True)  # a root that cannot be written shows at once
+    refused: OSError | None = None
+    locks = Path(request.root) / ".locks"
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # a set that is finished can be used where nothing can be written
+        if not (Path(request.root) / "datasets").is_dir():
+            raise
+        refused = error
     made = plan(request)
     folder = made.folder
-    lock = Path(request.root) / ".locks" / f"{folder.name}.lock"
-    with exclusive(lock, folder):  # a second process waits, and finds the set finished
+    with ExitStack() as stack:
+        try:
+            if not refused:  # a second process waits, and finds the set finished
+                stack.enter_context(exclusive(locks / f"{folder.name}.lock", folder))
+        except OSError as error:
+            refused = error
         if made.spec.variant.note:
             log.info("%s is %s", made.spec.variant.name, made.spec.variant.note)
         if is_finished(folder, made.spec):
             return folder
+        if refused:
+            raise refused
         _check_space(made)
         jobs = jobs_of(made)
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
-from mnistref.files import file_sha256, is_real_file, oddity, write_whole
+from mnistref.files import file_sha256, is_file, oddity, read_text, write_whole
 from mnistref.form import DATASET, check_form
 from mnistref.journal import JOURNAL, noted
 from mnistref.schema import FORMAT_VERSION, SHARD_IMAGES
@@ -135,7 +135,7 @@ def write_manifest(folder: Path, manifest: Manifest, pages: Mapping[str, str]) -
 
 def sums_of(folder: Path, manifest: Manifest) -> dict[str, str]:
     """What SHA256SUMS should hold. Pages that the manifest says nothing of count as they lie there."""
-    there = {name: file_sha256(folder / name) for name in PAGES if not manifest.pages and is_real_file(folder / name)}
+    there = {name: file_sha256(folder / name) for name in PAGES if not manifest.pages and is_file(folder / name)}
     shards = {shard.file: shard.sha256 for shard in manifest.shards}
     return {**shards, **(manifest.pages or there), MANIFEST: _sha256(manifest.text())}
 
@@ -163,7 +163,10 @@ def shard_names(split: str, images: int) -> list[tuple[str, int, int]]:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a finished data set; a usage error where there is none, a data error where it is not sound."""
+    """The manifest of a finished data set; a usage error where there is none, a data error where it is not sound.
+
+    Raises OSError for what the system refuses.
+    """
     path = Path(folder) / MANIFEST
     if (wrong := oddity(path)) == "missing":
         raise UsageProblemError(
@@ -172,14 +175,14 @@ def read_manifest(folder: Path) -> Manifest:
     if wrong:
         raise DataProblemError(f"{path}: {wrong}; generate the set again")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
         if not isinstance(content, dict):
             raise ValueError("it is no JSON object")
         version = content.get("format_version")
         if type(version) is int and version != FORMAT_VERSION:
             raise DataProblemError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}")
         return _parsed(content)
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataProblemError(f"{path}: damaged ({error}); generate the set again") from error
 
 
@@ -256,7 +259,7 @@ def is_finished(folder: Path, spec: DatasetSpec) -> bool:
         return False
     if canonical_json(manifest.spec) != canonical_json(spec.as_dict()):
         raise MismatchProblemError(f"{folder}: holds another data set than its name says; move it away and run again")
-    if (folder / JOURNAL).exists() or not all(is_real_file(folder / name) for name in (SUMS, *PAGES)):
+    if (folder / JOURNAL).exists() or not all(is_file(folder / name) for name in (SUMS, *PAGES)):
         return False
     sums = sums_of(folder, manifest)
     if (folder / SUMS).read_bytes() != sums_text(sums).encode():
@@ -285,7 +288,7 @@ def _sound(folder: Path, shards: list[ShardInfo]) -> list[ShardInfo]:
 
 def is_sound(path: Path, shard: ShardInfo) -> bool:
     """Whether a file holds the very bytes that the manifest names."""
-    return is_real_file(path) and path.stat().st_size == shard.bytes and file_sha256(path) == shard.sha256
+    return is_file(path) and path.stat().st_size == shard.bytes and file_sha256(path) == shard.sha256
 
 
 def require_sound(path: Path, shard: ShardInfo) -> None:

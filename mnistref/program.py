@@ -1,13 +1,15 @@
 """What both programs share: errors of one line, and the exit codes that scripts rely on."""
 
-import json
 import logging
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mnistref import console
 from mnistref.errors import ProblemError, did_you_mean
 from mnistref.interrupts import Interrupted, interruptible
 from mnistref.version import VERSION
@@ -25,6 +27,7 @@ class Program(click.Group):
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
         extra.pop("standalone_mode", None)
         given = list(sys.argv[1:] if args is None else args)
+        console.prepare()
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
         came: list[int] = []
         try:
@@ -39,11 +42,28 @@ class Program(click.Group):
             return super().invoke(ctx)
         except EOFError as error:  # which click would take for an interrupt
             raise RuntimeError(f"EOFError: {error}") from error
+        except BrokenPipeError:  # whoever read our output has seen enough; click would exit with 1
+            return 0
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, which runs with stdout reserved for its results (see `mnistref.console`)."""
+        if cmd.callback and not isinstance(cmd, click.Group):
+            cmd.callback = _isolated(cmd.callback)
+        super().add_command(cmd, name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise click.UsageError(f"no command {args[0]!r}: {did_you_mean(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
+
+
+def _isolated(callback: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(callback)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with console.isolated():
+            return callback(*args, **kwargs)
+
+    return call
 
 
 def _outcome(error: BaseException, debug: bool) -> int:
@@ -57,9 +77,6 @@ def _outcome(error: BaseException, debug: bool) -> int:
         return _fail("interrupted; run the same command again, it goes on where it can", INTERRUPTED)
     if isinstance(error, ProblemError):
         return _fail(str(error), error.exit_code)
-    if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
-        sys.stderr.close()
-        return 0
     if debug or not isinstance(error, Exception):
         raise error
     if isinstance(error, OSError):
@@ -79,8 +96,3 @@ def program(name: str, text: str) -> Program:
     click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a bug.")(group)
     group.callback = lambda: None
     return group
-
-
-def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))

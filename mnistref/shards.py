@@ -5,8 +5,10 @@ writes in place leaves files that open and read as zeros. Reading refuses extern
 shape, type or name that the format does not have, before it reads data.
 """
 
+import errno
 import hashlib
 import io
+import os
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
@@ -59,7 +61,7 @@ def write_shard(path: Path, arrays: Arrays, dataset: str) -> ShardInfo:
 def describe_shard(path: Path, images: int, canvas: int, dataset: str) -> ShardInfo:
     """What the manifest would keep of a shard found there; a data error unless it is the one of its name, whole."""
     content = content_digest(read_whole_shard(path, images, canvas))
-    with h5py.File(path, "r") as file:
+    with open_shard(path, images, canvas) as file:
         said = {key: file.attrs.get(key) for key in ("shard", "content_sha256")}
     if said != {"shard": f"{dataset}/{path.name}", "content_sha256": content}:
         raise DataProblemError(f"{path}: its content is not what its label says; run generate again")
@@ -162,12 +164,16 @@ class _FileInMemory(io.RawIOBase):
 
 
 def checked_file(path: Path, images: int, canvas: int) -> h5py.File:
-    """The open HDF5 file of a shard whose form is what the manifest says; else a data error that names the file."""
+    """The open HDF5 file of a shard whose form is what the manifest says; else a data error that names the file.
+
+    Raises OSError for what the system refuses, such as one open file too many.
+    """
     try:
-        file = h5py.File(path, "r")
+        file = _opened(path)
     except FileNotFoundError as error:
         raise DataProblemError(f"{path}: the shard is missing; run generate again") from error
     except OSError as error:
+        _raise_if_refused(error, path)
         raise DataProblemError(
             f"{path}: not a readable HDF5 file; run `mnistref verify`, then generate again"
         ) from error
@@ -177,6 +183,21 @@ def checked_file(path: Path, images: int, canvas: int) -> h5py.File:
         file.close()
         raise
     return file
+
+
+def _opened(path: Path) -> h5py.File:
+    """The file with HDF5's usual lock, or without one where there are no locks or somebody else holds one.
+
+    A shard never changes under its name. The usual lock comes first, since a process must open a file the same way each
+    time, and its user may have opened it too.
+    """
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        locks = error.errno in (errno.EAGAIN, errno.EACCES, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+        if not locks and "locking flag" not in str(error):
+            raise
+    return h5py.File(path, "r", locking=False)
 
 
 @contextmanager
@@ -203,7 +224,15 @@ def read_field(file: h5py.File, name: str, path: Path, at: Any = ()) -> np.ndarr
     try:
         return file[name][at]
     except (OSError, RuntimeError) as error:
+        _raise_if_refused(error, path)
         raise DataProblemError(f"{path}: {name} is damaged; run `mnistref verify`, then generate again") from error
+
+
+def _raise_if_refused(error: OSError | RuntimeError, path: Path) -> None:
+    """Raise the system's own error with the file's name, where HDF5 passes one on. Damage has no number."""
+    number = getattr(error, "errno", None)
+    if number is not None:
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def image_offset(file: h5py.File, path: Path) -> int:
@@ -235,4 +264,6 @@ def _check_form(file: h5py.File, path: Path, images: int, canvas: int) -> None:
     except DataProblemError:
         raise
     except Exception as error:  # h5py raises many classes on a damaged file
+        if isinstance(error, OSError):
+            _raise_if_refused(error, path)
         raise DataProblemError(f"{path}: damaged ({type(error).__name__}); run generate again") from error

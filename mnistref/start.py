@@ -1,17 +1,27 @@
-"""Where the installed programs begin: quiet at Ctrl-C before anything large is loaded."""
+"""Entry points of the installed programs: quiet at Ctrl-C before anything large is loaded."""
 
 from mnistref.quiet import die_quietly
 
 
 def mnistref() -> None:
+    """Run `mnistref`. Does not return."""
     die_quietly()
-    import cli
+    from mnistref.commands import mnistref as program
+    from mnistref.console import finish
 
-    cli.mnistref()
+    try:
+        program()
+    finally:
+        finish()
 
 
 def bench() -> None:
+    """Run `bench`. Does not return."""
     die_quietly()
-    import cli
+    from bench.commands import bench as program
+    from mnistref.console import finish
 
-    cli.bench()
+    try:
+        program()
+    finally:
+        finish()

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from bench.options import BoardOptions, board_options
+from mnistref.console import emit
 from mnistref.program import FOLDER
 
 
@@ -25,4 +26,4 @@ def print_report(compared: BoardOptions, root: Path, out: Path) -> None:
     from mnistref.files import write_whole
 
     write_whole(out, page(compared.runs, root, compared.chosen_variant, compared.chosen_baseline).encode())
-    click.echo(out)
+    emit(out)

@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from filelock import Timeout
 from tqdm import tqdm
 
 from mnistref import card
+from mnistref.child_process import ChildDiedError
 from mnistref.errors import RunProblemError, UsageProblemError, did_you_mean
 from mnistref.executors import processes
 from mnistref.export import parquet, png, webdataset
@@ -131,8 +132,9 @@ def _run(format: Format, parts: list[Part], output: Path, workers: int | None) -
                 for future in as_completed(running):
                     future.result()
                     bar.update(running[future].shard.images)
-        except BrokenExecutor as error:
-            raise RunProblemError("a worker was killed, perhaps for want of memory; free some and run again") from error
+        except ChildDiedError as error:
+            advice = error.advice("free some and run again")
+            raise RunProblemError(f"a worker process died: {error}{advice}") from error
 
 
 def _card(format: Format, manifest: Manifest, splits: list[str]) -> str:

@@ -38,7 +38,8 @@ def write(part: Part, folder: Path) -> None:
     """One shard as a Parquet file, a row group for each block."""
     pa = _pyarrow()
     schema = _schema(part.variant)
-    with pa.parquet.ParquetWriter(folder / f"{part.stem}.parquet", schema) as writer:
+    # opened here, since Arrow takes no path that is not UTF-8
+    with open(folder / f"{part.stem}.parquet", "wb") as file, pa.parquet.ParquetWriter(file, schema) as writer:
         for block in blocks(part):
             table = pa.Table.from_pylist([_with_pictures(row) for row in block], schema=schema)
             writer.write_table(table, row_group_size=BLOCK)

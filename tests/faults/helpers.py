@@ -63,7 +63,7 @@ def run(arguments: list[str], **how) -> tuple[int, str, str]:
     return finish(start(arguments, **how))
 
 
-def children(pid: int, called: bytes = b"spawn_main") -> list[int]:
+def children(pid: int, called: bytes = b"child_process") -> list[int]:
     """The worker processes of a parent: those that have `called` in their command."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):

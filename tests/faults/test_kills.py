@@ -1,7 +1,6 @@
 """Processes killed and interrupted at random moments: what they leave is whole, and the same command finishes it."""
 
 import os
-import re
 import shutil
 import signal
 import time
@@ -96,16 +95,12 @@ def test_a_killed_worker_is_replaced(rounds, duration, request_of, undisturbed, 
             if running.poll() is None and worker in children(running.pid):
                 os.kill(worker, signal.SIGKILL)
         code, out, errors = finish(running)
-        killed += "a worker was killed" in errors
+        killed += "a worker died (killed by SIGKILL)" in errors
         assert code == 0, errors
         assert content(Path(out.strip())) == content(undisturbed("mini"))
         assert leftovers(root) == []
         shutil.rmtree(root)
     assert killed
-
-
-PYTHONS_OWN = r"(?s)Exception in thread .*?\nRuntimeError: dictionary changed size during iteration\n"
-"""A pool of Python 3.11 counts its processes in one thread while another starts one."""
 
 
 def test_workers_killed_again_and_again_are_an_error(request_of, completes, tmp_path):
@@ -118,8 +113,8 @@ def test_workers_killed_again_and_again_are_an_error(request_of, completes, tmp_
         time.sleep(0.01)
     code, _, errors = finish(running)
     assert code == 6, errors
-    assert is_one_line(re.sub(PYTHONS_OWN, "", errors))
-    assert "killed again and again" in errors
+    assert is_one_line(errors)
+    assert "workers die again and again (killed by SIGKILL), as where memory runs out" in errors
     completes(tmp_path)
 
 

@@ -93,11 +93,14 @@ def test_a_shard_of_another_set_is_found(folder, make, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["train-00000-of-00001.h5", "README.md", "SHA256SUMS", "dataset.json"])
-def test_a_set_holds_real_files(name, folder, tmp_path):
-    """A link to the very file, then a folder."""
+def test_a_link_to_the_very_file_will_do_and_a_folder_will_not(name, folder, tmp_path):
     (folder / name).rename(tmp_path / name)
     (folder / name).symlink_to(tmp_path / name)
-    assert [(fault.file, fault.what.rpartition(": ")[2][:6]) for fault in verify(folder)] == [(name, "a link")]
+    assert verify(folder) == []
+    (tmp_path / name).rename(tmp_path / "gone")
+    assert [(fault.file, fault.what.rpartition(": ")[2][:17]) for fault in verify(folder)] == [
+        (name, "a link to nothing")
+    ]
     (folder / name).unlink()
     (folder / name).mkdir()
     faults = verify(folder)
@@ -106,12 +109,16 @@ def test_a_set_holds_real_files(name, folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["train-00000-of-00001.h5", "README.md", "SHA256SUMS", "dataset.json"])
-def test_generate_replaces_links_and_names_folders_that_are_in_its_way(name, make, tmp_path):
+def test_generate_keeps_links_that_are_sound_and_names_folders_that_are_in_its_way(name, make, tmp_path):
     folder = make("mini", root=tmp_path)
     (folder / name).rename(tmp_path / name)
     (folder / name).symlink_to(tmp_path / name)
     assert verify(make("mini", root=tmp_path)) == []
+    assert (folder / name).is_symlink()
+    (tmp_path / name).write_bytes(b"something else")
+    assert verify(make("mini", root=tmp_path)) == []
     assert not (folder / name).is_symlink()
+    assert (tmp_path / name).read_bytes() == b"something else"
     (folder / name).unlink()
     (folder / name).mkdir()
     with pytest.raises(DataProblemError, match=f"{folder.name}/{name}: a folder, which must be moved away"):

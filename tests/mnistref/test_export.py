@@ -243,7 +243,9 @@ def test_an_export_whose_worker_is_killed_ends_and_leaves_nothing(sharded, tmp_p
     os.kill(children(running.pid)[0], signal.SIGKILL)
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 1
-    assert errors.splitlines()[-1].startswith("mnistref.errors.RunProblemError: a worker was killed")
+    assert errors.splitlines()[-1].startswith(
+        "mnistref.errors.RunProblemError: a worker process died: killed by SIGKILL"
+    )
     assert os.listdir(tmp_path) == []
 
 

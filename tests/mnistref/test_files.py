@@ -46,11 +46,14 @@ def test_an_error_names_the_file_that_people_know(tmp_path):
 def test_a_place_is_told_by_what_lies_there(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "link").symlink_to("file")
+    (tmp_path / "broken").symlink_to("nothing")
+    (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    found = {name: oddity(tmp_path / name) for name in ("file", "link", "folder", "pipe", "none", "file/none")}
-    assert [name for name, what in found.items() if not what] == ["file"]
-    assert found["link"] == "a link"
+    names = ("file", "link", "broken", "loop", "folder", "pipe", "none", "file/none")
+    found = {name: oddity(tmp_path / name) for name in names}
+    assert [name for name, what in found.items() if not what] == ["file", "link"]
+    assert (found["broken"], found["loop"]) == ("a link to nothing", "a link to itself")
     assert found["folder"].startswith("a folder")
     assert found["none"] == found["file/none"] == "missing"
 

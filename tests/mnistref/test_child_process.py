@@ -1,0 +1,206 @@
+"""Child processes: what they return and raise, how they end, and what of the user's surroundings reaches them."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from mnistref.child_process import ChildDiedError, ChildProcess
+from mnistref.errors import DataProblemError
+from mnistref.executors import processes
+from tests.helpers import TOP
+
+
+@pytest.fixture
+def child():
+    child = ChildProcess("a test")
+    yield child
+    child.kill()
+    child.close()
+
+
+@pytest.fixture
+def code(tmp_path, monkeypatch):
+    """code(text) → a function `f` of a module with this text, which child processes can import too."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def code(text: str):
+        name = f"module{len(list(tmp_path.glob('*.py')))}_of_{tmp_path.name}"
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
+        return getattr(__import__(name), "f")  # noqa: B009
+
+    return code
+
+
+def test_calls_are_answered_one_after_the_other(child):
+    assert [child.call(divmod, 7, n) for n in (2, 3)] == [(3, 1), (2, 1)]
+    assert child.call(os.getpid) == child.pid != os.getpid()
+
+
+def test_errors_arrive_as_they_were_raised(code):
+    child = ChildProcess("a test")
+    with pytest.raises(DataProblemError, match=r"x\.h5: damaged"):
+        child.call(
+            code("def f():\n  from mnistref.errors import DataProblemError\n  raise DataProblemError('x.h5: damaged')")
+        )
+    with pytest.raises(FileNotFoundError) as error:
+        child.call(os.stat, "/nowhere")
+    assert error.value.filename == "/nowhere"
+    with pytest.raises(RuntimeError, match="Odd: 3"):
+        child.call(code("class Odd(Exception):\n  def __reduce__(self): raise TypeError\ndef f(): raise Odd(3)"))
+    with pytest.raises(RuntimeError, match="SystemExit: 4"):
+        child.call(sys.exit, 4)
+    with pytest.raises(RuntimeError, match="generator"):
+        child.call(code("def f(): return (k for k in 'ab')"))
+    assert child.call(len, "it goes on") == 10
+    child.close()
+
+
+@pytest.mark.parametrize(
+    ("does", "reason"),
+    [
+        ("import os; os._exit(3)", "exit code 3"),
+        ("import os; print('it was so hot'); os._exit(0)", "exit code 0: it was so hot"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV"),
+        ("import os; os.closerange(0, 256)", "exit code 1"),
+    ],
+)
+def test_the_reason_of_an_end_without_an_answer_is_told(does, reason, code, child):
+    with pytest.raises(ChildDiedError, match=f"^{reason}"):
+        child.call(code(f"def f():\n  {does}"))
+
+
+def test_only_where_memory_may_have_run_out_is_it_named(code):
+    def died(does: str) -> ChildDiedError:
+        with pytest.raises(ChildDiedError) as error, processes(1) as pool:
+            pool.submit(code(f"import os\ndef f():\n  {does}")).result()
+        return error.value
+
+    assert died("os.kill(os.getpid(), 9)").advice("free some") == ", as where memory runs out; free some"
+    assert died("os._exit(1)").advice("free some") == ""
+
+
+def test_what_user_code_prints_reads_and_leaves_is_no_answer(code, child):
+    f = code(
+        """
+        import atexit, os, subprocess, sys, threading, time
+        def f():
+            print("a line"); print("half a line", end=""); sys.stdout.write(chr(0) * 9999)
+            os.write(1, bytes([255, 10])); os.system("echo of a child")
+            atexit.register(lambda: os._exit(9))
+            subprocess.Popen(["sleep", "60"])
+            threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+            sys.stdin.close()
+            return os.read(0, 10), sys.stdout.encoding
+        """
+    )
+    began = time.monotonic()
+    assert child.call(f) == (b"", "utf-8")
+    child.close()
+    assert time.monotonic() - began < 20
+
+
+def test_one_that_does_not_end_after_its_answer_is_ended(code, child, monkeypatch):
+    monkeypatch.setattr("mnistref.child_process._END_SECONDS", 1)
+    assert (
+        child.call(code("import threading, time\ndef f(): threading.Thread(target=time.sleep, args=(99,)).start()"))
+        is None
+    )
+    began = time.monotonic()
+    child.close()
+    assert 0.9 < time.monotonic() - began < 30
+
+
+def test_start_up_code_that_prints_is_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("print('hello'); print('no newline', end='')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    child = ChildProcess("a test")
+    assert child.call(len, "abc") == 3
+    child.close()
+
+
+def test_one_that_cannot_start_says_why(tmp_path, monkeypatch):
+    (tmp_path / "queue.py").write_text("raise ImportError('no such luck')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    child = ChildProcess("a test")
+    with pytest.raises(ChildDiedError, match="exit code 1: ImportError: no such luck"):
+        child.call(len, "abc")
+    child.close()
+
+
+STANDARD = ("random", "statistics", "signal", "bench", "mnistref", "queue", "cli", "numpy", "torch", "click")
+
+
+def test_files_of_the_working_directory_are_not_imported(tmp_path, monkeypatch):
+    for name in STANDARD:
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.chdir(tmp_path)
+    child = ChildProcess("a test")
+    assert child.call(os.getcwd) == str(tmp_path)
+    files = [child.call(file_of, name) for name in STANDARD]
+    assert not any(Path(file).is_relative_to(tmp_path) for file in files)
+    child.close()
+
+
+def file_of(name: str) -> str:
+    return import_module(name).__file__
+
+
+def test_a_child_ends_with_its_parent(tmp_path):
+    code = (
+        "import time; from mnistref.child_process import ChildProcess\n"
+        "child = ChildProcess('a test'); print(child.pid, flush=True); child.call(time.sleep, 99)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=TOP, stdout=subprocess.PIPE, text=True)
+    pid = int(parent.stdout.readline())
+    time.sleep(0.5)
+    parent.kill()
+    parent.communicate()
+    end = time.monotonic() + 30
+    while Path(f"/proc/{pid}/stat").exists() and b" Z " not in Path(f"/proc/{pid}/stat").read_bytes():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_pool_ends_early_with_its_block(tmp_path):
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), processes(2) as pool:  # noqa: PT012
+        for _ in range(9):
+            pool.submit(time.sleep, 99)
+        time.sleep(0.5)
+        raise KeyboardInterrupt
+    assert time.monotonic() - began < 30
+
+
+def test_a_pool_works_in_a_script_without_a_main_guard_and_from_standard_input(tmp_path):
+    script = (
+        "from mnistref.executors import processes\nwith processes(2) as pool:\n    print(sum(pool.map(abs, [-1, 2])))\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(TOP)}
+    for arguments, given in (([str(tmp_path / "script.py")], ""), (["-"], script)):
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            input=given,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "3\n"
+
+
+def test_ctrl_c_is_left_to_the_parent(child):
+    child.call(os.getpid)
+    os.kill(child.pid, signal.SIGINT)
+    time.sleep(0.2)
+    assert child.call(len, "abc") == 3
