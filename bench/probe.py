@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from bench.attention.base import Changed, Gate, Reading, Readout, Scored
 from bench.config import WIDTH
 from bench.mechanism import Mechanism
+from bench.model import stages_of
+from mnistref.variants import VARIANTS
 
 QUERIES = 10
 
@@ -33,6 +35,12 @@ def slot(mechanism: Mechanism) -> nn.Module:
         for parameter in module.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
     return module if isinstance(module, Readout) else Gate(module, WIDTH)
+
+
+def slot_sizes() -> list[tuple[int, int]]:
+    """The sizes of maps in the slots of the networks for all variants, small to large."""
+    sides = {v.canvas >> k for v in VARIANTS.values() for k in range(1, stages_of(v.canvas) + 1)}
+    return [(side, side) for side in sorted(sides)]
 
 
 def inputs(height: int, width: int, batch: int = 3) -> tuple[Tensor, Tensor]:

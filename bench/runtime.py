@@ -76,7 +76,7 @@ def runtime(
     """
     wanted = list(dict.fromkeys((*BASELINES, *map(canonical_name, names))))
     for name in wanted:
-        refuse_unfit(name, variant.canvas)
+        refuse_unfit(name, variant)
     try:
         models = {name: build(name, variant, 0, computing.device) for name in wanted}
         errors = {name: _errors(name, model, variant, computing) for name, model in models.items()}

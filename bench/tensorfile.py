@@ -34,8 +34,18 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def encode(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    """The bytes of a safetensors file."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """Return the bytes of a safetensors file.
+
+    Tensors that share memory, such as tied weights and views, are written one by one: loaded by `load_state_dict`, they
+    share it again.
+    """
+    plain: dict[str, torch.Tensor] = {}
+    memory: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        plain[name] = own.clone() if place in memory else own
+        memory.add(place)
     return library.save(plain) if library else encode_plainly(plain)
 
 

@@ -95,7 +95,7 @@ def _repeated(context: click.Context, file: Path, asked: RunOptions, training: T
     given = context.get_parameter_source("backgrounds") is ParameterSource.COMMANDLINE
     found = find(file, training.root, asked.data, asked.init, training.digits, training.backgrounds if given else None)
     choose(found.config.device, found.config.precision, found.config.capture, found.config.deterministic)
-    refuse_unfit(found.config.attn, get_variant(found.config.variant).canvas, found.config.width)
+    refuse_unfit(found.config.attn, get_variant(found.config.variant), found.config.width)
     return found
 
 
@@ -114,7 +114,7 @@ def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOpt
         raise click.UsageError("give --data or --variant, not both")
     preset, recipe, how = training.chosen_preset, training.chosen_recipe, computing.chosen
     made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
-    refuse_unfit(attn, made_for.canvas, training.width)
+    refuse_unfit(attn, made_for, training.width)
     folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
     config = experiment.configure(
         folder, attn, asked.seed, recipe, training.queries, how, asked.init, training.online, training.width
@@ -186,7 +186,7 @@ def run_sweep(
     laws = [read_manifest(folder).variant for folder in data] or [get_variant(name) for name in names]
     for attn, law in itertools.product(attns, laws):
         create_model(attn, law.name, width=training.width)  # what cannot be built, or begun, must not cost a data set
-        refuse_unfit(attn, law.canvas, training.width)
+        refuse_unfit(attn, law, training.width)
     starts, missing = sweep.starts_in(init, attns, seeds) if init else (None, [])
     for lack in missing:
         logging.warning("left out: %s", lack)

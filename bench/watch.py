@@ -70,6 +70,16 @@ class Watch:
         self._writer.flush()
 
 
+def _is_utf8(folder: Path) -> bool:
+    """Whether TensorBoard takes the folder's path; if not, say so."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        log.warning("no event files: TensorBoard takes no path that is not UTF-8, such as %s", folder)
+        return False
+    return True
+
+
 @contextmanager
 def watch(watching: Watching | None, folder: Path, title: str, done: int, total: int) -> Iterator[Watch]:
     """Watch a training of `total` steps, of which so many are done: what was written of later ones is not shown.
@@ -80,7 +90,7 @@ def watch(watching: Watching | None, folder: Path, title: str, done: int, total:
         writer = None
         if watching and not done:
             shutil.rmtree(folder / FOLDER, ignore_errors=True)
-        if watching and watching.log:
+        if watching and watching.log and _is_utf8(folder):
             from torch.utils.tensorboard import SummaryWriter
 
             writer = stack.enter_context(SummaryWriter(str(folder / FOLDER), purge_step=done + 1))

@@ -1,0 +1,135 @@
+"""A whole run in miniature: what `bench run` does with a network, on six random images, before it is asked to.
+
+A training step, a checkpoint written and read back, a resumed training, the test with its maps, pictures, and weights
+written and read back. What fails here would fail in the middle of a run.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench import pictures
+from bench.computing import Computing
+from bench.config import RECIPES, WIDTH
+from bench.evaluate import test
+from bench.model import build
+from bench.probe import UnfitError
+from bench.split import Resident
+from bench.tensorfile import decode, encode
+from bench.train import DivergedError, Trainer
+from mnistref.spec import VariantSpec
+from mnistref.variants import VARIANTS
+
+IMAGES, BATCH = 6, 3
+CPU = Computing(torch.device("cpu"))
+
+
+def distinct_variants() -> list[VariantSpec]:
+    """The variants that can be trained on, one for each image size and number of queries."""
+    found: dict[tuple[int, int], VariantSpec] = {}
+    for variant in VARIANTS.values():
+        if variant.trainable:
+            found.setdefault((variant.canvas, variant.queries), variant)
+    return list(found.values())
+
+
+def rehearse(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
+    """Train, keep, resume, test and read back a network on images of a variant's size.
+
+    Args:
+        attn: a slot list.
+        variant: whose image size, queries and classes.
+        width: channels of each convolution.
+
+    Raises:
+        UnfitError: with what failed, and why.
+    """
+    split = _random_split(variant, IMAGES)
+    with _part("a training step"):
+        whole, halfway = _trained(attn, variant, width, split)
+        again, _ = _trained(attn, variant, width, split)
+    if difference := _difference(whole, again):
+        raise UnfitError(f"two trainings with one seed come to another {difference}; draw from torch's generator alone")
+    with _part("going on from a checkpoint"):
+        resumed, _ = _trained(attn, variant, width, split, halfway)
+    if difference := _difference(whole, resumed):
+        raise UnfitError(
+            f"a training that goes on from its checkpoint comes to another {difference}: keep all that changes in "
+            "parameters or buffers"
+        )
+    with _part("its weights written and read back"):
+        model = build(attn, variant, 0, CPU.device, width)
+        model.load_state_dict(_through_a_file(whole))
+    with _part("the test"):
+        test(model, split, BATCH)
+        test(model, _random_split(variant, 1))
+        pictures.take(model, split, variant, 1)
+
+
+@contextmanager
+def _part(what: str) -> Iterator[None]:
+    """Say in which part of a run an error came."""
+    try:
+        yield
+    except DivergedError as error:
+        raise UnfitError(f"{what}: {error}") from error
+    except (Exception, SystemExit) as error:
+        why = " ".join(str(error).split())[:300]
+        raise UnfitError(f"{what} raises {type(error).__name__}: {why}") from error
+
+
+def _random_split(variant: VariantSpec, count: int) -> Resident:
+    """Questions about random images; the lower left quarter of each is the digit that is asked about."""
+    generator = np.random.default_rng(0)
+    side = variant.canvas
+    images = torch.from_numpy(generator.integers(0, 256, (count, side, side, 3), dtype=np.uint8))
+    instance = torch.zeros(count, side, side, dtype=torch.uint8)
+    instance[:, side // 2 :, : side // 2] = 1
+    numbers = torch.arange(count)
+    return Resident(
+        image=numbers,
+        slot=torch.zeros(count, dtype=torch.long),
+        query=numbers % variant.queries,
+        label=numbers % variant.classes,
+        scale=torch.linspace(0.5, 3.0, count),
+        images=images,
+        instance=instance,
+    )
+
+
+def _trained(
+    attn: str, variant: VariantSpec, width: int, split: Resident, checkpoint: tuple[bytes, dict] | None = None
+) -> tuple[dict[str, Tensor], tuple[bytes, dict]]:
+    """One epoch of two steps. → the state of the network, and the checkpoint after the first step."""
+    model = build(attn, variant, 0, CPU.device, width)
+    trainer = Trainer(
+        replace(RECIPES["fast"], batch=BATCH, epochs=1), model, split, _random_split(variant, BATCH), 0, CPU
+    )
+    if checkpoint:
+        trainer.restore(decode(checkpoint[0], "the checkpoint"), checkpoint[1])
+    kept: list[tuple[bytes, dict]] = [] if checkpoint is None else [checkpoint]
+
+    def keep() -> None:
+        if not kept:
+            tensors, rest = trainer.state()
+            kept.append((encode(tensors), rest))
+
+    for _ in trainer.epochs(keep):
+        pass
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}, kept[0]
+
+
+def _through_a_file(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return decode(encode(state), "the weights")
+
+
+def _difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> str:
+    """The name of the first tensor that differs, as the module itself names it; nothing where none does."""
+    for name, value in one.items():
+        if not ((value == other[name]) | (value != value)).all():
+            return name.removeprefix("readout.attend.").removeprefix("readout.")
+    return ""

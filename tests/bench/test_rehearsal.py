@@ -1,0 +1,95 @@
+"""What a run would refuse later, `bench check` and the start of the run refuse; every kind of state is kept."""
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import cli
+from bench import experiment, records
+from bench.check import check
+from bench.computing import Computing
+from bench.config import Recipe
+from bench.runs import load_model
+from tests.bench.test_own import BODY, GOOD, written
+
+
+@pytest.mark.parametrize(
+    ("init", "forward", "why"),
+    [
+        ("self.n = 0", "self.n += self.training; return score * (1 + self.n)", "goes on from its checkpoint"),
+        ("import random; self.draw = random.random", "return score * (1 + self.training * self.draw())", "one seed"),
+        ("", "return score + x.view(len(x), -1)[:, :1, None, None]", "a training step raises RuntimeError: view size"),
+        ("", "return score if len(x) > 1 else score[0]", "one number a position"),
+        ("self.at = nn.Parameter(torch.zeros(25, 25))", "return score + self.at", "must match the size"),
+        ("", "return (score, score) if self.training else score", "in training; wanted a score map"),
+        ("", "return score + query[:, 9, None, None, None] * x[:, :1]", "index 9 is out of bounds"),
+        ("", "return score if x.shape[2] < 99 else score[:, :, 1:]", "one number a position"),
+    ],
+)
+def test_check_asks_what_a_run_would(init, forward, why, tmp_path):
+    path = written(tmp_path, BODY.format(init=init or "pass", forward=forward))
+    wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
+    assert any(why in finding.why for finding in wrong), wrong
+
+
+KEPT = """
+class Tied(Own):
+    '''Two parameters that are one.'''
+    def __init__(self, channels, query_dim):
+        super().__init__(channels, query_dim)
+        self.again = nn.Conv2d(channels, 1, 1)
+        self.again.weight = self.score.weight
+    def forward(self, x, query):
+        return super().forward(x, query) + self.again(x)
+class View(Own):
+    '''Buffers that are parts of another one.'''
+    def __init__(self, channels, query_dim):
+        super().__init__(channels, query_dim)
+        self.register_buffer("fine", torch.linspace(0, 1, 64))
+        self.register_buffer("coarse", self.fine[:32])
+        self.register_buffer("even", self.fine[::2])
+class Frozen(Own):
+    '''A parameter that is not trained.'''
+    def __init__(self, channels, query_dim):
+        super().__init__(channels, query_dim)
+        self.fixed = nn.Parameter(torch.ones(()), requires_grad=False)
+    def forward(self, x, query):
+        return super().forward(x, query) * self.fixed
+class Extra(Own):
+    '''A tensor that is no buffer.'''
+    def __init__(self, channels, query_dim):
+        super().__init__(channels, query_dim)
+        self.version = torch.tensor(2)
+    def get_extra_state(self):
+        return self.version
+    def set_extra_state(self, state):
+        self.version = state
+"""
+
+
+@pytest.mark.parametrize("name", ["Tied", "View", "Frozen", "Extra"])
+def test_every_kind_of_state_is_kept(name, mini, tmp_path):
+    attn = f"{written(tmp_path, GOOD + KEPT)}:{name}"
+    assert not [finding for finding in check(attn) if finding.ok is False]
+    recipe = Recipe("fast", "adam", lr=0.003, batch=25, epochs=1, schedule="onecycle")
+    config = experiment.configure(mini, attn, 0, recipe, "one", Computing(torch.device("cpu")))
+    run = experiment.run(config, mini, tmp_path / "runs")
+    inner = load_model(run)[1].readout.attend
+    if name == "Tied":
+        assert inner.again.weight is inner.score.weight
+    if name == "View":
+        assert torch.equal(inner.fine[::2], inner.even)
+        assert inner.coarse.data_ptr() == inner.fine.data_ptr()
+    again = experiment.run(config, mini, tmp_path / "again")
+    assert (again / records.WEIGHTS).read_bytes() == (run / records.WEIGHTS).read_bytes()
+
+
+def test_state_that_is_no_tensor_is_refused_before_the_run(tmp_path):
+    state = "    def get_extra_state(self): return {'version': 2}\n    def set_extra_state(self, state): pass\n"
+    path = written(tmp_path, GOOD + state)
+    wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
+    assert "_extra_state in its state_dict is of type dict" in wrong[0].why
+    arguments = ["run", "--preset", "quick", "--root", str(tmp_path / "root"), "--attn", f"{path}:Own"]
+    done = CliRunner().invoke(cli.bench, arguments)
+    assert (done.exit_code, (tmp_path / "root").exists()) == (6, False)
+    assert "keep it as a buffer" in done.stderr

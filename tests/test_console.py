@@ -1,0 +1,104 @@
+"""The standard streams: results alone on stdout, whatever user code and the caller do with them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from mnistref import console
+from tests.helpers import TOP
+
+NOISY = """
+import atexit, os
+print("at import")
+os.system("echo from a child process")
+atexit.register(lambda: print("at exit"))
+from torch import nn
+class Noisy(nn.Module):
+    def __init__(self, channels, query_dim):
+        super().__init__()
+        print("when it is made")
+        self.score, self.ask = nn.Conv2d(channels, 1, 1), nn.Linear(query_dim, 1)
+    def forward(self, x, query):
+        os.write(1, b"in forward")
+        try:
+            raise AssertionError(input())
+        except EOFError:
+            return self.score(x) * self.ask(query)[:, :, None, None]
+"""
+
+
+def call(*arguments: object, shell: str = "", **how) -> subprocess.CompletedProcess:
+    """`cli.py …`, with redirections of a shell behind it."""
+    command = [sys.executable, str(TOP / "cli.py"), *map(str, arguments)]
+    if shell:
+        command = ["bash", "-c", f'"$@" {shell}', "bash", *command]
+    return subprocess.run(command, capture_output=True, check=False, timeout=300, **how)
+
+
+def test_user_code_cannot_reach_the_results_nor_read_the_callers_input(tmp_path):
+    (tmp_path / "noisy.py").write_text(NOISY)
+    done = call("bench", "check", f"{tmp_path / 'noisy.py'}:Noisy", "--json", input=b"given\n" * 9)
+    assert done.returncode == 0, done.stderr
+    assert {finding["ok"] for finding in json.loads(done.stdout)} == {True}
+    for printed in (b"at import", b"from a child process", b"when it is made", b"in forward", b"at exit"):
+        assert printed in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp932", "cp437", "ascii", "utf-16"])
+@pytest.mark.parametrize("arguments", [("mnistref", "list"), ("mnistref", "--help"), ("bench", "list", "san")])
+def test_what_a_console_cannot_show_is_replaced(arguments, encoding):
+    done = call(*arguments, env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode(encoding).strip()
+
+
+def test_json_loses_nothing_on_such_a_console():
+    plain = call("mnistref", "list", "--json")
+    done = call("mnistref", "list", "--json", env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    assert json.loads(done.stdout) == json.loads(plain.stdout)
+    assert "é" not in done.stdout.decode("ascii")
+
+
+@pytest.mark.parametrize("shell", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_costs_nothing_but_what_it_would_have_shown(shell):
+    done = call("mnistref", "list", shell=shell)
+    assert done.returncode == 0, done.stderr
+    assert (b"mref" in done.stdout) == (">&- " not in f"{shell} ".replace("2>&-", ""))
+
+
+def test_a_full_disk_behind_stdout_is_an_error_of_the_disk():
+    done = call("mnistref", "list", shell="> /dev/full")
+    assert done.returncode == 5
+    assert b"No space left on device" in done.stderr
+
+
+def test_who_reads_no_more_is_no_error():
+    done = call("mnistref", "list", shell="| true; exit ${PIPESTATUS[0]}")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_path_is_printed_as_the_bytes_it_has(tmp_path):
+    root = os.fsencode(tmp_path) + b"/\xff\xfe"
+    options = ("--digits", "mnist5k", "--train", "5", "--val", "5", "--test", "5")
+    done = call("mnistref", "generate", "--variant", "mini", *options, "--root", os.fsdecode(root))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(root)
+    assert os.path.isfile(done.stdout.rstrip(b"\n") + b"/dataset.json")
+
+
+def test_in_another_program_the_streams_are_given_back(capsys):
+    before = sys.stdout, sys.stdin
+    assert "mref" in CliRunner().invoke(cli.mnistref, ["list"]).stdout
+    with console.isolated():
+        print("noise")
+        console.emit(Path("a/path"))
+        console.emit("text")
+    assert (sys.stdout, sys.stdin) == before
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("a/path\ntext\n", "noise\n")
