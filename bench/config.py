@@ -20,6 +20,8 @@ WIDTH = 32
 WIDEST = 1024
 EVERY = 60.0
 """Seconds after which a training is kept on the disk, beside after each epoch."""
+LEAST_BATCH = 2
+"""Questions in a step: batch normalisation takes its statistics over them."""
 BASELINE = "san"
 """The network that others are compared with, unless the user names another."""
 ROUNDS = 7
@@ -139,7 +141,7 @@ class RunConfig:
         good = {name: getattr(recipe, name) in allowed for name, allowed in known.items()}
         good |= {"device": self.device in DEVICES[1:], "precision": self.precision in PRECISIONS}
         good |= {"capture": self.capture in CAPTURES, "seed": _is_whole(self.seed, 0, 2**31 - 1)}
-        good |= {name: _is_whole(getattr(recipe, name), 1) for name in ("epochs", "batch")}
+        good |= {"epochs": _is_whole(recipe.epochs, 1), "batch": _is_whole(recipe.batch, LEAST_BATCH)}
         good["width"] = _is_whole(self.width, 1, WIDEST)
         good["patience"] = recipe.patience is None or _is_whole(recipe.patience, 1)
         good |= {"lr": _is_number(recipe.lr) and 0 < recipe.lr <= 1, "fade": _is_number(recipe.fade, 1)}

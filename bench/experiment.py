@@ -15,7 +15,7 @@ from bench import checkpoints, costs, outofmemory, pictures, records
 from bench.attention import canonical_name
 from bench.checkpoints import load_fitting
 from bench.computing import Computing
-from bench.config import AS_IT_FITS, WIDTH, Preset, Recipe, RunConfig, Supply
+from bench.config import AS_IT_FITS, LEAST_BATCH, WIDTH, Preset, Recipe, RunConfig, Supply
 from bench.data import load_split
 from bench.evaluate import BATCH, test
 from bench.memory import keep_freed
@@ -27,7 +27,7 @@ from bench.runs import load_config, load_model
 from bench.split import Split
 from bench.train import DivergedError, Trainer
 from bench.watch import Watching, watch
-from mnistref.dataset import Manifest, read_manifest
+from mnistref.dataset import Manifest, read_manifest, read_triples
 from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
 from mnistref.files import exclusive
 from mnistref.generate import Request, generate, request_of
@@ -91,6 +91,17 @@ def configure(
         computing.deterministic,
         width,
     )
+
+
+def refuse_large_batch(data: Path, queries: str, batch: int | None) -> None:
+    """A usage error where a batch that the user chose holds more questions than the training set."""
+    there = read_manifest(data).images("train")
+    if batch is None or batch <= there:
+        return
+    if queries != "one":
+        there = len(read_triples(data, "train", queries).image)
+    if batch > there:
+        raise UsageProblemError(f"--batch {batch}: {data} has {there} training questions; give {there} or fewer")
 
 
 def _digest(weights: Path) -> str:
@@ -234,6 +245,8 @@ def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
     train = _enough(load_training(config, data, computing.device, work.supply), data)
     val = load_split(data, "val", config.queries, computing.device, stream=work.supply.stream)
     trainer = Trainer(config.recipe, model, train, val, config.seed, computing, work.team)
+    if trainer.batch < config.recipe.batch:
+        log.info("a step takes %d questions, not %d: there are no more", trainer.batch, config.recipe.batch)
     del train, val  # which the test needs no more, and the trainer gives up by then
     if work.resume and checkpoints.load(folder, trainer):
         log.info("going on after epoch %d, step %d", trainer.epoch, trainer.done - trainer.epoch * trainer.steps)
@@ -286,6 +299,6 @@ def _test(work: _Work, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
 
 
 def _enough(train: Split | Online, data: Path) -> Split | Online:
-    if len(train) < 2:
+    if len(train) < LEAST_BATCH:
         raise DataProblemError(f"{data}: {len(train)} training question; batch normalisation needs 2 or more")
     return train

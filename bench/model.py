@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import _register_namedtuple
 
 from bench.attention import NONE, slots_of
 from bench.attention.base import BN_EPS, AverageReadout, Gate, PooledReadout, Reading, Readout, one_hot, share
@@ -31,6 +32,9 @@ class Output(NamedTuple):
     slots: tuple[int, ...] = ()
 
 
+_register_namedtuple(Output, serialized_type_name="bench.model.Output")  # so that torch.export can save and load it
+
+
 class Head(nn.Module):
     """Vectors → logits: BatchNorm, dropout, one linear layer, over the query too where nothing else has seen it."""
 
@@ -47,7 +51,7 @@ class Head(nn.Module):
         x = self.dropout(self.norm(reading.vectors.reshape(-1, width)))
         if self.query_dim:
             x = torch.cat([x, query.repeat_interleave(vectors, dim=0)], dim=1)
-        logits = self.classify(x).view(batch, vectors, -1)
+        logits = self.classify(x).view(batch, vectors, self.classify.out_features)
         if reading.log_weights is None:
             return logits.squeeze(1)
         return (logits.log_softmax(-1) + reading.log_weights.unsqueeze(-1)).logsumexp(1)
@@ -82,7 +86,12 @@ class AttributeCNN(nn.Module):
         self.readout = _readout(last.make(width, queries, last=True) if last.name != NONE else AverageReadout())
 
     def forward(self, images: Tensor, query: Tensor) -> Output:
-        """images (B, 3, H, W) in 0 … 1, query i8 (B,) in 0 … Q − 1."""
+        """images (B, 3, H, W) in 0 … 1, query i8 (B,) in 0 … Q − 1. In evaluation B may be 0.
+
+        Raises ValueError for an empty batch in training, of which batch normalisation knows no statistics.
+        """
+        if self.training and not len(images):
+            raise ValueError("an empty batch: training takes 2 images or more; in evaluation it gives empty logits")
         asked = one_hot(query, self.queries, images)
         x, frame = images, None
         features, frames, masks, slots = [], [], [], []

@@ -13,6 +13,7 @@ from bench.config import (
     CAPTURES,
     DEVICES,
     EVERY,
+    LEAST_BATCH,
     LOGS,
     PRECISIONS,
     PRESETS,
@@ -242,7 +243,7 @@ training_options = _gathered(
             help="Channels of each convolution.",
         ),
         click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's."),
-        click.option("--batch", type=click.IntRange(min=1), help="Likewise: images in a step."),
+        click.option("--batch", type=click.IntRange(min=LEAST_BATCH), help="Likewise: questions in a step."),
         click.option("--lr", type=Number(0, 1, min_open=True), help="Likewise: the peak learning rate."),
         click.option(
             "--fade",

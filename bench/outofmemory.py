@@ -6,14 +6,12 @@ from dataclasses import replace
 import torch
 
 from bench.computing import Computing
-from bench.config import BASELINE, RunConfig
+from bench.config import BASELINE, LEAST_BATCH, RunConfig
 from bench.memory import give_back
 from bench.model import build
 from bench.timing import measure
 from mnistref.spec import VariantSpec
 
-LEAST = 2
-"""Images in a step: batch normalisation needs as many."""
 _SAID = (
     *("can't allocate memory", "Cannot allocate memory", "std::bad_alloc"),
     *("CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory"),
@@ -38,7 +36,7 @@ def fitting_batch(config: RunConfig, variant: VariantSpec, computing: Computing)
     """
     batch = config.recipe.batch
     with torch.random.fork_rng(devices=[computing.device] if computing.device.type == "cuda" else []):
-        while batch >= LEAST:
+        while batch >= LEAST_BATCH:
             if _fits(config, variant, computing, batch):
                 return batch
             batch //= 2

@@ -116,6 +116,7 @@ def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOpt
     made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
     refuse_unfit(attn, made_for, training.width)
     folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
+    experiment.refuse_large_batch(folder, training.queries, training.batch)
     config = experiment.configure(
         folder, attn, asked.seed, recipe, training.queries, how, asked.init, training.online, training.width
     )
@@ -195,6 +196,8 @@ def run_sweep(
     with place as launcher:  # a scheduler that is not there must not cost a data set
         sources = training.root, training.digits, training.backgrounds
         sets = data or [experiment.prepare(preset, attns, name, *sources) for name in names]
+        for folder in sets:
+            experiment.refuse_large_batch(folder, training.queries, training.batch)
         online, supply, width = training.online, training.chosen_supply, training.width
         tasks = sweep.plan(attns, sets, seeds, recipe, training.queries, how, online, supply, starts, width)
         tasks = sweep.share(tasks, shard) if shard else tasks

@@ -256,14 +256,16 @@ MAY_IMPORT = {
         f"bench.kernels.diagonal_lstm.{name}" for name in ("cpu", "gpu", "packed", "reference")
     },
     "bench.kernels.diagonal_lstm.reference": set(),
-    "bench.kernels.diagonal_lstm.packed": {"bench.kernels.buffers"},
+    "bench.kernels.diagonal_lstm.once": set(),
+    "bench.kernels.diagonal_lstm.packed": {"bench.kernels.buffers", "bench.kernels.diagonal_lstm.once"},
     "bench.kernels.diagonal_lstm.wavefront": set(),
-    "bench.kernels.diagonal_lstm.gpu": {"bench.kernels.diagonal_lstm.wavefront"},
+    "bench.kernels.diagonal_lstm.gpu": {"bench.kernels.diagonal_lstm.once", "bench.kernels.diagonal_lstm.wavefront"},
     "bench.kernels.diagonal_lstm.products": {"bench.kernels.vectors", "mnistref.compiled"},
     "bench.kernels.diagonal_lstm.raster": {"bench.kernels.diagonal_lstm.products", "bench.kernels.vectors"},
     "bench.kernels.diagonal_lstm.raster_backward": {"bench.kernels.diagonal_lstm.products", "bench.kernels.vectors"},
     "bench.kernels.diagonal_lstm.cpu": {
         "bench.kernels.buffers",
+        "bench.kernels.diagonal_lstm.once",
         "bench.kernels.diagonal_lstm.products",
         "bench.kernels.diagonal_lstm.raster",
         "bench.kernels.diagonal_lstm.raster_backward",

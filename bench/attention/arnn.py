@@ -129,13 +129,13 @@ class AttentionRNN(nn.Module):
         return Gaussian(both[:, :1], F.softplus(both[:, 1:]))
 
     def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
-        """x (B, C, m, n), query (B, Q) → score (B, 1, m, n)."""
+        """x (B, C, m, n), query (B, Q) → score (B, 1, m, n), of the dtype of x."""
         mean, deviation = self.distribution(x, query)
         if not self.sampled:
-            return mean
+            return mean.to(x.dtype)
         # Drawn in single precision at least, so that half precision draws the same.
         noise = torch.randn(mean.shape, dtype=torch.promote_types(mean.dtype, torch.float32), device=mean.device)
-        return mean + self.sigma_scale * deviation * noise
+        return (mean + self.sigma_scale * deviation * noise).to(x.dtype)
 
 
 def _gaussian(numbers: Tensor) -> Gaussian:

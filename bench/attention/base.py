@@ -144,7 +144,9 @@ def same_conv(channels: int, width: int, kernel: int, padding: str = "zeros", bi
 def share(mask: Tensor) -> Tensor:
     """A map (B, 1, H, W) scaled to sum to 1; one that is zero everywhere becomes uniform."""
     total = mask.sum(dim=(2, 3), keepdim=True)
-    return torch.where(total > 0, mask / total.clamp_min(torch.finfo(mask.dtype).tiny), 1 / mask[0].numel())
+    return torch.where(
+        total > 0, mask / total.clamp_min(torch.finfo(mask.dtype).tiny), 1 / (mask.shape[2] * mask.shape[3])
+    )
 
 
 def one_hot(query: Tensor, queries: int, like: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def enter(frame: Tensor | None, warp: Tensor | None) -> Tensor | None:
 
 def place(mask: Tensor, frame: Tensor | None) -> Tensor:
     """A map (B, 1, H, W) of features of `frame`, as it lies in the image: the same size, 0 where it does not reach."""
-    if frame is None:
+    if frame is None or not len(mask):
         return mask
     grid = F.affine_grid(_inverse(frame), list(mask.shape), align_corners=False)
     return F.grid_sample(mask.float(), grid.to(torch.float32), align_corners=False).to(mask.dtype)

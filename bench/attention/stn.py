@@ -56,6 +56,8 @@ def bounded(numbers: Tensor) -> Tensor:
 
 def transform(x: Tensor, theta: Tensor) -> Tensor:
     """Sample x (B, C, H, W) where θ (B, 2, 3) says, in −1 … 1 from edge to edge (Eq. 1 and 5); the same size."""
+    if not len(x):  # PyTorch makes no grid for an empty batch
+        return x
     if x.dtype in (torch.bfloat16, torch.float16):  # positions need more digits than features
         return transform(x.float(), theta.float()).to(x.dtype)
     grid = F.affine_grid(theta.to(x.dtype), list(x.shape), align_corners=False)

@@ -4,11 +4,13 @@ import os
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import lru_cache
 from importlib import import_module
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from bench.kernels.diagonal_lstm import packed, reference
 
@@ -85,17 +87,20 @@ def diagonal_lstm(
         exactly those with i′ ≤ i − 1, j′ ≥ j, and is zero in the top row. Outside the map h = c = 0.
 
     Raises:
-        ValueError: for an unknown implementation, or one that does not take the device or the dtype.
+        ValueError: for an unknown implementation, or one that does not take the device or the dtype; and for any but
+            "reference", which is the choice there, in a transform of `torch.func`, in forward-mode differentiation and
+            in `torch.export`.
+        NotImplementedError: in a second differentiation, which "reference" alone allows.
     """
     device, dtype = context.device, kernel_h.dtype
     chosen = choose(device.type, dtype, implementation)
     t, (_, channels, m, n) = kernel_h.shape[2] // 2, context.shape
     if chosen == "triton":
-        if torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16:
+        if _is_cast(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16:
             dtype = torch.bfloat16
         if not fits(device, dtype, m, n, channels, t, t if readout is None else readout.shape[1]):
             chosen, dtype = ELSEWHERE, kernel_h.dtype
-    with torch.autocast(device.type, enabled=False):
+    with torch.autocast(device.type, enabled=False) if _is_cast(device.type) else nullcontext():
         if readout is None:
             readout = torch.eye(t, dtype=dtype, device=device).expand(2, t, t)
         if context.numel() == 0:
@@ -114,10 +119,31 @@ def choose(device: str, dtype: torch.dtype, implementation: str | None = None) -
     """
     name = implementation or wish(device, dtype)
     _refuse(name, device, dtype)
+    if _takes_reference_alone():
+        if implementation not in (None, "reference"):
+            raise ValueError(
+                f"the implementation {implementation!r} knows no torch.func transforms, no forward-mode "
+                "differentiation and no torch.export; 'reference' does"
+            )
+        return "reference"
     on_cpu, on_gpu = _on_cpu(device, dtype), _on_gpu(device, dtype)
     if name == "cpu" or (name is None and on_cpu):
         return "cpu" if compiled_works(dtype) else ELSEWHERE
     return name or ("triton" if on_gpu else ELSEWHERE)
+
+
+def _is_cast(device: str) -> bool:
+    """Whether autocast is on. Some devices, such as meta, do not know it."""
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def _takes_reference_alone() -> bool:
+    """Whether a transform of `torch.func`, forward-mode differentiation or `torch.export` is on.
+
+    An exported program is for places where this package is not, so it has PyTorch's own operators alone.
+    """
+    transformed = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+    return transformed() or forward_ad._current_level >= 0 or torch.compiler.is_exporting()
 
 
 def wish(device: str, dtype: torch.dtype = torch.float32) -> str | None:

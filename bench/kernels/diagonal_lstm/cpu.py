@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 
 from bench.kernels.buffers import POOL
 from bench.kernels.diagonal_lstm import raster, raster_backward
+from bench.kernels.diagonal_lstm.once import refuse_second
 from bench.kernels.diagonal_lstm.products import BLOCK, KEPT, padded
 from bench.kernels.threads import run
 
@@ -218,6 +219,7 @@ def _backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor |
 
 
 operator.register_autograd(_backward, setup_context=_save)
+gradients.register_autograd(refuse_second)
 
 
 def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor, readout: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from bench.kernels.diagonal_lstm import wavefront
+from bench.kernels.diagonal_lstm.once import refuse_second
 
 EMULATED = not isinstance(wavefront.forward, triton.JITFunction)
 """Whether Triton interprets, on a CPU."""
@@ -206,6 +207,7 @@ def _backward(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Tensor 
 
 
 operator.register_autograd(_backward, setup_context=_save)
+gradients.register_autograd(refuse_second)
 
 
 def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor, readout: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from bench.kernels.buffers import POOL
+from bench.kernels.diagonal_lstm.once import once
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
@@ -121,8 +121,13 @@ class _Packed(torch.autograd.Function):
         return _unpack(h, shape.unpack, m, n)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            found = _Packed.gradients(ctx, grad)
+        return once(found)
+
+    @staticmethod
+    def gradients(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         kernel, inputs, gates, c, tanh_c = ctx.saved_tensors
         (m, n), (_, t, total, batch) = ctx.map, c.shape
         channels = kernel.shape[2] - 2 * t

@@ -1,0 +1,29 @@
+"""Gradients that are written by hand, and cannot be differentiated once more: an error that says what can."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def refuse_second(ctx: Any, *grads: Tensor) -> Any:
+    """The backward pass of a gradient. Raises NotImplementedError."""
+    raise NotImplementedError(
+        "this implementation of the diagonal LSTM is differentiable once; for gradients of gradients give "
+        "implementation='reference', or set BENCH_DIAGONAL_LSTM=reference"
+    )
+
+
+class _Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mark: Tensor, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return tuple(gradient.view_as(gradient) for gradient in gradients)
+
+    backward = staticmethod(refuse_second)
+
+
+def once(gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Mark gradients that were computed without a graph, so that differentiating them raises `NotImplementedError`."""
+    if not torch.is_grad_enabled():
+        return gradients
+    return _Once.apply(torch.ones((), requires_grad=True), *gradients)

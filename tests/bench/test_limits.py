@@ -1,0 +1,165 @@
+"""What modules do at their limits, or say: half precision, empty batches, other devices, transforms, export."""
+
+import copy
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch.func import functional_call, grad, jacrev, jvp, stack_module_state, vmap
+
+import bench
+import cli
+from bench.attention import MECHANISMS, AttentionRNN
+from bench.attention.base import Readout
+from tests.helpers import TOP
+
+IMAGES, QUERY = torch.rand(2, 3, 48, 48), torch.tensor([1, 2])
+
+
+def tensors(out) -> list[torch.Tensor]:
+    """Every tensor of a module's output."""
+    if isinstance(out, torch.Tensor):
+        return [out]
+    return [t for part in out if isinstance(part, torch.Tensor | tuple | list) for t in tensors(part)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_a_module_and_its_network_return_the_dtype_that_they_are_given(name, dtype):
+    model = bench.create_model(name, variant="mini").to(dtype).eval()
+    assert {t.dtype for t in tensors(model(IMAGES.to(dtype), QUERY))} == {dtype}
+    if MECHANISMS[name].target:
+        module = MECHANISMS[name].make(8, 10, last=MECHANISMS[name].last_only).to(dtype).eval()
+        x, query = torch.randn(2, 8, 6, 5).to(dtype), torch.eye(10, dtype=dtype)[:2]
+        out = module([x.repeat(1, 1, 2, 2)] * 2 + [x] if isinstance(module, Readout) else x, query)
+        assert {t.dtype for t in tensors(out)} == {dtype}
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_an_empty_batch_has_an_empty_answer(name):
+    model = bench.create_model(name, variant="mini").eval()
+    empty, one = model(IMAGES[:0], QUERY[:0]), model(IMAGES[:1], QUERY[:1])
+    assert [t.shape[1:] for t in tensors(empty)] == [t.shape[1:] for t in tensors(one)]
+    assert {len(t) for t in tensors(empty)} == {0}
+    with pytest.raises(ValueError, match="an empty batch: training takes 2 images or more"):
+        model.train()(IMAGES[:0], QUERY[:0])
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_shapes_are_found_on_the_meta_device(name):
+    model = bench.create_model(name, variant="mini").eval()
+    shapes = [t.shape for t in tensors(model(IMAGES, QUERY))]
+    found = model.to("meta")(IMAGES.to("meta"), QUERY.to("meta"))
+    assert [t.shape for t in tensors(found)] == shapes
+    assert {t.device.type for t in tensors(found)} == {"meta"}
+
+
+@pytest.fixture
+def layer():
+    torch.manual_seed(0)
+    return AttentionRNN(4, hidden=3, width=5)
+
+
+X = torch.randn(3, 4, 4, 5, generator=torch.Generator().manual_seed(0))
+
+
+def test_transforms_give_what_plain_differentiation_gives(layer):
+    """The reference takes over, which alone knows them."""
+    parameters = {name: value.detach() for name, value in layer.named_parameters()}
+
+    def loss(p: dict, x: torch.Tensor) -> torch.Tensor:
+        return functional_call(layer, (p,), (x,)).square().sum()
+
+    each = vmap(grad(loss), in_dims=(None, 0))(parameters, X[:, None])
+    for k in range(len(X)):
+        layer.zero_grad()
+        layer(X[k : k + 1]).square().sum().backward()
+        for name, parameter in layer.named_parameters():
+            torch.testing.assert_close(each[name][k], parameter.grad, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(vmap(lambda x: layer(x[None])[0])(X), layer(X), rtol=1e-4, atol=1e-6)
+    _, tangent = jvp(layer, (X,), (torch.ones_like(X),))
+    jacobian = jacrev(lambda x: layer(x).sum((1, 2, 3)))(X)
+    torch.testing.assert_close(tangent.sum(), jacobian.sum(), rtol=1e-4, atol=1e-5)
+
+
+def test_an_ensemble_is_one_call(layer):
+    others = [layer, AttentionRNN(4, hidden=3, width=5)]
+    parameters, buffers = stack_module_state(others)
+    base = copy.deepcopy(layer).to("meta")
+    found = vmap(lambda p, b: functional_call(base, (p, b), (X,)))(parameters, buffers)
+    torch.testing.assert_close(found, torch.stack([each(X) for each in others]), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["cpu", "packed"])
+def test_what_the_fast_ones_cannot_do_names_the_one_that_can(name):
+    layer = AttentionRNN(4, implementation=name)
+    with pytest.raises(ValueError, match=r"knows no torch\.func transforms.*'reference' does"):
+        jvp(layer, (X,), (X,))
+    x = X.clone().requires_grad_()
+    (first,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+    torch.testing.assert_close(first, torch.autograd.grad(layer(x).square().sum(), x)[0])
+    with pytest.raises(NotImplementedError, match="gradients of gradients give implementation='reference'"):
+        first.square().sum().backward()
+
+
+def test_the_reference_can_be_differentiated_twice():
+    layer = AttentionRNN(2, hidden=2, width=2, implementation="reference").double()
+    assert torch.autograd.gradgradcheck(layer, X[:1, :2, :2, :3].double().requires_grad_())
+
+
+def exported(module: torch.nn.Module, inputs: tuple, folder) -> list[torch.Tensor]:
+    """What a process that loads the exported module makes of the inputs, without our operators."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(module, inputs), folder / "module.pt2")
+    torch.save(inputs, folder / "inputs.pt")
+    code = (
+        "import sys, torch, bench.model\n"
+        "folder = sys.argv[1]\n"
+        "out = torch.export.load(folder + '/module.pt2').module()(*torch.load(folder + '/inputs.pt'))\n"
+        "assert not [name for name in sys.modules if name.startswith('bench.kernels.diagonal_lstm.cpu')]\n"
+        "torch.save([out] if isinstance(out, torch.Tensor) else [out.logits, *out.masks], folder + '/out.pt')"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(folder)], cwd=TOP, check=True)
+    return torch.load(folder / "out.pt")
+
+
+def test_what_is_exported_answers_alike_without_our_operators(layer, tmp_path):
+    torch.testing.assert_close(exported(layer.eval(), (X,), tmp_path), [layer(X)], rtol=1e-4, atol=1e-5)
+    model = bench.create_model("pan", variant="mini").eval()
+    out = model(IMAGES, QUERY)
+    found = exported(model, (IMAGES, QUERY), tmp_path)
+    torch.testing.assert_close(found, [out.logits, *out.masks], rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def few(make):
+    return make("mini", sizes={"train": 20, "val": 10, "test": 10})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--batch", "1"], "1 is not in the range x>=2"),
+        (["--batch", "21"], "has 20 training questions; give 20 or fewer"),
+        (["--batch", "21", "--queries", "author"], "has 20 training questions"),
+        (["--batch", "999", "--queries", "all"], "training questions; give "),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_a_batch_that_cannot_be_is_refused_before_the_work(command, options, words, few, tmp_path):
+    arguments = [command, "--attn", "se", "--data", str(few), "--runs", str(tmp_path / "runs"), *options]
+    done = CliRunner().invoke(cli.bench, arguments)
+    assert done.exit_code == 2, done.output
+    assert words in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_recipe_with_more_than_there_is_says_what_a_step_takes(few, tmp_path):
+    arguments = ["run", "--attn", "none", "--data", str(few), "--runs", str(tmp_path), "--epochs", "1"]
+    done = CliRunner().invoke(cli.bench, arguments)
+    assert done.exit_code == 0, done.output
+    assert "a step takes 20 questions, not 50: there are no more" in done.stderr
