@@ -1,0 +1,274 @@
+"""What the system refuses is no damage: the true reason with the path; and what is only read needs nothing written."""
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from torch.utils.data import DataLoader
+
+import cli
+from mnistref import MnistRef, dataset, files
+from mnistref.audit import statistics, verify
+from mnistref.errors import DataProblemError
+from mnistref.manifest import MANIFEST, read_manifest
+from mnistref.shard_files import SHARD_FILES, ShardFiles, most_open
+from tests.helpers import TOP
+
+
+@pytest.fixture
+def many(make, monkeypatch) -> Path:
+    """A set of 15 shards."""
+    monkeypatch.setattr("mnistref.manifest.SHARD_IMAGES", 2)
+    monkeypatch.setattr("mnistref.form.SHARD_IMAGES", 2)
+    return make("mini", seed=21, sizes={"train": 20, "val": 6, "test": 4})
+
+
+def refusing(number: int, *names: str):
+    """A function that fails as the system would, for paths that hold one of these names."""
+
+    def refuse(original):
+        def call(path, *args, **kwargs):
+            if any(name in os.fsdecode(path) for name in names if isinstance(path, str | bytes | os.PathLike)):
+                raise OSError(number, os.strerror(number), os.fsdecode(path))
+            return original(path, *args, **kwargs)
+
+        return call
+
+    return refuse
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_bounded_number_of_shards_stays_open(many, monkeypatch):
+    SHARD_FILES.close()
+    monkeypatch.setattr("mnistref.shard_files.MOST_OPEN", 3)
+    before, data = open_files(), MnistRef(many)
+    first = [np.asarray(data[k]["image"]) for k in range(20)]
+    assert open_files() <= before + 3
+    assert all(np.array_equal(np.asarray(data[k]["image"]), first[k]) for k in reversed(range(20)))
+    SHARD_FILES.close()
+    assert open_files() <= before
+
+
+def test_it_is_a_share_of_what_the_process_may_open(monkeypatch):
+    resource = pytest.importorskip("resource")
+    for limit, most in ((256, 64), (100_000, 64), (20, 5), (3, 1), (resource.RLIM_INFINITY, 64)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        assert most_open() == most
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
+def test_with_few_files_left_all_is_read_and_with_none_the_reason_is_told(many):
+    """For real, in a process that may open 24 files; another part of it holds all but two of them, then all."""
+    code = """
+import os, resource, sys
+import mnistref.form, mnistref.manifest
+mnistref.form.SHARD_IMAGES = mnistref.manifest.SHARD_IMAGES = 2
+from mnistref import MnistRef
+from mnistref.dataset import map_split, read_split
+data = MnistRef(sys.argv[1])
+data[0]
+resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+held = []
+try:
+    while True:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+for _ in range(2):
+    os.close(held.pop())
+print(len({tuple(data[k]["box"].tolist()) for k in range(20)}))
+map_split(sys.argv[1], "val"), read_split(sys.argv[1], "test", "label")
+while True:
+    try:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        break
+from mnistref.shard_files import SHARD_FILES
+SHARD_FILES.close()
+for _ in range(2):
+    try:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        break
+data[0]
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(many)], cwd=TOP, capture_output=True, text=True, check=False)
+    assert int(done.stdout) > 1, done.stderr
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"OSError: [Errno 24] Too many open files: '{many}/train-0000"), (
+        done.stderr
+    )
+
+
+def test_threads_and_forked_workers_read_alike(many):
+    data = MnistRef(many)
+    wanted = [int(data[k]["image"].sum()) for k in range(20)]
+    found: dict[int, int] = {}
+
+    def read(first: int) -> None:
+        for k in range(20):
+            found[first * 20 + (k + first) % 20] = int(data[(k + first) % 20]["image"].sum())
+
+    threads = [threading.Thread(target=read, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[k * 20 + i] for k in range(4) for i in range(20)] == wanted * 4
+    loader = DataLoader(data, num_workers=2, batch_size=None, multiprocessing_context="fork")
+    assert [int(sample["image"].sum()) for sample in loader] == wanted
+
+
+def test_a_set_that_is_made_anew_is_not_read_from_an_old_file(make, tmp_path):
+    folder = make("mini", root=tmp_path)
+    data = MnistRef(folder)
+    before = data[0]["image"].clone()
+    other = make("mini", seed=5, root=tmp_path / "other")
+    for path in other.iterdir():
+        path.replace(folder / path.name)
+    assert not np.array_equal(np.asarray(MnistRef(folder)[0]["image"]), np.asarray(before))
+
+
+def test_a_file_that_somebody_else_holds_open_is_read(mini):
+    """With a lock: of another process, as HDF5 takes it for writing, and of this one with another way of locking."""
+    SHARD_FILES.close()
+    shard = mini / read_manifest(mini).shards[0].file
+    lock = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX)"
+    code = f"{lock}; print(1, flush=True); sys.stdin.read()"
+    other = subprocess.Popen([sys.executable, "-c", code, str(shard)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout.readline()
+    assert MnistRef(mini)[0]["query"] >= 0
+    other.communicate()
+    SHARD_FILES.close()
+    with h5py.File(shard, "r", locking=False):
+        assert MnistRef(mini)[0]["query"] >= 0
+    SHARD_FILES.close()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
+@pytest.mark.parametrize("name", [MANIFEST, "README.md", "SHA256SUMS", "train-00000"])
+def test_what_the_system_refuses_is_told_with_the_path(name, number, mini, monkeypatch):
+    monkeypatch.setattr("builtins.open", refusing(number, f"{mini}/{name}")(open))
+    monkeypatch.setattr("io.open", refusing(number, f"{mini}/{name}")(open))
+    dataset._check_bytes.cache_clear()
+    for command in ("verify", "stats"):
+        if command == "stats" and name in ("README.md", "SHA256SUMS"):
+            continue
+        done = CliRunner().invoke(cli.mnistref, [command, str(mini)])
+        assert done.exit_code == 5, done.output
+        assert os.strerror(number) in done.stderr
+        assert f"{mini}/{name}" in done.stderr
+        assert "damaged" not in done.stderr
+
+
+def test_a_shard_that_may_not_be_opened_is_not_called_damaged(mini, monkeypatch):
+    SHARD_FILES.close()
+    monkeypatch.setattr(h5py, "File", refusing(errno.EACCES, ".h5")(h5py.File))
+    with pytest.raises(PermissionError) as error:
+        MnistRef(mini)[0]
+    assert error.value.filename.endswith(".h5")
+
+
+def test_what_cannot_be_mapped_is_told_with_the_path(mini, monkeypatch):
+    def refused(*_, **__):
+        raise RuntimeError("unable to mmap 100 bytes from file <x>: No such device (19)")
+
+    monkeypatch.setattr("torch.from_file", refused)
+    with pytest.raises(OSError, match="No such device") as error:
+        dataset.map_split(mini, "train")
+    assert error.value.filename.startswith(str(mini))
+
+
+def generated(root: Path) -> tuple[int, str, str]:
+    sizes = ("--train", "6", "--val", "3", "--test", "3", "--digits", "mnist5k")
+    done = CliRunner().invoke(cli.mnistref, ["generate", "--variant", "mini", *sizes, "--root", str(root)])
+    return done.exit_code, done.stdout.strip(), done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_finished_set_on_a_disk_that_takes_nothing_is_found(number, tmp_path, monkeypatch):
+    code, folder, _ = generated(tmp_path)
+    assert code == 0
+    monkeypatch.setattr(os, "mkdir", refusing(number, str(tmp_path))(os.mkdir))
+    monkeypatch.setattr("tempfile.mkstemp", lambda *_, **__: pytest.fail("something was written"))
+    (tmp_path / ".locks" / f"{Path(folder).name}.lock").unlink(missing_ok=True)
+    (tmp_path / ".locks").rmdir()
+    assert generated(tmp_path)[:2] == (0, folder)
+    (Path(folder) / MANIFEST).unlink()
+    code, _, errors = generated(tmp_path)
+    assert code == 5
+    assert os.strerror(number) in errors
+    assert f"{tmp_path}/.locks" in errors
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, None])
+def test_without_locks_a_finished_set_is_found_and_another_one_is_not_made(number, tmp_path, monkeypatch):
+    code, folder, _ = generated(tmp_path)
+
+    def refused(*_, **__):
+        raise OSError(number, os.strerror(number)) if number else NotImplementedError("no flock")
+
+    monkeypatch.setattr(files.FileLock, "acquire", refused)
+    assert generated(tmp_path)[:2] == (0, folder)
+    (Path(folder) / MANIFEST).unlink()
+    code, _, errors = generated(tmp_path)
+    assert code == 5
+    assert f"{tmp_path}/.locks/{Path(folder).name}.lock: " in errors
+    assert "this file system has no locks: data can be read here, but not made" in errors
+
+
+@pytest.mark.parametrize("name", ["fsync", "chmod"])
+def test_a_file_system_without_some_operation_will_do(name, tmp_path, monkeypatch):
+    def unknown(*_, **__):
+        raise OSError(errno.EINVAL if name == "fsync" else errno.EPERM, "not here")
+
+    monkeypatch.setattr(os, name, unknown)
+    code, folder, errors = generated(tmp_path)
+    assert code == 0, errors
+    monkeypatch.undo()
+    assert verify(Path(folder)) == []
+
+
+def test_a_set_of_links_is_read_wherever_it_is_read(mini, tmp_path):
+    """As the caches of huggingface_hub and DVC hold it, and the folder itself a link."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    for path in mini.iterdir():
+        (blobs / path.name).write_bytes(path.read_bytes())
+        (snapshot / path.name).symlink_to(Path("../../blobs") / path.name)
+    (tmp_path / "linked").symlink_to(snapshot)
+    assert verify(tmp_path / "linked") == []
+    assert len(statistics(tmp_path / "linked")) == len(statistics(mini))
+    assert np.array_equal(np.asarray(MnistRef(tmp_path / "linked")[3]["image"]), np.asarray(MnistRef(mini)[3]["image"]))
+    for command, options in (
+        ("preview", ["-o", str(tmp_path / "s.png")]),
+        ("export", ["--to", "png", "-o", str(tmp_path / "png")]),
+    ):
+        done = CliRunner().invoke(cli.mnistref, [command, str(snapshot), *options])
+        assert done.exit_code == 0, done.output
+    shard = read_manifest(mini).shards[0].file
+    (blobs / shard).unlink()
+    dataset._check_bytes.cache_clear()
+    with pytest.raises(DataProblemError, match="the shard is a link to nothing"):
+        MnistRef(snapshot)[0]
+
+
+def test_files_of_one_process_are_apart_from_those_of_another_pool(mini):
+    files = ShardFiles(most=1)
+    manifest = read_manifest(mini)
+    shards = [shard for shards in manifest.splits.values() for shard in shards]
+    for shard in (*shards, *shards):
+        with files.open(mini / shard.file, shard, manifest.variant.canvas) as file:
+            assert len(file["label"]) == shard.images
+    files.close()
