@@ -2,6 +2,7 @@
 
 import ctypes
 import io
+import logging
 import os
 import warnings
 from collections import deque
@@ -30,6 +31,20 @@ def _return_freed_memory() -> None:
     """To the system. The GNU C library would keep that of photos, in every thread's own heap."""
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Pillow warns of and logs from being seen."""
+    logger = logging.getLogger("PIL")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 class StoppedError(Exception):
@@ -74,8 +89,7 @@ class Crew:
         threads = min(MOST_THREADS, os.cpu_count() or 1)
         ahead: deque[Future[Result]] = deque()
         bar = tqdm(total=len(items), desc=what, unit=" photos", disable=None, leave=False)
-        with bar, warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-            warnings.simplefilter("ignore")
+        with bar, _quiet(), ThreadPoolExecutor(threads) as pool:
             try:
                 for item in items:
                     ahead.append(pool.submit(function, item))

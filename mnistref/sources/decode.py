@@ -1,24 +1,33 @@
 """One photo file → 8-bit RGB, or a data error that names it; and which of many files give such an error."""
 
+import ctypes
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import PIL
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+import PIL._imaging
+from PIL import Image, UnidentifiedImageError
 
 from mnistref.errors import DataProblemError
 from mnistref.files import exclusive, write_whole
 from mnistref.sources.crew import Crew, StoppedError, WatchedFile
+from mnistref.sources.metadata import without_metadata
+from mnistref.sources.orientation import TURNS, orientation
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is looked for in a file, whatever its name: formats whose decoders take the memory that `_cost` says."""
 LEAST_SIDE, MOST_ASPECT = 16, 10
 """Photos with fewer pixels on a side, or longer than so many times their width, are refused."""
-RULES = f"3 {PIL.__version__}"
+RULES = f"4 {PIL.__version__}"
 """What a verdict on a file depends on beside the file."""
+with suppress(AttributeError, OSError):
+    ctypes.CDLL(PIL._imaging.__file__).TIFFSetErrorHandler(None)  # it would print to stderr what is odd about a TIFF
+
 _STRIP = 1 << 20  # pixels converted at a time: what lies between the original and its RGB takes little memory
 
 
@@ -28,16 +37,44 @@ def opened_photo(path: Path, crew: Crew) -> Iterator[Image.Image]:
 
     While the block lasts, the crew's memory is held for it.
     """
-    with (
-        _named(path),
-        WatchedFile(path, crew) as file,
-        Image.open(file, formats=FORMATS) as image,
-        crew.holding(_cost(image, crew)),
-    ):
-        ImageOps.exif_transpose(image, in_place=True)
+    with _named(path), ExitStack() as stack:
+        try:
+            photo = stack.enter_context(_upright(WatchedFile(path, crew), crew))
+        except (StoppedError, MemoryError, _UnfitError):
+            raise
+        except Exception as error:  # a decoder raises what it likes, and of metadata, too
+            file = stack.enter_context(WatchedFile(path, crew))
+            bare = without_metadata(file)
+            if bare is None:
+                raise
+            with _instead(error):
+                photo = stack.enter_context(_upright(bare, crew, os.path.getsize(path)))
+        yield photo
+
+
+@contextmanager
+def _instead(error: Exception) -> Iterator[None]:
+    """Raise `error` where the block fails: what was wrong with the file as it is."""
+    try:
+        yield
+    except (StoppedError, MemoryError, _UnfitError):
+        raise
+    except Exception:
+        raise error from None
+
+
+@contextmanager
+def _upright(file: BinaryIO, crew: Crew, aside: int = 0) -> Iterator[Image.Image]:
+    """`file` is closed with the photo. `aside`: bytes of memory that the decoder may take for the file itself."""
+    with file, closing(Image.open(file, formats=FORMATS)) as image, crew.holding(_cost(image, crew, aside)):
+        image.load()
+        turn = TURNS.get(orientation(image))  # a PNG may say it behind its pixels
         photo = _rgb(image)
         if photo is not image:
             image.close()
+        if turn is not None:
+            photo, flat = photo.transpose(turn), photo
+            flat.close()
         if min(photo.size) < LEAST_SIDE or max(photo.size) > MOST_ASPECT * min(photo.size):
             raise _UnfitError(f"{_pixels(photo)} are too few or too narrow for a background; remove it")
         with closing(photo):  # its memory is free before others may have it, whoever still knows its name
@@ -73,13 +110,13 @@ def _pixels(image: Image.Image) -> str:
     return f"{image.width} × {image.height} pixels"
 
 
-def _cost(image: Image.Image, crew: Crew) -> int:
-    """Bytes that decoding takes at most, by the header: Pillow's 4 a pixel, as many for another form of it, and what
-    the decoder holds."""
+def _cost(image: Image.Image, crew: Crew, aside: int) -> int:
+    """Bytes that decoding takes at most, by the header: Pillow's 4 a pixel, as many for another form of it, what the
+    decoder holds, and `aside`."""
     decoder = 8 if image.format == "WEBP" else 6 if image.info.get("progressive") else 0
     asks = image.format != "PNG" or "exif" in image.info  # a PNG without it would be decoded to look behind its pixels
-    turned = asks and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-    cost = image.width * image.height * max(4 + decoder, 8 if turned or not _is_rgb(image) else 0)
+    turned = asks and orientation(image) != 1
+    cost = image.width * image.height * max(4 + decoder, 8 if turned or not _is_rgb(image) else 0) + aside
     if cost > crew.memory:
         most = f"{crew.memory // 1_000_000} MB"
         raise _UnfitError(f"{_pixels(image)} take more than {most} to decode; scale it down or remove it")

@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -138,13 +137,6 @@ def of_another_format(path: Path) -> None:
     Image.fromarray(RGB).save(path, format="JPEG2000")
 
 
-def odd_exif(path: Path) -> None:
-    """The length in pixels as text, at which Pillow raises a struct.error once the photo is to be turned."""
-    entries = struct.pack("<HHI4s", 257, 2, 4, b"abc\0") + struct.pack("<HHII", 274, 3, 1, 6)
-    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
-    Image.fromarray(RGB).save(path, format="JPEG", exif=exif)
-
-
 BAD = {
     huge: "cannot be read as an image .*exceeds limit",
     narrow: "400 × 20 pixels are too few or too narrow",
@@ -155,7 +147,6 @@ BAD = {
     not_a_number: "some pixels are NaN or infinite",
     infinite: "some pixels are NaN or infinite",
     of_another_format: r"cannot be read as an image \(none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP\); mend",
-    odd_exif: "cannot be read as an image",
     wide_integers: "pixels of 32 bits do not say what is white",
 }
 

@@ -1,0 +1,42 @@
+"""Which side of a photo is up, as its EXIF or XMP data say; what cannot be read of them is ignored."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import ExifTags, Image
+
+from mnistref.sources.crew import StoppedError
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Orientation as EXIF numbers it → what brings the photo upright."""
+
+
+def orientation(image: Image.Image) -> int:
+    """Return the orientation that the metadata of an image say; 1, upright, where they cannot be read or are absurd."""
+    source = image if hasattr(image, "tag_v2") else holder(image.info)  # a TIFF, whose tags are its metadata
+    try:
+        value = source.getexif().get(ExifTags.Base.Orientation, 1)
+        return int(value) if value in TURNS else 1
+    except (StoppedError, MemoryError):
+        raise
+    except Exception:  # the parser of EXIF raises what it likes; XMP may say the same
+        left = {key: value for key, value in image.info.items() if key in _XMP_KEYS}
+        return orientation(holder(left)) if len(left) < len(image.info) else 1
+
+
+_XMP_KEYS = ("xmp", "XML:com.adobe.xmp")
+
+
+def holder(info: Mapping[Any, Any]) -> Image.Image:
+    """Return an image without pixels that has these metadata."""
+    image = Image.Image()
+    image.info.update(info)
+    return image
