@@ -1,6 +1,6 @@
 """A configuration from a file → the run again: its data found or made, the run it starts from found."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from bench.config import RunConfig
 from bench.runs import read_config
 from mnistref.dataset import read_manifest
 from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
-from mnistref.generate import Request, generate, plan
+from mnistref.generate import Request, make, plan
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,14 @@ def _data(path: Path, config: RunConfig, asked: Any, root: Path, digits: str | N
             raise UsageProblemError(f"{config.dataset} was made from a folder of {name}; give --{name} DIR, or --data")
     try:
         request = Request(**{**asked, **sources, "root": root, "skip_bad": True})  # what counts is what comes of it
-        made = plan(request).spec.folder_name
+        made = plan(request)
+        if made.photos and made.spec.folder_name != config.dataset:  # an early set, whose photos include copies?
+            early = plan(replace(request, keep_copies=True))
+            made = early if early.spec.folder_name == config.dataset else made
     except (AttributeError, TypeError) as error:
         raise DataProblemError(f"{path}: does not say how the data set is made ({error}); give --data") from error
-    if made != config.dataset:
-        raise MismatchProblemError(f"{path}: the run was made with {config.dataset}, and these sources give {made}")
-    return generate(request)
+    if made.spec.folder_name != config.dataset:
+        raise MismatchProblemError(
+            f"{path}: the run was made with {config.dataset}, and these sources give {made.spec.folder_name}"
+        )
+    return make(made)

@@ -17,7 +17,7 @@ from mnistref.manifest import Manifest, Source, read_manifest
 from mnistref.queries import Triples, triples
 from mnistref.schema import FIELDS
 from mnistref.shards import content_digest
-from mnistref.sources import digits, photos
+from mnistref.sources import bank, digits, photos
 from mnistref.spec import LAW_VERSION
 from mnistref.work import ShardJob, draw
 
@@ -109,14 +109,14 @@ def _job(folder: Path, manifest: Manifest, raw: Path, digits_at: str | None, pho
     found = digits.load_digits(source, raw)
     if found.sha256 != manifest.digits.sha256:
         raise DataProblemError(f"{source}: not the digits that {folder} was made of (their SHA-256 differs)")
-    bank, members = None, np.zeros(0, np.int64)
+    prepared, members = None, np.zeros(0, np.int64)
     pool = manifest.spec["pool"]
     if manifest.backgrounds:
         known = _known(folder, manifest, manifest.backgrounds)
-        bank = photos.find_bank(known, manifest.variant.canvas, raw)
-        if bank is None:
+        prepared = bank.find_bank(known, manifest.variant.canvas, raw)
+        if prepared is None:
             source_of = _place(folder, manifest.backgrounds, photos.NAMES, photos_at, "--backgrounds")
-            bank = photos.prepare(_again(known, source_of, raw), manifest.variant.canvas, raw)
+            prepared = bank.prepare(_again(known, source_of, raw), manifest.variant.canvas, raw)
         members = photos.split_photos(known, pool)[SPLIT]
     return ShardJob(
         folder,
@@ -129,7 +129,7 @@ def _job(folder: Path, manifest: Manifest, raw: Path, digits_at: str | None, pho
         source,
         manifest.digits.sha256,
         np.arange(len(found.labels)) if pool == "pooled" else found.splits[SPLIT],
-        bank,
+        prepared,
         members,
         raw,
     )

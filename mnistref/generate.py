@@ -37,9 +37,10 @@ from mnistref.manifest import (
 )
 from mnistref.schema import SHARD_IMAGES
 from mnistref.shards import ShardInfo
+from mnistref.sources.bank import is_prepared, prepare
 from mnistref.sources.digits import NAMES, Digits, check_digits, load_digits
 from mnistref.sources.photos import NAMES as PHOTOS
-from mnistref.sources.photos import PhotoList, check_photos, is_prepared, list_photos, prepare, split_photos
+from mnistref.sources.photos import PhotoList, check_photos, list_photos, split_photos
 from mnistref.spec import POOLS, SPLITS, DatasetSpec, VariantSpec
 from mnistref.variants import get_variant
 from mnistref.work import ShardJob
@@ -61,6 +62,7 @@ class Request:
     backgrounds: str = "builtin"
     pool: str = "disjoint"
     skip_bad: bool = False  # leave out photos that cannot be used
+    keep_copies: bool = False  # keep photos that are smaller or recompressed copies of others, though splits differ
 
 
 def request_of(manifest: Manifest) -> dict[str, Any]:
@@ -118,12 +120,18 @@ def plan(request: Request) -> Plan:
     variant, sizes = _checked(request)
     raw = _raw(request)
     digits = load_digits(_anchored(request.digits), raw)
-    photos = list_photos(request.backgrounds, raw, request.skip_bad) if variant.background == "photo" else None
+    photos = _photos(request, raw) if variant.background == "photo" else None
     if not photos and request.backgrounds != Request.backgrounds:
         log.info("%s has no photos; the backgrounds are not used", variant.name)
     of_photos = photos.sha256 if photos else None
     spec = DatasetSpec(variant, request.seed, sizes, digits.sha256, of_photos, request.pool)
     return Plan(request, spec, digits, photos)
+
+
+def _photos(request: Request, raw: Path) -> PhotoList:
+    """The photos of a request; where splits must not share any, without copies of one picture."""
+    apart = request.pool == "disjoint" and not request.keep_copies
+    return list_photos(request.backgrounds, raw, request.skip_bad, apart)
 
 
 def _checked(request: Request) -> tuple[VariantSpec, tuple[tuple[str, int], ...]]:
@@ -167,20 +175,24 @@ def generate(
     any of your own, or `scheduler`, the address of a Dask scheduler.
     """
     _checked(request)
-    refused: OSError | None = None
-    locks = Path(request.root) / ".locks"
     try:
-        locks.mkdir(parents=True, exist_ok=True)
-    except OSError as error:  # a set that is finished can be used where nothing can be written
-        if not (Path(request.root) / "datasets").is_dir():
+        (Path(request.root) / ".locks").mkdir(parents=True, exist_ok=True)  # a root that cannot be written shows at once
+    except OSError:
+        if not (Path(request.root) / "datasets").is_dir():  # where a finished set could be used
             raise
-        refused = error
-    made = plan(request)
+    return make(plan(request), workers, executor, scheduler)
+
+
+def make(
+    made: Plan, workers: int | None = None, executor: Executor | None = None, scheduler: str | None = None
+) -> Path:
+    """Make the data set of a plan, as `generate` does. A finished one is found where nothing can be written."""
     folder = made.folder
+    refused: OSError | None = None
     with ExitStack() as stack:
         try:
-            if not refused:  # a second process waits, and finds the set finished
-                stack.enter_context(exclusive(locks / f"{folder.name}.lock", folder))
+            lock = Path(made.request.root) / ".locks" / f"{folder.name}.lock"
+            stack.enter_context(exclusive(lock, folder))  # a second process waits, and finds the set finished
         except OSError as error:
             refused = error
         if made.spec.variant.note:

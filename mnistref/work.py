@@ -16,8 +16,8 @@ from mnistref.render import Photos, draw_images, no_photos
 from mnistref.scene import Glyphs, law_of, tools_for
 from mnistref.schema import Arrays, clear, empty
 from mnistref.shards import ShardInfo, write_shard
+from mnistref.sources.bank import open_bank
 from mnistref.sources.digits import load_digits
-from mnistref.sources.photos import open_bank
 from mnistref.spec import CLASSES, SPLITS, VariantSpec
 
 

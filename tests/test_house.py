@@ -308,6 +308,7 @@ MAY_IMPORT = {
         "mnistref.schema",
         "mnistref.shards",
         "mnistref.sources",
+        "mnistref.sources.bank",
         "mnistref.sources.digits",
         "mnistref.sources.photos",
         "mnistref.spec",

@@ -1,9 +1,8 @@
-"""One photo file → 8-bit RGB, or a data error that names it; and which of many files give such an error."""
+"""One photo file → 8-bit RGB, or a data error that names it."""
 
 import ctypes
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -14,10 +13,9 @@ import PIL._imaging
 from PIL import Image, UnidentifiedImageError
 
 from mnistref.errors import DataProblemError
-from mnistref.files import exclusive, write_whole
 from mnistref.sources.crew import Crew, StoppedError, WatchedFile
 from mnistref.sources.metadata import without_metadata
-from mnistref.sources.orientation import TURNS, orientation
+from mnistref.sources.orientation import SIDEWAYS, TURNS, orientation
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is looked for in a file, whatever its name: formats whose decoders take the memory that `_cost` says."""
@@ -28,6 +26,7 @@ RULES = f"4 {PIL.__version__}"
 with suppress(AttributeError, OSError):
     ctypes.CDLL(PIL._imaging.__file__).TIFFSetErrorHandler(None)  # it would print to stderr what is odd about a TIFF
 
+_DRAFT = 256
 _STRIP = 1 << 20  # pixels converted at a time: what lies between the original and its RGB takes little memory
 
 
@@ -37,9 +36,22 @@ def opened_photo(path: Path, crew: Crew) -> Iterator[Image.Image]:
 
     While the block lasts, the crew's memory is held for it.
     """
+    with _opened(path, crew, False) as (photo, _):
+        yield photo
+
+
+@contextmanager
+def opened_draft(path: Path, crew: Crew) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
+    """The same, with 256 pixels or more on a side where the format can leave out the others; and the whole's size."""
+    with _opened(path, crew, True) as both:
+        yield both
+
+
+@contextmanager
+def _opened(path: Path, crew: Crew, draft: bool) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
     with _named(path), ExitStack() as stack:
         try:
-            photo = stack.enter_context(_upright(WatchedFile(path, crew), crew))
+            both = stack.enter_context(_upright(WatchedFile(path, crew), crew, draft))
         except (StoppedError, MemoryError, _UnfitError):
             raise
         except Exception as error:  # a decoder raises what it likes, and of metadata, too
@@ -48,8 +60,8 @@ def opened_photo(path: Path, crew: Crew) -> Iterator[Image.Image]:
             if bare is None:
                 raise
             with _instead(error):
-                photo = stack.enter_context(_upright(bare, crew, os.path.getsize(path)))
-        yield photo
+                both = stack.enter_context(_upright(bare, crew, draft, os.path.getsize(path)))
+        yield both
 
 
 @contextmanager
@@ -64,21 +76,29 @@ def _instead(error: Exception) -> Iterator[None]:
 
 
 @contextmanager
-def _upright(file: BinaryIO, crew: Crew, aside: int = 0) -> Iterator[Image.Image]:
+def _upright(file: BinaryIO, crew: Crew, draft: bool, aside: int = 0) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
     """`file` is closed with the photo. `aside`: bytes of memory that the decoder may take for the file itself."""
-    with file, closing(Image.open(file, formats=FORMATS)) as image, crew.holding(_cost(image, crew, aside)):
-        image.load()
-        turn = TURNS.get(orientation(image))  # a PNG may say it behind its pixels
-        photo = _rgb(image)
-        if photo is not image:
-            image.close()
-        if turn is not None:
-            photo, flat = photo.transpose(turn), photo
-            flat.close()
-        if min(photo.size) < LEAST_SIDE or max(photo.size) > MOST_ASPECT * min(photo.size):
-            raise _UnfitError(f"{_pixels(photo)} are too few or too narrow for a background; remove it")
-        with closing(photo):  # its memory is free before others may have it, whoever still knows its name
-            yield photo
+    with file, closing(Image.open(file, formats=FORMATS)) as image:
+        size = image.size
+        if draft:
+            image.draft(None, (_DRAFT, _DRAFT))
+        reduced = image.size != size
+        with crew.holding(_cost(image, size, crew, aside)):
+            image.load()
+            turn = TURNS.get(orientation(image))  # a PNG may say it behind its pixels
+            photo = _rgb(image)
+            if photo is not image:
+                image.close()
+            if turn is not None:
+                photo, flat = photo.transpose(turn), photo
+                flat.close()
+                size = size[::-1] if turn in SIDEWAYS else size
+            if not reduced:
+                size = photo.size
+            if min(size) < LEAST_SIDE or max(size) > MOST_ASPECT * min(size):
+                raise _UnfitError(f"{_pixels(size)} are too few or too narrow for a background; remove it")
+            with closing(photo):  # its memory is free before others may have it, whoever still knows its name
+                yield photo, size
 
 
 def read_photo(path: Path) -> Image.Image:
@@ -106,20 +126,21 @@ def _named(path: Path) -> Iterator[None]:
         raise DataProblemError(f"{path}: cannot be read as an image ({reason}); mend or remove it") from error
 
 
-def _pixels(image: Image.Image) -> str:
-    return f"{image.width} × {image.height} pixels"
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[0]} × {size[1]} pixels"
 
 
-def _cost(image: Image.Image, crew: Crew, aside: int) -> int:
+def _cost(image: Image.Image, size: tuple[int, int], crew: Crew, aside: int) -> int:
     """Bytes that decoding takes at most, by the header: Pillow's 4 a pixel, as many for another form of it, what the
-    decoder holds, and `aside`."""
+    decoder holds of the whole `size`, and `aside`."""
     decoder = 8 if image.format == "WEBP" else 6 if image.info.get("progressive") else 0
     asks = image.format != "PNG" or "exif" in image.info  # a PNG without it would be decoded to look behind its pixels
     turned = asks and orientation(image) != 1
-    cost = image.width * image.height * max(4 + decoder, 8 if turned or not _is_rgb(image) else 0) + aside
+    pixels, whole = image.width * image.height, size[0] * size[1]
+    cost = max(4 * pixels + decoder * whole, 8 * pixels if turned or not _is_rgb(image) else 0) + aside
     if cost > crew.memory:
         most = f"{crew.memory // 1_000_000} MB"
-        raise _UnfitError(f"{_pixels(image)} take more than {most} to decode; scale it down or remove it")
+        raise _UnfitError(f"{_pixels(size)} take more than {most} to decode; scale it down or remove it")
     return cost
 
 
@@ -166,35 +187,3 @@ def _to_bytes(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
         return Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
 
     return scaled
-
-
-def bad_digests(paths: Mapping[str, Path], raw: Path) -> set[str]:
-    """The digests of those files that `opened_photo` refuses. Verdicts are kept in `raw/refused.json`, by digest."""
-    cache = raw / "refused.json"
-    known = _verdicts(cache)
-    unknown = [sha256 for sha256 in paths if sha256 not in known]
-    if unknown:
-        crew = Crew()
-        with closing(crew.over(lambda sha256: _is_bad(paths[sha256], crew), unknown, "looking at photos")) as verdicts:
-            known |= dict(zip(unknown, verdicts, strict=True))
-        with exclusive(raw / ".lock", raw):  # who holds it removes unfinished files of others
-            text = json.dumps({"rules": RULES, "refused": _verdicts(cache) | known}, indent=0, sort_keys=True)
-            write_whole(cache, text.encode())
-    return {sha256 for sha256 in paths if known[sha256]}
-
-
-def _verdicts(cache: Path) -> dict[str, bool]:
-    """What is known of files, digest → refused; nothing where that was by other rules, or the file is damaged."""
-    try:
-        kept = json.loads(cache.read_text(encoding="utf-8"))
-        return dict(kept["refused"]) if kept["rules"] == RULES else {}
-    except (OSError, ValueError, KeyError, RecursionError, TypeError):
-        return {}
-
-
-def _is_bad(path: Path, crew: Crew) -> bool:
-    try:
-        with opened_photo(path, crew):
-            return False
-    except DataProblemError:
-        return True

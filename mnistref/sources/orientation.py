@@ -17,6 +17,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """Orientation as EXIF numbers it → what brings the photo upright."""
+SIDEWAYS = {turn for number, turn in TURNS.items() if number >= 5}
+"""Those that swap width and height."""
 
 
 def orientation(image: Image.Image) -> int:

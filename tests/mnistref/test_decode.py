@@ -11,7 +11,7 @@ from PIL import Image
 from mnistref.errors import DataProblemError
 from mnistref.generate import Request, generate
 from mnistref.manifest import read_manifest
-from mnistref.sources import decode
+from mnistref.sources import decode, examined
 from mnistref.sources.decode import read_photo
 from mnistref.sources.photos import list_photos
 from tests.helpers import digests
@@ -177,7 +177,7 @@ def test_skip_bad_makes_the_set_of_the_others(with_bad, photo_folder, idx_folder
         for k, folder in enumerate((photo_folder, with_bad))
     )
     assert [line for line in caplog.messages if "left out" in line] == [
-        f"photos: {len(BAD)} of {7 + len(BAD)} photos left out: cut.png, empty.png, huge.png …"
+        f"photos: 7 used; left out: {len(BAD)} photos that cannot be used (cut.png, empty.png, huge.png …)"
     ]
     assert skipped.name == some.name
     assert read_manifest(skipped).photos == read_manifest(some).photos
@@ -194,7 +194,7 @@ def test_no_file_is_judged_twice(with_bad, photo_folder, tmp_path, monkeypatch):
         judged.append(path.name)
         return path.name == "cut.png"
 
-    monkeypatch.setattr(decode, "_is_bad", judge)
+    monkeypatch.setattr(examined, "_is_bad", judge)
     assert len(list_photos(str(with_bad), tmp_path, skip_bad=True).paths) == 6 + len(BAD)
     assert len(judged) == 7 + len(BAD)
     assert len(list_photos(str(with_bad), tmp_path, skip_bad=True).paths) == 6 + len(BAD)

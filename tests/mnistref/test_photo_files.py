@@ -23,7 +23,7 @@ from cli import mnistref
 from mnistref import files
 from mnistref.errors import DataProblemError
 from mnistref.files import PARTIAL
-from mnistref.sources import decode, search
+from mnistref.sources import examined, search
 from mnistref.sources.crew import Crew, StoppedError, WatchedFile
 from mnistref.sources.photos import list_photos
 from tests.helpers import TOP
@@ -57,7 +57,7 @@ def test_a_name_that_is_not_utf_8_is_refused_before_anything_is_made(folder, idx
     assert not (tmp_path / "root" / "datasets").exists()
     done = CliRunner().invoke(mnistref, [*command, "--skip-bad"])
     assert done.exit_code == 0, done.stderr
-    assert "1 of 6 photos left out: \\udcff\\udcfe.png" in done.stderr
+    assert "photos: 5 used; left out: 1 photo that cannot be used (\\udcff\\udcfe.png)\n" in done.stderr
     made = json.loads((Path(done.stdout.strip()) / "dataset.json").read_text())
     assert {p["name"] for p in made["photos"]} == {f"{k}.png" for k in range(5)}
 
@@ -86,7 +86,7 @@ def test_a_file_that_may_not_be_read_is_named_and_can_be_skipped(tmp_path, monke
         list_photos(str(tmp_path / "photos"), tmp_path)
     assert caught.value.filename.endswith("2.png")
     assert len(list_photos(str(tmp_path / "photos"), tmp_path, skip_bad=True).paths) == 3
-    assert "photos: 1 of 4 photos left out: 2.png" in caplog.messages
+    assert caplog.messages == ["photos: 3 used; left out: 1 photo that cannot be used (2.png)"]
 
 
 UNPRIVILEGED = """
@@ -127,13 +127,13 @@ def test_other_files_are_counted_in_one_line(tmp_path, caplog):
     caplog.set_level(logging.INFO, "mnistref")
     place = tmp_path / "photos"
     photo(place / "a.png")
-    for name in ("b.heic", "c.HEIC", "notes.txt", "sub/d.avif", ".hidden"):
+    for name in ("b.heic", "c.HEIC", "notes.txt", "sub/d.avif"):
         (place / name).parent.mkdir(exist_ok=True)
         (place / name).write_bytes(b"x")
     assert len(list_photos(str(place), tmp_path).paths) == 1
-    assert caplog.messages == ["photos: 4 other files are ignored (.avif, .heic, .txt)"]
+    assert caplog.messages == ["photos: 1 used; left out: 4 other files (.avif, .heic, .txt)"]
     (place / "a.png").unlink()
-    with pytest.raises(DataProblemError, match=r"no images here, but others \(\.avif, \.heic, \.txt\)"):
+    with pytest.raises(DataProblemError, match=r"no images here, but 4 other files \(\.avif, \.heic, \.txt\)"):
         list_photos(str(place), tmp_path)
 
 
@@ -142,7 +142,8 @@ import sys
 from pathlib import Path
 from PIL import Image
 from mnistref.sources.decode import read_photo
-from mnistref.sources.photos import list_photos, prepare
+from mnistref.sources.bank import prepare
+from mnistref.sources.photos import list_photos
 Image.MAX_IMAGE_PIXELS = 3000
 photos = list_photos(sys.argv[1], Path(sys.argv[2]))
 prepare(photos, 20, Path(sys.argv[2]))
@@ -215,7 +216,8 @@ def test_warnings_are_as_before_behind_a_crew():
 MEASURED = """
 import re, sys
 from pathlib import Path
-from mnistref.sources.photos import list_photos, prepare
+from mnistref.sources.bank import prepare
+from mnistref.sources.photos import list_photos
 photos = list_photos(sys.argv[1], Path(sys.argv[2]))
 prepare(photos, 20, Path(sys.argv[2]))
 print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
@@ -264,11 +266,11 @@ def hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 
-def test_the_list_of_refused_photos_is_written_under_the_lock(tmp_path, monkeypatch):
+def test_what_is_known_of_photos_is_written_under_the_lock(tmp_path, monkeypatch):
     """Who holds it removes unfinished files, this one's among them."""
     photo(tmp_path / "photos" / "a.png")
     held = []
-    write_whole = decode.write_whole
+    write_whole = examined.write_whole
 
     def write(path, *pieces):
         with pytest.raises(Timeout), FileLock(path.parent / ".lock", timeout=0):
@@ -276,6 +278,6 @@ def test_the_list_of_refused_photos_is_written_under_the_lock(tmp_path, monkeypa
         held.append(path.name)
         write_whole(path, *pieces)
 
-    monkeypatch.setattr(decode, "write_whole", write)
-    list_photos(str(tmp_path / "photos"), tmp_path / "raw", skip_bad=True)
-    assert held == ["refused.json"]
+    monkeypatch.setattr(examined, "write_whole", write)
+    list_photos(str(tmp_path / "photos"), tmp_path / "raw", skip_bad=True, apart=True)
+    assert held == ["refused.json", "looks.npz"]

@@ -9,9 +9,10 @@ from PIL import Image
 from mnistref.errors import DataProblemError, UsageProblemError
 from mnistref.sources import digits as digit_source
 from mnistref.sources import photos as photo_source
+from mnistref.sources.bank import open_bank, prepare
 from mnistref.sources.decode import read_photo
 from mnistref.sources.digits import MNIST_SHA256, load_digits, read_idx
-from mnistref.sources.photos import list_photos, open_bank, prepare, split_photos
+from mnistref.sources.photos import list_photos, split_photos
 from mnistref.spec import SPLITS
 from tests.conftest import write_idx
 

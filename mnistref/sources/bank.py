@@ -1,0 +1,145 @@
+"""Photos decoded and scaled once, into a bank in `raw/` that workers map into memory.
+
+A photo is prepared in `views` sizes (one, or so many that there are at least 64 in all): the short side of each is
+uniform in 1 … 2 × the canvas, decided by the photo's own digest, so a bank serves every seed. A background is a random
+crop of a view. Resizing is bicubic, whose weights need no function that differs between machines.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mnistref.errors import DataProblemError
+from mnistref.files import exclusive, file_sha256, whole_folder
+from mnistref.rng import PHOTO_VIEW, Stream
+from mnistref.sources.crew import Crew
+from mnistref.sources.decode import opened_photo
+from mnistref.sources.photos import PhotoList
+from mnistref.spec import canonical_json
+
+log = logging.getLogger("mnistref")
+
+INDEX, PIXELS = "index.json", "pixels.u1"
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Prepared photos, V = P · views of them: `pixels` u1, flat; `offset`, `height`, `width` i8 (V,)."""
+
+    pixels: np.ndarray
+    offset: np.ndarray
+    height: np.ndarray
+    width: np.ndarray
+    views: int
+
+
+def prepare(photos: PhotoList, canvas: int, raw: Path) -> Path:
+    """The folder of the bank of these photos for this canvas, made if it is not there or damaged."""
+    if found := find_bank(photos, canvas, raw):
+        return found
+    folder = _bank_folder(photos, canvas, raw)
+    with exclusive(raw / ".lock", raw):
+        if _is_sound(folder):  # made by another process meanwhile
+            return folder
+        if folder.exists():
+            log.info("%s is damaged; preparing the photos again", folder)
+            shutil.rmtree(folder)
+        log.info("preparing %d photos for %d × %d images (once) …", len(photos.paths), canvas, canvas)
+        with whole_folder(folder) as partial:
+            _write_bank(photos, canvas, partial)
+    return folder
+
+
+def find_bank(photos: PhotoList, canvas: int, raw: Path) -> Path | None:
+    """The folder of that bank if it is there, to the byte. The photos' own files are not asked for."""
+    folder = _bank_folder(photos, canvas, raw)
+    return folder if _is_sound(folder) else None
+
+
+def is_prepared(photos: PhotoList, canvas: int, raw: Path) -> bool:
+    """Whether there is a bank already (`prepare` looks whether it is sound)."""
+    return _bank_folder(photos, canvas, raw).is_dir()
+
+
+def _bank_folder(photos: PhotoList, canvas: int, raw: Path) -> Path:
+    key = canonical_json([photos.sha256, canvas, photos.views])
+    return raw / f"photos-{canvas}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+@lru_cache(maxsize=4)
+def open_bank(folder: Path) -> Bank:
+    """Map a bank into memory; its pages are shared by all processes.
+
+    A data error where its index is damaged; `prepare` looks at the pixels, too.
+    """
+    try:
+        index = _read_index(folder)
+    except ValueError as error:
+        raise DataProblemError(f"{folder}: damaged; delete it and run again") from error
+    height, width = np.array(index["height"], np.int64), np.array(index["width"], np.int64)
+    ends = np.cumsum(height * width * 3)
+    pixels = np.asarray(np.memmap(folder / PIXELS, np.uint8, "r"))
+    return Bank(pixels, ends - height * width * 3, height, width, index["views"])
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    """What `_write_bank` wrote; a ValueError if it is anything else, since pixels are addressed by it unchecked."""
+    try:
+        index = json.loads((folder / INDEX).read_text())
+        if index.pop("seal") != _seal(index):
+            raise ValueError("its digest is another")
+    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+        raise ValueError("not an index") from error
+    return index
+
+
+def _seal(index: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(index).encode()).hexdigest()
+
+
+def _is_sound(folder: Path) -> bool:
+    try:
+        return file_sha256(folder / PIXELS) == _read_index(folder)["sha256"]
+    except (OSError, ValueError):
+        return False
+
+
+def _write_bank(photos: PhotoList, canvas: int, folder: Path) -> None:
+    heights, widths, digest = [], [], hashlib.sha256()
+    crew = Crew()
+    prepared = crew.over(
+        lambda k: _views(photos.paths[k], photos.sha256s[k], canvas, photos.views, crew),
+        range(len(photos.paths)),
+        "preparing photos",
+    )
+    with open(folder / PIXELS, "wb") as file, closing(prepared):
+        for views in prepared:
+            for view in views:
+                heights.append(view.shape[0])
+                widths.append(view.shape[1])
+                digest.update(view.data)
+                file.write(view.data)
+    index = {"height": heights, "width": widths, "views": photos.views, "sha256": digest.hexdigest()}
+    (folder / INDEX).write_text(canonical_json(index | {"seal": _seal(index)}))
+
+
+def _views(path: Path, sha256: str, canvas: int, views: int, crew: Crew) -> list[np.ndarray]:
+    """A photo in each of its sizes, u1 (h, w, 3)."""
+    prepared = []
+    with opened_photo(path, crew) as photo:
+        for view in range(views):
+            crew.go_on()
+            short = canvas + Stream(int(sha256[:16], 16), 0, view, PHOTO_VIEW).below(canvas + 1)
+            scale = short / min(photo.size)
+            size = [max(short, round(side * scale)) for side in photo.size]
+            prepared.append(np.asarray(photo.resize((size[0], size[1]), Image.Resampling.BICUBIC)))
+    return prepared

@@ -1,0 +1,121 @@
+"""Photos that show the same picture at another size, format or quality: found by how they look at 16 × 16.
+
+A pair counts as one picture where all of this holds: both have the same shape, within the rounding of a side; their
+brightness and colour differ little, on average and in every place; what stands out from its surroundings correlates.
+
+The limits lie far from photos that differ. Of 1,577 photographs of 8 scenes, no two different ones came nearer than a
+mean difference of 11 and a correlation of 0.75 (limits: 3 and 0.9); an edited one, whose shadows are tinted, came to a
+difference of 5.4. Of copies whose short side has 32 to 256 pixels, scaled by three filters and saved as JPEG (quality
+30 to 75), WebP, GIF or PNG, 99 % or more are found; of those of 24 pixels 95 %, of 16 pixels less than half.
+
+Cropped, mirrored, turned and edited copies count as other pictures. Pictures without structure, such as a plain sky,
+are not compared: nothing tells them apart.
+"""
+
+import numpy as np
+from PIL import Image
+from scipy.spatial import cKDTree
+
+SIDE, COARSE = 16, 4
+LOOK = np.dtype(
+    [
+        ("sha256", "u1", 32),
+        ("size", "<i4", 2),
+        ("luma", "u1", (SIDE, SIDE)),
+        ("colour", "u1", (SIDE // 2, SIDE // 2, 2)),
+    ]
+)
+"""How one photo looks: its width and height, and its brightness and colour (blue and red difference) in the small."""
+MEAN, MOST, SHIFT, COLOUR, UNLIKE = 3.0, 20.0, 1.5, 3.0, 0.1
+"""Limits: of the mean and the largest difference of brightness, of the difference of the mean brightness, of the mean
+difference of colour, and of 1 − correlation."""
+SMALL, LOOSE = 48, 2.0
+"""A copy whose short side has fewer pixels has lost more: so many times the limits hold for it."""
+STRUCTURE = 2.0
+"""Pictures in which less than this stands out are not compared. (A linear gradient has 0.9.)"""
+_FRAME, _CLIP = 3, 4.0
+_CHUNK = 1000
+
+
+def look_of(photo: Image.Image, size: tuple[int, int], sha256: str) -> np.ndarray:
+    """Return how an upright RGB photo looks, a `LOOK`. `size`: of the original, upright."""
+    luma, *colour = photo.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BILINEAR).convert("YCbCr").split()
+    look = no_look(sha256)
+    look["size"], look["luma"] = size, np.asarray(luma.reduce(2))
+    look["colour"] = np.stack([np.asarray(channel.reduce(4)) for channel in colour], axis=-1)
+    return look
+
+
+def no_look(sha256: str) -> np.ndarray:
+    """Return what stands for a photo that cannot be decoded: its size is 0."""
+    look = np.zeros((), LOOK)
+    look["sha256"] = np.frombuffer(bytes.fromhex(sha256), np.uint8)
+    return look
+
+
+def smaller_copies(looks: np.ndarray) -> list[int]:
+    """Return the indices, in order, of those `looks` (n,) that show the picture of another one with more pixels.
+
+    Where pixels are as many, the photo with the lower digest is the original. A copy of a copy that is not like the
+    original itself is kept.
+    """
+    standing = _standing_out(looks["luma"])
+    able = np.flatnonzero((looks["size"].min(axis=1) > 0) & (standing.std(axis=1) >= STRUCTURE))
+    pixels = looks["size"].astype(np.int64).prod(axis=1)
+    digests = [bytes(digest) for digest in looks["sha256"]]
+    order = np.array(sorted(able, key=lambda k: (-pixels[k], digests[k])), np.int64)
+    looks, standing = looks[order], standing[order]
+    coarse = _coarse(looks["luma"])
+    limits = np.where(looks["size"].min(axis=1) < SMALL, LOOSE, 1.0)
+    copy = np.zeros(len(order), bool)
+    tree = cKDTree(coarse) if len(order) else None
+    for start in range(0, len(order), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        near = tree.query_ball_point(coarse[part], MEAN * limits[part] * COARSE**2, p=1) if tree else []
+        for k, others in enumerate(near, start):
+            larger = np.array([other for other in others if other < k and not copy[other]], np.int64)
+            copy[k] = len(larger) > 0 and bool(_is_copy(looks, standing, k, larger, float(limits[k])).any())
+    return sorted(int(k) for k in order[copy])
+
+
+def _is_copy(looks: np.ndarray, standing: np.ndarray, k: int, others: np.ndarray, limit: float) -> np.ndarray:
+    """Return for each of the `others` whether photo k shows its picture."""
+    one, many = looks[k], looks[others]
+    brighter = many["luma"].astype(np.float32) - one["luma"]
+    luma = np.abs(brighter)
+    colour = np.abs(many["colour"].astype(np.float32) - one["colour"])
+    like = standing[others] @ standing[k]
+    like /= np.linalg.norm(standing[others], axis=1) * np.linalg.norm(standing[k])
+    return (
+        _has_shape(one["size"], many["size"])
+        & (luma.mean(axis=(1, 2)) <= MEAN * limit)
+        & (luma.max(axis=(1, 2)) <= MOST * limit)
+        & (np.abs(brighter.mean(axis=(1, 2))) <= SHIFT * limit)
+        & (colour.mean(axis=(1, 2, 3)) <= COLOUR * limit)
+        & (like >= 1 - UNLIKE * limit)
+    )
+
+
+def _has_shape(small: np.ndarray, large: np.ndarray) -> np.ndarray:
+    """Return whether a size (2,) is one of those (n, 2), scaled: one side by the other, rounded up or down."""
+    (width, height), (widths, heights) = small.astype(float), large.astype(float).T
+    return np.minimum(np.abs(width - widths * height / heights), np.abs(height - heights * width / widths)) <= 1
+
+
+def _coarse(luma: np.ndarray) -> np.ndarray:
+    """Return the mean brightness, f8 (n, 16), of 4 × 4 places: it differs no more, on average, than in the small."""
+    step = SIDE // COARSE
+    return luma.reshape(-1, COARSE, step, COARSE, step).mean(axis=(2, 4)).reshape(-1, COARSE**2)
+
+
+def _standing_out(luma: np.ndarray) -> np.ndarray:
+    """Return how far each place stands out from its four neighbours, f4 (n, 100).
+
+    Places at the border are left out and values are clipped at twice their median, so that neither a frame nor a
+    horizon speaks for the whole picture.
+    """
+    y = luma.astype(np.float32)
+    inner = 4 * y[:, 1:-1, 1:-1] - y[:, :-2, 1:-1] - y[:, 2:, 1:-1] - y[:, 1:-1, :-2] - y[:, 1:-1, 2:]
+    flat = inner[:, _FRAME - 1 : 1 - _FRAME, _FRAME - 1 : 1 - _FRAME].reshape(len(y), (SIDE - 2 * _FRAME) ** 2)
+    bound = np.maximum(2 * np.median(np.abs(flat), axis=1, keepdims=True), _CLIP) if len(y) else flat
+    return np.clip(flat, -bound, bound)

@@ -1,0 +1,168 @@
+"""Folders of photos with hidden places, links and loops: what is found, by which name, and what is said of the rest."""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mnistref.errors import DataProblemError
+from mnistref.sources.leftout import BROKEN, COPY, HIDDEN, OTHER, REPEATED, SMALLER, LeftOut
+from mnistref.sources.photos import list_photos
+from mnistref.sources.search import images_in
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
+
+
+def photo(path: Path, shade: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 20), (shade, 10, 20)).save(path)
+    return path
+
+
+def names(folder: Path) -> tuple[list[str], LeftOut]:
+    left = LeftOut()
+    return [name for name, _ in images_in(folder, left)], left
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    photo(tmp_path / "photos" / "a.png", 1)
+    photo(tmp_path / "photos" / "sub" / "b.png", 2)
+    return tmp_path / "photos"
+
+
+def test_hidden_files_and_folders_are_no_photos(folder, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "mnistref")
+    hidden = (".c.png", "._a.png", ".cache/c.png", "sub/.thumbnails/b.png", "__MACOSX/a.png", "@eaDir/a.png/S.png")
+    hidden += ("$RECYCLE.BIN/c.png", "System Volume Information/c.png", "lost+found/c.png", ".DS_Store", "Thumbs.db")
+    for shade, name in enumerate(hidden, 3):
+        photo(folder / "x.png", shade).parent.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(folder / "x.png", folder / name)
+    found, left = names(folder)
+    assert found == ["a.png", "sub/b.png"]
+    assert str(left) == f"{len(hidden)} hidden files or folders"
+    assert len(list_photos(str(folder), tmp_path).paths) == 2
+    assert caplog.messages == [f"photos: 2 used; left out: {len(hidden)} hidden files or folders"]
+
+
+def test_a_folder_that_is_itself_hidden_or_a_link_is_searched(folder, tmp_path):
+    folder.rename(tmp_path / ".photos")
+    (tmp_path / "link").symlink_to(tmp_path / ".photos")
+    assert names(tmp_path / ".photos")[0] == names(tmp_path / "link")[0] == ["a.png", "sub/b.png"]
+
+
+def test_links_are_followed_and_loops_end(folder, tmp_path):
+    photo(tmp_path / "elsewhere" / "c.png", 3)
+    photo(tmp_path / "elsewhere" / "deep" / "d.png", 4)
+    (tmp_path / "elsewhere" / "back").symlink_to(folder)
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "elsewhere")
+    (folder / "more").symlink_to(tmp_path / "elsewhere")
+    (folder / "again").symlink_to(tmp_path / "elsewhere" / "deep")
+    (folder / "sub" / "up").symlink_to("..")
+    (folder / "sub" / "self").symlink_to(".")
+    (folder / "above").symlink_to(tmp_path)
+    found, left = names(folder)
+    # the links of a round are taken in their order: `again` before `more`, in which `deep` then is searched already
+    assert found == ["a.png", "again/d.png", "more/c.png", "sub/b.png"]
+    assert sorted(left.names(REPEATED)) == ["above", "back", "round", "self", "up"]
+
+
+def test_broken_links_and_links_to_themselves_are_left_out(folder):
+    (folder / "gone.png").symlink_to("nowhere.png")
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "one").symlink_to("other")
+    (folder / "other").symlink_to("one")
+    found, left = names(folder)
+    assert found == ["a.png", "sub/b.png"]
+    assert left.names(BROKEN) == ["gone.png", "loop.png", "one", "other"]
+    assert str(left) == "4 broken links"
+
+
+def test_a_real_file_is_preferred_to_links_to_it(folder, tmp_path):
+    (folder / "0.png").symlink_to("sub/b.png")
+    (folder / "1.png").symlink_to("0.png")
+    (folder / "0dir").symlink_to("sub")
+    outside = photo(tmp_path / "outside.png", 5)
+    (folder / "z.png").symlink_to(outside)
+    (folder / "y.png").symlink_to(outside)
+    (folder / "w.txt").symlink_to(outside)
+    found, left = names(folder)
+    assert found == ["a.png", "sub/b.png", "y.png"]
+    assert left.names(REPEATED) == ["0.png", "0dir", "1.png", "z.png"]
+    assert str(left) == "1 other file (.txt), 4 links to what is searched anyway"
+
+
+def test_what_is_no_regular_file_is_no_photo(folder):
+    os.mkfifo(folder / "pipe.png")
+    (folder / "pipelink.png").symlink_to("pipe.png")
+    found, left = names(folder)
+    assert found == ["a.png", "sub/b.png"]
+    assert str(left) == "2 other files (.png)"
+
+
+def test_links_make_no_other_collection(folder, tmp_path):
+    """The set is named by what the photos hold."""
+    before = list_photos(str(folder), tmp_path)
+    (folder / "0.png").symlink_to("a.png")
+    (folder / "0").symlink_to("sub")
+    os.link(folder / "a.png", folder / "hard.png")
+    after = list_photos(str(folder), tmp_path)
+    assert after.sha256 == before.sha256
+    assert after.names == before.names
+
+
+def test_nothing_is_said_where_nothing_is_left_out(folder, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "mnistref")
+    list_photos(str(folder), tmp_path, skip_bad=True, apart=True)
+    assert caplog.messages == []
+
+
+def test_where_there_are_no_photos_it_is_said_what_there_is(tmp_path):
+    photo(tmp_path / "photos" / ".hidden" / "a.png")
+    (tmp_path / "photos" / "b.png").symlink_to("nowhere")
+    (tmp_path / "photos" / "c.heic").write_bytes(b"x")
+    said = r"no images here, but 1 hidden file or folder, 1 other file \(\.heic\), 1 broken link; photos end in"
+    with pytest.raises(DataProblemError, match=said):
+        images_in(tmp_path / "photos")
+
+
+def test_every_reason_is_in_one_line_with_its_count():
+    left = LeftOut()
+    assert not left
+    for reason, many in ((COPY, 1_200), (SMALLER, 4), (HIDDEN, 1), (OTHER, 6)):
+        for k in range(many):
+            left.add(reason, f"{k}.jpg" if reason is not OTHER else f".{k}")
+    assert str(left) == (
+        "1 hidden file or folder, 6 other files (.0, .1, .2, .3, .4 …), 1,200 copies, "
+        "4 smaller or recompressed copies of other photos (0.jpg, 1.jpg, 2.jpg …)"
+    )
+
+
+PLACES = ("a", "b", "a/c", "a/d", "b/e")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    photos=st.sets(st.sampled_from(PLACES), min_size=1),
+    links=st.lists(
+        st.tuples(st.sampled_from(PLACES), st.sampled_from(["l", "m"]), st.sampled_from(["", ".", *PLACES]))
+    ),
+)
+def test_a_tree_of_links_gives_each_real_photo_once(photos, links, tmp_path_factory):
+    """Whatever leads where, and in whatever order a folder is listed."""
+    top = tmp_path_factory.mktemp("tree")
+    for place in PLACES:
+        (top / place).mkdir(parents=True)
+    for shade, place in enumerate(sorted(photos)):
+        photo(top / place / f"{shade}.png", shade)
+    for place, name, target in links:
+        if not (top / place / name).is_symlink():
+            (top / place / name).symlink_to(top / target)
+    found, _ = names(top)
+    assert found == sorted(f"{place}/{shade}.png" for shade, place in enumerate(sorted(photos)))
+    shutil.rmtree(top)
