@@ -72,5 +72,5 @@ def _generate(request: Mapping[str, Any]) -> str:
     for split, images in request["sizes"].items():
         options += [f"--{split}", images]
     options += ["--digits", request["digits"] or "DIGITS", "--backgrounds", request["backgrounds"] or "PHOTOS"]
-    options += ["--pool", request["pool"], "--root", ROOT]
+    options += ["--pool", request["pool"], *(["--any-digits"] if request.get("any_digits") else []), "--root", ROOT]
     return " ".join(shlex.quote(str(word)) for word in ["mnistref", "generate", *options])

@@ -106,6 +106,8 @@ def command(manifest: Manifest) -> str:
         parts.append(f"--backgrounds {_option(manifest.backgrounds)}")
     if spec["pool"] != "disjoint":
         parts.append(f"--pool {spec['pool']}")
+    if spec.get("any_digits"):
+        parts.append("--any-digits")
     return " ".join(parts)
 
 
@@ -150,4 +152,6 @@ def _sources(manifest: Manifest) -> str:
     for what, source in (("digits", manifest.digits), ("backgrounds", manifest.backgrounds)):
         if source:
             lines.append(f"- {what}: {source.name}, {source.count:,}, SHA-256 `{source.sha256}`. {licence(source)}.")
+    if manifest.spec.get("any_digits"):
+        lines.append("\nThe digits do not look like the digits 0 … 9, white on black; they were taken all the same.")
     return "\n".join(lines)

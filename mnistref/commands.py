@@ -45,6 +45,7 @@ def list_variants(as_json: bool) -> None:
 @click.option("--digits", default="mnist", show_default=True, help="mnist, mnist5k, or a folder of IDX files.")
 @click.option("--backgrounds", default="builtin", show_default=True, help="builtin, sun397, or a folder of images.")
 @click.option("--skip-bad", is_flag=True, help="Leave out photos that cannot be used, and name them.")
+@click.option("--any-digits", is_flag=True, help="Take digits that do not look like digits (of a folder).")
 @click.option("--keep-copies", is_flag=True, help="Keep photos that are smaller or recompressed copies of others.")
 @click.option(
     "--pool",
@@ -66,6 +67,7 @@ def generate(
     digits: str,
     backgrounds: str,
     skip_bad: bool,
+    any_digits: bool,
     keep_copies: bool,
     pool: str,
     workers: int | None,
@@ -76,7 +78,8 @@ def generate(
     from mnistref import generate as generator
 
     sizes = {split: n for split, n in (("train", train), ("val", val), ("test", test)) if n is not None}
-    request = generator.Request(variant, root, seed, sizes, digits, backgrounds, pool, skip_bad, keep_copies)
+    sources = (digits, backgrounds, pool, skip_bad, any_digits, keep_copies)
+    request = generator.Request(variant, root, seed, sizes, *sources)
     if dry_run:
         made = generator.plan(request)
         logging.info("%s images, about %.2f GB; nothing is made", f"{made.images:,}", made.bytes / 1e9)

@@ -78,6 +78,7 @@ DATASET = {
         "digits": sha256,
         "photos": missing_or(sha256),
         "pool": one_of(*POOLS),
+        "any_digits?": one_of(True),
     },
     "note?": text,
     "content_sha256": sha256,

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from mnistref.card import pages
 from mnistref.credits import LICENCES
 from mnistref.dispatch import make_shards
-from mnistref.errors import UsageProblemError
+from mnistref.errors import DataProblemError, UsageProblemError
 from mnistref.executors import default_workers
 from mnistref.files import exclusive
 from mnistref.form import MOST
@@ -38,10 +38,12 @@ from mnistref.manifest import (
 from mnistref.schema import SHARD_IMAGES
 from mnistref.shards import ShardInfo
 from mnistref.sources.bank import is_prepared, prepare
+from mnistref.sources.digit_check import complaint
 from mnistref.sources.digits import NAMES, Digits, check_digits, load_digits
 from mnistref.sources.photos import NAMES as PHOTOS
 from mnistref.sources.photos import PhotoList, check_photos, list_photos, split_photos
 from mnistref.spec import POOLS, SPLITS, DatasetSpec, VariantSpec
+from mnistref.text import escaped
 from mnistref.variants import get_variant
 from mnistref.work import ShardJob
 
@@ -62,6 +64,7 @@ class Request:
     backgrounds: str = "builtin"
     pool: str = "disjoint"
     skip_bad: bool = False  # leave out photos that cannot be used
+    any_digits: bool = False  # take digits that do not look like digits
     keep_copies: bool = False  # keep photos that are smaller or recompressed copies of others, though splits differ
 
 
@@ -78,6 +81,7 @@ def request_of(manifest: Manifest) -> dict[str, Any]:
         "digits": name(manifest.digits),
         "backgrounds": name(manifest.backgrounds) if manifest.backgrounds else Request.backgrounds,
         "pool": manifest.spec["pool"],
+        "any_digits": manifest.spec.get("any_digits", False),
     }
 
 
@@ -120,12 +124,24 @@ def plan(request: Request) -> Plan:
     variant, sizes = _checked(request)
     raw = _raw(request)
     digits = load_digits(_anchored(request.digits), raw)
+    odd = _odd(digits, request)
     photos = _photos(request, raw) if variant.background == "photo" else None
     if not photos and request.backgrounds != Request.backgrounds:
         log.info("%s has no photos; the backgrounds are not used", variant.name)
     of_photos = photos.sha256 if photos else None
-    spec = DatasetSpec(variant, request.seed, sizes, digits.sha256, of_photos, request.pool)
+    spec = DatasetSpec(variant, request.seed, sizes, digits.sha256, of_photos, request.pool, odd)
     return Plan(request, spec, digits, photos)
+
+
+def _odd(digits: Digits, request: Request) -> bool:
+    """Whether digits do not look like digits: a data error unless they are wanted all the same."""
+    wrong = complaint(digits) if digits.kind == "folder" else None  # others are known by their SHA-256
+    if wrong and not request.any_digits:
+        anyway = "`mnistref generate … --any-digits` takes them as they are (for a training give its set with --data)"
+        raise DataProblemError(f"{escaped(request.digits)}: {wrong}; {anyway}")
+    if wrong:
+        log.info("%s: %s; taken as they are (--any-digits)", digits.name, wrong)
+    return bool(wrong)
 
 
 def _photos(request: Request, raw: Path) -> PhotoList:

@@ -116,6 +116,7 @@ class DatasetSpec:
     digits_sha256: str
     photos_sha256: str | None  # of the sorted list of the photos' digests; None where no photo is needed
     pool: str  # disjoint | pooled
+    any_digits: bool = False  # the digits do not look like digits, and were wanted all the same
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -127,6 +128,7 @@ class DatasetSpec:
             "digits": self.digits_sha256,
             "photos": self.photos_sha256,
             "pool": self.pool,
+            **({"any_digits": True} if self.any_digits else {}),
         }
 
     @property

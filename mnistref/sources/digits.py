@@ -5,16 +5,13 @@ whatever is found must have the SHA-256 of the original files.
 """
 
 import contextlib
-import gzip
 import hashlib
 import io
 import logging
-import math
 import shutil
 import subprocess
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -24,6 +21,7 @@ import numpy as np
 
 from mnistref.errors import DataProblemError, UsageProblemError
 from mnistref.files import exclusive, write_whole
+from mnistref.sources.idx import find_place, is_complete, read_idx
 from mnistref.spec import CLASSES, GLYPH, SPLITS
 
 log = logging.getLogger("mnistref")
@@ -71,7 +69,10 @@ def check_digits(source: str) -> None:
 
 @lru_cache(maxsize=2)
 def load_digits(source: str, raw: Path) -> Digits:
-    """`source`: mnist, mnist5k, or a folder with the four IDX files, plain or gzipped. `raw`: where files are kept."""
+    """`source`: mnist, mnist5k, or a folder with the four IDX files, see `idx`. `raw`: where files are kept.
+
+    What the images show is not looked at, see `digit_check`.
+    """
     check_digits(source)
     if source == "mnist":
         return _from_idx(_mnist_folder(raw), "mnist", check=MNIST_SHA256)
@@ -79,7 +80,7 @@ def load_digits(source: str, raw: Path) -> Digits:
         return _mnist5k(raw)
     folder = Path(source)
     name = folder.resolve().name.encode("utf-8", "backslashreplace").decode()  # a name may be any bytes
-    return _from_idx(folder, name)
+    return _from_idx(find_place(folder), name)
 
 
 def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> Digits:
@@ -95,8 +96,8 @@ def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> D
 
 
 def _read_part(folder: Path, part: str, check: dict[str, str] | None) -> tuple[np.ndarray, np.ndarray]:
-    images = read_idx(folder, f"{part}-images-idx3-ubyte", check)
-    labels = read_idx(folder, f"{part}-labels-idx1-ubyte", check)
+    images = _squares(read_idx(folder, f"{part}-images-idx3-ubyte", check))
+    labels = _column(read_idx(folder, f"{part}-labels-idx1-ubyte", check))
     if images.ndim != 3 or images.shape[1:] != (GLYPH, GLYPH):
         raise DataProblemError(
             f"{folder}: the {part} images are {images.shape[1:]}, wanted 28 × 28; give another --digits"
@@ -116,6 +117,17 @@ def _read_part(folder: Path, part: str, check: dict[str, str] | None) -> tuple[n
     return images, labels
 
 
+def _squares(images: np.ndarray) -> np.ndarray:
+    """Return images that are rows of 784 numbers, or have an axis for one channel, as squares; others as they are."""
+    sides = tuple(side for side in images.shape[1:] if side != 1)
+    return images.reshape(-1, GLYPH, GLYPH) if sides in ((GLYPH, GLYPH), (GLYPH**2,)) else images
+
+
+def _column(labels: np.ndarray) -> np.ndarray:
+    """Return labels that lie in one row or column as a list."""
+    return labels.reshape(-1) if labels.ndim <= 2 and labels.size == max(labels.shape) else labels
+
+
 def _ranges(ends: tuple[int, int, int]) -> dict[str, np.ndarray]:
     return {s: np.arange(a, b) for s, a, b in zip(SPLITS, (0, *ends), ends, strict=False)}
 
@@ -126,31 +138,6 @@ def _checked(digits: Digits, where: str) -> Digits:
         if missing:
             raise DataProblemError(f"{where}: no digit of class {missing[0]} for {split}; each split needs all ten")
     return digits
-
-
-def read_idx(folder: Path, file: str, check: dict[str, str] | None = None) -> np.ndarray:
-    """One IDX file (or file.gz) of bytes: u1, of the shape its header says. `check`: SHA-256 by file name."""
-    path = folder / file
-    if not path.is_file() and (folder / f"{file}.gz").is_file():
-        path = folder / f"{file}.gz"
-    if not path.is_file():
-        raise DataProblemError(f"{folder}: no {file} (or {file}.gz); an IDX folder has {', '.join(MNIST_SHA256)}")
-    data = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataProblemError(f"{path}: damaged gzip file ({error}); fetch it again") from error
-    if check and hashlib.sha256(data).hexdigest() != check[file]:
-        raise DataProblemError(f"{path}: not the original file (its SHA-256 differs); delete it and run again")
-    dims = data[3] if len(data) >= 4 else 0
-    if data[:3] != b"\0\0\x08" or not 1 <= dims <= 3 or len(data) < 4 + 4 * dims:
-        raise DataProblemError(f"{path}: not an IDX file of bytes; fetch it again, or give another --digits")
-    shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dims, 4))
-    pixels = np.frombuffer(data, np.uint8, offset=4 + 4 * dims)
-    if pixels.size != math.prod(shape):
-        raise DataProblemError(f"{path}: the header says {shape}, the file holds {pixels.size} bytes; fetch it again")
-    return pixels.reshape(shape)
 
 
 def _mnist5k(raw: Path) -> Digits:
@@ -197,15 +184,11 @@ def _import_mnist5k() -> tuple[np.ndarray, np.ndarray]:
 def _mnist_folder(raw: Path) -> Path:
     """The folder with the original files, fetched if need be; the one in which torchvision keeps them."""
     folder = raw / "MNIST" / "raw"
-    if not _is_complete(folder):
+    if not is_complete(folder):
         with exclusive(raw / ".lock", folder):
-            if not _is_complete(folder):  # nor fetched by another process meanwhile
+            if not is_complete(folder):  # nor fetched by another process meanwhile
                 _fetch(folder)
     return folder
-
-
-def _is_complete(folder: Path) -> bool:
-    return all((folder / file).is_file() or (folder / f"{file}.gz").is_file() for file in MNIST_SHA256)
 
 
 def _fetch(folder: Path) -> None:

@@ -14,6 +14,7 @@ from mnistref.generate import Request, generate
 from mnistref.manifest import read_manifest
 from mnistref.schema import FIELDS
 from mnistref.sources import digits as digit_sources
+from mnistref.sources.idx import read_idx
 from tests.conftest import write_idx
 
 FEW = {"train": 9, "val": 8, "test": 7}
@@ -108,7 +109,7 @@ def test_other_digits_are_refused(tmp_path, idx_folder):
     with pytest.raises(UsageProblemError, match=r"made of a folder called 'digits'.*--digits"):
         open_fresh(folder, tmp_path / "raw")
     assert open_fresh(folder, tmp_path / "raw", str(source)).images == 9
-    images = digit_sources.read_idx(source, "train-images-idx3-ubyte").copy()
+    images = read_idx(source, "train-images-idx3-ubyte").copy()
     images[3] = 255 - images[3]
     write_idx(source / "train-images-idx3-ubyte", images)
     digit_sources.load_digits.cache_clear()  # as in another process

@@ -11,7 +11,8 @@ from mnistref.sources import digits as digit_source
 from mnistref.sources import photos as photo_source
 from mnistref.sources.bank import open_bank, prepare
 from mnistref.sources.decode import read_photo
-from mnistref.sources.digits import MNIST_SHA256, load_digits, read_idx
+from mnistref.sources.digits import MNIST_SHA256, load_digits
+from mnistref.sources.idx import read_idx
 from mnistref.sources.photos import list_photos, split_photos
 from mnistref.spec import SPLITS
 from tests.conftest import write_idx
@@ -109,7 +110,7 @@ def damage_class(folder):
 
 
 def damage_label_shape(folder):
-    write_idx(folder / "train-labels-idx1-ubyte", (np.arange(600) % 10)[:, None])
+    write_idx(folder / "train-labels-idx1-ubyte", np.eye(10)[np.arange(600) % 10])
 
 
 def damage_ink(folder):
@@ -128,7 +129,7 @@ def damage_header(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (damage_label_shape, r"the train labels have shape \(600, 1\), wanted one number each"),
+        (damage_label_shape, r"the train labels have shape \(600, 10\), wanted one number each"),
         (damage_ink, r"2 of 200 t10k images have no ink, the first is number 17"),
         (damage_header, r"train-images.*header says \(2147483648, 2147483648, 4\), the file holds 0"),
         (damage_missing, "no t10k-labels"),

@@ -1,0 +1,176 @@
+"""Whether images with their labels are digits as MNIST's, white on black: what is wrong with them, if they are not.
+
+Input that is meaningless would pass all other checks: black on white every mask is a whole square, and the labels of
+EMNIST's files, whose images are transposed, or of another file, ask about digits that are not there.
+
+The mean image of each class is compared with MNIST's, once every image has been scaled and centred. The score of a set
+is the mean correlation of the ten pairs, of what differs from the mean of all classes. Measured, with 8 images a class
+or more: 0.5 … 0.99 for handwritten digits of two collections, also shifted, scaled, turned by 15°, bold, thin or noisy;
+0.35 … 0.6 for those of 40 printed fonts, each by itself; up to 0.15 for other things and other labels. Digits that are
+mirrored, transposed or turned score 0.1 … 0.97 more once they are turned back, upright ones 0.09 … 0.6 less. With their
+labels exchanged in the best way, digits score up to 0.11 more, and those with shuffled labels 0.14 or more.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import linear_sum_assignment
+
+from mnistref.sources.digits import Digits
+from mnistref.spec import CLASSES, GLYPH
+
+INKED, FULL = 0.5, 0.8
+"""Limits of the share of a square that is brighter than 127, and that is not 0. (Digits have up to 0.4 and 0.58, black
+on white they have 0.6 and 0.99 or more.)"""
+FAINT = 64
+LIKE, EXCHANGED = 0.25, 0.125
+"""The least score, and by how much more another labelling may score."""
+NAMED = 0.5
+"""The score from which on it is said how digits lie, or how they are labelled."""
+FEWEST, MOST = 8, 200
+"""Images of a class without which shapes are not compared, and with which they are compared at most."""
+
+_SIDE, _INNER, _COARSE = GLYPH, 20, 14
+_TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "transposed, as EMNIST's are": lambda means: means.transpose(0, 2, 1),
+    "mirrored": lambda means: means[:, :, ::-1],
+    "upside down (mirrored top to bottom)": lambda means: means[:, ::-1],
+    "turned by 180°": lambda means: means[:, ::-1, ::-1],
+    "turned by 90° clockwise": lambda means: np.rot90(means, 1, (1, 2)),
+    "turned by 90° anticlockwise": lambda means: np.rot90(means, 3, (1, 2)),
+    "transposed and turned by 180°": lambda means: means[:, ::-1, ::-1].transpose(0, 2, 1),
+}
+"""How digits may lie → what turns them back."""
+
+
+def complaint(digits: Digits) -> str | None:
+    """Return what is wrong with digits and what helps, None where they look like digits."""
+    wrong = _of_values(digits.images)
+    if wrong:
+        return wrong
+    train = np.concatenate([digits.splits["train"], digits.splits["val"]])
+    parts = {"training digits": train, "test digits": digits.splits["test"]}
+    if min(np.bincount(digits.labels[part], minlength=CLASSES).min() for part in parts.values()) < FEWEST:
+        parts = {"digits": np.concatenate(list(parts.values()))}
+    for name, part in parts.items():
+        if wrong := _of_shapes(name, digits.images, digits.labels, part):
+            return wrong
+    return None
+
+
+def _of_values(images: np.ndarray) -> str | None:
+    """Return what is wrong with the values, whatever they show."""
+    brightest = float(np.median(images.max(axis=(1, 2))))
+    if images.max() <= 1:
+        return "the values are 0 … 1 and must be 0 … 255; multiply them by 255"
+    if brightest < FAINT:
+        return f"the digits can hardly be seen, their brightest value is {brightest:.0f}; scale them to 0 … 255"
+    if (images == images[0]).all():
+        return f"all {len(images):,} images are the same"
+    if (share := float((images > 127).mean())) > INKED:
+        return f"the digits are black on white ({share:.0%} is inked); save them white on black (255 − value)"
+    if (share := float((images > 0).mean())) > FULL:
+        return f"{share:.0%} of the digits' squares is ink, all that is not 0; set the ground to 0"
+    return None
+
+
+def _of_shapes(name: str, images: np.ndarray, labels: np.ndarray, part: np.ndarray) -> str | None:
+    """Return what is wrong with the shapes of some of the images, or with their labels."""
+    if np.bincount(labels[part], minlength=CLASSES).min() < FEWEST:
+        return None
+    means = class_means(images[part], labels[part])
+    likeness = _likeness(means)
+    score = likeness.trace() / CLASSES
+    turned = {how: _likeness(back(means)).trace() / CLASSES for how, back in _TURNS.items()}
+    how, other = max(turned.items(), key=lambda item: item[1])
+    rows, columns = linear_sum_assignment(-likeness)
+    best = likeness[rows, columns].mean()
+    if score >= LIKE and score >= other and best <= score + EXCHANGED:
+        return None
+    if other >= max(NAMED, best):
+        return f"the {name} seem to be {how}; turn them back"
+    if best >= NAMED:
+        wrong = [f"{c} are labelled {k}" for k, c in zip(rows, columns, strict=True) if c != k]
+        return f"the labels do not fit the {name} ({', '.join(wrong[:3])}{' …' if len(wrong) > 3 else ''}); give others"
+    return (
+        f"the {name} do not look like their labels, 0 … 9 (their likeness is {score:.2f}, wanted {LIKE}); give others"
+    )
+
+
+def class_means(images: np.ndarray, labels: np.ndarray, most: int | None = MOST) -> np.ndarray:
+    """Return the mean image of each class, f8 (10, 14, 14), of images (n, 28, 28) once they are scaled and centred.
+
+    Of each class `most` images are taken, evenly from first to last.
+    """
+    means = np.zeros((CLASSES, _COARSE, _COARSE))
+    for cls in range(CLASSES):
+        members = np.flatnonzero(labels == cls)
+        if most and len(members) > most:
+            members = members[np.linspace(0, len(members) - 1, most).round().astype(int)]
+        mean = np.mean([_centred(images[k]) for k in members], axis=0) / 255
+        means[cls] = gaussian_filter(mean.reshape(_COARSE, 2, _COARSE, 2).mean(axis=(1, 3)), 1)
+    return means
+
+
+def _centred(image: np.ndarray) -> np.ndarray:
+    """Return an image whose ink fills 20 pixels, in the middle, and is as bright as can be."""
+    whole = np.zeros((_SIDE, _SIDE))
+    most = int(image.max())
+    ink = image > 0.4 * most
+    if not ink.any():
+        return whole
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+    scale = _INNER / max(bottom - top, right - left)
+    height, width = max(1, round((bottom - top) * scale)), max(1, round((right - left) * scale))
+    clean = np.where(image > 0.25 * most, image * (255 / most), 0).astype(np.uint8)
+    box = (float(left), float(top), float(right), float(bottom))
+    scaled = Image.fromarray(clean).resize((width, height), Image.Resampling.BILINEAR, box)
+    y, x = (_SIDE - height) // 2, (_SIDE - width) // 2
+    whole[y : y + height, x : x + width] = np.asarray(scaled)
+    return whole
+
+
+def _likeness(means: np.ndarray) -> np.ndarray:
+    """Return the correlation of each class (row) with each of MNIST's (column), f8 (10, 10)."""
+    own, known = (_distinct(m) for m in (means, _mnist_means()))
+    return own @ known.T
+
+
+def _distinct(means: np.ndarray) -> np.ndarray:
+    """Return what differs from the mean of all classes, of length 1, f8 (10, 196)."""
+    flat = (means - means.mean(axis=0)).reshape(CLASSES, -1)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
+
+
+def _mnist_means() -> np.ndarray:
+    digits = [[int(value, 16) for value in text.replace(" ", "")] for text in MNIST_MEANS]
+    return np.array(digits, float).reshape(CLASSES, _COARSE, _COARSE) / 15
+
+
+MNIST_MEANS = (
+    "00000011110000 00001234432100 00013689974210 00137acddb8410 01269ccccca620 0148bb989bb720 026ab9646ab730"
+    " 037bb7446aa720 138cb7569b9520 138cca9aba7310 026bddcca74200 01379ba9642000 00124543210000 00001111000000",
+    "00000000000000 00000122211000 00001246532000 00001379852100 0000148b841000 000015ac831000 000026bc720000"
+    " 000137cb510000 000149c9410000 000259b8310000 00125997310000 00124664210000 00012222100000 00000000000000",
+    "00000111100000 00012333321000 00135788753100 012479aba74210 0124679aa85210 00123578985210 00123579985210"
+    " 012468aba85210 0147acddc95310 026adefeca6310 026addcba86310 01478876654210 00133332221100 00001100000000",
+    "00000111110000 00012344432100 0013589a974200 001368bcca6210 0013479cca6310 001247adda6210 000247bdda6210"
+    " 0012368aca7310 00123457aa7310 01245678aa7310 013589abb95200 012579a9853100 00123454321000 00001111100000",
+    "00000000000000 00011111121100 00123333454210 00135655775210 01258877996210 0137aa99ba6200 0149ccbcda5200"
+    " 0148bcded95200 01358abcb84100 00135789863100 00123567642100 00012344431100 00001112111000 00000000000000",
+    "00000011110000 00011233332100 00124678875310 001479aa986310 01269bb9764210 0137aca8642100 0137aba9642100"
+    " 01257998753100 01346778863100 01467888863100 014799a9752100 01257887531000 00123333210000 00001111000000",
+    "00000000000000 00001122211000 00012355531000 00124677531000 00136897521000 00247996431100 01269a97653100"
+    " 0137bcbaa85210 0149cdccca7310 0149dfedda6210 0138cffec84200 00258bca852100 00123554321000 00001111100000",
+    "00001111110000 00123444442100 012479aaa96210 01369bbcdc8310 0125788acc8310 00234458ba6310 00122359b95200"
+    " 0001247aa74100 00012589852100 00013688642100 00124676531000 00123454321000 00011222110000 00000000000000",
+    "00000111110000 00012344432100 0012579a974200 00248accca6310 01259bbbca6210 00259cdcb85200 00259dfeb63100"
+    " 00259dfd952100 0126addb852100 0137acca752100 0137acba742100 01258997531000 00123443210000 00001111000000",
+    "00000111110000 00001345431000 0002479a973100 00147abcc95200 0026ababca6200 0126abbcda5200 01259bcdd94100"
+    " 001368acb73100 0012468a963100 00013578752100 00013566642100 00012344431000 00001122111000 00000000000000",
+)
+"""`class_means` of MNIST's 60,000 training digits, all of them: 14 rows of 14 hexadecimal digits a class, of the
+largest value 15."""
