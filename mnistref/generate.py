@@ -81,7 +81,7 @@ def request_of(manifest: Manifest) -> dict[str, Any]:
         "digits": name(manifest.digits),
         "backgrounds": name(manifest.backgrounds) if manifest.backgrounds else Request.backgrounds,
         "pool": manifest.spec["pool"],
-        "any_digits": manifest.spec.get("any_digits", False),
+        **({"any_digits": True} if manifest.spec.get("any_digits") else {}),
     }
 
 

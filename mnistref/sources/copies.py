@@ -14,7 +14,6 @@ are not compared: nothing tells them apart.
 
 import numpy as np
 from PIL import Image
-from scipy.spatial import cKDTree
 
 SIDE, COARSE = 16, 4
 LOOK = np.dtype(
@@ -34,7 +33,6 @@ SMALL, LOOSE = 48, 2.0
 STRUCTURE = 2.0
 """Pictures in which less than this stands out are not compared. (A linear gradient has 0.9.)"""
 _FRAME, _CLIP = 3, 4.0
-_CHUNK = 1000
 
 
 def look_of(photo: Image.Image, size: tuple[int, int], sha256: str) -> np.ndarray:
@@ -64,17 +62,19 @@ def smaller_copies(looks: np.ndarray) -> list[int]:
     pixels = looks["size"].astype(np.int64).prod(axis=1)
     digests = [bytes(digest) for digest in looks["sha256"]]
     order = np.array(sorted(able, key=lambda k: (-pixels[k], digests[k])), np.int64)
-    looks, standing = looks[order], standing[order]
-    coarse = _coarse(looks["luma"])
+    looks, standing, coarse = looks[order], standing[order], _coarse(looks["luma"][order])
     limits = np.where(looks["size"].min(axis=1) < SMALL, LOOSE, 1.0)
+    brightness = coarse.mean(axis=1)
+    by_brightness = np.argsort(brightness, kind="stable")
+    steps, alike = brightness[by_brightness], coarse[by_brightness]
+    first = np.searchsorted(steps, brightness - SHIFT * limits, "left")
+    end = np.searchsorted(steps, brightness + SHIFT * limits, "right")
     copy = np.zeros(len(order), bool)
-    tree = cKDTree(coarse) if len(order) else None
-    for start in range(0, len(order), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        near = tree.query_ball_point(coarse[part], MEAN * limits[part] * COARSE**2, p=1) if tree else []
-        for k, others in enumerate(near, start):
-            larger = np.array([other for other in others if other < k and not copy[other]], np.int64)
-            copy[k] = len(larger) > 0 and bool(_is_copy(looks, standing, k, larger, float(limits[k])).any())
+    for k, limit in enumerate(limits):
+        window = slice(first[k], end[k])
+        near = by_brightness[window][np.abs(alike[window] - coarse[k]).sum(axis=1) <= MEAN * limit * COARSE**2]
+        near = near[(near < k) & ~copy[near]]
+        copy[k] = len(near) > 0 and bool(_is_copy(looks, standing, k, near, float(limit)).any())
     return sorted(int(k) for k in order[copy])
 
 
@@ -103,9 +103,9 @@ def _has_shape(small: np.ndarray, large: np.ndarray) -> np.ndarray:
 
 
 def _coarse(luma: np.ndarray) -> np.ndarray:
-    """Return the mean brightness, f8 (n, 16), of 4 × 4 places: it differs no more, on average, than in the small."""
+    """Return the mean brightness of 4 × 4 places, f4 (n, 16): their mean difference is no more than that of 16 × 16."""
     step = SIDE // COARSE
-    return luma.reshape(-1, COARSE, step, COARSE, step).mean(axis=(2, 4)).reshape(-1, COARSE**2)
+    return luma.reshape(-1, COARSE, step, COARSE, step).mean(axis=(2, 4), dtype=np.float32).reshape(-1, COARSE**2)
 
 
 def _standing_out(luma: np.ndarray) -> np.ndarray:

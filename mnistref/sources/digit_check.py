@@ -15,8 +15,6 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import gaussian_filter
-from scipy.optimize import linear_sum_assignment
 
 from mnistref.sources.digits import Digits
 from mnistref.spec import CLASSES, GLYPH
@@ -71,8 +69,9 @@ def _of_values(images: np.ndarray) -> str | None:
         return f"all {len(images):,} images are the same"
     if (share := float((images > 127).mean())) > INKED:
         return f"the digits are black on white ({share:.0%} is inked); save them white on black (255 − value)"
-    if (share := float((images > 0).mean())) > FULL:
-        return f"{share:.0%} of the digits' squares is ink, all that is not 0; set the ground to 0"
+    if (images > 0).mean() > FULL:
+        ground = int(np.median(np.concatenate([images[:, 0], images[:, -1]])))
+        return f"the ground of the digits is {ground}, so that masks would be squares; save them white on black (0)"
     return None
 
 
@@ -85,18 +84,32 @@ def _of_shapes(name: str, images: np.ndarray, labels: np.ndarray, part: np.ndarr
     score = likeness.trace() / CLASSES
     turned = {how: _likeness(back(means)).trace() / CLASSES for how, back in _TURNS.items()}
     how, other = max(turned.items(), key=lambda item: item[1])
-    rows, columns = linear_sum_assignment(-likeness)
-    best = likeness[rows, columns].mean()
+    best, columns = _best_labels(likeness)
     if score >= LIKE and score >= other and best <= score + EXCHANGED:
         return None
     if other >= max(NAMED, best):
         return f"the {name} seem to be {how}; turn them back"
     if best >= NAMED:
-        wrong = [f"{c} are labelled {k}" for k, c in zip(rows, columns, strict=True) if c != k]
+        wrong = [f"{c} are labelled {k}" for k, c in enumerate(columns) if c != k]
         return f"the labels do not fit the {name} ({', '.join(wrong[:3])}{' …' if len(wrong) > 3 else ''}); give others"
     return (
         f"the {name} do not look like their labels, 0 … 9 (their likeness is {score:.2f}, wanted {LIKE}); give others"
     )
+
+
+def _best_labels(likeness: np.ndarray) -> tuple[float, tuple[int, ...]]:
+    """Return the largest mean likeness that the ten classes have under any exchange of labels, and their labels."""
+    best: dict[frozenset[int], tuple[float, tuple[int, ...]]] = {frozenset(): (0.0, ())}
+    for row in likeness:
+        longer: dict[frozenset[int], tuple[float, tuple[int, ...]]] = {}
+        for score, columns in best.values():
+            for column in set(range(CLASSES)) - set(columns):
+                key, total = frozenset((*columns, column)), score + float(row[column])
+                if key not in longer or total > longer[key][0]:
+                    longer[key] = total, (*columns, column)
+        best = longer
+    ((score, columns),) = best.values()
+    return score / CLASSES, columns
 
 
 def class_means(images: np.ndarray, labels: np.ndarray, most: int | None = MOST) -> np.ndarray:
@@ -110,7 +123,7 @@ def class_means(images: np.ndarray, labels: np.ndarray, most: int | None = MOST)
         if most and len(members) > most:
             members = members[np.linspace(0, len(members) - 1, most).round().astype(int)]
         mean = np.mean([_centred(images[k]) for k in members], axis=0) / 255
-        means[cls] = gaussian_filter(mean.reshape(_COARSE, 2, _COARSE, 2).mean(axis=(1, 3)), 1)
+        means[cls] = _BLUR @ mean.reshape(_COARSE, 2, _COARSE, 2).mean(axis=(1, 3)) @ _BLUR.T
     return means
 
 
@@ -131,6 +144,21 @@ def _centred(image: np.ndarray) -> np.ndarray:
     y, x = (_SIDE - height) // 2, (_SIDE - width) // 2
     whole[y : y + height, x : x + width] = np.asarray(scaled)
     return whole
+
+
+def _blurring(side: int) -> np.ndarray:
+    """Return the matrix (side, side) that blurs by a Gaussian of one pixel's width, mirrored at the ends."""
+    offsets = np.arange(-4, 5)
+    weights = np.exp(-(offsets**2) / 2)
+    matrix = np.zeros((side, side))
+    for row in range(side):
+        at = np.abs(row + offsets + 0.5) - 0.5  # −1 is 0 again
+        at = side - 0.5 - np.abs(side - 0.5 - at)
+        np.add.at(matrix[row], np.rint(at).astype(int), weights / weights.sum())
+    return matrix
+
+
+_BLUR = _blurring(_COARSE)
 
 
 def _likeness(means: np.ndarray) -> np.ndarray:

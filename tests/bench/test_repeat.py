@@ -4,9 +4,11 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 import cli
 from bench import records, training_commands
@@ -66,6 +68,39 @@ def test_a_folder_of_digits_must_be_given_again(idx_folder, tmp_path):
     assert code == 0, error
     assert learned(tmp_path / "b" / other) == learned(tmp_path / "a" / run)
     code, _, error = bench(*again[:-1], tmp_path / "c", "--digits", "mnist5k")
+    assert (code, "the run was made with" in error) == (4, True), error
+
+
+def test_an_early_set_with_copies_of_photos_and_one_of_odd_digits_are_made_again(idx_folder, tmp_path):
+    """Photos that are left out today were in the set; the wish for digits that are no digits is in the record."""
+    for name, change in (("photos", None), ("digits", 255)):
+        (tmp_path / name).mkdir()
+        if change:
+            for file in idx_folder.iterdir():
+                data = bytearray(file.read_bytes())
+                if "images" in file.name:
+                    data[16:] = bytes(change - value for value in data[16:])
+                (tmp_path / name / file.name).write_bytes(data)
+    rng = np.random.default_rng(0)
+    for k in range(4):
+        photo = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize((240, 180))
+        photo.save(tmp_path / "photos" / f"{k}.png")
+    photo.resize((120, 90)).save(tmp_path / "photos" / "small.png")
+    sizes = ["--train", 60, "--val", 20, "--test", 30]
+    sources = ["--digits", tmp_path / "digits", "--backgrounds", tmp_path / "photos"]
+    more = ["--any-digits", "--keep-copies", "--root", tmp_path / "a", *sizes, *sources]
+    done = CliRunner().invoke(cli.mnistref, [*map(str, ["generate", "--variant", "mbg", *more])])
+    assert done.exit_code == 0, done.stderr
+    code, run, error = bench(
+        "run", "--attn", "none", "--data", done.stdout.strip(), "--root", tmp_path / "a", *TRAINING
+    )
+    assert code == 0, error
+    again = ["run", "--config", tmp_path / "a" / run / "config.json", "--root", tmp_path / "b"]
+    code, other, error = bench(*again, *sources)
+    assert code == 0, error
+    assert learned(tmp_path / "b" / other) == learned(tmp_path / "a" / run)
+    (tmp_path / "photos" / "0.png").unlink()
+    code, _, error = bench(*again[:-1], tmp_path / "c", *sources)
     assert (code, "the run was made with" in error) == (4, True), error
 
 

@@ -83,6 +83,11 @@ def test_folders_of_the_users_are_for_the_user_to_name():
     assert "--digits DIGITS --backgrounds PHOTOS" in command
 
 
+def test_digits_that_do_not_look_like_digits_are_wanted_again():
+    assert "--any-digits" not in command_of(CONFIG, REQUEST, [0])
+    assert " --pool disjoint --any-digits --root " in command_of(CONFIG, {**REQUEST, "any_digits": True}, [0])
+
+
 def test_a_recipe_that_no_option_makes_has_no_command():
     assert command_of(replace(CONFIG, recipe=replace(FAST, clip=1.0)), REQUEST, [0]) is None
 

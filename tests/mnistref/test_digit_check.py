@@ -1,0 +1,251 @@
+"""Digits that look like digits are taken, whoever wrote them; what is meaningless is refused, or taken by wish."""
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+import cli
+from mnistref.audit import verify
+from mnistref.errors import DataProblemError
+from mnistref.fresh import open_fresh
+from mnistref.generate import Request, generate, plan, request_of
+from mnistref.manifest import read_manifest
+from mnistref.sources.digit_check import _likeness, class_means, complaint
+from mnistref.sources.digits import Digits, load_digits
+from mnistref.sources.idx import read_idx
+from tests.bench.calling import bench
+from tests.conftest import write_idx
+
+SIZES = {"train": 3, "val": 1, "test": 1}
+
+
+def few(digits: Digits, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Some of each class."""
+    rng = np.random.default_rng(seed)
+    members = [rng.permutation(np.flatnonzero(digits.labels == cls))[:each] for cls in range(10)]
+    order = np.concatenate(members)
+    return digits.images[order], digits.labels[order]
+
+
+def judged(images: np.ndarray, labels: np.ndarray) -> str | None:
+    """What is said of them as the training digits and as the test digits of a folder."""
+    count = len(labels)
+    splits = {"train": np.arange(count), "val": np.arange(0), "test": np.arange(count, 2 * count)}
+    return complaint(Digits("own", np.concatenate([images] * 2), np.concatenate([labels] * 2), splits, "folder"))
+
+
+def each(images: np.ndarray, change) -> np.ndarray:
+    return np.stack([np.clip(change(image.astype(float)), 0, 255).astype(np.uint8) for image in images])
+
+
+def turned(degrees: float):
+    return lambda image: ndimage.rotate(image, degrees, reshape=False, order=1)
+
+
+def sized(scale: float):
+    offset = 13.5 * (1 - 1 / scale)
+    return lambda image: ndimage.affine_transform(image, np.eye(2) / scale, offset, order=1)
+
+
+HONEST = {
+    "as they are": lambda x: x,
+    "turned by 15°": lambda x: each(x, turned(15)),
+    "turned by -15°": lambda x: each(x, turned(-15)),
+    "moved": lambda x: np.roll(x, (3, -3), (1, 2)),
+    "small": lambda x: each(x, sized(0.6)),
+    "large": lambda x: each(x, sized(1.25)),
+    "bold": lambda x: each(x, lambda v: ndimage.grey_dilation(v, (3, 3))),
+    "very bold": lambda x: each(x, lambda v: ndimage.grey_dilation(v, (5, 5))),
+    "thin": lambda x: each(x, lambda v: ndimage.grey_erosion(v, (2, 2))),
+    "blurred": lambda x: each(x, lambda v: ndimage.gaussian_filter(v, 1.2)),
+    "black or white": lambda x: np.where(x > 127, 255, 0).astype(np.uint8),
+    "grey": lambda x: x // 2,
+    "noisy": lambda x: (x + np.random.default_rng(0).normal(0, 20, x.shape)).clip(0, 255).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("how", HONEST)
+@pytest.mark.parametrize("count", [12, 60])
+def test_digits_are_taken_however_they_are_written(how, count, digits):
+    images, labels = few(digits, count)
+    assert judged(HONEST[how](images), labels) is None
+
+
+def test_small_samples_are_taken(digits):
+    for seed in range(40):
+        assert judged(*few(digits, 8, seed)) is None
+    for count in range(1, 8):  # too few to say
+        assert judged(*few(digits, count)) is None
+
+
+def test_digits_of_another_collection_are_taken():
+    """Scikit-learn's, of 8 × 8 pixels."""
+    found = pytest.importorskip("sklearn.datasets").load_digits()
+    images = [np.asarray(Image.fromarray((v * 15.9).astype(np.uint8)).resize((20, 20))) for v in found.images]
+    images = np.pad(np.stack(images), ((0, 0), (4, 4), (4, 4)))
+    assert judged(images, found.target) is None
+    assert judged(images[:, ::-1], found.target) is not None
+
+
+def printed(font: ImageFont.FreeTypeFont, characters: str = "0123456789", copies: int = 8) -> tuple[np.ndarray, ...]:
+    images = []
+    for character in characters:
+        image = Image.new("L", (112, 112))
+        left, top, right, bottom = font.getbbox(character)
+        ImageDraw.Draw(image).text(((112 - left - right) / 2, (112 - top - bottom) / 2), character, font=font, fill=255)
+        images += [np.asarray(image.reduce(4))] * copies
+    return np.stack(images), np.arange(len(characters)).repeat(copies)
+
+
+def fonts() -> list:
+    """Those of Matplotlib's that have digits."""
+    folder = Path(pytest.importorskip("matplotlib").get_data_path()) / "fonts" / "ttf"
+    without = ("Display", "STIXSiz", "STIXNonUni", "cmex", "cmsy", "cmmi", "LastResort")
+    return [ImageFont.truetype(path, 88) for path in sorted(folder.glob("*.ttf")) if not path.name.startswith(without)]
+
+
+def test_printed_digits_are_taken_and_nothing_else_that_is_printed():
+    read = [font for font in fonts() if "Display" not in str(font.path)]
+    assert len(read) >= 20
+    for font in [*read, ImageFont.load_default(88)]:
+        images, labels = printed(font)
+        assert judged(images, labels) is None, font.path
+        for turn in (images[:, :, ::-1], images[:, ::-1], images.transpose(0, 2, 1), np.rot90(images, 1, (1, 2))):
+            assert judged(turn, labels) is not None, font.path
+        assert "black on white" in judged(255 - images, labels)
+        for letters in ("ABCDEFGHIJ", "abcdefghij", "KLMNPQRSTU"):
+            assert judged(*printed(font, letters)) is not None, (font.path, letters)
+
+
+MEANINGLESS = {
+    "black on white": (lambda x, y: (255 - x, y), r"the digits are black on white \(8\d% is inked\); .*255 − value"),
+    "grey on white": (lambda x, y: (200 - x // 2, y), "black on white"),
+    "black on grey": (
+        lambda x, y: (120 - x // 3, y),
+        r"ground of the digits is 120, .*; save them white on black",
+    ),
+    "a ground that is not 0": (
+        lambda x, y: (np.maximum(x, 9), y),
+        "is 9, so that masks would be squares",
+    ),
+    "0 and 1": (lambda x, y: (x // 128, y), r"the values are 0 … 1 and must be 0 … 255; multiply them by 255"),
+    "0 to 15": (lambda x, y: (x // 16, y), "can hardly be seen, their brightest value is 15"),
+    "transposed": (
+        lambda x, y: (x.transpose(0, 2, 1), y),
+        "training digits seem to be transposed, as EMNIST's are",
+    ),
+    "mirrored": (lambda x, y: (x[:, :, ::-1], y), "seem to be mirrored"),
+    "upside down": (lambda x, y: (x[:, ::-1], y), "seem to be upside down"),
+    "turned": (lambda x, y: (x[:, ::-1, ::-1], y), "seem to be turned by 180°"),
+    "turned left": (lambda x, y: (np.rot90(x, 1, (1, 2)), y), "seem to be turned by 90° anticlockwise"),
+    "turned right": (lambda x, y: (np.rot90(x, 3, (1, 2)), y), "seem to be turned by 90° clockwise"),
+    "both": (lambda x, y: (np.rot90(x, 1, (1, 2))[:, ::-1], y), "seem to be transposed"),
+    "one more": (
+        lambda x, y: (x, (y + 1) % 10),
+        r"the training digits \(9 are labelled 0, 0 are labelled 1",
+    ),
+    "one less": (lambda x, y: (x, (y - 1) % 10), "1 are labelled 0"),
+    "two classes exchanged": (
+        lambda x, y: (x, np.where(y == 6, 9, np.where(y == 9, 6, y))),
+        r"\(9 are labelled 6, 6 are labelled 9\); give others",
+    ),
+    "reversed": (lambda x, y: (x, 9 - y), "do not fit"),
+    "all the same": (lambda x, y: (x[:1].repeat(len(x), 0), y), r"all [\d,]+ images are the same"),
+    "a grey square": (lambda x, y: (np.full_like(x, 90), y), "are the same"),
+}
+
+
+@pytest.mark.parametrize("what", MEANINGLESS)
+@pytest.mark.parametrize("count", [12, 60])
+def test_what_is_meaningless_is_refused_and_named(what, count, digits):
+    change, message = MEANINGLESS[what]
+    said = judged(*change(*few(digits, count)))
+    assert said is not None
+    assert re.search(message, said), said
+
+
+def test_shuffled_labels_and_pictures_of_other_things_are_refused(digits):
+    images, labels = few(digits, 20)
+    for seed in range(30):
+        assert judged(images, np.random.default_rng(seed).permutation(labels)) is not None
+    rng = np.random.default_rng(0)
+    window = np.exp(-((np.mgrid[:28, :28] - 13.5) ** 2).sum(0) / 90)
+    for spread in (1, 2.5, 4):
+        kinds = ndimage.gaussian_filter(rng.normal(size=(10, 28, 28)), (0, spread, spread)).repeat(20, 0)
+        blobs = kinds / kinds.std() + ndimage.gaussian_filter(rng.normal(size=(200, 28, 28)), (0, spread, spread))
+        assert judged((blobs * window * 255).clip(0, 255).astype(np.uint8), labels) is not None
+
+
+def test_the_means_of_other_mnist_digits_are_the_constant(digits):
+    likeness = _likeness(class_means(digits.images, digits.labels, None))
+    assert likeness.diagonal().min() > 0.95
+    assert likeness.trace() / 10 > 0.98
+    off = likeness[~np.eye(10, dtype=bool)]
+    assert off.max() < 0.6
+
+
+def test_every_part_is_looked_at(idx_folder, tmp_path):
+    """Labels of another file for the test digits alone, too."""
+    shutil.copytree(idx_folder, tmp_path / "own")
+    labels = read_idx(idx_folder, "t10k-labels-idx1-ubyte")
+    write_idx(tmp_path / "own" / "t10k-labels-idx1-ubyte", (labels + 3) % 10)
+    load_digits.cache_clear()
+    with pytest.raises(DataProblemError, match="the labels do not fit the test digits"):
+        plan(Request("mini", tmp_path, 0, SIZES, str(tmp_path / "own")))
+
+
+@pytest.fixture
+def inverted(idx_folder, tmp_path) -> Path:
+    folder = tmp_path / "inverted"
+    shutil.copytree(idx_folder, folder)
+    for part in ("train", "t10k"):
+        write_idx(folder / f"{part}-images-idx3-ubyte", 255 - read_idx(idx_folder, f"{part}-images-idx3-ubyte"))
+    load_digits.cache_clear()
+    return folder
+
+
+def test_a_dry_run_and_a_training_refuse_them_too(inverted, tmp_path):
+    command = ["--variant", "mini", "--root", tmp_path / "root", "--digits", inverted]
+    for more in ([], ["--dry-run"]):
+        done = CliRunner().invoke(cli.mnistref, [*map(str, ["generate", *command, *more])])
+        assert done.exit_code == 3
+        assert "inverted: the digits are black on white (87% is inked)" in done.stderr
+        assert "`mnistref generate … --any-digits` takes them as they are (for a training give its set" in done.stderr
+    code, _, said = bench("run", "--attn", "none", *command)
+    assert (code, "--any-digits" in said) == (3, True), said
+    assert not (tmp_path / "root" / "datasets").exists()
+
+
+def test_by_wish_they_are_taken_and_the_set_says_so(inverted, tmp_path):
+    request = Request("mini", tmp_path / "root", 0, SIZES, str(inverted), any_digits=True)
+    folder = generate(request)
+    manifest = read_manifest(folder)
+    assert manifest.spec["any_digits"] is True
+    assert manifest.folder_name == folder.name
+    assert verify(folder) == []
+    assert request_of(manifest)["any_digits"] is True
+    again = Request(**{**request_of(manifest), "root": tmp_path, "digits": str(inverted)})
+    assert plan(again).spec == plan(request).spec
+    card = (folder / "README.md").read_text()
+    assert "--digits <inverted> --any-digits\n" in card
+    assert "The digits do not look like the digits 0 … 9" in card
+    assert open_fresh(folder, tmp_path / "root" / "raw", str(inverted)).images == 3
+
+
+def test_a_wish_that_is_not_needed_leaves_no_trace(idx_folder, tmp_path):
+    request = Request("mini", tmp_path, 0, SIZES, str(idx_folder))
+    usual = plan(request)
+    assert plan(replace(request, any_digits=True)).spec == usual.spec
+    assert "any_digits" not in usual.spec.as_dict()
+
+
+def test_known_digits_are_not_asked_about(monkeypatch, tmp_path, digits):
+    monkeypatch.setattr("mnistref.generate.complaint", lambda digits: "something")
+    assert plan(Request("mini", tmp_path, 0, SIZES, "mnist5k")).digits.sha256 == digits.sha256
