@@ -54,7 +54,7 @@ def write_sources(folder: Path) -> list[str]:
     for k in range(4):
         pixels = rng.integers(0, 256, (90 + 17 * k, 120 - 13 * k, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "photos" / f"{k}.png")
-    return ["--digits", str(folder / "digits"), "--backgrounds", str(folder / "photos")]
+    return ["--digits", str(folder / "digits"), "--backgrounds", str(folder / "photos"), "--any-digits"]
 
 
 def generate(python: str, root: Path, variant: str, sources: list[str], *options: str, **process) -> Path:

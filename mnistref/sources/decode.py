@@ -42,7 +42,10 @@ def opened_photo(path: Path, crew: Crew) -> Iterator[Image.Image]:
 
 @contextmanager
 def opened_draft(path: Path, crew: Crew) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
-    """The same, with 256 pixels or more on a side where the format can leave out the others; and the whole's size."""
+    """Open the same photo for a look: a JPEG is decoded to no more than it takes for 256 pixels a side.
+
+    With it comes the size of the whole photo, upright.
+    """
     with _opened(path, crew, True) as both:
         yield both
 
@@ -77,7 +80,10 @@ def _instead(error: Exception) -> Iterator[None]:
 
 @contextmanager
 def _upright(file: BinaryIO, crew: Crew, draft: bool, aside: int = 0) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
-    """`file` is closed with the photo. `aside`: bytes of memory that the decoder may take for the file itself."""
+    """Decode the photo in `file`, which is closed with it. → the photo, upright, and its whole size
+
+    `draft`: see `opened_draft`. `aside`: bytes of memory that the decoder may take for the file itself.
+    """
     with file, closing(Image.open(file, formats=FORMATS)) as image:
         size = image.size
         if draft:
@@ -131,8 +137,11 @@ def _pixels(size: tuple[int, int]) -> str:
 
 
 def _cost(image: Image.Image, size: tuple[int, int], crew: Crew, aside: int) -> int:
-    """Bytes that decoding takes at most, by the header: Pillow's 4 a pixel, as many for another form of it, what the
-    decoder holds of the whole `size`, and `aside`."""
+    """Return how many bytes decoding takes at most, by the header.
+
+    Pillow takes 4 a pixel, as many again for another form of the photo, what its decoder holds of the whole `size`, and
+    `aside`.
+    """
     decoder = 8 if image.format == "WEBP" else 6 if image.info.get("progressive") else 0
     asks = image.format != "PNG" or "exif" in image.info  # a PNG without it would be decoded to look behind its pixels
     turned = asks and orientation(image) != 1

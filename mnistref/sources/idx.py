@@ -6,6 +6,7 @@ import hashlib
 import io
 import lzma
 import math
+import os
 import re
 import zipfile
 import zlib
@@ -44,7 +45,8 @@ def _places(folder: Path) -> Iterator[Path]:
 
 
 def _listed(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if not entry.name.startswith("."))
 
 
 def is_complete(folder: Path) -> bool:

@@ -32,7 +32,7 @@ def without_metadata(file: BinaryIO) -> BinaryIO | None:
 
 
 def _joined(parts: Sequence[Part]) -> list[Part]:
-    """The same parts; stretches that follow each other are one."""
+    """Return the same parts, stretches that follow each other as one."""
     joined: list[Part] = []
     for part in parts:
         last = joined[-1] if joined else b""

@@ -102,7 +102,7 @@ from mnistref.generate import Request, generate
 if __name__ == "__main__":
     mnistref.manifest.SHARD_IMAGES = {SHARD_IMAGES}
     with ProcessPoolExecutor({workers}, mp_context=get_context({method!r})) as executor:
-        request = Request("mbg", {str(tmp_path)!r}, 0, {COUNTS!r}, {sources[1]!r}, {sources[3]!r})
+        request = Request("mbg", {str(tmp_path)!r}, 0, {COUNTS!r}, {sources[1]!r}, {sources[3]!r}, any_digits=True)
         print(generate(request, executor=executor))
 """
     (tmp_path / "main.py").write_text(code)
@@ -140,7 +140,7 @@ def test_global_generators_neither_matter_nor_move(sources, expected, tmp_path, 
     torch.manual_seed(9)
     before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
     monkeypatch.setattr("mnistref.manifest.SHARD_IMAGES", SHARD_IMAGES)
-    folder = generate_here(Request("mbg", tmp_path, 0, COUNTS, sources[1], sources[3]))
+    folder = generate_here(Request("mbg", tmp_path, 0, COUNTS, sources[1], sources[3], any_digits=True))
     assert digests(folder) == {k: v for k, v in expected["mbg"].items() if k not in ("content", "name")}
     assert random.getstate() == before[0]
     np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
@@ -151,7 +151,8 @@ def test_generating_imports_no_torch(sources, tmp_path):
     """So that sets can be made where only a checkout's few packages are."""
     code = (
         "import sys; from pathlib import Path; from mnistref.generate import Request, generate\n"
-        f"generate(Request('mini', Path({str(tmp_path)!r}), 0, dict(train=2, val=2, test=2), {sources[1]!r}))\n"
+        f"root, sizes = Path({str(tmp_path)!r}), dict(train=2, val=2, test=2)\n"
+        f"generate(Request('mini', root, 0, sizes, {sources[1]!r}, any_digits=True))\n"
         "assert not {'torch', 'torchvision', 'pandas', 'distributed'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=False)
