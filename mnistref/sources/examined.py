@@ -22,11 +22,6 @@ LOOK_RULES = f"1 {RULES}"
 """What the look of a file depends on beside the file."""
 
 
-def bad_digests(paths: Mapping[str, Path], raw: Path) -> set[str]:
-    """Return the digests of those files that `opened_photo` refuses."""
-    return examine(paths, raw, True, False)[0]
-
-
 def examine(paths: Mapping[str, Path], raw: Path, verdicts: bool, looks: bool) -> tuple[set[str], np.ndarray]:
     """Return what is known of files, which are decoded where it is not kept in `raw`.
 

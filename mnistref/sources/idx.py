@@ -93,9 +93,14 @@ def read_idx(folder: Path, file: str, check: dict[str, str] | None = None) -> np
 
 def _there(folder: Path) -> str:
     """Return what lies in a folder, for people."""
-    names = [escaped(path.name) + "/" * path.is_dir() for path in _listed(folder)] if folder.is_dir() else []
+    names = [_described(path) for path in _listed(folder)] if folder.is_dir() else []
     more = f" … ({len(names)})" if len(names) > _SHOWN else ""
     return f"are {', '.join(names[:_SHOWN])}{more}" if names else "is nothing"
+
+
+def _described(path: Path) -> str:
+    kind = "/" if path.is_dir() else " (unpack it)" if _PACKED.search(path.name.lower()) else ""
+    return escaped(path.name) + kind
 
 
 def _unpacked(path: Path, data: bytes) -> bytes:

@@ -233,7 +233,7 @@ def test_an_encrypted_archive_is_said_to_be_unreadable(tmp_path):
 def test_where_nothing_is_found_it_is_said_what_is_there(tmp_path):
     (tmp_path / "archive.zip").write_bytes(b"PK")
     (tmp_path / "fashion").mkdir()
-    message = r"no train-images-idx3-ubyte, plain or packed; .*; here are archive\.zip, fashion/$"
+    message = r"no train-images-idx3-ubyte, plain or packed; .*; here are archive\.zip \(unpack it\), fashion/$"
     with pytest.raises(DataProblemError, match=message):
         load_digits(str(tmp_path), tmp_path)
     for k in range(9):
