@@ -112,6 +112,16 @@ def _sweep(folder: Path) -> None:
 
 
 @contextlib.contextmanager
+def kept_where_possible() -> Iterator[None]:
+    """Go on where a place cannot be written: for what is kept only to save time."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            raise
+
+
+@contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends well; if another process was first, its one stays."""
     path.parent.mkdir(parents=True, exist_ok=True)

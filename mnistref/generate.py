@@ -192,9 +192,9 @@ def generate(
     """
     _checked(request)
     try:
-        (Path(request.root) / ".locks").mkdir(parents=True, exist_ok=True)  # a root that cannot be written shows at once
-    except OSError:
-        if not (Path(request.root) / "datasets").is_dir():  # where a finished set could be used
+        (Path(request.root) / ".locks").mkdir(parents=True, exist_ok=True)
+    except OSError:  # said at once, unless a finished set may be there
+        if not (Path(request.root) / "datasets").is_dir():
             raise
     return make(plan(request), workers, executor, scheduler)
 

@@ -109,7 +109,7 @@ def _seal(index: dict[str, Any]) -> str:
 def _is_sound(folder: Path) -> bool:
     try:
         return file_sha256(folder / PIXELS) == _read_index(folder)["sha256"]
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # of other errors the bank is not to blame
         return False
 
 

@@ -126,6 +126,9 @@ def _named(path: Path) -> Iterator[None]:
     except _UnfitError as error:
         raise DataProblemError(f"{path}: {error}") from error
     except Exception as error:  # a decoder raises what it likes
+        if isinstance(error, OSError) and error.errno is not None:  # of the system, and no fault of the photo
+            error.filename = str(path)
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             reason = f"none of {', '.join(FORMATS)}"

