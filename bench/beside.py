@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.asked import SPLIT, answers, choose, data_of, fitting, questions
 from bench.config import RunConfig
-from bench.panels import Panels
+from bench.panels import Panels, tally
 from bench.runs import load_model, load_result
 from mnistref.errors import UsageProblemError
 from mnistref.figures import check_name
@@ -64,7 +64,7 @@ def save_comparison(
     title = [f"Where {len(runs)} networks look", f"{SPLIT} images of {manifests[0].folder_name}"]
     draw_beside(rows, heads, title, _notes(runs), output)
     for (name, _), row in zip(heads, rows, strict=True):
-        log.info("%s: %d of %d answers right", name, sum(panels.right for panels in row), len(row))
+        log.info("%s: %s", name, tally(row))
     return rows
 
 

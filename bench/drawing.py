@@ -40,7 +40,7 @@ def draw(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str], pat
 
 def figure(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str]) -> Any:
     """One row of axes for each of `rows`: the input, the slots' maps, their product, the answer in words."""
-    panels = 1 + len(rows[0].slots) + (rows[0].product is not None)
+    panels = 1 + len(rows[0].slots) + bool(rows[0].slots)
     heights = [_CELL + (_GAP if row.sample < row.of else _CAPTION) for row in rows]
     page, top = _page(panels * (_CELL + _GAP) + _ANSWER, _HEADER + sum(heights), title, notes)
     for k, row in enumerate(rows):
@@ -111,8 +111,8 @@ def _product_below(axes: Any, panels: Panels) -> None:
         axes.imshow(panels.product.numpy(), vmin=0, vmax=1, cmap=HEAT)
         _outline(axes, panels.target)
     else:
-        axes.text(0.5, 0.5, "no map", fontsize=9, ha="center", transform=axes.transAxes, color=_FAINT)
-    said = f"{'✓' if panels.right else '✗'} {panels.prediction} ({100 * panels.probability:.0f} %)"
+        _no_map(axes, panels.fault)
+    said = f"{'✓' if panels.right else '✗'} {_said(panels)}"
     color = _RIGHT if panels.right else _WRONG
     axes.text(0, -0.04, said, fontsize=9, va="top", transform=axes.transAxes, color=color, weight="bold")
     if panels.correctness is not None:
@@ -124,29 +124,37 @@ def _row(page: Any, row: Panels, top: float, first: bool) -> None:
     """The row whose panels' upper edge is `top` above the page's lower one."""
     places = iter(range(100))
 
-    def axes(pixels: Any, header: str, **how: Any) -> Any:
+    def axes(pixels: Any, header: str, fault: str = "", **how: Any) -> Any:
         at = _axes(page, (2 * _GAP + next(places) * (_CELL + _GAP), top - _CELL, _CELL, _CELL))
-        at.imshow(pixels, vmin=0, vmax=1, **how)
+        if pixels is None:
+            _no_map(at, fault)
+        else:
+            at.imshow(pixels.numpy(), vmin=0, vmax=1, **how)
+            _outline(at, row.target)
         if first:
             at.set_title(header, fontsize=9, pad=4)
         return at
 
-    shown = axes(row.image.numpy(), "input")
-    _outline(shown, row.target)
+    shown = axes(row.image, "input")
     if row.sample == row.of:
         shown.text(0, -0.04, row.question, fontsize=9, va="top", transform=shown.transAxes, weight="bold")
         about = f"image {row.index}, digit's scale {row.scale:.2f}"
         shown.text(0, -0.16, about, fontsize=8, va="top", transform=shown.transAxes, color=_FAINT)
     for slot in row.slots:
-        drawn = axes(slot.map.numpy(), f"slot {slot.slot}, {slot.size[0]}×{slot.size[1]}", cmap=HEAT)
-        _outline(drawn, row.target)
-        _between(drawn, slot.low, slot.high)
-    if row.product is not None:
-        product = axes(row.product.numpy(), "product", cmap=HEAT)
-        _outline(product, row.target)
+        drawn = axes(slot.map, f"slot {slot.slot}, {slot.size[0]}×{slot.size[1]}", slot.fault, cmap=HEAT)
+        if slot.map is not None:
+            _between(drawn, slot.low, slot.high)
+    if row.slots:
+        product = axes(row.product, "product", row.fault, cmap=HEAT)
         if row.sample == row.of:
             _scale(product)
     _answer(_axes(page, (2 * _GAP + next(places) * (_CELL + _GAP), top - _CELL, _ANSWER, _CELL)), row)
+
+
+def _no_map(axes: Any, fault: str) -> None:
+    """Say in place of a map why there is none: the network has none, or it cannot be measured."""
+    words = f"map {fault}" if fault else "no map"
+    axes.text(0.5, 0.5, words, fontsize=9, ha="center", transform=axes.transAxes, color=_FAINT)
 
 
 def _axes(page: Any, box: tuple[float, float, float, float]) -> Any:
@@ -177,7 +185,7 @@ def answer_lines(row: Panels) -> list[str]:
     """The answer in words, the first line whether it is right."""
     which = f"sample {row.sample}: " if row.of > 1 else ""
     lines = [f"✓ {which}right" if row.right else f"✗ {which}wrong"]
-    lines.append(f"says {row.prediction} ({100 * row.probability:.0f} %)")
+    lines.append(_said(row) if row.prediction is None else f"says {_said(row)}")
     lines.append(f"truth: {' or '.join(row.truth)}")
     if row.correctness is not None:
         several = len(row.shares) > 1
@@ -185,7 +193,16 @@ def answer_lines(row: Panels) -> list[str]:
         if several:
             lines.append(", ".join(f"{name} {100 * share:.1f} %" for name, share in row.shares.items()))
         lines.append(f"(of a uniform map: {100 * row.area:.1f} %)")
+    elif row.fault:
+        lines.append(f"attention: the map is {row.fault}")
     return lines
+
+
+def _said(panels: Panels) -> str:
+    """The answer with its probability; an answer that is not finite is none."""
+    if panels.prediction is None or panels.probability is None:
+        return "no answer (not finite)"
+    return f"{panels.prediction} ({100 * panels.probability:.0f} %)"
 
 
 def _answer(axes: Any, row: Panels) -> None:

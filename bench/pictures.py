@@ -4,6 +4,7 @@ on one data set, so that they can be laid beside each other.
 
 import io
 import json
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +14,15 @@ from PIL import Image
 from torch import Tensor
 
 from bench.evaluate import same_draws
-from bench.metrics import attended
-from bench.model import AttributeCNN
+from bench.model import AttributeCNN, Output
+from bench.output_checks import unanswered, unfit_images
 from bench.panels import in_words
 from bench.split import Split
+from bench.unchecked_metrics import attended
 from mnistref.files import write_whole
 from mnistref.spec import VariantSpec
+
+log = logging.getLogger("bench")
 
 FOLDER, IMAGES, MAPS, WORDS = "pictures", "images.png", "maps.png", "pictures.json"
 COUNT = 8
@@ -26,7 +30,8 @@ COUNT = 8
 
 class Pictures(NamedTuple):
     """`images` u1 (H, n·W, 3), n images side by side; `maps` u1 (H, n·W), the normalised product of the network's maps
-    over its maximum, 255 there, or None without attention. `words`: what was asked and answered about each.
+    over its maximum, 255 there, or None without attention. `words`: what was asked and answered about each; the answer
+    is None where it is not finite. Where a map is not finite or below zero `maps` is 0, and `words` have `no_map`.
     """
 
     images: np.ndarray
@@ -44,24 +49,37 @@ def take(model: AttributeCNN, split: Split, variant: VariantSpec, count: int = C
     with same_draws(split.device):
         batch = split.batch(at)
         out = model(batch.images, batch.query)
-    size = (batch.images.shape[2], batch.images.shape[3])
-    maps = None
-    if out.masks:
-        product = attended(out.masks, size, out.mask_power)
-        maps = _beside(product / product.amax(dim=(1, 2), keepdim=True) * 255)
-    labels = variant.label_names
+    maps, unfit = _maps(out, (batch.images.shape[2], batch.images.shape[3]))
+    labels, none = variant.label_names, unanswered(out.logits).tolist()
     asked = zip(chosen, batch.query.tolist(), batch.label.tolist(), out.logits.argmax(1).tolist(), strict=True)
     words = [
         {
             "question": index,
             "query": in_words(variant, query),
             "label": labels[label],
-            "answer": labels[answer],
+            "answer": None if none[k] else labels[answer],
             "scale": round(float(split.scale[index]), 2),
+            **({"no_map": True} if unfit[k] else {}),
         }
-        for index, query, label, answer in asked
+        for k, (index, query, label, answer) in enumerate(asked)
     ]
+    if any(none) or any(unfit):
+        log.warning(
+            "pictures: %d of %d answers are not finite, and %d maps not finite or below zero",
+            *(sum(none), len(words), sum(unfit)),
+        )
     return Pictures(_beside(split.pixels(at)), maps, words)
+
+
+def _maps(out: Output, size: tuple[int, int]) -> tuple[np.ndarray | None, list[bool]]:
+    """Return the products of the maps side by side, and which of the images have none because a map is unfit."""
+    if not out.masks:
+        return None, [False] * len(out.logits)
+    odd, below = unfit_images(out.masks)
+    unfit = (odd | below)[:, None, None, None]
+    product = attended([torch.where(unfit, 1, mask) for mask in out.masks], size, out.mask_power)
+    scaled = product / product.amax(dim=(1, 2), keepdim=True) * 255
+    return _beside(torch.where(unfit[:, 0], 0, scaled)), unfit.flatten().tolist()
 
 
 def keep(run: Path, pictures: Pictures) -> None:

@@ -9,7 +9,7 @@ from bench.attention import MECHANISMS, slots_of
 from bench.attention.arnn import AttentionRNN
 from bench.config import RunConfig, stages
 from bench.model import AttributeCNN
-from bench.panels import Panels
+from bench.panels import Panels, tally
 from bench.runs import load_model, load_result
 from mnistref.dataset import Manifest
 from mnistref.errors import UsageProblemError
@@ -65,7 +65,7 @@ def save_picture(
         raise UsageProblemError(f"{len(chosen)} images × {samples} samples: one picture holds {MAX_ROWS} rows at most")
     rows = [row for question in questions(folder, chosen) for row in answers(model, question, manifest, samples, seed)]
     draw(rows, _title(config, run, accuracy, manifest, scale, seed), _notes(config, manifest, rows), output)
-    log.info("%d of %d answers right", sum(row.right for row in rows), len(rows))
+    log.info("%s", tally(rows))
     return rows
 
 
@@ -118,7 +118,7 @@ def _after(config: RunConfig) -> str:
 
 def _notes(config: RunConfig, manifest: Manifest, rows: Sequence[Panels]) -> list[str]:
     """What one must know to read the picture."""
-    if rows[0].product is None:
+    if not rows[0].slots:
         notes = [f"{config.attn} has no maps: it does not say to which places it attends."]
     else:
         notes = [

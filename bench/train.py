@@ -16,7 +16,7 @@ from torch import nn
 
 from bench.computing import Computing
 from bench.config import Recipe
-from bench.evaluate import BATCH, accuracy
+from bench.evaluate import BATCH, DivergedError, accuracy
 from bench.parallel import ALONE, Alone
 from bench.split import Batch, Split
 from bench.step import optimizer_of
@@ -35,10 +35,6 @@ class Epochs(Protocol):
 
     def close(self) -> None:
         """End what is being prepared."""
-
-
-class DivergedError(Exception):
-    """The loss, the gradient or a weight is no longer a finite number."""
 
 
 @dataclass
@@ -100,7 +96,8 @@ class Trainer:
             started = time.perf_counter() - under.seconds
             self._train_epoch(under, on_step)
             with self.computing.casting():
-                val = accuracy(self.model, self.val, min(BATCH, self.batch), self.team)
+                where = f"validation after epoch {self.epoch + 1}"
+                val = accuracy(self.model, self.val, min(BATCH, self.batch), self.team, where)
             self.epoch += 1
             self.under = None
             if val > self.best_accuracy:

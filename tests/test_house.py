@@ -41,7 +41,10 @@ MAY_IMPORT = {
     "mnistref.scene": {"mnistref.compiled", "mnistref.resize", "mnistref.rng", "mnistref.spec"},
     "mnistref.shards": {"mnistref.errors", "mnistref.files", "mnistref.schema"},
     "bench.config": {"mnistref.errors", "mnistref.spec"},
-    "bench.metrics": {"mnistref.spec"},
+    "bench.metrics": {"bench.metric_inputs", "bench.unchecked_metrics"},
+    "bench.metric_inputs": {"bench.output_checks", "mnistref.spec"},
+    "bench.output_checks": set(),
+    "bench.unchecked_metrics": {"mnistref.spec"},
     "bench.statistics": set(),
     "bench.shell": {"bench.config"},
     "bench.measures": {"mnistref.spec"},
@@ -105,7 +108,8 @@ MAY_IMPORT = {
     },
     "bench.bars": {"mnistref.errors", "mnistref.figures"},
     "bench.pictures": {
-        *("bench.evaluate", "bench.metrics", "bench.model", "bench.panels", "bench.split"),
+        *("bench.evaluate", "bench.model", "bench.output_checks", "bench.panels", "bench.split"),
+        "bench.unchecked_metrics",
         *("mnistref.files", "mnistref.spec"),
     },
     "bench.records": {
@@ -193,7 +197,7 @@ MAY_IMPORT = {
         *("bench.panels", "bench.runs"),
         *("mnistref.dataset", "mnistref.errors", "mnistref.figures", "mnistref.variants"),
     },
-    "bench.panels": {"bench.metrics", "bench.model", "mnistref.spec"},
+    "bench.panels": {"bench.output_checks", "bench.model", "bench.unchecked_metrics", "mnistref.spec"},
     "bench.drawing": {"bench.panels", "mnistref.errors", "mnistref.figures"},
     "bench.model": {
         "bench.attention",
@@ -287,7 +291,10 @@ MAY_IMPORT = {
         "mnistref.executors",
         "mnistref.fresh",
     },
-    "bench.evaluate": {"bench.measures", "bench.metrics", "bench.model", "bench.parallel", "bench.split"},
+    "bench.evaluate": {
+        *("bench.measures", "bench.model", "bench.output_checks", "bench.parallel", "bench.split"),
+        "bench.unchecked_metrics",
+    },
     "bench.checkpoints": {"bench.tensorfile", "bench.train", "mnistref.errors", "mnistref.files"},
     "mnistref.render": {"mnistref.compiled", "mnistref.resize", "mnistref.rng", "mnistref.scene", "mnistref.spec"},
     "mnistref.dataset": {
@@ -336,6 +343,9 @@ PURE = [
     "mnistref.croissant",
     "bench.config",
     "bench.metrics",
+    "bench.metric_inputs",
+    "bench.output_checks",
+    "bench.unchecked_metrics",
     "bench.claims",
     "bench.leaderboard",
     "bench.measures",
