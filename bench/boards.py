@@ -35,6 +35,11 @@ about; uniform map: what it is where a network looks everywhere alike. TPR, poin
 it looks. step ms: a training step; × san: that over a step of `san` of the same width, timed turn by turn with it.
 published %: what the papers print (where both do, ARNN's number); delta: how far from it."""
 _FEW = f"fewer than {FEW} seeds: intervals see too little of how seeds differ; of one seed, nothing of it"
+_WORDS = (
+    *("variant", "attn", "baseline", "published_source", "status", "recipe", "queries", "dataset", "digits"),
+    *("backgrounds", "device", "hardware", "precision", "capture", "bench_version", "commits", "note", "command"),
+)
+"""Columns of words, which may look like numbers."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -51,8 +56,11 @@ def to_csv(board: pd.DataFrame) -> str:
 
 def from_csv(text: str) -> pd.DataFrame:
     """The inverse of `to_csv`."""
-    board = pd.read_csv(io.StringIO(text), dtype=str)
-    for name in board.columns.difference(["commits"]):  # some are digits alone
+    board = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, na_values=[""])
+    for name in board.columns:
+        if name in _WORDS:
+            board[name] = board[name].map(_plain)
+            continue
         try:
             board[name] = board[name].map(float, na_action="ignore").astype(float)
         except ValueError:
@@ -138,8 +146,10 @@ def claims_to_text(found: list[Found], markdown: bool = False) -> str:
             numbers = claim.difference, *claim.bounds
             difference, low, high = (_shown(number, written) for number in numbers)
             words = [claim.claim, claim.source, claim.compared, claim.measure.replace("_", " "), str(claim.seeds)]
-            lines.append([*words, difference, f"{low} … {high}", _shown(claim.printed, written), claim.verdict])
-        parts.append(f"{'### ' * markdown}{where}\n\n{table(lines, markdown)}")
+            bounds = f"{low} … {high}" if low else ""
+            lines.append([*words, difference, bounds, _shown(claim.printed, written), claim.verdict])
+        lines = [[_visible(cell, markdown) for cell in line] for line in lines]
+        parts.append(f"{'### ' * markdown}{_visible(where, markdown)}\n\n{table(lines, markdown)}")
     notes = ["differences of accuracy in points, of mask correctness in shares; 95 % over seeds and questions"]
     notes += [_FEW] * any(claim.seeds < FEW for claim in found)
     notes += _of_variants(dict.fromkeys(claim.where.partition("-")[0] for claim in found))
@@ -150,13 +160,20 @@ def commands(board: pd.DataFrame) -> str:
     """For each row the command that repeats it; what others begin with comes before them."""
     rows = board[board["command"].notna()].to_dict("records")
     rows.sort(key=lambda row: len(stages(row["recipe"])))
-    lines = [f"# {row['attn']} on {row['dataset']}, {row['recipe']}\n{row['command']}" for row in rows]
+    heads = [_visible(f"{row['attn']} on {row['dataset']}, {row['recipe']}", markdown=False) for row in rows]
+    lines = [f"# {head}\n{row['command']}" for head, row in zip(heads, rows, strict=True)]
     for word, of in (("DIGITS", "digits"), ("PHOTOS", "backgrounds")):
-        folders = {str(row[of]) for row in rows if f" {word} " in row["command"]}
-        if folders:
+        named = [row[of] for row in rows if f" {word} " in row["command"]]
+        if named:
+            folders = ", ".join(sorted({_visible(str(name), markdown=False) for name in named if pd.notna(name)}))
             same = "with other files the data sets have other names"
-            lines.insert(0, f"# {word} stands for a folder of yours: {', '.join(sorted(folders))}; {same}")
+            lines.insert(0, f"# {word} stands for a folder of yours{': ' * bool(folders)}{folders}; {same}")
     return "\n".join(lines)
+
+
+def tied(board: pd.DataFrame) -> bool:
+    """Whether rivals have the same rank."""
+    return bool(board[board["rank"].notna()].duplicated([*RIVALS, "rank"]).any())
 
 
 def _notes(board: pd.DataFrame) -> list[str]:
@@ -171,7 +188,7 @@ def _notes(board: pd.DataFrame) -> list[str]:
         notes.append("a difference is over the seeds that both rows have, an accuracy over all of its row's")
     if compared["difference"].notna().any() and compared["seeds"].min() == 1:
         notes.append("p is over seeds, of which two can give no less than 0.5; of one seed, over its questions")
-    if board.duplicated([*RIVALS, "rank"]).any():
+    if tied(board):
         notes.append(
             "rows of one recipe and rank (#) are not distinguishable: no higher accuracy has a lead whose interval, "
             "over paired seeds, lies above zero"

@@ -11,7 +11,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from bench.config import stages
 from bench.leaderboard import RIVALS, key_of
 from bench.measures import MASK_CORRECTNESS, SCALES
 from bench.published import PAPERS, published
-from bench.statistics import Interval, interval
+from bench.statistics import UNKNOWN, Interval, interval
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
 
@@ -59,8 +59,8 @@ class Found:
         compared: "better − worse".
         measure: whose difference it is, accuracy or mask_correctness.
         seeds: how many both have.
-        difference: the mean, a share in −1 … 1.
-        bounds: between which it lies with 95 % confidence.
+        difference: the mean, a share in −1 … 1; of leads −2 … 2.
+        bounds: between which it lies with 95 % confidence, or NaN where that is unknown.
         printed: the difference that a paper prints, or NaN.
     """
 
@@ -120,12 +120,14 @@ def _looks_better(contest: _Contest, runs: _Runs) -> Iterator[Found]:
 
 
 def _flatter(contest: _Contest, runs: _Runs) -> Iterator[Found]:
-    """Of the lead in accuracy, how much more of it there is on large digits than on those of middle size."""
+    """Of the lead in accuracy, how much more of it there is on large digits than on those of middle size.
+
+    One question tells nothing of how those of its size differ, so that a size with one leaves the bounds unknown.
+    """
     for first, second in _FLAT:
-        pair = _pair(runs, first, second, "right")
-        if pair is None:
+        pair, bins = _pair(runs, first, second, "right"), _bins(runs, first, second)
+        if pair is None or bins is None or len(bins) != pair[0].shape[1]:
             continue
-        bins = next(iter(runs[first].values()))["scale_bin"]
         large, middle = bins == _LARGE, bins == _MIDDLE
         if not (large.any() and middle.any()):
             continue
@@ -137,7 +139,8 @@ def _flatter(contest: _Contest, runs: _Runs) -> Iterator[Found]:
         )
         words = "accuracy falls less towards large digits, from scale 1–1.5 to 2.5–3", "ARNN Table 2"
         values = ((pair[0] - pair[1]) * weights)[:, either]
-        yield _asked(*words, _place(contest), (first, second), values, printed)
+        found = _asked(*words, _place(contest), (first, second), values, printed, most=2.0)
+        yield found if min(large.sum(), middle.sum()) > 1 else replace(found, bounds=UNKNOWN)
 
 
 def _grows(black: _Contest, of_black: _Runs, clutter: _Contest, of_clutter: _Runs) -> Iterator[Found]:
@@ -149,7 +152,7 @@ def _grows(black: _Contest, of_black: _Runs, clutter: _Contest, of_clutter: _Run
         values = (pairs[1][0] - pairs[1][1]) - (pairs[0][0] - pairs[0][1])
         printed = _printed(clutter[0], first, second, "accuracy") - _printed(black[0], first, second, "accuracy")
         where = f"{black[1]} → {_place(clutter)}"
-        yield _asked("the lead grows with clutter", "ARNN §4.1", where, (first, second), values, printed)
+        yield _asked("the lead grows with clutter", "ARNN §4.1", where, (first, second), values, printed, most=2.0)
 
 
 def _asked(
@@ -160,13 +163,23 @@ def _asked(
     values: np.ndarray,
     printed: float,
     measure: str = "accuracy",
+    most: float = 1.0,
 ) -> Found:
-    bounds, mean = interval(values, paired=True), float(values.mean())
+    """A claim with its numbers; `most`: the largest size that a difference can have."""
+    bounds, mean = interval(values, paired=True, most=most), float(values.mean())
     return Found(claim, source, where, " − ".join(of), measure, len(values), mean, bounds, printed)
 
 
 def _seeds(runs: _Runs, first: str, second: str) -> set[int]:
     return set(runs.get(first, ())) & set(runs.get(second, ()))
+
+
+def _bins(runs: _Runs, first: str, second: str) -> np.ndarray | None:
+    """The bins of scale of the questions, i8 (T,), where all runs of the seeds that both have say the same."""
+    both = [runs[attn][seed] for seed in _seeds(runs, first, second) for attn in (first, second)]
+    kept = [answers["scale_bin"] for answers in both if "scale_bin" in answers]
+    alike = len(kept) == len(both) and all(np.array_equal(bins, kept[0]) for bins in kept)
+    return kept[0] if kept and alike else None
 
 
 def _pair(

@@ -8,7 +8,7 @@ Pictures are left out, and weights unless they are asked for: an answer to each 
 measure and interval. With weights, `bench show` and `--init` take a kept run as they do any other.
 """
 
-import json
+import logging
 import math
 import shutil
 from collections.abc import Sequence
@@ -23,6 +23,8 @@ from bench.config import BASELINE
 from bench.leaderboard import leaderboard
 from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.files import write_whole
+
+log = logging.getLogger("bench")
 
 ABOUT, CSV, MARKDOWN, RUNS = "board.json", "board.csv", "board.md", "runs"
 _KEPT = (records.ENVIRONMENT, records.HISTORY, records.RESULT, records.ANSWERS)
@@ -65,11 +67,14 @@ def _in_markdown(board: pd.DataFrame) -> str:
 def _copy(run: Path, to: Path, kept: Sequence[str]) -> None:
     """The records of a run, without the places where things lie on this machine."""
     to.mkdir(parents=True)
-    content, aside = records.parted(records.read_json(run / records.CONFIG))
-    aside.pop(records.PLACES, None)
-    if records.INIT in aside:
-        aside[records.INIT] = Path(aside[records.INIT]).name
-    records.write_json(to / records.CONFIG, content | aside)
+    try:
+        content, aside = records.parted(records.read_json(run / records.CONFIG))
+        aside.pop(records.PLACES, None)
+        if isinstance(aside.get(records.INIT), str):
+            aside[records.INIT] = Path(aside[records.INIT]).name
+        records.write_json(to / records.CONFIG, content | aside)
+    except (DataProblemError, FileNotFoundError, TypeError, ValueError) as error:
+        log.warning("%s: kept without %s, so that no command repeats it (%s)", to, records.CONFIG, error)
     for name in kept:
         if (run / name).is_file():
             write_whole(to / name, (run / name).read_bytes())
@@ -99,9 +104,9 @@ def check(place: Path) -> list[str]:
 def _differences(folder: Path) -> list[str]:
     """What board.csv says and its records do not, in words."""
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        said = from_csv((folder / CSV).read_text(encoding="utf-8"))
-        markdown = (folder / MARKDOWN).read_text(encoding="utf-8")
+        about = records.parse_json((folder / ABOUT).read_text(encoding="utf-8"))
+        said = from_csv((folder / CSV).read_bytes().decode())  # with line breaks as they are
+        markdown = (folder / MARKDOWN).read_bytes().decode()
         derived = from_csv(to_csv(_derived(folder, about)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataProblemError(f"{folder}: not a board ({error}); save it again") from error
@@ -117,7 +122,7 @@ def _differences(folder: Path) -> list[str]:
         for row, value in enumerate(derived[column])
         if not _same(said.at[row, column], value, column)
     ]
-    if markdown != _in_markdown(said):
+    if not wrong and markdown != _in_markdown(said):
         wrong.append(f"{folder / MARKDOWN}: says something else than {CSV} beside it; save it again")
     return wrong
 

@@ -15,6 +15,7 @@ from bench.config import BASELINE
 from bench.measures import COSTS, COUNTS, MAPS, MASK_CORRECTNESS, POINTING, PR_AREA, SCALES, SHOWN_OF_MAPS, TPR, UNIFORM
 from bench.published import published
 from bench.shell import command_of
+from bench.soundness import ROUNDED
 from bench.statistics import UNKNOWN, Interval, interval, p_value, ranks, student, wilson
 
 KEY = ["variant", "dataset", "attn", "recipe", "queries", "precision", "capture", "device", "bench_version"]
@@ -74,9 +75,11 @@ def leaderboard(
     command that does a row's runs again `config`, `request` and `init_run`, see `bench.shell.command_of`, and
     `hardware` and `commit`, in words.
 
-    Fractions are in 0 … 1. `accuracy` and the other measures are means over the finished seeds; `…_lo` and `…_hi` bound
-    them with 95 % confidence by `bench.statistics.interval`, over seeds and questions. Where answers were not kept
-    accuracy is bounded over one seed by the test images alone (Wilson), over more by the seeds (Student's t).
+    Fractions are in 0 … 1. `accuracy` and the other measures are means over the finished seeds, NaN where a seed has
+    none; `…_lo` and `…_hi` bound them with 95 % confidence by `bench.statistics.interval`, over seeds and questions.
+    Where answers were not kept accuracy is bounded over one seed, or several of one accuracy, by the test images alone
+    (Wilson), over more by the seeds (Student's t). Bounds that are unknown are NaN, such as those of a bin of scale
+    that holds one question.
     `difference` is the accuracy less that of the row of `baseline` among the rivals, over the seeds that both have, and
     `p_value` the sign-flip test of it. `rank` is 1 + the number of rivals (rows of one data set, recipe and unit of
     queries) that are distinguishably better: of higher accuracy, and the interval of the paired difference, over the
@@ -101,7 +104,7 @@ def key_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """What a result shares with the others of its row, by the names in `KEY`."""
     aside = {
         "dataset": f"{result['variant']}-{result['dataset']['spec_id']}",
-        "capture": result.get("capture", "eager"),
+        "capture": result.get("capture") or "eager",
     }
     return {name: aside.get(name) or result[name] for name in KEY}
 
@@ -112,8 +115,9 @@ def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **key_of(result),
         **{key: result[key] for key in ("seed", "status")},
-        **{key: result["dataset"].get(key) for key in ("digits", "backgrounds")},
-        **{key: result.get(key) for key in ("note", *measures, *_ASIDE)},
+        **{key: result["dataset"].get(key) or None for key in ("digits", "backgrounds")},
+        "note": result.get("note") or None,
+        **{key: result.get(key) for key in (*measures, *_ASIDE)},
     }
 
 
@@ -125,19 +129,19 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
     if twice := len(done) - done["seed"].nunique():
         status, done = f"{status}, {twice} of a seed that counts once", done.drop_duplicates("seed")
     accuracy = done["accuracy"].astype(float).mean() if len(done) else math.nan
-    numbers = {name: done[name].astype(float).mean() for name in (*SCALES, *SHOWN_OF_MAPS)}
-    numbers |= {name: next((int(n) for n in done[name] if n is not None), None) for name in COUNTS}
+    numbers = {name: done[name].astype(float).mean(skipna=False) for name in (*SCALES, *SHOWN_OF_MAPS)}
+    numbers |= {name: next((int(n) for n in done[name] if pd.notna(n)), None) for name in COUNTS}
     numbers |= {name: done[name].astype(float).median() for name in (*COSTS, "params")}
     return {
         **{key: first[key] for key in KEY},
-        **{key: next((v for v in runs[key] if v is not None), None) for key in ("digits", "backgrounds", "note")},
+        **{key: next((v for v in runs[key] if pd.notna(v)), None) for key in ("digits", "backgrounds", "note")},
         "hardware": _named(done if len(done) else runs, "hardware") or first["device"],
         "commits": _named(done if len(done) else runs, "commit") or None,
         "seeds": len(done),
         "accuracy": accuracy,
         **numbers,
         **_bounds(done),
-        "params": int(numbers["params"]) if len(done) else None,
+        "params": int(numbers["params"]) if pd.notna(numbers["params"]) else None,
         "published_accuracy": paper.value if paper else math.nan,
         "published_source": paper.source if paper else None,
         "delta": accuracy - paper.value if paper and first["digits"] == "mnist" else math.nan,
@@ -158,7 +162,7 @@ def _done(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _command(runs: pd.DataFrame) -> str | None:
     config, request, init_runs = (runs[key].tolist() for key in ("config", "request", "init_run"))
-    if not (config[0] and request[0]) or (config[0].init and not all(init_runs)):
+    if config[0] is None or not request[0] or (config[0].init and not all(isinstance(name, str) for name in init_runs)):
         return None
     return command_of(config[0], request[0], runs["seed"].tolist(), init_runs if config[0].init else ())
 
@@ -168,18 +172,36 @@ def _bounds(done: pd.DataFrame) -> dict[str, float]:
     found = dict.fromkeys(("accuracy", *SCALES, *MAPS), UNKNOWN)
     right = _values(done, "right")
     if right is not None:
-        bins = done["answers"].iloc[0]["scale_bin"]
         found["accuracy"] = interval(right)
+        bins = _bins(done, right.shape[1])
         found |= {name: interval(right[:, bins == k]) for k, name in enumerate(SCALES) if (bins == k).any()}
         found |= {name: interval(kept) for name in MAPS if (kept := _values(done, name)) is not None}
+        found = {name: _around(bounds, done, name) for name, bounds in found.items()}
     elif len(done):
-        found["accuracy"] = _from_means(done["accuracy"].astype(float).tolist(), int(done["n_test"].iloc[0]))
+        found["accuracy"] = _from_means(done["accuracy"].astype(float).tolist(), float(done["n_test"].iloc[0]))
     return {f"{name}_{end}": bound for name, pair in found.items() for end, bound in pair._asdict().items()}
 
 
-def _from_means(accuracies: list[float], images: int) -> Interval:
-    """95 % bounds of the mean accuracy without the answers to each question."""
-    return wilson(accuracies[0], images) if len(accuracies) == 1 else student(accuracies)
+def _bins(done: pd.DataFrame, questions: int) -> np.ndarray:
+    """Which bin of scale each question lies in, i8 (T,); −1 for all where the runs do not say, or not the same."""
+    unknown = np.full(questions, -1)
+    kept = [answers.get("scale_bin", unknown) for answers in done["answers"]]
+    alike = all(np.array_equal(bins, kept[0]) for bins in kept) and len(kept[0]) == questions
+    return kept[0] if alike else unknown
+
+
+def _around(bounds: Interval, done: pd.DataFrame, name: str) -> Interval:
+    """Bounds drawn out to the mean that the board shows, which was taken before answers were rounded to be kept."""
+    mean = done[name].astype(float).mean()
+    rounded = ROUNDED[name]
+    if not bounds.lo - rounded <= mean <= bounds.hi + rounded:  # unknown, or of another origin
+        return bounds
+    return Interval(min(bounds.lo, float(mean)), max(bounds.hi, float(mean)))
+
+
+def _from_means(accuracies: list[float], images: float) -> Interval:
+    """95 % bounds of the mean accuracy without the answers to each question; seeds that agree leave the questions."""
+    return wilson(accuracies[0], images) if len(set(accuracies)) == 1 else student(accuracies)
 
 
 def _values(done: pd.DataFrame, name: str) -> np.ndarray | None:
@@ -209,7 +231,7 @@ def _compared(board: pd.DataFrame, groups: list[pd.DataFrame], baseline: str) ->
 
 def _better(row: pd.Series, runs: pd.DataFrame, other: pd.Series, others: pd.DataFrame) -> bool:
     """Whether a row is distinguishably better than another one: by what both answered, else by their intervals."""
-    if row["accuracy"] <= other["accuracy"]:
+    if not row["accuracy"] > other["accuracy"]:
         return False
     pair = _paired(runs, others)
     if pair is None:

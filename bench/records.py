@@ -2,11 +2,7 @@
 
 import json
 import logging
-import os
-import platform
-import subprocess
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +11,8 @@ import torch
 
 from bench.computing import Computing
 from bench.config import RunConfig
-from bench.soundness import contradicted, malformed
+from bench.environment import environment
+from bench.soundness import contradicted, is_number, is_text, malformed, unsound
 from bench.tensorfile import decode, encode
 from mnistref.dataset import Manifest
 from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
@@ -32,7 +29,8 @@ their content; how the data set is made; where the run lies whose weights it sta
 ASIDE = (PLACES, REQUEST, INIT)
 MANY = 20
 """Runs, of which what is made takes so long that one wants to be told."""
-_PACKAGES = ("h5py", "numba", "numpy", "pillow", "torch", "torchvision", "triton")
+_DAMAGED = (DataProblemError, AttributeError, KeyError, TypeError, ValueError)
+"""What reading records of another shape raises."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -44,14 +42,28 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; a data error where it holds something else, or text that cannot be written."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataProblemError(f"{path}: not JSON ({error}); delete the run and start it again") from error
 
 
+def parse_json(text: str) -> Any:
+    """Return what JSON says; a ValueError for what is none, is too deep, or holds halves of characters."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("its lists lie too deep in each other") from None
+    if "\\u" in text:  # an escaped half of a character, which no file or terminal takes
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
 def parted(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What config.json holds → the configuration, and what stands `ASIDE` of it."""
+    """What config.json holds → the configuration, and what stands `ASIDE` of it; a TypeError where it is none."""
+    if not isinstance(content, dict):
+        raise TypeError(f"{type(content).__name__} in place of a configuration")
     aside = {key: value for key, value in content.items() if key in ASIDE}
     return {key: value for key, value in content.items() if key not in ASIDE}, aside
 
@@ -60,7 +72,8 @@ def begin(run: Path, config: dict[str, Any], computing: Computing, resume: bool,
     """Make or enter a run's folder; unless resuming, empty it. One of another configuration is a mismatch."""
     path = run / CONFIG
     config = json.loads(json.dumps(config))
-    if path.is_file() and parted(read_json(path))[0] != parted(config)[0]:
+    before = read_json(path) if path.is_file() else None
+    if before is not None and not (isinstance(before, dict) and parted(before)[0] == parted(config)[0]):
         raise MismatchProblemError(f"{path}: the run was made with another configuration; move it away and run again")
     write_json(path, config)
     write_json(run / ENVIRONMENT, environment(computing) | {"processes": processes})
@@ -132,9 +145,15 @@ def read_answers(run: Path) -> dict[str, np.ndarray] | None:
     path = run / ANSWERS
     if not path.is_file():
         return None
-    answers = {name: tensor.numpy() for name, tensor in decode(path.read_bytes(), str(path)).items()}
-    if "right" not in answers or len({array.shape for array in answers.values()}) != 1:
-        raise DataProblemError(f"{path}: not the answers of a test; delete the run and start it again")
+    tensors = decode(path.read_bytes(), str(path))
+    plain = (torch.float16, torch.float32, torch.float64)
+    as_numpy = {n: t.float() if t.is_floating_point() and t.dtype not in plain else t for n, t in tensors.items()}
+    answers = {name: tensor.numpy() for name, tensor in as_numpy.items()}
+    if wrong := unsound(answers):
+        raise DataProblemError(
+            f"{path}: not the answers of a test ({', '.join(wrong[:3])} missing or wrong); delete the run and start it "
+            "again"
+        )
     return answers
 
 
@@ -180,7 +199,7 @@ def results(runs: Path) -> Iterator[dict[str, Any]]:
             result, status = None, "damaged"
         try:
             yield {**(result or {**_from_config(run), "status": status}), **beside, "run": run.name}
-        except (DataProblemError, OSError, KeyError, TypeError) as error:
+        except (*_DAMAGED, OSError) as error:
             log.warning("%s: not the record of a run (%s); left out", run, error)
 
 
@@ -198,93 +217,81 @@ def wanted_results(runs: Path, variant: str | None = None) -> list[dict[str, Any
 def _beside(run: Path) -> dict[str, Any]:
     """What a run's folder holds beside its result; what is damaged is left out, and said."""
     found: dict[str, Any] = {"answers": None}
-    try:
-        found["answers"] = read_answers(run)
-        if (run / CONFIG).is_file():
-            content, aside = parted(read_json(run / CONFIG))
-            init = aside.get(INIT)
-            again = {"config": RunConfig.from_dict(content), "request": aside.get(REQUEST)}
-            found |= again | {"init_run": Path(init).name if init else None}
-        if (run / ENVIRONMENT).is_file():
-            environment = read_json(run / ENVIRONMENT)
-            found |= {"hardware": _hardware(environment), "commit": environment.get("git")}
-    except (DataProblemError, OSError, KeyError, TypeError) as error:
-        damaged = error if isinstance(error, DataProblemError) else f"{run}: its records are damaged ({error!r})"
-        log.warning("%s", damaged)
+    for part in (lambda run: {"answers": read_answers(run)}, _again, _made_with):
+        try:
+            found |= part(run)
+        except (*_DAMAGED, OSError) as error:
+            damaged = error if isinstance(error, DataProblemError) else f"{run}: its records are damaged ({error!r})"
+            log.warning("%s", damaged)
     return found
+
+
+def _again(run: Path) -> dict[str, Any]:
+    """What says how to do a run again; {} without config.json."""
+    if not (run / CONFIG).is_file():
+        return {}
+    content, aside = parted(read_json(run / CONFIG))
+    request, init = aside.get(REQUEST), aside.get(INIT)
+    if not (request is None or _is_request(request)) or not (init is None or is_text(init)):
+        raise ValueError(f"{CONFIG} does not say how the data set is made, or what it starts from")
+    return {"config": _config(content), "request": request, "init_run": Path(init).name if init else None}
+
+
+def _config(content: dict[str, Any]) -> RunConfig:
+    """The configuration; one of the errors `_DAMAGED` where a value is none that a run can have."""
+    config = RunConfig.from_dict(content)
+    texts = (config.attn, config.variant, config.dataset, config.queries, config.init or "none")
+    if not all(map(is_text, texts)):
+        raise TypeError("a name is no text")
+    config.check()
+    return config
+
+
+def _is_request(value: Any) -> bool:
+    """Whether this is what `mnistref.generate.request_of` gives."""
+    if not isinstance(value, dict) or not isinstance(value.get("sizes"), dict):
+        return False
+    named = all(name in value and (value[name] is None or is_text(value[name])) for name in ("digits", "backgrounds"))
+    sizes = all(is_text(split) and is_number(images, 0) for split, images in value["sizes"].items())
+    return (
+        named
+        and sizes
+        and is_number(value.get("seed"))
+        and is_text(value.get("variant"))
+        and is_text(value.get("pool"))
+    )
+
+
+def _made_with(run: Path) -> dict[str, Any]:
+    """What computed a run, and with which code; {} without environment.json."""
+    if not (run / ENVIRONMENT).is_file():
+        return {}
+    environment = read_json(run / ENVIRONMENT)
+    hardware, commit = _hardware(environment), environment.get("git")
+    if not is_text(environment["device"]) or not (commit is None or is_text(commit)):
+        raise TypeError(f"{ENVIRONMENT} names no device, or no commit")
+    return {"hardware": hardware, "commit": commit}
 
 
 def _hardware(environment: Mapping[str, Any]) -> str:
     """The GPU, or the processor and how much of it."""
     if environment["device"] != "cpu":
         return str(environment["device"])
-    processor, threads = environment.get("processor") or "cpu", environment.get("threads")
-    many = f"{environment['processes']} processes of " if environment.get("processes", 1) != 1 else ""
-    return f"{processor}, {many}{threads} thread{'s' * (threads != 1)}" if threads else str(processor)
+    processor = environment.get("processor") if is_text(environment.get("processor")) else "cpu"
+    threads, processes = (environment.get(name) for name in ("threads", "processes"))
+    many = f"{processes} processes of " if is_number(processes, 2) else ""
+    return f"{processor}, {many}{threads} thread{'s' * (threads != 1)}" if is_number(threads, 1) else str(processor)
 
 
 def _from_config(run: Path) -> dict[str, Any]:
-    config, environment = read_json(run / CONFIG), read_json(run / ENVIRONMENT)
+    config = _config(parted(read_json(run / CONFIG))[0])
+    environment = read_json(run / ENVIRONMENT)
+    if not (is_text(environment["device"]) and is_text(environment["bench"])):
+        raise TypeError(f"{ENVIRONMENT} names no device, or no version")
     return {
-        **{key: config[key] for key in ("attn", "variant", "seed", "queries", "precision")},
-        "recipe": RunConfig.from_dict(parted(config)[0]).training,
-        "dataset": {"spec_id": config["dataset"].removeprefix(f"{config['variant']}-")},
+        **{key: getattr(config, key) for key in ("attn", "variant", "seed", "queries", "precision")},
+        "recipe": config.training,
+        "dataset": {"spec_id": config.dataset.removeprefix(f"{config.variant}-")},
         "device": environment["device"],
         "bench_version": environment["bench"],
     }
-
-
-def environment(computing: Computing) -> dict[str, Any]:
-    """Versions and device: what a reader needs to judge a number, nothing that tells whose machine it was."""
-    versions: dict[str, str | None] = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = None
-    return {
-        "bench": VERSION,
-        "git": _git_commit(),
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "packages": versions,
-        "device": computing.device_name,
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.version.cuda if computing.device.type == "cuda" else None,
-    }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _git_commit() -> str | None:
-    """The commit of the checkout this file lies in, if it does."""
-    here = Path(__file__).parent
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-        tracked = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() if done.returncode == 0 and tracked.returncode == 0 else None

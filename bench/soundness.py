@@ -1,11 +1,13 @@
 """Whether a result.json is one, and whether it agrees with the answers beside it. Pure."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from bench.measures import COSTS, COUNTS, MAPS, SCALES, SHOWN_OF_MAPS, STEP
+from mnistref.variants import VARIANTS
 
 ALWAYS = {
     "status": str,
@@ -20,33 +22,109 @@ ALWAYS = {
     "bench_version": str,
 }
 """What every result has, and as which type."""
-_MEASURED = {"accuracy": float, "n_test": int, "params": int, STEP: float}
+_MEASURED = ("accuracy", "n_test", "params", STEP)
 """What a result has besides where the run ended well."""
-_NUMBERS = (*SCALES, *COUNTS, *SHOWN_OF_MAPS, *(name for name in COSTS if name not in _MEASURED))
-"""What a result may hold, and then as a number."""
+ROUNDED = dict.fromkeys(("accuracy", *SCALES), 1e-6) | dict.fromkeys(MAPS, 1e-3)
+"""By how much a measure may differ from the mean of its answers, which are rounded to be kept."""
+_OVER = 1e-6
+"""By how much rounding may lift a share above 1."""
+_HIGHEST = 1e12
+"""Of milliseconds and megabytes; a larger number is none that was measured."""
+
+
+def is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
+    """Return whether a value of a record is a finite number from `least` to `most`; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -1e300 < value < 1e300 and least <= value <= most
+
+
+def is_text(value: Any) -> bool:
+    """Return whether a value of a record is text that can be written, shown and read back."""
+    return isinstance(value, str) and bool(value) and "\0" not in value
+
+
+def _is_share(value: Any) -> bool:
+    return is_number(value, 0, 1 + _OVER)
+
+
+def _is_count(value: Any) -> bool:
+    return is_number(value, 0, 2**53) and value == int(value)
+
+
+def _is_time(value: Any) -> bool:
+    return is_number(value, 0, _HIGHEST) and value > 0
+
+
+def _is_size(value: Any) -> bool:
+    return is_number(value, 0, _HIGHEST)
+
+
+_NUMBERS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("accuracy", "val_accuracy", *SCALES, *SHOWN_OF_MAPS), _is_share),
+    "n_test": lambda value: _is_count(value) and value > 0,
+    **dict.fromkeys(("params", "epochs", "best_epoch", *COUNTS), _is_count),
+    **dict.fromkeys(COSTS, _is_time),
+    **dict.fromkeys(("peak_memory_mb", "seconds"), _is_size),
+}
+"""What a result may hold, and then as such a number."""
 
 
 def malformed(result: Any) -> list[str]:
-    """The parts of a result.json that are missing, or of another type than they should be."""
+    """Return the parts of a result.json that are missing, of another type than they should be, or out of range."""
     if not isinstance(result, dict):
         return ["all of it"]
-    wanted = ALWAYS | (_MEASURED if result.get("status") == "ok" else {})
-    wrong = [name for name, kind in wanted.items() if not isinstance(result.get(name), kind)]
-    wrong += [name for name in _NUMBERS if not isinstance(result.get(name), int | float | None)]
-    of_set = result["dataset"] if isinstance(result.get("dataset"), dict) else {}
-    words = {"dataset": of_set.get("spec_id"), "capture": result.get("capture", ""), "note": result.get("note", "")}
-    return wrong + [name for name, word in words.items() if not isinstance(word, str)]
+    texts = [name for name, kind in ALWAYS.items() if kind is str]
+    wrong = [name for name in texts if not is_text(result.get(name))]
+    wrong += [name for name in ("capture", "note") if not (result.get(name) in (None, "") or is_text(result[name]))]
+    wrong += [] if type(result.get("seed")) is int and is_number(result["seed"], 0, 2**53) else ["seed"]
+    wrong += [] if _is_dataset(result.get("dataset")) else ["dataset"]
+    if result.get("status") == "ok":
+        wrong += [name for name in _MEASURED if result.get(name) is None]
+    numbers = {name: fits for name, fits in _NUMBERS.items() if result.get(name) is not None}
+    return wrong + [name for name, fits in numbers.items() if not fits(result[name])]
+
+
+def _is_dataset(value: Any) -> bool:
+    named = isinstance(value, dict) and is_text(value.get("spec_id"))
+    return named and all(value.get(name) in (None, "") or is_text(value[name]) for name in ("digits", "backgrounds"))
+
+
+def unsound(answers: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the names of the arrays that are not answers of a test, see `bench.evaluate.Tested`."""
+    right = answers.get("right")
+    if right is None or right.ndim != 1 or not len(right):
+        return ["right"]
+    allowed: dict[str, Callable[[np.ndarray], Any]] = {
+        "right": lambda values: np.isin(values, (0, 1)).all(),
+        "answer": lambda values: (values >= 0).all() and (values == np.floor(values)).all(),
+        "scale_bin": lambda values: np.isin(values, range(-1, len(SCALES))).all(),
+        **dict.fromkeys(MAPS, lambda values: ((values >= 0) & (values <= 1 + ROUNDED[MAPS[0]])).all()),
+    }
+    wrong = [name for name, values in answers.items() if values.shape != right.shape]
+    known = {name: values for name, values in answers.items() if name in allowed and name not in wrong}
+    return wrong + [
+        name for name, values in known.items() if values.dtype.kind not in "biuf" or not allowed[name](values)
+    ]
 
 
 def contradicted(result: Mapping[str, Any], answers: Mapping[str, np.ndarray] | None) -> list[str]:
-    """The measures of a result that its answers, see `bench.evaluate.Tested`, would make others."""
+    """Return the measures of a result that its answers, see `bench.evaluate.Tested`, would make others.
+
+    The answers count too where they name a class that the variant does not have.
+    """
     if answers is None or result["status"] != "ok":
         return []
-    right, bins = answers["right"], answers.get("scale_bin", np.zeros(0))
-    follow = {"n_test": (len(right), 0.0), "accuracy": (right.mean(), 1e-6)}
+    right, bins = answers["right"].astype(np.float64), answers.get("scale_bin", np.zeros(0))
+    follow = {"n_test": (float(len(right)), 0.0), "accuracy": (right.mean(), ROUNDED["accuracy"])}
     for k, (scale, count) in enumerate(zip(SCALES, COUNTS, strict=True)):
-        if len(bins) == len(right) and (bins == k).any():
-            follow |= {scale: (right[bins == k].mean(), 1e-6), count: ((bins == k).sum(), 0.0)}
-    follow |= {name: (answers[name].astype(np.float64).mean(), 1e-3) for name in MAPS if name in answers}
+        if len(bins) == len(right):
+            inside = bins == k
+            follow[count] = (float(inside.sum()), 0.0)
+            follow[scale] = (right[inside].mean() if inside.any() else math.nan, ROUNDED[scale])
+    follow |= {name: (answers[name].astype(np.float64).mean(), ROUNDED[name]) for name in MAPS if name in answers}
     known = {name: pair for name, pair in follow.items() if result.get(name) is not None}
-    return [name for name, (value, near) in known.items() if abs(result[name] - value) > near]
+    wrong = [name for name, (value, near) in known.items() if not abs(result[name] - value) <= near]
+    variant = VARIANTS.get(result["variant"])
+    beyond = variant is not None and "answer" in answers and answers["answer"].max() >= variant.classes
+    return wrong + ["answer"] * bool(beyond)

@@ -7,6 +7,10 @@ alike, and all were asked the same questions, so that differences are taken pair
 Seeds and questions are both drawn at random, and crossed: a bootstrap sample draws seeds, and apart from them questions
 (Owen, Annals of Applied Statistics 1, 2007: the pigeonhole bootstrap). Of few seeds it sees too little of how seeds
 differ: intervals of fewer than `FEW` are too narrow. Of one seed they are about that one network.
+
+Bounds are finite or NaN, and never just one of them NaN. They lie within the range of the values, with the mean between
+them. NaN stands for what is unknown: without values, with a value that is not finite, and of one question unless all
+values are alike, because one question tells nothing of how questions differ.
 """
 
 import math
@@ -30,6 +34,8 @@ _BLOCKS = 500
 """Into so many blocks of neighbours questions are gathered, which are drawn as one: those about one image stay
 together, and a bootstrap takes milliseconds."""
 _SEED = 20181126
+_NEAR = 1e-9
+"""A weighed difference that is so near to a whole one differs from it by rounding."""
 
 
 class Interval(NamedTuple):
@@ -42,34 +48,60 @@ class Interval(NamedTuple):
 UNKNOWN = Interval(math.nan, math.nan)
 
 
-def interval(values: np.ndarray, paired: bool = False) -> Interval:
+def interval(values: np.ndarray, paired: bool = False, most: float = 1.0) -> Interval:
     """The BCa bootstrap interval (Efron, JASA 82, 1987) of the mean of values f8 (S, T) over seeds and questions.
 
-    Where nothing varies: of values that are all 0 or all 1 Wilson's over the T questions, of others the value itself.
-    `paired`: of differences, where all that are 0 may have missed as rare ones to either side. NaN where SciPy is
-    missing.
+    Where nothing varies, see `_of_one_value`. Where BCa has no bounds, or bounds that leave the mean out, which it has
+    of few or very skewed values, the percentiles of the bootstrap, and the mean where they leave it out too. NaN where
+    SciPy is missing, and where the module's docstring says so.
+
+    Args:
+        values: what each seed made of each question.
+        paired: they are differences.
+        most: the largest size of a difference.
     """
-    if stats is None:
+    values = np.asarray(values, dtype=np.float64)
+    if stats is None or not values.size or not np.isfinite(values).all():
         return UNKNOWN
+    mean = float(values.mean())
     if np.ptp(values) == 0:
-        found = _of_one_value(float(values.flat[0]), values.shape[1])
-        return Interval(-found.hi, found.hi) if paired and not values.any() else found
+        low, high = _of_one_value(float(values.flat[0]), values.shape[1], paired, most)
+    elif values.shape[1] == 1:
+        low, high = UNKNOWN
+    else:
+        low, high = _of_questions(values, mean)
+        if paired:  # weighed differences, such as `bench.claims` takes, may go beyond
+            low, high = max(low, -most), min(high, most)
+    return UNKNOWN if math.isnan(low) else Interval(min(low, mean), max(high, mean))
+
+
+def _of_questions(values: np.ndarray, mean: float) -> Interval:
+    """The bootstrap's bounds of two questions or more, within the range of the values."""
     sums, sizes = _blocks(values)
     if np.ptp(sums / sizes) == 0:
-        return Interval(float(values.mean()), float(values.mean()))
-    several = len(values) > 1 and np.ptp(sums, axis=0).any()
-    parts = [np.arange(len(values))] if several else []
+        return Interval(mean, mean)
+    found = _bootstrap(sums, sizes)
+    low, high = found.confidence_interval
+    if not low <= mean <= high:
+        low, high = np.quantile(found.bootstrap_distribution, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(max(float(low), float(values.min())), min(float(high), float(values.max())))  # but for rounding
+
+
+def _bootstrap(sums: np.ndarray, sizes: np.ndarray) -> Any:
+    """SciPy's bootstrap of the mean of blocks, see `_blocks`, over seeds (where they differ) and blocks."""
+    several = len(sums) > 1 and np.ptp(sums, axis=0).any()
+    parts = [np.arange(len(sums))] if several else []
 
     def mean(*drawn: np.ndarray, axis: int = -1) -> Any:
         blocks = drawn[-1]
-        seeds = drawn[0] if several else np.arange(len(values))[(None,) * (blocks.ndim - 1)]
-        share = np.stack([(seeds == k).mean(axis=-1) for k in range(len(values))], axis=-1)  # of each seed
+        seeds = drawn[0] if several else np.arange(len(sums))[(None,) * (blocks.ndim - 1)]
+        share = np.stack([(seeds == k).mean(axis=-1) for k in range(len(sums))], axis=-1)  # of each seed
         each = np.broadcast_to(share @ sums, (*blocks.shape[:-1], sums.shape[1]))
         return np.take_along_axis(each, blocks, -1).sum(-1) / sizes[blocks].sum(-1)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values so alike that BCa has no bounds, see below
-        found = stats.bootstrap(
+        warnings.simplefilter("ignore")  # of values so alike that BCa has no bounds, which `interval` sees
+        return stats.bootstrap(
             (*parts, np.arange(sums.shape[1])),
             mean,
             vectorized=True,
@@ -78,10 +110,6 @@ def interval(values: np.ndarray, paired: bool = False) -> Interval:
             n_resamples=RESAMPLES,
             rng=Generator(Philox(_SEED)),
         )
-    low, high = found.confidence_interval
-    if np.isnan(low + high):
-        low, high = np.quantile(found.bootstrap_distribution, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(float(low), float(high))
 
 
 def p_value(values: np.ndarray, baseline: np.ndarray) -> float:
@@ -89,15 +117,17 @@ def p_value(values: np.ndarray, baseline: np.ndarray) -> float:
 
     Under the null hypothesis either network could have been the other: differences change their signs at random, those
     of whole seeds where there are several (2^S ways, all tried if they are few: p is never below 2 ⁄ 2^S), else those
-    of the questions of the one seed.
+    of the questions of the one seed. Of one seed and one question it is 1: either sign is as likely. NaN without
+    values, or where one is not finite.
     """
-    if stats is None:
+    found = np.asarray(values, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    if stats is None or not found.size or not np.isfinite(found).all():
         return math.nan
-    sums, sizes = _blocks(values - baseline)
+    sums, sizes = _blocks(found)
     differences = sums.sum(axis=1) / sizes.sum() if len(values) > 1 else sums[0]
-    if not differences.any():
+    if len(differences) == 1 or not differences.any():
         return 1.0
-    found = stats.permutation_test(
+    tested = stats.permutation_test(
         (differences,),
         np.mean,
         permutation_type="samples",
@@ -106,7 +136,7 @@ def p_value(values: np.ndarray, baseline: np.ndarray) -> float:
         alternative="two-sided",
         rng=Generator(Philox(_SEED)),
     )
-    return float(min(1.0, found.pvalue))
+    return float(min(1.0, tested.pvalue))
 
 
 def ranks(better: Sequence[Sequence[bool]]) -> list[int]:
@@ -125,24 +155,34 @@ def _blocks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.add.reduceat(np.asarray(values, dtype=np.float64), starts, axis=1), sizes.astype(np.float64)
 
 
-def _of_one_value(value: float, questions: int) -> Interval:
-    if value not in (0.0, 1.0):
-        return Interval(value, value)
-    return wilson(value, questions)
+def _of_one_value(value: float, questions: int, paired: bool, most: float) -> Interval:
+    """Bounds of the mean of so many questions whose values are all alike.
+
+    Wilson's bounds tell how often another value may have been missed. Shares of 0 and 1 have that as their bounds. A
+    whole difference may have missed one that is one more or one less. Other values have no closed form: the value
+    itself, and unknown of one question.
+    """
+    whole = round(value)
+    if paired and abs(value - whole) < _NEAR and abs(whole) <= most:
+        missed = wilson(0.0, questions).hi
+        return Interval(max(-most, whole - missed), min(most, whole + missed))
+    if not paired and value in (0.0, 1.0):
+        return wilson(value, questions)
+    return Interval(value, value) if questions > 1 else UNKNOWN
 
 
 def student(means: Sequence[float]) -> Interval:
-    """Student's t interval of the mean of several seeds' shares, f8 (S,), within 0 … 1."""
-    if stats is None:
+    """Student's t interval of the mean of several seeds' shares, f8 (S,), within 0 … 1; NaN of fewer than two."""
+    if stats is None or len(means) < 2 or not np.isfinite(means).all():
         return UNKNOWN
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(means) - 1) * stats.sem(means))
     return Interval(max(0.0, float(np.mean(means)) - reach), min(1.0, float(np.mean(means)) + reach))
 
 
-def wilson(share: float, questions: int) -> Interval:
-    """Wilson's interval (JASA 22, 1927) of a share of right answers, over the questions alone."""
-    if stats is None:
+def wilson(share: float, questions: float) -> Interval:
+    """Wilson's interval (JASA 22, 1927) of a share of right answers, over the questions alone; NaN without any."""
+    if stats is None or not (0 <= share <= 1 and 1 <= questions < math.inf):
         return UNKNOWN
-    right = round(share * questions)
-    bounds = stats.binomtest(right, int(questions)).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(float(bounds.low), float(bounds.high))
+    number = int(questions)
+    bounds = stats.binomtest(round(share * number), number).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(min(share, float(bounds.low)), max(share, float(bounds.high)))

@@ -48,8 +48,10 @@ MAY_IMPORT = {
     "bench.statistics": set(),
     "bench.shell": {"bench.config"},
     "bench.measures": {"mnistref.spec"},
-    "bench.soundness": {"bench.measures"},
-    "bench.leaderboard": {"bench.config", "bench.measures", "bench.published", "bench.shell", "bench.statistics"},
+    "bench.soundness": {"bench.measures", "mnistref.variants"},
+    "bench.leaderboard": {
+        *("bench.config", "bench.measures", "bench.published", "bench.shell", "bench.soundness", "bench.statistics")
+    },
     "bench.numerals": set(),
     "bench.claims": {"bench.config", "bench.leaderboard", "bench.measures", "bench.published", "bench.statistics"},
     "bench.boards": {
@@ -68,10 +70,10 @@ MAY_IMPORT = {
     "bench.report.page": {
         *(f"bench.report.{name}" for name in ("curves", "entries", "figures", "markdown")),
         *(f"bench.report.{name}" for name in ("pictures", "reading", "table")),
-        *("bench.config", "bench.leaderboard", "bench.records", "bench.statistics"),
+        *("bench.boards", "bench.config", "bench.leaderboard", "bench.records", "bench.statistics"),
         *("mnistref.errors", "mnistref.version"),
     },
-    "bench.report.entries": {"bench.config", "bench.leaderboard"},
+    "bench.report.entries": {"bench.config", "bench.leaderboard", "bench.soundness"},
     "bench.report.table": {"bench.numerals", "bench.report.entries"},
     "bench.report.charts": set(),
     "bench.report.figures": {
@@ -113,9 +115,10 @@ MAY_IMPORT = {
         *("mnistref.files", "mnistref.spec"),
     },
     "bench.records": {
-        *("bench.computing", "bench.config", "bench.soundness", "bench.tensorfile"),
+        *("bench.computing", "bench.config", "bench.environment", "bench.soundness", "bench.tensorfile"),
         *("mnistref.dataset", "mnistref.errors", "mnistref.files", "mnistref.version"),
     },
+    "bench.environment": {"bench.computing", "mnistref.version"},
     "bench.sweep": {
         "bench.attention",
         "bench.computing",

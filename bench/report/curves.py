@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.numerals import percent, share
 from bench.report.charts import Frame, Point, shares, whole
-from bench.report.entries import Contest, Entry, number
+from bench.report.entries import Contest, Entry, fraction, number
 from bench.report.figures import Figure, Line, Mark, Panel, others
 from bench.report.table import MISSING
 
@@ -21,7 +21,9 @@ RECALLS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 def precision_recall(contest: Contest) -> Figure | None:
     """Precision against recall of the maps' pixels, each seed a line; None where no run has it."""
-    found = [(e, [curve for run in e.finished if (curve := _curve(run))]) for e in contest.entries]
+    every = [(e, [_curve(run) for run in e.finished]) for e in contest.entries]
+    found = [(e, [curve for curve, _ in curves if curve]) for e, curves in every]
+    odd = sum(left_out for _, curves in every for _, left_out in curves)
     there = [(e, curves) for e, curves in found if curves]
     if not there:
         return None
@@ -40,21 +42,23 @@ def precision_recall(contest: Contest) -> Figure | None:
         at = [_mean(_precision(curve, recall) for curve in curves) for recall in RECALLS]
         rows.append((entry.label, *(MISSING if v is None else share(v) for v in (area, uniform)), *map(share, at)))
     heading = ("mechanism", "area", "uniform", *(f"precision at recall {r:g}" for r in RECALLS))
-    return Figure(frame, tuple(panels), heading, tuple(rows), others(panels))
+    return Figure(frame, tuple(panels), heading, tuple(rows), others(panels), note=_not_drawn(odd, "point", "points"))
 
 
 def learning(contest: Contest, histories: Mapping[str, History]) -> Figure | None:
     """Accuracy on the validation and the training split after each epoch; None where no run has a history."""
-    found = [(entry, _curves(entry, histories, "val_accuracy")) for entry in contest.entries]
-    there = [(entry, curves) for entry, curves in found if curves]
+    found = [(entry, *_curves(entry, histories, "val_accuracy")) for entry in contest.entries]
+    there = [(entry, curves) for entry, curves, _ in found if curves]
     if not there:
         return None
-    training = [next((c for _, c in _curves(entry, histories, "train_accuracy")), []) for entry, _ in there]
+    trained = [_curves(entry, histories, "train_accuracy") for entry, _ in there]
+    training = [next((curve for _, curve in curves), []) for curves, _ in trained]
+    odd = sum(left_out for *_, left_out in found) + sum(left_out for _, left_out in trained)
     values = [value for _, curves in there for _, curve in curves for _, value in curve]
     values += [value for curve in training for _, value in curve]
     most = max(int(curve[-1][0]) for _, curves in there for _, curve in curves)
     frame = Frame(whole(most, "epoch"), shares(values, "accuracy, %"))
-    panels = [_learned(frame, e.label, curves, trained) for (e, curves), trained in zip(there, training, strict=True)]
+    panels = [_learned(frame, e.label, curves, curve) for (e, curves), curve in zip(there, training, strict=True)]
     told = sorted({1 + round(k * (most - 1) / (EPOCHS - 1)) for k in range(EPOCHS)})
     rows = []
     for entry, curves in there:
@@ -63,7 +67,15 @@ def learning(contest: Contest, histories: Mapping[str, History]) -> Figure | Non
             words = (percent(at[epoch]) if epoch in at else MISSING for epoch in told)
             rows.append((entry.label, str(run["seed"]), run["status"], *words))
     heading = ("mechanism", "seed", "status", *(f"epoch {epoch}, %" for epoch in told))
-    return Figure(frame, tuple(panels), heading, tuple(rows), others(panels))
+    return Figure(
+        frame, tuple(panels), heading, tuple(rows), others(panels), note=_not_drawn(odd, "accuracy", "accuracies")
+    )
+
+
+def _not_drawn(odd: int, what: str, many: str) -> str:
+    """Say in words that numbers are left out of a chart."""
+    named = f"{odd} {what if odd == 1 else many}"
+    return f"Not drawn: {named} that {'is no number' if odd == 1 else 'are no numbers'} in 0–1." if odd else ""
 
 
 def _learned(frame: Frame, name: str, curves: Curves, trained: list[Point]) -> Panel:
@@ -83,26 +95,29 @@ def _learned(frame: Frame, name: str, curves: Curves, trained: list[Point]) -> P
     return Panel(name, f"best {percent(best)} %", tuple(lines), tuple(marks))
 
 
-def _curves(entry: Entry, histories: Mapping[str, History], name: str) -> Curves:
-    """Of each run that has any, what `name` was after each epoch, by epoch."""
-    found = []
+def _curves(entry: Entry, histories: Mapping[str, History], name: str) -> tuple[Curves, int]:
+    """Of each run that has any, what `name` was after each epoch, by epoch; and how many values were no fractions."""
+    found: Curves = []
+    odd = 0
     for run in entry.runs:
-        pairs = [(number(line.get("epoch")), number(line.get(name))) for line in histories.get(run["run"], ())]
+        lines = histories.get(run["run"], ())
+        pairs = [(number(line.get("epoch")), fraction(line.get(name))) for line in lines]
+        odd += sum(value is None and line.get(name) is not None for line, (_, value) in zip(lines, pairs, strict=True))
         curve = {e: v for e, v in pairs if e is not None and v is not None and 1 <= e <= 1e6}
         found += [(run, sorted(curve.items()))] if curve else []
-    return found
+    return found, odd
 
 
-def _curve(run: Mapping[str, Any]) -> list[Point]:
-    """(recall, precision), recall ascending; [] where the record has none, or no such thing."""
+def _curve(run: Mapping[str, Any]) -> tuple[list[Point], int]:
+    """(recall, precision), recall ascending; and how many points were no fractions. [] where there is no curve."""
     curve = run.get("pr_curve")
     lists = [curve.get(name) for name in ("recall", "precision")] if isinstance(curve, dict) else []
     sound = [values for values in lists if isinstance(values, list)]
     if len(sound) != 2 or len(sound[0]) != len(sound[1]):
-        return []
-    pairs = [(number(r), number(p)) for r, p in zip(*sound, strict=True)]
+        return [], 0
+    pairs = [(fraction(r), fraction(p)) for r, p in zip(*sound, strict=True)]
     known = [(r, p) for r, p in pairs if r is not None and p is not None]
-    return sorted(known, key=lambda pair: pair[0])
+    return sorted(known, key=lambda pair: pair[0]), len(pairs) - len(known)
 
 
 def _precision(curve: Sequence[Point], recall: float) -> float:

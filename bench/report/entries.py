@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.config import stages
 from bench.leaderboard import KEY, RIVALS, key_of
+from bench.soundness import is_number
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,12 @@ def missing(value: Any) -> bool:
 
 def number(value: Any) -> float | None:
     """A finite number, or None for whatever else a record may hold."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+    return float(value) if is_number(value) else None
+
+
+def fraction(value: Any) -> float | None:
+    """A number in 0 … 1, or None for whatever else a record may hold."""
+    return float(value) if is_number(value, 0, 1) else None
 
 
 def _key(row: Mapping[str, Any], names: Iterable[str]) -> tuple:

@@ -45,6 +45,7 @@ class Figure:
     """Panels on one pair of axes; `others`: paths of all of them, drawn faintly behind each.
 
     `rows` below `heading` are the same as a table. `words`: names inside of the chart. `left_out`: who is not shown.
+    `note`: how many numbers are not drawn, because they are not finite or out of range.
     """
 
     frame: Frame
@@ -54,6 +55,7 @@ class Figure:
     others: tuple[str, ...] = ()
     words: tuple[Word, ...] = ()
     left_out: tuple[str, ...] = ()
+    note: str = ""
 
 
 def runtime(contest: Contest) -> Figure | None:

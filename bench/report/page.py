@@ -5,20 +5,22 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from bench import records
+from bench.boards import tied
 from bench.config import BASELINE
-from bench.leaderboard import RIVALS, key_of, leaderboard
+from bench.leaderboard import key_of, leaderboard
 from bench.report import curves, figures
-from bench.report.entries import Contest, contests, rows_of
+from bench.report.entries import Contest, contests, missing, rows_of
 from bench.report.figures import Figure
 from bench.report.markdown import Block, blocks
 from bench.report.pictures import Gallery, galleries
 from bench.report.reading import card, environment, history
-from bench.report.table import SORTABLE_NOT, table
+from bench.report.table import MISSING, SORTABLE_NOT, table
 from bench.statistics import FEW
 from mnistref.errors import UsageProblemError
 from mnistref.version import VERSION
@@ -78,7 +80,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = BAS
         few=FEW if any(row["seeds"] < FEW for row in rows_of(board)) else 0,
         compared=len(board) == 1 or bool(board["difference"].notna().any()),
         baseline=baseline,
-        tied=bool(board.duplicated([*RIVALS, "rank"]).any()),
+        tied=tied(board),
         notes={row["variant"]: row["note"] for row in rows_of(board) if row.get("note")},
         charts=[_charts(contest, histories) for contest in against],
         galleries=galleries(against, runs),
@@ -134,7 +136,7 @@ def _facts(environment: dict[str, Any]) -> list[tuple[str, str]]:
     facts = []
     for key, value in sorted(environment.items()):
         inner = sorted(value.items()) if isinstance(value, dict) else [(key, value)]
-        facts += [(str(name), "–" if known is None else str(known)) for name, known in inner]
+        facts += [(str(name), MISSING if missing(known) else str(known)) for name, known in inner]
     return facts
 
 
@@ -153,7 +155,15 @@ def _filled(**what: Any) -> str:
             "form-action 'none'",
         ]
     )
-    rendering = Environment(
+    trusted = {"styles": [Markup(style) for style in styles], "script": Markup(script), "policy": policy}
+    text = _rendering().get_template("report.html").render(**what, **trusted)
+    return text.encode("utf-8", "backslashreplace").decode()  # a folder's name may hold what is no text
+
+
+@cache
+def _rendering() -> Environment:
+    """What fills templates; compiled ones are kept for the next page."""
+    return Environment(
         loader=FunctionLoader(_part),
         autoescape=True,
         undefined=StrictUndefined,
@@ -161,8 +171,6 @@ def _filled(**what: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    trusted = {"styles": [Markup(style) for style in styles], "script": Markup(script), "policy": policy}
-    return rendering.get_template("report.html").render(**what, **trusted)
 
 
 def _style(k: int, gallery: Gallery) -> str:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from bench.pictures import FOLDER, IMAGES, MAPS, WORDS
 from bench.records import read_json
-from bench.report.entries import Contest
+from bench.report.entries import Contest, number
 from mnistref.errors import DataProblemError
 
 log = logging.getLogger("bench")
@@ -34,17 +34,26 @@ SOLID = 0.85
 
 @dataclass(frozen=True)
 class Answers:
-    """What one run makes of the images. `maps` is a data URI, None where there is nothing to be shown."""
+    """What one run makes of the images. `maps` is a data URI, None where there is nothing to be shown.
+
+    `answers`: of each image what is said and whether that is right; None where the answer is not finite. `unmapped`:
+    how many images have a map that cannot be shown, because it is not finite or below zero.
+    """
 
     name: str
     run: str
     maps: str | None
-    answers: tuple[tuple[str, bool], ...]
+    answers: tuple[tuple[str | None, bool], ...]
     omitted: bool = False
+    unmapped: int = 0
 
     @property
     def right(self) -> int:
         return sum(right for _, right in self.answers)
+
+    @property
+    def unanswered(self) -> int:
+        return sum(said is None for said, _ in self.answers)
 
 
 @dataclass(frozen=True)
@@ -100,14 +109,21 @@ def _gallery(dataset: str, folders: Sequence[tuple[str, Path]], left: int) -> Ga
         maps = _maps(folder, len(usual))
         room = len(maps or "") <= left
         left -= len(maps or "") if room else 0
-        said = tuple((str(one["answer"]), one["answer"] == one["label"]) for one in records[folder])
-        answers.append(Answers(name, folder.parent.name, maps if room else None, said, not room))
+        said = tuple(map(_said, records[folder]))
+        unmapped = sum(one.get("no_map") is True for one in records[folder])
+        answers.append(Answers(name, folder.parent.name, maps if room else None, said, not room, unmapped))
     return Gallery(dataset, images, tuple((query, label, scale) for _, query, label, scale in usual), tuple(answers))
 
 
+def _said(record: dict[str, Any]) -> tuple[str | None, bool]:
+    """The answer and whether it is right; None for one that was not finite."""
+    answer = record["answer"]
+    return answer, answer == record["label"]
+
+
 def _asked(record: dict[str, Any]) -> tuple[str, str, str, str]:
-    scale = record.get("scale")
-    shown = f"{scale:.2f}" if isinstance(scale, int | float) else ""
+    scale = number(record.get("scale"))
+    shown = "" if scale is None else f"{scale:.2f}"
     return str(record.get("question")), str(record["query"]), str(record["label"]), shown
 
 
@@ -121,11 +137,17 @@ def _questions(folder: Path) -> list[dict[str, Any]] | None:
     except DataProblemError as error:
         log.warning("%s", error)
         return None
-    sound = isinstance(found, list) and 1 <= len(found) <= MOST
-    if not sound or not all(isinstance(one, dict) and {"query", "label", "answer"} <= one.keys() for one in found):
+    if not isinstance(found, list) or not 1 <= len(found) <= MOST or not all(map(_is_question, found)):
         log.warning("%s: not a list of 1 to %d questions; left out", path, MOST)
         return None
     return found
+
+
+def _is_question(value: Any) -> bool:
+    """Whether this is a question with its label and answer in words, or None for an answer that was not finite."""
+    if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in ("query", "label")):
+        return False
+    return "answer" in value and (value["answer"] is None or isinstance(value["answer"], str))
 
 
 def _images(folder: Path, n: int) -> str | None:

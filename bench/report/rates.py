@@ -31,12 +31,13 @@ def rate_of(row: Mapping[str, object], name: str) -> Rate | None:
 
 
 def at_scale(entry: Entry, name: str) -> Rate | None:
-    """The row's own interval, or else Wilson's over the images of all seeds."""
+    """The row's own interval, or, of runs without answers, Wilson's over the images of all seeds."""
     rate = rate_of(entry.row, name)
-    if rate is None or rate.low is not None:
+    if rate is None or rate.low is not None or all(run.get("answers") is not None for run in entry.finished):
         return rate
     images = sum(number(run.get(name.replace("accuracy", "n", 1))) or 0.0 for run in entry.finished)
-    return Rate(rate.value, *wilson(rate.value, int(images))) if images >= 1 and 0 <= rate.value <= 1 else rate
+    low, high = map(number, wilson(rate.value, images))
+    return Rate(rate.value, low, high) if low is not None and high is not None else rate
 
 
 def ends(rates: Iterable[Rate]) -> list[float]:

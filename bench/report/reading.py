@@ -1,13 +1,12 @@
 """What a page needs from the disk beside the results: histories, environments, cards. What is damaged is left out."""
 
-import json
 import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.records import ENVIRONMENT, HISTORY
+from bench.records import ENVIRONMENT, HISTORY, parse_json
 
 log = logging.getLogger("bench")
 
@@ -50,7 +49,7 @@ def card(places: Iterable[Path], dataset: str) -> str | None:
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         log.warning("left out, not JSON: %s", error)
         return None

@@ -4,9 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
-from bench.statistics import RESAMPLES, interval, p_value, ranks, wilson
+from bench.statistics import RESAMPLES, interval, p_value, ranks, student, wilson
 
 
 def answers(seeds: int, questions: int, share: float = 0.8, spread: float = 0.0, key: int = 0) -> np.ndarray:
@@ -117,3 +119,102 @@ def test_ranks_count_who_is_better():
     better = [[False, False, True, True], [False, False, False, True], [False, False, False, False], [False] * 4]
     assert ranks(better) == [1, 1, 2, 3]
     assert ranks([]) == []
+
+
+UNKNOWN = pytest.approx((np.nan, np.nan), nan_ok=True)
+
+
+def test_one_question_tells_nothing_of_how_questions_differ():
+    """Of values that are all alike Wilson's bounds tell something, whether of one seed or of seven."""
+    assert interval(np.array([[1.0], [0.0]])) == UNKNOWN
+    assert interval(np.array([[1.0], [0.0], [0.0]]), paired=True) == UNKNOWN
+    for seeds in (1, 7):
+        assert interval(np.ones((seeds, 1))) == wilson(1.0, 1)
+        assert interval(np.zeros((seeds, 1))) == wilson(0.0, 1)
+        assert interval(np.full((seeds, 1), 0.25)) == UNKNOWN
+        assert interval(np.zeros((seeds, 1)), paired=True) == (-wilson(0.0, 1).hi, wilson(0.0, 1).hi)
+    assert interval(np.array([[1.0, 0.0]])) != UNKNOWN
+
+
+@pytest.mark.parametrize(("shape", "value"), [((0, 5), 0), ((3, 0), 0), ((2, 5), np.nan), ((2, 5), np.inf)])
+def test_without_values_or_with_one_that_is_not_finite_nothing_is_known(shape, value):
+    values = np.zeros(shape)
+    values[:1, :1] = value
+    assert interval(values) == UNKNOWN
+    assert interval(values, paired=True) == UNKNOWN
+    assert np.isnan(p_value(values, np.zeros(shape)))
+    assert np.isnan(p_value(np.zeros(shape), values))
+
+
+@pytest.mark.parametrize("value", [1.0, -1.0, 2.0, -2.0, 2 - 2e-16])
+def test_a_whole_difference_may_have_missed_one_that_is_one_off(value):
+    missed, most = wilson(0.0, 40).hi, max(1.0, abs(round(value)))
+    low, high = interval(np.full((3, 40), value), paired=True, most=most)
+    assert (low, high) == pytest.approx((value - missed, value) if value > 0 else (value, value + missed))
+    assert interval(np.full((3, 40), -value), paired=True, most=most) == pytest.approx((-high, -low))
+    if abs(value) == 1:
+        assert interval(np.full((3, 40), value), paired=True, most=2) == pytest.approx((value - missed, value + missed))
+
+
+def test_p_of_one_question():
+    assert p_value(np.ones((1, 1)), np.zeros((1, 1))) == 1
+    assert p_value(np.ones((1, 1)), np.ones((1, 1))) == 1
+    assert p_value(np.ones((4, 1)), np.zeros((4, 1))) == 2 / 2**4
+
+
+def test_of_one_seed_student_knows_nothing():
+    assert student([0.5]) == UNKNOWN
+    assert student([]) == UNKNOWN
+    assert student([0.5, np.nan]) == UNKNOWN
+    assert student([0.5, 0.6]) == (0.0, 1.0)
+    assert student([0.5, 0.5001, 0.5002]) == pytest.approx(stats.t.interval(0.95, 2, 0.5001, 1e-4 / np.sqrt(3)))
+
+
+@pytest.mark.parametrize(("share", "questions"), [(0.5, 0), (0.5, -3), (np.nan, 5), (0.5, np.nan), (1.1, 5), (-0.1, 5)])
+def test_wilson_of_no_questions_or_no_share(share, questions):
+    assert wilson(share, questions) == UNKNOWN
+
+
+def test_wilson_holds_the_share_whatever_the_count():
+    for questions in range(1, 601, 7):
+        for right in {0, 1, questions // 2, questions - 1, questions}:
+            low, high = wilson(right / questions, questions)
+            assert 0 <= low <= right / questions <= high <= 1
+            assert low < high
+
+
+PATTERNS = {
+    "random": lambda rng, s, t: rng.random((s, t)) < rng.random(),
+    "rare": lambda rng, s, t: rng.random((s, t)) < 0.005,
+    "frequent": lambda rng, s, t: rng.random((s, t)) < 0.995,
+    "one": lambda rng, s, t: np.eye(s, t, rng.integers(0, t)),
+    "by seed": lambda rng, s, t: np.repeat(rng.random((s, 1)) < 0.5, t, axis=1),
+    "by question": lambda rng, s, t: np.repeat(rng.random((1, t)) < 0.5, s, axis=0),
+    "constant": lambda rng, s, t: np.full((s, t), rng.choice([0, 1, 0.3])),
+    "in turn": lambda rng, s, t: np.add.outer(np.arange(s), np.arange(t)) % 2,
+    "shares": lambda rng, s, t: rng.random((s, t)).astype(np.float16),
+    "skewed": lambda rng, s, t: rng.random((s, t)) ** 40,
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kinds=st.lists(st.sampled_from(sorted(PATTERNS)), min_size=2, max_size=2),
+    seeds=st.integers(1, 7),
+    questions=st.one_of(st.integers(1, 12), st.integers(13, 600), st.sampled_from([499, 500, 501])),
+    key=st.integers(0, 999),
+)
+def test_bounds_and_p_are_in_range_of_any_answers(kinds, seeds, questions, key):
+    rng = np.random.default_rng(key)
+    values, baseline = (PATTERNS[kind](rng, seeds, questions).astype(float) for kind in kinds)
+    for of, least in ((values, 0.0), (values - baseline, -1.0)):
+        low, high = interval(of, paired=least < 0)
+        assert np.isnan(low) == np.isnan(high)
+        assert not np.isnan(low) or questions == 1
+        assert np.isnan(low) or least <= low <= of.mean() <= high <= 1
+    assert interval(baseline - values, True) == pytest.approx((-high, -low), abs=0.2, nan_ok=True)
+    assert 0 < p_value(values, baseline) <= 1
+    assert p_value(values, baseline) == pytest.approx(p_value(baseline, values), abs=0.05)
+    low, high = student(list(values.mean(axis=1)))
+    assert np.isnan(low) == (seeds == 1)
+    assert np.isnan(low) or 0 <= low <= values.mean(axis=1).mean() <= high <= 1

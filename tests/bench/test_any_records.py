@@ -1,0 +1,64 @@
+"""Whatever runs lie in a folder: boards, claims and pages are made of them, without a traceback and in range."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench import statistics
+from tests.bench import anyrecords, reporting
+
+SETTINGS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    """Bootstraps as quick as they can be: what they are of is tried here, not how near they come."""
+    monkeypatch.setattr(statistics, "RESAMPLES", 99)
+    monkeypatch.setattr(statistics, "_BLOCKS", 20)
+
+
+def with_records(made, look) -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        anyrecords.write(folder / "runs", made)
+        look(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.usefixtures("few_resamples")
+def test_a_board_of_any_runs(rounds):
+    @settings(max_examples=8 * rounds, **SETTINGS)
+    @given(made=anyrecords.boards())
+    def of_any(made):
+        with_records(made, lambda folder: anyrecords.check_everything(folder / "runs", folder))
+
+    of_any()
+
+
+@pytest.mark.usefixtures("few_resamples")
+def test_a_record_that_holds_anything_else(rounds):
+    """It is left out, counted as damaged, or shown; what is shown is in range."""
+    sound = {"variant": "mref", "questions": 12, "bins": "all", "key": 1, "epochs": 10, "right": "random"}
+    sound |= {"looks": "random", "version": "0.1.0", "status": "ok", "missing": ""}
+    made = [{**sound, "attn": attn, "seed": seed} for attn in ("san", "pan") for seed in (0, 1)]
+
+    @settings(max_examples=10 * rounds, **SETTINGS)
+    @given(harms=st.lists(anyrecords.damage(), min_size=1, max_size=3))
+    def of_damaged(harms):
+        def look(folder: Path) -> None:
+            run = folder / "runs" / "run-2"
+            reporting.draw_pictures(run, n=2)
+            for harm in harms:
+                anyrecords.harm(run, *harm)
+            board = anyrecords.check_everything(folder / "runs", folder)
+            assert board is not None
+            assert board["seeds"].sum() >= 3
+
+        with_records(made, look)
+
+    of_damaged()

@@ -1,0 +1,197 @@
+"""Records that say what cannot be: which part of a result or of its answers is wrong, and what comes of it."""
+
+import json
+import logging
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench import records
+from bench.leaderboard import leaderboard
+from bench.soundness import contradicted, malformed, unsound
+from bench.tensorfile import encode
+from mnistref.errors import DataProblemError
+from tests.bench.test_leaderboard import failed, result
+
+NUMBERS = [math.nan, math.inf, -math.inf, True, False, "1", [1], {}, 10**400, -1, -0.5]
+SHARES = ["accuracy", "accuracy_scale_0.5_1.0", "mask_correctness", "mask_correctness_uniform", "tpr", "pointing"]
+SHARES += ["pr_area", "val_accuracy"]
+COUNTS = ["n_test", "params", "n_scale_0.5_1.0", "epochs", "best_epoch"]
+TIMES = ["train_step_ms", "infer_ms_per_image", "relative_runtime"]
+
+
+def test_a_result_as_runs_write_it_is_sound():
+    assert malformed(result()) == []
+    assert malformed(failed()) == []
+    assert malformed(result(accuracy=1, mask_correctness=0, note=None, capture=None, peak_memory_mb=0)) == []
+    assert malformed(result(pr_area=None, tpr=None, relative_runtime=None, pr_curve={"recall": [math.nan]})) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name in (*SHARES, *COUNTS, *TIMES, "peak_memory_mb", "seconds") for value in NUMBERS]
+    + [(name, value) for name in SHARES for value in (1.01, 2)]
+    + [(name, 0.5) for name in COUNTS]
+    + [(name, value) for name in TIMES for value in (0, 0.0, 1e300)]
+    + [("n_test", 0), ("seed", True), ("seed", 0.0), ("seed", -1), ("seed", math.nan), ("seed", 2**70)]
+    + [(name, value) for name in ("accuracy", "n_test", "params", "train_step_ms", "seed") for value in (None,)]
+    + [(name, value) for name in ("attn", "variant", "device", "recipe", "status") for value in ("", None, 1, "a\0b")]
+    + [("dataset", value) for value in ({}, [], {"spec_id": 1}, {"spec_id": "a", "digits": 3}, None)],
+)
+def test_what_cannot_be_is_named(name, value):
+    assert malformed(result() | {name: value}) == [name]
+
+
+def test_a_number_may_stand_in_a_run_that_did_not_end_well_and_is_then_one():
+    assert malformed(failed() | {"accuracy": 0.5}) == []
+    assert malformed(failed() | {"accuracy": math.nan}) == ["accuracy"]
+
+
+def answers(**changes) -> dict[str, np.ndarray]:
+    kept = {"right": np.array([0, 1, 1], np.uint8), "answer": np.array([0, 4, 2], np.int16)}
+    kept |= {"scale_bin": np.array([-1, 0, 4], np.int8), "pointing": np.array([0, 1, 1], np.uint8)}
+    return {**kept, "mask_correctness": np.array([0.0, 0.5, 1.0], np.float16), **changes}
+
+
+def test_answers_as_runs_write_them_are_sound():
+    assert unsound(answers()) == []
+    assert unsound({"right": np.ones(1, bool)}) == []
+    assert unsound(answers(tpr=np.array([0, 1, 0.5]), pointing=np.array([0.5, 1, 0]))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("right", [0, 1, 2]),
+        ("right", [0, 1, 0.5]),
+        ("right", [0, 1, math.nan]),
+        ("right", [0, 1, -1]),
+        ("answer", [0, 1, -1]),
+        ("answer", [0, 1, 0.5]),
+        ("scale_bin", [0, 1, 5]),
+        ("scale_bin", [0, 1, -2]),
+        ("scale_bin", [0, 1, 0.5]),
+        ("pointing", [0, 1, 2]),
+        ("pointing", [0, 1, math.nan]),
+        ("mask_correctness", [0, 1, 1.01]),
+        ("mask_correctness", [0, 1, -0.01]),
+        ("mask_correctness", [0, 1, math.inf]),
+        ("tpr", [0, 1, math.nan]),
+        ("tpr", [0, 1]),
+        ("tpr", [[0, 1, 1]]),
+        ("tpr", [0j, 1, 1]),
+        ("tpr", ["0", "1", "1"]),
+    ],
+)
+def test_answers_that_cannot_be_are_named(name, values):
+    assert unsound(answers(**{name: np.array(values)})) == [name]
+
+
+def test_answers_without_right_ones_or_questions_are_none():
+    assert unsound({"answer": np.zeros(3)}) == ["right"]
+    assert unsound({"right": np.zeros(0)}) == ["right"]
+    assert unsound({"right": np.zeros(())}) == ["right"]
+    assert unsound({"right": np.zeros((3, 1))}) == ["right"]
+
+
+def agreeing(**changes) -> dict:
+    found = result(accuracy=2 / 3, n_test=3, mask_correctness=0.5, tpr=None, pointing=2 / 3)
+    found |= {"accuracy_scale_0.5_1.0": 1.0, "n_scale_0.5_1.0": 1, "accuracy_scale_1.0_1.5": None}
+    return found | {"n_scale_1.0_1.5": 0, "n_scale_2.5_3.0": 1, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({}, []),
+        ({"mask_correctness": 0.5009}, []),
+        ({"mask_correctness": 0.502}, ["mask_correctness"]),
+        ({"accuracy": 0.67}, ["accuracy"]),
+        ({"n_test": 4}, ["n_test"]),
+        ({"n_scale_0.5_1.0": 2}, ["n_scale_0.5_1.0"]),
+        ({"n_scale_1.0_1.5": 3}, ["n_scale_1.0_1.5"]),
+        ({"accuracy_scale_1.0_1.5": 0.5}, ["accuracy_scale_1.0_1.5"]),
+    ],
+)
+def test_a_result_that_its_answers_would_make_another_is_contradicted(changes, wrong):
+    assert contradicted(agreeing(**changes), answers()) == wrong
+
+
+def test_answers_that_hold_nan_or_a_class_that_is_none_contradict_every_result():
+    odd = answers(mask_correctness=np.array([0.5, math.nan, 0.5]))
+    assert contradicted(agreeing(), odd) == ["mask_correctness"]
+    assert contradicted(agreeing(), answers(answer=np.array([0, 5, 1]))) == ["answer"]
+    assert contradicted(agreeing(variant="mbginv"), answers(answer=np.array([0, 5, 9]))) == []
+    assert contradicted(agreeing(variant="of-my-own"), answers(answer=np.array([0, 99, 9]))) == []
+    assert contradicted(failed(), odd) == contradicted(agreeing(), None) == []
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    folder = tmp_path / "runs" / "run"
+    folder.mkdir(parents=True)
+    (folder / records.RESULT).write_text(json.dumps(agreeing()))
+    records.write_answers(folder, {name: torch.from_numpy(array) for name, array in answers().items()})
+    return folder
+
+
+def test_a_result_that_holds_nan_is_damaged_and_the_board_says_so(run, caplog):
+    (run / records.RESULT).write_text(json.dumps(agreeing(accuracy=math.nan)))
+    with pytest.raises(DataProblemError, match=r"damaged \(accuracy missing or wrong\); run the same command again"):
+        records.read_result(run)
+    assert not records.is_finished(run)
+    with caplog.at_level(logging.WARNING):
+        assert list(records.results(run.parent)) == []  # nothing else tells what it was
+    assert "damaged (accuracy" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        torch.tensor([0, 1, 2], dtype=torch.uint8),
+        torch.tensor([0, 1, math.nan], dtype=torch.bfloat16),
+        torch.tensor([0, 1, 1], dtype=torch.complex64),
+        torch.zeros(3, 1, dtype=torch.uint8),
+        torch.zeros(0, dtype=torch.uint8),
+    ],
+)
+def test_answers_of_another_kind_are_left_out_and_the_board_is_made_without_them(array, run, caplog):
+    kept = {name: torch.from_numpy(each) for name, each in answers().items()}
+    (run / records.ANSWERS).write_bytes(encode({**kept, "right": array}))
+    with pytest.raises(DataProblemError, match=r"not the answers of a test \(.*right"):
+        records.read_answers(run)
+    with caplog.at_level(logging.WARNING):
+        (row,) = leaderboard(records.results(run.parent)).to_dict("records")
+    assert (row["seeds"], row["accuracy"]) == (1, pytest.approx(2 / 3))
+    assert "not the answers of a test" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["[]", '"a"', "5", "null", "[" * 100_000, '{"attn": "\\ud800"}', '{"lr": NaN}'])
+@pytest.mark.parametrize("name", [records.CONFIG, records.ENVIRONMENT])
+def test_what_lies_beside_a_result_may_be_anything(text, name, run, caplog):
+    (run / name).write_text(text)
+    with caplog.at_level(logging.WARNING):
+        (row,) = leaderboard(records.results(run.parent)).to_dict("records")
+    assert row["seeds"] == 1
+    assert "run" in caplog.text
+    (run / records.RESULT).unlink()
+    assert list(records.results(run.parent)) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "hardware"),
+    [
+        ({"device": "cpu", "threads": 2}, "cpu, 2 threads"),
+        ({"device": "cpu", "processor": "AMD", "threads": 1, "processes": 2}, "AMD, 2 processes of 1 thread"),
+        ({"device": "cpu", "processor": math.nan, "threads": math.nan}, "cpu"),
+        ({"device": "cpu", "processor": [1], "threads": True, "processes": "x"}, "cpu"),
+        ({"device": "NVIDIA H100"}, "NVIDIA H100"),
+        ({"device": 5}, "cpu"),  # the result's own
+    ],
+)
+def test_hardware_is_named_by_what_is_known(environment, hardware, run):
+    (run / records.ENVIRONMENT).write_text(json.dumps(environment))
+    assert leaderboard(records.results(run.parent))["hardware"].tolist() == [hardware]
