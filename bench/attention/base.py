@@ -142,11 +142,14 @@ def same_conv(channels: int, width: int, kernel: int, padding: str = "zeros", bi
 
 
 def share(mask: Tensor) -> Tensor:
-    """A map (B, 1, H, W) scaled to sum to 1; one that is zero everywhere becomes uniform."""
+    """A map (B, 1, H, W) scaled to sum to 1; one that is zero everywhere becomes uniform.
+
+    A map with NaN or a value below zero stays as it is, so that whoever measures it sees that it is none.
+    """
     total = mask.sum(dim=(2, 3), keepdim=True)
-    return torch.where(
-        total > 0, mask / total.clamp_min(torch.finfo(mask.dtype).tiny), 1 / (mask.shape[2] * mask.shape[3])
-    )
+    uniform = 1 / (mask.shape[2] * mask.shape[3])
+    scaled = torch.where(total > 0, mask / total.clamp_min(torch.finfo(mask.dtype).tiny), uniform)
+    return torch.where(mask.detach().amin(dim=(2, 3), keepdim=True) >= 0, scaled, mask)
 
 
 def one_hot(query: Tensor, queries: int, like: Tensor) -> Tensor:

@@ -19,8 +19,9 @@ from bench.attention.base import Gate
 from bench.computing import Computing
 from bench.config import Recipe
 from bench.data import load_split
+from bench.evaluate import accuracy
 from bench.evaluate import test as measure
-from bench.model import create_model
+from bench.model import Output, create_model
 from bench.parallel import ALONE, Alone, join
 from bench.split import Batch, Resident, Split
 from bench.train import DivergedError, Trainer
@@ -57,6 +58,37 @@ class Own(nn.Module):
         noise = 0.1 * torch.randn(len(x), 1, 1, 1, dtype=x.dtype) + torch.rand(1, dtype=x.dtype)
         x = F.batch_norm(F.dropout2d(x + seen, 0.1, self.training), None, None, training=True)
         return self.score(F.dropout(x.permute(0, 2, 3, 1), 0.2).permute(0, 3, 1, 2)) + noise
+
+
+class Broken(nn.Module):
+    """A network whose answers to the questions about one digit, or to all, hold another value in a place.
+
+    Args:
+        model: the network.
+        part: what holds it: its "answers", a "class" of these, or its "maps".
+        value: what it holds there.
+        query: the digit asked about; None for all.
+    """
+
+    def __init__(self, model: nn.Module, part: str, value: float, query: int | None = 3) -> None:
+        super().__init__()
+        self.model, self.part, self.value, self.query = model, part, value, query
+
+    @property
+    def stages(self) -> nn.Module:
+        return self.model.stages
+
+    def forward(self, images: Tensor, query: Tensor) -> Output:
+        out = self.model(images, query)
+        rows = query == self.query if self.query is not None else torch.ones_like(query, dtype=torch.bool)
+        if self.part != "maps":
+            logits = out.logits.clone()
+            logits[rows, 0] = self.value
+            return out._replace(logits=logits)
+        masks = [mask.clone() for mask in out.masks]
+        for mask in masks[-1:]:
+            mask[rows, 0, 0, 1] = self.value
+        return out._replace(masks=masks)
 
 
 class Exact(Resident):
@@ -135,11 +167,26 @@ def diverged(data: Path, team: Alone = ALONE) -> str:
     return "not at all"
 
 
+def unfit(data: Path, team: Alone = ALONE) -> list[str]:
+    """Why validations and tests end whose answers or maps are not finite, or below zero."""
+    said = []
+    for part, value in (("answers", math.nan), ("maps", math.inf), ("maps", -1.0)):
+        torch.manual_seed(0)
+        model = Broken(create_model("pan", variant="mini"), part, value)
+        for ask in (accuracy, measure):
+            try:
+                ask(model, few(data, "test", 21, exact=False), 5, team)
+                said.append("not at all")
+            except (DivergedError, ValueError) as error:
+                said.append(str(error))
+    return said
+
+
 def main() -> None:
     data, out, wanted = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     with join() as team:
         tensors: dict[str, Tensor] = {}
-        records: dict[str, object] = {"diverged": diverged(data, team)}
+        records: dict[str, object] = {"diverged": diverged(data, team), "unfit": unfit(data, team)}
         single = [] if wanted else [(attn, False) for attn in SINGLE]
         for attn, exact in [(attn, True) for attn in wanted or EXACT] + single:
             weights, records[f"{attn}/{exact}"] = trained(data, attn, exact, team)

@@ -121,6 +121,14 @@ def test_a_training_that_diverges_does_so_for_all(mini, by_two):
         assert record["diverged"] == sharing.diverged(mini)
 
 
+@pytest.mark.parametrize("processes", ["by_two", "by_three"])
+def test_all_find_as_many_answers_and_maps_that_are_not_finite(processes, mini, request):
+    """However the questions with them lie among the processes."""
+    alone = sharing.unfit(mini)
+    assert all(" of 21 questions are " in said for said in alone)
+    assert request.getfixturevalue(processes)[1]["unfit"] == alone
+
+
 def command(mini: Path, runs: Path, *more: str) -> list[str]:
     return ["run", "--attn", "film", "--data", str(mini), "--device", "cpu", *SHORT, "--runs", str(runs), *more]
 

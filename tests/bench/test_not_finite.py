@@ -1,0 +1,322 @@
+"""Answers and maps that are no finite numbers end a run, or are said; they are no answer, no score and no picture."""
+
+import json
+import logging
+import math
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from torch import nn
+
+import cli
+from bench import beside, evaluate, experiment, pictures, show
+from bench.attention.base import Changed, PooledReadout, share
+from bench.computing import Computing
+from bench.config import Recipe
+from bench.data import load_split
+from bench.drawing import answer_lines, figure
+from bench.leaderboard import leaderboard
+from bench.model import Output, create_model
+from bench.output_checks import unanswered, unfit_images
+from bench.panels import Question, panels, tally
+from bench.records import results
+from bench.report import page as report
+from bench.runs import load_model
+from bench.split import Split
+from bench.train import DivergedError
+from mnistref.errors import RunProblemError
+from mnistref.variants import get_variant
+from tests.bench.sharing import Broken
+
+CPU = torch.device("cpu")
+SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
+NAN, INF = math.nan, math.inf
+
+
+@pytest.fixture(scope="module")
+def split(mini) -> Split:
+    return load_split(mini, "test", "one", CPU, masks=True)
+
+
+def asked(split: Split, query: int = 3) -> int:
+    """How many questions are about that digit."""
+    return int((split.query == query).sum())
+
+
+@pytest.mark.parametrize(
+    ("logits", "none"),
+    [
+        ([1, 2, 3], False),
+        ([-INF, 2, -INF], False),  # log-probabilities of two classes that cannot be
+        ([1, NAN, 3], True),
+        ([1, INF, 3], True),
+        ([-INF, INF, 0], True),
+        ([-INF, -INF, -INF], True),
+        ([NAN, NAN, NAN], True),
+    ],
+)
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_what_is_no_answer(logits, none, kind):
+    assert unanswered(torch.tensor([logits, [0, 0, 0]], dtype=kind)).tolist() == [none, False]
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_which_images_have_a_map_that_is_unfit(kind):
+    maps = [torch.ones(6, 1, 2, 2, dtype=kind), torch.zeros(6, 1, 1, 3, dtype=kind)]
+    for image, value in ((1, NAN), (2, INF), (3, -INF), (4, -0.25), (5, -0.0)):
+        maps[image % 2][image, 0, 0, 1] = value
+    odd, below = unfit_images(maps)
+    assert odd.tolist() == [False, True, True, True, False, False]
+    assert below.tolist() == [False, False, False, False, True, False]
+    assert not any(flags.any() for flags in unfit_images([torch.ones(2, 1, 2, 2, dtype=torch.bool)]))
+
+
+@pytest.mark.parametrize("value", [NAN, INF])
+def test_answers_that_are_not_finite_are_counted_and_end_validation_and_test(value, split):
+    model = Broken(create_model("pan", "mini"), "answers", value)
+    message = f"the answers to {asked(split)} of 120 questions are not finite"
+    with pytest.raises(DivergedError, match=f"^validation: {message}"):
+        evaluate.accuracy(model, split, 50)
+    with pytest.raises(DivergedError, match=f"^test: {message}"):
+        evaluate.test(model, split, 50)
+
+
+def test_an_impossible_class_is_part_of_an_answer(split):
+    model = Broken(create_model("pan", "mini"), "class", -INF)
+    assert 0 <= evaluate.accuracy(model, split) == evaluate.test(model, split).measures["accuracy"]
+
+
+@pytest.mark.parametrize("attn", ["pan", "san", "han", "arnn-sampled"])
+@pytest.mark.parametrize(("value", "words"), [(NAN, "not finite"), (INF, "not finite"), (-0.1, "below zero")])
+def test_maps_that_are_not_are_counted_and_give_no_score(value, words, attn, split):
+    model = Broken(create_model(attn, "mini"), "maps", value)
+    error = ValueError if words == "below zero" else DivergedError
+    for ask in (evaluate.accuracy, evaluate.test):
+        with pytest.raises(error, match=f"the maps of {asked(split)} of 120 questions are {words}"):
+            ask(model, split, 50)
+
+
+def test_maps_of_a_wrong_shape_are_an_error_that_says_so(split):
+    class Two(nn.Module):
+        def forward(self, images, query):
+            return Output(torch.zeros(len(images), 5), [torch.ones(len(images), 2, 4, 4)], True, 1.0, (4,))
+
+    for ask in (evaluate.accuracy, evaluate.test):
+        with pytest.raises(ValueError, match="map 1 has 2 channels"):
+            ask(Two(), split)
+
+
+def test_what_was_right_is_measured_as_before(split):
+    """To the bit: by the functions that check, image by image."""
+    from bench import metrics
+
+    torch.manual_seed(0)
+    model = create_model("pan", "mini").eval()
+    found = evaluate.test(model, split, 50)
+    measured = []
+    with torch.inference_mode():
+        for batch in split.batches(50):
+            out, target = model(batch.images, batch.query), split.masks(batch.at)
+            measured.append(
+                [measure(out.masks, target) for measure in (metrics.mask_correctness, metrics.pointing_game)]
+            )
+    for name, values in zip(("mask_correctness", "pointing"), zip(*measured, strict=True), strict=True):
+        every = torch.cat(values)
+        assert found.measures[name] == float(every.double().mean())
+        assert torch.equal(found.answers[name], every.to(found.answers[name].dtype))
+
+
+def test_the_last_slot_hides_no_map_that_is_none():
+    mask = torch.ones(4, 1, 2, 2)
+    mask[1, 0, 0, 0], mask[2], mask[3, 0, 0, 0] = NAN, 0, -9
+    shared = share(mask)
+    assert torch.equal(shared[0], mask[0] / 4)
+    assert torch.equal(shared[2], torch.full((1, 2, 2), 0.25))
+    odd, below = unfit_images([shared])
+    assert (odd.tolist(), below.tolist()) == ([False, True, False, False], [False, False, False, True])
+
+    class Mine(nn.Module):
+        def forward(self, x, query):
+            return Changed(x, mask)
+
+    reading = PooledReadout(Mine())([torch.ones(4, 3, 2, 2)], torch.zeros(4, 10))
+    assert unfit_images(reading.masks)[0].tolist() == [False, True, False, False]
+
+
+OWN = """
+import torch
+from torch import nn
+from bench.attention.base import Changed, Scored
+
+class Odd(nn.Module):
+    def __init__(self, channels, query_dim):
+        super().__init__()
+        self.score = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, x, query):
+        score = self.score(x)
+        bad = not self.training
+        return {returned}
+"""
+FAULTS = {
+    "answers": ("Scored(x * (float('nan') if bad else 1), score)", "diverged"),
+    "maps": ("Changed(x * score.sigmoid(), score.sigmoid() + (float('inf') if bad else 0))", "diverged"),
+    "signed": ("Changed(x * score.sigmoid(), score.sigmoid() - 2 * bad)", "failed"),
+}
+REASONS = {
+    "answers": "the answers to 100 of 100 questions are not finite",
+    "maps": "the maps of 100 of 100 questions are not finite",
+    "signed": "the maps of 100 of 100 questions are below zero; let the module return clamp_min",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_run_whose_validation_finds_it_ends_without_a_score(fault, mini, root, tmp_path):
+    """In training all is well."""
+    (returned, status), reason = FAULTS[fault], REASONS[fault]
+    (tmp_path / "own.py").write_text(OWN.format(returned=returned))
+    config = experiment.configure(mini, f"{tmp_path / 'own.py'}:Odd", 0, SHORT, "one", Computing(CPU))
+    with pytest.raises(RunProblemError, match=re.escape(reason)) as error:
+        experiment.run(config, mini, tmp_path / "runs")
+    assert "validation after epoch 1: " in str(error.value)
+    result = json.loads((tmp_path / "runs" / config.run_id / "result.json").read_text())
+    assert result["status"] == status
+    assert reason in result["reason"]
+    assert not [name for name in result if name.startswith(("accuracy", "mask", "tpr", "pointing"))]
+    (row,) = leaderboard(results(tmp_path / "runs")).to_dict("records")
+    assert (row["seeds"], row["status"]) == (0, f"1 {status}")
+    assert reason.split(";")[0] in report.page(tmp_path / "runs", root)
+
+
+def test_a_run_whose_test_finds_it_ends_without_a_score(mini, tmp_path, monkeypatch):
+    whole = evaluate.test
+    monkeypatch.setattr(experiment, "test", lambda model, *more: whole(Broken(model, "answers", NAN), *more))
+    config = experiment.configure(mini, "pan", 0, SHORT, "one", Computing(CPU))
+    with pytest.raises(RunProblemError, match=r"diverged: test: the answers to \d+ of 120 questions are not finite"):
+        experiment.run(config, mini, tmp_path)
+    folder = tmp_path / config.run_id
+    assert json.loads((folder / "result.json").read_text())["status"] == "diverged"
+    assert not (folder / "answers.safetensors").exists()
+    assert not (folder / "pictures").exists()
+
+
+def question() -> Question:
+    ink = torch.zeros(48, 48, dtype=torch.bool)
+    ink[10:20, 10:20] = True
+    return Question(0, torch.zeros(48, 48, 3), 3, {1: ink}, 1.0)
+
+
+def output(logits=(0.0, 1.0, 0.0, 0.0, 0.0), value: float = 0.5) -> Output:
+    masks = [torch.rand(1, 1, 6, 6), torch.rand(1, 1, 3, 3)]
+    masks[1][0, 0, 1, 1] = value
+    return Output(torch.tensor([logits]), masks, True, 1.0, (3, 4))
+
+
+@pytest.mark.parametrize("logits", [(NAN,) * 5, (0, INF, 0, 0, 0), (-INF,) * 5])
+def test_a_panel_has_no_answer_that_is_not_finite(logits):
+    row = panels(question(), output(logits), get_variant("mini"))
+    assert (row.prediction, row.probability, row.right) == (None, None, False)
+    lines = answer_lines(row)
+    assert lines[:2] == ["✗ wrong", "no answer (not finite)"]
+    assert not any("nan" in line for line in lines)
+    sound = panels(question(), output(), get_variant("mini"))
+    assert tally([row, sound, row]) == "1 of 3 answers right, 2 are not finite"
+    assert tally([sound, row]) == "1 of 2 answers right, 1 is not finite"
+    assert tally([sound]) == "1 of 1 answers right"
+
+
+@pytest.mark.parametrize(("value", "fault"), [(NAN, "not finite"), (INF, "not finite"), (-1.0, "below zero")])
+def test_a_panel_says_that_a_map_cannot_be_shown(value, fault):
+    pytest.importorskip("matplotlib")
+    row = panels(question(), output(value=value), get_variant("mini"))
+    assert (row.fault, row.product, row.correctness, row.shares) == (fault, None, None, {})
+    assert [slot.fault for slot in row.slots] == ["", fault]
+    assert row.slots[0].map is not None
+    assert row.slots[1].map is None
+    assert f"attention: the map is {fault}" in answer_lines(row)
+    sound = panels(question(), output(), get_variant("mini"))
+    drawn = figure([row, sound], ["title"], [])
+    assert len(drawn.axes) == 2 * 5
+    said = [text.get_text() for axes in drawn.axes for text in axes.texts]
+    assert said.count(f"map {fault}") == 2
+    assert not any("nan" in text for text in said)
+    assert len(drawn.axes[3].images) == 0
+    assert tally([row, sound]) == f"2 of 2 answers right, maps {fault} in 1"
+
+
+@pytest.fixture
+def broken_show(monkeypatch):
+    """broken_show(part, value): networks that `bench show` loads are such."""
+
+    def broken_show(part: str, value: float) -> None:
+        def load(run: Path):
+            config, model = load_model(run)
+            return config, Broken(model, part, value, query=None)
+
+        for module in (show, beside):
+            monkeypatch.setattr(module, "load_model", load)
+
+    return broken_show
+
+
+@pytest.fixture(scope="module")
+def finished(mini, tmp_path_factory) -> list[Path]:
+    runs = tmp_path_factory.mktemp("runs")
+    configs = [experiment.configure(mini, attn, 0, SHORT, "one", Computing(CPU)) for attn in ("pan", "none")]
+    return [experiment.run(config, mini, runs) for config in configs]
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_show_says_what_is_no_answer(runs, finished, broken_show, root, tmp_path):
+    pytest.importorskip("matplotlib")
+    broken_show("answers", NAN)
+    call = ["show", *map(str, finished[:runs]), "--root", str(root), "--images", "3", "-o", str(tmp_path / "a.svg")]
+    done = CliRunner().invoke(cli.bench, call)
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.count("0 of 3 answers right, 3 are not finite") == runs
+    assert "nan" not in re.sub('"data:image[^"]*"', "", (tmp_path / "a.svg").read_text())
+
+
+def test_show_says_that_a_map_cannot_be_shown(finished, broken_show, root, tmp_path):
+    pytest.importorskip("matplotlib")
+    broken_show("maps", NAN)
+    for runs in (finished[:1], finished):
+        call = ["show", *map(str, runs), "--root", str(root), "--images", "2", "-o", str(tmp_path / "a.png")]
+        done = CliRunner().invoke(cli.bench, call)
+        assert done.exit_code == 0, done.stderr
+        assert "maps not finite in 2" in done.stderr
+
+
+def test_pictures_of_a_run_hold_no_answer_and_no_map_that_are_none(split, tmp_path, caplog):
+    variant = get_variant("mini")
+    with caplog.at_level(logging.WARNING):
+        taken = pictures.take(Broken(create_model("pan", "mini"), "answers", NAN, query=None), split, variant, 4)
+    assert [word["answer"] for word in taken.words] == [None] * 4
+    assert "4 of 4 answers are not finite" in caplog.text
+    assert not any("no_map" in word for word in taken.words)
+    assert taken.maps.max() == 255
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        taken = pictures.take(Broken(create_model("pan", "mini"), "maps", INF, query=None), split, variant, 4)
+    assert [word["no_map"] for word in taken.words] == [True] * 4
+    assert "4 maps not finite or below zero" in caplog.text
+    assert not taken.maps.any()
+    pictures.keep(tmp_path, taken)
+    assert not np.asarray(Image.open(tmp_path / "pictures" / "maps.png")).any()
+
+
+def test_the_report_says_that_of_kept_pictures(finished, root, tmp_path):
+    shutil.copytree(finished[0].parent, tmp_path / "runs", ignore=shutil.ignore_patterns("checkpoint", ".locks"))
+    words = tmp_path / "runs" / finished[0].name / "pictures" / "pictures.json"
+    said = json.loads(words.read_text())
+    said[0]["answer"], said[1]["no_map"] = None, True
+    words.write_text(json.dumps(said))
+    text = report.page(tmp_path / "runs", root)
+    assert "no answer (not finite)" in text
+    assert ", 1 not finite; 1 of its maps cannot be shown" in text
