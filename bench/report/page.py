@@ -136,8 +136,17 @@ def _facts(environment: dict[str, Any]) -> list[tuple[str, str]]:
     facts = []
     for key, value in sorted(environment.items()):
         inner = sorted(value.items()) if isinstance(value, dict) else [(key, value)]
-        facts += [(str(name), MISSING if missing(known) else str(known)) for name, known in inner]
+        facts += [(str(name), _told(known)) for name, known in inner]
     return facts
+
+
+def _told(value: Any) -> str:
+    """A value of a record in words; a dash for nothing, and for a number that is not finite."""
+    if isinstance(value, list):
+        return ", ".join(map(_told, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_told(inner)}" for name, inner in value.items())
+    return MISSING if missing(value) else str(value)
 
 
 def _filled(**what: Any) -> str:

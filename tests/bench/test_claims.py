@@ -1,6 +1,7 @@
 """The papers' claims, asked of runs whose answers are made so that one knows what must come of each."""
 
 import math
+import re
 import shutil
 
 import numpy as np
@@ -12,7 +13,7 @@ from bench.boards import claims_to_text
 from bench.claims import BETTER, FAILS, HOLDS, OPEN, claims
 from bench.model import create_model
 from bench.numerals import points
-from bench.statistics import interval
+from bench.statistics import interval, wilson
 from tests.helpers import TOP
 
 QUESTIONS = 600
@@ -175,3 +176,54 @@ def test_the_command(tmp_path):
     both = call("--save", str(tmp_path / "board"))
     assert both.exit_code == 2
     assert "--claims" in both.stderr
+
+
+def of_bins(attn: str, right: list[list[int]], bins: list[int], **more) -> list[dict]:
+    """Runs of these answers, one of each seed, to questions of these bins of scale."""
+    found = []
+    for seed, each in enumerate(right):
+        kept = {"right": np.array(each, np.uint8), "scale_bin": np.array(bins, np.int8)}
+        found.append({**run(attn, 0.5, seed), **more, "answers": kept})
+    return found
+
+
+@pytest.mark.parametrize("middle", [[1], [1, 0, 1, 1]])
+def test_flatness_with_one_question_of_a_size_cannot_be_told(middle):
+    bins = [4] + [1] * len(middle)
+    results = of_bins("arnn", [[1, *middle]], bins) + of_bins("pan", [[0] + [1] * len(middle)], bins)
+    found = one(results, "falls less", "arnn − pan")
+    assert found.difference == pytest.approx(1 + 1 - np.mean(middle))
+    assert all(map(math.isnan, found.bounds))
+    assert found.verdict == OPEN
+    assert not re.search("nan| … *\\|", claims_to_text([found], markdown=True))
+
+
+def test_flatness_of_opposite_leads_is_bounded():
+    """Every large question won, every middle one lost: the difference is 2, and may be less of other questions."""
+    bins = [4] * 7 + [1] * 7
+    results = of_bins("arnn", [[1] * 7 + [0] * 7], bins) + of_bins("pan", [[0] * 7 + [1] * 7], bins)
+    found = one(results, "falls less", "arnn − pan")
+    assert found.difference == pytest.approx(2)
+    assert found.bounds == pytest.approx((2 - wilson(0.0, 14).hi, 2))
+
+
+def test_a_seed_of_its_own_or_without_bins_leaves_the_others():
+    bins = [4, 4, 1, 1]
+    pair = of_bins("arnn", [[1, 1, 0, 1]], bins) + of_bins("pan", [[0, 1, 1, 1]], bins)
+    longer = of_bins("arnn", [[1] * 5, [1] * 5], [4, 4, 1, 1, 0])[1:]
+    assert one(pair + longer, "falls less").seeds == 1
+    del pair[0]["answers"]["scale_bin"]
+    assert [c for c in claims(pair) if "falls less" in c.claim] == []
+
+
+def test_one_question_in_all_decides_nothing():
+    results = of_bins("pan", [[1], [0]], [0]) + of_bins("san", [[0], [1]], [0])
+    (found,) = claims(results)
+    assert (found.difference, found.verdict) == (0, OPEN)
+    assert all(map(math.isnan, found.bounds))
+
+
+def test_names_of_places_keep_the_tables_whole():
+    place = {"recipe": "fast|\n<b>", "dataset": {"spec_id": "a|\nb"}}
+    text = claims_to_text(claims([run("pan", 0.4, **place), run("san", 0.8, **place)]), markdown=True)
+    assert text.splitlines()[0] == "### mbg-a|\\nb, fast|\\n&lt;b>"

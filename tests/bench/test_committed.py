@@ -226,3 +226,35 @@ def test_saving_again_is_saving_anew(runs, board):
     (board / "runs" / "old" / "result.json").write_text("{}")
     committed.save(runs, board)
     assert {path: path.read_bytes() for path in board.rglob("*.*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("text", [None, "[]", "{", '{"attn": "san", "lr": NaN}'])
+def test_a_run_without_a_configuration_is_kept_without_a_command(text, runs, tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(runs, mine)
+    for run in mine.glob("mini-san-*"):
+        (run / "config.json").unlink() if text is None else (run / "config.json").write_text(text)
+    committed.save(mine, tmp_path / "board")
+    assert committed.check(tmp_path / "board") == [str(tmp_path / "board")]
+    rows = from_csv((tmp_path / "board" / "board.csv").read_text()).set_index("attn")
+    assert rows["seeds"].tolist() == [2, 2]
+    assert rows["command"].isna().to_dict() == {"san": True, "pan": False}
+
+
+def test_words_with_line_breaks_follow_from_the_records(runs, tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(runs, mine)
+    for run in mine.glob("mini-san-*"):
+        result = json.loads((run / "result.json").read_text())
+        (run / "result.json").write_text(json.dumps(result | {"note": "a\r\nb\rc"}))
+    committed.save(mine, tmp_path / "board")
+    assert committed.check(tmp_path / "board") == [str(tmp_path / "board")]
+
+
+def test_a_number_that_is_a_word_is_named(board):
+    path = board / "board.csv"
+    csv = from_csv(path.read_text())
+    path.write_text(to_csv(csv.assign(accuracy=["much", "more"])))
+    code, said, error = leaderboard("--check", board)
+    assert (code, said) == (4, "")
+    assert "row 1, accuracy: much" in error

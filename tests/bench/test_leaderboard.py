@@ -12,9 +12,10 @@ from scipy import stats
 
 from bench.boards import commands, from_csv, to_csv, to_text
 from bench.leaderboard import COLUMNS, leaderboard
+from bench.measures import COUNTS, SCALES
 from bench.published import published
 from bench.records import results
-from bench.statistics import interval
+from bench.statistics import interval, wilson
 
 CONTRACT = set(
     "rank variant attn seeds accuracy accuracy_lo accuracy_hi mask_correctness tpr relative_runtime train_step_ms "  # noqa: SIM905
@@ -340,3 +341,93 @@ def test_results_are_read_from_the_runs(tmp_path: Path):
         (folder / "result.json").write_text(json.dumps(result(seed=seed)))
     (tmp_path / "other").mkdir()
     assert [r["seed"] for r in results(tmp_path)] == [0, 1]
+
+
+def of_bins(attn: str, seed: int, right: list[int], bins: list[int], **changes) -> dict:
+    """A result with these answers to questions of these bins of scale."""
+    rights = np.array(right, np.uint8)
+    of_scale = {name: float(rights[np.array(bins) == k].mean()) for k, name in enumerate(SCALES) if k in bins}
+    kept = {"right": rights, "scale_bin": np.array(bins, np.int8)}
+    return result(attn, float(rights.mean()), seed, n_test=len(right), answers=kept, **of_scale, **changes)
+
+
+def test_a_bin_with_one_question_has_bounds_only_where_seeds_agree():
+    """One question tells nothing of how others of its size differ: of unlike answers nothing is known."""
+    bins = [0, 0, 0, 1, 4]
+    unlike = [of_bins("san", 0, [1, 0, 1, 1, 0], bins), of_bins("san", 1, [1, 0, 0, 1, 1], bins)]
+    (row,) = rows(*unlike)
+    assert row["accuracy_scale_2.5_3.0"] == 0.5
+    assert math.isnan(row["accuracy_scale_2.5_3.0_lo"])
+    assert math.isnan(row["accuracy_scale_2.5_3.0_hi"])
+    assert (row["accuracy_scale_1.0_1.5_lo"], row["accuracy_scale_1.0_1.5_hi"]) == wilson(1.0, 1)
+    assert 0 <= row["accuracy_scale_0.5_1.0_lo"] <= row["accuracy_scale_0.5_1.0"]
+    assert "nan" not in to_text(leaderboard(unlike))
+
+
+def test_one_question_in_all_compares_nothing():
+    made = [of_bins(attn, seed, [(seed + k) % 2], [2]) for k, attn in enumerate(("san", "pan")) for seed in (0, 1)]
+    for row in rows(*made):
+        assert (row["rank"], row["accuracy"]) == (1, 0.5)
+        assert math.isnan(row["accuracy_lo"])
+    made = [of_bins(attn, 0, [k], [2]) for k, attn in enumerate(("san", "pan"))]
+    pan, san = rows(*made)
+    assert (pan["difference"], pan["p_value"], pan["rank"], san["rank"]) == (1.0, 1.0, 1, 2)
+    assert (pan["difference_lo"], pan["difference_hi"]) == pytest.approx((1 - wilson(0.0, 1).hi, 1))
+
+
+def test_answers_without_bins_or_with_others_bound_the_accuracy_alone():
+    one, other = of_bins("san", 0, [1, 0, 1], [0, 0, 1]), of_bins("san", 1, [1, 1, 1], [0, 1, 1])
+    for made in ([one, other], [one | {"answers": {"right": one["answers"]["right"]}}]):
+        (row,) = rows(*made)
+        assert not math.isnan(row["accuracy_lo"])
+        assert math.isnan(row["accuracy_scale_0.5_1.0_lo"])
+
+
+def test_a_measure_that_a_seed_has_not_is_no_mean_of_the_others():
+    (row,) = rows(result(), result(seed=1, tpr=None), result(seed=2, mask_correctness=0.6))
+    assert math.isnan(row["tpr"])
+    assert row["mask_correctness"] == pytest.approx(0.4)
+
+
+def test_a_row_without_counts_stands_beside_one_with_them():
+    """As of an earlier version."""
+    found = {row["attn"]: row for row in rows(result("san", **{COUNTS[0]: 7}), result("pan"))}
+    assert found["san"][COUNTS[0]] == 7
+    assert pd.isna(found["pan"][COUNTS[0]])
+
+
+def test_of_seeds_of_one_accuracy_the_images_bound_it():
+    (row,) = rows(*(result(accuracy=0.8, seed=seed) for seed in range(3)))
+    assert (row["accuracy_lo"], row["accuracy_hi"]) == pytest.approx(wilson(0.8, 1000))
+
+
+def test_bounds_reach_the_mean_that_was_taken_before_answers_were_rounded():
+    looks = np.full(8, 0.1234567)
+    kept = {
+        "right": np.ones(8, np.uint8),
+        "scale_bin": np.zeros(8, np.int8),
+        "mask_correctness": looks.astype(np.float16),
+    }
+    (row,) = rows(result(accuracy=1.0, n_test=8, mask_correctness=float(looks[0]), answers=kept))
+    assert row["mask_correctness_lo"] <= row["mask_correctness"] <= row["mask_correctness_hi"]
+    assert row["mask_correctness_hi"] - row["mask_correctness_lo"] < 1e-3
+
+
+WORDS = ["NA", "None", "NaN", "null", "007", "1e5", "inf", "-1", " a ", "a\r\nb", "#N/A"]
+
+
+def test_words_that_look_like_numbers_or_nothing_are_read_back_as_they_were():
+    for name in WORDS:
+        board = leaderboard([result(name, dataset={"spec_id": name, "digits": name, "backgrounds": name}, note=name)])
+        back = from_csv(to_csv(board))
+        for column in ("attn", "dataset", "digits", "backgrounds", "note"):
+            assert back[column].tolist() == board[column].tolist(), name
+
+
+def test_rows_without_a_rank_are_not_tied():
+    assert "rows of one recipe and rank" not in to_text(leaderboard([failed("san"), failed("pan"), result("arnn")]))
+
+
+def test_a_name_breaks_no_line_of_the_commands():
+    board = leaderboard([result("a\nrm -r /")]).assign(command="bench run")
+    assert commands(board).splitlines()[0].startswith("# a\\nrm -r / on")

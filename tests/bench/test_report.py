@@ -270,6 +270,49 @@ def test_missing_and_damaged_parts_are_left_out(runs, root):
     assert "Not recorded." in text
 
 
+def test_what_is_no_fraction_is_counted_and_not_drawn(runs, root):
+    run = one(runs)
+    lines = [{"epoch": e, "val_accuracy": value} for e, value in enumerate((0.5, math.nan, 7, -1, True, "x", None), 1)]
+    (run / "history.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines) + '{"epoch": ' + "9" * 400 + "}\n"
+    )
+    edit(run, pr_curve={"recall": [0, 0.5, math.inf, 1], "precision": [0.5, math.nan, 0.2, 0.1]})
+    text = page(runs, root)
+    assert "Not drawn: 5 accuracies that are no numbers in 0–1." in text
+    assert "Not drawn: 2 points that are no numbers in 0–1." in text
+    assert not re.search(r'(points|d)="[^"]*(nan|inf)', text)
+
+
+def test_a_scale_with_one_question_has_no_interval_where_seeds_differ(runs):
+    """Though Wilson's would be one over the answers of all seeds."""
+    copy_run(one(runs), runs, "s1", seed=1)
+    _, entry = entry_of(runs)
+    name = "accuracy_scale_0.5_1.0"
+    entry.row.update({f"{name}_lo": math.nan, f"{name}_hi": math.nan})
+    rate = at_scale(entry, name)
+    assert (rate.low, rate.high) == (None, None)
+
+
+def test_an_environment_with_odd_values_is_shown(runs, root):
+    (one(runs) / "environment.json").write_text(
+        '{"a": NaN, "b": {"c": Infinity, "d": [NaN, 1, {"f": null, "g": "h"}]}, "e": "\\u0041"}'
+    )
+    assert re.search("a ?– ?c ?– ?d ?–, 1, f –, g h ?e ?A", read(page(runs, root)).text)
+    (one(runs) / "environment.json").write_text('{"device": "\\ud800"}')
+    assert "Not recorded." in read(page(runs, root)).text
+
+
+def test_a_folder_whose_name_is_no_text_is_shown(runs, root):
+    os.rename(one(runs), os.fsencode(runs) + b"/mini-\xff")
+    page(runs, root).encode()
+
+
+def test_failed_rows_are_not_tied(runs, root):
+    for run in runs.iterdir():
+        edit(run, status="failed", reason="?")
+    assert "Rows of one rank" not in page(runs, root)
+
+
 def test_a_hundred_runs_are_below_ten_megabytes(runs, root):
     """A hundred mechanisms of 300 epochs, each with pictures of eight images of 224 pixels."""
     run = one(runs)
