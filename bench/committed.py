@@ -20,6 +20,7 @@ import pandas as pd
 from bench import records
 from bench.boards import LEGEND, commands, from_csv, to_csv, to_text
 from bench.config import BASELINE
+from bench.json_files import parse_json
 from bench.leaderboard import leaderboard
 from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.files import write_whole
@@ -104,7 +105,7 @@ def check(place: Path) -> list[str]:
 def _differences(folder: Path) -> list[str]:
     """What board.csv says and its records do not, in words."""
     try:
-        about = records.parse_json((folder / ABOUT).read_text(encoding="utf-8"))
+        about = parse_json((folder / ABOUT).read_text(encoding="utf-8"))
         said = from_csv((folder / CSV).read_bytes().decode())  # with line breaks as they are
         markdown = (folder / MARKDOWN).read_bytes().decode()
         derived = from_csv(to_csv(_derived(folder, about)))

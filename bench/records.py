@@ -12,6 +12,7 @@ import torch
 from bench.computing import Computing
 from bench.config import RunConfig
 from bench.environment import environment
+from bench.json_files import read_json, write_json
 from bench.soundness import contradicted, is_number, is_text, malformed, unsound
 from bench.tensorfile import decode, encode
 from mnistref.dataset import Manifest
@@ -31,33 +32,6 @@ MANY = 20
 """Runs, of which what is made takes so long that one wants to be told."""
 _DAMAGED = (DataProblemError, AttributeError, KeyError, TypeError, ValueError)
 """What reading records of another shape raises."""
-
-
-def write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    try:
-        write_whole(path, f"{text}\n".encode())
-    except UnicodeEncodeError:  # a path that is not UTF-8
-        write_whole(path, f"{json.dumps(value, indent=1, allow_nan=False)}\n".encode())
-
-
-def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; a data error where it holds something else, or text that cannot be written."""
-    try:
-        return parse_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataProblemError(f"{path}: not JSON ({error}); delete the run and start it again") from error
-
-
-def parse_json(text: str) -> Any:
-    """Return what JSON says; a ValueError for what is none, is too deep, or holds halves of characters."""
-    try:
-        value = json.loads(text)
-    except RecursionError:
-        raise ValueError("its lists lie too deep in each other") from None
-    if "\\u" in text:  # an escaped half of a character, which no file or terminal takes
-        json.dumps(value, ensure_ascii=False).encode()
-    return value
 
 
 def parted(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

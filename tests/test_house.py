@@ -59,7 +59,7 @@ MAY_IMPORT = {
         *("mnistref.text", "mnistref.variants"),
     },
     "bench.committed": {
-        *("bench.boards", "bench.config", "bench.leaderboard", "bench.records"),
+        *("bench.boards", "bench.config", "bench.json_files", "bench.leaderboard", "bench.records"),
         *("mnistref.errors", "mnistref.files"),
     },
     "bench.computing": {"bench.kernels.diagonal_lstm", "mnistref.errors"},
@@ -86,8 +86,8 @@ MAY_IMPORT = {
         "bench.numerals",
     },
     "bench.report.markdown": set(),
-    "bench.report.reading": {"bench.records"},
-    "bench.report.pictures": {"bench.pictures", "bench.records", "bench.report.entries", "mnistref.errors"},
+    "bench.report.reading": {"bench.json_files", "bench.records"},
+    "bench.report.pictures": {"bench.json_files", "bench.pictures", "bench.report.entries", "mnistref.errors"},
     "bench.step": {"bench.computing", "bench.config"},
     "bench.whole": set(),
     "bench.parallel": {"bench.computing", "bench.config", "bench.step", "bench.whole", "mnistref.errors"},
@@ -115,9 +115,11 @@ MAY_IMPORT = {
         *("mnistref.files", "mnistref.spec"),
     },
     "bench.records": {
-        *("bench.computing", "bench.config", "bench.environment", "bench.soundness", "bench.tensorfile"),
+        *("bench.computing", "bench.config", "bench.environment", "bench.json_files", "bench.soundness"),
+        "bench.tensorfile",
         *("mnistref.dataset", "mnistref.errors", "mnistref.files", "mnistref.version"),
     },
+    "bench.json_files": {"mnistref.errors", "mnistref.files"},
     "bench.environment": {"bench.computing", "mnistref.version"},
     "bench.sweep": {
         "bench.attention",

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bench.json_files import read_json
 from bench.pictures import FOLDER, IMAGES, MAPS, WORDS
-from bench.records import read_json
 from bench.report.entries import Contest, number
 from mnistref.errors import DataProblemError
 

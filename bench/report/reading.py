@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.records import ENVIRONMENT, HISTORY, parse_json
+from bench.json_files import parse_json
+from bench.records import ENVIRONMENT, HISTORY
 
 log = logging.getLogger("bench")
 

@@ -294,12 +294,12 @@ def test_a_scale_with_one_question_has_no_interval_where_seeds_differ(runs):
 
 
 def test_an_environment_with_odd_values_is_shown(runs, root):
-    (one(runs) / "environment.json").write_text(
-        '{"a": NaN, "b": {"c": Infinity, "d": [NaN, 1, {"f": null, "g": "h"}]}, "e": "\\u0041"}'
-    )
+    odd = '{"a": NaN, "b": {"c": Infinity, "d": [NaN, 1, {"f": null, "g": "h"}]}, "e": "\\u0041"}'
+    (one(runs) / "environment.json").write_text(odd)
     assert re.search("a ?– ?c ?– ?d ?–, 1, f –, g h ?e ?A", read(page(runs, root)).text)
-    (one(runs) / "environment.json").write_text('{"device": "\\ud800"}')
-    assert "Not recorded." in read(page(runs, root)).text
+    for damaged in ('{"device": "\\ud800"}', '{"device": ' + "[" * 400 + "]" * 400 + "}"):
+        (one(runs) / "environment.json").write_text(damaged)
+        assert "Not recorded." in read(page(runs, root)).text
 
 
 def test_a_folder_whose_name_is_no_text_is_shown(runs, root):
