@@ -158,14 +158,14 @@ def _blocks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _of_one_value(value: float, questions: int, paired: bool, most: float) -> Interval:
     """Bounds of the mean of so many questions whose values are all alike.
 
-    Wilson's bounds tell how often another value may have been missed. Shares of 0 and 1 have that as their bounds. A
-    whole difference may have missed one that is one more or one less. Other values have no closed form: the value
-    itself, and unknown of one question.
+    Wilson's bounds tell how often other values may have been missed. Shares of 0 and 1 have that as their bounds. Whole
+    differences may have missed others that are as far away as `most` allows, to either side. Other values have no
+    closed form: the value itself, and unknown of one question.
     """
     whole = round(value)
     if paired and abs(value - whole) < _NEAR and abs(whole) <= most:
         missed = wilson(0.0, questions).hi
-        return Interval(max(-most, whole - missed), min(most, whole + missed))
+        return Interval(whole - missed * (whole + most), whole + missed * (most - whole))
     if not paired and value in (0.0, 1.0):
         return wilson(value, questions)
     return Interval(value, value) if questions > 1 else UNKNOWN

@@ -204,7 +204,7 @@ def test_flatness_of_opposite_leads_is_bounded():
     results = of_bins("arnn", [[1] * 7 + [0] * 7], bins) + of_bins("pan", [[0] * 7 + [1] * 7], bins)
     found = one(results, "falls less", "arnn − pan")
     assert found.difference == pytest.approx(2)
-    assert found.bounds == pytest.approx((2 - wilson(0.0, 14).hi, 2))
+    assert found.bounds == pytest.approx((2 - 4 * wilson(0.0, 14).hi, 2))
 
 
 def test_a_seed_of_its_own_or_without_bins_leaves_the_others():

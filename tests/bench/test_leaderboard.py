@@ -371,8 +371,8 @@ def test_one_question_in_all_compares_nothing():
         assert math.isnan(row["accuracy_lo"])
     made = [of_bins(attn, 0, [k], [2]) for k, attn in enumerate(("san", "pan"))]
     pan, san = rows(*made)
-    assert (pan["difference"], pan["p_value"], pan["rank"], san["rank"]) == (1.0, 1.0, 1, 2)
-    assert (pan["difference_lo"], pan["difference_hi"]) == pytest.approx((1 - wilson(0.0, 1).hi, 1))
+    assert (pan["difference"], pan["p_value"], pan["rank"], san["rank"]) == (1.0, 1.0, 1, 1)
+    assert (pan["difference_lo"], pan["difference_hi"]) == pytest.approx((1 - 2 * wilson(0.0, 1).hi, 1))
 
 
 def test_answers_without_bins_or_with_others_bound_the_accuracy_alone():

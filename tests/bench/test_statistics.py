@@ -147,13 +147,21 @@ def test_without_values_or_with_one_that_is_not_finite_nothing_is_known(shape, v
 
 
 @pytest.mark.parametrize("value", [1.0, -1.0, 2.0, -2.0, 2 - 2e-16])
-def test_a_whole_difference_may_have_missed_one_that_is_one_off(value):
+def test_a_whole_difference_may_have_missed_others_up_to_the_largest(value):
     missed, most = wilson(0.0, 40).hi, max(1.0, abs(round(value)))
     low, high = interval(np.full((3, 40), value), paired=True, most=most)
-    assert (low, high) == pytest.approx((value - missed, value) if value > 0 else (value, value + missed))
+    reach = 2 * most * missed
+    assert (low, high) == pytest.approx((value - reach, value) if value > 0 else (value, value + reach))
     assert interval(np.full((3, 40), -value), paired=True, most=most) == pytest.approx((-high, -low))
-    if abs(value) == 1:
-        assert interval(np.full((3, 40), value), paired=True, most=2) == pytest.approx((value - missed, value + missed))
+    if value == 1:
+        assert interval(np.full((3, 40), value), paired=True, most=2) == pytest.approx((1 - 3 * missed, 1 + missed))
+
+
+def test_a_lead_at_one_question_is_none_for_certain():
+    """As the test of it says, whose p is 1; at twenty questions it is one."""
+    for questions, certain in ((1, False), (3, False), (20, True)):
+        assert (interval(np.ones((1, questions)), paired=True).lo > 0) == certain
+        assert (p_value(np.ones((1, questions)), np.zeros((1, questions))) < 0.05) == certain
 
 
 def test_p_of_one_question():
