@@ -176,9 +176,9 @@ def _bounds(done: pd.DataFrame) -> dict[str, float]:
         bins = _bins(done, right.shape[1])
         found |= {name: interval(right[:, bins == k]) for k, name in enumerate(SCALES) if (bins == k).any()}
         found |= {name: interval(kept) for name in MAPS if (kept := _values(done, name)) is not None}
-        found = {name: _around(bounds, done, name) for name, bounds in found.items()}
     elif len(done):
         found["accuracy"] = _from_means(done["accuracy"].astype(float).tolist(), float(done["n_test"].iloc[0]))
+    found = {name: _around(bounds, done, name) for name, bounds in found.items()}
     return {f"{name}_{end}": bound for name, pair in found.items() for end, bound in pair._asdict().items()}
 
 

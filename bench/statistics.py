@@ -124,7 +124,7 @@ def p_value(values: np.ndarray, baseline: np.ndarray) -> float:
     if stats is None or not found.size or not np.isfinite(found).all():
         return math.nan
     sums, sizes = _blocks(found)
-    differences = sums.sum(axis=1) / sizes.sum() if len(values) > 1 else sums[0]
+    differences = sums.sum(axis=1) / sizes.sum() if len(found) > 1 else sums[0]
     if len(differences) == 1 or not differences.any():
         return 1.0
     tested = stats.permutation_test(
