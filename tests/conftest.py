@@ -15,7 +15,12 @@ from mnistref.sources.digits import Digits, load_digits
 
 
 def pytest_addoption(parser) -> None:
-    parser.addoption("--rounds", type=int, default=3, help="How long tests/faults and tests of any records go on; 200 is the long form.")
+    parser.addoption(
+        "--rounds",
+        type=int,
+        default=3,
+        help="How long tests/faults and tests of any records go on; 200 is the long form.",
+    )
 
 
 def pytest_configure(config) -> None:
