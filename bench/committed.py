@@ -109,7 +109,7 @@ def _differences(folder: Path) -> list[str]:
         said = from_csv((folder / CSV).read_bytes().decode())  # with line breaks as they are
         markdown = (folder / MARKDOWN).read_bytes().decode()
         derived = from_csv(to_csv(_derived(folder, about)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise DataProblemError(f"{folder}: not a board ({error}); save it again") from error
     if list(said.columns) != list(derived.columns):
         odd = sorted(set(said.columns) ^ set(derived.columns))

@@ -56,6 +56,12 @@ class Computing:
         """As records name it."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
+    @property
+    def described(self) -> str:
+        """The device, for people."""
+        threads = f" ({torch.get_num_threads()} threads)" if self.device.type == "cpu" else ""
+        return f"device: {self.device_name}{threads}"
+
 
 def choose(
     device: str = "auto", precision: str = "fp32", capture: str = "eager", deterministic: bool = False

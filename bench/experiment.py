@@ -29,7 +29,7 @@ from bench.train import DivergedError, Trainer
 from bench.watch import Watching, watch
 from mnistref.dataset import Manifest, read_manifest, read_triples
 from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
-from mnistref.files import exclusive
+from mnistref.files import exclusive, path_to_text
 from mnistref.generate import Request, generate, request_of
 from mnistref.variants import get_variant
 
@@ -166,7 +166,7 @@ def run(
 
 def _run(work: _Work) -> None:
     config, folder, computing, variant = work.config, work.folder, work.computing, work.manifest.variant
-    log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, _where(computing))
+    log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, computing.described)
     if variant.note:
         log.info("%s is %s", config.variant, variant.note)
     model = _begin(work)
@@ -231,13 +231,8 @@ def _aside(config: RunConfig, manifest: Manifest, init: Path | None) -> dict[str
     return {
         **({records.PLACES: places} if places else {}),
         records.REQUEST: request_of(manifest),
-        **({records.INIT: str(init.resolve())} if init else {}),
+        **({records.INIT: path_to_text(init.resolve())} if init else {}),
     }
-
-
-def _where(computing: Computing) -> str:
-    threads = f" ({torch.get_num_threads()} threads)" if computing.device.type == "cpu" else ""
-    return f"device: {computing.device_name}{threads}"
 
 
 def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:

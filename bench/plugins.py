@@ -22,6 +22,7 @@ from typing import Any
 
 from bench.mechanism import Mechanism
 from mnistref.errors import UsageProblemError, did_you_mean
+from mnistref.files import path_of_text, path_to_text
 
 GROUP = "bench.attention"
 _loaded: dict[str, Mechanism] = {}
@@ -56,8 +57,9 @@ def load_own(name: str) -> Mechanism:
     file_name = path.name.encode("utf-8", "backslashreplace").decode()  # a name may be any bytes
     spelled = f"{file_name}:{cls.__name__}#{_digest(source, neighbours)}"
     _loaded[spelled] = _mechanism(spelled, cls, f"from {file_name}")
-    beside = {f"{spelled}/{near}": str(path.resolve().parent / near) for near in sorted(neighbours)}
-    _files[spelled] = {spelled: str(path.resolve()), **beside}
+    where = path.resolve()
+    beside = {f"{spelled}/{path_to_text(near)}": path_to_text(where.parent / near) for near in sorted(neighbours)}
+    _files[spelled] = {spelled: path_to_text(where), **beside}
     return _loaded[spelled].choose(options)
 
 
@@ -72,11 +74,12 @@ def files_of(attn: str) -> dict[str, str]:
 
 def find_again(files: dict[str, str]) -> None:
     """Load what `files_of` recorded; a usage error where a file is gone or is another one now, which is not run."""
-    for name, path in files.items():
+    for name, text in files.items():
+        path = path_of_text(text)
         if name in _loaded or "/" in name:
             continue
         class_name, _, digest = name.partition(":")[2].partition("#")
-        near = [key.partition("/")[2] for key in files if key.startswith(f"{name}/")]
+        near = [path_of_text(key.partition("/")[2]) for key in files if key.startswith(f"{name}/")]
         try:
             source = Path(path).read_bytes()
             neighbours = {beside: (Path(path).parent / beside).read_bytes() for beside in near}

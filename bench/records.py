@@ -173,7 +173,7 @@ def results(runs: Path) -> Iterator[dict[str, Any]]:
             result, status = None, "damaged"
         try:
             yield {**(result or {**_from_config(run), "status": status}), **beside, "run": run.name}
-        except (*_DAMAGED, OSError) as error:
+        except (*_DAMAGED, FileNotFoundError, NotADirectoryError) as error:
             log.warning("%s: not the record of a run (%s); left out", run, error)
 
 
@@ -194,7 +194,7 @@ def _beside(run: Path) -> dict[str, Any]:
     for part in (lambda run: {"answers": read_answers(run)}, _again, _made_with):
         try:
             found |= part(run)
-        except (*_DAMAGED, OSError) as error:
+        except (*_DAMAGED, FileNotFoundError, NotADirectoryError) as error:
             damaged = error if isinstance(error, DataProblemError) else f"{run}: its records are damaged ({error!r})"
             log.warning("%s", damaged)
     return found

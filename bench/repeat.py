@@ -9,6 +9,7 @@ from bench.config import RunConfig
 from bench.runs import read_config
 from mnistref.dataset import read_manifest
 from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
+from mnistref.files import path_of_text
 from mnistref.generate import Request, make, plan
 
 
@@ -58,7 +59,7 @@ def find(
 
 
 def _path(text: Any) -> Path | None:
-    return Path(text) if isinstance(text, str) else None
+    return Path(path_of_text(text)) if isinstance(text, str) else None
 
 
 def _data(path: Path, config: RunConfig, asked: Any, root: Path, digits: str | None, backgrounds: str | None) -> Path:

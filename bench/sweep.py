@@ -54,7 +54,7 @@ class Task:
             "data": str(self.data.resolve()),
             "runs": str(runs.resolve()),
             "watching": asdict(watching),
-            "files": {name: str(Path(path).resolve()) for name, path in files.items()},
+            "files": files,
             "supply": vars(self.supply),
             "init": str(self.init.resolve()) if self.init else None,
         }

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote, unquote_to_bytes
 
 from filelock import FileLock
 
@@ -202,6 +203,24 @@ def _sync_tree(folder: Path) -> None:
 def _sync_file(path: Path) -> None:
     with open(path, "rb+") as file, _where_supported():
         os.fsync(file.fileno())
+
+
+_QUOTED = "bytes:"
+
+
+def path_to_text(path: str | Path) -> str:
+    """A path as text that any file can hold. One that is not UTF-8 is quoted."""
+    text = os.fspath(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _QUOTED + quote(os.fsencode(text))
+    return text
+
+
+def path_of_text(text: str) -> str:
+    """The inverse of `path_to_text`."""
+    return os.fsdecode(unquote_to_bytes(text.removeprefix(_QUOTED))) if text.startswith(_QUOTED) else text
 
 
 def read_text(path: Path) -> str:

@@ -144,7 +144,7 @@ MAY_IMPORT = {
     "bench.watch": {"bench.config", "mnistref.errors"},
     "bench.repeat": {
         *("bench.config", "bench.records", "bench.runs"),
-        *("mnistref.dataset", "mnistref.errors", "mnistref.generate"),
+        *("mnistref.dataset", "mnistref.errors", "mnistref.files", "mnistref.generate"),
     },
     "bench.costs": {
         *("bench.computing", "bench.config", "bench.model", "bench.timing", "mnistref.errors", "mnistref.spec")
@@ -220,7 +220,7 @@ MAY_IMPORT = {
         "bench.plugins",
         "mnistref.errors",
     },
-    "bench.plugins": {"bench.attention.base", "bench.mechanism", "mnistref.errors"},
+    "bench.plugins": {"bench.attention.base", "bench.mechanism", "mnistref.errors", "mnistref.files"},
     "bench.check": {
         "bench.attention",
         "bench.attention.base",

@@ -132,7 +132,7 @@ def _questions(folder: Path) -> list[dict[str, Any]] | None:
     path = folder / WORDS
     try:
         found = read_json(path)
-    except OSError:
+    except FileNotFoundError:
         return None
     except DataProblemError as error:
         log.warning("%s", error)

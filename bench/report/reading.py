@@ -20,7 +20,7 @@ def history(run: Path) -> list[dict[str, Any]]:
     """The epochs of a run; [] where there are none. Lines that are no records are left out."""
     try:
         lines = (run / HISTORY).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+    except FileNotFoundError:
         return []
     return [record for line in lines if isinstance(record := _parsed(line), dict)]
 
@@ -29,7 +29,7 @@ def environment(run: Path) -> dict[str, Any]:
     """environment.json of a run; {} where there is none, or a damaged one."""
     try:
         found = _parsed((run / ENVIRONMENT).read_text(encoding="utf-8", errors="replace"))
-    except OSError:
+    except FileNotFoundError:
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -43,7 +43,7 @@ def card(places: Iterable[Path], dataset: str) -> str | None:
         try:
             if path.stat().st_size <= MOST:
                 return path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
+        except FileNotFoundError:
             continue
     return None
 
