@@ -91,6 +91,8 @@ def refuse_unfit(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
                 )
             else:
                 rehearse(attn, variant, width)
+        except ProblemError:
+            raise
         except UnfitError as error:
             raise RunProblemError(f"{attn}: a run on {variant.name} would fail: {error}; see `bench check`") from error
         except Exception as error:

@@ -12,7 +12,7 @@ from bench.config import WIDTH
 from bench.mechanism import Mechanism
 from bench.model import create_model
 from bench.probe import UnfitError, UntestedError, draws, given, inputs, leak, made, run, slot, slot_sizes
-from bench.rehearsal import distinct_variants, rehearse
+from bench.rehearsal import distinct_variants, rehearse, rehearse_resuming
 from mnistref.spec import VariantSpec
 
 SIZES = ((25, 25), (7, 13), (1, 9), (1, 1))
@@ -131,6 +131,10 @@ def _keeps_tensors(mechanism: Mechanism) -> None:
             )
 
 
+def _resumes(mechanism: Mechanism) -> None:
+    rehearse_resuming(mechanism.spelled)
+
+
 def _runs(mechanism: Mechanism, variant: VariantSpec) -> None:
     rehearse(mechanism.spelled, variant)
 
@@ -152,7 +156,7 @@ def _reloads(mechanism: Mechanism) -> None:
 ESSENTIALS: tuple[tuple[str, Callable[[Mechanism], None]], ...] = (("returns the shapes of a slot", _shapes),)
 _RUNS = tuple(
     (
-        f"trains, resumes, is tested and read back on {v.canvas} px, {v.queries} queries",
+        f"trains, is tested and read back on {v.canvas} px, {v.queries} queries",
         partial(_runs, variant=v),
     )
     for v in distinct_variants()
@@ -167,8 +171,11 @@ QUESTIONS: tuple[tuple[str, Callable[[Mechanism], None]], ...] = (
     ("works in half precision", _half),
     ("keeps tensors alone in its state_dict", _keeps_tensors),
     ("is all in its state_dict", _reloads),
+    ("goes on from a checkpoint as if nothing had happened", _resumes),
     *_RUNS,
 )
 QUICK = tuple(
-    each for each in QUESTIONS if each[1] in (_ranges, _deterministic, _unmixed, _alone, _keeps_tensors, _reloads)
+    each
+    for each in QUESTIONS
+    if each[1] in (_ranges, _deterministic, _unmixed, _alone, _keeps_tensors, _reloads, _resumes)
 )

@@ -1,4 +1,4 @@
-"""A whole run in miniature: what `bench run` does with a network, on six random images, before it is asked to.
+"""A whole run in miniature: what `bench run` does with a network, on a few random images, before it is asked to.
 
 A training step, a checkpoint written and read back, a resumed training, the test with its maps, pictures, and weights
 written and read back. What fails here would fail in the middle of a run.
@@ -21,10 +21,11 @@ from bench.probe import UnfitError
 from bench.split import Resident
 from bench.tensorfile import decode, encode
 from bench.train import DivergedError, Trainer
+from mnistref.errors import ProblemError
 from mnistref.spec import VariantSpec
 from mnistref.variants import VARIANTS
 
-IMAGES, BATCH = 6, 3
+IMAGES, BATCH = 3, 2
 CPU = Computing(torch.device("cpu"))
 
 
@@ -38,7 +39,7 @@ def distinct_variants() -> list[VariantSpec]:
 
 
 def rehearse(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
-    """Train, keep, resume, test and read back a network on images of a variant's size.
+    """Train, test and read back a network on images of a variant's size.
 
     Args:
         attn: a slot list.
@@ -48,26 +49,37 @@ def rehearse(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
     Raises:
         UnfitError: with what failed, and why.
     """
-    split = _random_split(variant, IMAGES)
     with _part("a training step"):
-        whole, halfway = _trained(attn, variant, width, split)
-        again, _ = _trained(attn, variant, width, split)
+        trained, _ = _trained(attn, variant, width)
+    with _part("its weights written and read back"):
+        model = build(attn, variant, 0, CPU.device, width)
+        model.load_state_dict(decode(encode(trained), "the weights"))
+    with _part("the test"):
+        for images in (IMAGES, 1):
+            split = _random_split(variant, images)
+            test(model, split, BATCH)
+            pictures.take(model, split, variant, 1)
+
+
+def rehearse_resuming(attn: str) -> None:
+    """Train a small network twice, and once more from a checkpoint in the middle, and compare the outcomes.
+
+    Raises:
+        UnfitError: with what failed, and why.
+    """
+    variant = VARIANTS["mini"]
+    with _part("a training step"):
+        whole, halfway = _trained(attn, variant, WIDTH)
+        again, _ = _trained(attn, variant, WIDTH)
     if difference := _difference(whole, again):
         raise UnfitError(f"two trainings with one seed come to another {difference}; draw from torch's generator alone")
     with _part("going on from a checkpoint"):
-        resumed, _ = _trained(attn, variant, width, split, halfway)
+        resumed, _ = _trained(attn, variant, WIDTH, halfway)
     if difference := _difference(whole, resumed):
         raise UnfitError(
             f"a training that goes on from its checkpoint comes to another {difference}: keep all that changes in "
             "parameters or buffers"
         )
-    with _part("its weights written and read back"):
-        model = build(attn, variant, 0, CPU.device, width)
-        model.load_state_dict(_through_a_file(whole))
-    with _part("the test"):
-        test(model, split, BATCH)
-        test(model, _random_split(variant, 1))
-        pictures.take(model, split, variant, 1)
 
 
 @contextmanager
@@ -75,6 +87,8 @@ def _part(what: str) -> Iterator[None]:
     """Say in which part of a run an error came."""
     try:
         yield
+    except ProblemError:
+        raise
     except DivergedError as error:
         raise UnfitError(f"{what}: {error}") from error
     except (Exception, SystemExit) as error:
@@ -102,13 +116,12 @@ def _random_split(variant: VariantSpec, count: int) -> Resident:
 
 
 def _trained(
-    attn: str, variant: VariantSpec, width: int, split: Resident, checkpoint: tuple[bytes, dict] | None = None
+    attn: str, variant: VariantSpec, width: int, checkpoint: tuple[bytes, dict] | None = None
 ) -> tuple[dict[str, Tensor], tuple[bytes, dict]]:
     """One epoch of two steps. → the state of the network, and the checkpoint after the first step."""
     model = build(attn, variant, 0, CPU.device, width)
-    trainer = Trainer(
-        replace(RECIPES["fast"], batch=BATCH, epochs=1), model, split, _random_split(variant, BATCH), 0, CPU
-    )
+    train, val = _random_split(variant, 2 * BATCH), _random_split(variant, BATCH)
+    trainer = Trainer(replace(RECIPES["fast"], batch=BATCH, epochs=1), model, train, val, 0, CPU)
     if checkpoint:
         trainer.restore(decode(checkpoint[0], "the checkpoint"), checkpoint[1])
     kept: list[tuple[bytes, dict]] = [] if checkpoint is None else [checkpoint]
@@ -121,10 +134,6 @@ def _trained(
     for _ in trainer.epochs(keep):
         pass
     return {name: value.detach().clone() for name, value in model.state_dict().items()}, kept[0]
-
-
-def _through_a_file(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return decode(encode(state), "the weights")
 
 
 def _difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> str:

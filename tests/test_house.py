@@ -252,6 +252,7 @@ MAY_IMPORT = {
         "bench.split",
         "bench.tensorfile",
         "bench.train",
+        "mnistref.errors",
         "mnistref.spec",
         "mnistref.variants",
     },
