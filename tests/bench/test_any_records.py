@@ -32,7 +32,7 @@ def with_records(made, look) -> None:
 
 @pytest.mark.usefixtures("few_resamples")
 def test_a_board_of_any_runs(rounds):
-    @settings(max_examples=6 * rounds, **SETTINGS)
+    @settings(max_examples=3 * rounds, **SETTINGS)
     @given(made=anyrecords.boards())
     def of_any(made):
         with_records(made, lambda folder: anyrecords.check_everything(folder / "runs", folder))
@@ -47,7 +47,7 @@ def test_a_record_that_holds_anything_else(rounds):
     sound |= {"looks": "random", "version": "0.1.0", "status": "ok", "missing": ""}
     made = [{**sound, "attn": attn, "seed": seed} for attn in ("san", "pan") for seed in (0, 1)]
 
-    @settings(max_examples=8 * rounds, **SETTINGS)
+    @settings(max_examples=4 * rounds, **SETTINGS)
     @given(harms=st.lists(anyrecords.damage(), min_size=1, max_size=3))
     def of_damaged(harms):
         def look(folder: Path) -> None:
