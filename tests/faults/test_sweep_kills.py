@@ -51,8 +51,8 @@ def start(mini, runs, *more: str) -> subprocess.Popen:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_when_it_ends_early_so_do_its_processes_and_the_same_command_goes_on(rounds, mini, tmp_path, caplog):
-    """Killed, then interrupted (with `--rounds 200`), then left alone, and then there is nothing left to do. Two at a time learn what one
-    alone learns."""
+    """Killed, then interrupted (with `--rounds 200`), then left alone, and then there is nothing left to do. Two at a
+    time learn what one alone learns."""
     runs, options = tmp_path / "runs", ("--epochs", "2", "--batch", "25")
     for end, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130))[: 2 if rounds >= 200 else 1]:
         running = start(mini, runs, *options)
