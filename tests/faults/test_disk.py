@@ -102,8 +102,8 @@ def nth_open_to_write(monkeypatch, n: int) -> Failing:
 def test_whichever_call_fails_the_same_command_goes_on(
     variant, harm, rounds, request_of, undisturbed, small_shards, tmp_path, monkeypatch
 ):
-    """n = 1, 2, … (1, 4, … but for `--rounds 200`) until a run makes fewer such calls. What can be done without, such as
-    a cache, fails no run."""
+    """n = 1, 2, … (1, 4, … but for `--rounds 200`) until a run makes fewer such calls. What can be done without, such
+    as a cache, fails no run."""
     expected, whole, failed = content(undisturbed(variant)), False, 0
     for n in range(1, 200, 1 if rounds >= 200 else 3):
         root = tmp_path / str(n)
