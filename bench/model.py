@@ -130,7 +130,10 @@ class AttributeCNN(nn.Module):
         """Of the questions `asked` (T, Q), one-hot, about the images `of` them."""
         unasked = asked.new_zeros(len(images), self.queries)  # what those get who do not look at the question
         x, frame, before, given = images, None, 0, of
-        features, frames, masks, slots = [], [], [], []
+        features: list[Tensor] = []
+        frames: list[Tensor | None] = []
+        masks: list[Tensor] = []
+        slots: list[int] = []
         for k, convolve in enumerate(self.stages):
             # As ReLU then pooling, on a quarter of the numbers.
             x = torch.nn.functional.max_pool2d(convolve(x), 2).relu()
@@ -158,7 +161,7 @@ class AttributeCNN(nn.Module):
         return Output(self.head(reading, asked), masks, bool(reading.masks), self.readout.mask_power, tuple(slots))
 
     def _read(self, features: Sequence[Tensor], asked: Tensor, unasked: Tensor, of: Of) -> Reading:
-        """What the last slot makes of the features, for each question. `of`: None where they are of questions already."""
+        """What the last slot makes of the features, for each question. `of` is None if they are of questions."""
         if of is None or len(self.stages) - 1 in self.looking:
             return self.readout.read(features, asked, of)
         vectors, masks, *others = self.readout(features, unasked)

@@ -26,6 +26,7 @@ from bench.config import (
     choose_recipe,
 )
 from mnistref.program import EXISTING, FOLDER
+from mnistref.spec import MAX_DIGITS
 
 if TYPE_CHECKING:
     from bench.computing import Computing
@@ -71,6 +72,7 @@ class TrainingOptions:
     batch: int | None
     lr: float | None
     fade: float | None
+    questions: int | str | None
     digits: str | None
     backgrounds: str
     online: bool
@@ -87,7 +89,9 @@ class TrainingOptions:
 
     @property
     def chosen_recipe(self) -> Recipe:
-        return choose_recipe(self.chosen_preset, self.recipe, self.epochs, self.batch, self.lr, self.fade)
+        return choose_recipe(
+            self.chosen_preset, self.recipe, self.epochs, self.batch, self.lr, self.fade, self.questions
+        )
 
     @property
     def chosen_supply(self) -> Supply:
@@ -144,6 +148,19 @@ class Number(click.FloatRange):
         if number != number:
             self.fail(f"{value!r} is no number", param, ctx)
         return float(number)
+
+
+class Questions(click.ParamType):
+    """one, all, or a number of questions."""
+
+    name = "K|all|one"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value in ("one", "all"):
+            return str(value)
+        if not str(value).isdecimal() or not 1 <= int(value) <= MAX_DIGITS:
+            self.fail(f"{value!r}: give all, one, or a number from 1 to {MAX_DIGITS}", param, ctx)
+        return int(value)
 
 
 class Shard(click.ParamType):
@@ -243,7 +260,12 @@ training_options = _gathered(
             help="Channels of each convolution.",
         ),
         click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's."),
-        click.option("--batch", type=click.IntRange(min=LEAST_BATCH), help="Likewise: questions in a step."),
+        click.option("--batch", type=click.IntRange(min=LEAST_BATCH), help="Likewise: images in a step."),
+        click.option(
+            "--questions",
+            type=Questions(),
+            help="Likewise: how many questions about an image share a step; of all its digits, or its own one.",
+        ),
         click.option("--lr", type=Number(0, 1, min_open=True), help="Likewise: the peak learning rate."),
         click.option(
             "--fade",

@@ -9,7 +9,7 @@ from typing import Any
 from bench.config import RECIPES, WIDTH, Recipe, RunConfig
 
 ROOT = "data_cache"
-_CHANGEABLE = ("epochs", "batch", "lr", "fade")
+_CHANGEABLE = ("epochs", "batch", "lr", "fade", "questions")
 
 
 def command_of(

@@ -85,15 +85,13 @@ def spread(x: Any, of: Of) -> Any:
 def ask(module: nn.Module, x: Any, query: Tensor, of: Of) -> Any:
     """Return what a mechanism makes of the questions `query` (T, Q) about the images `of` them."""
     if of is not None and hasattr(module, "prepare"):
-        return module.answer(spread(module.prepare(x), of), query)
+        shared: Any = module
+        return shared.answer(spread(shared.prepare(x), of), query)
     return module(spread(x, of), query)
 
 
 class Levels(Sequence):
-    """The features of every slot, those of the first `images` slots repeated when they are taken: few readouts take all.
-
-    The others are of T questions already.
-    """
+    """The features of every slot. Those of the first `images` slots are repeated when they are taken; the others are of T questions already."""
 
     def __init__(self, features: Sequence[Tensor], images: int, of: Of) -> None:
         self._features, self._images, self._of = features, images, of
@@ -143,7 +141,8 @@ class Readout(nn.Module):
     def read(self, features: Sequence[Tensor], query: Tensor, of: Of) -> Reading:
         """The same for the questions `query` (T, Q) about the images `of` them."""
         if hasattr(self, "prepare"):
-            return self.answer(spread(self.prepare(features), of), query)
+            shared: Any = self
+            return shared.answer(spread(shared.prepare(features), of), query)
         return self(features if of is None else Levels(features, len(features), of), query)
 
 

@@ -111,7 +111,7 @@ class UNetAttentionRNN(AttentionRNN):
         padding: str = "zeros",
     ) -> None:
         super().__init__(channels, query_dim, hidden, width=width)
-        self.context = UNet(channels, query_dim, depth, width, padding)
+        self.context: UNet = UNet(channels, query_dim, depth, width, padding)
 
     def prepare(self, x: Tensor) -> Tensor:
         """What does not depend on the query: (B, C, H, W) → (B, width, H, W)."""

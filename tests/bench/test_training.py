@@ -41,7 +41,8 @@ def test_batches_hold_what_the_data_set_holds(queries, mini):
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
         for k in range(0, len(batch.at), 7):
             sample = dataset[int(batch.at[k])]
-            torch.testing.assert_close(batch.images[k], sample["image"].float() / 255)
+            image = batch.images[k if batch.of is None else batch.of[k]]
+            torch.testing.assert_close(image, sample["image"].float() / 255)
             assert (int(batch.query[k]), int(batch.label[k])) == (sample["query"], sample["label"])
             assert torch.equal(masks[k], torch.as_tensor(sample["mask"]))
             assert float(split.scale[batch.at[k]]) == sample["scale"]
