@@ -91,7 +91,7 @@ def ask(module: nn.Module, x: Any, query: Tensor, of: Of) -> Any:
 
 
 class Levels(Sequence):
-    """The features of every slot. Those of the first `images` slots are repeated when they are taken; the others are of T questions already."""
+    """The features of every slot. Those of the first `images` slots are of images, and repeated when they are taken."""
 
     def __init__(self, features: Sequence[Tensor], images: int, of: Of) -> None:
         self._features, self._images, self._of = features, images, of
