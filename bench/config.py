@@ -56,6 +56,13 @@ class Recipe:
         changed = [f"{key}={value}" for key, value in asdict(self).items() if value != known[key]]
         return ",".join([self.name, *changed])
 
+    def at_most(self, digits: int) -> int | None:
+        """How many questions a step asks about an image of so many digits; None where each question has an image of its
+        own."""
+        if isinstance(self.questions, int):
+            return self.questions
+        return digits if self.questions == "all" else None
+
     def as_dict(self) -> dict[str, Any]:
         """Without `questions` where it is as before there was a choice: a run keeps its name."""
         return {key: value for key, value in asdict(self).items() if key != "questions" or value != "one"}

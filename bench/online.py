@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from bench.ahead import ahead
-from bench.config import RunConfig, Supply
+from bench.config import Recipe, RunConfig, Supply
 from bench.data import load_split, place
 from bench.memory import fits
 from bench.split import Split
@@ -103,7 +103,7 @@ class Online:
 def load_training(config: RunConfig, folder: Path, device: torch.device, supply: Supply) -> Split | Online:
     """What a run is trained on, to be closed when it is over."""
     fades, shared = config.recipe.fade > 0, config.recipe.questions != "one"
-    queries = "all" if shared and config.queries == "one" else config.queries
+    queries = _asked_in_training(config.queries, config.recipe)
     if not config.online:
         return load_split(folder, SPLIT, queries, device, fades, supply.stream)
     beside = folder.resolve().parent.parent / "raw"
@@ -111,3 +111,19 @@ def load_training(config: RunConfig, folder: Path, device: torch.device, supply:
     fresh = open_fresh(folder, raw, supply.digits, supply.backgrounds)
     asked = len(read_triples(folder, SPLIT, queries).image)
     return Online(fresh, asked, queries, device, config.recipe.epochs, fades, supply.stream, shared)
+
+
+def refuse_large_batch(folder: Path, queries: str, batch: int | None, recipe: Recipe) -> None:
+    """A usage error where a batch that the user chose is larger than the training set: in images that are asked about
+    where questions about one share a step, in questions else."""
+    if batch is None:
+        return
+    asked = read_triples(folder, SPLIT, _asked_in_training(queries, recipe)).image
+    there, units = (len(asked), "questions") if recipe.questions == "one" else (len(np.unique(asked)), "images")
+    if batch > there:
+        raise UsageProblemError(f"--batch {batch}: {folder} has {there} training {units}; give {there} or fewer")
+
+
+def _asked_in_training(queries: str, recipe: Recipe) -> str:
+    """Of what questions those of a step are taken: of all about an image, unless the user chose others."""
+    return "all" if recipe.questions != "one" and queries == "one" else queries

@@ -95,6 +95,11 @@ class Trainer:
         self.best_weights: dict[str, torch.Tensor] = {}
 
     @property
+    def units(self) -> str:
+        """What a step takes so many of."""
+        return "images" if self.together else "questions"
+
+    @property
     def done(self) -> int:
         """Steps so far."""
         return self.epoch * self.steps + (self.under.steps if self.under else 0)

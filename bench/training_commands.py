@@ -103,6 +103,7 @@ def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOpt
     """The run that the options describe."""
     from bench import experiment
     from bench.check import refuse_unfit
+    from bench.online import refuse_large_batch
     from bench.repeat import Found
     from mnistref.dataset import read_manifest
     from mnistref.variants import get_variant
@@ -116,7 +117,7 @@ def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOpt
     made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
     refuse_unfit(attn, made_for, training.width)
     folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
-    experiment.refuse_large_batch(folder, training.queries, training.batch)
+    refuse_large_batch(folder, training.queries, training.batch, recipe)
     config = experiment.configure(
         folder, attn, asked.seed, recipe, training.queries, how, asked.init, training.online, training.width
     )
@@ -171,6 +172,7 @@ def run_sweep(
     from bench.attention import networks_of
     from bench.check import refuse_unfit
     from bench.model import create_model
+    from bench.online import refuse_large_batch
     from mnistref.dataset import read_manifest
     from mnistref.errors import RunProblemError
     from mnistref.variants import get_variant
@@ -197,7 +199,7 @@ def run_sweep(
         sources = training.root, training.digits, training.backgrounds
         sets = data or [experiment.prepare(preset, attns, name, *sources) for name in names]
         for folder in sets:
-            experiment.refuse_large_batch(folder, training.queries, training.batch)
+            refuse_large_batch(folder, training.queries, training.batch, recipe)
         online, supply, width = training.online, training.chosen_supply, training.width
         tasks = sweep.plan(attns, sets, seeds, recipe, training.queries, how, online, supply, starts, width)
         tasks = sweep.share(tasks, shard) if shard else tasks

@@ -29,9 +29,9 @@ from bench.train import DivergedError, Trainer
 CPU = torch.device("cpu")
 PAN = Recipe("pan", "rmsprop", lr=0.003, batch=25, epochs=2, schedule="steps")
 FAST = Recipe("fast", "adam", lr=0.003, batch=25, epochs=2, schedule="onecycle")
-EXACT = ("han", "none,none,arnn-sampled", "film", "stn-m", "own", "han*", "none,none,arnn-sampled*", "own*")
-"""Networks trained in double precision, by the recipe PAN; "own" is `Own`, and * those that are asked all questions of an
-image in a step."""
+EXACT = ("han", "none,none,arnn-sampled", "film", "stn-m", "own", "han*", "none,none,arnn-sampled*", "film*")
+"""Networks trained in double precision, by the recipe PAN; "own" is `Own`, and * those that are asked all questions
+about an image in a step."""
 SINGLE = {"none": "fp32", "cbam-arnn": "bf16"}
 """And those in less precision, by the recipe FAST."""
 NORMS = {

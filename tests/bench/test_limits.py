@@ -144,9 +144,9 @@ def few(make):
     ("options", "words"),
     [
         (["--batch", "1"], "1 is not in the range x>=2"),
-        (["--batch", "21"], "has 20 training questions; give 20 or fewer"),
-        (["--batch", "21", "--queries", "author"], "has 20 training questions"),
-        (["--batch", "999", "--queries", "all"], "training questions; give "),
+        (["--batch", "21", "--questions", "one"], "has 20 training questions; give 20 or fewer"),
+        (["--batch", "21", "--queries", "author"], "has 20 training images"),
+        (["--batch", "999", "--queries", "all", "--questions", "one"], "training questions; give "),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "sweep"])
@@ -162,4 +162,4 @@ def test_a_recipe_with_more_than_there_is_says_what_a_step_takes(few, tmp_path):
     arguments = ["run", "--attn", "none", "--data", str(few), "--runs", str(tmp_path), "--epochs", "1"]
     done = CliRunner().invoke(cli.bench, arguments)
     assert done.exit_code == 0, done.output
-    assert "a step takes 20 questions, not 50: there are no more" in done.stderr
+    assert "a step takes 20 images, not 32: there are no more" in done.stderr

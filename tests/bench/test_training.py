@@ -11,7 +11,7 @@ import torch
 
 from bench import checkpoints, evaluate
 from bench.computing import Computing
-from bench.config import PRESETS, RECIPES, Recipe, choose_recipe, get_recipe
+from bench.config import FIRST_RECIPES, PRESETS, RECIPES, Recipe, choose_recipe, get_recipe
 from bench.data import load_split
 from bench.model import create_model
 from bench.parallel import ALONE
@@ -400,7 +400,8 @@ def test_an_unknown_recipe():
 
 
 def test_the_label_of_a_recipe_says_what_was_changed():
-    assert get_recipe("fast").label == "fast"
+    assert FIRST_RECIPES["fast"].label == "fast"
+    assert get_recipe("fast").label == "fast,batch=32,epochs=4,questions=all"
     assert replace(RECIPES["pan"], epochs=7, lr=0.1).label == "pan,lr=0.1,epochs=7"
 
 
@@ -409,4 +410,4 @@ def test_the_users_choice_comes_before_the_presets():
     assert choose_recipe(quick, None, None) == quick.recipe
     assert choose_recipe(quick, "pan", None) == RECIPES["pan"]
     assert choose_recipe(quick, None, 9) == replace(quick.recipe, epochs=9)
-    assert choose_recipe(quick, None, batch=16, lr=0.001).label == "fast,lr=0.001,batch=16,epochs=4"
+    assert choose_recipe(quick, None, batch=16, lr=0.001).label == "fast,lr=0.001,batch=16,epochs=4,questions=all"
