@@ -150,7 +150,7 @@ def test_a_question_each_is_as_before_there_was_a_choice(mini):
 
 def test_a_graph_takes_as_many_questions_in_each_step(mini):
     recorded = Computing(CPU, capture="graph")
-    with pytest.raises(UsageProblemError, match=r"--capture graph: each step needs as many.* give --questions 2 or one"):
+    with pytest.raises(UsageProblemError, match=r"--capture graph: each step .* give --questions 2 or one"):
         experiment.configure(mini, "san", 0, SHORT, "one", recorded)
     assert experiment.configure(mini, "san", 0, replace(SHORT, questions=2), "one", recorded).capture == "graph"
 
