@@ -31,11 +31,14 @@ from bench.evaluate import accuracy
 from bench.memory import keep_freed
 from bench.model import build
 from bench.online import load_training
+from bench.split import Split
 from bench.train import Trainer
 from mnistref.dataset import read_manifest
 from mnistref.generate import Request, generate
 from mnistref.text import table
 
+ASKED = 2_000
+"""Of the validation questions: the first."""
 KINDS = {"lr": float, "batch": int, "questions": lambda text: int(text) if text.isdecimal() else text}
 
 
@@ -56,7 +59,7 @@ def curve(attn: str, folder: Path, recipe: Recipe, every: int, init: Path | None
         load_weights(init, model)
     config = RunConfig(attn, manifest.variant.name, folder.name, 0, recipe, "one", "fp32", computing.device.type)
     train = load_training(config, folder, computing.device, AS_IT_FITS)
-    val = load_split(folder, "val", "one", computing.device)
+    val = first(load_split(folder, "val", "one", computing.device), ASKED)
     clock, found = Clock(), []
     trainer = Trainer(recipe, model, train, val, 0, computing)
 
@@ -73,6 +76,11 @@ def curve(attn: str, folder: Path, recipe: Recipe, every: int, init: Path | None
         for _ in trainer.epochs(look):
             clock.start()
     return found
+
+
+def first(split: Split, questions: int) -> Split:
+    names = ("image", "slot", "query", "label")
+    return replace(split, **{name: getattr(split, name)[:questions] for name in names})
 
 
 class Clock:
