@@ -10,12 +10,12 @@ import click
 from bench.options import (
     ComputingOptions,
     RunOptions,
-    Shard,
     TrainingOptions,
     computing_options,
     run_options,
     training_options,
 )
+from bench.values import Shard
 from mnistref.console import emit
 from mnistref.program import EXISTING, FOLDER
 

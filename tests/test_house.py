@@ -92,8 +92,10 @@ MAY_IMPORT = {
     "bench.whole": set(),
     "bench.parallel": {"bench.computing", "bench.config", "bench.step", "bench.whole", "mnistref.errors"},
     "bench.train": {
-        *("bench.config", "bench.computing", "bench.evaluate", "bench.parallel", "bench.split", "bench.step")
+        *("bench.config", "bench.computing", "bench.evaluate", "bench.grouping", "bench.parallel", "bench.split"),
+        *("bench.step", "bench.whole"),
     },
+    "bench.grouping": {"bench.split", "bench.whole"},
     "bench.timing": {"bench.computing", "bench.config", "bench.memory", "bench.step", "mnistref.spec"},
     "bench.runtime": {
         "bench.attention",
@@ -138,9 +140,10 @@ MAY_IMPORT = {
         *("mnistref.child_process", "mnistref.errors"),
     },
     "bench.options": {
-        *("bench.attention", "bench.computing", "bench.config", "bench.watch"),
+        *("bench.attention", "bench.computing", "bench.config", "bench.values", "bench.watch"),
         *("mnistref.program", "mnistref.variants"),
     },
+    "bench.values": {"mnistref.spec"},
     "bench.watch": {"bench.config", "mnistref.errors"},
     "bench.repeat": {
         *("bench.config", "bench.records", "bench.runs"),

@@ -145,7 +145,7 @@ def few(make):
     [
         (["--batch", "1"], "1 is not in the range x>=2"),
         (["--batch", "21", "--questions", "one"], "has 20 training questions; give 20 or fewer"),
-        (["--batch", "21", "--queries", "author"], "has 20 training images"),
+        (["--batch", "21", "--queries", "author"], "training images; give "),
         (["--batch", "999", "--queries", "all", "--questions", "one"], "training questions; give "),
     ],
 )

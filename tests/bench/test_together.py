@@ -25,7 +25,7 @@ SHORT = Recipe("fast", "adam", lr=0.003, batch=32, epochs=2, schedule="onecycle"
 EVERY_WAY = pytest.mark.parametrize("questions", ["all", 2])
 
 
-def training(folder, questions, attn="pan", supply: Supply = AS_IT_FITS, online=False, **changed) -> Trainer:
+def training(folder, questions, attn="san", supply: Supply = AS_IT_FITS, online=False, **changed) -> Trainer:
     """A training as a run makes it."""
     recipe = replace(SHORT, questions=questions, **changed)
     config = experiment.configure(folder, attn, 0, recipe, "one", COMPUTING, online=online)
@@ -175,8 +175,8 @@ def few(make):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--questions", "0"], "'0': give all, one, or a number from 1 to 10"),
-        (["--questions", "some"], "'some': give all, one, or a number from 1 to 10"),
+        (["--questions", "0"], "'0': give all, one, or a number from 1 to 9"),
+        (["--questions", "some"], "'some': give all, one, or a number from 1 to 9"),
         (["--batch", "21"], "has 20 training images; give 20 or fewer"),
         (["--batch", "999", "--questions", "one", "--queries", "all"], "training questions; give "),
     ],
