@@ -177,7 +177,7 @@ def test_a_deterministic_run_says_so_and_leaves_the_setting_as_it_was(mini, made
     given = ["--attn", "pan", "--data", mini, "--seed", "3", *TRAINING]
     code, run, error = bench("run", *given, "--runs", tmp_path, "--deterministic")
     assert code == 0, error
-    assert learned(tmp_path / run) == (*learned(made[0])[:2], "fast,epochs=1,deterministic")
+    assert learned(tmp_path / run) == (*learned(made[0])[:2], "fast,epochs=1,questions=all,deterministic")
     assert run != made[0].name
     assert json.loads((tmp_path / run / "config.json").read_text())["deterministic"] is True
     assert not torch.are_deterministic_algorithms_enabled()
