@@ -76,7 +76,7 @@ FIRST_RECIPES = {
 }
 """As they were in version 0.1."""
 RECIPES = FIRST_RECIPES | {
-    "fast": Recipe("fast", "adam", lr=0.003, batch=32, epochs=4, schedule="onecycle", questions="all"),
+    "fast": Recipe("fast", "adam", lr=0.003, batch=32, epochs=3, schedule="onecycle", questions="all"),
 }
 
 
@@ -96,7 +96,7 @@ PRESETS = {
         "mini",
         {"train": 8_000, "val": 1_000, "test": 2_000},
         "mnist5k",
-        replace(RECIPES["fast"], epochs=4),
+        RECIPES["fast"],
     ),
 }
 

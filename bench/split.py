@@ -26,6 +26,11 @@ class Batch:
     at: Tensor
     of: Tensor | None = None
 
+    @property
+    def given(self) -> tuple[Tensor, ...]:
+        """What a network is called with; one that is asked one question about each image need not know `of`."""
+        return (self.images, self.query) if self.of is None else (self.images, self.query, self.of)
+
 
 Together = bool | int
 """How questions share images: each has its own (False), any number in a row shares one (True), or K in a row do."""

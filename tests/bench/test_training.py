@@ -401,7 +401,7 @@ def test_an_unknown_recipe():
 
 def test_the_label_of_a_recipe_says_what_was_changed():
     assert FIRST_RECIPES["fast"].label == "fast"
-    assert get_recipe("fast").label == "fast,batch=32,epochs=4,questions=all"
+    assert get_recipe("fast").label == "fast,batch=32,epochs=3,questions=all"
     assert replace(RECIPES["pan"], epochs=7, lr=0.1).label == "pan,lr=0.1,epochs=7"
 
 
@@ -410,4 +410,4 @@ def test_the_users_choice_comes_before_the_presets():
     assert choose_recipe(quick, None, None) == quick.recipe
     assert choose_recipe(quick, "pan", None) == RECIPES["pan"]
     assert choose_recipe(quick, None, 9) == replace(quick.recipe, epochs=9)
-    assert choose_recipe(quick, None, batch=16, lr=0.001).label == "fast,lr=0.001,batch=16,epochs=4,questions=all"
+    assert choose_recipe(quick, None, batch=16, lr=0.001).label == "fast,lr=0.001,batch=16,epochs=3,questions=all"
