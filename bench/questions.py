@@ -11,7 +11,7 @@ from bench.attention.base import Changed, Readout, Scored
 from bench.config import WIDTH
 from bench.mechanism import Mechanism
 from bench.model import create_model
-from bench.probe import UnfitError, UntestedError, draws, given, inputs, leak, made, run, slot, slot_sizes
+from bench.probe import UnfitError, UntestedError, draws, given, inputs, leak, made, named, run, slot, slot_sizes
 from bench.rehearsal import distinct_variants, rehearse, rehearse_resuming
 from mnistref.spec import VariantSpec
 
@@ -113,6 +113,22 @@ def _alone(mechanism: Mechanism) -> None:
                 raise UnfitError(f"{name} of an image differs by {difference:.2g} when others are in the batch")
 
 
+@torch.no_grad()
+def _one_by_one(mechanism: Mechanism) -> None:
+    if draws(mechanism):
+        raise UntestedError("it draws, and for several questions has other draws")
+    module, of = slot(mechanism).eval(), torch.tensor([1, 0, 1])
+    (x, _), (_, query) = inputs(6, 5, batch=2), inputs(6, 5, batch=3)
+    ask = module.read if isinstance(module, Readout) else module
+    together, alone = named(ask(given(module, x), query, of)), run(module, x[of], query)
+    for name, value in together.items():
+        if (difference := float((value - alone[name]).abs().max())) > 1e-4:
+            raise UnfitError(
+                f"{name} of several questions about an image differs by {difference:.2g} from one by one: "
+                "answer(prepare(x), query) must be what forward(x, query) is"
+            )
+
+
 def _half(mechanism: Mechanism) -> None:
     module = slot(mechanism)
     with torch.autocast("cpu", torch.bfloat16):
@@ -168,6 +184,7 @@ QUESTIONS: tuple[tuple[str, Callable[[Mechanism], None]], ...] = (
     ("gives the same under the same seed", _deterministic),
     ("treats an image alike, whatever the others in the batch are", _unmixed),
     ("treats an image alike, alone and in a batch", _alone),
+    ("answers several questions about an image as one by one", _one_by_one),
     ("works in half precision", _half),
     ("keeps tensors alone in its state_dict", _keeps_tensors),
     ("is all in its state_dict", _reloads),
@@ -177,5 +194,5 @@ QUESTIONS: tuple[tuple[str, Callable[[Mechanism], None]], ...] = (
 QUICK = tuple(
     each
     for each in QUESTIONS
-    if each[1] in (_ranges, _deterministic, _unmixed, _alone, _keeps_tensors, _reloads, _resumes)
+    if each[1] in (_ranges, _deterministic, _unmixed, _alone, _one_by_one, _keeps_tensors, _reloads, _resumes)
 )

@@ -10,6 +10,7 @@ import bench
 from bench.attention import MECHANISMS
 from bench.attention.arnn import AttentionRNN
 from bench.attention.base import Levels, spread
+from bench.check import check
 from bench.grouping import parts_of
 from tests.bench.test_own import GOOD, written
 
@@ -96,6 +97,26 @@ def test_modules_of_ones_own_need_not_know(attn, tmp_path):
     found, wanted = outcome(model, together), outcome(model, lambda images: one_by_one(model, images))
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+PARTED = """
+class Own(nn.Module):
+    def __init__(self, channels, query_dim):
+        super().__init__()
+        self.score, self.ask = nn.Conv2d(channels, 1, 1), nn.Linear(query_dim, 1)
+    def prepare(self, x):
+        return self.score(x)
+    def answer(self, prepared, query):
+        return prepared * self.ask(query)[:, :, None, None]
+    def forward(self, x, query):
+        return {factor} * self.answer(self.prepare(x), query)
+"""
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_check_asks_whether_both_ways_answer_alike(factor, tmp_path):
+    findings = check(f"{written(tmp_path, PARTED.format(factor=factor))}:Own")
+    assert [f.ok for f in findings if f.what.startswith("answers several")] == [factor == 1]
 
 
 @pytest.mark.parametrize(
