@@ -63,10 +63,11 @@ ALL_INK = {
 
 
 def test_digits_as_large_as_their_squares_and_blurred_ones_are_taken(images):
-    honest = [*HONEST.values(), filled, lambda x: filled(HONEST["bold"](x)), lambda x: each(x, sized(1.4))]
-    for change in honest:
-        assert said(change(images), images) is None
-    shares = [count_ink(change(images)) for change in honest]
+    changes = [*HONEST.values(), filled, lambda x: filled(HONEST["bold"](x)), lambda x: each(x, sized(1.4))]
+    honest = [change(images[::2]) for change in changes]
+    for changed in honest:
+        assert said(changed, images) is None
+    shares = [count_ink(changed) for changed in honest]
     assert max(s.ink.mean() for s in shares) > 0.6
     assert max(s.stray.mean() for s in shares) < 0.02
     assert max(s.border.mean() for s in shares) < 0.35
