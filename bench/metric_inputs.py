@@ -14,46 +14,14 @@ import torch
 from torch import Tensor
 
 from bench.output_checks import check_shapes, names_of, unfit_images
+from bench.plain_tensors import as_tensor, plain
 from mnistref.spec import SCALE_BINS
 
 Maps = Sequence[Any] | Tensor | np.ndarray
 """Maps, shallow to deep: (B, 1, h, w) or (B, h, w) each, torch or NumPy; or a single map."""
 
-_NUMPY: dict[str, dict[int, Any]] = {
-    "b": {0: np.bool_},
-    "i": {1: np.int8, 2: np.int16, 4: np.int32, 0: np.int64},
-    "u": {1: np.uint8, 2: np.int32, 0: np.int64},
-    "f": {2: np.float32, 4: np.float32, 0: np.float64},
-    "c": {0: np.complex128},
-}
-"""NumPy's kind and size in bytes → what torch can compute with; 0: any other size."""
 _FAR = 1e30
 """A map in double precision whose peak is further than this from 1 is scaled before it becomes single precision."""
-
-
-def as_tensor(value: Any, what: str) -> Tensor:
-    """Return numbers or booleans as a plain dense tensor of real numbers; `what` names them in a ValueError."""
-    if not isinstance(value, Tensor):
-        value = _from_numpy(value, what)
-    value = value.to_dense() if value.layout != torch.strided else value.as_subclass(Tensor)
-    if value.is_complex():
-        raise ValueError(f"{what}: complex numbers; pass their size, abs()")
-    return value.long() if value.dtype in (torch.uint16, torch.uint32, torch.uint64) else value
-
-
-def _from_numpy(value: Any, what: str) -> Tensor:
-    if isinstance(value, list | tuple) and value and all(isinstance(part, Tensor) for part in value):
-        if len({part.shape for part in value}) > 1:
-            raise ValueError(f"{what}: tensors of several shapes; pass one tensor")
-        return torch.stack([part.as_subclass(Tensor) for part in value])
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{what}: {type(value).__name__} is no array of numbers; pass a tensor or an array") from error
-    if array.dtype.kind not in _NUMPY:
-        raise ValueError(f"{what}: {type(value).__name__} of {array.dtype} holds no numbers; pass a tensor or an array")
-    kind = _NUMPY[array.dtype.kind].get(array.dtype.itemsize, _NUMPY[array.dtype.kind][0])
-    return torch.from_numpy(np.array(array, dtype=kind, order="C"))
 
 
 def check_power(power: Any) -> float:
@@ -126,6 +94,8 @@ def maps_of(masks: Maps) -> list[Tensor]:
 
 def _listed(masks: Maps) -> list[Any]:
     """Return the maps as a list, which a single tensor or array may be one of or stack."""
+    if isinstance(masks, Tensor):
+        masks = plain(masks, "the maps")
     if isinstance(masks, Tensor | np.ndarray):
         if masks.ndim == 5:
             return list(masks)

@@ -214,5 +214,11 @@ def share(mask: Tensor) -> Tensor:
 
 
 def one_hot(query: Tensor, queries: int, like: Tensor) -> Tensor:
-    """Query i8 (B,) → (B, Q) of `like`'s dtype. Numbers outside 0 … Q − 1 raise."""
+    """Query i8 (B,) → (B, Q) of `like`'s dtype. Numbers outside 0 … Q − 1 raise.
+
+    In `torch.func` transforms, where numbers cannot be looked at, such a row is NaN.
+    """
+    if getattr(torch._C, "_are_functorch_transforms_active", lambda: False)():
+        hot = query.unsqueeze(-1) == torch.arange(queries, device=query.device)
+        return hot.to(like.dtype).masked_fill(~hot.any(dim=-1, keepdim=True), torch.nan)
     return torch.nn.functional.one_hot(query, queries).to(like.dtype)

@@ -7,12 +7,15 @@ token looks. The last slot alone: at 50 × 50 positions the weights of all pairs
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bench.attention.base import QueryEmbedding, Reading, Readout, share
 from bench.attention.options import at_least_one
+
+_multi_head = nn.functional.multi_head_attention_forward
 
 
 class SelfAttentionReadout(Readout):
@@ -46,7 +49,21 @@ class SelfAttentionReadout(Readout):
         for layer, (norm, attend) in enumerate(zip(self.norms, self.attends, strict=True)):
             seen = norm(tokens)
             lookers = seen if layer < last else seen[:, :1]
-            out, weights = attend(lookers, seen, seen, need_weights=layer == last)
+            out, weights = _attend(attend, lookers, seen)
             tokens = tokens[:, : out.shape[1]] + out
         mask = weights[:, 0, 1:].view(x.shape[0], 1, *x.shape[2:])
         return Reading(tokens, [share(mask)])
+
+
+def _attend(module: Any, lookers: Tensor, seen: Tensor) -> tuple[Tensor, Any]:
+    """Return what lookers (B, L, C) see in (B, N, C), and the weights (B, L, N), mean over the heads.
+
+    The weights are always computed, and the module, an `nn.MultiheadAttention`, is not called itself: that would take
+    fused kernels, which have no second or no forward-mode derivative and are no faster at the sizes of a last slot.
+    """
+    across, along = lookers.transpose(0, 1), seen.transpose(0, 1)  # positions first
+    out, weights = _multi_head(
+        *(across, along, along, module.embed_dim, module.num_heads, module.in_proj_weight, module.in_proj_bias),
+        *(None, None, False, 0.0, module.out_proj.weight, module.out_proj.bias, module.training),
+    )
+    return out.transpose(0, 1), weights

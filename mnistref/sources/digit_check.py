@@ -1,7 +1,7 @@
 """Whether images with their labels are digits as MNIST's, white on black: what is wrong with them, if they are not.
 
-Input that is meaningless would pass all other checks: black on white every mask is a whole square, and the labels of
-EMNIST's files, whose images are transposed, or of another file, ask about digits that are not there.
+Input that is meaningless would pass all other checks: black on white every mask is a whole square, see `ink_check`, and
+the labels of EMNIST's files, whose images are transposed, or of another file, ask about digits that are not there.
 
 The mean image of each class is compared with MNIST's, once every image has been scaled and centred. The score of a set
 is the mean correlation of the ten pairs, of what differs from the mean of all classes. Measured, with 8 images a class
@@ -17,12 +17,9 @@ import numpy as np
 from PIL import Image
 
 from mnistref.sources.digits import Digits
+from mnistref.sources.ink_check import ink_complaint
 from mnistref.spec import CLASSES, GLYPH
 
-INKED, FULL = 0.5, 0.8
-"""Limits of the share of a square that is brighter than 127, and that is not 0. (Digits have up to 0.4 and 0.58, black
-on white they have 0.6 and 0.99 or more.)"""
-FAINT = 64
 LIKE, EXCHANGED = 0.25, 0.125
 """The least score, and by how much more another labelling may score."""
 NAMED = 0.5
@@ -45,33 +42,15 @@ _TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def complaint(digits: Digits) -> str | None:
     """Return what is wrong with digits and what helps, None where they look like digits."""
-    wrong = _of_values(digits.images)
-    if wrong:
-        return wrong
     train = np.concatenate([digits.splits["train"], digits.splits["val"]])
     parts = {"training digits": train, "test digits": digits.splits["test"]}
+    if wrong := ink_complaint(digits.images, parts):
+        return wrong
     if min(np.bincount(digits.labels[part], minlength=CLASSES).min() for part in parts.values()) < FEWEST:
         parts = {"digits": np.concatenate(list(parts.values()))}
     for name, part in parts.items():
         if wrong := _of_shapes(name, digits.images, digits.labels, part):
             return wrong
-    return None
-
-
-def _of_values(images: np.ndarray) -> str | None:
-    """Return what is wrong with the values, whatever they show."""
-    brightest = float(np.median(images.max(axis=(1, 2))))
-    if images.max() <= 1:
-        return "the values are 0 … 1 and must be 0 … 255; multiply them by 255"
-    if brightest < FAINT:
-        return f"the digits can hardly be seen, their brightest value is {brightest:.0f}; scale them to 0 … 255"
-    if (images == images[0]).all():
-        return f"all {len(images):,} images are the same"
-    if (share := float((images > 127).mean())) > INKED:
-        return f"the digits are black on white ({share:.0%} is inked); save them white on black (255 − value)"
-    if (images > 0).mean() > FULL:
-        ground = int(np.median(np.concatenate([images[:, 0], images[:, -1]])))
-        return f"the ground of the digits is {ground}, so that masks would be squares; save them white on black (0)"
     return None
 
 

@@ -54,6 +54,11 @@ def sized(scale: float):
     return lambda image: ndimage.affine_transform(image, np.eye(2) / scale, offset, order=1)
 
 
+def noisy(images: np.ndarray, spread: float) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, spread, images.shape)
+    return (images + noise).round().clip(0, 255).astype(np.uint8)
+
+
 HONEST = {
     "as they are": lambda x: x,
     "turned by 15°": lambda x: each(x, turned(15)),
@@ -67,7 +72,7 @@ HONEST = {
     "blurred": lambda x: each(x, lambda v: ndimage.gaussian_filter(v, 1.2)),
     "black or white": lambda x: np.where(x > 127, 255, 0).astype(np.uint8),
     "grey": lambda x: x // 2,
-    "noisy": lambda x: (x + np.random.default_rng(0).normal(0, 20, x.shape)).clip(0, 255).astype(np.uint8),
+    "noisy strokes": lambda x: np.where(x > 0, noisy(x, 20), x),
 }
 
 
@@ -127,6 +132,7 @@ def test_printed_digits_are_taken_and_nothing_else_that_is_printed():
 MEANINGLESS = {
     "black on white": (lambda x, y: (255 - x, y), r"the digits are black on white \(8\d% is inked\); .*255 − value"),
     "grey on white": (lambda x, y: (200 - x // 2, y), "black on white"),
+    "noise": (lambda x, y: (noisy(x, 20), y), r"ground of the digits is not black: 5\d% .* values up to 5\d to 0"),
     "black on grey": (
         lambda x, y: (120 - x // 3, y),
         r"ground of the digits is 120, .*; save them white on black",
@@ -135,7 +141,10 @@ MEANINGLESS = {
         lambda x, y: (np.maximum(x, 9), y),
         "is 9, so that masks would be squares",
     ),
-    "0 and 1": (lambda x, y: (x // 128, y), r"the values are 0 … 1 and must be 0 … 255; multiply them by 255"),
+    "0 and 1": (
+        lambda x, y: (x // 128, y),
+        r"the values of the digits are 0 … 1 and must be 0 … 255; multiply them by 255",
+    ),
     "0 to 15": (lambda x, y: (x // 16, y), "can hardly be seen, their brightest value is 15"),
     "transposed": (
         lambda x, y: (x.transpose(0, 2, 1), y),
@@ -157,7 +166,7 @@ MEANINGLESS = {
         r"\(9 are labelled 6, 6 are labelled 9\); give others",
     ),
     "reversed": (lambda x, y: (x, 9 - y), "do not fit"),
-    "all the same": (lambda x, y: (x[:1].repeat(len(x), 0), y), r"all [\d,]+ images are the same"),
+    "all the same": (lambda x, y: (x[:1].repeat(len(x), 0), y), r"all [\d,]+ images of the digits are the same"),
     "a grey square": (lambda x, y: (np.full_like(x, 90), y), "are the same"),
 }
 
