@@ -115,9 +115,9 @@ def examine(
                 try:
                     apart.refuse_unfit(name, variant, width)
                 except RunProblemError as error:
-                    unfit[name, variant.name] = str(error)
+                    unfit[name, variant.name] = str(error).removeprefix(f"{name}: ")
     if len(unfit) == len({(name, variant.name) for name in names for variant in variants}):
-        raise RunProblemError("; ".join(unfit.values()))
+        raise RunProblemError("; ".join(f"{name}: {why}" for (name, _), why in unfit.items()))
     return names, unfit
 
 
@@ -129,7 +129,12 @@ def _build(attn: str, variants: Sequence[VariantSpec], width: int) -> None:
 def _answer(question: Callable[..., Any], files: Mapping[str, str], attn: str, *arguments: Any) -> Any:
     """Answer in the child, which knows a class by its digest after its files are found again."""
     find_again(dict(files))
-    return question(attn, *arguments)
+    try:
+        return question(attn, *arguments)
+    except (Exception, SystemExit):
+        raise
+    except BaseException as error:  # Ctrl-C does not reach the child, so this is of the module
+        raise RunProblemError(f"{attn}: not fit to be benchmarked: it raises {type(error).__name__}") from error
 
 
 def _ready() -> None:
