@@ -302,7 +302,7 @@ def test_what_the_registry_holds_is_fit(name):
     assert not [finding for finding in check(name) if finding.ok is False]
 
 
-def test_the_command_says_it_and_exits_with_6(tmp_path):
+def test_the_command_says_it_and_exits_with_6(tmp_path, checked_here):
     path = written(tmp_path, BODY.format(init="pass", forward="return score[:, :, ::2]"))
     done = CliRunner().invoke(cli.bench, ["check", f"{path}:Own"])
     assert done.exit_code == 6
