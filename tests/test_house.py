@@ -97,8 +97,8 @@ MAY_IMPORT = {
     },
     "bench.timing": {"bench.computing", "bench.config", "bench.memory", "bench.step", "mnistref.spec"},
     "bench.runtime": {
+        "bench.apart",
         "bench.attention",
-        "bench.check",
         "bench.config",
         "bench.computing",
         "bench.kernels.diagonal_lstm",
@@ -222,6 +222,10 @@ MAY_IMPORT = {
         "mnistref.errors",
     },
     "bench.plugins": {"bench.attention.base", "bench.mechanism", "mnistref.errors", "mnistref.files"},
+    "bench.apart": {
+        *("bench.attention", "bench.check", "bench.config", "bench.model", "bench.plugins"),
+        *("mnistref.child_process", "mnistref.errors", "mnistref.spec"),
+    },
     "bench.check": {
         "bench.attention",
         "bench.attention.base",
@@ -239,6 +243,7 @@ MAY_IMPORT = {
         "bench.config",
         "bench.mechanism",
         "bench.model",
+        "bench.plugins",
         "bench.probe",
         "bench.rehearsal",
         "mnistref.spec",
@@ -251,6 +256,7 @@ MAY_IMPORT = {
         "bench.pictures",
         "bench.probe",
         "bench.split",
+        "bench.step",
         "bench.tensorfile",
         "bench.train",
         "mnistref.errors",
