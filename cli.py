@@ -12,7 +12,7 @@ import click
 
 from bench.commands import bench
 from mnistref.commands import mnistref
-from mnistref.console import finish
+from mnistref.console import run_program
 from mnistref.program import Program
 
 
@@ -25,7 +25,4 @@ both.add_command(mnistref)
 both.add_command(bench)
 
 if __name__ == "__main__":
-    try:
-        both()
-    finally:
-        finish()
+    run_program(both)

@@ -59,7 +59,7 @@ def list_mechanisms(pattern: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(module: str, as_json: bool) -> None:
     """Say whether MODULE, path/to/file.py:Class or a name, is fit to be benchmarked; exit with 6 if not."""
-    from bench.check import check as findings_of
+    from bench.apart import check as findings_of
     from mnistref.errors import RunProblemError
 
     findings = findings_of(module)

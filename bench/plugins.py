@@ -94,6 +94,28 @@ def find_again(files: dict[str, str]) -> None:
             raise UsageProblemError(f"{path}{which} not the file this run was made with ({name}); put that one there")
 
 
+@contextmanager
+def imported_anew(name: str) -> Iterator[None]:
+    """Let the name of a loaded class from a file mean the class of another import of the file while the block lasts.
+
+    Other names are left alone, and so are those whose file was edited since.
+    """
+    known = ":".join(name.split(":")[:2])
+    if known not in _loaded:
+        yield
+        return
+    before = _loaded[known]
+    module = before.target.__module__
+    imported = sys.modules.get(module)
+    try:
+        load_own(f"{path_of_text(_files[known][known])}:{before.target.__name__}")
+        yield
+    finally:
+        _loaded[known] = before
+        if imported is not None:
+            sys.modules[module] = imported
+
+
 def _digest(source: bytes, neighbours: Mapping[str, bytes]) -> str:
     """Of a file, and of those beside it by their paths."""
     parts = [source, *(part for near in sorted(neighbours) for part in (os.fsencode(near), neighbours[near]))]

@@ -11,8 +11,9 @@ from bench.attention.base import Changed, Readout, Scored
 from bench.config import WIDTH
 from bench.mechanism import Mechanism
 from bench.model import create_model
+from bench.plugins import imported_anew
 from bench.probe import UnfitError, UntestedError, draws, given, inputs, leak, made, named, run, slot, slot_sizes
-from bench.rehearsal import distinct_variants, rehearse, rehearse_resuming
+from bench.rehearsal import distinct_variants, rehearse, rehearse_batches, rehearse_resuming
 from mnistref.spec import VariantSpec
 
 SIZES = ((25, 25), (7, 13), (1, 9), (1, 1))
@@ -151,6 +152,10 @@ def _resumes(mechanism: Mechanism) -> None:
     rehearse_resuming(mechanism.spelled)
 
 
+def _takes_batches(mechanism: Mechanism) -> None:
+    rehearse_batches(mechanism.spelled)
+
+
 def _runs(mechanism: Mechanism, variant: VariantSpec) -> None:
     rehearse(mechanism.spelled, variant)
 
@@ -167,6 +172,16 @@ def _reloads(mechanism: Mechanism) -> None:
         raise UnfitError("the answers of a network with it are not finite")
     if not torch.equal(*logits):
         raise UnfitError("a network with the same state_dict answers otherwise: something is kept outside of it")
+    torch.manual_seed(4)
+    with imported_anew(mechanism.spelled):
+        other = create_model(mechanism.spelled, variant="mini").eval()
+        other.load_state_dict(model.state_dict())
+        torch.manual_seed(3)
+        if not torch.equal(logits[0], other(images, query).logits):
+            raise UnfitError(
+                "a network with the same state_dict answers otherwise after the file is imported again: keep what the "
+                "network needs in parameters or buffers, not in variables of the file or the class"
+            )
 
 
 ESSENTIALS: tuple[tuple[str, Callable[[Mechanism], None]], ...] = (("returns the shapes of a slot", _shapes),)
@@ -189,10 +204,12 @@ QUESTIONS: tuple[tuple[str, Callable[[Mechanism], None]], ...] = (
     ("keeps tensors alone in its state_dict", _keeps_tensors),
     ("is all in its state_dict", _reloads),
     ("goes on from a checkpoint as if nothing had happened", _resumes),
+    ("takes batches as large as those of a run", _takes_batches),
     *_RUNS,
 )
 QUICK = tuple(
     each
     for each in QUESTIONS
-    if each[1] in (_ranges, _deterministic, _unmixed, _alone, _one_by_one, _keeps_tensors, _reloads, _resumes)
+    if each[1]
+    in (_ranges, _deterministic, _unmixed, _alone, _one_by_one, _keeps_tensors, _reloads, _resumes, _takes_batches)
 )

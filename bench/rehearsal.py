@@ -15,10 +15,12 @@ from torch import Tensor
 from bench import pictures
 from bench.computing import Computing
 from bench.config import RECIPES, WIDTH
+from bench.evaluate import BATCH as LARGEST
 from bench.evaluate import test
 from bench.model import build
 from bench.probe import UnfitError
 from bench.split import Resident
+from bench.step import Step, optimizer_of
 from bench.tensorfile import decode, encode
 from bench.train import DivergedError, Trainer
 from mnistref.errors import ProblemError
@@ -80,6 +82,25 @@ def rehearse_resuming(attn: str) -> None:
             f"a training that goes on from its checkpoint comes to another {difference}: keep all that changes in "
             "parameters or buffers"
         )
+
+
+def rehearse_batches(attn: str) -> None:
+    """Train a small network for a step of the default recipe, and test it with the batches of every recipe.
+
+    Raises:
+        UnfitError: with what failed, and why.
+    """
+    variant, usual = VARIANTS["mini"], RECIPES["fast"].batch
+    model = build(attn, variant, 0, CPU.device)
+    images = _random_split(variant, usual)
+    with _part(f"a training step of {usual} images"):
+        for batch in images.batches(usual):
+            Step(model, RECIPES["fast"], optimizer_of(RECIPES["fast"], model), CPU)(
+                batch.images, batch.query, batch.label
+            )
+    for size in sorted({min(LARGEST, recipe.batch) for recipe in RECIPES.values()}):
+        with _part(f"a test with batches of {size} images"):
+            test(model, _random_split(variant, size), size)
 
 
 @contextmanager

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.apart import Apart
 from bench.attention import canonical_name, slots_of
-from bench.check import refuse_unfit
 from bench.computing import Computing
 from bench.config import ROUNDS, Recipe
 from bench.kernels.diagonal_lstm import choose
@@ -75,8 +75,9 @@ def runtime(
         RunProblemError: the batch does not fit into the device's memory.
     """
     wanted = list(dict.fromkeys((*BASELINES, *map(canonical_name, names))))
-    for name in wanted:
-        refuse_unfit(name, variant)
+    with Apart() as apart:
+        for name in wanted:
+            apart.refuse_unfit(name, variant)
     try:
         models = {name: build(name, variant, 0, computing.device) for name in wanted}
         errors = {name: _errors(name, model, variant, computing) for name, model in models.items()}

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from mnistref.executors import cluster_executor, processors
 
 log = logging.getLogger("bench")
 
+NOTHING: Mapping[tuple[str, str], str] = MappingProxyType({})
 LOOK = 5.0
 """Seconds between two looks at whether a cluster is still there."""
 
@@ -120,9 +122,15 @@ def share(tasks: Sequence[Task], shard: tuple[int, int]) -> list[Task]:
 
 
 def sweep(
-    tasks: Sequence[Task], runs: Path, launcher: "Launcher", watching: Watching | None = None
+    tasks: Sequence[Task],
+    runs: Path,
+    launcher: "Launcher",
+    watching: Watching | None = None,
+    unfit: Mapping[tuple[str, str], str] = NOTHING,
 ) -> dict[Task, Ended]:
     """Do the runs that are not finished, and say of each how it ended. One that fails does not keep the others from it.
+
+    `unfit`: (network, variant) → why its runs are failed ones and do not start.
 
     An interrupt ends the runs that are on; the same call goes on with them where they were last kept.
     """
@@ -130,6 +138,11 @@ def sweep(
     for task in finished:
         log.info("finished already: %s", task.name)
     ended = dict.fromkeys(finished, Ended("ok"))
+    for task in tasks:
+        why = unfit.get((task.config.attn, task.config.variant))
+        if why and task not in ended:
+            ended[task] = Ended("failed", why)
+            log.info("[%d/%d] %s: failed: %s", len(ended), len(tasks), task.name, why)
     waiting = {task: task.as_dict(runs, watching or Watching()) for task in tasks if task not in ended}
     started = time.monotonic()
     for done, (task, result) in enumerate(launcher.each(waiting), start=1):

@@ -1,6 +1,5 @@
 """The commands of `bench` that train: parse, import lazily, make one call, print."""
 
-import itertools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,8 +67,8 @@ def run(
 
     def find() -> "Found":
         if config_file:
-            return _repeated(context, config_file, asked, training)
-        return _asked(asked, training, computing)
+            return _repeated(context, config_file, asked, training, team.leads)
+        return _asked(asked, training, computing, team.leads)
 
     with parallel.join() as team:
         found = team.in_turn(find)
@@ -79,11 +78,11 @@ def run(
             emit(folder)
 
 
-def _repeated(context: click.Context, file: Path, asked: RunOptions, training: TrainingOptions) -> "Found":
-    """The run of a file, which leaves nothing else to choose."""
+def _repeated(context: click.Context, file: Path, asked: RunOptions, training: TrainingOptions, leads: bool) -> "Found":
+    """The run of a file, which leaves nothing else to choose. The process that `leads` checks the network for all."""
     from click.core import ParameterSource
 
-    from bench.check import refuse_unfit
+    from bench.apart import refuse_unfit
     from bench.computing import choose
     from bench.repeat import find
     from mnistref.variants import get_variant
@@ -95,14 +94,15 @@ def _repeated(context: click.Context, file: Path, asked: RunOptions, training: T
     given = context.get_parameter_source("backgrounds") is ParameterSource.COMMANDLINE
     found = find(file, training.root, asked.data, asked.init, training.digits, training.backgrounds if given else None)
     choose(found.config.device, found.config.precision, found.config.capture, found.config.deterministic)
-    refuse_unfit(found.config.attn, get_variant(found.config.variant), found.config.width)
+    if leads:
+        refuse_unfit(found.config.attn, get_variant(found.config.variant), found.config.width)
     return found
 
 
-def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOptions) -> "Found":
-    """The run that the options describe."""
+def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOptions, leads: bool) -> "Found":
+    """The run that the options describe. The process that `leads` checks the network for all."""
     from bench import experiment
-    from bench.check import refuse_unfit
+    from bench.apart import refuse_unfit
     from bench.online import refuse_large_batch
     from bench.repeat import Found
     from mnistref.dataset import read_manifest
@@ -115,7 +115,8 @@ def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOpt
         raise click.UsageError("give --data or --variant, not both")
     preset, recipe, how = training.chosen_preset, training.chosen_recipe, computing.chosen
     made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
-    refuse_unfit(attn, made_for, training.width)
+    if leads:
+        refuse_unfit(attn, made_for, training.width)
     folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
     refuse_large_batch(folder, training.queries, training.batch, recipe)
     config = experiment.configure(
@@ -169,16 +170,15 @@ def run_sweep(
     bench sweep --attn none,none+arnn --variant mref --shard $SLURM_ARRAY_TASK_ID/8    # --array=1-8
     """
     from bench import experiment, parallel, sweep
-    from bench.attention import networks_of
-    from bench.check import refuse_unfit
-    from bench.model import create_model
+    from bench.apart import examine
+    from bench.attention import split_networks
     from bench.online import refuse_large_batch
     from mnistref.dataset import read_manifest
     from mnistref.errors import RunProblemError
     from mnistref.variants import get_variant
 
     parallel.refuse("bench sweep")
-    attns = [name for networks in lists for name in networks_of(networks)]
+    networks = [network for text in lists for network in split_networks(text)]
     preset, recipe, how = training.chosen_preset, training.chosen_recipe, computing.chosen
     runs, watching = training.chosen_runs, training.watching
     if data and variants:
@@ -187,9 +187,7 @@ def run_sweep(
         raise click.UsageError(f"--init {init}: runs go there too; give them another folder with --runs")
     names = [] if data else [get_variant(name.strip()).name for name in (variants or preset.variant).split(",")]
     laws = [read_manifest(folder).variant for folder in data] or [get_variant(name) for name in names]
-    for attn, law in itertools.product(attns, laws):
-        create_model(attn, law.name, width=training.width)  # what cannot be built, or begun, must not cost a data set
-        refuse_unfit(attn, law, training.width)
+    attns, unfit = examine(networks, laws, training.width)  # what cannot be built must not cost a data set
     starts, missing = sweep.starts_in(init, attns, seeds) if init else (None, [])
     for lack in missing:
         logging.warning("left out: %s", lack)
@@ -203,7 +201,7 @@ def run_sweep(
         online, supply, width = training.online, training.chosen_supply, training.width
         tasks = sweep.plan(attns, sets, seeds, recipe, training.queries, how, online, supply, starts, width)
         tasks = sweep.share(tasks, shard) if shard else tasks
-        ended = sweep.sweep(tasks, runs, launcher, watching)
+        ended = sweep.sweep(tasks, runs, launcher, watching, unfit)
     for task, result in ended.items():
         if result.status == "ok":
             emit(runs / task.config.run_id)

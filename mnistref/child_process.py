@@ -54,9 +54,10 @@ class ChildProcess:
     Args:
         name: for lists of processes.
         environment: variables that differ from this process's.
+        shown: whether what it prints goes to this process's sys.stderr, too.
     """
 
-    def __init__(self, name: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, name: str, environment: Mapping[str, str] | None = None, shown: bool = False) -> None:
         token = secrets.token_hex(16)
         installed = {"site-packages", "dist-packages"} & {*TOP.parts}
         boot = _BOOT.format(paths=[] if installed else [str(TOP)], token=token)
@@ -67,6 +68,7 @@ class ChildProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        self._shown = shown
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._printed: deque[str] = deque(maxlen=_KEPT_LINES)
         self._reading = threading.Thread(target=self._read, args=(token.encode(),), daemon=True)
@@ -157,10 +159,24 @@ class ChildProcess:
         assert self._process.stderr
         pending = b""
         while chunk := os.read(self._process.stderr.fileno(), 1 << 16):
+            if self._shown:
+                _show(chunk)
             *lines, pending = (pending + chunk).replace(b"\r", b"\n").split(b"\n")
             self._printed.extend(line.decode("utf-8", "replace").strip() for line in lines)
             pending = pending[-(1 << 16) :]
         self._printed.append(pending.decode("utf-8", "replace").strip())
+
+
+def _show(data: bytes) -> None:
+    """Write what a child printed to sys.stderr; where that is closed or a full disk, nothing is lost but this."""
+    stream = sys.stderr
+    with suppress(OSError, ValueError, AttributeError):
+        if hasattr(stream, "buffer"):
+            stream.flush()
+            stream.buffer.write(data)
+        else:
+            stream.write(data.decode("utf-8", "replace"))
+        stream.flush()
 
 
 def _name_of(number: int) -> str:

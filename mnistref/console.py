@@ -6,10 +6,10 @@ User code runs inside the programs, and may print, read, or fork. `isolated` kee
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
@@ -122,6 +122,31 @@ def emit_json(value: Any) -> None:
     except UnicodeEncodeError:
         text = json.dumps(value, indent=1)
     emit(text)
+
+
+def run_program(program: Callable[[], object]) -> None:
+    """Run a program as this process's own. The process ends with the program's exit code, whatever user code does."""
+    _refuse_exits()
+    try:
+        program()
+    finally:
+        finish()
+
+
+def _refuse_exits() -> None:
+    """Replace os._exit by a function that raises, so that user code cannot end this process without a word.
+
+    A call in a command is an error of that command. A call in an exit handler changes nothing: Python reports the
+    errors of exit handlers and keeps the exit code. Processes that are forked from this one may still call it.
+    """
+    leave, process = os._exit, os.getpid()
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != process:
+            leave(status)
+        raise RuntimeError(f"os._exit({status}) was called, which would end the program")
+
+    os._exit = refuse
 
 
 def finish() -> None:

@@ -77,6 +77,10 @@ def _outcome(error: BaseException, debug: bool) -> int:
         return _fail("interrupted; run the same command again, it goes on where it can", INTERRUPTED)
     if isinstance(error, ProblemError):
         return _fail(str(error), error.exit_code)
+    if isinstance(error, SystemExit):  # of user code: our own commands raise none
+        if debug:
+            raise RuntimeError("user code raised SystemExit") from error
+        return _fail(f"user code raised SystemExit: {error}; run with --debug for the traceback", BUG)
     if debug or not isinstance(error, Exception):
         raise error
     if isinstance(error, OSError):

@@ -7,21 +7,15 @@ def mnistref() -> None:
     """Run `mnistref`. Does not return."""
     die_quietly()
     from mnistref.commands import mnistref as program
-    from mnistref.console import finish
+    from mnistref.console import run_program
 
-    try:
-        program()
-    finally:
-        finish()
+    run_program(program)
 
 
 def bench() -> None:
     """Run `bench`. Does not return."""
     die_quietly()
     from bench.commands import bench as program
-    from mnistref.console import finish
+    from mnistref.console import run_program
 
-    try:
-        program()
-    finally:
-        finish()
+    run_program(program)

@@ -17,6 +17,7 @@ NOISY = """
 import atexit, os
 print("at import")
 os.system("echo from a child process")
+atexit.register(os._exit, 3)
 atexit.register(lambda: print("at exit"))
 from torch import nn
 class Noisy(nn.Module):
@@ -102,3 +103,61 @@ def test_in_another_program_the_streams_are_given_back(capsys):
     assert (sys.stdout, sys.stdin) == before
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("a/path\ntext\n", "noise\n")
+
+
+ENDS = """
+import atexit, os, sys
+import click
+from mnistref.console import run_program
+from mnistref.errors import RunProblemError
+from mnistref.program import Program
+def fail():
+    raise ValueError("no such luck")
+@click.group(cls=Program)
+def program():
+    pass
+@program.command()
+@click.argument("how")
+def end(how):
+    from os import _exit
+    if how == "leave":
+        os._exit(0)
+    if how == "exit":
+        sys.exit(0)
+    if how == "fork":
+        if not os.fork():
+            os._exit(4)
+        click.echo(os.waitstatus_to_exitcode(os.wait()[1]), err=True)
+    for handler in (lambda: print("at exit"), fail, lambda: sys.exit(3), lambda: os._exit(3), lambda: _exit(3)):
+        atexit.register(handler)
+    if how == "fail":
+        raise RunProblemError("failed")
+run_program(program)
+"""
+
+
+def ending(how: str) -> tuple[int, str]:
+    """Exit code and stderr of a program, after user code did something in it."""
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS, "end", how], cwd=TOP, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(("how", "code"), [("end", 0), ("fail", 6), ("fork", 0)])
+def test_exit_handlers_run_and_do_not_decide_the_exit_code(how, code):
+    ended, said = ending(how)
+    assert ended == code, said
+    assert "at exit" in said
+    assert "no such luck" in said
+    assert ("4\n" in said) == (how == "fork")
+
+
+@pytest.mark.parametrize(
+    ("how", "why"), [("leave", "os._exit(0) was called"), ("exit", "user code raised SystemExit: 0")]
+)
+def test_what_would_end_a_command_without_a_word_is_an_error(how, why):
+    ended, said = ending(how)
+    assert (ended, said.count("\n")) == (1, 1)
+    assert why in said

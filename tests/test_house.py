@@ -99,8 +99,8 @@ MAY_IMPORT = {
     "bench.grouping": {"bench.split", "bench.whole"},
     "bench.timing": {"bench.computing", "bench.config", "bench.memory", "bench.step", "mnistref.spec"},
     "bench.runtime": {
+        "bench.apart",
         "bench.attention",
-        "bench.check",
         "bench.config",
         "bench.computing",
         "bench.kernels.diagonal_lstm",
@@ -225,6 +225,10 @@ MAY_IMPORT = {
         "mnistref.errors",
     },
     "bench.plugins": {"bench.attention.base", "bench.mechanism", "mnistref.errors", "mnistref.files"},
+    "bench.apart": {
+        *("bench.attention", "bench.check", "bench.config", "bench.model", "bench.plugins"),
+        *("mnistref.child_process", "mnistref.errors", "mnistref.spec"),
+    },
     "bench.check": {
         "bench.attention",
         "bench.attention.base",
@@ -242,6 +246,7 @@ MAY_IMPORT = {
         "bench.config",
         "bench.mechanism",
         "bench.model",
+        "bench.plugins",
         "bench.probe",
         "bench.rehearsal",
         "mnistref.spec",
@@ -254,6 +259,7 @@ MAY_IMPORT = {
         "bench.pictures",
         "bench.probe",
         "bench.split",
+        "bench.step",
         "bench.tensorfile",
         "bench.train",
         "mnistref.errors",

@@ -133,6 +133,15 @@ def known_mechanisms() -> dict[str, Mechanism]:
     return {**installed(), **MECHANISMS}
 
 
+def is_outside(attn: str) -> bool:
+    """Return whether a slot list names a class of a file or of another package. Imports neither."""
+    names = [name.strip() for name in attn.split(",")]
+    bare = [name.partition(":")[0] for name in names]
+    return any(map(is_own, names)) or any(
+        name not in MECHANISMS and name not in _ALIASES and name in installed() for name in bare
+    )
+
+
 def get_mechanism(name: str) -> Mechanism:
     """The mechanism of that name or alias, with options or without, or of that file.
 
@@ -170,12 +179,17 @@ def canonical_name(attn: str) -> str:
     return ",".join(names)
 
 
-def networks_of(text: str) -> list[str]:
-    """The slot lists in a list of networks: a comma parts networks there, and + slots: "san,none+arnn"."""
+def split_networks(text: str) -> list[str]:
+    """Return the slot lists in a list of networks: a comma parts networks there, and + slots: "san,none+arnn"."""
     networks = [network.strip().replace("+", ",") for network in text.split(",")]
     if not all(networks):
         raise UsageProblemError(f"{text!r}: a name is missing beside a comma")
-    return [canonical_name(network) for network in networks]
+    return networks
+
+
+def networks_of(text: str) -> list[str]:
+    """Return the slot lists in a list of networks, as they are written in records."""
+    return [canonical_name(network) for network in split_networks(text)]
 
 
 def slots_of(attn: str, stages: int) -> list[Mechanism]:
@@ -205,7 +219,9 @@ __all__ = [
     "QueryScore",
     "canonical_name",
     "get_mechanism",
+    "is_outside",
     "known_mechanisms",
     "networks_of",
     "slots_of",
+    "split_networks",
 ]

@@ -27,3 +27,9 @@ def interrupt_after(monkeypatch):
             yield
 
     return interrupt_after
+
+
+@pytest.fixture
+def checked_here(monkeypatch) -> None:
+    """Check modules in this process, which is faster; test_apart.py has the tests of the child process."""
+    monkeypatch.setattr("bench.apart.is_outside", lambda _: False)

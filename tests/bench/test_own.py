@@ -272,7 +272,7 @@ def test_a_path_with_a_comma_is_said_to_be_none():
         ("return score / 0", "are not finite"),
     ],
 )
-def test_a_run_of_what_is_unfit_is_refused(forward, why, tmp_path):
+def test_a_run_of_what_is_unfit_is_refused(forward, why, tmp_path, checked_here):
     path = written(tmp_path, BODY.format(init="pass", forward=forward))
     arguments = ["run", "--preset", "quick", "--root", str(tmp_path / "root"), "--attn", f"none,{path}:Own"]
     done = CliRunner().invoke(cli.bench, arguments)
@@ -302,7 +302,7 @@ def test_what_the_registry_holds_is_fit(name):
     assert not [finding for finding in check(name) if finding.ok is False]
 
 
-def test_the_command_says_it_and_exits_with_6(tmp_path):
+def test_the_command_says_it_and_exits_with_6(tmp_path, checked_here):
     path = written(tmp_path, BODY.format(init="pass", forward="return score[:, :, ::2]"))
     done = CliRunner().invoke(cli.bench, ["check", f"{path}:Own"])
     assert done.exit_code == 6
@@ -394,7 +394,7 @@ def test_what_is_zero_in_ones_own_class_is_ones_own_affair(tmp_path):
     ],
 )
 @pytest.mark.parametrize("command", [["check"], ["run", "--preset", "quick", "--attn"]])
-def test_a_class_that_cannot_be_made_is_a_usage_error(init, message, command, tmp_path):
+def test_a_class_that_cannot_be_made_is_a_usage_error(init, message, command, tmp_path, checked_here):
     body = {"width=3": "nowhere", "leave=True": "raise SystemExit(0)", "width=1 / 3": "width.append(1)"}
     path = written(
         tmp_path,
@@ -470,9 +470,21 @@ def test_a_run_recorded_without_a_neighbour_is_not_taken_for_one_with_it(tmp_pat
         plugins.find_again({name: str(path)})
 
 
-def test_a_file_that_leaves_is_a_usage_error(tmp_path):
+def test_a_file_that_leaves_is_a_usage_error(tmp_path, checked_here):
     path = written(tmp_path, "import sys\nsys.exit(0)")
     for command in (["check"], ["run", "--attn"]):
         done = CliRunner().invoke(cli.bench, [*command, f"{path}:Own"])
         assert done.exit_code == 2
         assert "fails when it is run: SystemExit: 0" in done.stderr
+
+
+def test_a_file_that_is_imported_anew_is_the_first_one_again_afterwards(tmp_path):
+    name = canonical_name(f"{written(tmp_path, GOOD)}:Own:width=4")
+    first = get_mechanism(name).cls
+    with plugins.imported_anew(name):
+        second = get_mechanism(name).cls
+    assert second is not first
+    assert get_mechanism(name).cls is first
+    assert sys.modules[first.__module__].Own is first
+    with plugins.imported_anew("arnn"):
+        assert get_mechanism("arnn") == MECHANISMS["arnn"]

@@ -6,10 +6,12 @@ from click.testing import CliRunner
 
 import cli
 from bench import experiment, records
-from bench.check import check
+from bench.check import check, refuse_unfit
 from bench.computing import Computing
 from bench.config import Recipe
 from bench.runs import load_model
+from mnistref.errors import RunProblemError
+from mnistref.variants import VARIANTS
 from tests.bench.test_own import BODY, GOOD, written
 
 
@@ -24,12 +26,37 @@ from tests.bench.test_own import BODY, GOOD, written
         ("", "return (score, score) if self.training else score", "in training; wanted a score map"),
         ("", "return score + query[:, 9, None, None, None] * x[:, :1]", "index 9 is out of bounds"),
         ("", "return score if x.shape[2] < 99 else score[:, :, 1:]", "one number a position"),
+        ("", "assert self.training or len(x) < 5; return score", "a test with batches of 50 images raises Assertion"),
+        ("", "assert len(x) < 51; return score", "a test with batches of 200 images raises AssertionError"),
+        ("", "assert not self.training or len(x) < 5; return score", "a training step of 50 images raises Assertion"),
+        ("", "return score / (self.training or len(x) < 5)", "the answers to 50 of 50 questions are not finite"),
     ],
 )
 def test_check_asks_what_a_run_would(init, forward, why, tmp_path):
     path = written(tmp_path, BODY.format(init=init or "pass", forward=forward))
     wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
     assert any(why in finding.why for finding in wrong), wrong
+
+
+@pytest.mark.parametrize(
+    ("top", "forward", "fit"),
+    [
+        ("KEYS = torch.randn(1)", "return score * KEYS", False),
+        ("import util", "return score * util.KEYS", False),
+        ("KEYS = {}", "return score * KEYS.setdefault(x.shape[1], torch.randn(1))", False),
+        ("KEYS = torch.linspace(1, 2, 3)", "return score * KEYS[1]", True),
+        ("KEYS = torch.randn(1, generator=torch.Generator().manual_seed(7))", "return score * KEYS", True),
+    ],
+)
+def test_a_network_answers_alike_after_its_file_is_imported_again(top, forward, fit, tmp_path):
+    (tmp_path / "util.py").write_text("import torch\nKEYS = torch.randn(1)\n")
+    path = written(tmp_path, f"{top}\n{BODY.format(init='pass', forward=forward)}")
+    wrong = [finding.why for finding in check(f"{path}:Own") if finding.what == "is all in its state_dict"]
+    assert bool(wrong[0]) != fit
+    if not fit:
+        assert "after the file is imported again: keep what the network needs in parameters or buffers" in wrong[0]
+        with pytest.raises(RunProblemError, match="NO is all in its state_dict"):
+            refuse_unfit(f"{path}:Own", VARIANTS["mini"])
 
 
 KEPT = """
@@ -84,7 +111,7 @@ def test_every_kind_of_state_is_kept(name, mini, tmp_path):
     assert (again / records.WEIGHTS).read_bytes() == (run / records.WEIGHTS).read_bytes()
 
 
-def test_state_that_is_no_tensor_is_refused_before_the_run(tmp_path):
+def test_state_that_is_no_tensor_is_refused_before_the_run(tmp_path, checked_here):
     state = "    def get_extra_state(self): return {'version': 2}\n    def set_extra_state(self, state): pass\n"
     path = written(tmp_path, GOOD + state)
     wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]

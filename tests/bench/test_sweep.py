@@ -102,7 +102,7 @@ def test_the_parts_hold_every_run_once(mini):
     assert [len(part) for part in parts] == [3, 2, 2, 2]
 
 
-def test_one_that_breaks_does_not_keep_the_others(broken, mini, tmp_path, monkeypatch):
+def test_one_that_breaks_does_not_keep_the_others(broken, mini, tmp_path, monkeypatch, checked_here):
     """And the command ends with 6, says in a line what became of each, and names the folder of the one that is done."""
     expected = {
         "raise ValueError('no such luck')": "failed: ValueError: no such luck",
@@ -111,7 +111,7 @@ def test_one_that_breaks_does_not_keep_the_others(broken, mini, tmp_path, monkey
         "x = x * float('nan')": "diverged: the loss is nan",
     }
     names = [broken(what, f"broken{k}.py") for k, what in enumerate(expected)]
-    monkeypatch.setattr("bench.check.refuse_unfit", lambda *_: None)  # which would refuse them before
+    monkeypatch.setattr("bench.apart.refuse_here", lambda *_: None)  # which would refuse them before
     how = ["--data", str(mini), "--attn", ",".join([*names, "none"]), "--seeds", "1", "--epochs", "1", "--threads", "1"]
     told = call(*how, "--device", "cpu", "--workers", "2", "--runs", str(tmp_path / "runs"), code=6)
     for number, became in enumerate(expected.values()):

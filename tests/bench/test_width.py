@@ -125,7 +125,7 @@ def test_a_width_that_makes_no_sense_is_refused(width, mini, narrow, tmp_path):
     assert f"width: {width}" in error
 
 
-def test_a_mechanism_that_cannot_have_it_is_refused_before_anything_is_made(tmp_path):
+def test_a_mechanism_that_cannot_have_it_is_refused_before_anything_is_made(tmp_path, checked_here):
     own = tmp_path / "own.py"
     own.write_text(
         "from torch import nn\n\n\nclass Grouped(nn.Module):\n"

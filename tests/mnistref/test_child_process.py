@@ -127,6 +127,15 @@ def test_start_up_code_that_prints_is_passed_over(tmp_path, monkeypatch):
     child.close()
 
 
+def test_what_it_prints_can_be_shown(code, capfd):
+    child = ChildProcess("a test", shown=True)
+    child.call(code("import os\ndef f(): print('é'); os.write(1, b'raw\\n'); os.write(2, bytes([255, 10]))"))
+    child.close()
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("é\nraw\n")
+
+
 def test_one_that_cannot_start_says_why(tmp_path, monkeypatch):
     (tmp_path / "queue.py").write_text("raise ImportError('no such luck')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -1,0 +1,111 @@
+"""Modules of the user's own are checked in a child process: one that ends its process ends no command."""
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from bench import records, worker
+from bench.apart import Apart, examine
+from bench.attention import is_outside
+from bench.check import refuse_unfit
+from mnistref.errors import RunProblemError, UsageProblemError
+from mnistref.variants import VARIANTS
+from tests.bench.test_own import GOOD, written
+
+ENDS = """
+import ctypes, os
+class Leaves(Own):
+    def forward(self, x, query):
+        if len(x) == 2:
+            os._exit(0)
+        return super().forward(x, query)
+class Crashes(Own):
+    def forward(self, x, query):
+        ctypes.string_at(0)
+class Interrupts(Own):
+    def forward(self, x, query):
+        raise KeyboardInterrupt
+class Narrow(Own):
+    def __init__(self, channels, query_dim):
+        super().__init__(channels, query_dim)
+        self.norm = nn.GroupNorm(32, channels)
+"""
+MINI = VARIANTS["mini"]
+
+
+@pytest.fixture
+def own(tmp_path) -> Path:
+    return written(tmp_path, GOOD + ENDS)
+
+
+def call(*arguments: object):
+    return CliRunner().invoke(cli.bench, [str(argument) for argument in arguments])
+
+
+def test_what_ends_its_process_is_unfit_and_the_others_are_not(own):
+    names, unfit = examine([*(f"{own}:{name}" for name in ("Crashes", "Own", "Interrupts")), "san"], [MINI])
+    assert [name.partition("#")[0] for name in names] == ["own.py:Crashes", "own.py:Own", "own.py:Interrupts", "san"]
+    assert {name.partition("#")[0]: why for (name, _), why in unfit.items()} == {
+        "own.py:Crashes": "not fit to be benchmarked: the module's process failed: killed by SIGSEGV",
+        "own.py:Interrupts": "not fit to be benchmarked: it raises KeyboardInterrupt",
+    }
+
+
+def test_networks_that_cannot_be_examined_are_refused(own, tmp_path):
+    (tmp_path / "leaves.py").write_text("import os; os._exit(0)")
+    with pytest.raises(RunProblemError, match=r"leaves\.py:Own: .*the module ended the process with exit code 0$"):
+        examine(["san", f"{tmp_path / 'leaves.py'}:Own"], [MINI])
+    with pytest.raises(UsageProblemError, match="cannot be made as Class"):
+        examine(["san", f"{own}:Narrow"], [MINI], width=20)
+    with pytest.raises(UsageProblemError, match="did you mean 'arnn'"):
+        examine(["arn"], [MINI])
+
+
+def test_shipped_mechanisms_are_checked_here(own, monkeypatch):
+    monkeypatch.setattr("bench.apart.ChildProcess", None)
+    with Apart() as apart:
+        apart.ask(refuse_unfit, "noctx:kernel=3,arnn", MINI)
+        with pytest.raises(TypeError):
+            apart.ask(refuse_unfit, f"none, {own}:Own", MINI)
+    assert not is_outside("none,noctx:kernel=3")
+
+
+def test_a_child_that_does_not_start_is_not_the_modules_fault(own, tmp_path, monkeypatch):
+    (tmp_path / "queue.py").write_text("raise ImportError('no such luck')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Apart() as apart, pytest.raises(RunProblemError, match="does not start: exit code 1: ImportError: no such"):
+        apart.ask(refuse_unfit, f"{own}:Own", MINI)
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_commands_refuse_what_ends_its_process(command, own, tmp_path):
+    options = ["--variant", "mini", "--root", tmp_path / "root", "--attn"] if command == "run" else []
+    done = call(command, *options, f"{own}:Leaves")
+    assert (done.exit_code, done.stdout) == (6, ""), done.output
+    assert done.stderr.count("\n") == 1
+    assert "own.py:Leaves: not fit to be benchmarked: the module ended the process with exit code 0" in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
+def test_the_runs_of_an_unfit_module_fail_and_the_others_are_done(own, mini, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "launch", lambda task, *_: worker.do(task))  # here, which is faster
+    how = ["--data", mini, "--seeds", "1", "--epochs", "1", "--threads", "1", "--device", "cpu"]
+    done = call("sweep", *how, "--attn", f"{own}:Leaves,none", "--runs", tmp_path / "runs")
+    assert done.exit_code == 6, done.output
+    why = "not fit to be benchmarked: the module ended the process with exit code 0"
+    assert re.search(rf"^\[1/2\] {mini.name} own.py:Leaves#\w+ seed 0: failed: {why}$", done.stderr, re.MULTILINE)
+    assert f"1 of 2 runs did not end well: {mini.name} own.py:Leaves#" in done.stderr
+    (folder,) = done.stdout.split()
+    assert records.read_json(Path(folder) / records.CONFIG)["attn"] == "none"
+    assert records.is_finished(Path(folder))
+
+
+def test_a_sweep_of_unfit_modules_alone_makes_no_data(own, tmp_path, checked_here):
+    (tmp_path / "odd.py").write_text((own.read_text()).replace("return self.score(x)", "return 3 or self.score(x)"))
+    done = call("sweep", "--variant", "mini", "--attn", f"{tmp_path / 'odd.py'}:Own", "--root", tmp_path / "root")
+    assert done.exit_code == 6, done.output
+    assert "NO returns the shapes of a slot" in done.stderr
+    assert not (tmp_path / "root").exists()
