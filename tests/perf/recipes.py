@@ -176,7 +176,7 @@ def main() -> None:
                     kept = {"variant": read_manifest(folder).variant.name, "dataset": folder.name, "attn": attn}
                     kept |= {"recipe": asdict(recipe), "device": computing.device_name, "curve": records}
                     options.out.mkdir(parents=True, exist_ok=True)
-                    place = options.out / f"{kept['variant']}-{attn.replace(',', '+')}-{recipe.label}.json"
+                    place = options.out / f"{kept['variant']}-{attn.replace(',', '+')}-{name}.json"
                     place.write_text(json.dumps(kept, indent=1) + "\n")
     print(table(rows))
 
