@@ -168,7 +168,7 @@ class ChildProcess:
 
 
 def _show(data: bytes) -> None:
-    """Write what a child printed to sys.stderr; where that is closed or a full disk, nothing is lost but this."""
+    """Write what a child printed to sys.stderr. Errors of a closed stream or a full disk are ignored."""
     stream = sys.stderr
     with suppress(OSError, ValueError, AttributeError):
         if hasattr(stream, "buffer"):

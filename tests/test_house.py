@@ -267,13 +267,15 @@ MAY_IMPORT = {
         "mnistref.variants",
     },
     "bench.probe": {"bench.attention.base", "bench.config", "bench.mechanism", "bench.model", "mnistref.variants"},
-    "bench.attention.base": set(),
+    "bench.attention.base": {"bench.kernels.transforms"},
     "bench.attention.frames": set(),
     "bench.kernels.buffers": set(),
     "bench.kernels.threads": set(),
     "bench.kernels.vectors": set(),
+    "bench.kernels.transforms": set(),
     "bench.kernels.diagonal_lstm": {
-        f"bench.kernels.diagonal_lstm.{name}" for name in ("cpu", "gpu", "packed", "reference")
+        *(f"bench.kernels.diagonal_lstm.{name}" for name in ("cpu", "gpu", "packed", "reference")),
+        "bench.kernels.transforms",
     },
     "bench.kernels.diagonal_lstm.reference": set(),
     "bench.kernels.diagonal_lstm.once": set(),

@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bench.kernels.transforms import in_func_transform
+
 BN_EPS = 0.01
 """BatchNorm's ε after attention, as in PAN's program."""
 
@@ -218,7 +220,7 @@ def one_hot(query: Tensor, queries: int, like: Tensor) -> Tensor:
 
     In `torch.func` transforms, where numbers cannot be looked at, such a row is NaN.
     """
-    if getattr(torch._C, "_are_functorch_transforms_active", lambda: False)():
+    if in_func_transform():
         hot = query.unsqueeze(-1) == torch.arange(queries, device=query.device)
         return hot.to(like.dtype).masked_fill(~hot.any(dim=-1, keepdim=True), torch.nan)
     return torch.nn.functional.one_hot(query, queries).to(like.dtype)

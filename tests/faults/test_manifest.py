@@ -74,6 +74,8 @@ def put(content: dict, path: tuple, *values: Any) -> dict:
     inner = changed
     for key in path[:-1]:
         inner = inner[key]
+    if isinstance(inner, dict) and not isinstance(path[-1], str):  # what held the place was a list before
+        raise KeyError(path[-1])
     if values:
         inner[path[-1]] = values[0]
     else:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from bench.kernels.diagonal_lstm import packed, reference
+from bench.kernels.transforms import in_func_transform
 
 VARIABLE = "BENCH_DIAGONAL_LSTM"
 """The environment variable that names the implementation, where no argument does."""
@@ -142,8 +143,7 @@ def _takes_reference_alone() -> bool:
 
     An exported program is for places where this package is not, so it has PyTorch's own operators alone.
     """
-    transformed = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
-    return transformed() or forward_ad._current_level >= 0 or torch.compiler.is_exporting()
+    return in_func_transform() or forward_ad._current_level >= 0 or torch.compiler.is_exporting()
 
 
 def wish(device: str, dtype: torch.dtype = torch.float32) -> str | None:
