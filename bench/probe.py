@@ -37,9 +37,14 @@ def slot(mechanism: Mechanism) -> nn.Module:
     return module if isinstance(module, Readout) else Gate(module, WIDTH)
 
 
-def slot_sizes() -> list[tuple[int, int]]:
-    """The sizes of maps in the slots of the networks for all variants, small to large."""
-    sides = {v.canvas >> k for v in VARIANTS.values() for k in range(1, stages_of(v.canvas) + 1)}
+def slot_sizes(last: bool = False) -> list[tuple[int, int]]:
+    """Return the sizes of maps in the slots of the networks for all variants, small to large.
+
+    Args:
+        last: only those of the last slot.
+    """
+    canvases = {variant.canvas for variant in VARIANTS.values()}
+    sides = {canvas >> k for canvas in canvases for k in range(stages_of(canvas) if last else 1, stages_of(canvas) + 1)}
     return [(side, side) for side in sorted(sides)]
 
 

@@ -21,8 +21,9 @@ SIZES = ((25, 25), (7, 13), (1, 9), (1, 1))
 
 def _shapes(mechanism: Mechanism) -> None:
     """In evaluation and in training, for one image and for several, at every size of a slot."""
-    asked = [(False, batch, size) for size in (*SIZES, *slot_sizes()) for batch in (1, 2)]
-    asked += [(True, 2, size) for size in (*SIZES, *slot_sizes())]
+    sizes = (*SIZES, *slot_sizes(last=isinstance(made(mechanism), Readout)))
+    asked = [(False, batch, size) for size in sizes for batch in (1, 2)]
+    asked += [(True, 2, size) for size in sizes]
     for training, batch, (height, width) in asked:
         module = made(mechanism).train(training)
         x, query = inputs(height, width, batch)
