@@ -252,6 +252,8 @@ def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
             watcher.step()
             if leads:
                 keeper.step()
+                if work.watching.look:
+                    work.watching.look(trainer)
 
         with closing(trainer.train):
             for record in trainer.epochs(on_step):

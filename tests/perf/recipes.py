@@ -1,16 +1,16 @@
 """How soon a recipe reaches a validation accuracy: the recipes tried side by side, on validation data alone.
 
     python -m tests.perf.recipes [--attn san,pan,pan-ctx,arnn] [--variant mref] [--tried fast,one,lr=0.006]
-        [--images 30000] [--epochs 3] [--every 200] [--targets 80,90,95] [--init WEIGHTS] [--fade 0.5] [--data FOLDER]
-        [--digits mnist5k] [--backgrounds builtin] [--root DIR] [--out FOLDER]
+        [--images 30000] [--epochs 3] [--every 200] [--targets 80,90,95] [--init RUN] [--fade 0.5] [--seed 0]
+        [--data FOLDER] [--digits mnist5k] [--backgrounds builtin] [--root DIR] [--runs FOLDER] [--out FOLDER]
     python -m tests.perf.recipes --figure curves.png --out FOLDER
 
 Each mechanism is trained by each recipe, one after the other; after every so many steps its validation accuracy is
 asked for (one question about each image). Printed are the steps and the processor seconds of training, validation left
 out, to the targets, interpolated, and the accuracies on the way. A recipe is "fast", "one" (fast as it was in version
-0.1, with one question about each image) or fast with something changed, as "lr=0.006+questions=3". --init: a
-weights.safetensors of the same mechanism to begin with, as of a run on an easier variant. --out keeps each curve as a
-file, from which --figure draws accuracy over seconds.
+0.1, with one question about each image) or fast with something changed, as "lr=0.006+questions=3". --init: a run of the
+same mechanism to begin with, as one on an easier variant. --runs keeps the runs, as of `bench run`. --out keeps each
+curve as a file, from which --figure draws accuracy over seconds.
 """
 
 import argparse
@@ -23,23 +23,21 @@ from pathlib import Path
 import torch
 
 from bench.attention import networks_of
-from bench.checkpoints import load_weights
 from bench.computing import Computing, choose
-from bench.config import AS_IT_FITS, FIRST_RECIPES, RECIPES, Recipe, RunConfig
+from bench.config import FIRST_RECIPES, RECIPES, Recipe
 from bench.data import load_split
 from bench.evaluate import accuracy
-from bench.memory import keep_freed
-from bench.model import build
-from bench.online import load_training
+from bench.experiment import configure, run
 from bench.split import Split
 from bench.train import Trainer
+from bench.watch import Watching
 from mnistref.dataset import read_manifest
 from mnistref.generate import Request, generate
 from mnistref.text import table
 
 ASKED = 2_000
 """Of the validation questions: the first."""
-KINDS = {"lr": float, "batch": int, "questions": lambda text: int(text) if text.isdecimal() else text}
+KINDS = {"lr": float, "batch": int, "epochs": int, "questions": lambda text: int(text) if text.isdecimal() else text}
 
 
 def recipe_of(name: str, epochs: int, fade: float) -> Recipe:
@@ -48,52 +46,47 @@ def recipe_of(name: str, epochs: int, fade: float) -> Recipe:
     if name in known:
         return replace(known[name], epochs=epochs, fade=fade)
     changes = {key: KINDS[key](value) for key, value in (part.split("=") for part in name.split("+"))}
-    return replace(RECIPES["fast"], epochs=epochs, fade=fade, **changes)
+    return replace(RECIPES["fast"], **{"epochs": epochs, "fade": fade, **changes})
 
 
-def curve(attn: str, folder: Path, recipe: Recipe, every: int, init: Path | None, computing: Computing) -> list[dict]:
-    """Steps, questions, processor seconds and validation accuracy, every so many steps and at the end."""
-    manifest = read_manifest(folder)
-    model = build(attn, manifest.variant, 0, computing.device)
-    if init:
-        load_weights(init, model)
-    config = RunConfig(attn, manifest.variant.name, folder.name, 0, recipe, "one", "fp32", computing.device.type)
-    train = load_training(config, folder, computing.device, AS_IT_FITS)
-    val = first(load_split(folder, "val", "one", computing.device), ASKED)
-    clock, found = Clock(), []
-    trainer = Trainer(recipe, model, train, val, 0, computing)
+class Curve:
+    """Validation accuracy over steps and processor seconds, taken down while a training runs.
 
-    def look() -> None:
-        clock.stop()
-        if trainer.done % every == 0 or trainer.done == recipe.epochs * trainer.steps:
-            found.append({"steps": trainer.done, "seconds": clock.spent, "val_accuracy": accuracy(model, val)})
-            model.train()
-        if trainer.done % trainer.steps:  # else the training's own validation comes next
-            clock.start()
+    The seconds are those of the steps: validation, checkpoints and an epoch's first step, which waits for the data, are
+    left out.
+    """
 
-    with computing.products():
-        clock.start()
-        for _ in trainer.epochs(look):
-            clock.start()
-    return found
+    def __init__(self, val: Split, every: int) -> None:
+        self.records: list[dict] = []
+        self._val, self._every, self._spent, self._since = val, every, 0.0, 0.0
+
+    def look(self, trainer: Trainer) -> None:
+        """Count the step, and ask the network if it is its turn."""
+        ends = trainer.done % trainer.steps == 0
+        if trainer.done % trainer.steps != 1:
+            self._spent += time.process_time() - self._since
+        if trainer.done % self._every == 0 or (ends and trainer.epoch + 1 == trainer.recipe.epochs):
+            accurate = accuracy(trainer.model, self._val)
+            self.records.append({"steps": trainer.done, "seconds": self._spent, "val_accuracy": accurate})
+            trainer.model.train()
+        self._since = time.process_time()
+
+
+def curve(
+    attn: str, folder: Path, recipe: Recipe, every: int, computing: Computing, runs: Path, seed: int, init: Path | None
+) -> list[dict]:
+    """Steps, processor seconds and validation accuracy of a run, every so many steps and at the end."""
+    kept = Curve(first(load_split(folder, "val", "one", computing.device), ASKED), every)
+    config = configure(folder, attn, seed, recipe, "one", computing, init)
+    done = run(config, folder, runs, resume=False, init=init, watching=Watching(look=kept.look))
+    if not kept.records:
+        raise SystemExit(f"{done}: this run was over before; its curve needs another --runs")
+    return kept.records
 
 
 def first(split: Split, questions: int) -> Split:
     names = ("image", "slot", "query", "label")
     return replace(split, **{name: getattr(split, name)[:questions] for name in names})
-
-
-class Clock:
-    """Processor seconds between `start` and `stop`, added up."""
-
-    def __init__(self) -> None:
-        self.spent = self._began = 0.0
-
-    def start(self) -> None:
-        self._began = time.process_time()
-
-    def stop(self) -> None:
-        self.spent += time.process_time() - self._began
 
 
 def reached(records: list[dict], target: float) -> str:
@@ -146,7 +139,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--digits", default="mnist5k")
     parser.add_argument("--backgrounds", default="builtin")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--root", type=Path)
+    parser.add_argument("--runs", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
@@ -154,19 +149,18 @@ def main() -> None:
         draw([json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))], options.figure)
         return
     computing = choose()
-    keep_freed(computing.device)
     targets = [int(part) for part in options.targets.split(",")]
     rows = [["attn", "recipe", *(f"to {target} %" for target in targets), "best", "on the way, %"]]
     with tempfile.TemporaryDirectory() as temporary:
         sizes = {"train": options.images, "val": 2_000, "test": 1}
-        root = options.root or Path(temporary)
+        root, runs = options.root or Path(temporary), options.runs or Path(temporary) / "runs"
         asked = Request(options.variant, root, 0, sizes, options.digits, options.backgrounds)
         folder = options.data or generate(asked)
         print(f"{folder.name} on {computing.device_name}, {torch.get_num_threads()} threads", flush=True)
         for attn in networks_of(options.attn):
             for name in options.tried.split(","):
                 recipe = recipe_of(name, options.epochs, options.fade)
-                records = curve(attn, folder, recipe, options.every, options.init, computing)
+                records = curve(attn, folder, recipe, options.every, computing, runs, options.seed, options.init)
                 shares = [100 * record["val_accuracy"] for record in records]
                 to = [reached(records, target / 100) for target in targets]
                 way = " ".join(f"{share:.0f}" for share in shares)
@@ -176,7 +170,8 @@ def main() -> None:
                     kept = {"variant": read_manifest(folder).variant.name, "dataset": folder.name, "attn": attn}
                     kept |= {"recipe": asdict(recipe), "device": computing.device_name, "curve": records}
                     options.out.mkdir(parents=True, exist_ok=True)
-                    place = options.out / f"{kept['variant']}-{attn.replace(',', '+')}-{name}.json"
+                    seed = f"-s{options.seed}" if options.seed else ""
+                    place = options.out / f"{kept['variant']}-{attn.replace(',', '+')}-{name}{seed}.json"
                     place.write_text(json.dumps(kept, indent=1) + "\n")
     print(table(rows))
 
