@@ -410,4 +410,4 @@ def test_the_users_choice_comes_before_the_presets():
     assert choose_recipe(quick, None, None) == quick.recipe
     assert choose_recipe(quick, "pan", None) == RECIPES["pan"]
     assert choose_recipe(quick, None, 9) == replace(quick.recipe, epochs=9)
-    assert choose_recipe(quick, None, batch=16, lr=0.001).label == "fast,lr=0.001,batch=16,epochs=3,questions=all"
+    assert choose_recipe(quick, None, batch=16, lr=0.001).label == "fast,lr=0.001,batch=16,epochs=4,questions=all"
