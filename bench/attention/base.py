@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bench.kernels import gate
 from bench.kernels.transforms import in_func_transform
 
 BN_EPS = 0.01
@@ -122,9 +123,30 @@ class Gate(nn.Module):
         out = ask(self.attend, x, query, of)
         if isinstance(out, Changed):
             return out._replace(features=self.norm(out.features))
-        features, score = out if isinstance(out, Scored) else (spread(x, of), out)
+        score = out.score if isinstance(out, Scored) else out
         mask = score.sigmoid()
-        return Changed(self.norm(features * mask), mask)
+        if isinstance(out, Scored):
+            return Changed(self.norm(out.features * mask), mask)
+        return Changed(gated(x, mask, of, self.norm), mask)
+
+
+def gated(x: Tensor, mask: Tensor, of: Of, norm: nn.BatchNorm2d) -> Tensor:
+    """Return norm(x[of] · mask), compiled where it can be: there no map is repeated in memory."""
+    state: Any = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    if of is None or not _as_made(norm) or not gate.takes(x, mask, of, *state):
+        return norm(spread(x, of) * mask)
+    assert norm.momentum is not None
+    if norm.training and norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+    return gate.gated_norm(x, mask, of, state, norm.training, norm.momentum, norm.eps)
+
+
+def _as_made(norm: nn.BatchNorm2d) -> bool:
+    """Whether calling the module is `F.batch_norm` with its momentum, and no hook sees the call."""
+    hooks = (norm._forward_hooks, norm._forward_pre_hooks, norm._backward_hooks, norm._backward_pre_hooks)
+    if any(hooks) or nn.modules.module._has_any_global_hook():
+        return False
+    return type(norm) is nn.BatchNorm2d and norm.track_running_stats and norm.momentum is not None
 
 
 class Readout(nn.Module):

@@ -1,0 +1,262 @@
+"""The compiled gate against plain operators in double precision, and where the plain ones run."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+
+import bench
+from bench.attention.arnn import AttentionRNN
+from bench.attention.base import Gate, gated, spread
+from bench.kernels import gate
+from bench.kernels.diagonal_lstm import relative_error as error
+from bench.whole import Rows, rows_of
+
+OFS = {
+    "ragged": torch.tensor([0, 0, 0, 1, 2, 2, 3, 3, 3, 3]),
+    "in any order": torch.tensor([3, 0, 3, 1, 0, 2, 1, 1]),
+    "an image without": torch.tensor([3, 1, 1, 0]),
+    "one": torch.tensor([2, 2]),
+    "1 each": 1,
+    "3 each": 3,
+}
+SIZES = [(1, 1), (1, 5), (7, 1), (3, 3), (13, 7), (9, 15)]
+TOLERANCE = 2e-6
+
+
+def a_norm(channels, training=True):
+    torch.manual_seed(1)
+    norm = nn.BatchNorm2d(channels, eps=0.01).train(training)
+    with torch.no_grad():
+        norm.weight.normal_(1, 0.3), norm.bias.normal_(), norm.running_mean.normal_(), norm.running_var.uniform_(1, 2)
+    return norm
+
+
+def arguments(of, height, width, channels=8, images=4):
+    """x, channels last, and mask."""
+    questions = len(of) if isinstance(of, torch.Tensor) else of * images
+    generator = torch.Generator().manual_seed(0)
+    x = 1 + torch.randn(images, channels, height, width, generator=generator)
+    return x.contiguous(memory_format=torch.channels_last), torch.rand(questions, 1, height, width, generator=generator)
+
+
+class _TakenError(Exception):
+    """The compiled gate was called."""
+
+
+def taken(x, mask, of, norm):
+    """Whether the compiled gate runs."""
+
+    def run(*_):
+        raise _TakenError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "gated_norm", run)
+        try:
+            gated(x, mask, of, norm)
+        except _TakenError:
+            return True
+        except (IndexError, RuntimeError, ValueError):  # the plain operators refuse some cases
+            return False
+    return False
+
+
+def plain(x, mask, of, norm):
+    return norm(spread(x, of) * mask)
+
+
+def outcome(function, dtype, of, norm, *given):
+    """Values, every gradient of a random function of them, and the running statistics."""
+    norm = copy.deepcopy(norm).to(dtype)
+    x, mask = (value.clone().to(dtype).requires_grad_() for value in given)
+    out = function(x, mask, of, norm)
+    slope = torch.randn(out.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(dtype)
+    found = torch.autograd.grad((out * slope).sum(), (x, mask, norm.weight, norm.bias))
+    return [out.detach(), *found, *(value.to(dtype) for value in norm.buffers())]
+
+
+def test_the_compiled_one_works_here():
+    """Else the tests below would compare the plain gate with itself."""
+    pytest.importorskip("numba")
+    assert gate.compiled_works()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("of", OFS.values(), ids=OFS)
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_values_gradients_and_statistics_are_those_of_plain_operators(height, width, of, training):
+    for channels in (8, 40):
+        given, norm = arguments(of, height, width, channels), a_norm(channels, training)
+        assert taken(*given, of, norm)
+        found = outcome(gated, torch.float32, of, norm, *given)
+        exact = outcome(plain, torch.float64, of, norm, *given)
+        rough = outcome(plain, torch.float32, of, norm, *given)
+        assert found[0].is_contiguous(memory_format=torch.channels_last)
+        for k, (a, b, c) in enumerate(zip(found, exact, rough, strict=True)):
+            # of a few values a channel little remains of a gradient, in plain operators too
+            assert error(a, b) < max(TOLERANCE, 2 * error(c, b)), k
+
+
+def test_statistics_of_features_far_from_zero():
+    x, mask = arguments(3, 13, 7)
+    given, norm = (x + 1000, torch.ones_like(mask)), a_norm(8)
+    found = outcome(gated, torch.float32, 3, norm, *given)
+    exact = outcome(plain, torch.float64, 3, norm, *given)
+    assert error(found[-2], exact[-2]) < 1e-6  # the running variance
+    assert error(found[0], exact[0]) < 1e-3  # 1000 ± 6e-5 in single precision
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_of_gradients(training):
+    of, norm = OFS["in any order"], a_norm(8, training)
+    results = []
+    for function, dtype in ((gated, torch.float32), (plain, torch.float64)):
+        own = copy.deepcopy(norm).to(dtype)
+        x, score = (value.clone().to(dtype).requires_grad_() for value in arguments(of, 5, 3))
+        # the mask depends on x too
+        out = function(x, (score + spread(x, of).mean(1, keepdim=True)).sigmoid(), of, own)
+        inputs = (x, score, own.weight, own.bias)
+        first = torch.autograd.grad(out.pow(3).sum(), inputs, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+        results.append([*first, *second])
+    for found, exact in zip(*results, strict=True):
+        assert error(found, exact) < 1e-5
+
+
+def test_the_number_of_threads_changes_no_bit():
+    of = OFS["ragged"]
+    given, norm, results = arguments(of, 13, 7, 16), a_norm(16), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        results.append(outcome(gated, torch.float32, of, norm, *given))
+    for others in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], others, strict=True))
+
+
+def test_an_image_without_questions_counts_for_nothing():
+    of = OFS["an image without"]
+    (x, mask), norm = arguments(of, 3, 3), a_norm(8)
+    x[2] = torch.nan
+    found = outcome(gated, torch.float32, of, norm, x, mask)
+    assert all(value.isfinite().all() for value in found)
+    assert (found[1][2] == 0).all()
+
+
+def a_hook(norm):
+    norm.register_forward_hook(lambda *_: None)
+    return norm
+
+
+NOT_TAKEN = {
+    "one question each": lambda x, mask, of, norm: (x, mask, None, norm),
+    "double precision": lambda x, mask, of, norm: (x.double(), mask.double(), of, norm.double()),
+    "a mask in half precision": lambda x, mask, of, norm: (x, mask.bfloat16(), of, norm),
+    "channels first": lambda x, mask, of, norm: (x.contiguous(), mask, of, norm),
+    "an odd number of channels": lambda x, mask, of, norm: (x[:, :7], mask, of, nn.BatchNorm2d(7)),
+    "a mask for each channel": lambda x, mask, of, norm: (x, mask.expand(-1, 8, -1, -1), of, norm),
+    "an image that is not there": lambda x, mask, of, norm: (x, mask, of + 1, norm),
+    "an image before the first": lambda x, mask, of, norm: (x, mask, of - 1, norm),
+    "a norm of many processes": lambda x, mask, of, norm: (x, mask, of, nn.SyncBatchNorm.convert_sync_batchnorm(norm)),
+    "a norm without weights": lambda x, mask, of, norm: (x, mask, of, nn.BatchNorm2d(8, affine=False)),
+    "no running statistics": lambda x, mask, of, norm: (x, mask, of, nn.BatchNorm2d(8, track_running_stats=False)),
+    "a mean of all steps": lambda x, mask, of, norm: (x, mask, of, nn.BatchNorm2d(8, momentum=None)),
+    "changed weights": lambda x, mask, of, norm: (x, mask, of, parametrizations.weight_norm(norm, dim=None)),
+    "a hook": lambda x, mask, of, norm: (x, mask, of, a_hook(norm)),
+    "another device": lambda x, mask, of, norm: (x.to("meta"), mask.to("meta"), of, norm.to("meta")),
+}
+
+
+@pytest.mark.parametrize("change", NOT_TAKEN.values(), ids=NOT_TAKEN)
+def test_elsewhere_plain_operators_run(change):
+    of = OFS["ragged"]
+    given = (*arguments(of, 5, 3), of, a_norm(8))
+    assert taken(*given)
+    assert not taken(*change(*given))
+
+
+def test_whoever_looks_at_operations_sees_plain_ones():
+    of = OFS["ragged"]
+    given, seen = (*arguments(of, 5, 3), of, a_norm(8, training=False)), []
+
+    def ask(*_):
+        seen.append(taken(*given))
+        return torch.zeros(())
+
+    with rows_of(Rows(0, 4, 4), lambda x: x, 1, 0):
+        ask()
+    with torch.autograd.forward_ad.dual_level():
+        ask()
+    torch.func.grad(ask)(torch.zeros(()))
+    with torch.device("cpu"):
+        ask()
+    assert seen == [False] * 4
+    ask()
+    assert seen[-1]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.* is deprecated")
+def test_programs_that_are_written_down_have_plain_operators():
+    of = OFS["ragged"]
+    (x, mask), norm = arguments(of, 5, 3), a_norm(8, training=False)
+
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = norm
+
+        def forward(self, x, mask):
+            return gated(x, mask, of, self.norm)
+
+    exported = torch.export.export(Gated(), (x, mask))
+    assert "batch_norm" in str(exported.graph)
+    traced = torch.jit.trace(Gated(), (x, mask))
+    assert "batch_norm" in str(traced.inlined_graph)
+    for program in (exported.module(), traced):
+        assert error(program(x + 1, mask), plain(x + 1, mask, of, norm)) < 1e-6
+
+
+class _Score(nn.Module):
+    def forward(self, x, query):
+        return x.mean(1, keepdim=True) + query.sum(1)[:, None, None, None]
+
+
+def test_a_question_about_no_image_is_an_error_as_before():
+    x, query = arguments(1, 5, 3)[0], torch.ones(2, 3)
+    with pytest.raises((IndexError, RuntimeError), match="out of range"):
+        Gate(_Score(), 8)(x, query, torch.tensor([0, 4]))
+
+
+FUSED = {"pan": True, "arnn": True, "brnn2,arnn": True, "none,pan": True, "cbam,none,pan": False}
+
+
+@pytest.mark.parametrize(("attn", "fused"), FUSED.items())
+@pytest.mark.parametrize("training", [True, False])
+def test_a_network_has_the_same_answers_and_gradients(attn, fused, training, monkeypatch):
+    torch.manual_seed(0)
+    model = bench.create_model(attn, classes=4, queries=10, size=(38, 45), width=8, dropout=0.0).train(training)
+    model = model.to(memory_format=torch.channels_last)
+    for module in model.modules():
+        if isinstance(module, AttentionRNN):
+            module.sigma_scale = 0.0
+    query = torch.tensor([3, 1, 4, 1, 5, 9, 2, 6, 5, 3])
+    images = torch.rand(4, 3, 38, 45).contiguous(memory_format=torch.channels_last)
+    asked, takes, results = [], gate.takes, []
+
+    def counted(*given):
+        asked.append(takes(*given))
+        return asked[-1]
+
+    monkeypatch.setattr(gate, "takes", counted)
+    for dtype in (torch.float32, torch.float64):
+        own = copy.deepcopy(model).to(dtype)
+        x = images.clone().to(dtype).requires_grad_()
+        out = own(x, query, OFS["ragged"])
+        torch.nn.functional.cross_entropy(out.logits, query % 4).backward()
+        found = [out.logits.detach(), *(mask.detach() for mask in out.masks), x.grad]
+        results.append([*found, *(p.grad for p in own.parameters() if p.grad is not None), *own.buffers()])
+    assert asked == ([True, False] if fused else [])  # in single and in double precision
+    for a, b in itertools.zip_longest(*results):
+        assert float((a.double() - b).norm()) <= 2e-4 * float(b.double().norm()) + 1e-6
