@@ -139,7 +139,9 @@ class AttributeCNN(nn.Module):
             x = torch.nn.functional.max_pool2d(convolve(x), 2).relu()
             if str(k) in self.gates:
                 here = of if k in self.looking else None
-                x, mask, warp = self.gates[str(k)](x, unasked if of is not None and here is None else asked, here)
+                # one about each of what x holds, and not None: so that it may take the way of several
+                each = 1 if here is None and given is not None else here
+                x, mask, warp = self.gates[str(k)](x, unasked if of is not None and here is None else asked, each)
                 if here is not None:  # from here on there are questions in place of images
                     frame, frames, masks = spread((frame, tuple(frames), tuple(masks)), of)
                     frames, masks, before, of = [*frames], [*masks], len(features), None

@@ -13,7 +13,8 @@ A mechanism is a module made as `Class(channels, query_dim, **options)` and call
 Many questions about one image share what does not depend on the question. A mechanism that can say what that is has two
 methods more: `prepare(x)` returns it, a tensor with the images first, or several and numbers; `answer(prepared, query)`
 is the rest, for as many rows of `prepared` as there are queries. `forward(x, query)` is `answer(prepare(x), query)`. A
-mechanism without them is called with each image repeated.
+mechanism without them is called with each image repeated. A third one, `answer_shared(prepared, query, of)`, is
+`answer` with `prepared` of the images: for who need not repeat it.
 
 A mechanism for the last slot alone that needs more is a `Readout`. One that does not look at the query says so by the
 class attribute `uses_query = False`; one that draws at random in evaluation too, from torch's global generator, by
@@ -89,7 +90,10 @@ def ask(module: nn.Module, x: Any, query: Tensor, of: Of) -> Any:
     """Return what a mechanism makes of the questions `query` (T, Q) about the images `of` them."""
     if of is not None and hasattr(module, "prepare"):
         shared: Any = module
-        return shared.answer(spread(shared.prepare(x), of), query)
+        prepared = shared.prepare(x)
+        if hasattr(module, "answer_shared"):
+            return shared.answer_shared(prepared, query, of)
+        return shared.answer(spread(prepared, of), query)
     return module(spread(x, of), query)
 
 
@@ -133,7 +137,7 @@ class Gate(nn.Module):
 def gated(x: Tensor, mask: Tensor, of: Of, norm: nn.BatchNorm2d) -> Tensor:
     """Return norm(x[of] · mask), compiled where it can be: there no map is repeated in memory."""
     state: Any = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    if of is None or not _as_made(norm) or not gate.takes(x, mask, of, *state):
+    if of is None or not _as_made(norm) or not gate.takes_gate(x, mask, of, *state):
         return norm(spread(x, of) * mask)
     assert norm.momentum is not None
     if norm.training and norm.num_batches_tracked is not None:
@@ -142,11 +146,15 @@ def gated(x: Tensor, mask: Tensor, of: Of, norm: nn.BatchNorm2d) -> Tensor:
 
 
 def _as_made(norm: nn.BatchNorm2d) -> bool:
-    """Whether calling the module is `F.batch_norm` with its momentum, and no hook sees the call."""
-    hooks = (norm._forward_hooks, norm._forward_pre_hooks, norm._backward_hooks, norm._backward_pre_hooks)
-    if any(hooks) or nn.modules.module._has_any_global_hook():
-        return False
-    return type(norm) is nn.BatchNorm2d and norm.track_running_stats and norm.momentum is not None
+    """Whether calling the module is `F.batch_norm` with its momentum."""
+    usual = type(norm) is nn.BatchNorm2d and norm.track_running_stats and norm.momentum is not None
+    return usual and not hooked(norm)
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether anything but the module itself sees that it is called."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks) or nn.modules.module._has_any_global_hook()
 
 
 class Readout(nn.Module):

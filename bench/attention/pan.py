@@ -6,10 +6,13 @@ Decided here: the query enters by a bias-free embedding added before the ReLU, w
 their concatenation; δ = 3 is the size of the kernel, as in ARNN (PAN's δ = 2 is a radius).
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 
-from bench.attention.base import QueryEmbedding, same_conv
+from bench.attention.base import QueryEmbedding, hooked, same_conv, spread
 from bench.attention.options import at_least_one
+from bench.kernels import gate
 
 
 class QueryScore(nn.Module):
@@ -40,6 +43,16 @@ class QueryScore(nn.Module):
         """The rest: (B, hidden, H, W), query (B, Q) → score (B, 1, H, W)."""
         hidden = prepared + self.embedding(prepared, query)[:, :, None, None]
         return self.score(hidden.relu())
+
+    def answer_shared(self, prepared: Tensor, query: Tensor, of: Tensor | int) -> Tensor:
+        """`answer` for the questions `query` (T, Q) about the images `of` them: (B, hidden, H, W) → (T, 1, H, W)."""
+        last: Any = self.score
+        as_made = type(last) is nn.Conv2d and not hooked(last) and type(self).answer is QueryScore.answer
+        if as_made and self.embedding.linear is not None:
+            asked = self.embedding(prepared, query)
+            if gate.takes_score(prepared, asked, of, last.weight, last.bias):
+                return gate.query_score(prepared, asked, of, last.weight, last.bias)
+        return self.answer(spread(prepared, of), query)
 
     def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), query (B, Q) → score (B, 1, H, W)."""

@@ -22,7 +22,6 @@ from numba.extending import models, register_model
 
 intrinsic: Any = _intrinsic  # what it makes is called with other arguments than what it is given
 
-
 PIECE = 8
 """Lanes of one LLVM vector. LLVM would round a length of 24 up to 32, so a longer vector is an array of such pieces."""
 
@@ -74,13 +73,8 @@ def _register(operation: Callable, emitted: str) -> None:
         return _whole(builder, [getattr(builder, emitted)(*pair) for pair in pairs])
 
 
-for _operation, _emitted in (
-    (operator.add, "fadd"),
-    (operator.sub, "fsub"),
-    (operator.mul, "fmul"),
-    (operator.truediv, "fdiv"),
-):
-    _register(_operation, _emitted)
+for _name, _emitted in (("add", "fadd"), ("sub", "fsub"), ("mul", "fmul"), ("truediv", "fdiv")):
+    _register(getattr(operator, _name), _emitted)
 
 
 def _addresses(
@@ -164,6 +158,17 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
         return _whole(builder, [_fma(builder, *three) for three in pieces])
 
     return c(c, c, c), emit
+
+
+@intrinsic
+def where_positive(typing: Any, x: Any, value: Any) -> Any:
+    """value where x > 0 or x is NaN, 0 elsewhere."""
+
+    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        zero, pairs = _constant(sig.args[0].piece, 0.0), zip(*(_pieces(builder, part) for part in args), strict=True)
+        return _whole(builder, [builder.select(builder.fcmp_ordered("<=", a, zero), zero, b) for a, b in pairs])
+
+    return value(x, value), emit
 
 
 def _part(builder: ir.IRBuilder, value: ir.Value, lanes: list[int], other: ir.Value | None = None) -> ir.Value:

@@ -1,7 +1,8 @@
-"""The gate on features that several questions share, y = BatchNorm(x[of] · mask), compiled for the CPU.
+"""What questions about shared features cost most in, compiled for the CPU: the gate, BatchNorm(x[of] · mask), and the
+score of PAN.
 
-`takes` says whether the compiled gate does a case. It answers only where nothing could tell the difference but by
-rounding; everywhere else the caller runs the plain operators, which are the reference.
+Neither repeats the features in memory. `takes_gate` and `takes_score` say which cases are done: those where nothing
+could tell the difference but by rounding. Everywhere else the caller runs the plain operators, the reference.
 """
 
 import warnings
@@ -12,6 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.nn import functional as F
 
 from bench.kernels.transforms import in_func_transform
 
@@ -22,7 +24,7 @@ PIECE = 8
 """The number of channels must be a multiple of this."""
 
 
-def takes(x: Tensor, mask: Tensor, of: Tensor | int, *norm: Tensor | None) -> bool:
+def takes_gate(x: Tensor, mask: Tensor, of: Tensor | int, *norm: Tensor | None) -> bool:
     """Return whether `gated_norm` does this: fp32 on the CPU, channels last.
 
     It does not where anything may look at single operations or change them: a transform of `torch.func`, forward-mode
@@ -32,12 +34,17 @@ def takes(x: Tensor, mask: Tensor, of: Tensor | int, *norm: Tensor | None) -> bo
         x, mask, of: as in `gated_norm`.
         norm: weight, bias, running mean and running variance, (C,) each.
     """
-    for numbers in (x, mask, *norm):
-        if numbers is None or type(numbers) not in (Tensor, nn.Parameter):
-            return False
-        if numbers.dtype != torch.float32 or not numbers.is_cpu:
-            return False
-    return not _watched() and _fits(x, mask, of) and compiled_works()
+    if not all(map(_single, (x, mask, *norm))) or _watched() or not _fits(x, of):
+        return False
+    return mask.shape == (_count(x, of), 1, *x.shape[2:]) and mask.numel() > 1 and compiled_works()
+
+
+def takes_score(x: Tensor, asked: Tensor, of: Tensor | int, weight: Tensor, bias: Tensor | None) -> bool:
+    """Return whether `query_score` does this, as `takes_gate`."""
+    if not all(map(_single, (x, asked, weight, bias))) or _watched() or not _fits(x, of):
+        return False
+    channels = x.shape[1]
+    return asked.shape == (_count(x, of), channels) and weight.shape == (1, channels, 1, 1) and compiled_works()
 
 
 def gated_norm(
@@ -62,23 +69,49 @@ def gated_norm(
     """
     from bench.kernels.gate import cpu
 
-    index = of if isinstance(of, Tensor) else torch.arange(len(x)).repeat_interleave(of)
-    return cpu.gated_norm(x, mask, index, norm, training, momentum, eps)
+    return cpu.gated_norm(x, mask, _images(x, of), norm, training, momentum, eps)
 
 
-def _fits(x: Tensor, mask: Tensor, of: Tensor | int) -> bool:
-    """Whether shapes, layout and the numbers of images are as the compiled gate wants them."""
-    if x.dim() != 4 or x.shape[1] % PIECE or not x.numel():
+def query_score(x: Tensor, asked: Tensor, of: Tensor | int, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return conv1×1(relu(x[of] + asked)), (T, 1, H, W).
+
+    Args:
+        x: (B, C, H, W), of images.
+        asked: (T, C), of the questions.
+        of: as in `gated_norm`.
+        weight: (1, C, 1, 1), and `bias` (1,): of the convolution.
+    """
+    from bench.kernels.gate import score
+
+    return score.query_score(x, asked, _images(x, of), weight, bias)
+
+
+def _single(numbers: Tensor | None) -> bool:
+    """Whether it is a plain tensor in fp32 on the CPU."""
+    if numbers is None or type(numbers) not in (Tensor, nn.Parameter):
         return False
-    questions = len(of) if isinstance(of, Tensor) else of * len(x)
-    if mask.shape != (questions, 1, *x.shape[2:]) or mask.numel() < 2 or not x.permute(0, 2, 3, 1).is_contiguous():
+    return numbers.dtype == torch.float32 and numbers.is_cpu
+
+
+def _fits(x: Tensor, of: Tensor | int) -> bool:
+    """Whether shape, layout and the numbers of images are as the passes want them."""
+    if x.dim() != 4 or x.shape[1] % PIECE or not x.numel() or not x.permute(0, 2, 3, 1).is_contiguous():
         return False
     if not isinstance(of, Tensor):
-        return True
-    if type(of) is not Tensor or of.dim() != 1 or of.dtype != torch.int64 or not of.is_cpu:
+        return of > 0
+    if type(of) is not Tensor or of.dim() != 1 or of.dtype != torch.int64 or not of.is_cpu or not len(of):
         return False
     low, high = of.aminmax()
     return bool(low >= 0) and bool(high < len(x))
+
+
+def _count(x: Tensor, of: Tensor | int) -> int:
+    return len(of) if isinstance(of, Tensor) else of * len(x)
+
+
+def _images(x: Tensor, of: Tensor | int) -> Tensor:
+    """The image of each question, i8 (T,)."""
+    return of if isinstance(of, Tensor) else torch.arange(len(x)).repeat_interleave(of)
 
 
 def _watched() -> bool:
@@ -112,21 +145,29 @@ def compiled_works() -> bool:
 def _problem() -> str:
     """Why the compiled gate cannot be used, or an empty string: the self-test."""
     try:
-        of, results = torch.tensor([1, 0, 0, 2, 1, 0]), []
-        for dtype in (torch.float32, torch.float64):
-            generator = torch.Generator().manual_seed(0)
-            x = torch.randn(3, PIECE, 5, 3, generator=generator).contiguous(memory_format=torch.channels_last)
-            mask = torch.rand(len(of), 1, 5, 3, generator=generator)
-            x, mask = x.to(dtype).requires_grad_(), mask.to(dtype).requires_grad_()
-            weight, bias, mean, var = torch.rand(4, PIECE, generator=generator).to(dtype)
-            inputs = (x, mask, weight.requires_grad_(), bias.requires_grad_())
-            if dtype == torch.float32:
-                out = gated_norm(x, mask, of, (weight, bias, mean, var), True, 0.1, 0.01)
-            else:
-                out = torch.nn.functional.batch_norm(x[of] * mask, mean, var, weight, bias, True, 0.1, 0.01)
-            slope = torch.randn(out.shape, generator=generator).to(dtype)
-            results.append((out, *torch.autograd.grad((out * slope).sum(), inputs), mean, var))
+        worst = max(float((a - b).norm() / b.norm()) for a, b in zip(_tried(True), _tried(False), strict=True))
     except Exception as error:  # whatever it is, there are the plain operators
         return f"{type(error).__name__}: {error}"
-    worst = max(float((a - b).detach().norm() / b.detach().norm()) for a, b in zip(*results, strict=True))
     return "" if worst <= TOLERANCE else f"its error is {worst:.1e}"
+
+
+def _tried(compiled: bool) -> list[Tensor]:
+    """Values and gradients of both, compiled, or plain in double precision."""
+    generator, dtype = torch.Generator().manual_seed(0), torch.float32 if compiled else torch.float64
+    of = torch.tensor([1, 0, 0, 2, 1, 0])
+    x = torch.randn(3, PIECE, 5, 3, generator=generator).to(dtype, memory_format=torch.channels_last)
+    mask, slope = torch.rand(2, len(of), 1, 5, 3, generator=generator).to(dtype)
+    asked, weight = torch.randn(len(of), PIECE, generator=generator).to(dtype), torch.ones(PIECE, dtype=dtype)
+    row, bias, one = weight.view(1, -1, 1, 1).clone(), torch.zeros_like(weight), torch.ones(1, dtype=dtype)
+    mean, variance = torch.rand(2, PIECE, generator=generator).to(dtype)
+    for given in (inputs := (x, mask, asked, weight, row, bias, one)):
+        given.requires_grad_()
+    how = True, 0.1, 0.01
+    if compiled:
+        gate = gated_norm(x, mask, of, (weight, bias, mean, variance), *how)
+        score = query_score(x, asked, of, row, one)
+    else:
+        gate = F.batch_norm(x[of] * mask, mean, variance, weight, bias, *how)
+        score = F.conv2d((x[of] + asked[:, :, None, None]).relu(), row, one)
+    gradients = torch.autograd.grad((gate.square() * slope).sum() + (score * slope).sum(), inputs)
+    return [given.detach() for given in (gate, score, mean, variance, *gradients)]

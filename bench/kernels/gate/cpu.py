@@ -5,10 +5,8 @@ statistics come from sums over the questions of each image, in double precision.
 images are in the order of the images, so the bits do not depend on the number of threads.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import pairwise
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,26 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.kernels.gate import passes
-from bench.kernels.threads import run
-
-PIECES = 4
-"""Pieces of work for each thread, if there are several."""
-
-
-class Questions(NamedTuple):
-    """Which questions are about which image, as `passes` wants it, and the image of each question, i8 (T,)."""
-
-    order: np.ndarray
-    starts: np.ndarray
-    of: Tensor
-
-
-def questions_of(of: Tensor, images: int) -> Questions:
-    """Group the questions by image, in their order. Each image is in 0 … images − 1."""
-    image = of.numpy()
-    starts = np.zeros(images + 1, np.int64)
-    np.cumsum(np.bincount(image, minlength=images), out=starts[1:])
-    return Questions(np.argsort(image, kind="stable"), starts, of)
+from bench.kernels.gate.shared import Questions, each, flat, last, questions_of
 
 
 def gated_norm(
@@ -79,7 +58,7 @@ class _GatedNorm(torch.autograd.Function):
         scale = weight * (variance + eps).rsqrt()
         shift = bias - scale * mean
         out = x.new_empty(len(mask), *mask.shape[2:], x.shape[1])
-        _each(passes.normalise, x, mask, questions, _flat(scale.float()), _flat(shift.float()), _flat(out))
+        each(passes.normalise, *_maps(x, mask, questions), flat(scale.float()), flat(shift.float()), flat(out))
         ctx.save_for_backward(x, mask, weight, bias, mean, variance)
         ctx.how = eps, batch, questions
         return out.permute(0, 3, 1, 2)
@@ -92,16 +71,16 @@ class _GatedNorm(torch.autograd.Function):
         eps, batch, questions = ctx.how
         inverse = (variance + eps).rsqrt()
         scale = weight * inverse
-        d_x, d_mask = torch.empty_like(_last(x)), torch.empty_like(mask)
+        maps, d_x, d_mask = _maps(x, mask, questions), torch.empty_like(last(x)), x.new_empty(mask.shape)
         sums = np.empty((len(x), 2, x.shape[1]))
-        flat = _flat(scale.float()), _flat(d_x), _flat(d_mask)
-        _each(passes.gather, x, mask, questions, *flat, sums, grad=_flat(_last(grad)))
+        arrays = flat(scale.float()), flat(d_x), flat(d_mask)
+        each(passes.gather, *maps, flat(last(grad)), *arrays, sums)
         to_bias, product = torch.from_numpy(sums.sum(0))
         to_weight = (product - mean * to_bias) * inverse
         count = mask.numel() if batch else float("inf")
         slope = scale * inverse * to_weight / count
         constant = scale * to_bias / count - slope * mean
-        _each(passes.centre, x, mask, questions, flat[0], _flat(constant.float()), _flat(slope.float()), *flat[1:])
+        each(passes.centre, *maps, arrays[0], flat(constant.float()), flat(slope.float()), *arrays[1:])
         return d_x.permute(0, 3, 1, 2), d_mask, to_weight.float(), to_bias.float(), *[None] * 5
 
 
@@ -121,32 +100,11 @@ def _twice(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 def _statistics(x: Tensor, mask: Tensor, questions: Questions) -> tuple[Tensor, Tensor]:
     """Mean and variance f8 (C,) of the gated features."""
     sums = np.empty((len(x), 2, x.shape[1]))
-    _each(passes.moments, x, mask, questions, sums)
+    each(passes.moments, *_maps(x, mask, questions), sums)
     mean, square = torch.from_numpy(sums.sum(0) / mask.numel())
     return mean, (square - mean.square()).clamp_min(0)
 
 
-def _each(
-    work: Callable[..., None], x: Tensor, mask: Tensor, questions: Questions, *others: Any, grad: Any = None
-) -> None:
-    """Do a pass over all images, in pieces."""
-    images, threads = len(x), torch.get_num_threads()
-    pieces = min(images, PIECES * threads if threads > 1 else 1)
-    bounds = [images * k // pieces for k in range(pieces + 1)]
-    maps = [_flat(_last(x)), _flat(mask), *([] if grad is None else [grad])]
-    size = mask[0].numel(), x.shape[1]
-    run(
-        [
-            partial(work, *maps, questions.order, questions.starts, first, last, *size, *others)
-            for first, last in pairwise(bounds)
-        ]
-    )
-
-
-def _last(x: Tensor) -> Tensor:
-    """(·, C, H, W) → (·, H, W, C), contiguous."""
-    return x.detach().permute(0, 2, 3, 1).contiguous()
-
-
-def _flat(x: Tensor) -> np.ndarray:
-    return x.detach().contiguous().view(-1).numpy()
+def _maps(x: Tensor, mask: Tensor, questions: Questions) -> tuple[Any, ...]:
+    """What each pass takes first."""
+    return questions, mask[0].numel(), x.shape[1], flat(last(x)), flat(mask)

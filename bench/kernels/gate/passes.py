@@ -28,7 +28,7 @@ BLOCK = 64
 
 @compiled
 def moments(
-    x: Any, mask: Any, order: Any, starts: Any, first: int, last: int, places: int, channels: int, out: Any
+    order: Any, starts: Any, first: int, last: int, places: int, channels: int, x: Any, mask: Any, out: Any
 ) -> None:
     """out f8 (B, 2, C) = sums of x · mask and of its square over positions and questions."""
     for b in range(first, last):
@@ -50,14 +50,14 @@ def moments(
 
 @compiled
 def normalise(
-    x: Any,
-    mask: Any,
     order: Any,
     starts: Any,
     first: int,
     last: int,
     places: int,
     channels: int,
+    x: Any,
+    mask: Any,
     scale: Any,
     shift: Any,
     out: Any,
@@ -87,15 +87,15 @@ def _meet(x: Any, here: int, weight: Any, scale: Any, grad: Any, at: int, channe
 
 @compiled
 def gather(
-    x: Any,
-    mask: Any,
-    grad: Any,
     order: Any,
     starts: Any,
     first: int,
     last: int,
     places: int,
     channels: int,
+    x: Any,
+    mask: Any,
+    grad: Any,
     scale: Any,
     d_x: Any,
     d_mask: Any,
@@ -142,14 +142,14 @@ def gather(
 
 @compiled
 def centre(
-    x: Any,
-    mask: Any,
     order: Any,
     starts: Any,
     first: int,
     last: int,
     places: int,
     channels: int,
+    x: Any,
+    mask: Any,
     scale: Any,
     constant: Any,
     slope: Any,

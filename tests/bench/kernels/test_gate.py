@@ -229,7 +229,8 @@ def test_a_question_about_no_image_is_an_error_as_before():
         Gate(_Score(), 8)(x, query, torch.tensor([0, 4]))
 
 
-FUSED = {"pan": True, "arnn": True, "brnn2,arnn": True, "none,pan": True, "cbam,none,pan": False}
+# how many gates and scores are compiled
+FUSED = {"pan": 6, "arnn": 3, "brnn2,arnn": 3, "none,pan": 4, "cbam,none,pan": 2, "san": 1, "none,cbam,none,arnn": 0}
 
 
 @pytest.mark.parametrize(("attn", "fused"), FUSED.items())
@@ -243,13 +244,17 @@ def test_a_network_has_the_same_answers_and_gradients(attn, fused, training, mon
             module.sigma_scale = 0.0
     query = torch.tensor([3, 1, 4, 1, 5, 9, 2, 6, 5, 3])
     images = torch.rand(4, 3, 38, 45).contiguous(memory_format=torch.channels_last)
-    asked, takes, results = [], gate.takes, []
+    taken, results = [], []
 
-    def counted(*given):
-        asked.append(takes(*given))
-        return asked[-1]
+    def counted(takes):
+        def ask(*given):
+            taken.append(takes(*given))
+            return taken[-1]
 
-    monkeypatch.setattr(gate, "takes", counted)
+        return ask
+
+    for name in ("takes_gate", "takes_score"):
+        monkeypatch.setattr(gate, name, counted(getattr(gate, name)))
     for dtype in (torch.float32, torch.float64):
         own = copy.deepcopy(model).to(dtype)
         x = images.clone().to(dtype).requires_grad_()
@@ -257,6 +262,6 @@ def test_a_network_has_the_same_answers_and_gradients(attn, fused, training, mon
         torch.nn.functional.cross_entropy(out.logits, query % 4).backward()
         found = [out.logits.detach(), *(mask.detach() for mask in out.masks), x.grad]
         results.append([*found, *(p.grad for p in own.parameters() if p.grad is not None), *own.buffers()])
-    assert asked == ([True, False] if fused else [])  # in single and in double precision
+    assert taken == [True] * fused + [False] * fused  # in single, then in double precision
     for a, b in itertools.zip_longest(*results):
         assert float((a.double() - b).norm()) <= 2e-4 * float(b.double().norm()) + 1e-6

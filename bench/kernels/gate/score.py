@@ -1,0 +1,53 @@
+"""A score for each question on shared features, as a function that PyTorch can differentiate."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.kernels.gate import score_passes
+from bench.kernels.gate.shared import Questions, each, flat, last, questions_of
+
+
+def query_score(x: Tensor, asked: Tensor, of: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """See `bench.kernels.gate.query_score`; `of` i8 (T,)."""
+    return _QueryScore.apply(x, asked, weight, bias, questions_of(of, len(x)))
+
+
+class _QueryScore(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, asked: Tensor, weight: Tensor, bias: Tensor, questions: Questions) -> Tensor:
+        out = x.new_empty(len(asked), 1, *x.shape[2:])
+        each(score_passes.score, *_maps(x, asked, questions), flat(weight), flat(bias), flat(out))
+        ctx.save_for_backward(x, asked, weight, bias)
+        ctx.questions = questions
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            return *_twice(ctx, grad), None
+        x, asked, weight, _ = ctx.saved_tensors
+        d_x, d_asked, d_weight = torch.empty_like(last(x)), np.empty(asked.shape), np.empty(x.shape[:2])
+        maps = _maps(x, asked, ctx.questions)
+        each(score_passes.gradients, *maps, flat(grad), flat(weight), flat(d_x), d_asked, d_weight)
+        to_weight = torch.from_numpy(d_weight.sum(0)).float().view(weight.shape)
+        to_bias = grad.sum(dtype=torch.float64).float().view(1)
+        return d_x.permute(0, 3, 1, 2), torch.from_numpy(d_asked).float(), to_weight, to_bias, None
+
+
+def _twice(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients as functions that can be differentiated once more, by PyTorch's own operators."""
+    # aliases: what was made from another of them is no way from the result to that one here
+    x, asked, weight, bias = aliases = [given.view_as(given) for given in ctx.saved_tensors]
+    hidden = x.index_select(0, ctx.questions.of) + asked[:, :, None, None]
+    out = torch.nn.functional.conv2d(hidden.relu(), weight, bias)
+    wanted = [alias for alias, needed in zip(aliases, ctx.needs_input_grad, strict=False) if needed]
+    found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
+    return tuple(next(found) if needed else None for needed in ctx.needs_input_grad[:4])
+
+
+def _maps(x: Tensor, asked: Tensor, questions: Questions) -> tuple[Any, ...]:
+    """What each pass takes first."""
+    return questions, x.shape[2] * x.shape[3], x.shape[1], flat(last(x)), flat(asked)

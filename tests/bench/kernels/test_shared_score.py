@@ -1,0 +1,122 @@
+"""The compiled score of questions about shared features against plain operators in double precision."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from bench.attention.base import spread
+from bench.attention.pan import QueryScore
+from bench.kernels import gate
+from bench.kernels.diagonal_lstm import relative_error as error
+from tests.bench.kernels.test_gate import OFS, SIZES, TOLERANCE, arguments
+
+
+def a_score(queries=10, hidden=8, **how):
+    torch.manual_seed(1)
+    return QueryScore(8, queries, hidden, **how)
+
+
+def asking(of, images=4, queries=10):
+    """One-hot queries."""
+    questions = len(of) if isinstance(of, torch.Tensor) else of * images
+    return torch.eye(queries)[torch.arange(questions) * 7 % queries]
+
+
+def plain(score, x, query, of):
+    return score.answer(spread(x, of), query)
+
+
+def shared(score, x, query, of):
+    return score.answer_shared(x, query, of)
+
+
+def taken(score, x, query, of):
+    """Whether the compiled score runs."""
+    calls, run = [], gate.query_score
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "query_score", lambda *given: calls.append(1) or run(*given))
+        out = shared(score, x, query, of)
+    assert error(out, plain(score, x, query, of)) < TOLERANCE
+    return bool(calls)
+
+
+def outcome(way, dtype, score, x, query, of):
+    """Values, and every gradient of a random function of them."""
+    own, x, query = (copy.deepcopy(score).to(dtype), x.clone().to(dtype).requires_grad_(), query.to(dtype))
+    out = way(own, x, query, of)
+    slope = torch.randn(out.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(dtype)
+    inputs = [x, own.embedding.linear.weight, *own.score.parameters()]
+    return [out.detach(), *torch.autograd.grad((out * slope).sum(), inputs)]
+
+
+@pytest.mark.parametrize("of", OFS.values(), ids=OFS)
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_values_and_gradients_are_those_of_plain_operators(height, width, of):
+    for hidden in (8, 40):
+        x, query, score = arguments(of, height, width, hidden)[0], asking(of), a_score(hidden=hidden)
+        assert taken(score, x, query, of)
+        found = outcome(shared, torch.float32, score, x, query, of)
+        exact = outcome(plain, torch.float64, score, x, query, of)
+        for a, b in zip(found, exact, strict=True):
+            assert error(a, b) < TOLERANCE
+
+
+def test_gradients_of_gradients():
+    of, results = OFS["in any order"], []
+    for way, dtype in ((shared, torch.float32), (plain, torch.float64)):
+        score = a_score().to(dtype)
+        x = arguments(of, 5, 3)[0].to(dtype).requires_grad_()
+        inputs = [x, score.embedding.linear.weight, *score.score.parameters()]
+        out = way(score, x.pow(2) - 1, asking(of).to(dtype), of)
+        first = torch.autograd.grad(out.pow(3).sum(), inputs, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+        results.append([*first, *second])
+    for found, exact in zip(*results, strict=True):
+        assert error(found, exact) < 1e-5
+
+
+def test_the_number_of_threads_changes_no_bit():
+    of, score, results = OFS["ragged"], a_score(), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        results.append(outcome(shared, torch.float32, score, arguments(of, 13, 7)[0], asking(of), of))
+    for others in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], others, strict=True))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_stays_where_it_is(value):
+    of, score = OFS["an image without"], a_score()
+    x, query = arguments(of, 3, 3)[0], asking(of)
+    x[1, 2, 1, 1] = x[2, 2, 1, 1] = value  # there is no question about image 2
+    found = outcome(shared, torch.float32, score, x, query, of)
+    wanted = outcome(plain, torch.float32, score, x, query, of)
+    assert (found[1][2] == 0).all()
+    for a, b in zip(found[:2], wanted[:2], strict=True):
+        torch.testing.assert_close(a, b, equal_nan=True)
+    assert all(value.isfinite().all() for value in found[2:]) == all(value.isfinite().all() for value in wanted[2:])
+
+
+class _Louder(QueryScore):
+    def answer(self, prepared, query=None):
+        return 2 * super().answer(prepared, query)
+
+
+def test_elsewhere_plain_operators_run():
+    of = OFS["ragged"]
+    x, query = arguments(of, 5, 3)[0], asking(of)
+    assert taken(a_score(), x, query, of)
+    hooked, louder, wrapped = a_score(), _Louder(8, 10, 8), a_score()
+    hooked.score.register_forward_hook(lambda *_: None)
+    wrapped.score = nn.Sequential(wrapped.score)
+    assert not any(taken(score, x, query, of) for score in (hooked, louder, wrapped))
+    assert not taken(a_score().double(), x.double(), query.double(), of)
+    assert not taken(a_score(), x.contiguous(), query, of)
+    assert not taken(a_score(hidden=7), x[:, :7], query, of)
+    assert not taken(a_score(queries=0), x, torch.zeros(len(of), 0), of)
+    with torch.device("cpu"):  # a mode
+        assert not taken(a_score(), x, query, of)
+    with pytest.raises((IndexError, RuntimeError), match="out of range"):
+        shared(a_score(), x, query, of + 1)
