@@ -26,6 +26,7 @@ from bench.attention.base import (
 )
 from bench.attention.frames import enter, place
 from bench.config import WIDTH
+from bench.kernels.pool import pooled_relu
 from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
 
@@ -135,8 +136,7 @@ class AttributeCNN(nn.Module):
         masks: list[Tensor] = []
         slots: list[int] = []
         for k, convolve in enumerate(self.stages):
-            # As ReLU then pooling, on a quarter of the numbers.
-            x = torch.nn.functional.max_pool2d(convolve(x), 2).relu()
+            x = pooled_relu(convolve(x))
             if str(k) in self.gates:
                 here = of if k in self.looking else None
                 # one about each of what x holds, and not None: so that it may take the way of several

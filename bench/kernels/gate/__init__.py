@@ -5,17 +5,15 @@ Neither repeats the features in memory. `takes_gate` and `takes_score` say which
 could tell the difference but by rounding. Everywhere else the caller runs the plain operators, the reference.
 """
 
-import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
-from torch.autograd import forward_ad
+from torch import Tensor
 from torch.nn import functional as F
 
-from bench.kernels.transforms import in_func_transform
+from bench.kernels.transforms import is_single, watched
+from bench.kernels.trying import works
 
 TOLERANCE = 1e-5
 """Largest relative error, of values and of each gradient, that the self-test lets pass."""
@@ -27,21 +25,20 @@ PIECE = 8
 def takes_gate(x: Tensor, mask: Tensor, of: Tensor | int, *norm: Tensor | None) -> bool:
     """Return whether `gated_norm` does this: fp32 on the CPU, channels last.
 
-    It does not where anything may look at single operations or change them: a transform of `torch.func`, forward-mode
-    differentiation, export, compilation, tracing, or a mode, as of several processes that share a batch.
+    It does not where anything looks at single operations, see `watched`.
 
     Args:
         x, mask, of: as in `gated_norm`.
         norm: weight, bias, running mean and running variance, (C,) each.
     """
-    if not all(map(_single, (x, mask, *norm))) or _watched() or not _fits(x, of):
+    if not all(map(is_single, (x, mask, *norm))) or watched() or not _fits(x, of):
         return False
     return mask.shape == (_count(x, of), 1, *x.shape[2:]) and mask.numel() > 1 and compiled_works()
 
 
 def takes_score(x: Tensor, asked: Tensor, of: Tensor | int, weight: Tensor, bias: Tensor | None) -> bool:
     """Return whether `query_score` does this, as `takes_gate`."""
-    if not all(map(_single, (x, asked, weight, bias))) or _watched() or not _fits(x, of):
+    if not all(map(is_single, (x, asked, weight, bias))) or watched() or not _fits(x, of):
         return False
     channels = x.shape[1]
     return asked.shape == (_count(x, of), channels) and weight.shape == (1, channels, 1, 1) and compiled_works()
@@ -86,13 +83,6 @@ def query_score(x: Tensor, asked: Tensor, of: Tensor | int, weight: Tensor, bias
     return score.query_score(x, asked, _images(x, of), weight, bias)
 
 
-def _single(numbers: Tensor | None) -> bool:
-    """Whether it is a plain tensor in fp32 on the CPU."""
-    if numbers is None or type(numbers) not in (Tensor, nn.Parameter):
-        return False
-    return numbers.dtype == torch.float32 and numbers.is_cpu
-
-
 def _fits(x: Tensor, of: Tensor | int) -> bool:
     """Whether shape, layout and the numbers of images are as the passes want them."""
     if x.dim() != 4 or x.shape[1] % PIECE or not x.numel() or not x.permute(0, 2, 3, 1).is_contiguous():
@@ -114,40 +104,15 @@ def _images(x: Tensor, of: Tensor | int) -> Tensor:
     return of if isinstance(of, Tensor) else torch.arange(len(x)).repeat_interleave(of)
 
 
-def _watched() -> bool:
-    """Whether anything looks at each operation."""
-    return (
-        in_func_transform()
-        or forward_ad._current_level >= 0
-        or torch.compiler.is_compiling()
-        or torch.compiler.is_exporting()
-        or torch.jit.is_tracing()
-        or torch._C._len_torch_function_stack() > 0
-        or torch._C._len_torch_dispatch_stack() > 0
-    )
-
-
 @lru_cache
 def compiled_works() -> bool:
     """Whether the compiled gate is there and right; if not, one warning says why."""
-    # In a thread of its own, where no mode of the caller's (inference, autocast, no gradients) is on.
-    with ThreadPoolExecutor(1) as aside:
-        problem = aside.submit(_problem).result()
-    if problem:
-        warnings.warn(
-            f"the compiled gate does not work here ({problem}): plain operators take over, and take longer",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-    return not problem
+    return works("gate", _problem)
 
 
 def _problem() -> str:
     """Why the compiled gate cannot be used, or an empty string: the self-test."""
-    try:
-        worst = max(float((a - b).norm() / b.norm()) for a, b in zip(_tried(True), _tried(False), strict=True))
-    except Exception as error:  # whatever it is, there are the plain operators
-        return f"{type(error).__name__}: {error}"
+    worst = max(float((a - b).norm() / b.norm()) for a, b in zip(_tried(True), _tried(False), strict=True))
     return "" if worst <= TOLERANCE else f"its error is {worst:.1e}"
 
 

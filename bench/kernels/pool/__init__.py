@@ -1,0 +1,49 @@
+"""Max pooling with ReLU, compiled for the CPU: the same bits as plain operators, forward and backward."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from bench.kernels.transforms import is_single, watched
+from bench.kernels.trying import works
+
+
+def pooled_relu(x: Tensor) -> Tensor:
+    """Return F.max_pool2d(x, 2).relu(): (N, C, H, W) → (N, C, H // 2, W // 2)."""
+    if not takes(x):
+        return plain(x)
+    from bench.kernels.pool import cpu
+
+    return cpu.Pooled.apply(x)
+
+
+def plain(x: Tensor) -> Tensor:
+    """As ReLU then pooling, on a quarter of the numbers."""
+    return torch.nn.functional.max_pool2d(x, 2).relu()
+
+
+def takes(x: Tensor) -> bool:
+    """Return whether the compiled one does this: fp32 on the CPU, channels last, where nothing watches operations."""
+    if not is_single(x) or x.dim() != 4 or min(x.shape[2:]) < 2 or not x.numel() or watched():
+        return False
+    return x.permute(0, 2, 3, 1).is_contiguous() and compiled_works()
+
+
+@lru_cache
+def compiled_works() -> bool:
+    """Whether the compiled pooling is there and right; if not, one warning says why."""
+    return works("pooling", _tried)
+
+
+def _tried() -> str:
+    """What is wrong with it, or an empty string."""
+    from bench.kernels.pool import cpu
+
+    x = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    results = []
+    for pooling in (cpu.Pooled.apply, plain):
+        out = pooling(x)
+        results.append((out, *torch.autograd.grad(out.square().sum(), x)))
+    return "" if all(map(torch.equal, *results)) else "it gives other numbers"

@@ -1,0 +1,76 @@
+"""The compiled pooling with ReLU: the bits of plain operators, and where those run."""
+
+import pytest
+import torch
+
+from bench.kernels import pool
+from bench.kernels.pool import pooled_relu
+from bench.whole import Rows, rows_of
+
+SIZES = [(2, 2), (2, 3), (3, 2), (5, 7), (12, 12), (25, 25), (9, 64)]
+
+
+def maps(count, channels, height, width, dtype=torch.float32):
+    """Channels last, with many equal numbers."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(count, channels, height, width, generator=generator).mul(2).round().div(2)
+    return x.to(dtype, memory_format=torch.channels_last)
+
+
+def outcome(pooling, x):
+    x = x.clone().requires_grad_()
+    out = pooling(x)
+    slope = torch.randn(out.shape, generator=torch.Generator().manual_seed(2)).to(out.dtype)
+    return [out.detach(), *torch.autograd.grad((out * slope).sum(), x)]
+
+
+def test_the_compiled_one_works_here():
+    """Else the tests below would compare plain operators with themselves."""
+    pytest.importorskip("numba")
+    assert pool.compiled_works()
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+@pytest.mark.parametrize(("count", "channels"), [(1, 1), (3, 5), (5, 32)])
+def test_gives_the_bits_of_plain_operators(count, channels, height, width):
+    x = maps(count, channels, height, width)
+    assert pool.takes(x)
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        (found, slope), (wanted, exact) = outcome(pooled_relu, x), outcome(pool.plain, x)
+        assert torch.equal(found, wanted)
+        assert torch.equal(slope, exact)
+        assert found.stride() == wanted.stride() or min(found.shape) == 1
+
+
+def test_what_is_not_finite_goes_the_same_way():
+    x = maps(2, 8, 7, 9)
+    generator = torch.Generator().manual_seed(1)
+    for value in (torch.nan, torch.inf, -torch.inf, -0.0):
+        x[torch.rand(x.shape, generator=generator) < 0.1] = value
+    for a, b in zip(outcome(pooled_relu, x), outcome(pool.plain, x), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_gradients_of_gradients(height, width):
+    results = []
+    for pooling in (pooled_relu, pool.plain):
+        x = maps(2, 8, height, width).requires_grad_()
+        (first,) = torch.autograd.grad(pooling(x.square() - 1).pow(3).sum(), x, create_graph=True)
+        results.append([first, *torch.autograd.grad(first.square().sum(), x)])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_elsewhere_plain_operators_run():
+    x = maps(2, 8, 5, 7)
+    assert pool.takes(x)
+    assert not any(map(pool.takes, (x.double(), x.bfloat16(), x.contiguous(), x[..., 1:], x[:0], x.to("meta"))))
+    with pytest.raises(RuntimeError, match="too small"):
+        pooled_relu(x[:, :, :1])
+    with rows_of(Rows(0, 2, 2), lambda x: x, 1, 0):
+        assert not pool.takes(x)
+    seen = []
+    torch.func.grad(lambda y: seen.append(pool.takes(y)) or pooled_relu(y).sum())(x)
+    assert seen == [False]
