@@ -275,7 +275,9 @@ MAY_IMPORT = {
     "bench.kernels.vectors": set(),
     "bench.kernels.transforms": set(),
     "bench.kernels.trying": set(),
-    "bench.kernels.pool": {"bench.kernels.pool.cpu", "bench.kernels.transforms", "bench.kernels.trying"},
+    "bench.kernels.pool": {
+        *("bench.kernels.pool.cpu", "bench.kernels.transforms", "bench.kernels.trying", "mnistref.compiled"),
+    },
     "bench.kernels.pool.cpu": {"bench.kernels.pool.passes", "bench.kernels.threads"},
     "bench.kernels.pool.passes": {"mnistref.compiled"},
     "bench.kernels.gate": {

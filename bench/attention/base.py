@@ -127,10 +127,10 @@ class Gate(nn.Module):
         out = ask(self.attend, x, query, of)
         if isinstance(out, Changed):
             return out._replace(features=self.norm(out.features))
-        score = out.score if isinstance(out, Scored) else out
-        mask = score.sigmoid()
         if isinstance(out, Scored):
+            mask = out.score.sigmoid()
             return Changed(self.norm(out.features * mask), mask)
+        mask = out.sigmoid()
         return Changed(gated(x, mask, of, self.norm), mask)
 
 

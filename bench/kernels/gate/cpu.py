@@ -57,11 +57,11 @@ class _GatedNorm(torch.autograd.Function):
     ) -> Tensor:
         scale = weight * (variance + eps).rsqrt()
         shift = bias - scale * mean
-        out = x.new_empty(len(mask), *mask.shape[2:], x.shape[1])
-        each(passes.normalise, *_maps(x, mask, questions), flat(scale.float()), flat(shift.float()), flat(out))
+        out = torch.empty((len(mask), *x.shape[1:]), dtype=x.dtype, memory_format=torch.channels_last)
+        each(passes.normalise, *_maps(x, mask, questions), flat(scale.float()), flat(shift.float()), flat(last(out)))
         ctx.save_for_backward(x, mask, weight, bias, mean, variance)
         ctx.how = eps, batch, questions
-        return out.permute(0, 3, 1, 2)
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

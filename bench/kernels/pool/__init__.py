@@ -7,6 +7,7 @@ from torch import Tensor
 
 from bench.kernels.transforms import is_single, watched
 from bench.kernels.trying import works
+from mnistref.compiled import COMPILED
 
 
 def pooled_relu(x: Tensor) -> Tensor:
@@ -38,6 +39,8 @@ def compiled_works() -> bool:
 
 def _tried() -> str:
     """What is wrong with it, or an empty string."""
+    if not COMPILED:  # without numba the passes are plain Python, and right, but far too slow
+        return "numba is not installed"
     from bench.kernels.pool import cpu
 
     x = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))

@@ -24,12 +24,13 @@ class Pooled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         count, channels, height, width = x.shape
-        out = x.new_empty(count, height // 2, width // 2, channels)
-        chosen = torch.empty(out.shape, dtype=torch.uint8)
-        _each(passes.forward, x.shape, _last(x), out, chosen)
+        size = count, channels, height // 2, width // 2
+        out = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
+        chosen = torch.empty(_last(out).shape, dtype=torch.uint8)
+        _each(passes.forward, x.shape, _last(x), _last(out), chosen)
         ctx.save_for_backward(chosen)
         ctx.shape = x.shape
-        return out.permute(0, 3, 1, 2)
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:

@@ -12,8 +12,7 @@ import numpy as np
 
 from mnistref.compiled import compiler
 
-HERE = Path(__file__).parent
-compiled = compiler(HERE, *sorted(HERE.glob("*.py")))
+compiled = compiler(Path(__file__).parent, Path(__file__))
 
 OFF = 4
 

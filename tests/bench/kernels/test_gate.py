@@ -218,6 +218,15 @@ def test_programs_that_are_written_down_have_plain_operators():
         assert error(program(x + 1, mask), plain(x + 1, mask, of, norm)) < 1e-6
 
 
+@pytest.mark.parametrize("of", [OFS["ragged"], 1])
+def test_the_result_may_be_changed_in_place(of):
+    (x, mask), norm = arguments(of, 5, 3), a_norm(8)
+    found, wanted = (x.clone().requires_grad_() for _ in range(2))
+    gated(found, mask, of, norm).mul_(2).pow(2).sum().backward()
+    (2 * plain(wanted, mask, of, norm)).pow(2).sum().backward()
+    torch.testing.assert_close(found.grad, wanted.grad, rtol=1e-4, atol=1e-5)
+
+
 class _Score(nn.Module):
     def forward(self, x, query):
         return x.mean(1, keepdim=True) + query.sum(1)[:, None, None, None]

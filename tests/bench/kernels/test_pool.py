@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from bench.kernels import pool
+from bench.kernels import gate, pool
 from bench.kernels.pool import pooled_relu
+from bench.kernels.trying import works
 from bench.whole import Rows, rows_of
 
 SIZES = [(2, 2), (2, 3), (3, 2), (5, 7), (12, 12), (25, 25), (9, 64)]
@@ -74,3 +75,30 @@ def test_elsewhere_plain_operators_run():
     seen = []
     torch.func.grad(lambda y: seen.append(pool.takes(y)) or pooled_relu(y).sum())(x)
     assert seen == [False]
+
+
+def test_what_does_not_work_is_said_once_and_plain_operators_run(monkeypatch):
+    def fails():
+        raise ImportError("no such library")
+
+    with pytest.warns(RuntimeWarning, match=r"compiled gate does not work here \(ImportError: no such library\)"):
+        assert not works("gate", fails)
+    with pytest.warns(RuntimeWarning, match=r"compiled pooling does not work here \(its error is 1\)"):
+        assert not works("pooling", lambda: "its error is 1")
+    for room, attempt in ((pool, "_tried"), (gate, "_problem")):
+        monkeypatch.setattr(room, attempt, lambda: "a reason")
+        room.compiled_works.cache_clear()
+    try:
+        x = maps(2, 8, 5, 7)
+        with pytest.warns(RuntimeWarning, match="a reason") as said:
+            found = pooled_relu(pooled_relu(x))
+        assert len(said) == 1
+        assert torch.equal(found, pool.plain(pool.plain(x)))
+    finally:
+        for room in (pool, gate):
+            room.compiled_works.cache_clear()
+
+
+def test_without_numba_plain_operators_run(monkeypatch):
+    monkeypatch.setattr(pool, "COMPILED", False)
+    assert pool._tried() == "numba is not installed"
