@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import bench
 from bench.kernels import gate, pool
 from bench.kernels.pool import pooled_relu
 from bench.kernels.trying import works
@@ -75,6 +76,19 @@ def test_elsewhere_plain_operators_run():
     seen = []
     torch.func.grad(lambda y: seen.append(pool.takes(y)) or pooled_relu(y).sum())(x)
     assert seen == [False]
+
+
+@pytest.mark.parametrize("attn", ["san", "pan", "stn-m,ltpa-pc"])
+def test_a_step_with_one_question_an_image_has_the_bits_of_plain_operators(attn, monkeypatch):
+    images, query = torch.rand(4, 3, 38, 45).contiguous(memory_format=torch.channels_last), torch.tensor([3, 1, 4, 1])
+    results = []
+    for takes in (pool.takes, lambda _: False):
+        monkeypatch.setattr(pool, "takes", takes)
+        torch.manual_seed(0)
+        model = bench.create_model(attn, classes=4, queries=10, size=(38, 45)).to(memory_format=torch.channels_last)
+        torch.nn.functional.cross_entropy(model(images, query).logits, query % 4).backward()
+        results.append([*(p.grad for p in model.parameters() if p.grad is not None), *model.buffers()])
+    assert all(map(torch.equal, *results))
 
 
 def test_what_does_not_work_is_said_once_and_plain_operators_run(monkeypatch):
