@@ -113,6 +113,20 @@ def _sweep(folder: Path) -> None:
 
 
 @contextlib.contextmanager
+def working_directory_kept() -> Iterator[None]:
+    """Return to the present working directory when the block ends: for user code, which may change it."""
+    try:
+        place: str | None = os.getcwd()
+    except OSError:  # it was deleted
+        place = None
+    try:
+        yield
+    finally:
+        if place is not None:
+            os.chdir(place)
+
+
+@contextlib.contextmanager
 def kept_where_possible() -> Iterator[None]:
     """Go on where a place cannot be written: for what is kept only to save time."""
     try:
