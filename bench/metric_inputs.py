@@ -36,11 +36,11 @@ def check_power(power: Any) -> float:
 def check_size(size: Any) -> tuple[int, int]:
     """Return the images' height and width in pixels, 1 or more each."""
     try:
-        height, width = (int(side) for side in size if side == int(side))
+        height, width = (int(side) if side == int(side) else 0 for side in size)
     except (TypeError, ValueError, OverflowError):
         height = width = 0
     if height < 1 or width < 1:
-        raise ValueError(f"size {size!r}: pass (height, width) of the images in pixels, 1 or more each")
+        raise ValueError(f"size {size!r}: pass (height, width) of the images in whole pixels, 1 or more each")
     return height, width
 
 
