@@ -184,4 +184,4 @@ def show(
     else:
         images = images or show.IMAGES
         show.save_picture(runs[0], picture, root, data, images, samples, sigma_scale, seed, indices or None)
-    emit(picture)
+    emit(output or Path(picture.name))
