@@ -101,7 +101,8 @@ def refuse_large_batch(data: Path, queries: str, batch: int | None) -> None:
     if queries != "one":
         there = len(read_triples(data, "train", queries).image)
     if batch > there:
-        raise UsageProblemError(f"--batch {batch}: {data} has {there} training questions; give {there} or fewer")
+        less = f"give {there} or fewer" if there >= LEAST_BATCH else f"make a larger set: a step takes {LEAST_BATCH}"
+        raise UsageProblemError(f"--batch {batch}: {data} has {there} training question{'s' * (there != 1)}; {less}")
 
 
 def _digest(weights: Path) -> str:

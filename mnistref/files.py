@@ -113,6 +113,20 @@ def _sweep(folder: Path) -> None:
 
 
 @contextlib.contextmanager
+def working_directory_kept() -> Iterator[None]:
+    """Return to the present working directory when the block ends: for user code, which may change it."""
+    try:
+        place: str | None = os.getcwd()
+    except OSError:  # it was deleted
+        place = None
+    try:
+        yield
+    finally:
+        if place is not None:
+            os.chdir(place)
+
+
+@contextlib.contextmanager
 def kept_where_possible() -> Iterator[None]:
     """Go on where a place cannot be written: for what is kept only to save time."""
     try:
@@ -209,13 +223,16 @@ _QUOTED = "bytes:"
 
 
 def path_to_text(path: str | Path) -> str:
-    """A path as text that any file can hold. One that is not UTF-8 is quoted."""
+    """Return a path as text that any file can hold, and `path_of_text` reads.
+
+    A path that is not UTF-8 is quoted: "bytes:", then its bytes with % and two digits in place of those outside ASCII.
+    """
     text = os.fspath(path)
     try:
         text.encode()
     except UnicodeEncodeError:
         return _QUOTED + quote(os.fsencode(text))
-    return text
+    return _QUOTED + quote(os.fsencode(text)) if text.startswith(_QUOTED) else text
 
 
 def path_of_text(text: str) -> str:

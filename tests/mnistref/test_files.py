@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from mnistref.files import PARTIAL, oddity, whole_folder, write_whole
+from mnistref.files import PARTIAL, oddity, path_of_text, path_to_text, whole_folder, write_whole
 
 
 def test_a_file_is_written_whole(tmp_path):
@@ -74,3 +74,11 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
         (partial / "x").write_text("late")
     assert (tmp_path / "a" / "x").read_text() == "whole"
     assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "name", [b"plain/a.png", "é.png".encode(), b"\xff/a%41 b.png", b"bytes:a%41.png", b"bytes:\xe9"]
+)
+def test_a_path_of_any_bytes_is_kept_as_text(name):
+    text = path_to_text(os.fsdecode(name))
+    assert path_of_text(text.encode().decode()) == os.fsdecode(name)
