@@ -24,6 +24,7 @@ class _Results(NamedTuple):
 
 
 _results: _Results | None = None  # while `isolated` is on
+_spelled: dict[Path, Path] = {}  # of absolute paths, as the user gave them
 
 
 def prepare() -> None:
@@ -100,14 +101,36 @@ def _flush(stream: Any) -> None:
         stream.flush()
 
 
+def forget_places() -> None:
+    """Forget how paths were spelled, before a command reads its own."""
+    _spelled.clear()
+
+
+def remember_place(given: Path) -> Path:
+    """Return a path as an absolute one, which means the same in every working directory, and remember its spelling."""
+    absolute = given.absolute()
+    _spelled[absolute] = given
+    return absolute
+
+
+def as_given(path: Path) -> Path:
+    """Return a path in the user's spelling: relative where it lies at or below a place that was given so."""
+    for place in (path, *path.parents):
+        if place in _spelled:
+            return _spelled[place] / path.relative_to(place)
+    return path
+
+
 def emit(value: object) -> None:
-    """Print one result on stdout, and a newline. Paths are written as the bytes that the system knows them by.
+    """Print one result on stdout, and a newline. Paths are written as the bytes that the system knows them by, and in
+    the user's spelling.
 
     Raises BrokenPipeError where nobody reads stdout any more.
     """
     descriptor, stream = _results or _Results(None, sys.stdout)
     if stream is None:  # the caller closed it
         return
+    value = as_given(value) if isinstance(value, Path) else value
     text = f"{value}\n"
     data = os.fsencode(text) if isinstance(value, Path) else text.encode(stream.encoding or "utf-8", "replace")
     if descriptor is not None:

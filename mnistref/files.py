@@ -23,8 +23,12 @@ os.umask(_UMASK)
 
 def write_whole(path: Path, *pieces: bytes | memoryview) -> None:
     """Write `pieces`, one after the other, under a temporary name beside `path`, flush them to the disk, and only then
-    give the file its name."""
+    give the file its name. A device or a pipe, such as /dev/stdout, is written to and stays what it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with naming(path), path.open("wb") as file:
+            file.writelines(pieces)
+        return
     with naming(path):
         handle, partial = tempfile.mkstemp(prefix=PARTIAL, suffix=f"-{path.name}", dir=path.parent)
         try:

@@ -24,7 +24,7 @@ class _Place(click.Path):
     """A path that means the same after user code has changed the working directory: an absolute one."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        return Path(os.fsdecode(super().convert(value, param, ctx))).absolute()
+        return console.remember_place(Path(os.fsdecode(super().convert(value, param, ctx))))
 
 
 FOLDER = _Place(path_type=Path)
@@ -38,6 +38,7 @@ class Program(click.Group):
         extra.pop("standalone_mode", None)
         given = list(sys.argv[1:] if args is None else args)
         console.prepare()
+        console.forget_places()
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
         if not _has_working_directory():
             sys.exit(_fail("the working directory is gone or cannot be read; change to a folder that exists", DISK))

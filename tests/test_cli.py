@@ -269,7 +269,7 @@ def test_show_draws_a_run(mini, root, tmp_path, monkeypatch):
     assert "say where with --data" in call(cli.bench, "show", far, code=2).stderr
     for more in (["--data", mini], ["--root", root]):
         drawn = call(cli.bench, "show", far, "-o", "new/a.svg", "--image", 3, "--image", 1, *more)
-        assert drawn.stdout == f"{tmp_path / 'new/a.svg'}\n"
+        assert drawn.stdout == "new/a.svg\n"
         assert "of 2 answers right" in drawn.stderr
         assert drawn.stderr.count("\n") == 1
     (far / "weights.safetensors").write_bytes(b"damaged")

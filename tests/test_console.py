@@ -129,6 +129,19 @@ def test_a_path_is_printed_as_the_bytes_it_has(tmp_path):
     assert os.path.isfile(done.stdout.rstrip(b"\n") + b"/dataset.json")
 
 
+def test_a_path_is_printed_as_it_was_given(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    console.forget_places()
+    root = console.remember_place(Path("data"))
+    console.remember_place(tmp_path / "data" / "deep")
+    os.chdir("/")
+    for path in (root, root / "sets", root / "deep" / "er", tmp_path):
+        console.emit(path)
+    assert root == tmp_path / "data"
+    assert capsys.readouterr().out.splitlines() == ["data", "data/sets", f"{tmp_path}/data/deep/er", str(tmp_path)]
+    console.forget_places()
+
+
 def test_in_another_program_the_streams_are_given_back(capsys):
     before = sys.stdout, sys.stdin
     assert "mref" in CliRunner().invoke(cli.mnistref, ["list"]).stdout
