@@ -232,6 +232,7 @@ def _again(run: Path) -> dict[str, Any]:
     if not (run / CONFIG).is_file():
         return {}
     content, aside = parted(read_json(run / CONFIG))
+    json.dumps(content | aside, allow_nan=False)  # a ValueError for NaN, which no board can keep
     request, init = aside.get(REQUEST), aside.get(INIT)
     if not (request is None or _is_request(request)) or not (init is None or is_text(init)):
         raise ValueError(f"{CONFIG} does not say how the data set is made, or what it starts from")

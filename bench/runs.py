@@ -40,7 +40,7 @@ def read_config(path: Path) -> tuple[RunConfig, dict[str, Any]]:
         texts = {name: content[name] for name in ("attn", "variant", "dataset", "queries", "device", "precision")}
         for name, text in (texts | files).items():
             if not isinstance(text, str):
-                raise TypeError(f"{name} is not text")
+                raise ValueError(f"{name} is not text")
         config.check()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise records.damaged(path, error) from error

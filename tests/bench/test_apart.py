@@ -78,7 +78,7 @@ def test_a_run_keeps_relative_paths_when_its_module_changes_the_working_director
     assert done.exit_code == 0, done.stderr
     (run,) = (own.parent / "here").glob("mini-*")
     assert records.is_finished(run)
-    assert done.stdout.strip() == str(run)
+    assert done.stdout.strip() == f"here/{run.name}"
 
 
 def test_networks_that_cannot_be_examined_are_refused(own, tmp_path):
