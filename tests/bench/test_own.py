@@ -169,7 +169,7 @@ class Own(nn.Module):
         ),
         ("", "return score - score.mean()", "when another in its batch does"),
         ("", "return score * x.shape[0]", "when others are in the batch"),
-        ("", "return score if len(x) < 8 else score * x.mean(1, keepdim=True).square()", "50 images, as of a run"),
+        ("", "return score if len(x) < 8 else score * x.mean(1, keepdim=True).square()", "32 images, as of a run"),
         ("", "return score if len(x) <= 50 else score * 1.1", "200 images, as of a run"),
         ("", "return score.double()", "returns torch.float64, wanted torch.float32, .* a score for features"),
         ("", "return Scored(x.double(), score)", "returns torch.float64, wanted torch.float32, .* features for"),
