@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from bench.ahead import ahead
-from bench.config import Recipe, RunConfig, Supply
+from bench.config import LEAST_BATCH, Recipe, RunConfig, Supply
 from bench.data import load_split, place
 from bench.memory import fits
 from bench.split import Split
@@ -119,9 +119,10 @@ def refuse_large_batch(folder: Path, queries: str, batch: int | None, recipe: Re
     if batch is None:
         return
     asked = read_triples(folder, SPLIT, _asked_in_training(queries, recipe)).image
-    there, units = (len(asked), "questions") if recipe.questions == "one" else (len(np.unique(asked)), "images")
+    there, units = (len(asked), "question") if recipe.questions == "one" else (len(np.unique(asked)), "image")
     if batch > there:
-        raise UsageProblemError(f"--batch {batch}: {folder} has {there} training {units}; give {there} or fewer")
+        less = f"give {there} or fewer" if there >= LEAST_BATCH else f"make a larger set: a step takes {LEAST_BATCH}"
+        raise UsageProblemError(f"--batch {batch}: {folder} has {there} training {units}{'s' * (there != 1)}; {less}")
 
 
 def _asked_in_training(queries: str, recipe: Recipe) -> str:

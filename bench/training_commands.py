@@ -185,6 +185,8 @@ def run_sweep(
         raise click.UsageError("give --data or --variant, not both")
     if init and init.resolve() == runs.resolve():
         raise click.UsageError(f"--init {init}: runs go there too; give them another folder with --runs")
+    if not runs.is_dir() or not any(runs.iterdir()):  # where finished runs lie, nothing may have to be written
+        sweep.refuse_unwritable(runs)
     names = [] if data else [get_variant(name.strip()).name for name in (variants or preset.variant).split(",")]
     laws = [read_manifest(folder).variant for folder in data] or [get_variant(name) for name in names]
     attns, unfit = examine(networks, laws, training.width)  # what cannot be built must not cost a data set

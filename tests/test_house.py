@@ -17,6 +17,7 @@ FOUNDATIONS = {
     "mnistref.child_process",
     "mnistref.compiled",
     "mnistref.console",
+    "mnistref.ending",
     "mnistref.errors",
     "mnistref.figures",
     "mnistref.files",
@@ -217,7 +218,7 @@ MAY_IMPORT = {
         "mnistref.spec",
         "mnistref.variants",
     },
-    "bench.mechanism": {"mnistref.errors"},
+    "bench.mechanism": {"mnistref.errors", "mnistref.files"},
     "bench.attention": {
         "bench.attention.arnn",
         "bench.attention.pan",
@@ -228,7 +229,7 @@ MAY_IMPORT = {
     "bench.plugins": {"bench.attention.base", "bench.mechanism", "mnistref.errors", "mnistref.files"},
     "bench.apart": {
         *("bench.attention", "bench.check", "bench.config", "bench.model", "bench.plugins"),
-        *("mnistref.child_process", "mnistref.errors", "mnistref.spec"),
+        *("mnistref.child_process", "mnistref.errors", "mnistref.files", "mnistref.spec"),
     },
     "bench.check": {
         "bench.attention",

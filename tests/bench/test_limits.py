@@ -158,6 +158,13 @@ def test_a_batch_that_cannot_be_is_refused_before_the_work(command, options, wor
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_set_with_one_training_question_is_too_small_for_any_batch(make, tmp_path):
+    tiny = make("mini", sizes={"train": 1, "val": 1, "test": 1})
+    done = CliRunner().invoke(cli.bench, ["run", "--attn", "se", "--data", str(tiny), "--batch", "2"])
+    assert done.exit_code == 2
+    assert "has 1 training image; make a larger set: a step takes 2" in done.stderr
+
+
 def test_a_recipe_with_more_than_there_is_says_what_a_step_takes(few, tmp_path):
     arguments = ["run", "--attn", "none", "--data", str(few), "--runs", str(tmp_path), "--epochs", "1"]
     done = CliRunner().invoke(cli.bench, arguments)

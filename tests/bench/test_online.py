@@ -186,7 +186,7 @@ def test_the_command_trains_online_and_its_rows_are_apart(mini, tmp_path):
     assert found["--stream",] == found["--resident",]  # finished already
     assert found["--online",] == found["--online", "--stream"] != found["--stream",]
     board = leaderboard(records.results(tmp_path))
-    label = "fast,batch=32,epochs=1,questions=all"
+    label = "fast,batch=16,epochs=1,questions=all"
     assert sorted(board["recipe"]) == [label, f"{label},online"]
     assert list(board["rank"]) == [1, 1]  # no rivals
 
