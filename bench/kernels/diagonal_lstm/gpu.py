@@ -1,7 +1,7 @@
 """The diagonal LSTM for GPUs, one launch for each pass of a layer, as an operator that PyTorch knows.
 
-Products of the gates are made of what `products` says, sums, c and its gradient are fp32. The forward pass saves h and
-c alone. Weight gradients are matrix products over all cells.
+Products are made of what `products` says, sums, c and its gradient are fp32. The forward pass saves h and c alone. A
+third launch makes the gradients of all weights, for each image by itself, and they are added over the images in fp32.
 """
 
 from typing import Any, NamedTuple
@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import torch
 import triton
 from torch import Tensor
-from torch.nn.functional import pad
 
-from bench.kernels.diagonal_lstm import wavefront
+from bench.kernels.diagonal_lstm import triton_weights, wavefront
 from bench.kernels.diagonal_lstm.once import refuse_second
 
 EMULATED = not isinstance(wavefront.forward, triton.JITFunction)
@@ -39,7 +38,24 @@ def _tile(size: int) -> int:
 
 
 def warps(tile: Tiles) -> int:
+    """Warps of a program of either pass."""
     return 8 if tile.rows * tile.units > 64 * 32 else 4
+
+
+def stages(products: str) -> int:
+    """Steps of a pass whose cells are in shared memory at once. Numbers of fp32 need twice the room, or more."""
+    return 3 if products == "bf16" else 2
+
+
+def warps_of_weights(tile: Tiles, products: str) -> int:
+    """Warps of a program of `weight_gradients`, whose threads keep all sums in registers."""
+    sums = 4 * tile.units * (tile.inputs + 2 * tile.units)
+    return 4 if products == "bf16" and sums <= 128 * 96 else 8
+
+
+def cells_at_once(products: str) -> int:
+    """Cells that a program of `weight_gradients` multiplies at once."""
+    return 64 if products == "bf16" else 32
 
 
 def takes(m: int, n: int, channels: int, t: int, p: int, products: str) -> bool:
@@ -91,6 +107,7 @@ def operator(
             PRODUCTS=products,
             EMULATED=EMULATED,
             num_warps=warps(tile),
+            num_stages=stages(products),
         )
     return out, states, memories
 
@@ -154,30 +171,54 @@ def gradients(
             PRODUCTS=products,
             EMULATED=EMULATED,
             num_warps=warps(tile),
+            num_stages=stages(products),
         )
-    seen = torch.cat(
-        [
-            torch.stack([x, x.flip(2)]),
-            pad(states[:, :, :-1], (0, 0, 0, 0, 1, 0)),
-            pad(states[:, :, :, :-1], (0, 0, 1, 0)),
-        ],
-        -1,
-    )
-    d_kernel = d_gates.flatten(1, 3).transpose(1, 2) @ seen.flatten(1, 3)
+    d_bias, d_kernel_x, d_kernel_h, d_readout = weight_gradients(x, states, d_gates, given, products)
     return (
         torch.add(*d_x).permute(0, 3, 1, 2),
-        d_gates.flatten(2, 3).sum(2, dtype=torch.float32).to(bias.dtype),
-        d_kernel[:, :, :channels].contiguous(),
-        d_kernel[:, :, channels:].contiguous(),
-        _of_readout(given, states) if with_readout else readout.new_empty(2, 0, t),
+        d_bias.to(bias.dtype),
+        d_kernel_x.to(kernel_x.dtype).contiguous(),
+        d_kernel_h.to(kernel_h.dtype).contiguous(),
+        d_readout.to(readout.dtype).contiguous() if with_readout else readout.new_empty(2, 0, t),
     )
 
 
-def _of_readout(grad: Tensor, states: Tensor) -> Tensor:
-    """grad (2, B, p, m, n), states (2, B, m, n, t), the right direction's mirrored and a row higher → (2, p, t)."""
-    right = pad(grad[1, :, :, 1:].flip(-1), (0, 0, 0, 1))
-    shown = torch.stack([grad[0], right]).transpose(1, 2).flatten(2)
-    return shown @ states.flatten(1, 3)
+def weight_gradients(
+    x: Tensor, states: Tensor, d_gates: Tensor, grad: Tensor, products: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of all weights, in fp32. `reference.weight_gradients` says the same in plain PyTorch.
+
+    Args:
+        x: (B, m, n, C), the context.
+        states: (2, B, m, n, t), h in the columns of its direction, as `operator` keeps it.
+        d_gates: (2, B, m, n, 4t), the gradient of the gates' sums, in the columns of its direction.
+        grad: (2, B, p, m, n), the gradient of the output.
+        products: what is multiplied, see `PRODUCTS` of the package. Sums are of fp32.
+
+    Returns:
+        The gradients of bias (2, B, 4t), kernel_x (2, 4t, C), kernel_h (2, 4t, 2t) and readout (2, p, t).
+    """
+    (batch, m, n, channels), t, p = x.shape, states.shape[4], grad.shape[2]
+    sizes = 4 * t * channels, 8 * t * t, p * t
+    d_bias = x.new_empty(2, batch, 4 * t, dtype=torch.float32)
+    parts = x.new_empty(2, batch, sum(sizes), dtype=torch.float32)
+    tile = tiles(m, channels, t, p)
+    with torch.cuda.device_of(x):
+        triton_weights.weight_gradients[batch, 2](
+            *(x, states, d_gates, grad, d_bias, parts),
+            *(batch, m, n, channels, t, p),
+            CELLS=cells_at_once(products),
+            INPUTS=tile.inputs,
+            UNITS=tile.units,
+            SHOWN=tile.shown,
+            PRODUCTS=products,
+            EMULATED=EMULATED,
+            num_warps=warps_of_weights(tile, products),
+        )
+    shapes = (4 * t, channels), (4 * t, 2 * t), (p, t)
+    sums = zip(parts.sum(1).split(sizes, 1), shapes, strict=True)
+    d_kernel_x, d_kernel_h, d_readout = (part.unflatten(1, shape) for part, shape in sums)
+    return d_bias, d_kernel_x, d_kernel_h, d_readout
 
 
 @gradients.register_fake
