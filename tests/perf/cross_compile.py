@@ -54,7 +54,7 @@ def compiled(name: str, products: str, size: Size, capability: int = 90, **optio
     kernel, tile = getattr(module, name), gpu.tiles(*size)
     constants: dict[str, Any] = {"C": size.channels, "t": size.t, "p": size.p, "KEEP": True, "PRODUCTS": products}
     constants |= {"EMULATED": False, "ROWS": tile.rows, "INPUTS": tile.inputs, "UNITS": tile.units}
-    constants |= {"SHOWN": tile.shown, "CELLS": gpu.cells_at_once(products)}
+    constants |= {"SHOWN": tile.shown, "CELLS": gpu.cells_at_once(tile, products)}
     types = {"batch": "i32", "m": "i32", "n": "i32", "bias": "*fp32", "d_bias": "*fp32", "parts": "*fp32"}
     element = "*bf16" if products == "bf16" else "*fp32"
     signature = {n: "constexpr" if n in constants else types.get(n, element) for n in kernel.arg_names}

@@ -53,17 +53,44 @@ def warps_of_weights(tile: Tiles, products: str) -> int:
     return 4 if products == "bf16" and sums <= 128 * 96 else 8
 
 
-def cells_at_once(products: str) -> int:
-    """Cells that a program of `weight_gradients` multiplies at once."""
-    return 64 if products == "bf16" else 32
+def cells_at_once(tile: Tiles, products: str) -> int:
+    """Cells that a program of `weight_gradients` multiplies at once; with those of the next steps in shared memory."""
+    return 64 if products == "bf16" and tile.inputs <= 256 else 32
+
+
+SHARED_BYTES = 232_448
+"""Shared memory of an SM that a program may have, on an H100 or H200. The self-test finds out where it is less."""
 
 
 def takes(m: int, n: int, channels: int, t: int, p: int, products: str) -> bool:
-    """Whether an SM has room for the program, as found by compiling some, and 32 bits count an image's numbers."""
+    """Whether an SM has room for the programs of these sizes, and 32 bits count an image's numbers.
+
+    Args:
+        m, n: rows and columns of the map.
+        channels, t, p: channels of the context, units, rows of the readout.
+        products: what is multiplied, see `PRODUCTS` of the package.
+
+    The bounds on rows and weights were found by compiling for sm_90 with Triton 3.6 and 3.8. Within those of fp32 the
+    largest program has 220,160 bytes of shared memory.
+    """
     tile = tiles(m, channels, t, p)
-    rows, weights = (128, 40_000) if products == "bf16" else (64, 12_800)
-    fits = tile.rows <= rows and (tile.inputs + 2 * tile.units) * 4 * tile.units + tile.units * tile.shown <= weights
+    weights = (tile.inputs + 2 * tile.units) * 4 * tile.units + tile.units * tile.shown
+    if products == "bf16":
+        fits = tile.rows <= 128 and weights <= 40_000 and shared_bytes(tile) <= SHARED_BYTES
+    else:
+        fits = tile.rows <= 64 and weights <= 12_800 and tile.shown <= 64
     return fits and (m + 2) * (n + 2) * max(4 * t, channels, p) < 2**31
+
+
+def shared_bytes(tile: Tiles) -> int:
+    """Return an upper bound of what `wavefront.backward` needs in bf16, which needs the most of all programs.
+
+    Cells of the steps in flight, weights, and what goes from one layout to another. The factors were fitted to 64
+    sizes compiled for sm_90. Of those that an SM has room for, the bound is at most 46,000 bytes above what they need.
+    """
+    rows, inputs, units, shown = tile
+    cells, weights = rows * (5.2 * inputs + 22 * units), units * (15.5 * inputs + 40 * units)
+    return round(cells + weights + (shown - 16) * (1.6 * rows + units))
 
 
 @torch.compiler.assume_constant_result
@@ -207,7 +234,7 @@ def weight_gradients(
         triton_weights.weight_gradients[batch, 2](
             *(x, states, d_gates, grad, d_bias, parts),
             *(batch, m, n, channels, t, p),
-            CELLS=cells_at_once(products),
+            CELLS=cells_at_once(tile, products),
             INPUTS=tile.inputs,
             UNITS=tile.units,
             SHOWN=tile.shown,

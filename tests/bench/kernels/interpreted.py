@@ -272,6 +272,7 @@ def test_sizes_that_do_not_fit_are_left_to_another(monkeypatch):
     device = torch.device("cpu")
     assert fits(device, torch.float32, 50, 50, 32, 32, 2)
     assert fits(device, torch.bfloat16, 112, 112, 64, 32, 2)
+    assert not fits(device, torch.bfloat16, 112, 112, 128, 32, 2)  # it needs 263,168 bytes of shared memory of 232,448
     for m, n, channels, t in [(129, 3, 3, 16), (3, 3, 1000, 16), (3, 3, 3, 256), (50, 2**24, 3, 16)]:
         for dtype in (torch.float32, torch.bfloat16):
             assert not fits(device, dtype, m, n, channels, t, 2)
