@@ -27,6 +27,7 @@ class Tiles(NamedTuple):
 
 
 def tiles(m: int, channels: int, t: int, p: int) -> Tiles:
+    """Return the tiles for m rows of the map, channels of the context, t units and p rows of the readout."""
     return Tiles(_tile(m), _tile(channels), _tile(t), _tile(p))
 
 
@@ -109,7 +110,10 @@ def products(dtype: torch.dtype) -> str:
 def operator(
     context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor, readout: Tensor, products: str, keep: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """→ readout · h (2, B, p, m, n), and h and c, (2, B, m, n, t) each in its direction's columns, if `keep`."""
+    """Return readout · h (2, B, p, m, n), and if `keep` also h and c, (2, B, m, n, t), in their direction's columns.
+
+    Arguments but the last two are those of the package's `diagonal_lstm`; `products` is one of its `PRODUCTS`.
+    """
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
     out, states, memories = _outputs(context, readout, keep)
     tile = tiles(m, channels, t, p)
@@ -170,7 +174,10 @@ def gradients(
     products: str,
     with_readout: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Of context, bias, both kernels and readout; the last is empty unless wanted."""
+    """Return the gradients of context, bias, both kernels and readout; that of the readout is empty unless wanted.
+
+    `grad` (2, B, p, m, n) is that of the output; `states` and `memories` are h and c as `operator` kept them.
+    """
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
     x, given = _cells(context), grad.contiguous()
     d_x = x.new_empty(2, batch, m, n, channels)
