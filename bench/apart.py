@@ -15,6 +15,7 @@ from bench.model import AttributeCNN, stages_of
 from bench.plugins import files_of, find_again
 from mnistref.child_process import ChildDiedError, ChildProcess
 from mnistref.errors import RunProblemError
+from mnistref.files import working_directory_kept
 from mnistref.spec import VariantSpec
 
 
@@ -127,10 +128,14 @@ def _build(attn: str, variants: Sequence[VariantSpec], width: int) -> None:
 
 
 def _answer(question: Callable[..., Any], files: Mapping[str, str], attn: str, *arguments: Any) -> Any:
-    """Answer in the child, which knows a class by its digest after its files are found again."""
+    """Answer in the child, which knows a class by its digest after its files are found again.
+
+    The working directory is given back afterwards: the next question may name a file by a relative path.
+    """
     find_again(dict(files))
     try:
-        return question(attn, *arguments)
+        with working_directory_kept():
+            return question(attn, *arguments)
     except (Exception, SystemExit):
         raise
     except BaseException as error:  # Ctrl-C does not reach the child, so this is of the module

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from bench.options import BoardOptions, board_options
-from mnistref.console import emit
+from mnistref.console import as_given, emit
 from mnistref.program import EXISTING, FOLDER
 
 
@@ -52,7 +52,7 @@ def print_leaderboard(
     if check:
         checked = committed.check(check)
         logging.info("every number follows from the records beside it, on each of these boards:")
-        return emit("\n".join(checked))
+        return emit("\n".join(str(as_given(Path(board))) for board in checked))
     runs, variant, baseline = runs_of(compared.runs), compared.chosen_variant, compared.chosen_baseline
     if save:
         board = committed.save(runs, save, variant, baseline, weights)

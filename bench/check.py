@@ -82,15 +82,17 @@ def refuse_unfit(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
                     raise RunProblemError(
                         f"{name}: not fit to be benchmarked: NO {what}: {finding.why}; see `bench check`"
                     )
+        # a path is not looked up again: the questions may have changed the working directory
+        spelled = ",".join(mechanism.spelled for mechanism in mechanisms)
         if width == WIDTH and all(mechanism.shipped and not mechanism.chosen for mechanism in mechanisms):
             return
         try:
             if all(mechanism.shipped for mechanism in mechanisms):
-                build(attn, variant, 0, torch.device("cpu"), width)(
+                build(spelled, variant, 0, torch.device("cpu"), width)(
                     torch.zeros(2, 3, canvas, canvas), torch.zeros(2, dtype=torch.long)
                 )
             else:
-                rehearse(attn, variant, width)
+                rehearse(spelled, variant, width)
         except ProblemError:
             raise
         except UnfitError as error:

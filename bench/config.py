@@ -47,20 +47,36 @@ class Recipe:
     patience: int | None = None
     clip: float = 5.0
     fade: float = 0.0
+    questions: int | str = "one"  # of an image in a step: "one", "all", or so many
 
     @property
     def label(self) -> str:
-        """The name, and what differs from the recipe of that name."""
-        known = asdict(RECIPES[self.name])
+        """The name, and what differs from the first recipe of that name: labels in records keep their meaning."""
+        known = asdict(FIRST_RECIPES[self.name])
         changed = [f"{key}={value}" for key, value in asdict(self).items() if value != known[key]]
         return ",".join([self.name, *changed])
 
+    def at_most(self, digits: int) -> int | None:
+        """How many questions a step asks about an image of so many digits; None where each question has an image of its
+        own."""
+        if isinstance(self.questions, int):
+            return self.questions
+        return digits if self.questions == "all" else None
 
-RECIPES = {
+    def as_dict(self) -> dict[str, Any]:
+        """Without `questions` where it is as before there was a choice: a run keeps its name."""
+        return {key: value for key, value in asdict(self).items() if key != "questions" or value != "one"}
+
+
+FIRST_RECIPES = {
     # PAN's program; ARNN: "identical" (SPEC of both: RMSProp α 0.9, ε 1e-6).
     "pan": Recipe("pan", "rmsprop", lr=0.003, batch=200, epochs=300, schedule="steps", patience=50),
     # Small batches matter more than epochs: maps form after so many steps, whatever their size.
     "fast": Recipe("fast", "adam", lr=0.003, batch=50, epochs=10, schedule="onecycle"),
+}
+"""As they were in version 0.1."""
+RECIPES = FIRST_RECIPES | {
+    "fast": Recipe("fast", "adam", lr=0.003, batch=32, epochs=3, schedule="onecycle", questions="all"),
 }
 
 
@@ -80,7 +96,7 @@ PRESETS = {
         "mini",
         {"train": 8_000, "val": 1_000, "test": 2_000},
         "mnist5k",
-        replace(RECIPES["fast"], epochs=4),
+        replace(RECIPES["fast"], batch=16, epochs=4),  # small images: more steps are worth more than larger ones
     ),
 }
 
@@ -126,9 +142,8 @@ class RunConfig:
         """Without `online`, `deterministic` and `width` where they are as before there was a choice: a run keeps its
         name."""
         later = ("online", "deterministic", "width")
-        return {
-            key: value for key, value in asdict(self).items() if key not in later or value != getattr(RunConfig, key)
-        }
+        own = asdict(self) | {"recipe": self.recipe.as_dict()}
+        return {key: value for key, value in own.items() if key not in later or value != getattr(RunConfig, key)}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "RunConfig":
@@ -142,6 +157,7 @@ class RunConfig:
         good |= {"device": self.device in DEVICES[1:], "precision": self.precision in PRECISIONS}
         good |= {"capture": self.capture in CAPTURES, "seed": _is_whole(self.seed, 0, 2**31 - 1)}
         good |= {"epochs": _is_whole(recipe.epochs, 1), "batch": _is_whole(recipe.batch, LEAST_BATCH)}
+        good["questions"] = recipe.questions in ("one", "all") or _is_whole(recipe.questions, 1)
         good["width"] = _is_whole(self.width, 1, WIDEST)
         good["patience"] = recipe.patience is None or _is_whole(recipe.patience, 1)
         good |= {"lr": _is_number(recipe.lr) and 0 < recipe.lr <= 1, "fade": _is_number(recipe.fade, 1)}
@@ -193,8 +209,9 @@ def choose_recipe(
     batch: int | None = None,
     lr: float | None = None,
     fade: float | None = None,
+    questions: int | str | None = None,
 ) -> Recipe:
     """The preset's recipe, or the named one instead, with what is given in place of its own."""
     recipe = get_recipe(name) if name else preset.recipe
-    given = {"epochs": epochs, "batch": batch, "lr": lr, "fade": fade}
+    given = {"epochs": epochs, "batch": batch, "lr": lr, "fade": fade, "questions": questions}
     return replace(recipe, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]

@@ -184,7 +184,7 @@ def _answers(model: nn.Module, split: Split, size: int, team: Alone) -> Generato
     if team.size == 1:
         with closing(split.batches(size)) as batches:
             for batch in batches:
-                yield batch, model(batch.images, batch.query)
+                yield batch, model(*batch.given)
         return
     parts = list(torch.arange(len(split), device=split.device).split(size))
     if len(parts) > 1 and len(parts[-1]) < team.size:  # every process has a part in whatever they exchange

@@ -27,7 +27,7 @@ from bench.runs import load_config, load_model
 from bench.split import Split
 from bench.train import DivergedError, Trainer
 from bench.watch import Watching, watch
-from mnistref.dataset import Manifest, read_manifest, read_triples
+from mnistref.dataset import Manifest, read_manifest
 from mnistref.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
 from mnistref.files import exclusive, path_to_text
 from mnistref.generate import Request, generate, request_of
@@ -62,12 +62,17 @@ def configure(
     """The configuration of a run on a data set, or on its like drawn `online`, of a network of so many channels, from
     the weights of the run `init` if it is given.
 
-    A usage error where the set cannot train a network, or where the other run was of another mechanism or width.
+    A usage error where the set cannot train a network, where the other run was of another mechanism or width, or where
+    a CUDA graph would have to hold another number of questions in each step.
     """
     manifest = read_manifest(data)
     variant = manifest.variant
     if not variant.trainable:
         raise UsageProblemError(f"{variant.name} cannot be trained on: it is {variant.note}")
+    if computing.capture == "graph" and recipe.questions == "all":
+        raise UsageProblemError(
+            f"--capture graph: each step needs as many questions; give --questions {variant.digits[0]} or one"
+        )
     attn = canonical_name(attn)
     before = load_config(init) if init else None
     if before and before.attn != attn:
@@ -91,17 +96,6 @@ def configure(
         computing.deterministic,
         width,
     )
-
-
-def refuse_large_batch(data: Path, queries: str, batch: int | None) -> None:
-    """A usage error where a batch that the user chose holds more questions than the training set."""
-    there = read_manifest(data).images("train")
-    if batch is None or batch <= there:
-        return
-    if queries != "one":
-        there = len(read_triples(data, "train", queries).image)
-    if batch > there:
-        raise UsageProblemError(f"--batch {batch}: {data} has {there} training questions; give {there} or fewer")
 
 
 def _digest(weights: Path) -> str:
@@ -241,7 +235,7 @@ def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
     val = load_split(data, "val", config.queries, computing.device, stream=work.supply.stream)
     trainer = Trainer(config.recipe, model, train, val, config.seed, computing, work.team)
     if trainer.batch < config.recipe.batch:
-        log.info("a step takes %d questions, not %d: there are no more", trainer.batch, config.recipe.batch)
+        log.info("a step takes %d %s, not %d: there are no more", trainer.batch, trainer.units, config.recipe.batch)
     del train, val  # which the test needs no more, and the trainer gives up by then
     if work.resume and checkpoints.load(folder, trainer):
         log.info("going on after epoch %d, step %d", trainer.epoch, trainer.done - trainer.epoch * trainer.steps)
@@ -258,6 +252,8 @@ def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
             watcher.step()
             if leads:
                 keeper.step()
+                if work.watching.look:
+                    work.watching.look(trainer)
 
         with closing(trainer.train):
             for record in trainer.epochs(on_step):

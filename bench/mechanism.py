@@ -3,11 +3,13 @@
 import inspect
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mnistref.errors import UsageProblemError, did_you_mean
+from mnistref.files import working_directory_kept
 
 if TYPE_CHECKING:
     from torch import nn
@@ -94,10 +96,14 @@ class Mechanism:
         return known | {k: v for k, v in self.options.items() if k in known} | dict(self.chosen)
 
     def make(self, channels: int, query_dim: int, last: bool = False) -> "nn.Module":
-        """The module for one slot. A usage error where an option's value makes no sense, or a user's class fails."""
+        """The module for one slot. A usage error where an option's value makes no sense, or a user's class fails.
+
+        The working directory stays what it is, whatever the class does.
+        """
         options = {**self.options, **self.chosen, **(self.last_options if last else {})}
         try:
-            return self.cls(channels, query_dim, **options)
+            with working_directory_kept() if not self.shipped else nullcontext():
+                return self.cls(channels, query_dim, **options)
         except (Exception, SystemExit) as error:
             if self.shipped and not self.chosen and not isinstance(error, ValueError | NotImplementedError):
                 raise

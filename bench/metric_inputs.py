@@ -36,11 +36,11 @@ def check_power(power: Any) -> float:
 def check_size(size: Any) -> tuple[int, int]:
     """Return the images' height and width in pixels, 1 or more each."""
     try:
-        height, width = (int(side) for side in size if side == int(side))
+        height, width = (int(side) if side == int(side) else 0 for side in size)
     except (TypeError, ValueError, OverflowError):
         height = width = 0
     if height < 1 or width < 1:
-        raise ValueError(f"size {size!r}: pass (height, width) of the images in pixels, 1 or more each")
+        raise ValueError(f"size {size!r}: pass (height, width) of the images in whole pixels, 1 or more each")
     return height, width
 
 
@@ -81,7 +81,7 @@ def _as_bool(mask: Tensor) -> Tensor:
 
 
 def maps_of(masks: Maps) -> list[Tensor]:
-    """Return maps as f4 (B, 1, h, w) each, finite and not below zero, on one device."""
+    """Return maps as f4 (B, 1, h, w) each, or f8 if they are given so, finite and not below zero, on one device."""
     given = _listed(masks)
     if not given:
         raise ValueError("no maps: this network has no attention to measure")
@@ -89,7 +89,7 @@ def maps_of(masks: Maps) -> list[Tensor]:
     check_shapes(maps)
     for mask, name in zip(maps, names_of(maps), strict=True):
         _check_values(mask, name)
-    return [_single(mask.to(maps[0].device)) for mask in maps]
+    return [_in_range(mask.to(maps[0].device)) for mask in maps]
 
 
 def _listed(masks: Maps) -> list[Any]:
@@ -135,13 +135,14 @@ def _wide(mask: Tensor) -> Tensor:
     return mask.float() if mask.is_floating_point() and mask.dtype != torch.float64 else mask
 
 
-def _single(mask: Tensor) -> Tensor:
-    """Return a map in single precision; what would be lost in it is scaled first, which changes no measure."""
+def _in_range(mask: Tensor) -> Tensor:
+    """Return a map in single precision, or in double if it is given so. What lies outside the range of single precision
+    is scaled into it, which changes no measure."""
     if mask.dtype == torch.float64 and len(mask):
         peak = mask.amax(dim=(2, 3), keepdim=True)
         far = (peak > _FAR) | ((peak < 1 / _FAR) & (peak > 0))
         mask = torch.where(far, mask / torch.where(far, peak, 1), mask)
-    return mask.float() + 0.0  # which makes -0.0 a 0.0
+    return (mask if mask.dtype == torch.float64 else mask.float()) + 0.0  # which makes -0.0 a 0.0
 
 
 def pair_of(masks: Maps, target: Any, power: Any) -> tuple[list[Tensor], Tensor, float]:

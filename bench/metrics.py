@@ -52,8 +52,9 @@ def attended(masks: Maps, size: tuple[int, int], power: float = 1.0) -> Tensor:
 
     `power`: what the product is raised to first; LTPA takes the square root, 0.5.
 
-    Each map is first divided by its maximum, which changes nothing and keeps products of many small numbers from
-    vanishing. A product that is zero everywhere counts as the uniform map.
+    Each map is first divided by its maximum, which changes nothing. A product that is too small for single precision is
+    computed by logarithms in double precision, so that it does not vanish. A product counts as the uniform map only if
+    at every pixel a map is zero.
     """
     maps, size, power = maps_of(masks), check_size(size), check_power(power)
     check_shapes(maps, size=size)

@@ -3,6 +3,7 @@
 Shapes: B images, H × W pixels, S stages, K classes, Q queries. 100 px give maps 50, 25, 12, 6; 224 px 112 … 7.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,19 @@ from torch import Tensor, nn
 from torch.utils._pytree import _register_namedtuple
 
 from bench.attention import NONE, slots_of
-from bench.attention.base import BN_EPS, AverageReadout, Gate, PooledReadout, Reading, Readout, one_hot, share
+from bench.attention.base import (
+    BN_EPS,
+    AverageReadout,
+    Gate,
+    Levels,
+    Of,
+    PooledReadout,
+    Reading,
+    Readout,
+    one_hot,
+    share,
+    spread,
+)
 from bench.attention.frames import enter, place
 from bench.config import WIDTH
 from mnistref.spec import VariantSpec
@@ -75,6 +88,7 @@ class AttributeCNN(nn.Module):
         super().__init__()
         mechanisms = slots_of(attn, stages)
         self.queries = queries
+        self.looking = {k for k, m in enumerate(mechanisms) if m.uses_query}
         # The backbone first: with one seed it starts alike whatever the mechanism.
         self.stages = nn.ModuleList(nn.Conv2d(width if k else 3, width, 3, padding=1) for k in range(stages))
         last = mechanisms[-1]
@@ -85,34 +99,73 @@ class AttributeCNN(nn.Module):
         )
         self.readout = _readout(last.make(width, queries, last=True) if last.name != NONE else AverageReadout())
 
-    def forward(self, images: Tensor, query: Tensor) -> Output:
-        """images (B, 3, H, W) in 0 … 1, query i8 (B,) in 0 … Q − 1. In evaluation B may be 0.
+    def forward(self, images: Tensor, query: Tensor, of: Tensor | None = None) -> Output:
+        """Answer questions about images.
 
-        Raises ValueError for an empty batch in training, of which batch normalisation knows no statistics.
+        What comes before the first mechanism that looks at the question is computed once an image.
+
+        Args:
+            images: (B, 3, H, W) in 0 … 1. In evaluation B may be 0.
+            query: i8 in 0 … Q − 1: (B,), a question about each image; (B, K), K about each; or (T,) with `of`.
+            of: i8 (T,), the image 0 … B − 1 of each of T questions, in any order.
+
+        Returns:
+            Logits (B, classes), (B, K, classes) or (T, classes), and masks that begin with the same dimensions. In
+            training, BatchNorm takes its statistics over the images before the first mechanism that looks at the
+            question, and over the questions from there on.
+
+        Raises:
+            ValueError: an empty batch in training, of which batch normalisation knows no statistics.
         """
         if self.training and not len(images):
             raise ValueError("an empty batch: training takes 2 images or more; in evaluation it gives empty logits")
-        asked = one_hot(query, self.queries, images)
-        x, frame = images, None
-        features, frames, masks, slots = [], [], [], []
+        shape = query.shape
+        out = self._answer(images, one_hot(query.flatten(), self.queries, images), shape[1] if len(shape) == 2 else of)
+        if len(shape) == 1:
+            return out
+        masks = [mask.unflatten(0, shape) for mask in out.masks]
+        return out._replace(logits=out.logits.unflatten(0, shape), masks=masks)
+
+    def _answer(self, images: Tensor, asked: Tensor, of: Of) -> Output:
+        """Of the questions `asked` (T, Q), one-hot, about the images `of` them."""
+        unasked = asked.new_zeros(len(images), self.queries)  # what those get who do not look at the question
+        x, frame, before, given = images, None, 0, of
+        features: list[Tensor] = []
+        frames: list[Tensor | None] = []
+        masks: list[Tensor] = []
+        slots: list[int] = []
         for k, convolve in enumerate(self.stages):
             # As ReLU then pooling, on a quarter of the numbers.
             x = torch.nn.functional.max_pool2d(convolve(x), 2).relu()
             if str(k) in self.gates:
-                x, mask, warp = self.gates[str(k)](x, asked)
+                here = of if k in self.looking else None
+                x, mask, warp = self.gates[str(k)](x, unasked if of is not None and here is None else asked, here)
+                if here is not None:  # from here on there are questions in place of images
+                    frame, frames, masks = spread((frame, tuple(frames), tuple(masks)), of)
+                    frames, masks, before, of = [*frames], [*masks], len(features), None
                 frame = enter(frame, warp)
                 if mask is not None:
                     masks.append(place(mask, frame))
                     slots.append(k + 1)
             features.append(x)
             frames.append(frame)
-        reading = self.readout(features, asked)
+        reading = self._read(Levels(features, before, given), asked, unasked, of)
+        if of is not None:
+            frame, frames, masks = spread((frame, tuple(frames), tuple(masks)), of)
+            frames, masks = [*frames], [*masks]
         frames[-1] = enter(frame, reading.warp)
         for k in range(len(frames) - len(reading.masks), len(frames)):
             mask, lies = reading.masks[k - len(frames)], frames[k]
             masks.append(mask if lies is None else share(place(mask, lies)))
             slots.append(k + 1)
         return Output(self.head(reading, asked), masks, bool(reading.masks), self.readout.mask_power, tuple(slots))
+
+    def _read(self, features: Sequence[Tensor], asked: Tensor, unasked: Tensor, of: Of) -> Reading:
+        """What the last slot makes of the features, for each question. `of` is None if they are of questions."""
+        if of is None or len(self.stages) - 1 in self.looking:
+            return self.readout.read(features, asked, of)
+        vectors, masks, *others = self.readout(features, unasked)
+        return Reading(spread(vectors, of), list(spread(tuple(masks), of)), *spread(tuple(others), of))
 
 
 def _readout(module: nn.Module) -> Readout:

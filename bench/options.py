@@ -25,6 +25,7 @@ from bench.config import (
     Supply,
     choose_recipe,
 )
+from bench.values import Number, Questions
 from mnistref.program import EXISTING, FOLDER
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class TrainingOptions:
     batch: int | None
     lr: float | None
     fade: float | None
+    questions: int | str | None
     digits: str | None
     backgrounds: str
     online: bool
@@ -87,7 +89,9 @@ class TrainingOptions:
 
     @property
     def chosen_recipe(self) -> Recipe:
-        return choose_recipe(self.chosen_preset, self.recipe, self.epochs, self.batch, self.lr, self.fade)
+        return choose_recipe(
+            self.chosen_preset, self.recipe, self.epochs, self.batch, self.lr, self.fade, self.questions
+        )
 
     @property
     def chosen_supply(self) -> Supply:
@@ -134,28 +138,6 @@ class BoardOptions:
         from bench.attention import canonical_name
 
         return canonical_name(self.baseline)
-
-
-class Number(click.FloatRange):
-    """A number in a range, and no NaN, which lies in every one."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = super().convert(value, param, ctx)
-        if number != number:
-            self.fail(f"{value!r} is no number", param, ctx)
-        return float(number)
-
-
-class Shard(click.ParamType):
-    """I/N: the part I of N."""
-
-    name = "I/N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        part, _, parts = str(value).partition("/")
-        if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-            self.fail(f"{value!r}: give I/N with 1 ≤ I ≤ N, such as 2/8", param, ctx)
-        return int(part), int(parts)
 
 
 def _gathered(kind: type, name: str, options: list[Callable]) -> Callable[[Callable], Callable]:
@@ -243,7 +225,12 @@ training_options = _gathered(
             help="Channels of each convolution.",
         ),
         click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's."),
-        click.option("--batch", type=click.IntRange(min=LEAST_BATCH), help="Likewise: questions in a step."),
+        click.option("--batch", type=click.IntRange(min=LEAST_BATCH), help="Likewise: images in a step."),
+        click.option(
+            "--questions",
+            type=Questions(),
+            help="Likewise: how many questions about an image share a step; of all its digits, or its own one.",
+        ),
         click.option("--lr", type=Number(0, 1, min_open=True), help="Likewise: the peak learning rate."),
         click.option(
             "--fade",

@@ -50,7 +50,8 @@ def _fits(config: RunConfig, variant: VariantSpec, computing: Computing, batch: 
         torch.cuda.empty_cache()
     try:
         models = {name: build(name, variant, 0, computing.device, config.width) for name in (config.attn, BASELINE)}
-        measure(models, replace(config.recipe, batch=batch), variant, computing, rounds=1)
+        questions = config.recipe.at_most(variant.digits[1])
+        measure(models, replace(config.recipe, batch=batch), variant, computing, rounds=1, questions=questions)
     except Exception as error:
         if not ran_out(error):
             raise

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bench.computing import Computing
 from bench.config import Recipe
-from bench.step import Step, Taken, loss_of
+from bench.step import Step, Taken, answers_of, loss_of
 from bench.whole import Rows, rows_of
 from mnistref.errors import DataProblemError, RunProblemError, UsageProblemError
 
@@ -44,8 +44,8 @@ class Alone:
         """Which rows of a batch of `total` this process computes."""
         return slice(0, total)
 
-    def share(self, total: int) -> AbstractContextManager[None]:
-        """In here a network computes this process's rows of a batch of `total`."""
+    def share(self, total: int, questions: Rows | None = None) -> AbstractContextManager[None]:
+        """In here a network computes this process's rows of a batch of `total`, and these of its questions."""
         return nullcontext()
 
     def add(self, values: Tensor) -> Tensor:
@@ -92,9 +92,9 @@ class Team(Alone):
         """Consecutive ones; the parts differ by one at most, and the first process's is never empty."""
         return slice(-(-total * self.rank // self.size), -(-total * (self.rank + 1) // self.size))
 
-    def share(self, total: int) -> AbstractContextManager[None]:
+    def share(self, total: int, questions: Rows | None = None) -> AbstractContextManager[None]:
         own = self.rows(total)
-        return rows_of(Rows(own.start, own.stop, total), self.add, self.size, self.rank)
+        return rows_of(Rows(own.start, own.stop, total), self.add, self.size, self.rank, questions)
 
     def add(self, values: Tensor) -> Tensor:
         """Raises LostError where another process has ended."""
@@ -172,10 +172,10 @@ class SharedStep(Step):
         super().__init__(model, recipe, optimizer, computing)
         self.team, self.batch = team, batch
 
-    def _issue(self, images: Tensor, query: Tensor, label: Tensor) -> Taken:
-        with self.computing.casting(), self.team.share(self.batch):
-            logits = self.model(images, query).logits
-        loss = loss_of(logits, label, "sum") / self.batch
+    def _issue(self, images: Tensor, query: Tensor, label: Tensor, of: Tensor | None = None) -> Taken:
+        with self.computing.casting(), self.team.share(self.batch, self.questions):
+            logits = answers_of(self.model, images, query, of)
+        loss = loss_of(logits, label, "sum") / (self.questions.total if self.questions else self.batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         whole = self._add_gradients(loss.detach())

@@ -22,7 +22,7 @@ from typing import Any
 
 from bench.mechanism import Mechanism
 from mnistref.errors import UsageProblemError, did_you_mean
-from mnistref.files import path_of_text, path_to_text
+from mnistref.files import path_of_text, path_to_text, working_directory_kept
 
 GROUP = "bench.attention"
 _loaded: dict[str, Mechanism] = {}
@@ -157,17 +157,12 @@ def _settings_kept() -> Iterator[None]:
     """Give back what a file may change for the whole process: the working directory, and PyTorch's defaults."""
     import torch
 
-    try:
-        place: str | None = os.getcwd()
-    except OSError:  # it was deleted
-        place = None
     dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
     device, threads = torch.get_default_device(), torch.get_num_threads()
     try:
-        yield
+        with working_directory_kept():
+            yield
     finally:
-        if place is not None:
-            os.chdir(place)
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(gradients)
         if torch.get_default_device() != device:

@@ -63,7 +63,11 @@ def given(module: nn.Module, x: Tensor) -> Any:
 def run(module: nn.Module, x: Tensor, query: Tensor, seed: int = 3) -> dict[str, Tensor]:
     """Everything that comes out, by name, drawn under one seed."""
     torch.manual_seed(seed)
-    out = module(given(module, x), query)
+    return named(module(given(module, x), query))
+
+
+def named(out: Any) -> dict[str, Tensor]:
+    """The tensors that a module returned, by name."""
     if isinstance(out, Tensor):
         return {"the score": out}
     if isinstance(out, Scored):

@@ -12,8 +12,8 @@ from bench.config import WIDTH
 from bench.mechanism import Mechanism
 from bench.model import create_model
 from bench.plugins import imported_anew
-from bench.probe import UnfitError, UntestedError, draws, given, inputs, leak, made, run, slot, slot_sizes
-from bench.rehearsal import distinct_variants, rehearse, rehearse_batches, rehearse_resuming
+from bench.probe import UnfitError, UntestedError, draws, given, inputs, leak, made, named, run, slot, slot_sizes
+from bench.rehearsal import TESTED, distinct_variants, rehearse, rehearse_batches, rehearse_resuming
 from mnistref.spec import VariantSpec
 
 SIZES = ((25, 25), (7, 13), (1, 9), (1, 1))
@@ -31,18 +31,27 @@ def _shapes(mechanism: Mechanism) -> None:
         at = f"for features {tuple(x.shape)}{' in training' * training}"
         if isinstance(module, Readout):
             _want(out.vectors.shape[::2], (batch, WIDTH * module.levels), f"vectors {at} (first and last size)")
+            _want_type(out.vectors, x, f"vectors {at}")
             continue
         features, one = (out.features, out[1]) if isinstance(out, Scored | Changed) else (x, out)
         if not isinstance(features, Tensor) or not isinstance(one, Tensor | None):
             raise UnfitError(f"returns {type(out).__name__} {at}; wanted a score map, Scored or Changed")
         _want(features.shape, x.shape, f"features {at}")
+        _want_type(features, x, f"features {at}")
         if one is not None:
             _want(one.shape, (batch, 1, height, width), f"a map {at}, one number a position")
+        if one is not None and not isinstance(out, Changed):
+            _want_type(one, x, f"a score {at}")
 
 
 def _want(shape: Any, wanted: Any, what: str) -> None:
     if tuple(shape) != tuple(wanted):
         raise UnfitError(f"returns {tuple(shape)}, wanted {tuple(wanted)}: {what}")
+
+
+def _want_type(value: Tensor, x: Tensor, what: str) -> None:
+    if value.dtype != x.dtype:
+        raise UnfitError(f"returns {value.dtype}, wanted {x.dtype}, that of the features: {what}")
 
 
 def _ranges(mechanism: Mechanism) -> None:
@@ -106,13 +115,32 @@ def _alone(mechanism: Mechanism) -> None:
     if draws(mechanism):
         raise UntestedError("it draws, and alone an image has other draws")
     module = slot(mechanism).eval()
-    x, query = inputs(6, 5, batch=4)
-    together = run(module, x, query)
-    for k in range(4):
-        for name, value in run(module, x[k : k + 1], query[k : k + 1]).items():
-            difference = float((value - together[name][k : k + 1]).abs().max())
-            if difference > 1e-4:
-                raise UnfitError(f"{name} of an image differs by {difference:.2g} when others are in the batch")
+    for batch, part in ((4, 1), *((size, 3) for size in TESTED)):
+        x, query = inputs(6, 5, batch=batch)
+        together = run(module, x, query)
+        for first in range(0, 4, part):
+            few = slice(first, first + part)
+            for name, value in run(module, x[few], query[few]).items():
+                difference = float((value - together[name][few]).abs().max())
+                if not difference <= 1e-4:
+                    beside = "others are" if batch == 4 else f"{batch} images, as of a run, are"
+                    raise UnfitError(f"{name} of an image differs by {difference:.2g} when {beside} in the batch")
+
+
+@torch.no_grad()
+def _one_by_one(mechanism: Mechanism) -> None:
+    if draws(mechanism):
+        raise UntestedError("it draws, and for several questions has other draws")
+    module, of = slot(mechanism).eval(), torch.tensor([1, 0, 1])
+    (x, _), (_, query) = inputs(6, 5, batch=2), inputs(6, 5, batch=3)
+    ask = module.read if isinstance(module, Readout) else module
+    together, alone = named(ask(given(module, x), query, of)), run(module, x[of], query)
+    for name, value in together.items():
+        if (difference := float((value - alone[name]).abs().max())) > 1e-4:
+            raise UnfitError(
+                f"{name} of several questions about an image differs by {difference:.2g} from one by one: "
+                "answer(prepare(x), query) must be what forward(x, query) is"
+            )
 
 
 def _half(mechanism: Mechanism) -> None:
@@ -184,6 +212,7 @@ QUESTIONS: tuple[tuple[str, Callable[[Mechanism], None]], ...] = (
     ("gives the same under the same seed", _deterministic),
     ("treats an image alike, whatever the others in the batch are", _unmixed),
     ("treats an image alike, alone and in a batch", _alone),
+    ("answers several questions about an image as one by one", _one_by_one),
     ("works in half precision", _half),
     ("keeps tensors alone in its state_dict", _keeps_tensors),
     ("is all in its state_dict", _reloads),
@@ -194,5 +223,6 @@ QUESTIONS: tuple[tuple[str, Callable[[Mechanism], None]], ...] = (
 QUICK = tuple(
     each
     for each in QUESTIONS
-    if each[1] in (_ranges, _deterministic, _unmixed, _alone, _keeps_tensors, _reloads, _resumes, _takes_batches)
+    if each[1]
+    in (_ranges, _deterministic, _unmixed, _alone, _one_by_one, _keeps_tensors, _reloads, _resumes, _takes_batches)
 )

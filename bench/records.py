@@ -13,7 +13,7 @@ from bench.computing import Computing
 from bench.config import RunConfig
 from bench.environment import environment
 from bench.json_files import read_json, write_json
-from bench.soundness import contradicted, is_number, is_text, malformed, unsound
+from bench.soundness import contradicted, is_number, is_text, malformed, other_run, unsound
 from bench.tensorfile import decode, encode
 from mnistref.dataset import Manifest
 from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
@@ -40,6 +40,24 @@ def parted(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         raise TypeError(f"{type(content).__name__} in place of a configuration")
     aside = {key: value for key, value in content.items() if key in ASIDE}
     return {key: value for key, value in content.items() if key not in ASIDE}, aside
+
+
+def damaged(path: Path, error: Exception) -> DataProblemError:
+    """Return the error for a file of a run that has another form; `error` is what reading it raised."""
+    if isinstance(error, DataProblemError):
+        return error
+    missing = f"{error.args[0]} is missing" if isinstance(error, KeyError) and error.args else ""
+    why = missing or (str(error) if isinstance(error, ValueError | OSError) else "it has another form")
+    return DataProblemError(f"{path}: damaged ({why}); restore the file, or delete the run's folder and run it again")
+
+
+def refuse_contradiction(run: Path, result: Mapping[str, Any], config: RunConfig) -> None:
+    """Raise a data error where a result and the configuration beside it are not of one run."""
+    if wrong := other_run(result, vars(config)):
+        raise DataProblemError(
+            f"{run / CONFIG}: damaged (its {', '.join(wrong)} is not that of {RESULT}); restore the file, or delete "
+            "the run's folder and run it again"
+        )
 
 
 def begin(run: Path, config: dict[str, Any], computing: Computing, resume: bool, processes: int = 1) -> None:
@@ -157,6 +175,8 @@ def results(runs: Path) -> Iterator[dict[str, Any]]:
     `run` is the folder's name; `answers` as in `read_answers`; `config`, `request` and `init_run` say how to do it
     again, `hardware` what did it, `commit` with which code. Of a run without a result, or with a damaged one, what its
     configuration tells, with the status unfinished or damaged.
+
+    Raises OSError for what the system refuses, such as a file that may not be read: a board must not lack a run.
     """
     found = _runs_in(runs)
     if len(found) >= MANY:
@@ -167,7 +187,7 @@ def results(runs: Path) -> Iterator[dict[str, Any]]:
         except DataProblemError as error:
             log.warning("%s", error)
             result, status = None, "damaged"
-        beside = _beside(run)
+        beside = _beside(run, result)
         if result and (wrong := contradicted(result, beside["answers"])):
             log.warning("%s: %s does not follow from its answers; run it again", run / RESULT, ", ".join(wrong[:3]))
             result, status = None, "damaged"
@@ -188,15 +208,22 @@ def wanted_results(runs: Path, variant: str | None = None) -> list[dict[str, Any
     return wanted
 
 
-def _beside(run: Path) -> dict[str, Any]:
-    """What a run's folder holds beside its result; what is damaged is left out, and said."""
+def _beside(run: Path, result: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what a run's folder holds beside its result; what is damaged is left out, and said."""
+
+    def again(run: Path) -> dict[str, Any]:
+        found = _again(run)
+        if result and found:
+            refuse_contradiction(run, result, found["config"])
+        return found
+
     found: dict[str, Any] = {"answers": None}
-    for part in (lambda run: {"answers": read_answers(run)}, _again, _made_with):
+    parts = {ANSWERS: lambda run: {"answers": read_answers(run)}, CONFIG: again, ENVIRONMENT: _made_with}
+    for file, part in parts.items():
         try:
             found |= part(run)
         except (*_DAMAGED, FileNotFoundError, NotADirectoryError) as error:
-            damaged = error if isinstance(error, DataProblemError) else f"{run}: its records are damaged ({error!r})"
-            log.warning("%s", damaged)
+            log.warning("%s", damaged(run / file, error))
     return found
 
 
@@ -205,6 +232,7 @@ def _again(run: Path) -> dict[str, Any]:
     if not (run / CONFIG).is_file():
         return {}
     content, aside = parted(read_json(run / CONFIG))
+    json.dumps(content | aside, allow_nan=False)  # a ValueError for NaN, which no board can keep
     request, init = aside.get(REQUEST), aside.get(INIT)
     if not (request is None or _is_request(request)) or not (init is None or is_text(init)):
         raise ValueError(f"{CONFIG} does not say how the data set is made, or what it starts from")

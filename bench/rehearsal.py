@@ -28,6 +28,8 @@ from mnistref.spec import VariantSpec
 from mnistref.variants import VARIANTS
 
 IMAGES, BATCH = 3, 2
+TESTED = sorted({min(LARGEST, recipe.batch) for recipe in RECIPES.values()})
+"""Images in a batch of the tests of runs: one number for each recipe."""
 CPU = Computing(torch.device("cpu"))
 
 
@@ -98,7 +100,7 @@ def rehearse_batches(attn: str) -> None:
             Step(model, RECIPES["fast"], optimizer_of(RECIPES["fast"], model), CPU)(
                 batch.images, batch.query, batch.label
             )
-    for size in sorted({min(LARGEST, recipe.batch) for recipe in RECIPES.values()}):
+    for size in TESTED:
         with _part(f"a test with batches of {size} images"):
             test(model, _random_split(variant, size), size)
 

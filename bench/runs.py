@@ -40,10 +40,10 @@ def read_config(path: Path) -> tuple[RunConfig, dict[str, Any]]:
         texts = {name: content[name] for name in ("attn", "variant", "dataset", "queries", "device", "precision")}
         for name, text in (texts | files).items():
             if not isinstance(text, str):
-                raise TypeError(f"{name} is not text")
+                raise ValueError(f"{name} is not text")
         config.check()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataProblemError(f"{path}: not the configuration of a run ({error}); run it again") from error
+        raise records.damaged(path, error) from error
     plugins.find_again(files)
     return config, aside
 
@@ -67,7 +67,7 @@ def load_model(run: Path) -> tuple[RunConfig, AttributeCNN]:
     weights are missing, damaged or of another network.
     """
     config = load_config(run)
-    load_result(run)
+    records.refuse_contradiction(run, load_result(run), config)
     try:
         with torch.random.fork_rng(devices=[]):  # weights are drawn, to be overwritten
             model = build(config.attn, get_variant(config.variant), config.seed, torch.device("cpu"), config.width)

@@ -9,7 +9,9 @@ from typing import Any
 from bench.config import RECIPES, WIDTH, Recipe, RunConfig
 
 ROOT = "data_cache"
-_CHANGEABLE = ("epochs", "batch", "lr", "fade")
+_CHANGEABLE = ("epochs", "batch", "lr", "fade", "questions")
+_ALWAYS = ("epochs", "batch", "questions")
+"""Options that a command names even where the recipe has the same value: its meaning outlives the recipe's defaults."""
 
 
 def command_of(
@@ -53,7 +55,7 @@ def _recipe(recipe: Recipe) -> list[str] | None:
     known, options = RECIPES[recipe.name], ["--recipe", recipe.name]
     for field in fields(Recipe):
         value = getattr(recipe, field.name)
-        if value == getattr(known, field.name):
+        if value == getattr(known, field.name) and field.name not in _ALWAYS:
             continue
         if field.name not in _CHANGEABLE:
             return None

@@ -22,6 +22,8 @@ ALWAYS = {
     "bench_version": str,
 }
 """What every result has, and as which type."""
+ENDS = ("ok", "diverged", "failed")
+"""What the status of a result may be."""
 _MEASURED = ("accuracy", "n_test", "params", STEP)
 """What a result has besides where the run ended well."""
 ROUNDED = dict.fromkeys(("accuracy", *SCALES), 1e-6) | dict.fromkeys(MAPS, 1e-3)
@@ -76,6 +78,7 @@ def malformed(result: Any) -> list[str]:
         return ["all of it"]
     texts = [name for name, kind in ALWAYS.items() if kind is str]
     wrong = [name for name in texts if not is_text(result.get(name))]
+    wrong += ["status"] if is_text(result.get("status")) and result["status"] not in ENDS else []
     wrong += [name for name in ("capture", "note") if not (result.get(name) in (None, "") or is_text(result[name]))]
     wrong += [] if type(result.get("seed")) is int and is_number(result["seed"], 0, 2**53) else ["seed"]
     wrong += [] if _is_dataset(result.get("dataset")) else ["dataset"]
@@ -88,6 +91,11 @@ def malformed(result: Any) -> list[str]:
 def _is_dataset(value: Any) -> bool:
     named = isinstance(value, dict) and is_text(value.get("spec_id"))
     return named and all(value.get(name) in (None, "") or is_text(value[name]) for name in ("digits", "backgrounds"))
+
+
+def other_run(result: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """Return what a result and the configuration beside it say differently of their run."""
+    return [name for name in ("attn", "variant", "seed") if result[name] != config[name]]
 
 
 def unsound(answers: Mapping[str, np.ndarray]) -> list[str]:

@@ -15,7 +15,7 @@ WARM_UP = 3
 
 
 class Taken(NamedTuple):
-    """What a step found before its update: loss, logits (B, K), and the norm of the gradient before clipping."""
+    """What a step found before its update: loss, logits (…, classes), and the norm of the gradient before clipping."""
 
     loss: Tensor
     logits: Tensor
@@ -31,7 +31,7 @@ def optimizer_of(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
 
 
 class Step:
-    """step(images, query, label) → what it found, after the update that it makes.
+    """step(images, query, label, of) → what it found, after the update that it makes; the inputs are a `Batch`'s.
 
     Args:
         model: on its device.
@@ -47,18 +47,20 @@ class Step:
         self, model: nn.Module, recipe: Recipe, optimizer: torch.optim.Optimizer, computing: Computing
     ) -> None:
         self.model, self.optimizer, self.computing, self.clip = model, optimizer, computing, recipe.clip
+        self.questions: Any = None
+        """Of several processes: which of the step's questions these are, see `bench.parallel.SharedStep`."""
         self._gradients: Callable[..., Sequence[Tensor]] = self._issue
         if computing.capture == "graph":
             self._gradients = Recorded(self._issue, model.buffers)
 
-    def __call__(self, images: Tensor, query: Tensor, label: Tensor) -> Taken:
-        taken = Taken(*self._gradients(images, query, label))
+    def __call__(self, images: Tensor, query: Tensor, label: Tensor, of: Tensor | None = None) -> Taken:
+        taken = Taken(*self._gradients(images, query, label, *([] if of is None else [of])))
         self.optimizer.step()
         return taken
 
-    def _issue(self, images: Tensor, query: Tensor, label: Tensor) -> Taken:
+    def _issue(self, images: Tensor, query: Tensor, label: Tensor, of: Tensor | None = None) -> Taken:
         with self.computing.casting():
-            logits = self.model(images, query).logits
+            logits = answers_of(self.model, images, query, of)
         loss = loss_of(logits, label)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -67,9 +69,14 @@ class Step:
 
 
 def loss_of(logits: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
-    """Cross entropy in single precision at least: logits (B, K), label i8 (B,) → mean or sum."""
+    """Cross entropy in single precision at least: logits (…, classes), label i8 (…) → mean or sum over questions."""
     exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return F.cross_entropy(exact, label, reduction=reduction)
+    return F.cross_entropy(exact.flatten(0, -2), label.flatten(), reduction=reduction)
+
+
+def answers_of(model: nn.Module, images: Tensor, query: Tensor, of: Tensor | None) -> Tensor:
+    """The logits of a network; one that is asked one question about each image need not know `of`."""
+    return model(images, query).logits if of is None else model(images, query, of).logits
 
 
 class Recorded:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.ahead import ahead
-from bench.split import Batch, Split, as_they_are
+from bench.split import Batch, Split, Together, as_they_are, first_of_each
 
 DEPTH = 3
 """Batches that are prepared, or in preparation, beside the one that is in use."""
@@ -60,19 +60,22 @@ class Streamed(Split):
     def ink(self, at: Tensor) -> Tensor:
         return self._gathered(self._masks(), self.image[at].cpu().numpy()).to(self.device)
 
-    def each(self, order: Tensor, size: int, background: Callable[[int], float] = as_they_are) -> Generator[Batch]:
-        there = order.to(self.device).split(size)
-        dimmed = [background(k) for k in range(len(there))]
-        rows = self.image.cpu()[order.cpu()].split(size)
+    def of_parts(
+        self, parts: Sequence[Tensor], background: Callable[[int], float] = as_they_are, together: Together = False
+    ) -> Generator[Batch]:
+        dimmed = [background(k) for k in range(len(parts))]
+        image = self.image.cpu()
         aside = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
         def make(stopped: Callable[[], bool]) -> Iterator[_Sent]:
-            for k, part in enumerate(rows):
-                yield self._send(part.numpy(), dimmed[k] < 1, aside)
+            for k, part in enumerate(parts):
+                at = part.cpu()
+                rows = image[first_of_each(image[at], at, together)]
+                yield self._send(rows.numpy(), dimmed[k] < 1, aside)
 
         with closing(ahead(make, DEPTH)) as arriving:
-            for at, level, sent in zip(there, dimmed, arriving, strict=True):
-                yield self._made(*_received(sent), at, level)
+            for part, level, sent in zip(parts, dimmed, arriving, strict=True):
+                yield self._made(*_received(sent), part.to(self.device), level, together)
 
     def _masks(self) -> Rows:
         if self.instance is None:

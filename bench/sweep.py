@@ -3,8 +3,10 @@
 With one seed, every mechanism gets the same order of the data and the same initial backbone: results are paired.
 """
 
+import errno
 import itertools
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -143,6 +145,8 @@ def sweep(
         if why and task not in ended:
             ended[task] = Ended("failed", why)
             log.info("[%d/%d] %s: failed: %s", len(ended), len(tasks), task.name, why)
+    if any(task not in ended for task in tasks):
+        refuse_unwritable(runs)
     waiting = {task: task.as_dict(runs, watching or Watching()) for task in tasks if task not in ended}
     started = time.monotonic()
     for done, (task, result) in enumerate(launcher.each(waiting), start=1):
@@ -154,6 +158,16 @@ def sweep(
         said = _said(task, result, runs), _left(passed, left)
         log.info("[%d/%d] %s: %s; %s", len(ended), len(tasks), task.name, *said)
     return {task: ended[task] for task in tasks}
+
+
+def refuse_unwritable(runs: Path) -> None:
+    """Raise OSError where no run can be kept in a folder, which need not exist. Nothing is written."""
+    place = (runs / ".locks").absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    number = errno.ENOTDIR if not place.is_dir() else 0 if os.access(place, os.W_OK | os.X_OK) else errno.EACCES
+    if number:
+        raise OSError(number, os.strerror(number), str(place))
 
 
 def _said(task: Task, ended: Ended, runs: Path) -> str:

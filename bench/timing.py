@@ -86,14 +86,17 @@ def measure(
     variant: VariantSpec,
     computing: Computing,
     rounds: int = ROUNDS,
+    questions: int | None = None,
 ) -> dict[str, Timing]:
-    """Time networks for a variant, whose weights and statistics are left as they were. The batch is the recipe's.
+    """Time networks for a variant, whose weights and statistics are left as they were.
+
+    The batch is the recipe's, with a question about each image, or so many.
 
     Inference is issued or recorded as the step is.
     """
     device = computing.device
     keep_freed(device)
-    data = images, query, _ = example(recipe.batch, variant, device)
+    data = images, query, _ = example(recipe.batch, variant, device, questions)
     steps, memory, saved = {}, {}, {}
     kept = {n: {k: v.detach().clone() for k, v in model.state_dict().items()} for n, model in models.items()}
     with computing.products():
@@ -123,11 +126,14 @@ def measure(
     }
 
 
-def example(batch: int, variant: VariantSpec, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Random images, queries and labels of a variant's sizes."""
+def example(
+    batch: int, variant: VariantSpec, device: torch.device, questions: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Random images, queries and labels of a variant's sizes: the latter (B,), or (B, K) for K questions."""
     images = torch.rand(batch, 3, variant.canvas, variant.canvas, device=device)
-    query = torch.randint(variant.queries, (batch,), device=device)
-    label = torch.randint(variant.classes, (batch,), device=device)
+    shape = (batch,) if questions is None else (batch, questions)
+    query = torch.randint(variant.queries, shape, device=device)
+    label = torch.randint(variant.classes, shape, device=device)
     return images.to(memory_format=torch.channels_last), query, label
 
 

@@ -4,9 +4,10 @@ All randomness of an epoch (order, dropout) is keyed by seed and epoch, so that 
 is kept between two steps is enough to go on to the same bits, of a module that draws from torch's generators alone.
 """
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,9 +18,11 @@ from torch import nn
 from bench.computing import Computing
 from bench.config import Recipe
 from bench.evaluate import BATCH, DivergedError, accuracy
+from bench.grouping import parts_of, together
 from bench.parallel import ALONE, Alone
 from bench.split import Batch, Split
 from bench.step import optimizer_of
+from bench.whole import Rows
 
 CHECKED = {"cpu": 1, "cuda": 50}
 """Steps between two looks at whether all is finite: a look makes the host wait for a GPU."""
@@ -29,6 +32,10 @@ class Epochs(Protocol):
     """What is trained on: so many questions an epoch. A split, or one that has other images in each epoch."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def asked_about(self) -> int:
+        """How many images there are questions about."""
 
     def of_epoch(self, epoch: int) -> Split:
         """Of epoch 0, 1, …"""
@@ -41,7 +48,8 @@ class Epochs(Protocol):
 class Under:
     """The epoch that is under way.
 
-    `sums` f8 (3,): of the losses, of the right answers, and of the steps whose loss or gradient was no finite number.
+    `sums` f8 (4,): of the losses, of the right answers, of the steps whose loss or gradient is not finite, of the
+    questions.
     `drawn`: the states of the generators, where it goes on from a checkpoint.
     """
 
@@ -72,8 +80,10 @@ class Trainer:
     ) -> None:
         self.recipe, self.model, self.train, self.val, self.seed = recipe, model, train, val, seed
         self.computing, self.team = computing, team
-        self.batch = min(recipe.batch, len(train))
-        self.steps = len(train) // self.batch
+        self.together = together(recipe.questions)
+        units = train.asked_about if self.together else len(train)
+        self.batch = min(recipe.batch, units)
+        self.steps = units // self.batch
         self.optimizer = optimizer_of(recipe, model)
         self.step = team.step(model, recipe, self.optimizer, computing, self.batch)
         self.schedule = _schedule(recipe, self.optimizer, self.steps)
@@ -83,6 +93,11 @@ class Trainer:
         self._constant = {name for name, value in model.named_buffers() if not value.isfinite().all()}
         self.best_epoch, self.best_accuracy = 0, -1.0
         self.best_weights: dict[str, torch.Tensor] = {}
+
+    @property
+    def units(self) -> str:
+        """What a step takes so many of."""
+        return "images" if self.together else "questions"
 
     @property
     def done(self) -> int:
@@ -103,13 +118,13 @@ class Trainer:
             if val > self.best_accuracy:
                 self.best_epoch, self.best_accuracy = self.epoch, val
                 self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-            loss, right, _ = under.sums.tolist()
+            loss, right, _, questions = under.sums.tolist()
             yield {
                 "epoch": self.epoch,
                 "steps": self.done,
                 "lr": under.lr,
                 "train_loss": loss / self.steps,
-                "train_accuracy": right / (self.steps * self.batch),
+                "train_accuracy": right / questions,
                 "val_accuracy": val,
                 "seconds": time.perf_counter() - started,
             }
@@ -124,7 +139,7 @@ class Trainer:
 
     def _begin(self) -> Under:
         torch.manual_seed(self._key)
-        sums = torch.zeros(3, dtype=torch.float64, device=self.computing.device)
+        sums = torch.zeros(4, dtype=torch.float64, device=self.computing.device)
         return Under(0, self.optimizer.param_groups[0]["lr"], 0.0, sums, {})
 
     def _train_epoch(self, under: Under, on_step: Callable[[], object]) -> None:
@@ -132,10 +147,13 @@ class Trainer:
         _set_generators(under.drawn)
         self.model.train()
         with closing(self._batches(under.steps)) as batches:
-            for batch in batches:
-                loss, logits, norm = self.step(batch.images, batch.query, batch.label)
-                right = self.team.add((logits.argmax(1) == batch.label).sum())
-                under.sums += torch.stack([loss.double(), right.double(), (~(loss + norm).isfinite()).double()])
+            for batch, rows in batches:
+                self.step.questions = rows
+                loss, logits, norm = self.step(batch.images, batch.query, batch.label, batch.of)
+                right = self.team.add((logits.argmax(-1) == batch.label).sum())
+                odd = ~(loss + norm).isfinite()
+                asked = right.new_tensor(rows.total if rows else self.batch)
+                under.sums += torch.stack([value.double() for value in (loss, right, odd, asked)])
                 under.steps += 1
                 if self.recipe.schedule == "onecycle" or under.steps == self.steps:
                     self.schedule.step()
@@ -147,16 +165,22 @@ class Trainer:
         if under.sums[2] or not all(kept[name].isfinite().all() for name in kept.keys() - self._constant):
             raise DivergedError(self._place("the loss, its gradient, a weight or a buffer is no finite number"))
 
-    def _batches(self, first: int) -> Generator[Batch]:
-        """This process's rows of those of this epoch, from step `first` on."""
+    def _batches(self, first: int) -> Generator[tuple[Batch, Rows | None]]:
+        """This process's rows of those of this epoch, from step `first` on; where questions share images, which of the
+        step's questions they are."""
         if first == self.steps:
             return
-        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(self._key))
-        order = order[: self.steps * self.batch].view(self.steps, self.batch)[first:, self.team.rows(self.batch)]
-        split, size = self.train.of_epoch(self.epoch), order.shape[1]
-        each = split.each(order.flatten(), size, lambda k: self._background(first + k))
+        units = self.train.asked_about if self.together else len(self.train)
+        order = torch.randperm(units, generator=torch.Generator().manual_seed(self._key))
+        order = order[: self.steps * self.batch].view(self.steps, self.batch)[first:]
+        split, own = self.train.of_epoch(self.epoch), self.team.rows(self.batch)
+        rows: Iterable[Rows | None] = itertools.repeat(None)
+        parts = list(order[:, own])
+        if self.together:
+            parts, rows = parts_of(split.image.cpu(), order, own, self.recipe.questions, self.epoch, self.seed)
+        each = split.of_parts(parts, lambda k: self._background(first + k), self.together)
         with closing(each) as batches:
-            yield from batches
+            yield from zip(batches, rows, strict=False)
 
     def _place(self, what: str) -> str:
         return f"{what} in epoch {self.epoch + 1}, step {self.done - self.epoch * self.steps} of {self.steps}"
@@ -222,6 +246,8 @@ class Trainer:
         self.epoch, self.best_epoch, self.best_accuracy = rest["epoch"], rest["best_epoch"], rest["best_accuracy"]
         if under := rest.get("under"):
             sums = tensors["under/sums"].to(self.computing.device)
+            if len(sums) == 3:  # of a version that knew one question about each image alone
+                sums = torch.cat([sums, sums.new_tensor([under["steps"] * self.batch])])
             self.under = Under(under["steps"], under["lr"], under["seconds"], sums, _below("drawn/", tensors))
 
 

@@ -9,12 +9,12 @@ import click
 from bench.options import (
     ComputingOptions,
     RunOptions,
-    Shard,
     TrainingOptions,
     computing_options,
     run_options,
     training_options,
 )
+from bench.values import Shard
 from mnistref.console import emit
 from mnistref.program import EXISTING, FOLDER
 
@@ -103,6 +103,7 @@ def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOpt
     """The run that the options describe. The process that `leads` checks the network for all."""
     from bench import experiment
     from bench.apart import refuse_unfit
+    from bench.online import refuse_large_batch
     from bench.repeat import Found
     from mnistref.dataset import read_manifest
     from mnistref.variants import get_variant
@@ -117,7 +118,7 @@ def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOpt
     if leads:
         refuse_unfit(attn, made_for, training.width)
     folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
-    experiment.refuse_large_batch(folder, training.queries, training.batch)
+    refuse_large_batch(folder, training.queries, training.batch, recipe)
     config = experiment.configure(
         folder, attn, asked.seed, recipe, training.queries, how, asked.init, training.online, training.width
     )
@@ -171,6 +172,7 @@ def run_sweep(
     from bench import experiment, parallel, sweep
     from bench.apart import examine
     from bench.attention import split_networks
+    from bench.online import refuse_large_batch
     from mnistref.dataset import read_manifest
     from mnistref.errors import RunProblemError
     from mnistref.variants import get_variant
@@ -183,6 +185,8 @@ def run_sweep(
         raise click.UsageError("give --data or --variant, not both")
     if init and init.resolve() == runs.resolve():
         raise click.UsageError(f"--init {init}: runs go there too; give them another folder with --runs")
+    if not runs.is_dir() or not any(runs.iterdir()):  # where finished runs lie, nothing may have to be written
+        sweep.refuse_unwritable(runs)
     names = [] if data else [get_variant(name.strip()).name for name in (variants or preset.variant).split(",")]
     laws = [read_manifest(folder).variant for folder in data] or [get_variant(name) for name in names]
     attns, unfit = examine(networks, laws, training.width)  # what cannot be built must not cost a data set
@@ -195,7 +199,7 @@ def run_sweep(
         sources = training.root, training.digits, training.backgrounds
         sets = data or [experiment.prepare(preset, attns, name, *sources) for name in names]
         for folder in sets:
-            experiment.refuse_large_batch(folder, training.queries, training.batch)
+            refuse_large_batch(folder, training.queries, training.batch, recipe)
         online, supply, width = training.online, training.chosen_supply, training.width
         tasks = sweep.plan(attns, sets, seeds, recipe, training.queries, how, online, supply, starts, width)
         tasks = sweep.share(tasks, shard) if shard else tasks

@@ -26,6 +26,9 @@ class PrecisionRecall(NamedTuple):
     area: float
 
 
+_EPSILON, _LEAST = torch.finfo(torch.float32).eps, torch.finfo(torch.float32).tiny
+"""The relative precision of a f32, and the least value that has it. A product is computed again where what is below
+its peak by the first might be below the second."""
 _DROPPED = 12
 """Bits of a f32 that its bin leaves out: 11 of its fraction's 23 stay, so that a bin is a 2,048th of its value wide or
 less."""
@@ -39,20 +42,29 @@ def attended(masks: Sequence[Tensor], size: tuple[int, int], power: float = 1.0)
         peak = mask.float().amax(dim=(2, 3), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
         full = F.interpolate(mask.float() / peak, size, mode="bilinear", align_corners=False)
         product = full if product.ndim == 0 else product * full
-    product = product.squeeze(1) if power == 1.0 else _raised(product.squeeze(1), power)
-    total = product.sum(dim=(1, 2), keepdim=True)
-    uniform = torch.full_like(product, 1.0 / (size[0] * size[1]))
-    return torch.where(total > 0, product / total, uniform)
+    product = product.squeeze(1)
+    raised = product if power == 1.0 else product**power
+    total = raised.sum(dim=(1, 2), keepdim=True)
+    lost = total * (_EPSILON / (size[0] * size[1])) < _LEAST
+    if power != 1.0:
+        lost |= product.amax(dim=(1, 2), keepdim=True) * _EPSILON ** (1 / power) < _LEAST
+    if lost.any():
+        raised = torch.where(lost, _by_logarithms(masks, size, power), raised)
+        total = raised.sum(dim=(1, 2), keepdim=True)
+    uniform = torch.full_like(raised, 1.0 / (size[0] * size[1]))
+    return torch.where(total > 0, raised / total, uniform)
 
 
-def _raised(product: Tensor, power: float) -> Tensor:
-    """Return `product ** power`; where a high power would make all zero, of the product divided by its peak."""
-    raised = product**power
-    if power <= 1:
-        return raised
-    lost = (raised.amax(dim=(1, 2), keepdim=True) == 0) & (product.amax(dim=(1, 2), keepdim=True) > 0)
-    peak = product.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    return torch.where(lost, (product / peak) ** power, raised)
+def _by_logarithms(masks: Sequence[Tensor], size: tuple[int, int], power: float) -> Tensor:
+    """Return the product of the maps to a power, divided by its peak: slower, and no product is too small for it."""
+    total = torch.zeros(())
+    for mask in masks:
+        peak = mask.double().amax(dim=(2, 3), keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+        full = F.interpolate(mask.double() / peak, size, mode="bilinear", align_corners=False).log()
+        total = full if total.ndim == 0 else total + full
+    total = power * total.squeeze(1)
+    highest = total.amax(dim=(1, 2), keepdim=True)
+    return torch.where(highest > -torch.inf, (total - highest).exp(), 0.0).float()
 
 
 def share_on(product: Tensor, target: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -29,10 +29,15 @@ _OF_TESTS = {"accuracy": "accuracy/test", "mask_correctness": "attention/mask_co
 
 @dataclass(frozen=True)
 class Watching:
-    """`log`: one of `config.LOGS`, or None. `every`: seconds after which a training is kept on the disk."""
+    """Who is told of a run.
+
+    `log`: one of `config.LOGS`, or None. `every`: seconds after which a training is kept on the disk. `look`: called
+    with the `bench.train.Trainer` after each step. It may test the network, and must change nothing.
+    """
 
     log: str | None = None
     every: float = EVERY
+    look: Callable[[Any], object] | None = None
 
     def check(self) -> None:
         """A usage error where what it needs is not installed."""

@@ -42,11 +42,14 @@ class Rows(NamedTuple):
 
 
 @contextmanager
-def rows_of(rows: Rows, add: Callable[[Tensor], Tensor], parts: int, part: int) -> Iterator[None]:
+def rows_of(
+    rows: Rows, add: Callable[[Tensor], Tensor], parts: int, part: int, questions: Rows | None = None
+) -> Iterator[None]:
     """In here, this thread computes rows of a batch.
 
     Args:
         rows: which.
+        questions: the same of the questions, where there are several about an image.
         add: sums a tensor over the processes in place, and returns it; each calls it as often, with the same shapes.
         parts: how many processes there are.
         part: which one of them this is, 0 … parts − 1.
@@ -56,7 +59,7 @@ def rows_of(rows: Rows, add: Callable[[Tensor], Tensor], parts: int, part: int) 
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.no_grad())
         stack.enter_context(_WholeNorms(add, parts, part))
-        stack.enter_context(_WholeDraws(rows))
+        stack.enter_context(_WholeDraws([*([questions] if questions else []), rows]))
         yield
 
 
@@ -153,40 +156,54 @@ def _beside(values: Tensor, x: Tensor) -> Tensor:
 class _WholeDraws(TorchDispatchMode):
     """Draws for the whole batch, of which the rows are kept."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, kinds: Sequence[Rows]) -> None:
+        """`kinds`: of what there may be draws, the finest first."""
         super().__init__()
-        self._rows = rows
+        self._kinds = kinds
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func.overloadpacket not in _DRAWS:
             return func(*args, **kwargs)
-        sized = [self._sized(value) for value in args]
-        if not any(is_wide for _, is_wide in sized):
+        rows = next(filter(None, (self._rows_in(value) for value in args)), None)
+        if rows is None:
             return func(*args, **kwargs)
-        drawn = tree_map_only(Tensor, self._own, func(*(value for value, _ in sized), **kwargs))
+        drawn = tree_map_only(
+            Tensor, lambda whole: _place(whole, rows).clone(), func(*(_sized(value, rows) for value in args), **kwargs)
+        )
         if func._schema.name.endswith("_"):
             return args[0].copy_(drawn)
         return drawn
 
-    def _sized(self, value: Any) -> tuple[Any, bool]:
-        """An argument for all rows, and whether it had been for ours: a tensor, or the size of one."""
-        own, is_tensor = self._rows.stop - self._rows.start, isinstance(value, Tensor)
-        shape = value.shape if is_tensor else value if isinstance(value, list | tuple) else ()
-        if not len(shape) or shape[0] == 0 or shape[0] % own:
-            return value, False
-        whole = (shape[0] // own * self._rows.total, *shape[1:])
-        if not is_tensor:
-            return whole, True
-        # In the same order in memory, in which it is filled; ones, as a probability or a scale, where others' rows are.
-        order = sorted(range(value.dim()), key=value.stride, reverse=True)
-        wide = torch.empty_permuted(whole, order, dtype=value.dtype, device=value.device).fill_(1)
-        self._place(wide).copy_(value)
-        return wide, True
+    def _rows_in(self, value: Any) -> Rows | None:
+        """The first kind of rows that an argument, a tensor or the size of one, holds a multiple of."""
+        length = _length(value)
+        return next((rows for rows in self._kinds if length and length % (rows.stop - rows.start) == 0), None)
 
-    def _own(self, whole: Tensor) -> Tensor:
-        return self._place(whole).clone()
 
-    def _place(self, whole: Tensor) -> Tensor:
-        times = whole.shape[0] // self._rows.total
-        return whole[times * self._rows.start : times * self._rows.stop]
+def _length(value: Any) -> int:
+    """The first dimension of a tensor or of a size; 0 where there is none."""
+    shape = value.shape if isinstance(value, Tensor) else value if isinstance(value, list | tuple) else ()
+    return shape[0] if len(shape) else 0
+
+
+def _sized(value: Any, rows: Rows) -> Any:
+    """An argument for all rows in place of ours; whatever is of another length stays what it is."""
+    own, length = rows.stop - rows.start, _length(value)
+    if not length or length % own:
+        return value
+    shape = value.shape if isinstance(value, Tensor) else value
+    whole = (length // own * rows.total, *shape[1:])
+    if not isinstance(value, Tensor):
+        return whole
+    # In the same order in memory, in which it is filled; ones, as a probability or a scale, where others' rows are.
+    order = sorted(range(value.dim()), key=value.stride, reverse=True)
+    wide = torch.empty_permuted(whole, order, dtype=value.dtype, device=value.device).fill_(1)
+    _place(wide, rows).copy_(value)
+    return wide
+
+
+def _place(whole: Tensor, rows: Rows) -> Tensor:
+    """Our rows of a tensor for all."""
+    times = whole.shape[0] // rows.total
+    return whole[times * rows.start : times * rows.stop]

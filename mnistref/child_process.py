@@ -25,8 +25,8 @@ TOP = Path(__file__).parent.parent
 _BOOT = """
 import sys
 sys.path[:0] = {paths!r}
-from mnistref.child_process import main
-main({token!r})
+from mnistref import child_process, ending
+child_process.main({token!r}), ending.end_now()
 """
 _POLL_SECONDS = 0.2
 _END_SECONDS = 10

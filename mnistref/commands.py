@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mnistref.console import emit, emit_json
+from mnistref.console import as_given, emit, emit_json
 from mnistref.program import EXISTING, FOLDER, program
 from mnistref.text import table
 
@@ -102,7 +102,10 @@ def verify(path: Path, as_json: bool) -> None:
     if as_json:
         emit_json({"ok": not faults, "faults": [vars(fault) for fault in faults]})
     else:
-        emit("\n".join(f"{fault.file}: {fault.what}" for fault in faults) or f"{path}: every byte is accounted for")
+        emit(
+            "\n".join(f"{fault.file}: {fault.what}" for fault in faults)
+            or f"{as_given(path)}: every byte is accounted for"
+        )
     if not faults:
         _note(read_manifest(path).variant)
     else:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
+from mnistref.ending import end_now
+
 
 class _Results(NamedTuple):
     """Where results go: a descriptor, which no buffer lies before; or a stream of a caller's, such as one in memory."""
@@ -22,19 +24,26 @@ class _Results(NamedTuple):
 
 
 _results: _Results | None = None  # while `isolated` is on
+_spelled: dict[Path, Path] = {}  # of absolute paths, as the user gave them
 
 
 def prepare() -> None:
     """Make the standard streams usable: open ones, and characters that a console cannot show are replaced.
 
     A descriptor 0, 1 or 2 that the caller closed is opened on the null device. Otherwise the next file that is opened
-    would take its number, and receive what is printed.
+    would take its number, and receive what is printed. Python has None in place of such a stream, which many libraries
+    do not expect; it becomes a file on the null device.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8", errors="replace")  # noqa: SIM115 (until the process ends)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
 
@@ -92,14 +101,36 @@ def _flush(stream: Any) -> None:
         stream.flush()
 
 
+def forget_places() -> None:
+    """Forget how paths were spelled, before a command reads its own."""
+    _spelled.clear()
+
+
+def remember_place(given: Path) -> Path:
+    """Return a path as an absolute one, which means the same in every working directory, and remember its spelling."""
+    absolute = given.absolute()
+    _spelled[absolute] = given
+    return absolute
+
+
+def as_given(path: Path) -> Path:
+    """Return a path in the user's spelling: relative where it lies at or below a place that was given so."""
+    for place in (path, *path.parents):
+        if place in _spelled:
+            return _spelled[place] / path.relative_to(place)
+    return path
+
+
 def emit(value: object) -> None:
-    """Print one result on stdout, and a newline. Paths are written as the bytes that the system knows them by.
+    """Print one result on stdout, and a newline. Paths are written as the bytes that the system knows them by, and in
+    the user's spelling.
 
     Raises BrokenPipeError where nobody reads stdout any more.
     """
     descriptor, stream = _results or _Results(None, sys.stdout)
     if stream is None:  # the caller closed it
         return
+    value = as_given(value) if isinstance(value, Path) else value
     text = f"{value}\n"
     data = os.fsencode(text) if isinstance(value, Path) else text.encode(stream.encoding or "utf-8", "replace")
     if descriptor is not None:
@@ -126,18 +157,22 @@ def emit_json(value: Any) -> None:
 
 def run_program(program: Callable[[], object]) -> None:
     """Run a program as this process's own. The process ends with the program's exit code, whatever user code does."""
-    _refuse_exits()
+    leave = _refuse_exits()
     try:
         program()
     finally:
         finish()
+        end_now(leave)
 
 
-def _refuse_exits() -> None:
+def _refuse_exits() -> Callable[[int], NoReturn]:
     """Replace os._exit by a function that raises, so that user code cannot end this process without a word.
 
     A call in a command is an error of that command. A call in an exit handler changes nothing: Python reports the
     errors of exit handlers and keeps the exit code. Processes that are forked from this one may still call it.
+
+    Returns:
+        The replaced function.
     """
     leave, process = os._exit, os.getpid()
 
@@ -147,6 +182,7 @@ def _refuse_exits() -> None:
         raise RuntimeError(f"os._exit({status}) was called, which would end the program")
 
     os._exit = refuse
+    return leave
 
 
 def finish() -> None:

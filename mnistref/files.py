@@ -23,8 +23,12 @@ os.umask(_UMASK)
 
 def write_whole(path: Path, *pieces: bytes | memoryview) -> None:
     """Write `pieces`, one after the other, under a temporary name beside `path`, flush them to the disk, and only then
-    give the file its name."""
+    give the file its name. A device or a pipe, such as /dev/stdout, is written to and stays what it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with naming(path), path.open("wb") as file:
+            file.writelines(pieces)
+        return
     with naming(path):
         handle, partial = tempfile.mkstemp(prefix=PARTIAL, suffix=f"-{path.name}", dir=path.parent)
         try:
@@ -110,6 +114,20 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(leftover)
         else:
             leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def working_directory_kept() -> Iterator[None]:
+    """Return to the present working directory when the block ends: for user code, which may change it."""
+    try:
+        place: str | None = os.getcwd()
+    except OSError:  # it was deleted
+        place = None
+    try:
+        yield
+    finally:
+        if place is not None:
+            os.chdir(place)
 
 
 @contextlib.contextmanager
@@ -209,13 +227,16 @@ _QUOTED = "bytes:"
 
 
 def path_to_text(path: str | Path) -> str:
-    """A path as text that any file can hold. One that is not UTF-8 is quoted."""
+    """Return a path as text that any file can hold, and `path_of_text` reads.
+
+    A path that is not UTF-8 is quoted: "bytes:", then its bytes with % and two digits in place of those outside ASCII.
+    """
     text = os.fspath(path)
     try:
         text.encode()
     except UnicodeEncodeError:
         return _QUOTED + quote(os.fsencode(text))
-    return text
+    return _QUOTED + quote(os.fsencode(text)) if text.startswith(_QUOTED) else text
 
 
 def path_of_text(text: str) -> str:

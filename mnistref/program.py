@@ -1,6 +1,7 @@
 """What both programs share: errors of one line, and the exit codes that scripts rely on."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -17,8 +18,17 @@ from mnistref.version import VERSION
 INTERRUPTED = 130
 DISK = 5
 BUG = 1
-FOLDER = click.Path(path_type=Path)
-EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+class _Place(click.Path):
+    """A path that means the same after user code has changed the working directory: an absolute one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return console.remember_place(Path(os.fsdecode(super().convert(value, param, ctx))))
+
+
+FOLDER = _Place(path_type=Path)
+EXISTING = _Place(exists=True, file_okay=False, path_type=Path)
 
 
 class Program(click.Group):
@@ -28,7 +38,10 @@ class Program(click.Group):
         extra.pop("standalone_mode", None)
         given = list(sys.argv[1:] if args is None else args)
         console.prepare()
+        console.forget_places()
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+        if not _has_working_directory():
+            sys.exit(_fail("the working directory is gone or cannot be read; change to a folder that exists", DISK))
         came: list[int] = []
         try:
             with interruptible(came):
@@ -55,6 +68,15 @@ class Program(click.Group):
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise click.UsageError(f"no command {args[0]!r}: {did_you_mean(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
+
+
+def _has_working_directory() -> bool:
+    """Whether the working directory exists and can be read. Libraries fail without it: oneMKL aborts the process."""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _isolated(callback: Callable[..., Any]) -> Callable[..., Any]:

@@ -73,6 +73,42 @@ def test_a_closed_stream_costs_nothing_but_what_it_would_have_shown(shell):
     assert (b"mref" in done.stdout) == (">&- " not in f"{shell} ".replace("2>&-", ""))
 
 
+@pytest.mark.parametrize("shell", ["2>&-", "<&- >&- 2>&-"])
+def test_a_set_is_generated_with_closed_streams(shell, tmp_path):
+    sizes = ("--train", "5", "--val", "5", "--test", "5")
+    made = ("mnistref", "generate", "--variant", "mini", "--digits", "mnist5k", *sizes, "--root", tmp_path)
+    assert call(*made, shell=shell).returncode == 0
+    assert len([*tmp_path.glob("datasets/*/SHA256SUMS")]) == 1
+
+
+def test_python_streams_that_were_closed_can_be_used(monkeypatch):
+    for name in ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"):
+        monkeypatch.setattr(sys, name, None)
+    console.prepare()
+    assert sys.stdin.read() == ""
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        print("é \udcff", file=stream, flush=True)
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.close()
+
+
+def test_a_deleted_working_directory_is_one_line(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        ["bash", "-c", 'rmdir "$PWD"; exec "$@"', "bash", sys.executable, str(TOP / "cli.py"), "bench", "list"],
+        cwd=gone,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr.splitlines() == [
+        "error: the working directory is gone or cannot be read; change to a folder that exists"
+    ]
+
+
 def test_a_full_disk_behind_stdout_is_an_error_of_the_disk():
     done = call("mnistref", "list", shell="> /dev/full")
     assert done.returncode == 5
@@ -93,6 +129,19 @@ def test_a_path_is_printed_as_the_bytes_it_has(tmp_path):
     assert os.path.isfile(done.stdout.rstrip(b"\n") + b"/dataset.json")
 
 
+def test_a_path_is_printed_as_it_was_given(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    console.forget_places()
+    root = console.remember_place(Path("data"))
+    console.remember_place(tmp_path / "data" / "deep")
+    os.chdir("/")
+    for path in (root, root / "sets", root / "deep" / "er", tmp_path):
+        console.emit(path)
+    assert root == tmp_path / "data"
+    assert capsys.readouterr().out.splitlines() == ["data", "data/sets", f"{tmp_path}/data/deep/er", str(tmp_path)]
+    console.forget_places()
+
+
 def test_in_another_program_the_streams_are_given_back(capsys):
     before = sys.stdout, sys.stdin
     assert "mref" in CliRunner().invoke(cli.mnistref, ["list"]).stdout
@@ -106,7 +155,7 @@ def test_in_another_program_the_streams_are_given_back(capsys):
 
 
 ENDS = """
-import atexit, os, sys
+import atexit, os, sys, threading, time
 import click
 from mnistref.console import run_program
 from mnistref.errors import RunProblemError
@@ -130,8 +179,12 @@ def end(how):
         click.echo(os.waitstatus_to_exitcode(os.wait()[1]), err=True)
     for handler in (lambda: print("at exit"), fail, lambda: sys.exit(3), lambda: os._exit(3), lambda: _exit(3)):
         atexit.register(handler)
-    if how == "fail":
+    if how.startswith("thread"):
+        threading.Thread(target=time.sleep, args=(1e6,)).start()
+    if how.endswith("fail"):
         raise RunProblemError("failed")
+    if how == "thread-bug":
+        raise BaseException("a bug")
 run_program(program)
 """
 
@@ -145,7 +198,13 @@ def ending(how: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize(("how", "code"), [("end", 0), ("fail", 6), ("fork", 0)])
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        *(("end", 0), ("fail", 6), ("fork", 0)),
+        *(("thread", 0), ("thread-fail", 6), ("thread-bug", 1)),  # which nobody ends
+    ],
+)
 def test_exit_handlers_run_and_do_not_decide_the_exit_code(how, code):
     ended, said = ending(how)
     assert ended == code, said

@@ -17,6 +17,7 @@ FOUNDATIONS = {
     "mnistref.child_process",
     "mnistref.compiled",
     "mnistref.console",
+    "mnistref.ending",
     "mnistref.errors",
     "mnistref.figures",
     "mnistref.files",
@@ -93,8 +94,10 @@ MAY_IMPORT = {
     "bench.whole": set(),
     "bench.parallel": {"bench.computing", "bench.config", "bench.step", "bench.whole", "mnistref.errors"},
     "bench.train": {
-        *("bench.config", "bench.computing", "bench.evaluate", "bench.parallel", "bench.split", "bench.step")
+        *("bench.config", "bench.computing", "bench.evaluate", "bench.grouping", "bench.parallel", "bench.split"),
+        *("bench.step", "bench.whole"),
     },
+    "bench.grouping": {"bench.split", "bench.whole"},
     "bench.timing": {"bench.computing", "bench.config", "bench.memory", "bench.step", "mnistref.spec"},
     "bench.runtime": {
         "bench.apart",
@@ -139,9 +142,10 @@ MAY_IMPORT = {
         *("mnistref.child_process", "mnistref.errors"),
     },
     "bench.options": {
-        *("bench.attention", "bench.computing", "bench.config", "bench.watch"),
+        *("bench.attention", "bench.computing", "bench.config", "bench.values", "bench.watch"),
         *("mnistref.program", "mnistref.variants"),
     },
+    "bench.values": {"mnistref.spec"},
     "bench.watch": {"bench.config", "mnistref.errors"},
     "bench.repeat": {
         *("bench.config", "bench.records", "bench.runs"),
@@ -213,7 +217,7 @@ MAY_IMPORT = {
         "mnistref.spec",
         "mnistref.variants",
     },
-    "bench.mechanism": {"mnistref.errors"},
+    "bench.mechanism": {"mnistref.errors", "mnistref.files"},
     "bench.attention": {
         "bench.attention.arnn",
         "bench.attention.pan",
@@ -224,7 +228,7 @@ MAY_IMPORT = {
     "bench.plugins": {"bench.attention.base", "bench.mechanism", "mnistref.errors", "mnistref.files"},
     "bench.apart": {
         *("bench.attention", "bench.check", "bench.config", "bench.model", "bench.plugins"),
-        *("mnistref.child_process", "mnistref.errors", "mnistref.spec"),
+        *("mnistref.child_process", "mnistref.errors", "mnistref.files", "mnistref.spec"),
     },
     "bench.check": {
         "bench.attention",

@@ -47,7 +47,7 @@ def test_its_commands_parse(call, monkeypatch):
 def test_the_two_commands_stand_alone():
     assert len(TWO) == 2
     main, tests = TWO
-    assert main.endswith("bench run --attn pan-ctx --preset quick")
+    assert main.endswith("bench run --attn ltpa-dp --preset quick")
     assert tests.endswith("-m pytest -n 2 --dist loadfile")
     assert all(line in LINES for line in TWO)
     ci = (TOP / ".ci" / "run").read_text()

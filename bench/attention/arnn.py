@@ -91,35 +91,46 @@ class AttentionRNN(nn.Module):
             self.bias.zero_()
             self.bias[:, hidden : 2 * hidden] = 1.0
 
-    def local_context(self, x: Tensor, query: Tensor | None) -> Tensor:
-        """X^c: x (B, C, m, n) → (B, width, m, n) (Eq. 9)."""
+    def prepare(self, x: Tensor) -> Tensor:
+        """What does not depend on the query: x (B, C, m, n) → X^c, (B, width, m, n) (Eq. 9)."""
         return self.context(x)
 
-    def states(self, x: Tensor, query: Tensor | None = None, readout: Tensor | None = None) -> Tensor:
-        """h^l and h^r, the latter shifted down: x (B, C, m, n), query (B, Q) → (2, B, t, m, n).
+    def local_context(self, prepared: Tensor, query: Tensor | None) -> Tensor:
+        """X^c of what `prepare` gave."""
+        return prepared
 
-        With a readout (2, p, t), its product with h in place of h, (2, B, p, m, n).
-        """
-        context = self.local_context(x, query)
+    def states(self, x: Tensor, query: Tensor | None = None) -> Tensor:
+        """h^l and h^r, the latter shifted down: x (B, C, m, n), query (B, Q) → (2, B, t, m, n)."""
+        return self._states(self.prepare(x), query)
+
+    def _states(self, prepared: Tensor, query: Tensor | None, readout: Tensor | None = None) -> Tensor:
+        """The same of `prepare`; with a readout (2, p, t), its product with h in place of h, (2, B, p, m, n)."""
+        context = self.local_context(prepared, query)
         channels = context.shape[1]
         # The embedding is the same at every position, so its part of K^x ⊛ [X^c, E q] is a bias for each image.
-        embedded = torch.einsum("bd,rgd->rbg", self.embedding(x, query), self.kernel_x[:, :, channels:])
+        embedded = torch.einsum("bd,rgd->rbg", self.embedding(context, query), self.kernel_x[:, :, channels:])
         bias = embedded + self.bias.unsqueeze(1)
         kernel_x = self.kernel_x[:, :, :channels]
         return diagonal_lstm(context, bias, kernel_x, self.kernel_h, self.implementation, readout)
 
     def sides(self, x: Tensor, query: Tensor | None = None) -> tuple[Gaussian, Gaussian]:
         """f_l and f_r: the distributions that either LSTM gives (Eq. 5)."""
+        return self._sides(self.prepare(x), query)
+
+    def _sides(self, prepared: Tensor, query: Tensor | None) -> tuple[Gaussian, Gaussian]:
         weight, bias = (
             torch.stack([left, right])
             for left, right in zip(self.to_left.parameters(), self.to_right.parameters(), strict=True)
         )
-        left, right = self.states(x, query, weight) + bias[:, None, :, None, None]
+        left, right = self._states(prepared, query, weight) + bias[:, None, :, None, None]
         return _gaussian(left), _gaussian(right)
 
     def distribution(self, x: Tensor, query: Tensor | None = None) -> Gaussian:
         """p(a_ij | a_<ij) (Eq. 6). Where f_comb gives μ alone, a deviation of 0."""
-        left, right = self.sides(x, query)
+        return self._distribution(self.prepare(x), query)
+
+    def _distribution(self, prepared: Tensor, query: Tensor | None) -> Gaussian:
+        left, right = self._sides(prepared, query)
         if self.combine is None:
             return product(left, right)
         weight, bias = self.combine.parameters()
@@ -130,14 +141,18 @@ class AttentionRNN(nn.Module):
             return Gaussian(both, torch.zeros_like(both))
         return Gaussian(both[:, :1], F.softplus(both[:, 1:]))
 
-    def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
-        """x (B, C, m, n), query (B, Q) → score (B, 1, m, n), of the dtype of x."""
-        mean, deviation = self.distribution(x, query)
+    def answer(self, prepared: Tensor, query: Tensor | None = None) -> Tensor:
+        """The rest: of `prepare`, query (B, Q) → score (B, 1, m, n), of the dtype of the former."""
+        mean, deviation = self._distribution(prepared, query)
         if not self.sampled:
-            return mean.to(x.dtype)
+            return mean.to(prepared.dtype)
         # Drawn in single precision at least, so that half precision draws the same.
         noise = torch.randn(mean.shape, dtype=torch.promote_types(mean.dtype, torch.float32), device=mean.device)
-        return (mean + self.sigma_scale * deviation * noise).to(x.dtype)
+        return (mean + self.sigma_scale * deviation * noise).to(prepared.dtype)
+
+    def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
+        """x (B, C, m, n), query (B, Q) → score (B, 1, m, n), of the dtype of x."""
+        return self.answer(self.prepare(x), query).to(x.dtype)
 
 
 def _gaussian(numbers: Tensor) -> Gaussian:

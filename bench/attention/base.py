@@ -10,6 +10,11 @@ A mechanism is a module made as `Class(channels, query_dim, **options)` and call
 - `Scored`: the same, over features that it changed first;
 - `Changed`: features that it has attended to already, with a map of its own or none.
 
+Many questions about one image share what does not depend on the question. A mechanism that can say what that is has two
+methods more: `prepare(x)` returns it, a tensor with the images first, or several and numbers; `answer(prepared, query)`
+is the rest, for as many rows of `prepared` as there are queries. `forward(x, query)` is `answer(prepare(x), query)`. A
+mechanism without them is called with each image repeated.
+
 A mechanism for the last slot alone that needs more is a `Readout`. One that does not look at the query says so by the
 class attribute `uses_query = False`; one that draws at random in evaluation too, from torch's global generator, by
 `sampled = True`: `bench show --samples` shows several of its answers.
@@ -58,6 +63,52 @@ class Reading(NamedTuple):
     warp: Tensor | None = None
 
 
+Of = Tensor | int | None
+"""Which images T questions are about: i8 (T,), the image of each; or K, so many about each image, one image after the
+other; or None, one about each image, in their order."""
+
+
+def spread(x: Any, of: Of) -> Any:
+    """Repeat what belongs to images for the questions about them: (B, …) → (T, …), in the same order in memory.
+
+    Of a tuple each part; whatever is no tensor stays what it is.
+    """
+    if isinstance(x, tuple):
+        return tuple(spread(part, of) for part in x)
+    if of is None or not isinstance(x, Tensor):
+        return x
+    if x.dim() == 4 and not x.is_contiguous():  # channels last, which a copy should stay
+        return spread(x.permute(0, 2, 3, 1).contiguous(), of).permute(0, 3, 1, 2)
+    if isinstance(of, Tensor):
+        return x.index_select(0, of)
+    return x.unsqueeze(1).expand(-1, of, *x.shape[1:]).flatten(0, 1)  # its gradient is a plain sum
+
+
+def ask(module: nn.Module, x: Any, query: Tensor, of: Of) -> Any:
+    """Return what a mechanism makes of the questions `query` (T, Q) about the images `of` them."""
+    if of is not None and hasattr(module, "prepare"):
+        shared: Any = module
+        return shared.answer(spread(shared.prepare(x), of), query)
+    return module(spread(x, of), query)
+
+
+class Levels(Sequence):
+    """The features of every slot. Those of the first `images` slots are of images, and repeated when they are taken."""
+
+    def __init__(self, features: Sequence[Tensor], images: int, of: Of) -> None:
+        self._features, self._images, self._of = features, images, of
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def __getitem__(self, k: Any) -> Any:
+        places = range(len(self))[k]
+        return [self._at(j) for j in places] if isinstance(k, slice) else self._at(places)
+
+    def _at(self, k: int) -> Tensor:
+        return spread(self._features[k], self._of if k < self._images else None)
+
+
 class Gate(nn.Module):
     """Every slot but the last. a = sigmoid(score); features · a, then BatchNorm (PAN Eq. 1–2; ARNN suppl. Table 2)."""
 
@@ -66,12 +117,12 @@ class Gate(nn.Module):
         self.attend = attend
         self.norm = nn.BatchNorm2d(channels, eps=BN_EPS)
 
-    def forward(self, x: Tensor, query: Tensor) -> Changed:
-        """x (B, C, H, W), query (B, Q) → features and map of the same size."""
-        out = self.attend(x, query)
+    def forward(self, x: Tensor, query: Tensor, of: Of = None) -> Changed:
+        """x (B, C, H, W), query (T, Q) about the images `of` them → features and map, (T, …) of the same size."""
+        out = ask(self.attend, x, query, of)
         if isinstance(out, Changed):
             return out._replace(features=self.norm(out.features))
-        features, score = out if isinstance(out, Scored) else (x, out)
+        features, score = out if isinstance(out, Scored) else (spread(x, of), out)
         mask = score.sigmoid()
         return Changed(self.norm(features * mask), mask)
 
@@ -89,6 +140,13 @@ class Readout(nn.Module):
     def forward(self, features: Sequence[Tensor], query: Tensor) -> Reading:
         raise NotImplementedError
 
+    def read(self, features: Sequence[Tensor], query: Tensor, of: Of) -> Reading:
+        """The same for the questions `query` (T, Q) about the images `of` them."""
+        if hasattr(self, "prepare"):
+            shared: Any = self
+            return shared.answer(spread(shared.prepare(features), of), query)
+        return self(features if of is None else Levels(features, len(features), of), query)
+
 
 class PooledReadout(Readout):
     """a = softmax of the score over positions; the vector is Σ a · features (PAN Eq. 4 and 8–9).
@@ -101,12 +159,15 @@ class PooledReadout(Readout):
         self.attend = attend
 
     def forward(self, features: Sequence[Tensor], query: Tensor) -> Reading:
+        return self.read(features, query, None)
+
+    def read(self, features: Sequence[Tensor], query: Tensor, of: Of) -> Reading:
         x = features[-1]
-        out = self.attend(x, query)
+        out = ask(self.attend, x, query, of)
         if isinstance(out, Changed):
             masks = [] if out.mask is None else [share(out.mask)]
             return Reading(out.features.mean(dim=(2, 3)).unsqueeze(1), masks, warp=out.warp)
-        x, score = out if isinstance(out, Scored) else (x, out)
+        x, score = out if isinstance(out, Scored) else (spread(x, of), out)
         mask = score.flatten(1).softmax(dim=1).view_as(score)
         return Reading((x * mask).sum(dim=(2, 3)).unsqueeze(1), [mask])
 

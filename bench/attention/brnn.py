@@ -48,9 +48,22 @@ class BlockAttentionRNN(nn.Module):
 
     def coarse(self, x: Tensor, query: Tensor | None = None) -> Tensor:
         """The score of each block: x (B, C, H, W) → (B, 1, ⌈H / γ⌉, ⌈W / γ⌉)."""
+        return self.attend.answer(self._shrunk(x), query)
+
+    def _shrunk(self, x: Tensor) -> Tensor:
+        """The local context of each block."""
         below, right = (-x.shape[2]) % self.block, (-x.shape[3]) % self.block
-        return self.attend(self.shrink(F.pad(x, (0, right, 0, below))), query)
+        return self.attend.prepare(self.shrink(F.pad(x, (0, right, 0, below))))
+
+    def prepare(self, x: Tensor) -> tuple[Tensor, int, int]:
+        """What does not depend on the query: the blocks' local context, and the size of the map."""
+        return self._shrunk(x), x.shape[2], x.shape[3]
+
+    def answer(self, prepared: tuple[Tensor, int, int], query: Tensor | None = None) -> Tensor:
+        """The rest: of `prepare`, query (B, Q) → score (B, 1, H, W)."""
+        context, height, width = prepared
+        return self.grow(self.attend.answer(context, query))[:, :, :height, :width]
 
     def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), query (B, Q) → score (B, 1, H, W)."""
-        return self.grow(self.coarse(x, query))[:, :, : x.shape[2], : x.shape[3]]
+        return self.answer(self.prepare(x), query)

@@ -30,11 +30,20 @@ class ChannelAttention(nn.Module):
         self.embedding = QueryEmbedding(query_dim, hidden)
         self.out = nn.Linear(hidden, channels, bias=False)
 
+    def prepare(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What does not depend on the query: x, and what the hidden layer gets of its mean and maximum, (B, hidden)."""
+        return x, self.hidden(x.mean(dim=(2, 3))), self.hidden(x.amax(dim=(2, 3)))
+
+    def answer(self, prepared: tuple[Tensor, Tensor, Tensor], query: Tensor | None = None) -> Tensor:
+        """The rest: of `prepare`, query (B, Q) → (B, C, H, W)."""
+        x, *sides = prepared
+        asked = self.embedding(x, query)
+        first, second = (self.out((side + asked).relu()) for side in sides)
+        return x * (first + second).sigmoid()[:, :, None, None]
+
     def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), query (B, Q) → (B, C, H, W)."""
-        asked = self.embedding(x, query)
-        sides = [self.out((self.hidden(side) + asked).relu()) for side in (x.mean(dim=(2, 3)), x.amax(dim=(2, 3)))]
-        return x * (sides[0] + sides[1]).sigmoid()[:, :, None, None]
+        return self.answer(self.prepare(x), query)
 
 
 class CBAM(nn.Module):
@@ -57,9 +66,17 @@ class CBAM(nn.Module):
         self.embedding = QueryEmbedding(query_dim, 1 if query_dim else 0)
         self.spatial = same_conv(2 + self.embedding.width, 1, kernel, padding, bias=False)
 
+    def prepare(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What does not depend on the query, see `ChannelAttention.prepare`."""
+        return self.channel.prepare(x)
+
     def forward(self, x: Tensor, query: Tensor | None = None) -> Scored:
         """x (B, C, H, W), query (B, Q) → features (B, C, H, W), score (B, 1, H, W)."""
-        x = self.channel(x, query)
+        return self.answer(self.prepare(x), query)
+
+    def answer(self, prepared: tuple[Tensor, Tensor, Tensor], query: Tensor | None = None) -> Scored:
+        """The rest: of `prepare`, query (B, Q) → features (B, C, H, W), score (B, 1, H, W)."""
+        x = self.channel.answer(prepared, query)
         asked = self.embedding(x, query)[:, :, None, None].expand(-1, -1, *x.shape[2:])
         planes = torch.cat([x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True), asked], dim=1)
         return Scored(x, self.spatial(planes))
@@ -90,7 +107,15 @@ class CBAMAttentionRNN(nn.Module):
         self.channel = ChannelAttention(channels, query_dim, reduction)
         self.spatial = AttentionRNN(channels, query_dim, hidden, context, padding=padding)
 
+    def prepare(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What does not depend on the query, see `ChannelAttention.prepare`."""
+        return self.channel.prepare(x)
+
+    def answer(self, prepared: tuple[Tensor, Tensor, Tensor], query: Tensor | None = None) -> Scored:
+        """The rest: of `prepare`, query (B, Q) → features (B, C, H, W), score (B, 1, H, W)."""
+        x = self.channel.answer(prepared, query)
+        return Scored(x, self.spatial(x, query))
+
     def forward(self, x: Tensor, query: Tensor | None = None) -> Scored:
         """x (B, C, H, W), query (B, Q) → features (B, C, H, W), score (B, 1, H, W)."""
-        x = self.channel(x, query)
-        return Scored(x, self.spatial(x, query))
+        return self.answer(self.prepare(x), query)

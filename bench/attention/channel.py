@@ -103,7 +103,15 @@ class FiLM(nn.Module):
         self.scale = QueryEmbedding(query_dim, channels)
         self.shift = QueryEmbedding(query_dim, channels)
 
+    def prepare(self, x: Tensor) -> Tensor:
+        """What does not depend on the query: normalised features, (B, C, H, W)."""
+        return self.norm(x)
+
+    def answer(self, prepared: Tensor, query: Tensor | None = None) -> Changed:
+        """The rest: of `prepare`, query (B, Q) → features (B, C, H, W)."""
+        scale, shift = (part(prepared, query)[:, :, None, None] for part in (self.scale, self.shift))
+        return Changed((prepared * (1 + scale) + shift).relu())
+
     def forward(self, x: Tensor, query: Tensor | None = None) -> Changed:
         """x (B, C, H, W), query (B, Q) → features of the same size."""
-        scale, shift = (part(x, query)[:, :, None, None] for part in (self.scale, self.shift))
-        return Changed((self.norm(x) * (1 + scale) + shift).relu())
+        return self.answer(self.prepare(x), query)

@@ -27,9 +27,17 @@ class HardReadout(Readout):
         super().__init__()
         self.score = QueryScore(channels, query_dim, hidden)
 
-    def forward(self, features: Sequence[Tensor], query: Tensor | None = None) -> Reading:
-        """The last of (B, C, H, W) and the query (B, Q) → P = H · W vectors of C, their log weights, and the map."""
-        x = features[-1]
-        log_weights = self.score(x, query).flatten(1).log_softmax(dim=1)
+    def prepare(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """What does not depend on the query: the last features, and what the score's hidden layer sees in them."""
+        return features[-1], self.score.prepare(features[-1])
+
+    def answer(self, prepared: tuple[Tensor, Tensor], query: Tensor | None = None) -> Reading:
+        """The rest: of `prepare`, the query (B, Q) → as `forward`."""
+        x, seen = prepared
+        log_weights = self.score.answer(seen, query).flatten(1).log_softmax(dim=1)
         mask = log_weights.exp().view(x.shape[0], 1, *x.shape[2:])
         return Reading(x.flatten(2).transpose(1, 2), [mask], log_weights)
+
+    def forward(self, features: Sequence[Tensor], query: Tensor | None = None) -> Reading:
+        """The last of (B, C, H, W) and the query (B, Q) → P = H · W vectors of C, their log weights, and the map."""
+        return self.answer(self.prepare(features), query)

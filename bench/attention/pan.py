@@ -32,7 +32,15 @@ class QueryScore(nn.Module):
         self.embedding = QueryEmbedding(query_dim, hidden)
         self.score = nn.Conv2d(hidden, 1, 1)
 
+    def prepare(self, x: Tensor) -> Tensor:
+        """What does not depend on the query: x (B, C, H, W) → (B, hidden, H, W)."""
+        return self.features(x)
+
+    def answer(self, prepared: Tensor, query: Tensor | None = None) -> Tensor:
+        """The rest: (B, hidden, H, W), query (B, Q) → score (B, 1, H, W)."""
+        hidden = prepared + self.embedding(prepared, query)[:, :, None, None]
+        return self.score(hidden.relu())
+
     def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), query (B, Q) → score (B, 1, H, W)."""
-        hidden = self.features(x) + self.embedding(x, query)[:, :, None, None]
-        return self.score(hidden.relu())
+        return self.answer(self.prepare(x), query)

@@ -41,11 +41,20 @@ class SpatialTransformer(nn.Module):
         with torch.no_grad():
             self.theta.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
 
+    def prepare(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What does not depend on the query: x, and what the localisation net sees in it, (B, hidden)."""
+        seen = F.adaptive_avg_pool2d(self.features(x).relu(), self.grid).flatten(1)
+        return x, self.locate(seen)
+
+    def answer(self, prepared: tuple[Tensor, Tensor], query: Tensor | None = None) -> Changed:
+        """The rest: of `prepare`, query (B, Q) → the window's features, (B, C, H, W)."""
+        x, seen = prepared
+        theta = bounded(self.theta((seen + self.embedding(x, query)).relu()).view(-1, 2, 3))
+        return Changed(transform(x, theta), x.new_ones(x.shape[0], 1, *x.shape[2:]), theta)
+
     def forward(self, x: Tensor, query: Tensor | None = None) -> Changed:
         """x (B, C, H, W), query (B, Q) → the window's features, of the same size."""
-        seen = F.adaptive_avg_pool2d(self.features(x).relu(), self.grid).flatten(1)
-        theta = bounded(self.theta((self.locate(seen) + self.embedding(x, query)).relu()).view(-1, 2, 3))
-        return Changed(transform(x, theta), x.new_ones(x.shape[0], 1, *x.shape[2:]), theta)
+        return self.answer(self.prepare(x), query)
 
 
 def bounded(numbers: Tensor) -> Tensor:

@@ -37,9 +37,13 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(same_conv(width if d else channels, width, 3, padding) for d in range(depth))
         self.up = nn.ModuleList(same_conv(2 * width, width, 3, padding) for _ in range(depth - 1))
 
-    def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
-        """x (B, C, H, W), query (B, Q) → (B, width, H, W)."""
-        levels = [(self.down[0](x) + self.embedding(x, query)[:, :, None, None]).relu()]
+    def prepare(self, x: Tensor) -> Tensor:
+        """What does not depend on the query, the first convolution: (B, C, H, W) → (B, width, H, W)."""
+        return self.down[0](x)
+
+    def answer(self, prepared: Tensor, query: Tensor | None = None) -> Tensor:
+        """The rest: of `prepare`, query (B, Q) → (B, width, H, W)."""
+        levels = [(prepared + self.embedding(prepared, query)[:, :, None, None]).relu()]
         for convolve in self.down[1:]:
             levels.append(convolve(F.max_pool2d(levels[-1], 2, ceil_mode=True)).relu())
         out = levels.pop()
@@ -48,6 +52,10 @@ class UNet(nn.Module):
             above = F.interpolate(out, scale_factor=2.0, mode="nearest")[:, :, : beside.shape[2], : beside.shape[3]]
             out = convolve(torch.cat([beside, above], dim=1)).relu()
         return out
+
+    def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), query (B, Q) → (B, width, H, W)."""
+        return self.answer(self.prepare(x), query)
 
 
 class UNetScore(nn.Module):
@@ -68,9 +76,17 @@ class UNetScore(nn.Module):
         self.net = UNet(channels, query_dim, depth, width, padding)
         self.score = nn.Conv2d(width, 1, 1)
 
+    def prepare(self, x: Tensor) -> Tensor:
+        """What does not depend on the query: (B, C, H, W) → (B, width, H, W)."""
+        return self.net.prepare(x)
+
+    def answer(self, prepared: Tensor, query: Tensor | None = None) -> Tensor:
+        """The rest: of `prepare`, query (B, Q) → score (B, 1, H, W)."""
+        return self.score(self.net.answer(prepared, query))
+
     def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), query (B, Q) → score (B, 1, H, W)."""
-        return self.score(self.net(x, query))
+        return self.answer(self.prepare(x), query)
 
 
 class UNetAttentionRNN(AttentionRNN):
@@ -95,7 +111,12 @@ class UNetAttentionRNN(AttentionRNN):
         padding: str = "zeros",
     ) -> None:
         super().__init__(channels, query_dim, hidden, width=width)
-        self.context = UNet(channels, query_dim, depth, width, padding)
+        self.context: UNet = UNet(channels, query_dim, depth, width, padding)
 
-    def local_context(self, x: Tensor, query: Tensor | None) -> Tensor:
-        return self.context(x, query)
+    def prepare(self, x: Tensor) -> Tensor:
+        """What does not depend on the query: (B, C, H, W) → (B, width, H, W)."""
+        return self.context.prepare(x)
+
+    def local_context(self, prepared: Tensor, query: Tensor | None) -> Tensor:
+        """X^c, the U-Net's features."""
+        return self.context.answer(prepared, query)

@@ -21,8 +21,10 @@ import numpy as np
 
 from mnistref.errors import DataProblemError, UsageProblemError
 from mnistref.files import exclusive, kept_where_possible, write_whole
+from mnistref.sources.digit_copies import apart
 from mnistref.sources.idx import find_place, is_complete, read_idx
 from mnistref.spec import CLASSES, GLYPH, SPLITS
+from mnistref.text import escaped
 
 log = logging.getLogger("mnistref")
 
@@ -84,20 +86,47 @@ def load_digits(source: str, raw: Path) -> Digits:
 
 
 def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> Digits:
-    """The four files of a folder. The last sixth of the training digits is for validation: of MNIST 50,000 / 10,000."""
+    """Return the digits of the four files of a folder, without those whose picture is in a later split, too.
+
+    The last sixth of the training digits is for validation: of MNIST 50,000 / 10,000.
+    """
     (images, labels), (test_images, test_labels) = (_read_part(folder, part, check) for part in ("train", "t10k"))
     train = len(labels)
     images, labels = np.concatenate([images, test_images]), np.concatenate([labels, test_labels]).astype(np.int64)
     if labels.size and labels.max() >= CLASSES:
         raise DataProblemError(f"{folder}: a label is {labels.max()}, wanted 0 … 9; give another --digits")
-    splits = _ranges((train - train // 6, train, len(labels)))
-    digits = _checked(Digits(name, images, labels, splits, "folder"), str(folder))
-    return replace(digits, name="mnist", kind="mnist") if digits.sha256 == MNIST_CONTENT_SHA256 else digits
+    digits = Digits(name, images, labels, _ranges((train - train // 6, train, len(labels))), "folder")
+    if digits.sha256 == MNIST_CONTENT_SHA256:
+        return replace(digits, name="mnist", kind="mnist")
+    return _apart(_checked(digits, f"{folder}:"), folder)
+
+
+def _apart(digits: Digits, folder: Path) -> Digits:
+    """Return digits of which no picture is in two splits; what is left out is said."""
+    stays = apart(digits.images, digits.splits)
+    if stays.all():
+        return digits
+    kept = [int(stays[digits.splits[split]].sum()) for split in SPLITS]
+    copies = f"{len(stays) - sum(kept):,} of {len(stays):,} digits are the same pictures as others of a later split"
+    log.info("%s: left out: %s (train, val, test)", digits.name, copies)
+    left = replace(
+        digits,
+        images=digits.images[stays],
+        labels=digits.labels[stays],
+        splits=_ranges((kept[0], kept[0] + kept[1], sum(kept))),
+    )
+    return _checked(left, f"{escaped(str(folder))}: {copies} (train, val, test), and without them there is")
 
 
 def _read_part(folder: Path, part: str, check: dict[str, str] | None) -> tuple[np.ndarray, np.ndarray]:
     images = _squares(read_idx(folder, f"{part}-images-idx3-ubyte", check))
     labels = _column(read_idx(folder, f"{part}-labels-idx1-ubyte", check))
+    if images.ndim == 1 and labels.ndim == 3:
+        raise DataProblemError(
+            f"{folder}: the file of the {part} images holds labels, and that of the labels images; exchange their names"
+        )
+    if images.ndim == 1:
+        raise DataProblemError(f"{folder}: the file of the {part} images holds labels; give the images")
     if images.ndim != 3 or images.shape[1:] != (GLYPH, GLYPH):
         raise DataProblemError(
             f"{folder}: the {part} images are {images.shape[1:]}, wanted 28 × 28; give another --digits"
@@ -136,7 +165,7 @@ def _checked(digits: Digits, where: str) -> Digits:
     for split, members in digits.splits.items():
         missing = sorted(set(range(CLASSES)) - set(digits.labels[members].tolist()))
         if missing:
-            raise DataProblemError(f"{where}: no digit of class {missing[0]} for {split}; each split needs all ten")
+            raise DataProblemError(f"{where} no digit of class {missing[0]} for {split}; each split needs all ten")
     return digits
 
 
@@ -159,7 +188,7 @@ def _mnist5k(raw: Path) -> Digits:
         for split, part in zip(SPLITS, np.split(of_class, [300, 400]), strict=True):
             members[split].append(part)
     splits = {split: np.sort(np.concatenate(parts)) for split, parts in members.items()}
-    return _checked(Digits("mnist5k", images, labels, splits, "mnist5k"), "mnist5k")
+    return _checked(Digits("mnist5k", images, labels, splits, "mnist5k"), "mnist5k:")
 
 
 def _read_cache(cache: Path) -> tuple[np.ndarray, np.ndarray]:

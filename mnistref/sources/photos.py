@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mnistref.errors import DataProblemError, UsageProblemError
-from mnistref.files import file_sha256
+from mnistref.files import file_sha256, path_to_text
 from mnistref.sources.copies import smaller_copies
 from mnistref.sources.crew import Crew
 from mnistref.sources.examined import examine
@@ -38,7 +38,10 @@ BANK_VERSION = 2
 
 @dataclass(frozen=True)
 class PhotoList:
-    """P different photos in the order of their digests, which is also that of their indices."""
+    """P different photos in the order of their digests, which is also that of their indices.
+
+    `names`: paths below the folder, as `mnistref.files.path_to_text` writes them.
+    """
 
     name: str
     paths: tuple[Path, ...]
@@ -138,14 +141,13 @@ def _listed(name: str, files: Sequence[tuple[str, Path]], left: LeftOut, skip_ba
             else:
                 raise found
     order = sorted(unique)
-    return PhotoList(name, tuple(unique[s][1] for s in order), tuple(unique[s][0] for s in order), tuple(order))
+    names = tuple(path_to_text(unique[s][0]) for s in order)
+    return PhotoList(name, tuple(unique[s][1] for s in order), names, tuple(order))
 
 
 def _digest(file: tuple[str, Path]) -> str | Exception:
-    """The file's SHA-256, or why it cannot be had or named."""
-    name, path = file
-    if escaped(name) != name:  # found now, and not when the finished set's manifest is to name it
-        return DataProblemError(f"{escaped(str(path))}: a file name that is not UTF-8; rename it (or give --skip-bad)")
+    """Return the file's SHA-256, or why it cannot be read."""
+    _, path = file
     try:
         return file_sha256(path)
     except OSError as error:

@@ -29,8 +29,9 @@ from bench.train import DivergedError, Trainer
 CPU = torch.device("cpu")
 PAN = Recipe("pan", "rmsprop", lr=0.003, batch=25, epochs=2, schedule="steps")
 FAST = Recipe("fast", "adam", lr=0.003, batch=25, epochs=2, schedule="onecycle")
-EXACT = ("han", "none,none,arnn-sampled", "film", "stn-m", "own")
-"""Networks trained in double precision, by the recipe PAN; "own" is `Own`."""
+EXACT = ("han", "none,none,arnn-sampled", "film", "stn-m", "own", "han*", "none,none,arnn-sampled*", "film*")
+"""Networks trained in double precision, by the recipe PAN; "own" is `Own`, and * those that are asked all questions
+about an image in a step."""
 SINGLE = {"none": "fp32", "cbam-arnn": "bf16"}
 """And those in less precision, by the recipe FAST."""
 NORMS = {
@@ -99,9 +100,9 @@ class Exact(Resident):
         return replace(batch, images=batch.images.double())
 
 
-def few(data: Path, name: str, questions: int, exact: bool) -> Split:
+def few(data: Path, name: str, questions: int, exact: bool, queries: str = "one") -> Split:
     """The first questions of a split."""
-    split = load_split(data, name, "one", CPU, masks=True)
+    split = load_split(data, name, queries, CPU, masks=True)
     cut = {key: getattr(split, key)[:questions] for key in ("image", "slot", "query", "label", "scale")}
     return (Exact if exact else Resident)(**{**vars(split), **cut})
 
@@ -109,6 +110,7 @@ def few(data: Path, name: str, questions: int, exact: bool) -> Split:
 def trainer(data: Path, attn: str, exact: bool, team: Alone, recipe: Recipe | None = None) -> Trainer:
     """Two steps an epoch."""
     torch.manual_seed(0)
+    every, attn = attn.endswith("*"), attn.removesuffix("*")
     model = create_model("none" if attn == "own" else attn, variant="mini")
     if attn == "own":
         model.gates = nn.ModuleDict({"1": Gate(Own(32, 10), 32)})
@@ -116,9 +118,10 @@ def trainer(data: Path, attn: str, exact: bool, team: Alone, recipe: Recipe | No
         if name.endswith("theta.bias"):  # at the identity rounding decides which pixels a position lies between
             parameter.data += 0.3 * torch.rand(6)
     model = (model.double() if exact else model).to(memory_format=torch.channels_last)
-    train, val = few(data, "train", 55, exact), few(data, "val", 21, exact)
+    train, val = few(data, "train", 55, exact, "all" if every else "one"), few(data, "val", 21, exact)
     computing = Computing(CPU, "fp32" if exact else SINGLE[attn])
-    return Trainer(recipe or (PAN if exact else FAST), model, train, val, 0, computing, team)
+    usual = replace(PAN, batch=7, questions="all") if every else PAN if exact else FAST
+    return Trainer(recipe or usual, model, train, val, 0, computing, team)
 
 
 def trained(data: Path, attn: str, exact: bool, team: Alone = ALONE) -> tuple[dict[str, Tensor], dict]:

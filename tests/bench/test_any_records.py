@@ -1,11 +1,12 @@
 """Whatever runs lie in a folder: boards, claims and pages are made of them, without a traceback and in range."""
 
+import math
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bench import statistics
@@ -49,6 +50,7 @@ def test_a_record_that_holds_anything_else(rounds):
 
     @settings(max_examples=4 * rounds, **SETTINGS)
     @given(harms=st.lists(anyrecords.damage(), min_size=1, max_size=3))
+    @example(harms=[("config.json", (34,), math.nan)])
     def of_damaged(harms):
         def look(folder: Path) -> None:
             run = folder / "runs" / "run-2"

@@ -13,6 +13,7 @@ from bench.attention import is_outside
 from bench.check import refuse_unfit
 from mnistref.errors import RunProblemError, UsageProblemError
 from mnistref.variants import VARIANTS
+from tests.bench.calling import TRAINING
 from tests.bench.test_own import GOOD, written
 
 ENDS = """
@@ -28,6 +29,13 @@ class Crashes(Own):
 class Interrupts(Own):
     def forward(self, x, query):
         raise KeyboardInterrupt
+class Moves(Own):
+    def __init__(self, channels, query_dim):
+        super().__init__(channels, query_dim)
+        os.chdir("/")
+    def forward(self, x, query):
+        os.chdir("/")
+        return super().forward(x, query)
 class Narrow(Own):
     def __init__(self, channels, query_dim):
         super().__init__(channels, query_dim)
@@ -52,6 +60,25 @@ def test_what_ends_its_process_is_unfit_and_the_others_are_not(own):
         "own.py:Crashes": "not fit to be benchmarked: the module's process failed: killed by SIGSEGV",
         "own.py:Interrupts": "not fit to be benchmarked: it raises KeyboardInterrupt",
     }
+
+
+def test_a_module_that_changes_the_working_directory_is_found_again(own, monkeypatch):
+    monkeypatch.chdir(own.parent)
+    names, unfit = examine(["own.py:Moves", "none,own.py:Moves"], [MINI])
+    assert (len(names), unfit) == (2, {})
+    with Apart() as apart:
+        for _ in range(2):
+            apart.refuse_unfit("own.py:Moves", MINI)
+    assert Path.cwd() == own.parent
+
+
+def test_a_run_keeps_relative_paths_when_its_module_changes_the_working_directory(own, mini, monkeypatch):
+    monkeypatch.chdir(own.parent)
+    done = call("run", "--attn", "own.py:Moves", "--data", mini, "--runs", "here", *TRAINING)
+    assert done.exit_code == 0, done.stderr
+    (run,) = (own.parent / "here").glob("mini-*")
+    assert records.is_finished(run)
+    assert done.stdout.strip() == f"here/{run.name}"
 
 
 def test_networks_that_cannot_be_examined_are_refused(own, tmp_path):

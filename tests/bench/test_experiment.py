@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -187,7 +188,14 @@ def test_a_run_that_lost_a_part_is_not_finished(lost, finished, mini, tmp_path):
     assert (tmp_path / folder.name / lost).read_bytes()[:40] == (folder / lost).read_bytes()[:40]
 
 
-DAMAGE = [{"accuracy": "high"}, {"accuracy": 0.123}, {"mask_correctness": "a"}, {"dataset": {}}, {"capture": [1]}]
+DAMAGE = [
+    {"status": "weird"},
+    {"accuracy": "high"},
+    {"accuracy": 0.123},
+    {"mask_correctness": "a"},
+    {"dataset": {}},
+    {"capture": [1]},
+]
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"status": "ok"}', *DAMAGE])
@@ -212,6 +220,31 @@ def test_a_finished_run_is_shown_even_where_what_lies_beside_its_result_is_damag
     assert board["status"].tolist() == ["ok"]
     assert board["accuracy"].tolist() == [result["accuracy"]]
     assert board["accuracy_lo"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "why"),
+    [
+        ("config.json", lambda _: {}, "recipe is missing"),
+        ("config.json", lambda config: config | {"seed": 7}, "its seed is not that of result.json"),
+        ("config.json", lambda config: config | {"attn": "san"}, "its attn is not that of result.json"),
+        ("environment.json", lambda _: [], "it has another form"),
+    ],
+)
+def test_a_damaged_file_beside_a_result_is_named_with_what_to_do(name, change, why, finished, tmp_path, caplog):
+    _, folder, result = finished
+    path = Path(shutil.copytree(folder, tmp_path / folder.name)) / name
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    (shown,) = records.results(tmp_path)
+    assert (shown["accuracy"], shown.get("config")) == (
+        result["accuracy"],
+        None if "config" in name else shown["config"],
+    )
+    advice = "restore the file, or delete the run's folder and run it again"
+    assert f"{path}: damaged ({why}); {advice}" in caplog.text
+    if "that of" in why:
+        with pytest.raises(DataProblemError, match=why):
+            load_model(path.parent)
 
 
 def test_a_folder_that_holds_no_run_does_not_spoil_the_board(finished, tmp_path):

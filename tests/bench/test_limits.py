@@ -144,9 +144,9 @@ def few(make):
     ("options", "words"),
     [
         (["--batch", "1"], "1 is not in the range x>=2"),
-        (["--batch", "21"], "has 20 training questions; give 20 or fewer"),
-        (["--batch", "21", "--queries", "author"], "has 20 training questions"),
-        (["--batch", "999", "--queries", "all"], "training questions; give "),
+        (["--batch", "21", "--questions", "one"], "has 20 training questions; give 20 or fewer"),
+        (["--batch", "21", "--queries", "author"], "training images; give "),
+        (["--batch", "999", "--queries", "all", "--questions", "one"], "training questions; give "),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "sweep"])
@@ -158,8 +158,15 @@ def test_a_batch_that_cannot_be_is_refused_before_the_work(command, options, wor
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_set_with_one_training_question_is_too_small_for_any_batch(make, tmp_path):
+    tiny = make("mini", sizes={"train": 1, "val": 1, "test": 1})
+    done = CliRunner().invoke(cli.bench, ["run", "--attn", "se", "--data", str(tiny), "--batch", "2"])
+    assert done.exit_code == 2
+    assert "has 1 training image; make a larger set: a step takes 2" in done.stderr
+
+
 def test_a_recipe_with_more_than_there_is_says_what_a_step_takes(few, tmp_path):
     arguments = ["run", "--attn", "none", "--data", str(few), "--runs", str(tmp_path), "--epochs", "1"]
     done = CliRunner().invoke(cli.bench, arguments)
     assert done.exit_code == 0, done.output
-    assert "a step takes 20 questions, not 50: there are no more" in done.stderr
+    assert "a step takes 20 images, not 32: there are no more" in done.stderr

@@ -204,7 +204,9 @@ def test_a_high_power_leaves_the_peak():
     assert product.flatten().tolist() == [0, 0, 0, 1]
 
 
-@pytest.mark.parametrize("size", [(0, 10), (12, -1), (12,), (12, 10, 3), 12, "ab", (1.5, 2), (math.nan, 2), None])
+@pytest.mark.parametrize(
+    "size", [(0, 10), (12, -1), (12,), (12, 10, 3), (12, 10.5, 10), 12, "ab", (1.5, 2), (math.nan, 2), None]
+)
 def test_a_size_is_two_whole_numbers(size):
     with pytest.raises(ValueError, match="size"):
         attended(MAPS, size)

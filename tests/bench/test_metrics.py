@@ -123,6 +123,30 @@ def test_precision_and_recall_worked_by_hand():
     assert curve.area == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
 
 
+@pytest.mark.parametrize("power", [0.05, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize(("maps", "low"), [(3, 1e-24), (2, 1e-38), (9, 1e-30), (5, 1e-44), (2, 0.3)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_product_of_any_size_is_that_of_double_precision(dtype, maps, low, power):
+    """Each map is 1 at one pixel of its own. In units of the product there, the others weigh `low` to the power."""
+    masks = [torch.full((1, 1, 6, 8), low, dtype=dtype) for _ in range(maps)]
+    for k, mask in enumerate(masks):
+        mask[0, 0, k // 8, k % 8] = 1
+    ordinary = torch.full((1, 1, 6, 8), 0.25)  # of another image in the batch, which stays as it is
+    target = torch.zeros(2, 6, 8, dtype=torch.bool)
+    target[:, 0, :2] = True
+    weight = float(masks[0][0, 0, -1, -1]) ** power
+    true = 2 / (maps + (48 - maps) * weight)
+    found = mask_correctness([torch.cat([mask, ordinary.to(dtype)]) for mask in masks], target, power)
+    torch.testing.assert_close(found, torch.tensor([true, 2 / 48]), rtol=2e-5, atol=0)
+
+
+def test_small_numbers_of_double_precision_are_not_lost():
+    low = torch.full((1, 1, 2, 2), 1e-200, dtype=torch.float64)
+    first, second = low.clone(), low.clone()
+    first[0, 0, 0, 0] = second[0, 0, 1, 0] = 1
+    torch.testing.assert_close(mask_correctness([first, second], LEFT), torch.tensor([1.0]))
+
+
 def test_a_uniform_map_has_the_area_as_precision():
     target = torch.rand(3, 9, 7, generator=torch.Generator().manual_seed(0)) < 0.2
     curve = precision_recall(score_histogram([torch.ones(3, 1, 2, 2)], target))

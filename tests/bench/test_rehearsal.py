@@ -26,10 +26,10 @@ from tests.bench.test_own import BODY, GOOD, written
         ("", "return (score, score) if self.training else score", "in training; wanted a score map"),
         ("", "return score + query[:, 9, None, None, None] * x[:, :1]", "index 9 is out of bounds"),
         ("", "return score if x.shape[2] < 99 else score[:, :, 1:]", "one number a position"),
-        ("", "assert self.training or len(x) < 5; return score", "a test with batches of 50 images raises Assertion"),
+        ("", "assert self.training or len(x) < 5; return score", "a test with batches of 32 images raises Assertion"),
         ("", "assert len(x) < 51; return score", "a test with batches of 200 images raises AssertionError"),
-        ("", "assert not self.training or len(x) < 5; return score", "a training step of 50 images raises Assertion"),
-        ("", "return score / (self.training or len(x) < 5)", "the answers to 50 of 50 questions are not finite"),
+        ("", "assert not self.training or len(x) < 5; return score", "a training step of 32 images raises Assertion"),
+        ("", "return score / (self.training or len(x) < 5)", "the answers to 32 of 32 questions are not finite"),
     ],
 )
 def test_check_asks_what_a_run_would(init, forward, why, tmp_path):

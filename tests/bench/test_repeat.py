@@ -140,11 +140,11 @@ NONSENSE = [
     [
         (lambda p: p.unlink(), 2, "no file here"),
         (lambda p: p.write_text("{"), 3, "not JSON"),
-        (lambda p: p.write_text("[]"), 3, "not the configuration of a run"),
-        (lambda p: p.write_text('{"attn": "pan"}'), 3, "not the configuration of a run"),
-        *((lambda p, c=c: change_recipe(p, **c), 3, f"configuration of a run ({next(iter(c))}: ") for c in NONSENSE),
-        (lambda p: change(p, seed=-5), 3, "configuration of a run (seed: -5)"),
-        (lambda p: change(p, seed="a"), 3, "configuration of a run (seed: 'a')"),
+        (lambda p: p.write_text("[]"), 3, "damaged (it has another form); restore"),
+        (lambda p: p.write_text('{"attn": "pan"}'), 3, "damaged (recipe is missing); restore"),
+        *((lambda p, c=c: change_recipe(p, **c), 3, f"damaged ({next(iter(c))}: ") for c in NONSENSE),
+        (lambda p: change(p, seed=-5), 3, "damaged (seed: -5)"),
+        (lambda p: change(p, seed="a"), 3, "damaged (seed: 'a')"),
         (lambda p: change(p, device="cuda"), 2, "no CUDA device"),
         (lambda p: change(p, attn="none,none,none,none,pan"), 2, "slots"),
         (lambda p: change(p, data_request=None, dataset="mini-000000000000"), 2, "no data set here"),
@@ -177,7 +177,7 @@ def test_a_deterministic_run_says_so_and_leaves_the_setting_as_it_was(mini, made
     given = ["--attn", "pan", "--data", mini, "--seed", "3", *TRAINING]
     code, run, error = bench("run", *given, "--runs", tmp_path, "--deterministic")
     assert code == 0, error
-    assert learned(tmp_path / run) == (*learned(made[0])[:2], "fast,epochs=1,deterministic")
+    assert learned(tmp_path / run) == (*learned(made[0])[:2], "fast,epochs=1,questions=all,deterministic")
     assert run != made[0].name
     assert json.loads((tmp_path / run / "config.json").read_text())["deterministic"] is True
     assert not torch.are_deterministic_algorithms_enabled()

@@ -64,7 +64,7 @@ def test_it_is_one_line_that_names_every_choice():
         ({"device": "cuda", "capture": "graph"}, "--device cuda --precision fp32 --capture graph"),
         ({"attn": "own.py:Class#0123456789ab:width=3"}, "--attn own.py:Class:width=3 --data"),
         ({"attn": "a b.py:Class#0123456789ab"}, "--attn 'a b.py:Class'"),
-        ({"recipe": RECIPES["pan"]}, "--recipe pan --queries"),
+        ({"recipe": RECIPES["pan"]}, "--recipe pan --batch 200 --epochs 300 --questions one --queries"),
     ],
 )
 def test_what_else_a_run_may_be(change, words):

@@ -346,10 +346,10 @@ def _write(part: str, text: str):
     return lambda run: (run / part).write_text(text)
 
 
-def _change(part: str, **entries):
+def _change(*parts: str, **entries):
     def change(run: Path) -> None:
-        path = run / part
-        path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+        for path in (run / part for part in parts):
+            path.write_text(json.dumps(json.loads(path.read_text()) | entries))
 
     return change
 
@@ -363,14 +363,15 @@ def _change(part: str, **entries):
         (_drop(records.WEIGHTS), "no weights here"),
         (_write(records.WEIGHTS, "nothing"), "not a safetensors file"),
         (_write(records.CONFIG, "{"), "not JSON"),
-        (_write(records.CONFIG, "[]"), "not the configuration"),
-        (_write(records.CONFIG, "{}"), "not the configuration"),
-        (_change(records.CONFIG, recipe={"name": "fast"}), "not the configuration"),
+        (_write(records.CONFIG, "[]"), "config.json: damaged .it has another form"),
+        (_write(records.CONFIG, "{}"), "config.json: damaged .recipe is missing"),
+        (_change(records.CONFIG, recipe={"name": "fast"}), "config.json: damaged .it has another form"),
         (_change(records.CONFIG, attn=3), "attn is not text"),
         (_change(records.CONFIG, attn_files={"a": 1}), "not text"),
-        (_change(records.CONFIG, attn="arnnn"), "cannot be built here.*did you mean"),
-        (_change(records.CONFIG, variant="nano"), "cannot be built here.*unknown variant"),
-        (_change(records.CONFIG, attn="san"), "do not fit this network"),
+        (_change(records.CONFIG, attn="san"), "config.json: damaged .its attn is not that of result.json"),
+        (_change(records.CONFIG, records.RESULT, attn="arnnn"), "cannot be built here.*did you mean"),
+        (_change(records.CONFIG, records.RESULT, variant="nano"), "cannot be built here.*unknown variant"),
+        (_change(records.CONFIG, records.RESULT, attn="san"), "do not fit this network"),
     ],
 )
 def test_a_damaged_or_unfinished_run_is_a_data_error(harm, message, pretend, root, tmp_path):

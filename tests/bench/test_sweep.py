@@ -95,6 +95,25 @@ def test_a_sweep_says_which_run_it_cannot_begin_with(mini, tmp_path):
         assert words in said
 
 
+def test_a_place_that_takes_no_runs_is_said_before_any_work(mini, tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.apart.examine", lambda *_: pytest.fail("networks were examined"))
+    (tmp_path / "file").touch()
+    arguments = ["sweep", "--attn", "none", "--data", str(mini), "--runs", str(tmp_path / "file" / "runs")]
+    told = CliRunner().invoke(cli.bench, arguments)
+    assert told.exit_code == 5
+    assert told.stderr.startswith(f"error: {tmp_path / 'file'}: Not a directory; ")
+
+
+def test_a_sweep_of_finished_runs_writes_nothing(mini, tmp_path, monkeypatch):
+    task = planned(mini)[0]
+    monkeypatch.setattr("bench.records.is_finished", lambda _: True)
+    (tmp_path / "runs").touch()
+    assert done([task], tmp_path / "runs")["none"].status == "ok"
+    monkeypatch.setattr("bench.records.is_finished", lambda _: False)
+    with pytest.raises(OSError, match="Not a directory"):
+        done([task], tmp_path / "runs")
+
+
 def test_the_parts_hold_every_run_once(mini):
     tasks = planned(mini, ("none", "pan", "san"), seeds=3)
     parts = [sweep.share(tasks, (k, 4)) for k in (1, 2, 3, 4)]

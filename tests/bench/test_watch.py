@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,11 @@ from click.testing import CliRunner
 
 import cli
 from bench import records, watch
+from bench.computing import Computing
+from bench.config import RECIPES
+from bench.data import load_split
+from bench.evaluate import accuracy
+from bench.experiment import configure, run
 
 
 def trained(mini, runs, *more: str):
@@ -63,3 +69,21 @@ def test_without_the_package_nothing_begins(mini, tmp_path, monkeypatch):
     assert (done.exit_code, done.stdout) == (2, "")
     assert "pip install tensorboard" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_who_looks_sees_the_trainer_after_each_step_and_changes_nothing(mini, tmp_path):
+    recipe = replace(RECIPES["fast"], epochs=2, batch=50)
+    config = configure(mini, "pan", 0, recipe, "one", Computing(torch.device("cpu")))
+    val, seen = load_split(mini, "val", "one", torch.device("cpu")), []
+
+    def look(trainer):
+        seen.append((trainer.done, accuracy(trainer.model, val)))
+        trainer.model.train()
+
+    looked = run(config, mini, tmp_path / "looked", watching=watch.Watching(look=look))
+    alone = run(config, mini, tmp_path / "alone")
+    history = [json.loads(line) for line in (looked / records.HISTORY).read_text().splitlines()]
+    steps = history[0]["steps"]
+    assert [done for done, _ in seen] == list(range(1, 2 * steps + 1))
+    assert [seen[steps - 1][1], seen[-1][1]] == [record["val_accuracy"] for record in history]
+    assert (looked / records.WEIGHTS).read_bytes() == (alone / records.WEIGHTS).read_bytes()

@@ -8,7 +8,7 @@ import torch
 from bench import costs, experiment, records, sweep
 from bench.attention import known_mechanisms
 from bench.computing import Computing
-from bench.config import RECIPES, WIDEST, RunConfig, stages
+from bench.config import FIRST_RECIPES, WIDEST, RunConfig, stages
 from bench.leaderboard import leaderboard
 from bench.model import build, create_model
 from bench.runs import load_config, load_model
@@ -20,7 +20,7 @@ COMPUTING = Computing(CPU)
 
 
 def configured(folder, width: int) -> RunConfig:
-    return experiment.configure(folder, "pan", 0, RECIPES["fast"], "one", COMPUTING, width=width)
+    return experiment.configure(folder, "pan", 0, FIRST_RECIPES["fast"], "one", COMPUTING, width=width)
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +50,12 @@ def test_the_papers_width_is_the_usual_one():
 
 def test_its_runs_have_names_of_their_own(mini):
     wide, usual = configured(mini, 64), configured(mini, 32)
-    assert usual == experiment.configure(mini, "pan", 0, RECIPES["fast"], "one", COMPUTING)
+    assert usual == experiment.configure(mini, "pan", 0, FIRST_RECIPES["fast"], "one", COMPUTING)
     assert "width" not in usual.as_dict()  # runs of earlier versions keep their names
     assert wide.run_id != usual.run_id
     assert RunConfig.from_dict(wide.as_dict()) == wide
     assert (wide.training, usual.training) == ("fast,width=64", "fast")
-    (task,) = sweep.plan(["pan"], [mini], 1, RECIPES["fast"], "one", COMPUTING, width=64)
+    (task,) = sweep.plan(["pan"], [mini], 1, FIRST_RECIPES["fast"], "one", COMPUTING, width=64)
     assert task.config == wide
 
 
@@ -65,7 +65,7 @@ def test_it_is_trained_recorded_and_read_again(narrow):
     assert model.stages[1].weight.shape == (12, 12, 3, 3)
     result = json.loads((narrow / records.RESULT).read_text())
     assert (result["recipe"], result["params"]) == (
-        "fast,epochs=1,width=12",
+        "fast,epochs=1,questions=all,width=12",
         sum(p.numel() for p in create_model("pan", "mini", width=12).parameters()),
     )
 
@@ -74,7 +74,7 @@ def test_its_rows_have_no_rivals_of_another_width(narrow, mini):
     code, _, error = bench("run", "--attn", "san", "--data", mini, "--runs", narrow.parent, *TRAINING)
     assert code == 0, error
     board = leaderboard(records.results(narrow.parent))
-    assert set(board["recipe"]) == {"fast,epochs=1,width=12", "fast,epochs=1"}
+    assert set(board["recipe"]) == {"fast,epochs=1,questions=all,width=12", "fast,epochs=1,questions=all"}
     assert board["difference"].isna().all()
 
 
@@ -85,8 +85,8 @@ def test_one_begins_with_another_of_its_width_alone(narrow, mini, tmp_path):
     assert (code, error) == (2, f"error: --init {narrow}: {why}")
     code, run, error = bench(*given, "--width", 12)
     assert code == 0, error
-    first = f"{load_config(narrow).dataset},fast,epochs=1,width=12"
-    assert stages(load_config(tmp_path / run).training) == ["fast,epochs=1,width=12", first]
+    first = f"{load_config(narrow).dataset},fast,epochs=1,questions=all,width=12"
+    assert stages(load_config(tmp_path / run).training) == ["fast,epochs=1,questions=all,width=12", first]
 
 
 def test_its_record_makes_the_same_network_again(narrow, mini, tmp_path):

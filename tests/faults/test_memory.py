@@ -63,7 +63,7 @@ def test_it_says_which_batch_fits_and_that_one_does(rounds, mini, tmp_path, monk
 def test_the_first_batch_that_fits_is_named(most, said, monkeypatch):
     """Where networks of more than so many images find no memory."""
 
-    def measure(models, recipe, variant, computing, rounds):
+    def measure(models, recipe, variant, computing, rounds, questions):
         if recipe.batch > most:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 

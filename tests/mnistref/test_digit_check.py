@@ -130,7 +130,10 @@ def test_printed_digits_are_taken_and_nothing_else_that_is_printed():
 
 
 MEANINGLESS = {
-    "black on white": (lambda x, y: (255 - x, y), r"the digits are black on white \(8\d% is inked\); .*255 − value"),
+    "black on white": (
+        lambda x, y: (255 - x, y),
+        r"the digits are black on white \(8\d% is inked\), or noise; .*255 − value",
+    ),
     "grey on white": (lambda x, y: (200 - x // 2, y), "black on white"),
     "noise": (lambda x, y: (noisy(x, 20), y), r"ground of the digits is not black: 5\d% .* values up to 5\d to 0"),
     "black on grey": (

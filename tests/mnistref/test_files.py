@@ -1,8 +1,9 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mnistref.files import PARTIAL, oddity, whole_folder, write_whole
+from mnistref.files import PARTIAL, oddity, path_of_text, path_to_text, whole_folder, write_whole
 
 
 def test_a_file_is_written_whole(tmp_path):
@@ -34,6 +35,18 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(step, tmp_path, monkeypa
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file.bin"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_bytes)
+        write_whole(pipe, b"one", b"two")
+        assert read.result(timeout=60) == b"onetwo"
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_an_error_names_the_file_that_people_know(tmp_path):
@@ -74,3 +87,11 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
         (partial / "x").write_text("late")
     assert (tmp_path / "a" / "x").read_text() == "whole"
     assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "name", [b"plain/a.png", "é.png".encode(), b"\xff/a%41 b.png", b"bytes:a%41.png", b"bytes:\xe9"]
+)
+def test_a_path_of_any_bytes_is_kept_as_text(name):
+    text = path_to_text(os.fsdecode(name))
+    assert path_of_text(text.encode().decode()) == os.fsdecode(name)

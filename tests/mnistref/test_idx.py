@@ -3,7 +3,9 @@
 import bz2
 import gzip
 import io
+import logging
 import lzma
+import shutil
 import struct
 import tarfile
 import zipfile
@@ -16,12 +18,14 @@ from hypothesis import strategies as st
 
 from mnistref.errors import DataProblemError
 from mnistref.sources import digits as digit_source
+from mnistref.sources.digit_copies import apart
 from mnistref.sources.digits import load_digits
 from mnistref.sources.idx import FILES, is_complete, read_idx
 
 LABELS = (np.arange(60) % 10).astype(np.uint8)
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
-ARRAYS = {file: IMAGES if "images" in file else LABELS for file in FILES}
+OTHERS = 255 - IMAGES  # no picture is in two splits
+ARRAYS = dict(zip(FILES, (IMAGES, LABELS, OTHERS, LABELS), strict=True))
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +101,7 @@ def write(folder: Path, wrap, arrays=ARRAYS, kind: int = 8) -> Path:
 def test_every_wrapping_is_the_same_source(form, tmp_path):
     found = load_digits(str(write(tmp_path / "own", WRAPPED[form])), tmp_path)
     assert found.name == "own"
-    np.testing.assert_array_equal(found.images, np.concatenate([IMAGES, IMAGES]))
+    np.testing.assert_array_equal(found.images, np.concatenate([IMAGES, OTHERS]))
     np.testing.assert_array_equal(found.labels, np.concatenate([LABELS, LABELS]))
 
 
@@ -116,7 +120,7 @@ def test_the_checksums_are_those_of_what_is_packed(form, tmp_path, monkeypatch):
     assert is_complete(kept)
     assert len(load_digits("mnist", tmp_path).labels) == 120
     load_digits.cache_clear()
-    write(kept, WRAPPED[form], {FILES[0]: 255 - IMAGES})
+    write(kept, WRAPPED[form], {FILES[0]: OTHERS})
     with pytest.raises(DataProblemError, match=r"not the original file \(its SHA-256 differs\); delete it"):
         load_digits("mnist", tmp_path)
 
@@ -145,7 +149,7 @@ def test_numbers_of_every_type_are_read_where_they_fit(kind, dtype, tmp_path):
 def test_shapes_with_one_meaning_are_read(shape, column, tmp_path):
     arrays = {file: array.reshape(shape if "images" in file else column) for file, array in ARRAYS.items()}
     found = load_digits(str(write(tmp_path, WRAPPED["plain"], arrays)), tmp_path)
-    np.testing.assert_array_equal(found.images[60:], IMAGES)
+    np.testing.assert_array_equal(found.images[60:], OTHERS)
     np.testing.assert_array_equal(found.labels[60:], LABELS)
 
 
@@ -260,3 +264,56 @@ def test_whatever_a_file_holds_gives_numbers_or_one_line(tmp_path_factory, magic
         said = str(error)
     assert not said or said.startswith(str(folder / FILES[0]))
     assert "\n" not in said
+
+
+def exchanged(folder: Path, part: str, both: bool) -> None:
+    images, labels = (folder / f"{part}-{what}-ubyte" for what in ("images-idx3", "labels-idx1"))
+    data = labels.read_bytes(), images.read_bytes()
+    images.write_bytes(data[0])
+    if both:
+        labels.write_bytes(data[1])
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_labels_in_the_place_of_images_are_said_to_be_labels(both, idx_folder, tmp_path):
+    folder = Path(shutil.copytree(idx_folder, tmp_path / "digits"))
+    exchanged(folder, "t10k", both)
+    with pytest.raises(DataProblemError, match="the file of the t10k images holds labels") as error:
+        load_digits(str(folder), tmp_path)
+    assert ("exchange their names" in str(error.value)) == both
+
+
+def repeated(folder: Path, sources: np.ndarray, target: str) -> None:
+    """Put images into a file of a folder, in the place of its first ones."""
+    path = folder / f"{target}-images-idx3-ubyte"
+    data = bytearray(path.read_bytes())
+    data[16 : 16 + sources.size] = sources.tobytes()
+    path.write_bytes(bytes(data))
+
+
+def test_no_picture_is_in_two_splits(idx_folder, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "mnistref")
+    before = load_digits(str(idx_folder), tmp_path)
+    assert "left out" not in caplog.text
+    folder = Path(shutil.copytree(idx_folder, tmp_path / "some"))
+    repeated(folder, before.images[[1, 2, 2, 599, 599]], "t10k")  # of 0 … 499 for train, 500 … 599 for val
+    digits = load_digits(str(folder), tmp_path)
+    assert {split: len(members) for split, members in digits.splits.items()} == {"train": 498, "val": 99, "test": 200}
+    np.testing.assert_array_equal(digits.images[:2], before.images[[0, 3]])
+    np.testing.assert_array_equal(digits.labels[:2], before.labels[[0, 3]])
+    pictures = [{image.tobytes() for image in digits.images[members]} for members in digits.splits.values()]
+    assert not pictures[0] & pictures[1]
+    assert not (pictures[0] | pictures[1]) & pictures[2]
+    assert "some: left out: 3 of 800 digits are the same pictures as others of a later split" in caplog.text
+
+
+def test_the_same_file_for_training_and_test_is_an_error(idx_folder, tmp_path):
+    folder = Path(shutil.copytree(idx_folder, tmp_path / "same"))
+    for what in ("images-idx3", "labels-idx1"):
+        shutil.copy(folder / f"train-{what}-ubyte", folder / f"t10k-{what}-ubyte")
+    with pytest.raises(DataProblemError, match=r"600 of 1,200 digits are the same .* there is no digit of class 0 for"):
+        load_digits(str(folder), tmp_path)
+
+
+def test_the_digits_that_are_known_share_no_picture(digits):
+    assert apart(digits.images, digits.splits).all()

@@ -71,6 +71,7 @@ def test_digits_as_large_as_their_squares_and_blurred_ones_are_taken(images):
     assert max(s.ink.mean() for s in shares) > 0.6
     assert max(s.stray.mean() for s in shares) < 0.02
     assert max(s.border.mean() for s in shares) < 0.35
+    assert max(s.specks.mean() for s in shares) < 0.005
 
 
 def test_whole_mnist5k_and_fonts_are_far_from_every_limit(digits):
@@ -81,6 +82,7 @@ def test_whole_mnist5k_and_fonts_are_far_from_every_limit(digits):
         assert counted.ink.max() < 0.5
         assert counted.stray.max() < 0.02
         assert counted.border.max() < 0.1
+        assert counted.specks.mean() < 0.002
 
 
 @pytest.mark.parametrize("kind", GROUNDS)
@@ -94,6 +96,19 @@ def test_a_ground_that_masks_count_as_ink_is_refused(kind, images):
         assert said(images, np.where(odd > int(level[1]), odd, 0)) is None
     else:
         assert kind == "bright noise"
+
+
+@pytest.mark.parametrize("density", [0.01, 0.05, 0.2])
+def test_salt_noise_is_refused(density, images):
+    salted = np.where(np.random.default_rng(0).random(images.shape) < density, 255, images).astype(np.uint8)
+    for train, test, name in ((salted, salted, "digits"), (salted, images, "training digits")):
+        assert re.search(rf"the {name} are speckled: \d+% of their ink is in single pixels", said(train, test))
+
+
+def test_pure_noise_is_not_only_called_black_on_white(images):
+    noise = np.random.default_rng(0).integers(0, 256, images.shape, dtype=np.uint8)
+    noise[:, :, 14:] |= 128
+    assert "are black on white (75% is inked), or noise" in said(noise, noise)
 
 
 @pytest.mark.parametrize("ground", [1, 30])

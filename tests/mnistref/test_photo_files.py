@@ -38,7 +38,7 @@ def photo(path: Path, size=(40, 30), shade: int = 0) -> None:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Five photos, and a file that cannot be named in JSON."""
+    """Five photos, and one whose name is not UTF-8."""
     for k in range(5):
         photo(tmp_path / "photos" / f"{k}.png", shade=k)
     try:
@@ -48,18 +48,18 @@ def folder(tmp_path) -> Path:
     return tmp_path / "photos"
 
 
-def test_a_name_that_is_not_utf_8_is_refused_before_anything_is_made(folder, idx_folder, tmp_path):
+def test_a_name_that_is_not_utf_8_is_kept_as_text_in_every_record(folder, idx_folder, tmp_path):
     sizes = ["--train", "3", "--val", "1", "--test", "1", "--digits", str(idx_folder)]
     command = ["generate", "--variant", "mbg", "--root", str(tmp_path / "root"), "--backgrounds", str(folder), *sizes]
     done = CliRunner().invoke(mnistref, command)
-    assert done.exit_code == 3
-    assert "\\udcff\\udcfe.png: a file name that is not UTF-8" in done.stderr
-    assert not (tmp_path / "root" / "datasets").exists()
-    done = CliRunner().invoke(mnistref, [*command, "--skip-bad"])
     assert done.exit_code == 0, done.stderr
-    assert "photos: 5 used; left out: 1 photo that cannot be used (\\udcff\\udcfe.png)\n" in done.stderr
-    made = json.loads((Path(done.stdout.strip()) / "dataset.json").read_text())
-    assert {p["name"] for p in made["photos"]} == {f"{k}.png" for k in range(5)}
+    made = Path(done.stdout.strip())
+    names = {photo["name"] for photo in json.loads((made / "dataset.json").read_text())["photos"]}
+    assert names == {"bytes:%FF%FE.png", *(f"{k}.png" for k in range(5))}
+    assert {files.path_of_text(name) for name in names} == set(os.listdir(folder))
+    for command in (["verify", made], ["stats", made], ["export", made, "--to", "png", "-o", tmp_path / "png"]):
+        done = CliRunner().invoke(mnistref, list(map(str, command)))
+        assert done.exit_code == 0, done.stderr
 
 
 def test_a_folder_with_such_a_name_is_named_by_escapes(tmp_path):

@@ -1,57 +1,92 @@
 """How soon a recipe reaches a validation accuracy: the recipes tried side by side, on validation data alone.
 
-    python -m tests.perf.recipes [--attn san,pan,pan-ctx,arnn] [--variant mref] [--tried fast,lr=0.006,batch=25]
-        [--images 10000] [--epochs 10] [--targets 60,80] [--init WEIGHTS] [--fade 0.5] [--digits mnist5k] [--root DIR]
+    python -m tests.perf.recipes [--attn san,pan,pan-ctx,arnn] [--variant mref] [--tried fast,one,lr=0.006]
+        [--images 30000] [--epochs 3] [--every 200] [--targets 80,90,95] [--init RUN] [--fade 0.5] [--seed 0]
+        [--data FOLDER] [--digits mnist5k] [--backgrounds builtin] [--root DIR] [--runs FOLDER] [--out FOLDER]
+    python -m tests.perf.recipes --figure curves.png --out FOLDER
 
-Each mechanism is trained by each recipe, one after the other, for as many images in all; after each epoch (of --images)
-its validation accuracy is asked for. Printed are the steps and the seconds of training to the targets, interpolated
-between two epochs, the accuracies on the way, and the best. "lr=0.006" is the recipe fast with that changed; --init: a
-weights.safetensors of the same mechanism to begin with, as of a run on an easier variant.
+Each mechanism is trained by each recipe, one after the other; after every so many steps its validation accuracy is
+asked for (one question about each image). Printed are the steps and the processor seconds of training, validation left
+out, to the targets, interpolated, and the accuracies on the way. A recipe is "fast", "one" (fast as it was in version
+0.1, with one question about each image) or fast with something changed, as "lr=0.006+questions=3". --init: a run of the
+same mechanism to begin with, as one on an easier variant. --runs keeps the runs, as of `bench run`. --out keeps each
+curve as a file, from which --figure draws accuracy over seconds.
 """
 
 import argparse
 import json
 import tempfile
-from dataclasses import replace
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
-from bench.checkpoints import load_weights
+from bench.attention import networks_of
 from bench.computing import Computing, choose
-from bench.config import RECIPES, Recipe
+from bench.config import FIRST_RECIPES, RECIPES, Recipe
 from bench.data import load_split
-from bench.memory import keep_freed
-from bench.model import build
+from bench.evaluate import accuracy
+from bench.experiment import configure, run
+from bench.split import Split
 from bench.train import Trainer
+from bench.watch import Watching
+from mnistref.dataset import read_manifest
 from mnistref.generate import Request, generate
 from mnistref.text import table
-from mnistref.variants import get_variant
 
-KINDS = {"lr": float, "batch": int}
+ASKED = 2_000
+"""Of the validation questions: the first."""
+KINDS = {"lr": float, "batch": int, "epochs": int, "questions": lambda text: int(text) if text.isdecimal() else text}
 
 
 def recipe_of(name: str, epochs: int, fade: float) -> Recipe:
-    """The recipe of that name, or fast with something changed: lr=…, batch=…, both joined by a +."""
-    if name in RECIPES:
-        return replace(RECIPES[name], epochs=epochs, fade=fade)
+    """The recipe of that name, or fast with something changed: lr=…, batch=…, joined by a +."""
+    known = {**RECIPES, "one": FIRST_RECIPES["fast"]}
+    if name in known:
+        return replace(known[name], epochs=epochs, fade=fade)
     changes = {key: KINDS[key](value) for key, value in (part.split("=") for part in name.split("+"))}
-    return replace(RECIPES["fast"], epochs=epochs, fade=fade, **changes)
+    return replace(RECIPES["fast"], **{"epochs": epochs, "fade": fade, **changes})
 
 
-def curve(attn: str, folder: Path, variant: str, recipe: Recipe, init: Path | None, computing: Computing) -> list[dict]:
-    """The training's records, epoch by epoch; `seconds` counts from its begin."""
-    model = build(attn, get_variant(variant), 0, computing.device)
-    if init:
-        load_weights(init, model)
-    train = load_split(folder, "train", "one", computing.device, masks=recipe.fade > 0)
-    val = load_split(folder, "val", "one", computing.device)
-    found, seconds = [], 0.0
-    with computing.products():
-        for record in Trainer(recipe, model, train, val, 0, computing).epochs():
-            seconds += record["seconds"]
-            found.append({**record, "seconds": seconds})
-    return found
+class Curve:
+    """Validation accuracy over steps and processor seconds, taken down while a training runs.
+
+    The seconds are those of the steps: validation, checkpoints and an epoch's first step, which waits for the data, are
+    left out.
+    """
+
+    def __init__(self, val: Split, every: int) -> None:
+        self.records: list[dict] = []
+        self._val, self._every, self._spent, self._since = val, every, 0.0, 0.0
+
+    def look(self, trainer: Trainer) -> None:
+        """Count the step, and ask the network if it is its turn."""
+        ends = trainer.done % trainer.steps == 0
+        if trainer.done % trainer.steps != 1:
+            self._spent += time.process_time() - self._since
+        if trainer.done % self._every == 0 or (ends and trainer.epoch + 1 == trainer.recipe.epochs):
+            accurate = accuracy(trainer.model, self._val)
+            self.records.append({"steps": trainer.done, "seconds": self._spent, "val_accuracy": accurate})
+            trainer.model.train()
+        self._since = time.process_time()
+
+
+def curve(
+    attn: str, folder: Path, recipe: Recipe, every: int, computing: Computing, runs: Path, seed: int, init: Path | None
+) -> list[dict]:
+    """Steps, processor seconds and validation accuracy of a run, every so many steps and at the end."""
+    kept = Curve(first(load_split(folder, "val", "one", computing.device), ASKED), every)
+    config = configure(folder, attn, seed, recipe, "one", computing, init)
+    done = run(config, folder, runs, resume=False, init=init, watching=Watching(look=kept.look))
+    if not kept.records:
+        raise SystemExit(f"{done}: this run was over before; its curve needs another --runs")
+    return kept.records
+
+
+def first(split: Split, questions: int) -> Split:
+    names = ("image", "slot", "query", "label")
+    return replace(split, **{name: getattr(split, name)[:questions] for name in names})
 
 
 def reached(records: list[dict], target: float) -> str:
@@ -66,43 +101,78 @@ def reached(records: list[dict], target: float) -> str:
     return "–"
 
 
+def draw(curves: list[dict], figure: Path) -> None:
+    """A panel for each data set, a colour for each mechanism; dashed with one question about each image."""
+    from matplotlib.figure import Figure
+
+    variants = list(dict.fromkeys(curve["variant"] for curve in curves))
+    attns = list(dict.fromkeys(curve["attn"] for curve in curves))
+    drawn = Figure(figsize=(4.6 * len(variants), 3.6), dpi=120, layout="constrained")
+    for axes, variant in zip(drawn.subplots(1, len(variants), sharey=True, squeeze=False)[0], variants, strict=True):
+        for curve in (curve for curve in curves if curve["variant"] == variant):
+            several = curve["recipe"].get("questions", "one") != "one"
+            axes.plot(
+                [record["seconds"] / 60 for record in curve["curve"]],
+                [100 * record["val_accuracy"] for record in curve["curve"]],
+                color=f"C{attns.index(curve['attn'])}",
+                linestyle="-" if several else "--",
+                label=f"{curve['attn']}, {'all questions' if several else 'one question'} of an image",
+            )
+        axes.set(title=variant, xlabel="processor minutes of training", xscale="log", ylim=(15, 100))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=6)
+    drawn.axes[0].set_ylabel("validation accuracy, %")
+    drawn.savefig(figure)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--attn", default="san,pan,pan-ctx,arnn")
     parser.add_argument("--variant", default="mref")
-    parser.add_argument("--tried", default="fast,lr=0.0015,lr=0.006,batch=25,batch=100+lr=0.006")
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--targets", default="60,80")
+    parser.add_argument("--tried", default="fast,one,lr=0.0015,lr=0.006,questions=3")
+    parser.add_argument("--images", type=int, default=30_000)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--every", type=int, default=200)
+    parser.add_argument("--targets", default="80,90,95,98")
     parser.add_argument("--init", type=Path)
     parser.add_argument("--fade", type=float, default=0.0)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--digits", default="mnist5k")
     parser.add_argument("--backgrounds", default="builtin")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--root", type=Path)
-    parser.add_argument("--out", type=Path, help="Also write the curves as JSON.")
+    parser.add_argument("--runs", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
+    if options.figure:
+        draw([json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))], options.figure)
+        return
     computing = choose()
-    keep_freed(computing.device)
-    targets, curves = [int(part) for part in options.targets.split(",")], []
-    rows = [["attn", "recipe", *(f"to {target} %" for target in targets), "best", "after each epoch, %"]]
+    targets = [int(part) for part in options.targets.split(",")]
+    rows = [["attn", "recipe", *(f"to {target} %" for target in targets), "best", "on the way, %"]]
     with tempfile.TemporaryDirectory() as temporary:
         sizes = {"train": options.images, "val": 2_000, "test": 1}
-        root = options.root or Path(temporary)
-        request = Request(options.variant, root, 0, sizes, options.digits, options.backgrounds)
-        folder = generate(request)
+        root, runs = options.root or Path(temporary), options.runs or Path(temporary) / "runs"
+        asked = Request(options.variant, root, 0, sizes, options.digits, options.backgrounds)
+        folder = options.data or generate(asked)
         print(f"{folder.name} on {computing.device_name}, {torch.get_num_threads()} threads", flush=True)
-        for attn in options.attn.split(","):
+        for attn in networks_of(options.attn):
             for name in options.tried.split(","):
                 recipe = recipe_of(name, options.epochs, options.fade)
-                records = curve(attn, folder, options.variant, recipe, options.init, computing)
-                curves.append({"attn": attn, "recipe": recipe.label, "curve": records})
+                records = curve(attn, folder, recipe, options.every, computing, runs, options.seed, options.init)
                 shares = [100 * record["val_accuracy"] for record in records]
                 to = [reached(records, target / 100) for target in targets]
                 way = " ".join(f"{share:.0f}" for share in shares)
                 rows.append([attn, recipe.label, *to, f"{max(shares):.1f}", way])
                 print(table([rows[0], rows[-1]]), flush=True)
                 if options.out:
-                    options.out.write_text(json.dumps(curves, indent=1))
+                    kept = {"variant": read_manifest(folder).variant.name, "dataset": folder.name, "attn": attn}
+                    kept |= {"recipe": asdict(recipe), "device": computing.device_name, "curve": records}
+                    options.out.mkdir(parents=True, exist_ok=True)
+                    seed = f"-s{options.seed}" if options.seed else ""
+                    place = options.out / f"{kept['variant']}-{attn.replace(',', '+')}-{name}{seed}.json"
+                    place.write_text(json.dumps(kept, indent=1) + "\n")
     print(table(rows))
 
 

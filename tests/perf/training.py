@@ -23,9 +23,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from bench.computing import Computing, choose
-from bench.config import RECIPES
+from bench.config import FIRST_RECIPES
 from bench.data import load_split
 from bench.memory import keep_freed
 from bench.model import build
@@ -40,7 +41,7 @@ from mnistref.text import table
 from mnistref.variants import get_variant
 
 MODES = ("resident", "streamed", "online")
-RECIPE = RECIPES["fast"]
+RECIPE = FIRST_RECIPES["fast"]  # a question about each image: the least work for what has to be brought
 Work = Callable[[], float]
 
 
@@ -53,14 +54,22 @@ class Watched:
     def __len__(self) -> int:
         return len(self.epochs)
 
+    @property
+    def asked_about(self) -> int:
+        return self.epochs.asked_about
+
+    @property
+    def image(self) -> Tensor:
+        return self.split.image
+
     def of_epoch(self, epoch: int) -> "Watched":
         started = time.perf_counter()
         self.split: Split = self.epochs.of_epoch(epoch)
         self.waited += time.perf_counter() - started
         return self
 
-    def each(self, *arguments) -> Iterator[Batch]:
-        with closing(self.split.each(*arguments)) as batches:
+    def of_parts(self, *arguments) -> Iterator[Batch]:
+        with closing(self.split.of_parts(*arguments)) as batches:
             while True:
                 started = time.perf_counter()
                 batch = next(batches, None)

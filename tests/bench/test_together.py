@@ -1,0 +1,187 @@
+"""Training with several questions about each image in a step: which they are, that a stop changes nothing, options."""
+
+import contextlib
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench import checkpoints, experiment
+from bench.computing import Computing
+from bench.config import AS_IT_FITS, FIRST_RECIPES, RECIPES, Recipe, Supply
+from bench.data import load_split
+from bench.evaluate import accuracy
+from bench.model import build
+from bench.online import load_training
+from bench.train import Trainer
+from mnistref.dataset import read_manifest, read_triples
+from mnistref.errors import UsageProblemError
+from tests.bench.calling import bench
+
+CPU = torch.device("cpu")
+COMPUTING = Computing(CPU)
+SHORT = Recipe("fast", "adam", lr=0.003, batch=32, epochs=2, schedule="onecycle", questions="all")
+EVERY_WAY = pytest.mark.parametrize("questions", ["all", 2])
+
+
+def training(folder, questions, attn="san", supply: Supply = AS_IT_FITS, online=False, **changed) -> Trainer:
+    """A training as a run makes it."""
+    recipe = replace(SHORT, questions=questions, **changed)
+    config = experiment.configure(folder, attn, 0, recipe, "one", COMPUTING, online=online)
+    variant = read_manifest(folder).variant
+    data = load_training(config, folder, CPU, supply)
+    return Trainer(recipe, build(attn, variant, 0, CPU), data, load_split(folder, "val", "one", CPU), 0, COMPUTING)
+
+
+def asked_in(trainer: Trainer) -> list[list[tuple[int, int]]]:
+    """Of each step the questions, as image and query."""
+    split, steps = trainer.train, []
+    real = trainer.step._gradients
+
+    def listen(images, query, label, of=None):
+        about = of if of is not None else torch.arange(len(images)).repeat_interleave(query.shape[1])
+        pixels = images.sum(dim=(1, 2, 3))
+        steps.append(list(zip(pixels[about].tolist(), query.flatten().tolist(), strict=True)))
+        assert len(images) == trainer.batch
+        return real(images, query, label, *([] if of is None else [of]))
+
+    trainer.step._gradients = listen
+    list(trainer.epochs())
+    assert split is trainer.train
+    return steps
+
+
+def test_each_step_asks_all_about_its_images(mini):
+    trainer = training(mini, "all", epochs=1)
+    steps = asked_in(trainer)
+    assert (trainer.steps, len(steps)) == (400 // 32, 400 // 32)
+    asked = [question for step in steps for question in step]
+    assert len(set(asked)) == len(asked)
+    counts = torch.bincount(read_triples_of(mini))
+    images = {image for image, _ in asked}
+    assert len(images) == trainer.steps * trainer.batch
+    assert len(asked) > 2.5 * len(images)
+    assert sorted(counts.tolist()) == sorted(counts.clamp(2, 4).tolist())
+
+
+def read_triples_of(folder) -> torch.Tensor:
+    return torch.as_tensor(read_triples(folder, "train", "all").image)
+
+
+def test_a_number_is_drawn_without_repetition(mini):
+    for step in asked_in(training(mini, 2)):
+        assert len(set(step)) == len(step) == 64
+
+
+@EVERY_WAY
+def test_it_learns_and_counts_questions(questions, mini):
+    trainer = training(mini, questions, "none", epochs=3)
+    records = list(trainer.epochs())
+    assert records[-1]["train_loss"] < records[0]["train_loss"]
+    assert 0.1 < records[-1]["train_accuracy"] < 1
+    counted = round(records[-1]["train_accuracy"] * 1e9) / 1e9
+    assert counted == pytest.approx(records[-1]["train_accuracy"])
+    assert accuracy(trainer.model, trainer.val) == records[-1]["val_accuracy"]
+
+
+class Stopped(Exception):
+    pass
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("way", ["resident", "streamed", "online"])
+def test_going_on_between_two_steps_ends_with_the_same_bits(questions, way, mini, tmp_path):
+    how = {"supply": Supply(stream=way == "streamed"), "online": way == "online"}
+    whole = training(mini, questions, **how)
+    records = [{**r, "seconds": 0} for r in whole.epochs()]
+    whole.train.close()
+    trainer, found = training(mini, questions, **how), []
+    for stop in (1, 12, 17, None):
+
+        def on_step(trainer=trainer, stop=stop):
+            if trainer.done == stop:
+                checkpoints.save(tmp_path, trainer)
+                raise Stopped
+
+        with contextlib.suppress(Stopped):
+            for record in trainer.epochs(on_step):
+                found.append({**record, "seconds": 0})
+        trainer.train.close()
+        torch.manual_seed(stop or 0)
+        trainer = training(mini, questions, **how) if stop else trainer
+        assert not stop or checkpoints.load(tmp_path, trainer)
+    assert found == records
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, trainer.model.state_dict()[name]), name
+
+
+@EVERY_WAY
+def test_a_streamed_training_ends_with_the_same_bits(questions, mini):
+    ends = []
+    for stream in (False, True):
+        trainer = training(mini, questions, supply=Supply(stream=stream), epochs=1)
+        list(trainer.epochs())
+        ends.append(trainer.model.state_dict())
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
+
+
+def test_all_questions_are_tested_as_one_by_one(mini):
+    model = build("pan", read_manifest(mini).variant, 0, CPU).eval()
+    split = load_split(mini, "test", "all", CPU)
+    with torch.inference_mode():
+        alone = [
+            int(model(one.images, one.query).logits.argmax() == one.label)
+            for one in (split.batch(torch.tensor([k])) for k in range(len(split)))
+        ]
+    assert accuracy(model, split) == pytest.approx(sum(alone) / len(split), abs=2 / len(split))
+
+
+def test_a_question_each_is_as_before_there_was_a_choice(mini):
+    before = FIRST_RECIPES["fast"]
+    config = experiment.configure(mini, "san", 0, before, "one", COMPUTING)
+    assert "questions" not in config.as_dict()["recipe"]
+    assert config.training == "fast"
+    now = replace(config, recipe=RECIPES["fast"])
+    assert now.as_dict()["recipe"]["questions"] == "all"
+    assert "questions=all" in now.training
+    assert now.run_id != config.run_id
+
+
+def test_a_graph_takes_as_many_questions_in_each_step(mini):
+    recorded = Computing(CPU, capture="graph")
+    with pytest.raises(UsageProblemError, match=r"--capture graph: each step .* give --questions 2 or one"):
+        experiment.configure(mini, "san", 0, SHORT, "one", recorded)
+    assert experiment.configure(mini, "san", 0, replace(SHORT, questions=2), "one", recorded).capture == "graph"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "label"),
+    [(["--questions", "2"], 2), (["--questions", "all"], "all"), (["--questions", "one"], "one"), ([], "all")],
+)
+def test_the_command_records_them(wanted, label, few, tmp_path):
+    start = ["run", "--attn", "san", "--data", few, "--epochs", "1", "--batch", "10", "--runs", tmp_path]
+    code, out, said = bench(*start, *wanted, "--device", "cpu", "--threads", "1")
+    assert code == 0, said
+    recipe = json.loads((tmp_path / out.splitlines()[-1].split("/")[-1] / "config.json").read_text())["recipe"]
+    assert recipe.get("questions", "one") == label
+
+
+@pytest.fixture(scope="session")
+def few(make):
+    return make("mini", sizes={"train": 20, "val": 10, "test": 10})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--questions", "0"], "'0': give all, one, or a number from 1 to 9"),
+        (["--questions", "some"], "'some': give all, one, or a number from 1 to 9"),
+        (["--batch", "21"], "has 20 training images; give 20 or fewer"),
+        (["--batch", "999", "--questions", "one", "--queries", "all"], "training questions; give "),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_work(options, words, few, tmp_path):
+    code, _, said = bench("run", "--attn", "san", "--data", few, "--runs", tmp_path, *options)
+    assert (code, words in said) == (2, True), said
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,146 @@
+"""What several questions about an image in one step cost, and where the time of such a step goes.
+
+    python -m tests.perf.questions [--attn san,pan,arnn] [--variant mref] [--images 32] [--one 50] [--rounds 5]
+        [--threads 1]
+
+1. Questions a second of a training step (forward pass, gradients, clipping, update): one about each of --one images,
+   and all about each of --images; their ratio, round by round, the two taking turns. In processor seconds, median of
+   rounds.
+2. The parts of a step with all questions, in percent of its processor time, as PyTorch's profiler counts them; beside
+   them what the step's products alone (convolutions and linear layers) would take at the processor's peak, which is
+   that of a product of two large matrices in the same process. The LSTM's own products are not among them.
+Random images, with as many digits each as the variant draws.
+"""
+
+import argparse
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.attention import networks_of
+from bench.computing import Computing
+from bench.config import FIRST_RECIPES
+from bench.memory import keep_freed
+from bench.model import build
+from bench.step import Step, optimizer_of
+from mnistref.spec import VariantSpec
+from mnistref.text import table
+from mnistref.variants import get_variant
+
+CPU = Computing(torch.device("cpu"))
+RECIPE = FIRST_RECIPES["fast"]
+PARTS = {  # a part of an operator's name → what it is shown as; the first that fits
+    "diagonal_lstm": "LSTM",
+    "optimizer": "optimiser",
+    "_foreach": "optimiser",
+    "_fused_adam": "optimiser",
+    "conv": "convolutions",
+    "pool": "pooling",
+    "batch_norm": "norms",
+    "addmm": "linear",
+    "mm": "linear",
+    "copy": "copies",
+    "clone": "copies",
+    "index": "copies",
+    "cat": "copies",
+    "fill": "copies",
+    "zero": "copies",
+}
+REST = "gates and the rest"
+COLUMNS = ["convolutions", "pooling", "norms", "LSTM", "linear", "copies", "optimiser", REST]
+
+
+def given(variant: VariantSpec, images: int, several: bool) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Images, queries, labels, and the image of each question, where there are several about one."""
+    shown = torch.rand(images, 3, variant.canvas, variant.canvas).contiguous(memory_format=torch.channels_last)
+    low, high = variant.digits
+    of = torch.arange(images).repeat_interleave(torch.randint(low, high + 1, (images,))) if several else None
+    asked = images if of is None else len(of)
+    return shown, torch.randint(variant.queries, (asked,)), torch.randint(variant.classes, (asked,)), of
+
+
+def stepping(attn: str, variant: VariantSpec, images: int, several: bool) -> tuple[Callable[[], object], int]:
+    """A training step, and how many questions it takes."""
+    torch.manual_seed(0)
+    model = build(attn, variant, 0, CPU.device).train()
+    step, inputs = Step(model, RECIPE, optimizer_of(RECIPE, model), CPU), given(variant, images, several)
+    return lambda: step(*inputs), len(inputs[1])
+
+
+def seconds(work: Callable[[], object]) -> float:
+    used = time.process_time()
+    work()
+    return time.process_time() - used
+
+
+def speeds(attn: str, variant: VariantSpec, one: int, images: int, rounds: int) -> tuple[float, float, float]:
+    """Questions a second one by one, together, and the median of the ratios."""
+    works = [stepping(attn, variant, one, False), stepping(attn, variant, images, True)]
+    for work, _ in works:
+        work()
+    found = [[asked / seconds(work) for work, asked in works] for _ in range(rounds)]
+    medians = [statistics.median(column) for column in zip(*found, strict=True)]
+    return medians[0], medians[1], statistics.median(together / alone for alone, together in found)
+
+
+def parts(attn: str, variant: VariantSpec, images: int) -> tuple[dict[str, float], float]:
+    """The share of each part of a step, and how many floating-point operations its products take."""
+    work, _ = stepping(attn, variant, images, True)
+    work()
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiled:
+        work()
+    spent: Counter[str] = Counter()
+    for event in profiled.key_averages():
+        name = event.key.lower()
+        spent[next((part for key, part in PARTS.items() if key in name), REST)] += event.self_cpu_time_total
+    with FlopCounterMode(display=False) as counted:
+        work()
+    total = sum(spent.values())
+    return {part: spent[part] / total for part in COLUMNS}, float(counted.get_total_flops())
+
+
+def peak() -> float:
+    """Floating-point operations a second."""
+    a, b = torch.rand(2, 1536, 1536)
+    torch.mm(a, b)
+    return 2 * 1536**3 / min(seconds(lambda: torch.mm(a, b)) for _ in range(5))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--attn", default="san,han,ltpa-dp,stn-m,cbam,pan,pan-ctx,arnn")
+    parser.add_argument("--variant", default="mref")
+    parser.add_argument("--images", type=int, default=32)
+    parser.add_argument("--one", type=int, default=50, help="Images of a step with a question each.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    keep_freed(CPU.device)
+    variant, names = get_variant(asked.variant), networks_of(asked.attn)
+    rows = [["", f"one, {asked.one} images", f"all, {asked.images} images", "ratio"]]
+    for attn in names:
+        alone, together, ratio = speeds(attn, variant, asked.one, asked.images, asked.rounds)
+        rows.append([attn, f"{alone:.0f}", f"{together:.0f}", f"{ratio:.2f} ×"])
+    print(f"{asked.variant}, {asked.threads} threads: questions a processor second in a training step\n")
+    print(table(rows), flush=True)
+    rate, rows = peak(), [["", "ms", *COLUMNS, "products at peak"]]
+    for attn in names:
+        shares, flops = parts(attn, variant, asked.images)
+        step, _ = stepping(attn, variant, asked.images, True)
+        step()
+        took = statistics.median(seconds(step) for _ in range(asked.rounds))
+        shown = [f"{100 * shares[part]:.0f}" if shares[part] else "–" for part in COLUMNS]
+        rows.append([attn, f"{1e3 * took:.0f}", *shown, f"{100 * flops / rate / took:.0f}"])
+    print(f"\nA step with all questions of {asked.images} images, in percent; the peak is {rate / 1e9:.0f} GFLOP/s\n")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
