@@ -296,8 +296,12 @@ MAY_IMPORT = {
     "bench.kernels.diagonal_lstm.reference": set(),
     "bench.kernels.diagonal_lstm.once": set(),
     "bench.kernels.diagonal_lstm.packed": {"bench.kernels.buffers", "bench.kernels.diagonal_lstm.once"},
-    "bench.kernels.diagonal_lstm.wavefront": set(),
-    "bench.kernels.diagonal_lstm.gpu": {"bench.kernels.diagonal_lstm.once", "bench.kernels.diagonal_lstm.wavefront"},
+    "bench.kernels.diagonal_lstm.triton_dot": set(),
+    "bench.kernels.diagonal_lstm.triton_weights": {"bench.kernels.diagonal_lstm.triton_dot"},
+    "bench.kernels.diagonal_lstm.wavefront": {"bench.kernels.diagonal_lstm.triton_dot"},
+    "bench.kernels.diagonal_lstm.gpu": {
+        *(f"bench.kernels.diagonal_lstm.{name}" for name in ("once", "triton_weights", "wavefront"))
+    },
     "bench.kernels.diagonal_lstm.products": {"bench.kernels.vectors", "mnistref.compiled"},
     "bench.kernels.diagonal_lstm.raster": {"bench.kernels.diagonal_lstm.products", "bench.kernels.vectors"},
     "bench.kernels.diagonal_lstm.raster_backward": {"bench.kernels.diagonal_lstm.products", "bench.kernels.vectors"},
@@ -358,7 +362,9 @@ MAY_IMPORT = {
 }
 """Rooms whose whole list of our own modules is fixed."""
 
-TRITON = {"bench.kernels.diagonal_lstm.gpu", "bench.kernels.diagonal_lstm.wavefront"}
+TRITON = {
+    *(f"bench.kernels.diagonal_lstm.{name}" for name in ("gpu", "triton_dot", "triton_weights", "wavefront")),
+}
 """Modules that import Triton, and that are imported when they are used."""
 
 PURE = [

@@ -134,7 +134,9 @@ class AttentionRNN(nn.Module):
         if self.combine is None:
             return product(left, right)
         weight, bias = self.combine.parameters()
-        both = torch.einsum("op,bpij->boij", weight, torch.cat([*left, *right], dim=1)) + bias[:, None, None]
+        # The gradient of such a small weight is a sum over all cells of the batch: slow on a GPU as a matrix product.
+        numbers = torch.cat([*left, *right], dim=1)
+        both = (weight[:, :, None, None] * numbers[:, None]).sum(2) + bias[:, None, None]
         if not self.sampled:
             return Gaussian(both, torch.zeros_like(both))
         return Gaussian(both[:, :1], F.softplus(both[:, 1:]))

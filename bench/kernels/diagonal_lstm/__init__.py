@@ -135,7 +135,12 @@ def choose(device: str, dtype: torch.dtype, implementation: str | None = None) -
 
 def _is_cast(device: str) -> bool:
     """Whether autocast is on. Some devices, such as meta, do not know it."""
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return _knows_autocast(device) and torch.is_autocast_enabled(device)
+
+
+@torch.compiler.assume_constant_result  # torch.compile of PyTorch 2.11 cannot look inside
+def _knows_autocast(device: str) -> bool:
+    return torch.amp.is_autocast_available(device)
 
 
 def _takes_reference_alone() -> bool:

@@ -51,3 +51,28 @@ def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Ten
     right = one_direction(context.flip(-1), bias[1], kernel_x[1], kernel_h[1]).flip(-1)
     shifted = torch.nn.functional.pad(right, (0, 0, 1, 0))[:, :, :-1]  # so that it has not seen its own row
     return torch.stack([left, shifted])
+
+
+def weight_gradients(x: Tensor, states: Tensor, d_gates: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of all weights, given that of the gates' sums: of one gate, d_gate · what it was made of.
+
+    Args:
+        x: (B, m, n, C), the context.
+        states: (2, B, m, n, t), h of each direction before the right one is mirrored back and shifted.
+        d_gates: (2, B, m, n, 4t), the gradient of the gates' sums, in the same columns as `states`.
+        grad: (2, B, p, m, n), the gradient of the output, readout · h.
+
+    Returns:
+        The gradients of bias (2, B, 4t), kernel_x (2, 4t, C), kernel_h (2, 4t, 2t) and readout (2, p, t).
+    """
+    shown = grad.permute(0, 1, 3, 4, 2)  # (2, B, m, n, p), in the columns and rows of the image
+    right = torch.nn.functional.pad(shown[1, :, 1:].flip(2), (0, 0, 0, 0, 0, 1))  # the last row is shown nowhere
+    context, shown = torch.stack([x, x.flip(2)]), torch.stack([shown[0], right])
+    above = torch.nn.functional.pad(states[:, :, :-1], (0, 0, 0, 0, 1, 0))
+    left = torch.nn.functional.pad(states[:, :, :, :-1], (0, 0, 1, 0))
+    return (
+        d_gates.sum((2, 3)),
+        torch.einsum("dbijg,dbijc->dgc", d_gates, context),
+        torch.einsum("dbijg,dbijs->dgs", d_gates, torch.cat([above, left], -1)),
+        torch.einsum("dbijp,dbijt->dpt", shown, states),
+    )

@@ -8,12 +8,14 @@ The right direction (`right` = 1) is the left one on the mirrored map. It runs w
 shows it; what is stored there is zero. Maps are given image-like, (B, m, n, ·); what a direction keeps for itself lies
 in its own, mirrored, columns.
 
-Products of bf16 are wrong in Triton's interpreter: there EMULATED rounds the factors and multiplies in fp32, as it does
-for all other products.
+The four gates are the columns of one product for each operand: (ROWS, ·) · (·, 4 · UNITS). Rounding of factors and
+`EMULATED`: see `triton_dot`.
 """
 
 import triton
 import triton.language as tl
+
+from bench.kernels.diagonal_lstm.triton_dot import dot, factor, gate_rows
 
 
 @triton.jit
@@ -33,47 +35,39 @@ def _sigmoid(x, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
 
 
 @triton.jit
-def _product(total, a, b, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
-    """total + a · b, in fp32."""
-    if PRODUCTS == "bf16":
-        rough_a, rough_b = a.to(tl.bfloat16), b.to(tl.bfloat16)
-        if EMULATED:
-            result = tl.dot(rough_a.to(tl.float32), rough_b.to(tl.float32), total, input_precision="ieee")
-        else:
-            result = tl.dot(rough_a, rough_b, total)
-    else:
-        result = tl.dot(a, b, total, input_precision="ieee" if EMULATED else PRODUCTS)
-    return result
+def _weights(kernel, first, inputs, stride, t: tl.constexpr, INPUTS: tl.constexpr, UNITS: tl.constexpr):
+    """Return the columns of a kernel that meet `inputs` numbers, transposed: (INPUTS, 4 · UNITS), zero where padded."""
+    k = tl.arange(0, INPUTS)[:, None]
+    row, is_row = gate_rows(t, UNITS)
+    return tl.load(kernel + row[None, :] * stride + first + k, (k < inputs) & is_row[None, :], 0.0)
 
 
 @triton.jit
-def _weights(kernel, gate, first, inputs, stride, t: tl.constexpr, INPUTS: tl.constexpr, UNITS: tl.constexpr):
-    """The part of a gate's kernel that meets `inputs` numbers, transposed: (INPUTS, UNITS), zero where nothing is."""
-    k, u = tl.arange(0, INPUTS)[:, None], tl.arange(0, UNITS)[None, :]
-    return tl.load(kernel + (gate * t + u) * stride + first + k, (k < inputs) & (u < t), 0.0)
+def _state_weights(kernel_h, t: tl.constexpr, UNITS: tl.constexpr):
+    """Return K^h as it lies: (4 · UNITS, 2 · UNITS), zero where padded.
 
-
-@triton.jit
-def _four_weights(kernel, first, inputs, stride, t: tl.constexpr, INPUTS: tl.constexpr, UNITS: tl.constexpr):
-    """Of the four gates."""
-    return (
-        _weights(kernel, 0, first, inputs, stride, t, INPUTS, UNITS),
-        _weights(kernel, 1, first, inputs, stride, t, INPUTS, UNITS),
-        _weights(kernel, 2, first, inputs, stride, t, INPUTS, UNITS),
-        _weights(kernel, 3, first, inputs, stride, t, INPUTS, UNITS),
+    With it, one product gives the gradients of both states. It is wider than high at 16 and 32 rows: on such a product
+    the compiler shares the columns out to the warps, and on one of UNITS columns all of them may do the same.
+    """
+    s = tl.arange(0, 2 * UNITS)[None, :]
+    row, is_row = gate_rows(t, UNITS)
+    return tl.load(
+        kernel_h + row[:, None] * 2 * t + (s // UNITS) * t + s % UNITS, is_row[:, None] & (s % UNITS < t), 0.0
     )
 
 
 @triton.jit
-def _bias(bias, gate, t: tl.constexpr, UNITS: tl.constexpr):
-    """(1, UNITS)"""
-    u = tl.arange(0, UNITS)[None, :]
-    return tl.load(bias + gate * t + u, u < t, 0.0).to(tl.float32)
+def _readout(readout, right, t: tl.constexpr, p: tl.constexpr, UNITS: tl.constexpr, SHOWN: tl.constexpr):
+    """Return the readout of a direction, transposed: (UNITS, SHOWN), zero where padded."""
+    u, q = tl.arange(0, UNITS)[:, None], tl.arange(0, SHOWN)[None, :]
+    return tl.load(readout + (right * p + q) * t + u, (u < t) & (q < p), 0.0)
 
 
 @triton.jit
-def _four_biases(bias, t: tl.constexpr, UNITS: tl.constexpr):
-    return _bias(bias, 0, t, UNITS), _bias(bias, 1, t, UNITS), _bias(bias, 2, t, UNITS), _bias(bias, 3, t, UNITS)
+def _bias(bias, t: tl.constexpr, UNITS: tl.constexpr):
+    """(1, 4 · UNITS), zero where padded."""
+    row, is_row = gate_rows(t, UNITS)
+    return tl.load(bias + row, is_row, 0.0).to(tl.float32)[None, :]
 
 
 @triton.jit
@@ -84,30 +78,24 @@ def _cells(maps, i, j, n, width: tl.constexpr, WIDTH: tl.constexpr, there):
 
 
 @triton.jit
-def _write(
-    maps, i, j, n, values, first: tl.constexpr, width: tl.constexpr, used: tl.constexpr, WIDTH: tl.constexpr, to
-):
-    """Values (ROWS, WIDTH), of which `used` columns count, to columns from `first` of a map (m, n, width)."""
+def _write(maps, i, j, n, values, width: tl.constexpr, WIDTH: tl.constexpr, to):
+    """Write values (ROWS, WIDTH) to cells (i, j) of a map (m, n, width), where `to` says so."""
     k = tl.arange(0, WIDTH)[None, :]
-    tl.store(maps + (i * n + j) * width + first + k, values.to(maps.dtype.element_ty), to & (k < used))
+    tl.store(maps + (i * n + j) * width + k, values.to(maps.dtype.element_ty), to & (k < width))
 
 
 @triton.jit
-def _sum(x, above, left, bias, kx, ka, kl, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
-    """What a gate is made of, (ROWS, UNITS). The state to the left comes last, as it is the last to be there."""
-    total = tl.zeros([x.shape[0], kx.shape[1]], tl.float32) + bias
-    total = _product(total, x, kx, PRODUCTS, EMULATED)
-    total = _product(total, above, ka, PRODUCTS, EMULATED)
-    return _product(total, left, kl, PRODUCTS, EMULATED)
-
-
-@triton.jit
-def _gates(x, above, left, biases, kx, ka, kl, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
-    """o, f, i, g (Eq. 8)."""
-    o = _sum(x, above, left, biases[0], kx[0], ka[0], kl[0], PRODUCTS, EMULATED)
-    f = _sum(x, above, left, biases[1], kx[1], ka[1], kl[1], PRODUCTS, EMULATED)
-    i = _sum(x, above, left, biases[2], kx[2], ka[2], kl[2], PRODUCTS, EMULATED)
-    g = _sum(x, above, left, biases[3], kx[3], ka[3], kl[3], PRODUCTS, EMULATED)
+def _gates(x, above, left, bias, kx, ka, kl, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
+    """Return o, f, i, g (Eq. 8), (ROWS, UNITS) each. The state to the left comes last: it is the last to be there."""
+    UNITS: tl.constexpr = kl.shape[0]
+    total = tl.zeros([x.shape[0], 4 * UNITS], tl.float32) + bias
+    total = dot(total, x, kx, PRODUCTS, EMULATED)
+    total = dot(total, above, ka, PRODUCTS, EMULATED)
+    total = dot(total, left, kl, PRODUCTS, EMULATED)
+    parts = tl.permute(tl.reshape(total, [x.shape[0], 2, 2, UNITS]), [0, 3, 1, 2])
+    o_and_i, f_and_g = tl.split(parts)
+    o, i = tl.split(o_and_i)
+    f, g = tl.split(f_and_g)
     return (
         _sigmoid(o, PRODUCTS, EMULATED),
         _sigmoid(f, PRODUCTS, EMULATED),
@@ -117,13 +105,10 @@ def _gates(x, above, left, biases, kx, ka, kl, PRODUCTS: tl.constexpr, EMULATED:
 
 
 @triton.jit
-def _gradient(gates, weights, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
-    """Of what met the weights (INPUTS, UNITS) of the four gates: (ROWS, INPUTS)."""
-    total = tl.zeros([gates[0].shape[0], weights[0].shape[0]], tl.float32)
-    total = _product(total, gates[0], tl.trans(weights[0]), PRODUCTS, EMULATED)
-    total = _product(total, gates[1], tl.trans(weights[1]), PRODUCTS, EMULATED)
-    total = _product(total, gates[2], tl.trans(weights[2]), PRODUCTS, EMULATED)
-    return _product(total, gates[3], tl.trans(weights[3]), PRODUCTS, EMULATED)
+def _together(o, f, i, g):
+    """Return the gates' gradients side by side: (ROWS, UNITS) each → (ROWS, 4 · UNITS)."""
+    parts = tl.permute(tl.join(tl.join(o, i), tl.join(f, g)), [0, 2, 3, 1])
+    return tl.reshape(parts, [o.shape[0], 4 * o.shape[1]])
 
 
 @triton.jit(do_not_specialize=["batch", "m", "n"])
@@ -160,36 +145,37 @@ def forward(
     memories += side * m * n * t
     kernel_x += right * 4 * t * C
     kernel_h += right * 8 * t * t
-    x_weights = _four_weights(kernel_x, 0, C, C, t, INPUTS, UNITS)
-    above_weights = _four_weights(kernel_h, 0, t, 2 * t, t, UNITS, UNITS)
-    left_weights = _four_weights(kernel_h, t, t, 2 * t, t, UNITS, UNITS)
-    biases = _four_biases(bias, t, UNITS)
-    shown = _weights(readout, right, 0, t, t, p, UNITS, SHOWN)
+    kx = factor(_weights(kernel_x, 0, C, C, t, INPUTS, UNITS), PRODUCTS, EMULATED)
+    ka = factor(_weights(kernel_h, 0, t, 2 * t, t, UNITS, UNITS), PRODUCTS, EMULATED)
+    kl = factor(_weights(kernel_h, t, t, 2 * t, t, UNITS, UNITS), PRODUCTS, EMULATED)
+    biases = _bias(bias, t, UNITS)
+    shown = factor(_readout(readout, right, t, p, UNITS, SHOWN), PRODUCTS, EMULATED)
 
     i = tl.arange(0, ROWS)[:, None]
     q = tl.arange(0, SHOWN)[None, :]
     row_above = tl.maximum(i - 1, 0) + tl.zeros([ROWS, UNITS], tl.int32)
     row_out = tl.where(i + right == m, 0, i + right)  # the row that does not run writes the zeros of the top row
     start, turn = right * (n - 1), 1 - 2 * right  # column j of the direction is column start + turn · j of the image
-    h = tl.zeros([ROWS, UNITS], x.dtype.element_ty)
+    seen = factor(tl.zeros([ROWS, UNITS], x.dtype.element_ty), PRODUCTS, EMULATED)  # h as it is multiplied
     c = tl.zeros([ROWS, UNITS], tl.float32)
     coming = _cells(x, i, start - turn * i, n, C, INPUTS, (i < m) & (i == 0))
     for d in range(m + n - 1):
         j = d - i
         on_map = (i < m) & (j >= 0) & (j < n)
         inside = on_map & (i < m - right)
-        here = coming
+        here = factor(coming, PRODUCTS, EMULATED)
         coming = _cells(x, i, start + turn * (j + 1), n, C, INPUTS, (i < m) & (j >= -1) & (j < n - 1))
-        above = tl.where(i > 0, tl.gather(h, row_above, 0), 0.0).to(h.dtype)
-        o, f, a, g = _gates(here, above, h, biases, x_weights, above_weights, left_weights, PRODUCTS, EMULATED)
+        above = tl.where(i > 0, tl.gather(seen, row_above, 0), 0.0).to(seen.dtype)
+        o, f, a, g = _gates(here, above, seen, biases, kx, ka, kl, PRODUCTS, EMULATED)
         c = tl.where(inside, f * c + a * g, 0.0)
-        h = (o * _tanh(c, PRODUCTS, EMULATED)).to(h.dtype)
-        y = _product(tl.zeros([ROWS, SHOWN], tl.float32), h, shown, PRODUCTS, EMULATED)
+        h = (o * _tanh(c, PRODUCTS, EMULATED)).to(x.dtype.element_ty)
+        seen = factor(h, PRODUCTS, EMULATED)
+        y = dot(tl.zeros([ROWS, SHOWN], tl.float32), seen, shown, PRODUCTS, EMULATED)
         place = (q * m + row_out) * n + start + turn * j
         tl.store(out + place, y.to(out.dtype.element_ty), on_map & (q < p))
         if KEEP:
-            _write(states, i, j, n, h, 0, t, t, UNITS, on_map)
-            _write(memories, i, j, n, c, 0, t, t, UNITS, on_map)
+            _write(states, i, j, n, h, t, UNITS, on_map)
+            _write(memories, i, j, n, c, t, UNITS, on_map)
 
 
 @triton.jit(do_not_specialize=["batch", "m", "n"])
@@ -233,14 +219,16 @@ def backward(
     d_gates += side * m * n * 4 * t
     kernel_x += right * 4 * t * C
     kernel_h += right * 8 * t * t
-    x_weights = _four_weights(kernel_x, 0, C, C, t, INPUTS, UNITS)
-    above_weights = _four_weights(kernel_h, 0, t, 2 * t, t, UNITS, UNITS)
-    left_weights = _four_weights(kernel_h, t, t, 2 * t, t, UNITS, UNITS)
-    biases = _four_biases(bias, t, UNITS)
-    shown = tl.trans(_weights(readout, right, 0, t, t, p, UNITS, SHOWN))
+    kx = factor(_weights(kernel_x, 0, C, C, t, INPUTS, UNITS), PRODUCTS, EMULATED)
+    ka = factor(_weights(kernel_h, 0, t, 2 * t, t, UNITS, UNITS), PRODUCTS, EMULATED)
+    kl = factor(_weights(kernel_h, t, t, 2 * t, t, UNITS, UNITS), PRODUCTS, EMULATED)
+    kh = factor(_state_weights(kernel_h, t, UNITS), PRODUCTS, EMULATED)
+    biases = _bias(bias, t, UNITS)
+    shown = tl.trans(factor(_readout(readout, right, t, p, UNITS, SHOWN), PRODUCTS, EMULATED))
 
     i = tl.arange(0, ROWS)[:, None]
     q = tl.arange(0, SHOWN)[None, :]
+    column, is_column = gate_rows(t, UNITS)
     runs = i < m - right
     row_below = tl.minimum(i + 1, ROWS - 1) + tl.zeros([ROWS, UNITS], tl.int32)
     start, turn = right * (n - 1), 1 - 2 * right
@@ -253,29 +241,27 @@ def backward(
         on_map = (i < m) & (j >= 0) & (j < n)
         inside = on_map & runs
         has_left = runs & (j >= 1) & (j <= n)
-        here = _cells(x, i, start + turn * j, n, C, INPUTS, inside)
-        above = _cells(states, i - 1, j, n, t, UNITS, inside & (i > 0))
-        left = _cells(states, i, j - 1, n, t, UNITS, has_left)
+        here = factor(_cells(x, i, start + turn * j, n, C, INPUTS, inside), PRODUCTS, EMULATED)
+        above = factor(_cells(states, i - 1, j, n, t, UNITS, inside & (i > 0)), PRODUCTS, EMULATED)
+        left = factor(_cells(states, i, j - 1, n, t, UNITS, has_left), PRODUCTS, EMULATED)
         before = _cells(memories, i, j - 1, n, t, UNITS, has_left).to(tl.float32)
         place = (q * m + i + right) * n + start + turn * j
-        given = tl.load(grad + place, inside & (q < p), 0.0)
-        o, f, a, g = _gates(here, above, left, biases, x_weights, above_weights, left_weights, PRODUCTS, EMULATED)
+        given = factor(tl.load(grad + place, inside & (q < p), 0.0), PRODUCTS, EMULATED)
+        o, f, a, g = _gates(here, above, left, biases, kx, ka, kl, PRODUCTS, EMULATED)
         bent = _tanh(c, PRODUCTS, EMULATED)
-        d_h = _product(d_h, given, shown, PRODUCTS, EMULATED)
+        d_h = dot(d_h, given, shown, PRODUCTS, EMULATED)
         d_c += d_h * o * (1 - bent * bent)
         d_o = tl.where(inside, d_h * bent * o * (1 - o), 0.0)
         d_f = tl.where(inside, d_c * before * f * (1 - f), 0.0)
         d_i = tl.where(inside, d_c * g * a * (1 - a), 0.0)
         d_g = tl.where(inside, d_c * a * (1 - g * g), 0.0)
-        _write(d_gates, i, j, n, d_o, 0, 4 * t, t, UNITS, on_map)
-        _write(d_gates, i, j, n, d_f, t, 4 * t, t, UNITS, on_map)
-        _write(d_gates, i, j, n, d_i, 2 * t, 4 * t, t, UNITS, on_map)
-        _write(d_gates, i, j, n, d_g, 3 * t, 4 * t, t, UNITS, on_map)
-        gates = (d_o, d_f, d_i, d_g)
-        d_above = _gradient(gates, above_weights, PRODUCTS, EMULATED)
-        d_left = _gradient(gates, left_weights, PRODUCTS, EMULATED)
-        d_here = _gradient(gates, x_weights, PRODUCTS, EMULATED)
-        _write(d_x, i, start + turn * j, n, d_here, 0, C, C, INPUTS, on_map)
+        d_all = _together(d_o, d_f, d_i, d_g).to(d_gates.dtype.element_ty)
+        tl.store(d_gates + (i * n + j) * 4 * t + column[None, :], d_all, on_map & is_column[None, :])
+        d_seen = factor(d_all, PRODUCTS, EMULATED)
+        d_here = dot(tl.zeros([ROWS, INPUTS], tl.float32), d_seen, tl.trans(kx), PRODUCTS, EMULATED)
+        _write(d_x, i, start + turn * j, n, d_here, C, INPUTS, on_map)
+        d_states = dot(tl.zeros([ROWS, 2 * UNITS], tl.float32), d_seen, kh, PRODUCTS, EMULATED)
+        d_above, d_left = tl.split(tl.permute(tl.reshape(d_states, [ROWS, 2, UNITS]), [0, 2, 1]))
         d_h = d_left + tl.where(i < ROWS - 1, tl.gather(d_above, row_below, 0), 0.0)
         d_c = tl.where(inside, d_c * f, 0.0)
         c = before

@@ -1,16 +1,32 @@
 """The Triton kernels in Triton's interpreter, against the reference. `test_triton` runs this where TRITON_INTERPRET=1.
 
 Few sizes but with `--rounds 200`. All memory is full of NaN until it is written. The interpreter cuts what it rounds to
-bf16, and a product of tf32 is one of fp32 there.
+bf16. It multiplies factors of tf32 in fp32, without the cut of a tensor core, which `cutting_tensor_cores` adds.
 """
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
+import triton
+import triton.language as tl
+from triton.runtime import interpreter
 
 from bench.kernels import diagonal_lstm as package
-from bench.kernels.diagonal_lstm import ELSEWHERE, diagonal_lstm, example, fits, gpu, relative_error
+from bench.kernels.diagonal_lstm import (
+    ELSEWHERE,
+    PRODUCTS,
+    diagonal_lstm,
+    example,
+    fits,
+    gpu,
+    reference,
+    relative_error,
+    triton_dot,
+    triton_weights,
+    wavefront,
+)
 from tests.bench.kernels.test_diagonal_lstm import arguments, run
 
 CUT = 2e-2  # twice the bound for bf16, as cutting errs twice as far as rounding
@@ -25,6 +41,17 @@ SIZES = [  # m, n, C, t, p, B
     (5, 7, 3, 20, 3, 1),
 ]
 FEW = 3
+
+
+if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 7):
+    # It calls int() on arrays of one number with one axis, which NumPy 2.5 refuses. Newer versions drop the axis first.
+    patch_tensor = interpreter._patch_lang_tensor
+
+    def patched_tensor(tensor, scope):
+        patch_tensor(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
+    interpreter._patch_lang_tensor = patched_tensor
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +79,106 @@ def test_values_and_every_gradient_equal_the_reference(sizes, rounds):
     exact = run("reference", single(*sizes, dtype=torch.float64))
     for got, expected in zip(run("triton", single(*sizes)), exact, strict=True):
         assert relative_error(got, expected) < 1e-6
+
+
+def of_weights(*sizes, dtype=torch.float64, seed=0):
+    """Arguments of `weight_gradients`: x, h, gradients of the gates' sums and of the output, at random."""
+    m, n, channels, t, p, batch = sizes
+    generator = torch.Generator().manual_seed(seed)
+    shapes = (batch, m, n, channels), (2, batch, m, n, t), (2, batch, m, n, 4 * t), (2, batch, p, m, n)
+    return [torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes]
+
+
+@pytest.mark.parametrize("products", ["bf16x6", "bf16"])
+@pytest.mark.parametrize("sizes", [*SIZES, (9, 15, 5, 3, 1, 2), (11, 13, 17, 33, 19, 1)])
+def test_the_launch_for_weights_equals_the_reference(sizes, products):
+    """The last two need more than one block of cells. Factors are exact in either dtype; sums are of fp32."""
+    dtype = torch.bfloat16 if products == "bf16" else torch.float32
+    rough = of_weights(*sizes, dtype=dtype)
+    exact = reference.weight_gradients(*(x.double() for x in rough))
+    for got, expected in zip(gpu.weight_gradients(*rough, products), exact, strict=True):
+        assert (got.dtype, got.shape) == (torch.float32, expected.shape)
+        assert relative_error(got, expected) < 1e-6
+
+
+def test_weights_of_one_image_do_not_see_the_others():
+    inputs = of_weights(3, 4, 5, 16, 2, 3, dtype=torch.float32)
+    for x, image in zip(inputs, (0, 1, 1, 1), strict=True):
+        x.select(image, 1)[:] = 0
+    whole = gpu.weight_gradients(*inputs, "bf16x6")
+    others = [x.index_select(image, torch.tensor([0, 2])) for x, image in zip(inputs, (0, 1, 1, 1), strict=True)]
+    bias, *expected = gpu.weight_gradients(*others, "bf16x6")
+    assert torch.equal(whole[0], torch.stack([bias[:, 0], torch.zeros_like(bias[:, 0]), bias[:, 1]], 1))
+    for a, b in zip(whole[1:], expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@triton.jit
+def rounded(x, out, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
+    k = tl.arange(0, 16)
+    tl.store(out + k, triton_dot.factor(tl.load(x + k), PRODUCTS, EMULATED))
+
+
+def test_a_factor_of_tf32_is_rounded_to_nearest():
+    ulp, tiny, huge = 2.0**-10, 2.0**-149, torch.finfo(torch.float32).max
+    given = torch.tensor(
+        [
+            *(0, -0.0, 1, 1 + ulp / 2, 1 + ulp / 2 - 2**-23, -1 - ulp * 3 / 4, 2 - ulp / 2, 4096 * tiny, 4095 * tiny),
+            *(huge, -torch.inf, torch.nan, 0, 0, torch.inf, -3 * ulp),
+        ]
+    )
+    given.view(torch.int32)[12:14] = torch.tensor([0x7FFFFFFF, -1], dtype=torch.int32)  # what a GPU writes for NaN
+    out = torch.empty_like(given)
+    rounded[(1,)](given, out, "tf32", True)
+    expected = [0, -0.0, 1, 1 + ulp, 1, -1 - ulp, 2, 8192 * tiny, 0, torch.inf]
+    expected += [-torch.inf, torch.nan, torch.nan, torch.nan, torch.inf, -3 * ulp]
+    torch.testing.assert_close(out, torch.tensor(expected), rtol=0, atol=0, equal_nan=True)
+    assert not (out.view(torch.int32)[~out.isnan()] & 0x1FFF).any()
+    many = torch.randn(16, generator=torch.Generator().manual_seed(0))
+    rounded[(1,)](many, out, "tf32", True)
+    assert ((out - many).abs() <= many.abs() * 2.0**-11).all()
+
+
+@pytest.fixture
+def cutting_tensor_cores(monkeypatch):
+    """Products cut the last 13 bits of their factors, as tensor cores do with tf32."""
+    multiply = interpreter.InterpreterBuilder.create_dot
+
+    def cut(factor):
+        bits = np.ascontiguousarray(factor.data).view(np.uint32) & np.uint32(0xFFFFE000)
+        return interpreter.TensorHandle(bits.view(np.float32), factor.dtype)
+
+    monkeypatch.setattr(
+        interpreter.InterpreterBuilder, "create_dot", lambda self, a, b, *rest: multiply(self, cut(a), cut(b), *rest)
+    )
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+@triton.jit
+def unrounded(x, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
+    return x
+
+
+@pytest.mark.usefixtures("cutting_tensor_cores")
+@pytest.mark.parametrize("rounds_factors", [True, False])
+def test_tf32_on_tensor_cores_that_cut(rounds_factors, monkeypatch):
+    """Rounding keeps within the bound of the self-test, 1e-3; without it, cutting does not.
+
+    A rounded factor errs by 2⁻¹¹ at most, so a product of two by 2⁻¹⁰, or 9.8e-4. Measured, of values and of every
+    gradient: 3.4e-4 to 5.8e-4 on maps of 12 × 12, 25 × 20 and 50 × 20; cut, 8e-4 to 1.8e-3.
+    """
+    if not rounds_factors:
+        monkeypatch.setattr(wavefront, "factor", unrounded)
+        monkeypatch.setattr(triton_weights, "factor", unrounded)
+    inputs = arguments(3, 3, 32, 32, 1, 2)
+    exact = run("packed", inputs)
+    found = run("triton", [x.detach().float().requires_grad_() for x in inputs])
+    errors = [relative_error(a, b) for a, b in zip(found, exact, strict=True)]
+    assert min(errors) > 1e-4, "tf32 was not used"
+    assert (max(errors) < PRODUCTS["tf32"]) == rounds_factors, errors
 
 
 @pytest.mark.parametrize("sizes", [(3, 2, 8, 16, 2, 1), (1, 3, 35, 20, 2, 2)])
@@ -145,6 +272,7 @@ def test_sizes_that_do_not_fit_are_left_to_another(monkeypatch):
     device = torch.device("cpu")
     assert fits(device, torch.float32, 50, 50, 32, 32, 2)
     assert fits(device, torch.bfloat16, 112, 112, 64, 32, 2)
+    assert not fits(device, torch.bfloat16, 112, 112, 128, 32, 2)  # it needs 263,168 bytes of shared memory of 232,448
     for m, n, channels, t in [(129, 3, 3, 16), (3, 3, 1000, 16), (3, 3, 3, 256), (50, 2**24, 3, 16)]:
         for dtype in (torch.float32, torch.bfloat16):
             assert not fits(device, dtype, m, n, channels, t, 2)

@@ -17,9 +17,6 @@ on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 MAPS = [(50, 50), (25, 25), (12, 12), (6, 6), (64, 3), (1, 9), (9, 1), (112, 20)]
 
 
-@pytest.mark.skipif(
-    tuple(map(int, triton.__version__.split(".")[:2])) < (3, 7), reason="older interpreters fail with today's NumPy"
-)
 def test_by_the_interpreter(rounds):
     """Triton reads the variable when it is imported."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/bench/kernels/interpreted.py"]
