@@ -102,20 +102,27 @@ def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> D
 
 
 def _apart(digits: Digits, folder: Path) -> Digits:
-    """Return digits of which no picture is in two splits; what is left out is said."""
+    """Return digits of which no picture is in two splits; what is left out is said.
+
+    Where a split would lack a class without its copies, all stay, and a warning says so.
+    """
     stays = apart(digits.images, digits.splits)
     if stays.all():
         return digits
     kept = [int(stays[digits.splits[split]].sum()) for split in SPLITS]
     copies = f"{len(stays) - sum(kept):,} of {len(stays):,} digits are the same pictures as others of a later split"
-    log.info("%s: left out: %s (train, val, test)", digits.name, copies)
     left = replace(
         digits,
         images=digits.images[stays],
         labels=digits.labels[stays],
         splits=_ranges((kept[0], kept[0] + kept[1], sum(kept))),
     )
-    return _checked(left, f"{escaped(str(folder))}: {copies} (train, val, test), and without them there is")
+    if any(len(set(left.labels[members].tolist())) < CLASSES for members in left.splits.values()):
+        kept_all = "they are kept, as without them a split would lack a class: a test holds what is trained on"
+        log.warning("%s: %s (train, val, test); %s", escaped(str(folder)), copies, kept_all)
+        return digits
+    log.info("%s: left out: %s (train, val, test)", digits.name, copies)
+    return left
 
 
 def _read_part(folder: Path, part: str, check: dict[str, str] | None) -> tuple[np.ndarray, np.ndarray]:
