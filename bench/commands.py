@@ -10,7 +10,7 @@ from bench.config import ROUNDS
 from bench.options import ComputingOptions, computing_options
 from bench.report.command import print_report
 from bench.training_commands import run, run_sweep
-from mnistref.console import emit, emit_json
+from mnistref.console import emit, emit_json, remember_place
 from mnistref.program import EXISTING, FOLDER, program
 from mnistref.text import table
 
@@ -178,10 +178,10 @@ def show(
         raise click.UsageError("give --images or --image, not both")
     if len(runs) > 1 and (samples != 1 or sigma_scale is not None):
         raise click.UsageError("--samples and --sigma-scale are for one run")
-    picture = output or Path("compared.png" if len(runs) > 1 else f"{runs[0].resolve().name}.png").absolute()
+    picture = output or remember_place(Path("compared.png" if len(runs) > 1 else f"{runs[0].resolve().name}.png"))
     if len(runs) > 1:
         beside.save_comparison(runs, picture, root, data, images or beside.IMAGES, seed, indices or None)
     else:
         images = images or show.IMAGES
         show.save_picture(runs[0], picture, root, data, images, samples, sigma_scale, seed, indices or None)
-    emit(output or Path(picture.name))
+    emit(picture)

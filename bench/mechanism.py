@@ -102,7 +102,7 @@ class Mechanism:
         """
         options = {**self.options, **self.chosen, **(self.last_options if last else {})}
         try:
-            with working_directory_kept() if not self.shipped else nullcontext():
+            with nullcontext() if self.shipped else working_directory_kept():
                 return self.cls(channels, query_dim, **options)
         except (Exception, SystemExit) as error:
             if self.shipped and not self.chosen and not isinstance(error, ValueError | NotImplementedError):

@@ -13,8 +13,8 @@ A mechanism is a module made as `Class(channels, query_dim, **options)` and call
 Many questions about one image share what does not depend on the question. A mechanism that can say what that is has two
 methods more: `prepare(x)` returns it, a tensor with the images first, or several and numbers; `answer(prepared, query)`
 is the rest, for as many rows of `prepared` as there are queries. `forward(x, query)` is `answer(prepare(x), query)`. A
-mechanism without them is called with each image repeated. A third one, `answer_shared(prepared, query, of)`, is
-`answer` with `prepared` of the images: for who need not repeat it.
+mechanism without them is called with each image repeated. A mechanism that can answer without repeating `prepared` has
+a third method, `answer_shared(prepared, query, of)`: `prepared` is of the images, `of` says which.
 
 A mechanism for the last slot alone that needs more is a `Readout`. One that does not look at the query says so by the
 class attribute `uses_query = False`; one that draws at random in evaluation too, from torch's global generator, by

@@ -118,7 +118,7 @@ def _apart(digits: Digits, folder: Path) -> Digits:
         splits=_ranges((kept[0], kept[0] + kept[1], sum(kept))),
     )
     if any(len(set(left.labels[members].tolist())) < CLASSES for members in left.splits.values()):
-        kept_all = "they are kept, as without them a split would lack a class: a test holds what is trained on"
+        kept_all = "they are kept, as without them a split would lack a class: some test digits are trained on"
         log.warning("%s: %s (train, val, test); %s", escaped(str(folder)), copies, kept_all)
         return digits
     log.info("%s: left out: %s (train, val, test)", digits.name, copies)
