@@ -4,16 +4,16 @@ stdout carries results only; messages, progress and errors go to stderr.
 """
 
 if __name__ == "__main__":
-    from mnistref.quiet import die_quietly
+    from mnistref.common.sigint import die_quietly
 
     die_quietly()  # while the rest is loaded, too
 
 import click
 
-from bench.commands import bench
-from mnistref.commands import mnistref
-from mnistref.console import run_program
-from mnistref.program import Program
+from bench.cli.main import bench
+from mnistref.cli import mnistref
+from mnistref.common.click_program import Program
+from mnistref.common.console import run_program
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,7 +7,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mnistref.version import VERSION as __version__
+from mnistref.common.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from bench.model import AttributeCNN, create_model

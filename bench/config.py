@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from mnistref.errors import UsageProblemError, did_you_mean
+from mnistref.common.errors import UsageProblemError, did_you_mean
 from mnistref.spec import canonical_json
 
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -134,8 +134,8 @@ class RunConfig:
     capture: str = "eager"  # one of CAPTURES
     init: str | None = None  # variant and recipe of the run whose weights it starts from
     init_weights: str | None = None  # and their digest
-    online: bool = False  # fresh images every epoch, see `bench.online`
-    deterministic: bool = False  # see `bench.computing`
+    online: bool = False  # fresh images every epoch, see `bench.data.online`
+    deterministic: bool = False  # see `bench.compute`
     width: int = WIDTH  # channels of each convolution
 
     def as_dict(self) -> dict[str, Any]:

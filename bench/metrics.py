@@ -1,6 +1,6 @@
 """The measures: tensors → numbers. Pure.
 
-Shapes: B images, H × W pixels, h × w of a map. Every function checks what it is given, see `bench.metric_inputs`:
+Shapes: B images, H × W pixels, h × w of a map. Every function checks what it is given, see `bench.evaluation.metric_inputs`:
 
 - `masks` are a network's maps, shallow to deep: (B, 1, h, w) or (B, h, w) each, of any real type, finite, not below
   zero, not larger than the images. A single map need not stand in a list.
@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import unchecked_metrics as unchecked
-from bench.metric_inputs import (
+from bench.evaluation import unchecked_metrics as unchecked
+from bench.evaluation.metric_inputs import (
     Maps,
     answers_of,
     check_points,
@@ -30,7 +30,7 @@ from bench.metric_inputs import (
     scales_of,
     target_of,
 )
-from bench.unchecked_metrics import BINS, PrecisionRecall
+from bench.evaluation.unchecked_metrics import BINS, PrecisionRecall
 
 __all__ = [
     "BINS",

@@ -24,7 +24,7 @@ from bench.attention.base import (
     share,
     spread,
 )
-from bench.attention.frames import enter, place
+from bench.attention.warps import enter, place
 from bench.config import WIDTH
 from bench.kernels.pool import pooled_relu
 from mnistref.spec import VariantSpec

@@ -4,7 +4,7 @@
 >>> dataset = MnistRef("data_cache/datasets/mbg-…", split="train")
 """
 
-from mnistref.version import VERSION as __version__
+from mnistref.common.version import VERSION as __version__
 
 TYPE_CHECKING = False  # as typing's, whose import takes longer than all of this
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mnistref.errors import UsageProblemError
-from mnistref.manifest import Manifest, read_manifest, require_sound
+from mnistref.common.errors import UsageProblemError
 from mnistref.queries import UNITS, Triples, triples
-from mnistref.schema import FIELDS
-from mnistref.shard_files import SHARD_FILES
-from mnistref.shards import ShardInfo, image_offset, open_shard, read_field
+from mnistref.storage.manifest import Manifest, read_manifest, require_sound
+from mnistref.storage.open_shards import SHARD_FILES
+from mnistref.storage.schema import FIELDS
+from mnistref.storage.shards import ShardInfo, image_offset, open_shard, read_field
 
 
 @lru_cache(maxsize=4096)

@@ -1,13 +1,13 @@
 """Entry points of the installed programs: quiet at Ctrl-C before anything large is loaded."""
 
-from mnistref.quiet import die_quietly
+from mnistref.common.sigint import die_quietly
 
 
 def mnistref() -> None:
     """Run `mnistref`. Does not return."""
     die_quietly()
-    from mnistref.commands import mnistref as program
-    from mnistref.console import run_program
+    from mnistref.cli import mnistref as program
+    from mnistref.common.console import run_program
 
     run_program(program)
 
@@ -15,7 +15,7 @@ def mnistref() -> None:
 def bench() -> None:
     """Run `bench`. Does not return."""
     die_quietly()
-    from bench.commands import bench as program
-    from mnistref.console import run_program
+    from bench.cli.main import bench as program
+    from mnistref.common.console import run_program
 
     run_program(program)

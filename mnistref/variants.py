@@ -6,7 +6,7 @@ Sigal, "AttentionRNN: A Structured Spatial Attention Mechanism" (ICCV 2019).
 
 from typing import Any
 
-from mnistref.errors import UsageProblemError, did_you_mean
+from mnistref.common.errors import UsageProblemError, did_you_mean
 from mnistref.spec import VariantSpec
 
 # The law's own values: with rejection they have no closed form, so they were counted over 400,000 images

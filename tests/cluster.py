@@ -14,10 +14,10 @@ from tests.helpers import TOP, free_port
 SLOW = '''
 import os, time
 from pathlib import Path
-import mnistref.work
+import mnistref.generation.shard_worker
 
-if mnistref.work.make_shard.__module__ == "mnistref.work":  # this file is loaded more than once
-    quick = mnistref.work.make_shard
+if mnistref.generation.shard_worker.make_shard.__module__ == "mnistref.generation.shard_worker":  # this file is loaded more than once
+    quick = mnistref.generation.shard_worker.make_shard
 
 def make_shard(job):
     """Say who is at work, and take long enough to be killed at it."""
@@ -25,7 +25,7 @@ def make_shard(job):
     time.sleep(0.5)
     return quick(job)
 
-mnistref.work.make_shard = make_shard
+mnistref.generation.shard_worker.make_shard = make_shard
 '''
 
 

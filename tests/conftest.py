@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnistref.generate import Request, generate
+from mnistref.generation.generate import Request, generate
 from mnistref.sources.digits import Digits, load_digits
 
 

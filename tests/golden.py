@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistref.files import write_whole
-from mnistref.scene import SCALE_BITS
+from mnistref.common.atomic_files import write_whole
+from mnistref.generation.shard_worker import ShardJob, draw
+from mnistref.rendering.scene import SCALE_BITS
 from mnistref.sources.digits import load_digits
 from mnistref.spec import LAW_VERSION
 from mnistref.variants import VARIANTS
-from mnistref.work import ShardJob, draw
 
 GOLDEN = Path(__file__).with_name("golden.json")
 IMAGES = 100

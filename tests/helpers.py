@@ -9,7 +9,7 @@ TOP = Path(__file__).parent.parent
 
 def reread(path, images: int, canvas: int):
     """A shard's arrays, to be changed."""
-    from mnistref.shards import read_whole_shard
+    from mnistref.storage.shards import read_whole_shard
 
     return read_whole_shard(path, images, canvas)
 

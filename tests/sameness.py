@@ -28,14 +28,14 @@ SHARD_IMAGES = 4
 COMMAND = f"""
 import sys
 sys.path.insert(0, {str(TOP)!r})
-import mnistref.manifest
+import mnistref.storage.manifest
 if __name__ == "__main__":
-    mnistref.manifest.SHARD_IMAGES = {SHARD_IMAGES}
+    mnistref.storage.manifest.SHARD_IMAGES = {SHARD_IMAGES}
     from cli import mnistref
     mnistref()
 """
 VERSIONS = (
-    "import sys, h5py, numpy, PIL; from mnistref.compiled import COMPILED; assert 'torch' not in sys.modules; "
+    "import sys, h5py, numpy, PIL; from mnistref.common.numba_jit import COMPILED; assert 'torch' not in sys.modules; "
     "print(f'Python {sys.version.split()[0]}, numpy {numpy.__version__}, h5py {h5py.__version__}, "
     "HDF5 {h5py.version.hdf5_version}, pillow {PIL.__version__}, ' + ('numba' if COMPILED else 'no numba'))"
 )

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from mnistref import console
+from mnistref.common import console
 from tests.helpers import TOP
 
 NOISY = """
@@ -157,9 +157,9 @@ def test_in_another_program_the_streams_are_given_back(capsys):
 ENDS = """
 import atexit, os, sys, threading, time
 import click
-from mnistref.console import run_program
-from mnistref.errors import RunProblemError
-from mnistref.program import Program
+from mnistref.common.console import run_program
+from mnistref.common.errors import RunProblemError
+from mnistref.common.click_program import Program
 def fail():
     raise ValueError("no such luck")
 @click.group(cls=Program)

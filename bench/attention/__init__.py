@@ -8,9 +8,9 @@ follow a name: `arnn:hidden=16:context=5`. Beside the names below there are thos
 
 from typing import TYPE_CHECKING, Any
 
-from bench.mechanism import Mechanism
-from bench.plugins import installed, is_own, load_own
-from mnistref.errors import UsageProblemError, did_you_mean
+from bench.attention.mechanism import Mechanism
+from bench.attention.plugins import installed, is_own, load_own
+from mnistref.common.errors import UsageProblemError, did_you_mean
 
 if TYPE_CHECKING:
     from bench.attention.arnn import AttentionRNN

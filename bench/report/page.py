@@ -10,20 +10,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bench import records
-from bench.boards import tied
 from bench.config import BASELINE
-from bench.leaderboard import key_of, leaderboard
-from bench.report import curves, figures
-from bench.report.entries import Contest, contests, missing, rows_of
-from bench.report.figures import Figure
+from bench.leaderboard.aggregate import key_of, leaderboard
+from bench.leaderboard.formatting import tied
+from bench.leaderboard.statistics import FEW
+from bench.report import accuracy_charts, curve_charts
+from bench.report.accuracy_charts import Figure
+from bench.report.galleries import Gallery, galleries
+from bench.report.groups import Contest, contests, missing, rows_of
+from bench.report.load import card, environment, history
 from bench.report.markdown import Block, blocks
-from bench.report.pictures import Gallery, galleries
-from bench.report.reading import card, environment, history
 from bench.report.table import MISSING, SORTABLE_NOT, table
-from bench.statistics import FEW
-from mnistref.errors import UsageProblemError
-from mnistref.version import VERSION
+from bench.runs import records
+from mnistref.common.errors import UsageProblemError
+from mnistref.common.version import VERSION
 
 try:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -93,10 +93,10 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = BAS
 def _charts(contest: Contest, histories: dict[str, list[dict[str, Any]]]) -> Charts:
     return Charts(
         contest,
-        figures.runtime(contest),
-        figures.scales(contest),
-        curves.precision_recall(contest),
-        curves.learning(contest, histories),
+        accuracy_charts.runtime(contest),
+        accuracy_charts.scales(contest),
+        curve_charts.precision_recall(contest),
+        curve_charts.learning(contest, histories),
     )
 
 

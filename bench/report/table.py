@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.numerals import amount, chance, count, percent, points, ratio, share
-from bench.report.entries import number
+from bench.common.number_format import amount, chance, count, percent, points, ratio, share
+from bench.report.groups import number
 
 MISSING = "–"
 

@@ -17,15 +17,15 @@ from pathlib import Path
 from filelock import Timeout
 from tqdm import tqdm
 
-from mnistref import card
-from mnistref.child_process import ChildDiedError
-from mnistref.errors import RunProblemError, UsageProblemError, did_you_mean
-from mnistref.executors import processes
+from mnistref.common.atomic_files import sole_folder
+from mnistref.common.child_process import ChildDiedError
+from mnistref.common.errors import RunProblemError, UsageProblemError, did_you_mean
 from mnistref.export import parquet, png, webdataset
 from mnistref.export.rows import PICTURES, VALUES, Part
-from mnistref.files import sole_folder
-from mnistref.manifest import MANIFEST, Manifest, read_manifest
-from mnistref.schema import SHARD_IMAGES
+from mnistref.generation.executors import processes
+from mnistref.metadata import card
+from mnistref.storage.manifest import MANIFEST, Manifest, read_manifest
+from mnistref.storage.schema import SHARD_IMAGES
 
 log = logging.getLogger("mnistref")
 

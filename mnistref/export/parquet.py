@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from mnistref.errors import UsageProblemError
+from mnistref.common.errors import UsageProblemError
 from mnistref.export.rows import BLOCK, PICTURES, VALUES, Part, Row, blocks
-from mnistref.schema import FIELDS
 from mnistref.spec import VariantSpec
+from mnistref.storage.schema import FIELDS
 
 LAYOUT = """Parquet files with one row per image. `datasets` decodes the pictures, which are PNG, and names the classes.
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mnistref.manifest import require_sound
-from mnistref.schema import FIELDS
-from mnistref.shards import ShardInfo, open_shard, read_field
 from mnistref.spec import VariantSpec
+from mnistref.storage.manifest import require_sound
+from mnistref.storage.schema import FIELDS
+from mnistref.storage.shards import ShardInfo, open_shard, read_field
 
 PICTURES = {
     "image": "RGB",

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mnistref.errors import DataProblemError
-from mnistref.files import exclusive, file_sha256, whole_folder
-from mnistref.rng import PHOTO_VIEW, Stream
-from mnistref.sources.crew import Crew
+from mnistref.common.atomic_files import exclusive, file_sha256, whole_folder
+from mnistref.common.errors import DataProblemError
+from mnistref.rendering.rng import PHOTO_VIEW, Stream
 from mnistref.sources.decode import opened_photo
 from mnistref.sources.photos import PhotoList
+from mnistref.sources.thread_pool import Crew
 from mnistref.spec import canonical_json
 
 log = logging.getLogger("mnistref")

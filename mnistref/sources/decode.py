@@ -12,10 +12,10 @@ import PIL
 import PIL._imaging
 from PIL import Image, UnidentifiedImageError
 
-from mnistref.errors import DataProblemError
-from mnistref.sources.crew import Crew, StoppedError, WatchedFile
+from mnistref.common.errors import DataProblemError
 from mnistref.sources.metadata import without_metadata
 from mnistref.sources.orientation import SIDEWAYS, TURNS, orientation
+from mnistref.sources.thread_pool import Crew, StoppedError, WatchedFile
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is looked for in a file, whatever its name: formats whose decoders take the memory that `_cost` says."""

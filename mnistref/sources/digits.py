@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistref.errors import DataProblemError, UsageProblemError
-from mnistref.files import exclusive, kept_where_possible, write_whole
+from mnistref.common.atomic_files import exclusive, kept_where_possible, write_whole
+from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.common.text_table import escaped
 from mnistref.sources.digit_copies import apart
 from mnistref.sources.idx import find_place, is_complete, read_idx
 from mnistref.spec import CLASSES, GLYPH, SPLITS
-from mnistref.text import escaped
 
 log = logging.getLogger("mnistref")
 

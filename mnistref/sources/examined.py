@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistref.errors import DataProblemError
-from mnistref.files import exclusive, kept_where_possible, write_whole
+from mnistref.common.atomic_files import exclusive, kept_where_possible, write_whole
+from mnistref.common.errors import DataProblemError
 from mnistref.sources.copies import LOOK, look_of, no_look
-from mnistref.sources.crew import Crew
 from mnistref.sources.decode import RULES, opened_draft, opened_photo
+from mnistref.sources.thread_pool import Crew
 
 REFUSED, LOOKS = "refused.json", "looks.npz"
 LOOK_RULES = f"1 {RULES}"

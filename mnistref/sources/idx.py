@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistref.errors import DataProblemError
-from mnistref.text import escaped
+from mnistref.common.errors import DataProblemError
+from mnistref.common.text_table import escaped
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _PLACES = ((), ("raw",), ("mnist", "raw"))

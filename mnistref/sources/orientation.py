@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
-from mnistref.sources.crew import StoppedError
+from mnistref.sources.thread_pool import StoppedError
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistref.errors import DataProblemError, UsageProblemError
-from mnistref.files import file_sha256, path_to_text
+from mnistref.common.atomic_files import file_sha256, path_to_text
+from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.common.text_table import escaped
 from mnistref.sources.copies import smaller_copies
-from mnistref.sources.crew import Crew
 from mnistref.sources.examined import examine
-from mnistref.sources.leftout import BAD, COPY, SMALLER, LeftOut
-from mnistref.sources.search import images_in
+from mnistref.sources.exclusions import BAD, COPY, SMALLER, LeftOut
+from mnistref.sources.image_files import images_in
+from mnistref.sources.thread_pool import Crew
 from mnistref.spec import SPLITS
-from mnistref.text import escaped
 
 log = logging.getLogger("mnistref")
 
@@ -40,7 +40,7 @@ BANK_VERSION = 2
 class PhotoList:
     """P different photos in the order of their digests, which is also that of their indices.
 
-    `names`: paths below the folder, as `mnistref.files.path_to_text` writes them.
+    `names`: paths below the folder, as `mnistref.common.atomic_files.path_to_text` writes them.
     """
 
     name: str

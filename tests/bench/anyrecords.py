@@ -1,4 +1,4 @@
-"""Records of runs that hypothesis makes up, on the disk as `bench.records` keeps them, and what must hold of them."""
+"""Records of runs that hypothesis makes up, on the disk as `bench.runs.records` keeps them, and what must hold of them."""
 
 import json
 import math
@@ -13,15 +13,16 @@ import pandas as pd
 import torch
 from hypothesis import strategies as st
 
-from bench import committed, records
-from bench.boards import claims_to_text, commands, from_csv, to_csv, to_text
-from bench.claims import claims
+from bench.common.safetensors_io import decode, encode
 from bench.config import RECIPES, RunConfig
-from bench.leaderboard import COLUMNS, RIVALS, leaderboard
-from bench.measures import COUNTS, MAPS, SCALES
+from bench.evaluation.metric_names import COUNTS, MAPS, SCALES
+from bench.leaderboard import snapshot
+from bench.leaderboard.aggregate import COLUMNS, RIVALS, leaderboard
+from bench.leaderboard.claims import claims
+from bench.leaderboard.formatting import claims_to_text, commands, from_csv, to_csv, to_text
 from bench.report.page import page
-from bench.tensorfile import decode, encode
-from mnistref.errors import UsageProblemError
+from bench.runs import records
+from mnistref.common.errors import UsageProblemError
 
 ATTNS = ("san", "pan", "pan-ctx", "arnn", "arnn-ind", "none", "own|x\ny", "a\\|b`<i>", "=1+1")
 VARIANTS = ("mref", "mbg", "mini", "mbginv", "of-my-own")
@@ -169,8 +170,8 @@ def check_everything(runs: Path, root: Path, baseline: str = "san") -> pd.DataFr
     check_claims(results)
     check_page(page(runs, root, baseline=baseline))
     kept = root / "kept"
-    committed.save(runs, kept, baseline=baseline)
-    assert committed.check(kept) == [str(kept)]
+    snapshot.save(runs, kept, baseline=baseline)
+    assert snapshot.check(kept) == [str(kept)]
     pd.testing.assert_frame_equal(
         without_nothing(from_csv((kept / "board.csv").read_bytes().decode())), without_nothing(board)
     )

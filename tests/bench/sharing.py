@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.attention.base import Gate
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import Recipe
-from bench.data import load_split
-from bench.evaluate import accuracy
-from bench.evaluate import test as measure
+from bench.data.loading import load_split
+from bench.data.split import Batch, Resident, Split
+from bench.distributed.process_group import ALONE, Alone, join
+from bench.evaluation.evaluate import accuracy
+from bench.evaluation.evaluate import test as measure
 from bench.model import Output, create_model
-from bench.parallel import ALONE, Alone, join
-from bench.split import Batch, Resident, Split
-from bench.train import DivergedError, Trainer
+from bench.training.trainer import DivergedError, Trainer
 
 CPU = torch.device("cpu")
 PAN = Recipe("pan", "rmsprop", lr=0.003, batch=25, epochs=2, schedule="steps")

@@ -7,11 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from bench import records, worker
-from bench.apart import Apart, examine
 from bench.attention import is_outside
-from bench.check import refuse_unfit
-from mnistref.errors import RunProblemError, UsageProblemError
+from bench.conformance.checks import refuse_unfit
+from bench.conformance.isolation import Apart, examine
+from bench.runs import records, subprocess_worker
+from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.variants import VARIANTS
 from tests.bench.calling import TRAINING
 from tests.bench.test_own import GOOD, written
@@ -92,7 +92,7 @@ def test_networks_that_cannot_be_examined_are_refused(own, tmp_path):
 
 
 def test_shipped_mechanisms_are_checked_here(own, monkeypatch):
-    monkeypatch.setattr("bench.apart.ChildProcess", None)
+    monkeypatch.setattr("bench.conformance.isolation.ChildProcess", None)
     with Apart() as apart:
         apart.ask(refuse_unfit, "noctx:kernel=3,arnn", MINI)
         with pytest.raises(TypeError):
@@ -118,7 +118,9 @@ def test_commands_refuse_what_ends_its_process(command, own, tmp_path):
 
 
 def test_the_runs_of_an_unfit_module_fail_and_the_others_are_done(own, mini, tmp_path, monkeypatch):
-    monkeypatch.setattr(worker, "launch", lambda task, *_: worker.do(task))  # here, which is faster
+    monkeypatch.setattr(
+        subprocess_worker, "launch", lambda task, *_: subprocess_worker.do(task)
+    )  # here, which is faster
     how = ["--data", mini, "--seeds", "1", "--epochs", "1", "--threads", "1", "--device", "cpu"]
     done = call("sweep", *how, "--attn", f"{own}:Leaves,none", "--runs", tmp_path / "runs")
     assert done.exit_code == 6, done.output

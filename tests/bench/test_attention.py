@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import bench
 from bench.attention import MECHANISMS, AttentionRNN, canonical_name, slots_of
 from bench.attention.base import Changed, Gate, PooledReadout, QueryEmbedding, Reading, Readout, Scored
-from mnistref.errors import UsageProblemError
+from mnistref.common.errors import UsageProblemError
 
 CHANNELS, QUERIES = 8, 4
 FORMS = [

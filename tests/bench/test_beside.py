@@ -8,12 +8,13 @@ import torch
 from click.testing import CliRunner
 
 import cli
-from bench import beside, drawing, experiment
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import Recipe
-from bench.runs import load_config
-from bench.show import save_picture
-from mnistref.errors import UsageProblemError
+from bench.runs import experiment
+from bench.runs.load import load_config
+from bench.visualization import comparison, drawing
+from bench.visualization.attention_maps import save_picture
+from mnistref.common.errors import UsageProblemError
 
 pytest.importorskip("matplotlib")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
@@ -39,7 +40,7 @@ def show(*arguments) -> tuple[int, str, str]:
 def test_each_cell_is_what_the_network_says_alone(trained, root, tmp_path):
     runs = [trained("pan"), trained("none"), trained("stn-s")]
     picture = tmp_path / "all.png"
-    rows = beside.save_comparison(runs, picture, root, images=3)
+    rows = comparison.save_comparison(runs, picture, root, images=3)
     assert picture.stat().st_size > 10_000
     for run, row in zip(runs, rows, strict=True):
         alone = save_picture(run, tmp_path / "one.png", root, images=3)
@@ -53,14 +54,14 @@ def test_each_cell_is_what_the_network_says_alone(trained, root, tmp_path):
     assert [panels.index for panels in rows[0]] == [panels.index for panels in rows[1]]
     assert rows[1][0].product is None
     again = tmp_path / "again.png"
-    beside.save_comparison(runs, again, root, images=3)
+    comparison.save_comparison(runs, again, root, images=3)
     assert again.read_bytes() == picture.read_bytes()
 
 
 def test_networks_of_one_name_are_told_apart(trained, root, tmp_path):
     runs = [trained("pan"), trained("pan", 1), trained("none"), trained("none", 0, replace(SHORT, lr=0.001))]
     configs = [load_config(run) for run in runs]
-    names = beside._names(configs)
+    names = comparison._names(configs)
     assert names[:2] == ["pan, seed 0", "pan, seed 1"]
     assert names[2] != names[3]
     assert all(run.name.endswith(name.split(", ")[1]) for run, name in zip(runs[2:], names[2:], strict=True))
@@ -80,10 +81,10 @@ def test_what_does_not_compare(trained, make, root, tmp_path):
     other = make("mini", sizes={"train": 40, "val": 10, "test": 10})
     runs = [trained("none"), trained("none", data=other)]
     with pytest.raises(UsageProblemError, match=r"different data sets .* name one with --data"):
-        beside.save_comparison(runs, tmp_path / "p.png", root)
-    assert len(beside.save_comparison(runs, tmp_path / "p.png", root, data=other, images=2)) == 2
+        comparison.save_comparison(runs, tmp_path / "p.png", root)
+    assert len(comparison.save_comparison(runs, tmp_path / "p.png", root, data=other, images=2)) == 2
     with pytest.raises(UsageProblemError, match="200 answers at most"):
-        beside.save_comparison([runs[0]] * 30, tmp_path / "q.png", root, images=10)
+        comparison.save_comparison([runs[0]] * 30, tmp_path / "q.png", root, images=10)
     unfinished = tmp_path / runs[0].name
     shutil.copytree(runs[0], unfinished)
     (unfinished / "result.json").unlink()
@@ -97,7 +98,7 @@ def test_names_and_words_stay_out_of_the_pictures(trained, root, tmp_path):
     """However long they are."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    rows = beside.save_comparison([trained("pan"), trained("none")], tmp_path / "p.png", root, images=2)
+    rows = comparison.save_comparison([trained("pan"), trained("none")], tmp_path / "p.png", root, images=2)
     heads = [
         ("bench/examples/own_attention.py:Compare#0123456789ab, seed 11", "1.0 %"),
         ("unet3-arnn, seed 0", "99.9 %"),

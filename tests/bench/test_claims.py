@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from bench.boards import claims_to_text
-from bench.claims import BETTER, FAILS, HOLDS, OPEN, claims
+from bench.common.number_format import points
+from bench.leaderboard.claims import BETTER, FAILS, HOLDS, OPEN, claims
+from bench.leaderboard.formatting import claims_to_text
+from bench.leaderboard.statistics import interval, wilson
 from bench.model import create_model
-from bench.numerals import points
-from bench.statistics import interval, wilson
 from tests.helpers import TOP
 
 QUESTIONS = 600

@@ -8,11 +8,12 @@ import torch
 from click.testing import CliRunner
 
 import cli
-from bench import committed, experiment, records
-from bench.boards import from_csv, to_csv
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import Recipe
-from bench.runs import load_model
+from bench.leaderboard import snapshot
+from bench.leaderboard.formatting import from_csv, to_csv
+from bench.runs import experiment, records
+from bench.runs.load import load_model
 from tests.helpers import TOP
 
 CPU = Computing(torch.device("cpu"))
@@ -108,7 +109,7 @@ def test_nothing_in_it_says_where_it_was_made(runs, board, tmp_path):
     shutil.copytree(runs, mine)
     changed = {**content, "attn_files": {"own.py": str(tmp_path / "own.py")}, "init_run": str(tmp_path / "mref-pan")}
     (mine / config.parent.name / "config.json").write_text(json.dumps(changed))
-    committed.save(mine, board)
+    snapshot.save(mine, board)
     for path in board.rglob("*.*"):
         assert str(tmp_path).encode() not in path.read_bytes(), path
     kept = json.loads((board / "runs" / config.parent.name / "config.json").read_text())
@@ -224,7 +225,7 @@ def test_saving_again_is_saving_anew(runs, board):
     before = {path: path.read_bytes() for path in board.rglob("*.*") if path.is_file()}
     (board / "runs" / "old").mkdir()
     (board / "runs" / "old" / "result.json").write_text("{}")
-    committed.save(runs, board)
+    snapshot.save(runs, board)
     assert {path: path.read_bytes() for path in board.rglob("*.*") if path.is_file()} == before
 
 
@@ -234,8 +235,8 @@ def test_a_run_without_a_configuration_is_kept_without_a_command(text, runs, tmp
     shutil.copytree(runs, mine)
     for run in mine.glob("mini-san-*"):
         (run / "config.json").unlink() if text is None else (run / "config.json").write_text(text)
-    committed.save(mine, tmp_path / "board")
-    assert committed.check(tmp_path / "board") == [str(tmp_path / "board")]
+    snapshot.save(mine, tmp_path / "board")
+    assert snapshot.check(tmp_path / "board") == [str(tmp_path / "board")]
     rows = from_csv((tmp_path / "board" / "board.csv").read_text()).set_index("attn")
     assert rows["seeds"].tolist() == [2, 2]
     assert rows["command"].isna().to_dict() == {"san": True, "pan": False}
@@ -247,8 +248,8 @@ def test_words_with_line_breaks_follow_from_the_records(runs, tmp_path):
     for run in mine.glob("mini-san-*"):
         result = json.loads((run / "result.json").read_text())
         (run / "result.json").write_text(json.dumps(result | {"note": "a\r\nb\rc"}))
-    committed.save(mine, tmp_path / "board")
-    assert committed.check(tmp_path / "board") == [str(tmp_path / "board")]
+    snapshot.save(mine, tmp_path / "board")
+    assert snapshot.check(tmp_path / "board") == [str(tmp_path / "board")]
 
 
 def test_a_number_that_is_a_word_is_named(board):

@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from bench import evaluate, memory
-from bench.ahead import ahead
-from bench.computing import Computing
+from bench.common import memory
+from bench.compute import Computing
 from bench.config import Recipe
-from bench.data import load_split
+from bench.data.loading import load_split
+from bench.data.prefetch import ahead
+from bench.data.split import Resident
+from bench.data.streaming import Rows, Streamed
+from bench.evaluation import evaluate
 from bench.model import build
-from bench.split import Resident
-from bench.stream import Rows, Streamed
-from bench.train import Trainer
+from bench.training.trainer import Trainer
+from mnistref.common.errors import DataProblemError
 from mnistref.dataset import map_split, read_manifest, read_split
-from mnistref.errors import DataProblemError
-from mnistref.shards import image_offset
+from mnistref.storage.shards import image_offset
 from tests.faults.helpers import finish, start_python
 
 CPU = torch.device("cpu")
@@ -221,7 +222,7 @@ def test_a_quarter_of_much_memory_is_left_free(monkeypatch):
 
 FAULTS = """
 import resource, sys, torch
-from bench.memory import keep_freed
+from bench.common.memory import keep_freed
 if sys.argv[1] == "kept":
     assert keep_freed(torch.device("cpu"))
 convolve, images = torch.nn.Conv2d(3, 32, 3, padding=1), torch.rand(30, 3, 100, 100)

@@ -12,20 +12,23 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import computing, costs, experiment, pictures, records
-from bench.checkpoints import load_fitting, load_weights
-from bench.computing import Computing
+from bench import compute
+from bench.compute import Computing
 from bench.config import PRESETS, RECIPES, Recipe, RunConfig
-from bench.data import load_split
-from bench.evaluate import test as measure
-from bench.leaderboard import leaderboard
+from bench.data.loading import load_split
+from bench.distributed.process_group import ALONE
+from bench.evaluation import snapshots
+from bench.evaluation.evaluate import test as measure
+from bench.leaderboard.aggregate import leaderboard
 from bench.metrics import attended
 from bench.model import build
-from bench.parallel import ALONE
-from bench.runs import load_model
-from bench.train import Trainer
+from bench.profiling import run_cost
+from bench.runs import experiment, records
+from bench.runs.load import load_model
+from bench.training.checkpoints import load_fitting, load_weights
+from bench.training.trainer import Trainer
+from mnistref.common.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
 from mnistref.dataset import read_manifest, read_split
-from mnistref.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
 
 CPU = torch.device("cpu")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
@@ -94,9 +97,9 @@ def test_every_answer_is_kept(finished, mini):
 
 def test_pictures_are_kept(finished, mini):
     config, folder, _ = finished
-    words = json.loads((folder / pictures.FOLDER / pictures.WORDS).read_text())
-    images = np.asarray(Image.open(folder / pictures.FOLDER / pictures.IMAGES))
-    maps = np.asarray(Image.open(folder / pictures.FOLDER / pictures.MAPS))
+    words = json.loads((folder / snapshots.FOLDER / snapshots.WORDS).read_text())
+    images = np.asarray(Image.open(folder / snapshots.FOLDER / snapshots.IMAGES))
+    maps = np.asarray(Image.open(folder / snapshots.FOLDER / snapshots.MAPS))
     assert (images.shape, maps.shape, len(words)) == ((48, 8 * 48, 3), (48, 8 * 48), 8)
     answers, stored = records.read_answers(folder), read_split(mini, "test", "image", "label", "query")
     variant = read_manifest(mini).variant
@@ -119,7 +122,7 @@ def test_pictures_are_kept(finished, mini):
 def test_a_network_without_attention_has_no_maps(mini, tmp_path):
     config = experiment.configure(mini, "none", 0, replace(SHORT, epochs=1), "one", Computing(CPU))
     run = experiment.run(config, mini, tmp_path)
-    assert sorted(path.name for path in (run / pictures.FOLDER).iterdir()) == [pictures.IMAGES, pictures.WORDS]
+    assert sorted(path.name for path in (run / snapshots.FOLDER).iterdir()) == [snapshots.IMAGES, snapshots.WORDS]
     assert set(records.read_answers(run)) == {"answer", "right", "scale_bin"}
 
 
@@ -137,15 +140,15 @@ def test_the_result_says_where_it_comes_from(finished, mini):
 
 @pytest.mark.parametrize(("asked", "rounds"), [(None, 7), ("", 7), ("2", 2)])
 def test_timing_rounds_are_seven_or_what_the_variable_says(asked, rounds, monkeypatch):
-    monkeypatch.delenv(costs.VARIABLE)
+    monkeypatch.delenv(run_cost.VARIABLE)
     if asked is not None:
-        monkeypatch.setenv(costs.VARIABLE, asked)
-    assert costs.rounds() == rounds
+        monkeypatch.setenv(run_cost.VARIABLE, asked)
+    assert run_cost.rounds() == rounds
 
 
 @pytest.mark.parametrize("asked", ["0", "-1", "2.5", "many"])
 def test_a_number_of_rounds_that_is_none_is_refused_before_the_training(asked, mini, tmp_path, monkeypatch):
-    monkeypatch.setenv(costs.VARIABLE, asked)
+    monkeypatch.setenv(run_cost.VARIABLE, asked)
     with pytest.raises(UsageProblemError, match=f"BENCH_TIMING_ROUNDS={asked}: give a whole number"):
         experiment.run(configured(mini), mini, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -378,8 +381,8 @@ def test_cuda_that_is_not_there():
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(UsageProblemError, match="no CUDA device"):
-        computing.choose("cuda")
-    assert computing.choose("auto").device.type == "cpu"
+        compute.choose("cuda")
+    assert compute.choose("auto").device.type == "cpu"
 
 
 def test_presets_name_what_exists():

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bench.boards import commands, from_csv, to_csv, to_text
-from bench.leaderboard import COLUMNS, leaderboard
-from bench.measures import COUNTS, SCALES
-from bench.published import published
-from bench.records import results
-from bench.statistics import interval, wilson
+from bench.evaluation.metric_names import COUNTS, SCALES
+from bench.leaderboard.aggregate import COLUMNS, leaderboard
+from bench.leaderboard.formatting import commands, from_csv, to_csv, to_text
+from bench.leaderboard.published import published
+from bench.leaderboard.statistics import interval, wilson
+from bench.runs.records import results
 
 CONTRACT = set(
     "rank variant attn seeds accuracy accuracy_lo accuracy_hi mask_correctness tpr relative_runtime train_step_ms "  # noqa: SIM905

@@ -10,8 +10,8 @@ import bench
 from bench.attention import MECHANISMS
 from bench.attention.arnn import AttentionRNN
 from bench.attention.base import Levels, spread
-from bench.check import check
-from bench.grouping import parts_of
+from bench.conformance.checks import check
+from bench.data.grouping import parts_of
 from tests.bench.test_own import GOOD, written
 
 MIXED = (

@@ -17,13 +17,13 @@ from bench.attention.base import Changed, Gate, PooledReadout, Reading, share
 from bench.attention.brnn import BlockAttentionRNN
 from bench.attention.cbam import CBAM
 from bench.attention.channel import CoordinateAttention, EfficientChannelAttention, FiLM, SqueezeExcite
-from bench.attention.frames import enter, place
 from bench.attention.han import HardReadout
 from bench.attention.ltpa import GlobalLocalReadout
 from bench.attention.pan import QueryScore
 from bench.attention.selfattention import SelfAttentionReadout
 from bench.attention.stn import SpatialTransformer, transform
 from bench.attention.unet import UNet, UNetAttentionRNN
+from bench.attention.warps import enter, place
 from bench.metrics import attended
 from bench.model import Head
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import tv_tensors
 
-from bench import metrics, unchecked_metrics
+from bench import metrics
+from bench.evaluation import unchecked_metrics
 from bench.metrics import (
     BINS,
     accuracy_per_scale,

@@ -15,22 +15,24 @@ from PIL import Image
 from torch import nn
 
 import cli
-from bench import beside, evaluate, experiment, pictures, show
 from bench.attention.base import Changed, PooledReadout, share
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import Recipe
-from bench.data import load_split
-from bench.drawing import answer_lines, figure
-from bench.leaderboard import leaderboard
+from bench.data.loading import load_split
+from bench.data.split import Split
+from bench.evaluation import evaluate, snapshots
+from bench.evaluation.output_checks import unanswered, unfit_images
+from bench.leaderboard.aggregate import leaderboard
 from bench.model import Output, create_model
-from bench.output_checks import unanswered, unfit_images
-from bench.panels import Question, panels, tally
-from bench.records import results
 from bench.report import page as report
-from bench.runs import load_model
-from bench.split import Split
-from bench.train import DivergedError
-from mnistref.errors import RunProblemError
+from bench.runs import experiment
+from bench.runs.load import load_model
+from bench.runs.records import results
+from bench.training.trainer import DivergedError
+from bench.visualization import attention_maps, comparison
+from bench.visualization.drawing import answer_lines, figure
+from bench.visualization.panels import Question, panels, tally
+from mnistref.common.errors import RunProblemError
 from mnistref.variants import get_variant
 from tests.bench.sharing import Broken
 
@@ -259,7 +261,7 @@ def broken_show(monkeypatch):
             config, model = load_model(run)
             return config, Broken(model, part, value, query=None)
 
-        for module in (show, beside):
+        for module in (attention_maps, comparison):
             monkeypatch.setattr(module, "load_model", load)
 
     return broken_show
@@ -296,18 +298,18 @@ def test_show_says_that_a_map_cannot_be_shown(finished, broken_show, root, tmp_p
 def test_pictures_of_a_run_hold_no_answer_and_no_map_that_are_none(split, tmp_path, caplog):
     variant = get_variant("mini")
     with caplog.at_level(logging.WARNING):
-        taken = pictures.take(Broken(create_model("pan", "mini"), "answers", NAN, query=None), split, variant, 4)
+        taken = snapshots.take(Broken(create_model("pan", "mini"), "answers", NAN, query=None), split, variant, 4)
     assert [word["answer"] for word in taken.words] == [None] * 4
     assert "4 of 4 answers are not finite" in caplog.text
     assert not any("no_map" in word for word in taken.words)
     assert taken.maps.max() == 255
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        taken = pictures.take(Broken(create_model("pan", "mini"), "maps", INF, query=None), split, variant, 4)
+        taken = snapshots.take(Broken(create_model("pan", "mini"), "maps", INF, query=None), split, variant, 4)
     assert [word["no_map"] for word in taken.words] == [True] * 4
     assert "4 maps not finite or below zero" in caplog.text
     assert not taken.maps.any()
-    pictures.keep(tmp_path, taken)
+    snapshots.keep(tmp_path, taken)
     assert not np.asarray(Image.open(tmp_path / "pictures" / "maps.png")).any()
 
 

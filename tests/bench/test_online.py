@@ -12,17 +12,18 @@ import torch
 from click.testing import CliRunner
 
 import cli
-from bench import experiment, memory, records, sweep
-from bench.computing import Computing
+from bench.common import memory
+from bench.compute import Computing
 from bench.config import AS_IT_FITS, Recipe, RunConfig, Supply, stages
-from bench.data import load_split
-from bench.leaderboard import leaderboard
+from bench.data.loading import load_split
+from bench.data.online import Online, load_training
+from bench.leaderboard.aggregate import leaderboard
 from bench.model import build
-from bench.online import Online, load_training
-from bench.train import Trainer
+from bench.runs import experiment, records, sweep
+from bench.training.trainer import Trainer
+from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest, read_split
-from mnistref.errors import UsageProblemError
-from mnistref.fresh import Fresh, open_fresh
+from mnistref.generation.online import Fresh, open_fresh
 
 CPU = torch.device("cpu")
 COMPUTING = Computing(CPU)

@@ -13,12 +13,13 @@ from click.testing import CliRunner
 
 import bench
 import cli
-from bench import experiment, plugins, records, show
-from bench.attention import MECHANISMS, canonical_name, get_mechanism, known_mechanisms
-from bench.check import check, refuse_unfit
-from bench.computing import Computing
+from bench.attention import MECHANISMS, canonical_name, get_mechanism, known_mechanisms, plugins
+from bench.compute import Computing
 from bench.config import Recipe
-from mnistref.errors import UsageProblemError
+from bench.conformance.checks import check, refuse_unfit
+from bench.runs import experiment, records
+from bench.visualization import attention_maps
+from mnistref.common.errors import UsageProblemError
 from mnistref.variants import VARIANTS
 
 TOP = Path(__file__).parents[2]
@@ -240,10 +241,10 @@ def test_samples_of_ones_own_are_shown(mini, tmp_path):
         config = experiment.configure(mini, attn, 0, recipe, "one", Computing(CPU))
         model = bench.create_model(config.attn, variant="mini")
         if draws:
-            assert show._widen(config, model, 3, None) == 1.0
+            assert attention_maps._widen(config, model, 3, None) == 1.0
         else:
             with pytest.raises(UsageProblemError, match="of one's own with the attribute sampled = True"):
-                show._widen(config, model, 3, None)
+                attention_maps._widen(config, model, 3, None)
 
 
 def test_what_raises_in_training_alone_is_said(tmp_path):

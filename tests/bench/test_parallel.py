@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 import cli
-from bench import records
-from bench.computing import Computing
-from bench.parallel import Team
-from mnistref.errors import UsageProblemError
+from bench.compute import Computing
+from bench.distributed.process_group import Team
+from bench.runs import records
+from mnistref.common.errors import UsageProblemError
 from tests.bench import sharing
 from tests.helpers import TOP
 

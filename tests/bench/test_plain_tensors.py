@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from bench.evaluation.plain_tensors import as_tensor
 from bench.metrics import accuracy_per_scale, mask_area, mask_correctness, precision_recall, scale_bin, score_histogram
-from bench.plain_tensors import as_tensor
 
 MAP = (torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 250).round()
 TARGET = torch.zeros(2, 4, 4, dtype=torch.bool)

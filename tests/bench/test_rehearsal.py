@@ -5,12 +5,12 @@ import torch
 from click.testing import CliRunner
 
 import cli
-from bench import experiment, records
-from bench.check import check, refuse_unfit
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import Recipe
-from bench.runs import load_model
-from mnistref.errors import RunProblemError
+from bench.conformance.checks import check, refuse_unfit
+from bench.runs import experiment, records
+from bench.runs.load import load_model
+from mnistref.common.errors import RunProblemError
 from mnistref.variants import VARIANTS
 from tests.bench.test_own import BODY, GOOD, written
 

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 import cli
-from bench import records, training_commands
-from bench.computing import Computing
+from bench.cli import train
+from bench.compute import Computing
+from bench.runs import records
 from tests.bench.calling import TRAINING, bench
 
 
@@ -164,8 +165,8 @@ def test_what_cannot_be_repeated(harm, code, message, made, root, tmp_path):
 
 
 def test_what_a_configuration_leaves_open_are_options_of_the_command():
-    options = {option.name for option in training_commands.run.params}
-    assert options > training_commands.BESIDE_CONFIG
+    options = {option.name for option in train.run.params}
+    assert options > train.BESIDE_CONFIG
 
 
 def test_one_or_the_other_is_needed():

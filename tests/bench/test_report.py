@@ -19,19 +19,19 @@ import torch
 from PIL import Image
 
 import cli
-from bench import experiment, records, soundness
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import Recipe
-from bench.leaderboard import leaderboard
-from bench.report import figures, pictures
-from bench.report.charts import Frame, place, powers, shares, whole
-from bench.report.entries import contests
+from bench.leaderboard.aggregate import leaderboard
+from bench.leaderboard.statistics import wilson
+from bench.report import accuracy_charts, galleries
+from bench.report.groups import contests
+from bench.report.intervals import at_scale
 from bench.report.markdown import blocks
 from bench.report.page import page
-from bench.report.rates import at_scale
+from bench.report.svg_layout import Frame, place, powers, shares, whole
 from bench.report.table import COLUMNS, table
-from bench.statistics import wilson
-from mnistref.errors import UsageProblemError
+from bench.runs import experiment, records, validation
+from mnistref.common.errors import UsageProblemError
 from tests.bench.reporting import copy_run, curve_of, draw_pictures
 
 SCRIPT = "<script>alert(1)</script>"
@@ -225,7 +225,7 @@ def test_only_runs_that_failed(runs, root):
         shutil.rmtree(run / "pictures")
         (run / "history.jsonl").unlink()
         result = json.loads((run / "result.json").read_text())
-        kept = {key: result[key] for key in soundness.ALWAYS if key in result}
+        kept = {key: result[key] for key in validation.ALWAYS if key in result}
         (run / "result.json").write_text(json.dumps({**kept, "status": "failed", "reason": "?"}))
     text = read(page(runs, root)).text
     assert "1 failed" in text
@@ -330,7 +330,7 @@ def test_a_hundred_runs_are_below_ten_megabytes(rounds, runs, root):
 
 
 def test_maps_beyond_the_budget_are_left_out(runs, root, monkeypatch):
-    monkeypatch.setattr(pictures, "BUDGET", 100)
+    monkeypatch.setattr(galleries, "BUDGET", 100)
     reader = read(page(runs, root))
     assert "its maps are left out to keep the page small" in reader.text
     assert not any(tag == "img" for tag, _ in reader.elements)
@@ -358,12 +358,12 @@ def test_of_a_row_the_lowest_finished_seed_is_shown(runs):
         copy_run(one(runs), runs, f"zz-s{seed}", attn="zz", seed=seed)
     copy_run(one(runs), runs, "zz-s0", attn="zz", seed=0, status="diverged", reason="?")
     found = list(records.results(runs))
-    (gallery,) = pictures.galleries(contests(leaderboard(found), found), runs)
+    (gallery,) = galleries.galleries(contests(leaderboard(found), found), runs)
     assert [answers.run for answers in gallery.answers if answers.name == "zz"] == ["zz-s1"]
 
 
 def test_a_map_becomes_heat(real):
-    uri = pictures._maps(one(real) / "pictures", 6)
+    uri = galleries._maps(one(real) / "pictures", 6)
     assert uri.startswith("data:image/png;base64,")
     heat = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA"))
     grey = np.asarray(Image.open(one(real) / "pictures" / "maps.png"))
@@ -419,10 +419,10 @@ def test_published_curves_stand_beside_measured_ones(runs):
     for run in runs.iterdir():
         edit(run, variant="mbg")
     contest, _ = entry_of(runs)
-    panel = next(panel for panel in figures.scales(contest).panels if panel.name == "pan")
+    panel = next(panel for panel in accuracy_charts.scales(contest).panels if panel.name == "pan")
     assert {line.kind for line in panel.lines} == {"measured", "published"}
     assert sum(mark.kind == "published" for mark in panel.marks) == 1  # the scales of mini: one bin
-    row = next(row for row in figures.scales(contest).rows if row[0] == "pan, published")
+    row = next(row for row in accuracy_charts.scales(contest).rows if row[0] == "pan, published")
     assert row[1] == "68.2"
 
 

@@ -11,15 +11,15 @@ from click.testing import CliRunner
 from torch import nn
 
 import cli
-from bench import timing
 from bench.attention import MECHANISMS, networks_of
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import RECIPES, Recipe
 from bench.model import create_model
-from bench.runtime import COLUMNS, runtime, to_json, to_text
-from bench.step import Step, optimizer_of
-from bench.timing import LiveTensors, Spread, example, measure, saved_memory
-from mnistref.errors import UsageProblemError
+from bench.profiling import timing
+from bench.profiling.benchmark import COLUMNS, runtime, to_json, to_text
+from bench.profiling.timing import LiveTensors, Spread, example, measure, saved_memory
+from bench.training.step import Step, optimizer_of
+from mnistref.common.errors import UsageProblemError
 from mnistref.variants import get_variant
 
 CPU = torch.device("cpu")

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from bench import records
 from bench.config import RECIPES, RunConfig
-from bench.leaderboard import leaderboard
-from bench.shell import command_of
+from bench.leaderboard.aggregate import leaderboard
+from bench.runs import records
+from bench.runs.shell_command import command_of
 
 REQUEST = {
     "variant": "mini",

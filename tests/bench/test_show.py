@@ -9,20 +9,21 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bench import experiment, plugins, records, runs, show
-from bench.attention import MECHANISMS
+from bench.attention import MECHANISMS, plugins
 from bench.attention.arnn import AttentionRNN
-from bench.checkpoints import save_weights
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import Recipe
-from bench.drawing import answer_lines, figure
+from bench.evaluation.snapshots import spread
 from bench.metrics import mask_correctness
 from bench.model import build, create_model
-from bench.panels import in_words
-from bench.pictures import spread
-from bench.show import save_picture
+from bench.runs import experiment, load, records
+from bench.training.checkpoints import save_weights
+from bench.visualization import attention_maps
+from bench.visualization.attention_maps import save_picture
+from bench.visualization.drawing import answer_lines, figure
+from bench.visualization.panels import in_words
+from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import MnistRef, read_manifest
-from mnistref.errors import DataProblemError, UsageProblemError
 from mnistref.variants import get_variant
 
 pytest.importorskip("matplotlib")
@@ -71,7 +72,7 @@ def pretend(mini, tmp_path):
 
 def asked(run: Path, mini: Path, index: int):
     """A run's answer to a test image, without the code of pictures."""
-    _, model = runs.load_model(run)
+    _, model = load.load_model(run)
     sample = MnistRef(mini, "test")[index]
     with torch.inference_mode():
         out = model(sample["image"].as_subclass(torch.Tensor)[None].float() / 255, torch.tensor([sample["query"]]))
@@ -176,7 +177,7 @@ def test_every_mechanism_can_be_drawn(name, pretend, root, tmp_path):
     run = pretend(name)
     (row,) = save_picture(run, tmp_path / "a.png", root, images=1)
     with torch.inference_mode():
-        out = runs.load_model(run)[1](row.image.permute(2, 0, 1)[None], torch.tensor([0]))
+        out = load.load_model(run)[1](row.image.permute(2, 0, 1)[None], torch.tensor([0]))
     assert [s.size for s in row.slots] == [tuple(mask.shape[2:]) for mask in out.masks]
     assert [s.slot for s in row.slots] == [{24: 1, 12: 2, 6: 3, 3: 4}[s.size[0]] for s in row.slots]
     assert (row.product is None) == (row.correctness is None) == (not out.masks)
@@ -279,8 +280,8 @@ def test_questions_in_words():
     ],
 )
 def test_the_picture_says_what_a_run_was_trained_on_before(init, words, pretend, mini):
-    config = replace(runs.load_config(pretend("pan")), init=init)
-    line = show._title(config, Path("run"), 0.5, read_manifest(mini), None, 0)[1]
+    config = replace(load.load_config(pretend("pan")), init=init)
+    line = attention_maps._title(config, Path("run"), 0.5, read_manifest(mini), None, 0)[1]
     assert line == f"run run, recipe {config.recipe.label}{words}"
 
 

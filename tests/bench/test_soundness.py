@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench import records
-from bench.leaderboard import leaderboard
-from bench.soundness import contradicted, malformed, unsound
-from bench.tensorfile import encode
-from mnistref.errors import DataProblemError
+from bench.common.safetensors_io import encode
+from bench.leaderboard.aggregate import leaderboard
+from bench.runs import records
+from bench.runs.validation import contradicted, malformed, unsound
+from mnistref.common.errors import DataProblemError
 from tests.bench.test_leaderboard import failed, result
 
 NUMBERS = [math.nan, math.inf, -math.inf, True, False, "1", [1], {}, 10**400, -1, -0.5]

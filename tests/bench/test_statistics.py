@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.statistics import RESAMPLES, interval, p_value, ranks, student, wilson
+from bench.leaderboard.statistics import RESAMPLES, interval, p_value, ranks, student, wilson
 
 
 def answers(seeds: int, questions: int, share: float = 0.8, spread: float = 0.0, key: int = 0) -> np.ndarray:

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from bench import experiment, records, sweep, worker
-from mnistref.errors import UsageProblemError
+from bench.runs import experiment, records, subprocess_worker, sweep
+from mnistref.common.errors import UsageProblemError
 from tests.bench.sweeping import COMPUTING, SHORT, alone, done, outcome, planned
 
 BROKEN = """
@@ -96,7 +96,7 @@ def test_a_sweep_says_which_run_it_cannot_begin_with(mini, tmp_path):
 
 
 def test_a_place_that_takes_no_runs_is_said_before_any_work(mini, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.apart.examine", lambda *_: pytest.fail("networks were examined"))
+    monkeypatch.setattr("bench.conformance.isolation.examine", lambda *_: pytest.fail("networks were examined"))
     (tmp_path / "file").touch()
     arguments = ["sweep", "--attn", "none", "--data", str(mini), "--runs", str(tmp_path / "file" / "runs")]
     told = CliRunner().invoke(cli.bench, arguments)
@@ -106,10 +106,10 @@ def test_a_place_that_takes_no_runs_is_said_before_any_work(mini, tmp_path, monk
 
 def test_a_sweep_of_finished_runs_writes_nothing(mini, tmp_path, monkeypatch):
     task = planned(mini)[0]
-    monkeypatch.setattr("bench.records.is_finished", lambda _: True)
+    monkeypatch.setattr("bench.runs.records.is_finished", lambda _: True)
     (tmp_path / "runs").touch()
     assert done([task], tmp_path / "runs")["none"].status == "ok"
-    monkeypatch.setattr("bench.records.is_finished", lambda _: False)
+    monkeypatch.setattr("bench.runs.records.is_finished", lambda _: False)
     with pytest.raises(OSError, match="Not a directory"):
         done([task], tmp_path / "runs")
 
@@ -130,7 +130,7 @@ def test_one_that_breaks_does_not_keep_the_others(broken, mini, tmp_path, monkey
         "x = x * float('nan')": "diverged: the loss is nan",
     }
     names = [broken(what, f"broken{k}.py") for k, what in enumerate(expected)]
-    monkeypatch.setattr("bench.apart.refuse_here", lambda *_: None)  # which would refuse them before
+    monkeypatch.setattr("bench.conformance.isolation.refuse_here", lambda *_: None)  # which would refuse them before
     how = ["--data", str(mini), "--attn", ",".join([*names, "none"]), "--seeds", "1", "--epochs", "1", "--threads", "1"]
     told = call(*how, "--device", "cpu", "--workers", "2", "--runs", str(tmp_path / "runs"), code=6)
     for number, became in enumerate(expected.values()):
@@ -165,7 +165,7 @@ def test_wrong_arguments(arguments, message, tmp_path, monkeypatch, mini):
 
 
 def test_a_worker_answers_for_what_it_cannot_read(tmp_path):
-    ended = worker.launch({"config": {}, "data": "", "runs": "", "files": {}})
+    ended = subprocess_worker.launch({"config": {}, "data": "", "runs": "", "files": {}})
     assert ended.status == "failed"
     assert "KeyError" in ended.reason
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors import torch as library
 
-from bench import tensorfile
-from mnistref.errors import DataProblemError
+from bench.common import safetensors_io
+from mnistref.common.errors import DataProblemError
 
 TENSORS = {
     "weight": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)),
@@ -25,16 +25,18 @@ def same(a, b):
     )
 
 
-@pytest.mark.parametrize("encode", [tensorfile.encode, tensorfile.encode_plainly, library.save])
-@pytest.mark.parametrize("decode", [lambda data: tensorfile.decode(data, "x"), tensorfile.decode_plainly, library.load])
+@pytest.mark.parametrize("encode", [safetensors_io.encode, safetensors_io.encode_plainly, library.save])
+@pytest.mark.parametrize(
+    "decode", [lambda data: safetensors_io.decode(data, "x"), safetensors_io.decode_plainly, library.load]
+)
 def test_the_library_and_the_plain_code_read_each_other(encode, decode):
     assert same(decode(encode(TENSORS)), TENSORS)
 
 
 def test_without_the_library_the_plain_code_takes_over(monkeypatch):
-    monkeypatch.setattr(tensorfile, "library", None)
-    data = tensorfile.encode({"last": torch.rand(2, 3, 4, 4).to(memory_format=torch.channels_last), **TENSORS})
-    assert same(library.load(data), tensorfile.decode(data, "x"))
+    monkeypatch.setattr(safetensors_io, "library", None)
+    data = safetensors_io.encode({"last": torch.rand(2, 3, 4, 4).to(memory_format=torch.channels_last), **TENSORS})
+    assert same(library.load(data), safetensors_io.decode(data, "x"))
 
 
 def header(entries: dict, body: bytes = b"\0" * 8) -> bytes:
@@ -69,7 +71,7 @@ HOSTILE = {
 @pytest.mark.parametrize("with_library", [True, False])
 def test_hostile_files_are_refused_in_one_line(case, with_library, monkeypatch):
     if not with_library:
-        monkeypatch.setattr(tensorfile, "library", None)
+        monkeypatch.setattr(safetensors_io, "library", None)
     with pytest.raises(DataProblemError, match=r"w\.safetensors: not a safetensors file") as error:
-        tensorfile.decode(HOSTILE[case], "w.safetensors")
+        safetensors_io.decode(HOSTILE[case], "w.safetensors")
     assert "\n" not in str(error.value)

@@ -7,16 +7,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench import checkpoints, experiment
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import AS_IT_FITS, FIRST_RECIPES, RECIPES, Recipe, Supply
-from bench.data import load_split
-from bench.evaluate import accuracy
+from bench.data.loading import load_split
+from bench.data.online import load_training
+from bench.evaluation.evaluate import accuracy
 from bench.model import build
-from bench.online import load_training
-from bench.train import Trainer
+from bench.runs import experiment
+from bench.training import checkpoints
+from bench.training.trainer import Trainer
+from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest, read_triples
-from mnistref.errors import UsageProblemError
 from tests.bench.calling import bench
 
 CPU = torch.device("cpu")

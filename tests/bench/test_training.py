@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from bench import checkpoints, evaluate
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import FIRST_RECIPES, PRESETS, RECIPES, Recipe, choose_recipe, get_recipe
-from bench.data import load_split
+from bench.data.loading import load_split
+from bench.distributed.process_group import ALONE
+from bench.evaluation import evaluate
 from bench.model import create_model
-from bench.parallel import ALONE
-from bench.train import DivergedError, Trainer
+from bench.training import checkpoints
+from bench.training.trainer import DivergedError, Trainer
+from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import MnistRef
-from mnistref.errors import DataProblemError, UsageProblemError
 
 CPU = torch.device("cpu")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=32, epochs=3, schedule="onecycle")
@@ -294,7 +295,7 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_nothing(mini):
 
 def test_training_stops_when_patience_is_over(mini, monkeypatch):
     values = iter([0.3, 0.5, 0.4, 0.5, 0.2, 0.9])
-    monkeypatch.setattr("bench.train.accuracy", lambda *_: next(values))
+    monkeypatch.setattr("bench.training.trainer.accuracy", lambda *_: next(values))
     trainer = trainer_for(mini, Recipe("pan", "rmsprop", 0.003, 200, 6, "steps", patience=3), attn="none")
     assert len(list(trainer.epochs())) == 5
     assert (trainer.best_epoch, trainer.best_accuracy) == (2, 0.5)

@@ -9,12 +9,13 @@ import torch
 from click.testing import CliRunner
 
 import cli
-from bench import records, watch
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import RECIPES
-from bench.data import load_split
-from bench.evaluate import accuracy
-from bench.experiment import configure, run
+from bench.data.loading import load_split
+from bench.evaluation.evaluate import accuracy
+from bench.runs import records
+from bench.runs.experiment import configure, run
+from bench.training import progress
 
 
 def trained(mini, runs, *more: str):
@@ -25,7 +26,7 @@ def trained(mini, runs, *more: str):
 def scalars(run) -> dict[str, list[tuple[int, float]]]:
     """What TensorBoard would show."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    events = accumulator.EventAccumulator(str(run / watch.FOLDER))
+    events = accumulator.EventAccumulator(str(run / progress.FOLDER))
     events.Reload()
     return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
@@ -50,7 +51,7 @@ def test_tensorboard_shows_what_the_record_says(mini, tmp_path):
     for tag, key in (("loss/train", "train_loss"), ("accuracy/val", "val_accuracy"), ("lr", "lr")):
         assert shown[tag] == [(h["steps"], pytest.approx(h[key], rel=1e-6)) for h in history]
     assert shown["accuracy/test"] == [(16, pytest.approx(result["accuracy"], rel=1e-6))]
-    shutil.rmtree(run / watch.FOLDER)  # and nothing else of the run depends on it
+    shutil.rmtree(run / progress.FOLDER)  # and nothing else of the run depends on it
     assert records.is_finished(run)
 
 
@@ -64,7 +65,7 @@ def test_going_on_and_starting_again_show_each_step_once(mini, tmp_path, interru
 
 
 def test_without_the_package_nothing_begins(mini, tmp_path, monkeypatch):
-    monkeypatch.setattr(watch, "find_spec", lambda name: None)
+    monkeypatch.setattr(progress, "find_spec", lambda name: None)
     done = trained(mini, tmp_path, "--log", "tensorboard")
     assert (done.exit_code, done.stdout) == (2, "")
     assert "pip install tensorboard" in done.stderr
@@ -80,7 +81,7 @@ def test_who_looks_sees_the_trainer_after_each_step_and_changes_nothing(mini, tm
         seen.append((trainer.done, accuracy(trainer.model, val)))
         trainer.model.train()
 
-    looked = run(config, mini, tmp_path / "looked", watching=watch.Watching(look=look))
+    looked = run(config, mini, tmp_path / "looked", watching=progress.Watching(look=look))
     alone = run(config, mini, tmp_path / "alone")
     history = [json.loads(line) for line in (looked / records.HISTORY).read_text().splitlines()]
     steps = history[0]["steps"]

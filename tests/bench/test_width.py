@@ -5,13 +5,14 @@ import json
 import pytest
 import torch
 
-from bench import costs, experiment, records, sweep
 from bench.attention import known_mechanisms
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import FIRST_RECIPES, WIDEST, RunConfig, stages
-from bench.leaderboard import leaderboard
+from bench.leaderboard.aggregate import leaderboard
 from bench.model import build, create_model
-from bench.runs import load_config, load_model
+from bench.profiling import run_cost
+from bench.runs import experiment, records, sweep
+from bench.runs.load import load_config, load_model
 from mnistref.variants import get_variant
 from tests.bench.calling import TRAINING, bench
 
@@ -105,10 +106,10 @@ def test_it_is_timed_beside_soft_attention_of_its_width(narrow, monkeypatch):
         timed.update(models)
         raise InterruptedError
 
-    monkeypatch.setattr(costs.timing, "measure", measure)
+    monkeypatch.setattr(run_cost.timing, "measure", measure)
     config, model = load_model(narrow)
     with pytest.raises(InterruptedError):
-        costs.measure(config, model, get_variant("mini"), COMPUTING, 2)
+        run_cost.measure(config, model, get_variant("mini"), COMPUTING, 2)
     assert timed["pan"] is model
     assert timed["san"].stages[0].out_channels == 12
 

@@ -12,7 +12,7 @@ from tests.faults.helpers import FEW, SIZES, content, leftovers, run
 @pytest.fixture
 def small_shards(monkeypatch):
     """In this process, too."""
-    monkeypatch.setattr("mnistref.manifest.SHARD_IMAGES", 8)
+    monkeypatch.setattr("mnistref.storage.manifest.SHARD_IMAGES", 8)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mnistref.files import PARTIAL
+from mnistref.common.atomic_files import PARTIAL
 
 TOP = Path(__file__).parents[2]
 HANG = 120
@@ -16,14 +16,14 @@ SIZES = ("--train", "29", "--val", "8", "--test", "8")
 FEW = ("--train", "9", "--val", "3", "--test", "3")
 DRIVER = """
 import signal, sys
-from mnistref.quiet import die_quietly
+from mnistref.common.sigint import die_quietly
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
     die_quietly()
-import mnistref.executors, mnistref.manifest
+import mnistref.generation.executors, mnistref.storage.manifest
 if __name__ == "__main__":
-    mnistref.manifest.SHARD_IMAGES = 8
-    mnistref.executors.COMPILED = sys.argv.pop(1) == "threads"
+    mnistref.storage.manifest.SHARD_IMAGES = 8
+    mnistref.generation.executors.COMPILED = sys.argv.pop(1) == "threads"
     from cli import mnistref
     mnistref()
 """

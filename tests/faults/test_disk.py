@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import mnistref
-from mnistref.journal import JOURNAL
+from mnistref.storage.journal import JOURNAL
 from tests.faults.helpers import TOP, content, is_one_line, leftovers, run
 
 

@@ -19,14 +19,15 @@ import torch
 from click.testing import CliRunner
 
 import cli
-from bench import checkpoints, experiment, records
-from bench.computing import Computing
+from bench.common.safetensors_io import decode_plainly, encode
+from bench.compute import Computing
 from bench.config import Recipe
-from bench.data import load_split
+from bench.data.loading import load_split
 from bench.model import create_model
-from bench.tensorfile import decode_plainly, encode
-from bench.train import Trainer
-from mnistref.errors import DataProblemError
+from bench.runs import experiment, records
+from bench.training import checkpoints
+from bench.training.trainer import Trainer
+from mnistref.common.errors import DataProblemError
 
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
 

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from mnistref import commands
-from mnistref.interrupts import Interrupted
-from mnistref.manifest import SUMS
+from mnistref import cli
+from mnistref.common.interrupts import Interrupted
+from mnistref.storage.manifest import SUMS
 from tests.faults.helpers import HANG, TOP, leftovers
 
 SLOW_MODULE = """
@@ -28,7 +28,7 @@ except BaseException:
 PHASE = """
 import importlib, signal, sys, time
 from pathlib import Path
-from mnistref.quiet import die_quietly
+from mnistref.common.sigint import die_quietly
 signal.signal(signal.SIGINT, signal.default_int_handler)
 die_quietly()
 module, name, flag = sys.argv[1:4]
@@ -42,7 +42,7 @@ def slow(*args, **kwargs):
     return quick(*args, **kwargs)
 
 setattr(module, name, slow)
-importlib.import_module("mnistref.manifest").SHARD_IMAGES = 8
+importlib.import_module("mnistref.storage.manifest").SHARD_IMAGES = 8
 from cli import mnistref
 mnistref()
 """
@@ -87,13 +87,13 @@ def is_told(errors: str) -> bool:
 
 def test_hardly_anything_is_loaded_before_that():
     """What comes before, Python's own start included, ends in a traceback."""
-    code = "import sys, signal; before = set(sys.modules); import mnistref.quiet; print(*set(sys.modules) - before)"
+    code = "import sys, signal; before = set(sys.modules); import mnistref.common.sigint; print(*set(sys.modules) - before)"
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == {"mnistref", "mnistref.version", "mnistref.quiet"}
+    assert set(done.stdout.split()) == {"mnistref", "mnistref.common.version", "mnistref.common.sigint"}
     for program in ("cli.py", "mnistref/start.py"):
         lines = (TOP / program).read_text().splitlines()
         first = next(line for line in lines if line.strip().startswith(("from", "import")))
-        assert first.strip() == "from mnistref.quiet import die_quietly"
+        assert first.strip() == "from mnistref.common.sigint import die_quietly"
 
 
 @pytest.mark.parametrize("program", ["cli.py", "mnistref", "bench"])
@@ -118,14 +118,14 @@ def test_while_a_command_is_loaded_it_ends_with_130(module, request_of, tmp_path
 @pytest.mark.parametrize(
     ("module", "name", "variant"),
     [
-        ("mnistref.generate", "_checked", "mini"),
-        ("mnistref.generate", "load_digits", "mini"),
-        ("mnistref.generate", "list_photos", "mbg"),
-        ("mnistref.generate", "is_finished", "mini"),
-        ("mnistref.generate", "prepare", "mbg"),
-        ("mnistref.generate", "sound_shards", "mini"),
-        ("mnistref.dispatch", "note", "mini"),
-        ("mnistref.manifest", "write_whole", "mini"),
+        ("mnistref.generation.generate", "_checked", "mini"),
+        ("mnistref.generation.generate", "load_digits", "mini"),
+        ("mnistref.generation.generate", "list_photos", "mbg"),
+        ("mnistref.generation.generate", "is_finished", "mini"),
+        ("mnistref.generation.generate", "prepare", "mbg"),
+        ("mnistref.generation.generate", "sound_shards", "mini"),
+        ("mnistref.generation.dispatch", "note", "mini"),
+        ("mnistref.storage.manifest", "write_whole", "mini"),
     ],
 )
 def test_in_every_phase_of_generate_it_ends_with_130_and_goes_on_later(
@@ -144,7 +144,7 @@ def test_a_second_interrupt_waits_for_nothing(request_of, tmp_path):
     flag = tmp_path / "flag"
     slow = PHASE.replace("    time.sleep(3)", "    try:\n        time.sleep(3)\n    finally:\n        time.sleep(60)")
     began = time.monotonic()
-    command = ["-c", slow, "mnistref.generate", "plan", flag, *request_of(tmp_path / "root")]
+    command = ["-c", slow, "mnistref.generation.generate", "plan", flag, *request_of(tmp_path / "root")]
     code, _, errors = interrupted(command, flag, times=2)
     assert (code, errors) == (-signal.SIGINT, "")
     assert time.monotonic() - began < 30
@@ -189,7 +189,7 @@ def test_an_interrupt_of_any_kind_is_one_line(error, monkeypatch):
     def interrupt():
         raise error
 
-    monkeypatch.setattr(commands, "table", lambda *_: interrupt())
+    monkeypatch.setattr(cli, "table", lambda *_: interrupt())
     done = CliRunner().invoke(cli.mnistref, ["list"])
     assert done.exit_code == 130
     assert done.stderr.strip() == "error: interrupted; run the same command again, it goes on where it can"

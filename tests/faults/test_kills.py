@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 import pytest
 
-from mnistref.journal import JOURNAL, note
-from mnistref.manifest import read_manifest
+from mnistref.storage.journal import JOURNAL, note
+from mnistref.storage.manifest import read_manifest
 from tests.faults.helpers import HANG, children, content, finish, is_one_line, leftovers, start
 
 

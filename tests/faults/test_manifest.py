@@ -14,11 +14,11 @@ import pytest
 from click.testing import CliRunner
 
 from cli import mnistref
-from mnistref.audit import statistics, verify
-from mnistref.card import pages
-from mnistref.errors import DataProblemError
-from mnistref.manifest import MANIFEST, OWN_DIGEST, PAGES, SUMS, read_manifest
+from mnistref.common.errors import DataProblemError
+from mnistref.inspection.verify import statistics, verify
+from mnistref.metadata.card import pages
 from mnistref.spec import canonical_json
+from mnistref.storage.manifest import MANIFEST, OWN_DIGEST, PAGES, SUMS, read_manifest
 from tests.faults.helpers import is_one_line
 
 NASTY: list[Any] = [

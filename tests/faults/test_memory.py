@@ -7,20 +7,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench import outofmemory
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import RECIPES, RunConfig
+from bench.profiling import oom
 from mnistref.variants import get_variant
 from tests.faults.helpers import finish, start_python
 
 resource = pytest.importorskip("resource")
 
 DRIVER = """
-import bench.memory
-bench.memory.keep_freed = lambda _: None  # which keeps address space, too, in pieces, and that is what is bounded here
-import resource, sys, bench.experiment, numba, torch
-from bench.outofmemory import fitting_batch
-from bench.computing import Computing
+import bench.common.memory
+bench.common.memory.keep_freed = lambda _: None  # which keeps address space, too, in pieces, and that is what is bounded here
+import resource, sys, bench.runs.experiment, numba, torch
+from bench.profiling.oom import fitting_batch
+from bench.compute import Computing
 from bench.config import RECIPES, RunConfig
 from dataclasses import replace
 from mnistref.variants import get_variant
@@ -67,6 +67,6 @@ def test_the_first_batch_that_fits_is_named(most, said, monkeypatch):
         if recipe.batch > most:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(outofmemory, "measure", measure)
+    monkeypatch.setattr(oom, "measure", measure)
     config = RunConfig("pan", "mini", "", 0, replace(RECIPES["fast"], batch=200), "one", "fp32", "cpu")
-    assert said in outofmemory.advice(config, get_variant("mini"), Computing(torch.device("cpu")))
+    assert said in oom.advice(config, get_variant("mini"), Computing(torch.device("cpu")))

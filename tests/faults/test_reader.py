@@ -10,18 +10,18 @@ import pytest
 from click.testing import CliRunner
 
 from cli import mnistref
-from mnistref import shards
-from mnistref.audit import verify
+from mnistref.inspection.verify import verify
+from mnistref.storage import shards
 from tests.faults.helpers import FEW, HANG, TOP, content, is_one_line
 
 READER = """
 import sys
-import mnistref.manifest
-mnistref.manifest.SHARD_IMAGES = 8
+import mnistref.storage.manifest
+mnistref.storage.manifest.SHARD_IMAGES = 8
 from pathlib import Path
-from mnistref.audit import statistics, verify
+from mnistref.inspection.verify import statistics, verify
 from mnistref.dataset import MnistRef, read_split
-from mnistref.errors import DataProblemError
+from mnistref.common.errors import DataProblemError
 
 folder, shard = Path(sys.argv[1]), sys.argv[2]
 ways = [

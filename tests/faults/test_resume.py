@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import checkpoints, pictures, records
+from bench.evaluation import snapshots
+from bench.runs import records
+from bench.training import checkpoints
 from tests.faults.helpers import finish, start_python
 
 DRIVER = "import sys; from cli import bench; bench(sys.argv[1:])"
@@ -27,7 +29,7 @@ def outcome(runs: Path) -> tuple:
     history = [json.loads(line) for line in (run / records.HISTORY).read_text().splitlines()]
     result = json.loads((run / records.RESULT).read_text())
     without = [{k: v for k, v in record.items() if k not in TIMES} for record in [*history, result]]
-    kept = [run / records.WEIGHTS, run / records.ANSWERS, *sorted((run / pictures.FOLDER).iterdir())]
+    kept = [run / records.WEIGHTS, run / records.ANSWERS, *sorted((run / snapshots.FOLDER).iterdir())]
     return [(path.name, path.read_bytes()) for path in kept], without
 
 

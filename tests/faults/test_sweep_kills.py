@@ -9,9 +9,9 @@ from time import monotonic, sleep
 
 import pytest
 
-from bench import sweep
-from bench.checkpoints import FOLDER as CHECKPOINT
 from bench.config import RECIPES
+from bench.runs import sweep
+from bench.training.checkpoints import FOLDER as CHECKPOINT
 from tests.bench.sweeping import alone, done, outcome, planned
 from tests.cluster import Cluster
 from tests.faults.helpers import children, start_python
@@ -25,7 +25,7 @@ def alive(pid: int) -> bool:
 
 
 def workers_of(pid: int) -> list[int]:
-    return children(pid, b"bench.worker")
+    return children(pid, b"bench.runs.subprocess_worker")
 
 
 def wait_until(condition, seconds=90):
@@ -40,7 +40,7 @@ def start(mini, runs, *more: str) -> subprocess.Popen:
     code = (
         "import bench.config, dataclasses, sys, pathlib\n"
         "from bench import experiment\n"
-        "from mnistref.quiet import die_quietly\n"
+        "from mnistref.common.sigint import die_quietly\n"
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); die_quietly()\n"
         f"experiment.prepare = lambda *_: pathlib.Path({str(mini)!r})\n"
         "from cli import bench; bench(sys.argv[1:])"

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from mnistref.audit import verify
+from mnistref.inspection.verify import verify
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import h5py
 import numpy as np
 import pytest
 
-from mnistref.audit import statistics, verify
-from mnistref.card import pages
-from mnistref.errors import DataProblemError, UsageProblemError
-from mnistref.generate import Request, generate
-from mnistref.manifest import SUMS, read_manifest, sums_text, write_manifest
-from mnistref.shards import write_shard
+from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.generation.generate import Request, generate
+from mnistref.inspection.verify import statistics, verify
+from mnistref.metadata.card import pages
+from mnistref.storage.manifest import SUMS, read_manifest, sums_text, write_manifest
+from mnistref.storage.shards import write_shard
 from tests.helpers import reread
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from mnistref.audit import verify
-from mnistref.card import card
-from mnistref.credits import LICENCES
-from mnistref.manifest import read_manifest
-from mnistref.schema import FIELDS
+from mnistref.inspection.verify import verify
+from mnistref.metadata.card import card
+from mnistref.metadata.credits import LICENCES
+from mnistref.storage.manifest import read_manifest
+from mnistref.storage.schema import FIELDS
 from mnistref.variants import VARIANTS
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mnistref.child_process import ChildDiedError, ChildProcess
-from mnistref.errors import DataProblemError
-from mnistref.executors import processes
+from mnistref.common.child_process import ChildDiedError, ChildProcess
+from mnistref.common.errors import DataProblemError
+from mnistref.generation.executors import processes
 from tests.helpers import TOP
 
 
@@ -48,7 +48,9 @@ def test_errors_arrive_as_they_were_raised(code):
     child = ChildProcess("a test")
     with pytest.raises(DataProblemError, match=r"x\.h5: damaged"):
         child.call(
-            code("def f():\n  from mnistref.errors import DataProblemError\n  raise DataProblemError('x.h5: damaged')")
+            code(
+                "def f():\n  from mnistref.common.errors import DataProblemError\n  raise DataProblemError('x.h5: damaged')"
+            )
         )
     with pytest.raises(FileNotFoundError) as error:
         child.call(os.stat, "/nowhere")
@@ -109,7 +111,7 @@ def test_what_user_code_prints_reads_and_leaves_is_no_answer(code, child):
 
 
 def test_one_that_does_not_end_after_its_answer_is_ended(code, child, monkeypatch):
-    monkeypatch.setattr("mnistref.child_process._END_SECONDS", 1)
+    monkeypatch.setattr("mnistref.common.child_process._END_SECONDS", 1)
     child.call(code("import atexit, time\ndef f(): atexit.register(time.sleep, 99)"))
     began = time.monotonic()
     child.close()
@@ -162,7 +164,7 @@ def file_of(name: str) -> str:
 
 def test_a_child_ends_with_its_parent(tmp_path):
     code = (
-        "import time; from mnistref.child_process import ChildProcess\n"
+        "import time; from mnistref.common.child_process import ChildProcess\n"
         "child = ChildProcess('a test'); print(child.pid, flush=True); child.call(time.sleep, 99)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=TOP, stdout=subprocess.PIPE, text=True)
@@ -195,9 +197,7 @@ def test_a_pool_ends_early_with_its_block(tmp_path):
 
 
 def test_a_pool_works_in_a_script_without_a_main_guard_and_from_standard_input(tmp_path):
-    script = (
-        "from mnistref.executors import processes\nwith processes(2) as pool:\n    print(sum(pool.map(abs, [-1, 2])))\n"
-    )
+    script = "from mnistref.generation.executors import processes\nwith processes(2) as pool:\n    print(sum(pool.map(abs, [-1, 2])))\n"
     (tmp_path / "script.py").write_text(script)
     environment = {**os.environ, "PYTHONPATH": str(TOP)}
     for arguments, given in (([str(tmp_path / "script.py")], ""), (["-"], script)):

@@ -11,9 +11,9 @@ from time import monotonic
 
 import pytest
 
-from mnistref import dispatch, executors, generate
-from mnistref.errors import RunProblemError, UsageProblemError
-from mnistref.generate import Request
+from mnistref.common.errors import RunProblemError, UsageProblemError
+from mnistref.generation import dispatch, executors, generate
+from mnistref.generation.generate import Request
 from tests.cluster import Cluster
 from tests.helpers import TOP, digests, free_port
 
@@ -32,7 +32,7 @@ def cluster(tmp_path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def request_for(tmp_path, photo_folder, idx_folder, monkeypatch):
-    monkeypatch.setattr("mnistref.manifest.SHARD_IMAGES", 8)  # small sets of several shards
+    monkeypatch.setattr("mnistref.storage.manifest.SHARD_IMAGES", 8)  # small sets of several shards
 
     def request_for(name: str) -> Request:
         sizes = {"train": 41, "val": 8, "test": 9}
@@ -92,7 +92,7 @@ def test_a_run_whose_scheduler_dies_ends(cluster, request_for, monkeypatch):
 
 
 def test_what_a_worker_finds_wrong_is_told_as_if_it_were_here(cluster, request_for, idx_folder, tmp_path, monkeypatch):
-    from mnistref.errors import DataProblemError
+    from mnistref.common.errors import DataProblemError
 
     cluster.start_worker()
     digits = tmp_path / "digits"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import mnistref
-from mnistref.compiled import COMPILED, SOURCES
+from mnistref.common.numba_jit import COMPILED, SOURCES
 
 PACKAGE = Path(mnistref.__file__).parent
 pytestmark = pytest.mark.skipif(not COMPILED, reason="numba is not installed")
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.skipif(not COMPILED, reason="numba is not installed")
 CALLER = """
 import logging
 import numpy as np
-from mnistref.compiled import compiled
-from mnistref.resize import resize, resizer, scratch
+from mnistref.common.numba_jit import compiled
+from mnistref.rendering.resize import resize, resizer, scratch
 
 @compiled
 def call(tables, image, room, out):

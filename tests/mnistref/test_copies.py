@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance
 
 from cli import mnistref
-from mnistref.errors import DataProblemError
-from mnistref.generate import Request, plan
+from mnistref.common.errors import DataProblemError
+from mnistref.generation.generate import Request, plan
 from mnistref.sources import examined
 from mnistref.sources.copies import LOOK, SIDE, look_of, smaller_copies
 from mnistref.sources.decode import opened_draft, read_photo

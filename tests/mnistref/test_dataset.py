@@ -10,9 +10,9 @@ from torchvision.transforms import v2
 
 import mnistref
 from mnistref import MnistRef
+from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import read_split
-from mnistref.errors import DataProblemError, UsageProblemError
-from mnistref.schema import FIELDS
+from mnistref.storage.schema import FIELDS
 from mnistref.variants import VARIANTS
 
 TRAINABLE = [v for v in VARIANTS if "train" in VARIANTS[v].splits]

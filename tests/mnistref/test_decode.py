@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnistref.errors import DataProblemError
-from mnistref.generate import Request, generate
-from mnistref.manifest import read_manifest
+from mnistref.common.errors import DataProblemError
+from mnistref.generation.generate import Request, generate
 from mnistref.sources import decode, examined
 from mnistref.sources.decode import read_photo
 from mnistref.sources.photos import list_photos
+from mnistref.storage.manifest import read_manifest
 from tests.helpers import digests
 
 GREY = np.linspace(0, 255, 40 * 30).reshape(40, 30).astype(np.uint8)

@@ -12,14 +12,14 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 import cli
-from mnistref.audit import verify
-from mnistref.errors import DataProblemError
-from mnistref.fresh import open_fresh
-from mnistref.generate import Request, generate, plan, request_of
-from mnistref.manifest import read_manifest
+from mnistref.common.errors import DataProblemError
+from mnistref.generation.generate import Request, generate, plan, request_of
+from mnistref.generation.online import open_fresh
+from mnistref.inspection.verify import verify
 from mnistref.sources.digit_check import _likeness, class_means, complaint
 from mnistref.sources.digits import Digits, load_digits
 from mnistref.sources.idx import read_idx
+from mnistref.storage.manifest import read_manifest
 from tests.bench.calling import bench
 from tests.conftest import write_idx
 
@@ -259,5 +259,5 @@ def test_a_wish_that_is_not_needed_leaves_no_trace(idx_folder, tmp_path):
 
 
 def test_known_digits_are_not_asked_about(monkeypatch, tmp_path, digits):
-    monkeypatch.setattr("mnistref.generate.complaint", lambda digits: "something")
+    monkeypatch.setattr("mnistref.generation.generate.complaint", lambda digits: "something")
     assert plan(Request("mini", tmp_path, 0, SIZES, "mnist5k")).digits.sha256 == digits.sha256

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from mnistref import dispatch, installation, work
-from mnistref.audit import verify
-from mnistref.errors import DataProblemError, ProblemError, RunProblemError
-from mnistref.generate import Request, generate
-from mnistref.work import Made, ShardJob
+from mnistref.common.errors import DataProblemError, ProblemError, RunProblemError
+from mnistref.generation import code_version, dispatch, shard_worker
+from mnistref.generation.generate import Request, generate
+from mnistref.generation.shard_worker import Made, ShardJob
+from mnistref.inspection.verify import verify
 
 
 class Elsewhere(Executor):
@@ -37,7 +37,7 @@ def same(job: ShardJob) -> ShardJob:
 
 @pytest.fixture
 def request_for(tmp_path, photo_folder, idx_folder, monkeypatch):
-    monkeypatch.setattr("mnistref.manifest.SHARD_IMAGES", 8)
+    monkeypatch.setattr("mnistref.storage.manifest.SHARD_IMAGES", 8)
     monkeypatch.setattr(dispatch, "_ARRIVAL", 0.3)
 
     def request_for(variant: str = "mbg") -> Request:
@@ -136,7 +136,7 @@ def test_an_error_of_a_workers_disk_names_the_worker(request_for, monkeypatch):
         raise OSError(28, "No space left on device", "x.h5")
 
     with monkeypatch.context() as patch:
-        patch.setattr(work, "write_shard", full)
+        patch.setattr(shard_worker, "write_shard", full)
         with pytest.raises(OSError, match="No space left") as caught:
             generate(request_for(), executor=Elsewhere(same))
     assert caught.value.filename.startswith("worker ")
@@ -161,11 +161,11 @@ def test_a_worker_of_another_version_that_does_not_refuse_is_not_believed(answer
 
 
 def test_the_code_is_told_apart_by_every_file(tmp_path, monkeypatch):
-    shutil.copytree(Path(installation.__file__).parent, tmp_path / "mnistref")
-    monkeypatch.setattr(installation, "__file__", str(tmp_path / "mnistref" / "installation.py"))
-    assert f"({installation._digest()[:12]})" in installation.CODE
+    shutil.copytree(Path(code_version.__file__).parent, tmp_path / "mnistref")
+    monkeypatch.setattr(code_version, "__file__", str(tmp_path / "mnistref" / "installation.py"))
+    assert f"({code_version._digest()[:12]})" in code_version.CODE
     for name in ("render.py", "sources/digits.py", "version.py", "schema.py"):
-        before = installation._digest()
+        before = code_version._digest()
         with open(tmp_path / "mnistref" / name, "a") as file:
             file.write("\n")
-        assert installation._digest() != before
+        assert code_version._digest() != before

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnistref.errors import DataProblemError, UsageProblemError
+from mnistref.common.atomic_files import PARTIAL
+from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.export import FORMATS, export
 from mnistref.export.rows import VALUES
-from mnistref.files import PARTIAL
-from mnistref.generate import Request, generate
-from mnistref.manifest import read_manifest
-from mnistref.schema import FIELDS
-from mnistref.shards import read_shard
+from mnistref.generation.generate import Request, generate
+from mnistref.storage.manifest import read_manifest
+from mnistref.storage.schema import FIELDS
+from mnistref.storage.shards import read_shard
 from tests.faults.helpers import children
 
 TOP = Path(__file__).parent.parent.parent
@@ -244,7 +244,7 @@ def test_an_export_whose_worker_is_killed_ends_and_leaves_nothing(sharded, tmp_p
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 1
     assert errors.splitlines()[-1].startswith(
-        "mnistref.errors.RunProblemError: a worker process died: killed by SIGKILL"
+        "mnistref.common.errors.RunProblemError: a worker process died: killed by SIGKILL"
     )
     assert os.listdir(tmp_path) == []
 

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mnistref.files import PARTIAL, oddity, path_of_text, path_to_text, whole_folder, write_whole
+from mnistref.common.atomic_files import PARTIAL, oddity, path_of_text, path_to_text, whole_folder, write_whole
 
 
 def test_a_file_is_written_whole(tmp_path):

@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mnistref import fresh as module
+from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import read_split, read_triples
-from mnistref.errors import DataProblemError, UsageProblemError
-from mnistref.fresh import ASKED, open_fresh
-from mnistref.generate import Request, generate
-from mnistref.manifest import read_manifest
-from mnistref.schema import FIELDS
+from mnistref.generation import online as module
+from mnistref.generation.generate import Request, generate
+from mnistref.generation.online import ASKED, open_fresh
 from mnistref.sources import digits as digit_sources
 from mnistref.sources.idx import read_idx
+from mnistref.storage.manifest import read_manifest
+from mnistref.storage.schema import FIELDS
 from tests.conftest import write_idx
 
 FEW = {"train": 9, "val": 8, "test": 7}

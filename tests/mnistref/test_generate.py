@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnistref import work
-from mnistref.audit import verify
+from mnistref.common.atomic_files import PARTIAL
+from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.dataset import read_split
-from mnistref.errors import DataProblemError, MismatchProblemError, UsageProblemError
-from mnistref.files import PARTIAL
-from mnistref.generate import Request, generate, plan
-from mnistref.manifest import read_manifest
-from mnistref.schema import FIELDS
+from mnistref.generation import shard_worker
+from mnistref.generation.generate import Request, generate, plan
+from mnistref.inspection.verify import verify
+from mnistref.storage.manifest import read_manifest
+from mnistref.storage.schema import FIELDS
 from mnistref.variants import VARIANTS
 from tests.helpers import digests
 
@@ -23,7 +23,7 @@ from tests.helpers import digests
 @pytest.fixture
 def small_shards(monkeypatch):
     """Shards of 8 images, so that small sets have several."""
-    monkeypatch.setattr("mnistref.manifest.SHARD_IMAGES", 8)
+    monkeypatch.setattr("mnistref.storage.manifest.SHARD_IMAGES", 8)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_workers_and_executors_give_the_same_bytes(request_for, small_shards):
 @pytest.mark.parametrize("variant", ["mdist", "mbginv"])
 def test_without_numba_the_bytes_are_the_same(variant, request_for, monkeypatch):
     expected = digests(generate(request_for(variant, name="compiled")))
-    monkeypatch.setattr(work, "COMPILED", False)
+    monkeypatch.setattr(shard_worker, "COMPILED", False)
     with ThreadPoolExecutor(1) as executor:
         assert digests(generate(request_for(variant, name="plain"), executor=executor)) == expected
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnistref.errors import DataProblemError
+from mnistref.common.errors import DataProblemError
 from mnistref.sources import digits as digit_source
 from mnistref.sources.digit_copies import apart
 from mnistref.sources.digits import load_digits

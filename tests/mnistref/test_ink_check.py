@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnistref.errors import DataProblemError
-from mnistref.generate import Request, plan
+from mnistref.common.errors import DataProblemError
+from mnistref.generation.generate import Request, plan
 from mnistref.sources.digits import load_digits
 from mnistref.sources.idx import read_idx
 from mnistref.sources.ink_check import count_ink, ink_complaint, stray_ink

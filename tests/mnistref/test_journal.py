@@ -2,8 +2,8 @@ import shutil
 
 import pytest
 
-from mnistref.journal import JOURNAL, note, noted
-from mnistref.shards import ShardInfo
+from mnistref.storage.journal import JOURNAL, note, noted
+from mnistref.storage.shards import ShardInfo
 
 
 @pytest.fixture

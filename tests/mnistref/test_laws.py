@@ -5,11 +5,11 @@ import pytest
 from scipy import stats
 
 from mnistref.queries import eligible
-from mnistref.render import draw_images, no_photos
-from mnistref.rng import normal_thresholds
-from mnistref.scene import Glyphs, law_of, tools_for
-from mnistref.schema import Arrays, empty
+from mnistref.rendering.render import draw_images, no_photos
+from mnistref.rendering.rng import normal_thresholds
+from mnistref.rendering.scene import Glyphs, law_of, tools_for
 from mnistref.spec import COLORS, SCALE_BINS
+from mnistref.storage.schema import Arrays, empty
 from mnistref.variants import VARIANTS
 
 REFERENCE = np.array(list(COLORS.values()))

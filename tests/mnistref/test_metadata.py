@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-from mnistref.errors import DataProblemError
+from mnistref.common.errors import DataProblemError
 from mnistref.sources.decode import read_photo
 from tests.helpers import TOP
 

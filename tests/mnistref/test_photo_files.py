@@ -20,12 +20,12 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from cli import mnistref
-from mnistref import files
-from mnistref.errors import DataProblemError
-from mnistref.files import PARTIAL
-from mnistref.sources import examined, search
-from mnistref.sources.crew import Crew, StoppedError, WatchedFile
+from mnistref.common import atomic_files
+from mnistref.common.atomic_files import PARTIAL
+from mnistref.common.errors import DataProblemError
+from mnistref.sources import examined, image_files
 from mnistref.sources.photos import list_photos
+from mnistref.sources.thread_pool import Crew, StoppedError, WatchedFile
 from tests.helpers import TOP
 
 BYTES = os.fsdecode(b"\xff\xfe.png")
@@ -56,7 +56,7 @@ def test_a_name_that_is_not_utf_8_is_kept_as_text_in_every_record(folder, idx_fo
     made = Path(done.stdout.strip())
     names = {photo["name"] for photo in json.loads((made / "dataset.json").read_text())["photos"]}
     assert names == {"bytes:%FF%FE.png", *(f"{k}.png" for k in range(5))}
-    assert {files.path_of_text(name) for name in names} == set(os.listdir(folder))
+    assert {atomic_files.path_of_text(name) for name in names} == set(os.listdir(folder))
     for command in (["verify", made], ["stats", made], ["export", made, "--to", "png", "-o", tmp_path / "png"]):
         done = CliRunner().invoke(mnistref, list(map(str, command)))
         assert done.exit_code == 0, done.stderr
@@ -79,7 +79,7 @@ def test_a_file_that_may_not_be_read_is_named_and_can_be_skipped(tmp_path, monke
     def sha256(path):
         if path.name == "2.png":
             raise PermissionError(13, "Permission denied", str(path))
-        return files.file_sha256(path)
+        return atomic_files.file_sha256(path)
 
     monkeypatch.setattr("mnistref.sources.photos.file_sha256", sha256)
     with pytest.raises(PermissionError) as caught:
@@ -92,7 +92,7 @@ def test_a_file_that_may_not_be_read_is_named_and_can_be_skipped(tmp_path, monke
 UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
-from mnistref.sources.search import images_in
+from mnistref.sources.image_files import images_in
 os.setuid(65534)
 images_in(Path(sys.argv[1]))
 """
@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
     def scandir(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(search.os, "scandir", scandir)
+    monkeypatch.setattr(image_files.os, "scandir", scandir)
     with pytest.raises(DataProblemError, match="cannot be searched for photos"):
         list_photos(str(tmp_path), tmp_path)
 
@@ -267,7 +267,7 @@ def hear_interrupts() -> None:
 
 
 def test_what_is_known_of_photos_is_written_under_the_lock(tmp_path, monkeypatch):
-    """Who holds it removes unfinished files, this one's among them."""
+    """Who holds it removes unfinished atomic_files, this one's among them."""
     photo(tmp_path / "photos" / "a.png")
     held = []
     write_whole = examined.write_whole

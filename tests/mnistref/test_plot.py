@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnistref.audit import Law, statistics
+from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_split
-from mnistref.errors import UsageProblemError
-from mnistref.manifest import read_manifest
+from mnistref.inspection.verify import Law, statistics
+from mnistref.storage.manifest import read_manifest
 
 pytest.importorskip("matplotlib")
 
-from mnistref import plot
+from mnistref.inspection import plot
 
 
 @pytest.fixture(params=["mini", "mbgmulti"])

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import MnistRef, read_split
-from mnistref.errors import UsageProblemError
-from mnistref.preview import BOX, OUTLINE, contact_sheet, save_sheet
+from mnistref.inspection.preview import BOX, OUTLINE, contact_sheet, save_sheet
 
 
 def cells(folder, images: int, boxes: bool = False):

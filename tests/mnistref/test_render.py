@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnistref.reference import Reference
-from mnistref.render import Photos, draw_images, no_photos
-from mnistref.scene import Glyphs, law_of, tools_for
-from mnistref.schema import FIELDS, Arrays, check, empty
+from mnistref.rendering.reference import Reference
+from mnistref.rendering.render import Photos, draw_images, no_photos
+from mnistref.rendering.scene import Glyphs, law_of, tools_for
+from mnistref.storage.schema import FIELDS, Arrays, check, empty
 from mnistref.variants import VARIANTS
 
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnistref.reference import resized
-from mnistref.resize import resize, resizer, scratch
+from mnistref.rendering.reference import resized
+from mnistref.rendering.resize import resize, resizer, scratch
 
 TABLES = {source: (resizer(source, largest), scratch(source, largest)) for source, largest in ((28, 90), (5, 15))}
 

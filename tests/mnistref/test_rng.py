@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mnistref import rng
-from mnistref.rng import Stream, normal_thresholds
+from mnistref.rendering import rng
+from mnistref.rendering.rng import Stream, normal_thresholds
 
 
 def compiled_stream(seed: int, split: int, index: int, purpose: int) -> np.ndarray:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnistref import work
-from mnistref.generate import Request
-from mnistref.generate import generate as generate_here
+from mnistref.generation import shard_worker
+from mnistref.generation.generate import Request
+from mnistref.generation.generate import generate as generate_here
 from mnistref.spec import LAW_VERSION
 from mnistref.variants import VARIANTS
 from tests.golden import GOLDEN, scene_digest
@@ -96,11 +96,11 @@ def test_start_methods_change_nothing(method, workers, sources, expected, tmp_pa
     code = f"""
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-import mnistref.manifest
-from mnistref.generate import Request, generate
+import mnistref.storage.manifest
+from mnistref.generation.generate import Request, generate
 
 if __name__ == "__main__":
-    mnistref.manifest.SHARD_IMAGES = {SHARD_IMAGES}
+    mnistref.storage.manifest.SHARD_IMAGES = {SHARD_IMAGES}
     with ProcessPoolExecutor({workers}, mp_context=get_context({method!r})) as executor:
         request = Request("mbg", {str(tmp_path)!r}, 0, {COUNTS!r}, {sources[1]!r}, {sources[3]!r}, any_digits=True)
         print(generate(request, executor=executor))
@@ -126,7 +126,7 @@ def test_scenes_are_those_of_this_law_version(variant, root):
 
 @pytest.mark.parametrize("variant", ["mini", "mbgmulti"])
 def test_the_reference_draws_the_same_scenes(variant, root, monkeypatch):
-    monkeypatch.setattr(work, "COMPILED", False)
+    monkeypatch.setattr(shard_worker, "COMPILED", False)
     assert scene_digest(variant, root / "raw") == json.loads(GOLDEN.read_text(encoding="utf-8"))["scenes"][variant]
 
 
@@ -139,7 +139,7 @@ def test_global_generators_neither_matter_nor_move(sources, expected, tmp_path, 
     np.random.seed(9)  # noqa: NPY002
     torch.manual_seed(9)
     before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    monkeypatch.setattr("mnistref.manifest.SHARD_IMAGES", SHARD_IMAGES)
+    monkeypatch.setattr("mnistref.storage.manifest.SHARD_IMAGES", SHARD_IMAGES)
     folder = generate_here(Request("mbg", tmp_path, 0, COUNTS, sources[1], sources[3], any_digits=True))
     assert digests(folder) == {k: v for k, v in expected["mbg"].items() if k not in ("content", "name")}
     assert random.getstate() == before[0]
@@ -150,7 +150,7 @@ def test_global_generators_neither_matter_nor_move(sources, expected, tmp_path, 
 def test_generating_imports_no_torch(sources, tmp_path):
     """So that sets can be made where only a checkout's few packages are."""
     code = (
-        "import sys; from pathlib import Path; from mnistref.generate import Request, generate\n"
+        "import sys; from pathlib import Path; from mnistref.generation.generate import Request, generate\n"
         f"root, sizes = Path({str(tmp_path)!r}), dict(train=2, val=2, test=2)\n"
         f"generate(Request('mini', root, 0, sizes, {sources[1]!r}, any_digits=True))\n"
         "assert not {'torch', 'torchvision', 'pandas', 'distributed'} & set(sys.modules)"

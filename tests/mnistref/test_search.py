@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mnistref.errors import DataProblemError
-from mnistref.sources.leftout import BROKEN, COPY, HIDDEN, OTHER, REPEATED, SMALLER, LeftOut
+from mnistref.common.errors import DataProblemError
+from mnistref.sources.exclusions import BROKEN, COPY, HIDDEN, OTHER, REPEATED, SMALLER, LeftOut
+from mnistref.sources.image_files import images_in
 from mnistref.sources.photos import list_photos
-from mnistref.sources.search import images_in
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
 

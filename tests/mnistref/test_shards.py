@@ -5,10 +5,17 @@ import h5py
 import numpy as np
 import pytest
 
-from mnistref import schema
-from mnistref.errors import DataProblemError
-from mnistref.schema import FIELDS
-from mnistref.shards import content_digest, describe_shard, open_shard, read_shard, read_whole_shard, write_shard
+from mnistref.common.errors import DataProblemError
+from mnistref.storage import schema
+from mnistref.storage.schema import FIELDS
+from mnistref.storage.shards import (
+    content_digest,
+    describe_shard,
+    open_shard,
+    read_shard,
+    read_whole_shard,
+    write_shard,
+)
 
 
 @pytest.fixture
@@ -149,7 +156,7 @@ def as_nothing(file, name, data, path):
 def test_a_shard_of_another_form_is_refused_before_its_data_are_read(make, name, shard, monkeypatch):
     path, _ = shard
     replaced(path, name, make)
-    monkeypatch.setattr("mnistref.shards.read_field", lambda *_: pytest.fail("data were read"))
+    monkeypatch.setattr("mnistref.storage.shards.read_field", lambda *_: pytest.fail("data were read"))
     with pytest.raises(DataProblemError, match=path.name):
         read_shard(path, 12, 20)
 

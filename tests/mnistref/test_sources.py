@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnistref.errors import DataProblemError, UsageProblemError
+from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.sources import digits as digit_source
 from mnistref.sources import photos as photo_source
 from mnistref.sources.bank import open_bank, prepare

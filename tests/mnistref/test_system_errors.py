@@ -14,19 +14,20 @@ from click.testing import CliRunner
 from torch.utils.data import DataLoader
 
 import cli
-from mnistref import MnistRef, dataset, files
-from mnistref.audit import statistics, verify
-from mnistref.errors import DataProblemError
-from mnistref.manifest import MANIFEST, read_manifest
-from mnistref.shard_files import SHARD_FILES, ShardFiles, most_open
+from mnistref import MnistRef, dataset
+from mnistref.common import atomic_files
+from mnistref.common.errors import DataProblemError
+from mnistref.inspection.verify import statistics, verify
+from mnistref.storage.manifest import MANIFEST, read_manifest
+from mnistref.storage.open_shards import SHARD_FILES, ShardFiles, most_open
 from tests.helpers import TOP
 
 
 @pytest.fixture
 def many(make, monkeypatch) -> Path:
     """A set of 15 shards."""
-    monkeypatch.setattr("mnistref.manifest.SHARD_IMAGES", 2)
-    monkeypatch.setattr("mnistref.form.SHARD_IMAGES", 2)
+    monkeypatch.setattr("mnistref.storage.manifest.SHARD_IMAGES", 2)
+    monkeypatch.setattr("mnistref.storage.manifest_schema.SHARD_IMAGES", 2)
     return make("mini", seed=21, sizes={"train": 20, "val": 6, "test": 4})
 
 
@@ -50,7 +51,7 @@ def open_files() -> int:
 
 def test_a_bounded_number_of_shards_stays_open(many, monkeypatch):
     SHARD_FILES.close()
-    monkeypatch.setattr("mnistref.shard_files.MOST_OPEN", 3)
+    monkeypatch.setattr("mnistref.storage.open_shards.MOST_OPEN", 3)
     before, data = open_files(), MnistRef(many)
     first = [np.asarray(data[k]["image"]) for k in range(20)]
     assert open_files() <= before + 3
@@ -71,8 +72,8 @@ def test_with_few_files_left_all_is_read_and_with_none_the_reason_is_told(many):
     """For real, in a process that may open 24 files; another part of it holds all but two of them, then all."""
     code = """
 import os, resource, sys
-import mnistref.form, mnistref.manifest
-mnistref.form.SHARD_IMAGES = mnistref.manifest.SHARD_IMAGES = 2
+import mnistref.storage.manifest_schema, mnistref.storage.manifest
+mnistref.storage.manifest_schema.SHARD_IMAGES = mnistref.storage.manifest.SHARD_IMAGES = 2
 from mnistref import MnistRef
 from mnistref.dataset import map_split, read_split
 data = MnistRef(sys.argv[1])
@@ -93,7 +94,7 @@ while True:
         held.append(os.open(os.devnull, os.O_RDONLY))
     except OSError:
         break
-from mnistref.shard_files import SHARD_FILES
+from mnistref.storage.open_shards import SHARD_FILES
 SHARD_FILES.close()
 for _ in range(2):
     try:
@@ -218,7 +219,7 @@ def test_without_locks_a_finished_set_is_found_and_another_one_is_not_made(numbe
     def refused(*_, **__):
         raise OSError(number, os.strerror(number)) if number else NotImplementedError("no flock")
 
-    monkeypatch.setattr(files.FileLock, "acquire", refused)
+    monkeypatch.setattr(atomic_files.FileLock, "acquire", refused)
     assert generated(tmp_path)[:2] == (0, folder)
     (Path(folder) / MANIFEST).unlink()
     code, _, errors = generated(tmp_path)
@@ -269,6 +270,6 @@ def test_files_of_one_process_are_apart_from_those_of_another_pool(mini):
     manifest = read_manifest(mini)
     shards = [shard for shards in manifest.splits.values() for shard in shards]
     for shard in (*shards, *shards):
-        with files.open(mini / shard.file, shard, manifest.variant.canvas) as file:
+        with atomic_files.open(mini / shard.file, shard, manifest.variant.canvas) as file:
             assert len(file["label"]) == shard.images
-    files.close()
+    atomic_files.close()

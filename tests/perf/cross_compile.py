@@ -27,8 +27,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from bench.kernels.diagonal_lstm import gpu
-from mnistref.text import table
+from bench.kernels.diagonal_lstm import triton_op
+from mnistref.common.text_table import table
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 WHERE = {"forward": "wavefront", "backward": "wavefront", "weight_gradients": "triton_weights"}
@@ -51,10 +51,10 @@ class Size(NamedTuple):
 def compiled(name: str, products: str, size: Size, capability: int = 90, **options: int) -> Any:
     """Return a kernel as Triton compiles it for a launch of `gpu`; `options` (num_warps …) replace those of `gpu`."""
     module = importlib.import_module(f"bench.kernels.diagonal_lstm.{WHERE[name]}")
-    kernel, tile = getattr(module, name), gpu.tiles(*size)
+    kernel, tile = getattr(module, name), triton_op.tiles(*size)
     constants: dict[str, Any] = {"C": size.channels, "t": size.t, "p": size.p, "KEEP": True, "PRODUCTS": products}
     constants |= {"EMULATED": False, "ROWS": tile.rows, "INPUTS": tile.inputs, "UNITS": tile.units}
-    constants |= {"SHOWN": tile.shown, "CELLS": gpu.cells_at_once(tile, products)}
+    constants |= {"SHOWN": tile.shown, "CELLS": triton_op.cells_at_once(tile, products)}
     types = {"batch": "i32", "m": "i32", "n": "i32", "bias": "*fp32", "d_bias": "*fp32", "parts": "*fp32"}
     element = "*bf16" if products == "bf16" else "*fp32"
     signature = {n: "constexpr" if n in constants else types.get(n, element) for n in kernel.arg_names}
@@ -67,10 +67,10 @@ def compiled(name: str, products: str, size: Size, capability: int = 90, **optio
 
 def launch(name: str, products: str, size: Size) -> dict[str, int]:
     """Return the options with which `gpu` launches a kernel."""
-    tile = gpu.tiles(*size)
+    tile = triton_op.tiles(*size)
     if name == "weight_gradients":
-        return {"num_warps": gpu.warps_of_weights(tile, products)}
-    return {"num_warps": gpu.warps(tile), "num_stages": gpu.stages(products)}
+        return {"num_warps": triton_op.warps_of_weights(tile, products)}
+    return {"num_warps": triton_op.warps(tile), "num_stages": triton_op.stages(products)}
 
 
 def _run(tool: str, *arguments: str | Path) -> str:

@@ -14,12 +14,12 @@ from dataclasses import replace
 
 import torch
 
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import RECIPES
 from bench.kernels.diagonal_lstm import IMPLEMENTATIONS, TOLERANCE, diagonal_lstm, example, relative_error
 from bench.model import AttributeCNN, create_model
-from bench.timing import measure
-from mnistref.text import table
+from bench.profiling.timing import measure
+from mnistref.common.text_table import table
 from mnistref.variants import get_variant
 
 NAMES = [name for name in IMPLEMENTATIONS if name != "triton"]  # which is for GPUs: see gpu_session.py

@@ -24,12 +24,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mnistref import work
+from mnistref.common.text_table import table
 from mnistref.dataset import read_split
-from mnistref.executors import default_workers
-from mnistref.generate import Request, generate, jobs_of, plan
-from mnistref.schema import FIELDS, Arrays
-from mnistref.text import table
+from mnistref.generation import shard_worker
+from mnistref.generation.executors import default_workers
+from mnistref.generation.generate import Request, generate, jobs_of, plan
+from mnistref.storage.schema import FIELDS, Arrays
 from mnistref.variants import VARIANTS
 
 ONE, FEW = 1000, 40
@@ -38,19 +38,19 @@ ONE, FEW = 1000, 40
 
 @contextmanager
 def reference() -> Iterator[None]:
-    work.COMPILED = False
+    shard_worker.COMPILED = False
     try:
         yield
     finally:
-        work.COMPILED = True
+        shard_worker.COMPILED = True
 
 
-def seconds(job: work.ShardJob, repeats: int) -> float:
+def seconds(job: shard_worker.ShardJob, repeats: int) -> float:
     """Median time of drawing, on one core."""
     times = []
     for _ in range(repeats):
         started = time.process_time()
-        work.draw(job)
+        shard_worker.draw(job)
         times.append(time.process_time() - started)
     return statistics.median(times)
 
@@ -64,9 +64,9 @@ def renderers(root: Path) -> list[list[str]]:
     rows = [["variant", "compiled, images/s", "reference, images/s", "ratio"]]
     for variant in VARIANTS:
         jobs = {n: jobs_of(plan(request(variant, root, n)))[-1] for n in (ONE, FEW)}
-        fast = [a.copy() for a in work.draw(jobs[FEW])]
+        fast = [a.copy() for a in shard_worker.draw(jobs[FEW])]
         with reference():
-            for a, b in zip(fast, work.draw(jobs[FEW]), strict=True):
+            for a, b in zip(fast, shard_worker.draw(jobs[FEW]), strict=True):
                 np.testing.assert_array_equal(a, b)
             slow = FEW / seconds(jobs[FEW], 3)
         quick = ONE / seconds(jobs[ONE], 5)

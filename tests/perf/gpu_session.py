@@ -22,11 +22,11 @@ import torch
 import triton
 from torch import Tensor
 
-from bench.computing import Computing
+from bench.compute import Computing
 from bench.config import CAPTURES, PRECISIONS, RECIPES
 from bench.kernels import diagonal_lstm as package
-from bench.kernels.diagonal_lstm import PRODUCTS, diagonal_lstm, example, gpu, relative_error
-from bench.runtime import runtime, to_json
+from bench.kernels.diagonal_lstm import PRODUCTS, diagonal_lstm, example, relative_error, triton_op
+from bench.profiling.benchmark import runtime, to_json
 from mnistref.variants import get_variant
 
 MAPS = {100: (50, 25, 12, 6), 224: (112, 56, 28, 14, 7)}
@@ -97,7 +97,7 @@ def with_gradients(call: Callable[..., Tensor], inputs: list[Tensor]) -> list[Te
 
 
 def launched(products: str) -> Callable[..., Tensor]:
-    return lambda *inputs: gpu.operator(*inputs, products, torch.is_grad_enabled())[0]
+    return lambda *inputs: triton_op.operator(*inputs, products, torch.is_grad_enabled())[0]
 
 
 def inputs_of(products: str, m: int, n: int, batch: int) -> list[Tensor]:
@@ -126,7 +126,7 @@ def errors_of(products: str, m: int) -> dict[str, Any]:
 def errors(results: Results) -> None:
     for products in ("bf16", "tf32", "bf16x6", "tf32x3", "bf16x3"):
         for m in (50, 25, 12, 112) if products in PRODUCTS else (25,):
-            if products in PRODUCTS and not gpu.takes(m, 20, 32, 32, 2, products):
+            if products in PRODUCTS and not triton_op.takes(m, 20, 32, 32, 2, products):
                 continue
             results.add(lambda products=products, m=m: errors_of(products, m), products=products, m=m)
 
@@ -184,19 +184,19 @@ def variants(results: Results) -> None:
             for warps in (2, 4, 8):
 
                 def work(products: str = products, m: int = m, warps: int = warps) -> dict[str, Any]:
-                    gpu.warps = lambda _: warps
+                    triton_op.warps = lambda _: warps
                     inputs, call = inputs_of(products, m, m, 128), launched(products)
                     with torch.no_grad():
                         forward = milliseconds(captured(lambda: call(*inputs)))
                     whole = milliseconds(captured(lambda: with_gradients(call, inputs)))
                     return {"forward_ms": forward, "both_ms": whole}
 
-                if (warps == 4 or products == "bf16") and gpu.takes(m, m, 32, 32, 2, products):
+                if (warps == 4 or products == "bf16") and triton_op.takes(m, m, 32, 32, 2, products):
                     results.add(work, products=products, m=m, warps=warps)
 
 
 def steps(results: Results, size: int, precisions: Sequence[str]) -> None:
-    """Whole networks by `bench.runtime`: each batch issued and recorded; the LSTM in plain PyTorch beside Triton."""
+    """Whole networks by `bench.profiling.benchmark`: each batch issued and recorded; the LSTM in plain PyTorch beside Triton."""
     variant = get_variant({100: "mbg", 224: "mbgb"}[size])
 
     def work(batch: int, precision: str, capture: str, implementation: str) -> dict[str, Any]:

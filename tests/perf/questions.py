@@ -24,13 +24,13 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.attention import networks_of
-from bench.computing import Computing
+from bench.common.memory import keep_freed
+from bench.compute import Computing
 from bench.config import FIRST_RECIPES
-from bench.memory import keep_freed
 from bench.model import build
-from bench.step import Step, optimizer_of
+from bench.training.step import Step, optimizer_of
+from mnistref.common.text_table import table
 from mnistref.spec import VariantSpec
-from mnistref.text import table
 from mnistref.variants import get_variant
 
 CPU = Computing(torch.device("cpu"))

@@ -23,17 +23,17 @@ from pathlib import Path
 import torch
 
 from bench.attention import networks_of
-from bench.computing import Computing, choose
+from bench.compute import Computing, choose
 from bench.config import FIRST_RECIPES, RECIPES, Recipe
-from bench.data import load_split
-from bench.evaluate import accuracy
-from bench.experiment import configure, run
-from bench.split import Split
-from bench.train import Trainer
-from bench.watch import Watching
+from bench.data.loading import load_split
+from bench.data.split import Split
+from bench.evaluation.evaluate import accuracy
+from bench.runs.experiment import configure, run
+from bench.training.progress import Watching
+from bench.training.trainer import Trainer
+from mnistref.common.text_table import table
 from mnistref.dataset import read_manifest
-from mnistref.generate import Request, generate
-from mnistref.text import table
+from mnistref.generation.generate import Request, generate
 
 ASKED = 2_000
 """Of the validation questions: the first."""

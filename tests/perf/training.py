@@ -25,19 +25,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.computing import Computing, choose
+from bench.common.memory import keep_freed
+from bench.compute import Computing, choose
 from bench.config import FIRST_RECIPES
-from bench.data import load_split
-from bench.memory import keep_freed
+from bench.data.loading import load_split
+from bench.data.online import Online
+from bench.data.split import Batch, Split
 from bench.model import build
-from bench.online import Online
-from bench.split import Batch, Split
-from bench.step import Step, optimizer_of
-from bench.timing import example
-from bench.train import Epochs, Trainer
-from mnistref.fresh import open_fresh
-from mnistref.generate import Request, generate
-from mnistref.text import table
+from bench.profiling.timing import example
+from bench.training.step import Step, optimizer_of
+from bench.training.trainer import Epochs, Trainer
+from mnistref.common.text_table import table
+from mnistref.generation.generate import Request, generate
+from mnistref.generation.online import open_fresh
 from mnistref.variants import get_variant
 
 MODES = ("resident", "streamed", "online")
@@ -143,8 +143,8 @@ def epochs_over_steps(attn: str, variant: str, folder: Path, rounds: int, comput
 
 CHILD = """
 import pathlib, re, sys
-from bench.computing import choose
-from bench.memory import keep_freed
+from bench.compute import choose
+from bench.common.memory import keep_freed
 from tests.perf.training import trainer_of, training_data
 mode, variant, folder, epochs = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]), int(sys.argv[4])
 computing = choose()
@@ -188,7 +188,7 @@ def memory(variant: str, many: int, root: Path) -> list[list[str]]:
 
 STEPS = """
 import statistics, sys
-from bench.memory import keep_freed
+from bench.common.memory import keep_freed
 from tests.perf.training import seconds, step_of
 step, device = step_of(sys.argv[1], sys.argv[3])
 if sys.argv[2] == "kept":

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from bench.kernels.diagonal_lstm import packed, reference
+from bench.kernels.diagonal_lstm import reference, torch_packed
 from bench.kernels.transforms import in_func_transform
 
 VARIABLE = "BENCH_DIAGONAL_LSTM"
@@ -35,20 +35,20 @@ def _read_out(states: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Cal
 
 
 def _compiled(*arguments: Tensor) -> Tensor:
-    from bench.kernels.diagonal_lstm import cpu
+    from bench.kernels.diagonal_lstm import numba_op
 
-    return cpu.diagonal_lstm(*arguments)
+    return numba_op.diagonal_lstm(*arguments)
 
 
 def _launched(*arguments: Tensor) -> Tensor:
-    from bench.kernels.diagonal_lstm import gpu
+    from bench.kernels.diagonal_lstm import triton_op
 
-    return gpu.diagonal_lstm(*arguments)
+    return triton_op.diagonal_lstm(*arguments)
 
 
 IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "cpu": _compiled,
-    "packed": _read_out(packed.diagonal_lstm),
+    "packed": _read_out(torch_packed.diagonal_lstm),
     "reference": _read_out(reference.diagonal_lstm),
     "triton": _launched,
 }
@@ -187,20 +187,20 @@ def fits(device: torch.device, dtype: torch.dtype, m: int, n: int, channels: int
     """
     if not _imports():
         return False
-    from bench.kernels.diagonal_lstm import gpu
+    from bench.kernels.diagonal_lstm import triton_op
 
-    if not gpu.takes(m, n, channels, t, p, gpu.products(dtype)):
+    if not triton_op.takes(m, n, channels, t, p, triton_op.products(dtype)):
         return False
     if torch.compiler.is_compiling():
         return _works(device, dtype, 64, 32, 32, 2)
-    return _works(device, dtype, gpu.tiles(m, channels, t, p).rows, channels, t, p)
+    return _works(device, dtype, triton_op.tiles(m, channels, t, p).rows, channels, t, p)
 
 
 @torch.compiler.assume_constant_result
 def _works(device: torch.device, dtype: torch.dtype, rows: int, channels: int, t: int, p: int) -> bool:
-    from bench.kernels.diagonal_lstm import gpu
+    from bench.kernels.diagonal_lstm import triton_op
 
-    return triton_works(device, dtype, gpu.products(dtype), 4 if _interpreted() else rows, channels, t, p)
+    return triton_works(device, dtype, triton_op.products(dtype), 4 if _interpreted() else rows, channels, t, p)
 
 
 @torch.compiler.assume_constant_result
@@ -212,7 +212,7 @@ def _imports() -> bool:
 def triton_imports() -> bool:
     """Whether Triton is there; if not, one warning says why."""
     try:
-        import_module("bench.kernels.diagonal_lstm.gpu")
+        import_module("bench.kernels.diagonal_lstm.triton_op")
     except ImportError as error:
         _warn("Triton", f"{type(error).__name__}: {error}")
         return False
@@ -258,7 +258,7 @@ def _problem(name: str, device: torch.device, dtype: torch.dtype, tolerance: flo
     """Why an implementation cannot be used, or an empty string: the self-test."""
     try:
         if name == "cpu":
-            import_module("bench.kernels.diagonal_lstm.cpu")
+            import_module("bench.kernels.diagonal_lstm.numba_op")
         inputs = example(**sizes)
         given = [x.to(device, dtype) for x in inputs]
         if dtype == torch.bfloat16:  # as autocast hands it over

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.kernels.self_test import works
 from bench.kernels.transforms import is_single, watched
-from bench.kernels.trying import works
 
 TOLERANCE = 1e-5
 """Largest relative error, of values and of each gradient, that the self-test lets pass."""
@@ -64,9 +64,9 @@ def gated_norm(
             other.
         norm: weight, bias, running mean and running variance, (C,) each.
     """
-    from bench.kernels.gate import cpu
+    from bench.kernels.gate import numba_op
 
-    return cpu.gated_norm(x, mask, _images(x, of), norm, training, momentum, eps)
+    return numba_op.gated_norm(x, mask, _images(x, of), norm, training, momentum, eps)
 
 
 def query_score(x: Tensor, asked: Tensor, of: Tensor | int, weight: Tensor, bias: Tensor) -> Tensor:

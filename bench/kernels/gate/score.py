@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.kernels.gate import score_passes
-from bench.kernels.gate.shared import Questions, each, flat, last, questions_of
+from bench.kernels.gate import numba_score_passes
+from bench.kernels.gate.work_division import Questions, each, flat, last, questions_of
 
 
 def query_score(x: Tensor, asked: Tensor, of: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ class _QueryScore(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, asked: Tensor, weight: Tensor, bias: Tensor, questions: Questions) -> Tensor:
         out = x.new_empty(len(asked), 1, *x.shape[2:])
-        each(score_passes.score, *_maps(x, asked, questions), flat(weight), flat(bias), flat(out))
+        each(numba_score_passes.score, *_maps(x, asked, questions), flat(weight), flat(bias), flat(out))
         ctx.save_for_backward(x, asked, weight, bias)
         ctx.questions = questions
         return out
@@ -31,7 +31,7 @@ class _QueryScore(torch.autograd.Function):
         x, asked, weight, _ = ctx.saved_tensors
         d_x, d_asked, d_weight = torch.empty_like(last(x)), np.empty(asked.shape), np.empty(x.shape[:2])
         maps = _maps(x, asked, ctx.questions)
-        each(score_passes.gradients, *maps, flat(grad), flat(weight), flat(d_x), d_asked, d_weight)
+        each(numba_score_passes.gradients, *maps, flat(grad), flat(weight), flat(d_x), d_asked, d_weight)
         to_weight = torch.from_numpy(d_weight.sum(0)).float().view(weight.shape)
         to_bias = grad.sum(dtype=torch.float64).float().view(1)
         return d_x.permute(0, 3, 1, 2), torch.from_numpy(d_asked).float(), to_weight, to_bias, None

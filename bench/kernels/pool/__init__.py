@@ -5,18 +5,18 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from bench.kernels.self_test import works
 from bench.kernels.transforms import is_single, watched
-from bench.kernels.trying import works
-from mnistref.compiled import COMPILED
+from mnistref.common.numba_jit import COMPILED
 
 
 def pooled_relu(x: Tensor) -> Tensor:
     """Return F.max_pool2d(x, 2).relu(): (N, C, H, W) → (N, C, H // 2, W // 2)."""
     if not takes(x):
         return plain(x)
-    from bench.kernels.pool import cpu
+    from bench.kernels.pool import numba_op
 
-    return cpu.Pooled.apply(x)
+    return numba_op.Pooled.apply(x)
 
 
 def plain(x: Tensor) -> Tensor:
@@ -41,12 +41,12 @@ def _tried() -> str:
     """What is wrong with it, or an empty string."""
     if not COMPILED:  # without numba the passes are plain Python, and right, but far too slow
         return "numba is not installed"
-    from bench.kernels.pool import cpu
+    from bench.kernels.pool import numba_op
 
     x = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
     x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
     results = []
-    for pooling in (cpu.Pooled.apply, plain):
+    for pooling in (numba_op.Pooled.apply, plain):
         out = pooling(x)
         results.append((out, *torch.autograd.grad(out.square().sum(), x)))
     return "" if all(map(torch.equal, *results)) else "it gives other numbers"

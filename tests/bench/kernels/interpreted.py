@@ -20,12 +20,12 @@ from bench.kernels.diagonal_lstm import (
     diagonal_lstm,
     example,
     fits,
-    gpu,
     reference,
     relative_error,
     triton_dot,
+    triton_kernels,
+    triton_op,
     triton_weights,
-    wavefront,
 )
 from tests.bench.kernels.test_diagonal_lstm import arguments, run
 
@@ -63,7 +63,7 @@ def fresh_memory_is_nan():
 
 @pytest.fixture(autouse=True)
 def without_the_self_test(monkeypatch):
-    assert gpu.EMULATED
+    assert triton_op.EMULATED
     monkeypatch.setattr(package, "triton_works", lambda *_: True)
 
 
@@ -96,7 +96,7 @@ def test_the_launch_for_weights_equals_the_reference(sizes, products):
     dtype = torch.bfloat16 if products == "bf16" else torch.float32
     rough = of_weights(*sizes, dtype=dtype)
     exact = reference.weight_gradients(*(x.double() for x in rough))
-    for got, expected in zip(gpu.weight_gradients(*rough, products), exact, strict=True):
+    for got, expected in zip(triton_op.weight_gradients(*rough, products), exact, strict=True):
         assert (got.dtype, got.shape) == (torch.float32, expected.shape)
         assert relative_error(got, expected) < 1e-6
 
@@ -105,9 +105,9 @@ def test_weights_of_one_image_do_not_see_the_others():
     inputs = of_weights(3, 4, 5, 16, 2, 3, dtype=torch.float32)
     for x, image in zip(inputs, (0, 1, 1, 1), strict=True):
         x.select(image, 1)[:] = 0
-    whole = gpu.weight_gradients(*inputs, "bf16x6")
+    whole = triton_op.weight_gradients(*inputs, "bf16x6")
     others = [x.index_select(image, torch.tensor([0, 2])) for x, image in zip(inputs, (0, 1, 1, 1), strict=True)]
-    bias, *expected = gpu.weight_gradients(*others, "bf16x6")
+    bias, *expected = triton_op.weight_gradients(*others, "bf16x6")
     assert torch.equal(whole[0], torch.stack([bias[:, 0], torch.zeros_like(bias[:, 0]), bias[:, 1]], 1))
     for a, b in zip(whole[1:], expected, strict=True):
         torch.testing.assert_close(a, b)
@@ -171,7 +171,7 @@ def test_tf32_on_tensor_cores_that_cut(rounds_factors, monkeypatch):
     gradient: 3.4e-4 to 5.8e-4 on maps of 12 × 12, 25 × 20 and 50 × 20; cut, 8e-4 to 1.8e-3.
     """
     if not rounds_factors:
-        monkeypatch.setattr(wavefront, "factor", unrounded)
+        monkeypatch.setattr(triton_kernels, "factor", unrounded)
         monkeypatch.setattr(triton_weights, "factor", unrounded)
     inputs = arguments(3, 3, 32, 32, 1, 2)
     exact = run("packed", inputs)
@@ -222,7 +222,7 @@ def test_the_same_bits_twice_and_nothing_kept_without_gradients():
     with torch.no_grad():
         assert torch.equal(diagonal_lstm(*inputs[:4], "triton", inputs[4]), first[0])
     plain = [x.detach() for x in inputs]
-    assert [x.numel() for x in gpu.operator(*plain, "bf16x6", False)[1:]] == [0, 0]
+    assert [x.numel() for x in triton_op.operator(*plain, "bf16x6", False)[1:]] == [0, 0]
 
 
 def test_layouts_and_a_part_of_the_gradients():
@@ -249,11 +249,11 @@ def test_the_operator_keeps_its_promises():
     plain = [x.detach() for x in inputs]
     torch.use_deterministic_algorithms(False)
     checks = "test_schema", "test_autograd_registration", "test_faketensor"
-    torch.library.opcheck(gpu.operator, (*inputs, "bf16x6", True), test_utils=checks)
-    out, *kept = gpu.operator(*plain, "bf16x6", True)
+    torch.library.opcheck(triton_op.operator, (*inputs, "bf16x6", True), test_utils=checks)
+    out, *kept = triton_op.operator(*plain, "bf16x6", True)
     for wanted in (True, False):
         given = torch.ones_like(out), *plain, *kept, "bf16x6", wanted
-        torch.library.opcheck(gpu.gradients, given, test_utils=checks)
+        torch.library.opcheck(triton_op.gradients, given, test_utils=checks)
 
 
 def test_a_compiler_sees_one_graph_whatever_the_sizes():

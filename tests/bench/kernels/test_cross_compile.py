@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 triton = pytest.importorskip("triton")
-from bench.kernels.diagonal_lstm import gpu  # noqa: E402
+from bench.kernels.diagonal_lstm import triton_op
 
 TOP = Path(__file__).parents[3]
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
@@ -36,8 +36,8 @@ NEEDED = [  # m, C, t, p: bytes of shared memory of `backward` in bf16, as compi
 
 @pytest.mark.parametrize(("m", "channels", "t", "p", "needed"), NEEDED)
 def test_sizes_that_need_more_shared_memory_than_there_is_are_refused(m, channels, t, p, needed):
-    assert gpu.takes(m, m, channels, t, p, "bf16") == (needed <= 232_448)
-    assert gpu.shared_bytes(gpu.tiles(m, channels, t, p)) >= min(needed, 232_449)
+    assert triton_op.takes(m, m, channels, t, p, "bf16") == (needed <= 232_448)
+    assert triton_op.shared_bytes(triton_op.tiles(m, channels, t, p)) >= min(needed, 232_449)
 
 
 @pytest.mark.parametrize("products", ["bf16", "tf32"])
@@ -52,9 +52,9 @@ def test_the_kernels_compile_for_an_h100_and_fit(products, tmp_path):
     _, head, *rows = done.stdout.splitlines()
     found = {row.split()[0]: dict(zip(head.split(), row.split(), strict=True)) for row in rows}
     assert found.keys() == {"forward", "backward", "weight_gradients"}
-    bound = gpu.shared_bytes(gpu.tiles(12, 32, 32, 2)) if products == "bf16" else gpu.SHARED_BYTES
+    bound = triton_op.shared_bytes(triton_op.tiles(12, 32, 32, 2)) if products == "bf16" else triton_op.SHARED_BYTES
     for name, row in found.items():
         assert int(row["spilled"]) == 0, name
         assert 0 < int(row["registers"]) <= 255, name
         assert int(row["tensor"]) > 0, name
-        assert int(row["shared"]) <= (bound if name != "weight_gradients" else gpu.SHARED_BYTES), name
+        assert int(row["shared"]) <= (bound if name != "weight_gradients" else triton_op.SHARED_BYTES), name

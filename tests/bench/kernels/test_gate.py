@@ -11,9 +11,9 @@ from torch.nn.utils import parametrizations
 import bench
 from bench.attention.arnn import AttentionRNN
 from bench.attention.base import Gate, gated, spread
+from bench.distributed.global_batch import Rows, rows_of
 from bench.kernels import gate
 from bench.kernels.diagonal_lstm import relative_error as error
-from bench.whole import Rows, rows_of
 
 OFS = {
     "ragged": torch.tensor([0, 0, 0, 1, 2, 2, 3, 3, 3, 3]),

@@ -10,8 +10,8 @@ from bench.kernels.diagonal_lstm import diagonal_lstm
 from tests.bench.kernels.test_diagonal_lstm import FAST, ON_CPU, arguments, run
 
 numba = pytest.importorskip("numba")
-from bench.kernels import buffers  # noqa: E402
-from bench.kernels.diagonal_lstm import cpu  # noqa: E402
+from bench.kernels import buffer_pool
+from bench.kernels.diagonal_lstm import numba_op
 
 single = {"dtype": torch.float32, "channels": 5, "p": 2}
 
@@ -34,14 +34,14 @@ def poisoned(monkeypatch):
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     torch.use_deterministic_algorithms(True)
     assert torch.empty(3).isnan().all()
-    take = buffers.Pool.take
+    take = buffer_pool.Pool.take
 
     def poison(self, count, dtype):
         lent = take(self, count, dtype)
         lent[:] = float("nan")
         return lent
 
-    monkeypatch.setattr(buffers.Pool, "take", poison)
+    monkeypatch.setattr(buffer_pool.Pool, "take", poison)
     yield
     torch.use_deterministic_algorithms(False)
 
@@ -114,11 +114,11 @@ def test_without_gradients_nothing_is_saved(name, mode):
     plain = call(name, inputs)
     with mode():
         out = call(name, inputs)
-        held = buffers.POOL.held
+        held = buffer_pool.POOL.held
         assert torch.equal(call(name, [x.clone() for x in inputs]), out)
     assert not out.requires_grad
     assert torch.equal(out, plain.detach())
-    assert buffers.POOL.held == held
+    assert buffer_pool.POOL.held == held
 
 
 @pytest.mark.parametrize("name", ON_CPU)
@@ -164,7 +164,7 @@ def test_memory_does_not_grow(name):
     def steps(count):
         for _ in range(count):
             torch.autograd.grad(call(name, inputs).sum(), inputs)
-        return buffers.POOL.held, _resident()
+        return buffer_pool.POOL.held, _resident()
 
     held, resident = steps(100)
     assert steps(900)[0] == held
@@ -180,12 +180,12 @@ def test_the_operator_keeps_its_promises():
     """Schema, fake tensors, autograd and tracing, of both passes."""
     inputs = arguments(3, 4, 5, batch=9, **single)
     plain = [x.detach() for x in inputs]
-    torch.library.opcheck(cpu.operator, (*inputs, True))
-    torch.library.opcheck(cpu.operator, (*plain, False))
-    out, kept = cpu.operator(*plain, True)
+    torch.library.opcheck(numba_op.operator, (*inputs, True))
+    torch.library.opcheck(numba_op.operator, (*plain, False))
+    out, kept = numba_op.operator(*plain, True)
     context, _, *weights = plain
-    torch.library.opcheck(cpu.gradients, (torch.ones_like(out), context, *weights, kept, True))
-    torch.library.opcheck(cpu.gradients, (torch.ones_like(out), context, *weights, kept, False))
+    torch.library.opcheck(numba_op.gradients, (torch.ones_like(out), context, *weights, kept, True))
+    torch.library.opcheck(numba_op.gradients, (torch.ones_like(out), context, *weights, kept, False))
 
 
 def test_a_compiler_sees_one_graph():

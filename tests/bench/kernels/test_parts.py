@@ -1,4 +1,4 @@
-"""What the compiled kernel is made of: vectors, lent memory, threads."""
+"""What the compiled kernel is made of: numba_simd, lent memory, threads."""
 
 import gc
 import re
@@ -9,35 +9,35 @@ import pytest
 import torch
 
 numba = pytest.importorskip("numba")
-from bench.kernels import vectors  # noqa: E402
-from bench.kernels.buffers import Pool  # noqa: E402
-from bench.kernels.diagonal_lstm import raster  # noqa: E402
-from bench.kernels.threads import run  # noqa: E402
-from mnistref.compiled import compiled  # noqa: E402
+from bench.kernels import numba_simd
+from bench.kernels.buffer_pool import Pool  # noqa: E402
+from bench.kernels.diagonal_lstm import numba_forward
+from bench.kernels.thread_pool import run  # noqa: E402
+from mnistref.common.numba_jit import compiled  # noqa: E402
 
 
 @compiled
 def gates(width, x, s, t):
     for at in range(0, len(x), len(width)):
-        value = vectors.load(width, x, at)
-        vectors.store(s, at, vectors.sigmoid(value))
-        vectors.store(t, at, vectors.tanh(value))
+        value = numba_simd.load(width, x, at)
+        numba_simd.store(s, at, numba_simd.sigmoid(value))
+        numba_simd.store(t, at, numba_simd.tanh(value))
 
 
 @compiled
 def arithmetic(width, x, y, out):
-    a, b = vectors.load(width, x, 0), vectors.load(width, y, 0)
-    vectors.store(
-        out, 0, vectors.fma(vectors.spread(width, y, 1), a, (a - b) / (a + b) * a) + vectors.splat(width, y[2])
+    a, b = numba_simd.load(width, x, 0), numba_simd.load(width, y, 0)
+    numba_simd.store(
+        out, 0, numba_simd.fma(numba_simd.spread(width, y, 1), a, (a - b) / (a + b) * a) + numba_simd.splat(width, y[2])
     )
 
 
 @compiled
 def four_totals(x, out):
     eight = (0,) * 8
-    a, b = vectors.load(eight, x, 0), vectors.load(eight, x, 8)
-    c, d = vectors.load(eight, x, 16), vectors.load(eight, x, 24)
-    vectors.add_totals(out, 1, a, b, c, d)
+    a, b = numba_simd.load(eight, x, 0), numba_simd.load(eight, x, 8)
+    c, d = numba_simd.load(eight, x, 16), numba_simd.load(eight, x, 24)
+    numba_simd.add_totals(out, 1, a, b, c, d)
 
 
 @pytest.mark.parametrize("lanes", [8, 16])
@@ -81,7 +81,7 @@ def test_totals_are_added_four_at_a_time(dtype):
 def test_a_block_is_transposed_in_place_of_its_own(dtype):
     source = np.random.default_rng(0).random((8, 11)).astype(dtype)
     out = np.zeros((9, 13), dtype)
-    compiled(lambda s, o: vectors.turn(s, 2, 11, o, 13 + 5, 13))(source.ravel(), out.ravel())
+    compiled(lambda s, o: numba_simd.turn(s, 2, 11, o, 13 + 5, 13))(source.ravel(), out.ravel())
     expected = np.zeros_like(out)
     expected[1:, 5:] = source[:, 2:10].T
     np.testing.assert_array_equal(out, expected)
@@ -89,7 +89,7 @@ def test_a_block_is_transposed_in_place_of_its_own(dtype):
 
 @pytest.mark.parametrize(("batch", "lanes"), [(1, [8]), (9, [16]), (17, [24]), (32, [16, 16]), (50, [24, 16, 16])])
 def test_groups_hold_every_image_once(batch, lanes):
-    from bench.kernels.diagonal_lstm.cpu import groups
+    from bench.kernels.diagonal_lstm.numba_op import groups
 
     assert [width for _, width in groups(batch, torch.float32)] == lanes
     for dtype in (torch.float32, torch.float64):
@@ -99,8 +99,8 @@ def test_groups_hold_every_image_once(batch, lanes):
 
 
 def test_the_loops_are_vectors_of_the_machine():
-    """Multiply-adds go by whole vectors, and no exponential by a library, where the machine has such vectors."""
-    fresh = numba.njit(raster.forward.py_func)  # code from a cache cannot be looked at
+    """Multiply-adds go by whole numba_simd, and no exponential by a library, where the machine has such numba_simd."""
+    fresh = numba.njit(numba_forward.forward.py_func)  # code from a cache cannot be looked at
     row, x = np.zeros(1000, np.float32), np.zeros((1, 1, 1, 2), np.float32)
     fresh((0,) * 16, (1, 1, 1, 2), row[:2], row[:4].reshape(1, 4), row, row, 0, False, row, row[:0], x)
     assembly = fresh.inspect_asm(fresh.signatures[0])

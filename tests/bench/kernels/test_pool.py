@@ -4,10 +4,10 @@ import pytest
 import torch
 
 import bench
+from bench.distributed.global_batch import Rows, rows_of
 from bench.kernels import gate, pool
 from bench.kernels.pool import pooled_relu
-from bench.kernels.trying import works
-from bench.whole import Rows, rows_of
+from bench.kernels.self_test import works
 
 SIZES = [(2, 2), (2, 3), (3, 2), (5, 7), (12, 12), (25, 25), (9, 64)]
 

@@ -1,0 +1,198 @@
+"""A network on a split → numbers: validation accuracy, and every measure of a test."""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.split import Batch, Split
+from bench.distributed.process_group import ALONE, Alone
+from bench.evaluation import unchecked_metrics as unchecked
+from bench.evaluation.metric_names import COUNTS, MAPS, MASK_CORRECTNESS, POINTING, PR_AREA, SCALES, TPR, UNIFORM
+from bench.evaluation.output_checks import check_shapes, unanswered, unfit_images
+from bench.model import AttributeCNN, Output
+
+BATCH = 200
+"""Images at a time. In a run at most as many as its training takes, so that what fits there fits here."""
+
+
+class DivergedError(Exception):
+    """A loss, a gradient, a weight, an answer or a map is no longer a finite number."""
+
+
+@contextmanager
+def same_draws(device: torch.device) -> Iterator[None]:
+    """What a sampled attention draws in here is the same every time; the generators are left as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        yield
+
+
+@torch.inference_mode()
+def accuracy(
+    model: nn.Module, split: Split, size: int = BATCH, team: Alone = ALONE, where: str = "validation"
+) -> float:
+    """Share of right answers, 0 … 1, by `size` images at a time; of several processes each asks for its part.
+
+    Raises what `_check` says; `where` begins the message.
+    """
+    model.eval()
+    found = torch.zeros(4, dtype=torch.long, device=split.device)  # right answers, and three kinds of faults
+    with same_draws(split.device), closing(_answers(model, split, size, team)) as answers:
+        for batch, out in answers:
+            right = out.logits.argmax(1) == batch.label
+            found += torch.stack([right, *_faults(out)]).sum(1)
+    right, *faults = team.add(found).tolist()
+    _check(faults, len(split), where)
+    return float(right) / len(split)
+
+
+def _faults(out: Output) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which images have no answer, a map that is not finite, and a map below zero, bool (B,) each.
+
+    Does not wait for the device. Maps of a wrong shape are a ValueError.
+    """
+    none = unanswered(out.logits)
+    if not out.masks:
+        return none, torch.zeros_like(none), torch.zeros_like(none)
+    check_shapes(out.masks, len(none))
+    return none, *unfit_images(out.masks)
+
+
+def _check(faults: Sequence[float], questions: int, where: str) -> None:
+    """Raise DivergedError if answers or maps are not finite, ValueError if maps are below zero.
+
+    `faults`: how many questions have each of the `_faults`, on all processes together, so that all raise the same.
+    """
+    none, odd, below = map(int, faults)
+    if none:
+        raise DivergedError(f"{where}: the answers to {none} of {questions} questions are not finite")
+    if odd:
+        raise DivergedError(f"{where}: the maps of {odd} of {questions} questions are not finite")
+    if below:
+        raise ValueError(
+            f"{where}: the maps of {below} of {questions} questions are below zero; let the module return "
+            "clamp_min(0), which keeps positive evidence, or abs(), which keeps its size"
+        )
+
+
+class Tested(NamedTuple):
+    """What a test found: `measures` by name, and of each question, in their order, the `answers`.
+
+    `answers`: `right` and `pointing` u1 (T,), 0 or 1; `answer` i2 (T,), the label given; `scale_bin` i1 (T,);
+    `mask_correctness` and `tpr` f2 (T,). Without attention these two and `pointing` are missing.
+    """
+
+    measures: dict[str, Any]
+    answers: dict[str, Tensor]
+
+
+_FAULTS = ("unanswered", "odd", "below")
+
+
+@torch.inference_mode()
+def test(
+    model: AttributeCNN,
+    split: Split,
+    size: int = BATCH,  # noqa: PT028, no test of pytest's
+    team: Alone = ALONE,  # noqa: PT028
+) -> Tested:
+    """Accuracy, accuracy and count per scale, and how well the maps lie on the masks (None without attention).
+
+    By `size` images at a time, of which each process of the team asks for its part. TPR is None too where the last
+    slot, whose map it looks at, has none. Raises what `_check` says, and a ValueError for maps of a wrong shape.
+    """
+    model.eval()
+    names = (*_FAULTS, "answer", "right", UNIFORM, *MAPS)
+    found = torch.zeros(len(names), len(split), dtype=torch.float64, device=split.device)
+    pixels = torch.zeros(2, unchecked.BINS, dtype=torch.long, device=split.device)
+    last_mask, known = True, 0
+    with same_draws(split.device), closing(_answers(model, split, size, team)) as answers:
+        for batch, out in answers:
+            last_mask = out.last_mask
+            target, answer, faults = split.masks(batch.at), out.logits.argmax(1), _faults(out)
+            measured = [*faults, answer, answer == batch.label, unchecked.area_of(target)]
+            if out.masks:
+                of_maps, counts = _measured(out, target, faults[1] | faults[2])
+                measured += [of_maps[name] for name in MAPS]
+                pixels += counts
+            known = len(measured)
+            for row, values in zip(found, measured, strict=False):
+                row[batch.at] = values.double()
+    team.add(found)
+    team.add(pixels)
+    _check(found[: len(_FAULTS)].sum(1).tolist(), len(split), "test")
+    every = dict(zip(names[:known], found, strict=False))
+    if not last_mask:
+        every.pop(TPR, None)
+    return Tested(_measures(every, split) | _curve(pixels), _kept(every, split))
+
+
+def _measured(out: Output, target: Tensor, unfit: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Return what the maps of a batch score, (B,) each by name, and the histogram of their pixels.
+
+    Maps of images that are `unfit`, bool (B,), count as ones: they make no measure fail, and `_check` tells of them.
+    """
+    size = (target.shape[1], target.shape[2])
+    check_shapes(out.masks, len(target), size)
+    masks = [torch.where(unfit[:, None, None, None], torch.ones_like(mask), mask) for mask in out.masks]
+    product = unchecked.attended(masks, size, out.mask_power)
+    last = unchecked.attended(masks[-1:], size, out.mask_power)
+    found = {
+        MASK_CORRECTNESS: unchecked.share_on(product, target),
+        TPR: unchecked.share_on(last, target),
+        POINTING: unchecked.peak_on(product, target),
+    }
+    return found, unchecked.histogram_of(product, target)
+
+
+def _measures(every: dict[str, Tensor], split: Split) -> dict[str, Any]:
+    """Of the values of every question, f8 (T,), what result.json says."""
+    right = every["right"].bool()
+    assert split.scale is not None
+    result: dict[str, Any] = {"accuracy": float(right.double().mean()), "n_test": len(right)}
+    per_scale = unchecked.accuracy_per_scale(right, split.scale).values()
+    for accuracy_name, count_name, (share, n) in zip(SCALES, COUNTS, per_scale, strict=True):
+        result |= {accuracy_name: share, count_name: n}
+    for name in (UNIFORM, *MAPS):
+        result[name] = float(every[name].mean()) if name in every else None
+    return result
+
+
+def _curve(pixels: Tensor) -> dict[str, Any]:
+    """Precision and recall of the pixels that were counted, in result.json's words."""
+    if not pixels[0].any():  # no attention
+        return {PR_AREA: None, "pr_curve": None}
+    recall, precision, area = unchecked.curve_of(pixels)
+    curve = {"recall": recall.tolist(), "precision": [round(value, 6) for value in precision.tolist()]}
+    return {PR_AREA: area, "pr_curve": curve}
+
+
+def _kept(every: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
+    """The answers as they are kept: small."""
+    assert split.scale is not None
+    every = {**every, "scale_bin": unchecked.scale_bin(split.scale)}
+    kinds = {"answer": torch.int16, "right": torch.uint8, "pointing": torch.uint8, "scale_bin": torch.int8}
+    names = ("answer", "right", "scale_bin", *MAPS)
+    return {name: every[name].to(kinds.get(name, torch.float16)).cpu() for name in names if name in every}
+
+
+def _answers(model: nn.Module, split: Split, size: int, team: Alone) -> Generator[tuple[Batch, Output]]:
+    """Of each batch in order this process's rows, and what the network says of them."""
+    if team.size == 1:
+        with closing(split.batches(size)) as batches:
+            for batch in batches:
+                yield batch, model(*batch.given)
+        return
+    parts = list(torch.arange(len(split), device=split.device).split(size))
+    if len(parts) > 1 and len(parts[-1]) < team.size:  # every process has a part in whatever they exchange
+        parts[-2:] = [torch.cat(parts[-2:])]
+    for at in parts:
+        own = at[team.rows(len(at))]
+        if len(own):
+            with team.share(len(at)):
+                batch = split.batch(own)
+                out = model(batch.images, batch.query)
+            yield batch, out

@@ -1,0 +1,158 @@
+"""The backward pass of the compiled diagonal LSTM, by hand: cell by cell in the reverse of the raster order.
+
+Shapes as in `raster`. Gates come from what the forward pass kept: computing them again costs more than reading them.
+The gradient of the weights is a product over all cells, done for a few cells at a time while they are in the cache.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from bench.kernels.diagonal_lstm.numba_gemm import (
+    BLOCK,
+    KEPT,
+    PENDING,
+    add_weight_gradients,
+    compiled,
+    copy,
+    padded,
+    product,
+    transpose,
+)
+from bench.kernels.numba_simd import fma, load, splat, store, tanh
+
+
+@compiled(forceinline=True)
+def gradients_of_gates(
+    width: Any,
+    kept: Any,
+    cell: int,
+    before: int,
+    d_h: Any,
+    d_above: Any,
+    d_left: Any,
+    d_c: Any,
+    gates: Any,
+) -> None:
+    """One cell: from the gradients of its h (t, L), which come from three sides, and of its c, those of its gates.
+
+    `cell` and `before`: where it and the cell to its left are kept, −1 where there is none. `d_c` becomes that of the
+    cell to the left.
+    """
+    lanes = len(width)
+    zero, one = splat(width, kept.dtype.type(0)), splat(width, kept.dtype.type(1))
+    for u in range(len(d_c) // lanes):
+        at, lane = cell + u * KEPT * lanes, u * lanes
+        o, f = load(width, kept, at), load(width, kept, at + lanes)
+        a, g = load(width, kept, at + 2 * lanes), load(width, kept, at + 3 * lanes)
+        bent = tanh(load(width, kept, at + 4 * lanes))
+        c = load(width, kept, before + (u * KEPT + 4) * lanes) if before >= 0 else zero
+        dh = load(width, d_h, lane) + load(width, d_above, lane) + load(width, d_left, lane)
+        dc = fma(dh * o, one - bent * bent, load(width, d_c, lane))
+        store(d_c, lane, dc * f)
+        store(gates, 4 * lane, dh * bent * o * (one - o))
+        store(gates, 4 * lane + lanes, dc * c * f * (one - f))
+        store(gates, 4 * lane + 2 * lanes, dc * g * a * (one - a))
+        store(gates, 4 * lane + 3 * lanes, dc * a * (one - g * g))
+
+
+@compiled
+def backward(
+    width: Any,
+    shape: tuple[int, int, int, int],
+    x: np.ndarray,
+    weights: np.ndarray,
+    readout: np.ndarray,
+    grad: np.ndarray,
+    first: int,
+    mirrored: bool,
+    kept: np.ndarray,
+    room: np.ndarray,
+    d_x: np.ndarray,
+    d_bias: np.ndarray,
+    d_weights: np.ndarray,
+    d_readout: np.ndarray,
+) -> None:
+    """Gradients of `raster.forward`, from grad (B, p, m, n).
+
+    Args:
+        weights: S′/4 · 4t · 4, the transposed weights of four inputs at a time; S′ is S padded to BLOCKs.
+        readout: t′/4 · p · 4, four units at a time; t′ is t padded to fours.
+        room: `room()` numbers to work in.
+        d_x: B · m · n · C numbers, written.
+        d_bias: (B, 4t), written.
+        d_weights: (S′, 4t), this group's, written; unit by unit.
+        d_readout: (p, t), this group's, written; or (0, t), if it is not wanted.
+    """
+    lanes, (batch, m, n, channels) = len(width), shape
+    t, shown, learnt = d_bias.shape[1] // 4, grad.shape[1], d_readout.shape[0]
+    seen, wide, size, tall = channels + 2 * t, t * lanes, d_weights.shape[0], (t + 3) // 4 * 4
+    used, base, image = min(lanes, batch - first), first * m * n, m * n * channels
+    gates, room = room[: 4 * wide], room[4 * wide :]
+    sums, room = room[: 4 * wide], room[4 * wide :]
+    d_inputs, room = room[: size * lanes], room[size * lanes :]
+    d_h, room = room[: tall * lanes], room[tall * lanes :]
+    d_c, room = room[:wide], room[wide:]
+    d_row, room = room[: n * wide], room[n * wide :]
+    d_answer, room = room[: shown * lanes], room[shown * lanes :]
+    readouts, room = room[: shown * wide], room[shown * wide :]
+    waits, room = room[: size * PENDING], room[size * PENDING :]
+    columns = waits.reshape(size, PENDING)
+    rows = room[: 4 * t * PENDING].reshape(4 * t, PENDING)
+    sums[:], d_row[:], d_answer[:], readouts[:], columns[:], d_weights[:] = 0, 0, 0, 0, 0, 0
+    zero, waiting = splat(width, x.dtype.type(0)), 0
+    left = (channels + t) * lanes
+    if mirrored:
+        for b in range(used):
+            d_x[(first + b + 1) * image - n * channels : (first + b + 1) * image] = 0
+    for i in range(m - 1 - mirrored, -1, -1):
+        for j in range(n - 1, -1, -1):
+            column = n - 1 - j if mirrored else j
+            cell = (i * n + j) * wide * KEPT
+            for q in range(shown):
+                for b in range(used):
+                    d_answer[q * lanes + b] = grad[first + b, q, i + mirrored, column]
+            for u in range(0, t, 4):
+                product(width, readout, u * shown, d_answer, shown, d_h, u * lanes)
+            if j == n - 1:
+                d_inputs[left:] = 0
+                d_c[:] = 0
+            before = cell - wide * KEPT if j else -1
+            gradients_of_gates(width, kept, cell, before, d_h, d_row[j * wide :], d_inputs[left:], d_c, gates)
+            for q in range(learnt):
+                factor = load(width, d_answer, q * lanes)
+                for u in range(t):
+                    at, h = (q * t + u) * lanes, load(width, kept, cell + (u * KEPT + 5) * lanes)
+                    store(readouts, at, fma(factor, h, load(width, readouts, at)))
+            for r in range(4 * t):
+                value = load(width, gates, r * lanes)
+                store(sums, r * lanes, load(width, sums, r * lanes) + value)
+                store(rows[r], waiting, value)
+            transpose(x, (base + i * n + column) * channels, image, used, channels, waits, waiting, PENDING)
+            for u in range(t):
+                at = cell + (u * KEPT + 5) * lanes
+                above = load(width, kept, at - n * wide * KEPT) if i else zero
+                store(columns[channels + u], waiting, above)
+                store(columns[channels + t + u], waiting, load(width, kept, at - wide * KEPT) if j else zero)
+            for s in range(0, seen, 4):
+                product(width, weights, s * 4 * t, gates, 4 * t, d_inputs, s * lanes)
+            copy(width, d_inputs, channels * lanes, d_row, j * wide, t)
+            transpose(d_inputs, 0, lanes, channels, used, d_x, (base + i * n + column) * channels, image)
+            waiting += lanes
+            if waiting == PENDING:
+                add_weight_gradients(rows, columns, waiting, d_weights)
+                waiting = 0
+    add_weight_gradients(rows, columns, waiting, d_weights)
+    for b in range(used):
+        for r in range(4 * t):
+            d_bias[first + b, r] = sums[r * lanes + b]
+    for q in range(learnt):
+        for u in range(t):
+            at = (q * t + u) * lanes
+            d_readout[q, u] = readouts[at : at + lanes].sum()
+
+
+def room(lanes: int, n: int, channels: int, t: int, shown: int) -> int:
+    size = padded(channels + 2 * t, BLOCK)
+    by_lane = 4 * t + 4 * t + size + padded(t, 4) + t + n * t + shown + shown * t
+    return lanes * by_lane + (size + 4 * t) * PENDING

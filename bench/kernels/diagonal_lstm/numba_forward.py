@@ -1,0 +1,119 @@
+"""The forward pass of the compiled diagonal LSTM, one direction over a group of images: cell by cell in raster order.
+
+On a CPU diagonals gain nothing: the images of a group lie side by side in vectors, so each cell is a product of the
+weights, which stay in the cache, with [x, h above, h left] of a few images. Shapes: B images, m × n cells, C channels
+of x, t units, S = C + 2t inputs, L images of the group, p rows of the readout. Gates lie unit by unit: o, f, i, g.
+
+The right direction is the left one on the mirrored map, by addressing; its last row is not run, as none shows it.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from bench.kernels.diagonal_lstm.numba_gemm import KEPT, compiled, copy, product, transpose
+from bench.kernels.numba_simd import fma, load, sigmoid, spread, store, tanh
+
+
+@compiled(forceinline=True)
+def states(
+    width: Any,
+    weights: Any,
+    start: Any,
+    inputs: Any,
+    seen: int,
+    c: Any,
+    row: Any,
+    at_row: int,
+    kept: Any,
+    here: int,
+) -> None:
+    """One cell (Eq. 8): its c (t, L) in the place of the one to the left, its h (t, L) at `at_row` of `row`."""
+    lanes = len(width)
+    for u in range(len(c) // lanes):
+        o = load(width, start, 4 * u * lanes)
+        f = load(width, start, (4 * u + 1) * lanes)
+        a = load(width, start, (4 * u + 2) * lanes)
+        g = load(width, start, (4 * u + 3) * lanes)
+        for k in range(seen):
+            value, at = load(width, inputs, k * lanes), 4 * (u * seen + k)
+            o = fma(spread(width, weights, at), value, o)
+            f = fma(spread(width, weights, at + 1), value, f)
+            a = fma(spread(width, weights, at + 2), value, a)
+            g = fma(spread(width, weights, at + 3), value, g)
+        o, f, a, g = sigmoid(o), sigmoid(f), sigmoid(a), tanh(g)
+        memory = fma(f, load(width, c, u * lanes), a * g)
+        h = o * tanh(memory)
+        store(c, u * lanes, memory)
+        store(row, at_row + u * lanes, h)
+        if len(kept):
+            at = here + u * KEPT * lanes
+            store(kept, at, o)
+            store(kept, at + lanes, f)
+            store(kept, at + 2 * lanes, a)
+            store(kept, at + 3 * lanes, g)
+            store(kept, at + 4 * lanes, memory)
+            store(kept, at + 5 * lanes, h)
+
+
+@compiled
+def forward(
+    width: Any,
+    shape: tuple[int, int, int, int],
+    x: np.ndarray,
+    bias: np.ndarray,
+    weights: np.ndarray,
+    readout: np.ndarray,
+    first: int,
+    mirrored: bool,
+    room: np.ndarray,
+    kept: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Images `first` … of one direction.
+
+    Args:
+        width: (0,) · L.
+        shape: B, m, n, C.
+        x: B · m · n · C numbers.
+        bias: (B, 4t), unit by unit.
+        weights: t · S · 4, unit by unit.
+        readout: p/4 · t · 4, its p rows padded with zeros to a multiple of four.
+        room: `room()` numbers to work in.
+        kept: of length 0, or cells · t · KEPT · L numbers for the backward pass.
+        out: (B, p, m, n).
+    """
+    lanes, (batch, m, n, channels) = len(width), shape
+    t, rows = bias.shape[1] // 4, m - mirrored
+    seen, wide, shown = channels + 2 * t, t * lanes, out.shape[1]
+    used, base, image = min(lanes, batch - first), first * m * n, m * n * channels
+    inputs, room = room[: seen * lanes], room[seen * lanes :]
+    start, room = room[: 4 * wide], room[4 * wide :]
+    c, room = room[:wide], room[wide:]
+    row, answer = room[: n * wide], room[n * wide :]
+    inputs[:], start[:], row[:] = 0, 0, 0
+    for b in range(used):
+        for g in range(4 * t):
+            start[g * lanes + b] = bias[first + b, g]
+    if mirrored:
+        out[first : first + used, :, 0] = 0
+    for i in range(rows):
+        for j in range(n):
+            column = n - 1 - j if mirrored else j
+            transpose(x, (base + i * n + column) * channels, image, used, channels, inputs, 0, lanes)
+            copy(width, row, j * wide, inputs, channels * lanes, t)
+            if j:
+                copy(width, row, (j - 1) * wide, inputs, (channels + t) * lanes, t)
+            else:
+                inputs[(channels + t) * lanes :] = 0
+                c[:] = 0
+            states(width, weights, start, inputs, seen, c, row, j * wide, kept, (i * n + j) * wide * KEPT)
+            for q in range(0, shown, 4):
+                product(width, readout, q * t, row[j * wide :], t, answer, 0)
+                for k in range(min(4, shown - q)):
+                    for b in range(used):
+                        out[first + b, q + k, i + mirrored, column] = answer[k * lanes + b]
+
+
+def room(lanes: int, n: int, channels: int, t: int) -> int:
+    return lanes * (channels + 2 * t + 4 * t + t + n * t + 4)

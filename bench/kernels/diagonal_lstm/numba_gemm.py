@@ -1,0 +1,93 @@
+"""What both passes of the compiled diagonal LSTM multiply and move, and how they are compiled.
+
+A column of vectors is called (features, L): L images side by side, a vector for each feature.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.kernels.numba_simd import PIECE, add_totals, fma, load, splat, spread, store, turn
+from mnistref.common.numba_jit import compiler
+
+HERE = Path(__file__).parent
+compiled = compiler(HERE, *sorted(HERE.glob("*.py")), HERE.parent / "vectors.py")
+
+KEPT = 6
+"""Vectors kept of each unit and cell for the backward pass: o, f, i, g, c, h."""
+
+BLOCK = 12
+"""Inputs are padded to a multiple of this for the gradient of the weights, which goes by blocks of so many."""
+
+PENDING = 240
+"""Columns (cells · L) of gradients that wait for their product: with both factors under half of a level-2 cache. Whole
+cells for each L, and an odd number of cache lines, so that rows do not compete for the same places in the cache."""
+
+EIGHT = (0,) * 8
+
+
+def padded(count: int, multiple: int) -> int:
+    """The least multiple that is not less."""
+    return -(-count // multiple) * multiple
+
+
+@compiled(forceinline=True)
+def product(width: Any, weights: Any, start: int, inputs: Any, count: int, out: Any, at: int) -> None:
+    """Four rows of out (…, L) = weights (count, 4)ᵀ · inputs (count, L)."""
+    lanes = len(width)
+    a = b = c = d = splat(width, weights.dtype.type(0))
+    for k in range(count):
+        x = load(width, inputs, k * lanes)
+        a = fma(spread(width, weights, start + 4 * k), x, a)
+        b = fma(spread(width, weights, start + 4 * k + 1), x, b)
+        c = fma(spread(width, weights, start + 4 * k + 2), x, c)
+        d = fma(spread(width, weights, start + 4 * k + 3), x, d)
+    store(out, at, a)
+    store(out, at + lanes, b)
+    store(out, at + 2 * lanes, c)
+    store(out, at + 3 * lanes, d)
+
+
+@compiled(forceinline=True)
+def copy(width: Any, source: Any, start: int, out: Any, at: int, count: int) -> None:
+    for k in range(0, count * len(width), len(width)):
+        store(out, at + k, load(width, source, start + k))
+
+
+@compiled
+def transpose(source: Any, at: int, stride: int, rows: int, columns: int, out: Any, to: int, step: int) -> None:
+    """out[to + c · step + r] = source[at + r · stride + c] for r < rows, c < columns."""
+    squares, across = rows // PIECE * PIECE, columns // PIECE * PIECE
+    for r in range(0, squares, PIECE):
+        for c in range(0, across, PIECE):
+            turn(source, at + r * stride + c, stride, out, to + c * step + r, step)
+    for r in range(rows):
+        for c in range(across if r < squares else 0, columns):
+            out[to + c * step + r] = source[at + r * stride + c]
+
+
+@compiled
+def add_weight_gradients(rows: np.ndarray, columns: np.ndarray, count: int, out: np.ndarray) -> None:
+    """out (S, R) += columns (S, PENDING) · rows (R, PENDING)ᵀ over the first `count`; R in fours, S in BLOCKs."""
+    size = columns.shape[0]
+    for block in range(0, size, BLOCK):
+        for r in range(0, rows.shape[0], 4):
+            for s in range(block, block + BLOCK, 3):
+                r0, r1, r2, r3 = rows[r], rows[r + 1], rows[r + 2], rows[r + 3]
+                s0, s1, s2 = columns[s], columns[s + 1], columns[s + 2]
+                a0 = a1 = a2 = b0 = b1 = b2 = splat(EIGHT, rows.dtype.type(0))
+                c0 = c1 = c2 = d0 = d1 = d2 = a0
+                for k in range(0, count, 8):
+                    x, y, z = load(EIGHT, s0, k), load(EIGHT, s1, k), load(EIGHT, s2, k)
+                    w = load(EIGHT, r0, k)
+                    a0, a1, a2 = fma(w, x, a0), fma(w, y, a1), fma(w, z, a2)
+                    w = load(EIGHT, r1, k)
+                    b0, b1, b2 = fma(w, x, b0), fma(w, y, b1), fma(w, z, b2)
+                    w = load(EIGHT, r2, k)
+                    c0, c1, c2 = fma(w, x, c0), fma(w, y, c1), fma(w, z, c2)
+                    w = load(EIGHT, r3, k)
+                    d0, d1, d2 = fma(w, x, d0), fma(w, y, d1), fma(w, z, d2)
+                add_totals(out[s], r, a0, b0, c0, d0)
+                add_totals(out[s + 1], r, a1, b1, c1, d1)
+                add_totals(out[s + 2], r, a2, b2, c2, d2)

@@ -1,0 +1,116 @@
+"""The gate on shared features compiled for the CPU, as a function that PyTorch can differentiate.
+
+y = BatchNorm(x[of] · mask), where neither x[of] nor the product is ever in memory, nor saved. In training the
+statistics come from sums over the questions of each image, in double precision. Images go over threads; the sums over
+images are in the order of the images, so the bits do not depend on the number of threads.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.kernels.gate import numba_passes
+from bench.kernels.gate.work_division import Questions, each, flat, last, questions_of
+
+
+def gated_norm(
+    x: Tensor,
+    mask: Tensor,
+    of: Tensor,
+    norm: Sequence[Tensor],
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """See `bench.kernels.gate.gated_norm`; `of` i8 (T,)."""
+    questions, (weight, bias, running_mean, running_var) = questions_of(of, len(x)), norm
+    with torch.no_grad():
+        if training:
+            mean, variance = _statistics(x, mask, questions)
+            unbiased = variance * (mask.numel() / (mask.numel() - 1))
+            for running, new in ((running_mean, mean), (running_var, unbiased)):
+                running.mul_(1 - momentum).add_(new.float(), alpha=momentum)
+        else:
+            mean, variance = running_mean.double(), running_var.double()
+    return _GatedNorm.apply(x, mask, weight, bias, mean, variance, eps, training, questions)
+
+
+class _GatedNorm(torch.autograd.Function):
+    """`mean` and `variance` f8 (C,); if `batch`, they are those of the gated features, and gradients know it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        mask: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        eps: float,
+        batch: bool,
+        questions: Questions,
+    ) -> Tensor:
+        scale = weight * (variance + eps).rsqrt()
+        shift = bias - scale * mean
+        out = torch.empty((len(mask), *x.shape[1:]), dtype=x.dtype, memory_format=torch.channels_last)
+        each(
+            numba_passes.normalise,
+            *_maps(x, mask, questions),
+            flat(scale.float()),
+            flat(shift.float()),
+            flat(last(out)),
+        )
+        ctx.save_for_backward(x, mask, weight, bias, mean, variance)
+        ctx.how = eps, batch, questions
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            return *_twice(ctx, grad), *[None] * 5
+        x, mask, weight, _, mean, variance = ctx.saved_tensors
+        eps, batch, questions = ctx.how
+        inverse = (variance + eps).rsqrt()
+        scale = weight * inverse
+        maps, d_x, d_mask = _maps(x, mask, questions), torch.empty_like(last(x)), x.new_empty(mask.shape)
+        sums = np.empty((len(x), 2, x.shape[1]))
+        arrays = flat(scale.float()), flat(d_x), flat(d_mask)
+        each(numba_passes.gather, *maps, flat(last(grad)), *arrays, sums)
+        to_bias, product = torch.from_numpy(sums.sum(0))
+        to_weight = (product - mean * to_bias) * inverse
+        count = mask.numel() if batch else float("inf")
+        slope = scale * inverse * to_weight / count
+        constant = scale * to_bias / count - slope * mean
+        each(numba_passes.centre, *maps, arrays[0], flat(constant.float()), flat(slope.float()), *arrays[1:])
+        return d_x.permute(0, 3, 1, 2), d_mask, to_weight.float(), to_bias.float(), *[None] * 5
+
+
+def _twice(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients as functions that can be differentiated once more, by PyTorch's own operators."""
+    *inputs, mean, variance = ctx.saved_tensors
+    eps, batch, questions = ctx.how
+    # aliases: a mask that was made from x is no way from the result to x here
+    x, mask, weight, bias = aliases = [given.view_as(given) for given in inputs]
+    statistics = None if batch else mean.float(), None if batch else variance.float()
+    out = F.batch_norm(x.index_select(0, questions.of) * mask, *statistics, weight, bias, training=batch, eps=eps)
+    wanted = [alias for alias, needed in zip(aliases, ctx.needs_input_grad, strict=False) if needed]
+    found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
+    return tuple(next(found) if needed else None for needed in ctx.needs_input_grad[:4])
+
+
+def _statistics(x: Tensor, mask: Tensor, questions: Questions) -> tuple[Tensor, Tensor]:
+    """Mean and variance f8 (C,) of the gated features."""
+    sums = np.empty((len(x), 2, x.shape[1]))
+    each(numba_passes.moments, *_maps(x, mask, questions), sums)
+    mean, square = torch.from_numpy(sums.sum(0) / mask.numel())
+    return mean, (square - mean.square()).clamp_min(0)
+
+
+def _maps(x: Tensor, mask: Tensor, questions: Questions) -> tuple[Any, ...]:
+    """What each pass takes first."""
+    return questions, mask[0].numel(), x.shape[1], flat(last(x)), flat(mask)

@@ -1,0 +1,114 @@
+"""The compiled passes of a score over the maps of an image and a number for each question.
+
+Shapes and order as in `passes`: `x` (B, P, C), `asked` (T, C), `weight` (C,), `out` and `grad` (T, P). Nothing of size
+(T, P, C) is ever in memory: a hidden unit is max(x + asked, 0), computed again in the backward pass.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from bench.kernels.gate.numba_passes import BLOCK, EIGHT, compiled
+from bench.kernels.numba_simd import add_totals, fma, load, splat, store, where_positive
+
+
+@compiled(forceinline=True)
+def _seen(x: Any, at: int, asked: Any, question: int, weight: Any, channels: int) -> Any:
+    """Σ_c weight · max(x + asked, 0) of a position, by lanes."""
+    total = splat(EIGHT, np.float32(0))
+    for c in range(0, channels, 8):
+        value = load(EIGHT, x, at + c) + load(EIGHT, asked, question + c)
+        total = fma(load(EIGHT, weight, c), where_positive(value, value), total)
+    return total
+
+
+@compiled
+def score(
+    order: Any,
+    starts: Any,
+    first: int,
+    last: int,
+    places: int,
+    channels: int,
+    x: Any,
+    asked: Any,
+    weight: Any,
+    bias: Any,
+    out: Any,
+) -> None:
+    """out = Σ_c weight · max(x + asked, 0) + bias, with bias (1,)."""
+    four = np.empty(4, np.float32)
+    none = splat(EIGHT, np.float32(0))
+    fours = places // 4 * 4
+    for b in range(first, last):
+        for k in range(starts[b], starts[b + 1]):
+            t = order[k]
+            out[t * places : (t + 1) * places] = bias[0]
+            for p in range(0, fours, 4):
+                at = (b * places + p) * channels
+                i = _seen(x, at, asked, t * channels, weight, channels)
+                j = _seen(x, at + channels, asked, t * channels, weight, channels)
+                u = _seen(x, at + 2 * channels, asked, t * channels, weight, channels)
+                v = _seen(x, at + 3 * channels, asked, t * channels, weight, channels)
+                add_totals(out, t * places + p, i, j, u, v)
+            for p in range(fours, places):
+                four[:] = 0
+                i = _seen(x, (b * places + p) * channels, asked, t * channels, weight, channels)
+                add_totals(four, 0, i, none, none, none)
+                out[t * places + p] += four[0]
+
+
+@compiled
+def gradients(
+    order: Any,
+    starts: Any,
+    first: int,
+    last: int,
+    places: int,
+    channels: int,
+    x: Any,
+    asked: Any,
+    grad: Any,
+    weight: Any,
+    d_x: Any,
+    d_asked: Any,
+    d_weight: Any,
+) -> None:
+    """d_x (B, P, C); d_asked f8 (T, C); d_weight f8 (B, C), the part of each image.
+
+    With a = grad where the unit is on and 0 elsewhere, they are weight · Σ_t a, weight · Σ_p a, and
+    Σ_p x · Σ_t a + Σ_t asked · Σ_p a.
+    """
+    total = np.empty(channels, np.float32)
+    for b in range(first, last):
+        d_weight[b] = 0
+        d_x[b * places * channels : (b + 1) * places * channels] = 0
+        for k in range(starts[b], starts[b + 1]):
+            d_asked[order[k]] = 0
+        if starts[b] == starts[b + 1]:
+            continue
+        for start in range(0, places, BLOCK):
+            stop = min(start + BLOCK, places)
+            for k in range(starts[b], starts[b + 1]):
+                t = order[k]
+                total[:] = 0
+                for p in range(start, stop):
+                    g, at = splat(EIGHT, grad[t * places + p]), (b * places + p) * channels
+                    for c in range(0, channels, 8):
+                        on = where_positive(load(EIGHT, x, at + c) + load(EIGHT, asked, t * channels + c), g)
+                        store(d_x, at + c, load(EIGHT, d_x, at + c) + on)
+                        store(total, c, load(EIGHT, total, c) + on)
+                for c in range(channels):
+                    d_asked[t, c] += total[c]
+            for p in range(start, stop):
+                at = (b * places + p) * channels
+                for c in range(channels):
+                    # a unit that no question turns on may be −∞
+                    value = np.float64(x[at + c]) if d_x[at + c] != 0 else 0.0
+                    d_weight[b, c] += value * d_x[at + c]
+                    d_x[at + c] *= weight[c]
+        for k in range(starts[b], starts[b + 1]):
+            for c in range(channels):
+                value = np.float64(asked[order[k] * channels + c]) if d_asked[order[k], c] != 0 else 0.0
+                d_weight[b, c] += value * d_asked[order[k], c]
+                d_asked[order[k], c] *= weight[c]

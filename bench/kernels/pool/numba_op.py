@@ -1,0 +1,69 @@
+"""Max pooling with ReLU compiled for the CPU, as a function that PyTorch can differentiate.
+
+Only which pixel was chosen is kept, a byte for each result: neither the features before nor those after.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.kernels.pool import numba_passes
+from bench.kernels.thread_pool import run
+
+PIECES = 4
+"""Pieces of work for each thread, if there are several."""
+
+
+class Pooled(torch.autograd.Function):
+    """x (N, C, H, W), channels last, → (N, C, H // 2, W // 2), channels last."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        count, channels, height, width = x.shape
+        size = count, channels, height // 2, width // 2
+        out = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
+        chosen = torch.empty(_last(out).shape, dtype=torch.uint8)
+        _each(numba_passes.forward, x.shape, _last(x), _last(out), chosen)
+        ctx.save_for_backward(chosen)
+        ctx.shape = x.shape
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (chosen,) = ctx.saved_tensors
+        count, channels, height, width = ctx.shape
+        if torch.is_grad_enabled():
+            return _twice(grad, chosen, height, width)
+        d_x = grad.new_empty(count, height, width, channels)
+        _each(numba_passes.backward, ctx.shape, _last(grad), chosen, d_x)
+        return d_x.permute(0, 3, 1, 2)
+
+
+def _twice(grad: Tensor, chosen: Tensor, height: int, width: int) -> Tensor:
+    """The gradient as a function that can be differentiated once more, by PyTorch's own operators."""
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)
+    place = (rows % 2 * 2 + columns % 2).to(torch.uint8)
+
+    def over(pixels: Tensor, outside: int) -> Tensor:
+        whole = pixels.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        return torch.nn.functional.pad(whole, (0, width % 2, 0, height % 2), value=outside)
+
+    return torch.where(over(chosen.permute(0, 3, 1, 2), numba_passes.OFF) == place, over(grad, 0), 0.0)
+
+
+def _each(work: Callable[..., None], shape: torch.Size, *maps: Tensor) -> None:
+    """Do a pass over all maps, in pieces."""
+    (count, channels, height, width), threads = shape, torch.get_num_threads()
+    pieces = min(count, PIECES * threads if threads > 1 else 1)
+    bounds = [count * k // pieces for k in range(pieces + 1)]
+    arrays = [given.detach().view(-1).numpy() for given in maps]
+    run([partial(work, start, stop, height, width, channels, *arrays) for start, stop in pairwise(bounds)])
+
+
+def _last(x: Tensor) -> Tensor:
+    """(N, C, H, W) → (N, H, W, C), contiguous."""
+    return x.detach().permute(0, 2, 3, 1).contiguous()

@@ -1,0 +1,68 @@
+"""The compiled passes of max pooling with ReLU, 2 × 2.
+
+Maps are flat and channels last: `x` (N, H, W, C), `out` and `chosen` (N, H // 2, W // 2, C). `chosen` u1 says which of
+the four pixels of a window is the largest, row by row; OFF where ReLU made it zero. Each function handles the maps
+`first` … `last` − 1.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnistref.common.numba_jit import compiler
+
+compiled = compiler(Path(__file__).parent, Path(__file__))
+
+OFF = 4
+
+
+@compiled
+def forward(first: int, last: int, height: int, width: int, channels: int, x: Any, out: Any, chosen: Any) -> None:
+    """Of equal pixels the first is chosen, and NaN is larger than any number, as in PyTorch."""
+    rows, columns = height // 2, width // 2
+    for n in range(first, last):
+        for i in range(rows):
+            for j in range(columns):
+                at, to = ((n * height + 2 * i) * width + 2 * j) * channels, ((n * rows + i) * columns + j) * channels
+                top, bottom = x[at : at + 2 * channels], x[at + width * channels : at + (width + 2) * channels]
+                largest, which = out[to : to + channels], chosen[to : to + channels]
+                for c in range(channels):
+                    best, k = top[c], np.uint8(0)
+                    value = top[channels + c]
+                    if value > best or value != value:
+                        best, k = value, np.uint8(1)
+                    value = bottom[c]
+                    if value > best or value != value:
+                        best, k = value, np.uint8(2)
+                    value = bottom[channels + c]
+                    if value > best or value != value:
+                        best, k = value, np.uint8(3)
+                    if best <= 0:
+                        best, k = np.float32(0), np.uint8(OFF)
+                    largest[c] = best
+                    which[c] = k
+
+
+@compiled
+def backward(first: int, last: int, height: int, width: int, channels: int, grad: Any, chosen: Any, d_x: Any) -> None:
+    """d_x = grad where a pixel was chosen, 0 elsewhere."""
+    rows, columns = height // 2, width // 2
+    zero = np.float32(0)
+    for n in range(first, last):
+        start = n * height * width * channels
+        d_x[start + 2 * rows * width * channels : start + height * width * channels] = 0
+        for i in range(rows):
+            for j in range(columns):
+                at, to = start + (2 * i * width + 2 * j) * channels, ((n * rows + i) * columns + j) * channels
+                top, bottom = d_x[at : at + 2 * channels], d_x[at + width * channels : at + (width + 2) * channels]
+                given, which = grad[to : to + channels], chosen[to : to + channels]
+                for c in range(channels):
+                    top[c] = given[c] if which[c] == 0 else zero
+                    top[channels + c] = given[c] if which[c] == 1 else zero
+                    bottom[c] = given[c] if which[c] == 2 else zero
+                    bottom[channels + c] = given[c] if which[c] == 3 else zero
+            if width % 2:
+                for row in range(2 * i, 2 * i + 2):
+                    end = start + (row + 1) * width * channels
+                    d_x[end - channels : end] = 0

@@ -1,0 +1,137 @@
+"""The charts of curves that each run has: precision against recall, and learning. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bench.common.number_format import percent, share
+from bench.report.accuracy_charts import Figure, Line, Mark, Panel, others
+from bench.report.groups import Contest, Entry, fraction, number
+from bench.report.svg_layout import Frame, Point, shares, whole
+from bench.report.table import MISSING
+
+History = Sequence[Mapping[str, Any]]
+Curves = list[tuple[dict[str, Any], list[Point]]]
+"""Runs with their curves."""
+POINTS = 100
+"""Of a curve, at most."""
+EPOCHS = 10
+"""Of a learning curve, at most, that its table tells."""
+RECALLS = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+def precision_recall(contest: Contest) -> Figure | None:
+    """Precision against recall of the maps' pixels, each seed a line; None where no run has it."""
+    every = [(e, [_curve(run) for run in e.finished]) for e in contest.entries]
+    found = [(e, [curve for curve, _ in curves if curve]) for e, curves in every]
+    odd = sum(left_out for _, curves in every for _, left_out in curves)
+    there = [(e, curves) for e, curves in found if curves]
+    if not there:
+        return None
+    most = max(value for _, curves in there for curve in curves for _, value in curve)
+    frame = Frame(shares([0.0, 1.0], "recall, %"), shares([0.0, most], "precision, %"))
+    panels, rows = [], []
+    for entry, curves in there:
+        area, uniform = number(entry.row.get("pr_area")), number(entry.row.get("mask_correctness_uniform"))
+        if area is None:
+            areas = [value for run in entry.finished if (value := number(run.get("pr_area"))) is not None]
+            area = sum(areas) / len(areas) if areas else None
+        lines = [Line(frame.path(_thinned(curve)), "measured") for curve in curves]
+        level = [] if uniform is None else [Line(frame.path([(0.0, uniform), (1.0, uniform)]), "level")]
+        note = "" if area is None else f"area {share(area)}"
+        panels.append(Panel(entry.label, note, (*level, *lines)))
+        at = [_mean(_precision(curve, recall) for curve in curves) for recall in RECALLS]
+        rows.append((entry.label, *(MISSING if v is None else share(v) for v in (area, uniform)), *map(share, at)))
+    heading = ("mechanism", "area", "uniform", *(f"precision at recall {r:g}" for r in RECALLS))
+    return Figure(frame, tuple(panels), heading, tuple(rows), others(panels), note=_not_drawn(odd, "point", "points"))
+
+
+def learning(contest: Contest, histories: Mapping[str, History]) -> Figure | None:
+    """Accuracy on the validation and the training split after each epoch; None where no run has a history."""
+    found = [(entry, *_curves(entry, histories, "val_accuracy")) for entry in contest.entries]
+    there = [(entry, curves) for entry, curves, _ in found if curves]
+    if not there:
+        return None
+    trained = [_curves(entry, histories, "train_accuracy") for entry, _ in there]
+    training = [next((curve for _, curve in curves), []) for curves, _ in trained]
+    odd = sum(left_out for *_, left_out in found) + sum(left_out for _, left_out in trained)
+    values = [value for _, curves in there for _, curve in curves for _, value in curve]
+    values += [value for curve in training for _, value in curve]
+    most = max(int(curve[-1][0]) for _, curves in there for _, curve in curves)
+    frame = Frame(whole(most, "epoch"), shares(values, "accuracy, %"))
+    panels = [_learned(frame, e.label, curves, curve) for (e, curves), curve in zip(there, training, strict=True)]
+    told = sorted({1 + round(k * (most - 1) / (EPOCHS - 1)) for k in range(EPOCHS)})
+    rows = []
+    for entry, curves in there:
+        for run, curve in curves:
+            at = dict(curve)
+            words = (percent(at[epoch]) if epoch in at else MISSING for epoch in told)
+            rows.append((entry.label, str(run["seed"]), run["status"], *words))
+    heading = ("mechanism", "seed", "status", *(f"epoch {epoch}, %" for epoch in told))
+    return Figure(
+        frame, tuple(panels), heading, tuple(rows), others(panels), note=_not_drawn(odd, "accuracy", "accuracies")
+    )
+
+
+def _not_drawn(odd: int, what: str, many: str) -> str:
+    """Say in words that numbers are left out of a chart."""
+    named = f"{odd} {what if odd == 1 else many}"
+    return f"Not drawn: {named} that {'is no number' if odd == 1 else 'are no numbers'} in 0–1." if odd else ""
+
+
+def _learned(frame: Frame, name: str, curves: Curves, trained: list[Point]) -> Panel:
+    """The validation curve of each run, and one training curve; a cross where a run ended that did not end well."""
+    lines = [Line(frame.path(_thinned(trained)), "training")] if trained else []
+    marks = []
+    for run, curve in curves:
+        lines.append(Line(frame.path(_thinned(curve)), "measured"))
+        epoch, value = curve[-1]
+        if run["status"] != "ok":
+            marks.append(
+                Mark(frame.at(epoch, value), "ended", f"seed {run['seed']} {run['status']} at epoch {epoch:g}")
+            )
+        elif len(curve) == 1:
+            marks.append(Mark(frame.at(epoch, value), "measured", f"epoch {epoch:g}: {percent(value)} %"))
+    best = max(value for _, curve in curves for _, value in curve)
+    return Panel(name, f"best {percent(best)} %", tuple(lines), tuple(marks))
+
+
+def _curves(entry: Entry, histories: Mapping[str, History], name: str) -> tuple[Curves, int]:
+    """Of each run that has any, what `name` was after each epoch, by epoch; and how many values were no fractions."""
+    found: Curves = []
+    odd = 0
+    for run in entry.runs:
+        lines = histories.get(run["run"], ())
+        pairs = [(number(line.get("epoch")), fraction(line.get(name))) for line in lines]
+        odd += sum(value is None and line.get(name) is not None for line, (_, value) in zip(lines, pairs, strict=True))
+        curve = {e: v for e, v in pairs if e is not None and v is not None and 1 <= e <= 1e6}
+        found += [(run, sorted(curve.items()))] if curve else []
+    return found, odd
+
+
+def _curve(run: Mapping[str, Any]) -> tuple[list[Point], int]:
+    """(recall, precision), recall ascending; and how many points were no fractions. [] where there is no curve."""
+    curve = run.get("pr_curve")
+    lists = [curve.get(name) for name in ("recall", "precision")] if isinstance(curve, dict) else []
+    sound = [values for values in lists if isinstance(values, list)]
+    if len(sound) != 2 or len(sound[0]) != len(sound[1]):
+        return [], 0
+    pairs = [(fraction(r), fraction(p)) for r, p in zip(*sound, strict=True)]
+    known = [(r, p) for r, p in pairs if r is not None and p is not None]
+    return sorted(known, key=lambda pair: pair[0]), len(pairs) - len(known)
+
+
+def _precision(curve: Sequence[Point], recall: float) -> float:
+    """At a recall: of the first point that has as much."""
+    return next((p for r, p in curve if r >= recall), curve[-1][1])
+
+
+def _thinned(curve: Sequence[Point]) -> list[Point]:
+    """At most `POINTS` of them, the ends among them."""
+    if len(curve) <= POINTS:
+        return list(curve)
+    return [curve[round(k * (len(curve) - 1) / (POINTS - 1))] for k in range(POINTS)]
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found)

@@ -1,0 +1,51 @@
+"""Shares of right answers with their intervals, measured and published. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from bench.common.number_format import percent
+from bench.leaderboard.published import published
+from bench.leaderboard.statistics import wilson
+from bench.report.groups import Contest, Entry, number
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of right answers, with its 95 % interval where that is known. All in 0 … 1."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        interval = "" if self.low is None or self.high is None else f" ({percent(self.low)}–{percent(self.high)})"
+        return percent(self.value) + interval
+
+
+def rate_of(row: Mapping[str, object], name: str) -> Rate | None:
+    """A column of a row of the board, with its bounds where it has them."""
+    value, low, high = (number(row.get(name + end)) for end in ("", "_lo", "_hi"))
+    if value is None:
+        return None
+    return Rate(value, low, high) if low is not None and high is not None else Rate(value, None, None)
+
+
+def at_scale(entry: Entry, name: str) -> Rate | None:
+    """The row's own interval, or, of runs without answers, Wilson's over the images of all seeds."""
+    rate = rate_of(entry.row, name)
+    if rate is None or rate.low is not None or all(run.get("answers") is not None for run in entry.finished):
+        return rate
+    images = sum(number(run.get(name.replace("accuracy", "n", 1))) or 0.0 for run in entry.finished)
+    low, high = map(number, wilson(rate.value, images))
+    return Rate(rate.value, low, high) if low is not None and high is not None else rate
+
+
+def ends(rates: Iterable[Rate]) -> list[float]:
+    """All values and bounds."""
+    return [end for rate in rates for end in (rate.low, rate.value, rate.high) if end is not None]
+
+
+def printed(contest: Contest, entry: Entry, measure: str) -> float | None:
+    """What the papers have for this mechanism."""
+    paper = published(contest.variant, str(entry.row["attn"]), measure)
+    return paper.value if paper else None

@@ -1,0 +1,298 @@
+"""One run, from its configuration to its record: trained and tested, unless it is finished."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.attention import canonical_name
+from bench.attention.plugins import files_of
+from bench.common.memory import keep_freed
+from bench.compute import Computing
+from bench.config import AS_IT_FITS, LEAST_BATCH, WIDTH, Preset, Recipe, RunConfig, Supply
+from bench.data.loading import load_split
+from bench.data.online import Online, load_training
+from bench.data.split import Split
+from bench.distributed.process_group import ALONE, Alone, LostError
+from bench.evaluation import snapshots
+from bench.evaluation.evaluate import BATCH, test
+from bench.model import AttributeCNN, build, create_model
+from bench.profiling import oom, run_cost
+from bench.runs import records
+from bench.runs.load import load_config, load_model
+from bench.training import checkpoints
+from bench.training.checkpoints import load_fitting
+from bench.training.progress import Watching, watch
+from bench.training.trainer import DivergedError, Trainer
+from mnistref.common.atomic_files import exclusive, path_to_text
+from mnistref.common.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
+from mnistref.dataset import Manifest, read_manifest
+from mnistref.generation.generate import Request, generate, request_of
+from mnistref.variants import get_variant
+
+log = logging.getLogger("bench")
+
+
+def prepare(
+    preset: Preset, attns: Sequence[str], variant: str | None, root: Path, digits: str | None, backgrounds: str
+) -> Path:
+    """The data set that a preset, or what the user says instead, calls for: found, or made. → its folder."""
+    chosen = get_variant(variant or preset.variant)
+    if not chosen.trainable:
+        raise UsageProblemError(f"{chosen.name} cannot be trained on: it is {chosen.note}")
+    for attn in attns:
+        create_model(attn, chosen.name)  # what cannot be built must not cost a data set
+    return generate(Request(chosen.name, root, 0, preset.sizes, digits or preset.digits, backgrounds))
+
+
+def configure(
+    data: Path,
+    attn: str,
+    seed: int,
+    recipe: Recipe,
+    queries: str,
+    computing: Computing,
+    init: Path | None = None,
+    online: bool = False,
+    width: int = WIDTH,
+) -> RunConfig:
+    """The configuration of a run on a data set, or on its like drawn `online`, of a network of so many channels, from
+    the weights of the run `init` if it is given.
+
+    A usage error where the set cannot train a network, where the other run was of another mechanism or width, or where
+    a CUDA graph would have to hold another number of questions in each step.
+    """
+    manifest = read_manifest(data)
+    variant = manifest.variant
+    if not variant.trainable:
+        raise UsageProblemError(f"{variant.name} cannot be trained on: it is {variant.note}")
+    if computing.capture == "graph" and recipe.questions == "all":
+        raise UsageProblemError(
+            f"--capture graph: each step needs as many questions; give --questions {variant.digits[0]} or one"
+        )
+    attn = canonical_name(attn)
+    before = load_config(init) if init else None
+    if before and before.attn != attn:
+        raise UsageProblemError(f"--init {init}: a run of {before.attn}; its weights do not fit {attn}")
+    if before and before.width != width:
+        own = f"a network of width {before.width}, whose weights fit no other"
+        raise UsageProblemError(f"--init {init}: {own}; give --width {before.width} too")
+    return RunConfig(
+        attn,
+        variant.name,
+        manifest.folder_name,
+        seed,
+        recipe,
+        queries,
+        computing.precision,
+        computing.device.type,
+        computing.capture,
+        f"{before.dataset},{before.training}" if before else None,
+        _digest(init / records.WEIGHTS) if init else None,
+        online,
+        computing.deterministic,
+        width,
+    )
+
+
+def _digest(weights: Path) -> str:
+    if not weights.is_file():
+        raise UsageProblemError(f"{weights}: no weights here; --init takes the folder of a finished run")
+    return hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A run that is to be done: what, on what, where, and how."""
+
+    config: RunConfig
+    data: Path
+    folder: Path
+    manifest: Manifest
+    computing: Computing
+    resume: bool
+    init: Path | None
+    watching: Watching
+    supply: Supply
+    team: Alone
+
+
+def run(
+    config: RunConfig,
+    data: Path,
+    runs: Path,
+    resume: bool = True,
+    init: Path | None = None,
+    watching: Watching | None = None,
+    supply: Supply = AS_IT_FITS,
+    team: Alone = ALONE,
+) -> Path:
+    """Train, test and record one run, unless it is finished. → its folder.
+
+    An unfinished one goes on where it was last kept, or, without `resume`, starts again: from the weights of the run
+    `init`, which must be those that it was configured with. Another process that is at the same run is waited for. Of a
+    team every process calls this, and the first one writes.
+
+    Raises RunProblemError when the run diverges or fails; whatever ends it, the folder then says so too.
+    """
+    folder, manifest = runs / config.run_id, read_manifest(data)
+    computing = Computing(torch.device(config.device), config.precision, config.capture, config.deterministic)
+    work = _Work(config, data, folder, manifest, computing, resume, init, watching or Watching(), supply, team)
+    team.check(computing)
+    run_cost.rounds()  # an error in it shows before the training, not after
+    create_model(config.attn, manifest.variant.name, width=config.width)  # what cannot be built leaves no folder
+    if team.tell(lambda: "finished" if resume and records.is_finished(folder) else ""):  # nothing has to be written
+        log.info("finished already: %s", folder)
+        return folder
+    lock = runs / ".locks" / f"{config.run_id}.lock"
+    # the others of a team write nothing; the lock is no part of the folder, which may be emptied
+    alone = exclusive(lock, folder / checkpoints.FOLDER) if team.leads else nullcontext()
+    with alone:
+        if team.tell(lambda: "finished" if resume and records.is_finished(folder) else ""):
+            log.info("finished already: %s", folder)
+        else:
+            _run(work)
+    return folder
+
+
+def _run(work: _Work) -> None:
+    config, folder, computing, variant = work.config, work.folder, work.computing, work.manifest.variant
+    log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, computing.described)
+    if variant.note:
+        log.info("%s is %s", config.variant, variant.note)
+    model = _begin(work)
+    started = time.perf_counter()
+
+    def record(outcome: Mapping[str, Any]) -> None:
+        seconds = round(time.perf_counter() - started, 3)
+        if work.team.leads or outcome["status"] == "failed":  # which may be another process alone
+            records.write_json(
+                folder / records.RESULT, records.result(config, work.manifest, computing, seconds, outcome)
+            )
+
+    crowded = False
+    try:
+        with computing.products():
+            outcome = _train_and_test(work, model)
+    except LostError:  # it says why, and records it
+        raise
+    except DivergedError as error:
+        record({"status": "diverged", "reason": str(error)})
+        raise RunProblemError(f"{folder}: diverged: {error}; the learning rate may be too high") from error
+    except ProblemError as error:
+        record({"status": "failed", "reason": str(error)})
+        raise
+    except (Exception, SystemExit) as error:  # user code may raise what it likes
+        crowded = oom.ran_out(error)
+        if not crowded:
+            reason = f"{type(error).__name__}: {error}"
+            record({"status": "failed", "reason": reason})
+            raise RunProblemError(f"{folder}: failed: {reason}") from error
+    if crowded:  # the error, and with it the tensors of its frames, is gone by now
+        del model
+        reason = oom.advice(config, variant, computing, work.team.size)
+        record({"status": "failed", "reason": reason})
+        raise RunProblemError(f"{folder}: failed: {reason}")
+    record({"status": "ok", **outcome})
+    log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * outcome["accuracy"], 100 / variant.classes)
+
+
+def _begin(work: _Work) -> AttributeCNN:
+    """The network as it starts, and the run's folder."""
+    config, init = work.config, work.init
+    if config.init_weights != (_digest(init / records.WEIGHTS) if init else None):
+        raise UsageProblemError(f"{work.folder}: was configured to start from other weights than those of {init}")
+    before = load_model(init)[1].state_dict() if init else {}
+    model = build(config.attn, work.manifest.variant, config.seed, work.computing.device, config.width)
+    if init:
+        anew, left_out = map(", ".join, load_fitting(before, model))
+        if anew:
+            log.info("begins anew, as nothing of %s fits: %s", init.name, anew)
+        if left_out:
+            log.info("left out of %s: %s", init.name, left_out)
+    if work.team.leads:
+        aside = _aside(config, work.manifest, init)
+        records.begin(work.folder, config.as_dict() | aside, work.computing, work.resume, work.team.size)
+    return model
+
+
+def _aside(config: RunConfig, manifest: Manifest, init: Path | None) -> dict[str, Any]:
+    """What config.json holds besides the configuration, see `records.ASIDE`."""
+    places = files_of(config.attn)
+    return {
+        **({records.PLACES: places} if places else {}),
+        records.REQUEST: request_of(manifest),
+        **({records.INIT: path_to_text(init.resolve())} if init else {}),
+    }
+
+
+def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
+    config, data, folder, computing, leads = work.config, work.data, work.folder, work.computing, work.team.leads
+    train = _enough(load_training(config, data, computing.device, work.supply), data)
+    val = load_split(data, "val", config.queries, computing.device, stream=work.supply.stream)
+    trainer = Trainer(config.recipe, model, train, val, config.seed, computing, work.team)
+    if trainer.batch < config.recipe.batch:
+        log.info("a step takes %d %s, not %d: there are no more", trainer.batch, trainer.units, config.recipe.batch)
+    del train, val  # which the test needs no more, and the trainer gives up by then
+    if work.resume and checkpoints.load(folder, trainer):
+        log.info("going on after epoch %d, step %d", trainer.epoch, trainer.done - trainer.epoch * trainer.steps)
+    if leads:
+        records.trim_history(folder, trainer.epoch)
+    work.team.begin(model, trainer.done)
+    keep_freed(computing.device)
+    total = config.recipe.epochs * trainer.steps
+    watching = work.watching if leads else None
+    with watch(watching, folder, config.attn, trainer.done, total) as watcher:
+        keeper = checkpoints.Keeper(folder, trainer, work.watching.every)
+
+        def on_step() -> None:
+            watcher.step()
+            if leads:
+                keeper.step()
+                if work.watching.look:
+                    work.watching.look(trainer)
+
+        with closing(trainer.train):
+            for record in trainer.epochs(on_step):
+                if leads:
+                    records.append_history(folder, record)
+                    keeper.keep()
+                watcher.epoch(record)
+        outcome = _test(work, trainer, model)
+        watcher.tested(outcome)
+    return outcome
+
+
+def _test(work: _Work, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
+    """Of the best epoch: its weights kept, its measures, and what the network run_cost."""
+    config, computing, team = work.config, work.computing, work.team
+    del trainer.train
+    model.load_state_dict(trainer.best_weights)
+    if team.leads:
+        checkpoints.save_weights(work.folder / records.WEIGHTS, model)
+    split = load_split(work.data, "test", config.queries, computing.device, True, work.supply.stream)
+    with computing.casting():
+        tested = test(model, split, min(BATCH, trainer.batch), team)
+        if team.leads:
+            records.write_answers(work.folder, tested.answers)
+            snapshots.keep(work.folder, snapshots.take(model, split, work.manifest.variant))
+    return {
+        **tested.measures,
+        **(run_cost.measure(config, model, work.manifest.variant, computing, trainer.batch) if team.leads else {}),
+        "epochs": trainer.epoch,
+        "best_epoch": trainer.best_epoch,
+        "val_accuracy": trainer.best_accuracy,
+        "params": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def _enough(train: Split | Online, data: Path) -> Split | Online:
+    if len(train) < LEAST_BATCH:
+        raise DataProblemError(f"{data}: {len(train)} training question; batch normalisation needs 2 or more")
+    return train

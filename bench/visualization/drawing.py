@@ -1,0 +1,251 @@
+"""Rows of panels → a picture file. Imported only to draw.
+
+Lengths are in inches. Every box has its place by arithmetic, so that nothing overlaps and the same rows give the same
+bytes.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from bench.visualization.panels import Panels
+from mnistref.common.errors import UsageProblemError
+from mnistref.common.figure_files import save_figure
+
+try:
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+except ImportError as error:
+    raise UsageProblemError("a picture needs matplotlib: pip install 'mnistref[report]'") from error
+
+HEAT = "viridis"
+_OUTLINE = "#FF00FF"  # as in the data set's preview
+_RIGHT, _WRONG, _FAINT = "#007A55", "#B84700", "#555555"
+_CELL, _GAP, _CAPTION, _HEADER, _ANSWER = 1.55, 0.1, 0.42, 0.26, 2.9
+_LINE = 0.19
+_LEAST_WIDTH = 7.2  # room for the title
+_PER_INCH = 13.5  # characters of a line of 9 points
+_NAME = 20  # characters of a line of a network's name
+
+
+def draw(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str], path: Path) -> None:
+    """Write the picture as PNG, SVG or PDF, by the name's ending: `title` above the rows, `notes` below."""
+    save_figure(figure(rows, title, notes), path)
+
+
+def figure(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str]) -> Any:
+    """One row of axes for each of `rows`: the input, the slots' maps, their product, the answer in words."""
+    panels = 1 + len(rows[0].slots) + bool(rows[0].slots)
+    heights = [_CELL + (_GAP if row.sample < row.of else _CAPTION) for row in rows]
+    page, top = _page(panels * (_CELL + _GAP) + _ANSWER, _HEADER + sum(heights), title, notes)
+    for k, row in enumerate(rows):
+        _row(page, row, top - _HEADER - sum(heights[:k]), first=k == 0)
+    return page
+
+
+def _page(width: float, height: float, title: Sequence[str], notes: Sequence[str]) -> tuple[Any, float]:
+    """A page with room for a body of this size between `title` and `notes`, and the body's upper edge."""
+    width = max(width + 2 * _GAP, _LEAST_WIDTH)
+    name = _wrapped(title[:1], width, 1.4)  # bold
+    head, foot = name + _wrapped(title[1:], width, 1.1), _wrapped(notes, width)
+    below = height + _LINE * (len(foot) + 1) + 2 * _GAP
+    whole = 2 * _GAP + _LINE * 1.15 * len(head) + below
+    page = Figure(figsize=(width, whole), facecolor="white")
+    for k, line in enumerate(head):
+        at = (2 * _GAP / width, 1 - (2 * _GAP + _LINE * 1.15 * k) / whole)
+        page.text(*at, line, fontsize=10, va="top", weight="bold" if k < len(name) else "normal")
+    _legend(page, foot)
+    return page, below
+
+
+def draw_beside(
+    rows: Sequence[Sequence[Panels]],
+    heads: Sequence[tuple[str, str]],
+    title: Sequence[str],
+    notes: Sequence[str],
+    path: Path,
+) -> None:
+    """As `draw`, of several networks' answers to the same questions, see `beside`."""
+    save_figure(beside(rows, heads, title, notes), path)
+
+
+def beside(
+    rows: Sequence[Sequence[Panels]], heads: Sequence[tuple[str, str]], title: Sequence[str], notes: Sequence[str]
+) -> Any:
+    """The images and questions in a row of axes, and below it for each network a row of its products and answers.
+
+    `heads`: name and accuracy of each network, at the left.
+    """
+    names = [textwrap.wrap(name, _NAME) for name, _ in heads]
+    aside = max(len(line) for name in names for line in name) * 1.4 / _PER_INCH + 3 * _GAP
+    height = (1 + len(rows)) * (_CELL + _CAPTION)
+    page, top = _page(aside + len(rows[0]) * (_CELL + _GAP), _GAP + height, title, notes)
+    across, up = page.get_size_inches()
+    for i in range(1 + len(rows)):
+        edge = top - _GAP - i * (_CELL + _CAPTION)
+        lines = [*names[i - 1], heads[i - 1][1]] if i else []
+        for k, line in enumerate(lines):
+            style = "normal" if k == len(lines) - 1 else "bold"
+            page.text(2 * _GAP / across, (edge - k * _LINE) / up, line, fontsize=9, va="top", weight=style)
+        for j, panels in enumerate(rows[max(0, i - 1)]):
+            axes = _axes(page, (2 * _GAP + aside + j * (_CELL + _GAP), edge - _CELL, _CELL, _CELL))
+            _product_below(axes, panels) if i else _question_below(axes, panels)
+    return page
+
+
+def _question_below(axes: Any, panels: Panels) -> None:
+    axes.imshow(panels.image.numpy(), vmin=0, vmax=1)
+    _outline(axes, panels.target)
+    axes.text(0, -0.04, panels.question, fontsize=9, va="top", transform=axes.transAxes, weight="bold")
+    about = f"{'/'.join(panels.truth)}, {100 * panels.area:.1f} %"
+    axes.text(0, -0.16, about, fontsize=8, va="top", transform=axes.transAxes, color=_FAINT)
+
+
+def _product_below(axes: Any, panels: Panels) -> None:
+    if panels.product is not None:
+        axes.imshow(panels.product.numpy(), vmin=0, vmax=1, cmap=HEAT)
+        _outline(axes, panels.target)
+    else:
+        _no_map(axes, panels.fault)
+    said = f"{'✓' if panels.right else '✗'} {_said(panels)}"
+    color = _RIGHT if panels.right else _WRONG
+    axes.text(0, -0.04, said, fontsize=9, va="top", transform=axes.transAxes, color=color, weight="bold")
+    if panels.correctness is not None:
+        share = f"on the digit: {100 * panels.correctness:.1f} %"
+        axes.text(0, -0.16, share, fontsize=8, va="top", transform=axes.transAxes, color=_FAINT)
+
+
+def _row(page: Any, row: Panels, top: float, first: bool) -> None:
+    """The row whose panels' upper edge is `top` above the page's lower one."""
+    places = iter(range(100))
+
+    def axes(pixels: Any, header: str, fault: str = "", **how: Any) -> Any:
+        at = _axes(page, (2 * _GAP + next(places) * (_CELL + _GAP), top - _CELL, _CELL, _CELL))
+        if pixels is None:
+            _no_map(at, fault)
+        else:
+            at.imshow(pixels.numpy(), vmin=0, vmax=1, **how)
+            _outline(at, row.target)
+        if first:
+            at.set_title(header, fontsize=9, pad=4)
+        return at
+
+    shown = axes(row.image, "input")
+    if row.sample == row.of:
+        shown.text(0, -0.04, row.question, fontsize=9, va="top", transform=shown.transAxes, weight="bold")
+        about = f"image {row.index}, digit's scale {row.scale:.2f}"
+        shown.text(0, -0.16, about, fontsize=8, va="top", transform=shown.transAxes, color=_FAINT)
+    for slot in row.slots:
+        drawn = axes(slot.map, f"slot {slot.slot}, {slot.size[0]}×{slot.size[1]}", slot.fault, cmap=HEAT)
+        if slot.map is not None:
+            _between(drawn, slot.low, slot.high)
+    if row.slots:
+        product = axes(row.product, "product", row.fault, cmap=HEAT)
+        if row.sample == row.of:
+            _scale(product)
+    _answer(_axes(page, (2 * _GAP + next(places) * (_CELL + _GAP), top - _CELL, _ANSWER, _CELL)), row)
+
+
+def _no_map(axes: Any, fault: str) -> None:
+    """Say in place of a map why there is none: the network has none, or it cannot be measured."""
+    words = f"map {fault}" if fault else "no map"
+    axes.text(0.5, 0.5, words, fontsize=9, ha="center", transform=axes.transAxes, color=_FAINT)
+
+
+def _axes(page: Any, box: tuple[float, float, float, float]) -> Any:
+    """Axes without marks in a box in inches: left, bottom, width, height."""
+    width, height = page.get_size_inches()
+    axes = page.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
+    axes.set_axis_off()
+    return axes
+
+
+def _between(axes: Any, low: float, high: float) -> None:
+    """Between which values a map lies: a slot that attends alike everywhere has one."""
+    text = f"{low:.2g} … {high:.2g}" if f"{low:.2g}" != f"{high:.2g}" else f"{high:.2g} everywhere"
+    on_dark = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1.5}
+    axes.text(0.03, 0.03, text, fontsize=7, va="bottom", transform=axes.transAxes, color="white", bbox=on_dark)
+
+
+def _scale(product: Any) -> None:
+    """What the product's colours mean, below it."""
+    bar = product.inset_axes((0.14, -0.12, 0.62, 0.07))
+    bar.imshow(np.linspace(0, 1, 256)[None], cmap=HEAT, vmin=0, vmax=1, aspect="auto")
+    bar.set_axis_off()
+    for x, side, text in ((-0.06, "right", "0"), (1.06, "left", "max.")):
+        bar.text(x, 0.5, text, fontsize=8, ha=side, va="center_baseline", transform=bar.transAxes, color=_FAINT)
+
+
+def answer_lines(row: Panels) -> list[str]:
+    """The answer in words, the first line whether it is right."""
+    which = f"sample {row.sample}: " if row.of > 1 else ""
+    lines = [f"✓ {which}right" if row.right else f"✗ {which}wrong"]
+    lines.append(_said(row) if row.prediction is None else f"says {_said(row)}")
+    lines.append(f"truth: {' or '.join(row.truth)}")
+    if row.correctness is not None:
+        several = len(row.shares) > 1
+        lines.append(f"attention on the digit{'s' if several else ''}: {100 * row.correctness:.1f} %")
+        if several:
+            lines.append(", ".join(f"{name} {100 * share:.1f} %" for name, share in row.shares.items()))
+        lines.append(f"(of a uniform map: {100 * row.area:.1f} %)")
+    elif row.fault:
+        lines.append(f"attention: the map is {row.fault}")
+    return lines
+
+
+def _said(panels: Panels) -> str:
+    """The answer with its probability; an answer that is not finite is none."""
+    if panels.prediction is None or panels.probability is None:
+        return "no answer (not finite)"
+    return f"{panels.prediction} ({100 * panels.probability:.0f} %)"
+
+
+def _answer(axes: Any, row: Panels) -> None:
+    color = _RIGHT if row.right else _WRONG
+    for k, line in enumerate(answer_lines(row)):
+        style: dict[str, Any] = {"color": color, "weight": "bold"} if k == 0 else {}
+        if line.startswith("("):
+            style = {"color": _FAINT}
+        axes.text(0.03, 0.97 - k * _LINE / _CELL * 1.1, line, fontsize=9, va="top", transform=axes.transAxes, **style)
+
+
+def _outline(axes: Any, mask: Tensor) -> None:
+    """The edges of a mask's pixels: bool (H, W)."""
+    inside = np.pad(mask.numpy(), 1)
+    below = np.argwhere(inside[1:, 1:-1] != inside[:-1, 1:-1])
+    beside = np.argwhere(inside[1:-1, 1:] != inside[1:-1, :-1])
+    lines = [((x - 0.5, y - 0.5), (x + 0.5, y - 0.5)) for y, x in below.tolist()]
+    lines += [((x - 0.5, y - 0.5), (x - 0.5, y + 0.5)) for y, x in beside.tolist()]
+    axes.add_collection(LineCollection(lines, colors=_OUTLINE, linewidths=0.9, capstyle="projecting"), autolim=False)
+
+
+def _legend(page: Any, foot: Sequence[str]) -> None:
+    """What the outline is, and the notes, at the foot of the page."""
+    width, height = page.get_size_inches()
+    key = Patch(facecolor="none", edgecolor=_OUTLINE)
+    at = (2 * _GAP / width, (_GAP * 1.2 + _LINE * (len(foot) + 1)) / height)
+    page.legend(
+        [key],
+        ["outline of the ink of the digits that give a right answer"],
+        loc="upper left",
+        bbox_to_anchor=at,
+        frameon=False,
+        fontsize=8.5,
+        borderpad=0,
+        borderaxespad=0,
+        handlelength=1.2,
+    )
+    for k, line in enumerate(foot):
+        y = (_GAP + _LINE * (len(foot) - k)) / height
+        page.text(2 * _GAP / width, y, line, fontsize=8.5, va="top", color=_FAINT)
+
+
+def _wrapped(paragraphs: Sequence[str], width: float, size: float = 1.0) -> list[str]:
+    """Lines no longer than the page is wide; `size`: of the letters, over 9 points."""
+    most = int((width - 4 * _GAP) * _PER_INCH / size)
+    return [line for paragraph in paragraphs for line in textwrap.wrap(paragraph, most)]

@@ -1,0 +1,300 @@
+"""Child processes that run our own functions, apart from the user's surroundings.
+
+A child does not search the working directory for modules, reads nothing from the standard input, and answers over a
+channel of its own: neither files in the working directory nor what user code prints can reach its answers. Ctrl-C is
+left to the parent. A child ends when its parent does.
+"""
+
+import os
+import queue
+import secrets
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import BrokenExecutor
+from contextlib import suppress
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import Any, BinaryIO
+
+TOP = Path(__file__).parent.parent
+_BOOT = """
+import sys
+sys.path[:0] = {paths!r}
+from mnistref.common import child_process, process_exit
+child_process.main({token!r}), process_exit.end_now()
+"""
+_POLL_SECONDS = 0.2
+_END_SECONDS = 10
+"""How long a child may take to end after its last answer, for instance in exit handlers, before it is killed."""
+_KEPT_LINES = 50
+_LENGTH = struct.Struct("<Q")
+
+
+class ChildDiedError(BrokenExecutor):
+    """A child ended without an answer. `signal`: the number of the signal that killed it, or None."""
+
+    def __init__(self, reason: str, signal: int | None = None) -> None:
+        super().__init__(reason)
+        self.signal = signal
+
+    def advice(self, less: str) -> str:
+        """What to do, where the system may have killed the child for want of memory; else nothing."""
+        killed = self.signal is not None and self.signal == getattr(signal, "SIGKILL", None)
+        return f", as where memory runs out; {less}" if killed else ""
+
+
+class ChildProcess:
+    """A process that runs one function after another, in the order of the calls of `call`.
+
+    Args:
+        name: for lists of processes.
+        environment: variables that differ from this process's.
+        shown: whether what it prints goes to this process's sys.stderr, too.
+    """
+
+    def __init__(self, name: str, environment: Mapping[str, str] | None = None, shown: bool = False) -> None:
+        token = secrets.token_hex(16)
+        installed = {"site-packages", "dist-packages"} & {*TOP.parts}
+        boot = _BOOT.format(paths=[] if installed else [str(TOP)], token=token)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", boot, name],
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._shown = shown
+        self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._printed: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._reading = threading.Thread(target=self._read, args=(token.encode(),), daemon=True)
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._reading.start()
+        self._listening.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run an importable function in the child, and wait for what it returns or raises.
+
+        Raises ChildDiedError, with the reason, where the child ends before it answers.
+        """
+        assert self._process.stdin
+        with suppress(BrokenPipeError):  # the reason is found below
+            _send(self._process.stdin, (function, arguments))
+        kind, value = self._answer()
+        if kind == "raised":
+            raise value
+        return value
+
+    def kill(self) -> None:
+        """End the child at once. A call that waits for it raises ChildDiedError."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the child after its last answer."""
+        with suppress(OSError):
+            if self._process.stdin:
+                self._process.stdin.close()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for thread in (self._reading, self._listening):
+            thread.join(_POLL_SECONDS)  # a process that the child started may hold the pipes open
+
+    def _answer(self) -> tuple[str, Any]:
+        while True:
+            try:
+                message = self._messages.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                if self._process.poll() is None:
+                    continue
+                self._reading.join(_POLL_SECONDS)
+                message = None if self._messages.empty() else self._messages.get()
+            if message is None:
+                raise self._died()
+            return message
+
+    def _died(self) -> ChildDiedError:
+        """What is known of the end of a child that does not answer any more."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_SECONDS)
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+            return ChildDiedError("it closed its connection to this process")
+        self._listening.join(1)
+        code = self._process.returncode
+        if code < 0:
+            return ChildDiedError(f"killed by {_name_of(-code)}", -code)
+        last = next((line for line in reversed(self._printed) if line), "")
+        return ChildDiedError(f"exit code {code}" + f": {last}" * bool(last))
+
+    def _read(self, token: bytes) -> None:
+        """Put the child's messages on the queue, then None. What start-up code prints before the token is passed on."""
+        stream = self._process.stdout
+        assert stream
+        try:
+            for line in iter(stream.readline, b""):
+                if line.rstrip().endswith(token):
+                    break
+                self._printed.append(line.decode("utf-8", "replace").strip())
+            while (message := _receive(stream)) is not None:
+                self._messages.put(message)
+        except Exception as error:  # an answer of a class that this process cannot import
+            self._messages.put(("raised", error))
+        finally:
+            self._messages.put(None)
+
+    def _listen(self) -> None:
+        """Keep the last lines that the child prints."""
+        assert self._process.stderr
+        pending = b""
+        while chunk := os.read(self._process.stderr.fileno(), 1 << 16):
+            if self._shown:
+                _show(chunk)
+            *lines, pending = (pending + chunk).replace(b"\r", b"\n").split(b"\n")
+            self._printed.extend(line.decode("utf-8", "replace").strip() for line in lines)
+            pending = pending[-(1 << 16) :]
+        self._printed.append(pending.decode("utf-8", "replace").strip())
+
+
+def _show(data: bytes) -> None:
+    """Write what a child printed to sys.stderr. Errors of a closed stream or a full disk are ignored."""
+    stream = sys.stderr
+    with suppress(OSError, ValueError, AttributeError):
+        if hasattr(stream, "buffer"):
+            stream.flush()
+            stream.buffer.write(data)
+        else:
+            stream.write(data.decode("utf-8", "replace"))
+        stream.flush()
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
+def _send(stream: BinaryIO | Any, message: Any) -> None:
+    data = bytes(ForkingPickler.dumps(message))
+    stream.write(_LENGTH.pack(len(data)) + data)
+    stream.flush()
+
+
+def _receive(stream: BinaryIO | Any) -> Any | None:
+    """The next message; None where the other side has closed the stream."""
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    data = stream.read(length)
+    return ForkingPickler.loads(data) if len(data) == length else None
+
+
+def main(token: str) -> None:
+    """In the child: run the functions that the parent asks for, until it closes the channel."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which reaches every process of a terminal; the parent ends us
+    asked, answers = _private_channel()
+    answers.write(f"\n{token}\n".encode())
+    answers.flush()
+    calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    busy = threading.Event()
+    threading.Thread(target=_take, args=(asked, calls, busy), daemon=True).start()
+    while (call := calls.get()) is not None:
+        outcome = _outcome(*call)
+        busy.clear()
+        _send(answers, outcome)
+
+
+def _private_channel() -> tuple[Any, Any]:
+    """Move standard input and output to descriptors that nobody knows; print to stderr, and read nothing."""
+    asked, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+    return asked, answers
+
+
+def _take(asked: Any, calls: "queue.SimpleQueue[Any]", busy: threading.Event) -> None:
+    """Hand calls to the main thread. A parent that closes the channel while one is running wants no answer."""
+    while (call := _receive(asked)) is not None:
+        busy.set()
+        calls.put(call)
+    if busy.is_set():
+        os._exit(1)
+    calls.put(None)
+
+
+def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, Any]:
+    """("returned", value) or ("raised", error), such that it can be sent."""
+    try:
+        outcome: tuple[str, Any] = "returned", function(*arguments)
+    except Exception as error:
+        outcome = "raised", error
+    except BaseException as error:  # such as SystemExit, which would end the thread that waits for the answer
+        outcome = "raised", _plain(error)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # user code may have closed it
+            stream.flush()
+    try:
+        ForkingPickler.loads(bytes(ForkingPickler.dumps(outcome)))
+    except Exception:
+        outcome = "raised", _plain(outcome[1])
+    return outcome
+
+
+def _plain(value: Any) -> RuntimeError:
+    """An error that can be sent, in place of a value that cannot."""
+    return RuntimeError(f"{type(value).__name__}: {value}")
+
+
+class ChildPool:
+    """A number of children that run functions for the threads of an executor. See `mnistref.generation.executors.processes`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._own = threading.local()
+        self._children: list[ChildProcess] = []
+        self._changing = threading.Lock()
+        self._over = False
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a function in the calling thread's own child, which is started at its first call."""
+        child = getattr(self._own, "child", None)
+        if child is None:
+            with self._changing:
+                if self._over:
+                    raise ChildDiedError("the processes were ended")
+                child = self._own.child = ChildProcess(self._name)
+                self._children.append(child)
+        try:
+            return child.call(function, *arguments)
+        except ChildDiedError:
+            self._own.child = None
+            raise
+
+    def kill(self) -> None:
+        """End all children at once; no other one is started."""
+        with self._changing:
+            self._over = True
+            for child in self._children:
+                child.kill()
+
+    def close(self) -> None:
+        """End all children after their last answers."""
+        for child in self._children:
+            child.close()

@@ -1,0 +1,80 @@
+"""The laws of a data set as a picture: what is expected beside what each split shows. Imported only to draw."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnistref.common.errors import UsageProblemError
+from mnistref.common.figure_files import save_figure
+from mnistref.inspection.verify import Law
+from mnistref.storage.manifest import Manifest
+
+try:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+except ImportError as error:
+    raise UsageProblemError("--plot needs matplotlib: pip install 'mnistref[report]'") from error
+
+PANELS = {
+    "digits in an image": "share of images",
+    "class": "share of digits",
+    "colour": "share of digits",
+    "scale": "share of digits",
+    "canvas": "share of the canvas",
+}
+"""Quantity of a `Share` → what its axis shows; in the order of the panels."""
+
+# Okabe and Ito's colours, which the colour-blind tell apart, and a form for each that needs no colour.
+_MARKS = {"train": ("#0072B2", "o"), "val": ("#D55E00", "s"), "test": ("#009E73", "^")}
+_EXPECTED, _EDGE, _FAINT = "#DDDDDD", "#999999", "#555555"
+
+
+def save_plot(laws: list[Law], manifest: Manifest, path: Path) -> None:
+    """Draw the shares behind the laws and write them as PNG, SVG or PDF, by the name's ending."""
+    save_figure(_figure(laws, manifest), path)
+
+
+def _figure(laws: list[Law], manifest: Manifest) -> Any:
+    figure = Figure(figsize=(11, 7.4), layout="constrained")
+    note = f"\n{manifest.variant.name} is {manifest.variant.note}" if manifest.variant.note else ""
+    sizes = ", ".join(f"{split} {manifest.images(split):,}" for split in manifest.splits)
+    figure.suptitle(f"{manifest.folder_name}: expected and measured\nimages: {sizes}{note}", fontsize=12)
+    grid = figure.add_gridspec(2, 12)
+    places = (grid[0, :5], grid[0, 5:], grid[1, :5], grid[1, 5:10], grid[1, 10:])
+    for (of, what), place in zip(PANELS.items(), places, strict=True):
+        axes = figure.add_subplot(place)
+        _panel(axes, of, what, [law for law in laws if law.shares and law.shares[0].of == of])
+    marks, names = axes.get_legend_handles_labels()
+    figure.legend(
+        [marks[-1], *marks[:-1]], [names[-1], *names[:-1]], loc="outside lower center", ncols=4, frameon=False
+    )
+    return figure
+
+
+def _panel(axes: Any, of: str, what: str, laws: list[Law]) -> None:
+    """Expected shares as bars, those of each split as marks; above, whether the laws hold."""
+    splits = list(dict.fromkeys(law.split for law in laws))
+    for k, split in enumerate(splits):
+        shares = [share for law in laws if law.split == split for share in law.shares]
+        at, (color, marker) = np.arange(len(shares)), _MARKS[split]
+        if k == 0:
+            axes.bar(at, [s.expected for s in shares], 0.8, color=_EXPECTED, edgecolor=_EDGE, label="expected")
+            axes.set_xticks(at, [s.value for s in shares])
+        beside = at + 0.22 * (k - (len(splits) - 1) / 2)
+        axes.plot(beside, [s.measured for s in shares], marker, color=color, label=split, clip_on=False, zorder=3)
+    axes.set_xlim(-0.7, len(at) - 0.3)
+    axes.set_ylim(0, 1.1 * max(max(s.expected, s.measured) for law in laws for s in law.shares))
+    axes.set_ylabel(what)
+    axes.set_xlabel("" if of == "canvas" else of)
+    axes.set_title(_verdict(laws), loc="left", fontsize=9, color=_FAINT)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _verdict(laws: list[Law]) -> str:
+    broken = list(dict.fromkeys(law.split for law in laws if not law.holds))
+    if broken:
+        return f"DOES NOT HOLD in {', '.join(broken)}"
+    p = [f"{law.p:.2f}" for law in laws if law.p is not None]
+    return f"holds (p = {', '.join(p)})" if p else "holds"

@@ -1,0 +1,128 @@
+"""A contact sheet of a data set: images with their question, answer and the outline of the mask."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mnistref.common.errors import UsageProblemError
+from mnistref.dataset import MnistRef, read_split
+from mnistref.spec import COLORS, VariantSpec
+from mnistref.storage.manifest import read_manifest
+
+OUTLINE, BOX = (255, 0, 255), (0, 255, 255)
+_PAPER, _INK, _FAINT = (250, 250, 250), (30, 30, 30), (100, 100, 100)
+_GAP, _LINE, _SWATCH = 14, 20, 11
+_CAPTION = 2 * _LINE
+_LEAST_WIDTH = 640  # room for the heading over few images
+
+
+def contact_sheet(
+    folder: Path, split: str | None = None, images: int = 24, boxes: bool = False, columns: int = 6
+) -> Image.Image:
+    """The first images of a split (by default the last one there is), magnified to about 200 px, six in a row.
+
+    The mask of the queried digit is outlined; `boxes`: the box of every digit is drawn.
+    """
+    dataset = MnistRef(folder, split or list(read_manifest(folder).splits)[-1])
+    zoom = max(1, 200 // dataset.variant.canvas)
+    side = dataset.variant.canvas * zoom
+    shown = min(images, len(dataset))
+    columns = min(columns, shown)
+    width = max(columns * (side + _GAP) + _GAP, _LEAST_WIDTH)
+    heading = _heading(dataset, shown, boxes, width)
+    cell = _GAP + side + _CAPTION
+    sheet = Image.new("RGB", (width, heading.height + -(-shown // columns) * cell + _GAP), _PAPER)
+    sheet.paste(heading)
+    draw = ImageDraw.Draw(sheet)
+    box = read_split(folder, dataset.split, "digit_box")["digit_box"] if boxes else None
+    for k in range(shown):
+        sample = dataset[k]
+        x, y = _GAP + k % columns * (side + _GAP), heading.height + _GAP + k // columns * cell
+        picture = _picture(sample, zoom, None if box is None else box[k])
+        sheet.paste(picture, (x, y))
+        _caption(draw, (x, y + side + 3), side, dataset.variant, sample)
+    return sheet
+
+
+def _picture(sample: dict[str, Any], zoom: int, boxes: np.ndarray | None) -> Image.Image:
+    """One image, `zoom` times as large. `boxes` i2 (9, 4): y0, x0, y1, x1, half-open, 0 where there is none."""
+    pixels = np.asarray(sample["image"].permute(1, 2, 0)).repeat(zoom, 0).repeat(zoom, 1)
+    picture = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(picture)
+    for y0, x0, y1, x1 in () if boxes is None else (boxes[boxes.any(axis=1)] * zoom).tolist():
+        draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=BOX)
+    edge = _outline(np.asarray(sample["mask"]).repeat(zoom, 0).repeat(zoom, 1))
+    picture.paste(OUTLINE, mask=Image.fromarray(edge))
+    return picture
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """Pixels just outside a mask: bool (H, W)."""
+    grown = np.pad(mask, 1)
+    grown = grown[:-2, 1:-1] | grown[2:, 1:-1] | grown[1:-1, :-2] | grown[1:-1, 2:]
+    return grown & ~mask
+
+
+def _heading(dataset: MnistRef, shown: int, boxes: bool, width: int) -> Image.Image:
+    """Which data set and split, what it asks, what is drawn."""
+    variant = dataset.variant
+    note = f"{variant.name} is {variant.note}." if variant.note else ""
+    which = f"{dataset.manifest.folder_name}, split {dataset.split}, images 0–{shown - 1} of {len(dataset):,}"
+    text = [line for paragraph in (variant.description, note) for line in _wrapped(paragraph, width - 2 * _GAP)]
+    sheet = Image.new("RGB", (width, _GAP + 24 + _LINE * (len(text) + 1)), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_GAP, _GAP), _plain(which), _INK, _font(17))
+    for k, line in enumerate(text):
+        draw.text((_GAP, _GAP + 26 + k * _LINE), line, _FAINT, _font(14))
+    x, y = _GAP, _GAP + 26 + len(text) * _LINE
+    for color, what in [(OUTLINE, "outline of the queried digit's mask"), *[(BOX, "box of each digit")] * boxes]:
+        draw.rectangle((x, y + 4, x + _SWATCH, y + 4 + _SWATCH), color, _FAINT)
+        draw.text((x + _SWATCH + 6, y), what, _FAINT, _font(14))
+        x += _SWATCH + 30 + int(_font(14).getlength(what))
+    return sheet
+
+
+def _caption(
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], side: int, variant: VariantSpec, sample: dict[str, Any]
+) -> None:
+    """Two lines: the query, and on the right the scale; the label, with a swatch where it is a colour."""
+    (x, y), font = at, _font(13)
+    right = [sample["label"]] if "labels" not in sample else sample["labels"].nonzero().flatten().tolist()
+    query, labels = variant.query_names[sample["query"]], [variant.label_names[label] for label in right]
+    scale = f"scale {sample['scale']:.2f}"
+    draw.text((x + side - font.getlength(scale), y), scale, _FAINT, font)
+    for line, word, names in ((0, "query", [query]), (1, "label", labels)):
+        draw.text((x, y + line * (_LINE - 3)), f"{word} {'/'.join(names)}", _INK, font)
+        left = x + int(font.getlength(f"{word} {'/'.join(names)}")) + 8
+        for k, name in enumerate(name for name in names if name in COLORS):
+            place = left + k * (_SWATCH + 3), y + line * (_LINE - 3) + 3
+            draw.rectangle((*place, place[0] + _SWATCH, place[1] + _SWATCH), COLORS[name], _FAINT)
+
+
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size)
+
+
+def _plain(text: str) -> str:
+    """Pillow's own font has no dash."""
+    return text.replace("–", "-")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of words, each at most `width` pixels long."""
+    lines: list[str] = []
+    for word in _plain(text).split():
+        if lines and _font(14).getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def save_sheet(folder: Path, path: Path, split: str | None = None, images: int = 24, boxes: bool = False) -> None:
+    """Write the contact sheet as PNG."""
+    if path.suffix.lower() != ".png":
+        raise UsageProblemError(f"{path}: the sheet is a PNG; give a name that ends in .png")
+    contact_sheet(folder, split, images, boxes).save(path)

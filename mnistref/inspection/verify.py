@@ -1,0 +1,262 @@
+"""Is a data set what it says: `verify` accounts for every byte, `statistics` measures the law on it."""
+
+import hashlib
+import logging
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mnistref.common.atomic_files import file_sha256, is_file, oddity
+from mnistref.common.errors import DataProblemError
+from mnistref.metadata.card import pages
+from mnistref.spec import CLASSES, COLORS, SCALE_BIN_NAMES, SCALE_BINS, VariantSpec
+from mnistref.storage.manifest import (
+    MANIFEST,
+    PAGES,
+    SUMS,
+    Manifest,
+    is_sound,
+    read_manifest,
+    require_sound,
+    sums_of,
+    sums_text,
+)
+from mnistref.storage.schema import FIELDS, check_range
+from mnistref.storage.shards import describe_shard, read_shard
+
+log = logging.getLogger("mnistref")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A bad file and what is wrong with it. `stray`: sound perhaps, but not part of the set."""
+
+    file: str
+    what: str
+    stray: bool = False
+
+
+def advice(faults: list[Fault]) -> str:
+    """What to do about them."""
+    mine = "remove what is not part of it, or move it away" if any(fault.stray for fault in faults) else ""
+    return "; ".join(filter(None, [mine, "" if all(fault.stray for fault in faults) else "run generate again"]))
+
+
+def verify(folder: Path) -> list[Fault]:
+    """Everything that is wrong with a data set, one entry a file; empty when every byte is accounted for.
+
+    Three witnesses tell which file is bad: the manifest carries its own digest, each shard that of its content, and
+    SHA256SUMS those of all.
+    """
+    folder = Path(folder)
+    sums, lines = _read_sums(folder / SUMS)
+    if sums and not os.path.lexists(folder / MANIFEST):
+        return [Fault(MANIFEST, "missing")]
+    try:
+        manifest = read_manifest(folder)
+    except DataProblemError as error:
+        return [Fault(MANIFEST, str(error)), *_differences(folder, sums, lines)]
+    faults = [*_page_faults(folder, manifest, sums), *_shard_faults(folder, manifest)]
+    expected = sums_of(folder, manifest) | {f.file: sums[f.file] for f in faults if f.file in sums}
+    if wrong := oddity(folder / SUMS):
+        faults.append(Fault(SUMS, wrong))
+    elif (folder / SUMS).read_bytes() != sums_text(expected).encode():
+        faults.append(Fault(SUMS, "differs from what generate writes"))
+    known = {shard.file for shard in manifest.shards} | {MANIFEST, SUMS, *PAGES}
+    strays = sorted(path.name for path in folder.iterdir() if path.name not in known)
+    return faults + [Fault(name, "not part of the data set; remove it or move it away", True) for name in strays]
+
+
+def _read_sums(path: Path) -> tuple[dict[str, str], list[int]]:
+    """(name → digest, the numbers of lines that say no such thing)."""
+    text = path.read_bytes().decode("utf-8", "replace") if is_file(path) else ""
+    lines = [re.fullmatch(r"([0-9a-f]{64})  ([\w.-]{1,255})", line, re.ASCII) for line in text.splitlines()]
+    return {line[2]: line[1] for line in lines if line}, [k for k, line in enumerate(lines, 1) if not line]
+
+
+def _differences(folder: Path, sums: dict[str, str], lines: list[int]) -> Iterator[Fault]:
+    """Files that differ from SHA256SUMS: all that can be said without a manifest."""
+    for name, digest in sums.items():
+        if name == MANIFEST:
+            continue
+        if wrong := oddity(folder / name):
+            yield Fault(name, wrong)
+        elif file_sha256(folder / name) != digest:
+            yield Fault(name, f"its SHA-256 differs from {SUMS}")
+    if lines:
+        yield Fault(SUMS, f"line {lines[0]} is no digest and name")
+
+
+def _page_faults(folder: Path, manifest: Manifest, sums: dict[str, str]) -> Iterator[Fault]:
+    """The pages must be those that the manifest names; where it names none, of this version or in SHA256SUMS."""
+    if (folder / MANIFEST).read_bytes() != manifest.text().encode():
+        yield Fault(MANIFEST, "differs from what generate writes")
+    witness, digests = (MANIFEST, manifest.pages) if manifest.pages else (SUMS, sums)
+    for name, text in pages(manifest).items():
+        if wrong := oddity(folder / name):
+            yield Fault(name, wrong)
+            continue
+        found, ours = file_sha256(folder / name), hashlib.sha256(text.encode()).hexdigest()
+        if found != digests.get(name) and (manifest.pages or found != ours):
+            yield Fault(name, f"its SHA-256 differs from {witness}")
+        elif found != ours:
+            log.info("%s: not as this version writes it; %s vouches for it", folder / name, witness)
+
+
+def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
+    """Only the very bytes that the manifest names are opened: HDF5 can crash or hang on others."""
+    for shard in manifest.shards:
+        path = folder / shard.file
+        if not is_sound(path, shard):
+            yield Fault(shard.file, oddity(path) or f"differs from {MANIFEST}")
+            continue
+        try:
+            found = describe_shard(path, shard.images, manifest.variant.canvas, manifest.folder_name)
+        except DataProblemError as error:
+            yield Fault(shard.file, str(error).removeprefix(f"{path}: "))
+            continue
+        if found != shard:
+            yield Fault(shard.file, f"differs from {MANIFEST}")
+
+
+@dataclass(frozen=True)
+class Share:
+    """A number behind a law: `expected` and `measured` fraction of `value` among all values `of` a quantity."""
+
+    of: str
+    value: str
+    expected: float
+    measured: float
+
+
+@dataclass(frozen=True)
+class Law:
+    """One law measured on one split. `p` is that of a test of uniformity, where there is one."""
+
+    split: str
+    law: str
+    expected: str
+    measured: str
+    p: float | None
+    holds: bool
+    shares: tuple[Share, ...] = ()
+
+
+LEAST_P = 0.001
+
+
+def statistics(folder: Path) -> list[Law]:
+    """The laws of the variant, measured on each split of a data set, and the disjointness of the splits."""
+    manifest = read_manifest(folder)
+    laws: list[Law] = []
+    used: dict[str, dict[str, set[int]]] = {"digits": {}, "photos": {}}
+    for split in manifest.splits:
+        sample = _sample(Path(folder), manifest, split)
+        laws += _laws(split, manifest, sample)
+        used["digits"][split] = set(np.unique(sample["digit_source"])) - {-1}
+        used["photos"][split] = set(np.unique(sample["photo"])) - {-1}
+    if manifest.spec["pool"] == "disjoint":
+        for what, of_split in used.items():
+            shared = sum(len(a & b) for s, a in of_split.items() for t, b in of_split.items() if s < t)
+            laws.append(Law("all", f"{what} in two splits", "0", str(shared), None, shared == 0))
+    return laws
+
+
+def _sample(folder: Path, manifest: Manifest, split: str) -> dict[str, np.ndarray]:
+    """Every small field of a split, and `ink`: pixels of each digit, i8 (N, 9)."""
+    names = [name for name in FIELDS if name != "image"]
+    parts = []
+    for shard in manifest.splits[split]:
+        require_sound(folder / shard.file, shard)
+        part = read_shard(folder / shard.file, shard.images, manifest.variant.canvas, names)
+        _check_values(part, folder / shard.file)
+        instance = part.pop("instance").reshape(shard.images, -1)
+        part["ink"] = np.stack([(instance == k + 1).sum(axis=1) for k in range(part["digit_class"].shape[1])], axis=1)
+        parts.append(part)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _check_values(fields: dict[str, np.ndarray], path: Path) -> None:
+    """A data error where the law cannot be measured: a shard that was forged with all digests."""
+    for name, array in fields.items():
+        check_range(name, array, str(path))
+    there = fields["digit_class"] >= 0
+    if not there.any() or any((there != (fields[name] >= 0)).any() for name in ("digit_color", "digit_source")):
+        raise DataProblemError(f"{path}: its fields contradict each other; run generate again")
+
+
+def _laws(split: str, manifest: Manifest, sample: dict[str, np.ndarray]) -> Iterator[Law]:
+    variant, there = manifest.variant, sample["digit_class"] >= 0
+    low, high = variant.digits
+    counts = np.bincount(sample["count"], minlength=high + 1)[low:]
+    names = [str(n) for n in range(low, low + len(counts))]
+    yield _uniform(split, f"digits in an image: {low}–{high}, uniform", "digits in an image", names, counts)
+    yield _classes_uniform(split, sample["digit_class"])
+    colors = np.bincount(sample["digit_color"][there], minlength=len(COLORS))
+    yield _uniform(split, "colours uniform", "colour", list(COLORS), colors)
+    if variant.expected_shares:  # of the law of another version nobody counted them
+        yield from _scales(split, variant, sample["digit_scale"][there])
+        yield _ink(split, variant, sample["ink"][there])
+    box = sample["digit_box"][there]
+    inside = bool((box.min() >= 0) and (box.max() <= variant.canvas))
+    yield Law(split, "boxes inside the canvas", "all", "all" if inside else "not all", None, inside)
+    sides = np.floor(28 * sample["digit_scale"][there].astype(np.float64))
+    square = bool((box[:, 2] - box[:, 0] == sides).all() and (box[:, 3] - box[:, 1] == sides).all())
+    yield Law(split, "side = ⌊28 · scale⌋", "all", "all" if square else "not all", None, square)
+
+
+def _ink(split: str, variant: VariantSpec, pixels: np.ndarray) -> Law:
+    """The mean ink of digits. On 100 px its deviation is 1.29 of the mean, more than on others: 5 standard errors."""
+    ink, wanted = float(pixels.mean()) / variant.canvas**2, variant.expected_ink
+    spread = max(0.1, 5 * 1.29 / math.sqrt(len(pixels)))
+    holds = max(0.1, 1 - spread) * wanted <= ink <= (1 + spread) * wanted  # of few digits much, but of none nothing
+    share = Share("canvas", "mean ink", wanted, ink)
+    return Law(split, "mean ink of a digit", f"{100 * wanted:.2f} %", f"{100 * ink:.2f} %", None, holds, (share,))
+
+
+def _scales(split: str, variant: VariantSpec, scale: np.ndarray) -> Iterator[Law]:
+    """The share of digits in each bin of scales."""
+    for bin_name, expected, (bottom, top) in zip(SCALE_BIN_NAMES, variant.expected_shares, SCALE_BINS, strict=True):
+        measured, name = float(((scale >= bottom) & (scale < top)).mean()), bin_name.replace("_", "–")
+        spread = math.sqrt(max(expected * (1 - expected), 1e-9) / len(scale))
+        holds, share = abs(measured - expected) <= max(0.01, 4 * spread), Share("scale", name, expected, measured)
+        yield Law(split, f"scale {name}", f"{100 * expected:.1f} %", f"{100 * measured:.1f} %", None, holds, (share,))
+
+
+def _uniform(split: str, law: str, of: str, names: list[str], counts: np.ndarray) -> Law:
+    """χ² of counts against equal shares."""
+    mean = counts.mean()
+    p = _chi2(float(((counts - mean) ** 2 / mean).sum()), len(counts) - 1) if mean else 0.0
+    return _equal_shares(split, law, of, names, counts, p)
+
+
+def _classes_uniform(split: str, digit_class: np.ndarray) -> Law:
+    """χ² of how many images show each class. Classes of an image differ, so the variance is that of drawing without
+    replacement: n (10 − n) / 90 for an image that shows n."""
+    shown = np.stack([(digit_class == c).any(axis=1) for c in range(CLASSES)], axis=1)
+    n = shown.sum(axis=1)
+    counts = shown.sum(axis=0)
+    variance = float((n * (CLASSES - n)).sum()) / (CLASSES * (CLASSES - 1))
+    p = _chi2(float(((counts - counts.mean()) ** 2).sum()) / variance, CLASSES - 1) if variance else None
+    return _equal_shares(split, "classes uniform", "class", [str(c) for c in range(CLASSES)], counts, p)
+
+
+def _equal_shares(split: str, law: str, of: str, names: list[str], counts: np.ndarray, p: float | None) -> Law:
+    expected, found = 1 / len(counts), counts / max(1, counts.sum())
+    measured = f"{100 * found.min():.1f}–{100 * found.max():.1f} %"
+    shares = tuple(Share(of, name, expected, float(share)) for name, share in zip(names, found, strict=True))
+    return Law(split, law, f"{100 * expected:.1f} % each", measured, p, p is None or p > LEAST_P, shares)
+
+
+def _chi2(statistic: float, degrees: int) -> float | None:
+    """Upper tail; None where scipy is missing."""
+    try:
+        from scipy.stats import chi2
+    except ImportError:
+        return None
+    return float(chi2.sf(statistic, degrees))

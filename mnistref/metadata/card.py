@@ -1,0 +1,157 @@
+"""The pages beside the shards: a card for people (`README.md`) and `croissant.json` for programs. Pure text."""
+
+from collections.abc import Iterable
+
+from mnistref.common.text_table import table
+from mnistref.common.version import VERSION
+from mnistref.metadata.credits import LICENCES, citation, licence
+from mnistref.metadata.croissant import croissant
+from mnistref.spec import COLORS, GLYPH, PATCH, VariantSpec
+from mnistref.storage.manifest import PAGES, Manifest, Source
+from mnistref.storage.schema import FIELDS, FORMAT_VERSION
+
+
+def pages(manifest: Manifest) -> dict[str, str]:
+    """File name → text. The same for the same data set: no date, no path."""
+    return dict(zip(PAGES, (card(manifest), croissant(manifest)), strict=True))
+
+
+def card(manifest: Manifest) -> str:
+    """`README.md` of a data set: what it is, its fields, how it was made, whose work it is made of."""
+    layout = f"""Each shard `<split>-NNNNN-of-NNNNN.h5` is an HDF5 file (format version {FORMAT_VERSION}).
+Every array has one row per image.
+
+```python
+from mnistref import MnistRef
+
+MnistRef("{manifest.folder_name}", split="{next(iter(manifest.splits))}")[0]  # or datasets.load_dataset("hdf5", …)
+```
+
+{fields_table(FIELDS)}"""
+    checks = "`sha256sum -c SHA256SUMS` checks the files, `mnistref verify` everything. "
+    return page(manifest, manifest.folder_name, list(manifest.splits), layout, command(manifest), checks)
+
+
+def page(manifest: Manifest, title: str, splits: list[str], layout: str, commands: str, checks: str = "") -> str:
+    """A card in Markdown, of some splits. `layout`: the files and what they hold; `commands`: what makes them again."""
+    variant = manifest.variant
+    note = f"\n**Note:** `{variant.name}` is {variant.note}.\n" if variant.note else ""
+    return f"""# {title}
+
+{variant.description}
+A synthetic benchmark for spatial attention{_origin(variant)}, with the mask of every digit.
+{note}
+{_splits_table(manifest, splits)}
+
+Images are {variant.canvas} × {variant.canvas} RGB. A query is one of {", ".join(variant.query_names)};
+its label is one of {", ".join(variant.label_names)} (numbered from 0).
+
+## Fields
+
+{layout}
+
+## How it was made
+
+```sh
+{commands}
+```
+
+{law_text(variant)}
+
+Pool: {manifest.spec["pool"]}. {_pool_text(manifest)}
+
+{checks}Content digest of the data set:
+`{manifest.content_sha256}`. Made by mnistref {VERSION}.
+
+## Sources and licences
+
+{_sources(manifest)}
+
+The images are made of these sources and carry their licences.
+
+## Citation
+
+```bibtex
+{citation(variant)}
+```
+"""
+
+
+def fields_table(names: Iterable[str]) -> str:
+    """The named fields in a Markdown table."""
+    rows = [["name", "dtype", "shape", "meaning"]]
+    for name in names:
+        field = FIELDS[name]
+        rows.append([f"`{name}`", field.dtype, f"`{field.shape_text}`", field.meaning])
+    return table(rows, markdown=True)
+
+
+def _origin(variant: VariantSpec) -> str:
+    return f" (after {variant.paper})" if variant.paper != "none" else ""
+
+
+def _splits_table(manifest: Manifest, splits: list[str]) -> str:
+    rows = [["split", "images", "shards"]]
+    rows += [[split, f"{manifest.images(split):,}", str(len(manifest.splits[split]))] for split in splits]
+    return table(rows, markdown=True)
+
+
+def command(manifest: Manifest) -> str:
+    """The command that makes this set again."""
+    spec = manifest.spec
+    parts = [f"mnistref generate --variant {manifest.variant.name} --seed {spec['seed']}"]
+    parts += [f"--{split} {size}" for split, size in spec["sizes"].items()]
+    parts.append(f"--digits {_option(manifest.digits)}")
+    if manifest.backgrounds:
+        parts.append(f"--backgrounds {_option(manifest.backgrounds)}")
+    if spec["pool"] != "disjoint":
+        parts.append(f"--pool {spec['pool']}")
+    if spec.get("any_digits"):
+        parts.append("--any-digits")
+    return " ".join(parts)
+
+
+def law_text(variant: VariantSpec) -> str:
+    """The sampling law in words."""
+    (low, high), (small, large) = variant.digits, variant.scales
+    lines = [
+        f"{low}–{high} digits of different classes; colour of each i.i.d. uniform over {', '.join(COLORS)}, plus one "
+        f"N(0, {variant.jitter}) value on all channels.",
+        f"Scale s ~ U({small:g}, {large:g}), side ⌊{GLYPH}·s⌋, position uniform; both are drawn again while "
+        "the box holds ink of an earlier digit.",
+        "Bilinear resizing; with α = ink / 255 a pixel is colour · α² + background · (1 − α).",
+        "A digit's mask is its ink, α > 0.",
+        "Each image stores one query of its own, uniform over the digits that can be asked about.",
+    ]
+    if variant.distractors:
+        lines.append(
+            f"{variant.distractors} distractors below the digits: {PATCH} × {PATCH} crops of random digits, scaled and "
+            "coloured alike, added with saturation."
+        )
+    if variant.query == "color":
+        lines.append("Only a colour that occurs once is queried; colours are drawn again until there is one.")
+    if variant.repeats[1] > 1:
+        lines.append(f"The queried class occurs {variant.repeats[0]}–{variant.repeats[1]} times, in different colours.")
+    if variant.background == "photo":
+        lines.append("A photo's short side is 1–2 × the canvas; the background is a random crop.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _option(source: Source) -> str:
+    return source.origin if source.origin in LICENCES else f"<{source.name}>"
+
+
+def _pool_text(manifest: Manifest) -> str:
+    if manifest.spec["pool"] == "pooled":
+        return "Every split draws from all digits and photos."
+    return "No digit and no photo occurs in two splits."
+
+
+def _sources(manifest: Manifest) -> str:
+    lines = []
+    for what, source in (("digits", manifest.digits), ("backgrounds", manifest.backgrounds)):
+        if source:
+            lines.append(f"- {what}: {source.name}, {source.count:,}, SHA-256 `{source.sha256}`. {licence(source)}.")
+    if manifest.spec.get("any_digits"):
+        lines.append("\nThe digits do not look like the digits 0 … 9, white on black; they were taken all the same.")
+    return "\n".join(lines)

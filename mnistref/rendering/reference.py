@@ -1,0 +1,178 @@
+"""The sampling law and the renderer written to be read: NumPy, Pillow, one image at a time, floats as in the law.
+
+`scene.py` and `render.py` must give the same bytes, and where numba is missing this takes their place, twenty to
+sixty times slower. SPEC of the law: `spec.VariantSpec`, the data-set card, and the steps below.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from PIL import Image
+
+from mnistref.queries import eligible
+from mnistref.rendering import rng
+from mnistref.rendering.render import Photos
+from mnistref.rendering.rng import Stream
+from mnistref.rendering.scene import MOST_TRIES, SCALE_BITS, SCALE_STEPS
+from mnistref.spec import CLASSES, COLORS, GLYPH, PATCH, VariantSpec
+from mnistref.storage.schema import Arrays
+
+REFERENCE_RGB = np.array(list(COLORS.values()))
+
+
+@dataclass
+class Digit:
+    cls: int
+    color: int
+    rgb: np.ndarray
+    source: int
+    scale: float = 0.0
+    box: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The images of one split. `digits` u1 (M, 28, 28), `labels` (M,), `members` (n,): the split's, class by class."""
+
+    variant: VariantSpec
+    seed: int
+    split: int
+    digits: np.ndarray
+    labels: np.ndarray
+    members: np.ndarray
+    photos: Photos
+
+    def draw_images(self, first: int, arrays: Arrays) -> None:
+        """As `render.draw_images`."""
+        for row in range(len(arrays.count)):
+            self._draw_image(first + row, arrays, row)
+
+    @cached_property
+    def by_class(self) -> list[np.ndarray]:
+        return [self.members[self.labels[self.members] == cls] for cls in range(CLASSES)]
+
+    def stream(self, index: int, purpose: int) -> Stream:
+        return Stream(self.seed, self.split, index, purpose)
+
+    def _draw_image(self, index: int, arrays: Arrays, row: int) -> None:
+        digits = self._draw_digits(index)
+        alpha, arrays.instance[row] = self._place(index, digits)
+        image, arrays.photo[row] = self._background(index)
+        for k, digit in enumerate(digits):
+            y0, x0, y1, x1 = digit.box
+            a = np.where(arrays.instance[row, y0:y1, x0:x1] == k + 1, alpha[y0:y1, x0:x1], 0)[:, :, None] / 255
+            image[y0:y1, x0:x1] = np.rint(digit.rgb * a**2 + image[y0:y1, x0:x1] * (1 - a))
+            arrays.digit_class[row, k], arrays.digit_color[row, k] = digit.cls, digit.color
+            arrays.digit_scale[row, k], arrays.digit_box[row, k] = digit.scale, digit.box
+            arrays.digit_rgb[row, k], arrays.digit_source[row, k] = digit.rgb, digit.source
+        arrays.image[row] = image
+        arrays.count[row] = len(digits)
+        fit = eligible(self.variant, arrays.digit_class[row : row + 1], arrays.digit_color[row : row + 1])
+        slots = np.flatnonzero(fit[0])
+        slot = slots[self.stream(index, rng.QUERY).below(len(slots))]
+        query, label = digits[slot].cls, digits[slot].color
+        if self.variant.query == "color":
+            query, label = label, query
+        arrays.query_slot[row], arrays.query[row], arrays.label[row] = slot, query, label
+        arrays.scale[row] = digits[slot].scale
+
+    def _draw_digits(self, index: int) -> list[Digit]:
+        classes = self._draw_classes(index)
+        colors = self._draw_colors(index, classes)
+        jitters, glyphs = self.stream(index, rng.JITTER), self.stream(index, rng.GLYPHS)
+        digits = []
+        for cls, color in zip(classes, colors, strict=True):
+            among = self.by_class[cls]
+            digits.append(Digit(cls, color, self._jittered(jitters, color), among[glyphs.below(len(among))]))
+        return digits
+
+    def _draw_classes(self, index: int) -> list[int]:
+        stream = self.stream(index, rng.CLASSES)
+        (low, high), (least, most) = self.variant.digits, self.variant.repeats
+        n = low + stream.below(high - low + 1)
+        order = list(range(CLASSES))
+        for k in range(n):
+            j = k + stream.below(CLASSES - k)
+            order[k], order[j] = order[j], order[k]
+        if most == 1:
+            return order[:n]
+        times = least + stream.below(most - least + 1)
+        classes = [order[0]] * times + order[1 : n - times + 1]
+        for k in range(n):
+            j = k + stream.below(n - k)
+            classes[k], classes[j] = classes[j], classes[k]
+        return classes
+
+    def _draw_colors(self, index: int, classes: list[int]) -> list[int]:
+        stream = self.stream(index, rng.COLORS)
+        while True:
+            colors = [stream.below(len(COLORS)) for _ in classes]
+            of_repeated = [o for o, c in zip(colors, classes, strict=True) if classes.count(c) > 1]
+            if self.variant.query == "color":
+                fit = any(colors.count(o) == 1 for o in colors)
+            else:
+                fit = len(set(of_repeated)) == len(of_repeated)
+            if fit:
+                return colors
+
+    def _jittered(self, stream: Stream, color: int) -> np.ndarray:
+        noise = stream.normal(rng.normal_thresholds(self.variant.jitter))
+        return np.clip(REFERENCE_RGB[color] + noise, 0, 255)
+
+    def _draw_scale(self, stream: Stream) -> float:
+        low, high = self.variant.scales
+        step = (high - low) * stream.below(SCALE_STEPS) / SCALE_STEPS
+        return low + np.floor(step * 2**SCALE_BITS) / 2**SCALE_BITS
+
+    def _place(self, index: int, digits: list[Digit]) -> tuple[np.ndarray, np.ndarray]:
+        """→ alpha and instance map, u1 (H, W) each."""
+        stream, canvas = self.stream(index, rng.PLACEMENT), self.variant.canvas
+        alpha, instance = np.zeros((2, canvas, canvas), np.uint8)
+        k = tries = 0
+        while k < len(digits):
+            if tries == MOST_TRIES:
+                alpha[:], instance[:], k, tries = 0, 0, 0, 0
+            scale = self._draw_scale(stream)
+            side = int(GLYPH * scale)
+            y0, x0 = stream.below(canvas - side + 1), stream.below(canvas - side + 1)
+            at = slice(y0, y0 + side), slice(x0, x0 + side)
+            tries += 1
+            if alpha[at].any():
+                continue
+            digits[k].scale, digits[k].box = scale, (y0, x0, y0 + side, x0 + side)
+            alpha[at] = resized(self.digits[digits[k].source], side)
+            instance[at] = np.where(alpha[at] > 0, k + 1, instance[at])
+            k, tries = k + 1, 0
+        return alpha, instance
+
+    def _background(self, index: int) -> tuple[np.ndarray, int]:
+        """→ image, float (H, W, 3), and which photo (−1 for none)."""
+        stream, canvas = self.stream(index, rng.BACKGROUND), self.variant.canvas
+        image = np.zeros((canvas, canvas, 3))
+        if self.variant.background == "distractors":
+            for _ in range(self.variant.distractors):
+                self._add_distractor(stream, image)
+        if self.variant.background != "photo":
+            return image, -1
+        photo = int(self.photos.members[stream.below(len(self.photos.members))])
+        view = photo * self.photos.views + stream.below(self.photos.views)
+        start, height, width = (int(a[view]) for a in (self.photos.offset, self.photos.height, self.photos.width))
+        pixels = self.photos.pixels[start : start + height * width * 3].reshape(height, width, 3)
+        y0, x0 = stream.below(height - canvas + 1), stream.below(width - canvas + 1)
+        return pixels[y0 : y0 + canvas, x0 : x0 + canvas].astype(float), photo
+
+    def _add_distractor(self, stream: Stream, image: np.ndarray) -> None:
+        digit = self.digits[self.members[stream.below(len(self.members))]]
+        top, left = stream.below(GLYPH - PATCH + 1), stream.below(GLYPH - PATCH + 1)
+        side = int(PATCH * self._draw_scale(stream))
+        rgb = self._jittered(stream, stream.below(len(COLORS)))
+        y0, x0 = stream.below(self.variant.canvas - side + 1), stream.below(self.variant.canvas - side + 1)
+        m = resized(digit[top : top + PATCH, left : left + PATCH], side)
+        at = slice(y0, y0 + side), slice(x0, x0 + side)
+        image[at] = np.minimum(image[at] + np.rint(rgb * (m[:, :, None] / 255)), 255)
+
+
+def resized(image: np.ndarray, side: int) -> np.ndarray:
+    """u1 (s, s) → u1 (side, side), by Pillow."""
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))

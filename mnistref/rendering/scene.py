@@ -1,0 +1,275 @@
+"""Spec and stream → scene: which digits, colours, scales and places, and the ink that they leave. Pure, compiled.
+
+Integers only. A scale is a multiple of 2⁻²¹ (exact in float32), so `side = floor(28 · digit_scale)` holds to the bit.
+The obvious form of all this is `reference.py`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mnistref.common.numba_jit import compiled
+from mnistref.rendering import rng
+from mnistref.rendering.resize import Resizer, Scratch, resize, resizer, scratch
+from mnistref.spec import CLASSES, COLORS, GLYPH, PATCH, VariantSpec
+
+SCALE_BITS = 21
+SCALE_STEPS = 1 << 20
+"""A scale is one of this many, evenly spaced from the lowest."""
+MOST_TRIES = 10_000
+"""Tries for one digit after which the placement of the whole image starts again (never seen at 100 or 224 px)."""
+_ONE = np.uint64(1)
+_WORD = 64
+
+
+class Law(NamedTuple):
+    """`VariantSpec` as integers; scales in units of 2⁻²¹."""
+
+    canvas: int
+    digits_low: int
+    digits_high: int
+    scale_low: int
+    scale_span: int
+    repeats_low: int
+    repeats_high: int
+    by_color: int  # 1 where the query is a colour
+    distractors: int
+    colors: np.ndarray  # i8 (5, 3)
+    jitter: np.ndarray  # u8 thresholds of the colour noise
+
+
+class Glyphs(NamedTuple):
+    """The digits of one split. M digits in the source, n of them in the split."""
+
+    images_t: np.ndarray  # u1 (M, 28, 28), each transposed
+    members: np.ndarray  # i8 (n,): indices into the source, class by class
+    start: np.ndarray  # i8 (11,): where each class begins in `members`
+
+
+class Tools(NamedTuple):
+    """Tables, and room to work in: one per thread."""
+
+    glyph: Resizer
+    glyph_scratch: Scratch
+    patch: Resizer
+    patch_scratch: Scratch
+    small: np.ndarray  # u1 (S, S): the resized glyph or patch
+    crop: np.ndarray  # u1 (5, 5)
+    alpha: np.ndarray  # u1 (H, W): ink of all digits; they never overlap
+    ink: np.ndarray  # u8 (H, words): the same as bits, for the test of a box
+    order: np.ndarray  # i8 (10,)
+    stream: np.ndarray  # u8 (9,)
+
+
+def law_of(variant: VariantSpec) -> Law:
+    low, high = (round(s * (1 << SCALE_BITS)) for s in variant.scales)
+    return Law(
+        variant.canvas,
+        *variant.digits,
+        low,
+        high - low,
+        *variant.repeats,
+        int(variant.query == "color"),
+        variant.distractors,
+        np.array(list(COLORS.values()), np.int64),
+        rng.normal_thresholds(variant.jitter),
+    )
+
+
+def tools_for(law: Law) -> Tools:
+    canvas = law.canvas
+    largest = [side_of(base, law.scale_low + law.scale_span) for base in (GLYPH, PATCH)]
+    return Tools(
+        resizer(GLYPH, largest[0]),
+        scratch(GLYPH, largest[0]),
+        resizer(PATCH, largest[1]),
+        scratch(PATCH, largest[1]),
+        np.zeros((largest[0], largest[0]), np.uint8),
+        np.zeros((PATCH, PATCH), np.uint8),
+        np.zeros((canvas, canvas), np.uint8),
+        np.zeros((canvas, (canvas + _WORD - 1) // _WORD), np.uint64),
+        np.zeros(CLASSES, np.int64),
+        np.zeros(9, np.uint64),
+    )
+
+
+@compiled
+def side_of(base, scale):
+    """floor(base · scale), the scale in units of 2⁻²¹."""
+    return (base * scale) >> SCALE_BITS
+
+
+@compiled
+def draw_scale(stream, law):
+    """s ~ U(lowest, highest), in units of 2⁻²¹."""
+    return law.scale_low + ((law.scale_span * rng.below(stream, SCALE_STEPS)) >> 20)
+
+
+@compiled
+def jitter_color(stream, law, color, rgb):
+    """One N(0, 10) value for all three channels of a reference colour, clipped: → `rgb`, u1 (3,)."""
+    noise = rng.normal(stream, law.jitter)
+    for channel in range(3):
+        rgb[channel] = np.uint8(min(max(law.colors[color, channel] + noise, 0), 255))
+
+
+@compiled
+def draw_scene(law, glyphs, tools, seed, split, index, arrays, row):
+    """Fill everything of image `row` but `image` and `photo`; leave the ink in `tools.alpha`."""
+    stream = tools.stream
+    n, repeated = _draw_classes(law, tools, seed, split, index, arrays.digit_class[row])
+    arrays.count[row] = n
+    _draw_colors(law, stream, seed, split, index, n, repeated, arrays.digit_class[row], arrays.digit_color[row])
+    rng.start(stream, seed, split, index, rng.JITTER)
+    for k in range(n):
+        jitter_color(stream, law, arrays.digit_color[row, k], arrays.digit_rgb[row, k])
+    rng.start(stream, seed, split, index, rng.GLYPHS)
+    for k in range(n):
+        c = arrays.digit_class[row, k]
+        among = rng.below(stream, glyphs.start[c + 1] - glyphs.start[c])
+        arrays.digit_source[row, k] = glyphs.members[glyphs.start[c] + among]
+    rng.start(stream, seed, split, index, rng.PLACEMENT)
+    while not _place(law, glyphs, tools, n, arrays, row):
+        pass
+    _draw_query(law, stream, seed, split, index, n, arrays, row)
+
+
+@compiled
+def _draw_classes(law, tools, seed, split, index, digit_class):
+    """n, and the first n of a random permutation. → n, and the class that occurs more than once, or −1.
+
+    A class repeated m times is the first of the permutation, in m random slots; the next ones fill the rest.
+    """
+    stream, order = tools.stream, tools.order
+    rng.start(stream, seed, split, index, rng.CLASSES)
+    n = law.digits_low + rng.below(stream, law.digits_high - law.digits_low + 1)
+    _permute(stream, order, CLASSES, n)
+    for k in range(n):
+        digit_class[k] = order[k]
+    if law.repeats_high == 1:
+        return n, -1
+    repeated = digit_class[0]
+    times = law.repeats_low + rng.below(stream, law.repeats_high - law.repeats_low + 1)
+    for k in range(times):
+        digit_class[k] = repeated
+    for k in range(times, n):
+        digit_class[k] = order[k - times + 1]
+    for k in range(n):  # which was placed when must not tell which is repeated
+        j = k + rng.below(stream, n - k)
+        digit_class[k], digit_class[j] = digit_class[j], digit_class[k]
+    return n, repeated
+
+
+@compiled
+def _permute(stream, order, size, n):
+    """The first n places of a random permutation of 0 … size − 1."""
+    for k in range(size):
+        order[k] = k
+    for k in range(n):
+        j = k + rng.below(stream, size - k)
+        order[k], order[j] = order[j], order[k]
+
+
+@compiled
+def _draw_colors(law, stream, seed, split, index, n, repeated, digit_class, digit_color):
+    """i.i.d. uniform; all drawn again until the image can be asked about."""
+    rng.start(stream, seed, split, index, rng.COLORS)
+    while True:
+        for k in range(n):
+            digit_color[k] = rng.below(stream, law.colors.shape[0])
+        if law.by_color == 1:
+            fit = False
+            for k in range(n):
+                fit = fit or _times(digit_color, n, digit_color[k]) == 1
+        else:
+            fit = True
+            for k in range(n):
+                for j in range(k):
+                    if digit_class[k] == repeated and digit_class[j] == repeated and digit_color[k] == digit_color[j]:
+                        fit = False
+        if fit:
+            return
+
+
+@compiled
+def _times(values, n, value):
+    times = 0
+    for k in range(n):
+        if values[k] == value:
+            times += 1
+    return times
+
+
+@compiled
+def _place(law, glyphs, tools, n, arrays, row):
+    """Scale and position of each digit in turn, redrawn while the box holds ink. → False if one had no place."""
+    tools.ink[:] = 0
+    tools.alpha[:] = 0
+    arrays.instance[row] = 0
+    for k in range(n):
+        for tries in range(MOST_TRIES + 1):
+            if tries == MOST_TRIES:
+                return False
+            scale = draw_scale(tools.stream, law)
+            side = side_of(GLYPH, scale)
+            y0 = rng.below(tools.stream, law.canvas - side + 1)
+            x0 = rng.below(tools.stream, law.canvas - side + 1)
+            if not _has_ink(tools.ink, y0, x0, side):
+                break
+        box = arrays.digit_box[row, k]
+        box[0], box[1], box[2], box[3] = y0, x0, y0 + side, x0 + side
+        arrays.digit_scale[row, k] = np.float32(scale / (1 << SCALE_BITS))
+        resize(tools.glyph, glyphs.images_t[arrays.digit_source[row, k]], side, tools.glyph_scratch, tools.small)
+        _put_ink(tools, arrays.instance[row], y0, x0, side, k + 1)
+    return True
+
+
+@compiled
+def _has_ink(ink, y0, x0, side):
+    first, last = x0 // _WORD, (x0 + side - 1) // _WORD
+    head = ~np.uint64(0) << np.uint64(x0 - first * _WORD)
+    tail = ~np.uint64(0) >> np.uint64(_WORD - 1 - (x0 + side - 1 - last * _WORD))
+    for word in range(first, last + 1):
+        mask = ~np.uint64(0)
+        if word == first:
+            mask &= head
+        if word == last:
+            mask &= tail
+        for y in range(y0, y0 + side):
+            if ink[y, word] & mask:
+                return True
+    return False
+
+
+@compiled
+def _put_ink(tools, instance, y0, x0, side, mark):
+    small, alpha, ink = tools.small, tools.alpha, tools.ink
+    for y in range(side):
+        for x in range(side):
+            m = small[y, x]
+            if m > 0:
+                at = x0 + x
+                alpha[y0 + y, at] = m
+                instance[y0 + y, at] = mark
+                ink[y0 + y, at // _WORD] |= _ONE << np.uint64(at % _WORD)
+
+
+@compiled
+def _draw_query(law, stream, seed, split, index, n, arrays, row):
+    """The image's own query: uniform over the digits that can be asked about."""
+    classes, colors, order = arrays.digit_class[row], arrays.digit_color[row], np.empty(9, np.int64)
+    m = 0
+    for k in range(n):
+        if law.by_color == 1:
+            fit = _times(colors, n, colors[k]) == 1
+        else:
+            fit = law.repeats_high == 1 or _times(classes, n, classes[k]) > 1
+        if fit:
+            order[m] = k
+            m += 1
+    rng.start(stream, seed, split, index, rng.QUERY)
+    slot = order[rng.below(stream, m)]
+    arrays.query_slot[row] = slot
+    arrays.scale[row] = arrays.digit_scale[row, slot]
+    arrays.query[row] = colors[slot] if law.by_color == 1 else classes[slot]
+    arrays.label[row] = classes[slot] if law.by_color == 1 else colors[slot]

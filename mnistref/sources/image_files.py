@@ -1,0 +1,135 @@
+"""Which files of a folder are photos: by the ends of their names, hidden ones left out, each real place once."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mnistref.common.errors import DataProblemError
+from mnistref.common.text_table import escaped
+from mnistref.sources.exclusions import BROKEN, HIDDEN, OTHER, REPEATED, LeftOut
+
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+_SYSTEM = {
+    *("__macosx", "@eadir", "@recycle", "#recycle", "$recycle.bin", "recycler"),
+    *("system volume information", "lost+found", "thumbs.db", "desktop.ini"),
+}
+"""What systems and network drives keep beside the files of people, in lower case."""
+
+
+def images_in(folder: Path, left: LeftOut | None = None) -> list[tuple[str, Path]]:
+    """Return (name, path) of every image file below `folder`, in the order of the names.
+
+    Hidden files and folders are not searched. Links are followed, each real file and folder is taken once, by its own
+    name rather than a link's. What is left out is added to `left`.
+
+    Raises:
+        DataProblemError: there are no images, or a folder cannot be listed.
+    """
+    left = LeftOut() if left is None else left
+    search = _Search(folder, left)
+    found = search.images()
+    if not found:
+        endings = ", ".join(sorted(SUFFIXES))
+        there = f", but {left}" if left else ""
+        raise DataProblemError(
+            f"{folder}: no images here{there}; photos end in {endings} (or give --backgrounds builtin)"
+        )
+    return sorted(found)
+
+
+class _Search:
+    """One walk through a folder. Real places are known by their paths without links."""
+
+    def __init__(self, folder: Path, left: LeftOut) -> None:
+        self.folder, self.left = folder, left
+        self.top = os.path.realpath(folder)
+        self.searched, self.taken = set[str](), set[str]()
+        self.folder_links, self.file_links = list[Path](), list[Path]()
+
+    def images(self) -> list[tuple[str, Path]]:
+        """Return what lies in real folders first, then what linked folders hold, then what linked files are."""
+        found = list(self._below(self.folder, self.top))
+        while self.folder_links:
+            links, self.folder_links = sorted(self.folder_links), []
+            for link in links:
+                found += self._linked(link)
+        for link in sorted(self.file_links):
+            real = os.path.realpath(link)
+            if real in self.taken:
+                self.left.add(REPEATED, link.name)
+            else:
+                self.taken.add(real)
+                found.append(link)
+        return [(path.relative_to(self.folder).as_posix(), path) for path in found]
+
+    def _linked(self, link: Path) -> Iterator[Path]:
+        """Yield the images of a linked folder; none where it is searched already, or is one that the link lies in."""
+        real = os.path.realpath(link)
+        holds = any(Path(place).is_relative_to(real) for place in (self.top, os.path.realpath(link.parent)))
+        if holds or real in self.searched:
+            self.left.add(REPEATED, link.name)
+            return
+        yield from self._below(link, real)
+
+    def _below(self, folder: Path, real: str) -> Iterator[Path]:
+        """Yield the images of a real folder and those below it; note the links."""
+        open_folders = [(folder, real)]
+        while open_folders:
+            place, real = open_folders.pop()
+            if real in self.searched:
+                continue
+            self.searched.add(real)
+            for entry in _entries(place):
+                path = place / entry.name
+                if _is_hidden(entry.name):
+                    self.left.add(HIDDEN, entry.name)
+                elif _is_link(entry):
+                    self._note(path)
+                elif entry.is_dir():
+                    open_folders.append((path, os.path.join(real, entry.name)))
+                elif not entry.is_file() or not _is_image(path):
+                    self.left.add(OTHER, path.suffix.lower() or "no suffix")
+                else:
+                    self.taken.add(os.path.join(real, entry.name))
+                    yield path
+
+    def _note(self, link: Path) -> None:
+        """Keep a link for later, by what it leads to."""
+        try:
+            if link.is_dir():
+                self.folder_links.append(link)
+            elif not link.exists():
+                self.left.add(BROKEN, link.name)
+            elif not link.is_file() or not _is_image(link):
+                self.left.add(OTHER, link.suffix.lower() or "no suffix")
+            else:
+                self.file_links.append(link)
+        except OSError as error:
+            raise _unsearchable(link, error) from error
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise _unsearchable(folder, error) from error
+
+
+def _unsearchable(path: Path, error: OSError) -> DataProblemError:
+    """Return the error for a place that cannot be listed, whose photos would be missing unnoticed."""
+    where = f"{escaped(str(path))}: cannot be searched for photos ({error.strerror})"
+    return DataProblemError(f"{where}; change its permissions, or move it away")
+
+
+def _is_link(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a link, or what Windows has in the place of one."""
+    return entry.is_symlink() or (hasattr(entry, "is_junction") and entry.is_junction())
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEM
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES

@@ -1,0 +1,105 @@
+"""The shard's fields, in words once: dtype, shape, range, meaning. What writes, reads, checks and documents follows.
+
+Legend: N images, H height, W width; a digit slot is 0 … 8, in the order of placement.
+"""
+
+from collections import namedtuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnistref.common.errors import DataProblemError
+from mnistref.spec import CLASSES, COLORS, MAX_DIGITS
+
+FORMAT_VERSION = 1
+SHARD_IMAGES = 1000
+"""Images in a shard; the last of a split may hold fewer."""
+
+
+@dataclass(frozen=True)
+class Field:
+    dtype: str
+    shape: tuple[str | int, ...]  # after the leading N
+    low: float
+    high: float
+    meaning: str
+    packed: bool = False  # stored compressed; else contiguous, so that it can be memory-mapped
+
+    def full_shape(self, images: int, canvas: int) -> tuple[int, ...]:
+        return (images, *(canvas if isinstance(s, str) else s for s in self.shape))
+
+    @property
+    def shape_text(self) -> str:
+        return f"({', '.join(map(str, ('N', *self.shape)))}{',' if not self.shape else ''})"
+
+
+_D = (MAX_DIGITS,)
+_I32 = 2**31 - 1
+
+FIELDS: dict[str, Field] = {
+    "image": Field("u1", ("H", "W", 3), 0, 255, "RGB"),
+    "instance": Field("u1", ("H", "W"), 0, MAX_DIGITS, "0 background; k = ink of digit slot k−1", packed=True),
+    "count": Field("u1", (), 1, MAX_DIGITS, "digits in the image"),
+    "digit_class": Field("i1", _D, -1, CLASSES - 1, "0–9; −1 where there is no digit"),
+    "digit_color": Field(
+        "i1", _D, -1, len(COLORS) - 1, f"{', '.join(f'{i} {c}' for i, c in enumerate(COLORS))}; −1 where there is none"
+    ),
+    "digit_scale": Field("f4", _D, 0, 3, "scale of the 28-px glyph; 0 where there is none"),
+    "digit_box": Field("i2", (MAX_DIGITS, 4), 0, 2**15 - 1, "y0, x0, y1, x1 of the glyph's square, half-open; else 0"),
+    "digit_rgb": Field("u1", (MAX_DIGITS, 3), 0, 255, "colour after the jitter; 0 where there is none"),
+    "digit_source": Field("i4", _D, -1, _I32, "index into the digit source; −1 where there is none"),
+    "photo": Field("i4", (), -1, _I32, "index into dataset.json's photos; −1 where there is none"),
+    "query_slot": Field("u1", (), 0, MAX_DIGITS - 1, "the image's own query: which digit slot"),
+    "query": Field("i1", (), 0, CLASSES - 1, "the own query: a digit class (mbginv: a colour)"),
+    "label": Field("i1", (), 0, CLASSES - 1, "its answer: a colour (mbginv: a digit class)"),
+    "scale": Field("f4", (), 0, 3, "scale of the queried digit"),
+}
+
+if TYPE_CHECKING:  # a checker cannot follow fields that are named by a table
+
+    class Arrays:
+        def __init__(self, **fields: np.ndarray) -> None: ...
+        def __iter__(self) -> Iterator[np.ndarray]: ...
+        def __getattr__(self, name: str) -> np.ndarray: ...
+
+else:
+    Arrays = namedtuple("Arrays", list(FIELDS))
+    """One array per field: what the compiled renderer fills. (A plain namedtuple, which numba understands.)"""
+
+
+def empty(images: int, canvas: int) -> Arrays:
+    """Arrays for so many images, filled with what stands where there is nothing."""
+    arrays = Arrays(**{name: np.empty(f.full_shape(images, canvas), f.dtype) for name, f in FIELDS.items()})
+    clear(arrays)
+    return arrays
+
+
+def clear(arrays: Arrays) -> None:
+    """Fill arrays with what stands where there is nothing."""
+    for field, array in zip(FIELDS.values(), arrays, strict=True):
+        array.fill(-1 if field.low == -1 else 0)
+
+
+def check(arrays: Mapping[str, np.ndarray], images: int, canvas: int, name: str) -> None:
+    """Every field there, of its dtype, shape and range; else a data error that begins with `name`."""
+    if set(arrays) != set(FIELDS):
+        raise DataProblemError(f"{name}: fields differ from the format: {sorted(set(arrays) ^ set(FIELDS))}")
+    for key in FIELDS:
+        check_form(key, arrays[key].dtype, arrays[key].shape, images, canvas, name)
+        check_range(key, arrays[key], name)
+
+
+def check_range(key: str, array: np.ndarray, name: str) -> None:
+    field = FIELDS[key]
+    if array.size and not (field.low <= array.min() and array.max() <= field.high):
+        raise DataProblemError(f"{name}: {key} has values outside {field.low:g} … {field.high:g}")
+
+
+def check_form(key: str, dtype: np.dtype, shape: tuple[int, ...], images: int, canvas: int, name: str) -> None:
+    """dtype and shape of one field, before any of its data are read."""
+    field = FIELDS[key]
+    want = field.full_shape(images, canvas)
+    if dtype != np.dtype(field.dtype) or tuple(shape) != want:
+        raise DataProblemError(f"{name}: {key} is {dtype} {tuple(shape)}, the format wants {field.dtype} {want}")

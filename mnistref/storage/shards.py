@@ -1,0 +1,269 @@
+"""Shards on disk: HDF5 files that are there whole or not at all, and are looked at before they are believed.
+
+A shard is built in memory, hashed, written under a temporary name, flushed, and renamed: a process killed while HDF5
+writes in place leaves files that open and read as zeros. Reading refuses external, virtual and linked data sets and any
+shape, type or name that the format does not have, before it reads data.
+"""
+
+import errno
+import hashlib
+import io
+import os
+import zlib
+from collections.abc import Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mnistref.common.atomic_files import write_whole
+from mnistref.common.errors import DataProblemError
+from mnistref.storage.schema import FIELDS, Arrays, check, check_form
+
+_PACKED_IMAGES = 10  # images in a chunk of a packed field
+_GZIP = 1
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """What the manifest keeps of a shard."""
+
+    file: str
+    images: int
+    bytes: int
+    sha256: str
+    content_sha256: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+def content_digest(arrays: Arrays) -> str:
+    """SHA-256 of the decoded arrays: of each field its name, dtype, shape and bytes. No library has a part in it."""
+    digest = hashlib.sha256()
+    for name, array in zip(FIELDS, arrays, strict=True):
+        digest.update(f"{name} {FIELDS[name].dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def write_shard(path: Path, arrays: Arrays, dataset: str) -> ShardInfo:
+    """Write one shard of the data set of that name, whole or not at all."""
+    content = content_digest(arrays)
+    pieces = _encode(arrays, {"shard": f"{dataset}/{path.name}", "content_sha256": content})
+    write_whole(path, *pieces)
+    return _info(path, pieces, len(arrays.count), content)
+
+
+def describe_shard(path: Path, images: int, canvas: int, dataset: str) -> ShardInfo:
+    """What the manifest would keep of a shard found there; a data error unless it is the one of its name, whole."""
+    content = content_digest(read_whole_shard(path, images, canvas))
+    with open_shard(path, images, canvas) as file:
+        said = {key: file.attrs.get(key) for key in ("shard", "content_sha256")}
+    if said != {"shard": f"{dataset}/{path.name}", "content_sha256": content}:
+        raise DataProblemError(f"{path}: its content is not what its label says; run generate again")
+    return _info(path, [path.read_bytes()], images, content)
+
+
+def _info(path: Path, pieces: Iterable[bytes | memoryview], images: int, content: str) -> ShardInfo:
+    digest, size = hashlib.sha256(), 0
+    for piece in pieces:
+        digest.update(piece)
+        size += len(piece)
+    return ShardInfo(path.name, images, size, digest.hexdigest(), content)
+
+
+def _encode(arrays: Arrays, labels: Mapping[str, str]) -> list[bytes | memoryview]:
+    """The HDF5 file, as pieces to be joined: the same for the same arrays, HDF5 and zlib."""
+    memory = _FileInMemory(arrays.image)
+    with h5py.File(memory, "w", libver=("v108", "v108")) as file:
+        for name, array in zip(FIELDS, arrays, strict=True):
+            if FIELDS[name].packed:
+                _write_packed(file, name, array)
+            else:
+                file.create_dataset(name, data=array)
+        file.attrs.update(labels)
+    return memory.pieces()
+
+
+def _write_packed(file: h5py.File, name: str, array: np.ndarray) -> None:
+    """A chunked, compressed data set. Compressed here, since HDF5 would do it for one thread at a time."""
+    images = min(_PACKED_IMAGES, len(array))
+    chunk = (images, *array.shape[1:])
+    field = file.create_dataset(
+        name, array.shape, array.dtype, chunks=chunk, compression="gzip", compression_opts=_GZIP
+    )
+    for first in range(0, len(array), images):
+        part = array[first : first + images]
+        if len(part) < images:
+            part = np.concatenate([part, np.zeros((images - len(part), *array.shape[1:]), array.dtype)])
+        field.id.write_direct_chunk((first,) + (0,) * (array.ndim - 1), zlib.compress(part.data, _GZIP))
+
+
+class _FileInMemory(io.RawIOBase):
+    """What HDF5 writes to. One large array is kept by reference, the rest by value; nothing can fail, or be torn."""
+
+    def __init__(self, large: np.ndarray) -> None:
+        self._large = large.reshape(-1).data.cast("B")
+        self._address = large.__array_interface__["data"][0]
+        self._large_at: int | None = None
+        self._rest = bytearray()  # the file without the large array
+        self._at = 0
+
+    def pieces(self) -> list[bytes | memoryview]:
+        if self._large_at is None:
+            return [bytes(self._rest)]
+        head, tail = self._rest[: self._large_at], self._rest[self._large_at :]
+        return [bytes(head), self._large, bytes(tail)]
+
+    def _span(self, size: int) -> slice:
+        """Where in `_rest` the next `size` bytes lie."""
+        at = self._at
+        if self._large_at is not None and at >= self._large_at + len(self._large):
+            at -= len(self._large)
+        elif self._large_at is not None and at + size > self._large_at:
+            raise io.UnsupportedOperation("inside the large array")
+        return slice(at, at + size)
+
+    def write(self, data: Any) -> int:
+        size = len(data)
+        if size == len(self._large) and np.frombuffer(data, np.uint8).__array_interface__["data"][0] == self._address:
+            self._grow(self._at)
+            self._large_at = self._at
+        else:
+            span = self._span(size)
+            self._grow(span.stop)
+            self._rest[span] = data
+        self._at += size
+        return size
+
+    def readinto(self, data: Any) -> int:
+        part = self._rest[self._span(len(data))]
+        data[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+    def _grow(self, size: int) -> None:
+        self._rest.extend(bytes(max(0, size - len(self._rest))))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        end = len(self._rest) + (len(self._large) if self._large_at is not None else 0)
+        self._at = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: end}[whence] + offset
+        return self._at
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut or fill the file; called at its end, where every array lies before."""
+        size = self._at if size is None else size
+        rest = size - (len(self._large) if self._large_at is not None else 0)
+        self._grow(rest)
+        del self._rest[rest:]
+        return size
+
+
+def checked_file(path: Path, images: int, canvas: int) -> h5py.File:
+    """The open HDF5 file of a shard whose form is what the manifest says; else a data error that names the file.
+
+    Raises OSError for what the system refuses, such as one open file too many.
+    """
+    try:
+        file = _opened(path)
+    except FileNotFoundError as error:
+        raise DataProblemError(f"{path}: the shard is missing; run generate again") from error
+    except OSError as error:
+        _raise_if_refused(error, path)
+        raise DataProblemError(
+            f"{path}: not a readable HDF5 file; run `mnistref verify`, then generate again"
+        ) from error
+    try:
+        _check_form(file, path, images, canvas)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _opened(path: Path) -> h5py.File:
+    """The file with HDF5's usual lock, or without one where there are no locks or somebody else holds one.
+
+    A shard never changes under its name. The usual lock comes first, since a process must open a file the same way each
+    time, and its user may have opened it too.
+    """
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        locks = error.errno in (errno.EAGAIN, errno.EACCES, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+        if not locks and "locking flag" not in str(error):
+            raise
+    return h5py.File(path, "r", locking=False)
+
+
+@contextmanager
+def open_shard(path: Path, images: int, canvas: int):
+    """As `checked_file`, closed at the end of the block."""
+    with checked_file(path, images, canvas) as file:
+        yield file
+
+
+def read_shard(path: Path, images: int, canvas: int, names: Iterable[str] = FIELDS) -> dict[str, np.ndarray]:
+    """The named fields of a shard, its form checked first."""
+    with open_shard(path, images, canvas) as file:
+        return {name: read_field(file, name, path) for name in names}
+
+
+def read_whole_shard(path: Path, images: int, canvas: int) -> Arrays:
+    """Every field, form and ranges checked."""
+    arrays = read_shard(path, images, canvas)
+    check(arrays, images, canvas, str(path))
+    return Arrays(**arrays)
+
+
+def read_field(file: h5py.File, name: str, path: Path, at: Any = ()) -> np.ndarray:
+    try:
+        return file[name][at]
+    except (OSError, RuntimeError) as error:
+        _raise_if_refused(error, path)
+        raise DataProblemError(f"{path}: {name} is damaged; run `mnistref verify`, then generate again") from error
+
+
+def _raise_if_refused(error: OSError | RuntimeError, path: Path) -> None:
+    """Raise the system's own error with the file's name, where HDF5 passes one on. Damage has no number."""
+    number = getattr(error, "errno", None)
+    if number is not None:
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def image_offset(file: h5py.File, path: Path) -> int:
+    """Where in the file of a shard, its form checked, the bytes of `image` begin, one image after the other.
+
+    A data error where they do not lie there so.
+    """
+    image = file["image"]
+    offset = image.id.get_offset()  # none where it is in chunks, compressed, or never written
+    if offset is None or offset + image.size > path.stat().st_size:
+        raise DataProblemError(f"{path}: its images cannot be memory-mapped; run the same `mnistref generate` again")
+    return offset
+
+
+def _check_form(file: h5py.File, path: Path, images: int, canvas: int) -> None:
+    try:
+        names = set(file)
+        if names != set(FIELDS):
+            raise DataProblemError(f"{path}: fields differ from the format: {sorted(names ^ set(FIELDS))}")
+        for name in FIELDS:
+            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+                raise DataProblemError(f"{path}: {name} is a link; a shard holds its own data")
+            field = file[name]
+            if not isinstance(field, h5py.Dataset):
+                raise DataProblemError(f"{path}: {name} is no data set")
+            if field.is_virtual or field.external:
+                raise DataProblemError(f"{path}: {name} lies in other files; a shard holds its own data")
+            check_form(name, field.dtype, field.shape, images, canvas, str(path))
+    except DataProblemError:
+        raise
+    except Exception as error:  # h5py raises many classes on a damaged file
+        if isinstance(error, OSError):
+            _raise_if_refused(error, path)
+        raise DataProblemError(f"{path}: damaged ({type(error).__name__}); run generate again") from error
