@@ -1,0 +1,1 @@
+"""Commands of `bench`: parse the options, make one call, print."""

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of attention: memory, number formats, safetensors, JSON files."""

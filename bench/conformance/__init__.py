@@ -1,0 +1,1 @@
+"""Checks of user modules before a benchmark."""

@@ -1,0 +1,1 @@
+"""Data sets as batches: resident, streamed, drawn online."""

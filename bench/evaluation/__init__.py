@@ -1,0 +1,1 @@
+"""Evaluate a network on a split: measures, snapshots of attention."""

@@ -1,0 +1,1 @@
+"""Boards of results: aggregation, statistics, claims, formats. Pure, but for the snapshot folder."""

@@ -21,7 +21,7 @@ class Published:
 @lru_cache(maxsize=1)
 def _table() -> dict[tuple[str, str, str, str], Published]:
     """(paper, variant, attn, measure) → value; a supplement is its paper's."""
-    rows = csv.DictReader(files("bench").joinpath("published.csv").read_text(encoding="utf-8").splitlines())
+    rows = csv.DictReader(files("bench.leaderboard").joinpath("published.csv").read_text(encoding="utf-8").splitlines())
     table = {}
     for row in rows:
         percent = row["measure"].startswith("accuracy") or row["measure"] == "tpr"

@@ -1,0 +1,1 @@
+"""Runs on disk and in processes: one run, sweeps, records, loading, reproduction."""

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of digits: errors, files, processes, numba, click."""

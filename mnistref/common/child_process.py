@@ -21,7 +21,7 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, BinaryIO
 
-TOP = Path(__file__).parent.parent
+TOP = Path(__file__).parents[2]
 _BOOT = """
 import sys
 sys.path[:0] = {paths!r}

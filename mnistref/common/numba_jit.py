@@ -25,8 +25,13 @@ except ImportError:
 else:
     from mnistref.common.numba_cache import Kept
 
-HERE = Path(__file__).parent
-SOURCES = ("compiled", "kept", "render", "resize", "rng", "scene", "spec")
+PACKAGE = Path(__file__).parents[1]
+RENDERING = PACKAGE / "rendering"
+SOURCES = (
+    *(PACKAGE / "common" / name for name in ("numba_jit.py", "numba_cache.py")),
+    *(RENDERING / name for name in ("render.py", "resize.py", "rng.py", "scene.py")),
+    PACKAGE / "spec.py",
+)
 """Everything of this package that compiled code may depend on: the compiled modules and what they import."""
 
 
@@ -61,4 +66,4 @@ def cache_folders(home: Path, sources: tuple[Path, ...]) -> tuple[Path, ...]:
     return tuple(parent / digest.hexdigest()[:16] for parent in parents if "~" not in parent.parts)
 
 
-compiled = compiler(HERE, *(HERE / f"{name}.py" for name in SOURCES))
+compiled = compiler(RENDERING, *SOURCES)

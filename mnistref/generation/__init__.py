@@ -1,0 +1,1 @@
+"""Make a data set: plan, executors, shard workers, online images."""

@@ -1,0 +1,1 @@
+"""Pages beside the shards: data card, Croissant, credits. Pure text."""

@@ -1,0 +1,1 @@
+"""Draw scenes and images. Pure and compiled, with an obvious reference."""

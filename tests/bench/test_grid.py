@@ -79,7 +79,7 @@ def test_it_holds_every_accuracy_that_is_published():
     assert len(stages) == STAGES
     for variant, attn in trained:
         create_model(attn, variant)
-    with open(TOP / "bench" / "published.csv", encoding="utf-8") as file:
+    with open(TOP / "bench" / "leaderboard" / "published.csv", encoding="utf-8") as file:
         published = {(row["variant"], row["attn"]) for row in csv.DictReader(file) if row["measure"] == "accuracy"}
     assert published <= trained
     assert {variant for variant, _ in trained} == VARIANTS.keys() - {"mini", "mbgmulti"}

@@ -12,7 +12,7 @@ from bench.kernels.numba_simd import PIECE, add_totals, fma, load, splat, spread
 from mnistref.common.numba_jit import compiler
 
 HERE = Path(__file__).parent
-compiled = compiler(HERE, *sorted(HERE.glob("*.py")), HERE.parent / "vectors.py")
+compiled = compiler(HERE, *sorted(HERE.glob("*.py")), HERE.parent / "numba_simd.py")
 
 KEPT = 6
 """Vectors kept of each unit and cell for the backward pass: o, f, i, g, c, h."""

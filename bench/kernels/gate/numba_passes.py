@@ -18,7 +18,7 @@ from bench.kernels.numba_simd import add_totals, fma, load, splat, store
 from mnistref.common.numba_jit import compiler
 
 HERE = Path(__file__).parent
-compiled = compiler(HERE, *sorted(HERE.glob("*passes.py")), HERE.parent / "vectors.py")
+compiled = compiler(HERE, *sorted(HERE.glob("*passes.py")), HERE.parent / "numba_simd.py")
 
 EIGHT = (0,) * 8
 
