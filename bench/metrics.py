@@ -1,6 +1,6 @@
 """The measures: tensors → numbers. Pure.
 
-Shapes: B images, H × W pixels, h × w of a map. Every function checks what it is given, see `bench.evaluation.metric_inputs`:
+Shapes: B images, H × W pixels, h × w of a map. Every function checks what it is given, see `evaluation.metric_inputs`:
 
 - `masks` are a network's maps, shallow to deep: (B, 1, h, w) or (B, h, w) each, of any real type, finite, not below
   zero, not larger than the images. A single map need not stand in a list.

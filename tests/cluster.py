@@ -16,7 +16,8 @@ import os, time
 from pathlib import Path
 import mnistref.generation.shard_worker
 
-if mnistref.generation.shard_worker.make_shard.__module__ == "mnistref.generation.shard_worker":  # this file is loaded more than once
+# This file is loaded more than once.
+if mnistref.generation.shard_worker.make_shard.__module__ == "mnistref.generation.shard_worker":
     quick = mnistref.generation.shard_worker.make_shard
 
 def make_shard(job):

@@ -1,4 +1,4 @@
-"""The cli, through click's runner and as processes: what they print where, and how they end."""
+"""The commands, through click's runner and as processes: what they print where, and how they end."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import cli
 from bench.attention import MECHANISMS
-from mnistref import cli
+from mnistref import cli as commands
 from mnistref.export import FORMATS
 from mnistref.variants import VARIANTS
 
@@ -339,7 +339,7 @@ def test_a_run_that_diverges_ends_with_6(mini, tmp_path, monkeypatch):
 
 def test_a_bug_is_one_line_and_a_traceback_with_debug(monkeypatch):
     monkeypatch.setattr("mnistref.common.text_table.table", None)
-    monkeypatch.setattr(cli, "table", None)
+    monkeypatch.setattr(commands, "table", None)
     assert "a bug: TypeError" in call(cli.mnistref, "list", code=1).stderr
     result = CliRunner().invoke(cli.mnistref, ["--debug", "list"])
     assert isinstance(result.exception, TypeError)
@@ -424,12 +424,12 @@ for program, *arguments in json.loads(sys.argv[1]):
 
 def one_after_the_other(commands: list[tuple[list, int]], environment: dict[str, str]) -> list[tuple[str, str]]:
     """Commands, each with the exit code it is to have, in one process → what each printed on stdout and stderr."""
-    given = json.dumps([[str(a) for a in command] for command, _ in cli])
+    given = json.dumps([[str(a) for a in command] for command, _ in commands])
     command = [sys.executable, "-c", SEVERAL, given]
     environment = environment | {"PYTHONPATH": f"{environment['PYTHONPATH']}{os.pathsep}{TOP}"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [code for code, _, _ in found] == [code for _, code in cli], found
+    assert [code for code, _, _ in found] == [code for _, code in commands], found
     return [(out, errors) for _, out, errors in found]
 
 
@@ -460,5 +460,5 @@ def test_a_file_that_ends_too_early_is_no_interrupt(monkeypatch):
     def ends(*_):
         raise EOFError("no more bytes")
 
-    monkeypatch.setattr(cli, "table", ends)
+    monkeypatch.setattr(commands, "table", ends)
     assert "a bug: RuntimeError: EOFError: no more bytes" in call(cli.mnistref, "list", code=1).stderr

@@ -54,7 +54,7 @@ class Apart:
             raise RunProblemError(f"{attn}: not fit to be benchmarked: {said} {ended}") from error
 
     def refuse_unfit(self, attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
-        """Raise what `bench.conformance.checks.refuse_unfit` raises; a module that ends its process is a RunProblemError."""
+        """Raise what `checks.refuse_unfit` raises; a module that ends its process is a RunProblemError."""
         self.ask(refuse_here, attn, variant, width)
 
     def _start(self) -> ChildProcess:

@@ -16,9 +16,9 @@ from torch import Tensor
 from bench.data.split import Split
 from bench.evaluation.evaluate import same_draws
 from bench.evaluation.output_checks import unanswered, unfit_images
+from bench.evaluation.panels import in_words
 from bench.evaluation.unchecked_metrics import attended
 from bench.model import AttributeCNN, Output
-from bench.visualization.panels import in_words
 from mnistref.common.atomic_files import write_whole
 from mnistref.spec import VariantSpec
 

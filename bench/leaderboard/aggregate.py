@@ -83,11 +83,11 @@ def leaderboard(
     """The board of these results, best first within each data set; `variant` keeps one.
 
     A result is what result.json holds. With it may come `answers`, arrays as in answers.safetensors, for the
-    command that does a row's runs again `config`, `request` and `init_run`, see `bench.runs.shell_command.command_of`, and
+    command that does a row's runs again `config`, `request` and `init_run`, see `shell_command.command_of`, and
     `hardware` and `commit`, in words.
 
     Fractions are in 0 … 1. `accuracy` and the other measures are means over the finished seeds, NaN where a seed has
-    none; `…_lo` and `…_hi` bound them with 95 % confidence by `bench.leaderboard.statistics.interval`, over seeds and questions.
+    none; `…_lo` and `…_hi` bound them with 95 % confidence by `statistics.interval`, over seeds and questions.
     Where answers were not kept accuracy is bounded over one seed, or several of one accuracy, by the test images alone
     (Wilson), over more by the seeds (Student's t). Bounds that are unknown are NaN, such as those of a bin of scale
     that holds one question.

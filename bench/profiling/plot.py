@@ -16,7 +16,7 @@ _BAR, _BASELINE = "#0072B2", "#999999"
 
 
 def save_bars(title: str, rows: Sequence[dict[str, Any]], baselines: Sequence[str], path: Path) -> None:
-    """A bar for each row of `bench.profiling.benchmark`: milliseconds of its step with their quartiles, and the ratio to `san`."""
+    """A bar for each row of `benchmark`: milliseconds of its step with their quartiles, and the ratio to `san`."""
     figure = Figure(figsize=(8, 1.5 + 0.42 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     rows = sorted(rows, key=lambda row: row["train_step_ms"], reverse=True)

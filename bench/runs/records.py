@@ -170,7 +170,7 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def results(runs: Path) -> Iterator[dict[str, Any]]:
-    """The result of every run below a folder, in the order of the names, with what `bench.leaderboard.aggregate` takes beside it.
+    """The result of every run below a folder, in the order of the names, with all that `aggregate` takes.
 
     `run` is the folder's name; `answers` as in `read_answers`; `config`, `request` and `init_run` say how to do it
     again, `hardware` what did it, `commit` with which code. Of a run without a result, or with a damaged one, what its

@@ -21,7 +21,7 @@ def command_of(
 
     Args:
         config: of one of the runs, which differ in nothing but the seed and the run that they start from.
-        request: how the data set is made, as `mnistref.generation.generate.request_of`. Sources that were folders of the user's
+        request: how the data set is made, as `generate.request_of`. Sources that were folders of the user's
             are named as DIGITS and PHOTOS, for the user to replace.
         seeds: of the runs.
         init_runs: names of the runs that they start from, in the order of the seeds, if they do.

@@ -49,8 +49,8 @@ def launch(
     """Do a run, and wait for it. Whatever its process does, the outcome is judged by its answer alone.
 
     Args:
-        task: `config`, as `RunConfig.as_dict`; `data` and `runs`: paths; `files`: as `bench.attention.plugins.files_of`;
-            `watching` and `supply`: the fields of `bench.training.progress.Watching` and `bench.config.Supply`; `init`: the run
+        task: `config`, as `RunConfig.as_dict`; `data` and `runs`: paths; `files`: as `plugins.files_of`;
+            `watching` and `supply`: the fields of `progress.Watching` and `bench.config.Supply`; `init`: the run
             whose weights it begins with, or None.
         threads: of a CPU; None for PyTorch's choice.
         gpu: the only one that the run sees.

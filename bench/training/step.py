@@ -48,7 +48,7 @@ class Step:
     ) -> None:
         self.model, self.optimizer, self.computing, self.clip = model, optimizer, computing, recipe.clip
         self.questions: Any = None
-        """Of several processes: which of the step's questions these are, see `bench.distributed.process_group.SharedStep`."""
+        """Of several processes: which of the step's questions these are, see `shared_step.SharedStep`."""
         self._gradients: Callable[..., Sequence[Tensor]] = self._issue
         if computing.capture == "graph":
             self._gradients = Recorded(self._issue, model.buffers)

@@ -22,6 +22,7 @@ from bench.data.split import Batch, Split
 from bench.distributed.global_batch import Rows
 from bench.distributed.process_group import ALONE, Alone
 from bench.evaluation.evaluate import BATCH, DivergedError, accuracy
+from bench.training.shared_step import step_of
 from bench.training.step import optimizer_of
 
 CHECKED = {"cpu": 1, "cuda": 50}
@@ -85,7 +86,7 @@ class Trainer:
         self.batch = min(recipe.batch, units)
         self.steps = units // self.batch
         self.optimizer = optimizer_of(recipe, model)
-        self.step = team.step(model, recipe, self.optimizer, computing, self.batch)
+        self.step = step_of(team, model, recipe, self.optimizer, computing, self.batch)
         self.schedule = _schedule(recipe, self.optimizer, self.steps)
         self.epoch = 0
         self.under: Under | None = None

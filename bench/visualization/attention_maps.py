@@ -7,10 +7,10 @@ from pathlib import Path
 from bench.attention import MECHANISMS, slots_of
 from bench.attention.arnn import AttentionRNN
 from bench.config import RunConfig, stages
+from bench.evaluation.panels import Panels, tally
 from bench.model import AttributeCNN
 from bench.runs.load import load_model, load_result
 from bench.visualization.examples import SPLIT, answers, choose, data_of, fitting, questions
-from bench.visualization.panels import Panels, tally
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import check_name
 from mnistref.dataset import Manifest

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.config import RunConfig
+from bench.evaluation.panels import Panels, tally
 from bench.runs.load import load_model, load_result
 from bench.visualization.examples import SPLIT, answers, choose, data_of, fitting, questions
-from bench.visualization.panels import Panels, tally
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import check_name
 
@@ -31,13 +31,13 @@ def save_comparison(
 
     Args:
         runs: folders of finished runs, one row of the picture each.
-        output, root, data, images, seed, indices: as in `bench.visualization.attention_maps.save_picture`. Without `data` all must have been
+        output, root, data, images, seed, indices: as of `attention_maps.save_picture`. Without `data` all must have been
             made on the same data set.
 
     Returns:
         For each run what it answers to each image.
 
-    Raises as `bench.visualization.attention_maps.save_picture`.
+    Raises as `attention_maps.save_picture`.
     """
     from bench.visualization.drawing import draw_beside
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from bench.visualization.panels import Panels
+from bench.evaluation.panels import Panels
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import save_figure
 

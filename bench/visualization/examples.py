@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from bench.config import RunConfig
+from bench.evaluation.panels import Panels, Question, panels
 from bench.evaluation.snapshots import spread
 from bench.model import AttributeCNN
-from bench.visualization.panels import Panels, Question, panels
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import Manifest, MnistRef, read_manifest, read_split
 from mnistref.variants import get_variant

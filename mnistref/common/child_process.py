@@ -263,7 +263,7 @@ def _plain(value: Any) -> RuntimeError:
 
 
 class ChildPool:
-    """A number of children that run functions for the threads of an executor. See `mnistref.generation.executors.processes`."""
+    """A number of children that run functions for the threads of an executor. See `executors.processes`."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""Records of runs that hypothesis makes up, on the disk as `bench.runs.records` keeps them, and what must hold of them."""
+"""Records of runs that hypothesis makes up, on the disk as `records` keeps them, and what must hold of them."""
 
 import json
 import math

@@ -22,6 +22,7 @@ from bench.data.loading import load_split
 from bench.data.split import Split
 from bench.evaluation import evaluate, snapshots
 from bench.evaluation.output_checks import unanswered, unfit_images
+from bench.evaluation.panels import Question, panels, tally
 from bench.leaderboard.aggregate import leaderboard
 from bench.model import Output, create_model
 from bench.report import page as report
@@ -31,7 +32,6 @@ from bench.runs.records import results
 from bench.training.trainer import DivergedError
 from bench.visualization import attention_maps, comparison
 from bench.visualization.drawing import answer_lines, figure
-from bench.visualization.panels import Question, panels, tally
 from mnistref.common.errors import RunProblemError
 from mnistref.variants import get_variant
 from tests.bench.sharing import Broken

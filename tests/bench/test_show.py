@@ -13,6 +13,7 @@ from bench.attention import MECHANISMS, plugins
 from bench.attention.arnn import AttentionRNN
 from bench.compute import Computing
 from bench.config import Recipe
+from bench.evaluation.panels import in_words
 from bench.evaluation.snapshots import spread
 from bench.metrics import mask_correctness
 from bench.model import build, create_model
@@ -21,7 +22,6 @@ from bench.training.checkpoints import save_weights
 from bench.visualization import attention_maps
 from bench.visualization.attention_maps import save_picture
 from bench.visualization.drawing import answer_lines, figure
-from bench.visualization.panels import in_words
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import MnistRef, read_manifest
 from mnistref.variants import get_variant

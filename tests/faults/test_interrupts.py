@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from mnistref import cli
+from mnistref import cli as commands
 from mnistref.common.interrupts import Interrupted
 from mnistref.storage.manifest import SUMS
 from tests.faults.helpers import HANG, TOP, leftovers
@@ -87,10 +87,16 @@ def is_told(errors: str) -> bool:
 
 def test_hardly_anything_is_loaded_before_that():
     """What comes before, Python's own start included, ends in a traceback."""
-    code = "import sys, signal; before = set(sys.modules); import mnistref.common.sigint; print(*set(sys.modules) - before)"
+    code = "import sys, signal; before = set(sys.modules); import mnistref.common.sigint"
+    code += "; print(*set(sys.modules) - before)"
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == {"mnistref", "mnistref.common.version", "mnistref.common.sigint"}
-    for program in ("cli.py", "mnistref/start.py"):
+    assert set(done.stdout.split()) == {
+        "mnistref",
+        "mnistref.common",
+        "mnistref.common.version",
+        "mnistref.common.sigint",
+    }
+    for program in ("cli.py", "mnistref/__main__.py", "bench/__main__.py"):
         lines = (TOP / program).read_text().splitlines()
         first = next(line for line in lines if line.strip().startswith(("from", "import")))
         assert first.strip() == "from mnistref.common.sigint import die_quietly"
@@ -100,7 +106,7 @@ def test_hardly_anything_is_loaded_before_that():
 def test_while_the_program_is_loaded_it_dies_without_a_word(program, tmp_path):
     flag = tmp_path / "flag"
     (tmp_path / "click.py").write_text(SLOW_MODULE.format(flag=str(flag)))
-    start = [TOP / "cli.py"] if program == "cli.py" else ["-c", f"from mnistref.start import {program} as p; p()"]
+    start = [TOP / "cli.py"] if program == "cli.py" else ["-m", program]
     assert interrupted([*start, "mnistref", "list"], flag, tmp_path) == (-signal.SIGINT, "", "")
 
 
@@ -172,7 +178,8 @@ def test_who_imports_or_calls_the_commands_keeps_the_handler_there_is():
     def mine(*_):
         raise AssertionError
 
-    code = "import signal as s; before = s.getsignal(2); import cli, mnistref.start; assert s.getsignal(2) is before"
+    code = "import signal as s; before = s.getsignal(2); import cli, mnistref.__main__, bench.__main__"
+    code += "; assert s.getsignal(2) is before"
     subprocess.run([sys.executable, "-c", code], cwd=TOP, check=True)
     before = signal.getsignal(signal.SIGINT)
     try:
@@ -189,7 +196,7 @@ def test_an_interrupt_of_any_kind_is_one_line(error, monkeypatch):
     def interrupt():
         raise error
 
-    monkeypatch.setattr(cli, "table", lambda *_: interrupt())
+    monkeypatch.setattr(commands, "table", lambda *_: interrupt())
     done = CliRunner().invoke(cli.mnistref, ["list"])
     assert done.exit_code == 130
     assert done.stderr.strip() == "error: interrupted; run the same command again, it goes on where it can"

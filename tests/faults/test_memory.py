@@ -17,7 +17,8 @@ resource = pytest.importorskip("resource")
 
 DRIVER = """
 import bench.common.memory
-bench.common.memory.keep_freed = lambda _: None  # which keeps address space, too, in pieces, and that is what is bounded here
+# Address space is bounded here, and `keep_freed` keeps it in pieces.
+bench.common.memory.keep_freed = lambda _: None
 import resource, sys, bench.runs.experiment, numba, torch
 from bench.profiling.oom import fitting_batch
 from bench.compute import Computing

@@ -49,7 +49,8 @@ def test_errors_arrive_as_they_were_raised(code):
     with pytest.raises(DataProblemError, match=r"x\.h5: damaged"):
         child.call(
             code(
-                "def f():\n  from mnistref.common.errors import DataProblemError\n  raise DataProblemError('x.h5: damaged')"
+                "def f():\n  from mnistref.common.errors import DataProblemError\n"
+                "  raise DataProblemError('x.h5: damaged')"
             )
         )
     with pytest.raises(FileNotFoundError) as error:
@@ -197,7 +198,8 @@ def test_a_pool_ends_early_with_its_block(tmp_path):
 
 
 def test_a_pool_works_in_a_script_without_a_main_guard_and_from_standard_input(tmp_path):
-    script = "from mnistref.generation.executors import processes\nwith processes(2) as pool:\n    print(sum(pool.map(abs, [-1, 2])))\n"
+    script = "from mnistref.generation.executors import processes\n"
+    script += "with processes(2) as pool:\n    print(sum(pool.map(abs, [-1, 2])))\n"
     (tmp_path / "script.py").write_text(script)
     environment = {**os.environ, "PYTHONPATH": str(TOP)}
     for arguments, given in (([str(tmp_path / "script.py")], ""), (["-"], script)):

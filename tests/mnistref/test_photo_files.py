@@ -267,7 +267,7 @@ def hear_interrupts() -> None:
 
 
 def test_what_is_known_of_photos_is_written_under_the_lock(tmp_path, monkeypatch):
-    """Who holds it removes unfinished atomic_files, this one's among them."""
+    """Who holds it removes unfinished files, this one's among them."""
     photo(tmp_path / "photos" / "a.png")
     held = []
     write_whole = examined.write_whole

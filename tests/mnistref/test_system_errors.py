@@ -270,6 +270,6 @@ def test_files_of_one_process_are_apart_from_those_of_another_pool(mini):
     manifest = read_manifest(mini)
     shards = [shard for shards in manifest.splits.values() for shard in shards]
     for shard in (*shards, *shards):
-        with atomic_files.open(mini / shard.file, shard, manifest.variant.canvas) as file:
+        with files.open(mini / shard.file, shard, manifest.variant.canvas) as file:
             assert len(file["label"]) == shard.images
-    atomic_files.close()
+    files.close()

@@ -196,7 +196,7 @@ def variants(results: Results) -> None:
 
 
 def steps(results: Results, size: int, precisions: Sequence[str]) -> None:
-    """Whole networks by `bench.profiling.benchmark`: each batch issued and recorded; the LSTM in plain PyTorch beside Triton."""
+    """Whole networks by `benchmark`: each batch issued and recorded; the LSTM in plain PyTorch beside Triton."""
     variant = get_variant({100: "mbg", 224: "mbgb"}[size])
 
     def work(batch: int, precision: str, capture: str, implementation: str) -> dict[str, Any]:

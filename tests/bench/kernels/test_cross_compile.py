@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 triton = pytest.importorskip("triton")
-from bench.kernels.diagonal_lstm import triton_op
+from bench.kernels.diagonal_lstm import triton_op  # noqa: E402
 
 TOP = Path(__file__).parents[3]
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"

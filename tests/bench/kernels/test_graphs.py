@@ -10,8 +10,8 @@ from bench.kernels.diagonal_lstm import diagonal_lstm
 from tests.bench.kernels.test_diagonal_lstm import FAST, ON_CPU, arguments, run
 
 numba = pytest.importorskip("numba")
-from bench.kernels import buffer_pool
-from bench.kernels.diagonal_lstm import numba_op
+from bench.kernels import buffer_pool  # noqa: E402
+from bench.kernels.diagonal_lstm import numba_op  # noqa: E402
 
 single = {"dtype": torch.float32, "channels": 5, "p": 2}
 

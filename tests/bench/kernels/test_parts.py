@@ -9,9 +9,9 @@ import pytest
 import torch
 
 numba = pytest.importorskip("numba")
-from bench.kernels import numba_simd
+from bench.kernels import numba_simd  # noqa: E402
 from bench.kernels.buffer_pool import Pool  # noqa: E402
-from bench.kernels.diagonal_lstm import numba_forward
+from bench.kernels.diagonal_lstm import numba_forward  # noqa: E402
 from bench.kernels.thread_pool import run  # noqa: E402
 from mnistref.common.numba_jit import compiled  # noqa: E402
 

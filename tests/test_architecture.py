@@ -1,0 +1,137 @@
+"""The plan of the code: import contracts of pyproject.toml, and what pure modules may not touch."""
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parent.parent
+MODULES = {
+    ".".join(path.relative_to(TOP).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("mnistref", "bench")
+    for path in sorted((TOP / package).rglob("*.py"))
+} | {"cli": TOP / "cli.py"}
+LONGEST = 300
+"""Lines of a module."""
+
+PURE = (
+    *("mnistref.queries", "mnistref.spec", "mnistref.variants", "mnistref.storage.schema"),
+    *(f"mnistref.rendering.{name}" for name in ("reference", "render", "resize", "rng", "scene")),
+    *("bench.config", "bench.metrics", "bench.common.number_format", "bench.common.safetensors_io"),
+    *(f"bench.evaluation.{name}" for name in ("metric_inputs", "metric_names", "output_checks", "plain_tensors")),
+    *("bench.evaluation.unchecked_metrics", "bench.data.grouping"),
+    *(f"bench.leaderboard.{name}" for name in ("aggregate", "claims", "published", "statistics")),
+    *("bench.runs.shell_command", "bench.runs.validation"),
+    *(f"bench.report.{name}" for name in ("accuracy_charts", "curve_charts", "groups", "intervals", "markdown")),
+    *("bench.report.svg_layout", "bench.report.table"),
+)
+"""Modules that only compute: no files, network, clock, printing or shared random generator."""
+IMPURE_MODULES = {"datetime", "io", "os", "pathlib", "random", "requests", "shutil", "socket", "subprocess"}
+IMPURE_MODULES |= {"time", "urllib"}
+IMPURE_CALLS = {"open", "print", "input"}
+
+TRITON = {
+    f"bench.kernels.diagonal_lstm.{name}" for name in ("triton_dot", "triton_kernels", "triton_op", "triton_weights")
+}
+FILELESS = (
+    *("bench.training.trainer", "bench.training.step", "bench.data.split", "bench.data.streaming"),
+    *("bench.profiling.timing", "bench.evaluation.evaluate", "bench.model"),
+)
+
+
+@cache
+def tree_of(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+
+
+@cache
+def imports_of(name: str, everywhere: bool = True) -> set[str]:
+    """Full names of the modules that a module imports, anywhere or at its top level only."""
+    tree = tree_of(name)
+    found = set()
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            below = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {module for module in below if module in MODULES} or {node.module}
+    return found
+
+
+def test_import_contracts_are_kept(tmp_path):
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache"]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_imports_the_command_line_but_the_entry_points():
+    entries = {"cli", "mnistref.__main__", "bench.__main__"}
+    for name in MODULES.keys() - entries:
+        seen = {module for module in imports_of(name) if module in ("cli", "mnistref.cli")}
+        seen |= {m for m in imports_of(name) if m.startswith("bench.cli") and not name.startswith("bench.cli")}
+        assert not seen, name
+    for name in entries - {"cli"}:
+        assert not any("cli" in module for module in imports_of(name, everywhere=False)), name
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_module_touches_no_files_clock_or_global_generator(name):
+    roots = {module.split(".")[0] for module in imports_of(name)}
+    assert not roots & IMPURE_MODULES
+    for node in ast.walk(tree_of(name)):
+        if isinstance(node, ast.Call):
+            assert not (isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS), ast.unparse(node)
+        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("np.random."):
+            assert node.attr == "Philox", ast.unparse(node)  # a keyed stream, no shared state
+
+
+def test_triton_is_imported_only_when_it_is_used():
+    for name in MODULES:
+        if name.startswith("bench.kernels"):
+            early = imports_of(name, everywhere=False)
+            assert name in TRITON or not early & {"triton", "triton.language", *TRITON}, name
+            assert "nn.Module" not in MODULES[name].read_text(encoding="utf-8"), name
+        elif name.startswith("bench.attention"):
+            assert not imports_of(name) & {"triton", "triton.language"}, name
+
+
+def test_shards_know_no_torch():
+    assert not {m.split(".")[0] for m in imports_of("mnistref.storage.shards")} & {"torch", "random"}
+
+
+@pytest.mark.parametrize("name", FILELESS)
+def test_training_and_evaluation_touch_no_files(name):
+    assert not imports_of(name) & {"pathlib", "os", "json", "click"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_is_pickled_or_evaluated(name):
+    """Weights and records are safetensors and JSON: no shipped line can run what a file holds."""
+    assert not {m.split(".")[0] for m in imports_of(name)} & {
+        "pickle",
+        "cloudpickle",
+        "dill",
+        "joblib",
+        "marshal",
+        "shelve",
+    }
+    tree = tree_of(name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in ("torch", "torch.serialization"):
+            assert not {alias.name for alias in node.names} & {"load", "save"}
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in ("eval", "exec", "torch.load", "torch.save"), called
+            assert not called.endswith(("read_pickle", "to_pickle")), called
+            if called in ("np.load", "numpy.load"):
+                assert any(k.arg == "allow_pickle" and not k.value.value for k in node.keywords), "np.load may unpickle"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_is_and_stays_readable(name):
+    text = MODULES[name].read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text)) or not text
+    assert len(text.splitlines()) <= LONGEST, "split it"
