@@ -28,7 +28,7 @@ part errors 140 bash -c "session errors $OUT/errors.json"
 wait
 part steps_100 120 bash -c "session steps $OUT/steps_100.json --precisions bf16 tf32 fp32"
 part layers 75 bash -c "session layers $OUT/layers.json"
-part capture 40 "$PYTHON" -m pytest -q -p no:cacheprovider -k "recorded" tests/bench/test_runtime.py
+part capture 40 "$PYTHON" -m pytest -q -p no:cacheprovider -k "recorded" tests/bench/profiling/test_benchmark.py
 if command -v compute-sanitizer >/dev/null; then
     # Without PyTorch's cache, so that each tensor has bounds of its own. It refuses some virtual machines.
     export PYTORCH_NO_CUDA_MEMORY_CACHING=1

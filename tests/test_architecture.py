@@ -19,10 +19,11 @@ LONGEST = 300
 
 PURE = (
     *("mnistref.queries", "mnistref.spec", "mnistref.variants", "mnistref.storage.schema"),
+    *("mnistref.storage.manifest_schema", *(f"mnistref.metadata.{name}" for name in ("card", "credits", "croissant"))),
     *(f"mnistref.rendering.{name}" for name in ("reference", "render", "resize", "rng", "scene")),
     *("bench.config", "bench.metrics", "bench.common.number_format", "bench.common.safetensors_io"),
-    *(f"bench.evaluation.{name}" for name in ("metric_inputs", "metric_names", "output_checks", "plain_tensors")),
-    *("bench.evaluation.unchecked_metrics", "bench.data.grouping"),
+    *(f"bench.evaluation.{name}" for name in ("metric_inputs", "metric_names", "output_checks", "panels")),
+    *("bench.evaluation.plain_tensors", "bench.evaluation.unchecked_metrics", "bench.data.grouping"),
     *(f"bench.leaderboard.{name}" for name in ("aggregate", "claims", "published", "statistics")),
     *("bench.runs.shell_command", "bench.runs.validation"),
     *(f"bench.report.{name}" for name in ("accuracy_charts", "curve_charts", "groups", "intervals", "markdown")),

@@ -31,7 +31,7 @@ def save_comparison(
 
     Args:
         runs: folders of finished runs, one row of the picture each.
-        output, root, data, images, seed, indices: as of `attention_maps.save_picture`. Without `data` all must have been
+        output, root, data, images, seed, indices: as of `attention_maps.save_picture`. Without `data` all must be
             made on the same data set.
 
     Returns:

@@ -12,7 +12,7 @@ from bench.attention.arnn import AttentionRNN
 from bench.attention.base import Levels, spread
 from bench.conformance.checks import check
 from bench.data.grouping import parts_of
-from tests.bench.test_own import GOOD, written
+from tests.bench.attention.test_plugins import GOOD, written
 
 MIXED = (
     *("none,arnn", "pan,none", "coord,pan", "se,none", "pan,ltpa-dp", "stn-m,ltpa-pc", "coord,stn-s", "none,self"),

@@ -1,6 +1,6 @@
 """What test_parallel compares: the same trainings by one process, and by several that torchrun starts with this file.
 
-`torchrun … tests/bench/sharing.py DATA OUT [NETWORK …]`: the first process writes what came of these in
+`torchrun … tests/bench/distributed/sharing.py DATA OUT [NETWORK …]`: the first process writes what came of these in
 double precision, or of all.
 """
 

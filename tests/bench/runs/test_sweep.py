@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import cli
 from bench.runs import experiment, records, subprocess_worker, sweep
 from mnistref.common.errors import UsageProblemError
-from tests.bench.sweeping import COMPUTING, SHORT, alone, done, outcome, planned
+from tests.bench.runs.sweeping import COMPUTING, SHORT, alone, done, outcome, planned
 
 BROKEN = """
 import os, signal

@@ -34,7 +34,7 @@ from bench.visualization import attention_maps, comparison
 from bench.visualization.drawing import answer_lines, figure
 from mnistref.common.errors import RunProblemError
 from mnistref.variants import get_variant
-from tests.bench.sharing import Broken
+from tests.bench.distributed.sharing import Broken
 
 CPU = torch.device("cpu")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")

@@ -16,7 +16,7 @@ from bench.compute import Computing
 from bench.distributed.process_group import Team
 from bench.runs import records
 from mnistref.common.errors import UsageProblemError
-from tests.bench import sharing
+from tests.bench.distributed import sharing
 from tests.helpers import TOP
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
@@ -50,7 +50,7 @@ def torchrun(processes: int, *arguments: object) -> subprocess.CompletedProcess:
 
 def shared(processes: int, data: Path, out: Path, *networks: str) -> tuple[dict, dict]:
     """What so many processes found: tensors and records."""
-    done = torchrun(processes, "tests/bench/sharing.py", data, out, *networks)
+    done = torchrun(processes, "tests/bench/distributed/sharing.py", data, out, *networks)
     assert done.returncode == 0, done.stderr
     return load_file(out / "tensors.safetensors"), json.loads((out / "records.json").read_text())
 

@@ -32,7 +32,7 @@ from bench.report.svg_layout import Frame, place, powers, shares, whole
 from bench.report.table import COLUMNS, table
 from bench.runs import experiment, records, validation
 from mnistref.common.errors import UsageProblemError
-from tests.bench.reporting import copy_run, curve_of, draw_pictures
+from tests.bench.report.reporting import copy_run, curve_of, draw_pictures
 
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(1)>'

@@ -22,7 +22,7 @@ from bench.visualization import attention_maps
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import VARIANTS
 
-TOP = Path(__file__).parents[2]
+TOP = Path(__file__).parents[3]
 EXAMPLE = TOP / "bench" / "examples" / "own_attention.py"
 CPU = torch.device("cpu")
 HEAD = "import torch\nfrom torch import nn\nfrom bench.attention.base import Changed, Readout, Reading, Scored\n"

@@ -14,7 +14,7 @@ from mnistref.sources.digits import load_digits
 from mnistref.sources.idx import read_idx
 from mnistref.sources.ink_check import count_ink, ink_complaint, stray_ink
 from tests.conftest import write_idx
-from tests.mnistref.test_digit_check import HONEST, each, few, fonts, noisy, printed, sized
+from tests.mnistref.sources.test_digit_check import HONEST, each, few, fonts, noisy, printed, sized
 
 SIZES = {"train": 3, "val": 1, "test": 1}
 

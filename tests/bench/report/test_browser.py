@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bench.report.page import page
-from tests.bench.reporting import curve_of, draw_pictures
+from tests.bench.report.reporting import curve_of, draw_pictures
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (extra: test)")
 from selenium.webdriver.chrome.service import Service  # noqa: E402

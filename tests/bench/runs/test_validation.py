@@ -14,7 +14,7 @@ from bench.leaderboard.aggregate import leaderboard
 from bench.runs import records
 from bench.runs.validation import contradicted, malformed, unsound
 from mnistref.common.errors import DataProblemError
-from tests.bench.test_leaderboard import failed, result
+from tests.bench.leaderboard.test_aggregate import failed, result
 
 NUMBERS = [math.nan, math.inf, -math.inf, True, False, "1", [1], {}, 10**400, -1, -0.5]
 SHARES = ["accuracy", "accuracy_scale_0.5_1.0", "mask_correctness", "mask_correctness_uniform", "tpr", "pointing"]

@@ -24,7 +24,7 @@ from mnistref.storage.schema import FIELDS
 from mnistref.storage.shards import read_shard
 from tests.faults.helpers import children
 
-TOP = Path(__file__).parent.parent.parent
+from tests.helpers import TOP
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 

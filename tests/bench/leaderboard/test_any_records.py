@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bench.leaderboard import statistics
-from tests.bench import anyrecords, reporting
+from tests.bench import anyrecords
+from tests.bench.report import reporting
 
 SETTINGS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
 

@@ -13,8 +13,8 @@ from bench.conformance.isolation import Apart, examine
 from bench.runs import records, subprocess_worker
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.variants import VARIANTS
+from tests.bench.attention.test_plugins import GOOD, written
 from tests.bench.calling import TRAINING
-from tests.bench.test_own import GOOD, written
 
 ENDS = """
 import ctypes, os
