@@ -62,7 +62,7 @@ def test_a_change_in_what_is_called_compiles_the_caller_anew(copy):
     before, hits = called(copy)
     assert hits == 0
     assert called(copy) == (before, 1)
-    source = copy / "mnistref" / "resize.py"
+    source = copy / "mnistref" / "rendering" / "resize.py"
     source.write_text(source.read_text().replace("1 << (BITS - 1)", "1 << 3"))  # no longer rounds to the nearest
     after, hits = called(copy)
     assert after < before
@@ -71,7 +71,7 @@ def test_a_change_in_what_is_called_compiles_the_caller_anew(copy):
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
 def test_without_a_place_for_the_cache_it_still_runs(copy):
-    blocked = copy / "mnistref" / "__pycache__"
+    blocked = copy / "mnistref" / "rendering" / "__pycache__"
     blocked.write_text("a file where the folder should be")  # holds for root too
     nowhere = str(blocked / "home")
     total, hits = called(copy, HOME=nowhere, XDG_CACHE_HOME=nowhere, PYTHONDONTWRITEBYTECODE="1")
@@ -82,17 +82,15 @@ def test_without_a_place_for_the_cache_it_still_runs(copy):
 
 
 def test_all_that_compiled_code_imports_is_watched():
-    seen, waiting = set(), ["render"]
+    seen, waiting = set(), ["mnistref.rendering.render"]
     while waiting:
-        name = waiting.pop()
-        if name in seen:
+        path = PACKAGE.parent.joinpath(*waiting.pop().split(".")).with_suffix(".py")
+        if path in seen or not path.exists():
             continue
-        seen.add(name)
-        for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == "mnistref":
-                waiting += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mnistref."):
-                waiting.append(node.module.split(".")[1])
+        seen.add(path)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mnistref"):
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     assert seen == set(SOURCES)
 
 
@@ -100,8 +98,8 @@ def test_it_says_once_that_it_compiles(copy):
     assert [line[:9] for line in run(copy).stderr.splitlines()] == ["compiling"]
     assert run(copy).stderr == ""
     (copy / "nowhere").write_text("")
-    shutil.rmtree(copy / "mnistref" / "__pycache__")
-    (copy / "mnistref" / "__pycache__").write_text("a file where the folder should be")
+    shutil.rmtree(copy / "mnistref" / "rendering" / "__pycache__")
+    (copy / "mnistref" / "rendering" / "__pycache__").write_text("a file where the folder should be")
     nowhere = {"PYTHONDONTWRITEBYTECODE": "1", "XDG_CACHE_HOME": str(copy / "nowhere")}
     assert "can be kept nowhere" in run(copy, **nowhere).stderr.splitlines()[1]
 

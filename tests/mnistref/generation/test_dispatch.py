@@ -161,10 +161,10 @@ def test_a_worker_of_another_version_that_does_not_refuse_is_not_believed(answer
 
 
 def test_the_code_is_told_apart_by_every_file(tmp_path, monkeypatch):
-    shutil.copytree(Path(code_version.__file__).parent, tmp_path / "mnistref")
-    monkeypatch.setattr(code_version, "__file__", str(tmp_path / "mnistref" / "installation.py"))
+    shutil.copytree(Path(code_version.__file__).parents[1], tmp_path / "mnistref")
+    monkeypatch.setattr(code_version, "__file__", str(tmp_path / "mnistref" / "generation" / "code_version.py"))
     assert f"({code_version._digest()[:12]})" in code_version.CODE
-    for name in ("render.py", "sources/digits.py", "version.py", "schema.py"):
+    for name in ("rendering/render.py", "sources/digits.py", "common/version.py", "storage/schema.py"):
         before = code_version._digest()
         with open(tmp_path / "mnistref" / name, "a") as file:
             file.write("\n")
