@@ -29,6 +29,8 @@ log = logging.getLogger("bench")
 
 ABOUT, CSV, MARKDOWN, RUNS = "board.json", "board.csv", "board.md", "runs"
 _KEPT = (records.ENVIRONMENT, records.HISTORY, records.RESULT, records.ANSWERS)
+_ADDED = ("diagonal_lstm",)
+"""Columns that boards of earlier versions do not have."""
 _RESAMPLED = ("_lo", "_hi", "p_value")
 _NOISE, _ROUNDING = 2e-3, 1e-9
 """By how much a number may differ: of those that are drawn at random from another version of SciPy, and of others."""
@@ -111,6 +113,7 @@ def _differences(folder: Path) -> list[str]:
         derived = from_csv(to_csv(_derived(folder, about)))
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise DataProblemError(f"{folder}: not a board ({error}); save it again") from error
+    said = _as_now(said, derived)
     if list(said.columns) != list(derived.columns):
         odd = sorted(set(said.columns) ^ set(derived.columns))
         columns = f"{', '.join(odd)} is in one of them alone" if odd else "they stand in another order"
@@ -126,6 +129,13 @@ def _differences(folder: Path) -> list[str]:
     if not wrong and markdown != _in_markdown(said):
         wrong.append(f"{folder / MARKDOWN}: says something else than {CSV} beside it; save it again")
     return wrong
+
+
+def _as_now(said: pd.DataFrame, derived: pd.DataFrame) -> pd.DataFrame:
+    """Return a board with the columns that were added since it was saved, if its records have nothing for them."""
+    missing = [name for name in _ADDED if name not in said and derived[name].isna().all()]
+    others = [name for name in derived.columns if name not in missing]
+    return said.reindex(columns=derived.columns) if missing and list(said.columns) == others else said
 
 
 def _same(said: Any, derived: Any, column: str) -> bool:
