@@ -48,7 +48,7 @@ def commit() -> str | None:
     """
     said = os.environ.get(COMMIT, "").strip()
     if said and not re.fullmatch(r"[0-9a-fA-F]{7,64}(-dirty)?", said):
-        raise UsageProblemError(f"{COMMIT}={said}: give a commit, 7 to 64 digits of 0-9 and a-f, or unset it")
+        raise UsageProblemError(f"{COMMIT}={said!r}: give a commit, 7 to 64 digits of 0-9 and a-f, or unset it")
     digits, dirty, _ = said.lower().partition("-dirty")
     return _git_commit() or (digits[:12] + dirty if said else None)
 
