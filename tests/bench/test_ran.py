@@ -1,6 +1,7 @@
 """What ran, and how: the diagonal LSTM, the capture of steps, batches of validation and test, the commit."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from bench import committed, experiment
 from bench.batches import draws, in_memory, sizes
 from bench.boards import from_csv, to_csv, to_text
 from bench.capture import resolved
+from bench.check import refuse_unfit
 from bench.computing import Computing, undetermined
 from bench.config import Recipe
 from bench.data import load_split
@@ -68,6 +70,13 @@ def test_who_asks_for_what_cannot_run_gets_one_line(mini, tmp_path, monkeypatch)
     assert isinstance(e.value.__cause__, ImplementationError)
     said = json.loads((tmp_path / configured(mini).run_id / "result.json").read_text())
     assert (said["status"], said["reason"]) == ("failed", str(e.value))
+
+
+def test_checks_on_the_cpu_ignore_what_is_asked_of_a_gpu(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "triton")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    refuse_unfit("none,none,none,arnn:hidden=4", VARIANTS["mini"])
+    assert os.environ[VARIABLE] == "triton"
 
 
 def test_a_board_says_where_another_than_the_best_ran():
