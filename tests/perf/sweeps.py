@@ -11,7 +11,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -22,7 +22,7 @@ import torch
 
 from bench import sweep, worker
 from bench.computing import Computing
-from bench.config import PRESETS, RECIPES
+from bench.config import PRESETS
 from mnistref.generate import Request, generate
 from mnistref.text import table
 
@@ -31,7 +31,7 @@ Place = Callable[[], AbstractContextManager[sweep.Launcher]]
 
 
 @contextmanager
-def a_process_each(threads: int):
+def a_process_each(threads: int) -> Iterator[sweep.Launcher]:
     with ThreadPoolExecutor(1) as pool:
         yield sweep.Launcher(pool, partial(worker.launch, threads=threads))
 
@@ -60,8 +60,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
-    preset = PRESETS["quick"]
-    recipe = replace(RECIPES[preset.recipe], epochs=1)
+    recipe = replace(PRESETS["quick"].recipe, epochs=1)
     places: dict[str, Place] = {
         "a process each": lambda: a_process_each(asked.threads),
         "one worker": lambda: sweep.here("cpu", 1, asked.threads),
