@@ -152,13 +152,13 @@ def sweep(
     waiting = {task: task.as_dict(runs, watching or Watching()) for task in tasks if task not in ended}
     started, warned = time.monotonic(), set[str]()
     for done, (task, result) in enumerate(launcher.each(waiting), start=1):
-        if result.status == "ok" and not records.is_finished(runs / task.config.run_id):
-            result = Ended("failed", "it ended well, but its record is not here or damaged; run the same command again")
-        ended[task] = result
-        for line in dict.fromkeys(result.warnings):
+        for line in result.warnings:
             if line not in warned:
                 log.warning("%s: %s", task.name, line)
                 warned.add(line)
+        if result.status == "ok" and not records.is_finished(runs / task.config.run_id):
+            result = Ended("failed", "it ended well, but its record is not here or damaged; run the same command again")
+        ended[task] = result
         passed = time.monotonic() - started
         left = passed / done * (len(waiting) - done)
         said = _said(task, result, runs), _left(passed, left)
