@@ -10,7 +10,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from mnistref.child_process import ChildPool
+from mnistref.child_pool import ChildPool
 from mnistref.compiled import COMPILED
 from mnistref.errors import RunProblemError, UsageProblemError
 

@@ -142,9 +142,11 @@ MAY_IMPORT = {
         "mnistref.executors",
     },
     "bench.worker": {
-        *("bench.config", "bench.experiment", "bench.plugins", "bench.records", "bench.watch"),
-        *("mnistref.child_process", "mnistref.errors"),
+        *("bench.config", "bench.experiment", "bench.leftovers", "bench.plugins", "bench.records", "bench.warned"),
+        *("bench.watch", "mnistref.child_process", "mnistref.errors"),
     },
+    "bench.leftovers": {"bench.memory", "mnistref.dataset"},
+    "bench.warned": set(),
     "bench.options": {
         *("bench.attention", "bench.computing", "bench.config", "bench.values", "bench.watch"),
         *("mnistref.program", "mnistref.variants"),
@@ -337,7 +339,8 @@ MAY_IMPORT = {
         "mnistref.shards",
     },
     "mnistref.shard_files": {"mnistref.shards"},
-    "mnistref.executors": {"mnistref.child_process", "mnistref.compiled", "mnistref.errors"},
+    "mnistref.child_pool": {"mnistref.child_process"},
+    "mnistref.executors": {"mnistref.child_pool", "mnistref.compiled", "mnistref.errors"},
     "mnistref.fresh": {
         "mnistref.compiled",
         "mnistref.errors",
