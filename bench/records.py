@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench import packing
 from bench.computing import Computing
 from bench.config import RunConfig
 from bench.environment import environment
@@ -24,6 +25,7 @@ log = logging.getLogger("bench")
 
 CONFIG, ENVIRONMENT, HISTORY, RESULT = "config.json", "environment.json", "history.jsonl", "result.json"
 WEIGHTS, ANSWERS = "weights.safetensors", "answers.safetensors"
+PACKED_ANSWERS = ANSWERS + packing.SUFFIX
 PLACES, REQUEST, INIT = "attn_files", "data_request", "init_run"
 """Keys of config.json that decide nothing, but help to repeat the run: where the user's files lie that `attn` names by
 their content; how the data set is made; where the run lies whose weights it starts from. All may have moved."""
@@ -132,12 +134,26 @@ def write_answers(run: Path, answers: Mapping[str, torch.Tensor]) -> None:
     write_whole(run / ANSWERS, encode(answers))
 
 
+def packed_answers(run: Path) -> bytes | None:
+    """Return the answers of a run as a packed file holds them, or None where there are none."""
+    if (run / ANSWERS).is_file():
+        return packing.pack((run / ANSWERS).read_bytes())
+    return (run / PACKED_ANSWERS).read_bytes() if (run / PACKED_ANSWERS).is_file() else None
+
+
 def read_answers(run: Path) -> dict[str, np.ndarray] | None:
-    """What `write_answers` wrote, or None where there is none, as of runs of early versions."""
+    """What `write_answers` wrote, or None where there is none, as of runs of early versions.
+
+    Of a run that is kept with a board they may be packed, see `packed_answers`.
+    """
     path = run / ANSWERS
-    if not path.is_file():
+    if path.is_file():
+        data = path.read_bytes()
+    elif (path := run / PACKED_ANSWERS).is_file():
+        data = packing.unpack(path.read_bytes(), str(path))
+    else:
         return None
-    tensors = decode(path.read_bytes(), str(path))
+    tensors = decode(data, str(path))
     plain = (torch.float16, torch.float32, torch.float64)
     as_numpy = {n: t.float() if t.is_floating_point() and t.dtype not in plain else t for n, t in tensors.items()}
     answers = {name: tensor.numpy() for name, tensor in as_numpy.items()}
