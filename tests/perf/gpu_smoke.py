@@ -2,8 +2,8 @@
 
 python -m tests.perf.gpu_smoke {data, run} [--tiny]
 
-The folder of the session is in SESSION_WORK, and SESSION_CUDA is 1 where there is CUDA; SESSION_DIGITS may name a folder
-of MNIST's files.
+The folder of the session is in SESSION_WORK, and SESSION_CUDA is 1 where there is CUDA; SESSION_DIGITS may name a
+folder of MNIST's files.
 """
 
 import argparse
