@@ -2,7 +2,8 @@
 
     <folder>/board.json    which variant and baseline
     <folder>/board.csv     the board; board.md the same for people
-    <folder>/runs/<run>/   of each run config.json, environment.json, history.jsonl, result.json, answers.safetensors
+    <folder>/runs/<run>/   of each run config.json, environment.json, history.jsonl, result.json,
+                           answers.safetensors.xz
 
 Pictures are left out, and weights unless they are asked for: an answer to each test question is enough for every
 measure and interval. With weights, `bench show` and `--init` take a kept run as they do any other.
@@ -28,7 +29,7 @@ from mnistref.files import write_whole
 log = logging.getLogger("bench")
 
 ABOUT, CSV, MARKDOWN, RUNS = "board.json", "board.csv", "board.md", "runs"
-_KEPT = (records.ENVIRONMENT, records.HISTORY, records.RESULT, records.ANSWERS)
+_KEPT = (records.ENVIRONMENT, records.HISTORY, records.RESULT)
 _ADDED = ("diagonal_lstm",)
 """Columns that boards of earlier versions do not have."""
 _RESAMPLED = ("_lo", "_hi", "p_value")
@@ -81,6 +82,9 @@ def _copy(run: Path, to: Path, kept: Sequence[str]) -> None:
     for name in kept:
         if (run / name).is_file():
             write_whole(to / name, (run / name).read_bytes())
+    answers = records.packed_answers(run)
+    if answers is not None:
+        write_whole(to / records.PACKED_ANSWERS, answers)
 
 
 def _derived(folder: Path, about: dict[str, Any]) -> pd.DataFrame:

@@ -122,9 +122,11 @@ MAY_IMPORT = {
         "bench.unchecked_metrics",
         *("mnistref.files", "mnistref.spec"),
     },
+    "bench.packing": {"mnistref.errors"},
+    "bench.answers": {"bench.packing", "bench.soundness", "bench.tensorfile", "mnistref.errors", "mnistref.files"},
     "bench.records": {
-        *("bench.computing", "bench.config", "bench.environment", "bench.json_files", "bench.soundness"),
-        "bench.tensorfile",
+        *("bench.answers", "bench.computing", "bench.config", "bench.environment", "bench.json_files"),
+        "bench.soundness",
         *("mnistref.dataset", "mnistref.errors", "mnistref.files", "mnistref.version"),
     },
     "bench.json_files": {"mnistref.errors", "mnistref.files"},
