@@ -1,6 +1,7 @@
 """Where and how a network is computed: device, precision, and whether a step is issued or replayed."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ class Computing:
     """A device, and what it computes with.
 
     `precision`: "fp32" throughout; "tf32", the factors of products and convolutions of fp32 rounded to 10 bits of
-    mantissa, on CUDA; or "bf16" by autocast. `capture`: "eager", or "graph", see `bench.training.step.Step`, on CUDA.
+    mantissa, on CUDA; or "bf16" by autocast. `capture`: "eager"; "graph", see `training.step.Step`, on CUDA; or "auto"
+    until a run is configured, see `bench.training.capture`.
     `deterministic`: the same bits each time on CUDA too, or an error where an operation cannot; a CPU gives them so.
     """
 
@@ -25,18 +27,24 @@ class Computing:
     deterministic: bool = False
 
     @contextmanager
-    def products(self) -> Iterator[None]:
+    def products(self, tuned: bool = False) -> Iterator[None]:
         """While it is on, products of fp32 are rounded to tf32 where that is the precision, and never else; and where
         the same bits are wanted, operations that could give others are refused.
 
         PyTorch's own default rounds in convolutions and not in products. The settings are the process's, and are given
         back.
+
+        `tuned`: whether cuDNN tries its algorithms on each new shape of a convolution and keeps the fastest, which
+        pays where shapes stay. Never where the same bits are wanted: another algorithm may win the next time.
         """
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS reads when it begins
         before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
         determined = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
         torch.use_deterministic_algorithms(self.deterministic or determined[0], warn_only=determined[1])
+        tunes = torch.backends.cudnn.benchmark
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = tuned and not self.deterministic
         rounded = self.precision == "tf32"
         torch.set_float32_matmul_precision("high" if rounded else "highest")
         torch.backends.cudnn.allow_tf32 = rounded
@@ -45,6 +53,7 @@ class Computing:
         finally:
             torch.set_float32_matmul_precision(before[0])
             torch.backends.cudnn.allow_tf32 = before[1]
+            torch.backends.cudnn.benchmark = tunes
             torch.use_deterministic_algorithms(determined[0], warn_only=determined[1])
 
     def casting(self) -> torch.autocast:
@@ -63,6 +72,19 @@ class Computing:
         return f"device: {self.device_name}{threads}"
 
 
+def undetermined(error: BaseException) -> str | None:
+    """Return one line for the error of an operation that `deterministic` refuses; None for any other error.
+
+    Of the operations that bench uses on CUDA these are the gradients of `grid_sample` and of adaptive average pooling,
+    both of `stn`, and in some versions of PyTorch that of the padding `reflect`.
+    """
+    found = re.match(r"(.+?) does not have a deterministic implementation", str(error))
+    if not found:
+        return None
+    name = found[1].strip()
+    return f"--deterministic: PyTorch gives {name} other bits each time on CUDA; leave the option out for this network"
+
+
 def choose(
     device: str = "auto", precision: str = "fp32", capture: str = "eager", deterministic: bool = False
 ) -> Computing:
@@ -79,4 +101,4 @@ def choose(
         wish(kind)
     except ValueError as error:
         raise UsageProblemError(f"{VARIABLE}: {error}") from error
-    return Computing(torch.device(kind), precision, capture, deterministic)
+    return Computing(torch.device(kind), precision, "eager" if kind == "cpu" else capture, deterministic)

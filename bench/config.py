@@ -11,6 +11,7 @@ from mnistref.spec import canonical_json
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 CAPTURES = ("eager", "graph")
+"""How a step of a run is issued; a user may leave it open by "auto"."""
 OPTIMIZERS = ("adam", "rmsprop")
 SCHEDULES = ("onecycle", "steps")
 DEVICES = ("auto", "cpu", "cuda")

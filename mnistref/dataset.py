@@ -30,6 +30,11 @@ def _check_bytes(path: Path, shard: ShardInfo) -> None:
     require_sound(path, shard)
 
 
+def forget_checks() -> None:
+    """Check the files of each set again when they are read the next time."""
+    _check_bytes.cache_clear()
+
+
 def read_split(folder: Path, split: str, *names: str) -> dict[str, np.ndarray]:
     """Whole fields of a split, in the order of its images: name → array (N, …), see `schema.FIELDS`."""
     manifest = read_manifest(folder)

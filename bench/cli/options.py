@@ -199,10 +199,11 @@ computing_options = _gathered(
         ),
         click.option(
             "--capture",
-            type=click.Choice(CAPTURES),
-            default="eager",
+            type=click.Choice(["auto", *CAPTURES]),
+            default="auto",
             show_default=True,
-            help="graph records a step's forward pass and gradients once and replays them, on CUDA only.",
+            help="graph records a step's forward pass and gradients once and replays them, on CUDA only; auto does so "
+            "where it can, and else says why not.",
         ),
         click.option(
             "--deterministic", is_flag=True, help="The same bits each time on CUDA too; a CPU gives them anyway."

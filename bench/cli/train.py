@@ -146,7 +146,11 @@ def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOpt
 )
 @training_options
 @computing_options
-@click.option("--workers", type=click.IntRange(min=1), help="Runs at a time.  [default: one, or one for each GPU]")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Runs at a time, spread over the GPUs in turn.  [default: one, or one for each GPU]",
+)
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of this Dask scheduler.")
 @click.option("--shard", type=Shard(), help="Only this part of the runs, for arrays of jobs: 1/8 … 8/8.")
 def run_sweep(
@@ -163,7 +167,7 @@ def run_sweep(
 ) -> None:
     """Train and test many networks, several at a time, and print their folders; exit with 6 if one fails.
 
-    Each run is a process of its own. Finished ones are skipped, interrupted ones go on: give the same command again.
+    Runs are done in processes apart. Finished ones are skipped, interrupted ones go on: give the same command again.
 
     \b
     bench sweep --attn san,pan,pan-ctx,arnn --variant mref,mbg --seeds 5 --workers 2

@@ -11,6 +11,13 @@ import torch
 MARGIN, SHARE = 1e9, 0.25
 """What data must leave free for everything else: so many bytes, or this share of what is free, whichever is more."""
 
+_SAID = (
+    *("can't allocate memory", "Cannot allocate memory", "std::bad_alloc"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory"),
+    *("could not create a memory", "could not create a primitive", "could not execute a primitive"),  # oneDNN
+)
+"""What messages of PyTorch and its libraries say when there is no memory left."""
+
 
 def fits(size: float, device: torch.device) -> bool:
     """Whether `size` bytes of data may come into the device's memory. Where nobody can say, they may."""
@@ -80,3 +87,11 @@ def _of_the_container(group: Path = Path("/sys/fs/cgroup")) -> int | None:
         return int(limit) - int(used) + files
     except (OSError, ValueError, KeyError):  # no limit reads "max"
         return None
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left, on a GPU or on the host."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    said = str(error).replace("could not create a primitive descriptor", "")  # which is of what oneDNN does not know
+    return isinstance(error, RuntimeError) and any(text in said for text in _SAID)

@@ -1,5 +1,6 @@
 """Is a module fit to be benchmarked? Each question is asked of the module in a slot and answered in plain words."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from bench.config import WIDTH
 from bench.conformance.probe import QUERIES, UnfitError, UntestedError, draws, inputs, leak, made, run, slot
 from bench.conformance.questions import ESSENTIALS, QUESTIONS, QUICK
 from bench.conformance.rehearsal import rehearse
+from bench.kernels.diagonal_lstm import VARIABLE
 from bench.model import build
 from mnistref.common.errors import ProblemError, RunProblemError, UsageProblemError
 from mnistref.spec import VariantSpec
@@ -41,19 +43,24 @@ def check(attn: str) -> list[Finding]:
     if not mechanism.target:
         raise UsageProblemError(f"{attn}: no attention, nothing to check")
     made(mechanism)
-    with _one_thread():
+    with _small():
         return list(_findings(mechanism))
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread: the tensors are small, and threads would wait for each other."""
-    before = torch.get_num_threads()
+def _small() -> Iterator[None]:
+    """Compute on a CPU with one thread: the tensors are small, and threads would wait for each other.
+
+    The variable that names an implementation of the diagonal LSTM is ignored: it may name one for the GPU of the run.
+    """
+    threads, name = torch.get_num_threads(), os.environ.pop(VARIABLE, None)
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        if name is not None:
+            os.environ[VARIABLE] = name
 
 
 def refuse_unfit(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
@@ -71,7 +78,7 @@ def refuse_unfit(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
     canvas = variant.canvas
     names = [name.strip() for name in attn.split(",")]
     mechanisms = [get_mechanism(name) for name in names]
-    with torch.random.fork_rng(devices=[]), _one_thread():
+    with torch.random.fork_rng(devices=[]), _small():
         for name, mechanism in zip(names, mechanisms, strict=True):
             if mechanism.shipped:
                 continue

@@ -93,7 +93,7 @@ def histogram_of(product: Tensor, target: Tensor) -> Tensor:
 
 def curve_of(histogram: Tensor, points: int = 101) -> PrecisionRecall:
     """Return precision, recall and average precision of a histogram with a pixel on a target."""
-    on, off = histogram.double().flip(1).cumsum(1)
+    on, off = histogram.flip(1).cumsum(1).double()  # whole numbers, which CUDA adds to the same bits in any order
     kept = (histogram.sum(0) > 0).flip(0)
     on, off = on[kept], off[kept]
     precision, recall = on / (on + off), on / on[-1]

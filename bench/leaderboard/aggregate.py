@@ -33,7 +33,7 @@ KEY = ["variant", "dataset", "attn", "recipe", "queries", "precision", "capture"
 """What the runs of a row share."""
 RIVALS = ["variant", "dataset", "recipe", "queries"]
 """What rows share that are compared with each other."""
-_ASIDE = ("answers", "config", "request", "init_run", "hardware", "commit")
+_ASIDE = ("answers", "config", "request", "init_run", "hardware", "commit", "diagonal_lstm")
 
 
 def _bounded(names: Iterable[str]) -> list[str]:
@@ -70,6 +70,7 @@ COLUMNS = [
     "hardware",
     "precision",
     "capture",
+    "diagonal_lstm",
     "bench_version",
     "commits",
     "note",
@@ -95,7 +96,9 @@ def leaderboard(
     `p_value` the sign-flip test of it. `rank` is 1 + the number of rivals (rows of one data set, recipe and unit of
     queries) that are distinguishably better: of higher accuracy, and the interval of the paired difference, over the
     seeds that both have, lies above 0. `relative_runtime` is the time of a training step over that of `san`, timed turn
-    by turn with it. `delta` is `accuracy` less the published one, where the digits are those of the papers.
+    by turn with it. `diagonal_lstm` names the implementations of the diagonal LSTM that ran; it is empty where the
+    network has none, and for runs of versions that did not record it. `delta` is `accuracy` less the published one,
+    where the digits are those of the papers.
     """
     rows = [_flat(r) for r in results if variant in (None, r["variant"])]
     if not rows:
@@ -147,6 +150,7 @@ def _row(runs: pd.DataFrame) -> dict[str, Any]:
         **{key: first[key] for key in KEY},
         **{key: next((v for v in runs[key] if pd.notna(v)), None) for key in ("digits", "backgrounds", "note")},
         "hardware": _named(done if len(done) else runs, "hardware") or first["device"],
+        "diagonal_lstm": _named(done if len(done) else runs, "diagonal_lstm") or None,
         "commits": _named(done if len(done) else runs, "commit") or None,
         "seeds": len(done),
         "accuracy": accuracy,

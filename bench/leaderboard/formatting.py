@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -37,7 +38,8 @@ published %: what the papers print (where both do, ARNN's number); delta: how fa
 _FEW = f"fewer than {FEW} seeds: intervals see too little of how seeds differ; of one seed, nothing of it"
 _WORDS = (
     *("variant", "attn", "baseline", "published_source", "status", "recipe", "queries", "dataset", "digits"),
-    *("backgrounds", "device", "hardware", "precision", "capture", "bench_version", "commits", "note", "command"),
+    *("backgrounds", "device", "hardware", "precision", "capture", "diagonal_lstm", "bench_version", "commits"),
+    *("note", "command"),
 )
 """Columns of words, which may look like numbers."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -195,10 +197,26 @@ def _notes(board: pd.DataFrame) -> list[str]:
         )
     if (board["seeds"] < FEW).any():
         notes.append(_FEW)
+    notes += _slower(board)
     commits = sorted({commit for row in board["commits"].dropna() for commit in str(row).split("; ")})
     if len(commits) > 1:
         notes.append(f"made with {len(commits)} commits of bench, which the table in CSV names: {', '.join(commits)}")
     return notes + _of_variants(board["variant"].unique())
+
+
+def _slower(board: pd.DataFrame) -> list[str]:
+    """Return a note for each row in which another implementation of the diagonal LSTM ran than its device's best."""
+    notes = []
+    for attn, dataset, device, told in board[["attn", "dataset", "device", "diagonal_lstm"]].itertuples(index=False):
+        best = "cpu" if device == "cpu" else "triton"
+        ran = {} if pd.isna(told) else dict.fromkeys(re.split("[,;] ", told))
+        others = [name for name in ran if name != best]
+        if others:
+            notes.append(
+                f"{attn} on {dataset}: the diagonal LSTM ran as {' and '.join(others)}, which takes longer than "
+                f"{best}, the best of this device"
+            )
+    return list(dict.fromkeys(notes))
 
 
 def _of_variants(names: Iterable[str]) -> list[str]:

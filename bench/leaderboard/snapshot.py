@@ -2,7 +2,8 @@
 
     <folder>/board.json    which variant and baseline
     <folder>/board.csv     the board; board.md the same for people
-    <folder>/runs/<run>/   of each run config.json, environment.json, history.jsonl, result.json, answers.safetensors
+    <folder>/runs/<run>/   of each run config.json, environment.json, history.jsonl, result.json,
+                           answers.safetensors.xz
 
 Pictures are left out, and weights unless they are asked for: an answer to each test question is enough for every
 measure and interval. With weights, `bench show` and `--init` take a kept run as they do any other.
@@ -28,7 +29,9 @@ from mnistref.common.errors import DataProblemError, MismatchProblemError, Usage
 log = logging.getLogger("bench")
 
 ABOUT, CSV, MARKDOWN, RUNS = "board.json", "board.csv", "board.md", "runs"
-_KEPT = (records.ENVIRONMENT, records.HISTORY, records.RESULT, records.ANSWERS)
+_KEPT = (records.ENVIRONMENT, records.HISTORY, records.RESULT)
+_ADDED = ("diagonal_lstm",)
+"""Columns that boards of earlier versions do not have."""
 _RESAMPLED = ("_lo", "_hi", "p_value")
 _NOISE, _ROUNDING = 2e-3, 1e-9
 """By how much a number may differ: of those that are drawn at random from another version of SciPy, and of others."""
@@ -79,6 +82,9 @@ def _copy(run: Path, to: Path, kept: Sequence[str]) -> None:
     for name in kept:
         if (run / name).is_file():
             write_whole(to / name, (run / name).read_bytes())
+    answers = records.packed_answers(run)
+    if answers is not None:
+        write_whole(to / records.PACKED_ANSWERS, answers)
 
 
 def _derived(folder: Path, about: dict[str, Any]) -> pd.DataFrame:
@@ -111,6 +117,7 @@ def _differences(folder: Path) -> list[str]:
         derived = from_csv(to_csv(_derived(folder, about)))
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise DataProblemError(f"{folder}: not a board ({error}); save it again") from error
+    said = _as_now(said, derived)
     if list(said.columns) != list(derived.columns):
         odd = sorted(set(said.columns) ^ set(derived.columns))
         columns = f"{', '.join(odd)} is in one of them alone" if odd else "they stand in another order"
@@ -126,6 +133,13 @@ def _differences(folder: Path) -> list[str]:
     if not wrong and markdown != _in_markdown(said):
         wrong.append(f"{folder / MARKDOWN}: says something else than {CSV} beside it; save it again")
     return wrong
+
+
+def _as_now(said: pd.DataFrame, derived: pd.DataFrame) -> pd.DataFrame:
+    """Return a board with the columns that were added since it was saved, if its records have nothing for them."""
+    missing = [name for name in _ADDED if name not in said and derived[name].isna().all()]
+    others = [name for name in derived.columns if name not in missing]
+    return said.reindex(columns=derived.columns) if missing and list(said.columns) == others else said
 
 
 def _same(said: Any, derived: Any, column: str) -> bool:

@@ -1,6 +1,7 @@
 """What networks cost, side by side: time of a training step and of inference, memory, and error of their numbers."""
 
 import copy
+import logging
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,16 +12,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.attention import canonical_name, slots_of
+from bench.common.memory import ran_out
 from bench.compute import Computing
 from bench.config import ROUNDS, Recipe
 from bench.conformance.isolation import Apart
-from bench.kernels.diagonal_lstm import choose
+from bench.kernels.diagonal_lstm import ImplementationError
 from bench.model import AttributeCNN, build
-from bench.profiling.oom import ran_out
 from bench.profiling.timing import Spread, Timing, example, measure
-from mnistref.common.errors import RunProblemError
+from bench.training.capture import resolved
+from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.common.text_table import table
 from mnistref.spec import VariantSpec
+
+log = logging.getLogger("bench")
 
 BASELINES = ("san", "pan-ctx")
 """What every other network is compared with; always among those that are timed."""
@@ -31,8 +35,10 @@ COLUMNS = (
     *(f"over_{name.replace('-', '_')}{end}" for name in BASELINES for end in ("", "_q1", "_q3")),
     *("infer_ms_per_image", "infer_ms_per_image_q1", "infer_ms_per_image_q3", "infer_over_san"),
     *("peak_memory_mb", "saved_mb", "logits_error", "gradient_error"),
+    "diagonal_lstm",
 )
-"""Of a row. `over_…`: the ratio of the steps, round by round. The errors: relative norms, against fp64."""
+"""Of a row. `over_…`: the ratio of the steps, round by round. The errors: relative norms, against fp64.
+`diagonal_lstm`: which implementations of it ran, None for none."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,12 @@ class Setting:
     optimizer: str
     rounds: int
     torch: str
-    diagonal_lstm: str
 
     def __str__(self) -> str:
         where = f"{self.device} ({self.threads} threads)" if self.device == "cpu" else self.device
         return (
             f"{self.variant} ({self.canvas} px), batch {self.batch}, {where}, {self.precision}, {self.capture}, "
-            f"{self.optimizer}, {self.rounds} rounds, torch {self.torch}, diagonal LSTM: {self.diagonal_lstm}"
+            f"{self.optimizer}, {self.rounds} rounds, torch {self.torch}"
         )
 
 
@@ -71,17 +76,21 @@ def runtime(
     A row has the keys of `COLUMNS`; the errors are None where a network draws samples. The batch is the recipe's.
 
     Raises:
-        UsageProblemError: there is no such mechanism.
+        UsageProblemError: there is no such mechanism, or the implementation of the diagonal LSTM that the environment
+            variable names cannot run.
         RunProblemError: the batch does not fit into the device's memory.
     """
     wanted = list(dict.fromkeys((*BASELINES, *map(canonical_name, names))))
     with Apart() as apart:
         for name in wanted:
             apart.refuse_unfit(name, variant)
+    computing = _captured(computing, wanted, variant, recipe)
     try:
         models = {name: build(name, variant, 0, computing.device) for name in wanted}
         errors = {name: _errors(name, model, variant, computing) for name, model in models.items()}
         timed = measure(models, recipe, variant, computing, rounds)
+    except ImplementationError as error:
+        raise UsageProblemError(str(error)) from error
     except Exception as error:
         if not ran_out(error):
             raise
@@ -98,9 +107,18 @@ def runtime(
         recipe.optimizer,
         rounds,
         torch.__version__,
-        choose(computing.device.type, torch.float32),
     )
     return setting, [_row(name, models[name], timed, errors[name]) for name in wanted]
+
+
+def _captured(computing: Computing, names: Sequence[str], variant: VariantSpec, recipe: Recipe) -> Computing:
+    """Return how all networks are timed alike, each with one question about an image."""
+    one = replace(recipe, questions="one")
+    found = [resolved(computing.capture, computing.device.type, name, variant, one) for name in names]
+    capture, why = next(filter(lambda each: each[0] == "eager", found), found[0])
+    if why:
+        log.info("%s", why)
+    return replace(computing, capture=capture)
 
 
 def _row(
@@ -111,7 +129,7 @@ def _row(
     for baseline in BASELINES:
         values += _three(own.step.over(timed[baseline].step))
     values += [*_three(own.infer), own.infer.over(timed["san"].infer).median]
-    values += [own.peak_memory_mb, own.saved_mb, *errors]
+    values += [own.peak_memory_mb, own.saved_mb, *errors, own.diagonal_lstm]
     return dict(zip(COLUMNS, values, strict=True))
 
 
@@ -165,7 +183,7 @@ def _relative(rough: Tensor, exact: Tensor) -> float:
 def to_text(setting: Setting, rows: Sequence[dict[str, Any]]) -> str:
     """A table for people, under a line that says what it holds for. In brackets the quartiles of the rounds."""
     head = ["network", "params", "step, ms", "/ san", "/ pan-ctx", "inference, ms an image", "/ san"]
-    lines = [[*head, "peak, MB", "saved, MB", "error of logits", "of gradient"]]
+    lines = [[*head, "peak, MB", "saved, MB", "error of logits", "of gradient", "diagonal LSTM"]]
     for row in rows:
         errors = ("" if row[k] is None else f"{row[k]:.0e}" for k in ("logits_error", "gradient_error"))
         lines.append(
@@ -180,6 +198,7 @@ def to_text(setting: Setting, rows: Sequence[dict[str, Any]]) -> str:
                 f"{row['peak_memory_mb']:.0f}",
                 f"{row['saved_mb']:.0f}",
                 *errors,
+                row["diagonal_lstm"] or "",
             ]
         )
     return f"{setting}\n\n{table(lines)}"

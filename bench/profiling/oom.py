@@ -5,26 +5,12 @@ from dataclasses import replace
 
 import torch
 
-from bench.common.memory import give_back
+from bench.common.memory import give_back, ran_out
 from bench.compute import Computing
 from bench.config import BASELINE, LEAST_BATCH, RunConfig
 from bench.model import build
 from bench.profiling.timing import measure
 from mnistref.spec import VariantSpec
-
-_SAID = (
-    *("can't allocate memory", "Cannot allocate memory", "std::bad_alloc"),
-    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory"),
-    *("could not create a memory", "could not create a primitive", "could not execute a primitive"),  # oneDNN
-)
-
-
-def ran_out(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left, on a GPU or on the host."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    said = str(error).replace("could not create a primitive descriptor", "")  # which is of what oneDNN does not know
-    return isinstance(error, RuntimeError) and any(text in said for text in _SAID)
 
 
 def fitting_batch(config: RunConfig, variant: VariantSpec, computing: Computing) -> int | None:

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from bench.common.memory import keep_freed
 from bench.compute import Computing
 from bench.config import ROUNDS, Recipe
+from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
 from bench.training.step import Recorded, Step, optimizer_of
 from mnistref.spec import VariantSpec
 
@@ -56,6 +57,7 @@ class Spread:
 class Timing:
     """`step`: milliseconds of a training step over `batch` images. `infer`: of inference, for one image.
 
+    `diagonal_lstm`: which implementations of the diagonal LSTM ran in the step; None for none.
     `peak_memory_mb`: the most that a step that is issued holds at a time, beyond weights, optimiser and data; on a CPU
     without what operations take inside themselves. `saved_mb`: what the forward pass keeps of it for the
     gradients.
@@ -67,6 +69,7 @@ class Timing:
     saved_mb: float
     batch: int
     threads: int
+    diagonal_lstm: str | None = None
 
     def as_dict(self) -> dict[str, float | int]:
         """The medians, as a run records them."""
@@ -98,13 +101,15 @@ def measure(
     keep_freed(device)
     data = images, query, _ = example(recipe.batch, variant, device, questions)
     steps, memory, saved = {}, {}, {}
+    ran: dict[str, set[str]] = {name: set() for name in models}
     kept = {n: {k: v.detach().clone() for k, v in model.state_dict().items()} for n, model in models.items()}
-    with computing.products():
+    with computing.products(tuned=True):
         for name, model in models.items():
             optimizer = optimizer_of(replace(recipe, lr=1e-6), model.train())
-            saved[name] = saved_memory(model, images, query, computing)
             issued = Step(model, recipe, optimizer, replace(computing, capture="eager"))
-            memory[name] = _step_memory(partial(issued, *data), optimizer, device)
+            with noted(ran[name]):
+                saved[name] = saved_memory(model, images, query, computing)
+                memory[name] = _step_memory(partial(issued, *data), optimizer, device)
             steps[name] = partial(Step(model, recipe, optimizer, computing), *data)
         step_times = _rounds(steps, device, rounds)
         calls = {n: _inference(model.eval(), images, query, computing) for n, model in models.items()}
@@ -121,6 +126,7 @@ def measure(
             saved[name],
             recipe.batch,
             threads,
+            spelled(ran[name]),
         )
         for name in models
     }

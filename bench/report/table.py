@@ -72,6 +72,7 @@ COLUMNS = [
     Column("hardware", "hardware", "The GPU, or the processor and how many threads of it.", setting=True),
     Column("precision", "precision", "Arithmetic of the products.", setting=True),
     Column("capture", "capture", "How a step is issued to the device.", setting=True),
+    Column("diagonal_lstm", "diagonal LSTM", "Which implementation of the diagonal LSTM ran.", setting=True),
     Column("bench_version", "version", "Of bench.", setting=True),
     Column("commits", "commits", "Of bench’s code, where it lay in a checkout.", setting=True),
     Column("command", "repeat it", "The command that makes the row again."),

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 import torch
 
 from bench.compute import Computing
+from mnistref.common.errors import UsageProblemError
 from mnistref.common.version import VERSION
 
+COMMIT = "BENCH_COMMIT"
+"""The environment variable with the commit of the code, for copies that are no checkout."""
 _PACKAGES = ("h5py", "numba", "numpy", "pillow", "torch", "torchvision", "triton")
 
 
@@ -25,7 +29,7 @@ def environment(computing: Computing) -> dict[str, Any]:
             versions[name] = None
     return {
         "bench": VERSION,
-        "git": _git_commit(),
+        "git": commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": versions,
@@ -35,6 +39,18 @@ def environment(computing: Computing) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda if computing.device.type == "cuda" else None,
     }
+
+
+def commit() -> str | None:
+    """Return the commit of the checkout, or else of the environment variable, in 12 digits; None for neither.
+
+    Raises UsageProblemError where the variable holds no commit.
+    """
+    said = os.environ.get(COMMIT, "").strip()
+    if said and not re.fullmatch(r"[0-9a-fA-F]{7,64}(-dirty)?", said):
+        raise UsageProblemError(f"{COMMIT}={said!r}: give a commit, 7 to 64 digits of 0-9 and a-f, or unset it")
+    digits, dirty, _ = said.lower().partition("-dirty")
+    return _git_commit() or (digits[:12] + dirty if said else None)
 
 
 def _processor() -> str:

@@ -1,31 +1,34 @@
 """One run, from its configuration to its record: trained and tested, unless it is finished."""
 
-import hashlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench.attention import canonical_name
 from bench.attention.plugins import files_of
-from bench.common.memory import keep_freed
-from bench.compute import Computing
-from bench.config import AS_IT_FITS, LEAST_BATCH, WIDTH, Preset, Recipe, RunConfig, Supply
+from bench.common.memory import free_memory, keep_freed, ran_out
+from bench.compute import Computing, undetermined
+from bench.config import AS_IT_FITS, LEAST_BATCH, RunConfig, Supply
 from bench.data.loading import load_split
 from bench.data.online import Online, load_training
 from bench.data.split import Split
 from bench.distributed.process_group import ALONE, Alone, LostError
-from bench.evaluation import snapshots
-from bench.evaluation.evaluate import BATCH, test
+from bench.evaluation import batch_size, snapshots
+from bench.evaluation.evaluate import test
+from bench.kernels.diagonal_lstm import ImplementationError
+from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
 from bench.model import AttributeCNN, build, create_model
 from bench.profiling import oom, run_cost
 from bench.runs import records
-from bench.runs.load import load_config, load_model
+from bench.runs.configure import configure, prepare, weights_digest
+from bench.runs.environment import commit
+from bench.runs.load import load_model
 from bench.training import checkpoints
 from bench.training.checkpoints import load_fitting
 from bench.training.progress import Watching, watch
@@ -33,78 +36,11 @@ from bench.training.trainer import DivergedError, Trainer
 from mnistref.common.atomic_files import exclusive, path_to_text
 from mnistref.common.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
 from mnistref.dataset import Manifest, read_manifest
-from mnistref.generation.generate import Request, generate, request_of
-from mnistref.variants import get_variant
+from mnistref.generation.generate import request_of
+
+__all__ = ["configure", "prepare", "run"]
 
 log = logging.getLogger("bench")
-
-
-def prepare(
-    preset: Preset, attns: Sequence[str], variant: str | None, root: Path, digits: str | None, backgrounds: str
-) -> Path:
-    """The data set that a preset, or what the user says instead, calls for: found, or made. → its folder."""
-    chosen = get_variant(variant or preset.variant)
-    if not chosen.trainable:
-        raise UsageProblemError(f"{chosen.name} cannot be trained on: it is {chosen.note}")
-    for attn in attns:
-        create_model(attn, chosen.name)  # what cannot be built must not cost a data set
-    return generate(Request(chosen.name, root, 0, preset.sizes, digits or preset.digits, backgrounds))
-
-
-def configure(
-    data: Path,
-    attn: str,
-    seed: int,
-    recipe: Recipe,
-    queries: str,
-    computing: Computing,
-    init: Path | None = None,
-    online: bool = False,
-    width: int = WIDTH,
-) -> RunConfig:
-    """The configuration of a run on a data set, or on its like drawn `online`, of a network of so many channels, from
-    the weights of the run `init` if it is given.
-
-    A usage error where the set cannot train a network, where the other run was of another mechanism or width, or where
-    a CUDA graph would have to hold another number of questions in each step.
-    """
-    manifest = read_manifest(data)
-    variant = manifest.variant
-    if not variant.trainable:
-        raise UsageProblemError(f"{variant.name} cannot be trained on: it is {variant.note}")
-    if computing.capture == "graph" and recipe.questions == "all":
-        raise UsageProblemError(
-            f"--capture graph: each step needs as many questions; give --questions {variant.digits[0]} or one"
-        )
-    attn = canonical_name(attn)
-    before = load_config(init) if init else None
-    if before and before.attn != attn:
-        raise UsageProblemError(f"--init {init}: a run of {before.attn}; its weights do not fit {attn}")
-    if before and before.width != width:
-        own = f"a network of width {before.width}, whose weights fit no other"
-        raise UsageProblemError(f"--init {init}: {own}; give --width {before.width} too")
-    return RunConfig(
-        attn,
-        variant.name,
-        manifest.folder_name,
-        seed,
-        recipe,
-        queries,
-        computing.precision,
-        computing.device.type,
-        computing.capture,
-        f"{before.dataset},{before.training}" if before else None,
-        _digest(init / records.WEIGHTS) if init else None,
-        online,
-        computing.deterministic,
-        width,
-    )
-
-
-def _digest(weights: Path) -> str:
-    if not weights.is_file():
-        raise UsageProblemError(f"{weights}: no weights here; --init takes the folder of a finished run")
-    return hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -146,6 +82,7 @@ def run(
     work = _Work(config, data, folder, manifest, computing, resume, init, watching or Watching(), supply, team)
     team.check(computing)
     run_cost.rounds()  # an error in it shows before the training, not after
+    commit()
     create_model(config.attn, manifest.variant.name, width=config.width)  # what cannot be built leaves no folder
     if team.tell(lambda: "finished" if resume and records.is_finished(folder) else ""):  # nothing has to be written
         log.info("finished already: %s", folder)
@@ -178,7 +115,7 @@ def _run(work: _Work) -> None:
 
     crowded = False
     try:
-        with computing.products():
+        with computing.products(tuned=config.recipe.questions != "all"):
             outcome = _train_and_test(work, model)
     except LostError:  # it says why, and records it
         raise
@@ -188,10 +125,13 @@ def _run(work: _Work) -> None:
     except ProblemError as error:
         record({"status": "failed", "reason": str(error)})
         raise
+    except ImplementationError as error:
+        record({"status": "failed", "reason": str(error)})
+        raise UsageProblemError(str(error)) from error
     except (Exception, SystemExit) as error:  # user code may raise what it likes
-        crowded = oom.ran_out(error)
+        crowded = ran_out(error)
         if not crowded:
-            reason = f"{type(error).__name__}: {error}"
+            reason = undetermined(error) or f"{type(error).__name__}: {error}"
             record({"status": "failed", "reason": reason})
             raise RunProblemError(f"{folder}: failed: {reason}") from error
     if crowded:  # the error, and with it the tensors of its frames, is gone by now
@@ -206,7 +146,7 @@ def _run(work: _Work) -> None:
 def _begin(work: _Work) -> AttributeCNN:
     """The network as it starts, and the run's folder."""
     config, init = work.config, work.init
-    if config.init_weights != (_digest(init / records.WEIGHTS) if init else None):
+    if config.init_weights != (weights_digest(init / records.WEIGHTS) if init else None):
         raise UsageProblemError(f"{work.folder}: was configured to start from other weights than those of {init}")
     before = load_model(init)[1].state_dict() if init else {}
     model = build(config.attn, work.manifest.variant, config.seed, work.computing.device, config.width)
@@ -236,7 +176,8 @@ def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
     config, data, folder, computing, leads = work.config, work.data, work.folder, work.computing, work.team.leads
     train = _enough(load_training(config, data, computing.device, work.supply), data)
     val = load_split(data, "val", config.queries, computing.device, stream=work.supply.stream)
-    trainer = Trainer(config.recipe, model, train, val, config.seed, computing, work.team)
+    sizes = partial(_sizes, work, model)
+    trainer = Trainer(config.recipe, model, train, val, config.seed, computing, work.team, sizes)
     if trainer.batch < config.recipe.batch:
         log.info("a step takes %d %s, not %d: there are no more", trainer.batch, trainer.units, config.recipe.batch)
     del train, val  # which the test needs no more, and the trainer gives up by then
@@ -258,7 +199,7 @@ def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
                 if work.watching.look:
                     work.watching.look(trainer)
 
-        with closing(trainer.train):
+        with closing(trainer.train), noted(trainer.ran):
             for record in trainer.epochs(on_step):
                 if leads:
                     records.append_history(folder, record)
@@ -269,6 +210,14 @@ def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
     return outcome
 
 
+def _sizes(work: _Work, model: AttributeCNN, batch: int) -> list[int]:
+    """Return how many images at a time to try in validation and test. Several processes try one size alone."""
+    device = work.computing.device
+    kind = device.type if work.team.size == 1 else "cpu"
+    canvas, drawn = work.manifest.variant.canvas, batch_size.draws(model)
+    return batch_size.sizes(kind, batch, canvas, work.config.width, free_memory(device), drawn)
+
+
 def _test(work: _Work, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
     """Of the best epoch: its weights kept, its measures, and what the network run_cost."""
     config, computing, team = work.config, work.computing, work.team
@@ -277,8 +226,8 @@ def _test(work: _Work, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
     if team.leads:
         checkpoints.save_weights(work.folder / records.WEIGHTS, model)
     split = load_split(work.data, "test", config.queries, computing.device, True, work.supply.stream)
-    with computing.casting():
-        tested = test(model, split, min(BATCH, trainer.batch), team)
+    with computing.casting(), noted(trainer.ran):
+        tested = batch_size.in_memory(trainer.sizes, lambda size: test(model, split, size, team))
         if team.leads:
             records.write_answers(work.folder, tested.answers)
             snapshots.keep(work.folder, snapshots.take(model, split, work.manifest.variant))
@@ -289,6 +238,7 @@ def _test(work: _Work, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
         "best_epoch": trainer.best_epoch,
         "val_accuracy": trainer.best_accuracy,
         "params": sum(p.numel() for p in model.parameters()),
+        "diagonal_lstm": spelled(trainer.ran),
     }
 
 

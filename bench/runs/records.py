@@ -6,24 +6,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from bench.common.json_files import read_json, write_json
-from bench.common.safetensors_io import decode, encode
 from bench.compute import Computing
 from bench.config import RunConfig
+from bench.runs.answers import ANSWERS, PACKED_ANSWERS, packed_answers, read_answers, write_answers
 from bench.runs.environment import environment
-from bench.runs.validation import contradicted, is_number, is_text, malformed, other_run, unsound
+from bench.runs.validation import contradicted, is_number, is_text, malformed, other_run
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.common.version import VERSION
 from mnistref.dataset import Manifest
 
+__all__ = ["ANSWERS", "PACKED_ANSWERS", "packed_answers", "read_answers", "write_answers"]
+
 log = logging.getLogger("bench")
 
 CONFIG, ENVIRONMENT, HISTORY, RESULT = "config.json", "environment.json", "history.jsonl", "result.json"
-WEIGHTS, ANSWERS = "weights.safetensors", "answers.safetensors"
+WEIGHTS = "weights.safetensors"
 PLACES, REQUEST, INIT = "attn_files", "data_request", "init_run"
 """Keys of config.json that decide nothing, but help to repeat the run: where the user's files lie that `attn` names by
 their content; how the data set is made; where the run lies whose weights it starts from. All may have moved."""
@@ -125,28 +124,6 @@ def read_result(run: Path) -> dict[str, Any] | None:
     if wrong:
         raise DataProblemError(f"{path}: damaged ({', '.join(wrong[:3])} missing or wrong); run the same command again")
     return result
-
-
-def write_answers(run: Path, answers: Mapping[str, torch.Tensor]) -> None:
-    """What came of every test question, see `bench.evaluation.evaluate.Tested`."""
-    write_whole(run / ANSWERS, encode(answers))
-
-
-def read_answers(run: Path) -> dict[str, np.ndarray] | None:
-    """What `write_answers` wrote, or None where there is none, as of runs of early versions."""
-    path = run / ANSWERS
-    if not path.is_file():
-        return None
-    tensors = decode(path.read_bytes(), str(path))
-    plain = (torch.float16, torch.float32, torch.float64)
-    as_numpy = {n: t.float() if t.is_floating_point() and t.dtype not in plain else t for n, t in tensors.items()}
-    answers = {name: tensor.numpy() for name, tensor in as_numpy.items()}
-    if wrong := unsound(answers):
-        raise DataProblemError(
-            f"{path}: not the answers of a test ({', '.join(wrong[:3])} missing or wrong); delete the run and start it "
-            "again"
-        )
-    return answers
 
 
 def is_finished(run: Path) -> bool:

@@ -1,9 +1,13 @@
-"""A run in a process of its own: what breaks there breaks nothing else, and it ends when whoever wants it does.
+"""Runs in processes apart: what breaks there breaks nothing else, and it ends when whoever wants it does.
 
-`launch` is called where the result is wanted; `do` runs in the process.
+`launch` and `Worker` are used where the results are wanted; `do` runs in the process. A worker's process does one run
+after the other, so that imports, the start of CUDA and the kernels' self-tests are paid for once. It is replaced after
+a run that did not end well, and where it holds too much memory (`process_state`). A run with modules from outside has
+a process to itself.
 """
 
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +16,18 @@ from mnistref.common.errors import ProblemError
 
 
 class Ended(NamedTuple):
-    """`status`: ok, failed or diverged. `reason`: one line, if it is not ok."""
+    """`status`: ok, failed or diverged. `reason`: one line, if it is not ok. `warnings`: lines of the run's process."""
 
     status: str
     reason: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class Answer(NamedTuple):
+    """How a run ended, and whether its process is fit for another one."""
+
+    ended: Ended
+    fit: bool = False
 
 
 class Running:
@@ -44,46 +56,100 @@ class Running:
 
 
 def launch(
-    task: dict[str, Any], threads: int | None = None, gpu: int | None = None, running: Running | None = None
+    task: dict[str, Any], threads: int | None = None, gpu: str | None = None, running: Running | None = None
 ) -> Ended:
-    """Do a run, and wait for it. Whatever its process does, the outcome is judged by its answer alone.
+    """Do a run in a process of its own, and wait for it. Whatever the process does, its answer alone is the outcome.
 
     Args:
         task: `config`, as `RunConfig.as_dict`; `data` and `runs`: paths; `files`: as `plugins.files_of`;
             `watching` and `supply`: the fields of `progress.Watching` and `bench.config.Supply`; `init`: the run
-            whose weights it begins with, or None.
+            whose weights it begins with, or None; `alone`: whether its process may do no other run.
         threads: of a CPU; None for PyTorch's choice.
-        gpu: the only one that the run sees.
+        gpu: the only one that the run sees, as CUDA_VISIBLE_DEVICES names it.
         running: what can end it early.
     """
-    running = running or Running()
-    environment = {"OMP_NUM_THREADS": str(threads)} if threads else {}
-    if gpu is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = str(gpu)
-    try:
-        process = ChildProcess("bench.runs.subprocess_worker", environment)
-    except OSError as error:
-        return Ended("failed", f"its process could not be started: {error.strerror}")
-    running.add(process)
+    with closing(Worker(threads, gpu, running)) as worker:
+        return worker.launch({**task, "alone": False})
+
+
+class Worker:
+    """Does runs, one at a time, in one process after the other; see `launch`, which has the same arguments.
+
+    `close` ends its process.
+    """
+
+    def __init__(self, threads: int | None = None, gpu: str | None = None, running: Running | None = None) -> None:
+        self._threads, self._gpu, self._running = threads, gpu, running or Running()
+        self._process: ChildProcess | None = None
+        self._kind: tuple[Any, ...] = ()
+
+    def launch(self, task: dict[str, Any]) -> Ended:
+        if task["alone"]:
+            return launch(task, self._threads, self._gpu, self._running)
+        # cuBLAS reads once in a process whether it must be deterministic
+        kind = task["config"].get("device"), task["config"].get("deterministic")
+        if self._process and (self._kind != kind or not self._process.alive):
+            self.close()
+        self._kind = kind
+        try:
+            process = self._process or self._start()
+        except OSError as error:
+            return Ended("failed", f"its process could not be started: {error.strerror}")
+        answer = _ask(process, task)
+        if not answer.fit:
+            self.close()
+        return answer.ended
+
+    def close(self) -> None:
+        process, self._process = self._process, None
+        if process:
+            self._running.remove(process)
+            process.close()
+
+    def _start(self) -> ChildProcess:
+        environment = {"OMP_NUM_THREADS": str(self._threads)} if self._threads else {}
+        if self._gpu is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = self._gpu
+        self._process = ChildProcess("bench.runs.subprocess_worker", environment)
+        self._running.add(self._process)
+        return self._process
+
+
+def _ask(process: ChildProcess, task: dict[str, Any]) -> Answer:
     try:
         return process.call(do, task)
     except ChildDiedError as error:
-        return Ended("failed", f"{error}{error.advice('see --batch')}")
-    except ProblemError as error:
-        return Ended("failed", _line(str(error)))
+        return Answer(Ended("failed", f"{error}{error.advice('see --batch')}"))
     except Exception as error:
-        return Ended("failed", _line(f"{type(error).__name__}: {error}"))
-    finally:
-        running.remove(process)
-        process.close()
+        return Answer(_failed(error))
+
+
+def _failed(error: Exception) -> Ended:
+    said = str(error) if isinstance(error, ProblemError) else f"{type(error).__name__}: {error}"
+    return Ended("failed", _line(said))
 
 
 def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-def do(task: dict[str, Any]) -> Ended:
+def do(task: dict[str, Any]) -> Answer:
     """In the process: do the run that `launch` was given."""
+    from bench.runs import collected_warnings
+
+    with collected_warnings.collected() as lines:
+        from bench.runs.process_state import Surroundings
+
+        before = Surroundings()
+        try:
+            ended = _run(task)
+        except Exception as error:
+            ended = _failed(error)
+        fit = before.restore() and ended.status == "ok"
+    return Answer(ended._replace(warnings=tuple(lines)), fit)
+
+
+def _run(task: dict[str, Any]) -> Ended:
     from bench.attention import plugins
     from bench.config import RunConfig, Supply
     from bench.runs import experiment, records

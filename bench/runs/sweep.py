@@ -1,4 +1,4 @@
-"""Many runs: mechanisms × data sets × seeds, the finished ones skipped, each in a process of its own.
+"""Many runs: mechanisms × data sets × seeds, the finished ones skipped, done by processes apart from this one.
 
 With one seed, every mechanism gets the same order of the data and the same initial backbone: results are paired.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from bench.attention import canonical_name
+from bench.attention import canonical_name, is_outside
 from bench.attention.plugins import files_of
 from bench.compute import Computing
 from bench.config import AS_IT_FITS, WIDTH, Recipe, RunConfig, Supply
@@ -61,6 +61,7 @@ class Task:
             "files": files,
             "supply": vars(self.supply),
             "init": str(self.init.resolve()) if self.init else None,
+            "alone": is_outside(self.config.attn),
         }
 
 
@@ -134,7 +135,8 @@ def sweep(
 
     `unfit`: (network, variant) → why its runs are failed ones and do not start.
 
-    An interrupt ends the runs that are on; the same call goes on with them where they were last kept.
+    An interrupt ends the runs that are on; the same call goes on with them where they were last kept. A warning of a
+    run's process is logged, each text once.
     """
     finished = [task for task in tasks if records.is_finished(runs / task.config.run_id)]
     for task in finished:
@@ -148,8 +150,12 @@ def sweep(
     if any(task not in ended for task in tasks):
         refuse_unwritable(runs)
     waiting = {task: task.as_dict(runs, watching or Watching()) for task in tasks if task not in ended}
-    started = time.monotonic()
+    started, warned = time.monotonic(), set[str]()
     for done, (task, result) in enumerate(launcher.each(waiting), start=1):
+        for line in result.warnings:
+            if line not in warned:
+                log.warning("%s: %s", task.name, line)
+                warned.add(line)
         if result.status == "ok" and not records.is_finished(runs / task.config.run_id):
             result = Ended("failed", "it ended well, but its record is not here or damaged; run the same command again")
         ended[task] = result
@@ -214,40 +220,60 @@ class Launcher:
                 self._watch()
 
 
+def visible_gpus(count: int, listed: str | None) -> list[str]:
+    """Return the names by which processes can be given one of this process's GPUs each.
+
+    Args:
+        count: how many GPUs PyTorch sees.
+        listed: this process's CUDA_VISIBLE_DEVICES, which may name other GPUs than the first ones; None if it is unset.
+    """
+    names = [name.strip() for name in listed.split(",")] if listed else []
+    return names[:count] if len(names) >= count else [str(k) for k in range(count)]
+
+
+def assign(workers: int | None, gpus: Sequence[str]) -> list[str | None]:
+    """Return the GPU of each worker, in turn; by default there is one worker for each GPU, or one without any."""
+    if not gpus:
+        return [None] * (workers or 1)
+    return [gpus[k % len(gpus)] for k in range(workers or len(gpus))]
+
+
 @contextmanager
 def here(device: str, workers: int | None = None, threads: int | None = None) -> Iterator[Launcher]:
-    """Processes of this machine, one by default; on CUDA one for each GPU, which it has to itself.
+    """Processes of this machine, one by default; on CUDA one for each GPU.
 
     Args:
         device: "cpu" or "cuda".
-        workers: how many at a time; on CUDA, not more than there are GPUs.
+        workers: how many at a time; on CUDA they are spread over the GPUs, and each sees its own alone.
         threads: of each; by default the cores are shared out.
 
-    When the block ends early, the processes that are on end too.
+    When the block ends, the processes end too.
     """
-    gpus = torch.cuda.device_count() if device == "cuda" else 0
-    workers = min(workers or gpus, gpus) if gpus else workers or 1
-    threads = threads or max(1, processors() // workers)
-    free: SimpleQueue[int] = SimpleQueue()
-    for gpu in range(gpus):
-        free.put(gpu)
+    gpus = visible_gpus(torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")) if device == "cuda" else []
+    places = assign(workers, gpus)
+    threads = threads or max(1, processors() // len(places))
     running = subprocess_worker.Running()
+    all_workers = [subprocess_worker.Worker(threads, gpu, running) for gpu in places]
+    free: SimpleQueue[subprocess_worker.Worker] = SimpleQueue()
+    for one in all_workers:
+        free.put(one)
 
     def launch(task: dict[str, Any]) -> Ended:
-        gpu = free.get() if gpus else None
+        one = free.get()
         try:
-            return subprocess_worker.launch(task, threads, gpu, running)
+            return one.launch(task)
         finally:
-            if gpu is not None:
-                free.put(gpu)
+            free.put(one)
 
-    pool = ThreadPoolExecutor(workers)
+    pool = ThreadPoolExecutor(len(places))
     try:
         yield Launcher(pool, launch)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        running.end()
+        running.end()  # those that wait for another run, too
         pool.shutdown()
+        for one in all_workers:
+            one.close()
 
 
 @contextmanager

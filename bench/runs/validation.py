@@ -79,7 +79,11 @@ def malformed(result: Any) -> list[str]:
     texts = [name for name, kind in ALWAYS.items() if kind is str]
     wrong = [name for name in texts if not is_text(result.get(name))]
     wrong += ["status"] if is_text(result.get("status")) and result["status"] not in ENDS else []
-    wrong += [name for name in ("capture", "note") if not (result.get(name) in (None, "") or is_text(result[name]))]
+    wrong += [
+        name
+        for name in ("capture", "diagonal_lstm", "note")
+        if not (result.get(name) in (None, "") or is_text(result[name]))
+    ]
     wrong += [] if type(result.get("seed")) is int and is_number(result["seed"], 0, 2**53) else ["seed"]
     wrong += [] if _is_dataset(result.get("dataset")) else ["dataset"]
     if result.get("status") == "ok":

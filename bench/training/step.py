@@ -118,8 +118,14 @@ class Recorded:
             here.wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
             # what a thread that brings data allocates meanwhile is no part of it
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._outputs = self._function(*self._inputs)
+            try:
+                with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                    self._outputs = self._function(*self._inputs)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                why = " ".join(str(error).split())[:300]
+                raise RuntimeError(f"this cannot be recorded as a CUDA graph, give --capture eager: {why}") from error
         with torch.no_grad():
             for tensor, value in kept:
                 tensor.copy_(value)

@@ -21,7 +21,9 @@ from bench.data.grouping import parts_of, together
 from bench.data.split import Batch, Split
 from bench.distributed.global_batch import Rows
 from bench.distributed.process_group import ALONE, Alone
+from bench.evaluation.batch_size import in_memory
 from bench.evaluation.evaluate import BATCH, DivergedError, accuracy
+from bench.kernels.diagonal_lstm import IMPLEMENTATIONS
 from bench.training.shared_step import step_of
 from bench.training.step import optimizer_of
 
@@ -67,6 +69,9 @@ class Trainer:
     `epochs()` yields a record after each epoch; `epoch` counts those that are over. `state()` and `restore()` carry
     everything over to another process, between two epochs or two steps. Several processes may train together, as a
     `team`: each on its rows of every batch, and all come to the same.
+
+    `sizes`: batch of a step → how many images at a time to try in validation, see `evaluation.batch_size`; by
+    default as many as in a step, 200 at most.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class Trainer:
         seed: int,
         computing: Computing,
         team: Alone = ALONE,
+        sizes: Callable[[int], list[int]] | None = None,
     ) -> None:
         self.recipe, self.model, self.train, self.val, self.seed = recipe, model, train, val, seed
         self.computing, self.team = computing, team
@@ -85,6 +91,7 @@ class Trainer:
         units = train.asked_about if self.together else len(train)
         self.batch = min(recipe.batch, units)
         self.steps = units // self.batch
+        self.sizes = sizes(self.batch) if sizes else [min(BATCH, self.batch)]
         self.optimizer = optimizer_of(recipe, model)
         self.step = step_of(team, model, recipe, self.optimizer, computing, self.batch)
         self.schedule = _schedule(recipe, self.optimizer, self.steps)
@@ -94,6 +101,8 @@ class Trainer:
         self._constant = {name for name, value in model.named_buffers() if not value.isfinite().all()}
         self.best_epoch, self.best_accuracy = 0, -1.0
         self.best_weights: dict[str, torch.Tensor] = {}
+        self.ran: set[str] = set()
+        """The implementations of the diagonal LSTM that ran so far, as whoever trains notes them."""
 
     @property
     def units(self) -> str:
@@ -112,8 +121,7 @@ class Trainer:
             started = time.perf_counter() - under.seconds
             self._train_epoch(under, on_step)
             with self.computing.casting():
-                where = f"validation after epoch {self.epoch + 1}"
-                val = accuracy(self.model, self.val, min(BATCH, self.batch), self.team, where)
+                val = in_memory(self.sizes, self._validate)
             self.epoch += 1
             self.under = None
             if val > self.best_accuracy:
@@ -129,6 +137,9 @@ class Trainer:
                 "val_accuracy": val,
                 "seconds": time.perf_counter() - started,
             }
+
+    def _validate(self, size: int) -> float:
+        return accuracy(self.model, self.val, size, self.team, f"validation after epoch {self.epoch + 1}")
 
     def _stale(self) -> bool:
         patience = self.recipe.patience
@@ -208,6 +219,7 @@ class Trainer:
             "best_epoch": self.best_epoch,
             "best_accuracy": self.best_accuracy,
             "groups": optimizer["param_groups"],
+            "diagonal_lstm": sorted(self.ran),
             "schedule": {k: v for k, v in self.schedule.state_dict().items() if isinstance(v, int | float | list)},
         }
         return tensors, rest
@@ -230,6 +242,8 @@ class Trainer:
             of, _, own = name.partition("/")
             if of in ("model", "best") and own not in self._constant and not value.isfinite().all():
                 raise ValueError(f"{name} is no finite number")
+        if not set(rest.get("diagonal_lstm", [])) <= set(IMPLEMENTATIONS):
+            raise ValueError("it names an implementation of the diagonal LSTM that there is not")
         if self.best_epoch < best and not any(name.startswith("best/") for name in tensors):
             raise ValueError("the best weights are missing")
 
@@ -244,6 +258,7 @@ class Trainer:
             state.setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict({"state": state, "param_groups": rest["groups"]})
         self.schedule.load_state_dict(rest["schedule"])
+        self.ran |= set(rest.get("diagonal_lstm", []))
         self.epoch, self.best_epoch, self.best_accuracy = rest["epoch"], rest["best_epoch"], rest["best_accuracy"]
         if under := rest.get("under"):
             sums = tensors["under/sums"].to(self.computing.device)

@@ -80,12 +80,18 @@ class ChildProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended yet."""
+        return self._process.poll() is None
+
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run an importable function in the child, and wait for what it returns or raises.
 
         Raises ChildDiedError, with the reason, where the child ends before it answers.
         """
         assert self._process.stdin
+        self._printed.clear()  # the reason of a death is sought in what this call prints
         with suppress(BrokenPipeError):  # the reason is found below
             _send(self._process.stdin, (function, arguments))
         kind, value = self._answer()
@@ -260,41 +266,3 @@ def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[
 def _plain(value: Any) -> RuntimeError:
     """An error that can be sent, in place of a value that cannot."""
     return RuntimeError(f"{type(value).__name__}: {value}")
-
-
-class ChildPool:
-    """A number of children that run functions for the threads of an executor. See `executors.processes`."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._own = threading.local()
-        self._children: list[ChildProcess] = []
-        self._changing = threading.Lock()
-        self._over = False
-
-    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a function in the calling thread's own child, which is started at its first call."""
-        child = getattr(self._own, "child", None)
-        if child is None:
-            with self._changing:
-                if self._over:
-                    raise ChildDiedError("the processes were ended")
-                child = self._own.child = ChildProcess(self._name)
-                self._children.append(child)
-        try:
-            return child.call(function, *arguments)
-        except ChildDiedError:
-            self._own.child = None
-            raise
-
-    def kill(self) -> None:
-        """End all children at once; no other one is started."""
-        with self._changing:
-            self._over = True
-            for child in self._children:
-                child.kill()
-
-    def close(self) -> None:
-        """End all children after their last answers."""
-        for child in self._children:
-            child.close()

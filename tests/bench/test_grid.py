@@ -1,82 +1,118 @@
-"""The papers' grid in slices: it is whole, and comes to its end however often its time is over."""
+"""The papers' grid in slices: it is whole, comes to its end however often it is stopped, and loses little when cut."""
 
 import csv
+import json
 import os
-import re
+import random
+import signal
 import subprocess
 import sys
+import tarfile
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from bench.attention import networks_of
+from bench.leaderboard.aggregate import leaderboard
 from bench.model import create_model
+from bench.runs import records
 from mnistref.variants import VARIANTS
 from tests.helpers import TOP
+from tests.perf import grid_plan
+from tests.perf.packs import Packs, unpack
 
 SCRIPT = TOP / "bench" / "grid.sh"
-TEXT = SCRIPT.read_text(encoding="utf-8")
-LISTS = dict(re.findall(r"^(\w+)=\$\{GRID_\w+:-([\w,+-]+)\}", TEXT, re.MULTILINE))
 LEFT = 75
-TINY = {
-    "GRID_SIZES": "--train 60 --val 20 --test 20 --digits mnist5k",
-    "GRID_TRAINING": "--device cpu --epochs 1 --threads 1",
-    "GRID_SEEDS": "1",
-    "GRID_REST": "none",
-    "GRID_INVERSE": "none",
-    "GRID_BLOCKS": "none+pan",
-    "GRID_MAIN": "san",
-    "GRID_PAN": "han",
-    "GRID_ARNN": "pan",
-}
-STAGES = 15
+SMALL = ("--device", "cpu", "--epochs", "1", "--seeds", "1", "--margin", "0.3", "--workers", "1")
+STAGES = len(grid_plan.FIRST) + len(grid_plan.THEN)
 
-PRETENDED = """#!{python}
-import os, sys, time
-arguments = sys.argv[2:]
+PRETENDED = """
+import os, shutil, sys, time
+from pathlib import Path
+arguments = sys.argv[1:]
 with open(os.environ["TOLD"], "a") as file:
     file.write(" ".join(arguments) + "\\n")
+given = dict(zip(arguments[2:], arguments[3:]))
 if arguments[1] == "sweep":
-    codes = os.environ.get("CODES", "").split()
-    of = arguments[arguments.index("--attn") + 1]
-    time.sleep(float(os.environ.get("TAKES", 0)))
-    sys.exit(next((int(code) for name, code in (pair.split("=") for pair in codes) if name == of), 0))
-print("set-of-" + arguments[arguments.index("--variant") + 1])
+    source, runs = os.environ.get("SOURCE"), Path(given["--runs"])
+    for attn in given["--attn"].split(",") if source else []:
+        run = runs / (runs.name + "-" + attn + "-s0-0123456789ab")
+        if (run / "result.json").is_file():
+            continue
+        run.mkdir(parents=True, exist_ok=True)
+        for file in sorted(Path(source).iterdir(), key=lambda path: path.name == "result.json"):
+            shutil.copy(file, run / ("." + file.name))
+            os.replace(run / ("." + file.name), run / file.name)
+        time.sleep(float(os.environ.get("TAKES", 0)))
+    time.sleep(0 if source else float(os.environ.get("TAKES", 0)))
+    codes = [pair.split("=") for pair in os.environ.get("CODES", "").split()]
+    sys.exit(next((int(code) for name, code in codes if name == given["--attn"]), 0))
+if given["--variant"] == os.environ.get("NO_SET"):
+    sys.exit(3)
+print("set-of-" + given["--variant"])
 """
 
 
-def grid(folder, photos, *more, python=sys.executable, **environment) -> subprocess.CompletedProcess[str]:
+def started(folder, photos, *more, **environment) -> subprocess.Popen[str]:
     command = ["bash", str(SCRIPT), str(folder), str(photos), *map(str, more)]
-    known = {**os.environ, **TINY, "PYTHON": str(python), **environment}
-    return subprocess.run(command, cwd=TOP, env=known, capture_output=True, text=True, check=False)
+    known = {**os.environ, "PYTHON": sys.executable, **environment}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=known, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+def grid(*arguments, **environment) -> tuple[int, str]:
+    process = started(*arguments, **environment)
+    _, errors = process.communicate(timeout=300)
+    return process.returncode, errors
 
 
 @pytest.fixture
 def pretended(tmp_path):
     """pretended(seconds, …) → exit code and the sweeps that were asked for, with programs that only note them."""
-    python, told = tmp_path / "python", tmp_path / "told"
-    python.write_text(PRETENDED.format(python=sys.executable))
-    python.chmod(0o755)
+    program, told = tmp_path / "program.py", tmp_path / "told"
+    program.write_text(PRETENDED)
 
-    def pretended(*seconds, photos="photos", **environment) -> tuple[int, list[str]]:
+    def pretended(*seconds, photos="photos", options=SMALL, **environment) -> tuple[int, list[str]]:
         told.write_text("")
         (tmp_path / photos).mkdir(exist_ok=True)
-        code = grid(
-            tmp_path / "grid", tmp_path / photos, *seconds, python=python, TOLD=str(told), **environment
-        ).returncode
+        more = [*options, "--program", f"{sys.executable} {program}"]
+        code, _ = grid(tmp_path / "grid", tmp_path / photos, *seconds, *more, TOLD=str(told), **environment)
         return code, [line for line in told.read_text().splitlines() if line.startswith("bench sweep")]
 
     return pretended
 
 
+@pytest.fixture
+def record(tmp_path):
+    """The records of a run as a folder of a grid has them."""
+    kept = next((TOP / "results" / "cpu-settings" / "runs").iterdir())
+    run = tmp_path / "record"
+    run.mkdir()
+    for name in (records.CONFIG, records.ENVIRONMENT, records.HISTORY, records.RESULT):
+        (run / name).write_bytes((kept / name).read_bytes())
+    answers = {name: torch.from_numpy(array) for name, array in records.read_answers(kept).items()}
+    records.write_answers(run, answers)
+    (run / records.WEIGHTS).write_bytes(random.Random(0).randbytes(5000))
+    return run
+
+
+def unpacked(out: Path, folder: Path) -> list[str]:
+    """Unpack all packs, each of which must be whole. → the names of the runs, whose records must be whole too."""
+    for pack in sorted(out.glob("*.tar.xz")):
+        with tarfile.open(pack, "r:xz") as packed:
+            packed.extractall(folder, filter="data")
+    for run in folder.iterdir():
+        assert records.read_result(run)["status"] == "ok"
+        assert records.read_answers(run) is not None
+    return sorted(run.name for run in folder.iterdir())
+
+
 def test_it_holds_every_accuracy_that_is_published():
-    stages = re.findall(r"^trained (\w+)(?:/\w+)? \"([^\"]+)\"", TEXT, re.MULTILINE)
     trained = set()
-    for variant, networks in stages:
-        names = ",".join(LISTS[part.removeprefix("$")] for part in networks.split(","))
-        trained |= {(variant, attn) for attn in networks_of(names)}
-    assert len(stages) == STAGES
+    for stage in (*grid_plan.FIRST, *grid_plan.THEN):
+        trained |= {(stage.variant, attn) for attn in networks_of(",".join(stage.attns))}
     for variant, attn in trained:
         create_model(attn, variant)
     with open(TOP / "bench" / "leaderboard" / "published.csv", encoding="utf-8") as file:
@@ -85,73 +121,151 @@ def test_it_holds_every_accuracy_that_is_published():
     assert {variant for variant, _ in trained} == VARIANTS.keys() - {"mini", "mbgmulti"}
 
 
+def test_what_a_stage_begins_with_is_trained_before():
+    done: set[tuple[str, int, str]] = set()
+    for seed, stage in grid_plan.steps(2):
+        for attn in stage.attns:
+            assert not stage.after or (stage.after, seed, attn) in done, (stage, attn)
+        done |= {(stage.runs, seed, attn) for attn in stage.attns}
+    order = [(seed, stage.runs, stage.attns) for seed, stage in grid_plan.steps(2)]
+    main = ("san", "pan", "pan-ctx", "arnn")
+    assert order[:3] == [(0, "mref", main), (0, "mbg", main), (0, "mdist", main)]
+    assert [seed for seed, _, _ in order] == sorted([0, 1] * len(grid_plan.FIRST)) + sorted(
+        [0, 1] * len(grid_plan.THEN)
+    )
+
+
+def test_epochs_are_as_many_as_fit():
+    times = {name: {"train_step_ms": ms, "infer_ms_per_image": 0.01} for name, ms in (("san", 0.6), ("arnn", 2.4))}
+    sizes = (30_000, 10_000, 32)
+    epoch = 3 * (937 * 3e-3 + 2 * 10_000 * 1e-5)
+    for seconds in (200, 480, 3000):
+        epochs = grid_plan.epochs_in(seconds, times, *sizes, workers=3, most=1000)
+        spent = 12 * 6 / 3 + epochs * epoch
+        assert spent <= 0.85 * seconds < spent + epoch
+    assert grid_plan.epochs_in(20, times, *sizes, workers=3, most=30) == 1
+    assert grid_plan.epochs_in(1e6, times, *sizes, workers=3, most=30) == 30
+
+
+def test_times_of_a_session_are_taken_where_it_has_them(tmp_path):
+    row = {"variant": "mref", "precision": "bf16", "batch": 32, "questions": 5, "infer_ms_per_image": 0.1}
+    rows = [{**row, "network": name, "train_step_ms": 2} for name in ("san", "pan")]
+    rows += [{**row, "network": "arnn", "failed": "no"}, {**row, "network": "arnn", "batch": 50, "train_step_ms": 2}]
+    (tmp_path / "session.json").write_text(json.dumps({"measurements": rows}))
+    found = grid_plan.times_of(tmp_path / "session.json", ["san", "pan"], 32, 5)
+    assert found == {name: {"train_step_ms": 2, "infer_ms_per_image": 0.1} for name in ("san", "pan")}
+    assert grid_plan.times_of(tmp_path / "session.json", ["san", "arnn"], 32, 5) == {}
+    assert grid_plan.times_of(tmp_path / "nothing.json", ["san"], 32, 5) == {}
+
+
+def test_packs_stay_small_and_say_what_has_no_room(tmp_path):
+    runs = []
+    for number in range(9):
+        runs.append(tmp_path / "runs" / f"run-{number}")
+        runs[-1].mkdir(parents=True)
+        (runs[-1] / "data").write_bytes(random.Random(number).randbytes(1000 if number != 4 else 9000))
+    out = tmp_path / "out"
+    packs = Packs(out, "some", ["data", "missing"], packs=2, largest=4000)
+    packs.add(runs[:2])
+    packs.add(runs[:6])
+    packs.add(runs)
+    assert {path.name for path in out.iterdir()} == {"some-1.tar.xz", "some-2.tar.xz"}
+    assert all(path.stat().st_size <= 4000 for path in out.iterdir())
+    for pack in out.iterdir():
+        assert unpack(pack, tmp_path / "unpacked").endswith("unpacked")
+    there = {path.name for path in (tmp_path / "unpacked").iterdir()}
+    assert "run-4" in packs.left_out
+    assert there | set(packs.left_out) == {run.name for run in runs}
+    assert len(there) == 6
+    assert "not unpacked" in unpack(runs[0] / "data", tmp_path)
+
+
 def test_it_goes_on_where_its_time_was_over(pretended, tmp_path):
-    runs = [tmp_path / "grid" / "runs" / name for name in ("mref/one", "mref/more/two", "mbg/three", "mbg/none")]
-    for run in runs:
-        run.mkdir(parents=True)
-    for run in runs[:3]:
-        (run / "config.json").write_text("{}")
-    code, first = pretended(2, TAKES="0.7")
+    code, first = pretended(3, TAKES="0.2")
     assert (code, 0 < len(first) < STAGES) == (LEFT, True)
-    code, rest = pretended(60)
+    code, rest = pretended(90)
     assert code == 0
     assert len(first) + len(rest) in (STAGES, STAGES + 1)  # one may have been under way
-    gathered = {link.name: link.resolve() for link in (tmp_path / "grid" / "all").iterdir()}
-    assert gathered == {run.name: run for run in runs[:3]}
     assert pretended(60) == (0, [])
-    assert len(pretended(60, photos="others")[1]) == STAGES
+    assert len(pretended(90, photos="others")[1]) == STAGES
 
 
 def test_runs_that_fail_do_not_stop_it_and_a_command_that_fails_does(pretended):
-    code, asked = pretended(60, CODES="san=6")
+    code, asked = pretended(90, CODES="san,pan,pan-ctx,arnn=6")
     assert (code, len(asked)) == (0, STAGES)
-    code, asked = pretended(60, photos="others", CODES="han,pan=3")
-    assert (code, len(asked)) == (3, 5)
+    code, asked = pretended(90, photos="others", CODES="brnn2+arnn,unet3-arnn=3")
+    assert (code, len(asked)) == (3, 6)
+
+
+def test_a_set_that_cannot_be_made_ends_it_where_it_is_wanted(pretended):
+    code, asked = pretended(90, NO_SET="mdist")
+    assert (code, len(asked)) == (3, 2)
 
 
 def test_wrong_use(pretended, tmp_path):
     assert pretended(0) == (LEFT, [])
     assert pretended("9m") == (2, [])
-    assert pretended("08")[0] == 0  # eight seconds, which is enough here
-    nowhere = grid(tmp_path / "grid", tmp_path / "nowhere")
-    assert (nowhere.returncode, nowhere.stderr) == (2, f"{tmp_path / 'nowhere'}: no folder of photographs here\n")
-    alone = subprocess.run(["bash", str(SCRIPT), "x"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert alone.returncode == 2
-    assert alone.stderr == "usage: bash bench/grid.sh FOLDER PHOTOS [SECONDS]\n"
-
-
-def test_it_runs_from_anywhere(tmp_path):
-    told, python = tmp_path / "told", tmp_path / "python"
-    python.write_text(f'#!/bin/sh\npwd >> {told}; echo "$@" >> {told}; exit 5\n')
-    python.chmod(0o755)
-    (tmp_path / "photos").mkdir()
-    command = ["bash", os.path.relpath(SCRIPT, tmp_path), "grid", "photos"]
-    known = {**os.environ, **TINY, "PYTHON": str(python)}
-    assert subprocess.run(command, cwd=tmp_path, env=known, check=False, capture_output=True).returncode == 5
-    where, asked = told.read_text().splitlines()
-    assert where == str(TOP)
-    assert f"--root {tmp_path / 'grid'} " in asked
+    assert grid(tmp_path / "grid", tmp_path / "nowhere") == (
+        2,
+        f"{tmp_path / 'nowhere'}: no folder of photographs here\n",
+    )
+    code, said = grid(tmp_path / "grid", "builtin", "--device", "tpu")
+    assert (code, "usage: bench/grid.sh" in said) == (2, True)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
 def test_without_a_gpu_nothing_is_made(tmp_path):
-    done = grid(tmp_path / "grid", tmp_path, GRID_TRAINING="--device cuda")
-    assert done.returncode == 2
-    assert done.stderr.startswith("no CUDA device here")
+    code, said = grid(tmp_path / "grid", "builtin")
+    assert (code, said.startswith("no CUDA device here")) == (2, True)
     assert not (tmp_path / "grid").exists()
-    (tmp_path / "grid").mkdir()
-    assert grid(tmp_path / "grid", "builtin", GRID_TRAINING="--device cuda").returncode == 2
-    assert not any((tmp_path / "grid").iterdir())
 
 
-def test_small_networks_in_slices(photo_folder, tmp_path, rounds):
-    if rounds < 200:
-        pytest.skip("ten minutes: for the long form, --rounds 200")
-    seconds, codes = 20, [LEFT]
-    while codes[-1] == LEFT:
-        codes.append(grid(tmp_path, photo_folder, seconds).returncode)
-        seconds += 5
-    assert codes[-1] == 0
-    wanted = {"mref": {"san", "han", "pan", "none", "none+pan"}, "mbginv": {"none"}, "mbgb": {"none+pan"}}
-    for variant, networks in (wanted | {"mbg": wanted["mref"], "mdist": wanted["mref"] - {"none"}}).items():
-        assert {run.name.split("-")[1] for run in Path(tmp_path, "runs", variant).glob("*-s0-*")} == networks
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_cut_at_any_second_it_leaves_whole_records(number, record, tmp_path, rounds):
+    """All runs but the last, which may be under way, are packed; a second call goes on."""
+    program, draw = tmp_path / "program.py", random.Random(number)
+    program.write_text(PRETENDED)
+    for k in range(2 if rounds < 200 else 40):
+        folder, out = tmp_path / f"grid-{k}", tmp_path / f"out-{k}"
+        more = [60, "--out", out, *SMALL, "--stages", "6", "--program", f"{sys.executable} {program}"]
+        known = {"TOLD": os.devnull, "SOURCE": str(record), "TAKES": "0.1"}
+        process = started(folder, "builtin", *more, **known)
+        time.sleep(draw.uniform(0.3, 4))
+        os.killpg(process.pid, number) if number == signal.SIGKILL else process.send_signal(number)
+        process.communicate(timeout=30)
+        assert process.returncode in (-number, 128 + number)
+        out.mkdir(exist_ok=True)  # it may have been ended before it began
+        assert len(list(out.iterdir())) <= 7
+        if (out / "grid.json").exists():
+            json.loads((out / "grid.json").read_text())
+        finished = {path.parent.name for path in folder.glob("runs/**/result.json")}
+        (folder / "unpacked").mkdir(parents=True)
+        packed = unpacked(out, folder / "unpacked")
+        seen = 3 if number == signal.SIGKILL else 0  # of the last look at what is finished
+        assert len(finished) - seen <= len(packed) <= len(finished)
+        assert set(packed) <= finished
+    code, _ = grid(folder, "builtin", *more, **known)
+    assert code == 0
+    (tmp_path / "all").mkdir()
+    assert len(unpacked(out, tmp_path / "all")) == 22
+
+
+def test_small_networks_from_end_to_end(tmp_path):
+    """Interrupted, and then to the end: with sets, a probe, sweeps, and a board of what was packed."""
+    out = tmp_path / "out"
+    more = [240, "--out", out, "--device", "cpu", "--digits", "mnist5k", "--seeds", "1", "--main", "san"]
+    more += ["--workers", "1", "--sizes", "64", "20", "20", "--batch", "8", "--most-epochs", "1", "--margin", "5"]
+    more += ["--training", "--threads 1", "--stages", "1"]
+    process = started(tmp_path / "grid", "builtin", *more)
+    time.sleep(random.Random(7).uniform(2, 20))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode in (0, 130)
+    json.loads((out / "grid.json").read_text())
+    assert grid(tmp_path / "grid", "builtin", *more)[0] == 0
+    (tmp_path / "runs").mkdir()
+    names = unpacked(out, tmp_path / "runs")
+    assert [name.split("-s0-")[0] for name in names] == ["mref-san"]
+    board = leaderboard(records.results(tmp_path / "runs"))
+    assert board["attn"].tolist() == ["san"]
+    assert {path.name for path in (tmp_path / "grid" / "all").iterdir()} == set(names)

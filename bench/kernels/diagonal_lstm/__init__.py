@@ -13,7 +13,11 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from bench.kernels.diagonal_lstm import reference, torch_packed
+from bench.kernels.diagonal_lstm.implementation_log import ImplementationError, note
+from bench.kernels.diagonal_lstm.self_test import example, problem_with, relative_error
 from bench.kernels.transforms import in_func_transform
+
+__all__ = ["ImplementationError", "diagonal_lstm", "example", "relative_error"]
 
 VARIABLE = "BENCH_DIAGONAL_LSTM"
 """The environment variable that names the implementation, where no argument does."""
@@ -88,41 +92,46 @@ def diagonal_lstm(
         exactly those with i′ ≤ i − 1, j′ ≥ j, and is zero in the top row. Outside the map h = c = 0.
 
     Raises:
-        ValueError: for an unknown implementation, or one that does not take the device or the dtype; and for any but
-            "reference", which is the choice there, in a transform of `torch.func`, in forward-mode differentiation and
-            in `torch.export`.
+        ImplementationError: for an unknown implementation, or one that does not take the device or the dtype; for
+            "triton" where it does not work or does not take the sizes; and for any but "reference", which is the choice
+            there, in a transform of `torch.func`, in forward-mode differentiation and in `torch.export`.
         NotImplementedError: in a second differentiation, which "reference" alone allows.
     """
     device, dtype = context.device, kernel_h.dtype
     chosen = choose(device.type, dtype, implementation)
+    if context.numel() == 0:
+        chosen = ELSEWHERE
     t, (_, channels, m, n) = kernel_h.shape[2] // 2, context.shape
     if chosen == "triton":
         if _is_cast(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16:
             dtype = torch.bfloat16
-        if not fits(device, dtype, m, n, channels, t, t if readout is None else readout.shape[1]):
+        problem = unfit(device, dtype, m, n, channels, t, t if readout is None else readout.shape[1])
+        if problem:
+            _refuse_fallback(problem, implementation, device.type)
+            _warn_once(problem)
             chosen, dtype = ELSEWHERE, kernel_h.dtype
+    if context.numel():
+        note(chosen)
     with torch.autocast(device.type, enabled=False) if _is_cast(device.type) else nullcontext():
         if readout is None:
             readout = torch.eye(t, dtype=dtype, device=device).expand(2, t, t)
-        if context.numel() == 0:
-            chosen = ELSEWHERE
         kernels = kernel_x.to(dtype), kernel_h.to(dtype)
         return IMPLEMENTATIONS[chosen](context.to(dtype), bias.to(kernel_h.dtype), *kernels, readout.to(dtype))
 
 
 @torch.compiler.assume_constant_result  # torch.compile runs it, and does not look inside
 def choose(device: str, dtype: torch.dtype, implementation: str | None = None) -> str:
-    """The implementation for a device and a dtype; a wish that cannot be met is a ValueError.
+    """Return the implementation for a device and a dtype. Raise ImplementationError for one that does not take them.
 
-    But a wish of the environment variable's that takes another dtype of the device is none for this one. Where the
-    compiled one is wished for, or would be the choice, but does not work here: a warning, once, and `ELSEWHERE`. What
-    `triton` works for depends on the sizes, see `fits`.
+    The environment variable is ignored for a dtype that its implementation does not take while it takes the device.
+    Where the compiled one is named, or would be the choice, but does not work here: a warning, once, and `ELSEWHERE`.
+    What `triton` works for depends on the sizes, see `unfit`.
     """
     name = implementation or wish(device, dtype)
     _refuse(name, device, dtype)
     if _takes_reference_alone():
         if implementation not in (None, "reference"):
-            raise ValueError(
+            raise ImplementationError(
                 f"the implementation {implementation!r} knows no torch.func transforms, no forward-mode "
                 "differentiation and no torch.export; 'reference' does"
             )
@@ -152,7 +161,10 @@ def _takes_reference_alone() -> bool:
 
 
 def wish(device: str, dtype: torch.dtype = torch.float32) -> str | None:
-    """What the environment variable asks for, if anything. A ValueError for what the device takes in no dtype."""
+    """Return what the environment variable asks for, if anything.
+
+    Raise ImplementationError for what the device takes in no dtype.
+    """
     name = os.environ.get(VARIABLE) or None
     _refuse(name, device, torch.float32)
     fits = {"cpu": _on_cpu(device, dtype), "triton": dtype in (torch.float32, torch.bfloat16)}
@@ -161,11 +173,21 @@ def wish(device: str, dtype: torch.dtype = torch.float32) -> str | None:
 
 def _refuse(name: str | None, device: str, dtype: torch.dtype) -> None:
     if name is not None and name not in IMPLEMENTATIONS:
-        raise ValueError(f"no implementation {name!r} of the diagonal LSTM: {', '.join(IMPLEMENTATIONS)}")
+        raise ImplementationError(f"no implementation {name!r} of the diagonal LSTM: {', '.join(IMPLEMENTATIONS)}")
     if name == "cpu" and not _on_cpu(device, dtype):
-        raise ValueError(f"the implementation 'cpu' takes fp32 and fp64 on the CPU, not {dtype} on {device}")
+        raise ImplementationError(f"the implementation 'cpu' takes fp32 and fp64 on the CPU, not {dtype} on {device}")
     if name == "triton" and not _on_gpu(device, dtype):
-        raise ValueError(f"the implementation 'triton' takes fp32 and bf16 on CUDA, not {dtype} on {device}")
+        raise ImplementationError(f"the implementation 'triton' takes fp32 and bf16 on CUDA, not {dtype} on {device}")
+
+
+def _refuse_fallback(problem: str, implementation: str | None, device: str) -> None:
+    """Raise ImplementationError where `triton`, which has a problem, was asked for by name."""
+    asked = f"the implementation {implementation!r}" if implementation else f"{VARIABLE}={wish(device)}"
+    if "triton" in (implementation, wish(device)):
+        raise ImplementationError(
+            f"{asked}: the Triton diagonal LSTM does not work here ({problem}); leave that out to fall back on "
+            f"{ELSEWHERE!r}, which takes longer"
+        )
 
 
 def _on_cpu(device: str, dtype: torch.dtype) -> bool:
@@ -181,69 +203,91 @@ def _interpreted() -> bool:
 
 
 def fits(device: torch.device, dtype: torch.dtype, m: int, n: int, channels: int, t: int, p: int) -> bool:
-    """Whether `triton` takes these sizes, and works for them here; if it does not, one warning says why.
+    """Return whether `triton` takes these sizes, and works for them here; if it does not, one warning says why."""
+    problem = unfit(device, dtype, m, n, channels, t, p)
+    if problem:
+        _warn_once(problem)
+    return not problem
 
-    Under torch.compile, where sizes may be unknown, whether it works for the usual ones.
+
+def unfit(device: torch.device, dtype: torch.dtype, m: int, n: int, channels: int, t: int, p: int) -> str:
+    """Return why `triton` cannot be used for these sizes here, or an empty string.
+
+    Under torch.compile, where sizes may be unknown, whether it works is tried for the usual ones.
     """
-    if not _imports():
-        return False
+    if problem := _import_problem():
+        return problem
     from bench.kernels.diagonal_lstm import triton_op
 
+    compiling = torch.compiler.is_compiling()
     if not triton_op.takes(m, n, channels, t, p, triton_op.products(dtype)):
-        return False
-    if torch.compiler.is_compiling():
-        return _works(device, dtype, 64, 32, 32, 2)
-    return _works(device, dtype, triton_op.tiles(m, channels, t, p).rows, channels, t, p)
+        if compiling:
+            return "an SM has no room for these sizes"
+        return (
+            f"an SM has no room for a map of {m} × {n} with {channels} channels, {t} units and {p} rows of the readout "
+            f"in {triton_op.products(dtype)}"
+        )
+    if compiling:
+        return _problem_of(device, dtype, 64, 32, 32, 2)
+    return _problem_of(device, dtype, triton_op.tiles(m, channels, t, p).rows, channels, t, p)
 
 
 @torch.compiler.assume_constant_result
-def _works(device: torch.device, dtype: torch.dtype, rows: int, channels: int, t: int, p: int) -> bool:
+def _problem_of(device: torch.device, dtype: torch.dtype, rows: int, channels: int, t: int, p: int) -> str:
     from bench.kernels.diagonal_lstm import triton_op
 
-    return triton_works(device, dtype, triton_op.products(dtype), 4 if _interpreted() else rows, channels, t, p)
+    return triton_problem(device, dtype, triton_op.products(dtype), 4 if _interpreted() else rows, channels, t, p)
 
 
 @torch.compiler.assume_constant_result
-def _imports() -> bool:
-    return triton_imports()
+def _import_problem() -> str:
+    return import_problem()
 
 
 @lru_cache
-def triton_imports() -> bool:
-    """Whether Triton is there; if not, one warning says why."""
+def import_problem() -> str:
+    """Return why Triton is not there, or an empty string."""
     try:
         import_module("bench.kernels.diagonal_lstm.triton_op")
     except ImportError as error:
-        _warn("Triton", f"{type(error).__name__}: {error}")
-        return False
-    return True
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 @lru_cache
 def compiled_works(dtype: torch.dtype) -> bool:
     """Whether the compiled implementation is there and right; if not, one warning says why."""
     sizes = {"batch": 33, "m": 3, "n": 4, "channels": 5, "t": 6, "p": 2}
-    return _passes("compiled", "cpu", torch.device("cpu"), dtype, TOLERANCE[dtype], sizes)
+    problem = _tried("cpu", torch.device("cpu"), dtype, TOLERANCE[dtype], sizes)
+    if problem:
+        _warn("compiled", problem)
+    return not problem
 
 
 @lru_cache
-def triton_works(
+def triton_problem(
     device: torch.device, dtype: torch.dtype, products: str, rows: int, channels: int, t: int, p: int
-) -> bool:
-    """The same for `triton`, whose compiler makes another program for each of these sizes."""
+) -> str:
+    """Return why `triton`, whose compiler makes another program for each of these sizes, does not work for them."""
     sizes = {"batch": 2, "m": rows - 1, "n": 4, "channels": channels, "t": t, "p": p}
-    return _passes("Triton", "triton", device, dtype, PRODUCTS[products], sizes)
+    return _tried("triton", device, dtype, PRODUCTS[products], sizes)
 
 
-def _passes(
-    kind: str, name: str, device: torch.device, dtype: torch.dtype, tolerance: float, sizes: dict[str, int]
-) -> bool:
-    # In a thread of its own, where no mode of the caller's (fake tensors, inference, autocast) is on.
-    with ThreadPoolExecutor(1) as aside:
-        problem = aside.submit(_problem, name, device, dtype, tolerance, sizes).result()
-    if problem:
-        _warn(kind, problem)
-    return not problem
+def _tried(name: str, device: torch.device, dtype: torch.dtype, tolerance: float, sizes: dict[str, int]) -> str:
+    both = IMPLEMENTATIONS[name], IMPLEMENTATIONS["reference"]
+    with ThreadPoolExecutor(1) as aside:  # where no mode of the caller's (fake tensors, inference, autocast) is on
+        return aside.submit(problem_with, *both, device, dtype, tolerance, sizes).result()
+
+
+@torch.compiler.assume_constant_result
+def _warn_once(problem: str) -> None:
+    warn_of_triton(problem)
+
+
+@lru_cache
+def warn_of_triton(problem: str) -> None:
+    """Warn that `ELSEWHERE` runs in place of `triton`, once of each problem."""
+    _warn("Triton", problem)
 
 
 def _warn(kind: str, problem: str) -> None:
@@ -252,43 +296,3 @@ def _warn(kind: str, problem: str) -> None:
         RuntimeWarning,
         stacklevel=6,
     )
-
-
-def _problem(name: str, device: torch.device, dtype: torch.dtype, tolerance: float, sizes: dict[str, int]) -> str:
-    """Why an implementation cannot be used, or an empty string: the self-test."""
-    try:
-        if name == "cpu":
-            import_module("bench.kernels.diagonal_lstm.numba_op")
-        inputs = example(**sizes)
-        given = [x.to(device, dtype) for x in inputs]
-        if dtype == torch.bfloat16:  # as autocast hands it over
-            given[1] = inputs[1].to(device, torch.float32)
-        given = [x.requires_grad_() for x in given]
-        exact = [x.requires_grad_() for x in inputs]
-        results = []
-        for one, arguments in ((name, given), ("reference", exact)):
-            out = IMPLEMENTATIONS[one](*arguments)
-            with torch.no_grad():  # another program, for some
-                alone = IMPLEMENTATIONS[one](*arguments)
-            results.append((out, alone, *torch.autograd.grad(out.square().sum(), arguments)))
-    except Exception as error:  # whatever it is, there is another implementation
-        return f"{type(error).__name__}: {error}"
-    worst = max(relative_error(a.cpu(), b) for a, b in zip(*results, strict=True))
-    return "" if worst <= tolerance else f"its error is {worst:.1e}"
-
-
-def relative_error(rough: Tensor, exact: Tensor) -> float:
-    """‖rough − exact‖ / ‖exact‖, in the precision of `exact`."""
-    rough, exact = rough.detach().to(exact.dtype), exact.detach()
-    return float((rough - exact).norm() / exact.norm().clamp_min(torch.finfo(exact.dtype).tiny))
-
-
-def example(batch: int, m: int, n: int, channels: int, t: int, p: int, seed: int = 0) -> list[Tensor]:
-    """Arguments of `diagonal_lstm` in fp64, readout last; the gates' sums are of the order of one."""
-    generator = torch.Generator().manual_seed(seed)
-    shapes = (batch, channels, m, n), (2, batch, 4 * t), (2, 4 * t, channels), (2, 4 * t, 2 * t), (2, p, t)
-    scales = 1.0, 1.0, channels**-0.5, (2 * t) ** -0.5, t**-0.5
-    return [
-        torch.randn(*shape, generator=generator, dtype=torch.float64) * scale
-        for shape, scale in zip(shapes, scales, strict=True)
-    ]

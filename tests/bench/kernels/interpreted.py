@@ -17,6 +17,7 @@ from bench.kernels import diagonal_lstm as package
 from bench.kernels.diagonal_lstm import (
     ELSEWHERE,
     PRODUCTS,
+    ImplementationError,
     diagonal_lstm,
     example,
     fits,
@@ -26,6 +27,7 @@ from bench.kernels.diagonal_lstm import (
     triton_kernels,
     triton_op,
     triton_weights,
+    unfit,
 )
 from tests.bench.kernels.test_diagonal_lstm import arguments, run
 
@@ -64,7 +66,7 @@ def fresh_memory_is_nan():
 @pytest.fixture(autouse=True)
 def without_the_self_test(monkeypatch):
     assert triton_op.EMULATED
-    monkeypatch.setattr(package, "triton_works", lambda *_: True)
+    monkeypatch.setattr(package, "triton_problem", lambda *_: "")
 
 
 def single(*sizes, dtype=torch.float32):
@@ -272,21 +274,32 @@ def test_sizes_that_do_not_fit_are_left_to_another(monkeypatch):
     device = torch.device("cpu")
     assert fits(device, torch.float32, 50, 50, 32, 32, 2)
     assert fits(device, torch.bfloat16, 112, 112, 64, 32, 2)
-    assert not fits(device, torch.bfloat16, 112, 112, 128, 32, 2)  # it needs 263,168 bytes of shared memory of 232,448
+    assert unfit(device, torch.bfloat16, 112, 112, 128, 32, 2)  # it needs 263,168 bytes of shared memory of 232,448
+    package.warn_of_triton.cache_clear()
     for m, n, channels, t in [(129, 3, 3, 16), (3, 3, 1000, 16), (3, 3, 3, 256), (50, 2**24, 3, 16)]:
         for dtype in (torch.float32, torch.bfloat16):
-            assert not fits(device, dtype, m, n, channels, t, 2)
-    monkeypatch.setattr(package, "fits", lambda *_: False)
-    inputs = single(3, 2, 3, 16, 2, 1)
-    assert all(torch.equal(a, b) for a, b in zip(run("triton", inputs), run(ELSEWHERE, inputs), strict=True))
+            with pytest.warns(RuntimeWarning, match=f"an SM has no room for a map of {m} × {n} "):
+                assert not fits(device, dtype, m, n, channels, t, 2)
+    monkeypatch.setattr(package, "_on_cpu", lambda *_: False)
+    package.warn_of_triton.cache_clear()
+    inputs = [x.detach() for x in single(3, 2, 3, 80, 2, 1)]
+    with pytest.warns(RuntimeWarning, match=r"no room for a map of 3 × 2 with 3 channels, 80 units .*bf16x6"):
+        out = diagonal_lstm(*inputs[:4], None, inputs[4])
+    assert torch.equal(out, diagonal_lstm(*inputs[:4], ELSEWHERE, inputs[4]))
+    with pytest.raises(ImplementationError, match="an SM has no room for a map of 3 × 2"):
+        diagonal_lstm(*inputs[:4], "triton", inputs[4])
 
 
 def test_the_self_test_finds_what_is_wrong(monkeypatch):
     monkeypatch.undo()
+    monkeypatch.setattr(package, "_on_cpu", lambda *_: False)
     monkeypatch.setitem(package.IMPLEMENTATIONS, "triton", lambda *a: package.IMPLEMENTATIONS["packed"](*a) * 1.001)
-    package.triton_works.cache_clear()
+    package.triton_problem.cache_clear()
     inputs = [x.float() for x in example(1, 2, 3, 3, 16, 2)]
     with pytest.warns(RuntimeWarning, match=r"Triton diagonal LSTM does not work here \(its error is 2.0e-03\)"):
-        out = diagonal_lstm(*inputs[:4], "triton", inputs[4])
+        out = diagonal_lstm(*inputs[:4], None, inputs[4])
     assert torch.equal(out, diagonal_lstm(*inputs[:4], ELSEWHERE, inputs[4]))
-    package.triton_works.cache_clear()
+    monkeypatch.setenv(package.VARIABLE, "triton")
+    with pytest.raises(ImplementationError, match=r"^BENCH_DIAGONAL_LSTM=triton: .*its error is 2.0e-03"):
+        diagonal_lstm(*inputs[:4], None, inputs[4])
+    package.triton_problem.cache_clear()

@@ -11,11 +11,12 @@ from bench.kernels.diagonal_lstm import (
     ELSEWHERE,
     IMPLEMENTATIONS,
     VARIABLE,
+    ImplementationError,
     choose,
     compiled_works,
     diagonal_lstm,
-    triton_imports,
 )
+from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
 from tests.bench.kernels.test_diagonal_lstm import ON_CPU, arguments
 
 
@@ -87,21 +88,75 @@ def test_without_numba(monkeypatch):
     taken_over("ImportError|ModuleNotFoundError")
 
 
-def test_without_triton(monkeypatch):
+def no_images(inputs):
+    context, bias, *kernels = inputs
+    return context[:0], bias[:, :0], *kernels
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """`triton` is the choice for fp32 on the CPU, where its interpreter could run."""
+    caches = package.import_problem, package.triton_problem, package.warn_of_triton
     monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(package, "_on_cpu", lambda device, dtype: False)
+    for cached in caches:
+        cached.cache_clear()
+    yield
+    for cached in caches:
+        cached.cache_clear()
+
+
+@pytest.fixture
+def without_triton(as_on_a_gpu, monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
     for name in ("gpu", "wavefront"):
         monkeypatch.delitem(sys.modules, f"bench.kernels.diagonal_lstm.{name}", raising=False)
         monkeypatch.delattr(package, name, raising=False)
-    triton_imports.cache_clear()
+
+
+def test_without_triton(without_triton):
     inputs = arguments(2, 3, dtype=torch.float32)
     with pytest.warns(RuntimeWarning, match="Triton diagonal LSTM does not work here .ModuleNotFoundError"):
-        out = diagonal_lstm(*inputs, "triton")
+        out = diagonal_lstm(*inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert torch.equal(diagonal_lstm(*inputs, "triton"), out)
+        assert torch.equal(diagonal_lstm(*inputs), out)
     assert torch.equal(out, diagonal_lstm(*inputs, ELSEWHERE))
-    triton_imports.cache_clear()
+
+
+def test_who_asks_for_triton_gets_it_or_an_error(without_triton, monkeypatch):
+    inputs = arguments(2, 3, dtype=torch.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # an error says it all
+        with pytest.raises(ImplementationError, match=r"^the implementation 'triton': .* here \(ModuleNotFoundError: "):
+            diagonal_lstm(*inputs, "triton")
+        monkeypatch.setenv(VARIABLE, "triton")
+        with pytest.raises(ImplementationError, match=r"^BENCH_DIAGONAL_LSTM=triton: .* does not work here .*'packed'"):
+            diagonal_lstm(*inputs)
+        assert diagonal_lstm(*inputs, "reference").isfinite().all()  # the argument goes first
+        assert diagonal_lstm(*arguments(2, 3)).dtype == torch.float64  # which triton never takes
+        assert diagonal_lstm(*no_images(inputs)).shape[1] == 0
+
+
+def test_what_ran_is_noted():
+    inner: set[str] = set()
+    outer: set[str] = set()
+    with noted(outer):
+        diagonal_lstm(*arguments(2, 2), "reference")
+        with noted(inner):
+            diagonal_lstm(*arguments(2, 2), ELSEWHERE)
+            diagonal_lstm(*no_images(arguments(2, 2)), "cpu")  # nothing to compute
+    diagonal_lstm(*arguments(2, 2), "cpu")
+    assert (inner, outer) == ({ELSEWHERE}, {ELSEWHERE, "reference"})
+    assert (spelled(outer), spelled(set())) == ("packed, reference", None)
+
+
+def test_a_self_test_is_not_noted():
+    pytest.importorskip("numba")
+    ran: set[str] = set()
+    with noted(ran):
+        diagonal_lstm(*arguments(2, 2))
+    assert ran == {"cpu"}
 
 
 def test_a_wrong_result_is_found(monkeypatch):
@@ -114,6 +169,23 @@ def test_a_wrong_gradient_is_found(monkeypatch):
     right = IMPLEMENTATIONS["packed"]
     monkeypatch.setitem(IMPLEMENTATIONS, "cpu", lambda *a: right(a[0].detach(), *a[1:]) + 0 * a[0].sum())
     taken_over("its error is")
+
+
+def test_a_gradient_that_is_no_number_is_found(monkeypatch):
+    """The gradient of the readout, which is not the first that is compared."""
+    right = IMPLEMENTATIONS["packed"]
+    monkeypatch.setitem(IMPLEMENTATIONS, "cpu", lambda *a: right(*a[:4], NaN.apply(a[4])))
+    taken_over("its error is nan")
+
+
+class NaN(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * torch.nan
 
 
 def test_a_crash_is_found(monkeypatch):

@@ -1,6 +1,7 @@
 """Boards that are kept with their records: every number follows from these, and one that does not is named."""
 
 import json
+import lzma
 import shutil
 
 import pytest
@@ -8,12 +9,14 @@ import torch
 from click.testing import CliRunner
 
 import cli
+from bench.common import packing
 from bench.compute import Computing
 from bench.config import Recipe
 from bench.leaderboard import snapshot
 from bench.leaderboard.formatting import from_csv, to_csv
 from bench.runs import experiment, records
 from bench.runs.load import load_model
+from mnistref.common.errors import DataProblemError, MismatchProblemError
 from tests.helpers import TOP
 
 CPU = Computing(torch.device("cpu"))
@@ -46,9 +49,11 @@ def test_a_board_is_kept_with_what_it_follows_from(board, runs):
     assert {path.name for path in (board / "runs").iterdir()} == {path.name for path in runs.glob("mini-*")}
     for run in (board / "runs").iterdir():
         assert {path.name for path in run.iterdir()} == {
-            *("config.json", "environment.json", "history.jsonl", "result.json", "answers.safetensors")
+            *("config.json", "environment.json", "history.jsonl", "result.json", "answers.safetensors.xz")
         }
-        assert (run / "answers.safetensors").read_bytes() == (runs / run.name / "answers.safetensors").read_bytes()
+        packed, plain = run / "answers.safetensors.xz", runs / run.name / "answers.safetensors"
+        assert lzma.decompress(packed.read_bytes()) == plain.read_bytes()
+        assert packed.stat().st_size < plain.stat().st_size
     code, said, error = leaderboard("--check", board.parent)
     assert (code, said) == (0, str(board)), error
     assert "| pan" in (board / "board.md").read_text()
@@ -62,7 +67,8 @@ def test_the_folder_of_a_board_stands_for_its_runs(board, runs, tmp_path):
     assert f"give --runs {board}" in error
     assert leaderboard("--runs", board)[:2] == leaderboard("--runs", board / "runs")[:2]
     assert leaderboard("--runs", board, "--save", tmp_path / "copy")[0] == 0
-    assert (tmp_path / "copy" / "board.csv").read_bytes() == (board / "board.csv").read_bytes()
+    copied = {path.relative_to(tmp_path / "copy"): path.read_bytes() for path in (tmp_path / "copy").rglob("*.*")}
+    assert copied == {path.relative_to(board): path.read_bytes() for path in board.rglob("*.*")}
 
 
 def test_with_its_weights_a_kept_run_is_one_to_begin_with(runs, tmp_path):
@@ -82,6 +88,26 @@ def test_every_board_of_this_project_follows_from_its_records():
     code, said, error = leaderboard("--check", TOP / "results")
     assert code == 0, error
     assert said.splitlines() == sorted(str(path.parent) for path in (TOP / "results").rglob("board.csv"))
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda d: d[:-20], lambda d: d + b"x", lambda d: b"", lambda d: d[:40] + bytes([d[40] ^ 1]) + d[41:]]
+)
+def test_packed_answers_that_are_damaged_are_named_and_left_out(board, harm, caplog):
+    path = next((board / "runs").glob("mini-pan-s0-*")) / "answers.safetensors.xz"
+    path.write_bytes(harm(path.read_bytes()))
+    with pytest.raises(DataProblemError, match=r"answers\.safetensors\.xz: not a whole \.xz file"):
+        records.read_answers(path.parent)
+    with pytest.raises(MismatchProblemError, match=r"board\.csv: row"):
+        snapshot.check(board)
+    assert "answers.safetensors.xz: not a whole .xz file" in caplog.text
+
+
+def test_packed_answers_that_would_fill_the_memory_are_refused(monkeypatch):
+    monkeypatch.setattr(packing, "MOST", 1000)
+    assert packing.unpack(packing.pack(bytes(1000)), "answers") == bytes(1000)
+    with pytest.raises(DataProblemError, match="answers: holds more than 1,000 bytes"):
+        packing.unpack(packing.pack(bytes(1001)), "answers")
 
 
 def test_it_says_how_far_its_numbers_can_be_trusted(board):

@@ -174,8 +174,10 @@ def test_runtime_compares_with_the_baselines(measured):
         assert row["train_step_ms_q1"] <= row["train_step_ms"] <= row["train_step_ms_q3"]
         assert 0 < row["saved_mb"] < row["peak_memory_mb"]
     assert (setting.batch, setting.device, setting.precision, setting.capture) == (8, "cpu", "fp32", "eager")
+    assert [row["diagonal_lstm"] for row in rows] == [None, None, "cpu", "cpu"]
     json.dumps(to_json(setting, rows))
     text = to_text(setting, rows)
+    assert text.splitlines()[-1].rstrip().endswith("cpu")
     assert text.startswith(
         f"mini (48 px), batch 8, cpu ({torch.get_num_threads()} threads), fp32, eager, adam, 3 rounds"
     )
@@ -216,7 +218,9 @@ def test_a_wrong_implementation_is_a_usage_error(monkeypatch):
         monkeypatch.setenv("BENCH_DIAGONAL_LSTM", name)
         assert message in command("--variant", "mini", code=2)
     monkeypatch.setenv("BENCH_DIAGONAL_LSTM", "packed")
-    assert "diagonal LSTM: packed" in command("--variant", "mini", "--batch", "4", "--rounds", "1")
+    options = ("--attn", "none+none+none+arnn", "--variant", "mini", "--batch", "4", "--rounds", "1")
+    rows = json.loads(command(*options, "--json"))["networks"]
+    assert [row["diagonal_lstm"] for row in rows] == [None, None, "packed"]
 
 
 def test_a_chart_that_cannot_be_written_loses_no_numbers(tmp_path):

@@ -1,0 +1,321 @@
+"""Several runs in one process: the same bytes as with a process each, in any order, whatever a run leaves behind."""
+
+import logging
+import os
+import random
+import signal
+import threading
+import warnings
+from pathlib import Path
+from time import monotonic, sleep
+
+import numpy as np
+import pytest
+import torch
+
+from bench.kernels import pool
+from bench.runs import collected_warnings, experiment, process_state, records, subprocess_worker, sweep
+from bench.runs.subprocess_worker import Answer, Ended, Worker
+from bench.training.progress import Watching
+from mnistref.common.child_process import ChildProcess
+from tests.bench.runs.sweeping import planned
+
+MEASURED = {"seconds", "relative_runtime"}
+"""What differs between two runs of the same configuration, beside the times in milliseconds."""
+
+OWN = """
+import os
+import near
+from torch import nn
+class Own(nn.Module):
+    def __init__(self, channels, query_dim):
+        super().__init__()
+        self.score = nn.Conv2d(channels, 1, 1)
+    def forward(self, x, query):
+        with open({log!r}, "a") as file:
+            print(near.NAME, os.getpid(), file=file)
+        return self.score(x)
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(make) -> Path:
+    return make("mini")
+
+
+def told(task: sweep.Task, runs: Path) -> dict:
+    return task.as_dict(runs, Watching())
+
+
+def kept(run: Path) -> dict:
+    """Everything in a run's folder, without times."""
+    found: dict = {str(p.relative_to(run)): p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    result = records.read_json(run / records.RESULT)
+    found[records.RESULT] = {k: v for k, v in result.items() if k not in MEASURED and "_ms" not in k}
+    history = found[records.HISTORY].decode().splitlines()
+    found[records.HISTORY] = [line.rpartition('"seconds"')[0] for line in history]
+    return found
+
+
+def test_runs_in_one_process_leave_the_bytes_of_a_process_each(tiny, tmp_path):
+    """In both orders, of a compiled and sampled mechanism, and of plain ones."""
+    tasks = planned(tiny, ("arnn-sampled", "pan", "cbam"))
+    for task in tasks:
+        assert subprocess_worker.launch(told(task, tmp_path / "each"), threads=1) == Ended("ok")
+    expected = {task: kept(tmp_path / "each" / task.config.run_id) for task in tasks}
+    for order in (tasks, tasks[::-1]):
+        runs, one, pids = tmp_path / order[0].config.attn, Worker(threads=1), set()
+        for task in order:
+            assert one.launch(told(task, runs)) == Ended("ok")
+            pids.add(one._process.pid)
+        one.close()
+        assert len(pids) == 1
+        for task in order:
+            assert kept(runs / task.config.run_id) == expected[task], task.name
+
+
+def test_a_killed_process_fails_its_own_run_alone(tiny, tmp_path):
+    first, second, third = planned(tiny, ("none", "pan", "san"))
+    one, runs = Worker(threads=1), tmp_path / "runs"
+
+    def kill_at_work() -> None:
+        end = monotonic() + 60
+        while not (runs / second.config.run_id / records.CONFIG).exists() and monotonic() < end:
+            sleep(0.01)
+        os.kill(one._process.pid, signal.SIGKILL)
+
+    assert one.launch(told(first, runs)).status == "ok"
+    before = one._process.pid
+    killer = threading.Thread(target=kill_at_work)
+    killer.start()
+    ended = one.launch(told(second, runs))
+    killer.join()
+    assert ended.status == "failed"
+    assert ended.reason.startswith("killed by SIGKILL")
+    assert one.launch(told(third, runs)).status == "ok"
+    idle = one._process.pid
+    assert idle != before
+    os.kill(idle, signal.SIGKILL)  # one that has no run to do
+    one._process._process.wait()
+    assert one.launch(told(second, runs)).status == "ok"
+    assert one._process.pid != idle
+    one.close()
+
+
+def test_after_a_failed_run_there_is_another_process(tiny, tmp_path):
+    good, bad = planned(tiny, ("none", "pan"))
+    one = Worker(threads=1)
+    assert one.launch(told(good, tmp_path)).status == "ok"
+    assert one.launch(told(bad, tmp_path) | {"data": str(tmp_path / "nowhere")}).status == "failed"
+    assert one._process is None
+    one.close()
+
+
+def test_files_of_the_user_have_a_process_to_themselves(tiny, tmp_path, checked_here):
+    """So two files of one name, with neighbours of one name, are not confused."""
+    log, names = tmp_path / "log", []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "near.py").write_text(f"NAME = {folder!r}\n")
+        (tmp_path / folder / "own.py").write_text(OWN.format(log=str(log)))
+        names.append(f"{tmp_path / folder / 'own.py'}:Own")
+    tasks = planned(tiny, ("none", names[0], "pan", names[1]))
+    log.write_text("")  # what was written while they were planned
+    one, pids = Worker(threads=1), []
+    for task in tasks:
+        assert one.launch(told(task, tmp_path / "runs")).status == "ok"
+        pids.append(one._process.pid)
+    one.close()
+    lines = [line.split() for line in log.read_text().splitlines()]
+    assert [told(task, tmp_path)["alone"] for task in tasks] == [False, True, False, True]
+    assert len({*pids}) == 1
+    assert {name for name, _ in lines} == {"a", "b"}
+    assert len({(name, pid) for name, pid in lines}) == 2
+    assert not {str(pids[0])} & {pid for _, pid in lines}
+
+
+def state() -> dict:
+    """What of a process a run may change."""
+    bench = logging.getLogger("bench")
+    return {
+        "dtype": str(torch.get_default_dtype()),
+        "threads": torch.get_num_threads(),
+        "gradients": torch.is_grad_enabled(),
+        "products": torch.get_float32_matmul_precision(),
+        "deterministic": torch.get_deterministic_debug_mode(),
+        "device": str(torch.get_default_device()),
+        "switches": [getattr(place, name) for place, name in process_state._SWITCHES],
+        "drawn": torch.rand(3, device="cpu").tolist(),
+        "numpy": np.geterr(),
+        "environment": dict(os.environ),
+        "place": os.getcwd(),
+        "filters": [*map(str, warnings.filters)],
+        "loggers": [(log.level, len(log.handlers), log.propagate) for log in (logging.root, bench)],
+        "disabled": logging.root.manager.disable,
+    }
+
+
+def spoil(*_: object, **__: object) -> None:
+    """Change what `state` shows."""
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(3)
+    torch.set_grad_enabled(False)
+    torch.set_float32_matmul_precision("medium")
+    torch.use_deterministic_algorithms(True)
+    torch.set_default_device("meta")
+    for place, name in process_state._SWITCHES:
+        value = getattr(place, name)
+        setattr(place, name, value + 1 if type(value) is int else not value)
+    torch.manual_seed(7)
+    np.seterr(all="raise")
+    os.environ["SPOILT"] = "1"
+    os.environ.pop("OMP_NUM_THREADS", None)
+    os.chdir("/")
+    warnings.simplefilter("error")
+    logging.getLogger("bench").addHandler(logging.NullHandler())
+    logging.getLogger("bench").propagate = False
+    logging.root.setLevel(logging.DEBUG)
+    logging.disable(logging.CRITICAL)
+    random.seed(1)
+
+
+def states_around(task: dict, linger: bool = False) -> tuple[dict, dict, dict, bool, bool]:
+    """In a process: its state before and after a run that spoils it, and in it; and whether it is fit for another."""
+    during: dict = {}
+    over, numbers = threading.Event(), []
+
+    def run(*_: object, **__: object) -> None:
+        spoil()
+        during.update(state())
+        if linger:
+            threading.Thread(target=over.wait).start()
+
+    experiment.run = run  # type: ignore[assignment]
+    with torch.random.fork_rng():
+        before = state()
+    answer = subprocess_worker.do(task)
+    after = state()
+    for _ in range(2):
+        random.seed(1)
+        subprocess_worker.do(task)
+        numbers.append(random.random())
+    over.set()
+    return before, during, after, answer.fit, numbers[0] != numbers[1]
+
+
+def test_what_a_run_changes_is_restored(tiny, tmp_path):
+    child = ChildProcess("tests.spoil")
+    before, during, after, fit, anew = child.call(states_around, told(planned(tiny)[0], tmp_path))
+    child.close()
+    assert after == before
+    assert all(during[name] != before[name] for name in before), during
+    assert fit
+    assert anew
+
+
+def test_a_process_with_a_thread_left_does_no_other_run(tiny, tmp_path):
+    child = ChildProcess("tests.spoil")
+    *_, fit, _ = child.call(states_around, told(planned(tiny)[0], tmp_path), True)
+    child.close()
+    assert not fit
+
+
+def test_a_process_that_has_grown_does_no_other_run(monkeypatch):
+    monkeypatch.setattr(process_state, "_first_size", [])
+    assert not process_state._has_grown()
+    monkeypatch.setattr(process_state, "_first_size", [process_state._first_size[0] - process_state.GROWTH - 1])
+    assert process_state._has_grown()
+
+
+def with_a_broken_kernel(task: dict) -> Answer:
+    pool._tried = lambda: "broken\nfor this test"
+    return subprocess_worker.do(task)
+
+
+def test_a_worker_tells_that_a_kernel_does_not_work(tiny, tmp_path):
+    child = ChildProcess("tests.broken")
+    answer = child.call(with_a_broken_kernel, told(planned(tiny)[0], tmp_path))
+    child.close()
+    said = "the compiled pooling does not work here (broken for this test): plain operators take over, and take longer"
+    assert answer == Answer(Ended("ok", "", (said,)), True)
+
+
+def test_warnings_of_others_are_not_collected():
+    """Nor those that compiled code gives for a function of ours, which names no `warn`."""
+    ours = {"__name__": "bench.anything", "warnings": warnings, "np": np}
+    filters = [*warnings.filters]
+    with warnings.catch_warnings(record=True) as shown, collected_warnings.collected() as lines:
+        warnings.simplefilter("always")
+        warnings.warn("theirs", RuntimeWarning, stacklevel=1)
+        logging.getLogger("torch").warning("theirs")
+        logging.getLogger("bench").info("no warning")
+        exec("np.float64(1) / np.float64(0)", {**ours})
+        assert lines == []
+        exec("warnings.warn('ours', RuntimeWarning, stacklevel=9)\nwarnings.warn('ours')", ours)
+        logging.getLogger("bench.part").warning("%s\n  more", "ours")
+        logging.getLogger("mnistref").error("x" * 600)
+    assert lines == ["ours", "ours more", "x" * 499 + "…"]
+    assert [str(warning.message).split()[0] for warning in shown] == ["theirs", "divide", "ours", "ours"]
+    assert warnings.filters == filters
+
+
+def test_a_sweep_logs_each_warning_once(mini, tmp_path, caplog):
+    class Told:
+        def each(self, tasks):
+            for task in tasks:
+                yield task, Ended("failed", "no luck", ("the kernel failed", "the kernel failed", task.config.attn))
+
+    tasks = planned(mini)
+    sweep.sweep(tasks, tmp_path / "runs", Told())
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        f"{tasks[0].name}: the kernel failed",
+        f"{tasks[0].name}: none",
+        f"{tasks[1].name}: pan",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "expected"),
+    [
+        (None, [], [None]),
+        (3, [], [None] * 3),
+        (None, ["0", "1"], ["0", "1"]),
+        (1, ["0", "1"], ["0"]),
+        (5, ["0", "1"], ["0", "1", "0", "1", "0"]),
+        (3, ["GPU-7f"], ["GPU-7f"] * 3),
+    ],
+)
+def test_workers_are_spread_over_the_gpus_in_turn(workers, gpus, expected):
+    assert sweep.assign(workers, gpus) == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "listed", "expected"),
+    [
+        (2, None, ["0", "1"]),
+        (2, "", ["0", "1"]),
+        (2, "3, 5", ["3", "5"]),
+        (1, "MIG-a,-1,0", ["MIG-a"]),
+        (0, "-1", []),
+        (2, "4", ["0", "1"]),
+    ],
+)
+def test_a_worker_is_given_a_gpu_that_the_sweep_may_use(count, listed, expected):
+    assert sweep.visible_gpus(count, listed) == expected
+
+
+def test_each_worker_sees_its_own_gpu_alone(monkeypatch):
+    given = []
+
+    class Noted(ChildProcess):
+        def __init__(self, name: str, environment: dict) -> None:
+            given.append(environment)
+            raise OSError(11, "noted")
+
+    monkeypatch.setattr(subprocess_worker, "ChildProcess", Noted)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    with sweep.here("cuda", 3, threads=4) as launcher:
+        for _ in range(3):
+            assert "could not be started: noted" in launcher._launch({"config": {}, "alone": False}).reason
+    assert given == [{"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": gpu} for gpu in ("3", "5", "3")]

@@ -1,0 +1,119 @@
+"""The session for a GPU, rehearsed on a CPU: whatever ends it, what is measured until then can be read."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers import TOP
+from tests.perf import gpu_session, packs
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a rehearsal for machines without CUDA")
+SCRIPT = TOP / "bench" / "gpu_session.sh"
+
+
+def started(out: Path, *more: str, **environment: str) -> subprocess.Popen:
+    known = {**os.environ, "PYTHON": sys.executable, **environment}
+    return subprocess.Popen(
+        ["bash", str(SCRIPT), str(out), "--tiny", *more],
+        env=known,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def read(out: Path) -> dict:
+    """Read what a session left, all of which must be whole."""
+    if (out / "caches.tar.xz").exists():
+        with tarfile.open(out / "caches.tar.xz", "r:xz") as packed:
+            packed.getmembers()
+    return json.loads((out / "session.json").read_text())
+
+
+def test_from_end_to_end(tmp_path):
+    """Its file is whole whenever one looks; self-tests run where Triton is, and what needs CUDA says that it is not."""
+    pytest.importorskip("triton")
+    process, looks = started(tmp_path / "out", TRITON_INTERPRET="1"), 0
+    while process.poll() is None:
+        if (tmp_path / "out" / "session.json").exists():
+            looks += len(read(tmp_path / "out")["parts"]) > 0
+        time.sleep(0.05)
+    assert process.returncode == 0
+    assert looks > 20
+    found = read(tmp_path / "out")
+    rows = found["measurements"]
+    assert found["parts"][-1] == {"part": "session", "state": "done", "at": found["parts"][-1]["at"]}
+    keys = "cuda", "selftest", "errors", "skipped", "smoke"
+    by = {key: [row for row in rows if key in row] for key in keys}
+    assert by["cuda"][0]["cuda"] is False
+    assert ["works" in row for row in by["selftest"]] == [True]
+    (errors,) = by["errors"]
+    assert (errors["products"], errors["same_bits"]) == ("bf16", True)
+    assert max(errors["errors"]) <= 2 * errors["bound"]  # the interpreter cuts where a GPU rounds
+    assert {(row["part"], row["skipped"]) for row in by["skipped"]} == {("gpu_times layers", "no CUDA device")}
+    interrupted, resumed = by["smoke"]
+    assert interrupted["status"] == 130
+    assert (resumed["status"], resumed["went_on"], resumed["run"]) == (0, True, "ok")
+    again = tmp_path / "again"
+    assert packs.unpack(tmp_path / "out" / "caches.tar.xz", again).endswith("files unpacked")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_cut_at_any_second_what_it_measured_is_whole(number, tmp_path, rounds):
+    draw = random.Random(number + 100)
+    for k in range(1 if rounds < 200 else 20):
+        out = tmp_path / str(k)
+        process = started(out)
+        while not (out / "session.json").exists():
+            time.sleep(0.02)
+        time.sleep(draw.uniform(0, 6 if rounds < 200 else 60))
+        os.killpg(process.pid, number)
+        process.wait(20)
+        assert process.returncode in (-number, 128 + number)
+        assert read(out)["parts"][0]["part"] == "session"
+
+
+def test_what_takes_too_long_is_ended_and_the_next_part_comes(tmp_path):
+    log, environment = open(tmp_path / "log", "w"), {**os.environ, "PYTHONPATH": str(TOP)}  # noqa: SIM115
+    session = gpu_session.Session(tmp_path, 60)
+    slow = gpu_session.Part("gpu_checks", ("machine",), 2)
+    with log:
+        gpu_session.do(session, slow, environment, log)
+        gpu_session.do(session, gpu_session.Part("gpu_nowhere", (), 30), environment, log)
+        late = gpu_session.Session(tmp_path / "late", 5)
+        gpu_session.do(late, slow, environment, log)
+    states = [part["state"] for part in read(tmp_path)["parts"]]
+    assert states[0] == "begun"
+    assert states[1] in ("ended after 2 s", "status 0")
+    assert states[2] == "status 1"
+    assert read(tmp_path / "late")["parts"][-1]["state"] == "no time was left"
+    assert "gpu_nowhere" in (tmp_path / "log").read_text()
+
+
+def test_every_part_of_the_plan_is_a_command_that_there_is():
+    for part in (*gpu_session.PLAN, *gpu_session.TINY):
+        if isinstance(part, gpu_session.Part):
+            assert part.arguments[0] in (TOP / "tests" / "perf" / f"{part.module}.py").read_text()
+            assert part.needs in ("", "cuda", "triton", "sanitizer")
+        else:
+            assert part in (gpu_session.WAIT, gpu_session.PACK)
+    assert next(part for part in gpu_session.PLAN if isinstance(part, gpu_session.Part)).arguments == ("machine",)
+
+
+def test_caches_that_are_too_large_leave_the_old_ones(tmp_path):
+    (tmp_path / "triton").mkdir()
+    (tmp_path / "triton" / "kernel").write_bytes(random.Random(0).randbytes(5000))
+    assert packs.pack_folder(tmp_path, ["triton", "numba"], tmp_path / "caches.tar.xz", 10_000) > 5000
+    kept = (tmp_path / "caches.tar.xz").read_bytes()
+    (tmp_path / "triton" / "other").write_bytes(random.Random(1).randbytes(6000))
+    assert packs.pack_folder(tmp_path, ["triton", "numba"], tmp_path / "caches.tar.xz", 10_000) == 0
+    assert (tmp_path / "caches.tar.xz").read_bytes() == kept

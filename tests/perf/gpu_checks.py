@@ -1,0 +1,148 @@
+"""Parts of a GPU session that say whether things work: the machine, self-tests, errors. See `tests.perf.gpu_session`.
+
+python -m tests.perf.gpu_checks {machine, selftest ROWS, errors PRODUCTS:ROWS …} [--units 32] [--bare]
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import time
+import warnings
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+PACKAGES = ("h5py", "mlxtend", "numba", "numpy", "pandas", "scipy", "torch", "torchvision", "triton")
+
+
+def tell(work: Callable[[], dict[str, Any]], **labels: Any) -> None:
+    """Print the labels of a measurement and what it found, or why it failed, as a line of JSON."""
+    started = time.perf_counter()
+    try:
+        found = work()
+    except Exception as error:  # the next one may do
+        found = {"failed": " ".join(f"{type(error).__name__}: {error}".split())[:500]}
+    print(json.dumps({**labels, **found, "took": round(time.perf_counter() - started, 2)}), flush=True)
+
+
+def machine() -> None:
+    """Tell what is here, the quickest first."""
+    tell(lambda: {"python": platform.python_version(), "cores": os.cpu_count(), "packages": _versions()})
+    tell(lambda: {"nvidia_smi": subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=20).stdout})
+    tell(_torch)
+    tell(_numba)
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _torch() -> dict[str, Any]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return {"cuda": False, "torch": torch.__version__}
+    about = torch.cuda.get_device_properties(0)
+    free, total = torch.cuda.mem_get_info()
+    return {
+        "cuda": True,
+        "torch": torch.__version__,
+        "torch_cuda": torch.version.cuda,
+        "device": about.name,
+        "multiprocessors": about.multi_processor_count,
+        "free_gb": round(free / 1e9, 1),
+        "total_gb": round(total / 1e9, 1),
+    }
+
+
+def _numba() -> dict[str, Any]:
+    import numba
+
+    from mnistref.common.numba_jit import COMPILED
+
+    return {"numba": numba.__version__, "compiled": bool(COMPILED)}
+
+
+def selftest(m: int) -> None:
+    """Tell whether the package takes `triton` in bf16 for m rows: it compiles all programs of that size for it."""
+    import torch
+
+    from bench.kernels import diagonal_lstm as package
+
+    device = _device()
+
+    def work() -> dict[str, Any]:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            works = package.fits(device, torch.bfloat16, m, m, 32, 32, 2)
+        return {"works": works, "said": [str(each.message) for each in said]}
+
+    tell(work, selftest="bf16", m=m, device=str(device))
+
+
+def errors(which: list[str], units: int, bare: bool) -> None:
+    """Tell how far results and gradients are from those in fp64, and whether a second call gives the same bits.
+
+    `bare`: on a small map, as a sanitizer takes long.
+    """
+    for text in which:
+        products, _, m = text.partition(":")
+        tell(lambda products=products, m=int(m): _errors(products, m, units, bare), products=products, m=int(m))
+
+
+def _errors(products: str, m: int, units: int, bare: bool) -> dict[str, Any]:
+    import torch
+
+    from bench.kernels import diagonal_lstm as package
+    from bench.kernels.diagonal_lstm import triton_op
+
+    def with_gradients(call: Callable[..., Any], inputs: list[Any]) -> list[Any]:
+        out = call(*inputs)
+        return [out, *torch.autograd.grad(out, inputs, torch.ones_like(out))]
+
+    def launched(*inputs: Any) -> Any:
+        return triton_op.operator(*inputs, products, True)[0]
+
+    inputs = package.example(2, m, m if bare else min(m, 20), units, units, 2)
+    exact = with_gradients(package.IMPLEMENTATIONS["packed"], [x.clone().requires_grad_() for x in inputs])
+    dtype = torch.bfloat16 if products == "bf16" else torch.float32
+    given = [x.to(_device(), dtype) for x in inputs]
+    given[1] = inputs[1].to(_device(), torch.float32)  # under autocast the bias stays in fp32
+    given = [x.requires_grad_() for x in given]
+    found, again = with_gradients(launched, given), with_gradients(launched, given)
+    worst = [float(f"{package.relative_error(a.cpu(), b):.2e}") for a, b in zip(found, exact, strict=True)]
+    same = all(torch.equal(a, b) for a, b in zip(found, again, strict=True))
+    return {"errors": worst, "bound": package.PRODUCTS[products], "same_bits": same}
+
+
+def _device() -> Any:
+    import torch
+
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("machine", "selftest", "errors"))
+    parser.add_argument("which", nargs="*")
+    parser.add_argument("--units", type=int, default=32)
+    parser.add_argument("--bare", action="store_true")
+    asked = parser.parse_args()
+    if asked.part == "machine":
+        machine()
+    elif asked.part == "selftest":
+        selftest(*map(int, asked.which))
+    else:
+        errors(asked.which, asked.units, asked.bare)
+
+
+if __name__ == "__main__":
+    main()
