@@ -27,7 +27,7 @@ from bench.runs.validation import malformed
 from bench.training.capture import resolved
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import VARIANTS
-from tests.bench.test_leaderboard import result
+from tests.bench.leaderboard.test_aggregate import result
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
