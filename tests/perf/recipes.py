@@ -9,7 +9,8 @@ Each mechanism is trained by each recipe, one after the other; after every so ma
 asked for (one question about each image). Printed are the steps and the processor seconds of training, validation left
 out, to the targets, interpolated, and the accuracies on the way. A recipe is "fast", "one" (fast as it was in version
 0.1, with one question about each image) or fast with something changed, as "lr=0.006+questions=3". --init: a run of the
-same mechanism to begin with, as one on an easier variant. --runs keeps the runs, as of `bench run`. --out keeps each
+same mechanism to begin with, as one on an easier variant. --runs keeps the runs, as of `bench run`, and their
+curves so far: the same command resumes what was interrupted. --out keeps each
 curve as a file, from which --figure draws accuracy over seconds.
 """
 
@@ -53,34 +54,48 @@ class Curve:
     """Validation accuracy over steps and processor seconds, taken down while a training runs.
 
     The seconds are those of the steps: validation, checkpoints and an epoch's first step, which waits for the data, are
-    left out.
+    left out. With `saved`, the records are read from this file and written to it, so that a resumed run continues its
+    curve. Steps since the last record are then counted with the mean time of the steps before it.
     """
 
-    def __init__(self, val: Split, every: int) -> None:
-        self.records: list[dict] = []
-        self._val, self._every, self._spent, self._since = val, every, 0.0, 0.0
+    def __init__(self, val: Split, every: int, saved: Path | None = None) -> None:
+        self.records: list[dict] = json.loads(saved.read_text()) if saved and saved.exists() else []
+        self._val, self._every, self._saved = val, every, saved
+        self._spent = 0.0
+        self._since: float | None = None
 
     def look(self, trainer: Trainer) -> None:
         """Count the step, and ask the network if it is its turn."""
         ends = trainer.done % trainer.steps == 0
-        if trainer.done % trainer.steps != 1:
+        if self._since is None and trainer.done > 1:
+            self._resume(trainer.done)
+        elif self._since is not None and trainer.done % trainer.steps != 1:
             self._spent += time.process_time() - self._since
         if trainer.done % self._every == 0 or (ends and trainer.epoch + 1 == trainer.recipe.epochs):
             accurate = accuracy(trainer.model, self._val)
             self.records.append({"steps": trainer.done, "seconds": self._spent, "val_accuracy": accurate})
+            if self._saved:
+                self._saved.write_text(json.dumps(self.records) + "\n")
             trainer.model.train()
         self._since = time.process_time()
+
+    def _resume(self, done: int) -> None:
+        self.records = [record for record in self.records if record["steps"] < done]
+        if self.records:
+            self._spent = self.records[-1]["seconds"] * done / self.records[-1]["steps"]
 
 
 def curve(
     attn: str, folder: Path, recipe: Recipe, every: int, computing: Computing, runs: Path, seed: int, init: Path | None
 ) -> list[dict]:
     """Steps, processor seconds and validation accuracy of a run, every so many steps and at the end."""
-    kept = Curve(first(load_split(folder, "val", "one", computing.device), ASKED), every)
     config = configure(folder, attn, seed, recipe, "one", computing, init)
-    done = run(config, folder, runs, resume=False, init=init, watching=Watching(look=kept.look))
+    runs.mkdir(parents=True, exist_ok=True)
+    saved = runs / f"{config.run_id}.curve.json"
+    kept = Curve(first(load_split(folder, "val", "one", computing.device), ASKED), every, saved)
+    done = run(config, folder, runs, init=init, watching=Watching(look=kept.look))
     if not kept.records:
-        raise SystemExit(f"{done}: this run was over before; its curve needs another --runs")
+        raise SystemExit(f"{done}: this run is finished and has no curve; give another --runs")
     return kept.records
 
 
