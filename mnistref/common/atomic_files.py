@@ -26,10 +26,10 @@ def write_whole(path: Path, *pieces: bytes | memoryview) -> None:
     give the file its name. A device or a pipe, such as /dev/stdout, is written to and stays what it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file() and not path.is_dir():
-        with naming(path), path.open("wb") as file:
+        with errors_name_file(path), path.open("wb") as file:
             file.writelines(pieces)
         return
-    with naming(path):
+    with errors_name_file(path):
         handle, partial = tempfile.mkstemp(prefix=PARTIAL, suffix=f"-{path.name}", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -48,7 +48,7 @@ def write_whole(path: Path, *pieces: bytes | memoryview) -> None:
 
 
 @contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
+def errors_name_file(path: Path) -> Iterator[None]:
     """Let an error of the disk name the file that people know: a failed write names none, others the temporary one."""
     try:
         yield
@@ -79,11 +79,11 @@ def exclusive(lock: Path, folder: Path) -> Iterator[None]:
     others' before the block, that of its own workers behind it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with locked(lock):
-        _sweep(folder)
+        _remove_partial_files(folder)
         try:
             yield
         finally:
-            _sweep(folder)
+            _remove_partial_files(folder)
 
 
 @contextlib.contextmanager
@@ -94,7 +94,7 @@ def locked(lock: Path, timeout: float = -1) -> Iterator[None]:
     """
     held = FileLock(lock, timeout=timeout)
     try:
-        with naming(lock):
+        with errors_name_file(lock):
             held.acquire()
     except (NotImplementedError, OSError) as error:
         number = getattr(error, "errno", errno.ENOSYS)
@@ -108,7 +108,7 @@ def locked(lock: Path, timeout: float = -1) -> Iterator[None]:
         held.release()
 
 
-def _sweep(folder: Path) -> None:
+def _remove_partial_files(folder: Path) -> None:
     for leftover in folder.rglob(f"{PARTIAL}*"):
         if leftover.is_dir():
             shutil.rmtree(leftover)
@@ -131,7 +131,7 @@ def working_directory_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept_where_possible() -> Iterator[None]:
+def ignore_unwritable() -> Iterator[None]:
     """Go on where a place cannot be written: for what is kept only to save time."""
     try:
         yield
@@ -141,7 +141,7 @@ def kept_where_possible() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends well; if another process was first, its one stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=PARTIAL, suffix=f"-{path.name}", dir=path.parent))
@@ -160,10 +160,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 def is_file(path: Path) -> bool:
     """Whether a file, or a link to one, lies there."""
-    return oddity(path) == ""
+    return check_file(path) == ""
 
 
-def oddity(path: Path) -> str:
+def check_file(path: Path) -> str:
     """What a place is where a file should lie, for people; empty where a file or a link to one does.
 
     Caches keep data sets as links to files that are named by their content.
@@ -182,7 +182,7 @@ def oddity(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def sole_folder(path: Path) -> Iterator[Path]:
+def exclusive_atomic_folder(path: Path) -> Iterator[Path]:
     """The same for one process at a time; what a killed one left is removed. All is on the disk before it has its name.
 
     Raises filelock's Timeout where another process is at work.
@@ -246,13 +246,13 @@ def path_of_text(text: str) -> str:
 
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file. Raises ValueError where it is not one, and OSError that names it."""
-    with naming(path):
+    with errors_name_file(path):
         return path.read_text(encoding="utf-8")
 
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes in hexadecimal. Raises OSError that names it."""
-    with naming(path), open(path, "rb") as file:
+    with errors_name_file(path), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

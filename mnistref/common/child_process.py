@@ -31,7 +31,7 @@ child_process.main({token!r}), process_exit.end_now()
 _POLL_SECONDS = 0.2
 _END_SECONDS = 10
 """How long a child may take to end after its last answer, for instance in exit handlers, before it is killed."""
-_KEPT_LINES = 50
+_MAX_LINES = 50
 _LENGTH = struct.Struct("<Q")
 
 
@@ -70,9 +70,9 @@ class ChildProcess:
         )
         self._shown = shown
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._printed: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._reading = threading.Thread(target=self._read, args=(token.encode(),), daemon=True)
-        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._printed: deque[str] = deque(maxlen=_MAX_LINES)
+        self._reading = threading.Thread(target=self._read_messages, args=(token.encode(),), daemon=True)
+        self._listening = threading.Thread(target=self._read_stderr, daemon=True)
         self._reading.start()
         self._listening.start()
 
@@ -138,7 +138,7 @@ class ChildProcess:
         last = next((line for line in reversed(self._printed) if line), "")
         return ChildDiedError(f"exit code {code}" + f": {last}" * bool(last))
 
-    def _read(self, token: bytes) -> None:
+    def _read_messages(self, token: bytes) -> None:
         """Put the child's messages on the queue, then None. What start-up code prints before the token is passed on."""
         stream = self._process.stdout
         assert stream
@@ -154,7 +154,7 @@ class ChildProcess:
         finally:
             self._messages.put(None)
 
-    def _listen(self) -> None:
+    def _read_stderr(self) -> None:
         """Keep the last lines that the child prints."""
         assert self._process.stderr
         pending = b""
@@ -210,7 +210,7 @@ def main(token: str) -> None:
     answers.flush()
     calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
     busy = threading.Event()
-    threading.Thread(target=_take, args=(asked, calls, busy), daemon=True).start()
+    threading.Thread(target=_receive_calls, args=(asked, calls, busy), daemon=True).start()
     while (call := calls.get()) is not None:
         outcome = _outcome(*call)
         busy.clear()
@@ -229,7 +229,7 @@ def _private_channel() -> tuple[Any, Any]:
     return asked, answers
 
 
-def _take(asked: Any, calls: "queue.SimpleQueue[Any]", busy: threading.Event) -> None:
+def _receive_calls(asked: Any, calls: "queue.SimpleQueue[Any]", busy: threading.Event) -> None:
     """Hand calls to the main thread. A parent that closes the channel while one is running wants no answer."""
     while (call := _receive(asked)) is not None:
         busy.set()
@@ -246,18 +246,18 @@ def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[
     except Exception as error:
         outcome = "raised", error
     except BaseException as error:  # such as SystemExit, which would end the thread that waits for the answer
-        outcome = "raised", _plain(error)
+        outcome = "raised", _sendable_error(error)
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # user code may have closed it
             stream.flush()
     try:
         ForkingPickler.loads(bytes(ForkingPickler.dumps(outcome)))
     except Exception:
-        outcome = "raised", _plain(outcome[1])
+        outcome = "raised", _sendable_error(outcome[1])
     return outcome
 
 
-def _plain(value: Any) -> RuntimeError:
+def _sendable_error(value: Any) -> RuntimeError:
     """An error that can be sent, in place of a value that cannot."""
     return RuntimeError(f"{type(value).__name__}: {value}")
 

@@ -15,20 +15,20 @@ from mnistref.common.errors import ProblemError, did_you_mean
 from mnistref.common.interrupts import Interrupted, interruptible
 from mnistref.common.version import VERSION
 
-INTERRUPTED = 130
-DISK = 5
-BUG = 1
+EXIT_INTERRUPTED = 130
+EXIT_DISK = 5
+EXIT_BUG = 1
 
 
-class _Place(click.Path):
+class _AbsolutePath(click.Path):
     """A path that means the same after user code has changed the working directory: an absolute one."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         return console.remember_place(Path(os.fsdecode(super().convert(value, param, ctx))))
 
 
-FOLDER = _Place(path_type=Path)
-EXISTING = _Place(exists=True, file_okay=False, path_type=Path)
+FOLDER = _AbsolutePath(path_type=Path)
+EXISTING = _AbsolutePath(exists=True, file_okay=False, path_type=Path)
 
 
 class Program(click.Group):
@@ -41,7 +41,9 @@ class Program(click.Group):
         console.forget_places()
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
         if not _has_working_directory():
-            sys.exit(_fail("the working directory is gone or cannot be read; change to a folder that exists", DISK))
+            sys.exit(
+                _fail("the working directory is gone or cannot be read; change to a folder that exists", EXIT_DISK)
+            )
         came: list[int] = []
         try:
             with interruptible(came):
@@ -96,19 +98,19 @@ def _outcome(error: BaseException, debug: bool) -> int:
     if isinstance(error, click.ClickException):
         return _fail(error.format_message(), error.exit_code)
     if isinstance(error, Interrupted | KeyboardInterrupt | click.Abort):
-        return _fail("interrupted; run the same command again, it goes on where it can", INTERRUPTED)
+        return _fail("interrupted; run the same command again, it goes on where it can", EXIT_INTERRUPTED)
     if isinstance(error, ProblemError):
         return _fail(str(error), error.exit_code)
     if isinstance(error, SystemExit):  # of user code: our own commands raise none
         if debug:
             raise RuntimeError("user code raised SystemExit") from error
-        return _fail(f"user code raised SystemExit: {error}; run with --debug for the traceback", BUG)
+        return _fail(f"user code raised SystemExit: {error}; run with --debug for the traceback", EXIT_BUG)
     if debug or not isinstance(error, Exception):
         raise error
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space", DISK)
-    return _fail(f"a bug: {type(error).__name__}: {error}; run with --debug for the traceback", BUG)
+        return _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space", EXIT_DISK)
+    return _fail(f"a bug: {type(error).__name__}: {error}; run with --debug for the traceback", EXIT_BUG)
 
 
 def _fail(message: str, code: int) -> int:

@@ -20,7 +20,7 @@ from numba.core import caching
 log = logging.getLogger("mnistref")
 
 
-class Kept(caching._Cache):
+class CompileCache(caching._Cache):
     """What numba asks for the compiled forms of one function, and hands them to."""
 
     def __init__(self, function: Callable, folders: Sequence[Path]) -> None:
@@ -36,14 +36,14 @@ class Kept(caching._Cache):
                 found = folder.load_overload(sig, target_context)
                 if found is not None:
                     return found
-        _say("compiling for this machine, which takes up to half a minute …")
+        _log_once("compiling for this machine, which takes up to half a minute …")
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         for folder in self._folders:
             with suppress(Exception):
                 return folder.save_overload(sig, data)
-        _say("compiled code can be kept nowhere, so each start takes this long; NUMBA_CACHE_DIR may name a place")
+        _log_once("compiled code can be kept nowhere, so each start takes this long; NUMBA_CACHE_DIR may name a place")
         return None
 
     def enable(self) -> None:
@@ -59,7 +59,7 @@ class Kept(caching._Cache):
 
 
 @lru_cache
-def _say(line: str) -> None:
+def _log_once(line: str) -> None:
     """Once a process, however many functions it is true of."""
     log.info("%s", line)
 
@@ -72,7 +72,7 @@ class _Folder(caching.FunctionCache):
     def __init__(self, function: Callable, folder: Path) -> None:
         self._impl_class = partial(_Code, folder=folder)
         super().__init__(function)
-        self._cache_file = _SealedFiles(str(folder), self._impl.filename_base, "")
+        self._cache_file = _ChecksummedFiles(str(folder), self._impl.filename_base, "")
 
 
 class _Code(caching.CompileResultCacheImpl):
@@ -106,7 +106,7 @@ class _Locator(caching._CacheLocator):
         return str(self._lineno)
 
 
-class _SealedFiles(caching.IndexDataCacheFile):
+class _ChecksummedFiles(caching.IndexDataCacheFile):
     """Files that end with their digest (pickle looks no further than its own end); without it, they count as absent."""
 
     @contextmanager
@@ -117,15 +117,15 @@ class _SealedFiles(caching.IndexDataCacheFile):
             file.write(whole.getvalue() + hashlib.sha256(whole.getvalue()).digest())
 
     def _load_index(self) -> dict:
-        return super()._load_index() if _is_sealed(self._index_path) else {}
+        return super()._load_index() if _has_valid_checksum(self._index_path) else {}
 
     def _load_data(self, name: str) -> Any:
-        if not _is_sealed(self._data_path(name)):
+        if not _has_valid_checksum(self._data_path(name)):
             raise FileNotFoundError(name)
         return super()._load_data(name)
 
 
-def _is_sealed(path: str) -> bool:
+def _has_valid_checksum(path: str) -> bool:
     try:
         data = Path(path).read_bytes()
     except OSError:

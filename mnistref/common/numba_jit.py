@@ -23,7 +23,7 @@ try:
 except ImportError:
     COMPILED = False
 else:
-    from mnistref.common.numba_cache import Kept
+    from mnistref.common.numba_cache import CompileCache
 
 PACKAGE = Path(__file__).parents[1]
 RENDERING = PACKAGE / "rendering"
@@ -48,7 +48,7 @@ def compiler(home: Path, *sources: Path) -> Callable[..., Any]:
         if not COMPILED:
             return function
         dispatcher: Any = numba.njit(function, nogil=True, **options)
-        dispatcher._cache = Kept(function, cache_folders(home, sources))
+        dispatcher._cache = CompileCache(function, cache_folders(home, sources))
         return dispatcher
 
     return decorate

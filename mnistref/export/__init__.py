@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import Timeout
 from tqdm import tqdm
 
-from mnistref.common.atomic_files import sole_folder
+from mnistref.common.atomic_files import exclusive_atomic_folder
 from mnistref.common.child_process import ChildDiedError
 from mnistref.common.errors import RunProblemError, UsageProblemError, did_you_mean
 from mnistref.export import parquet, png, webdataset
@@ -68,13 +68,13 @@ def export(folder: Path, output: Path, to: str, splits: Sequence[str] = (), work
         raise UsageProblemError(f"unknown format {to!r}: {did_you_mean(to, list(FORMATS))}")
     format, manifest = FORMATS[to], read_manifest(folder)
     format.require()
-    wanted = {manifest.known_split(split) for split in splits or manifest.splits}
+    wanted = {manifest.require_split(split) for split in splits or manifest.splits}
     chosen = [split for split in manifest.splits if split in wanted]
     _check_place(output, folder)
     if manifest.variant.note:
         log.info("%s is %s", manifest.variant.name, manifest.variant.note)
     try:
-        with sole_folder(output) as partial, _errors_name(output):
+        with exclusive_atomic_folder(output) as partial, _errors_name(output):
             _run(format, _parts(folder, manifest, chosen), partial, workers)
             format.finish(partial, chosen)
             shutil.copyfile(folder / MANIFEST, partial / MANIFEST)

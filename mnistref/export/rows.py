@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mnistref.spec import VariantSpec
-from mnistref.storage.manifest import require_sound
+from mnistref.storage.manifest import require_intact
 from mnistref.storage.schema import FIELDS
 from mnistref.storage.shards import ShardInfo, open_shard, read_field
 
@@ -50,7 +50,7 @@ class Part:
 def blocks(part: Part) -> Iterator[list[Row]]:
     """The rows of a shard, up to `BLOCK` at a time. A data error that names the file unless every byte is as it was."""
     path = part.folder / part.shard.file
-    require_sound(path, part.shard)
+    require_intact(path, part.shard)
     with open_shard(path, part.shard.images, part.variant.canvas) as file:
         for at in range(0, part.shard.images, BLOCK):
             arrays = {name: read_field(file, name, path, slice(at, at + BLOCK)) for name in FIELDS}

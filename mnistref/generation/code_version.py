@@ -20,5 +20,5 @@ CODE = f"{VERSION} ({_digest()[:12]})"
 """Read when modules are, since a process goes on with what it has loaded when files change."""
 
 
-def whoami() -> str:
+def describe_process() -> str:
     return f"{platform.node()} (process {os.getpid()})"

@@ -15,14 +15,16 @@ from mnistref.common.child_process import ChildDiedError
 from mnistref.common.errors import RunProblemError
 from mnistref.generation.code_version import CODE
 from mnistref.generation.executors import RETRIES, cluster_executor, local_executor
-from mnistref.generation.shard_worker import Made, ShardJob, make_shard
-from mnistref.storage.journal import note
+from mnistref.generation.shard_worker import ShardJob, ShardResult, make_shard
+from mnistref.storage.journal import append_shard
 from mnistref.storage.shards import ShardInfo
 
 log = logging.getLogger("mnistref")
 
-_WATCH = 3  # seconds without a shard after which one looks whether anybody is at work
-_ARRIVAL = 10  # seconds that a network file system may take to show a file here that was written elsewhere
+_POLL_SECONDS = 3  # seconds without a shard after which one looks whether anybody is at work
+_ARRIVAL_TIMEOUT_SECONDS = (
+    10  # seconds that a network file system may take to show a file here that was written elsewhere
+)
 
 
 def make_shards(
@@ -42,7 +44,7 @@ def make_shards(
         with cluster_executor(scheduler) as (cluster, watch):
             _run(jobs, cluster, bar, infos, watch)
     else:
-        _run_here(jobs, workers, bar, infos)
+        _run_locally(jobs, workers, bar, infos)
 
 
 def _run(
@@ -60,11 +62,11 @@ def _run(
     waiting = set(futures)
     try:
         while waiting:
-            done, waiting = wait(waiting, _WATCH, FIRST_COMPLETED)
+            done, waiting = wait(waiting, _POLL_SECONDS, FIRST_COMPLETED)
             for future in done:
                 path = futures[future].path
-                info = _seen(path, future.result())
-                note(path.parent, info)
+                info = _require_written(path, future.result())
+                append_shard(path.parent, info)
                 infos[info.file] = info
                 bar.update(info.images)
             if not done:
@@ -74,14 +76,16 @@ def _run(
             future.cancel()
 
 
-def _seen(path: Path, made: Any) -> ShardInfo:
+def _require_written(path: Path, made: Any) -> ShardInfo:
     """What a worker says of a shard, if it is of our version and its file is here; else an error of the run."""
-    if not isinstance(made, Made) or made.code != CODE:  # an early version says nothing of itself
-        theirs = f"worker {made.worker} has {made.code}" if isinstance(made, Made) else "a worker has another version"
+    if not isinstance(made, ShardResult) or made.code != CODE:  # an early version says nothing of itself
+        theirs = (
+            f"worker {made.worker} has {made.code}" if isinstance(made, ShardResult) else "a worker has another version"
+        )
         raise RunProblemError(
             f"mnistref is {CODE} here, {theirs}; install the same everywhere, start the workers again, and run again"
         )
-    if path.name != made.shard.file or not _arrives(path, made.shard.bytes):
+    if path.name != made.shard.file or not _appears(path, made.shard.bytes):
         raise RunProblemError(
             f"{path}: not here, though worker {made.worker} wrote it: it does not see this folder, but another of that "
             "name; let every worker see the same files under the same paths, and run again"
@@ -89,18 +93,18 @@ def _seen(path: Path, made: Any) -> ShardInfo:
     return made.shard
 
 
-def _arrives(path: Path, size: int) -> bool:
+def _appears(path: Path, size: int) -> bool:
     """Whether a file of that size lies there, or does so soon."""
     began = monotonic()
     while not (is_file(path) and path.stat().st_size == size):
-        if monotonic() - began > _ARRIVAL:
+        if monotonic() - began > _ARRIVAL_TIMEOUT_SECONDS:
             return False
         sleep(0.2)
         os.listdir(path.parent)  # makes a network file system ask again what there is
     return True
 
 
-def _run_here(jobs: list[ShardJob], workers: int, bar: tqdm, infos: dict[str, ShardInfo]) -> None:
+def _run_locally(jobs: list[ShardJob], workers: int, bar: tqdm, infos: dict[str, ShardInfo]) -> None:
     """Every shard, by workers of this machine; what killed ones leave, by new ones."""
     reason: ChildDiedError | None = None
     for tries in range(RETRIES):

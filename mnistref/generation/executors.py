@@ -16,17 +16,17 @@ from mnistref.common.numba_jit import COMPILED
 
 log = logging.getLogger("mnistref")
 
-MEMORY = 600e6
+MAX_SHARD_BYTES = 600e6
 """Bytes that shards in the making may hold, unless the user says how many workers there are."""
 RETRIES = 3
-PATIENCE = 60
+WORKER_TIMEOUT_SECONDS = 60
 """Seconds to wait for a worker of a cluster, at the beginning or when all have died."""
-_CONNECT = 8  # seconds to wait for its scheduler
+_CONNECT_TIMEOUT_SECONDS = 8  # seconds to wait for its scheduler
 
 
 def default_workers(shard_bytes: int) -> int:
     """One per processor that this process may use, as far as memory reaches."""
-    return max(1, min(processors(), int(MEMORY // shard_bytes)))
+    return max(1, min(processors(), int(MAX_SHARD_BYTES // shard_bytes)))
 
 
 def processors() -> int:
@@ -59,7 +59,7 @@ def processes(workers: int) -> Iterator[Executor]:
     A job whose process dies raises `child_process.ChildDiedError`, with the reason.
     """
     pool = ChildPool("mnistref")
-    executor = _InChildren(workers, pool)
+    executor = _ChildExecutor(workers, pool)
     try:
         yield executor
     except BaseException:
@@ -70,7 +70,7 @@ def processes(workers: int) -> Iterator[Executor]:
         pool.close()
 
 
-class _InChildren(ThreadPoolExecutor):
+class _ChildExecutor(ThreadPoolExecutor):
     """Threads that wait for a child process each."""
 
     def __init__(self, workers: int, pool: ChildPool) -> None:
@@ -97,16 +97,16 @@ def cluster_executor(address: str) -> Iterator[tuple[Executor, Callable[[], None
     if not re.fullmatch(r"((tcp|tls)://)?[^/]+:\d+", address):  # Dask would stumble over its own client
         raise UsageProblemError(f"--scheduler {address}: give tcp://HOST:PORT")
     lost = (CancelledError, Released, CommClosedError, TimeoutError)
-    with _hushed("distributed"):
+    with _silenced("distributed"):
         try:
-            client = Client(address, timeout=_CONNECT, set_as_default=False)
+            client = Client(address, timeout=_CONNECT_TIMEOUT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise UsageProblemError(
                 f"--scheduler {address}: no Dask scheduler answers there; start one with `dask scheduler`"
             ) from error
         try:
             # not pure: what a run before returned says nothing about the files that are there now
-            yield client.get_executor(retries=RETRIES, pure=False), _Watch(client, address)
+            yield client.get_executor(retries=RETRIES, pure=False), _WorkerWatch(client, address)
         except KilledWorker as error:
             raise RunProblemError(
                 f"--scheduler {address}: workers die again and again, perhaps for want of memory; run again, with "
@@ -122,28 +122,28 @@ def cluster_executor(address: str) -> Iterator[tuple[Executor, Callable[[], None
             ) from error
         finally:
             with suppress(*lost):
-                client.close(timeout=_CONNECT)
+                client.close(timeout=_CONNECT_TIMEOUT_SECONDS)
 
 
-class _Watch:
+class _WorkerWatch:
     """Raises when a cluster has had no worker for a while."""
 
     def __init__(self, client: Any, address: str) -> None:
-        self._client, self._address, self._seen = client, address, monotonic()
+        self._client, self._address, self._last_seen = client, address, monotonic()
 
     def __call__(self) -> None:
         with suppress(OSError):  # the client tries to connect again; if it cannot, it gives up what we wait for
             if self._client.scheduler_info()["workers"]:
-                self._seen = monotonic()
-        if monotonic() - self._seen > PATIENCE:
+                self._last_seen = monotonic()
+        if monotonic() - self._last_seen > WORKER_TIMEOUT_SECONDS:
             raise RunProblemError(
-                f"--scheduler {self._address}: no worker within {PATIENCE} s; start one with "
+                f"--scheduler {self._address}: no worker within {WORKER_TIMEOUT_SECONDS} s; start one with "
                 f"`dask worker {self._address}` and run again, which goes on"
             )
 
 
 @contextmanager
-def _hushed(name: str) -> Iterator[None]:
+def _silenced(name: str) -> Iterator[None]:
     """Keep a library's loggers from stderr: what they would say, our one line says."""
     loggers = [logging.getLogger(n) for n in (name, *logging.root.manager.loggerDict) if f"{n}.".startswith(f"{name}.")]
     before = [(logger, logger.level) for logger in loggers]

@@ -26,23 +26,23 @@ from mnistref.generation.executors import default_workers
 from mnistref.generation.shard_worker import ShardJob
 from mnistref.metadata.card import pages
 from mnistref.metadata.credits import LICENCES
-from mnistref.sources.bank import is_prepared, prepare
-from mnistref.sources.digit_check import complaint
-from mnistref.sources.digits import NAMES, Digits, check_digits, load_digits
+from mnistref.sources.bank import has_bank, prepare_bank
+from mnistref.sources.digit_check import check_digit_images
+from mnistref.sources.digits import NAMES, Digits, load_digits, require_digit_source
 from mnistref.sources.photos import NAMES as PHOTOS
-from mnistref.sources.photos import PhotoList, check_photos, list_photos, split_photos
+from mnistref.sources.photos import PhotoList, list_photos, require_photo_source, split_photos
 from mnistref.spec import POOLS, SPLITS, DatasetSpec, VariantSpec
 from mnistref.storage.manifest import (
     Manifest,
     Source,
-    check_places,
+    intact_shards,
     is_finished,
     make_manifest,
+    require_no_folders,
     shard_names,
-    sound_shards,
     write_manifest,
 )
-from mnistref.storage.manifest_schema import MOST
+from mnistref.storage.manifest_schema import MAX_COUNT
 from mnistref.storage.schema import SHARD_IMAGES
 from mnistref.storage.shards import ShardInfo
 from mnistref.variants import get_variant
@@ -121,11 +121,11 @@ class Plan:
 
 def plan(request: Request) -> Plan:
     """Check a request and read its sources; nothing is written but what `raw/` keeps of them."""
-    variant, sizes = _checked(request)
-    raw = _raw(request)
-    digits = load_digits(_anchored(request.digits), raw)
-    odd = _odd(digits, request)
-    photos = _photos(request, raw) if variant.background == "photo" else None
+    variant, sizes = _resolve_request(request)
+    raw = _raw_folder(request)
+    digits = load_digits(_absolute_source(request.digits), raw)
+    odd = _are_digits_odd(digits, request)
+    photos = _list_photos(request, raw) if variant.background == "photo" else None
     if not photos and request.backgrounds != Request.backgrounds:
         log.info("%s has no photos; the backgrounds are not used", variant.name)
     of_photos = photos.sha256 if photos else None
@@ -133,9 +133,9 @@ def plan(request: Request) -> Plan:
     return Plan(request, spec, digits, photos)
 
 
-def _odd(digits: Digits, request: Request) -> bool:
+def _are_digits_odd(digits: Digits, request: Request) -> bool:
     """Whether digits do not look like digits: a data error unless they are wanted all the same."""
-    wrong = complaint(digits) if digits.kind == "folder" else None  # others are known by their SHA-256
+    wrong = check_digit_images(digits) if digits.kind == "folder" else None  # others are known by their SHA-256
     if wrong and not request.any_digits:
         anyway = "`mnistref generate … --any-digits` takes them as they are (for a training give its set with --data)"
         raise DataProblemError(f"{escaped(request.digits)}: {wrong}; {anyway}")
@@ -144,41 +144,43 @@ def _odd(digits: Digits, request: Request) -> bool:
     return bool(wrong)
 
 
-def _photos(request: Request, raw: Path) -> PhotoList:
+def _list_photos(request: Request, raw: Path) -> PhotoList:
     """The photos of a request; where splits must not share any, without copies of one picture."""
-    apart = request.pool == "disjoint" and not request.keep_copies
-    return list_photos(request.backgrounds, raw, request.skip_bad, apart)
+    skip_copies = request.pool == "disjoint" and not request.keep_copies
+    return list_photos(request.backgrounds, raw, request.skip_bad, skip_copies)
 
 
-def _checked(request: Request) -> tuple[VariantSpec, tuple[tuple[str, int], ...]]:
+def _resolve_request(request: Request) -> tuple[VariantSpec, tuple[tuple[str, int], ...]]:
     """The variant and the size of each split; a usage error where the request makes no sense."""
     variant = get_variant(request.variant)
     if not 0 <= request.seed < 2**63:
         raise UsageProblemError(f"seed {request.seed}: give a whole number from 0 to 2**63 − 1")
     if request.pool not in POOLS:
         raise UsageProblemError(f"pool {request.pool!r}: give one of {', '.join(POOLS)}")
-    check_digits(request.digits)
+    require_digit_source(request.digits)
     if variant.background == "photo":
-        check_photos(request.backgrounds)
-    return variant, _sizes(variant, request.sizes)
+        require_photo_source(request.backgrounds)
+    return variant, _resolve_sizes(variant, request.sizes)
 
 
-def _raw(request: Request) -> Path:
+def _raw_folder(request: Request) -> Path:
     """Where sources are kept. Absolute, like every path that a worker gets."""
     return Path(request.root).absolute() / "raw"
 
 
-def _anchored(digits: str) -> str:
+def _absolute_source(digits: str) -> str:
     """A digit source that means the same in every working directory."""
     return str(Path(digits).absolute()) if Path(digits).is_dir() and digits not in NAMES else digits
 
 
-def _sizes(variant: VariantSpec, asked: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
+def _resolve_sizes(variant: VariantSpec, asked: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
     for split, size in (asked or {}).items():
         if split not in variant.splits:
             raise UsageProblemError(f"{variant.name} has no {split} split: {variant.note}")
-        if not 1 <= size <= MOST:
-            raise UsageProblemError(f"{size} {split} images: give {'1 or more' if size < 1 else f'{MOST:,} or fewer'}")
+        if not 1 <= size <= MAX_COUNT:
+            raise UsageProblemError(
+                f"{size} {split} images: give {'1 or more' if size < 1 else f'{MAX_COUNT:,} or fewer'}"
+            )
     return tuple((split, (asked or {}).get(split, PAPER_SIZES[split])) for split in variant.splits)
 
 
@@ -190,7 +192,7 @@ def generate(
     `workers`: threads (processes where numba is missing), by default one per processor. Instead of them: `executor`,
     any of your own, or `scheduler`, the address of a Dask scheduler.
     """
-    _checked(request)
+    _resolve_request(request)
     try:
         (Path(request.root) / ".locks").mkdir(parents=True, exist_ok=True)
     except OSError:  # said at once, unless a finished set may be there
@@ -217,25 +219,25 @@ def make(
             return folder
         if refused:
             raise refused
-        _check_space(made)
-        jobs = jobs_of(made)
+        _require_space(made)
+        jobs = make_jobs(made)
         folder.mkdir(parents=True, exist_ok=True)
-        check_places(folder, (job.path.name for job in jobs))
-        infos = sound_shards(folder)
+        require_no_folders(folder, (job.path.name for job in jobs))
+        infos = intact_shards(folder)
         left = [job for job in jobs if job.path.name not in infos]
         there = made.images - sum(job.images for job in left)
         with tqdm(total=made.images, initial=there, unit=" images", disable=None, smoothing=0.1) as bar:
             make_shards(left, bar, infos, workers or default_workers(made.shard_bytes), executor, scheduler)
-        _finish(made, [infos[job.path.name] for job in jobs])
+        _write_pages(made, [infos[job.path.name] for job in jobs])
     return folder
 
 
-def _check_space(made: Plan) -> None:
+def _require_space(made: Plan) -> None:
     free = shutil.disk_usage(made.request.root).free
     there = sum(f.lstat().st_size for f in made.folder.glob("*")) if made.folder.is_dir() else 0
     bank = (
         made.bank_bytes
-        if made.photos and not is_prepared(made.photos, made.spec.variant.canvas, _raw(made.request))
+        if made.photos and not has_bank(made.photos, made.spec.variant.canvas, _raw_folder(made.request))
         else 0
     )
     if (needed := made.bytes + bank - there) > free:
@@ -243,14 +245,14 @@ def _check_space(made: Plan) -> None:
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({need})", str(made.folder))
 
 
-def jobs_of(made: Plan) -> list[ShardJob]:
+def make_jobs(made: Plan) -> list[ShardJob]:
     """What workers have to do: a job for each shard."""
     variant, request = made.spec.variant, made.request
     nothing = np.zeros(0, np.int64)
     bank, members = None, dict.fromkeys(SPLITS, nothing)
     if made.photos:
         members = split_photos(made.photos, request.pool)
-        bank = prepare(made.photos, variant.canvas, _raw(request))
+        bank = prepare_bank(made.photos, variant.canvas, _raw_folder(request))
     everyone = np.arange(len(made.digits.labels))
     return [
         ShardJob(
@@ -261,19 +263,19 @@ def jobs_of(made: Plan) -> list[ShardJob]:
             split,
             first,
             images,
-            _anchored(request.digits),
+            _absolute_source(request.digits),
             made.spec.digits_sha256,
             everyone if request.pool == "pooled" else made.digits.splits[split],
             bank,
             members[split],
-            _raw(request),
+            _raw_folder(request),
         )
         for split, size in made.spec.sizes
         for name, first, images in shard_names(split, size)
     ]
 
 
-def _finish(made: Plan, infos: list[ShardInfo]) -> None:
+def _write_pages(made: Plan, infos: list[ShardInfo]) -> None:
     splits: dict[str, tuple[ShardInfo, ...]] = {}
     left = iter(infos)
     for split, size in made.spec.sizes:

@@ -22,7 +22,7 @@ from mnistref.storage.schema import FIELDS
 from mnistref.storage.shards import content_digest
 
 SPLIT = "train"
-_ROOM = 40e6
+_BLOCK_BYTES = 40e6
 """Bytes that a thread draws into before they are copied to where they are wanted: under a tenth of a second's work."""
 
 
@@ -48,7 +48,7 @@ class Fresh:
         """
         canvas = self.manifest.variant.canvas
         arrays = {name: np.empty(FIELDS[name].full_shape(images, canvas), FIELDS[name].dtype) for name in names}
-        step = max(1, int(_ROOM // (canvas**2 * 4)))
+        step = max(1, int(_BLOCK_BYTES // (canvas**2 * 4)))
 
         def part(start: int) -> None:
             if stopped():
@@ -93,7 +93,7 @@ def open_fresh(folder: Path, raw: Path, digits_at: str | None = None, photos_at:
     if manifest.spec["law_version"] != LAW_VERSION:
         made_by = manifest.spec["law_version"]
         raise DataProblemError(f"{folder}: made by version {made_by} of the law, this program draws by {LAW_VERSION}")
-    manifest.known_split(SPLIT)
+    manifest.require_split(SPLIT)
     fresh = Fresh(manifest, _job(Path(folder), manifest, raw.absolute(), digits_at, photos_at))
     own = manifest.splits[SPLIT][0]
     if content_digest(draw(replace(fresh.job, first=0, images=own.images))) != own.content_sha256:
@@ -105,18 +105,18 @@ def open_fresh(folder: Path, raw: Path, digits_at: str | None = None, photos_at:
 
 
 def _job(folder: Path, manifest: Manifest, raw: Path, digits_at: str | None, photos_at: str | None) -> ShardJob:
-    source = _place(folder, manifest.digits, digits.NAMES, digits_at, "--digits")
+    source = _resolve_source(folder, manifest.digits, digits.NAMES, digits_at, "--digits")
     found = digits.load_digits(source, raw)
     if found.sha256 != manifest.digits.sha256:
         raise DataProblemError(f"{source}: not the digits that {folder} was made of (their SHA-256 differs)")
     prepared, members = None, np.zeros(0, np.int64)
     pool = manifest.spec["pool"]
     if manifest.backgrounds:
-        known = _known(folder, manifest, manifest.backgrounds)
+        known = _known_photos(folder, manifest, manifest.backgrounds)
         prepared = bank.find_bank(known, manifest.variant.canvas, raw)
         if prepared is None:
-            source_of = _place(folder, manifest.backgrounds, photos.NAMES, photos_at, "--backgrounds")
-            prepared = bank.prepare(_again(known, source_of, raw), manifest.variant.canvas, raw)
+            source_of = _resolve_source(folder, manifest.backgrounds, photos.NAMES, photos_at, "--backgrounds")
+            prepared = bank.prepare_bank(_locate_photos(known, source_of, raw), manifest.variant.canvas, raw)
         members = photos.split_photos(known, pool)[SPLIT]
     return ShardJob(
         folder,
@@ -135,7 +135,7 @@ def _job(folder: Path, manifest: Manifest, raw: Path, digits_at: str | None, pho
     )
 
 
-def _place(folder: Path, source: Source, names: tuple[str, ...], given: str | None, option: str) -> str:
+def _resolve_source(folder: Path, source: Source, names: tuple[str, ...], given: str | None, option: str) -> str:
     """Where a source is looked for: by its name, if it has one that this program knows; else where the user says."""
     if source.origin in names:
         return source.origin
@@ -144,7 +144,7 @@ def _place(folder: Path, source: Source, names: tuple[str, ...], given: str | No
     return str(Path(given).absolute())
 
 
-def _known(folder: Path, manifest: Manifest, source: Source) -> photos.PhotoList:
+def _known_photos(folder: Path, manifest: Manifest, source: Source) -> photos.PhotoList:
     """The set's photos by name and digest, wherever their files are."""
     names, sha256s = (tuple(part) for part in zip(*manifest.photos, strict=True))
     known = photos.PhotoList(source.name, tuple(map(Path, names)), names, sha256s)
@@ -153,7 +153,7 @@ def _known(folder: Path, manifest: Manifest, source: Source) -> photos.PhotoList
     return known
 
 
-def _again(known: photos.PhotoList, source: str, raw: Path) -> photos.PhotoList:
+def _locate_photos(known: photos.PhotoList, source: str, raw: Path) -> photos.PhotoList:
     """The same photos with their files, looked for in a source, which may hold others too."""
     there = photos.list_photos(source, raw, skip_bad=True)
     paths = dict(zip(there.sha256s, there.paths, strict=True))

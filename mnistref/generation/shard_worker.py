@@ -10,10 +10,10 @@ import numpy as np
 
 from mnistref.common.errors import DataProblemError, ProblemError, RunProblemError
 from mnistref.common.numba_jit import COMPILED
-from mnistref.generation.code_version import CODE, whoami
+from mnistref.generation.code_version import CODE, describe_process
 from mnistref.rendering.reference import Reference
 from mnistref.rendering.render import Photos, draw_images, no_photos
-from mnistref.rendering.scene import Glyphs, law_of, tools_for
+from mnistref.rendering.scene import Glyphs, make_law, make_tools
 from mnistref.sources.bank import open_bank
 from mnistref.sources.digits import load_digits
 from mnistref.spec import CLASSES, SPLITS, VariantSpec
@@ -23,7 +23,7 @@ from mnistref.storage.shards import ShardInfo, write_shard
 
 @dataclass(frozen=True)
 class ShardJob:
-    """One shard to be made, from files alone. Paths are absolute. `code`, `asker`: see `installation`."""
+    """One shard to be made, from files alone. Paths are absolute. `code`, `parent_process`: see `installation`."""
 
     path: Path
     dataset: str
@@ -39,11 +39,11 @@ class ShardJob:
     photos: np.ndarray
     raw: Path
     code: str = CODE
-    asker: str = field(default_factory=whoami)
+    parent_process: str = field(default_factory=describe_process)
 
 
 @dataclass(frozen=True)
-class Made:
+class ShardResult:
     """A shard that was written, as its worker sees it."""
 
     shard: ShardInfo
@@ -51,21 +51,21 @@ class Made:
     code: str
 
 
-def make_shard(job: ShardJob) -> Made:
+def make_shard(job: ShardJob) -> ShardResult:
     """Draw and write one shard. An error of another process than the one that asks names the worker."""
-    worker = whoami()
+    worker = describe_process()
     try:
         if job.code != CODE:
             raise RunProblemError(f"mnistref is {CODE} here, {job.code} where the set is asked for; install the same")
         os.stat(job.path.parent)  # nothing may be written into a folder that was not there
-        return Made(write_shard(job.path, draw(job), job.dataset), worker, CODE)
+        return ShardResult(write_shard(job.path, draw(job), job.dataset), worker, CODE)
     except (OSError, ProblemError) as error:
-        if worker == job.asker:
+        if worker == job.parent_process:
             raise
-        raise _told(error, worker) from error
+        raise _error_from_worker(error, worker) from error
 
 
-def _told(error: OSError | ProblemError, worker: str) -> Exception:
+def _error_from_worker(error: OSError | ProblemError, worker: str) -> Exception:
     """The same error, for people at another machine."""
     if isinstance(error, FileNotFoundError):
         return RunProblemError(
@@ -82,7 +82,7 @@ def draw(job: ShardJob) -> Arrays:
 
     The arrays are this thread's, and valid until its next call.
     """
-    arrays = _room(job.images, job.variant.canvas)
+    arrays = _thread_arrays(job.images, job.variant.canvas)
     digits = load_digits(job.digits, job.raw)
     if digits.sha256 != job.digits_sha256:
         raise DataProblemError(f"{job.digits}: the digits changed while the set was made; run again")
@@ -92,17 +92,17 @@ def draw(job: ShardJob) -> Arrays:
         reference = Reference(job.variant, job.seed, split, digits.images, digits.labels, members, photos)
         reference.draw_images(job.first, arrays)
         return arrays
-    law = law_of(job.variant)
+    law = make_law(job.variant)
     start = np.searchsorted(digits.labels[members], np.arange(CLASSES + 1))
     glyphs = Glyphs(_transposed(job.digits, job.raw), members, start)
-    draw_images(law, glyphs, photos, tools_for(law), np.uint64(job.seed), split, job.first, arrays)
+    draw_images(law, glyphs, photos, make_tools(law), np.uint64(job.seed), split, job.first, arrays)
     return arrays
 
 
 _threads = local()
 
 
-def _room(images: int, canvas: int) -> Arrays:
+def _thread_arrays(images: int, canvas: int) -> Arrays:
     """This thread's arrays, cleared. They serve one shard after another: fresh memory adds a quarter to the drawing."""
     if getattr(_threads, "shape", None) != (images, canvas):
         _threads.arrays, _threads.shape = empty(images, canvas), (images, canvas)

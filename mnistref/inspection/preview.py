@@ -15,7 +15,7 @@ OUTLINE, BOX = (255, 0, 255), (0, 255, 255)
 _PAPER, _INK, _FAINT = (250, 250, 250), (30, 30, 30), (100, 100, 100)
 _GAP, _LINE, _SWATCH = 14, 20, 11
 _CAPTION = 2 * _LINE
-_LEAST_WIDTH = 640  # room for the heading over few images
+_MIN_WIDTH = 640  # room for the heading over few images
 
 
 def contact_sheet(
@@ -30,7 +30,7 @@ def contact_sheet(
     side = dataset.variant.canvas * zoom
     shown = min(images, len(dataset))
     columns = min(columns, shown)
-    width = max(columns * (side + _GAP) + _GAP, _LEAST_WIDTH)
+    width = max(columns * (side + _GAP) + _GAP, _MIN_WIDTH)
     heading = _heading(dataset, shown, boxes, width)
     cell = _GAP + side + _CAPTION
     sheet = Image.new("RGB", (width, heading.height + -(-shown // columns) * cell + _GAP), _PAPER)

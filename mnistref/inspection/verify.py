@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistref.common.atomic_files import file_sha256, is_file, oddity
+from mnistref.common.atomic_files import check_file, file_sha256, is_file
 from mnistref.common.errors import DataProblemError
 from mnistref.metadata.card import pages
 from mnistref.spec import CLASSES, COLORS, SCALE_BIN_NAMES, SCALE_BINS, VariantSpec
@@ -20,14 +20,14 @@ from mnistref.storage.manifest import (
     PAGES,
     SUMS,
     Manifest,
-    is_sound,
+    checksums_text,
+    expected_checksums,
+    is_intact,
     read_manifest,
-    require_sound,
-    sums_of,
-    sums_text,
+    require_intact,
 )
-from mnistref.storage.schema import FIELDS, check_range
-from mnistref.storage.shards import describe_shard, read_shard
+from mnistref.storage.schema import FIELDS, require_range
+from mnistref.storage.shards import read_shard, read_shard_info
 
 log = logging.getLogger("mnistref")
 
@@ -60,12 +60,12 @@ def verify(folder: Path) -> list[Fault]:
     try:
         manifest = read_manifest(folder)
     except DataProblemError as error:
-        return [Fault(MANIFEST, str(error)), *_differences(folder, sums, lines)]
+        return [Fault(MANIFEST, str(error)), *_checksum_faults(folder, sums, lines)]
     faults = [*_page_faults(folder, manifest, sums), *_shard_faults(folder, manifest)]
-    expected = sums_of(folder, manifest) | {f.file: sums[f.file] for f in faults if f.file in sums}
-    if wrong := oddity(folder / SUMS):
+    expected = expected_checksums(folder, manifest) | {f.file: sums[f.file] for f in faults if f.file in sums}
+    if wrong := check_file(folder / SUMS):
         faults.append(Fault(SUMS, wrong))
-    elif (folder / SUMS).read_bytes() != sums_text(expected).encode():
+    elif (folder / SUMS).read_bytes() != checksums_text(expected).encode():
         faults.append(Fault(SUMS, "differs from what generate writes"))
     known = {shard.file for shard in manifest.shards} | {MANIFEST, SUMS, *PAGES}
     strays = sorted(path.name for path in folder.iterdir() if path.name not in known)
@@ -79,12 +79,12 @@ def _read_sums(path: Path) -> tuple[dict[str, str], list[int]]:
     return {line[2]: line[1] for line in lines if line}, [k for k, line in enumerate(lines, 1) if not line]
 
 
-def _differences(folder: Path, sums: dict[str, str], lines: list[int]) -> Iterator[Fault]:
+def _checksum_faults(folder: Path, sums: dict[str, str], lines: list[int]) -> Iterator[Fault]:
     """Files that differ from SHA256SUMS: all that can be said without a manifest."""
     for name, digest in sums.items():
         if name == MANIFEST:
             continue
-        if wrong := oddity(folder / name):
+        if wrong := check_file(folder / name):
             yield Fault(name, wrong)
         elif file_sha256(folder / name) != digest:
             yield Fault(name, f"its SHA-256 differs from {SUMS}")
@@ -98,7 +98,7 @@ def _page_faults(folder: Path, manifest: Manifest, sums: dict[str, str]) -> Iter
         yield Fault(MANIFEST, "differs from what generate writes")
     witness, digests = (MANIFEST, manifest.pages) if manifest.pages else (SUMS, sums)
     for name, text in pages(manifest).items():
-        if wrong := oddity(folder / name):
+        if wrong := check_file(folder / name):
             yield Fault(name, wrong)
             continue
         found, ours = file_sha256(folder / name), hashlib.sha256(text.encode()).hexdigest()
@@ -112,11 +112,11 @@ def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
     """Only the very bytes that the manifest names are opened: HDF5 can crash or hang on others."""
     for shard in manifest.shards:
         path = folder / shard.file
-        if not is_sound(path, shard):
-            yield Fault(shard.file, oddity(path) or f"differs from {MANIFEST}")
+        if not is_intact(path, shard):
+            yield Fault(shard.file, check_file(path) or f"differs from {MANIFEST}")
             continue
         try:
-            found = describe_shard(path, shard.images, manifest.variant.canvas, manifest.folder_name)
+            found = read_shard_info(path, shard.images, manifest.variant.canvas, manifest.folder_name)
         except DataProblemError as error:
             yield Fault(shard.file, str(error).removeprefix(f"{path}: "))
             continue
@@ -147,7 +147,7 @@ class Law:
     shares: tuple[Share, ...] = ()
 
 
-LEAST_P = 0.001
+MIN_P = 0.001
 
 
 def statistics(folder: Path) -> list[Law]:
@@ -172,19 +172,19 @@ def _sample(folder: Path, manifest: Manifest, split: str) -> dict[str, np.ndarra
     names = [name for name in FIELDS if name != "image"]
     parts = []
     for shard in manifest.splits[split]:
-        require_sound(folder / shard.file, shard)
+        require_intact(folder / shard.file, shard)
         part = read_shard(folder / shard.file, shard.images, manifest.variant.canvas, names)
-        _check_values(part, folder / shard.file)
+        _require_consistent_fields(part, folder / shard.file)
         instance = part.pop("instance").reshape(shard.images, -1)
         part["ink"] = np.stack([(instance == k + 1).sum(axis=1) for k in range(part["digit_class"].shape[1])], axis=1)
         parts.append(part)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _check_values(fields: dict[str, np.ndarray], path: Path) -> None:
+def _require_consistent_fields(fields: dict[str, np.ndarray], path: Path) -> None:
     """A data error where the law cannot be measured: a shard that was forged with all digests."""
     for name, array in fields.items():
-        check_range(name, array, str(path))
+        require_range(name, array, str(path))
     there = fields["digit_class"] >= 0
     if not there.any() or any((there != (fields[name] >= 0)).any() for name in ("digit_color", "digit_source")):
         raise DataProblemError(f"{path}: its fields contradict each other; run generate again")
@@ -250,7 +250,7 @@ def _equal_shares(split: str, law: str, of: str, names: list[str], counts: np.nd
     expected, found = 1 / len(counts), counts / max(1, counts.sum())
     measured = f"{100 * found.min():.1f}–{100 * found.max():.1f} %"
     shares = tuple(Share(of, name, expected, float(share)) for name, share in zip(names, found, strict=True))
-    return Law(split, law, f"{100 * expected:.1f} % each", measured, p, p is None or p > LEAST_P, shares)
+    return Law(split, law, f"{100 * expected:.1f} % each", measured, p, p is None or p > MIN_P, shares)
 
 
 def _chi2(statistic: float, degrees: int) -> float | None:

@@ -14,7 +14,7 @@ from mnistref.queries import eligible
 from mnistref.rendering import rng
 from mnistref.rendering.render import Photos
 from mnistref.rendering.rng import Stream
-from mnistref.rendering.scene import MOST_TRIES, SCALE_BITS, SCALE_STEPS
+from mnistref.rendering.scene import MAX_TRIES, SCALE_BITS, SCALE_STEPS
 from mnistref.spec import CLASSES, COLORS, GLYPH, PATCH, VariantSpec
 from mnistref.storage.schema import Arrays
 
@@ -131,7 +131,7 @@ class Reference:
         alpha, instance = np.zeros((2, canvas, canvas), np.uint8)
         k = tries = 0
         while k < len(digits):
-            if tries == MOST_TRIES:
+            if tries == MAX_TRIES:
                 alpha[:], instance[:], k, tries = 0, 0, 0, 0
             scale = self._draw_scale(stream)
             side = int(GLYPH * scale)

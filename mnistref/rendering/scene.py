@@ -16,7 +16,7 @@ from mnistref.spec import CLASSES, COLORS, GLYPH, PATCH, VariantSpec
 SCALE_BITS = 21
 SCALE_STEPS = 1 << 20
 """A scale is one of this many, evenly spaced from the lowest."""
-MOST_TRIES = 10_000
+MAX_TRIES = 10_000
 """Tries for one digit after which the placement of the whole image starts again (never seen at 100 or 224 px)."""
 _ONE = np.uint64(1)
 _WORD = 64
@@ -61,7 +61,7 @@ class Tools(NamedTuple):
     stream: np.ndarray  # u8 (9,)
 
 
-def law_of(variant: VariantSpec) -> Law:
+def make_law(variant: VariantSpec) -> Law:
     low, high = (round(s * (1 << SCALE_BITS)) for s in variant.scales)
     return Law(
         variant.canvas,
@@ -76,7 +76,7 @@ def law_of(variant: VariantSpec) -> Law:
     )
 
 
-def tools_for(law: Law) -> Tools:
+def make_tools(law: Law) -> Tools:
     canvas = law.canvas
     largest = [side_of(base, law.scale_low + law.scale_span) for base in (GLYPH, PATCH)]
     return Tools(
@@ -207,8 +207,8 @@ def _place(law, glyphs, tools, n, arrays, row):
     tools.alpha[:] = 0
     arrays.instance[row] = 0
     for k in range(n):
-        for tries in range(MOST_TRIES + 1):
-            if tries == MOST_TRIES:
+        for tries in range(MAX_TRIES + 1):
+            if tries == MAX_TRIES:
                 return False
             scale = draw_scale(tools.stream, law)
             side = side_of(GLYPH, scale)

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mnistref.common.atomic_files import exclusive, file_sha256, whole_folder
+from mnistref.common.atomic_files import atomic_folder, exclusive, file_sha256
 from mnistref.common.errors import DataProblemError
 from mnistref.rendering.rng import PHOTO_VIEW, Stream
 from mnistref.sources.decode import opened_photo
 from mnistref.sources.photos import PhotoList
-from mnistref.sources.thread_pool import Crew
+from mnistref.sources.thread_pool import BoundedThreadPool
 from mnistref.spec import canonical_json
 
 log = logging.getLogger("mnistref")
@@ -42,19 +42,19 @@ class Bank:
     views: int
 
 
-def prepare(photos: PhotoList, canvas: int, raw: Path) -> Path:
+def prepare_bank(photos: PhotoList, canvas: int, raw: Path) -> Path:
     """The folder of the bank of these photos for this canvas, made if it is not there or damaged."""
     if found := find_bank(photos, canvas, raw):
         return found
     folder = _bank_folder(photos, canvas, raw)
     with exclusive(raw / ".lock", raw):
-        if _is_sound(folder):  # made by another process meanwhile
+        if _is_intact(folder):  # made by another process meanwhile
             return folder
         if folder.exists():
             log.info("%s is damaged; preparing the photos again", folder)
             shutil.rmtree(folder)
         log.info("preparing %d photos for %d × %d images (once) …", len(photos.paths), canvas, canvas)
-        with whole_folder(folder) as partial:
+        with atomic_folder(folder) as partial:
             _write_bank(photos, canvas, partial)
     return folder
 
@@ -62,11 +62,11 @@ def prepare(photos: PhotoList, canvas: int, raw: Path) -> Path:
 def find_bank(photos: PhotoList, canvas: int, raw: Path) -> Path | None:
     """The folder of that bank if it is there, to the byte. The photos' own files are not asked for."""
     folder = _bank_folder(photos, canvas, raw)
-    return folder if _is_sound(folder) else None
+    return folder if _is_intact(folder) else None
 
 
-def is_prepared(photos: PhotoList, canvas: int, raw: Path) -> bool:
-    """Whether there is a bank already (`prepare` looks whether it is sound)."""
+def has_bank(photos: PhotoList, canvas: int, raw: Path) -> bool:
+    """Whether there is a bank already (`prepare_bank` looks whether it is sound)."""
     return _bank_folder(photos, canvas, raw).is_dir()
 
 
@@ -79,7 +79,7 @@ def _bank_folder(photos: PhotoList, canvas: int, raw: Path) -> Path:
 def open_bank(folder: Path) -> Bank:
     """Map a bank into memory; its pages are shared by all processes.
 
-    A data error where its index is damaged; `prepare` looks at the pixels, too.
+    A data error where its index is damaged; `prepare_bank` looks at the pixels, too.
     """
     try:
         index = _read_index(folder)
@@ -106,7 +106,7 @@ def _seal(index: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(index).encode()).hexdigest()
 
 
-def _is_sound(folder: Path) -> bool:
+def _is_intact(folder: Path) -> bool:
     try:
         return file_sha256(folder / PIXELS) == _read_index(folder)["sha256"]
     except (FileNotFoundError, NotADirectoryError, ValueError):  # of other errors the bank is not to blame
@@ -115,9 +115,9 @@ def _is_sound(folder: Path) -> bool:
 
 def _write_bank(photos: PhotoList, canvas: int, folder: Path) -> None:
     heights, widths, digest = [], [], hashlib.sha256()
-    crew = Crew()
-    prepared = crew.over(
-        lambda k: _views(photos.paths[k], photos.sha256s[k], canvas, photos.views, crew),
+    pool = BoundedThreadPool()
+    prepared = pool.map(
+        lambda k: _views(photos.paths[k], photos.sha256s[k], canvas, photos.views, pool),
         range(len(photos.paths)),
         "preparing photos",
     )
@@ -132,12 +132,12 @@ def _write_bank(photos: PhotoList, canvas: int, folder: Path) -> None:
     (folder / INDEX).write_text(canonical_json(index | {"seal": _seal(index)}))
 
 
-def _views(path: Path, sha256: str, canvas: int, views: int, crew: Crew) -> list[np.ndarray]:
+def _views(path: Path, sha256: str, canvas: int, views: int, pool: BoundedThreadPool) -> list[np.ndarray]:
     """A photo in each of its sizes, u1 (h, w, 3)."""
     prepared = []
-    with opened_photo(path, crew) as photo:
+    with opened_photo(path, pool) as photo:
         for view in range(views):
-            crew.go_on()
+            pool.raise_if_stopped()
             short = canvas + Stream(int(sha256[:16], 16), 0, view, PHOTO_VIEW).below(canvas + 1)
             scale = short / min(photo.size)
             size = [max(short, round(side * scale)) for side in photo.size]

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 SIDE, COARSE = 16, 4
-LOOK = np.dtype(
+THUMBNAIL = np.dtype(
     [
         ("sha256", "u1", 32),
         ("size", "<i4", 2),
@@ -25,78 +25,78 @@ LOOK = np.dtype(
     ]
 )
 """How one photo looks: its width and height, and its brightness and colour (blue and red difference) in the small."""
-MEAN, MOST, SHIFT, COLOUR, UNLIKE = 3.0, 20.0, 1.5, 3.0, 0.1
+MAX_MEAN, MAX_DIFFERENCE, MAX_SHIFT, MAX_COLOUR, MAX_DECORRELATION = 3.0, 20.0, 1.5, 3.0, 0.1
 """Limits: of the mean and the largest difference of brightness, of the difference of the mean brightness, of the mean
 difference of colour, and of 1 − correlation."""
-SMALL, LOOSE = 48, 2.0
+SMALL_SIDE, SMALL_FACTOR = 48, 2.0
 """A copy whose short side has fewer pixels has lost more: so many times the limits hold for it."""
-STRUCTURE = 2.0
+MIN_DETAIL = 2.0
 """Pictures in which less than this stands out are not compared. (A linear gradient has 0.9.)"""
 _FRAME, _CLIP = 3, 4.0
 
 
-def look_of(photo: Image.Image, size: tuple[int, int], sha256: str) -> np.ndarray:
-    """Return how an upright RGB photo looks, a `LOOK`. `size`: of the original, upright."""
+def make_thumbnail(photo: Image.Image, size: tuple[int, int], sha256: str) -> np.ndarray:
+    """Return how an upright RGB photo looks, a `THUMBNAIL`. `size`: of the original, upright."""
     luma, *colour = photo.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BILINEAR).convert("YCbCr").split()
-    look = no_look(sha256)
-    look["size"], look["luma"] = size, np.asarray(luma.reduce(2))
-    look["colour"] = np.stack([np.asarray(channel.reduce(4)) for channel in colour], axis=-1)
-    return look
+    thumbnail = empty_thumbnail(sha256)
+    thumbnail["size"], thumbnail["luma"] = size, np.asarray(luma.reduce(2))
+    thumbnail["colour"] = np.stack([np.asarray(channel.reduce(4)) for channel in colour], axis=-1)
+    return thumbnail
 
 
-def no_look(sha256: str) -> np.ndarray:
+def empty_thumbnail(sha256: str) -> np.ndarray:
     """Return what stands for a photo that cannot be decoded: its size is 0."""
-    look = np.zeros((), LOOK)
-    look["sha256"] = np.frombuffer(bytes.fromhex(sha256), np.uint8)
-    return look
+    thumbnail = np.zeros((), THUMBNAIL)
+    thumbnail["sha256"] = np.frombuffer(bytes.fromhex(sha256), np.uint8)
+    return thumbnail
 
 
-def smaller_copies(looks: np.ndarray) -> list[int]:
-    """Return the indices, in order, of those `looks` (n,) that show the picture of another one with more pixels.
+def smaller_copies(thumbnails: np.ndarray) -> list[int]:
+    """Return the indices, in order, of those `thumbnails` (n,) that show the picture of another one with more pixels.
 
     Where pixels are as many, the photo with the lower digest is the original. A copy of a copy that is not like the
     original itself is kept.
     """
-    standing = _standing_out(looks["luma"])
-    able = np.flatnonzero((looks["size"].min(axis=1) > 0) & (standing.std(axis=1) >= STRUCTURE))
-    pixels = looks["size"].astype(np.int64).prod(axis=1)
-    digests = [bytes(digest) for digest in looks["sha256"]]
+    detail = _detail(thumbnails["luma"])
+    able = np.flatnonzero((thumbnails["size"].min(axis=1) > 0) & (detail.std(axis=1) >= MIN_DETAIL))
+    pixels = thumbnails["size"].astype(np.int64).prod(axis=1)
+    digests = [bytes(digest) for digest in thumbnails["sha256"]]
     order = np.array(sorted(able, key=lambda k: (-pixels[k], digests[k])), np.int64)
-    looks, standing, coarse = looks[order], standing[order], _coarse(looks["luma"][order])
-    limits = np.where(looks["size"].min(axis=1) < SMALL, LOOSE, 1.0)
+    thumbnails, detail, coarse = thumbnails[order], detail[order], _coarse(thumbnails["luma"][order])
+    limits = np.where(thumbnails["size"].min(axis=1) < SMALL_SIDE, SMALL_FACTOR, 1.0)
     brightness = coarse.mean(axis=1)
     by_brightness = np.argsort(brightness, kind="stable")
     steps, alike = brightness[by_brightness], coarse[by_brightness]
-    first = np.searchsorted(steps, brightness - SHIFT * limits, "left")
-    end = np.searchsorted(steps, brightness + SHIFT * limits, "right")
+    first = np.searchsorted(steps, brightness - MAX_SHIFT * limits, "left")
+    end = np.searchsorted(steps, brightness + MAX_SHIFT * limits, "right")
     copy = np.zeros(len(order), bool)
     for k, limit in enumerate(limits):
         window = slice(first[k], end[k])
-        near = by_brightness[window][np.abs(alike[window] - coarse[k]).sum(axis=1) <= MEAN * limit * COARSE**2]
+        near = by_brightness[window][np.abs(alike[window] - coarse[k]).sum(axis=1) <= MAX_MEAN * limit * COARSE**2]
         near = near[(near < k) & ~copy[near]]
-        copy[k] = len(near) > 0 and bool(_is_copy(looks, standing, k, near, float(limit)).any())
+        copy[k] = len(near) > 0 and bool(_is_copy(thumbnails, detail, k, near, float(limit)).any())
     return sorted(int(k) for k in order[copy])
 
 
-def _is_copy(looks: np.ndarray, standing: np.ndarray, k: int, others: np.ndarray, limit: float) -> np.ndarray:
+def _is_copy(thumbnails: np.ndarray, detail: np.ndarray, k: int, others: np.ndarray, limit: float) -> np.ndarray:
     """Return for each of the `others` whether photo k shows its picture."""
-    one, many = looks[k], looks[others]
+    one, many = thumbnails[k], thumbnails[others]
     brighter = many["luma"].astype(np.float32) - one["luma"]
     luma = np.abs(brighter)
     colour = np.abs(many["colour"].astype(np.float32) - one["colour"])
-    like = standing[others] @ standing[k]
-    like /= np.linalg.norm(standing[others], axis=1) * np.linalg.norm(standing[k])
+    like = detail[others] @ detail[k]
+    like /= np.linalg.norm(detail[others], axis=1) * np.linalg.norm(detail[k])
     return (
-        _has_shape(one["size"], many["size"])
-        & (luma.mean(axis=(1, 2)) <= MEAN * limit)
-        & (luma.max(axis=(1, 2)) <= MOST * limit)
-        & (np.abs(brighter.mean(axis=(1, 2))) <= SHIFT * limit)
-        & (colour.mean(axis=(1, 2, 3)) <= COLOUR * limit)
-        & (like >= 1 - UNLIKE * limit)
+        _has_same_shape(one["size"], many["size"])
+        & (luma.mean(axis=(1, 2)) <= MAX_MEAN * limit)
+        & (luma.max(axis=(1, 2)) <= MAX_DIFFERENCE * limit)
+        & (np.abs(brighter.mean(axis=(1, 2))) <= MAX_SHIFT * limit)
+        & (colour.mean(axis=(1, 2, 3)) <= MAX_COLOUR * limit)
+        & (like >= 1 - MAX_DECORRELATION * limit)
     )
 
 
-def _has_shape(small: np.ndarray, large: np.ndarray) -> np.ndarray:
+def _has_same_shape(small: np.ndarray, large: np.ndarray) -> np.ndarray:
     """Return whether a size (2,) is one of those (n, 2), scaled: one side by the other, rounded up or down."""
     (width, height), (widths, heights) = small.astype(float), large.astype(float).T
     return np.minimum(np.abs(width - widths * height / heights), np.abs(height - heights * width / widths)) <= 1
@@ -108,7 +108,7 @@ def _coarse(luma: np.ndarray) -> np.ndarray:
     return luma.reshape(-1, COARSE, step, COARSE, step).mean(axis=(2, 4), dtype=np.float32).reshape(-1, COARSE**2)
 
 
-def _standing_out(luma: np.ndarray) -> np.ndarray:
+def _detail(luma: np.ndarray) -> np.ndarray:
     """Return how far each place stands out from its four neighbours, f4 (n, 100).
 
     Places at the border are left out and values are clipped at twice their median, so that neither a frame nor a

@@ -15,11 +15,11 @@ from PIL import Image, UnidentifiedImageError
 from mnistref.common.errors import DataProblemError
 from mnistref.sources.metadata import without_metadata
 from mnistref.sources.orientation import SIDEWAYS, TURNS, orientation
-from mnistref.sources.thread_pool import Crew, StoppedError, WatchedFile
+from mnistref.sources.thread_pool import BoundedThreadPool, StoppableFile, StoppedError
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is looked for in a file, whatever its name: formats whose decoders take the memory that `_cost` says."""
-LEAST_SIDE, MOST_ASPECT = 16, 10
+MIN_SIDE, MAX_ASPECT = 16, 10
 """Photos with fewer pixels on a side, or longer than so many times their width, are refused."""
 RULES = f"4 {PIL.__version__}"
 """What a verdict on a file depends on beside the file."""
@@ -31,39 +31,39 @@ _STRIP = 1 << 20  # pixels converted at a time: what lies between the original a
 
 
 @contextmanager
-def opened_photo(path: Path, crew: Crew) -> Iterator[Image.Image]:
+def opened_photo(path: Path, pool: BoundedThreadPool) -> Iterator[Image.Image]:
     """The photo as 8-bit RGB, upright, the first frame; transparency lies on black. What cannot serve is a data error.
 
     While the block lasts, the crew's memory is held for it.
     """
-    with _opened(path, crew, False) as (photo, _):
+    with _opened(path, pool, False) as (photo, _):
         yield photo
 
 
 @contextmanager
-def opened_draft(path: Path, crew: Crew) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
+def opened_draft(path: Path, pool: BoundedThreadPool) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
     """Open the same photo for a look: a JPEG is decoded to no more than it takes for 256 pixels a side.
 
     With it comes the size of the whole photo, upright.
     """
-    with _opened(path, crew, True) as both:
+    with _opened(path, pool, True) as both:
         yield both
 
 
 @contextmanager
-def _opened(path: Path, crew: Crew, draft: bool) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
+def _opened(path: Path, pool: BoundedThreadPool, draft: bool) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
     with _named(path), ExitStack() as stack:
         try:
-            both = stack.enter_context(_upright(WatchedFile(path, crew), crew, draft))
+            both = stack.enter_context(_upright(StoppableFile(path, pool), pool, draft))
         except (StoppedError, MemoryError, _UnfitError):
             raise
         except Exception as error:  # a decoder raises what it likes, and of metadata, too
-            file = stack.enter_context(WatchedFile(path, crew))
+            file = stack.enter_context(StoppableFile(path, pool))
             bare = without_metadata(file)
             if bare is None:
                 raise
             with _instead(error):
-                both = stack.enter_context(_upright(bare, crew, draft, os.path.getsize(path)))
+                both = stack.enter_context(_upright(bare, pool, draft, os.path.getsize(path)))
         yield both
 
 
@@ -79,7 +79,9 @@ def _instead(error: Exception) -> Iterator[None]:
 
 
 @contextmanager
-def _upright(file: BinaryIO, crew: Crew, draft: bool, aside: int = 0) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
+def _upright(
+    file: BinaryIO, pool: BoundedThreadPool, draft: bool, aside: int = 0
+) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
     """Decode the photo in `file`, which is closed with it. → the photo, upright, and its whole size
 
     `draft`: see `opened_draft`. `aside`: bytes of memory that the decoder may take for the file itself.
@@ -89,7 +91,7 @@ def _upright(file: BinaryIO, crew: Crew, draft: bool, aside: int = 0) -> Iterato
         if draft:
             image.draft(None, (_DRAFT, _DRAFT))
         reduced = image.size != size
-        with crew.holding(_cost(image, size, crew, aside)):
+        with pool.reserve_memory(_cost(image, size, pool, aside)):
             image.load()
             turn = TURNS.get(orientation(image))  # a PNG may say it behind its pixels
             photo = _rgb(image)
@@ -101,7 +103,7 @@ def _upright(file: BinaryIO, crew: Crew, draft: bool, aside: int = 0) -> Iterato
                 size = size[::-1] if turn in SIDEWAYS else size
             if not reduced:
                 size = photo.size
-            if min(size) < LEAST_SIDE or max(size) > MOST_ASPECT * min(size):
+            if min(size) < MIN_SIDE or max(size) > MAX_ASPECT * min(size):
                 raise _UnfitError(f"{_pixels(size)} are too few or too narrow for a background; remove it")
             with closing(photo):  # its memory is free before others may have it, whoever still knows its name
                 yield photo, size
@@ -109,7 +111,7 @@ def _upright(file: BinaryIO, crew: Crew, draft: bool, aside: int = 0) -> Iterato
 
 def read_photo(path: Path) -> Image.Image:
     """The same, to be kept."""
-    with opened_photo(path, Crew()) as photo:
+    with opened_photo(path, BoundedThreadPool()) as photo:
         return photo.copy()
 
 
@@ -139,7 +141,7 @@ def _pixels(size: tuple[int, int]) -> str:
     return f"{size[0]} × {size[1]} pixels"
 
 
-def _cost(image: Image.Image, size: tuple[int, int], crew: Crew, aside: int) -> int:
+def _cost(image: Image.Image, size: tuple[int, int], pool: BoundedThreadPool, aside: int) -> int:
     """Return how many bytes decoding takes at most, by the header.
 
     Pillow takes 4 a pixel, as many again for another form of the photo, what its decoder holds of the whole `size`, and
@@ -150,8 +152,8 @@ def _cost(image: Image.Image, size: tuple[int, int], crew: Crew, aside: int) -> 
     turned = asks and orientation(image) != 1
     pixels, whole = image.width * image.height, size[0] * size[1]
     cost = max(4 * pixels + decoder * whole, 8 * pixels if turned or not _is_rgb(image) else 0) + aside
-    if cost > crew.memory:
-        most = f"{crew.memory // 1_000_000} MB"
+    if cost > pool.memory:
+        most = f"{pool.memory // 1_000_000} MB"
         raise _UnfitError(f"{_pixels(size)} take more than {most} to decode; scale it down or remove it")
     return cost
 

@@ -17,14 +17,14 @@ import numpy as np
 from PIL import Image
 
 from mnistref.sources.digits import Digits
-from mnistref.sources.ink_check import ink_complaint
+from mnistref.sources.ink_check import check_ink
 from mnistref.spec import CLASSES, GLYPH
 
-LIKE, EXCHANGED = 0.25, 0.125
+MIN_SCORE, MAX_RELABEL_GAIN = 0.25, 0.125
 """The least score, and by how much more another labelling may score."""
-NAMED = 0.5
+MIN_DIAGNOSIS_SCORE = 0.5
 """The score from which on it is said how digits lie, or how they are labelled."""
-FEWEST, MOST = 8, 200
+MIN_IMAGES, MAX_IMAGES = 8, 200
 """Images of a class without which shapes are not compared, and with which they are compared at most."""
 
 _SIDE, _INNER, _COARSE = GLYPH, 20, 14
@@ -40,23 +40,23 @@ _TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 """How digits may lie → what turns them back."""
 
 
-def complaint(digits: Digits) -> str | None:
+def check_digit_images(digits: Digits) -> str | None:
     """Return what is wrong with digits and what helps, None where they look like digits."""
     train = np.concatenate([digits.splits["train"], digits.splits["val"]])
     parts = {"training digits": train, "test digits": digits.splits["test"]}
-    if wrong := ink_complaint(digits.images, parts):
+    if wrong := check_ink(digits.images, parts):
         return wrong
-    if min(np.bincount(digits.labels[part], minlength=CLASSES).min() for part in parts.values()) < FEWEST:
+    if min(np.bincount(digits.labels[part], minlength=CLASSES).min() for part in parts.values()) < MIN_IMAGES:
         parts = {"digits": np.concatenate(list(parts.values()))}
     for name, part in parts.items():
-        if wrong := _of_shapes(name, digits.images, digits.labels, part):
+        if wrong := _check_shapes(name, digits.images, digits.labels, part):
             return wrong
     return None
 
 
-def _of_shapes(name: str, images: np.ndarray, labels: np.ndarray, part: np.ndarray) -> str | None:
+def _check_shapes(name: str, images: np.ndarray, labels: np.ndarray, part: np.ndarray) -> str | None:
     """Return what is wrong with the shapes of some of the images, or with their labels."""
-    if np.bincount(labels[part], minlength=CLASSES).min() < FEWEST:
+    if np.bincount(labels[part], minlength=CLASSES).min() < MIN_IMAGES:
         return None
     means = class_means(images[part], labels[part])
     likeness = _likeness(means)
@@ -64,16 +64,15 @@ def _of_shapes(name: str, images: np.ndarray, labels: np.ndarray, part: np.ndarr
     turned = {how: _likeness(back(means)).trace() / CLASSES for how, back in _TURNS.items()}
     how, other = max(turned.items(), key=lambda item: item[1])
     best, columns = _best_labels(likeness)
-    if score >= LIKE and score >= other and best <= score + EXCHANGED:
+    if score >= MIN_SCORE and score >= other and best <= score + MAX_RELABEL_GAIN:
         return None
-    if other >= max(NAMED, best):
+    if other >= max(MIN_DIAGNOSIS_SCORE, best):
         return f"the {name} seem to be {how}; turn them back"
-    if best >= NAMED:
+    if best >= MIN_DIAGNOSIS_SCORE:
         wrong = [f"{c} are labelled {k}" for k, c in enumerate(columns) if c != k]
         return f"the labels do not fit the {name} ({', '.join(wrong[:3])}{' …' if len(wrong) > 3 else ''}); give others"
-    return (
-        f"the {name} do not look like their labels, 0 … 9 (their likeness is {score:.2f}, wanted {LIKE}); give others"
-    )
+    like = f"their likeness is {score:.2f}, at least {MIN_SCORE} is required"
+    return f"the {name} do not look like their labels, 0 … 9 ({like}); give others"
 
 
 def _best_labels(likeness: np.ndarray) -> tuple[float, tuple[int, ...]]:
@@ -91,7 +90,7 @@ def _best_labels(likeness: np.ndarray) -> tuple[float, tuple[int, ...]]:
     return score / CLASSES, columns
 
 
-def class_means(images: np.ndarray, labels: np.ndarray, most: int | None = MOST) -> np.ndarray:
+def class_means(images: np.ndarray, labels: np.ndarray, most: int | None = MAX_IMAGES) -> np.ndarray:
     """Return the mean image of each class, f8 (10, 14, 14), of images (n, 28, 28) once they are scaled and centred.
 
     Of each class `most` images are taken, evenly from first to last.

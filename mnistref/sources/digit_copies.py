@@ -7,7 +7,7 @@ import numpy as np
 from mnistref.spec import SPLITS
 
 
-def apart(images: np.ndarray, splits: Mapping[str, np.ndarray]) -> np.ndarray:
+def unshared_images(images: np.ndarray, splits: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return which images may stay so that no picture is in two splits, bool (M,).
 
     A picture stays in the last of its splits, in the order train, val, test: a test keeps what it has, and is not

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistref.common.atomic_files import exclusive, kept_where_possible, write_whole
+from mnistref.common.atomic_files import exclusive, ignore_unwritable, write_whole
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.common.text_table import escaped
-from mnistref.sources.digit_copies import apart
-from mnistref.sources.idx import find_place, is_complete, read_idx
+from mnistref.sources.digit_copies import unshared_images
+from mnistref.sources.idx import find_idx_folder, is_complete, read_idx
 from mnistref.spec import CLASSES, GLYPH, SPLITS
 
 log = logging.getLogger("mnistref")
@@ -63,7 +63,7 @@ def digest(images: np.ndarray, labels: np.ndarray) -> str:
     return hashlib.sha256(images.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest()
 
 
-def check_digits(source: str) -> None:
+def require_digit_source(source: str) -> None:
     """A usage error for what is neither a source's name nor a folder."""
     if source not in NAMES and not Path(source).is_dir():
         raise UsageProblemError(f"no digit source {source!r}: give {', '.join(NAMES)}, or a folder of IDX files")
@@ -75,14 +75,14 @@ def load_digits(source: str, raw: Path) -> Digits:
 
     What the images show is not looked at, see `digit_check`.
     """
-    check_digits(source)
+    require_digit_source(source)
     if source == "mnist":
         return _from_idx(_mnist_folder(raw), "mnist", check=MNIST_SHA256)
     if source == "mnist5k":
         return _mnist5k(raw)
     folder = Path(source)
     name = folder.resolve().name.encode("utf-8", "backslashreplace").decode()  # a name may be any bytes
-    return _from_idx(find_place(folder), name)
+    return _from_idx(find_idx_folder(folder), name)
 
 
 def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> Digits:
@@ -98,15 +98,15 @@ def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> D
     digits = Digits(name, images, labels, _ranges((train - train // 6, train, len(labels))), "folder")
     if digits.sha256 == MNIST_CONTENT_SHA256:
         return replace(digits, name="mnist", kind="mnist")
-    return _apart(_checked(digits, f"{folder}:"), folder)
+    return _without_shared(_checked(digits, f"{folder}:"), folder)
 
 
-def _apart(digits: Digits, folder: Path) -> Digits:
+def _without_shared(digits: Digits, folder: Path) -> Digits:
     """Return digits of which no picture is in two splits; what is left out is said.
 
     Where a split would lack a class without its copies, all stay, and a warning says so.
     """
-    stays = apart(digits.images, digits.splits)
+    stays = unshared_images(digits.images, digits.splits)
     if stays.all():
         return digits
     kept = [int(stays[digits.splits[split]].sum()) for split in SPLITS]
@@ -185,7 +185,7 @@ def _mnist5k(raw: Path) -> Digits:
         images, labels = _import_mnist5k()
         packed = io.BytesIO()
         np.savez_compressed(packed, images=images, labels=labels)
-        with kept_where_possible(), exclusive(raw / ".lock", raw):
+        with ignore_unwritable(), exclusive(raw / ".lock", raw):
             write_whole(cache, packed.getvalue())
     if digest(images, labels) != MNIST5K_SHA256:
         raise DataProblemError(f"{cache}: not the 5,000 digits that were expected; delete it and run again")

@@ -14,7 +14,7 @@ _NAMED = {OTHER: 5, SMALLER: 3, BAD: 3}
 """How many different names are said with a count; none of the other reasons."""
 
 
-class LeftOut:
+class Exclusions:
     """Names of what is left out, by reason: one of this module's, which say it of one and of several."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image
 
-from mnistref.sources.orientation import holder, orientation
+from mnistref.sources.orientation import image_with_metadata, orientation
 
 Part = tuple[int, int] | bytes
 """A stretch of a file (first byte, end), or bytes to be read in its place."""
@@ -57,7 +57,7 @@ def _jpeg_parts(file: BinaryIO, size: int) -> Iterator[Part]:
 
 def _oriented(info: Mapping[Any, Any]) -> bytes:
     """Return a JPEG segment with the orientation of metadata and nothing else; empty where the photo is upright."""
-    turn = orientation(holder(info))
+    turn = orientation(image_with_metadata(info))
     if turn == 1:
         return b""
     exif = Image.Exif()
@@ -79,7 +79,7 @@ def _png_parts(file: BinaryIO, size: int) -> Iterator[Part]:
     for k, (name, start, end) in enumerate(chunks):
         ancillary = name.isalpha() and name[:1].islower() and name.upper() not in _PNG  # nor a damaged name of those
         among = bool(pixels) and pixels[0] < k < pixels[-1]
-        sound = end > size or _is_sound(file, start, end)
+        sound = end > size or _has_valid_checksum(file, start, end)
         if not ancillary or among or name == b"tRNS":
             if not sound:
                 raise ValueError("what holds the pixels is damaged")
@@ -91,7 +91,7 @@ def _png_parts(file: BinaryIO, size: int) -> Iterator[Part]:
 _PNG = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 
 
-def _is_sound(file: BinaryIO, start: int, end: int) -> bool:
+def _has_valid_checksum(file: BinaryIO, start: int, end: int) -> bool:
     """Return whether a chunk is as its checksum says."""
     file.seek(start + 4)
     crc, left = 0, end - start - 8

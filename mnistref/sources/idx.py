@@ -25,11 +25,11 @@ _NAME = re.compile(r"(train|t10k|test)-(images|labels)(-idx\d)?(-[a-z]+\d*)?")
 _PACKED = re.compile(r"(\.(gz|gzip|z|bz2|xz|lzma|zip|zst|7z|rar|tar|tgz))+$")
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _DAMAGED = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
-_DEEPEST = 8
-_SHOWN = 8
+_MAX_NESTING = 8
+_MAX_NAMES = 8
 
 
-def find_place(folder: Path) -> Path:
+def find_idx_folder(folder: Path) -> Path:
     """Return where in `folder` the four files lie, or most of them: the folder itself, its raw, or its MNIST/raw."""
     places = list(_places(folder))
     return max(places, key=lambda place: sum(find_file(place, file) is not None for file in FILES))
@@ -61,13 +61,13 @@ def find_file(folder: Path, file: str) -> Path | None:
     """
     found = []
     for path in _listed(folder):
-        if _meant(path.name) == _meant(file):
-            found += [p for p in _listed(path) if _meant(p.name) == _meant(file)] if path.is_dir() else [path]
+        if _parse_name(path.name) == _parse_name(file):
+            found += [p for p in _listed(path) if _parse_name(p.name) == _parse_name(file)] if path.is_dir() else [path]
     files = [path for path in found if path.is_file()]
     return min(files, key=lambda path: (path.name != file, len(path.suffixes), str(path)), default=None)
 
 
-def _meant(name: str) -> tuple[str, str] | None:
+def _parse_name(name: str) -> tuple[str, str] | None:
     """Return which part and what of it a file's name says, None for other files."""
     stem = _PACKED.sub("", re.sub(r"\s*\(\d+\)", "", name.lower()))
     match = _NAME.fullmatch(re.sub(r"[._ ]", "-", stem))
@@ -83,7 +83,8 @@ def read_idx(folder: Path, file: str, check: dict[str, str] | None = None) -> np
     path = find_file(folder, file) if folder.is_dir() else None
     if path is None:
         raise DataProblemError(
-            f"{folder}: no {file}, plain or packed; an IDX folder has {', '.join(FILES)}; here {_there(folder)}"
+            f"{folder}: no {file}, plain or packed; an IDX folder has {', '.join(FILES)}; "
+            f"this one {_describe_folder(folder)}"
         )
     data = _unpacked(path, path.read_bytes())
     if check and hashlib.sha256(data).hexdigest() != check[file]:
@@ -91,11 +92,11 @@ def read_idx(folder: Path, file: str, check: dict[str, str] | None = None) -> np
     return _bytes(path, _parsed(path, data))
 
 
-def _there(folder: Path) -> str:
+def _describe_folder(folder: Path) -> str:
     """Return what lies in a folder, for people."""
     names = [_described(path) for path in _listed(folder)] if folder.is_dir() else []
-    more = f" … ({len(names)})" if len(names) > _SHOWN else ""
-    return f"are {', '.join(names[:_SHOWN])}{more}" if names else "is nothing"
+    more = f" … ({len(names)})" if len(names) > _MAX_NAMES else ""
+    return f"has {', '.join(names[:_MAX_NAMES])}{more}" if names else "is empty"
 
 
 def _described(path: Path) -> str:
@@ -105,7 +106,7 @@ def _described(path: Path) -> str:
 
 def _unpacked(path: Path, data: bytes) -> bytes:
     """Return what is packed in `data`, however often."""
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_NESTING):
         for magic, kind, unpack in _PACKERS:
             if data.startswith(magic):
                 try:
@@ -117,14 +118,14 @@ def _unpacked(path: Path, data: bytes) -> bytes:
                 break
         else:
             return data
-    raise DataProblemError(f"{path}: packed more than {_DEEPEST} times; unpack it")
+    raise DataProblemError(f"{path}: packed more than {_MAX_NESTING} times; unpack it")
 
 
 def _from_zip(path: Path, data: bytes) -> bytes:
     """Return the one file of an archive, or the one that the archive is named after."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
-        named = [name for name in names if _meant(Path(name).name) == _meant(path.name)]
+        named = [name for name in names if _parse_name(Path(name).name) == _parse_name(path.name)]
         if len(names) != 1 and len(named) != 1:
             raise DataProblemError(f"{path}: a zip archive of {len(names)} files; unpack it")
         try:
@@ -154,7 +155,7 @@ def _parsed(path: Path, data: bytes) -> np.ndarray:
     """Return the numbers of an IDX file, of any of its types."""
     dims = data[3] if len(data) >= 4 else 0
     if data[:2] != b"\0\0" or len(data) < 4 or data[2] not in _TYPES or not 1 <= dims <= 4 or len(data) < 4 + 4 * dims:
-        raise DataProblemError(f"{path}: not an IDX file but {_what(data)}")
+        raise DataProblemError(f"{path}: not an IDX file but {_describe_content(data)}")
     shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dims, 4))
     dtype, held = np.dtype(_TYPES[data[2]]), len(data) - 4 - 4 * dims
     if held != math.prod(shape) * dtype.itemsize:
@@ -163,7 +164,7 @@ def _parsed(path: Path, data: bytes) -> np.ndarray:
     return np.frombuffer(data, dtype, offset=4 + 4 * dims).reshape(shape)
 
 
-def _what(data: bytes) -> str:
+def _describe_content(data: bytes) -> str:
     """Return what a file is that is no IDX file, and what helps."""
     for magic, what in _OTHERS:
         if data.startswith(magic):

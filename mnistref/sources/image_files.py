@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mnistref.common.errors import DataProblemError
 from mnistref.common.text_table import escaped
-from mnistref.sources.exclusions import BROKEN, HIDDEN, OTHER, REPEATED, LeftOut
+from mnistref.sources.exclusions import BROKEN, HIDDEN, OTHER, REPEATED, Exclusions
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _SYSTEM = {
@@ -16,7 +16,7 @@ _SYSTEM = {
 """What systems and network drives keep beside the files of people, in lower case."""
 
 
-def images_in(folder: Path, left: LeftOut | None = None) -> list[tuple[str, Path]]:
+def find_images(folder: Path, left: Exclusions | None = None) -> list[tuple[str, Path]]:
     """Return (name, path) of every image file below `folder`, in the order of the names.
 
     Hidden files and folders are not searched. Links are followed, each real file and folder is taken once, by its own
@@ -25,7 +25,7 @@ def images_in(folder: Path, left: LeftOut | None = None) -> list[tuple[str, Path
     Raises:
         DataProblemError: there are no images, or a folder cannot be listed.
     """
-    left = LeftOut() if left is None else left
+    left = Exclusions() if left is None else left
     search = _Search(folder, left)
     found = search.images()
     if not found:
@@ -40,7 +40,7 @@ def images_in(folder: Path, left: LeftOut | None = None) -> list[tuple[str, Path
 class _Search:
     """One walk through a folder. Real places are known by their paths without links."""
 
-    def __init__(self, folder: Path, left: LeftOut) -> None:
+    def __init__(self, folder: Path, left: Exclusions) -> None:
         self.folder, self.left = folder, left
         self.top = os.path.realpath(folder)
         self.searched, self.taken = set[str](), set[str]()
@@ -84,7 +84,7 @@ class _Search:
                 if _is_hidden(entry.name):
                     self.left.add(HIDDEN, entry.name)
                 elif _is_link(entry):
-                    self._note(path)
+                    self._add_link(path)
                 elif entry.is_dir():
                     open_folders.append((path, os.path.join(real, entry.name)))
                 elif not entry.is_file() or not _is_image(path):
@@ -93,7 +93,7 @@ class _Search:
                     self.taken.add(os.path.join(real, entry.name))
                     yield path
 
-    def _note(self, link: Path) -> None:
+    def _add_link(self, link: Path) -> None:
         """Keep a link for later, by what it leads to."""
         try:
             if link.is_dir():

@@ -90,7 +90,7 @@ def _speck_share(images: np.ndarray) -> np.ndarray:
     return (ink & (around == 1)).sum(axis=(1, 2)) / np.maximum(ink.sum(axis=(1, 2)), 1)
 
 
-def ink_complaint(images: np.ndarray, pools: dict[str, np.ndarray]) -> str | None:
+def check_ink(images: np.ndarray, pools: dict[str, np.ndarray]) -> str | None:
     """Return what is wrong with the values of images and what helps, None if nothing is.
 
     Args:

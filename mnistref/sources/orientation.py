@@ -23,7 +23,9 @@ SIDEWAYS = {turn for number, turn in TURNS.items() if number >= 5}
 
 def orientation(image: Image.Image) -> int:
     """Return the orientation that the metadata of an image say; 1, upright, where they cannot be read or are absurd."""
-    source = image if hasattr(image, "tag_v2") else holder(image.info)  # a TIFF, whose tags are its metadata
+    source = (
+        image if hasattr(image, "tag_v2") else image_with_metadata(image.info)
+    )  # a TIFF, whose tags are its metadata
     try:
         value = source.getexif().get(ExifTags.Base.Orientation, 1)
         return int(value) if value in TURNS else 1
@@ -31,13 +33,13 @@ def orientation(image: Image.Image) -> int:
         raise
     except Exception:  # the parser of EXIF raises what it likes; XMP may say the same
         left = {key: value for key, value in image.info.items() if key in _XMP_KEYS}
-        return orientation(holder(left)) if len(left) < len(image.info) else 1
+        return orientation(image_with_metadata(left)) if len(left) < len(image.info) else 1
 
 
 _XMP_KEYS = ("xmp", "XML:com.adobe.xmp")
 
 
-def holder(info: Mapping[Any, Any]) -> Image.Image:
+def image_with_metadata(info: Mapping[Any, Any]) -> Image.Image:
     """Return an image without pixels that has these metadata."""
     image = Image.Image()
     image.info.update(info)

@@ -18,13 +18,13 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MEMORY = 600_000_000
+MAX_MEMORY_BYTES = 600_000_000
 """Bytes that photos which are being decoded may take, all threads together."""
-MOST_THREADS = 8
-_MOMENT = 0.2  # seconds after which a thread that waits for memory looks whether it is to stop
+MAX_THREADS = 8
+_POLL_SECONDS = 0.2  # seconds after which a thread that waits for memory looks whether it is to stop
 
 
-_MUCH = 1 << 25
+_TRIM_BYTES = 1 << 25
 
 
 def _return_freed_memory() -> None:
@@ -51,42 +51,42 @@ class StoppedError(Exception):
     """Raised in a thread for whose work nobody waits any more."""
 
 
-class Crew:
+class BoundedThreadPool:
     """What the threads of one piece of work share: whether to go on, and how much memory is left."""
 
-    def __init__(self, memory: int = MEMORY) -> None:
+    def __init__(self, memory: int = MAX_MEMORY_BYTES) -> None:
         self.memory, self._left = memory, memory
         self._stop, self._released = Event(), Condition()
 
-    def go_on(self) -> None:
+    def raise_if_stopped(self) -> None:
         if self._stop.is_set():
             raise StoppedError
 
     @contextmanager
-    def holding(self, size: int) -> Iterator[None]:
+    def reserve_memory(self, size: int) -> Iterator[None]:
         """Wait until `size` bytes, which are no more than `memory`, are left, and have them for the block."""
         with self._released:
             while self._left < size:
-                self.go_on()
-                self._released.wait(_MOMENT)
+                self.raise_if_stopped()
+                self._released.wait(_POLL_SECONDS)
             self._left -= size
         try:
             yield
         finally:
-            if size > _MUCH:
+            if size > _TRIM_BYTES:
                 _return_freed_memory()
             with self._released:
                 self._left += size
                 self._released.notify_all()
 
-    def over(
+    def map(
         self, function: Callable[[Item], Result], items: Sequence[Item], what: str
     ) -> Generator[Result, None, None]:
         """function(item) of each, in order, a few ahead of who asks. Closed or interrupted, it ends in a moment.
 
         Libraries' warnings are kept from stderr: a photo is used, or an error names it.
         """
-        threads = min(MOST_THREADS, os.cpu_count() or 1)
+        threads = min(MAX_THREADS, os.cpu_count() or 1)
         ahead: deque[Future[Result]] = deque()
         bar = tqdm(total=len(items), desc=what, unit=" photos", disable=None, leave=False)
         with bar, _quiet(), ThreadPoolExecutor(threads) as pool:
@@ -105,13 +105,13 @@ class Crew:
                     future.cancel()
 
 
-class WatchedFile(io.FileIO):
+class StoppableFile(io.FileIO):
     """A file to be read as long as the crew goes on, so that a decoder that is in the middle of it stops, too."""
 
-    def __init__(self, path: Path, crew: Crew) -> None:
+    def __init__(self, path: Path, pool: BoundedThreadPool) -> None:
         super().__init__(path)
-        self._crew = crew
+        self._crew = pool
 
     def read(self, size: int | None = -1, /) -> Any:
-        self._crew.go_on()
+        self._crew.raise_if_stopped()
         return super().read(-1 if size is None else size)

@@ -14,14 +14,14 @@ from mnistref.storage.shards import ShardInfo
 JOURNAL = ".unfinished"
 
 
-def note(folder: Path, shard: ShardInfo) -> None:
+def append_shard(folder: Path, shard: ShardInfo) -> None:
     """Add a finished shard. A line that is torn, or lost with the power, costs one shard drawn again."""
     text = canonical_json(shard.as_dict())
     with open(folder / JOURNAL, "a", encoding="utf-8") as file:
         file.write(f"\n{_seal(folder, text)} {text}")
 
 
-def noted(folder: Path) -> list[ShardInfo]:
+def read_journal(folder: Path) -> list[ShardInfo]:
     """The shards that sound lines of this set's journal name."""
     path = folder / JOURNAL
     lines = path.read_bytes().decode("utf-8", "replace").splitlines() if path.is_file() else []

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mnistref.common.atomic_files import file_sha256, is_file, oddity, read_text, write_whole
+from mnistref.common.atomic_files import check_file, file_sha256, is_file, read_text, write_whole
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.spec import COLORS, LAW_VERSION, DatasetSpec, VariantSpec, canonical_json
-from mnistref.storage.journal import JOURNAL, noted
-from mnistref.storage.manifest_schema import DATASET, check_form
+from mnistref.storage.journal import JOURNAL, read_journal
+from mnistref.storage.manifest_schema import DATASET, require_schema
 from mnistref.storage.schema import FORMAT_VERSION, SHARD_IMAGES
 from mnistref.storage.shards import ShardInfo
 from mnistref.variants import VARIANTS
@@ -79,7 +79,7 @@ class Manifest:
     def images(self, split: str) -> int:
         return sum(shard.images for shard in self.splits[split])
 
-    def known_split(self, split: str) -> str:
+    def require_split(self, split: str) -> str:
         """`split`, if the set has it; else a usage error that names those it has."""
         if split not in self.splits:
             note = f" ({self.variant.note})" if self.variant.note else ""
@@ -130,10 +130,10 @@ def write_manifest(folder: Path, manifest: Manifest, pages: Mapping[str, str]) -
     for name, text in texts.items():
         write_whole(folder / name, text.encode())
     (folder / JOURNAL).unlink(missing_ok=True)
-    write_whole(folder / SUMS, sums_text(sums_of(folder, manifest)).encode())
+    write_whole(folder / SUMS, checksums_text(expected_checksums(folder, manifest)).encode())
 
 
-def sums_of(folder: Path, manifest: Manifest) -> dict[str, str]:
+def expected_checksums(folder: Path, manifest: Manifest) -> dict[str, str]:
     """What SHA256SUMS should hold. Pages that the manifest says nothing of count as they lie there."""
     there = {name: file_sha256(folder / name) for name in PAGES if not manifest.pages and is_file(folder / name)}
     shards = {shard.file: shard.sha256 for shard in manifest.shards}
@@ -148,7 +148,7 @@ def _digest_of(content: Mapping[str, Any]) -> str:
     return _sha256(canonical_json(content))
 
 
-def sums_text(sums: Mapping[str, str]) -> str:
+def checksums_text(sums: Mapping[str, str]) -> str:
     """The content of SHA256SUMS: readable by `sha256sum -c`, sorted by name."""
     return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
 
@@ -168,7 +168,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises OSError for what the system refuses.
     """
     path = Path(folder) / MANIFEST
-    if (wrong := oddity(path)) == "missing":
+    if (wrong := check_file(path)) == "missing":
         raise UsageProblemError(
             f"{folder}: no data set here ({MANIFEST} is missing); make one with `mnistref generate`"
         )
@@ -190,7 +190,7 @@ def _parsed(content: dict[str, Any]) -> Manifest:
     """The manifest of the parsed file; a ValueError unless it is in every part what this program would write."""
     if content.pop(OWN_DIGEST, None) != _digest_of(content):
         raise ValueError("its own digest differs")
-    check_form(content, DATASET)
+    require_schema(content, DATASET)
     spec, grounds = content["spec"], content["backgrounds"]
     manifest = Manifest(
         _variant(spec, content.get("note", "")),
@@ -201,7 +201,7 @@ def _parsed(content: dict[str, Any]) -> Manifest:
         {split: _shards(content["splits"], split, size) for split, size in spec["sizes"].items()},
         content.get("pages"),
     )
-    _check_sense(manifest)
+    _require_consistent(manifest)
     if canonical_json(manifest.as_dict()) != canonical_json(content):
         raise ValueError("its parts contradict each other")
     return manifest
@@ -228,7 +228,7 @@ def _shards(splits: Mapping[str, Any], split: str, size: int) -> tuple[ShardInfo
     return shards
 
 
-def _check_sense(manifest: Manifest) -> None:
+def _require_consistent(manifest: Manifest) -> None:
     """What no single value shows. A ValueError where the parts make no sense together."""
     variant, spec, grounds = manifest.variant, manifest.spec, manifest.backgrounds
     if not manifest.splits:
@@ -243,12 +243,12 @@ def _check_sense(manifest: Manifest) -> None:
         raise ValueError("a shard is smaller than its images")
 
 
-def check_places(folder: Path, shards: Iterable[str]) -> None:
+def require_no_folders(folder: Path, shards: Iterable[str]) -> None:
     """A data error where a folder lies in the place of a file, which nothing that is made could replace."""
     names = {*shards, MANIFEST, SUMS, JOURNAL, *PAGES}
     for path in sorted(folder.iterdir()):
         if path.name in names and path.is_dir() and not path.is_symlink():
-            raise DataProblemError(f"{path}: {oddity(path)}; then run again")
+            raise DataProblemError(f"{path}: {check_file(path)}; then run again")
 
 
 def is_finished(folder: Path, spec: DatasetSpec) -> bool:
@@ -261,14 +261,14 @@ def is_finished(folder: Path, spec: DatasetSpec) -> bool:
         raise MismatchProblemError(f"{folder}: holds another data set than its name says; move it away and run again")
     if (folder / JOURNAL).exists() or not all(is_file(folder / name) for name in (SUMS, *PAGES)):
         return False
-    sums = sums_of(folder, manifest)
-    if (folder / SUMS).read_bytes() != sums_text(sums).encode():
+    sums = expected_checksums(folder, manifest)
+    if (folder / SUMS).read_bytes() != checksums_text(sums).encode():
         return False
     pages_sound = all(file_sha256(folder / name) == sums[name] for name in (MANIFEST, *PAGES))
-    return pages_sound and len(_sound(folder, manifest.shards)) == len(manifest.shards)
+    return pages_sound and len(_intact(folder, manifest.shards)) == len(manifest.shards)
 
 
-def sound_shards(folder: Path) -> dict[str, ShardInfo]:
+def intact_shards(folder: Path) -> dict[str, ShardInfo]:
     """The shards of an unfinished or damaged set that need not be made again: file name → what it is.
 
     Files are known by their SHA-256 in the manifest or the journal; none is opened.
@@ -277,23 +277,23 @@ def sound_shards(folder: Path) -> dict[str, ShardInfo]:
         known = read_manifest(folder).shards
     except (DataProblemError, UsageProblemError):
         known = []
-    return {shard.file: shard for shard in _sound(folder, [*known, *noted(folder)])}
+    return {shard.file: shard for shard in _intact(folder, [*known, *read_journal(folder)])}
 
 
-def _sound(folder: Path, shards: list[ShardInfo]) -> list[ShardInfo]:
+def _intact(folder: Path, shards: list[ShardInfo]) -> list[ShardInfo]:
     with ThreadPoolExecutor() as pool:
-        fine = pool.map(lambda shard: is_sound(folder / shard.file, shard), shards)
+        fine = pool.map(lambda shard: is_intact(folder / shard.file, shard), shards)
         return [shard for shard, sound in zip(shards, fine, strict=True) if sound]
 
 
-def is_sound(path: Path, shard: ShardInfo) -> bool:
+def is_intact(path: Path, shard: ShardInfo) -> bool:
     """Whether a file holds the very bytes that the manifest names."""
     return is_file(path) and path.stat().st_size == shard.bytes and file_sha256(path) == shard.sha256
 
 
-def require_sound(path: Path, shard: ShardInfo) -> None:
+def require_intact(path: Path, shard: ShardInfo) -> None:
     """A data error that names the file, unless it is sound."""
-    if wrong := oddity(path):
+    if wrong := check_file(path):
         raise DataProblemError(f"{path}: the shard is {wrong}; run the same `mnistref generate` again")
-    if not is_sound(path, shard):
+    if not is_intact(path, shard):
         raise DataProblemError(f"{path}: damaged (its SHA-256 differs); run the same `mnistref generate` again")

@@ -12,11 +12,11 @@ from typing import Any
 from mnistref.spec import COLORS, MAX_DIGITS, POOLS, SPLITS
 from mnistref.storage.schema import SHARD_IMAGES
 
-MOST = 2**31 - 1
+MAX_COUNT = 2**31 - 1
 """Images in a split, digits or photos in a source: what the fields of a shard can count."""
 
 
-def whole(low: int, high: int) -> Callable[[Any], bool]:
+def integer(low: int, high: int) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and low <= value <= high  # True is no number here
 
 
@@ -33,8 +33,8 @@ def sha256(value: Any) -> bool:
     return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
 
 
-def missing_or(form: Any) -> Callable[[Any], bool]:
-    return lambda value: value is None or fits(value, form)
+def optional(form: Any) -> Callable[[Any], bool]:
+    return lambda value: value is None or matches(value, form)
 
 
 def _word(value: Any) -> bool:
@@ -45,38 +45,41 @@ def _scale(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value <= 3
 
 
-_DIGITS, _SOURCE = whole(1, MAX_DIGITS), {"name": text, "kind?": text, "sha256": sha256, "count": whole(1, MOST)}
+_DIGITS, _SOURCE = (
+    integer(1, MAX_DIGITS),
+    {"name": text, "kind?": text, "sha256": sha256, "count": integer(1, MAX_COUNT)},
+)
 
 LAW = {
-    "canvas": whole(1, 2**15 - 1),
+    "canvas": integer(1, 2**15 - 1),
     "background": one_of("black", "distractors", "photo"),
     "query": one_of("class", "color"),
     "digits": (_DIGITS, _DIGITS),
     "scales": (_scale, _scale),
     "repeats": (_DIGITS, _DIGITS),
-    "distractors": whole(0, 2**15 - 1),
-    "jitter": whole(0, 255),
+    "distractors": integer(0, 2**15 - 1),
+    "jitter": integer(0, 255),
 }
 
 SHARD = {
     "file": text,
-    "images": whole(1, SHARD_IMAGES),
-    "bytes": whole(1, 2**63 - 1),
+    "images": integer(1, SHARD_IMAGES),
+    "bytes": integer(1, 2**63 - 1),
     "sha256": sha256,
     "content_sha256": sha256,
 }
 
 DATASET = {
-    "format_version": whole(1, MOST),
+    "format_version": integer(1, MAX_COUNT),
     "spec_id": text,
     "spec": {
-        "law_version": whole(1, MOST),
+        "law_version": integer(1, MAX_COUNT),
         "variant": _word,
         "law": LAW,
-        "seed": whole(0, 2**63 - 1),
-        "sizes": {f"{split}?": whole(1, MOST) for split in SPLITS},
+        "seed": integer(0, 2**63 - 1),
+        "sizes": {f"{split}?": integer(1, MAX_COUNT) for split in SPLITS},
         "digits": sha256,
-        "photos": missing_or(sha256),
+        "photos": optional(sha256),
         "pool": one_of(*POOLS),
         "any_digits?": one_of(True),
     },
@@ -84,23 +87,23 @@ DATASET = {
     "content_sha256": sha256,
     "colors": {name: tuple(one_of(part) for part in rgb) for name, rgb in COLORS.items()},
     "digits": _SOURCE,
-    "backgrounds": missing_or(_SOURCE),
-    "splits": {f"{split}?": {"images": whole(1, MOST), "shards": [SHARD]} for split in SPLITS},
+    "backgrounds": optional(_SOURCE),
+    "splits": {f"{split}?": {"images": integer(1, MAX_COUNT), "shards": [SHARD]} for split in SPLITS},
     "photos": [{"name": text, "sha256": sha256}],
     "pages?": {"README.md": sha256, "croissant.json": sha256},
 }
 """Everything but the manifest's own digest."""
 
 
-def fits(value: Any, form: Any) -> bool:
+def matches(value: Any, form: Any) -> bool:
     try:
-        check_form(value, form)
+        require_schema(value, form)
     except ValueError:
         return False
     return True
 
 
-def check_form(value: Any, form: Any, where: str = "") -> None:
+def require_schema(value: Any, form: Any, where: str = "") -> None:
     """A ValueError that names the first place that does not fit."""
     if isinstance(form, dict):
         if not isinstance(value, dict):
@@ -111,11 +114,11 @@ def check_form(value: Any, form: Any, where: str = "") -> None:
         if odd:
             raise ValueError(f"{where and f'{where}.'}{shortened(odd[0])} is missing or unknown")
         for key, part in value.items():
-            check_form(part, known[key], f"{where and f'{where}.'}{key}")
+            require_schema(part, known[key], f"{where and f'{where}.'}{key}")
     elif isinstance(form, list | tuple):
         if not isinstance(value, list) or (isinstance(form, tuple) and len(value) != len(form)):
             raise ValueError(f"{where} is {shortened(value)}")
         for k, part in enumerate(value):
-            check_form(part, form[k] if isinstance(form, tuple) else form[0], f"{where}[{k}]")
+            require_schema(part, form[k] if isinstance(form, tuple) else form[0], f"{where}[{k}]")
     elif not form(value):
         raise ValueError(f"{where} is {shortened(value)}")

@@ -10,22 +10,22 @@ from pathlib import Path
 
 import h5py
 
-from mnistref.storage.shards import ShardInfo, checked_file
+from mnistref.storage.shards import ShardInfo, open_shard_file
 
-MOST_OPEN = 64
+MAX_OPEN = 64
 _SHARE = 4
 """At most one in so many of the files that the process may open."""
 
 
-def most_open() -> int:
+def max_open() -> int:
     """How many shard files this process keeps open."""
     try:
         import resource
 
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     except ImportError:  # not a POSIX system
-        return MOST_OPEN
-    return MOST_OPEN if limit < 0 else max(1, min(MOST_OPEN, limit // _SHARE))
+        return MAX_OPEN
+    return MAX_OPEN if limit < 0 else max(1, min(MAX_OPEN, limit // _SHARE))
 
 
 class ShardFiles:
@@ -44,13 +44,13 @@ class ShardFiles:
     def open(self, path: Path, shard: ShardInfo, canvas: int) -> Iterator[h5py.File]:
         """A shard whose form was checked when it was opened, for one reader at a time.
 
-        Raises as `shards.checked_file`.
+        Raises as `shards.open_shard_file`.
         """
         key = path, shard
         with self._reading:
-            file = self._files.pop(key, None) or self._opened(path, shard.images, canvas)
+            file = self._files.pop(key, None) or self._open(path, shard.images, canvas)
             self._files[key] = file
-            while len(self._files) > (self._most or most_open()):
+            while len(self._files) > (self._most or max_open()):
                 self._files.popitem(last=False)[1].close()
             yield file
 
@@ -60,14 +60,14 @@ class ShardFiles:
             while self._files:
                 self._files.popitem()[1].close()
 
-    def _opened(self, path: Path, images: int, canvas: int) -> h5py.File:
+    def _open(self, path: Path, images: int, canvas: int) -> h5py.File:
         try:
-            return checked_file(path, images, canvas)
+            return open_shard_file(path, images, canvas)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._files:
                 raise
             self.close()  # others of the process may have opened the rest
-            return checked_file(path, images, canvas)
+            return open_shard_file(path, images, canvas)
 
 
 SHARD_FILES = ShardFiles()

@@ -82,22 +82,22 @@ def clear(arrays: Arrays) -> None:
         array.fill(-1 if field.low == -1 else 0)
 
 
-def check(arrays: Mapping[str, np.ndarray], images: int, canvas: int, name: str) -> None:
+def require_valid(arrays: Mapping[str, np.ndarray], images: int, canvas: int, name: str) -> None:
     """Every field there, of its dtype, shape and range; else a data error that begins with `name`."""
     if set(arrays) != set(FIELDS):
         raise DataProblemError(f"{name}: fields differ from the format: {sorted(set(arrays) ^ set(FIELDS))}")
     for key in FIELDS:
-        check_form(key, arrays[key].dtype, arrays[key].shape, images, canvas, name)
-        check_range(key, arrays[key], name)
+        require_layout(key, arrays[key].dtype, arrays[key].shape, images, canvas, name)
+        require_range(key, arrays[key], name)
 
 
-def check_range(key: str, array: np.ndarray, name: str) -> None:
+def require_range(key: str, array: np.ndarray, name: str) -> None:
     field = FIELDS[key]
     if array.size and not (field.low <= array.min() and array.max() <= field.high):
         raise DataProblemError(f"{name}: {key} has values outside {field.low:g} … {field.high:g}")
 
 
-def check_form(key: str, dtype: np.dtype, shape: tuple[int, ...], images: int, canvas: int, name: str) -> None:
+def require_layout(key: str, dtype: np.dtype, shape: tuple[int, ...], images: int, canvas: int, name: str) -> None:
     """dtype and shape of one field, before any of its data are read."""
     field = FIELDS[key]
     want = field.full_shape(images, canvas)

@@ -21,7 +21,7 @@ import numpy as np
 
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError
-from mnistref.storage.schema import FIELDS, Arrays, check, check_form
+from mnistref.storage.schema import FIELDS, Arrays, require_layout, require_valid
 
 _PACKED_IMAGES = 10  # images in a chunk of a packed field
 _GZIP = 1
@@ -55,20 +55,20 @@ def write_shard(path: Path, arrays: Arrays, dataset: str) -> ShardInfo:
     content = content_digest(arrays)
     pieces = _encode(arrays, {"shard": f"{dataset}/{path.name}", "content_sha256": content})
     write_whole(path, *pieces)
-    return _info(path, pieces, len(arrays.count), content)
+    return _make_info(path, pieces, len(arrays.count), content)
 
 
-def describe_shard(path: Path, images: int, canvas: int, dataset: str) -> ShardInfo:
+def read_shard_info(path: Path, images: int, canvas: int, dataset: str) -> ShardInfo:
     """What the manifest would keep of a shard found there; a data error unless it is the one of its name, whole."""
     content = content_digest(read_whole_shard(path, images, canvas))
     with open_shard(path, images, canvas) as file:
         said = {key: file.attrs.get(key) for key in ("shard", "content_sha256")}
     if said != {"shard": f"{dataset}/{path.name}", "content_sha256": content}:
         raise DataProblemError(f"{path}: its content is not what its label says; run generate again")
-    return _info(path, [path.read_bytes()], images, content)
+    return _make_info(path, [path.read_bytes()], images, content)
 
 
-def _info(path: Path, pieces: Iterable[bytes | memoryview], images: int, content: str) -> ShardInfo:
+def _make_info(path: Path, pieces: Iterable[bytes | memoryview], images: int, content: str) -> ShardInfo:
     digest, size = hashlib.sha256(), 0
     for piece in pieces:
         digest.update(piece)
@@ -78,7 +78,7 @@ def _info(path: Path, pieces: Iterable[bytes | memoryview], images: int, content
 
 def _encode(arrays: Arrays, labels: Mapping[str, str]) -> list[bytes | memoryview]:
     """The HDF5 file, as pieces to be joined: the same for the same arrays, HDF5 and zlib."""
-    memory = _FileInMemory(arrays.image)
+    memory = _MemoryFile(arrays.image)
     with h5py.File(memory, "w", libver=("v108", "v108")) as file:
         for name, array in zip(FIELDS, arrays, strict=True):
             if FIELDS[name].packed:
@@ -103,7 +103,7 @@ def _write_packed(file: h5py.File, name: str, array: np.ndarray) -> None:
         field.id.write_direct_chunk((first,) + (0,) * (array.ndim - 1), zlib.compress(part.data, _GZIP))
 
 
-class _FileInMemory(io.RawIOBase):
+class _MemoryFile(io.RawIOBase):
     """What HDF5 writes to. One large array is kept by reference, the rest by value; nothing can fail, or be torn."""
 
     def __init__(self, large: np.ndarray) -> None:
@@ -163,29 +163,29 @@ class _FileInMemory(io.RawIOBase):
         return size
 
 
-def checked_file(path: Path, images: int, canvas: int) -> h5py.File:
+def open_shard_file(path: Path, images: int, canvas: int) -> h5py.File:
     """The open HDF5 file of a shard whose form is what the manifest says; else a data error that names the file.
 
     Raises OSError for what the system refuses, such as one open file too many.
     """
     try:
-        file = _opened(path)
+        file = _open_hdf5(path)
     except FileNotFoundError as error:
         raise DataProblemError(f"{path}: the shard is missing; run generate again") from error
     except OSError as error:
-        _raise_if_refused(error, path)
+        _raise_system_error(error, path)
         raise DataProblemError(
             f"{path}: not a readable HDF5 file; run `mnistref verify`, then generate again"
         ) from error
     try:
-        _check_form(file, path, images, canvas)
+        _require_layout(file, path, images, canvas)
     except BaseException:
         file.close()
         raise
     return file
 
 
-def _opened(path: Path) -> h5py.File:
+def _open_hdf5(path: Path) -> h5py.File:
     """The file with HDF5's usual lock, or without one where there are no locks or somebody else holds one.
 
     A shard never changes under its name. The usual lock comes first, since a process must open a file the same way each
@@ -202,8 +202,8 @@ def _opened(path: Path) -> h5py.File:
 
 @contextmanager
 def open_shard(path: Path, images: int, canvas: int):
-    """As `checked_file`, closed at the end of the block."""
-    with checked_file(path, images, canvas) as file:
+    """As `open_shard_file`, closed at the end of the block."""
+    with open_shard_file(path, images, canvas) as file:
         yield file
 
 
@@ -216,7 +216,7 @@ def read_shard(path: Path, images: int, canvas: int, names: Iterable[str] = FIEL
 def read_whole_shard(path: Path, images: int, canvas: int) -> Arrays:
     """Every field, form and ranges checked."""
     arrays = read_shard(path, images, canvas)
-    check(arrays, images, canvas, str(path))
+    require_valid(arrays, images, canvas, str(path))
     return Arrays(**arrays)
 
 
@@ -224,11 +224,11 @@ def read_field(file: h5py.File, name: str, path: Path, at: Any = ()) -> np.ndarr
     try:
         return file[name][at]
     except (OSError, RuntimeError) as error:
-        _raise_if_refused(error, path)
+        _raise_system_error(error, path)
         raise DataProblemError(f"{path}: {name} is damaged; run `mnistref verify`, then generate again") from error
 
 
-def _raise_if_refused(error: OSError | RuntimeError, path: Path) -> None:
+def _raise_system_error(error: OSError | RuntimeError, path: Path) -> None:
     """Raise the system's own error with the file's name, where HDF5 passes one on. Damage has no number."""
     number = getattr(error, "errno", None)
     if number is not None:
@@ -247,7 +247,7 @@ def image_offset(file: h5py.File, path: Path) -> int:
     return offset
 
 
-def _check_form(file: h5py.File, path: Path, images: int, canvas: int) -> None:
+def _require_layout(file: h5py.File, path: Path, images: int, canvas: int) -> None:
     try:
         names = set(file)
         if names != set(FIELDS):
@@ -260,10 +260,10 @@ def _check_form(file: h5py.File, path: Path, images: int, canvas: int) -> None:
                 raise DataProblemError(f"{path}: {name} is no data set")
             if field.is_virtual or field.external:
                 raise DataProblemError(f"{path}: {name} lies in other files; a shard holds its own data")
-            check_form(name, field.dtype, field.shape, images, canvas, str(path))
+            require_layout(name, field.dtype, field.shape, images, canvas, str(path))
     except DataProblemError:
         raise
     except Exception as error:  # h5py raises many classes on a damaged file
         if isinstance(error, OSError):
-            _raise_if_refused(error, path)
+            _raise_system_error(error, path)
         raise DataProblemError(f"{path}: damaged ({type(error).__name__}); run generate again") from error

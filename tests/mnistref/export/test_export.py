@@ -23,8 +23,8 @@ from mnistref.storage.manifest import read_manifest
 from mnistref.storage.schema import FIELDS
 from mnistref.storage.shards import read_shard
 from tests.faults.helpers import children
-
 from tests.helpers import TOP
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 

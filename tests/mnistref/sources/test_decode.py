@@ -10,7 +10,7 @@ from PIL import Image
 
 from mnistref.common.errors import DataProblemError
 from mnistref.generation.generate import Request, generate
-from mnistref.sources import decode, examined
+from mnistref.sources import decode, photo_checks
 from mnistref.sources.decode import read_photo
 from mnistref.sources.photos import list_photos
 from mnistref.storage.manifest import read_manifest
@@ -190,11 +190,11 @@ def test_skip_bad_makes_the_set_of_the_others(with_bad, photo_folder, idx_folder
 def test_no_file_is_judged_twice(with_bad, photo_folder, tmp_path, monkeypatch):
     judged = []
 
-    def judge(path, crew):
+    def judge(path, pool):
         judged.append(path.name)
         return path.name == "cut.png"
 
-    monkeypatch.setattr(examined, "_is_bad", judge)
+    monkeypatch.setattr(photo_checks, "_is_bad", judge)
     assert len(list_photos(str(with_bad), tmp_path, skip_bad=True).paths) == 6 + len(BAD)
     assert len(judged) == 7 + len(BAD)
     assert len(list_photos(str(with_bad), tmp_path, skip_bad=True).paths) == 6 + len(BAD)

@@ -16,7 +16,7 @@ from mnistref.common.errors import DataProblemError
 from mnistref.generation.generate import Request, generate, plan, request_of
 from mnistref.generation.online import open_fresh
 from mnistref.inspection.verify import verify
-from mnistref.sources.digit_check import _likeness, class_means, complaint
+from mnistref.sources.digit_check import _likeness, check_digit_images, class_means
 from mnistref.sources.digits import Digits, load_digits
 from mnistref.sources.idx import read_idx
 from mnistref.storage.manifest import read_manifest
@@ -38,7 +38,9 @@ def judged(images: np.ndarray, labels: np.ndarray) -> str | None:
     """What is said of them as the training digits and as the test digits of a folder."""
     count = len(labels)
     splits = {"train": np.arange(count), "val": np.arange(0), "test": np.arange(count, 2 * count)}
-    return complaint(Digits("own", np.concatenate([images] * 2), np.concatenate([labels] * 2), splits, "folder"))
+    return check_digit_images(
+        Digits("own", np.concatenate([images] * 2), np.concatenate([labels] * 2), splits, "folder")
+    )
 
 
 def each(images: np.ndarray, change) -> np.ndarray:
@@ -259,5 +261,5 @@ def test_a_wish_that_is_not_needed_leaves_no_trace(idx_folder, tmp_path):
 
 
 def test_known_digits_are_not_asked_about(monkeypatch, tmp_path, digits):
-    monkeypatch.setattr("mnistref.generation.generate.complaint", lambda digits: "something")
+    monkeypatch.setattr("mnistref.generation.generate.check_digit_images", lambda digits: "something")
     assert plan(Request("mini", tmp_path, 0, SIZES, "mnist5k")).digits.sha256 == digits.sha256
