@@ -119,7 +119,7 @@ class VariantSpec:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Everything that determines the content of a data set. Sources are identified by their content, not by their path."""
+    """Everything that determines the content of a data set. Sources are identified by content, not by path."""
 
     variant: VariantSpec
     seed: int

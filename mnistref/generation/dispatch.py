@@ -1,4 +1,4 @@
-"""Jobs → shards: given to the workers of some executor, and each shard looked at from here before it is believed."""
+"""Send shard jobs to the workers of an executor, and check each shard in the parent process."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ from mnistref.storage.shards import ShardInfo
 
 log = logging.getLogger("mnistref")
 
-_POLL_SECONDS = 3  # seconds without a shard after which one looks whether anybody is at work
+_POLL_SECONDS = 3  # without a finished shard, before the workers are checked
 _ARRIVAL_TIMEOUT_SECONDS = (
     10  # seconds that a network file system may take to show a file here that was written elsewhere
 )
@@ -35,8 +35,20 @@ def make_shards(
     executor: Executor | None = None,
     scheduler: str | None = None,
 ) -> None:
-    """Make every shard and add it to `infos`. By `executor`, by the cluster of `scheduler`, or by workers here."""
-    for job in jobs:  # what lies there is unsound, and must not be taken for what a worker wrote
+    """Make every shard, and add its `ShardInfo` to `infos` under its file name.
+
+    Args:
+        jobs: the shards to make.
+        bar: progress bar in images.
+        infos: finished shards by file name.
+        workers: number of local workers; not used with `executor` or `scheduler`.
+        executor: an executor to use instead of local workers.
+        scheduler: address of a Dask scheduler whose workers are used instead.
+
+    Raises:
+        RunProblemError: workers died, or they do not see the same files or run other code.
+    """
+    for job in jobs:  # a damaged file must not pass for the worker's result
         job.path.unlink(missing_ok=True)
     if executor:
         _run(jobs, executor, bar, infos)
@@ -54,9 +66,9 @@ def _run(
     infos: dict[str, ShardInfo],
     watch: Callable[[], None] = lambda: None,
 ) -> None:
-    """Every shard, added to `infos` and to the journal as it is finished.
+    """Run the jobs. Add each finished shard to `infos` and to the journal.
 
-    The first error ends the others; `watch` may raise one while nothing else happens.
+    The first error cancels the other jobs. `watch` is called while nothing finishes, and may raise.
     """
     futures = {executor.submit(make_shard, job): job for job in jobs}
     waiting = set(futures)
@@ -77,8 +89,12 @@ def _run(
 
 
 def _require_written(path: Path, made: Any) -> ShardInfo:
-    """What a worker says of a shard, if it is of our version and its file is here; else an error of the run."""
-    if not isinstance(made, ShardResult) or made.code != CODE:  # an early version says nothing of itself
+    """Return the shard that a worker reports.
+
+    Raises:
+        RunProblemError: the worker runs other code, or its file is not visible here.
+    """
+    if not isinstance(made, ShardResult) or made.code != CODE:  # early versions do not report their code
         theirs = (
             f"worker {made.worker} has {made.code}" if isinstance(made, ShardResult) else "a worker has another version"
         )
@@ -87,25 +103,25 @@ def _require_written(path: Path, made: Any) -> ShardInfo:
         )
     if path.name != made.shard.file or not _appears(path, made.shard.bytes):
         raise RunProblemError(
-            f"{path}: not here, though worker {made.worker} wrote it: it does not see this folder, but another of that "
+            f"{path}: missing here, although worker {made.worker} wrote it: the worker sees another folder of this "
             "name; let every worker see the same files under the same paths, and run again"
         )
     return made.shard
 
 
 def _appears(path: Path, size: int) -> bool:
-    """Whether a file of that size lies there, or does so soon."""
+    """Return whether a file of this size exists, or appears within `_ARRIVAL_TIMEOUT_SECONDS`."""
     began = monotonic()
     while not (is_file(path) and path.stat().st_size == size):
         if monotonic() - began > _ARRIVAL_TIMEOUT_SECONDS:
             return False
         sleep(0.2)
-        os.listdir(path.parent)  # makes a network file system ask again what there is
+        os.listdir(path.parent)  # makes a network file system refresh its listing
     return True
 
 
 def _run_locally(jobs: list[ShardJob], workers: int, bar: tqdm, infos: dict[str, ShardInfo]) -> None:
-    """Every shard, by workers of this machine; what killed ones leave, by new ones."""
+    """Run the jobs on workers of this machine. Replace killed workers a few times."""
     reason: ChildDiedError | None = None
     for tries in range(RETRIES):
         left = [job for job in jobs if job.path.name not in infos]
@@ -117,6 +133,6 @@ def _run_locally(jobs: list[ShardJob], workers: int, bar: tqdm, infos: dict[str,
                 return
         except ChildDiedError as error:
             reason = error
-            log.warning("a worker died (%s); going on with new ones (%d of %d times)", error, tries + 1, RETRIES)
+            log.warning("a worker died (%s); continuing with new ones (attempt %d of %d)", error, tries + 1, RETRIES)
     assert reason
-    raise RunProblemError(f"workers die again and again ({reason}){reason.advice('give fewer --workers')}") from reason
+    raise RunProblemError(f"workers died repeatedly ({reason}){reason.advice('give fewer --workers')}") from reason

@@ -124,9 +124,9 @@ def test_while_a_command_is_loaded_it_ends_with_130(module, request_of, tmp_path
 @pytest.mark.parametrize(
     ("module", "name", "variant"),
     [
-        ("mnistref.generation.generate", "_resolve_request", "mini"),
-        ("mnistref.generation.generate", "load_digits", "mini"),
-        ("mnistref.generation.generate", "list_photos", "mbg"),
+        ("mnistref.generation.plan", "resolve_request", "mini"),
+        ("mnistref.generation.plan", "load_digits", "mini"),
+        ("mnistref.generation.plan", "list_photos", "mbg"),
         ("mnistref.generation.generate", "is_finished", "mini"),
         ("mnistref.generation.generate", "prepare_bank", "mbg"),
         ("mnistref.generation.generate", "intact_shards", "mini"),

@@ -61,7 +61,7 @@ def test_a_shard_that_was_written_elsewhere_is_not_taken_for_one(request_for, tm
         return replace(job, path=tmp_path / "there" / job.path.name)
 
     (tmp_path / "there").mkdir()
-    refused(request_for(), Elsewhere(there), r"\.h5: not here, though worker .* wrote it.*the same files")
+    refused(request_for(), Elsewhere(there), r"\.h5: missing here, although worker .* wrote it.*the same files")
 
 
 def test_nor_where_one_of_its_size_lay_here_before(request_for, tmp_path):
@@ -77,7 +77,7 @@ def test_nor_where_one_of_its_size_lay_here_before(request_for, tmp_path):
     def there(job: ShardJob) -> ShardJob:
         return replace(job, path=tmp_path / "there" / job.path.name)
 
-    refused(request_for(), Elsewhere(there), "not here, though worker")
+    refused(request_for(), Elsewhere(there), "missing here, although worker")
 
 
 def test_nor_one_of_which_half_is_seen(request_for):
@@ -86,7 +86,7 @@ def test_nor_one_of_which_half_is_seen(request_for):
         os.truncate(path, made.shard.bytes - 1)
         return made
 
-    refused(request_for(), Elsewhere(same, cut), "not here, though worker")
+    refused(request_for(), Elsewhere(same, cut), "missing here, although worker")
 
 
 def test_a_shard_that_shows_late_is_waited_for(request_for, monkeypatch):

@@ -86,7 +86,7 @@ def test_a_run_whose_scheduler_dies_ends(cluster, request_for, monkeypatch):
     cluster.start_worker()
     with (
         meanwhile(lambda: (cluster.kill_busy(), cluster.scheduler.kill())),
-        pytest.raises(RunProblemError, match=r"scheduler is gone.*goes on"),
+        pytest.raises(RunProblemError, match=r"scheduler is gone.*run again to resume"),
     ):
         generate.generate(request_for("there"), scheduler=cluster.address)
 

@@ -231,7 +231,7 @@ def test_a_dry_run_and_a_training_refuse_them_too(inverted, tmp_path):
         done = CliRunner().invoke(cli.mnistref, [*map(str, ["generate", *command, *more])])
         assert done.exit_code == 3
         assert "inverted: the digits are black on white (87% is inked)" in done.stderr
-        assert "`mnistref generate … --any-digits` takes them as they are (for a training give its set" in done.stderr
+        assert "`mnistref generate … --any-digits` accepts them (to train on them, give the data set" in done.stderr
     code, _, said = bench("run", "--attn", "none", *command)
     assert (code, "--any-digits" in said) == (3, True), said
     assert not (tmp_path / "root" / "datasets").exists()
@@ -261,5 +261,5 @@ def test_a_wish_that_is_not_needed_leaves_no_trace(idx_folder, tmp_path):
 
 
 def test_known_digits_are_not_asked_about(monkeypatch, tmp_path, digits):
-    monkeypatch.setattr("mnistref.generation.generate.check_digit_images", lambda digits: "something")
+    monkeypatch.setattr("mnistref.generation.plan.check_digit_images", lambda digits: "something")
     assert plan(Request("mini", tmp_path, 0, SIZES, "mnist5k")).digits.sha256 == digits.sha256
