@@ -18,7 +18,8 @@ from torch.utils.data import Dataset
 
 from mnistref.common.errors import UsageProblemError
 from mnistref.queries import UNITS, Triples, triples
-from mnistref.storage.manifest import Manifest, read_manifest, require_intact
+from mnistref.storage.integrity import require_intact
+from mnistref.storage.manifest import Manifest, read_manifest
 from mnistref.storage.open_shards import SHARD_FILES
 from mnistref.storage.schema import FIELDS
 from mnistref.storage.shards import ShardInfo, image_offset, open_shard, read_field

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mnistref.spec import VariantSpec
-from mnistref.storage.manifest import require_intact
+from mnistref.storage.integrity import require_intact
 from mnistref.storage.schema import FIELDS
 from mnistref.storage.shards import ShardInfo, open_shard, read_field
 

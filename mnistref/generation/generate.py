@@ -25,15 +25,8 @@ from mnistref.sources.bank import has_bank, prepare_bank
 from mnistref.sources.photos import NAMES as PHOTOS
 from mnistref.sources.photos import split_photos
 from mnistref.spec import SPLITS
-from mnistref.storage.manifest import (
-    Source,
-    intact_shards,
-    is_finished,
-    make_manifest,
-    require_no_folders,
-    shard_names,
-    write_manifest,
-)
+from mnistref.storage.integrity import intact_shards, is_finished, require_no_folders
+from mnistref.storage.manifest import Source, make_manifest, shard_names, write_manifest
 from mnistref.storage.shards import ShardInfo
 
 __all__ = ["PAPER_SIZES", "Plan", "Request", "generate", "make", "make_jobs", "plan", "request_of"]

@@ -15,17 +15,8 @@ from mnistref.common.atomic_files import check_file, file_sha256, is_file
 from mnistref.common.errors import DataProblemError
 from mnistref.metadata.card import pages
 from mnistref.spec import CLASSES, COLORS, SCALE_BIN_NAMES, SCALE_BINS, VariantSpec
-from mnistref.storage.manifest import (
-    MANIFEST,
-    PAGES,
-    SUMS,
-    Manifest,
-    checksums_text,
-    expected_checksums,
-    is_intact,
-    read_manifest,
-    require_intact,
-)
+from mnistref.storage.integrity import is_intact, require_intact
+from mnistref.storage.manifest import MANIFEST, PAGES, SUMS, Manifest, checksums_text, expected_checksums, read_manifest
 from mnistref.storage.schema import FIELDS, require_range
 from mnistref.storage.shards import read_shard, read_shard_info
 

@@ -1,7 +1,11 @@
-"""The form that `dataset.json` must have, checked before anything is made of it: types, ranges, known words. Pure.
+"""Schema of `dataset.json`: types, ranges and known words, checked before the manifest is built. Pure.
 
-A form is a function (does the value fit?), a dict (these keys; one that ends in "?" may be missing), a list of one form
-(any number of such), or a tuple of forms (so many, in this order).
+A schema is one of:
+
+- a function, which returns whether the value is valid
+- a dictionary: exactly these keys; a key that ends with "?" is optional
+- a list of one schema: any number of such values
+- a tuple of schemas: as many values, in this order
 """
 
 import re
@@ -13,27 +17,31 @@ from mnistref.spec import COLORS, MAX_DIGITS, POOLS, SPLITS
 from mnistref.storage.schema import SHARD_IMAGES
 
 MAX_COUNT = 2**31 - 1
-"""Images in a split, digits or photos in a source: what the fields of a shard can count."""
+"""Maximum number of images in a split, and of digits or photos in a source: the range of the fields of a shard."""
 
 
 def integer(low: int, high: int) -> Callable[[Any], bool]:
-    return lambda value: type(value) is int and low <= value <= high  # True is no number here
+    """Return a schema for integers from `low` to `high`."""
+    return lambda value: type(value) is int and low <= value <= high  # excludes bool
 
 
 def one_of(*known: Any) -> Callable[[Any], bool]:
+    """Return a schema for these values."""
     return lambda value: any(value == word and type(value) is type(word) for word in known)
 
 
 def text(value: Any) -> bool:
-    """Of characters that a UTF-8 file can hold: JSON can escape halves of one."""
+    """Return whether the value is a string that can be encoded as UTF-8. JSON can escape single surrogates."""
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
 def sha256(value: Any) -> bool:
+    """Return whether the value is a SHA-256 in hexadecimal."""
     return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
 
 
 def optional(form: Any) -> Callable[[Any], bool]:
+    """Return a schema for None, or a value of this schema."""
     return lambda value: value is None or matches(value, form)
 
 
@@ -92,10 +100,11 @@ DATASET = {
     "photos": [{"name": text, "sha256": sha256}],
     "pages?": {"README.md": sha256, "croissant.json": sha256},
 }
-"""Everything but the manifest's own digest."""
+"""Everything except the manifest's own digest."""
 
 
 def matches(value: Any, form: Any) -> bool:
+    """Return whether a value matches a schema."""
     try:
         require_schema(value, form)
     except ValueError:
@@ -104,10 +113,10 @@ def matches(value: Any, form: Any) -> bool:
 
 
 def require_schema(value: Any, form: Any, where: str = "") -> None:
-    """A ValueError that names the first place that does not fit."""
+    """Raise ValueError with the first place that does not match the schema."""
     if isinstance(form, dict):
         if not isinstance(value, dict):
-            raise ValueError(f"{where or 'all of it'} is {shortened(value)}")
+            raise ValueError(f"{where or 'the content'} is {shortened(value)}")
         known = {key.removesuffix("?"): part for key, part in form.items()}
         odd = [key for key in value if key not in known]
         odd += [key for key in form if not key.endswith("?") and key not in value]
