@@ -10,7 +10,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from mnistref.common.child_process import ChildPool
+from mnistref.common.child_pool import ChildPool
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.common.numba_jit import COMPILED
 

@@ -199,4 +199,4 @@ def test_an_interrupt_of_any_kind_is_one_line(error, monkeypatch):
     monkeypatch.setattr(commands, "table", lambda *_: interrupt())
     done = CliRunner().invoke(cli.mnistref, ["list"])
     assert done.exit_code == 130
-    assert done.stderr.strip() == "error: interrupted; run the same command again, it goes on where it can"
+    assert done.stderr.strip() == "error: interrupted; run the same command again, which resumes where it can"

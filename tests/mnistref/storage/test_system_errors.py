@@ -225,7 +225,7 @@ def test_without_locks_a_finished_set_is_found_and_another_one_is_not_made(numbe
     code, _, errors = generated(tmp_path)
     assert code == 5
     assert f"{tmp_path}/.locks/{Path(folder).name}.lock: " in errors
-    assert "this file system has no locks: data can be read here, but not made" in errors
+    assert "this file system has no locks: data sets can be read here, but not generated" in errors
 
 
 @pytest.mark.parametrize("name", ["fsync", "chmod"])
