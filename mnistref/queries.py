@@ -43,9 +43,11 @@ def eligible(variant: VariantSpec, digit_class: np.ndarray, digit_color: np.ndar
     """
     occupied: np.ndarray = digit_class >= 0
     if variant.query == "color":
-        return np.logical_and(occupied, _occurrences(digit_color) == 1)
+        mask: np.ndarray = np.logical_and(occupied, _occurrences(digit_color) == 1)
+        return mask
     if variant.repeats[1] > 1:
-        return np.logical_and(occupied, _occurrences(digit_class) > 1)
+        mask: np.ndarray = np.logical_and(occupied, _occurrences(digit_class) > 1)
+        return mask
     return occupied
 
 
@@ -74,4 +76,5 @@ def triples(
 
 def _occurrences(values: np.ndarray) -> np.ndarray:
     """Return how often the value of each slot occurs in its image, i8 (N, D)."""
-    return np.sum(values[:, :, None] == values[:, None, :], axis=2)
+    counts: np.ndarray = np.sum(values[:, :, None] == values[:, None, :], axis=2)
+    return counts

@@ -1,4 +1,4 @@
-"""Is a data set what it says: `verify` accounts for every byte, `statistics` measures the law on it."""
+"""Verify every byte of a data set (`verify`), and measure its sampling law (`statistics`)."""
 
 import hashlib
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger("mnistref")
 
 @dataclass(frozen=True)
 class Fault:
-    """A bad file and what is wrong with it. `stray`: sound perhaps, but not part of the set."""
+    """A bad file and what is wrong with it. `stray` files are not part of the data set."""
 
     file: str
     what: str
@@ -33,16 +33,16 @@ class Fault:
 
 
 def advice(faults: list[Fault]) -> str:
-    """What to do about them."""
+    """Return what to do about the faults."""
     mine = "remove what is not part of it, or move it away" if any(fault.stray for fault in faults) else ""
     return "; ".join(filter(None, [mine, "" if all(fault.stray for fault in faults) else "run generate again"]))
 
 
 def verify(folder: Path) -> list[Fault]:
-    """Everything that is wrong with a data set, one entry a file; empty when every byte is accounted for.
+    """Return everything that is wrong with a data set, one fault per file; empty if every byte is correct.
 
-    Three witnesses tell which file is bad: the manifest carries its own digest, each shard that of its content, and
-    SHA256SUMS those of all.
+    Three checksums identify the bad file: the manifest has its own digest, each shard that of its content, and
+    SHA256SUMS those of all files.
     """
     folder = Path(folder)
     sums, lines = _read_sums(folder / SUMS)
@@ -64,14 +64,14 @@ def verify(folder: Path) -> list[Fault]:
 
 
 def _read_sums(path: Path) -> tuple[dict[str, str], list[int]]:
-    """(name → digest, the numbers of lines that say no such thing)."""
+    """Return name → digest, and the numbers of invalid lines."""
     text = path.read_bytes().decode("utf-8", "replace") if is_file(path) else ""
     lines = [re.fullmatch(r"([0-9a-f]{64})  ([\w.-]{1,255})", line, re.ASCII) for line in text.splitlines()]
     return {line[2]: line[1] for line in lines if line}, [k for k, line in enumerate(lines, 1) if not line]
 
 
 def _checksum_faults(folder: Path, sums: dict[str, str], lines: list[int]) -> Iterator[Fault]:
-    """Files that differ from SHA256SUMS: all that can be said without a manifest."""
+    """Yield files that differ from SHA256SUMS, the only check without a manifest."""
     for name, digest in sums.items():
         if name == MANIFEST:
             continue
@@ -84,7 +84,7 @@ def _checksum_faults(folder: Path, sums: dict[str, str], lines: list[int]) -> It
 
 
 def _page_faults(folder: Path, manifest: Manifest, sums: dict[str, str]) -> Iterator[Fault]:
-    """The pages must be those that the manifest names; where it names none, of this version or in SHA256SUMS."""
+    """Yield pages that differ from the manifest; without an entry there, from SHA256SUMS and this version."""
     if (folder / MANIFEST).read_bytes() != manifest.text().encode():
         yield Fault(MANIFEST, "differs from what generate writes")
     witness, digests = (MANIFEST, manifest.pages) if manifest.pages else (SUMS, sums)
@@ -100,7 +100,7 @@ def _page_faults(folder: Path, manifest: Manifest, sums: dict[str, str]) -> Iter
 
 
 def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
-    """Only the very bytes that the manifest names are opened: HDF5 can crash or hang on others."""
+    """Yield bad shards. Only files with the correct SHA-256 are opened, because HDF5 can crash on others."""
     for shard in manifest.shards:
         path = folder / shard.file
         if not is_intact(path, shard):
@@ -117,7 +117,7 @@ def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
 
 @dataclass(frozen=True)
 class Share:
-    """A number behind a law: `expected` and `measured` fraction of `value` among all values `of` a quantity."""
+    """A number of a law: the `expected` and `measured` fraction of `value` among the values of the quantity `of`."""
 
     of: str
     value: str
@@ -127,7 +127,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Law:
-    """One law measured on one split. `p` is that of a test of uniformity, where there is one."""
+    """One law measured on one split. `p` is the p-value of a test of uniformity, if there is one."""
 
     split: str
     law: str
@@ -142,7 +142,7 @@ MIN_P = 0.001
 
 
 def statistics(folder: Path) -> list[Law]:
-    """The laws of the variant, measured on each split of a data set, and the disjointness of the splits."""
+    """Return the laws of the variant measured on each split, and the disjointness of the splits."""
     manifest = read_manifest(folder)
     laws: list[Law] = []
     used: dict[str, dict[str, set[int]]] = {"digits": {}, "photos": {}}
@@ -159,7 +159,7 @@ def statistics(folder: Path) -> list[Law]:
 
 
 def _sample(folder: Path, manifest: Manifest, split: str) -> dict[str, np.ndarray]:
-    """Every small field of a split, and `ink`: pixels of each digit, i8 (N, 9)."""
+    """Return all fields of a split except the images, and `ink`: pixels of each digit, i8 (N, 9)."""
     names = [name for name in FIELDS if name != "image"]
     parts = []
     for shard in manifest.splits[split]:
@@ -173,7 +173,7 @@ def _sample(folder: Path, manifest: Manifest, split: str) -> dict[str, np.ndarra
 
 
 def _require_consistent_fields(fields: dict[str, np.ndarray], path: Path) -> None:
-    """A data error where the law cannot be measured: a shard that was forged with all digests."""
+    """Raise DataProblemError if the fields contradict each other, as in a forged shard with valid digests."""
     for name, array in fields.items():
         require_range(name, array, str(path))
     there = fields["digit_class"] >= 0
@@ -202,7 +202,11 @@ def _laws(split: str, manifest: Manifest, sample: dict[str, np.ndarray]) -> Iter
 
 
 def _ink(split: str, variant: VariantSpec, pixels: np.ndarray) -> Law:
-    """The mean ink of digits. On 100 px its deviation is 1.29 of the mean, more than on others: 5 standard errors."""
+    """Return the law of the mean ink of a digit.
+
+    On 100 px its standard deviation is 1.29 of the mean, more than on other canvases; the tolerance is 5 standard
+    errors.
+    """
     ink, wanted = float(pixels.mean()) / variant.canvas**2, variant.expected_ink
     spread = max(0.1, 5 * 1.29 / math.sqrt(len(pixels)))
     holds = max(0.1, 1 - spread) * wanted <= ink <= (1 + spread) * wanted  # of few digits much, but of none nothing
@@ -211,7 +215,7 @@ def _ink(split: str, variant: VariantSpec, pixels: np.ndarray) -> Law:
 
 
 def _scales(split: str, variant: VariantSpec, scale: np.ndarray) -> Iterator[Law]:
-    """The share of digits in each bin of scales."""
+    """Yield the share of digits in each bin of scales."""
     for bin_name, expected, (bottom, top) in zip(SCALE_BIN_NAMES, variant.expected_shares, SCALE_BINS, strict=True):
         measured, name = float(((scale >= bottom) & (scale < top)).mean()), bin_name.replace("_", "–")
         spread = math.sqrt(max(expected * (1 - expected), 1e-9) / len(scale))
@@ -220,15 +224,18 @@ def _scales(split: str, variant: VariantSpec, scale: np.ndarray) -> Iterator[Law
 
 
 def _uniform(split: str, law: str, of: str, names: list[str], counts: np.ndarray) -> Law:
-    """χ² of counts against equal shares."""
+    """Return the χ² test of counts against equal shares."""
     mean = counts.mean()
     p = _chi2(float(((counts - mean) ** 2 / mean).sum()), len(counts) - 1) if mean else 0.0
     return _equal_shares(split, law, of, names, counts, p)
 
 
 def _classes_uniform(split: str, digit_class: np.ndarray) -> Law:
-    """χ² of how many images show each class. Classes of an image differ, so the variance is that of drawing without
-    replacement: n (10 − n) / 90 for an image that shows n."""
+    """Return the χ² test of how many images show each class.
+
+    Classes of an image differ, so the variance is that of drawing without replacement: n (10 − n) / 90 for an image
+    that shows n.
+    """
     shown = np.stack([(digit_class == c).any(axis=1) for c in range(CLASSES)], axis=1)
     n = shown.sum(axis=1)
     counts = shown.sum(axis=0)
@@ -245,7 +252,7 @@ def _equal_shares(split: str, law: str, of: str, names: list[str], counts: np.nd
 
 
 def _chi2(statistic: float, degrees: int) -> float | None:
-    """Upper tail; None where scipy is missing."""
+    """Return the upper tail of the χ² distribution, or None without scipy."""
     try:
         from scipy.stats import chi2
     except ImportError:

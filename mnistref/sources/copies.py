@@ -1,15 +1,15 @@
-"""Photos that show the same picture at another size, format or quality: found by how they look at 16 × 16.
+"""Detect photos that show the same picture at another size, format or quality, by their 16 × 16 thumbnails.
 
-A pair counts as one picture where all of this holds: both have the same shape, within the rounding of a side; their
-brightness and colour differ little, on average and in every place; what stands out from its surroundings correlates.
+A pair counts as one picture if both have the same aspect ratio within the rounding of a side, their brightness and
+colour differ little on average and everywhere, and their local detail correlates.
 
-The limits lie far from photos that differ. Of 1,577 photographs of 8 scenes, no two different ones came nearer than a
-mean difference of 11 and a correlation of 0.75 (limits: 3 and 0.9); an edited one, whose shadows are tinted, came to a
-difference of 5.4. Of copies whose short side has 32 to 256 pixels, scaled by three filters and saved as JPEG (quality
-30 to 75), WebP, GIF or PNG, 99 % or more are found; of those of 24 pixels 95 %, of 16 pixels less than half.
+The limits are far from different photos. Among 1,577 photographs of 8 scenes, no two different ones came closer than a
+mean difference of 11 and a correlation of 0.75 (limits: 3 and 0.9); an edited one with tinted shadows had a difference
+of 5.4. Among copies whose short side has 32 to 256 pixels, scaled by three filters and saved as JPEG (quality 30 to
+75), WebP, GIF or PNG, 99 % or more are detected; with 24 pixels 95 %, with 16 pixels less than half.
 
-Cropped, mirrored, turned and edited copies count as other pictures. Pictures without structure, such as a plain sky,
-are not compared: nothing tells them apart.
+Cropped, mirrored, rotated and edited copies count as different pictures. Pictures without detail, such as a plain sky,
+are not compared, because nothing distinguishes them.
 """
 
 import numpy as np
@@ -24,19 +24,28 @@ THUMBNAIL = np.dtype(
         ("colour", "u1", (SIDE // 2, SIDE // 2, 2)),
     ]
 )
-"""How one photo looks: its width and height, and its brightness and colour (blue and red difference) in the small."""
+"""Thumbnail of one photo: width and height of the original, brightness, and colour (blue and red difference)."""
 MAX_MEAN, MAX_DIFFERENCE, MAX_SHIFT, MAX_COLOUR, MAX_DECORRELATION = 3.0, 20.0, 1.5, 3.0, 0.1
-"""Limits: of the mean and the largest difference of brightness, of the difference of the mean brightness, of the mean
-difference of colour, and of 1 − correlation."""
+"""Limits of the difference between two thumbnails.
+
+In this order: mean and largest difference of brightness, difference of the mean brightness, mean difference of colour,
+and 1 − correlation.
+"""
 SMALL_SIDE, SMALL_FACTOR = 48, 2.0
-"""A copy whose short side has fewer pixels has lost more: so many times the limits hold for it."""
+"""Side in pixels below which a copy has lost detail, so that its limits are multiplied by SMALL_FACTOR."""
 MIN_DETAIL = 2.0
-"""Pictures in which less than this stands out are not compared. (A linear gradient has 0.9.)"""
+"""Minimum standard deviation of the local detail of pictures that are compared. (A linear gradient has 0.9.)"""
 _FRAME, _CLIP = 3, 4.0
 
 
 def make_thumbnail(photo: Image.Image, size: tuple[int, int], sha256: str) -> np.ndarray:
-    """Return how an upright RGB photo looks, a `THUMBNAIL`. `size`: of the original, upright."""
+    """Return the `THUMBNAIL` of an upright RGB photo.
+
+    Args:
+        photo: the photo, possibly decoded at a reduced size.
+        size: width and height of the original, upright.
+        sha256: digest of the file.
+    """
     luma, *colour = photo.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BILINEAR).convert("YCbCr").split()
     thumbnail = empty_thumbnail(sha256)
     thumbnail["size"], thumbnail["luma"] = size, np.asarray(luma.reduce(2))
@@ -45,17 +54,20 @@ def make_thumbnail(photo: Image.Image, size: tuple[int, int], sha256: str) -> np
 
 
 def empty_thumbnail(sha256: str) -> np.ndarray:
-    """Return what stands for a photo that cannot be decoded: its size is 0."""
+    """Return the `THUMBNAIL` of a photo that cannot be decoded, with size 0."""
     thumbnail = np.zeros((), THUMBNAIL)
     thumbnail["sha256"] = np.frombuffer(bytes.fromhex(sha256), np.uint8)
     return thumbnail
 
 
 def smaller_copies(thumbnails: np.ndarray) -> list[int]:
-    """Return the indices, in order, of those `thumbnails` (n,) that show the picture of another one with more pixels.
+    """Return the indices, in order, of the photos that show the picture of another one with more pixels.
 
-    Where pixels are as many, the photo with the lower digest is the original. A copy of a copy that is not like the
-    original itself is kept.
+    If the numbers of pixels are equal, the photo with the lower digest is the original. A copy of a copy that does not
+    match the original itself is not reported.
+
+    Args:
+        thumbnails: `THUMBNAIL` (n,).
     """
     detail = _detail(thumbnails["luma"])
     able = np.flatnonzero((thumbnails["size"].min(axis=1) > 0) & (detail.std(axis=1) >= MIN_DETAIL))
@@ -86,7 +98,7 @@ def _is_copy(thumbnails: np.ndarray, detail: np.ndarray, k: int, others: np.ndar
     colour = np.abs(many["colour"].astype(np.float32) - one["colour"])
     like = detail[others] @ detail[k]
     like /= np.linalg.norm(detail[others], axis=1) * np.linalg.norm(detail[k])
-    return (
+    copies: np.ndarray = (
         _has_same_shape(one["size"], many["size"])
         & (luma.mean(axis=(1, 2)) <= MAX_MEAN * limit)
         & (luma.max(axis=(1, 2)) <= MAX_DIFFERENCE * limit)
@@ -94,28 +106,36 @@ def _is_copy(thumbnails: np.ndarray, detail: np.ndarray, k: int, others: np.ndar
         & (colour.mean(axis=(1, 2, 3)) <= MAX_COLOUR * limit)
         & (like >= 1 - MAX_DECORRELATION * limit)
     )
+    return copies
 
 
 def _has_same_shape(small: np.ndarray, large: np.ndarray) -> np.ndarray:
-    """Return whether a size (2,) is one of those (n, 2), scaled: one side by the other, rounded up or down."""
+    """Return for each size of `large` (n, 2) whether `small` (2,) is a scaled version of it, up to rounding."""
     (width, height), (widths, heights) = small.astype(float), large.astype(float).T
-    return np.minimum(np.abs(width - widths * height / heights), np.abs(height - heights * width / widths)) <= 1
+    same: np.ndarray = (
+        np.minimum(np.abs(width - widths * height / heights), np.abs(height - heights * width / widths)) <= 1
+    )
+    return same
 
 
 def _coarse(luma: np.ndarray) -> np.ndarray:
-    """Return the mean brightness of 4 × 4 places, f4 (n, 16): their mean difference is no more than that of 16 × 16."""
+    """Return the mean brightness of 4 × 4 blocks, f4 (n, 16), a lower bound for 16 × 16 differences."""
     step = SIDE // COARSE
-    return luma.reshape(-1, COARSE, step, COARSE, step).mean(axis=(2, 4), dtype=np.float32).reshape(-1, COARSE**2)
+    means: np.ndarray = (
+        luma.reshape(-1, COARSE, step, COARSE, step).mean(axis=(2, 4), dtype=np.float32).reshape(-1, COARSE**2)
+    )
+    return means
 
 
 def _detail(luma: np.ndarray) -> np.ndarray:
-    """Return how far each place stands out from its four neighbours, f4 (n, 100).
+    """Return the difference of each pixel from its four neighbours, f4 (n, 100).
 
-    Places at the border are left out and values are clipped at twice their median, so that neither a frame nor a
-    horizon speaks for the whole picture.
+    Pixels at the border are left out and values are clipped at twice their median, so that neither a frame nor a
+    horizon dominates.
     """
     y = luma.astype(np.float32)
     inner = 4 * y[:, 1:-1, 1:-1] - y[:, :-2, 1:-1] - y[:, 2:, 1:-1] - y[:, 1:-1, :-2] - y[:, 1:-1, 2:]
     flat = inner[:, _FRAME - 1 : 1 - _FRAME, _FRAME - 1 : 1 - _FRAME].reshape(len(y), (SIDE - 2 * _FRAME) ** 2)
     bound = np.maximum(2 * np.median(np.abs(flat), axis=1, keepdims=True), _CLIP) if len(y) else flat
-    return np.clip(flat, -bound, bound)
+    clipped: np.ndarray = np.clip(flat, -bound, bound)
+    return clipped

@@ -1,6 +1,6 @@
-"""What is known of photo files by their digests: which cannot be used, and how they look. Kept in `raw/`.
+"""Verdicts and thumbnails of photo files, cached in `raw/` by digest.
 
-Each file is decoded for that once, all that is wanted of it in one go.
+Each file is decoded once for both.
 """
 
 import io
@@ -19,7 +19,7 @@ from mnistref.sources.thread_pool import BoundedThreadPool
 
 REFUSED, THUMBNAILS = "refused.json", "looks.npz"
 THUMBNAIL_RULES = f"1 {RULES}"
-"""What the look of a file depends on beside the file."""
+"""What the thumbnail of a file depends on, apart from the file."""
 
 
 def check_photo_files(
@@ -50,7 +50,10 @@ def check_photo_files(
         )
         refused |= {sha: bad for sha, (bad, _) in found.items() if bad is not None}
         known |= {sha: thumbnail for sha, (_, thumbnail) in found.items() if thumbnail is not None}
-        with ignore_unwritable(), exclusive(raw / ".lock", raw):  # who holds it removes unfinished files of others
+        with (
+            ignore_unwritable(),
+            exclusive(raw / ".lock", raw),
+        ):  # its holder removes unfinished files
             if verdicts:
                 _write_verdicts(raw / REFUSED, _read_verdicts(raw / REFUSED) | refused)
             if thumbnails:
@@ -65,11 +68,11 @@ def _needs_thumbnail(sha256: str, refused: Mapping[str, bool], known: Mapping[st
 
 
 PhotoCheck = tuple[bool | None, np.ndarray | None]
-"""Whether a file is refused, and its look; None for what was not asked."""
+"""Whether a file is refused, and its thumbnail; None for what was not requested."""
 
 
 def _check_files(paths: Mapping[str, Path], wanted: Mapping[str, tuple[bool, bool]]) -> dict[str, PhotoCheck]:
-    """Decode files. `wanted`: digest → whether a verdict and a look are asked for."""
+    """Decode files. `wanted`: digest → whether a verdict and a thumbnail are requested."""
     pool = BoundedThreadPool()
 
     def one(sha256: str) -> PhotoCheck:
@@ -93,12 +96,12 @@ def _thumbnail(path: Path, sha256: str, pool: BoundedThreadPool) -> np.ndarray:
     try:
         with opened_draft(path, pool) as (photo, size):
             return make_thumbnail(photo, size, sha256)
-    except DataProblemError:  # said by who uses the photo
+    except DataProblemError:  # reported when the photo is used
         return empty_thumbnail(sha256)
 
 
 def _read_verdicts(cache: Path) -> dict[str, bool]:
-    """Return digest → refused; nothing where that was by other rules, or the file is damaged."""
+    """Return digest → refused; empty if the cache is damaged or was written by other rules."""
     try:
         kept = json.loads(cache.read_text(encoding="utf-8"))
         return dict(kept["refused"]) if kept["rules"] == RULES else {}
@@ -112,7 +115,7 @@ def _write_verdicts(cache: Path, refused: Mapping[str, bool]) -> None:
 
 
 def _read_thumbnails(cache: Path) -> dict[str, np.ndarray]:
-    """Return digest → look, with the same reserve."""
+    """Return digest → thumbnail; empty if the cache is damaged or was written by other rules."""
     try:
         with np.load(cache, allow_pickle=False) as kept:
             thumbnails = (

@@ -1,4 +1,4 @@
-"""Photo sources: `builtin`, `sun397`, or a folder of images. → `PhotoList`, split."""
+"""Photo sources: `builtin`, `sun397`, or a folder of images."""
 
 import hashlib
 import logging
@@ -30,17 +30,17 @@ BUILTIN = {
     ),
     "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
 }
-"""The colour photographs in scikit-image and scikit-learn (of the stereo pair, one)."""
+"""Colour photographs in scikit-image and scikit-learn (one image of the stereo pair)."""
 MIN_VIEWS = 64
 BANK_VERSION = 2
-"""Of the rules by which photos are prepared: part of the content that a collection is named by."""
+"""Version of the rules by which photos are prepared, part of the digest of a collection."""
 
 
 @dataclass(frozen=True)
 class PhotoList:
-    """P different photos in the order of their digests, which is also that of their indices.
+    """P different photos in the order of their digests, which is also the order of their indices.
 
-    `names`: paths below the folder, as `mnistref.common.atomic_files.path_to_text` writes them.
+    `names` are paths below the folder, encoded by `mnistref.common.atomic_files.path_to_text`.
     """
 
     name: str
@@ -50,17 +50,17 @@ class PhotoList:
 
     @property
     def sha256(self) -> str:
-        """Names the collection by its content, and by how it is prepared."""
+        """Digest of the collection, by its content and the rules of preparation."""
         return hashlib.sha256("\n".join([f"bank {BANK_VERSION}", *self.sha256s]).encode()).hexdigest()
 
     @property
     def views(self) -> int:
-        """In how many sizes each photo is prepared."""
+        """Number of sizes in which each photo is prepared."""
         return -(-MIN_VIEWS // len(self.paths)) if len(self.paths) < MIN_VIEWS else 1
 
 
 def require_photo_source(source: str) -> None:
-    """A usage error for what is neither a source's name nor a folder."""
+    """Raise UsageProblemError unless `source` is a known name or a folder."""
     if source not in NAMES and not Path(source).is_dir():
         raise UsageProblemError(f"no photo source {source!r}: give {', '.join(NAMES)}, or a folder of images")
 
@@ -99,7 +99,7 @@ def list_photos(source: str, raw: Path, skip_bad: bool = False, skip_copies: boo
 
 
 def _usable(photos: PhotoList, raw: Path, left: Exclusions, skip_bad: bool, skip_copies: bool) -> PhotoList:
-    """Return the photos without bad ones and without smaller copies, as far as that is asked for."""
+    """Return the photos without unusable ones and without smaller copies, as requested."""
     if not (skip_bad or skip_copies):
         return photos
     paths = dict(zip(photos.sha256s, photos.paths, strict=True))
@@ -109,7 +109,7 @@ def _usable(photos: PhotoList, raw: Path, left: Exclusions, skip_bad: bool, skip
 
 
 def _without(photos: PhotoList, out: set[int], left: Exclusions, reason: tuple[str, str]) -> PhotoList:
-    """Return the photos but those of these indices, whose names are added to `left`."""
+    """Return the photos except those with these indices, whose names are added to `left`."""
     for k in sorted(out):
         left.add(reason, photos.names[k])
     kept = [k for k in range(len(photos.paths)) if k not in out]
@@ -120,7 +120,11 @@ def _without(photos: PhotoList, out: set[int], left: Exclusions, reason: tuple[s
 
 
 def split_photos(photos: PhotoList, pool: str) -> dict[str, np.ndarray]:
-    """Which photos (i8 indices) each split may use: 60 / 20 / 20 % in the order of the digests, or all if pooled."""
+    """Return the photos of each split, i8 indices: 60 / 20 / 20 % in the order of the digests, or all if pooled.
+
+    Raises:
+        DataProblemError: there are too few photos for disjoint splits.
+    """
     everyone = np.arange(len(photos.paths))
     if pool == "pooled":
         return dict.fromkeys(SPLITS, everyone)
@@ -134,7 +138,7 @@ def split_photos(photos: PhotoList, pool: str) -> dict[str, np.ndarray]:
 
 
 def _listed(name: str, files: Sequence[tuple[str, Path]], left: Exclusions, skip_bad: bool) -> PhotoList:
-    """Return the different ones of files. Those that cannot be read are an error or, with `skip_bad`, left out."""
+    """Return the different files. Unreadable ones raise, or are left out with `skip_bad`."""
     pool, unique = BoundedThreadPool(), dict[str, tuple[str, Path]]()
     with closing(pool.map(_digest, files, "reading photos")) as digests:
         for file, found in zip(files, digests, strict=True):
@@ -151,7 +155,7 @@ def _listed(name: str, files: Sequence[tuple[str, Path]], left: Exclusions, skip
 
 
 def _digest(file: tuple[str, Path]) -> str | Exception:
-    """Return the file's SHA-256, or why it cannot be read."""
+    """Return the file's SHA-256, or the error if it cannot be read."""
     _, path = file
     try:
         return file_sha256(path)
@@ -178,7 +182,7 @@ def _builtin() -> list[tuple[str, Path]]:
 
 
 def _sun397(raw: Path) -> Path:
-    """The SUN397 folder under `raw`, downloaded with torchvision (37 GB) if it is not there."""
+    """Return the SUN397 folder under `raw`. Download it with torchvision (37 GB) if it is missing."""
     from torchvision.datasets import SUN397
 
     try:

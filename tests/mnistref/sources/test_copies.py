@@ -256,7 +256,7 @@ def test_a_photo_that_cannot_be_decoded_is_said_where_it_is_used(folder, tmp_pat
     (folder / "bad.jpg").write_bytes((folder / "0.jpg").read_bytes()[:-500])
     photos = list_photos(str(folder), tmp_path, skip_copies=True)
     assert len(photos.paths) == 7
-    with pytest.raises(DataProblemError, match=r"bad\.jpg: cannot be read as an image \(.*\); mend or remove it"):
+    with pytest.raises(DataProblemError, match=r"bad\.jpg: cannot be read as an image \(.*\); repair or remove it"):
         prepare_bank(photos, 48, tmp_path)
 
 

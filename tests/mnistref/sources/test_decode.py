@@ -147,7 +147,7 @@ BAD = {
     not_a_number: "some pixels are NaN or infinite",
     infinite: "some pixels are NaN or infinite",
     of_another_format: r"cannot be read as an image \(none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP\); mend",
-    wide_integers: "pixels of 32 bits do not say what is white",
+    wide_integers: "pixels of 32 bits have no defined white",
 }
 
 
