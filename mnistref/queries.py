@@ -43,11 +43,11 @@ def eligible(variant: VariantSpec, digit_class: np.ndarray, digit_color: np.ndar
     """
     occupied: np.ndarray = digit_class >= 0
     if variant.query == "color":
-        mask: np.ndarray = np.logical_and(occupied, _occurrences(digit_color) == 1)
-        return mask
+        unique: np.ndarray = occupied & (_occurrences(digit_color) == 1)
+        return unique
     if variant.repeats[1] > 1:
-        mask: np.ndarray = np.logical_and(occupied, _occurrences(digit_class) > 1)
-        return mask
+        repeated: np.ndarray = occupied & (_occurrences(digit_class) > 1)
+        return repeated
     return occupied
 
 

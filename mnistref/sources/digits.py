@@ -42,7 +42,10 @@ NAMES = ("mnist", "mnist5k")
 
 @dataclass(frozen=True)
 class Digits:
-    """M digits: `images` u1 (M, 28, 28), `labels` i8 (M,), `splits` name → i8 (n,), `kind` one of `NAMES` or `folder`."""
+    """M digits: `images` u1 (M, 28, 28), `labels` i8 (M,), `splits` name → i8 (n,).
+
+    `kind` is one of `NAMES`, or `folder`.
+    """
 
     name: str
     images: np.ndarray
