@@ -147,7 +147,8 @@ def test_an_error_of_a_workers_disk_names_the_worker(request_for, monkeypatch):
 
 def test_a_worker_of_another_version_refuses(request_for):
     older = Elsewhere(lambda job: replace(job, code="0.0.9 (123)"))
-    refused(request_for(), older, r"worker \S+ \(process \d+\): mnistref is .* here, 0\.0\.9 \(123\) where.*install")
+    answer = r"worker \S+ \(process \d+\): mnistref is .* here, 0\.0\.9 \(123\) in the parent process.*install"
+    refused(request_for(), older, answer)
 
 
 @pytest.mark.parametrize(

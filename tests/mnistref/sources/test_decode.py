@@ -146,7 +146,7 @@ BAD = {
     too_large: "13000 × 7000 pixels take more than 600 MB to decode; scale it down",
     not_a_number: "some pixels are NaN or infinite",
     infinite: "some pixels are NaN or infinite",
-    of_another_format: r"cannot be read as an image \(none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP\); mend",
+    of_another_format: r"cannot be read as an image \(none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP\); repair",
     wide_integers: "pixels of 32 bits have no defined white",
 }
 
