@@ -1,12 +1,12 @@
-"""The two programs. `python cli.py bench …` and `python cli.py mnistref …` need no installation.
+"""Command line of a checkout: `python cli.py bench …` and `python cli.py mnistref …`, without an installation.
 
-stdout carries results only; messages, progress and errors go to stderr.
+Standard output carries results only. Messages, progress bars and errors go to standard error.
 """
 
 if __name__ == "__main__":
     from mnistref.common.sigint import die_quietly
 
-    die_quietly()  # while the rest is loaded, too
+    die_quietly()  # before the slow imports below
 
 import click
 
@@ -18,7 +18,7 @@ from mnistref.common.console import run_program
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 def both() -> None:
-    """mnistref generates the benchmarks, bench measures attention on them."""
+    """Run mnistref, which generates data sets, or bench, which measures attention modules on them."""
 
 
 both.add_command(mnistref)

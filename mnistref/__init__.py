@@ -1,12 +1,13 @@
-"""mnistref: query-conditioned attribute benchmarks with a mask for every digit.
+"""Query-conditioned attribute benchmarks with a mask for every digit.
 
 >>> from mnistref import MnistRef
 >>> dataset = MnistRef("data_cache/datasets/mbg-…", split="train")
 """
 
-from mnistref.common.version import VERSION as __version__
+from mnistref.common.version import VERSION
 
-TYPE_CHECKING = False  # as typing's, whose import takes longer than all of this
+__version__ = VERSION
+TYPE_CHECKING = False  # as in typing, whose import would take longer than this module
 if TYPE_CHECKING:
     from mnistref.dataset import MnistRef
 
@@ -14,7 +15,7 @@ __all__ = ["MnistRef", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    if name == "MnistRef":  # torch is imported only by those who train
+    if name == "MnistRef":  # imported lazily, because it imports PyTorch
         from mnistref.dataset import MnistRef
 
         return MnistRef

@@ -1,4 +1,4 @@
-"""The commands of `mnistref`: parse, import lazily, make one call, print."""
+"""Commands of `mnistref`: parse the options, import lazily, make one call, print the result."""
 
 import logging
 from pathlib import Path
@@ -14,7 +14,7 @@ mnistref = program("mnistref", "Generate query-conditioned attribute benchmarks 
 
 
 def _note(variant: Any) -> None:
-    """Say what a reader of any number on this variant must know."""
+    """Log what a reader of any number on this variant should know."""
     if variant.note:
         logging.info("%s is %s", variant.name, variant.note)
 
@@ -36,16 +36,16 @@ def list_variants(as_json: bool) -> None:
 
 
 @mnistref.command()
-@click.option("--variant", required=True, metavar="NAME", help="Which one; see `mnistref list`.")
-@click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept.")
+@click.option("--variant", required=True, metavar="NAME", help="Variant; see `mnistref list`.")
+@click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Folder of data sets and sources.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--train", type=int, help="Training images.  [default: 30000]")
 @click.option("--val", type=int, help="Validation images.  [default: 10000]")
 @click.option("--test", type=int, help="Test images.  [default: 10000]")
 @click.option("--digits", default="mnist", show_default=True, help="mnist, mnist5k, or a folder of IDX files.")
 @click.option("--backgrounds", default="builtin", show_default=True, help="builtin, sun397, or a folder of images.")
-@click.option("--skip-bad", is_flag=True, help="Leave out photos that cannot be used, and name them.")
-@click.option("--any-digits", is_flag=True, help="Take digits that do not look like digits (of a folder).")
+@click.option("--skip-bad", is_flag=True, help="Leave out unusable photos, and list them.")
+@click.option("--any-digits", is_flag=True, help="Accept a folder of digits that fail the digit check.")
 @click.option("--keep-copies", is_flag=True, help="Keep photos that are smaller or recompressed copies of others.")
 @click.option(
     "--pool",
@@ -54,9 +54,9 @@ def list_variants(as_json: bool) -> None:
     metavar="disjoint|pooled",
     help="Whether splits share digits and photos.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Shards made at a time.  [default: one per processor]")
-@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler whose workers make them: tcp://HOST:PORT.")
-@click.option("--dry-run", is_flag=True, help="Say what would be made, and make nothing.")
+@click.option("--workers", type=click.IntRange(min=1), help="Number of workers.  [default: one per processor]")
+@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler: tcp://HOST:PORT.")
+@click.option("--dry-run", is_flag=True, help="Print the folder and the size, and generate nothing.")
 def generate(
     variant: str,
     root: Path,
@@ -74,7 +74,7 @@ def generate(
     scheduler: str | None,
     dry_run: bool,
 ) -> None:
-    """Make a data set and print its folder. Run again, it resumes, or does nothing."""
+    """Generate a data set and print its folder. A second run resumes, or returns the finished data set."""
     from mnistref.generation import generate as generator
 
     sizes = {split: n for split, n in (("train", train), ("val", val), ("test", test)) if n is not None}
@@ -82,7 +82,7 @@ def generate(
     request = generator.Request(variant, root, seed, sizes, *sources)
     if dry_run:
         made = generator.plan(request)
-        logging.info("%s images, about %.2f GB; nothing is made", f"{made.images:,}", made.bytes / 1e9)
+        logging.info("%s images, about %.2f GB; nothing was generated", f"{made.images:,}", made.bytes / 1e9)
         _note(made.spec.variant)
         return emit(made.folder)
     return emit(generator.generate(request, workers, scheduler=scheduler))
@@ -92,7 +92,7 @@ def generate(
 @click.argument("path", type=EXISTING)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(path: Path, as_json: bool) -> None:
-    """Account for every byte of a data set; name each bad file, and exit with 3 if there is one."""
+    """Check every byte of a data set, list each bad file, and exit with 3 if there is one."""
     from mnistref.common.errors import DataProblemError
     from mnistref.inspection.verify import advice
     from mnistref.inspection.verify import verify as find_faults
@@ -117,9 +117,9 @@ def verify(path: Path, as_json: bool) -> None:
 @mnistref.command()
 @click.argument("path", type=EXISTING)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--plot", type=FOLDER, help="Also draw them: a name ending in .png, .svg or .pdf.")
+@click.option("--plot", type=FOLDER, help="Also save a figure; the name ends in .png, .svg or .pdf.")
 def stats(path: Path, as_json: bool, plot: Path | None) -> None:
-    """Measure the laws of a data set beside what is expected."""
+    """Measure the statistics of a data set and compare them with the sampling law."""
     from dataclasses import asdict
 
     from mnistref.inspection.verify import statistics
@@ -134,7 +134,7 @@ def stats(path: Path, as_json: bool, plot: Path | None) -> None:
     note = manifest.variant.note
     if plot:
         save_plot(laws, manifest, plot)
-        logging.info("drawn: %s", plot)
+        logging.info("figure saved: %s", plot)
     if as_json:
         return emit_json({"dataset": manifest.folder_name, "note": note, "laws": [asdict(law) for law in laws]})
     rows = [["split", "law", "expected", "measured", "p", "holds"]]
@@ -147,11 +147,11 @@ def stats(path: Path, as_json: bool, plot: Path | None) -> None:
 @mnistref.command()
 @click.argument("path", type=EXISTING)
 @click.option("-o", "--output", type=FOLDER, required=True, help="The PNG to write.")
-@click.option("--split", help="train, val or test.  [default: the last there is]")
+@click.option("--split", help="train, val or test.  [default: the last split]")
 @click.option("--images", type=click.IntRange(min=1, max=400), default=24, show_default=True)
 @click.option("--boxes", is_flag=True, help="Draw the box of every digit.")
 def preview(path: Path, output: Path, split: str | None, images: int, boxes: bool) -> None:
-    """Draw a contact sheet: questions, answers, outlines of the masks."""
+    """Draw a contact sheet with questions, answers and outlines of the masks."""
     from mnistref.inspection.preview import save_sheet
 
     save_sheet(path, output, split, images, boxes)
@@ -160,11 +160,11 @@ def preview(path: Path, output: Path, split: str | None, images: int, boxes: boo
 
 @mnistref.command()
 @click.argument("path", type=EXISTING)
-@click.option("--to", required=True, metavar="webdataset|parquet|png", help="The format.")
-@click.option("-o", "--output", type=FOLDER, required=True, help="The folder to make.")
-@click.option("--split", "splits", multiple=True, help="Only this one; may be given again.  [default: all]")
+@click.option("--to", required=True, metavar="webdataset|parquet|png", help="Output format.")
+@click.option("-o", "--output", type=FOLDER, required=True, help="New folder for the result.")
+@click.option("--split", "splits", multiple=True, help="Export this split; can be repeated.  [default: all]")
 def export(path: Path, to: str, output: Path, splits: tuple[str, ...]) -> None:
-    """Write a data set in a format that other tools read, and print the folder."""
+    """Convert a data set to a format that other tools read, and print the new folder."""
     from mnistref.export import export as write
 
     emit(write(path, output, to, splits))

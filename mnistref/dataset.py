@@ -1,6 +1,6 @@
-"""A generated set for training: `MnistRef`, a torch Dataset of questions, and whole splits as arrays.
+"""Read a generated data set: the torch Dataset `MnistRef`, and whole splits as arrays.
 
-Files are opened when they are read, a bounded number at a time, and checked before they are believed.
+Every file is checked against its SHA-256 before it is read. A bounded number of files is open at a time.
 """
 
 import math
@@ -18,16 +18,17 @@ from torch.utils.data import Dataset
 
 from mnistref.common.errors import UsageProblemError
 from mnistref.queries import UNITS, Triples, triples
-from mnistref.storage.manifest import Manifest, read_manifest, require_sound
+from mnistref.storage.integrity import require_intact
+from mnistref.storage.manifest import Manifest, read_manifest
 from mnistref.storage.open_shards import SHARD_FILES
 from mnistref.storage.schema import FIELDS
 from mnistref.storage.shards import ShardInfo, image_offset, open_shard, read_field
 
 
 @lru_cache(maxsize=4096)
-def _check_bytes(path: Path, shard: ShardInfo) -> None:
-    """A data error unless the file is the one that was made: no number is measured on other pixels. Once a process."""
-    require_sound(path, shard)
+def _require_intact_once(path: Path, shard: ShardInfo) -> None:
+    """Raise DataProblemError unless the file matches the manifest. Each file is checked once per process."""
+    require_intact(path, shard)
 
 
 def forget_checks() -> None:
@@ -36,11 +37,24 @@ def forget_checks() -> None:
 
 
 def read_split(folder: Path, split: str, *names: str) -> dict[str, np.ndarray]:
-    """Whole fields of a split, in the order of its images: name → array (N, …), see `schema.FIELDS`."""
+    """Read whole fields of a split into memory.
+
+    Args:
+        folder: a data set made by `mnistref generate`.
+        split: train, val or test.
+        names: fields, see `mnistref.storage.schema.FIELDS`.
+
+    Returns:
+        Field name → array (N, …), in the order of the images.
+
+    Raises:
+        UsageProblemError: there is no data set or no such split.
+        DataProblemError: a shard is missing or damaged.
+    """
     manifest = read_manifest(folder)
-    canvas, images = manifest.variant.canvas, manifest.images(manifest.known_split(split))
-    for shard in manifest.splits[split]:  # before there is room for them: it is as large as the manifest says
-        _check_bytes(Path(folder) / shard.file, shard)
+    canvas, images = manifest.variant.canvas, manifest.images(manifest.require_split(split))
+    for shard in manifest.splits[split]:  # before memory is allocated, whose size the manifest determines
+        _require_intact_once(Path(folder) / shard.file, shard)
     arrays = {name: np.empty(FIELDS[name].full_shape(images, canvas), FIELDS[name].dtype) for name in names}
     first = 0
     for shard in manifest.splits[split]:
@@ -53,31 +67,36 @@ def read_split(folder: Path, split: str, *names: str) -> dict[str, np.ndarray]:
 
 
 def map_split(folder: Path, split: str) -> list[np.ndarray]:
-    """The images of a split where they lie on the disk: of each shard u1 (n, H, W, 3), in their order.
+    """Map the images of a split into memory: one array u1 (n, H, W, 3) for each shard, in order.
 
-    The files are looked at as by `read_split`, and then mapped into memory: what is touched is read, and stays as long
-    as there is room. What is written to the arrays is this process's own. No file is held open, however many there are.
+    Pages are read on first access and remain in the page cache while memory allows. Writes to the arrays are private to
+    this process. No file descriptor stays open.
+
+    Raises:
+        UsageProblemError: there is no data set or no such split.
+        DataProblemError: a shard is missing or damaged.
     """
     manifest = read_manifest(folder)
     canvas, parts = manifest.variant.canvas, []
-    for shard in manifest.splits[manifest.known_split(split)]:
+    for shard in manifest.splits[manifest.require_split(split)]:
         path = Path(folder) / shard.file
-        _check_bytes(path, shard)
+        _require_intact_once(path, shard)
         with open_shard(path, shard.images, canvas) as file:
             offset = image_offset(file, path)
-        parts.append(_mapped(path, offset, FIELDS["image"].full_shape(shard.images, canvas)))
+        parts.append(_map_file(path, offset, FIELDS["image"].full_shape(shard.images, canvas)))
     return parts
 
 
-def _mapped(path: Path, offset: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Bytes of a file as u1 of this shape, mapped into memory; what is written to it stays in this process.
+def _map_file(path: Path, offset: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Map a part of a file into memory as u1 of this shape, copy-on-write.
 
-    Raises OSError with the path where the system cannot map the file.
+    Raises:
+        OSError: the system cannot map the file. The error names the path.
     """
     name = str(path)
     try:
         name.encode()
-    except UnicodeEncodeError:  # PyTorch takes no such path; NumPy does, and keeps the file open
+    except UnicodeEncodeError:  # PyTorch does not accept such a path; NumPy does, but keeps the file open
         return np.asarray(np.memmap(path, np.uint8, "c", offset, shape))
     try:
         mapped = torch.from_file(name, False, offset + math.prod(shape), dtype=torch.uint8)
@@ -90,32 +109,46 @@ def _mapped(path: Path, offset: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def read_triples(folder: Path, split: str, units: str) -> Triples:
-    """The questions of a split, in one of the `queries.UNITS`."""
+    """Return the questions of a split.
+
+    Args:
+        folder: a data set made by `mnistref generate`.
+        split: train, val or test.
+        units: one of `mnistref.queries.UNITS`.
+
+    Raises:
+        UsageProblemError: there is no data set, split or unit with this name.
+        DataProblemError: a shard is missing or damaged.
+    """
     if units not in UNITS:
         raise UsageProblemError(f"queries {units!r}: give one of {', '.join(UNITS)}")
     digits = read_split(folder, split, "digit_class", "digit_color", "query_slot")
     return triples(read_manifest(folder).variant, units, **digits)
 
 
-class MnistRef(Dataset):
-    """Questions about images: each item is a dict of
+class MnistRef(Dataset[dict[str, Any]]):
+    """Questions about images, as a torch Dataset of dictionaries.
+
+    Each item has these entries:
 
     - `image`: tv_tensors.Image u1 (3, H, W), RGB
     - `query`, `label`: int
     - `mask`: tv_tensors.Mask bool (H, W), the ink of the queried digit
-    - `scale`: float, of the queried digit
-    - `box`: i8 (4,), y0, x0, y1, x1 of its glyph's square, half-open
-    - `labels`: bool (K,), the set of right answers, where a class is repeated (mbgmulti)
+    - `scale`: float, scale of the queried digit
+    - `box`: i8 (4,), the square of its glyph as y0, x0, y1, x1, half-open
+    - `labels`: bool (K,), the set of correct labels; only if the queried class is repeated (mbgmulti)
 
     Args:
         folder: a data set made by `mnistref generate`.
         split: train, val or test.
-        queries: "one" question an image, "all" of them, or "author" (the first N triples, PAN's program).
-        transforms: a callable on the dict, for instance from torchvision.transforms.v2; it meets the box as
-            tv_tensors.BoundingBoxes (1, 4) in XYXY, so that it moves with the image.
+        queries: "one" question per image, "all" of them, or "author" (the first N questions of all, as in the PAN
+            program).
+        transforms: a callable on the dictionary, for example from torchvision.transforms.v2. It receives the box as
+            tv_tensors.BoundingBoxes (1, 4) in XYXY format, so that the box is transformed with the image.
 
     Raises:
-        UsageProblemError: no data set there, or no such split or unit. DataProblemError: a shard is damaged.
+        UsageProblemError: there is no data set, split or unit with this name.
+        DataProblemError: a shard is missing or damaged.
     """
 
     def __init__(
@@ -128,7 +161,7 @@ class MnistRef(Dataset):
         self.folder = Path(folder).absolute()
         self.manifest: Manifest = read_manifest(self.folder)
         self.variant = self.manifest.variant
-        self.split = self.manifest.known_split(split)
+        self.split = self.manifest.require_split(split)
         self.triples = read_triples(self.folder, split, queries)
         self.transforms = transforms
         self._shards = self.manifest.splits[split]
@@ -140,7 +173,7 @@ class MnistRef(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not -len(self) <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
-        from torchvision import tv_tensors  # as slow to import as PyTorch, and of no use to who reads arrays
+        from torchvision import tv_tensors  # as slow to import as PyTorch, and not needed to read arrays
 
         image, slot = int(self.triples.image[index]), int(self.triples.slot[index])
         fields = self._read(image)
@@ -168,7 +201,7 @@ class MnistRef(Dataset):
         k = bisect_right(self._first, image) - 1
         shard = self._shards[k]
         path = self.folder / shard.file
-        _check_bytes(path, shard)
+        _require_intact_once(path, shard)
         names = ("image", "instance", "digit_class", "digit_color", "digit_scale", "digit_box")
         with SHARD_FILES.open(path, shard, self.variant.canvas) as file:
             return {name: read_field(file, name, path, image - self._first[k]) for name in names}

@@ -1,6 +1,6 @@
-"""Which digits of an image can be asked about, and the (image, digit) pairs a split is made of. Pure.
+"""Questions: which digits of an image can be queried, and the (image, digit) pairs of a split. Pure.
 
-Legend: N images, D = 9 digit slots, T triples (image, query, label).
+Legend: N images, D = 9 digit slots, T questions (image, query, label).
 """
 
 from typing import NamedTuple
@@ -10,7 +10,12 @@ import numpy as np
 from mnistref.spec import VariantSpec
 
 UNITS = ("one", "all", "author")
-"""Units of training: each image with its own query; every digit of every image; PAN's program (the first N triples)."""
+"""How questions are taken from a split.
+
+- one: each image with its own query
+- all: every eligible digit of every image
+- author: the first N questions of `all`, as in the program of the PAN authors
+"""
 
 
 class Triples(NamedTuple):
@@ -23,22 +28,41 @@ class Triples(NamedTuple):
 
 
 def eligible(variant: VariantSpec, digit_class: np.ndarray, digit_color: np.ndarray) -> np.ndarray:
-    """Which digits can be queried: i1 (N, D) classes and colours, −1 where there is none → bool (N, D).
+    """Return which digits can be queried.
 
-    By colour, those whose colour is alone in the image; where a class is repeated, its digits; else every digit.
+    If the query is a colour, a digit is eligible when no other digit of the image has its colour. If the queried class
+    is repeated, the digits of the repeated class are eligible. Otherwise every digit is.
+
+    Args:
+        variant: the sampling law.
+        digit_class: classes, i1 (N, D), −1 for an empty slot.
+        digit_color: colours, i1 (N, D), −1 for an empty slot.
+
+    Returns:
+        A mask, bool (N, D).
     """
-    there = digit_class >= 0
+    occupied: np.ndarray = digit_class >= 0
     if variant.query == "color":
-        return there & (_times(digit_color) == 1)
+        unique: np.ndarray = occupied & (_occurrences(digit_color) == 1)
+        return unique
     if variant.repeats[1] > 1:
-        return there & (_times(digit_class) > 1)
-    return there
+        repeated: np.ndarray = occupied & (_occurrences(digit_class) > 1)
+        return repeated
+    return occupied
 
 
 def triples(
     variant: VariantSpec, units: str, digit_class: np.ndarray, digit_color: np.ndarray, query_slot: np.ndarray
 ) -> Triples:
-    """The questions of a split, in the order of its images: classes and colours i1 (N, D), `query_slot` u1 (N,)."""
+    """Return the questions of a split, ordered by image.
+
+    Args:
+        variant: the sampling law.
+        units: one of `UNITS`.
+        digit_class: classes, i1 (N, D), −1 for an empty slot.
+        digit_color: colours, i1 (N, D), −1 for an empty slot.
+        query_slot: digit slot of each image's own query, u1 (N,).
+    """
     if units == "one":
         image, slot = np.arange(len(query_slot)), query_slot.astype(np.int64)
     else:
@@ -50,6 +74,7 @@ def triples(
     return Triples(image, slot, query, label)
 
 
-def _times(values: np.ndarray) -> np.ndarray:
-    """How often each slot's value occurs in its image: (N, D) → (N, D)."""
-    return (values[:, :, None] == values[:, None, :]).sum(axis=2)
+def _occurrences(values: np.ndarray) -> np.ndarray:
+    """Return how often the value of each slot occurs in its image, i8 (N, D)."""
+    counts: np.ndarray = np.sum(values[:, :, None] == values[:, None, :], axis=2)
+    return counts

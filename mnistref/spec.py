@@ -1,6 +1,7 @@
-"""What decides a data set: the law of a variant, and the law plus sizes, seed and sources.
+"""Specifications: the sampling law of a variant, and the full specification of a data set.
 
-Frozen, pure, and hashed by canonical JSON: equal specs give equal data sets, and the same `spec_id`.
+Both are frozen and pure. A data set is identified by the hash of its canonical JSON: equal specifications give equal
+data sets and the same `spec_id`.
 """
 
 import hashlib
@@ -11,15 +12,15 @@ from typing import Any
 LAW_VERSION = 1
 SPLITS = ("train", "val", "test")
 POOLS = ("disjoint", "pooled")
-"""Whether splits share digits and photos."""
+"""Whether the splits share digits and photos."""
 MAX_DIGITS = 9
 CLASSES = 10
 GLYPH = 28
-"""Side of a digit at scale 1, in pixels, on every canvas."""
+"""Side of a digit at scale 1 in pixels, for every canvas size."""
 PATCH = 5
 """Side of a distractor patch at scale 1, in pixels."""
 SCALE_BINS = ((0.5, 1.0), (1.0, 1.5), (1.5, 2.0), (2.0, 2.5), (2.5, 3.0))
-"""The bins of ARNN Table 2, half-open but for the last."""
+"""Bins of the digit scale, as in Table 2 of the AttentionRNN paper. Bins are half-open, the last one is closed."""
 SCALE_BIN_NAMES = tuple(f"{lo}_{hi}" for lo, hi in SCALE_BINS)
 
 COLORS: dict[str, tuple[int, int, int]] = {
@@ -29,21 +30,29 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "red": (146, 16, 16),
     "blue": (16, 98, 192),
 }
-"""Reference RGB of each colour, in label order."""
+"""Reference RGB value of each colour, in the order of the labels."""
 
 
 def canonical_json(value: Any) -> str:
-    """The one way a value is written before it is hashed: sorted keys, no spaces, ASCII."""
+    """Return the JSON text of a value that is used for hashing: sorted keys, no spaces, ASCII only."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 @dataclass(frozen=True)
 class VariantSpec:
-    """The sampling law of one variant, and what people should know of it.
+    """The sampling law of one variant, with its description and the expected statistics.
 
-    `canvas` is the side of the square image in pixels, scales multiply the 28-px glyph, `repeats` is how often the
-    queried class occurs (1, or an inclusive range). `expected_*` are the law's own values, for statistics: the share of
-    digits in each of `SCALE_BINS`, and the mean ink of a digit as a fraction of the canvas.
+    Attributes:
+        canvas: side of the square image, in pixels.
+        background: black, distractors or photo.
+        query: class (the label is the colour) or color (the label is the class).
+        digits: inclusive range of the number of digits per image.
+        scales: range of the scale, a factor on the 28-pixel glyph.
+        repeats: inclusive range of how often the queried class occurs in an image.
+        distractors: number of distractor patches per image.
+        jitter: standard deviation of the colour noise, in units of 0 … 255.
+        expected_shares: expected share of digits in each of `SCALE_BINS`, for `mnistref stats`.
+        expected_ink: expected mean ink of a digit, as a fraction of the canvas.
     """
 
     name: str
@@ -66,30 +75,32 @@ class VariantSpec:
 
     @property
     def classes(self) -> int:
-        """How many labels there are."""
+        """Number of labels."""
         return len(COLORS) if self.query == "class" else CLASSES
 
     @property
     def queries(self) -> int:
-        """How many different queries there are."""
+        """Number of different queries."""
         return CLASSES if self.query == "class" else len(COLORS)
 
     @property
     def trainable(self) -> bool:
-        """Whether it has a training, a validation and a test split."""
+        """Whether the variant has a training, a validation and a test split."""
         return set(self.splits) == set(SPLITS)
 
     @property
     def query_names(self) -> tuple[str, ...]:
+        """Name of each query, in the order of the query numbers."""
         return tuple(map(str, range(CLASSES))) if self.query == "class" else tuple(COLORS)
 
     @property
     def label_names(self) -> tuple[str, ...]:
+        """Name of each label, in the order of the label numbers."""
         return tuple(COLORS) if self.query == "class" else tuple(map(str, range(CLASSES)))
 
     @property
     def description(self) -> str:
-        """What the images show and what is asked, for those who know no other variant."""
+        """One sentence about the images and the question, for readers who know no other variant."""
         low, high = self.digits
         grounds = {"black": "black", "distractors": "black over patches of other digits", "photo": "a natural photo"}
         asks = "what colour is the digit q?" if self.query == "class" else "which digit has the colour q?"
@@ -102,23 +113,24 @@ class VariantSpec:
         )
 
     def law(self) -> dict[str, Any]:
-        """What of this decides the content of images, and nothing else."""
+        """Return the fields that determine the content of the images."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name in self.LAW}
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Everything that decides the content of a data set. Sources are named by their content, not by where they lie."""
+    """Everything that determines the content of a data set. Sources are identified by content, not by path."""
 
     variant: VariantSpec
     seed: int
     sizes: tuple[tuple[str, int], ...]  # (split, images)
     digits_sha256: str
-    photos_sha256: str | None  # of the sorted list of the photos' digests; None where no photo is needed
+    photos_sha256: str | None  # digest of the sorted list of the photos' SHA-256; None without photos
     pool: str  # disjoint | pooled
-    any_digits: bool = False  # the digits do not look like digits, and were wanted all the same
+    any_digits: bool = False  # the digits failed the digit check and were accepted with --any-digits
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the specification as a JSON object."""
         return {
             "law_version": LAW_VERSION,
             "variant": self.variant.name,
@@ -133,9 +145,10 @@ class DatasetSpec:
 
     @property
     def spec_id(self) -> str:
-        """First 12 hex digits of the SHA-256 of the canonical JSON."""
+        """First 12 hexadecimal digits of the SHA-256 of the canonical JSON."""
         return hashlib.sha256(canonical_json(self.as_dict()).encode()).hexdigest()[:12]
 
     @property
     def folder_name(self) -> str:
+        """Name of the folder of the data set."""
         return f"{self.variant.name}-{self.spec_id}"

@@ -1,4 +1,4 @@
-"""The place for a variant: one entry here, and every command, test and table follows.
+"""The registry of variants. One entry here adds a variant to every command, test and table.
 
 PAN is Seo et al., "Progressive Attention Networks for Visual Attribute Prediction" (BMVC 2018); ARNN is Khandelwal and
 Sigal, "AttentionRNN: A Structured Spatial Attention Mechanism" (ICCV 2019).
@@ -9,7 +9,7 @@ from typing import Any
 from mnistref.common.errors import UsageProblemError, did_you_mean
 from mnistref.spec import VariantSpec
 
-# The law's own values: with rejection they have no closed form, so they were counted over 400,000 images
+# Rejection sampling has no closed form, so the expected values were counted over 400,000 images
 # (200,000 at 224 px) with the training digits of MNIST.
 _AT_100: dict[str, Any] = {"expected_shares": (0.708, 0.173, 0.056, 0.034, 0.029), "expected_ink": 0.0234}
 _AT_224: dict[str, Any] = {"expected_shares": (0.301, 0.247, 0.194, 0.147, 0.111), "expected_ink": 0.01056}
@@ -50,7 +50,11 @@ VARIANTS: dict[str, VariantSpec] = {v.name: v for v in _ENTRIES}
 
 
 def get_variant(name: str) -> VariantSpec:
-    """The variant of that name; an unknown one is a usage error that lists the known."""
+    """Return the variant with this name.
+
+    Raises:
+        UsageProblemError: there is no such variant. The message lists the known names.
+    """
     if name not in VARIANTS:
         raise UsageProblemError(f"unknown variant {name!r}: {did_you_mean(name, list(VARIANTS))}")
     return VARIANTS[name]

@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Atomic writes: files and folders that appear under their name only when they are complete. Locks and checksums."""
 
 import contextlib
 import errno
@@ -15,21 +15,27 @@ from urllib.parse import quote, unquote_to_bytes
 from filelock import FileLock
 
 PARTIAL = ".partial-"
-"""What the name of every unfinished file or folder begins with."""
+"""Prefix of the name of every unfinished file or folder."""
 
-_UMASK = os.umask(0)  # can only be read by setting it, so once, before there are threads
+_UMASK = os.umask(0)  # the umask can only be read by setting it, so read it once before threads start
 os.umask(_UMASK)
 
 
 def write_whole(path: Path, *pieces: bytes | memoryview) -> None:
-    """Write `pieces`, one after the other, under a temporary name beside `path`, flush them to the disk, and only then
-    give the file its name. A device or a pipe, such as /dev/stdout, is written to and stays what it is."""
+    """Write a file atomically.
+
+    The pieces are written to a temporary file in the same folder and flushed to the disk, which is then renamed to
+    `path`. A device or pipe, such as /dev/stdout, is written directly.
+
+    Raises:
+        OSError: the disk is full or cannot be written. The error names `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file() and not path.is_dir():
-        with naming(path), path.open("wb") as file:
+        with errors_name_file(path), path.open("wb") as file:
             file.writelines(pieces)
         return
-    with naming(path):
+    with errors_name_file(path):
         handle, partial = tempfile.mkstemp(prefix=PARTIAL, suffix=f"-{path.name}", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -48,8 +54,8 @@ def write_whole(path: Path, *pieces: bytes | memoryview) -> None:
 
 
 @contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let an error of the disk name the file that people know: a failed write names none, others the temporary one."""
+def errors_name_file(path: Path) -> Iterator[None]:
+    """Set the file name of an OSError to `path`: a failed write has none, other errors name the temporary file."""
     try:
         yield
     except OSError as error:
@@ -58,14 +64,14 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _set_mode(path: Path, mode: int) -> None:
-    """Give a file or folder its usual permissions, where the file system has any."""
+    """Set the default permissions of a file or folder, if the file system supports them."""
     with _where_supported(errno.EPERM):
         os.chmod(path, mode & ~_UMASK)
 
 
 @contextlib.contextmanager
 def _where_supported(*others: int) -> Iterator[None]:
-    """Go on where a file system does not know an operation; some mounts of networks and memory cards do not."""
+    """Ignore the error of an operation that the file system does not support, as on some network mounts."""
     try:
         yield
     except OSError as error:
@@ -75,32 +81,40 @@ def _where_supported(*others: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def exclusive(lock: Path, folder: Path) -> Iterator[None]:
-    """Let one process at a time, the holder of `lock`, write into `folder`. What killed ones left there is removed:
-    others' before the block, that of its own workers behind it."""
+    """Hold `lock` during the block, in which only this process writes into `folder`.
+
+    Unfinished files are removed before the block (those of killed processes) and after it (those of own workers).
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with locked(lock):
-        _sweep(folder)
+        _remove_partial_files(folder)
         try:
             yield
         finally:
-            _sweep(folder)
+            _remove_partial_files(folder)
 
 
 @contextlib.contextmanager
 def locked(lock: Path, timeout: float = -1) -> Iterator[None]:
-    """Hold a lock, which is released when the process ends, however it ends.
+    """Hold a lock during the block. The system releases it when the process ends.
 
-    Raises OSError with the file's name where the file system has no locks, and filelock's Timeout.
+    Args:
+        lock: the lock file.
+        timeout: seconds to wait for the lock; −1 waits without limit.
+
+    Raises:
+        OSError: the file system has no locks. The error names the file.
+        filelock.Timeout: the lock was not released in time.
     """
     held = FileLock(lock, timeout=timeout)
     try:
-        with naming(lock):
+        with errors_name_file(lock):
             held.acquire()
     except (NotImplementedError, OSError) as error:
         number = getattr(error, "errno", errno.ENOSYS)
         if number not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP):
             raise
-        why = "this file system has no locks: data can be read here, but not made; make them on another disk"
+        why = "this file system has no locks: data sets can be read here, but not generated; use another disk"
         raise OSError(number, f"{os.strerror(number)} ({why})", str(lock)) from error
     try:
         yield
@@ -108,7 +122,7 @@ def locked(lock: Path, timeout: float = -1) -> Iterator[None]:
         held.release()
 
 
-def _sweep(folder: Path) -> None:
+def _remove_partial_files(folder: Path) -> None:
     for leftover in folder.rglob(f"{PARTIAL}*"):
         if leftover.is_dir():
             shutil.rmtree(leftover)
@@ -118,7 +132,7 @@ def _sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def working_directory_kept() -> Iterator[None]:
-    """Return to the present working directory when the block ends: for user code, which may change it."""
+    """Return to the current working directory at the end of the block, for user code that may change it."""
     try:
         place: str | None = os.getcwd()
     except OSError:  # it was deleted
@@ -131,8 +145,8 @@ def working_directory_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept_where_possible() -> Iterator[None]:
-    """Go on where a place cannot be written: for what is kept only to save time."""
+def ignore_unwritable() -> Iterator[None]:
+    """Ignore the error of a place that cannot be written, for caches that only save time."""
     try:
         yield
     except OSError as error:
@@ -141,8 +155,11 @@ def kept_where_possible() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well; if another process was first, its one stays."""
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that is renamed to `path` if the block succeeds.
+
+    If another process has created `path` in the meantime, its folder stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=PARTIAL, suffix=f"-{path.name}", dir=path.parent))
     try:
@@ -159,14 +176,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file, or a link to one, lies there."""
-    return oddity(path) == ""
+    """Return whether `path` is a regular file or a link to one."""
+    return check_file(path) == ""
 
 
-def oddity(path: Path) -> str:
-    """What a place is where a file should lie, for people; empty where a file or a link to one does.
+def check_file(path: Path) -> str:
+    """Return why `path` is not a regular file; an empty string if it is one or a link to one.
 
-    Caches keep data sets as links to files that are named by their content.
+    Links are valid because some caches store data sets as links to files that are named by their content.
     """
     try:
         mode = os.stat(path).st_mode
@@ -182,13 +199,16 @@ def oddity(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def sole_folder(path: Path) -> Iterator[Path]:
-    """The same for one process at a time; what a killed one left is removed. All is on the disk before it has its name.
+def exclusive_atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder as `atomic_folder` does, to one process at a time, and flush it to the disk.
 
-    Raises filelock's Timeout where another process is at work.
+    Leftovers of a killed process are removed first.
+
+    Raises:
+        filelock.Timeout: another process is writing the folder.
     """
     partial = path.with_name(f"{PARTIAL}{path.name}")
-    lock = partial / ".lock"  # moves or goes with the folder, so that nothing is left beside `path`
+    lock = partial / ".lock"  # inside the folder, so that no lock file remains next to `path`
     partial.mkdir(parents=True, exist_ok=True)
     with locked(lock, timeout=0):
         try:
@@ -208,7 +228,7 @@ def sole_folder(path: Path) -> Iterator[Path]:
 
 
 def _sync_tree(folder: Path) -> None:
-    """Sixteen files at a time, which the disk takes together: of thousands, that is some fifteen times as fast."""
+    """Flush a folder to the disk, 16 files at a time, which is about 15 times as fast as one by one."""
     files = []
     for place, _, names in os.walk(folder):
         files += [Path(place, name) for name in names]
@@ -227,9 +247,9 @@ _QUOTED = "bytes:"
 
 
 def path_to_text(path: str | Path) -> str:
-    """Return a path as text that any file can hold, and `path_of_text` reads.
+    """Return a path as text that can be stored as UTF-8. `path_of_text` is the inverse.
 
-    A path that is not UTF-8 is quoted: "bytes:", then its bytes with % and two digits in place of those outside ASCII.
+    A path that is not valid UTF-8 is stored as "bytes:" and its percent-encoded bytes.
     """
     text = os.fspath(path)
     try:
@@ -240,29 +260,38 @@ def path_to_text(path: str | Path) -> str:
 
 
 def path_of_text(text: str) -> str:
-    """The inverse of `path_to_text`."""
+    """Return the path that `path_to_text` encoded."""
     return os.fsdecode(unquote_to_bytes(text.removeprefix(_QUOTED))) if text.startswith(_QUOTED) else text
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file. Raises ValueError where it is not one, and OSError that names it."""
-    with naming(path):
+    """Return the text of a UTF-8 file.
+
+    Raises:
+        ValueError: the file is not UTF-8.
+        OSError: the file cannot be read. The error names it.
+    """
+    with errors_name_file(path):
         return path.read_text(encoding="utf-8")
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes in hexadecimal. Raises OSError that names it."""
-    with naming(path), open(path, "rb") as file:
+    """Return the SHA-256 of a file in hexadecimal.
+
+    Raises:
+        OSError: the file cannot be read. The error names it.
+    """
+    with errors_name_file(path), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to the disk, where the system can."""
+    """Flush the entries of a folder to the disk, if the system supports it."""
     if os.name != "posix":
         return
     try:
         handle = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # a folder that may be written, but not listed
+    except PermissionError:  # the folder is writable but not readable
         return
     try:
         with _where_supported(errno.EBADF):

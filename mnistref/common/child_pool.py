@@ -1,4 +1,4 @@
-"""Several child processes behind the threads of an executor."""
+"""Child processes for the threads of an executor."""
 
 import threading
 from collections.abc import Callable
@@ -8,7 +8,11 @@ from mnistref.common.child_process import ChildDiedError, ChildProcess
 
 
 class ChildPool:
-    """A number of children that run functions for the threads of an executor. See `executors.processes`."""
+    """Child processes that run functions for the threads of an executor, one for each thread.
+
+    Args:
+        name: name of the processes in process lists.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -18,7 +22,11 @@ class ChildPool:
         self._over = False
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a function in the calling thread's own child, which is started at its first call."""
+        """Run a function in the child process of the calling thread, which is started at its first call.
+
+        Raises:
+            ChildDiedError: the child ended before it answered. The next call starts a new one.
+        """
         child = getattr(self._own, "child", None)
         if child is None:
             with self._changing:
@@ -33,7 +41,7 @@ class ChildPool:
             raise
 
     def kill(self) -> None:
-        """End all children at once; no other one is started."""
+        """Kill all children. No further ones can start."""
         with self._changing:
             self._over = True
             for child in self._children:

@@ -1,8 +1,8 @@
-"""Child processes that run our own functions, apart from the user's surroundings.
+"""Child processes that run functions of this project in isolation from user code and the working directory.
 
-A child does not search the working directory for modules, reads nothing from the standard input, and answers over a
-channel of its own: neither files in the working directory nor what user code prints can reach its answers. Ctrl-C is
-left to the parent. A child ends when its parent does.
+A child does not import modules from the working directory, has an empty stdin, and answers over a private channel,
+which neither files in the working directory nor printed text can reach. It ignores Ctrl-C, which the parent handles,
+and ends when its parent ends.
 """
 
 import os
@@ -30,31 +30,35 @@ child_process.main({token!r}), process_exit.end_now()
 """
 _POLL_SECONDS = 0.2
 _END_SECONDS = 10
-"""How long a child may take to end after its last answer, for instance in exit handlers, before it is killed."""
-_KEPT_LINES = 50
+"""How long a child may take to end after its last answer, for example in exit handlers, before it is killed."""
+_MAX_LINES = 50
 _LENGTH = struct.Struct("<Q")
 
 
 class ChildDiedError(BrokenExecutor):
-    """A child ended without an answer. `signal`: the number of the signal that killed it, or None."""
+    """A child ended without an answer. `signal` is the number of the signal that killed it, or None."""
 
     def __init__(self, reason: str, signal: int | None = None) -> None:
         super().__init__(reason)
         self.signal = signal
 
     def advice(self, less: str) -> str:
-        """What to do, where the system may have killed the child for want of memory; else nothing."""
+        """Return what to do if the system may have killed the child for lack of memory, otherwise an empty string.
+
+        Args:
+            less: how to use less memory.
+        """
         killed = self.signal is not None and self.signal == getattr(signal, "SIGKILL", None)
         return f", as where memory runs out; {less}" if killed else ""
 
 
 class ChildProcess:
-    """A process that runs one function after another, in the order of the calls of `call`.
+    """A process that runs one function after another.
 
     Args:
-        name: for lists of processes.
-        environment: variables that differ from this process's.
-        shown: whether what it prints goes to this process's sys.stderr, too.
+        name: name of the process in process lists.
+        environment: environment variables that differ from those of this process.
+        shown: whether its output is also written to sys.stderr.
     """
 
     def __init__(self, name: str, environment: Mapping[str, str] | None = None, shown: bool = False) -> None:
@@ -70,14 +74,15 @@ class ChildProcess:
         )
         self._shown = shown
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._printed: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._reading = threading.Thread(target=self._read, args=(token.encode(),), daemon=True)
-        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._printed: deque[str] = deque(maxlen=_MAX_LINES)
+        self._reading = threading.Thread(target=self._read_messages, args=(token.encode(),), daemon=True)
+        self._listening = threading.Thread(target=self._read_stderr, daemon=True)
         self._reading.start()
         self._listening.start()
 
     @property
     def pid(self) -> int:
+        """Process id of the child."""
         return self._process.pid
 
     @property
@@ -86,13 +91,14 @@ class ChildProcess:
         return self._process.poll() is None
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run an importable function in the child, and wait for what it returns or raises.
+        """Run an importable function in the child, and return its result or raise its error.
 
-        Raises ChildDiedError, with the reason, where the child ends before it answers.
+        Raises:
+            ChildDiedError: the child ended before it answered. The message has the reason.
         """
         assert self._process.stdin
-        self._printed.clear()  # the reason of a death is sought in what this call prints
-        with suppress(BrokenPipeError):  # the reason is found below
+        self._printed.clear()  # `_answer` looks for the reason of a death in what this call prints
+        with suppress(BrokenPipeError):  # `_answer` raises with the reason
             _send(self._process.stdin, (function, arguments))
         kind, value = self._answer()
         if kind == "raised":
@@ -100,7 +106,7 @@ class ChildProcess:
         return value
 
     def kill(self) -> None:
-        """End the child at once. A call that waits for it raises ChildDiedError."""
+        """Kill the child. A waiting call raises ChildDiedError."""
         self._process.kill()
 
     def close(self) -> None:
@@ -119,7 +125,7 @@ class ChildProcess:
     def _answer(self) -> tuple[str, Any]:
         while True:
             try:
-                message = self._messages.get(timeout=_POLL_SECONDS)
+                message: tuple[str, Any] | None = self._messages.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 if self._process.poll() is None:
                     continue
@@ -130,7 +136,7 @@ class ChildProcess:
             return message
 
     def _died(self) -> ChildDiedError:
-        """What is known of the end of a child that does not answer any more."""
+        """Return the error of a child that no longer answers."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_SECONDS)
         if self._process.poll() is None:
@@ -144,8 +150,8 @@ class ChildProcess:
         last = next((line for line in reversed(self._printed) if line), "")
         return ChildDiedError(f"exit code {code}" + f": {last}" * bool(last))
 
-    def _read(self, token: bytes) -> None:
-        """Put the child's messages on the queue, then None. What start-up code prints before the token is passed on."""
+    def _read_messages(self, token: bytes) -> None:
+        """Put the child's messages on the queue, then None. Lines before the token are output of start-up code."""
         stream = self._process.stdout
         assert stream
         try:
@@ -160,8 +166,8 @@ class ChildProcess:
         finally:
             self._messages.put(None)
 
-    def _listen(self) -> None:
-        """Keep the last lines that the child prints."""
+    def _read_stderr(self) -> None:
+        """Collect the last lines that the child prints."""
         assert self._process.stderr
         pending = b""
         while chunk := os.read(self._process.stderr.fileno(), 1 << 16):
@@ -174,7 +180,7 @@ class ChildProcess:
 
 
 def _show(data: bytes) -> None:
-    """Write what a child printed to sys.stderr. Errors of a closed stream or a full disk are ignored."""
+    """Write the child's output to sys.stderr. Errors of a closed stream or a full disk are ignored."""
     stream = sys.stderr
     with suppress(OSError, ValueError, AttributeError):
         if hasattr(stream, "buffer"):
@@ -199,7 +205,7 @@ def _send(stream: BinaryIO | Any, message: Any) -> None:
 
 
 def _receive(stream: BinaryIO | Any) -> Any | None:
-    """The next message; None where the other side has closed the stream."""
+    """Return the next message, or None if the other side has closed the stream."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None
@@ -209,14 +215,14 @@ def _receive(stream: BinaryIO | Any) -> Any | None:
 
 
 def main(token: str) -> None:
-    """In the child: run the functions that the parent asks for, until it closes the channel."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which reaches every process of a terminal; the parent ends us
-    asked, answers = _private_channel()
+    """Run in the child: call the functions that the parent sends, until it closes the channel."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every process; the parent ends this one
+    requests, answers = _private_channel()
     answers.write(f"\n{token}\n".encode())
     answers.flush()
     calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
     busy = threading.Event()
-    threading.Thread(target=_take, args=(asked, calls, busy), daemon=True).start()
+    threading.Thread(target=_receive_calls, args=(requests, calls, busy), daemon=True).start()
     while (call := calls.get()) is not None:
         outcome = _outcome(*call)
         busy.clear()
@@ -224,20 +230,20 @@ def main(token: str) -> None:
 
 
 def _private_channel() -> tuple[Any, Any]:
-    """Move standard input and output to descriptors that nobody knows; print to stderr, and read nothing."""
-    asked, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    """Move stdin and stdout to private descriptors. Then redirect stdout to stderr and make stdin empty."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
     os.dup2(2, 1)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
-    return asked, answers
+    return requests, answers
 
 
-def _take(asked: Any, calls: "queue.SimpleQueue[Any]", busy: threading.Event) -> None:
-    """Hand calls to the main thread. A parent that closes the channel while one is running wants no answer."""
-    while (call := _receive(asked)) is not None:
+def _receive_calls(requests: Any, calls: "queue.SimpleQueue[Any]", busy: threading.Event) -> None:
+    """Pass calls to the main thread. Exit at once if the parent closes the channel during a call."""
+    while (call := _receive(requests)) is not None:
         busy.set()
         calls.put(call)
     if busy.is_set():
@@ -246,23 +252,23 @@ def _take(asked: Any, calls: "queue.SimpleQueue[Any]", busy: threading.Event) ->
 
 
 def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, Any]:
-    """("returned", value) or ("raised", error), such that it can be sent."""
+    """Call a function, and return ("returned", value) or ("raised", error) in a form that can be pickled."""
     try:
         outcome: tuple[str, Any] = "returned", function(*arguments)
     except Exception as error:
         outcome = "raised", error
-    except BaseException as error:  # such as SystemExit, which would end the thread that waits for the answer
-        outcome = "raised", _plain(error)
+    except BaseException as error:  # for example SystemExit, which would end the waiting thread of the parent
+        outcome = "raised", _sendable_error(error)
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # user code may have closed it
             stream.flush()
     try:
         ForkingPickler.loads(bytes(ForkingPickler.dumps(outcome)))
     except Exception:
-        outcome = "raised", _plain(outcome[1])
+        outcome = "raised", _sendable_error(outcome[1])
     return outcome
 
 
-def _plain(value: Any) -> RuntimeError:
-    """An error that can be sent, in place of a value that cannot."""
+def _sendable_error(value: Any) -> RuntimeError:
+    """Return an error that can be pickled, in place of a value that cannot."""
     return RuntimeError(f"{type(value).__name__}: {value}")

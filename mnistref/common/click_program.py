@@ -1,4 +1,4 @@
-"""What both programs share: errors of one line, and the exit codes that scripts rely on."""
+"""Base of both programs: one-line errors, and the exit codes that scripts rely on."""
 
 import logging
 import os
@@ -15,63 +15,69 @@ from mnistref.common.errors import ProblemError, did_you_mean
 from mnistref.common.interrupts import Interrupted, interruptible
 from mnistref.common.version import VERSION
 
-INTERRUPTED = 130
-DISK = 5
-BUG = 1
+EXIT_INTERRUPTED = 130
+EXIT_DISK = 5
+EXIT_BUG = 1
 
 
-class _Place(click.Path):
-    """A path that means the same after user code has changed the working directory: an absolute one."""
+class _AbsolutePath(click.Path):
+    """A path that is made absolute when it is parsed, because user code may change the working directory."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the absolute path."""
         return console.remember_place(Path(os.fsdecode(super().convert(value, param, ctx))))
 
 
-FOLDER = _Place(path_type=Path)
-EXISTING = _Place(exists=True, file_okay=False, path_type=Path)
+FOLDER = _AbsolutePath(path_type=Path)
+EXISTING = _AbsolutePath(exists=True, file_okay=False, path_type=Path)
 
 
 class Program(click.Group):
-    """A click group whose errors are one line, with the exit codes that scripts rely on."""
+    """A click group with one-line errors and documented exit codes."""
 
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        """Run the command line and exit with its code."""
         extra.pop("standalone_mode", None)
         given = list(sys.argv[1:] if args is None else args)
         console.prepare()
         console.forget_places()
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
         if not _has_working_directory():
-            sys.exit(_fail("the working directory is gone or cannot be read; change to a folder that exists", DISK))
-        came: list[int] = []
+            sys.exit(
+                _fail("the working directory is gone or cannot be read; change to a folder that exists", EXIT_DISK)
+            )
+        received: list[int] = []
         try:
-            with interruptible(came):
+            with interruptible(received):
                 code = super().main(given, prog_name, standalone_mode=False, **extra)
         except BaseException as error:
-            code = _outcome(Interrupted() if came else error, "--debug" in given)
+            code = _outcome(Interrupted() if received else error, "--debug" in given)
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. A closed pipe is a success."""
         try:
             return super().invoke(ctx)
-        except EOFError as error:  # which click would take for an interrupt
+        except EOFError as error:  # click would report an interrupt
             raise RuntimeError(f"EOFError: {error}") from error
-        except BrokenPipeError:  # whoever read our output has seen enough; click would exit with 1
+        except BrokenPipeError:  # the reader has closed the pipe; click would exit with 1
             return 0
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a command, which runs with stdout reserved for its results (see `mnistref.common.console`)."""
+        """Add a command that runs with stdout reserved for its results (see `mnistref.common.console`)."""
         if cmd.callback and not isinstance(cmd, click.Group):
             cmd.callback = _isolated(cmd.callback)
         super().add_command(cmd, name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Return the command of the arguments; raise a usage error with the nearest name if it is unknown."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise click.UsageError(f"no command {args[0]!r}: {did_you_mean(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 
 
 def _has_working_directory() -> bool:
-    """Whether the working directory exists and can be read. Libraries fail without it: oneMKL aborts the process."""
+    """Return whether the working directory exists and can be read. Without it, oneMKL aborts the process."""
     try:
         os.getcwd()
     except OSError:
@@ -89,26 +95,26 @@ def _isolated(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _outcome(error: BaseException, debug: bool) -> int:
-    """Say in one line what ended a command. → its exit code"""
+    """Print the one-line message of the error that ended a command, and return its exit code."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
         return error.exit_code
     if isinstance(error, click.ClickException):
         return _fail(error.format_message(), error.exit_code)
     if isinstance(error, Interrupted | KeyboardInterrupt | click.Abort):
-        return _fail("interrupted; run the same command again, it goes on where it can", INTERRUPTED)
+        return _fail("interrupted; run the same command again, which resumes where it can", EXIT_INTERRUPTED)
     if isinstance(error, ProblemError):
         return _fail(str(error), error.exit_code)
-    if isinstance(error, SystemExit):  # of user code: our own commands raise none
+    if isinstance(error, SystemExit):  # raised by user code; the commands raise none
         if debug:
             raise RuntimeError("user code raised SystemExit") from error
-        return _fail(f"user code raised SystemExit: {error}; run with --debug for the traceback", BUG)
+        return _fail(f"user code raised SystemExit: {error}; run with --debug for the traceback", EXIT_BUG)
     if debug or not isinstance(error, Exception):
         raise error
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space", DISK)
-    return _fail(f"a bug: {type(error).__name__}: {error}; run with --debug for the traceback", BUG)
+        return _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space", EXIT_DISK)
+    return _fail(f"a bug: {type(error).__name__}: {error}; run with --debug for the traceback", EXIT_BUG)
 
 
 def _fail(message: str, code: int) -> int:
@@ -117,6 +123,7 @@ def _fail(message: str, code: int) -> int:
 
 
 def program(name: str, text: str) -> Program:
+    """Return the group of a program, with the options --version and --debug."""
     group = Program(name, help=text, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
     click.version_option(VERSION, prog_name=name)(group)
     click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a bug.")(group)

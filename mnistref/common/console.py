@@ -1,6 +1,6 @@
-"""Standard streams of the programs: results on stdout, everything else on stderr, nothing read from stdin.
+"""Standard streams of the programs: results on stdout, everything else on stderr, and an empty stdin.
 
-User code runs inside the programs, and may print, read, or fork. `isolated` keeps what it does away from the results.
+User code runs inside the programs, and may print, read or fork. `isolated` separates its output from the results.
 """
 
 import json
@@ -17,28 +17,28 @@ from mnistref.common.process_exit import end_now
 
 
 class _Results(NamedTuple):
-    """Where results go: a descriptor, which no buffer lies before; or a stream of a caller's, such as one in memory."""
+    """The destination of results: an unbuffered descriptor, or a stream of the caller, for example in memory."""
 
     descriptor: int | None
     stream: Any
 
 
 _results: _Results | None = None  # while `isolated` is on
-_spelled: dict[Path, Path] = {}  # of absolute paths, as the user gave them
+_spelled: dict[Path, Path] = {}  # absolute path → path as the user gave it
 
 
 def prepare() -> None:
-    """Make the standard streams usable: open ones, and characters that a console cannot show are replaced.
+    """Make the standard streams usable, and replace characters that the console cannot show.
 
-    A descriptor 0, 1 or 2 that the caller closed is opened on the null device. Otherwise the next file that is opened
-    would take its number, and receive what is printed. Python has None in place of such a stream, which many libraries
-    do not expect; it becomes a file on the null device.
+    A closed descriptor 0, 1 or 2 is opened on the null device; otherwise the next opened file would take its number and
+    receive what is printed. Python sets such a stream to None, which many libraries do not expect; it is replaced by a
+    stream on the null device.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             stream = open(os.devnull, mode, encoding="utf-8", errors="replace")  # noqa: SIM115 (until the process ends)
@@ -50,9 +50,9 @@ def prepare() -> None:
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Reserve stdout for `emit`. What other code prints there goes to stderr, and what it reads from stdin is empty.
+    """Reserve stdout for `emit` during the block. Other output goes to stderr, and stdin is empty.
 
-    Where sys.stdout and sys.stdin are the process's own, this holds for C code and for child processes too.
+    If sys.stdout and sys.stdin are the process's own streams, this includes C code and child processes.
     """
     global _results
     before = _results, sys.stdout, sys.stdin
@@ -70,9 +70,10 @@ def isolated() -> Iterator[None]:
 
 @contextmanager
 def _pointed(number: int, stream: Any, target: int) -> Iterator[int | None]:
-    """Point a standard descriptor to another one while the block lasts.
+    """Redirect a standard descriptor to another one during the block.
 
-    → a descriptor of where it pointed before; None where `stream` is not the process's own, and nothing was done.
+    Yields:
+        A duplicate of the original descriptor, or None if `stream` is not the process's own and nothing was redirected.
     """
     if not _is_own(stream, number):
         yield None
@@ -89,10 +90,10 @@ def _pointed(number: int, stream: Any, target: int) -> Iterator[int | None]:
 
 
 def _is_own(stream: Any, number: int) -> bool:
-    """Whether a stream writes to, or reads from, this descriptor. Consoles of Windows take Unicode by streams alone."""
+    """Return whether a stream uses this descriptor. Windows consoles accept Unicode only through streams."""
     try:
         return stream.fileno() == number and not (os.name == "nt" and stream.isatty())
-    except (AttributeError, OSError, ValueError):  # none, closed, or a stream in memory
+    except (AttributeError, OSError, ValueError):  # no stream, a closed one, or one in memory
         return False
 
 
@@ -102,19 +103,19 @@ def _flush(stream: Any) -> None:
 
 
 def forget_places() -> None:
-    """Forget how paths were spelled, before a command reads its own."""
+    """Clear the spellings of `remember_place`, before a command parses its own paths."""
     _spelled.clear()
 
 
 def remember_place(given: Path) -> Path:
-    """Return a path as an absolute one, which means the same in every working directory, and remember its spelling."""
+    """Return the absolute path, which does not depend on the working directory, and remember the user's spelling."""
     absolute = given.absolute()
     _spelled[absolute] = given
     return absolute
 
 
 def as_given(path: Path) -> Path:
-    """Return a path in the user's spelling: relative where it lies at or below a place that was given so."""
+    """Return a path in the user's spelling: relative if it is at or below a path that the user gave as relative."""
     for place in (path, *path.parents):
         if place in _spelled:
             return _spelled[place] / path.relative_to(place)
@@ -122,10 +123,12 @@ def as_given(path: Path) -> Path:
 
 
 def emit(value: object) -> None:
-    """Print one result on stdout, and a newline. Paths are written as the bytes that the system knows them by, and in
-    the user's spelling.
+    """Print one result and a newline on stdout.
 
-    Raises BrokenPipeError where nobody reads stdout any more.
+    Paths are printed in the user's spelling and as the bytes of the file system.
+
+    Raises:
+        BrokenPipeError: the reader of stdout has closed it.
     """
     descriptor, stream = _results or _Results(None, sys.stdout)
     if stream is None:  # the caller closed it
@@ -145,7 +148,7 @@ def emit(value: object) -> None:
 
 
 def emit_json(value: Any) -> None:
-    """Print one JSON document on stdout, with escapes for what the stream cannot hold."""
+    """Print one JSON document on stdout. Characters that the stream cannot encode are escaped."""
     stream = _results.stream if _results else sys.stdout
     text = json.dumps(value, indent=1, ensure_ascii=False)
     try:
@@ -156,7 +159,7 @@ def emit_json(value: Any) -> None:
 
 
 def run_program(program: Callable[[], object]) -> None:
-    """Run a program as this process's own. The process ends with the program's exit code, whatever user code does."""
+    """Run a program and end the process with its exit code, whatever user code does."""
     leave = _refuse_exits()
     try:
         program()
@@ -166,13 +169,13 @@ def run_program(program: Callable[[], object]) -> None:
 
 
 def _refuse_exits() -> Callable[[int], NoReturn]:
-    """Replace os._exit by a function that raises, so that user code cannot end this process without a word.
+    """Replace os._exit by a function that raises, so that user code cannot end this process silently.
 
-    A call in a command is an error of that command. A call in an exit handler changes nothing: Python reports the
-    errors of exit handlers and keeps the exit code. Processes that are forked from this one may still call it.
+    A call in a command is an error of that command. A call in an exit handler has no effect: Python reports errors of
+    exit handlers and keeps the exit code. Forked processes may still call it.
 
     Returns:
-        The replaced function.
+        The original function.
     """
     leave, process = os._exit, os.getpid()
 
@@ -186,7 +189,7 @@ def _refuse_exits() -> Callable[[int], NoReturn]:
 
 
 def finish() -> None:
-    """Send what exit handlers print to stderr: all results are out. For the end of a process that is a program."""
+    """Redirect stdout to stderr at the end of the program, so that exit handlers cannot print among the results."""
     with suppress(OSError, ValueError, AttributeError):
         if _is_own(sys.stdout, 1):
             _flush(sys.stdout)

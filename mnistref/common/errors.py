@@ -1,41 +1,41 @@
-"""What can go wrong in a way that is not a bug, and the exit code each ends a command with.
+"""Foreseen errors, and the exit code of a command for each.
 
-Every message is one line: what happened, which file or value, what to do.
+A message is one line: what is wrong, which file or value, what to do.
 """
 
 
 class ProblemError(Exception):
-    """Base of every foreseen error. `exit_code` is what the command ends with."""
+    """Base of every foreseen error. `exit_code` is the exit code of the command."""
 
     exit_code = 1
 
 
 class UsageProblemError(ProblemError):
-    """What was asked for makes no sense or does not exist."""
+    """The request is invalid, or names something that does not exist."""
 
     exit_code = 2
 
 
 class DataProblemError(ProblemError):
-    """A file is missing, corrupt, or not what it says it is."""
+    """A file is missing, damaged, or has the wrong content."""
 
     exit_code = 3
 
 
 class MismatchProblemError(ProblemError):
-    """What is to be resumed differs from what was asked for."""
+    """The result to resume differs from the request."""
 
     exit_code = 4
 
 
 class RunProblemError(ProblemError):
-    """A training failed or diverged."""
+    """A training run or a worker process failed."""
 
     exit_code = 6
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """A hint that ends an "unknown name" message: the nearest names, then all of them."""
+    """Return the end of an "unknown name" message: the nearest name, then all known names."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1, cutoff=0.5)

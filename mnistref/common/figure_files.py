@@ -1,4 +1,4 @@
-"""Figures of matplotlib as files: their names, their formats, the same bytes for the same figure."""
+"""Save matplotlib figures: file names, formats, and reproducible bytes."""
 
 import io
 from pathlib import Path
@@ -12,13 +12,13 @@ _UNDATED: dict[str, dict[str, None]] = {".png": {}, ".svg": {"Date": None}, ".pd
 
 
 def check_name(path: Path) -> None:
-    """A usage error unless a figure can be written under this name."""
+    """Raise UsageProblemError unless the name ends in a supported format."""
     if path.suffix.lower() not in _UNDATED:
         raise UsageProblemError(f"{path}: give a name that ends in {', '.join(_UNDATED)}")
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Write it as PNG, SVG or PDF, by the name's ending, without a date in it."""
+    """Save a figure as PNG, SVG or PDF, depending on the suffix, without a date in the file."""
     check_name(path)
     import matplotlib
 

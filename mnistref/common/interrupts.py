@@ -1,4 +1,4 @@
-"""Ctrl-C, from the first line of a program to its last: a silent death or one line of error, never a traceback."""
+"""Ctrl-C during a command: one line of error instead of a traceback."""
 
 import signal
 import threading
@@ -8,15 +8,18 @@ from typing import Any
 
 
 class Interrupted(BaseException):
-    """Ctrl-C came. Not a KeyboardInterrupt, at which click prints a line of its own."""
+    """Ctrl-C was pressed. This is not a KeyboardInterrupt, for which click prints an additional line."""
 
 
 @contextmanager
-def interruptible(came: list[int]) -> Iterator[None]:
-    """Let Ctrl-C raise `Interrupted` in the block, once: who presses it again waits for nothing.
+def interruptible(received: list[int]) -> Iterator[None]:
+    """Let the first Ctrl-C raise `Interrupted` in the block, and the second one end the process at once.
 
-    `came` is no longer empty then: code that is interrupted while it is imported may raise what it likes
-    instead. Where Ctrl-C is ignored, or somebody else's, it stays so.
+    Nothing changes if Ctrl-C is ignored or has another handler, or outside the main thread.
+
+    Args:
+        received: receives the signal number. Check it rather than the exception, because code that is interrupted
+            during its import may raise another exception.
     """
     before = signal.getsignal(signal.SIGINT)
     ours = threading.current_thread() is threading.main_thread()
@@ -25,7 +28,7 @@ def interruptible(came: list[int]) -> Iterator[None]:
         return
 
     def interrupt(number: int, _: Any) -> None:
-        came.append(number)
+        received.append(number)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         raise Interrupted
 

@@ -1,7 +1,7 @@
-"""Compiled code on disk: read from the first of several folders that has it, written to the first that takes it.
+"""A cache of compiled code on disk: read from the first folder that has it, written to the first that is writable.
 
-A cache may cost time, but never a command: numba's own passes on whatever a damaged file, a full disk or a folder that
-cannot be written makes it raise, and would run machine code with a flipped bit.
+Cache errors cost time, but never fail a command. numba's own cache raises errors of damaged files, full disks and
+read-only folders, and would run machine code with a flipped bit.
 """
 
 import hashlib
@@ -20,73 +20,80 @@ from numba.core import caching
 log = logging.getLogger("mnistref")
 
 
-class Kept(caching._Cache):
-    """What numba asks for the compiled forms of one function, and hands them to."""
+class CompileCache(caching._Cache):
+    """The cache of one compiled function, with the interface that numba expects."""
 
-    def __init__(self, function: Callable, folders: Sequence[Path]) -> None:
-        self._folders = [_Folder(function, folder) for folder in folders]
+    def __init__(self, function: Callable[..., Any], folders: Sequence[Path]) -> None:
+        self._folders: list[Any] = [_Folder(function, folder) for folder in folders]
 
     @property
     def cache_path(self) -> str | None:
+        """The first folder of the cache."""
         return str(self._folders[0].cache_path) if self._folders else None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the compiled code for a signature from the first folder that has it, or None."""
         for folder in self._folders:
             with suppress(Exception):
                 found = folder.load_overload(sig, target_context)
                 if found is not None:
                     return found
-        _say("compiling for this machine, which takes up to half a minute …")
+        _log_once("compiling for this machine, which takes up to 30 s …")
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        """Save compiled code in the first folder that is writable."""
         for folder in self._folders:
             with suppress(Exception):
-                return folder.save_overload(sig, data)
-        _say("compiled code can be kept nowhere, so each start takes this long; NUMBA_CACHE_DIR may name a place")
-        return None
+                folder.save_overload(sig, data)
+                return
+        _log_once("compiled code cannot be saved, so each start takes this long; set NUMBA_CACHE_DIR")
 
     def enable(self) -> None:
-        """numba's interface: there is nothing to be enabled."""
+        """Do nothing; numba calls this method."""
 
     def disable(self) -> None:
-        """Likewise."""
+        """Do nothing; numba calls this method."""
 
     def flush(self) -> None:
+        """Delete the compiled code of this function."""
         for folder in self._folders:
             with suppress(Exception):
                 folder.flush()
 
 
 @lru_cache
-def _say(line: str) -> None:
-    """Once a process, however many functions it is true of."""
+def _log_once(line: str) -> None:
+    """Log a line once per process, however many functions it applies to."""
     log.info("%s", line)
 
 
 class _Folder(caching.FunctionCache):
-    """The compiled forms of one function in one folder, which need not exist and is not touched before it is used."""
+    """The compiled code of one function in one folder, which is created when it is first written."""
 
     _impl_class: Any
 
-    def __init__(self, function: Callable, folder: Path) -> None:
+    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
         self._impl_class = partial(_Code, folder=folder)
-        super().__init__(function)
-        self._cache_file = _SealedFiles(str(folder), self._impl.filename_base, "")
+        base: Any = super()  # numba has no type hints
+        base.__init__(function)
+        make: Any = _ChecksummedFiles
+        self._cache_file = make(str(folder), self._impl.filename_base, "")
 
 
 class _Code(caching.CompileResultCacheImpl):
-    def __init__(self, function: Callable, folder: Path) -> None:
+    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
         self._lineno = function.__code__.co_firstlineno
         self._locator = _Locator(function, folder)
         name = f"{Path(function.__code__.co_filename).stem}.{function.__qualname__}"
-        self._filename_base = self.get_filename_base(name, getattr(sys, "abiflags", ""))
+        implementation: Any = self
+        self._filename_base = implementation.get_filename_base(name, getattr(sys, "abiflags", ""))
 
 
 class _Locator(caching._CacheLocator):
-    """The folder's name stands for the sources, so their times, which another mount may change, do not matter."""
+    """The location of cached code. The folder name depends on the sources, so their modification times are ignored."""
 
-    def __init__(self, function: Callable, folder: Path) -> None:
+    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
         self._py_file, self._lineno, self._folder = (
             function.__code__.co_filename,
             function.__code__.co_firstlineno,
@@ -94,6 +101,7 @@ class _Locator(caching._CacheLocator):
         )
 
     def ensure_cache_path(self) -> None:
+        """Create the folder."""
         os.makedirs(self._folder, exist_ok=True)
 
     def get_cache_path(self) -> str:
@@ -106,8 +114,8 @@ class _Locator(caching._CacheLocator):
         return str(self._lineno)
 
 
-class _SealedFiles(caching.IndexDataCacheFile):
-    """Files that end with their digest (pickle looks no further than its own end); without it, they count as absent."""
+class _ChecksummedFiles(caching.IndexDataCacheFile):
+    """Cache files that end with their SHA-256, which pickle ignores. A file with a wrong checksum counts as missing."""
 
     @contextmanager
     def _open_for_write(self, filepath: str) -> Iterator[io.BytesIO]:
@@ -116,16 +124,18 @@ class _SealedFiles(caching.IndexDataCacheFile):
         with super()._open_for_write(filepath) as file:
             file.write(whole.getvalue() + hashlib.sha256(whole.getvalue()).digest())
 
-    def _load_index(self) -> dict:
-        return super()._load_index() if _is_sealed(self._index_path) else {}
+    def _load_index(self) -> Any:
+        base: Any = super()
+        return base._load_index() if _has_valid_checksum(self._index_path) else {}
 
     def _load_data(self, name: str) -> Any:
-        if not _is_sealed(self._data_path(name)):
+        base: Any = super()
+        if not _has_valid_checksum(base._data_path(name)):
             raise FileNotFoundError(name)
-        return super()._load_data(name)
+        return base._load_data(name)
 
 
-def _is_sealed(path: str) -> bool:
+def _has_valid_checksum(path: str) -> bool:
     try:
         data = Path(path).read_bytes()
     except OSError:

@@ -1,10 +1,10 @@
-"""`@compiled`: numba's njit, cached on disk, without the GIL. Where numba is missing, functions stay plain Python.
+"""`@compiled`: numba's njit with a cache on disk and without the GIL. Without numba, functions stay plain Python.
 
-Plain Python is far too slow for pixels (and its integers do not wrap at 64 bits): `COMPILED` tells the caller to take
-the NumPy reference, which gives the same bytes.
+Plain Python is far too slow for pixels, and its integers do not wrap at 64 bits. Callers check `COMPILED` and use the
+NumPy reference instead, which gives the same bytes.
 
-numba takes a cached function for current while the file of that function is unchanged, and does not look at those it
-calls. So the cache lies in a folder named by the digest of all sources: a change to one of them compiles all anew.
+numba considers a cached function current while its own file is unchanged, and ignores the functions that it calls.
+Therefore the name of the cache folder contains the digest of all sources: any change compiles everything again.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-F = TypeVar("F", bound=Callable)
+F = TypeVar("F", bound=Callable[..., Any])
 
 try:
     import numba
@@ -23,7 +23,7 @@ try:
 except ImportError:
     COMPILED = False
 else:
-    from mnistref.common.numba_cache import Kept
+    from mnistref.common.numba_cache import CompileCache
 
 PACKAGE = Path(__file__).parents[1]
 RENDERING = PACKAGE / "rendering"
@@ -32,14 +32,18 @@ SOURCES = (
     *(RENDERING / name for name in ("render.py", "resize.py", "rng.py", "scene.py")),
     PACKAGE / "spec.py",
 )
-"""Everything of this package that compiled code may depend on: the compiled modules and what they import."""
+"""All files of this package that compiled code may depend on: the compiled modules and their imports."""
 
 
 def compiler(home: Path, *sources: Path) -> Callable[..., Any]:
-    """The decorator for compiled functions that depend on `sources` and no other file, cached at `home`.
+    """Return a decorator that compiles functions with numba and caches the result.
 
-    It compiles at first call. Where nothing can be cached, that costs the compile time at each start, no more.
-    `@decorator` or, with options of numba's njit, `@decorator(…)`.
+    Use it as `@decorator`, or with options of numba's njit as `@decorator(…)`. Functions are compiled at the first
+    call. If no cache folder is writable, they are compiled at each start.
+
+    Args:
+        home: folder of the compiled modules, which also holds a cache.
+        sources: all files that the compiled functions depend on.
     """
 
     def decorate(function: F | None = None, **options: Any) -> Any:
@@ -48,7 +52,7 @@ def compiler(home: Path, *sources: Path) -> Callable[..., Any]:
         if not COMPILED:
             return function
         dispatcher: Any = numba.njit(function, nogil=True, **options)
-        dispatcher._cache = Kept(function, cache_folders(home, sources))
+        dispatcher._cache = CompileCache(function, cache_folders(home, sources))
         return dispatcher
 
     return decorate
@@ -56,7 +60,7 @@ def compiler(home: Path, *sources: Path) -> Callable[..., Any]:
 
 @lru_cache
 def cache_folders(home: Path, sources: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Where compiled code may be kept, the best place first: in NUMBA_CACHE_DIR, at `home`, and at the user's."""
+    """Return the cache folders, in order of preference: in NUMBA_CACHE_DIR, in `home`, and in the user's cache."""
     digest = hashlib.sha256()
     for path in sources:
         digest.update(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The end of a process that runs user code: threads that user code left running do not delay it."""
+"""End a process that runs user code without waiting for the threads that user code left running."""
 
 import atexit
 import os
@@ -10,10 +10,10 @@ from typing import NoReturn
 
 
 def end_now(leave: Callable[[int], NoReturn] = os._exit) -> None:
-    """End this process without waiting for its other threads. Return where there are none that Python would wait for.
+    """End this process without waiting for other threads. Return if there are none that Python would wait for.
 
-    Exit handlers run and the streams are flushed, as at any end. The exit code is that of the SystemExit that is being
-    handled; 1 for another exception, which is shown; 0 without one.
+    Exit handlers run and streams are flushed. The exit code is that of the SystemExit being handled, 1 for another
+    exception, which is printed, and 0 without one.
 
     Args:
         leave: os._exit, which the caller may have replaced.

@@ -1,12 +1,12 @@
-"""The first thing that a program does. Nothing else is imported here: until it is done, Ctrl-C prints a traceback."""
+"""Default handling of Ctrl-C, set before anything else is imported, since Python would print a traceback."""
 
 import signal
 
 
 def die_quietly() -> None:
-    """Let Ctrl-C end this process without a word, as it ends any program: while Python loads it or takes it down.
+    """Let Ctrl-C end this process without a traceback while Python starts or exits.
 
-    For processes that are a program; an ignored Ctrl-C stays ignored.
+    For the main module of a program. An ignored Ctrl-C stays ignored.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,10 +1,10 @@
-"""Text for terminals: plain tables, and names that can be written anywhere."""
+"""Text for terminals: tables, and file names that any stream can encode."""
 
 from collections.abc import Sequence
 
 
 def table(rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
-    """Rows of cells, the first being the heading: columns aligned, or a Markdown table."""
+    """Return rows of cells as aligned columns, or as a Markdown table. The first row is the heading."""
     if markdown:
         lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
         return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
@@ -13,5 +13,5 @@ def table(rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
 
 
 def escaped(name: str) -> str:
-    """Return a file's name as text that can be written anywhere: bytes that are no UTF-8 as backslash and code."""
+    """Return a file name as valid Unicode text; bytes that are not UTF-8 become backslash escapes."""
     return name.encode("utf-8", "backslashreplace").decode()

@@ -1,3 +1,3 @@
-"""The version of the distribution; `bench_version` in every record."""
+"""Version of the distribution, which every record stores as `bench_version`."""
 
 VERSION = "0.1.0"

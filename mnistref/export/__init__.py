@@ -1,6 +1,6 @@
-"""A data set in the formats of other tools. THE place for a format: one entry in `FORMATS`, and the tests follow.
+"""Export a data set to the formats of other tools. One entry in `FORMATS` adds a format, and the tests follow.
 
-Shards are converted one by one, a block of images in memory at a time; the folder appears when all of it is there.
+Shards are converted one by one with a block of images in memory. The new folder is renamed when it is complete.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import Timeout
 from tqdm import tqdm
 
-from mnistref.common.atomic_files import sole_folder
+from mnistref.common.atomic_files import exclusive_atomic_folder
 from mnistref.common.child_process import ChildDiedError
 from mnistref.common.errors import RunProblemError, UsageProblemError, did_you_mean
 from mnistref.export import parquet, png, webdataset
@@ -32,9 +32,14 @@ log = logging.getLogger("mnistref")
 
 @dataclass(frozen=True)
 class Format:
-    """`write` puts one shard into the folder, `files` is the pattern of a split's files, `layout` is for the card.
+    """An export format.
 
-    `require` raises where a package is missing; `finish` is called once, with the folder and its splits.
+    Attributes:
+        write: writes one shard into the folder.
+        files: pattern of the files of a split.
+        layout: description for the card.
+        require: raises UsageProblemError if a package is missing.
+        finish: called once at the end with the folder and its splits.
     """
 
     name: str
@@ -56,25 +61,31 @@ FORMATS: dict[str, Format] = {
 
 
 def export(folder: Path, output: Path, to: str, splits: Sequence[str] = (), workers: int | None = None) -> Path:
-    """Write a data set, or the named splits of it, in another format to a new folder. → the folder.
+    """Write a data set, or some of its splits, in another format to a new folder, and return the folder.
 
-    `workers`: processes, by default one per processor, and no more than there are full shards.
+    Args:
+        folder: a data set made by `mnistref generate`.
+        output: the new folder.
+        to: a key of `FORMATS`.
+        splits: the splits to export; by default all.
+        workers: number of processes; by default one per processor, and at most one per full shard.
 
     Raises:
-        UsageProblemError: no such format or split, or the folder is there already. DataProblemError: a damaged shard.
+        UsageProblemError: there is no such format or split, or the folder exists.
+        DataProblemError: a shard is damaged.
     """
     folder, output = Path(folder), Path(output)
     if to not in FORMATS:
         raise UsageProblemError(f"unknown format {to!r}: {did_you_mean(to, list(FORMATS))}")
     format, manifest = FORMATS[to], read_manifest(folder)
     format.require()
-    wanted = {manifest.known_split(split) for split in splits or manifest.splits}
+    wanted = {manifest.require_split(split) for split in splits or manifest.splits}
     chosen = [split for split in manifest.splits if split in wanted]
     _check_place(output, folder)
     if manifest.variant.note:
         log.info("%s is %s", manifest.variant.name, manifest.variant.note)
     try:
-        with sole_folder(output) as partial, _errors_name(output):
+        with exclusive_atomic_folder(output) as partial, _errors_name(output):
             _run(format, _parts(folder, manifest, chosen), partial, workers)
             format.finish(partial, chosen)
             shutil.copyfile(folder / MANIFEST, partial / MANIFEST)
@@ -87,7 +98,7 @@ def export(folder: Path, output: Path, to: str, splits: Sequence[str] = (), work
 
 @contextlib.contextmanager
 def _errors_name(place: Path) -> Iterator[None]:
-    """Failed writes do not say of what, and pyarrow's have no number: where they do not, they name `place`."""
+    """Add `place` to errors without a file name. Errors of pyarrow also lack a number."""
     try:
         yield
     except OSError as error:
@@ -117,7 +128,7 @@ def _parts(folder: Path, manifest: Manifest, splits: list[str]) -> list[Part]:
 
 
 def _run(format: Format, parts: list[Part], output: Path, workers: int | None) -> None:
-    """Every shard, in processes (zlib holds the GIL); in this one where there is little to do. An error ends all."""
+    """Convert all shards in processes, since zlib holds the GIL, or in this process if there is little to do."""
     images = sum(part.shard.images for part in parts)
     workers = workers or max(1, min(os.cpu_count() or 1, images // SHARD_IMAGES))
     with tqdm(total=images, unit=" images", disable=None, smoothing=0.1) as bar:
@@ -138,7 +149,7 @@ def _run(format: Format, parts: list[Part], output: Path, workers: int | None) -
 
 
 def _card(format: Format, manifest: Manifest, splits: list[str]) -> str:
-    """The data set's card, of this format; its first lines tell `datasets` which files are which split."""
+    """Return the card of the export. Its front matter tells `datasets` which files belong to which split."""
     files = "".join(f"  - split: {split}\n    path: {format.files.format(split=split)}\n" for split in splits)
     first, pictures = splits[0], "\n".join(f"- `{name}`: {what}" for name, what in PICTURES.items())
     layout = format.layout.format(split=first, shards=len(manifest.splits[first]))

@@ -1,4 +1,4 @@
-"""Parquet: a file for each shard, a row for each image, pictures as PNG that `datasets` decodes by itself."""
+"""Parquet: a file for each shard and a row for each image, with pictures as PNG that `datasets` decodes."""
 
 import json
 from pathlib import Path
@@ -30,12 +30,12 @@ def _pyarrow() -> Any:
 
 
 def require() -> None:
-    """A usage error where pyarrow is missing."""
+    """Raise UsageProblemError if pyarrow is missing."""
     _pyarrow()
 
 
 def write(part: Part, folder: Path) -> None:
-    """One shard as a Parquet file, a row group for each block."""
+    """Write one shard as a Parquet file, with a row group for each block."""
     pa = _pyarrow()
     schema = _schema(part.variant)
     # opened here, since Arrow takes no path that is not UTF-8
@@ -50,7 +50,7 @@ def _with_pictures(row: Row) -> Row:
 
 
 def _schema(variant: VariantSpec) -> Any:
-    """Arrow types, and in the metadata what `datasets` makes of them."""
+    """Return the Arrow types, with the features of `datasets` in the metadata."""
     pa = _pyarrow()
     picture = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     classes = {"query": variant.query_names, "label": variant.label_names}

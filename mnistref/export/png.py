@@ -1,4 +1,4 @@
-"""PNG: a folder of files for each split, with `metadata.jsonl`, which people and `datasets` (`imagefolder`) read."""
+"""PNG: a folder for each split with image files and `metadata.jsonl`, as `datasets` (`imagefolder`) reads it."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from mnistref.export.rows import PICTURES, Part, rows
 
 PLACES = {name: "" if name == "image" else f"{name}s/" for name in PICTURES}
-"""Where in the split's folder a picture lies."""
+"""Subfolder of a split for each picture."""
 
 LAYOUT = """A folder for each split: the images `000000.png`, …, the folders `masks/` and `instances/` with a PNG of the
 same name for each, and `metadata.jsonl`, which names all three and holds every other field, one line per image.
@@ -19,7 +19,7 @@ datasets.load_dataset("imagefolder", data_dir=".")  # columns image, mask, insta
 
 
 def write(part: Part, folder: Path) -> None:
-    """One shard's files; its lines of the metadata wait in a file of their own."""
+    """Write the files of one shard, and its metadata lines into a separate file."""
     place = folder / part.split
     for below in PLACES.values():
         (place / below).mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def write(part: Part, folder: Path) -> None:
 
 
 def finish(folder: Path, splits: list[str]) -> None:
-    """Join the lines of the shards, in their order."""
+    """Join the metadata lines of the shards in order."""
     for split in splits:
         with open(folder / split / "metadata.jsonl", "wb") as metadata:
             for lines in sorted((folder / split).glob("*.lines")):

@@ -1,4 +1,4 @@
-"""A shard as rows that other formats hold: an image, its masks as PNG, and every other field as a plain value."""
+"""A shard as rows for other formats: image and masks as PNG, every other field as a plain value."""
 
 import io
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mnistref.spec import VariantSpec
-from mnistref.storage.manifest import require_sound
+from mnistref.storage.integrity import require_intact
 from mnistref.storage.schema import FIELDS
 from mnistref.storage.shards import ShardInfo, open_shard, read_field
 
@@ -19,10 +19,10 @@ PICTURES = {
     "mask": "ink of the queried digit: 255, else 0",
     "instance": FIELDS["instance"].meaning,
 }
-"""What a row holds as PNG, and what it shows."""
+"""Pictures of a row, stored as PNG, and their meaning."""
 
 VALUES = [name for name in FIELDS if name not in PICTURES]
-"""Every other field, of the schema's shape."""
+"""All other fields, in the shape of the schema."""
 
 BLOCK = 100
 """Images in memory at a time."""
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Part:
-    """One shard to be exported. `first`: the index of its first image in the split."""
+    """One shard to export. `first` is the index of its first image in the split."""
 
     folder: Path
     shard: ShardInfo
@@ -44,13 +44,18 @@ class Part:
 
     @property
     def stem(self) -> str:
+        """Name of the shard without its suffix."""
         return Path(self.shard.file).stem
 
 
 def blocks(part: Part) -> Iterator[list[Row]]:
-    """The rows of a shard, up to `BLOCK` at a time. A data error that names the file unless every byte is as it was."""
+    """Yield the rows of a shard, up to `BLOCK` at a time.
+
+    Raises:
+        DataProblemError: the shard is damaged.
+    """
     path = part.folder / part.shard.file
-    require_sound(path, part.shard)
+    require_intact(path, part.shard)
     with open_shard(path, part.shard.images, part.variant.canvas) as file:
         for at in range(0, part.shard.images, BLOCK):
             arrays = {name: read_field(file, name, path, slice(at, at + BLOCK)) for name in FIELDS}
@@ -58,7 +63,7 @@ def blocks(part: Part) -> Iterator[list[Row]]:
 
 
 def rows(part: Part) -> Iterator[tuple[str, Row]]:
-    """(key, row) of each image of a shard; the key is its index in the split, in six digits."""
+    """Yield (key, row) for each image of a shard. The key is its index in the split, with six digits."""
     index = part.first
     for block in blocks(part):
         for row in block:
@@ -73,7 +78,7 @@ def _row(fields: dict[str, np.ndarray]) -> Row:
 
 
 def _png(pixels: np.ndarray) -> bytes:
-    """u1 (H, W, 3) or (H, W) → a PNG, RGB or grey."""
+    """Return pixels u1 (H, W, 3) or (H, W) as PNG."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=_COMPRESSION)
     return file.getvalue()

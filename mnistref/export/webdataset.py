@@ -1,4 +1,4 @@
-"""WebDataset: a tar file for each shard; of an image, `000000.png`, `000000.mask.png`, … and `000000.json`."""
+"""WebDataset: a tar file for each shard with the files of each image, such as `000000.png` and `000000.json`."""
 
 import io
 import json
@@ -21,7 +21,7 @@ image, mask, fields = next(iter(samples.to_tuple("png", "mask.png", "json")))
 
 
 def write(part: Part, folder: Path) -> None:
-    """One shard as a tar file: its bytes depend on its content and Pillow's zlib alone."""
+    """Write one shard as a tar file. Its bytes depend only on the content and on Pillow's zlib."""
     with tarfile.open(folder / f"{part.stem}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
         for key, row in rows(part):
             files = {suffix: row.pop(name) for name, suffix in SUFFIXES.items()}

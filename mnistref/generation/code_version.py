@@ -1,4 +1,4 @@
-"""Which code this process runs, and where it runs: what machines that make one set together must agree on."""
+"""Identity of the running code and process, which the machines that generate one data set compare."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from mnistref.common.version import VERSION
 
 
 def _digest() -> str:
-    """Of all our files: any may lie on the way to a pixel, and one installation is easily said and done."""
+    """Return the SHA-256 of all source files of mnistref, since any of them may affect the pixels."""
     folder, digest = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         digest.update(f"{path.relative_to(folder).as_posix()} ".encode() + path.read_bytes())
@@ -17,8 +17,9 @@ def _digest() -> str:
 
 
 CODE = f"{VERSION} ({_digest()[:12]})"
-"""Read when modules are, since a process goes on with what it has loaded when files change."""
+"""Version and digest of the code. Computed on import, because a process keeps running the code that it has loaded."""
 
 
-def whoami() -> str:
+def describe_process() -> str:
+    """Return the host name and the process id, for messages."""
     return f"{platform.node()} (process {os.getpid()})"

@@ -1,4 +1,4 @@
-"""Jobs → shards: given to the workers of some executor, and each shard looked at from here before it is believed."""
+"""Send shard jobs to the workers of an executor, and check each shard in the parent process."""
 
 import logging
 import os
@@ -15,14 +15,16 @@ from mnistref.common.child_process import ChildDiedError
 from mnistref.common.errors import RunProblemError
 from mnistref.generation.code_version import CODE
 from mnistref.generation.executors import RETRIES, cluster_executor, local_executor
-from mnistref.generation.shard_worker import Made, ShardJob, make_shard
-from mnistref.storage.journal import note
+from mnistref.generation.shard_worker import ShardJob, ShardResult, make_shard
+from mnistref.storage.journal import append_shard
 from mnistref.storage.shards import ShardInfo
 
 log = logging.getLogger("mnistref")
 
-_WATCH = 3  # seconds without a shard after which one looks whether anybody is at work
-_ARRIVAL = 10  # seconds that a network file system may take to show a file here that was written elsewhere
+_POLL_SECONDS = 3  # without a finished shard, before the workers are checked
+_ARRIVAL_TIMEOUT_SECONDS = (
+    10  # seconds that a network file system may take to show a file here that was written elsewhere
+)
 
 
 def make_shards(
@@ -33,8 +35,20 @@ def make_shards(
     executor: Executor | None = None,
     scheduler: str | None = None,
 ) -> None:
-    """Make every shard and add it to `infos`. By `executor`, by the cluster of `scheduler`, or by workers here."""
-    for job in jobs:  # what lies there is unsound, and must not be taken for what a worker wrote
+    """Make every shard, and add its `ShardInfo` to `infos` under its file name.
+
+    Args:
+        jobs: the shards to make.
+        bar: progress bar in images.
+        infos: finished shards by file name.
+        workers: number of local workers; not used with `executor` or `scheduler`.
+        executor: an executor to use instead of local workers.
+        scheduler: address of a Dask scheduler whose workers are used instead.
+
+    Raises:
+        RunProblemError: workers died, or they do not see the same files or run other code.
+    """
+    for job in jobs:  # a damaged file must not pass for the worker's result
         job.path.unlink(missing_ok=True)
     if executor:
         _run(jobs, executor, bar, infos)
@@ -42,7 +56,7 @@ def make_shards(
         with cluster_executor(scheduler) as (cluster, watch):
             _run(jobs, cluster, bar, infos, watch)
     else:
-        _run_here(jobs, workers, bar, infos)
+        _run_locally(jobs, workers, bar, infos)
 
 
 def _run(
@@ -52,19 +66,19 @@ def _run(
     infos: dict[str, ShardInfo],
     watch: Callable[[], None] = lambda: None,
 ) -> None:
-    """Every shard, added to `infos` and to the journal as it is finished.
+    """Run the jobs. Add each finished shard to `infos` and to the journal.
 
-    The first error ends the others; `watch` may raise one while nothing else happens.
+    The first error cancels the other jobs. `watch` is called while nothing finishes, and may raise.
     """
     futures = {executor.submit(make_shard, job): job for job in jobs}
     waiting = set(futures)
     try:
         while waiting:
-            done, waiting = wait(waiting, _WATCH, FIRST_COMPLETED)
+            done, waiting = wait(waiting, _POLL_SECONDS, FIRST_COMPLETED)
             for future in done:
                 path = futures[future].path
-                info = _seen(path, future.result())
-                note(path.parent, info)
+                info = _require_written(path, future.result())
+                append_shard(path.parent, info)
                 infos[info.file] = info
                 bar.update(info.images)
             if not done:
@@ -74,34 +88,40 @@ def _run(
             future.cancel()
 
 
-def _seen(path: Path, made: Any) -> ShardInfo:
-    """What a worker says of a shard, if it is of our version and its file is here; else an error of the run."""
-    if not isinstance(made, Made) or made.code != CODE:  # an early version says nothing of itself
-        theirs = f"worker {made.worker} has {made.code}" if isinstance(made, Made) else "a worker has another version"
+def _require_written(path: Path, made: Any) -> ShardInfo:
+    """Return the shard that a worker reports.
+
+    Raises:
+        RunProblemError: the worker runs other code, or its file is not visible here.
+    """
+    if not isinstance(made, ShardResult) or made.code != CODE:  # early versions do not report their code
+        theirs = (
+            f"worker {made.worker} has {made.code}" if isinstance(made, ShardResult) else "a worker has another version"
+        )
         raise RunProblemError(
             f"mnistref is {CODE} here, {theirs}; install the same everywhere, start the workers again, and run again"
         )
-    if path.name != made.shard.file or not _arrives(path, made.shard.bytes):
+    if path.name != made.shard.file or not _appears(path, made.shard.bytes):
         raise RunProblemError(
-            f"{path}: not here, though worker {made.worker} wrote it: it does not see this folder, but another of that "
+            f"{path}: missing here, although worker {made.worker} wrote it: the worker sees another folder of this "
             "name; let every worker see the same files under the same paths, and run again"
         )
     return made.shard
 
 
-def _arrives(path: Path, size: int) -> bool:
-    """Whether a file of that size lies there, or does so soon."""
+def _appears(path: Path, size: int) -> bool:
+    """Return whether a file of this size exists, or appears within `_ARRIVAL_TIMEOUT_SECONDS`."""
     began = monotonic()
     while not (is_file(path) and path.stat().st_size == size):
-        if monotonic() - began > _ARRIVAL:
+        if monotonic() - began > _ARRIVAL_TIMEOUT_SECONDS:
             return False
         sleep(0.2)
-        os.listdir(path.parent)  # makes a network file system ask again what there is
+        os.listdir(path.parent)  # makes a network file system refresh its listing
     return True
 
 
-def _run_here(jobs: list[ShardJob], workers: int, bar: tqdm, infos: dict[str, ShardInfo]) -> None:
-    """Every shard, by workers of this machine; what killed ones leave, by new ones."""
+def _run_locally(jobs: list[ShardJob], workers: int, bar: tqdm, infos: dict[str, ShardInfo]) -> None:
+    """Run the jobs on workers of this machine. Replace killed workers a few times."""
     reason: ChildDiedError | None = None
     for tries in range(RETRIES):
         left = [job for job in jobs if job.path.name not in infos]
@@ -113,6 +133,6 @@ def _run_here(jobs: list[ShardJob], workers: int, bar: tqdm, infos: dict[str, Sh
                 return
         except ChildDiedError as error:
             reason = error
-            log.warning("a worker died (%s); going on with new ones (%d of %d times)", error, tries + 1, RETRIES)
+            log.warning("a worker died (%s); continuing with new ones (attempt %d of %d)", error, tries + 1, RETRIES)
     assert reason
-    raise RunProblemError(f"workers die again and again ({reason}){reason.advice('give fewer --workers')}") from reason
+    raise RunProblemError(f"workers died repeatedly ({reason}){reason.advice('give fewer --workers')}") from reason

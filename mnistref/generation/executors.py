@@ -1,4 +1,4 @@
-"""Where shards are made: on threads or processes of this machine, or on the workers of a Dask scheduler."""
+"""Executors of shard jobs: threads or processes of this machine, or the workers of a Dask scheduler."""
 
 import logging
 import os
@@ -16,32 +16,36 @@ from mnistref.common.numba_jit import COMPILED
 
 log = logging.getLogger("mnistref")
 
-MEMORY = 600e6
-"""Bytes that shards in the making may hold, unless the user says how many workers there are."""
+MAX_SHARD_BYTES = 600e6
+"""Memory for the shards in progress, in bytes. It limits the default number of workers."""
 RETRIES = 3
-PATIENCE = 60
-"""Seconds to wait for a worker of a cluster, at the beginning or when all have died."""
-_CONNECT = 8  # seconds to wait for its scheduler
+WORKER_TIMEOUT_SECONDS = 60
+"""How long to wait for a worker of a cluster, at the start or after the last one has died."""
+_CONNECT_TIMEOUT_SECONDS = 8  # for connecting to the scheduler
 
 
 def default_workers(shard_bytes: int) -> int:
-    """One per processor that this process may use, as far as memory reaches."""
-    return max(1, min(processors(), int(MEMORY // shard_bytes)))
+    """Return the default number of workers: one per processor, as far as memory allows.
+
+    Args:
+        shard_bytes: memory that one shard takes, in bytes.
+    """
+    return max(1, min(processors(), int(MAX_SHARD_BYTES // shard_bytes)))
 
 
 def processors() -> int:
-    """How many this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def local_executor(workers: int) -> Iterator[Executor]:
-    """Threads, since compiled code runs without the GIL; the Python renderer needs processes.
+    """Yield an executor on this machine: threads for compiled code, which releases the GIL, otherwise processes.
 
-    When the block ends early, what has not begun is dropped.
+    If the block raises, jobs that have not started are cancelled.
     """
     if not COMPILED:
-        log.warning("numba is not installed: images are drawn by the reference renderer, twenty to sixty times slower")
+        log.warning("numba is not installed: the reference renderer is used, which is 20 to 60 times slower")
         with processes(workers) as executor:
             yield executor
         return
@@ -54,12 +58,12 @@ def local_executor(workers: int) -> Iterator[Executor]:
 
 @contextmanager
 def processes(workers: int) -> Iterator[Executor]:
-    """Child processes, which leave Ctrl-C to this one, and end at once if the block ends early or this one is killed.
+    """Yield an executor of child processes, which ignore Ctrl-C and end with this process.
 
-    A job whose process dies raises `child_process.ChildDiedError`, with the reason.
+    The children are killed if the block raises. A job whose child dies raises `child_process.ChildDiedError`.
     """
     pool = ChildPool("mnistref")
-    executor = _InChildren(workers, pool)
+    executor = _ChildExecutor(workers, pool)
     try:
         yield executor
     except BaseException:
@@ -70,81 +74,90 @@ def processes(workers: int) -> Iterator[Executor]:
         pool.close()
 
 
-class _InChildren(ThreadPoolExecutor):
-    """Threads that wait for a child process each."""
+class _ChildExecutor(ThreadPoolExecutor):
+    """A thread pool in which each thread runs its jobs in its own child process."""
 
     def __init__(self, workers: int, pool: ChildPool) -> None:
         super().__init__(workers)
         self._pool = pool
 
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Submit a call that runs in the child process of a thread."""
         return super().submit(self._pool.call, partial(fn, **kwargs), *args)
 
 
 @contextmanager
 def cluster_executor(address: str) -> Iterator[tuple[Executor, Callable[[], None]]]:
-    """The workers of the `dask scheduler` at that address; they must see the same files under the same paths.
+    """Yield an executor for the workers of a Dask scheduler, and a function that checks for workers.
 
-    A worker that dies has its shards made by another. To be called while one waits: a function that raises when nobody
-    is left to wait for.
+    The workers must see the same files under the same paths. Jobs of a worker that dies run again on another one. Call
+    the function while waiting: it raises RunProblemError when there has been no worker for a while.
+
+    Args:
+        address: tcp://HOST:PORT of the scheduler.
+
+    Raises:
+        UsageProblemError: Dask is missing, or no scheduler answers at this address.
+        RunProblemError: the scheduler or all workers are gone, or the installations differ.
     """
     try:
         from distributed import CancelledError as Released
         from distributed import Client, KilledWorker
-        from distributed.comm import CommClosedError
+        from distributed.comm.core import CommClosedError
     except ImportError as error:
         raise UsageProblemError("--scheduler needs Dask: pip install 'mnistref[cluster]'") from error
-    if not re.fullmatch(r"((tcp|tls)://)?[^/]+:\d+", address):  # Dask would stumble over its own client
+    if not re.fullmatch(r"((tcp|tls)://)?[^/]+:\d+", address):  # Dask raises an unrelated error for it
         raise UsageProblemError(f"--scheduler {address}: give tcp://HOST:PORT")
     lost = (CancelledError, Released, CommClosedError, TimeoutError)
-    with _hushed("distributed"):
+    with _silenced("distributed"):
         try:
-            client = Client(address, timeout=_CONNECT, set_as_default=False)
+            connect: Any = Client  # distributed has no type hints
+            client = connect(address, timeout=_CONNECT_TIMEOUT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise UsageProblemError(
                 f"--scheduler {address}: no Dask scheduler answers there; start one with `dask scheduler`"
             ) from error
         try:
-            # not pure: what a run before returned says nothing about the files that are there now
-            yield client.get_executor(retries=RETRIES, pure=False), _Watch(client, address)
+            # pure=False: a cached result of an earlier run says nothing about the present files
+            yield client.get_executor(retries=RETRIES, pure=False), _WorkerWatch(client, address)
         except KilledWorker as error:
             raise RunProblemError(
-                f"--scheduler {address}: workers die again and again, perhaps for want of memory; run again, with "
-                "fewer threads for each"
+                f"--scheduler {address}: workers died repeatedly, perhaps for lack of memory; run again with "
+                "fewer threads per worker"
             ) from error
         except ImportError as error:
             raise RunProblemError(
-                f"--scheduler {address}: {error} on the cluster; its scheduler and workers need this very installation"
+                f"--scheduler {address}: {error} on the cluster; install the same version on its scheduler and workers"
             ) from error
         except lost as error:
             raise RunProblemError(
-                f"--scheduler {address}: the scheduler is gone; start it and run again, which goes on"
+                f"--scheduler {address}: the scheduler is gone; start it and run again to resume"
             ) from error
         finally:
             with suppress(*lost):
-                client.close(timeout=_CONNECT)
+                client.close(timeout=_CONNECT_TIMEOUT_SECONDS)
 
 
-class _Watch:
-    """Raises when a cluster has had no worker for a while."""
+class _WorkerWatch:
+    """Raises RunProblemError when a cluster has had no worker for `WORKER_TIMEOUT_SECONDS`."""
 
     def __init__(self, client: Any, address: str) -> None:
-        self._client, self._address, self._seen = client, address, monotonic()
+        self._client, self._address, self._last_seen = client, address, monotonic()
 
     def __call__(self) -> None:
-        with suppress(OSError):  # the client tries to connect again; if it cannot, it gives up what we wait for
+        with suppress(OSError):  # the client reconnects; if it cannot, it cancels the futures
             if self._client.scheduler_info()["workers"]:
-                self._seen = monotonic()
-        if monotonic() - self._seen > PATIENCE:
+                self._last_seen = monotonic()
+        if monotonic() - self._last_seen > WORKER_TIMEOUT_SECONDS:
             raise RunProblemError(
-                f"--scheduler {self._address}: no worker within {PATIENCE} s; start one with "
-                f"`dask worker {self._address}` and run again, which goes on"
+                f"--scheduler {self._address}: no worker within {WORKER_TIMEOUT_SECONDS} s; start one with "
+                f"`dask worker {self._address}` and run again to resume"
             )
 
 
 @contextmanager
-def _hushed(name: str) -> Iterator[None]:
-    """Keep a library's loggers from stderr: what they would say, our one line says."""
+def _silenced(name: str) -> Iterator[None]:
+    """Silence the loggers of a library, whose messages repeat the error of the command."""
     loggers = [logging.getLogger(n) for n in (name, *logging.root.manager.loggerDict) if f"{n}.".startswith(f"{name}.")]
     before = [(logger, logger.level) for logger in loggers]
     for logger in loggers:

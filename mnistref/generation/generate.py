@@ -1,199 +1,60 @@
-"""A data set from a request: plan → executor → shards → manifest. What is there is kept, what is missing is made.
+"""Generate a data set: request → plan → executor → shards → manifest. Existing shards are reused.
 
-A shard depends on the plan and its own number alone, so any `concurrent.futures` executor, any number of workers and
-any order give the same bytes.
+A shard depends only on the plan and on its own number. Therefore any executor, any number of workers and any order give
+the same bytes.
 """
 
 import errno
 import logging
 import os
 import shutil
-from collections.abc import Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from mnistref.common.atomic_files import exclusive
-from mnistref.common.errors import DataProblemError, UsageProblemError
-from mnistref.common.text_table import escaped
 from mnistref.generation.dispatch import make_shards
 from mnistref.generation.executors import default_workers
+from mnistref.generation.plan import PAPER_SIZES, Plan, Request, absolute_source, plan, request_of, resolve_request
 from mnistref.generation.shard_worker import ShardJob
 from mnistref.metadata.card import pages
-from mnistref.metadata.credits import LICENCES
-from mnistref.sources.bank import is_prepared, prepare
-from mnistref.sources.digit_check import complaint
-from mnistref.sources.digits import NAMES, Digits, check_digits, load_digits
+from mnistref.sources.bank import has_bank, prepare_bank
 from mnistref.sources.photos import NAMES as PHOTOS
-from mnistref.sources.photos import PhotoList, check_photos, list_photos, split_photos
-from mnistref.spec import POOLS, SPLITS, DatasetSpec, VariantSpec
-from mnistref.storage.manifest import (
-    Manifest,
-    Source,
-    check_places,
-    is_finished,
-    make_manifest,
-    shard_names,
-    sound_shards,
-    write_manifest,
-)
-from mnistref.storage.manifest_schema import MOST
-from mnistref.storage.schema import SHARD_IMAGES
+from mnistref.sources.photos import split_photos
+from mnistref.spec import SPLITS
+from mnistref.storage.integrity import intact_shards, is_finished, require_no_folders
+from mnistref.storage.manifest import Source, make_manifest, shard_names, write_manifest
 from mnistref.storage.shards import ShardInfo
-from mnistref.variants import get_variant
+
+__all__ = ["PAPER_SIZES", "Plan", "Request", "generate", "make", "make_jobs", "plan", "request_of"]
 
 log = logging.getLogger("mnistref")
-
-PAPER_SIZES = {"train": 30_000, "val": 10_000, "test": 10_000}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a user asks for. `sizes`: images per split, for the splits of the variant; the papers' where left out."""
-
-    variant: str
-    root: Path = Path("data_cache")
-    seed: int = 0
-    sizes: Mapping[str, int] | None = None
-    digits: str = "mnist"
-    backgrounds: str = "builtin"
-    pool: str = "disjoint"
-    skip_bad: bool = False  # leave out photos that cannot be used
-    any_digits: bool = False  # take digits that do not look like digits
-    keep_copies: bool = False  # keep photos that are smaller or recompressed copies of others, though splits differ
-
-
-def request_of(manifest: Manifest) -> dict[str, Any]:
-    """What `Request` takes to make a set again, but for the root. A source that was a folder of the user's is None."""
-
-    def name(source: Source | None) -> str | None:
-        return source.origin if source and source.origin in LICENCES else None
-
-    return {
-        "variant": manifest.variant.name,
-        "seed": manifest.spec["seed"],
-        "sizes": dict(manifest.spec["sizes"]),
-        "digits": name(manifest.digits),
-        "backgrounds": name(manifest.backgrounds) if manifest.backgrounds else Request.backgrounds,
-        "pool": manifest.spec["pool"],
-        **({"any_digits": True} if manifest.spec.get("any_digits") else {}),
-    }
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A request with its sources at hand: what will be made, and where."""
-
-    request: Request
-    spec: DatasetSpec
-    digits: Digits
-    photos: PhotoList | None
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.request.root) / "datasets" / self.spec.folder_name
-
-    @property
-    def images(self) -> int:
-        return sum(size for _, size in self.spec.sizes)
-
-    @property
-    def bytes(self) -> int:
-        """A little more than the set will take on the disk."""
-        return self.images * (self.spec.variant.canvas**2 * 3 + 2048)
-
-    @property
-    def bank_bytes(self) -> int:
-        """About what the prepared photos will take: 4 : 3, their short side one and a half times the canvas."""
-        views = len(self.photos.paths) * self.photos.views if self.photos else 0
-        return views * 9 * self.spec.variant.canvas**2
-
-    @property
-    def shard_bytes(self) -> int:
-        """What the arrays of a shard take in memory."""
-        return SHARD_IMAGES * (self.spec.variant.canvas**2 * 4 + 256)
-
-
-def plan(request: Request) -> Plan:
-    """Check a request and read its sources; nothing is written but what `raw/` keeps of them."""
-    variant, sizes = _checked(request)
-    raw = _raw(request)
-    digits = load_digits(_anchored(request.digits), raw)
-    odd = _odd(digits, request)
-    photos = _photos(request, raw) if variant.background == "photo" else None
-    if not photos and request.backgrounds != Request.backgrounds:
-        log.info("%s has no photos; the backgrounds are not used", variant.name)
-    of_photos = photos.sha256 if photos else None
-    spec = DatasetSpec(variant, request.seed, sizes, digits.sha256, of_photos, request.pool, odd)
-    return Plan(request, spec, digits, photos)
-
-
-def _odd(digits: Digits, request: Request) -> bool:
-    """Whether digits do not look like digits: a data error unless they are wanted all the same."""
-    wrong = complaint(digits) if digits.kind == "folder" else None  # others are known by their SHA-256
-    if wrong and not request.any_digits:
-        anyway = "`mnistref generate … --any-digits` takes them as they are (for a training give its set with --data)"
-        raise DataProblemError(f"{escaped(request.digits)}: {wrong}; {anyway}")
-    if wrong:
-        log.info("%s: %s; taken as they are (--any-digits)", digits.name, wrong)
-    return bool(wrong)
-
-
-def _photos(request: Request, raw: Path) -> PhotoList:
-    """The photos of a request; where splits must not share any, without copies of one picture."""
-    apart = request.pool == "disjoint" and not request.keep_copies
-    return list_photos(request.backgrounds, raw, request.skip_bad, apart)
-
-
-def _checked(request: Request) -> tuple[VariantSpec, tuple[tuple[str, int], ...]]:
-    """The variant and the size of each split; a usage error where the request makes no sense."""
-    variant = get_variant(request.variant)
-    if not 0 <= request.seed < 2**63:
-        raise UsageProblemError(f"seed {request.seed}: give a whole number from 0 to 2**63 − 1")
-    if request.pool not in POOLS:
-        raise UsageProblemError(f"pool {request.pool!r}: give one of {', '.join(POOLS)}")
-    check_digits(request.digits)
-    if variant.background == "photo":
-        check_photos(request.backgrounds)
-    return variant, _sizes(variant, request.sizes)
-
-
-def _raw(request: Request) -> Path:
-    """Where sources are kept. Absolute, like every path that a worker gets."""
-    return Path(request.root).absolute() / "raw"
-
-
-def _anchored(digits: str) -> str:
-    """A digit source that means the same in every working directory."""
-    return str(Path(digits).absolute()) if Path(digits).is_dir() and digits not in NAMES else digits
-
-
-def _sizes(variant: VariantSpec, asked: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
-    for split, size in (asked or {}).items():
-        if split not in variant.splits:
-            raise UsageProblemError(f"{variant.name} has no {split} split: {variant.note}")
-        if not 1 <= size <= MOST:
-            raise UsageProblemError(f"{size} {split} images: give {'1 or more' if size < 1 else f'{MOST:,} or fewer'}")
-    return tuple((split, (asked or {}).get(split, PAPER_SIZES[split])) for split in variant.splits)
 
 
 def generate(
     request: Request, workers: int | None = None, executor: Executor | None = None, scheduler: str | None = None
 ) -> Path:
-    """Make the data set, or finish it, or find it finished. → its folder.
+    """Generate or finish a data set, and return its folder. A finished data set is returned unchanged.
 
-    `workers`: threads (processes where numba is missing), by default one per processor. Instead of them: `executor`,
-    any of your own, or `scheduler`, the address of a Dask scheduler.
+    Args:
+        request: what to generate.
+        workers: number of threads (of processes without numba); by default one per processor.
+        executor: any `concurrent.futures` executor, used instead of workers.
+        scheduler: address of a Dask scheduler, whose workers are used instead.
+
+    Raises:
+        UsageProblemError: the request is invalid.
+        DataProblemError: a source is damaged, missing or unusable.
+        RunProblemError: workers died, or differ from this installation.
+        OSError: the disk is full or cannot be written.
     """
-    _checked(request)
+    resolve_request(request)
     try:
         (Path(request.root) / ".locks").mkdir(parents=True, exist_ok=True)
-    except OSError:  # said at once, unless a finished set may be there
+    except OSError:  # raise before sources are loaded, unless a finished data set may exist
         if not (Path(request.root) / "datasets").is_dir():
             raise
     return make(plan(request), workers, executor, scheduler)
@@ -202,13 +63,13 @@ def generate(
 def make(
     made: Plan, workers: int | None = None, executor: Executor | None = None, scheduler: str | None = None
 ) -> Path:
-    """Make the data set of a plan, as `generate` does. A finished one is found where nothing can be written."""
+    """Generate the data set of a plan, as `generate` does. A finished one is returned even on a read-only disk."""
     folder = made.folder
     refused: OSError | None = None
     with ExitStack() as stack:
         try:
             lock = Path(made.request.root) / ".locks" / f"{folder.name}.lock"
-            stack.enter_context(exclusive(lock, folder))  # a second process waits, and finds the set finished
+            stack.enter_context(exclusive(lock, folder))  # a second process waits
         except OSError as error:
             refused = error
         if made.spec.variant.note:
@@ -217,41 +78,40 @@ def make(
             return folder
         if refused:
             raise refused
-        _check_space(made)
-        jobs = jobs_of(made)
+        _require_space(made)
+        jobs = make_jobs(made)
         folder.mkdir(parents=True, exist_ok=True)
-        check_places(folder, (job.path.name for job in jobs))
-        infos = sound_shards(folder)
+        require_no_folders(folder, (job.path.name for job in jobs))
+        infos = intact_shards(folder)
         left = [job for job in jobs if job.path.name not in infos]
-        there = made.images - sum(job.images for job in left)
-        with tqdm(total=made.images, initial=there, unit=" images", disable=None, smoothing=0.1) as bar:
+        finished = made.images - sum(job.images for job in left)
+        with tqdm(total=made.images, initial=finished, unit=" images", disable=None, smoothing=0.1) as bar:
             make_shards(left, bar, infos, workers or default_workers(made.shard_bytes), executor, scheduler)
-        _finish(made, [infos[job.path.name] for job in jobs])
+        _write_pages(made, [infos[job.path.name] for job in jobs])
     return folder
 
 
-def _check_space(made: Plan) -> None:
+def _require_space(made: Plan) -> None:
+    """Raise OSError if the disk has too little free space."""
     free = shutil.disk_usage(made.request.root).free
-    there = sum(f.lstat().st_size for f in made.folder.glob("*")) if made.folder.is_dir() else 0
+    existing = sum(f.lstat().st_size for f in made.folder.glob("*")) if made.folder.is_dir() else 0
     bank = (
-        made.bank_bytes
-        if made.photos and not is_prepared(made.photos, made.spec.variant.canvas, _raw(made.request))
-        else 0
+        made.bank_bytes if made.photos and not has_bank(made.photos, made.spec.variant.canvas, made.request.raw) else 0
     )
-    if (needed := made.bytes + bank - there) > free:
+    if (needed := made.bytes + bank - existing) > free:
         need = f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({need})", str(made.folder))
 
 
-def jobs_of(made: Plan) -> list[ShardJob]:
-    """What workers have to do: a job for each shard."""
+def make_jobs(made: Plan) -> list[ShardJob]:
+    """Return one job for each shard of a plan."""
     variant, request = made.spec.variant, made.request
     nothing = np.zeros(0, np.int64)
     bank, members = None, dict.fromkeys(SPLITS, nothing)
     if made.photos:
         members = split_photos(made.photos, request.pool)
-        bank = prepare(made.photos, variant.canvas, _raw(request))
-    everyone = np.arange(len(made.digits.labels))
+        bank = prepare_bank(made.photos, variant.canvas, request.raw)
+    all_digits = np.arange(len(made.digits.labels))
     return [
         ShardJob(
             made.folder.absolute() / name,
@@ -261,19 +121,20 @@ def jobs_of(made: Plan) -> list[ShardJob]:
             split,
             first,
             images,
-            _anchored(request.digits),
+            absolute_source(request.digits),
             made.spec.digits_sha256,
-            everyone if request.pool == "pooled" else made.digits.splits[split],
+            all_digits if request.pool == "pooled" else made.digits.splits[split],
             bank,
             members[split],
-            _raw(request),
+            request.raw,
         )
         for split, size in made.spec.sizes
         for name, first, images in shard_names(split, size)
     ]
 
 
-def _finish(made: Plan, infos: list[ShardInfo]) -> None:
+def _write_pages(made: Plan, infos: list[ShardInfo]) -> None:
+    """Write the manifest and the pages, which finish the data set."""
     splits: dict[str, tuple[ShardInfo, ...]] = {}
     left = iter(infos)
     for split, size in made.spec.sizes:
@@ -283,7 +144,7 @@ def _finish(made: Plan, infos: list[ShardInfo]) -> None:
     photos: tuple[tuple[str, str], ...] = ()
     if made.photos:
         asked = made.request.backgrounds
-        kind = asked if asked in PHOTOS else "folder"  # a folder of that name is not looked for
+        kind = asked if asked in PHOTOS else "folder"  # even if it is named like a known source
         backgrounds = Source(made.photos.name, made.photos.sha256, len(made.photos.paths), kind)
         photos = tuple(zip(made.photos.names, made.photos.sha256s, strict=True))
     manifest = make_manifest(made.spec, digits, backgrounds, photos, splits)

@@ -1,7 +1,7 @@
-"""Images of a set's training split beyond its own, drawn when they are wanted: by the set's law, from its sources.
+"""Draw more images for the training split of a data set, with its sampling law and its sources.
 
-Image i of a split is the same whatever the split's size, so a split of N images goes on with the images N, N + 1, …
-Digits and photos are those that the split itself may use.
+Image i of a split does not depend on the size of the split. A split of N images can therefore continue with the images
+N, N + 1, … The digits and photos are those of the training split.
 """
 
 from collections.abc import Callable
@@ -22,33 +22,45 @@ from mnistref.storage.schema import FIELDS
 from mnistref.storage.shards import content_digest
 
 SPLIT = "train"
-_ROOM = 40e6
-"""Bytes that a thread draws into before they are copied to where they are wanted: under a tenth of a second's work."""
+_BLOCK_BYTES = 40e6
+"""Size of the block that a thread draws before copying it, in bytes: less than 0.1 s of work."""
 
 
 @dataclass(frozen=True)
 class Fresh:
-    """Draws images of the training split of `manifest`'s set. `job`: what a worker is asked for, but for the range."""
+    """Draws images of the training split of a data set.
+
+    Attributes:
+        manifest: the data set.
+        job: the parameters of a shard job; the range of images is replaced for each block.
+    """
 
     manifest: Manifest
     job: ShardJob
 
     @property
     def images(self) -> int:
-        """N, how many the split itself has."""
+        """N, the number of images that the split stores."""
         return self.manifest.images(SPLIT)
 
     def draw(
         self, first: int, images: int, *names: str, threads: int = 1, stopped: Callable[[], bool] = lambda: False
     ) -> dict[str, np.ndarray]:
-        """Fields of the images `first`, `first` + 1, …: name → array (images, …), see `schema.FIELDS`.
+        """Draw fields of the images `first`, `first` + 1, and so on.
 
-        Drawn by so many threads, which hold the GIL for moments only; with one, by the caller's. Once `stopped` says so
-        they end early, and what was not drawn is left as it came from memory.
+        Args:
+            first: index of the first image in the split.
+            images: number of images.
+            names: fields, see `mnistref.storage.schema.FIELDS`.
+            threads: number of threads; 1 draws in the calling thread. Compiled code releases the GIL.
+            stopped: polled before each block. Once it returns True, the remaining images stay uninitialised.
+
+        Returns:
+            Field name → array (images, …).
         """
         canvas = self.manifest.variant.canvas
         arrays = {name: np.empty(FIELDS[name].full_shape(images, canvas), FIELDS[name].dtype) for name in names}
-        step = max(1, int(_ROOM // (canvas**2 * 4)))
+        step = max(1, int(_BLOCK_BYTES // (canvas**2 * 4)))
 
         def part(start: int) -> None:
             if stopped():
@@ -67,56 +79,64 @@ class Fresh:
         return arrays
 
     def triples(self, units: str, arrays: dict[str, np.ndarray]) -> Triples:
-        """The questions about drawn images, in one of the `queries.UNITS`; see `ASKED` for the fields it takes."""
+        """Return the questions about drawn images.
+
+        Args:
+            units: one of `mnistref.queries.UNITS`.
+            arrays: drawn fields, with at least those of `ASKED`.
+        """
         return triples(self.manifest.variant, units, **{name: arrays[name] for name in ASKED})
 
 
 ASKED = ("digit_class", "digit_color", "query_slot")
-"""The fields that questions are made of."""
+"""The fields that questions are made from."""
 
 
 def open_fresh(folder: Path, raw: Path, digits_at: str | None = None, photos_at: str | None = None) -> Fresh:
-    """What draws more images for the set in `folder`, its sources found and known by their content.
+    """Open the sources of a data set for drawing more images, and check that they reproduce its first shard.
 
     Args:
-        folder: a finished set.
-        raw: where sources are kept, see `generate`. Photos that are prepared there are not asked for elsewhere.
-        digits_at, photos_at: folders, where the set's digits or photos came from folders.
+        folder: a finished data set.
+        raw: folder of the sources, see `generate`. Photos that are prepared there are not searched elsewhere.
+        digits_at: folder of the digits, if the data set was made from a folder of digits.
+        photos_at: folder of the photos, if the data set was made from a folder of photos.
 
     Raises:
-        UsageProblemError: numba is missing, or it is not said where a source lies. DataProblemError: a source is no
-            longer what the set was made of, or this program draws other images than the set holds.
+        UsageProblemError: numba is missing, or the folder of a source was not given.
+        DataProblemError: a source has changed, or this program draws other images than the data set holds.
     """
     manifest = read_manifest(folder)
     if not COMPILED:
-        raise UsageProblemError("images are drawn beside a training by compiled code only: pip install numba")
+        raise UsageProblemError("drawing images during training needs numba: pip install numba")
     if manifest.spec["law_version"] != LAW_VERSION:
         made_by = manifest.spec["law_version"]
-        raise DataProblemError(f"{folder}: made by version {made_by} of the law, this program draws by {LAW_VERSION}")
-    manifest.known_split(SPLIT)
+        raise DataProblemError(
+            f"{folder}: made by version {made_by} of the law, this program draws by version {LAW_VERSION}"
+        )
+    manifest.require_split(SPLIT)
     fresh = Fresh(manifest, _job(Path(folder), manifest, raw.absolute(), digits_at, photos_at))
     own = manifest.splits[SPLIT][0]
     if content_digest(draw(replace(fresh.job, first=0, images=own.images))) != own.content_sha256:
         raise DataProblemError(
-            f"{folder}: its sources now give other images than it holds (photos may be decoded otherwise here); "
-            "generate the set again, on this machine"
+            f"{folder}: its sources now give other images than it holds (photos may be decoded differently here); "
+            "generate the data set again on this machine"
         )
     return fresh
 
 
 def _job(folder: Path, manifest: Manifest, raw: Path, digits_at: str | None, photos_at: str | None) -> ShardJob:
-    source = _place(folder, manifest.digits, digits.NAMES, digits_at, "--digits")
+    source = _resolve_source(folder, manifest.digits, digits.NAMES, digits_at, "--digits")
     found = digits.load_digits(source, raw)
     if found.sha256 != manifest.digits.sha256:
         raise DataProblemError(f"{source}: not the digits that {folder} was made of (their SHA-256 differs)")
     prepared, members = None, np.zeros(0, np.int64)
     pool = manifest.spec["pool"]
     if manifest.backgrounds:
-        known = _known(folder, manifest, manifest.backgrounds)
+        known = _known_photos(folder, manifest, manifest.backgrounds)
         prepared = bank.find_bank(known, manifest.variant.canvas, raw)
         if prepared is None:
-            source_of = _place(folder, manifest.backgrounds, photos.NAMES, photos_at, "--backgrounds")
-            prepared = bank.prepare(_again(known, source_of, raw), manifest.variant.canvas, raw)
+            source_of = _resolve_source(folder, manifest.backgrounds, photos.NAMES, photos_at, "--backgrounds")
+            prepared = bank.prepare_bank(_locate_photos(known, source_of, raw), manifest.variant.canvas, raw)
         members = photos.split_photos(known, pool)[SPLIT]
     return ShardJob(
         folder,
@@ -135,32 +155,32 @@ def _job(folder: Path, manifest: Manifest, raw: Path, digits_at: str | None, pho
     )
 
 
-def _place(folder: Path, source: Source, names: tuple[str, ...], given: str | None, option: str) -> str:
-    """Where a source is looked for: by its name, if it has one that this program knows; else where the user says."""
+def _resolve_source(folder: Path, source: Source, names: tuple[str, ...], given: str | None, option: str) -> str:
+    """Return a source by name if this program knows the name, otherwise the folder that the user gave."""
     if source.origin in names:
         return source.origin
     if given is None or not Path(given).is_dir():
-        raise UsageProblemError(f"{folder}: made of a folder called {source.name!r}; say where it is with {option}")
+        raise UsageProblemError(f"{folder}: made of a folder called {source.name!r}; give its path with {option}")
     return str(Path(given).absolute())
 
 
-def _known(folder: Path, manifest: Manifest, source: Source) -> photos.PhotoList:
-    """The set's photos by name and digest, wherever their files are."""
+def _known_photos(folder: Path, manifest: Manifest, source: Source) -> photos.PhotoList:
+    """Return the photos of the data set by name and digest, without their files."""
     names, sha256s = (tuple(part) for part in zip(*manifest.photos, strict=True))
     known = photos.PhotoList(source.name, tuple(map(Path, names)), names, sha256s)
     if known.sha256 != source.sha256:
-        raise DataProblemError(f"{folder}: its photos were prepared by other rules than this program's")
+        raise DataProblemError(f"{folder}: its photos were prepared by other rules; generate the data set again")
     return known
 
 
-def _again(known: photos.PhotoList, source: str, raw: Path) -> photos.PhotoList:
-    """The same photos with their files, looked for in a source, which may hold others too."""
+def _locate_photos(known: photos.PhotoList, source: str, raw: Path) -> photos.PhotoList:
+    """Return the same photos with the paths of their files in a source, which may hold other photos too."""
     there = photos.list_photos(source, raw, skip_bad=True)
     paths = dict(zip(there.sha256s, there.paths, strict=True))
     lost = [name for name, sha256 in zip(known.names, known.sha256s, strict=True) if sha256 not in paths]
     if lost:
         raise DataProblemError(
-            f"{source}: {len(lost)} of the {len(known.names)} photos that the set was made of are not there or have "
-            f"changed, the first is {lost[0]}"
+            f"{source}: {len(lost)} of the {len(known.names)} photos of the data set are missing or have changed, "
+            f"the first is {lost[0]}; restore them"
         )
     return replace(known, paths=tuple(paths[sha256] for sha256 in known.sha256s))

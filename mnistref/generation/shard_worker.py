@@ -1,4 +1,4 @@
-"""What a worker does, on whatever machine sees the same files: draw the images of one shard and write it."""
+"""The work of a worker process or machine: draw the images of one shard and write the file."""
 
 import os
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ import numpy as np
 
 from mnistref.common.errors import DataProblemError, ProblemError, RunProblemError
 from mnistref.common.numba_jit import COMPILED
-from mnistref.generation.code_version import CODE, whoami
+from mnistref.generation.code_version import CODE, describe_process
 from mnistref.rendering.reference import Reference
 from mnistref.rendering.render import Photos, draw_images, no_photos
-from mnistref.rendering.scene import Glyphs, law_of, tools_for
+from mnistref.rendering.scene import Glyphs, make_law, make_tools
 from mnistref.sources.bank import open_bank
 from mnistref.sources.digits import load_digits
 from mnistref.spec import CLASSES, SPLITS, VariantSpec
@@ -23,7 +23,23 @@ from mnistref.storage.shards import ShardInfo, write_shard
 
 @dataclass(frozen=True)
 class ShardJob:
-    """One shard to be made, from files alone. Paths are absolute. `code`, `asker`: see `installation`."""
+    """One shard to generate. A worker on another machine that sees the same files needs nothing else.
+
+    All paths are absolute.
+
+    Attributes:
+        path: the shard file.
+        dataset: name of the folder of the data set.
+        first: index of the first image in its split.
+        images: number of images.
+        digits: the digit source, see `mnistref.sources.digits.load_digits`.
+        members: indices of the digits of the split, i8 (n,).
+        bank: folder of the prepared photos, or None.
+        photos: indices of the photos of the split, i8 (n,).
+        raw: folder of the sources.
+        code: version of the code of the parent process, see `code_version`.
+        parent_process: host and process id of the parent process.
+    """
 
     path: Path
     dataset: str
@@ -39,34 +55,40 @@ class ShardJob:
     photos: np.ndarray
     raw: Path
     code: str = CODE
-    asker: str = field(default_factory=whoami)
+    parent_process: str = field(default_factory=describe_process)
 
 
 @dataclass(frozen=True)
-class Made:
-    """A shard that was written, as its worker sees it."""
+class ShardResult:
+    """A shard that was written, as reported by its worker."""
 
     shard: ShardInfo
     worker: str
     code: str
 
 
-def make_shard(job: ShardJob) -> Made:
-    """Draw and write one shard. An error of another process than the one that asks names the worker."""
-    worker = whoami()
+def make_shard(job: ShardJob) -> ShardResult:
+    """Draw and write one shard. Errors that are raised outside the parent process name the worker.
+
+    Raises:
+        RunProblemError: the worker runs other code than the parent process, or does not see its files.
+        DataProblemError: a source is damaged or has changed.
+        OSError: the system cannot read or write a file.
+    """
+    worker = describe_process()
     try:
         if job.code != CODE:
-            raise RunProblemError(f"mnistref is {CODE} here, {job.code} where the set is asked for; install the same")
-        os.stat(job.path.parent)  # nothing may be written into a folder that was not there
-        return Made(write_shard(job.path, draw(job), job.dataset), worker, CODE)
+            raise RunProblemError(f"mnistref is {CODE} here, {job.code} in the parent process; install the same")
+        os.stat(job.path.parent)  # raise rather than create a folder that the parent process does not see
+        return ShardResult(write_shard(job.path, draw(job), job.dataset), worker, CODE)
     except (OSError, ProblemError) as error:
-        if worker == job.asker:
+        if worker == job.parent_process:
             raise
-        raise _told(error, worker) from error
+        raise _error_from_worker(error, worker) from error
 
 
-def _told(error: OSError | ProblemError, worker: str) -> Exception:
-    """The same error, for people at another machine."""
+def _error_from_worker(error: OSError | ProblemError, worker: str) -> Exception:
+    """Return the same error with the name of the worker, for a user at another machine."""
     if isinstance(error, FileNotFoundError):
         return RunProblemError(
             f"worker {worker} does not see {error.filename}: let every worker see the same files under the same paths, "
@@ -78,37 +100,41 @@ def _told(error: OSError | ProblemError, worker: str) -> Exception:
 
 
 def draw(job: ShardJob) -> Arrays:
-    """The images of a shard, by the compiled renderer or, without numba, by the reference.
+    """Draw the images of a shard, with the compiled renderer or, without numba, with the reference renderer.
 
-    The arrays are this thread's, and valid until its next call.
+    The arrays belong to the calling thread. Its next call overwrites them.
+
+    Raises:
+        DataProblemError: the digits are not those of the job.
     """
-    arrays = _room(job.images, job.variant.canvas)
+    arrays = _thread_arrays(job.images, job.variant.canvas)
     digits = load_digits(job.digits, job.raw)
     if digits.sha256 != job.digits_sha256:
-        raise DataProblemError(f"{job.digits}: the digits changed while the set was made; run again")
+        raise DataProblemError(f"{job.digits}: the digits changed while the data set was generated; run again")
     photos, split = _photos(job), SPLITS.index(job.split)
     members = job.members[np.argsort(digits.labels[job.members], kind="stable")]
     if not COMPILED:
         reference = Reference(job.variant, job.seed, split, digits.images, digits.labels, members, photos)
         reference.draw_images(job.first, arrays)
         return arrays
-    law = law_of(job.variant)
+    law = make_law(job.variant)
     start = np.searchsorted(digits.labels[members], np.arange(CLASSES + 1))
     glyphs = Glyphs(_transposed(job.digits, job.raw), members, start)
-    draw_images(law, glyphs, photos, tools_for(law), np.uint64(job.seed), split, job.first, arrays)
+    draw_images(law, glyphs, photos, make_tools(law), np.uint64(job.seed), split, job.first, arrays)
     return arrays
 
 
 _threads = local()
 
 
-def _room(images: int, canvas: int) -> Arrays:
-    """This thread's arrays, cleared. They serve one shard after another: fresh memory adds a quarter to the drawing."""
+def _thread_arrays(images: int, canvas: int) -> Arrays:
+    """Return the cleared arrays of this thread. They are reused, because new memory would cost 25 % more time."""
     if getattr(_threads, "shape", None) != (images, canvas):
         _threads.arrays, _threads.shape = empty(images, canvas), (images, canvas)
     else:
         clear(_threads.arrays)
-    return _threads.arrays
+    arrays: Arrays = _threads.arrays
+    return arrays
 
 
 def _photos(job: ShardJob) -> Photos:

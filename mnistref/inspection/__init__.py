@@ -1,1 +1,1 @@
-"""Look at a data set: verify, statistics, plots, previews."""
+"""Inspect a data set: verification, statistics, plots, previews."""

@@ -1,4 +1,4 @@
-"""The laws of a data set as a picture: what is expected beside what each split shows. Imported only to draw."""
+"""Plot the statistics of a data set: expected and measured shares. Imported only for plotting."""
 
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,15 @@ PANELS = {
     "scale": "share of digits",
     "canvas": "share of the canvas",
 }
-"""Quantity of a `Share` → what its axis shows; in the order of the panels."""
+"""Quantity of a `Share` → label of its axis, in the order of the panels."""
 
-# Okabe and Ito's colours, which the colour-blind tell apart, and a form for each that needs no colour.
+# Okabe and Ito's colours, which colour-blind readers can distinguish, and a marker shape for each split.
 _MARKS = {"train": ("#0072B2", "o"), "val": ("#D55E00", "s"), "test": ("#009E73", "^")}
 _EXPECTED, _EDGE, _FAINT = "#DDDDDD", "#999999", "#555555"
 
 
 def save_plot(laws: list[Law], manifest: Manifest, path: Path) -> None:
-    """Draw the shares behind the laws and write them as PNG, SVG or PDF, by the name's ending."""
+    """Save a figure of the shares as PNG, SVG or PDF, depending on the suffix."""
     save_figure(_figure(laws, manifest), path)
 
 
@@ -53,7 +53,7 @@ def _figure(laws: list[Law], manifest: Manifest) -> Any:
 
 
 def _panel(axes: Any, of: str, what: str, laws: list[Law]) -> None:
-    """Expected shares as bars, those of each split as marks; above, whether the laws hold."""
+    """Draw expected shares as bars and those of each split as markers; the title says whether the laws hold."""
     splits = list(dict.fromkeys(law.split for law in laws))
     for k, split in enumerate(splits):
         shares = [share for law in laws if law.split == split for share in law.shares]

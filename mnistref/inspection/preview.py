@@ -1,4 +1,4 @@
-"""A contact sheet of a data set: images with their question, answer and the outline of the mask."""
+"""Contact sheet of a data set: images with question, answer and the outline of the mask."""
 
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,27 @@ OUTLINE, BOX = (255, 0, 255), (0, 255, 255)
 _PAPER, _INK, _FAINT = (250, 250, 250), (30, 30, 30), (100, 100, 100)
 _GAP, _LINE, _SWATCH = 14, 20, 11
 _CAPTION = 2 * _LINE
-_LEAST_WIDTH = 640  # room for the heading over few images
+_MIN_WIDTH = 640  # room for the heading over few images
 
 
 def contact_sheet(
     folder: Path, split: str | None = None, images: int = 24, boxes: bool = False, columns: int = 6
 ) -> Image.Image:
-    """The first images of a split (by default the last one there is), magnified to about 200 px, six in a row.
+    """Draw the first images of a split, magnified to about 200 px, with the outline of the queried digit's mask.
 
-    The mask of the queried digit is outlined; `boxes`: the box of every digit is drawn.
+    Args:
+        folder: the data set.
+        split: train, val or test; by default the last split.
+        images: maximum number of images.
+        boxes: also draw the box of every digit.
+        columns: images in a row.
     """
     dataset = MnistRef(folder, split or list(read_manifest(folder).splits)[-1])
     zoom = max(1, 200 // dataset.variant.canvas)
     side = dataset.variant.canvas * zoom
     shown = min(images, len(dataset))
     columns = min(columns, shown)
-    width = max(columns * (side + _GAP) + _GAP, _LEAST_WIDTH)
+    width = max(columns * (side + _GAP) + _GAP, _MIN_WIDTH)
     heading = _heading(dataset, shown, boxes, width)
     cell = _GAP + side + _CAPTION
     sheet = Image.new("RGB", (width, heading.height + -(-shown // columns) * cell + _GAP), _PAPER)
@@ -47,7 +52,7 @@ def contact_sheet(
 
 
 def _picture(sample: dict[str, Any], zoom: int, boxes: np.ndarray | None) -> Image.Image:
-    """One image, `zoom` times as large. `boxes` i2 (9, 4): y0, x0, y1, x1, half-open, 0 where there is none."""
+    """Return one image, `zoom` times as large. `boxes` i2 (9, 4): y0, x0, y1, x1, half-open, 0 for an empty slot."""
     pixels = np.asarray(sample["image"].permute(1, 2, 0)).repeat(zoom, 0).repeat(zoom, 1)
     picture = Image.fromarray(pixels)
     draw = ImageDraw.Draw(picture)
@@ -59,14 +64,15 @@ def _picture(sample: dict[str, Any], zoom: int, boxes: np.ndarray | None) -> Ima
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """Pixels just outside a mask: bool (H, W)."""
+    """Return the pixels just outside a mask, bool (H, W)."""
     grown = np.pad(mask, 1)
     grown = grown[:-2, 1:-1] | grown[2:, 1:-1] | grown[1:-1, :-2] | grown[1:-1, 2:]
-    return grown & ~mask
+    edge: np.ndarray = grown & ~mask
+    return edge
 
 
 def _heading(dataset: MnistRef, shown: int, boxes: bool, width: int) -> Image.Image:
-    """Which data set and split, what it asks, what is drawn."""
+    """Draw the heading: data set, split, question, and the legend."""
     variant = dataset.variant
     note = f"{variant.name} is {variant.note}." if variant.note else ""
     which = f"{dataset.manifest.folder_name}, split {dataset.split}, images 0–{shown - 1} of {len(dataset):,}"
@@ -87,7 +93,7 @@ def _heading(dataset: MnistRef, shown: int, boxes: bool, width: int) -> Image.Im
 def _caption(
     draw: ImageDraw.ImageDraw, at: tuple[int, int], side: int, variant: VariantSpec, sample: dict[str, Any]
 ) -> None:
-    """Two lines: the query, and on the right the scale; the label, with a swatch where it is a colour."""
+    """Draw two lines: query and scale, and label, with a swatch for each colour."""
     (x, y), font = at, _font(13)
     right = [sample["label"]] if "labels" not in sample else sample["labels"].nonzero().flatten().tolist()
     query, labels = variant.query_names[sample["query"]], [variant.label_names[label] for label in right]
@@ -106,12 +112,12 @@ def _font(size: int) -> Any:
 
 
 def _plain(text: str) -> str:
-    """Pillow's own font has no dash."""
+    """Return text without en dashes, which Pillow's font lacks."""
     return text.replace("–", "-")
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Lines of words, each at most `width` pixels long."""
+    """Return lines of words, each at most `width` pixels wide."""
     lines: list[str] = []
     for word in _plain(text).split():
         if lines and _font(14).getlength(f"{lines[-1]} {word}") <= width:
@@ -122,7 +128,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def save_sheet(folder: Path, path: Path, split: str | None = None, images: int = 24, boxes: bool = False) -> None:
-    """Write the contact sheet as PNG."""
+    """Save the contact sheet as PNG."""
     if path.suffix.lower() != ".png":
         raise UsageProblemError(f"{path}: the sheet is a PNG; give a name that ends in .png")
     contact_sheet(folder, split, images, boxes).save(path)

@@ -1,4 +1,4 @@
-"""Is a data set what it says: `verify` accounts for every byte, `statistics` measures the law on it."""
+"""Verify every byte of a data set (`verify`), and measure its sampling law (`statistics`)."""
 
 import hashlib
 import logging
@@ -11,30 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistref.common.atomic_files import file_sha256, is_file, oddity
+from mnistref.common.atomic_files import check_file, file_sha256, is_file
 from mnistref.common.errors import DataProblemError
 from mnistref.metadata.card import pages
 from mnistref.spec import CLASSES, COLORS, SCALE_BIN_NAMES, SCALE_BINS, VariantSpec
-from mnistref.storage.manifest import (
-    MANIFEST,
-    PAGES,
-    SUMS,
-    Manifest,
-    is_sound,
-    read_manifest,
-    require_sound,
-    sums_of,
-    sums_text,
-)
-from mnistref.storage.schema import FIELDS, check_range
-from mnistref.storage.shards import describe_shard, read_shard
+from mnistref.storage.integrity import is_intact, require_intact
+from mnistref.storage.manifest import MANIFEST, PAGES, SUMS, Manifest, checksums_text, expected_checksums, read_manifest
+from mnistref.storage.schema import FIELDS, require_range
+from mnistref.storage.shards import read_shard, read_shard_info
 
 log = logging.getLogger("mnistref")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A bad file and what is wrong with it. `stray`: sound perhaps, but not part of the set."""
+    """A bad file and what is wrong with it. `stray` files are not part of the data set."""
 
     file: str
     what: str
@@ -42,16 +33,16 @@ class Fault:
 
 
 def advice(faults: list[Fault]) -> str:
-    """What to do about them."""
+    """Return what to do about the faults."""
     mine = "remove what is not part of it, or move it away" if any(fault.stray for fault in faults) else ""
     return "; ".join(filter(None, [mine, "" if all(fault.stray for fault in faults) else "run generate again"]))
 
 
 def verify(folder: Path) -> list[Fault]:
-    """Everything that is wrong with a data set, one entry a file; empty when every byte is accounted for.
+    """Return everything that is wrong with a data set, one fault per file; empty if every byte is correct.
 
-    Three witnesses tell which file is bad: the manifest carries its own digest, each shard that of its content, and
-    SHA256SUMS those of all.
+    Three checksums identify the bad file: the manifest has its own digest, each shard that of its content, and
+    SHA256SUMS those of all files.
     """
     folder = Path(folder)
     sums, lines = _read_sums(folder / SUMS)
@@ -60,12 +51,12 @@ def verify(folder: Path) -> list[Fault]:
     try:
         manifest = read_manifest(folder)
     except DataProblemError as error:
-        return [Fault(MANIFEST, str(error)), *_differences(folder, sums, lines)]
+        return [Fault(MANIFEST, str(error)), *_checksum_faults(folder, sums, lines)]
     faults = [*_page_faults(folder, manifest, sums), *_shard_faults(folder, manifest)]
-    expected = sums_of(folder, manifest) | {f.file: sums[f.file] for f in faults if f.file in sums}
-    if wrong := oddity(folder / SUMS):
+    expected = expected_checksums(folder, manifest) | {f.file: sums[f.file] for f in faults if f.file in sums}
+    if wrong := check_file(folder / SUMS):
         faults.append(Fault(SUMS, wrong))
-    elif (folder / SUMS).read_bytes() != sums_text(expected).encode():
+    elif (folder / SUMS).read_bytes() != checksums_text(expected).encode():
         faults.append(Fault(SUMS, "differs from what generate writes"))
     known = {shard.file for shard in manifest.shards} | {MANIFEST, SUMS, *PAGES}
     strays = sorted(path.name for path in folder.iterdir() if path.name not in known)
@@ -73,18 +64,18 @@ def verify(folder: Path) -> list[Fault]:
 
 
 def _read_sums(path: Path) -> tuple[dict[str, str], list[int]]:
-    """(name → digest, the numbers of lines that say no such thing)."""
+    """Return name → digest, and the numbers of invalid lines."""
     text = path.read_bytes().decode("utf-8", "replace") if is_file(path) else ""
     lines = [re.fullmatch(r"([0-9a-f]{64})  ([\w.-]{1,255})", line, re.ASCII) for line in text.splitlines()]
     return {line[2]: line[1] for line in lines if line}, [k for k, line in enumerate(lines, 1) if not line]
 
 
-def _differences(folder: Path, sums: dict[str, str], lines: list[int]) -> Iterator[Fault]:
-    """Files that differ from SHA256SUMS: all that can be said without a manifest."""
+def _checksum_faults(folder: Path, sums: dict[str, str], lines: list[int]) -> Iterator[Fault]:
+    """Yield files that differ from SHA256SUMS, the only check without a manifest."""
     for name, digest in sums.items():
         if name == MANIFEST:
             continue
-        if wrong := oddity(folder / name):
+        if wrong := check_file(folder / name):
             yield Fault(name, wrong)
         elif file_sha256(folder / name) != digest:
             yield Fault(name, f"its SHA-256 differs from {SUMS}")
@@ -93,12 +84,12 @@ def _differences(folder: Path, sums: dict[str, str], lines: list[int]) -> Iterat
 
 
 def _page_faults(folder: Path, manifest: Manifest, sums: dict[str, str]) -> Iterator[Fault]:
-    """The pages must be those that the manifest names; where it names none, of this version or in SHA256SUMS."""
+    """Yield pages that differ from the manifest; without an entry there, from SHA256SUMS and this version."""
     if (folder / MANIFEST).read_bytes() != manifest.text().encode():
         yield Fault(MANIFEST, "differs from what generate writes")
     witness, digests = (MANIFEST, manifest.pages) if manifest.pages else (SUMS, sums)
     for name, text in pages(manifest).items():
-        if wrong := oddity(folder / name):
+        if wrong := check_file(folder / name):
             yield Fault(name, wrong)
             continue
         found, ours = file_sha256(folder / name), hashlib.sha256(text.encode()).hexdigest()
@@ -109,14 +100,14 @@ def _page_faults(folder: Path, manifest: Manifest, sums: dict[str, str]) -> Iter
 
 
 def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
-    """Only the very bytes that the manifest names are opened: HDF5 can crash or hang on others."""
+    """Yield bad shards. Only files with the correct SHA-256 are opened, because HDF5 can crash on others."""
     for shard in manifest.shards:
         path = folder / shard.file
-        if not is_sound(path, shard):
-            yield Fault(shard.file, oddity(path) or f"differs from {MANIFEST}")
+        if not is_intact(path, shard):
+            yield Fault(shard.file, check_file(path) or f"differs from {MANIFEST}")
             continue
         try:
-            found = describe_shard(path, shard.images, manifest.variant.canvas, manifest.folder_name)
+            found = read_shard_info(path, shard.images, manifest.variant.canvas, manifest.folder_name)
         except DataProblemError as error:
             yield Fault(shard.file, str(error).removeprefix(f"{path}: "))
             continue
@@ -126,7 +117,7 @@ def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
 
 @dataclass(frozen=True)
 class Share:
-    """A number behind a law: `expected` and `measured` fraction of `value` among all values `of` a quantity."""
+    """A number of a law: the `expected` and `measured` fraction of `value` among the values of the quantity `of`."""
 
     of: str
     value: str
@@ -136,7 +127,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Law:
-    """One law measured on one split. `p` is that of a test of uniformity, where there is one."""
+    """One law measured on one split. `p` is the p-value of a test of uniformity, if there is one."""
 
     split: str
     law: str
@@ -147,11 +138,11 @@ class Law:
     shares: tuple[Share, ...] = ()
 
 
-LEAST_P = 0.001
+MIN_P = 0.001
 
 
 def statistics(folder: Path) -> list[Law]:
-    """The laws of the variant, measured on each split of a data set, and the disjointness of the splits."""
+    """Return the laws of the variant measured on each split, and the disjointness of the splits."""
     manifest = read_manifest(folder)
     laws: list[Law] = []
     used: dict[str, dict[str, set[int]]] = {"digits": {}, "photos": {}}
@@ -168,23 +159,23 @@ def statistics(folder: Path) -> list[Law]:
 
 
 def _sample(folder: Path, manifest: Manifest, split: str) -> dict[str, np.ndarray]:
-    """Every small field of a split, and `ink`: pixels of each digit, i8 (N, 9)."""
+    """Return all fields of a split except the images, and `ink`: pixels of each digit, i8 (N, 9)."""
     names = [name for name in FIELDS if name != "image"]
     parts = []
     for shard in manifest.splits[split]:
-        require_sound(folder / shard.file, shard)
+        require_intact(folder / shard.file, shard)
         part = read_shard(folder / shard.file, shard.images, manifest.variant.canvas, names)
-        _check_values(part, folder / shard.file)
+        _require_consistent_fields(part, folder / shard.file)
         instance = part.pop("instance").reshape(shard.images, -1)
         part["ink"] = np.stack([(instance == k + 1).sum(axis=1) for k in range(part["digit_class"].shape[1])], axis=1)
         parts.append(part)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _check_values(fields: dict[str, np.ndarray], path: Path) -> None:
-    """A data error where the law cannot be measured: a shard that was forged with all digests."""
+def _require_consistent_fields(fields: dict[str, np.ndarray], path: Path) -> None:
+    """Raise DataProblemError if the fields contradict each other, as in a forged shard with valid digests."""
     for name, array in fields.items():
-        check_range(name, array, str(path))
+        require_range(name, array, str(path))
     there = fields["digit_class"] >= 0
     if not there.any() or any((there != (fields[name] >= 0)).any() for name in ("digit_color", "digit_source")):
         raise DataProblemError(f"{path}: its fields contradict each other; run generate again")
@@ -211,7 +202,11 @@ def _laws(split: str, manifest: Manifest, sample: dict[str, np.ndarray]) -> Iter
 
 
 def _ink(split: str, variant: VariantSpec, pixels: np.ndarray) -> Law:
-    """The mean ink of digits. On 100 px its deviation is 1.29 of the mean, more than on others: 5 standard errors."""
+    """Return the law of the mean ink of a digit.
+
+    On 100 px its standard deviation is 1.29 of the mean, more than on other canvases; the tolerance is 5 standard
+    errors.
+    """
     ink, wanted = float(pixels.mean()) / variant.canvas**2, variant.expected_ink
     spread = max(0.1, 5 * 1.29 / math.sqrt(len(pixels)))
     holds = max(0.1, 1 - spread) * wanted <= ink <= (1 + spread) * wanted  # of few digits much, but of none nothing
@@ -220,7 +215,7 @@ def _ink(split: str, variant: VariantSpec, pixels: np.ndarray) -> Law:
 
 
 def _scales(split: str, variant: VariantSpec, scale: np.ndarray) -> Iterator[Law]:
-    """The share of digits in each bin of scales."""
+    """Yield the share of digits in each bin of scales."""
     for bin_name, expected, (bottom, top) in zip(SCALE_BIN_NAMES, variant.expected_shares, SCALE_BINS, strict=True):
         measured, name = float(((scale >= bottom) & (scale < top)).mean()), bin_name.replace("_", "–")
         spread = math.sqrt(max(expected * (1 - expected), 1e-9) / len(scale))
@@ -229,15 +224,18 @@ def _scales(split: str, variant: VariantSpec, scale: np.ndarray) -> Iterator[Law
 
 
 def _uniform(split: str, law: str, of: str, names: list[str], counts: np.ndarray) -> Law:
-    """χ² of counts against equal shares."""
+    """Return the χ² test of counts against equal shares."""
     mean = counts.mean()
     p = _chi2(float(((counts - mean) ** 2 / mean).sum()), len(counts) - 1) if mean else 0.0
     return _equal_shares(split, law, of, names, counts, p)
 
 
 def _classes_uniform(split: str, digit_class: np.ndarray) -> Law:
-    """χ² of how many images show each class. Classes of an image differ, so the variance is that of drawing without
-    replacement: n (10 − n) / 90 for an image that shows n."""
+    """Return the χ² test of how many images show each class.
+
+    Classes of an image differ, so the variance is that of drawing without replacement: n (10 − n) / 90 for an image
+    that shows n.
+    """
     shown = np.stack([(digit_class == c).any(axis=1) for c in range(CLASSES)], axis=1)
     n = shown.sum(axis=1)
     counts = shown.sum(axis=0)
@@ -250,11 +248,11 @@ def _equal_shares(split: str, law: str, of: str, names: list[str], counts: np.nd
     expected, found = 1 / len(counts), counts / max(1, counts.sum())
     measured = f"{100 * found.min():.1f}–{100 * found.max():.1f} %"
     shares = tuple(Share(of, name, expected, float(share)) for name, share in zip(names, found, strict=True))
-    return Law(split, law, f"{100 * expected:.1f} % each", measured, p, p is None or p > LEAST_P, shares)
+    return Law(split, law, f"{100 * expected:.1f} % each", measured, p, p is None or p > MIN_P, shares)
 
 
 def _chi2(statistic: float, degrees: int) -> float | None:
-    """Upper tail; None where scipy is missing."""
+    """Return the upper tail of the χ² distribution, or None without scipy."""
     try:
         from scipy.stats import chi2
     except ImportError:

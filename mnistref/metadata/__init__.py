@@ -1,1 +1,1 @@
-"""Pages beside the shards: data card, Croissant, credits. Pure text."""
+"""Pages of a data set: data card, Croissant file, credits. Pure text."""

@@ -1,4 +1,4 @@
-"""The pages beside the shards: a card for people (`README.md`) and `croissant.json` for programs. Pure text."""
+"""The pages of a data set: `README.md` for people and `croissant.json` for programs. Pure text."""
 
 from collections.abc import Iterable
 
@@ -12,12 +12,12 @@ from mnistref.storage.schema import FIELDS, FORMAT_VERSION
 
 
 def pages(manifest: Manifest) -> dict[str, str]:
-    """File name → text. The same for the same data set: no date, no path."""
+    """Return file name → text. Equal data sets give equal text, without date or path."""
     return dict(zip(PAGES, (card(manifest), croissant(manifest)), strict=True))
 
 
 def card(manifest: Manifest) -> str:
-    """`README.md` of a data set: what it is, its fields, how it was made, whose work it is made of."""
+    """Return the text of `README.md`: description, fields, commands, sources and licences."""
     layout = f"""Each shard `<split>-NNNNN-of-NNNNN.h5` is an HDF5 file (format version {FORMAT_VERSION}).
 Every array has one row per image.
 
@@ -33,7 +33,16 @@ MnistRef("{manifest.folder_name}", split="{next(iter(manifest.splits))}")[0]  # 
 
 
 def page(manifest: Manifest, title: str, splits: list[str], layout: str, commands: str, checks: str = "") -> str:
-    """A card in Markdown, of some splits. `layout`: the files and what they hold; `commands`: what makes them again."""
+    """Return a card in Markdown for some splits.
+
+    Args:
+        manifest: the data set.
+        title: heading of the page.
+        splits: the splits to describe.
+        layout: description of the files and fields.
+        commands: commands that generate the files again.
+        checks: sentence about verification.
+    """
     variant = manifest.variant
     note = f"\n**Note:** `{variant.name}` is {variant.note}.\n" if variant.note else ""
     return f"""# {title}
@@ -78,7 +87,7 @@ The images are made of these sources and carry their licences.
 
 
 def fields_table(names: Iterable[str]) -> str:
-    """The named fields in a Markdown table."""
+    """Return the named fields as a Markdown table."""
     rows = [["name", "dtype", "shape", "meaning"]]
     for name in names:
         field = FIELDS[name]
@@ -97,7 +106,7 @@ def _splits_table(manifest: Manifest, splits: list[str]) -> str:
 
 
 def command(manifest: Manifest) -> str:
-    """The command that makes this set again."""
+    """Return the command that generates this data set again."""
     spec = manifest.spec
     parts = [f"mnistref generate --variant {manifest.variant.name} --seed {spec['seed']}"]
     parts += [f"--{split} {size}" for split, size in spec["sizes"].items()]
@@ -112,7 +121,7 @@ def command(manifest: Manifest) -> str:
 
 
 def law_text(variant: VariantSpec) -> str:
-    """The sampling law in words."""
+    """Return the sampling law in words."""
     (low, high), (small, large) = variant.digits, variant.scales
     lines = [
         f"{low}–{high} digits of different classes; colour of each i.i.d. uniform over {', '.join(COLORS)}, plus one "

@@ -1,4 +1,4 @@
-"""Whose work a data set is made of: the licences of digit and photo sources, and the papers of the variants."""
+"""Licences of the digit and photo sources, and the papers of the variants."""
 
 from mnistref.spec import VariantSpec
 from mnistref.storage.manifest import Manifest, Source
@@ -27,15 +27,15 @@ PAPERS = {
 
 
 def licence(source: Source) -> str:
-    """Of a digit or photo source; a folder of the user's own is theirs to describe."""
+    """Return the licence of a source. A folder of the user has none that this program knows."""
     return LICENCES.get(source.origin, "your own; its licence is yours to state")
 
 
 def licences(manifest: Manifest) -> list[str]:
-    """One line for each source of the data set."""
+    """Return one line for each source of the data set."""
     return [f"{s.name}: {licence(s)}" for s in (manifest.digits, manifest.backgrounds) if s]
 
 
 def citation(variant: VariantSpec) -> str:
-    """BibTeX: PAN, whose sampling law every variant has, and the paper a variant comes from."""
+    """Return BibTeX of PAN, whose sampling law every variant uses, and of the paper of the variant."""
     return "\n".join(text for name, text in PAPERS.items() if name == "PAN" or variant.paper.startswith(name))

@@ -1,4 +1,4 @@
-"""`croissant.json`: a data set described for programs (Croissant 1.0, JSON-LD). Pure text."""
+"""`croissant.json`: a machine-readable description of a data set (Croissant 1.0, JSON-LD). Pure text."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from mnistref.storage.manifest import Manifest
 from mnistref.storage.schema import FIELDS, FORMAT_VERSION
 
 PUBLISHED = "2026-11-21"
-"""Of format version 1, since Croissant asks for a date: a constant, so that equal sets have equal bytes."""
+"""Publication date of format version 1, which Croissant requires. A constant keeps the bytes reproducible."""
 
 _TERMS = (
     *("citeAs", "column", "equivalentProperty", "extract", "field", "fileObject", "fileProperty", "fileSet", "format"),
@@ -31,14 +31,14 @@ CONTEXT: dict[str, Any] = {
     "examples": {"@id": "cr:examples", "@type": "@json"},
     **{term: f"cr:{term}" for term in _TERMS},
 }
-"""What Croissant 1.0 prescribes, in full: the validator warns of anything less."""
+"""The complete context of Croissant 1.0. The validator warns about anything less."""
 
 _RECORD = "One image a record. mlcroissant, which reads no HDF5, checks this file and gives no records of it."
 _HDF5 = "application/x-hdf5"
 
 
 def croissant(manifest: Manifest) -> str:
-    """The shards with their checksums, the fields with their types, where it all comes from."""
+    """Return the text of croissant.json: shards with checksums, fields with types, licences."""
     variant = manifest.variant
     note = f"{variant.name} is {variant.note}. " if variant.note else ""
     content: dict[str, Any] = {
@@ -75,7 +75,7 @@ def _shards(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _splits(manifest: Manifest) -> list[dict[str, Any]]:
-    """Each split as a set of files."""
+    """Return each split as a file set."""
     return [
         {
             "@type": "cr:FileSet",
@@ -89,7 +89,7 @@ def _splits(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _records(split: str) -> dict[str, Any]:
-    """The fields of a split: a column is an HDF5 data set, whose first axis is the image."""
+    """Return the fields of a split. A column is an HDF5 data set whose first axis is the image."""
     fields = []
     for name, field in FIELDS.items():
         fields.append(

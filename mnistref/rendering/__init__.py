@@ -1,1 +1,1 @@
-"""Draw scenes and images. Pure and compiled, with an obvious reference."""
+"""Sampling of scenes and rendering of images: pure, compiled, with a readable reference."""

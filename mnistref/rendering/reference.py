@@ -1,7 +1,7 @@
-"""The sampling law and the renderer written to be read: NumPy, Pillow, one image at a time, floats as in the law.
+"""Readable reference of the sampling law and the renderer: NumPy, Pillow, floats, one image at a time.
 
-`scene.py` and `render.py` must give the same bytes, and where numba is missing this takes their place, twenty to
-sixty times slower. SPEC of the law: `spec.VariantSpec`, the data-set card, and the steps below.
+`scene.py` and `render.py` must give the same bytes. Without numba, this renderer replaces them and is 20 to 60 times
+slower. The law is specified by `spec.VariantSpec`, the card of the data set, and the steps below.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mnistref.queries import eligible
 from mnistref.rendering import rng
 from mnistref.rendering.render import Photos
 from mnistref.rendering.rng import Stream
-from mnistref.rendering.scene import MOST_TRIES, SCALE_BITS, SCALE_STEPS
+from mnistref.rendering.scene import MAX_TRIES, SCALE_BITS, SCALE_STEPS
 from mnistref.spec import CLASSES, COLORS, GLYPH, PATCH, VariantSpec
 from mnistref.storage.schema import Arrays
 
@@ -23,6 +23,8 @@ REFERENCE_RGB = np.array(list(COLORS.values()))
 
 @dataclass
 class Digit:
+    """One digit of an image. `source` is its index in the digit source, `box` its square as y0, x0, y1, x1."""
+
     cls: int
     color: int
     rgb: np.ndarray
@@ -33,7 +35,17 @@ class Digit:
 
 @dataclass(frozen=True)
 class Reference:
-    """The images of one split. `digits` u1 (M, 28, 28), `labels` (M,), `members` (n,): the split's, class by class."""
+    """The images of one split.
+
+    Attributes:
+        variant: the sampling law.
+        seed: seed of the data set.
+        split: number of the split.
+        digits: images of the digit source, u1 (M, 28, 28).
+        labels: their classes, (M,).
+        members: indices of the digits of the split, (n,), sorted by class.
+        photos: photos of the split.
+    """
 
     variant: VariantSpec
     seed: int
@@ -44,15 +56,17 @@ class Reference:
     photos: Photos
 
     def draw_images(self, first: int, arrays: Arrays) -> None:
-        """As `render.draw_images`."""
+        """Fill `arrays` with the images `first`, `first` + 1, …, as `render.draw_images` does."""
         for row in range(len(arrays.count)):
             self._draw_image(first + row, arrays, row)
 
     @cached_property
     def by_class(self) -> list[np.ndarray]:
+        """Indices of the digits of the split, for each class."""
         return [self.members[self.labels[self.members] == cls] for cls in range(CLASSES)]
 
     def stream(self, index: int, purpose: int) -> Stream:
+        """Return the random stream of an image for one purpose."""
         return Stream(self.seed, self.split, index, purpose)
 
     def _draw_image(self, index: int, arrays: Arrays, row: int) -> None:
@@ -118,20 +132,21 @@ class Reference:
 
     def _jittered(self, stream: Stream, color: int) -> np.ndarray:
         noise = stream.normal(rng.normal_thresholds(self.variant.jitter))
-        return np.clip(REFERENCE_RGB[color] + noise, 0, 255)
+        rgb: np.ndarray = np.clip(REFERENCE_RGB[color] + noise, 0, 255)
+        return rgb
 
     def _draw_scale(self, stream: Stream) -> float:
         low, high = self.variant.scales
         step = (high - low) * stream.below(SCALE_STEPS) / SCALE_STEPS
-        return low + np.floor(step * 2**SCALE_BITS) / 2**SCALE_BITS
+        return float(low + np.floor(step * 2**SCALE_BITS) / 2**SCALE_BITS)
 
     def _place(self, index: int, digits: list[Digit]) -> tuple[np.ndarray, np.ndarray]:
-        """→ alpha and instance map, u1 (H, W) each."""
+        """Place the digits, and return alpha and the instance map, u1 (H, W) each."""
         stream, canvas = self.stream(index, rng.PLACEMENT), self.variant.canvas
         alpha, instance = np.zeros((2, canvas, canvas), np.uint8)
         k = tries = 0
         while k < len(digits):
-            if tries == MOST_TRIES:
+            if tries == MAX_TRIES:
                 alpha[:], instance[:], k, tries = 0, 0, 0, 0
             scale = self._draw_scale(stream)
             side = int(GLYPH * scale)
@@ -147,7 +162,7 @@ class Reference:
         return alpha, instance
 
     def _background(self, index: int) -> tuple[np.ndarray, int]:
-        """→ image, float (H, W, 3), and which photo (−1 for none)."""
+        """Return the background, float (H, W, 3), and the index of its photo (−1 without a photo)."""
         stream, canvas = self.stream(index, rng.BACKGROUND), self.variant.canvas
         image = np.zeros((canvas, canvas, 3))
         if self.variant.background == "distractors":
@@ -174,5 +189,5 @@ class Reference:
 
 
 def resized(image: np.ndarray, side: int) -> np.ndarray:
-    """u1 (s, s) → u1 (side, side), by Pillow."""
-    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))
+    """Resize a square u1 image to side × side, bilinearly, with Pillow."""
+    return np.array(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))

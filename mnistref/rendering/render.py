@@ -1,4 +1,4 @@
-"""Scene and pixels → image. Pure, compiled; integers only on the way to a pixel. The obvious form is `reference.py`."""
+"""Render a scene to pixels. Pure, compiled, in integers only. `reference.py` is the readable form."""
 
 from typing import NamedTuple
 
@@ -7,36 +7,50 @@ import numpy as np
 from mnistref.common.numba_jit import compiled
 from mnistref.rendering import rng
 from mnistref.rendering.resize import resize
-from mnistref.rendering.scene import draw_scale, draw_scene, jitter_color, side_of
+from mnistref.rendering.scene import Glyphs, Law, Tools, draw_scale, draw_scene, jitter_color, side_of
 from mnistref.spec import GLYPH, PATCH
+from mnistref.storage.schema import Arrays
 
 _FULL = 255 * 255
 
 
 class Photos(NamedTuple):
-    """The photographs of one split, each prepared in `views` sizes. P photos, V = P · views.
+    """The photos of one split, each prepared in `views` sizes. P photos, V = P · views.
 
-    A variant without photos has no `members`.
+    `members` is empty for a variant without photos.
     """
 
-    pixels: np.ndarray  # u1, flat: every view's rows of RGB, one after the other
-    offset: np.ndarray  # i8 (V,): where each view begins
+    pixels: np.ndarray  # u1, flat: the RGB rows of all views in order
+    offset: np.ndarray  # i8 (V,): start of each view in `pixels`
     height: np.ndarray  # i8 (V,)
     width: np.ndarray  # i8 (V,)
-    members: np.ndarray  # i8 (n,): the split's photos
+    members: np.ndarray  # i8 (n,): indices of the photos of the split
     views: int
 
 
 def no_photos() -> Photos:
-    """For a variant without them."""
+    """Return the photos of a variant without photos."""
     nothing, pixels = np.zeros(0, np.int64), np.zeros(0, np.uint8)
-    pixels.flags.writeable = False  # as a bank's are: one type, compiled once
+    pixels.flags.writeable = False  # as for a photo bank, so that numba compiles for one type only
     return Photos(pixels, nothing, nothing, nothing, nothing, 1)
 
 
 @compiled
-def draw_images(law, glyphs, photos, tools, seed, split, first, arrays):
-    """Fill `arrays` with the images `first`, `first` + 1, … of a split."""
+def draw_images(
+    law: Law, glyphs: Glyphs, photos: Photos, tools: Tools, seed: np.uint64, split: int, first: int, arrays: Arrays
+) -> None:
+    """Fill `arrays` with the images `first`, `first` + 1, … of a split.
+
+    Args:
+        law: a `scene.Law`.
+        glyphs: the digits of the split, a `scene.Glyphs`.
+        photos: the photos of the split, a `Photos`.
+        tools: tables and work space of this thread, a `scene.Tools`.
+        seed: seed of the data set, uint64.
+        split: number of the split.
+        first: index of the first image in the split.
+        arrays: the arrays to fill, a `schema.Arrays`.
+    """
     for row in range(arrays.count.shape[0]):
         index = first + row
         draw_scene(law, glyphs, tools, seed, split, index, arrays, row)
@@ -55,9 +69,9 @@ def draw_images(law, glyphs, photos, tools, seed, split, first, arrays):
 
 
 @compiled
-def _put_photo(photos, stream, image):
-    """A random crop of a random view of a random photo. → which photo."""
-    photo = photos.members[rng.below(stream, photos.members.shape[0])]
+def _put_photo(photos: Photos, stream: np.ndarray, image: np.ndarray) -> int:
+    """Copy a random crop of a random view of a random photo, and return the index of the photo."""
+    photo: int = photos.members[rng.below(stream, photos.members.shape[0])]
     view = photo * photos.views + rng.below(stream, photos.views)
     canvas = image.shape[0]
     width, length = photos.width[view], canvas * 3
@@ -71,15 +85,15 @@ def _put_photo(photos, stream, image):
 
 
 @compiled
-def _copy(to, what):
-    """`to[:] = what`, in a form that becomes a plain move of memory: 14 times faster for the rows of a 224-px image."""
+def _copy(to: np.ndarray, what: np.ndarray) -> None:
+    """Copy `what` to `to` in a form that compiles to a memory move: 14 times faster for the rows of a 224-px image."""
     for x in range(to.shape[0]):
         to[x] = what[x]
 
 
 @compiled
-def _put_distractor(law, glyphs, tools, image):
-    """A coloured, scaled 5 × 5 crop of a random digit, added to the canvas; sums saturate."""
+def _put_distractor(law: Law, glyphs: Glyphs, tools: Tools, image: np.ndarray) -> None:
+    """Add a coloured, scaled 5 × 5 crop of a random digit to the canvas, with saturation."""
     stream, rgb = tools.stream, np.empty(3, np.uint8)
     digit = glyphs.images_t[glyphs.members[rng.below(stream, glyphs.members.shape[0])]]
     top = rng.below(stream, GLYPH - PATCH + 1)
@@ -99,8 +113,10 @@ def _put_distractor(law, glyphs, tools, image):
 
 
 @compiled
-def _put_digit(image, box, rgb, instance, mark, alpha):
-    """colour · α² + background · (1 − α), rounded, wherever the digit has ink."""
+def _put_digit(
+    image: np.ndarray, box: np.ndarray, rgb: np.ndarray, instance: np.ndarray, mark: int, alpha: np.ndarray
+) -> None:
+    """Blend a digit where it has ink: colour · α² + background · (1 − α), rounded."""
     red, green, blue = np.int32(rgb[0]), np.int32(rgb[1]), np.int32(rgb[2])
     for y in range(box[0], box[2]):
         for x in range(box[1], box[3]):

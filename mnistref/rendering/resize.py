@@ -1,7 +1,7 @@
-"""Bilinear resizing of small square images in fixed point, equal to Pillow's `resize(…, BILINEAR)` pixel for pixel.
+"""Bilinear resizing of small square images in fixed point, equal to Pillow's `resize(…, BILINEAR)` in every pixel.
 
-Two passes, rows then columns, each rounding to bytes; weights are a triangle filter of radius max(1, source / target)
-in units of 2⁻²². Pure; the tables are computed once with + − × ÷ alone, which every machine rounds alike.
+There are two passes, rows and columns, each rounded to bytes. Weights are a triangle filter of radius max(1, source /
+target) in units of 2⁻²². The tables are computed once with + − × ÷ only, which all machines round alike. Pure.
 """
 
 from functools import lru_cache
@@ -20,25 +20,26 @@ class Resizer(NamedTuple):
     """Weights for every target side up to a maximum. S = largest side + 1, O = largest side, K = most taps."""
 
     source: int  # side of the source image
-    first: np.ndarray  # i8 (S, O): the first source pixel that target pixel o sees
-    taps: np.ndarray  # i8 (S, O): how many it sees
+    first: np.ndarray  # i8 (S, O): first source pixel that contributes to target pixel o
+    taps: np.ndarray  # i8 (S, O): number of source pixels that contribute
     weights: np.ndarray  # i4 (S, O, K)
 
 
 class Scratch(NamedTuple):
-    """Room for `resize` to work in: one per thread."""
+    """Work space of `resize`, one for each thread."""
 
     sums: np.ndarray  # i4 (O,)
     rows: np.ndarray  # u1 (source, O)
 
 
 def scratch(source: int, largest: int) -> Scratch:
+    """Return the work space for resizing source × source to sides up to `largest`."""
     return Scratch(np.zeros(max(source, largest), np.int32), np.zeros((source, largest), np.uint8))
 
 
 @lru_cache
 def resizer(source: int, largest: int) -> Resizer:
-    """The tables for resizing source × source to any side of 1 … `largest`."""
+    """Return the tables for resizing source × source to any side of 1 … `largest`."""
     most = 2 * source + 1
     first = np.zeros((largest + 1, largest), np.int64)
     taps = np.zeros((largest + 1, largest), np.int64)
@@ -58,10 +59,17 @@ def resizer(source: int, largest: int) -> Resizer:
 
 
 @compiled
-def resize(tables, image_t, side, scratch, out):
-    """Write `image_t`, u1 (s, s) and transposed, at side × side into the corner of `out`, u1 (≥ side, ≥ side).
+def resize(tables: Resizer, image_t: np.ndarray, side: int, scratch: Scratch, out: np.ndarray) -> None:
+    """Resize an image to side × side, into the upper left corner of `out`.
 
-    `scratch` is a `Scratch`. The loops run along memory so that they vectorise; sums stay under 2³¹.
+    The loops run along memory so that they vectorise. Sums stay below 2³¹.
+
+    Args:
+        tables: a `Resizer`.
+        image_t: the image, u1 (s, s), transposed.
+        side: target side, in pixels.
+        scratch: a `Scratch`.
+        out: u1 (≥ side, ≥ side).
     """
     first, taps, weights = tables.first[side], tables.taps[side], tables.weights[side]
     source = tables.source

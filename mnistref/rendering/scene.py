@@ -1,7 +1,7 @@
-"""Spec and stream → scene: which digits, colours, scales and places, and the ink that they leave. Pure, compiled.
+"""Sample a scene: digits, colours, scales, positions, and the ink of the digits. Pure, compiled, in integers only.
 
-Integers only. A scale is a multiple of 2⁻²¹ (exact in float32), so `side = floor(28 · digit_scale)` holds to the bit.
-The obvious form of all this is `reference.py`.
+A scale is a multiple of 2⁻²¹, which is exact in float32, so `side = floor(28 · digit_scale)` holds exactly.
+`reference.py` is the readable form.
 """
 
 from typing import NamedTuple
@@ -12,18 +12,19 @@ from mnistref.common.numba_jit import compiled
 from mnistref.rendering import rng
 from mnistref.rendering.resize import Resizer, Scratch, resize, resizer, scratch
 from mnistref.spec import CLASSES, COLORS, GLYPH, PATCH, VariantSpec
+from mnistref.storage.schema import Arrays
 
 SCALE_BITS = 21
 SCALE_STEPS = 1 << 20
-"""A scale is one of this many, evenly spaced from the lowest."""
-MOST_TRIES = 10_000
-"""Tries for one digit after which the placement of the whole image starts again (never seen at 100 or 224 px)."""
+"""Number of different scales, evenly spaced from the smallest."""
+MAX_TRIES = 10_000
+"""Attempts for one digit before the placement of the whole image restarts (never reached at 100 or 224 px)."""
 _ONE = np.uint64(1)
 _WORD = 64
 
 
 class Law(NamedTuple):
-    """`VariantSpec` as integers; scales in units of 2⁻²¹."""
+    """A `VariantSpec` as integers. Scales are in units of 2⁻²¹."""
 
     canvas: int
     digits_low: int
@@ -32,22 +33,22 @@ class Law(NamedTuple):
     scale_span: int
     repeats_low: int
     repeats_high: int
-    by_color: int  # 1 where the query is a colour
+    by_color: int  # 1 if the query is a colour, else 0
     distractors: int
     colors: np.ndarray  # i8 (5, 3)
-    jitter: np.ndarray  # u8 thresholds of the colour noise
+    jitter: np.ndarray  # u8: thresholds of the colour noise, see `rng.normal_thresholds`
 
 
 class Glyphs(NamedTuple):
-    """The digits of one split. M digits in the source, n of them in the split."""
+    """The digits of one split: M digits in the source, n of them in the split."""
 
     images_t: np.ndarray  # u1 (M, 28, 28), each transposed
-    members: np.ndarray  # i8 (n,): indices into the source, class by class
-    start: np.ndarray  # i8 (11,): where each class begins in `members`
+    members: np.ndarray  # i8 (n,): indices into the source, sorted by class
+    start: np.ndarray  # i8 (11,): start of each class in `members`
 
 
 class Tools(NamedTuple):
-    """Tables, and room to work in: one per thread."""
+    """Tables and work space, one for each thread."""
 
     glyph: Resizer
     glyph_scratch: Scratch
@@ -56,12 +57,13 @@ class Tools(NamedTuple):
     small: np.ndarray  # u1 (S, S): the resized glyph or patch
     crop: np.ndarray  # u1 (5, 5)
     alpha: np.ndarray  # u1 (H, W): ink of all digits; they never overlap
-    ink: np.ndarray  # u8 (H, words): the same as bits, for the test of a box
+    ink: np.ndarray  # u8 (H, words): where alpha > 0, as bits, to test boxes
     order: np.ndarray  # i8 (10,)
     stream: np.ndarray  # u8 (9,)
 
 
-def law_of(variant: VariantSpec) -> Law:
+def make_law(variant: VariantSpec) -> Law:
+    """Return the law of a variant as integers."""
     low, high = (round(s * (1 << SCALE_BITS)) for s in variant.scales)
     return Law(
         variant.canvas,
@@ -76,7 +78,8 @@ def law_of(variant: VariantSpec) -> Law:
     )
 
 
-def tools_for(law: Law) -> Tools:
+def make_tools(law: Law) -> Tools:
+    """Return the tables and the work space for a law."""
     canvas = law.canvas
     largest = [side_of(base, law.scale_low + law.scale_span) for base in (GLYPH, PATCH)]
     return Tools(
@@ -94,28 +97,31 @@ def tools_for(law: Law) -> Tools:
 
 
 @compiled
-def side_of(base, scale):
-    """floor(base · scale), the scale in units of 2⁻²¹."""
+def side_of(base: int, scale: int) -> int:
+    """Return floor(base · scale), with the scale in units of 2⁻²¹."""
     return (base * scale) >> SCALE_BITS
 
 
 @compiled
-def draw_scale(stream, law):
-    """s ~ U(lowest, highest), in units of 2⁻²¹."""
-    return law.scale_low + ((law.scale_span * rng.below(stream, SCALE_STEPS)) >> 20)
+def draw_scale(stream: np.ndarray, law: Law) -> int:
+    """Return a scale s ~ U(lowest, highest), in units of 2⁻²¹."""
+    step: int = rng.below(stream, SCALE_STEPS)
+    return law.scale_low + ((law.scale_span * step) >> 20)
 
 
 @compiled
-def jitter_color(stream, law, color, rgb):
-    """One N(0, 10) value for all three channels of a reference colour, clipped: → `rgb`, u1 (3,)."""
+def jitter_color(stream: np.ndarray, law: Law, color: int, rgb: np.ndarray) -> None:
+    """Add one N(0, σ) value to all channels of a reference colour, and write the clipped result to `rgb`, u1 (3,)."""
     noise = rng.normal(stream, law.jitter)
     for channel in range(3):
         rgb[channel] = np.uint8(min(max(law.colors[color, channel] + noise, 0), 255))
 
 
 @compiled
-def draw_scene(law, glyphs, tools, seed, split, index, arrays, row):
-    """Fill everything of image `row` but `image` and `photo`; leave the ink in `tools.alpha`."""
+def draw_scene(
+    law: Law, glyphs: Glyphs, tools: Tools, seed: np.uint64, split: int, index: int, arrays: Arrays, row: int
+) -> None:
+    """Fill all fields of image `row` except `image` and `photo`, and leave the ink in `tools.alpha`."""
     stream = tools.stream
     n, repeated = _draw_classes(law, tools, seed, split, index, arrays.digit_class[row])
     arrays.count[row] = n
@@ -135,10 +141,13 @@ def draw_scene(law, glyphs, tools, seed, split, index, arrays, row):
 
 
 @compiled
-def _draw_classes(law, tools, seed, split, index, digit_class):
-    """n, and the first n of a random permutation. → n, and the class that occurs more than once, or −1.
+def _draw_classes(
+    law: Law, tools: Tools, seed: np.uint64, split: int, index: int, digit_class: np.ndarray
+) -> tuple[int, int]:
+    """Draw the number n of digits and their classes, and return n and the class that is repeated, or −1.
 
-    A class repeated m times is the first of the permutation, in m random slots; the next ones fill the rest.
+    The classes are the first n of a random permutation. If a class is repeated m times, it is the first of the
+    permutation and occupies m random slots; the following classes occupy the others.
     """
     stream, order = tools.stream, tools.order
     rng.start(stream, seed, split, index, rng.CLASSES)
@@ -154,15 +163,15 @@ def _draw_classes(law, tools, seed, split, index, digit_class):
         digit_class[k] = repeated
     for k in range(times, n):
         digit_class[k] = order[k - times + 1]
-    for k in range(n):  # which was placed when must not tell which is repeated
+    for k in range(n):  # shuffle, so that the order of placement does not reveal the repeated class
         j = k + rng.below(stream, n - k)
         digit_class[k], digit_class[j] = digit_class[j], digit_class[k]
     return n, repeated
 
 
 @compiled
-def _permute(stream, order, size, n):
-    """The first n places of a random permutation of 0 … size − 1."""
+def _permute(stream: np.ndarray, order: np.ndarray, size: int, n: int) -> None:
+    """Write the first n entries of a random permutation of 0 … size − 1."""
     for k in range(size):
         order[k] = k
     for k in range(n):
@@ -171,8 +180,18 @@ def _permute(stream, order, size, n):
 
 
 @compiled
-def _draw_colors(law, stream, seed, split, index, n, repeated, digit_class, digit_color):
-    """i.i.d. uniform; all drawn again until the image can be asked about."""
+def _draw_colors(
+    law: Law,
+    stream: np.ndarray,
+    seed: int,
+    split: int,
+    index: int,
+    n: int,
+    repeated: int,
+    digit_class: np.ndarray,
+    digit_color: np.ndarray,
+) -> None:
+    """Draw independent uniform colours, again until the image has an eligible question."""
     rng.start(stream, seed, split, index, rng.COLORS)
     while True:
         for k in range(n):
@@ -180,7 +199,7 @@ def _draw_colors(law, stream, seed, split, index, n, repeated, digit_class, digi
         if law.by_color == 1:
             fit = False
             for k in range(n):
-                fit = fit or _times(digit_color, n, digit_color[k]) == 1
+                fit = fit or _occurrences(digit_color, n, digit_color[k]) == 1
         else:
             fit = True
             for k in range(n):
@@ -192,7 +211,7 @@ def _draw_colors(law, stream, seed, split, index, n, repeated, digit_class, digi
 
 
 @compiled
-def _times(values, n, value):
+def _occurrences(values: np.ndarray, n: int, value: int) -> int:
     times = 0
     for k in range(n):
         if values[k] == value:
@@ -201,14 +220,14 @@ def _times(values, n, value):
 
 
 @compiled
-def _place(law, glyphs, tools, n, arrays, row):
-    """Scale and position of each digit in turn, redrawn while the box holds ink. → False if one had no place."""
+def _place(law: Law, glyphs: Glyphs, tools: Tools, n: int, arrays: Arrays, row: int) -> bool:
+    """Draw scale and position of each digit until its box has no ink; return False if a digit does not fit."""
     tools.ink[:] = 0
     tools.alpha[:] = 0
     arrays.instance[row] = 0
     for k in range(n):
-        for tries in range(MOST_TRIES + 1):
-            if tries == MOST_TRIES:
+        for tries in range(MAX_TRIES + 1):
+            if tries == MAX_TRIES:
                 return False
             scale = draw_scale(tools.stream, law)
             side = side_of(GLYPH, scale)
@@ -225,7 +244,7 @@ def _place(law, glyphs, tools, n, arrays, row):
 
 
 @compiled
-def _has_ink(ink, y0, x0, side):
+def _has_ink(ink: np.ndarray, y0: int, x0: int, side: int) -> bool:
     first, last = x0 // _WORD, (x0 + side - 1) // _WORD
     head = ~np.uint64(0) << np.uint64(x0 - first * _WORD)
     tail = ~np.uint64(0) >> np.uint64(_WORD - 1 - (x0 + side - 1 - last * _WORD))
@@ -242,7 +261,7 @@ def _has_ink(ink, y0, x0, side):
 
 
 @compiled
-def _put_ink(tools, instance, y0, x0, side, mark):
+def _put_ink(tools: Tools, instance: np.ndarray, y0: int, x0: int, side: int, mark: int) -> None:
     small, alpha, ink = tools.small, tools.alpha, tools.ink
     for y in range(side):
         for x in range(side):
@@ -255,15 +274,17 @@ def _put_ink(tools, instance, y0, x0, side, mark):
 
 
 @compiled
-def _draw_query(law, stream, seed, split, index, n, arrays, row):
-    """The image's own query: uniform over the digits that can be asked about."""
+def _draw_query(
+    law: Law, stream: np.ndarray, seed: np.uint64, split: int, index: int, n: int, arrays: Arrays, row: int
+) -> None:
+    """Draw the image's own query, uniform over the eligible digits."""
     classes, colors, order = arrays.digit_class[row], arrays.digit_color[row], np.empty(9, np.int64)
     m = 0
     for k in range(n):
         if law.by_color == 1:
-            fit = _times(colors, n, colors[k]) == 1
+            fit = _occurrences(colors, n, colors[k]) == 1
         else:
-            fit = law.repeats_high == 1 or _times(classes, n, classes[k]) > 1
+            fit = law.repeats_high == 1 or _occurrences(classes, n, classes[k]) > 1
         if fit:
             order[m] = k
             m += 1

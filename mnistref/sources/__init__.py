@@ -1,1 +1,1 @@
-"""Where digits and photographs come from: bytes in, checksums, clear errors. They touch the network and `raw/`."""
+"""Sources of digits and photos: downloads, checksums and checks. Only this room uses the network and `raw/`."""

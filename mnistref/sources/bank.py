@@ -1,8 +1,8 @@
-"""Photos decoded and scaled once, into a bank in `raw/` that workers map into memory.
+"""Photos that are decoded and scaled once, into a bank in `raw/` that workers map into memory.
 
-A photo is prepared in `views` sizes (one, or so many that there are at least 64 in all): the short side of each is
-uniform in 1 … 2 × the canvas, decided by the photo's own digest, so a bank serves every seed. A background is a random
-crop of a view. Resizing is bicubic, whose weights need no function that differs between machines.
+A photo is prepared in `views` sizes: one, or more if fewer than 64 photos exist. The short side of a view is uniform in
+1 … 2 × the canvas and derived from the photo's own digest, so one bank serves every seed. A background is a random crop
+of a view. Resizing is bicubic, because its weights need no function that differs between machines.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mnistref.common.atomic_files import exclusive, file_sha256, whole_folder
+from mnistref.common.atomic_files import atomic_folder, exclusive, file_sha256
 from mnistref.common.errors import DataProblemError
 from mnistref.rendering.rng import PHOTO_VIEW, Stream
 from mnistref.sources.decode import opened_photo
 from mnistref.sources.photos import PhotoList
-from mnistref.sources.thread_pool import Crew
+from mnistref.sources.thread_pool import BoundedThreadPool
 from mnistref.spec import canonical_json
 
 log = logging.getLogger("mnistref")
@@ -33,7 +33,7 @@ INDEX, PIXELS = "index.json", "pixels.u1"
 
 @dataclass(frozen=True)
 class Bank:
-    """Prepared photos, V = P · views of them: `pixels` u1, flat; `offset`, `height`, `width` i8 (V,)."""
+    """Prepared photos with V = P · views views: `pixels` u1, flat; `offset`, `height`, `width` i8 (V,)."""
 
     pixels: np.ndarray
     offset: np.ndarray
@@ -42,31 +42,35 @@ class Bank:
     views: int
 
 
-def prepare(photos: PhotoList, canvas: int, raw: Path) -> Path:
-    """The folder of the bank of these photos for this canvas, made if it is not there or damaged."""
+def prepare_bank(photos: PhotoList, canvas: int, raw: Path) -> Path:
+    """Return the folder of the bank for these photos and this canvas. Create it if it is missing or damaged.
+
+    Raises:
+        DataProblemError: a photo cannot be decoded.
+    """
     if found := find_bank(photos, canvas, raw):
         return found
     folder = _bank_folder(photos, canvas, raw)
     with exclusive(raw / ".lock", raw):
-        if _is_sound(folder):  # made by another process meanwhile
+        if _is_intact(folder):  # another process has created it
             return folder
         if folder.exists():
             log.info("%s is damaged; preparing the photos again", folder)
             shutil.rmtree(folder)
         log.info("preparing %d photos for %d × %d images (once) …", len(photos.paths), canvas, canvas)
-        with whole_folder(folder) as partial:
+        with atomic_folder(folder) as partial:
             _write_bank(photos, canvas, partial)
     return folder
 
 
 def find_bank(photos: PhotoList, canvas: int, raw: Path) -> Path | None:
-    """The folder of that bank if it is there, to the byte. The photos' own files are not asked for."""
+    """Return the folder of the bank if it exists and is intact, else None. The photo files are not needed."""
     folder = _bank_folder(photos, canvas, raw)
-    return folder if _is_sound(folder) else None
+    return folder if _is_intact(folder) else None
 
 
-def is_prepared(photos: PhotoList, canvas: int, raw: Path) -> bool:
-    """Whether there is a bank already (`prepare` looks whether it is sound)."""
+def has_bank(photos: PhotoList, canvas: int, raw: Path) -> bool:
+    """Return whether a bank exists. `prepare_bank` checks whether it is intact."""
     return _bank_folder(photos, canvas, raw).is_dir()
 
 
@@ -77,9 +81,10 @@ def _bank_folder(photos: PhotoList, canvas: int, raw: Path) -> Path:
 
 @lru_cache(maxsize=4)
 def open_bank(folder: Path) -> Bank:
-    """Map a bank into memory; its pages are shared by all processes.
+    """Map a bank into memory. All processes share its pages.
 
-    A data error where its index is damaged; `prepare` looks at the pixels, too.
+    Raises:
+        DataProblemError: the index is damaged. The pixels are checked by `prepare_bank`.
     """
     try:
         index = _read_index(folder)
@@ -92,11 +97,11 @@ def open_bank(folder: Path) -> Bank:
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
-    """What `_write_bank` wrote; a ValueError if it is anything else, since pixels are addressed by it unchecked."""
+    """Return the index of a bank; raise ValueError if it is damaged, since its offsets are used unchecked."""
     try:
-        index = json.loads((folder / INDEX).read_text())
+        index: dict[str, Any] = json.loads((folder / INDEX).read_text())
         if index.pop("seal") != _seal(index):
-            raise ValueError("its digest is another")
+            raise ValueError("its digest differs")
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
         raise ValueError("not an index") from error
     return index
@@ -106,18 +111,18 @@ def _seal(index: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(index).encode()).hexdigest()
 
 
-def _is_sound(folder: Path) -> bool:
+def _is_intact(folder: Path) -> bool:
     try:
-        return file_sha256(folder / PIXELS) == _read_index(folder)["sha256"]
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # of other errors the bank is not to blame
+        return bool(file_sha256(folder / PIXELS) == _read_index(folder)["sha256"])
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # other errors are not caused by a damaged bank
         return False
 
 
 def _write_bank(photos: PhotoList, canvas: int, folder: Path) -> None:
     heights, widths, digest = [], [], hashlib.sha256()
-    crew = Crew()
-    prepared = crew.over(
-        lambda k: _views(photos.paths[k], photos.sha256s[k], canvas, photos.views, crew),
+    pool = BoundedThreadPool()
+    prepared = pool.map(
+        lambda k: _views(photos.paths[k], photos.sha256s[k], canvas, photos.views, pool),
         range(len(photos.paths)),
         "preparing photos",
     )
@@ -132,12 +137,12 @@ def _write_bank(photos: PhotoList, canvas: int, folder: Path) -> None:
     (folder / INDEX).write_text(canonical_json(index | {"seal": _seal(index)}))
 
 
-def _views(path: Path, sha256: str, canvas: int, views: int, crew: Crew) -> list[np.ndarray]:
-    """A photo in each of its sizes, u1 (h, w, 3)."""
+def _views(path: Path, sha256: str, canvas: int, views: int, pool: BoundedThreadPool) -> list[np.ndarray]:
+    """Return a photo in each of its sizes, u1 (h, w, 3)."""
     prepared = []
-    with opened_photo(path, crew) as photo:
+    with opened_photo(path, pool) as photo:
         for view in range(views):
-            crew.go_on()
+            pool.raise_if_stopped()
             short = canvas + Stream(int(sha256[:16], 16), 0, view, PHOTO_VIEW).below(canvas + 1)
             scale = short / min(photo.size)
             size = [max(short, round(side * scale)) for side in photo.size]

@@ -1,22 +1,22 @@
-"""Photos that show the same picture at another size, format or quality: found by how they look at 16 × 16.
+"""Detect photos that show the same picture at another size, format or quality, by their 16 × 16 thumbnails.
 
-A pair counts as one picture where all of this holds: both have the same shape, within the rounding of a side; their
-brightness and colour differ little, on average and in every place; what stands out from its surroundings correlates.
+A pair counts as one picture if both have the same aspect ratio within the rounding of a side, their brightness and
+colour differ little on average and everywhere, and their local detail correlates.
 
-The limits lie far from photos that differ. Of 1,577 photographs of 8 scenes, no two different ones came nearer than a
-mean difference of 11 and a correlation of 0.75 (limits: 3 and 0.9); an edited one, whose shadows are tinted, came to a
-difference of 5.4. Of copies whose short side has 32 to 256 pixels, scaled by three filters and saved as JPEG (quality
-30 to 75), WebP, GIF or PNG, 99 % or more are found; of those of 24 pixels 95 %, of 16 pixels less than half.
+The limits are far from different photos. Among 1,577 photographs of 8 scenes, no two different ones came closer than a
+mean difference of 11 and a correlation of 0.75 (limits: 3 and 0.9); an edited one with tinted shadows had a difference
+of 5.4. Among copies whose short side has 32 to 256 pixels, scaled by three filters and saved as JPEG (quality 30 to
+75), WebP, GIF or PNG, 99 % or more are detected; with 24 pixels 95 %, with 16 pixels less than half.
 
-Cropped, mirrored, turned and edited copies count as other pictures. Pictures without structure, such as a plain sky,
-are not compared: nothing tells them apart.
+Cropped, mirrored, rotated and edited copies count as different pictures. Pictures without detail, such as a plain sky,
+are not compared, because nothing distinguishes them.
 """
 
 import numpy as np
 from PIL import Image
 
 SIDE, COARSE = 16, 4
-LOOK = np.dtype(
+THUMBNAIL = np.dtype(
     [
         ("sha256", "u1", 32),
         ("size", "<i4", 2),
@@ -24,98 +24,118 @@ LOOK = np.dtype(
         ("colour", "u1", (SIDE // 2, SIDE // 2, 2)),
     ]
 )
-"""How one photo looks: its width and height, and its brightness and colour (blue and red difference) in the small."""
-MEAN, MOST, SHIFT, COLOUR, UNLIKE = 3.0, 20.0, 1.5, 3.0, 0.1
-"""Limits: of the mean and the largest difference of brightness, of the difference of the mean brightness, of the mean
-difference of colour, and of 1 − correlation."""
-SMALL, LOOSE = 48, 2.0
-"""A copy whose short side has fewer pixels has lost more: so many times the limits hold for it."""
-STRUCTURE = 2.0
-"""Pictures in which less than this stands out are not compared. (A linear gradient has 0.9.)"""
+"""Thumbnail of one photo: width and height of the original, brightness, and colour (blue and red difference)."""
+MAX_MEAN, MAX_DIFFERENCE, MAX_SHIFT, MAX_COLOUR, MAX_DECORRELATION = 3.0, 20.0, 1.5, 3.0, 0.1
+"""Limits of the difference between two thumbnails.
+
+In this order: mean and largest difference of brightness, difference of the mean brightness, mean difference of colour,
+and 1 − correlation.
+"""
+SMALL_SIDE, SMALL_FACTOR = 48, 2.0
+"""Side in pixels below which a copy has lost detail, so that its limits are multiplied by SMALL_FACTOR."""
+MIN_DETAIL = 2.0
+"""Minimum standard deviation of the local detail of pictures that are compared. (A linear gradient has 0.9.)"""
 _FRAME, _CLIP = 3, 4.0
 
 
-def look_of(photo: Image.Image, size: tuple[int, int], sha256: str) -> np.ndarray:
-    """Return how an upright RGB photo looks, a `LOOK`. `size`: of the original, upright."""
-    luma, *colour = photo.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BILINEAR).convert("YCbCr").split()
-    look = no_look(sha256)
-    look["size"], look["luma"] = size, np.asarray(luma.reduce(2))
-    look["colour"] = np.stack([np.asarray(channel.reduce(4)) for channel in colour], axis=-1)
-    return look
+def make_thumbnail(photo: Image.Image, size: tuple[int, int], sha256: str) -> np.ndarray:
+    """Return the `THUMBNAIL` of an upright RGB photo.
 
-
-def no_look(sha256: str) -> np.ndarray:
-    """Return what stands for a photo that cannot be decoded: its size is 0."""
-    look = np.zeros((), LOOK)
-    look["sha256"] = np.frombuffer(bytes.fromhex(sha256), np.uint8)
-    return look
-
-
-def smaller_copies(looks: np.ndarray) -> list[int]:
-    """Return the indices, in order, of those `looks` (n,) that show the picture of another one with more pixels.
-
-    Where pixels are as many, the photo with the lower digest is the original. A copy of a copy that is not like the
-    original itself is kept.
+    Args:
+        photo: the photo, possibly decoded at a reduced size.
+        size: width and height of the original, upright.
+        sha256: digest of the file.
     """
-    standing = _standing_out(looks["luma"])
-    able = np.flatnonzero((looks["size"].min(axis=1) > 0) & (standing.std(axis=1) >= STRUCTURE))
-    pixels = looks["size"].astype(np.int64).prod(axis=1)
-    digests = [bytes(digest) for digest in looks["sha256"]]
+    luma, *colour = photo.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BILINEAR).convert("YCbCr").split()
+    thumbnail = empty_thumbnail(sha256)
+    thumbnail["size"], thumbnail["luma"] = size, np.asarray(luma.reduce(2))
+    thumbnail["colour"] = np.stack([np.asarray(channel.reduce(4)) for channel in colour], axis=-1)
+    return thumbnail
+
+
+def empty_thumbnail(sha256: str) -> np.ndarray:
+    """Return the `THUMBNAIL` of a photo that cannot be decoded, with size 0."""
+    thumbnail = np.zeros((), THUMBNAIL)
+    thumbnail["sha256"] = np.frombuffer(bytes.fromhex(sha256), np.uint8)
+    return thumbnail
+
+
+def smaller_copies(thumbnails: np.ndarray) -> list[int]:
+    """Return the indices, in order, of the photos that show the picture of another one with more pixels.
+
+    If the numbers of pixels are equal, the photo with the lower digest is the original. A copy of a copy that does not
+    match the original itself is not reported.
+
+    Args:
+        thumbnails: `THUMBNAIL` (n,).
+    """
+    detail = _detail(thumbnails["luma"])
+    able = np.flatnonzero((thumbnails["size"].min(axis=1) > 0) & (detail.std(axis=1) >= MIN_DETAIL))
+    pixels = thumbnails["size"].astype(np.int64).prod(axis=1)
+    digests = [bytes(digest) for digest in thumbnails["sha256"]]
     order = np.array(sorted(able, key=lambda k: (-pixels[k], digests[k])), np.int64)
-    looks, standing, coarse = looks[order], standing[order], _coarse(looks["luma"][order])
-    limits = np.where(looks["size"].min(axis=1) < SMALL, LOOSE, 1.0)
+    thumbnails, detail, coarse = thumbnails[order], detail[order], _coarse(thumbnails["luma"][order])
+    limits = np.where(thumbnails["size"].min(axis=1) < SMALL_SIDE, SMALL_FACTOR, 1.0)
     brightness = coarse.mean(axis=1)
     by_brightness = np.argsort(brightness, kind="stable")
     steps, alike = brightness[by_brightness], coarse[by_brightness]
-    first = np.searchsorted(steps, brightness - SHIFT * limits, "left")
-    end = np.searchsorted(steps, brightness + SHIFT * limits, "right")
+    first = np.searchsorted(steps, brightness - MAX_SHIFT * limits, "left")
+    end = np.searchsorted(steps, brightness + MAX_SHIFT * limits, "right")
     copy = np.zeros(len(order), bool)
     for k, limit in enumerate(limits):
         window = slice(first[k], end[k])
-        near = by_brightness[window][np.abs(alike[window] - coarse[k]).sum(axis=1) <= MEAN * limit * COARSE**2]
+        near = by_brightness[window][np.abs(alike[window] - coarse[k]).sum(axis=1) <= MAX_MEAN * limit * COARSE**2]
         near = near[(near < k) & ~copy[near]]
-        copy[k] = len(near) > 0 and bool(_is_copy(looks, standing, k, near, float(limit)).any())
+        copy[k] = len(near) > 0 and bool(_is_copy(thumbnails, detail, k, near, float(limit)).any())
     return sorted(int(k) for k in order[copy])
 
 
-def _is_copy(looks: np.ndarray, standing: np.ndarray, k: int, others: np.ndarray, limit: float) -> np.ndarray:
+def _is_copy(thumbnails: np.ndarray, detail: np.ndarray, k: int, others: np.ndarray, limit: float) -> np.ndarray:
     """Return for each of the `others` whether photo k shows its picture."""
-    one, many = looks[k], looks[others]
+    one, many = thumbnails[k], thumbnails[others]
     brighter = many["luma"].astype(np.float32) - one["luma"]
     luma = np.abs(brighter)
     colour = np.abs(many["colour"].astype(np.float32) - one["colour"])
-    like = standing[others] @ standing[k]
-    like /= np.linalg.norm(standing[others], axis=1) * np.linalg.norm(standing[k])
-    return (
-        _has_shape(one["size"], many["size"])
-        & (luma.mean(axis=(1, 2)) <= MEAN * limit)
-        & (luma.max(axis=(1, 2)) <= MOST * limit)
-        & (np.abs(brighter.mean(axis=(1, 2))) <= SHIFT * limit)
-        & (colour.mean(axis=(1, 2, 3)) <= COLOUR * limit)
-        & (like >= 1 - UNLIKE * limit)
+    like = detail[others] @ detail[k]
+    like /= np.linalg.norm(detail[others], axis=1) * np.linalg.norm(detail[k])
+    copies: np.ndarray = (
+        _has_same_shape(one["size"], many["size"])
+        & (luma.mean(axis=(1, 2)) <= MAX_MEAN * limit)
+        & (luma.max(axis=(1, 2)) <= MAX_DIFFERENCE * limit)
+        & (np.abs(brighter.mean(axis=(1, 2))) <= MAX_SHIFT * limit)
+        & (colour.mean(axis=(1, 2, 3)) <= MAX_COLOUR * limit)
+        & (like >= 1 - MAX_DECORRELATION * limit)
     )
+    return copies
 
 
-def _has_shape(small: np.ndarray, large: np.ndarray) -> np.ndarray:
-    """Return whether a size (2,) is one of those (n, 2), scaled: one side by the other, rounded up or down."""
+def _has_same_shape(small: np.ndarray, large: np.ndarray) -> np.ndarray:
+    """Return for each size of `large` (n, 2) whether `small` (2,) is a scaled version of it, up to rounding."""
     (width, height), (widths, heights) = small.astype(float), large.astype(float).T
-    return np.minimum(np.abs(width - widths * height / heights), np.abs(height - heights * width / widths)) <= 1
+    same: np.ndarray = (
+        np.minimum(np.abs(width - widths * height / heights), np.abs(height - heights * width / widths)) <= 1
+    )
+    return same
 
 
 def _coarse(luma: np.ndarray) -> np.ndarray:
-    """Return the mean brightness of 4 × 4 places, f4 (n, 16): their mean difference is no more than that of 16 × 16."""
+    """Return the mean brightness of 4 × 4 blocks, f4 (n, 16), a lower bound for 16 × 16 differences."""
     step = SIDE // COARSE
-    return luma.reshape(-1, COARSE, step, COARSE, step).mean(axis=(2, 4), dtype=np.float32).reshape(-1, COARSE**2)
+    means: np.ndarray = (
+        luma.reshape(-1, COARSE, step, COARSE, step).mean(axis=(2, 4), dtype=np.float32).reshape(-1, COARSE**2)
+    )
+    return means
 
 
-def _standing_out(luma: np.ndarray) -> np.ndarray:
-    """Return how far each place stands out from its four neighbours, f4 (n, 100).
+def _detail(luma: np.ndarray) -> np.ndarray:
+    """Return the difference of each pixel from its four neighbours, f4 (n, 100).
 
-    Places at the border are left out and values are clipped at twice their median, so that neither a frame nor a
-    horizon speaks for the whole picture.
+    Pixels at the border are left out and values are clipped at twice their median, so that neither a frame nor a
+    horizon dominates.
     """
     y = luma.astype(np.float32)
     inner = 4 * y[:, 1:-1, 1:-1] - y[:, :-2, 1:-1] - y[:, 2:, 1:-1] - y[:, 1:-1, :-2] - y[:, 1:-1, 2:]
     flat = inner[:, _FRAME - 1 : 1 - _FRAME, _FRAME - 1 : 1 - _FRAME].reshape(len(y), (SIDE - 2 * _FRAME) ** 2)
     bound = np.maximum(2 * np.median(np.abs(flat), axis=1, keepdims=True), _CLIP) if len(y) else flat
-    return np.clip(flat, -bound, bound)
+    clipped: np.ndarray = np.clip(flat, -bound, bound)
+    return clipped

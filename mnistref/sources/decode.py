@@ -1,4 +1,4 @@
-"""One photo file → 8-bit RGB, or a data error that names it."""
+"""Decode one photo file to 8-bit RGB, or raise a data error that names it."""
 
 import ctypes
 import os
@@ -15,61 +15,65 @@ from PIL import Image, UnidentifiedImageError
 from mnistref.common.errors import DataProblemError
 from mnistref.sources.metadata import without_metadata
 from mnistref.sources.orientation import SIDEWAYS, TURNS, orientation
-from mnistref.sources.thread_pool import Crew, StoppedError, WatchedFile
+from mnistref.sources.thread_pool import BoundedThreadPool, StoppableFile, StoppedError
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What is looked for in a file, whatever its name: formats whose decoders take the memory that `_cost` says."""
-LEAST_SIDE, MOST_ASPECT = 16, 10
-"""Photos with fewer pixels on a side, or longer than so many times their width, are refused."""
+"""Formats that are detected in a file, whatever its name. `_cost` bounds the memory of their decoders."""
+MIN_SIDE, MAX_ASPECT = 16, 10
+"""Photos with a shorter side, or with a larger aspect ratio than MAX_ASPECT, are refused."""
 RULES = f"4 {PIL.__version__}"
-"""What a verdict on a file depends on beside the file."""
+"""What the result of checking a file depends on, apart from the file."""
 with suppress(AttributeError, OSError):
-    ctypes.CDLL(PIL._imaging.__file__).TIFFSetErrorHandler(None)  # it would print to stderr what is odd about a TIFF
+    ctypes.CDLL(PIL._imaging.__file__).TIFFSetErrorHandler(None)  # it would print warnings about TIFF files to stderr
 
 _DRAFT = 256
-_STRIP = 1 << 20  # pixels converted at a time: what lies between the original and its RGB takes little memory
+_STRIP = 1 << 20  # pixels converted at a time, which bounds the memory of intermediate images
 
 
 @contextmanager
-def opened_photo(path: Path, crew: Crew) -> Iterator[Image.Image]:
-    """The photo as 8-bit RGB, upright, the first frame; transparency lies on black. What cannot serve is a data error.
+def opened_photo(path: Path, pool: BoundedThreadPool) -> Iterator[Image.Image]:
+    """Open a photo as 8-bit RGB: upright, first frame only, transparency on black.
 
-    While the block lasts, the crew's memory is held for it.
+    The memory of the decoder is reserved from `pool` during the block.
+
+    Raises:
+        DataProblemError: the photo cannot be used.
     """
-    with _opened(path, crew, False) as (photo, _):
+    with _opened(path, pool, False) as (photo, _):
         yield photo
 
 
 @contextmanager
-def opened_draft(path: Path, crew: Crew) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
-    """Open the same photo for a look: a JPEG is decoded to no more than it takes for 256 pixels a side.
+def opened_draft(path: Path, pool: BoundedThreadPool) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
+    """Open the same photo for a thumbnail: a JPEG is decoded at a reduced size, down to 256 pixels a side.
 
-    With it comes the size of the whole photo, upright.
+    Yields:
+        The photo, and the upright size of the original.
     """
-    with _opened(path, crew, True) as both:
+    with _opened(path, pool, True) as both:
         yield both
 
 
 @contextmanager
-def _opened(path: Path, crew: Crew, draft: bool) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
+def _opened(path: Path, pool: BoundedThreadPool, draft: bool) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
     with _named(path), ExitStack() as stack:
         try:
-            both = stack.enter_context(_upright(WatchedFile(path, crew), crew, draft))
+            both = stack.enter_context(_upright(StoppableFile(path, pool), pool, draft))
         except (StoppedError, MemoryError, _UnfitError):
             raise
-        except Exception as error:  # a decoder raises what it likes, and of metadata, too
-            file = stack.enter_context(WatchedFile(path, crew))
+        except Exception as error:  # decoders raise any exception, also for damaged metadata
+            file = stack.enter_context(StoppableFile(path, pool))
             bare = without_metadata(file)
             if bare is None:
                 raise
             with _instead(error):
-                both = stack.enter_context(_upright(bare, crew, draft, os.path.getsize(path)))
+                both = stack.enter_context(_upright(bare, pool, draft, os.path.getsize(path)))
         yield both
 
 
 @contextmanager
 def _instead(error: Exception) -> Iterator[None]:
-    """Raise `error` where the block fails: what was wrong with the file as it is."""
+    """Raise `error`, the error of the original file, if the block fails."""
     try:
         yield
     except (StoppedError, MemoryError, _UnfitError):
@@ -79,19 +83,25 @@ def _instead(error: Exception) -> Iterator[None]:
 
 
 @contextmanager
-def _upright(file: BinaryIO, crew: Crew, draft: bool, aside: int = 0) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
-    """Decode the photo in `file`, which is closed with it. → the photo, upright, and its whole size
+def _upright(
+    file: BinaryIO, pool: BoundedThreadPool, draft: bool, aside: int = 0
+) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
+    """Decode the photo in `file`, and yield it upright with the size of the original.
 
-    `draft`: see `opened_draft`. `aside`: bytes of memory that the decoder may take for the file itself.
+    Args:
+        file: the file, which is closed at the end.
+        pool: provides the memory.
+        draft: decode a JPEG at a reduced size, see `opened_draft`.
+        aside: memory that the decoder may need for the file itself, in bytes.
     """
     with file, closing(Image.open(file, formats=FORMATS)) as image:
         size = image.size
         if draft:
             image.draft(None, (_DRAFT, _DRAFT))
         reduced = image.size != size
-        with crew.holding(_cost(image, size, crew, aside)):
+        with pool.reserve_memory(_cost(image, size, pool, aside)):
             image.load()
-            turn = TURNS.get(orientation(image))  # a PNG may say it behind its pixels
+            turn = TURNS.get(orientation(image))  # a PNG may store it after the pixels
             photo = _rgb(image)
             if photo is not image:
                 image.close()
@@ -101,20 +111,20 @@ def _upright(file: BinaryIO, crew: Crew, draft: bool, aside: int = 0) -> Iterato
                 size = size[::-1] if turn in SIDEWAYS else size
             if not reduced:
                 size = photo.size
-            if min(size) < LEAST_SIDE or max(size) > MOST_ASPECT * min(size):
+            if min(size) < MIN_SIDE or max(size) > MAX_ASPECT * min(size):
                 raise _UnfitError(f"{_pixels(size)} are too few or too narrow for a background; remove it")
-            with closing(photo):  # its memory is free before others may have it, whoever still knows its name
+            with closing(photo):  # free its memory before the reservation ends
                 yield photo, size
 
 
 def read_photo(path: Path) -> Image.Image:
-    """The same, to be kept."""
-    with opened_photo(path, Crew()) as photo:
+    """Return the photo of `opened_photo` as an image in memory."""
+    with opened_photo(path, BoundedThreadPool()) as photo:
         return photo.copy()
 
 
 class _UnfitError(Exception):
-    """What is wrong with a photo, and what to do."""
+    """A photo that cannot be used; the message has the reason and the advice."""
 
 
 @contextmanager
@@ -126,32 +136,32 @@ def _named(path: Path) -> Iterator[None]:
     except _UnfitError as error:
         raise DataProblemError(f"{path}: {error}") from error
     except Exception as error:  # a decoder raises what it likes
-        if isinstance(error, OSError) and error.errno is not None:  # of the system, and no fault of the photo
+        if isinstance(error, OSError) and error.errno is not None:  # a system error, not a damaged photo
             error.filename = str(path)
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             reason = f"none of {', '.join(FORMATS)}"
-        raise DataProblemError(f"{path}: cannot be read as an image ({reason}); mend or remove it") from error
+        raise DataProblemError(f"{path}: cannot be read as an image ({reason}); repair or remove it") from error
 
 
 def _pixels(size: tuple[int, int]) -> str:
     return f"{size[0]} × {size[1]} pixels"
 
 
-def _cost(image: Image.Image, size: tuple[int, int], crew: Crew, aside: int) -> int:
-    """Return how many bytes decoding takes at most, by the header.
+def _cost(image: Image.Image, size: tuple[int, int], pool: BoundedThreadPool, aside: int) -> int:
+    """Return an upper bound of the memory for decoding, in bytes, from the header.
 
-    Pillow takes 4 a pixel, as many again for another form of the photo, what its decoder holds of the whole `size`, and
+    Pillow takes 4 bytes a pixel, as many again for a converted photo, the decoder's memory for the whole `size`, and
     `aside`.
     """
     decoder = 8 if image.format == "WEBP" else 6 if image.info.get("progressive") else 0
-    asks = image.format != "PNG" or "exif" in image.info  # a PNG without it would be decoded to look behind its pixels
+    asks = image.format != "PNG" or "exif" in image.info  # a PNG without it would be decoded completely
     turned = asks and orientation(image) != 1
     pixels, whole = image.width * image.height, size[0] * size[1]
     cost = max(4 * pixels + decoder * whole, 8 * pixels if turned or not _is_rgb(image) else 0) + aside
-    if cost > crew.memory:
-        most = f"{crew.memory // 1_000_000} MB"
+    if cost > pool.memory:
+        most = f"{pool.memory // 1_000_000} MB"
         raise _UnfitError(f"{_pixels(size)} take more than {most} to decode; scale it down or remove it")
     return cost
 
@@ -181,11 +191,11 @@ def _strips(image: Image.Image) -> Iterator[tuple[Image.Image, int]]:
 
 
 def _to_bytes(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
-    """How a strip of numbers that Pillow would clip is scaled: 16 bits by their range, floats by their maximum."""
+    """Return a function that scales a strip to 8 bits: 16-bit values by their range, floats by their maximum."""
     if not image.mode.startswith(("I", "F")):
         return lambda strip: strip
     if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these are 16 bits in a wider form
-        raise _UnfitError("pixels of 32 bits do not say what is white; save it with 8 or 16, or remove it")
+        raise _UnfitError("pixels of 32 bits have no defined white; save it with 8 or 16 bits, or remove it")
     top = 65535.0
     if image.mode == "F":
         most = np.array([np.asarray(strip).max() for strip, _ in _strips(image)])

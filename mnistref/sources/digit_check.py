@@ -1,14 +1,15 @@
-"""Whether images with their labels are digits as MNIST's, white on black: what is wrong with them, if they are not.
+"""Check whether images with their labels are digits like those of MNIST, white on black.
 
-Input that is meaningless would pass all other checks: black on white every mask is a whole square, see `ink_check`, and
-the labels of EMNIST's files, whose images are transposed, or of another file, ask about digits that are not there.
+Meaningless input would pass all other checks. With black on white digits, every mask is a whole square (see
+`ink_check`). With transposed images (EMNIST) or the labels of another file, the questions are about digits that do not
+exist.
 
-The mean image of each class is compared with MNIST's, once every image has been scaled and centred. The score of a set
-is the mean correlation of the ten pairs, of what differs from the mean of all classes. Measured, with 8 images a class
-or more: 0.5 … 0.99 for handwritten digits of two collections, also shifted, scaled, turned by 15°, bold, thin or noisy;
-0.35 … 0.6 for those of 40 printed fonts, each by itself; up to 0.15 for other things and other labels. Digits that are
-mirrored, transposed or turned score 0.1 … 0.97 more once they are turned back, upright ones 0.09 … 0.6 less. With their
-labels exchanged in the best way, digits score up to 0.11 more, and those with shuffled labels 0.14 or more.
+The mean image of each class is compared with that of MNIST, after scaling and centring every image. The score is the
+mean correlation of the ten pairs, after subtracting the mean of all classes. Measured with 8 or more images per class:
+0.5 … 0.99 for handwritten digits of two collections, also shifted, scaled, rotated by 15°, bold, thin or noisy; 0.35 …
+0.6 for 40 printed fonts; up to 0.15 for other objects and other labels. Mirrored, transposed or rotated digits gain 0.1
+… 0.97 when they are turned back; upright digits lose 0.09 … 0.6. Under the best exchange of labels, correct digits gain
+up to 0.11, digits with shuffled labels 0.14 or more.
 """
 
 from collections.abc import Callable
@@ -17,15 +18,15 @@ import numpy as np
 from PIL import Image
 
 from mnistref.sources.digits import Digits
-from mnistref.sources.ink_check import ink_complaint
+from mnistref.sources.ink_check import check_ink
 from mnistref.spec import CLASSES, GLYPH
 
-LIKE, EXCHANGED = 0.25, 0.125
-"""The least score, and by how much more another labelling may score."""
-NAMED = 0.5
-"""The score from which on it is said how digits lie, or how they are labelled."""
-FEWEST, MOST = 8, 200
-"""Images of a class without which shapes are not compared, and with which they are compared at most."""
+MIN_SCORE, MAX_RELABEL_GAIN = 0.25, 0.125
+"""Minimum score, and the largest gain that an exchange of labels may have."""
+MIN_DIAGNOSIS_SCORE = 0.5
+"""Minimum score of a transformation or an exchange of labels that a message names."""
+MIN_IMAGES, MAX_IMAGES = 8, 200
+"""Images per class: minimum for the comparison, and maximum that is used."""
 
 _SIDE, _INNER, _COARSE = GLYPH, 20, 14
 _TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -37,26 +38,26 @@ _TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "turned by 90° anticlockwise": lambda means: np.rot90(means, 3, (1, 2)),
     "transposed and turned by 180°": lambda means: means[:, ::-1, ::-1].transpose(0, 2, 1),
 }
-"""How digits may lie → what turns them back."""
+"""Transformation that digits may have → its inverse."""
 
 
-def complaint(digits: Digits) -> str | None:
-    """Return what is wrong with digits and what helps, None where they look like digits."""
+def check_digit_images(digits: Digits) -> str | None:
+    """Return what is wrong with the digits and how to fix it, or None if they look like digits."""
     train = np.concatenate([digits.splits["train"], digits.splits["val"]])
     parts = {"training digits": train, "test digits": digits.splits["test"]}
-    if wrong := ink_complaint(digits.images, parts):
+    if wrong := check_ink(digits.images, parts):
         return wrong
-    if min(np.bincount(digits.labels[part], minlength=CLASSES).min() for part in parts.values()) < FEWEST:
+    if min(np.bincount(digits.labels[part], minlength=CLASSES).min() for part in parts.values()) < MIN_IMAGES:
         parts = {"digits": np.concatenate(list(parts.values()))}
     for name, part in parts.items():
-        if wrong := _of_shapes(name, digits.images, digits.labels, part):
+        if wrong := _check_shapes(name, digits.images, digits.labels, part):
             return wrong
     return None
 
 
-def _of_shapes(name: str, images: np.ndarray, labels: np.ndarray, part: np.ndarray) -> str | None:
-    """Return what is wrong with the shapes of some of the images, or with their labels."""
-    if np.bincount(labels[part], minlength=CLASSES).min() < FEWEST:
+def _check_shapes(name: str, images: np.ndarray, labels: np.ndarray, part: np.ndarray) -> str | None:
+    """Return what is wrong with the shapes or the labels of some of the images, or None."""
+    if np.bincount(labels[part], minlength=CLASSES).min() < MIN_IMAGES:
         return None
     means = class_means(images[part], labels[part])
     likeness = _likeness(means)
@@ -64,20 +65,19 @@ def _of_shapes(name: str, images: np.ndarray, labels: np.ndarray, part: np.ndarr
     turned = {how: _likeness(back(means)).trace() / CLASSES for how, back in _TURNS.items()}
     how, other = max(turned.items(), key=lambda item: item[1])
     best, columns = _best_labels(likeness)
-    if score >= LIKE and score >= other and best <= score + EXCHANGED:
+    if score >= MIN_SCORE and score >= other and best <= score + MAX_RELABEL_GAIN:
         return None
-    if other >= max(NAMED, best):
+    if other >= max(MIN_DIAGNOSIS_SCORE, best):
         return f"the {name} seem to be {how}; turn them back"
-    if best >= NAMED:
+    if best >= MIN_DIAGNOSIS_SCORE:
         wrong = [f"{c} are labelled {k}" for k, c in enumerate(columns) if c != k]
         return f"the labels do not fit the {name} ({', '.join(wrong[:3])}{' …' if len(wrong) > 3 else ''}); give others"
-    return (
-        f"the {name} do not look like their labels, 0 … 9 (their likeness is {score:.2f}, wanted {LIKE}); give others"
-    )
+    like = f"their likeness is {score:.2f}, at least {MIN_SCORE} is required"
+    return f"the {name} do not look like their labels, 0 … 9 ({like}); give others"
 
 
 def _best_labels(likeness: np.ndarray) -> tuple[float, tuple[int, ...]]:
-    """Return the largest mean likeness that the ten classes have under any exchange of labels, and their labels."""
+    """Return the largest mean likeness of the ten classes under any permutation of labels, and that permutation."""
     best: dict[frozenset[int], tuple[float, tuple[int, ...]]] = {frozenset(): (0.0, ())}
     for row in likeness:
         longer: dict[frozenset[int], tuple[float, tuple[int, ...]]] = {}
@@ -91,10 +91,13 @@ def _best_labels(likeness: np.ndarray) -> tuple[float, tuple[int, ...]]:
     return score / CLASSES, columns
 
 
-def class_means(images: np.ndarray, labels: np.ndarray, most: int | None = MOST) -> np.ndarray:
-    """Return the mean image of each class, f8 (10, 14, 14), of images (n, 28, 28) once they are scaled and centred.
+def class_means(images: np.ndarray, labels: np.ndarray, most: int | None = MAX_IMAGES) -> np.ndarray:
+    """Return the mean image of each class, f8 (10, 14, 14), after scaling and centring.
 
-    Of each class `most` images are taken, evenly from first to last.
+    Args:
+        images: u1 (n, 28, 28).
+        labels: (n,).
+        most: maximum number of images per class, taken evenly; None for all.
     """
     means = np.zeros((CLASSES, _COARSE, _COARSE))
     for cls in range(CLASSES):
@@ -107,7 +110,7 @@ def class_means(images: np.ndarray, labels: np.ndarray, most: int | None = MOST)
 
 
 def _centred(image: np.ndarray) -> np.ndarray:
-    """Return an image whose ink fills 20 pixels, in the middle, and is as bright as can be."""
+    """Return an image scaled so that its ink fills 20 pixels and full brightness, centred."""
     whole = np.zeros((_SIDE, _SIDE))
     most = int(image.max())
     ink = image > 0.4 * most
@@ -126,7 +129,7 @@ def _centred(image: np.ndarray) -> np.ndarray:
 
 
 def _blurring(side: int) -> np.ndarray:
-    """Return the matrix (side, side) that blurs by a Gaussian of one pixel's width, mirrored at the ends."""
+    """Return the matrix (side, side) of a Gaussian blur with σ = 1 pixel and mirrored borders."""
     offsets = np.arange(-4, 5)
     weights = np.exp(-(offsets**2) / 2)
     matrix = np.zeros((side, side))
@@ -141,15 +144,17 @@ _BLUR = _blurring(_COARSE)
 
 
 def _likeness(means: np.ndarray) -> np.ndarray:
-    """Return the correlation of each class (row) with each of MNIST's (column), f8 (10, 10)."""
+    """Return the correlation of each class (row) with each class of MNIST (column), f8 (10, 10)."""
     own, known = (_distinct(m) for m in (means, _mnist_means()))
-    return own @ known.T
+    likeness: np.ndarray = own @ known.T
+    return likeness
 
 
 def _distinct(means: np.ndarray) -> np.ndarray:
-    """Return what differs from the mean of all classes, of length 1, f8 (10, 196)."""
+    """Return the normalised differences from the mean of all classes, f8 (10, 196)."""
     flat = (means - means.mean(axis=0)).reshape(CLASSES, -1)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
+    distinct: np.ndarray = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
+    return distinct
 
 
 def _mnist_means() -> np.ndarray:

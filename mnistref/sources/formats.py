@@ -1,7 +1,8 @@
-"""Which bytes of a photo file hold its pixels, and which its metadata: one function for each format.
+"""Which bytes of a photo file are pixels and which are metadata: one function for each format.
 
-Each yields the parts of a file without its metadata, but for a readable orientation. It raises ValueError, struct.error
-or OverflowError where more than metadata is damaged. BMP and PPM are not here: their metadata stop no decoder.
+Each function yields the parts of a file without metadata, except a readable orientation. It raises ValueError,
+struct.error or OverflowError if more than metadata is damaged. BMP and PPM are missing, because their metadata never
+stop a decoder.
 """
 
 import struct
@@ -11,14 +12,14 @@ from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image
 
-from mnistref.sources.orientation import holder, orientation
+from mnistref.sources.orientation import image_with_metadata, orientation
 
 Part = tuple[int, int] | bytes
-"""A stretch of a file (first byte, end), or bytes to be read in its place."""
+"""A range of a file (first byte, end), or bytes that replace one."""
 
 
 def _at(file: BinaryIO, start: int, size: int) -> bytes:
-    """Return `size` bytes of a file. Raise ValueError where it ends before."""
+    """Return `size` bytes of a file; raise ValueError if it ends before."""
     file.seek(start)
     data = file.read(size)
     if len(data) != size:
@@ -27,7 +28,10 @@ def _at(file: BinaryIO, start: int, size: int) -> bytes:
 
 
 def _jpeg_parts(file: BinaryIO, size: int) -> Iterator[Part]:
-    """Yield all but application segments and comments. JFIF and Adobe segments stay: they say what the colours mean."""
+    """Yield all parts except application segments and comments.
+
+    JFIF and Adobe segments stay, since they define the colours.
+    """
     yield 0, 2
     at, info = 2, dict[Any, Any]()
     kept: list[Part] = []
@@ -56,8 +60,8 @@ def _jpeg_parts(file: BinaryIO, size: int) -> Iterator[Part]:
 
 
 def _oriented(info: Mapping[Any, Any]) -> bytes:
-    """Return a JPEG segment with the orientation of metadata and nothing else; empty where the photo is upright."""
-    turn = orientation(holder(info))
+    """Return a JPEG segment with only the orientation of the metadata; empty bytes for an upright photo."""
+    turn = orientation(image_with_metadata(info))
     if turn == 1:
         return b""
     exif = Image.Exif()
@@ -67,7 +71,7 @@ def _oriented(info: Mapping[Any, Any]) -> bytes:
 
 
 def _png_parts(file: BinaryIO, size: int) -> Iterator[Part]:
-    """Yield all but ancillary chunks before and behind the pixels. Transparency and a sound EXIF block stay."""
+    """Yield all parts except ancillary chunks outside the pixels. Transparency and an intact EXIF block stay."""
     chunks = list[tuple[bytes, int, int]]()
     at = 8
     while at + 8 <= size:
@@ -79,7 +83,7 @@ def _png_parts(file: BinaryIO, size: int) -> Iterator[Part]:
     for k, (name, start, end) in enumerate(chunks):
         ancillary = name.isalpha() and name[:1].islower() and name.upper() not in _PNG  # nor a damaged name of those
         among = bool(pixels) and pixels[0] < k < pixels[-1]
-        sound = end > size or _is_sound(file, start, end)
+        sound = end > size or _has_valid_checksum(file, start, end)
         if not ancillary or among or name == b"tRNS":
             if not sound:
                 raise ValueError("what holds the pixels is damaged")
@@ -91,8 +95,8 @@ def _png_parts(file: BinaryIO, size: int) -> Iterator[Part]:
 _PNG = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 
 
-def _is_sound(file: BinaryIO, start: int, end: int) -> bool:
-    """Return whether a chunk is as its checksum says."""
+def _has_valid_checksum(file: BinaryIO, start: int, end: int) -> bool:
+    """Return whether the checksum of a chunk is correct."""
     file.seek(start + 4)
     crc, left = 0, end - start - 8
     while left and (data := file.read(min(left, 1 << 20))):
@@ -101,7 +105,7 @@ def _is_sound(file: BinaryIO, start: int, end: int) -> bool:
 
 
 def _gif_parts(file: BinaryIO, size: int) -> Iterator[Part]:
-    """Yield all but the extensions before the first frame. Those that name a transparent colour stay."""
+    """Yield all parts except extensions before the first frame. Those that define a transparent colour stay."""
     flags = _at(file, 10, 1)[0]
     at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     yield 0, at
@@ -118,7 +122,7 @@ def _gif_parts(file: BinaryIO, size: int) -> Iterator[Part]:
 
 
 def _webp_parts(file: BinaryIO, size: int) -> Iterator[Part]:
-    """Yield all but ICC profile, XMP, unknown chunks and an EXIF block that is cut off."""
+    """Yield all parts except ICC profile, XMP, unknown chunks and a truncated EXIF block."""
     if _at(file, 8, 4) != b"WEBP":
         raise ValueError("another file of this family")
     chunks = list[Part]()
@@ -146,7 +150,7 @@ _ICC, _EXIF, _XMP = 0x20, 0x08, 0x04
 
 
 def _tiff_parts(file: BinaryIO, size: int) -> Iterator[Part]:
-    """Yield the file with a shorter first directory: the tags that say how pixels lie, and the orientation."""
+    """Yield the file with a shorter first directory: the tags of the pixel layout, and the orientation."""
     head = _at(file, 0, 8)
     order = "<" if head.startswith(b"II") else ">"
     big = head[2 if order == "<" else 3] == 43
@@ -170,7 +174,7 @@ _TIFF = {
     *(254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325),
     *(332, 334, 338, 339, 340, 341, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532),
 }
-"""The tags that say how pixels lie in the file, and what their numbers mean."""
+"""Tags that define the layout and the meaning of the pixels."""
 
 PARTS: tuple[tuple[bytes | tuple[bytes, ...], Callable[[BinaryIO, int], Iterator[Part]]], ...] = (
     (b"\xff\xd8\xff", _jpeg_parts),

@@ -1,4 +1,4 @@
-"""IDX files as people have them: found by what their names begin with, unpacked by what they hold, read as numbers."""
+"""IDX files as users have them: found by the start of their names, decompressed by their content, read as arrays."""
 
 import bz2
 import gzip
@@ -20,17 +20,17 @@ from mnistref.common.text_table import escaped
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _PLACES = ((), ("raw",), ("mnist", "raw"))
-"""Where in a folder the files may lie, beside the folder itself: as torchvision keeps them."""
+"""Subfolders that may hold the files, as torchvision stores them."""
 _NAME = re.compile(r"(train|t10k|test)-(images|labels)(-idx\d)?(-[a-z]+\d*)?")
 _PACKED = re.compile(r"(\.(gz|gzip|z|bz2|xz|lzma|zip|zst|7z|rar|tar|tgz))+$")
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _DAMAGED = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
-_DEEPEST = 8
-_SHOWN = 8
+_MAX_NESTING = 8
+_MAX_NAMES = 8
 
 
-def find_place(folder: Path) -> Path:
-    """Return where in `folder` the four files lie, or most of them: the folder itself, its raw, or its MNIST/raw."""
+def find_idx_folder(folder: Path) -> Path:
+    """Return the folder that holds most of the four files: `folder`, its raw, or its MNIST/raw."""
     places = list(_places(folder))
     return max(places, key=lambda place: sum(find_file(place, file) is not None for file in FILES))
 
@@ -50,40 +50,46 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def is_complete(folder: Path) -> bool:
-    """Return whether all four files are there."""
+    """Return whether a folder has all four files."""
     return folder.is_dir() and all(find_file(folder, file) for file in FILES)
 
 
 def find_file(folder: Path, file: str) -> Path | None:
-    """Return the file that is meant by one of `FILES`, whatever its suffix: plainly named ones before packed ones.
+    """Return the file for one of `FILES`, with any suffix; exact names before packed ones. None if it is missing.
 
-    It may lie in a folder of its own name.
+    It may be in a subfolder of the same name.
     """
     found = []
     for path in _listed(folder):
-        if _meant(path.name) == _meant(file):
-            found += [p for p in _listed(path) if _meant(p.name) == _meant(file)] if path.is_dir() else [path]
+        if _parse_name(path.name) == _parse_name(file):
+            found += [p for p in _listed(path) if _parse_name(p.name) == _parse_name(file)] if path.is_dir() else [path]
     files = [path for path in found if path.is_file()]
     return min(files, key=lambda path: (path.name != file, len(path.suffixes), str(path)), default=None)
 
 
-def _meant(name: str) -> tuple[str, str] | None:
-    """Return which part and what of it a file's name says, None for other files."""
+def _parse_name(name: str) -> tuple[str, str] | None:
+    """Return the part (train, t10k) and the content (images, labels) that a file name means, or None."""
     stem = _PACKED.sub("", re.sub(r"\s*\(\d+\)", "", name.lower()))
     match = _NAME.fullmatch(re.sub(r"[._ ]", "-", stem))
     return ("train" if match[1] == "train" else "t10k", match[2]) if match else None
 
 
 def read_idx(folder: Path, file: str, check: dict[str, str] | None = None) -> np.ndarray:
-    """Return one of `FILES` as u1, of the shape its header says. `check`: SHA-256 of the unpacked file, by name.
+    """Read one of `FILES` as u1, in the shape of its header.
+
+    Args:
+        folder: the folder of the files.
+        file: one of `FILES`.
+        check: file name → expected SHA-256 of the unpacked file.
 
     Raises:
-        DataProblemError: the file is missing, damaged, something else, or holds numbers other than 0 … 255.
+        DataProblemError: the file is missing, damaged, not IDX, or has values outside 0 … 255.
     """
     path = find_file(folder, file) if folder.is_dir() else None
     if path is None:
         raise DataProblemError(
-            f"{folder}: no {file}, plain or packed; an IDX folder has {', '.join(FILES)}; here {_there(folder)}"
+            f"{folder}: no {file}, plain or packed; an IDX folder has {', '.join(FILES)}; "
+            f"this one {_describe_folder(folder)}"
         )
     data = _unpacked(path, path.read_bytes())
     if check and hashlib.sha256(data).hexdigest() != check[file]:
@@ -91,11 +97,11 @@ def read_idx(folder: Path, file: str, check: dict[str, str] | None = None) -> np
     return _bytes(path, _parsed(path, data))
 
 
-def _there(folder: Path) -> str:
-    """Return what lies in a folder, for people."""
+def _describe_folder(folder: Path) -> str:
+    """Return the content of a folder, for a message."""
     names = [_described(path) for path in _listed(folder)] if folder.is_dir() else []
-    more = f" … ({len(names)})" if len(names) > _SHOWN else ""
-    return f"are {', '.join(names[:_SHOWN])}{more}" if names else "is nothing"
+    more = f" … ({len(names)})" if len(names) > _MAX_NAMES else ""
+    return f"has {', '.join(names[:_MAX_NAMES])}{more}" if names else "is empty"
 
 
 def _described(path: Path) -> str:
@@ -104,8 +110,8 @@ def _described(path: Path) -> str:
 
 
 def _unpacked(path: Path, data: bytes) -> bytes:
-    """Return what is packed in `data`, however often."""
-    for _ in range(_DEEPEST):
+    """Return the data after all layers of compression."""
+    for _ in range(_MAX_NESTING):
         for magic, kind, unpack in _PACKERS:
             if data.startswith(magic):
                 try:
@@ -117,19 +123,19 @@ def _unpacked(path: Path, data: bytes) -> bytes:
                 break
         else:
             return data
-    raise DataProblemError(f"{path}: packed more than {_DEEPEST} times; unpack it")
+    raise DataProblemError(f"{path}: packed more than {_MAX_NESTING} times; unpack it")
 
 
 def _from_zip(path: Path, data: bytes) -> bytes:
-    """Return the one file of an archive, or the one that the archive is named after."""
+    """Return the only file of an archive, or the one with the archive's name."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
-        named = [name for name in names if _meant(Path(name).name) == _meant(path.name)]
+        named = [name for name in names if _parse_name(Path(name).name) == _parse_name(path.name)]
         if len(names) != 1 and len(named) != 1:
             raise DataProblemError(f"{path}: a zip archive of {len(names)} files; unpack it")
         try:
             return archive.read(names[0] if len(names) == 1 else named[0])
-        except RuntimeError as error:  # it is encrypted, or packed in a way that is not known
+        except RuntimeError as error:  # encrypted, or an unknown compression
             raise DataProblemError(f"{path}: a zip archive that cannot be read ({error}); unpack it") from error
 
 
@@ -151,10 +157,10 @@ _OTHERS = (
 
 
 def _parsed(path: Path, data: bytes) -> np.ndarray:
-    """Return the numbers of an IDX file, of any of its types."""
+    """Return the array of an IDX file, of any of its types."""
     dims = data[3] if len(data) >= 4 else 0
     if data[:2] != b"\0\0" or len(data) < 4 or data[2] not in _TYPES or not 1 <= dims <= 4 or len(data) < 4 + 4 * dims:
-        raise DataProblemError(f"{path}: not an IDX file but {_what(data)}")
+        raise DataProblemError(f"{path}: not an IDX file but {_describe_content(data)}")
     shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dims, 4))
     dtype, held = np.dtype(_TYPES[data[2]]), len(data) - 4 - 4 * dims
     if held != math.prod(shape) * dtype.itemsize:
@@ -163,8 +169,8 @@ def _parsed(path: Path, data: bytes) -> np.ndarray:
     return np.frombuffer(data, dtype, offset=4 + 4 * dims).reshape(shape)
 
 
-def _what(data: bytes) -> str:
-    """Return what a file is that is no IDX file, and what helps."""
+def _describe_content(data: bytes) -> str:
+    """Return what a file is that is not IDX, and what to do."""
     for magic, what in _OTHERS:
         if data.startswith(magic):
             return what
@@ -178,7 +184,7 @@ def _what(data: bytes) -> str:
 
 
 def _bytes(path: Path, values: np.ndarray) -> np.ndarray:
-    """Return the same numbers as bytes; a data error where they are no whole numbers from 0 to 255."""
+    """Return the same values as bytes; raise DataProblemError unless they are integers from 0 to 255."""
     if values.dtype.itemsize == 1 and values.dtype.kind == "u":
         return values.view(np.uint8)
     if not values.size:

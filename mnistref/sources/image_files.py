@@ -1,4 +1,4 @@
-"""Which files of a folder are photos: by the ends of their names, hidden ones left out, each real place once."""
+"""Find the photos of a folder by file suffix, without hidden files, and each real file only once."""
 
 import os
 from collections.abc import Iterator
@@ -6,26 +6,26 @@ from pathlib import Path
 
 from mnistref.common.errors import DataProblemError
 from mnistref.common.text_table import escaped
-from mnistref.sources.exclusions import BROKEN, HIDDEN, OTHER, REPEATED, LeftOut
+from mnistref.sources.exclusions import BROKEN, HIDDEN, OTHER, REPEATED, Exclusions
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _SYSTEM = {
     *("__macosx", "@eadir", "@recycle", "#recycle", "$recycle.bin", "recycler"),
     *("system volume information", "lost+found", "thumbs.db", "desktop.ini"),
 }
-"""What systems and network drives keep beside the files of people, in lower case."""
+"""Names, in lower case, that operating systems and network drives create."""
 
 
-def images_in(folder: Path, left: LeftOut | None = None) -> list[tuple[str, Path]]:
-    """Return (name, path) of every image file below `folder`, in the order of the names.
+def find_images(folder: Path, left: Exclusions | None = None) -> list[tuple[str, Path]]:
+    """Return (name, path) of every image file below `folder`, sorted by name.
 
-    Hidden files and folders are not searched. Links are followed, each real file and folder is taken once, by its own
-    name rather than a link's. What is left out is added to `left`.
+    Hidden files and folders are skipped. Links are followed; each real file and folder is used once, by its own name if
+    it has one below `folder`. Excluded files are added to `left`.
 
     Raises:
         DataProblemError: there are no images, or a folder cannot be listed.
     """
-    left = LeftOut() if left is None else left
+    left = Exclusions() if left is None else left
     search = _Search(folder, left)
     found = search.images()
     if not found:
@@ -38,16 +38,16 @@ def images_in(folder: Path, left: LeftOut | None = None) -> list[tuple[str, Path
 
 
 class _Search:
-    """One walk through a folder. Real places are known by their paths without links."""
+    """One search of a folder. Visited places are identified by their resolved paths."""
 
-    def __init__(self, folder: Path, left: LeftOut) -> None:
+    def __init__(self, folder: Path, left: Exclusions) -> None:
         self.folder, self.left = folder, left
         self.top = os.path.realpath(folder)
         self.searched, self.taken = set[str](), set[str]()
         self.folder_links, self.file_links = list[Path](), list[Path]()
 
     def images(self) -> list[tuple[str, Path]]:
-        """Return what lies in real folders first, then what linked folders hold, then what linked files are."""
+        """Return the images of real folders, then those of linked folders, then linked files."""
         found = list(self._below(self.folder, self.top))
         while self.folder_links:
             links, self.folder_links = sorted(self.folder_links), []
@@ -63,7 +63,7 @@ class _Search:
         return [(path.relative_to(self.folder).as_posix(), path) for path in found]
 
     def _linked(self, link: Path) -> Iterator[Path]:
-        """Yield the images of a linked folder; none where it is searched already, or is one that the link lies in."""
+        """Yield the images of a linked folder, unless it was searched or contains the link."""
         real = os.path.realpath(link)
         holds = any(Path(place).is_relative_to(real) for place in (self.top, os.path.realpath(link.parent)))
         if holds or real in self.searched:
@@ -72,7 +72,7 @@ class _Search:
         yield from self._below(link, real)
 
     def _below(self, folder: Path, real: str) -> Iterator[Path]:
-        """Yield the images of a real folder and those below it; note the links."""
+        """Yield the images of a real folder and its subfolders, and record the links."""
         open_folders = [(folder, real)]
         while open_folders:
             place, real = open_folders.pop()
@@ -84,7 +84,7 @@ class _Search:
                 if _is_hidden(entry.name):
                     self.left.add(HIDDEN, entry.name)
                 elif _is_link(entry):
-                    self._note(path)
+                    self._add_link(path)
                 elif entry.is_dir():
                     open_folders.append((path, os.path.join(real, entry.name)))
                 elif not entry.is_file() or not _is_image(path):
@@ -93,8 +93,8 @@ class _Search:
                     self.taken.add(os.path.join(real, entry.name))
                     yield path
 
-    def _note(self, link: Path) -> None:
-        """Keep a link for later, by what it leads to."""
+    def _add_link(self, link: Path) -> None:
+        """Record a link for later, by the kind of its target."""
         try:
             if link.is_dir():
                 self.folder_links.append(link)
@@ -117,13 +117,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _unsearchable(path: Path, error: OSError) -> DataProblemError:
-    """Return the error for a place that cannot be listed, whose photos would be missing unnoticed."""
+    """Return the error for a folder that cannot be listed, because its photos would silently be missing."""
     where = f"{escaped(str(path))}: cannot be searched for photos ({error.strerror})"
     return DataProblemError(f"{where}; change its permissions, or move it away")
 
 
 def _is_link(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a link, or what Windows has in the place of one."""
+    """Return whether an entry is a link, or a junction of Windows."""
     return entry.is_symlink() or (hasattr(entry, "is_junction") and entry.is_junction())
 
 

@@ -1,20 +1,20 @@
-"""Whether the ink of digits can be the ink of digits: what is wrong with their values, if it cannot.
+"""Check whether the ink of digits is plausible, and describe what is wrong with the values otherwise.
 
-The masks of a data set are every pixel above 0. A ground that is not 0, noise, and what lossy files leave around a
-stroke would all count as ink, and an image that is all ink has a whole square for a mask.
+The masks of a data set are all pixels above 0. A background above 0, noise, and the artefacts of lossy files around a
+stroke would all count as ink, and the mask of an image that is all ink is a whole square.
 
-Measured over MNIST, mnist5k (also turned, moved, scaled, bold, thin, or blurred by 2 pixels), fonts, and scikit-learn's
-digits scaled to 20 and 28 pixels. In the mean of a collection:
+Measured on MNIST, mnist5k (also rotated, shifted, scaled, bold, thin, or blurred by 2 pixels), fonts, and
+scikit-learn's digits scaled to 20 and 28 pixels. Means over a collection:
 
 - `ink`, the share of a square above 0: .08 … .70. Black on white 0.87 or more.
 - `bright`, the share above 127: up to 0.4. Black on white 0.6 or more.
-- `stray`, the share of ink that is more than 3 pixels from all that is brighter than a quarter of the brightest: up to
-  .022. JPEG files .05, faint noise on a tenth of the ground .047, on half of it .23, a ground that is not 0 .46.
-- `specks`, the share of ink in single pixels that touch no other ink, not even at a corner: 5e-5 in MNIST and mnist5k.
-  Salt noise (white pixels at random places) on 1 % of the ground .035, on 5 % .11, on 20 % .08.
-- `border`, the share of the outermost pixels above 0: up to .33. Noise that is as bright as strokes .46 or more.
+- `stray`, the share of ink more than 3 pixels from any pixel brighter than a quarter of the maximum: up to .022. JPEG
+  files .05, faint noise on a tenth of the background .047, on half of it .23, a background above 0 .46.
+- `specks`, the share of ink in single pixels without neighbouring ink, diagonals included: 5e-5 in MNIST and mnist5k.
+  Salt noise (white pixels at random places) on 1 % of the background .035, on 5 % .11, on 20 % .08.
+- `border`, the share of the outermost pixels above 0: up to .33. Noise as bright as strokes .46 or more.
 
-Of single images, `stray` is up to .1, `border` .76 and `ink` .93.
+For single images, `stray` is up to .1, `border` .76 and `ink` .93.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ _PART = 4096  # images at a time, for the memory
 
 @dataclass(frozen=True)
 class Ink:
-    """What is counted in each image: the shares of the module's text, and its brightest and its least value, (M,)."""
+    """Counts of each image, (M,): the shares in the module docstring, and its largest and smallest value."""
 
     ink: np.ndarray
     bright: np.ndarray
@@ -52,12 +52,12 @@ class Ink:
     least: np.ndarray
 
     def of(self, part: np.ndarray) -> "Ink":
-        """Return what is counted in some of the images."""
+        """Return the counts of some of the images."""
         return Ink(*(counted[part] for counted in vars(self).values()))
 
 
 def count_ink(images: np.ndarray) -> Ink:
-    """Return what is counted in images, u1 (M, 28, 28)."""
+    """Return the counts of images, u1 (M, 28, 28)."""
     parts = [images[first : first + _PART] for first in range(0, len(images), _PART)]
     outer = np.ones((GLYPH, GLYPH), bool)
     outer[1:-1, 1:-1] = False
@@ -78,7 +78,8 @@ def stray_ink(images: np.ndarray) -> np.ndarray:
     near = np.pad(stroke, ((0, 0), (_FAR, _FAR), (_FAR, _FAR)))
     near = np.logical_or.reduce([near[:, k : k + GLYPH] for k in range(2 * _FAR + 1)])
     near = np.logical_or.reduce([near[:, :, k : k + GLYPH] for k in range(2 * _FAR + 1)])
-    return (images > 0) & ~near
+    stray: np.ndarray = (images > 0) & ~near
+    return stray
 
 
 def _speck_share(images: np.ndarray) -> np.ndarray:
@@ -87,15 +88,16 @@ def _speck_share(images: np.ndarray) -> np.ndarray:
     wide = np.pad(ink, ((0, 0), (1, 1), (1, 1))).view(np.uint8)
     rows = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
     around = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]  # with the pixel itself
-    return (ink & (around == 1)).sum(axis=(1, 2)) / np.maximum(ink.sum(axis=(1, 2)), 1)
+    share: np.ndarray = (ink & (around == 1)).sum(axis=(1, 2)) / np.maximum(ink.sum(axis=(1, 2)), 1)
+    return share
 
 
-def ink_complaint(images: np.ndarray, pools: dict[str, np.ndarray]) -> str | None:
-    """Return what is wrong with the values of images and what helps, None if nothing is.
+def check_ink(images: np.ndarray, pools: dict[str, np.ndarray]) -> str | None:
+    """Return what is wrong with the pixel values of images and how to fix it, or None.
 
     Args:
         images: u1 (M, 28, 28).
-        pools: the name of each pool → the indices of its images. Each is looked at by itself.
+        pools: name of each pool → indices of its images. Each pool is checked separately.
     """
     counted = count_ink(images)
     said = [_of_pool(name, images, part, counted.of(part)) for name, part in pools.items()]
@@ -148,7 +150,7 @@ def _of_all(name: str, images: np.ndarray, part: np.ndarray, counted: Ink) -> st
 
 
 def _cleaning(images: np.ndarray, counted: Ink) -> str:
-    """Return the advice for a ground that is not black: up to which value it is to be 0."""
+    """Return advice for a background that is not black: the largest value to set to 0."""
     if counted.stray.mean() <= STRAY:
         return "save them without noise, or set dark values to 0"
     some = images[np.argsort(counted.stray)[-_PART:]]
@@ -157,7 +159,7 @@ def _cleaning(images: np.ndarray, counted: Ink) -> str:
 
 
 def _of_some(name: str, odd: np.ndarray, what: str) -> str | None:
-    """Return how many images of a pool are odd, if they are more than a few, and what is wrong with them."""
+    """Return the number of odd images of a pool and what is wrong with them, or None if there are only a few."""
     if odd.sum() <= ODD * len(odd):
         return None
     first = int(np.flatnonzero(odd)[0])

@@ -1,6 +1,6 @@
-"""Photo files whose metadata Pillow refuses, given again with nothing but their pixels and their orientation.
+"""Photo files whose metadata Pillow refuses, presented again with only their pixels and orientation.
 
-Such are files whose pixels are fine, with a damaged profile, comment or EXIF block.
+Such files have intact pixels, but a damaged profile, comment or EXIF block.
 """
 
 import io
@@ -13,9 +13,9 @@ from mnistref.sources.formats import PARTS, Part
 
 
 def without_metadata(file: BinaryIO) -> BinaryIO | None:
-    """Return the same photo without its metadata, but for a readable orientation; None where there are none to remove.
+    """Return the photo without metadata, except a readable orientation; None if there is nothing to remove.
 
-    `file` stays open and is read through the result, so that no more of it lies in memory.
+    `file` stays open and is read through the result, so that it need not be in memory.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -32,7 +32,7 @@ def without_metadata(file: BinaryIO) -> BinaryIO | None:
 
 
 def _joined(parts: Sequence[Part]) -> list[Part]:
-    """Return the same parts, stretches that follow each other as one."""
+    """Return the same parts, with consecutive ranges merged."""
     joined: list[Part] = []
     for part in parts:
         last = joined[-1] if joined else b""
@@ -44,7 +44,7 @@ def _joined(parts: Sequence[Part]) -> list[Part]:
 
 
 class _Parts(io.RawIOBase):
-    """Parts of a file, one after the other, as a file to be read."""
+    """Parts of a file, concatenated, as a readable file."""
 
     def __init__(self, file: BinaryIO, parts: Sequence[Part]) -> None:
         self._file, self._parts, self._at = file, parts, 0
@@ -54,17 +54,21 @@ class _Parts(io.RawIOBase):
             self._ends.append(end)
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Set the position, and return it."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._ends[-1]}[whence]
         self._at = max(0, start + offset)
         return self._at
 
     def readinto(self, buffer: Any, /) -> int:
+        """Read into a buffer, and return the number of bytes."""
         for part, end in zip(self._parts, self._ends, strict=True):
             if self._at < end:
                 wanted = min(len(buffer), end - self._at)

@@ -1,4 +1,4 @@
-"""Which side of a photo is up, as its EXIF or XMP data say; what cannot be read of them is ignored."""
+"""Orientation of a photo from its EXIF or XMP data. Unreadable data are ignored."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,28 +16,30 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""Orientation as EXIF numbers it → what brings the photo upright."""
+"""EXIF orientation → transposition that makes the photo upright."""
 SIDEWAYS = {turn for number, turn in TURNS.items() if number >= 5}
-"""Those that swap width and height."""
+"""Transpositions that swap width and height."""
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the orientation that the metadata of an image say; 1, upright, where they cannot be read or are absurd."""
-    source = image if hasattr(image, "tag_v2") else holder(image.info)  # a TIFF, whose tags are its metadata
+    """Return the EXIF orientation of an image; 1 (upright) if it cannot be read or is invalid."""
+    source = (
+        image if hasattr(image, "tag_v2") else image_with_metadata(image.info)
+    )  # a TIFF, whose tags are its metadata
     try:
         value = source.getexif().get(ExifTags.Base.Orientation, 1)
         return int(value) if value in TURNS else 1
     except (StoppedError, MemoryError):
         raise
-    except Exception:  # the parser of EXIF raises what it likes; XMP may say the same
+    except Exception:  # the EXIF parser raises any exception; XMP may have the value
         left = {key: value for key, value in image.info.items() if key in _XMP_KEYS}
-        return orientation(holder(left)) if len(left) < len(image.info) else 1
+        return orientation(image_with_metadata(left)) if len(left) < len(image.info) else 1
 
 
 _XMP_KEYS = ("xmp", "XML:com.adobe.xmp")
 
 
-def holder(info: Mapping[Any, Any]) -> Image.Image:
+def image_with_metadata(info: Mapping[Any, Any]) -> Image.Image:
     """Return an image without pixels that has these metadata."""
     image = Image.Image()
     image.info.update(info)

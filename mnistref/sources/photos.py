@@ -1,4 +1,4 @@
-"""Photo sources: `builtin`, `sun397`, or a folder of images. → `PhotoList`, split."""
+"""Photo sources: `builtin`, `sun397`, or a folder of images."""
 
 import hashlib
 import logging
@@ -14,10 +14,10 @@ from mnistref.common.atomic_files import file_sha256, path_to_text
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.common.text_table import escaped
 from mnistref.sources.copies import smaller_copies
-from mnistref.sources.examined import examine
-from mnistref.sources.exclusions import BAD, COPY, SMALLER, LeftOut
-from mnistref.sources.image_files import images_in
-from mnistref.sources.thread_pool import Crew
+from mnistref.sources.exclusions import BAD, COPY, SMALLER, Exclusions
+from mnistref.sources.image_files import find_images
+from mnistref.sources.photo_checks import check_photo_files
+from mnistref.sources.thread_pool import BoundedThreadPool
 from mnistref.spec import SPLITS
 
 log = logging.getLogger("mnistref")
@@ -30,17 +30,17 @@ BUILTIN = {
     ),
     "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
 }
-"""The colour photographs in scikit-image and scikit-learn (of the stereo pair, one)."""
-LEAST_VIEWS = 64
+"""Colour photographs in scikit-image and scikit-learn (one image of the stereo pair)."""
+MIN_VIEWS = 64
 BANK_VERSION = 2
-"""Of the rules by which photos are prepared: part of the content that a collection is named by."""
+"""Version of the rules by which photos are prepared, part of the digest of a collection."""
 
 
 @dataclass(frozen=True)
 class PhotoList:
-    """P different photos in the order of their digests, which is also that of their indices.
+    """P different photos in the order of their digests, which is also the order of their indices.
 
-    `names`: paths below the folder, as `mnistref.common.atomic_files.path_to_text` writes them.
+    `names` are paths below the folder, encoded by `mnistref.common.atomic_files.path_to_text`.
     """
 
     name: str
@@ -50,40 +50,45 @@ class PhotoList:
 
     @property
     def sha256(self) -> str:
-        """Names the collection by its content, and by how it is prepared."""
+        """Digest of the collection, by its content and the rules of preparation."""
         return hashlib.sha256("\n".join([f"bank {BANK_VERSION}", *self.sha256s]).encode()).hexdigest()
 
     @property
     def views(self) -> int:
-        """In how many sizes each photo is prepared."""
-        return -(-LEAST_VIEWS // len(self.paths)) if len(self.paths) < LEAST_VIEWS else 1
+        """Number of sizes in which each photo is prepared."""
+        return -(-MIN_VIEWS // len(self.paths)) if len(self.paths) < MIN_VIEWS else 1
 
 
-def check_photos(source: str) -> None:
-    """A usage error for what is neither a source's name nor a folder."""
+def require_photo_source(source: str) -> None:
+    """Raise UsageProblemError unless `source` is a known name or a folder."""
     if source not in NAMES and not Path(source).is_dir():
         raise UsageProblemError(f"no photo source {source!r}: give {', '.join(NAMES)}, or a folder of images")
 
 
-def list_photos(source: str, raw: Path, skip_bad: bool = False, apart: bool = False) -> PhotoList:
-    """Return the photos of a source, and say in one line what of it is left out.
+def list_photos(source: str, raw: Path, skip_bad: bool = False, skip_copies: bool = False) -> PhotoList:
+    """Return the photos of a source, and log in one line which files are left out.
+
+    Each file is decoded at most once.
 
     Args:
-        source: builtin, sun397, or a folder, searched through. Files are named by their SHA-256.
-        raw: where is kept what has been found out about files.
-        skip_bad: leave out those that cannot be read or that cannot be decoded.
-        apart: leave out copies of other photos at another size or quality, so that none can get into another split.
-            For either a file is decoded once.
+        source: builtin, sun397, or a folder, which is searched with its subfolders.
+        raw: the folder of the caches and downloads.
+        skip_bad: leave out files that cannot be read or decoded.
+        skip_copies: leave out copies of other photos at another size or quality, so that no two splits share a picture.
+
+    Raises:
+        UsageProblemError: there is no such source.
+        DataProblemError: a file is unreadable and `skip_bad` is off, or no photo remains.
     """
-    check_photos(source)
-    left = LeftOut()
+    require_photo_source(source)
+    left = Exclusions()
     if source == "builtin":
         name, files = "builtin", _builtin()
     elif source == "sun397":
-        name, files = "sun397", images_in(_sun397(raw), left)
+        name, files = "sun397", find_images(_sun397(raw), left)
     else:
-        name, files = escaped(Path(source).resolve().name), images_in(Path(source), left)
-    photos = _usable(_listed(name, files, left, skip_bad), raw, left, skip_bad, apart and source != "builtin")
+        name, files = escaped(Path(source).resolve().name), find_images(Path(source), left)
+    photos = _usable(_listed(name, files, left, skip_bad), raw, left, skip_bad, skip_copies and source != "builtin")
     bad = left.names(BAD)
     if not photos.paths:
         first = ", ".join(bad[:3]) + (" …" if len(bad) > 3 else "")
@@ -93,18 +98,18 @@ def list_photos(source: str, raw: Path, skip_bad: bool = False, apart: bool = Fa
     return photos
 
 
-def _usable(photos: PhotoList, raw: Path, left: LeftOut, skip_bad: bool, apart: bool) -> PhotoList:
-    """Return the photos without bad ones and without smaller copies, as far as that is asked for."""
-    if not (skip_bad or apart):
+def _usable(photos: PhotoList, raw: Path, left: Exclusions, skip_bad: bool, skip_copies: bool) -> PhotoList:
+    """Return the photos without unusable ones and without smaller copies, as requested."""
+    if not (skip_bad or skip_copies):
         return photos
     paths = dict(zip(photos.sha256s, photos.paths, strict=True))
-    bad, looks = examine(paths, raw, skip_bad, apart)
+    bad, thumbnails = check_photo_files(paths, raw, skip_bad, skip_copies)
     photos = _without(photos, {k for k, sha256 in enumerate(photos.sha256s) if sha256 in bad}, left, BAD)
-    return _without(photos, set(smaller_copies(looks)), left, SMALLER)
+    return _without(photos, set(smaller_copies(thumbnails)), left, SMALLER)
 
 
-def _without(photos: PhotoList, out: set[int], left: LeftOut, reason: tuple[str, str]) -> PhotoList:
-    """Return the photos but those of these indices, whose names are added to `left`."""
+def _without(photos: PhotoList, out: set[int], left: Exclusions, reason: tuple[str, str]) -> PhotoList:
+    """Return the photos except those with these indices, whose names are added to `left`."""
     for k in sorted(out):
         left.add(reason, photos.names[k])
     kept = [k for k in range(len(photos.paths)) if k not in out]
@@ -115,7 +120,11 @@ def _without(photos: PhotoList, out: set[int], left: LeftOut, reason: tuple[str,
 
 
 def split_photos(photos: PhotoList, pool: str) -> dict[str, np.ndarray]:
-    """Which photos (i8 indices) each split may use: 60 / 20 / 20 % in the order of the digests, or all if pooled."""
+    """Return the photos of each split, i8 indices: 60 / 20 / 20 % in the order of the digests, or all if pooled.
+
+    Raises:
+        DataProblemError: there are too few photos for disjoint splits.
+    """
     everyone = np.arange(len(photos.paths))
     if pool == "pooled":
         return dict.fromkeys(SPLITS, everyone)
@@ -128,10 +137,10 @@ def split_photos(photos: PhotoList, pool: str) -> dict[str, np.ndarray]:
     return dict(zip(SPLITS, np.split(everyone, [len(everyone) - 2 * fifth, len(everyone) - fifth]), strict=True))
 
 
-def _listed(name: str, files: Sequence[tuple[str, Path]], left: LeftOut, skip_bad: bool) -> PhotoList:
-    """Return the different ones of files. Those that cannot be read are an error or, with `skip_bad`, left out."""
-    crew, unique = Crew(), dict[str, tuple[str, Path]]()
-    with closing(crew.over(_digest, files, "reading photos")) as digests:
+def _listed(name: str, files: Sequence[tuple[str, Path]], left: Exclusions, skip_bad: bool) -> PhotoList:
+    """Return the different files. Unreadable ones raise, or are left out with `skip_bad`."""
+    pool, unique = BoundedThreadPool(), dict[str, tuple[str, Path]]()
+    with closing(pool.map(_digest, files, "reading photos")) as digests:
         for file, found in zip(files, digests, strict=True):
             if isinstance(found, str):
                 if unique.setdefault(found, file) is not file:
@@ -146,7 +155,7 @@ def _listed(name: str, files: Sequence[tuple[str, Path]], left: LeftOut, skip_ba
 
 
 def _digest(file: tuple[str, Path]) -> str | Exception:
-    """Return the file's SHA-256, or why it cannot be read."""
+    """Return the file's SHA-256, or the error if it cannot be read."""
     _, path = file
     try:
         return file_sha256(path)
@@ -173,7 +182,7 @@ def _builtin() -> list[tuple[str, Path]]:
 
 
 def _sun397(raw: Path) -> Path:
-    """The SUN397 folder under `raw`, downloaded with torchvision (37 GB) if it is not there."""
+    """Return the SUN397 folder under `raw`. Download it with torchvision (37 GB) if it is missing."""
     from torchvision.datasets import SUN397
 
     try:

@@ -1,4 +1,4 @@
-"""Many files at once: threads that stop within a moment when they are told to, and share a bounded memory."""
+"""Threads that process many files, stop quickly on request, and share a limited memory."""
 
 import ctypes
 import io
@@ -18,24 +18,24 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MEMORY = 600_000_000
-"""Bytes that photos which are being decoded may take, all threads together."""
-MOST_THREADS = 8
-_MOMENT = 0.2  # seconds after which a thread that waits for memory looks whether it is to stop
+MAX_MEMORY_BYTES = 600_000_000
+"""Memory of the photos being decoded, for all threads together."""
+MAX_THREADS = 8
+_POLL_SECONDS = 0.2  # how often a thread that waits for memory checks whether to stop
 
 
-_MUCH = 1 << 25
+_TRIM_BYTES = 1 << 25
 
 
 def _return_freed_memory() -> None:
-    """To the system. The GNU C library would keep that of photos, in every thread's own heap."""
+    """Return freed memory to the system. Otherwise glibc keeps it in the heap of each thread."""
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what Pillow warns of and logs from being seen."""
+    """Suppress the warnings and log messages of Pillow."""
     logger = logging.getLogger("PIL")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -48,45 +48,56 @@ def _quiet() -> Iterator[None]:
 
 
 class StoppedError(Exception):
-    """Raised in a thread for whose work nobody waits any more."""
+    """Raised in a worker thread whose result is no longer needed."""
 
 
-class Crew:
-    """What the threads of one piece of work share: whether to go on, and how much memory is left."""
+class BoundedThreadPool:
+    """Worker threads that share a stop flag and a memory budget.
 
-    def __init__(self, memory: int = MEMORY) -> None:
+    Args:
+        memory: budget in bytes.
+    """
+
+    def __init__(self, memory: int = MAX_MEMORY_BYTES) -> None:
         self.memory, self._left = memory, memory
         self._stop, self._released = Event(), Condition()
 
-    def go_on(self) -> None:
+    def raise_if_stopped(self) -> None:
+        """Raise StoppedError if the work was stopped."""
         if self._stop.is_set():
             raise StoppedError
 
     @contextmanager
-    def holding(self, size: int) -> Iterator[None]:
-        """Wait until `size` bytes, which are no more than `memory`, are left, and have them for the block."""
+    def reserve_memory(self, size: int) -> Iterator[None]:
+        """Wait for `size` bytes of the budget, and reserve them during the block. `size` is at most `memory`."""
         with self._released:
             while self._left < size:
-                self.go_on()
-                self._released.wait(_MOMENT)
+                self.raise_if_stopped()
+                self._released.wait(_POLL_SECONDS)
             self._left -= size
         try:
             yield
         finally:
-            if size > _MUCH:
+            if size > _TRIM_BYTES:
                 _return_freed_memory()
             with self._released:
                 self._left += size
                 self._released.notify_all()
 
-    def over(
+    def map(
         self, function: Callable[[Item], Result], items: Sequence[Item], what: str
     ) -> Generator[Result, None, None]:
-        """function(item) of each, in order, a few ahead of who asks. Closed or interrupted, it ends in a moment.
+        """Yield function(item) for each item in order, computed a few items ahead by threads.
 
-        Libraries' warnings are kept from stderr: a photo is used, or an error names it.
+        Closing the generator stops the threads quickly. Warnings of libraries are suppressed: a photo is either used or
+        reported in an error.
+
+        Args:
+            function: runs in the threads.
+            items: its arguments.
+            what: label of the progress bar.
         """
-        threads = min(MOST_THREADS, os.cpu_count() or 1)
+        threads = min(MAX_THREADS, os.cpu_count() or 1)
         ahead: deque[Future[Result]] = deque()
         bar = tqdm(total=len(items), desc=what, unit=" photos", disable=None, leave=False)
         with bar, _quiet(), ThreadPoolExecutor(threads) as pool:
@@ -105,13 +116,14 @@ class Crew:
                     future.cancel()
 
 
-class WatchedFile(io.FileIO):
-    """A file to be read as long as the crew goes on, so that a decoder that is in the middle of it stops, too."""
+class StoppableFile(io.FileIO):
+    """A file whose reads raise StoppedError once the pool is stopped, so that decoders stop too."""
 
-    def __init__(self, path: Path, crew: Crew) -> None:
+    def __init__(self, path: Path, pool: BoundedThreadPool) -> None:
         super().__init__(path)
-        self._crew = crew
+        self._crew = pool
 
     def read(self, size: int | None = -1, /) -> Any:
-        self._crew.go_on()
+        """Read as io.FileIO does, unless the pool is stopped."""
+        self._crew.raise_if_stopped()
         return super().read(-1 if size is None else size)

@@ -1,7 +1,8 @@
-"""The journal of an unfinished set: what its finished shards must be, so that a later run knows them by their bytes.
+"""The journal of an unfinished data set: checksums of its finished shards, with which a later run recognises them.
 
-HDF5 can crash or hang on a damaged file, so no file is parsed whose SHA-256 nobody vouches for. While a set is made the
-journal does; the manifest takes its place. Only the process that holds the set's lock writes it.
+HDF5 can crash or hang on a damaged file, so a file is only parsed if its SHA-256 is known. The journal holds the
+checksums during generation, the manifest afterwards. Only the process that holds the lock of the data set writes the
+journal.
 """
 
 import hashlib
@@ -14,15 +15,15 @@ from mnistref.storage.shards import ShardInfo
 JOURNAL = ".unfinished"
 
 
-def note(folder: Path, shard: ShardInfo) -> None:
-    """Add a finished shard. A line that is torn, or lost with the power, costs one shard drawn again."""
+def append_shard(folder: Path, shard: ShardInfo) -> None:
+    """Append a finished shard. A torn or lost line costs only one shard that is drawn again."""
     text = canonical_json(shard.as_dict())
     with open(folder / JOURNAL, "a", encoding="utf-8") as file:
         file.write(f"\n{_seal(folder, text)} {text}")
 
 
-def noted(folder: Path) -> list[ShardInfo]:
-    """The shards that sound lines of this set's journal name."""
+def read_journal(folder: Path) -> list[ShardInfo]:
+    """Return the shards of all valid lines of the journal of this data set."""
     path = folder / JOURNAL
     lines = path.read_bytes().decode("utf-8", "replace").splitlines() if path.is_file() else []
     parts = (line.partition(" ") for line in lines)
@@ -30,5 +31,5 @@ def noted(folder: Path) -> list[ShardInfo]:
 
 
 def _seal(folder: Path, text: str) -> str:
-    """Tells a sound line of this set from a torn one, and from one of another set."""
+    """Return the checksum of a line, which differs for torn lines and for other data sets."""
     return hashlib.sha256(f"{folder.name} {text}".encode()).hexdigest()

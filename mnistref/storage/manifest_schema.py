@@ -1,7 +1,11 @@
-"""The form that `dataset.json` must have, checked before anything is made of it: types, ranges, known words. Pure.
+"""Schema of `dataset.json`: types, ranges and known words, checked before the manifest is built. Pure.
 
-A form is a function (does the value fit?), a dict (these keys; one that ends in "?" may be missing), a list of one form
-(any number of such), or a tuple of forms (so many, in this order).
+A schema is one of:
+
+- a function, which returns whether the value is valid
+- a dictionary: exactly these keys; a key that ends with "?" is optional
+- a list of one schema: any number of such values
+- a tuple of schemas: as many values, in this order
 """
 
 import re
@@ -12,29 +16,33 @@ from typing import Any
 from mnistref.spec import COLORS, MAX_DIGITS, POOLS, SPLITS
 from mnistref.storage.schema import SHARD_IMAGES
 
-MOST = 2**31 - 1
-"""Images in a split, digits or photos in a source: what the fields of a shard can count."""
+MAX_COUNT = 2**31 - 1
+"""Maximum number of images in a split, and of digits or photos in a source: the range of the fields of a shard."""
 
 
-def whole(low: int, high: int) -> Callable[[Any], bool]:
-    return lambda value: type(value) is int and low <= value <= high  # True is no number here
+def integer(low: int, high: int) -> Callable[[Any], bool]:
+    """Return a schema for integers from `low` to `high`."""
+    return lambda value: type(value) is int and low <= value <= high  # excludes bool
 
 
 def one_of(*known: Any) -> Callable[[Any], bool]:
+    """Return a schema for these values."""
     return lambda value: any(value == word and type(value) is type(word) for word in known)
 
 
 def text(value: Any) -> bool:
-    """Of characters that a UTF-8 file can hold: JSON can escape halves of one."""
+    """Return whether the value is a string that can be encoded as UTF-8. JSON can escape single surrogates."""
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
 def sha256(value: Any) -> bool:
+    """Return whether the value is a SHA-256 in hexadecimal."""
     return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
 
 
-def missing_or(form: Any) -> Callable[[Any], bool]:
-    return lambda value: value is None or fits(value, form)
+def optional(form: Any) -> Callable[[Any], bool]:
+    """Return a schema for None, or a value of this schema."""
+    return lambda value: value is None or matches(value, form)
 
 
 def _word(value: Any) -> bool:
@@ -45,38 +53,41 @@ def _scale(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value <= 3
 
 
-_DIGITS, _SOURCE = whole(1, MAX_DIGITS), {"name": text, "kind?": text, "sha256": sha256, "count": whole(1, MOST)}
+_DIGITS, _SOURCE = (
+    integer(1, MAX_DIGITS),
+    {"name": text, "kind?": text, "sha256": sha256, "count": integer(1, MAX_COUNT)},
+)
 
 LAW = {
-    "canvas": whole(1, 2**15 - 1),
+    "canvas": integer(1, 2**15 - 1),
     "background": one_of("black", "distractors", "photo"),
     "query": one_of("class", "color"),
     "digits": (_DIGITS, _DIGITS),
     "scales": (_scale, _scale),
     "repeats": (_DIGITS, _DIGITS),
-    "distractors": whole(0, 2**15 - 1),
-    "jitter": whole(0, 255),
+    "distractors": integer(0, 2**15 - 1),
+    "jitter": integer(0, 255),
 }
 
 SHARD = {
     "file": text,
-    "images": whole(1, SHARD_IMAGES),
-    "bytes": whole(1, 2**63 - 1),
+    "images": integer(1, SHARD_IMAGES),
+    "bytes": integer(1, 2**63 - 1),
     "sha256": sha256,
     "content_sha256": sha256,
 }
 
 DATASET = {
-    "format_version": whole(1, MOST),
+    "format_version": integer(1, MAX_COUNT),
     "spec_id": text,
     "spec": {
-        "law_version": whole(1, MOST),
+        "law_version": integer(1, MAX_COUNT),
         "variant": _word,
         "law": LAW,
-        "seed": whole(0, 2**63 - 1),
-        "sizes": {f"{split}?": whole(1, MOST) for split in SPLITS},
+        "seed": integer(0, 2**63 - 1),
+        "sizes": {f"{split}?": integer(1, MAX_COUNT) for split in SPLITS},
         "digits": sha256,
-        "photos": missing_or(sha256),
+        "photos": optional(sha256),
         "pool": one_of(*POOLS),
         "any_digits?": one_of(True),
     },
@@ -84,38 +95,39 @@ DATASET = {
     "content_sha256": sha256,
     "colors": {name: tuple(one_of(part) for part in rgb) for name, rgb in COLORS.items()},
     "digits": _SOURCE,
-    "backgrounds": missing_or(_SOURCE),
-    "splits": {f"{split}?": {"images": whole(1, MOST), "shards": [SHARD]} for split in SPLITS},
+    "backgrounds": optional(_SOURCE),
+    "splits": {f"{split}?": {"images": integer(1, MAX_COUNT), "shards": [SHARD]} for split in SPLITS},
     "photos": [{"name": text, "sha256": sha256}],
     "pages?": {"README.md": sha256, "croissant.json": sha256},
 }
-"""Everything but the manifest's own digest."""
+"""Everything except the manifest's own digest."""
 
 
-def fits(value: Any, form: Any) -> bool:
+def matches(value: Any, form: Any) -> bool:
+    """Return whether a value matches a schema."""
     try:
-        check_form(value, form)
+        require_schema(value, form)
     except ValueError:
         return False
     return True
 
 
-def check_form(value: Any, form: Any, where: str = "") -> None:
-    """A ValueError that names the first place that does not fit."""
+def require_schema(value: Any, form: Any, where: str = "") -> None:
+    """Raise ValueError with the first place that does not match the schema."""
     if isinstance(form, dict):
         if not isinstance(value, dict):
-            raise ValueError(f"{where or 'all of it'} is {shortened(value)}")
+            raise ValueError(f"{where or 'the content'} is {shortened(value)}")
         known = {key.removesuffix("?"): part for key, part in form.items()}
         odd = [key for key in value if key not in known]
         odd += [key for key in form if not key.endswith("?") and key not in value]
         if odd:
             raise ValueError(f"{where and f'{where}.'}{shortened(odd[0])} is missing or unknown")
         for key, part in value.items():
-            check_form(part, known[key], f"{where and f'{where}.'}{key}")
+            require_schema(part, known[key], f"{where and f'{where}.'}{key}")
     elif isinstance(form, list | tuple):
         if not isinstance(value, list) or (isinstance(form, tuple) and len(value) != len(form)):
             raise ValueError(f"{where} is {shortened(value)}")
         for k, part in enumerate(value):
-            check_form(part, form[k] if isinstance(form, tuple) else form[0], f"{where}[{k}]")
+            require_schema(part, form[k] if isinstance(form, tuple) else form[0], f"{where}[{k}]")
     elif not form(value):
         raise ValueError(f"{where} is {shortened(value)}")

@@ -1,4 +1,4 @@
-"""A bounded number of open shard files for the readers of a process, however many shards and data sets there are."""
+"""A bounded cache of open shard files, shared by all readers of a process."""
 
 import errno
 import os
@@ -10,47 +10,54 @@ from pathlib import Path
 
 import h5py
 
-from mnistref.storage.shards import ShardInfo, checked_file
+from mnistref.storage.shards import ShardInfo, open_shard_file
 
-MOST_OPEN = 64
+MAX_OPEN = 64
+"""Maximum number of open shard files per process."""
 _SHARE = 4
-"""At most one in so many of the files that the process may open."""
+"""The cache holds at most 1/_SHARE of the files that the process may open."""
 
 
-def most_open() -> int:
-    """How many shard files this process keeps open."""
+def max_open() -> int:
+    """Return how many shard files this process keeps open."""
     try:
         import resource
 
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     except ImportError:  # not a POSIX system
-        return MOST_OPEN
-    return MOST_OPEN if limit < 0 else max(1, min(MOST_OPEN, limit // _SHARE))
+        return MAX_OPEN
+    return MAX_OPEN if limit < 0 else max(1, min(MAX_OPEN, limit // _SHARE))
 
 
 class ShardFiles:
-    """Open shard files. The least recently used one is closed for the next. Safe for threads and forks."""
+    """A least-recently-used cache of open shard files, safe for threads and forks.
+
+    Args:
+        most: maximum number of open files; by default `max_open()`.
+    """
 
     def __init__(self, most: int | None = None) -> None:
         self._most = most
         self.forget()
 
     def forget(self) -> None:
-        """Start without open files, and with a lock that nobody holds: for a forked process."""
+        """Start with an empty cache and a new lock, as a forked process must."""
         self._files: OrderedDict[tuple[Path, ShardInfo], h5py.File] = OrderedDict()
         self._reading = threading.RLock()
 
     @contextmanager
     def open(self, path: Path, shard: ShardInfo, canvas: int) -> Iterator[h5py.File]:
-        """A shard whose form was checked when it was opened, for one reader at a time.
+        """Yield an open shard file to one reader at a time. Its layout is checked when it is opened.
 
-        Raises as `shards.checked_file`.
+        Raises:
+            DataProblemError: the shard is missing or damaged.
+            OSError: the system cannot open the file.
         """
         key = path, shard
         with self._reading:
-            file = self._files.pop(key, None) or self._opened(path, shard.images, canvas)
+            file = self._files.pop(key, None) or self._open(path, shard.images, canvas)
             self._files[key] = file
-            while len(self._files) > (self._most or most_open()):
+            while len(self._files) > (self._most or max_open()):
                 self._files.popitem(last=False)[1].close()
             yield file
 
@@ -60,18 +67,18 @@ class ShardFiles:
             while self._files:
                 self._files.popitem()[1].close()
 
-    def _opened(self, path: Path, images: int, canvas: int) -> h5py.File:
+    def _open(self, path: Path, images: int, canvas: int) -> h5py.File:
         try:
-            return checked_file(path, images, canvas)
+            return open_shard_file(path, images, canvas)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._files:
                 raise
-            self.close()  # others of the process may have opened the rest
-            return checked_file(path, images, canvas)
+            self.close()  # the limit may be reached by other files of the process
+            return open_shard_file(path, images, canvas)
 
 
 SHARD_FILES = ShardFiles()
-"""Those of this process."""
+"""The cache of this process."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=SHARD_FILES.forget)

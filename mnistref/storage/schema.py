@@ -1,6 +1,7 @@
-"""The shard's fields, in words once: dtype, shape, range, meaning. What writes, reads, checks and documents follows.
+"""Fields of a shard: dtype, shape, range and meaning.
 
-Legend: N images, H height, W width; a digit slot is 0 … 8, in the order of placement.
+Writers, readers, checks and documentation derive from this table. Legend: N images, H height, W width. Digit slots are
+numbered 0 … 8 in the order of placement.
 """
 
 from collections import namedtuple
@@ -15,23 +16,35 @@ from mnistref.spec import CLASSES, COLORS, MAX_DIGITS
 
 FORMAT_VERSION = 1
 SHARD_IMAGES = 1000
-"""Images in a shard; the last of a split may hold fewer."""
+"""Images per shard; the last shard of a split may have fewer."""
 
 
 @dataclass(frozen=True)
 class Field:
+    """One field of a shard.
+
+    Attributes:
+        shape: shape of one image's value; "H" and "W" stand for the canvas.
+        low: smallest valid value.
+        high: largest valid value.
+        meaning: description in the card of the data set.
+        packed: stored compressed; otherwise contiguous, so that the field can be memory-mapped.
+    """
+
     dtype: str
-    shape: tuple[str | int, ...]  # after the leading N
+    shape: tuple[str | int, ...]
     low: float
     high: float
     meaning: str
-    packed: bool = False  # stored compressed; else contiguous, so that it can be memory-mapped
+    packed: bool = False
 
     def full_shape(self, images: int, canvas: int) -> tuple[int, ...]:
+        """Return the shape of the field for this number of images and canvas."""
         return (images, *(canvas if isinstance(s, str) else s for s in self.shape))
 
     @property
     def shape_text(self) -> str:
+        """The shape for people, for example (N, H, W, 3)."""
         return f"({', '.join(map(str, ('N', *self.shape)))}{',' if not self.shape else ''})"
 
 
@@ -57,49 +70,59 @@ FIELDS: dict[str, Field] = {
     "scale": Field("f4", (), 0, 3, "scale of the queried digit"),
 }
 
-if TYPE_CHECKING:  # a checker cannot follow fields that are named by a table
+if TYPE_CHECKING:  # type checkers cannot evaluate the namedtuple below
 
     class Arrays:
+        """One array for each field."""
+
         def __init__(self, **fields: np.ndarray) -> None: ...
         def __iter__(self) -> Iterator[np.ndarray]: ...
         def __getattr__(self, name: str) -> np.ndarray: ...
 
 else:
     Arrays = namedtuple("Arrays", list(FIELDS))
-    """One array per field: what the compiled renderer fills. (A plain namedtuple, which numba understands.)"""
+    """One array for each field, as the compiled renderer fills it. numba supports a plain namedtuple."""
 
 
 def empty(images: int, canvas: int) -> Arrays:
-    """Arrays for so many images, filled with what stands where there is nothing."""
+    """Return arrays for this number of images, filled with the values of empty slots."""
     arrays = Arrays(**{name: np.empty(f.full_shape(images, canvas), f.dtype) for name, f in FIELDS.items()})
     clear(arrays)
     return arrays
 
 
 def clear(arrays: Arrays) -> None:
-    """Fill arrays with what stands where there is nothing."""
+    """Fill arrays with the values of empty slots."""
     for field, array in zip(FIELDS.values(), arrays, strict=True):
         array.fill(-1 if field.low == -1 else 0)
 
 
-def check(arrays: Mapping[str, np.ndarray], images: int, canvas: int, name: str) -> None:
-    """Every field there, of its dtype, shape and range; else a data error that begins with `name`."""
+def require_valid(arrays: Mapping[str, np.ndarray], images: int, canvas: int, name: str) -> None:
+    """Raise DataProblemError unless every field exists with its dtype, shape and range.
+
+    Args:
+        arrays: field name → array.
+        images: expected number of images.
+        canvas: expected side of the images, in pixels.
+        name: name of the file, for the message.
+    """
     if set(arrays) != set(FIELDS):
         raise DataProblemError(f"{name}: fields differ from the format: {sorted(set(arrays) ^ set(FIELDS))}")
     for key in FIELDS:
-        check_form(key, arrays[key].dtype, arrays[key].shape, images, canvas, name)
-        check_range(key, arrays[key], name)
+        require_layout(key, arrays[key].dtype, arrays[key].shape, images, canvas, name)
+        require_range(key, arrays[key], name)
 
 
-def check_range(key: str, array: np.ndarray, name: str) -> None:
+def require_range(key: str, array: np.ndarray, name: str) -> None:
+    """Raise DataProblemError if an array has values outside the range of its field."""
     field = FIELDS[key]
     if array.size and not (field.low <= array.min() and array.max() <= field.high):
         raise DataProblemError(f"{name}: {key} has values outside {field.low:g} … {field.high:g}")
 
 
-def check_form(key: str, dtype: np.dtype, shape: tuple[int, ...], images: int, canvas: int, name: str) -> None:
-    """dtype and shape of one field, before any of its data are read."""
+def require_layout(key: str, dtype: np.dtype, shape: tuple[int, ...], images: int, canvas: int, name: str) -> None:
+    """Raise DataProblemError unless a field has its dtype and shape. No data are read."""
     field = FIELDS[key]
     want = field.full_shape(images, canvas)
     if dtype != np.dtype(field.dtype) or tuple(shape) != want:
-        raise DataProblemError(f"{name}: {key} is {dtype} {tuple(shape)}, the format wants {field.dtype} {want}")
+        raise DataProblemError(f"{name}: {key} is {dtype} {tuple(shape)}, the format requires {field.dtype} {want}")

@@ -44,7 +44,7 @@ def slow(*args, **kwargs):
 setattr(module, name, slow)
 importlib.import_module("mnistref.storage.manifest").SHARD_IMAGES = 8
 from cli import mnistref
-mnistref()
+main()
 """
 """`mnistref …` in which one function says that it begins, and takes its time."""
 
@@ -124,13 +124,13 @@ def test_while_a_command_is_loaded_it_ends_with_130(module, request_of, tmp_path
 @pytest.mark.parametrize(
     ("module", "name", "variant"),
     [
-        ("mnistref.generation.generate", "_checked", "mini"),
-        ("mnistref.generation.generate", "load_digits", "mini"),
-        ("mnistref.generation.generate", "list_photos", "mbg"),
+        ("mnistref.generation.plan", "resolve_request", "mini"),
+        ("mnistref.generation.plan", "load_digits", "mini"),
+        ("mnistref.generation.plan", "list_photos", "mbg"),
         ("mnistref.generation.generate", "is_finished", "mini"),
-        ("mnistref.generation.generate", "prepare", "mbg"),
-        ("mnistref.generation.generate", "sound_shards", "mini"),
-        ("mnistref.generation.dispatch", "note", "mini"),
+        ("mnistref.generation.generate", "prepare_bank", "mbg"),
+        ("mnistref.generation.generate", "intact_shards", "mini"),
+        ("mnistref.generation.dispatch", "append_shard", "mini"),
         ("mnistref.storage.manifest", "write_whole", "mini"),
     ],
 )
@@ -162,10 +162,10 @@ def test_while_python_ends_it_dies_without_a_word_and_its_result_stands(command,
     code = f"""
 import atexit, sys, time
 from pathlib import Path
-from mnistref.start import mnistref
+from mnistref.__main__ import main
 atexit.register(lambda: (Path({str(flag)!r}).touch(), time.sleep(60)))
 sys.argv[1:] = [{command!r}, {str(mini)!r}]
-mnistref()
+main()
 """
     status, out, errors = interrupted(["-c", code], flag)
     assert status == -signal.SIGINT
@@ -199,4 +199,4 @@ def test_an_interrupt_of_any_kind_is_one_line(error, monkeypatch):
     monkeypatch.setattr(commands, "table", lambda *_: interrupt())
     done = CliRunner().invoke(cli.mnistref, ["list"])
     assert done.exit_code == 130
-    assert done.stderr.strip() == "error: interrupted; run the same command again, it goes on where it can"
+    assert done.stderr.strip() == "error: interrupted; run the same command again, which resumes where it can"

@@ -114,7 +114,7 @@ def test_workers_killed_again_and_again_are_an_error(request_of, completes, tmp_
     code, _, errors = finish(running)
     assert code == 6, errors
     assert is_one_line(errors)
-    assert "workers die again and again (killed by SIGKILL), as where memory runs out" in errors
+    assert "workers died repeatedly (killed by SIGKILL), as where memory runs out" in errors
     completes(tmp_path)
 
 

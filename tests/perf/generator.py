@@ -28,7 +28,7 @@ from mnistref.common.text_table import table
 from mnistref.dataset import read_split
 from mnistref.generation import shard_worker
 from mnistref.generation.executors import default_workers
-from mnistref.generation.generate import Request, generate, jobs_of, plan
+from mnistref.generation.generate import Request, generate, make_jobs, plan
 from mnistref.storage.schema import FIELDS, Arrays
 from mnistref.variants import VARIANTS
 
@@ -63,7 +63,7 @@ def request(variant: str, root: Path, images: int) -> Request:
 def renderers(root: Path) -> list[list[str]]:
     rows = [["variant", "compiled, images/s", "reference, images/s", "ratio"]]
     for variant in VARIANTS:
-        jobs = {n: jobs_of(plan(request(variant, root, n)))[-1] for n in (ONE, FEW)}
+        jobs = {n: make_jobs(plan(request(variant, root, n)))[-1] for n in (ONE, FEW)}
         fast = [a.copy() for a in shard_worker.draw(jobs[FEW])]
         with reference():
             for a, b in zip(fast, shard_worker.draw(jobs[FEW]), strict=True):

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mnistref.common.atomic_files import PARTIAL, oddity, path_of_text, path_to_text, whole_folder, write_whole
+from mnistref.common.atomic_files import PARTIAL, atomic_folder, check_file, path_of_text, path_to_text, write_whole
 
 
 def test_a_file_is_written_whole(tmp_path):
@@ -64,7 +64,7 @@ def test_a_place_is_told_by_what_lies_there(tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     names = ("file", "link", "broken", "loop", "folder", "pipe", "none", "file/none")
-    found = {name: oddity(tmp_path / name) for name in names}
+    found = {name: check_file(tmp_path / name) for name in names}
     assert [name for name, what in found.items() if not what] == ["file", "link"]
     assert (found["broken"], found["loop"]) == ("a link to nothing", "a link to itself")
     assert found["folder"].startswith("a folder")
@@ -73,7 +73,7 @@ def test_a_place_is_told_by_what_lies_there(tmp_path):
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
     def interrupted():
-        with whole_folder(tmp_path / "a") as partial:
+        with atomic_folder(tmp_path / "a") as partial:
             (partial / "x").write_text("half")
             assert partial.name.startswith(PARTIAL)
             raise RuntimeError
@@ -81,9 +81,9 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
     with pytest.raises(RuntimeError):
         interrupted()
     assert os.listdir(tmp_path) == []
-    with whole_folder(tmp_path / "a") as partial:
+    with atomic_folder(tmp_path / "a") as partial:
         (partial / "x").write_text("whole")
-    with whole_folder(tmp_path / "a") as partial:  # another process was first: its folder stays
+    with atomic_folder(tmp_path / "a") as partial:  # another process was first: its folder stays
         (partial / "x").write_text("late")
     assert (tmp_path / "a" / "x").read_text() == "whole"
     assert os.listdir(tmp_path) == ["a"]

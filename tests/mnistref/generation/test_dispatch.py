@@ -12,20 +12,22 @@ import pytest
 from mnistref.common.errors import DataProblemError, ProblemError, RunProblemError
 from mnistref.generation import code_version, dispatch, shard_worker
 from mnistref.generation.generate import Request, generate
-from mnistref.generation.shard_worker import Made, ShardJob
+from mnistref.generation.shard_worker import ShardJob, ShardResult
 from mnistref.inspection.verify import verify
 
 
 class Elsewhere(Executor):
     """Runs jobs at once, as a worker elsewhere would: its answer may differ."""
 
-    def __init__(self, change: Callable[[ShardJob], ShardJob], answer: Callable[[Made], object] = lambda made: made):
+    def __init__(
+        self, change: Callable[[ShardJob], ShardJob], answer: Callable[[ShardResult], object] = lambda made: made
+    ):
         self.change, self.answer = change, answer
 
     def submit(self, fn, /, job, **_) -> Future:
         future: Future = Future()
         try:
-            future.set_result(self.answer(fn(replace(self.change(job), asker="another machine"))))
+            future.set_result(self.answer(fn(replace(self.change(job), parent_process="another machine"))))
         except Exception as error:
             future.set_exception(error)
         return future
@@ -38,7 +40,7 @@ def same(job: ShardJob) -> ShardJob:
 @pytest.fixture
 def request_for(tmp_path, photo_folder, idx_folder, monkeypatch):
     monkeypatch.setattr("mnistref.storage.manifest.SHARD_IMAGES", 8)
-    monkeypatch.setattr(dispatch, "_ARRIVAL", 0.3)
+    monkeypatch.setattr(dispatch, "_ARRIVAL_TIMEOUT_SECONDS", 0.3)
 
     def request_for(variant: str = "mbg") -> Request:
         sizes = {"train": 20, "val": 8, "test": 9}
@@ -59,7 +61,7 @@ def test_a_shard_that_was_written_elsewhere_is_not_taken_for_one(request_for, tm
         return replace(job, path=tmp_path / "there" / job.path.name)
 
     (tmp_path / "there").mkdir()
-    refused(request_for(), Elsewhere(there), r"\.h5: not here, though worker .* wrote it.*the same files")
+    refused(request_for(), Elsewhere(there), r"\.h5: missing here, although worker .* wrote it.*the same files")
 
 
 def test_nor_where_one_of_its_size_lay_here_before(request_for, tmp_path):
@@ -75,23 +77,23 @@ def test_nor_where_one_of_its_size_lay_here_before(request_for, tmp_path):
     def there(job: ShardJob) -> ShardJob:
         return replace(job, path=tmp_path / "there" / job.path.name)
 
-    refused(request_for(), Elsewhere(there), "not here, though worker")
+    refused(request_for(), Elsewhere(there), "missing here, although worker")
 
 
 def test_nor_one_of_which_half_is_seen(request_for):
-    def cut(made: Made) -> Made:
+    def cut(made: ShardResult) -> ShardResult:
         path = next(request_for().root.glob(f"datasets/*/{made.shard.file}"))
         os.truncate(path, made.shard.bytes - 1)
         return made
 
-    refused(request_for(), Elsewhere(same, cut), "not here, though worker")
+    refused(request_for(), Elsewhere(same, cut), "missing here, although worker")
 
 
 def test_a_shard_that_shows_late_is_waited_for(request_for, monkeypatch):
-    monkeypatch.setattr(dispatch, "_ARRIVAL", 10)
+    monkeypatch.setattr(dispatch, "_ARRIVAL_TIMEOUT_SECONDS", 10)
     hidden: list[Path] = []
 
-    def hide(made: Made) -> Made:
+    def hide(made: ShardResult) -> ShardResult:
         path = next(request_for().root.glob(f"datasets/*/{made.shard.file}"))
         hidden.append(path.rename(path.with_name("hidden")))
         return made
@@ -102,7 +104,7 @@ def test_a_shard_that_shows_late_is_waited_for(request_for, monkeypatch):
             hidden.clear()
         return []
 
-    def hide_the_last(made: Made) -> Made:
+    def hide_the_last(made: ShardResult) -> ShardResult:
         return hide(made) if made.shard.file == "test-00001-of-00002.h5" else made
 
     monkeypatch.setattr(dispatch.os, "listdir", show)
@@ -145,7 +147,8 @@ def test_an_error_of_a_workers_disk_names_the_worker(request_for, monkeypatch):
 
 def test_a_worker_of_another_version_refuses(request_for):
     older = Elsewhere(lambda job: replace(job, code="0.0.9 (123)"))
-    refused(request_for(), older, r"worker \S+ \(process \d+\): mnistref is .* here, 0\.0\.9 \(123\) where.*install")
+    answer = r"worker \S+ \(process \d+\): mnistref is .* here, 0\.0\.9 \(123\) in the parent process.*install"
+    refused(request_for(), older, answer)
 
 
 @pytest.mark.parametrize(

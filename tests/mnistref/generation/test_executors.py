@@ -67,8 +67,8 @@ def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed(cluster, reque
 
 
 def test_a_run_whose_workers_all_died_ends_and_goes_on_with_new_ones(cluster, request_for, monkeypatch):
-    monkeypatch.setattr(executors, "PATIENCE", 4)
-    monkeypatch.setattr(dispatch, "_WATCH", 1)
+    monkeypatch.setattr(executors, "WORKER_TIMEOUT_SECONDS", 4)
+    monkeypatch.setattr(dispatch, "_POLL_SECONDS", 1)
     worker = cluster.start_worker()
     with (
         meanwhile(lambda: (cluster.kill_busy(), worker.wait(20))),
@@ -76,17 +76,17 @@ def test_a_run_whose_workers_all_died_ends_and_goes_on_with_new_ones(cluster, re
     ):
         generate.generate(request_for("there"), scheduler=cluster.address)
     cluster.start_worker()
-    monkeypatch.setattr(executors, "PATIENCE", 60)
+    monkeypatch.setattr(executors, "WORKER_TIMEOUT_SECONDS", 60)
     folder = generate.generate(request_for("there"), scheduler=cluster.address)
     assert digests(folder) == digests(generate.generate(request_for("here")))
 
 
 def test_a_run_whose_scheduler_dies_ends(cluster, request_for, monkeypatch):
-    monkeypatch.setattr(executors, "_CONNECT", 4)
+    monkeypatch.setattr(executors, "_CONNECT_TIMEOUT_SECONDS", 4)
     cluster.start_worker()
     with (
         meanwhile(lambda: (cluster.kill_busy(), cluster.scheduler.kill())),
-        pytest.raises(RunProblemError, match=r"scheduler is gone.*goes on"),
+        pytest.raises(RunProblemError, match=r"scheduler is gone.*run again to resume"),
     ):
         generate.generate(request_for("there"), scheduler=cluster.address)
 
@@ -97,13 +97,13 @@ def test_what_a_worker_finds_wrong_is_told_as_if_it_were_here(cluster, request_f
     cluster.start_worker()
     digits = tmp_path / "digits"
     shutil.copytree(idx_folder, digits)
-    jobs = generate.jobs_of
+    jobs = generate.make_jobs
 
     def change_digits(plan):
         (digits / "t10k-labels-idx1-ubyte").unlink()
         return jobs(plan)
 
-    monkeypatch.setattr(generate, "jobs_of", change_digits)
+    monkeypatch.setattr(generate, "make_jobs", change_digits)
     request = generate.Request("mini", tmp_path / "there", 0, {"train": 9, "val": 9, "test": 9}, str(digits))
     with pytest.raises(DataProblemError, match="no t10k-labels"):
         generate.generate(request, scheduler=cluster.address)

@@ -32,7 +32,7 @@ def test_it_begins_with_the_set_itself(variant, make, root, photo_folder):
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_it_goes_on_as_a_larger_set_would(threads, make, root, monkeypatch):
-    monkeypatch.setattr(module, "_ROOM", 7 * 4 * 48**2)  # seven images at a time
+    monkeypatch.setattr(module, "_BLOCK_BYTES", 7 * 4 * 48**2)  # seven images at a time
     larger = read_split(make("mini", sizes={"train": 153, "val": 20, "test": 30}), "train", *FIELDS)
     fresh = open_fresh(make("mini"), root / "raw")
     for first, images in ((60, 60), (1, 1), (100, 53)):

@@ -11,7 +11,7 @@ from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.generation.generate import Request, generate
 from mnistref.inspection.verify import statistics, verify
 from mnistref.metadata.card import pages
-from mnistref.storage.manifest import SUMS, read_manifest, sums_text, write_manifest
+from mnistref.storage.manifest import SUMS, checksums_text, read_manifest, write_manifest
 from mnistref.storage.shards import write_shard
 from tests.helpers import reread
 
@@ -74,7 +74,7 @@ def test_a_forged_shard_with_forged_sums_is_found(folder):
         file["label"][0] = (file["label"][0] + 1) % 5
     sums = {line[66:]: line[:64] for line in (folder / SUMS).read_text().splitlines()}
     sums[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (folder / SUMS).write_text(sums_text(sums))
+    (folder / SUMS).write_text(checksums_text(sums))
     assert bad_files(folder) == [path.name]
 
 
@@ -88,7 +88,7 @@ def test_a_shard_of_another_set_is_found(folder, make, tmp_path):
     shutil.copy(make("mbg", seed=4) / name, folder / name)
     sums = {line[66:]: line[:64] for line in (folder / SUMS).read_text().splitlines()}
     sums[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    (folder / SUMS).write_text(sums_text(sums))
+    (folder / SUMS).write_text(checksums_text(sums))
     assert name in bad_files(folder)
 
 

@@ -6,8 +6,8 @@ from PIL import Image
 
 from mnistref.rendering.reference import Reference
 from mnistref.rendering.render import Photos, draw_images, no_photos
-from mnistref.rendering.scene import Glyphs, law_of, tools_for
-from mnistref.storage.schema import FIELDS, Arrays, check, empty
+from mnistref.rendering.scene import Glyphs, make_law, make_tools
+from mnistref.storage.schema import FIELDS, Arrays, empty, require_valid
 from mnistref.variants import VARIANTS
 
 
@@ -32,8 +32,8 @@ def compiled(variant: str, digits, members: np.ndarray, seed: int, split: int, f
     spec = VARIANTS[variant]
     start = np.searchsorted(digits.labels[members], np.arange(11))
     glyphs = Glyphs(np.ascontiguousarray(digits.images.transpose(0, 2, 1)), members, start)
-    law, arrays = law_of(spec), empty(images, spec.canvas)
-    draw_images(law, glyphs, photos_for(variant), tools_for(law), np.uint64(seed), split, first, arrays)
+    law, arrays = make_law(spec), empty(images, spec.canvas)
+    draw_images(law, glyphs, photos_for(variant), make_tools(law), np.uint64(seed), split, first, arrays)
     return arrays
 
 
@@ -49,7 +49,7 @@ def test_every_field_and_pixel_equals_the_reference(variant, seed, split, first,
     reference.draw_images(first, slow)
     for name in FIELDS:
         np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)
-    check(fast._asdict(), images, VARIANTS[variant].canvas, variant)
+    require_valid(fast._asdict(), images, VARIANTS[variant].canvas, variant)
 
 
 def glyph_of(arrays: Arrays, row: int, slot: int, digits) -> np.ndarray:

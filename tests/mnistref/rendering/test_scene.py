@@ -7,14 +7,14 @@ from scipy import stats
 from mnistref.queries import eligible
 from mnistref.rendering.render import draw_images, no_photos
 from mnistref.rendering.rng import normal_thresholds
-from mnistref.rendering.scene import Glyphs, law_of, tools_for
+from mnistref.rendering.scene import Glyphs, make_law, make_tools
 from mnistref.spec import COLORS, SCALE_BINS
 from mnistref.storage.schema import Arrays, empty
 from mnistref.variants import VARIANTS
 
 REFERENCE = np.array(list(COLORS.values()))
 SHARES = {100: (71, 17, 5.6, 3.3, 2.9), 224: (31, 24, 19, 15, 11)}
-LEAST_P = 0.001
+MIN_P = 0.001
 
 
 def draw(variant: str, images: int, digits, seed: int = 11) -> Arrays:
@@ -23,8 +23,8 @@ def draw(variant: str, images: int, digits, seed: int = 11) -> Arrays:
     members = np.argsort(digits.labels, kind="stable")
     start = np.searchsorted(digits.labels[members], np.arange(11))
     glyphs = Glyphs(np.ascontiguousarray(digits.images.transpose(0, 2, 1)), members, start)
-    arrays, law = empty(images, spec.canvas), law_of(spec)
-    draw_images(law, glyphs, no_photos(), tools_for(law), np.uint64(seed), 0, 0, arrays)
+    arrays, law = empty(images, spec.canvas), make_law(spec)
+    draw_images(law, glyphs, no_photos(), make_tools(law), np.uint64(seed), 0, 0, arrays)
     return arrays
 
 
@@ -46,7 +46,7 @@ def arrays(request) -> Arrays:
 def test_count_is_uniform(arrays):
     counts = np.bincount(arrays.count)[5:]
     assert len(counts) == 5
-    assert stats.chisquare(counts).pvalue > LEAST_P
+    assert stats.chisquare(counts).pvalue > MIN_P
 
 
 def test_classes_are_distinct_and_uniform_in_every_slot(arrays):
@@ -55,14 +55,14 @@ def test_classes_are_distinct_and_uniform_in_every_slot(arrays):
         assert len(set(shown)) == len(shown)
     for slot in range(9):
         shown = arrays.digit_class[:, slot]
-        assert stats.chisquare(np.bincount(shown[shown >= 0], minlength=10)).pvalue > LEAST_P
+        assert stats.chisquare(np.bincount(shown[shown >= 0], minlength=10)).pvalue > MIN_P
 
 
 def test_colors_are_uniform_and_independent(arrays):
     color = arrays.digit_color
-    assert stats.chisquare(np.bincount(color[color >= 0], minlength=5)).pvalue > LEAST_P
+    assert stats.chisquare(np.bincount(color[color >= 0], minlength=5)).pvalue > MIN_P
     pairs = np.bincount(color[:, 0].astype(int) * 5 + color[:, 1], minlength=25)  # with replacement: pairs alike too
-    assert stats.chisquare(pairs).pvalue > LEAST_P
+    assert stats.chisquare(pairs).pvalue > MIN_P
 
 
 def test_color_noise_is_one_normal_value_for_all_channels(arrays):
@@ -83,18 +83,18 @@ def test_color_noise_is_one_normal_value_for_all_channels(arrays):
     low = np.arange(-40, 31, 10)
     observed = np.histogram(white, [*low, 31])[0]
     mass = np.array([cdf[b + 80] - cdf[a + 80] for a, b in zip(low, [*low[1:], 31], strict=True)])
-    assert stats.chisquare(observed, mass / mass.sum() * observed.sum()).pvalue > LEAST_P
+    assert stats.chisquare(observed, mass / mass.sum() * observed.sum()).pvalue > MIN_P
 
 
 def test_first_digit_has_the_unconditioned_law(arrays):
     """Nothing is rejected for the first digit: its scale is uniform, and its position given the scale."""
     scale, box = arrays.digit_scale[:, 0], arrays.digit_box[:, 0].astype(int)
     canvas = arrays.image.shape[1]
-    assert stats.kstest(scale, stats.uniform(0.5, 2.5).cdf).pvalue > LEAST_P
+    assert stats.kstest(scale, stats.uniform(0.5, 2.5).cdf).pvalue > MIN_P
     room = canvas - (box[:, 2] - box[:, 0]) + 1
     for axis in (0, 1):
         jittered = (box[:, axis] + np.random.default_rng(0).random(len(box))) / room
-        assert stats.kstest(jittered, "uniform").pvalue > LEAST_P
+        assert stats.kstest(jittered, "uniform").pvalue > MIN_P
 
 
 @pytest.mark.parametrize("variant", ["mref", "mbgb"])
@@ -141,7 +141,7 @@ def test_a_box_holds_no_ink_of_an_earlier_digit(arrays):
 def test_own_query_is_uniform_over_the_digits(arrays):
     for n in range(5, 10):
         slots = arrays.query_slot[arrays.count == n]
-        assert stats.chisquare(np.bincount(slots, minlength=n)).pvalue > LEAST_P
+        assert stats.chisquare(np.bincount(slots, minlength=n)).pvalue > MIN_P
     row = np.arange(len(arrays.count))
     np.testing.assert_array_equal(arrays.query, arrays.digit_class[row, arrays.query_slot])
     np.testing.assert_array_equal(arrays.label, arrays.digit_color[row, arrays.query_slot])
@@ -157,8 +157,8 @@ def test_mbginv_queries_a_color_that_occurs_once(digits):
         assert (colors == colors[slot]).sum() == 1
     np.testing.assert_array_equal(arrays.query, arrays.digit_color[row, arrays.query_slot])
     np.testing.assert_array_equal(arrays.label, arrays.digit_class[row, arrays.query_slot])
-    assert stats.chisquare(np.bincount(arrays.query, minlength=5)).pvalue > LEAST_P
-    assert stats.chisquare(np.bincount(arrays.label, minlength=10)).pvalue > LEAST_P
+    assert stats.chisquare(np.bincount(arrays.query, minlength=5)).pvalue > MIN_P
+    assert stats.chisquare(np.bincount(arrays.label, minlength=10)).pvalue > MIN_P
 
 
 def test_mbgmulti_repeats_the_queried_class_in_different_colors(digits):
@@ -170,15 +170,15 @@ def test_mbgmulti_repeats_the_queried_class_in_different_colors(digits):
         assert len(set(colors[repeated])) == repeated.sum()
         others = classes[(classes >= 0) & ~repeated]
         assert len(set(others)) == len(others)
-    assert stats.chisquare(np.bincount(times)[2:]).pvalue > LEAST_P
-    assert stats.chisquare(np.bincount(arrays.query, minlength=10)).pvalue > LEAST_P
+    assert stats.chisquare(np.bincount(times)[2:]).pvalue > MIN_P
+    assert stats.chisquare(np.bincount(arrays.query, minlength=10)).pvalue > MIN_P
     slots = arrays.query_slot[arrays.count == 5]  # which was placed first does not tell
-    assert stats.chisquare(np.bincount(slots, minlength=5)).pvalue > LEAST_P
+    assert stats.chisquare(np.bincount(slots, minlength=5)).pvalue > MIN_P
 
 
 def test_mini_has_two_to_four_small_digits(digits):
     arrays = draw("mini", 6000, digits)
-    assert stats.chisquare(np.bincount(arrays.count)[2:]).pvalue > LEAST_P
+    assert stats.chisquare(np.bincount(arrays.count)[2:]).pvalue > MIN_P
     scale = arrays.digit_scale[arrays.digit_class >= 0]
     assert (scale >= 0.5).all()
     assert (scale < 1.0).all()

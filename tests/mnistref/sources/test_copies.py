@@ -15,8 +15,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageEnhance
 from cli import mnistref
 from mnistref.common.errors import DataProblemError
 from mnistref.generation.generate import Request, plan
-from mnistref.sources import examined
-from mnistref.sources.copies import LOOK, SIDE, look_of, smaller_copies
+from mnistref.sources import photo_checks
+from mnistref.sources.copies import SIDE, THUMBNAIL, make_thumbnail, smaller_copies
 from mnistref.sources.decode import opened_draft, read_photo
 from mnistref.sources.photos import list_photos
 
@@ -46,8 +46,8 @@ def scaled(image: Image.Image, short: int, resample=Image.Resampling.LANCZOS) ->
 
 def copies_among(*images: Image.Image) -> list[int]:
     """Which are found to be smaller copies; the digests are in the order of the images."""
-    looks = [look_of(image, image.size, f"{k:064x}") for k, image in enumerate(images)]
-    return smaller_copies(np.array(looks, LOOK))
+    thumbnails = [make_thumbnail(image, image.size, f"{k:064x}") for k, image in enumerate(images)]
+    return smaller_copies(np.array(thumbnails, THUMBNAIL))
 
 
 @pytest.fixture(scope="module")
@@ -169,16 +169,16 @@ def test_any_scene_is_found_again(seed, short, quality, width, height):
 
 def test_copies_among_many_thousands_are_found_and_no_others():
     rng = np.random.default_rng(0)
-    looks = np.zeros(6_000, LOOK)
-    looks["sha256"] = rng.integers(0, 256, (6_000, 32))
-    looks["size"] = (400, 300)
+    thumbnails = np.zeros(6_000, THUMBNAIL)
+    thumbnails["sha256"] = rng.integers(0, 256, (6_000, 32))
+    thumbnails["size"] = (400, 300)
     small = rng.integers(0, 256, (6_000, SIDE // 2, SIDE // 2), dtype=np.uint8)
     smooth = [np.asarray(Image.fromarray(s).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for s in small]
-    looks["luma"] = np.stack(smooth) // 2 + 64
+    thumbnails["luma"] = np.stack(smooth) // 2 + 64
     out = np.sort(rng.choice(np.arange(3_000, 6_000), 50, replace=False))
-    looks["luma"][out] = looks["luma"][out - 3_000] + rng.integers(0, 3, (50, SIDE, SIDE), dtype=np.uint8)
-    looks["size"][out] = (120, 90)
-    assert smaller_copies(looks) == out.tolist()
+    thumbnails["luma"][out] = thumbnails["luma"][out - 3_000] + rng.integers(0, 3, (50, SIDE, SIDE), dtype=np.uint8)
+    thumbnails["size"][out] = (120, 90)
+    assert smaller_copies(thumbnails) == out.tolist()
 
 
 @pytest.fixture
@@ -230,32 +230,34 @@ def test_a_dry_run_names_the_set_that_is_made(folder, idx_folder, tmp_path):
 
 def test_a_file_is_looked_at_once(folder, tmp_path, monkeypatch):
     looked, judged = [], []
-    look, judge = examined._look, examined._is_bad
-    monkeypatch.setattr(examined, "_look", lambda path, *more: looked.append(path.name) or look(path, *more))
-    monkeypatch.setattr(examined, "_is_bad", lambda path, *more: judged.append(path.name) or judge(path, *more))
-    expected = list_photos(str(folder), tmp_path, apart=True)
+    thumbnail, judge = photo_checks._thumbnail, photo_checks._is_bad
+    monkeypatch.setattr(
+        photo_checks, "_thumbnail", lambda path, *more: looked.append(path.name) or thumbnail(path, *more)
+    )
+    monkeypatch.setattr(photo_checks, "_is_bad", lambda path, *more: judged.append(path.name) or judge(path, *more))
+    expected = list_photos(str(folder), tmp_path, skip_copies=True)
     assert len(looked) == 8
-    assert list_photos(str(folder), tmp_path, apart=True) == expected
+    assert list_photos(str(folder), tmp_path, skip_copies=True) == expected
     assert (len(looked), len(judged)) == (8, 0)
     (folder / "bad.jpg").write_bytes((folder / "0.jpg").read_bytes()[:-500])
-    assert list_photos(str(folder), tmp_path, skip_bad=True, apart=True) == expected
+    assert list_photos(str(folder), tmp_path, skip_bad=True, skip_copies=True) == expected
     assert (len(looked), len(judged)) == (8, 9)  # what is bad has no look
-    list_photos(str(folder), tmp_path, skip_bad=True, apart=True)
+    list_photos(str(folder), tmp_path, skip_bad=True, skip_copies=True)
     assert (len(looked), len(judged)) == (8, 9)
     for damage in (b"no zip", (tmp_path / "looks.npz").read_bytes()[:-40]):
         (tmp_path / "looks.npz").write_bytes(damage)
-        assert list_photos(str(folder), tmp_path, skip_bad=True, apart=True) == expected
+        assert list_photos(str(folder), tmp_path, skip_bad=True, skip_copies=True) == expected
     assert (len(looked), len(judged)) == (24, 9)
 
 
 def test_a_photo_that_cannot_be_decoded_is_said_where_it_is_used(folder, tmp_path):
-    from mnistref.sources.bank import prepare
+    from mnistref.sources.bank import prepare_bank
 
     (folder / "bad.jpg").write_bytes((folder / "0.jpg").read_bytes()[:-500])
-    photos = list_photos(str(folder), tmp_path, apart=True)
+    photos = list_photos(str(folder), tmp_path, skip_copies=True)
     assert len(photos.paths) == 7
-    with pytest.raises(DataProblemError, match=r"bad\.jpg: cannot be read as an image \(.*\); mend or remove it"):
-        prepare(photos, 48, tmp_path)
+    with pytest.raises(DataProblemError, match=r"bad\.jpg: cannot be read as an image \(.*\); repair or remove it"):
+        prepare_bank(photos, 48, tmp_path)
 
 
 @pytest.mark.parametrize("turn", [3, 6, 8])
@@ -265,18 +267,18 @@ def test_a_turned_copy_is_upright_when_it_is_compared(turn, tmp_path):
     back = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}[turn]
     (tmp_path / "photos").mkdir()
     photo.transpose(back).save(tmp_path / "photos" / "turned.jpg", exif=exif, quality=90)
-    with opened_draft(tmp_path / "photos" / "turned.jpg", examined.Crew()) as (draft, size):
+    with opened_draft(tmp_path / "photos" / "turned.jpg", photo_checks.BoundedThreadPool()) as (draft, size):
         assert size == (1600, 1200)
         assert draft.size == (400, 300)
     scaled(photo, 100).save(tmp_path / "photos" / "small.png")
-    assert list_photos(str(tmp_path / "photos"), tmp_path, apart=True).names == ("turned.jpg",)
+    assert list_photos(str(tmp_path / "photos"), tmp_path, skip_copies=True).names == ("turned.jpg",)
 
 
 def test_a_draft_takes_the_memory_of_what_is_decoded(tmp_path):
     """Of a JPEG under a tenth of the whole; a progressive one holds all its coefficients."""
     for progressive, least, most in ((False, 0.4e6, 4e6), (True, 40e6, 60e6)):
         Image.new("RGB", (3200, 2400)).save(tmp_path / "a.jpg", progressive=progressive)
-        crew = examined.Crew()
-        with opened_draft(tmp_path / "a.jpg", crew):
-            assert least < crew.memory - crew._left < most
-        assert crew._left == crew.memory
+        pool = photo_checks.BoundedThreadPool()
+        with opened_draft(tmp_path / "a.jpg", pool):
+            assert least < pool.memory - pool._left < most
+        assert pool._left == pool.memory

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mnistref.common.errors import DataProblemError
 from mnistref.generation.generate import Request, generate
-from mnistref.sources import decode, examined
+from mnistref.sources import decode, photo_checks
 from mnistref.sources.decode import read_photo
 from mnistref.sources.photos import list_photos
 from mnistref.storage.manifest import read_manifest
@@ -146,8 +146,8 @@ BAD = {
     too_large: "13000 × 7000 pixels take more than 600 MB to decode; scale it down",
     not_a_number: "some pixels are NaN or infinite",
     infinite: "some pixels are NaN or infinite",
-    of_another_format: r"cannot be read as an image \(none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP\); mend",
-    wide_integers: "pixels of 32 bits do not say what is white",
+    of_another_format: r"cannot be read as an image \(none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP\); repair",
+    wide_integers: "pixels of 32 bits have no defined white",
 }
 
 
@@ -190,11 +190,11 @@ def test_skip_bad_makes_the_set_of_the_others(with_bad, photo_folder, idx_folder
 def test_no_file_is_judged_twice(with_bad, photo_folder, tmp_path, monkeypatch):
     judged = []
 
-    def judge(path, crew):
+    def judge(path, pool):
         judged.append(path.name)
         return path.name == "cut.png"
 
-    monkeypatch.setattr(examined, "_is_bad", judge)
+    monkeypatch.setattr(photo_checks, "_is_bad", judge)
     assert len(list_photos(str(with_bad), tmp_path, skip_bad=True).paths) == 6 + len(BAD)
     assert len(judged) == 7 + len(BAD)
     assert len(list_photos(str(with_bad), tmp_path, skip_bad=True).paths) == 6 + len(BAD)

@@ -16,7 +16,7 @@ from mnistref.common.errors import DataProblemError
 from mnistref.generation.generate import Request, generate, plan, request_of
 from mnistref.generation.online import open_fresh
 from mnistref.inspection.verify import verify
-from mnistref.sources.digit_check import _likeness, class_means, complaint
+from mnistref.sources.digit_check import _likeness, check_digit_images, class_means
 from mnistref.sources.digits import Digits, load_digits
 from mnistref.sources.idx import read_idx
 from mnistref.storage.manifest import read_manifest
@@ -38,7 +38,9 @@ def judged(images: np.ndarray, labels: np.ndarray) -> str | None:
     """What is said of them as the training digits and as the test digits of a folder."""
     count = len(labels)
     splits = {"train": np.arange(count), "val": np.arange(0), "test": np.arange(count, 2 * count)}
-    return complaint(Digits("own", np.concatenate([images] * 2), np.concatenate([labels] * 2), splits, "folder"))
+    return check_digit_images(
+        Digits("own", np.concatenate([images] * 2), np.concatenate([labels] * 2), splits, "folder")
+    )
 
 
 def each(images: np.ndarray, change) -> np.ndarray:
@@ -229,7 +231,7 @@ def test_a_dry_run_and_a_training_refuse_them_too(inverted, tmp_path):
         done = CliRunner().invoke(cli.mnistref, [*map(str, ["generate", *command, *more])])
         assert done.exit_code == 3
         assert "inverted: the digits are black on white (87% is inked)" in done.stderr
-        assert "`mnistref generate … --any-digits` takes them as they are (for a training give its set" in done.stderr
+        assert "`mnistref generate … --any-digits` accepts them (to train on them, give the data set" in done.stderr
     code, _, said = bench("run", "--attn", "none", *command)
     assert (code, "--any-digits" in said) == (3, True), said
     assert not (tmp_path / "root" / "datasets").exists()
@@ -259,5 +261,5 @@ def test_a_wish_that_is_not_needed_leaves_no_trace(idx_folder, tmp_path):
 
 
 def test_known_digits_are_not_asked_about(monkeypatch, tmp_path, digits):
-    monkeypatch.setattr("mnistref.generation.generate.complaint", lambda digits: "something")
+    monkeypatch.setattr("mnistref.generation.plan.check_digit_images", lambda digits: "something")
     assert plan(Request("mini", tmp_path, 0, SIZES, "mnist5k")).digits.sha256 == digits.sha256

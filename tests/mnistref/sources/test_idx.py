@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from mnistref.common.errors import DataProblemError
 from mnistref.sources import digits as digit_source
-from mnistref.sources.digit_copies import apart
+from mnistref.sources.digit_copies import unshared_images
 from mnistref.sources.digits import load_digits
 from mnistref.sources.idx import FILES, is_complete, read_idx
 
@@ -237,15 +237,15 @@ def test_an_encrypted_archive_is_said_to_be_unreadable(tmp_path):
 def test_where_nothing_is_found_it_is_said_what_is_there(tmp_path):
     (tmp_path / "archive.zip").write_bytes(b"PK")
     (tmp_path / "fashion").mkdir()
-    message = r"no train-images-idx3-ubyte, plain or packed; .*; here are archive\.zip \(unpack it\), fashion/$"
+    message = r"no train-images-idx3-ubyte, plain or packed; .*; this one has archive\.zip \(unpack it\), fashion/$"
     with pytest.raises(DataProblemError, match=message):
         load_digits(str(tmp_path), tmp_path)
     for k in range(9):
         (tmp_path / f"{k}.csv").touch()
-    with pytest.raises(DataProblemError, match=r"here are 0\.csv, .*, 7\.csv … \(11\)$"):
+    with pytest.raises(DataProblemError, match=r"this one has 0\.csv, .*, 7\.csv … \(11\)$"):
         load_digits(str(tmp_path), tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataProblemError, match=r"here is nothing$"):
+    with pytest.raises(DataProblemError, match=r"this one is empty$"):
         load_digits(str(tmp_path / "empty"), tmp_path)
 
 
@@ -318,4 +318,4 @@ def test_the_same_file_for_training_and_test_is_said(idx_folder, tmp_path, caplo
 
 
 def test_the_digits_that_are_known_share_no_picture(digits):
-    assert apart(digits.images, digits.splits).all()
+    assert unshared_images(digits.images, digits.splits).all()

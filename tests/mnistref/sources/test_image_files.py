@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mnistref.common.errors import DataProblemError
-from mnistref.sources.exclusions import BROKEN, COPY, HIDDEN, OTHER, REPEATED, SMALLER, LeftOut
-from mnistref.sources.image_files import images_in
+from mnistref.sources.exclusions import BROKEN, COPY, HIDDEN, OTHER, REPEATED, SMALLER, Exclusions
+from mnistref.sources.image_files import find_images
 from mnistref.sources.photos import list_photos
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
@@ -24,9 +24,9 @@ def photo(path: Path, shade: int = 0) -> Path:
     return path
 
 
-def names(folder: Path) -> tuple[list[str], LeftOut]:
-    left = LeftOut()
-    return [name for name, _ in images_in(folder, left)], left
+def names(folder: Path) -> tuple[list[str], Exclusions]:
+    left = Exclusions()
+    return [name for name, _ in find_images(folder, left)], left
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_links_make_no_other_collection(folder, tmp_path):
 
 def test_nothing_is_said_where_nothing_is_left_out(folder, tmp_path, caplog):
     caplog.set_level(logging.INFO, "mnistref")
-    list_photos(str(folder), tmp_path, skip_bad=True, apart=True)
+    list_photos(str(folder), tmp_path, skip_bad=True, skip_copies=True)
     assert caplog.messages == []
 
 
@@ -128,11 +128,11 @@ def test_where_there_are_no_photos_it_is_said_what_there_is(tmp_path):
     (tmp_path / "photos" / "c.heic").write_bytes(b"x")
     said = r"no images here, but 1 hidden file or folder, 1 other file \(\.heic\), 1 broken link; photos end in"
     with pytest.raises(DataProblemError, match=said):
-        images_in(tmp_path / "photos")
+        find_images(tmp_path / "photos")
 
 
 def test_every_reason_is_in_one_line_with_its_count():
-    left = LeftOut()
+    left = Exclusions()
     assert not left
     for reason, many in ((COPY, 1_200), (SMALLER, 4), (HIDDEN, 1), (OTHER, 6)):
         for k in range(many):

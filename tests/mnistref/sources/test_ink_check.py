@@ -12,7 +12,7 @@ from mnistref.common.errors import DataProblemError
 from mnistref.generation.generate import Request, plan
 from mnistref.sources.digits import load_digits
 from mnistref.sources.idx import read_idx
-from mnistref.sources.ink_check import count_ink, ink_complaint, stray_ink
+from mnistref.sources.ink_check import check_ink, count_ink, stray_ink
 from tests.conftest import write_idx
 from tests.mnistref.sources.test_digit_check import HONEST, each, few, fonts, noisy, printed, sized
 
@@ -26,7 +26,7 @@ def images(digits) -> np.ndarray:
 
 def said(train: np.ndarray, test: np.ndarray) -> str | None:
     pools = {"training digits": np.arange(len(train)), "test digits": len(train) + np.arange(len(test))}
-    return ink_complaint(np.concatenate([train, test]), pools)
+    return check_ink(np.concatenate([train, test]), pools)
 
 
 def jpeg(images: np.ndarray, quality: int) -> np.ndarray:

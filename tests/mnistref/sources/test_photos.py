@@ -23,9 +23,9 @@ from cli import mnistref
 from mnistref.common import atomic_files
 from mnistref.common.atomic_files import PARTIAL
 from mnistref.common.errors import DataProblemError
-from mnistref.sources import examined, image_files
+from mnistref.sources import image_files, photo_checks
 from mnistref.sources.photos import list_photos
-from mnistref.sources.thread_pool import Crew, StoppedError, WatchedFile
+from mnistref.sources.thread_pool import BoundedThreadPool, StoppableFile, StoppedError
 from tests.helpers import TOP
 
 BYTES = os.fsdecode(b"\xff\xfe.png")
@@ -92,9 +92,9 @@ def test_a_file_that_may_not_be_read_is_named_and_can_be_skipped(tmp_path, monke
 UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
-from mnistref.sources.image_files import images_in
+from mnistref.sources.image_files import find_images
 os.setuid(65534)
-images_in(Path(sys.argv[1]))
+find_images(Path(sys.argv[1]))
 """
 
 
@@ -142,11 +142,11 @@ import sys
 from pathlib import Path
 from PIL import Image
 from mnistref.sources.decode import read_photo
-from mnistref.sources.bank import prepare
+from mnistref.sources.bank import prepare_bank
 from mnistref.sources.photos import list_photos
 Image.MAX_IMAGE_PIXELS = 3000
 photos = list_photos(sys.argv[1], Path(sys.argv[2]))
-prepare(photos, 20, Path(sys.argv[2]))
+prepare_bank(photos, 20, Path(sys.argv[2]))
 print("prepared", file=sys.stderr)
 for path in photos.paths:
     read_photo(path)
@@ -167,11 +167,11 @@ def test_no_warning_of_a_library_reaches_stderr(tmp_path):
 
 
 def test_threads_share_a_bounded_memory():
-    crew, most, now, lock = Crew(100), 0, 0, threading.Lock()
+    pool, most, now, lock = BoundedThreadPool(100), 0, 0, threading.Lock()
 
     def work(size: int) -> int:
         nonlocal most, now
-        with crew.holding(size):
+        with pool.reserve_memory(size):
             with lock:
                 now += size
                 most = max(most, now)
@@ -181,45 +181,45 @@ def test_threads_share_a_bounded_memory():
         return size
 
     sizes = [1 + (37 * k) % 100 for k in range(60)]
-    assert list(crew.over(work, sizes, "test")) == sizes
+    assert list(pool.map(work, sizes, "test")) == sizes
     assert 50 < most <= 100
 
 
 def test_a_crew_that_is_left_stops(tmp_path):
     """Who waits for memory, who reads a file, and who has not begun."""
-    crew, begun = Crew(100), []
+    pool, begun = BoundedThreadPool(100), []
     (tmp_path / "file").write_bytes(bytes(100))
 
     def work(k: int) -> None:
         begun.append(k)
         if k:
-            with crew.holding(60), WatchedFile(tmp_path / "file", crew) as file:
+            with pool.reserve_memory(60), StoppableFile(tmp_path / "file", pool) as file:
                 while True:
                     file.seek(0)
                     file.read(10)
 
     begin = time.monotonic()
-    with closing(crew.over(work, range(1000), "test")) as results:
+    with closing(pool.map(work, range(1000), "test")) as results:
         next(results)
     assert time.monotonic() - begin < 5
     assert len(begun) < 100
     with pytest.raises(StoppedError):
-        crew.go_on()
+        pool.raise_if_stopped()
 
 
 def test_warnings_are_as_before_behind_a_crew():
     before = list(warnings.filters)
-    list(Crew().over(lambda k: warnings.warn("no one sees this", stacklevel=1), range(3), "test"))
+    list(BoundedThreadPool().map(lambda k: warnings.warn("no one sees this", stacklevel=1), range(3), "test"))
     assert warnings.filters == before
 
 
 MEASURED = """
 import re, sys
 from pathlib import Path
-from mnistref.sources.bank import prepare
+from mnistref.sources.bank import prepare_bank
 from mnistref.sources.photos import list_photos
 photos = list_photos(sys.argv[1], Path(sys.argv[2]))
-prepare(photos, 20, Path(sys.argv[2]))
+prepare_bank(photos, 20, Path(sys.argv[2]))
 print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
@@ -270,7 +270,7 @@ def test_what_is_known_of_photos_is_written_under_the_lock(tmp_path, monkeypatch
     """Who holds it removes unfinished files, this one's among them."""
     photo(tmp_path / "photos" / "a.png")
     held = []
-    write_whole = examined.write_whole
+    write_whole = photo_checks.write_whole
 
     def write(path, *pieces):
         with pytest.raises(Timeout), FileLock(path.parent / ".lock", timeout=0):
@@ -278,6 +278,6 @@ def test_what_is_known_of_photos_is_written_under_the_lock(tmp_path, monkeypatch
         held.append(path.name)
         write_whole(path, *pieces)
 
-    monkeypatch.setattr(examined, "write_whole", write)
-    list_photos(str(tmp_path / "photos"), tmp_path / "raw", skip_bad=True, apart=True)
+    monkeypatch.setattr(photo_checks, "write_whole", write)
+    list_photos(str(tmp_path / "photos"), tmp_path / "raw", skip_bad=True, skip_copies=True)
     assert held == ["refused.json", "looks.npz"]

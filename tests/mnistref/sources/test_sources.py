@@ -9,7 +9,7 @@ from PIL import Image
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.sources import digits as digit_source
 from mnistref.sources import photos as photo_source
-from mnistref.sources.bank import open_bank, prepare
+from mnistref.sources.bank import open_bank, prepare_bank
 from mnistref.sources.decode import read_photo
 from mnistref.sources.digits import MNIST_SHA256, load_digits
 from mnistref.sources.idx import read_idx
@@ -240,7 +240,7 @@ def test_a_folder_without_images(tmp_path):
 @pytest.mark.parametrize("canvas", [48, 100])
 def test_the_bank_holds_scaled_photos(canvas, photo_folder, tmp_path):
     photos = list_photos(str(photo_folder), tmp_path)
-    bank = open_bank(prepare(photos, canvas, tmp_path))
+    bank = open_bank(prepare_bank(photos, canvas, tmp_path))
     assert bank.views == 10  # 64 views or more of 7 photos
     assert len(bank.offset) == 70
     short = np.minimum(bank.height, bank.width)
@@ -258,10 +258,10 @@ def test_the_bank_holds_scaled_photos(canvas, photo_folder, tmp_path):
 
 def test_a_damaged_bank_is_made_again(photo_folder, tmp_path):
     photos = list_photos(str(photo_folder), tmp_path)
-    folder = prepare(photos, 48, tmp_path)
+    folder = prepare_bank(photos, 48, tmp_path)
     whole = (folder / "pixels.u1").read_bytes()
     (folder / "pixels.u1").write_bytes(b"\0" + whole[1:-1])
-    assert prepare(photos, 48, tmp_path) == folder
+    assert prepare_bank(photos, 48, tmp_path) == folder
     assert (folder / "pixels.u1").read_bytes() == whole
 
 
@@ -284,12 +284,12 @@ def without_height(index: dict) -> str:
 def test_an_index_that_is_not_what_was_written_is_never_read_by(harm, photo_folder, tmp_path):
     """Pixels are addressed by it unchecked."""
     photos = list_photos(str(photo_folder), tmp_path)
-    folder = prepare(photos, 48, tmp_path)
+    folder = prepare_bank(photos, 48, tmp_path)
     whole = (folder / "index.json").read_text()
     (folder / "index.json").write_text(harm(json.loads(whole)))
     with pytest.raises(DataProblemError, match="damaged; delete it"):
         open_bank.__wrapped__(folder)
-    assert prepare(photos, 48, tmp_path) == folder
+    assert prepare_bank(photos, 48, tmp_path) == folder
     assert (folder / "index.json").read_text() == whole
 
 

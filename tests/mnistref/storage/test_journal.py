@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from mnistref.storage.journal import JOURNAL, note, noted
+from mnistref.storage.journal import JOURNAL, append_shard, read_journal
 from mnistref.storage.shards import ShardInfo
 
 
@@ -17,34 +17,34 @@ def shard(k: int) -> ShardInfo:
 
 
 def test_what_is_noted_is_known(folder):
-    assert noted(folder) == []
-    note(folder, shard(0))
-    note(folder, shard(1))
-    assert noted(folder) == [shard(0), shard(1)]
+    assert read_journal(folder) == []
+    append_shard(folder, shard(0))
+    append_shard(folder, shard(1))
+    assert read_journal(folder) == [shard(0), shard(1)]
 
 
 def test_a_torn_line_costs_itself_alone(folder):
-    note(folder, shard(0))
-    note(folder, shard(1))
+    append_shard(folder, shard(0))
+    append_shard(folder, shard(1))
     whole = (folder / JOURNAL).read_bytes()
     for size in range(len(whole)):
         (folder / JOURNAL).write_bytes(whole[:size])
-        note(folder, shard(2))
-        kept = noted(folder)
+        append_shard(folder, shard(2))
+        kept = read_journal(folder)
         assert kept[-1] == shard(2)
         assert kept[:-1] in ([], [shard(0)])
 
 
 def test_a_flipped_bit_costs_its_line(folder):
-    note(folder, shard(0))
+    append_shard(folder, shard(0))
     whole = (folder / JOURNAL).read_bytes()
     for place in range(1, len(whole)):
         (folder / JOURNAL).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        assert noted(folder) == []
+        assert read_journal(folder) == []
 
 
 def test_the_journal_of_another_set_says_nothing(folder):
-    note(folder, shard(0))
+    append_shard(folder, shard(0))
     other = folder.with_name("mini-4567")
     shutil.copytree(folder, other)
-    assert noted(other) == []
+    assert read_journal(other) == []

@@ -10,9 +10,9 @@ from mnistref.storage import schema
 from mnistref.storage.schema import FIELDS
 from mnistref.storage.shards import (
     content_digest,
-    describe_shard,
     open_shard,
     read_shard,
+    read_shard_info,
     read_whole_shard,
     write_shard,
 )
@@ -49,7 +49,7 @@ def test_what_is_written_is_read(arrays, shard):
     assert info.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert info.bytes == path.stat().st_size
     assert info.content_sha256 == content_digest(back)
-    assert describe_shard(path, 12, 20, "set-0123") == info
+    assert read_shard_info(path, 12, 20, "set-0123") == info
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
@@ -79,9 +79,9 @@ def test_a_shard_under_another_name_is_not_taken_for_it(shard):
     other = path.with_name("train-00001-of-00002.h5")
     shutil.copy(path, other)
     with pytest.raises(DataProblemError, match="not what its label says"):
-        describe_shard(path, 12, 20, "set-9999")
+        read_shard_info(path, 12, 20, "set-9999")
     with pytest.raises(DataProblemError, match="not what its label says"):
-        describe_shard(other, 12, 20, "set-0123")
+        read_shard_info(other, 12, 20, "set-0123")
 
 
 def test_values_outside_their_range_are_refused(arrays, tmp_path):

@@ -19,7 +19,7 @@ from mnistref.common import atomic_files
 from mnistref.common.errors import DataProblemError
 from mnistref.inspection.verify import statistics, verify
 from mnistref.storage.manifest import MANIFEST, read_manifest
-from mnistref.storage.open_shards import SHARD_FILES, ShardFiles, most_open
+from mnistref.storage.open_shards import SHARD_FILES, ShardFiles, max_open
 from tests.helpers import TOP
 
 
@@ -51,7 +51,7 @@ def open_files() -> int:
 
 def test_a_bounded_number_of_shards_stays_open(many, monkeypatch):
     SHARD_FILES.close()
-    monkeypatch.setattr("mnistref.storage.open_shards.MOST_OPEN", 3)
+    monkeypatch.setattr("mnistref.storage.open_shards.MAX_OPEN", 3)
     before, data = open_files(), MnistRef(many)
     first = [np.asarray(data[k]["image"]) for k in range(20)]
     assert open_files() <= before + 3
@@ -64,7 +64,7 @@ def test_it_is_a_share_of_what_the_process_may_open(monkeypatch):
     resource = pytest.importorskip("resource")
     for limit, most in ((256, 64), (100_000, 64), (20, 5), (3, 1), (resource.RLIM_INFINITY, 64)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
-        assert most_open() == most
+        assert max_open() == most
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
@@ -161,7 +161,7 @@ def test_a_file_that_somebody_else_holds_open_is_read(mini):
 def test_what_the_system_refuses_is_told_with_the_path(name, number, mini, monkeypatch):
     monkeypatch.setattr("builtins.open", refusing(number, f"{mini}/{name}")(open))
     monkeypatch.setattr("io.open", refusing(number, f"{mini}/{name}")(open))
-    dataset._check_bytes.cache_clear()
+    dataset._require_intact_once.cache_clear()
     for command in ("verify", "stats"):
         if command == "stats" and name in ("README.md", "SHA256SUMS"):
             continue
@@ -225,7 +225,7 @@ def test_without_locks_a_finished_set_is_found_and_another_one_is_not_made(numbe
     code, _, errors = generated(tmp_path)
     assert code == 5
     assert f"{tmp_path}/.locks/{Path(folder).name}.lock: " in errors
-    assert "this file system has no locks: data can be read here, but not made" in errors
+    assert "this file system has no locks: data sets can be read here, but not generated" in errors
 
 
 @pytest.mark.parametrize("name", ["fsync", "chmod"])
@@ -260,7 +260,7 @@ def test_a_set_of_links_is_read_wherever_it_is_read(mini, tmp_path):
         assert done.exit_code == 0, done.output
     shard = read_manifest(mini).shards[0].file
     (blobs / shard).unlink()
-    dataset._check_bytes.cache_clear()
+    dataset._require_intact_once.cache_clear()
     with pytest.raises(DataProblemError, match="the shard is a link to nothing"):
         MnistRef(snapshot)[0]
 
