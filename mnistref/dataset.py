@@ -32,8 +32,8 @@ def _require_intact_once(path: Path, shard: ShardInfo) -> None:
 
 
 def forget_checks() -> None:
-    """Check the files of each set again when they are read the next time."""
-    _check_bytes.cache_clear()
+    """Check the files of every data set again at the next read."""
+    _require_intact_once.cache_clear()
 
 
 def read_split(folder: Path, split: str, *names: str) -> dict[str, np.ndarray]:
