@@ -28,9 +28,10 @@ else:
 PACKAGE = Path(__file__).parents[1]
 RENDERING = PACKAGE / "rendering"
 SOURCES = (
-    *(PACKAGE / "common" / name for name in ("numba_jit.py", "numba_cache.py")),
+    *(PACKAGE / "common" / name for name in ("errors.py", "numba_jit.py", "numba_cache.py")),
     *(RENDERING / name for name in ("render.py", "resize.py", "rng.py", "scene.py")),
     PACKAGE / "spec.py",
+    PACKAGE / "storage" / "schema.py",
 )
 """All files of this package that compiled code may depend on: the compiled modules and their imports."""
 

@@ -43,7 +43,7 @@ def slow(*args, **kwargs):
 
 setattr(module, name, slow)
 importlib.import_module("mnistref.storage.manifest").SHARD_IMAGES = 8
-from cli import mnistref
+from mnistref.__main__ import main
 main()
 """
 """`mnistref …` in which one function says that it begins, and takes its time."""

