@@ -22,7 +22,7 @@ PIECE = 8
 """The number of channels must be a multiple of this."""
 
 
-def takes_gate(x: Tensor, mask: Tensor, of: Tensor | int, *norm: Tensor | None) -> bool:
+def takes_gate(x: Tensor, mask: Tensor, image_index: Tensor | int, *norm: Tensor | None) -> bool:
     """Return whether `gated_norm` does this: fp32 on the CPU, channels last.
 
     It does not where anything looks at single operations, see `watched`.
@@ -31,23 +31,25 @@ def takes_gate(x: Tensor, mask: Tensor, of: Tensor | int, *norm: Tensor | None) 
         x, mask, of: as in `gated_norm`.
         norm: weight, bias, running mean and running variance, (C,) each.
     """
-    if not all(map(is_single, (x, mask, *norm))) or watched() or not _fits(x, of):
+    if not all(map(is_single, (x, mask, *norm))) or watched() or not _fits(x, image_index):
         return False
-    return mask.shape == (_count(x, of), 1, *x.shape[2:]) and mask.numel() > 1 and compiled_works()
+    return mask.shape == (_count(x, image_index), 1, *x.shape[2:]) and mask.numel() > 1 and compiled_works()
 
 
-def takes_score(x: Tensor, asked: Tensor, of: Tensor | int, weight: Tensor, bias: Tensor | None) -> bool:
+def takes_score(x: Tensor, asked: Tensor, image_index: Tensor | int, weight: Tensor, bias: Tensor | None) -> bool:
     """Return whether `query_score` does this, as `takes_gate`."""
-    if not all(map(is_single, (x, asked, weight, bias))) or watched() or not _fits(x, of):
+    if not all(map(is_single, (x, asked, weight, bias))) or watched() or not _fits(x, image_index):
         return False
     channels = x.shape[1]
-    return asked.shape == (_count(x, of), channels) and weight.shape == (1, channels, 1, 1) and compiled_works()
+    return (
+        asked.shape == (_count(x, image_index), channels) and weight.shape == (1, channels, 1, 1) and compiled_works()
+    )
 
 
 def gated_norm(
     x: Tensor,
     mask: Tensor,
-    of: Tensor | int,
+    image_index: Tensor | int,
     norm: Sequence[Tensor],
     training: bool,
     momentum: float,
@@ -66,10 +68,10 @@ def gated_norm(
     """
     from bench.kernels.gate import numba_op
 
-    return numba_op.gated_norm(x, mask, _images(x, of), norm, training, momentum, eps)
+    return numba_op.gated_norm(x, mask, _images(x, image_index), norm, training, momentum, eps)
 
 
-def query_score(x: Tensor, asked: Tensor, of: Tensor | int, weight: Tensor, bias: Tensor) -> Tensor:
+def query_score(x: Tensor, asked: Tensor, image_index: Tensor | int, weight: Tensor, bias: Tensor) -> Tensor:
     """Return conv1×1(relu(x[of] + asked)), (T, 1, H, W).
 
     Args:
@@ -80,28 +82,34 @@ def query_score(x: Tensor, asked: Tensor, of: Tensor | int, weight: Tensor, bias
     """
     from bench.kernels.gate import score
 
-    return score.query_score(x, asked, _images(x, of), weight, bias)
+    return score.query_score(x, asked, _images(x, image_index), weight, bias)
 
 
-def _fits(x: Tensor, of: Tensor | int) -> bool:
+def _fits(x: Tensor, image_index: Tensor | int) -> bool:
     """Whether shape, layout and the numbers of images are as the passes want them."""
     if x.dim() != 4 or x.shape[1] % PIECE or not x.numel() or not x.permute(0, 2, 3, 1).is_contiguous():
         return False
-    if not isinstance(of, Tensor):
-        return of > 0
-    if type(of) is not Tensor or of.dim() != 1 or of.dtype != torch.int64 or not of.is_cpu or not len(of):
+    if not isinstance(image_index, Tensor):
+        return image_index > 0
+    if (
+        type(image_index) is not Tensor
+        or image_index.dim() != 1
+        or image_index.dtype != torch.int64
+        or not image_index.is_cpu
+        or not len(image_index)
+    ):
         return False
-    low, high = of.aminmax()
+    low, high = image_index.aminmax()
     return bool(low >= 0) and bool(high < len(x))
 
 
-def _count(x: Tensor, of: Tensor | int) -> int:
-    return len(of) if isinstance(of, Tensor) else of * len(x)
+def _count(x: Tensor, image_index: Tensor | int) -> int:
+    return len(image_index) if isinstance(image_index, Tensor) else image_index * len(x)
 
 
-def _images(x: Tensor, of: Tensor | int) -> Tensor:
+def _images(x: Tensor, image_index: Tensor | int) -> Tensor:
     """The image of each question, i8 (T,)."""
-    return of if isinstance(of, Tensor) else torch.arange(len(x)).repeat_interleave(of)
+    return image_index if isinstance(image_index, Tensor) else torch.arange(len(x)).repeat_interleave(image_index)
 
 
 @lru_cache
@@ -119,20 +127,20 @@ def _problem() -> str:
 def _tried(compiled: bool) -> list[Tensor]:
     """Values and gradients of both, compiled, or plain in double precision."""
     generator, dtype = torch.Generator().manual_seed(0), torch.float32 if compiled else torch.float64
-    of = torch.tensor([1, 0, 0, 2, 1, 0])
+    image_index = torch.tensor([1, 0, 0, 2, 1, 0])
     x = torch.randn(3, PIECE, 5, 3, generator=generator).to(dtype, memory_format=torch.channels_last)
-    mask, slope = torch.rand(2, len(of), 1, 5, 3, generator=generator).to(dtype)
-    asked, weight = torch.randn(len(of), PIECE, generator=generator).to(dtype), torch.ones(PIECE, dtype=dtype)
+    mask, slope = torch.rand(2, len(image_index), 1, 5, 3, generator=generator).to(dtype)
+    asked, weight = torch.randn(len(image_index), PIECE, generator=generator).to(dtype), torch.ones(PIECE, dtype=dtype)
     row, bias, one = weight.view(1, -1, 1, 1).clone(), torch.zeros_like(weight), torch.ones(1, dtype=dtype)
     mean, variance = torch.rand(2, PIECE, generator=generator).to(dtype)
     for given in (inputs := (x, mask, asked, weight, row, bias, one)):
         given.requires_grad_()
     how = True, 0.1, 0.01
     if compiled:
-        gate = gated_norm(x, mask, of, (weight, bias, mean, variance), *how)
-        score = query_score(x, asked, of, row, one)
+        gate = gated_norm(x, mask, image_index, (weight, bias, mean, variance), *how)
+        score = query_score(x, asked, image_index, row, one)
     else:
-        gate = F.batch_norm(x[of] * mask, mean, variance, weight, bias, *how)
-        score = F.conv2d((x[of] + asked[:, :, None, None]).relu(), row, one)
+        gate = F.batch_norm(x[image_index] * mask, mean, variance, weight, bias, *how)
+        score = F.conv2d((x[image_index] + asked[:, :, None, None]).relu(), row, one)
     gradients = torch.autograd.grad((gate.square() * slope).sum() + (score * slope).sum(), inputs)
     return [given.detach() for given in (gate, score, mean, variance, *gradients)]

@@ -20,14 +20,14 @@ from bench.kernels.gate.work_division import Questions, each, flat, last, questi
 def gated_norm(
     x: Tensor,
     mask: Tensor,
-    of: Tensor,
+    image_index: Tensor,
     norm: Sequence[Tensor],
     training: bool,
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """See `bench.kernels.gate.gated_norm`; `of` i8 (T,)."""
-    questions, (weight, bias, running_mean, running_var) = questions_of(of, len(x)), norm
+    """See `bench.kernels.gate.gated_norm`; `image_index` i8 (T,)."""
+    questions, (weight, bias, running_mean, running_var) = questions_of(image_index, len(x)), norm
     with torch.no_grad():
         if training:
             mean, variance = _statistics(x, mask, questions)
@@ -97,7 +97,9 @@ def _twice(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     # aliases: a mask that was made from x is no way from the result to x here
     x, mask, weight, bias = aliases = [given.view_as(given) for given in inputs]
     statistics = None if batch else mean.float(), None if batch else variance.float()
-    out = F.batch_norm(x.index_select(0, questions.of) * mask, *statistics, weight, bias, training=batch, eps=eps)
+    out = F.batch_norm(
+        x.index_select(0, questions.image_index) * mask, *statistics, weight, bias, training=batch, eps=eps
+    )
     wanted = [alias for alias, needed in zip(aliases, ctx.needs_input_grad, strict=False) if needed]
     found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
     return tuple(next(found) if needed else None for needed in ctx.needs_input_grad[:4])

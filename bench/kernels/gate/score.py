@@ -10,9 +10,9 @@ from bench.kernels.gate import numba_score_passes
 from bench.kernels.gate.work_division import Questions, each, flat, last, questions_of
 
 
-def query_score(x: Tensor, asked: Tensor, of: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """See `bench.kernels.gate.query_score`; `of` i8 (T,)."""
-    return _QueryScore.apply(x, asked, weight, bias, questions_of(of, len(x)))
+def query_score(x: Tensor, asked: Tensor, image_index: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """See `bench.kernels.gate.query_score`; `image_index` i8 (T,)."""
+    return _QueryScore.apply(x, asked, weight, bias, questions_of(image_index, len(x)))
 
 
 class _QueryScore(torch.autograd.Function):
@@ -41,7 +41,7 @@ def _twice(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     """The gradients as functions that can be differentiated once more, by PyTorch's own operators."""
     # aliases: what was made from another of them is no way from the result to that one here
     x, asked, weight, bias = aliases = [given.view_as(given) for given in ctx.saved_tensors]
-    hidden = x.index_select(0, ctx.questions.of) + asked[:, :, None, None]
+    hidden = x.index_select(0, ctx.questions.image_index) + asked[:, :, None, None]
     out = torch.nn.functional.conv2d(hidden.relu(), weight, bias)
     wanted = [alias for alias, needed in zip(aliases, ctx.needs_input_grad, strict=False) if needed]
     found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))

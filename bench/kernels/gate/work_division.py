@@ -20,15 +20,15 @@ class Questions(NamedTuple):
 
     order: np.ndarray
     starts: np.ndarray
-    of: Tensor
+    image_index: Tensor
 
 
-def questions_of(of: Tensor, images: int) -> Questions:
+def questions_of(image_index: Tensor, images: int) -> Questions:
     """Group the questions by image, in their order. Each image is in 0 … images − 1."""
-    image = of.numpy()
+    image = image_index.numpy()
     starts = np.zeros(images + 1, np.int64)
     np.cumsum(np.bincount(image, minlength=images), out=starts[1:])
-    return Questions(np.argsort(image, kind="stable"), starts, of)
+    return Questions(np.argsort(image, kind="stable"), starts, image_index)
 
 
 def each(work: Callable[..., None], questions: Questions, places: int, channels: int, *arrays: Any) -> None:
