@@ -166,7 +166,7 @@ BAD = {
     "maps below zero": (
         nan_at(1, value=-1e-9),
         TARGET,
-        r"1 of 3 images have values below zero.*clamp_min\(0\).*abs",
+        r"1 of 3 images have values below zero.*clamp_min\(0\).*abs\(\)",
     ),
     "integers below zero": ([MAPS[0].long() - 1], TARGET, r"3 of 3 images have values below zero"),
     "several channels": ([torch.rand(3, 4, 6, 5)], TARGET, r"4 channels"),
