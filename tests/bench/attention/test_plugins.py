@@ -61,7 +61,7 @@ def test_the_example_trains_is_recorded_and_found_again(mini, tmp_path):
     places = json.loads((run / "config.json").read_text())[records.PLACES]
     assert list(places.values()) == [str(copy)]
     plugins._loaded.clear()
-    with pytest.raises(UsageProblemError, match="give its path"):
+    with pytest.raises(UsageProblemError, match="a recorded name, not a path; give path"):
         bench.create_model(config.attn, variant="mini")
     plugins.find_again(places)
     assert bench.create_model(config.attn, variant="mini").readout.attend.key.out_channels == 8
@@ -241,10 +241,10 @@ def test_samples_of_ones_own_are_shown(mini, tmp_path):
         config = experiment.configure(mini, attn, 0, recipe, "one", Computing(CPU))
         model = bench.create_model(config.attn, variant="mini")
         if draws:
-            assert attention_maps._widen(config, model, 3, None) == 1.0
+            assert attention_maps._scale_sigma(config, model, 3, None) == 1.0
         else:
-            with pytest.raises(UsageProblemError, match="of one's own with the attribute sampled = True"):
-                attention_maps._widen(config, model, 3, None)
+            with pytest.raises(UsageProblemError, match="a class of your own with sampled = True"):
+                attention_maps._scale_sigma(config, model, 3, None)
 
 
 def test_what_raises_in_training_alone_is_said(tmp_path):
@@ -264,7 +264,7 @@ def test_check_says_that_slot_lists_are_not_checked(attn):
 
 
 def test_a_path_with_a_comma_is_said_to_be_none():
-    with pytest.raises(UsageProblemError, match="a comma separates slots, and no path can hold one"):
+    with pytest.raises(UsageProblemError, match="a comma separates slots, so a path must not contain one"):
         canonical_name("some/a,b/own.py:Own")
 
 

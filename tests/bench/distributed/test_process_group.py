@@ -201,5 +201,5 @@ def test_every_row_is_somebodys(size, total):
 
 
 def test_a_batch_has_an_image_for_everyone(mini):
-    with pytest.raises(UsageProblemError, match="a batch of 25 for 26 processes"):
+    with pytest.raises(UsageProblemError, match="a batch of 25 images for 26 processes"):
         sharing.trainer(mini, "none", False, Team(0, 26, None))
