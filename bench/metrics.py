@@ -1,14 +1,14 @@
-"""The measures: tensors → numbers. Pure.
+"""Metrics of attention maps and answers. Pure functions of tensors or NumPy arrays.
 
-Shapes: B images, H × W pixels, h × w of a map. Every function checks what it is given, see `evaluation.metric_inputs`:
+Shapes: B images, H × W pixels, h × w positions of a map, T answers. All functions check their arguments, see
+`bench.evaluation.metric_inputs`:
 
-- `masks` are a network's maps, shallow to deep: (B, 1, h, w) or (B, h, w) each, of any real type, finite, not below
-  zero, not larger than the images. A single map need not stand in a list.
-- `target` is the ink of the digits asked about: bool (B, H, W). 0 and 1, 0 and 255, and (B, 1, H, W) mean the same; so
-  does (H, W) for one image.
+- `masks` are the maps of a network, shallow to deep: (B, 1, h, w) or (B, h, w) each, of any real type, finite, not
+  negative, at most as large as the images. A single map need not be in a list.
+- `target` marks the ink of the queried digits: bool (B, H, W). 0 and 1, 0 and 255, the shape (B, 1, H, W), and (H, W)
+  for one image are accepted too.
 
-NumPy arrays do as well as tensors. What could mean two things raises a ValueError that says what to pass. No images
-(B = 0) give an empty result.
+Ambiguous arguments raise a ValueError that explains what to pass. No images (B = 0) give an empty result.
 """
 
 from typing import Any
@@ -19,17 +19,17 @@ from torch import Tensor
 from bench.evaluation import unchecked_metrics as unchecked
 from bench.evaluation.metric_inputs import (
     Maps,
-    answers_of,
-    check_points,
-    check_power,
-    check_shapes,
-    check_size,
-    histogram_of,
-    maps_of,
-    pair_of,
-    scales_of,
-    target_of,
+    convert_answers,
+    convert_histogram,
+    convert_maps,
+    convert_maps_and_target,
+    convert_points,
+    convert_power,
+    convert_scales,
+    convert_size,
+    convert_target,
 )
+from bench.evaluation.output_checks import check_shapes
 from bench.evaluation.unchecked_metrics import BINS, PrecisionRecall
 
 __all__ = [
@@ -48,110 +48,147 @@ __all__ = [
 
 
 def attended(masks: Maps, size: tuple[int, int], power: float = 1.0) -> Tensor:
-    """Product of the maps, each upsampled bilinearly (`align_corners=False`) to `size`: (B, H, W), summing to 1.
+    """Return the normalised product of the maps at image size: (B, H, W), summing to 1.
 
-    `power`: what the product is raised to first; LTPA takes the square root, 0.5.
+    Each map is upsampled bilinearly (`align_corners=False`). If the product underflows in single precision, it is
+    computed from logarithms in double precision. It is uniform only if at every pixel one of the maps is zero.
 
-    Each map is first divided by its maximum, which changes nothing. A product that is too small for single precision is
-    computed by logarithms in double precision, so that it does not vanish. A product counts as the uniform map only if
-    at every pixel a map is zero.
+    Args:
+        masks: the maps of all slots.
+        size: (H, W) of the images.
+        power: exponent of the product before it is normalised; LTPA uses 0.5.
+
+    Raises:
+        ValueError: the maps, the size or the power are not as described in this module.
     """
-    maps, size, power = maps_of(masks), check_size(size), check_power(power)
+    maps, size, power = convert_maps(masks), convert_size(size), convert_power(power)
     check_shapes(maps, size=size)
     return _attended(maps, size, power)
 
 
 def mask_correctness(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
-    """Share of the attention that lies on the target: Σ product · target. ARNN Table 2.
+    """Return the share of the attention that lies on the target: Σ product · target (ARNN Table 2).
 
     Args:
-        masks: every slot's map.
-        target: bool (B, H, W), the queried digit's ink; a pixel or more in each image.
-        power: of the product, as in `attended`.
+        masks: the maps of all slots.
+        target: bool (B, H, W), the ink of the queried digit; one pixel or more per image.
+        power: exponent of the product, as in `attended`.
 
     Returns:
-        (B,), 0 … 1, higher is better; the uniform map scores the target's area, see `mask_area`.
+        (B,) in 0 … 1, higher is better. The uniform map scores the area of the target, see `mask_area`.
     """
     return unchecked.share_on(*_product(masks, target, power))
 
 
 def true_positive_ratio(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
-    """`mask_correctness` of the last slot's map alone. PAN Table 1b. → (B,), 0 … 1, higher is better."""
-    maps, target, power = pair_of(masks, target, power)
+    """Return `mask_correctness` of the last map only (PAN Table 1b).
+
+    Args:
+        masks: the maps of all slots.
+        target: bool (B, H, W), the ink of the queried digit; one pixel or more per image.
+        power: exponent of the map, as in `attended`.
+
+    Returns:
+        (B,) in 0 … 1, higher is better.
+    """
+    maps, target, power = convert_maps_and_target(masks, target, power)
     return unchecked.share_on(_attended(maps[-1:], tuple(target.shape[1:]), power), target)
 
 
 def pointing_game(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
-    """Whether the product's maximum lies on the target (Zhang et al., ECCV 2016). → (B,), 0 or 1, higher is better.
+    """Return whether the maximum of the product lies on the target (Zhang et al., ECCV 2016).
 
-    Of pixels that share the maximum the first counts, row by row from the top left. A map that is alike everywhere
-    thus points at the top left pixel. A coarse map that is largest at its edge has a few equal pixels there.
+    If several pixels share the maximum, the first one counts, row by row from the top left. A uniform map therefore
+    points at the top left pixel. A coarse map whose maximum is at its edge has several such pixels.
+
+    Args:
+        masks: the maps of all slots.
+        target: bool (B, H, W), the ink of the queried digit; one pixel or more per image.
+        power: exponent of the product, as in `attended`.
+
+    Returns:
+        (B,), 0 or 1, higher is better.
     """
     product, target = _product(masks, target, power)
     return unchecked.peak_on(product, target) if len(target) else product.new_zeros(0)
 
 
 def mask_area(target: Any) -> Tensor:
-    """Share of the image that is target, which is what the uniform map scores. bool (B, H, W) → (B,), 0 … 1.
+    """Return the target's share of the image, which is the `mask_correctness` of the uniform map.
 
-    A target without a pixel has the area 0.
+    Args:
+        target: bool (B, H, W). A target without a pixel has the area 0.
+
+    Returns:
+        (B,) in 0 … 1.
     """
-    return unchecked.area_of(target_of(target))
+    return unchecked.area_of(convert_target(target))
 
 
 def score_histogram(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
-    """How many pixels have which share of the attention: i8 (2, BINS), of those on the target and of all others.
+    """Return histograms of the attention per pixel: i8 (2, BINS), for pixels on the target and for all others.
 
-    Args as those of `mask_correctness`. Histograms of parts of a test set are added up for `precision_recall`. Bins are
-    a 2,048th of their value wide or less, however small it is.
+    To evaluate a test set in parts, add up the histograms, and pass the sum to `precision_recall`. The relative width
+    of a bin is 1/2048 or less, for values of any magnitude.
+
+    Args:
+        masks: the maps of all slots.
+        target: bool (B, H, W), the ink of the queried digit; one pixel or more per image.
+        power: exponent of the product, as in `attended`.
     """
     return unchecked.histogram_of(*_product(masks, target, power))
 
 
 def precision_recall(histogram: Any, points: int = 101) -> PrecisionRecall:
-    """Precision and recall of pixels as those of the queried digit, over thresholds of the attention. PAN Fig. 6b.
+    """Return precision and recall of pixels over thresholds of the attention (PAN Fig. 6b).
 
-    A pixel is called the digit's where the normalised product of the maps is at least the threshold: precision is the
-    share of the digit's pixels among those called so, recall the share of them among the digit's, over all images.
-    `area` is the average precision, Σ (Rₙ − Rₙ₋₁) Pₙ over all thresholds.
+    A pixel is predicted to belong to the queried digit if the normalised product of the maps is at least the threshold.
+    Precision and recall are computed over the pixels of all images. `area` is the average precision, Σ (Rₙ − Rₙ₋₁) Pₙ
+    over all thresholds.
 
     Args:
-        histogram: i8 (2, BINS), of `score_histogram`, with at least one pixel on a target.
-        points: P, 2 or more, at how many recalls, evenly from 0 to 1, the curve is given: by the highest threshold
-            that reaches them.
+        histogram: i8 (2, BINS), from `score_histogram`, with one pixel or more on a target.
+        points: P, 2 or more: the curve is given at P recalls, evenly spaced from 0 to 1, each for the highest threshold
+            that reaches the recall.
     """
-    return unchecked.curve_of(histogram_of(histogram), check_points(points))
+    return unchecked.curve_of(convert_histogram(histogram), convert_points(points))
 
 
 def scale_bin(scale: Any) -> Tensor:
-    """(T,) → which of the `SCALE_BINS` each scale lies in, i8 (T,): the lower edge belongs to a bin, 3.0 to the last.
+    """Return the index of the bin of `SCALE_BINS` that contains each scale, i8 (T,); −1 outside all bins.
 
-    −1 outside all of them. A scale that is not finite is a ValueError.
+    A bin contains its lower edge; the last bin also contains 3.0.
+
+    Args:
+        scale: (T,).
+
+    Raises:
+        ValueError: a scale is not finite.
     """
-    return unchecked.scale_bin(scales_of(scale))
+    return unchecked.scale_bin(convert_scales(scale))
 
 
 def accuracy_per_scale(correct: Any, scale: Any) -> dict[str, tuple[float | None, int]]:
-    """Accuracy and count in each scale bin of ARNN Table 2: [0.5, 1.0), … [2.5, 3.0].
+    """Return accuracy and count in each scale bin of ARNN Table 2: [0.5, 1.0), … [2.5, 3.0].
 
     Args:
         correct: bool (T,), or 0 and 1.
-        scale: (T,), of the queried digit, 0.5 … 3.0.
+        scale: (T,), scale of the queried digit, 0.5 … 3.0.
 
     Returns:
-        bin name → (accuracy in 0 … 1, or None for an empty bin; count).
+        Bin name → (accuracy in 0 … 1, or None for an empty bin; count).
     """
-    return unchecked.accuracy_per_scale(*answers_of(correct, scale))
+    return unchecked.accuracy_per_scale(*convert_answers(correct, scale))
 
 
 def _product(masks: Maps, target: Any, power: float) -> tuple[Tensor, Tensor]:
-    """The normalised product of the maps, and the target."""
-    maps, target, power = pair_of(masks, target, power)
+    """Return the normalised product of the maps, and the target."""
+    maps, target, power = convert_maps_and_target(masks, target, power)
     return _attended(maps, tuple(target.shape[1:]), power), target
 
 
 def _attended(maps: list[Tensor], size: tuple[int, ...], power: float) -> Tensor:
-    """As `attended`, of maps that are checked; of no images an empty tensor."""
+    """Return `attended` of maps that are already checked; an empty tensor if there are no images."""
     height, width = size
     if not len(maps[0]):
         return torch.zeros(0, height, width, device=maps[0].device)

@@ -1,6 +1,9 @@
-"""The four-conv attribute CNN of the papers, an attention slot after each pooling (ARNN suppl. Table 2; PAN Fig. 5).
+"""The attribute CNN of both papers: four convolutions, with an attention slot after each pooling.
 
-Shapes: B images, H × W pixels, S stages, K classes, Q queries. 100 px give maps 50, 25, 12, 6; 224 px 112 … 7.
+ARNN suppl. Table 2; PAN Fig. 5.
+
+Shapes: B images, H × W pixels, S stages, K classes, Q queries. Images of 100 px give maps of 50, 25, 12 and 6 px,
+images of 224 px maps of 112 to 7 px.
 """
 
 from collections.abc import Sequence
@@ -15,16 +18,15 @@ from bench.attention.base import (
     BN_EPS,
     AverageReadout,
     Gate,
-    Levels,
-    Of,
+    ImageIndex,
     PooledReadout,
     Reading,
     Readout,
-    one_hot,
-    share,
-    spread,
+    SlotFeatures,
+    repeat_for_questions,
 )
-from bench.attention.warps import enter, place
+from bench.attention.layers import normalize_map, one_hot
+from bench.attention.warps import compose_frame, place_in_image
 from bench.config import WIDTH
 from bench.kernels.pool import pooled_relu
 from mnistref.spec import VariantSpec
@@ -32,11 +34,15 @@ from mnistref.variants import get_variant
 
 
 class Output(NamedTuple):
-    """`logits` (B, K); log-probabilities where several vectors answer (han).
+    """The output of the network.
 
-    `masks`, shallow to deep, (B, 1, h, w) each, as they lie in the image: maps in 0 … 1, the last slot's sums to 1; []
-    where there are none. `last_mask`: whether the last slot has one. `mask_power`: what their product is raised to
-    before it is measured. `slots`: which slot each map is of, 1 … S.
+    Attributes:
+        logits: (B, K); log-probabilities if several vectors answer (`han`).
+        masks: attention maps as they lie in the image, shallow to deep, (B, 1, h, w) each; [] if there are none. Values
+            are in 0 … 1; the map of the last slot sums to 1.
+        last_mask: whether the last slot has a map.
+        mask_power: exponent of the product of the maps before it is measured.
+        slots: the slot of each map, 1 … S.
     """
 
     logits: Tensor
@@ -46,11 +52,20 @@ class Output(NamedTuple):
     slots: tuple[int, ...] = ()
 
 
-_register_namedtuple(Output, serialized_type_name="bench.model.Output")  # so that torch.export can save and load it
+_register_namedtuple(Output, serialized_type_name="bench.model.Output")  # lets torch.export save and load it
 
 
 class Head(nn.Module):
-    """Vectors → logits: BatchNorm, dropout, one linear layer, over the query too where nothing else has seen it."""
+    """The classifier: BatchNorm, dropout, one linear layer.
+
+    If no mechanism in the network uses the query, the query is a further input of the linear layer.
+
+    Args:
+        width: D, numbers per vector.
+        classes: K.
+        query_dim: Q, if the query is an input; otherwise 0.
+        dropout: probability.
+    """
 
     def __init__(self, width: int, classes: int, query_dim: int, dropout: float) -> None:
         super().__init__()
@@ -60,27 +75,30 @@ class Head(nn.Module):
         self.classify = nn.Linear(width + query_dim, classes)
 
     def forward(self, reading: Reading, query: Tensor) -> Tensor:
-        """The logits of the one vector; of several, log Σ_p weight_p · p(class | vector p)."""
+        """Return the logits (B, K).
+
+        If there are P vectors per image, return log Σ_p weight_p · p(class | vector p).
+        """
         batch, vectors, width = reading.vectors.shape
         x = self.dropout(self.norm(reading.vectors.reshape(-1, width)))
         if self.query_dim:
             x = torch.cat([x, query.repeat_interleave(vectors, dim=0)], dim=1)
-        logits = self.classify(x).view(batch, vectors, self.classify.out_features)
+        logits: Tensor = self.classify(x).view(batch, vectors, self.classify.out_features)
         if reading.log_weights is None:
             return logits.squeeze(1)
         return (logits.log_softmax(-1) + reading.log_weights.unsqueeze(-1)).logsumexp(1)
 
 
 class AttributeCNN(nn.Module):
-    """Conv 3×3@width, ReLU, 2×2 max pooling, attention slot; S times; then the head.
+    """Conv 3×3@width, ReLU, 2×2 max pooling and an attention slot, S times; then the classifier.
 
     Args:
-        attn: a mechanism's name, or a slot list such as "none,arnn".
+        attn: the name of a mechanism, or a slot list such as "none,arnn".
         classes: K.
         queries: Q.
         stages: S.
-        dropout: before the classifier.
-        width: channels of each convolution; the papers' have 32.
+        dropout: probability of the dropout before the classifier.
+        width: channels of each convolution; 32 in the papers.
     """
 
     def __init__(
@@ -89,48 +107,52 @@ class AttributeCNN(nn.Module):
         super().__init__()
         mechanisms = slots_of(attn, stages)
         self.queries = queries
-        self.looking = {k for k, m in enumerate(mechanisms) if m.uses_query}
-        # The backbone first: with one seed it starts alike whatever the mechanism.
+        self.query_slots = {k for k, m in enumerate(mechanisms) if m.uses_query}
+        # Create the backbone first, so that one seed gives it the same weights for every mechanism.
         self.stages = nn.ModuleList(nn.Conv2d(width if k else 3, width, 3, padding=1) for k in range(stages))
         last = mechanisms[-1]
-        unseen = 0 if any(m.uses_query for m in mechanisms) else queries
-        self.head = Head(width * last.levels, classes, unseen, dropout)
+        appended = 0 if self.query_slots else queries
+        self.head = Head(width * last.levels, classes, appended, dropout)
         self.gates = nn.ModuleDict(
             {str(k): Gate(m.make(width, queries), width) for k, m in enumerate(mechanisms[:-1]) if m.name != NONE}
         )
         self.readout = _readout(last.make(width, queries, last=True) if last.name != NONE else AverageReadout())
 
-    def forward(self, images: Tensor, query: Tensor, of: Tensor | None = None) -> Output:
+    def forward(self, images: Tensor, query: Tensor, image_index: Tensor | None = None) -> Output:
         """Answer questions about images.
 
-        What comes before the first mechanism that looks at the question is computed once an image.
+        All layers before the first mechanism that uses the query are computed once per image.
 
         Args:
-            images: (B, 3, H, W) in 0 … 1. In evaluation B may be 0.
-            query: i8 in 0 … Q − 1: (B,), a question about each image; (B, K), K about each; or (T,) with `of`.
-            of: i8 (T,), the image 0 … B − 1 of each of T questions, in any order.
+            images: (B, 3, H, W) in 0 … 1. In evaluation, B may be 0.
+            query: i8 in 0 … Q − 1, of shape (B,) for one question about each image, (B, K) for K questions about each
+                image, or (T,) with `image_index`.
+            image_index: i8 (T,), the index of the image of each of T questions, in any order.
 
         Returns:
-            Logits (B, classes), (B, K, classes) or (T, classes), and masks that begin with the same dimensions. In
-            training, BatchNorm takes its statistics over the images before the first mechanism that looks at the
-            question, and over the questions from there on.
+            Logits (B, classes), (B, K, classes) or (T, classes), and masks whose shapes begin with the same dimensions.
+                In training, BatchNorm computes its statistics over images before the first mechanism that uses the
+                query, and over questions from there on.
 
         Raises:
-            ValueError: an empty batch in training, of which batch normalisation knows no statistics.
+            ValueError: the batch is empty in training. (BatchNorm has no statistics of an empty batch.)
         """
         if self.training and not len(images):
-            raise ValueError("an empty batch: training takes 2 images or more; in evaluation it gives empty logits")
+            raise ValueError("empty batch: give 2 images or more in training (evaluation returns empty logits)")
         shape = query.shape
-        out = self._answer(images, one_hot(query.flatten(), self.queries, images), shape[1] if len(shape) == 2 else of)
+        questions = one_hot(query.flatten(), self.queries, images)
+        out = self._answer(images, questions, shape[1] if len(shape) == 2 else image_index)
         if len(shape) == 1:
             return out
-        masks = [mask.unflatten(0, shape) for mask in out.masks]
-        return out._replace(logits=out.logits.unflatten(0, shape), masks=masks)
+        masks = [torch.unflatten(mask, 0, shape) for mask in out.masks]
+        return out._replace(logits=torch.unflatten(out.logits, 0, shape), masks=masks)
 
-    def _answer(self, images: Tensor, asked: Tensor, of: Of) -> Output:
-        """Of the questions `asked` (T, Q), one-hot, about the images `of` them."""
-        unasked = asked.new_zeros(len(images), self.queries)  # what those get who do not look at the question
-        x, frame, before, given = images, None, 0, of
+    def _answer(self, images: Tensor, query: Tensor, image_index: ImageIndex) -> Output:
+        """Return the output for the one-hot queries (T, Q) of questions about the images."""
+        no_query = query.new_zeros(len(images), self.queries)  # for slots that ignore the query
+        x, frame = images, None
+        rows = image_index  # how rows of x map to questions: None as soon as x has one row per question
+        image_slots = 0  # number of slots whose features have one row per image
         features: list[Tensor] = []
         frames: list[Tensor | None] = []
         masks: list[Tensor] = []
@@ -138,36 +160,40 @@ class AttributeCNN(nn.Module):
         for k, convolve in enumerate(self.stages):
             x = pooled_relu(convolve(x))
             if str(k) in self.gates:
-                here = of if k in self.looking else None
-                # one about each of what x holds, and not None: so that it may take the way of several
-                each = 1 if here is None and given is not None else here
-                x, mask, warp = self.gates[str(k)](x, unasked if of is not None and here is None else asked, each)
-                if here is not None:  # from here on there are questions in place of images
-                    frame, frames, masks = spread((frame, tuple(frames), tuple(masks)), of)
-                    frames, masks, before, of = [*frames], [*masks], len(features), None
-                frame = enter(frame, warp)
+                here = rows if k in self.query_slots else None
+                # 1 question per row is the same as None, but lets the gate use the kernel for several questions.
+                per_row = 1 if here is None and image_index is not None else here
+                x, mask, warp = self.gates[str(k)](x, no_query if rows is not None and here is None else query, per_row)
+                if here is not None:  # from here on, x has one row per question
+                    frame, frames, masks = repeat_for_questions((frame, tuple(frames), tuple(masks)), rows)
+                    frames, masks, image_slots, rows = [*frames], [*masks], len(features), None
+                frame = compose_frame(frame, warp)
                 if mask is not None:
-                    masks.append(place(mask, frame))
+                    masks.append(place_in_image(mask, frame))
                     slots.append(k + 1)
             features.append(x)
             frames.append(frame)
-        reading = self._read(Levels(features, before, given), asked, unasked, of)
-        if of is not None:
-            frame, frames, masks = spread((frame, tuple(frames), tuple(masks)), of)
+        reading = self._read(SlotFeatures(features, image_slots, image_index), query, no_query, rows)
+        if rows is not None:
+            frame, frames, masks = repeat_for_questions((frame, tuple(frames), tuple(masks)), rows)
             frames, masks = [*frames], [*masks]
-        frames[-1] = enter(frame, reading.warp)
+        frames[-1] = compose_frame(frame, reading.warp)
         for k in range(len(frames) - len(reading.masks), len(frames)):
-            mask, lies = reading.masks[k - len(frames)], frames[k]
-            masks.append(mask if lies is None else share(place(mask, lies)))
+            mask, slot_frame = reading.masks[k - len(frames)], frames[k]
+            masks.append(mask if slot_frame is None else normalize_map(place_in_image(mask, slot_frame)))
             slots.append(k + 1)
-        return Output(self.head(reading, asked), masks, bool(reading.masks), self.readout.mask_power, tuple(slots))
+        return Output(self.head(reading, query), masks, bool(reading.masks), self.readout.mask_power, tuple(slots))
 
-    def _read(self, features: Sequence[Tensor], asked: Tensor, unasked: Tensor, of: Of) -> Reading:
-        """What the last slot makes of the features, for each question. `of` is None if they are of questions."""
-        if of is None or len(self.stages) - 1 in self.looking:
-            return self.readout.read(features, asked, of)
-        vectors, masks, *others = self.readout(features, unasked)
-        return Reading(spread(vectors, of), list(spread(tuple(masks), of)), *spread(tuple(others), of))
+    def _read(self, features: Sequence[Tensor], query: Tensor, no_query: Tensor, rows: ImageIndex) -> Reading:
+        """Return the last slot's output for each question; `rows` is None if features have one row per question."""
+        if rows is None or len(self.stages) - 1 in self.query_slots:
+            return self.readout.read(features, query, rows)
+        vectors, masks, *others = self.readout(features, no_query)
+        return Reading(
+            repeat_for_questions(vectors, rows),
+            list(repeat_for_questions(tuple(masks), rows)),
+            *repeat_for_questions(tuple(others), rows),
+        )
 
 
 def _readout(module: nn.Module) -> Readout:
@@ -184,23 +210,32 @@ def create_model(
     dropout: float = 0.5,
     width: int = WIDTH,
 ) -> AttributeCNN:
-    """The network for a variant by name, or for so many classes, queries and an image size (H, W).
+    """Return the network for a variant, or for a number of classes, of queries, and an image size.
 
-    Images of 200 px and more get a fifth stage, as in ARNN's scalability study. `width`: channels of each convolution.
+    Images of 200 px and more get a fifth stage, as in the scalability study of ARNN.
+
+    Args:
+        attn: the name of a mechanism, or a slot list such as "none,arnn".
+        variant: the name of a variant, which then determines `classes`, `queries` and `size`.
+        classes: K.
+        queries: Q.
+        size: (H, W) of the images in pixels.
+        dropout: probability of the dropout before the classifier.
+        width: channels of each convolution.
     """
     if variant is not None:
         known = get_variant(variant)
         classes, queries, size = known.classes, known.queries, (known.canvas, known.canvas)
-    return AttributeCNN(attn, classes, queries, stages_of(min(size)), dropout, width)
+    return AttributeCNN(attn, classes, queries, number_of_stages(min(size)), dropout, width)
 
 
-def stages_of(size: int) -> int:
-    """How many stages a network for images of so many pixels has."""
+def number_of_stages(size: int) -> int:
+    """Return the number of stages of a network for images of `size` pixels."""
     return 5 if size >= 200 else 4
 
 
 def build(attn: str, variant: VariantSpec, seed: int, device: torch.device, width: int = WIDTH) -> AttributeCNN:
-    """The network for a variant on its device, channels last, its weights drawn from the seed."""
+    """Return the network for a variant on its device, in channels last, with weights drawn from the seed."""
     torch.manual_seed(seed)
     size = (variant.canvas, variant.canvas)
     model = create_model(attn, classes=variant.classes, queries=variant.queries, size=size, width=width)
@@ -208,5 +243,5 @@ def build(attn: str, variant: VariantSpec, seed: int, device: torch.device, widt
 
 
 def count_parameters(attn: str, variant: str = "mbg") -> int:
-    """Numbers that a network for a variant learns."""
+    """Return the number of learned parameters of a network for a variant."""
     return sum(p.numel() for p in create_model(attn, variant).parameters())

@@ -1,15 +1,17 @@
-"""The place for a mechanism: its file beside this one, and one entry here. Lists, tests and tables follow.
+"""The registry of mechanisms. To add one, add its file next to this one and one entry here; lists and tables follow.
 
-A network is described by a slot list, shallow to deep, whose last name repeats: `none,arnn` is nothing in the first
-slot and AttentionRNN in the others. A mechanism made for the last slot alone leaves the slots before it empty. Options
-follow a name: `arnn:hidden=16:context=5`. Beside the names below there are those of the entry-point group
-`bench.attention` of installed packages, and `path/to/file.py:Class`.
+A network is described by a slot list, shallow to deep, whose last name repeats: `none,arnn` has no attention in the
+first slot and AttentionRNN in the others. A mechanism for the last slot only leaves the other slots empty. Options
+follow a name: `arnn:hidden=16:context=5`.
+
+Users can also name mechanisms of installed packages (entry-point group `bench.attention`), and classes in their own
+files (`path/to/file.py:Class`).
 """
 
 from typing import TYPE_CHECKING, Any
 
 from bench.attention.mechanism import Mechanism
-from bench.attention.plugins import installed, is_own, load_own
+from bench.attention.plugins import installed, is_user_class, load_user_class
 from mnistref.common.errors import UsageProblemError, did_you_mean
 
 if TYPE_CHECKING:
@@ -129,33 +131,34 @@ _ALIASES = {alias: m.name for m in _ENTRIES for alias in m.aliases}
 
 
 def known_mechanisms() -> dict[str, Mechanism]:
-    """Those above and those of installed packages, by name."""
+    """Return the mechanisms of this registry and of installed packages, by name."""
     return {**installed(), **MECHANISMS}
 
 
 def is_outside(attn: str) -> bool:
-    """Return whether a slot list names a class of a file or of another package. Imports neither."""
+    """Return whether a slot list names a class in a file or in another package. Nothing is imported."""
     names = [name.strip() for name in attn.split(",")]
     bare = [name.partition(":")[0] for name in names]
-    return any(map(is_own, names)) or any(
+    return any(map(is_user_class, names)) or any(
         name not in MECHANISMS and name not in _ALIASES and name in installed() for name in bare
     )
 
 
 def get_mechanism(name: str) -> Mechanism:
-    """The mechanism of that name or alias, with options or without, or of that file.
+    """Return the mechanism with a name or alias, or from a file, with the options that follow the name.
 
-    A usage error where there is none of that name, or not with such options.
+    Raises:
+        UsageProblemError: there is no such mechanism, or an option or its value is not allowed.
     """
-    if is_own(name):
-        return load_own(name)
+    if is_user_class(name):
+        return load_user_class(name)
     name, *options = name.split(":")
     name = _ALIASES.get(name, name)
     found = MECHANISMS.get(name) or installed().get(name)
     if not found:
         if "/" in name:
             raise UsageProblemError(
-                f"{name}: not path/to/file.py:Class; a comma separates slots, and no path can hold one"
+                f"{name}: not path/to/file.py:Class; a comma separates slots, so a path must not contain one"
             )
         known = [*known_mechanisms()]
         raise UsageProblemError(f"unknown mechanism {name!r}: {did_you_mean(name, known)}, or path/to/file.py:Class")
@@ -163,14 +166,17 @@ def get_mechanism(name: str) -> Mechanism:
 
 
 def canonical_name(attn: str) -> str:
-    """`attn` as it is written in records: aliases resolved, no spaces, no repetition of the last name.
+    """Return `attn` as it is written in records.
 
-    A mechanism made for the last slot, named before it, is a usage error.
+    Aliases are resolved; spaces and repetitions of the last name are removed.
+
+    Raises:
+        UsageProblemError: a mechanism for the last slot only is named before the last slot.
     """
     slots = [get_mechanism(name.strip()) for name in attn.split(",")]
     for slot in slots[:-1]:
         if slot.last_only:
-            raise UsageProblemError(f"{attn!r}: {slot.name} acts in the last slot alone; name it last")
+            raise UsageProblemError(f"{attn!r}: {slot.name} acts in the last slot only; name it last")
     names = [slot.spelled for slot in slots]
     if slots[-1].last_only and set(names[:-1]) == {NONE}:
         names = names[-1:]
@@ -180,10 +186,16 @@ def canonical_name(attn: str) -> str:
 
 
 def split_networks(text: str) -> list[str]:
-    """Return the slot lists in a list of networks: a comma parts networks there, and + slots: "san,none+arnn"."""
+    """Return the slot lists in a list of networks, such as "san,none+arnn".
+
+    A comma separates networks, and + separates slots.
+
+    Raises:
+        UsageProblemError: a name is empty.
+    """
     networks = [network.strip().replace("+", ",") for network in text.split(",")]
     if not all(networks):
-        raise UsageProblemError(f"{text!r}: a name is missing beside a comma")
+        raise UsageProblemError(f"{text!r}: a name is missing before or after a comma")
     return networks
 
 
@@ -193,12 +205,20 @@ def networks_of(text: str) -> list[str]:
 
 
 def slots_of(attn: str, stages: int) -> list[Mechanism]:
-    """The mechanism of each slot, shallow to deep."""
+    """Return the mechanism of each slot, shallow to deep.
+
+    Args:
+        attn: the slot list.
+        stages: number of slots of the network.
+
+    Raises:
+        UsageProblemError: the slot list needs more slots.
+    """
     named = [get_mechanism(name) for name in canonical_name(attn).split(",")]
     if len(named) > stages:
         raise UsageProblemError(f"{attn!r} names {len(named)} slots; this network has {stages}")
     if named[-1].levels > stages:
-        raise UsageProblemError(f"{attn!r} looks at {named[-1].levels} slots; this network has {stages} slots")
+        raise UsageProblemError(f"{attn!r} uses {named[-1].levels} slots; this network has {stages} slots")
     named += named[-1:] * (stages - len(named))
     return [MECHANISMS[NONE] if m.last_only and k < stages - 1 else m for k, m in enumerate(named)]
 

@@ -1,9 +1,14 @@
-"""AttentionRNN: attention values that depend on those above, to the left and to the right.
+"""AttentionRNN: attention values that depend on the values above, to the left and to the right.
 
-Khandelwal and Sigal, "AttentionRNN: A Structured Spatial Attention Mechanism", ICCV 2019, §3. Decided here: g goes
-through tanh (the paper's Eq. 8 writes σ for all gates), every σ is made positive by softplus, the layer's only biases
-are those of the gates and of f_l, f_r and f_comb, and f_comb gives μ alone (4 → 1) where nothing uses its σ. A sampled
-attention is drawn anew in every forward pass, in training and at test, from torch's global generator.
+Khandelwal and Sigal, "AttentionRNN: A Structured Spatial Attention Mechanism", ICCV 2019, §3.
+
+Decisions where the paper leaves a choice:
+
+- g goes through tanh. (Eq. 8 writes σ for all gates.)
+- Each σ of a Gaussian is made positive by softplus.
+- The only biases are those of the gates and of f_l, f_r and f_comb. f_comb computes μ only (4 → 1) if its σ is not
+  used.
+- Sampled attention is drawn anew in every forward pass, in training and at test, from torch's global generator.
 """
 
 from typing import NamedTuple
@@ -12,20 +17,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.attention.base import QueryEmbedding, same_conv
-from bench.attention.options import at_least_one
+from bench.attention.layers import QueryEmbedding, same_conv
+from bench.attention.options import require_at_least_one
 from bench.kernels.diagonal_lstm import diagonal_lstm
 
 
 class Gaussian(NamedTuple):
-    """p(a_ij | what came before): mean and standard deviation, (B, 1, m, n) each; σ > 0."""
+    """p(a_ij | earlier values): mean and standard deviation, each (B, 1, m, n); σ > 0."""
 
     mean: Tensor
     deviation: Tensor
 
 
 def product(left: Gaussian, right: Gaussian) -> Gaussian:
-    """Γ for independent neighbours: the product of two Gaussians, scaled to be one (§3.2).
+    """Return Γ for independent neighbours: the normalised product of two Gaussians (§3.2).
 
     1 / σ² = 1 / σ_l² + 1 / σ_r², and μ = σ² · (μ_l / σ_l² + μ_r / σ_r²).
     """
@@ -34,23 +39,25 @@ def product(left: Gaussian, right: Gaussian) -> Gaussian:
 
 
 class AttentionRNN(nn.Module):
-    """Score = μ of p(a_ij | a_<ij) (Eq. 4–10), for any CNN: put it behind a layer, and pass its score to a sigmoid.
+    """Score = μ of p(a_ij | a_<ij) (Eq. 4–10).
+
+    It fits any CNN: apply it to the features of a layer, and a sigmoid to its score.
 
     Args:
-        channels: h, the channels of X.
-        query_dim: Q, the width of the query; 0 for none.
-        hidden: t, the width of the LSTM states; 1 or more.
-        context: k of the k × k convolution K^c (Eq. 9); odd.
+        channels: h, channels of X.
+        query_dim: Q, width of the one-hot query; 0 for none.
+        hidden: t, width of the LSTM states; 1 or more.
+        context: k, size of the convolution K^c (Eq. 9); odd.
         width: channels of the local context X^c, and of the query embedding that is concatenated to it; 1 or more.
-        padding: what K^c sees outside the map: zeros, replicate, reflect or circular.
-        independent: Γ is the product of the two Gaussians, in place of the learned f_comb (Eq. 10).
-        sampled: the score is drawn from N(μ, σ²), with gradients to both.
-        sigma_scale: σ is multiplied with it before drawing; 0 or more: 0 gives μ, more than 1 wider samples.
+        padding: padding of K^c: zeros, replicate, reflect or circular.
+        independent: whether Γ is the product of the two Gaussians, instead of the learned f_comb (Eq. 10).
+        sampled: whether the score is drawn from N(μ, σ²), with gradients to both.
+        sigma_scale: factor of σ before drawing, 0 or more: 0 gives μ, more than 1 gives wider samples.
         implementation: of the diagonal LSTM, see `bench.kernels.diagonal_lstm`; None for the fastest.
     """
 
     chosen_by_name = ("independent", "sampled")
-    """Arguments that the registry's names stand for, and that are no options of theirs."""
+    """Arguments that are set by the mechanism's name in the registry, and that are no options for users."""
 
     def __init__(
         self,
@@ -66,9 +73,9 @@ class AttentionRNN(nn.Module):
         implementation: str | None = None,
     ) -> None:
         super().__init__()
-        at_least_one(hidden=hidden, context=context, width=width)
+        require_at_least_one(hidden=hidden, context=context, width=width)
         if not 0 <= sigma_scale < float("inf"):
-            raise ValueError(f"sigma_scale={sigma_scale}: give a number that is 0 or more")
+            raise ValueError(f"sigma_scale={sigma_scale}: give a finite number, 0 or more")
         self.implementation = implementation
         self.sampled, self.sigma_scale = sampled, sigma_scale
         self.context: nn.Module = same_conv(channels, width, context, padding, bias=False)
@@ -83,7 +90,10 @@ class AttentionRNN(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Uniform in ±1/√fan-in, as PyTorch's linear layers; the forget gates' bias is 1."""
+        """Initialise the kernels uniformly in ±1/√fan-in, as PyTorch's linear layers do.
+
+        The bias of the forget gates is 1, all other biases are 0.
+        """
         hidden = self.kernel_h.shape[1] // 4
         for kernel in (self.kernel_x, self.kernel_h):
             nn.init.uniform_(kernel, -(kernel.shape[2] ** -0.5), kernel.shape[2] ** -0.5)
@@ -92,19 +102,28 @@ class AttentionRNN(nn.Module):
             self.bias[:, hidden : 2 * hidden] = 1.0
 
     def prepare(self, x: Tensor) -> Tensor:
-        """What does not depend on the query: x (B, C, m, n) → X^c, (B, width, m, n) (Eq. 9)."""
-        return self.context(x)
+        """Return the part that does not depend on the query: x (B, C, m, n) → X^c (B, width, m, n) (Eq. 9)."""
+        context: Tensor = self.context(x)
+        return context
 
     def local_context(self, prepared: Tensor, query: Tensor | None) -> Tensor:
-        """X^c of what `prepare` gave."""
+        """Return X^c, given the result of `prepare`."""
         return prepared
 
     def states(self, x: Tensor, query: Tensor | None = None) -> Tensor:
-        """h^l and h^r, the latter shifted down: x (B, C, m, n), query (B, Q) → (2, B, t, m, n)."""
+        """Return the states (2, B, t, m, n): h^l, and h^r shifted down by one row.
+
+        Args:
+            x: features, (B, C, m, n).
+            query: one-hot, (B, Q).
+        """
         return self._states(self.prepare(x), query)
 
     def _states(self, prepared: Tensor, query: Tensor | None, readout: Tensor | None = None) -> Tensor:
-        """The same of `prepare`; with a readout (2, p, t), its product with h in place of h, (2, B, p, m, n)."""
+        """Return the states, given the result of `prepare`.
+
+        With a readout (2, p, t), return its product with h instead of h: (2, B, p, m, n).
+        """
         context = self.local_context(prepared, query)
         channels = context.shape[1]
         # The embedding is the same at every position, so its part of K^x ⊛ [X^c, E q] is a bias for each image.
@@ -114,7 +133,7 @@ class AttentionRNN(nn.Module):
         return diagonal_lstm(context, bias, kernel_x, self.kernel_h, self.implementation, readout)
 
     def sides(self, x: Tensor, query: Tensor | None = None) -> tuple[Gaussian, Gaussian]:
-        """f_l and f_r: the distributions that either LSTM gives (Eq. 5)."""
+        """Return f_l and f_r: the distribution that each LSTM gives (Eq. 5)."""
         return self._sides(self.prepare(x), query)
 
     def _sides(self, prepared: Tensor, query: Tensor | None) -> tuple[Gaussian, Gaussian]:
@@ -126,7 +145,7 @@ class AttentionRNN(nn.Module):
         return _gaussian(left), _gaussian(right)
 
     def distribution(self, x: Tensor, query: Tensor | None = None) -> Gaussian:
-        """p(a_ij | a_<ij) (Eq. 6). Where f_comb gives μ alone, a deviation of 0."""
+        """Return p(a_ij | a_<ij) (Eq. 6). The deviation is 0 if f_comb computes μ only."""
         return self._distribution(self.prepare(x), query)
 
     def _distribution(self, prepared: Tensor, query: Tensor | None) -> Gaussian:
@@ -142,20 +161,20 @@ class AttentionRNN(nn.Module):
         return Gaussian(both[:, :1], F.softplus(both[:, 1:]))
 
     def answer(self, prepared: Tensor, query: Tensor | None = None) -> Tensor:
-        """The rest: of `prepare`, query (B, Q) → score (B, 1, m, n), of the dtype of the former."""
+        """Return the score (B, 1, m, n) of `prepared` for the query (B, Q), with the dtype of `prepared`."""
         mean, deviation = self._distribution(prepared, query)
         if not self.sampled:
             return mean.to(prepared.dtype)
-        # Drawn in single precision at least, so that half precision draws the same.
+        # Draw in single precision at least, so that runs in half precision draw the same noise.
         noise = torch.randn(mean.shape, dtype=torch.promote_types(mean.dtype, torch.float32), device=mean.device)
         return (mean + self.sigma_scale * deviation * noise).to(prepared.dtype)
 
     def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:
-        """x (B, C, m, n), query (B, Q) → score (B, 1, m, n), of the dtype of x."""
+        """Return the score (B, 1, m, n) of x (B, C, m, n) for the query (B, Q), with the dtype of x."""
         return self.answer(self.prepare(x), query).to(x.dtype)
 
 
 def _gaussian(numbers: Tensor) -> Gaussian:
-    """(B, 2, m, n), any real numbers → μ and σ."""
-    mean, spread = numbers.split(1, dim=1)
-    return Gaussian(mean, F.softplus(spread))
+    """Return μ and σ from any real numbers (B, 2, m, n)."""
+    mean, raw_deviation = torch.split(numbers, 1, dim=1)
+    return Gaussian(mean, F.softplus(raw_deviation))

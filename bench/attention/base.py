@@ -1,50 +1,60 @@
-"""The contract of an attention mechanism, and what the network does with it.
+"""The contract of an attention mechanism, and the modules that apply mechanisms in the network.
 
-Shapes: B images, C channels, H × W map, Q query width, P vectors an image, D their width, L maps.
+Shapes: B images, T questions, C channels, H × W positions of a feature map, Q query width, P vectors per image, D
+numbers per vector, L attention maps.
 
-A mechanism is a module made as `Class(channels, query_dim, **options)` and called as `module(x, query)`, with x
-(B, C, H, W) and query (B, Q) one-hot. It returns one of
+A mechanism is an `nn.Module` that is constructed as `Class(channels, query_dim, **options)` and called as `module(x,
+query)`, with features x (B, C, H, W) and a one-hot query (B, Q). It returns one of:
 
-- a score map (B, 1, H, W), any real numbers: the network makes it a map by a sigmoid (every slot but the last) or a
-  softmax over positions (the last), and multiplies the features with it;
-- `Scored`: the same, over features that it changed first;
-- `Changed`: features that it has attended to already, with a map of its own or none.
+- a score map (B, 1, H, W) of any real numbers. The network turns it into an attention map by a sigmoid (all slots but
+  the last) or by a softmax over positions (last slot), and multiplies the features by this map;
+- `Scored`: a score map, together with the features to multiply. Use it if the mechanism changes the features first;
+- `Changed`: features to which the mechanism has applied its attention, with or without a map.
 
-Many questions about one image share what does not depend on the question. A mechanism that can say what that is has two
-methods more: `prepare(x)` returns it, a tensor with the images first, or several and numbers; `answer(prepared, query)`
-is the rest, for as many rows of `prepared` as there are queries. `forward(x, query)` is `answer(prepare(x), query)`. A
-mechanism without them is called with each image repeated. A mechanism that can answer without repeating `prepared` has
-a third method, `answer_shared(prepared, query, of)`: `prepared` is of the images, `of` says which.
+A training step asks several questions about each image. A mechanism can avoid computing the same thing for each
+question with two more methods:
 
-A mechanism for the last slot alone that needs more is a `Readout`. One that does not look at the query says so by the
-class attribute `uses_query = False`; one that draws at random in evaluation too, from torch's global generator, by
-`sampled = True`: `bench show --samples` shows several of its answers.
+- `prepare(x)` returns what does not depend on the query: one tensor whose first dimension is B, or a tuple of such
+  tensors and numbers;
+- `answer(prepared, query)` computes the rest. `prepared` has one row for each row of `query`.
+
+`forward(x, query)` must then equal `answer(prepare(x), query)`. If these methods are missing, the module is called with
+the features of each image repeated for each question. A mechanism that needs no repeated rows can add a third method,
+`answer_shared(prepared, query, image_index)`: there `prepared` has one row per image, and `image_index` is an
+`ImageIndex`.
+
+A mechanism that works in the last slot only and needs the features of several slots is a `Readout`.
+
+Class attributes describe a mechanism: `uses_query = False` if it ignores the query, and `sampled = True` if it draws
+from torch's global generator in evaluation too (`bench show --samples` then shows several draws).
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
+from bench.attention.layers import normalize_map
 from bench.kernels import gate
-from bench.kernels.transforms import in_func_transform
 
 BN_EPS = 0.01
-"""BatchNorm's ε after attention, as in PAN's program."""
+"""BatchNorm's ε after attention, as in the PAN authors' code."""
 
 
 class Scored(NamedTuple):
-    """Features (B, C, H, W) and the score (B, 1, H, W) to weigh them with."""
+    """Features (B, C, H, W) and the score map (B, 1, H, W) that weights them."""
 
     features: Tensor
     score: Tensor
 
 
 class Changed(NamedTuple):
-    """Features (B, C, H, W) to go on with; `mask` (B, 1, H, W) in 0 … 1, where attention is a matter of place.
+    """Features (B, C, H, W) after attention.
 
-    `warp` (B, 2, 3): the features were sampled anew, each position p from W · (p, 1) of the input, in −1 … 1.
+    Attributes:
+        mask: the attention map (B, 1, H, W) in 0 … 1; None if the attention is not spatial.
+        warp: (B, 2, 3), if the features were resampled: the feature at position p was sampled from the input at W · (p,
+            1). Positions are in −1 … 1.
     """
 
     features: Tensor
@@ -53,10 +63,13 @@ class Changed(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What the last slot hands to the classifier: `vectors` (B, P, D).
+    """The input of the classifier: `vectors` (B, P, D).
 
-    `masks`: (B, 1, H, W) for each of the last L slots, not negative; [] without a map. `log_weights` (B, P), whose
-    exponentials sum to 1, where the answer is the mean of P answers; None where P = 1. `warp` as in `Changed`.
+    Attributes:
+        masks: maps (B, 1, H, W) of the last L slots, not negative; [] if the mechanism has no map.
+        log_weights: (B, P), if the answer is the weighted mean of P answers; their exponentials sum to 1. None if P =
+            1.
+        warp: as in `Changed`.
     """
 
     vectors: Tensor
@@ -65,123 +78,167 @@ class Reading(NamedTuple):
     warp: Tensor | None = None
 
 
-Of = Tensor | int | None
-"""Which images T questions are about: i8 (T,), the image of each; or K, so many about each image, one image after the
-other; or None, one about each image, in their order."""
+ImageIndex = Tensor | int | None
+"""The image that each of T questions is about, in one of three forms.
+
+- i8 (T,): the index of the image of each question, in any order;
+- K: there are K consecutive questions about each image;
+- None: question t is about image t.
+"""
 
 
-def spread(x: Any, of: Of) -> Any:
-    """Repeat what belongs to images for the questions about them: (B, …) → (T, …), in the same order in memory.
+def repeat_for_questions(x: Any, image_index: ImageIndex) -> Any:
+    """Repeat the row of each image for each question about it: (B, …) → (T, …), in the same memory format.
 
-    Of a tuple each part; whatever is no tensor stays what it is.
+    A tuple is handled element by element. Values that are not tensors are returned unchanged.
     """
     if isinstance(x, tuple):
-        return tuple(spread(part, of) for part in x)
-    if of is None or not isinstance(x, Tensor):
+        return tuple(repeat_for_questions(part, image_index) for part in x)
+    if image_index is None or not isinstance(x, Tensor):
         return x
-    if x.dim() == 4 and not x.is_contiguous():  # channels last, which a copy should stay
-        return spread(x.permute(0, 2, 3, 1).contiguous(), of).permute(0, 3, 1, 2)
-    if isinstance(of, Tensor):
-        return x.index_select(0, of)
-    return x.unsqueeze(1).expand(-1, of, *x.shape[1:]).flatten(0, 1)  # its gradient is a plain sum
+    if x.dim() == 4 and not x.is_contiguous():  # channels last; index_select would return channels first
+        return repeat_for_questions(x.permute(0, 2, 3, 1).contiguous(), image_index).permute(0, 3, 1, 2)
+    if isinstance(image_index, Tensor):
+        return x.index_select(0, image_index)
+    rows: Tensor = x.unsqueeze(1).expand(-1, image_index, *x.shape[1:]).flatten(0, 1)  # the gradient is a plain sum
+    return rows
 
 
-def ask(module: nn.Module, x: Any, query: Tensor, of: Of) -> Any:
-    """Return what a mechanism makes of the questions `query` (T, Q) about the images `of` them."""
-    if of is not None and hasattr(module, "prepare"):
+def call_mechanism(module: nn.Module, x: Any, query: Tensor, image_index: ImageIndex) -> Any:
+    """Apply a mechanism to the features x of B images and the one-hot queries (T, Q) of questions about them.
+
+    Args:
+        module: the mechanism.
+        x: features, (B, C, H, W).
+        query: one-hot, (T, Q).
+        image_index: the image that each question is about.
+
+    Returns:
+        The output of the mechanism, for T questions.
+    """
+    if image_index is not None and hasattr(module, "prepare"):
         shared: Any = module
         prepared = shared.prepare(x)
         if hasattr(module, "answer_shared"):
-            return shared.answer_shared(prepared, query, of)
-        return shared.answer(spread(prepared, of), query)
-    return module(spread(x, of), query)
+            return shared.answer_shared(prepared, query, image_index)
+        return shared.answer(repeat_for_questions(prepared, image_index), query)
+    return module(repeat_for_questions(x, image_index), query)
 
 
-class Levels(Sequence):
-    """The features of every slot. Those of the first `images` slots are of images, and repeated when they are taken."""
+class SlotFeatures(Sequence[Tensor]):
+    """The features of all slots, shallow to deep.
 
-    def __init__(self, features: Sequence[Tensor], images: int, of: Of) -> None:
-        self._features, self._images, self._of = features, images, of
+    The features of the first `images` slots have one row per image. They are repeated for the questions when they are
+    read.
+    """
+
+    def __init__(self, features: Sequence[Tensor], images: int, image_index: ImageIndex) -> None:
+        self._features, self._images, self._image_index = features, images, image_index
 
     def __len__(self) -> int:
         return len(self._features)
 
     def __getitem__(self, k: Any) -> Any:
-        places = range(len(self))[k]
-        return [self._at(j) for j in places] if isinstance(k, slice) else self._at(places)
+        chosen = range(len(self))[k]
+        return [self._at(j) for j in chosen] if isinstance(k, slice) else self._at(chosen)
 
     def _at(self, k: int) -> Tensor:
-        return spread(self._features[k], self._of if k < self._images else None)
+        """Return the features of slot k, one row per question."""
+        features: Tensor = repeat_for_questions(self._features[k], self._image_index if k < self._images else None)
+        return features
 
 
 class Gate(nn.Module):
-    """Every slot but the last. a = sigmoid(score); features · a, then BatchNorm (PAN Eq. 1–2; ARNN suppl. Table 2)."""
+    """Attention in every slot but the last: BatchNorm(features · sigmoid(score)) (PAN Eq. 1–2; ARNN suppl. Table 2)."""
 
     def __init__(self, attend: nn.Module, channels: int) -> None:
         super().__init__()
         self.attend = attend
         self.norm = nn.BatchNorm2d(channels, eps=BN_EPS)
 
-    def forward(self, x: Tensor, query: Tensor, of: Of = None) -> Changed:
-        """x (B, C, H, W), query (T, Q) about the images `of` them → features and map, (T, …) of the same size."""
-        out = ask(self.attend, x, query, of)
+    def forward(self, x: Tensor, query: Tensor, image_index: ImageIndex = None) -> Changed:
+        """Return the features after attention and the map, for T questions.
+
+        Args:
+            x: features, (B, C, H, W).
+            query: one-hot, (T, Q).
+            image_index: the image that each question is about.
+        """
+        out = call_mechanism(self.attend, x, query, image_index)
         if isinstance(out, Changed):
             return out._replace(features=self.norm(out.features))
         if isinstance(out, Scored):
             mask = out.score.sigmoid()
             return Changed(self.norm(out.features * mask), mask)
         mask = out.sigmoid()
-        return Changed(gated(x, mask, of, self.norm), mask)
+        return Changed(apply_gate(x, mask, image_index, self.norm), mask)
 
 
-def gated(x: Tensor, mask: Tensor, of: Of, norm: nn.BatchNorm2d) -> Tensor:
-    """Return norm(x[of] · mask), compiled where it can be: there no map is repeated in memory."""
+def apply_gate(x: Tensor, mask: Tensor, image_index: ImageIndex, norm: nn.BatchNorm2d) -> Tensor:
+    """Return norm(x[image_index] · mask), by a compiled kernel where possible, which does not repeat x in memory."""
     state: Any = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    if of is None or not _as_made(norm) or not gate.takes_gate(x, mask, of, *state):
-        return norm(spread(x, of) * mask)
+    if image_index is None or not _is_plain_batch_norm(norm) or not gate.takes_gate(x, mask, image_index, *state):
+        out: Tensor = norm(repeat_for_questions(x, image_index) * mask)
+        return out
     assert norm.momentum is not None
     if norm.training and norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
-    return gate.gated_norm(x, mask, of, state, norm.training, norm.momentum, norm.eps)
+    return gate.gated_norm(x, mask, image_index, state, norm.training, norm.momentum, norm.eps)
 
 
-def _as_made(norm: nn.BatchNorm2d) -> bool:
-    """Whether calling the module is `F.batch_norm` with its momentum."""
+def _is_plain_batch_norm(norm: nn.BatchNorm2d) -> bool:
+    """Return whether calling the module is the same as `F.batch_norm` with its momentum."""
     usual = type(norm) is nn.BatchNorm2d and norm.track_running_stats and norm.momentum is not None
-    return usual and not hooked(norm)
+    return usual and not has_hooks(norm)
 
 
-def hooked(module: nn.Module) -> bool:
-    """Whether anything but the module itself sees that it is called."""
+def has_hooks(module: nn.Module) -> bool:
+    """Return whether hooks run when the module is called."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     return any(hooks) or nn.modules.module._has_any_global_hook()
 
 
 class Readout(nn.Module):
-    """The last slot: `forward(features, query)`, with the features of every slot, shallow to deep → `Reading`.
+    """Base class of attention in the last slot that reads the features of several slots.
 
-    `levels`: of how many slots it gives a vector, in one concatenated. `mask_power`: what the product of its maps is
-    raised to before it is measured.
+    Attributes:
+        levels: number of slots, counted from the last, whose vectors are concatenated.
+        mask_power: exponent of the product of the maps before it is measured.
     """
 
     levels = 1
     mask_power = 1.0
 
     def forward(self, features: Sequence[Tensor], query: Tensor) -> Reading:
+        """Return the classifier's input.
+
+        Args:
+            features: the features (B, C, H, W) of every slot, shallow to deep.
+            query: one-hot, (B, Q).
+        """
         raise NotImplementedError
 
-    def read(self, features: Sequence[Tensor], query: Tensor, of: Of) -> Reading:
-        """The same for the questions `query` (T, Q) about the images `of` them."""
+    def read(self, features: Sequence[Tensor], query: Tensor, image_index: ImageIndex) -> Reading:
+        """Return the classifier's input for T questions.
+
+        Args:
+            features: the features of every slot, one row per image.
+            query: one-hot, (T, Q).
+            image_index: the image that each question is about.
+        """
         if hasattr(self, "prepare"):
             shared: Any = self
-            return shared.answer(spread(shared.prepare(features), of), query)
-        return self(features if of is None else Levels(features, len(features), of), query)
+            out: Reading = shared.answer(repeat_for_questions(shared.prepare(features), image_index), query)
+        else:
+            per_question = features if image_index is None else SlotFeatures(features, len(features), image_index)
+            out = self(per_question, query)
+        return out
 
 
 class PooledReadout(Readout):
-    """a = softmax of the score over positions; the vector is Σ a · features (PAN Eq. 4 and 8–9).
+    """Attention in the last slot over positions: a = softmax(score), the vector is Σ a · features (PAN Eq. 4, 8–9).
 
-    Features that were attended to already are averaged, and their map is scaled to sum to 1.
+    If the mechanism returns `Changed`, its features are averaged, and its map is scaled to sum to 1.
     """
 
     def __init__(self, attend: nn.Module) -> None:
@@ -189,68 +246,24 @@ class PooledReadout(Readout):
         self.attend = attend
 
     def forward(self, features: Sequence[Tensor], query: Tensor) -> Reading:
+        """Return the classifier's input, see `Readout.forward`."""
         return self.read(features, query, None)
 
-    def read(self, features: Sequence[Tensor], query: Tensor, of: Of) -> Reading:
+    def read(self, features: Sequence[Tensor], query: Tensor, image_index: ImageIndex) -> Reading:
+        """Return the classifier's input for T questions, see `Readout.read`."""
         x = features[-1]
-        out = ask(self.attend, x, query, of)
+        out = call_mechanism(self.attend, x, query, image_index)
         if isinstance(out, Changed):
-            masks = [] if out.mask is None else [share(out.mask)]
+            masks = [] if out.mask is None else [normalize_map(out.mask)]
             return Reading(out.features.mean(dim=(2, 3)).unsqueeze(1), masks, warp=out.warp)
-        x, score = out if isinstance(out, Scored) else (spread(x, of), out)
+        x, score = out if isinstance(out, Scored) else (repeat_for_questions(x, image_index), out)
         mask = score.flatten(1).softmax(dim=1).view_as(score)
         return Reading((x * mask).sum(dim=(2, 3)).unsqueeze(1), [mask])
 
 
 class AverageReadout(Readout):
-    """No attention: the mean of the features."""
+    """No attention: the mean of the features over positions."""
 
     def forward(self, features: Sequence[Tensor], query: Tensor) -> Reading:
+        """Return the classifier's input, see `Readout.forward`. The query is ignored."""
         return Reading(features[-1].mean(dim=(2, 3)).unsqueeze(1), [])
-
-
-class QueryEmbedding(nn.Module):
-    """One-hot query → D numbers, without bias: (B, Q) → (B, D); zeros where there is no query."""
-
-    def __init__(self, query_dim: int, width: int) -> None:
-        super().__init__()
-        self.width = width
-        self.linear = nn.Linear(query_dim, width, bias=False) if query_dim else None
-
-    def forward(self, x: Tensor, query: Tensor | None) -> Tensor:
-        """`x` gives batch size, dtype and device where there is no query."""
-        if self.linear is None:
-            return x.new_zeros(x.shape[0], self.width)
-        if query is None:
-            raise ValueError(f"this module was made for a query of {self.linear.in_features}, and got none")
-        return self.linear(query)
-
-
-def same_conv(channels: int, width: int, kernel: int, padding: str = "zeros", bias: bool = True) -> nn.Conv2d:
-    """A convolution that keeps the map's size: `kernel` odd, `padding` zeros, replicate, reflect or circular."""
-    if kernel % 2 == 0:
-        raise ValueError(f"a kernel of {kernel} has no middle; give an odd one")
-    how: Any = padding
-    return nn.Conv2d(channels, width, kernel, padding=kernel // 2, padding_mode=how, bias=bias)
-
-
-def share(mask: Tensor) -> Tensor:
-    """A map (B, 1, H, W) scaled to sum to 1; one that is zero everywhere becomes uniform.
-
-    A map with NaN or a value below zero stays as it is, so that whoever measures it sees that it is none.
-    """
-    total = mask.sum(dim=(2, 3), keepdim=True)
-    uniform = 1 / (mask.shape[2] * mask.shape[3])
-    scaled = torch.where(total > 0, mask / total.clamp_min(torch.finfo(mask.dtype).tiny), uniform)
-    return torch.where(mask.detach().amin(dim=(2, 3), keepdim=True) >= 0, scaled, mask)
-
-
-def one_hot(query: Tensor, queries: int, like: Tensor) -> Tensor:
-    """Query i8 (B,) → (B, Q) of `like`'s dtype. Numbers outside 0 … Q − 1 raise.
-
-    In `torch.func` transforms, where numbers cannot be looked at, such a row is NaN.
-    """
-    if in_func_transform():
-        hot = query.unsqueeze(-1) == torch.arange(queries, device=query.device)
-        return hot.to(like.dtype).masked_fill(~hot.any(dim=-1, keepdim=True), torch.nan)
-    return torch.nn.functional.one_hot(query, queries).to(like.dtype)

@@ -1,10 +1,14 @@
-"""Learn to Pay Attention: local features count as far as they agree with the global one.
+"""Learn to Pay Attention: local features are weighted by their compatibility with a global feature.
 
-Jetley et al., ICLR 2018, §3, Eq. 1–3, with "concat". Decided here: the levels are the last three slots; g is a linear
-map of the mean of the last features, plus the embedding of the query; all are 32 wide, so nothing is projected. As
-written, ⟨u, l + g⟩ gives every position the same ⟨u, g⟩, which a softmax does not see: neither g nor the query could
-matter. So `ltpa-pc` has the tanh of Bahdanau et al. (2015), from whom the paper takes it: ⟨u, tanh(l + g)⟩;
-`linear=true` is the formula as written.
+Jetley et al., ICLR 2018, §3, Eq. 1–3, variant "concat".
+
+Decisions where the paper leaves a choice:
+
+- The levels are the last three slots. g is a linear map of the mean of the last features plus the embedding of the
+  query. All features have the same width, so no projection is needed.
+- With ⟨u, l + g⟩ as the paper writes it, each position gets the same term ⟨u, g⟩, which the softmax cancels: neither g
+  nor the query would have an effect. Therefore `ltpa-pc` uses ⟨u, tanh(l + g)⟩, as in Bahdanau et al. (2015), from whom
+  the paper takes the formula. The option `linear=true` gives the formula as written.
 """
 
 from collections.abc import Sequence
@@ -12,19 +16,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bench.attention.base import QueryEmbedding, Reading, Readout
-from bench.attention.options import at_least_one
+from bench.attention.base import Reading, Readout
+from bench.attention.layers import QueryEmbedding
+from bench.attention.options import require_at_least_one
 
 
 class GlobalLocalReadout(Readout):
-    """For each level a = softmax(compatibility of l_i and g); its vector is Σ a_i · l_i. g goes no further.
+    """For each level, a = softmax of the compatibility of l_i with g, and the level's vector is Σ a_i · l_i.
+
+    The classifier sees the vectors of all levels, but not g.
 
     Args:
-        channels: C of every level.
-        query_dim: Q, the width of the one-hot query; 0 for none.
+        channels: C, channels of every level.
+        query_dim: Q, width of the one-hot query; 0 for none.
         compatibility: "dot", ⟨l, g⟩ (Eq. 3), or "parametrised" (Eq. 2).
-        levels: of how many slots, the last ones; 1 or more, and no more than the network has.
-        linear: true to leave the tanh out of "parametrised"; false to have it.
+        levels: number of slots to use, counted from the last; 1 or more, at most the slots of the network.
+        linear: whether "parametrised" is without the tanh.
     """
 
     mask_power = 0.5
@@ -40,8 +47,8 @@ class GlobalLocalReadout(Readout):
     ) -> None:
         super().__init__()
         if compatibility not in ("dot", "parametrised"):
-            raise ValueError(f"compatibility={compatibility}: dot or parametrised")
-        at_least_one(levels=levels)
+            raise ValueError(f"compatibility={compatibility}: give dot or parametrised")
+        require_at_least_one(levels=levels)
         self.levels, self.linear = levels, linear
         self.globally = nn.Linear(channels, channels)
         self.embedding = QueryEmbedding(query_dim, channels)
@@ -50,11 +57,20 @@ class GlobalLocalReadout(Readout):
             self.weigh = nn.ModuleList(nn.Conv2d(channels, 1, 1, bias=False) for _ in range(levels))
 
     def global_feature(self, x: Tensor, query: Tensor | None = None) -> Tensor:
-        """g (B, C) of the last features (B, C, H, W)."""
-        return self.globally(x.mean(dim=(2, 3))) + self.embedding(x, query)
+        """Return g (B, C) of the last features (B, C, H, W) and the query (B, Q)."""
+        feature: Tensor = self.globally(x.mean(dim=(2, 3))) + self.embedding(x, query)
+        return feature
 
     def forward(self, features: Sequence[Tensor], query: Tensor | None = None) -> Reading:
-        """(B, C, H, W) of every slot, query (B, Q) → one vector of levels · C, and the levels' maps."""
+        """Return one vector of levels · C numbers per image, and the maps of the levels.
+
+        Args:
+            features: the features (B, C, H, W) of every slot.
+            query: one-hot, (B, Q).
+
+        Raises:
+            ValueError: the network has fewer slots than `levels`.
+        """
         if len(features) < self.levels:
             raise ValueError(f"levels={self.levels}: this network has {len(features)} slots")
         g = self.global_feature(features[-1], query)[:, :, None, None]
@@ -70,4 +86,5 @@ class GlobalLocalReadout(Readout):
         if self.weigh is None:
             return (local * g).sum(dim=1, keepdim=True)
         both = local + g
-        return self.weigh[level](both if self.linear else both.tanh())
+        score: Tensor = self.weigh[level](both if self.linear else both.tanh())
+        return score

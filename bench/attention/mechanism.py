@@ -1,4 +1,4 @@
-"""A mechanism as the registry has it: which class, with which options, in which slots."""
+"""A mechanism in the registry: its class, its options and the slots it acts in."""
 
 import inspect
 import math
@@ -20,10 +20,19 @@ _SHIPPED = "bench.attention."
 
 @dataclass(frozen=True)
 class Mechanism:
-    """One entry. `target` is "module:Class" or the class; `options` are its arguments, `last_options` at the last slot.
+    """One entry of the registry.
 
-    `chosen` holds the options that a user gave: they go before `options`, and `last_options` before them. `idle` are
-    arguments of the class that do nothing here, and are no options.
+    Attributes:
+        name: the name that users write.
+        summary: one line for lists and tables.
+        paper: the source; for a user's mechanism, the file or the package.
+        target: "module:Class", or the class itself; empty for no attention.
+        options: arguments of the class.
+        last_options: arguments that replace them in the last slot.
+        last_only: whether it acts in the last slot only.
+        aliases: other names.
+        idle: arguments of the class that have no effect here, and are not offered as options.
+        chosen: options that a user gave. They override `options`, but not `last_options`.
     """
 
     name: str
@@ -39,7 +48,7 @@ class Mechanism:
 
     @property
     def cls(self) -> Any:
-        """The class, imported."""
+        """The class. It is imported on first access."""
         if not isinstance(self.target, str):
             return self.target
         module, name = self.target.split(":")
@@ -48,37 +57,40 @@ class Mechanism:
         except (Exception, SystemExit) as error:
             if self.shipped and not isinstance(error, ImportError | AttributeError):
                 raise
-            raise UsageProblemError(f"{self.name}: cannot be imported ({error}); install {self.paper} anew") from error
+            raise UsageProblemError(f"{self.name}: cannot be imported ({error}); reinstall {self.paper}") from error
 
     @property
     def shipped(self) -> bool:
-        """Whether it is one of `bench`, and neither of a user's file nor of another package."""
+        """Whether the class belongs to `bench`, rather than to a user's file or to another package."""
         return not self.target or (isinstance(self.target, str) and self.target.startswith(_SHIPPED))
 
     @property
     def uses_query(self) -> bool:
-        """Whether the mechanism looks at the query; a network in which none does appends it before the classifier."""
+        """Whether the mechanism uses the query.
+
+        If no mechanism in a network does, the query is appended before the classifier.
+        """
         return bool(self.target) and getattr(self.cls, "uses_query", True)
 
     @property
     def sampled(self) -> bool:
-        """Whether its map is drawn anew in every forward pass."""
+        """Whether its map is drawn at random in every forward pass."""
         return self.options.get("sampled") is True or (
             bool(self.target) and getattr(self.cls, "sampled", False) is True
         )
 
     @property
     def levels(self) -> int:
-        """How many slots give a vector to the classifier."""
+        """The number of slots whose vectors go to the classifier."""
         return int(self.parameters().get("levels", getattr(self.cls, "levels", 1))) if self.target else 1
 
     @property
     def spelled(self) -> str:
-        """The name with the options chosen, as it is written in records: arnn:context=5:hidden=16."""
+        """The name with the chosen options, as it is written in records, for example `arnn:context=5:hidden=16`."""
         return ":".join([self.name, *(f"{k}={_text(v)}" for k, v in sorted(self.chosen.items()))])
 
     def describe(self) -> dict[str, Any]:
-        """For lists: name, aliases, paper, summary, slots, and options with their values."""
+        """Return name, aliases, paper, summary, slots, and options with their values, for lists."""
         slots = "none" if not self.target else f"last {self.levels}" if self.levels > 1 else "all"
         return {
             "name": self.name,
@@ -91,46 +103,57 @@ class Mechanism:
         }
 
     def parameters(self) -> dict[str, Option]:
-        """Every option and its value, at the slots before the last."""
+        """Return every option and its value, in the slots before the last."""
         known = {name: p.default for name, p in self._signature().items()}
         return known | {k: v for k, v in self.options.items() if k in known} | dict(self.chosen)
 
     def make(self, channels: int, query_dim: int, last: bool = False) -> "nn.Module":
-        """The module for one slot. A usage error where an option's value makes no sense, or a user's class fails.
+        """Construct the module for one slot. The working directory stays unchanged, whatever the class does.
 
-        The working directory stays what it is, whatever the class does.
+        Args:
+            channels: C, channels of the features.
+            query_dim: Q, width of the one-hot query; 0 for none.
+            last: whether it is for the last slot.
+
+        Raises:
+            UsageProblemError: the value of an option is not allowed, or a user's class raises.
         """
         options = {**self.options, **self.chosen, **(self.last_options if last else {})}
         try:
             with nullcontext() if self.shipped else working_directory_kept():
-                return self.cls(channels, query_dim, **options)
+                module: nn.Module = self.cls(channels, query_dim, **options)
+                return module
         except (Exception, SystemExit) as error:
             if self.shipped and not self.chosen and not isinstance(error, ValueError | NotImplementedError):
                 raise
             why = " ".join(str(error).split())[:300]
             if not self.shipped:
-                why = f"cannot be made as Class({channels}, {query_dim}, …): {type(error).__name__}: {why}"
+                why = f"Class({channels}, {query_dim}, …) raises {type(error).__name__}: {why}"
             raise UsageProblemError(f"{self.spelled}: {why}") from error
 
     def choose(self, texts: Sequence[str]) -> "Mechanism":
-        """The same with options as a user wrote them, `name=value`; a usage error for what makes no sense."""
+        """Return the mechanism with options that a user wrote as `name=value`.
+
+        Raises:
+            UsageProblemError: there is no such option, or its value is not allowed.
+        """
         known = self.parameters() if self.target else {}
         chosen = dict(self.chosen)
         for text in texts:
             name, _, value = text.partition("=")
             if name not in known:
-                hint = did_you_mean(name, list(known)) if known else "it has none"
+                hint = did_you_mean(name, list(known)) if known else "it has no options"
                 raise UsageProblemError(f"{self.name} has no option {name!r}: {hint}")
-            read = _read(value, known[name])
-            if read is None:
+            parsed = _parse(value, known[name])
+            if parsed is None:
                 like = f"{name}={_text(known[name])} ({type(known[name]).__name__})"
                 raise UsageProblemError(f"{self.name}: {text!r} is not of the form {like}")
-            if wrong := _wrong(read, self.shipped):
-                raise UsageProblemError(f"{self.name}: {text!r} makes no sense; {wrong}")
-            if read == self.options.get(name, self._signature()[name].default):
+            if wrong := _allowed_instead(parsed, self.shipped):
+                raise UsageProblemError(f"{self.name}: {text!r} is not allowed; {wrong}")
+            if parsed == self.options.get(name, self._signature()[name].default):
                 chosen.pop(name, None)
             else:
-                chosen[name] = read
+                chosen[name] = parsed
         return replace(self, chosen=chosen)
 
     def _signature(self) -> dict[str, inspect.Parameter]:
@@ -143,8 +166,8 @@ def _text(value: Option) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _read(text: str, like: Option) -> Option | None:
-    """`text` as a value of `like`'s type; None where it is not one."""
+def _parse(text: str, like: Option) -> Option | None:
+    """Return `text` as a value of the type of `like`; None if it cannot be converted."""
     if isinstance(like, bool):
         return {"true": True, "false": False}.get(text.lower())
     try:
@@ -153,8 +176,11 @@ def _read(text: str, like: Option) -> Option | None:
         return None
 
 
-def _wrong(value: Option, shipped: bool) -> str:
-    """What to give instead of a value that no mechanism could do with. In a user's own, 0 and less may have a sense."""
+def _allowed_instead(value: Option, shipped: bool) -> str:
+    """Return which values are allowed, if `value` is not; an empty string if it is.
+
+    Numbers below 1 or 0 are allowed for users' own mechanisms, where they may be valid.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         return "give a finite number"
     if not shipped or isinstance(value, bool | str):

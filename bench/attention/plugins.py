@@ -1,10 +1,11 @@
-"""Mechanisms from outside: a class in a user's file, and the entry-point group `bench.attention` of other packages.
+"""Mechanisms of users: a class in a file, or the entry-point group `bench.attention` of an installed package.
 
-A class from a file is named by the file, the class and the first digits of a SHA-256: of the file, and of the modules
-that it imports from its own folder, its neighbours. If one of them is edited it is another mechanism, and records of
-the two are never mixed. Neighbours are imported anew for each file and are its own: two files of different folders may
-each have a `util`. What a file imports only later, when it is called, or reads as data, is not seen, and is not part of
-its name.
+The name of a class from a file contains the first digits of a SHA-256 of the file and of its neighbours, the modules
+that it imports from its own folder. If one of them is edited, the name changes, so that records of different versions
+are never mixed. Neighbours are imported separately for each file: two files in different folders may each have a
+`util`.
+
+Limitation: the digest does not cover what a file imports later, when it is called, or what it reads as data.
 """
 
 import hashlib
@@ -28,18 +29,21 @@ GROUP = "bench.attention"
 _loaded: dict[str, Mechanism] = {}
 _files: dict[str, dict[str, str]] = {}
 _SHARED = {"__main__", "bench", "mnistref", "torch", *sys.stdlib_module_names}
-"""Modules of which there is one, whatever lies in a user's folder."""
+"""Packages that a folder of the user cannot replace."""
 
 
-def is_own(name: str) -> bool:
-    """Whether a name is of the form path/to/file.py:Class."""
+def is_user_class(name: str) -> bool:
+    """Return whether a name has the form path/to/file.py:Class."""
     return ".py:" in name or name.endswith(".py")
 
 
-def load_own(name: str) -> Mechanism:
-    """The mechanism of `path/to/file.py:Class`, options following, or of a name that was given to one before.
+def load_user_class(name: str) -> Mechanism:
+    """Return the mechanism `path/to/file.py:Class`, options following, or one whose recorded name was loaded before.
 
-    Runs the file. A usage error where there is no such file or class, or where the file fails.
+    The file is executed.
+
+    Raises:
+        UsageProblemError: there is no such file or class, or the file raises.
     """
     file, _, rest = (name if ".py:" in name else f"{name}:").partition(".py:")
     path, (class_name, *options) = Path(file + ".py"), rest.split(":")
@@ -47,33 +51,37 @@ def load_own(name: str) -> Mechanism:
     if known and "#" in class_name:
         return known.choose(options)
     if "#" in class_name:
-        raise UsageProblemError(f"{name}: a file known by its digest alone; give its path, path/to/{path.name}:Class")
+        raise UsageProblemError(f"{name}: a recorded name, not a path; give path/to/{path.name}:Class")
     try:
         source = path.read_bytes()
     except OSError as error:
         raise UsageProblemError(f"{path}: {error.strerror}; give path/to/file.py:Class") from error
     module, neighbours = _run(path, source)
     cls = _class_of(module, class_name, path)
-    file_name = path.name.encode("utf-8", "backslashreplace").decode()  # a name may be any bytes
+    file_name = path.name.encode("utf-8", "backslashreplace").decode()  # file names may contain any bytes
     spelled = f"{file_name}:{cls.__name__}#{_digest(source, neighbours)}"
     _loaded[spelled] = _mechanism(spelled, cls, f"from {file_name}")
     where = path.resolve()
-    beside = {f"{spelled}/{path_to_text(near)}": path_to_text(where.parent / near) for near in sorted(neighbours)}
-    _files[spelled] = {spelled: path_to_text(where), **beside}
+    near_files = {f"{spelled}/{path_to_text(near)}": path_to_text(where.parent / near) for near in sorted(neighbours)}
+    _files[spelled] = {spelled: path_to_text(where), **near_files}
     return _loaded[spelled].choose(options)
 
 
 def files_of(attn: str) -> dict[str, str]:
-    """Where the classes of a slot list's user files lie: name → path, and name/neighbour → path.
+    """Return where the user files of a slot list are: name → path, and name/neighbour → path.
 
-    For records, so that they can be found again.
+    Records store this, so that `find_again` can load the files.
     """
-    names = [":".join(part.split(":")[:2]) for part in attn.split(",") if is_own(part)]
+    names = [":".join(part.split(":")[:2]) for part in attn.split(",") if is_user_class(part)]
     return {key: path for name in names for key, path in _files.get(name, {}).items()}
 
 
 def find_again(files: dict[str, str]) -> None:
-    """Load what `files_of` recorded; a usage error where a file is gone or is another one now, which is not run."""
+    """Load the classes whose files `files_of` recorded.
+
+    Raises:
+        UsageProblemError: a file is missing or has changed. A changed file is not executed.
+    """
     for name, text in files.items():
         path = path_of_text(text)
         if name in _loaded or "/" in name:
@@ -82,23 +90,23 @@ def find_again(files: dict[str, str]) -> None:
         near = [path_of_text(key.partition("/")[2]) for key in files if key.startswith(f"{name}/")]
         try:
             source = Path(path).read_bytes()
-            neighbours = {beside: (Path(path).parent / beside).read_bytes() for beside in near}
+            neighbours = {relative: (Path(path).parent / relative).read_bytes() for relative in near}
         except OSError as error:
             raise UsageProblemError(
-                f"{error.filename}: {error.strerror}; put the file there that made {name}"
+                f"{error.filename}: {error.strerror}; restore the file from which {name} was loaded"
             ) from error
         if _digest(source, neighbours) == digest:
-            load_own(f"{path}:{class_name}")
+            load_user_class(f"{path}:{class_name}")
         if name not in _loaded:
-            which = ", or a file it imports, is" if near or _digest(source, {}) == digest else " is"
-            raise UsageProblemError(f"{path}{which} not the file this run was made with ({name}); put that one there")
+            which = ", or a file it imports," if near or _digest(source, {}) == digest else ""
+            raise UsageProblemError(f"{path}{which} has changed since the run ({name}); restore the file of the run")
 
 
 @contextmanager
 def imported_anew(name: str) -> Iterator[None]:
-    """Let the name of a loaded class from a file mean the class of another import of the file while the block lasts.
+    """Import the file of a loaded class once more; inside this context, the class's name refers to the new import.
 
-    Other names are left alone, and so are those whose file was edited since.
+    Other names are not changed, and neither are names whose file has been edited since.
     """
     known = ":".join(name.split(":")[:2])
     if known not in _loaded:
@@ -108,7 +116,7 @@ def imported_anew(name: str) -> Iterator[None]:
     module = before.target.__module__
     imported = sys.modules.get(module)
     try:
-        load_own(f"{path_of_text(_files[known][known])}:{before.target.__name__}")
+        load_user_class(f"{path_of_text(_files[known][known])}:{before.target.__name__}")
         yield
     finally:
         _loaded[known] = before
@@ -117,7 +125,7 @@ def imported_anew(name: str) -> Iterator[None]:
 
 
 def _digest(source: bytes, neighbours: Mapping[str, bytes]) -> str:
-    """Of a file, and of those beside it by their paths."""
+    """Return the digest of a file and of its neighbours, by their paths."""
     parts = [source, *(part for near in sorted(neighbours) for part in (os.fsencode(near), neighbours[near]))]
     whole = source if not neighbours else b"".join(hashlib.sha256(part).digest() for part in parts)
     return hashlib.sha256(whole).hexdigest()[:8]
@@ -125,7 +133,7 @@ def _digest(source: bytes, neighbours: Mapping[str, bytes]) -> str:
 
 @cache
 def installed() -> dict[str, Mechanism]:
-    """Mechanisms of installed packages, by name. One that cannot be imported is an error only when it is asked for."""
+    """Return the mechanisms of installed packages, by name. They are imported on first use, which may raise."""
     found = {}
     for point in entry_points(group=GROUP):
         package = point.dist.name if point.dist else point.value
@@ -134,7 +142,11 @@ def installed() -> dict[str, Mechanism]:
 
 
 def _run(path: Path, source: bytes) -> tuple[Any, dict[str, bytes]]:
-    """The module of a file, which sees its neighbours as a script would; and those it imported: path → content."""
+    """Execute a file as a module that sees its neighbours as a script would.
+
+    Returns:
+        The module, and the neighbours that it imported: path → content.
+    """
     where = path.resolve()
     name = f"bench_own_{hashlib.sha256(os.fsencode(where) + source).hexdigest()[:16]}"
     spec = spec_from_file_location(name, where)
@@ -143,18 +155,18 @@ def _run(path: Path, source: bytes) -> tuple[Any, dict[str, bytes]]:
     module = module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with _among(where.parent) as neighbours, _settings_kept():
+        with _imports_from(where.parent) as neighbours, _global_settings_restored():
             spec.loader.exec_module(module)
         return module, {near: (where.parent / near).read_bytes() for near in neighbours if near != where.name}
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
         why = " ".join(str(error).split())[:300]
-        raise UsageProblemError(f"{path}: fails when it is run: {type(error).__name__}: {why}") from error
+        raise UsageProblemError(f"{path}: executing the file raises {type(error).__name__}: {why}") from error
 
 
 @contextmanager
-def _settings_kept() -> Iterator[None]:
-    """Give back what a file may change for the whole process: the working directory, and PyTorch's defaults."""
+def _global_settings_restored() -> Iterator[None]:
+    """Restore global settings that a file may change: the working directory, and PyTorch's defaults."""
     import torch
 
     dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
@@ -171,16 +183,19 @@ def _settings_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _among(folder: Path) -> Iterator[list[str]]:
-    """Imports see a folder first, and nothing of its modules' names that was imported before or stays afterwards.
+def _imports_from(folder: Path) -> Iterator[list[str]]:
+    """Inside this context, imports search `folder` first, and modules imported before do not shadow its modules.
 
-    → the list of files of the folder that were imported, filled at the end.
+    At the end the modules of the folder are removed from `sys.modules`.
+
+    Yields:
+        The list of files of the folder that were imported, filled at the end.
     """
     aside = {name: sys.modules.pop(name) for name in [*sys.modules] if _would_shadow(name, folder)}
     before, compiles = {*sys.modules}, sys.dont_write_bytecode
     found: list[str] = []
     sys.path.insert(0, str(folder))
-    sys.dont_write_bytecode = True  # a cache is told from a newer source by size and second alone
+    sys.dont_write_bytecode = True  # Python checks a bytecode cache by size and second only: it may miss an edit
     importlib.invalidate_caches()
     try:
         yield found
@@ -190,7 +205,7 @@ def _among(folder: Path) -> Iterator[list[str]]:
             sys.path.remove(str(folder))
         for name in {*sys.modules} - before:
             file = _file_of(sys.modules[name])
-            if file and name.partition(".")[0] not in _SHARED and _is_beside(file, folder):
+            if file and name.partition(".")[0] not in _SHARED and _is_in_folder(file, folder):
                 found.append(file.relative_to(folder).as_posix())
                 del sys.modules[name]
         sys.modules.update(aside)
@@ -201,13 +216,13 @@ def _file_of(module: Any) -> Path | None:
     return Path(file).resolve() if isinstance(file, str) else None
 
 
-def _is_beside(file: Path, folder: Path) -> bool:
-    """Whether a file is of a folder, and of no environment in it."""
+def _is_in_folder(file: Path, folder: Path) -> bool:
+    """Return whether a file is in a folder, and not in a virtual environment there."""
     return file.is_relative_to(folder) and not {"site-packages", "dist-packages"} & {*file.relative_to(folder).parts}
 
 
 def _would_shadow(name: str, folder: Path) -> bool:
-    """Whether a module that is imported already has the name of one in a folder; installed ones are left alone."""
+    """Return whether an imported module has the name of a module in a folder. Installed packages do not count."""
     top = name.partition(".")[0]
     if top in _SHARED or not ((folder / f"{top}.py").is_file() or (folder / top).is_dir()):
         return False
@@ -226,22 +241,22 @@ def _class_of(module: Any, name: str, path: Path) -> Any:
     if not classes:
         raise UsageProblemError(f"{path}: defines no torch.nn.Module")
     if not name:
-        fit = [k for k, v in classes.items() if not _unmade(v)] or [*classes]
-        raise UsageProblemError(f"{path}: say which class: {', '.join(f'{path}:{k}' for k in fit)}")
+        fit = [k for k, v in classes.items() if not _construction_problem(v)] or [*classes]
+        raise UsageProblemError(f"{path}: give a class, one of {', '.join(f'{path}:{k}' for k in fit)}")
     if name not in classes:
         raise UsageProblemError(f"{path} defines no module {name!r}: {did_you_mean(name, list(classes))}")
     return classes[name]
 
 
-def _unmade(cls: Any) -> str:
-    """Why a class cannot be made as Class(channels, query_dim); nothing where it can."""
+def _construction_problem(cls: Any) -> str:
+    """Return why a class cannot be constructed as Class(channels, query_dim); an empty string if it can."""
     parameters = inspect.signature(cls).parameters
     positional = [p for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
     if len(positional) < 2 and not any(p.kind is p.VAR_POSITIONAL for p in positional):
-        return f"it takes {[*parameters]}"
+        return f"its arguments are {[*parameters]}"
     for p in (*positional[2:], *(p for p in parameters.values() if p.kind is p.KEYWORD_ONLY)):
         if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
-            return f"it gets no {p.name!r}; give it a default"
+            return f"no value is passed for {p.name!r}; give it a default"
     return ""
 
 
@@ -249,6 +264,6 @@ def _mechanism(name: str, cls: Any, paper: str) -> Mechanism:
     from bench.attention.base import Readout
 
     summary = (inspect.getdoc(cls) or "").split("\n")[0]
-    if why := _unmade(cls):
-        raise UsageProblemError(f"{name}: it must be made as Class(channels, query_dim, …): {why}")
+    if why := _construction_problem(cls):
+        raise UsageProblemError(f"{name}: it must work as Class(channels, query_dim, …): {why}")
     return Mechanism(name, summary, paper, cls, last_only=issubclass(cls, Readout))

@@ -1,7 +1,7 @@
-"""Where a map lies in the image, once spatial transformers have sampled the features anew.
+"""The position of an attention map in the image, if spatial transformers have resampled the features.
 
-Positions are in −1 … 1 from the first to the last edge. A frame (B, 3, 3) takes a position of the features to one of
-the image, in homogeneous coordinates.
+Positions are in −1 … 1 from the first to the last edge. A frame (B, 3, 3) maps a position in the features to a position
+in the image, in homogeneous coordinates. None stands for the identity.
 """
 
 import torch
@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 MIN_AREA = 1e-6
-"""A transformer that shrinks its window to less than this share of the image counts as one of this share."""
+"""Smallest area of a window as a share of the image; a transformer with a smaller one is treated as if it had this."""
 
 
-def enter(frame: Tensor | None, warp: Tensor | None) -> Tensor | None:
-    """The frame of features that a warp (B, 2, 3) drew from features of `frame`; None is the image's own."""
+def compose_frame(frame: Tensor | None, warp: Tensor | None) -> Tensor | None:
+    """Return the frame of features that were sampled by `warp` (B, 2, 3) from features with the frame `frame`."""
     if warp is None:
         return frame
     warp = warp.float()
@@ -22,8 +22,11 @@ def enter(frame: Tensor | None, warp: Tensor | None) -> Tensor | None:
     return inner if frame is None else frame @ inner
 
 
-def place(mask: Tensor, frame: Tensor | None) -> Tensor:
-    """A map (B, 1, H, W) of features of `frame`, as it lies in the image: the same size, 0 where it does not reach."""
+def place_in_image(mask: Tensor, frame: Tensor | None) -> Tensor:
+    """Return a map (B, 1, H, W) of features with the frame `frame` as it lies in the image, of the same size.
+
+    It is 0 where the features do not reach.
+    """
     if frame is None or not len(mask):
         return mask
     grid = F.affine_grid(_inverse(frame), list(mask.shape), align_corners=False)
@@ -31,7 +34,7 @@ def place(mask: Tensor, frame: Tensor | None) -> Tensor:
 
 
 def _inverse(frame: Tensor) -> Tensor:
-    """(B, 3, 3) → the inverse's (B, 2, 3); a singular one is moved a little."""
+    """Return the first two rows (B, 2, 3) of the inverse of frames (B, 3, 3). A singular frame is changed slightly."""
     a, b, c, d = frame[:, 0, 0], frame[:, 0, 1], frame[:, 1, 0], frame[:, 1, 1]
     area = a * d - b * c
     area = torch.where(area.abs() < MIN_AREA, MIN_AREA * torch.where(area < 0, -1.0, 1.0), area)

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of attention: memory, number formats, safetensors, JSON files."""
+"""Helpers that do not depend on attention: memory, number formats, safetensors, JSON files."""

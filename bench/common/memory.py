@@ -1,4 +1,4 @@
-"""How much memory is free, whether a data set fits into it, and what becomes of memory that was used."""
+"""Free memory, whether data fit into it, and how the C library treats freed memory."""
 
 import ctypes
 import os
@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-MARGIN, SHARE = 1e9, 0.25
-"""What data must leave free for everything else: so many bytes, or this share of what is free, whichever is more."""
+MARGIN_BYTES, MARGIN_SHARE = 1e9, 0.25
+"""Free memory that data must not use: this many bytes, or this share of the free memory, whichever is more."""
 
 _SAID = (
     *("can't allocate memory", "Cannot allocate memory", "std::bad_alloc"),
@@ -20,35 +20,38 @@ _SAID = (
 
 
 def fits(size: float, device: torch.device) -> bool:
-    """Whether `size` bytes of data may come into the device's memory. Where nobody can say, they may."""
+    """Return whether `size` bytes of data fit into the device's memory. If free memory is unknown, return True."""
     free = free_memory(device)
-    return free is None or size <= free - max(MARGIN, SHARE * free)
+    return free is None or size <= free - max(MARGIN_BYTES, MARGIN_SHARE * free)
 
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def keep_freed(device: torch.device) -> bool:
-    """Let a process that computes on a CPU keep memory that it frees, for what it allocates next.
+    """Make the C library keep freed memory for later allocations, in a process that computes on a CPU.
 
-    → whether it does: the C library must be able to (glibc can).
+    By default, glibc returns large blocks to the kernel at once. The largest tensors of a training step are then mapped
+    page by page in each step. This took a quarter of the time of a step of `none` or `san` on 50 images of 100 px, and
+    about 5 % of a step of `arnn`. The peak memory of the process does not change, but its memory does not shrink below
+    the peak.
 
-    By itself glibc gives large pieces back to the kernel at once: a training step's largest tensors then come page by
-    page anew in each step, which took a quarter of the time of one of `none` or `san` on 50 images of 100 px, and some
-    5 % of one of `arnn`. A process holds as much as before at its most, but does not fall below it.
+    Returns:
+        Whether the C library supports this; glibc does.
     """
-    mallopt = _of_glibc("mallopt") if device.type == "cpu" else None
+    mallopt = _glibc_function("mallopt") if device.type == "cpu" else None
     return mallopt is not None and bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, -1))
 
 
 def give_back() -> None:
-    """Give what this process has freed and kept back to the kernel, where the C library can."""
-    trim = _of_glibc("malloc_trim")
+    """Return freed memory to the kernel, if the C library supports this."""
+    trim = _glibc_function("malloc_trim")
     if trim is not None:
         trim(0)
 
 
-def _of_glibc(name: str) -> Any | None:
+def _glibc_function(name: str) -> Any | None:
+    """Return a function of glibc; None on other systems."""
     try:
         return getattr(ctypes.CDLL(None), name) if sys.platform == "linux" else None
     except (OSError, AttributeError):
@@ -56,17 +59,20 @@ def _of_glibc(name: str) -> Any | None:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that this process can still get: of a GPU, with what PyTorch holds unused; of the host, as the kernel and
-    the container's limit say. None where that cannot be known."""
+    """Return the number of bytes that this process can still allocate; None if this is unknown.
+
+    For a GPU this includes unused memory that PyTorch has reserved. For the host it respects the limit of the
+    container.
+    """
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
-    known = [free for free in (_of_the_machine(), _of_the_container()) if free is not None]
+    known = [free for free in (_free_on_host(), _free_in_container()) if free is not None]
     return min(known) if known else None
 
 
-def _of_the_machine() -> int | None:
-    """On Linux what is available without swapping; elsewhere half of all there is, if that is known."""
+def _free_on_host() -> int | None:
+    """Return the host's available memory (Linux), or half of its total memory (elsewhere); None if it is unknown."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -78,14 +84,14 @@ def _of_the_machine() -> int | None:
         return None
 
 
-def _of_the_container(group: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What the limit of the control group leaves, if there is one; what files take of it can be had back."""
+def _free_in_container(group: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return what the limit of the control group leaves, counting file caches as free; None if there is no limit."""
     try:
         limit, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         files = int(stat["inactive_file"]) + int(stat["active_file"])
         return int(limit) - int(used) + files
-    except (OSError, ValueError, KeyError):  # no limit reads "max"
+    except (OSError, ValueError, KeyError):  # without a limit, memory.max is "max"
         return None
 
 

@@ -1,38 +1,41 @@
-"""Measured numbers as people read them. Pure."""
+"""Text formats of measured numbers. Pure."""
 
 
 def percent(value: float) -> str:
-    """Of a share, 0 … 1."""
+    """Return a share in 0 … 1 in percent, without the sign."""
     return f"{100 * value:.1f}"
 
 
 def points(value: float) -> str:
-    """A difference of shares in percentage points, with its sign."""
+    """Return a difference of shares in percentage points, with its sign."""
     return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def share(value: float) -> str:
+    """Return a share in 0 … 1."""
     return f"{value:.3f}"
 
 
 def more(value: float) -> str:
-    """A difference of shares as such, with its sign."""
+    """Return a difference of shares, with its sign."""
     return f"{value:+.3f}".replace("-", "−")
 
 
 def chance(value: float) -> str:
-    """A p-value."""
+    """Return a p-value."""
     return "< 0.001" if value < 0.001 else share(value)
 
 
 def ratio(value: float) -> str:
+    """Return a ratio."""
     return f"{value:.2f}"
 
 
 def count(value: float) -> str:
+    """Return a count."""
     return f"{value:,.0f}"
 
 
 def amount(value: float) -> str:
-    """A number with a unit, to three digits."""
+    """Return a quantity that has a unit, to three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,7 +1,8 @@
-"""Named tensors ↔ bytes in the safetensors format: nothing in such a file can run. Pure.
+"""Named tensors ↔ bytes in the safetensors format, which contains no executable code. Pure.
 
-The `safetensors` package does it; where it is missing (a checkout on a machine with torch alone) the plain code below
-writes and reads the same format: u8 length of the header, the header as JSON, the tensors' bytes one after the other.
+If the `safetensors` package is missing (a checkout with only torch installed), `encode_plainly` and `decode_plainly`
+write and read the same format: the length of the header as u8, the header as JSON, and the bytes of the tensors,
+concatenated.
 """
 
 import json
@@ -34,31 +35,39 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def encode(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    """Return the bytes of a safetensors file.
+    """Return tensors as the bytes of a safetensors file.
 
-    Tensors that share memory, such as tied weights and views, are written one by one: loaded by `load_state_dict`, they
-    share it again.
+    Tensors that share memory, such as tied weights and views, are written separately. `load_state_dict` restores the
+    sharing.
     """
     plain: dict[str, torch.Tensor] = {}
-    memory: set[int] = set()
+    addresses: set[int] = set()
     for name, tensor in tensors.items():
         own = tensor.detach().cpu().contiguous()
-        place = own.untyped_storage().data_ptr()
-        plain[name] = own.clone() if place in memory else own
-        memory.add(place)
+        address = own.untyped_storage().data_ptr()
+        plain[name] = own.clone() if address in addresses else own
+        addresses.add(address)
     return library.save(plain) if library else encode_plainly(plain)
 
 
 def decode(data: bytes, name: str) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file; a data error that begins with `name` where it is not one."""
+    """Return the tensors of a safetensors file.
+
+    Args:
+        data: the content of the file.
+        name: the name of the file in an error message.
+
+    Raises:
+        DataProblemError: the bytes are not a safetensors file.
+    """
     try:
         return library.load(data) if library else decode_plainly(data)
-    except Exception as error:  # the library has its own class, and others for what it did not foresee
+    except Exception as error:  # the library raises its own class, and others for unexpected input
         raise DataProblemError(f"{name}: not a safetensors file ({error}); delete it") from error
 
 
 def encode_plainly(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    """As `encode`, without the library."""
+    """Return the result of `encode`, without the library."""
     header, parts, start = {}, [], 0
     for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
         parts.append(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -71,7 +80,11 @@ def encode_plainly(tensors: Mapping[str, torch.Tensor]) -> bytes:
 
 
 def decode_plainly(data: bytes) -> dict[str, torch.Tensor]:
-    """As `decode`, without the library. Raises ValueError, KeyError, TypeError or struct.error on what is not one."""
+    """Return the result of `decode`, without the library.
+
+    Raises:
+        ValueError: the bytes are not a safetensors file; also KeyError, TypeError or struct.error.
+    """
     (length,) = struct.unpack_from("<Q", data)
     if length > len(data) - 8:
         raise ValueError("the header is longer than the file")
@@ -84,7 +97,7 @@ def decode_plainly(data: bytes) -> dict[str, torch.Tensor]:
         dtype, shape, (start, end) = _DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
         size = math.prod(shape) * dtype.itemsize
         if start != ends[-1] or end - start != size or end > len(body) or any(n < 0 for n in shape):
-            raise ValueError(f"{name} does not lie where the header says")
+            raise ValueError(f"{name} is not at the offset in the header")
         flat = (
             torch.frombuffer(body, dtype=torch.uint8, count=size, offset=start)
             if size
@@ -93,5 +106,5 @@ def decode_plainly(data: bytes) -> dict[str, torch.Tensor]:
         tensors[name] = flat.clone().view(dtype).reshape(shape)
         ends.append(end)
     if ends[-1] != len(body):
-        raise ValueError("bytes are left over")
+        raise ValueError("the file is longer than its tensors")
     return tensors

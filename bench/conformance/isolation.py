@@ -12,7 +12,7 @@ from bench.config import WIDTH
 from bench.conformance.checks import Finding
 from bench.conformance.checks import check as check_here
 from bench.conformance.checks import refuse_unfit as refuse_here
-from bench.model import AttributeCNN, stages_of
+from bench.model import AttributeCNN, number_of_stages
 from mnistref.common.atomic_files import working_directory_kept
 from mnistref.common.child_process import ChildDiedError, ChildProcess
 from mnistref.common.errors import RunProblemError
@@ -124,7 +124,7 @@ def examine(
 
 def _build(attn: str, variants: Sequence[VariantSpec], width: int) -> None:
     for law in variants:
-        AttributeCNN(attn, law.classes, law.queries, stages_of(law.canvas), width=width)
+        AttributeCNN(attn, law.classes, law.queries, number_of_stages(law.canvas), width=width)
 
 
 def _answer(question: Callable[..., Any], files: Mapping[str, str], attn: str, *arguments: Any) -> Any:

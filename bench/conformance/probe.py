@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bench.attention.base import Changed, Gate, Reading, Readout, Scored
 from bench.attention.mechanism import Mechanism
 from bench.config import WIDTH
-from bench.model import stages_of
+from bench.model import number_of_stages
 from mnistref.variants import VARIANTS
 
 QUERIES = 10
@@ -44,7 +44,11 @@ def slot_sizes(last: bool = False) -> list[tuple[int, int]]:
         last: only those of the last slot.
     """
     canvases = {variant.canvas for variant in VARIANTS.values()}
-    sides = {canvas >> k for canvas in canvases for k in range(stages_of(canvas) if last else 1, stages_of(canvas) + 1)}
+    sides = {
+        canvas >> k
+        for canvas in canvases
+        for k in range(number_of_stages(canvas) if last else 1, number_of_stages(canvas) + 1)
+    }
     return [(side, side) for side in sorted(sides)]
 
 

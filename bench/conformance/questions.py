@@ -145,8 +145,8 @@ def _one_by_one(mechanism: Mechanism) -> None:
         raise UntestedError("it draws, and for several questions has other draws")
     module, of = slot(mechanism).eval(), torch.tensor([1, 0, 1])
     (x, _), (_, query) = inputs(6, 5, batch=2), inputs(6, 5, batch=3)
-    ask = module.read if isinstance(module, Readout) else module
-    together, alone = named(ask(given(module, x), query, of)), run(module, x[of], query)
+    call_mechanism = module.read if isinstance(module, Readout) else module
+    together, alone = named(call_mechanism(given(module, x), query, of)), run(module, x[of], query)
     for name, value in together.items():
         if (difference := float((value - alone[name]).abs().max())) > 1e-4:
             raise UnfitError(

@@ -1,1 +1,1 @@
-"""Data sets as batches: resident, streamed, drawn online."""
+"""Data sets as batches: resident on the device, streamed to it, or generated online."""

@@ -1,6 +1,6 @@
-"""Which questions share a step, where those about one image stand together. Pure.
+"""Which questions share a training step. The questions about one image are consecutive.
 
-Shapes: N images that are asked about, T questions in the order of their images, S steps of B images.
+Pure. Shapes: N images with questions, T questions in the order of their images, S steps of B images.
 """
 
 from typing import NamedTuple
@@ -8,32 +8,40 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bench.data.split import Together
+from bench.data.split import ImageSharing
 from bench.distributed.global_batch import Rows
 
 
 class Parts(NamedTuple):
-    """Of each step the numbers of its questions, i8, and which of the step's questions these are."""
+    """The questions of each step.
+
+    Attributes:
+        questions: for each step, the indices of its questions, i8.
+        rows: for each step, the position of these questions among the questions of all processes.
+    """
 
     questions: list[Tensor]
     rows: list[Rows]
 
 
-def together(questions: int | str) -> Together:
-    """How the questions of a recipe share images, as `bench.data.split` has it."""
+def together(questions: int | str) -> ImageSharing:
+    """Return how the questions of a recipe share images, in the form of `bench.data.split.ImageSharing`."""
     return questions == "all" if isinstance(questions, str) else questions
 
 
 def parts_of(image: Tensor, order: Tensor, own: slice, questions: int | str, epoch: int, seed: int) -> Parts:
-    """Gather the questions of each step.
+    """Return the questions of each step.
+
+    If `questions` is a number, that many questions per image are drawn in each epoch. Over the epochs, each question of
+    an image comes up equally often. A question comes up twice in a step only if its image has fewer questions.
 
     Args:
-        image: i8 (T,), of each question, ascending.
-        order: i8 (S, B), the images of each step, as numbers 0 … N − 1 among those that are asked about.
-        own: which of a step's images this process has.
-        questions: "all" of an image, or how many. A number of them is drawn anew in each epoch, such that over the
-            epochs each question of an image comes up equally often, and twice in a step only where there are fewer.
-        epoch, seed: what the draw depends on.
+        image: i8 (T,), the image of each question, ascending.
+        order: i8 (S, B), the images of each step, numbered 0 … N − 1 among those with questions.
+        own: the images of a step that this process computes.
+        questions: "all" questions of an image, or a number of them.
+        epoch: number of the epoch; the draw depends on it.
+        seed: seed of the draw.
     """
     counts = torch.unique_consecutive(image, return_counts=True)[1]
     first = counts.cumsum(0) - counts
@@ -57,13 +65,13 @@ def parts_of(image: Tensor, order: Tensor, own: slice, questions: int | str, epo
 
 
 def _ranges(first: Tensor, counts: Tensor, places: Tensor) -> Tensor:
-    """places[first[i] … first[i] + counts[i] − 1] of each i, one after the other."""
+    """Return places[first[i] … first[i] + counts[i] − 1] of each i, concatenated."""
     ends = counts.cumsum(0)
     return places[torch.arange(int(ends[-1])) + (first - ends + counts).repeat_interleave(counts)]
 
 
 def _shuffled(image: Tensor, seed: int) -> Tensor:
-    """The numbers of the questions, those about one image in random order."""
+    """Return the indices of the questions, with those about one image in random order."""
     drawn = torch.rand(len(image), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    by_chance = drawn.argsort()
-    return by_chance[image[by_chance].argsort(stable=True)]
+    shuffled = drawn.argsort()
+    return shuffled[image[shuffled].argsort(stable=True)]

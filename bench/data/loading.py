@@ -1,4 +1,4 @@
-"""Shards → a split for training or testing: on the device where it fits, else streamed to it."""
+"""Loading of a split for training or testing: onto the device if it fits there, otherwise as a stream."""
 
 import logging
 import math
@@ -20,10 +20,15 @@ log = logging.getLogger("bench")
 def load_split(
     folder: Path, split: str, queries: str, device: torch.device, masks: bool = False, stream: bool | None = None
 ) -> Split:
-    """A split for the device; with `masks`, what a test needs too.
+    """Return a split of a data set for a device.
 
-    `stream`: leave its images on the disk, or do not; by default they come onto the device as bytes where there is room
-    for them.
+    Args:
+        folder: the data set.
+        split: its name.
+        queries: the questions to load, see `mnistref.dataset.read_triples`.
+        device: where batches are used.
+        masks: whether to load masks and scales too, as a test needs them.
+        stream: whether images stay on the disk; by default, if they do not fit onto the device as bytes.
     """
     questions, parts = read_triples(folder, split, queries), map_split(folder, split)
     arrays = read_split(folder, split, "instance", "digit_scale") if masks else {}
@@ -40,32 +45,41 @@ def place(
     name: str,
     scale: Tensor | None = None,
 ) -> Split:
-    """Images u1 (n, H, W, 3) of several arrays, masks u1 (N, H, W) or none, and questions, as a split for the device.
+    """Return images, masks and questions as a split for the device.
 
-    `parts` is used up: an array that is copied is let go of before the next, so that there are never two of all.
+    Args:
+        parts: arrays of images, u1 (n, H, W, 3). The list is emptied: each array is released as soon as it is copied,
+            so that memory never holds two copies of all images.
+        instance: masks, u1 (N, H, W), or None.
+        questions: the questions.
+        device: where batches are used.
+        stream: as in `load_split`.
+        name: the name of the split in log messages.
+        scale: scale of each queried digit, f4 (T,), or None.
     """
     images, shape = sum(map(len, parts)), parts[0].shape[1:]
     size = images * math.prod(shape)
-    if stream is None and not _is_there(parts, device) and not fits(size, device):
+    if stream is None and not _is_resident(parts, device) and not fits(size, device):
         stream = True
         free = (free_memory(device) or 0) / 1e9
         log.info("%s: %.1f GB of images do not fit into %.1f GB of memory and are streamed", name, size / 1e9, free)
     image, slot, query, label = (torch.from_numpy(array).to(device) for array in questions)
-    asked: dict[str, Any] = {"image": image, "slot": slot, "query": query, "label": label, "scale": scale}
+    fields: dict[str, Any] = {"image": image, "slot": slot, "query": query, "label": label, "scale": scale}
     if stream:
-        return Streamed(**asked, images=Rows(parts), instance=None if instance is None else Rows([instance]))
-    there = _copied(parts, (images, *shape), device)
-    return Resident(**asked, images=there, instance=None if instance is None else torch.from_numpy(instance).to(device))
+        return Streamed(**fields, images=Rows(parts), instance=None if instance is None else Rows([instance]))
+    pixels = _copied(parts, (images, *shape), device)
+    ink = None if instance is None else torch.from_numpy(instance).to(device)
+    return Resident(**fields, images=pixels, instance=ink)
 
 
-def _is_there(parts: list[np.ndarray], device: torch.device) -> bool:
-    """Whether all lies in this memory already, in one array."""
+def _is_resident(parts: list[np.ndarray], device: torch.device) -> bool:
+    """Return whether the images are one array in the memory of the device."""
     return len(parts) == 1 and device.type == "cpu" and parts[0].flags.owndata
 
 
 def _copied(parts: list[np.ndarray], shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """One tensor of all; a single array that lies in this memory already is not copied."""
-    if _is_there(parts, device):
+    """Return one tensor of all images. A single array in the memory of the device is not copied."""
+    if _is_resident(parts, device):
         return torch.from_numpy(parts[0])
     whole, first = torch.empty(shape, dtype=torch.uint8, device=device), 0
     while parts:

@@ -1,4 +1,4 @@
-"""Training on fresh images: each epoch's are drawn by the data set's own law while the epoch before is trained on."""
+"""Training on new images: the data set's law generates each epoch while the previous epoch is used."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from bench.common.memory import fits
 from bench.config import LEAST_BATCH, Recipe, RunConfig, Supply
 from bench.data.loading import load_split, place
-from bench.data.prefetch import ahead
+from bench.data.prefetch import prefetch
 from bench.data.split import Split
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import Triples, read_triples
@@ -20,25 +20,29 @@ HOST = torch.device("cpu")
 
 
 class Online:
-    """The training split of a set of N images, epoch by epoch: epoch e = 0, 1, … has the images e·N … (e + 1)·N − 1.
+    """The training split of a data set of N images, generated epoch by epoch.
 
-    So epoch 0 is the set itself, and an epoch is the same whenever it is asked for. Where each question has an image of
-    its own, an epoch has as many as the set itself: of one with more the last are left out, of one with fewer the first
-    come again. Where questions share images, it has all of them. Two epochs' images at most
-    are in the host's memory: those in use, and those being drawn.
+    Epoch e = 0, 1, … has the images e·N … (e + 1)·N − 1, so epoch 0 equals the data set itself. The images of an epoch
+    do not depend on when it is requested.
+
+    If each question has its own image, every epoch has as many questions as the data set: surplus questions are
+    dropped, and missing ones are filled up with the first ones. If questions share images, an epoch has all questions
+    of its images.
+
+    The host's memory holds the images of two epochs at most: the current one, and the one that is being generated.
 
     Args:
-        fresh: what draws them.
-        questions: T, of the set itself.
-        queries: the unit they are asked in.
-        device: where they are used.
-        epochs: how many there will be.
-        masks: whether masks are wanted too.
-        stream: see `bench.data.loading.load_split`; what is streamed lies in the host's memory.
+        fresh: generates images.
+        questions: T of the data set.
+        queries: the questions to ask, see `mnistref.dataset.read_triples`.
+        device: where batches are used.
+        epochs: number of epochs.
+        masks: whether masks are needed too.
+        stream: as in `bench.data.loading.load_split`; streamed images are in the host's memory.
         together: whether questions share images in a step.
 
     Raises:
-        UsageProblemError: two epochs' images do not fit into the host's memory.
+        UsageProblemError: the images of two epochs do not fit into the host's memory.
     """
 
     def __init__(
@@ -61,8 +65,8 @@ class Online:
         size = 2 * fresh.images * fresh.manifest.variant.canvas**2 * (4 if masks else 3)
         if not fits(size, HOST):
             raise UsageProblemError(
-                f"--online: two epochs of {fresh.images:,} images take {size / 1e9:.1f} GB, more than the memory that "
-                "is free; take a smaller set, or leave --online out"
+                f"--online: two epochs of {fresh.images:,} images take {size / 1e9:.1f} GB, more than the free memory; "
+                "use a smaller data set, or omit --online"
             )
 
     def __len__(self) -> int:
@@ -70,14 +74,17 @@ class Online:
 
     @property
     def asked_about(self) -> int:
+        """The number of images with questions."""
         return self._fresh.images
 
     def of_epoch(self, epoch: int) -> Split:
-        """The split of epoch 0, 1, …; what was given for an earlier one must be let go of before. That of the next one
-        is begun."""
+        """Return the split of epoch 0, 1, …, and start to generate the next one.
+
+        Release the split of an earlier epoch before this call.
+        """
         if epoch != self._next:
             self.close()
-            self._drawn = ahead(lambda stopped: self._draw(epoch, stopped), depth=1, modest=True)
+            self._drawn = prefetch(lambda stopped: self._draw(epoch, stopped), depth=1, modest=True)
         self._next = epoch + 1
         arrays = next(self._drawn)
         questions = self._fresh.triples(self._queries, arrays)
@@ -85,7 +92,7 @@ class Online:
         return place([arrays["image"]], arrays.get("instance"), questions, self._device, self._stream, SPLIT)
 
     def close(self) -> None:
-        """End what is being drawn."""
+        """Stop generating."""
         if self._next >= 0:
             self._drawn.close()  # type: ignore[attr-defined]
         self._next = -1
@@ -101,30 +108,36 @@ class Online:
 
 
 def load_training(config: RunConfig, folder: Path, device: torch.device, supply: Supply) -> Split | Online:
-    """What a run is trained on, to be closed when it is over."""
+    """Return the data that a run is trained on. Close it after the training."""
     fades, shared = config.recipe.fade > 0, config.recipe.questions != "one"
     queries = _asked_in_training(config.queries, config.recipe)
     if not config.online:
         return load_split(folder, SPLIT, queries, device, fades, supply.stream)
-    beside = folder.resolve().parent.parent / "raw"
-    raw = beside if beside.is_dir() or supply.raw is None else Path(supply.raw)
+    own_raw = folder.resolve().parent.parent / "raw"
+    raw = own_raw if own_raw.is_dir() or supply.raw is None else Path(supply.raw)
     fresh = open_fresh(folder, raw, supply.digits, supply.backgrounds)
     asked = len(read_triples(folder, SPLIT, queries).image)
     return Online(fresh, asked, queries, device, config.recipe.epochs, fades, supply.stream, shared)
 
 
 def refuse_large_batch(folder: Path, queries: str, batch: int | None, recipe: Recipe) -> None:
-    """A usage error where a batch that the user chose is larger than the training set: in images that are asked about
-    where questions about one share a step, in questions else."""
+    """Check that a batch that the user chose is not larger than the training set.
+
+    Raises:
+        UsageProblemError: the batch is larger than the number of images with questions, if questions share images, or
+            than the number of questions otherwise.
+    """
     if batch is None:
         return
     asked = read_triples(folder, SPLIT, _asked_in_training(queries, recipe)).image
     there, units = (len(asked), "question") if recipe.questions == "one" else (len(np.unique(asked)), "image")
     if batch > there:
-        less = f"give {there} or fewer" if there >= LEAST_BATCH else f"make a larger set: a step takes {LEAST_BATCH}"
-        raise UsageProblemError(f"--batch {batch}: {folder} has {there} training {units}{'s' * (there != 1)}; {less}")
+        advice = f"give {there} or fewer"
+        if there < LEAST_BATCH:
+            advice = f"make a larger data set: a step needs {LEAST_BATCH}"
+        raise UsageProblemError(f"--batch {batch}: {folder} has {there} training {units}{'s' * (there != 1)}; {advice}")
 
 
 def _asked_in_training(queries: str, recipe: Recipe) -> str:
-    """Of what questions those of a step are taken: of all about an image, unless the user chose others."""
+    """Return which questions a step draws from: all questions about an image, unless the user chose others."""
     return "all" if recipe.questions != "one" and queries == "one" else queries

@@ -1,4 +1,4 @@
-"""What is wanted next, made in a thread of its own meanwhile."""
+"""Prefetching: a thread makes the next items while the current one is used."""
 
 import os
 import sys
@@ -10,25 +10,27 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_NICE = 10
+_NICE_INCREMENT = 10
 _END = object()
 
 
-class _Failed:
+class _Failure:
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
-def ahead(make: Callable[[Callable[[], bool]], Iterator[T]], depth: int, modest: bool = False) -> Generator[T]:
-    """The items of `make(stopped)`, made by a thread while those before them are used.
+def prefetch(make: Callable[[Callable[[], bool]], Iterator[T]], depth: int, modest: bool = False) -> Generator[T]:
+    """Yield the items of `make(stopped)`, which a thread makes ahead of their use.
 
-    An error there is raised here, in its place. The thread ends when the items do, and when this generator is closed,
-    for which it may have to wait for the item in the making: close it however its use ends (`contextlib.closing`).
+    An error in the thread is raised at the position of the item. The thread ends after the last item, or when this
+    generator is closed. Closing waits for the item that is being made. Always close the generator, for example by
+    `contextlib.closing`.
 
     Args:
-        make: → the items; called in the thread. Where one takes long, it asks `stopped()` now and then, and ends.
-        depth: so many items at most are made, or in the making, and not yet taken.
-        modest: the thread, and those that it starts, give way to others where there are too few cores (on Linux).
+        make: returns the items; called in the thread. If an item takes long, it should call `stopped()` from time to
+            time, and end if it returns True.
+        depth: maximal number of items that are made, or being made, and not yet used.
+        modest: whether the thread, and threads that it starts, run at a lower priority (Linux only).
     """
     items: SimpleQueue[Any] = SimpleQueue()
     room, stop = threading.Semaphore(depth), threading.Event()
@@ -36,7 +38,7 @@ def ahead(make: Callable[[Callable[[], bool]], Iterator[T]], depth: int, modest:
     def work() -> None:
         try:
             if modest:
-                _give_way()
+                _lower_priority()
             made = make(stop.is_set)
             item: Any = None
             while item is not _END:
@@ -45,18 +47,18 @@ def ahead(make: Callable[[Callable[[], bool]], Iterator[T]], depth: int, modest:
                     return
                 item = next(made, _END)
                 items.put(item)
-                item = item if item is _END else None  # held by nobody but its user
+                item = item if item is _END else None  # drop the reference, so that only the consumer holds the item
         except BaseException as error:
-            items.put(_Failed(error))
+            items.put(_Failure(error))
 
-    thread = threading.Thread(target=work, name="ahead", daemon=True)
+    thread = threading.Thread(target=work, name="prefetch", daemon=True)
     thread.start()
     try:
         while True:
             taken = [items.get()]
             if taken[0] is _END:
                 return
-            if isinstance(taken[0], _Failed):
+            if isinstance(taken[0], _Failure):
                 raise taken[0].error
             room.release()
             yield taken.pop()
@@ -66,8 +68,11 @@ def ahead(make: Callable[[Callable[[], bool]], Iterator[T]], depth: int, modest:
         thread.join()
 
 
-def _give_way() -> None:
-    """Lower the priority of the calling thread; on Linux each has its own, and hands it on to those it starts."""
+def _lower_priority() -> None:
+    """Lower the priority of the calling thread.
+
+    On Linux each thread has its own priority, and passes it on to threads that it starts.
+    """
     if sys.platform == "linux":
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE_INCREMENT)

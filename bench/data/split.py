@@ -1,7 +1,7 @@
-"""A split of a data set for training and testing: its questions on the device, and the batches made of it.
+"""A split of a data set for training and testing: its questions on the device, and its batches.
 
-Shapes: N images, T questions, B images of a batch, b questions of a batch (b = B where each image is asked once), H × W
-pixels.
+Shapes: N images, T questions, B images per batch, b questions per batch (b = B if there is one question about each
+image), H × W pixels.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -14,10 +14,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """`images` f4 (B, 3, H, W) in 0 … 1, channels last; `query`, `label`, and which questions `at`, i8 (b,).
+    """A batch of questions.
 
-    `of` i8 (b,): which of the images each question is about; None where there is one about each, or K about each: then
-    `query` and `label` are (B, K).
+    If there are K questions about each image, `query` and `label` are (B, K).
+
+    Attributes:
+        images: f4 (B, 3, H, W) in 0 … 1, channels last.
+        query: i8 (b,).
+        label: i8 (b,).
+        at: i8 (b,), the indices of the questions in the split.
+        of: i8 (b,), the index of the image of each question; None if there is one question, or K questions, about each
+            image.
     """
 
     images: Tensor
@@ -28,20 +35,32 @@ class Batch:
 
     @property
     def given(self) -> tuple[Tensor, ...]:
-        """What a network is called with; one that is asked one question about each image need not know `of`."""
+        """The arguments of the network. `of` is omitted if it is None, so that simple networks need not accept it."""
         return (self.images, self.query) if self.of is None else (self.images, self.query, self.of)
 
 
-Together = bool | int
-"""How questions share images: each has its own (False), any number in a row shares one (True), or K in a row do."""
+ImageSharing = bool | int
+"""How questions share images.
+
+- False: each question has its own image;
+- True: any number of consecutive questions share an image;
+- K: K consecutive questions share an image.
+"""
 
 
-def as_they_are(step: int) -> float:
+def full_background(step: int) -> float:
+    """Return 1: backgrounds are not dimmed in any step."""
     return 1.0
 
 
-def first_of_each(image: Tensor, at: Tensor, together: Together) -> Tensor:
-    """Of questions `at` about `image`, i8 (b,) each, one about each image that a batch holds."""
+def first_question_per_image(image: Tensor, at: Tensor, together: ImageSharing) -> Tensor:
+    """Return the first question about each image of a batch.
+
+    Args:
+        image: i8 (b,), the image of each question.
+        at: i8 (b,), the questions.
+        together: how they share images.
+    """
     if together is True:
         _, counts = torch.unique_consecutive(image, return_counts=True)
         return at[counts.cumsum(0) - counts]
@@ -50,9 +69,15 @@ def first_of_each(image: Tensor, at: Tensor, together: Together) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Of each question `image`, `slot`, `query`, `label`, i8 (T,), on the device. Subclasses say where its images are.
+    """The questions of a split. Subclasses hold the images.
 
-    `scale` f4 (T,) is there for testing only, and so are masks, but for a training that fades its backgrounds in.
+    Attributes:
+        image: i8 (T,), index of the image of each question, on the device.
+        slot: i8 (T,), slot of the queried digit.
+        query: i8 (T,).
+        label: i8 (T,).
+        scale: f4 (T,), scale of the queried digit; only present for testing. (Masks are present for testing, and for a
+            training that fades in backgrounds.)
     """
 
     image: Tensor
@@ -66,63 +91,78 @@ class Split:
 
     @property
     def asked_about(self) -> int:
-        """How many images there are questions about."""
+        """The number of images with questions."""
         return len(self.image.unique_consecutive())
 
     @property
     def device(self) -> torch.device:
+        """The device of the questions and of the batches."""
         return self.image.device
 
     def pixels(self, at: Tensor) -> Tensor:
-        """The images of the questions `at`, i8 (B,): u1 (B, H, W, 3) on the device."""
+        """Return the images of the questions `at`, i8 (B,), as u1 (B, H, W, 3) on the device."""
         raise NotImplementedError
 
     def ink(self, at: Tensor) -> Tensor:
-        """Whose ink each pixel is, u1 (B, H, W): 0 background, k of digit slot k − 1. A ValueError without masks."""
+        """Return the digit that each pixel belongs to, u1 (B, H, W): 0 for background, k for the digit in slot k − 1.
+
+        Raises:
+            ValueError: the split was loaded without masks.
+        """
         raise NotImplementedError
 
-    def batch(self, at: Tensor, background: float = 1.0, together: Together = False) -> Batch:
-        """The questions `at`, i8 (b,). All that is no digit is dimmed by `background`, 0 … 1, where that is below 1.
+    def batch(self, at: Tensor, background: float = 1.0, together: ImageSharing = False) -> Batch:
+        """Return the batch of the questions `at`, i8 (b,).
 
-        `together`: each image once, of which the questions stand one after the other in `at`: any number of them
-        (True), or K of each.
+        Args:
+            at: the questions. Questions about one image are consecutive if they share it.
+            background: brightness of all pixels outside digits, 0 … 1.
+            together: how the questions share images. With True or K, each image is in the batch once.
         """
-        seen = first_of_each(self.image[at], at, together)
-        return self._made(self.pixels(seen), self.ink(seen) if background < 1 else None, at, background, together)
+        first = first_question_per_image(self.image[at], at, together)
+        return self._made(self.pixels(first), self.ink(first) if background < 1 else None, at, background, together)
 
-    def each(self, order: Tensor, size: int, background: Callable[[int], float] = as_they_are) -> Generator[Batch]:
-        """The questions `order`, i8, in batches of `size`, see `of_parts`."""
+    def each(self, order: Tensor, size: int, background: Callable[[int], float] = full_background) -> Generator[Batch]:
+        """Yield the questions `order`, i8, in batches of `size`, see `of_parts`."""
         return self.of_parts(order.split(size), background)
 
     def of_parts(
-        self, parts: Sequence[Tensor], background: Callable[[int], float] = as_they_are, together: Together = False
+        self,
+        parts: Sequence[Tensor],
+        background: Callable[[int], float] = full_background,
+        together: ImageSharing = False,
     ) -> Generator[Batch]:
-        """A batch of each of these questions, i8; `background(k)` is that of batch k, see `batch`.
+        """Yield a batch of each part.
 
-        To be closed (`contextlib.closing`), as something may be prepared in a thread.
+        Close the generator (`contextlib.closing`), because a thread may prepare batches.
+
+        Args:
+            parts: the questions of each batch, i8.
+            background: returns the brightness of the background of batch k, see `batch`.
+            together: how questions share images, see `batch`.
         """
         for k, at in enumerate(parts):
             yield self.batch(at.to(self.device), background(k), together)
 
     def batches(self, size: int) -> Generator[Batch]:
-        """All questions in order, those about one image together."""
+        """Yield all questions in order, in batches of `size` questions. Questions about one image share it."""
         parts = torch.arange(len(self)).split(size)
         with closing(self.of_parts(parts, together=self.asked_about < len(self))) as batches:
             yield from batches
 
     def masks(self, at: Tensor) -> Tensor:
-        """Ink of the queried digits: bool (B, H, W)."""
+        """Return the ink of the queried digits: bool (B, H, W)."""
         return self.ink(at) == (self.slot[at] + 1)[:, None, None]
 
     def of_epoch(self, epoch: int) -> "Split":
-        """What epoch 0, 1, … is trained on: always the same."""
+        """Return the data of epoch 0, 1, …: always this split."""
         return self
 
     def close(self) -> None:
-        """Nothing is open between batches."""
+        """Release resources. There are none between batches."""
 
     def _made(
-        self, pixels: Tensor, ink: Tensor | None, at: Tensor, background: float, together: Together = False
+        self, pixels: Tensor, ink: Tensor | None, at: Tensor, background: float, together: ImageSharing = False
     ) -> Batch:
         images = pixels.permute(0, 3, 1, 2).float().div_(255)
         if ink is not None:
@@ -137,15 +177,17 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Resident(Split):
-    """All on the device: `images` u1 (N, H, W, 3), `instance` u1 (N, H, W) or None."""
+    """A split on the device: `images` u1 (N, H, W, 3), `instance` u1 (N, H, W) or None."""
 
     images: Tensor
     instance: Tensor | None = None
 
     def pixels(self, at: Tensor) -> Tensor:
+        """Return the images of the questions, see `Split.pixels`."""
         return self.images[self.image[at]]
 
     def ink(self, at: Tensor) -> Tensor:
+        """Return the masks of the questions, see `Split.ink`."""
         if self.instance is None:
-            raise ValueError("this split was loaded without masks")
+            raise ValueError("this split was loaded without masks; call load_split with masks=True")
         return self.instance[self.image[at]]

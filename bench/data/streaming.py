@@ -1,7 +1,7 @@
-"""A split whose images stay with the host, in memory or mapped from files, and come to the device batch by batch.
+"""A split whose images stay in the host's memory, or in memory-mapped files, and are sent to the device batch by batch.
 
-A thread gathers the next batches while a step runs; to a GPU they are copied from pinned memory, on a stream beside
-that of the steps. The batches are bit for bit those of a `Resident` split.
+A thread gathers the next batches while a step runs. For a GPU they are copied from pinned memory on a separate CUDA
+stream. The batches have the same bits as those of a `Resident` split.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.prefetch import ahead
-from bench.data.split import Batch, Split, Together, as_they_are, first_of_each
+from bench.data.prefetch import prefetch
+from bench.data.split import Batch, ImageSharing, Split, first_question_per_image, full_background
 
 DEPTH = 3
-"""Batches that are prepared, or in preparation, beside the one that is in use."""
+"""Number of batches that are prepared, or being prepared, in addition to the one in use."""
 
 
 class Rows:
-    """Images in several arrays, one after the other: of each u1 (n, …), numbered through."""
+    """Images in several arrays u1 (n, …), with consecutive indices."""
 
     def __init__(self, parts: Sequence[np.ndarray]) -> None:
         self._parts = parts
@@ -29,14 +29,14 @@ class Rows:
         self.shape = parts[0].shape[1:]
 
     def gather(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """Copy the images of these numbers, i8 (B,), to `out` (B, …)."""
+        """Copy the images with these indices, i8 (B,), to `out` (B, …)."""
         parts = np.searchsorted(self._first, rows, side="right") - 1
         for k, (part, row) in enumerate(zip(parts.tolist(), (rows - self._first[parts]).tolist(), strict=True)):
             out[k] = self._parts[part][row]
 
 
 class _Sent(NamedTuple):
-    """What comes to the device; `arrival` is None where it is there already."""
+    """Images and masks that are sent to the device. `arrival` is None if no copy is pending."""
 
     pixels: Tensor
     ink: Tensor | None
@@ -45,41 +45,47 @@ class _Sent(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Streamed(Split):
-    """Images and masks of a split on the host.
+    """A split with images and masks on the host.
 
-    Masks stay in memory whole where they are wanted: a third of what the images take. Files hold them compressed, ten
-    images together, so that a random order would unpack ten for each.
+    Masks are in memory, where they take a third of the space of the images. They are not read from the files on demand:
+    files compress ten images together, so that in random order each mask would decompress ten.
     """
 
     images: Rows
     instance: Rows | None = None
 
     def pixels(self, at: Tensor) -> Tensor:
+        """Return the images of the questions, see `Split.pixels`."""
         return self._gathered(self.images, self.image[at].cpu().numpy()).to(self.device)
 
     def ink(self, at: Tensor) -> Tensor:
+        """Return the masks of the questions, see `Split.ink`."""
         return self._gathered(self._masks(), self.image[at].cpu().numpy()).to(self.device)
 
     def of_parts(
-        self, parts: Sequence[Tensor], background: Callable[[int], float] = as_they_are, together: Together = False
+        self,
+        parts: Sequence[Tensor],
+        background: Callable[[int], float] = full_background,
+        together: ImageSharing = False,
     ) -> Generator[Batch]:
-        dimmed = [background(k) for k in range(len(parts))]
+        """Yield a batch of each part, prepared by a thread, see `Split.of_parts`."""
+        levels = [background(k) for k in range(len(parts))]
         image = self.image.cpu()
-        aside = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        copy_stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
         def make(stopped: Callable[[], bool]) -> Iterator[_Sent]:
             for k, part in enumerate(parts):
                 at = part.cpu()
-                rows = image[first_of_each(image[at], at, together)]
-                yield self._send(rows.numpy(), dimmed[k] < 1, aside)
+                rows = image[first_question_per_image(image[at], at, together)]
+                yield self._send(rows.numpy(), levels[k] < 1, copy_stream)
 
-        with closing(ahead(make, DEPTH)) as arriving:
-            for part, level, sent in zip(parts, dimmed, arriving, strict=True):
+        with closing(prefetch(make, DEPTH)) as arriving:
+            for part, level, sent in zip(parts, levels, arriving, strict=True):
                 yield self._made(*_received(sent), part.to(self.device), level, together)
 
     def _masks(self) -> Rows:
         if self.instance is None:
-            raise ValueError("this split was loaded without masks")
+            raise ValueError("this split was loaded without masks; call load_split with masks=True")
         return self.instance
 
     def _gathered(self, images: Rows, rows: np.ndarray, pinned: bool = False) -> Tensor:
@@ -87,26 +93,26 @@ class Streamed(Split):
         images.gather(rows, tensor.numpy())
         return tensor
 
-    def _send(self, rows: np.ndarray, ink: bool, aside: torch.cuda.Stream | None) -> _Sent:
-        """Gather the images of these numbers, with or without masks, and let the copy to the device begin.
+    def _send(self, rows: np.ndarray, ink: bool, copy_stream: torch.cuda.Stream | None) -> _Sent:
+        """Gather the images with these indices, with or without masks, and start the copy to the device.
 
-        A pinned tensor is used again, by the allocator that gave it, once its copy is done.
+        PyTorch's allocator reuses a pinned tensor only after its copy is complete.
         """
-        context: Any = torch.cuda.stream(aside) if aside else nullcontext()
+        context: Any = torch.cuda.stream(copy_stream) if copy_stream else nullcontext()
         wanted = [self.images, self._masks()] if ink else [self.images]
         with context:
-            here = [self._gathered(images, rows, pinned=aside is not None) for images in wanted]
+            here = [self._gathered(images, rows, pinned=copy_stream is not None) for images in wanted]
             there = [tensor.to(self.device, non_blocking=True) for tensor in here]
-            arrival = aside.record_event() if aside else None
+            arrival = copy_stream.record_event() if copy_stream else None
         return _Sent(there[0], there[1] if ink else None, arrival)
 
 
 def _received(sent: _Sent) -> tuple[Tensor, Tensor | None]:
-    """On the device, in the order of the stream that is current here. The host does not wait."""
+    """Return images and masks on the device, ordered in its current stream. The host does not wait."""
     if sent.arrival is not None:
         stream = torch.cuda.current_stream(sent.pixels.device)
         stream.wait_event(sent.arrival)
         for tensor in sent[:2]:
             if tensor is not None:
-                tensor.record_stream(stream)  # else its memory could serve the next copy while it is still read here
+                tensor.record_stream(stream)  # otherwise the next copy could reuse its memory while it is read here
     return sent.pixels, sent.ink

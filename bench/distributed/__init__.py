@@ -1,1 +1,1 @@
-"""Training on several processes that act as one."""
+"""Training on several processes with the results of a single one."""

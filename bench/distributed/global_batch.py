@@ -1,15 +1,17 @@
-"""Rows of a batch, computed as if the whole batch were there: batch normalisation and random draws.
+"""Batch normalisation and random draws over the global batch, while each process computes some of its rows.
 
-Inside `rows_of` a network sees the rows start … stop of a batch of which other processes see the rest. Batch
-normalisation, as a module or a function and wherever it is called, takes its statistics over all of them, and so do its
-gradients. What is drawn at random is drawn for all, of which each process keeps its rows: processes whose generators
-agree draw together what one process would.
+Inside `global_batch_rows`, BatchNorm and random draws behave as for the full global batch. BatchNorm, as a module or a
+function, computes statistics and gradients over the rows of all processes. Random numbers are drawn for all rows, and
+each process keeps its own. If the generators of the processes agree, they draw together what a single process would
+draw.
 
-A draw counts as one for the images where its first dimension is a multiple of the rows, as in dropout or in
-`torch.randn(len(x), …)`, whatever its purpose was; any other is left as it is, alike on every process. So are draws in
-fused kernels, as of scaled dot-product attention with dropout on CUDA: there the first rows of every process get the
-same. What else in a module looks from image to image, such as a mean over the batch, cannot be known, and sees the rows
-of its own process alone.
+Limitations:
+
+- A draw is taken to be per row if its first dimension is a multiple of the number of rows, as in dropout or in
+  `torch.randn(len(x), …)`. All other draws are the same on every process.
+- Draws in fused kernels are not seen, for example in scaled dot-product attention with dropout on CUDA. Every process
+  then uses the same numbers for its rows.
+- Other operations over the batch, such as a mean over all rows, see only the rows of their own process.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -42,29 +44,30 @@ class Rows(NamedTuple):
 
 
 @contextmanager
-def rows_of(
+def global_batch_rows(
     rows: Rows, add: Callable[[Tensor], Tensor], parts: int, part: int, questions: Rows | None = None
 ) -> Iterator[None]:
-    """In here, this thread computes rows of a batch.
+    """Inside this context, BatchNorm and random draws of this thread behave as for the full global batch.
 
     Args:
-        rows: which.
-        questions: the same of the questions, where there are several about an image.
-        add: sums a tensor over the processes in place, and returns it; each calls it as often, with the same shapes.
-        parts: how many processes there are.
-        part: which one of them this is, 0 … parts − 1.
+        rows: the rows of this process.
+        add: sums a tensor over the processes in place, and returns it. All processes call it equally often, with the
+            same shapes.
+        parts: number of processes.
+        part: rank of this process, 0 … parts − 1.
+        questions: the rows of the questions, if there are several questions about an image.
     """
     with ExitStack() as stack:
-        if torch.is_inference_mode_enabled():  # in which a mode would see functions that draw, and not their draws
+        if torch.is_inference_mode_enabled():  # in inference mode, a dispatch mode does not see the draws of functions
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.no_grad())
-        stack.enter_context(_WholeNorms(add, parts, part))
-        stack.enter_context(_WholeDraws([*([questions] if questions else []), rows]))
+        stack.enter_context(_GlobalBatchNorm(add, parts, part))
+        stack.enter_context(_GlobalDraws([*([questions] if questions else []), rows]))
         yield
 
 
-class _WholeNorms(TorchFunctionMode):
-    """`F.batch_norm`, which every `nn.BatchNorm` calls, with the statistics of the whole batch."""
+class _GlobalBatchNorm(TorchFunctionMode):
+    """Replaces `F.batch_norm`, which every `nn.BatchNorm` calls, by one with the statistics of the global batch."""
 
     def __init__(self, add: Callable[[Tensor], Tensor], parts: int, part: int) -> None:
         super().__init__()
@@ -86,9 +89,10 @@ class _WholeNorms(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        """As F.batch_norm; x (B, C, …), its rows of the batch."""
+        """Return `F.batch_norm` of the global batch, for the rows x (B, C, …) of this process."""
         if not training:
             return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+        y: Tensor
         y, mean, var, n = _Norm.apply(x, weight, bias, eps, self._how)
         if running_mean is not None and running_var is not None:
             with torch.no_grad():
@@ -98,31 +102,33 @@ class _WholeNorms(TorchFunctionMode):
 
 
 class _Norm(torch.autograd.Function):
-    """x → y, and mean and variance (C,) and count () of the whole batch, which carry no gradient.
+    """Batch normalisation over the global batch: x → y, mean (C,), variance (C,) and count ().
 
-    In single precision at least. One exchange forward, of every process's count, mean and variance, and one backward.
+    Mean, variance and count carry no gradient. Computed in single precision at least. The forward pass exchanges count,
+    mean and variance of every process in one call; the backward pass needs one call too.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, how: Any) -> Any:
+        """Return y (B, C, …), mean, variance and count."""
         add, parts, part = how
         channels = x.shape[1]
         exact = x.to(torch.promote_types(x.dtype, torch.float32))
-        var, mean = torch.var_mean(exact, _others(x), correction=0)
-        told = exact.new_zeros(parts, 1 + 2 * channels)
-        told[part] = torch.cat([exact.new_full((1,), x.numel() // channels), mean, var])
-        counts, means, variances = add(told).split([1, channels, channels], dim=1)
+        var, mean = torch.var_mean(exact, _all_but_channels(x), correction=0)
+        moments = exact.new_zeros(parts, 1 + 2 * channels)
+        moments[part] = torch.cat([exact.new_full((1,), x.numel() // channels), mean, var])
+        counts, means, variances = add(moments).split([1, channels, channels], dim=1)
         n = counts.sum()
-        if x.device.type == "cpu" and n < 2:  # which on CUDA the host need not wait for
+        if x.device.type == "cpu" and n < 2:  # on CUDA, this check would make the host wait for the device
             raise ValueError(f"batch normalisation needs more than 1 value per channel, got {int(n)}")
         mean = (counts * means).sum(0) / n
         var = (counts * (variances + (means - mean).square())).sum(0) / n
         scale = (var + eps).rsqrt()
-        y = (exact - _beside(mean, x)) * _beside(scale, x)
+        y = (exact - _per_channel(mean, x)) * _per_channel(scale, x)
         if weight is not None:
-            y = y * _beside(weight, x)
+            y = y * _per_channel(weight, x)
         if bias is not None:
-            y = y + _beside(bias, x)
+            y = y + _per_channel(bias, x)
         ctx.save_for_backward(x, weight, mean, scale, n)
         ctx.add = add
         ctx.mark_non_differentiable(mean, var, n)
@@ -130,35 +136,36 @@ class _Norm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
+        """Return the gradients of x, weight and bias."""
         x, weight, mean, scale, n = ctx.saved_tensors
         grad = grad.to(mean.dtype)
-        normal = (x.to(mean.dtype) - _beside(mean, x)) * _beside(scale, x)
-        to_bias, to_weight = grad.sum(_others(x)), (grad * normal).sum(_others(x))
+        normal = (x.to(mean.dtype) - _per_channel(mean, x)) * _per_channel(scale, x)
+        to_bias, to_weight = grad.sum(_all_but_channels(x)), (grad * normal).sum(_all_but_channels(x))
         to_x = None
         if ctx.needs_input_grad[0]:
-            of_all = ctx.add(torch.stack([to_bias, to_weight])) / n
-            centred = grad - _beside(of_all[0], x) - normal * _beside(of_all[1], x)
-            to_x = (centred * _beside(scale if weight is None else scale * weight, x)).to(x.dtype)
+            means = ctx.add(torch.stack([to_bias, to_weight])) / n
+            centred = grad - _per_channel(means[0], x) - normal * _per_channel(means[1], x)
+            to_x = (centred * _per_channel(scale if weight is None else scale * weight, x)).to(x.dtype)
         wanted = ctx.needs_input_grad
         return to_x, to_weight if wanted[1] else None, to_bias if wanted[2] else None, None, None
 
 
-def _others(x: Tensor) -> list[int]:
-    """All dimensions but the channels'."""
+def _all_but_channels(x: Tensor) -> list[int]:
+    """Return all dimensions of x except that of the channels."""
     return [0, *range(2, x.dim())]
 
 
-def _beside(values: Tensor, x: Tensor) -> Tensor:
-    """(C,) as it is multiplied with x (B, C, …)."""
+def _per_channel(values: Tensor, x: Tensor) -> Tensor:
+    """Return values (C,) in a shape that broadcasts with x (B, C, …)."""
     return values.view(1, -1, *[1] * (x.dim() - 2))
 
 
-class _WholeDraws(TorchDispatchMode):
-    """Draws for the whole batch, of which the rows are kept."""
+class _GlobalDraws(TorchDispatchMode):
+    """Draws random numbers for the global batch, and keeps the rows of this process."""
 
     def __init__(self, kinds: Sequence[Rows]) -> None:
-        """`kinds`: of what there may be draws, the finest first."""
-        super().__init__()
+        """Set the rows that draws may be about, of questions first and of images last."""
+        TorchDispatchMode.__init__(self)
         self._kinds = kinds
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
@@ -169,41 +176,43 @@ class _WholeDraws(TorchDispatchMode):
         if rows is None:
             return func(*args, **kwargs)
         drawn = tree_map_only(
-            Tensor, lambda whole: _place(whole, rows).clone(), func(*(_sized(value, rows) for value in args), **kwargs)
+            Tensor,
+            lambda whole: _own_rows(whole, rows).clone(),
+            func(*(_enlarged(value, rows) for value in args), **kwargs),
         )
         if func._schema.name.endswith("_"):
             return args[0].copy_(drawn)
         return drawn
 
     def _rows_in(self, value: Any) -> Rows | None:
-        """The first kind of rows that an argument, a tensor or the size of one, holds a multiple of."""
+        """Return the first kind of rows whose number divides the first dimension of a tensor or of a size."""
         length = _length(value)
         return next((rows for rows in self._kinds if length and length % (rows.stop - rows.start) == 0), None)
 
 
 def _length(value: Any) -> int:
-    """The first dimension of a tensor or of a size; 0 where there is none."""
+    """Return the first dimension of a tensor or of a size; 0 if there is none."""
     shape = value.shape if isinstance(value, Tensor) else value if isinstance(value, list | tuple) else ()
     return shape[0] if len(shape) else 0
 
 
-def _sized(value: Any, rows: Rows) -> Any:
-    """An argument for all rows in place of ours; whatever is of another length stays what it is."""
+def _enlarged(value: Any, rows: Rows) -> Any:
+    """Return an argument of a draw, enlarged to the global batch. Arguments of other lengths are returned unchanged."""
     own, length = rows.stop - rows.start, _length(value)
     if not length or length % own:
         return value
     shape = value.shape if isinstance(value, Tensor) else value
-    whole = (length // own * rows.total, *shape[1:])
+    global_shape = (length // own * rows.total, *shape[1:])
     if not isinstance(value, Tensor):
-        return whole
-    # In the same order in memory, in which it is filled; ones, as a probability or a scale, where others' rows are.
+        return global_shape
+    # Keep the memory order, because draws fill memory in order. Other rows get ones, a valid probability or scale.
     order = sorted(range(value.dim()), key=value.stride, reverse=True)
-    wide = torch.empty_permuted(whole, order, dtype=value.dtype, device=value.device).fill_(1)
-    _place(wide, rows).copy_(value)
-    return wide
+    enlarged = torch.empty_permuted(global_shape, order, dtype=value.dtype, device=value.device).fill_(1)
+    _own_rows(enlarged, rows).copy_(value)
+    return enlarged
 
 
-def _place(whole: Tensor, rows: Rows) -> Tensor:
-    """Our rows of a tensor for all."""
+def _own_rows(whole: Tensor, rows: Rows) -> Tensor:
+    """Return the rows of this process from a tensor for the global batch."""
     times = whole.shape[0] // rows.total
     return whole[times * rows.start : times * rows.stop]

@@ -1,8 +1,9 @@
-"""One run on several processes that torchrun started: who does what, and what they tell each other.
+"""The processes of one run, started by torchrun, and their communication.
 
-Every process has the whole network and takes the same steps. Of each batch it computes its rows (see `global_batch`);
-gradients are summed before they are clipped, so that the weights are, within rounding, those of one process, and the
-same bits on every process. The first process leads: it alone makes data and keeps records. All see the same files.
+Each process has the whole network and takes the same steps. Each process computes its rows of the batch (see
+`global_batch`). Gradients are summed before they are clipped. The weights therefore have the same bits on every
+process, and equal those of a single process within rounding. Rank 0 is the main process: only it makes data sets and
+writes records. All processes need a shared file system.
 """
 
 import logging
@@ -17,15 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from bench.compute import Computing
-from bench.distributed.global_batch import Rows, rows_of
+from bench.distributed.global_batch import Rows, global_batch_rows
 from mnistref.common.errors import DataProblemError, RunProblemError, UsageProblemError
 
 Made = TypeVar("Made")
 
-PATIENCE = timedelta(minutes=30)
-"""How long a process waits for the others in a step; for what the first one does alone it waits without end."""
-LOOK = 0.05
-"""Seconds between two looks at whether the first process has said something."""
+TIMEOUT = timedelta(minutes=30)
+"""How long a process waits for the others in a step. It waits without limit for work that only rank 0 does."""
+POLL_SECONDS = 0.05
+"""Interval in which other ranks check whether rank 0 has sent a value."""
 
 
 class LostError(RunProblemError):
@@ -33,63 +34,82 @@ class LostError(RunProblemError):
 
 
 class Alone:
-    """The only process of a run: every row is its own, and nobody has to be told."""
+    """A run on a single process. Base class of `Team`."""
 
     size = 1
     leads = True
 
     def rows(self, total: int) -> slice:
-        """Which rows of a batch of `total` this process computes."""
+        """Return the rows of a batch of `total` that this process computes."""
         return slice(0, total)
 
     def share(self, total: int, questions: Rows | None = None) -> AbstractContextManager[None]:
-        """In here a network computes this process's rows of a batch of `total`, and these of its questions."""
+        """Inside this context, a network computes the rows of this process.
+
+        Args:
+            total: images of the global batch.
+            questions: the rows of the questions, if there are several questions about an image.
+        """
         return nullcontext()
 
     def add(self, values: Tensor) -> Tensor:
-        """Sum a tensor of the same shape over the processes, in place. → it"""
+        """Sum a tensor over all processes, in place, and return it. It must have the same shape on all processes."""
         return values
 
     def tell(self, say: Callable[[], str]) -> str:
-        """What the first process says, on every one of them: it alone calls `say`, and the others wait for it."""
+        """Return the result of `say` on rank 0, on every process.
+
+        Other ranks do not call `say`, but wait for rank 0.
+        """
         return say()
 
     def in_turn(self, make: Callable[[], Made]) -> Made:
-        """Call `make` on the first process, and when that is over on the others: what it makes, they find."""
+        """Run `make` on rank 0, then on the other ranks, which reuse its output."""
         return make()
 
     def check(self, computing: Computing) -> None:
-        """A usage error where several processes cannot compute so."""
+        """Check that several processes can compute with this configuration.
+
+        Raises:
+            UsageProblemError: they cannot.
+        """
 
     def begin(self, model: nn.Module, done: int) -> None:
-        """All are about to train `model`, of which `done` steps are done."""
+        """Prepare the training of `model`, after `done` steps. All processes call it."""
 
 
 ALONE = Alone()
 
 
 class Team(Alone):
-    """One of several processes, `rank` of 0 … size − 1.
+    """One of several processes of a run.
 
     Args:
-        store: where the first one says things: `set`, `check` and `get` of torch.distributed's stores.
+        rank: rank of this process, 0 … size − 1.
+        size: number of processes.
+        store: a store of torch.distributed, with `set`, `check` and `get`.
     """
 
     def __init__(self, rank: int, size: int, store: Any) -> None:
         self.rank, self.size, self._store = rank, size, store
         self.leads = rank == 0
-        self._told = 0
+        self._broadcasts = 0
 
     def rows(self, total: int) -> slice:
-        """Consecutive ones; the parts differ by one at most, and the first process's is never empty."""
+        """Return consecutive rows. Sizes differ by one at most, and rank 0 always has a row."""
         return slice(-(-total * self.rank // self.size), -(-total * (self.rank + 1) // self.size))
 
     def share(self, total: int, questions: Rows | None = None) -> AbstractContextManager[None]:
+        """Inside this context, a network computes the rows of this process, see `Alone.share`."""
         own = self.rows(total)
-        return rows_of(Rows(own.start, own.stop, total), self.add, self.size, self.rank, questions)
+        return global_batch_rows(Rows(own.start, own.stop, total), self.add, self.size, self.rank, questions)
 
     def add(self, values: Tensor) -> Tensor:
-        """Raises LostError where another process has ended."""
+        """Sum a tensor over all processes, in place, and return it.
+
+        Raises:
+            LostError: another process has ended.
+        """
         from torch import distributed
 
         try:
@@ -98,84 +118,103 @@ class Team(Alone):
             raise
         except RuntimeError as error:
             why = " ".join(str(error).split())[:200]
-            raise LostError(f"process {self.rank + 1} of {self.size}: another one ended and says why: {why}") from error
+            raise LostError(
+                f"process {self.rank + 1} of {self.size}: another process ended, see its error ({why})"
+            ) from error
         return values
 
     def tell(self, say: Callable[[], str]) -> str:
-        key = f"bench/{self._told}"
-        self._told += 1
+        """Return the result of `say` on rank 0, see `Alone.tell`."""
+        key = f"bench/{self._broadcasts}"
+        self._broadcasts += 1
         if self.leads:
-            said = say()
-            self._store.set(key, said)
-            return said
-        while not self._store.check([key]):  # here, not in the store, which would not hear Ctrl-C
-            time.sleep(LOOK)
-        return self._store.get(key).decode()
+            value = say()
+            self._store.set(key, value)
+            return value
+        while not self._store.check([key]):  # poll here, because a wait in the store would ignore Ctrl-C
+            time.sleep(POLL_SECONDS)
+        received: bytes = self._store.get(key)
+        return received.decode()
 
     def in_turn(self, make: Callable[[], Made]) -> Made:
+        """Run `make` on rank 0, then on the other ranks, see `Alone.in_turn`."""
         made = make() if self.leads else None
         self.tell(str)
         return make() if made is None else made
 
     def check(self, computing: Computing) -> None:
+        """Check that several processes can compute with this configuration, see `Alone.check`."""
         if computing.capture == "graph":
-            raise UsageProblemError("--capture graph: not for several processes; leave it out, or torchrun")
+            raise UsageProblemError("--capture graph does not work with several processes; omit it, or torchrun")
         gpu, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if computing.device.type == "cuda" and gpu >= there:
-            raise UsageProblemError(f"--nproc-per-node: process {gpu + 1} here, and {there} GPUs; each needs its own")
+            raise UsageProblemError(
+                f"--nproc-per-node: process {gpu + 1} on this machine has no GPU, there are {there}; start fewer"
+            )
 
     def begin(self, model: nn.Module, done: int) -> None:
-        """Give all the first one's weights: a module may have drawn some from another generator than torch's.
+        """Copy the weights of rank 0 to all processes.
 
-        A data error where a process has read another checkpoint than the first one.
+        Modules may draw weights from generators other than torch's, which differ between processes.
+
+        Raises:
+            DataProblemError: a process has read another checkpoint than rank 0.
         """
         first = int(self.tell(lambda: str(done)))
         if first != done:
             raise DataProblemError(
-                f"the first process goes on after {first} steps and another after {done}: all must see the same files"
+                f"rank 0 resumes after {first} steps, another process after {done}; let all use the same files"
             )
         with torch.no_grad():
             for value in model.state_dict().values():
                 value.copy_(self.add(value.contiguous() if self.leads else torch.zeros_like(value).contiguous()))
 
 
-def launched() -> bool:
-    """Whether torchrun started this process, and others with it."""
+def is_launched_by_torchrun() -> bool:
+    """Return whether torchrun started this process together with others."""
     return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def refuse(command: str) -> None:
-    """A usage error under torchrun, for what several processes would do several times."""
-    if launched():
+    """Raise a usage error under torchrun, for a command that must not run on several processes.
+
+    Raises:
+        UsageProblemError: torchrun started this process together with others.
+    """
+    if is_launched_by_torchrun():
         raise UsageProblemError(
-            f"{command} under torchrun: only `bench run` is for several processes; leave torchrun out"
+            f"{command} under torchrun: only `bench run` works with several processes; omit torchrun"
         )
 
 
 @contextmanager
 def join() -> Iterator[Alone]:
-    """Be one of torchrun's processes, on a GPU of its own, or alone. All leave together when the block ends well."""
-    if not launched():
+    """Join the process group of torchrun, on a GPU of its own; without torchrun, yield `ALONE`.
+
+    All processes leave together if the block ends without an error.
+    """
+    if not is_launched_by_torchrun():
         yield ALONE
         return
     from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
 
     gpu, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if gpu < there:
         torch.cuda.set_device(gpu)
-    store, rank, size = next(distributed.rendezvous("env://", timeout=PATIENCE))
-    kinds = "cpu:gloo,cuda:nccl" if there else "gloo"
-    distributed.init_process_group(kinds, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+    backend = "cpu:gloo,cuda:nccl" if there else "gloo"
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     team = Team(rank, size, store)
-    with nullcontext() if team.leads else _silent():
+    with nullcontext() if team.leads else _silenced():
         yield team
     team.tell(str)
     distributed.destroy_process_group()
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """What is printed here, or logged and is no error, is left out: the first process says it."""
+def _silenced() -> Iterator[None]:
+    """Suppress standard output and log messages below errors, because rank 0 prints them."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(logging.ERROR)

@@ -1,6 +1,6 @@
-"""What a picture of attention shows, as tensors and words: the network's answer to one question about one image. Pure.
+"""The content of a picture of attention: the answer of a network to one question about one image, as tensors and text.
 
-Shapes: H × W pixels of the image; the network's maps are (1, 1, h, w), shallow to deep.
+Pure. Shapes: H × W pixels of the image; the maps of the network are (1, 1, h, w), shallow to deep.
 """
 
 import math
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bench.evaluation import unchecked_metrics as measures
+from bench.evaluation import unchecked_metrics as metrics
 from bench.evaluation.output_checks import unanswered, unfit_images
 from bench.model import Output
 from mnistref.spec import VariantSpec
@@ -19,8 +19,13 @@ from mnistref.spec import VariantSpec
 class Question:
     """One question about one image.
 
-    `index`: the image's place in the split. `image` f4 (H, W, 3), 0 … 1. `inks`: right answer → bool (H, W), the ink of
-    the digits that give it; several where the digit occurs in several colours. `scale`: of the digit asked about.
+    Attributes:
+        index: index of the image in the split.
+        image: f4 (H, W, 3) in 0 … 1.
+        query: 0 … Q − 1.
+        inks: right answer → bool (H, W), the ink of the digits with this answer. There are several if the digit occurs
+            in several colours.
+        scale: scale of the queried digit.
     """
 
     index: int
@@ -32,10 +37,15 @@ class Question:
 
 @dataclass(frozen=True)
 class SlotMap:
-    """The map of one slot: `slot` 1 … S, its own `size` (h, w), and `map` (H, W), upsampled, its maximum 1.
+    """The map of one slot.
 
-    `low`, `high`: between which its values lie; they sum to 1 in the last slot. `fault` says why there is no `map`,
-    such as "not finite", and is "" where there is one.
+    Attributes:
+        slot: 1 … S.
+        size: (h, w) of the map as the network gives it.
+        map: (H, W), upsampled, with maximum 1; None if it cannot be measured.
+        low: smallest value.
+        high: largest value. (The values of the last slot sum to 1.)
+        fault: why `map` is None, such as "not finite"; otherwise "".
     """
 
     slot: int
@@ -50,12 +60,24 @@ class SlotMap:
 class Panels:
     """One row of a picture.
 
-    `image`, `index`, `scale` as in `Question`; `target` bool (H, W), the ink of all right answers. `product` (H, W),
-    its maximum 1, and `correctness`, the share of it on the target, are None where the network has no map, or where
-    `fault`, see `SlotMap`, says why its map cannot be measured; `area` is the target's share of the image, which is
-    what a uniform map scores. `shares`: right answer → the share of the product on its ink; {} without a product.
-    `prediction` and `probability` are None where the network's answer is not finite. `sample` counts from 1, `of` so
-    many.
+    Attributes:
+        index: as in `Question`.
+        scale: as in `Question`.
+        image: as in `Question`.
+        question: the question in words.
+        prediction: the label that the network answers; None if the answer is not finite.
+        probability: of the prediction; None if the answer is not finite.
+        truth: the labels of all right answers.
+        target: bool (H, W), the ink of all right answers.
+        slots: the map of each slot.
+        product: (H, W), the product of the maps, with maximum 1. None if the network has no map, or if it has a
+            `fault`.
+        correctness: share of the product on the target; None if there is no product.
+        shares: right answer → share of the product on its ink; {} without a product.
+        area: the target's share of the image, which a uniform map scores.
+        sample: number of this sample, from 1.
+        samples: number of samples per image.
+        fault: why the maps cannot be measured, see `SlotMap`.
     """
 
     index: int
@@ -72,48 +94,57 @@ class Panels:
     shares: dict[str, float]
     area: float
     sample: int = 1
-    of: int = 1
+    samples: int = 1
     fault: str = ""
 
     @property
     def right(self) -> bool:
+        """Whether the prediction is a right answer."""
         return self.prediction in self.truth
 
 
-def panels(question: Question, out: Output, variant: VariantSpec, sample: int = 1, of: int = 1) -> Panels:
-    """What to draw of a network's output for a batch of one. `variant` names queries and labels."""
+def make_panels(question: Question, out: Output, variant: VariantSpec, sample: int = 1, samples: int = 1) -> Panels:
+    """Return the content of one row of a picture.
+
+    Args:
+        question: the question.
+        out: the network's output for a batch of one image.
+        variant: gives the names of queries and labels.
+        sample: number of this sample, from 1.
+        samples: number of samples per image.
+    """
     size = (question.image.shape[0], question.image.shape[1])
     prediction, probability = _answer(out.logits[0].float(), variant)
     target = _union(list(question.inks.values()))
     slots = [_slot(slot, mask, size) for slot, mask in zip(out.slots, out.masks, strict=True)]
     fault = next((slot.fault for slot in slots if slot.fault), "")
-    product = measures.attended(out.masks, size, out.mask_power) if slots and not fault else None
+    product = metrics.attended(out.masks, size, out.mask_power) if slots and not fault else None
     return Panels(
         index=question.index,
         scale=question.scale,
         image=question.image,
-        question=in_words(variant, question.query),
+        question=describe_question(variant, question.query),
         prediction=prediction,
         probability=probability,
         truth=tuple(variant.label_names[label] for label in sorted(question.inks)),
         target=target,
         slots=tuple(slots),
         product=None if product is None else _scaled(product),
-        correctness=None if product is None else float(measures.share_on(product, target[None])),
+        correctness=None if product is None else float(metrics.share_on(product, target[None])),
         shares={
-            variant.label_names[label]: float(measures.share_on(product, ink[None]))
+            variant.label_names[label]: float(metrics.share_on(product, ink[None]))
             for label, ink in sorted(question.inks.items())
             if product is not None
         },
-        area=float(measures.area_of(target[None])),
+        area=float(metrics.area_of(target[None])),
         sample=sample,
-        of=of,
+        samples=samples,
         fault=fault,
     )
 
 
-def tally(rows: Sequence[Panels]) -> str:
-    """Say how many answers are right, and how many answers and maps are no finite numbers."""
+def describe_totals(rows: Sequence[Panels]) -> str:
+    """Return how many answers are right, and how many answers and maps are not finite or negative."""
     parts = [f"{sum(row.right for row in rows)} of {len(rows)} answers right"]
     if none := sum(row.prediction is None for row in rows):
         parts.append(f"{none} {'is' if none == 1 else 'are'} not finite")
@@ -123,7 +154,7 @@ def tally(rows: Sequence[Panels]) -> str:
 
 
 def _answer(logits: Tensor, variant: VariantSpec) -> tuple[str | None, float | None]:
-    """The label that is said and its probability, or two None where the logits (K,) are no answer."""
+    """Return the predicted label and its probability; two None if the logits (K,) are not finite."""
     if unanswered(logits[None]).item():
         return None, None
     probabilities = logits.softmax(0)
@@ -132,21 +163,22 @@ def _answer(logits: Tensor, variant: VariantSpec) -> tuple[str | None, float | N
 
 
 def _slot(slot: int, mask: Tensor, size: tuple[int, int]) -> SlotMap:
-    own = (mask.shape[2], mask.shape[3])
-    fault = fault_of([mask])
+    """Return the map of a slot, upsampled to `size`."""
+    map_size = (mask.shape[2], mask.shape[3])
+    fault = describe_fault([mask])
     if fault:
-        return SlotMap(slot, own, None, math.nan, math.nan, fault)
-    return SlotMap(slot, own, _scaled(measures.attended([mask], size)), float(mask.min()), float(mask.max()))
+        return SlotMap(slot, map_size, None, math.nan, math.nan, fault)
+    return SlotMap(slot, map_size, _scaled(metrics.attended([mask], size)), float(mask.min()), float(mask.max()))
 
 
-def fault_of(masks: Sequence[Tensor]) -> str:
-    """Say why the maps (1, 1, h, w) of an image cannot be measured; "" where they can, or where there are none."""
+def describe_fault(masks: Sequence[Tensor]) -> str:
+    """Return why the maps (1, 1, h, w) of an image cannot be measured; "" if they can, or if there are none."""
     odd, below = (bool(flag.any()) for flag in unfit_images(masks)) if masks else (False, False)
     return "not finite" if odd else "below zero" if below else ""
 
 
-def in_words(variant: VariantSpec, query: int) -> str:
-    """The question, as one asks a person."""
+def describe_question(variant: VariantSpec, query: int) -> str:
+    """Return the question in words."""
     name = variant.query_names[query]
     if variant.query == "color":
         return f"which digit is {name}?"
@@ -154,7 +186,7 @@ def in_words(variant: VariantSpec, query: int) -> str:
 
 
 def _scaled(product: Tensor) -> Tensor:
-    """The maps' product (1, H, W) as it is measured, divided by its maximum, (H, W)."""
+    """Return the product of the maps (1, H, W), divided by its maximum, as (H, W)."""
     return product[0] / product[0].max()
 
 

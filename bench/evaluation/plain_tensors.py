@@ -1,6 +1,6 @@
-"""Convert tensors, arrays and lists of any kind to plain dense tensors of real numbers. Pure.
+"""Conversion of tensors, arrays and lists to plain dense tensors of real numbers.
 
-What has one meaning is converted; anything else raises a ValueError of one line that says what to pass instead.
+Pure. A value with one possible meaning is converted; any other value raises a ValueError that explains what to pass.
 """
 
 from typing import Any
@@ -17,24 +17,41 @@ _NUMPY: dict[str, dict[int, Any]] = {
     "f": {2: np.float32, 4: np.float32, 0: np.float64},
     "c": {0: np.complex128},
 }
-"""NumPy's kind and size in bytes → what torch can compute with; 0: any other size."""
+"""NumPy's kind, and its size in bytes → the type that torch gets; 0 stands for any other size."""
 
 
 def as_tensor(value: Any, what: str) -> Tensor:
-    """Return numbers or booleans as a plain dense tensor of real numbers; `what` names them in a ValueError."""
+    """Return numbers or booleans as a plain dense tensor of real numbers.
+
+    Args:
+        value: a tensor, an array, or lists of them.
+        what: what error messages call it.
+
+    Raises:
+        ValueError: the value cannot be converted without losing its meaning.
+    """
     if isinstance(value, list | tuple) and value and all(isinstance(part, Tensor) for part in value):
         value = _stacked([plain(part, what) for part in value], what)
-    value = plain(value, what) if isinstance(value, Tensor) else _from_numpy(value, what)
-    if value.is_complex():
-        raise ValueError(f"{what}: complex numbers; pass their size, abs()")
-    if value.dtype in (torch.uint16, torch.uint32, torch.uint64):
-        whole = value.long()
-        return value.double() if value.dtype == torch.uint64 and (whole < 0).any() else whole  # 2**63 or more
-    return value
+    tensor = plain(value, what) if isinstance(value, Tensor) else _from_numpy(value, what)
+    if tensor.is_complex():
+        raise ValueError(f"{what}: complex numbers; pass their magnitudes, abs()")
+    if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        integers = tensor.long()
+        overflow = tensor.dtype == torch.uint64 and (integers < 0).any()  # 2**63 or more
+        return tensor.double() if overflow else integers
+    return tensor
 
 
 def plain(value: Tensor, what: str) -> Tensor:
-    """Return a tensor of any layout as a dense one without a subclass; `what` names it in a ValueError."""
+    """Return a tensor of any layout as a dense one without a subclass.
+
+    Args:
+        value: the tensor.
+        what: what error messages call it.
+
+    Raises:
+        ValueError: it has masked entries, is nested, has no values, or cannot be made dense.
+    """
     if isinstance(value, MaskedTensor):
         if not value.get_mask().all():
             raise ValueError(f"{what}: a masked tensor with masked entries; pass a plain one, such as to_tensor(0)")
@@ -48,14 +65,12 @@ def plain(value: Tensor, what: str) -> Tensor:
     try:
         return value.to_dense() if value.layout != torch.strided else value.as_subclass(Tensor)
     except (RuntimeError, NotImplementedError) as error:
-        raise ValueError(
-            f"{what}: a tensor of layout {value.layout} that torch cannot make dense; pass a dense one"
-        ) from error
+        raise ValueError(f"{what}: torch cannot convert the layout {value.layout}; pass a dense one") from error
 
 
 def _stacked(parts: list[Tensor], what: str) -> Tensor:
     if len({part.shape for part in parts}) > 1:
-        raise ValueError(f"{what}: tensors of several shapes; pass one tensor")
+        raise ValueError(f"{what}: tensors of different shapes; pass one tensor")
     return torch.stack(parts)
 
 
@@ -67,15 +82,15 @@ def _from_numpy(value: Any, what: str) -> Tensor:
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{what}: {type(value).__name__} is no array of numbers; pass a tensor or an array") from error
+        raise ValueError(f"{what}: {type(value).__name__} is not an array; pass a tensor or an array") from error
     if array.dtype.kind not in _NUMPY:
-        raise ValueError(f"{what}: {type(value).__name__} of {array.dtype} holds no numbers; pass a tensor or an array")
+        raise ValueError(f"{what}: {type(value).__name__} of {array.dtype} is not numeric; pass a tensor or array")
     kind = _NUMPY[array.dtype.kind].get(array.dtype.itemsize, _NUMPY[array.dtype.kind][0])
     return torch.from_numpy(np.array(array, dtype=kind, order="C"))
 
 
 def _has_masked(value: Any) -> bool:
-    """Return whether an array has masked entries, or any array in lists of them."""
+    """Return whether an array, or any array in lists of arrays, has masked entries."""
     if isinstance(value, list | tuple):
         return any(_has_masked(part) for part in value)
     return isinstance(value, np.ma.MaskedArray) and bool(np.ma.getmaskarray(value).any())

@@ -1,5 +1,6 @@
-"""Small pictures kept with a run: a few test images, and where the network looks in each. The same images for every run
-on one data set, so that they can be laid beside each other.
+"""Snapshots of a run: a few test images, and the attention of the network in each.
+
+All runs on one data set use the same images, so that they can be compared.
 """
 
 import io
@@ -16,7 +17,7 @@ from torch import Tensor
 from bench.data.split import Split
 from bench.evaluation.evaluate import same_draws
 from bench.evaluation.output_checks import unanswered, unfit_images
-from bench.evaluation.panels import in_words
+from bench.evaluation.panels import describe_question
 from bench.evaluation.unchecked_metrics import attended
 from bench.model import AttributeCNN, Output
 from mnistref.common.atomic_files import write_whole
@@ -28,10 +29,14 @@ FOLDER, IMAGES, MAPS, WORDS = "pictures", "images.png", "maps.png", "pictures.js
 COUNT = 8
 
 
-class Pictures(NamedTuple):
-    """`images` u1 (H, n·W, 3), n images side by side; `maps` u1 (H, n·W), the normalised product of the network's maps
-    over its maximum, 255 there, or None without attention. `words`: what was asked and answered about each; the answer
-    is None where it is not finite. Where a map is not finite or below zero `maps` is 0, and `words` have `no_map`.
+class Snapshots(NamedTuple):
+    """The snapshots of a network.
+
+    Attributes:
+        images: u1 (H, n·W, 3), n images side by side.
+        maps: u1 (H, n·W), the normalised product of the maps, scaled to a maximum of 255 per image; 0 for an image with
+            a map that is not finite or negative. None for a network without attention.
+        words: question and answer for each image. The answer is None if it is not finite; `no_map` marks unfit maps.
     """
 
     images: np.ndarray
@@ -40,10 +45,10 @@ class Pictures(NamedTuple):
 
 
 @torch.inference_mode()
-def take(model: AttributeCNN, split: Split, variant: VariantSpec, count: int = COUNT) -> Pictures:
-    """Ask the network about `count` images of a test split, whose digits are of all scales."""
+def take(model: AttributeCNN, split: Split, variant: VariantSpec, count: int = COUNT) -> Snapshots:
+    """Return the network's answers to questions about `count` images of a test split, over the range of scales."""
     assert split.scale is not None
-    chosen = spread(split.scale.cpu().numpy(), count, seed=0)
+    chosen = choose_over_scales(split.scale.cpu().numpy(), count, seed=0)
     at = torch.tensor(chosen, device=split.device)
     model.eval()
     with same_draws(split.device):
@@ -55,7 +60,7 @@ def take(model: AttributeCNN, split: Split, variant: VariantSpec, count: int = C
     words = [
         {
             "question": index,
-            "query": in_words(variant, query),
+            "query": describe_question(variant, query),
             "label": labels[label],
             "answer": None if none[k] else labels[answer],
             "scale": round(float(split.scale[index]), 2),
@@ -65,55 +70,57 @@ def take(model: AttributeCNN, split: Split, variant: VariantSpec, count: int = C
     ]
     if any(none) or any(unfit):
         log.warning(
-            "pictures: %d of %d answers are not finite, and %d maps not finite or below zero",
+            "snapshots: %d of %d answers are not finite, and %d maps are not finite or negative",
             *(sum(none), len(words), sum(unfit)),
         )
-    return Pictures(_beside(split.pixels(at)), maps, words)
+    return Snapshots(_side_by_side(split.pixels(at)), maps, words)
 
 
 def _maps(out: Output, size: tuple[int, int]) -> tuple[np.ndarray | None, list[bool]]:
-    """Return the products of the maps side by side, and which of the images have none because a map is unfit."""
+    """Return the products of the maps side by side, and which images have none because a map is unfit."""
     if not out.masks:
         return None, [False] * len(out.logits)
     odd, below = unfit_images(out.masks)
     unfit = (odd | below)[:, None, None, None]
     product = attended([torch.where(unfit, 1, mask) for mask in out.masks], size, out.mask_power)
     scaled = product / product.amax(dim=(1, 2), keepdim=True) * 255
-    return _beside(torch.where(unfit[:, 0], 0, scaled)), unfit.flatten().tolist()
+    return _side_by_side(torch.where(unfit[:, 0], 0, scaled)), unfit.flatten().tolist()
 
 
-def keep(run: Path, pictures: Pictures) -> None:
-    """Write them into the folder of a run."""
+def keep(run: Path, snapshots: Snapshots) -> None:
+    """Write snapshots into the folder of a run."""
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
     (folder / MAPS).unlink(missing_ok=True)
-    write_whole(folder / IMAGES, _png(pictures.images))
-    if pictures.maps is not None:
-        write_whole(folder / MAPS, _png(pictures.maps))
-    write_whole(folder / WORDS, json.dumps(pictures.words, indent=1, ensure_ascii=False).encode())
+    write_whole(folder / IMAGES, _png(snapshots.images))
+    if snapshots.maps is not None:
+        write_whole(folder / MAPS, _png(snapshots.maps))
+    write_whole(folder / WORDS, json.dumps(snapshots.words, indent=1, ensure_ascii=False).encode())
 
 
-def spread(scales: np.ndarray, images: int, seed: int) -> list[int]:
-    """Images whose digits are of different scales, small to large: one near a random scale of each equal part.
+def choose_over_scales(scales: np.ndarray, images: int, seed: int) -> list[int]:
+    """Return the indices of images over the range of scales, small to large.
+
+    The range is divided into equal parts. For a random scale in each part, the image with the nearest scale is chosen.
 
     Args:
-        scales: f4 (N,), of the digits asked about.
-        images: how many; all N where there are fewer.
-        seed: of the random scales.
+        scales: f4 (N,), scales of the queried digits.
+        images: number of images; if there are fewer, all N are chosen.
+        seed: seed of the random scales.
     """
     images = min(images, len(scales))
     parts = (np.arange(images) + np.random.default_rng(seed).random(images)) / images
-    left = np.ones(len(scales), dtype=bool)
+    available = np.ones(len(scales), dtype=bool)
     chosen: list[int] = []
     for aim in scales.min() + parts * (scales.max() - scales.min()):
-        chosen.append(int(np.where(left, np.abs(scales - aim), np.inf).argmin()))
-        left[chosen[-1]] = False
+        chosen.append(int(np.where(available, np.abs(scales - aim), np.inf).argmin()))
+        available[chosen[-1]] = False
     return chosen
 
 
-def _beside(pictures: Tensor) -> np.ndarray:
-    """(n, H, W, …) → u1 (H, n·W, …)."""
-    return np.concatenate(list(pictures.round().to(torch.uint8).cpu().numpy()), axis=1)
+def _side_by_side(images: Tensor) -> np.ndarray:
+    """Return (n, H, W, …) as u1 (H, n·W, …)."""
+    return np.concatenate(list(images.round().to(torch.uint8).cpu().numpy()), axis=1)
 
 
 def _png(pixels: np.ndarray) -> bytes:

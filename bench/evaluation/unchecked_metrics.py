@@ -1,7 +1,7 @@
-"""The measures without checks, for input that is known to be right. `bench.metrics` checks first and documents them.
+"""The metrics of `bench.metrics`, without checks of the arguments.
 
-Shapes: B images, H × W pixels. `masks` are maps (B, 1, h, w), shallow to deep, finite and not below zero. `product` is
-what `attended` returns, f4 (B, H, W). `target` is bool (B, H, W).
+Shapes: B images, H × W pixels. `masks` are maps (B, 1, h, w), shallow to deep, finite and not negative. `product` is
+the result of `attended`, f4 (B, H, W). `target` is bool (B, H, W).
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,13 @@ from mnistref.spec import SCALE_BIN_NAMES, SCALE_BINS
 
 
 class PrecisionRecall(NamedTuple):
-    """`precision` at each `recall`, both (P,) in 0 … 1, higher is better; `area` below the whole curve, 0 … 1.
+    """A precision-recall curve.
 
-    Pixels chosen at random have the target's share of the image, see `bench.metrics.mask_area`, as precision at every
-    recall.
+    Attributes:
+        recall: (P,) in 0 … 1.
+        precision: precision at each recall, (P,) in 0 … 1, higher is better. Pixels chosen at random have the target's
+            share of the image as precision at every recall, see `bench.metrics.mask_area`.
+        area: area below the whole curve, 0 … 1.
     """
 
     recall: Tensor
@@ -26,13 +29,14 @@ class PrecisionRecall(NamedTuple):
     area: float
 
 
-_EPSILON, _LEAST = torch.finfo(torch.float32).eps, torch.finfo(torch.float32).tiny
-"""The relative precision of a f32, and the least value that has it. A product is computed again where what is below
-its peak by the first might be below the second."""
-_DROPPED = 12
-"""Bits of a f32 that its bin leaves out: 11 of its fraction's 23 stay, so that a bin is a 2,048th of its value wide or
-less."""
-BINS = (0x3F800000 >> _DROPPED) + 1
+_EPSILON, _SMALLEST_NORMAL = torch.finfo(torch.float32).eps, torch.finfo(torch.float32).tiny
+"""Relative precision of an f32, and the smallest value with this precision.
+
+A product is recomputed by logarithms if values of its peak · _EPSILON could be smaller than _SMALLEST_NORMAL.
+"""
+_DROPPED_BITS = 12
+"""The bits of an f32 that are dropped to get its bin. 11 of the 23 bits of the fraction remain."""
+BINS = (0x3F800000 >> _DROPPED_BITS) + 1
 
 
 def attended(masks: Sequence[Tensor], size: tuple[int, int], power: float = 1.0) -> Tensor:
@@ -45,18 +49,21 @@ def attended(masks: Sequence[Tensor], size: tuple[int, int], power: float = 1.0)
     product = product.squeeze(1)
     raised = product if power == 1.0 else product**power
     total = raised.sum(dim=(1, 2), keepdim=True)
-    lost = total * (_EPSILON / (size[0] * size[1])) < _LEAST
+    underflow = total * (_EPSILON / (size[0] * size[1])) < _SMALLEST_NORMAL
     if power != 1.0:
-        lost |= product.amax(dim=(1, 2), keepdim=True) * _EPSILON ** (1 / power) < _LEAST
-    if lost.any():
-        raised = torch.where(lost, _by_logarithms(masks, size, power), raised)
+        underflow |= product.amax(dim=(1, 2), keepdim=True) * _EPSILON ** (1 / power) < _SMALLEST_NORMAL
+    if underflow.any():
+        raised = torch.where(underflow, _by_logarithms(masks, size, power), raised)
         total = raised.sum(dim=(1, 2), keepdim=True)
     uniform = torch.full_like(raised, 1.0 / (size[0] * size[1]))
     return torch.where(total > 0, raised / total, uniform)
 
 
 def _by_logarithms(masks: Sequence[Tensor], size: tuple[int, int], power: float) -> Tensor:
-    """Return the product of the maps to a power, divided by its peak: slower, and no product is too small for it."""
+    """Return the product of the maps to a power, divided by its peak.
+
+    This is slower than multiplying the maps, but does not underflow.
+    """
     total = torch.zeros(())
     for mask in masks:
         peak = mask.double().amax(dim=(2, 3), keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
@@ -73,7 +80,7 @@ def share_on(product: Tensor, target: Tensor) -> Tensor:
 
 
 def peak_on(product: Tensor, target: Tensor) -> Tensor:
-    """Return 1 where the first maximum in reading order lies on the target, else 0, (B,)."""
+    """Return 1 if the first maximum in reading order lies on the target, otherwise 0, (B,)."""
     peak = product.flatten(1).argmax(dim=1, keepdim=True)
     return target.flatten(1).gather(1, peak).squeeze(1).float()
 
@@ -84,18 +91,18 @@ def area_of(target: Tensor) -> Tensor:
 
 
 def histogram_of(product: Tensor, target: Tensor) -> Tensor:
-    """Count the pixels of each score, on the target and elsewhere: i8 (2, BINS)."""
-    scores = product.float().abs()  # which clears the sign of -0.0 and changes nothing else
-    bins = scores.contiguous().view(torch.int32) >> _DROPPED  # floats that are not negative are ordered as their bits
+    """Return the number of pixels of each score, on the target and elsewhere: i8 (2, BINS)."""
+    scores = product.float().abs()  # changes -0.0 to 0.0, and no other value
+    bins = scores.contiguous().view(torch.int32) >> _DROPPED_BITS  # bits of floats ≥ 0 have the order of the floats
     counts = torch.bincount(bins.flatten() + BINS * (~target).flatten(), minlength=2 * BINS)
     return counts.view(2, BINS)
 
 
 def curve_of(histogram: Tensor, points: int = 101) -> PrecisionRecall:
-    """Return precision, recall and average precision of a histogram with a pixel on a target."""
-    on, off = histogram.flip(1).cumsum(1).double()  # whole numbers, which CUDA adds to the same bits in any order
-    kept = (histogram.sum(0) > 0).flip(0)
-    on, off = on[kept], off[kept]
+    """Return precision, recall and average precision of a histogram with one pixel or more on a target."""
+    on, off = histogram.flip(1).cumsum(1).double()  # integer sums are the same bits on CUDA in any order
+    filled = (histogram.sum(0) > 0).flip(0)
+    on, off = on[filled], off[filled]
     precision, recall = on / (on + off), on / on[-1]
     gained = torch.diff(recall, prepend=recall.new_zeros(1))
     wanted = torch.linspace(0, 1, points, dtype=torch.float64, device=recall.device)
@@ -111,7 +118,7 @@ def scale_bin(scale: Tensor) -> Tensor:
 
 
 def accuracy_per_scale(correct: Tensor, scale: Tensor) -> dict[str, tuple[float | None, int]]:
-    """Return accuracy (None for an empty bin) and count of each bin by its name."""
+    """Return bin name → accuracy (None for an empty bin) and count."""
     result: dict[str, tuple[float | None, int]] = {}
     bins = scale_bin(scale)
     for k, name in enumerate(SCALE_BIN_NAMES):

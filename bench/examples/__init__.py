@@ -1,1 +1,1 @@
-"""Programs to copy from: a mechanism of one's own, and AttentionRNN in a network of torchvision."""
+"""Programs to copy from: a mechanism of your own, and AttentionRNN in a network of torchvision."""

@@ -1,6 +1,6 @@
-"""AttentionRNN in a network of torchvision: `python -m bench.examples.resnet` takes one training step with it.
+"""AttentionRNN in a ResNet-18 of torchvision. `python -m bench.examples.resnet` trains it for three steps.
 
-After each stage of a ResNet-18 the features are weighed by a map of their own size, as in ARNN §4.2.
+After each stage the features are multiplied by a map of their own size, as in ARNN §4.2.
 """
 
 import torch
@@ -11,7 +11,7 @@ from bench.attention import AttentionRNN
 
 
 class Attend(nn.Module):
-    """A stage, and attention over what it gives; `mask` is the last map, (B, 1, H, W) in 0 … 1."""
+    """A stage, followed by attention over its features. `mask` is the last map, (B, 1, H, W) in 0 … 1."""
 
     def __init__(self, stage: nn.Module, channels: int) -> None:
         super().__init__()
@@ -19,14 +19,16 @@ class Attend(nn.Module):
         self.mask: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the features of the stage, multiplied by the map."""
         features = self.stage(x)
         self.mask = self.score(features).sigmoid()
-        return features * self.mask
+        attended: Tensor = features * self.mask
+        return attended
 
 
 def attentive_resnet(classes: int = 10) -> nn.Module:
-    """A ResNet-18 with attention after each of its four stages: images (B, 3, H, W) → logits (B, classes)."""
-    network = resnet18(num_classes=classes)
+    """Return a ResNet-18 with attention after each of its four stages: images (B, 3, H, W) → logits (B, classes)."""
+    network: nn.Module = resnet18(num_classes=classes)
     for stage, channels in ((1, 64), (2, 128), (3, 256), (4, 512)):
         setattr(network, f"layer{stage}", Attend(getattr(network, f"layer{stage}"), channels))
     return network

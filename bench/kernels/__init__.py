@@ -1,1 +1,1 @@
-"""Fast paths, each beside an obvious reference. Functions of tensors: no modules, no configuration."""
+"""Fast kernels, each with a simple reference implementation. Functions of tensors: no modules, no configuration."""

@@ -1,4 +1,4 @@
-"""Memory that is used again: fresh pages cost as much as computing what is written to them."""
+"""Reuse of memory: mapping new pages takes as long as computing the values that are written to them."""
 
 import os
 import threading
@@ -8,16 +8,16 @@ import numpy as np
 
 
 class Pool:
-    """Lends flat arrays of unset numbers. An array comes back by itself when nothing refers to it any more.
+    """Lends flat arrays of uninitialised numbers. An array returns to the pool when nothing refers to it any more.
 
-    So an array that autograd has saved stays untouched for as long as any graph needs it. What lies unused is at most
-    what the most that was lent at a time leaves beside what is lent now; the longest unused goes first.
+    An array that autograd has saved therefore stays unchanged as long as a graph needs it. Lent and unused arrays
+    together take at most the maximum that was lent at one time; the arrays unused for longest are freed first.
     """
 
     def __init__(self) -> None:
         self._free: list[np.ndarray] = []
         self._unused = self._lent = self._peak = 0
-        # An array may come back in the middle of a call here, by the garbage collector in the same thread.
+        # Reentrant, because the garbage collector may return an array during a call in the same thread.
         self._lock = threading.RLock()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._renew_lock)
@@ -27,11 +27,11 @@ class Pool:
 
     @property
     def held(self) -> int:
-        """Bytes, lent and unused."""
+        """Bytes of lent and unused arrays."""
         return self._lent + self._unused
 
     def take(self, count: int, dtype: Any) -> np.ndarray:
-        """(count,) numbers of any value."""
+        """Return (count,) uninitialised numbers."""
         size = count * np.dtype(dtype).itemsize
         with self._lock:
             found = next((k for k in reversed(range(len(self._free))) if self._free[k].nbytes == size), None)
@@ -46,6 +46,7 @@ class Pool:
         return np.asarray(_Lease(self, buffer)).view(dtype)
 
     def take_back(self, buffer: np.ndarray) -> None:
+        """Return the memory of an array to the pool."""
         with self._lock:
             self._lent -= buffer.nbytes
             self._unused += buffer.nbytes
@@ -58,7 +59,7 @@ class Pool:
 
 
 class _Lease:
-    """What the lent array has as its base: it lives as long as any view of it, in NumPy or in PyTorch."""
+    """The base of a lent array. It lives as long as any view of the array, in NumPy or in PyTorch."""
 
     def __init__(self, pool: Pool, buffer: np.ndarray) -> None:
         self._pool, self._buffer = pool, buffer

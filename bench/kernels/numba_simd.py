@@ -1,9 +1,8 @@
-"""Vectors for numba: values of so many lanes that stay in registers, with the few operations that kernels here need.
+"""Vectors for numba: values with several lanes that stay in registers, and the few operations that the kernels need.
 
-numba leaves it to LLVM to find vectors in loops, and LLVM does not find a tile of accumulators. Here the vectors are
-written down, so nothing depends on what a compiler recognises; LLVM splits them into whatever registers there are.
-A lane count is a type, so it is handed over as `width`, a tuple of that length. Arrays are flat and contiguous;
-`at` counts elements. Nothing here checks bounds.
+numba relies on LLVM to vectorise loops, and LLVM does not find a tile of accumulators. Here vectors are explicit, so
+nothing depends on the optimiser. The number of lanes is part of the type, so it is passed as `width`, a tuple of that
+length. Arrays are flat and contiguous, and `at` counts elements. Bounds are not checked.
 """
 
 import math
@@ -27,7 +26,7 @@ PIECE = 8
 
 
 class Vector(types.Type):
-    """`lanes` numbers of a floating-point `dtype`; `lanes` is a multiple of PIECE."""
+    """A numba type: `lanes` numbers of a floating-point `dtype`; `lanes` is a multiple of PIECE."""
 
     def __init__(self, dtype: types.Float, lanes: int) -> None:
         if lanes % PIECE:
@@ -37,13 +36,14 @@ class Vector(types.Type):
 
     @property
     def piece(self) -> ir.VectorType:
+        """The LLVM type of one piece."""
         return ir.VectorType(ir.FloatType() if self.dtype.bitwidth == 32 else ir.DoubleType(), PIECE)
 
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, vector: Vector) -> None:
-        super().__init__(manager, vector, ir.ArrayType(vector.piece, vector.lanes // PIECE))
+        models.PrimitiveModel.__init__(self, manager, vector, ir.ArrayType(vector.piece, vector.lanes // PIECE))
 
 
 def _pieces(builder: ir.IRBuilder, value: ir.Value) -> list[ir.Value]:
@@ -57,8 +57,8 @@ def _whole(builder: ir.IRBuilder, pieces: list[ir.Value]) -> ir.Value:
     return value
 
 
-def _register(operation: Callable, emitted: str) -> None:
-    """vector ∘ vector, lane by lane."""
+def _register(operation: Callable[..., Any], emitted: str) -> None:
+    """Register an operation of two vectors, lane by lane."""
 
     @infer_global(operation)
     class _Typing(AbstractTemplate):
@@ -80,7 +80,7 @@ for _name, _emitted in (("add", "fadd"), ("sub", "fsub"), ("mul", "fmul"), ("tru
 def _addresses(
     context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, at: ir.Value, vector: Vector
 ) -> list[ir.Value]:
-    """Where each piece lies in memory."""
+    """Return the address of each piece in memory."""
     data = context.make_array(kind)(context, builder, array).data
     offsets = [builder.add(at, ir.Constant(at.type, k)) for k in range(0, vector.lanes, PIECE)]
     return [builder.bitcast(builder.gep(data, [offset]), vector.piece.as_pointer()) for offset in offsets]
@@ -88,7 +88,7 @@ def _addresses(
 
 @intrinsic
 def load(typing: Any, width: Any, array: Any, at: Any) -> Any:
-    """array[at : at + len(width)] as a vector."""
+    """Return array[at : at + len(width)] as a vector."""
     vector = Vector(array.dtype, len(width))
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
@@ -100,7 +100,7 @@ def load(typing: Any, width: Any, array: Any, at: Any) -> Any:
 
 @intrinsic
 def store(typing: Any, array: Any, at: Any, value: Any) -> Any:
-    """array[at : at + lanes] = value."""
+    """Set array[at : at + lanes] = value."""
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         places = _addresses(context, builder, sig.args[0], args[0], args[1], value)
@@ -119,7 +119,7 @@ def _splat(builder: ir.IRBuilder, kind: ir.VectorType, value: ir.Value) -> ir.Va
 
 @intrinsic
 def splat(typing: Any, width: Any, value: Any) -> Any:
-    """The same number in every lane."""
+    """Return a vector with the same number in every lane."""
     vector = Vector(value, len(width))
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
@@ -130,7 +130,7 @@ def splat(typing: Any, width: Any, value: Any) -> Any:
 
 @intrinsic
 def spread(typing: Any, width: Any, array: Any, at: Any) -> Any:
-    """array[at] in every lane; unlike that, it does not ask whether `at` is negative."""
+    """Return a vector with array[at] in every lane. Unlike indexing, it does not check for negative `at`."""
     vector = Vector(array.dtype, len(width))
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
@@ -142,7 +142,7 @@ def spread(typing: Any, width: Any, array: Any, at: Any) -> Any:
 
 
 def _fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-    """a · b + c, in one operation where the machine has it: `llvm.fma` would call a library where it has not."""
+    """Return a · b + c, fused if the machine can. On other machines `llvm.fma` would call a library."""
     kind = a.type
     name = f"llvm.fmuladd.v{kind.count}{kind.element.intrinsic_name}"
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
@@ -151,7 +151,7 @@ def _fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Val
 
 @intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """a · b + c."""
+    """Return a · b + c."""
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         pieces = zip(*(_pieces(builder, value) for value in args), strict=True)
@@ -162,7 +162,7 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
 @intrinsic
 def where_positive(typing: Any, x: Any, value: Any) -> Any:
-    """value where x > 0 or x is NaN, 0 elsewhere."""
+    """Return value where x > 0 or x is NaN, and 0 elsewhere."""
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         zero, pairs = _constant(sig.args[0].piece, 0.0), zip(*(_pieces(builder, part) for part in args), strict=True)
@@ -172,14 +172,14 @@ def where_positive(typing: Any, x: Any, value: Any) -> Any:
 
 
 def _part(builder: ir.IRBuilder, value: ir.Value, lanes: list[int], other: ir.Value | None = None) -> ir.Value:
-    """Those lanes of a piece, or of two after each other."""
+    """Return the given lanes of a piece, or of two concatenated pieces."""
     mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
     return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined) if other is None else other, mask)
 
 
 @intrinsic
 def add_totals(typing: Any, out: Any, at: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-    """out[at : at + 4] += the totals of four vectors of PIECE lanes, in fewer operations than one by one."""
+    """Set out[at : at + 4] += the totals of four vectors of PIECE lanes, in fewer operations than separate sums."""
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         a, b, c, d = (_pieces(builder, value)[0] for value in args[2:])
@@ -201,7 +201,7 @@ def add_totals(typing: Any, out: Any, at: Any, a: Any, b: Any, c: Any, d: Any) -
 
 @intrinsic
 def turn(typing: Any, source: Any, at: Any, stride: Any, out: Any, to: Any, step: Any) -> Any:
-    """out[to + c · step + r] = source[at + r · stride + c] for r, c < PIECE: a square block, transposed."""
+    """Set out[to + c · step + r] = source[at + r · stride + c] for r, c < PIECE: transpose a square block."""
     vector = Vector(source.dtype, PIECE)
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
@@ -231,7 +231,7 @@ def _constant(kind: ir.VectorType, value: float) -> ir.Constant:
 
 
 def _clamp(builder: ir.IRBuilder, x: ir.Value, bound: float) -> ir.Value:
-    """x within ±bound. NaN stays NaN."""
+    """Return x, clamped to ±bound. NaN stays NaN."""
     for comparison, limit in ((">", bound), ("<", -bound)):
         edge = _constant(x.type, limit)
         x = builder.select(builder.fcmp_ordered(comparison, x, edge), edge, x)
@@ -239,10 +239,10 @@ def _clamp(builder: ir.IRBuilder, x: ir.Value, bound: float) -> ir.Value:
 
 
 def _exponential(builder: ir.IRBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """(p, s) with s a power of two and exp(x) = s · p + s, so that exp(x) − 1 = s · p + (s − 1) loses nothing near 0.
+    """Return (p, s), s a power of two, with exp(x) = s · p + s. exp(x) − 1 = s · p + (s − 1) is accurate near 0.
 
-    x = k ln 2 + r with |r| ≤ ½ ln 2, s = 2ᵏ, and p = exp(r) − 1 by its Taylor series, whose first term left out is
-    below half a unit in the last place. Adding 1½ · 2^(mantissa bits) rounds to an integer, left in the low bits.
+    x = k ln 2 + r with |r| ≤ ½ ln 2, s = 2ᵏ, and p = exp(r) − 1 by its Taylor series, whose first omitted term is below
+    half a unit in the last place. Adding 1½ · 2^(mantissa bits) rounds to an integer, in the low bits.
     """
     kind = x.type
     single = isinstance(kind.element, ir.FloatType)
@@ -281,7 +281,7 @@ def _tanh(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return builder.fdiv(less_one, builder.fadd(less_one, _constant(x.type, 2.0)))
 
 
-def _by_piece(function: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Callable:
+def _by_piece(function: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Callable[..., ir.Value]:
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         return _whole(builder, [function(builder, piece) for piece in _pieces(builder, args[0])])
 
@@ -290,11 +290,11 @@ def _by_piece(function: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Callabl
 
 @intrinsic
 def sigmoid(typing: Any, x: Any) -> Any:
-    """1 / (1 + exp(−x))."""
+    """Return 1 / (1 + exp(−x))."""
     return x(x), _by_piece(_sigmoid)
 
 
 @intrinsic
 def tanh(typing: Any, x: Any) -> Any:
-    """(exp(2x) − 1) / (exp(2x) + 1), to the last places also near 0."""
+    """Return (exp(2x) − 1) / (exp(2x) + 1), accurate to the last places also near 0."""
     return x(x), _by_piece(_tanh)

@@ -1,4 +1,4 @@
-"""Whether something compiled works on this machine, tried once."""
+"""Self-tests of compiled code on this machine."""
 
 import warnings
 from collections.abc import Callable
@@ -6,18 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 def works(what: str, attempt: Callable[[], str]) -> bool:
-    """Return whether `attempt` finds no problem with the compiled `what`; if it does, one warning says which.
+    """Return whether the self-test `attempt` finds no problem; if it finds one, emit one warning.
 
     Args:
-        what: its name, for the warning.
-        attempt: returns what is wrong, or an empty string; an error in it is a problem too.
+        what: name of the compiled code, for the warning.
+        attempt: returns the problem, or an empty string. An exception counts as a problem.
     """
-    # In a thread of its own, where no mode of the caller's (inference, autocast, no gradients) is on.
-    with ThreadPoolExecutor(1) as aside:
-        problem = aside.submit(_problem, attempt).result()
+    # Run in another thread, where no mode of the caller (inference, autocast, no gradients) is active.
+    with ThreadPoolExecutor(1) as executor:
+        problem = executor.submit(_problem, attempt).result()
     if problem:
         warnings.warn(
-            f"the compiled {what} does not work here ({problem}): plain operators take over, and take longer",
+            f"the compiled {what} does not work here ({problem}): slower plain operators are used",
             RuntimeWarning,
             stacklevel=4,
         )
@@ -27,5 +27,5 @@ def works(what: str, attempt: Callable[[], str]) -> bool:
 def _problem(attempt: Callable[[], str]) -> str:
     try:
         return attempt()
-    except Exception as error:  # whatever it is, there are the plain operators
+    except Exception as error:  # for any error, the plain operators remain usable
         return f"{type(error).__name__}: {error}"

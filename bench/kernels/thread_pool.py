@@ -1,4 +1,4 @@
-"""Independent pieces of compiled work over threads, as many as PyTorch may use."""
+"""Independent pieces of compiled work on threads, at most as many as PyTorch may use."""
 
 import os
 import threading
@@ -11,19 +11,19 @@ import torch
 
 @lru_cache(maxsize=1)
 def _helpers() -> ThreadPoolExecutor:
-    """Started on demand, one by one; they wait for work without spinning."""
+    """Return the pool of threads. Threads start on demand, and wait without spinning."""
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="kernels")
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_helpers.cache_clear)  # a child has none of its parent's threads
+    os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads do not survive a fork
 
 
 def run(pieces: Iterable[Callable[[], None]]) -> None:
-    """Do all pieces, in any order, in this thread and in up to `torch.get_num_threads() − 1` others.
+    """Run all pieces, in any order, in this thread and in up to `torch.get_num_threads() − 1` others.
 
-    The pieces must release the GIL to gain anything, and must not share what they write. The first error is raised
-    after all threads have stopped.
+    Pieces must release the GIL to run in parallel, and must not write to the same memory. After all threads have
+    stopped, the first error is raised.
     """
     waiting = list(pieces)[::-1]
     taking = threading.Lock()
@@ -42,7 +42,7 @@ def run(pieces: Iterable[Callable[[], None]]) -> None:
     finally:
         with taking:
             waiting.clear()
-        done = [helper for helper in helpers if not helper.cancel()]  # one that has not begun would find nothing
+        done = [helper for helper in helpers if not helper.cancel()]  # helpers that have not begun have no work left
         errors = [error for helper in done if (error := helper.exception())]
     for error in errors:
         raise error

@@ -1,1 +1,1 @@
-"""`bench report`: records → one HTML file that needs nothing else, for people, screens, readers and paper."""
+"""`bench report`: one self-contained HTML file with the results of runs."""

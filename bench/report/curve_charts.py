@@ -1,4 +1,4 @@
-"""The charts of curves that each run has: precision against recall, and learning. Pure."""
+"""The charts of curves: precision against recall, and learning curves. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,25 +12,25 @@ from bench.report.table import MISSING
 History = Sequence[Mapping[str, Any]]
 Curves = list[tuple[dict[str, Any], list[Point]]]
 """Runs with their curves."""
-POINTS = 100
-"""Of a curve, at most."""
-EPOCHS = 10
-"""Of a learning curve, at most, that its table tells."""
+MAX_POINTS = 100
+"""Maximal number of points of a curve."""
+MAX_TABLE_EPOCHS = 10
+"""Maximal number of epochs in the table of a learning curve."""
 RECALLS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 def precision_recall(contest: Contest) -> Figure | None:
-    """Precision against recall of the maps' pixels, each seed a line; None where no run has it."""
+    """Return the chart of precision against recall of pixels, one line per seed; None if no run has curves."""
     every = [(e, [_curve(run) for run in e.finished]) for e in contest.entries]
     found = [(e, [curve for curve, _ in curves if curve]) for e, curves in every]
     odd = sum(left_out for _, curves in every for _, left_out in curves)
-    there = [(e, curves) for e, curves in found if curves]
-    if not there:
+    shown = [(e, curves) for e, curves in found if curves]
+    if not shown:
         return None
-    most = max(value for _, curves in there for curve in curves for _, value in curve)
+    most = max(value for _, curves in shown for curve in curves for _, value in curve)
     frame = Frame(shares([0.0, 1.0], "recall, %"), shares([0.0, most], "precision, %"))
     panels, rows = [], []
-    for entry, curves in there:
+    for entry, curves in shown:
         area, uniform = number(entry.row.get("pr_area")), number(entry.row.get("mask_correctness_uniform"))
         if area is None:
             areas = [value for run in entry.finished if (value := number(run.get("pr_area"))) is not None]
@@ -46,40 +46,43 @@ def precision_recall(contest: Contest) -> Figure | None:
 
 
 def learning(contest: Contest, histories: Mapping[str, History]) -> Figure | None:
-    """Accuracy on the validation and the training split after each epoch; None where no run has a history."""
+    """Return the chart of validation and training accuracy per epoch; None if no run has a history."""
     found = [(entry, *_curves(entry, histories, "val_accuracy")) for entry in contest.entries]
-    there = [(entry, curves) for entry, curves, _ in found if curves]
-    if not there:
+    shown = [(entry, curves) for entry, curves, _ in found if curves]
+    if not shown:
         return None
-    trained = [_curves(entry, histories, "train_accuracy") for entry, _ in there]
+    trained = [_curves(entry, histories, "train_accuracy") for entry, _ in shown]
     training = [next((curve for _, curve in curves), []) for curves, _ in trained]
     odd = sum(left_out for *_, left_out in found) + sum(left_out for _, left_out in trained)
-    values = [value for _, curves in there for _, curve in curves for _, value in curve]
+    values = [value for _, curves in shown for _, curve in curves for _, value in curve]
     values += [value for curve in training for _, value in curve]
-    most = max(int(curve[-1][0]) for _, curves in there for _, curve in curves)
+    most = max(int(curve[-1][0]) for _, curves in shown for _, curve in curves)
     frame = Frame(whole(most, "epoch"), shares(values, "accuracy, %"))
-    panels = [_learned(frame, e.label, curves, curve) for (e, curves), curve in zip(there, training, strict=True)]
-    told = sorted({1 + round(k * (most - 1) / (EPOCHS - 1)) for k in range(EPOCHS)})
+    panels = [_learned(frame, e.label, curves, curve) for (e, curves), curve in zip(shown, training, strict=True)]
+    table_epochs = sorted({1 + round(k * (most - 1) / (MAX_TABLE_EPOCHS - 1)) for k in range(MAX_TABLE_EPOCHS)})
     rows = []
-    for entry, curves in there:
+    for entry, curves in shown:
         for run, curve in curves:
             at = dict(curve)
-            words = (percent(at[epoch]) if epoch in at else MISSING for epoch in told)
+            words = (percent(at[epoch]) if epoch in at else MISSING for epoch in table_epochs)
             rows.append((entry.label, str(run["seed"]), run["status"], *words))
-    heading = ("mechanism", "seed", "status", *(f"epoch {epoch}, %" for epoch in told))
+    heading = ("mechanism", "seed", "status", *(f"epoch {epoch}, %" for epoch in table_epochs))
     return Figure(
         frame, tuple(panels), heading, tuple(rows), others(panels), note=_not_drawn(odd, "accuracy", "accuracies")
     )
 
 
 def _not_drawn(odd: int, what: str, many: str) -> str:
-    """Say in words that numbers are left out of a chart."""
+    """Return a note on values that are not drawn; an empty string if shown are none."""
     named = f"{odd} {what if odd == 1 else many}"
     return f"Not drawn: {named} that {'is no number' if odd == 1 else 'are no numbers'} in 0–1." if odd else ""
 
 
 def _learned(frame: Frame, name: str, curves: Curves, trained: list[Point]) -> Panel:
-    """The validation curve of each run, and one training curve; a cross where a run ended that did not end well."""
+    """Return the panel of an entry: the validation curve of each run, and one training curve.
+
+    A cross marks the end of a run that failed or was interrupted.
+    """
     lines = [Line(frame.path(_thinned(trained)), "training")] if trained else []
     marks = []
     for run, curve in curves:
@@ -96,7 +99,7 @@ def _learned(frame: Frame, name: str, curves: Curves, trained: list[Point]) -> P
 
 
 def _curves(entry: Entry, histories: Mapping[str, History], name: str) -> tuple[Curves, int]:
-    """Of each run that has any, what `name` was after each epoch, by epoch; and how many values were no fractions."""
+    """Return the values of `name` per epoch for each run that has any, and how many values are not in 0 … 1."""
     found: Curves = []
     odd = 0
     for run in entry.runs:
@@ -109,7 +112,10 @@ def _curves(entry: Entry, histories: Mapping[str, History], name: str) -> tuple[
 
 
 def _curve(run: Mapping[str, Any]) -> tuple[list[Point], int]:
-    """(recall, precision), recall ascending; and how many points were no fractions. [] where there is no curve."""
+    """Return points (recall, precision), recall ascending, and the number of points that are not in 0 … 1.
+
+    Without a curve, the list is empty.
+    """
     curve = run.get("pr_curve")
     lists = [curve.get(name) for name in ("recall", "precision")] if isinstance(curve, dict) else []
     sound = [values for values in lists if isinstance(values, list)]
@@ -121,15 +127,15 @@ def _curve(run: Mapping[str, Any]) -> tuple[list[Point], int]:
 
 
 def _precision(curve: Sequence[Point], recall: float) -> float:
-    """At a recall: of the first point that has as much."""
+    """Return the precision at a recall: that of the first point with at least this recall."""
     return next((p for r, p in curve if r >= recall), curve[-1][1])
 
 
 def _thinned(curve: Sequence[Point]) -> list[Point]:
-    """At most `POINTS` of them, the ends among them."""
-    if len(curve) <= POINTS:
+    """Return at most `MAX_POINTS` points of a curve, including its ends."""
+    if len(curve) <= MAX_POINTS:
         return list(curve)
-    return [curve[round(k * (len(curve) - 1) / (POINTS - 1))] for k in range(POINTS)]
+    return [curve[round(k * (len(curve) - 1) / (MAX_POINTS - 1))] for k in range(MAX_POINTS)]
 
 
 def _mean(values: Iterable[float]) -> float:

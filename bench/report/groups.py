@@ -1,4 +1,4 @@
-"""Results and their board → what is set side by side: each contest with its entries, each entry with its runs. Pure."""
+"""Comparison groups: the rows of a board that are ranked against each other, with the runs of each row. Pure."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,13 @@ from bench.runs.validation import is_number
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the board. `label` names it among its rivals; `runs`: the results it is made of, by seed."""
+    """A row of the board.
+
+    Attributes:
+        label: name of the row, unique in its group.
+        row: columns of the board.
+        runs: the results of the row, by seed.
+    """
 
     label: str
     row: dict[str, Any]
@@ -22,12 +28,20 @@ class Entry:
 
     @property
     def finished(self) -> list[dict[str, Any]]:
+        """The results of finished runs."""
         return [run for run in self.runs if run["status"] == "ok"]
 
 
 @dataclass(frozen=True)
 class Contest:
-    """Rows that are ranked against each other, best first; `title` says what they share."""
+    """Rows that are ranked against each other, best first.
+
+    Attributes:
+        title: what the rows have in common.
+        variant: the variant.
+        dataset: name of the data set.
+        entries: the rows.
+    """
 
     title: str
     variant: str
@@ -36,11 +50,11 @@ class Contest:
 
 
 def contests(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[Contest]:
-    """The contests of a board, in its order, with the results that it was made of."""
-    runs: dict[tuple, list[dict[str, Any]]] = {}
+    """Return the groups of a board, in its order, with the results of each row."""
+    runs: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
     for result in sorted(results, key=lambda result: (result["seed"], result["run"])):
         runs.setdefault(_key(key_of(result), KEY), []).append(result)
-    groups: dict[tuple, list[dict[str, Any]]] = {}
+    groups: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
     for row in rows_of(board):
         groups.setdefault(_key(row, RIVALS), []).append(row)
     several = len({key[1] for key in groups}) < len(groups)
@@ -59,39 +73,39 @@ def contests(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[Con
 
 
 def _title(row: Mapping[str, Any]) -> str:
-    """What the rows of a contest share, to be read: "mbg-…: fast, epochs=4; after mref-…: fast"."""
+    """Return what the rows of a group have in common, such as "mbg-…: fast, epochs=4; after mref-…: fast"."""
     parted = (stage.partition(",") for stage in stages(f"{row['dataset']},{row['recipe']}"))
-    told = [data + ": " + how.replace(",", ", ") for data, _, how in parted]
-    return "; after ".join(told) + ("" if row["queries"] == "one" else f"; queries {row['queries']}")
+    trainings = [data + ": " + recipe.replace(",", ", ") for data, _, recipe in parted]
+    return "; after ".join(trainings) + ("" if row["queries"] == "one" else f"; queries {row['queries']}")
 
 
 def rows_of(board: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a board; what is missing is None."""
+    """Return the rows of a board, with None for missing values."""
     return [{str(k): None if missing(v) else v for k, v in row.items()} for row in board.to_dict("records")]
 
 
 def missing(value: Any) -> bool:
-    """Whether a cell holds nothing: None, NaN, pandas' NA, an infinity."""
+    """Return whether a value is None, NaN, pandas' NA, or infinite."""
     if value is None or value is pd.NA or value is pd.NaT:
         return True
     return isinstance(value, float) and not math.isfinite(value)
 
 
 def number(value: Any) -> float | None:
-    """A finite number, or None for whatever else a record may hold."""
+    """Return a finite number; None for any other value."""
     return float(value) if is_number(value) else None
 
 
 def fraction(value: Any) -> float | None:
-    """A number in 0 … 1, or None for whatever else a record may hold."""
+    """Return a number in 0 … 1; None for any other value."""
     return float(value) if is_number(value, 0, 1) else None
 
 
-def _key(row: Mapping[str, Any], names: Iterable[str]) -> tuple:
+def _key(row: Mapping[str, Any], names: Iterable[str]) -> tuple[str | None, ...]:
     return tuple(None if missing(row.get(name)) else str(row[name]) for name in names)
 
 
 def _labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each row's mechanism, with whatever else tells it from its rivals."""
+    """Return for each row its mechanism, and all other columns in which the rows differ."""
     differing = [name for name in KEY if name != "attn" and len({str(row[name]) for row in rows}) > 1]
     return [", ".join(str(row[name]) for name in ("attn", *differing)) for row in rows]

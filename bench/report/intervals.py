@@ -1,4 +1,4 @@
-"""Shares of right answers with their intervals, measured and published. Pure."""
+"""Accuracies with their confidence intervals, measured and published. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from bench.report.groups import Contest, Entry, number
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of right answers, with its 95 % interval where that is known. All in 0 … 1."""
+    """A share of right answers, with its 95 % interval if it is known. All values are in 0 … 1."""
 
     value: float
     low: float | None
@@ -23,7 +23,7 @@ class Rate:
 
 
 def rate_of(row: Mapping[str, object], name: str) -> Rate | None:
-    """A column of a row of the board, with its bounds where it has them."""
+    """Return a column of a row of the board, with its bounds if it has any; None if it is missing."""
     value, low, high = (number(row.get(name + end)) for end in ("", "_lo", "_hi"))
     if value is None:
         return None
@@ -31,7 +31,10 @@ def rate_of(row: Mapping[str, object], name: str) -> Rate | None:
 
 
 def at_scale(entry: Entry, name: str) -> Rate | None:
-    """The row's own interval, or, of runs without answers, Wilson's over the images of all seeds."""
+    """Return the accuracy of a row in a scale bin.
+
+    The interval is that of the board. For runs without stored answers it is Wilson's over the images of all seeds.
+    """
     rate = rate_of(entry.row, name)
     if rate is None or rate.low is not None or all(run.get("answers") is not None for run in entry.finished):
         return rate
@@ -41,11 +44,11 @@ def at_scale(entry: Entry, name: str) -> Rate | None:
 
 
 def ends(rates: Iterable[Rate]) -> list[float]:
-    """All values and bounds."""
+    """Return all values and bounds."""
     return [end for rate in rates for end in (rate.low, rate.value, rate.high) if end is not None]
 
 
 def printed(contest: Contest, entry: Entry, measure: str) -> float | None:
-    """What the papers have for this mechanism."""
+    """Return the published value for the mechanism of an entry; None if there is none."""
     paper = published(contest.variant, str(entry.row["attn"]), measure)
     return paper.value if paper else None

@@ -1,4 +1,4 @@
-"""What a page needs from the disk beside the results: histories, environments, cards. What is damaged is left out."""
+"""Files that a page needs in addition to the results: histories, environments and cards. Damaged ones are skipped."""
 
 import logging
 import re
@@ -12,12 +12,12 @@ from bench.runs.records import ENVIRONMENT, HISTORY
 log = logging.getLogger("bench")
 
 CARD = "README.md"
-MOST = 1_000_000
-"""Bytes of a card."""
+MAX_CARD_BYTES = 1_000_000
+"""Maximal size of a card in bytes."""
 
 
 def history(run: Path) -> list[dict[str, Any]]:
-    """The epochs of a run; [] where there are none. Lines that are no records are left out."""
+    """Return the epochs of a run; [] if there are none. Lines that are not records are skipped."""
     try:
         lines = (run / HISTORY).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -26,7 +26,7 @@ def history(run: Path) -> list[dict[str, Any]]:
 
 
 def environment(run: Path) -> dict[str, Any]:
-    """environment.json of a run; {} where there is none, or a damaged one."""
+    """Return environment.json of a run; {} if it is missing or damaged."""
     try:
         found = _parsed((run / ENVIRONMENT).read_text(encoding="utf-8", errors="replace"))
     except FileNotFoundError:
@@ -35,13 +35,13 @@ def environment(run: Path) -> dict[str, Any]:
 
 
 def card(places: Iterable[Path], dataset: str) -> str | None:
-    """The card of a data set below the first of these folders that has it as datasets/<dataset>."""
+    """Return the card of a data set, from the first folder that contains datasets/<dataset>; None if there is none."""
     if not re.fullmatch(r"\w[\w.-]*", dataset):
         return None
     for place in places:
         path = place / "datasets" / dataset / CARD
         try:
-            if path.stat().st_size <= MOST:
+            if path.stat().st_size <= MAX_CARD_BYTES:
                 return path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             continue
@@ -52,5 +52,5 @@ def _parsed(text: str) -> Any:
     try:
         return parse_json(text)
     except ValueError as error:
-        log.warning("left out, not JSON: %s", error)
+        log.warning("skipped a record that is not JSON: %s", error)
         return None

@@ -1,28 +1,33 @@
-"""The little Markdown that a data set's card is written in → blocks to be shown. Pure; nothing in it becomes markup."""
+"""Parser of the subset of Markdown that data set cards use. Pure. Its output is data: nothing in it becomes markup."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 Spans = list[tuple[str, str]]
-"""(kind, text): kind is text, code or strong."""
+"""Pairs (kind, text), where kind is text, code or strong."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """`kind`: heading, text, list, table or code. `lines`: its lines (of a table: the rows), each of cells of spans."""
+    """A block of a card.
+
+    Attributes:
+        kind: heading, text, list, table or code.
+        lines: the lines of the block (for a table: its rows), each a list of cells, which are spans.
+    """
 
     kind: str
     lines: list[list[Spans]]
 
 
 def blocks(text: str) -> list[Block]:
-    """The blocks of a page, in order; what is none of the known kinds is text."""
+    """Return the blocks of a text, in order. Anything that is not of a known kind is text."""
     return list(_blocks(text.splitlines()))
 
 
 def spans(line: str) -> Spans:
-    """Words, `code` and **strong words** of a line."""
+    """Return the text, `code` and **strong** spans of a line."""
     parts = re.split(r"(`[^`]+`|\*\*[^*]+\*\*)", line)
     kinds = {"`": "code", "*": "strong"}
     return [(kinds[part[0]], part.strip("`*")) if k % 2 else ("text", part) for k, part in enumerate(parts) if part]

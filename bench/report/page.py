@@ -1,4 +1,4 @@
-"""Runs → the page: reads what it needs, and fills the template. The same records give the same bytes."""
+"""The HTML page of a report. The same records give the same bytes."""
 
 import base64
 import hashlib
@@ -31,13 +31,13 @@ try:
 except ImportError as error:
     raise UsageProblemError("bench report needs jinja2: pip install 'mnistref[report]'") from error
 
-UNENDED = "no result was written: it is still running, or was ended; the same command goes on with it"
+UNENDED = "no result yet: the run is still running, or was interrupted; the same command resumes it"
 DAMAGED = "its record cannot be read; run the same command again"
 
 
 @dataclass(frozen=True)
 class Charts:
-    """The figures of a contest; None for one that no run has the numbers for."""
+    """The figures of a comparison group. A figure is None if no run has its data."""
 
     contest: Contest
     runtime: Figure | None
@@ -48,8 +48,13 @@ class Charts:
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a data set: its card's blocks, those before its first section and the others, or else what the
-    results tell, as (name, value).
+    """The description of a data set.
+
+    Attributes:
+        dataset: name of the data set.
+        lead: blocks of its card before the first section.
+        rest: all other blocks of its card.
+        facts: (name, value) from the results, if the card is missing.
     """
 
     dataset: str
@@ -59,10 +64,16 @@ class Card:
 
 
 def page(runs: Path, root: Path, variant: str | None = None, baseline: str = BASELINE) -> str:
-    """The page on all runs below a folder, or on those of one variant. `root`: holds datasets/, for the cards;
-    `baseline`: the mechanism that others are compared with.
+    """Return the page about all runs below a folder.
 
-    Raises UsageProblemError where there are no such runs.
+    Args:
+        runs: the folder.
+        root: a folder with datasets/, for the cards.
+        variant: only include runs on this variant.
+        baseline: the mechanism that others are compared with.
+
+    Raises:
+        UsageProblemError: there are no such runs.
     """
     runs = records.runs_of(runs)
     results = records.wanted_results(runs, variant)
@@ -101,7 +112,7 @@ def _charts(contest: Contest, histories: dict[str, list[dict[str, Any]]]) -> Cha
 
 
 def _cards(against: Iterable[Contest], places: Sequence[Path]) -> list[Card]:
-    """One for each data set."""
+    """Return the card of each data set."""
     rows = {contest.dataset: contest.entries[0].row for contest in against}
     cards = []
     for dataset, row in rows.items():
@@ -109,7 +120,7 @@ def _cards(against: Iterable[Contest], places: Sequence[Path]) -> list[Card]:
         facts = [(name, str(row.get(name) or "none")) for name in ("variant", "digits", "backgrounds")]
         facts.append(("fingerprint", dataset.removeprefix(f"{row['variant']}-")))
         facts += [("note", str(row["note"]))] if row.get("note") else []
-        found = blocks(text)[1:] if text else []  # its title is said already
+        found = blocks(text)[1:] if text else []  # skip the title, which the page already has
         sections = [k for k, block in enumerate(found) if block.kind == "heading"] or [len(found)]
         cards.append(Card(dataset, found[: sections[0]], found[sections[0] :], facts))
     return cards
@@ -122,7 +133,7 @@ def _why(result: dict[str, Any]) -> str:
 
 
 def _environments(runs: Path, results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each environment that runs were made in, the most frequent first: `facts` (name, value), and its `runs`."""
+    """Return each environment, the most frequent first, as `facts` (name, value) and the names of its `runs`."""
     found: dict[str, list[str]] = {}
     for result in results:
         facts = {key: value for key, value in environment(runs / result["run"]).items() if key != "processes"}
@@ -132,27 +143,27 @@ def _environments(runs: Path, results: Iterable[dict[str, Any]]) -> list[dict[st
 
 
 def _facts(environment: dict[str, Any]) -> list[tuple[str, str]]:
-    """Its entries in words, one level deep."""
+    """Return the entries of an environment as text, flattened by one level."""
     facts = []
     for key, value in sorted(environment.items()):
         inner = sorted(value.items()) if isinstance(value, dict) else [(key, value)]
-        facts += [(str(name), _told(known)) for name, known in inner]
+        facts += [(str(name), _as_text(known)) for name, known in inner]
     return facts
 
 
-def _told(value: Any) -> str:
-    """A value of a record in words; a dash for nothing, and for a number that is not finite."""
+def _as_text(value: Any) -> str:
+    """Return a value of a record as text; a dash if it is missing or not finite."""
     if isinstance(value, list):
-        return ", ".join(map(_told, value))
+        return ", ".join(map(_as_text, value))
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_told(inner)}" for name, inner in value.items())
+        return ", ".join(f"{name} {_as_text(inner)}" for name, inner in value.items())
     return MISSING if missing(value) else str(value)
 
 
-def _filled(**what: Any) -> str:
-    """The template with this in it. Style and script stand in the page, and its policy allows these alone."""
-    pictured: list[Gallery] = what["galleries"]
-    styles = [_part("report.css").strip(), *(_style(k, gallery) for k, gallery in enumerate(pictured))]
+def _filled(**values: Any) -> str:
+    """Return the template, filled in. The content security policy of the page allows only its own style and script."""
+    shown: list[Gallery] = values["galleries"]
+    styles = [_part("report.css").strip(), *(_style(k, gallery) for k, gallery in enumerate(shown))]
     script = _part("report.js").strip()
     policy = "; ".join(
         [
@@ -165,13 +176,13 @@ def _filled(**what: Any) -> str:
         ]
     )
     trusted = {"styles": [Markup(style) for style in styles], "script": Markup(script), "policy": policy}
-    text = _rendering().get_template("report.html").render(**what, **trusted)
-    return text.encode("utf-8", "backslashreplace").decode()  # a folder's name may hold what is no text
+    text = _rendering().get_template("report.html").render(**values, **trusted)
+    return text.encode("utf-8", "backslashreplace").decode()  # names of folders may contain invalid UTF-8
 
 
 @cache
 def _rendering() -> Environment:
-    """What fills templates; compiled ones are kept for the next page."""
+    """Return the template engine. It caches compiled templates."""
     return Environment(
         loader=FunctionLoader(_part),
         autoescape=True,
@@ -183,7 +194,7 @@ def _rendering() -> Environment:
 
 
 def _style(k: int, gallery: Gallery) -> str:
-    """How many squares lie side by side in a data set's pictures, and what is on them."""
+    """Return the style of a gallery: its number of columns, and its images."""
     n = len(gallery.questions)
     return (
         f".gallery-{k} .tiles{{grid-template-columns:repeat({n},minmax(0,1fr))}}"

@@ -1,6 +1,6 @@
-"""Where the lines, marks and words of a chart lie. Pure arithmetic.
+"""Positions of the lines, marks and names of a chart. Pure arithmetic.
 
-Lengths are in the units of the chart's view box, y downwards, rounded to a tenth.
+Lengths are in units of the chart's view box, with y downwards, rounded to a tenth.
 """
 
 import math
@@ -12,7 +12,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Axis:
-    """From `low` to `high`, with `ticks` (value, words); `log`: by powers."""
+    """An axis from `low` to `high`, with `ticks` (value, text); logarithmic if `log` is true."""
 
     low: float
     high: float
@@ -21,7 +21,7 @@ class Axis:
     log: bool = False
 
     def part(self, value: float) -> float:
-        """Where a value lies, 0 … 1 of the axis; what is beyond its ends lies on them."""
+        """Return the position of a value as a fraction of the axis, 0 … 1. Values beyond its ends are clipped."""
         value = min(max(value, self.low), self.high)
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
@@ -30,7 +30,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Frame:
-    """A chart's size and axes; margins leave room for the ticks' words."""
+    """Size and axes of a chart. The margins leave room for the text of the ticks."""
 
     x: Axis
     y: Axis
@@ -43,10 +43,11 @@ class Frame:
 
     @property
     def inner(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom edge of the field."""
+        """Left, top, right and bottom edge of the plot area."""
         return self.left, self.top, self.width - self.right, self.height - self.bottom
 
     def at(self, x: float, y: float) -> Point:
+        """Return the position of a pair of values."""
         left, top, right, bottom = self.inner
         return (
             round(left + self.x.part(x) * (right - left), 1),
@@ -54,20 +55,22 @@ class Frame:
         )
 
     def path(self, values: Iterable[Point]) -> str:
-        """Of a polyline through these values."""
+        """Return the points of a polyline through these values, in SVG syntax."""
         return " ".join(f"{x:g},{y:g}" for x, y in (self.at(*value) for value in values))
 
     @property
     def x_ticks(self) -> list[tuple[float, str]]:
+        """Position and text of each tick of the x axis."""
         return [(self.at(value, self.y.low)[0], words) for value, words in self.x.ticks]
 
     @property
     def y_ticks(self) -> list[tuple[float, str]]:
+        """Position and text of each tick of the y axis."""
         return [(self.at(self.x.low, value)[1], words) for value, words in self.y.ticks]
 
 
 def shares(values: Iterable[float], title: str) -> Axis:
-    """An axis of fractions, in percent, round the values and no further than 0 … 1."""
+    """Return an axis of fractions, labelled in percent, that encloses the values within 0 … 1."""
     found = list(values) or [0.0, 1.0]
     low, high = max(0.0, min(found) - 0.02), min(1.0, max(found) + 0.02)
     step = next(s for s in (0.02, 0.05, 0.1, 0.2, 0.25) if (high - low) / s <= 5 or s == 0.25)
@@ -78,7 +81,7 @@ def shares(values: Iterable[float], title: str) -> Axis:
 
 
 def whole(most: int, title: str) -> Axis:
-    """An axis of whole numbers from 1 to `most`."""
+    """Return an axis of whole numbers from 1 to `most`."""
     if most <= 1:
         return Axis(0.5, 1.5, ((1.0, "1"),), title)
     step = next(s * 10**k for k in range(9) for s in (1, 2, 5) if most / (s * 10**k) <= 6)
@@ -87,7 +90,7 @@ def whole(most: int, title: str) -> Axis:
 
 
 def powers(values: Iterable[float], title: str) -> Axis:
-    """A logarithmic axis round positive values, with a few of the powers of ten between them."""
+    """Return a logarithmic axis that encloses positive values, with ticks at few powers of ten or between them."""
     found = list(values) or [1.0]
     low, high = min(found) / 1.15, max(found) * 1.35
     for steps in ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1,)):
@@ -99,7 +102,7 @@ def powers(values: Iterable[float], title: str) -> Axis:
 
 @dataclass(frozen=True)
 class Word:
-    """A name beside its mark; `anchor` as in SVG."""
+    """A name next to its mark; `anchor` as in SVG."""
 
     x: float
     y: float
@@ -111,10 +114,20 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
 
-def place(names: Sequence[tuple[Point, str]], frame: Frame, full: Iterable[Box], letter: float = 6.6) -> list[Word]:
-    """Names beside their marks, so that none covers another or what is `full`; one that finds no room is left out."""
+def place(names: Sequence[tuple[Point, str]], frame: Frame, occupied: Iterable[Box], letter: float = 6.6) -> list[Word]:
+    """Return names next to their marks, such that no name covers another name or an occupied box.
+
+    Args:
+        names: position of the mark, and name.
+        frame: size and axes.
+        occupied: boxes that names must not cover.
+        letter: width of a letter.
+
+    Returns:
+        The names; a name without free space is omitted.
+    """
     left, top, right, bottom = frame.inner
-    taken = [(x - 5, y - 5, x + 5, y + 5) for (x, y), _ in names] + list(full)
+    taken = [(x - 5, y - 5, x + 5, y + 5) for (x, y), _ in names] + list(occupied)
     words = []
     for (x, y), text in names:
         for dx, dy, anchor in _AROUND:
@@ -122,7 +135,7 @@ def place(names: Sequence[tuple[Point, str]], frame: Frame, full: Iterable[Box],
             start = x + dx - {"start": 0, "middle": width / 2, "end": width}[anchor]
             box = (start, y + dy - 9, start + width, y + dy + 3)
             inside = left <= box[0] and box[2] <= right and top <= box[1] and box[3] <= bottom
-            if inside and not any(_cover(box, other) for other in taken):
+            if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
                 words.append(Word(round(x + dx, 1), round(y + dy, 1), text, anchor))
                 break
@@ -141,5 +154,6 @@ _AROUND = [
 ]
 
 
-def _cover(one: Box, other: Box) -> bool:
+def _overlap(one: Box, other: Box) -> bool:
+    """Return whether two boxes overlap."""
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.attention import canonical_name
 from bench.compute import Computing
 from bench.config import WIDTH, Preset, Recipe, RunConfig
-from bench.distributed.process_group import launched
+from bench.distributed.process_group import is_launched_by_torchrun
 from bench.model import create_model
 from bench.runs import records
 from bench.runs.load import load_config
@@ -57,7 +57,7 @@ def configure(
     if not variant.trainable:
         raise UsageProblemError(f"{variant.name} cannot be trained on: it is {variant.note}")
     attn = canonical_name(attn)
-    capture, why = resolved(computing.capture, computing.device.type, attn, variant, recipe, launched())
+    capture, why = resolved(computing.capture, computing.device.type, attn, variant, recipe, is_launched_by_torchrun())
     if why:
         _say(why)
     before = load_config(init) if init else None

@@ -1,4 +1,4 @@
-"""A run while it is on: a bar and a line per epoch for people, and event files for TensorBoard for who wants them."""
+"""Progress of a run: a progress bar, a log line per epoch, and event files for TensorBoard."""
 
 import logging
 import shutil
@@ -18,21 +18,24 @@ from mnistref.common.errors import UsageProblemError
 log = logging.getLogger("bench")
 
 FOLDER = "tensorboard"
-_OF_EPOCHS = {
+_EPOCH_SCALARS = {
     "train_loss": "loss/train",
     "train_accuracy": "accuracy/train",
     "val_accuracy": "accuracy/val",
     "lr": "lr",
 }
-_OF_TESTS = {"accuracy": "accuracy/test", "mask_correctness": "attention/mask_correctness", "tpr": "attention/tpr"}
+_TEST_SCALARS = {"accuracy": "accuracy/test", "mask_correctness": "attention/mask_correctness", "tpr": "attention/tpr"}
 
 
 @dataclass(frozen=True)
 class Watching:
-    """Who is told of a run.
+    """How a run reports its progress.
 
-    `log`: one of `config.LOGS`, or None. `every`: seconds after which a training is kept on the disk. `look`: called
-    with the `bench.training.trainer.Trainer` after each step. It may test the network, and must change nothing.
+    Attributes:
+        log: one of `config.LOGS`, or None.
+        every: interval of checkpoints in seconds.
+        look: called with the `bench.training.trainer.Trainer` after each step. It may test the network, but must not
+            change anything.
     """
 
     log: str | None = None
@@ -40,31 +43,38 @@ class Watching:
     look: Callable[[Any], object] | None = None
 
     def check(self) -> None:
-        """A usage error where what it needs is not installed."""
+        """Check that the packages for `log` are installed.
+
+        Raises:
+            UsageProblemError: a package is missing.
+        """
         if self.log == "tensorboard" and not find_spec("tensorboard"):
             raise UsageProblemError("--log tensorboard: the package tensorboard is missing; pip install tensorboard")
 
 
-class Watch:
-    """What happens in a run, told to whoever watches."""
+class RunProgress:
+    """Reports the progress of a run to the progress bar, the log and TensorBoard."""
 
     def __init__(self, bar: tqdm, writer: Any | None, done: int) -> None:
         self._bar, self._writer, self._steps = bar, writer, done
 
     def step(self) -> None:
+        """Report that a step is done."""
         self._bar.update()
 
     def epoch(self, record: Mapping[str, Any]) -> None:
+        """Report the record of an epoch."""
         log.info(
             "epoch %(epoch)3d  loss %(train_loss).3f  train %(train_accuracy).3f  val %(val_accuracy).3f"
             "  %(seconds).0f s",
             record,
         )
         self._steps = record["steps"]
-        self._scalars(_OF_EPOCHS, record)
+        self._scalars(_EPOCH_SCALARS, record)
 
     def tested(self, result: Mapping[str, Any]) -> None:
-        self._scalars(_OF_TESTS, result)
+        """Report the results of the test."""
+        self._scalars(_TEST_SCALARS, result)
 
     def _scalars(self, names: Mapping[str, str], values: Mapping[str, Any]) -> None:
         if self._writer is None:
@@ -75,31 +85,38 @@ class Watch:
         self._writer.flush()
 
 
-def _is_utf8(folder: Path) -> bool:
-    """Whether TensorBoard takes the folder's path; if not, say so."""
+def _is_path_supported(folder: Path) -> bool:
+    """Return whether TensorBoard can write to the folder, and log a warning if not."""
     try:
         str(folder).encode()
     except UnicodeEncodeError:
-        log.warning("no event files: TensorBoard takes no path that is not UTF-8, such as %s", folder)
+        log.warning("no event files: %s is not UTF-8, which TensorBoard requires; use another --root", folder)
         return False
     return True
 
 
 @contextmanager
-def watch(watching: Watching | None, folder: Path, title: str, done: int, total: int) -> Iterator[Watch]:
-    """Watch a training of `total` steps, of which so many are done: what was written of later ones is not shown.
+def watch(watching: Watching | None, folder: Path, title: str, done: int, total: int) -> Iterator[RunProgress]:
+    """Inside this context, report the progress of a training.
 
-    With None nobody is told of steps, and nothing is written.
+    Event files of later steps, which an interrupted training may have written, are removed or hidden.
+
+    Args:
+        watching: how to report; None to report nothing.
+        folder: the folder of the run.
+        title: text before the progress bar.
+        done: number of steps that are already done.
+        total: number of steps of the training.
     """
     with ExitStack() as stack:
         writer = None
         if watching and not done:
             shutil.rmtree(folder / FOLDER, ignore_errors=True)
-        if watching and watching.log and _is_utf8(folder):
+        if watching and watching.log and _is_path_supported(folder):
             from torch.utils.tensorboard import SummaryWriter
 
             writer = stack.enter_context(SummaryWriter(str(folder / FOLDER), purge_step=done + 1))
         stack.enter_context(logging_redirect_tqdm())
-        quiet = None if watching else True
-        bar = stack.enter_context(tqdm(total=total, initial=done, unit=" steps", disable=quiet, desc=title))
-        yield Watch(bar, writer, done)
+        disable = None if watching else True  # None disables the bar unless standard error is a terminal
+        bar = stack.enter_context(tqdm(total=total, initial=done, unit=" steps", disable=disable, desc=title))
+        yield RunProgress(bar, writer, done)

@@ -1,4 +1,4 @@
-"""A training step that several processes take together."""
+"""A training step on several processes."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from bench.compute import Computing
 from bench.config import Recipe
 from bench.distributed.process_group import Alone, Team
-from bench.training.step import Step, Taken, answers_of, loss_of
+from bench.training.step import Step, StepResult, compute_logits, compute_loss
 from mnistref.common.errors import UsageProblemError
 
 
@@ -18,7 +18,15 @@ def step_of(
     computing: Computing,
     batch: int,
 ) -> Step:
-    """Return the step of this process for batches of `batch` images.
+    """Return the training step of this process.
+
+    Args:
+        team: the processes.
+        model: on its device.
+        recipe: as in `Step`.
+        optimizer: as in `Step`.
+        computing: as in `Step`.
+        batch: number of images of the global batch.
 
     Raises:
         UsageProblemError: there are fewer images than processes.
@@ -26,14 +34,15 @@ def step_of(
     if not isinstance(team, Team):
         return Step(model, recipe, optimizer, computing)
     if batch < team.size:
-        raise UsageProblemError(f"a batch of {batch} for {team.size} processes; give each of them an image")
+        raise UsageProblemError(f"a batch of {batch} images for {team.size} processes; give {team.size} images or more")
     return SharedStep(model, recipe, optimizer, computing, team, batch)
 
 
 class SharedStep(Step):
-    """A step that several processes take together, each on its rows of a batch of `batch`.
+    """A training step on several processes. Each process computes its rows of the global batch.
 
-    What it finds is the loss and the gradient's norm of the whole batch, and the logits of its rows.
+    The result has the loss and the norm of the gradient of the global batch, and the logits of the rows of this
+    process.
     """
 
     def __init__(
@@ -48,33 +57,34 @@ class SharedStep(Step):
         super().__init__(model, recipe, optimizer, computing)
         self.team, self.batch = team, batch
 
-    def _issue(self, images: Tensor, query: Tensor, label: Tensor, of: Tensor | None = None) -> Taken:
+    def _issue(self, images: Tensor, query: Tensor, label: Tensor, image_index: Tensor | None = None) -> StepResult:
+        """Compute loss and gradients of the global batch without an update."""
         with self.computing.casting(), self.team.share(self.batch, self.questions):
-            logits = answers_of(self.model, images, query, of)
-        loss = loss_of(logits, label, "sum") / (self.questions.total if self.questions else self.batch)
+            logits = compute_logits(self.model, images, query, image_index)
+        loss = compute_loss(logits, label, "sum") / (self.questions.total if self.questions else self.batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        whole = self._add_gradients(loss.detach())
+        global_loss = self._add_gradients(loss.detach())
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
-        return Taken(whole, logits.detach(), norm)
+        return StepResult(global_loss, logits.detach(), norm)
 
     def _add_gradients(self, loss: Tensor) -> Tensor:
-        """Sum the gradients and the loss over the processes, in one exchange. → the loss
+        """Sum the gradients and the loss over the processes, in one exchange, and return the loss.
 
-        A parameter that no process has a gradient for keeps none.
+        A parameter without a gradient on all processes keeps none.
         """
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        kind = loss.dtype
+        dtype = loss.dtype
         for p in parameters:
-            kind = torch.promote_types(kind, p.dtype)
+            dtype = torch.promote_types(dtype, p.dtype)
         has = [p.grad is not None for p in parameters]
-        parts = [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1).to(kind) for p in parameters]
-        flags = torch.tensor(has, dtype=kind, device=loss.device)
-        summed = self.team.add(torch.cat([*parts, flags, loss.to(kind).view(1)]))
-        *sums, flags, whole = summed.split([*(len(part) for part in parts), len(parts), 1])
-        anywhere = has if all(has) else flags.tolist()
-        for p, total, some in zip(parameters, sums, anywhere, strict=True):
-            if some:
+        parts = [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1).to(dtype) for p in parameters]
+        flags = torch.tensor(has, dtype=dtype, device=loss.device)
+        summed = self.team.add(torch.cat([*parts, flags, loss.to(dtype).view(1)]))
+        *sums, flags, global_loss = torch.split(summed, [*(len(part) for part in parts), len(parts), 1])
+        has_anywhere = has if all(has) else flags.tolist()
+        for p, total, has_gradient in zip(parameters, sums, has_anywhere, strict=True):
+            if has_gradient:
                 p.grad = torch.empty_like(p) if p.grad is None else p.grad
                 p.grad.copy_(total.view_as(p))
-        return whole[0].to(loss.dtype)
+        return global_loss[0].to(loss.dtype)

@@ -1,4 +1,4 @@
-"""One step of training: loss, gradients, clipping, update; issued anew each time, or recorded and replayed."""
+"""One training step: loss, gradients, clipping, update. On CUDA it can be captured as a graph and replayed."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -9,13 +9,20 @@ from torch.nn import functional as F
 
 from bench.compute import Computing
 from bench.config import Recipe
+from bench.distributed.global_batch import Rows
 
 WARM_UP = 3
-"""Calls before a recording, in which libraries choose their algorithms and allocate."""
+"""Number of calls before a capture, in which libraries choose their algorithms and allocate memory."""
 
 
-class Taken(NamedTuple):
-    """What a step found before its update: loss, logits (…, classes), and the norm of the gradient before clipping."""
+class StepResult(NamedTuple):
+    """The results of a step, before its update.
+
+    Attributes:
+        loss: ().
+        logits: (…, classes).
+        norm: (), the norm of the gradient before clipping.
+    """
 
     loss: Tensor
     logits: Tensor
@@ -23,7 +30,10 @@ class Taken(NamedTuple):
 
 
 def optimizer_of(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the model's parameters; on CUDA Adam's whole update is one launch."""
+    """Return the optimiser of the recipe over the parameters of the model.
+
+    On CUDA, the update of Adam is one kernel launch.
+    """
     parameters = list(model.parameters())
     if recipe.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=recipe.lr, fused=True if parameters[0].is_cuda else None)
@@ -31,63 +41,76 @@ def optimizer_of(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
 
 
 class Step:
-    """step(images, query, label, of) → what it found, after the update that it makes; the inputs are a `Batch`'s.
+    """A training step. Call it as `step(images, query, label, of)` with the tensors of a `Batch`.
 
     Args:
         model: on its device.
-        recipe: whose `clip` bounds the norm of the gradient.
+        recipe: its `clip` bounds the norm of the gradient.
         optimizer: over the model's parameters.
-        computing: of its capture, "graph" records the forward pass, the gradients and the clipping as a CUDA graph in
-            the first call and replays it after: batches must keep their shapes, and what is returned is overwritten by
-            the next call. The update is issued each time, as its learning rate changes. For tf32 the caller turns on
-            `computing.products`.
+        computing: if its capture is "graph", the first call captures the forward pass, the gradients and the clipping
+            as a CUDA graph, and later calls replay it. Batches must then have constant shapes, and each call overwrites
+            the previous result. The update is not captured, because its learning rate changes. For tf32, the caller has
+            to enter `computing.products`.
     """
 
     def __init__(
         self, model: nn.Module, recipe: Recipe, optimizer: torch.optim.Optimizer, computing: Computing
     ) -> None:
         self.model, self.optimizer, self.computing, self.clip = model, optimizer, computing, recipe.clip
-        self.questions: Any = None
-        """Of several processes: which of the step's questions these are, see `shared_step.SharedStep`."""
+        self.questions: Rows | None = None
+        """The rows of this process's questions in the global batch, see `shared_step.SharedStep`."""
         self._gradients: Callable[..., Sequence[Tensor]] = self._issue
         if computing.capture == "graph":
             self._gradients = Recorded(self._issue, model.buffers)
 
-    def __call__(self, images: Tensor, query: Tensor, label: Tensor, of: Tensor | None = None) -> Taken:
-        taken = Taken(*self._gradients(images, query, label, *([] if of is None else [of])))
+    def __call__(self, images: Tensor, query: Tensor, label: Tensor, image_index: Tensor | None = None) -> StepResult:
+        """Compute loss and gradients, and update the weights."""
+        taken = StepResult(*self._gradients(images, query, label, *([] if image_index is None else [image_index])))
         self.optimizer.step()
         return taken
 
-    def _issue(self, images: Tensor, query: Tensor, label: Tensor, of: Tensor | None = None) -> Taken:
+    def _issue(self, images: Tensor, query: Tensor, label: Tensor, image_index: Tensor | None = None) -> StepResult:
+        """Compute loss and gradients without an update."""
         with self.computing.casting():
-            logits = answers_of(self.model, images, query, of)
-        loss = loss_of(logits, label)
+            logits = compute_logits(self.model, images, query, image_index)
+        loss = compute_loss(logits, label)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
-        return Taken(loss.detach(), logits.detach(), norm)
+        return StepResult(loss.detach(), logits.detach(), norm)
 
 
-def loss_of(logits: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
-    """Cross entropy in single precision at least: logits (…, classes), label i8 (…) → mean or sum over questions."""
+def compute_loss(logits: Tensor, label: Tensor, reduction: str = "mean") -> Tensor:
+    """Return the cross entropy, computed in single precision at least.
+
+    Args:
+        logits: (…, classes).
+        label: i8 (…).
+        reduction: "mean" or "sum" over the questions.
+    """
     exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return F.cross_entropy(exact.flatten(0, -2), label.flatten(), reduction=reduction)
 
 
-def answers_of(model: nn.Module, images: Tensor, query: Tensor, of: Tensor | None) -> Tensor:
-    """The logits of a network; one that is asked one question about each image need not know `of`."""
-    return model(images, query).logits if of is None else model(images, query, of).logits
+def compute_logits(model: nn.Module, images: Tensor, query: Tensor, image_index: Tensor | None) -> Tensor:
+    """Return the logits of a network.
+
+    `image_index` is omitted if it is None, so that simple networks need not accept it.
+    """
+    out = model(images, query) if image_index is None else model(images, query, image_index)
+    logits: Tensor = out.logits
+    return logits
 
 
 class Recorded:
-    """A function of CUDA tensors, recorded as a graph when it is first called and replayed from then on.
+    """A function of CUDA tensors that is captured as a CUDA graph in the first call, and replayed in later calls.
 
-    Every call gives what `function` would: the first one, too, finds the generator and the tensors of `state`, which
-    `function` changes in place, as they were before the recording. Results are overwritten by the next call.
+    Each call gives the result of `function`. The capture restores the random generator and the tensors of `state` that
+    `function` changes in place. Each call overwrites the previous result.
 
     Args:
-        function: of tensors whose shapes never change, without transfers to the host.
-        state: → the tensors that it changes in place and reads again, such as running statistics.
+        function: takes tensors of constant shapes, and transfers nothing to the host.
+        state: returns the tensors that the function changes in place and reads again, such as running statistics.
     """
 
     def __init__(self, function: Callable[..., Any], state: Callable[[], Iterable[Tensor]] = tuple) -> None:
@@ -95,29 +118,35 @@ class Recorded:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, *inputs: Tensor) -> Any:
+        """Return the result of the function for these inputs.
+
+        Raises:
+            ValueError: an input has another shape than in the first call.
+        """
         if self._graph is None:
             self._record(inputs)
             assert self._graph is not None
-        for place, given in zip(self._inputs, inputs, strict=True):
-            if place.shape != given.shape:
-                raise ValueError(f"recorded with {tuple(place.shape)}, called with {tuple(given.shape)}")
-            place.copy_(given)
+        for static, given in zip(self._inputs, inputs, strict=True):
+            if static.shape != given.shape:
+                raise ValueError(f"captured with {tuple(static.shape)}, called with {tuple(given.shape)}")
+            static.copy_(given)
         self._graph.replay()
         return self._outputs
 
     def _record(self, inputs: Sequence[Tensor]) -> None:
+        """Capture the function as a graph."""
         device = inputs[0].device
         self._inputs = [given.clone() for given in inputs]
-        kept = [(tensor, tensor.clone()) for tensor in self._state()]
+        saved = [(tensor, tensor.clone()) for tensor in self._state()]
         with torch.random.fork_rng(devices=[device]):
-            aside, here = torch.cuda.Stream(device), torch.cuda.current_stream(device)
-            aside.wait_stream(here)
-            with torch.cuda.stream(aside):
+            warm_up, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+            warm_up.wait_stream(current)
+            with torch.cuda.stream(warm_up):
                 for _ in range(WARM_UP):
                     self._function(*self._inputs)
-            here.wait_stream(aside)
+            current.wait_stream(warm_up)
             graph = torch.cuda.CUDAGraph()
-            # what a thread that brings data allocates meanwhile is no part of it
+            # thread_local: allocations of a thread that prefetches data do not belong to the capture
             try:
                 with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                     self._outputs = self._function(*self._inputs)
@@ -127,6 +156,6 @@ class Recorded:
                 why = " ".join(str(error).split())[:300]
                 raise RuntimeError(f"this cannot be recorded as a CUDA graph, give --capture eager: {why}") from error
         with torch.no_grad():
-            for tensor, value in kept:
+            for tensor, value in saved:
                 tensor.copy_(value)
         self._graph = graph

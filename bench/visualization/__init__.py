@@ -1,1 +1,1 @@
-"""Pictures of where networks look."""
+"""Pictures of the attention maps of trained networks."""

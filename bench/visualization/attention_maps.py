@@ -1,4 +1,4 @@
-"""Pictures of where a trained network looks: a few test images, each slot's map, and the answer (`bench show`)."""
+"""A picture of one trained network: a few test images, the map of each slot, and the answer (`bench show`)."""
 
 import logging
 from collections.abc import Sequence
@@ -7,10 +7,17 @@ from pathlib import Path
 from bench.attention import MECHANISMS, slots_of
 from bench.attention.arnn import AttentionRNN
 from bench.config import RunConfig, stages
-from bench.evaluation.panels import Panels, tally
+from bench.evaluation.panels import Panels, describe_totals
 from bench.model import AttributeCNN
 from bench.runs.load import load_model, load_result
-from bench.visualization.examples import SPLIT, answers, choose, data_of, fitting, questions
+from bench.visualization.examples import (
+    SPLIT,
+    answer_question,
+    choose_images,
+    find_data_set,
+    load_questions,
+    read_fitting_manifest,
+)
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import check_name
 from mnistref.dataset import Manifest
@@ -20,8 +27,8 @@ log = logging.getLogger("bench")
 
 MAX_ROWS = 100
 IMAGES = 4
-WIDENED = 3.0
-"""By what σ is multiplied where several samples are drawn: it underestimates the variance (ARNN §4.1)."""
+SIGMA_SCALE_OF_SEVERAL = 3.0
+"""Default factor of σ if several samples are drawn, because σ underestimates the variance (ARNN §4.1)."""
 
 
 def save_picture(
@@ -35,62 +42,74 @@ def save_picture(
     seed: int = 0,
     indices: Sequence[int] | None = None,
 ) -> list[Panels]:
-    """Draw where the network of a run looks, and what it answers (as PAN Fig. 7 and ARNN Fig. 6). → the rows drawn.
+    """Draw the attention maps and answers of the network of a run (as PAN Fig. 7 and ARNN Fig. 6).
 
     Args:
         run: the folder of a finished run.
-        output: the picture's name, in .png, .svg or .pdf. The same arguments give the same bytes.
-        root: where the run's data set lies, as datasets/<name>, if not in the root that the run itself lies in.
-        data: another data set, with as many queries and classes, such as an mbgmulti set for a run on mbg.
-        images: how many test images, spread over the scales of the digits asked about, chosen by `seed`.
-        samples: how often each image is answered, by a mechanism that draws its map anew each time.
-        sigma_scale: σ of what is drawn is multiplied with it, ≥ 0; by default 1 for one sample, `WIDENED` for more.
-        seed: of the choice of images and of the samples.
-        indices: these images of the test split, in place of a choice.
+        output: the path of the picture, in .png, .svg or .pdf. The same arguments give the same bytes.
+        root: a folder with datasets/<name>, if the run's data set is not in the root of the run.
+        data: another data set with the same numbers of queries and classes, such as an mbgmulti set for a run on mbg.
+        images: number of test images. They are chosen by `seed` over the range of the queried digits' scales.
+        samples: number of answers per image, if the mechanism draws its maps at random.
+        sigma_scale: factor of σ, 0 or more; by default 1 for one sample and `SIGMA_SCALE_OF_SEVERAL` for more.
+        seed: seed of the choice of images and of the samples.
+        indices: indices of test images to show, instead of a choice.
+
+    Returns:
+        The rows that were drawn.
 
     Raises:
-        UsageProblemError: no run or data set there, one that does not fit the network, no such image, several samples
-            of a mechanism that draws none, or no matplotlib. DataProblemError: the run is unfinished or damaged.
+        UsageProblemError: the run, the data set or an image does not exist, the data set does not fit the network,
+            several samples of a mechanism without random maps are requested, or matplotlib is missing.
+        DataProblemError: the run is unfinished or damaged.
     """
     from bench.visualization.drawing import draw
 
     check_name(output)
     config, model = load_model(run)
     accuracy = load_result(run)["accuracy"]
-    folder = data or data_of(run, config, root)
-    manifest = fitting(folder, config)
-    scale = _widen(config, model, samples, sigma_scale)
-    chosen = choose(folder, images, seed, indices)
+    folder = data or find_data_set(run, config, root)
+    manifest = read_fitting_manifest(folder, config)
+    scale = _scale_sigma(config, model, samples, sigma_scale)
+    chosen = choose_images(folder, images, seed, indices)
     if len(chosen) * samples > MAX_ROWS:
         raise UsageProblemError(f"{len(chosen)} images × {samples} samples: one picture holds {MAX_ROWS} rows at most")
-    rows = [row for question in questions(folder, chosen) for row in answers(model, question, manifest, samples, seed)]
+    rows = [
+        row
+        for question in load_questions(folder, chosen)
+        for row in answer_question(model, question, manifest, samples, seed)
+    ]
     draw(rows, _title(config, run, accuracy, manifest, scale, seed), _notes(config, manifest, rows), output)
-    log.info("%s", tally(rows))
+    log.info("%s", describe_totals(rows))
     return rows
 
 
-def _widen(config: RunConfig, model: AttributeCNN, samples: int, sigma_scale: float | None) -> float | None:
-    """Multiply σ where the network draws its maps. → by what; None for a network that draws none.
+def _scale_sigma(config: RunConfig, model: AttributeCNN, samples: int, sigma_scale: float | None) -> float | None:
+    """Multiply σ in the mechanisms that draw their maps at random.
 
-    Several samples, or a σ, for such a one are a usage error.
+    Returns:
+        The factor; None if the network draws no maps.
+
+    Raises:
+        UsageProblemError: several samples or a factor are given for a network that draws no maps.
     """
     sampled = any(slot.sampled for slot in slots_of(config.attn, len(model.stages)))
     if not sampled and (samples != 1 or sigma_scale is not None):
         which = ", ".join(m.name for m in MECHANISMS.values() if m.sampled)
         raise UsageProblemError(
-            f"{config.attn} draws no samples, every answer is the same; these do: {which}, and classes of one's own "
-            "with the attribute sampled = True"
+            f"{config.attn} draws no samples: its answers are all equal; use {which}, or a class of your own with "
+            "sampled = True"
         )
     if samples < 1 or (sigma_scale is not None and not 0 <= sigma_scale < float("inf")):
         raise UsageProblemError(
-            f"{samples} samples with σ × {sigma_scale}: give 1 sample or more, and 0 or more times σ"
+            f"{samples} samples with σ × {sigma_scale}: give 1 sample or more, and a finite factor of 0 or more"
         )
     drawing = [m for m in model.modules() if isinstance(m, AttentionRNN) and m.sampled]
     if not drawing:
         if sigma_scale is not None:
-            raise UsageProblemError(f"{config.attn}: its σ is its own, and cannot be scaled; leave the scale out")
+            raise UsageProblemError(f"{config.attn}: bench cannot scale the σ of this class; omit the factor")
         return 1.0 if sampled else None
-    scale = sigma_scale if sigma_scale is not None else WIDENED if samples > 1 else 1.0
+    scale = sigma_scale if sigma_scale is not None else SIGMA_SCALE_OF_SEVERAL if samples > 1 else 1.0
     for module in drawing:
         module.sigma_scale *= scale
     return scale
@@ -99,7 +118,7 @@ def _widen(config: RunConfig, model: AttributeCNN, samples: int, sigma_scale: fl
 def _title(
     config: RunConfig, run: Path, accuracy: float, manifest: Manifest, scale: float | None, seed: int
 ) -> list[str]:
-    """What the network is, which images these are, and how the maps were drawn."""
+    """Return the lines that describe the network, the images, and how the maps were drawn."""
     shown = f"shown: {SPLIT} images of {manifest.folder_name}"
     if manifest.folder_name != config.dataset:
         shown += f"; trained on {config.dataset}"
@@ -112,19 +131,19 @@ def _title(
 
 
 def _after(config: RunConfig) -> str:
-    """On what it was trained before, the last one first."""
+    """Return the data sets of earlier trainings, the last one first."""
     return "".join(f", after {stage.partition('-')[0]}" for stage in stages(config.training)[1:])
 
 
 def _notes(config: RunConfig, manifest: Manifest, rows: Sequence[Panels]) -> list[str]:
-    """What one must know to read the picture."""
+    """Return the notes that explain the picture."""
     if not rows[0].slots:
-        notes = [f"{config.attn} has no maps: it does not say to which places it attends."]
+        notes = [f"{config.attn} has no attention maps."]
     else:
         notes = [
-            "slot: its map, coloured from 0 to its maximum, with its least and greatest value; the last sums to 1.",
-            "product: of all maps, coloured likewise.",
-            "attention on the digit: the share of the product inside the outline.",
+            "slot: its map, coloured from 0 to its maximum, with its range of values; the last map sums to 1.",
+            "product: the product of all maps, coloured in the same way.",
+            "attention on the digit: the share of the product that lies inside the outline.",
         ]
     noted = dict.fromkeys((get_variant(config.variant), manifest.variant))
     return notes + [f"{variant.name} is {variant.note}." for variant in noted if variant.note]

@@ -1,4 +1,4 @@
-"""Several trained networks side by side: where each looks on the same test images, and what it answers."""
+"""A picture of several trained networks: the attention map and the answer of each on the same test images."""
 
 import logging
 from collections import Counter
@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.config import RunConfig
-from bench.evaluation.panels import Panels, tally
+from bench.evaluation.panels import Panels, describe_totals
 from bench.runs.load import load_model, load_result
-from bench.visualization.examples import SPLIT, answers, choose, data_of, fitting, questions
+from bench.visualization.examples import (
+    SPLIT,
+    answer_question,
+    choose_images,
+    find_data_set,
+    load_questions,
+    read_fitting_manifest,
+)
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import check_name
 
@@ -30,63 +37,70 @@ def save_comparison(
     """Draw the product of the maps of each run's network on the same test images (as PAN Fig. 7, ARNN Fig. 6).
 
     Args:
-        runs: folders of finished runs, one row of the picture each.
-        output, root, data, images, seed, indices: as of `attention_maps.save_picture`. Without `data` all must be
-            made on the same data set.
+        runs: folders of finished runs; each gives one row of the picture.
+        output: as in `attention_maps.save_picture`.
+        root: as in `attention_maps.save_picture`.
+        data: as in `attention_maps.save_picture`. Required if the runs have different data sets.
+        images: as in `attention_maps.save_picture`.
+        seed: as in `attention_maps.save_picture`.
+        indices: as in `attention_maps.save_picture`.
 
     Returns:
-        For each run what it answers to each image.
+        For each run, its answer to each image.
 
-    Raises as `attention_maps.save_picture`.
+    Raises:
+        UsageProblemError: as in `attention_maps.save_picture`, or the runs have different data sets and `data` is None.
+        DataProblemError: a run is unfinished or damaged.
     """
-    from bench.visualization.drawing import draw_beside
+    from bench.visualization.drawing import draw_comparison
 
     check_name(output)
     networks = [(*load_model(run), load_result(run)["accuracy"]) for run in runs]
     configs = [config for config, _, _ in networks]
     if not data and len({config.dataset for config in configs}) > 1:
-        made_on = ", ".join(sorted({config.dataset for config in configs}))
-        raise UsageProblemError(f"the runs were made on different data sets ({made_on}); name one with --data")
-    folder = data or data_of(runs[0], configs[0], root)
-    manifests = [fitting(folder, config) for config in configs]
-    chosen = choose(folder, images, seed, indices)
+        names = ", ".join(sorted({config.dataset for config in configs}))
+        raise UsageProblemError(f"the runs were made on different data sets ({names}); choose one with --data")
+    folder = data or find_data_set(runs[0], configs[0], root)
+    manifests = [read_fitting_manifest(folder, config) for config in configs]
+    chosen = choose_images(folder, images, seed, indices)
     if len(chosen) * len(runs) > MAX_CELLS:
         raise UsageProblemError(
             f"{len(runs)} networks × {len(chosen)} images: one picture holds {MAX_CELLS} answers at most"
         )
-    asked = list(questions(folder, chosen))
+    asked = list(load_questions(folder, chosen))
     rows = [
-        [next(answers(model, question, manifest, 1, seed)) for question in asked]
+        [next(answer_question(model, question, manifest, 1, seed)) for question in asked]
         for (_, model, _), manifest in zip(networks, manifests, strict=True)
     ]
     accuracies = [f"{100 * accuracy:.1f} %" for _, _, accuracy in networks]
     heads = list(zip(_names(configs), accuracies, strict=True))
     title = [f"Where {len(runs)} networks look", f"{SPLIT} images of {manifests[0].folder_name}"]
-    draw_beside(rows, heads, title, _notes(runs), output)
+    draw_comparison(rows, heads, title, _notes(runs), output)
     for (name, _), row in zip(heads, rows, strict=True):
-        log.info("%s: %s", name, tally(row))
+        log.info("%s: %s", name, describe_totals(row))
     return rows
 
 
 def _names(configs: Sequence[RunConfig]) -> list[str]:
-    """Of each network what it is called, and where two are called alike, what tells them apart."""
-    ways = (
+    """Return a short name of each network; names that would be equal get the seed, the variant or the run id."""
+    forms = (
         lambda config: config.attn,
         lambda config: f"{config.attn}, seed {config.seed}",
         lambda config: f"{config.attn}, {config.variant}",
         lambda config: f"{config.attn}, {config.run_id.rsplit('-', 1)[-1]}",
     )
-    each = [Counter(map(way, configs)) for way in ways]
-    last = len(ways) - 1
+    candidates = [[form(config) for form in forms] for config in configs]  # the last one is unique
+    counts: list[Counter[str]] = [Counter(column) for column in zip(*candidates, strict=True)]
     return [
-        next(way(config) for k, way in enumerate(ways) if each[k][way(config)] == 1 or k == last) for config in configs
+        next((name for name, count in zip(names[:-1], counts, strict=False) if count[name] == 1), names[-1])
+        for names in candidates
     ]
 
 
 def _notes(runs: Sequence[Path]) -> list[str]:
     return [
-        "Below an image the truth, and the digit's share of the image. A map is the product of the maps of all slots, "
-        "coloured from 0 to its maximum; below it the answer, and the share of the attention inside the outline. "
-        "Beside a network its accuracy on the test split of the set that it was trained on.",
+        "Below an image: the truth, and the digit's share of the image. A map is the product of the maps of all slots, "
+        "coloured from 0 to its maximum. Below a map: the answer, and the share of the attention inside the outline. "
+        "Below the name of a network: its accuracy on the test split of the data set that it was trained on.",
         f"Runs: {', '.join(run.resolve().name for run in runs)}.",
     ]

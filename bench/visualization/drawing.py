@@ -1,9 +1,10 @@
-"""Rows of panels → a picture file. Imported only to draw.
+"""Draw panels into a picture file. Import this module only to draw: it needs matplotlib.
 
-Lengths are in inches. Every box has its place by arithmetic, so that nothing overlaps and the same rows give the same
-bytes.
+Lengths are in inches. The position of every box is computed, so that boxes do not overlap, and the same rows give the
+same bytes.
 """
 
+import itertools
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,29 +29,36 @@ _OUTLINE = "#FF00FF"  # as in the data set's preview
 _RIGHT, _WRONG, _FAINT = "#007A55", "#B84700", "#555555"
 _CELL, _GAP, _CAPTION, _HEADER, _ANSWER = 1.55, 0.1, 0.42, 0.26, 2.9
 _LINE = 0.19
-_LEAST_WIDTH = 7.2  # room for the title
-_PER_INCH = 13.5  # characters of a line of 9 points
-_NAME = 20  # characters of a line of a network's name
+_MIN_WIDTH = 7.2  # room for the title
+_CHARACTERS_PER_INCH = 13.5  # in a line of 9 points
+_NAME_CHARACTERS = 20  # per line of a network's name
 
 
 def draw(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str], path: Path) -> None:
-    """Write the picture as PNG, SVG or PDF, by the name's ending: `title` above the rows, `notes` below."""
+    """Write the picture as PNG, SVG or PDF, depending on the suffix of `path`.
+
+    Args:
+        rows: the rows of the picture.
+        title: lines above the rows.
+        notes: paragraphs below the rows.
+        path: the file.
+    """
     save_figure(figure(rows, title, notes), path)
 
 
 def figure(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str]) -> Any:
-    """One row of axes for each of `rows`: the input, the slots' maps, their product, the answer in words."""
+    """Return a figure with one row of axes per row: the input, the slots' maps, their product, and the answer."""
     panels = 1 + len(rows[0].slots) + bool(rows[0].slots)
-    heights = [_CELL + (_GAP if row.sample < row.of else _CAPTION) for row in rows]
-    page, top = _page(panels * (_CELL + _GAP) + _ANSWER, _HEADER + sum(heights), title, notes)
+    heights = [_CELL + (_GAP if row.sample < row.samples else _CAPTION) for row in rows]
+    page, top = _new_page(panels * (_CELL + _GAP) + _ANSWER, _HEADER + sum(heights), title, notes)
     for k, row in enumerate(rows):
-        _row(page, row, top - _HEADER - sum(heights[:k]), first=k == 0)
+        _draw_row(page, row, top - _HEADER - sum(heights[:k]), first=k == 0)
     return page
 
 
-def _page(width: float, height: float, title: Sequence[str], notes: Sequence[str]) -> tuple[Any, float]:
-    """A page with room for a body of this size between `title` and `notes`, and the body's upper edge."""
-    width = max(width + 2 * _GAP, _LEAST_WIDTH)
+def _new_page(width: float, height: float, title: Sequence[str], notes: Sequence[str]) -> tuple[Any, float]:
+    """Return a page with room for a body of this size between `title` and `notes`, and the upper edge of the body."""
+    width = max(width + 2 * _GAP, _MIN_WIDTH)
     name = _wrapped(title[:1], width, 1.4)  # bold
     head, foot = name + _wrapped(title[1:], width, 1.1), _wrapped(notes, width)
     below = height + _LINE * (len(foot) + 1) + 2 * _GAP
@@ -59,32 +67,36 @@ def _page(width: float, height: float, title: Sequence[str], notes: Sequence[str
     for k, line in enumerate(head):
         at = (2 * _GAP / width, 1 - (2 * _GAP + _LINE * 1.15 * k) / whole)
         page.text(*at, line, fontsize=10, va="top", weight="bold" if k < len(name) else "normal")
-    _legend(page, foot)
+    _draw_legend(page, foot)
     return page, below
 
 
-def draw_beside(
+def draw_comparison(
     rows: Sequence[Sequence[Panels]],
     heads: Sequence[tuple[str, str]],
     title: Sequence[str],
     notes: Sequence[str],
     path: Path,
 ) -> None:
-    """As `draw`, of several networks' answers to the same questions, see `beside`."""
-    save_figure(beside(rows, heads, title, notes), path)
+    """Write a picture of the answers of several networks to the same questions, see `comparison_figure`."""
+    save_figure(comparison_figure(rows, heads, title, notes), path)
 
 
-def beside(
+def comparison_figure(
     rows: Sequence[Sequence[Panels]], heads: Sequence[tuple[str, str]], title: Sequence[str], notes: Sequence[str]
 ) -> Any:
-    """The images and questions in a row of axes, and below it for each network a row of its products and answers.
+    """Return a figure with a row of images and questions, and below it one row of products and answers per network.
 
-    `heads`: name and accuracy of each network, at the left.
+    Args:
+        rows: for each network, its answers.
+        heads: name and accuracy of each network, written at the left.
+        title: lines above the rows.
+        notes: paragraphs below the rows.
     """
-    names = [textwrap.wrap(name, _NAME) for name, _ in heads]
-    aside = max(len(line) for name in names for line in name) * 1.4 / _PER_INCH + 3 * _GAP
+    names = [textwrap.wrap(name, _NAME_CHARACTERS) for name, _ in heads]
+    left = max(len(line) for name in names for line in name) * 1.4 / _CHARACTERS_PER_INCH + 3 * _GAP
     height = (1 + len(rows)) * (_CELL + _CAPTION)
-    page, top = _page(aside + len(rows[0]) * (_CELL + _GAP), _GAP + height, title, notes)
+    page, top = _new_page(left + len(rows[0]) * (_CELL + _GAP), _GAP + height, title, notes)
     across, up = page.get_size_inches()
     for i in range(1 + len(rows)):
         edge = top - _GAP - i * (_CELL + _CAPTION)
@@ -93,87 +105,87 @@ def beside(
             style = "normal" if k == len(lines) - 1 else "bold"
             page.text(2 * _GAP / across, (edge - k * _LINE) / up, line, fontsize=9, va="top", weight=style)
         for j, panels in enumerate(rows[max(0, i - 1)]):
-            axes = _axes(page, (2 * _GAP + aside + j * (_CELL + _GAP), edge - _CELL, _CELL, _CELL))
-            _product_below(axes, panels) if i else _question_below(axes, panels)
+            axes = _axes(page, (2 * _GAP + left + j * (_CELL + _GAP), edge - _CELL, _CELL, _CELL))
+            _draw_product(axes, panels) if i else _draw_question(axes, panels)
     return page
 
 
-def _question_below(axes: Any, panels: Panels) -> None:
+def _draw_question(axes: Any, panels: Panels) -> None:
     axes.imshow(panels.image.numpy(), vmin=0, vmax=1)
-    _outline(axes, panels.target)
+    _draw_outline(axes, panels.target)
     axes.text(0, -0.04, panels.question, fontsize=9, va="top", transform=axes.transAxes, weight="bold")
-    about = f"{'/'.join(panels.truth)}, {100 * panels.area:.1f} %"
-    axes.text(0, -0.16, about, fontsize=8, va="top", transform=axes.transAxes, color=_FAINT)
+    truth = f"{'/'.join(panels.truth)}, {100 * panels.area:.1f} %"
+    axes.text(0, -0.16, truth, fontsize=8, va="top", transform=axes.transAxes, color=_FAINT)
 
 
-def _product_below(axes: Any, panels: Panels) -> None:
+def _draw_product(axes: Any, panels: Panels) -> None:
     if panels.product is not None:
         axes.imshow(panels.product.numpy(), vmin=0, vmax=1, cmap=HEAT)
-        _outline(axes, panels.target)
+        _draw_outline(axes, panels.target)
     else:
-        _no_map(axes, panels.fault)
-    said = f"{'✓' if panels.right else '✗'} {_said(panels)}"
+        _draw_no_map(axes, panels.fault)
+    answer = f"{'✓' if panels.right else '✗'} {_answer_text(panels)}"
     color = _RIGHT if panels.right else _WRONG
-    axes.text(0, -0.04, said, fontsize=9, va="top", transform=axes.transAxes, color=color, weight="bold")
+    axes.text(0, -0.04, answer, fontsize=9, va="top", transform=axes.transAxes, color=color, weight="bold")
     if panels.correctness is not None:
         share = f"on the digit: {100 * panels.correctness:.1f} %"
         axes.text(0, -0.16, share, fontsize=8, va="top", transform=axes.transAxes, color=_FAINT)
 
 
-def _row(page: Any, row: Panels, top: float, first: bool) -> None:
-    """The row whose panels' upper edge is `top` above the page's lower one."""
-    places = iter(range(100))
+def _draw_row(page: Any, row: Panels, top: float, first: bool) -> None:
+    """Draw a row. `top` is the distance of its panels' upper edge from the lower edge of the page."""
+    columns = itertools.count()
 
-    def axes(pixels: Any, header: str, fault: str = "", **how: Any) -> Any:
-        at = _axes(page, (2 * _GAP + next(places) * (_CELL + _GAP), top - _CELL, _CELL, _CELL))
+    def axes(pixels: Any, header: str, fault: str = "", **style: Any) -> Any:
+        panel = _axes(page, (2 * _GAP + next(columns) * (_CELL + _GAP), top - _CELL, _CELL, _CELL))
         if pixels is None:
-            _no_map(at, fault)
+            _draw_no_map(panel, fault)
         else:
-            at.imshow(pixels.numpy(), vmin=0, vmax=1, **how)
-            _outline(at, row.target)
+            panel.imshow(pixels.numpy(), vmin=0, vmax=1, **style)
+            _draw_outline(panel, row.target)
         if first:
-            at.set_title(header, fontsize=9, pad=4)
-        return at
+            panel.set_title(header, fontsize=9, pad=4)
+        return panel
 
     shown = axes(row.image, "input")
-    if row.sample == row.of:
+    if row.sample == row.samples:
         shown.text(0, -0.04, row.question, fontsize=9, va="top", transform=shown.transAxes, weight="bold")
         about = f"image {row.index}, digit's scale {row.scale:.2f}"
         shown.text(0, -0.16, about, fontsize=8, va="top", transform=shown.transAxes, color=_FAINT)
     for slot in row.slots:
         drawn = axes(slot.map, f"slot {slot.slot}, {slot.size[0]}×{slot.size[1]}", slot.fault, cmap=HEAT)
         if slot.map is not None:
-            _between(drawn, slot.low, slot.high)
+            _value_range(drawn, slot.low, slot.high)
     if row.slots:
         product = axes(row.product, "product", row.fault, cmap=HEAT)
-        if row.sample == row.of:
-            _scale(product)
-    _answer(_axes(page, (2 * _GAP + next(places) * (_CELL + _GAP), top - _CELL, _ANSWER, _CELL)), row)
+        if row.sample == row.samples:
+            _colour_bar(product)
+    _draw_answer(_axes(page, (2 * _GAP + next(columns) * (_CELL + _GAP), top - _CELL, _ANSWER, _CELL)), row)
 
 
-def _no_map(axes: Any, fault: str) -> None:
-    """Say in place of a map why there is none: the network has none, or it cannot be measured."""
-    words = f"map {fault}" if fault else "no map"
-    axes.text(0.5, 0.5, words, fontsize=9, ha="center", transform=axes.transAxes, color=_FAINT)
+def _draw_no_map(axes: Any, fault: str) -> None:
+    """Write why there is no map: the network has none, or it cannot be measured."""
+    text = f"map {fault}" if fault else "no map"
+    axes.text(0.5, 0.5, text, fontsize=9, ha="center", transform=axes.transAxes, color=_FAINT)
 
 
 def _axes(page: Any, box: tuple[float, float, float, float]) -> Any:
-    """Axes without marks in a box in inches: left, bottom, width, height."""
+    """Return axes without marks in a box in inches: left, bottom, width, height."""
     width, height = page.get_size_inches()
     axes = page.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
     axes.set_axis_off()
     return axes
 
 
-def _between(axes: Any, low: float, high: float) -> None:
-    """Between which values a map lies: a slot that attends alike everywhere has one."""
+def _value_range(axes: Any, low: float, high: float) -> None:
+    """Write the range of a map's values; a uniform map has one value."""
     text = f"{low:.2g} … {high:.2g}" if f"{low:.2g}" != f"{high:.2g}" else f"{high:.2g} everywhere"
     on_dark = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1.5}
     axes.text(0.03, 0.03, text, fontsize=7, va="bottom", transform=axes.transAxes, color="white", bbox=on_dark)
 
 
-def _scale(product: Any) -> None:
-    """What the product's colours mean, below it."""
+def _colour_bar(product: Any) -> None:
+    """Draw the colour scale below the product."""
     bar = product.inset_axes((0.14, -0.12, 0.62, 0.07))
     bar.imshow(np.linspace(0, 1, 256)[None], cmap=HEAT, vmin=0, vmax=1, aspect="auto")
     bar.set_axis_off()
@@ -182,10 +194,10 @@ def _scale(product: Any) -> None:
 
 
 def answer_lines(row: Panels) -> list[str]:
-    """The answer in words, the first line whether it is right."""
-    which = f"sample {row.sample}: " if row.of > 1 else ""
+    """Return the answer as lines of text. The first line tells whether it is right."""
+    which = f"sample {row.sample}: " if row.samples > 1 else ""
     lines = [f"✓ {which}right" if row.right else f"✗ {which}wrong"]
-    lines.append(_said(row) if row.prediction is None else f"says {_said(row)}")
+    lines.append(_answer_text(row) if row.prediction is None else f"says {_answer_text(row)}")
     lines.append(f"truth: {' or '.join(row.truth)}")
     if row.correctness is not None:
         several = len(row.shares) > 1
@@ -198,14 +210,14 @@ def answer_lines(row: Panels) -> list[str]:
     return lines
 
 
-def _said(panels: Panels) -> str:
-    """The answer with its probability; an answer that is not finite is none."""
+def _answer_text(panels: Panels) -> str:
+    """Return the answer with its probability."""
     if panels.prediction is None or panels.probability is None:
         return "no answer (not finite)"
     return f"{panels.prediction} ({100 * panels.probability:.0f} %)"
 
 
-def _answer(axes: Any, row: Panels) -> None:
+def _draw_answer(axes: Any, row: Panels) -> None:
     color = _RIGHT if row.right else _WRONG
     for k, line in enumerate(answer_lines(row)):
         style: dict[str, Any] = {"color": color, "weight": "bold"} if k == 0 else {}
@@ -214,18 +226,18 @@ def _answer(axes: Any, row: Panels) -> None:
         axes.text(0.03, 0.97 - k * _LINE / _CELL * 1.1, line, fontsize=9, va="top", transform=axes.transAxes, **style)
 
 
-def _outline(axes: Any, mask: Tensor) -> None:
-    """The edges of a mask's pixels: bool (H, W)."""
+def _draw_outline(axes: Any, mask: Tensor) -> None:
+    """Draw the edges of the pixels of a mask, bool (H, W)."""
     inside = np.pad(mask.numpy(), 1)
     below = np.argwhere(inside[1:, 1:-1] != inside[:-1, 1:-1])
-    beside = np.argwhere(inside[1:-1, 1:] != inside[1:-1, :-1])
+    right = np.argwhere(inside[1:-1, 1:] != inside[1:-1, :-1])
     lines = [((x - 0.5, y - 0.5), (x + 0.5, y - 0.5)) for y, x in below.tolist()]
-    lines += [((x - 0.5, y - 0.5), (x - 0.5, y + 0.5)) for y, x in beside.tolist()]
+    lines += [((x - 0.5, y - 0.5), (x - 0.5, y + 0.5)) for y, x in right.tolist()]
     axes.add_collection(LineCollection(lines, colors=_OUTLINE, linewidths=0.9, capstyle="projecting"), autolim=False)
 
 
-def _legend(page: Any, foot: Sequence[str]) -> None:
-    """What the outline is, and the notes, at the foot of the page."""
+def _draw_legend(page: Any, foot: Sequence[str]) -> None:
+    """Draw the legend of the outline, and the notes, at the foot of the page."""
     width, height = page.get_size_inches()
     key = Patch(facecolor="none", edgecolor=_OUTLINE)
     at = (2 * _GAP / width, (_GAP * 1.2 + _LINE * (len(foot) + 1)) / height)
@@ -246,6 +258,6 @@ def _legend(page: Any, foot: Sequence[str]) -> None:
 
 
 def _wrapped(paragraphs: Sequence[str], width: float, size: float = 1.0) -> list[str]:
-    """Lines no longer than the page is wide; `size`: of the letters, over 9 points."""
-    most = int((width - 4 * _GAP) * _PER_INCH / size)
-    return [line for paragraph in paragraphs for line in textwrap.wrap(paragraph, most)]
+    """Return lines that fit the width of the page. `size` is the font size relative to 9 points."""
+    characters = int((width - 4 * _GAP) * _CHARACTERS_PER_INCH / size)
+    return [line for paragraph in paragraphs for line in textwrap.wrap(paragraph, characters)]

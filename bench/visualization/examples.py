@@ -1,4 +1,4 @@
-"""The test images that a picture is about, the questions, and what a network answers."""
+"""The test images and questions of a picture, and the answers of a network."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from bench.config import RunConfig
-from bench.evaluation.panels import Panels, Question, panels
-from bench.evaluation.snapshots import spread
+from bench.evaluation.panels import Panels, Question, make_panels
+from bench.evaluation.snapshots import choose_over_scales
 from bench.model import AttributeCNN
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import Manifest, MnistRef, read_manifest, read_split
@@ -18,46 +18,60 @@ from mnistref.variants import get_variant
 SPLIT = "test"
 
 
-def data_of(run: Path, config: RunConfig, root: Path) -> Path:
-    """The folder of the data set that a run was made on."""
+def find_data_set(run: Path, config: RunConfig, root: Path) -> Path:
+    """Return the folder of the data set that a run was made on.
+
+    Raises:
+        UsageProblemError: the folder does not exist.
+    """
     places = [place / "datasets" / config.dataset for place in (run.resolve().parent.parent, root)]
     for place in places:
         if place.is_dir():
             return place
-    raise UsageProblemError(f"{places[-1]}: the run's data set is not here; say where with --data or --root")
+    raise UsageProblemError(
+        f"{places[-1]}: the run's data set does not exist here; give its place with --data or --root"
+    )
 
 
-def fitting(folder: Path, config: RunConfig) -> Manifest:
-    """The data set's manifest; a usage error where the network knows other queries or classes."""
+def read_fitting_manifest(folder: Path, config: RunConfig) -> Manifest:
+    """Return the manifest of a data set.
+
+    Raises:
+        UsageProblemError: the network has other numbers of queries or classes.
+    """
     manifest, trained = read_manifest(folder), get_variant(config.variant)
     has, wants = [(v.queries, v.classes) for v in (manifest.variant, trained)]
     if has != wants:
         raise UsageProblemError(
-            f"{folder}: {has[0]} queries and {has[1]} classes, and this network, trained on {trained.name}, has "
-            f"{wants[0]} and {wants[1]}; give a data set with as many"
+            f"{folder}: {has[0]} queries and {has[1]} classes, but this network, trained on {trained.name}, has "
+            f"{wants[0]} and {wants[1]}; give a data set with the same numbers"
         )
     return manifest
 
 
-def choose(folder: Path, images: int, seed: int, indices: Sequence[int] | None) -> list[int]:
-    """Which images of the test split: those named, or a choice."""
+def choose_images(folder: Path, images: int, seed: int, indices: Sequence[int] | None) -> list[int]:
+    """Return the indices of test images: `indices`, or a choice over the range of scales.
+
+    Raises:
+        UsageProblemError: there is no such image, or no image is requested.
+    """
     fields = read_split(folder, SPLIT, "digit_scale", "query_slot")
     slot = fields["query_slot"].astype(np.int64)
     scales = fields["digit_scale"][np.arange(len(slot)), slot]
     if indices is None:
         if images < 1:
             raise UsageProblemError(f"{images} images: give 1 or more")
-        return spread(scales, images, seed)
+        return choose_over_scales(scales, images, seed)
     for index in indices:
         if not 0 <= index < len(scales):
             raise UsageProblemError(f"{folder} has no {SPLIT} image {index}: give 0 … {len(scales) - 1}")
     if not indices:
-        raise UsageProblemError("no image named: give the number of one or more")
+        raise UsageProblemError("no image given: give the index of one image or more")
     return list(indices)
 
 
-def questions(folder: Path, indices: Sequence[int]) -> Iterator[Question]:
-    """One question an image, with the ink of every right answer."""
+def load_questions(folder: Path, indices: Sequence[int]) -> Iterator[Question]:
+    """Yield one question per image, with the ink of every right answer."""
     dataset = MnistRef(folder, SPLIT)
     every = MnistRef(folder, SPLIT, "all") if dataset.variant.repeats[1] > 1 else dataset
     for index in indices:
@@ -72,11 +86,16 @@ def questions(folder: Path, indices: Sequence[int]) -> Iterator[Question]:
 
 
 @torch.inference_mode()
-def answers(model: AttributeCNN, question: Question, manifest: Manifest, samples: int, seed: int) -> Iterator[Panels]:
-    """The network's answers, each drawn from a generator of its own, so that no other image or sample matters."""
+def answer_question(
+    model: AttributeCNN, question: Question, manifest: Manifest, samples: int, seed: int
+) -> Iterator[Panels]:
+    """Yield the answers of the network.
+
+    Each answer draws from its own generator, so that it does not depend on other images or samples.
+    """
     image, query = question.image.permute(2, 0, 1)[None], torch.tensor([question.query])
     for sample in range(samples):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.SeedSequence([seed, question.index, sample]).generate_state(1)[0]))
             out = model(image, query)
-        yield panels(question, out, manifest.variant, sample + 1, samples)
+        yield make_panels(question, out, manifest.variant, sample + 1, samples)

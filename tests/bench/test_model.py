@@ -9,7 +9,7 @@ from torch import nn
 import bench
 from bench.attention import MECHANISMS
 from bench.attention.arnn import AttentionRNN
-from bench.attention.base import Levels, spread
+from bench.attention.base import SlotFeatures, repeat_for_questions
 from bench.conformance.checks import check
 from bench.data.grouping import parts_of
 from tests.bench.attention.test_plugins import GOOD, written
@@ -35,11 +35,11 @@ def network(attn: str) -> nn.Module:
     return model
 
 
-def outcome(model: nn.Module, ask) -> list[torch.Tensor]:
+def outcome(model: nn.Module, call_mechanism) -> list[torch.Tensor]:
     """Logits, maps, and the gradients of a random function of them, of the images and all parameters."""
     images = torch.rand(IMAGES, 3, 19, 22, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
     model.zero_grad()
-    out = ask(images)
+    out = call_mechanism(images)
     generator = torch.Generator().manual_seed(2)
     sum((part * torch.randn(part.shape, generator=generator)).sum() for part in out).backward()
     gradients = [p.grad if p.grad is not None else torch.zeros(()) for p in model.parameters()]
@@ -47,7 +47,10 @@ def outcome(model: nn.Module, ask) -> list[torch.Tensor]:
 
 
 def one_by_one(model: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
-    outs = [model(images[of : of + 1], query[None]) for of, query in zip(OF.tolist(), QUERY, strict=True)]
+    outs = [
+        model(images[image_index : image_index + 1], query[None])
+        for image_index, query in zip(OF.tolist(), QUERY, strict=True)
+    ]
     return [torch.cat([out.logits for out in outs]), *map(torch.cat, zip(*(out.masks for out in outs), strict=True))]
 
 
@@ -133,11 +136,11 @@ def test_what_comes_before_the_question_is_computed_once_an_image(attn, images):
 
 def test_copies_stay_in_the_order_of_memory():
     x = torch.rand(3, 4, 5, 6).to(memory_format=torch.channels_last)
-    for of in (OF, 2):
-        assert spread(x, of).is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(spread(x, 2), x.repeat_interleave(2, 0))
-    assert spread((x, None, 3), OF)[1:] == (None, 3)
-    levels = Levels([x, x[OF]], 1, OF)
+    for image_index in (OF, 2):
+        assert repeat_for_questions(x, image_index).is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(repeat_for_questions(x, 2), x.repeat_interleave(2, 0))
+    assert repeat_for_questions((x, None, 3), OF)[1:] == (None, 3)
+    levels = SlotFeatures([x, x[OF]], 1, OF)
     assert len(levels) == 2
     assert all(torch.equal(level, x[OF]) for level in (*levels, levels[-1], *levels[-2:]))
 

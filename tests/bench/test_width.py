@@ -137,5 +137,5 @@ def test_a_mechanism_that_cannot_have_it_is_refused_before_anything_is_made(tmp_
     )
     code, _, error = bench("run", "--attn", f"{own}:Grouped", "--variant", "mini", "--root", tmp_path, "--width", 20)
     assert code == 2, error
-    assert "cannot be made as Class(20, 10, …)" in error
+    assert "Class(20, 10, …) raises" in error
     assert not (tmp_path / "datasets").exists()

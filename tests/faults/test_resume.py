@@ -52,7 +52,7 @@ def when_begun(runs: Path, running) -> float:
 
 def is_inside(runs: Path) -> bool:
     """Whether what is kept is the middle of an epoch."""
-    states = (json.loads(path.read_text()) for path in runs.glob(f"*/{checkpoints.FOLDER}/{checkpoints.REST}"))
+    states = (json.loads(path.read_text()) for path in runs.glob(f"*/{checkpoints.FOLDER}/{checkpoints.STATE}"))
     return any(state["under"] is not None for state in states)
 
 

@@ -1,4 +1,4 @@
-"""Gradients that are written by hand, and cannot be differentiated once more: an error that says what can."""
+"""Gradients that are computed by hand, and cannot be differentiated again: the error names alternatives."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def refuse_second(ctx: Any, *grads: Tensor) -> Any:
-    """The backward pass of a gradient. Raises NotImplementedError."""
+    """Raise NotImplementedError, in the backward pass of a gradient."""
     raise NotImplementedError(
         "this implementation of the diagonal LSTM is differentiable once; for gradients of gradients give "
         "implementation='reference', or set BENCH_DIAGONAL_LSTM=reference"
@@ -26,4 +26,5 @@ def once(gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Mark gradients that were computed without a graph, so that differentiating them raises `NotImplementedError`."""
     if not torch.is_grad_enabled():
         return gradients
-    return _Once.apply(torch.ones((), requires_grad=True), *gradients)
+    marked: tuple[Tensor, ...] = _Once.apply(torch.ones((), requires_grad=True), *gradients)
+    return marked

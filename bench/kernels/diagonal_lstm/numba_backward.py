@@ -1,7 +1,8 @@
-"""The backward pass of the compiled diagonal LSTM, by hand: cell by cell in the reverse of the raster order.
+"""The backward pass of the compiled diagonal LSTM: cell by cell in reverse raster order.
 
-Shapes as in `raster`. Gates come from what the forward pass kept: computing them again costs more than reading them.
-The gradient of the weights is a product over all cells, done for a few cells at a time while they are in the cache.
+Shapes as in `numba_forward`. Gates are read from the values that the forward pass saved, which is faster than computing
+them again. The gradient of the weights is a product over all cells, computed for a few cells at a time while they are
+in the cache.
 """
 
 from typing import Any
@@ -34,10 +35,10 @@ def gradients_of_gates(
     d_c: Any,
     gates: Any,
 ) -> None:
-    """One cell: from the gradients of its h (t, L), which come from three sides, and of its c, those of its gates.
+    """Compute the gradients of a cell's gates from those of its h (t, L), which come from three sides, and of its c.
 
-    `cell` and `before`: where it and the cell to its left are kept, −1 where there is none. `d_c` becomes that of the
-    cell to the left.
+    `cell` and `before` are the positions of the saved values of the cell and of the cell to its left, −1 if there is
+    none. `d_c` becomes the gradient of the c to the left.
     """
     lanes = len(width)
     zero, one = splat(width, kept.dtype.type(0)), splat(width, kept.dtype.type(1))
@@ -73,16 +74,23 @@ def backward(
     d_weights: np.ndarray,
     d_readout: np.ndarray,
 ) -> None:
-    """Gradients of `raster.forward`, from grad (B, p, m, n).
+    """Compute the gradients of `numba_forward.forward` from grad (B, p, m, n).
 
     Args:
+        width: as in `numba_forward.forward`.
+        shape: as in `numba_forward.forward`.
+        x: as in `numba_forward.forward`.
         weights: S′/4 · 4t · 4, the transposed weights of four inputs at a time; S′ is S padded to BLOCKs.
         readout: t′/4 · p · 4, four units at a time; t′ is t padded to fours.
-        room: `room()` numbers to work in.
-        d_x: B · m · n · C numbers, written.
-        d_bias: (B, 4t), written.
-        d_weights: (S′, 4t), this group's, written; unit by unit.
-        d_readout: (p, t), this group's, written; or (0, t), if it is not wanted.
+        grad: (B, p, m, n), the gradient of the output.
+        first: the first image of the group.
+        mirrored: whether this is the right direction.
+        kept: the values that the forward pass saved.
+        room: workspace of `room()` numbers.
+        d_x: output, B · m · n · C numbers.
+        d_bias: output, (B, 4t).
+        d_weights: output, (S′, 4t) of this group, unit by unit.
+        d_readout: output, (p, t) of this group; or (0, t), if it is not needed.
     """
     lanes, (batch, m, n, channels) = len(width), shape
     t, shown, learnt = d_bias.shape[1] // 4, grad.shape[1], d_readout.shape[0]
@@ -153,6 +161,7 @@ def backward(
 
 
 def room(lanes: int, n: int, channels: int, t: int, shown: int) -> int:
+    """Return the size of the workspace of `backward`."""
     size = padded(channels + 2 * t, BLOCK)
     by_lane = 4 * t + 4 * t + size + padded(t, 4) + t + n * t + shown + shown * t
     return lanes * by_lane + (size + 4 * t) * PENDING

@@ -1,10 +1,13 @@
-"""The forward pass of the compiled diagonal LSTM, one direction over a group of images: cell by cell in raster order.
+"""The forward pass of the compiled diagonal LSTM: one direction over a group of images, cell by cell in raster order.
 
-On a CPU diagonals gain nothing: the images of a group lie side by side in vectors, so each cell is a product of the
-weights, which stay in the cache, with [x, h above, h left] of a few images. Shapes: B images, m × n cells, C channels
-of x, t units, S = C + 2t inputs, L images of the group, p rows of the readout. Gates lie unit by unit: o, f, i, g.
+On a CPU, processing by diagonals has no advantage: the images of a group are the lanes of vectors, so each cell is a
+product of the weights, which stay in the cache, with [x, h above, h left] of these images.
 
-The right direction is the left one on the mirrored map, by addressing; its last row is not run, as none shows it.
+Shapes: B images, m × n cells, C channels of x, t units, S = C + 2t inputs, L images of the group, p rows of the
+readout. Gates are stored unit by unit, in the order o, f, i, g.
+
+The right direction is the left one on the mirrored map, by addressing. Its last row is skipped, because no output uses
+it.
 """
 
 from typing import Any
@@ -28,7 +31,7 @@ def states(
     kept: Any,
     here: int,
 ) -> None:
-    """One cell (Eq. 8): its c (t, L) in the place of the one to the left, its h (t, L) at `at_row` of `row`."""
+    """Compute one cell (Eq. 8): c (t, L) replaces the c to the left; h (t, L) is written at `at_row` of `row`."""
     lanes = len(width)
     for u in range(len(c) // lanes):
         o = load(width, start, 4 * u * lanes)
@@ -70,7 +73,7 @@ def forward(
     kept: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Images `first` … of one direction.
+    """Compute the images from `first` on, in one direction.
 
     Args:
         width: (0,) · L.
@@ -79,9 +82,11 @@ def forward(
         bias: (B, 4t), unit by unit.
         weights: t · S · 4, unit by unit.
         readout: p/4 · t · 4, its p rows padded with zeros to a multiple of four.
-        room: `room()` numbers to work in.
-        kept: of length 0, or cells · t · KEPT · L numbers for the backward pass.
-        out: (B, p, m, n).
+        first: the first image of the group.
+        mirrored: whether this is the right direction.
+        room: workspace of `room()` numbers.
+        kept: empty, or cells · t · KEPT · L numbers that are saved for the backward pass.
+        out: output, (B, p, m, n).
     """
     lanes, (batch, m, n, channels) = len(width), shape
     t, rows = bias.shape[1] // 4, m - mirrored
@@ -116,4 +121,5 @@ def forward(
 
 
 def room(lanes: int, n: int, channels: int, t: int) -> int:
+    """Return the size of the workspace of `forward`."""
     return lanes * (channels + 2 * t + 4 * t + t + n * t + 4)

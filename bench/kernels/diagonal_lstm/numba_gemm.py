@@ -1,6 +1,6 @@
-"""What both passes of the compiled diagonal LSTM multiply and move, and how they are compiled.
+"""Products and copies of both passes of the compiled diagonal LSTM, and how they are compiled.
 
-A column of vectors is called (features, L): L images side by side, a vector for each feature.
+A column of vectors is written as (features, L): one vector per feature, with L images as its lanes.
 """
 
 from pathlib import Path
@@ -15,26 +15,29 @@ HERE = Path(__file__).parent
 compiled = compiler(HERE, *sorted(HERE.glob("*.py")), HERE.parent / "numba_simd.py")
 
 KEPT = 6
-"""Vectors kept of each unit and cell for the backward pass: o, f, i, g, c, h."""
+"""Number of vectors per unit and cell that are saved for the backward pass: o, f, i, g, c, h."""
 
 BLOCK = 12
-"""Inputs are padded to a multiple of this for the gradient of the weights, which goes by blocks of so many."""
+"""Inputs are padded to a multiple of this, because the gradient of the weights is computed by such blocks."""
 
 PENDING = 240
-"""Columns (cells · L) of gradients that wait for their product: with both factors under half of a level-2 cache. Whole
-cells for each L, and an odd number of cache lines, so that rows do not compete for the same places in the cache."""
+"""Columns (cells · L) of gradients that are collected before they are multiplied.
+
+Both factors together take less than half of a level-2 cache. The number is a whole number of cells for each L, and an
+odd number of cache lines, so that rows do not compete for the same cache sets.
+"""
 
 EIGHT = (0,) * 8
 
 
 def padded(count: int, multiple: int) -> int:
-    """The least multiple that is not less."""
+    """Return the smallest multiple of `multiple` that is not less than `count`."""
     return -(-count // multiple) * multiple
 
 
 @compiled(forceinline=True)
 def product(width: Any, weights: Any, start: int, inputs: Any, count: int, out: Any, at: int) -> None:
-    """Four rows of out (…, L) = weights (count, 4)ᵀ · inputs (count, L)."""
+    """Write four rows of out (…, L) = weights (count, 4)ᵀ · inputs (count, L)."""
     lanes = len(width)
     a = b = c = d = splat(width, weights.dtype.type(0))
     for k in range(count):
@@ -51,13 +54,14 @@ def product(width: Any, weights: Any, start: int, inputs: Any, count: int, out: 
 
 @compiled(forceinline=True)
 def copy(width: Any, source: Any, start: int, out: Any, at: int, count: int) -> None:
+    """Copy `count` vectors."""
     for k in range(0, count * len(width), len(width)):
         store(out, at + k, load(width, source, start + k))
 
 
 @compiled
 def transpose(source: Any, at: int, stride: int, rows: int, columns: int, out: Any, to: int, step: int) -> None:
-    """out[to + c · step + r] = source[at + r · stride + c] for r < rows, c < columns."""
+    """Set out[to + c · step + r] = source[at + r · stride + c] for r < rows, c < columns."""
     squares, across = rows // PIECE * PIECE, columns // PIECE * PIECE
     for r in range(0, squares, PIECE):
         for c in range(0, across, PIECE):
@@ -69,7 +73,7 @@ def transpose(source: Any, at: int, stride: int, rows: int, columns: int, out: A
 
 @compiled
 def add_weight_gradients(rows: np.ndarray, columns: np.ndarray, count: int, out: np.ndarray) -> None:
-    """out (S, R) += columns (S, PENDING) · rows (R, PENDING)ᵀ over the first `count`; R in fours, S in BLOCKs."""
+    """Add columns (S, PENDING) · rows (R, PENDING)ᵀ over the first `count` to out (S, R), R in fours, S in BLOCKs."""
     size = columns.shape[0]
     for block in range(0, size, BLOCK):
         for r in range(0, rows.shape[0], 4):

@@ -1,7 +1,8 @@
-"""The diagonal LSTM compiled for the CPU, as an operator that PyTorch knows: tasks, layouts and gradients.
+"""The diagonal LSTM compiled for the CPU, as a PyTorch operator: tasks, memory layouts and gradients.
 
-A task is one direction over a group of images, which lie side by side in vectors. Tasks go over threads; the
-groups do not depend on how many there are, nor does the order in which their gradients are added, so the bits do not.
+A task is one direction over a group of images, which are the lanes of vectors. Tasks are distributed over threads. The
+groups, and the order in which their gradients are added, do not depend on the number of threads, and neither do the
+bits of the results.
 """
 
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ DTYPES = (torch.float32, torch.float64)
 
 
 class Task(NamedTuple):
+    """One direction over a group of images."""
+
     direction: int  # 0 left, 1 right
     group: int
     first: int  # image
@@ -31,10 +34,10 @@ class Task(NamedTuple):
 
 
 def groups(batch: int, dtype: torch.dtype) -> Iterator[tuple[int, int]]:
-    """(first image, lanes).
+    """Return (first image, lanes) of each group.
 
-    A group of sixteen or twenty-four keeps the machine's multipliers busy, one of eight leaves half of them idle. So
-    in fp32 the batch, padded to eights, is cut into sixteens and, where their number is odd, one group of 24.
+    A group of 16 or 24 keeps the multipliers of the machine busy; one of 8 leaves half of them idle. In fp32 the batch
+    is therefore padded to a multiple of 8 and cut into groups of 16, with one group of 24 if needed.
     """
     eights, first = -(-batch // 8), 0
     while eights:
@@ -44,7 +47,7 @@ def groups(batch: int, dtype: torch.dtype) -> Iterator[tuple[int, int]]:
 
 
 def tasks(context: Tensor, t: int) -> list[Task]:
-    """Those of most work first, as threads take them in turn."""
+    """Return the tasks, largest first, because threads take them in turn."""
     batch, _, m, n = context.shape
     made, start = [], 0
     for group, (first, lanes) in enumerate(groups(batch, context.dtype)):
@@ -56,7 +59,7 @@ def tasks(context: Tensor, t: int) -> list[Task]:
 
 
 def _kept(context: Tensor, t: int) -> int:
-    """How many numbers all tasks together save."""
+    """Return how many numbers all tasks save together."""
     batch, _, m, n = context.shape
     return padded(batch, 8) * (2 * m - 1) * n * t * KEPT
 
@@ -66,16 +69,17 @@ def _array(x: Tensor) -> np.ndarray:
 
 
 def _by_unit(gates: Tensor, dim: int) -> Tensor:
-    """Gates in the order (gate, unit) → (unit, gate), along `dim`."""
-    return gates.unflatten(dim, (4, -1)).transpose(dim, dim + 1).flatten(dim, dim + 1)
+    """Return gates in the order (gate, unit) as (unit, gate), along `dim`."""
+    return torch.unflatten(gates, dim, (4, -1)).transpose(dim, dim + 1).flatten(dim, dim + 1)
 
 
 def _by_gate(gates: Tensor, dim: int) -> Tensor:
-    return gates.unflatten(dim, (-1, 4)).transpose(dim, dim + 1).flatten(dim, dim + 1)
+    """Return gates in the order (unit, gate) as (gate, unit), along `dim`."""
+    return torch.unflatten(gates, dim, (-1, 4)).transpose(dim, dim + 1).flatten(dim, dim + 1)
 
 
 def _in_fours(rows: Tensor) -> np.ndarray:
-    """(2, R, S) → (2, R′/4 · S · 4): for each four rows, padded with zeros, their S columns one after the other."""
+    """Return (2, R, S) as (2, R′/4 · S · 4): the S columns of each four rows, padded with zeros."""
     rows = pad(rows, (0, 0, 0, -rows.shape[1] % 4))
     return _array(rows.unflatten(1, (-1, 4)).transpose(2, 3).flatten(1))
 
@@ -84,7 +88,7 @@ def _in_fours(rows: Tensor) -> np.ndarray:
 def operator(
     context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor, readout: Tensor, keep: bool
 ) -> tuple[Tensor, Tensor]:
-    """→ readout · h (2, B, p, m, n), and what the backward pass needs if `keep`, else nothing."""
+    """Return readout · h (2, B, p, m, n), and if `keep`, the values that the backward pass needs (otherwise empty)."""
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
     x, shape = _array(context.permute(0, 2, 3, 1).flatten()), (batch, m, n, channels)
     weights, shown = _in_fours(_by_unit(torch.cat([kernel_x, kernel_h], 2), 1)), _in_fours(readout)
@@ -130,7 +134,7 @@ def gradients(
     kept: Tensor,
     with_readout: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Of context, bias, both kernels and readout; the last is empty unless wanted."""
+    """Return the gradients of context, bias, both kernels and readout; the last is empty unless requested."""
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
     x, shape = _array(context.permute(0, 2, 3, 1).flatten()), (batch, m, n, channels)
     saved, given = _array(kept), _array(grad)
@@ -176,7 +180,7 @@ def gradients(
 
 
 def _added(parts: Tensor) -> Tensor:
-    """The sum over the groups, one after the other whatever the threads."""
+    """Return the sum over the groups, in a fixed order."""
     result = parts[0].clone()
     for part in parts[1:]:
         result += part
@@ -203,7 +207,7 @@ def _(
     )
 
 
-def _save(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     context, _, kernel_x, kernel_h, readout, _ = inputs
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(output[1])
@@ -223,7 +227,8 @@ gradients.register_autograd(refuse_second)
 
 
 def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor, readout: Tensor) -> Tensor:
-    """See `bench.kernels.diagonal_lstm.diagonal_lstm`. Differentiable once."""
+    """Return the states, see `bench.kernels.diagonal_lstm.diagonal_lstm`. Differentiable once."""
     arguments = (context, bias, kernel_x, kernel_h, readout)
     keep = torch.is_grad_enabled() and any(a.requires_grad for a in arguments)
-    return operator(*arguments, keep)[0]
+    states: Tensor = operator(*arguments, keep)[0]
+    return states

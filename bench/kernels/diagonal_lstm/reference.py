@@ -1,7 +1,7 @@
-"""The diagonal LSTM as the equations say it: one loop over the columns of the skewed map. Any dtype, any device.
+"""Reference implementation of the diagonal LSTM: a loop over the columns of the skewed map. Any dtype, any device.
 
-ARNN (Khandelwal and Sigal, ICCV 2019) §3.1, after PixelRNN's Diagonal BiLSTM. Shapes as in `diagonal_lstm`:
-B batch, C context channels, m × n map, t state width; axis 0 of length 2 is the direction (left, right).
+ARNN (Khandelwal and Sigal, ICCV 2019) §3.1, after PixelRNN's Diagonal BiLSTM. Shapes as in `diagonal_lstm`: B batch, C
+context channels, m × n map, t state width; axis 0 of length 2 is the direction (left, right).
 """
 
 import torch
@@ -9,7 +9,14 @@ from torch import Tensor
 
 
 def skew(x: Tensor) -> Tensor:
-    """Offset row i by i columns: (B, C, m, n) → (B, C, m, m + n − 1), zero where nothing is (Fig. 3)."""
+    """Return the map with row i shifted by i columns, padded with zeros (Fig. 3).
+
+    Args:
+        x: (B, C, m, n).
+
+    Returns:
+        (B, C, m, m + n − 1).
+    """
     batch, channels, m, n = x.shape
     skewed = x.new_zeros(batch, channels, m, m + n - 1)
     for i in range(m):
@@ -18,15 +25,21 @@ def skew(x: Tensor) -> Tensor:
 
 
 def unskew(x: Tensor, n: int) -> Tensor:
-    """Back again: (B, C, m, m + n − 1) → (B, C, m, n)."""
+    """Return the inverse of `skew`: (B, C, m, m + n − 1) → (B, C, m, n)."""
     return torch.stack([x[:, :, i, i : i + n] for i in range(x.shape[2])], dim=2)
 
 
 def one_direction(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor) -> Tensor:
-    """The left LSTM (Eq. 8): context (B, C, m, n), bias (B, 4t), kernels (4t, C) and (4t, 2t) → h (B, t, m, n).
+    """Return the states h (B, t, m, n) of the left LSTM (Eq. 8).
 
-    h at (i, j) has seen the context at (i′, j′) with i′ ≤ i and j′ ≤ j. (The paper writes σ for all four gates,
+    h at (i, j) depends on the context at (i′, j′) with i′ ≤ i and j′ ≤ j. (The paper writes σ for all four gates,
     PixelRNN's shorthand; g goes through tanh.)
+
+    Args:
+        context: (B, C, m, n).
+        bias: (B, 4t).
+        kernel_x: (4t, C).
+        kernel_h: (4t, 2t).
     """
     batch, _, m, n = context.shape
     t = kernel_h.shape[0] // 4
@@ -46,7 +59,7 @@ def one_direction(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Ten
 
 
 def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor) -> Tensor:
-    """Both directions; see `bench.kernels.diagonal_lstm.diagonal_lstm`."""
+    """Return the states of both directions, see `bench.kernels.diagonal_lstm.diagonal_lstm`."""
     left = one_direction(context, bias[0], kernel_x[0], kernel_h[0])
     right = one_direction(context.flip(-1), bias[1], kernel_x[1], kernel_h[1]).flip(-1)
     shifted = torch.nn.functional.pad(right, (0, 0, 1, 0))[:, :, :-1]  # so that it has not seen its own row
@@ -54,7 +67,7 @@ def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Ten
 
 
 def weight_gradients(x: Tensor, states: Tensor, d_gates: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of all weights, given that of the gates' sums: of one gate, d_gate · what it was made of.
+    """Return the gradients of all weights, given those of the gates' sums.
 
     Args:
         x: (B, m, n, C), the context.

@@ -1,9 +1,9 @@
-"""The diagonal LSTM over active cells only: both directions in one product per diagonal, the backward pass by hand.
+"""The diagonal LSTM over active cells only: one product per diagonal for both directions, with a manual backward pass.
 
-The N = m · n cells of the map are laid out diagonal by diagonal, so that the cells of a step are one slice, and so are
-their neighbours above and to the left, in the slice before. The mirrored map of the right direction has the same
-geometry. Arrays are (2, features, N, B): direction, then features, so that arithmetic runs along memory.
-Same signature and values as `reference.diagonal_lstm`.
+The N = m · n cells of the map are stored diagonal by diagonal. The cells of a step are then one slice, and so are their
+neighbours above and to the left, in the previous slice. The mirrored map of the right direction has the same geometry.
+Arrays are (2, features, N, B), with features before cells, so that arithmetic runs along memory. Signature and values
+are those of `reference.diagonal_lstm`.
 """
 
 import math
@@ -22,7 +22,7 @@ _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
 class Diagonal(NamedTuple):
-    """One step, as slices of the packed order: its cells; those with a cell above, and that cell; likewise left."""
+    """Slices of the packed order for one step: its cells; those with a cell above, and that cell; the same for left."""
 
     cells: slice
     has_above: slice
@@ -32,7 +32,7 @@ class Diagonal(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """How a map is packed. Place N stands for "nothing there", a zero."""
+    """The packed layout of a map. Index N stands for a missing neighbour, which is zero."""
 
     diagonals: tuple[Diagonal, ...]
     pack: Tensor  # i8 (2, N): cell of the map at each packed place
@@ -40,12 +40,13 @@ class Geometry(NamedTuple):
     shown: Tensor  # i8 (2, N): output cell that shows each packed place
 
     def over(self, packed: Tensor) -> tuple[Tensor, ...]:
-        """(2, features, N, B) → the cells of each diagonal, as views."""
-        return packed.split([step.cells.stop - step.cells.start for step in self.diagonals], dim=2)
+        """Return the cells of each diagonal of `packed` (2, features, N, B), as views."""
+        return torch.split(packed, [step.cells.stop - step.cells.start for step in self.diagonals], dim=2)
 
 
 @lru_cache(maxsize=64)
 def geometry(m: int, n: int, device: torch.device) -> Geometry:
+    """Return the packed layout of an m × n map."""
     total = m * n
     place = torch.full((m + 1, n), total)  # the last row stands for row −1
     diagonals, cells, start, before = [], [], 0, slice(0, 0)
@@ -78,16 +79,21 @@ def geometry(m: int, n: int, device: torch.device) -> Geometry:
 
 
 def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor) -> Tensor:
-    """See `bench.kernels.diagonal_lstm.diagonal_lstm`. Differentiable once."""
-    return _Packed.apply(context, bias, kernel_x, kernel_h)
+    """Return the states, see `bench.kernels.diagonal_lstm.diagonal_lstm`. Differentiable once."""
+    states: Tensor = _Packed.apply(context, bias, kernel_x, kernel_h)
+    return states
 
 
 class _Packed(torch.autograd.Function):
-    """`inputs` (2, C + 2t, N, B) holds, for each cell, its context, the state above and the state to the left: what one
-    product with [K^x, K^h] turns into gates, and what the gradient of both kernels is made of at the end."""
+    """Autograd function of the packed diagonal LSTM.
+
+    `inputs` (2, C + 2t, N, B) holds, for each cell, its context, the state above and the state to the left. One product
+    with [K^x, K^h] gives the gates, and at the end the gradient of both kernels is computed from it.
+    """
 
     @staticmethod
     def forward(ctx: Any, context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor) -> Tensor:
+        """Return the states (2, B, t, m, n)."""
         batch, channels, m, n = context.shape
         t, total = kernel_h.shape[1] // 4, m * n
         shape = geometry(m, n, context.device)
@@ -122,12 +128,14 @@ class _Packed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients, which cannot be differentiated again."""
         with torch.no_grad():
             found = _Packed.gradients(ctx, grad)
         return once(found)
 
     @staticmethod
     def gradients(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the gradients of context, bias and both kernels."""
         kernel, inputs, gates, c, tanh_c = ctx.saved_tensors
         (m, n), (_, t, total, batch) = ctx.map, c.shape
         channels = kernel.shape[2] - 2 * t
@@ -166,7 +174,7 @@ class _Packed(torch.autograd.Function):
 
 
 def _room(like: Tensor, *shape: int) -> Tensor:
-    """Unset numbers of the dtype and on the device of `like`; on a CPU, in memory that is used again."""
+    """Return uninitialised numbers of the dtype and on the device of `like`; on a CPU, in reused memory."""
     if like.device.type != "cpu":
         return like.new_empty(shape)
     room = POOL.take(math.prod(shape) * like.element_size(), np.uint8)
@@ -174,19 +182,19 @@ def _room(like: Tensor, *shape: int) -> Tensor:
 
 
 def _pack(context: Tensor, shape: Geometry, out: Tensor) -> None:
-    """(B, C, m, n) → `out` (2, C, N, B), each direction in its packed order."""
+    """Write (B, C, m, n) to `out` (2, C, N, B), each direction in its packed order."""
     cells = context.permute(1, 2, 3, 0).flatten(1, 2)
     for direction, places in zip(out, shape.pack, strict=True):
         torch.index_select(cells, 1, places, out=direction)
 
 
 def _unpack(packed: Tensor, places: Tensor, m: int, n: int) -> Tensor:
-    """(2, t, N + 1, B) → (2, B, t, m, n), a view of (2, t, m, n, B)."""
+    """Return (2, t, N + 1, B) as (2, B, t, m, n), a view of (2, t, m, n, B)."""
     cells = torch.stack([packed[d].index_select(1, places[d]) for d in range(2)])
-    return cells.unflatten(2, (m, n)).permute(0, 4, 1, 2, 3)
+    return torch.unflatten(cells, 2, (m, n)).permute(0, 4, 1, 2, 3)
 
 
 def _pack_output(maps: Tensor, shape: Geometry) -> Tensor:
-    """(2, B, t, m, n) → (2, t, N, B): the value of the output cell that shows each place, zero where none does."""
+    """Return (2, B, t, m, n) as (2, t, N, B): the gradient of the output that uses each cell, zero if none does."""
     cells = torch.nn.functional.pad(maps.permute(0, 2, 3, 4, 1).flatten(2, 3), (0, 0, 0, 1))
     return torch.stack([cells[d].index_select(1, shape.shown[d]) for d in range(2)])

@@ -1,8 +1,8 @@
-"""Matrix products of the Triton kernels: how their factors are padded and rounded, and how they are multiplied.
+"""Matrix products of the Triton kernels: padding, rounding and multiplication of their factors.
 
-`PRODUCTS` names what is multiplied: "bf16", "tf32" or "bf16x6" (fp32 as six products of bf16). Sums are always fp32.
+`PRODUCTS` is the precision: "bf16", "tf32" or "bf16x6" (fp32 as six products of bf16). Sums are always fp32.
 
-In Triton's interpreter (`EMULATED`) products of bf16 are wrong, so the rounded factors are multiplied in fp32 there.
+In Triton's interpreter (`EMULATED`), products of bf16 are wrong, so the rounded factors are multiplied in fp32 there.
 """
 
 import triton
@@ -11,10 +11,10 @@ import triton.language as tl
 
 @triton.jit
 def factor(x, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
-    """Round a factor to what is multiplied. Round each factor once: it may be used in several products.
+    """Return a factor, rounded to the precision of products. Round each factor once: several products may use it.
 
-    A tensor core cuts the last 13 bits of an fp32 factor, which errs twice as far as rounding does. Adding 0x1000 first
-    rounds to nearest, ties away from zero. NaN stays NaN: its bits may be 0x7FFFFFFF, which the sum would make -0.
+    A tensor core truncates the last 13 bits of an fp32 factor, with twice the error of rounding. Adding 0x1000 first
+    rounds to nearest, ties away from zero. NaN is excluded: the sum would turn the bits 0x7FFFFFFF into -0.
     """
     if PRODUCTS == "bf16":
         rounded = x.to(tl.bfloat16)
@@ -41,10 +41,10 @@ def dot(total, a, b, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
 
 @triton.jit
 def gate_rows(t: tl.constexpr, UNITS: tl.constexpr):
-    """Return the row of a kernel for each of 4 · UNITS padded rows, and whether there is one.
+    """Return the row of a kernel for each of 4 · UNITS padded rows, and whether it exists.
 
-    Padded row gate · UNITS + u is row gate · t + u where u < t, and nothing elsewhere.
-    Where nothing is padded, rows are consecutive in a form that the compiler sees: it loads and stores them in pieces.
+    Padded row gate · UNITS + u is row gate · t + u if u < t, and does not exist otherwise. Without padding, rows are
+    consecutive in a form that the compiler recognises, so that it loads and stores them in vectors.
     """
     r = tl.arange(0, 4 * UNITS)
     if t == UNITS:

@@ -1,15 +1,15 @@
-"""The diagonal LSTM in Triton: a program is one direction over one image, and goes over its diagonals by itself.
+"""The diagonal LSTM in Triton: a program computes one direction over one image, and loops over its diagonals.
 
-Row i of the map is row i of the tiles, and handles column d − i at step d: by addressing, so no map is ever skewed or
-mirrored. h and c stay in registers. Shapes: B images, m × n cells, C channels of x, t units, p rows of the readout;
-their padded sizes, powers of two, are ROWS, INPUTS, UNITS and SHOWN. Gates in the order o, f, i, g.
+Row i of the map is row i of the tiles, and handles column d − i at step d. This is done by addressing, so no map is
+skewed or mirrored. h and c stay in registers. Shapes: B images, m × n cells, C channels of x, t units, p rows of the
+readout; their padded sizes, powers of two, are ROWS, INPUTS, UNITS and SHOWN. Gates are in the order o, f, i, g.
 
-The right direction (`right` = 1) is the left one on the mirrored map. It runs without the map's last row, as none
-shows it; what is stored there is zero. Maps are given image-like, (B, m, n, ·); what a direction keeps for itself lies
-in its own, mirrored, columns.
+The right direction (`right` = 1) is the left one on the mirrored map. It skips the last row of the map, because no
+output uses it; zeros are stored there. Maps are stored as images, (B, m, n, ·); values that a direction saves for
+itself are in its own, mirrored, columns.
 
-The four gates are the columns of one product for each operand: (ROWS, ·) · (·, 4 · UNITS). Rounding of factors and
-`EMULATED`: see `triton_dot`.
+The four gates are the columns of one product for each operand: (ROWS, ·) · (·, 4 · UNITS). For the rounding of factors
+and for `EMULATED`, see `triton_dot`.
 """
 
 import triton
@@ -20,7 +20,7 @@ from bench.kernels.diagonal_lstm.triton_dot import dot, factor, gate_rows
 
 @triton.jit
 def _tanh(x, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
-    """One instruction, to 11 bits, where products are of 8."""
+    """Return tanh. It is one instruction, accurate to 11 bits, if products have 8 bits."""
     if PRODUCTS == "bf16" and not EMULATED:
         result = tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], tl.float32, is_pure=True, pack=1)
     else:
@@ -36,7 +36,7 @@ def _sigmoid(x, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
 
 @triton.jit
 def _weights(kernel, first, inputs, stride, t: tl.constexpr, INPUTS: tl.constexpr, UNITS: tl.constexpr):
-    """Return the columns of a kernel that meet `inputs` numbers, transposed: (INPUTS, 4 · UNITS), zero where padded."""
+    """Return the columns of a kernel for `inputs` numbers, transposed: (INPUTS, 4 · UNITS), padded with zeros."""
     k = tl.arange(0, INPUTS)[:, None]
     row, is_row = gate_rows(t, UNITS)
     return tl.load(kernel + row[None, :] * stride + first + k, (k < inputs) & is_row[None, :], 0.0)
@@ -44,10 +44,10 @@ def _weights(kernel, first, inputs, stride, t: tl.constexpr, INPUTS: tl.constexp
 
 @triton.jit
 def _state_weights(kernel_h, t: tl.constexpr, UNITS: tl.constexpr):
-    """Return K^h as it lies: (4 · UNITS, 2 · UNITS), zero where padded.
+    """Return K^h in its memory order: (4 · UNITS, 2 · UNITS), padded with zeros.
 
-    With it, one product gives the gradients of both states. It is wider than high at 16 and 32 rows: on such a product
-    the compiler shares the columns out to the warps, and on one of UNITS columns all of them may do the same.
+    With it, one product gives the gradients of both states. It is wider than high at 16 and 32 rows: the compiler
+    distributes the columns of such a product over the warps, while with UNITS columns all warps may compute the same.
     """
     s = tl.arange(0, 2 * UNITS)[None, :]
     row, is_row = gate_rows(t, UNITS)
@@ -58,35 +58,35 @@ def _state_weights(kernel_h, t: tl.constexpr, UNITS: tl.constexpr):
 
 @triton.jit
 def _readout(readout, right, t: tl.constexpr, p: tl.constexpr, UNITS: tl.constexpr, SHOWN: tl.constexpr):
-    """Return the readout of a direction, transposed: (UNITS, SHOWN), zero where padded."""
+    """Return the readout of a direction, transposed: (UNITS, SHOWN), padded with zeros."""
     u, q = tl.arange(0, UNITS)[:, None], tl.arange(0, SHOWN)[None, :]
     return tl.load(readout + (right * p + q) * t + u, (u < t) & (q < p), 0.0)
 
 
 @triton.jit
 def _bias(bias, t: tl.constexpr, UNITS: tl.constexpr):
-    """(1, 4 · UNITS), zero where padded."""
+    """Return the bias (1, 4 · UNITS), padded with zeros."""
     row, is_row = gate_rows(t, UNITS)
     return tl.load(bias + row, is_row, 0.0).to(tl.float32)[None, :]
 
 
 @triton.jit
 def _cells(maps, i, j, n, width: tl.constexpr, WIDTH: tl.constexpr, there):
-    """Cells (i, j) of a map (m, n, width) → (ROWS, WIDTH), zero where nothing is `there`."""
+    """Return cells (i, j) of a map (m, n, width) as (ROWS, WIDTH), with zeros where `there` is false."""
     k = tl.arange(0, WIDTH)[None, :]
     return tl.load(maps + (i * n + j) * width + k, there & (k < width), 0.0)
 
 
 @triton.jit
 def _write(maps, i, j, n, values, width: tl.constexpr, WIDTH: tl.constexpr, to):
-    """Write values (ROWS, WIDTH) to cells (i, j) of a map (m, n, width), where `to` says so."""
+    """Write values (ROWS, WIDTH) to cells (i, j) of a map (m, n, width), where `to` is true."""
     k = tl.arange(0, WIDTH)[None, :]
     tl.store(maps + (i * n + j) * width + k, values.to(maps.dtype.element_ty), to & (k < width))
 
 
 @triton.jit
 def _gates(x, above, left, bias, kx, ka, kl, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
-    """Return o, f, i, g (Eq. 8), (ROWS, UNITS) each. The state to the left comes last: it is the last to be there."""
+    """Return o, f, i, g (Eq. 8), (ROWS, UNITS) each. The state to the left is added last: it is available last."""
     UNITS: tl.constexpr = kl.shape[0]
     total = tl.zeros([x.shape[0], 4 * UNITS], tl.float32) + bias
     total = dot(total, x, kx, PRODUCTS, EMULATED)
@@ -106,7 +106,7 @@ def _gates(x, above, left, bias, kx, ka, kl, PRODUCTS: tl.constexpr, EMULATED: t
 
 @triton.jit
 def _together(o, f, i, g):
-    """Return the gates' gradients side by side: (ROWS, UNITS) each → (ROWS, 4 · UNITS)."""
+    """Return the gates' gradients, concatenated: (ROWS, UNITS) each → (ROWS, 4 · UNITS)."""
     parts = tl.permute(tl.join(tl.join(o, i), tl.join(f, g)), [0, 2, 3, 1])
     return tl.reshape(parts, [o.shape[0], 4 * o.shape[1]])
 
@@ -135,7 +135,10 @@ def forward(
     PRODUCTS: tl.constexpr,
     EMULATED: tl.constexpr,
 ):
-    """x (B, m, n, C), bias (2, B, 4t), kernels, readout → out (2, B, p, m, n); if KEEP, h and c, (2, B, m, n, t)."""
+    """Compute out (2, B, p, m, n), and if KEEP, h and c (2, B, m, n, t).
+
+    Inputs are x (B, m, n, C), bias (2, B, 4t), both kernels and the readout.
+    """
     image, right = tl.program_id(0).to(tl.int64), tl.program_id(1)
     side = right * batch + image
     x += image * m * n * C
@@ -203,10 +206,10 @@ def backward(
     PRODUCTS: tl.constexpr,
     EMULATED: tl.constexpr,
 ):
-    """From grad (2, B, p, m, n) and what `forward` kept: d_x (2, B, m, n, C), d_gates (2, B, m, n, 4t), both written.
+    """Compute d_x (2, B, m, n, C) and d_gates (2, B, m, n, 4t) from grad (2, B, p, m, n) and the saved h and c.
 
-    The gates are computed again. The gradient of a state comes from three sides: from what it showed, from the cell to
-    its right (row i of the step after), and from the cell below it (row i + 1 of the step after).
+    The gates are recomputed. The gradient of a state comes from three sides: from the output, from the cell to its
+    right (row i of the following step), and from the cell below (row i + 1 of the following step).
     """
     image, right = tl.program_id(0).to(tl.int64), tl.program_id(1)
     side = right * batch + image

@@ -1,7 +1,7 @@
-"""The diagonal LSTM for GPUs, one launch for each pass of a layer, as an operator that PyTorch knows.
+"""The diagonal LSTM for GPUs as a PyTorch operator: one kernel launch for each pass of a layer.
 
-Products are made of what `products` says, sums, c and its gradient are fp32. The forward pass saves h and c alone. A
-third launch makes the gradients of all weights, for each image by itself, and they are added over the images in fp32.
+`products` gives the precision of products; sums, c and its gradient are fp32. The forward pass saves only h and c. A
+third launch computes the gradients of all weights per image; they are summed over the images in fp32.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from bench.kernels.diagonal_lstm import triton_kernels, triton_weights
 from bench.kernels.diagonal_lstm.first_order import refuse_second
 
 EMULATED = not isinstance(triton_kernels.forward, triton.JITFunction)
-"""Whether Triton interprets, on a CPU."""
+"""Whether Triton's interpreter runs the kernels on a CPU."""
 
 
 class Tiles(NamedTuple):
@@ -39,40 +39,46 @@ def _tile(size: int) -> int:
 
 
 def warps(tile: Tiles) -> int:
-    """Warps of a program of either pass."""
+    """Return the number of warps of a program of either pass."""
     return 8 if tile.rows * tile.units > 64 * 32 else 4
 
 
 def stages(products: str) -> int:
-    """Steps of a pass whose cells are in shared memory at once. Numbers of fp32 need twice the room, or more."""
+    """Return for how many steps of a pass cells are in shared memory at once. fp32 needs at least twice the space."""
     return 3 if products == "bf16" else 2
 
 
 def warps_of_weights(tile: Tiles, products: str) -> int:
-    """Warps of a program of `weight_gradients`, whose threads keep all sums in registers."""
+    """Return the number of warps of a program of `weight_gradients`, whose threads hold all sums in registers."""
     sums = 4 * tile.units * (tile.inputs + 2 * tile.units)
     return 4 if products == "bf16" and sums <= 128 * 96 else 8
 
 
 def cells_at_once(tile: Tiles, products: str) -> int:
-    """Cells that a program of `weight_gradients` multiplies at once; with those of the next steps in shared memory."""
+    """Return how many cells a program of `weight_gradients` multiplies at once.
+
+    Shared memory also holds the cells of the next steps.
+    """
     return 64 if products == "bf16" and tile.inputs <= 256 else 32
 
 
 SHARED_BYTES = 232_448
-"""Shared memory of an SM that a program may have, on an H100 or H200. The self-test finds out where it is less."""
+"""Shared memory of an SM for one program, on an H100 or H200. The self-test detects devices with less."""
 
 
 def takes(m: int, n: int, channels: int, t: int, p: int, products: str) -> bool:
-    """Whether an SM has room for the programs of these sizes, and 32 bits count an image's numbers.
-
-    Args:
-        m, n: rows and columns of the map.
-        channels, t, p: channels of the context, units, rows of the readout.
-        products: what is multiplied, see `PRODUCTS` of the package.
+    """Return whether programs of these sizes fit an SM, and 32 bits can index the numbers of an image.
 
     The bounds on rows and weights were found by compiling for sm_90 with Triton 3.6 and 3.8. Within those of fp32 the
     largest program has 220,160 bytes of shared memory.
+
+    Args:
+        m: rows of the map.
+        n: columns of the map.
+        channels: channels of the context.
+        t: units.
+        p: rows of the readout.
+        products: precision of products, see `PRODUCTS` of the package.
     """
     tile = tiles(m, channels, t, p)
     weights = (tile.inputs + 2 * tile.units) * 4 * tile.units + tile.units * tile.shown
@@ -84,10 +90,10 @@ def takes(m: int, n: int, channels: int, t: int, p: int, products: str) -> bool:
 
 
 def shared_bytes(tile: Tiles) -> int:
-    """Return an upper bound of what `triton_kernels.backward` needs in bf16, which needs the most of all programs.
+    """Return an upper bound of the shared memory of `triton_kernels.backward` in bf16, the program that needs most.
 
-    Cells of the steps in flight, weights, and what goes from one layout to another. The factors were fitted to 64
-    sizes compiled for sm_90. Of those that an SM has room for, the bound is at most 46,000 bytes above what they need.
+    It holds cells of the current steps, weights, and layout conversions. The factors were fitted to 64 sizes compiled
+    for sm_90. For sizes that fit an SM, the bound exceeds the actual size by at most 46,000 bytes.
     """
     rows, inputs, units, shown = tile
     cells, weights = rows * (5.2 * inputs + 22 * units), units * (15.5 * inputs + 40 * units)
@@ -96,10 +102,10 @@ def shared_bytes(tile: Tiles) -> int:
 
 @torch.compiler.assume_constant_result
 def products(dtype: torch.dtype) -> str:
-    """What is multiplied for what dtype.
+    """Return the precision of products for a dtype.
 
-    For fp32 the six products of bf16 that make one: of plain fp32 the compiler makes code that spills all it has. Or,
-    where `torch.set_float32_matmul_precision` is below "highest", one of tf32.
+    fp32 uses six products of bf16, because the compiler's code for plain fp32 spills registers. If
+    `torch.set_float32_matmul_precision` is below "highest", it uses one product of tf32.
     """
     if dtype == torch.bfloat16:
         return "bf16"
@@ -112,7 +118,7 @@ def operator(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return readout · h (2, B, p, m, n), and if `keep` also h and c, (2, B, m, n, t), in their direction's columns.
 
-    Arguments but the last two are those of the package's `diagonal_lstm`; `products` is one of its `PRODUCTS`.
+    All arguments but the last two are those of the package's `diagonal_lstm`; `products` is one of its `PRODUCTS`.
     """
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
     out, states, memories = _outputs(context, readout, keep)
@@ -150,7 +156,7 @@ def _outputs(context: Tensor, readout: Tensor, keep: bool) -> tuple[Tensor, Tens
 
 
 def _cells(context: Tensor) -> Tensor:
-    """(B, C, m, n) → (B, m, n, C), a copy unless it lies so."""
+    """Return (B, C, m, n) as contiguous (B, m, n, C), without a copy if possible."""
     return context.permute(0, 2, 3, 1).contiguous()
 
 
@@ -174,9 +180,9 @@ def gradients(
     products: str,
     with_readout: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of context, bias, both kernels and readout; that of the readout is empty unless wanted.
+    """Return the gradients of context, bias, both kernels and readout; the last is empty unless requested.
 
-    `grad` (2, B, p, m, n) is that of the output; `states` and `memories` are h and c as `operator` kept them.
+    `grad` (2, B, p, m, n) is that of the output; `states` and `memories` are the h and c that `operator` saved.
     """
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
     x, given = _cells(context), grad.contiguous()
@@ -220,14 +226,14 @@ def gradients(
 def weight_gradients(
     x: Tensor, states: Tensor, d_gates: Tensor, grad: Tensor, products: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of all weights, in fp32. `reference.weight_gradients` says the same in plain PyTorch.
+    """Return the gradients of all weights, in fp32. `reference.weight_gradients` is the reference.
 
     Args:
         x: (B, m, n, C), the context.
-        states: (2, B, m, n, t), h in the columns of its direction, as `operator` keeps it.
+        states: (2, B, m, n, t), h in the columns of its direction, as `operator` saves it.
         d_gates: (2, B, m, n, 4t), the gradient of the gates' sums, in the columns of its direction.
         grad: (2, B, p, m, n), the gradient of the output.
-        products: what is multiplied, see `PRODUCTS` of the package. Sums are of fp32.
+        products: precision of products, see `PRODUCTS` of the package. Sums are fp32.
 
     Returns:
         The gradients of bias (2, B, 4t), kernel_x (2, 4t, C), kernel_h (2, 4t, 2t) and readout (2, p, t).
@@ -266,7 +272,7 @@ def _(grad: Tensor, context: Tensor, *others: Any) -> tuple[Tensor, ...]:
     )
 
 
-def _save(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     *arguments, ctx.products, _ = inputs
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[1:])
@@ -286,7 +292,8 @@ gradients.register_autograd(refuse_second)
 
 
 def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor, readout: Tensor) -> Tensor:
-    """See `bench.kernels.diagonal_lstm.diagonal_lstm`. Differentiable once."""
+    """Return the states, see `bench.kernels.diagonal_lstm.diagonal_lstm`. Differentiable once."""
     arguments = (context, bias, kernel_x, kernel_h, readout)
     keep = torch.is_grad_enabled() and any(a.requires_grad for a in arguments)
-    return operator(*arguments, products(context.dtype), keep)[0]
+    states: Tensor = operator(*arguments, products(context.dtype), keep)[0]
+    return states

@@ -1,11 +1,11 @@
-"""The gradients of all weights of the diagonal LSTM in one Triton launch: a program is one direction over one image.
+"""The gradients of all weights of the diagonal LSTM in one Triton launch: one program per direction and image.
 
-The right direction (`right` = 1) is the left one on the mirrored map, a row higher: see `wavefront`. A program reads
-the image and what `wavefront.forward` and `wavefront.backward` wrote, and makes no shifted or mirrored copies of it.
-`reference.weight_gradients` says the same in plain PyTorch.
+The right direction (`right` = 1) is the left one on the mirrored map, one row higher, see `triton_kernels`. A program
+reads the image, and the output of `triton_kernels.forward` and `triton_kernels.backward`, without making shifted or
+mirrored copies. `reference.weight_gradients` is the reference.
 
 Shapes: B images, m × n cells, C channels of x, t units, p rows of the readout; their padded sizes, powers of two, are
-INPUTS, UNITS and SHOWN. Gates in the order o, f, i, g. CELLS cells are multiplied at once.
+INPUTS, UNITS and SHOWN. Gates are in the order o, f, i, g. CELLS cells are multiplied at once.
 """
 
 import triton
@@ -35,10 +35,11 @@ def weight_gradients(
     PRODUCTS: tl.constexpr,
     EMULATED: tl.constexpr,
 ):
-    """From x (B, m, n, C), h (2, B, m, n, t), d_gates (2, B, m, n, 4t) and grad (2, B, p, m, n), write in fp32:
+    """Write the gradients of all weights in fp32, from x, h (2, B, m, n, t), d_gates (2, B, m, n, 4t) and grad.
 
-    d_bias (2, B, 4t), and parts (2, B, 4t · C + 4t · 2t + p · t): for each image, one after the other, its part of the
-    gradients of kernel_x (4t, C), kernel_h (4t, 2t) and readout (p, t). Their sum over B is the gradient.
+    The outputs are d_bias (2, B, 4t) and parts (2, B, 4t · C + 4t · 2t + p · t). For each image, parts holds its part
+    of the gradients of kernel_x (4t, C), kernel_h (4t, 2t) and readout (p, t), one after the other. Their sum over B is
+    the gradient.
     """
     image, right = tl.program_id(0).to(tl.int64), tl.program_id(1)
     side = right * batch + image

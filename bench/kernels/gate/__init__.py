@@ -1,8 +1,8 @@
-"""What questions about shared features cost most in, compiled for the CPU: the gate, BatchNorm(x[of] · mask), and the
-score of PAN.
+"""The most expensive operations of questions on shared features, compiled for the CPU.
 
-Neither repeats the features in memory. `takes_gate` and `takes_score` say which cases are done: those where nothing
-could tell the difference but by rounding. Everywhere else the caller runs the plain operators, the reference.
+These are the gate, BatchNorm(x[image_index] · mask), and the score of PAN. Neither repeats the features in memory.
+`takes_gate` and `takes_score` return which cases are supported: those with the same results, except for rounding. In
+all other cases the caller uses the plain operators, which are the reference.
 """
 
 from collections.abc import Sequence
@@ -16,123 +16,136 @@ from bench.kernels.self_test import works
 from bench.kernels.transforms import is_single, watched
 
 TOLERANCE = 1e-5
-"""Largest relative error, of values and of each gradient, that the self-test lets pass."""
+"""Maximal relative error of values and of each gradient in the self-test."""
 
 PIECE = 8
 """The number of channels must be a multiple of this."""
 
 
-def takes_gate(x: Tensor, mask: Tensor, of: Tensor | int, *norm: Tensor | None) -> bool:
-    """Return whether `gated_norm` does this: fp32 on the CPU, channels last.
-
-    It does not where anything looks at single operations, see `watched`.
+def takes_gate(x: Tensor, mask: Tensor, image_index: Tensor | int, *norm: Tensor | None) -> bool:
+    """Return whether `gated_norm` supports these arguments: fp32 on the CPU, channels last, see `watched`.
 
     Args:
-        x, mask, of: as in `gated_norm`.
+        x: as in `gated_norm`.
+        mask: as in `gated_norm`.
+        image_index: as in `gated_norm`.
         norm: weight, bias, running mean and running variance, (C,) each.
     """
-    if not all(map(is_single, (x, mask, *norm))) or watched() or not _fits(x, of):
+    if not all(map(is_single, (x, mask, *norm))) or watched() or not _fits(x, image_index):
         return False
-    return mask.shape == (_count(x, of), 1, *x.shape[2:]) and mask.numel() > 1 and compiled_works()
+    return mask.shape == (_count(x, image_index), 1, *x.shape[2:]) and mask.numel() > 1 and compiled_works()
 
 
-def takes_score(x: Tensor, asked: Tensor, of: Tensor | int, weight: Tensor, bias: Tensor | None) -> bool:
-    """Return whether `query_score` does this, as `takes_gate`."""
-    if not all(map(is_single, (x, asked, weight, bias))) or watched() or not _fits(x, of):
+def takes_score(x: Tensor, asked: Tensor, image_index: Tensor | int, weight: Tensor, bias: Tensor | None) -> bool:
+    """Return whether `query_score` supports these arguments, see `takes_gate`."""
+    if not all(map(is_single, (x, asked, weight, bias))) or watched() or not _fits(x, image_index):
         return False
     channels = x.shape[1]
-    return asked.shape == (_count(x, of), channels) and weight.shape == (1, channels, 1, 1) and compiled_works()
+    return (
+        asked.shape == (_count(x, image_index), channels) and weight.shape == (1, channels, 1, 1) and compiled_works()
+    )
 
 
 def gated_norm(
     x: Tensor,
     mask: Tensor,
-    of: Tensor | int,
+    image_index: Tensor | int,
     norm: Sequence[Tensor],
     training: bool,
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """Return F.batch_norm(x[of] · mask, …), (T, C, H, W), channels last.
+    """Return F.batch_norm(x[image_index] · mask, …), (T, C, H, W), channels last.
 
-    In training the statistics are those of all T maps, and the running ones move on.
+    In training, the statistics are those of all T maps, and the running statistics are updated.
 
     Args:
         x: (B, C, H, W), the features of images.
-        mask: (T, 1, H, W), of the questions.
-        of: i8 (T,), the image of each question, in any order; or K, so many about each image, one image after the
-            other.
+        mask: (T, 1, H, W), the maps of questions.
+        image_index: i8 (T,), the index of the image of each question, in any order; or K, the number of consecutive
+            questions about each image.
         norm: weight, bias, running mean and running variance, (C,) each.
+        training: whether to use the statistics of the batch.
+        momentum: of the running statistics.
+        eps: ε of BatchNorm.
     """
     from bench.kernels.gate import numba_op
 
-    return numba_op.gated_norm(x, mask, _images(x, of), norm, training, momentum, eps)
+    return numba_op.gated_norm(x, mask, _images(x, image_index), norm, training, momentum, eps)
 
 
-def query_score(x: Tensor, asked: Tensor, of: Tensor | int, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return conv1×1(relu(x[of] + asked)), (T, 1, H, W).
+def query_score(x: Tensor, asked: Tensor, image_index: Tensor | int, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return conv1×1(relu(x[image_index] + asked)), (T, 1, H, W).
 
     Args:
-        x: (B, C, H, W), of images.
-        asked: (T, C), of the questions.
-        of: as in `gated_norm`.
-        weight: (1, C, 1, 1), and `bias` (1,): of the convolution.
+        x: (B, C, H, W), the features of images.
+        asked: (T, C), the embeddings of queries.
+        image_index: as in `gated_norm`.
+        weight: (1, C, 1, 1), of the convolution.
+        bias: (1,), of the convolution.
     """
     from bench.kernels.gate import score
 
-    return score.query_score(x, asked, _images(x, of), weight, bias)
+    return score.query_score(x, asked, _images(x, image_index), weight, bias)
 
 
-def _fits(x: Tensor, of: Tensor | int) -> bool:
-    """Whether shape, layout and the numbers of images are as the passes want them."""
+def _fits(x: Tensor, image_index: Tensor | int) -> bool:
+    """Return whether shape, memory layout and indices are supported by the compiled passes."""
     if x.dim() != 4 or x.shape[1] % PIECE or not x.numel() or not x.permute(0, 2, 3, 1).is_contiguous():
         return False
-    if not isinstance(of, Tensor):
-        return of > 0
-    if type(of) is not Tensor or of.dim() != 1 or of.dtype != torch.int64 or not of.is_cpu or not len(of):
+    if not isinstance(image_index, Tensor):
+        return image_index > 0
+    if (
+        type(image_index) is not Tensor
+        or image_index.dim() != 1
+        or image_index.dtype != torch.int64
+        or not image_index.is_cpu
+        or not len(image_index)
+    ):
         return False
-    low, high = of.aminmax()
+    low, high = image_index.aminmax()
     return bool(low >= 0) and bool(high < len(x))
 
 
-def _count(x: Tensor, of: Tensor | int) -> int:
-    return len(of) if isinstance(of, Tensor) else of * len(x)
+def _count(x: Tensor, image_index: Tensor | int) -> int:
+    """Return the number of questions."""
+    return len(image_index) if isinstance(image_index, Tensor) else image_index * len(x)
 
 
-def _images(x: Tensor, of: Tensor | int) -> Tensor:
-    """The image of each question, i8 (T,)."""
-    return of if isinstance(of, Tensor) else torch.arange(len(x)).repeat_interleave(of)
+def _images(x: Tensor, image_index: Tensor | int) -> Tensor:
+    """Return the index of the image of each question, i8 (T,)."""
+    return image_index if isinstance(image_index, Tensor) else torch.arange(len(x)).repeat_interleave(image_index)
 
 
 @lru_cache
 def compiled_works() -> bool:
-    """Whether the compiled gate is there and right; if not, one warning says why."""
+    """Return whether the compiled gate passes its self-test; if it does not, emit one warning."""
     return works("gate", _problem)
 
 
 def _problem() -> str:
-    """Why the compiled gate cannot be used, or an empty string: the self-test."""
+    """Return the result of the self-test: the problem, or an empty string."""
     worst = max(float((a - b).norm() / b.norm()) for a, b in zip(_tried(True), _tried(False), strict=True))
     return "" if worst <= TOLERANCE else f"its error is {worst:.1e}"
 
 
 def _tried(compiled: bool) -> list[Tensor]:
-    """Values and gradients of both, compiled, or plain in double precision."""
+    """Return values and gradients, compiled, or by plain operators in double precision."""
     generator, dtype = torch.Generator().manual_seed(0), torch.float32 if compiled else torch.float64
-    of = torch.tensor([1, 0, 0, 2, 1, 0])
+    image_index = torch.tensor([1, 0, 0, 2, 1, 0])
     x = torch.randn(3, PIECE, 5, 3, generator=generator).to(dtype, memory_format=torch.channels_last)
-    mask, slope = torch.rand(2, len(of), 1, 5, 3, generator=generator).to(dtype)
-    asked, weight = torch.randn(len(of), PIECE, generator=generator).to(dtype), torch.ones(PIECE, dtype=dtype)
+    mask, slope = torch.rand(2, len(image_index), 1, 5, 3, generator=generator).to(dtype)
+    asked, weight = torch.randn(len(image_index), PIECE, generator=generator).to(dtype), torch.ones(PIECE, dtype=dtype)
     row, bias, one = weight.view(1, -1, 1, 1).clone(), torch.zeros_like(weight), torch.ones(1, dtype=dtype)
     mean, variance = torch.rand(2, PIECE, generator=generator).to(dtype)
     for given in (inputs := (x, mask, asked, weight, row, bias, one)):
         given.requires_grad_()
     how = True, 0.1, 0.01
     if compiled:
-        gate = gated_norm(x, mask, of, (weight, bias, mean, variance), *how)
-        score = query_score(x, asked, of, row, one)
+        gate = gated_norm(x, mask, image_index, (weight, bias, mean, variance), *how)
+        score = query_score(x, asked, image_index, row, one)
     else:
-        gate = F.batch_norm(x[of] * mask, mean, variance, weight, bias, *how)
-        score = F.conv2d((x[of] + asked[:, :, None, None]).relu(), row, one)
+        gate = F.batch_norm(x[image_index] * mask, mean, variance, weight, bias, *how)
+        score = F.conv2d((x[image_index] + asked[:, :, None, None]).relu(), row, one)
     gradients = torch.autograd.grad((gate.square() * slope).sum() + (score * slope).sum(), inputs)
     return [given.detach() for given in (gate, score, mean, variance, *gradients)]

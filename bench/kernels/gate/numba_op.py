@@ -1,8 +1,8 @@
-"""The gate on shared features compiled for the CPU, as a function that PyTorch can differentiate.
+"""The gate on shared features, compiled for the CPU, as a differentiable function.
 
-y = BatchNorm(x[of] · mask), where neither x[of] nor the product is ever in memory, nor saved. In training the
-statistics come from sums over the questions of each image, in double precision. Images go over threads; the sums over
-images are in the order of the images, so the bits do not depend on the number of threads.
+y = BatchNorm(x[image_index] · mask), where neither x[image_index] nor the product is in memory or saved. In training,
+the statistics are computed from sums over the questions of each image, in double precision. Images are distributed over
+threads. Sums over images are in the order of the images, so results do not depend on the number of threads.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from bench.kernels.gate.work_division import Questions, each, flat, last, questi
 def gated_norm(
     x: Tensor,
     mask: Tensor,
-    of: Tensor,
+    image_index: Tensor,
     norm: Sequence[Tensor],
     training: bool,
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """See `bench.kernels.gate.gated_norm`; `of` i8 (T,)."""
-    questions, (weight, bias, running_mean, running_var) = questions_of(of, len(x)), norm
+    """Return the normalised features, see `bench.kernels.gate.gated_norm`; `image_index` is i8 (T,)."""
+    questions, (weight, bias, running_mean, running_var) = questions_of(image_index, len(x)), norm
     with torch.no_grad():
         if training:
             mean, variance = _statistics(x, mask, questions)
@@ -36,11 +36,16 @@ def gated_norm(
                 running.mul_(1 - momentum).add_(new.float(), alpha=momentum)
         else:
             mean, variance = running_mean.double(), running_var.double()
-    return _GatedNorm.apply(x, mask, weight, bias, mean, variance, eps, training, questions)
+    out: Tensor = _GatedNorm.apply(x, mask, weight, bias, mean, variance, eps, training, questions)
+    return out
 
 
 class _GatedNorm(torch.autograd.Function):
-    """`mean` and `variance` f8 (C,); if `batch`, they are those of the gated features, and gradients know it."""
+    """Autograd function of the gate.
+
+    `mean` and `variance` are f8 (C,). If `batch` is true, they are the statistics of the gated features, and gradients
+    take this into account.
+    """
 
     @staticmethod
     def forward(
@@ -55,6 +60,7 @@ class _GatedNorm(torch.autograd.Function):
         batch: bool,
         questions: Questions,
     ) -> Tensor:
+        """Return the normalised features (T, C, H, W)."""
         scale = weight * (variance + eps).rsqrt()
         shift = bias - scale * mean
         out = torch.empty((len(mask), *x.shape[1:]), dtype=x.dtype, memory_format=torch.channels_last)
@@ -71,6 +77,7 @@ class _GatedNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x, mask, weight and bias."""
         if torch.is_grad_enabled():
             return *_twice(ctx, grad), *[None] * 5
         x, mask, weight, _, mean, variance = ctx.saved_tensors
@@ -91,20 +98,22 @@ class _GatedNorm(torch.autograd.Function):
 
 
 def _twice(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """The gradients as functions that can be differentiated once more, by PyTorch's own operators."""
+    """Return the gradients by operators of PyTorch, so that they can be differentiated again."""
     *inputs, mean, variance = ctx.saved_tensors
     eps, batch, questions = ctx.how
     # aliases: a mask that was made from x is no way from the result to x here
     x, mask, weight, bias = aliases = [given.view_as(given) for given in inputs]
     statistics = None if batch else mean.float(), None if batch else variance.float()
-    out = F.batch_norm(x.index_select(0, questions.of) * mask, *statistics, weight, bias, training=batch, eps=eps)
+    out = F.batch_norm(
+        x.index_select(0, questions.image_index) * mask, *statistics, weight, bias, training=batch, eps=eps
+    )
     wanted = [alias for alias, needed in zip(aliases, ctx.needs_input_grad, strict=False) if needed]
     found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
     return tuple(next(found) if needed else None for needed in ctx.needs_input_grad[:4])
 
 
 def _statistics(x: Tensor, mask: Tensor, questions: Questions) -> tuple[Tensor, Tensor]:
-    """Mean and variance f8 (C,) of the gated features."""
+    """Return mean and variance f8 (C,) of the gated features."""
     sums = np.empty((len(x), 2, x.shape[1]))
     each(numba_passes.moments, *_maps(x, mask, questions), sums)
     mean, square = torch.from_numpy(sums.sum(0) / mask.numel())
@@ -112,5 +121,5 @@ def _statistics(x: Tensor, mask: Tensor, questions: Questions) -> tuple[Tensor, 
 
 
 def _maps(x: Tensor, mask: Tensor, questions: Questions) -> tuple[Any, ...]:
-    """What each pass takes first."""
+    """Return the first arguments of each pass."""
     return questions, mask[0].numel(), x.shape[1], flat(last(x)), flat(mask)

@@ -2,11 +2,11 @@
 
 Shapes: B images, T questions, P positions of a map, C channels, a multiple of eight. Maps are flat and channels last:
 `x` (B, P, C) of the images, `mask` (T, P), `out` and `grad` (T, P, C). The questions of image b are `order[k]` for k
-from `starts[b]` to `starts[b + 1] − 1`. Each function handles the images `first` … `last` − 1, and what it writes does
-not depend on how the images are divided.
+from `starts[b]` to `starts[b + 1] − 1`. Each function handles the images `first` … `last` − 1. What it writes does not
+depend on how images are divided between calls.
 
-Only `normalise` and `gather` go over (T, P, C) numbers. Everything else is a sum over the questions of an image:
-as Σ_t x · m_t = x · Σ_t m_t, it takes the sums of m_t and m_t², and (B, P, C) numbers.
+Only `normalise` and `gather` process (T, P, C) numbers. All else is a sum over the questions of an image: because Σ_t x
+· m_t = x · Σ_t m_t, it needs only the sums of m_t and m_t², and (B, P, C) numbers.
 """
 
 from pathlib import Path
@@ -23,14 +23,14 @@ compiled = compiler(HERE, *sorted(HERE.glob("*passes.py")), HERE.parent / "numba
 EIGHT = (0,) * 8
 
 BLOCK = 64
-"""Positions whose features and sums stay in the first-level cache while the questions go by; a multiple of four."""
+"""Number of positions whose features and sums fit the first-level cache; a multiple of four."""
 
 
 @compiled
 def moments(
     order: Any, starts: Any, first: int, last: int, places: int, channels: int, x: Any, mask: Any, out: Any
 ) -> None:
-    """out f8 (B, 2, C) = sums of x · mask and of its square over positions and questions."""
+    """Write the sums of x · mask and of its square over positions and questions to `out`, f8 (B, 2, C)."""
     for b in range(first, last):
         out[b] = 0
         if starts[b] == starts[b + 1]:
@@ -62,7 +62,7 @@ def normalise(
     shift: Any,
     out: Any,
 ) -> None:
-    """out = x · mask · scale + shift, with scale and shift (C,)."""
+    """Write out = x · mask · scale + shift, with scale and shift (C,)."""
     for b in range(first, last):
         for k in range(starts[b], starts[b + 1]):
             for p in range(places):
@@ -75,7 +75,10 @@ def normalise(
 
 @compiled(forceinline=True)
 def _meet(x: Any, here: int, weight: Any, scale: Any, grad: Any, at: int, channels: int, d_x: Any, total: Any) -> Any:
-    """One position of one question: grad is added to `total`, weight · grad to d_x; → Σ_c scale · x · grad by lanes."""
+    """Process one position of one question, and return Σ_c scale · x · grad by lanes.
+
+    Adds grad to `total`, and weight · grad to d_x.
+    """
     m, product = splat(EIGHT, weight), splat(EIGHT, np.float32(0))
     for c in range(0, channels, 8):
         g = load(EIGHT, grad, at + c)
@@ -101,7 +104,10 @@ def gather(
     d_mask: Any,
     out: Any,
 ) -> None:
-    """d_x (B, P, C) = Σ_t mask · grad; d_mask (T, P) = Σ_c scale · x · grad; out f8 (B, 2, C) = Σ grad, Σ x · d_x."""
+    """Write sums over questions and over channels.
+
+    d_x (B, P, C) = Σ_t mask · grad; d_mask (T, P) = Σ_c scale · x · grad; out f8 (B, 2, C) = Σ grad, Σ x · d_x.
+    """
     total, four = np.empty(channels, np.float32), np.empty(4, np.float32)
     none = splat(EIGHT, np.float32(0))
     for b in range(first, last):
@@ -156,9 +162,10 @@ def centre(
     d_x: Any,
     d_mask: Any,
 ) -> None:
-    """Make what `gather` gave the gradients of x and mask.
+    """Turn the results of `gather` into the gradients of x and mask.
 
-    That of the gated features is scale · grad − constant − slope · x · mask, with scale, constant and slope (C,).
+    The gradient of the gated features is scale · grad − constant − slope · x · mask, with scale, constant and slope
+    (C,).
     """
     four = np.empty(4, np.float32)
     none = splat(EIGHT, np.float32(0))

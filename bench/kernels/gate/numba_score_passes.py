@@ -1,7 +1,7 @@
-"""The compiled passes of a score over the maps of an image and a number for each question.
+"""The compiled passes of a score from the features of an image and an embedding of each question.
 
-Shapes and order as in `passes`: `x` (B, P, C), `asked` (T, C), `weight` (C,), `out` and `grad` (T, P). Nothing of size
-(T, P, C) is ever in memory: a hidden unit is max(x + asked, 0), computed again in the backward pass.
+Shapes and order as in `numba_passes`: `x` (B, P, C), `asked` (T, C), `weight` (C,), `out` and `grad` (T, P). No array
+of size (T, P, C) is in memory: hidden units max(x + asked, 0) are recomputed in the backward pass.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from bench.kernels.numba_simd import add_totals, fma, load, splat, store, where_
 
 @compiled(forceinline=True)
 def _seen(x: Any, at: int, asked: Any, question: int, weight: Any, channels: int) -> Any:
-    """Σ_c weight · max(x + asked, 0) of a position, by lanes."""
+    """Return Σ_c weight · max(x + asked, 0) of a position, by lanes."""
     total = splat(EIGHT, np.float32(0))
     for c in range(0, channels, 8):
         value = load(EIGHT, x, at + c) + load(EIGHT, asked, question + c)
@@ -36,7 +36,7 @@ def score(
     bias: Any,
     out: Any,
 ) -> None:
-    """out = Σ_c weight · max(x + asked, 0) + bias, with bias (1,)."""
+    """Write out = Σ_c weight · max(x + asked, 0) + bias, with bias (1,)."""
     four = np.empty(4, np.float32)
     none = splat(EIGHT, np.float32(0))
     fours = places // 4 * 4
@@ -74,10 +74,10 @@ def gradients(
     d_asked: Any,
     d_weight: Any,
 ) -> None:
-    """d_x (B, P, C); d_asked f8 (T, C); d_weight f8 (B, C), the part of each image.
+    """Write d_x (B, P, C), d_asked f8 (T, C), and d_weight f8 (B, C), the part of each image.
 
-    With a = grad where the unit is on and 0 elsewhere, they are weight · Σ_t a, weight · Σ_p a, and
-    Σ_p x · Σ_t a + Σ_t asked · Σ_p a.
+    With a = grad where the unit is active and 0 elsewhere, they are weight · Σ_t a, weight · Σ_p a, and Σ_p x · Σ_t a +
+    Σ_t asked · Σ_p a.
     """
     total = np.empty(channels, np.float32)
     for b in range(first, last):

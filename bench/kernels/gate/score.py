@@ -1,4 +1,4 @@
-"""A score for each question on shared features, as a function that PyTorch can differentiate."""
+"""A score for each question on shared features, as a differentiable function."""
 
 from typing import Any
 
@@ -10,14 +10,18 @@ from bench.kernels.gate import numba_score_passes
 from bench.kernels.gate.work_division import Questions, each, flat, last, questions_of
 
 
-def query_score(x: Tensor, asked: Tensor, of: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """See `bench.kernels.gate.query_score`; `of` i8 (T,)."""
-    return _QueryScore.apply(x, asked, weight, bias, questions_of(of, len(x)))
+def query_score(x: Tensor, asked: Tensor, image_index: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the scores, see `bench.kernels.gate.query_score`; `image_index` is i8 (T,)."""
+    out: Tensor = _QueryScore.apply(x, asked, weight, bias, questions_of(image_index, len(x)))
+    return out
 
 
 class _QueryScore(torch.autograd.Function):
+    """Autograd function of the compiled score."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, asked: Tensor, weight: Tensor, bias: Tensor, questions: Questions) -> Tensor:
+        """Return the scores (T, 1, H, W)."""
         out = x.new_empty(len(asked), 1, *x.shape[2:])
         each(numba_score_passes.score, *_maps(x, asked, questions), flat(weight), flat(bias), flat(out))
         ctx.save_for_backward(x, asked, weight, bias)
@@ -26,6 +30,7 @@ class _QueryScore(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x, asked, weight and bias."""
         if torch.is_grad_enabled():
             return *_twice(ctx, grad), None
         x, asked, weight, _ = ctx.saved_tensors
@@ -38,10 +43,10 @@ class _QueryScore(torch.autograd.Function):
 
 
 def _twice(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """The gradients as functions that can be differentiated once more, by PyTorch's own operators."""
-    # aliases: what was made from another of them is no way from the result to that one here
+    """Return the gradients by operators of PyTorch, so that they can be differentiated again."""
+    # Views cut other paths in the graph: one input may have been computed from another.
     x, asked, weight, bias = aliases = [given.view_as(given) for given in ctx.saved_tensors]
-    hidden = x.index_select(0, ctx.questions.of) + asked[:, :, None, None]
+    hidden = x.index_select(0, ctx.questions.image_index) + asked[:, :, None, None]
     out = torch.nn.functional.conv2d(hidden.relu(), weight, bias)
     wanted = [alias for alias, needed in zip(aliases, ctx.needs_input_grad, strict=False) if needed]
     found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
@@ -49,5 +54,5 @@ def _twice(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _maps(x: Tensor, asked: Tensor, questions: Questions) -> tuple[Any, ...]:
-    """What each pass takes first."""
+    """Return the first arguments of each pass."""
     return questions, x.shape[2] * x.shape[3], x.shape[1], flat(last(x)), flat(asked)

@@ -1,4 +1,4 @@
-"""How work on the questions about shared features is divided, and handed to compiled passes."""
+"""Division of the work on questions with shared features into pieces for compiled passes."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,27 +12,33 @@ from torch import Tensor
 from bench.kernels.thread_pool import run
 
 PIECES = 4
-"""Pieces of work for each thread, if there are several."""
+"""Number of pieces of work per thread, if there are several threads."""
 
 
 class Questions(NamedTuple):
-    """Which questions are about which image, as `passes` wants it, and the image of each question, i8 (T,)."""
+    """Questions, grouped by image.
+
+    Attributes:
+        order: i8 (T,), the questions in the order of their images.
+        starts: i8 (B + 1,), where the questions of each image start in `order`.
+        image_index: i8 (T,), the index of the image of each question.
+    """
 
     order: np.ndarray
     starts: np.ndarray
-    of: Tensor
+    image_index: Tensor
 
 
-def questions_of(of: Tensor, images: int) -> Questions:
-    """Group the questions by image, in their order. Each image is in 0 … images − 1."""
-    image = of.numpy()
+def questions_of(image_index: Tensor, images: int) -> Questions:
+    """Group questions by image, in their order. Indices of images are in 0 … images − 1."""
+    image = image_index.numpy()
     starts = np.zeros(images + 1, np.int64)
     np.cumsum(np.bincount(image, minlength=images), out=starts[1:])
-    return Questions(np.argsort(image, kind="stable"), starts, of)
+    return Questions(np.argsort(image, kind="stable"), starts, image_index)
 
 
 def each(work: Callable[..., None], questions: Questions, places: int, channels: int, *arrays: Any) -> None:
-    """Do a pass over all images, in pieces; its first arguments are those of `passes.normalise`."""
+    """Run a pass over all images, in pieces. Its first arguments are those of `numba_passes.normalise`."""
     images, threads = len(questions.starts) - 1, torch.get_num_threads()
     pieces = min(images, PIECES * threads if threads > 1 else 1)
     bounds = [images * k // pieces for k in range(pieces + 1)]
@@ -45,9 +51,10 @@ def each(work: Callable[..., None], questions: Questions, places: int, channels:
 
 
 def last(x: Tensor) -> Tensor:
-    """(·, C, H, W) → (·, H, W, C), contiguous."""
+    """Return (·, C, H, W) as contiguous (·, H, W, C)."""
     return x.detach().permute(0, 2, 3, 1).contiguous()
 
 
 def flat(x: Tensor) -> np.ndarray:
+    """Return a tensor as a flat array."""
     return x.detach().contiguous().view(-1).numpy()

@@ -1,4 +1,4 @@
-"""Max pooling with ReLU, compiled for the CPU: the same bits as plain operators, forward and backward."""
+"""Max pooling with ReLU, compiled for the CPU. It gives the same bits as plain operators, forward and backward."""
 
 from functools import lru_cache
 
@@ -16,16 +16,20 @@ def pooled_relu(x: Tensor) -> Tensor:
         return plain(x)
     from bench.kernels.pool import numba_op
 
-    return numba_op.Pooled.apply(x)
+    out: Tensor = numba_op.Pooled.apply(x)
+    return out
 
 
 def plain(x: Tensor) -> Tensor:
-    """As ReLU then pooling, on a quarter of the numbers."""
+    """Return the result of `pooled_relu` with plain operators.
+
+    ReLU comes after pooling, where it handles a quarter of the numbers; the result is the same.
+    """
     return torch.nn.functional.max_pool2d(x, 2).relu()
 
 
 def takes(x: Tensor) -> bool:
-    """Return whether the compiled one does this: fp32 on the CPU, channels last, where nothing watches operations."""
+    """Return whether the compiled pooling supports x: fp32 on the CPU, channels last, see `watched`."""
     if not is_single(x) or x.dim() != 4 or min(x.shape[2:]) < 2 or not x.numel() or watched():
         return False
     return x.permute(0, 2, 3, 1).is_contiguous() and compiled_works()
@@ -33,13 +37,13 @@ def takes(x: Tensor) -> bool:
 
 @lru_cache
 def compiled_works() -> bool:
-    """Whether the compiled pooling is there and right; if not, one warning says why."""
+    """Return whether the compiled pooling passes its self-test; if it does not, emit one warning."""
     return works("pooling", _tried)
 
 
 def _tried() -> str:
-    """What is wrong with it, or an empty string."""
-    if not COMPILED:  # without numba the passes are plain Python, and right, but far too slow
+    """Return the problem of the compiled pooling, or an empty string."""
+    if not COMPILED:  # without numba the passes are plain Python: correct, but far too slow
         return "numba is not installed"
     from bench.kernels.pool import numba_op
 
@@ -49,4 +53,4 @@ def _tried() -> str:
     for pooling in (numba_op.Pooled.apply, plain):
         out = pooling(x)
         results.append((out, *torch.autograd.grad(out.square().sum(), x)))
-    return "" if all(map(torch.equal, *results)) else "it gives other numbers"
+    return "" if all(map(torch.equal, *results)) else "its results are wrong"

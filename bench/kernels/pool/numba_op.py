@@ -1,6 +1,6 @@
-"""Max pooling with ReLU compiled for the CPU, as a function that PyTorch can differentiate.
+"""Max pooling with ReLU, compiled for the CPU, as a differentiable function.
 
-Only which pixel was chosen is kept, a byte for each result: neither the features before nor those after.
+It saves one byte per output, the chosen pixel, and neither its input nor its output.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,15 @@ from bench.kernels.pool import numba_passes
 from bench.kernels.thread_pool import run
 
 PIECES = 4
-"""Pieces of work for each thread, if there are several."""
+"""Number of pieces of work per thread, if there are several threads."""
 
 
 class Pooled(torch.autograd.Function):
-    """x (N, C, H, W), channels last, → (N, C, H // 2, W // 2), channels last."""
+    """Autograd function: x (N, C, H, W) → (N, C, H // 2, W // 2), both channels last."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Return the pooled maps."""
         count, channels, height, width = x.shape
         size = count, channels, height // 2, width // 2
         out = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
@@ -34,6 +35,7 @@ class Pooled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """Return the gradient of x."""
         (chosen,) = ctx.saved_tensors
         count, channels, height, width = ctx.shape
         if torch.is_grad_enabled():
@@ -44,7 +46,7 @@ class Pooled(torch.autograd.Function):
 
 
 def _twice(grad: Tensor, chosen: Tensor, height: int, width: int) -> Tensor:
-    """The gradient as a function that can be differentiated once more, by PyTorch's own operators."""
+    """Return the gradient by operators of PyTorch, so that it can be differentiated again."""
     rows, columns = torch.arange(height)[:, None], torch.arange(width)
     place = (rows % 2 * 2 + columns % 2).to(torch.uint8)
 
@@ -56,7 +58,7 @@ def _twice(grad: Tensor, chosen: Tensor, height: int, width: int) -> Tensor:
 
 
 def _each(work: Callable[..., None], shape: torch.Size, *maps: Tensor) -> None:
-    """Do a pass over all maps, in pieces."""
+    """Run a pass over all maps, in pieces."""
     (count, channels, height, width), threads = shape, torch.get_num_threads()
     pieces = min(count, PIECES * threads if threads > 1 else 1)
     bounds = [count * k // pieces for k in range(pieces + 1)]
@@ -65,5 +67,5 @@ def _each(work: Callable[..., None], shape: torch.Size, *maps: Tensor) -> None:
 
 
 def _last(x: Tensor) -> Tensor:
-    """(N, C, H, W) → (N, H, W, C), contiguous."""
+    """Return (N, C, H, W) as contiguous (N, H, W, C)."""
     return x.detach().permute(0, 2, 3, 1).contiguous()

@@ -1,7 +1,7 @@
-"""The compiled passes of max pooling with ReLU, 2 × 2.
+"""The compiled passes of 2 × 2 max pooling with ReLU.
 
-Maps are flat and channels last: `x` (N, H, W, C), `out` and `chosen` (N, H // 2, W // 2, C). `chosen` u1 says which of
-the four pixels of a window is the largest, row by row; OFF where ReLU made it zero. Each function handles the maps
+Maps are flat and channels last: `x` (N, H, W, C), `out` and `chosen` (N, H // 2, W // 2, C). `chosen` u1 is the index
+of the largest of the four pixels of a window, row by row, or OFF if ReLU set it to zero. Each function handles the maps
 `first` … `last` − 1.
 """
 
@@ -19,7 +19,7 @@ OFF = 4
 
 @compiled
 def forward(first: int, last: int, height: int, width: int, channels: int, x: Any, out: Any, chosen: Any) -> None:
-    """Of equal pixels the first is chosen, and NaN is larger than any number, as in PyTorch."""
+    """Write `out` and `chosen`. As in PyTorch, the first of equal pixels is chosen, and NaN exceeds every number."""
     rows, columns = height // 2, width // 2
     for n in range(first, last):
         for i in range(rows):
@@ -46,7 +46,7 @@ def forward(first: int, last: int, height: int, width: int, channels: int, x: An
 
 @compiled
 def backward(first: int, last: int, height: int, width: int, channels: int, grad: Any, chosen: Any, d_x: Any) -> None:
-    """d_x = grad where a pixel was chosen, 0 elsewhere."""
+    """Write d_x = grad at chosen pixels, and 0 elsewhere."""
     rows, columns = height // 2, width // 2
     zero = np.float32(0)
     for n in range(first, last):

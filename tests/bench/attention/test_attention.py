@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import bench
 from bench.attention import MECHANISMS, AttentionRNN, canonical_name, slots_of
-from bench.attention.base import Changed, Gate, PooledReadout, QueryEmbedding, Reading, Readout, Scored
+from bench.attention.base import Changed, Gate, PooledReadout, Reading, Readout, Scored
+from bench.attention.layers import QueryEmbedding
 from mnistref.common.errors import UsageProblemError
 
 CHANNELS, QUERIES = 8, 4
@@ -399,7 +400,7 @@ def test_slot_lists():
     assert names("noctx") == ["pan"] * 4
     assert canonical_name(" ctx , arnn,arnn") == "pan-ctx,arnn"
     assert canonical_name("none,none,san") == "san"
-    with pytest.raises(UsageProblemError, match="san acts in the last slot alone"):
+    with pytest.raises(UsageProblemError, match="san acts in the last slot only"):
         names("san,arnn")
     with pytest.raises(UsageProblemError, match="5 slots; this network has 4"):
         names("pan,pan-ctx,pan,pan-ctx,pan")

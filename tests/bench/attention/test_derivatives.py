@@ -10,7 +10,7 @@ from torch.func import functional_call, grad, jacrev, jvp, vmap
 
 import bench
 from bench.attention import MECHANISMS, AttentionRNN
-from bench.attention.base import one_hot
+from bench.attention.layers import one_hot
 from bench.attention.selfattention import SelfAttentionReadout
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -44,7 +44,7 @@ def test_an_empty_batch_has_an_empty_answer(name):
     empty, one = model(IMAGES[:0], QUERY[:0]), model(IMAGES[:1], QUERY[:1])
     assert [t.shape[1:] for t in tensors(empty)] == [t.shape[1:] for t in tensors(one)]
     assert {len(t) for t in tensors(empty)} == {0}
-    with pytest.raises(ValueError, match="an empty batch: training takes 2 images or more"):
+    with pytest.raises(ValueError, match="empty batch: give 2 images or more in training"):
         model.train()(IMAGES[:0], QUERY[:0])
 
 
@@ -162,7 +162,7 @@ def test_a_set_with_one_training_question_is_too_small_for_any_batch(make, tmp_p
     tiny = make("mini", sizes={"train": 1, "val": 1, "test": 1})
     done = CliRunner().invoke(cli.bench, ["run", "--attn", "se", "--data", str(tiny), "--batch", "2"])
     assert done.exit_code == 2
-    assert "has 1 training image; make a larger set: a step takes 2" in done.stderr
+    assert "has 1 training image; make a larger data set: a step needs 2" in done.stderr
 
 
 def test_a_recipe_with_more_than_there_is_says_what_a_step_takes(few, tmp_path):

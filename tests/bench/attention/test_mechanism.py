@@ -13,17 +13,18 @@ import bench
 from bench import attention
 from bench.attention import MECHANISMS, AttentionRNN
 from bench.attention.arnn import Gaussian, product
-from bench.attention.base import Changed, Gate, PooledReadout, Reading, share
+from bench.attention.base import Changed, Gate, PooledReadout, Reading
 from bench.attention.brnn import BlockAttentionRNN
 from bench.attention.cbam import CBAM
 from bench.attention.channel import CoordinateAttention, EfficientChannelAttention, FiLM, SqueezeExcite
 from bench.attention.han import HardReadout
+from bench.attention.layers import normalize_map
 from bench.attention.ltpa import GlobalLocalReadout
 from bench.attention.pan import QueryScore
 from bench.attention.selfattention import SelfAttentionReadout
 from bench.attention.stn import SpatialTransformer, transform
 from bench.attention.unet import UNet, UNetAttentionRNN
-from bench.attention.warps import enter, place
+from bench.attention.warps import compose_frame, place_in_image
 from bench.metrics import attended
 from bench.model import Head
 
@@ -243,7 +244,7 @@ def test_an_identity_transformer_returns_its_input():
     out = module(x, query)
     torch.testing.assert_close(out.features, x)
     torch.testing.assert_close(out.mask, torch.ones(3, 1, 5, 7, dtype=torch.float64))
-    torch.testing.assert_close(place(out.mask, enter(None, out.warp)), out.mask)
+    torch.testing.assert_close(place_in_image(out.mask, compose_frame(None, out.warp)), out.mask)
 
 
 def test_a_window_can_come_back_from_wherever_it_is():
@@ -275,20 +276,20 @@ def test_a_map_is_placed_where_its_features_came_from():
     quarter = torch.tensor([[[0.5, 0.0, -0.5], [0.0, 0.5, -0.5]]])
     within = torch.tensor([[[0.5, 0.0, 0.5], [0.0, 0.5, 0.5]]])
     ones = torch.ones(1, 1, 32, 32)
-    outer = enter(None, quarter)
-    inner = enter(outer, within)
-    assert place(ones, outer)[0, 0, :15, :15].eq(1).all()
-    assert place(ones, outer)[0, 0, 17:].eq(0).all()
-    assert place(ones, inner)[0, 0, 9:15, 9:15].eq(1).all()
-    assert place(ones, inner)[0, 0, :7].eq(0).all()
-    assert place(ones, inner).sum() == pytest.approx(64, rel=0.05)
+    outer = compose_frame(None, quarter)
+    inner = compose_frame(outer, within)
+    assert place_in_image(ones, outer)[0, 0, :15, :15].eq(1).all()
+    assert place_in_image(ones, outer)[0, 0, 17:].eq(0).all()
+    assert place_in_image(ones, inner)[0, 0, 9:15, 9:15].eq(1).all()
+    assert place_in_image(ones, inner)[0, 0, :7].eq(0).all()
+    assert place_in_image(ones, inner).sum() == pytest.approx(64, rel=0.05)
     ramp = torch.linspace(0, 1, 32)[:, None] + torch.linspace(0, 2, 32)
     seen = transform(ramp[None, None], inner[:, :2])
     twice = transform(transform(ramp[None, None], quarter), within)
     torch.testing.assert_close(seen[..., 2:-2, 2:-2], twice[..., 2:-2, 2:-2])
-    flat = enter(None, torch.zeros(1, 2, 3))
-    assert place(ones, flat).isfinite().all()
-    assert share(torch.zeros(1, 1, 4, 4)).eq(1 / 16).all()
+    flat = compose_frame(None, torch.zeros(1, 2, 3))
+    assert place_in_image(ones, flat).isfinite().all()
+    assert normalize_map(torch.zeros(1, 1, 4, 4)).eq(1 / 16).all()
 
 
 def test_maps_after_a_transformer_lie_in_the_image():

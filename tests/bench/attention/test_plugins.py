@@ -61,16 +61,16 @@ def test_the_example_trains_is_recorded_and_found_again(mini, tmp_path):
     places = json.loads((run / "config.json").read_text())[records.PLACES]
     assert list(places.values()) == [str(copy)]
     plugins._loaded.clear()
-    with pytest.raises(UsageProblemError, match="give its path"):
+    with pytest.raises(UsageProblemError, match="a recorded name, not a path; give path"):
         bench.create_model(config.attn, variant="mini")
     plugins.find_again(places)
     assert bench.create_model(config.attn, variant="mini").readout.attend.key.out_channels == 8
     plugins._loaded.clear()
     copy.write_text("raise SystemExit('run before it was known to be the same')\n")
-    with pytest.raises(UsageProblemError, match="not the file this run was made with"):
+    with pytest.raises(UsageProblemError, match="has changed since the run"):
         plugins.find_again(places)
     copy.unlink()
-    with pytest.raises(UsageProblemError, match="put the file there"):
+    with pytest.raises(UsageProblemError, match="restore the file from which"):
         plugins.find_again(places)
 
 
@@ -111,11 +111,11 @@ class Two(Readout):
     ("text", "name", "message"),
     [
         (GOOD, "own.py:Owm", "did you mean 'Own'"),
-        (GOOD, "own.py", "say which class: .*own.py:Own$"),
-        ("raise SystemExit(0)", "own.py:Own", "fails when it is run: SystemExit: 0"),
+        (GOOD, "own.py", "give a class, one of .*own.py:Own$"),
+        ("raise SystemExit(0)", "own.py:Own", "executing the file raises SystemExit: 0"),
         (GOOD, "missing.py:Own", "No such file"),
         ("x = 1", "own.py:Own", "defines no torch.nn.Module"),
-        ("raise RuntimeError('boom')", "own.py:Own", "fails when it is run: RuntimeError: boom"),
+        ("raise RuntimeError('boom')", "own.py:Own", "executing the file raises RuntimeError: boom"),
         ("class Own(nn.Module:\n  pass", "own.py:Own", "SyntaxError"),
         (
             "class Own(nn.Module):\n  def __init__(self):\n    super().__init__()",
@@ -241,10 +241,10 @@ def test_samples_of_ones_own_are_shown(mini, tmp_path):
         config = experiment.configure(mini, attn, 0, recipe, "one", Computing(CPU))
         model = bench.create_model(config.attn, variant="mini")
         if draws:
-            assert attention_maps._widen(config, model, 3, None) == 1.0
+            assert attention_maps._scale_sigma(config, model, 3, None) == 1.0
         else:
-            with pytest.raises(UsageProblemError, match="of one's own with the attribute sampled = True"):
-                attention_maps._widen(config, model, 3, None)
+            with pytest.raises(UsageProblemError, match="a class of your own with sampled = True"):
+                attention_maps._scale_sigma(config, model, 3, None)
 
 
 def test_what_raises_in_training_alone_is_said(tmp_path):
@@ -264,7 +264,7 @@ def test_check_says_that_slot_lists_are_not_checked(attn):
 
 
 def test_a_path_with_a_comma_is_said_to_be_none():
-    with pytest.raises(UsageProblemError, match="a comma separates slots, and no path can hold one"):
+    with pytest.raises(UsageProblemError, match="a comma separates slots, so a path must not contain one"):
         canonical_name("some/a,b/own.py:Own")
 
 
@@ -391,8 +391,8 @@ def test_what_is_zero_in_ones_own_class_is_ones_own_affair(tmp_path):
 @pytest.mark.parametrize(
     ("init", "message"),
     [
-        ("channels, query_dim, width", "gets no 'width'; give it a default"),
-        ("channels, query_dim, *, width", "gets no 'width'; give it a default"),
+        ("channels, query_dim, width", "no value is passed for 'width'; give it a default"),
+        ("channels, query_dim, *, width", "no value is passed for 'width'; give it a default"),
         ("channels, query_dim, width=1 / 3", "AttributeError"),
         ("channels, query_dim, width=3", "NameError: .*nowhere"),
         ("channels, query_dim, leave=True", "SystemExit"),
@@ -460,11 +460,11 @@ def test_a_run_whose_files_neighbour_changed_is_not_found_again(what, tmp_path):
     file = tmp_path / what
     kept = file.read_text()
     file.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n{kept}")
-    with pytest.raises(UsageProblemError, match="not the file this run was made with"):
+    with pytest.raises(UsageProblemError, match="has changed since the run"):
         plugins.find_again(places)
     assert not (tmp_path / "ran").exists()
     file.unlink()
-    with pytest.raises(UsageProblemError, match="put the file there"):
+    with pytest.raises(UsageProblemError, match="restore the file from which"):
         plugins.find_again(places)
 
 
@@ -480,7 +480,7 @@ def test_a_file_that_leaves_is_a_usage_error(tmp_path, checked_here):
     for command in (["check"], ["run", "--attn"]):
         done = CliRunner().invoke(cli.bench, [*command, f"{path}:Own"])
         assert done.exit_code == 2
-        assert "fails when it is run: SystemExit: 0" in done.stderr
+        assert "executing the file raises SystemExit: 0" in done.stderr
 
 
 def test_a_file_that_is_imported_anew_is_the_first_one_again_afterwards(tmp_path):

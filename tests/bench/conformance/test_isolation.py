@@ -85,7 +85,7 @@ def test_networks_that_cannot_be_examined_are_refused(own, tmp_path):
     (tmp_path / "leaves.py").write_text("import os; os._exit(0)")
     with pytest.raises(RunProblemError, match=r"leaves\.py:Own: .*the module ended the process with exit code 0$"):
         examine(["san", f"{tmp_path / 'leaves.py'}:Own"], [MINI])
-    with pytest.raises(UsageProblemError, match="cannot be made as Class"):
+    with pytest.raises(UsageProblemError, match=r"Class\(.* raises"):
         examine(["san", f"{own}:Narrow"], [MINI], width=20)
     with pytest.raises(UsageProblemError, match="did you mean 'arnn'"):
         examine(["arn"], [MINI])

@@ -16,7 +16,7 @@ from bench.common import memory
 from bench.compute import Computing
 from bench.config import Recipe
 from bench.data.loading import load_split
-from bench.data.prefetch import ahead
+from bench.data.prefetch import prefetch
 from bench.data.split import Resident
 from bench.data.streaming import Rows, Streamed
 from bench.evaluation import evaluate
@@ -38,7 +38,7 @@ def two(make):
 
 
 def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "ahead"]
+    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
 @pytest.fixture(autouse=True)
@@ -186,10 +186,10 @@ def test_whoever_breaks_off_a_training_ends_its_thread(two):
 
 def test_what_does_not_fit_is_streamed(two, monkeypatch, caplog):
     caplog.set_level("INFO")
-    monkeypatch.setattr(memory, "_of_the_container", lambda: None)
+    monkeypatch.setattr(memory, "_free_in_container", lambda: None)
     size = 1203 * 48 * 48 * 3
     for free, kind in ((size + 1e9, Resident), (size + 1e9 - 1, Streamed)):
-        monkeypatch.setattr(memory, "_of_the_machine", lambda free=free: free)
+        monkeypatch.setattr(memory, "_free_on_host", lambda free=free: free)
         assert type(load_split(two, "train", "one", CPU)) is kind
     assert [record.message.split(":")[0] for record in caplog.records] == ["train"]
     assert "are streamed" in caplog.text
@@ -206,10 +206,10 @@ def test_free_memory_is_known_here_and_bounded_by_the_container(tmp_path):
         ("stat", "anon 9\ninactive_file 70\nactive_file 30\n"),
     ):
         (tmp_path / f"memory.{name}").write_text(text)
-    assert memory._of_the_container(tmp_path) == 1100
+    assert memory._free_in_container(tmp_path) == 1100
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory._of_the_container(tmp_path) is None
-    assert memory._of_the_container(tmp_path / "none") is None
+    assert memory._free_in_container(tmp_path) is None
+    assert memory._free_in_container(tmp_path / "none") is None
 
 
 def test_a_quarter_of_much_memory_is_left_free(monkeypatch):
@@ -255,7 +255,7 @@ def counted(stopped, made, until=10**9):
 
 def test_items_come_in_order_and_no_more_are_made_than_asked_for():
     made: list[int] = []
-    with closing(ahead(lambda stopped: counted(stopped, made, 20), depth=3)) as items:
+    with closing(prefetch(lambda stopped: counted(stopped, made, 20), depth=3)) as items:
         assert next(items) == 0
         time.sleep(0.1)
         assert made == [0, 1, 2, 3]
@@ -268,7 +268,7 @@ def test_an_error_comes_in_its_place():
         yield 1
         raise OSError("the disk is gone")
 
-    items = ahead(make, depth=4)
+    items = prefetch(make, depth=4)
     assert next(items) == 1
     with pytest.raises(OSError, match="the disk is gone"):
         next(items)
@@ -284,7 +284,7 @@ def test_a_thread_learns_that_nobody_waits_any_more():
             time.sleep(0.001)
         seen.append("stopped")
 
-    items = ahead(make, depth=2)
+    items = prefetch(make, depth=2)
     assert next(items) == 1
     items.close()
     assert seen == ["stopped"]
@@ -292,7 +292,7 @@ def test_a_thread_learns_that_nobody_waits_any_more():
 
 
 def test_a_thread_ends_when_its_user_forgets_it():
-    items = ahead(lambda stopped: counted(stopped, []), depth=2)
+    items = prefetch(lambda stopped: counted(stopped, []), depth=2)
     next(items)
     assert threads()
     del items

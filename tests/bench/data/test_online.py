@@ -35,7 +35,7 @@ def configured(folder, queries="one", recipe=SHORT, online=True) -> RunConfig:
 
 
 def drawing() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "ahead"]
+    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
 @pytest.fixture
@@ -114,12 +114,12 @@ def test_two_epochs_at_most_are_in_memory(mini, monkeypatch, opened):
 
 
 def test_two_epochs_that_do_not_fit_are_refused(mini, monkeypatch):
-    monkeypatch.setattr(memory, "_of_the_container", lambda: None)
+    monkeypatch.setattr(memory, "_free_in_container", lambda: None)
     need = 2 * 400 * 48 * 48 * 3
-    monkeypatch.setattr(memory, "_of_the_machine", lambda: need + 1e9 - 1)
+    monkeypatch.setattr(memory, "_free_on_host", lambda: need + 1e9 - 1)
     with pytest.raises(UsageProblemError, match="two epochs of 400 images"):
         load_training(configured(mini), mini, CPU, AS_IT_FITS)
-    monkeypatch.setattr(memory, "_of_the_machine", lambda: need + 1e9)
+    monkeypatch.setattr(memory, "_free_on_host", lambda: need + 1e9)
     load_training(configured(mini), mini, CPU, AS_IT_FITS).close()
 
 

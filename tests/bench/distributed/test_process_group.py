@@ -186,7 +186,7 @@ def test_nor_is_a_recorded_step_and_a_gpu_is_not_shared(monkeypatch):
     cuda, second = torch.device("cuda"), Team(1, 2, None)
     with pytest.raises(UsageProblemError, match="--capture graph"):
         second.check(Computing(cuda, capture="graph"))
-    with pytest.raises(UsageProblemError, match="process 2 here, and 1 GPUs"):
+    with pytest.raises(UsageProblemError, match="process 2 on this machine has no GPU, there are 1"):
         second.check(Computing(cuda))
     second.check(Computing(torch.device("cpu")))
 
@@ -201,5 +201,5 @@ def test_every_row_is_somebodys(size, total):
 
 
 def test_a_batch_has_an_image_for_everyone(mini):
-    with pytest.raises(UsageProblemError, match="a batch of 25 for 26 processes"):
+    with pytest.raises(UsageProblemError, match="a batch of 25 images for 26 processes"):
         sharing.trainer(mini, "none", False, Team(0, 26, None))

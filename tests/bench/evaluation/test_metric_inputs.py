@@ -129,7 +129,7 @@ def test_one_image_needs_no_batch():
     assert torch.equal(mask_correctness([mask[1, 0] for mask in MAPS], TARGET[1]), alone)
     assert torch.equal(mask_correctness([mask[1] for mask in MAPS], Image.fromarray(TARGET[1].numpy())), alone)
     assert mask_area(TARGET[0]).tolist() == [0.5]
-    with pytest.raises(ValueError, match="pass one mask an image"):
+    with pytest.raises(ValueError, match="pass one mask per image"):
         mask_correctness(MAPS, TARGET[1])
 
 
@@ -144,27 +144,31 @@ INSTANCE = torch.arange(3 * 12 * 10).view(3, 12, 10) % 10
 BAD = {
     "other numbers of images": (MAPS, torch.cat([TARGET, TARGET[:1]]), r"4 targets for maps of 3 images"),
     "fewer targets": (MAPS, TARGET[:1], r"1 targets for maps of 3 images"),
-    "maps of other images": ([MAPS[0], MAPS[1][:2]], TARGET, r"map 2 is of 2 images and map 1 of 3"),
+    "maps of other images": ([MAPS[0], MAPS[1][:2]], TARGET, r"map 2 has 2 images and map 1 has 3"),
     "an instance map": (MAPS, INSTANCE, r"instance == slot \+ 1"),
     "a soft mask": (MAPS, TARGET.float() * 0.7, r"mask > 0.5"),
     "0, 1 and 255": (MAPS, TARGET.int() * torch.tensor([1, 255, 255])[:, None, None], r"0 and 1, or 0 and 255"),
     "-1 in a byte": (MAPS, -TARGET.to(torch.int8), r"0 and 1, or 0 and 255"),
     "0 and -1": (MAPS, -TARGET.long(), r"0 and 1, or 0 and 255"),
-    "a target of NaN": (MAPS, TARGET.float() * math.nan, r"targets of 3 of 3 images hold NaN"),
+    "a target of NaN": (MAPS, TARGET.float() * math.nan, r"targets of 3 of 3 images contain NaN"),
     "a mask of each class": (MAPS, TARGET[:, None].expand(3, 4, 12, 10), r"shape \(3, 4, 12, 10\): pass one mask"),
-    "a target of five dimensions": (MAPS, TARGET[:, None, None], r"pass one mask an image"),
-    "a flat target": (MAPS, TARGET.flatten(), r"pass one mask an image"),
+    "a target of five dimensions": (MAPS, TARGET[:, None, None], r"pass one mask per image"),
+    "a flat target": (MAPS, TARGET.flatten(), r"pass one mask per image"),
     "a target without pixels": (MAPS, TARGET[:, :, :0], r"has no pixels"),
-    "words": (MAPS, [["ink"]], r"holds no numbers"),
-    "nothing": (MAPS, None, r"holds no numbers"),
-    "ragged": (MAPS, [[[1, 0], [1]]], r"no array of numbers"),
+    "words": (MAPS, [["ink"]], r"is not numeric"),
+    "nothing": (MAPS, None, r"is not numeric"),
+    "ragged": (MAPS, [[[1, 0], [1]]], r"is not an array"),
     "complex": (MAPS, TARGET * 1j, r"complex"),
     "an empty target": (MAPS, TARGET & (torch.arange(3) < 2)[:, None, None], r"1 of 3 targets have no pixel"),
-    "maps of NaN": (nan_at(0, 2), TARGET, r"map 2: 2 of 3 images hold NaN or infinity"),
-    "maps of infinity": (nan_at(1, value=math.inf), TARGET, r"map 2: 1 of 3 images hold NaN or infinity"),
-    "maps of minus infinity": (nan_at(1, value=-math.inf), TARGET, r"map 2: 1 of 3 images hold NaN or infinity"),
-    "maps below zero": (nan_at(1, value=-1e-9), TARGET, r"1 of 3 images are below zero.*clamp_min\(0\).*abs\(\)"),
-    "integers below zero": ([MAPS[0].long() - 1], TARGET, r"3 of 3 images are below zero"),
+    "maps of NaN": (nan_at(0, 2), TARGET, r"map 2: 2 of 3 images contain NaN or infinity"),
+    "maps of infinity": (nan_at(1, value=math.inf), TARGET, r"map 2: 1 of 3 images contain NaN or infinity"),
+    "maps of minus infinity": (nan_at(1, value=-math.inf), TARGET, r"map 2: 1 of 3 images contain NaN or infinity"),
+    "maps below zero": (
+        nan_at(1, value=-1e-9),
+        TARGET,
+        r"1 of 3 images have values below zero.*clamp_min\(0\).*abs\(\)",
+    ),
+    "integers below zero": ([MAPS[0].long() - 1], TARGET, r"3 of 3 images have values below zero"),
     "several channels": ([torch.rand(3, 4, 6, 5)], TARGET, r"4 channels"),
     "no channel": ([torch.rand(3, 0, 6, 5)], TARGET, r"0 channels"),
     "a map without pixels": ([torch.rand(3, 1, 0, 5)], TARGET, r"1 or more"),
@@ -174,9 +178,9 @@ BAD = {
     "no maps": ([], TARGET, r"no maps"),
     "maps in a dictionary": ({"a": MAPS[0]}, TARGET, r"pass a list of maps"),
     "maps as words": ("maps", TARGET, r"pass a list of maps"),
-    "a map of words": (["maps"], TARGET, r"holds no numbers"),
+    "a map of words": (["maps"], TARGET, r"is not numeric"),
     "complex maps": ([MAPS[0] * 1j], TARGET, r"abs\(\)"),
-    "other shapes in a list": ([MAPS], TARGET, r"several shapes"),
+    "other shapes in a list": ([MAPS], TARGET, r"different shapes"),
 }
 
 
@@ -223,7 +227,7 @@ def test_no_images_give_no_numbers():
     assert mask_area(target).shape == (0,)
     assert scale_bin(torch.zeros(0)).shape == (0,)
     assert set(accuracy_per_scale(torch.zeros(0, dtype=torch.bool), torch.zeros(0)).values()) == {(None, 0)}
-    with pytest.raises(ValueError, match="no recall"):
+    with pytest.raises(ValueError, match="recall is undefined"):
         precision_recall(score_histogram(maps, target))
     with pytest.raises(ValueError, match="1 or more"):
         mask_correctness([torch.zeros(0, 1, 0, 4)], target)
@@ -254,8 +258,8 @@ def test_the_first_of_equal_maxima_counts():
         (torch.tensor([[math.nan, 1.0], [2.0, 2.0]]), "counts"),
         (torch.tensor([[math.inf, 1.0], [2.0, 2.0]]), "counts"),
         (torch.ones(2, 5, dtype=torch.bool), "counts"),
-        (torch.tensor([[0, 0], [2, 2]]), "no recall"),
-        ("histogram", "no numbers"),
+        (torch.tensor([[0, 0], [2, 2]]), "recall is undefined"),
+        ("histogram", "not numeric"),
     ],
 )
 def test_a_histogram_holds_counts(histogram, message):
@@ -284,14 +288,14 @@ def test_scales_of_other_types_lie_in_the_same_bins():
     ("correct", "scale", "message"),
     [
         ([True, False], [1.0], r"\(2,\) and scales of shape \(1,\)"),
-        ([[True], [False]], [1.0, 2.0], r"one of each"),
-        ([True, False], [[1.0], [2.0]], r"one of each"),
+        ([[True], [False]], [1.0, 2.0], r"one value per question"),
+        ([True, False], [[1.0], [2.0]], r"one value per question"),
         ([0, 2], [1.0, 2.0], r"answer == label"),
         ([0.5, 1], [1.0, 2.0], r"answer == label"),
         ([math.nan, 1], [1.0, 2.0], r"answer == label"),
         ([True, False], [1.0, math.nan], r"1 of 2 scales are NaN"),
         ([True, False], [0.4, 3.1], r"2 of 2 scales lie outside"),
-        (["a", "b"], [1.0, 2.0], r"no numbers"),
+        (["a", "b"], [1.0, 2.0], r"not numeric"),
     ],
 )
 def test_accuracies_need_an_answer_and_a_scale_of_each_question(correct, scale, message):

@@ -15,14 +15,15 @@ from PIL import Image
 from torch import nn
 
 import cli
-from bench.attention.base import Changed, PooledReadout, share
+from bench.attention.base import Changed, PooledReadout
+from bench.attention.layers import normalize_map
 from bench.compute import Computing
 from bench.config import Recipe
 from bench.data.loading import load_split
 from bench.data.split import Split
 from bench.evaluation import evaluate, snapshots
 from bench.evaluation.output_checks import unanswered, unfit_images
-from bench.evaluation.panels import Question, panels, tally
+from bench.evaluation.panels import Question, describe_totals, make_panels
 from bench.leaderboard.aggregate import leaderboard
 from bench.model import Output, create_model
 from bench.report import page as report
@@ -137,7 +138,7 @@ def test_what_was_right_is_measured_as_before(split):
 def test_the_last_slot_hides_no_map_that_is_none():
     mask = torch.ones(4, 1, 2, 2)
     mask[1, 0, 0, 0], mask[2], mask[3, 0, 0, 0] = NAN, 0, -9
-    shared = share(mask)
+    shared = normalize_map(mask)
     assert torch.equal(shared[0], mask[0] / 4)
     assert torch.equal(shared[2], torch.full((1, 2, 2), 0.25))
     odd, below = unfit_images([shared])
@@ -222,34 +223,34 @@ def output(logits=(0.0, 1.0, 0.0, 0.0, 0.0), value: float = 0.5) -> Output:
 
 @pytest.mark.parametrize("logits", [(NAN,) * 5, (0, INF, 0, 0, 0), (-INF,) * 5])
 def test_a_panel_has_no_answer_that_is_not_finite(logits):
-    row = panels(question(), output(logits), get_variant("mini"))
+    row = make_panels(question(), output(logits), get_variant("mini"))
     assert (row.prediction, row.probability, row.right) == (None, None, False)
     lines = answer_lines(row)
     assert lines[:2] == ["✗ wrong", "no answer (not finite)"]
     assert not any("nan" in line for line in lines)
-    sound = panels(question(), output(), get_variant("mini"))
-    assert tally([row, sound, row]) == "1 of 3 answers right, 2 are not finite"
-    assert tally([sound, row]) == "1 of 2 answers right, 1 is not finite"
-    assert tally([sound]) == "1 of 1 answers right"
+    sound = make_panels(question(), output(), get_variant("mini"))
+    assert describe_totals([row, sound, row]) == "1 of 3 answers right, 2 are not finite"
+    assert describe_totals([sound, row]) == "1 of 2 answers right, 1 is not finite"
+    assert describe_totals([sound]) == "1 of 1 answers right"
 
 
 @pytest.mark.parametrize(("value", "fault"), [(NAN, "not finite"), (INF, "not finite"), (-1.0, "below zero")])
 def test_a_panel_says_that_a_map_cannot_be_shown(value, fault):
     pytest.importorskip("matplotlib")
-    row = panels(question(), output(value=value), get_variant("mini"))
+    row = make_panels(question(), output(value=value), get_variant("mini"))
     assert (row.fault, row.product, row.correctness, row.shares) == (fault, None, None, {})
     assert [slot.fault for slot in row.slots] == ["", fault]
     assert row.slots[0].map is not None
     assert row.slots[1].map is None
     assert f"attention: the map is {fault}" in answer_lines(row)
-    sound = panels(question(), output(), get_variant("mini"))
+    sound = make_panels(question(), output(), get_variant("mini"))
     drawn = figure([row, sound], ["title"], [])
     assert len(drawn.axes) == 2 * 5
     said = [text.get_text() for axes in drawn.axes for text in axes.texts]
     assert said.count(f"map {fault}") == 2
     assert not any("nan" in text for text in said)
     assert len(drawn.axes[3].images) == 0
-    assert tally([row, sound]) == f"2 of 2 answers right, maps {fault} in 1"
+    assert describe_totals([row, sound]) == f"2 of 2 answers right, maps {fault} in 1"
 
 
 @pytest.fixture
@@ -307,7 +308,7 @@ def test_pictures_of_a_run_hold_no_answer_and_no_map_that_are_none(split, tmp_pa
     with caplog.at_level(logging.WARNING):
         taken = snapshots.take(Broken(create_model("pan", "mini"), "maps", INF, query=None), split, variant, 4)
     assert [word["no_map"] for word in taken.words] == [True] * 4
-    assert "4 maps not finite or below zero" in caplog.text
+    assert "4 maps are not finite or negative" in caplog.text
     assert not taken.maps.any()
     snapshots.keep(tmp_path, taken)
     assert not np.asarray(Image.open(tmp_path / "pictures" / "maps.png")).any()

@@ -10,12 +10,12 @@ from torch.nn.utils import parametrizations
 
 import bench
 from bench.attention.arnn import AttentionRNN
-from bench.attention.base import Gate, gated, spread
-from bench.distributed.global_batch import Rows, rows_of
+from bench.attention.base import Gate, apply_gate, repeat_for_questions
+from bench.distributed.global_batch import Rows, global_batch_rows
 from bench.kernels import gate
 from bench.kernels.diagonal_lstm import relative_error as error
 
-OFS = {
+INDICES = {
     "ragged": torch.tensor([0, 0, 0, 1, 2, 2, 3, 3, 3, 3]),
     "in any order": torch.tensor([3, 0, 3, 1, 0, 2, 1, 1]),
     "an image without": torch.tensor([3, 1, 1, 0]),
@@ -35,9 +35,9 @@ def a_norm(channels, training=True):
     return norm
 
 
-def arguments(of, height, width, channels=8, images=4):
+def arguments(index, height, width, channels=8, images=4):
     """x, channels last, and mask."""
-    questions = len(of) if isinstance(of, torch.Tensor) else of * images
+    questions = len(index) if isinstance(index, torch.Tensor) else index * images
     generator = torch.Generator().manual_seed(0)
     x = 1 + torch.randn(images, channels, height, width, generator=generator)
     return x.contiguous(memory_format=torch.channels_last), torch.rand(questions, 1, height, width, generator=generator)
@@ -47,7 +47,7 @@ class _TakenError(Exception):
     """The compiled gate was called."""
 
 
-def taken(x, mask, of, norm):
+def taken(x, mask, index, norm):
     """Whether the compiled gate runs."""
 
     def run(*_):
@@ -56,7 +56,7 @@ def taken(x, mask, of, norm):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate, "gated_norm", run)
         try:
-            gated(x, mask, of, norm)
+            apply_gate(x, mask, index, norm)
         except _TakenError:
             return True
         except (IndexError, RuntimeError, ValueError):  # the plain operators refuse some cases
@@ -64,15 +64,15 @@ def taken(x, mask, of, norm):
     return False
 
 
-def plain(x, mask, of, norm):
-    return norm(spread(x, of) * mask)
+def plain(x, mask, index, norm):
+    return norm(repeat_for_questions(x, index) * mask)
 
 
-def outcome(function, dtype, of, norm, *given):
+def outcome(function, dtype, index, norm, *given):
     """Values, every gradient of a random function of them, and the running statistics."""
     norm = copy.deepcopy(norm).to(dtype)
     x, mask = (value.clone().to(dtype).requires_grad_() for value in given)
-    out = function(x, mask, of, norm)
+    out = function(x, mask, index, norm)
     slope = torch.randn(out.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(dtype)
     found = torch.autograd.grad((out * slope).sum(), (x, mask, norm.weight, norm.bias))
     return [out.detach(), *found, *(value.to(dtype) for value in norm.buffers())]
@@ -85,15 +85,15 @@ def test_the_compiled_one_works_here():
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("of", OFS.values(), ids=OFS)
+@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_values_gradients_and_statistics_are_those_of_plain_operators(height, width, of, training):
+def test_values_gradients_and_statistics_are_those_of_plain_operators(height, width, index, training):
     for channels in (8, 40):
-        given, norm = arguments(of, height, width, channels), a_norm(channels, training)
-        assert taken(*given, of, norm)
-        found = outcome(gated, torch.float32, of, norm, *given)
-        exact = outcome(plain, torch.float64, of, norm, *given)
-        rough = outcome(plain, torch.float32, of, norm, *given)
+        given, norm = arguments(index, height, width, channels), a_norm(channels, training)
+        assert taken(*given, index, norm)
+        found = outcome(apply_gate, torch.float32, index, norm, *given)
+        exact = outcome(plain, torch.float64, index, norm, *given)
+        rough = outcome(plain, torch.float32, index, norm, *given)
         assert found[0].is_contiguous(memory_format=torch.channels_last)
         for k, (a, b, c) in enumerate(zip(found, exact, rough, strict=True)):
             # of a few values a channel little remains of a gradient, in plain operators too
@@ -103,7 +103,7 @@ def test_values_gradients_and_statistics_are_those_of_plain_operators(height, wi
 def test_statistics_of_features_far_from_zero():
     x, mask = arguments(3, 13, 7)
     given, norm = (x + 1000, torch.ones_like(mask)), a_norm(8)
-    found = outcome(gated, torch.float32, 3, norm, *given)
+    found = outcome(apply_gate, torch.float32, 3, norm, *given)
     exact = outcome(plain, torch.float64, 3, norm, *given)
     assert error(found[-2], exact[-2]) < 1e-6  # the running variance
     assert error(found[0], exact[0]) < 1e-3  # 1000 ± 6e-5 in single precision
@@ -111,13 +111,13 @@ def test_statistics_of_features_far_from_zero():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients_of_gradients(training):
-    of, norm = OFS["in any order"], a_norm(8, training)
+    index, norm = INDICES["in any order"], a_norm(8, training)
     results = []
-    for function, dtype in ((gated, torch.float32), (plain, torch.float64)):
+    for function, dtype in ((apply_gate, torch.float32), (plain, torch.float64)):
         own = copy.deepcopy(norm).to(dtype)
-        x, score = (value.clone().to(dtype).requires_grad_() for value in arguments(of, 5, 3))
+        x, score = (value.clone().to(dtype).requires_grad_() for value in arguments(index, 5, 3))
         # the mask depends on x too
-        out = function(x, (score + spread(x, of).mean(1, keepdim=True)).sigmoid(), of, own)
+        out = function(x, (score + repeat_for_questions(x, index).mean(1, keepdim=True)).sigmoid(), index, own)
         inputs = (x, score, own.weight, own.bias)
         first = torch.autograd.grad(out.pow(3).sum(), inputs, create_graph=True)
         second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
@@ -127,20 +127,20 @@ def test_gradients_of_gradients(training):
 
 
 def test_the_number_of_threads_changes_no_bit():
-    of = OFS["ragged"]
-    given, norm, results = arguments(of, 13, 7, 16), a_norm(16), []
+    index = INDICES["ragged"]
+    given, norm, results = arguments(index, 13, 7, 16), a_norm(16), []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        results.append(outcome(gated, torch.float32, of, norm, *given))
+        results.append(outcome(apply_gate, torch.float32, index, norm, *given))
     for others in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], others, strict=True))
 
 
 def test_an_image_without_questions_counts_for_nothing():
-    of = OFS["an image without"]
-    (x, mask), norm = arguments(of, 3, 3), a_norm(8)
+    index = INDICES["an image without"]
+    (x, mask), norm = arguments(index, 3, 3), a_norm(8)
     x[2] = torch.nan
-    found = outcome(gated, torch.float32, of, norm, x, mask)
+    found = outcome(apply_gate, torch.float32, index, norm, x, mask)
     assert all(value.isfinite().all() for value in found)
     assert (found[1][2] == 0).all()
 
@@ -151,41 +151,61 @@ def a_hook(norm):
 
 
 NOT_TAKEN = {
-    "one question each": lambda x, mask, of, norm: (x, mask, None, norm),
-    "double precision": lambda x, mask, of, norm: (x.double(), mask.double(), of, norm.double()),
-    "a mask in half precision": lambda x, mask, of, norm: (x, mask.bfloat16(), of, norm),
-    "channels first": lambda x, mask, of, norm: (x.contiguous(), mask, of, norm),
-    "an odd number of channels": lambda x, mask, of, norm: (x[:, :7], mask, of, nn.BatchNorm2d(7)),
-    "a mask for each channel": lambda x, mask, of, norm: (x, mask.expand(-1, 8, -1, -1), of, norm),
-    "an image that is not there": lambda x, mask, of, norm: (x, mask, of + 1, norm),
-    "an image before the first": lambda x, mask, of, norm: (x, mask, of - 1, norm),
-    "a norm of many processes": lambda x, mask, of, norm: (x, mask, of, nn.SyncBatchNorm.convert_sync_batchnorm(norm)),
-    "a norm without weights": lambda x, mask, of, norm: (x, mask, of, nn.BatchNorm2d(8, affine=False)),
-    "no running statistics": lambda x, mask, of, norm: (x, mask, of, nn.BatchNorm2d(8, track_running_stats=False)),
-    "a mean of all steps": lambda x, mask, of, norm: (x, mask, of, nn.BatchNorm2d(8, momentum=None)),
-    "changed weights": lambda x, mask, of, norm: (x, mask, of, parametrizations.weight_norm(norm, dim=None)),
-    "a hook": lambda x, mask, of, norm: (x, mask, of, a_hook(norm)),
-    "another device": lambda x, mask, of, norm: (x.to("meta"), mask.to("meta"), of, norm.to("meta")),
+    "one question each": lambda x, mask, index, norm: (x, mask, None, norm),
+    "double precision": lambda x, mask, index, norm: (x.double(), mask.double(), index, norm.double()),
+    "a mask in half precision": lambda x, mask, index, norm: (x, mask.bfloat16(), index, norm),
+    "channels first": lambda x, mask, index, norm: (x.contiguous(), mask, index, norm),
+    "an odd number of channels": lambda x, mask, index, norm: (x[:, :7], mask, index, nn.BatchNorm2d(7)),
+    "a mask for each channel": lambda x, mask, index, norm: (x, mask.expand(-1, 8, -1, -1), index, norm),
+    "an image that is not there": lambda x, mask, index, norm: (x, mask, index + 1, norm),
+    "an image before the first": lambda x, mask, index, norm: (x, mask, index - 1, norm),
+    "a norm of many processes": lambda x, mask, index, norm: (
+        x,
+        mask,
+        index,
+        nn.SyncBatchNorm.convert_sync_batchnorm(norm),
+    ),
+    "a norm without weights": lambda x, mask, index, norm: (
+        x,
+        mask,
+        index,
+        nn.BatchNorm2d(8, affine=False),
+    ),
+    "no running statistics": lambda x, mask, index, norm: (
+        x,
+        mask,
+        index,
+        nn.BatchNorm2d(8, track_running_stats=False),
+    ),
+    "a mean of all steps": lambda x, mask, index, norm: (x, mask, index, nn.BatchNorm2d(8, momentum=None)),
+    "changed weights": lambda x, mask, index, norm: (
+        x,
+        mask,
+        index,
+        parametrizations.weight_norm(norm, dim=None),
+    ),
+    "a hook": lambda x, mask, index, norm: (x, mask, index, a_hook(norm)),
+    "another device": lambda x, mask, index, norm: (x.to("meta"), mask.to("meta"), index, norm.to("meta")),
 }
 
 
 @pytest.mark.parametrize("change", NOT_TAKEN.values(), ids=NOT_TAKEN)
 def test_elsewhere_plain_operators_run(change):
-    of = OFS["ragged"]
-    given = (*arguments(of, 5, 3), of, a_norm(8))
+    index = INDICES["ragged"]
+    given = (*arguments(index, 5, 3), index, a_norm(8))
     assert taken(*given)
     assert not taken(*change(*given))
 
 
 def test_whoever_looks_at_operations_sees_plain_ones():
-    of = OFS["ragged"]
-    given, seen = (*arguments(of, 5, 3), of, a_norm(8, training=False)), []
+    index = INDICES["ragged"]
+    given, seen = (*arguments(index, 5, 3), index, a_norm(8, training=False)), []
 
     def ask(*_):
         seen.append(taken(*given))
         return torch.zeros(())
 
-    with rows_of(Rows(0, 4, 4), lambda x: x, 1, 0):
+    with global_batch_rows(Rows(0, 4, 4), lambda x: x, 1, 0):
         ask()
     with torch.autograd.forward_ad.dual_level():
         ask()
@@ -199,8 +219,8 @@ def test_whoever_looks_at_operations_sees_plain_ones():
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace.* is deprecated")
 def test_programs_that_are_written_down_have_plain_operators():
-    of = OFS["ragged"]
-    (x, mask), norm = arguments(of, 5, 3), a_norm(8, training=False)
+    index = INDICES["ragged"]
+    (x, mask), norm = arguments(index, 5, 3), a_norm(8, training=False)
 
     class Gated(nn.Module):
         def __init__(self):
@@ -208,22 +228,22 @@ def test_programs_that_are_written_down_have_plain_operators():
             self.norm = norm
 
         def forward(self, x, mask):
-            return gated(x, mask, of, self.norm)
+            return apply_gate(x, mask, index, self.norm)
 
     exported = torch.export.export(Gated(), (x, mask))
     assert "batch_norm" in str(exported.graph)
     traced = torch.jit.trace(Gated(), (x, mask))
     assert "batch_norm" in str(traced.inlined_graph)
     for program in (exported.module(), traced):
-        assert error(program(x + 1, mask), plain(x + 1, mask, of, norm)) < 1e-6
+        assert error(program(x + 1, mask), plain(x + 1, mask, index, norm)) < 1e-6
 
 
-@pytest.mark.parametrize("of", [OFS["ragged"], 1])
-def test_the_result_may_be_changed_in_place(of):
-    (x, mask), norm = arguments(of, 5, 3), a_norm(8)
+@pytest.mark.parametrize("index", [INDICES["ragged"], 1])
+def test_the_result_may_be_changed_in_place(index):
+    (x, mask), norm = arguments(index, 5, 3), a_norm(8)
     found, wanted = (x.clone().requires_grad_() for _ in range(2))
-    gated(found, mask, of, norm).mul_(2).pow(2).sum().backward()
-    (2 * plain(wanted, mask, of, norm)).pow(2).sum().backward()
+    apply_gate(found, mask, index, norm).mul_(2).pow(2).sum().backward()
+    (2 * plain(wanted, mask, index, norm)).pow(2).sum().backward()
     torch.testing.assert_close(found.grad, wanted.grad, rtol=1e-4, atol=1e-5)
 
 
@@ -267,7 +287,7 @@ def test_a_network_has_the_same_answers_and_gradients(attn, fused, training, mon
     for dtype in (torch.float32, torch.float64):
         own = copy.deepcopy(model).to(dtype)
         x = images.clone().to(dtype).requires_grad_()
-        out = own(x, query, OFS["ragged"])
+        out = own(x, query, INDICES["ragged"])
         torch.nn.functional.cross_entropy(out.logits, query % 4).backward()
         found = [out.logits.detach(), *(mask.detach() for mask in out.masks), x.grad]
         results.append([*found, *(p.grad for p in own.parameters() if p.grad is not None), *own.buffers()])

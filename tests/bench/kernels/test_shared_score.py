@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from bench.attention.base import spread
+from bench.attention.base import repeat_for_questions
 from bench.attention.pan import QueryScore
 from bench.kernels import gate
 from bench.kernels.diagonal_lstm import relative_error as error
-from tests.bench.kernels.test_gate import OFS, SIZES, TOLERANCE, arguments
+from tests.bench.kernels.test_gate import INDICES, SIZES, TOLERANCE, arguments
 
 
 def a_score(queries=10, hidden=8, **how):
@@ -18,58 +18,58 @@ def a_score(queries=10, hidden=8, **how):
     return QueryScore(8, queries, hidden, **how)
 
 
-def asking(of, images=4, queries=10):
+def asking(index, images=4, queries=10):
     """One-hot queries."""
-    questions = len(of) if isinstance(of, torch.Tensor) else of * images
+    questions = len(index) if isinstance(index, torch.Tensor) else index * images
     return torch.eye(queries)[torch.arange(questions) * 7 % queries]
 
 
-def plain(score, x, query, of):
-    return score.answer(spread(x, of), query)
+def plain(score, x, query, index):
+    return score.answer(repeat_for_questions(x, index), query)
 
 
-def shared(score, x, query, of):
-    return score.answer_shared(x, query, of)
+def shared(score, x, query, index):
+    return score.answer_shared(x, query, index)
 
 
-def taken(score, x, query, of):
+def taken(score, x, query, index):
     """Whether the compiled score runs."""
     calls, run = [], gate.query_score
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate, "query_score", lambda *given: calls.append(1) or run(*given))
-        out = shared(score, x, query, of)
-    assert error(out, plain(score, x, query, of)) < TOLERANCE
+        out = shared(score, x, query, index)
+    assert error(out, plain(score, x, query, index)) < TOLERANCE
     return bool(calls)
 
 
-def outcome(way, dtype, score, x, query, of):
+def outcome(way, dtype, score, x, query, index):
     """Values, and every gradient of a random function of them."""
     own, x, query = (copy.deepcopy(score).to(dtype), x.clone().to(dtype).requires_grad_(), query.to(dtype))
-    out = way(own, x, query, of)
+    out = way(own, x, query, index)
     slope = torch.randn(out.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(dtype)
     inputs = [x, own.embedding.linear.weight, *own.score.parameters()]
     return [out.detach(), *torch.autograd.grad((out * slope).sum(), inputs)]
 
 
-@pytest.mark.parametrize("of", OFS.values(), ids=OFS)
+@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_values_and_gradients_are_those_of_plain_operators(height, width, of):
+def test_values_and_gradients_are_those_of_plain_operators(height, width, index):
     for hidden in (8, 40):
-        x, query, score = arguments(of, height, width, hidden)[0], asking(of), a_score(hidden=hidden)
-        assert taken(score, x, query, of)
-        found = outcome(shared, torch.float32, score, x, query, of)
-        exact = outcome(plain, torch.float64, score, x, query, of)
+        x, query, score = arguments(index, height, width, hidden)[0], asking(index), a_score(hidden=hidden)
+        assert taken(score, x, query, index)
+        found = outcome(shared, torch.float32, score, x, query, index)
+        exact = outcome(plain, torch.float64, score, x, query, index)
         for a, b in zip(found, exact, strict=True):
             assert error(a, b) < TOLERANCE
 
 
 def test_gradients_of_gradients():
-    of, results = OFS["in any order"], []
+    index, results = INDICES["in any order"], []
     for way, dtype in ((shared, torch.float32), (plain, torch.float64)):
         score = a_score().to(dtype)
-        x = arguments(of, 5, 3)[0].to(dtype).requires_grad_()
+        x = arguments(index, 5, 3)[0].to(dtype).requires_grad_()
         inputs = [x, score.embedding.linear.weight, *score.score.parameters()]
-        out = way(score, x.pow(2) - 1, asking(of).to(dtype), of)
+        out = way(score, x.pow(2) - 1, asking(index).to(dtype), index)
         first = torch.autograd.grad(out.pow(3).sum(), inputs, create_graph=True)
         second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
         results.append([*first, *second])
@@ -78,21 +78,21 @@ def test_gradients_of_gradients():
 
 
 def test_the_number_of_threads_changes_no_bit():
-    of, score, results = OFS["ragged"], a_score(), []
+    index, score, results = INDICES["ragged"], a_score(), []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        results.append(outcome(shared, torch.float32, score, arguments(of, 13, 7)[0], asking(of), of))
+        results.append(outcome(shared, torch.float32, score, arguments(index, 13, 7)[0], asking(index), index))
     for others in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], others, strict=True))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_what_is_not_finite_stays_where_it_is(value):
-    of, score = OFS["an image without"], a_score()
-    x, query = arguments(of, 3, 3)[0], asking(of)
+    index, score = INDICES["an image without"], a_score()
+    x, query = arguments(index, 3, 3)[0], asking(index)
     x[1, 2, 1, 1] = x[2, 2, 1, 1] = value  # there is no question about image 2
-    found = outcome(shared, torch.float32, score, x, query, of)
-    wanted = outcome(plain, torch.float32, score, x, query, of)
+    found = outcome(shared, torch.float32, score, x, query, index)
+    wanted = outcome(plain, torch.float32, score, x, query, index)
     assert (found[1][2] == 0).all()
     for a, b in zip(found[:2], wanted[:2], strict=True):
         torch.testing.assert_close(a, b, equal_nan=True)
@@ -105,18 +105,18 @@ class _Louder(QueryScore):
 
 
 def test_elsewhere_plain_operators_run():
-    of = OFS["ragged"]
-    x, query = arguments(of, 5, 3)[0], asking(of)
-    assert taken(a_score(), x, query, of)
-    hooked, louder, wrapped = a_score(), _Louder(8, 10, 8), a_score()
-    hooked.score.register_forward_hook(lambda *_: None)
+    index = INDICES["ragged"]
+    x, query = arguments(index, 5, 3)[0], asking(index)
+    assert taken(a_score(), x, query, index)
+    has_hooks, louder, wrapped = a_score(), _Louder(8, 10, 8), a_score()
+    has_hooks.score.register_forward_hook(lambda *_: None)
     wrapped.score = nn.Sequential(wrapped.score)
-    assert not any(taken(score, x, query, of) for score in (hooked, louder, wrapped))
-    assert not taken(a_score().double(), x.double(), query.double(), of)
-    assert not taken(a_score(), x.contiguous(), query, of)
-    assert not taken(a_score(hidden=7), x[:, :7], query, of)
-    assert not taken(a_score(queries=0), x, torch.zeros(len(of), 0), of)
+    assert not any(taken(score, x, query, index) for score in (has_hooks, louder, wrapped))
+    assert not taken(a_score().double(), x.double(), query.double(), index)
+    assert not taken(a_score(), x.contiguous(), query, index)
+    assert not taken(a_score(hidden=7), x[:, :7], query, index)
+    assert not taken(a_score(queries=0), x, torch.zeros(len(index), 0), index)
     with torch.device("cpu"):  # a mode
-        assert not taken(a_score(), x, query, of)
+        assert not taken(a_score(), x, query, index)
     with pytest.raises((IndexError, RuntimeError), match="out of range"):
-        shared(a_score(), x, query, of + 1)
+        shared(a_score(), x, query, index + 1)

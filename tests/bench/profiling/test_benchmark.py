@@ -305,5 +305,5 @@ def test_recorded_inference_sees_new_data_and_refuses_another_shape():
     for _ in range(3):
         images, query, _ = example(4, MINI, torch.device("cuda"))
         torch.testing.assert_close(recorded(images, query).clone(), model(images, query).logits.detach())
-    with pytest.raises(ValueError, match="recorded with"):
+    with pytest.raises(ValueError, match="captured with"):
         recorded(images[:2], query)

@@ -214,7 +214,7 @@ def test_every_status_is_told_with_its_reason(runs, root):
     (copy_run(run, runs, "u", seed=4) / "result.json").unlink()
     (copy_run(run, runs, "x", seed=5) / "result.json").write_text("{")
     text = read(page(runs, root)).text
-    for words in ("the loss is nan", "out of memory", "no result was written", "its record cannot be read"):
+    for words in ("the loss is nan", "out of memory", "no result yet", "its record cannot be read"):
         assert words in text
     assert "1 damaged, 1 diverged, 1 ok, 1 unfinished" in text
     assert "1 failed" in text
@@ -330,7 +330,7 @@ def test_a_hundred_runs_are_below_ten_megabytes(rounds, runs, root):
 
 
 def test_maps_beyond_the_budget_are_left_out(runs, root, monkeypatch):
-    monkeypatch.setattr(galleries, "BUDGET", 100)
+    monkeypatch.setattr(galleries, "MAPS_BUDGET_CHARACTERS", 100)
     reader = read(page(runs, root))
     assert "its maps are left out to keep the page small" in reader.text
     assert not any(tag == "img" for tag, _ in reader.elements)

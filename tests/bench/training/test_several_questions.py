@@ -40,12 +40,12 @@ def asked_in(trainer: Trainer) -> list[list[tuple[int, int]]]:
     split, steps = trainer.train, []
     real = trainer.step._gradients
 
-    def listen(images, query, label, of=None):
-        about = of if of is not None else torch.arange(len(images)).repeat_interleave(query.shape[1])
+    def listen(images, query, label, image_index=None):
+        about = image_index if image_index is not None else torch.arange(len(images)).repeat_interleave(query.shape[1])
         pixels = images.sum(dim=(1, 2, 3))
         steps.append(list(zip(pixels[about].tolist(), query.flatten().tolist(), strict=True)))
         assert len(images) == trainer.batch
-        return real(images, query, label, *([] if of is None else [of]))
+        return real(images, query, label, *([] if image_index is None else [image_index]))
 
     trainer.step._gradients = listen
     list(trainer.epochs())

@@ -13,8 +13,8 @@ from bench.attention import MECHANISMS, plugins
 from bench.attention.arnn import AttentionRNN
 from bench.compute import Computing
 from bench.config import Recipe
-from bench.evaluation.panels import in_words
-from bench.evaluation.snapshots import spread
+from bench.evaluation.panels import describe_question
+from bench.evaluation.snapshots import choose_over_scales
 from bench.metrics import mask_correctness
 from bench.model import build, create_model
 from bench.runs import experiment, load, records
@@ -211,7 +211,7 @@ def test_samples_differ_widen_and_can_be_had_again(pretend, root, tmp_path):
 
     rows, again = drawn(), drawn("b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert [(r.index, r.sample, r.of) for r in rows] == [(i, s, 3) for i in (2, 5) for s in (1, 2, 3)]
+    assert [(r.index, r.sample, r.samples) for r in rows] == [(i, s, 3) for i in (2, 5) for s in (1, 2, 3)]
     assert not torch.equal(rows[0].product, rows[1].product)
     assert torch.equal(rows[4].product, again[4].product)
     alone = drawn(indices=[5])
@@ -258,17 +258,17 @@ def test_several_right_answers(pretend, make, root, tmp_path):
 
 def test_the_images_are_spread_over_scales_and_follow_the_seed():
     scales = np.random.default_rng(0).uniform(0.5, 3.0, 500) ** 3
-    chosen = spread(scales, 6, 0)
-    assert chosen == spread(scales, 6, 0) != spread(scales, 6, 1)
+    chosen = choose_over_scales(scales, 6, 0)
+    assert chosen == choose_over_scales(scales, 6, 0) != choose_over_scales(scales, 6, 1)
     edges = np.linspace(scales.min(), scales.max(), 7)
     assert np.digitize(scales[chosen], edges).tolist() == [1, 2, 3, 4, 5, 6]
-    assert sorted(spread(scales[:4], 9, 0)) == [0, 1, 2, 3]
-    assert spread(np.ones(3), 2, 0) == [0, 1]
+    assert sorted(choose_over_scales(scales[:4], 9, 0)) == [0, 1, 2, 3]
+    assert choose_over_scales(np.ones(3), 2, 0) == [0, 1]
 
 
 def test_questions_in_words():
-    assert in_words(get_variant("mbginv"), 3) == "which digit is red?"
-    assert in_words(get_variant("mref"), 3) == "what colour is the 3?"
+    assert describe_question(get_variant("mbginv"), 3) == "which digit is red?"
+    assert describe_question(get_variant("mref"), 3) == "what colour is the 3?"
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_a_users_own_file_is_found_again(pretend, root, tmp_path, monkeypatch):
     assert [s.slot for s in row.slots] == [1, 2, 3, 4]
     monkeypatch.setattr(plugins, "_loaded", {})
     file.write_text(OWN + "\n# changed")
-    with pytest.raises(UsageProblemError, match="not the file this run was made with"):
+    with pytest.raises(UsageProblemError, match="has changed since the run"):
         save_picture(run, tmp_path / "a.png", root)
 
 
@@ -314,7 +314,7 @@ def test_a_users_own_file_is_found_again(pretend, root, tmp_path, monkeypatch):
         ({"images": 101}, "100 rows"),
         ({"indices": [120]}, "no test image 120: give 0 … 119"),
         ({"indices": [-1]}, "no test image -1"),
-        ({"indices": []}, "no image named"),
+        ({"indices": []}, "no image given"),
         ({"data": Path("nowhere")}, "no data set here"),
         ({"output": Path("a.gif")}, "ends in .png"),
         ({"run": Path("nowhere")}, "no run here"),

@@ -80,7 +80,7 @@ def test_the_command_draws_one_or_several(trained, root, tmp_path):
 def test_what_does_not_compare(trained, make, root, tmp_path):
     other = make("mini", sizes={"train": 40, "val": 10, "test": 10})
     runs = [trained("none"), trained("none", data=other)]
-    with pytest.raises(UsageProblemError, match=r"different data sets .* name one with --data"):
+    with pytest.raises(UsageProblemError, match=r"different data sets .* choose one with --data"):
         comparison.save_comparison(runs, tmp_path / "p.png", root)
     assert len(comparison.save_comparison(runs, tmp_path / "p.png", root, data=other, images=2)) == 2
     with pytest.raises(UsageProblemError, match="200 answers at most"):
@@ -104,7 +104,7 @@ def test_names_and_words_stay_out_of_the_pictures(trained, root, tmp_path):
         ("unet3-arnn, seed 0", "99.9 %"),
     ]
     many = [[replace(panels, truth=("green", "yellow", "white")) for panels in row] for row in rows]
-    page = drawing.beside(many, heads, ["title"], ["notes"])
+    page = drawing.comparison_figure(many, heads, ["title"], ["notes"])
     renderer = FigureCanvasAgg(page).get_renderer()
     pictures = [axes.get_window_extent(renderer) for axes in page.axes]
     for text in page.texts:
