@@ -3,9 +3,10 @@
     python -m tests.perf.grid FOLDER PHOTOS [SECONDS] [options]
 
 Data and runs go to FOLDER, which may be in memory. PHOTOS: the folder of photographs for the backgrounds, or builtin.
-With --out, records of finished runs are packed there after every run: records-1.tar.xz … and, where they fit,
-weights-1.tar.xz …, at most six files of 16 MB with grid.json (what was chosen and done) and grid.log. Unpacked into a
-folder, `bench leaderboard --runs` reads them.
+With --out, records of finished runs are packed there after every run: records-1.tar.xz, records-2.tar.xz and, where they
+fit, weights-1.tar.xz, of at most 16 MB each, with grid.json (what was chosen and done) and grid.log. The three files of
+a session (`tests.perf.gpu_session`) have room beside these five where eight may be brought back. Unpacked into a folder,
+`bench leaderboard --runs` reads them.
 
 It ends after SECONDS (540): with 75 where something is left (give the same command again, and it goes on where it was),
 with 0 where nothing is. Another code is that of the command that failed. Runs that failed are tried again with the next
@@ -28,6 +29,7 @@ from mnistref.files import write_whole
 from tests.perf import grid_plan
 from tests.perf.grid_plan import Stage
 from tests.perf.packs import Packs
+from tests.perf.places import remove_partial
 
 TOP = Path(__file__).parents[2]
 LEFT = 75
@@ -62,11 +64,12 @@ class Grid:
         self.stopped = 0  # the signal
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.out or self.folder).mkdir(parents=True, exist_ok=True)
+        remove_partial(self.out or self.folder)
         self.log = open((self.out or self.folder) / "grid.log", "a", encoding="utf-8")  # noqa: SIM115
         self.packs: list[Packs] = []
         if self.out:
             self.packs = [Packs(self.out, "records", RECORDS, 2, LARGEST)]
-            self.packs += [Packs(self.out, "weights", ["weights.safetensors"], 2, LARGEST)]
+            self.packs += [Packs(self.out, "weights", ["weights.safetensors"], 1, LARGEST)]
 
     @property
     def passed(self) -> float:
