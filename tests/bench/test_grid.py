@@ -16,12 +16,13 @@ import torch
 
 from bench import records
 from bench.attention import networks_of
+from bench.computing import Computing
 from bench.leaderboard import leaderboard
 from bench.model import create_model
 from mnistref.files import PARTIAL
 from mnistref.variants import VARIANTS
 from tests.helpers import TOP
-from tests.perf import grid_plan
+from tests.perf import grid_plan, trainer_steps
 from tests.perf.packs import Packs, unpack
 
 SCRIPT = TOP / "bench" / "grid.sh"
@@ -169,8 +170,19 @@ def test_times_of_a_session_are_taken_where_it_has_them(tmp_path):
     (tmp_path / "session.json").write_text(json.dumps({"measurements": rows}))
     found = grid_plan.times_of(tmp_path / "session.json", ["san", "pan"], 32, 5)
     assert found == {name: {"train_step_ms": 2, "infer_ms_per_image": 0.1} for name in ("san", "pan")}
+    rows.append({**rows[0], "trainer_step_ms": 3, "val_ms_per_image": 0.2})
+    (tmp_path / "session.json").write_text(json.dumps({"measurements": rows}))
+    found = grid_plan.times_of(tmp_path / "session.json", ["san"], 32, 5)
+    assert found == {"san": {"train_step_ms": 3, "infer_ms_per_image": 0.2}}
     assert grid_plan.times_of(tmp_path / "session.json", ["san", "arnn"], 32, 5) == {}
     assert grid_plan.times_of(tmp_path / "nothing.json", ["san"], 32, 5) == {}
+
+
+def test_the_probe_times_real_training():
+    probed = trainer_steps.measured("san", Computing(torch.device("cpu")), 4, 2, "mini")
+    assert 0 < probed["infer_ms_per_image"] < probed["train_step_ms"]
+    split = trainer_steps.example(VARIANTS["mini"], 6, 2, torch.device("cpu"))
+    assert (len(split), split.asked_about) == (12, 6)
 
 
 def test_packs_stay_small_and_say_what_has_no_room(tmp_path):

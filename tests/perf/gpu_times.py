@@ -25,6 +25,7 @@ from bench.kernels.diagonal_lstm import gpu
 from bench.model import build
 from bench.timing import measure
 from mnistref.variants import get_variant
+from tests.perf import trainer_steps
 from tests.perf.gpu_checks import tell
 
 MAPS = 50, 25, 12, 6
@@ -175,7 +176,7 @@ def weights() -> None:
 
 
 def steps(batch: int, questions: int | None, variant: str, precision: str) -> None:
-    """Captured training steps and inference of whole networks, each timed by itself."""
+    """Captured training steps and inference of whole networks, each timed by itself and as it is trained."""
     labels = {"variant": variant, "precision": precision, "batch": batch, "questions": questions or 1}
     for name in NETWORKS:
         tell(partial(_step, name, batch, questions, variant, precision), network=name, capture="graph", **labels)
@@ -187,7 +188,12 @@ def _step(name: str, batch: int, questions: int | None, variant: str, precision:
     spec, computing = get_variant(variant), Computing(CUDA, precision, "graph")
     recipe = replace(RECIPES["fast"], batch=batch)
     model = build(name, spec, 0, CUDA)
-    return measure({name: model}, recipe, spec, computing, 5, questions)[name].as_dict()
+    timed = measure({name: model}, recipe, spec, computing, 5, questions)[name].as_dict()
+    try:
+        trained = trainer_steps.measured(name, computing, batch, questions or 1, variant)
+    except Exception as error:  # the times of the network alone are worth keeping
+        return timed | {"trainer_failed": f"{type(error).__name__}: {error}"[:300]}
+    return timed | {"trainer_step_ms": trained["train_step_ms"], "val_ms_per_image": trained["infer_ms_per_image"]}
 
 
 def main() -> None:

@@ -120,11 +120,17 @@ def rows_of(text: str) -> list[dict[str, Any]]:
 
 
 def times_of(session: Path, attns: Sequence[str], batch: int, questions: int) -> dict[str, dict[str, float]]:
-    """Return what a session of `bench/gpu_session.sh` measured of these mechanisms; {} where it lacks one of them."""
+    """Return what a session of `bench/gpu_session.sh` measured of these mechanisms; {} where it lacks one of them.
+
+    Times of whole training are taken before those of the network alone.
+    """
     try:
         rows = json.loads(session.read_text(encoding="utf-8"))["measurements"]
         found = {
-            row["network"]: {key: float(row[key]) for key in ("train_step_ms", "infer_ms_per_image")}
+            row["network"]: {
+                "train_step_ms": float(row.get("trainer_step_ms", row["train_step_ms"])),
+                "infer_ms_per_image": float(row.get("val_ms_per_image", row["infer_ms_per_image"])),
+            }
             for row in rows
             if (row.get("batch"), row.get("questions"), row.get("precision")) == (batch, questions, "bf16")
             and row.get("variant") == "mref"

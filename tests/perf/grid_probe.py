@@ -1,4 +1,4 @@
-"""Print what a training step of some mechanisms takes: `bench.timing.Timing.as_dict` and `network`, as JSON.
+"""Print what a training step of some mechanisms takes: `trainer_steps.measured` and `network`, as JSON.
 
 python -m tests.perf.grid_probe NAMES --device cuda --batch 32 --questions 5 [--variant mref] [--capture graph]
 
@@ -6,18 +6,13 @@ One that cannot be measured has a line with `failed` instead, and the next one c
 """
 
 import argparse
-from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 
 from bench.computing import Computing
-from bench.config import RECIPES
-from bench.model import build
-from bench.timing import measure
-from mnistref.variants import get_variant
 from tests.perf.gpu_checks import tell
+from tests.perf.trainer_steps import measured
 
 
 def main() -> None:
@@ -32,13 +27,7 @@ def main() -> None:
     on_gpu = asked.device == "cuda"
     computing = Computing(torch.device(asked.device), "bf16" if on_gpu else "fp32", asked.capture)
     for name in asked.names.split(","):
-        tell(partial(timed, name, computing, asked.batch, asked.questions, asked.variant), network=name)
-
-
-def timed(name: str, computing: Computing, batch: int, questions: int, variant: str) -> dict[str, Any]:
-    spec, recipe = get_variant(variant), replace(RECIPES["fast"], batch=batch)
-    model, rounds = build(name, spec, 0, computing.device), 3 if computing.device.type == "cuda" else 1
-    return measure({name: model}, recipe, spec, computing, rounds, questions)[name].as_dict()
+        tell(partial(measured, name, computing, asked.batch, asked.questions, asked.variant), network=name)
 
 
 if __name__ == "__main__":
