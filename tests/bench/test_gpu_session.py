@@ -118,6 +118,16 @@ def test_every_part_of_the_plan_is_a_command_that_there_is():
     assert next(part for part in gpu_session.PLAN if isinstance(part, gpu_session.Part)).arguments == ("machine",)
 
 
+def test_what_must_be_known_comes_first():
+    order = [part.arguments[0] for part in gpu_session.PLAN if isinstance(part, gpu_session.Part)]
+    first = [order.index(name) for name in ("machine", "selftest", "errors", "layers", "steps", "run", "reference")]
+    assert first == sorted(first)
+    assert max(first) < min(map(order.index, ("warps", "weights", "products")))
+    assert [name for name in order if name == "steps"] == order[-2:] + ["steps"]
+    (steps,) = [part for part in gpu_session.PLAN[: gpu_session.PLAN.index(gpu_session.PACK)] if "steps" in str(part)]
+    assert steps.arguments == ("steps", "32x5", "128", "50")
+
+
 def test_caches_that_are_too_large_leave_the_old_ones(tmp_path):
     (tmp_path / "triton").mkdir()
     (tmp_path / "triton" / "kernel").write_bytes(random.Random(0).randbytes(5000))

@@ -1,7 +1,9 @@
 """Parts of a GPU session that measure time and memory, on CUDA alone. See `tests.perf.gpu_session`.
 
-    python -m tests.perf.gpu_times {layers, reference, warps, weights, steps BATCH} [--questions K] [--variant mref]
+    python -m tests.perf.gpu_times {layers, products, reference, warps, weights, steps BATCH …} [--variant mref]
         [--precision bf16]
+
+A batch is a number of images, as 128, or of images with several questions about each, as 32x5.
 
 Times are medians, in milliseconds: of replays of a CUDA graph, or, of the reference loop, of calls. The four layers are
 those of a network for 100 px, with 32 channels and units, on 128 images.
@@ -101,11 +103,14 @@ def layers() -> None:
     tell(_profiled, profile="one pass of the four layers")
     for m in MAPS:
         tell(partial(both, m, partial(_named, "packed")), layer="packed", products="bf16", m=m)
-    for products in ("tf32", "bf16x6"):
+
+
+def products() -> None:
+    """Triton with the products of fp32."""
+    for kind in ("tf32", "bf16x6"):
         for m in MAPS:
-            tell(
-                partial(both, m, partial(launched, products=products), products), layer="triton", products=products, m=m
-            )
+            call = partial(launched, products=kind)
+            tell(partial(both, m, call, kind), layer="triton", products=kind, m=m)
 
 
 def _named(implementation: str, *inputs: Tensor) -> Tensor:
@@ -198,16 +203,18 @@ def _step(name: str, batch: int, questions: int | None, variant: str, precision:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("layers", "reference", "warps", "weights", "steps"))
-    parser.add_argument("batch", type=int, nargs="?", default=BATCH)
-    parser.add_argument("--questions", type=int)
+    parts = {"layers": layers, "products": products, "reference": reference, "warps": warps, "weights": weights}
+    parser.add_argument("part", choices=(*parts, "steps"))
+    parser.add_argument("batches", nargs="*", default=[str(BATCH)])
     parser.add_argument("--variant", default="mref")
     parser.add_argument("--precision", default="bf16")
     asked = parser.parse_args()
-    if asked.part == "steps":
-        steps(asked.batch, asked.questions, asked.variant, asked.precision)
-    else:
-        {"layers": layers, "reference": reference, "warps": warps, "weights": weights}[asked.part]()
+    if asked.part != "steps":
+        parts[asked.part]()
+        return
+    for text in asked.batches:
+        batch, _, questions = text.partition("x")
+        steps(int(batch), int(questions) if questions else None, asked.variant, asked.precision)
 
 
 if __name__ == "__main__":
