@@ -5,7 +5,8 @@
 #
 # OUT/session.json holds all measurements so far, whole at any moment: the session may be ended at any second. Beside it
 # lie session.log, and caches.tar.xz with the compiled kernels, which a later session takes as --caches. FOLDER of
-# --digits holds MNIST's files; that of --work may be in memory (/dev/shm/…). See tests/perf/gpu_session.py.
+# --digits holds MNIST's files. Data and runs go to the folder of --work, by default a new one in memory that is removed
+# at the end; nothing but the three files is written to OUT. See tests/perf/gpu_session.py.
 set -u
 top=$(realpath "$(dirname "$0")/..")
 export PYTHONPATH=$top${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1

