@@ -123,7 +123,7 @@ def test_what_must_be_known_comes_first():
     first = [order.index(name) for name in ("machine", "selftest", "errors", "layers", "steps", "run", "reference")]
     assert first == sorted(first)
     assert max(first) < min(map(order.index, ("warps", "weights", "products")))
-    assert [name for name in order if name == "steps"] == order[-2:] + ["steps"]
+    assert [name for name in order if name == "steps"] == [*order[-2:], "steps"]
     (steps,) = [part for part in gpu_session.PLAN[: gpu_session.PLAN.index(gpu_session.PACK)] if "steps" in str(part)]
     assert steps.arguments == ("steps", "32x5", "128", "50")
 
