@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnistref.files import write_whole
+from tests.perf import guard
 from tests.perf.packs import pack_folder, unpack
-from tests.perf.places import fresh_folder, remove_partial
+from tests.perf.places import TOP, driver_has_gpu, fresh_folder, remove_partial, without_commit
 
-TOP = Path(__file__).parents[2]
 KERNELS, NUMBA = "triton", "numba"
 """Folders of compiled code, below the work folder."""
 LARGEST = 16_000_000
@@ -145,11 +145,11 @@ def do(session: Session, part: Part, environment: dict[str, str], log: Any) -> N
         command = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9", *command]
         environment = environment | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}  # so that each tensor has bounds of its own
     try:
-        process = subprocess.Popen(command, cwd=TOP, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = guard.start(command, environment, log)
     except OSError as error:
         return session.state(part.name, f"could not start: {error}")
     session.running.add(process)
-    over = threading.Timer(limit, process.kill)
+    over = threading.Timer(limit, guard.kill, [process])
     over.start()
     assert process.stdout is not None
     for line in process.stdout:
@@ -162,10 +162,12 @@ def do(session: Session, part: Part, environment: dict[str, str], log: Any) -> N
         else:
             log.write(line)
             log.flush()
-    status = process.wait()
-    session.running.discard(process)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     ended_by_limit = not over.is_alive()
     over.cancel()
+    over.join()
+    session.running.discard(process)
+    status = guard.wait(process)
     return session.state(part.name, f"ended after {limit:.0f} s" if ended_by_limit else f"status {status}")
 
 
@@ -180,6 +182,12 @@ def lacking(part: Part, session: Session) -> str:
     ):
         return "no compute-sanitizer"
     return ""
+
+
+def settle(session: Session) -> None:
+    """Ask the driver whether there is a GPU where PyTorch was too slow to say so."""
+    if session.found("cuda") is None:
+        session.measured("nvidia-smi -L", {"cuda": driver_has_gpu()})
 
 
 def pack(session: Session, work: Path) -> None:
@@ -213,12 +221,15 @@ def main() -> None:
     def stop(number: int, _: Any) -> None:
         """End at once: the file is whole as it is."""
         for process in list(session.running):
-            process.kill()
+            guard.kill(process)
         clear()
         os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    if warning := without_commit():
+        session.measured("session", {"warning": warning})
+        print(warning, file=sys.stderr)
     if asked.caches:
         session.state("caches", unpack(asked.caches, work))
     environment = os.environ | {
@@ -238,6 +249,8 @@ def main() -> None:
             elif part == PACK:
                 pack(session, work)
             elif isinstance(part, Part):
+                if part.needs:
+                    settle(session)
                 if why := lacking(part, session):
                     session.measured(part.name, {"skipped": why})
                 elif part.aside:

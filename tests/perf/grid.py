@@ -32,6 +32,7 @@ from tests.perf.grid_commands import LOOK, Commands, OverError
 from tests.perf.grid_options import parsed
 from tests.perf.grid_plan import Stage
 from tests.perf.packs import Packs
+from tests.perf.places import driver_has_gpu, without_commit
 
 LEFT = 75
 USAGE = 2
@@ -236,6 +237,9 @@ class Grid(Commands):
 def run(asked: argparse.Namespace) -> int:
     """Train what is left of the grid until the time is over. → the exit code."""
     grid = Grid(asked)
+    if warning := without_commit():
+        grid.tell(warning=warning)
+        print(warning, file=sys.stderr)
 
     def stop(number: int, _: Any) -> None:
         grid.stopped = number
@@ -258,9 +262,9 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def has_gpu() -> bool:
-    """Return whether there is a CUDA device; the driver's own program says so sooner than PyTorch."""
+    """Return whether there is a CUDA device."""
     if shutil.which("nvidia-smi"):
-        return subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
+        return driver_has_gpu()
     check = "import torch; raise SystemExit(not torch.cuda.is_available())"
     return subprocess.run([sys.executable, "-c", check], capture_output=True).returncode == 0
 

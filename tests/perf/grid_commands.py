@@ -9,8 +9,7 @@ import time
 from typing import Any
 
 from mnistref.files import write_whole
-from tests.perf.grid_options import TOP
-from tests.perf.places import remove_partial
+from tests.perf.places import TOP, remove_partial
 
 LOOK = 0.1
 """Seconds between two looks at what is on."""

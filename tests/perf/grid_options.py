@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from tests.perf.grid_plan import MAIN
+from tests.perf.places import TOP
 
-TOP = Path(__file__).parents[2]
 PROGRAM = [sys.executable, str(TOP / "cli.py")]
 PROBER = [sys.executable, "-m", "tests.perf.grid_probe"]
 

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
 from mnistref.files import PARTIAL
 
+TOP = Path(__file__).parents[2]
 MEMORY = Path("/dev/shm")
 ROOM = 2_000_000_000
 """Bytes that must be free in memory; else the temporary folder is taken."""
@@ -31,3 +33,18 @@ def remove_partial(out: Path) -> None:
     """Remove unfinished files that a killed call left in its folder of results."""
     for path in out.glob(f"{PARTIAL}*"):
         path.unlink(missing_ok=True)
+
+
+def driver_has_gpu() -> bool:
+    """Return whether the driver's own program lists a GPU: it says so sooner than PyTorch."""
+    try:
+        return subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=30).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def without_commit() -> str:
+    """Return a warning where no record will say which code it was made with, else an empty string."""
+    if (TOP / ".git").exists() or os.environ.get("BENCH_COMMIT"):
+        return ""
+    return f"{TOP} is no checkout, so records will name no commit: set BENCH_COMMIT"
