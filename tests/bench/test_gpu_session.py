@@ -28,7 +28,7 @@ FILES = {"session.json", "session.log", "caches.tar.xz"}
 def started(out: Path, *more: str, **environment: str) -> subprocess.Popen:
     known = {**os.environ, "PYTHON": sys.executable, **environment}
     return subprocess.Popen(
-        ["bash", str(SCRIPT), str(out), "--tiny", *more],
+        ["bash", str(SCRIPT), str(out), "--tiny", "--kept", str(out.parent / "kept"), *more],
         env=known,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -71,6 +71,8 @@ def test_from_end_to_end(tmp_path):
     assert interrupted["status"] == 130
     assert (resumed["status"], resumed["went_on"], resumed["run"]) == (0, True, "ok")
     assert {path.name for path in (tmp_path / "out").rglob("*")} == FILES
+    assert (tmp_path / "kept" / "session.json").read_bytes() == (tmp_path / "out" / "session.json").read_bytes()
+    assert {path.name for path in (tmp_path / "kept").iterdir()} <= {"session.json", "triton", "numba"}
     assert not list(fast_folder().glob(f"bench-session-{process.pid}-*"))
     again = tmp_path / "again"
     assert packs.unpack(tmp_path / "out" / "caches.tar.xz", again).endswith("files unpacked")
@@ -135,6 +137,7 @@ def test_nothing_outlives_the_session_or_the_limit_of_its_part(number, tmp_path)
     plan = f"from tests.perf import gpu_session as s; s.TINY = (s.Part('gpu_smoke', ('data',), {limit}),); s.main()"
     work = tmp_path / "work"
     command = [sys.executable, "-c", plan, tmp_path / "out", "--tiny", "--seconds", "900", "--work", work]
+    command += ["--kept", tmp_path / "kept"]
     session = subprocess.Popen(command, cwd=TOP, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert until(lambda: len(processes(str(work))) > 1)
     if number:
@@ -160,6 +163,16 @@ def test_the_driver_says_what_pytorch_was_too_slow_to_say(there, tmp_path, monke
     session.measured("machine", {"cuda": True})
     gpu_session.settle(session)
     assert gpu_session.lacking(part, session) == ""
+
+
+def test_the_kept_folder_is_fixed_and_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "fast_folder", lambda: tmp_path)
+    folder = places.kept_folder(None)
+    assert folder.parent == tmp_path
+    assert places.kept_folder(None) == folder
+    assert places.kept_folder(tmp_path / "mine") == tmp_path / "mine"
+    folder.chmod(0o777)
+    assert places.kept_folder(None) != folder
 
 
 def test_code_without_a_commit_is_warned_of(tmp_path, monkeypatch):

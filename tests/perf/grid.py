@@ -32,7 +32,7 @@ from tests.perf.grid_commands import LOOK, Commands, OverError
 from tests.perf.grid_options import parsed
 from tests.perf.grid_plan import Stage
 from tests.perf.packs import Packs
-from tests.perf.places import driver_has_gpu, without_commit
+from tests.perf.places import SESSION, driver_has_gpu, without_commit
 
 LEFT = 75
 USAGE = 2
@@ -126,7 +126,7 @@ class Grid(Commands):
             self.chosen = json.loads(kept.read_text())
         elif not self.asked.epochs:
             names, batch, questions = self.asked.main.split(","), self.asked.batch, self.asked.questions
-            measured = grid_plan.times_of(self.asked.session, names, batch, questions) if self.asked.session else {}
+            measured = grid_plan.times_of(self.asked.session or self.kept / SESSION, names, batch, questions)
             eager: list[str] = []
             if not measured:
                 measured, eager = self.probed(names)
@@ -189,7 +189,8 @@ class Grid(Commands):
             self.sweep(seed, stage, eager, "eager")
 
     def sweep(self, seed: int, stage: Stage, attns: Sequence[str], capture: str = "") -> None:
-        """Train these mechanisms of a stage, unless that is over."""
+        """Train these mechanisms of a stage, those that take longest first, unless that is over."""
+        attns = grid_plan.longest_first(attns, self.chosen.get("times", {}))
         training = ["--device", self.asked.device, "--recipe", "fast", "--batch", str(self.asked.batch)]
         training += ["--questions", str(self.asked.questions), "--epochs", str(self.chosen["epochs"])]
         training += ["--precision", "bf16", "--capture", capture] if capture else []

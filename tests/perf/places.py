@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -10,6 +11,9 @@ from mnistref.files import PARTIAL
 
 TOP = Path(__file__).parents[2]
 MEMORY = Path("/dev/shm")
+KERNELS, NUMBA = "triton", "numba"
+"""Folders of compiled code, below the one that is kept."""
+SESSION = "session.json"
 ROOM = 2_000_000_000
 """Bytes that must be free in memory; else the temporary folder is taken."""
 
@@ -27,6 +31,27 @@ def fast_folder() -> Path:
 def fresh_folder() -> Path:
     """Make a new folder that nobody else uses, with the number of this process in its name, and return it."""
     return Path(tempfile.mkdtemp(prefix=f"bench-session-{os.getpid()}-", dir=fast_folder()))
+
+
+def kept_folder(wanted: Path | None) -> Path:
+    """Make the folder in which scripts find each other's compiled kernels and measurements, and return it.
+
+    By default it has a fixed place for each user. One that others may write to is not taken: code in it is run.
+    """
+    if wanted:
+        wanted.mkdir(parents=True, exist_ok=True)
+        return wanted.absolute()
+    folder = fast_folder() / f"bench-gpu-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    about = folder.lstat()
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o022:
+        return fresh_folder()
+    return folder
+
+
+def caches_in(folder: Path) -> dict[str, str]:
+    """Return the environment variables for compiled code below this folder."""
+    return {"TRITON_CACHE_DIR": str(folder / KERNELS), "NUMBA_CACHE_DIR": str(folder / NUMBA)}
 
 
 def remove_partial(out: Path) -> None:
