@@ -22,7 +22,8 @@ from bench.model import create_model
 from mnistref.files import PARTIAL
 from mnistref.variants import VARIANTS
 from tests.helpers import TOP
-from tests.perf import grid_plan, trainer_steps
+from tests.perf import grid_options, grid_plan, trainer_steps
+from tests.perf.grid_commands import Commands
 from tests.perf.packs import Packs, unpack
 
 SCRIPT = TOP / "bench" / "grid.sh"
@@ -286,6 +287,23 @@ def test_what_fails_in_any_way_does_not_keep_the_others_from_training(how, on_gp
     assert [probe["capture"] for probe in told["probes"]] == ["graph", "eager"]
 
 
+def test_what_a_session_on_this_machine_left_is_used(on_gpu, tmp_path):
+    """Without a probe; by the place that both scripts have by default, or that of --kept."""
+    row = {"variant": "mref", "precision": "bf16", "batch": 32, "questions": 5, "infer_ms_per_image": 0.1}
+    rows = [{**row, "network": name, "train_step_ms": ms} for ms, name in enumerate(grid_plan.MAIN, start=1)]
+    (tmp_path / "grid-kept").mkdir()
+    (tmp_path / "grid-kept" / "session.json").write_text(json.dumps({"measurements": rows}))
+    every = " ".join(grid_plan.MAIN)
+    code, asked, told = on_gpu(BROKEN_GRAPH=every, BROKEN_EAGER=every)
+    assert (code, captured(asked)) == (0, {"arnn,pan-ctx,pan,san": "graph"})
+    assert told["times"]["arnn"]["train_step_ms"] == 4
+    options = grid_options.parsed("", [str(tmp_path / "other"), "builtin", "--kept", str(tmp_path / "grid-kept")])
+    environment = Commands(options).environment
+    assert environment["TRITON_CACHE_DIR"] == str(tmp_path / "grid-kept" / "triton")
+    assert environment["NUMBA_CACHE_DIR"] == str(tmp_path / "grid-kept" / "numba")
+    assert environment["BENCH_TIMING_ROUNDS"] == os.environ.get("BENCH_TIMING_ROUNDS", "1")
+
+
 def test_a_probe_that_measures_nothing_leaves_estimates(on_gpu):
     every = "san! pan pan-ctx! arnn"
     code, asked, told = on_gpu(BROKEN_GRAPH=every, BROKEN_EAGER=every)
@@ -379,3 +397,6 @@ def test_small_networks_from_end_to_end(tmp_path):
     board = leaderboard(records.results(tmp_path / "runs"))
     assert board["attn"].tolist() == ["san"]
     assert {path.name for path in (tmp_path / "grid" / "all").iterdir()} == set(names)
+    told = json.loads((out / "grid.json").read_text())
+    assert [row["run"] for row in told["runs"]] == names
+    assert all(row["seconds"] > 0 for row in told["runs"])

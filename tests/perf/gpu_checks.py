@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from tests.perf import guard
+from tests.perf.interpreting import mend
 from tests.perf.places import MEMORY
 
 PACKAGES = ("h5py", "mlxtend", "numba", "numpy", "pandas", "scipy", "torch", "torchvision", "triton")
@@ -142,6 +143,8 @@ def main() -> None:
     parser.add_argument("--bare", action="store_true")
     asked = parser.parse_args()
     guard.end_with_the_session()
+    if os.environ.get("TRITON_INTERPRET") == "1" and asked.part != "machine":
+        mend()
     if asked.part == "machine":
         machine()
     elif asked.part == "selftest":

@@ -98,6 +98,8 @@ class Grid(Commands):
             if not (every / run.name).is_symlink():
                 (every / run.name).symlink_to(run)
             self.finished.append(run)
+            seconds = json.loads((run / "result.json").read_text(encoding="utf-8")).get("seconds")
+            self.about["runs"].append({"run": run.name, "seconds": seconds, "at": round(self.passed, 1)})
         for packs in self.packs:
             packs.add(self.finished)
         if len(self.finished) != self.about.get("finished"):
@@ -229,8 +231,10 @@ class Grid(Commands):
 
     def trained(self, about: dict[str, Any], command: list[str]) -> int:
         """Run a sweep, and note what came of it. → its exit code."""
+        begun = self.passed
         code = self.waited(self.start(command))
-        self.about["stages"].append({**about, "code": code, "at": round(self.passed, 1)})
+        took = round(self.passed - begun, 1)
+        self.about["stages"].append({**about, "code": code, "at": round(self.passed, 1), "took": took})
         self.tell()
         return code
 

@@ -35,7 +35,7 @@ class Commands:
         self.folder, self.out = asked.folder.absolute(), asked.out.absolute() if asked.out else None
         self.begun = time.monotonic()
         self.margin = min(asked.margin, asked.seconds / 4)
-        self.about: dict[str, Any] = {"stages": [], "probes": []}
+        self.about: dict[str, Any] = {"stages": [], "runs": [], "probes": []}
         self.folder.mkdir(parents=True, exist_ok=True)
         told = self.out or self.folder
         told.mkdir(parents=True, exist_ok=True)
