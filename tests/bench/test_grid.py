@@ -22,7 +22,8 @@ from bench.model import create_model
 from mnistref.files import PARTIAL
 from mnistref.variants import VARIANTS
 from tests.helpers import TOP
-from tests.perf import grid_plan, trainer_steps
+from tests.perf import grid_options, grid_plan, trainer_steps
+from tests.perf.grid_commands import Commands
 from tests.perf.packs import Packs, unpack
 
 SCRIPT = TOP / "bench" / "grid.sh"
@@ -47,7 +48,8 @@ if arguments[0] == "--probe-of":
         elif name + "!" in broken:
             os._exit(134)
         else:
-            print('{"network": "%s", "train_step_ms": 1.1, "infer_ms_per_image": 0.01}' % name, flush=True)
+            time_of = name, 1.5 if name == "pan-ctx" else 1.1
+            print('{"network": "%s", "train_step_ms": %f, "infer_ms_per_image": 0.01}' % time_of, flush=True)
     sys.exit(0)
 if os.environ.get("NOTHING_IN", "no such folder") in given.get("--init", ""):
     sys.exit(2)
@@ -73,6 +75,7 @@ print("set-of-" + given["--variant"])
 
 def started(folder, photos, *more, **environment) -> subprocess.Popen[str]:
     command = ["bash", str(SCRIPT), str(folder), str(photos), *map(str, more)]
+    command += ["--kept", f"{folder}-kept"]
     known = {**os.environ, "PYTHON": sys.executable, **environment}
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=known, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
@@ -218,7 +221,7 @@ def test_it_goes_on_where_its_time_was_over(pretended, tmp_path):
 
 
 def test_runs_that_fail_do_not_stop_it_and_a_command_that_fails_does(pretended):
-    code, asked = pretended(90, CODES="san,pan,pan-ctx,arnn=6")
+    code, asked = pretended(90, CODES="arnn,pan,pan-ctx,san=6")
     assert (code, len(asked)) == (0, STAGES)
     code, asked = pretended(90, photos="others", CODES="brnn2+arnn,unet3-arnn=3")
     assert (code, len(asked)) == (3, 6)
@@ -259,7 +262,7 @@ def captured(asked: list[str]) -> dict[str, str]:
 
 def test_the_probe_of_all_mechanisms(on_gpu):
     code, asked, told = on_gpu()
-    assert (code, captured(asked)) == (0, {"san,pan,pan-ctx,arnn": "graph"})
+    assert (code, captured(asked)) == (0, {"pan-ctx,san,pan,arnn": "graph"})
     assert (told["estimated"], told["probes"], told["eager"]) == ([], [], [])
     assert f"--epochs {told['epochs']} " in asked[0]
 
@@ -267,7 +270,7 @@ def test_the_probe_of_all_mechanisms(on_gpu):
 @pytest.mark.parametrize("how", ["arnn", "arnn!"])
 def test_what_cannot_be_recorded_is_issued(how, on_gpu):
     code, asked, told = on_gpu(BROKEN_GRAPH=how)
-    assert (code, captured(asked)) == (0, {"san,pan,pan-ctx": "graph", "arnn": "eager"})
+    assert (code, captured(asked)) == (0, {"pan-ctx,san,pan": "graph", "arnn": "eager"})
     assert (told["estimated"], told["eager"]) == ([], ["arnn"])
     assert told["times"]["arnn"]["train_step_ms"] == 1.1
     (probe,) = told["probes"]
@@ -278,16 +281,33 @@ def test_what_cannot_be_recorded_is_issued(how, on_gpu):
 def test_what_fails_in_any_way_does_not_keep_the_others_from_training(how, on_gpu):
     """A crash ends the process: those behind it are measured in another one."""
     code, asked, told = on_gpu(BROKEN_GRAPH=how, BROKEN_EAGER=how)
-    assert (code, captured(asked)) == (0, {"san,pan-ctx,arnn": "graph", "pan": "eager"})
+    assert (code, captured(asked)) == (0, {"pan-ctx,san,arnn": "graph", "pan": "eager"})
     assert (told["estimated"], told["eager"]) == (["pan"], ["pan"])
     assert told["times"]["pan"]["train_step_ms"] == pytest.approx(1.1 * 0.95 / 0.55)
     assert [probe["capture"] for probe in told["probes"]] == ["graph", "eager"]
 
 
+def test_what_a_session_on_this_machine_left_is_used(on_gpu, tmp_path):
+    """Without a probe; by the place that both scripts have by default, or that of --kept."""
+    row = {"variant": "mref", "precision": "bf16", "batch": 32, "questions": 5, "infer_ms_per_image": 0.1}
+    rows = [{**row, "network": name, "train_step_ms": ms} for ms, name in enumerate(grid_plan.MAIN, start=1)]
+    (tmp_path / "grid-kept").mkdir()
+    (tmp_path / "grid-kept" / "session.json").write_text(json.dumps({"measurements": rows}))
+    every = " ".join(grid_plan.MAIN)
+    code, asked, told = on_gpu(BROKEN_GRAPH=every, BROKEN_EAGER=every)
+    assert (code, captured(asked)) == (0, {"arnn,pan-ctx,pan,san": "graph"})
+    assert told["times"]["arnn"]["train_step_ms"] == 4
+    options = grid_options.parsed("", [str(tmp_path / "other"), "builtin", "--kept", str(tmp_path / "grid-kept")])
+    environment = Commands(options).environment
+    assert environment["TRITON_CACHE_DIR"] == str(tmp_path / "grid-kept" / "triton")
+    assert environment["NUMBA_CACHE_DIR"] == str(tmp_path / "grid-kept" / "numba")
+    assert environment["BENCH_TIMING_ROUNDS"] == os.environ.get("BENCH_TIMING_ROUNDS", "1")
+
+
 def test_a_probe_that_measures_nothing_leaves_estimates(on_gpu):
     every = "san! pan pan-ctx! arnn"
     code, asked, told = on_gpu(BROKEN_GRAPH=every, BROKEN_EAGER=every)
-    assert (code, captured(asked)) == (0, {"san,pan,pan-ctx,arnn": "eager"})
+    assert (code, captured(asked)) == (0, {"arnn,pan,pan-ctx,san": "eager"})
     assert told["times"]["arnn"]["train_step_ms"] == 10.0
     assert told["epochs"] >= 1
 
@@ -299,8 +319,8 @@ def test_a_run_that_cannot_be_recorded_is_trained_again(pretended, record, tmp_p
     (record / records.RESULT).write_text(json.dumps(result))
     config = json.loads((record / records.CONFIG).read_text()) | {"attn": "arnn"}
     (record / records.CONFIG).write_text(json.dumps(config))
-    code, asked, told = on_gpu(SOURCE=str(record), CODES="san,pan,pan-ctx,arnn=6")
-    assert (code, captured(asked)) == (0, {"san,pan,pan-ctx,arnn": "graph", "arnn": "eager"})
+    code, asked, told = on_gpu(SOURCE=str(record), CODES="pan-ctx,san,pan,arnn=6")
+    assert (code, captured(asked)) == (0, {"pan-ctx,san,pan,arnn": "graph", "arnn": "eager"})
     assert told["eager"] == ["arnn"]
 
 
@@ -377,3 +397,6 @@ def test_small_networks_from_end_to_end(tmp_path):
     board = leaderboard(records.results(tmp_path / "runs"))
     assert board["attn"].tolist() == ["san"]
     assert {path.name for path in (tmp_path / "grid" / "all").iterdir()} == set(names)
+    told = json.loads((out / "grid.json").read_text())
+    assert [row["run"] for row in told["runs"]] == names
+    assert all(row["seconds"] > 0 for row in told["runs"])

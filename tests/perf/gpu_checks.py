@@ -7,12 +7,17 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import time
 import warnings
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from tests.perf import guard
+from tests.perf.interpreting import mend
+from tests.perf.places import MEMORY
 
 PACKAGES = ("h5py", "mlxtend", "numba", "numpy", "pandas", "scipy", "torch", "torchvision", "triton")
 
@@ -31,6 +36,7 @@ def machine() -> None:
     """Tell what is here, the quickest first."""
     tell(lambda: {"python": platform.python_version(), "cores": os.cpu_count(), "packages": _versions()})
     tell(lambda: {"nvidia_smi": subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=20).stdout})
+    tell(lambda: {"memory_folder_free_gb": round(shutil.disk_usage(MEMORY).free / 1e9, 1)})
     tell(_torch)
     tell(_numba)
 
@@ -136,6 +142,9 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=32)
     parser.add_argument("--bare", action="store_true")
     asked = parser.parse_args()
+    guard.end_with_the_session()
+    if os.environ.get("TRITON_INTERPRET") == "1" and asked.part != "machine":
+        mend()
     if asked.part == "machine":
         machine()
     elif asked.part == "selftest":

@@ -27,7 +27,7 @@ from bench.kernels.diagonal_lstm import gpu
 from bench.model import build
 from bench.timing import measure
 from mnistref.variants import get_variant
-from tests.perf import trainer_steps
+from tests.perf import guard, trainer_steps
 from tests.perf.gpu_checks import tell
 
 MAPS = 50, 25, 12, 6
@@ -209,6 +209,7 @@ def main() -> None:
     parser.add_argument("--variant", default="mref")
     parser.add_argument("--precision", default="bf16")
     asked = parser.parse_args()
+    guard.end_with_the_session()
     if asked.part != "steps":
         parts[asked.part]()
         return

@@ -32,6 +32,7 @@ from tests.perf.grid_commands import LOOK, Commands, OverError
 from tests.perf.grid_options import parsed
 from tests.perf.grid_plan import Stage
 from tests.perf.packs import Packs
+from tests.perf.places import SESSION, driver_has_gpu, without_commit
 
 LEFT = 75
 USAGE = 2
@@ -97,6 +98,8 @@ class Grid(Commands):
             if not (every / run.name).is_symlink():
                 (every / run.name).symlink_to(run)
             self.finished.append(run)
+            seconds = json.loads((run / "result.json").read_text(encoding="utf-8")).get("seconds")
+            self.about["runs"].append({"run": run.name, "seconds": seconds, "at": round(self.passed, 1)})
         for packs in self.packs:
             packs.add(self.finished)
         if len(self.finished) != self.about.get("finished"):
@@ -125,7 +128,7 @@ class Grid(Commands):
             self.chosen = json.loads(kept.read_text())
         elif not self.asked.epochs:
             names, batch, questions = self.asked.main.split(","), self.asked.batch, self.asked.questions
-            measured = grid_plan.times_of(self.asked.session, names, batch, questions) if self.asked.session else {}
+            measured = grid_plan.times_of(self.asked.session or self.kept / SESSION, names, batch, questions)
             eager: list[str] = []
             if not measured:
                 measured, eager = self.probed(names)
@@ -188,7 +191,8 @@ class Grid(Commands):
             self.sweep(seed, stage, eager, "eager")
 
     def sweep(self, seed: int, stage: Stage, attns: Sequence[str], capture: str = "") -> None:
-        """Train these mechanisms of a stage, unless that is over."""
+        """Train these mechanisms of a stage, those that take longest first, unless that is over."""
+        attns = grid_plan.longest_first(attns, self.chosen.get("times", {}))
         training = ["--device", self.asked.device, "--recipe", "fast", "--batch", str(self.asked.batch)]
         training += ["--questions", str(self.asked.questions), "--epochs", str(self.chosen["epochs"])]
         training += ["--precision", "bf16", "--capture", capture] if capture else []
@@ -227,8 +231,10 @@ class Grid(Commands):
 
     def trained(self, about: dict[str, Any], command: list[str]) -> int:
         """Run a sweep, and note what came of it. → its exit code."""
+        begun = self.passed
         code = self.waited(self.start(command))
-        self.about["stages"].append({**about, "code": code, "at": round(self.passed, 1)})
+        took = round(self.passed - begun, 1)
+        self.about["stages"].append({**about, "code": code, "at": round(self.passed, 1), "took": took})
         self.tell()
         return code
 
@@ -236,6 +242,9 @@ class Grid(Commands):
 def run(asked: argparse.Namespace) -> int:
     """Train what is left of the grid until the time is over. → the exit code."""
     grid = Grid(asked)
+    if warning := without_commit():
+        grid.tell(warning=warning)
+        print(warning, file=sys.stderr)
 
     def stop(number: int, _: Any) -> None:
         grid.stopped = number
@@ -258,9 +267,9 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def has_gpu() -> bool:
-    """Return whether there is a CUDA device; the driver's own program says so sooner than PyTorch."""
+    """Return whether there is a CUDA device."""
     if shutil.which("nvidia-smi"):
-        return subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
+        return driver_has_gpu()
     check = "import torch; raise SystemExit(not torch.cuda.is_available())"
     return subprocess.run([sys.executable, "-c", check], capture_output=True).returncode == 0
 

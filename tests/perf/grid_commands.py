@@ -3,15 +3,18 @@
 import argparse
 import json
 import math
+import os
 import signal
 import subprocess
 import time
 from typing import Any
 
 from mnistref.files import write_whole
-from tests.perf.grid_options import TOP
-from tests.perf.places import remove_partial
+from tests.perf.packs import unpack
+from tests.perf.places import TOP, caches_in, kept_folder, remove_partial
 
+ROUNDS = "BENCH_TIMING_ROUNDS"
+"""One round of timing a run is enough: the session measures times."""
 LOOK = 0.1
 """Seconds between two looks at what is on."""
 
@@ -32,11 +35,15 @@ class Commands:
         self.folder, self.out = asked.folder.absolute(), asked.out.absolute() if asked.out else None
         self.begun = time.monotonic()
         self.margin = min(asked.margin, asked.seconds / 4)
-        self.about: dict[str, Any] = {"stages": [], "probes": []}
+        self.about: dict[str, Any] = {"stages": [], "runs": [], "probes": []}
         self.folder.mkdir(parents=True, exist_ok=True)
         told = self.out or self.folder
         told.mkdir(parents=True, exist_ok=True)
         remove_partial(told)
+        self.kept = kept_folder(asked.kept)
+        self.environment = os.environ | caches_in(self.kept) | {ROUNDS: os.environ.get(ROUNDS, "1")}
+        if asked.caches:
+            self.about["caches"] = unpack(asked.caches, self.kept)
         self.log = open(told / "grid.log", "a", encoding="utf-8")  # noqa: SIM115
 
     def look(self) -> None:
@@ -56,7 +63,9 @@ class Commands:
     def start(self, arguments: list[str]) -> subprocess.Popen[str]:
         self.log.write(f"== {self.passed:.0f} s: {' '.join(arguments)}\n")
         self.log.flush()
-        return subprocess.Popen(arguments, cwd=TOP, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        return subprocess.Popen(
+            arguments, cwd=TOP, env=self.environment, stdout=subprocess.PIPE, stderr=self.log, text=True
+        )
 
     def waited(self, process: subprocess.Popen[str], until: float = math.inf) -> int:
         """Wait for a command while everything else goes on, and end it when it is late. → its exit code."""

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from tests.perf.grid_plan import MAIN
+from tests.perf.places import TOP
 
-TOP = Path(__file__).parents[2]
 PROGRAM = [sys.executable, str(TOP / "cli.py")]
 PROBER = [sys.executable, "-m", "tests.perf.grid_probe"]
 
@@ -28,7 +28,9 @@ def parsed(about: str | None, arguments: list[str] | None = None) -> argparse.Na
     parser.add_argument("--questions", type=int, default=5, help="about each of them (5)")
     parser.add_argument("--epochs", type=int, help="instead of as many as fit into SECONDS")
     parser.add_argument("--most-epochs", type=int, default=30, help="where more would fit (30)")
-    parser.add_argument("--session", type=Path, help="session.json of bench/gpu_session.sh, instead of a probe")
+    parser.add_argument("--session", type=Path, help="session.json of bench/gpu_session.sh (default: that in --kept)")
+    parser.add_argument("--caches", type=Path, help="caches.tar.xz of bench/gpu_session.sh")
+    parser.add_argument("--kept", type=Path, help="its folder of compiled kernels (default: one for all calls)")
     parser.add_argument("--training", default="", help="more options of bench sweep, as one word")
     parser.add_argument("--sizes", nargs=3, default=["30000", "10000", "10000"], metavar=("TRAIN", "VAL", "TEST"))
     parser.add_argument("--main", default=",".join(MAIN), help="the mechanisms that come first")

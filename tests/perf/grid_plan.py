@@ -106,6 +106,12 @@ def expected(name: str) -> float:
     return EXPECTED.get(name, max(EXPECTED.values()))
 
 
+def longest_first(names: Sequence[str], times: Times) -> list[str]:
+    """Return the mechanisms in the order in which several workers end soonest: the slowest step first."""
+    measured = {name: time["train_step_ms"] for name, time in times.items()}
+    return sorted(names, key=lambda name: -measured.get(name, expected(name)))
+
+
 def rows_of(text: str) -> list[dict[str, Any]]:
     """Return the JSON objects among the lines of a probe, the last of which may have been cut."""
     rows = []

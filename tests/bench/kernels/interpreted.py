@@ -30,6 +30,7 @@ from bench.kernels.diagonal_lstm import (
     wavefront,
 )
 from tests.bench.kernels.test_diagonal_lstm import arguments, run
+from tests.perf.interpreting import mend
 
 CUT = 2e-2  # twice the bound for bf16, as cutting errs twice as far as rounding
 SIZES = [  # m, n, C, t, p, B
@@ -46,15 +47,7 @@ SIZES = [  # m, n, C, t, p, B
 FEW = 3
 
 
-if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 7):
-    # It calls int() on arrays of one number with one axis, which NumPy 2.5 refuses. Newer versions drop the axis first.
-    patch_tensor = interpreter._patch_lang_tensor
-
-    def patched_tensor(tensor, scope):
-        patch_tensor(tensor, scope)
-        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
-
-    interpreter._patch_lang_tensor = patched_tensor
+mend()
 
 
 @pytest.fixture(autouse=True)
