@@ -352,7 +352,7 @@ def test_cut_at_any_second_it_leaves_whole_records(number, record, tmp_path, rou
     """All runs but the last, which may be under way, are packed; a second call goes on."""
     program, draw = tmp_path / "program.py", random.Random(number)
     program.write_text(PRETENDED)
-    for k in range(2 if rounds < 200 else 40):
+    for k in range(1 if rounds < 200 else 40):
         folder, out = tmp_path / f"grid-{k}", tmp_path / f"out-{k}"
         more = [60, "--out", out, *SMALL, "--stages", "6", "--program", f"{sys.executable} {program}"]
         known = {"TOLD": os.devnull, "SOURCE": str(record), "TAKES": "0.8"}
