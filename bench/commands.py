@@ -173,7 +173,9 @@ def show(
     bench show data_cache/runs/mbg-arnn-sampled-s0-… --samples 5 --data data_cache/datasets/mbgmulti-…
     """
     from bench import beside, show
+    from bench.computing import choose
 
+    choose("cpu")  # refuses an implementation of the diagonal LSTM that is not for a CPU
     if images and indices:
         raise click.UsageError("give --images or --image, not both")
     if len(runs) > 1 and (samples != 1 or sigma_scale is not None):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Test and time what needs a GPU, in 200 seconds on an H100, from the top of the repository:
+# Test and time what needs a GPU, in at most 200 seconds, from the top of the repository:
 #
 #   bash bench/gpu_session.sh OUT [--seconds 200] [--digits FOLDER] [--caches FILE] [--work FOLDER] [--kept FOLDER]
 #

@@ -34,6 +34,7 @@ from tests.perf import guard
 from tests.perf.packs import pack_folder, unpack
 from tests.perf.places import (
     KERNELS,
+    LARGEST,
     NUMBA,
     SESSION,
     TOP,
@@ -45,8 +46,6 @@ from tests.perf.places import (
     without_commit,
 )
 
-LARGEST = 16_000_000
-"""Bytes of a file that may be brought back."""
 LAST = 6.0
 """Seconds that are kept for the last packing."""
 

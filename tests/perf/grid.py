@@ -6,7 +6,8 @@ Data and runs go to FOLDER, which may be in memory. PHOTOS: the folder of photog
 With --out, records of finished runs are packed there after every run: records-1.tar.xz, records-2.tar.xz and, where
 they fit, weights-1.tar.xz, of at most 16 MB each, with grid.json (what was chosen and done) and grid.log. The three
 files of a session (`tests.perf.gpu_session`) have room beside these five where eight may be brought back. Unpacked into
-a folder, `bench leaderboard --runs` reads them.
+a folder, `bench leaderboard --runs` reads them. The step times in these records are of one round, taken while other
+runs use the same GPU: compare networks by the times of a session.
 
 It ends after SECONDS (540): with 75 where something is left (give the same command again, and it goes on where it was),
 with 0 where nothing is. Another code is that of the command that failed. Runs that failed are tried again with the next
@@ -32,7 +33,7 @@ from tests.perf.grid_commands import LOOK, Commands, OverError
 from tests.perf.grid_options import parsed
 from tests.perf.grid_plan import Stage
 from tests.perf.packs import Packs
-from tests.perf.places import SESSION, driver_has_gpu, without_commit
+from tests.perf.places import LARGEST, SESSION, driver_has_gpu, without_commit
 
 LEFT = 75
 USAGE = 2
@@ -40,7 +41,6 @@ RECORDS = "config.json", "environment.json", "history.jsonl", "result.json", "an
 CHOSEN = "chosen.json"
 GRAPH = "cannot be recorded as a CUDA graph"
 """What a run says whose steps cannot be, see `bench.step.Recorded`."""
-LARGEST = 16_000_000
 PROBE, PROBE_SHARE = 60.0, 0.25
 """A probe is ended after so many seconds, or, where that is more, this share of the time."""
 

@@ -14,6 +14,8 @@ MEMORY = Path("/dev/shm")
 KERNELS, NUMBA = "triton", "numba"
 """Folders of compiled code, below the one that is kept."""
 SESSION = "session.json"
+LARGEST = 16_000_000
+"""Bytes of a file that may be brought back."""
 ROOM = 2_000_000_000
 """Bytes that must be free in memory; else the temporary folder is taken."""
 

@@ -20,7 +20,6 @@ from bench.kernels.diagonal_lstm import (
     ImplementationError,
     diagonal_lstm,
     example,
-    fits,
     gpu,
     reference,
     relative_error,
@@ -266,14 +265,13 @@ def test_a_compiler_sees_one_graph_whatever_the_sizes():
 
 def test_sizes_that_do_not_fit_are_left_to_another(monkeypatch):
     device = torch.device("cpu")
-    assert fits(device, torch.float32, 50, 50, 32, 32, 2)
-    assert fits(device, torch.bfloat16, 112, 112, 64, 32, 2)
+    assert not unfit(device, torch.float32, 50, 50, 32, 32, 2)
+    assert not unfit(device, torch.bfloat16, 112, 112, 64, 32, 2)
     assert unfit(device, torch.bfloat16, 112, 112, 128, 32, 2)  # it needs 263,168 bytes of shared memory of 232,448
-    package.warn_of_triton.cache_clear()
     for m, n, channels, t in [(129, 3, 3, 16), (3, 3, 1000, 16), (3, 3, 3, 256), (50, 2**24, 3, 16)]:
         for dtype in (torch.float32, torch.bfloat16):
-            with pytest.warns(RuntimeWarning, match=f"an SM has no room for a map of {m} × {n} "):
-                assert not fits(device, dtype, m, n, channels, t, 2)
+            problem = unfit(device, dtype, m, n, channels, t, 2)
+            assert problem.startswith(f"an SM has no room for a map of {m} × {n} ")
     monkeypatch.setattr(package, "_on_cpu", lambda *_: False)
     package.warn_of_triton.cache_clear()
     inputs = [x.detach() for x in single(3, 2, 3, 80, 2, 1)]
