@@ -371,7 +371,7 @@ def test_cut_at_any_second_it_leaves_whole_records(number, record, tmp_path, rou
         seen = 3 if number == signal.SIGKILL else 0  # of the last look at what is finished
         assert len(finished) - seen <= len(packed) <= len(finished)
         assert set(packed) <= finished
-    code, _ = grid(folder, "builtin", *more, **known)
+    code, _ = grid(folder, "builtin", *more, **{**known, "TAKES": "0"})
     assert code == 0
     (tmp_path / "all").mkdir()
     assert len(unpacked(out, tmp_path / "all")) == 22
