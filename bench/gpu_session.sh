@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Test and time what needs a GPU, in 200 seconds on an H100, from the top of the repository:
+# Test and time what needs a GPU, in at most 200 seconds, from the top of the repository:
 #
-#   bash bench/gpu_session.sh OUT [--seconds 200] [--digits FOLDER] [--caches FILE] [--work FOLDER] [--tiny]
+#   bash bench/gpu_session.sh OUT [--seconds 200] [--digits FOLDER] [--caches FILE] [--work FOLDER] [--kept FOLDER]
 #
 # OUT/session.json holds all measurements so far, whole at any moment: the session may be ended at any second. Beside it
 # lie session.log, and caches.tar.xz with the compiled kernels, which a later session takes as --caches. FOLDER of
-# --digits holds MNIST's files; that of --work may be in memory (/dev/shm/…). See tests/perf/gpu_session.py.
+# --digits holds MNIST's files. Data and runs go to the folder of --work, by default a new one in memory that is removed
+# at the end. Kernels and measurements are in that of --kept, too, where bench/grid.sh finds them; by default it is one
+# for all calls. Nothing but the three files is written to OUT. See tests/perf/gpu_session.py.
 set -u
 top=$(realpath "$(dirname "$0")/..")
 export PYTHONPATH=$top${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1

@@ -172,8 +172,10 @@ def show(
     bench show data_cache/runs/mini-arnn-s0-…
     bench show data_cache/runs/mbg-arnn-sampled-s0-… --samples 5 --data data_cache/datasets/mbgmulti-…
     """
+    from bench.compute import choose
     from bench.visualization import attention_maps, comparison
 
+    choose("cpu")  # raises if BENCH_DIAGONAL_LSTM names an implementation that does not run on a CPU
     if images and indices:
         raise click.UsageError("give --images or --image, not both")
     if len(runs) > 1 and (samples != 1 or sigma_scale is not None):

@@ -67,6 +67,13 @@ def first_question_per_image(image: Tensor, at: Tensor, together: ImageSharing) 
     return at[::together] if together else at
 
 
+def moved_together(parts: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
+    """Return the parts on the device, copied there at once: each copy from the host's memory makes the host wait."""
+    if not parts or all(part.device == device for part in parts):
+        return parts
+    return torch.cat(list(parts)).to(device).split([len(part) for part in parts])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """The questions of a split. Subclasses hold the images.
@@ -141,8 +148,8 @@ class Split:
             background: returns the brightness of the background of batch k, see `batch`.
             together: how questions share images, see `batch`.
         """
-        for k, at in enumerate(parts):
-            yield self.batch(at.to(self.device), background(k), together)
+        for k, at in enumerate(moved_together(parts, self.device)):
+            yield self.batch(at, background(k), together)
 
     def batches(self, size: int) -> Generator[Batch]:
         """Yield all questions in order, in batches of `size` questions. Questions about one image share it."""

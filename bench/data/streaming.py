@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.data.prefetch import prefetch
-from bench.data.split import Batch, ImageSharing, Split, first_question_per_image, full_background
+from bench.data.split import Batch, ImageSharing, Split, first_question_per_image, full_background, moved_together
 
 DEPTH = 3
 """Number of batches that are prepared, or being prepared, in addition to the one in use."""
@@ -80,8 +80,8 @@ class Streamed(Split):
                 yield self._send(rows.numpy(), levels[k] < 1, copy_stream)
 
         with closing(prefetch(make, DEPTH)) as arriving:
-            for part, level, sent in zip(parts, levels, arriving, strict=True):
-                yield self._made(*_received(sent), part.to(self.device), level, together)
+            for at, level, sent in zip(moved_together(parts, self.device), levels, arriving, strict=True):
+                yield self._made(*_received(sent), at, level, together)
 
     def _masks(self) -> Rows:
         if self.instance is None:

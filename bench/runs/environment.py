@@ -4,7 +4,6 @@ import os
 import platform
 import re
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 
 from bench.compute import Computing
 from mnistref.common.errors import UsageProblemError
-from mnistref.common.version import VERSION
+from mnistref.common.version import VERSION, versions_of
 
 COMMIT = "BENCH_COMMIT"
 """The environment variable with the commit of the code, for copies that are no checkout."""
@@ -21,18 +20,12 @@ _PACKAGES = ("h5py", "numba", "numpy", "pillow", "torch", "torchvision", "triton
 
 def environment(computing: Computing) -> dict[str, Any]:
     """Versions and device: what a reader needs to judge a number, nothing that tells whose machine it was."""
-    versions: dict[str, str | None] = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = None
     return {
         "bench": VERSION,
         "git": commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "packages": versions,
+        "packages": versions_of(_PACKAGES),
         "device": computing.device_name,
         "processor": _processor(),
         "cores": os.cpu_count(),

@@ -164,7 +164,7 @@ class Trainer:
                 loss, logits, norm = self.step(batch.images, batch.query, batch.label, batch.of)
                 right = self.team.add((logits.argmax(-1) == batch.label).sum())
                 odd = ~(loss + norm).isfinite()
-                asked = right.new_tensor(rows.total if rows else self.batch)
+                asked = torch.full_like(right, rows.total if rows else self.batch)  # filled there, not copied
                 under.sums += torch.stack([value.double() for value in (loss, right, odd, asked)])
                 under.steps += 1
                 if self.recipe.schedule == "onecycle" or under.steps == self.steps:

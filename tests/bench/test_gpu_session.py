@@ -1,5 +1,6 @@
 """The session for a GPU, rehearsed on a CPU: whatever ends it, what is measured until then can be read."""
 
+import contextlib
 import json
 import os
 import random
@@ -13,17 +14,21 @@ from pathlib import Path
 import pytest
 import torch
 
+from mnistref.common.atomic_files import PARTIAL
 from tests.helpers import TOP
-from tests.perf import gpu_session, packs
+from tests.perf import gpu_session, packs, places
+from tests.perf.places import fast_folder
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a rehearsal for machines without CUDA")
 SCRIPT = TOP / "bench" / "gpu_session.sh"
+FILES = {"session.json", "session.log", "caches.tar.xz"}
+"""All that a session leaves."""
 
 
 def started(out: Path, *more: str, **environment: str) -> subprocess.Popen:
     known = {**os.environ, "PYTHON": sys.executable, **environment}
     return subprocess.Popen(
-        ["bash", str(SCRIPT), str(out), "--tiny", *more],
+        ["bash", str(SCRIPT), str(out), "--tiny", "--kept", str(out.parent / "kept"), *more],
         env=known,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -42,6 +47,8 @@ def read(out: Path) -> dict:
 def test_from_end_to_end(tmp_path):
     """Its file is whole whenever one looks; self-tests run where Triton is, and what needs CUDA says that it is not."""
     pytest.importorskip("triton")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".partial-0-session.json").touch()  # of a session that was killed
     process, looks = started(tmp_path / "out", TRITON_INTERPRET="1"), 0
     while process.poll() is None:
         if (tmp_path / "out" / "session.json").exists():
@@ -63,6 +70,10 @@ def test_from_end_to_end(tmp_path):
     interrupted, resumed = by["smoke"]
     assert interrupted["status"] == 130
     assert (resumed["status"], resumed["went_on"], resumed["run"]) == (0, True, "ok")
+    assert {path.name for path in (tmp_path / "out").rglob("*")} == FILES
+    assert (tmp_path / "kept" / "session.json").read_bytes() == (tmp_path / "out" / "session.json").read_bytes()
+    assert {path.name for path in (tmp_path / "kept").iterdir()} <= {"session.json", "triton", "numba"}
+    assert not list(fast_folder().glob(f"bench-session-{process.pid}-*"))
     again = tmp_path / "again"
     assert packs.unpack(tmp_path / "out" / "caches.tar.xz", again).endswith("files unpacked")
 
@@ -72,7 +83,7 @@ def test_cut_at_any_second_what_it_measured_is_whole(number, tmp_path, rounds):
     draw = random.Random(number + 100)
     for k in range(1 if rounds < 200 else 20):
         out = tmp_path / str(k)
-        process = started(out)
+        process = started(out, "--work", str(tmp_path / f"work-{k}"))
         while not (out / "session.json").exists():
             time.sleep(0.02)
         time.sleep(draw.uniform(0, 6 if rounds < 200 else 60))
@@ -80,6 +91,7 @@ def test_cut_at_any_second_what_it_measured_is_whole(number, tmp_path, rounds):
         process.wait(20)
         assert process.returncode in (-number, 128 + number)
         assert read(out)["parts"][0]["part"] == "session"
+        assert {path.name for path in out.rglob("*") if not path.name.startswith(PARTIAL)} <= FILES
 
 
 def test_what_takes_too_long_is_ended_and_the_next_part_comes(tmp_path):
@@ -99,6 +111,85 @@ def test_what_takes_too_long_is_ended_and_the_next_part_comes(tmp_path):
     assert "gpu_nowhere" in (tmp_path / "log").read_text()
 
 
+def processes(word: str) -> list[int]:
+    """Return the processes whose command names this word."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if word.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return [number for number in found if number != os.getpid()]
+
+
+def until(condition, seconds: float = 120) -> bool:
+    """Wait for a condition. → whether it came."""
+    end = time.monotonic() + seconds
+    while not (met := condition()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return met
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, 0])
+def test_nothing_outlives_the_session_or_the_limit_of_its_part(number, tmp_path, rounds):
+    """The part makes data in a process of its own, which is stopped so that it never ends. 0: its time is over."""
+    if not number and rounds < 200:
+        pytest.skip("waiting for a limit is for the long form, --rounds 200")
+    limit = 600 if number else 25
+    plan = f"from tests.perf import gpu_session as s; s.TINY = (s.Part('gpu_smoke', ('data',), {limit}),); s.main()"
+    work = tmp_path / "work"
+    command = [sys.executable, "-c", plan, tmp_path / "out", "--tiny", "--seconds", "900", "--work", work]
+    command += ["--kept", tmp_path / "kept"]
+    session = subprocess.Popen(command, cwd=TOP, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert until(lambda: len(processes(str(work))) > 1)
+    (maker,) = set(processes(str(work))) - {session.pid}
+    os.kill(maker, signal.SIGSTOP)
+    if number:
+        session.send_signal(number)
+    session.wait(60)
+    assert session.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, 0: 0}[number]
+    assert until(lambda: not processes(str(work)), 20)
+    if not number:
+        assert "ended after 25 s" in [part["state"] for part in read(tmp_path / "out")["parts"]]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_driver_says_what_pytorch_was_too_slow_to_say(there, tmp_path, monkeypatch):
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text(f"#!/bin/sh\nexit {0 if there else 9}\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    session = gpu_session.Session(tmp_path / "out", 60)
+    gpu_session.settle(session)
+    assert session.found("cuda") is there
+    part = gpu_session.Part("gpu_times", ("layers",), 25, "cuda")
+    assert gpu_session.lacking(part, session) == ("" if there else "no CUDA device")
+    session.measured("machine", {"cuda": True})
+    gpu_session.settle(session)
+    assert gpu_session.lacking(part, session) == ""
+
+
+def test_the_kept_folder_is_fixed_and_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "fast_folder", lambda: tmp_path)
+    folder = places.kept_folder(None)
+    assert folder.parent == tmp_path
+    assert places.kept_folder(None) == folder
+    assert places.kept_folder(tmp_path / "mine") == tmp_path / "mine"
+    folder.chmod(0o777)
+    assert places.kept_folder(None) != folder
+
+
+def test_code_without_a_commit_is_warned_of(tmp_path, monkeypatch):
+    monkeypatch.delenv("BENCH_COMMIT", raising=False)
+    monkeypatch.setattr(places, "TOP", tmp_path)
+    assert "set BENCH_COMMIT" in places.without_commit()
+    monkeypatch.setenv("BENCH_COMMIT", "0123456789ab")
+    assert places.without_commit() == ""
+    monkeypatch.delenv("BENCH_COMMIT")
+    (tmp_path / ".git").touch()
+    assert places.without_commit() == ""
+
+
 def test_every_part_of_the_plan_is_a_command_that_there_is():
     for part in (*gpu_session.PLAN, *gpu_session.TINY):
         if isinstance(part, gpu_session.Part):
@@ -107,6 +198,16 @@ def test_every_part_of_the_plan_is_a_command_that_there_is():
         else:
             assert part in (gpu_session.WAIT, gpu_session.PACK)
     assert next(part for part in gpu_session.PLAN if isinstance(part, gpu_session.Part)).arguments == ("machine",)
+
+
+def test_what_must_be_known_comes_first():
+    order = [part.arguments[0] for part in gpu_session.PLAN if isinstance(part, gpu_session.Part)]
+    first = [order.index(name) for name in ("machine", "selftest", "errors", "layers", "steps", "run", "reference")]
+    assert first == sorted(first)
+    assert max(first) < min(map(order.index, ("warps", "weights", "products")))
+    assert order[-2:] == ["steps", "steps"]  # at 224 px, and in fp32
+    (steps,) = [part for part in gpu_session.PLAN[: gpu_session.PLAN.index(gpu_session.PACK)] if "steps" in str(part)]
+    assert steps.arguments == ("steps", "32x5", "128", "50")
 
 
 def test_caches_that_are_too_large_leave_the_old_ones(tmp_path):

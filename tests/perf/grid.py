@@ -3,9 +3,11 @@
     python -m tests.perf.grid FOLDER PHOTOS [SECONDS] [options]
 
 Data and runs go to FOLDER, which may be in memory. PHOTOS: the folder of photographs for the backgrounds, or builtin.
-With --out, records of finished runs are packed there after every run: records-1.tar.xz … and, where they fit,
-weights-1.tar.xz …, at most six files of 16 MB with grid.json (what was chosen and done) and grid.log. Unpacked into a
-folder, `bench leaderboard --runs` reads them.
+With --out, records of finished runs are packed there after every run: records-1.tar.xz, records-2.tar.xz and, where
+they fit, weights-1.tar.xz, of at most 16 MB each, with grid.json (what was chosen and done) and grid.log. The three
+files of a session (`tests.perf.gpu_session`) have room beside these five where eight may be brought back. Unpacked into
+a folder, `bench leaderboard --runs` reads them. The step times in these records are of one round, taken while other
+runs use the same GPU: compare networks by the times of a session.
 
 It ends after SECONDS (540): with 75 where something is left (give the same command again, and it goes on where it was),
 with 0 where nothing is. Another code is that of the command that failed. Runs that failed are tried again with the next
@@ -20,89 +22,45 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
 from mnistref.common.atomic_files import write_whole
 from tests.perf import grid_plan
+from tests.perf.grid_commands import LOOK, Commands, OverError
+from tests.perf.grid_options import parsed
 from tests.perf.grid_plan import Stage
 from tests.perf.packs import Packs
+from tests.perf.places import LARGEST, SESSION, driver_has_gpu, without_commit
 
-TOP = Path(__file__).parents[2]
 LEFT = 75
+USAGE = 2
 RECORDS = "config.json", "environment.json", "history.jsonl", "result.json", "answers.safetensors"
-LARGEST = 16_000_000
-LOOK = 0.1
-"""Seconds between two looks at what is on."""
+CHOSEN = "chosen.json"
+GRAPH = "cannot be recorded as a CUDA graph"
+"""What a run says whose steps cannot be, see `bench.training.step.Recorded`."""
+PROBE, PROBE_SHARE = 60.0, 0.25
+"""A probe is ended after so many seconds, or, where that is more, this share of the time."""
 
 
-class OverError(Exception):
-    """The time is over, or somebody wants the end: `code` is what to end with."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-class Grid:
-    """The commands that are on, what came of them, and the clock."""
+class Grid(Commands):
+    """What is made, trained and packed."""
 
     def __init__(self, asked: argparse.Namespace) -> None:
-        self.asked = asked
-        self.folder, self.out = asked.folder.absolute(), asked.out.absolute() if asked.out else None
-        self.begun = time.monotonic()
-        self.margin = min(asked.margin, asked.seconds / 4)
+        super().__init__(asked)
         self.sets: dict[str, str] = {}
         self.lacking: dict[str, int] = {}
         self.finished: list[Path] = []
         self.making: tuple[str, subprocess.Popen[str]] | None = None
         self.wanted: list[str] = []
-        self.about: dict[str, Any] = {"stages": []}
+        self.chosen: dict[str, Any] = {"eager": []}
         self.stopped = 0  # the signal
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.out or self.folder).mkdir(parents=True, exist_ok=True)
-        self.log = open((self.out or self.folder) / "grid.log", "a", encoding="utf-8")  # noqa: SIM115
         self.packs: list[Packs] = []
         if self.out:
             self.packs = [Packs(self.out, "records", RECORDS, 2, LARGEST)]
-            self.packs += [Packs(self.out, "weights", ["weights.safetensors"], 2, LARGEST)]
-
-    @property
-    def passed(self) -> float:
-        return time.monotonic() - self.begun
-
-    def tell(self, **what: Any) -> None:
-        """Note what is done, and since when the grid is on."""
-        self.about |= what
-        self.about["passed"] = round(self.passed, 1)
-        write_whole((self.out or self.folder) / "grid.json", json.dumps(self.about, indent=1).encode())
-
-    def start(self, arguments: list[str]) -> subprocess.Popen[str]:
-        self.log.write(f"== {self.passed:.0f} s: {' '.join(arguments)}\n")
-        self.log.flush()
-        return subprocess.Popen(arguments, cwd=TOP, stdout=subprocess.PIPE, stderr=self.log, text=True)
-
-    def waited(self, process: subprocess.Popen[str]) -> int:
-        """Wait for a command while everything else goes on. → its exit code."""
-        while process.poll() is None:
-            try:
-                self.look()
-            except OverError:
-                self.interrupt(process)
-                raise
-            time.sleep(LOOK)
-        self.look()
-        return process.returncode
-
-    def interrupt(self, process: subprocess.Popen[str]) -> None:
-        """Let a command keep what it has: it may take most of the margin for that."""
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(max(1.0, self.asked.seconds - self.passed - self.margin / 5))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self.packs += [Packs(self.out, "weights", ["weights.safetensors"], 1, LARGEST)]
 
     def look(self) -> None:
         """See to what is finished: sets, runs, and the time. Raise OverError when it is over."""
@@ -140,6 +98,8 @@ class Grid:
             if not (every / run.name).is_symlink():
                 (every / run.name).symlink_to(run)
             self.finished.append(run)
+            seconds = json.loads((run / "result.json").read_text(encoding="utf-8")).get("seconds")
+            self.about["runs"].append({"run": run.name, "seconds": seconds, "at": round(self.passed, 1)})
         for packs in self.packs:
             packs.add(self.finished)
         if len(self.finished) != self.about.get("finished"):
@@ -161,63 +121,130 @@ class Grid:
             self.interrupt(self.making[1])
         self.gather()
 
-    def epochs(self) -> int:
-        """Return how many epochs every run has: as before, as asked for, or as many as fit."""
-        kept = self.folder / "epochs.json"
-        if self.asked.epochs:
-            return int(self.asked.epochs)
+    def choose(self) -> None:
+        """Choose the epochs of every run, as before, as asked for, or as many as fit; and what is not recorded."""
+        kept = self.folder / CHOSEN
         if kept.is_file():
-            return int(json.loads(kept.read_text()))
-        names, batch, questions = self.asked.main.split(","), self.asked.batch, self.asked.questions
-        times = grid_plan.times_of(self.asked.session, names, batch, questions) if self.asked.session else {}
-        times = times or self.probed(names)
-        train, val, _ = map(int, self.asked.sizes)
-        given = self.asked.seconds - self.passed - self.margin, times, train, val, batch, self.asked.workers
-        chosen = grid_plan.epochs_in(*given, self.asked.most_epochs)
-        write_whole(kept, json.dumps(chosen).encode())
-        self.tell(epochs=chosen, times=times)
-        return chosen
+            self.chosen = json.loads(kept.read_text())
+        elif not self.asked.epochs:
+            names, batch, questions = self.asked.main.split(","), self.asked.batch, self.asked.questions
+            measured = grid_plan.times_of(self.asked.session or self.kept / SESSION, names, batch, questions)
+            eager: list[str] = []
+            if not measured:
+                measured, eager = self.probed(names)
+            times = grid_plan.completed(measured, names)
+            train, val, _ = map(int, self.asked.sizes)
+            given = self.asked.seconds - self.passed - self.margin, times, train, val, batch, self.asked.workers
+            epochs = grid_plan.epochs_in(*given, self.asked.most_epochs)
+            self.chosen = {"epochs": epochs, "times": times, "eager": eager}
+            write_whole(kept, json.dumps(self.chosen).encode())
+            self.tell(estimated=[name for name in names if name not in measured])
+        if self.asked.epochs:
+            self.chosen["epochs"] = self.asked.epochs
+        self.tell(**self.chosen)
 
-    def probed(self, names: list[str]) -> dict[str, dict[str, float]]:
-        """Measure a step of these mechanisms, while the first set is made."""
-        options = ["--device", self.asked.device, "--batch", str(self.asked.batch)]
+    def probed(self, names: list[str]) -> tuple[grid_plan.Times, list[str]]:
+        """Measure a step of these mechanisms, while the first set is made. Return their times, and which need "eager".
+
+        One that fails, or ends the process, does not keep the others from their times: on CUDA it is tried again
+        without a recording. What fails then too has no time, and is not recorded.
+        """
+        until = self.passed + max(PROBE, PROBE_SHARE * self.asked.seconds)
+        if self.asked.device != "cuda":
+            return self.each_probed(names, "eager", until), []
+        times = self.each_probed(names, "graph", until)
+        refused = [name for name in names if name not in times]
+        return times | self.each_probed(refused, "eager", until), refused
+
+    def each_probed(self, names: list[str], capture: str, until: float) -> grid_plan.Times:
+        """Return the times of these mechanisms; where one ends the process, those behind it have another process."""
+        times: grid_plan.Times = {}
+        while names and self.passed < until:
+            measured, failed = self.probe(names, capture, until)
+            times |= measured
+            names = [name for name in names if name not in measured and name not in failed][1:]
+        return times
+
+    def probe(self, names: list[str], capture: str, until: float) -> tuple[grid_plan.Times, list[str]]:
+        """Return the times that a process measured until it ended, and what failed in it."""
+        options = ["--device", self.asked.device, "--batch", str(self.asked.batch), "--capture", capture]
         options += ["--questions", str(self.asked.questions), "--variant", self.asked.probe]
-        process = self.start([sys.executable, "-m", "tests.perf.grid_probe", ",".join(names), *options])
-        code = self.waited(process)
+        process = self.start([*self.asked.prober, ",".join(names), *options])
+        code = self.waited(process, until)
         assert process.stdout is not None
-        if code:
-            self.tell(failed=f"the probe of a step ended with {code}")
-            raise OverError(code)
-        rows = [json.loads(line) for line in process.stdout if line.startswith("{")]
-        return {row["network"]: {k: row[k] for k in ("train_step_ms", "infer_ms_per_image")} for row in rows}
+        rows = grid_plan.rows_of(process.stdout.read())
+        failed = {row["network"]: row["failed"] for row in rows if "failed" in row}
+        if code or failed:
+            self.about["probes"].append({"networks": names, "capture": capture, "code": code, "failed": failed})
+        keys = "train_step_ms", "infer_ms_per_image"
+        return {row["network"]: {key: row[key] for key in keys} for row in rows if "failed" not in row}, list(failed)
 
-    def train(self, seed: int, stage: Stage, epochs: int) -> None:
-        """Do the runs of a stage up to this seed, unless that is over."""
+    def train(self, seed: int, stage: Stage) -> None:
+        """Do the runs of a stage up to this seed, unless that is over: those that are not recorded in the end."""
+        recorded = [attn for attn in stage.attns if attn not in self.chosen["eager"]]
+        if self.asked.device != "cuda":
+            self.sweep(seed, stage, stage.attns)
+            return
+        if recorded:
+            self.sweep(seed, stage, recorded, "graph")
+        if eager := [attn for attn in stage.attns if attn in self.chosen["eager"]]:
+            self.sweep(seed, stage, eager, "eager")
+
+    def sweep(self, seed: int, stage: Stage, attns: Sequence[str], capture: str = "") -> None:
+        """Train these mechanisms of a stage, those that take longest first, unless that is over."""
+        attns = grid_plan.longest_first(attns, self.chosen.get("times", {}))
         training = ["--device", self.asked.device, "--recipe", "fast", "--batch", str(self.asked.batch)]
-        training += ["--questions", str(self.asked.questions), "--epochs", str(epochs)]
-        if self.asked.device == "cuda":
-            training += ["--precision", "bf16", "--capture", "graph"]
+        training += ["--questions", str(self.asked.questions), "--epochs", str(self.chosen["epochs"])]
+        training += ["--precision", "bf16", "--capture", capture] if capture else []
         training += shlex.split(self.asked.training)
         folder = self.folder / "runs"
-        training += ["--init", str(folder / stage.after)] if stage.after else []
+        begin = ["--init", str(folder / stage.after)] if stage.after else []
         training += ["--fade", str(stage.fade)] if stage.fade else []
-        key = repr((training, stage, self.asked.photos, self.asked.sizes))
+        key = repr((training, begin, attns, stage, self.asked.photos, self.asked.sizes))
         over = self.folder / "over" / f"{stage.runs.replace('/', '-')}-s{seed}-{sha256(key.encode()).hexdigest()[:10]}"
         if over.is_file():
             return
-        what = ["--data", self.set_of(stage.variant), "--attn", ",".join(stage.attns), "--seeds", str(seed + 1)]
+        what = ["--data", self.set_of(stage.variant), "--attn", ",".join(attns), "--seeds", str(seed + 1)]
         where = ["--runs", str(folder / stage.runs), "--workers", str(self.asked.workers)]
-        code = self.waited(self.start([*self.asked.program, "bench", "sweep", *what, *where, *training]))
-        self.about["stages"].append({"stage": stage.runs, "seed": seed, "code": code, "at": round(self.passed, 1)})
-        self.tell()
+        command = [*self.asked.program, "bench", "sweep", *what, *where, *training]
+        about = {"stage": stage.runs, "seed": seed, **({"capture": capture} if capture else {})}
+        code = self.trained(about, [*command, *begin])
+        if code == USAGE and begin:  # none of the runs that these begin with ended well
+            code = self.trained({**about, "from_scratch": f"no run in {stage.after} to begin with"}, command)
         if code not in (0, 6):  # 6: some runs ended badly, and say so on the board
             raise OverError(code)
         write_whole(over, b"")
+        if code == 6 and capture == "graph" and (refused := self.unrecorded(stage, attns)):
+            self.chosen["eager"] = [*self.chosen["eager"], *refused]
+            write_whole(self.folder / CHOSEN, json.dumps(self.chosen).encode())
+            self.tell(**self.chosen)
+            self.sweep(seed, stage, refused, "eager")
+
+    def unrecorded(self, stage: Stage, attns: Sequence[str]) -> list[str]:
+        """Return those of the mechanisms whose steps could not be recorded in this stage."""
+        refused = set()
+        for path in (self.folder / "runs" / stage.runs).glob("*/result.json"):
+            result = json.loads(path.read_text(encoding="utf-8"))
+            if result["status"] == "failed" and GRAPH in result["reason"]:
+                refused.add(json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["attn"])
+        return [attn for attn in attns if attn.replace("+", ",") in refused]
+
+    def trained(self, about: dict[str, Any], command: list[str]) -> int:
+        """Run a sweep, and note what came of it. → its exit code."""
+        begun = self.passed
+        code = self.waited(self.start(command))
+        took = round(self.passed - begun, 1)
+        self.about["stages"].append({**about, "code": code, "at": round(self.passed, 1), "took": took})
+        self.tell()
+        return code
 
 
 def run(asked: argparse.Namespace) -> int:
     """Train what is left of the grid until the time is over. → the exit code."""
     grid = Grid(asked)
+    if warning := without_commit():
+        grid.tell(warning=warning)
+        print(warning, file=sys.stderr)
 
     def stop(number: int, _: Any) -> None:
         grid.stopped = number
@@ -228,9 +255,9 @@ def run(asked: argparse.Namespace) -> int:
     grid.wanted = list(dict.fromkeys(stage.variant for _, stage in left))
     try:
         grid.look()
-        epochs = grid.epochs()
+        grid.choose()
         for seed, stage in left:
-            grid.train(seed, stage, epochs)
+            grid.train(seed, stage)
         code = 0
     except OverError as over:
         code = over.code
@@ -240,51 +267,15 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def has_gpu() -> bool:
-    """Return whether there is a CUDA device; the driver's own program says so sooner than PyTorch."""
+    """Return whether there is a CUDA device."""
     if shutil.which("nvidia-smi"):
-        return subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
+        return driver_has_gpu()
     check = "import torch; raise SystemExit(not torch.cuda.is_available())"
     return subprocess.run([sys.executable, "-c", check], capture_output=True).returncode == 0
 
 
-def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "bench/grid.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("photos", metavar="PHOTOS")
-    parser.add_argument("seconds", type=float, nargs="?", default=540.0, metavar="SECONDS")
-    parser.add_argument("--out", type=Path, help="where records are packed")
-    parser.add_argument("--digits", help="a folder of MNIST's files, or mnist5k")
-    parser.add_argument("--seeds", type=int, default=5, help="how many: 0, 1, … (5)")
-    parser.add_argument("--workers", type=int, default=3, help="runs at a time (3)")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--batch", type=int, default=32, help="images in a step (32)")
-    parser.add_argument("--questions", type=int, default=5, help="about each of them (5)")
-    parser.add_argument("--epochs", type=int, help="instead of as many as fit into SECONDS")
-    parser.add_argument("--most-epochs", type=int, default=30, help="where more would fit (30)")
-    parser.add_argument("--session", type=Path, help="session.json of bench/gpu_session.sh, instead of a probe")
-    parser.add_argument("--training", default="", help="more options of bench sweep, as one word")
-    parser.add_argument("--sizes", nargs=3, default=["30000", "10000", "10000"], metavar=("TRAIN", "VAL", "TEST"))
-    parser.add_argument("--main", default=",".join(grid_plan.MAIN), help="the mechanisms that come first")
-    parser.add_argument("--stages", type=int, help="only so many stages")
-    parser.add_argument("--margin", type=float, default=25.0, help="seconds before the end when runs are ended (25)")
-    parser.add_argument("--probe", default="mref", help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--program", type=shlex.split, default=[sys.executable, str(TOP / "cli.py")], help=argparse.SUPPRESS
-    )
-    asked = parser.parse_args(arguments)
-    if asked.photos != "builtin":
-        if not Path(asked.photos).is_dir():
-            parser.exit(2, f"{asked.photos}: no folder of photographs here\n")
-        asked.photos = str(Path(asked.photos).absolute())
-    if asked.digits and Path(asked.digits).is_dir():
-        asked.digits = str(Path(asked.digits).absolute())
-    return asked
-
-
 def main() -> NoReturn:
-    asked = parsed()
+    asked = parsed(__doc__)
     if asked.device == "cuda" and not has_gpu():
         sys.exit(_said("no CUDA device here; --device cpu trains on the CPU, for weeks"))
     sys.exit(run(asked))

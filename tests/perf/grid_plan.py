@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 MAIN = "san", "pan", "pan-ctx", "arnn"
 OVER = "brnn2+arnn", "unet3-arnn"
@@ -60,6 +60,12 @@ def steps(seeds: int, main: Sequence[str] = MAIN, stages: int | None = None) -> 
             return
 
 
+Times = dict[str, dict[str, float]]
+"""Of each mechanism `train_step_ms` and `infer_ms_per_image`."""
+EXPECTED = {"san": 0.55, "pan": 0.95, "pan-ctx": 0.95, "arnn": 2.0}
+"""Estimated milliseconds of a recorded step of 50 images on an H100. Only their ratios count where one is measured."""
+SLOW, OF_STEP = 5.0, 0.01
+"""Where nothing is measured: so much longer than expected is a step, and this share of it is inference on an image."""
 AT_LEAST = "mref", "mbg", "mdist"
 """Variants on which the main mechanisms are to be trained in the time that there is."""
 FIXED = 12.0
@@ -84,12 +90,53 @@ def epochs_in(
     return max(1, min(most, int((FITTED * seconds - fixed) / (epoch * len(AT_LEAST)))))
 
 
+def completed(times: Times, names: Sequence[str]) -> Times:
+    """Return the times of these mechanisms, of which those that were not measured are estimated from the others.
+
+    The estimate is on the safe side: by the slowest of the others in comparison to what is expected.
+    """
+    slow = max((time["train_step_ms"] / expected(name) for name, time in times.items()), default=SLOW)
+    share = max((time["infer_ms_per_image"] / time["train_step_ms"] for time in times.values()), default=OF_STEP)
+    estimated = {name: slow * expected(name) for name in names if name not in times}
+    return times | {n: {"train_step_ms": ms, "infer_ms_per_image": share * ms} for n, ms in estimated.items()}
+
+
+def expected(name: str) -> float:
+    """Return the expected milliseconds of a step; of an unknown mechanism those of the slowest one."""
+    return EXPECTED.get(name, max(EXPECTED.values()))
+
+
+def longest_first(names: Sequence[str], times: Times) -> list[str]:
+    """Return the mechanisms in the order in which several workers end soonest: the slowest step first."""
+    measured = {name: time["train_step_ms"] for name, time in times.items()}
+    return sorted(names, key=lambda name: -measured.get(name, expected(name)))
+
+
+def rows_of(text: str) -> list[dict[str, Any]]:
+    """Return the JSON objects among the lines of a probe, the last of which may have been cut."""
+    rows = []
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and "network" in row:
+            rows.append(row)
+    return rows
+
+
 def times_of(session: Path, attns: Sequence[str], batch: int, questions: int) -> dict[str, dict[str, float]]:
-    """Return what a session of `bench/gpu_session.sh` measured of these mechanisms; {} where it lacks one of them."""
+    """Return what a session of `bench/gpu_session.sh` measured of these mechanisms; {} where it lacks one of them.
+
+    Times of whole training are taken before those of the network alone.
+    """
     try:
         rows = json.loads(session.read_text(encoding="utf-8"))["measurements"]
         found = {
-            row["network"]: {key: float(row[key]) for key in ("train_step_ms", "infer_ms_per_image")}
+            row["network"]: {
+                "train_step_ms": float(row.get("trainer_step_ms", row["train_step_ms"])),
+                "infer_ms_per_image": float(row.get("val_ms_per_image", row["infer_ms_per_image"])),
+            }
             for row in rows
             if (row.get("batch"), row.get("questions"), row.get("precision")) == (batch, questions, "bf16")
             and row.get("variant") == "mref"

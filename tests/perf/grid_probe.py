@@ -1,19 +1,18 @@
-"""Print what a training step of some mechanisms takes: `bench.profiling.timing.Timing.as_dict` and `network`, as JSON.
+"""Print what a training step of some mechanisms takes: `trainer_steps.measured` and `network`, as JSON.
 
-python -m tests.perf.grid_probe NAMES --device cuda --batch 32 --questions 5 [--variant mref]
+python -m tests.perf.grid_probe NAMES --device cuda --batch 32 --questions 5 [--variant mref] [--capture graph]
+
+One that cannot be measured has a line with `failed` instead, and the next one comes.
 """
 
 import argparse
-import json
-from dataclasses import replace
+from functools import partial
 
 import torch
 
 from bench.compute import Computing
-from bench.config import RECIPES
-from bench.model import build
-from bench.profiling.timing import measure
-from mnistref.variants import get_variant
+from tests.perf.gpu_checks import tell
+from tests.perf.trainer_steps import measured
 
 
 def main() -> None:
@@ -23,13 +22,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--questions", type=int, default=5)
     parser.add_argument("--variant", default="mref")
+    parser.add_argument("--capture", choices=("eager", "graph"), default="eager")
     asked = parser.parse_args()
-    on_gpu, variant = asked.device == "cuda", get_variant(asked.variant)
-    computing = Computing(torch.device(asked.device), "bf16" if on_gpu else "fp32", "graph" if on_gpu else "eager")
+    on_gpu = asked.device == "cuda"
+    computing = Computing(torch.device(asked.device), "bf16" if on_gpu else "fp32", asked.capture)
     for name in asked.names.split(","):
-        model, recipe = build(name, variant, 0, computing.device), replace(RECIPES["fast"], batch=asked.batch)
-        timing = measure({name: model}, recipe, variant, computing, 3 if on_gpu else 1, asked.questions)[name]
-        print(json.dumps({"network": name, **timing.as_dict()}), flush=True)
+        tell(partial(measured, name, computing, asked.batch, asked.questions, asked.variant), network=name)
 
 
 if __name__ == "__main__":

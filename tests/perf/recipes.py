@@ -53,36 +53,43 @@ def recipe_of(name: str, epochs: int, fade: float) -> Recipe:
 class Curve:
     """Validation accuracy over steps and processor seconds, taken down while a training runs.
 
-    The seconds are those of the steps: validation, checkpoints and an epoch's first step, which waits for the data, are
-    left out. With `saved`, the records are read from this file and written to it, so that a resumed run continues its
-    curve. Steps since the last record are then counted with the mean time of the steps before it.
+    The seconds are those of the steps: validation and checkpoints are left out. An epoch's first step, which waits for
+    the data, and steps of which the time is not known, as before a run was resumed, count as the mean of the others.
+
+    Args:
+        val: the questions that are asked.
+        every: steps between two records; the last step of a training has one, too.
+        saved: a file for the records. Those in it are continued, so that a resumed run has one curve.
     """
 
-    def __init__(self, val: Split, every: int, saved: Path | None = None) -> None:
-        self.records: list[dict] = json.loads(saved.read_text()) if saved and saved.exists() else []
+    def __init__(self, val: Split, every: int, saved: Path) -> None:
+        self.records: list[dict] = json.loads(saved.read_text()) if saved.exists() else []
         self._val, self._every, self._saved = val, every, saved
-        self._spent = 0.0
+        self._spent, self._timed = 0.0, 0
         self._since: float | None = None
 
     def look(self, trainer: Trainer) -> None:
         """Count the step, and ask the network if it is its turn."""
-        ends = trainer.done % trainer.steps == 0
-        if self._since is None and trainer.done > 1:
+        first = trainer.done % trainer.steps == 1
+        if self._since is None:
             self._resume(trainer.done)
-        elif self._since is not None and trainer.done % trainer.steps != 1:
+        elif not first:
             self._spent += time.process_time() - self._since
-        if trainer.done % self._every == 0 or (ends and trainer.epoch + 1 == trainer.recipe.epochs):
+            self._timed += 1
+        ends = trainer.done % trainer.steps == 0 and trainer.epoch + 1 == trainer.recipe.epochs
+        if trainer.done % self._every == 0 or ends:
             accurate = accuracy(trainer.model, self._val)
-            self.records.append({"steps": trainer.done, "seconds": self._spent, "val_accuracy": accurate})
-            if self._saved:
-                self._saved.write_text(json.dumps(self.records) + "\n")
+            seconds = self._spent / self._timed * trainer.done if self._timed else float("nan")
+            self.records.append({"steps": trainer.done, "seconds": seconds, "val_accuracy": accurate})
+            self._saved.write_text(json.dumps(self.records) + "\n")
             trainer.model.train()
         self._since = time.process_time()
 
     def _resume(self, done: int) -> None:
+        """Continue the records of the steps before this one, of which a run that begins again has none."""
         self.records = [record for record in self.records if record["steps"] < done]
         if self.records:
-            self._spent = self.records[-1]["seconds"] * done / self.records[-1]["steps"]
+            self._spent, self._timed = self.records[-1]["seconds"], self.records[-1]["steps"]
 
 
 def curve(

@@ -202,14 +202,6 @@ def _interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def fits(device: torch.device, dtype: torch.dtype, m: int, n: int, channels: int, t: int, p: int) -> bool:
-    """Return whether `triton` takes these sizes, and works for them here; if it does not, one warning says why."""
-    problem = unfit(device, dtype, m, n, channels, t, p)
-    if problem:
-        _warn_once(problem)
-    return not problem
-
-
 def unfit(device: torch.device, dtype: torch.dtype, m: int, n: int, channels: int, t: int, p: int) -> str:
     """Return why `triton` cannot be used for these sizes here, or an empty string.
 

@@ -11,13 +11,15 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from bench.common import memory
 from bench.compute import Computing
 from bench.config import Recipe
 from bench.data.loading import load_split
 from bench.data.prefetch import prefetch
-from bench.data.split import Resident
+from bench.data.split import Resident, moved_together
 from bench.data.streaming import Rows, Streamed
 from bench.evaluation import evaluate
 from bench.model import build
@@ -103,6 +105,33 @@ def test_a_streamed_split_gives_the_batches_of_a_resident_one(queries, size, two
     for a, b in zip(*batches, strict=True):
         same(a, b)
         assert b.images.is_contiguous(memory_format=torch.channels_last)
+
+
+class Copies(TorchDispatchMode):
+    """Counts the tensors that come from the host to the device `meta`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        there = isinstance(made, torch.Tensor) and made.is_meta
+        self.count += there and any(x.device.type == "cpu" for x in given)
+        return made
+
+
+def test_the_questions_of_an_epoch_come_to_the_device_in_one_copy():
+    meta = {"dtype": torch.long, "device": "meta"}
+    asked = {name: torch.zeros(12, **meta) for name in ("image", "slot", "query", "label")}
+    split = Resident(**asked, images=torch.zeros(12, 8, 8, 3, dtype=torch.uint8, device="meta"))
+    with Copies() as copies:
+        assert [len(batch.at) for batch in split.each(torch.arange(12), 5)] == [5, 5, 2]
+    assert copies.count == 1
+    parts = [torch.tensor([3, 1]), torch.tensor([2])]
+    assert moved_together(parts, CPU) is parts
+    assert list(moved_together([], torch.device("meta"))) == []
 
 
 def test_a_streamed_split_fades_and_has_masks(make):

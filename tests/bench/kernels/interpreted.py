@@ -20,7 +20,6 @@ from bench.kernels.diagonal_lstm import (
     ImplementationError,
     diagonal_lstm,
     example,
-    fits,
     reference,
     relative_error,
     triton_dot,
@@ -30,6 +29,7 @@ from bench.kernels.diagonal_lstm import (
     unfit,
 )
 from tests.bench.kernels.test_diagonal_lstm import arguments, run
+from tests.perf.interpreting import mend
 
 CUT = 2e-2  # twice the bound for bf16, as cutting errs twice as far as rounding
 SIZES = [  # m, n, C, t, p, B
@@ -46,15 +46,7 @@ SIZES = [  # m, n, C, t, p, B
 FEW = 3
 
 
-if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 7):
-    # It calls int() on arrays of one number with one axis, which NumPy 2.5 refuses. Newer versions drop the axis first.
-    patch_tensor = interpreter._patch_lang_tensor
-
-    def patched_tensor(tensor, scope):
-        patch_tensor(tensor, scope)
-        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
-
-    interpreter._patch_lang_tensor = patched_tensor
+mend()
 
 
 @pytest.fixture(autouse=True)
@@ -273,14 +265,13 @@ def test_a_compiler_sees_one_graph_whatever_the_sizes():
 
 def test_sizes_that_do_not_fit_are_left_to_another(monkeypatch):
     device = torch.device("cpu")
-    assert fits(device, torch.float32, 50, 50, 32, 32, 2)
-    assert fits(device, torch.bfloat16, 112, 112, 64, 32, 2)
+    assert not unfit(device, torch.float32, 50, 50, 32, 32, 2)
+    assert not unfit(device, torch.bfloat16, 112, 112, 64, 32, 2)
     assert unfit(device, torch.bfloat16, 112, 112, 128, 32, 2)  # it needs 263,168 bytes of shared memory of 232,448
-    package.warn_of_triton.cache_clear()
     for m, n, channels, t in [(129, 3, 3, 16), (3, 3, 1000, 16), (3, 3, 3, 256), (50, 2**24, 3, 16)]:
         for dtype in (torch.float32, torch.bfloat16):
-            with pytest.warns(RuntimeWarning, match=f"an SM has no room for a map of {m} × {n} "):
-                assert not fits(device, dtype, m, n, channels, t, 2)
+            problem = unfit(device, dtype, m, n, channels, t, 2)
+            assert problem.startswith(f"an SM has no room for a map of {m} × {n} ")
     monkeypatch.setattr(package, "_on_cpu", lambda *_: False)
     package.warn_of_triton.cache_clear()
     inputs = [x.detach() for x in single(3, 2, 3, 80, 2, 1)]

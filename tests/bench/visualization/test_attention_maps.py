@@ -25,6 +25,7 @@ from bench.visualization.drawing import answer_lines, figure
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import MnistRef, read_manifest
 from mnistref.variants import get_variant
+from tests.bench.calling import bench
 
 pytest.importorskip("matplotlib")
 CPU = torch.device("cpu")
@@ -390,3 +391,10 @@ def test_nothing_in_a_weights_file_can_run(pretend, root, tmp_path):
     torch.save({"x": torch.zeros(1)}, run / records.WEIGHTS)
     with pytest.raises(DataProblemError, match="not a safetensors file"):
         save_picture(run, tmp_path / "a.png", root)
+
+
+def test_an_implementation_that_is_not_for_a_cpu_is_a_usage_error(finished, root, monkeypatch):
+    monkeypatch.setenv("BENCH_DIAGONAL_LSTM", "triton")
+    code, out, said = bench("show", finished, "--root", root)
+    assert (code, out) == (2, "")
+    assert said.startswith("error: BENCH_DIAGONAL_LSTM: the implementation 'triton' takes fp32 and bf16 on CUDA")

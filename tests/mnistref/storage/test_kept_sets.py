@@ -33,7 +33,7 @@ def test_its_fingerprint_follows_from_the_law_and_its_sources(path):
         *(source(card, "digits")[1], photos and photos[1], "disjoint"),
     )
     assert spec.folder_name == path.parent.name == card.splitlines()[0].removeprefix("# ")
-    assert (path.parent / "preview.png").stat().st_size > 10_000
+    assert (path.parent / "preview.webp").stat().st_size > 10_000
     laws = (path.parent / "shares.txt").read_text()
     assert laws.count(" yes\n") >= 35
     assert "NO" not in laws

@@ -1,0 +1,38 @@
+"""The curves of `tests.perf.recipes`: an interrupted run has the records of one that nothing interrupts."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from bench.compute import choose
+from bench.config import RECIPES
+from tests.perf import recipes
+
+EVERY = 20
+"""Steps; an epoch of 400 images has 50."""
+
+
+@pytest.mark.parametrize("cut", [1, 3], ids=["before a checkpoint", "after one"])
+def test_a_resumed_run_continues_its_curve(cut, mini, tmp_path, monkeypatch):
+    recipe = replace(RECIPES["fast"], batch=8, epochs=2)
+    trained = partial(recipes.curve, "none", mini, recipe, EVERY, choose("cpu"), seed=0, init=None)
+    whole = trained(runs=tmp_path / "whole")
+    asked, real = [], recipes.accuracy
+
+    def interrupt(*given):
+        asked.append(given)
+        if len(asked) == cut + 1:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(recipes, "accuracy", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        trained(runs=tmp_path / "cut")
+    resumed = trained(runs=tmp_path / "cut")
+    for key in ("steps", "val_accuracy"):
+        assert [record[key] for record in resumed] == [record[key] for record in whole]
+    seconds = [record["seconds"] for record in resumed]
+    assert seconds == sorted(seconds)
+    assert seconds[0] > 0
+    assert trained(runs=tmp_path / "cut") == resumed  # it is over, and its curve is on the disk

@@ -1,0 +1,49 @@
+"""The options of the grid of runs, see `tests.perf.grid`."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from tests.perf.grid_plan import MAIN
+from tests.perf.places import TOP
+
+PROGRAM = [sys.executable, str(TOP / "cli.py")]
+PROBER = [sys.executable, "-m", "tests.perf.grid_probe"]
+
+
+def parsed(about: str | None, arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "bench/grid.sh", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("photos", metavar="PHOTOS")
+    parser.add_argument("seconds", type=float, nargs="?", default=540.0, metavar="SECONDS")
+    parser.add_argument("--out", type=Path, help="where records are packed")
+    parser.add_argument("--digits", help="a folder of MNIST's files, or mnist5k")
+    parser.add_argument("--seeds", type=int, default=5, help="how many: 0, 1, … (5)")
+    parser.add_argument("--workers", type=int, default=3, help="runs at a time (3)")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--batch", type=int, default=32, help="images in a step (32)")
+    parser.add_argument("--questions", type=int, default=5, help="about each of them (5)")
+    parser.add_argument("--epochs", type=int, help="instead of as many as fit into SECONDS")
+    parser.add_argument("--most-epochs", type=int, default=30, help="where more would fit (30)")
+    parser.add_argument("--session", type=Path, help="session.json of bench/gpu_session.sh (default: that in --kept)")
+    parser.add_argument("--caches", type=Path, help="caches.tar.xz of bench/gpu_session.sh")
+    parser.add_argument("--kept", type=Path, help="its folder of compiled kernels (default: one for all calls)")
+    parser.add_argument("--training", default="", help="more options of bench sweep, as one word")
+    parser.add_argument("--sizes", nargs=3, default=["30000", "10000", "10000"], metavar=("TRAIN", "VAL", "TEST"))
+    parser.add_argument("--main", default=",".join(MAIN), help="the mechanisms that come first")
+    parser.add_argument("--stages", type=int, help="only so many stages")
+    parser.add_argument("--margin", type=float, default=25.0, help="seconds before the end when runs are ended (25)")
+    parser.add_argument("--probe", default="mref", help=argparse.SUPPRESS)
+    for option, default in (("--program", PROGRAM), ("--prober", PROBER)):
+        parser.add_argument(option, type=shlex.split, default=default, help=argparse.SUPPRESS)
+    asked = parser.parse_args(arguments)
+    if asked.photos != "builtin":
+        if not Path(asked.photos).is_dir():
+            parser.exit(2, f"{asked.photos}: no folder of photographs here\n")
+        asked.photos = str(Path(asked.photos).absolute())
+    if asked.digits and Path(asked.digits).is_dir():
+        asked.digits = str(Path(asked.digits).absolute())
+    return asked

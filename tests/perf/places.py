@@ -1,0 +1,77 @@
+"""Where the scripts for a GPU put what must not come back with their results."""
+
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+
+from mnistref.common.atomic_files import PARTIAL
+
+TOP = Path(__file__).parents[2]
+MEMORY = Path("/dev/shm")
+KERNELS, NUMBA = "triton", "numba"
+"""Folders of compiled code, below the one that is kept."""
+SESSION = "session.json"
+LARGEST = 16_000_000
+"""Bytes of a file that may be brought back."""
+ROOM = 2_000_000_000
+"""Bytes that must be free in memory; else the temporary folder is taken."""
+
+
+def fast_folder() -> Path:
+    """Return the folder in memory where it has room, else the temporary folder."""
+    try:
+        if os.access(MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(MEMORY).free >= ROOM:
+            return MEMORY
+    except OSError:
+        pass
+    return Path(tempfile.gettempdir())
+
+
+def fresh_folder() -> Path:
+    """Make a new folder that nobody else uses, with the number of this process in its name, and return it."""
+    return Path(tempfile.mkdtemp(prefix=f"bench-session-{os.getpid()}-", dir=fast_folder()))
+
+
+def kept_folder(wanted: Path | None) -> Path:
+    """Make the folder in which scripts find each other's compiled kernels and measurements, and return it.
+
+    By default it has a fixed place for each user. One that others may write to is not taken: code in it is run.
+    """
+    if wanted:
+        wanted.mkdir(parents=True, exist_ok=True)
+        return wanted.absolute()
+    folder = fast_folder() / f"bench-gpu-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    about = folder.lstat()
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o022:
+        return fresh_folder()
+    return folder
+
+
+def caches_in(folder: Path) -> dict[str, str]:
+    """Return the environment variables for compiled code below this folder."""
+    return {"TRITON_CACHE_DIR": str(folder / KERNELS), "NUMBA_CACHE_DIR": str(folder / NUMBA)}
+
+
+def remove_partial(out: Path) -> None:
+    """Remove unfinished files that a killed call left in its folder of results."""
+    for path in out.glob(f"{PARTIAL}*"):
+        path.unlink(missing_ok=True)
+
+
+def driver_has_gpu() -> bool:
+    """Return whether the driver's own program lists a GPU: it says so sooner than PyTorch."""
+    try:
+        return subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=30).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def without_commit() -> str:
+    """Return a warning where no record will say which code it was made with, else an empty string."""
+    if (TOP / ".git").exists() or os.environ.get("BENCH_COMMIT"):
+        return ""
+    return f"{TOP} is no checkout, so records will name no commit: set BENCH_COMMIT"

@@ -1,0 +1,76 @@
+"""Times of a network as it is trained: steps of a `Trainer` with all that the host does for them, and validation."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from bench.common.memory import free_memory, keep_freed
+from bench.compute import Computing
+from bench.config import RECIPES, WIDTH
+from bench.data.split import Resident
+from bench.evaluation.batch_size import in_memory, sizes
+from bench.model import build
+from bench.training.trainer import Trainer
+from mnistref.spec import VariantSpec
+from mnistref.variants import get_variant
+
+WARM_UP = {"cpu": 1, "cuda": 10}
+"""Steps before those that are timed: of CUDA one is recorded, and others fill the queue of launches."""
+TIMED = {"cpu": 1, "cuda": 40}
+VALIDATED = {"cpu": 1, "cuda": 32}
+"""Batches of a step whose images are validated on."""
+
+
+def measured(name: str, computing: Computing, batch: int, questions: int, variant: str) -> dict[str, Any]:
+    """Return the milliseconds of a step and of validation on an image: random ones, which are on the device already."""
+    device, spec = computing.device, get_variant(variant)
+    keep_freed(device)
+    recipe = replace(RECIPES["fast"], batch=batch, questions=questions)
+    model = build(name, spec, 0, device)
+    timed = TIMED[device.type]
+    train = example(spec, batch * (WARM_UP[device.type] + timed), questions, device)
+    val = example(spec, batch * VALIDATED[device.type], 1, device)
+    tried = sizes(device.type, batch, spec.canvas, WIDTH, free_memory(device))
+    trainer = Trainer(recipe, model, train, val, 0, computing, sizes=lambda _: tried)
+    marks: list[float] = []
+
+    def on_step() -> None:
+        if trainer.done in (WARM_UP[device.type], trainer.steps):
+            marks.append(_now(device))
+
+    with computing.products(tuned=True):
+        under = trainer.under = trainer._begin()
+        trainer._train_epoch(under, on_step)
+        with computing.casting():
+            for _ in range(2):  # the first time cuDNN chooses its algorithms
+                started = _now(device)
+                in_memory(tried, trainer._validate)
+                spent = _now(device) - started
+    return {
+        "train_step_ms": 1e3 * (marks[1] - marks[0]) / timed,
+        "infer_ms_per_image": 1e3 * spent / len(val),
+        "timing_batch": batch,
+        "capture": computing.capture,
+    }
+
+
+def example(spec: VariantSpec, images: int, questions: int, device: torch.device) -> Resident:
+    """Return random images with so many random questions about each."""
+    drawn = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (images, spec.canvas, spec.canvas, 3), generator=drawn, dtype=torch.uint8)
+    asked = images * questions
+    return Resident(
+        image=torch.arange(images).repeat_interleave(questions).to(device),
+        slot=torch.zeros(asked, dtype=torch.long, device=device),
+        query=torch.randint(spec.queries, (asked,), generator=drawn).to(device),
+        label=torch.randint(spec.classes, (asked,), generator=drawn).to(device),
+        images=pixels.to(device),
+    )
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
