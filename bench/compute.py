@@ -12,7 +12,7 @@ from mnistref.common.errors import UsageProblemError
 
 
 @dataclass(frozen=True)
-class Computing:
+class ComputeConfig:
     """A device, and what it computes with.
 
     `precision`: "fp32" throughout; "tf32", the factors of products and convolutions of fp32 rounded to 10 bits of
@@ -27,7 +27,7 @@ class Computing:
     deterministic: bool = False
 
     @contextmanager
-    def products(self, tuned: bool = False) -> Iterator[None]:
+    def backend_flags(self, tuned: bool = False) -> Iterator[None]:
         """While it is on, products of fp32 are rounded to tf32 where that is the precision, and never else; and where
         the same bits are wanted, operations that could give others are refused.
 
@@ -56,7 +56,7 @@ class Computing:
             torch.backends.cudnn.benchmark = tunes
             torch.use_deterministic_algorithms(determined[0], warn_only=determined[1])
 
-    def casting(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
         """Autocast to bf16 for a forward pass, where that is the precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
@@ -72,7 +72,7 @@ class Computing:
         return f"device: {self.device_name}{threads}"
 
 
-def undetermined(error: BaseException) -> str | None:
+def explain_nondeterminism(error: BaseException) -> str | None:
     """Return one line for the error of an operation that `deterministic` refuses; None for any other error.
 
     Of the operations that bench uses on CUDA these are the gradients of `grid_sample` and of adaptive average pooling,
@@ -85,9 +85,9 @@ def undetermined(error: BaseException) -> str | None:
     return f"--deterministic: PyTorch gives {name} other bits each time on CUDA; leave the option out for this network"
 
 
-def choose(
+def resolve_compute(
     device: str = "auto", precision: str = "fp32", capture: str = "eager", deterministic: bool = False
-) -> Computing:
+) -> ComputeConfig:
     """What a user asks for; `auto` is CUDA where there is one. A usage error where the device cannot compute so."""
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageProblemError("--device cuda: no CUDA device is available here; give auto or cpu")
@@ -101,4 +101,4 @@ def choose(
         wish(kind)
     except ValueError as error:
         raise UsageProblemError(f"{VARIABLE}: {error}") from error
-    return Computing(torch.device(kind), precision, "eager" if kind == "cpu" else capture, deterministic)
+    return ComputeConfig(torch.device(kind), precision, "eager" if kind == "cpu" else capture, deterministic)

@@ -103,7 +103,7 @@ PRESETS = {
 
 
 @dataclass(frozen=True)
-class Supply:
+class DataOptions:
     """How data come to a network, which changes none of its numbers and has no part in a run's name.
 
     `stream`: leave images on the disk (True), or load them whole (False), or see whether they fit (None). For a run on
@@ -117,7 +117,7 @@ class Supply:
     backgrounds: str | None = None
 
 
-AS_IT_FITS = Supply()
+DEFAULT_DATA_OPTIONS = DataOptions()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import _register_namedtuple
 
-from bench.attention import NONE, slots_of
+from bench.attention import NONE, resolve_slots
 from bench.attention.base import (
     BN_EPS,
     AverageReadout,
@@ -105,7 +105,7 @@ class AttributeCNN(nn.Module):
         self, attn: str, classes: int, queries: int, stages: int = 4, dropout: float = 0.5, width: int = WIDTH
     ) -> None:
         super().__init__()
-        mechanisms = slots_of(attn, stages)
+        mechanisms = resolve_slots(attn, stages)
         self.queries = queries
         self.query_slots = {k for k, m in enumerate(mechanisms) if m.uses_query}
         # Create the backbone first, so that one seed gives it the same weights for every mechanism.

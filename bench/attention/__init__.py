@@ -135,7 +135,7 @@ def known_mechanisms() -> dict[str, Mechanism]:
     return {**installed(), **MECHANISMS}
 
 
-def is_outside(attn: str) -> bool:
+def has_user_module(attn: str) -> bool:
     """Return whether a slot list names a class in a file or in another package. Nothing is imported."""
     names = [name.strip() for name in attn.split(",")]
     bare = [name.partition(":")[0] for name in names]
@@ -199,12 +199,12 @@ def split_networks(text: str) -> list[str]:
     return networks
 
 
-def networks_of(text: str) -> list[str]:
+def resolve_networks(text: str) -> list[str]:
     """Return the slot lists in a list of networks, as they are written in records."""
     return [canonical_name(network) for network in split_networks(text)]
 
 
-def slots_of(attn: str, stages: int) -> list[Mechanism]:
+def resolve_slots(attn: str, stages: int) -> list[Mechanism]:
     """Return the mechanism of each slot, shallow to deep.
 
     Args:
@@ -239,9 +239,9 @@ __all__ = [
     "QueryScore",
     "canonical_name",
     "get_mechanism",
-    "is_outside",
+    "has_user_module",
     "known_mechanisms",
-    "networks_of",
-    "slots_of",
+    "resolve_networks",
+    "resolve_slots",
     "split_networks",
 ]

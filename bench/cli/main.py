@@ -112,7 +112,7 @@ def print_runtime(
 
     import torch
 
-    from bench.attention import networks_of
+    from bench.attention import resolve_networks
     from bench.config import get_recipe
     from bench.profiling.benchmark import BASELINES, runtime, to_json, to_text
     from mnistref.common.figure_files import check_name
@@ -121,7 +121,7 @@ def print_runtime(
     if plot:
         check_name(plot)
         from bench.profiling.plot import save_bars
-    names = [name for networks in lists for name in networks_of(networks)]
+    names = [name for networks in lists for name in resolve_networks(networks)]
     chosen, how = get_recipe(recipe), computing.chosen
     chosen = replace(chosen, batch=batch or chosen.batch)
     if threads:
@@ -172,10 +172,10 @@ def show(
     bench show data_cache/runs/mini-arnn-s0-…
     bench show data_cache/runs/mbg-arnn-sampled-s0-… --samples 5 --data data_cache/datasets/mbgmulti-…
     """
-    from bench.compute import choose
+    from bench.compute import resolve_compute
     from bench.visualization import attention_maps, comparison
 
-    choose("cpu")  # raises if BENCH_DIAGONAL_LSTM names an implementation that does not run on a CPU
+    resolve_compute("cpu")  # raises if BENCH_DIAGONAL_LSTM names an implementation that does not run on a CPU
     if images and indices:
         raise click.UsageError("give --images or --image, not both")
     if len(runs) > 1 and (samples != 1 or sigma_scale is not None):

@@ -21,16 +21,16 @@ from bench.config import (
     RECIPES,
     WIDEST,
     WIDTH,
+    DataOptions,
     Preset,
     Recipe,
-    Supply,
     choose_recipe,
 )
 from mnistref.common.click_program import EXISTING, FOLDER
 
 if TYPE_CHECKING:
-    from bench.compute import Computing
-    from bench.training.progress import Watching
+    from bench.compute import ComputeConfig
+    from bench.training.progress import ProgressOptions
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class ComputingOptions:
     deterministic: bool
 
     @property
-    def chosen(self) -> "Computing":
-        from bench.compute import choose
+    def chosen(self) -> "ComputeConfig":
+        from bench.compute import resolve_compute
 
-        return choose(self.device, self.precision, self.capture, self.deterministic)
+        return resolve_compute(self.device, self.precision, self.capture, self.deterministic)
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ class TrainingOptions:
         )
 
     @property
-    def chosen_supply(self) -> Supply:
+    def data_options(self) -> DataOptions:
         """Its paths mean the same in every working directory."""
         folders = [str(Path(p).absolute()) if p and Path(p).is_dir() else None for p in (self.digits, self.backgrounds)]
-        return Supply(self.stream, str(self.root.absolute() / "raw"), *folders)
+        return DataOptions(self.stream, str(self.root.absolute() / "raw"), *folders)
 
     @property
     def chosen_runs(self) -> Path:
@@ -111,12 +111,12 @@ class TrainingOptions:
             torch.set_num_threads(self.threads)
 
     @property
-    def watching(self) -> "Watching":
-        from bench.training.progress import Watching
+    def progress_options(self) -> "ProgressOptions":
+        from bench.training.progress import ProgressOptions
 
-        watching = Watching(self.log, self.every)
-        watching.check()
-        return watching
+        progress_options = ProgressOptions(self.log, self.every)
+        progress_options.check()
+        return progress_options
 
 
 @dataclass(frozen=True)

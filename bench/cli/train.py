@@ -19,7 +19,7 @@ from mnistref.common.click_program import EXISTING, FOLDER
 from mnistref.common.console import emit
 
 if TYPE_CHECKING:
-    from bench.runs.reproduce import Found
+    from bench.runs.reproduce import ResolvedRun
 
 BESIDE_CONFIG = {
     *("config_file", "data", "init", "digits", "backgrounds", "root", "runs"),
@@ -63,28 +63,30 @@ def run(
     from bench.distributed import process_group
     from bench.runs import experiment
 
-    watching = training.watching
+    progress_options = training.progress_options
     training.set_threads()
 
-    def find() -> "Found":
+    def find() -> "ResolvedRun":
         if config_file:
-            return _repeated(context, config_file, asked, training, team.leads)
-        return _asked(asked, training, computing, team.leads)
+            return _repeated(context, config_file, asked, training, group.is_main)
+        return _asked(asked, training, computing, group.is_main)
 
-    with process_group.join() as team:
-        found = team.in_turn(find)
-        how = resume, found.init, watching, training.chosen_supply, team
+    with process_group.join() as group:
+        found = group.main_process_first(find)
+        how = resume, found.init, progress_options, training.data_options, group
         folder = experiment.run(found.config, found.data, training.chosen_runs, *how)
-        if team.leads:
+        if group.is_main:
             emit(folder)
 
 
-def _repeated(context: click.Context, file: Path, asked: RunOptions, training: TrainingOptions, leads: bool) -> "Found":
-    """The run of a file, which leaves nothing else to choose. The process that `leads` checks the network for all."""
+def _repeated(
+    context: click.Context, file: Path, asked: RunOptions, training: TrainingOptions, is_main: bool
+) -> "ResolvedRun":
+    """The run of a file, which leaves nothing else to choose. The process that `is_main` checks the network for all."""
     from click.core import ParameterSource
 
-    from bench.compute import choose
-    from bench.conformance.isolation import refuse_unfit
+    from bench.compute import resolve_compute
+    from bench.conformance.isolation import require_buildable
     from bench.runs.reproduce import find
     from mnistref.variants import get_variant
 
@@ -94,18 +96,18 @@ def _repeated(context: click.Context, file: Path, asked: RunOptions, training: T
             raise click.UsageError(f"{option.opts[0]}: --config {file} says that already; leave one of them out")
     given = context.get_parameter_source("backgrounds") is ParameterSource.COMMANDLINE
     found = find(file, training.root, asked.data, asked.init, training.digits, training.backgrounds if given else None)
-    choose(found.config.device, found.config.precision, found.config.capture, found.config.deterministic)
-    if leads:
-        refuse_unfit(found.config.attn, get_variant(found.config.variant), found.config.width)
+    resolve_compute(found.config.device, found.config.precision, found.config.capture, found.config.deterministic)
+    if is_main:
+        require_buildable(found.config.attn, get_variant(found.config.variant), found.config.width)
     return found
 
 
-def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOptions, leads: bool) -> "Found":
-    """The run that the options describe. The process that `leads` checks the network for all."""
-    from bench.conformance.isolation import refuse_unfit
-    from bench.data.online import refuse_large_batch
+def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOptions, is_main: bool) -> "ResolvedRun":
+    """The run that the options describe. The process that `is_main` checks the network for all."""
+    from bench.conformance.isolation import require_buildable
+    from bench.data.online import require_batch_fits
     from bench.runs import experiment
-    from bench.runs.reproduce import Found
+    from bench.runs.reproduce import ResolvedRun
     from mnistref.dataset import read_manifest
     from mnistref.variants import get_variant
 
@@ -116,14 +118,14 @@ def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOpt
         raise click.UsageError("give --data or --variant, not both")
     preset, recipe, how = training.chosen_preset, training.chosen_recipe, computing.chosen
     made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
-    if leads:
-        refuse_unfit(attn, made_for, training.width)
+    if is_main:
+        require_buildable(attn, made_for, training.width)
     folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
-    refuse_large_batch(folder, training.queries, training.batch, recipe)
+    require_batch_fits(folder, training.queries, training.batch, recipe)
     config = experiment.configure(
         folder, attn, asked.seed, recipe, training.queries, how, asked.init, training.online, training.width
     )
-    return Found(config, folder, asked.init)
+    return ResolvedRun(config, folder, asked.init)
 
 
 @click.command("sweep")
@@ -176,7 +178,7 @@ def run_sweep(
     """
     from bench.attention import split_networks
     from bench.conformance.isolation import examine
-    from bench.data.online import refuse_large_batch
+    from bench.data.online import require_batch_fits
     from bench.distributed import process_group
     from bench.runs import experiment, sweep
     from mnistref.common.errors import RunProblemError
@@ -186,7 +188,7 @@ def run_sweep(
     process_group.refuse("bench sweep")
     networks = [network for text in lists for network in split_networks(text)]
     preset, recipe, how = training.chosen_preset, training.chosen_recipe, computing.chosen
-    runs, watching = training.chosen_runs, training.watching
+    runs, progress_options = training.chosen_runs, training.progress_options
     if data and variants:
         raise click.UsageError("give --data or --variant, not both")
     if init and init.resolve() == runs.resolve():
@@ -205,11 +207,11 @@ def run_sweep(
         sources = training.root, training.digits, training.backgrounds
         sets = data or [experiment.prepare(preset, attns, name, *sources) for name in names]
         for folder in sets:
-            refuse_large_batch(folder, training.queries, training.batch, recipe)
-        online, supply, width = training.online, training.chosen_supply, training.width
-        tasks = sweep.plan(attns, sets, seeds, recipe, training.queries, how, online, supply, starts, width)
+            require_batch_fits(folder, training.queries, training.batch, recipe)
+        online, data_options, width = training.online, training.data_options, training.width
+        tasks = sweep.plan(attns, sets, seeds, recipe, training.queries, how, online, data_options, starts, width)
         tasks = sweep.share(tasks, shard) if shard else tasks
-        ended = sweep.sweep(tasks, runs, launcher, watching, unfit)
+        ended = sweep.sweep(tasks, runs, launcher, progress_options, unfit)
     for task, result in ended.items():
         if result.status == "ok":
             emit(runs / task.config.run_id)

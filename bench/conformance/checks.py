@@ -63,7 +63,7 @@ def _small() -> Iterator[None]:
             os.environ[VARIABLE] = name
 
 
-def refuse_unfit(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
+def require_buildable(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
     """Check user modules and chosen options before a run, in a moment; shipped mechanisms as they are pass.
 
     Args:

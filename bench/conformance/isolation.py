@@ -6,12 +6,12 @@ Mechanisms that are shipped are checked in this process, which costs no start of
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
-from bench.attention import canonical_name, is_outside
+from bench.attention import canonical_name, has_user_module
 from bench.attention.plugins import files_of, find_again
 from bench.config import WIDTH
 from bench.conformance.checks import Finding
 from bench.conformance.checks import check as check_here
-from bench.conformance.checks import refuse_unfit as refuse_here
+from bench.conformance.checks import require_buildable as refuse_here
 from bench.model import AttributeCNN, number_of_stages
 from mnistref.common.atomic_files import working_directory_kept
 from mnistref.common.child_process import ChildDiedError, ChildProcess
@@ -19,7 +19,7 @@ from mnistref.common.errors import RunProblemError
 from mnistref.spec import VariantSpec
 
 
-class Apart:
+class ProbeProcess:
     """Asks questions about networks: here, or in one child process where a network has a module from outside.
 
     The child starts with the first such question, and ends with the block. What user code prints there goes to stderr.
@@ -40,7 +40,7 @@ class Apart:
         Raises:
             RunProblemError: the module ended its process.
         """
-        if not is_outside(attn):
+        if not has_user_module(attn):
             return question(attn, *arguments)
         child = self._child or self._start()
         try:
@@ -53,8 +53,8 @@ class Apart:
             )
             raise RunProblemError(f"{attn}: not fit to be benchmarked: {said} {ended}") from error
 
-    def refuse_unfit(self, attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
-        """Raise what `checks.refuse_unfit` raises; a module that ends its process is a RunProblemError."""
+    def require_buildable(self, attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
+        """Raise what `checks.require_buildable` raises; a module that ends its process is a RunProblemError."""
         self.ask(refuse_here, attn, variant, width)
 
     def _start(self) -> ChildProcess:
@@ -76,14 +76,14 @@ class Apart:
 
 def check(attn: str) -> list[Finding]:
     """Return the findings of `bench.conformance.checks.check`; a module that ends its process is a RunProblemError."""
-    with Apart() as apart:
+    with ProbeProcess() as apart:
         return apart.ask(check_here, attn)
 
 
-def refuse_unfit(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
-    """Do what `Apart.refuse_unfit` does, for one network."""
-    with Apart() as apart:
-        apart.refuse_unfit(attn, variant, width)
+def require_buildable(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
+    """Do what `ProbeProcess.require_buildable` does, for one network."""
+    with ProbeProcess() as apart:
+        apart.require_buildable(attn, variant, width)
 
 
 def examine(
@@ -105,7 +105,7 @@ def examine(
         RunProblemError: a module ends the process while it is built, or no network is fit.
     """
     unfit: dict[tuple[str, str], str] = {}
-    with Apart() as apart:
+    with ProbeProcess() as apart:
         for network in networks:
             apart.ask(_build, network, variants, width)
         names = [canonical_name(network) for network in networks]
@@ -114,7 +114,7 @@ def examine(
                 if (name, variant.name) in unfit:
                     continue
                 try:
-                    apart.refuse_unfit(name, variant, width)
+                    apart.require_buildable(name, variant, width)
                 except RunProblemError as error:
                     unfit[name, variant.name] = str(error).removeprefix(f"{name}: ")
     if len(unfit) == len({(name, variant.name) for name in names for variant in variants}):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.common.safetensors_io import decode, encode
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import RECIPES, WIDTH
 from bench.conformance.probe import UnfitError
 from bench.data.split import Resident
@@ -30,7 +30,7 @@ from mnistref.variants import VARIANTS
 IMAGES, BATCH = 3, 2
 TESTED = sorted({min(LARGEST, recipe.batch) for recipe in RECIPES.values()})
 """Images in a batch of the tests of runs: one number for each recipe."""
-CPU = Computing(torch.device("cpu"))
+CPU = ComputeConfig(torch.device("cpu"))
 
 
 def distinct_variants() -> list[VariantSpec]:
@@ -62,7 +62,7 @@ def rehearse(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
         for images in (IMAGES, 1):
             split = _random_split(variant, images)
             test(model, split, BATCH)
-            snapshots.take(model, split, variant, 1)
+            snapshots.take_snapshots(model, split, variant, 1)
 
 
 def rehearse_resuming(attn: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from bench.common.memory import fits
-from bench.config import LEAST_BATCH, Recipe, RunConfig, Supply
+from bench.config import LEAST_BATCH, DataOptions, Recipe, RunConfig
 from bench.data.loading import load_split, place
 from bench.data.prefetch import prefetch
 from bench.data.split import Split
@@ -19,7 +19,7 @@ from mnistref.generation.online import ASKED, SPLIT, Fresh, open_fresh
 HOST = torch.device("cpu")
 
 
-class Online:
+class OnlineImages:
     """The training split of a data set of N images, generated epoch by epoch.
 
     Epoch e = 0, 1, … has the images e·N … (e + 1)·N − 1, so epoch 0 equals the data set itself. The images of an epoch
@@ -73,7 +73,7 @@ class Online:
         return self._questions
 
     @property
-    def asked_about(self) -> int:
+    def image_count(self) -> int:
         """The number of images with questions."""
         return self._fresh.images
 
@@ -107,20 +107,22 @@ class Online:
         return Triples(*(array[at] for array in questions))
 
 
-def load_training(config: RunConfig, folder: Path, device: torch.device, supply: Supply) -> Split | Online:
+def load_training(
+    config: RunConfig, folder: Path, device: torch.device, data_options: DataOptions
+) -> Split | OnlineImages:
     """Return the data that a run is trained on. Close it after the training."""
     fades, shared = config.recipe.fade > 0, config.recipe.questions != "one"
     queries = _asked_in_training(config.queries, config.recipe)
     if not config.online:
-        return load_split(folder, SPLIT, queries, device, fades, supply.stream)
+        return load_split(folder, SPLIT, queries, device, fades, data_options.stream)
     own_raw = folder.resolve().parent.parent / "raw"
-    raw = own_raw if own_raw.is_dir() or supply.raw is None else Path(supply.raw)
-    fresh = open_fresh(folder, raw, supply.digits, supply.backgrounds)
+    raw = own_raw if own_raw.is_dir() or data_options.raw is None else Path(data_options.raw)
+    fresh = open_fresh(folder, raw, data_options.digits, data_options.backgrounds)
     asked = len(read_triples(folder, SPLIT, queries).image)
-    return Online(fresh, asked, queries, device, config.recipe.epochs, fades, supply.stream, shared)
+    return OnlineImages(fresh, asked, queries, device, config.recipe.epochs, fades, data_options.stream, shared)
 
 
-def refuse_large_batch(folder: Path, queries: str, batch: int | None, recipe: Recipe) -> None:
+def require_batch_fits(folder: Path, queries: str, batch: int | None, recipe: Recipe) -> None:
     """Check that a batch that the user chose is not larger than the training set.
 
     Raises:

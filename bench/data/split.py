@@ -23,20 +23,20 @@ class Batch:
         query: i8 (b,).
         label: i8 (b,).
         at: i8 (b,), the indices of the questions in the split.
-        of: i8 (b,), the index of the image of each question; None if there is one question, or K questions, about each
-            image.
+        image_index: i8 (b,), the index of the image of each question; None if there is one question, or K questions,
+            about each image.
     """
 
     images: Tensor
     query: Tensor
     label: Tensor
     at: Tensor
-    of: Tensor | None = None
+    image_index: Tensor | None = None
 
     @property
     def given(self) -> tuple[Tensor, ...]:
         """The arguments of the network. `of` is omitted if it is None, so that simple networks need not accept it."""
-        return (self.images, self.query) if self.of is None else (self.images, self.query, self.of)
+        return (self.images, self.query) if self.image_index is None else (self.images, self.query, self.image_index)
 
 
 ImageSharing = bool | int
@@ -97,7 +97,7 @@ class Split:
         return len(self.image)
 
     @property
-    def asked_about(self) -> int:
+    def image_count(self) -> int:
         """The number of images with questions."""
         return len(self.image.unique_consecutive())
 
@@ -154,7 +154,7 @@ class Split:
     def batches(self, size: int) -> Generator[Batch]:
         """Yield all questions in order, in batches of `size` questions. Questions about one image share it."""
         parts = torch.arange(len(self)).split(size)
-        with closing(self.of_parts(parts, together=self.asked_about < len(self))) as batches:
+        with closing(self.of_parts(parts, together=self.image_count < len(self))) as batches:
             yield from batches
 
     def masks(self, at: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.distributed.global_batch import Rows, global_batch_rows
 from mnistref.common.errors import DataProblemError, RunProblemError, UsageProblemError
 
@@ -29,21 +29,21 @@ POLL_SECONDS = 0.05
 """Interval in which other ranks check whether rank 0 has sent a value."""
 
 
-class LostError(RunProblemError):
+class ProcessLostError(RunProblemError):
     """Another process of the run has ended."""
 
 
-class Alone:
-    """A run on a single process. Base class of `Team`."""
+class SingleProcess:
+    """A run on a single process. Base class of `ProcessGroup`."""
 
     size = 1
-    leads = True
+    is_main = True
 
     def rows(self, total: int) -> slice:
         """Return the rows of a batch of `total` that this process computes."""
         return slice(0, total)
 
-    def share(self, total: int, questions: Rows | None = None) -> AbstractContextManager[None]:
+    def global_batch(self, total: int, questions: Rows | None = None) -> AbstractContextManager[None]:
         """Inside this context, a network computes the rows of this process.
 
         Args:
@@ -52,36 +52,36 @@ class Alone:
         """
         return nullcontext()
 
-    def add(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """Sum a tensor over all processes, in place, and return it. It must have the same shape on all processes."""
         return values
 
-    def tell(self, say: Callable[[], str]) -> str:
+    def broadcast(self, say: Callable[[], str]) -> str:
         """Return the result of `say` on rank 0, on every process.
 
         Other ranks do not call `say`, but wait for rank 0.
         """
         return say()
 
-    def in_turn(self, make: Callable[[], Made]) -> Made:
+    def main_process_first(self, make: Callable[[], Made]) -> Made:
         """Run `make` on rank 0, then on the other ranks, which reuse its output."""
         return make()
 
-    def check(self, computing: Computing) -> None:
+    def check(self, computing: ComputeConfig) -> None:
         """Check that several processes can compute with this configuration.
 
         Raises:
             UsageProblemError: they cannot.
         """
 
-    def begin(self, model: nn.Module, done: int) -> None:
+    def sync_weights(self, model: nn.Module, done: int) -> None:
         """Prepare the training of `model`, after `done` steps. All processes call it."""
 
 
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
-class Team(Alone):
+class ProcessGroup(SingleProcess):
     """One of several processes of a run.
 
     Args:
@@ -92,23 +92,23 @@ class Team(Alone):
 
     def __init__(self, rank: int, size: int, store: Any) -> None:
         self.rank, self.size, self._store = rank, size, store
-        self.leads = rank == 0
+        self.is_main = rank == 0
         self._broadcasts = 0
 
     def rows(self, total: int) -> slice:
         """Return consecutive rows. Sizes differ by one at most, and rank 0 always has a row."""
         return slice(-(-total * self.rank // self.size), -(-total * (self.rank + 1) // self.size))
 
-    def share(self, total: int, questions: Rows | None = None) -> AbstractContextManager[None]:
-        """Inside this context, a network computes the rows of this process, see `Alone.share`."""
+    def global_batch(self, total: int, questions: Rows | None = None) -> AbstractContextManager[None]:
+        """Inside this context, a network computes the rows of this process, see `SingleProcess.global_batch`."""
         own = self.rows(total)
-        return global_batch_rows(Rows(own.start, own.stop, total), self.add, self.size, self.rank, questions)
+        return global_batch_rows(Rows(own.start, own.stop, total), self.all_reduce, self.size, self.rank, questions)
 
-    def add(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """Sum a tensor over all processes, in place, and return it.
 
         Raises:
-            LostError: another process has ended.
+            ProcessLostError: another process has ended.
         """
         from torch import distributed
 
@@ -118,16 +118,16 @@ class Team(Alone):
             raise
         except RuntimeError as error:
             why = " ".join(str(error).split())[:200]
-            raise LostError(
+            raise ProcessLostError(
                 f"process {self.rank + 1} of {self.size}: another process ended, see its error ({why})"
             ) from error
         return values
 
-    def tell(self, say: Callable[[], str]) -> str:
-        """Return the result of `say` on rank 0, see `Alone.tell`."""
+    def broadcast(self, say: Callable[[], str]) -> str:
+        """Return the result of `say` on rank 0, see `SingleProcess.broadcast`."""
         key = f"bench/{self._broadcasts}"
         self._broadcasts += 1
-        if self.leads:
+        if self.is_main:
             value = say()
             self._store.set(key, value)
             return value
@@ -136,14 +136,14 @@ class Team(Alone):
         received: bytes = self._store.get(key)
         return received.decode()
 
-    def in_turn(self, make: Callable[[], Made]) -> Made:
-        """Run `make` on rank 0, then on the other ranks, see `Alone.in_turn`."""
-        made = make() if self.leads else None
-        self.tell(str)
+    def main_process_first(self, make: Callable[[], Made]) -> Made:
+        """Run `make` on rank 0, then on the other ranks, see `SingleProcess.main_process_first`."""
+        made = make() if self.is_main else None
+        self.broadcast(str)
         return make() if made is None else made
 
-    def check(self, computing: Computing) -> None:
-        """Check that several processes can compute with this configuration, see `Alone.check`."""
+    def check(self, computing: ComputeConfig) -> None:
+        """Check that several processes can compute with this configuration, see `SingleProcess.check`."""
         if computing.capture == "graph":
             raise UsageProblemError("--capture graph does not work with several processes; omit it, or torchrun")
         gpu, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
@@ -152,7 +152,7 @@ class Team(Alone):
                 f"--nproc-per-node: process {gpu + 1} on this machine has no GPU, there are {there}; start fewer"
             )
 
-    def begin(self, model: nn.Module, done: int) -> None:
+    def sync_weights(self, model: nn.Module, done: int) -> None:
         """Copy the weights of rank 0 to all processes.
 
         Modules may draw weights from generators other than torch's, which differ between processes.
@@ -160,14 +160,16 @@ class Team(Alone):
         Raises:
             DataProblemError: a process has read another checkpoint than rank 0.
         """
-        first = int(self.tell(lambda: str(done)))
+        first = int(self.broadcast(lambda: str(done)))
         if first != done:
             raise DataProblemError(
                 f"rank 0 resumes after {first} steps, another process after {done}; let all use the same files"
             )
         with torch.no_grad():
             for value in model.state_dict().values():
-                value.copy_(self.add(value.contiguous() if self.leads else torch.zeros_like(value).contiguous()))
+                value.copy_(
+                    self.all_reduce(value.contiguous() if self.is_main else torch.zeros_like(value).contiguous())
+                )
 
 
 def is_launched_by_torchrun() -> bool:
@@ -188,13 +190,13 @@ def refuse(command: str) -> None:
 
 
 @contextmanager
-def join() -> Iterator[Alone]:
-    """Join the process group of torchrun, on a GPU of its own; without torchrun, yield `ALONE`.
+def join() -> Iterator[SingleProcess]:
+    """Join the process group of torchrun, on a GPU of its own; without torchrun, yield `SINGLE_PROCESS`.
 
     All processes leave together if the block ends without an error.
     """
     if not is_launched_by_torchrun():
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     from torch import distributed
     from torch.distributed.rendezvous import rendezvous
@@ -205,10 +207,10 @@ def join() -> Iterator[Alone]:
     store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
     backend = "cpu:gloo,cuda:nccl" if there else "gloo"
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
-    team = Team(rank, size, store)
-    with nullcontext() if team.leads else _silenced():
-        yield team
-    team.tell(str)
+    group = ProcessGroup(rank, size, store)
+    with nullcontext() if group.is_main else _silenced():
+        yield group
+    group.broadcast(str)
     distributed.destroy_process_group()
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.split import Batch, Split
-from bench.distributed.process_group import ALONE, Alone
+from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from bench.evaluation import unchecked_metrics as unchecked
 from bench.evaluation.metric_names import COUNTS, MAPS, MASK_CORRECTNESS, POINTING, PR_AREA, SCALES, TPR, UNIFORM
 from bench.evaluation.output_checks import check_shapes, unanswered, unfit_images
@@ -32,7 +32,7 @@ def same_draws(device: torch.device) -> Iterator[None]:
 
 @torch.inference_mode()
 def accuracy(
-    model: nn.Module, split: Split, size: int = BATCH, team: Alone = ALONE, where: str = "validation"
+    model: nn.Module, split: Split, size: int = BATCH, group: SingleProcess = SINGLE_PROCESS, where: str = "validation"
 ) -> float:
     """Share of right answers, 0 … 1, by `size` images at a time; of several processes each asks for its part.
 
@@ -40,11 +40,11 @@ def accuracy(
     """
     model.eval()
     found = torch.zeros(4, dtype=torch.long, device=split.device)  # right answers, and three kinds of faults
-    with same_draws(split.device), closing(_answers(model, split, size, team)) as answers:
+    with same_draws(split.device), closing(_answers(model, split, size, group)) as answers:
         for batch, out in answers:
             right = out.logits.argmax(1) == batch.label
             found += torch.stack([right, *_faults(out)]).sum(1)
-    right, *faults = team.add(found).tolist()
+    right, *faults = group.all_reduce(found).tolist()
     _check(faults, len(split), where)
     return float(right) / len(split)
 
@@ -97,11 +97,11 @@ def test(
     model: AttributeCNN,
     split: Split,
     size: int = BATCH,  # noqa: PT028, no test of pytest's
-    team: Alone = ALONE,  # noqa: PT028
+    group: SingleProcess = SINGLE_PROCESS,  # noqa: PT028
 ) -> Tested:
     """Accuracy, accuracy and count per scale, and how well the maps lie on the masks (None without attention).
 
-    By `size` images at a time, of which each process of the team asks for its part. TPR is None too where the last
+    By `size` images at a time, of which each process of the group asks for its part. TPR is None too where the last
     slot, whose map it looks at, has none. Raises what `_check` says, and a ValueError for maps of a wrong shape.
     """
     model.eval()
@@ -109,7 +109,7 @@ def test(
     found = torch.zeros(len(names), len(split), dtype=torch.float64, device=split.device)
     pixels = torch.zeros(2, unchecked.BINS, dtype=torch.long, device=split.device)
     last_mask, known = True, 0
-    with same_draws(split.device), closing(_answers(model, split, size, team)) as answers:
+    with same_draws(split.device), closing(_answers(model, split, size, group)) as answers:
         for batch, out in answers:
             last_mask = out.last_mask
             target, answer, faults = split.masks(batch.at), out.logits.argmax(1), _faults(out)
@@ -121,8 +121,8 @@ def test(
             known = len(measured)
             for row, values in zip(found, measured, strict=False):
                 row[batch.at] = values.double()
-    team.add(found)
-    team.add(pixels)
+    group.all_reduce(found)
+    group.all_reduce(pixels)
     _check(found[: len(_FAULTS)].sum(1).tolist(), len(split), "test")
     every = dict(zip(names[:known], found, strict=False))
     if not last_mask:
@@ -179,20 +179,20 @@ def _kept(every: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
     return {name: every[name].to(kinds.get(name, torch.float16)).cpu() for name in names if name in every}
 
 
-def _answers(model: nn.Module, split: Split, size: int, team: Alone) -> Generator[tuple[Batch, Output]]:
+def _answers(model: nn.Module, split: Split, size: int, group: SingleProcess) -> Generator[tuple[Batch, Output]]:
     """Of each batch in order this process's rows, and what the network says of them."""
-    if team.size == 1:
+    if group.size == 1:
         with closing(split.batches(size)) as batches:
             for batch in batches:
                 yield batch, model(*batch.given)
         return
     parts = list(torch.arange(len(split), device=split.device).split(size))
-    if len(parts) > 1 and len(parts[-1]) < team.size:  # every process has a part in whatever they exchange
+    if len(parts) > 1 and len(parts[-1]) < group.size:  # every process has a part in whatever they exchange
         parts[-2:] = [torch.cat(parts[-2:])]
     for at in parts:
-        own = at[team.rows(len(at))]
+        own = at[group.rows(len(at))]
         if len(own):
-            with team.share(len(at)):
+            with group.global_batch(len(at)):
                 batch = split.batch(own)
                 out = model(batch.images, batch.query)
             yield batch, out

@@ -45,10 +45,10 @@ class Snapshots(NamedTuple):
 
 
 @torch.inference_mode()
-def take(model: AttributeCNN, split: Split, variant: VariantSpec, count: int = COUNT) -> Snapshots:
+def take_snapshots(model: AttributeCNN, split: Split, variant: VariantSpec, count: int = COUNT) -> Snapshots:
     """Return the network's answers to questions about `count` images of a test split, over the range of scales."""
     assert split.scale is not None
-    chosen = choose_over_scales(split.scale.cpu().numpy(), count, seed=0)
+    chosen = choose_across_scales(split.scale.cpu().numpy(), count, seed=0)
     at = torch.tensor(chosen, device=split.device)
     model.eval()
     with same_draws(split.device):
@@ -87,7 +87,7 @@ def _maps(out: Output, size: tuple[int, int]) -> tuple[np.ndarray | None, list[b
     return _side_by_side(torch.where(unfit[:, 0], 0, scaled)), unfit.flatten().tolist()
 
 
-def keep(run: Path, snapshots: Snapshots) -> None:
+def write_snapshots(run: Path, snapshots: Snapshots) -> None:
     """Write snapshots into the folder of a run."""
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
@@ -98,7 +98,7 @@ def keep(run: Path, snapshots: Snapshots) -> None:
     write_whole(folder / WORDS, json.dumps(snapshots.words, indent=1, ensure_ascii=False).encode())
 
 
-def choose_over_scales(scales: np.ndarray, images: int, seed: int) -> list[int]:
+def choose_across_scales(scales: np.ndarray, images: int, seed: int) -> list[int]:
     """Return the indices of images over the range of scales, small to large.
 
     The range is divided into equal parts. For a random scale in each part, the image with the nearest scale is chosen.

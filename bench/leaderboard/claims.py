@@ -49,7 +49,7 @@ _MIDDLE, _LARGE = 1, 4  # bins of scale: 1 to 1.5, and 2.5 to 3
 
 
 @dataclass(frozen=True)
-class Found:
+class ClaimResult:
     """A claim and what came of it.
 
     Attributes:
@@ -82,18 +82,18 @@ class Found:
 
 _Answers = Mapping[str, np.ndarray]
 _Runs = dict[str, dict[int, _Answers]]  # mechanism → seed → answers
-_Contest = tuple[str, str, str, str]  # by RIVALS
+_ComparisonGroup = tuple[str, str, str, str]  # by RIVALS
 
 
-def claims(results: Iterable[Mapping[str, Any]]) -> list[Found]:
+def claims(results: Iterable[Mapping[str, Any]]) -> list[ClaimResult]:
     """Every claim that these results, as `bench.leaderboard.aggregate.leaderboard` takes them, can be asked."""
-    contests: dict[_Contest, _Runs] = {}
+    contests: dict[_ComparisonGroup, _Runs] = {}
     for result in results:
         if result["status"] == "ok" and result.get("answers") is not None:
             key = key_of(result)
             runs = contests.setdefault(tuple(key[name] for name in RIVALS), {})
             runs.setdefault(key["attn"], {}).setdefault(result["seed"], result["answers"])
-    found: list[Found] = []
+    found: list[ClaimResult] = []
     for contest, runs in sorted(contests.items()):
         found += [*_better(contest, runs), *_looks_better(contest, runs), *_flatter(contest, runs)]
     for (black, of_black), (clutter, of_clutter) in itertools.product(sorted(contests.items()), repeat=2):
@@ -102,7 +102,7 @@ def claims(results: Iterable[Mapping[str, Any]]) -> list[Found]:
     return found
 
 
-def _better(contest: _Contest, runs: _Runs) -> Iterator[Found]:
+def _better(contest: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
     for first, second, claim, source in BETTER:
         if pair := _pair(runs, first, second, "right"):
             printed = _printed(contest[0], first, second, "accuracy")
@@ -110,7 +110,7 @@ def _better(contest: _Contest, runs: _Runs) -> Iterator[Found]:
             yield _asked(claim, source, _place(contest), (first, second), pair[0] - pair[1], printed)
 
 
-def _looks_better(contest: _Contest, runs: _Runs) -> Iterator[Found]:
+def _looks_better(contest: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
     for first, second in _LOOKS:
         if pair := _pair(runs, first, second, MASK_CORRECTNESS):
             printed = _printed(contest[0], first, second, MASK_CORRECTNESS)
@@ -119,7 +119,7 @@ def _looks_better(contest: _Contest, runs: _Runs) -> Iterator[Found]:
             yield _asked(claim, source, _place(contest), (first, second), pair[0] - pair[1], printed, measure)
 
 
-def _flatter(contest: _Contest, runs: _Runs) -> Iterator[Found]:
+def _flatter(contest: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
     """Of the lead in accuracy, how much more of it there is on large digits than on those of middle size.
 
     One question tells nothing of how those of its size differ, so that a size with one leaves the bounds unknown.
@@ -143,7 +143,9 @@ def _flatter(contest: _Contest, runs: _Runs) -> Iterator[Found]:
         yield found if min(large.sum(), middle.sum()) > 1 else replace(found, bounds=UNKNOWN)
 
 
-def _grows(black: _Contest, of_black: _Runs, clutter: _Contest, of_clutter: _Runs) -> Iterator[Found]:
+def _grows(
+    black: _ComparisonGroup, of_black: _Runs, clutter: _ComparisonGroup, of_clutter: _Runs
+) -> Iterator[ClaimResult]:
     for first, second in _GROWS:
         seeds = _seeds(of_black, first, second) & _seeds(of_clutter, first, second)
         pairs = [_pair(runs, first, second, "right", seeds) for runs in (of_black, of_clutter)]
@@ -164,10 +166,10 @@ def _asked(
     printed: float,
     measure: str = "accuracy",
     most: float = 1.0,
-) -> Found:
+) -> ClaimResult:
     """A claim with its numbers; `most`: the largest size that a difference can have."""
     bounds, mean = interval(values, paired=True, most=most), float(values.mean())
-    return Found(claim, source, where, " − ".join(of), measure, len(values), mean, bounds, printed)
+    return ClaimResult(claim, source, where, " − ".join(of), measure, len(values), mean, bounds, printed)
 
 
 def _seeds(runs: _Runs, first: str, second: str) -> set[int]:
@@ -205,16 +207,16 @@ def _printed(variant: str, first: str, second: str, measure: str) -> float:
     return math.nan
 
 
-def _stands(contest: _Contest, source: str, printed: float) -> str:
+def _stands(contest: _ComparisonGroup, source: str, printed: float) -> str:
     """Where the claim is made of this variant: the inverse task's numbers stand in no table."""
     return "ARNN §4.1" if contest[0] == "mbginv" and not math.isnan(printed) else source
 
 
-def _place(contest: _Contest) -> str:
+def _place(contest: _ComparisonGroup) -> str:
     return ", ".join(contest[1:3] + (contest[3:] if contest[3] != "one" else ()))
 
 
-def _alike(one: _Contest, other: _Contest) -> bool:
+def _alike(one: _ComparisonGroup, other: _ComparisonGroup) -> bool:
     """Whether recipes and units of queries are the same, but for fading backgrounds in, which black has no use for."""
     recipes = []
     for contest in (one, other):

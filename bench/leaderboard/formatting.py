@@ -22,7 +22,7 @@ from bench.evaluation.metric_names import (
     UNIFORM,
 )
 from bench.leaderboard.aggregate import RIVALS
-from bench.leaderboard.claims import Found
+from bench.leaderboard.claims import ClaimResult
 from bench.leaderboard.statistics import FEW, Interval
 from mnistref.common.text_table import table
 from mnistref.variants import VARIANTS
@@ -137,7 +137,7 @@ def _letter(number: int) -> str:
     return (_letter(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
 
 
-def claims_to_text(found: list[Found], markdown: bool = False) -> str:
+def claims_to_text(found: list[ClaimResult], markdown: bool = False) -> str:
     """What came of each claim, a table for each place where it was asked."""
     heads = ["claim", "where it stands", "compared", "measure", "seeds", "difference", "95 %", "published", "verdict"]
     parts = []

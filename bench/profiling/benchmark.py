@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.attention import canonical_name, slots_of
+from bench.attention import canonical_name, resolve_slots
 from bench.common.memory import ran_out
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import ROUNDS, Recipe
-from bench.conformance.isolation import Apart
+from bench.conformance.isolation import ProbeProcess
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.model import AttributeCNN, build
 from bench.profiling.timing import Spread, Timing, example, measure
@@ -68,7 +68,7 @@ def runtime(
     names: Sequence[str],
     variant: VariantSpec,
     recipe: Recipe,
-    computing: Computing,
+    computing: ComputeConfig,
     rounds: int = ROUNDS,
 ) -> tuple[Setting, list[dict[str, Any]]]:
     """Time the networks of these names, and the baselines, turn by turn. → what they share, and a row for each.
@@ -81,9 +81,9 @@ def runtime(
         RunProblemError: the batch does not fit into the device's memory.
     """
     wanted = list(dict.fromkeys((*BASELINES, *map(canonical_name, names))))
-    with Apart() as apart:
+    with ProbeProcess() as apart:
         for name in wanted:
-            apart.refuse_unfit(name, variant)
+            apart.require_buildable(name, variant)
     computing = _captured(computing, wanted, variant, recipe)
     try:
         models = {name: build(name, variant, 0, computing.device) for name in wanted}
@@ -111,7 +111,7 @@ def runtime(
     return setting, [_row(name, models[name], timed, errors[name]) for name in wanted]
 
 
-def _captured(computing: Computing, names: Sequence[str], variant: VariantSpec, recipe: Recipe) -> Computing:
+def _captured(computing: ComputeConfig, names: Sequence[str], variant: VariantSpec, recipe: Recipe) -> ComputeConfig:
     """Return how all networks are timed alike, each with one question about an image."""
     one = replace(recipe, questions="one")
     found = [resolved(computing.capture, computing.device.type, name, variant, one) for name in names]
@@ -138,19 +138,19 @@ def _three(spread: Spread) -> list[float]:
 
 
 def _errors(
-    name: str, model: AttributeCNN, variant: VariantSpec, computing: Computing
+    name: str, model: AttributeCNN, variant: VariantSpec, computing: ComputeConfig
 ) -> tuple[float, float] | tuple[None, None]:
     """Relative errors of the logits and of the gradient, all parameters together, against the same network in fp64.
 
     Medians over small batches: where one maximum of a batch is another one after rounding, its gradient is far off.
     Without dropout, in training: statistics are the batch's.
     """
-    if any(mechanism.sampled for mechanism in slots_of(name, len(model.stages))):
+    if any(mechanism.sampled for mechanism in resolve_slots(name, len(model.stages))):
         return None, None
     rough, exact = copy.deepcopy(model), copy.deepcopy(model).double()
     uncast = replace(computing, precision="fp32")
     pairs = []
-    with computing.products():
+    with computing.backend_flags():
         for seed in range(ERROR_BATCHES):
             torch.manual_seed(seed)
             data = example(ERROR_IMAGES, variant, computing.device)
@@ -161,7 +161,9 @@ def _errors(
     )
 
 
-def _outcome(network: AttributeCNN, data: tuple[Tensor, Tensor, Tensor], computing: Computing) -> tuple[Tensor, Tensor]:
+def _outcome(
+    network: AttributeCNN, data: tuple[Tensor, Tensor, Tensor], computing: ComputeConfig
+) -> tuple[Tensor, Tensor]:
     """Logits and the gradient of the loss as one vector, in the dtype of the network."""
     images, query, label = data
     for module in network.train().modules():
@@ -169,7 +171,7 @@ def _outcome(network: AttributeCNN, data: tuple[Tensor, Tensor, Tensor], computi
             module.p = 0.0
     parameters = list(network.parameters())
     dtype = parameters[0].dtype
-    with computing.casting():
+    with computing.autocast():
         logits = network(images.to(dtype), query).logits
     parts = torch.autograd.grad(F.cross_entropy(logits.to(dtype), label), parameters)
     return logits, torch.cat([part.flatten() for part in parts])

@@ -6,14 +6,14 @@ from dataclasses import replace
 import torch
 
 from bench.common.memory import give_back, ran_out
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import BASELINE, LEAST_BATCH, RunConfig
 from bench.model import build
 from bench.profiling.timing import measure
 from mnistref.spec import VariantSpec
 
 
-def fitting_batch(config: RunConfig, variant: VariantSpec, computing: Computing) -> int | None:
+def fitting_batch(config: RunConfig, variant: VariantSpec, computing: ComputeConfig) -> int | None:
     """The first of the recipe's batch, its half, its quarter … that fits into memory; None if none does.
 
     Tried is what takes most of a run: to train and time the network beside `san`.
@@ -29,7 +29,7 @@ def fitting_batch(config: RunConfig, variant: VariantSpec, computing: Computing)
     return None
 
 
-def _fits(config: RunConfig, variant: VariantSpec, computing: Computing, batch: int) -> bool:
+def _fits(config: RunConfig, variant: VariantSpec, computing: ComputeConfig, batch: int) -> bool:
     gc.collect()
     give_back()
     if computing.device.type == "cuda":
@@ -45,7 +45,7 @@ def _fits(config: RunConfig, variant: VariantSpec, computing: Computing, batch: 
     return True
 
 
-def advice(config: RunConfig, variant: VariantSpec, computing: Computing, processes: int = 1) -> str:
+def advice(config: RunConfig, variant: VariantSpec, computing: ComputeConfig, processes: int = 1) -> str:
     """One line: what does not fit, and what does. Several processes share a batch, and none can try alone."""
     asked = config.recipe.batch
     where = "this machine" if computing.device.type == "cpu" else computing.device_name

@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import BASELINE, ROUNDS, RunConfig
 from bench.model import AttributeCNN, build
 from bench.profiling import timing
@@ -24,7 +24,7 @@ def rounds() -> int:
 
 
 def measure(
-    config: RunConfig, model: AttributeCNN, variant: VariantSpec, computing: Computing, batch: int
+    config: RunConfig, model: AttributeCNN, variant: VariantSpec, computing: ComputeConfig, batch: int
 ) -> dict[str, Any]:
     """Time and memory of the network, and its step's time over that of `san` of its width, timed turn by turn with it.
 

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.common.memory import keep_freed
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import ROUNDS, Recipe
 from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
 from bench.training.step import Recorded, Step, optimizer_of
@@ -87,7 +87,7 @@ def measure(
     models: Mapping[str, nn.Module],
     recipe: Recipe,
     variant: VariantSpec,
-    computing: Computing,
+    computing: ComputeConfig,
     rounds: int = ROUNDS,
     questions: int | None = None,
 ) -> dict[str, Timing]:
@@ -103,7 +103,7 @@ def measure(
     steps, memory, saved = {}, {}, {}
     ran: dict[str, set[str]] = {name: set() for name in models}
     kept = {n: {k: v.detach().clone() for k, v in model.state_dict().items()} for n, model in models.items()}
-    with computing.products(tuned=True):
+    with computing.backend_flags(tuned=True):
         for name, model in models.items():
             optimizer = optimizer_of(replace(recipe, lr=1e-6), model.train())
             issued = Step(model, recipe, optimizer, replace(computing, capture="eager"))
@@ -143,9 +143,9 @@ def example(
     return images.to(memory_format=torch.channels_last), query, label
 
 
-def _inference(model: nn.Module, images: Tensor, query: Tensor, computing: Computing) -> Callable[[], object]:
+def _inference(model: nn.Module, images: Tensor, query: Tensor, computing: ComputeConfig) -> Callable[[], object]:
     def infer(images: Tensor, query: Tensor) -> Tensor:
-        with torch.inference_mode(), computing.casting():
+        with torch.inference_mode(), computing.autocast():
             return model(images, query).logits
 
     issued: Callable[..., Tensor] = Recorded(infer) if computing.capture == "graph" else infer
@@ -185,7 +185,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def saved_memory(model: nn.Module, images: Tensor, query: Tensor, computing: Computing) -> float:
+def saved_memory(model: nn.Module, images: Tensor, query: Tensor, computing: ComputeConfig) -> float:
     """MB that a forward pass keeps for its gradients, beyond weights and data. Tensors of one memory count once."""
     known = {_key(tensor) for tensor in (*model.parameters(), *model.buffers(), images, query)}
     kept: dict[int, torch.UntypedStorage] = {}
@@ -197,7 +197,7 @@ def saved_memory(model: nn.Module, images: Tensor, query: Tensor, computing: Com
     def never(_: Any) -> Any:
         raise NotImplementedError
 
-    with torch.autograd.graph.saved_tensors_hooks(count, never), computing.casting():
+    with torch.autograd.graph.saved_tensors_hooks(count, never), computing.autocast():
         logits = model(images, query).logits
     del logits
     return sum(storage.nbytes() for storage in kept.values()) / 1e6

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from bench.attention import canonical_name
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import WIDTH, Preset, Recipe, RunConfig
 from bench.distributed.process_group import is_launched_by_torchrun
 from bench.model import create_model
@@ -40,7 +40,7 @@ def configure(
     seed: int,
     recipe: Recipe,
     queries: str,
-    computing: Computing,
+    computing: ComputeConfig,
     init: Path | None = None,
     online: bool = False,
     width: int = WIDTH,

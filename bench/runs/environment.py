@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.version import VERSION, versions_of
 
@@ -18,7 +18,7 @@ COMMIT = "BENCH_COMMIT"
 _PACKAGES = ("h5py", "numba", "numpy", "pillow", "torch", "torchvision", "triton")
 
 
-def environment(computing: Computing) -> dict[str, Any]:
+def environment(computing: ComputeConfig) -> dict[str, Any]:
     """Versions and device: what a reader needs to judge a number, nothing that tells whose machine it was."""
     return {
         "bench": VERSION,

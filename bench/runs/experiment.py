@@ -13,12 +13,12 @@ import torch
 
 from bench.attention.plugins import files_of
 from bench.common.memory import free_memory, keep_freed, ran_out
-from bench.compute import Computing, undetermined
-from bench.config import AS_IT_FITS, LEAST_BATCH, RunConfig, Supply
+from bench.compute import ComputeConfig, explain_nondeterminism
+from bench.config import DEFAULT_DATA_OPTIONS, LEAST_BATCH, DataOptions, RunConfig
 from bench.data.loading import load_split
-from bench.data.online import Online, load_training
+from bench.data.online import OnlineImages, load_training
 from bench.data.split import Split
-from bench.distributed.process_group import ALONE, Alone, LostError
+from bench.distributed.process_group import SINGLE_PROCESS, ProcessLostError, SingleProcess
 from bench.evaluation import batch_size, snapshots
 from bench.evaluation.evaluate import test
 from bench.kernels.diagonal_lstm import ImplementationError
@@ -31,7 +31,7 @@ from bench.runs.environment import commit
 from bench.runs.load import load_model
 from bench.training import checkpoints
 from bench.training.checkpoints import load_fitting
-from bench.training.progress import Watching, watch
+from bench.training.progress import ProgressOptions, watch
 from bench.training.trainer import DivergedError, Trainer
 from mnistref.common.atomic_files import exclusive, path_to_text
 from mnistref.common.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
@@ -51,12 +51,12 @@ class _Work:
     data: Path
     folder: Path
     manifest: Manifest
-    computing: Computing
+    computing: ComputeConfig
     resume: bool
     init: Path | None
-    watching: Watching
-    supply: Supply
-    team: Alone
+    progress_options: ProgressOptions
+    data_options: DataOptions
+    group: SingleProcess
 
 
 def run(
@@ -65,33 +65,46 @@ def run(
     runs: Path,
     resume: bool = True,
     init: Path | None = None,
-    watching: Watching | None = None,
-    supply: Supply = AS_IT_FITS,
-    team: Alone = ALONE,
+    progress_options: ProgressOptions | None = None,
+    data_options: DataOptions = DEFAULT_DATA_OPTIONS,
+    group: SingleProcess = SINGLE_PROCESS,
 ) -> Path:
     """Train, test and record one run, unless it is finished. → its folder.
 
     An unfinished one goes on where it was last kept, or, without `resume`, starts again: from the weights of the run
     `init`, which must be those that it was configured with. Another process that is at the same run is waited for. Of a
-    team every process calls this, and the first one writes.
+    group every process calls this, and the first one writes.
 
     Raises RunProblemError when the run diverges or fails; whatever ends it, the folder then says so too.
     """
     folder, manifest = runs / config.run_id, read_manifest(data)
-    computing = Computing(torch.device(config.device), config.precision, config.capture, config.deterministic)
-    work = _Work(config, data, folder, manifest, computing, resume, init, watching or Watching(), supply, team)
-    team.check(computing)
+    computing = ComputeConfig(torch.device(config.device), config.precision, config.capture, config.deterministic)
+    work = _Work(
+        config,
+        data,
+        folder,
+        manifest,
+        computing,
+        resume,
+        init,
+        progress_options or ProgressOptions(),
+        data_options,
+        group,
+    )
+    group.check(computing)
     run_cost.rounds()  # an error in it shows before the training, not after
     commit()
     create_model(config.attn, manifest.variant.name, width=config.width)  # what cannot be built leaves no folder
-    if team.tell(lambda: "finished" if resume and records.is_finished(folder) else ""):  # nothing has to be written
+    if group.broadcast(
+        lambda: "finished" if resume and records.is_finished(folder) else ""
+    ):  # nothing has to be written
         log.info("finished already: %s", folder)
         return folder
     lock = runs / ".locks" / f"{config.run_id}.lock"
-    # the others of a team write nothing; the lock is no part of the folder, which may be emptied
-    alone = exclusive(lock, folder / checkpoints.FOLDER) if team.leads else nullcontext()
+    # the others of a group write nothing; the lock is no part of the folder, which may be emptied
+    alone = exclusive(lock, folder / checkpoints.FOLDER) if group.is_main else nullcontext()
     with alone:
-        if team.tell(lambda: "finished" if resume and records.is_finished(folder) else ""):
+        if group.broadcast(lambda: "finished" if resume and records.is_finished(folder) else ""):
             log.info("finished already: %s", folder)
         else:
             _run(work)
@@ -108,16 +121,16 @@ def _run(work: _Work) -> None:
 
     def record(outcome: Mapping[str, Any]) -> None:
         seconds = round(time.perf_counter() - started, 3)
-        if work.team.leads or outcome["status"] == "failed":  # which may be another process alone
+        if work.group.is_main or outcome["status"] == "failed":  # which may be another process alone
             records.write_json(
                 folder / records.RESULT, records.result(config, work.manifest, computing, seconds, outcome)
             )
 
     crowded = False
     try:
-        with computing.products(tuned=config.recipe.questions != "all"):
+        with computing.backend_flags(tuned=config.recipe.questions != "all"):
             outcome = _train_and_test(work, model)
-    except LostError:  # it says why, and records it
+    except ProcessLostError:  # it says why, and records it
         raise
     except DivergedError as error:
         record({"status": "diverged", "reason": str(error)})
@@ -131,12 +144,12 @@ def _run(work: _Work) -> None:
     except (Exception, SystemExit) as error:  # user code may raise what it likes
         crowded = ran_out(error)
         if not crowded:
-            reason = undetermined(error) or f"{type(error).__name__}: {error}"
+            reason = explain_nondeterminism(error) or f"{type(error).__name__}: {error}"
             record({"status": "failed", "reason": reason})
             raise RunProblemError(f"{folder}: failed: {reason}") from error
     if crowded:  # the error, and with it the tensors of its frames, is gone by now
         del model
-        reason = oom.advice(config, variant, computing, work.team.size)
+        reason = oom.advice(config, variant, computing, work.group.size)
         record({"status": "failed", "reason": reason})
         raise RunProblemError(f"{folder}: failed: {reason}")
     record({"status": "ok", **outcome})
@@ -156,9 +169,9 @@ def _begin(work: _Work) -> AttributeCNN:
             log.info("begins anew, as nothing of %s fits: %s", init.name, anew)
         if left_out:
             log.info("left out of %s: %s", init.name, left_out)
-    if work.team.leads:
+    if work.group.is_main:
         aside = _aside(config, work.manifest, init)
-        records.begin(work.folder, config.as_dict() | aside, work.computing, work.resume, work.team.size)
+        records.begin(work.folder, config.as_dict() | aside, work.computing, work.resume, work.group.size)
     return model
 
 
@@ -173,35 +186,35 @@ def _aside(config: RunConfig, manifest: Manifest, init: Path | None) -> dict[str
 
 
 def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
-    config, data, folder, computing, leads = work.config, work.data, work.folder, work.computing, work.team.leads
-    train = _enough(load_training(config, data, computing.device, work.supply), data)
-    val = load_split(data, "val", config.queries, computing.device, stream=work.supply.stream)
+    config, data, folder, computing, is_main = work.config, work.data, work.folder, work.computing, work.group.is_main
+    train = _enough(load_training(config, data, computing.device, work.data_options), data)
+    val = load_split(data, "val", config.queries, computing.device, stream=work.data_options.stream)
     sizes = partial(_sizes, work, model)
-    trainer = Trainer(config.recipe, model, train, val, config.seed, computing, work.team, sizes)
+    trainer = Trainer(config.recipe, model, train, val, config.seed, computing, work.group, sizes)
     if trainer.batch < config.recipe.batch:
         log.info("a step takes %d %s, not %d: there are no more", trainer.batch, trainer.units, config.recipe.batch)
     del train, val  # which the test needs no more, and the trainer gives up by then
     if work.resume and checkpoints.load(folder, trainer):
         log.info("going on after epoch %d, step %d", trainer.epoch, trainer.done - trainer.epoch * trainer.steps)
-    if leads:
+    if is_main:
         records.trim_history(folder, trainer.epoch)
-    work.team.begin(model, trainer.done)
+    work.group.sync_weights(model, trainer.done)
     keep_freed(computing.device)
     total = config.recipe.epochs * trainer.steps
-    watching = work.watching if leads else None
-    with watch(watching, folder, config.attn, trainer.done, total) as watcher:
-        keeper = checkpoints.Keeper(folder, trainer, work.watching.every)
+    progress_options = work.progress_options if is_main else None
+    with watch(progress_options, folder, config.attn, trainer.done, total) as watcher:
+        keeper = checkpoints.PeriodicCheckpointer(folder, trainer, work.progress_options.every)
 
         def on_step() -> None:
             watcher.step()
-            if leads:
+            if is_main:
                 keeper.step()
-                if work.watching.look:
-                    work.watching.look(trainer)
+                if work.progress_options.look:
+                    work.progress_options.look(trainer)
 
         with closing(trainer.train), noted(trainer.ran):
             for record in trainer.epochs(on_step):
-                if leads:
+                if is_main:
                     records.append_history(folder, record)
                     keeper.keep()
                 watcher.epoch(record)
@@ -213,27 +226,27 @@ def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
 def _sizes(work: _Work, model: AttributeCNN, batch: int) -> list[int]:
     """Return how many images at a time to try in validation and test. Several processes try one size alone."""
     device = work.computing.device
-    kind = device.type if work.team.size == 1 else "cpu"
+    kind = device.type if work.group.size == 1 else "cpu"
     canvas, drawn = work.manifest.variant.canvas, batch_size.draws(model)
     return batch_size.sizes(kind, batch, canvas, work.config.width, free_memory(device), drawn)
 
 
 def _test(work: _Work, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
     """Of the best epoch: its weights kept, its measures, and what the network run_cost."""
-    config, computing, team = work.config, work.computing, work.team
+    config, computing, group = work.config, work.computing, work.group
     del trainer.train
     model.load_state_dict(trainer.best_weights)
-    if team.leads:
+    if group.is_main:
         checkpoints.save_weights(work.folder / records.WEIGHTS, model)
-    split = load_split(work.data, "test", config.queries, computing.device, True, work.supply.stream)
-    with computing.casting(), noted(trainer.ran):
-        tested = batch_size.in_memory(trainer.sizes, lambda size: test(model, split, size, team))
-        if team.leads:
+    split = load_split(work.data, "test", config.queries, computing.device, True, work.data_options.stream)
+    with computing.autocast(), noted(trainer.ran):
+        tested = batch_size.in_memory(trainer.sizes, lambda size: test(model, split, size, group))
+        if group.is_main:
             records.write_answers(work.folder, tested.answers)
-            snapshots.keep(work.folder, snapshots.take(model, split, work.manifest.variant))
+            snapshots.write_snapshots(work.folder, snapshots.take_snapshots(model, split, work.manifest.variant))
     return {
         **tested.measures,
-        **(run_cost.measure(config, model, work.manifest.variant, computing, trainer.batch) if team.leads else {}),
+        **(run_cost.measure(config, model, work.manifest.variant, computing, trainer.batch) if group.is_main else {}),
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "val_accuracy": trainer.best_accuracy,
@@ -242,7 +255,7 @@ def _test(work: _Work, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
     }
 
 
-def _enough(train: Split | Online, data: Path) -> Split | Online:
+def _enough(train: Split | OnlineImages, data: Path) -> Split | OnlineImages:
     if len(train) < LEAST_BATCH:
         raise DataProblemError(f"{data}: {len(train)} training question; batch normalisation needs 2 or more")
     return train

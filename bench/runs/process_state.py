@@ -39,7 +39,7 @@ _first_size: list[float] = []
 """What this process held after its first run, once that is known."""
 
 
-class Surroundings:
+class ProcessState:
     """The state of this process before a run, which `restore` brings back after it.
 
     Kept are PyTorch's settings and generators, environment variables, the working directory, the places of imports, and

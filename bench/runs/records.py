@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.common.json_files import read_json, write_json
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import RunConfig
 from bench.runs.answers import ANSWERS, PACKED_ANSWERS, packed_answers, read_answers, write_answers
 from bench.runs.environment import environment
@@ -59,7 +59,7 @@ def refuse_contradiction(run: Path, result: Mapping[str, Any], config: RunConfig
         )
 
 
-def begin(run: Path, config: dict[str, Any], computing: Computing, resume: bool, processes: int = 1) -> None:
+def begin(run: Path, config: dict[str, Any], computing: ComputeConfig, resume: bool, processes: int = 1) -> None:
     """Make or enter a run's folder; unless resuming, empty it. One of another configuration is a mismatch."""
     path = run / CONFIG
     config = json.loads(json.dumps(config))
@@ -88,7 +88,7 @@ def trim_history(run: Path, epochs: int) -> None:
 
 
 def result(
-    config: RunConfig, manifest: Manifest, computing: Computing, seconds: float, outcome: Mapping[str, Any]
+    config: RunConfig, manifest: Manifest, computing: ComputeConfig, seconds: float, outcome: Mapping[str, Any]
 ) -> dict[str, Any]:
     """result.json: what was run on what, what came of it, and where."""
     note = manifest.variant.note

@@ -14,7 +14,7 @@ from mnistref.generation.generate import Request, make, plan
 
 
 @dataclass(frozen=True)
-class Found:
+class ResolvedRun:
     """What `bench.runs.experiment.run` takes to do a run again."""
 
     config: RunConfig
@@ -29,7 +29,7 @@ def find(
     init: Path | None = None,
     digits: str | None = None,
     backgrounds: str | None = None,
-) -> Found:
+) -> ResolvedRun:
     """The run that a file such as config.json describes.
 
     Args:
@@ -55,7 +55,7 @@ def find(
     name = read_manifest(folder).folder_name
     if name != config.dataset:
         raise MismatchProblemError(f"{folder}: this is {name}, and the run was made with {config.dataset}")
-    return Found(config, folder, started)
+    return ResolvedRun(config, folder, started)
 
 
 def _path(text: Any) -> Path | None:

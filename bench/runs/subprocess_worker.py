@@ -15,7 +15,7 @@ from mnistref.common.child_process import ChildDiedError, ChildProcess
 from mnistref.common.errors import ProblemError
 
 
-class Ended(NamedTuple):
+class RunOutcome(NamedTuple):
     """`status`: ok, failed or diverged. `reason`: one line, if it is not ok. `warnings`: lines of the run's process."""
 
     status: str
@@ -23,14 +23,14 @@ class Ended(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-class Answer(NamedTuple):
+class WorkerReply(NamedTuple):
     """How a run ended, and whether its process is fit for another one."""
 
-    ended: Ended
+    ended: RunOutcome
     fit: bool = False
 
 
-class Running:
+class RunningProcesses:
     """The processes that are on; `end` ends them, and those that begin after it."""
 
     def __init__(self) -> None:
@@ -56,14 +56,15 @@ class Running:
 
 
 def launch(
-    task: dict[str, Any], threads: int | None = None, gpu: str | None = None, running: Running | None = None
-) -> Ended:
+    task: dict[str, Any], threads: int | None = None, gpu: str | None = None, running: RunningProcesses | None = None
+) -> RunOutcome:
     """Do a run in a process of its own, and wait for it. Whatever the process does, its answer alone is the outcome.
 
     Args:
         task: `config`, as `RunConfig.as_dict`; `data` and `runs`: paths; `files`: as `plugins.files_of`;
-            `watching` and `supply`: the fields of `progress.Watching` and `bench.config.Supply`; `init`: the run
-            whose weights it begins with, or None; `alone`: whether its process may do no other run.
+            `progress_options`: the fields of `progress.ProgressOptions`; `data_options`: those of
+            `bench.config.DataOptions`; `init`: the run whose weights it starts with, or None; `alone`: whether its
+            process must not do any other run.
         threads: of a CPU; None for PyTorch's choice.
         gpu: the only one that the run sees, as CUDA_VISIBLE_DEVICES names it.
         running: what can end it early.
@@ -78,12 +79,14 @@ class Worker:
     `close` ends its process.
     """
 
-    def __init__(self, threads: int | None = None, gpu: str | None = None, running: Running | None = None) -> None:
-        self._threads, self._gpu, self._running = threads, gpu, running or Running()
+    def __init__(
+        self, threads: int | None = None, gpu: str | None = None, running: RunningProcesses | None = None
+    ) -> None:
+        self._threads, self._gpu, self._running = threads, gpu, running or RunningProcesses()
         self._process: ChildProcess | None = None
         self._kind: tuple[Any, ...] = ()
 
-    def launch(self, task: dict[str, Any]) -> Ended:
+    def launch(self, task: dict[str, Any]) -> RunOutcome:
         if task["alone"]:
             return launch(task, self._threads, self._gpu, self._running)
         # cuBLAS reads once in a process whether it must be deterministic
@@ -94,7 +97,7 @@ class Worker:
         try:
             process = self._process or self._start()
         except OSError as error:
-            return Ended("failed", f"its process could not be started: {error.strerror}")
+            return RunOutcome("failed", f"its process could not be started: {error.strerror}")
         answer = _ask(process, task)
         if not answer.fit:
             self.close()
@@ -115,54 +118,56 @@ class Worker:
         return self._process
 
 
-def _ask(process: ChildProcess, task: dict[str, Any]) -> Answer:
+def _ask(process: ChildProcess, task: dict[str, Any]) -> WorkerReply:
     try:
         return process.call(do, task)
     except ChildDiedError as error:
-        return Answer(Ended("failed", f"{error}{error.advice('see --batch')}"))
+        return WorkerReply(RunOutcome("failed", f"{error}{error.advice('see --batch')}"))
     except Exception as error:
-        return Answer(_failed(error))
+        return WorkerReply(_failed(error))
 
 
-def _failed(error: Exception) -> Ended:
+def _failed(error: Exception) -> RunOutcome:
     said = str(error) if isinstance(error, ProblemError) else f"{type(error).__name__}: {error}"
-    return Ended("failed", _line(said))
+    return RunOutcome("failed", _line(said))
 
 
 def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-def do(task: dict[str, Any]) -> Answer:
+def do(task: dict[str, Any]) -> WorkerReply:
     """In the process: do the run that `launch` was given."""
     from bench.runs import collected_warnings
 
     with collected_warnings.collected() as lines:
-        from bench.runs.process_state import Surroundings
+        from bench.runs.process_state import ProcessState
 
-        before = Surroundings()
+        before = ProcessState()
         try:
             ended = _run(task)
         except Exception as error:
             ended = _failed(error)
         fit = before.restore() and ended.status == "ok"
-    return Answer(ended._replace(warnings=tuple(lines)), fit)
+    return WorkerReply(ended._replace(warnings=tuple(lines)), fit)
 
 
-def _run(task: dict[str, Any]) -> Ended:
+def _run(task: dict[str, Any]) -> RunOutcome:
     from bench.attention import plugins
-    from bench.config import RunConfig, Supply
+    from bench.config import DataOptions, RunConfig
     from bench.runs import experiment, records
-    from bench.training.progress import Watching
+    from bench.training.progress import ProgressOptions
 
     plugins.find_again(task["files"])
     config, runs = RunConfig.from_dict(task["config"]), Path(task["runs"])
-    watching, supply = Watching(**task["watching"]), Supply(**task["supply"])
+    progress_options, data_options = ProgressOptions(**task["watching"]), DataOptions(**task["supply"])
     init = Path(task["init"]) if task["init"] else None
     try:
-        experiment.run(config, Path(task["data"]), runs, init=init, watching=watching, supply=supply)
+        experiment.run(
+            config, Path(task["data"]), runs, init=init, progress_options=progress_options, data_options=data_options
+        )
     except ProblemError as error:
         folder = runs / config.run_id
         status = (records.read_result(folder) or {}).get("status", "failed")
-        return Ended(status, _line(str(error).removeprefix(f"{folder}: {status}: ")))
-    return Ended("ok")
+        return RunOutcome(status, _line(str(error).removeprefix(f"{folder}: {status}: ")))
+    return RunOutcome("ok")

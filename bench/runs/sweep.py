@@ -20,13 +20,13 @@ from typing import Any
 
 import torch
 
-from bench.attention import canonical_name, is_outside
+from bench.attention import canonical_name, has_user_module
 from bench.attention.plugins import files_of
-from bench.compute import Computing
-from bench.config import AS_IT_FITS, WIDTH, Recipe, RunConfig, Supply
+from bench.compute import ComputeConfig
+from bench.config import DEFAULT_DATA_OPTIONS, WIDTH, DataOptions, Recipe, RunConfig
 from bench.runs import experiment, records, subprocess_worker
-from bench.runs.subprocess_worker import Ended
-from bench.training.progress import Watching
+from bench.runs.subprocess_worker import RunOutcome
+from bench.training.progress import ProgressOptions
 from mnistref.common.errors import UsageProblemError
 from mnistref.generation.executors import cluster_executor, processors
 
@@ -43,25 +43,25 @@ class Task:
 
     config: RunConfig
     data: Path
-    supply: Supply = AS_IT_FITS
+    data_options: DataOptions = DEFAULT_DATA_OPTIONS
     init: Path | None = None
 
     @property
     def name(self) -> str:
         return f"{self.config.dataset} {self.config.attn} seed {self.config.seed}"
 
-    def as_dict(self, runs: Path, watching: Watching) -> dict[str, Any]:
+    def as_dict(self, runs: Path, progress_options: ProgressOptions) -> dict[str, Any]:
         """What `bench.runs.subprocess_worker.launch` takes."""
         files = files_of(self.config.attn)
         return {
             "config": self.config.as_dict(),
             "data": str(self.data.resolve()),
             "runs": str(runs.resolve()),
-            "watching": asdict(watching),
+            "watching": asdict(progress_options),
             "files": files,
-            "supply": vars(self.supply),
+            "supply": vars(self.data_options),
             "init": str(self.init.resolve()) if self.init else None,
-            "alone": is_outside(self.config.attn),
+            "alone": has_user_module(self.config.attn),
         }
 
 
@@ -75,9 +75,9 @@ def plan(
     seeds: int,
     recipe: Recipe,
     queries: str,
-    computing: Computing,
+    computing: ComputeConfig,
     online: bool = False,
-    supply: Supply = AS_IT_FITS,
+    data_options: DataOptions = DEFAULT_DATA_OPTIONS,
     starts: Starts | None = None,
     width: int = WIDTH,
 ) -> list[Task]:
@@ -90,7 +90,7 @@ def plan(
     def task(seed: int, folder: Path, attn: str) -> Task:
         init = starts[canonical_name(attn), seed] if starts else None
         config = experiment.configure(folder, attn, seed, recipe, queries, computing, init, online, width)
-        return Task(config, folder, supply, init)
+        return Task(config, folder, data_options, init)
 
     every = itertools.product(range(seeds), [folder.resolve() for folder in data], attns)
     return list(dict.fromkeys(task(*of) for of in every if starts is None or (canonical_name(of[2]), of[0]) in starts))
@@ -128,9 +128,9 @@ def sweep(
     tasks: Sequence[Task],
     runs: Path,
     launcher: "Launcher",
-    watching: Watching | None = None,
+    progress_options: ProgressOptions | None = None,
     unfit: Mapping[tuple[str, str], str] = NOTHING,
-) -> dict[Task, Ended]:
+) -> dict[Task, RunOutcome]:
     """Do the runs that are not finished, and say of each how it ended. One that fails does not keep the others from it.
 
     `unfit`: (network, variant) → why its runs are failed ones and do not start.
@@ -141,15 +141,15 @@ def sweep(
     finished = [task for task in tasks if records.is_finished(runs / task.config.run_id)]
     for task in finished:
         log.info("finished already: %s", task.name)
-    ended = dict.fromkeys(finished, Ended("ok"))
+    ended = dict.fromkeys(finished, RunOutcome("ok"))
     for task in tasks:
         why = unfit.get((task.config.attn, task.config.variant))
         if why and task not in ended:
-            ended[task] = Ended("failed", why)
+            ended[task] = RunOutcome("failed", why)
             log.info("[%d/%d] %s: failed: %s", len(ended), len(tasks), task.name, why)
     if any(task not in ended for task in tasks):
         refuse_unwritable(runs)
-    waiting = {task: task.as_dict(runs, watching or Watching()) for task in tasks if task not in ended}
+    waiting = {task: task.as_dict(runs, progress_options or ProgressOptions()) for task in tasks if task not in ended}
     started, warned = time.monotonic(), set[str]()
     for done, (task, result) in enumerate(launcher.each(waiting), start=1):
         for line in result.warnings:
@@ -157,7 +157,9 @@ def sweep(
                 log.warning("%s: %s", task.name, line)
                 warned.add(line)
         if result.status == "ok" and not records.is_finished(runs / task.config.run_id):
-            result = Ended("failed", "it ended well, but its record is not here or damaged; run the same command again")
+            result = RunOutcome(
+                "failed", "it ended well, but its record is not here or damaged; run the same command again"
+            )
         ended[task] = result
         passed = time.monotonic() - started
         left = passed / done * (len(waiting) - done)
@@ -176,7 +178,7 @@ def refuse_unwritable(runs: Path) -> None:
         raise OSError(number, os.strerror(number), str(place))
 
 
-def _said(task: Task, ended: Ended, runs: Path) -> str:
+def _said(task: Task, ended: RunOutcome, runs: Path) -> str:
     if ended.status != "ok":
         return f"{ended.status}: {ended.reason}"
     result = records.read_result(runs / task.config.run_id) or {}
@@ -197,13 +199,16 @@ class Launcher:
     """Where runs are done. `each` gives every task with how it ended, as they end."""
 
     def __init__(
-        self, executor: Executor, launch: Callable[[dict[str, Any]], Ended], watch: Callable[[], None] = lambda: None
+        self,
+        executor: Executor,
+        launch: Callable[[dict[str, Any]], RunOutcome],
+        watch: Callable[[], None] = lambda: None,
     ) -> None:
         self._executor, self._launch, self._watch = executor, launch, watch
 
-    def each(self, tasks: Mapping[Task, dict[str, Any]]) -> Iterator[tuple[Task, Ended]]:
-        of: dict[Future[Ended], Task] = {}
-        finished: SimpleQueue[Future[Ended]] = SimpleQueue()
+    def each(self, tasks: Mapping[Task, dict[str, Any]]) -> Iterator[tuple[Task, RunOutcome]]:
+        of: dict[Future[RunOutcome], Task] = {}
+        finished: SimpleQueue[Future[RunOutcome]] = SimpleQueue()
         for task, content in tasks.items():
             future = self._executor.submit(self._launch, content)
             of[future] = task
@@ -212,7 +217,7 @@ class Launcher:
             future = self._next(finished)
             yield of[future], future.result()
 
-    def _next(self, finished: "SimpleQueue[Future[Ended]]") -> Future:
+    def _next(self, finished: "SimpleQueue[Future[RunOutcome]]") -> Future:
         while True:
             try:
                 return finished.get(timeout=LOOK)
@@ -252,13 +257,13 @@ def here(device: str, workers: int | None = None, threads: int | None = None) ->
     gpus = visible_gpus(torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")) if device == "cuda" else []
     places = assign(workers, gpus)
     threads = threads or max(1, processors() // len(places))
-    running = subprocess_worker.Running()
+    running = subprocess_worker.RunningProcesses()
     all_workers = [subprocess_worker.Worker(threads, gpu, running) for gpu in places]
     free: SimpleQueue[subprocess_worker.Worker] = SimpleQueue()
     for one in all_workers:
         free.put(one)
 
-    def launch(task: dict[str, Any]) -> Ended:
+    def launch(task: dict[str, Any]) -> RunOutcome:
         one = free.get()
         try:
             return one.launch(task)

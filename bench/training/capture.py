@@ -1,6 +1,6 @@
 """Whether a step of training is issued anew each time, or recorded as a CUDA graph and replayed. Pure."""
 
-from bench.attention import is_outside
+from bench.attention import has_user_module
 from bench.config import Recipe
 from mnistref.common.errors import UsageProblemError
 from mnistref.spec import VariantSpec
@@ -41,6 +41,6 @@ def why_eager(attn: str, variant: VariantSpec, recipe: Recipe, processes: bool) 
         return "several processes share the run"
     if recipe.questions == "all":
         return f"steps have different numbers of questions; --questions {variant.digits[0]} or one makes them alike"
-    if is_outside(attn):
+    if has_user_module(attn):
         return "nobody knows whether a module of one's own can be recorded; --capture graph tries it"
     return ""

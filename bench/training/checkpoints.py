@@ -29,7 +29,7 @@ def save(run: Path, trainer: Trainer) -> None:
             old.unlink()
 
 
-class Keeper:
+class PeriodicCheckpointer:
     """Writes a checkpoint when a number of seconds has passed since the last one.
 
     Args:

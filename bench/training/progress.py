@@ -28,7 +28,7 @@ _TEST_SCALARS = {"accuracy": "accuracy/test", "mask_correctness": "attention/mas
 
 
 @dataclass(frozen=True)
-class Watching:
+class ProgressOptions:
     """How a run reports its progress.
 
     Attributes:
@@ -96,7 +96,9 @@ def _is_path_supported(folder: Path) -> bool:
 
 
 @contextmanager
-def watch(watching: Watching | None, folder: Path, title: str, done: int, total: int) -> Iterator[RunProgress]:
+def watch(
+    progress_options: ProgressOptions | None, folder: Path, title: str, done: int, total: int
+) -> Iterator[RunProgress]:
     """Inside this context, report the progress of a training.
 
     Event files of later steps, which an interrupted training may have written, are removed or hidden.
@@ -110,13 +112,13 @@ def watch(watching: Watching | None, folder: Path, title: str, done: int, total:
     """
     with ExitStack() as stack:
         writer = None
-        if watching and not done:
+        if progress_options and not done:
             shutil.rmtree(folder / FOLDER, ignore_errors=True)
-        if watching and watching.log and _is_path_supported(folder):
+        if progress_options and progress_options.log and _is_path_supported(folder):
             from torch.utils.tensorboard import SummaryWriter
 
             writer = stack.enter_context(SummaryWriter(str(folder / FOLDER), purge_step=done + 1))
         stack.enter_context(logging_redirect_tqdm())
-        disable = None if watching else True  # None disables the bar unless standard error is a terminal
+        disable = None if progress_options else True  # None disables the bar unless standard error is a terminal
         bar = stack.enter_context(tqdm(total=total, initial=done, unit=" steps", disable=disable, desc=title))
         yield RunProgress(bar, writer, done)

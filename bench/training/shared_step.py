@@ -3,25 +3,25 @@
 import torch
 from torch import Tensor, nn
 
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import Recipe
-from bench.distributed.process_group import Alone, Team
+from bench.distributed.process_group import ProcessGroup, SingleProcess
 from bench.training.step import Step, StepResult, compute_logits, compute_loss
 from mnistref.common.errors import UsageProblemError
 
 
 def step_of(
-    team: Alone,
+    group: SingleProcess,
     model: nn.Module,
     recipe: Recipe,
     optimizer: torch.optim.Optimizer,
-    computing: Computing,
+    computing: ComputeConfig,
     batch: int,
 ) -> Step:
     """Return the training step of this process.
 
     Args:
-        team: the processes.
+        group: the processes.
         model: on its device.
         recipe: as in `Step`.
         optimizer: as in `Step`.
@@ -31,11 +31,13 @@ def step_of(
     Raises:
         UsageProblemError: there are fewer images than processes.
     """
-    if not isinstance(team, Team):
+    if not isinstance(group, ProcessGroup):
         return Step(model, recipe, optimizer, computing)
-    if batch < team.size:
-        raise UsageProblemError(f"a batch of {batch} images for {team.size} processes; give {team.size} images or more")
-    return SharedStep(model, recipe, optimizer, computing, team, batch)
+    if batch < group.size:
+        raise UsageProblemError(
+            f"a batch of {batch} images for {group.size} processes; give {group.size} images or more"
+        )
+    return SharedStep(model, recipe, optimizer, computing, group, batch)
 
 
 class SharedStep(Step):
@@ -50,16 +52,16 @@ class SharedStep(Step):
         model: nn.Module,
         recipe: Recipe,
         optimizer: torch.optim.Optimizer,
-        computing: Computing,
-        team: Team,
+        computing: ComputeConfig,
+        group: ProcessGroup,
         batch: int,
     ) -> None:
         super().__init__(model, recipe, optimizer, computing)
-        self.team, self.batch = team, batch
+        self.group, self.batch = group, batch
 
     def _issue(self, images: Tensor, query: Tensor, label: Tensor, image_index: Tensor | None = None) -> StepResult:
         """Compute loss and gradients of the global batch without an update."""
-        with self.computing.casting(), self.team.share(self.batch, self.questions):
+        with self.computing.autocast(), self.group.global_batch(self.batch, self.questions):
             logits = compute_logits(self.model, images, query, image_index)
         loss = compute_loss(logits, label, "sum") / (self.questions.total if self.questions else self.batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -80,7 +82,7 @@ class SharedStep(Step):
         has = [p.grad is not None for p in parameters]
         parts = [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1).to(dtype) for p in parameters]
         flags = torch.tensor(has, dtype=dtype, device=loss.device)
-        summed = self.team.add(torch.cat([*parts, flags, loss.to(dtype).view(1)]))
+        summed = self.group.all_reduce(torch.cat([*parts, flags, loss.to(dtype).view(1)]))
         *sums, flags, global_loss = torch.split(summed, [*(len(part) for part in parts), len(parts), 1])
         has_anywhere = has if all(has) else flags.tolist()
         for p, total, has_gradient in zip(parameters, sums, has_anywhere, strict=True):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.distributed.global_batch import Rows
 
@@ -50,11 +50,11 @@ class Step:
         computing: if its capture is "graph", the first call captures the forward pass, the gradients and the clipping
             as a CUDA graph, and later calls replay it. Batches must then have constant shapes, and each call overwrites
             the previous result. The update is not captured, because its learning rate changes. For tf32, the caller has
-            to enter `computing.products`.
+            to enter `computing.backend_flags`.
     """
 
     def __init__(
-        self, model: nn.Module, recipe: Recipe, optimizer: torch.optim.Optimizer, computing: Computing
+        self, model: nn.Module, recipe: Recipe, optimizer: torch.optim.Optimizer, computing: ComputeConfig
     ) -> None:
         self.model, self.optimizer, self.computing, self.clip = model, optimizer, computing, recipe.clip
         self.questions: Rows | None = None
@@ -71,7 +71,7 @@ class Step:
 
     def _issue(self, images: Tensor, query: Tensor, label: Tensor, image_index: Tensor | None = None) -> StepResult:
         """Compute loss and gradients without an update."""
-        with self.computing.casting():
+        with self.computing.autocast():
             logits = compute_logits(self.model, images, query, image_index)
         loss = compute_loss(logits, label)
         self.optimizer.zero_grad(set_to_none=True)

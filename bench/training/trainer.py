@@ -15,12 +15,12 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.data.grouping import parts_of, together
 from bench.data.split import Batch, Split
 from bench.distributed.global_batch import Rows
-from bench.distributed.process_group import ALONE, Alone
+from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from bench.evaluation.batch_size import in_memory
 from bench.evaluation.evaluate import BATCH, DivergedError, accuracy
 from bench.kernels.diagonal_lstm import IMPLEMENTATIONS
@@ -37,7 +37,7 @@ class Epochs(Protocol):
     def __len__(self) -> int: ...
 
     @property
-    def asked_about(self) -> int:
+    def image_count(self) -> int:
         """How many images there are questions about."""
 
     def of_epoch(self, epoch: int) -> Split:
@@ -48,7 +48,7 @@ class Epochs(Protocol):
 
 
 @dataclass
-class Under:
+class EpochProgress:
     """The epoch that is under way.
 
     `sums` f8 (4,): of the losses, of the right answers, of the steps whose loss or gradient is not finite, of the
@@ -68,7 +68,7 @@ class Trainer:
 
     `epochs()` yields a record after each epoch; `epoch` counts those that are over. `state()` and `restore()` carry
     everything over to another process, between two epochs or two steps. Several processes may train together, as a
-    `team`: each on its rows of every batch, and all come to the same.
+    `group`: each on its rows of every batch, and all come to the same.
 
     `sizes`: batch of a step → how many images at a time to try in validation, see `evaluation.batch_size`; by
     default as many as in a step, 200 at most.
@@ -81,22 +81,22 @@ class Trainer:
         train: Epochs,
         val: Split,
         seed: int,
-        computing: Computing,
-        team: Alone = ALONE,
+        computing: ComputeConfig,
+        group: SingleProcess = SINGLE_PROCESS,
         sizes: Callable[[int], list[int]] | None = None,
     ) -> None:
         self.recipe, self.model, self.train, self.val, self.seed = recipe, model, train, val, seed
-        self.computing, self.team = computing, team
+        self.computing, self.group = computing, group
         self.together = together(recipe.questions)
-        units = train.asked_about if self.together else len(train)
+        units = train.image_count if self.together else len(train)
         self.batch = min(recipe.batch, units)
         self.steps = units // self.batch
         self.sizes = sizes(self.batch) if sizes else [min(BATCH, self.batch)]
         self.optimizer = optimizer_of(recipe, model)
-        self.step = step_of(team, model, recipe, self.optimizer, computing, self.batch)
+        self.step = step_of(group, model, recipe, self.optimizer, computing, self.batch)
         self.schedule = _schedule(recipe, self.optimizer, self.steps)
         self.epoch = 0
-        self.under: Under | None = None
+        self.under: EpochProgress | None = None
         # a module of one's own may have a constant buffer of infinities
         self._constant = {name for name, value in model.named_buffers() if not value.isfinite().all()}
         self.best_epoch, self.best_accuracy = 0, -1.0
@@ -120,7 +120,7 @@ class Trainer:
             under = self.under = self.under or self._begin()
             started = time.perf_counter() - under.seconds
             self._train_epoch(under, on_step)
-            with self.computing.casting():
+            with self.computing.autocast():
                 val = in_memory(self.sizes, self._validate)
             self.epoch += 1
             self.under = None
@@ -139,7 +139,7 @@ class Trainer:
             }
 
     def _validate(self, size: int) -> float:
-        return accuracy(self.model, self.val, size, self.team, f"validation after epoch {self.epoch + 1}")
+        return accuracy(self.model, self.val, size, self.group, f"validation after epoch {self.epoch + 1}")
 
     def _stale(self) -> bool:
         patience = self.recipe.patience
@@ -149,20 +149,20 @@ class Trainer:
     def _key(self) -> int:
         return self.seed * 1_000_003 + self.epoch + 1
 
-    def _begin(self) -> Under:
+    def _begin(self) -> EpochProgress:
         torch.manual_seed(self._key)
         sums = torch.zeros(4, dtype=torch.float64, device=self.computing.device)
-        return Under(0, self.optimizer.param_groups[0]["lr"], 0.0, sums, {})
+        return EpochProgress(0, self.optimizer.param_groups[0]["lr"], 0.0, sums, {})
 
-    def _train_epoch(self, under: Under, on_step: Callable[[], object]) -> None:
+    def _train_epoch(self, under: EpochProgress, on_step: Callable[[], object]) -> None:
         started = time.perf_counter() - under.seconds
         _set_generators(under.drawn)
         self.model.train()
         with closing(self._batches(under.steps)) as batches:
             for batch, rows in batches:
                 self.step.questions = rows
-                loss, logits, norm = self.step(batch.images, batch.query, batch.label, batch.of)
-                right = self.team.add((logits.argmax(-1) == batch.label).sum())
+                loss, logits, norm = self.step(batch.images, batch.query, batch.label, batch.image_index)
+                right = self.group.all_reduce((logits.argmax(-1) == batch.label).sum())
                 odd = ~(loss + norm).isfinite()
                 asked = torch.full_like(right, rows.total if rows else self.batch)  # filled there, not copied
                 under.sums += torch.stack([value.double() for value in (loss, right, odd, asked)])
@@ -182,10 +182,10 @@ class Trainer:
         step's questions they are."""
         if first == self.steps:
             return
-        units = self.train.asked_about if self.together else len(self.train)
+        units = self.train.image_count if self.together else len(self.train)
         order = torch.randperm(units, generator=torch.Generator().manual_seed(self._key))
         order = order[: self.steps * self.batch].view(self.steps, self.batch)[first:]
-        split, own = self.train.of_epoch(self.epoch), self.team.rows(self.batch)
+        split, own = self.train.of_epoch(self.epoch), self.group.rows(self.batch)
         rows: Iterable[Rows | None] = itertools.repeat(None)
         parts = list(order[:, own])
         if self.together:
@@ -264,14 +264,14 @@ class Trainer:
             sums = tensors["under/sums"].to(self.computing.device)
             if len(sums) == 3:  # of a version that knew one question about each image alone
                 sums = torch.cat([sums, sums.new_tensor([under["steps"] * self.batch])])
-            self.under = Under(under["steps"], under["lr"], under["seconds"], sums, _below("drawn/", tensors))
+            self.under = EpochProgress(under["steps"], under["lr"], under["seconds"], sums, _below("drawn/", tensors))
 
 
 def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _generators(computing: Computing) -> dict[str, torch.Tensor]:
+def _generators(computing: ComputeConfig) -> dict[str, torch.Tensor]:
     """The states of the generators that a step draws from, u1, by device."""
     states = {"cpu": torch.get_rng_state()}
     if computing.device.type == "cuda":

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.config import RunConfig
 from bench.evaluation.panels import Panels, Question, make_panels
-from bench.evaluation.snapshots import choose_over_scales
+from bench.evaluation.snapshots import choose_across_scales
 from bench.model import AttributeCNN
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import Manifest, MnistRef, read_manifest, read_split
@@ -61,7 +61,7 @@ def choose_images(folder: Path, images: int, seed: int, indices: Sequence[int] |
     if indices is None:
         if images < 1:
             raise UsageProblemError(f"{images} images: give 1 or more")
-        return choose_over_scales(scales, images, seed)
+        return choose_across_scales(scales, images, seed)
     for index in indices:
         if not 0 <= index < len(scales):
             raise UsageProblemError(f"{folder} has no {SPLIT} image {index}: give 0 … {len(scales) - 1}")

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from bench.compute import choose
+from bench.compute import resolve_compute
 from bench.config import RECIPES
 from tests.perf import recipes
 
@@ -16,7 +16,7 @@ EVERY = 20
 @pytest.mark.parametrize("cut", [1, 3], ids=["before a checkpoint", "after one"])
 def test_a_resumed_run_continues_its_curve(cut, mini, tmp_path, monkeypatch):
     recipe = replace(RECIPES["fast"], batch=8, epochs=2)
-    trained = partial(recipes.curve, "none", mini, recipe, EVERY, choose("cpu"), seed=0, init=None)
+    trained = partial(recipes.curve, "none", mini, recipe, EVERY, resolve_compute("cpu"), seed=0, init=None)
     whole = trained(runs=tmp_path / "whole")
     asked, real = [], recipes.accuracy
 

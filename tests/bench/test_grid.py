@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.attention import networks_of
-from bench.compute import Computing
+from bench.attention import resolve_networks
+from bench.compute import ComputeConfig
 from bench.leaderboard.aggregate import leaderboard
 from bench.model import create_model
 from bench.runs import records
@@ -131,7 +131,7 @@ def unpacked(out: Path, folder: Path) -> list[str]:
 def test_it_holds_every_accuracy_that_is_published():
     trained = set()
     for stage in (*grid_plan.FIRST, *grid_plan.THEN):
-        trained |= {(stage.variant, attn) for attn in networks_of(",".join(stage.attns))}
+        trained |= {(stage.variant, attn) for attn in resolve_networks(",".join(stage.attns))}
     for variant, attn in trained:
         create_model(attn, variant)
     with open(TOP / "bench" / "leaderboard" / "published.csv", encoding="utf-8") as file:
@@ -182,10 +182,10 @@ def test_times_of_a_session_are_taken_where_it_has_them(tmp_path):
 
 
 def test_the_probe_times_real_training():
-    probed = trainer_steps.measured("san", Computing(torch.device("cpu")), 4, 2, "mini")
+    probed = trainer_steps.measured("san", ComputeConfig(torch.device("cpu")), 4, 2, "mini")
     assert 0 < probed["infer_ms_per_image"] < probed["train_step_ms"]
     split = trainer_steps.example(VARIANTS["mini"], 6, 2, torch.device("cpu"))
-    assert (len(split), split.asked_about) == (12, 6)
+    assert (len(split), split.image_count) == (12, 6)
 
 
 def test_packs_stay_small_and_say_what_has_no_room(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.attention import known_mechanisms
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import FIRST_RECIPES, WIDEST, RunConfig, stages
 from bench.leaderboard.aggregate import leaderboard
 from bench.model import build, create_model
@@ -17,7 +17,7 @@ from mnistref.variants import get_variant
 from tests.bench.calling import TRAINING, bench
 
 CPU = torch.device("cpu")
-COMPUTING = Computing(CPU)
+COMPUTING = ComputeConfig(CPU)
 
 
 def configured(folder, width: int) -> RunConfig:

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 import cli
 from bench.common.safetensors_io import decode_plainly, encode
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.data.loading import load_split
 from bench.model import create_model
@@ -130,7 +130,7 @@ KINDS = list(hostile(Path("mark")))
 
 @pytest.fixture(scope="module")
 def finished(mini, tmp_path_factory) -> Path:
-    config = experiment.configure(mini, "pan", 0, SHORT, "one", Computing(torch.device("cpu")))
+    config = experiment.configure(mini, "pan", 0, SHORT, "one", ComputeConfig(torch.device("cpu")))
     return experiment.run(config, mini, tmp_path_factory.mktemp("runs"))
 
 
@@ -167,7 +167,7 @@ def test_it_is_refused_as_a_checkpoint(kind, mini, tmp_path):
     mark, folder = tmp_path / "mark", tmp_path / "checkpoint"
     train, val = (load_split(mini, split, "one", torch.device("cpu")) for split in ("train", "val"))
     model = create_model("pan", variant="mini")
-    trainer = Trainer(SHORT, model, train, val, 0, Computing(torch.device("cpu")))
+    trainer = Trainer(SHORT, model, train, val, 0, ComputeConfig(torch.device("cpu")))
     checkpoints.save(tmp_path, trainer)
     data = hostile(mark)[kind]
     rest = json.loads((folder / "state.json").read_text()) | {"tensors": hashlib.sha256(data).hexdigest()}
@@ -202,7 +202,7 @@ def test_it_is_refused_as_a_checkpoint(kind, mini, tmp_path):
 )
 def test_forged_counts_and_numbers_are_refused(forged, mini, tmp_path):
     train, val = (load_split(mini, split, "one", torch.device("cpu")) for split in ("train", "val"))
-    trainer = Trainer(SHORT, create_model("pan", variant="mini"), train, val, 0, Computing(torch.device("cpu")))
+    trainer = Trainer(SHORT, create_model("pan", variant="mini"), train, val, 0, ComputeConfig(torch.device("cpu")))
     checkpoints.save(tmp_path, trainer)
     path = tmp_path / "checkpoint" / "state.json"
     assert checkpoints.load(tmp_path, trainer)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import RECIPES, RunConfig
 from bench.profiling import oom
 from mnistref.variants import get_variant
@@ -21,14 +21,14 @@ import bench.common.memory
 bench.common.memory.keep_freed = lambda _: None
 import resource, sys, bench.runs.experiment, numba, torch
 from bench.profiling.oom import fitting_batch
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import RECIPES, RunConfig
 from dataclasses import replace
 from mnistref.variants import get_variant
 from cli import bench
 # Once, so that libraries are loaded; then at most so many MB more than now.
 config = RunConfig("pan", "mini", "", 0, replace(RECIPES["fast"], batch=8), "one", "fp32", "cpu")
-fitting_batch(config, get_variant("mini"), Computing(torch.device("cpu")))
+fitting_batch(config, get_variant("mini"), ComputeConfig(torch.device("cpu")))
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv.pop(1)) * 10**6
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -70,4 +70,4 @@ def test_the_first_batch_that_fits_is_named(most, said, monkeypatch):
 
     monkeypatch.setattr(oom, "measure", measure)
     config = RunConfig("pan", "mini", "", 0, replace(RECIPES["fast"], batch=200), "one", "fp32", "cpu")
-    assert said in oom.advice(config, get_variant("mini"), Computing(torch.device("cpu")))
+    assert said in oom.advice(config, get_variant("mini"), ComputeConfig(torch.device("cpu")))

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import torch
 
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import RECIPES
 from bench.kernels.diagonal_lstm import IMPLEMENTATIONS, TOLERANCE, diagonal_lstm, example, relative_error
 from bench.model import AttributeCNN, create_model
@@ -55,7 +55,7 @@ def networks(variant: str, names: Sequence[str]) -> dict[str, AttributeCNN]:
 def steps(variant: str, names: Sequence[str], batch: int) -> list[list[str]]:
     law, recipe = get_variant(variant), replace(RECIPES["fast"], batch=batch)
     models = networks(variant, names)
-    timings = measure(models, recipe, law, Computing(torch.device("cpu")))
+    timings = measure(models, recipe, law, ComputeConfig(torch.device("cpu")))
     rows = [["network", "step, ms", "/ san", "/ pan-ctx", "inference, ms an image", "memory of a step, MB"]]
     for name, timing in timings.items():
         ratios = [f"{timing.step.over(timings[other].step).median:.2f}" for other in ("san", "pan-ctx")]

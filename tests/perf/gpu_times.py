@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import RECIPES
 from bench.kernels import diagonal_lstm as package
 from bench.kernels.diagonal_lstm import triton_op
@@ -190,7 +190,7 @@ def steps(batch: int, questions: int | None, variant: str, precision: str) -> No
 
 
 def _step(name: str, batch: int, questions: int | None, variant: str, precision: str) -> dict[str, Any]:
-    spec, computing = get_variant(variant), Computing(CUDA, precision, "graph")
+    spec, computing = get_variant(variant), ComputeConfig(CUDA, precision, "graph")
     recipe = replace(RECIPES["fast"], batch=batch)
     model = build(name, spec, 0, CUDA)
     timed = measure({name: model}, recipe, spec, computing, 5, questions)[name].as_dict()

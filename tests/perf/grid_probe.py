@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from tests.perf.gpu_checks import tell
 from tests.perf.trainer_steps import measured
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--capture", choices=("eager", "graph"), default="eager")
     asked = parser.parse_args()
     on_gpu = asked.device == "cuda"
-    computing = Computing(torch.device(asked.device), "bf16" if on_gpu else "fp32", asked.capture)
+    computing = ComputeConfig(torch.device(asked.device), "bf16" if on_gpu else "fp32", asked.capture)
     for name in asked.names.split(","):
         tell(partial(measured, name, computing, asked.batch, asked.questions, asked.variant), network=name)
 

@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.attention import networks_of
+from bench.attention import resolve_networks
 from bench.common.memory import keep_freed
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import FIRST_RECIPES
 from bench.model import build
 from bench.training.step import Step, optimizer_of
@@ -33,7 +33,7 @@ from mnistref.common.text_table import table
 from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
 
-CPU = Computing(torch.device("cpu"))
+CPU = ComputeConfig(torch.device("cpu"))
 RECIPE = FIRST_RECIPES["fast"]
 PARTS = {  # a part of an operator's name → what it is shown as; the first that fits
     "diagonal_lstm": "LSTM",
@@ -123,7 +123,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     keep_freed(CPU.device)
-    variant, names = get_variant(asked.variant), networks_of(asked.attn)
+    variant, names = get_variant(asked.variant), resolve_networks(asked.attn)
     rows = [["", f"one, {asked.one} images", f"all, {asked.images} images", "ratio"]]
     for attn in names:
         alone, together, ratio = speeds(attn, variant, asked.one, asked.images, asked.rounds)

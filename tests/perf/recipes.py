@@ -23,14 +23,14 @@ from pathlib import Path
 
 import torch
 
-from bench.attention import networks_of
-from bench.compute import Computing, choose
+from bench.attention import resolve_networks
+from bench.compute import ComputeConfig, resolve_compute
 from bench.config import FIRST_RECIPES, RECIPES, Recipe
 from bench.data.loading import load_split
 from bench.data.split import Split
 from bench.evaluation.evaluate import accuracy
 from bench.runs.experiment import configure, run
-from bench.training.progress import Watching
+from bench.training.progress import ProgressOptions
 from bench.training.trainer import Trainer
 from mnistref.common.text_table import table
 from mnistref.dataset import read_manifest
@@ -93,14 +93,21 @@ class Curve:
 
 
 def curve(
-    attn: str, folder: Path, recipe: Recipe, every: int, computing: Computing, runs: Path, seed: int, init: Path | None
+    attn: str,
+    folder: Path,
+    recipe: Recipe,
+    every: int,
+    computing: ComputeConfig,
+    runs: Path,
+    seed: int,
+    init: Path | None,
 ) -> list[dict]:
     """Steps, processor seconds and validation accuracy of a run, every so many steps and at the end."""
     config = configure(folder, attn, seed, recipe, "one", computing, init)
     runs.mkdir(parents=True, exist_ok=True)
     saved = runs / f"{config.run_id}.curve.json"
     kept = Curve(first(load_split(folder, "val", "one", computing.device), ASKED), every, saved)
-    done = run(config, folder, runs, init=init, watching=Watching(look=kept.look))
+    done = run(config, folder, runs, init=init, progress_options=ProgressOptions(look=kept.look))
     if not kept.records:
         raise SystemExit(f"{done}: this run is finished and has no curve; give another --runs")
     return kept.records
@@ -170,7 +177,7 @@ def main() -> None:
     if options.figure:
         draw([json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))], options.figure)
         return
-    computing = choose()
+    computing = resolve_compute()
     targets = [int(part) for part in options.targets.split(",")]
     rows = [["attn", "recipe", *(f"to {target} %" for target in targets), "best", "on the way, %"]]
     with tempfile.TemporaryDirectory() as temporary:
@@ -179,7 +186,7 @@ def main() -> None:
         asked = Request(options.variant, root, 0, sizes, options.digits, options.backgrounds)
         folder = options.data or generate(asked)
         print(f"{folder.name} on {computing.device_name}, {torch.get_num_threads()} threads", flush=True)
-        for attn in networks_of(options.attn):
+        for attn in resolve_networks(options.attn):
             for name in options.tried.split(","):
                 recipe = recipe_of(name, options.epochs, options.fade)
                 records = curve(attn, folder, recipe, options.every, computing, runs, options.seed, options.init)

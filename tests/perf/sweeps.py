@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import PRESETS
 from bench.runs import subprocess_worker, sweep
 from mnistref.common.text_table import table
@@ -67,7 +67,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as root:
         data = generate(Request("mini", Path(root), 0, SIZES, "mnist5k"))
-        computing = Computing(torch.device("cpu"))
+        computing = ComputeConfig(torch.device("cpu"))
         tasks = sweep.plan(asked.attn.split(","), [data], asked.seeds, recipe, "one", computing)
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in places}
         for k in range(asked.rounds):

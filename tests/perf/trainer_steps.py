@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from bench.common.memory import free_memory, keep_freed
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import RECIPES, WIDTH
 from bench.data.split import Resident
 from bench.evaluation.batch_size import in_memory, sizes
@@ -23,7 +23,7 @@ VALIDATED = {"cpu": 1, "cuda": 32}
 """Batches of a step whose images are validated on."""
 
 
-def measured(name: str, computing: Computing, batch: int, questions: int, variant: str) -> dict[str, Any]:
+def measured(name: str, computing: ComputeConfig, batch: int, questions: int, variant: str) -> dict[str, Any]:
     """Return the milliseconds of a step and of validation on an image: random ones, which are on the device already."""
     device, spec = computing.device, get_variant(variant)
     keep_freed(device)
@@ -40,10 +40,10 @@ def measured(name: str, computing: Computing, batch: int, questions: int, varian
         if trainer.done in (WARM_UP[device.type], trainer.steps):
             marks.append(_now(device))
 
-    with computing.products(tuned=True):
+    with computing.backend_flags(tuned=True):
         under = trainer.under = trainer._begin()
         trainer._train_epoch(under, on_step)
-        with computing.casting():
+        with computing.autocast():
             for _ in range(2):  # the first time cuDNN chooses its algorithms
                 started = _now(device)
                 in_memory(tried, trainer._validate)

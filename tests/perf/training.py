@@ -26,10 +26,10 @@ import torch
 from torch import Tensor
 
 from bench.common.memory import keep_freed
-from bench.compute import Computing, choose
+from bench.compute import ComputeConfig, resolve_compute
 from bench.config import FIRST_RECIPES
 from bench.data.loading import load_split
-from bench.data.online import Online
+from bench.data.online import OnlineImages
 from bench.data.split import Batch, Split
 from bench.model import build
 from bench.profiling.timing import example
@@ -55,8 +55,8 @@ class Watched:
         return len(self.epochs)
 
     @property
-    def asked_about(self) -> int:
-        return self.epochs.asked_about
+    def image_count(self) -> int:
+        return self.epochs.image_count
 
     @property
     def image(self) -> Tensor:
@@ -83,14 +83,14 @@ def made(variant: str, images: int, root: Path) -> Path:
     return generate(Request(variant, root, sizes={"train": images, "val": 2, "test": 1}, digits="mnist5k"))
 
 
-def training_data(mode: str, folder: Path, device: torch.device, epochs: int) -> Split | Online:
+def training_data(mode: str, folder: Path, device: torch.device, epochs: int) -> Split | OnlineImages:
     if mode != "online":
         return load_split(folder, "train", "one", device, stream=mode == "streamed")
     fresh = open_fresh(folder, folder.parent.parent / "raw")
-    return Online(fresh, fresh.images, "one", device, epochs, stream=False)
+    return OnlineImages(fresh, fresh.images, "one", device, epochs, stream=False)
 
 
-def trainer_of(attn: str, variant: str, folder: Path, data: Epochs, epochs: int, computing: Computing) -> Trainer:
+def trainer_of(attn: str, variant: str, folder: Path, data: Epochs, epochs: int, computing: ComputeConfig) -> Trainer:
     model = build(attn, get_variant(variant), 0, computing.device)
     val = load_split(folder, "val", "one", computing.device, stream=False)
     return Trainer(replace(RECIPE, epochs=epochs), model, data, val, 0, computing)
@@ -106,7 +106,7 @@ def seconds(work: Callable[[], object], device: torch.device) -> tuple[float, fl
     return time.perf_counter() - started, time.process_time() - used
 
 
-def epochs_over_steps(attn: str, variant: str, folder: Path, rounds: int, computing: Computing) -> list[list[str]]:
+def epochs_over_steps(attn: str, variant: str, folder: Path, rounds: int, computing: ComputeConfig) -> list[list[str]]:
     device = computing.device
     data = {mode: Watched(training_data(mode, folder, device, rounds + 2)) for mode in MODES}
     trainers = {m: trainer_of(attn, variant, folder, d, rounds + 2, computing) for m, d in data.items()}
@@ -143,11 +143,11 @@ def epochs_over_steps(attn: str, variant: str, folder: Path, rounds: int, comput
 
 CHILD = """
 import pathlib, re, sys
-from bench.compute import choose
+from bench.compute import resolve_compute
 from bench.common.memory import keep_freed
 from tests.perf.training import trainer_of, training_data
 mode, variant, folder, epochs = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]), int(sys.argv[4])
-computing = choose()
+computing = resolve_compute()
 keep_freed(computing.device)
 data = training_data(mode, folder, computing.device, 3)
 trainer, steps = trainer_of("none", variant, folder, data, 3, computing), []
@@ -199,7 +199,7 @@ print(*(statistics.median(part) for part in zip(*times)))
 
 
 def step_of(attn: str, variant: str) -> tuple[Callable[[], object], torch.device]:
-    spec, computing = get_variant(variant), Computing(torch.device("cpu"))
+    spec, computing = get_variant(variant), ComputeConfig(torch.device("cpu"))
     model = build(attn, spec, 0, computing.device).train()
     step = Step(model, RECIPE, optimizer_of(RECIPE, model), computing)
     data = example(RECIPE.batch, spec, computing.device)
@@ -221,7 +221,7 @@ def freed(attn: str, variant: str, rounds: int) -> list[list[str]]:
 
 def layouts(attn: str, variant: str, rounds: int) -> list[list[str]]:
     """Milliseconds of a step, each way in turn."""
-    spec, computing, works = get_variant(variant), Computing(torch.device("cpu")), {}
+    spec, computing, works = get_variant(variant), ComputeConfig(torch.device("cpu")), {}
     images, query, label = example(RECIPE.batch, spec, computing.device)
     for name, layout in (("channels last", torch.channels_last), ("contiguous", torch.contiguous_format)):
         model = build(attn, spec, 0, computing.device).to(memory_format=layout).train()
@@ -253,7 +253,7 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=20_000)
     parser.add_argument("--root", type=Path)
     options = parser.parse_args()
-    computing, attns = choose(), options.attn.split(",")
+    computing, attns = resolve_compute(), options.attn.split(",")
     keep_freed(computing.device)
     with tempfile.TemporaryDirectory(dir=options.root) as temporary:
         root = Path(temporary)

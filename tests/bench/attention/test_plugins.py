@@ -14,9 +14,9 @@ from click.testing import CliRunner
 import bench
 import cli
 from bench.attention import MECHANISMS, canonical_name, get_mechanism, known_mechanisms, plugins
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import Recipe
-from bench.conformance.checks import check, refuse_unfit
+from bench.conformance.checks import check, require_buildable
 from bench.runs import experiment, records
 from bench.visualization import attention_maps
 from mnistref.common.errors import UsageProblemError
@@ -53,7 +53,7 @@ def test_the_example_trains_is_recorded_and_found_again(mini, tmp_path):
     copy = tmp_path / "mine.py"
     copy.write_text(EXAMPLE.read_text())
     recipe = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
-    config = experiment.configure(mini, f"{copy}:Compare:width=8", 0, recipe, "one", Computing(CPU))
+    config = experiment.configure(mini, f"{copy}:Compare:width=8", 0, recipe, "one", ComputeConfig(CPU))
     assert config.attn.startswith("mine.py:Compare#")
     assert config.attn.endswith(":width=8")
     run = experiment.run(config, mini, tmp_path / "runs")
@@ -238,7 +238,7 @@ def test_samples_of_ones_own_are_shown(mini, tmp_path):
     ):
         attn = f"{written(tmp_path, text)}:Own"
         recipe = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
-        config = experiment.configure(mini, attn, 0, recipe, "one", Computing(CPU))
+        config = experiment.configure(mini, attn, 0, recipe, "one", ComputeConfig(CPU))
         model = bench.create_model(config.attn, variant="mini")
         if draws:
             assert attention_maps._scale_sigma(config, model, 3, None) == 1.0
@@ -297,7 +297,7 @@ def test_a_run_of_what_does_not_go_with_the_images_is_refused(tmp_path):
 
 
 def test_what_is_fit_is_not_refused():
-    refuse_unfit(f"pan:kernel=3,{EXAMPLE}:Compare:width=8", VARIANTS["mini"])
+    require_buildable(f"pan:kernel=3,{EXAMPLE}:Compare:width=8", VARIANTS["mini"])
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from bench.attention import is_outside
-from bench.conformance.checks import refuse_unfit
-from bench.conformance.isolation import Apart, examine
+from bench.attention import has_user_module
+from bench.conformance.checks import require_buildable
+from bench.conformance.isolation import ProbeProcess, examine
 from bench.runs import records, subprocess_worker
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.variants import VARIANTS
@@ -66,9 +66,9 @@ def test_a_module_that_changes_the_working_directory_is_found_again(own, monkeyp
     monkeypatch.chdir(own.parent)
     names, unfit = examine(["own.py:Moves", "none,own.py:Moves"], [MINI])
     assert (len(names), unfit) == (2, {})
-    with Apart() as apart:
+    with ProbeProcess() as apart:
         for _ in range(2):
-            apart.refuse_unfit("own.py:Moves", MINI)
+            apart.require_buildable("own.py:Moves", MINI)
     assert Path.cwd() == own.parent
 
 
@@ -93,18 +93,21 @@ def test_networks_that_cannot_be_examined_are_refused(own, tmp_path):
 
 def test_shipped_mechanisms_are_checked_here(own, monkeypatch):
     monkeypatch.setattr("bench.conformance.isolation.ChildProcess", None)
-    with Apart() as apart:
-        apart.ask(refuse_unfit, "noctx:kernel=3,arnn", MINI)
+    with ProbeProcess() as apart:
+        apart.ask(require_buildable, "noctx:kernel=3,arnn", MINI)
         with pytest.raises(TypeError):
-            apart.ask(refuse_unfit, f"none, {own}:Own", MINI)
-    assert not is_outside("none,noctx:kernel=3")
+            apart.ask(require_buildable, f"none, {own}:Own", MINI)
+    assert not has_user_module("none,noctx:kernel=3")
 
 
 def test_a_child_that_does_not_start_is_not_the_modules_fault(own, tmp_path, monkeypatch):
     (tmp_path / "queue.py").write_text("raise ImportError('no such luck')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Apart() as apart, pytest.raises(RunProblemError, match="does not start: exit code 1: ImportError: no such"):
-        apart.ask(refuse_unfit, f"{own}:Own", MINI)
+    with (
+        ProbeProcess() as apart,
+        pytest.raises(RunProblemError, match="does not start: exit code 1: ImportError: no such"),
+    ):
+        apart.ask(require_buildable, f"{own}:Own", MINI)
 
 
 @pytest.mark.parametrize("command", ["check", "run"])

@@ -5,9 +5,9 @@ import torch
 from click.testing import CliRunner
 
 import cli
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import Recipe
-from bench.conformance.checks import check, refuse_unfit
+from bench.conformance.checks import check, require_buildable
 from bench.runs import experiment, records
 from bench.runs.load import load_model
 from mnistref.common.errors import RunProblemError
@@ -56,7 +56,7 @@ def test_a_network_answers_alike_after_its_file_is_imported_again(top, forward, 
     if not fit:
         assert "after the file is imported again: keep what the network needs in parameters or buffers" in wrong[0]
         with pytest.raises(RunProblemError, match="NO is all in its state_dict"):
-            refuse_unfit(f"{path}:Own", VARIANTS["mini"])
+            require_buildable(f"{path}:Own", VARIANTS["mini"])
 
 
 KEPT = """
@@ -99,7 +99,7 @@ def test_every_kind_of_state_is_kept(name, mini, tmp_path):
     attn = f"{written(tmp_path, GOOD + KEPT)}:{name}"
     assert not [finding for finding in check(attn) if finding.ok is False]
     recipe = Recipe("fast", "adam", lr=0.003, batch=25, epochs=1, schedule="onecycle")
-    config = experiment.configure(mini, attn, 0, recipe, "one", Computing(torch.device("cpu")))
+    config = experiment.configure(mini, attn, 0, recipe, "one", ComputeConfig(torch.device("cpu")))
     run = experiment.run(config, mini, tmp_path / "runs")
     inner = load_model(run)[1].readout.attend
     if name == "Tied":

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.common import memory
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.data.loading import load_split
 from bench.data.prefetch import prefetch
@@ -189,7 +189,7 @@ def test_a_streamed_training_ends_with_the_same_bits(mini):
         train = load_split(mini, "train", "all", CPU, True, stream)
         val = load_split(mini, "val", "one", CPU, stream=stream)
         model = build("san", read_manifest(mini).variant, 0, CPU)
-        trainer = Trainer(replace(SHORT, batch=100, fade=0.5), model, train, val, 0, Computing(CPU))
+        trainer = Trainer(replace(SHORT, batch=100, fade=0.5), model, train, val, 0, ComputeConfig(CPU))
         history = [{**record, "seconds": 0} for record in trainer.epochs()]
         found.append((history, trainer.model.state_dict()))
     assert found[0][0] == found[1][0]
@@ -207,7 +207,7 @@ def test_whoever_breaks_off_a_training_ends_its_thread(two):
 
     train, val = (load_split(two, split, "one", CPU, stream=True) for split in ("train", "val"))
     model = build("none", read_manifest(two).variant, 0, CPU)
-    trainer = Trainer(SHORT, model, train, val, 0, Computing(CPU))
+    trainer = Trainer(SHORT, model, train, val, 0, ComputeConfig(CPU))
     with pytest.raises(StopError):
         next(trainer.epochs(stop))
     assert not threads()

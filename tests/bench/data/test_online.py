@@ -13,10 +13,10 @@ from click.testing import CliRunner
 
 import cli
 from bench.common import memory
-from bench.compute import Computing
-from bench.config import AS_IT_FITS, Recipe, RunConfig, Supply, stages
+from bench.compute import ComputeConfig
+from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, Recipe, RunConfig, stages
 from bench.data.loading import load_split
-from bench.data.online import Online, load_training
+from bench.data.online import OnlineImages, load_training
 from bench.leaderboard.aggregate import leaderboard
 from bench.model import build
 from bench.runs import experiment, records, sweep
@@ -26,7 +26,7 @@ from mnistref.dataset import read_manifest, read_split
 from mnistref.generation.online import Fresh, open_fresh
 
 CPU = torch.device("cpu")
-COMPUTING = Computing(CPU)
+COMPUTING = ComputeConfig(CPU)
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=3, schedule="onecycle")
 
 
@@ -43,8 +43,8 @@ def opened():
     """opened(folder, …) → what is trained on; closed after the test, and no thread is left."""
     there = []
 
-    def opened(folder, queries="one", stream=None, recipe=SHORT) -> Online:
-        there.append(load_training(configured(folder, queries, recipe), folder, CPU, Supply(stream)))
+    def opened(folder, queries="one", stream=None, recipe=SHORT) -> OnlineImages:
+        there.append(load_training(configured(folder, queries, recipe), folder, CPU, DataOptions(stream)))
         return there[-1]
 
     yield opened
@@ -118,12 +118,12 @@ def test_two_epochs_that_do_not_fit_are_refused(mini, monkeypatch):
     need = 2 * 400 * 48 * 48 * 3
     monkeypatch.setattr(memory, "_free_on_host", lambda: need + 1e9 - 1)
     with pytest.raises(UsageProblemError, match="two epochs of 400 images"):
-        load_training(configured(mini), mini, CPU, AS_IT_FITS)
+        load_training(configured(mini), mini, CPU, DEFAULT_DATA_OPTIONS)
     monkeypatch.setattr(memory, "_free_on_host", lambda: need + 1e9)
-    load_training(configured(mini), mini, CPU, AS_IT_FITS).close()
+    load_training(configured(mini), mini, CPU, DEFAULT_DATA_OPTIONS).close()
 
 
-def trainer_on(online: Online, mini) -> Trainer:
+def trainer_on(online: OnlineImages, mini) -> Trainer:
     model = build("none", read_manifest(mini).variant, 0, CPU)
     return Trainer(SHORT, model, online, load_split(mini, "val", "one", CPU), 0, COMPUTING)
 
@@ -169,8 +169,8 @@ def test_its_runs_have_names_of_their_own(mini):
 
 
 def test_a_sweep_hands_on_where_data_come_from(mini, tmp_path):
-    supply = Supply(True, str(tmp_path))
-    (task,) = sweep.plan(["none"], [mini], 1, replace(SHORT, epochs=1), "one", COMPUTING, True, supply)
+    data_options = DataOptions(True, str(tmp_path))
+    (task,) = sweep.plan(["none"], [mini], 1, replace(SHORT, epochs=1), "one", COMPUTING, True, data_options)
     with sweep.here("cpu", threads=1) as launcher:
         ended = sweep.sweep([task], tmp_path / "runs", launcher)
     assert [e.status for e in ended.values()] == ["ok"]
@@ -195,7 +195,7 @@ def test_the_command_trains_online_and_its_rows_are_apart(mini, tmp_path):
 def test_questions_are_made_even(mini):
     fresh = open_fresh(mini, mini.parent.parent / "raw")
     for questions in (390, 410):
-        online = Online(fresh, questions, "one", CPU, 1)
+        online = OnlineImages(fresh, questions, "one", CPU, 1)
         split = online.of_epoch(0)
         online.close()
         np.testing.assert_array_equal(split.image, np.arange(questions) % 400)

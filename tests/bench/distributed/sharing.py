@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.attention.base import Gate
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.data.loading import load_split
 from bench.data.split import Batch, Resident, Split
-from bench.distributed.process_group import ALONE, Alone, join
+from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess, join
 from bench.evaluation.evaluate import accuracy
 from bench.evaluation.evaluate import test as measure
 from bench.model import Output, create_model
@@ -107,7 +107,7 @@ def few(data: Path, name: str, questions: int, exact: bool, queries: str = "one"
     return (Exact if exact else Resident)(**{**vars(split), **cut})
 
 
-def trainer(data: Path, attn: str, exact: bool, team: Alone, recipe: Recipe | None = None) -> Trainer:
+def trainer(data: Path, attn: str, exact: bool, group: SingleProcess, recipe: Recipe | None = None) -> Trainer:
     """Two steps an epoch."""
     torch.manual_seed(0)
     every, attn = attn.endswith("*"), attn.removesuffix("*")
@@ -119,20 +119,22 @@ def trainer(data: Path, attn: str, exact: bool, team: Alone, recipe: Recipe | No
             parameter.data += 0.3 * torch.rand(6)
     model = (model.double() if exact else model).to(memory_format=torch.channels_last)
     train, val = few(data, "train", 55, exact, "all" if every else "one"), few(data, "val", 21, exact)
-    computing = Computing(CPU, "fp32" if exact else SINGLE[attn])
+    computing = ComputeConfig(CPU, "fp32" if exact else SINGLE[attn])
     usual = replace(PAN, batch=7, questions="all") if every else PAN if exact else FAST
-    return Trainer(recipe or usual, model, train, val, 0, computing, team)
+    return Trainer(recipe or usual, model, train, val, 0, computing, group)
 
 
-def trained(data: Path, attn: str, exact: bool, team: Alone = ALONE) -> tuple[dict[str, Tensor], dict]:
+def trained(
+    data: Path, attn: str, exact: bool, group: SingleProcess = SINGLE_PROCESS
+) -> tuple[dict[str, Tensor], dict]:
     """The weights, and what is recorded."""
-    training = trainer(data, attn, exact, team)
+    training = trainer(data, attn, exact, group)
     history = [{**record, "seconds": 0} for record in training.epochs()]
-    tested = measure(training.model, few(data, "test", 21, exact), team=team).measures
+    tested = measure(training.model, few(data, "test", 21, exact), group=group).measures
     return dict(training.model.state_dict()), {"history": history, "test": tested}
 
 
-def normed(name: str, team: Alone = ALONE) -> dict[str, Tensor]:
+def normed(name: str, group: SingleProcess = SINGLE_PROCESS) -> dict[str, Tensor]:
     """Two passes through a batch normalisation in double precision: outputs, gradients, running statistics."""
     module, shape = NORMS[name]
     module = type(module)(
@@ -144,33 +146,33 @@ def normed(name: str, team: Alone = ALONE) -> dict[str, Tensor]:
         parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
     for turn in range(2):
         x, slope = 5 + 3 * torch.randn(2, *shape, generator=generator, dtype=torch.float64)
-        rows = team.rows(len(x))
+        rows = group.rows(len(x))
         own = x[rows].clone().requires_grad_()
-        with team.share(len(x)):
+        with group.global_batch(len(x)):
             y = module(own)
         (y * slope[rows]).sum().backward()
-        found |= {f"y{turn}": whole(y.detach(), x, rows, team), f"to x{turn}": whole(own.grad, x, rows, team)}
-    found |= {f"to {key}": team.add(p.grad.clone()) for key, p in module.named_parameters()}
+        found |= {f"y{turn}": whole(y.detach(), x, rows, group), f"to x{turn}": whole(own.grad, x, rows, group)}
+    found |= {f"to {key}": group.all_reduce(p.grad.clone()) for key, p in module.named_parameters()}
     return found | {key: value.clone() for key, value in module.state_dict().items()}
 
 
-def whole(own: Tensor, x: Tensor, rows: slice, team: Alone) -> Tensor:
+def whole(own: Tensor, x: Tensor, rows: slice, group: SingleProcess) -> Tensor:
     """The tensor of which every process has rows."""
     every = torch.zeros_like(x)
     every[rows] = own
-    return team.add(every)
+    return group.all_reduce(every)
 
 
-def diverged(data: Path, team: Alone = ALONE) -> str:
+def diverged(data: Path, group: SingleProcess = SINGLE_PROCESS) -> str:
     """Why a training ends whose learning rate is no number."""
     try:
-        list(trainer(data, "none", False, team, replace(FAST, lr=math.inf, optimizer="rmsprop")).epochs())
+        list(trainer(data, "none", False, group, replace(FAST, lr=math.inf, optimizer="rmsprop")).epochs())
     except DivergedError as error:
         return str(error)
     return "not at all"
 
 
-def unfit(data: Path, team: Alone = ALONE) -> list[str]:
+def unfit(data: Path, group: SingleProcess = SINGLE_PROCESS) -> list[str]:
     """Why validations and tests end whose answers or maps are not finite, or below zero."""
     said = []
     for part, value in (("answers", math.nan), ("maps", math.inf), ("maps", -1.0)):
@@ -178,7 +180,7 @@ def unfit(data: Path, team: Alone = ALONE) -> list[str]:
         model = Broken(create_model("pan", variant="mini"), part, value)
         for ask in (accuracy, measure):
             try:
-                ask(model, few(data, "test", 21, exact=False), 5, team)
+                ask(model, few(data, "test", 21, exact=False), 5, group)
                 said.append("not at all")
             except (DivergedError, ValueError) as error:
                 said.append(str(error))
@@ -187,16 +189,16 @@ def unfit(data: Path, team: Alone = ALONE) -> list[str]:
 
 def main() -> None:
     data, out, wanted = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
-    with join() as team:
+    with join() as group:
         tensors: dict[str, Tensor] = {}
-        records: dict[str, object] = {"diverged": diverged(data, team), "unfit": unfit(data, team)}
+        records: dict[str, object] = {"diverged": diverged(data, group), "unfit": unfit(data, group)}
         single = [] if wanted else [(attn, False) for attn in SINGLE]
         for attn, exact in [(attn, True) for attn in wanted or EXACT] + single:
-            weights, records[f"{attn}/{exact}"] = trained(data, attn, exact, team)
+            weights, records[f"{attn}/{exact}"] = trained(data, attn, exact, group)
             tensors |= {f"{attn}/{exact}/{key}": value.contiguous() for key, value in weights.items()}
         for name in NORMS:
-            tensors |= {f"norm/{name}/{key}": value for key, value in normed(name, team).items()}
-        if team.leads:
+            tensors |= {f"norm/{name}/{key}": value for key, value in normed(name, group).items()}
+        if group.is_main:
             save_file(tensors, out / "tensors.safetensors")
             (out / "records.json").write_text(json.dumps(records))
 

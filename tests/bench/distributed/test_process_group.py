@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 import cli
-from bench.compute import Computing
-from bench.distributed.process_group import Team
+from bench.compute import ComputeConfig
+from bench.distributed.process_group import ProcessGroup
 from bench.runs import records
 from mnistref.common.errors import UsageProblemError
 from tests.bench.distributed import sharing
@@ -183,18 +183,18 @@ def test_a_sweep_is_not_for_torchrun(monkeypatch):
 def test_nor_is_a_recorded_step_and_a_gpu_is_not_shared(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    cuda, second = torch.device("cuda"), Team(1, 2, None)
+    cuda, second = torch.device("cuda"), ProcessGroup(1, 2, None)
     with pytest.raises(UsageProblemError, match="--capture graph"):
-        second.check(Computing(cuda, capture="graph"))
+        second.check(ComputeConfig(cuda, capture="graph"))
     with pytest.raises(UsageProblemError, match="process 2 on this machine has no GPU, there are 1"):
-        second.check(Computing(cuda))
-    second.check(Computing(torch.device("cpu")))
+        second.check(ComputeConfig(cuda))
+    second.check(ComputeConfig(torch.device("cpu")))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("total", [0, 1, 2, 25, 200])
 def test_every_row_is_somebodys(size, total):
-    parts = [range(total)[Team(rank, size, None).rows(total)] for rank in range(size)]
+    parts = [range(total)[ProcessGroup(rank, size, None).rows(total)] for rank in range(size)]
     assert [row for part in parts for row in part] == list(range(total))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     assert parts[0] or not total
@@ -202,4 +202,4 @@ def test_every_row_is_somebodys(size, total):
 
 def test_a_batch_has_an_image_for_everyone(mini):
     with pytest.raises(UsageProblemError, match="a batch of 25 images for 26 processes"):
-        sharing.trainer(mini, "none", False, Team(0, 26, None))
+        sharing.trainer(mini, "none", False, ProcessGroup(0, 26, None))

@@ -17,7 +17,7 @@ from torch import nn
 import cli
 from bench.attention.base import Changed, PooledReadout
 from bench.attention.layers import normalize_map
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.data.loading import load_split
 from bench.data.split import Split
@@ -184,7 +184,7 @@ def test_a_run_whose_validation_finds_it_ends_without_a_score(fault, mini, root,
     """In training all is well."""
     (returned, status), reason = FAULTS[fault], REASONS[fault]
     (tmp_path / "own.py").write_text(OWN.format(returned=returned))
-    config = experiment.configure(mini, f"{tmp_path / 'own.py'}:Odd", 0, SHORT, "one", Computing(CPU))
+    config = experiment.configure(mini, f"{tmp_path / 'own.py'}:Odd", 0, SHORT, "one", ComputeConfig(CPU))
     with pytest.raises(RunProblemError, match=re.escape(reason)) as error:
         experiment.run(config, mini, tmp_path / "runs")
     assert "validation after epoch 1: " in str(error.value)
@@ -200,7 +200,7 @@ def test_a_run_whose_validation_finds_it_ends_without_a_score(fault, mini, root,
 def test_a_run_whose_test_finds_it_ends_without_a_score(mini, tmp_path, monkeypatch):
     whole = evaluate.test
     monkeypatch.setattr(experiment, "test", lambda model, *more: whole(Broken(model, "answers", NAN), *more))
-    config = experiment.configure(mini, "pan", 0, SHORT, "one", Computing(CPU))
+    config = experiment.configure(mini, "pan", 0, SHORT, "one", ComputeConfig(CPU))
     with pytest.raises(RunProblemError, match=r"diverged: test: the answers to \d+ of 120 questions are not finite"):
         experiment.run(config, mini, tmp_path)
     folder = tmp_path / config.run_id
@@ -271,7 +271,7 @@ def broken_show(monkeypatch):
 @pytest.fixture(scope="module")
 def finished(mini, tmp_path_factory) -> list[Path]:
     runs = tmp_path_factory.mktemp("runs")
-    configs = [experiment.configure(mini, attn, 0, SHORT, "one", Computing(CPU)) for attn in ("pan", "none")]
+    configs = [experiment.configure(mini, attn, 0, SHORT, "one", ComputeConfig(CPU)) for attn in ("pan", "none")]
     return [experiment.run(config, mini, runs) for config in configs]
 
 
@@ -299,18 +299,22 @@ def test_show_says_that_a_map_cannot_be_shown(finished, broken_show, root, tmp_p
 def test_pictures_of_a_run_hold_no_answer_and_no_map_that_are_none(split, tmp_path, caplog):
     variant = get_variant("mini")
     with caplog.at_level(logging.WARNING):
-        taken = snapshots.take(Broken(create_model("pan", "mini"), "answers", NAN, query=None), split, variant, 4)
+        taken = snapshots.take_snapshots(
+            Broken(create_model("pan", "mini"), "answers", NAN, query=None), split, variant, 4
+        )
     assert [word["answer"] for word in taken.words] == [None] * 4
     assert "4 of 4 answers are not finite" in caplog.text
     assert not any("no_map" in word for word in taken.words)
     assert taken.maps.max() == 255
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        taken = snapshots.take(Broken(create_model("pan", "mini"), "maps", INF, query=None), split, variant, 4)
+        taken = snapshots.take_snapshots(
+            Broken(create_model("pan", "mini"), "maps", INF, query=None), split, variant, 4
+        )
     assert [word["no_map"] for word in taken.words] == [True] * 4
     assert "4 maps are not finite or negative" in caplog.text
     assert not taken.maps.any()
-    snapshots.keep(tmp_path, taken)
+    snapshots.write_snapshots(tmp_path, taken)
     assert not np.asarray(Image.open(tmp_path / "pictures" / "maps.png")).any()
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import cli
 from bench.common import packing
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.leaderboard import snapshot
 from bench.leaderboard.formatting import from_csv, to_csv
@@ -19,7 +19,7 @@ from bench.runs.load import load_model
 from mnistref.common.errors import DataProblemError, MismatchProblemError
 from tests.helpers import TOP
 
-CPU = Computing(torch.device("cpu"))
+CPU = ComputeConfig(torch.device("cpu"))
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
 
 

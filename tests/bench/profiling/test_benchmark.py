@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from torch import nn
 
 import cli
-from bench.attention import MECHANISMS, networks_of
-from bench.compute import Computing
+from bench.attention import MECHANISMS, resolve_networks
+from bench.compute import ComputeConfig
 from bench.config import RECIPES, Recipe
 from bench.model import create_model
 from bench.profiling import timing
@@ -23,7 +23,7 @@ from mnistref.common.errors import UsageProblemError
 from mnistref.variants import get_variant
 
 CPU = torch.device("cpu")
-ON_CPU = Computing(CPU)
+ON_CPU = ComputeConfig(CPU)
 MINI = get_variant("mini")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=32, epochs=3, schedule="onecycle")
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -153,7 +153,7 @@ def test_a_step_is_the_textbooks():
 def test_the_precision_of_products_is_given_back():
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     for precision, matmul in (("fp32", "highest"), ("tf32", "high"), ("bf16", "highest")):
-        with Computing(CPU, precision).products():
+        with ComputeConfig(CPU, precision).products():
             assert torch.get_float32_matmul_precision() == matmul
             assert torch.backends.cudnn.allow_tf32 == (precision == "tf32")
         assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
@@ -201,7 +201,7 @@ def test_errors_are_those_of_the_precision(measured):
         assert 1e-9 < rows[name]["logits_error"] < 1e-5
         assert 1e-9 < rows[name]["gradient_error"] < 1e-4
     assert rows["arnn-sampled"]["logits_error"] is rows["arnn-sampled"]["gradient_error"] is None
-    _, half = runtime([], MINI, replace(SHORT, batch=8), Computing(CPU, "bf16"), rounds=1)
+    _, half = runtime([], MINI, replace(SHORT, batch=8), ComputeConfig(CPU, "bf16"), rounds=1)
     for row in half:
         assert 1e-4 < row["logits_error"] < 0.05
         assert 1e-3 < row["gradient_error"] < 0.5
@@ -234,11 +234,11 @@ def test_a_chart_that_cannot_be_written_loses_no_numbers(tmp_path):
 
 
 def test_networks_are_parted_by_commas_and_their_slots_by_plus():
-    assert networks_of("san,none+arnn,ctx") == ["san", "none,arnn", "pan-ctx"]
+    assert resolve_networks("san,none+arnn,ctx") == ["san", "none,arnn", "pan-ctx"]
     with pytest.raises(UsageProblemError, match="did you mean"):
-        networks_of("san,arn")
+        resolve_networks("san,arn")
     with pytest.raises(UsageProblemError, match="a name is missing"):
-        networks_of("san,")
+        resolve_networks("san,")
 
 
 def command(*arguments: str, code: int = 0) -> str:
@@ -282,7 +282,7 @@ def test_a_recorded_step_trains_as_one_that_is_issued(attn, monkeypatch):
     results = []
     for capture in ("eager", "graph"):
         model = network(attn).to(device, memory_format=torch.channels_last).train()
-        step = Step(model, recipe, optimizer_of(recipe, model), Computing(device, capture=capture))
+        step = Step(model, recipe, optimizer_of(recipe, model), ComputeConfig(device, capture=capture))
         torch.manual_seed(1)
         batches = [example(16, MINI, device) for _ in range(4)]
         torch.manual_seed(2)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.runs import experiment, records, subprocess_worker, sweep
 
-COMPUTING = Computing(torch.device("cpu"))
+COMPUTING = ComputeConfig(torch.device("cpu"))
 SHORT = Recipe("fast", "adam", lr=0.003, batch=25, epochs=1, schedule="onecycle")
 
 
@@ -17,7 +17,7 @@ def planned(mini, attns=("none", "pan"), seeds=1, recipe=SHORT) -> list[sweep.Ta
     return sweep.plan(attns, [mini], seeds, recipe, "one", COMPUTING)
 
 
-def done(tasks, runs, workers=1) -> dict[str, subprocess_worker.Ended]:
+def done(tasks, runs, workers=1) -> dict[str, subprocess_worker.RunOutcome]:
     with sweep.here("cpu", workers, threads=1) as launcher:
         return {task.config.attn: ended for task, ended in sweep.sweep(tasks, runs, launcher).items()}
 

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from bench import compute
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import PRESETS, RECIPES, Recipe, RunConfig
 from bench.data.loading import load_split
-from bench.distributed.process_group import ALONE
+from bench.distributed.process_group import SINGLE_PROCESS
 from bench.evaluation import snapshots
 from bench.evaluation.evaluate import test as measure
 from bench.leaderboard.aggregate import leaderboard
@@ -35,7 +35,7 @@ SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle"
 
 
 def configured(mini, attn="pan", recipe=SHORT, seed=0) -> RunConfig:
-    return experiment.configure(mini, attn, seed, recipe, "one", Computing(CPU))
+    return experiment.configure(mini, attn, seed, recipe, "one", ComputeConfig(CPU))
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +73,7 @@ def test_the_result_is_that_of_the_saved_weights(finished, mini):
     config, folder, result = finished
     model = build(config.attn, read_manifest(mini).variant, config.seed, CPU)
     load_weights(folder / "weights.safetensors", model)
-    measured = measure(model, load_split(mini, "test", "one", CPU, masks=True), SHORT.batch, ALONE).measures
+    measured = measure(model, load_split(mini, "test", "one", CPU, masks=True), SHORT.batch, SINGLE_PROCESS).measures
     for key, value in measured.items():
         assert result[key] == value, key
     assert result["params"] == sum(p.numel() for p in model.parameters())
@@ -120,7 +120,7 @@ def test_pictures_are_kept(finished, mini):
 
 
 def test_a_network_without_attention_has_no_maps(mini, tmp_path):
-    config = experiment.configure(mini, "none", 0, replace(SHORT, epochs=1), "one", Computing(CPU))
+    config = experiment.configure(mini, "none", 0, replace(SHORT, epochs=1), "one", ComputeConfig(CPU))
     run = experiment.run(config, mini, tmp_path)
     assert sorted(path.name for path in (run / snapshots.FOLDER).iterdir()) == [snapshots.IMAGES, snapshots.WORDS]
     assert set(records.read_answers(run)) == {"answer", "right", "scale_bin"}
@@ -381,8 +381,8 @@ def test_cuda_that_is_not_there():
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(UsageProblemError, match="no CUDA device"):
-        compute.choose("cuda")
-    assert compute.choose("auto").device.type == "cpu"
+        compute.resolve_compute("cuda")
+    assert compute.resolve_compute("auto").device.type == "cpu"
 
 
 def test_presets_name_what_exists():
@@ -398,7 +398,7 @@ def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path
     """And says so wherever its recipe is named; the other's weights and no others decide its outcome."""
     folder = finished[1]
     data = make("mini", sizes={"train": 200, "val": 50, "test": 60}, seed=5)
-    config = experiment.configure(data, "pan", 1, replace(SHORT, epochs=1), "one", Computing(CPU), init=folder)
+    config = experiment.configure(data, "pan", 1, replace(SHORT, epochs=1), "one", ComputeConfig(CPU), init=folder)
     assert config.init == f"{mini.name},fast,epochs=2"
     assert config.run_id != configured(data, "pan", replace(SHORT, epochs=1), 1).run_id
     other = experiment.run(configured(mini, "pan", replace(SHORT, epochs=1), 2), mini, tmp_path / "other")
@@ -412,7 +412,7 @@ def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path
     model = build("pan", read_manifest(data).variant, 1, CPU)
     load_weights(folder / "weights.safetensors", model)
     train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
-    (record,) = Trainer(config.recipe, model, train, val, 1, Computing(CPU)).epochs()
+    (record,) = Trainer(config.recipe, model, train, val, 1, ComputeConfig(CPU)).epochs()
     assert record["train_loss"] == history[0]["train_loss"]
     assert leaderboard(records.results(tmp_path))["recipe"].tolist() == [result["recipe"]]
 
@@ -421,7 +421,7 @@ def test_a_run_on_other_questions_starts_from_what_of_the_weights_fits(finished,
     """The inverse task asks for one of 10 digits by one of 5 colours: what depends on these begins anew."""
     data = make("mbginv", sizes={"train": 20, "val": 10, "test": 10})
     once = replace(SHORT, epochs=1, batch=10)
-    config = experiment.configure(data, "pan", 0, once, "one", Computing(CPU), init=finished[1])
+    config = experiment.configure(data, "pan", 0, once, "one", ComputeConfig(CPU), init=finished[1])
     with caplog.at_level("INFO", "bench"):
         run = experiment.run(config, data, tmp_path, init=finished[1])
     names = "head.classify, gates.0.attend.embedding, "
@@ -430,7 +430,7 @@ def test_a_run_on_other_questions_starts_from_what_of_the_weights_fits(finished,
     model = build("pan", read_manifest(data).variant, 0, CPU)
     load_fitting(load_model(finished[1])[1].state_dict(), model)
     train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
-    (record,) = Trainer(once, model, train, val, 0, Computing(CPU)).epochs()
+    (record,) = Trainer(once, model, train, val, 0, ComputeConfig(CPU)).epochs()
     (history,) = (json.loads(line) for line in (run / "history.jsonl").read_text().splitlines())
     assert record["train_loss"] == history["train_loss"]
 
@@ -448,7 +448,7 @@ def test_weights_that_cannot_be_started_from(attn, harm, message, finished, mini
     if harm:
         (folder / harm).unlink()
     with pytest.raises(UsageProblemError, match=message):
-        experiment.configure(mini, attn, 0, SHORT, "one", Computing(CPU), init=folder)
+        experiment.configure(mini, attn, 0, SHORT, "one", ComputeConfig(CPU), init=folder)
 
 
 def test_a_faded_run_is_named_so(mini, tmp_path):

@@ -12,7 +12,7 @@ from PIL import Image
 
 import cli
 from bench.cli import train
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.runs import records
 from tests.bench.calling import TRAINING, bench
 
@@ -182,7 +182,7 @@ def test_a_deterministic_run_says_so_and_leaves_the_setting_as_it_was(mini, made
     assert run != made[0].name
     assert json.loads((tmp_path / run / "config.json").read_text())["deterministic"] is True
     assert not torch.are_deterministic_algorithms_enabled()
-    with Computing(torch.device("cpu"), deterministic=True).products():
+    with ComputeConfig(torch.device("cpu"), deterministic=True).products():
         assert torch.are_deterministic_algorithms_enabled()
 
 

@@ -15,8 +15,8 @@ import torch
 
 from bench.kernels import pool
 from bench.runs import collected_warnings, experiment, process_state, records, subprocess_worker, sweep
-from bench.runs.subprocess_worker import Answer, Ended, Worker
-from bench.training.progress import Watching
+from bench.runs.subprocess_worker import RunOutcome, Worker, WorkerReply
+from bench.training.progress import ProgressOptions
 from mnistref.common.child_process import ChildProcess
 from tests.bench.runs.sweeping import planned
 
@@ -44,7 +44,7 @@ def tiny(make) -> Path:
 
 
 def told(task: sweep.Task, runs: Path) -> dict:
-    return task.as_dict(runs, Watching())
+    return task.as_dict(runs, ProgressOptions())
 
 
 def kept(run: Path) -> dict:
@@ -61,12 +61,12 @@ def test_runs_in_one_process_leave_the_bytes_of_a_process_each(tiny, tmp_path, r
     """In both orders, of a compiled and sampled mechanism, and of a plain one; in the long form, of two."""
     tasks = planned(tiny, ("arnn-sampled", "pan", *(["cbam"] if rounds >= 200 else [])))
     for task in tasks:
-        assert subprocess_worker.launch(told(task, tmp_path / "each"), threads=1) == Ended("ok")
+        assert subprocess_worker.launch(told(task, tmp_path / "each"), threads=1) == RunOutcome("ok")
     expected = {task: kept(tmp_path / "each" / task.config.run_id) for task in tasks}
     for order in (tasks, tasks[::-1]):
         runs, one, pids = tmp_path / order[0].config.attn, Worker(threads=1), set()
         for task in order:
-            assert one.launch(told(task, runs)) == Ended("ok")
+            assert one.launch(told(task, runs)) == RunOutcome("ok")
             pids.add(one._process.pid)
         one.close()
         assert len(pids) == 1
@@ -227,7 +227,7 @@ def test_a_process_that_has_grown_does_no_other_run(monkeypatch):
     assert process_state._has_grown()
 
 
-def with_a_broken_kernel(task: dict) -> Answer:
+def with_a_broken_kernel(task: dict) -> WorkerReply:
     pool._tried = lambda: "broken\nfor this test"
     return subprocess_worker.do(task)
 
@@ -237,7 +237,7 @@ def test_a_worker_tells_that_a_kernel_does_not_work(tiny, tmp_path):
     answer = child.call(with_a_broken_kernel, told(planned(tiny)[0], tmp_path))
     child.close()
     said = "the compiled pooling does not work here (broken for this test): plain operators take over, and take longer"
-    assert answer == Answer(Ended("ok", "", (said,)), True)
+    assert answer == WorkerReply(RunOutcome("ok", "", (said,)), True)
 
 
 def test_warnings_of_others_are_not_collected():
@@ -263,7 +263,10 @@ def test_a_sweep_logs_each_warning_once(mini, tmp_path, caplog):
     class Told:
         def each(self, tasks):
             for task in tasks:
-                yield task, Ended("failed", "no luck", ("the kernel failed", "the kernel failed", task.config.attn))
+                yield (
+                    task,
+                    RunOutcome("failed", "no luck", ("the kernel failed", "the kernel failed", task.config.attn)),
+                )
 
     tasks = planned(mini)
     sweep.sweep(tasks, tmp_path / "runs", Told())

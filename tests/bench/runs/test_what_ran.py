@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench.compute import Computing, undetermined
+from bench.compute import ComputeConfig, explain_nondeterminism
 from bench.config import Recipe
-from bench.conformance.checks import refuse_unfit
+from bench.conformance.checks import require_buildable
 from bench.data.loading import load_split
 from bench.evaluation.batch_size import draws, in_memory, sizes
 from bench.evaluation.evaluate import accuracy
@@ -35,7 +35,7 @@ LAST = "none,none,none,arnn"
 
 
 def configured(mini, attn=LAST):
-    return experiment.configure(mini, attn, 0, SHORT, "one", Computing(CPU))
+    return experiment.configure(mini, attn, 0, SHORT, "one", ComputeConfig(CPU))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_who_asks_for_what_cannot_run_gets_one_line(mini, tmp_path, monkeypatch)
 def test_checks_on_the_cpu_ignore_what_is_asked_of_a_gpu(monkeypatch):
     monkeypatch.setenv(VARIABLE, "triton")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    refuse_unfit("none,none,none,arnn:hidden=4", VARIANTS["mini"])
+    require_buildable("none,none,none,arnn:hidden=4", VARIANTS["mini"])
     assert os.environ[VARIABLE] == "triton"
 
 
@@ -150,13 +150,13 @@ def test_how_steps_are_captured(asked, device, attn, questions, processes, expec
 
 def test_a_run_on_a_cpu_has_the_name_it_had(mini):
     for capture in ("auto", "eager"):
-        config = experiment.configure(mini, "san", 0, SHORT, "one", Computing(CPU, capture=capture))
+        config = experiment.configure(mini, "san", 0, SHORT, "one", ComputeConfig(CPU, capture=capture))
         assert config.as_dict()["capture"] == "eager"
         assert config == configured(mini, "san")
 
 
 def test_a_run_on_a_gpu_is_named_after_what_it_does(mini):
-    how = Computing(CUDA, capture="auto")
+    how = ComputeConfig(CUDA, capture="auto")
     recipes = [replace(SHORT, questions=questions) for questions in (2, "all")]
     found = [experiment.configure(mini, "san", 0, recipe, "one", how).capture for recipe in recipes]
     assert found == ["graph", "eager"]
@@ -219,18 +219,18 @@ def test_who_draws_says_so():
 @pytest.mark.parametrize(
     ("computing", "tuned", "expected"),
     [
-        (Computing(CUDA), True, True),
-        (Computing(CUDA), False, False),
-        (Computing(CUDA, deterministic=True), True, False),
-        (Computing(CPU), True, False),
+        (ComputeConfig(CUDA), True, True),
+        (ComputeConfig(CUDA), False, False),
+        (ComputeConfig(CUDA, deterministic=True), True, False),
+        (ComputeConfig(CPU), True, False),
     ],
 )
 def test_cudnn_tries_its_algorithms_where_shapes_stay(computing, tuned, expected, monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     before = torch.backends.cudnn.benchmark
-    with computing.products(tuned):
+    with computing.backend_flags(tuned):
         assert torch.backends.cudnn.benchmark == expected
-        with computing.products(tuned=not tuned):
+        with computing.backend_flags(tuned=not tuned):
             pass
         assert torch.backends.cudnn.benchmark == expected
     assert torch.backends.cudnn.benchmark == before
@@ -241,8 +241,8 @@ def test_an_operation_that_cannot_be_determined_is_named():
     expected = (
         "--deterministic: PyTorch gives grid_sampler_2d_backward_cuda other bits each time on CUDA; leave the option"
     )
-    assert undetermined(RuntimeError(said)).startswith(expected)
-    assert undetermined(RuntimeError("out of memory")) is None
+    assert explain_nondeterminism(RuntimeError(said)).startswith(expected)
+    assert explain_nondeterminism(RuntimeError("out of memory")) is None
 
 
 def test_a_curve_of_many_pixels_is_exact():

@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 
 import cli
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import RECIPES
 from bench.data.loading import load_split
 from bench.evaluation.evaluate import accuracy
@@ -74,14 +74,14 @@ def test_without_the_package_nothing_begins(mini, tmp_path, monkeypatch):
 
 def test_who_looks_sees_the_trainer_after_each_step_and_changes_nothing(mini, tmp_path):
     recipe = replace(RECIPES["fast"], epochs=2, batch=50)
-    config = configure(mini, "pan", 0, recipe, "one", Computing(torch.device("cpu")))
+    config = configure(mini, "pan", 0, recipe, "one", ComputeConfig(torch.device("cpu")))
     val, seen = load_split(mini, "val", "one", torch.device("cpu")), []
 
     def look(trainer):
         seen.append((trainer.done, accuracy(trainer.model, val)))
         trainer.model.train()
 
-    looked = run(config, mini, tmp_path / "looked", watching=progress.Watching(look=look))
+    looked = run(config, mini, tmp_path / "looked", progress_options=progress.ProgressOptions(look=look))
     alone = run(config, mini, tmp_path / "alone")
     history = [json.loads(line) for line in (looked / records.HISTORY).read_text().splitlines()]
     steps = history[0]["steps"]

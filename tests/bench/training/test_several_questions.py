@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench.compute import Computing
-from bench.config import AS_IT_FITS, FIRST_RECIPES, RECIPES, Recipe, Supply
+from bench.compute import ComputeConfig
+from bench.config import DEFAULT_DATA_OPTIONS, FIRST_RECIPES, RECIPES, DataOptions, Recipe
 from bench.data.loading import load_split
 from bench.data.online import load_training
 from bench.evaluation.evaluate import accuracy
@@ -21,17 +21,19 @@ from mnistref.dataset import read_manifest, read_triples
 from tests.bench.calling import bench
 
 CPU = torch.device("cpu")
-COMPUTING = Computing(CPU)
+COMPUTING = ComputeConfig(CPU)
 SHORT = Recipe("fast", "adam", lr=0.003, batch=32, epochs=2, schedule="onecycle", questions="all")
 EVERY_WAY = pytest.mark.parametrize("questions", ["all", 2])
 
 
-def training(folder, questions, attn="san", supply: Supply = AS_IT_FITS, online=False, **changed) -> Trainer:
+def training(
+    folder, questions, attn="san", data_options: DataOptions = DEFAULT_DATA_OPTIONS, online=False, **changed
+) -> Trainer:
     """A training as a run makes it."""
     recipe = replace(SHORT, questions=questions, **changed)
     config = experiment.configure(folder, attn, 0, recipe, "one", COMPUTING, online=online)
     variant = read_manifest(folder).variant
-    data = load_training(config, folder, CPU, supply)
+    data = load_training(config, folder, CPU, data_options)
     return Trainer(recipe, build(attn, variant, 0, CPU), data, load_split(folder, "val", "one", CPU), 0, COMPUTING)
 
 
@@ -93,7 +95,7 @@ class Stopped(Exception):
 @EVERY_WAY
 @pytest.mark.parametrize("way", ["resident", "streamed", "online"])
 def test_going_on_between_two_steps_ends_with_the_same_bits(questions, way, mini, tmp_path):
-    how = {"supply": Supply(stream=way == "streamed"), "online": way == "online"}
+    how = {"supply": DataOptions(stream=way == "streamed"), "online": way == "online"}
     whole = training(mini, questions, **how)
     records = [{**r, "seconds": 0} for r in whole.epochs()]
     whole.train.close()
@@ -121,7 +123,7 @@ def test_going_on_between_two_steps_ends_with_the_same_bits(questions, way, mini
 def test_a_streamed_training_ends_with_the_same_bits(questions, mini):
     ends = []
     for stream in (False, True):
-        trainer = training(mini, questions, supply=Supply(stream=stream), epochs=1)
+        trainer = training(mini, questions, data_options=DataOptions(stream=stream), epochs=1)
         list(trainer.epochs())
         ends.append(trainer.model.state_dict())
     assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
@@ -150,7 +152,7 @@ def test_a_question_each_is_as_before_there_was_a_choice(mini):
 
 
 def test_a_graph_takes_as_many_questions_in_each_step(mini):
-    recorded = Computing(CPU, capture="graph")
+    recorded = ComputeConfig(CPU, capture="graph")
     with pytest.raises(UsageProblemError, match=r"--capture graph: each step .* give --questions 2 or one"):
         experiment.configure(mini, "san", 0, SHORT, "one", recorded)
     assert experiment.configure(mini, "san", 0, replace(SHORT, questions=2), "one", recorded).capture == "graph"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import FIRST_RECIPES, PRESETS, RECIPES, Recipe, choose_recipe, get_recipe
 from bench.data.loading import load_split
-from bench.distributed.process_group import ALONE
+from bench.distributed.process_group import SINGLE_PROCESS
 from bench.evaluation import evaluate
 from bench.model import create_model
 from bench.training import checkpoints
@@ -29,7 +29,7 @@ def trainer_for(mini, recipe: Recipe = SHORT, attn: str = "pan", seed: int = 0, 
     torch.manual_seed(seed)
     model = create_model(attn, variant="mini").to(memory_format=torch.channels_last)
     train, val = (load_split(mini, s, "one", CPU) for s in ("train", "val"))
-    return Trainer(recipe, model, train, val, seed, Computing(CPU, precision))
+    return Trainer(recipe, model, train, val, seed, ComputeConfig(CPU, precision))
 
 
 @pytest.mark.parametrize("queries", ["one", "all", "author"])
@@ -42,7 +42,7 @@ def test_batches_hold_what_the_data_set_holds(queries, mini):
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
         for k in range(0, len(batch.at), 7):
             sample = dataset[int(batch.at[k])]
-            image = batch.images[k if batch.of is None else batch.of[k]]
+            image = batch.images[k if batch.image_index is None else batch.image_index[k]]
             torch.testing.assert_close(image, sample["image"].float() / 255)
             assert (int(batch.query[k]), int(batch.label[k])) == (sample["query"], sample["label"])
             assert torch.equal(masks[k], torch.as_tensor(sample["mask"]))
@@ -83,7 +83,7 @@ def test_validation_accuracy_is_the_share_of_right_answers(mini):
 def test_every_measure_of_a_test(attn, mini):
     torch.manual_seed(0)
     split = load_split(mini, "test", "one", CPU, masks=True)
-    result, answers = evaluate.test(create_model(attn, variant="mini"), split, 50, ALONE)
+    result, answers = evaluate.test(create_model(attn, variant="mini"), split, 50, SINGLE_PROCESS)
     assert result["n_test"] == 120
     assert result["n_scale_0.5_1.0"] == 120
     assert result["accuracy"] == result["accuracy_scale_0.5_1.0"]

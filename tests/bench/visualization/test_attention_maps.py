@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from bench.attention import MECHANISMS, plugins
 from bench.attention.arnn import AttentionRNN
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.evaluation.panels import describe_question
-from bench.evaluation.snapshots import choose_over_scales
+from bench.evaluation.snapshots import choose_across_scales
 from bench.metrics import mask_correctness
 from bench.model import build, create_model
 from bench.runs import experiment, load, records
@@ -49,7 +49,7 @@ class Mine(nn.Module):
 @pytest.fixture(scope="module")
 def finished(mini, tmp_path_factory) -> Path:
     """A run of pan, trained for an epoch."""
-    config = experiment.configure(mini, "pan", 0, SHORT, "one", Computing(CPU))
+    config = experiment.configure(mini, "pan", 0, SHORT, "one", ComputeConfig(CPU))
     return experiment.run(config, mini, tmp_path_factory.mktemp("runs"))
 
 
@@ -58,7 +58,7 @@ def pretend(mini, tmp_path):
     """pretend(attn) → the folder of a run whose weights were never trained."""
 
     def pretend(attn: str, data: Path = mini) -> Path:
-        config = experiment.configure(data, attn, 0, SHORT, "one", Computing(CPU))
+        config = experiment.configure(data, attn, 0, SHORT, "one", ComputeConfig(CPU))
         folder = tmp_path / config.run_id.replace("#", "-")
         content = config.as_dict()
         files = plugins.files_of(config.attn)
@@ -259,12 +259,12 @@ def test_several_right_answers(pretend, make, root, tmp_path):
 
 def test_the_images_are_spread_over_scales_and_follow_the_seed():
     scales = np.random.default_rng(0).uniform(0.5, 3.0, 500) ** 3
-    chosen = choose_over_scales(scales, 6, 0)
-    assert chosen == choose_over_scales(scales, 6, 0) != choose_over_scales(scales, 6, 1)
+    chosen = choose_across_scales(scales, 6, 0)
+    assert chosen == choose_across_scales(scales, 6, 0) != choose_across_scales(scales, 6, 1)
     edges = np.linspace(scales.min(), scales.max(), 7)
     assert np.digitize(scales[chosen], edges).tolist() == [1, 2, 3, 4, 5, 6]
-    assert sorted(choose_over_scales(scales[:4], 9, 0)) == [0, 1, 2, 3]
-    assert choose_over_scales(np.ones(3), 2, 0) == [0, 1]
+    assert sorted(choose_across_scales(scales[:4], 9, 0)) == [0, 1, 2, 3]
+    assert choose_across_scales(np.ones(3), 2, 0) == [0, 1]
 
 
 def test_questions_in_words():

@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 import cli
-from bench.compute import Computing
+from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.runs import experiment
 from bench.runs.load import load_config
@@ -26,7 +26,7 @@ def trained(mini, tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
 
     def trained(attn: str, seed: int = 0, recipe: Recipe = SHORT, data=mini):
-        config = experiment.configure(data, attn, seed, recipe, "one", Computing(torch.device("cpu")))
+        config = experiment.configure(data, attn, seed, recipe, "one", ComputeConfig(torch.device("cpu")))
         return experiment.run(config, data, runs)
 
     return trained
