@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import _register_namedtuple
 
-from bench.attention import NONE, resolve_slots
+from bench.attention import NONE, NetworkSpec, resolve_network
 from bench.attention.base import (
     BN_EPS,
     AverageReadout,
@@ -93,19 +93,26 @@ class AttributeCNN(nn.Module):
     """Conv 3×3@width, ReLU, 2×2 max pooling and an attention slot, S times; then the classifier.
 
     Args:
-        attn: the name of a mechanism, or a slot list such as "none,arnn".
+        attn: the name of a mechanism, a slot list such as "none,arnn", or what `resolve_network` made of one.
         classes: K.
         queries: Q.
         stages: S.
         dropout: probability of the dropout before the classifier.
-        width: channels of each convolution; 32 in the papers.
+        width: channels of each convolution; 32 in the papers. A NetworkSpec has its own.
     """
 
     def __init__(
-        self, attn: str, classes: int, queries: int, stages: int = 4, dropout: float = 0.5, width: int = WIDTH
+        self,
+        attn: str | NetworkSpec,
+        classes: int,
+        queries: int,
+        stages: int = 4,
+        dropout: float = 0.5,
+        width: int = WIDTH,
     ) -> None:
         super().__init__()
-        mechanisms = resolve_slots(attn, stages)
+        network = attn if isinstance(attn, NetworkSpec) else resolve_network(attn, width)
+        mechanisms, width = network.slots(stages), network.width
         self.queries = queries
         self.query_slots = {k for k, m in enumerate(mechanisms) if m.uses_query}
         # Create the backbone first, so that one seed gives it the same weights for every mechanism.
@@ -201,7 +208,7 @@ def _readout(module: nn.Module) -> Readout:
 
 
 def create_model(
-    attn: str,
+    attn: str | NetworkSpec,
     variant: str | None = None,
     *,
     classes: int = 5,
@@ -215,13 +222,13 @@ def create_model(
     Images of 200 px and more get a fifth stage, as in the scalability study of ARNN.
 
     Args:
-        attn: the name of a mechanism, or a slot list such as "none,arnn".
+        attn: the name of a mechanism, a slot list such as "none,arnn", or what `resolve_network` made of one.
         variant: the name of a variant, which then determines `classes`, `queries` and `size`.
         classes: K.
         queries: Q.
         size: (H, W) of the images in pixels.
         dropout: probability of the dropout before the classifier.
-        width: channels of each convolution.
+        width: channels of each convolution. A NetworkSpec has its own.
     """
     if variant is not None:
         known = get_variant(variant)
@@ -234,7 +241,9 @@ def number_of_stages(size: int) -> int:
     return 5 if size >= 200 else 4
 
 
-def build(attn: str, variant: VariantSpec, seed: int, device: torch.device, width: int = WIDTH) -> AttributeCNN:
+def build(
+    attn: str | NetworkSpec, variant: VariantSpec, seed: int, device: torch.device, width: int = WIDTH
+) -> AttributeCNN:
     """Return the network for a variant on its device, in channels last, with weights drawn from the seed."""
     torch.manual_seed(seed)
     size = (variant.canvas, variant.canvas)

@@ -11,6 +11,7 @@ files (`path/to/file.py:Class`).
 from typing import TYPE_CHECKING, Any
 
 from bench.attention.mechanism import Mechanism
+from bench.attention.network import NetworkSpec
 from bench.attention.plugins import installed, is_user_class, load_user_class
 from mnistref.common.errors import UsageProblemError, did_you_mean
 
@@ -165,24 +166,37 @@ def get_mechanism(name: str) -> Mechanism:
     return found.choose(options)
 
 
-def canonical_name(attn: str) -> str:
-    """Return `attn` as it is written in records.
+def resolve_network(attn: str, width: int) -> NetworkSpec:
+    """Return the network that a slot list describes. Files of the user that it names are executed.
 
-    Aliases are resolved; spaces and repetitions of the last name are removed.
+    Aliases are resolved; in the name, spaces and repetitions of the last mechanism are removed.
+
+    Args:
+        attn: the slot list.
+        width: channels of each convolution.
 
     Raises:
-        UsageProblemError: a mechanism for the last slot only is named before the last slot.
+        UsageProblemError: there is no such mechanism or option, or a mechanism for the last slot only is named before
+            the last slot.
     """
     slots = [get_mechanism(name.strip()) for name in attn.split(",")]
     for slot in slots[:-1]:
         if slot.last_only:
             raise UsageProblemError(f"{attn!r}: {slot.name} acts in the last slot only; name it last")
-    names = [slot.spelled for slot in slots]
-    if slots[-1].last_only and set(names[:-1]) == {NONE}:
-        names = names[-1:]
-    while len(names) > 1 and names[-1] == names[-2]:
-        names.pop()
-    return ",".join(names)
+    if slots[-1].last_only and {slot.spelled for slot in slots[:-1]} == {NONE}:
+        slots = slots[-1:]
+    while len(slots) > 1 and slots[-1].spelled == slots[-2].spelled:
+        slots.pop()
+    return NetworkSpec(",".join(slot.spelled for slot in slots), width, tuple(slots), MECHANISMS[NONE])
+
+
+def canonical_name(attn: str) -> str:
+    """Return a slot list as it is written in records.
+
+    Raises:
+        UsageProblemError: as of `resolve_network`.
+    """
+    return resolve_network(attn, 0).name
 
 
 def split_networks(text: str) -> list[str]:
@@ -204,25 +218,6 @@ def resolve_networks(text: str) -> list[str]:
     return [canonical_name(network) for network in split_networks(text)]
 
 
-def resolve_slots(attn: str, stages: int) -> list[Mechanism]:
-    """Return the mechanism of each slot, shallow to deep.
-
-    Args:
-        attn: the slot list.
-        stages: number of slots of the network.
-
-    Raises:
-        UsageProblemError: the slot list needs more slots.
-    """
-    named = [get_mechanism(name) for name in canonical_name(attn).split(",")]
-    if len(named) > stages:
-        raise UsageProblemError(f"{attn!r} names {len(named)} slots; this network has {stages}")
-    if named[-1].levels > stages:
-        raise UsageProblemError(f"{attn!r} uses {named[-1].levels} slots; this network has {stages} slots")
-    named += named[-1:] * (stages - len(named))
-    return [MECHANISMS[NONE] if m.last_only and k < stages - 1 else m for k, m in enumerate(named)]
-
-
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
@@ -236,12 +231,13 @@ __all__ = [
     "MECHANISMS",
     "AttentionRNN",
     "Mechanism",
+    "NetworkSpec",
     "QueryScore",
     "canonical_name",
     "get_mechanism",
     "has_user_module",
     "known_mechanisms",
+    "resolve_network",
     "resolve_networks",
-    "resolve_slots",
     "split_networks",
 ]

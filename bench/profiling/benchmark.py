@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.attention import canonical_name, resolve_slots
+from bench.attention import canonical_name, resolve_network
 from bench.common.memory import ran_out
 from bench.compute import ComputeConfig
-from bench.config import ROUNDS, Recipe
+from bench.config import ROUNDS, WIDTH, Recipe
 from bench.conformance.isolation import ProbeProcess
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.model import AttributeCNN, build
@@ -145,7 +145,7 @@ def _errors(
     Medians over small batches: where one maximum of a batch is another one after rounding, its gradient is far off.
     Without dropout, in training: statistics are the batch's.
     """
-    if any(mechanism.sampled for mechanism in resolve_slots(name, len(model.stages))):
+    if resolve_network(name, WIDTH).is_random:
         return None, None
     rough, exact = copy.deepcopy(model), copy.deepcopy(model).double()
     uncast = replace(computing, precision="fp32")

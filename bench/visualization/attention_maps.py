@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.attention import MECHANISMS, resolve_slots
+from bench.attention import MECHANISMS, resolve_network
 from bench.attention.arnn import AttentionRNN
 from bench.config import RunConfig, stages
 from bench.evaluation.panels import Panels, describe_totals
@@ -93,7 +93,7 @@ def _scale_sigma(config: RunConfig, model: AttributeCNN, samples: int, sigma_sca
     Raises:
         UsageProblemError: several samples or a factor are given for a network that draws no maps.
     """
-    sampled = any(slot.sampled for slot in resolve_slots(config.attn, len(model.stages)))
+    sampled = resolve_network(config.attn, config.width).is_random
     if not sampled and (samples != 1 or sigma_scale is not None):
         which = ", ".join(m.name for m in MECHANISMS.values() if m.sampled)
         raise UsageProblemError(

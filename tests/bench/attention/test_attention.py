@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import bench
-from bench.attention import MECHANISMS, AttentionRNN, canonical_name, resolve_slots
+from bench.attention import MECHANISMS, AttentionRNN, canonical_name, resolve_network
 from bench.attention.base import Changed, Gate, PooledReadout, Reading, Readout, Scored
 from bench.attention.layers import QueryEmbedding
 from mnistref.common.errors import UsageProblemError
@@ -391,7 +391,7 @@ def test_query_embedding_has_no_bias():
 
 def test_slot_lists():
     def names(attn: str, stages: int = 4) -> list[str]:
-        return [m.name for m in resolve_slots(attn, stages)]
+        return [m.name for m in resolve_network(attn, 8).slots(stages)]
 
     assert names("arnn") == ["arnn"] * 4
     assert names("none,arnn", 5) == ["none"] + ["arnn"] * 4
@@ -412,14 +412,14 @@ def test_options_follow_a_name():
     assert canonical_name("arnn:hidden=16:context=5") == "arnn:context=5:hidden=16"
     assert canonical_name("arnn:hidden=32") == "arnn"
     assert canonical_name("ctx:kernel=5,arnn:hidden=8") == "pan-ctx:kernel=5,arnn:hidden=8"
-    first, last = (resolve_slots("pan-ctx:kernel=5", 4)[k].make(8, 4, last=k > 0) for k in (0, 3))
+    first, last = (resolve_network("pan-ctx:kernel=5", 8).slots(4)[k].make(8, 4, last=k > 0) for k in (0, 3))
     assert (first.features.kernel_size, last.features.kernel_size) == ((5, 5), (1, 1))
-    layer = resolve_slots("arnn:hidden=16:context=5:padding=replicate", 4)[0].make(8, 4)
+    layer = resolve_network("arnn:hidden=16:context=5:padding=replicate", 8).slots(4)[0].make(8, 4)
     assert layer.kernel_h.shape == (2, 64, 32)
     assert layer.context.kernel_size == (5, 5)
     assert layer.context.padding_mode == "replicate"
     for name in ("brnn2", "cbam-arnn"):
-        layer = resolve_slots(f"{name}:hidden=16:context=5:padding=replicate", 4)[0].make(8, 4)
+        layer = resolve_network(f"{name}:hidden=16:context=5:padding=replicate", 8).slots(4)[0].make(8, 4)
         within = next(part for part in layer.modules() if isinstance(part, AttentionRNN))
         assert within.kernel_h.shape == (2, 64, 32)
         assert within.context.kernel_size == (5, 5)
