@@ -343,7 +343,7 @@ def test_every_docstring_cites_its_equation_and_gives_its_arguments(name):
     said = f"{module.__doc__} {m.cls.__doc__}"
     assert re.search(r"\b20[12]\d\b", said)
     assert "§" in said or "Eq." in said
-    assert "Decided here" in said
+    assert re.search(r"Decisions where the papers? leaves? a choice", said)
     assert "(B, " in (m.cls.forward.__doc__ or "")
     for option, value in m.parameters().items():
         line = re.search(rf"^ +{option}: (.*(?:\n {{12}}.*)*)", m.cls.__doc__, re.MULTILINE)
@@ -434,9 +434,9 @@ def test_options_follow_a_name():
         ("arnn:hidden=big", "not of the form hidden=32"),
         ("arnn:hidden", "not of the form"),
         ("arnn:hidden=0", "give 1 or more"),
-        ("arnn:context=4", "give an odd one"),
+        ("arnn:context=4", "give an odd number"),
         ("pan:padding=mirror", "padding"),
-        ("none:hidden=3", "it has none"),
+        ("none:hidden=3", "it has no options"),
         ("brnn2:block=0", "give 1 or more"),
         ("ltpa-dp:levels=5", "4 slots"),
         ("self:heads=5", "heads"),
