@@ -31,7 +31,7 @@ class GlobalLocalReadout(Readout):
         query_dim: Q, width of the one-hot query; 0 for none.
         compatibility: "dot", ⟨l, g⟩ (Eq. 3), or "parametrised" (Eq. 2).
         levels: number of slots to use, counted from the last; 1 or more, at most the slots of the network.
-        linear: whether "parametrised" is without the tanh.
+        linear: true leaves out the tanh of "parametrised"; false keeps it.
     """
 
     mask_power = 0.5

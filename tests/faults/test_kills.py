@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mnistref.storage.journal import JOURNAL, note
+from mnistref.storage.journal import JOURNAL, append_shard
 from mnistref.storage.manifest import read_manifest
 from tests.faults.helpers import HANG, children, content, finish, is_one_line, leftovers, start
 
@@ -193,7 +193,7 @@ def test_finished_shards_are_not_made_again(undisturbed, completes, small_shards
     for shard in shards[:4]:
         shutil.copy(undisturbed("mini") / shard.file, folder)
     for shard in shards[:3]:
-        note(folder, shard)
+        append_shard(folder, shard)
     before = [made_at(folder / shard.file) for shard in shards[:4]]
     completes(tmp_path)
     after = [made_at(folder / shard.file) for shard in shards[:4]]

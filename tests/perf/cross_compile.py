@@ -31,7 +31,7 @@ from bench.kernels.diagonal_lstm import triton_op
 from mnistref.common.text_table import table
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-WHERE = {"forward": "wavefront", "backward": "wavefront", "weight_gradients": "triton_weights"}
+WHERE = {"forward": "triton_kernels", "backward": "triton_kernels", "weight_gradients": "triton_weights"}
 """The module of each kernel."""
 HEAD = [
     *("kernel", "products", "rows", "C", "t", "p", "warps"),

@@ -471,7 +471,7 @@ def test_a_run_whose_files_neighbour_changed_is_not_found_again(what, tmp_path):
 def test_a_run_recorded_without_a_neighbour_is_not_taken_for_one_with_it(tmp_path):
     path = beside(tmp_path, 1.0)
     name = f"own.py:Own#{plugins._digest(path.read_bytes(), {})}"
-    with pytest.raises(UsageProblemError, match="or a file it imports, is not the file"):
+    with pytest.raises(UsageProblemError, match="or a file it imports, has changed since the run"):
         plugins.find_again({name: str(path)})
 
 
