@@ -27,7 +27,7 @@ from bench.attention.base import (
 )
 from bench.attention.layers import normalize_map, one_hot
 from bench.attention.warps import compose_frame, place_in_image
-from bench.config import WIDTH
+from bench.config import DEFAULT_WIDTH
 from bench.kernels.pool import pooled_relu
 from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
@@ -102,7 +102,7 @@ class AttributeCNN(nn.Module):
     """
 
     def __init__(
-        self, attn: str, classes: int, queries: int, stages: int = 4, dropout: float = 0.5, width: int = WIDTH
+        self, attn: str, classes: int, queries: int, stages: int = 4, dropout: float = 0.5, width: int = DEFAULT_WIDTH
     ) -> None:
         super().__init__()
         mechanisms = resolve_slots(attn, stages)
@@ -208,7 +208,7 @@ def create_model(
     queries: int = 10,
     size: tuple[int, int] = (100, 100),
     dropout: float = 0.5,
-    width: int = WIDTH,
+    width: int = DEFAULT_WIDTH,
 ) -> AttributeCNN:
     """Return the network for a variant, or for a number of classes, of queries, and an image size.
 
@@ -234,7 +234,7 @@ def number_of_stages(size: int) -> int:
     return 5 if size >= 200 else 4
 
 
-def build(attn: str, variant: VariantSpec, seed: int, device: torch.device, width: int = WIDTH) -> AttributeCNN:
+def build(attn: str, variant: VariantSpec, seed: int, device: torch.device, width: int = DEFAULT_WIDTH) -> AttributeCNN:
     """Return the network for a variant on its device, in channels last, with weights drawn from the seed."""
     torch.manual_seed(seed)
     size = (variant.canvas, variant.canvas)

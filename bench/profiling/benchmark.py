@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from bench.attention import canonical_name, resolve_slots
 from bench.common.memory import ran_out
 from bench.compute import ComputeConfig
-from bench.config import ROUNDS, Recipe
+from bench.config import TIMING_ROUNDS, Recipe
 from bench.conformance.isolation import ProbeProcess
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.model import AttributeCNN, build
@@ -69,7 +69,7 @@ def runtime(
     variant: VariantSpec,
     recipe: Recipe,
     computing: ComputeConfig,
-    rounds: int = ROUNDS,
+    rounds: int = TIMING_ROUNDS,
 ) -> tuple[Setting, list[dict[str, Any]]]:
     """Time the networks of these names, and the baselines, turn by turn. → what they share, and a row for each.
 
