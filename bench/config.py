@@ -26,7 +26,7 @@ MAX_WIDTH = 1024
 CHECKPOINT_SECONDS = 60.0
 """Default interval of checkpoints within an epoch. There is also a checkpoint after each epoch."""
 MIN_BATCH = 2
-"""Minimal number of questions in a step, because batch normalisation takes statistics over them."""
+"""Minimal batch of a step, because batch normalisation takes statistics over it."""
 DEFAULT_BASELINE = "san"
 """Default network that others are compared with."""
 TIMING_ROUNDS = 7
