@@ -1,4 +1,4 @@
-"""Where and how a network is computed: device, precision, and whether a step is issued or replayed."""
+"""How a network is computed: device, precision, and CUDA graphs."""
 
 import os
 import re
@@ -13,12 +13,16 @@ from mnistref.common.errors import UsageProblemError
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """A device, and what it computes with.
+    """A device and its settings.
 
-    `precision`: "fp32" throughout; "tf32", the factors of products and convolutions of fp32 rounded to 10 bits of
-    mantissa, on CUDA; or "bf16" by autocast. `capture`: "eager"; "graph", see `training.step.Step`, on CUDA; or "auto"
-    until a run is configured, see `bench.training.capture`.
-    `deterministic`: the same bits each time on CUDA too, or an error where an operation cannot; a CPU gives them so.
+    Attributes:
+        device: the CPU or a CUDA device.
+        precision: "fp32"; "tf32", which rounds the factors of fp32 matrix products and convolutions to 10 bits of
+            mantissa, on CUDA only; or "bf16", by autocast.
+        capture: "eager"; "graph", which records a training step as a CUDA graph, see `bench.training.step.Step`; or
+            "auto" until `bench.training.capture` decides for a run.
+        deterministic: whether CUDA must give the same bits each time. An operation that cannot raises an error. A CPU
+            is always deterministic.
     """
 
     device: torch.device
@@ -28,46 +32,47 @@ class ComputeConfig:
 
     @contextmanager
     def backend_flags(self, tuned: bool = False) -> Iterator[None]:
-        """While it is on, products of fp32 are rounded to tf32 where that is the precision, and never else; and where
-        the same bits are wanted, operations that could give others are refused.
+        """Set PyTorch's flags for tf32, cuDNN and determinism during the block, and restore them after it.
 
-        PyTorch's own default rounds in convolutions and not in products. The settings are the process's, and are given
-        back.
+        The flags belong to the process. By default, PyTorch uses tf32 in convolutions but not in matrix products.
 
-        `tuned`: whether cuDNN tries its algorithms on each new shape of a convolution and keeps the fastest, which
-        pays where shapes stay. Never where the same bits are wanted: another algorithm may win the next time.
+        Args:
+            tuned: whether cuDNN times its algorithms for each new shape of a convolution and keeps the fastest. This
+                helps if shapes are fixed. `deterministic` disables it, because timing may choose another algorithm
+                each time.
         """
         if self.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS reads when it begins
-        before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-        determined = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-        torch.use_deterministic_algorithms(self.deterministic or determined[0], warn_only=determined[1])
-        tunes = torch.backends.cudnn.benchmark
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is initialised
+        matmul_before, cudnn_before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        benchmark_before = torch.backends.cudnn.benchmark
+        deterministic_before = torch.are_deterministic_algorithms_enabled()
+        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+        torch.use_deterministic_algorithms(self.deterministic or deterministic_before, warn_only=warn_only)
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = tuned and not self.deterministic
-        rounded = self.precision == "tf32"
-        torch.set_float32_matmul_precision("high" if rounded else "highest")
-        torch.backends.cudnn.allow_tf32 = rounded
+        uses_tf32 = self.precision == "tf32"
+        torch.set_float32_matmul_precision("high" if uses_tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = uses_tf32
         try:
             yield
         finally:
-            torch.set_float32_matmul_precision(before[0])
-            torch.backends.cudnn.allow_tf32 = before[1]
-            torch.backends.cudnn.benchmark = tunes
-            torch.use_deterministic_algorithms(determined[0], warn_only=determined[1])
+            torch.set_float32_matmul_precision(matmul_before)
+            torch.backends.cudnn.allow_tf32 = cudnn_before
+            torch.backends.cudnn.benchmark = benchmark_before
+            torch.use_deterministic_algorithms(deterministic_before, warn_only=warn_only)
 
     def autocast(self) -> torch.autocast:
-        """Autocast to bf16 for a forward pass, where that is the precision."""
+        """Return the autocast context of a forward pass, which is enabled for bf16 only."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     @property
     def device_name(self) -> str:
-        """As records name it."""
+        """The name of the device in records."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
     @property
-    def described(self) -> str:
-        """The device, for people."""
+    def description(self) -> str:
+        """The device, for a log message."""
         threads = f" ({torch.get_num_threads()} threads)" if self.device.type == "cpu" else ""
         return f"device: {self.device_name}{threads}"
 
@@ -75,27 +80,34 @@ class ComputeConfig:
 def explain_nondeterminism(error: BaseException) -> str | None:
     """Return one line for the error of an operation that `deterministic` refuses; None for any other error.
 
-    Of the operations that bench uses on CUDA these are the gradients of `grid_sample` and of adaptive average pooling,
-    both of `stn`, and in some versions of PyTorch that of the padding `reflect`.
+    On CUDA, these operations of bench raise it: the gradients of `grid_sample` and of adaptive average pooling, both in
+    `stn`, and in some versions of PyTorch the gradient of reflection padding.
     """
-    found = re.match(r"(.+?) does not have a deterministic implementation", str(error))
-    if not found:
+    match = re.match(r"(.+?) does not have a deterministic implementation", str(error))
+    if not match:
         return None
-    name = found[1].strip()
-    return f"--deterministic: PyTorch gives {name} other bits each time on CUDA; leave the option out for this network"
+    return (
+        f"--deterministic: PyTorch's {match[1].strip()} is not deterministic on CUDA; omit the option for this network"
+    )
 
 
 def resolve_compute(
     device: str = "auto", precision: str = "fp32", capture: str = "eager", deterministic: bool = False
 ) -> ComputeConfig:
-    """What a user asks for; `auto` is CUDA where there is one. A usage error where the device cannot compute so."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageProblemError("--device cuda: no CUDA device is available here; give auto or cpu")
-    kind = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    """Return the configuration of the options of a command. "auto" is CUDA if a CUDA device is available.
+
+    Raises:
+        UsageProblemError: there is no CUDA device, the CPU does not support an option, or `BENCH_DIAGONAL_LSTM` names
+            an implementation that cannot run on the device.
+    """
+    has_cuda = device != "cpu" and torch.cuda.is_available()
+    if device == "cuda" and not has_cuda:
+        raise UsageProblemError("--device cuda: no CUDA device is available; give auto or cpu")
+    kind = "cuda" if has_cuda else "cpu"
     if kind == "cpu" and (precision == "tf32" or capture == "graph"):
         option = "--precision tf32" if precision == "tf32" else "--capture graph"
-        raise UsageProblemError(f"{option}: only CUDA devices have it, and this would run on the CPU; leave it out")
-    from bench.kernels.diagonal_lstm import VARIABLE, wish  # which takes two seconds that records need not wait for
+        raise UsageProblemError(f"{option}: only CUDA devices support it, and the device is the CPU; omit the option")
+    from bench.kernels.diagonal_lstm import VARIABLE, wish  # takes two seconds, which reading records does not need
 
     try:
         wish(kind)

@@ -1,4 +1,7 @@
-"""What a run is: frozen, pure, and named by the hash of its canonical JSON. Recipes and presets are listed here."""
+"""Configuration of a run, recipes and presets. Pure.
+
+A `RunConfig` is frozen, and its id contains the hash of its canonical JSON.
+"""
 
 import hashlib
 import math
@@ -11,36 +14,49 @@ from mnistref.spec import canonical_json
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 CAPTURES = ("eager", "graph")
-"""How a step of a run is issued; a user may leave it open by "auto"."""
+"""How a training step runs: operation by operation, or as a recorded CUDA graph. `--capture` also accepts "auto"."""
 OPTIMIZERS = ("adam", "rmsprop")
 SCHEDULES = ("onecycle", "steps")
 DEVICES = ("auto", "cpu", "cuda")
 LOGS = ("tensorboard",)
-WIDTH = 32
+"""Formats of event files."""
+DEFAULT_WIDTH = 32
 """Channels of each convolution in the papers' network."""
-WIDEST = 1024
-EVERY = 60.0
-"""Seconds after which a training is kept on the disk, beside after each epoch."""
-LEAST_BATCH = 2
-"""Questions in a step: batch normalisation takes its statistics over them."""
-BASELINE = "san"
-"""The network that others are compared with, unless the user names another."""
-ROUNDS = 7
-"""In which networks are timed turn by turn, unless the user says how many."""
+MAX_WIDTH = 1024
+CHECKPOINT_SECONDS = 60.0
+"""Default interval of checkpoints within an epoch. There is also a checkpoint after each epoch."""
+MIN_BATCH = 2
+"""Minimal batch of a step, because batch normalisation takes statistics over it."""
+DEFAULT_BASELINE = "san"
+"""Default network that others are compared with."""
+TIMING_ROUNDS = 7
+"""Default number of timing rounds. Each round times every network once."""
+_ADDED_FIELDS = ("online", "deterministic", "width")
+"""Fields of `RunConfig` that were added later. Their default values are not part of a run's id."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained.
 
-    `schedule`: "onecycle" rises to `lr` and falls to nothing over all steps; "steps" divides `lr` by 1.5 at epoch 31
-    and every 12 epochs. `patience`: epochs without a better validation accuracy after which training stops. `fade`: the
-    share of all steps over which what is no digit grows from black to its full brightness, which takes the masks of the
-    training set.
+    Attributes:
+        name: a key of `RECIPES`.
+        optimizer: one of `OPTIMIZERS`.
+        lr: peak learning rate, above 0 and at most 1.
+        batch: number of images in a step, `MIN_BATCH` or more.
+        epochs: maximal number of epochs.
+        schedule: "onecycle" raises the learning rate to `lr` and lowers it to 0 over all steps; "steps" divides `lr` by
+            1.5 at epoch 31 and every 12 epochs after that.
+        patience: training stops after this many epochs without a better validation accuracy; None never stops it.
+        clip: maximal norm of the gradient.
+        fade: share of all steps, 0 … 1, in which everything except the digits brightens from black to its full
+            brightness. This uses the masks of the training set.
+        questions: number of questions about each image in a step, or "one" or "all". With "one", a step has `batch`
+            questions, each with its own image.
     """
 
     name: str
-    optimizer: str  # one of OPTIMIZERS
+    optimizer: str
     lr: float
     batch: int
     epochs: int
@@ -48,34 +64,37 @@ class Recipe:
     patience: int | None = None
     clip: float = 5.0
     fade: float = 0.0
-    questions: int | str = "one"  # of an image in a step: "one", "all", or so many
+    questions: int | str = "one"
 
     @property
     def label(self) -> str:
-        """The name, and what differs from the first recipe of that name: labels in records keep their meaning."""
-        known = asdict(FIRST_RECIPES[self.name])
-        changed = [f"{key}={value}" for key, value in asdict(self).items() if value != known[key]]
+        """The name, followed by the fields that differ from version 0.1, so that labels in old records stay valid."""
+        initial = asdict(FIRST_RECIPES[self.name])
+        changed = [f"{key}={value}" for key, value in asdict(self).items() if value != initial[key]]
         return ",".join([self.name, *changed])
 
-    def at_most(self, digits: int) -> int | None:
-        """How many questions a step asks about an image of so many digits; None where each question has an image of its
-        own."""
+    def max_questions(self, digits: int) -> int | None:
+        """Return the maximal number of questions about an image in a step; None if each question has its own image.
+
+        Args:
+            digits: maximal number of digits in an image.
+        """
         if isinstance(self.questions, int):
             return self.questions
         return digits if self.questions == "all" else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Without `questions` where it is as before there was a choice: a run keeps its name."""
+        """Return the fields as JSON values. `questions` is omitted if it is "one", so that old run ids stay valid."""
         return {key: value for key, value in asdict(self).items() if key != "questions" or value != "one"}
 
 
 FIRST_RECIPES = {
     # PAN's program; ARNN: "identical" (SPEC of both: RMSProp α 0.9, ε 1e-6).
     "pan": Recipe("pan", "rmsprop", lr=0.003, batch=200, epochs=300, schedule="steps", patience=50),
-    # Small batches matter more than epochs: maps form after so many steps, whatever their size.
+    # Small batches matter more than many epochs: attention maps form after a number of steps, whatever the batch size.
     "fast": Recipe("fast", "adam", lr=0.003, batch=50, epochs=10, schedule="onecycle"),
 }
-"""As they were in version 0.1."""
+"""Recipes of version 0.1."""
 RECIPES = FIRST_RECIPES | {
     "fast": Recipe("fast", "adam", lr=0.003, batch=32, epochs=3, schedule="onecycle", questions="all"),
 }
@@ -83,7 +102,7 @@ RECIPES = FIRST_RECIPES | {
 
 @dataclass(frozen=True)
 class Preset:
-    """What `bench run` does where the user leaves a choice open."""
+    """Default values of `bench run` and `bench sweep`. `sizes` are the numbers of images in each split."""
 
     variant: str
     sizes: dict[str, int]
@@ -97,18 +116,20 @@ PRESETS = {
         "mini",
         {"train": 8_000, "val": 1_000, "test": 2_000},
         "mnist5k",
-        replace(RECIPES["fast"], batch=16, epochs=4),  # small images: more steps are worth more than larger ones
+        replace(RECIPES["fast"], batch=16, epochs=4),  # on small images, more steps help more than larger batches
     ),
 }
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How data come to a network, which changes none of its numbers and has no part in a run's name.
+    """How data are loaded. This changes no result and is not part of a run's id.
 
-    `stream`: leave images on the disk (True), or load them whole (False), or see whether they fit (None). For a run on
-    fresh images: `raw`, where sources are kept if not beside the set, and the folders `digits` and `backgrounds`, where
-    the set was made of such.
+    Attributes:
+        stream: True reads images from the disk during training, False loads them before it, None loads them if they
+            fit into memory.
+        raw: for online runs, the folder of downloaded sources, if there is none in the root of the data set.
+        digits, backgrounds: for online runs, the folders of digits and photos that the data set was generated from.
     """
 
     stream: bool | None = None
@@ -122,7 +143,20 @@ DEFAULT_DATA_OPTIONS = DataOptions()
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run's outcome. `dataset` is the data set's folder name, `<variant>-<spec_id>`."""
+    """Everything that decides the result of a run.
+
+    Attributes:
+        attn: canonical name of the network.
+        dataset: folder name of the data set, `<variant>-<spec_id>`.
+        seed: seed of all randomness, 0 or more.
+        queries: which questions of the training set are used, see `mnistref.dataset.read_triples`.
+        precision, capture, deterministic: see `bench.compute.ComputeConfig`; `capture` is one of `CAPTURES`.
+        device: "cpu" or "cuda".
+        init: data set and training of the run whose weights this run starts from.
+        init_weights: digest of these weights.
+        online: whether each epoch has new images, see `bench.data.online`.
+        width: channels of each convolution.
+    """
 
     attn: str
     variant: str
@@ -130,89 +164,135 @@ class RunConfig:
     seed: int
     recipe: Recipe
     queries: str
-    precision: str  # one of PRECISIONS
-    device: str  # cpu | cuda
-    capture: str = "eager"  # one of CAPTURES
-    init: str | None = None  # variant and recipe of the run whose weights it starts from
-    init_weights: str | None = None  # and their digest
-    online: bool = False  # fresh images every epoch, see `bench.data.online`
-    deterministic: bool = False  # see `bench.compute`
-    width: int = WIDTH  # channels of each convolution
+    precision: str
+    device: str
+    capture: str = "eager"
+    init: str | None = None
+    init_weights: str | None = None
+    online: bool = False
+    deterministic: bool = False
+    width: int = DEFAULT_WIDTH
 
     def as_dict(self) -> dict[str, Any]:
-        """Without `online`, `deterministic` and `width` where they are as before there was a choice: a run keeps its
-        name."""
-        later = ("online", "deterministic", "width")
-        own = asdict(self) | {"recipe": self.recipe.as_dict()}
-        return {key: value for key, value in own.items() if key not in later or value != getattr(RunConfig, key)}
+        """Return the fields as JSON values. `_ADDED_FIELDS` with default values are omitted."""
+        record = asdict(self) | {"recipe": self.recipe.as_dict()}
+        return {
+            key: value for key, value in record.items() if key not in _ADDED_FIELDS or value != getattr(RunConfig, key)
+        }
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "RunConfig":
-        """The inverse of `as_dict`. Raises KeyError or TypeError for what is none."""
+        """Return the configuration of a record that `as_dict` returned.
+
+        Raises:
+            KeyError: the record has no recipe.
+            TypeError: a field is missing or unknown.
+        """
         return cls(**{**content, "recipe": Recipe(**content["recipe"])})
 
-    def check(self) -> None:
-        """A ValueError that names the first value that no run can have, of whatever type it is."""
-        recipe, known = self.recipe, {"name": tuple(RECIPES), "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
-        good = {name: getattr(recipe, name) in allowed for name, allowed in known.items()}
-        good |= {"device": self.device in DEVICES[1:], "precision": self.precision in PRECISIONS}
-        good |= {"capture": self.capture in CAPTURES, "seed": _is_whole(self.seed, 0, 2**31 - 1)}
-        good |= {"epochs": _is_whole(recipe.epochs, 1), "batch": _is_whole(recipe.batch, LEAST_BATCH)}
-        good["questions"] = recipe.questions in ("one", "all") or _is_whole(recipe.questions, 1)
-        good["width"] = _is_whole(self.width, 1, WIDEST)
-        good["patience"] = recipe.patience is None or _is_whole(recipe.patience, 1)
-        good |= {"lr": _is_number(recipe.lr) and 0 < recipe.lr <= 1, "fade": _is_number(recipe.fade, 1)}
-        good["clip"] = _is_number(recipe.clip) and recipe.clip > 0
-        for name, fits in good.items():
-            if not fits:
-                raise ValueError(f"{name}: {getattr(self, name, getattr(recipe, name, None))!r}")
+    def require_valid(self) -> None:
+        """Check the type and range of the values.
+
+        Raises:
+            ValueError: a value is invalid. The message is the name and the value.
+        """
+        for name, is_valid in (self._checks() | _recipe_checks(self.recipe)).items():
+            if not is_valid:
+                raise ValueError(f"{name}: {getattr(self, name, getattr(self.recipe, name, None))!r}")
+
+    def _checks(self) -> dict[str, bool]:
+        return {
+            "device": self.device in DEVICES[1:],
+            "precision": self.precision in PRECISIONS,
+            "capture": self.capture in CAPTURES,
+            "seed": _is_integer(self.seed, 0, 2**31 - 1),
+            "width": _is_integer(self.width, 1, MAX_WIDTH),
+        }
 
     @property
     def training(self) -> str:
-        """The recipe's label, whether on fresh images or deterministic, of another width than the papers', and what the
-        weights had been trained on before, if on any."""
-        ways = [name for name in ("online", "deterministic") if getattr(self, name)]
-        ways += [f"width={self.width}"] * (self.width != WIDTH)
-        return ",".join([self.recipe.label, *ways, *([f"init=({self.init})"] if self.init else [])])
+        """How the network was trained, in one label.
+
+        It has the recipe's label, the fields `online`, `deterministic` and `width` if they are not the default, and the
+        training that the initial weights had.
+        """
+        parts = [self.recipe.label, *(name for name in ("online", "deterministic") if getattr(self, name))]
+        if self.width != DEFAULT_WIDTH:
+            parts.append(f"width={self.width}")
+        if self.init:
+            parts.append(f"init=({self.init})")
+        return ",".join(parts)
 
     @property
     def run_id(self) -> str:
+        """The name of the run's folder."""
         digest = hashlib.sha256(canonical_json(self.as_dict()).encode()).hexdigest()[:12]
         attn = re.sub(r"[^\w.+=-]+", "-", self.attn.replace(",", "+"))
         return f"{self.variant}-{attn}-s{self.seed}-{digest}"
 
 
-def stages(training: str) -> list[str]:
-    """What `RunConfig.training` or `init` says: the last stage, and each that it begins with as data set,recipe."""
+def _recipe_checks(recipe: Recipe) -> dict[str, bool]:
+    return {
+        "name": recipe.name in tuple(RECIPES),  # a damaged record may hold a list, which cannot be a key
+        "optimizer": recipe.optimizer in OPTIMIZERS,
+        "schedule": recipe.schedule in SCHEDULES,
+        "epochs": _is_integer(recipe.epochs, 1),
+        "batch": _is_integer(recipe.batch, MIN_BATCH),
+        "questions": recipe.questions in ("one", "all") or _is_integer(recipe.questions, 1),
+        "patience": recipe.patience is None or _is_integer(recipe.patience, 1),
+        "lr": _is_number(recipe.lr) and 0 < recipe.lr <= 1,
+        "fade": _is_number(recipe.fade, 1),
+        "clip": _is_number(recipe.clip) and recipe.clip > 0,
+    }
+
+
+def _is_integer(value: object, minimum: int, maximum: float = math.inf) -> bool:
+    return type(value) is int and minimum <= value <= maximum
+
+
+def _is_number(value: Any, maximum: float = 1e30) -> bool:
+    """Return whether a value is a number from 0 to `maximum`, which NaN is not."""
+    return type(value) in (int, float) and 0 <= value <= maximum
+
+
+def training_stages(training: str) -> list[str]:
+    """Return the stages of a label such as `RunConfig.training`, the last stage first.
+
+    All stages but the first of the list are "<data set>,<recipe's label>". `RunConfig.init` can be given too.
+    """
     return training.rstrip(")").split(",init=(")
 
 
-def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
-    return type(value) is int and least <= value <= most
-
-
-def _is_number(value: Any, most: float = 1e30) -> bool:
-    """0 … `most`, which NaN is not."""
-    return type(value) in (int, float) and 0 <= value <= most
-
-
 def get_recipe(name: str) -> Recipe:
-    """The recipe of that name; an unknown one is a usage error that lists the known."""
+    """Return the recipe of that name.
+
+    Raises:
+        UsageProblemError: there is no such recipe.
+    """
     if name not in RECIPES:
         raise UsageProblemError(f"unknown recipe {name!r}: {did_you_mean(name, list(RECIPES))}")
     return RECIPES[name]
 
 
-def choose_recipe(
-    preset: Preset,
-    name: str | None,
-    epochs: int | None = None,
-    batch: int | None = None,
-    lr: float | None = None,
-    fade: float | None = None,
-    questions: int | str | None = None,
-) -> Recipe:
-    """The preset's recipe, or the named one instead, with what is given in place of its own."""
+@dataclass(frozen=True)
+class RecipeOverrides:
+    """Values that replace those of a recipe, see `Recipe`; None keeps the recipe's value."""
+
+    epochs: int | None = None
+    batch: int | None = None
+    lr: float | None = None
+    fade: float | None = None
+    questions: int | str | None = None
+
+
+NO_OVERRIDES = RecipeOverrides()
+
+
+def choose_recipe(preset: Preset, name: str | None = None, overrides: RecipeOverrides = NO_OVERRIDES) -> Recipe:
+    """Return the recipe of that name, or else the preset's recipe, with the overrides applied.
+
+    Raises:
+        UsageProblemError: there is no such recipe.
+    """
     recipe = get_recipe(name) if name else preset.recipe
-    given = {"epochs": epochs, "batch": batch, "lr": lr, "fade": fade, "questions": questions}
-    return replace(recipe, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
+    return replace(recipe, **{key: value for key, value in vars(overrides).items() if value is not None})

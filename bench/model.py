@@ -27,7 +27,7 @@ from bench.attention.base import (
 )
 from bench.attention.layers import normalize_map, one_hot
 from bench.attention.warps import compose_frame, place_in_image
-from bench.config import WIDTH
+from bench.config import DEFAULT_WIDTH
 from bench.kernels.pool import pooled_relu
 from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
@@ -108,7 +108,7 @@ class AttributeCNN(nn.Module):
         queries: int,
         stages: int = 4,
         dropout: float = 0.5,
-        width: int = WIDTH,
+        width: int = DEFAULT_WIDTH,
     ) -> None:
         super().__init__()
         network = attn if isinstance(attn, NetworkSpec) else resolve_network(attn, width)
@@ -215,7 +215,7 @@ def create_model(
     queries: int = 10,
     size: tuple[int, int] = (100, 100),
     dropout: float = 0.5,
-    width: int = WIDTH,
+    width: int = DEFAULT_WIDTH,
 ) -> AttributeCNN:
     """Return the network for a variant, or for a number of classes, of queries, and an image size.
 
@@ -242,7 +242,7 @@ def number_of_stages(size: int) -> int:
 
 
 def build(
-    attn: str | NetworkSpec, variant: VariantSpec, seed: int, device: torch.device, width: int = WIDTH
+    attn: str | NetworkSpec, variant: VariantSpec, seed: int, device: torch.device, width: int = DEFAULT_WIDTH
 ) -> AttributeCNN:
     """Return the network for a variant on its device, in channels last, with weights drawn from the seed."""
     torch.manual_seed(seed)

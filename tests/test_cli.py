@@ -266,7 +266,7 @@ def test_show_draws_a_run(mini, root, tmp_path, monkeypatch):
     assert "of 1 answers right" in shown.stderr
     assert (tmp_path / shown.stdout.strip()).read_bytes().startswith(b"\x89PNG")
     far = shutil.copytree(folder, tmp_path / "elsewhere" / "run")
-    assert "say where with --data" in call(cli.bench, "show", far, code=2).stderr
+    assert "give its place with --data or --root" in call(cli.bench, "show", far, code=2).stderr
     for more in (["--data", mini], ["--root", root]):
         drawn = call(cli.bench, "show", far, "-o", "new/a.svg", "--image", 3, "--image", 1, *more)
         assert drawn.stdout == "new/a.svg\n"

@@ -1,1 +1,1 @@
-"""Commands of `bench`: parse the options, make one call, print."""
+"""Command line of `bench`. Each command parses its options, makes one call and prints the result."""

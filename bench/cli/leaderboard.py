@@ -1,28 +1,32 @@
-"""The command of `bench` that compares: parse, import lazily, make one call, print."""
+"""The command `bench leaderboard`: parse, import lazily, make one call, print."""
 
 import logging
 from pathlib import Path
 
 import click
 
-from bench.cli.options import BoardOptions, board_options
+from bench.cli.option_values import BoardOptions
+from bench.cli.options import add_board_options
 from mnistref.common.click_program import EXISTING, FOLDER
 from mnistref.common.console import as_given, emit
 
 
 @click.command("leaderboard")
-@board_options
-@click.option("-o", "--output", type=FOLDER, help="Write CSV to this file and print its name.")
-@click.option("--markdown", is_flag=True, help="Print it as Markdown tables.")
-@click.option("--commands", "as_commands", is_flag=True, help="Print the command that repeats each row.")
-@click.option("--claims", "as_claims", is_flag=True, help="Print what the papers claim, and what these runs say of it.")
-@click.option("--save", type=FOLDER, metavar="FOLDER", help="Keep the board with its records, to be snapshot.")
-@click.option("--weights", is_flag=True, help="With --save: keep the networks' weights, too.")
+@add_board_options
+@click.option("-o", "--output", type=FOLDER, help="Write the board to this CSV file, and print the file's name.")
+@click.option("--markdown", is_flag=True, help="Print Markdown tables.")
+@click.option("--commands", "as_commands", is_flag=True, help="Print the command that reproduces each row.")
+@click.option("--claims", "as_claims", is_flag=True, help="Print the papers' claims, and whether these runs agree.")
+@click.option("--save", type=FOLDER, metavar="FOLDER", help="Save the board and the records that it is derived from.")
+@click.option("--weights", is_flag=True, help="With --save: save the weights of the networks too.")
 @click.option(
-    "--check", type=EXISTING, metavar="FOLDER", help="Derive the boards kept there again; exit 4 if one errs."
+    "--check",
+    type=EXISTING,
+    metavar="FOLDER",
+    help="Derive the saved boards in this folder again from their records; exit with 4 if a number differs.",
 )
 def print_leaderboard(
-    compared: BoardOptions,
+    board_options: BoardOptions,
     output: Path | None,
     markdown: bool,
     as_commands: bool,
@@ -31,7 +35,9 @@ def print_leaderboard(
     weights: bool,
     check: Path | None,
 ) -> None:
-    """One row for each mechanism and data set, with intervals, and published numbers beside measured ones.
+    """Compare the mechanisms of finished runs.
+
+    Prints one row per mechanism and data set, with confidence intervals and the published numbers.
 
     \b
     bench leaderboard --variant mref --baseline pan
@@ -46,24 +52,24 @@ def print_leaderboard(
     from mnistref.common.errors import UsageProblemError
 
     if sum(map(bool, (check, save, output, as_commands, as_claims))) > 1:
-        raise UsageProblemError("give one of --check, --save, --output, --commands and --claims")
+        raise UsageProblemError("give only one of --check, --save, --output, --commands and --claims")
     if weights and not save:
-        raise UsageProblemError("--weights goes with --save")
+        raise UsageProblemError("--weights needs --save")
     if check:
         checked = snapshot.check(check)
-        logging.info("every number follows from the records beside it, on each of these boards:")
+        logging.info("every number of these boards follows from the saved records:")
         return emit("\n".join(str(as_given(Path(board))) for board in checked))
-    runs, variant, baseline = runs_of(compared.runs), compared.chosen_variant, compared.chosen_baseline
+    runs, variant, baseline = runs_of(board_options.runs), board_options.variant_name, board_options.baseline_name
     if save:
         board = snapshot.save(runs, save, variant, baseline, weights)
         logging.info("%s", formatting.to_text(board))
         return emit(save)
     results = wanted_results(runs, variant)
     if as_claims:
-        found = claims(results)
-        if not found:
-            raise UsageProblemError(f"{runs}: no two finished runs here of which a paper claims something")
-        return emit(formatting.claims_to_text(found, markdown))
+        claim_results = claims(results)
+        if not claim_results:
+            raise UsageProblemError(f"{runs}: no claim of the papers compares two finished runs in this folder")
+        return emit(formatting.claims_to_text(claim_results, markdown))
     board = leaderboard(results, baseline=baseline)
     if output:
         write_whole(output, formatting.to_csv(board).encode())

@@ -1,4 +1,4 @@
-"""The commands of `bench`: parse, import lazily, make one call, print."""
+"""The program `bench` and its smaller commands: parse, import lazily, make one call, print."""
 
 import logging
 from pathlib import Path
@@ -6,15 +6,17 @@ from pathlib import Path
 import click
 
 from bench.cli.leaderboard import print_leaderboard
-from bench.cli.options import ComputingOptions, computing_options
+from bench.cli.option_values import ComputeOptions
+from bench.cli.options import add_compute_options
 from bench.cli.report import print_report
-from bench.cli.train import run, run_sweep
-from bench.config import ROUNDS
+from bench.cli.sweep import run_sweep
+from bench.cli.train import run
+from bench.config import MIN_BATCH, RECIPES, TIMING_ROUNDS
 from mnistref.common.click_program import EXISTING, FOLDER, program
 from mnistref.common.console import emit, emit_json, remember_place
 from mnistref.common.text_table import table
 
-bench = program("bench", "Train and measure attention mechanisms on them.")
+bench = program("bench", "Train attention mechanisms on the data sets of mnistref, and measure them.")
 bench.add_command(run)
 bench.add_command(run_sweep)
 bench.add_command(print_leaderboard)
@@ -25,9 +27,9 @@ bench.add_command(print_report)
 @click.argument("pattern", default="*")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_mechanisms(pattern: str, as_json: bool) -> None:
-    """List the mechanisms (those that match PATTERN, such as 'ar*') with their options.
+    """List the mechanisms and their options.
 
-    An option follows a name: arnn:hidden=16:context=5.
+    PATTERN, such as 'ar*', selects by name. In other commands, options follow the name: arnn:hidden=16:context=5.
     """
     from fnmatch import fnmatchcase
 
@@ -36,21 +38,25 @@ def list_mechanisms(pattern: str, as_json: bool) -> None:
     from mnistref.common.errors import UsageProblemError, did_you_mean
 
     known = known_mechanisms()
-    found = [m for m in known.values() if any(fnmatchcase(name, pattern) for name in (m.name, *m.aliases))]
-    if not found:
-        raise UsageProblemError(f"no mechanism is called {pattern!r}: {did_you_mean(pattern, list(known))}")
-    described = []
-    for m in found:
+    matching = [
+        mechanism
+        for mechanism in known.values()
+        if any(fnmatchcase(name, pattern) for name in (mechanism.name, *mechanism.aliases))
+    ]
+    if not matching:
+        raise UsageProblemError(f"no mechanism matches {pattern!r}: {did_you_mean(pattern, list(known))}")
+    entries = []
+    for mechanism in matching:
         try:
-            described.append(m.describe() | {"params": count_parameters(m.name)})
-        except UsageProblemError as error:  # another package's
-            logging.warning("left out: %s", error)
+            entries.append(mechanism.describe() | {"params": count_parameters(mechanism.name)})
+        except UsageProblemError as error:  # a mechanism of another package may fail
+            logging.warning("skipped: %s", error)
     if as_json:
-        return emit_json(described)
+        return emit_json(entries)
     rows = [["mechanism", "slots", "parameters", "paper", "what it does", "options"]]
-    for d in described:
-        options = " ".join(f"{name}={value}" for name, value in d["options"].items())
-        rows.append([d["name"], d["slots"], f"{d['params']:,}", d["paper"], d["summary"], options])
+    for entry in entries:
+        options = " ".join(f"{name}={value}" for name, value in entry["options"].items())
+        rows.append([entry["name"], entry["slots"], f"{entry['params']:,}", entry["paper"], entry["summary"], options])
     return emit(table(rows))
 
 
@@ -58,51 +64,73 @@ def list_mechanisms(pattern: str, as_json: bool) -> None:
 @click.argument("module")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(module: str, as_json: bool) -> None:
-    """Say whether MODULE, path/to/file.py:Class or a name, is fit to be benchmarked; exit with 6 if not."""
-    from bench.conformance.isolation import check as findings_of
+    """Check whether MODULE can be benchmarked.
+
+    MODULE is path/to/file.py:Class, or a name (see `bench list`). Prints the findings, and exits with 6 if MODULE
+    cannot be benchmarked.
+    """
+    from bench.conformance.isolation import check as check_module
     from mnistref.common.errors import RunProblemError
 
-    findings = findings_of(module)
+    findings = check_module(module)
     if as_json:
         emit_json([vars(finding) for finding in findings])
     else:
         marks = {True: "ok", False: "NO", None: "note"}
         emit("\n".join(f"{marks[f.ok]:4}  {f.what}{': ' * bool(f.why)}{f.why}" for f in findings))
-    wrong = [finding.what for finding in findings if finding.ok is False]
-    if wrong:
-        raise RunProblemError(f"{module}: not fit to be benchmarked: {'; '.join(wrong)}")
+    failed = [finding.what for finding in findings if finding.ok is False]
+    if failed:
+        raise RunProblemError(f"{module}: not fit to be benchmarked: {'; '.join(failed)}")
 
 
 @bench.command("runtime")
 @click.option(
     "--attn",
-    "lists",
+    "attn_lists",
     multiple=True,
     default=["none,arnn"],
     show_default=True,
     metavar="NAMES",
-    help="Networks, parted by commas; none+arnn is a slot list. May be given again.",
+    help="Networks, separated by commas; none+arnn is one network with a list of slots. May be repeated.",
 )
-@click.option("--variant", default="mbg", show_default=True, metavar="NAME", help="Whose image size and classes.")
-@click.option("--recipe", default="fast", show_default=True, metavar="fast|pan", help="Whose optimiser and batch.")
-@click.option("--batch", type=click.IntRange(min=2), help="Images in a step.  [default: the recipe's]")
-@click.option("--threads", type=click.IntRange(min=1), help="On a CPU.  [default: PyTorch's choice]")
-@computing_options
-@click.option("--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True)
+@click.option(
+    "--variant", default="mbg", show_default=True, metavar="NAME", help="Variant with the image size and the classes."
+)
+@click.option(
+    "--recipe",
+    "recipe_name",
+    default="fast",
+    show_default=True,
+    metavar="|".join(RECIPES),
+    help="Recipe with the optimizer and the number of images in a step.",
+)
+@click.option("--batch", type=click.IntRange(min=MIN_BATCH), help="Images in a step.  [default: the recipe's]")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: PyTorch's choice]")
+@add_compute_options
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=TIMING_ROUNDS,
+    show_default=True,
+    help="Timing rounds. Each round times every network once.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--plot", type=FOLDER, help="Also draw bars: a name ending in .png, .svg or .pdf.")
+@click.option("--plot", type=FOLDER, help="Also draw a bar chart to this file: .png, .svg or .pdf.")
 def print_runtime(
-    lists: tuple[str, ...],
+    attn_lists: tuple[str, ...],
     variant: str,
-    recipe: str,
+    recipe_name: str,
     batch: int | None,
     threads: int | None,
-    computing: ComputingOptions,
+    compute_options: ComputeOptions,
     rounds: int,
     as_json: bool,
     plot: Path | None,
 ) -> None:
-    """Time a training step and inference of networks, turn by turn with san and pan-ctx, on random images.
+    """Time training steps and inference.
+
+    The images are random. The networks are timed in turn with the baselines san and pan-ctx. Prints medians and
+    quartiles of the times, their ratios to the baselines, memory, and numerical errors.
 
     \b
     bench runtime --attn none,arnn,brnn2 --variant mref --batch 50 --threads 2
@@ -121,19 +149,19 @@ def print_runtime(
     if plot:
         check_name(plot)
         from bench.profiling.plot import save_bars
-    names = [name for networks in lists for name in resolve_networks(networks)]
-    chosen, how = get_recipe(recipe), computing.chosen
-    chosen = replace(chosen, batch=batch or chosen.batch)
+    networks = [network for attn_list in attn_lists for network in resolve_networks(attn_list)]
+    recipe, compute_config = get_recipe(recipe_name), compute_options.compute_config
+    recipe = replace(recipe, batch=batch or recipe.batch)
     if threads:
         torch.set_num_threads(threads)
-    setting, rows = runtime(names, get_variant(variant), chosen, how, rounds)
+    setting, rows = runtime(networks, get_variant(variant), recipe, compute_config, rounds)
     if as_json:
         emit_json(to_json(setting, rows))
     else:
         emit(to_text(setting, rows))
     if plot:
         save_bars(str(setting), rows, BASELINES, plot)
-        logging.info("drawn: %s", plot)
+        logging.info("wrote %s", plot)
 
 
 @bench.command()
@@ -142,17 +170,42 @@ def print_runtime(
     "-o",
     "--output",
     type=FOLDER,
-    help="A name ending in .png, .svg or .pdf.  [default: the run's name .png, of several compared.png]",
+    help="File to write: .png, .svg or .pdf.  [default: RUN.png; compared.png for several runs]",
 )
 @click.option(
-    "--images", type=click.IntRange(min=1), help="How many, of small digits to large.  [default: 4; of several runs 6]"
+    "--images",
+    type=click.IntRange(min=1),
+    help="Number of test images, chosen from small to large digits.  [default: 4; 6 for several runs]",
 )
-@click.option("--image", "indices", type=int, multiple=True, help="This test image; may be given again.")
-@click.option("--samples", type=int, default=1, show_default=True, help="Answers to each, where maps are drawn.")
-@click.option("--sigma-scale", type=float, metavar="X", help="σ times X.  [default: 3 for several samples, else 1]")
-@click.option("--data", type=EXISTING, help="Another data set, such as one of mbgmulti.  [default: the run's]")
-@click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of images and samples.")
+@click.option("--image", "indices", type=int, multiple=True, help="Index of a test image to show. May be repeated.")
+@click.option(
+    "--samples",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Number of answers to each image, for mechanisms with random maps.",
+)
+@click.option(
+    "--sigma-scale",
+    type=float,
+    metavar="X",
+    help="Multiply the σ of random maps by X.  [default: 1; 3 for several samples]",
+)
+@click.option(
+    "--data",
+    type=EXISTING,
+    help="Folder of another data set, such as an mbgmulti set for a run on mbg.  [default: the run's]",
+)
+@click.option(
+    "--root", type=FOLDER, default="data_cache", show_default=True, help="Folder with the data sets of the runs."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the choice of images and of the samples.",
+)
 def show(
     runs: tuple[Path, ...],
     output: Path | None,
@@ -164,9 +217,10 @@ def show(
     root: Path,
     seed: int,
 ) -> None:
-    """Draw where the network in the folder RUN looks on test images, and what it answers; print the picture's name.
+    """Draw attention maps on test images.
 
-    Of one run the picture has the map of every slot; of several, the product of their maps side by side.
+    RUN is the folder of a run. For one run, the picture has the map of every slot and the answer. For several runs, it
+    has the product of each run's maps and the answer, side by side. Prints the name of the file.
 
     \b
     bench show data_cache/runs/mini-arnn-s0-…
@@ -179,7 +233,7 @@ def show(
     if images and indices:
         raise click.UsageError("give --images or --image, not both")
     if len(runs) > 1 and (samples != 1 or sigma_scale is not None):
-        raise click.UsageError("--samples and --sigma-scale are for one run")
+        raise click.UsageError("--samples and --sigma-scale work with one run only; omit them, or give one run")
     picture = output or remember_place(Path("compared.png" if len(runs) > 1 else f"{runs[0].resolve().name}.png"))
     if len(runs) > 1:
         comparison.save_comparison(runs, picture, root, data, images or comparison.IMAGES, seed, indices or None)

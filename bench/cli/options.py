@@ -1,269 +1,220 @@
-"""Options that several commands of `bench` share, and what is chosen by them."""
+"""Groups of options that several commands of `bench` share."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import wraps
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from bench.cli.option_values import BoardOptions, ComputeOptions, RunOptions, TrainingOptions
 from bench.cli.values import Number, Questions
 from bench.config import (
-    BASELINE,
     CAPTURES,
+    CHECKPOINT_SECONDS,
+    DEFAULT_BASELINE,
+    DEFAULT_WIDTH,
     DEVICES,
-    EVERY,
-    LEAST_BATCH,
     LOGS,
+    MAX_WIDTH,
+    MIN_BATCH,
     PRECISIONS,
     PRESETS,
     RECIPES,
-    WIDEST,
-    WIDTH,
-    DataOptions,
-    Preset,
-    Recipe,
-    choose_recipe,
 )
 from mnistref.common.click_program import EXISTING, FOLDER
 
-if TYPE_CHECKING:
-    from bench.compute import ComputeConfig
-    from bench.training.progress import ProgressOptions
+Command = Callable[..., Any]
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """What one run trains."""
+def _option_group(
+    group: type, argument: str, options: Sequence[Callable[[Command], Command]]
+) -> Callable[[Command], Command]:
+    """Return a decorator that adds options to a command and passes their values as one argument.
 
-    attn: str | None
-    variant: str | None
-    data: Path | None
-    seed: int
-    init: Path | None
+    Args:
+        group: a dataclass whose fields are the parameter names of the options.
+        argument: name of the command's argument.
+        options: decorators made by `click.option`.
+    """
 
-
-@dataclass(frozen=True)
-class ComputingOptions:
-    """Where and how networks are computed."""
-
-    device: str
-    precision: str
-    capture: str
-    deterministic: bool
-
-    @property
-    def chosen(self) -> "ComputeConfig":
-        from bench.compute import resolve_compute
-
-        return resolve_compute(self.device, self.precision, self.capture, self.deterministic)
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How networks are trained, and on what."""
-
-    recipe: str | None
-    preset: str
-    queries: str
-    width: int
-    epochs: int | None
-    batch: int | None
-    lr: float | None
-    fade: float | None
-    questions: int | str | None
-    digits: str | None
-    backgrounds: str
-    online: bool
-    stream: bool | None
-    root: Path
-    runs: Path | None
-    threads: int | None
-    log: str | None
-    every: float
-
-    @property
-    def chosen_preset(self) -> Preset:
-        return PRESETS[self.preset]
-
-    @property
-    def chosen_recipe(self) -> Recipe:
-        return choose_recipe(
-            self.chosen_preset, self.recipe, self.epochs, self.batch, self.lr, self.fade, self.questions
-        )
-
-    @property
-    def data_options(self) -> DataOptions:
-        """Its paths mean the same in every working directory."""
-        folders = [str(Path(p).absolute()) if p and Path(p).is_dir() else None for p in (self.digits, self.backgrounds)]
-        return DataOptions(self.stream, str(self.root.absolute() / "raw"), *folders)
-
-    @property
-    def chosen_runs(self) -> Path:
-        return self.runs or self.root / "runs"
-
-    def set_threads(self) -> None:
-        """Of this process, where it trains itself."""
-        if self.threads:
-            import torch
-
-            torch.set_num_threads(self.threads)
-
-    @property
-    def progress_options(self) -> "ProgressOptions":
-        from bench.training.progress import ProgressOptions
-
-        progress_options = ProgressOptions(self.log, self.every)
-        progress_options.check()
-        return progress_options
-
-
-@dataclass(frozen=True)
-class BoardOptions:
-    """Which runs are compared, and with what."""
-
-    runs: Path
-    variant: str | None
-    baseline: str
-
-    @property
-    def chosen_variant(self) -> str | None:
-        from mnistref.variants import get_variant
-
-        return get_variant(self.variant).name if self.variant else None
-
-    @property
-    def chosen_baseline(self) -> str:
-        from bench.attention import canonical_name
-
-        return canonical_name(self.baseline)
-
-
-def _gathered(kind: type, name: str, options: list[Callable]) -> Callable[[Callable], Callable]:
-    """A decorator that adds options to a command and hands them over as one value."""
-
-    def decorate(command: Callable) -> Callable:
+    def decorate(command: Command) -> Command:
         @wraps(command)
-        def call(**given: Any) -> Any:
-            value = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
-            return command(**given, **{name: value})
+        def call(**values: Any) -> Any:
+            grouped = group(**{field.name: values.pop(field.name) for field in fields(group)})
+            return command(**values, **{argument: grouped})
 
+        decorated: Command = call
         for option in reversed(options):
-            call = option(call)
-        return call
+            decorated = option(decorated)
+        return decorated
 
     return decorate
 
 
-run_options = _gathered(
+add_run_options = _option_group(
     RunOptions,
-    "asked",
+    "run_options",
     [
-        click.option("--attn", metavar="NAME", help="A name (see `bench list`), slots (none,arnn), or file.py:Class."),
-        click.option("--variant", metavar="NAME", help="Data set to train on.  [default: the preset's]"),
-        click.option("--data", type=EXISTING, help="A data set already made, instead of --variant."),
-        click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True),
+        click.option(
+            "--attn", metavar="NAME", help="Network: a name (see `bench list`), slots (none,arnn), or file.py:Class."
+        ),
+        click.option(
+            "--variant", metavar="NAME", help="Variant of the data set (see `mnistref list`).  [default: the preset's]"
+        ),
+        click.option("--data", type=EXISTING, help="Folder of an existing data set (not with --variant)."),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**31 - 1),
+            default=0,
+            show_default=True,
+            help="Seed of the weights, the order of the data and dropout.",
+        ),
         click.option(
             "--init",
             type=FOLDER,
             metavar="RUN",
-            help="Start from those of this run's weights that fit, as after an easier variant.",
+            help="Start from the weights of this run, such as one on an easier variant. Weights that do not fit are "
+            "initialised anew.",
         ),
     ],
 )
 
-board_options = _gathered(
+add_board_options = _option_group(
     BoardOptions,
-    "compared",
+    "board_options",
     [
-        click.option("--runs", type=FOLDER, default="data_cache/runs", show_default=True, help="Where runs are kept."),
-        click.option("--variant", metavar="NAME", help="Only this variant."),
+        click.option("--runs", type=FOLDER, default="data_cache/runs", show_default=True, help="Folder of the runs."),
+        click.option("--variant", metavar="NAME", help="Only runs on this variant.  [default: all variants]"),
         click.option(
-            "--baseline", metavar="NAME", default=BASELINE, show_default=True, help="Differences are to this network."
+            "--baseline",
+            metavar="NAME",
+            default=DEFAULT_BASELINE,
+            show_default=True,
+            help="Network to which differences are computed.",
         ),
     ],
 )
 
-computing_options = _gathered(
-    ComputingOptions,
-    "computing",
+add_compute_options = _option_group(
+    ComputeOptions,
+    "compute_options",
     [
-        click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True),
+        click.option(
+            "--device",
+            type=click.Choice(DEVICES),
+            default="auto",
+            show_default=True,
+            help="auto is CUDA if a CUDA device is available.",
+        ),
         click.option(
             "--precision",
             type=click.Choice(PRECISIONS),
             default="fp32",
             show_default=True,
-            help="tf32 rounds the factors of products, on CUDA only; bf16 is autocast.",
+            help="tf32 rounds the factors of matrix products and convolutions (CUDA only); bf16 uses autocast.",
         ),
         click.option(
             "--capture",
             type=click.Choice(["auto", *CAPTURES]),
             default="auto",
             show_default=True,
-            help="graph records a step's forward pass and gradients once and replays them, on CUDA only; auto does so "
-            "where it can, and else says why not.",
+            help="graph records the forward pass and the gradients of a step as a CUDA graph (CUDA only). auto is "
+            "graph if the run supports it; otherwise it is eager, and a message says why.",
         ),
         click.option(
-            "--deterministic", is_flag=True, help="The same bits each time on CUDA too; a CPU gives them anyway."
+            "--deterministic",
+            is_flag=True,
+            help="Give the same bits each time on CUDA. A CPU always does.",
         ),
     ],
 )
 
-training_options = _gathered(
+add_training_options = _option_group(
     TrainingOptions,
-    "training",
+    "training_options",
     [
-        click.option("--recipe", metavar="|".join(RECIPES), help="How to train.  [default: the preset's]"),
-        click.option("--preset", type=click.Choice(list(PRESETS)), default="paper", show_default=True),
-        click.option("--queries", type=click.Choice(["one", "all", "author"]), default="one", show_default=True),
+        click.option(
+            "--recipe", "recipe_name", metavar="|".join(RECIPES), help="Training recipe.  [default: the preset's]"
+        ),
+        click.option(
+            "--preset",
+            "preset_name",
+            type=click.Choice(list(PRESETS)),
+            default="paper",
+            show_default=True,
+            help="Default variant, sizes, digits and recipe: the papers' sizes, or a small data set.",
+        ),
+        click.option(
+            "--queries",
+            type=click.Choice(["one", "all", "author"]),
+            default="one",
+            show_default=True,
+            help="Training questions: one per image, all, or the first of all, as in PAN's program. With --questions K "
+            "or all, one means all.",
+        ),
         click.option(
             "--width",
-            type=click.IntRange(1, WIDEST),
-            default=WIDTH,
+            type=click.IntRange(1, MAX_WIDTH),
+            default=DEFAULT_WIDTH,
             show_default=True,
             help="Channels of each convolution.",
         ),
-        click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's."),
-        click.option("--batch", type=click.IntRange(min=LEAST_BATCH), help="Likewise: images in a step."),
+        click.option("--epochs", type=click.IntRange(min=1), help="Maximal number of epochs.  [default: the recipe's]"),
+        click.option("--batch", type=click.IntRange(min=MIN_BATCH), help="Images in a step.  [default: the recipe's]"),
         click.option(
             "--questions",
             type=Questions(),
-            help="Likewise: how many questions about an image share a step; of all its digits, or its own one.",
+            metavar=Questions.name,
+            help="Questions about each image in a step: K, or all of the image's digits; one gives each question its "
+            "own image.  [default: the recipe's]",
         ),
-        click.option("--lr", type=Number(0, 1, min_open=True), help="Likewise: the peak learning rate."),
+        click.option("--lr", type=Number(0, 1, min_open=True), help="Peak learning rate.  [default: the recipe's]"),
         click.option(
             "--fade",
             type=Number(0, 1),
-            help="Share of all steps in which what is no digit grows from black (uses masks of the training set).",
+            help="Share of all steps in which everything except the digits brightens from black; uses the masks of the "
+            "training set.  [default: the recipe's]",
         ),
-        click.option("--digits", help="For data that are missing, as in `mnistref generate`.  [default: the preset's]"),
-        click.option("--backgrounds", default="builtin", show_default=True, help="Likewise."),
         click.option(
-            "--online", is_flag=True, help="Draw fresh training images for every epoch, by the set's own law."
+            "--digits",
+            help="Digits for a missing data set, as in `mnistref generate`.  [default: the preset's]",
+        ),
+        click.option(
+            "--backgrounds",
+            default="builtin",
+            show_default=True,
+            help="Backgrounds for a missing data set, as in `mnistref generate`.",
+        ),
+        click.option(
+            "--online",
+            is_flag=True,
+            help="Generate new training images for every epoch, by the data set's sampling law.",
         ),
         click.option(
             "--stream/--resident",
             default=None,
-            help="Leave images on the disk, or load them whole.  [default: load what fits]",
+            help="Read images from the disk during training, or load them before it.  [default: load them if they fit "
+            "into memory]",
         ),
-        click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Where data are kept."),
-        click.option("--runs", type=FOLDER, help="Where runs are kept.  [default: ROOT/runs]"),
+        click.option(
+            "--root", type=FOLDER, default="data_cache", show_default=True, help="Folder of data sets and sources."
+        ),
+        click.option("--runs", type=FOLDER, help="Folder to save runs in.  [default: ROOT/runs]"),
         click.option(
             "--threads",
             type=click.IntRange(min=1),
-            help="Of a run on a CPU.  [default: all; a sweep shares them]",
+            help="CPU threads of each run.  [default: all; a sweep divides them among its workers]",
         ),
-        click.option("--log", type=click.Choice(LOGS), help="Also write event files into the run's folder."),
+        click.option("--log", type=click.Choice(LOGS), help="Also write event files to the run's folder."),
         click.option(
             "--checkpoint-every",
-            "every",
+            "checkpoint_seconds",
             type=Number(min=0),
-            default=EVERY,
+            default=CHECKPOINT_SECONDS,
             show_default=True,
             metavar="SECONDS",
-            help="Keep the training on the disk so often, beside after each epoch.",
+            help="Checkpoint every SECONDS as well as after each epoch.",
         ),
     ],
 )

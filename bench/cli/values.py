@@ -1,28 +1,36 @@
-"""Kinds of values that options of `bench` take."""
+"""Types of the values of command-line options."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mnistref.spec import MAX_DIGITS
 
+if TYPE_CHECKING:
+    _QuestionsType = click.ParamType[int | str]
+    _ShardType = click.ParamType[tuple[int, int]]
+else:  # before click 8.4, these classes are not generic
+    _QuestionsType = _ShardType = click.ParamType
+
 
 class Number(click.FloatRange):
-    """A number in a range, and no NaN, which lies in every one."""
+    """A number in a range, but not NaN, which `click.FloatRange` accepts in every range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
         number = super().convert(value, param, ctx)
         if number != number:
-            self.fail(f"{value!r} is no number", param, ctx)
+            self.fail(f"{value!r} is not a number", param, ctx)
         return float(number)
 
 
-class Questions(click.ParamType):
-    """one, all, or a number of questions."""
+class Questions(_QuestionsType):
+    """The number of questions about each image in a step: "one", "all" or an integer."""
 
     name = "K|all|one"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Return "one", "all" or the integer."""
         if value in ("one", "all"):
             return str(value)
         if not str(value).isdecimal() or not 1 <= int(value) <= MAX_DIGITS:
@@ -30,12 +38,13 @@ class Questions(click.ParamType):
         return int(value)
 
 
-class Shard(click.ParamType):
-    """I/N: the part I of N."""
+class Shard(_ShardType):
+    """Part I of N, written I/N."""
 
     name = "I/N"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return I and N, with 1 ≤ I ≤ N."""
         part, _, parts = str(value).partition("/")
         if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
             self.fail(f"{value!r}: give I/N with 1 ≤ I ≤ N, such as 2/8", param, ctx)

@@ -11,12 +11,12 @@ import torch
 MARGIN_BYTES, MARGIN_SHARE = 1e9, 0.25
 """Free memory that data must not use: this many bytes, or this share of the free memory, whichever is more."""
 
-_SAID = (
+_OUT_OF_MEMORY_TEXTS = (
     *("can't allocate memory", "Cannot allocate memory", "std::bad_alloc"),
     *("CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory"),
     *("could not create a memory", "could not create a primitive", "could not execute a primitive"),  # oneDNN
 )
-"""What messages of PyTorch and its libraries say when there is no memory left."""
+"""Parts of the error messages of PyTorch and its libraries when no memory is left."""
 
 
 def fits(size: float, device: torch.device) -> bool:
@@ -96,8 +96,9 @@ def _free_in_container(group: Path = Path("/sys/fs/cgroup")) -> int | None:
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left, on a GPU or on the host."""
+    """Return whether an error means that no memory was left, on a GPU or on the host."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    said = str(error).replace("could not create a primitive descriptor", "")  # which is of what oneDNN does not know
-    return isinstance(error, RuntimeError) and any(text in said for text in _SAID)
+    # oneDNN's error for an unsupported operation contains the text of its memory error
+    message = str(error).replace("could not create a primitive descriptor", "")
+    return isinstance(error, RuntimeError) and any(text in message for text in _OUT_OF_MEMORY_TEXTS)

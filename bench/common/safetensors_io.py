@@ -1,4 +1,4 @@
-"""Named tensors ↔ bytes in the safetensors format, which contains no executable code. Pure.
+"""Conversion of named tensors to and from the safetensors format, which contains no executable code. Pure.
 
 If the `safetensors` package is missing (a checkout with only torch installed), `encode_plainly` and `decode_plainly`
 write and read the same format: the length of the header as u8, the header as JSON, and the bytes of the tensors,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.attention import get_mechanism
 from bench.attention.base import Gate
 from bench.attention.mechanism import Mechanism
-from bench.config import WIDTH
+from bench.config import DEFAULT_WIDTH
 from bench.conformance.probe import QUERIES, UnfitError, UntestedError, draws, inputs, leak, made, run, slot
 from bench.conformance.questions import ESSENTIALS, QUESTIONS, QUICK
 from bench.conformance.rehearsal import rehearse
@@ -63,7 +63,7 @@ def _small() -> Iterator[None]:
             os.environ[VARIABLE] = name
 
 
-def require_buildable(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
+def require_buildable(attn: str, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
     """Check user modules and chosen options before a run, in a moment; shipped mechanisms as they are pass.
 
     Args:
@@ -91,7 +91,7 @@ def require_buildable(attn: str, variant: VariantSpec, width: int = WIDTH) -> No
                     )
         # a path is not looked up again: the questions may have changed the working directory
         spelled = ",".join(mechanism.spelled for mechanism in mechanisms)
-        if width == WIDTH and all(mechanism.shipped and not mechanism.chosen for mechanism in mechanisms):
+        if width == DEFAULT_WIDTH and all(mechanism.shipped and not mechanism.chosen for mechanism in mechanisms):
             return
         try:
             if all(mechanism.shipped for mechanism in mechanisms):
@@ -110,7 +110,7 @@ def require_buildable(attn: str, variant: VariantSpec, width: int = WIDTH) -> No
 
 
 def _findings(mechanism: Mechanism) -> Iterator[Finding]:
-    first = _ask(f"is made as Class({WIDTH}, {QUERIES})", lambda: made(mechanism))
+    first = _ask(f"is made as Class({DEFAULT_WIDTH}, {QUERIES})", lambda: made(mechanism))
     yield first
     if not first.ok:
         return

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from bench.attention import canonical_name, has_user_module
 from bench.attention.plugins import files_of, find_again
-from bench.config import WIDTH
+from bench.config import DEFAULT_WIDTH
 from bench.conformance.checks import Finding
 from bench.conformance.checks import check as check_here
 from bench.conformance.checks import require_buildable as refuse_here
@@ -53,7 +53,7 @@ class ProbeProcess:
             )
             raise RunProblemError(f"{attn}: not fit to be benchmarked: {said} {ended}") from error
 
-    def require_buildable(self, attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
+    def require_buildable(self, attn: str, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
         """Raise what `checks.require_buildable` raises; a module that ends its process is a RunProblemError."""
         self.ask(refuse_here, attn, variant, width)
 
@@ -80,14 +80,14 @@ def check(attn: str) -> list[Finding]:
         return apart.ask(check_here, attn)
 
 
-def require_buildable(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
+def require_buildable(attn: str, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
     """Do what `ProbeProcess.require_buildable` does, for one network."""
     with ProbeProcess() as apart:
         apart.require_buildable(attn, variant, width)
 
 
 def examine(
-    networks: Sequence[str], variants: Sequence[VariantSpec], width: int = WIDTH
+    networks: Sequence[str], variants: Sequence[VariantSpec], width: int = DEFAULT_WIDTH
 ) -> tuple[list[str], dict[tuple[str, str], str]]:
     """Build networks, and then rehearse their runs, all in one child.
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bench.attention.base import Changed, Gate, Reading, Readout, Scored
 from bench.attention.mechanism import Mechanism
-from bench.config import WIDTH
+from bench.config import DEFAULT_WIDTH
 from bench.model import number_of_stages
 from mnistref.variants import VARIANTS
 
@@ -24,7 +24,7 @@ class UntestedError(Exception):
 
 def made(mechanism: Mechanism) -> nn.Module:
     """The bare module, with a query."""
-    return mechanism.make(WIDTH, QUERIES, last=mechanism.last_only)
+    return mechanism.make(DEFAULT_WIDTH, QUERIES, last=mechanism.last_only)
 
 
 def slot(mechanism: Mechanism) -> nn.Module:
@@ -34,7 +34,7 @@ def slot(mechanism: Mechanism) -> nn.Module:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
-    return module if isinstance(module, Readout) else Gate(module, WIDTH)
+    return module if isinstance(module, Readout) else Gate(module, DEFAULT_WIDTH)
 
 
 def slot_sizes(last: bool = False) -> list[tuple[int, int]]:
@@ -54,7 +54,7 @@ def slot_sizes(last: bool = False) -> list[tuple[int, int]]:
 
 def inputs(height: int, width: int, batch: int = 3) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(2)
-    x = torch.randn(batch, WIDTH, height, width, generator=generator).relu()
+    x = torch.randn(batch, DEFAULT_WIDTH, height, width, generator=generator).relu()
     return x, torch.eye(QUERIES)[torch.arange(batch) % QUERIES]
 
 

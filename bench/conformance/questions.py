@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.attention.base import Changed, Readout, Scored
 from bench.attention.mechanism import Mechanism
 from bench.attention.plugins import imported_anew
-from bench.config import WIDTH
+from bench.config import DEFAULT_WIDTH
 from bench.conformance.probe import (
     UnfitError,
     UntestedError,
@@ -42,7 +42,7 @@ def _shapes(mechanism: Mechanism) -> None:
         out = module(given(module, x), query)
         at = f"for features {tuple(x.shape)}{' in training' * training}"
         if isinstance(module, Readout):
-            _want(out.vectors.shape[::2], (batch, WIDTH * module.levels), f"vectors {at} (first and last size)")
+            _want(out.vectors.shape[::2], (batch, DEFAULT_WIDTH * module.levels), f"vectors {at} (first and last size)")
             _want_type(out.vectors, x, f"vectors {at}")
             continue
         features, one = (out.features, out[1]) if isinstance(out, Scored | Changed) else (x, out)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.common.safetensors_io import decode, encode
 from bench.compute import ComputeConfig
-from bench.config import RECIPES, WIDTH
+from bench.config import DEFAULT_WIDTH, RECIPES
 from bench.conformance.probe import UnfitError
 from bench.data.split import Resident
 from bench.evaluation import snapshots
@@ -42,7 +42,7 @@ def distinct_variants() -> list[VariantSpec]:
     return list(found.values())
 
 
-def rehearse(attn: str, variant: VariantSpec, width: int = WIDTH) -> None:
+def rehearse(attn: str, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
     """Train, test and read back a network on images of a variant's size.
 
     Args:
@@ -73,12 +73,12 @@ def rehearse_resuming(attn: str) -> None:
     """
     variant = VARIANTS["mini"]
     with _part("a training step"):
-        whole, halfway = _trained(attn, variant, WIDTH)
-        again, _ = _trained(attn, variant, WIDTH)
+        whole, halfway = _trained(attn, variant, DEFAULT_WIDTH)
+        again, _ = _trained(attn, variant, DEFAULT_WIDTH)
     if difference := _difference(whole, again):
         raise UnfitError(f"two trainings with one seed come to another {difference}; draw from torch's generator alone")
     with _part("going on from a checkpoint"):
-        resumed, _ = _trained(attn, variant, WIDTH, halfway)
+        resumed, _ = _trained(attn, variant, DEFAULT_WIDTH, halfway)
     if difference := _difference(whole, resumed):
         raise UnfitError(
             f"a training that goes on from its checkpoint comes to another {difference}: keep all that changes in "

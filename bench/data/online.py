@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from bench.common.memory import fits
-from bench.config import LEAST_BATCH, DataOptions, Recipe, RunConfig
+from bench.config import MIN_BATCH, DataOptions, Recipe, RunConfig
 from bench.data.loading import load_split, place
 from bench.data.prefetch import prefetch
 from bench.data.split import Split
@@ -135,8 +135,8 @@ def require_batch_fits(folder: Path, queries: str, batch: int | None, recipe: Re
     there, units = (len(asked), "question") if recipe.questions == "one" else (len(np.unique(asked)), "image")
     if batch > there:
         advice = f"give {there} or fewer"
-        if there < LEAST_BATCH:
-            advice = f"make a larger data set: a step needs {LEAST_BATCH}"
+        if there < MIN_BATCH:
+            advice = f"make a larger data set: a step needs {MIN_BATCH}"
         raise UsageProblemError(f"--batch {batch}: {folder} has {there} training {units}{'s' * (there != 1)}; {advice}")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.config import BASELINE
+from bench.config import DEFAULT_BASELINE
 from bench.evaluation.metric_names import (
     COSTS,
     COUNTS,
@@ -79,7 +79,7 @@ COLUMNS = [
 
 
 def leaderboard(
-    results: Iterable[Mapping[str, Any]], variant: str | None = None, baseline: str = BASELINE
+    results: Iterable[Mapping[str, Any]], variant: str | None = None, baseline: str = DEFAULT_BASELINE
 ) -> pd.DataFrame:
     """The board of these results, best first within each data set; `variant` keeps one.
 

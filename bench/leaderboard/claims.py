@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.config import stages
+from bench.config import training_stages
 from bench.evaluation.metric_names import MASK_CORRECTNESS, SCALES
 from bench.leaderboard.aggregate import RIVALS, key_of
 from bench.leaderboard.published import PAPERS, published
@@ -220,6 +220,6 @@ def _alike(one: _ComparisonGroup, other: _ComparisonGroup) -> bool:
     """Whether recipes and units of queries are the same, but for fading backgrounds in, which black has no use for."""
     recipes = []
     for contest in (one, other):
-        of_its_own, *before = stages(contest[2])
+        of_its_own, *before = training_stages(contest[2])
         recipes.append([re.sub(",fade=[^,]+", "", of_its_own), *before])
     return recipes[0] == recipes[1] and one[3] == other[3]

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.common.number_format import amount, chance, more, percent, points, ratio, share
-from bench.config import stages
+from bench.config import training_stages
 from bench.evaluation.metric_names import (
     COUNTS,
     MASK_CORRECTNESS,
@@ -161,7 +161,7 @@ def claims_to_text(found: list[ClaimResult], markdown: bool = False) -> str:
 def commands(board: pd.DataFrame) -> str:
     """For each row the command that repeats it; what others begin with comes before them."""
     rows = board[board["command"].notna()].to_dict("records")
-    rows.sort(key=lambda row: len(stages(row["recipe"])))
+    rows.sort(key=lambda row: len(training_stages(row["recipe"])))
     heads = [_visible(f"{row['attn']} on {row['dataset']}, {row['recipe']}", markdown=False) for row in rows]
     lines = [f"# {head}\n{row['command']}" for head, row in zip(heads, rows, strict=True)]
     for word, of in (("DIGITS", "digits"), ("PHOTOS", "backgrounds")):

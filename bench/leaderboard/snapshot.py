@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from bench.common.json_files import parse_json
-from bench.config import BASELINE
+from bench.config import DEFAULT_BASELINE
 from bench.leaderboard.aggregate import leaderboard
 from bench.leaderboard.formatting import LEGEND, commands, from_csv, to_csv, to_text
 from bench.runs import records
@@ -38,7 +38,7 @@ _NOISE, _ROUNDING = 2e-3, 1e-9
 
 
 def save(
-    runs: Path, folder: Path, variant: str | None = None, baseline: str = BASELINE, weights: bool = False
+    runs: Path, folder: Path, variant: str | None = None, baseline: str = DEFAULT_BASELINE, weights: bool = False
 ) -> pd.DataFrame:
     """Make the folder of a board of these runs, or make it anew, with their weights or without. → the board.
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from bench.attention import canonical_name, resolve_network
 from bench.common.memory import ran_out
 from bench.compute import ComputeConfig
-from bench.config import ROUNDS, WIDTH, Recipe
+from bench.config import DEFAULT_WIDTH, TIMING_ROUNDS, Recipe
 from bench.conformance.isolation import ProbeProcess
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.model import AttributeCNN, build
@@ -69,7 +69,7 @@ def runtime(
     variant: VariantSpec,
     recipe: Recipe,
     computing: ComputeConfig,
-    rounds: int = ROUNDS,
+    rounds: int = TIMING_ROUNDS,
 ) -> tuple[Setting, list[dict[str, Any]]]:
     """Time the networks of these names, and the baselines, turn by turn. → what they share, and a row for each.
 
@@ -145,7 +145,7 @@ def _errors(
     Medians over small batches: where one maximum of a batch is another one after rounding, its gradient is far off.
     Without dropout, in training: statistics are the batch's.
     """
-    if resolve_network(name, WIDTH).is_random:
+    if resolve_network(name, DEFAULT_WIDTH).is_random:
         return None, None
     rough, exact = copy.deepcopy(model), copy.deepcopy(model).double()
     uncast = replace(computing, precision="fp32")

@@ -7,7 +7,7 @@ import torch
 
 from bench.common.memory import give_back, ran_out
 from bench.compute import ComputeConfig
-from bench.config import BASELINE, LEAST_BATCH, RunConfig
+from bench.config import DEFAULT_BASELINE, MIN_BATCH, RunConfig
 from bench.model import build
 from bench.profiling.timing import measure
 from mnistref.spec import VariantSpec
@@ -22,7 +22,7 @@ def fitting_batch(config: RunConfig, variant: VariantSpec, computing: ComputeCon
     """
     batch = config.recipe.batch
     with torch.random.fork_rng(devices=[computing.device] if computing.device.type == "cuda" else []):
-        while batch >= LEAST_BATCH:
+        while batch >= MIN_BATCH:
             if _fits(config, variant, computing, batch):
                 return batch
             batch //= 2
@@ -35,8 +35,10 @@ def _fits(config: RunConfig, variant: VariantSpec, computing: ComputeConfig, bat
     if computing.device.type == "cuda":
         torch.cuda.empty_cache()
     try:
-        models = {name: build(name, variant, 0, computing.device, config.width) for name in (config.attn, BASELINE)}
-        questions = config.recipe.at_most(variant.digits[1])
+        models = {
+            name: build(name, variant, 0, computing.device, config.width) for name in (config.attn, DEFAULT_BASELINE)
+        }
+        questions = config.recipe.max_questions(variant.digits[1])
         measure(models, replace(config.recipe, batch=batch), variant, computing, rounds=1, questions=questions)
     except Exception as error:
         if not ran_out(error):

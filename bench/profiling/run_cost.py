@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench.compute import ComputeConfig
-from bench.config import BASELINE, ROUNDS, RunConfig
+from bench.config import DEFAULT_BASELINE, TIMING_ROUNDS, RunConfig
 from bench.model import AttributeCNN, build
 from bench.profiling import timing
 from mnistref.common.errors import UsageProblemError
@@ -17,7 +17,7 @@ VARIABLE = "BENCH_TIMING_ROUNDS"
 
 def rounds() -> int:
     """What the variable says, or the usual number; a usage error where it is no number."""
-    asked = os.environ.get(VARIABLE) or str(ROUNDS)
+    asked = os.environ.get(VARIABLE) or str(TIMING_ROUNDS)
     if not asked.isdecimal() or not int(asked):
         raise UsageProblemError(f"{VARIABLE}={asked}: give a whole number, 1 or more")
     return int(asked)
@@ -32,8 +32,8 @@ def measure(
     """
     recipe = replace(config.recipe, batch=batch)
     models = {config.attn: model}
-    if config.attn != BASELINE:
-        models[BASELINE] = build(BASELINE, variant, config.seed, computing.device, config.width)
+    if config.attn != DEFAULT_BASELINE:
+        models[DEFAULT_BASELINE] = build(DEFAULT_BASELINE, variant, config.seed, computing.device, config.width)
     timed = timing.measure(models, recipe, variant, computing, rounds())
     own = timed[config.attn]
-    return {**own.as_dict(), "relative_runtime": own.step.over(timed[BASELINE].step).median}
+    return {**own.as_dict(), "relative_runtime": own.step.over(timed[DEFAULT_BASELINE].step).median}

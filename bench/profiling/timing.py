@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.common.memory import keep_freed
 from bench.compute import ComputeConfig
-from bench.config import ROUNDS, Recipe
+from bench.config import TIMING_ROUNDS, Recipe
 from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
 from bench.training.step import Recorded, Step, optimizer_of
 from mnistref.spec import VariantSpec
@@ -88,7 +88,7 @@ def measure(
     recipe: Recipe,
     variant: VariantSpec,
     computing: ComputeConfig,
-    rounds: int = ROUNDS,
+    rounds: int = TIMING_ROUNDS,
     questions: int | None = None,
 ) -> dict[str, Timing]:
     """Time networks for a variant, whose weights and statistics are left as they were.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.config import stages
+from bench.config import training_stages
 from bench.leaderboard.aggregate import KEY, RIVALS, key_of
 from bench.runs.validation import is_number
 
@@ -74,7 +74,7 @@ def contests(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[Con
 
 def _title(row: Mapping[str, Any]) -> str:
     """Return what the rows of a group have in common, such as "mbg-…: fast, epochs=4; after mref-…: fast"."""
-    parted = (stage.partition(",") for stage in stages(f"{row['dataset']},{row['recipe']}"))
+    parted = (stage.partition(",") for stage in training_stages(f"{row['dataset']},{row['recipe']}"))
     trainings = [data + ": " + recipe.replace(",", ", ") for data, _, recipe in parted]
     return "; after ".join(trainings) + ("" if row["queries"] == "one" else f"; queries {row['queries']}")
 

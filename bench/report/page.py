@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bench.config import BASELINE
+from bench.config import DEFAULT_BASELINE
 from bench.leaderboard.aggregate import key_of, leaderboard
 from bench.leaderboard.formatting import tied
 from bench.leaderboard.statistics import FEW
@@ -63,7 +63,7 @@ class Card:
     facts: list[tuple[str, str]]
 
 
-def page(runs: Path, root: Path, variant: str | None = None, baseline: str = BASELINE) -> str:
+def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEFAULT_BASELINE) -> str:
     """Return the page about all runs below a folder.
 
     Args:

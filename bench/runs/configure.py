@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.attention import canonical_name
 from bench.compute import ComputeConfig
-from bench.config import WIDTH, Preset, Recipe, RunConfig
+from bench.config import DEFAULT_WIDTH, Preset, Recipe, RunConfig
 from bench.distributed.process_group import is_launched_by_torchrun
 from bench.model import create_model
 from bench.runs import records
@@ -43,7 +43,7 @@ def configure(
     computing: ComputeConfig,
     init: Path | None = None,
     online: bool = False,
-    width: int = WIDTH,
+    width: int = DEFAULT_WIDTH,
 ) -> RunConfig:
     """The configuration of a run on a data set, or on its like drawn `online`, of a network of so many channels, from
     the weights of the run `init` if it is given. Where `computing` leaves the capture open, it is chosen, and one line

@@ -14,7 +14,7 @@ import torch
 from bench.attention.plugins import files_of
 from bench.common.memory import free_memory, keep_freed, ran_out
 from bench.compute import ComputeConfig, explain_nondeterminism
-from bench.config import DEFAULT_DATA_OPTIONS, LEAST_BATCH, DataOptions, RunConfig
+from bench.config import DEFAULT_DATA_OPTIONS, MIN_BATCH, DataOptions, RunConfig
 from bench.data.loading import load_split
 from bench.data.online import OnlineImages, load_training
 from bench.data.split import Split
@@ -113,7 +113,7 @@ def run(
 
 def _run(work: _Work) -> None:
     config, folder, computing, variant = work.config, work.folder, work.computing, work.manifest.variant
-    log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, computing.described)
+    log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, computing.description)
     if variant.note:
         log.info("%s is %s", config.variant, variant.note)
     model = _begin(work)
@@ -256,6 +256,6 @@ def _test(work: _Work, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
 
 
 def _enough(train: Split | OnlineImages, data: Path) -> Split | OnlineImages:
-    if len(train) < LEAST_BATCH:
+    if len(train) < MIN_BATCH:
         raise DataProblemError(f"{data}: {len(train)} training question; batch normalisation needs 2 or more")
     return train

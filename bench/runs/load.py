@@ -42,7 +42,7 @@ def read_config(path: Path) -> tuple[RunConfig, dict[str, Any]]:
         for name, text in (texts | files).items():
             if not isinstance(text, str):
                 raise ValueError(f"{name} is not text")
-        config.check()
+        config.require_valid()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise records.damaged(path, error) from error
     plugins.find_again(files)

@@ -222,7 +222,7 @@ def _config(content: dict[str, Any]) -> RunConfig:
     texts = (config.attn, config.variant, config.dataset, config.queries, config.init or "none")
     if not all(map(is_text, texts)):
         raise TypeError("a name is no text")
-    config.check()
+    config.require_valid()
     return config
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from bench.config import RECIPES, WIDTH, Recipe, RunConfig
+from bench.config import DEFAULT_WIDTH, RECIPES, Recipe, RunConfig
 
 ROOT = "data_cache"
 _CHANGEABLE = ("epochs", "batch", "lr", "fade", "questions")
@@ -47,7 +47,7 @@ def command_of(
 
 def _network(config: RunConfig) -> list[str]:
     """A class of the user's own without the digest of its file: whose path only the user knows."""
-    width = ["--width", str(config.width)] if config.width != WIDTH else []
+    width = ["--width", str(config.width)] if config.width != DEFAULT_WIDTH else []
     return ["--attn", re.sub(r"#[0-9a-f]+", "", config.attn), *width]
 
 

@@ -23,7 +23,7 @@ import torch
 from bench.attention import canonical_name, has_user_module
 from bench.attention.plugins import files_of
 from bench.compute import ComputeConfig
-from bench.config import DEFAULT_DATA_OPTIONS, WIDTH, DataOptions, Recipe, RunConfig
+from bench.config import DEFAULT_DATA_OPTIONS, DEFAULT_WIDTH, DataOptions, Recipe, RunConfig
 from bench.runs import experiment, records, subprocess_worker
 from bench.runs.subprocess_worker import RunOutcome
 from bench.training.progress import ProgressOptions
@@ -79,7 +79,7 @@ def plan(
     online: bool = False,
     data_options: DataOptions = DEFAULT_DATA_OPTIONS,
     starts: Starts | None = None,
-    width: int = WIDTH,
+    width: int = DEFAULT_WIDTH,
 ) -> list[Task]:
     """Every mechanism on every data set with the seeds 0 … seeds − 1, each once: one seed after the other, so that a
     sweep that is ended early has compared all.

@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from bench.config import EVERY
+from bench.config import CHECKPOINT_SECONDS
 from mnistref.common.errors import UsageProblemError
 
 log = logging.getLogger("bench")
@@ -39,7 +39,7 @@ class ProgressOptions:
     """
 
     log: str | None = None
-    every: float = EVERY
+    every: float = CHECKPOINT_SECONDS
     look: Callable[[Any], object] | None = None
 
     def check(self) -> None:

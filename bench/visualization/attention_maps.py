@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.attention import MECHANISMS, resolve_network
 from bench.attention.arnn import AttentionRNN
-from bench.config import RunConfig, stages
+from bench.config import RunConfig, training_stages
 from bench.evaluation.panels import Panels, describe_totals
 from bench.model import AttributeCNN
 from bench.runs.load import load_model, load_result
@@ -132,7 +132,7 @@ def _title(
 
 def _after(config: RunConfig) -> str:
     """Return the data sets of earlier trainings, the last one first."""
-    return "".join(f", after {stage.partition('-')[0]}" for stage in stages(config.training)[1:])
+    return "".join(f", after {stage.partition('-')[0]}" for stage in training_stages(config.training)[1:])
 
 
 def _notes(config: RunConfig, manifest: Manifest, rows: Sequence[Panels]) -> list[str]:

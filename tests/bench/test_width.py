@@ -7,7 +7,7 @@ import torch
 
 from bench.attention import known_mechanisms
 from bench.compute import ComputeConfig
-from bench.config import FIRST_RECIPES, WIDEST, RunConfig, stages
+from bench.config import FIRST_RECIPES, MAX_WIDTH, RunConfig, training_stages
 from bench.leaderboard.aggregate import leaderboard
 from bench.model import build, create_model
 from bench.profiling import run_cost
@@ -87,7 +87,7 @@ def test_one_begins_with_another_of_its_width_alone(narrow, mini, tmp_path):
     code, run, error = bench(*given, "--width", 12)
     assert code == 0, error
     first = f"{load_config(narrow).dataset},fast,epochs=1,questions=all,width=12"
-    assert stages(load_config(tmp_path / run).training) == ["fast,epochs=1,questions=all,width=12", first]
+    assert training_stages(load_config(tmp_path / run).training) == ["fast,epochs=1,questions=all,width=12", first]
 
 
 def test_its_record_makes_the_same_network_again(narrow, mini, tmp_path):
@@ -96,7 +96,7 @@ def test_its_record_makes_the_same_network_again(narrow, mini, tmp_path):
     assert code == 0, error
     assert (tmp_path / run / records.WEIGHTS).read_bytes() == (narrow / records.WEIGHTS).read_bytes()
     code, _, error = bench("run", *given, "--width", 16)
-    assert (code, error) == (2, f"error: --width: --config {given[1]} says that already; leave one of them out")
+    assert (code, error) == (2, f"error: --width: --config {given[1]} already sets it; omit one of them")
 
 
 def test_it_is_timed_beside_soft_attention_of_its_width(narrow, monkeypatch):
@@ -114,7 +114,7 @@ def test_it_is_timed_beside_soft_attention_of_its_width(narrow, monkeypatch):
     assert timed["san"].stages[0].out_channels == 12
 
 
-@pytest.mark.parametrize("width", [0, WIDEST + 1])
+@pytest.mark.parametrize("width", [0, MAX_WIDTH + 1])
 def test_a_width_that_makes_no_sense_is_refused(width, mini, narrow, tmp_path):
     code, _, error = bench("run", "--attn", "pan", "--data", mini, "--width", width)
     assert code == 2

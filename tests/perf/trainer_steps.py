@@ -8,7 +8,7 @@ import torch
 
 from bench.common.memory import free_memory, keep_freed
 from bench.compute import ComputeConfig
-from bench.config import RECIPES, WIDTH
+from bench.config import DEFAULT_WIDTH, RECIPES
 from bench.data.split import Resident
 from bench.evaluation.batch_size import in_memory, sizes
 from bench.model import build
@@ -32,7 +32,7 @@ def measured(name: str, computing: ComputeConfig, batch: int, questions: int, va
     timed = TIMED[device.type]
     train = example(spec, batch * (WARM_UP[device.type] + timed), questions, device)
     val = example(spec, batch * VALIDATED[device.type], 1, device)
-    tried = sizes(device.type, batch, spec.canvas, WIDTH, free_memory(device))
+    tried = sizes(device.type, batch, spec.canvas, DEFAULT_WIDTH, free_memory(device))
     trainer = Trainer(recipe, model, train, val, 0, computing, sizes=lambda _: tried)
     marks: list[float] = []
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import cli
 from bench.common import memory
 from bench.compute import ComputeConfig
-from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, Recipe, RunConfig, stages
+from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, Recipe, RunConfig, training_stages
 from bench.data.loading import load_split
 from bench.data.online import OnlineImages, load_training
 from bench.leaderboard.aggregate import leaderboard
@@ -164,8 +164,8 @@ def test_its_runs_have_names_of_their_own(mini):
     assert (online.training, fixed.training) == ("fast,epochs=3,online", "fast,epochs=3")
     longer = replace(online, init="mref-a,pan,init=(mini-b,fast)").training
     assert longer == "fast,epochs=3,online,init=(mref-a,pan,init=(mini-b,fast))"
-    assert stages(longer) == ["fast,epochs=3,online", "mref-a,pan", "mini-b,fast"]
-    assert stages(fixed.training) == ["fast,epochs=3"]
+    assert training_stages(longer) == ["fast,epochs=3,online", "mref-a,pan", "mini-b,fast"]
+    assert training_stages(fixed.training) == ["fast,epochs=3"]
 
 
 def test_a_sweep_hands_on_where_data_come_from(mini, tmp_path):

@@ -172,7 +172,7 @@ def test_the_command(tmp_path):
     shutil.copytree(alone, tmp_path / "runs" / alone.name)
     found = call("--runs", str(tmp_path / "runs"))
     assert found.exit_code == 2
-    assert "no two finished runs here of which a paper claims something" in found.stderr
+    assert "no claim of the papers compares two finished runs in this folder" in found.stderr
     both = call("--save", str(tmp_path / "board"))
     assert both.exit_code == 2
     assert "--claims" in both.stderr

@@ -104,7 +104,7 @@ def test_packed_answers_that_are_damaged_are_named_and_left_out(board, harm, cap
 
 
 def test_packed_answers_that_would_fill_the_memory_are_refused(monkeypatch):
-    monkeypatch.setattr(packing, "MOST", 1000)
+    monkeypatch.setattr(packing, "MAX_UNPACKED_BYTES", 1000)
     assert packing.unpack(packing.pack(bytes(1000)), "answers") == bytes(1000)
     with pytest.raises(DataProblemError, match="answers: holds more than 1,000 bytes"):
         packing.unpack(packing.pack(bytes(1001)), "answers")

@@ -153,7 +153,7 @@ def test_a_step_is_the_textbooks():
 def test_the_precision_of_products_is_given_back():
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     for precision, matmul in (("fp32", "highest"), ("tf32", "high"), ("bf16", "highest")):
-        with ComputeConfig(CPU, precision).products():
+        with ComputeConfig(CPU, precision).backend_flags():
             assert torch.get_float32_matmul_precision() == matmul
             assert torch.backends.cudnn.allow_tf32 == (precision == "tf32")
         assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
@@ -263,8 +263,8 @@ def test_the_command(tmp_path):
         (["--attn", "arn"], "did you mean 'arnn'"),
         (["--variant", "mbgg"], "did you mean"),
         (["--plot", "bars.txt"], "give a name that ends in"),
-        (["--device", "cpu", "--precision", "tf32"], "only CUDA devices have it"),
-        (["--device", "cpu", "--capture", "graph"], "only CUDA devices have it"),
+        (["--device", "cpu", "--precision", "tf32"], "only CUDA devices support it"),
+        (["--device", "cpu", "--capture", "graph"], "only CUDA devices support it"),
         (["--recipe", "fats"], "did you mean 'fast'"),
         (["--batch", "1"], "--batch"),
     ],

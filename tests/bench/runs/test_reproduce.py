@@ -166,7 +166,7 @@ def test_what_cannot_be_repeated(harm, code, message, made, root, tmp_path):
 
 def test_what_a_configuration_leaves_open_are_options_of_the_command():
     options = {option.name for option in train.run.params}
-    assert options > train.BESIDE_CONFIG
+    assert options > train.ALLOWED_WITH_CONFIG
 
 
 def test_one_or_the_other_is_needed():
@@ -182,7 +182,7 @@ def test_a_deterministic_run_says_so_and_leaves_the_setting_as_it_was(mini, made
     assert run != made[0].name
     assert json.loads((tmp_path / run / "config.json").read_text())["deterministic"] is True
     assert not torch.are_deterministic_algorithms_enabled()
-    with ComputeConfig(torch.device("cpu"), deterministic=True).products():
+    with ComputeConfig(torch.device("cpu"), deterministic=True).backend_flags():
         assert torch.are_deterministic_algorithms_enabled()
 
 
@@ -192,5 +192,5 @@ def test_nan_is_no_number(option, command, mini, tmp_path):
     where = ["--data", mini] if command == ["run"] else ["--root", tmp_path]
     found = bench(*command, "--attn", "san", *where, option, "nan", "--runs", tmp_path / "runs")
     assert (found[0], found[1]) == (2, ""), found
-    assert "is no number" in found[2]
+    assert "is not a number" in found[2]
     assert not (tmp_path / "runs").exists()

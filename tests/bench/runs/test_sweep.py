@@ -85,7 +85,7 @@ def test_a_sweep_says_which_run_it_cannot_begin_with(mini, tmp_path):
     alone(planned(mini, recipe=replace(SHORT, epochs=2)), tmp_path / "easy")
     for arguments, words in (
         (("easy", "han"), "no finished run of these mechanisms and seeds"),
-        (("runs", "none"), "give them another folder with --runs"),
+        (("runs", "none"), "saves its runs in the same folder; give --runs another one"),
         (("easy", "none"), "more than one finished run of none with seed 0 (mini-none-s0-"),
         (("easy", "none", "--variant", "mini"), "--data or --variant"),
         (("easy", "+".join([*["none"] * 5, "arnn"])), "slots"),

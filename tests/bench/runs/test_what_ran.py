@@ -238,9 +238,7 @@ def test_cudnn_tries_its_algorithms_where_shapes_stay(computing, tuned, expected
 
 def test_an_operation_that_cannot_be_determined_is_named():
     said = "grid_sampler_2d_backward_cuda does not have a deterministic implementation, but you set 'torch.use_det…"
-    expected = (
-        "--deterministic: PyTorch gives grid_sampler_2d_backward_cuda other bits each time on CUDA; leave the option"
-    )
+    expected = "--deterministic: PyTorch's grid_sampler_2d_backward_cuda is not deterministic on CUDA; omit the option"
     assert explain_nondeterminism(RuntimeError(said)).startswith(expected)
     assert explain_nondeterminism(RuntimeError("out of memory")) is None
 

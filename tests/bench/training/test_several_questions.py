@@ -95,7 +95,7 @@ class Stopped(Exception):
 @EVERY_WAY
 @pytest.mark.parametrize("way", ["resident", "streamed", "online"])
 def test_going_on_between_two_steps_ends_with_the_same_bits(questions, way, mini, tmp_path):
-    how = {"supply": DataOptions(stream=way == "streamed"), "online": way == "online"}
+    how = {"data_options": DataOptions(stream=way == "streamed"), "online": way == "online"}
     whole = training(mini, questions, **how)
     records = [{**r, "seconds": 0} for r in whole.epochs()]
     whole.train.close()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench.compute import ComputeConfig
-from bench.config import FIRST_RECIPES, PRESETS, RECIPES, Recipe, choose_recipe, get_recipe
+from bench.config import FIRST_RECIPES, PRESETS, RECIPES, Recipe, RecipeOverrides, choose_recipe, get_recipe
 from bench.data.loading import load_split
 from bench.distributed.process_group import SINGLE_PROCESS
 from bench.evaluation import evaluate
@@ -408,7 +408,8 @@ def test_the_label_of_a_recipe_says_what_was_changed():
 
 def test_the_users_choice_comes_before_the_presets():
     quick = PRESETS["quick"]
-    assert choose_recipe(quick, None, None) == quick.recipe
-    assert choose_recipe(quick, "pan", None) == RECIPES["pan"]
-    assert choose_recipe(quick, None, 9) == replace(quick.recipe, epochs=9)
-    assert choose_recipe(quick, None, batch=16, lr=0.001).label == "fast,lr=0.001,batch=16,epochs=4,questions=all"
+    assert choose_recipe(quick) == quick.recipe
+    assert choose_recipe(quick, "pan") == RECIPES["pan"]
+    assert choose_recipe(quick, None, RecipeOverrides(epochs=9)) == replace(quick.recipe, epochs=9)
+    overrides = RecipeOverrides(batch=16, lr=0.001)
+    assert choose_recipe(quick, None, overrides).label == "fast,lr=0.001,batch=16,epochs=4,questions=all"

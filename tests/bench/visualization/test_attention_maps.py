@@ -336,7 +336,7 @@ def test_samples_that_make_no_sense(how, pretend, root, tmp_path):
 
 
 def test_a_data_set_of_another_kind_is_an_error(finished, make, root, tmp_path):
-    with pytest.raises(UsageProblemError, match="5 queries and 10 classes, and this network, trained on mini, has 10"):
+    with pytest.raises(UsageProblemError, match="5 queries and 10 classes, but this network, trained on mini, has 10"):
         save_picture(finished, tmp_path / "a.png", root, make("mbginv"))
 
 

@@ -1,0 +1,127 @@
+"""Values of the option groups of `bench`, and the specifications that result from them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.config import PRESETS, DataOptions, Preset, Recipe, RecipeOverrides, choose_recipe
+
+if TYPE_CHECKING:
+    from bench.compute import ComputeConfig
+    from bench.training.progress import ProgressOptions
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The network, the data and the initial weights of one run."""
+
+    attn: str | None
+    variant: str | None
+    data: Path | None
+    seed: int
+    init: Path | None
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """Where and how networks are computed."""
+
+    device: str
+    precision: str
+    capture: str
+    deterministic: bool
+
+    @property
+    def compute_config(self) -> "ComputeConfig":
+        """The configuration of these options. An unsupported option is a usage error."""
+        from bench.compute import resolve_compute
+
+        return resolve_compute(self.device, self.precision, self.capture, self.deterministic)
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How networks are trained, where their data come from, and where runs are saved."""
+
+    recipe_name: str | None
+    preset_name: str
+    queries: str
+    width: int
+    epochs: int | None
+    batch: int | None
+    lr: float | None
+    fade: float | None
+    questions: int | str | None
+    digits: str | None
+    backgrounds: str
+    online: bool
+    stream: bool | None
+    root: Path
+    runs: Path | None
+    threads: int | None
+    log: str | None
+    checkpoint_seconds: float
+
+    @property
+    def preset(self) -> Preset:
+        """The preset."""
+        return PRESETS[self.preset_name]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe, with the values that the user gave. An unknown name is a usage error."""
+        overrides = RecipeOverrides(self.epochs, self.batch, self.lr, self.fade, self.questions)
+        return choose_recipe(self.preset, self.recipe_name, overrides)
+
+    @property
+    def data_options(self) -> DataOptions:
+        """How data are loaded. The paths are absolute, because worker processes have other working directories."""
+        folders = [
+            str(Path(source).absolute()) if source and Path(source).is_dir() else None
+            for source in (self.digits, self.backgrounds)
+        ]
+        return DataOptions(self.stream, str(self.root.absolute() / "raw"), *folders)
+
+    @property
+    def runs_folder(self) -> Path:
+        """The folder that runs are saved in."""
+        return self.runs or self.root / "runs"
+
+    @property
+    def progress_options(self) -> "ProgressOptions":
+        """How progress is reported. A missing package is a usage error."""
+        from bench.training.progress import ProgressOptions
+
+        progress_options = ProgressOptions(self.log, self.checkpoint_seconds)
+        progress_options.check()
+        return progress_options
+
+    def set_threads(self) -> None:
+        """Set the number of threads of this process, if the user gave one."""
+        if self.threads:
+            import torch
+
+            torch.set_num_threads(self.threads)
+
+
+@dataclass(frozen=True)
+class BoardOptions:
+    """The runs that a board compares, and the network that it compares them with."""
+
+    runs: Path
+    variant: str | None
+    baseline: str
+
+    @property
+    def variant_name(self) -> str | None:
+        """The canonical name of the variant; None for all variants. An unknown name is a usage error."""
+        from mnistref.variants import get_variant
+
+        return get_variant(self.variant).name if self.variant else None
+
+    @property
+    def baseline_name(self) -> str:
+        """The canonical name of the baseline. An unknown name is a usage error."""
+        from bench.attention import canonical_name
+
+        return canonical_name(self.baseline)

@@ -1,0 +1,159 @@
+"""The command `bench sweep`: parse, import lazily, make one call, print."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.option_values import ComputeOptions, TrainingOptions
+from bench.cli.options import add_compute_options, add_training_options
+from bench.cli.values import Shard
+from mnistref.common.click_program import EXISTING
+from mnistref.common.console import emit
+
+if TYPE_CHECKING:
+    from bench.runs.subprocess_worker import RunOutcome
+    from bench.runs.sweep import Task
+    from mnistref.spec import VariantSpec
+
+
+@click.command("sweep")
+@click.option(
+    "--attn",
+    "attn_lists",
+    required=True,
+    multiple=True,
+    metavar="NAMES",
+    help="Networks, separated by commas; none+arnn is one network with a list of slots. May be repeated.",
+)
+@click.option("--variant", "variants", metavar="NAMES", help="Variants, separated by commas.  [default: the preset's]")
+@click.option(
+    "--data",
+    type=EXISTING,
+    multiple=True,
+    help="Folder of an existing data set (not with --variant). May be repeated.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 1000),
+    default=5,
+    show_default=True,
+    help="Number of seeds. The seeds are 0, 1, 2, …",
+)
+@click.option(
+    "--init",
+    type=EXISTING,
+    metavar="RUNS",
+    help="Start each run from the weights of the run in this folder that has the same mechanism and seed.",
+)
+@add_training_options
+@add_compute_options
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Number of runs at a time, distributed over the GPUs in turn.  [default: one, or one per GPU]",
+)
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of a Dask scheduler.")
+@click.option("--shard", type=Shard(), help="Do only part I of N of the runs, for job arrays: 1/8 … 8/8.")
+def run_sweep(
+    attn_lists: tuple[str, ...],
+    variants: str | None,
+    data: tuple[Path, ...],
+    seeds: int,
+    init: Path | None,
+    training_options: TrainingOptions,
+    compute_options: ComputeOptions,
+    workers: int | None,
+    scheduler: str | None,
+    shard: tuple[int, int] | None,
+) -> None:
+    """Train and test many networks.
+
+    Every network is trained on every data set with every seed, in worker processes. Prints the folders of the runs, and
+    exits with 6 if a run fails. The same command again skips finished runs and resumes interrupted ones.
+
+    \b
+    bench sweep --attn san,pan,pan-ctx,arnn --variant mref,mbg --seeds 5 --workers 2
+    bench sweep --attn pan --variant mref --runs easy && bench sweep --attn pan --variant mbg --init easy --fade 0.5
+    bench sweep --attn none,none+arnn --variant mref --shard $SLURM_ARRAY_TASK_ID/8    # --array=1-8
+    """
+    from bench.attention import split_networks
+    from bench.conformance.isolation import examine
+    from bench.data.online import require_batch_fits
+    from bench.distributed import process_group
+    from bench.runs import experiment, sweep
+
+    process_group.refuse("bench sweep")
+    options, runs = training_options, training_options.runs_folder
+    networks = [network for attn_list in attn_lists for network in split_networks(attn_list)]
+    preset, recipe, compute_config = options.preset, options.recipe, compute_options.compute_config
+    progress_options = options.progress_options
+    if data and variants:
+        raise click.UsageError("give --data or --variant, not both")
+    if init and init.resolve() == runs.resolve():
+        raise click.UsageError(f"--init {init}: this sweep saves its runs in the same folder; give --runs another one")
+    if not runs.is_dir() or not any(runs.iterdir()):  # a folder of finished runs may be read-only
+        sweep.refuse_unwritable(runs)
+    variant_specs = _resolve_variants(data, variants or preset.variant)
+    # Errors in networks and in the scheduler must show before a data set is generated.
+    attns, unfit = examine(networks, variant_specs, options.width)
+    starts, missing = sweep.starts_in(init, attns, seeds) if init else (None, [])
+    for line in missing:
+        logging.warning("skipped: %s", line)
+    launching = (
+        sweep.cluster(scheduler, options.threads)
+        if scheduler
+        else sweep.here(compute_config.device.type, workers, options.threads)
+    )
+    with launching as launcher:
+        sources = options.root, options.digits, options.backgrounds
+        data_sets = data or [experiment.prepare(preset, attns, spec.name, *sources) for spec in variant_specs]
+        for folder in data_sets:
+            require_batch_fits(folder, options.queries, options.batch, recipe)
+        tasks = sweep.plan(
+            attns,
+            data_sets,
+            seeds,
+            recipe,
+            options.queries,
+            compute_config,
+            online=options.online,
+            data_options=options.data_options,
+            starts=starts,
+            width=options.width,
+        )
+        tasks = sweep.share(tasks, shard) if shard else tasks
+        outcomes = sweep.sweep(tasks, runs, launcher, progress_options, unfit)
+    _print_outcomes(outcomes, missing, runs)
+
+
+def _resolve_variants(data: Sequence[Path], variants: str) -> "list[VariantSpec]":
+    """Return the variants of the data sets, or else of the names, which commas separate."""
+    from mnistref.dataset import read_manifest
+    from mnistref.variants import get_variant
+
+    if data:
+        return [read_manifest(folder).variant for folder in data]
+    return [get_variant(name.strip()) for name in variants.split(",")]
+
+
+def _print_outcomes(outcomes: "Mapping[Task, RunOutcome]", missing: Sequence[str], runs: Path) -> None:
+    """Print the folders of the successful runs, and raise RunProblemError if there are others.
+
+    Args:
+        outcomes: the outcome of each run.
+        missing: descriptions of runs that could not be planned.
+        runs: the folder of the runs.
+    """
+    from mnistref.common.errors import RunProblemError
+
+    for task, outcome in outcomes.items():
+        if outcome.status == "ok":
+            emit(runs / task.config.run_id)
+    problems = [f"{task.name}: {outcome.status}" for task, outcome in outcomes.items() if outcome.status != "ok"]
+    problems += missing
+    if problems:
+        total = len(outcomes) + len(missing)
+        raise RunProblemError(f"{len(problems)} of {total} runs did not end well: {'; '.join(problems)}")
