@@ -62,7 +62,7 @@ class Head(nn.Module):
 
     Args:
         width: D, numbers per vector.
-        classes: K.
+        classes: number of classes, K.
         query_dim: Q, if the query is an input; otherwise 0.
         dropout: probability.
     """
@@ -94,9 +94,9 @@ class AttributeCNN(nn.Module):
 
     Args:
         attn: the name of a mechanism, a slot list such as "none,arnn", or what `resolve_network` made of one.
-        classes: K.
-        queries: Q.
-        stages: S.
+        classes: number of classes, K.
+        queries: number of different queries, Q.
+        stages: number of stages, S.
         dropout: probability of the dropout before the classifier.
         width: channels of each convolution; 32 in the papers. A NetworkSpec has its own.
     """
@@ -224,8 +224,8 @@ def create_model(
     Args:
         attn: the name of a mechanism, a slot list such as "none,arnn", or what `resolve_network` made of one.
         variant: the name of a variant, which then determines `classes`, `queries` and `size`.
-        classes: K.
-        queries: Q.
+        classes: number of classes, K.
+        queries: number of different queries, Q.
         size: (H, W) of the images in pixels.
         dropout: probability of the dropout before the classifier.
         width: channels of each convolution. A NetworkSpec has its own.

@@ -1,4 +1,4 @@
-"""What the README says can be done, can be done."""
+"""What the README and the pages of the documentation say can be done, can be done."""
 
 import contextlib
 import os
@@ -15,26 +15,57 @@ import pytest
 import cli
 
 TOP = Path(__file__).parent.parent
-README = (TOP / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-LINES = [
-    line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line and not line.startswith("#")
-]
-TWO = [line for line in README.splitlines() if line.startswith("python3 -m venv ")]
+README = TOP / "README.md"
+PAGES = [README, *sorted((TOP / "docs").glob("*.md"))]
 PROGRAMS = {"mnistref": cli.mnistref, "bench": cli.bench}
+JOB_ARRAY = "#SBATCH"
+NOT_RUN = {
+    "python3 -m venv": "installs packages; .ci/run runs both lines of the README",
+    ". .venv/bin/activate": "changes the user's shell",
+    "cp bench/examples/own_attention.py": "copies a file that a test below finds in the page",
+    "eval": "shell completion is click's",
+    "bash bench/gpu_session.sh": "needs a GPU; see tests/bench/test_gpu_session.py",
+    "bash bench/grid.sh": "needs a GPU; see tests/bench/test_grid.py",
+    "python -m pytest": "runs these tests",
+    "python tests/sameness.py": "installs other packages; see tests/mnistref/generation/test_sameness.py",
+    "python -m sphinx": "see tests/test_docs.py",
+}
+"""Start of commands in shell blocks that no test parses or runs → the reason."""
 
 
-def our_commands() -> list[str]:
-    """Every call of our programs in the README's shell blocks."""
-    parts = [part.strip() for line in LINES for part in re.split(r"&&|\|", line)]
-    calls = [re.sub(r"^(\.venv/bin/|python3? cli\.py )", "", part) for part in parts]
-    return [call for call in calls if call.split()[:1] and call.split()[0] in PROGRAMS]
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("call", our_commands())
-def test_its_commands_parse(call, monkeypatch):
+def lines(page: Path) -> list[str]:
+    """Return the lines of the shell blocks, but for comments and for the job array, which a test runs as a whole."""
+    kept = [block.replace("\\\n", " ") for block in blocks(page, "sh") if JOB_ARRAY not in block]
+    return [line for block in kept for line in block.splitlines() if line and not line.startswith("#")]
+
+
+def commands(page: Path) -> list[str]:
+    """Return every command of the shell blocks, without comments at the end of a line."""
+    parts = [part.strip() for line in lines(page) for part in re.split(r"&&|\|", re.sub(r"\s#.*", "", line))]
+    without_launcher = [re.sub(r"^torchrun .*--no-python ", "", part) for part in parts]
+    return [re.sub(r"^(\.venv/bin/|python3? cli\.py )", "", part) for part in without_launcher]
+
+
+def is_ours(command: str) -> bool:
+    return command.split()[0] in PROGRAMS
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(TOP))
+
+
+OURS = sorted({(named(page), call) for page in PAGES for call in commands(page) if is_ours(call)})
+WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
+
+
+@pytest.mark.parametrize(("page", "call"), OURS)
+def test_its_commands_parse(page, call, monkeypatch):
     """Each names a command that exists, with options that it has (files that come to be on the way count as there)."""
-    program, name, *arguments = shlex.split(call, comments=True)
+    program, name, *arguments = shlex.split(call.replace("$SLURM_ARRAY_TASK_ID", "1"))
     if name.startswith("--"):
         return
     command = PROGRAMS[program].commands[name]
@@ -44,12 +75,32 @@ def test_its_commands_parse(call, monkeypatch):
     command.make_context(name, arguments)
 
 
+def test_other_commands_are_listed_with_a_reason():
+    """No line of a shell block is left out silently, and no reason is left over."""
+    others = [call for page in PAGES for call in commands(page) if not is_ours(call)]
+    starts = tuple(NOT_RUN)
+    unlisted = [call for call in others if not call.startswith((*starts, "pip install", "python -m pytest"))]
+    assert not unlisted
+    unused = [start for start in starts if not any(call.startswith(start) for call in others)]
+    assert not unused
+
+
+def test_modules_that_pages_run_exist():
+    """`python -m tests.perf.…` and `python -m bench.…` name modules of this checkout."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    modules = set(re.findall(r"python\s+-m\s+((?:tests|bench|mnistref)[\w.]*)", text))
+    assert len(modules) > 3
+    for module in modules:
+        assert (TOP / f"{module.replace('.', '/')}.py").is_file(), module
+
+
 def test_the_two_commands_stand_alone():
-    assert len(TWO) == 2
-    main, tests = TWO
+    two = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("python3 -m venv ")]
+    assert len(two) == 2
+    main, tests = two
     assert main.endswith("bench run --attn ltpa-dp --preset quick")
     assert tests.endswith("-m pytest -n 2 --dist loadfile")
-    assert all(line in LINES for line in TWO)
+    assert all(line in lines(README) for line in two)
     ci = (TOP / ".ci" / "run").read_text()
     assert "README.md" in ci
     assert "--preset quick" not in ci  # it reads the lines, it does not repeat them
@@ -57,7 +108,7 @@ def test_the_two_commands_stand_alone():
 
 def test_its_array_of_jobs_makes_a_set(tmp_path, idx_folder):
     """The lines for Slurm, as they stand there: the shell takes them, and two tasks of the array make a small set."""
-    (script,) = [block for block in BLOCKS if "#SBATCH" in block]
+    (script,) = [block for page in PAGES for block in blocks(page, "sh") if JOB_ARRAY in block]
     call = "mnistref generate --variant mbgb"
     assert call in script
     sizes = "--train 9 --val 9 --test 9"
@@ -81,30 +132,20 @@ def test_its_array_of_jobs_makes_a_set(tmp_path, idx_folder):
                 os.killpg(task.pid, signal.SIGKILL)
 
 
-def test_its_python_runs_in_order(make, monkeypatch, tmp_path):
-    """The Python blocks, one after the other, on a small real set instead of the folder they name."""
-    blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    assert blocks
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=named)
+def test_its_python_runs_in_order(page, make, monkeypatch, tmp_path):
+    """The Python blocks of a page, one after the other, on a small real set instead of the folder they name."""
     folder = make("mbg")
-    code = re.sub(r'"data_cache/datasets/[^"]*"', repr(str(folder)), "\n".join(blocks))
+    code = re.sub(r'"data_cache/datasets/[^"]*"', repr(str(folder)), "\n".join(blocks(page, "python")))
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, named(page), "exec"), {"__name__": "page"})
 
 
-def test_its_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        if not target.startswith("http"):
-            assert (TOP / target).exists(), target
-
-
-def test_its_tables_follow_the_registries():
-    from bench.attention import MECHANISMS
-    from mnistref.variants import VARIANTS
-
-    for name in (*VARIANTS, *MECHANISMS):
-        assert f"| `{name}` |" in README, name
-
-
-def test_its_example_is_the_file_it_names():
+@pytest.mark.parametrize("page", [README, TOP / "docs" / "own_modules.md"], ids=named)
+def test_its_example_is_the_file_it_names(page):
     source = (TOP / "bench" / "examples" / "own_attention.py").read_text(encoding="utf-8")
-    assert source[source.index("class Compare") :] in README
+    assert source[source.index("import torch") :] in blocks(page, "python")
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 150

@@ -1,0 +1,119 @@
+"""The directive `registry-table NAME`: a table that is generated from a registry of the project.
+
+The pages contain no second list of names: a new entry in a registry appears in its table.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+Rows = Iterable[Iterable[object]]
+
+
+def _mechanisms() -> Rows:
+    """Return name, slots, learned parameters, options, description and source of each mechanism."""
+    from bench.attention import MECHANISMS
+    from bench.model import count_parameters
+
+    yield "mechanism", "slots", "what it does", "source", "parameters", "options"
+    for mechanism in MECHANISMS.values():
+        about = mechanism.describe()
+        names = ", ".join(f"`{name}`" for name in (about["name"], *about["aliases"]))
+        options = " ".join(f"`{name}={value}`" for name, value in about["options"].items())
+        count = f"{count_parameters(mechanism.name):,}"
+        yield names, about["slots"], about["summary"], about["paper"], count, options
+
+
+def _variants() -> Rows:
+    """Return canvas, background, question and source of each variant."""
+    from mnistref.variants import VARIANTS
+
+    yield "variant", "canvas", "background", "digits", "question → answer", "classes", "splits", "source"
+    for variant in VARIANTS.values():
+        background = f"{variant.distractors} distractors" if variant.distractors else variant.background
+        answer = "set of colours" if variant.repeats[1] > 1 else "colour"
+        question = f"digit class → {answer}" if variant.query == "class" else "colour → digit class"
+        size = f"{variant.canvas} × {variant.canvas}"
+        digits = f"{variant.digits[0]}–{variant.digits[1]}"
+        splits = ", ".join(variant.splits)
+        yield f"`{variant.name}`", size, background, digits, question, variant.classes, splits, variant.paper
+
+
+def _fields() -> Rows:
+    """Return dtype, shape, range and meaning of each field of a shard."""
+    from mnistref.storage.schema import FIELDS
+
+    yield "field", "dtype", "shape", "range", "meaning"
+    for name, field in FIELDS.items():
+        yield f"`{name}`", field.dtype, field.shape_text, f"{field.low:g} … {field.high:g}", field.meaning
+
+
+def _colors() -> Rows:
+    """Return label, name and RGB value of each colour."""
+    from mnistref.spec import COLORS
+
+    yield "label", "colour", "RGB"
+    for label, (name, rgb) in enumerate(COLORS.items()):
+        yield label, name, ", ".join(map(str, rgb))
+
+
+def _recipes() -> Rows:
+    """Return the settings of each recipe, one column for each recipe."""
+    from bench.config import RECIPES
+
+    yield "setting", *(f"`{name}`" for name in RECIPES)
+    settings = [asdict(recipe) for recipe in RECIPES.values()]
+    for key in settings[0]:
+        if key != "name":
+            yield f"`{key}`", *("–" if setting[key] is None else setting[key] for setting in settings)
+
+
+def _presets() -> Rows:
+    """Return the choices of each preset."""
+    from bench.config import PRESETS
+
+    yield "preset", "variant", "train, val, test images", "digits", "recipe", "epochs", "images in a step"
+    for name, preset in PRESETS.items():
+        sizes, recipe = ", ".join(f"{n:,}" for n in preset.sizes.values()), preset.recipe
+        yield f"`{name}`", f"`{preset.variant}`", sizes, preset.digits, f"`{recipe.name}`", recipe.epochs, recipe.batch
+
+
+def _columns() -> Rows:
+    """Return the columns of a board in CSV, in their order."""
+    from bench.leaderboard.aggregate import COLUMNS
+
+    yield ("columns of `board.csv`, in order",)
+    yield (", ".join(f"`{name}`" for name in COLUMNS),)
+
+
+TABLES: dict[str, Callable[[], Rows]] = {
+    "columns": _columns,
+    "colors": _colors,
+    "fields": _fields,
+    "mechanisms": _mechanisms,
+    "presets": _presets,
+    "recipes": _recipes,
+    "variants": _variants,
+}
+
+
+class RegistryTable(SphinxDirective):
+    """`registry-table NAME`, for a name in `TABLES`."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table, parsed from Markdown."""
+        head, *rows = [[str(cell) for cell in row] for row in TABLES[self.arguments[0]]()]
+        lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directive."""
+    app.add_directive("registry-table", RegistryTable)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

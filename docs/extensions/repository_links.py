@@ -1,0 +1,44 @@
+"""Links between the pages and other files of the repository.
+
+On GitHub, pages link to `../results/README.md`. In the built pages this link leads to the page `results`, which
+includes that file. Links within an included file lead to downloads.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+INCLUDED = {
+    "../results/README.md": "results.md",
+    "../CONTRIBUTING.md": "contributing.md",
+    "../CHANGELOG.md": "changelog.md",
+}
+"""File, as pages link to it → the page that includes it."""
+_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)]+)\)")
+
+
+def _link_to_pages(app: Sphinx, page: str, source: list[str]) -> None:
+    for file, included in INCLUDED.items():
+        source[0] = source[0].replace(f"]({file}", f"]({included}")
+
+
+def _link_to_files(app: Sphinx, path: Path, page: str, source: list[str]) -> None:
+    file = app.srcdir / path
+
+    def replaced(link: re.Match[str]) -> str:
+        text, target = link.groups()
+        if not (file.parent / target).is_file():  # a folder, which cannot be downloaded
+            return text
+        return f"{{download}}`{text} <{os.path.relpath(file.parent / target, app.srcdir)}>`"
+
+    source[0] = _LINK.sub(replaced, source[0])
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Replace the links when a page or an included file is read."""
+    app.connect("source-read", _link_to_pages)
+    app.connect("include-read", _link_to_files)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
