@@ -24,6 +24,17 @@ from mnistref.storage.open_shards import SHARD_FILES
 from mnistref.storage.schema import FIELDS
 from mnistref.storage.shards import ShardInfo, image_offset, open_shard, read_field
 
+__all__ = [
+    "Manifest",
+    "MnistRef",
+    "Triples",
+    "forget_checks",
+    "map_split",
+    "read_manifest",
+    "read_split",
+    "read_triples",
+]
+
 
 @lru_cache(maxsize=4096)
 def _require_intact_once(path: Path, shard: ShardInfo) -> None:

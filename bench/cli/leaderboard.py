@@ -41,7 +41,7 @@ def print_leaderboard(
     from bench.leaderboard import formatting, snapshot
     from bench.leaderboard.aggregate import leaderboard
     from bench.leaderboard.claims import claims
-    from bench.runs.records import runs_of, wanted_results
+    from bench.runs.records import require_results, resolve_runs_folder
     from mnistref.common.atomic_files import write_whole
     from mnistref.common.errors import UsageProblemError
 
@@ -53,12 +53,12 @@ def print_leaderboard(
         checked = snapshot.check(check)
         logging.info("every number follows from the records beside it, on each of these boards:")
         return emit("\n".join(str(as_given(Path(board))) for board in checked))
-    runs, variant, baseline = runs_of(compared.runs), compared.chosen_variant, compared.chosen_baseline
+    runs, variant, baseline = resolve_runs_folder(compared.runs), compared.chosen_variant, compared.chosen_baseline
     if save:
         board = snapshot.save(runs, save, variant, baseline, weights)
         logging.info("%s", formatting.to_text(board))
         return emit(save)
-    results = wanted_results(runs, variant)
+    results = require_results(runs, variant)
     if as_claims:
         found = claims(results)
         if not found:

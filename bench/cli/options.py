@@ -115,7 +115,7 @@ class TrainingOptions:
         from bench.training.progress import ProgressOptions
 
         progress_options = ProgressOptions(self.log, self.every)
-        progress_options.check()
+        progress_options.require_packages()
         return progress_options
 
 

@@ -87,7 +87,7 @@ def _repeated(
 
     from bench.compute import resolve_compute
     from bench.conformance.isolation import require_buildable
-    from bench.runs.reproduce import find
+    from bench.runs.reproduce import resolve_config_file
     from mnistref.variants import get_variant
 
     for option in context.command.params:
@@ -95,7 +95,9 @@ def _repeated(
         if name not in BESIDE_CONFIG and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{option.opts[0]}: --config {file} says that already; leave one of them out")
     given = context.get_parameter_source("backgrounds") is ParameterSource.COMMANDLINE
-    found = find(file, training.root, asked.data, asked.init, training.digits, training.backgrounds if given else None)
+    found = resolve_config_file(
+        file, training.root, asked.data, asked.init, training.digits, training.backgrounds if given else None
+    )
     resolve_compute(found.config.device, found.config.precision, found.config.capture, found.config.deterministic)
     if is_main:
         require_buildable(found.config.attn, get_variant(found.config.variant), found.config.width)
@@ -120,10 +122,17 @@ def _asked(asked: RunOptions, training: TrainingOptions, computing: ComputingOpt
     made_for = read_manifest(data).variant if data else get_variant(variant or preset.variant)
     if is_main:
         require_buildable(attn, made_for, training.width)
-    folder = data or experiment.prepare(preset, [attn], variant, training.root, training.digits, training.backgrounds)
+    folder = data or experiment.prepare_dataset(
+        preset, [attn], variant, training.root, training.digits, training.backgrounds
+    )
     require_batch_fits(folder, training.queries, training.batch, recipe)
     config = experiment.configure(
-        folder, attn, asked.seed, recipe, training.queries, how, asked.init, training.online, training.width
+        folder,
+        attn,
+        asked.seed,
+        experiment.RunSettings(
+            recipe, training.queries, how, init=asked.init, online=training.online, width=training.width
+        ),
     )
     return ResolvedRun(config, folder, asked.init)
 
@@ -177,10 +186,11 @@ def run_sweep(
     bench sweep --attn none,none+arnn --variant mref --shard $SLURM_ARRAY_TASK_ID/8    # --array=1-8
     """
     from bench.attention import split_networks
-    from bench.conformance.isolation import examine
+    from bench.conformance.isolation import check_networks
     from bench.data.online import require_batch_fits
     from bench.distributed import process_group
-    from bench.runs import experiment, sweep
+    from bench.runs import experiment, launchers, sweep
+    from bench.runs.configure import RunSettings
     from mnistref.common.errors import RunProblemError
     from mnistref.dataset import read_manifest
     from mnistref.variants import get_variant
@@ -194,23 +204,34 @@ def run_sweep(
     if init and init.resolve() == runs.resolve():
         raise click.UsageError(f"--init {init}: runs go there too; give them another folder with --runs")
     if not runs.is_dir() or not any(runs.iterdir()):  # where finished runs lie, nothing may have to be written
-        sweep.refuse_unwritable(runs)
+        sweep.require_writable(runs)
     names = [] if data else [get_variant(name.strip()).name for name in (variants or preset.variant).split(",")]
     laws = [read_manifest(folder).variant for folder in data] or [get_variant(name) for name in names]
-    attns, unfit = examine(networks, laws, training.width)  # what cannot be built must not cost a data set
-    starts, missing = sweep.starts_in(init, attns, seeds) if init else (None, [])
+    attns, unfit = check_networks(networks, laws, training.width)  # what cannot be built must not cost a data set
+    starts, missing = sweep.find_initial_runs(init, attns, seeds) if init else (None, [])
     for lack in missing:
         logging.warning("left out: %s", lack)
     threads = training.threads
-    place = sweep.cluster(scheduler, threads) if scheduler else sweep.here(how.device.type, workers, threads)
+    place = (
+        launchers.dask_workers(scheduler, threads)
+        if scheduler
+        else launchers.local_workers(how.device.type, workers, threads)
+    )
     with place as launcher:  # a scheduler that is not there must not cost a data set
         sources = training.root, training.digits, training.backgrounds
-        sets = data or [experiment.prepare(preset, attns, name, *sources) for name in names]
+        sets = data or [experiment.prepare_dataset(preset, attns, name, *sources) for name in names]
         for folder in sets:
             require_batch_fits(folder, training.queries, training.batch, recipe)
         online, data_options, width = training.online, training.data_options, training.width
-        tasks = sweep.plan(attns, sets, seeds, recipe, training.queries, how, online, data_options, starts, width)
-        tasks = sweep.share(tasks, shard) if shard else tasks
+        tasks = sweep.SweepPlan(
+            attns,
+            sets,
+            seeds,
+            RunSettings(recipe, training.queries, how, online=online, width=width),
+            data_options=data_options,
+            initial_runs=starts,
+        ).build_tasks()
+        tasks = sweep.select_shard(tasks, shard) if shard else tasks
         ended = sweep.sweep(tasks, runs, launcher, progress_options, unfit)
     for task, result in ended.items():
         if result.status == "ok":
