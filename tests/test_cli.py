@@ -240,7 +240,7 @@ def test_run_and_leaderboard(mini, tmp_path):
         assert "device: cpu" in result.stderr
         assert "compare with nothing published" in result.stderr
     again = call(cli.bench, *run_arguments(mini, runs, "pan"))
-    assert "finished already" in again.stderr
+    assert "already finished" in again.stderr
     assert Path(again.stdout.strip()) == folder
     board = tmp_path / "board.csv"
     assert call(cli.bench, "leaderboard", "--runs", runs, "-o", board).stdout.strip() == str(board)

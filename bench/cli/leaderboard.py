@@ -47,7 +47,7 @@ def print_leaderboard(
     from bench.leaderboard import formatting, snapshot
     from bench.leaderboard.aggregate import leaderboard
     from bench.leaderboard.claims import claims
-    from bench.runs.records import runs_of, wanted_results
+    from bench.runs.records import require_results, resolve_runs_folder
     from mnistref.common.atomic_files import write_whole
     from mnistref.common.errors import UsageProblemError
 
@@ -59,12 +59,16 @@ def print_leaderboard(
         checked = snapshot.check(check)
         logging.info("every number of these boards follows from the saved records:")
         return emit("\n".join(str(as_given(Path(board))) for board in checked))
-    runs, variant, baseline = runs_of(board_options.runs), board_options.variant_name, board_options.baseline_name
+    runs, variant, baseline = (
+        resolve_runs_folder(board_options.runs),
+        board_options.variant_name,
+        board_options.baseline_name,
+    )
     if save:
         board = snapshot.save(runs, save, variant, baseline, weights)
         logging.info("%s", formatting.to_text(board))
         return emit(save)
-    results = wanted_results(runs, variant)
+    results = require_results(runs, variant)
     if as_claims:
         claim_results = claims(results)
         if not claim_results:

@@ -93,7 +93,7 @@ class TrainingOptions:
         from bench.training.progress import ProgressOptions
 
         progress_options = ProgressOptions(self.log, self.checkpoint_seconds)
-        progress_options.check()
+        progress_options.require_packages()
         return progress_options
 
     def set_threads(self) -> None:

@@ -80,10 +80,10 @@ def run_sweep(
     bench sweep --attn none,none+arnn --variant mref --shard $SLURM_ARRAY_TASK_ID/8    # --array=1-8
     """
     from bench.attention import split_networks
-    from bench.conformance.isolation import examine
+    from bench.conformance.isolation import check_networks
     from bench.data.online import require_batch_fits
     from bench.distributed import process_group
-    from bench.runs import experiment, sweep
+    from bench.runs import experiment, launchers, sweep
 
     process_group.refuse("bench sweep")
     options, runs = training_options, training_options.runs_folder
@@ -95,36 +95,31 @@ def run_sweep(
     if init and init.resolve() == runs.resolve():
         raise click.UsageError(f"--init {init}: this sweep saves its runs in the same folder; give --runs another one")
     if not runs.is_dir() or not any(runs.iterdir()):  # a folder of finished runs may be read-only
-        sweep.refuse_unwritable(runs)
+        sweep.require_writable(runs)
     variant_specs = _resolve_variants(data, variants or preset.variant)
     # Errors in networks and in the scheduler must show before a data set is generated.
-    attns, unfit = examine(networks, variant_specs, options.width)
-    starts, missing = sweep.starts_in(init, attns, seeds) if init else (None, [])
+    attns, unfit = check_networks(networks, variant_specs, options.width)
+    initial_runs, missing = sweep.find_initial_runs(init, attns, seeds) if init else (None, [])
     for line in missing:
         logging.warning("skipped: %s", line)
     launching = (
-        sweep.cluster(scheduler, options.threads)
+        launchers.dask_workers(scheduler, options.threads)
         if scheduler
-        else sweep.here(compute_config.device.type, workers, options.threads)
+        else launchers.local_workers(compute_config.device.type, workers, options.threads)
     )
     with launching as launcher:
         sources = options.root, options.digits, options.backgrounds
-        data_sets = data or [experiment.prepare(preset, attns, spec.name, *sources) for spec in variant_specs]
+        data_sets = data or [experiment.prepare_dataset(preset, attns, spec.name, *sources) for spec in variant_specs]
         for folder in data_sets:
             require_batch_fits(folder, options.queries, options.batch, recipe)
-        tasks = sweep.plan(
-            attns,
-            data_sets,
-            seeds,
-            recipe,
-            options.queries,
-            compute_config,
-            online=options.online,
-            data_options=options.data_options,
-            starts=starts,
-            width=options.width,
+        settings = experiment.RunSettings(
+            recipe, options.queries, compute_config, online=options.online, width=options.width
         )
-        tasks = sweep.share(tasks, shard) if shard else tasks
+        plan = sweep.SweepPlan(
+            attns, data_sets, seeds, settings, data_options=options.data_options, initial_runs=initial_runs
+        )
+        tasks = plan.build_tasks()
+        tasks = sweep.select_shard(tasks, shard) if shard else tasks
         outcomes = sweep.sweep(tasks, runs, launcher, progress_options, unfit)
     _print_outcomes(outcomes, missing, runs)
 

@@ -90,7 +90,7 @@ def _resolve_config_file(
 
     from bench.compute import resolve_compute
     from bench.conformance.isolation import require_buildable
-    from bench.runs.reproduce import find
+    from bench.runs.reproduce import resolve_config_file
     from mnistref.variants import get_variant
 
     def is_given(name: str) -> bool:
@@ -101,7 +101,7 @@ def _resolve_config_file(
         if name not in ALLOWED_WITH_CONFIG and is_given(name):
             raise click.UsageError(f"{option.opts[0]}: --config {file} already sets it; omit one of them")
     backgrounds = training_options.backgrounds if is_given("backgrounds") else None
-    resolved = find(
+    resolved = resolve_config_file(
         file, training_options.root, run_options.data, run_options.init, training_options.digits, backgrounds
     )
     config = resolved.config
@@ -131,19 +131,12 @@ def _resolve_options(
     variant = read_manifest(data).variant if data else get_variant(run_options.variant or preset.variant)
     if is_main:
         require_buildable(attn, variant, options.width)
-    folder = data or experiment.prepare(
+    folder = data or experiment.prepare_dataset(
         preset, [attn], run_options.variant, options.root, options.digits, options.backgrounds
     )
     require_batch_fits(folder, options.queries, options.batch, recipe)
-    config = experiment.configure(
-        folder,
-        attn,
-        run_options.seed,
-        recipe,
-        options.queries,
-        compute_config,
-        init=run_options.init,
-        online=options.online,
-        width=options.width,
+    settings = experiment.RunSettings(
+        recipe, options.queries, compute_config, run_options.init, options.online, options.width
     )
+    config = experiment.configure(folder, attn, run_options.seed, settings)
     return ResolvedRun(config, folder, run_options.init)

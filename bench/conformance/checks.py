@@ -1,4 +1,4 @@
-"""Is a module fit to be benchmarked? Each question is asked of the module in a slot and answered in plain words."""
+"""Checks whether a mechanism can be benchmarked: all checks of `bench check`, and the quick ones before a run."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,18 +13,37 @@ from bench.attention import get_mechanism
 from bench.attention.base import Gate
 from bench.attention.mechanism import Mechanism
 from bench.config import DEFAULT_WIDTH
-from bench.conformance.probe import QUERIES, UnfitError, UntestedError, draws, inputs, leak, made, run, slot
-from bench.conformance.questions import ESSENTIALS, QUESTIONS, QUICK
+from bench.conformance.probe import (
+    QUERIES,
+    UnfitError,
+    UntestedError,
+    build_module,
+    build_slot,
+    describe_leak,
+    is_random_in_evaluation,
+    make_inputs,
+    run_module,
+)
 from bench.conformance.rehearsal import rehearse
+from bench.conformance.slot_checks import CHECKS, ESSENTIAL_CHECKS, QUICK_CHECKS
 from bench.kernels.diagonal_lstm import VARIABLE
 from bench.model import build
 from mnistref.common.errors import ProblemError, RunProblemError, UsageProblemError
 from mnistref.spec import VariantSpec
 
+MAX_CHARACTERS = 300
+"""Maximal length of the message of an error in a finding."""
+
 
 @dataclass(frozen=True)
 class Finding:
-    """`ok` is None for a remark that fails nothing. `why` is empty where all is well."""
+    """The result of a check, or a remark.
+
+    Attributes:
+        what: description of the check, or the remark.
+        ok: whether the check passed; None for a remark.
+        why: the reason of a failure, or advice; empty if there is none.
+    """
 
     what: str
     ok: bool | None
@@ -32,155 +51,179 @@ class Finding:
 
 
 def check(attn: str) -> list[Finding]:
-    """Every finding about a mechanism; those after one that leaves nothing to ask are not there.
+    """Return all findings about a mechanism. If an essential check fails, the later checks are omitted.
+
+    Args:
+        attn: name of one mechanism, or path/to/file.py:Class.
 
     Raises:
-        UsageProblemError: there is no such mechanism or file, it cannot be made, or several are named.
+        UsageProblemError: the mechanism does not exist or cannot be built, or `attn` is a slot list.
     """
     if "," in attn:
-        raise UsageProblemError(f"{attn}: slot lists are not checked, one module is (and a path can hold no comma)")
+        raise UsageProblemError(f"{attn}: slot lists are not checked; give one mechanism (a path cannot have a comma)")
     mechanism = get_mechanism(attn)
     if not mechanism.target:
-        raise UsageProblemError(f"{attn}: no attention, nothing to check")
-    made(mechanism)
-    with _small():
-        return list(_findings(mechanism))
+        raise UsageProblemError(f"{attn}: it has no attention, so there is nothing to check")
+    build_module(mechanism)
+    with _use_one_cpu_thread():
+        return list(_check_all(mechanism))
 
 
 @contextmanager
-def _small() -> Iterator[None]:
-    """Compute on a CPU with one thread: the tensors are small, and threads would wait for each other.
+def _use_one_cpu_thread() -> Iterator[None]:
+    """Inside this context, compute on a CPU with one thread, which is faster for small tensors.
 
-    The variable that names an implementation of the diagonal LSTM is ignored: it may name one for the GPU of the run.
+    The environment variable for the implementation of the diagonal LSTM is ignored, because it may be one for a GPU.
     """
-    threads, name = torch.get_num_threads(), os.environ.pop(VARIABLE, None)
+    threads, implementation = torch.get_num_threads(), os.environ.pop(VARIABLE, None)
     torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        if name is not None:
-            os.environ[VARIABLE] = name
+        if implementation is not None:
+            os.environ[VARIABLE] = implementation
 
 
 def require_buildable(attn: str, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
-    """Check user modules and chosen options before a run, in a moment; shipped mechanisms as they are pass.
+    """Run the quick checks on user modules, and build networks with non-default options, before a run.
 
     Args:
         attn: a slot list.
-        variant: whose image size, queries and classes the run has.
+        variant: image size, queries and classes of the run.
         width: channels of each convolution.
 
     Raises:
-        UsageProblemError: the network cannot be made, or takes no such images.
-        RunProblemError: a module from outside is not fit: its numbers would mean nothing, or its run would fail.
+        UsageProblemError: the network cannot be built, or does not work on such images.
+        RunProblemError: a user module failed a check.
     """
-    canvas = variant.canvas
     names = [name.strip() for name in attn.split(",")]
     mechanisms = [get_mechanism(name) for name in names]
-    with torch.random.fork_rng(devices=[]), _small():
+    with torch.random.fork_rng(devices=[]), _use_one_cpu_thread():
         for name, mechanism in zip(names, mechanisms, strict=True):
-            if mechanism.shipped:
-                continue
-            made(mechanism)
-            for what, question in (*ESSENTIALS, *QUICK):
-                finding = _ask(what, partial(question, mechanism))
-                if finding.ok is False:
-                    raise RunProblemError(
-                        f"{name}: not fit to be benchmarked: NO {what}: {finding.why}; see `bench check`"
-                    )
-        # a path is not looked up again: the questions may have changed the working directory
-        spelled = ",".join(mechanism.spelled for mechanism in mechanisms)
+            if not mechanism.shipped:
+                _require_quick_checks(name, mechanism)
         if width == DEFAULT_WIDTH and all(mechanism.shipped and not mechanism.chosen for mechanism in mechanisms):
             return
-        try:
-            if all(mechanism.shipped for mechanism in mechanisms):
-                build(spelled, variant, 0, torch.device("cpu"), width)(
-                    torch.zeros(2, 3, canvas, canvas), torch.zeros(2, dtype=torch.long)
-                )
-            else:
-                rehearse(spelled, variant, width)
-        except ProblemError:
-            raise
-        except UnfitError as error:
-            raise RunProblemError(f"{attn}: a run on {variant.name} would fail: {error}; see `bench check`") from error
-        except Exception as error:
-            why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise UsageProblemError(f"{attn} does not work on images of {canvas} px: {why}") from error
+        _require_network_works(attn, mechanisms, variant, width)
 
 
-def _findings(mechanism: Mechanism) -> Iterator[Finding]:
-    first = _ask(f"is made as Class({DEFAULT_WIDTH}, {QUERIES})", lambda: made(mechanism))
+def _require_quick_checks(name: str, mechanism: Mechanism) -> None:
+    build_module(mechanism)
+    for what, check_function in (*ESSENTIAL_CHECKS, *QUICK_CHECKS):
+        finding = _run_check(what, partial(check_function, mechanism))
+        if finding.ok is False:
+            raise RunProblemError(
+                f"{name}: not fit to be benchmarked: failed check: {what}: {finding.why}; see `bench check`"
+            )
+
+
+def _require_network_works(attn: str, mechanisms: list[Mechanism], variant: VariantSpec, width: int) -> None:
+    """Build a network and call it once, or rehearse a run if it has a user module."""
+    canvas = variant.canvas
+    # the recorded names, because a relative path may be invalid after a check has changed the working directory
+    spelled = ",".join(mechanism.spelled for mechanism in mechanisms)
+    try:
+        if all(mechanism.shipped for mechanism in mechanisms):
+            build(spelled, variant, 0, torch.device("cpu"), width)(
+                torch.zeros(2, 3, canvas, canvas), torch.zeros(2, dtype=torch.long)
+            )
+        else:
+            rehearse(spelled, variant, width)
+    except ProblemError:
+        raise
+    except UnfitError as error:
+        raise RunProblemError(f"{attn}: a run on {variant.name} would fail: {error}; see `bench check`") from error
+    except Exception as error:
+        raise UsageProblemError(f"{attn} does not work on images of {canvas} px: {_describe_error(error)}") from error
+
+
+def _check_all(mechanism: Mechanism) -> Iterator[Finding]:
+    first = _run_check(f"can be built as Class({DEFAULT_WIDTH}, {QUERIES})", lambda: build_module(mechanism))
     yield first
     if not first.ok:
         return
-    for what, question in ESSENTIALS:
-        finding = _ask(what, partial(question, mechanism))
+    for what, check_function in ESSENTIAL_CHECKS:
+        finding = _run_check(what, partial(check_function, mechanism))
         yield finding
         if not finding.ok:
             return
-    for what, question in QUESTIONS:
-        yield _ask(what, partial(question, mechanism))
+    for what, check_function in CHECKS:
+        yield _run_check(what, partial(check_function, mechanism))
     try:
-        yield from _remarks(mechanism)
+        yield from _list_remarks(mechanism)
     except (Exception, SystemExit) as error:
-        yield Finding("not tested: what else may be remarked", None, f"it raises {type(error).__name__}")
+        yield Finding("not tested: further remarks", None, f"it raises {type(error).__name__}")
 
 
-def _ask(what: str, question: Callable[[], object]) -> Finding:
+def _run_check(what: str, check_function: Callable[[], object]) -> Finding:
     torch.manual_seed(0)
     try:
-        question()
-    except UnfitError as no:
-        return Finding(what, False, str(no))
-    except UntestedError as unknown:
-        return Finding(f"not tested: {what}", None, str(unknown))
+        check_function()
+    except UnfitError as error:
+        return Finding(what, False, str(error))
+    except UntestedError as error:
+        return Finding(f"not tested: {what}", None, str(error))
     except ProblemError as error:
         return Finding(what, False, str(error))
-    except (Exception, SystemExit) as error:  # whatever a user's module raises
-        return Finding(what, False, f"it raises {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    except (Exception, SystemExit) as error:  # a user module may raise any error
+        return Finding(what, False, f"it raises {_describe_error(error)}")
     return Finding(what, True)
 
 
-def _remarks(mechanism: Mechanism) -> Iterator[Finding]:
-    module = slot(mechanism).eval()
-    x, query = inputs(6, 5)
-    first, other = run(module, x, query), run(module, x, query.roll(1, dims=1))
-    sees = any((value - other[name]).abs().max() > 1e-7 for name, value in first.items())
-    if not sees and mechanism.uses_query:
-        why = "set the class attribute uses_query = False, and the network appends it before the classifier"
-        yield Finding("the query changes nothing", None, why)
-    if sees and not mechanism.uses_query:
-        yield Finding("the query changes the output, but uses_query is False", None, "")
-    drawing = draws(mechanism)
-    if drawing:
-        why = "its numbers hold for the seed of the evaluation"
-        unsaid = "" if mechanism.sampled else "set the class attribute sampled = True, and `bench show` draws samples; "
-        yield Finding("it draws anew in evaluation", None, unsaid + why)
-    if mechanism.sampled and not drawing:
-        yield Finding("sampled is True, but it draws nothing in evaluation", None, "leave it out")
-    yield from _remarks_on_training(mechanism)
+def _describe_error(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:MAX_CHARACTERS]}"
+
+
+def _list_remarks(mechanism: Mechanism) -> Iterator[Finding]:
+    """Yield remarks on a module that passed the essential checks."""
+    module = build_slot(mechanism).eval()
+    x, query = make_inputs(6, 5)
+    yield from _remark_on_query(mechanism, module, x, query)
+    yield from _remark_on_sampling(mechanism)
+    yield from _remark_on_training(mechanism)
     if isinstance(module, Gate) and _is_squashed(module.attend, x, query):
-        why = "the network applies a sigmoid, or a softmax in the last slot; return the numbers before it"
-        yield Finding("the score lies in 0 … 1", None, why)
+        advice = "the network applies a sigmoid, or a softmax in the last slot; return the values before it"
+        yield Finding("all scores are in 0 … 1", None, advice)
 
 
-def _remarks_on_training(mechanism: Mechanism) -> Iterator[Finding]:
+def _remark_on_query(mechanism: Mechanism, module: nn.Module, x: Tensor, query: Tensor) -> Iterator[Finding]:
+    outputs, other = run_module(module, x, query), run_module(module, x, query.roll(1, dims=1))
+    depends_on_query = any((value - other[name]).abs().max() > 1e-7 for name, value in outputs.items())
+    if not depends_on_query and mechanism.uses_query:
+        advice = "set the class attribute uses_query = False, and the network appends it before the classifier"
+        yield Finding("the query does not change the output", None, advice)
+    if depends_on_query and not mechanism.uses_query:
+        yield Finding("the query changes the output, but uses_query is False", None, "")
+
+
+def _remark_on_sampling(mechanism: Mechanism) -> Iterator[Finding]:
+    is_random = is_random_in_evaluation(mechanism)
+    if is_random:
+        reason = "its results hold for the seed of the evaluation"
+        advice = "set the class attribute sampled = True, and `bench show` draws samples; "
+        yield Finding("it is random in evaluation", None, reason if mechanism.sampled else advice + reason)
+    if mechanism.sampled and not is_random:
+        yield Finding("sampled is True, but it is not random in evaluation", None, "omit it")
+
+
+def _remark_on_training(mechanism: Mechanism) -> Iterator[Finding]:
+    what = "in training, the output for an image depends on the other images in the batch"
     try:
-        found = leak(mechanism, training=True)
-        beside = found and leak(mechanism, training=True, still=True)
-    except UntestedError as unknown:
-        yield Finding("not tested: whether in training an image sees the others in its batch", None, str(unknown))
+        leak = describe_leak(mechanism, training=True)
+        other_leak = describe_leak(mechanism, training=True, freeze_batch_norm=True) if leak else ""
+    except UntestedError as error:
+        yield Finding(f"not tested: {what}", None, str(error))
         return
-    if beside:
-        yield Finding("in training an image sees the others in its batch, and not by BatchNorm alone", None, beside)
-    elif found:
-        yield Finding("in training an image sees the others in its batch", None, "by BatchNorm, as is usual")
+    if other_leak:
+        yield Finding(f"{what}, and not only through BatchNorm", None, other_leak)
+    elif leak:
+        yield Finding(what, None, "through BatchNorm, as usual")
 
 
 @torch.no_grad()
 def _is_squashed(attend: nn.Module, x: Tensor, query: Tensor) -> bool:
-    """Whether a score stays in 0 … 1 wherever the parameters go."""
+    """Return whether all scores are in 0 … 1 for several random changes of the parameters."""
     for _ in range(8):
         score = attend(x, query)
         if not isinstance(score, Tensor) or score.min() < 0 or score.max() > 1:

@@ -1,69 +1,93 @@
-"""Modules of the user's own and of other packages are checked in a child process, so that none can end this one.
+"""Checks of user modules in a child process, so that a module cannot end the parent process.
 
-Mechanisms that are shipped are checked in this process, which costs no start of another one.
+Shipped mechanisms are checked in the parent process, which saves the start of a child process.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from bench.attention import canonical_name, has_user_module
 from bench.attention.plugins import files_of, find_again
 from bench.config import DEFAULT_WIDTH
+from bench.conformance import checks
 from bench.conformance.checks import Finding
-from bench.conformance.checks import check as check_here
-from bench.conformance.checks import require_buildable as refuse_here
 from bench.model import AttributeCNN, number_of_stages
 from mnistref.common.atomic_files import working_directory_kept
 from mnistref.common.child_process import ChildDiedError, ChildProcess
 from mnistref.common.errors import RunProblemError
 from mnistref.spec import VariantSpec
 
+Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
+
 
 class ProbeProcess:
-    """Asks questions about networks: here, or in one child process where a network has a module from outside.
+    """Calls functions of networks: in one child process if a network has a user module, otherwise in this process.
 
-    The child starts with the first such question, and ends with the block. What user code prints there goes to stderr.
+    A context manager. The child process starts at the first call that needs it, and ends with the context. Text that
+    user code prints goes to stderr.
     """
 
     def __init__(self) -> None:
         self._child: ChildProcess | None = None
 
     def __enter__(self) -> Self:
+        """Enter the context."""
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
+        """End the child process; kill it if the context raises an error."""
         self._end(kill=kind is not None)
 
-    def ask(self, question: Callable[..., Any], attn: str, *arguments: Any) -> Any:
-        """Return what an importable function answers to a slot list and more arguments.
+    def call(
+        self,
+        function: Callable[Concatenate[str, Arguments], Value],
+        attn: str,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Value:
+        """Return the value of a function of a network.
+
+        Args:
+            function: an importable function. Its first argument is a slot list.
+            attn: the slot list.
+            args: more arguments.
+            kwargs: keyword arguments.
 
         Raises:
             RunProblemError: the module ended its process.
         """
         if not has_user_module(attn):
-            return question(attn, *arguments)
+            return function(attn, *args, **kwargs)
         child = self._child or self._start()
         try:
-            return child.call(_answer, question, files_of(attn), attn, *arguments)
+            value: Value = child.call(_call_in_child, function, files_of(attn), attn, args, kwargs)
         except ChildDiedError as error:
             self._end()
-            ended = f"{error}{error.advice('free some memory')}"
-            said = (
-                "the module ended the process with" if ended.startswith("exit code") else "the module's process failed:"
+            ending = f"{error}{error.advice('free some memory')}"
+            what = (
+                "the module ended the process with"
+                if ending.startswith("exit code")
+                else "the module's process failed:"
             )
-            raise RunProblemError(f"{attn}: not fit to be benchmarked: {said} {ended}") from error
+            raise RunProblemError(f"{attn}: not fit to be benchmarked: {what} {ending}") from error
+        return value
 
     def require_buildable(self, attn: str, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
-        """Raise what `checks.require_buildable` raises; a module that ends its process is a RunProblemError."""
-        self.ask(refuse_here, attn, variant, width)
+        """Do what `bench.conformance.checks.require_buildable` does.
+
+        Raises:
+            RunProblemError: a user module failed a check, or ended its process.
+        """
+        self.call(checks.require_buildable, attn, variant, width)
 
     def _start(self) -> ChildProcess:
         self._child = ChildProcess("bench.conformance.isolation", shown=True)
         try:
-            self._child.call(_ready)
+            self._child.call(_import_this_module)
         except ChildDiedError as error:
             self._end()
-            raise RunProblemError(f"the process that checks modules does not start: {error}") from error
+            raise RunProblemError(f"the process for checks of user modules does not start: {error}") from error
         return self._child
 
     def _end(self, kill: bool = False) -> None:
@@ -75,72 +99,81 @@ class ProbeProcess:
 
 
 def check(attn: str) -> list[Finding]:
-    """Return the findings of `bench.conformance.checks.check`; a module that ends its process is a RunProblemError."""
-    with ProbeProcess() as apart:
-        return apart.ask(check_here, attn)
+    """Return the findings of `bench.conformance.checks.check`.
+
+    Raises:
+        RunProblemError: the module ended its process.
+    """
+    with ProbeProcess() as process:
+        return process.call(checks.check, attn)
 
 
 def require_buildable(attn: str, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
     """Do what `ProbeProcess.require_buildable` does, for one network."""
-    with ProbeProcess() as apart:
-        apart.require_buildable(attn, variant, width)
+    with ProbeProcess() as process:
+        process.require_buildable(attn, variant, width)
 
 
-def examine(
+def check_networks(
     networks: Sequence[str], variants: Sequence[VariantSpec], width: int = DEFAULT_WIDTH
 ) -> tuple[list[str], dict[tuple[str, str], str]]:
-    """Build networks, and then rehearse their runs, all in one child.
+    """Build networks and run the quick checks on them, in one child process if there are user modules.
 
     Args:
         networks: slot lists, as the user wrote them.
-        variants: that each is to be trained on.
+        variants: variants for which each network is checked.
         width: channels of each convolution.
 
     Returns:
-        The names of the networks as they are written in records; and of each that is not fit, by its name and the name
-        of the variant, the reason.
+        The names of the networks as in records; and for each network and variant that failed a check, the reason.
 
     Raises:
         UsageProblemError: a network does not exist or cannot be built.
-        RunProblemError: a module ends the process while it is built, or no network is fit.
+        RunProblemError: a module ended the process while it was built, or all networks failed.
     """
     unfit: dict[tuple[str, str], str] = {}
-    with ProbeProcess() as apart:
+    with ProbeProcess() as process:
         for network in networks:
-            apart.ask(_build, network, variants, width)
+            process.call(_build, network, variants, width)
         names = [canonical_name(network) for network in networks]
         for name in dict.fromkeys(names):
             for variant in variants:
                 if (name, variant.name) in unfit:
                     continue
                 try:
-                    apart.require_buildable(name, variant, width)
+                    process.require_buildable(name, variant, width)
                 except RunProblemError as error:
                     unfit[name, variant.name] = str(error).removeprefix(f"{name}: ")
     if len(unfit) == len({(name, variant.name) for name in names for variant in variants}):
-        raise RunProblemError("; ".join(f"{name}: {why}" for (name, _), why in unfit.items()))
+        raise RunProblemError("; ".join(f"{name}: {reason}" for (name, _), reason in unfit.items()))
     return names, unfit
 
 
 def _build(attn: str, variants: Sequence[VariantSpec], width: int) -> None:
-    for law in variants:
-        AttributeCNN(attn, law.classes, law.queries, number_of_stages(law.canvas), width=width)
+    for variant in variants:
+        AttributeCNN(attn, variant.classes, variant.queries, number_of_stages(variant.canvas), width=width)
 
 
-def _answer(question: Callable[..., Any], files: Mapping[str, str], attn: str, *arguments: Any) -> Any:
-    """Answer in the child, which knows a class by its digest after its files are found again.
+def _call_in_child(
+    function: Callable[..., Value],
+    files: Mapping[str, str],
+    attn: str,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+) -> Value:
+    """Call a function in the child process, after the user files of the network are imported.
 
-    The working directory is given back afterwards: the next question may name a file by a relative path.
+    The working directory is restored, because a later call may use a relative path.
     """
     find_again(dict(files))
     try:
         with working_directory_kept():
-            return question(attn, *arguments)
+            return function(attn, *args, **kwargs)
     except (Exception, SystemExit):
         raise
-    except BaseException as error:  # Ctrl-C does not reach the child, so this is of the module
+    except BaseException as error:  # the child ignores Ctrl-C, so the module has raised this
         raise RunProblemError(f"{attn}: not fit to be benchmarked: it raises {type(error).__name__}") from error
 
 
-def _ready() -> None:
-    """Answer when this module is imported in the child."""
+def _import_this_module() -> None:
+    """Do nothing. A call shows that the child process can import this module."""

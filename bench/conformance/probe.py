@@ -1,6 +1,6 @@
-"""A module as the network uses it in a slot, called under one seed: what `bench check` asks its questions of."""
+"""Construction and calls of a module as the network uses it in a slot, with fixed seeds. For `bench check`."""
 
-from typing import Any
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,25 +12,29 @@ from bench.model import number_of_stages
 from mnistref.variants import VARIANTS
 
 QUERIES = 10
+"""Number of queries of the modules that are checked."""
+
+ModuleOutput: TypeAlias = Tensor | Scored | Changed | Reading
+"""The output of a module, see `bench.attention.base`."""
 
 
 class UnfitError(Exception):
-    """An answer that is no."""
+    """A check failed. The message has the reason."""
 
 
 class UntestedError(Exception):
-    """An answer that cannot be had."""
+    """A check cannot be done. The message has the reason."""
 
 
-def made(mechanism: Mechanism) -> nn.Module:
-    """The bare module, with a query."""
+def build_module(mechanism: Mechanism) -> nn.Module:
+    """Return the bare module, with a query."""
     return mechanism.make(DEFAULT_WIDTH, QUERIES, last=mechanism.last_only)
 
 
-def slot(mechanism: Mechanism) -> nn.Module:
-    """The module as the network uses it, its parameters moved from where they start (zeros would hide gradients)."""
+def build_slot(mechanism: Mechanism) -> nn.Module:
+    """Return the module as the network uses it. Its parameters are changed, because zeros would hide gradients."""
     torch.manual_seed(1)
-    module = made(mechanism)
+    module = build_module(mechanism)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
@@ -38,10 +42,10 @@ def slot(mechanism: Mechanism) -> nn.Module:
 
 
 def slot_sizes(last: bool = False) -> list[tuple[int, int]]:
-    """Return the sizes of maps in the slots of the networks for all variants, small to large.
+    """Return the heights and widths of the features in the slots of the networks for all variants, in ascending order.
 
     Args:
-        last: only those of the last slot.
+        last: whether to return only those of the last slot.
     """
     canvases = {variant.canvas for variant in VARIANTS.values()}
     sides = {
@@ -52,76 +56,77 @@ def slot_sizes(last: bool = False) -> list[tuple[int, int]]:
     return [(side, side) for side in sorted(sides)]
 
 
-def inputs(height: int, width: int, batch: int = 3) -> tuple[Tensor, Tensor]:
+def make_inputs(height: int, width: int, batch: int = 3) -> tuple[Tensor, Tensor]:
+    """Return random features (batch, DEFAULT_WIDTH, height, width), and one-hot queries (batch, QUERIES)."""
     generator = torch.Generator().manual_seed(2)
     x = torch.randn(batch, DEFAULT_WIDTH, height, width, generator=generator).relu()
     return x, torch.eye(QUERIES)[torch.arange(batch) % QUERIES]
 
 
-def given(module: nn.Module, x: Tensor) -> Any:
-    """What a module is called with: features, or those of every slot for a readout."""
+def adapt_features(module: nn.Module, x: Tensor) -> Tensor | list[Tensor]:
+    """Return the first argument of a module: the features, or a list of the features of all slots for a readout."""
     inner = getattr(module, "attend", module)
     return [x.repeat(1, 1, 2**k, 2**k) for k in (3, 2, 1, 0)] if isinstance(inner, Readout) else x
 
 
-def run(module: nn.Module, x: Tensor, query: Tensor, seed: int = 3) -> dict[str, Tensor]:
-    """Everything that comes out, by name, drawn under one seed."""
+def run_module(module: nn.Module, x: Tensor, query: Tensor, seed: int = 3) -> dict[str, Tensor]:
+    """Call a module with this seed, and return all tensors of its output by name."""
     torch.manual_seed(seed)
-    return named(module(given(module, x), query))
+    return name_outputs(module(adapt_features(module, x), query))
 
 
-def named(out: Any) -> dict[str, Tensor]:
-    """The tensors that a module returned, by name."""
-    if isinstance(out, Tensor):
-        return {"the score": out}
-    if isinstance(out, Scored):
-        return {"features": out.features, "the score": out.score}
-    found = {"vectors": out.vectors} if isinstance(out, Reading) else {"features": out.features}
-    masks = [out.mask] if isinstance(out, Changed) else out.masks
-    return found | {f"map {k}": mask for k, mask in enumerate(masks) if mask is not None}
+def name_outputs(output: ModuleOutput) -> dict[str, Tensor]:
+    """Return all tensors of the output of a module by name."""
+    if isinstance(output, Tensor):
+        return {"the score": output}
+    if isinstance(output, Scored):
+        return {"features": output.features, "the score": output.score}
+    named = {"vectors": output.vectors} if isinstance(output, Reading) else {"features": output.features}
+    masks = [output.mask] if isinstance(output, Changed) else output.masks
+    return named | {f"map {k}": mask for k, mask in enumerate(masks) if mask is not None}
 
 
 @torch.no_grad()
-def draws(mechanism: Mechanism) -> bool:
-    """Whether it is random in evaluation."""
-    module = slot(mechanism).eval()
-    first, other = (run(module, *inputs(6, 5), seed=seed) for seed in (3, 99))
+def is_random_in_evaluation(mechanism: Mechanism) -> bool:
+    """Return whether the output in evaluation mode depends on the seed."""
+    module = build_slot(mechanism).eval()
+    first, other = (run_module(module, *make_inputs(6, 5), seed=seed) for seed in (3, 99))
     return any(not torch.equal(value, other[name]) for name, value in first.items())
 
 
 @torch.no_grad()
-def leak(mechanism: Mechanism, training: bool = False, still: bool = False) -> str:
-    """What of an image changes when another one of its batch does, under the same seed; nothing where nothing does.
+def describe_leak(mechanism: Mechanism, training: bool = False, freeze_batch_norm: bool = False) -> str:
+    """Return how the output for an image depends on the other images in the batch; an empty string if it does not.
 
     Args:
-        mechanism: is made anew for each call, so that nothing is kept between them.
-        training: the bare module as in training (the network's own BatchNorm, which sees the batch, is left out).
-        still: and with its BatchNorm as in evaluation.
+        mechanism: built anew for each call, so that no state is carried from one call to the next.
+        training: whether to use the bare module in training mode, without the network's own BatchNorm.
+        freeze_batch_norm: whether the BatchNorm of the module is in evaluation mode.
 
     Raises:
-        UntestedError: how much it draws depends on what it sees, so that the same seed is not the same draw.
+        UntestedError: the number of random draws depends on the images, so that equal seeds do not give equal draws.
     """
 
-    def called(x: Tensor, query: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        module = slot(mechanism).train(training)
+    def call_module(x: Tensor, query: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        module = build_slot(mechanism).train(training)
         if training and isinstance(module, Gate):
             module = module.attend
         for part in module.modules():
-            if still and isinstance(part, nn.modules.batchnorm._BatchNorm):
+            if freeze_batch_norm and isinstance(part, nn.modules.batchnorm._BatchNorm):
                 part.eval()
-        return run(module, x, query), torch.get_rng_state()
+        return run_module(module, x, query), torch.get_rng_state()
 
-    x, query = inputs(6, 5, batch=4)
-    first, drawn = called(x, query)
+    x, query = make_inputs(6, 5, batch=4)
+    expected, expected_state = call_module(x, query)
     for k in range(4):
         others = [j for j in range(4) if j != k]
-        x_moved, query_moved = x.clone(), query.clone()
-        x_moved[k], query_moved[k] = 3 * x[k].flip(0, 1) + 1, query[k].roll(5)
-        moved, drawn_then = called(x_moved, query_moved)
-        if not torch.equal(drawn, drawn_then):
-            raise UntestedError("how much it draws depends on the images")
-        for name, value in first.items():
-            difference = float((moved[name][others] - value[others]).abs().max())
+        changed_x, changed_query = x.clone(), query.clone()
+        changed_x[k], changed_query[k] = 3 * x[k].flip(0, 1) + 1, query[k].roll(5)
+        outputs, state = call_module(changed_x, changed_query)
+        if not torch.equal(expected_state, state):
+            raise UntestedError("the number of random draws depends on the images")
+        for name, value in expected.items():
+            difference = float((outputs[name][others] - value[others]).abs().max())
             if not difference <= 1e-6:
-                return f"{name} of an image changes by {difference:.2g} when another in its batch does"
+                return f"{name} of an image changes by {difference:.2g} when another image of the batch changes"
     return ""

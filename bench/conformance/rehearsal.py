@@ -1,10 +1,10 @@
-"""A whole run in miniature: what `bench run` does with a network, on a few random images, before it is asked to.
+"""A whole run in miniature on a few random images, to find errors of a module before a run.
 
-A training step, a checkpoint written and read back, a resumed training, the test with its maps, snapshots, and weights
-written and read back. What fails here would fail in the middle of a run.
+It does all parts of a run: a training step, a checkpoint, a resumed training, a test with maps and snapshots, saving
+and loading of weights. Without it, an error would occur in the middle of a run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -18,23 +18,25 @@ from bench.config import DEFAULT_WIDTH, RECIPES
 from bench.conformance.probe import UnfitError
 from bench.data.split import Resident
 from bench.evaluation import snapshots
-from bench.evaluation.evaluate import BATCH as LARGEST
-from bench.evaluation.evaluate import test
+from bench.evaluation.evaluate import BATCH as MAX_TEST_BATCH
+from bench.evaluation.evaluate import DivergedError, test
 from bench.model import build
-from bench.training.step import Step, optimizer_of
-from bench.training.trainer import DivergedError, Trainer
+from bench.training.step import Step, build_optimizer
+from bench.training.trainer import Trainer
+from bench.training.trainer_state import TrainerState
 from mnistref.common.errors import ProblemError
 from mnistref.spec import VariantSpec
 from mnistref.variants import VARIANTS
 
 IMAGES, BATCH = 3, 2
-TESTED = sorted({min(LARGEST, recipe.batch) for recipe in RECIPES.values()})
-"""Images in a batch of the tests of runs: one number for each recipe."""
+"""Numbers of images of the test, and of a batch."""
+TEST_BATCH_SIZES = sorted({min(MAX_TEST_BATCH, recipe.batch) for recipe in RECIPES.values()})
+"""Numbers of images in a batch of the test, one for each recipe."""
 CPU = ComputeConfig(torch.device("cpu"))
 
 
 def distinct_variants() -> list[VariantSpec]:
-    """The variants that can be trained on, one for each image size and number of queries."""
+    """Return variants that can be used for training, one for each pair of image size and number of queries."""
     found: dict[tuple[int, int], VariantSpec] = {}
     for variant in VARIANTS.values():
         if variant.trainable:
@@ -43,22 +45,22 @@ def distinct_variants() -> list[VariantSpec]:
 
 
 def rehearse(attn: str, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
-    """Train, test and read back a network on images of a variant's size.
+    """Train, save, load and test a network on random images.
 
     Args:
         attn: a slot list.
-        variant: whose image size, queries and classes.
+        variant: image size, queries and classes of the network.
         width: channels of each convolution.
 
     Raises:
-        UnfitError: with what failed, and why.
+        UnfitError: a part of the run failed. The message has the part and the reason.
     """
-    with _part("a training step"):
-        trained, _ = _trained(attn, variant, width)
-    with _part("its weights written and read back"):
+    with _describe_errors("a training step"):
+        weights, _ = _train(attn, variant, width)
+    with _describe_errors("saving and loading the weights"):
         model = build(attn, variant, 0, CPU.device, width)
-        model.load_state_dict(decode(encode(trained), "the weights"))
-    with _part("the test"):
+        model.load_state_dict(decode(encode(weights), "the weights"))
+    with _describe_errors("the test"):
         for images in (IMAGES, 1):
             split = _random_split(variant, images)
             test(model, split, BATCH)
@@ -66,48 +68,50 @@ def rehearse(attn: str, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> Non
 
 
 def rehearse_resuming(attn: str) -> None:
-    """Train a small network twice, and once more from a checkpoint in the middle, and compare the outcomes.
+    """Train a small network twice, and once more from a checkpoint in the middle, and compare the weights.
 
     Raises:
-        UnfitError: with what failed, and why.
+        UnfitError: a part of the run failed. The message has the part and the reason.
     """
     variant = VARIANTS["mini"]
-    with _part("a training step"):
-        whole, halfway = _trained(attn, variant, DEFAULT_WIDTH)
-        again, _ = _trained(attn, variant, DEFAULT_WIDTH)
-    if difference := _difference(whole, again):
-        raise UnfitError(f"two trainings with one seed come to another {difference}; draw from torch's generator alone")
-    with _part("going on from a checkpoint"):
-        resumed, _ = _trained(attn, variant, DEFAULT_WIDTH, halfway)
-    if difference := _difference(whole, resumed):
+    with _describe_errors("a training step"):
+        expected, checkpoint = _train(attn, variant, DEFAULT_WIDTH)
+        repeated, _ = _train(attn, variant, DEFAULT_WIDTH)
+    if difference := _find_difference(expected, repeated):
         raise UnfitError(
-            f"a training that goes on from its checkpoint comes to another {difference}: keep all that changes in "
+            f"two trainings with the same seed differ in {difference}; draw random numbers from torch's generator only"
+        )
+    with _describe_errors("resuming from a checkpoint"):
+        resumed, _ = _train(attn, variant, DEFAULT_WIDTH, checkpoint)
+    if difference := _find_difference(expected, resumed):
+        raise UnfitError(
+            f"a training that resumes from its checkpoint differs in {difference}; store everything that changes in "
             "parameters or buffers"
         )
 
 
 def rehearse_batches(attn: str) -> None:
-    """Train a small network for a step of the default recipe, and test it with the batches of every recipe.
+    """Train a small network for a step of the default recipe, and test it with the batch size of every recipe.
 
     Raises:
-        UnfitError: with what failed, and why.
+        UnfitError: a part of the run failed. The message has the part and the reason.
     """
-    variant, usual = VARIANTS["mini"], RECIPES["fast"].batch
+    variant, batch_size = VARIANTS["mini"], RECIPES["fast"].batch
     model = build(attn, variant, 0, CPU.device)
-    images = _random_split(variant, usual)
-    with _part(f"a training step of {usual} images"):
-        for batch in images.batches(usual):
-            Step(model, RECIPES["fast"], optimizer_of(RECIPES["fast"], model), CPU)(
+    images = _random_split(variant, batch_size)
+    with _describe_errors(f"a training step of {batch_size} images"):
+        for batch in images.batches(batch_size):
+            Step(model, RECIPES["fast"], build_optimizer(RECIPES["fast"], model), CPU)(
                 batch.images, batch.query, batch.label
             )
-    for size in TESTED:
-        with _part(f"a test with batches of {size} images"):
+    for size in TEST_BATCH_SIZES:
+        with _describe_errors(f"a test with batches of {size} images"):
             test(model, _random_split(variant, size), size)
 
 
 @contextmanager
-def _part(what: str) -> Iterator[None]:
-    """Say in which part of a run an error came."""
+def _describe_errors(what: str) -> Iterator[None]:
+    """Inside this context, replace an error by an UnfitError that names this part of a run."""
     try:
         yield
     except ProblemError:
@@ -120,7 +124,7 @@ def _part(what: str) -> Iterator[None]:
 
 
 def _random_split(variant: VariantSpec, count: int) -> Resident:
-    """Questions about random images; the lower left quarter of each is the digit that is asked about."""
+    """Return random images with a question about each. The lower left quarter of an image is the queried digit."""
     generator = np.random.default_rng(0)
     side = variant.canvas
     images = torch.from_numpy(generator.integers(0, 256, (count, side, side, 3), dtype=np.uint8))
@@ -138,30 +142,43 @@ def _random_split(variant: VariantSpec, count: int) -> Resident:
     )
 
 
-def _trained(
-    attn: str, variant: VariantSpec, width: int, checkpoint: tuple[bytes, dict] | None = None
-) -> tuple[dict[str, Tensor], tuple[bytes, dict]]:
-    """One epoch of two steps. → the state of the network, and the checkpoint after the first step."""
+def _train(
+    attn: str, variant: VariantSpec, width: int, checkpoint: tuple[bytes, TrainerState] | None = None
+) -> tuple[dict[str, Tensor], tuple[bytes, TrainerState]]:
+    """Train a network for one epoch of two steps, or resume its training.
+
+    Args:
+        attn: a slot list.
+        variant: image size, queries and classes of the network.
+        width: channels of each convolution.
+        checkpoint: the checkpoint to resume from: tensors as safetensors, and all other values.
+
+    Returns:
+        The weights after the training, and the checkpoint after the first step.
+    """
     model = build(attn, variant, 0, CPU.device, width)
     train, val = _random_split(variant, 2 * BATCH), _random_split(variant, BATCH)
     trainer = Trainer(replace(RECIPES["fast"], batch=BATCH, epochs=1), model, train, val, 0, CPU)
     if checkpoint:
         trainer.restore(decode(checkpoint[0], "the checkpoint"), checkpoint[1])
-    kept: list[tuple[bytes, dict]] = [] if checkpoint is None else [checkpoint]
+    saved: list[tuple[bytes, TrainerState]] = [] if checkpoint is None else [checkpoint]
 
-    def keep() -> None:
-        if not kept:
-            tensors, rest = trainer.state()
-            kept.append((encode(tensors), rest))
+    def save_first() -> None:
+        if not saved:
+            tensors, values = trainer.state()
+            saved.append((encode(tensors), values))
 
-    for _ in trainer.epochs(keep):
+    for _ in trainer.epochs(save_first):
         pass
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}, kept[0]
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}, saved[0]
 
 
-def _difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> str:
-    """The name of the first tensor that differs, as the module itself names it; nothing where none does."""
-    for name, value in one.items():
-        if not ((value == other[name]) | (value != value)).all():
+def _find_difference(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> str:
+    """Return the name of the first tensor that differs, as the module names it; an empty string if all are equal.
+
+    NaN counts as equal, because a network may have it in a constant buffer.
+    """
+    for name, value in first.items():
+        if not ((value == second[name]) | (value != value)).all():
             return name.removeprefix("readout.attend.").removeprefix("readout.")
     return ""

@@ -26,8 +26,8 @@ from bench.evaluation.metric_names import (
 )
 from bench.leaderboard.published import published
 from bench.leaderboard.statistics import UNKNOWN, Interval, interval, p_value, ranks, student, wilson
-from bench.runs.shell_command import command_of
-from bench.runs.validation import ROUNDED
+from bench.runs.shell_command import build_command
+from bench.runs.validation import ROUNDING_TOLERANCES
 
 KEY = ["variant", "dataset", "attn", "recipe", "queries", "precision", "capture", "device", "bench_version"]
 """What the runs of a row share."""
@@ -84,7 +84,7 @@ def leaderboard(
     """The board of these results, best first within each data set; `variant` keeps one.
 
     A result is what result.json holds. With it may come `answers`, arrays as in answers.safetensors, for the
-    command that does a row's runs again `config`, `request` and `init_run`, see `shell_command.command_of`, and
+    command that does a row's runs again `config`, `request` and `init_run`, see `shell_command.build_command`, and
     `hardware` and `commit`, in words.
 
     Fractions are in 0 … 1. `accuracy` and the other measures are means over the finished seeds, NaN where a seed has
@@ -179,7 +179,7 @@ def _command(runs: pd.DataFrame) -> str | None:
     config, request, init_runs = (runs[key].tolist() for key in ("config", "request", "init_run"))
     if config[0] is None or not request[0] or (config[0].init and not all(isinstance(name, str) for name in init_runs)):
         return None
-    return command_of(config[0], request[0], runs["seed"].tolist(), init_runs if config[0].init else ())
+    return build_command(config[0], request[0], runs["seed"].tolist(), init_runs if config[0].init else ())
 
 
 def _bounds(done: pd.DataFrame) -> dict[str, float]:
@@ -208,7 +208,7 @@ def _bins(done: pd.DataFrame, questions: int) -> np.ndarray:
 def _around(bounds: Interval, done: pd.DataFrame, name: str) -> Interval:
     """Bounds drawn out to the mean that the board shows, which was taken before answers were rounded to be kept."""
     mean = done[name].astype(float).mean()
-    rounded = ROUNDED[name]
+    rounded = ROUNDING_TOLERANCES[name]
     if not bounds.lo - rounded <= mean <= bounds.hi + rounded:  # unknown, or of another origin
         return bounds
     return Interval(min(bounds.lo, float(mean)), max(bounds.hi, float(mean)))

@@ -46,7 +46,7 @@ def save(
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / ABOUT).is_file():
         raise UsageProblemError(f"{folder}: holds something else than a board; name an empty folder")
-    names = [result["run"] for result in records.wanted_results(runs, variant)]
+    names = [result["run"] for result in records.require_results(runs, variant)]
     kept = folder / RUNS
     if runs.resolve() == kept.resolve():  # which may be all that there is of them
         left_out = sorted({path.parent.name for path in kept.glob(f"*/{records.CONFIG}")} - set(names))
@@ -72,23 +72,23 @@ def _copy(run: Path, to: Path, kept: Sequence[str]) -> None:
     """The records of a run, without the places where things lie on this machine."""
     to.mkdir(parents=True)
     try:
-        content, aside = records.parted(records.read_json(run / records.CONFIG))
-        aside.pop(records.PLACES, None)
-        if isinstance(aside.get(records.INIT), str):
-            aside[records.INIT] = Path(aside[records.INIT]).name
+        content, aside = records.split_config(records.read_json(run / records.CONFIG))
+        aside.pop(records.USER_FILES, None)
+        if isinstance(aside.get(records.INIT_RUN), str):
+            aside[records.INIT_RUN] = Path(aside[records.INIT_RUN]).name
         records.write_json(to / records.CONFIG, content | aside)
     except (DataProblemError, FileNotFoundError, TypeError, ValueError) as error:
         log.warning("%s: kept without %s, so that no command repeats it (%s)", to, records.CONFIG, error)
     for name in kept:
         if (run / name).is_file():
             write_whole(to / name, (run / name).read_bytes())
-    answers = records.packed_answers(run)
+    answers = records.read_packed_answers(run)
     if answers is not None:
         write_whole(to / records.PACKED_ANSWERS, answers)
 
 
 def _derived(folder: Path, about: dict[str, Any]) -> pd.DataFrame:
-    return leaderboard(records.results(folder / RUNS), about["variant"], about["baseline"])
+    return leaderboard(records.read_results(folder / RUNS), about["variant"], about["baseline"])
 
 
 def check(place: Path) -> list[str]:

@@ -19,7 +19,7 @@ from bench.conformance.isolation import ProbeProcess
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.model import AttributeCNN, build
 from bench.profiling.timing import Spread, Timing, example, measure
-from bench.training.capture import resolved
+from bench.training.capture import resolve_capture
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.common.text_table import table
 from mnistref.spec import VariantSpec
@@ -114,7 +114,7 @@ def runtime(
 def _captured(computing: ComputeConfig, names: Sequence[str], variant: VariantSpec, recipe: Recipe) -> ComputeConfig:
     """Return how all networks are timed alike, each with one question about an image."""
     one = replace(recipe, questions="one")
-    found = [resolved(computing.capture, computing.device.type, name, variant, one) for name in names]
+    found = [resolve_capture(computing.capture, computing.device.type, name, variant, one) for name in names]
     capture, why = next(filter(lambda each: each[0] == "eager", found), found[0])
     if why:
         log.info("%s", why)

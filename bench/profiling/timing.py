@@ -22,7 +22,7 @@ from bench.common.memory import keep_freed
 from bench.compute import ComputeConfig
 from bench.config import TIMING_ROUNDS, Recipe
 from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
-from bench.training.step import Recorded, Step, optimizer_of
+from bench.training.step import CapturedFunction, Step, build_optimizer
 from mnistref.spec import VariantSpec
 
 WARM_UP = 2
@@ -105,7 +105,7 @@ def measure(
     kept = {n: {k: v.detach().clone() for k, v in model.state_dict().items()} for n, model in models.items()}
     with computing.backend_flags(tuned=True):
         for name, model in models.items():
-            optimizer = optimizer_of(replace(recipe, lr=1e-6), model.train())
+            optimizer = build_optimizer(replace(recipe, lr=1e-6), model.train())
             issued = Step(model, recipe, optimizer, replace(computing, capture="eager"))
             with noted(ran[name]):
                 saved[name] = saved_memory(model, images, query, computing)
@@ -148,7 +148,7 @@ def _inference(model: nn.Module, images: Tensor, query: Tensor, computing: Compu
         with torch.inference_mode(), computing.autocast():
             return model(images, query).logits
 
-    issued: Callable[..., Tensor] = Recorded(infer) if computing.capture == "graph" else infer
+    issued: Callable[..., Tensor] = CapturedFunction(infer) if computing.capture == "graph" else infer
     return lambda: issued(images, query)
 
 

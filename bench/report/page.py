@@ -75,8 +75,8 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
     Raises:
         UsageProblemError: there are no such runs.
     """
-    runs = records.runs_of(runs)
-    results = records.wanted_results(runs, variant)
+    runs = records.resolve_runs_folder(runs)
+    results = records.require_results(runs, variant)
     board = leaderboard(results, None, baseline)
     against = contests(board, results)
     histories = {result["run"]: history(runs / result["run"]) for result in results}

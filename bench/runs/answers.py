@@ -1,4 +1,4 @@
-"""What came of every test question of a run, as a file in its folder; of a run that is kept with a board packed."""
+"""The answers of a run to every test question: a file in its folder, or a packed file in a stored board."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,30 +8,32 @@ import torch
 
 from bench.common import packing
 from bench.common.safetensors_io import decode, encode
-from bench.runs.validation import unsound
+from bench.runs.validation import check_answers
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError
 
 ANSWERS = "answers.safetensors"
 PACKED_ANSWERS = ANSWERS + packing.SUFFIX
+_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
 
 def write_answers(run: Path, answers: Mapping[str, torch.Tensor]) -> None:
-    """What came of every test question, see `bench.evaluation.evaluate.Tested`."""
+    """Write the answers of a test, see `bench.evaluation.evaluate.Tested`."""
     write_whole(run / ANSWERS, encode(answers))
 
 
-def packed_answers(run: Path) -> bytes | None:
-    """Return the answers of a run as a packed file holds them, or None where there are none."""
+def read_packed_answers(run: Path) -> bytes | None:
+    """Return the content of a packed file with the answers of a run; None if the run has no answers."""
     if (run / ANSWERS).is_file():
         return packing.pack((run / ANSWERS).read_bytes())
     return (run / PACKED_ANSWERS).read_bytes() if (run / PACKED_ANSWERS).is_file() else None
 
 
 def read_answers(run: Path) -> dict[str, np.ndarray] | None:
-    """What `write_answers` wrote, or None where there is none, as of runs of early versions.
+    """Return the answers of a run by name, packed or not; None if it has no answers, as runs of early versions.
 
-    Of a run that is kept with a board they may be packed, see `packed_answers`.
+    Raises:
+        DataProblemError: the file is damaged, or is not the answers of a test.
     """
     path = run / ANSWERS
     if path.is_file():
@@ -40,13 +42,17 @@ def read_answers(run: Path) -> dict[str, np.ndarray] | None:
         data = packing.unpack(path.read_bytes(), str(path))
     else:
         return None
-    tensors = decode(data, str(path))
-    plain = (torch.float16, torch.float32, torch.float64)
-    as_numpy = {n: t.float() if t.is_floating_point() and t.dtype not in plain else t for n, t in tensors.items()}
-    answers = {name: tensor.numpy() for name, tensor in as_numpy.items()}
-    if wrong := unsound(answers):
+    answers = {name: _to_numpy(tensor) for name, tensor in decode(data, str(path)).items()}
+    if wrong := check_answers(answers):
         raise DataProblemError(
             f"{path}: not the answers of a test ({', '.join(wrong[:3])} missing or wrong); delete the run and start it "
             "again"
         )
     return answers
+
+
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """Return the array of a tensor. Types that NumPy does not have, such as bf16, become f4."""
+    is_supported = not tensor.is_floating_point() or tensor.dtype in _NUMPY_FLOATS
+    array: np.ndarray = (tensor if is_supported else tensor.float()).numpy()
+    return array

@@ -1,8 +1,9 @@
-"""What a user asks for → the data set of a run, and its configuration."""
+"""The data set and the configuration of a run, from the choices of a user."""
 
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,85 +14,135 @@ from bench.distributed.process_group import is_launched_by_torchrun
 from bench.model import create_model
 from bench.runs import records
 from bench.runs.load import load_config
-from bench.training.capture import resolved
+from bench.training.capture import resolve_capture
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest
 from mnistref.generation.generate import Request, generate
+from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
 
 log = logging.getLogger("bench")
 
 
-def prepare(
+@dataclass(frozen=True)
+class RunSettings:
+    """The choices for a run other than its network, data set and seed.
+
+    Attributes:
+        recipe: how the network is trained.
+        queries: which questions are used, "one" per image or "all".
+        computing: device, precision and capture mode, which may be "auto".
+        init: folder of the run whose weights are the initial weights, or None.
+        online: whether new images are generated in each epoch, see `bench.data.online`.
+        width: channels of each convolution.
+    """
+
+    recipe: Recipe
+    queries: str
+    computing: ComputeConfig
+    init: Path | None = None
+    online: bool = False
+    width: int = DEFAULT_WIDTH
+
+
+def prepare_dataset(
     preset: Preset, attns: Sequence[str], variant: str | None, root: Path, digits: str | None, backgrounds: str
 ) -> Path:
-    """The data set that a preset, or what the user says instead, calls for: found, or made. → its folder."""
+    """Return the folder of the data set of a preset. Generate the data set if it does not exist.
+
+    Args:
+        preset: default variant, sizes and digits.
+        attns: slot lists of the networks that will be trained.
+        variant: replaces the preset's variant.
+        root: folder of all data.
+        digits: replaces the preset's source of digits.
+        backgrounds: source of backgrounds.
+
+    Raises:
+        UsageProblemError: the variant cannot be used for training, or a network cannot be built for it.
+    """
     chosen = get_variant(variant or preset.variant)
-    if not chosen.trainable:
-        raise UsageProblemError(f"{chosen.name} cannot be trained on: it is {chosen.note}")
+    _require_trainable(chosen)
     for attn in attns:
-        create_model(attn, chosen.name)  # what cannot be built must not cost a data set
+        create_model(attn, chosen.name)  # an invalid network must fail before a data set is generated
     return generate(Request(chosen.name, root, 0, preset.sizes, digits or preset.digits, backgrounds))
 
 
-def configure(
-    data: Path,
-    attn: str,
-    seed: int,
-    recipe: Recipe,
-    queries: str,
-    computing: ComputeConfig,
-    init: Path | None = None,
-    online: bool = False,
-    width: int = DEFAULT_WIDTH,
-) -> RunConfig:
-    """The configuration of a run on a data set, or on its like drawn `online`, of a network of so many channels, from
-    the weights of the run `init` if it is given. Where `computing` leaves the capture open, it is chosen, and one line
-    says why it is not "graph" on CUDA.
+def configure(data: Path, attn: str, seed: int, settings: RunSettings) -> RunConfig:
+    """Return the configuration of a run. Log one line if the capture mode "auto" becomes "eager" on CUDA.
 
-    A usage error where the set cannot train a network, where the other run was of another mechanism or width, or where
-    a CUDA graph would have to hold another number of questions in each step.
+    Args:
+        data: folder of the data set.
+        attn: a slot list.
+        seed: seed of the run.
+        settings: all other choices.
+
+    Raises:
+        UsageProblemError: the data set cannot be used for training; the initial weights are missing, or are those of
+            another mechanism or width; or "graph" is chosen and the steps have different numbers of questions.
     """
     manifest = read_manifest(data)
-    variant = manifest.variant
-    if not variant.trainable:
-        raise UsageProblemError(f"{variant.name} cannot be trained on: it is {variant.note}")
+    variant, computing, recipe = manifest.variant, settings.computing, settings.recipe
+    _require_trainable(variant)
     attn = canonical_name(attn)
-    capture, why = resolved(computing.capture, computing.device.type, attn, variant, recipe, is_launched_by_torchrun())
-    if why:
-        _say(why)
-    before = load_config(init) if init else None
-    if before and before.attn != attn:
-        raise UsageProblemError(f"--init {init}: a run of {before.attn}; its weights do not fit {attn}")
-    if before and before.width != width:
-        own = f"a network of width {before.width}, whose weights fit no other"
-        raise UsageProblemError(f"--init {init}: {own}; give --width {before.width} too")
+    capture, reason = resolve_capture(
+        computing.capture, computing.device.type, attn, variant, recipe, is_launched_by_torchrun()
+    )
+    if reason:
+        _log_once(reason)
+    initial = _load_initial_config(settings.init, attn, settings.width) if settings.init else None
     return RunConfig(
         attn,
         variant.name,
         manifest.folder_name,
         seed,
         recipe,
-        queries,
+        settings.queries,
         computing.precision,
         computing.device.type,
         capture,
-        f"{before.dataset},{before.training}" if before else None,
-        weights_digest(init / records.WEIGHTS) if init else None,
-        online,
+        f"{initial.dataset},{initial.training}" if initial else None,
+        hash_weights(settings.init / records.WEIGHTS) if settings.init else None,
+        settings.online,
         computing.deterministic,
-        width,
+        settings.width,
     )
 
 
-def weights_digest(weights: Path) -> str:
-    """Return what names the weights in a file. A usage error where there are none."""
+def _require_trainable(variant: VariantSpec) -> None:
+    if not variant.trainable:
+        raise UsageProblemError(f"{variant.name} cannot be used for training: it is {variant.note}")
+
+
+def _load_initial_config(init: Path, attn: str, width: int) -> RunConfig:
+    """Return the configuration of the run with the initial weights.
+
+    Raises:
+        UsageProblemError: it is of another mechanism or width.
+    """
+    initial = load_config(init)
+    if initial.attn != attn:
+        raise UsageProblemError(f"--init {init}: this is a run of {initial.attn}; its weights do not fit {attn}")
+    if initial.width != width:
+        raise UsageProblemError(
+            f"--init {init}: the weights are of a network of width {initial.width}, and fit no other; "
+            f"use --width {initial.width}"
+        )
+    return initial
+
+
+def hash_weights(weights: Path) -> str:
+    """Return the first 12 digits of the SHA-256 of a file of weights.
+
+    Raises:
+        UsageProblemError: the file does not exist.
+    """
     if not weights.is_file():
         raise UsageProblemError(f"{weights}: no weights here; --init takes the folder of a finished run")
     return hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
 
 
 @lru_cache
-def _say(line: str) -> None:
-    """Tell the user something once, and not for each run of a sweep."""
+def _log_once(line: str) -> None:
+    """Log a line once, instead of once for each run of a sweep."""
     log.info("%s", line)

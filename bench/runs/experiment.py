@@ -1,4 +1,4 @@
-"""One run, from its configuration to its record: trained and tested, unless it is finished."""
+"""One run, from its configuration to its record: training and test, unless the run is finished."""
 
 import logging
 import time
@@ -20,32 +20,46 @@ from bench.data.online import OnlineImages, load_training
 from bench.data.split import Split
 from bench.distributed.process_group import SINGLE_PROCESS, ProcessLostError, SingleProcess
 from bench.evaluation import batch_size, snapshots
-from bench.evaluation.evaluate import test
+from bench.evaluation.evaluate import DivergedError, test
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
 from bench.model import AttributeCNN, build, create_model
 from bench.profiling import oom, run_cost
 from bench.runs import records
-from bench.runs.configure import configure, prepare, weights_digest
-from bench.runs.environment import commit
+from bench.runs.configure import RunSettings, configure, hash_weights, prepare_dataset
+from bench.runs.environment import get_commit
 from bench.runs.load import load_model
+from bench.runs.provenance import ReproductionInfo
 from bench.training import checkpoints
-from bench.training.checkpoints import load_fitting
-from bench.training.progress import ProgressOptions, watch
-from bench.training.trainer import DivergedError, Trainer
+from bench.training.checkpoints import load_matching_weights
+from bench.training.progress import ProgressOptions, track_progress
+from bench.training.trainer import Trainer
 from mnistref.common.atomic_files import exclusive, path_to_text
 from mnistref.common.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
 from mnistref.dataset import Manifest, read_manifest
 from mnistref.generation.generate import request_of
 
-__all__ = ["configure", "prepare", "run"]
+__all__ = ["RunSettings", "configure", "prepare_dataset", "run"]
 
 log = logging.getLogger("bench")
 
 
 @dataclass(frozen=True)
-class _Work:
-    """A run that is to be done: what, on what, where, and how."""
+class _RunContext:
+    """The arguments of `run`, and what follows from them.
+
+    Attributes:
+        config: configuration of the run.
+        data: folder of the data set.
+        folder: folder of the run.
+        manifest: manifest of the data set.
+        computing: device, precision and capture mode.
+        resume: whether to resume an interrupted run.
+        init: folder of the run with the initial weights, or None.
+        progress_options: how to report progress, and how often to write checkpoints.
+        data_options: how the data are read.
+        group: the processes of the run.
+    """
 
     config: RunConfig
     data: Path
@@ -69,193 +83,218 @@ def run(
     data_options: DataOptions = DEFAULT_DATA_OPTIONS,
     group: SingleProcess = SINGLE_PROCESS,
 ) -> Path:
-    """Train, test and record one run, unless it is finished. → its folder.
+    """Train and test a network, write the record of the run, and return its folder. A finished run is not repeated.
 
-    An unfinished one goes on where it was last kept, or, without `resume`, starts again: from the weights of the run
-    `init`, which must be those that it was configured with. Another process that is at the same run is waited for. Of a
-    group every process calls this, and the first one writes.
+    If another process does the same run, wait for it. All processes of a group call this function; rank 0 writes.
 
-    Raises RunProblemError when the run diverges or fails; whatever ends it, the folder then says so too.
+    Args:
+        config: configuration of the run.
+        data: folder of the data set.
+        runs: folder of all runs.
+        resume: whether to resume an interrupted run at its last checkpoint, instead of starting it again.
+        init: folder of the run with the initial weights, the same as in `bench.runs.configure.configure`.
+        progress_options: how to report progress, and how often to write checkpoints.
+        data_options: how the data are read.
+        group: the processes of the run.
+
+    Raises:
+        RunProblemError: the run has failed or diverged. Its record has the reason.
+        UsageProblemError: the network cannot be built, or `init` has other weights than the configuration says.
+        DataProblemError: the data set or the checkpoint is damaged.
+        MismatchProblemError: the folder has a run with another configuration.
     """
     folder, manifest = runs / config.run_id, read_manifest(data)
     computing = ComputeConfig(torch.device(config.device), config.precision, config.capture, config.deterministic)
-    work = _Work(
-        config,
-        data,
-        folder,
-        manifest,
-        computing,
-        resume,
-        init,
-        progress_options or ProgressOptions(),
-        data_options,
-        group,
+    progress_options = progress_options or ProgressOptions()
+    context = _RunContext(
+        config, data, folder, manifest, computing, resume, init, progress_options, data_options, group
     )
     group.check(computing)
-    run_cost.rounds()  # an error in it shows before the training, not after
-    commit()
-    create_model(config.attn, manifest.variant.name, width=config.width)  # what cannot be built leaves no folder
-    if group.broadcast(
-        lambda: "finished" if resume and records.is_finished(folder) else ""
-    ):  # nothing has to be written
-        log.info("finished already: %s", folder)
+    run_cost.rounds()  # raises for an invalid environment variable now, not after the training
+    get_commit()  # likewise
+    create_model(config.attn, manifest.variant.name, width=config.width)  # raises before a folder is made
+    if _is_finished(context):  # before the lock, which must be written
+        log.info("already finished: %s", folder)
         return folder
+    # the lock is outside of the folder of the run, whose files may be removed
     lock = runs / ".locks" / f"{config.run_id}.lock"
-    # the others of a group write nothing; the lock is no part of the folder, which may be emptied
-    alone = exclusive(lock, folder / checkpoints.FOLDER) if group.is_main else nullcontext()
-    with alone:
-        if group.broadcast(lambda: "finished" if resume and records.is_finished(folder) else ""):
-            log.info("finished already: %s", folder)
+    with exclusive(lock, folder / checkpoints.FOLDER) if group.is_main else nullcontext():
+        if _is_finished(context):
+            log.info("already finished: %s", folder)
         else:
-            _run(work)
+            _run_and_record(context)
     return folder
 
 
-def _run(work: _Work) -> None:
-    config, folder, computing, variant = work.config, work.folder, work.computing, work.manifest.variant
+def _is_finished(context: _RunContext) -> bool:
+    """Return, on all ranks, whether rank 0 finds a finished run that is not to be repeated."""
+    return bool(
+        context.group.broadcast(lambda: "finished" if context.resume and records.is_finished(context.folder) else "")
+    )
+
+
+def _run_and_record(context: _RunContext) -> None:
+    """Train and test, and write result.json, whether the run succeeds or not."""
+    config, folder, computing, variant = context.config, context.folder, context.computing, context.manifest.variant
     log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, computing.description)
     if variant.note:
         log.info("%s is %s", config.variant, variant.note)
-    model = _begin(work)
+    model = _start(context)
     started = time.perf_counter()
-
-    def record(outcome: Mapping[str, Any]) -> None:
-        seconds = round(time.perf_counter() - started, 3)
-        if work.group.is_main or outcome["status"] == "failed":  # which may be another process alone
-            records.write_json(
-                folder / records.RESULT, records.result(config, work.manifest, computing, seconds, outcome)
-            )
-
-    crowded = False
+    out_of_memory = False
     try:
         with computing.backend_flags(tuned=config.recipe.questions != "all"):
-            outcome = _train_and_test(work, model)
-    except ProcessLostError:  # it says why, and records it
+            outcome = _train_and_test(context, model)
+    except ProcessLostError:  # the other process records the reason
         raise
     except DivergedError as error:
-        record({"status": "diverged", "reason": str(error)})
+        _write_result(context, started, {"status": "diverged", "reason": str(error)})
         raise RunProblemError(f"{folder}: diverged: {error}; the learning rate may be too high") from error
     except ProblemError as error:
-        record({"status": "failed", "reason": str(error)})
+        _write_result(context, started, {"status": "failed", "reason": str(error)})
         raise
     except ImplementationError as error:
-        record({"status": "failed", "reason": str(error)})
+        _write_result(context, started, {"status": "failed", "reason": str(error)})
         raise UsageProblemError(str(error)) from error
-    except (Exception, SystemExit) as error:  # user code may raise what it likes
-        crowded = ran_out(error)
-        if not crowded:
+    except (Exception, SystemExit) as error:  # user code may raise any error
+        out_of_memory = ran_out(error)
+        if not out_of_memory:
             reason = explain_nondeterminism(error) or f"{type(error).__name__}: {error}"
-            record({"status": "failed", "reason": reason})
+            _write_result(context, started, {"status": "failed", "reason": reason})
             raise RunProblemError(f"{folder}: failed: {reason}") from error
-    if crowded:  # the error, and with it the tensors of its frames, is gone by now
+    if out_of_memory:  # after the except clause, so that the error and the tensors of its frames are released
         del model
-        reason = oom.advice(config, variant, computing, work.group.size)
-        record({"status": "failed", "reason": reason})
+        reason = oom.advice(config, variant, computing, context.group.size)
+        _write_result(context, started, {"status": "failed", "reason": reason})
         raise RunProblemError(f"{folder}: failed: {reason}")
-    record({"status": "ok", **outcome})
+    _write_result(context, started, {"status": "ok", **outcome})
     log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * outcome["accuracy"], 100 / variant.classes)
 
 
-def _begin(work: _Work) -> AttributeCNN:
-    """The network as it starts, and the run's folder."""
-    config, init = work.config, work.init
-    if config.init_weights != (weights_digest(init / records.WEIGHTS) if init else None):
-        raise UsageProblemError(f"{work.folder}: was configured to start from other weights than those of {init}")
-    before = load_model(init)[1].state_dict() if init else {}
-    model = build(config.attn, work.manifest.variant, config.seed, work.computing.device, config.width)
+def _write_result(context: _RunContext, started: float, outcome: Mapping[str, Any]) -> None:
+    """Write result.json. Ranks other than 0 write only failures, which rank 0 may not know of.
+
+    Args:
+        context: the run.
+        started: start of the run, by `time.perf_counter`.
+        outcome: the status, and the measures or the reason.
+    """
+    seconds = round(time.perf_counter() - started, 3)
+    if context.group.is_main or outcome["status"] == "failed":
+        result = records.build_result(context.config, context.manifest, context.computing, seconds, outcome)
+        records.write_json(context.folder / records.RESULT, result)
+
+
+def _start(context: _RunContext) -> AttributeCNN:
+    """Return the network with its initial weights, and create the folder of the run."""
+    config, init, folder = context.config, context.init, context.folder
+    if config.init_weights != (hash_weights(init / records.WEIGHTS) if init else None):
+        raise UsageProblemError(f"{folder}: the run was configured to start from other weights than those of {init}")
+    initial_weights = load_model(init)[1].state_dict() if init else {}
+    model = build(config.attn, context.manifest.variant, config.seed, context.computing.device, config.width)
     if init:
-        anew, left_out = map(", ".join, load_fitting(before, model))
-        if anew:
-            log.info("begins anew, as nothing of %s fits: %s", init.name, anew)
-        if left_out:
-            log.info("left out of %s: %s", init.name, left_out)
-    if work.group.is_main:
-        aside = _aside(config, work.manifest, init)
-        records.begin(work.folder, config.as_dict() | aside, work.computing, work.resume, work.group.size)
+        missing, unused = map(", ".join, load_matching_weights(initial_weights, model))
+        if missing:
+            log.info("initialised at random, because %s has no weights that fit: %s", init.name, missing)
+        if unused:
+            log.info("weights of %s that are not used: %s", init.name, unused)
+    if context.group.is_main:
+        content = {**config.as_dict(), **_build_reproduction_info(config, context.manifest, init)}
+        records.start_run(folder, content, context.computing, context.resume, context.group.size)
     return model
 
 
-def _aside(config: RunConfig, manifest: Manifest, init: Path | None) -> dict[str, Any]:
-    """What config.json holds besides the configuration, see `records.ASIDE`."""
-    places = files_of(config.attn)
-    return {
-        **({records.PLACES: places} if places else {}),
-        records.REQUEST: request_of(manifest),
-        **({records.INIT: path_to_text(init.resolve())} if init else {}),
-    }
+def _build_reproduction_info(config: RunConfig, manifest: Manifest, init: Path | None) -> ReproductionInfo:
+    info: ReproductionInfo = {}
+    if files := files_of(config.attn):
+        info["attn_files"] = files
+    info["data_request"] = request_of(manifest)
+    if init:
+        info["init_run"] = path_to_text(init.resolve())
+    return info
 
 
-def _train_and_test(work: _Work, model: AttributeCNN) -> dict[str, Any]:
-    config, data, folder, computing, is_main = work.config, work.data, work.folder, work.computing, work.group.is_main
-    train = _enough(load_training(config, data, computing.device, work.data_options), data)
-    val = load_split(data, "val", config.queries, computing.device, stream=work.data_options.stream)
-    sizes = partial(_sizes, work, model)
-    trainer = Trainer(config.recipe, model, train, val, config.seed, computing, work.group, sizes)
-    if trainer.batch < config.recipe.batch:
-        log.info("a step takes %d %s, not %d: there are no more", trainer.batch, trainer.units, config.recipe.batch)
-    del train, val  # which the test needs no more, and the trainer gives up by then
-    if work.resume and checkpoints.load(folder, trainer):
-        log.info("going on after epoch %d, step %d", trainer.epoch, trainer.done - trainer.epoch * trainer.steps)
+def _train_and_test(context: _RunContext, model: AttributeCNN) -> dict[str, Any]:
+    """Train the network, write checkpoints and the history, and return the measures of the test."""
+    config, folder, is_main = context.config, context.folder, context.group.is_main
+    trainer = _build_trainer(context, model)
+    if context.resume and checkpoints.load(folder, trainer):
+        step = trainer.steps_done - trainer.epoch * trainer.steps_per_epoch
+        log.info("resuming after epoch %d, step %d", trainer.epoch, step)
     if is_main:
         records.trim_history(folder, trainer.epoch)
-    work.group.sync_weights(model, trainer.done)
-    keep_freed(computing.device)
-    total = config.recipe.epochs * trainer.steps
-    progress_options = work.progress_options if is_main else None
-    with watch(progress_options, folder, config.attn, trainer.done, total) as watcher:
-        keeper = checkpoints.PeriodicCheckpointer(folder, trainer, work.progress_options.every)
+    context.group.sync_weights(model, trainer.steps_done)
+    keep_freed(context.computing.device)
+    total_steps = config.recipe.epochs * trainer.steps_per_epoch
+    options = context.progress_options
+    with track_progress(options if is_main else None, folder, config.attn, trainer.steps_done, total_steps) as progress:
+        checkpointer = checkpoints.PeriodicCheckpointer(folder, trainer, options.every)
 
         def on_step() -> None:
-            watcher.step()
+            progress.report_step()
             if is_main:
-                keeper.step()
-                if work.progress_options.look:
-                    work.progress_options.look(trainer)
+                checkpointer.step()
+                if options.on_step:
+                    options.on_step(trainer)
 
-        with closing(trainer.train), noted(trainer.ran):
+        with closing(trainer.train), noted(trainer.implementations):
             for record in trainer.epochs(on_step):
                 if is_main:
                     records.append_history(folder, record)
-                    keeper.keep()
-                watcher.epoch(record)
-        outcome = _test(work, trainer, model)
-        watcher.tested(outcome)
-    return outcome
+                    checkpointer.save()
+                progress.report_epoch(record)
+        measures = _test(context, trainer, model)
+        progress.report_test(measures)
+    return measures
 
 
-def _sizes(work: _Work, model: AttributeCNN, batch: int) -> list[int]:
-    """Return how many images at a time to try in validation and test. Several processes try one size alone."""
-    device = work.computing.device
-    kind = device.type if work.group.size == 1 else "cpu"
-    canvas, drawn = work.manifest.variant.canvas, batch_size.draws(model)
-    return batch_size.sizes(kind, batch, canvas, work.config.width, free_memory(device), drawn)
+def _build_trainer(context: _RunContext, model: AttributeCNN) -> Trainer:
+    """Load the training and validation data, and return a trainer for them."""
+    config, data, computing = context.config, context.data, context.computing
+    train = load_training(config, data, computing.device, context.data_options)
+    _require_enough(train, data)
+    val = load_split(data, "val", config.queries, computing.device, stream=context.data_options.stream)
+    eval_batch_sizes = partial(_list_eval_batch_sizes, context, model)
+    trainer = Trainer(config.recipe, model, train, val, config.seed, computing, context.group, eval_batch_sizes)
+    if trainer.batch < config.recipe.batch:
+        size, unit, wanted = trainer.batch, trainer.batch_unit, config.recipe.batch
+        log.info("the batch is %d %s instead of %d, because the data set has no more", size, unit, wanted)
+    return trainer
 
 
-def _test(work: _Work, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
-    """Of the best epoch: its weights kept, its measures, and what the network run_cost."""
-    config, computing, group = work.config, work.computing, work.group
-    del trainer.train
+def _require_enough(train: Split | OnlineImages, data: Path) -> None:
+    if len(train) < MIN_BATCH:
+        raise DataProblemError(f"{data}: {len(train)} training question; batch normalisation needs 2 or more")
+
+
+def _list_eval_batch_sizes(context: _RunContext, model: AttributeCNN, batch: int) -> list[int]:
+    """Return the batch sizes to try in validation and test. Several processes use one size, so that they agree."""
+    device, width = context.computing.device, context.config.width
+    kind = device.type if context.group.size == 1 else "cpu"
+    canvas, is_sampled = context.manifest.variant.canvas, batch_size.draws(model)
+    return batch_size.sizes(kind, batch, canvas, width, free_memory(device), is_sampled)
+
+
+def _test(context: _RunContext, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
+    """Test the network of the best epoch, write its weights and answers, and return the measures and costs."""
+    config, computing, group, folder = context.config, context.computing, context.group, context.folder
+    variant = context.manifest.variant
+    del trainer.train  # releases the memory of the training data
     model.load_state_dict(trainer.best_weights)
     if group.is_main:
-        checkpoints.save_weights(work.folder / records.WEIGHTS, model)
-    split = load_split(work.data, "test", config.queries, computing.device, True, work.data_options.stream)
-    with computing.autocast(), noted(trainer.ran):
-        tested = batch_size.in_memory(trainer.sizes, lambda size: test(model, split, size, group))
+        checkpoints.save_weights(folder / records.WEIGHTS, model)
+    split = load_split(context.data, "test", config.queries, computing.device, True, context.data_options.stream)
+    with computing.autocast(), noted(trainer.implementations):
+        tested = batch_size.in_memory(trainer.eval_batch_sizes, lambda size: test(model, split, size, group))
         if group.is_main:
-            records.write_answers(work.folder, tested.answers)
-            snapshots.write_snapshots(work.folder, snapshots.take_snapshots(model, split, work.manifest.variant))
+            records.write_answers(folder, tested.answers)
+            snapshots.write_snapshots(folder, snapshots.take_snapshots(model, split, variant))
     return {
         **tested.measures,
-        **(run_cost.measure(config, model, work.manifest.variant, computing, trainer.batch) if group.is_main else {}),
+        **(run_cost.measure(config, model, variant, computing, trainer.batch) if group.is_main else {}),
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "val_accuracy": trainer.best_accuracy,
         "params": sum(p.numel() for p in model.parameters()),
-        "diagonal_lstm": spelled(trainer.ran),
+        "diagonal_lstm": spelled(trainer.implementations),
     }
-
-
-def _enough(train: Split | OnlineImages, data: Path) -> Split | OnlineImages:
-    if len(train) < MIN_BATCH:
-        raise DataProblemError(f"{data}: {len(train)} training question; batch normalisation needs 2 or more")
-    return train

@@ -1,6 +1,6 @@
-"""A finished run, read back from its folder: configuration, network and weights. Nothing is unpickled.
+"""Loading of a finished run from its folder: configuration, network and weights, without pickle.
 
-The only code that runs is the user's own file that the run was made with, and only if it is still that file.
+The only code that is executed is the user's own file of the run, and only if it has not been changed since.
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from bench.attention import plugins
+from bench.common.json_files import read_json
 from bench.config import RunConfig
 from bench.model import AttributeCNN, build
 from bench.runs import records
@@ -18,10 +19,11 @@ from mnistref.variants import get_variant
 
 
 def load_config(run: Path) -> RunConfig:
-    """What a run was, and its user's own files loaded again, which runs them.
+    """Return the configuration of a run, and import the user's own files of the run.
 
-    A usage error where there is no run, or where an own file is gone or changed; a data error where config.json is
-    damaged.
+    Raises:
+        UsageProblemError: the folder is not a run, or a file of the user is missing or has changed.
+        DataProblemError: config.json is damaged.
     """
     path = run / records.CONFIG
     if not path.is_file():
@@ -30,13 +32,18 @@ def load_config(run: Path) -> RunConfig:
 
 
 def read_config(path: Path) -> tuple[RunConfig, dict[str, Any]]:
-    """A file such as config.json of a run: its configuration, and what stands aside of it (`records.ASIDE`).
+    """Read a file such as config.json of a run, and import the user's own files of the run.
 
-    Loads and raises as `load_config`.
+    Returns:
+        The configuration, and the entries of `bench.runs.provenance.REPRODUCTION_KEYS`, which are not validated.
+
+    Raises:
+        UsageProblemError: a file of the user is missing or has changed.
+        DataProblemError: the file is damaged.
     """
     try:
-        content, aside = records.parted(records.read_json(path))
-        files = aside.get(records.PLACES, {})
+        content, info = records.split_config(read_json(path))
+        files = info.get(records.USER_FILES, {})
         config = RunConfig.from_dict(content)
         texts = {name: content[name] for name in ("attn", "variant", "dataset", "queries", "device", "precision")}
         for name, text in (texts | files).items():
@@ -44,35 +51,41 @@ def read_config(path: Path) -> tuple[RunConfig, dict[str, Any]]:
                 raise ValueError(f"{name} is not text")
         config.require_valid()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise records.damaged(path, error) from error
+        raise records.build_damage_error(path, error) from error
     plugins.find_again(files)
-    return config, aside
+    return config, info
 
 
-def load_result(run: Path) -> dict[str, Any]:
-    """result.json of a run that ended well; a data error that says what to do where it has not."""
+def load_result(run: Path) -> records.Result:
+    """Return the content of result.json of a run that succeeded.
+
+    Raises:
+        DataProblemError: the run is not finished, has failed or has diverged, or result.json is damaged.
+    """
     result = records.read_result(run)
     if result is None:
-        raise DataProblemError(f"{run}: the run is not finished; give its `bench run` command again, and it goes on")
+        raise DataProblemError(f"{run}: the run is not finished; repeat its `bench run` command to resume it")
     if result["status"] != "ok":
         raise DataProblemError(
-            f"{run}: the run {result['status']} and left no network; change its recipe and run again"
+            f"{run}: the run has no network, because its status is {result['status']}; change its recipe and run again"
         )
     return result
 
 
 def load_model(run: Path) -> tuple[RunConfig, AttributeCNN]:
-    """A finished run's configuration, and its network for evaluation, on the CPU.
+    """Return the configuration of a finished run, and its network in evaluation mode on the CPU.
 
-    Raises as `load_config` and `load_result`; a data error too where the network cannot be built here, or where the
-    weights are missing, damaged or of another network.
+    Raises:
+        UsageProblemError: the folder is not a run, or a file of the user is missing or has changed.
+        DataProblemError: the run is not finished; a file is damaged; the weights are missing or do not fit; or this
+            version cannot build the network.
     """
     config = load_config(run)
-    records.refuse_contradiction(run, load_result(run), config)
+    records.require_same_run(run, load_result(run), config)
     try:
-        with torch.random.fork_rng(devices=[]):  # weights are drawn, to be overwritten
+        with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are then overwritten
             model = build(config.attn, get_variant(config.variant), config.seed, torch.device("cpu"), config.width)
     except UsageProblemError as error:
-        raise DataProblemError(f"{run / records.CONFIG}: cannot be built here: {error}") from error
+        raise DataProblemError(f"{run / records.CONFIG}: this version cannot build the network: {error}") from error
     load_weights(run / records.WEIGHTS, model)
     return config, model.eval()

@@ -1,4 +1,4 @@
-"""Runs → the shell command that does them again: the data set made, and each seed trained on it. Pure."""
+"""The shell command that reproduces runs: it generates the data set, and trains a network with each seed. Pure."""
 
 import re
 import shlex
@@ -11,47 +11,50 @@ from bench.config import DEFAULT_WIDTH, RECIPES, Recipe, RunConfig
 ROOT = "data_cache"
 _CHANGEABLE = ("epochs", "batch", "lr", "fade", "questions")
 _ALWAYS = ("epochs", "batch", "questions")
-"""Options that a command names even where the recipe has the same value: its meaning outlives the recipe's defaults."""
+"""Options that a command contains even if they equal the recipe's value, because recipes may change later."""
 
 
-def command_of(
+def build_command(
     config: RunConfig, request: Mapping[str, Any], seeds: Sequence[int], init_runs: Sequence[str] = ()
 ) -> str | None:
-    """One line for a POSIX shell: `mnistref generate …` and `bench run …`, of every seed.
+    """Return one line for a POSIX shell: `mnistref generate …`, then `bench run …` for every seed.
 
     Args:
-        config: of one of the runs, which differ in nothing but the seed and the run that they start from.
-        request: how the data set is made, as `generate.request_of`. Sources that were folders of the user's
-            are named as DIGITS and PHOTOS, for the user to replace.
-        seeds: of the runs.
-        init_runs: names of the runs that they start from, in the order of the seeds, if they do.
+        config: the configuration of one of the runs. The others differ only in the seed and the initial weights.
+        request: how the data set is generated, see `mnistref.generation.generate.request_of`. For folders of the user,
+            the command has the placeholders DIGITS and PHOTOS.
+        seeds: the seeds of the runs.
+        init_runs: names of the runs with the initial weights, in the order of the seeds; empty if there are none.
 
     Returns:
-        None where no command can say it: a recipe that differs from the known ones in more than options can change.
+        None if the recipe differs from all known recipes in a value that has no option.
     """
-    recipe = _recipe(config.recipe)
+    recipe = _recipe_options(config.recipe)
     if recipe is None:
         return None
-    options = [*_network(config), "--data", f"{ROOT}/datasets/{config.dataset}", *recipe, *_how(config)]
+    data = f"{ROOT}/datasets/{config.dataset}"
+    options = [*_network_options(config), "--data", data, *recipe, *_computing_options(config)]
     words = " ".join(shlex.quote(word) for word in ["bench", "run", *options])
     if init_runs:
         runs = [
             f"{words} --seed {seed} --init {shlex.quote(f'{ROOT}/runs/{init}')}"
             for seed, init in zip(seeds, init_runs, strict=True)
         ]
-        return " && ".join([_generate(request), *runs])
+        return " && ".join([_build_generate_command(request), *runs])
     if len(seeds) == 1:
-        return f"{_generate(request)} && {words} --seed {seeds[0]}"
-    return f"{_generate(request)} && for seed in {' '.join(map(str, seeds))}; do {words} --seed $seed; done"
+        return f"{_build_generate_command(request)} && {words} --seed {seeds[0]}"
+    return (
+        f"{_build_generate_command(request)} && for seed in {' '.join(map(str, seeds))}; do {words} --seed $seed; done"
+    )
 
 
-def _network(config: RunConfig) -> list[str]:
-    """A class of the user's own without the digest of its file: whose path only the user knows."""
+def _network_options(config: RunConfig) -> list[str]:
+    """Return the options of the network. User classes have no digest, because the user has to insert their paths."""
     width = ["--width", str(config.width)] if config.width != DEFAULT_WIDTH else []
     return ["--attn", re.sub(r"#[0-9a-f]+", "", config.attn), *width]
 
 
-def _recipe(recipe: Recipe) -> list[str] | None:
+def _recipe_options(recipe: Recipe) -> list[str] | None:
     known, options = RECIPES[recipe.name], ["--recipe", recipe.name]
     for field in fields(Recipe):
         value = getattr(recipe, field.name)
@@ -63,13 +66,13 @@ def _recipe(recipe: Recipe) -> list[str] | None:
     return options
 
 
-def _how(config: RunConfig) -> list[str]:
+def _computing_options(config: RunConfig) -> list[str]:
     options = ["--queries", config.queries, "--device", config.device]
     options += ["--precision", config.precision, "--capture", config.capture]
     return options + [f"--{name}" for name in ("online", "deterministic") if getattr(config, name)]
 
 
-def _generate(request: Mapping[str, Any]) -> str:
+def _build_generate_command(request: Mapping[str, Any]) -> str:
     options = ["--variant", request["variant"], "--seed", request["seed"]]
     for split, images in request["sizes"].items():
         options += [f"--{split}", images]

@@ -1,22 +1,51 @@
-"""Runs in processes apart: what breaks there breaks nothing else, and it ends when whoever wants it does.
+"""Runs in worker processes, so that a crash of one run does not affect the others, and a run can be terminated.
 
-`launch` and `Worker` are used where the results are wanted; `do` runs in the process. A worker's process does one run
-after the other, so that imports, the start of CUDA and the kernels' self-tests are paid for once. It is replaced after
-a run that did not end well, and where it holds too much memory (`process_state`). A run with modules from outside has
-a process to itself.
+The parent process uses `launch` and `Worker`; the worker process calls `run_task`. A worker process does several runs
+in turn, so that imports, the start of CUDA and the self-tests of kernels are done once. It is replaced after a run that
+did not succeed, and if it uses too much memory, see `process_state`. A run with a user module has a process of its own.
 """
 
 import threading
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from mnistref.common.child_process import ChildDiedError, ChildProcess
 from mnistref.common.errors import ProblemError
 
 
+class RunTask(TypedDict):
+    """The description of a run that is sent to a worker process.
+
+    Attributes:
+        config: see `bench.config.RunConfig.as_dict`.
+        data: path of the data set.
+        runs: path of the folder of all runs.
+        files: user files, see `bench.attention.plugins.files_of`.
+        progress_options: the fields of `bench.training.progress.ProgressOptions`.
+        data_options: the fields of `bench.config.DataOptions`.
+        init: path of the run with the initial weights, or None.
+        isolated: whether the run needs a process of its own.
+    """
+
+    config: dict[str, Any]
+    data: str
+    runs: str
+    files: dict[str, str]
+    progress_options: dict[str, Any]
+    data_options: dict[str, Any]
+    init: str | None
+    isolated: bool
+
+
 class RunOutcome(NamedTuple):
-    """`status`: ok, failed or diverged. `reason`: one line, if it is not ok. `warnings`: lines of the run's process."""
+    """The outcome of a run.
+
+    Attributes:
+        status: "ok", "failed" or "diverged".
+        reason: one line; empty if the status is "ok".
+        warnings: warnings of the worker process, one line each.
+    """
 
     status: str
     reason: str = ""
@@ -24,86 +53,88 @@ class RunOutcome(NamedTuple):
 
 
 class WorkerReply(NamedTuple):
-    """How a run ended, and whether its process is fit for another one."""
+    """The reply of a worker process: the outcome of the run, and whether the process can be used for another run."""
 
-    ended: RunOutcome
-    fit: bool = False
+    outcome: RunOutcome
+    reusable: bool = False
 
 
 class RunningProcesses:
-    """The processes that are on; `end` ends them, and those that begin after it."""
+    """A set of worker processes that can be terminated from another thread."""
 
     def __init__(self) -> None:
         self._processes: set[ChildProcess] = set()
-        self._over = False
-        self._changing = threading.Lock()
+        self._terminated = False
+        self._lock = threading.Lock()
 
     def add(self, process: ChildProcess) -> None:
-        with self._changing:
+        """Add a process. If `terminate` was called before, kill it."""
+        with self._lock:
             self._processes.add(process)
-            if self._over:
+            if self._terminated:
                 process.kill()
 
     def remove(self, process: ChildProcess) -> None:
-        with self._changing:
+        """Remove a process."""
+        with self._lock:
             self._processes.discard(process)
 
-    def end(self) -> None:
-        with self._changing:
-            self._over = True
+    def terminate(self) -> None:
+        """Kill all processes, and those that are added later."""
+        with self._lock:
+            self._terminated = True
             for process in self._processes:
                 process.kill()
 
 
 def launch(
-    task: dict[str, Any], threads: int | None = None, gpu: str | None = None, running: RunningProcesses | None = None
+    task: RunTask, threads: int | None = None, gpu: str | None = None, running: RunningProcesses | None = None
 ) -> RunOutcome:
-    """Do a run in a process of its own, and wait for it. Whatever the process does, its answer alone is the outcome.
+    """Do a run in a process of its own, and wait for it.
 
     Args:
-        task: `config`, as `RunConfig.as_dict`; `data` and `runs`: paths; `files`: as `plugins.files_of`;
-            `progress_options`: the fields of `progress.ProgressOptions`; `data_options`: those of
-            `bench.config.DataOptions`; `init`: the run whose weights it starts with, or None; `alone`: whether its
-            process must not do any other run.
-        threads: of a CPU; None for PyTorch's choice.
-        gpu: the only one that the run sees, as CUDA_VISIBLE_DEVICES names it.
-        running: what can end it early.
+        task: the run.
+        threads: number of CPU threads; None for PyTorch's default.
+        gpu: the GPU of the run, as in CUDA_VISIBLE_DEVICES; None for all GPUs.
+        running: the set to which the process is added while it runs.
+
+    Returns:
+        The outcome. If the process ends without a reply, the status is "failed".
     """
     with closing(Worker(threads, gpu, running)) as worker:
-        return worker.launch({**task, "alone": False})
+        return worker.launch({**task, "isolated": False})
 
 
 class Worker:
-    """Does runs, one at a time, in one process after the other; see `launch`, which has the same arguments.
-
-    `close` ends its process.
-    """
+    """Does runs in turn, in one worker process that is replaced if necessary. The arguments are those of `launch`."""
 
     def __init__(
         self, threads: int | None = None, gpu: str | None = None, running: RunningProcesses | None = None
     ) -> None:
         self._threads, self._gpu, self._running = threads, gpu, running or RunningProcesses()
         self._process: ChildProcess | None = None
-        self._kind: tuple[Any, ...] = ()
+        self._process_key: tuple[object, ...] = ()
 
-    def launch(self, task: dict[str, Any]) -> RunOutcome:
-        if task["alone"]:
+    def launch(self, task: RunTask) -> RunOutcome:
+        """Do a run, and wait for it."""
+        if task["isolated"]:
             return launch(task, self._threads, self._gpu, self._running)
-        # cuBLAS reads once in a process whether it must be deterministic
-        kind = task["config"].get("device"), task["config"].get("deterministic")
-        if self._process and (self._kind != kind or not self._process.alive):
+        # cuBLAS reads only once per process whether it must be deterministic
+        key = task["config"].get("device"), task["config"].get("deterministic")
+        if self._process and (self._process_key != key or not self._process.alive):
             self.close()
-        self._kind = kind
+        self._process_key = key
         try:
             process = self._process or self._start()
         except OSError as error:
-            return RunOutcome("failed", f"its process could not be started: {error.strerror}")
-        answer = _ask(process, task)
-        if not answer.fit:
+            return RunOutcome("failed", f"the worker process could not be started: {error.strerror}")
+        reply = _request_run(process, task)
+        if not reply.reusable:
             self.close()
-        return answer.ended
+        return reply.outcome
 
     def close(self) -> None:
+        """End the worker process."""
         process, self._process = self._process, None
         if process:
             self._running.remove(process)
@@ -118,41 +149,43 @@ class Worker:
         return self._process
 
 
-def _ask(process: ChildProcess, task: dict[str, Any]) -> WorkerReply:
+def _request_run(process: ChildProcess, task: RunTask) -> WorkerReply:
+    """Send a run to a worker process, and wait for its reply."""
     try:
-        return process.call(do, task)
+        reply: WorkerReply = process.call(run_task, task)
     except ChildDiedError as error:
-        return WorkerReply(RunOutcome("failed", f"{error}{error.advice('see --batch')}"))
+        return WorkerReply(RunOutcome("failed", f"{error}{error.advice('use a smaller --batch')}"))
     except Exception as error:
-        return WorkerReply(_failed(error))
+        return WorkerReply(_build_failure(error))
+    return reply
 
 
-def _failed(error: Exception) -> RunOutcome:
-    said = str(error) if isinstance(error, ProblemError) else f"{type(error).__name__}: {error}"
-    return RunOutcome("failed", _line(said))
+def _build_failure(error: Exception) -> RunOutcome:
+    text = str(error) if isinstance(error, ProblemError) else f"{type(error).__name__}: {error}"
+    return RunOutcome("failed", _to_one_line(text))
 
 
-def _line(text: str) -> str:
+def _to_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def do(task: dict[str, Any]) -> WorkerReply:
-    """In the process: do the run that `launch` was given."""
-    from bench.runs import collected_warnings
+def run_task(task: RunTask) -> WorkerReply:
+    """Do a run. Called in the worker process."""
+    from bench.runs.collected_warnings import collect_warnings
 
-    with collected_warnings.collected() as lines:
+    with collect_warnings() as lines:  # before other imports, which may give warnings
         from bench.runs.process_state import ProcessState
 
         before = ProcessState()
         try:
-            ended = _run(task)
+            outcome = _run_and_read_status(task)
         except Exception as error:
-            ended = _failed(error)
-        fit = before.restore() and ended.status == "ok"
-    return WorkerReply(ended._replace(warnings=tuple(lines)), fit)
+            outcome = _build_failure(error)
+        reusable = before.restore() and outcome.status == "ok"
+    return WorkerReply(outcome._replace(warnings=tuple(lines)), reusable)
 
 
-def _run(task: dict[str, Any]) -> RunOutcome:
+def _run_and_read_status(task: RunTask) -> RunOutcome:
     from bench.attention import plugins
     from bench.config import DataOptions, RunConfig
     from bench.runs import experiment, records
@@ -160,14 +193,17 @@ def _run(task: dict[str, Any]) -> RunOutcome:
 
     plugins.find_again(task["files"])
     config, runs = RunConfig.from_dict(task["config"]), Path(task["runs"])
-    progress_options, data_options = ProgressOptions(**task["watching"]), DataOptions(**task["supply"])
-    init = Path(task["init"]) if task["init"] else None
     try:
         experiment.run(
-            config, Path(task["data"]), runs, init=init, progress_options=progress_options, data_options=data_options
+            config,
+            Path(task["data"]),
+            runs,
+            init=Path(task["init"]) if task["init"] else None,
+            progress_options=ProgressOptions(**task["progress_options"]),
+            data_options=DataOptions(**task["data_options"]),
         )
     except ProblemError as error:
         folder = runs / config.run_id
         status = (records.read_result(folder) or {}).get("status", "failed")
-        return RunOutcome(status, _line(str(error).removeprefix(f"{folder}: {status}: ")))
+        return RunOutcome(status, _to_one_line(str(error).removeprefix(f"{folder}: {status}: ")))
     return RunOutcome("ok")

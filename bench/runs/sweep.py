@@ -1,6 +1,7 @@
-"""Many runs: mechanisms × data sets × seeds, the finished ones skipped, done by processes apart from this one.
+"""Sweeps: the runs of several mechanisms, data sets and seeds, in worker processes. Finished runs are skipped.
 
-With one seed, every mechanism gets the same order of the data and the same initial backbone: results are paired.
+Runs with the same seed have the same order of the data and the same initial weights of the shared layers for every
+mechanism, so that their results are paired.
 """
 
 import errno
@@ -8,38 +9,39 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from types import MappingProxyType
-from typing import Any
-
-import torch
 
 from bench.attention import canonical_name, has_user_module
 from bench.attention.plugins import files_of
-from bench.compute import ComputeConfig
-from bench.config import DEFAULT_DATA_OPTIONS, DEFAULT_WIDTH, DataOptions, Recipe, RunConfig
-from bench.runs import experiment, records, subprocess_worker
-from bench.runs.subprocess_worker import RunOutcome
+from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, RunConfig
+from bench.runs import records
+from bench.runs.configure import RunSettings, configure
+from bench.runs.launchers import Launcher
+from bench.runs.subprocess_worker import RunOutcome, RunTask
 from bench.training.progress import ProgressOptions
 from mnistref.common.errors import UsageProblemError
-from mnistref.generation.executors import cluster_executor, processors
 
 log = logging.getLogger("bench")
 
-NOTHING: Mapping[tuple[str, str], str] = MappingProxyType({})
-LOOK = 5.0
-"""Seconds between two looks at whether a cluster is still there."""
+NO_REASONS: Mapping[tuple[str, str], str] = MappingProxyType({})
+
+InitialRuns = Mapping[tuple[str, int], Path]
+"""For each mechanism and seed, the folder of the run with the initial weights."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A run to be done, and the data set that it is done on."""
+    """A run of a sweep.
+
+    Attributes:
+        config: configuration of the run.
+        data: folder of the data set.
+        data_options: how the data are read.
+        init: folder of the run with the initial weights, or None.
+    """
 
     config: RunConfig
     data: Path
@@ -48,128 +50,159 @@ class Task:
 
     @property
     def name(self) -> str:
+        """Data set, mechanism and seed, for people."""
         return f"{self.config.dataset} {self.config.attn} seed {self.config.seed}"
 
-    def as_dict(self, runs: Path, progress_options: ProgressOptions) -> dict[str, Any]:
-        """What `bench.runs.subprocess_worker.launch` takes."""
-        files = files_of(self.config.attn)
+    def as_dict(self, runs: Path, progress_options: ProgressOptions) -> RunTask:
+        """Return the description of the run for `bench.runs.subprocess_worker.launch`.
+
+        Args:
+            runs: folder of all runs.
+            progress_options: how the run reports its progress.
+        """
         return {
             "config": self.config.as_dict(),
             "data": str(self.data.resolve()),
             "runs": str(runs.resolve()),
-            "watching": asdict(progress_options),
-            "files": files,
-            "supply": vars(self.data_options),
+            "progress_options": asdict(progress_options),
+            "files": files_of(self.config.attn),
+            "data_options": asdict(self.data_options),
             "init": str(self.init.resolve()) if self.init else None,
-            "alone": has_user_module(self.config.attn),
+            "isolated": has_user_module(self.config.attn),
         }
 
 
-Starts = Mapping[tuple[str, int], Path]
-"""(mechanism, seed) → the run to begin with."""
+@dataclass(frozen=True)
+class SweepPlan:
+    """The runs of a sweep: every mechanism on every data set with every seed.
 
-
-def plan(
-    attns: Sequence[str],
-    data: Sequence[Path],
-    seeds: int,
-    recipe: Recipe,
-    queries: str,
-    computing: ComputeConfig,
-    online: bool = False,
-    data_options: DataOptions = DEFAULT_DATA_OPTIONS,
-    starts: Starts | None = None,
-    width: int = DEFAULT_WIDTH,
-) -> list[Task]:
-    """Every mechanism on every data set with the seeds 0 … seeds − 1, each once: one seed after the other, so that a
-    sweep that is ended early has compared all.
-
-    `starts`: what each begins with, see `starts_in`; those that have nothing to begin with are left out.
+    Attributes:
+        attns: slot lists.
+        data: folders of the data sets.
+        seeds: number of seeds; the seeds are 0 … seeds − 1.
+        settings: the settings of all runs. Its `init` is ignored.
+        data_options: how the data are read.
+        initial_runs: the runs with the initial weights, or None for random weights. Mechanisms and seeds that are
+            missing in it are skipped.
     """
 
-    def task(seed: int, folder: Path, attn: str) -> Task:
-        init = starts[canonical_name(attn), seed] if starts else None
-        config = experiment.configure(folder, attn, seed, recipe, queries, computing, init, online, width)
-        return Task(config, folder, data_options, init)
+    attns: Sequence[str]
+    data: Sequence[Path]
+    seeds: int
+    settings: RunSettings
+    data_options: DataOptions = DEFAULT_DATA_OPTIONS
+    initial_runs: InitialRuns | None = None
 
-    every = itertools.product(range(seeds), [folder.resolve() for folder in data], attns)
-    return list(dict.fromkeys(task(*of) for of in every if starts is None or (canonical_name(of[2]), of[0]) in starts))
+    def build_tasks(self) -> list[Task]:
+        """Return the runs, without duplicates.
+
+        They are ordered by seed first, so that an interrupted sweep has compared all mechanisms with some seeds.
+        """
+        folders = [folder.resolve() for folder in self.data]
+        tasks = [
+            self._build_task(seed, folder, attn)
+            for seed, folder, attn in itertools.product(range(self.seeds), folders, self.attns)
+            if self.initial_runs is None or (canonical_name(attn), seed) in self.initial_runs
+        ]
+        return list(dict.fromkeys(tasks))
+
+    def _build_task(self, seed: int, folder: Path, attn: str) -> Task:
+        init = None if self.initial_runs is None else self.initial_runs[canonical_name(attn), seed]
+        config = configure(folder, attn, seed, replace(self.settings, init=init))
+        return Task(config, folder, self.data_options, init)
 
 
-def starts_in(runs: Path, attns: Sequence[str], seeds: int) -> tuple[Starts, list[str]]:
-    """The runs in a folder that others can begin with: (mechanism, seed) → the one that ended well; and, in words, what
-    is missing.
+def find_initial_runs(runs: Path, attns: Sequence[str], seeds: int) -> tuple[InitialRuns, list[str]]:
+    """Find the finished runs in a folder whose weights can be the initial weights of a sweep.
 
-    A usage error where there is none at all, or where there are several of one mechanism and seed.
+    Args:
+        runs: the folder.
+        attns: slot lists of the sweep.
+        seeds: number of seeds of the sweep.
+
+    Returns:
+        The runs by mechanism and seed, and one line for each mechanism and seed without a run.
+
+    Raises:
+        UsageProblemError: there is no run at all, or there are several runs of a mechanism and seed.
     """
     found: dict[tuple[str, int], list[Path]] = {}
-    for result in records.results(runs):
+    for result in records.read_results(runs):
         if result["status"] == "ok":
             found.setdefault((result["attn"], result["seed"]), []).append(runs / result["run"])
     wanted = list(dict.fromkeys(itertools.product(map(canonical_name, attns), range(seeds))))
     if not any(key in found for key in wanted):
         raise UsageProblemError(f"--init {runs}: no finished run of these mechanisms and seeds in this folder of runs")
     for attn, seed in wanted:
-        if len(several := found.get((attn, seed), [])) > 1:
-            names = ", ".join(run.name for run in several[:3])
+        if len(candidates := found.get((attn, seed), [])) > 1:
+            names = ", ".join(run.name for run in candidates[:3])
             raise UsageProblemError(f"--init {runs}: more than one finished run of {attn} with seed {seed} ({names})")
-    starts = {key: found[key][0] for key in wanted if key in found}
-    lacking = [key for key in wanted if key not in found]
-    return starts, [f"{attn} seed {seed}: no finished run to begin with in {runs}" for attn, seed in lacking]
+    initial_runs = {key: found[key][0] for key in wanted if key in found}
+    missing = [key for key in wanted if key not in found]
+    return initial_runs, [
+        f"{attn} seed {seed}: no finished run with initial weights in {runs}" for attn, seed in missing
+    ]
 
 
-def share(tasks: Sequence[Task], shard: tuple[int, int]) -> list[Task]:
-    """Of shard (i, n) the part i of n, 1 ≤ i ≤ n: every n-th task, so that the parts cost about the same."""
-    index, parts = shard
-    return list(tasks[index - 1 :: parts])
+def select_shard(tasks: Sequence[Task], shard: tuple[int, int]) -> list[Task]:
+    """Return the tasks of shard (i, n), 1 ≤ i ≤ n: every n-th task, so that all shards take about the same time."""
+    index, count = shard
+    return list(tasks[index - 1 :: count])
 
 
 def sweep(
     tasks: Sequence[Task],
     runs: Path,
-    launcher: "Launcher",
+    launcher: Launcher,
     progress_options: ProgressOptions | None = None,
-    unfit: Mapping[tuple[str, str], str] = NOTHING,
+    unfit: Mapping[tuple[str, str], str] = NO_REASONS,
 ) -> dict[Task, RunOutcome]:
-    """Do the runs that are not finished, and say of each how it ended. One that fails does not keep the others from it.
+    """Do the runs that are not finished, and return the outcomes of all. A failed run does not stop the others.
 
-    `unfit`: (network, variant) → why its runs are failed ones and do not start.
+    After an interrupt, the same call resumes the interrupted runs at their last checkpoints. Each distinct warning of
+    the worker processes is logged once.
 
-    An interrupt ends the runs that are on; the same call goes on with them where they were last kept. A warning of a
-    run's process is logged, each text once.
+    Args:
+        tasks: the runs.
+        runs: folder of all runs.
+        launcher: where the runs are done.
+        progress_options: how the runs report their progress.
+        unfit: for pairs of a network and a variant, the reason why their runs fail without being started.
     """
-    finished = [task for task in tasks if records.is_finished(runs / task.config.run_id)]
-    for task in finished:
-        log.info("finished already: %s", task.name)
-    ended = dict.fromkeys(finished, RunOutcome("ok"))
+    outcomes: dict[Task, RunOutcome] = {}
     for task in tasks:
-        why = unfit.get((task.config.attn, task.config.variant))
-        if why and task not in ended:
-            ended[task] = RunOutcome("failed", why)
-            log.info("[%d/%d] %s: failed: %s", len(ended), len(tasks), task.name, why)
-    if any(task not in ended for task in tasks):
-        refuse_unwritable(runs)
-    waiting = {task: task.as_dict(runs, progress_options or ProgressOptions()) for task in tasks if task not in ended}
-    started, warned = time.monotonic(), set[str]()
-    for done, (task, result) in enumerate(launcher.each(waiting), start=1):
-        for line in result.warnings:
-            if line not in warned:
+        if records.is_finished(runs / task.config.run_id):
+            log.info("already finished: %s", task.name)
+            outcomes[task] = RunOutcome("ok")
+    for task in tasks:
+        reason = unfit.get((task.config.attn, task.config.variant))
+        if reason and task not in outcomes:
+            outcomes[task] = RunOutcome("failed", reason)
+            log.info("[%d/%d] %s: failed: %s", len(outcomes), len(tasks), task.name, reason)
+    options = progress_options or ProgressOptions()
+    waiting = {task: task.as_dict(runs, options) for task in tasks if task not in outcomes}
+    if waiting:
+        require_writable(runs)
+    started, logged = time.monotonic(), set[str]()
+    for done, (task, outcome) in enumerate(launcher.run_all(waiting), start=1):
+        for line in outcome.warnings:
+            if line not in logged:
                 log.warning("%s: %s", task.name, line)
-                warned.add(line)
-        if result.status == "ok" and not records.is_finished(runs / task.config.run_id):
-            result = RunOutcome(
-                "failed", "it ended well, but its record is not here or damaged; run the same command again"
-            )
-        ended[task] = result
-        passed = time.monotonic() - started
-        left = passed / done * (len(waiting) - done)
-        said = _said(task, result, runs), _left(passed, left)
-        log.info("[%d/%d] %s: %s; %s", len(ended), len(tasks), task.name, *said)
-    return {task: ended[task] for task in tasks}
+                logged.add(line)
+        outcomes[task] = _require_record(outcome, runs / task.config.run_id)
+        elapsed = time.monotonic() - started
+        times = _describe_times(elapsed, remaining=elapsed / done * (len(waiting) - done))
+        description = _describe_outcome(task, outcomes[task], runs)
+        log.info("[%d/%d] %s: %s; %s", len(outcomes), len(tasks), task.name, description, times)
+    return {task: outcomes[task] for task in tasks}
 
 
-def refuse_unwritable(runs: Path) -> None:
-    """Raise OSError where no run can be kept in a folder, which need not exist. Nothing is written."""
+def require_writable(runs: Path) -> None:
+    """Check that the folder of all runs, which need not exist, can be written to. Nothing is written.
+
+    Raises:
+        OSError: it cannot.
+    """
     place = (runs / ".locks").absolute()
     while not os.path.lexists(place):
         place = place.parent
@@ -178,111 +211,28 @@ def refuse_unwritable(runs: Path) -> None:
         raise OSError(number, os.strerror(number), str(place))
 
 
-def _said(task: Task, ended: RunOutcome, runs: Path) -> str:
-    if ended.status != "ok":
-        return f"{ended.status}: {ended.reason}"
+def _require_record(outcome: RunOutcome, run: Path) -> RunOutcome:
+    """Return the outcome, or a failure if the run succeeded but its record is missing."""
+    if outcome.status == "ok" and not records.is_finished(run):
+        return RunOutcome(
+            "failed", "the run succeeded, but its record is missing or damaged; run the same command again"
+        )
+    return outcome
+
+
+def _describe_outcome(task: Task, outcome: RunOutcome, runs: Path) -> str:
+    if outcome.status != "ok":
+        return f"{outcome.status}: {outcome.reason}"
     result = records.read_result(runs / task.config.run_id) or {}
-    return f"test accuracy {100 * result['accuracy']:.1f} % in {_clock(result['seconds'])}"
+    return f"test accuracy {100 * result['accuracy']:.1f} % in {_format_seconds(result['seconds'])}"
 
 
-def _left(passed: float, left: float) -> str:
-    return f"{_clock(passed)} passed" + (f", about {_clock(left)} left" if left else "")
+def _describe_times(elapsed: float, remaining: float) -> str:
+    text = f"{_format_seconds(elapsed)} elapsed"
+    return f"{text}, about {_format_seconds(remaining)} remaining" if remaining else text
 
 
-def _clock(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"
-
-
-class Launcher:
-    """Where runs are done. `each` gives every task with how it ended, as they end."""
-
-    def __init__(
-        self,
-        executor: Executor,
-        launch: Callable[[dict[str, Any]], RunOutcome],
-        watch: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._executor, self._launch, self._watch = executor, launch, watch
-
-    def each(self, tasks: Mapping[Task, dict[str, Any]]) -> Iterator[tuple[Task, RunOutcome]]:
-        of: dict[Future[RunOutcome], Task] = {}
-        finished: SimpleQueue[Future[RunOutcome]] = SimpleQueue()
-        for task, content in tasks.items():
-            future = self._executor.submit(self._launch, content)
-            of[future] = task
-            future.add_done_callback(finished.put)
-        for _ in tasks:
-            future = self._next(finished)
-            yield of[future], future.result()
-
-    def _next(self, finished: "SimpleQueue[Future[RunOutcome]]") -> Future:
-        while True:
-            try:
-                return finished.get(timeout=LOOK)
-            except Empty:
-                self._watch()
-
-
-def visible_gpus(count: int, listed: str | None) -> list[str]:
-    """Return the names by which processes can be given one of this process's GPUs each.
-
-    Args:
-        count: how many GPUs PyTorch sees.
-        listed: this process's CUDA_VISIBLE_DEVICES, which may name other GPUs than the first ones; None if it is unset.
-    """
-    names = [name.strip() for name in listed.split(",")] if listed else []
-    return names[:count] if len(names) >= count else [str(k) for k in range(count)]
-
-
-def assign(workers: int | None, gpus: Sequence[str]) -> list[str | None]:
-    """Return the GPU of each worker, in turn; by default there is one worker for each GPU, or one without any."""
-    if not gpus:
-        return [None] * (workers or 1)
-    return [gpus[k % len(gpus)] for k in range(workers or len(gpus))]
-
-
-@contextmanager
-def here(device: str, workers: int | None = None, threads: int | None = None) -> Iterator[Launcher]:
-    """Processes of this machine, one by default; on CUDA one for each GPU.
-
-    Args:
-        device: "cpu" or "cuda".
-        workers: how many at a time; on CUDA they are spread over the GPUs, and each sees its own alone.
-        threads: of each; by default the cores are shared out.
-
-    When the block ends, the processes end too.
-    """
-    gpus = visible_gpus(torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")) if device == "cuda" else []
-    places = assign(workers, gpus)
-    threads = threads or max(1, processors() // len(places))
-    running = subprocess_worker.RunningProcesses()
-    all_workers = [subprocess_worker.Worker(threads, gpu, running) for gpu in places]
-    free: SimpleQueue[subprocess_worker.Worker] = SimpleQueue()
-    for one in all_workers:
-        free.put(one)
-
-    def launch(task: dict[str, Any]) -> RunOutcome:
-        one = free.get()
-        try:
-            return one.launch(task)
-        finally:
-            free.put(one)
-
-    pool = ThreadPoolExecutor(len(places))
-    try:
-        yield Launcher(pool, launch)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        running.end()  # those that wait for another run, too
-        pool.shutdown()
-        for one in all_workers:
-            one.close()
-
-
-@contextmanager
-def cluster(address: str, threads: int | None) -> Iterator[Launcher]:
-    """The workers of a Dask scheduler, one run at a time on each thread of theirs."""
-    with cluster_executor(address) as (executor, watch):
-        yield Launcher(executor, partial(subprocess_worker.launch, threads=threads), watch)

@@ -1,4 +1,4 @@
-"""Whether a result.json is one, and whether it agrees with the answers beside it. Pure."""
+"""Checks of result.json and of the answers of a run. Pure."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ import numpy as np
 from bench.evaluation.metric_names import COSTS, COUNTS, MAPS, SCALES, SHOWN_OF_MAPS, STEP
 from mnistref.variants import VARIANTS
 
-ALWAYS = {
+REQUIRED_FIELDS: dict[str, type] = {
     "status": str,
     "attn": str,
     "variant": str,
@@ -21,33 +21,33 @@ ALWAYS = {
     "precision": str,
     "bench_version": str,
 }
-"""What every result has, and as which type."""
-ENDS = ("ok", "diverged", "failed")
-"""What the status of a result may be."""
-_MEASURED = ("accuracy", "n_test", "params", STEP)
-"""What a result has besides where the run ended well."""
-ROUNDED = dict.fromkeys(("accuracy", *SCALES), 1e-6) | dict.fromkeys(MAPS, 1e-3)
-"""By how much a measure may differ from the mean of its answers, which are rounded to be kept."""
-_OVER = 1e-6
-"""By how much rounding may lift a share above 1."""
-_HIGHEST = 1e12
-"""Of milliseconds and megabytes; a larger number is none that was measured."""
+"""The fields of every result, and their types."""
+STATUSES = ("ok", "diverged", "failed")
+"""The possible values of the field `status`."""
+_REQUIRED_MEASURES = ("accuracy", "n_test", "params", STEP)
+"""Fields of the result of a run that succeeded, in addition to `REQUIRED_FIELDS`."""
+ROUNDING_TOLERANCES = dict.fromkeys(("accuracy", *SCALES), 1e-6) | dict.fromkeys(MAPS, 1e-3)
+"""Maximal differences between a measure and the mean of its answers, which are stored with fewer digits."""
+_SHARE_TOLERANCE = 1e-6
+"""How far a share may exceed 1 because of rounding."""
+_MAX_COST = 1e12
+"""Maximal plausible number of milliseconds or megabytes."""
 
 
 def is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
-    """Return whether a value of a record is a finite number from `least` to `most`; true and false are none."""
+    """Return whether a value of a record is a finite number from `least` to `most`. Booleans are not numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return -1e300 < value < 1e300 and least <= value <= most
 
 
 def is_text(value: Any) -> bool:
-    """Return whether a value of a record is text that can be written, shown and read back."""
+    """Return whether a value of a record is text that is not empty and has no null character."""
     return isinstance(value, str) and bool(value) and "\0" not in value
 
 
 def _is_share(value: Any) -> bool:
-    return is_number(value, 0, 1 + _OVER)
+    return is_number(value, 0, 1 + _SHARE_TOLERANCE)
 
 
 def _is_count(value: Any) -> bool:
@@ -55,30 +55,30 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_time(value: Any) -> bool:
-    return is_number(value, 0, _HIGHEST) and value > 0
+    return is_number(value, 0, _MAX_COST) and value > 0
 
 
 def _is_size(value: Any) -> bool:
-    return is_number(value, 0, _HIGHEST)
+    return is_number(value, 0, _MAX_COST)
 
 
-_NUMBERS: dict[str, Callable[[Any], bool]] = {
+_NUMBER_CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("accuracy", "val_accuracy", *SCALES, *SHOWN_OF_MAPS), _is_share),
     "n_test": lambda value: _is_count(value) and value > 0,
     **dict.fromkeys(("params", "epochs", "best_epoch", *COUNTS), _is_count),
     **dict.fromkeys(COSTS, _is_time),
     **dict.fromkeys(("peak_memory_mb", "seconds"), _is_size),
 }
-"""What a result may hold, and then as such a number."""
+"""Fields of a result that are optional numbers, and the checks of their values."""
 
 
-def malformed(result: Any) -> list[str]:
-    """Return the parts of a result.json that are missing, of another type than they should be, or out of range."""
+def check_result(result: Any) -> list[str]:
+    """Return the names of the fields of result.json that are missing, have a wrong type, or are out of range."""
     if not isinstance(result, dict):
         return ["all of it"]
-    texts = [name for name, kind in ALWAYS.items() if kind is str]
+    texts = [name for name, kind in REQUIRED_FIELDS.items() if kind is str]
     wrong = [name for name in texts if not is_text(result.get(name))]
-    wrong += ["status"] if is_text(result.get("status")) and result["status"] not in ENDS else []
+    wrong += ["status"] if is_text(result.get("status")) and result["status"] not in STATUSES else []
     wrong += [
         name
         for name in ("capture", "diagonal_lstm", "note")
@@ -87,23 +87,23 @@ def malformed(result: Any) -> list[str]:
     wrong += [] if type(result.get("seed")) is int and is_number(result["seed"], 0, 2**53) else ["seed"]
     wrong += [] if _is_dataset(result.get("dataset")) else ["dataset"]
     if result.get("status") == "ok":
-        wrong += [name for name in _MEASURED if result.get(name) is None]
-    numbers = {name: fits for name, fits in _NUMBERS.items() if result.get(name) is not None}
-    return wrong + [name for name, fits in numbers.items() if not fits(result[name])]
+        wrong += [name for name in _REQUIRED_MEASURES if result.get(name) is None]
+    present = {name: is_valid for name, is_valid in _NUMBER_CHECKS.items() if result.get(name) is not None}
+    return wrong + [name for name, is_valid in present.items() if not is_valid(result[name])]
 
 
 def _is_dataset(value: Any) -> bool:
-    named = isinstance(value, dict) and is_text(value.get("spec_id"))
-    return named and all(value.get(name) in (None, "") or is_text(value[name]) for name in ("digits", "backgrounds"))
+    has_id = isinstance(value, dict) and is_text(value.get("spec_id"))
+    return has_id and all(value.get(name) in (None, "") or is_text(value[name]) for name in ("digits", "backgrounds"))
 
 
-def other_run(result: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
-    """Return what a result and the configuration beside it say differently of their run."""
+def check_same_run(result: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """Return the names of the fields in which a result differs from the configuration of its run."""
     return [name for name in ("attn", "variant", "seed") if result[name] != config[name]]
 
 
-def unsound(answers: Mapping[str, np.ndarray]) -> list[str]:
-    """Return the names of the arrays that are not answers of a test, see `bench.evaluation.evaluate.Tested`."""
+def check_answers(answers: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the names of the arrays that cannot be answers of a test, see `bench.evaluation.evaluate.Tested`."""
     right = answers.get("right")
     if right is None or right.ndim != 1 or not len(right):
         return ["right"]
@@ -111,7 +111,7 @@ def unsound(answers: Mapping[str, np.ndarray]) -> list[str]:
         "right": lambda values: np.isin(values, (0, 1)).all(),
         "answer": lambda values: (values >= 0).all() and (values == np.floor(values)).all(),
         "scale_bin": lambda values: np.isin(values, range(-1, len(SCALES))).all(),
-        **dict.fromkeys(MAPS, lambda values: ((values >= 0) & (values <= 1 + ROUNDED[MAPS[0]])).all()),
+        **dict.fromkeys(MAPS, lambda values: ((values >= 0) & (values <= 1 + ROUNDING_TOLERANCES[MAPS[0]])).all()),
     }
     wrong = [name for name, values in answers.items() if values.shape != right.shape]
     known = {name: values for name, values in answers.items() if name in allowed and name not in wrong}
@@ -120,23 +120,29 @@ def unsound(answers: Mapping[str, np.ndarray]) -> list[str]:
     ]
 
 
-def contradicted(result: Mapping[str, Any], answers: Mapping[str, np.ndarray] | None) -> list[str]:
-    """Return the measures of a result that its answers, see `bench.evaluation.evaluate.Tested`, would make others.
+def check_against_answers(result: Mapping[str, Any], answers: Mapping[str, np.ndarray] | None) -> list[str]:
+    """Return the names of the measures of a result that differ from those computed from its answers.
 
-    The answers count too where they name a class that the variant does not have.
+    The list includes "answer" if an answer is a class that the variant does not have.
+
+    Args:
+        result: the content of result.json.
+        answers: arrays by name, see `bench.evaluation.evaluate.Tested`; None if the run has none.
     """
     if answers is None or result["status"] != "ok":
         return []
     right, bins = answers["right"].astype(np.float64), answers.get("scale_bin", np.zeros(0))
-    follow = {"n_test": (float(len(right)), 0.0), "accuracy": (right.mean(), ROUNDED["accuracy"])}
+    expected = {"n_test": (float(len(right)), 0.0), "accuracy": (right.mean(), ROUNDING_TOLERANCES["accuracy"])}
     for k, (scale, count) in enumerate(zip(SCALES, COUNTS, strict=True)):
         if len(bins) == len(right):
             inside = bins == k
-            follow[count] = (float(inside.sum()), 0.0)
-            follow[scale] = (right[inside].mean() if inside.any() else math.nan, ROUNDED[scale])
-    follow |= {name: (answers[name].astype(np.float64).mean(), ROUNDED[name]) for name in MAPS if name in answers}
-    known = {name: pair for name, pair in follow.items() if result.get(name) is not None}
-    wrong = [name for name, (value, near) in known.items() if not abs(result[name] - value) <= near]
+            expected[count] = (float(inside.sum()), 0.0)
+            expected[scale] = (right[inside].mean() if inside.any() else math.nan, ROUNDING_TOLERANCES[scale])
+    expected |= {
+        name: (answers[name].astype(np.float64).mean(), ROUNDING_TOLERANCES[name]) for name in MAPS if name in answers
+    }
+    present = {name: pair for name, pair in expected.items() if result.get(name) is not None}
+    wrong = [name for name, (value, tolerance) in present.items() if not abs(result[name] - value) <= tolerance]
     variant = VARIANTS.get(result["variant"])
-    beyond = variant is not None and "answer" in answers and answers["answer"].max() >= variant.classes
-    return wrong + ["answer"] * bool(beyond)
+    has_unknown_class = variant is not None and "answer" in answers and answers["answer"].max() >= variant.classes
+    return wrong + ["answer"] * bool(has_unknown_class)

@@ -1,4 +1,4 @@
-"""Whether a step of training is issued anew each time, or recorded as a CUDA graph and replayed. Pure."""
+"""Choice between eager training steps and steps that are captured as a CUDA graph. Pure."""
 
 from bench.attention import has_user_module
 from bench.config import Recipe
@@ -6,41 +6,45 @@ from mnistref.common.errors import UsageProblemError
 from mnistref.spec import VariantSpec
 
 
-def resolved(
-    capture: str, device: str, attn: str, variant: VariantSpec, recipe: Recipe, processes: bool = False
+def resolve_capture(
+    capture: str, device: str, attn: str, variant: VariantSpec, recipe: Recipe, distributed: bool = False
 ) -> tuple[str, str]:
-    """Return "eager" or "graph" for what a user asks of a run, and one line that says why not "graph", or "".
+    """Return the capture mode of a run, "eager" or "graph", and the reason if "auto" becomes "eager" on CUDA.
 
     Args:
-        capture: "auto", "eager" or "graph". What is asked for stays; "auto" is "graph" on CUDA where it can be.
+        capture: "auto", "eager" or "graph". "auto" becomes "graph" if the device is CUDA and the steps allow it.
         device: "cpu" or "cuda".
         attn: a slot list.
-        variant: of the data set.
-        recipe: whose `questions` decide whether steps have one shape.
-        processes: whether several share the run.
+        variant: the variant of the data set.
+        recipe: a graph requires that all steps have the same number of questions.
+        distributed: whether several processes share the run.
+
+    Returns:
+        The capture mode, and one line for people, or an empty string.
 
     Raises:
-        UsageProblemError: "graph" is asked for, and steps have different shapes.
+        UsageProblemError: `capture` is "graph", and the steps have different numbers of questions.
     """
     if capture == "graph" and recipe.questions == "all":
         raise UsageProblemError(
-            f"--capture graph: each step needs as many questions; give --questions {variant.digits[0]} or one"
+            "--capture graph: all steps must have the same number of questions; "
+            f"use --questions {variant.digits[0]} or one"
         )
     if capture != "auto":
         return capture, ""
     if device != "cuda":
         return "eager", ""
-    if why := why_eager(attn, variant, recipe, processes):
-        return "eager", f"a step is issued, not recorded as a CUDA graph (--capture eager): {why}"
+    if reason := explain_eager(attn, variant, recipe, distributed):
+        return "eager", f"steps are not captured as a CUDA graph (--capture eager): {reason}"
     return "graph", ""
 
 
-def why_eager(attn: str, variant: VariantSpec, recipe: Recipe, processes: bool) -> str:
-    """Return why no graph is recorded on CUDA unless it is asked for, or an empty string."""
-    if processes:
+def explain_eager(attn: str, variant: VariantSpec, recipe: Recipe, distributed: bool) -> str:
+    """Return why "auto" does not capture the steps on CUDA; an empty string if it does."""
+    if distributed:
         return "several processes share the run"
     if recipe.questions == "all":
-        return f"steps have different numbers of questions; --questions {variant.digits[0]} or one makes them alike"
+        return f"steps have different numbers of questions; use --questions {variant.digits[0]} or one to capture them"
     if has_user_module(attn):
-        return "nobody knows whether a module of one's own can be recorded; --capture graph tries it"
+        return "a user module may not support it; use --capture graph to try"
     return ""

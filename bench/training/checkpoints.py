@@ -1,4 +1,4 @@
-"""Checkpoints of a training, written atomically: tensors as safetensors, all other state as JSON."""
+"""Checkpoints and weights of a training, written atomically: tensors as safetensors, all other values as JSON."""
 
 import hashlib
 import json
@@ -17,13 +17,16 @@ FOLDER, TENSORS, STATE = "checkpoint", "state.safetensors", "state.json"
 
 
 def save(run: Path, trainer: Trainer) -> None:
-    """Write a checkpoint of the trainer. The JSON file contains the digest of the tensors, to detect a mismatch."""
-    tensors, rest = trainer.state()
+    """Write a checkpoint of the trainer into the folder of a run.
+
+    The JSON file contains the SHA-256 of the tensors, so that a mismatch is detected.
+    """
+    tensors, values = trainer.state()
     data = encode(tensors)
     digest = hashlib.sha256(data).hexdigest()
     folder = run / FOLDER
     write_whole(folder / f"{digest[:16]}-{TENSORS}", data)
-    write_whole(folder / STATE, json.dumps({**rest, "tensors": digest}).encode())
+    write_whole(folder / STATE, json.dumps({**values, "tensors": digest}).encode())
     for old in folder.glob(f"*-{TENSORS}"):
         if not old.name.startswith(digest[:16]):
             old.unlink()
@@ -34,30 +37,30 @@ class PeriodicCheckpointer:
 
     Args:
         run: the folder of the run.
-        trainer: the trainer.
-        every: seconds.
+        trainer: the trainer whose state is written.
+        seconds: interval between two checkpoints.
     """
 
-    def __init__(self, run: Path, trainer: Trainer, every: float) -> None:
-        self._run, self._trainer, self._every = run, trainer, every
-        self._due = time.monotonic() + every
+    def __init__(self, run: Path, trainer: Trainer, seconds: float) -> None:
+        self._run, self._trainer, self._seconds = run, trainer, seconds
+        self._due = time.monotonic() + seconds
 
     def step(self) -> None:
         """Write a checkpoint if it is due. Call this after each step."""
         if time.monotonic() >= self._due:
-            self.keep()
+            self.save()
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """Write a checkpoint now."""
         save(self._run, self._trainer)
-        self._due = time.monotonic() + self._every
+        self._due = time.monotonic() + self._seconds
 
 
 def load(run: Path, trainer: Trainer) -> bool:
     """Restore the trainer from the checkpoint of a run.
 
     Returns:
-        Whether there was a checkpoint.
+        Whether the run has a checkpoint.
 
     Raises:
         DataProblemError: the checkpoint is damaged.
@@ -67,19 +70,19 @@ def load(run: Path, trainer: Trainer) -> bool:
     if not path.is_file():
         return False
     try:
-        rest = json.loads(path.read_text(encoding="utf-8"))
-        digest = rest.pop("tensors")
+        values = json.loads(path.read_text(encoding="utf-8"))
+        digest = values.pop("tensors")
         data = (path.parent / f"{digest[:16]}-{TENSORS}").read_bytes()
         if hashlib.sha256(data).hexdigest() != digest:
             raise ValueError("the digest of the tensors does not match")
-        trainer.restore(decode(data, str(path)), rest)
+        trainer.restore(decode(data, str(path)), values)
     except (AttributeError, FileNotFoundError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DataProblemError(f"{path}: damaged checkpoint ({error}); run again with --restart") from error
     return True
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
-    """Write the weights of a model, atomically."""
+    """Write the weights of a network."""
     write_whole(path, encode(model.state_dict()))
 
 
@@ -87,11 +90,11 @@ def load_weights(path: Path, model: nn.Module) -> None:
     """Load the weights of a run into a network of the same architecture.
 
     Raises:
-        DataProblemError: there are no weights, or they do not fit the network.
+        DataProblemError: the file does not exist, is damaged, or has the weights of another network.
     """
     if not path.is_file():
         raise DataProblemError(
-            f"{path}: no weights here; finish the run (a record that was stored without weights cannot be used)"
+            f"{path}: no weights here; finish the run (a board may hold records without weights, which cannot be used)"
         )
     try:
         model.load_state_dict(decode(path.read_bytes(), str(path)))
@@ -101,21 +104,22 @@ def load_weights(path: Path, model: nn.Module) -> None:
         ) from error
 
 
-def load_fitting(weights: Mapping[str, Tensor], model: nn.Module) -> tuple[list[str], list[str]]:
-    """Load those weights of another network that match this one by name and shape.
+def load_matching_weights(weights: Mapping[str, Tensor], model: nn.Module) -> tuple[list[str], list[str]]:
+    """Load the weights of another network whose names and shapes match those of this network.
 
     Returns:
-        The tensors of the network that were not loaded, and the weights that were not used. If no tensor of a module
-            matches, the list has the name of the module instead.
+        The names of the tensors of the network that were not loaded, and the names of the weights that were not used.
+            If no tensor of a module matches, the list has the name of the module instead.
     """
     state = model.state_dict()
-    fitting = {name: value for name, value in weights.items() if name in state and state[name].shape == value.shape}
-    model.load_state_dict(state | fitting)
+    matching = {name: value for name, value in weights.items() if name in state and state[name].shape == value.shape}
+    model.load_state_dict(state | matching)
 
-    def short(name: str) -> str:
+    def shorten(name: str) -> str:
+        """Return the largest enclosing module without matching tensors, or else the name itself."""
         parts = name.split(".")
         heads = (".".join(parts[:k]) for k in range(1, len(parts)))
-        return next((head for head in heads if not any(f.startswith(f"{head}.") for f in fitting)), name)
+        return next((head for head in heads if not any(known.startswith(f"{head}.") for known in matching)), name)
 
-    missing, unused = ([name for name in names if name not in fitting] for names in (state, weights))
-    return list(dict.fromkeys(map(short, missing))), list(dict.fromkeys(map(short, unused)))
+    missing, unused = ([name for name in names if name not in matching] for names in (state, weights))
+    return list(dict.fromkeys(map(shorten, missing))), list(dict.fromkeys(map(shorten, unused)))

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from bench.config import CHECKPOINT_SECONDS
+from bench.training.trainer import EpochRecord, Trainer
 from mnistref.common.errors import UsageProblemError
 
 log = logging.getLogger("bench")
@@ -29,59 +30,61 @@ _TEST_SCALARS = {"accuracy": "accuracy/test", "mask_correctness": "attention/mas
 
 @dataclass(frozen=True)
 class ProgressOptions:
-    """How a run reports its progress.
+    """How a run reports its progress, and how often it writes checkpoints.
 
     Attributes:
-        log: one of `config.LOGS`, or None.
+        log: one of `bench.config.LOGS`, or None.
         every: interval of checkpoints in seconds.
-        look: called with the `bench.training.trainer.Trainer` after each step. It may test the network, but must not
+        on_step: called with the trainer after each step. It may test the network, but must not
             change anything.
     """
 
     log: str | None = None
     every: float = CHECKPOINT_SECONDS
-    look: Callable[[Any], object] | None = None
+    on_step: Callable[[Trainer], object] | None = None
 
-    def check(self) -> None:
-        """Check that the packages for `log` are installed.
+    def require_packages(self) -> None:
+        """Raise an error if a package for `log` is missing.
 
         Raises:
-            UsageProblemError: a package is missing.
+            UsageProblemError: a package is not installed.
         """
         if self.log == "tensorboard" and not find_spec("tensorboard"):
-            raise UsageProblemError("--log tensorboard: the package tensorboard is missing; pip install tensorboard")
+            raise UsageProblemError(
+                "--log tensorboard: the package tensorboard is not installed; pip install tensorboard"
+            )
 
 
 class RunProgress:
     """Reports the progress of a run to the progress bar, the log and TensorBoard."""
 
-    def __init__(self, bar: tqdm, writer: Any | None, done: int) -> None:
-        self._bar, self._writer, self._steps = bar, writer, done
+    def __init__(self, bar: tqdm, writer: Any | None, steps_done: int) -> None:
+        self._bar, self._writer, self._steps_done = bar, writer, steps_done
 
-    def step(self) -> None:
-        """Report that a step is done."""
+    def report_step(self) -> None:
+        """Report a step."""
         self._bar.update()
 
-    def epoch(self, record: Mapping[str, Any]) -> None:
+    def report_epoch(self, record: EpochRecord) -> None:
         """Report the record of an epoch."""
         log.info(
             "epoch %(epoch)3d  loss %(train_loss).3f  train %(train_accuracy).3f  val %(val_accuracy).3f"
             "  %(seconds).0f s",
             record,
         )
-        self._steps = record["steps"]
-        self._scalars(_EPOCH_SCALARS, record)
+        self._steps_done = record["steps"]
+        self._write_scalars(_EPOCH_SCALARS, record)
 
-    def tested(self, result: Mapping[str, Any]) -> None:
+    def report_test(self, result: Mapping[str, Any]) -> None:
         """Report the results of the test."""
-        self._scalars(_TEST_SCALARS, result)
+        self._write_scalars(_TEST_SCALARS, result)
 
-    def _scalars(self, names: Mapping[str, str], values: Mapping[str, Any]) -> None:
+    def _write_scalars(self, names: Mapping[str, str], values: Mapping[str, Any]) -> None:
         if self._writer is None:
             return
         for key, name in names.items():
             if values.get(key) is not None:
-                self._writer.add_scalar(name, values[key], self._steps)
+                self._writer.add_scalar(name, values[key], self._steps_done)
         self._writer.flush()
 
 
@@ -90,35 +93,37 @@ def _is_path_supported(folder: Path) -> bool:
     try:
         str(folder).encode()
     except UnicodeEncodeError:
-        log.warning("no event files: %s is not UTF-8, which TensorBoard requires; use another --root", folder)
+        log.warning("%s: no event files, because TensorBoard requires paths in UTF-8; use another --root", folder)
         return False
     return True
 
 
 @contextmanager
-def watch(
-    progress_options: ProgressOptions | None, folder: Path, title: str, done: int, total: int
+def track_progress(
+    options: ProgressOptions | None, folder: Path, title: str, steps_done: int, total_steps: int
 ) -> Iterator[RunProgress]:
     """Inside this context, report the progress of a training.
 
-    Event files of later steps, which an interrupted training may have written, are removed or hidden.
+    An interrupted training may have written events of later steps. These are removed or hidden.
 
     Args:
-        watching: how to report; None to report nothing.
+        options: how to report; None for no progress bar and no event files.
         folder: the folder of the run.
         title: text before the progress bar.
-        done: number of steps that are already done.
-        total: number of steps of the training.
+        steps_done: number of steps before this call.
+        total_steps: number of steps of the whole training.
     """
     with ExitStack() as stack:
         writer = None
-        if progress_options and not done:
+        if options and not steps_done:
             shutil.rmtree(folder / FOLDER, ignore_errors=True)
-        if progress_options and progress_options.log and _is_path_supported(folder):
+        if options and options.log and _is_path_supported(folder):
             from torch.utils.tensorboard import SummaryWriter
 
-            writer = stack.enter_context(SummaryWriter(str(folder / FOLDER), purge_step=done + 1))
+            writer = stack.enter_context(SummaryWriter(str(folder / FOLDER), purge_step=steps_done + 1))
         stack.enter_context(logging_redirect_tqdm())
-        disable = None if progress_options else True  # None disables the bar unless standard error is a terminal
-        bar = stack.enter_context(tqdm(total=total, initial=done, unit=" steps", disable=disable, desc=title))
-        yield RunProgress(bar, writer, done)
+        disable = None if options else True  # None disables the bar unless standard error is a terminal
+        bar = stack.enter_context(
+            tqdm(total=total_steps, initial=steps_done, unit=" steps", disable=disable, desc=title)
+        )
+        yield RunProgress(bar, writer, steps_done)

@@ -10,7 +10,7 @@ from bench.training.step import Step, StepResult, compute_logits, compute_loss
 from mnistref.common.errors import UsageProblemError
 
 
-def step_of(
+def build_step(
     group: SingleProcess,
     model: nn.Module,
     recipe: Recipe,
@@ -21,11 +21,11 @@ def step_of(
     """Return the training step of this process.
 
     Args:
-        group: the processes.
+        group: the processes of the run.
         model: on its device.
-        recipe: as in `Step`.
-        optimizer: as in `Step`.
-        computing: as in `Step`.
+        recipe: see `Step`.
+        optimizer: see `Step`.
+        computing: see `Step`.
         batch: number of images of the global batch.
 
     Raises:
@@ -35,7 +35,7 @@ def step_of(
         return Step(model, recipe, optimizer, computing)
     if batch < group.size:
         raise UsageProblemError(
-            f"a batch of {batch} images for {group.size} processes; give {group.size} images or more"
+            f"a batch of {batch} images is too small for {group.size} processes; use --batch {group.size} or more"
         )
     return SharedStep(model, recipe, optimizer, computing, group, batch)
 
@@ -59,33 +59,35 @@ class SharedStep(Step):
         super().__init__(model, recipe, optimizer, computing)
         self.group, self.batch = group, batch
 
-    def _issue(self, images: Tensor, query: Tensor, label: Tensor, image_index: Tensor | None = None) -> StepResult:
-        """Compute loss and gradients of the global batch without an update."""
-        with self.computing.autocast(), self.group.global_batch(self.batch, self.questions):
+    def _forward_backward(
+        self, images: Tensor, query: Tensor, label: Tensor, image_index: Tensor | None = None
+    ) -> StepResult:
+        """Compute loss and gradients of the global batch, without an update."""
+        with self.computing.autocast(), self.group.global_batch(self.batch, self.question_rows):
             logits = compute_logits(self.model, images, query, image_index)
-        loss = compute_loss(logits, label, "sum") / (self.questions.total if self.questions else self.batch)
+        loss = compute_loss(logits, label, "sum") / (self.question_rows.total if self.question_rows else self.batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        global_loss = self._add_gradients(loss.detach())
+        global_loss = self._sum_gradients(loss.detach())
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         return StepResult(global_loss, logits.detach(), norm)
 
-    def _add_gradients(self, loss: Tensor) -> Tensor:
-        """Sum the gradients and the loss over the processes, in one exchange, and return the loss.
+    def _sum_gradients(self, loss: Tensor) -> Tensor:
+        """Sum the gradients and the loss over the processes by one all-reduce, and return the loss.
 
-        A parameter without a gradient on all processes keeps none.
+        A parameter that has no gradient on any process keeps none.
         """
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         dtype = loss.dtype
         for p in parameters:
             dtype = torch.promote_types(dtype, p.dtype)
-        has = [p.grad is not None for p in parameters]
+        has_own = [p.grad is not None for p in parameters]
         parts = [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1).to(dtype) for p in parameters]
-        flags = torch.tensor(has, dtype=dtype, device=loss.device)
+        flags = torch.tensor(has_own, dtype=dtype, device=loss.device)
         summed = self.group.all_reduce(torch.cat([*parts, flags, loss.to(dtype).view(1)]))
         *sums, flags, global_loss = torch.split(summed, [*(len(part) for part in parts), len(parts), 1])
-        has_anywhere = has if all(has) else flags.tolist()
-        for p, total, has_gradient in zip(parameters, sums, has_anywhere, strict=True):
+        has_gradients = has_own if all(has_own) else flags.tolist()
+        for p, total, has_gradient in zip(parameters, sums, has_gradients, strict=True):
             if has_gradient:
                 p.grad = torch.empty_like(p) if p.grad is None else p.grad
                 p.grad.copy_(total.view_as(p))

@@ -11,17 +11,17 @@ from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.distributed.global_batch import Rows
 
-WARM_UP = 3
-"""Number of calls before a capture, in which libraries choose their algorithms and allocate memory."""
+WARM_UP_CALLS = 3
+"""Number of calls before a capture. In them, libraries choose their algorithms and allocate memory."""
 
 
 class StepResult(NamedTuple):
-    """The results of a step, before its update.
+    """The results of a step, computed before its update.
 
     Attributes:
-        loss: ().
+        loss: (), the mean over the questions.
         logits: (…, classes).
-        norm: (), the norm of the gradient before clipping.
+        norm: (), the L2 norm of the gradient before clipping.
     """
 
     loss: Tensor
@@ -29,19 +29,31 @@ class StepResult(NamedTuple):
     norm: Tensor
 
 
-def optimizer_of(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimiser of the recipe over the parameters of the model.
-
-    On CUDA, the update of Adam is one kernel launch.
-    """
+def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimiser of the recipe for the parameters of the model."""
     parameters = list(model.parameters())
     if recipe.optimizer == "adam":
+        # on CUDA, the fused update is one kernel launch
         return torch.optim.Adam(parameters, lr=recipe.lr, fused=True if parameters[0].is_cuda else None)
     return torch.optim.RMSprop(parameters, lr=recipe.lr, alpha=0.9, eps=1e-6)
 
 
+def build_scheduler(
+    recipe: Recipe, optimizer: torch.optim.Optimizer, steps_per_epoch: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return the learning-rate scheduler of the recipe.
+
+    The caller steps "onecycle" after every batch, and "steps" after every epoch. "steps" divides the learning rate by
+    1.5 before epoch 31, 43, 55 …
+    """
+    if recipe.schedule == "onecycle":
+        total = max(2, recipe.epochs * steps_per_epoch)
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=total)
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epochs_done: 1.5 ** -(max(0, epochs_done - 18) // 12))
+
+
 class Step:
-    """A training step. Call it as `step(images, query, label, of)` with the tensors of a `Batch`.
+    """A training step. Call it as `step(images, query, label, image_index)` with the tensors of a `Batch`.
 
     Args:
         model: on its device.
@@ -57,20 +69,24 @@ class Step:
         self, model: nn.Module, recipe: Recipe, optimizer: torch.optim.Optimizer, computing: ComputeConfig
     ) -> None:
         self.model, self.optimizer, self.computing, self.clip = model, optimizer, computing, recipe.clip
-        self.questions: Rows | None = None
-        """The rows of this process's questions in the global batch, see `shared_step.SharedStep`."""
-        self._gradients: Callable[..., Sequence[Tensor]] = self._issue
+        self.question_rows: Rows | None = None
+        """Rows of this process's questions among those of the global batch, see `shared_step.SharedStep`."""
+        self._compute_gradients: Callable[..., Sequence[Tensor]] = self._forward_backward
         if computing.capture == "graph":
-            self._gradients = Recorded(self._issue, model.buffers)
+            self._compute_gradients = CapturedFunction(self._forward_backward, model.buffers)
 
     def __call__(self, images: Tensor, query: Tensor, label: Tensor, image_index: Tensor | None = None) -> StepResult:
         """Compute loss and gradients, and update the weights."""
-        taken = StepResult(*self._gradients(images, query, label, *([] if image_index is None else [image_index])))
+        result = StepResult(
+            *self._compute_gradients(images, query, label, *([] if image_index is None else [image_index]))
+        )
         self.optimizer.step()
-        return taken
+        return result
 
-    def _issue(self, images: Tensor, query: Tensor, label: Tensor, image_index: Tensor | None = None) -> StepResult:
-        """Compute loss and gradients without an update."""
+    def _forward_backward(
+        self, images: Tensor, query: Tensor, label: Tensor, image_index: Tensor | None = None
+    ) -> StepResult:
+        """Compute loss and gradients of a batch, without an update."""
         with self.computing.autocast():
             logits = compute_logits(self.model, images, query, image_index)
         loss = compute_loss(logits, label)
@@ -88,25 +104,25 @@ def compute_loss(logits: Tensor, label: Tensor, reduction: str = "mean") -> Tens
         label: i8 (…).
         reduction: "mean" or "sum" over the questions.
     """
-    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return F.cross_entropy(exact.flatten(0, -2), label.flatten(), reduction=reduction)
+    precise_logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(precise_logits.flatten(0, -2), label.flatten(), reduction=reduction)
 
 
 def compute_logits(model: nn.Module, images: Tensor, query: Tensor, image_index: Tensor | None) -> Tensor:
     """Return the logits of a network.
 
-    `image_index` is omitted if it is None, so that simple networks need not accept it.
+    If `image_index` is None, it is not passed, so that simple networks need not accept it.
     """
     out = model(images, query) if image_index is None else model(images, query, image_index)
     logits: Tensor = out.logits
     return logits
 
 
-class Recorded:
-    """A function of CUDA tensors that is captured as a CUDA graph in the first call, and replayed in later calls.
+class CapturedFunction:
+    """A function of CUDA tensors. Its first call is captured as a CUDA graph; later calls replay the graph.
 
-    Each call gives the result of `function`. The capture restores the random generator and the tensors of `state` that
-    `function` changes in place. Each call overwrites the previous result.
+    Each call returns the result of `function`, and overwrites the previous result. The capture restores the random
+    generator and the tensors of `state`, which `function` changes in place.
 
     Args:
         function: takes tensors of constant shapes, and transfers nothing to the host.
@@ -124,16 +140,18 @@ class Recorded:
             ValueError: an input has another shape than in the first call.
         """
         if self._graph is None:
-            self._record(inputs)
+            self._capture(inputs)
             assert self._graph is not None
         for static, given in zip(self._inputs, inputs, strict=True):
             if static.shape != given.shape:
-                raise ValueError(f"captured with {tuple(static.shape)}, called with {tuple(given.shape)}")
+                raise ValueError(
+                    f"an input has shape {tuple(given.shape)}; the graph was captured with {tuple(static.shape)}"
+                )
             static.copy_(given)
         self._graph.replay()
         return self._outputs
 
-    def _record(self, inputs: Sequence[Tensor]) -> None:
+    def _capture(self, inputs: Sequence[Tensor]) -> None:
         """Capture the function as a graph."""
         device = inputs[0].device
         self._inputs = [given.clone() for given in inputs]
@@ -142,7 +160,7 @@ class Recorded:
             warm_up, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
             warm_up.wait_stream(current)
             with torch.cuda.stream(warm_up):
-                for _ in range(WARM_UP):
+                for _ in range(WARM_UP_CALLS):
                     self._function(*self._inputs)
             current.wait_stream(warm_up)
             graph = torch.cuda.CUDAGraph()
@@ -154,7 +172,9 @@ class Recorded:
                 raise
             except RuntimeError as error:
                 why = " ".join(str(error).split())[:300]
-                raise RuntimeError(f"this cannot be recorded as a CUDA graph, give --capture eager: {why}") from error
+                raise RuntimeError(
+                    f"the step cannot be recorded as a CUDA graph; use --capture eager ({why})"
+                ) from error
         with torch.no_grad():
             for tensor, value in saved:
                 tensor.copy_(value)

@@ -1,19 +1,18 @@
-"""Training: (recipe, model, data) → a record per epoch. Touches the device and the clock, no files.
+"""The training loop. It uses the device and the clock, and no files.
 
-All randomness of an epoch (order, dropout) is keyed by seed and epoch, so that it is the same for every mechanism. What
-is kept between two steps is enough to go on to the same bits, of a module that draws from torch's generators alone.
+The random draws of an epoch, such as the order of the questions and dropout, depend on the seed and the epoch only, so
+that they are the same for every mechanism. A resumed training gives the same bits as an uninterrupted one if the
+modules draw from torch's generators only.
 """
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypedDict
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.compute import ComputeConfig
 from bench.config import Recipe
@@ -23,275 +22,279 @@ from bench.distributed.global_batch import Rows
 from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from bench.evaluation.batch_size import in_memory
 from bench.evaluation.evaluate import BATCH, DivergedError, accuracy
-from bench.kernels.diagonal_lstm import IMPLEMENTATIONS
-from bench.training.shared_step import step_of
-from bench.training.step import optimizer_of
+from bench.training.shared_step import build_step
+from bench.training.step import build_optimizer, build_scheduler
+from bench.training.trainer_state import (
+    EpochProgress,
+    StateLimits,
+    TrainerState,
+    get_generator_states,
+    require_valid_state,
+    select_prefix,
+    set_generator_states,
+)
 
-CHECKED = {"cpu": 1, "cuda": 50}
-"""Steps between two looks at whether all is finite: a look makes the host wait for a GPU."""
+STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 50}
+"""Steps between two checks for losses that are not finite, by type of device. On CUDA, a check waits for the GPU."""
 
 
-class Epochs(Protocol):
-    """What is trained on: so many questions an epoch. A split, or one that has other images in each epoch."""
+class TrainingData(Protocol):
+    """The data of a training. The length is the number of questions of an epoch."""
 
     def __len__(self) -> int: ...
 
     @property
     def image_count(self) -> int:
-        """How many images there are questions about."""
+        """The number of images with questions."""
 
     def of_epoch(self, epoch: int) -> Split:
-        """Of epoch 0, 1, …"""
+        """Return the data of epoch 0, 1, …"""
 
     def close(self) -> None:
-        """End what is being prepared."""
+        """Stop the preparation of data."""
 
 
-@dataclass
-class EpochProgress:
-    """The epoch that is under way.
+class EpochRecord(TypedDict):
+    """A line of history.jsonl.
 
-    `sums` f8 (4,): of the losses, of the right answers, of the steps whose loss or gradient is not finite, of the
-    questions.
-    `drawn`: the states of the generators, where it goes on from a checkpoint.
+    Attributes:
+        epoch: number of the epoch, from 1.
+        steps: number of steps since the start of the training.
+        lr: learning rate of the first step of the epoch.
+        train_loss: mean loss of the steps.
+        train_accuracy: accuracy of the training questions, during the steps.
+        val_accuracy: accuracy of the validation questions, after the steps.
+        seconds: time of the epoch, with its validation.
     """
 
+    epoch: int
     steps: int
     lr: float
+    train_loss: float
+    train_accuracy: float
+    val_accuracy: float
     seconds: float
-    sums: torch.Tensor
-    drawn: dict[str, torch.Tensor]
 
 
 class Trainer:
-    """Trains `model` on `train`, keeping the weights of the epoch with the best accuracy on `val`.
+    """Trains a network, and stores the weights of the epoch with the best validation accuracy.
 
-    `epochs()` yields a record after each epoch; `epoch` counts those that are over. `state()` and `restore()` carry
-    everything over to another process, between two epochs or two steps. Several processes may train together, as a
-    `group`: each on its rows of every batch, and all come to the same.
+    Args:
+        recipe: how to train.
+        model: on the device of `computing`.
+        train: the training data.
+        val: the validation data.
+        seed: seed of the order of the questions and of the random draws of the modules.
+        computing: device and precision.
+        group: the processes of the run. Each process computes its rows of every batch, and all get the same weights.
+        eval_batch_sizes: takes the batch of a step, and returns the batch sizes to try in validation, see
+            `bench.evaluation.batch_size`; None for the batch of a step, 200 at most.
 
-    `sizes`: batch of a step → how many images at a time to try in validation, see `evaluation.batch_size`; by
-    default as many as in a step, 200 at most.
+    Attributes:
+        epoch: number of complete epochs.
+        current_epoch: progress of the epoch that has begun; None between two epochs.
+        batch: number of images of a step, or of questions if each question has an image of its own.
+        steps_per_epoch: number of steps of an epoch.
+        implementations: names of the implementations of the diagonal LSTM that have run. The caller adds them.
     """
 
     def __init__(
         self,
         recipe: Recipe,
         model: nn.Module,
-        train: Epochs,
+        train: TrainingData,
         val: Split,
         seed: int,
         computing: ComputeConfig,
         group: SingleProcess = SINGLE_PROCESS,
-        sizes: Callable[[int], list[int]] | None = None,
+        eval_batch_sizes: Callable[[int], list[int]] | None = None,
     ) -> None:
         self.recipe, self.model, self.train, self.val, self.seed = recipe, model, train, val, seed
         self.computing, self.group = computing, group
-        self.together = together(recipe.questions)
-        units = train.image_count if self.together else len(train)
-        self.batch = min(recipe.batch, units)
-        self.steps = units // self.batch
-        self.sizes = sizes(self.batch) if sizes else [min(BATCH, self.batch)]
-        self.optimizer = optimizer_of(recipe, model)
-        self.step = step_of(group, model, recipe, self.optimizer, computing, self.batch)
-        self.schedule = _schedule(recipe, self.optimizer, self.steps)
+        self.image_sharing = together(recipe.questions)
+        available = self._count_units()
+        self.batch = min(recipe.batch, available)
+        self.steps_per_epoch = available // self.batch
+        self.eval_batch_sizes = eval_batch_sizes(self.batch) if eval_batch_sizes else [min(BATCH, self.batch)]
+        self.optimizer = build_optimizer(recipe, model)
+        self.step = build_step(group, model, recipe, self.optimizer, computing, self.batch)
+        self.scheduler = build_scheduler(recipe, self.optimizer, self.steps_per_epoch)
         self.epoch = 0
-        self.under: EpochProgress | None = None
-        # a module of one's own may have a constant buffer of infinities
-        self._constant = {name for name, value in model.named_buffers() if not value.isfinite().all()}
+        self.current_epoch: EpochProgress | None = None
+        # a user module may have a constant buffer with infinite values
+        self._nonfinite_buffers = {name for name, value in model.named_buffers() if not value.isfinite().all()}
         self.best_epoch, self.best_accuracy = 0, -1.0
-        self.best_weights: dict[str, torch.Tensor] = {}
-        self.ran: set[str] = set()
-        """The implementations of the diagonal LSTM that ran so far, as whoever trains notes them."""
+        self.best_weights: dict[str, Tensor] = {}
+        self.implementations: set[str] = set()
 
     @property
-    def units(self) -> str:
-        """What a step takes so many of."""
-        return "images" if self.together else "questions"
+    def batch_unit(self) -> str:
+        """The unit of `batch`: images or questions."""
+        return "images" if self.image_sharing else "questions"
 
     @property
-    def done(self) -> int:
-        """Steps so far."""
-        return self.epoch * self.steps + (self.under.steps if self.under else 0)
+    def steps_done(self) -> int:
+        """Number of steps since the start of the training."""
+        return self.epoch * self.steps_per_epoch + (self.current_epoch.steps if self.current_epoch else 0)
 
-    def epochs(self, on_step: Callable[[], object] = lambda: None) -> Iterator[dict[str, Any]]:
-        """Run the epochs that are left; `on_step` is called after each step, and may ask for the `state`."""
-        while self.epoch < self.recipe.epochs and not self._stale():
-            under = self.under = self.under or self._begin()
-            started = time.perf_counter() - under.seconds
-            self._train_epoch(under, on_step)
+    def epochs(self, on_step: Callable[[], object] = lambda: None) -> Iterator[EpochRecord]:
+        """Train the remaining epochs, and yield the record of each.
+
+        Args:
+            on_step: called after each step. It may call `state`.
+
+        Raises:
+            DivergedError: a loss, a gradient, a weight or a buffer is not finite.
+        """
+        while self.epoch < self.recipe.epochs and not self._is_patience_exhausted():
+            current = self.current_epoch = self.current_epoch or self._start_epoch()
+            started = time.perf_counter() - current.seconds
+            self._train_epoch(current, on_step)
             with self.computing.autocast():
-                val = in_memory(self.sizes, self._validate)
+                val_accuracy = in_memory(self.eval_batch_sizes, self._validate)
             self.epoch += 1
-            self.under = None
-            if val > self.best_accuracy:
-                self.best_epoch, self.best_accuracy = self.epoch, val
+            self.current_epoch = None
+            if val_accuracy > self.best_accuracy:
+                self.best_epoch, self.best_accuracy = self.epoch, val_accuracy
                 self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-            loss, right, _, questions = under.sums.tolist()
+            loss, correct, _, questions = current.sums.tolist()
             yield {
                 "epoch": self.epoch,
-                "steps": self.done,
-                "lr": under.lr,
-                "train_loss": loss / self.steps,
-                "train_accuracy": right / questions,
-                "val_accuracy": val,
+                "steps": self.steps_done,
+                "lr": current.lr,
+                "train_loss": loss / self.steps_per_epoch,
+                "train_accuracy": correct / questions,
+                "val_accuracy": val_accuracy,
                 "seconds": time.perf_counter() - started,
             }
 
-    def _validate(self, size: int) -> float:
-        return accuracy(self.model, self.val, size, self.group, f"validation after epoch {self.epoch + 1}")
+    def _count_units(self) -> int:
+        """Return the number of images or questions of an epoch."""
+        return self.train.image_count if self.image_sharing else len(self.train)
 
-    def _stale(self) -> bool:
+    def _validate(self, batch_size: int) -> float:
+        return accuracy(self.model, self.val, batch_size, self.group, f"validation after epoch {self.epoch + 1}")
+
+    def _is_patience_exhausted(self) -> bool:
         patience = self.recipe.patience
         return patience is not None and self.epoch - self.best_epoch >= patience
 
     @property
-    def _key(self) -> int:
+    def _epoch_seed(self) -> int:
         return self.seed * 1_000_003 + self.epoch + 1
 
-    def _begin(self) -> EpochProgress:
-        torch.manual_seed(self._key)
+    def _start_epoch(self) -> EpochProgress:
+        torch.manual_seed(self._epoch_seed)
         sums = torch.zeros(4, dtype=torch.float64, device=self.computing.device)
         return EpochProgress(0, self.optimizer.param_groups[0]["lr"], 0.0, sums, {})
 
-    def _train_epoch(self, under: EpochProgress, on_step: Callable[[], object]) -> None:
-        started = time.perf_counter() - under.seconds
-        _set_generators(under.drawn)
+    def _train_epoch(self, current: EpochProgress, on_step: Callable[[], object]) -> None:
+        """Take the remaining steps of an epoch."""
+        started = time.perf_counter() - current.seconds
+        set_generator_states(current.generator_states)
         self.model.train()
-        with closing(self._batches(under.steps)) as batches:
+        with closing(self._batches(current.steps)) as batches:
             for batch, rows in batches:
-                self.step.questions = rows
-                loss, logits, norm = self.step(batch.images, batch.query, batch.label, batch.image_index)
-                right = self.group.all_reduce((logits.argmax(-1) == batch.label).sum())
-                odd = ~(loss + norm).isfinite()
-                asked = torch.full_like(right, rows.total if rows else self.batch)  # filled there, not copied
-                under.sums += torch.stack([value.double() for value in (loss, right, odd, asked)])
-                under.steps += 1
-                if self.recipe.schedule == "onecycle" or under.steps == self.steps:
-                    self.schedule.step()
-                if under.steps % CHECKED[self.computing.device.type] == 0 and under.sums[2]:
-                    raise DivergedError(self._place(f"the loss is {float(loss)}, the gradient's norm {float(norm)}"))
-                under.seconds = time.perf_counter() - started
+                self._take_step(current, batch, rows)
+                current.seconds = time.perf_counter() - started
                 on_step()
-        kept = self.model.state_dict()
-        if under.sums[2] or not all(kept[name].isfinite().all() for name in kept.keys() - self._constant):
-            raise DivergedError(self._place("the loss, its gradient, a weight or a buffer is no finite number"))
+        state = self.model.state_dict()
+        is_finite = all(state[name].isfinite().all() for name in state.keys() - self._nonfinite_buffers)
+        if current.sums[2] or not is_finite:
+            position = self._describe_position()
+            raise DivergedError(f"the loss, a gradient, a weight or a buffer is not finite in {position}")
 
-    def _batches(self, first: int) -> Generator[tuple[Batch, Rows | None]]:
-        """This process's rows of those of this epoch, from step `first` on; where questions share images, which of the
-        step's questions they are."""
-        if first == self.steps:
+    def _take_step(self, current: EpochProgress, batch: Batch, rows: Rows | None) -> None:
+        self.step.question_rows = rows
+        loss, logits, norm = self.step(batch.images, batch.query, batch.label, batch.image_index)
+        correct = self.group.all_reduce((logits.argmax(-1) == batch.label).sum())
+        nonfinite = ~(loss + norm).isfinite()
+        # full_like fills on the device; a copy from the host would wait for it
+        questions = torch.full_like(correct, rows.total if rows else self.batch)
+        current.sums += torch.stack([value.double() for value in (loss, correct, nonfinite, questions)])
+        current.steps += 1
+        if self.recipe.schedule == "onecycle" or current.steps == self.steps_per_epoch:
+            self.scheduler.step()
+        if current.steps % STEPS_BETWEEN_CHECKS[self.computing.device.type] == 0 and current.sums[2]:
+            position = self._describe_position()
+            raise DivergedError(
+                f"the loss is {float(loss)} and the norm of the gradient is {float(norm)} in {position}"
+            )
+
+    def _batches(self, first_step: int) -> Generator[tuple[Batch, Rows | None]]:
+        """Yield this process's rows of the remaining batches of the epoch.
+
+        If questions share images, each batch comes with the rows of its questions among those of all processes.
+        """
+        if first_step == self.steps_per_epoch:
             return
-        units = self.train.image_count if self.together else len(self.train)
-        order = torch.randperm(units, generator=torch.Generator().manual_seed(self._key))
-        order = order[: self.steps * self.batch].view(self.steps, self.batch)[first:]
+        order = torch.randperm(self._count_units(), generator=torch.Generator().manual_seed(self._epoch_seed))
+        order = order[: self.steps_per_epoch * self.batch].view(self.steps_per_epoch, self.batch)[first_step:]
         split, own = self.train.of_epoch(self.epoch), self.group.rows(self.batch)
         rows: Iterable[Rows | None] = itertools.repeat(None)
         parts = list(order[:, own])
-        if self.together:
+        if self.image_sharing:
             parts, rows = parts_of(split.image.cpu(), order, own, self.recipe.questions, self.epoch, self.seed)
-        each = split.of_parts(parts, lambda k: self._background(first + k), self.together)
-        with closing(each) as batches:
+        own_batches = split.of_parts(parts, lambda k: self._background_brightness(first_step + k), self.image_sharing)
+        with closing(own_batches) as batches:
             yield from zip(batches, rows, strict=False)
 
-    def _place(self, what: str) -> str:
-        return f"{what} in epoch {self.epoch + 1}, step {self.done - self.epoch * self.steps} of {self.steps}"
+    def _describe_position(self) -> str:
+        step = self.steps_done - self.epoch * self.steps_per_epoch
+        return f"epoch {self.epoch + 1}, step {step} of {self.steps_per_epoch}"
 
-    def _background(self, step: int) -> float:
-        """The brightness of what is no digit in a step of this epoch, 0 … 1."""
-        fading = self.recipe.fade * self.recipe.epochs * self.steps
-        return min(1.0, (self.epoch * self.steps + step) / fading) if fading else 1.0
+    def _background_brightness(self, step: int) -> float:
+        """Return the brightness of the background of the digits in a step of this epoch, 0 … 1."""
+        fade_steps = self.recipe.fade * self.recipe.epochs * self.steps_per_epoch
+        return min(1.0, (self.epoch * self.steps_per_epoch + step) / fade_steps) if fade_steps else 1.0
 
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Tensors by name, and the rest as JSON values."""
+    def state(self) -> tuple[dict[str, Tensor], TrainerState]:
+        """Return the state of the training: tensors by name, and all other values in a form for JSON."""
         tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"best/{k}": v for k, v in self.best_weights.items()}
         optimizer = self.optimizer.state_dict()
-        for index, values in optimizer["state"].items():
-            tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v) for k, v in values.items()}
-        if self.under:
-            tensors |= {"under/sums": self.under.sums} | {
-                f"drawn/{k}": v for k, v in _generators(self.computing).items()
-            }
-        rest = {
+        for index, entries in optimizer["state"].items():
+            tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v) for k, v in entries.items()}
+        if self.current_epoch:
+            tensors["under/sums"] = self.current_epoch.sums
+            tensors |= {f"drawn/{k}": v for k, v in get_generator_states(self.computing).items()}
+        schedule = self.scheduler.state_dict()
+        values: TrainerState = {
             "epoch": self.epoch,
-            "under": {k: getattr(self.under, k) for k in ("steps", "lr", "seconds")} if self.under else None,
+            "under": self.current_epoch.as_dict() if self.current_epoch else None,
             "best_epoch": self.best_epoch,
             "best_accuracy": self.best_accuracy,
             "groups": optimizer["param_groups"],
-            "diagonal_lstm": sorted(self.ran),
-            "schedule": {k: v for k, v in self.schedule.state_dict().items() if isinstance(v, int | float | list)},
+            "diagonal_lstm": sorted(self.implementations),
+            "schedule": {k: v for k, v in schedule.items() if isinstance(v, int | float | list)},
         }
-        return tensors, rest
+        return tensors, values
 
-    def _check(self, tensors: dict[str, torch.Tensor], rest: dict[str, Any]) -> None:
-        """Refuse what this trainer could not have kept."""
-        epoch, best, under = rest["epoch"], rest["best_epoch"], rest.get("under")
-        counts = [epoch, best, *([under["steps"]] if under else [])]
-        whole = all(isinstance(count, int) and count >= 0 for count in counts)
-        if not whole or not best <= epoch <= self.recipe.epochs:
-            raise ValueError("it counts epochs or steps that there are not")
-        if not _finite(rest["best_accuracy"]) or (under and not (_finite(under["lr"]) and _finite(under["seconds"]))):
-            raise ValueError("it holds what is no number")
-        if under and (under["steps"] > self.steps or epoch == self.recipe.epochs):
-            raise ValueError("it counts steps that there are not")
-        known = {key: type(value) for key, value in self.schedule.state_dict().items()}
-        if not all(isinstance(value, known.get(key, ())) for key, value in rest["schedule"].items()):
-            raise ValueError("its schedule is another")
-        for name, value in tensors.items():
-            of, _, own = name.partition("/")
-            if of in ("model", "best") and own not in self._constant and not value.isfinite().all():
-                raise ValueError(f"{name} is no finite number")
-        if not set(rest.get("diagonal_lstm", [])) <= set(IMPLEMENTATIONS):
-            raise ValueError("it names an implementation of the diagonal LSTM that there is not")
-        if self.best_epoch < best and not any(name.startswith("best/") for name in tensors):
-            raise ValueError("the best weights are missing")
+    def restore(self, tensors: dict[str, Tensor], values: TrainerState) -> None:
+        """Restore a state that `state` returned, in this process or another one.
 
-    def restore(self, tensors: dict[str, torch.Tensor], rest: dict[str, Any]) -> None:
-        """Take over what `state` gave; a ValueError where it is not the state of such a training."""
-        self._check(tensors, rest)
-        self.model.load_state_dict(_below("model/", tensors))
-        self.best_weights = {k: v.to(self.computing.device) for k, v in _below("best/", tensors).items()}
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in _below("optimizer/", tensors).items():
+        Raises:
+            ValueError: it is not the state of such a training.
+        """
+        schedule_types = {key: type(value) for key, value in self.scheduler.state_dict().items()}
+        buffers = frozenset(self._nonfinite_buffers)
+        limits = StateLimits(self.recipe.epochs, self.steps_per_epoch, self.best_epoch, schedule_types, buffers)
+        require_valid_state(tensors, values, limits)
+        self.model.load_state_dict(select_prefix("model/", tensors))
+        self.best_weights = {k: v.to(self.computing.device) for k, v in select_prefix("best/", tensors).items()}
+        optimizer: dict[int, dict[str, Tensor]] = {}
+        for name, value in select_prefix("optimizer/", tensors).items():
             index, key = name.split("/")
-            state.setdefault(int(index), {})[key] = value
-        self.optimizer.load_state_dict({"state": state, "param_groups": rest["groups"]})
-        self.schedule.load_state_dict(rest["schedule"])
-        self.ran |= set(rest.get("diagonal_lstm", []))
-        self.epoch, self.best_epoch, self.best_accuracy = rest["epoch"], rest["best_epoch"], rest["best_accuracy"]
-        if under := rest.get("under"):
+            optimizer.setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict({"state": optimizer, "param_groups": values["groups"]})
+        self.scheduler.load_state_dict(values["schedule"])
+        self.implementations |= set(values.get("diagonal_lstm", []))
+        self.epoch, self.best_epoch, self.best_accuracy = values["epoch"], values["best_epoch"], values["best_accuracy"]
+        if current := values.get("under"):
             sums = tensors["under/sums"].to(self.computing.device)
-            if len(sums) == 3:  # of a version that knew one question about each image alone
-                sums = torch.cat([sums, sums.new_tensor([under["steps"] * self.batch])])
-            self.under = EpochProgress(under["steps"], under["lr"], under["seconds"], sums, _below("drawn/", tensors))
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _generators(computing: ComputeConfig) -> dict[str, torch.Tensor]:
-    """The states of the generators that a step draws from, u1, by device."""
-    states = {"cpu": torch.get_rng_state()}
-    if computing.device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(computing.device)
-    return states
-
-
-def _set_generators(states: dict[str, torch.Tensor]) -> None:
-    if "cpu" in states:
-        torch.set_rng_state(states["cpu"])
-    if "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"])
-
-
-def _schedule(recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """One-cycle steps after every batch; "steps" with the last of an epoch: ÷1.5 before epoch 31, 43, 55 …"""
-    if recipe.schedule == "onecycle":
-        return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=max(2, recipe.epochs * steps))
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: 1.5 ** -(max(0, done - 30 + 12) // 12))
-
-
-def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            if len(sums) == 3:  # early versions had one question about each image, and did not count questions
+                sums = torch.cat([sums, sums.new_tensor([current["steps"] * self.batch])])
+            generator_states = select_prefix("drawn/", tensors)
+            self.current_epoch = EpochProgress(
+                current["steps"], current["lr"], current["seconds"], sums, generator_states
+            )

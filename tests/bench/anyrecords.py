@@ -84,7 +84,7 @@ def write(runs: Path, made: Sequence[dict[str, Any]]) -> None:
         folder = runs / f"run-{number}"
         folder.mkdir(parents=True)
         config = _config(run)
-        aside = {} if run["missing"] == "request" else {records.REQUEST: _request(run)}
+        aside = {} if run["missing"] == "request" else {records.DATA_REQUEST: _request(run)}
         if run["missing"] != "config":
             (folder / records.CONFIG).write_text(json.dumps(config.as_dict() | aside))
         if run["missing"] != "environment":
@@ -162,7 +162,7 @@ def _result(run: dict[str, Any], config: RunConfig, folder: Path) -> dict[str, A
 def check_everything(runs: Path, root: Path, baseline: str = "san") -> pd.DataFrame | None:
     """Make everything of the records, and look at what must hold. → the board; None where there are no runs."""
     try:
-        results = records.wanted_results(runs)
+        results = records.require_results(runs)
     except UsageProblemError:
         return None
     board = leaderboard(results, baseline=baseline)

@@ -394,7 +394,7 @@ def test_small_networks_from_end_to_end(tmp_path):
     (tmp_path / "runs").mkdir()
     names = unpacked(out, tmp_path / "runs")
     assert [name.split("-s0-")[0] for name in names] == ["mref-san"]
-    board = leaderboard(records.results(tmp_path / "runs"))
+    board = leaderboard(records.read_results(tmp_path / "runs"))
     assert board["attn"].tolist() == ["san"]
     assert {path.name for path in (tmp_path / "grid" / "all").iterdir()} == set(names)
     told = json.loads((out / "grid.json").read_text())

@@ -119,7 +119,7 @@ class Own(nn.Module):
 @pytest.mark.parametrize("factor", [1, 2])
 def test_check_asks_whether_both_ways_answer_alike(factor, tmp_path):
     findings = check(f"{written(tmp_path, PARTED.format(factor=factor))}:Own")
-    assert [f.ok for f in findings if f.what.startswith("answers several")] == [factor == 1]
+    assert [f.ok for f in findings if "several questions" in f.what] == [factor == 1]
 
 
 @pytest.mark.parametrize(

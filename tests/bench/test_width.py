@@ -12,6 +12,7 @@ from bench.leaderboard.aggregate import leaderboard
 from bench.model import build, create_model
 from bench.profiling import run_cost
 from bench.runs import experiment, records, sweep
+from bench.runs.configure import RunSettings
 from bench.runs.load import load_config, load_model
 from mnistref.variants import get_variant
 from tests.bench.calling import TRAINING, bench
@@ -21,7 +22,9 @@ COMPUTING = ComputeConfig(CPU)
 
 
 def configured(folder, width: int) -> RunConfig:
-    return experiment.configure(folder, "pan", 0, FIRST_RECIPES["fast"], "one", COMPUTING, width=width)
+    return experiment.configure(
+        folder, "pan", 0, experiment.RunSettings(FIRST_RECIPES["fast"], "one", COMPUTING, width=width)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +54,16 @@ def test_the_papers_width_is_the_usual_one():
 
 def test_its_runs_have_names_of_their_own(mini):
     wide, usual = configured(mini, 64), configured(mini, 32)
-    assert usual == experiment.configure(mini, "pan", 0, FIRST_RECIPES["fast"], "one", COMPUTING)
+    assert usual == experiment.configure(
+        mini, "pan", 0, experiment.RunSettings(FIRST_RECIPES["fast"], "one", COMPUTING)
+    )
     assert "width" not in usual.as_dict()  # runs of earlier versions keep their names
     assert wide.run_id != usual.run_id
     assert RunConfig.from_dict(wide.as_dict()) == wide
     assert (wide.training, usual.training) == ("fast,width=64", "fast")
-    (task,) = sweep.plan(["pan"], [mini], 1, FIRST_RECIPES["fast"], "one", COMPUTING, width=64)
+    (task,) = sweep.SweepPlan(
+        ["pan"], [mini], 1, RunSettings(FIRST_RECIPES["fast"], "one", COMPUTING, width=64)
+    ).build_tasks()
     assert task.config == wide
 
 
@@ -74,7 +81,7 @@ def test_it_is_trained_recorded_and_read_again(narrow):
 def test_its_rows_have_no_rivals_of_another_width(narrow, mini):
     code, _, error = bench("run", "--attn", "san", "--data", mini, "--runs", narrow.parent, *TRAINING)
     assert code == 0, error
-    board = leaderboard(records.results(narrow.parent))
+    board = leaderboard(records.read_results(narrow.parent))
     assert set(board["recipe"]) == {"fast,epochs=1,questions=all,width=12", "fast,epochs=1,questions=all"}
     assert board["difference"].isna().all()
 
@@ -82,7 +89,7 @@ def test_its_rows_have_no_rivals_of_another_width(narrow, mini):
 def test_one_begins_with_another_of_its_width_alone(narrow, mini, tmp_path):
     given = ["run", "--attn", "pan", "--data", mini, "--runs", tmp_path, "--init", narrow, *TRAINING]
     code, _, error = bench(*given)
-    why = "a network of width 12, whose weights fit no other; give --width 12 too"
+    why = "the weights are of a network of width 12, and fit no other; use --width 12"
     assert (code, error) == (2, f"error: --init {narrow}: {why}")
     code, run, error = bench(*given, "--width", 12)
     assert code == 0, error

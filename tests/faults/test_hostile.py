@@ -130,7 +130,9 @@ KINDS = list(hostile(Path("mark")))
 
 @pytest.fixture(scope="module")
 def finished(mini, tmp_path_factory) -> Path:
-    config = experiment.configure(mini, "pan", 0, SHORT, "one", ComputeConfig(torch.device("cpu")))
+    config = experiment.configure(
+        mini, "pan", 0, experiment.RunSettings(SHORT, "one", ComputeConfig(torch.device("cpu")))
+    )
     return experiment.run(config, mini, tmp_path_factory.mktemp("runs"))
 
 

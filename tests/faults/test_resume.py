@@ -86,5 +86,5 @@ def test_two_processes_at_one_run_take_turns(mini, undisturbed, tmp_path):
     ended = [finish(running) for running in both]
     assert [code for code, _, _ in ended] == [0, 0], ended
     assert ended[0][1] == ended[1][1]
-    assert sum("finished already" in errors for _, _, errors in ended) == 1
+    assert sum("already finished" in errors for _, _, errors in ended) == 1
     assert outcome(tmp_path) == undisturbed[0]

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 import pytest
 
 from bench.config import RECIPES
-from bench.runs import sweep
+from bench.runs import launchers, sweep
 from bench.training.checkpoints import FOLDER as CHECKPOINT
 from tests.bench.runs.sweeping import alone, done, outcome, planned
 from tests.cluster import Cluster
@@ -42,7 +42,7 @@ def start(mini, runs, *more: str) -> subprocess.Popen:
         "from bench import experiment\n"
         "from mnistref.common.sigint import die_quietly\n"
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); die_quietly()\n"
-        f"experiment.prepare = lambda *_: pathlib.Path({str(mini)!r})\n"
+        f"experiment.prepare_dataset = lambda *_: pathlib.Path({str(mini)!r})\n"
         "from cli import bench; bench(sys.argv[1:])"
     )
     arguments = ["sweep", "--attn", "none,pan", "--variant", "mini", "--seeds", "1", "--workers", "2"]
@@ -77,7 +77,7 @@ def test_when_it_ends_early_so_do_its_processes_and_the_same_command_goes_on(rou
     caplog.clear()
     caplog.set_level("INFO")
     assert {ended.status for ended in done(tasks, runs).values()} == {"ok"}
-    assert [record.message[:17] for record in caplog.records] == ["finished already:"] * 2
+    assert [record.message[:17] for record in caplog.records] == ["already finished:"] * 2
 
 
 def test_a_cluster_does_them_though_a_worker_is_killed(mini, tmp_path):
@@ -94,7 +94,7 @@ def test_a_cluster_does_them_though_a_worker_is_killed(mini, tmp_path):
 
         killing = threading.Thread(target=kill_one_at_work)
         killing.start()
-        with sweep.cluster(cluster.address, threads=1) as launcher:
+        with launchers.dask_workers(cluster.address, threads=1) as launcher:
             ended = sweep.sweep(tasks, tmp_path / "runs", launcher)
         killing.join()
         assert first.wait(20) == -signal.SIGKILL

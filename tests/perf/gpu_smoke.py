@@ -89,7 +89,7 @@ def _interrupted(started: list[str]) -> dict[str, Any]:
 def _resumed(started: list[str]) -> dict[str, Any]:
     done = subprocess.run(started, capture_output=True, stdin=subprocess.DEVNULL, text=True)
     sys.stderr.write(done.stderr)
-    found = {"status": done.returncode, "went_on": "going on after epoch" in done.stderr}
+    found = {"status": done.returncode, "went_on": "resuming after epoch" in done.stderr}
     for path in (_work() / "smoke").glob("*/result.json"):
         result = json.loads(path.read_text())
         kept = ("accuracy", "reason", "capture", "precision", "diagonal_lstm", "train_step_ms", "device", "seconds")

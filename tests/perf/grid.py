@@ -40,7 +40,7 @@ USAGE = 2
 RECORDS = "config.json", "environment.json", "history.jsonl", "result.json", "answers.safetensors"
 CHOSEN = "chosen.json"
 GRAPH = "cannot be recorded as a CUDA graph"
-"""What a run says whose steps cannot be, see `bench.training.step.Recorded`."""
+"""What a run says whose steps cannot be, see `bench.training.step.CapturedFunction`."""
 PROBE, PROBE_SHARE = 60.0, 0.25
 """A probe is ended after so many seconds, or, where that is more, this share of the time."""
 

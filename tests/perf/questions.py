@@ -28,7 +28,7 @@ from bench.common.memory import keep_freed
 from bench.compute import ComputeConfig
 from bench.config import FIRST_RECIPES
 from bench.model import build
-from bench.training.step import Step, optimizer_of
+from bench.training.step import Step, build_optimizer
 from mnistref.common.text_table import table
 from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
@@ -69,7 +69,7 @@ def stepping(attn: str, variant: VariantSpec, images: int, several: bool) -> tup
     """A training step, and how many questions it takes."""
     torch.manual_seed(0)
     model = build(attn, variant, 0, CPU.device).train()
-    step, inputs = Step(model, RECIPE, optimizer_of(RECIPE, model), CPU), given(variant, images, several)
+    step, inputs = Step(model, RECIPE, build_optimizer(RECIPE, model), CPU), given(variant, images, several)
     return lambda: step(*inputs), len(inputs[1])
 
 

@@ -29,7 +29,7 @@ from bench.config import FIRST_RECIPES, RECIPES, Recipe
 from bench.data.loading import load_split
 from bench.data.split import Split
 from bench.evaluation.evaluate import accuracy
-from bench.runs.experiment import configure, run
+from bench.runs.experiment import RunSettings, configure, run
 from bench.training.progress import ProgressOptions
 from bench.training.trainer import Trainer
 from mnistref.common.text_table import table
@@ -70,17 +70,17 @@ class Curve:
 
     def look(self, trainer: Trainer) -> None:
         """Count the step, and ask the network if it is its turn."""
-        first = trainer.done % trainer.steps == 1
+        first = trainer.steps_done % trainer.steps_per_epoch == 1
         if self._since is None:
-            self._resume(trainer.done)
+            self._resume(trainer.steps_done)
         elif not first:
             self._spent += time.process_time() - self._since
             self._timed += 1
-        ends = trainer.done % trainer.steps == 0 and trainer.epoch + 1 == trainer.recipe.epochs
-        if trainer.done % self._every == 0 or ends:
+        ends = trainer.steps_done % trainer.steps_per_epoch == 0 and trainer.epoch + 1 == trainer.recipe.epochs
+        if trainer.steps_done % self._every == 0 or ends:
             accurate = accuracy(trainer.model, self._val)
-            seconds = self._spent / self._timed * trainer.done if self._timed else float("nan")
-            self.records.append({"steps": trainer.done, "seconds": seconds, "val_accuracy": accurate})
+            seconds = self._spent / self._timed * trainer.steps_done if self._timed else float("nan")
+            self.records.append({"steps": trainer.steps_done, "seconds": seconds, "val_accuracy": accurate})
             self._saved.write_text(json.dumps(self.records) + "\n")
             trainer.model.train()
         self._since = time.process_time()
@@ -103,11 +103,11 @@ def curve(
     init: Path | None,
 ) -> list[dict]:
     """Steps, processor seconds and validation accuracy of a run, every so many steps and at the end."""
-    config = configure(folder, attn, seed, recipe, "one", computing, init)
+    config = configure(folder, attn, seed, RunSettings(recipe, "one", computing, init=init))
     runs.mkdir(parents=True, exist_ok=True)
     saved = runs / f"{config.run_id}.curve.json"
     kept = Curve(first(load_split(folder, "val", "one", computing.device), ASKED), every, saved)
-    done = run(config, folder, runs, init=init, progress_options=ProgressOptions(look=kept.look))
+    done = run(config, folder, runs, init=init, progress_options=ProgressOptions(on_step=kept.look))
     if not kept.records:
         raise SystemExit(f"{done}: this run is finished and has no curve; give another --runs")
     return kept.records

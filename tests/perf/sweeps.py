@@ -22,18 +22,19 @@ import torch
 
 from bench.compute import ComputeConfig
 from bench.config import PRESETS
-from bench.runs import subprocess_worker, sweep
+from bench.runs import launchers, subprocess_worker, sweep
+from bench.runs.configure import RunSettings
 from mnistref.common.text_table import table
 from mnistref.generation.generate import Request, generate
 
 SIZES = {"train": 500, "val": 100, "test": 100}
-Place = Callable[[], AbstractContextManager[sweep.Launcher]]
+Place = Callable[[], AbstractContextManager[launchers.Launcher]]
 
 
 @contextmanager
-def a_process_each(threads: int) -> Iterator[sweep.Launcher]:
+def a_process_each(threads: int) -> Iterator[launchers.Launcher]:
     with ThreadPoolExecutor(1) as pool:
-        yield sweep.Launcher(pool, partial(subprocess_worker.launch, threads=threads))
+        yield launchers.Launcher(pool, partial(subprocess_worker.launch, threads=threads))
 
 
 def measure(tasks: Sequence[sweep.Task], place: Place) -> tuple[float, float]:
@@ -63,12 +64,14 @@ def main() -> None:
     recipe = replace(PRESETS["quick"].recipe, epochs=1)
     places: dict[str, Place] = {
         "a process each": lambda: a_process_each(asked.threads),
-        "one worker": lambda: sweep.here("cpu", 1, asked.threads),
+        "one worker": lambda: launchers.local_workers("cpu", 1, asked.threads),
     }
     with tempfile.TemporaryDirectory() as root:
         data = generate(Request("mini", Path(root), 0, SIZES, "mnist5k"))
         computing = ComputeConfig(torch.device("cpu"))
-        tasks = sweep.plan(asked.attn.split(","), [data], asked.seeds, recipe, "one", computing)
+        tasks = sweep.SweepPlan(
+            asked.attn.split(","), [data], asked.seeds, RunSettings(recipe, "one", computing)
+        ).build_tasks()
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in places}
         for k in range(asked.rounds):
             for name in [*places][:: -1 if k % 2 else 1]:

@@ -33,16 +33,16 @@ def measured(name: str, computing: ComputeConfig, batch: int, questions: int, va
     train = example(spec, batch * (WARM_UP[device.type] + timed), questions, device)
     val = example(spec, batch * VALIDATED[device.type], 1, device)
     tried = sizes(device.type, batch, spec.canvas, DEFAULT_WIDTH, free_memory(device))
-    trainer = Trainer(recipe, model, train, val, 0, computing, sizes=lambda _: tried)
+    trainer = Trainer(recipe, model, train, val, 0, computing, eval_batch_sizes=lambda _: tried)
     marks: list[float] = []
 
     def on_step() -> None:
-        if trainer.done in (WARM_UP[device.type], trainer.steps):
+        if trainer.steps_done in (WARM_UP[device.type], trainer.steps_per_epoch):
             marks.append(_now(device))
 
     with computing.backend_flags(tuned=True):
-        under = trainer.under = trainer._begin()
-        trainer._train_epoch(under, on_step)
+        current = trainer.current_epoch = trainer._start_epoch()
+        trainer._train_epoch(current, on_step)
         with computing.autocast():
             for _ in range(2):  # the first time cuDNN chooses its algorithms
                 started = _now(device)

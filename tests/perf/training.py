@@ -33,8 +33,8 @@ from bench.data.online import OnlineImages
 from bench.data.split import Batch, Split
 from bench.model import build
 from bench.profiling.timing import example
-from bench.training.step import Step, optimizer_of
-from bench.training.trainer import Epochs, Trainer
+from bench.training.step import Step, build_optimizer
+from bench.training.trainer import Trainer, TrainingData
 from mnistref.common.text_table import table
 from mnistref.generation.generate import Request, generate
 from mnistref.generation.online import open_fresh
@@ -48,7 +48,7 @@ Work = Callable[[], float]
 class Watched:
     """What is trained on, and how long was waited for it."""
 
-    def __init__(self, epochs: Epochs) -> None:
+    def __init__(self, epochs: TrainingData) -> None:
         self.epochs, self.waited = epochs, 0.0
 
     def __len__(self) -> int:
@@ -90,7 +90,9 @@ def training_data(mode: str, folder: Path, device: torch.device, epochs: int) ->
     return OnlineImages(fresh, fresh.images, "one", device, epochs, stream=False)
 
 
-def trainer_of(attn: str, variant: str, folder: Path, data: Epochs, epochs: int, computing: ComputeConfig) -> Trainer:
+def trainer_of(
+    attn: str, variant: str, folder: Path, data: TrainingData, epochs: int, computing: ComputeConfig
+) -> Trainer:
     model = build(attn, get_variant(variant), 0, computing.device)
     val = load_split(folder, "val", "one", computing.device, stream=False)
     return Trainer(replace(RECIPE, epochs=epochs), model, data, val, 0, computing)
@@ -116,7 +118,7 @@ def epochs_over_steps(attn: str, variant: str, folder: Path, rounds: int, comput
 
     def limit() -> None:
         one.model.train()
-        for _ in range(one.steps):
+        for _ in range(one.steps_per_epoch):
             one.step(batch.images, batch.query, batch.label)
 
     works = {"limit": limit} | {m: (lambda e=e: next(e)) for m, e in running.items()}
@@ -130,7 +132,7 @@ def epochs_over_steps(attn: str, variant: str, folder: Path, rounds: int, comput
             for watched in data.values():
                 watched.waited = 0.0
     data["online"].epochs.close()
-    images, rows = one.steps * one.batch, []
+    images, rows = one.steps_per_epoch * one.batch, []
     for name, times in took.items():
         ratios = [[b[k] / a[k] for a, b in zip(times, took["limit"], strict=True)] for k in (0, 1)]
         rate, whole = images / statistics.median(t for t, _ in times), sum(t for t, _ in times)
@@ -201,7 +203,7 @@ print(*(statistics.median(part) for part in zip(*times)))
 def step_of(attn: str, variant: str) -> tuple[Callable[[], object], torch.device]:
     spec, computing = get_variant(variant), ComputeConfig(torch.device("cpu"))
     model = build(attn, spec, 0, computing.device).train()
-    step = Step(model, RECIPE, optimizer_of(RECIPE, model), computing)
+    step = Step(model, RECIPE, build_optimizer(RECIPE, model), computing)
     data = example(RECIPE.batch, spec, computing.device)
     return lambda: step(*data), computing.device
 
@@ -225,7 +227,7 @@ def layouts(attn: str, variant: str, rounds: int) -> list[list[str]]:
     images, query, label = example(RECIPE.batch, spec, computing.device)
     for name, layout in (("channels last", torch.channels_last), ("contiguous", torch.contiguous_format)):
         model = build(attn, spec, 0, computing.device).to(memory_format=layout).train()
-        step = Step(model, RECIPE, optimizer_of(replace(RECIPE, lr=1e-6), model), computing)
+        step = Step(model, RECIPE, build_optimizer(replace(RECIPE, lr=1e-6), model), computing)
         given = images.contiguous(memory_format=layout)
         works[name] = lambda step=step, given=given: step(given, query, label)
     took: dict[tuple[str, int], list[float]] = {(name, n): [] for n in (1, 2) for name in works}

@@ -169,4 +169,4 @@ def test_a_recipe_with_more_than_there_is_says_what_a_step_takes(few, tmp_path):
     arguments = ["run", "--attn", "none", "--data", str(few), "--runs", str(tmp_path), "--epochs", "1"]
     done = CliRunner().invoke(cli.bench, arguments)
     assert done.exit_code == 0, done.output
-    assert "a step takes 20 images, not 32: there are no more" in done.stderr
+    assert "the batch is 20 images instead of 32, because the data set has no more" in done.stderr

@@ -53,12 +53,14 @@ def test_the_example_trains_is_recorded_and_found_again(mini, tmp_path):
     copy = tmp_path / "mine.py"
     copy.write_text(EXAMPLE.read_text())
     recipe = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
-    config = experiment.configure(mini, f"{copy}:Compare:width=8", 0, recipe, "one", ComputeConfig(CPU))
+    config = experiment.configure(
+        mini, f"{copy}:Compare:width=8", 0, experiment.RunSettings(recipe, "one", ComputeConfig(CPU))
+    )
     assert config.attn.startswith("mine.py:Compare#")
     assert config.attn.endswith(":width=8")
     run = experiment.run(config, mini, tmp_path / "runs")
     assert json.loads((run / "result.json").read_text())["attn"] == config.attn
-    places = json.loads((run / "config.json").read_text())[records.PLACES]
+    places = json.loads((run / "config.json").read_text())[records.USER_FILES]
     assert list(places.values()) == [str(copy)]
     plugins._loaded.clear()
     with pytest.raises(UsageProblemError, match="a recorded name, not a path; give path"):
@@ -131,7 +133,7 @@ def test_what_cannot_be_loaded_is_said(text, name, message, tmp_path):
         bench.create_model(f"{tmp_path}/{name}", variant="mini")
 
 
-TRAINING = "in training an image sees the others in its batch"
+TRAINING = "in training, the output for an image depends on the other images in the batch"
 BODY = """
 class Own(nn.Module):
     def __init__(self, channels, query_dim):
@@ -147,13 +149,17 @@ class Own(nn.Module):
 @pytest.mark.parametrize(
     ("init", "forward", "why"),
     [
-        ("", "return score.repeat(1, 2, 1, 1)", "one number a position"),
-        ("", "return score[:, :, ::2]", "one number a position"),
-        ("", "return x", "one number a position"),
-        ("", "return 3", "wanted a score map"),
-        ("", "return nn.functional.conv2d(score, torch.ones(1, 1, 5, 5))", "raises RuntimeError|one number a position"),
-        ("", "return Changed(x, 3 * score)", "wanted 0 … 1"),
-        ("", "return Changed(x * score)[:1]", "wanted a score map"),
+        ("", "return score.repeat(1, 2, 1, 1)", "one number per position"),
+        ("", "return score[:, :, ::2]", "one number per position"),
+        ("", "return x", "one number per position"),
+        ("", "return 3", "expected a score map"),
+        (
+            "",
+            "return nn.functional.conv2d(score, torch.ones(1, 1, 5, 5))",
+            "raises RuntimeError|one number per position",
+        ),
+        ("", "return Changed(x, 3 * score)", "expected 0 … 1"),
+        ("", "return Changed(x * score)[:1]", "expected a score map"),
         ("", "return score / 0", "not finite"),
         ("", "return (score > 0).float()", "no gradient reaches"),
         ("self.spare = nn.Linear(3, 3)", "return score", "no gradient reaches spare.weight"),
@@ -166,16 +172,24 @@ class Own(nn.Module):
         (
             "import random; self.draw = random.Random(0)",
             "return score * (1 + self.draw.random())",
-            "differs from call to call",
+            "differs between two calls with the same seed",
         ),
-        ("", "return score - score.mean()", "when another in its batch does"),
-        ("", "return score * x.shape[0]", "when others are in the batch"),
-        ("", "return score if len(x) < 8 else score * x.mean(1, keepdim=True).square()", "32 images, as of a run"),
-        ("", "return score if len(x) <= 50 else score * 1.1", "200 images, as of a run"),
-        ("", "return score.double()", "returns torch.float64, wanted torch.float32, .* a score for features"),
-        ("", "return Scored(x.double(), score)", "returns torch.float64, wanted torch.float32, .* features for"),
-        ("", "return score - score.mean() + 0.01 * torch.randn(score.shape)", "when another in its batch does"),
-        ("", "return score + 1e-3 * score.roll(1, 0)", "when another in its batch does"),
+        ("", "return score - score.mean()", "when another image of the batch changes"),
+        ("", "return score * x.shape[0]", "between batches of 1 and 4 images"),
+        (
+            "",
+            "return score if len(x) < 8 else score * x.mean(1, keepdim=True).square()",
+            "between batches of 3 and 32 images",
+        ),
+        ("", "return score if len(x) <= 50 else score * 1.1", "between batches of 3 and 200 images"),
+        ("", "return score.double()", "returns torch.float64, expected torch.float32, .* a score for features"),
+        ("", "return Scored(x.double(), score)", "returns torch.float64, expected torch.float32, .* features for"),
+        (
+            "",
+            "return score - score.mean() + 0.01 * torch.randn(score.shape)",
+            "when another image of the batch changes",
+        ),
+        ("", "return score + 1e-3 * score.roll(1, 0)", "when another image of the batch changes"),
         ("", "raise SystemExit(0)", "it raises SystemExit"),
         ("", "return (score * 1e-30).half().float() / 0 if score.dtype == torch.bfloat16 else score * 1.0", "bfloat16"),
         ("self.count = torch.rand(1).item()", "return score * (1 + self.count)", "outside of it"),
@@ -191,18 +205,21 @@ def test_check_says_in_plain_words_what_is_wrong(init, forward, why, tmp_path):
 @pytest.mark.parametrize(
     ("forward", "what"),
     [
-        ("return self.score(x) + 0 * score", "the query changes nothing"),
-        ("return score.sigmoid()", "the score lies in 0 … 1"),
-        ("return score + torch.randn(score.shape)", "it draws anew in evaluation"),
-        ("return score + torch.randn(score.shape)", "not tested: treats an image alike, alone and in a batch"),
+        ("return self.score(x) + 0 * score", "the query does not change the output"),
+        ("return score.sigmoid()", "all scores are in 0 … 1"),
+        ("return score + torch.randn(score.shape)", "it is random in evaluation"),
+        (
+            "return score + torch.randn(score.shape)",
+            "not tested: gives the same output for an image alone and in a batch",
+        ),
         (
             "return score + torch.randn(1 + int(score[0].sum() > 0) + int(score.sum().abs() * 1e4) % 9)[0]",
-            "not tested: treats an image alike, whatever the others in the batch are",
+            "not tested: gives an output that does not depend on the other images in the batch",
         ),
-        ("return score - self.training * score.mean()", f"{TRAINING}, and not by BatchNorm alone"),
+        ("return score - self.training * score.mean()", f"{TRAINING}, and not only through BatchNorm"),
         (
             "return score - self.training * score.mean() + torch.randn(score.shape)",
-            f"{TRAINING}, and not by BatchNorm alone",
+            f"{TRAINING}, and not only through BatchNorm",
         ),
     ],
 )
@@ -214,7 +231,7 @@ def test_check_remarks_on_what_may_be_meant(forward, what, tmp_path):
 def test_batch_norm_of_ones_own_is_told_from_other_leaks(tmp_path):
     path = written(tmp_path, BODY.format(init="self.norm = nn.BatchNorm2d(1)", forward="return self.norm(score)"))
     findings = check(f"{path}:Own")
-    assert [(f.what, f.why) for f in findings if f.ok is not True] == [(TRAINING, "by BatchNorm, as is usual")]
+    assert [(f.what, f.why) for f in findings if f.ok is not True] == [(TRAINING, "through BatchNorm, as usual")]
 
 
 def test_sampled_is_said_by_the_class(tmp_path):
@@ -227,7 +244,7 @@ def test_sampled_is_said_by_the_class(tmp_path):
     assert get_mechanism(f"{said}:Own").sampled
     assert not any("class attribute" in f.why for f in check(f"{said}:Own"))
     idle = written(tmp_path, body.format("return score"))
-    assert "sampled is True, but it draws nothing in evaluation" in [f.what for f in check(f"{idle}:Own")]
+    assert "sampled is True, but it is not random in evaluation" in [f.what for f in check(f"{idle}:Own")]
 
 
 def test_samples_of_ones_own_are_shown(mini, tmp_path):
@@ -238,7 +255,7 @@ def test_samples_of_ones_own_are_shown(mini, tmp_path):
     ):
         attn = f"{written(tmp_path, text)}:Own"
         recipe = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
-        config = experiment.configure(mini, attn, 0, recipe, "one", ComputeConfig(CPU))
+        config = experiment.configure(mini, attn, 0, experiment.RunSettings(recipe, "one", ComputeConfig(CPU)))
         model = bench.create_model(config.attn, variant="mini")
         if draws:
             assert attention_maps._scale_sigma(config, model, 3, None) == 1.0
@@ -259,7 +276,7 @@ def test_check_does_not_take_a_small_score_for_a_squashed_one(name):
 
 @pytest.mark.parametrize("attn", ["none,arnn", "a,b/own.py:Own"])
 def test_check_says_that_slot_lists_are_not_checked(attn):
-    with pytest.raises(UsageProblemError, match="slot lists are not checked, one module is"):
+    with pytest.raises(UsageProblemError, match="slot lists are not checked; give one mechanism"):
         check(attn)
 
 
@@ -271,9 +288,9 @@ def test_a_path_with_a_comma_is_said_to_be_none():
 @pytest.mark.parametrize(
     ("forward", "why"),
     [
-        ("return score[:, :, ::2]", "one number a position"),
-        ("return score - score.mean()", "when another in its batch does"),
-        ("return Changed(x, 3 * score)", "wanted 0 … 1"),
+        ("return score[:, :, ::2]", "one number per position"),
+        ("return score - score.mean()", "when another image of the batch changes"),
+        ("return Changed(x, 3 * score)", "expected 0 … 1"),
         ("return score / 0", "are not finite"),
     ],
 )

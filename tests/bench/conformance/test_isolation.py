@@ -9,7 +9,7 @@ from click.testing import CliRunner
 import cli
 from bench.attention import has_user_module
 from bench.conformance.checks import require_buildable
-from bench.conformance.isolation import ProbeProcess, examine
+from bench.conformance.isolation import ProbeProcess, check_networks
 from bench.runs import records, subprocess_worker
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.variants import VARIANTS
@@ -54,7 +54,7 @@ def call(*arguments: object):
 
 
 def test_what_ends_its_process_is_unfit_and_the_others_are_not(own):
-    names, unfit = examine([*(f"{own}:{name}" for name in ("Crashes", "Own", "Interrupts")), "san"], [MINI])
+    names, unfit = check_networks([*(f"{own}:{name}" for name in ("Crashes", "Own", "Interrupts")), "san"], [MINI])
     assert [name.partition("#")[0] for name in names] == ["own.py:Crashes", "own.py:Own", "own.py:Interrupts", "san"]
     assert {name.partition("#")[0]: why for (name, _), why in unfit.items()} == {
         "own.py:Crashes": "not fit to be benchmarked: the module's process failed: killed by SIGSEGV",
@@ -64,11 +64,11 @@ def test_what_ends_its_process_is_unfit_and_the_others_are_not(own):
 
 def test_a_module_that_changes_the_working_directory_is_found_again(own, monkeypatch):
     monkeypatch.chdir(own.parent)
-    names, unfit = examine(["own.py:Moves", "none,own.py:Moves"], [MINI])
+    names, unfit = check_networks(["own.py:Moves", "none,own.py:Moves"], [MINI])
     assert (len(names), unfit) == (2, {})
-    with ProbeProcess() as apart:
+    with ProbeProcess() as process:
         for _ in range(2):
-            apart.require_buildable("own.py:Moves", MINI)
+            process.require_buildable("own.py:Moves", MINI)
     assert Path.cwd() == own.parent
 
 
@@ -84,19 +84,19 @@ def test_a_run_keeps_relative_paths_when_its_module_changes_the_working_director
 def test_networks_that_cannot_be_examined_are_refused(own, tmp_path):
     (tmp_path / "leaves.py").write_text("import os; os._exit(0)")
     with pytest.raises(RunProblemError, match=r"leaves\.py:Own: .*the module ended the process with exit code 0$"):
-        examine(["san", f"{tmp_path / 'leaves.py'}:Own"], [MINI])
+        check_networks(["san", f"{tmp_path / 'leaves.py'}:Own"], [MINI])
     with pytest.raises(UsageProblemError, match=r"Class\(.* raises"):
-        examine(["san", f"{own}:Narrow"], [MINI], width=20)
+        check_networks(["san", f"{own}:Narrow"], [MINI], width=20)
     with pytest.raises(UsageProblemError, match="did you mean 'arnn'"):
-        examine(["arn"], [MINI])
+        check_networks(["arn"], [MINI])
 
 
 def test_shipped_mechanisms_are_checked_here(own, monkeypatch):
     monkeypatch.setattr("bench.conformance.isolation.ChildProcess", None)
-    with ProbeProcess() as apart:
-        apart.ask(require_buildable, "noctx:kernel=3,arnn", MINI)
+    with ProbeProcess() as process:
+        process.call(require_buildable, "noctx:kernel=3,arnn", MINI)
         with pytest.raises(TypeError):
-            apart.ask(require_buildable, f"none, {own}:Own", MINI)
+            process.call(require_buildable, f"none, {own}:Own", MINI)
     assert not has_user_module("none,noctx:kernel=3")
 
 
@@ -104,10 +104,10 @@ def test_a_child_that_does_not_start_is_not_the_modules_fault(own, tmp_path, mon
     (tmp_path / "queue.py").write_text("raise ImportError('no such luck')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with (
-        ProbeProcess() as apart,
+        ProbeProcess() as process,
         pytest.raises(RunProblemError, match="does not start: exit code 1: ImportError: no such"),
     ):
-        apart.ask(require_buildable, f"{own}:Own", MINI)
+        process.call(require_buildable, f"{own}:Own", MINI)
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
@@ -122,7 +122,7 @@ def test_commands_refuse_what_ends_its_process(command, own, tmp_path):
 
 def test_the_runs_of_an_unfit_module_fail_and_the_others_are_done(own, mini, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        subprocess_worker, "launch", lambda task, *_: subprocess_worker.do(task)
+        subprocess_worker, "launch", lambda task, *_: subprocess_worker.run_task(task)
     )  # here, which is faster
     how = ["--data", mini, "--seeds", "1", "--epochs", "1", "--threads", "1", "--device", "cpu"]
     done = call("sweep", *how, "--attn", f"{own}:Leaves,none", "--runs", tmp_path / "runs")
@@ -139,5 +139,5 @@ def test_a_sweep_of_unfit_modules_alone_makes_no_data(own, tmp_path, checked_her
     (tmp_path / "odd.py").write_text((own.read_text()).replace("return self.score(x)", "return 3 or self.score(x)"))
     done = call("sweep", "--variant", "mini", "--attn", f"{tmp_path / 'odd.py'}:Own", "--root", tmp_path / "root")
     assert done.exit_code == 6, done.output
-    assert "NO returns the shapes of a slot" in done.stderr
+    assert "failed check: returns the shapes of a slot" in done.stderr
     assert not (tmp_path / "root").exists()

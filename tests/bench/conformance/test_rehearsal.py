@@ -18,14 +18,18 @@ from tests.bench.attention.test_plugins import BODY, GOOD, written
 @pytest.mark.parametrize(
     ("init", "forward", "why"),
     [
-        ("self.n = 0", "self.n += self.training; return score * (1 + self.n)", "goes on from its checkpoint"),
-        ("import random; self.draw = random.random", "return score * (1 + self.training * self.draw())", "one seed"),
+        ("self.n = 0", "self.n += self.training; return score * (1 + self.n)", "resumes from its checkpoint"),
+        (
+            "import random; self.draw = random.random",
+            "return score * (1 + self.training * self.draw())",
+            "the same seed",
+        ),
         ("", "return score + x.view(len(x), -1)[:, :1, None, None]", "a training step raises RuntimeError: view size"),
-        ("", "return score if len(x) > 1 else score[0]", "one number a position"),
+        ("", "return score if len(x) > 1 else score[0]", "one number per position"),
         ("self.at = nn.Parameter(torch.zeros(25, 25))", "return score + self.at", "must match the size"),
-        ("", "return (score, score) if self.training else score", "in training; wanted a score map"),
+        ("", "return (score, score) if self.training else score", "in training; expected a score map"),
         ("", "return score + query[:, 9, None, None, None] * x[:, :1]", "index 9 is out of bounds"),
-        ("", "return score if x.shape[2] < 99 else score[:, :, 1:]", "one number a position"),
+        ("", "return score if x.shape[2] < 99 else score[:, :, 1:]", "one number per position"),
         ("", "assert self.training or len(x) < 5; return score", "a test with batches of 32 images raises Assertion"),
         ("", "assert len(x) < 51; return score", "a test with batches of 200 images raises AssertionError"),
         ("", "assert not self.training or len(x) < 5; return score", "a training step of 32 images raises Assertion"),
@@ -51,11 +55,11 @@ def test_check_asks_what_a_run_would(init, forward, why, tmp_path):
 def test_a_network_answers_alike_after_its_file_is_imported_again(top, forward, fit, tmp_path):
     (tmp_path / "util.py").write_text("import torch\nKEYS = torch.randn(1)\n")
     path = written(tmp_path, f"{top}\n{BODY.format(init='pass', forward=forward)}")
-    wrong = [finding.why for finding in check(f"{path}:Own") if finding.what == "is all in its state_dict"]
+    wrong = [finding.why for finding in check(f"{path}:Own") if finding.what == "has its whole state in its state_dict"]
     assert bool(wrong[0]) != fit
     if not fit:
-        assert "after the file is imported again: keep what the network needs in parameters or buffers" in wrong[0]
-        with pytest.raises(RunProblemError, match="NO is all in its state_dict"):
+        assert "after the file is imported again; store the state of the network in parameters or buffers" in wrong[0]
+        with pytest.raises(RunProblemError, match="failed check: has its whole state in its state_dict"):
             require_buildable(f"{path}:Own", VARIANTS["mini"])
 
 
@@ -99,7 +103,9 @@ def test_every_kind_of_state_is_kept(name, mini, tmp_path):
     attn = f"{written(tmp_path, GOOD + KEPT)}:{name}"
     assert not [finding for finding in check(attn) if finding.ok is False]
     recipe = Recipe("fast", "adam", lr=0.003, batch=25, epochs=1, schedule="onecycle")
-    config = experiment.configure(mini, attn, 0, recipe, "one", ComputeConfig(torch.device("cpu")))
+    config = experiment.configure(
+        mini, attn, 0, experiment.RunSettings(recipe, "one", ComputeConfig(torch.device("cpu")))
+    )
     run = experiment.run(config, mini, tmp_path / "runs")
     inner = load_model(run)[1].readout.attend
     if name == "Tied":
@@ -119,4 +125,4 @@ def test_state_that_is_no_tensor_is_refused_before_the_run(tmp_path, checked_her
     arguments = ["run", "--preset", "quick", "--root", str(tmp_path / "root"), "--attn", f"{path}:Own"]
     done = CliRunner().invoke(cli.bench, arguments)
     assert (done.exit_code, (tmp_path / "root").exists()) == (6, False)
-    assert "keep it as a buffer" in done.stderr
+    assert "store it as a buffer" in done.stderr

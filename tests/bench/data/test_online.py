@@ -19,7 +19,8 @@ from bench.data.loading import load_split
 from bench.data.online import OnlineImages, load_training
 from bench.leaderboard.aggregate import leaderboard
 from bench.model import build
-from bench.runs import experiment, records, sweep
+from bench.runs import experiment, launchers, records, sweep
+from bench.runs.configure import RunSettings
 from bench.training.trainer import Trainer
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest, read_split
@@ -31,7 +32,7 @@ SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=3, schedule="onecycle"
 
 
 def configured(folder, queries="one", recipe=SHORT, online=True) -> RunConfig:
-    return experiment.configure(folder, "none", 0, recipe, queries, COMPUTING, online=online)
+    return experiment.configure(folder, "none", 0, experiment.RunSettings(recipe, queries, COMPUTING, online=online))
 
 
 def drawing() -> list[threading.Thread]:
@@ -170,8 +171,14 @@ def test_its_runs_have_names_of_their_own(mini):
 
 def test_a_sweep_hands_on_where_data_come_from(mini, tmp_path):
     data_options = DataOptions(True, str(tmp_path))
-    (task,) = sweep.plan(["none"], [mini], 1, replace(SHORT, epochs=1), "one", COMPUTING, True, data_options)
-    with sweep.here("cpu", threads=1) as launcher:
+    (task,) = sweep.SweepPlan(
+        ["none"],
+        [mini],
+        1,
+        RunSettings(replace(SHORT, epochs=1), "one", COMPUTING, online=True),
+        data_options=data_options,
+    ).build_tasks()
+    with launchers.local_workers("cpu", threads=1) as launcher:
         ended = sweep.sweep([task], tmp_path / "runs", launcher)
     assert [e.status for e in ended.values()] == ["ok"]
     assert json.loads((tmp_path / "runs" / task.config.run_id / "result.json").read_text())["recipe"].endswith("online")
@@ -184,9 +191,9 @@ def test_the_command_trains_online_and_its_rows_are_apart(mini, tmp_path):
         done = CliRunner().invoke(cli.bench, [*common, *options])
         assert done.exit_code == 0, done.output
         found[options] = done.stdout.split()[-1]
-    assert found["--stream",] == found["--resident",]  # finished already
+    assert found["--stream",] == found["--resident",]  # already finished
     assert found["--online",] == found["--online", "--stream"] != found["--stream",]
-    board = leaderboard(records.results(tmp_path))
+    board = leaderboard(records.read_results(tmp_path))
     label = "fast,batch=16,epochs=1,questions=all"
     assert sorted(board["recipe"]) == [label, f"{label},online"]
     assert list(board["rank"]) == [1, 1]  # no rivals

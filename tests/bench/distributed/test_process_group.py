@@ -143,7 +143,7 @@ def test_the_command_goes_on_with_a_run_of_one_process(mini, tmp_path, interrupt
     done = torchrun(2, "cli.py", "bench", *command(mini, tmp_path / "two"))
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'two' / one.name}\n"
-    assert done.stderr.count("going on after epoch 1") == 1  # the first process alone says it
+    assert done.stderr.count("resuming after epoch 1") == 1  # the first process alone says it
     check_run(one, tmp_path / "two" / one.name)
 
 
@@ -168,7 +168,7 @@ def test_when_one_fails_all_end_and_the_record_says_why(mini, tmp_path):
     assert done.returncode != 0
     assert done.stdout == ""
     assert "failed: ValueError: no such luck" in done.stderr
-    (result,) = records.results(tmp_path / "runs")
+    (result,) = records.read_results(tmp_path / "runs")
     assert (result["status"], result["reason"]) == ("failed", "ValueError: no such luck")
 
 
@@ -201,5 +201,5 @@ def test_every_row_is_somebodys(size, total):
 
 
 def test_a_batch_has_an_image_for_everyone(mini):
-    with pytest.raises(UsageProblemError, match="a batch of 25 images for 26 processes"):
+    with pytest.raises(UsageProblemError, match="a batch of 25 images is too small for 26 processes"):
         sharing.trainer(mini, "none", False, ProcessGroup(0, 26, None))

@@ -29,7 +29,7 @@ from bench.model import Output, create_model
 from bench.report import page as report
 from bench.runs import experiment
 from bench.runs.load import load_model
-from bench.runs.records import results
+from bench.runs.records import read_results
 from bench.training.trainer import DivergedError
 from bench.visualization import attention_maps, comparison
 from bench.visualization.drawing import answer_lines, figure
@@ -184,7 +184,9 @@ def test_a_run_whose_validation_finds_it_ends_without_a_score(fault, mini, root,
     """In training all is well."""
     (returned, status), reason = FAULTS[fault], REASONS[fault]
     (tmp_path / "own.py").write_text(OWN.format(returned=returned))
-    config = experiment.configure(mini, f"{tmp_path / 'own.py'}:Odd", 0, SHORT, "one", ComputeConfig(CPU))
+    config = experiment.configure(
+        mini, f"{tmp_path / 'own.py'}:Odd", 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU))
+    )
     with pytest.raises(RunProblemError, match=re.escape(reason)) as error:
         experiment.run(config, mini, tmp_path / "runs")
     assert "validation after epoch 1: " in str(error.value)
@@ -192,7 +194,7 @@ def test_a_run_whose_validation_finds_it_ends_without_a_score(fault, mini, root,
     assert result["status"] == status
     assert reason in result["reason"]
     assert not [name for name in result if name.startswith(("accuracy", "mask", "tpr", "pointing"))]
-    (row,) = leaderboard(results(tmp_path / "runs")).to_dict("records")
+    (row,) = leaderboard(read_results(tmp_path / "runs")).to_dict("records")
     assert (row["seeds"], row["status"]) == (0, f"1 {status}")
     assert reason.split(";")[0] in report.page(tmp_path / "runs", root)
 
@@ -200,7 +202,7 @@ def test_a_run_whose_validation_finds_it_ends_without_a_score(fault, mini, root,
 def test_a_run_whose_test_finds_it_ends_without_a_score(mini, tmp_path, monkeypatch):
     whole = evaluate.test
     monkeypatch.setattr(experiment, "test", lambda model, *more: whole(Broken(model, "answers", NAN), *more))
-    config = experiment.configure(mini, "pan", 0, SHORT, "one", ComputeConfig(CPU))
+    config = experiment.configure(mini, "pan", 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
     with pytest.raises(RunProblemError, match=r"diverged: test: the answers to \d+ of 120 questions are not finite"):
         experiment.run(config, mini, tmp_path)
     folder = tmp_path / config.run_id
@@ -271,7 +273,10 @@ def broken_show(monkeypatch):
 @pytest.fixture(scope="module")
 def finished(mini, tmp_path_factory) -> list[Path]:
     runs = tmp_path_factory.mktemp("runs")
-    configs = [experiment.configure(mini, attn, 0, SHORT, "one", ComputeConfig(CPU)) for attn in ("pan", "none")]
+    configs = [
+        experiment.configure(mini, attn, 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
+        for attn in ("pan", "none")
+    ]
     return [experiment.run(config, mini, runs) for config in configs]
 
 

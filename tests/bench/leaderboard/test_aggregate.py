@@ -15,7 +15,7 @@ from bench.leaderboard.aggregate import COLUMNS, leaderboard
 from bench.leaderboard.formatting import commands, from_csv, to_csv, to_text
 from bench.leaderboard.published import published
 from bench.leaderboard.statistics import interval, wilson
-from bench.runs.records import results
+from bench.runs.records import read_results
 
 CONTRACT = set(
     "rank variant attn seeds accuracy accuracy_lo accuracy_hi mask_correctness tpr relative_runtime train_step_ms "  # noqa: SIM905
@@ -340,7 +340,7 @@ def test_results_are_read_from_the_runs(tmp_path: Path):
         folder.mkdir()
         (folder / "result.json").write_text(json.dumps(result(seed=seed)))
     (tmp_path / "other").mkdir()
-    assert [r["seed"] for r in results(tmp_path)] == [0, 1]
+    assert [r["seed"] for r in read_results(tmp_path)] == [0, 1]
 
 
 def of_bins(attn: str, seed: int, right: list[int], bins: list[int], **changes) -> dict:

@@ -33,7 +33,9 @@ def runs(mini, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for attn in ("san", "pan"):
         for seed in (0, 1):
-            experiment.run(experiment.configure(mini, attn, seed, SHORT, "one", CPU), mini, folder)
+            experiment.run(
+                experiment.configure(mini, attn, seed, experiment.RunSettings(SHORT, "one", CPU)), mini, folder
+            )
     return folder
 
 
@@ -61,10 +63,10 @@ def test_a_board_is_kept_with_what_it_follows_from(board, runs):
 
 
 def test_the_folder_of_a_board_stands_for_its_runs(board, runs, tmp_path):
-    assert records.runs_of(board) == records.runs_of(board / "runs") == board / "runs"
+    assert records.resolve_runs_folder(board) == records.resolve_runs_folder(board / "runs") == board / "runs"
     code, _, error = leaderboard("--runs", board.parent)
     assert code == 2
-    assert f"give --runs {board}" in error
+    assert f"use --runs {board}" in error
     assert leaderboard("--runs", board)[:2] == leaderboard("--runs", board / "runs")[:2]
     assert leaderboard("--runs", board, "--save", tmp_path / "copy")[0] == 0
     copied = {path.relative_to(tmp_path / "copy"): path.read_bytes() for path in (tmp_path / "copy").rglob("*.*")}

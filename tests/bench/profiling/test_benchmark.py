@@ -18,7 +18,7 @@ from bench.model import create_model
 from bench.profiling import timing
 from bench.profiling.benchmark import COLUMNS, runtime, to_json, to_text
 from bench.profiling.timing import LiveTensors, Spread, example, measure, saved_memory
-from bench.training.step import Step, optimizer_of
+from bench.training.step import Step, build_optimizer
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import get_variant
 
@@ -132,7 +132,7 @@ def test_a_step_is_the_textbooks():
     model, other = network("pan"), network("pan")
     recipe = replace(SHORT, clip=0.1)
     torch.manual_seed(3)
-    loss, logits, before = Step(model, recipe, optimizer_of(recipe, model), ON_CPU)(images, query, label)
+    loss, logits, before = Step(model, recipe, build_optimizer(recipe, model), ON_CPU)(images, query, label)
     torch.manual_seed(3)
     optimizer = torch.optim.Adam(other.parameters(), lr=recipe.lr)
     expected = nn.functional.cross_entropy(other(images, query).logits, label)
@@ -282,7 +282,7 @@ def test_a_recorded_step_trains_as_one_that_is_issued(attn, monkeypatch):
     results = []
     for capture in ("eager", "graph"):
         model = network(attn).to(device, memory_format=torch.channels_last).train()
-        step = Step(model, recipe, optimizer_of(recipe, model), ComputeConfig(device, capture=capture))
+        step = Step(model, recipe, build_optimizer(recipe, model), ComputeConfig(device, capture=capture))
         torch.manual_seed(1)
         batches = [example(16, MINI, device) for _ in range(4)]
         torch.manual_seed(2)
@@ -301,7 +301,7 @@ def test_a_recorded_step_trains_as_one_that_is_issued(attn, monkeypatch):
 @on_cuda
 def test_recorded_inference_sees_new_data_and_refuses_another_shape():
     model = network("pan-ctx").cuda().eval()
-    recorded = timing.Recorded(torch.inference_mode()(lambda x, q: model(x, q).logits))
+    recorded = timing.CapturedFunction(torch.inference_mode()(lambda x, q: model(x, q).logits))
     for _ in range(3):
         images, query, _ = example(4, MINI, torch.device("cuda"))
         torch.testing.assert_close(recorded(images, query).clone(), model(images, query).logits.detach())

@@ -47,7 +47,9 @@ def real(mini, tmp_path_factory) -> Path:
     runs = tmp_path_factory.mktemp("data") / "runs"
     for attn in ("pan", "none"):
         recipe = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
-        config = experiment.configure(mini, attn, 0, recipe, "one", ComputeConfig(torch.device("cpu")))
+        config = experiment.configure(
+            mini, attn, 0, experiment.RunSettings(recipe, "one", ComputeConfig(torch.device("cpu")))
+        )
         draw_pictures(experiment.run(config, mini, runs), maps=attn == "pan")
     return runs
 
@@ -225,7 +227,7 @@ def test_only_runs_that_failed(runs, root):
         shutil.rmtree(run / "pictures")
         (run / "history.jsonl").unlink()
         result = json.loads((run / "result.json").read_text())
-        kept = {key: result[key] for key in validation.ALWAYS if key in result}
+        kept = {key: result[key] for key in validation.REQUIRED_FIELDS if key in result}
         (run / "result.json").write_text(json.dumps({**kept, "status": "failed", "reason": "?"}))
     text = read(page(runs, root)).text
     assert "1 failed" in text
@@ -357,7 +359,7 @@ def test_of_a_row_the_lowest_finished_seed_is_shown(runs):
     for seed in (2, 1):
         copy_run(one(runs), runs, f"zz-s{seed}", attn="zz", seed=seed)
     copy_run(one(runs), runs, "zz-s0", attn="zz", seed=0, status="diverged", reason="?")
-    found = list(records.results(runs))
+    found = list(records.read_results(runs))
     (gallery,) = galleries.galleries(contests(leaderboard(found), found), runs)
     assert [answers.run for answers in gallery.answers if answers.name == "zz"] == ["zz-s1"]
 
@@ -373,7 +375,7 @@ def test_a_map_becomes_heat(real):
 
 
 def entry_of(runs: Path, attn: str = "pan"):
-    found = list(records.results(runs))
+    found = list(records.read_results(runs))
     (contest,) = contests(leaderboard(found), found)
     return contest, next(entry for entry in contest.entries if entry.row["attn"] == attn)
 
@@ -382,7 +384,7 @@ def test_that_many_runs_take_a_while_is_said(runs, caplog, monkeypatch):
     caplog.set_level("INFO")
     for many, said in ((3, False), (2, True)):
         monkeypatch.setattr(records, "MANY", many)
-        assert len(list(records.results(runs))) == 2
+        assert len(list(records.read_results(runs))) == 2
         assert ("2 runs, which" in caplog.text) == said
 
 
@@ -390,7 +392,7 @@ def test_contests_on_one_set_are_named_by_what_their_rows_share(runs):
     after = "fast,epochs=4,fade=0.5,init=(mref-b,fast,epochs=4,init=(mini-a,fast))"
     copy_run(one(runs), runs, "after", recipe=after)
     copy_run(one(runs), runs, "asked", queries="all", recipe="pan,batch=20")
-    found = list(records.results(runs))
+    found = list(records.read_results(runs))
     titles = {contest.title.partition(": ")[2] for contest in contests(leaderboard(found), found)}
     begun = "fast, epochs=4, fade=0.5; after mref-b: fast, epochs=4; after mini-a: fast"
     assert titles == {"fast, epochs=2", begun, "pan, batch=20; queries all"}

@@ -7,18 +7,19 @@ import torch
 
 from bench.compute import ComputeConfig
 from bench.config import Recipe
-from bench.runs import experiment, records, subprocess_worker, sweep
+from bench.runs import experiment, launchers, records, subprocess_worker, sweep
+from bench.runs.configure import RunSettings
 
 COMPUTING = ComputeConfig(torch.device("cpu"))
 SHORT = Recipe("fast", "adam", lr=0.003, batch=25, epochs=1, schedule="onecycle")
 
 
 def planned(mini, attns=("none", "pan"), seeds=1, recipe=SHORT) -> list[sweep.Task]:
-    return sweep.plan(attns, [mini], seeds, recipe, "one", COMPUTING)
+    return sweep.SweepPlan(attns, [mini], seeds, RunSettings(recipe, "one", COMPUTING)).build_tasks()
 
 
 def done(tasks, runs, workers=1) -> dict[str, subprocess_worker.RunOutcome]:
-    with sweep.here("cpu", workers, threads=1) as launcher:
+    with launchers.local_workers("cpu", workers, threads=1) as launcher:
         return {task.config.attn: ended for task, ended in sweep.sweep(tasks, runs, launcher).items()}
 
 

@@ -25,7 +25,7 @@ from bench.model import build
 from bench.profiling import run_cost
 from bench.runs import experiment, records
 from bench.runs.load import load_model
-from bench.training.checkpoints import load_fitting, load_weights
+from bench.training.checkpoints import load_matching_weights, load_weights
 from bench.training.trainer import Trainer
 from mnistref.common.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
 from mnistref.dataset import read_manifest, read_split
@@ -35,7 +35,7 @@ SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle"
 
 
 def configured(mini, attn="pan", recipe=SHORT, seed=0) -> RunConfig:
-    return experiment.configure(mini, attn, seed, recipe, "one", ComputeConfig(CPU))
+    return experiment.configure(mini, attn, seed, experiment.RunSettings(recipe, "one", ComputeConfig(CPU)))
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +120,9 @@ def test_pictures_are_kept(finished, mini):
 
 
 def test_a_network_without_attention_has_no_maps(mini, tmp_path):
-    config = experiment.configure(mini, "none", 0, replace(SHORT, epochs=1), "one", ComputeConfig(CPU))
+    config = experiment.configure(
+        mini, "none", 0, experiment.RunSettings(replace(SHORT, epochs=1), "one", ComputeConfig(CPU))
+    )
     run = experiment.run(config, mini, tmp_path)
     assert sorted(path.name for path in (run / snapshots.FOLDER).iterdir()) == [snapshots.IMAGES, snapshots.WORDS]
     assert set(records.read_answers(run)) == {"answer", "right", "scale_bin"}
@@ -167,7 +169,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(finished, mini, tmp_path
     with interrupt_after(2), pytest.raises(KeyboardInterrupt):
         experiment.run(config, mini, tmp_path)
     assert not (tmp_path / config.run_id / "result.json").exists()
-    assert [r["status"] for r in records.results(tmp_path)] == ["unfinished"]
+    assert [r["status"] for r in records.read_results(tmp_path)] == ["unfinished"]
     again = experiment.run(config, mini, tmp_path)
     assert (again / "weights.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
     epochs = [json.loads(line)["epoch"] for line in (again / "history.jsonl").read_text().splitlines()]
@@ -207,11 +209,11 @@ def test_a_damaged_result_is_shown_and_made_again(text, finished, mini, tmp_path
     shutil.copytree(folder, tmp_path / folder.name)
     path = tmp_path / folder.name / "result.json"
     path.write_text(text if isinstance(text, str) else json.dumps({**result, **text}))
-    shown = list(records.results(tmp_path))
+    shown = list(records.read_results(tmp_path))
     assert [(r["status"], r["attn"], r["run"]) for r in shown] == [("damaged", "pan", config.run_id)]
     assert leaderboard(shown)["status"].tolist() == ["1 damaged"]
     experiment.run(config, mini, tmp_path)
-    assert [r["status"] for r in records.results(tmp_path)] == ["ok"]
+    assert [r["status"] for r in records.read_results(tmp_path)] == ["ok"]
 
 
 @pytest.mark.parametrize("name", ["config.json", "answers.safetensors"])
@@ -219,7 +221,7 @@ def test_a_finished_run_is_shown_even_where_what_lies_beside_its_result_is_damag
     _, folder, result = finished
     shutil.copytree(folder, tmp_path / folder.name)
     (tmp_path / folder.name / name).write_text("{}")
-    board = leaderboard(records.results(tmp_path))
+    board = leaderboard(records.read_results(tmp_path))
     assert board["status"].tolist() == ["ok"]
     assert board["accuracy"].tolist() == [result["accuracy"]]
     assert board["accuracy_lo"].notna().all()
@@ -231,14 +233,14 @@ def test_a_finished_run_is_shown_even_where_what_lies_beside_its_result_is_damag
         ("config.json", lambda _: {}, "recipe is missing"),
         ("config.json", lambda config: config | {"seed": 7}, "its seed is not that of result.json"),
         ("config.json", lambda config: config | {"attn": "san"}, "its attn is not that of result.json"),
-        ("environment.json", lambda _: [], "it has another form"),
+        ("environment.json", lambda _: [], "unexpected structure"),
     ],
 )
 def test_a_damaged_file_beside_a_result_is_named_with_what_to_do(name, change, why, finished, tmp_path, caplog):
     _, folder, result = finished
     path = Path(shutil.copytree(folder, tmp_path / folder.name)) / name
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
-    (shown,) = records.results(tmp_path)
+    (shown,) = records.read_results(tmp_path)
     assert (shown["accuracy"], shown.get("config")) == (
         result["accuracy"],
         None if "config" in name else shown["config"],
@@ -256,7 +258,7 @@ def test_a_folder_that_holds_no_run_does_not_spoil_the_board(finished, tmp_path)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "config.json").write_text("{")
     (tmp_path / "c").mkdir()
-    assert [r["accuracy"] for r in records.results(tmp_path)] == [result["accuracy"]]
+    assert [r["accuracy"] for r in records.read_results(tmp_path)] == [result["accuracy"]]
 
 
 def test_bad_data_end_a_run_and_are_its_reason(make, tmp_path):
@@ -268,7 +270,7 @@ def test_bad_data_end_a_run_and_are_its_reason(make, tmp_path):
     config = configured(folder)
     with pytest.raises(DataProblemError, match="damaged"):
         experiment.run(config, folder, tmp_path / "runs")
-    (result,) = records.results(tmp_path / "runs")
+    (result,) = records.read_results(tmp_path / "runs")
     assert result["status"] == "failed"
     assert shard.name in result["reason"]
 
@@ -278,7 +280,7 @@ def test_bad_data_end_a_run_and_are_its_reason(make, tmp_path):
 )
 def test_what_cannot_be_trained_costs_no_data_and_leaves_no_folder(attn, variant, mini, tmp_path):
     with pytest.raises(UsageProblemError):
-        experiment.prepare(PRESETS["quick"], attn, variant, tmp_path, "mnist5k", "builtin")
+        experiment.prepare_dataset(PRESETS["quick"], attn, variant, tmp_path, "mnist5k", "builtin")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -398,7 +400,9 @@ def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path
     """And says so wherever its recipe is named; the other's weights and no others decide its outcome."""
     folder = finished[1]
     data = make("mini", sizes={"train": 200, "val": 50, "test": 60}, seed=5)
-    config = experiment.configure(data, "pan", 1, replace(SHORT, epochs=1), "one", ComputeConfig(CPU), init=folder)
+    config = experiment.configure(
+        data, "pan", 1, experiment.RunSettings(replace(SHORT, epochs=1), "one", ComputeConfig(CPU), init=folder)
+    )
     assert config.init == f"{mini.name},fast,epochs=2"
     assert config.run_id != configured(data, "pan", replace(SHORT, epochs=1), 1).run_id
     other = experiment.run(configured(mini, "pan", replace(SHORT, epochs=1), 2), mini, tmp_path / "other")
@@ -414,21 +418,23 @@ def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path
     train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
     (record,) = Trainer(config.recipe, model, train, val, 1, ComputeConfig(CPU)).epochs()
     assert record["train_loss"] == history[0]["train_loss"]
-    assert leaderboard(records.results(tmp_path))["recipe"].tolist() == [result["recipe"]]
+    assert leaderboard(records.read_results(tmp_path))["recipe"].tolist() == [result["recipe"]]
 
 
 def test_a_run_on_other_questions_starts_from_what_of_the_weights_fits(finished, make, tmp_path, caplog):
     """The inverse task asks for one of 10 digits by one of 5 colours: what depends on these begins anew."""
     data = make("mbginv", sizes={"train": 20, "val": 10, "test": 10})
     once = replace(SHORT, epochs=1, batch=10)
-    config = experiment.configure(data, "pan", 0, once, "one", ComputeConfig(CPU), init=finished[1])
+    config = experiment.configure(
+        data, "pan", 0, experiment.RunSettings(once, "one", ComputeConfig(CPU), init=finished[1])
+    )
     with caplog.at_level("INFO", "bench"):
         run = experiment.run(config, data, tmp_path, init=finished[1])
     names = "head.classify, gates.0.attend.embedding, "
-    for said in ("begins anew, as nothing of {} fits", "left out of {}"):
+    for said in ("initialised at random, because {} has no weights that fit", "weights of {} that are not used"):
         assert f"{said.format(finished[1].name)}: {names}" in caplog.text
     model = build("pan", read_manifest(data).variant, 0, CPU)
-    load_fitting(load_model(finished[1])[1].state_dict(), model)
+    load_matching_weights(load_model(finished[1])[1].state_dict(), model)
     train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
     (record,) = Trainer(once, model, train, val, 0, ComputeConfig(CPU)).epochs()
     (history,) = (json.loads(line) for line in (run / "history.jsonl").read_text().splitlines())
@@ -448,7 +454,7 @@ def test_weights_that_cannot_be_started_from(attn, harm, message, finished, mini
     if harm:
         (folder / harm).unlink()
     with pytest.raises(UsageProblemError, match=message):
-        experiment.configure(mini, attn, 0, SHORT, "one", ComputeConfig(CPU), init=folder)
+        experiment.configure(mini, attn, 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU), init=folder))
 
 
 def test_a_faded_run_is_named_so(mini, tmp_path):

@@ -141,7 +141,7 @@ NONSENSE = [
     [
         (lambda p: p.unlink(), 2, "no file here"),
         (lambda p: p.write_text("{"), 3, "not JSON"),
-        (lambda p: p.write_text("[]"), 3, "damaged (it has another form); restore"),
+        (lambda p: p.write_text("[]"), 3, "damaged (unexpected structure); restore"),
         (lambda p: p.write_text('{"attn": "pan"}'), 3, "damaged (recipe is missing); restore"),
         *((lambda p, c=c: change_recipe(p, **c), 3, f"damaged ({next(iter(c))}: ") for c in NONSENSE),
         (lambda p: change(p, seed=-5), 3, "damaged (seed: -5)"),
@@ -152,7 +152,11 @@ NONSENSE = [
         (lambda p: change(p, data_request={"size": 1}, dataset="mini-000000000000"), 2, "was made from a folder"),
         (lambda p: change(p, dataset="mini-000000000000"), 4, "the run was made with mini-000000000000"),
         (lambda p: change(p, init="mref,fast", init_weights="0" * 12), 2, "give --init"),
-        (lambda p: change(p, init="mref,fast", init_weights="0" * 12, init_run="gone"), 2, "gone, which is not here"),
+        (
+            lambda p: change(p, init="mref,fast", init_weights="0" * 12, init_run="gone"),
+            2,
+            "gone, which does not exist",
+        ),
     ],
 )
 def test_what_cannot_be_repeated(harm, code, message, made, root, tmp_path):

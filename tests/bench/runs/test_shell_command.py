@@ -12,7 +12,7 @@ import cli
 from bench.config import RECIPES, RunConfig
 from bench.leaderboard.aggregate import leaderboard
 from bench.runs import records
-from bench.runs.shell_command import command_of
+from bench.runs.shell_command import build_command
 
 REQUEST = {
     "variant": "mini",
@@ -27,7 +27,7 @@ CONFIG = RunConfig("pan:width=8", "mini", "mini-0123456789ab", 0, FAST, "all", "
 
 
 def test_it_is_one_line_that_names_every_choice():
-    words = shlex.split(command_of(CONFIG, REQUEST, [0, 2]))
+    words = shlex.split(build_command(CONFIG, REQUEST, [0, 2]))
     generate, run = words[: words.index("&&")], words[words.index("do") + 1 :]
     assert generate[:2] == ["mnistref", "generate"]
     assert dict(zip(generate[2::2], generate[3::2], strict=True)) == {
@@ -43,7 +43,7 @@ def test_it_is_one_line_that_names_every_choice():
     }
     assert run[:2] == ["bench", "run"]
     assert run[-2:] == ["$seed;", "done"]
-    assert "for seed in 0 2; do bench run --attn pan:width=8" in command_of(CONFIG, REQUEST, [0, 2])
+    assert "for seed in 0 2; do bench run --attn pan:width=8" in build_command(CONFIG, REQUEST, [0, 2])
     for option, value in {
         "--recipe": "fast",
         "--epochs": "1",
@@ -68,28 +68,28 @@ def test_it_is_one_line_that_names_every_choice():
     ],
 )
 def test_what_else_a_run_may_be(change, words):
-    assert words in command_of(replace(CONFIG, **change), REQUEST, [1])
+    assert words in build_command(replace(CONFIG, **change), REQUEST, [1])
 
 
 def test_runs_that_start_from_others_name_them():
     config = replace(CONFIG, init="mref,fast", init_weights="0" * 12)
-    command = command_of(config, REQUEST, [0, 1], ["mref-a", "mref-b"])
+    command = build_command(config, REQUEST, [0, 1], ["mref-a", "mref-b"])
     assert "--seed 0 --init data_cache/runs/mref-a && bench run" in command
     assert command.endswith("--seed 1 --init data_cache/runs/mref-b")
 
 
 def test_folders_of_the_users_are_for_the_user_to_name():
-    command = command_of(CONFIG, {**REQUEST, "digits": None, "backgrounds": None}, [0])
+    command = build_command(CONFIG, {**REQUEST, "digits": None, "backgrounds": None}, [0])
     assert "--digits DIGITS --backgrounds PHOTOS" in command
 
 
 def test_digits_that_do_not_look_like_digits_are_wanted_again():
-    assert "--any-digits" not in command_of(CONFIG, REQUEST, [0])
-    assert " --pool disjoint --any-digits --root " in command_of(CONFIG, {**REQUEST, "any_digits": True}, [0])
+    assert "--any-digits" not in build_command(CONFIG, REQUEST, [0])
+    assert " --pool disjoint --any-digits --root " in build_command(CONFIG, {**REQUEST, "any_digits": True}, [0])
 
 
 def test_a_recipe_that_no_option_makes_has_no_command():
-    assert command_of(replace(CONFIG, recipe=replace(FAST, clip=1.0)), REQUEST, [0]) is None
+    assert build_command(replace(CONFIG, recipe=replace(FAST, clip=1.0)), REQUEST, [0]) is None
 
 
 def done(line: str) -> list[str]:
@@ -108,11 +108,11 @@ def test_a_shell_that_runs_it_comes_to_the_same_runs(tmp_path, monkeypatch):
     """Two seeds, and the command of their row, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     config = replace(CONFIG, attn="san", queries="one")
-    folder = done(command_of(config, REQUEST, [0]).split(" && ")[0])[0]
+    folder = done(build_command(config, REQUEST, [0]).split(" && ")[0])[0]
     config = replace(config, dataset=Path(folder).name)
-    assert done(command_of(config, REQUEST, [0, 2]))[0] == folder
+    assert done(build_command(config, REQUEST, [0, 2]))[0] == folder
     runs = tmp_path / "data_cache" / "runs"
-    (row,) = leaderboard(records.results(runs)).to_dict("records")
+    (row,) = leaderboard(records.read_results(runs)).to_dict("records")
     assert row["seeds"] == 2
-    assert row["command"] == command_of(config, REQUEST, [0, 2])
+    assert row["command"] == build_command(config, REQUEST, [0, 2])
     assert {path.name for path in runs.glob("mini-*")} == {replace(config, seed=seed).run_id for seed in (0, 2)}

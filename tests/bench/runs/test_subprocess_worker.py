@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bench.kernels import pool
-from bench.runs import collected_warnings, experiment, process_state, records, subprocess_worker, sweep
+from bench.runs import collected_warnings, experiment, launchers, process_state, records, subprocess_worker, sweep
 from bench.runs.subprocess_worker import RunOutcome, Worker, WorkerReply
 from bench.training.progress import ProgressOptions
 from mnistref.common.child_process import ChildProcess
@@ -127,7 +127,7 @@ def test_files_of_the_user_have_a_process_to_themselves(tiny, tmp_path, checked_
         pids.append(one._process.pid)
     one.close()
     lines = [line.split() for line in log.read_text().splitlines()]
-    assert [told(task, tmp_path)["alone"] for task in tasks] == [False, True, False, True]
+    assert [told(task, tmp_path)["isolated"] for task in tasks] == [False, True, False, True]
     assert len({*pids}) == 1
     assert {name for name, _ in lines} == {"a", "b"}
     assert len({(name, pid) for name, pid in lines}) == 2
@@ -193,14 +193,14 @@ def states_around(task: dict, linger: bool = False) -> tuple[dict, dict, dict, b
     experiment.run = run  # type: ignore[assignment]
     with torch.random.fork_rng():
         before = state()
-    answer = subprocess_worker.do(task)
+    answer = subprocess_worker.run_task(task)
     after = state()
     for _ in range(2):
         random.seed(1)
-        subprocess_worker.do(task)
+        subprocess_worker.run_task(task)
         numbers.append(random.random())
     over.set()
-    return before, during, after, answer.fit, numbers[0] != numbers[1]
+    return before, during, after, answer.reusable, numbers[0] != numbers[1]
 
 
 def test_what_a_run_changes_is_restored(tiny, tmp_path):
@@ -222,14 +222,16 @@ def test_a_process_with_a_thread_left_does_no_other_run(tiny, tmp_path):
 
 def test_a_process_that_has_grown_does_no_other_run(monkeypatch):
     monkeypatch.setattr(process_state, "_first_size", [])
-    assert not process_state._has_grown()
-    monkeypatch.setattr(process_state, "_first_size", [process_state._first_size[0] - process_state.GROWTH - 1])
-    assert process_state._has_grown()
+    assert not process_state._exceeds_memory()
+    monkeypatch.setattr(
+        process_state, "_first_size", [process_state._first_size[0] - process_state.MAX_GROWTH_BYTES - 1]
+    )
+    assert process_state._exceeds_memory()
 
 
 def with_a_broken_kernel(task: dict) -> WorkerReply:
     pool._tried = lambda: "broken\nfor this test"
-    return subprocess_worker.do(task)
+    return subprocess_worker.run_task(task)
 
 
 def test_a_worker_tells_that_a_kernel_does_not_work(tiny, tmp_path):
@@ -244,7 +246,7 @@ def test_warnings_of_others_are_not_collected():
     """Nor those that compiled code gives for a function of ours, which names no `warn`."""
     ours = {"__name__": "bench.anything", "warnings": warnings, "np": np}
     filters = [*warnings.filters]
-    with warnings.catch_warnings(record=True) as shown, collected_warnings.collected() as lines:
+    with warnings.catch_warnings(record=True) as shown, collected_warnings.collect_warnings() as lines:
         warnings.simplefilter("always")
         warnings.warn("theirs", RuntimeWarning, stacklevel=1)
         logging.getLogger("torch").warning("theirs")
@@ -261,7 +263,7 @@ def test_warnings_of_others_are_not_collected():
 
 def test_a_sweep_logs_each_warning_once(mini, tmp_path, caplog):
     class Told:
-        def each(self, tasks):
+        def run_all(self, tasks):
             for task in tasks:
                 yield (
                     task,
@@ -289,7 +291,7 @@ def test_a_sweep_logs_each_warning_once(mini, tmp_path, caplog):
     ],
 )
 def test_workers_are_spread_over_the_gpus_in_turn(workers, gpus, expected):
-    assert sweep.assign(workers, gpus) == expected
+    assert launchers.assign_gpus(workers, gpus) == expected
 
 
 @pytest.mark.parametrize(
@@ -304,7 +306,7 @@ def test_workers_are_spread_over_the_gpus_in_turn(workers, gpus, expected):
     ],
 )
 def test_a_worker_is_given_a_gpu_that_the_sweep_may_use(count, listed, expected):
-    assert sweep.visible_gpus(count, listed) == expected
+    assert launchers.list_visible_gpus(count, listed) == expected
 
 
 def test_each_worker_sees_its_own_gpu_alone(monkeypatch):
@@ -318,7 +320,7 @@ def test_each_worker_sees_its_own_gpu_alone(monkeypatch):
     monkeypatch.setattr(subprocess_worker, "ChildProcess", Noted)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    with sweep.here("cuda", 3, threads=4) as launcher:
+    with launchers.local_workers("cuda", 3, threads=4) as launcher:
         for _ in range(3):
-            assert "could not be started: noted" in launcher._launch({"config": {}, "alone": False}).reason
+            assert "could not be started: noted" in launcher._launch({"config": {}, "isolated": False}).reason
     assert given == [{"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": gpu} for gpu in ("3", "5", "3")]

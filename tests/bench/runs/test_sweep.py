@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from bench.runs import experiment, records, subprocess_worker, sweep
+from bench.runs import experiment, launchers, records, subprocess_worker, sweep
+from bench.runs.configure import RunSettings
 from mnistref.common.errors import UsageProblemError
 from tests.bench.runs.sweeping import COMPUTING, SHORT, alone, done, outcome, planned
 
@@ -40,7 +41,7 @@ def broken(tmp_path):
 
 def test_all_are_compared_with_one_seed_before_the_next_begins(mini, make):
     other = make("mref", sizes={"train": 20, "val": 10, "test": 10})
-    tasks = sweep.plan(["none", "pan"], [mini, other], 2, SHORT, "one", COMPUTING)
+    tasks = sweep.SweepPlan(["none", "pan"], [mini, other], 2, RunSettings(SHORT, "one", COMPUTING)).build_tasks()
     order = [(t.config.seed, t.config.variant, t.config.attn) for t in tasks]
     assert order == [(s, v, a) for s in (0, 1) for v in ("mini", "mref") for a in ("none", "pan")]
 
@@ -53,8 +54,8 @@ def test_each_begins_with_the_weights_of_its_mechanism_and_seed(mini, make, tmp_
     easy, hard = tmp_path / "easy", make("mref", sizes={"train": 20, "val": 10, "test": 10})
     attns = ["none", "pan"]
     alone(planned(mini, attns, seeds=2), easy)
-    starts, missing = sweep.starts_in(easy, attns, 2)
-    tasks = sweep.plan(attns, [hard], 2, SHORT, "one", COMPUTING, starts=starts)
+    starts, missing = sweep.find_initial_runs(easy, attns, 2)
+    tasks = sweep.SweepPlan(attns, [hard], 2, RunSettings(SHORT, "one", COMPUTING), initial_runs=starts).build_tasks()
     assert (len(tasks), missing) == (4, [])
     for task in tasks:
         start = records.read_json(task.init / records.CONFIG)
@@ -78,10 +79,10 @@ def test_a_sweep_says_which_run_it_cannot_begin_with(mini, tmp_path):
 
     code, said = swept("easy", "none,san")
     assert code == 6
-    assert "1 of 2 runs did not end well: san seed 0: no finished run to begin with" in said
+    assert "1 of 2 runs did not end well: san seed 0: no finished run with initial weights" in said
     code, said = swept("easy", "none,san")
     assert code == 6
-    assert f"finished already: {mini.name} none seed 0" in said
+    assert f"already finished: {mini.name} none seed 0" in said
     alone(planned(mini, recipe=replace(SHORT, epochs=2)), tmp_path / "easy")
     for arguments, words in (
         (("easy", "han"), "no finished run of these mechanisms and seeds"),
@@ -96,7 +97,7 @@ def test_a_sweep_says_which_run_it_cannot_begin_with(mini, tmp_path):
 
 
 def test_a_place_that_takes_no_runs_is_said_before_any_work(mini, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.conformance.isolation.examine", lambda *_: pytest.fail("networks were examined"))
+    monkeypatch.setattr("bench.conformance.isolation.check_networks", lambda *_: pytest.fail("networks were examined"))
     (tmp_path / "file").touch()
     arguments = ["sweep", "--attn", "none", "--data", str(mini), "--runs", str(tmp_path / "file" / "runs")]
     told = CliRunner().invoke(cli.bench, arguments)
@@ -116,7 +117,7 @@ def test_a_sweep_of_finished_runs_writes_nothing(mini, tmp_path, monkeypatch):
 
 def test_the_parts_hold_every_run_once(mini):
     tasks = planned(mini, ("none", "pan", "san"), seeds=3)
-    parts = [sweep.share(tasks, (k, 4)) for k in (1, 2, 3, 4)]
+    parts = [sweep.select_shard(tasks, (k, 4)) for k in (1, 2, 3, 4)]
     assert sorted(t.name for part in parts for t in part) == sorted(t.name for t in tasks)
     assert [len(part) for part in parts] == [3, 2, 2, 2]
 
@@ -130,11 +131,11 @@ def test_one_that_breaks_does_not_keep_the_others(broken, mini, tmp_path, monkey
         "x = x * float('nan')": "diverged: the loss is nan",
     }
     names = [broken(what, f"broken{k}.py") for k, what in enumerate(expected)]
-    monkeypatch.setattr("bench.conformance.isolation.refuse_here", lambda *_: None)  # which would refuse them before
+    monkeypatch.setattr("bench.conformance.checks.require_buildable", lambda *_: None)  # which would refuse them before
     how = ["--data", str(mini), "--attn", ",".join([*names, "none"]), "--seeds", "1", "--epochs", "1", "--threads", "1"]
     told = call(*how, "--device", "cpu", "--workers", "2", "--runs", str(tmp_path / "runs"), code=6)
     for number, became in enumerate(expected.values()):
-        line = rf"^\[\d/5\] {mini.name} broken{number}.py:Broken#\w+ seed 0: {became}[^/]*; .* passed"
+        line = rf"^\[\d/5\] {mini.name} broken{number}.py:Broken#\w+ seed 0: {became}[^/]*; .* elapsed"
         assert re.search(line, told.stderr, re.MULTILINE), told.stderr
     assert f"4 of 5 runs did not end well: {mini.name} broken0.py:Broken#" in told.stderr
     assert len(told.stdout.split()) == 1
@@ -152,7 +153,7 @@ def call(*arguments: str, code: int = 0):
     [
         (["--attn", "none,arn"], "did you mean 'arnn'"),
         (["--attn", "none", "--variant", "mini,mreff"], "did you mean 'mref'"),
-        (["--attn", "none", "--variant", "mbgmulti"], "cannot be trained on"),
+        (["--attn", "none", "--variant", "mbgmulti"], "cannot be used for training"),
         (["--attn", "none", "--shard", "3/2"], "give I/N"),
         (["--attn", "none", "--seeds", "0"], "--seeds"),
         (["--attn", "none", "--scheduler", "nowhere"], "give tcp://HOST:PORT"),
@@ -171,5 +172,8 @@ def test_a_worker_answers_for_what_it_cannot_read(tmp_path):
 
 
 def test_an_unfit_address_is_refused(mini):
-    with pytest.raises(UsageProblemError, match="no Dask scheduler answers"), sweep.cluster("tcp://127.0.0.1:9", 1):
+    with (
+        pytest.raises(UsageProblemError, match="no Dask scheduler answers"),
+        launchers.dask_workers("tcp://127.0.0.1:9", 1),
+    ):
         pass

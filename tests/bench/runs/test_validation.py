@@ -12,7 +12,7 @@ import torch
 from bench.common.safetensors_io import encode
 from bench.leaderboard.aggregate import leaderboard
 from bench.runs import records
-from bench.runs.validation import contradicted, malformed, unsound
+from bench.runs.validation import check_against_answers, check_answers, check_result
 from mnistref.common.errors import DataProblemError
 from tests.bench.leaderboard.test_aggregate import failed, result
 
@@ -24,10 +24,10 @@ TIMES = ["train_step_ms", "infer_ms_per_image", "relative_runtime"]
 
 
 def test_a_result_as_runs_write_it_is_sound():
-    assert malformed(result()) == []
-    assert malformed(failed()) == []
-    assert malformed(result(accuracy=1, mask_correctness=0, note=None, capture=None, peak_memory_mb=0)) == []
-    assert malformed(result(pr_area=None, tpr=None, relative_runtime=None, pr_curve={"recall": [math.nan]})) == []
+    assert check_result(result()) == []
+    assert check_result(failed()) == []
+    assert check_result(result(accuracy=1, mask_correctness=0, note=None, capture=None, peak_memory_mb=0)) == []
+    assert check_result(result(pr_area=None, tpr=None, relative_runtime=None, pr_curve={"recall": [math.nan]})) == []
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,12 @@ def test_a_result_as_runs_write_it_is_sound():
     + [("dataset", value) for value in ({}, [], {"spec_id": 1}, {"spec_id": "a", "digits": 3}, None)],
 )
 def test_what_cannot_be_is_named(name, value):
-    assert malformed(result() | {name: value}) == [name]
+    assert check_result(result() | {name: value}) == [name]
 
 
 def test_a_number_may_stand_in_a_run_that_did_not_end_well_and_is_then_one():
-    assert malformed(failed() | {"accuracy": 0.5}) == []
-    assert malformed(failed() | {"accuracy": math.nan}) == ["accuracy"]
+    assert check_result(failed() | {"accuracy": 0.5}) == []
+    assert check_result(failed() | {"accuracy": math.nan}) == ["accuracy"]
 
 
 def answers(**changes) -> dict[str, np.ndarray]:
@@ -57,9 +57,9 @@ def answers(**changes) -> dict[str, np.ndarray]:
 
 
 def test_answers_as_runs_write_them_are_sound():
-    assert unsound(answers()) == []
-    assert unsound({"right": np.ones(1, bool)}) == []
-    assert unsound(answers(tpr=np.array([0, 1, 0.5]), pointing=np.array([0.5, 1, 0]))) == []
+    assert check_answers(answers()) == []
+    assert check_answers({"right": np.ones(1, bool)}) == []
+    assert check_answers(answers(tpr=np.array([0, 1, 0.5]), pointing=np.array([0.5, 1, 0]))) == []
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_answers_as_runs_write_them_are_sound():
     ],
 )
 def test_answers_that_cannot_be_are_named(name, values):
-    assert unsound(answers(**{name: np.array(values)})) == [name]
+    assert check_answers(answers(**{name: np.array(values)})) == [name]
 
 
 def test_answers_without_right_ones_or_questions_are_none():
-    assert unsound({"answer": np.zeros(3)}) == ["right"]
-    assert unsound({"right": np.zeros(0)}) == ["right"]
-    assert unsound({"right": np.zeros(())}) == ["right"]
-    assert unsound({"right": np.zeros((3, 1))}) == ["right"]
+    assert check_answers({"answer": np.zeros(3)}) == ["right"]
+    assert check_answers({"right": np.zeros(0)}) == ["right"]
+    assert check_answers({"right": np.zeros(())}) == ["right"]
+    assert check_answers({"right": np.zeros((3, 1))}) == ["right"]
 
 
 def agreeing(**changes) -> dict:
@@ -117,16 +117,16 @@ def agreeing(**changes) -> dict:
     ],
 )
 def test_a_result_that_its_answers_would_make_another_is_contradicted(changes, wrong):
-    assert contradicted(agreeing(**changes), answers()) == wrong
+    assert check_against_answers(agreeing(**changes), answers()) == wrong
 
 
 def test_answers_that_hold_nan_or_a_class_that_is_none_contradict_every_result():
     odd = answers(mask_correctness=np.array([0.5, math.nan, 0.5]))
-    assert contradicted(agreeing(), odd) == ["mask_correctness"]
-    assert contradicted(agreeing(), answers(answer=np.array([0, 5, 1]))) == ["answer"]
-    assert contradicted(agreeing(variant="mbginv"), answers(answer=np.array([0, 5, 9]))) == []
-    assert contradicted(agreeing(variant="of-my-own"), answers(answer=np.array([0, 99, 9]))) == []
-    assert contradicted(failed(), odd) == contradicted(agreeing(), None) == []
+    assert check_against_answers(agreeing(), odd) == ["mask_correctness"]
+    assert check_against_answers(agreeing(), answers(answer=np.array([0, 5, 1]))) == ["answer"]
+    assert check_against_answers(agreeing(variant="mbginv"), answers(answer=np.array([0, 5, 9]))) == []
+    assert check_against_answers(agreeing(variant="of-my-own"), answers(answer=np.array([0, 99, 9]))) == []
+    assert check_against_answers(failed(), odd) == check_against_answers(agreeing(), None) == []
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_result_that_holds_nan_is_damaged_and_the_board_says_so(run, caplog):
         records.read_result(run)
     assert not records.is_finished(run)
     with caplog.at_level(logging.WARNING):
-        assert list(records.results(run.parent)) == []  # nothing else tells what it was
+        assert list(records.read_results(run.parent)) == []  # nothing else tells what it was
     assert "damaged (accuracy" in caplog.text
 
 
@@ -164,7 +164,7 @@ def test_answers_of_another_kind_are_left_out_and_the_board_is_made_without_them
     with pytest.raises(DataProblemError, match=r"not the answers of a test \(.*right"):
         records.read_answers(run)
     with caplog.at_level(logging.WARNING):
-        (row,) = leaderboard(records.results(run.parent)).to_dict("records")
+        (row,) = leaderboard(records.read_results(run.parent)).to_dict("records")
     assert (row["seeds"], row["accuracy"]) == (1, pytest.approx(2 / 3))
     assert "not the answers of a test" in caplog.text
 
@@ -174,11 +174,11 @@ def test_answers_of_another_kind_are_left_out_and_the_board_is_made_without_them
 def test_what_lies_beside_a_result_may_be_anything(text, name, run, caplog):
     (run / name).write_text(text)
     with caplog.at_level(logging.WARNING):
-        (row,) = leaderboard(records.results(run.parent)).to_dict("records")
+        (row,) = leaderboard(records.read_results(run.parent)).to_dict("records")
     assert row["seeds"] == 1
     assert "run" in caplog.text
     (run / records.RESULT).unlink()
-    assert list(records.results(run.parent)) == []
+    assert list(records.read_results(run.parent)) == []
 
 
 @pytest.mark.parametrize(
@@ -194,4 +194,4 @@ def test_what_lies_beside_a_result_may_be_anything(text, name, run, caplog):
 )
 def test_hardware_is_named_by_what_is_known(environment, hardware, run):
     (run / records.ENVIRONMENT).write_text(json.dumps(environment))
-    assert leaderboard(records.results(run.parent))["hardware"].tolist() == [hardware]
+    assert leaderboard(records.read_results(run.parent))["hardware"].tolist() == [hardware]

@@ -22,9 +22,9 @@ from bench.leaderboard.aggregate import leaderboard
 from bench.leaderboard.formatting import from_csv, to_csv, to_text
 from bench.model import create_model
 from bench.runs import experiment
-from bench.runs.environment import COMMIT, commit
-from bench.runs.validation import malformed
-from bench.training.capture import resolved
+from bench.runs.environment import COMMIT_VARIABLE, get_commit
+from bench.runs.validation import check_result
+from bench.training.capture import resolve_capture
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import VARIANTS
 from tests.bench.leaderboard.test_aggregate import result
@@ -35,7 +35,7 @@ LAST = "none,none,none,arnn"
 
 
 def configured(mini, attn=LAST):
-    return experiment.configure(mini, attn, 0, SHORT, "one", ComputeConfig(CPU))
+    return experiment.configure(mini, attn, 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_board_says_where_another_than_the_best_ran():
 
 @pytest.mark.parametrize(("value", "good"), [("cpu", True), (None, True), (3, False), (["cpu"], False)])
 def test_a_result_names_it_in_words(value, good):
-    assert malformed(result(diagonal_lstm=value)) == ([] if good else ["diagonal_lstm"])
+    assert check_result(result(diagonal_lstm=value)) == ([] if good else ["diagonal_lstm"])
 
 
 def test_a_board_of_before_is_right_and_one_without_what_its_records_say_is_not(runs, tmp_path):
@@ -131,9 +131,9 @@ def test_a_board_of_before_is_right_and_one_without_what_its_records_say_is_not(
         ("auto", "cpu", "arnn", 2, False, "eager", ""),
         ("auto", "cuda", "arnn", 2, False, "graph", ""),
         ("auto", "cuda", "san", "one", False, "graph", ""),
-        ("auto", "cuda", "san", "all", False, "eager", "--questions 2 or one makes them alike"),
+        ("auto", "cuda", "san", "all", False, "eager", "use --questions 2 or one"),
         ("auto", "cuda", "san", 2, True, "eager", "several processes"),
-        ("auto", "cuda", "none,my.py:Own", 2, False, "eager", "--capture graph tries it"),
+        ("auto", "cuda", "none,my.py:Own", 2, False, "eager", "--capture graph to try"),
         ("graph", "cuda", "none,my.py:Own", 2, False, "graph", ""),
         ("eager", "cuda", "arnn", 2, False, "eager", ""),
     ],
@@ -142,7 +142,7 @@ def test_how_steps_are_captured(asked, device, attn, questions, processes, expec
     variant = VARIANTS["mini"]
     assert variant.digits[0] == 2
     recipe = replace(SHORT, questions=questions)
-    capture, said = resolved(asked, device, attn, variant, recipe, processes)
+    capture, said = resolve_capture(asked, device, attn, variant, recipe, processes)
     assert capture == expected
     assert why in said
     assert bool(said) == bool(why)
@@ -150,7 +150,9 @@ def test_how_steps_are_captured(asked, device, attn, questions, processes, expec
 
 def test_a_run_on_a_cpu_has_the_name_it_had(mini):
     for capture in ("auto", "eager"):
-        config = experiment.configure(mini, "san", 0, SHORT, "one", ComputeConfig(CPU, capture=capture))
+        config = experiment.configure(
+            mini, "san", 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU, capture=capture))
+        )
         assert config.as_dict()["capture"] == "eager"
         assert config == configured(mini, "san")
 
@@ -158,7 +160,9 @@ def test_a_run_on_a_cpu_has_the_name_it_had(mini):
 def test_a_run_on_a_gpu_is_named_after_what_it_does(mini):
     how = ComputeConfig(CUDA, capture="auto")
     recipes = [replace(SHORT, questions=questions) for questions in (2, "all")]
-    found = [experiment.configure(mini, "san", 0, recipe, "one", how).capture for recipe in recipes]
+    found = [
+        experiment.configure(mini, "san", 0, experiment.RunSettings(recipe, "one", how)).capture for recipe in recipes
+    ]
     assert found == ["graph", "eager"]
 
 
@@ -253,24 +257,24 @@ def test_a_curve_of_many_pixels_is_exact():
 
 
 def test_the_commit_of_a_copy_is_what_the_variable_says(monkeypatch, tmp_path):
-    monkeypatch.delenv(COMMIT, raising=False)
+    monkeypatch.delenv(COMMIT_VARIABLE, raising=False)
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "none"))
-    assert commit() is None
+    assert get_commit() is None
     for said, expected in (
         ("A" * 40, "a" * 12),
         ("0123456", "0123456"),
         ("0123456789abcdef-dirty", "0123456789ab-dirty"),
     ):
-        monkeypatch.setenv(COMMIT, said)
-        assert commit() == expected
+        monkeypatch.setenv(COMMIT_VARIABLE, said)
+        assert get_commit() == expected
     for wrong in ("main", "123456", "0123456-dirty-dirty", "0123456\nx"):
-        monkeypatch.setenv(COMMIT, wrong)
-        with pytest.raises(UsageProblemError, match=r"^BENCH_COMMIT=.*: give a commit, 7 to 64 digits"):
-            commit()
+        monkeypatch.setenv(COMMIT_VARIABLE, wrong)
+        with pytest.raises(UsageProblemError, match=r"^BENCH_COMMIT=.*: use a commit, 7 to 64 digits"):
+            get_commit()
 
 
 def test_a_wrong_commit_shows_before_the_training(mini, tmp_path, monkeypatch):
-    monkeypatch.setenv(COMMIT, "main")
+    monkeypatch.setenv(COMMIT_VARIABLE, "main")
     with pytest.raises(UsageProblemError, match="BENCH_COMMIT='main'"):
         experiment.run(configured(mini), mini, tmp_path)
     assert not list(tmp_path.iterdir())

@@ -14,7 +14,7 @@ from bench.config import RECIPES
 from bench.data.loading import load_split
 from bench.evaluation.evaluate import accuracy
 from bench.runs import records
-from bench.runs.experiment import configure, run
+from bench.runs.experiment import RunSettings, configure, run
 from bench.training import progress
 
 
@@ -74,14 +74,14 @@ def test_without_the_package_nothing_begins(mini, tmp_path, monkeypatch):
 
 def test_who_looks_sees_the_trainer_after_each_step_and_changes_nothing(mini, tmp_path):
     recipe = replace(RECIPES["fast"], epochs=2, batch=50)
-    config = configure(mini, "pan", 0, recipe, "one", ComputeConfig(torch.device("cpu")))
+    config = configure(mini, "pan", 0, RunSettings(recipe, "one", ComputeConfig(torch.device("cpu"))))
     val, seen = load_split(mini, "val", "one", torch.device("cpu")), []
 
     def look(trainer):
-        seen.append((trainer.done, accuracy(trainer.model, val)))
+        seen.append((trainer.steps_done, accuracy(trainer.model, val)))
         trainer.model.train()
 
-    looked = run(config, mini, tmp_path / "looked", progress_options=progress.ProgressOptions(look=look))
+    looked = run(config, mini, tmp_path / "looked", progress_options=progress.ProgressOptions(on_step=look))
     alone = run(config, mini, tmp_path / "alone")
     history = [json.loads(line) for line in (looked / records.HISTORY).read_text().splitlines()]
     steps = history[0]["steps"]

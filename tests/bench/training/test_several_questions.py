@@ -31,7 +31,7 @@ def training(
 ) -> Trainer:
     """A training as a run makes it."""
     recipe = replace(SHORT, questions=questions, **changed)
-    config = experiment.configure(folder, attn, 0, recipe, "one", COMPUTING, online=online)
+    config = experiment.configure(folder, attn, 0, experiment.RunSettings(recipe, "one", COMPUTING, online=online))
     variant = read_manifest(folder).variant
     data = load_training(config, folder, CPU, data_options)
     return Trainer(recipe, build(attn, variant, 0, CPU), data, load_split(folder, "val", "one", CPU), 0, COMPUTING)
@@ -40,7 +40,7 @@ def training(
 def asked_in(trainer: Trainer) -> list[list[tuple[int, int]]]:
     """Of each step the questions, as image and query."""
     split, steps = trainer.train, []
-    real = trainer.step._gradients
+    real = trainer.step._compute_gradients
 
     def listen(images, query, label, image_index=None):
         about = image_index if image_index is not None else torch.arange(len(images)).repeat_interleave(query.shape[1])
@@ -49,7 +49,7 @@ def asked_in(trainer: Trainer) -> list[list[tuple[int, int]]]:
         assert len(images) == trainer.batch
         return real(images, query, label, *([] if image_index is None else [image_index]))
 
-    trainer.step._gradients = listen
+    trainer.step._compute_gradients = listen
     list(trainer.epochs())
     assert split is trainer.train
     return steps
@@ -58,12 +58,12 @@ def asked_in(trainer: Trainer) -> list[list[tuple[int, int]]]:
 def test_each_step_asks_all_about_its_images(mini):
     trainer = training(mini, "all", epochs=1)
     steps = asked_in(trainer)
-    assert (trainer.steps, len(steps)) == (400 // 32, 400 // 32)
+    assert (trainer.steps_per_epoch, len(steps)) == (400 // 32, 400 // 32)
     asked = [question for step in steps for question in step]
     assert len(set(asked)) == len(asked)
     counts = torch.bincount(read_triples_of(mini))
     images = {image for image, _ in asked}
-    assert len(images) == trainer.steps * trainer.batch
+    assert len(images) == trainer.steps_per_epoch * trainer.batch
     assert len(asked) > 2.5 * len(images)
     assert sorted(counts.tolist()) == sorted(counts.clamp(2, 4).tolist())
 
@@ -103,7 +103,7 @@ def test_going_on_between_two_steps_ends_with_the_same_bits(questions, way, mini
     for stop in (1, 12, 17, None):
 
         def on_step(trainer=trainer, stop=stop):
-            if trainer.done == stop:
+            if trainer.steps_done == stop:
                 checkpoints.save(tmp_path, trainer)
                 raise Stopped
 
@@ -142,7 +142,7 @@ def test_all_questions_are_tested_as_one_by_one(mini):
 
 def test_a_question_each_is_as_before_there_was_a_choice(mini):
     before = FIRST_RECIPES["fast"]
-    config = experiment.configure(mini, "san", 0, before, "one", COMPUTING)
+    config = experiment.configure(mini, "san", 0, experiment.RunSettings(before, "one", COMPUTING))
     assert "questions" not in config.as_dict()["recipe"]
     assert config.training == "fast"
     now = replace(config, recipe=RECIPES["fast"])
@@ -154,8 +154,13 @@ def test_a_question_each_is_as_before_there_was_a_choice(mini):
 def test_a_graph_takes_as_many_questions_in_each_step(mini):
     recorded = ComputeConfig(CPU, capture="graph")
     with pytest.raises(UsageProblemError, match=r"--capture graph: each step .* give --questions 2 or one"):
-        experiment.configure(mini, "san", 0, SHORT, "one", recorded)
-    assert experiment.configure(mini, "san", 0, replace(SHORT, questions=2), "one", recorded).capture == "graph"
+        experiment.configure(mini, "san", 0, experiment.RunSettings(SHORT, "one", recorded))
+    assert (
+        experiment.configure(
+            mini, "san", 0, experiment.RunSettings(replace(SHORT, questions=2), "one", recorded)
+        ).capture
+        == "graph"
+    )
 
 
 @pytest.mark.parametrize(

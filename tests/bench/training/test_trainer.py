@@ -165,7 +165,7 @@ def test_going_on_between_two_steps_ends_with_the_same_bits(attn, recipe, mini, 
     for stop in (1, 7, 12, 13, 35, 36, None):
 
         def on_step(trainer=trainer, stop=stop):
-            if trainer.done == stop:
+            if trainer.steps_done == stop:
                 checkpoints.save(tmp_path, trainer)
                 raise Stopped
 
@@ -238,7 +238,7 @@ def test_weights_of_another_network_do_not_fit(tmp_path):
 def test_what_two_networks_share_is_given_over_and_the_rest_is_named(attn, start, variant, anew, left):
     before, model = (create_model(attn, variant=name).double() for name in (start, variant))
     drawn = {name: value.clone() for name, value in model.state_dict().items()}
-    assert checkpoints.load_fitting(before.state_dict(), model) == (anew, left)
+    assert checkpoints.load_matching_weights(before.state_dict(), model) == (anew, left)
     for name, value in model.state_dict().items():
         stays = any(name.startswith(f"{part}.") for part in anew)
         assert torch.equal(value, drawn[name] if stays else before.state_dict()[name]), name
@@ -249,7 +249,7 @@ def test_a_tensor_that_alone_does_not_fit_is_named_itself():
     before, model = create_model("none", variant="mref"), create_model("none", variant="mref")
     weights = before.state_dict()
     weights["head.classify.weight"] = weights["head.classify.weight"][:, :-1]
-    assert checkpoints.load_fitting(weights, model) == (["head.classify.weight"], ["head.classify.weight"])
+    assert checkpoints.load_matching_weights(weights, model) == (["head.classify.weight"], ["head.classify.weight"])
     assert torch.equal(model.head.classify.bias, before.head.classify.bias)
 
 
@@ -257,10 +257,10 @@ def learning_rates(recipe: Recipe, mini) -> list[float]:
     """Of each epoch, the schedule run without the network."""
     trainer = trainer_for(mini, recipe, attn="none")
 
-    def idle(under, on_step):
-        under.sums[3] = 1
+    def idle(current, on_step):
+        current.sums[3] = 1
         trainer.optimizer.step()
-        trainer.schedule.step()
+        trainer.scheduler.step()
 
     trainer._train_epoch = idle
     return [record["lr"] for record in trainer.epochs()]
@@ -372,17 +372,17 @@ def test_the_background_comes_over_the_first_steps(mini):
     trainer = trainer_for(mini, replace(SHORT, fade=0.5))  # of 3 epochs of 12 steps
     brightness = []
     for trainer.epoch in range(3):
-        brightness += [trainer._background(step) for step in range(12)]
+        brightness += [trainer._background_brightness(step) for step in range(12)]
     assert brightness[:18] == [k / 18 for k in range(18)]
     assert brightness[18:] == [1.0] * 18
-    assert trainer_for(mini)._background(0) == 1.0
+    assert trainer_for(mini)._background_brightness(0) == 1.0
     assert replace(SHORT, fade=0.5).label == "fast,batch=32,epochs=3,fade=0.5"
 
 
 def test_batches_are_whole_and_a_small_set_is_one_batch(mini):
-    assert trainer_for(mini, Recipe("fast", "adam", 0.003, 150, 1, "onecycle")).steps == 2
+    assert trainer_for(mini, Recipe("fast", "adam", 0.003, 150, 1, "onecycle")).steps_per_epoch == 2
     few = trainer_for(mini, Recipe("fast", "adam", 0.003, 500, 1, "onecycle"))
-    assert (few.batch, few.steps) == (400, 1)
+    assert (few.batch, few.steps_per_epoch) == (400, 1)
     assert len(list(few.epochs())) == 1
 
 

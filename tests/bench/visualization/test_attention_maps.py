@@ -49,7 +49,7 @@ class Mine(nn.Module):
 @pytest.fixture(scope="module")
 def finished(mini, tmp_path_factory) -> Path:
     """A run of pan, trained for an epoch."""
-    config = experiment.configure(mini, "pan", 0, SHORT, "one", ComputeConfig(CPU))
+    config = experiment.configure(mini, "pan", 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
     return experiment.run(config, mini, tmp_path_factory.mktemp("runs"))
 
 
@@ -58,11 +58,11 @@ def pretend(mini, tmp_path):
     """pretend(attn) → the folder of a run whose weights were never trained."""
 
     def pretend(attn: str, data: Path = mini) -> Path:
-        config = experiment.configure(data, attn, 0, SHORT, "one", ComputeConfig(CPU))
+        config = experiment.configure(data, attn, 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
         folder = tmp_path / config.run_id.replace("#", "-")
         content = config.as_dict()
         files = plugins.files_of(config.attn)
-        records.write_json(folder / records.CONFIG, {**content, records.PLACES: files} if files else content)
+        records.write_json(folder / records.CONFIG, {**content, records.USER_FILES: files} if files else content)
         kept = {key: content[key] for key in ("attn", "variant", "seed", "queries", "precision")}
         records.write_json(folder / records.RESULT, {**kept, **RESULT})
         save_weights(folder / records.WEIGHTS, build(config.attn, read_manifest(data).variant, config.seed, CPU))
@@ -365,14 +365,14 @@ def _change(*parts: str, **entries):
         (_drop(records.WEIGHTS), "no weights here"),
         (_write(records.WEIGHTS, "nothing"), "not a safetensors file"),
         (_write(records.CONFIG, "{"), "not JSON"),
-        (_write(records.CONFIG, "[]"), "config.json: damaged .it has another form"),
+        (_write(records.CONFIG, "[]"), "config.json: damaged .unexpected structure"),
         (_write(records.CONFIG, "{}"), "config.json: damaged .recipe is missing"),
-        (_change(records.CONFIG, recipe={"name": "fast"}), "config.json: damaged .it has another form"),
+        (_change(records.CONFIG, recipe={"name": "fast"}), "config.json: damaged .unexpected structure"),
         (_change(records.CONFIG, attn=3), "attn is not text"),
         (_change(records.CONFIG, attn_files={"a": 1}), "not text"),
         (_change(records.CONFIG, attn="san"), "config.json: damaged .its attn is not that of result.json"),
-        (_change(records.CONFIG, records.RESULT, attn="arnnn"), "cannot be built here.*did you mean"),
-        (_change(records.CONFIG, records.RESULT, variant="nano"), "cannot be built here.*unknown variant"),
+        (_change(records.CONFIG, records.RESULT, attn="arnnn"), "cannot build the network.*did you mean"),
+        (_change(records.CONFIG, records.RESULT, variant="nano"), "cannot build the network.*unknown variant"),
         (_change(records.CONFIG, records.RESULT, attn="san"), "do not fit this network"),
     ],
 )

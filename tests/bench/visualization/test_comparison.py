@@ -26,7 +26,9 @@ def trained(mini, tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
 
     def trained(attn: str, seed: int = 0, recipe: Recipe = SHORT, data=mini):
-        config = experiment.configure(data, attn, seed, recipe, "one", ComputeConfig(torch.device("cpu")))
+        config = experiment.configure(
+            data, attn, seed, experiment.RunSettings(recipe, "one", ComputeConfig(torch.device("cpu")))
+        )
         return experiment.run(config, data, runs)
 
     return trained

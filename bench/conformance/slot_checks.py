@@ -1,0 +1,264 @@
+"""The checks of `bench check`: functions that raise `UnfitError` if a module fails a check.
+
+They raise `UntestedError` if the check cannot be done.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from bench.attention.base import Changed, Readout, Scored
+from bench.attention.mechanism import Mechanism
+from bench.attention.plugins import imported_anew
+from bench.config import DEFAULT_WIDTH
+from bench.conformance.probe import (
+    ModuleOutput,
+    UnfitError,
+    UntestedError,
+    adapt_features,
+    build_module,
+    build_slot,
+    describe_leak,
+    is_random_in_evaluation,
+    make_inputs,
+    name_outputs,
+    run_module,
+    slot_sizes,
+)
+from bench.conformance.rehearsal import (
+    TEST_BATCH_SIZES,
+    distinct_variants,
+    rehearse,
+    rehearse_batches,
+    rehearse_resuming,
+)
+from bench.model import create_model
+from mnistref.spec import VariantSpec
+
+SIZES = ((25, 25), (7, 13), (1, 9), (1, 1))
+"""Heights and widths of features, odd ones among them."""
+
+Check: TypeAlias = Callable[[Mechanism], None]
+
+
+def _check_shapes(mechanism: Mechanism) -> None:
+    """Check the output in evaluation and in training, for one image and for several, at every size of a slot."""
+    sizes = (*SIZES, *slot_sizes(last=isinstance(build_module(mechanism), Readout)))
+    cases = [(False, batch, size) for size in sizes for batch in (1, 2)]
+    cases += [(True, 2, size) for size in sizes]
+    for training, batch, (height, width) in cases:
+        module = build_module(mechanism).train(training)
+        x, query = make_inputs(height, width, batch)
+        out = module(adapt_features(module, x), query)
+        case = f"for features {tuple(x.shape)}{' in training' * training}"
+        if isinstance(module, Readout):
+            _require_shape(
+                out.vectors.shape[::2], (batch, DEFAULT_WIDTH * module.levels), f"vectors {case} (first and last size)"
+            )
+            _require_type(out.vectors, x, f"vectors {case}")
+            continue
+        features, score = (out.features, out[1]) if isinstance(out, Scored | Changed) else (x, out)
+        if not isinstance(features, Tensor) or not isinstance(score, Tensor | None):
+            raise UnfitError(f"returns {type(out).__name__} {case}; expected a score map, Scored or Changed")
+        _require_shape(features.shape, x.shape, f"features {case}")
+        _require_type(features, x, f"features {case}")
+        if score is not None:
+            _require_shape(score.shape, (batch, 1, height, width), f"a map {case}, one number per position")
+        if score is not None and not isinstance(out, Changed):
+            _require_type(score, x, f"a score {case}")
+
+
+def _require_shape(shape: Sequence[int], expected: Sequence[int], what: str) -> None:
+    if tuple(shape) != tuple(expected):
+        raise UnfitError(f"returns shape {tuple(shape)}, expected {tuple(expected)}: {what}")
+
+
+def _require_type(value: Tensor, x: Tensor, what: str) -> None:
+    if value.dtype != x.dtype:
+        raise UnfitError(f"returns {value.dtype}, expected {x.dtype}, the type of the features: {what}")
+
+
+def _check_ranges(mechanism: Mechanism) -> None:
+    module = build_slot(mechanism).eval()
+    for size in SIZES:
+        for name, value in run_module(module, *make_inputs(*size)).items():
+            if not value.isfinite().all():
+                raise UnfitError(f"{name} is not finite for features of {size[0]} × {size[1]}")
+            if name.startswith("map") and (value.min() < 0 or value.max() > 1 + 1e-5):
+                raise UnfitError(f"{name} has values from {value.min():.3g} to {value.max():.3g}; expected 0 … 1")
+            if name.startswith("map") and isinstance(module, Readout):
+                sums = value.sum(dim=(1, 2, 3))
+                if (sums - 1).abs().max() > 1e-3:
+                    raise UnfitError(f"{name} sums to {float(sums[0]):.3g}; a map of the last slot must sum to 1")
+
+
+def _check_gradients(mechanism: Mechanism) -> None:
+    module = build_slot(mechanism)
+    x, query = make_inputs(7, 9)
+    x.requires_grad_()
+    out = run_module(module, x, query)
+    generator = torch.Generator().manual_seed(4)
+    weighted = [(value * torch.randn(value.shape, generator=generator)).sum() for value in out.values()]
+    torch.stack(weighted).sum().backward()
+    trainable = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
+    for name, parameter in [*trainable, ("the features", x)]:
+        name = name.removeprefix("attend.")
+        if parameter.grad is None or parameter.grad.abs().max() == 0:
+            raise UnfitError(f"no gradient reaches {name}; use it, and do not cut the graph by detach or argmax")
+        if not parameter.grad.isfinite().all():
+            raise UnfitError(f"the gradient of {name} is not finite")
+
+
+def _check_precision(mechanism: Mechanism) -> None:
+    module = build_slot(mechanism).double().eval()
+    x, query = make_inputs(5, 6)
+    try:
+        run_module(module, x.double(), query.double())
+    except RuntimeError as error:
+        why = " ".join(str(error).split())[:200]
+        raise UnfitError(
+            f"fails in double precision ({why}); is there a tensor that is neither parameter nor buffer?"
+        ) from error
+
+
+def _check_determinism(mechanism: Mechanism) -> None:
+    module = build_slot(mechanism).eval()
+    x, query = make_inputs(6, 5)
+    first, again = run_module(module, x, query), run_module(module, x, query)
+    for name, value in first.items():
+        if not torch.equal(value, again[name]):
+            raise UnfitError(
+                f"{name} differs between two calls with the same seed; draw random numbers from torch's generator only"
+            )
+
+
+@torch.no_grad()
+def _check_independence(mechanism: Mechanism) -> None:
+    if leak := describe_leak(mechanism):
+        raise UnfitError(leak)
+
+
+@torch.no_grad()
+def _check_alone_and_in_batch(mechanism: Mechanism) -> None:
+    if is_random_in_evaluation(mechanism):
+        raise UntestedError("it is random, and an image alone has other random draws")
+    module = build_slot(mechanism).eval()
+    for batch, part in ((4, 1), *((size, 3) for size in TEST_BATCH_SIZES)):
+        x, query = make_inputs(6, 5, batch=batch)
+        expected = run_module(module, x, query)
+        for first in range(0, 4, part):
+            few = slice(first, first + part)
+            for name, value in run_module(module, x[few], query[few]).items():
+                difference = float((value - expected[name][few]).abs().max())
+                if not difference <= 1e-4:
+                    raise UnfitError(
+                        f"{name} of an image differs by {difference:.2g} between batches of {part} and {batch} images"
+                    )
+
+
+@torch.no_grad()
+def _check_several_questions(mechanism: Mechanism) -> None:
+    if is_random_in_evaluation(mechanism):
+        raise UntestedError("it is random, and several questions have other random draws")
+    module, image_index = build_slot(mechanism).eval(), torch.tensor([1, 0, 1])
+    (x, _), (_, query) = make_inputs(6, 5, batch=2), make_inputs(6, 5, batch=3)
+    call_mechanism: Callable[..., ModuleOutput] = module.read if isinstance(module, Readout) else module
+    together = name_outputs(call_mechanism(adapt_features(module, x), query, image_index))
+    one_by_one = run_module(module, x[image_index], query)
+    for name, value in together.items():
+        if (difference := float((value - one_by_one[name]).abs().max())) > 1e-4:
+            raise UnfitError(
+                f"{name} differs by {difference:.2g} between several questions about an image together and one by one; "
+                "answer(prepare(x), query) must equal forward(x, query)"
+            )
+
+
+def _check_autocast(mechanism: Mechanism) -> None:
+    module = build_slot(mechanism)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = run_module(module, *make_inputs(6, 5))
+    for name, value in out.items():
+        if not value.isfinite().all():
+            raise UnfitError(f"{name} is not finite under autocast to bfloat16")
+
+
+def _check_state_types(mechanism: Mechanism) -> None:
+    for name, value in build_module(mechanism).state_dict().items():
+        if not isinstance(value, Tensor):
+            kind = type(value).__name__
+            raise UnfitError(
+                f"{name} in its state_dict is of type {kind}; only tensors can be saved; store it as a buffer"
+            )
+
+
+def _check_resuming(mechanism: Mechanism) -> None:
+    rehearse_resuming(mechanism.spelled)
+
+
+def _check_batch_sizes(mechanism: Mechanism) -> None:
+    rehearse_batches(mechanism.spelled)
+
+
+def _check_run(mechanism: Mechanism, variant: VariantSpec) -> None:
+    rehearse(mechanism.spelled, variant)
+
+
+def _check_state_is_complete(mechanism: Mechanism) -> None:
+    """Check that a network with the same state_dict gives the same output, also after a new import of the file."""
+    model, other = (create_model(mechanism.spelled, variant="mini").eval() for _ in range(2))
+    other.load_state_dict(model.state_dict())
+    images, query = torch.rand(2, 3, 48, 48), torch.tensor([1, 2])
+    logits = []
+    for network in (model, other):
+        torch.manual_seed(3)
+        logits.append(network(images, query).logits)
+    if not logits[0].isfinite().all():
+        raise UnfitError("the logits of a network with it are not finite")
+    if not torch.equal(*logits):
+        raise UnfitError("two networks with the same state_dict differ; a part of the state is outside of it")
+    torch.manual_seed(4)
+    with imported_anew(mechanism.spelled):
+        other = create_model(mechanism.spelled, variant="mini").eval()
+        other.load_state_dict(model.state_dict())
+        torch.manual_seed(3)
+        if not torch.equal(logits[0], other(images, query).logits):
+            raise UnfitError(
+                "two networks with the same state_dict differ after the file is imported again; store the state of the "
+                "network in parameters or buffers, not in variables of the file or the class"
+            )
+
+
+ESSENTIAL_CHECKS: tuple[tuple[str, Check], ...] = (("returns the shapes of a slot", _check_shapes),)
+"""Checks without which no other check is possible, with their descriptions."""
+_RUN_CHECKS: tuple[tuple[str, Check], ...] = tuple(
+    (
+        f"can be trained, tested and loaded on {variant.canvas} px, {variant.queries} queries",
+        partial(_check_run, variant=variant),
+    )
+    for variant in distinct_variants()
+)
+QUICK_CHECKS: tuple[tuple[str, Check], ...] = (
+    ("returns finite values, and maps in 0 … 1", _check_ranges),
+    ("gives the same output with the same seed", _check_determinism),
+    ("gives an output that does not depend on the other images in the batch", _check_independence),
+    ("gives the same output for an image alone and in a batch", _check_alone_and_in_batch),
+    ("gives the same output for several questions about an image together and one by one", _check_several_questions),
+    ("has only tensors in its state_dict", _check_state_types),
+    ("has its whole state in its state_dict", _check_state_is_complete),
+    ("resumes from a checkpoint without a difference", _check_resuming),
+    ("works with the batch sizes of a run", _check_batch_sizes),
+)
+"""Checks that are done before each run, with their descriptions."""
+CHECKS: tuple[tuple[str, Check], ...] = (
+    QUICK_CHECKS[0],
+    ("has a gradient for every parameter and the features", _check_gradients),
+    ("can be converted to another precision", _check_precision),
+    *QUICK_CHECKS[1:5],
+    ("works under autocast to bfloat16", _check_autocast),
+    *QUICK_CHECKS[5:],
+    *_RUN_CHECKS,
+)
+"""All checks of `bench check` other than `ESSENTIAL_CHECKS`, with their descriptions."""

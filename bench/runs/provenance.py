@@ -1,0 +1,151 @@
+"""How a run was made, according to config.json and environment.json in its folder."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+from bench.common.json_files import read_json
+from bench.config import RunConfig
+from bench.runs.validation import is_number, is_text
+from mnistref.common.errors import DataProblemError
+
+CONFIG, ENVIRONMENT = "config.json", "environment.json"
+USER_FILES, DATA_REQUEST, INIT_RUN = "attn_files", "data_request", "init_run"
+REPRODUCTION_KEYS = (USER_FILES, DATA_REQUEST, INIT_RUN)
+"""Keys of config.json that help to reproduce a run, but are not part of its configuration, see `ReproductionInfo`."""
+READ_ERRORS = (DataProblemError, AttributeError, KeyError, TypeError, ValueError)
+"""Errors of reading a file with an unexpected content."""
+
+
+class ReproductionInfo(TypedDict, total=False):
+    """Entries of config.json that help to reproduce a run. The files and folders may have been moved since.
+
+    Attributes:
+        attn_files: paths of the user files whose hashes are in `attn`, see `bench.attention.plugins.files_of`.
+        data_request: how the data set is generated, see `mnistref.generation.generate.request_of`.
+        init_run: folder of the run with the initial weights.
+    """
+
+    attn_files: dict[str, str]
+    data_request: dict[str, Any]
+    init_run: str
+
+
+def split_config(content: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split the content of config.json into the configuration and the entries of `REPRODUCTION_KEYS`.
+
+    Raises:
+        TypeError: the content is not an object.
+    """
+    if not isinstance(content, dict):
+        raise TypeError(f"{type(content).__name__} instead of a configuration")
+    info = {key: value for key, value in content.items() if key in REPRODUCTION_KEYS}
+    return {key: value for key, value in content.items() if key not in REPRODUCTION_KEYS}, info
+
+
+def build_damage_error(path: Path, error: Exception) -> DataProblemError:
+    """Return the error for a file of a run with an unexpected content.
+
+    Args:
+        path: the file.
+        error: one of `READ_ERRORS`, or an OSError.
+    """
+    if isinstance(error, DataProblemError):
+        return error
+    missing = f"{error.args[0]} is missing" if isinstance(error, KeyError) and error.args else ""
+    reason = missing or (str(error) if isinstance(error, ValueError | OSError) else "unexpected structure")
+    return DataProblemError(
+        f"{path}: damaged ({reason}); restore the file, or delete the run's folder and run it again"
+    )
+
+
+def parse_config(content: dict[str, Any]) -> RunConfig:
+    """Return the configuration of a run.
+
+    Raises:
+        KeyError, TypeError, ValueError: a value is missing, or no run can have it.
+    """
+    config = RunConfig.from_dict(content)
+    texts = (config.attn, config.variant, config.dataset, config.queries, config.init or "none")
+    if not all(map(is_text, texts)):
+        raise TypeError("a name is not text")
+    config.require_valid()
+    return config
+
+
+def read_reproduction(run: Path) -> dict[str, Any]:
+    """Return what is needed to reproduce a run: `config`, `request` and `init_run`; {} without config.json.
+
+    Raises:
+        DataProblemError, AttributeError, KeyError, TypeError, ValueError: the file is damaged.
+    """
+    if not (run / CONFIG).is_file():
+        return {}
+    content, info = split_config(read_json(run / CONFIG))
+    json.dumps(content | info, allow_nan=False)  # raises ValueError for NaN, which no stored board can contain
+    request, init = info.get(DATA_REQUEST), info.get(INIT_RUN)
+    if not (request is None or _is_request(request)) or not (init is None or is_text(init)):
+        raise ValueError("the request of the data set or the initial run is not valid")
+    return {"config": parse_config(content), "request": request, "init_run": Path(init).name if init else None}
+
+
+def _is_request(value: Any) -> bool:
+    """Return whether a value has the form of `mnistref.generation.generate.request_of`."""
+    if not isinstance(value, dict) or not isinstance(value.get("sizes"), dict):
+        return False
+    has_sources = all(
+        name in value and (value[name] is None or is_text(value[name])) for name in ("digits", "backgrounds")
+    )
+    has_sizes = all(is_text(split) and is_number(images, 0) for split, images in value["sizes"].items())
+    return (
+        has_sources
+        and has_sizes
+        and is_number(value.get("seed"))
+        and is_text(value.get("variant"))
+        and is_text(value.get("pool"))
+    )
+
+
+def read_hardware(run: Path) -> dict[str, Any]:
+    """Return the `hardware` and the `commit` of a run; {} without environment.json.
+
+    Raises:
+        DataProblemError, AttributeError, KeyError, TypeError: the file is damaged.
+    """
+    if not (run / ENVIRONMENT).is_file():
+        return {}
+    environment = read_json(run / ENVIRONMENT)
+    hardware, commit = _describe_hardware(environment), environment.get("git")
+    if not is_text(environment["device"]) or not (commit is None or is_text(commit)):
+        raise TypeError("the device or the commit is not text")
+    return {"hardware": hardware, "commit": commit}
+
+
+def _describe_hardware(environment: Mapping[str, Any]) -> str:
+    """Return the name of the GPU, or that of the processor with the numbers of processes and threads."""
+    if environment["device"] != "cpu":
+        return str(environment["device"])
+    processor = environment.get("processor") if is_text(environment.get("processor")) else "cpu"
+    threads, processes = (environment.get(name) for name in ("threads", "processes"))
+    shared = f"{processes} processes of " if is_number(processes, 2) else ""
+    return f"{processor}, {shared}{threads} thread{'s' * (threads != 1)}" if is_number(threads, 1) else str(processor)
+
+
+def read_run_without_result(run: Path) -> dict[str, Any]:
+    """Return those entries of result.json that config.json and environment.json determine.
+
+    Raises:
+        OSError, DataProblemError, AttributeError, KeyError, TypeError, ValueError: a file is missing or damaged.
+    """
+    config = parse_config(split_config(read_json(run / CONFIG))[0])
+    environment = read_json(run / ENVIRONMENT)
+    if not (is_text(environment["device"]) and is_text(environment["bench"])):
+        raise TypeError("the device or the version is not text")
+    return {
+        **{key: getattr(config, key) for key in ("attn", "variant", "seed", "queries", "precision")},
+        "recipe": config.training,
+        "dataset": {"spec_id": config.dataset.removeprefix(f"{config.variant}-")},
+        "device": environment["device"],
+        "bench_version": environment["bench"],
+    }
