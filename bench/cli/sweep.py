@@ -87,7 +87,7 @@ def run_sweep(
 
     process_group.refuse("bench sweep")
     options, runs = training_options, training_options.runs_folder
-    networks = [network for attn_list in attn_lists for network in split_networks(attn_list)]
+    attns = [attn for attn_list in attn_lists for attn in split_networks(attn_list)]
     preset, recipe, compute_config = options.preset, options.recipe, compute_options.compute_config
     progress_options = options.progress_options
     if data and variants:
@@ -98,8 +98,8 @@ def run_sweep(
         sweep.require_writable(runs)
     variant_specs = _resolve_variants(data, variants or preset.variant)
     # Errors in networks and in the scheduler must show before a data set is generated.
-    attns, unfit = check_networks(networks, variant_specs, options.width)
-    initial_runs, missing = sweep.find_initial_runs(init, attns, seeds) if init else (None, [])
+    networks, unfit = check_networks(attns, variant_specs, options.width)
+    initial_runs, missing = sweep.find_initial_runs(init, networks, seeds) if init else (None, [])
     for line in missing:
         logging.warning("skipped: %s", line)
     launching = (
@@ -109,14 +109,12 @@ def run_sweep(
     )
     with launching as launcher:
         sources = options.root, options.digits, options.backgrounds
-        data_sets = data or [experiment.prepare_dataset(preset, attns, spec.name, *sources) for spec in variant_specs]
+        data_sets = data or [experiment.prepare_dataset(preset, spec.name, *sources) for spec in variant_specs]
         for folder in data_sets:
             require_batch_fits(folder, options.queries, options.batch, recipe)
-        settings = experiment.RunSettings(
-            recipe, options.queries, compute_config, online=options.online, width=options.width
-        )
+        settings = experiment.RunSettings(recipe, options.queries, compute_config, online=options.online)
         plan = sweep.SweepPlan(
-            attns, data_sets, seeds, settings, data_options=options.data_options, initial_runs=initial_runs
+            networks, data_sets, seeds, settings, data_options=options.data_options, initial_runs=initial_runs
         )
         tasks = plan.build_tasks()
         tasks = sweep.select_shard(tasks, shard) if shard else tasks

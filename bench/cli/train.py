@@ -77,6 +77,7 @@ def run(
             progress_options=progress_options,
             data_options=training_options.data_options,
             group=group,
+            network=resolved.network,
         )
         if group.is_main:
             emit(folder)
@@ -115,8 +116,10 @@ def _resolve_options(
     run_options: RunOptions, training_options: TrainingOptions, compute_options: ComputeOptions, is_main: bool
 ) -> "ResolvedRun":
     """Return the run of the options. Only the main process checks the network, for all processes."""
+    from bench.attention import resolve_network
     from bench.conformance.isolation import require_buildable
     from bench.data.online import require_batch_fits
+    from bench.model import number_of_stages
     from bench.runs import experiment
     from bench.runs.reproduce import ResolvedRun
     from mnistref.dataset import read_manifest
@@ -131,12 +134,12 @@ def _resolve_options(
     variant = read_manifest(data).variant if data else get_variant(run_options.variant or preset.variant)
     if is_main:
         require_buildable(attn, variant, options.width)
+    network = resolve_network(attn, options.width)
+    network.slots(number_of_stages(variant.canvas))  # raises before a data set is generated
     folder = data or experiment.prepare_dataset(
-        preset, [attn], run_options.variant, options.root, options.digits, options.backgrounds
+        preset, run_options.variant, options.root, options.digits, options.backgrounds
     )
     require_batch_fits(folder, options.queries, options.batch, recipe)
-    settings = experiment.RunSettings(
-        recipe, options.queries, compute_config, run_options.init, options.online, options.width
-    )
-    config = experiment.configure(folder, attn, run_options.seed, settings)
-    return ResolvedRun(config, folder, run_options.init)
+    settings = experiment.RunSettings(recipe, options.queries, compute_config, run_options.init, options.online)
+    config = experiment.configure(folder, network, run_options.seed, settings)
+    return ResolvedRun(config, folder, run_options.init, network)

@@ -6,7 +6,7 @@ Shipped mechanisms are checked in the parent process, which saves the start of a
 from collections.abc import Callable, Mapping, Sequence
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from bench.attention import canonical_name, has_user_module
+from bench.attention import NetworkSpec, has_user_module, resolve_network
 from bench.attention.plugins import files_of, find_again
 from bench.config import DEFAULT_WIDTH
 from bench.conformance import checks
@@ -115,17 +115,17 @@ def require_buildable(attn: str, variant: VariantSpec, width: int = DEFAULT_WIDT
 
 
 def check_networks(
-    networks: Sequence[str], variants: Sequence[VariantSpec], width: int = DEFAULT_WIDTH
-) -> tuple[list[str], dict[tuple[str, str], str]]:
+    attns: Sequence[str], variants: Sequence[VariantSpec], width: int = DEFAULT_WIDTH
+) -> tuple[list[NetworkSpec], dict[tuple[str, str], str]]:
     """Build networks and run the quick checks on them, in one child process if there are user modules.
 
     Args:
-        networks: slot lists, as the user wrote them.
+        attns: slot lists, as the user wrote them.
         variants: variants for which each network is checked.
         width: channels of each convolution.
 
     Returns:
-        The names of the networks as in records; and for each network and variant that failed a check, the reason.
+        The resolved networks; and for each network and variant that failed a check, by their names, the reason.
 
     Raises:
         UsageProblemError: a network does not exist or cannot be built.
@@ -133,10 +133,11 @@ def check_networks(
     """
     unfit: dict[tuple[str, str], str] = {}
     with ProbeProcess() as process:
-        for network in networks:
-            process.call(_build, network, variants, width)
-        names = [canonical_name(network) for network in networks]
-        for name in dict.fromkeys(names):
+        for attn in attns:
+            process.call(_build, attn, variants, width)
+        networks = [resolve_network(attn, width) for attn in attns]
+        names = list(dict.fromkeys(network.name for network in networks))
+        for name in names:
             for variant in variants:
                 if (name, variant.name) in unfit:
                     continue
@@ -146,7 +147,7 @@ def check_networks(
                     unfit[name, variant.name] = str(error).removeprefix(f"{name}: ")
     if len(unfit) == len({(name, variant.name) for name in names for variant in variants}):
         raise RunProblemError("; ".join(f"{name}: {reason}" for (name, _), reason in unfit.items()))
-    return names, unfit
+    return networks, unfit
 
 
 def _build(attn: str, variants: Sequence[VariantSpec], width: int) -> None:

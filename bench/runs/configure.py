@@ -2,16 +2,14 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bench.attention import canonical_name
+from bench.attention import NetworkSpec, resolve_network
 from bench.compute import ComputeConfig
 from bench.config import DEFAULT_WIDTH, Preset, Recipe, RunConfig
 from bench.distributed.process_group import is_launched_by_torchrun
-from bench.model import create_model
 from bench.runs import records
 from bench.runs.load import load_config
 from bench.training.capture import resolve_capture
@@ -34,7 +32,6 @@ class RunSettings:
         computing: device, precision and capture mode, which may be "auto".
         init: folder of the run whose weights are the initial weights, or None.
         online: whether new images are generated in each epoch, see `bench.data.online`.
-        width: channels of each convolution.
     """
 
     recipe: Recipe
@@ -42,38 +39,32 @@ class RunSettings:
     computing: ComputeConfig
     init: Path | None = None
     online: bool = False
-    width: int = DEFAULT_WIDTH
 
 
-def prepare_dataset(
-    preset: Preset, attns: Sequence[str], variant: str | None, root: Path, digits: str | None, backgrounds: str
-) -> Path:
+def prepare_dataset(preset: Preset, variant: str | None, root: Path, digits: str | None, backgrounds: str) -> Path:
     """Return the folder of the data set of a preset. Generate the data set if it does not exist.
 
     Args:
         preset: default variant, sizes and digits.
-        attns: slot lists of the networks that will be trained.
         variant: replaces the preset's variant.
         root: folder of all data.
         digits: replaces the preset's source of digits.
         backgrounds: source of backgrounds.
 
     Raises:
-        UsageProblemError: the variant cannot be used for training, or a network cannot be built for it.
+        UsageProblemError: the variant cannot be used for training.
     """
     chosen = get_variant(variant or preset.variant)
     _require_trainable(chosen)
-    for attn in attns:
-        create_model(attn, chosen.name)  # an invalid network must fail before a data set is generated
     return generate(Request(chosen.name, root, 0, preset.sizes, digits or preset.digits, backgrounds))
 
 
-def configure(data: Path, attn: str, seed: int, settings: RunSettings) -> RunConfig:
+def configure(data: Path, network: str | NetworkSpec, seed: int, settings: RunSettings) -> RunConfig:
     """Return the configuration of a run. Log one line if the capture mode "auto" becomes "eager" on CUDA.
 
     Args:
         data: folder of the data set.
-        attn: a slot list.
+        network: a resolved network, or a slot list for a network of the papers' width.
         seed: seed of the run.
         settings: all other choices.
 
@@ -84,15 +75,16 @@ def configure(data: Path, attn: str, seed: int, settings: RunSettings) -> RunCon
     manifest = read_manifest(data)
     variant, computing, recipe = manifest.variant, settings.computing, settings.recipe
     _require_trainable(variant)
-    attn = canonical_name(attn)
+    if isinstance(network, str):
+        network = resolve_network(network, DEFAULT_WIDTH)
     capture, reason = resolve_capture(
-        computing.capture, computing.device.type, attn, variant, recipe, is_launched_by_torchrun()
+        computing.capture, computing.device.type, network, variant, recipe, is_launched_by_torchrun()
     )
     if reason:
         _log_once(reason)
-    initial = _load_initial_config(settings.init, attn, settings.width) if settings.init else None
+    initial = _load_initial_config(settings.init, network) if settings.init else None
     return RunConfig(
-        attn,
+        network.name,
         variant.name,
         manifest.folder_name,
         seed,
@@ -105,7 +97,7 @@ def configure(data: Path, attn: str, seed: int, settings: RunSettings) -> RunCon
         hash_weights(settings.init / records.WEIGHTS) if settings.init else None,
         settings.online,
         computing.deterministic,
-        settings.width,
+        network.width,
     )
 
 
@@ -114,16 +106,18 @@ def _require_trainable(variant: VariantSpec) -> None:
         raise UsageProblemError(f"{variant.name} cannot be used for training: it is {variant.note}")
 
 
-def _load_initial_config(init: Path, attn: str, width: int) -> RunConfig:
+def _load_initial_config(init: Path, network: NetworkSpec) -> RunConfig:
     """Return the configuration of the run with the initial weights.
 
     Raises:
         UsageProblemError: it is of another mechanism or width.
     """
     initial = load_config(init)
-    if initial.attn != attn:
-        raise UsageProblemError(f"--init {init}: this is a run of {initial.attn}; its weights do not fit {attn}")
-    if initial.width != width:
+    if initial.attn != network.name:
+        raise UsageProblemError(
+            f"--init {init}: this is a run of {initial.attn}; its weights do not fit {network.name}"
+        )
+    if initial.width != network.width:
         raise UsageProblemError(
             f"--init {init}: the weights are of a network of width {initial.width}, and fit no other; "
             f"use --width {initial.width}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bench.attention.plugins import files_of
+from bench.attention import NetworkSpec, resolve_network
 from bench.common.memory import free_memory, keep_freed, ran_out
 from bench.compute import ComputeConfig, explain_nondeterminism
 from bench.config import DEFAULT_DATA_OPTIONS, MIN_BATCH, DataOptions, RunConfig
@@ -23,7 +23,7 @@ from bench.evaluation import batch_size, snapshots
 from bench.evaluation.evaluate import DivergedError, test
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
-from bench.model import AttributeCNN, build, create_model
+from bench.model import AttributeCNN, build
 from bench.profiling import oom, run_cost
 from bench.runs import records
 from bench.runs.configure import RunSettings, configure, hash_weights, prepare_dataset
@@ -50,6 +50,7 @@ class _RunContext:
 
     Attributes:
         config: configuration of the run.
+        network: the network of the configuration.
         data: folder of the data set.
         folder: folder of the run.
         manifest: manifest of the data set.
@@ -62,6 +63,7 @@ class _RunContext:
     """
 
     config: RunConfig
+    network: NetworkSpec
     data: Path
     folder: Path
     manifest: Manifest
@@ -82,6 +84,7 @@ def run(
     progress_options: ProgressOptions | None = None,
     data_options: DataOptions = DEFAULT_DATA_OPTIONS,
     group: SingleProcess = SINGLE_PROCESS,
+    network: NetworkSpec | None = None,
 ) -> Path:
     """Train and test a network, write the record of the run, and return its folder. A finished run is not repeated.
 
@@ -96,6 +99,7 @@ def run(
         progress_options: how to report progress, and how often to write checkpoints.
         data_options: how the data are read.
         group: the processes of the run.
+        network: the network of the configuration, if it has been resolved already.
 
     Raises:
         RunProblemError: the run has failed or diverged. Its record has the reason.
@@ -106,23 +110,24 @@ def run(
     folder, manifest = runs / config.run_id, read_manifest(data)
     computing = ComputeConfig(torch.device(config.device), config.precision, config.capture, config.deterministic)
     progress_options = progress_options or ProgressOptions()
+    network = network or resolve_network(config.attn, config.width)
     context = _RunContext(
-        config, data, folder, manifest, computing, resume, init, progress_options, data_options, group
+        config, network, data, folder, manifest, computing, resume, init, progress_options, data_options, group
     )
     group.check(computing)
     run_cost.rounds()  # raises for an invalid environment variable now, not after the training
     get_commit()  # likewise
-    create_model(config.attn, manifest.variant.name, width=config.width)  # raises before a folder is made
     if _is_finished(context):  # before the lock, which must be written
         log.info("already finished: %s", folder)
         return folder
+    model = build(network, manifest.variant, config.seed, computing.device)  # raises before a folder is made
     # the lock is outside of the folder of the run, whose files may be removed
     lock = runs / ".locks" / f"{config.run_id}.lock"
     with exclusive(lock, folder / checkpoints.FOLDER) if group.is_main else nullcontext():
         if _is_finished(context):
             log.info("already finished: %s", folder)
         else:
-            _run_and_record(context)
+            _run_and_record(context, model)
     return folder
 
 
@@ -133,13 +138,13 @@ def _is_finished(context: _RunContext) -> bool:
     )
 
 
-def _run_and_record(context: _RunContext) -> None:
+def _run_and_record(context: _RunContext, model: AttributeCNN) -> None:
     """Train and test, and write result.json, whether the run succeeds or not."""
     config, folder, computing, variant = context.config, context.folder, context.computing, context.manifest.variant
     log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, computing.description)
     if variant.note:
         log.info("%s is %s", config.variant, variant.note)
-    model = _start(context)
+    _start(context, model)
     started = time.perf_counter()
     out_of_memory = False
     try:
@@ -185,13 +190,12 @@ def _write_result(context: _RunContext, started: float, outcome: Mapping[str, An
         records.write_json(context.folder / records.RESULT, result)
 
 
-def _start(context: _RunContext) -> AttributeCNN:
-    """Return the network with its initial weights, and create the folder of the run."""
+def _start(context: _RunContext, model: AttributeCNN) -> None:
+    """Load the initial weights, if there are any, and create the folder of the run."""
     config, init, folder = context.config, context.init, context.folder
     if config.init_weights != (hash_weights(init / records.WEIGHTS) if init else None):
         raise UsageProblemError(f"{folder}: the run was configured to start from other weights than those of {init}")
     initial_weights = load_model(init)[1].state_dict() if init else {}
-    model = build(config.attn, context.manifest.variant, config.seed, context.computing.device, config.width)
     if init:
         missing, unused = map(", ".join, load_matching_weights(initial_weights, model))
         if missing:
@@ -199,18 +203,17 @@ def _start(context: _RunContext) -> AttributeCNN:
         if unused:
             log.info("weights of %s that are not used: %s", init.name, unused)
     if context.group.is_main:
-        content = {**config.as_dict(), **_build_reproduction_info(config, context.manifest, init)}
+        content = {**config.as_dict(), **_build_reproduction_info(context)}
         records.start_run(folder, content, context.computing, context.resume, context.group.size)
-    return model
 
 
-def _build_reproduction_info(config: RunConfig, manifest: Manifest, init: Path | None) -> ReproductionInfo:
+def _build_reproduction_info(context: _RunContext) -> ReproductionInfo:
     info: ReproductionInfo = {}
-    if files := files_of(config.attn):
+    if files := context.network.files:
         info["attn_files"] = files
-    info["data_request"] = request_of(manifest)
-    if init:
-        info["init_run"] = path_to_text(init.resolve())
+    info["data_request"] = request_of(context.manifest)
+    if context.init:
+        info["init_run"] = path_to_text(context.init.resolve())
     return info
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.attention import NetworkSpec, resolve_network
 from bench.config import RunConfig
 from bench.runs import records
 from bench.runs.load import read_config
@@ -21,11 +22,13 @@ class ResolvedRun:
         config: configuration of the run.
         data: folder of the data set.
         init: folder of the run with the initial weights, or None.
+        network: the network of the configuration.
     """
 
     config: RunConfig
     data: Path
     init: Path | None
+    network: NetworkSpec
 
 
 def resolve_config_file(
@@ -54,6 +57,7 @@ def resolve_config_file(
     if not path.is_file():
         raise UsageProblemError(f"{path}: no file here; --config takes config.json of a run")
     config, info = read_config(path)
+    network = resolve_network(config.attn, config.width)
     start = init or _to_path(info.get(records.INIT_RUN))
     if config.init and start is None:
         raise UsageProblemError(f"{path}: the run starts from the weights of another run ({config.init}); give --init")
@@ -68,7 +72,7 @@ def resolve_config_file(
     name = read_manifest(folder).folder_name
     if name != config.dataset:
         raise MismatchProblemError(f"{folder}: this data set is {name}, but the run was made with {config.dataset}")
-    return ResolvedRun(config, folder, start)
+    return ResolvedRun(config, folder, start, network)
 
 
 def _to_path(text: Any) -> Path | None:

@@ -14,8 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from bench.attention import canonical_name, has_user_module
-from bench.attention.plugins import files_of
+from bench.attention import NetworkSpec
 from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, RunConfig
 from bench.runs import records
 from bench.runs.configure import RunSettings, configure
@@ -38,12 +37,14 @@ class Task:
 
     Attributes:
         config: configuration of the run.
+        network: the network of the configuration.
         data: folder of the data set.
         data_options: how the data are read.
         init: folder of the run with the initial weights, or None.
     """
 
     config: RunConfig
+    network: NetworkSpec
     data: Path
     data_options: DataOptions = DEFAULT_DATA_OPTIONS
     init: Path | None = None
@@ -65,10 +66,10 @@ class Task:
             "data": str(self.data.resolve()),
             "runs": str(runs.resolve()),
             "progress_options": asdict(progress_options),
-            "files": files_of(self.config.attn),
+            "files": self.network.files,
             "data_options": asdict(self.data_options),
             "init": str(self.init.resolve()) if self.init else None,
-            "isolated": has_user_module(self.config.attn),
+            "isolated": self.network.has_user_module,
         }
 
 
@@ -77,7 +78,7 @@ class SweepPlan:
     """The runs of a sweep: every mechanism on every data set with every seed.
 
     Attributes:
-        attns: slot lists.
+        networks: the networks.
         data: folders of the data sets.
         seeds: number of seeds; the seeds are 0 … seeds − 1.
         settings: the settings of all runs. Its `init` is ignored.
@@ -86,7 +87,7 @@ class SweepPlan:
             missing in it are skipped.
     """
 
-    attns: Sequence[str]
+    networks: Sequence[NetworkSpec]
     data: Sequence[Path]
     seeds: int
     settings: RunSettings
@@ -100,24 +101,24 @@ class SweepPlan:
         """
         folders = [folder.resolve() for folder in self.data]
         tasks = [
-            self._build_task(seed, folder, attn)
-            for seed, folder, attn in itertools.product(range(self.seeds), folders, self.attns)
-            if self.initial_runs is None or (canonical_name(attn), seed) in self.initial_runs
+            self._build_task(seed, folder, network)
+            for seed, folder, network in itertools.product(range(self.seeds), folders, self.networks)
+            if self.initial_runs is None or (network.name, seed) in self.initial_runs
         ]
         return list(dict.fromkeys(tasks))
 
-    def _build_task(self, seed: int, folder: Path, attn: str) -> Task:
-        init = None if self.initial_runs is None else self.initial_runs[canonical_name(attn), seed]
-        config = configure(folder, attn, seed, replace(self.settings, init=init))
-        return Task(config, folder, self.data_options, init)
+    def _build_task(self, seed: int, folder: Path, network: NetworkSpec) -> Task:
+        init = None if self.initial_runs is None else self.initial_runs[network.name, seed]
+        config = configure(folder, network, seed, replace(self.settings, init=init))
+        return Task(config, network, folder, self.data_options, init)
 
 
-def find_initial_runs(runs: Path, attns: Sequence[str], seeds: int) -> tuple[InitialRuns, list[str]]:
+def find_initial_runs(runs: Path, networks: Sequence[NetworkSpec], seeds: int) -> tuple[InitialRuns, list[str]]:
     """Find the finished runs in a folder whose weights can be the initial weights of a sweep.
 
     Args:
         runs: the folder.
-        attns: slot lists of the sweep.
+        networks: the networks of the sweep.
         seeds: number of seeds of the sweep.
 
     Returns:
@@ -130,7 +131,7 @@ def find_initial_runs(runs: Path, attns: Sequence[str], seeds: int) -> tuple[Ini
     for result in records.read_results(runs):
         if result["status"] == "ok":
             found.setdefault((result["attn"], result["seed"]), []).append(runs / result["run"])
-    wanted = list(dict.fromkeys(itertools.product(map(canonical_name, attns), range(seeds))))
+    wanted = list(dict.fromkeys(itertools.product((network.name for network in networks), range(seeds))))
     if not any(key in found for key in wanted):
         raise UsageProblemError(f"--init {runs}: no finished run of these mechanisms and seeds in this folder of runs")
     for attn, seed in wanted:

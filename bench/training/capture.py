@@ -1,20 +1,20 @@
 """Choice between eager training steps and steps that are captured as a CUDA graph. Pure."""
 
-from bench.attention import has_user_module
+from bench.attention import NetworkSpec
 from bench.config import Recipe
 from mnistref.common.errors import UsageProblemError
 from mnistref.spec import VariantSpec
 
 
 def resolve_capture(
-    capture: str, device: str, attn: str, variant: VariantSpec, recipe: Recipe, distributed: bool = False
+    capture: str, device: str, network: NetworkSpec, variant: VariantSpec, recipe: Recipe, distributed: bool = False
 ) -> tuple[str, str]:
     """Return the capture mode of a run, "eager" or "graph", and the reason if "auto" becomes "eager" on CUDA.
 
     Args:
         capture: "auto", "eager" or "graph". "auto" becomes "graph" if the device is CUDA and the steps allow it.
         device: "cpu" or "cuda".
-        attn: a slot list.
+        network: the network of the run.
         variant: the variant of the data set.
         recipe: a graph requires that all steps have the same number of questions.
         distributed: whether several processes share the run.
@@ -34,17 +34,17 @@ def resolve_capture(
         return capture, ""
     if device != "cuda":
         return "eager", ""
-    if reason := explain_eager(attn, variant, recipe, distributed):
+    if reason := explain_eager(network, variant, recipe, distributed):
         return "eager", f"steps are not captured as a CUDA graph (--capture eager): {reason}"
     return "graph", ""
 
 
-def explain_eager(attn: str, variant: VariantSpec, recipe: Recipe, distributed: bool) -> str:
+def explain_eager(network: NetworkSpec, variant: VariantSpec, recipe: Recipe, distributed: bool) -> str:
     """Return why "auto" does not capture the steps on CUDA; an empty string if it does."""
     if distributed:
         return "several processes share the run"
     if recipe.questions == "all":
         return f"steps have different numbers of questions; use --questions {variant.digits[0]} or one to capture them"
-    if has_user_module(attn):
+    if network.has_user_module:
         return "a user module may not support it; use --capture graph to try"
     return ""
