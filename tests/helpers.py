@@ -4,6 +4,9 @@ import hashlib
 import socket
 from pathlib import Path
 
+from bench.attention import NetworkSpec, resolve_network
+from bench.config import DEFAULT_WIDTH
+
 TOP = Path(__file__).parent.parent
 
 
@@ -17,6 +20,11 @@ def reread(path, images: int, canvas: int):
 def digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file of a data set."""
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.iterdir()}
+
+
+def networks(*attns: str, width: int = DEFAULT_WIDTH) -> list[NetworkSpec]:
+    """Return the networks of these slot lists."""
+    return [resolve_network(attn, width) for attn in attns]
 
 
 def free_port() -> int:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from bench.attention import known_mechanisms
+from bench.attention import known_mechanisms, resolve_network
 from bench.compute import ComputeConfig
 from bench.config import FIRST_RECIPES, MAX_WIDTH, RunConfig, training_stages
 from bench.leaderboard.aggregate import leaderboard
@@ -23,7 +23,7 @@ COMPUTING = ComputeConfig(CPU)
 
 def configured(folder, width: int) -> RunConfig:
     return experiment.configure(
-        folder, "pan", 0, experiment.RunSettings(FIRST_RECIPES["fast"], "one", COMPUTING, width=width)
+        folder, resolve_network("pan", width), 0, experiment.RunSettings(FIRST_RECIPES["fast"], "one", COMPUTING)
     )
 
 
@@ -62,7 +62,7 @@ def test_its_runs_have_names_of_their_own(mini):
     assert RunConfig.from_dict(wide.as_dict()) == wide
     assert (wide.training, usual.training) == ("fast,width=64", "fast")
     (task,) = sweep.SweepPlan(
-        ["pan"], [mini], 1, RunSettings(FIRST_RECIPES["fast"], "one", COMPUTING, width=64)
+        [resolve_network("pan", 64)], [mini], 1, RunSettings(FIRST_RECIPES["fast"], "one", COMPUTING)
     ).build_tasks()
     assert task.config == wide
 

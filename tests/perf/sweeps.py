@@ -20,8 +20,9 @@ from pathlib import Path
 
 import torch
 
+from bench.attention import resolve_network, split_networks
 from bench.compute import ComputeConfig
-from bench.config import PRESETS
+from bench.config import DEFAULT_WIDTH, PRESETS
 from bench.runs import launchers, subprocess_worker, sweep
 from bench.runs.configure import RunSettings
 from mnistref.common.text_table import table
@@ -70,7 +71,10 @@ def main() -> None:
         data = generate(Request("mini", Path(root), 0, SIZES, "mnist5k"))
         computing = ComputeConfig(torch.device("cpu"))
         tasks = sweep.SweepPlan(
-            asked.attn.split(","), [data], asked.seeds, RunSettings(recipe, "one", computing)
+            [resolve_network(attn, DEFAULT_WIDTH) for attn in split_networks(asked.attn)],
+            [data],
+            asked.seeds,
+            RunSettings(recipe, "one", computing),
         ).build_tasks()
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in places}
         for k in range(asked.rounds):

@@ -54,8 +54,9 @@ def call(*arguments: object):
 
 
 def test_what_ends_its_process_is_unfit_and_the_others_are_not(own):
-    names, unfit = check_networks([*(f"{own}:{name}" for name in ("Crashes", "Own", "Interrupts")), "san"], [MINI])
-    assert [name.partition("#")[0] for name in names] == ["own.py:Crashes", "own.py:Own", "own.py:Interrupts", "san"]
+    networks, unfit = check_networks([*(f"{own}:{name}" for name in ("Crashes", "Own", "Interrupts")), "san"], [MINI])
+    names = [network.name.partition("#")[0] for network in networks]
+    assert names == ["own.py:Crashes", "own.py:Own", "own.py:Interrupts", "san"]
     assert {name.partition("#")[0]: why for (name, _), why in unfit.items()} == {
         "own.py:Crashes": "not fit to be benchmarked: the module's process failed: killed by SIGSEGV",
         "own.py:Interrupts": "not fit to be benchmarked: it raises KeyboardInterrupt",
@@ -64,8 +65,8 @@ def test_what_ends_its_process_is_unfit_and_the_others_are_not(own):
 
 def test_a_module_that_changes_the_working_directory_is_found_again(own, monkeypatch):
     monkeypatch.chdir(own.parent)
-    names, unfit = check_networks(["own.py:Moves", "none,own.py:Moves"], [MINI])
-    assert (len(names), unfit) == (2, {})
+    networks, unfit = check_networks(["own.py:Moves", "none,own.py:Moves"], [MINI])
+    assert (len(networks), unfit) == (2, {})
     with ProbeProcess() as process:
         for _ in range(2):
             process.require_buildable("own.py:Moves", MINI)

@@ -25,6 +25,7 @@ from bench.training.trainer import Trainer
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest, read_split
 from mnistref.generation.online import Fresh, open_fresh
+from tests.helpers import networks
 
 CPU = torch.device("cpu")
 COMPUTING = ComputeConfig(CPU)
@@ -172,7 +173,7 @@ def test_its_runs_have_names_of_their_own(mini):
 def test_a_sweep_hands_on_where_data_come_from(mini, tmp_path):
     data_options = DataOptions(True, str(tmp_path))
     (task,) = sweep.SweepPlan(
-        ["none"],
+        networks("none"),
         [mini],
         1,
         RunSettings(replace(SHORT, epochs=1), "one", COMPUTING, online=True),

@@ -9,13 +9,14 @@ from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.runs import experiment, launchers, records, subprocess_worker, sweep
 from bench.runs.configure import RunSettings
+from tests.helpers import networks
 
 COMPUTING = ComputeConfig(torch.device("cpu"))
 SHORT = Recipe("fast", "adam", lr=0.003, batch=25, epochs=1, schedule="onecycle")
 
 
 def planned(mini, attns=("none", "pan"), seeds=1, recipe=SHORT) -> list[sweep.Task]:
-    return sweep.SweepPlan(attns, [mini], seeds, RunSettings(recipe, "one", COMPUTING)).build_tasks()
+    return sweep.SweepPlan(networks(*attns), [mini], seeds, RunSettings(recipe, "one", COMPUTING)).build_tasks()
 
 
 def done(tasks, runs, workers=1) -> dict[str, subprocess_worker.RunOutcome]:

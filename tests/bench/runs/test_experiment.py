@@ -10,8 +10,10 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
+import cli
 from bench import compute
 from bench.compute import ComputeConfig
 from bench.config import PRESETS, RECIPES, Recipe, RunConfig
@@ -276,11 +278,19 @@ def test_bad_data_end_a_run_and_are_its_reason(make, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("attn", "variant"), [("pan", "mbgmulti"), ("pan,pan,pan,pan,none", "mini"), ("san,pan", "mini")]
+    ("attn", "variant", "message"),
+    [
+        ("pan", "mbgmulti", "cannot be used for training"),
+        ("pan,pan,pan,pan,none", "mini", "names 5 slots"),
+        ("san,pan", "mini", "name it last"),
+    ],
 )
-def test_what_cannot_be_trained_costs_no_data_and_leaves_no_folder(attn, variant, mini, tmp_path):
-    with pytest.raises(UsageProblemError):
-        experiment.prepare_dataset(PRESETS["quick"], attn, variant, tmp_path, "mnist5k", "builtin")
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_what_cannot_be_trained_costs_no_data_and_leaves_no_folder(command, attn, variant, message, tmp_path):
+    named = attn if command == "run" else attn.replace(",", "+")
+    call = [command, "--attn", named, "--variant", variant, "--root", str(tmp_path / "root")]
+    done = CliRunner().invoke(cli.bench, call)
+    assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

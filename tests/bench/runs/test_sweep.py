@@ -12,6 +12,7 @@ from bench.runs import experiment, launchers, records, subprocess_worker, sweep
 from bench.runs.configure import RunSettings
 from mnistref.common.errors import UsageProblemError
 from tests.bench.runs.sweeping import COMPUTING, SHORT, alone, done, outcome, planned
+from tests.helpers import networks
 
 BROKEN = """
 import os, signal
@@ -41,7 +42,9 @@ def broken(tmp_path):
 
 def test_all_are_compared_with_one_seed_before_the_next_begins(mini, make):
     other = make("mref", sizes={"train": 20, "val": 10, "test": 10})
-    tasks = sweep.SweepPlan(["none", "pan"], [mini, other], 2, RunSettings(SHORT, "one", COMPUTING)).build_tasks()
+    tasks = sweep.SweepPlan(
+        networks("none", "pan"), [mini, other], 2, RunSettings(SHORT, "one", COMPUTING)
+    ).build_tasks()
     order = [(t.config.seed, t.config.variant, t.config.attn) for t in tasks]
     assert order == [(s, v, a) for s in (0, 1) for v in ("mini", "mref") for a in ("none", "pan")]
 
@@ -54,8 +57,10 @@ def test_each_begins_with_the_weights_of_its_mechanism_and_seed(mini, make, tmp_
     easy, hard = tmp_path / "easy", make("mref", sizes={"train": 20, "val": 10, "test": 10})
     attns = ["none", "pan"]
     alone(planned(mini, attns, seeds=2), easy)
-    starts, missing = sweep.find_initial_runs(easy, attns, 2)
-    tasks = sweep.SweepPlan(attns, [hard], 2, RunSettings(SHORT, "one", COMPUTING), initial_runs=starts).build_tasks()
+    starts, missing = sweep.find_initial_runs(easy, networks(*attns), 2)
+    tasks = sweep.SweepPlan(
+        networks(*attns), [hard], 2, RunSettings(SHORT, "one", COMPUTING), initial_runs=starts
+    ).build_tasks()
     assert (len(tasks), missing) == (4, [])
     for task in tasks:
         start = records.read_json(task.init / records.CONFIG)
@@ -161,7 +166,7 @@ def call(*arguments: str, code: int = 0):
 )
 def test_wrong_arguments(arguments, message, tmp_path, monkeypatch, mini):
     if "--scheduler" in arguments:
-        monkeypatch.setattr(experiment, "prepare", lambda *_: mini)
+        monkeypatch.setattr(experiment, "prepare_dataset", lambda *_: mini)
     assert message in call(*arguments, "--root", str(tmp_path), code=2).stderr
 
 

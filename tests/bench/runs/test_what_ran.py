@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bench.attention import resolve_network
 from bench.compute import ComputeConfig, explain_nondeterminism
 from bench.config import Recipe
 from bench.conformance.checks import require_buildable
@@ -28,8 +29,10 @@ from bench.training.capture import resolve_capture
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import VARIANTS
 from tests.bench.leaderboard.test_aggregate import result
+from tests.helpers import TOP
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+EXAMPLE = TOP / "bench" / "examples" / "own_attention.py"
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
 LAST = "none,none,none,arnn"
 
@@ -133,8 +136,8 @@ def test_a_board_of_before_is_right_and_one_without_what_its_records_say_is_not(
         ("auto", "cuda", "san", "one", False, "graph", ""),
         ("auto", "cuda", "san", "all", False, "eager", "use --questions 2 or one"),
         ("auto", "cuda", "san", 2, True, "eager", "several processes"),
-        ("auto", "cuda", "none,my.py:Own", 2, False, "eager", "--capture graph to try"),
-        ("graph", "cuda", "none,my.py:Own", 2, False, "graph", ""),
+        ("auto", "cuda", f"none,{EXAMPLE}:Compare", 2, False, "eager", "--capture graph to try"),
+        ("graph", "cuda", f"none,{EXAMPLE}:Compare", 2, False, "graph", ""),
         ("eager", "cuda", "arnn", 2, False, "eager", ""),
     ],
 )
@@ -142,7 +145,7 @@ def test_how_steps_are_captured(asked, device, attn, questions, processes, expec
     variant = VARIANTS["mini"]
     assert variant.digits[0] == 2
     recipe = replace(SHORT, questions=questions)
-    capture, said = resolve_capture(asked, device, attn, variant, recipe, processes)
+    capture, said = resolve_capture(asked, device, resolve_network(attn, 32), variant, recipe, processes)
     assert capture == expected
     assert why in said
     assert bool(said) == bool(why)
