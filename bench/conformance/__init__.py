@@ -1,1 +1,1 @@
-"""Checks of user modules before a benchmark."""
+"""Checks whether a mechanism can be benchmarked."""

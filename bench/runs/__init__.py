@@ -1,1 +1,1 @@
-"""Runs on disk and in processes: one run, sweeps, records, loading, reproduction."""
+"""Runs: configuration, execution, records, sweeps, loading and reproduction."""

@@ -103,7 +103,7 @@ def run(
 
     Raises:
         RunProblemError: the run has failed or diverged. Its record has the reason.
-        UsageProblemError: the network cannot be built, or `init` has other weights than the configuration says.
+        UsageProblemError: the network cannot be built, or the weights of `init` are not those of the configuration.
         DataProblemError: the data set or the checkpoint is damaged.
         MismatchProblemError: the folder has a run with another configuration.
     """

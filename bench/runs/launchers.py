@@ -1,4 +1,4 @@
-"""Places where the runs of a sweep are done: worker processes of this machine, or the workers of a Dask cluster."""
+"""Execution of the runs of a sweep, by worker processes of this machine or by the workers of a Dask cluster."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -83,7 +83,7 @@ def assign_gpus(workers: int | None, gpus: Sequence[str]) -> list[str | None]:
 
 @contextmanager
 def local_workers(device: str, workers: int | None = None, threads: int | None = None) -> Iterator[Launcher]:
-    """Inside this context, do runs in worker processes of this machine. They are terminated at the end.
+    """Inside this context, worker processes of this machine do the runs. They are terminated at the end.
 
     Args:
         device: "cpu" or "cuda".
@@ -120,7 +120,7 @@ def local_workers(device: str, workers: int | None = None, threads: int | None =
 
 @contextmanager
 def dask_workers(address: str, threads: int | None) -> Iterator[Launcher]:
-    """Inside this context, do runs on the workers of a Dask scheduler, one run at a time on each of their threads.
+    """Inside this context, the workers of a Dask scheduler do the runs, one at a time on each of their threads.
 
     Args:
         address: address of the scheduler.

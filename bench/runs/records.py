@@ -61,10 +61,10 @@ Result: TypeAlias = dict[str, Any]
 
 
 def require_same_run(run: Path, result: Mapping[str, Any], config: RunConfig) -> None:
-    """Check that the result and the configuration in a folder are of the same run.
+    """Raise an error unless the result and the configuration in a folder are of the same run.
 
     Raises:
-        DataProblemError: they are not.
+        DataProblemError: they differ in the mechanism, the variant or the seed.
     """
     if wrong := check_same_run(result, vars(config)):
         raise DataProblemError(

@@ -199,10 +199,10 @@ def sweep(
 
 
 def require_writable(runs: Path) -> None:
-    """Check that the folder of all runs, which need not exist, can be written to. Nothing is written.
+    """Raise an error unless the folder of all runs can be created or written to. Nothing is written.
 
     Raises:
-        OSError: it cannot.
+        OSError: the folder is not writable, or a file is in its place.
     """
     place = (runs / ".locks").absolute()
     while not os.path.lexists(place):

@@ -75,7 +75,7 @@ class SharedStep(Step):
     def _sum_gradients(self, loss: Tensor) -> Tensor:
         """Sum the gradients and the loss over the processes by one all-reduce, and return the loss.
 
-        A parameter that has no gradient on any process keeps none.
+        If a parameter has no gradient on any process, its gradient remains None.
         """
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         dtype = loss.dtype

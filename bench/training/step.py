@@ -1,7 +1,7 @@
 """One training step: loss, gradients, clipping, update. On CUDA it can be captured as a graph and replayed."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.distributed.global_batch import Rows
+
+Output = TypeVar("Output")
 
 WARM_UP_CALLS = 3
 """Number of calls before a capture. In them, libraries choose their algorithms and allocate memory."""
@@ -118,7 +120,7 @@ def compute_logits(model: nn.Module, images: Tensor, query: Tensor, image_index:
     return logits
 
 
-class CapturedFunction:
+class CapturedFunction(Generic[Output]):
     """A function of CUDA tensors. Its first call is captured as a CUDA graph; later calls replay the graph.
 
     Each call returns the result of `function`, and overwrites the previous result. The capture restores the random
@@ -129,11 +131,11 @@ class CapturedFunction:
         state: returns the tensors that the function changes in place and reads again, such as running statistics.
     """
 
-    def __init__(self, function: Callable[..., Any], state: Callable[[], Iterable[Tensor]] = tuple) -> None:
+    def __init__(self, function: Callable[..., Output], state: Callable[[], Iterable[Tensor]] = tuple) -> None:
         self._function, self._state = function, state
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, *inputs: Tensor) -> Any:
+    def __call__(self, *inputs: Tensor) -> Output:
         """Return the result of the function for these inputs.
 
         Raises:

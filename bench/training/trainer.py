@@ -39,16 +39,17 @@ STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 50}
 
 
 class TrainingData(Protocol):
-    """The data of a training. The length is the number of questions of an epoch."""
+    """The data of a training: a split, or a source of new images for each epoch."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Return the number of questions of an epoch."""
 
     @property
     def image_count(self) -> int:
         """The number of images with questions."""
 
     def of_epoch(self, epoch: int) -> Split:
-        """Return the data of epoch 0, 1, …"""
+        """Return the data of an epoch, numbered from 0."""
 
     def close(self) -> None:
         """Stop the preparation of data."""

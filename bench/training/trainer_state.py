@@ -86,7 +86,7 @@ class StateLimits:
 
 
 def require_valid_state(tensors: Mapping[str, Tensor], values: TrainerState, limits: StateLimits) -> None:
-    """Check a state that was read from a file.
+    """Raise an error unless a state that was read from a file can be restored.
 
     Raises:
         ValueError: the trainer cannot have saved this state.

@@ -153,7 +153,9 @@ def test_a_question_each_is_as_before_there_was_a_choice(mini):
 
 def test_a_graph_takes_as_many_questions_in_each_step(mini):
     recorded = ComputeConfig(CPU, capture="graph")
-    with pytest.raises(UsageProblemError, match=r"--capture graph: each step .* give --questions 2 or one"):
+    with pytest.raises(
+        UsageProblemError, match=r"--capture graph: all steps .* the same number of questions; use --questions 2 or one"
+    ):
         experiment.configure(mini, "san", 0, experiment.RunSettings(SHORT, "one", recorded))
     assert (
         experiment.configure(
