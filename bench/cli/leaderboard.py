@@ -39,8 +39,8 @@ def print_leaderboard(
     bench leaderboard --save results/mref && bench leaderboard --check results
     """
     from bench.leaderboard import formatting, snapshot
-    from bench.leaderboard.aggregate import leaderboard
-    from bench.leaderboard.claims import claims
+    from bench.leaderboard.aggregate import build_board
+    from bench.leaderboard.claims import evaluate_claims
     from bench.runs.records import runs_of, wanted_results
     from mnistref.common.atomic_files import write_whole
     from mnistref.common.errors import UsageProblemError
@@ -50,23 +50,23 @@ def print_leaderboard(
     if weights and not save:
         raise UsageProblemError("--weights goes with --save")
     if check:
-        checked = snapshot.check(check)
+        checked = snapshot.check_snapshot(check)
         logging.info("every number follows from the records beside it, on each of these boards:")
         return emit("\n".join(str(as_given(Path(board))) for board in checked))
     runs, variant, baseline = runs_of(compared.runs), compared.chosen_variant, compared.chosen_baseline
     if save:
-        board = snapshot.save(runs, save, variant, baseline, weights)
+        board = snapshot.save_snapshot(runs, save, variant, baseline, weights)
         logging.info("%s", formatting.to_text(board))
         return emit(save)
     results = wanted_results(runs, variant)
     if as_claims:
-        found = claims(results)
+        found = evaluate_claims(results)
         if not found:
             raise UsageProblemError(f"{runs}: no two finished runs here of which a paper claims something")
         return emit(formatting.claims_to_text(found, markdown))
-    board = leaderboard(results, baseline=baseline)
+    board = build_board(results, baseline=baseline)
     if output:
         write_whole(output, formatting.to_csv(board).encode())
         logging.info("%s", formatting.to_text(board))
         return emit(output)
-    return emit(formatting.commands(board) if as_commands else formatting.to_text(board, markdown))
+    return emit(formatting.commands_to_text(board) if as_commands else formatting.to_text(board, markdown))

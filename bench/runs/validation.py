@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.evaluation.metric_names import COSTS, COUNTS, MAPS, SCALES, SHOWN_OF_MAPS, STEP
+from bench.evaluation.metric_names import COSTS, COUNTS, MAP_METRICS, MAP_SCORES, SCALES, TRAIN_STEP_MS
 from mnistref.variants import VARIANTS
 
 ALWAYS = {
@@ -24,9 +24,9 @@ ALWAYS = {
 """What every result has, and as which type."""
 ENDS = ("ok", "diverged", "failed")
 """What the status of a result may be."""
-_MEASURED = ("accuracy", "n_test", "params", STEP)
+_MEASURED = ("accuracy", "n_test", "params", TRAIN_STEP_MS)
 """What a result has besides where the run ended well."""
-ROUNDED = dict.fromkeys(("accuracy", *SCALES), 1e-6) | dict.fromkeys(MAPS, 1e-3)
+ROUNDED = dict.fromkeys(("accuracy", *SCALES), 1e-6) | dict.fromkeys(MAP_SCORES, 1e-3)
 """By how much a measure may differ from the mean of its answers, which are rounded to be kept."""
 _OVER = 1e-6
 """By how much rounding may lift a share above 1."""
@@ -63,7 +63,7 @@ def _is_size(value: Any) -> bool:
 
 
 _NUMBERS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("accuracy", "val_accuracy", *SCALES, *SHOWN_OF_MAPS), _is_share),
+    **dict.fromkeys(("accuracy", "val_accuracy", *SCALES, *MAP_METRICS), _is_share),
     "n_test": lambda value: _is_count(value) and value > 0,
     **dict.fromkeys(("params", "epochs", "best_epoch", *COUNTS), _is_count),
     **dict.fromkeys(COSTS, _is_time),
@@ -111,7 +111,7 @@ def unsound(answers: Mapping[str, np.ndarray]) -> list[str]:
         "right": lambda values: np.isin(values, (0, 1)).all(),
         "answer": lambda values: (values >= 0).all() and (values == np.floor(values)).all(),
         "scale_bin": lambda values: np.isin(values, range(-1, len(SCALES))).all(),
-        **dict.fromkeys(MAPS, lambda values: ((values >= 0) & (values <= 1 + ROUNDED[MAPS[0]])).all()),
+        **dict.fromkeys(MAP_SCORES, lambda values: ((values >= 0) & (values <= 1 + ROUNDED[MAP_SCORES[0]])).all()),
     }
     wrong = [name for name, values in answers.items() if values.shape != right.shape]
     known = {name: values for name, values in answers.items() if name in allowed and name not in wrong}
@@ -134,7 +134,7 @@ def contradicted(result: Mapping[str, Any], answers: Mapping[str, np.ndarray] | 
             inside = bins == k
             follow[count] = (float(inside.sum()), 0.0)
             follow[scale] = (right[inside].mean() if inside.any() else math.nan, ROUNDED[scale])
-    follow |= {name: (answers[name].astype(np.float64).mean(), ROUNDED[name]) for name in MAPS if name in answers}
+    follow |= {name: (answers[name].astype(np.float64).mean(), ROUNDED[name]) for name in MAP_SCORES if name in answers}
     known = {name: pair for name, pair in follow.items() if result.get(name) is not None}
     wrong = [name for name, (value, near) in known.items() if not abs(result[name] - value) <= near]
     variant = VARIANTS.get(result["variant"])

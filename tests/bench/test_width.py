@@ -8,7 +8,7 @@ import torch
 from bench.attention import known_mechanisms
 from bench.compute import ComputeConfig
 from bench.config import FIRST_RECIPES, WIDEST, RunConfig, stages
-from bench.leaderboard.aggregate import leaderboard
+from bench.leaderboard.aggregate import build_board
 from bench.model import build, create_model
 from bench.profiling import run_cost
 from bench.runs import experiment, records, sweep
@@ -74,7 +74,7 @@ def test_it_is_trained_recorded_and_read_again(narrow):
 def test_its_rows_have_no_rivals_of_another_width(narrow, mini):
     code, _, error = bench("run", "--attn", "san", "--data", mini, "--runs", narrow.parent, *TRAINING)
     assert code == 0, error
-    board = leaderboard(records.results(narrow.parent))
+    board = build_board(records.results(narrow.parent))
     assert set(board["recipe"]) == {"fast,epochs=1,questions=all,width=12", "fast,epochs=1,questions=all"}
     assert board["difference"].isna().all()
 

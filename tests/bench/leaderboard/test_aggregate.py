@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bench.evaluation.metric_names import COUNTS, SCALES
-from bench.leaderboard.aggregate import COLUMNS, leaderboard
-from bench.leaderboard.formatting import commands, from_csv, to_csv, to_text
-from bench.leaderboard.published import published
-from bench.leaderboard.statistics import interval, wilson
+from bench.evaluation.metric_names import COUNTS, SCALES, board_columns
+from bench.leaderboard.aggregate import build_board
+from bench.leaderboard.formatting import commands_to_text, from_csv, to_csv, to_text
+from bench.leaderboard.published import find_published
+from bench.leaderboard.statistics import bootstrap_interval, wilson_interval
 from bench.runs.records import results
 
 CONTRACT = set(
@@ -56,13 +56,13 @@ def failed(attn="arnn", status="failed", **changes) -> dict:
 
 
 def rows(*made, **options) -> list[dict]:
-    return leaderboard(made, **options).to_dict("records")
+    return build_board(made, **options).to_dict("records")
 
 
 def test_the_columns_of_the_contract_are_there():
-    assert set(COLUMNS) >= CONTRACT
-    assert list(leaderboard([result()]).columns) == COLUMNS
-    assert list(leaderboard([]).columns) == COLUMNS
+    assert set(board_columns()) >= CONTRACT
+    assert list(build_board([result()]).columns) == board_columns()
+    assert list(build_board([]).columns) == board_columns()
 
 
 def test_seeds_are_averaged_with_the_t_interval():
@@ -110,11 +110,11 @@ def test_a_row_names_what_made_it():
 
 def test_a_row_names_the_commits_that_made_it_and_the_board_says_where_they_differ():
     of = {"arnn": ["b2", "a1", None], "pan": ["a1"]}
-    found = leaderboard([result(a, seed=s, commit=c) for a, commits in of.items() for s, c in enumerate(commits)])
+    found = build_board([result(a, seed=s, commit=c) for a, commits in of.items() for s, c in enumerate(commits)])
     assert dict(zip(found["attn"], found["commits"], strict=True)) == {"arnn": "a1; b2", "pan": "a1"}
     assert re.search(r"2 commits of bench.*: a1, b2$", to_text(found), re.MULTILINE)
-    assert "commits of bench" not in to_text(leaderboard([result(commit="a1"), result("pan")]))
-    digits = leaderboard([result(commit="012345678901")])
+    assert "commits of bench" not in to_text(build_board([result(commit="a1"), result("pan")]))
+    digits = build_board([result(commit="012345678901")])
     assert from_csv(to_csv(digits))["commits"].tolist() == ["012345678901"]
 
 
@@ -141,7 +141,7 @@ def test_a_run_and_its_copy_are_one_seed():
 
 def test_a_name_that_a_terminal_or_a_page_would_obey_is_shown_and_read_back():
     name = "a\rb\x1b[31m<b>"
-    board = leaderboard([result(name), result("san")])
+    board = build_board([result(name), result("san")])
     assert name in from_csv(to_csv(board))["attn"].tolist()
     assert pd.read_csv(io.StringIO(to_csv(board)))["attn"].tolist().count(name) == 1
     assert "a\\rb\\x1b[31m<b>" in to_text(board)
@@ -183,16 +183,16 @@ def test_published_numbers_stand_beside_measured_ones():
 
 
 def test_published_values_are_fractions_and_prefer_the_complete_table():
-    assert published("mbg", "pan-ctx").value == 0.79
-    assert published("mbg", "stn-s").source == "PAN T1a"
-    assert published("mbg", "arnn", "mask_correctness").value == 0.42
-    assert published("mref", "pan-ctx", "tpr").value == pytest.approx(0.2259)
-    assert published("mbgb", "brnn2,arnn").value == 0.9268
-    assert published("mini", "arnn") is None
+    assert find_published("mbg", "pan-ctx").value == 0.79
+    assert find_published("mbg", "stn-s").source == "PAN T1a"
+    assert find_published("mbg", "arnn", "mask_correctness").value == 0.42
+    assert find_published("mref", "pan-ctx", "tpr").value == pytest.approx(0.2259)
+    assert find_published("mbgb", "brnn2,arnn").value == 0.9268
+    assert find_published("mini", "arnn") is None
 
 
 def test_the_csv_reads_back_to_equal_values():
-    board = leaderboard(
+    board = build_board(
         [
             result("san", 1 / 3),
             result("arnn", 0.123456789012345678),
@@ -216,7 +216,7 @@ def is_number(text: str) -> bool:
 
 def test_names_are_no_formulas_in_the_csv():
     made = [result(name, dataset={"spec_id": "0", "digits": name, "backgrounds": name}) for name in HOSTILE]
-    board = leaderboard(made)
+    board = build_board(made)
     text = to_csv(board)
     cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
     assert not [cell for cell in cells if cell and cell[0] in "=+@\t-" and not is_number(cell)]
@@ -243,9 +243,9 @@ def test_intervals_differences_and_ranks_come_from_the_answers():
     assert {attn: row["rank"] for attn, row in by.items()} == {"arnn": 1, "pan": 2, "san": 2}
     for attn, row in by.items():
         right = np.stack([run["answers"]["right"] for run in kept[attn]])
-        assert (row["accuracy_lo"], row["accuracy_hi"]) == interval(right.astype(float))
+        assert (row["accuracy_lo"], row["accuracy_hi"]) == bootstrap_interval(right.astype(float))
         bounds = row["accuracy_scale_1.0_1.5_lo"], row["accuracy_scale_1.0_1.5_hi"]
-        assert bounds == interval(right[:, 1::2].astype(float))
+        assert bounds == bootstrap_interval(right[:, 1::2].astype(float))
         assert math.isnan(row["accuracy_scale_2.5_3.0_lo"])
         assert row["mask_correctness_lo"] < row["mask_correctness_hi"]
         assert math.isnan(row["tpr_lo"])
@@ -254,7 +254,7 @@ def test_intervals_differences_and_ranks_come_from_the_answers():
     assert by["pan"]["difference_lo"] < 0 < by["pan"]["difference_hi"]
     assert math.isnan(by["san"]["difference"])
     assert "rows of one recipe and rank" in to_text(
-        leaderboard(with_answers("san", 5, 0.6, 1) + with_answers("pan", 5, 0.6, 2))
+        build_board(with_answers("san", 5, 0.6, 1) + with_answers("pan", 5, 0.6, 2))
     )
 
 
@@ -277,8 +277,8 @@ def test_without_the_baseline_or_answers_there_are_no_differences():
 def test_commands_stand_in_an_order_that_works():
     """What another row begins with comes before it."""
     recipes = ["fast,init=(mref,fast,init=(mini,fast))", "fast", "fast,init=(mini,fast)"]
-    board = leaderboard([result(recipe=recipe) for recipe in recipes]).assign(command="bench run")
-    said = [line for line in commands(board).splitlines() if line.startswith("# arnn")]
+    board = build_board([result(recipe=recipe) for recipe in recipes]).assign(command="bench run")
+    said = [line for line in commands_to_text(board).splitlines() if line.startswith("# arnn")]
     assert [line.rpartition(", fast")[2] for line in said] == [
         "",
         ",init=(mini,fast)",
@@ -291,17 +291,17 @@ def test_only_one_variant():
 
 
 def test_the_text_says_what_compares_with_nothing():
-    text = to_text(leaderboard([result(variant="mini", note="…")]))
+    text = to_text(build_board([result(variant="mini", note="…")]))
     assert "mini is for first steps and tests: its numbers compare with nothing published" in text
-    assert "compare" not in to_text(leaderboard([result()]))
-    heading, _, _, rule, *_ = to_text(leaderboard([result()]), markdown=True).splitlines()
+    assert "compare" not in to_text(build_board([result()]))
+    heading, _, _, rule, *_ = to_text(build_board([result()]), markdown=True).splitlines()
     assert heading == "### mbg-0123456789ab; digits mnist; backgrounds builtin; recipe fast; queries one; hardware cpu"
     assert rule.startswith("| --- |")
 
 
 def test_each_data_set_has_a_table_and_says_once_what_its_rows_share():
     longer = result("pan-ctx", 0.9, recipe="fast,epochs=20")
-    text = to_text(leaderboard([result(), result("san", 0.5), longer, result(variant="mref", spec_id="b" * 12)]))
+    text = to_text(build_board([result(), result("san", 0.5), longer, result(variant="mref", spec_id="b" * 12)]))
     first, table, recipes, second, *_ = text.split("\n\n")
     assert first == "mbg-0123456789ab; digits mnist; backgrounds builtin; queries one; hardware cpu"
     assert recipes == "a: fast\nb: fast,epochs=20"
@@ -311,25 +311,25 @@ def test_each_data_set_has_a_table_and_says_once_what_its_rows_share():
     assert second == f"mref-{'b' * 12}; digits mnist; backgrounds builtin; recipe fast; queries one; hardware cpu"
     assert "status" not in text
     assert "uniform" not in text
-    assert "1 failed" in to_text(leaderboard([result(), failed("san")]))
-    assert "uniform map 0.024" in to_text(leaderboard([result(mask_correctness_uniform=0.024), result("san")]))
+    assert "1 failed" in to_text(build_board([result(), failed("san")]))
+    assert "uniform map 0.024" in to_text(build_board([result(mask_correctness_uniform=0.024), result("san")]))
 
 
 def test_it_says_over_which_seeds_a_difference_and_its_p_are():
     alone, both = with_answers("san", 1, 0.6, 1), with_answers("san", 2, 0.6, 1)
     unlike, single = "a difference is over the seeds that both rows have", "of one seed, over its questions"
-    text = to_text(leaderboard([*alone, *with_answers("arnn", 2, 0.8, 3)]))
+    text = to_text(build_board([*alone, *with_answers("arnn", 2, 0.8, 3)]))
     assert unlike in text
     assert single in text
-    text = to_text(leaderboard([*both, *with_answers("arnn", 2, 0.8, 3)]))
+    text = to_text(build_board([*both, *with_answers("arnn", 2, 0.8, 3)]))
     assert unlike not in text
     assert single not in text
-    text = to_text(leaderboard([*alone, result("arnn", recipe="fast,epochs=20")]))
+    text = to_text(build_board([*alone, result("arnn", recipe="fast,epochs=20")]))
     assert "no other row has the data set, recipe and queries of a single row of the baseline" in text
 
 
 def test_recipes_of_a_table_are_named_by_letters_beyond_z_too():
-    text = to_text(leaderboard([result(recipe=f"fast,epochs={number:02}") for number in range(1, 54)]))
+    text = to_text(build_board([result(recipe=f"fast,epochs={number:02}") for number in range(1, 54)]))
     letters = [line.partition(":")[0] for line in text.splitlines() if ": fast" in line]
     assert letters[:2] + letters[25:28] + letters[-1:] == ["a", "b", "z", "aa", "ab", "ba"]
 
@@ -359,9 +359,9 @@ def test_a_bin_with_one_question_has_bounds_only_where_seeds_agree():
     assert row["accuracy_scale_2.5_3.0"] == 0.5
     assert math.isnan(row["accuracy_scale_2.5_3.0_lo"])
     assert math.isnan(row["accuracy_scale_2.5_3.0_hi"])
-    assert (row["accuracy_scale_1.0_1.5_lo"], row["accuracy_scale_1.0_1.5_hi"]) == wilson(1.0, 1)
+    assert (row["accuracy_scale_1.0_1.5_lo"], row["accuracy_scale_1.0_1.5_hi"]) == wilson_interval(1.0, 1)
     assert 0 <= row["accuracy_scale_0.5_1.0_lo"] <= row["accuracy_scale_0.5_1.0"]
-    assert "nan" not in to_text(leaderboard(unlike))
+    assert "nan" not in to_text(build_board(unlike))
 
 
 def test_one_question_in_all_compares_nothing():
@@ -372,7 +372,7 @@ def test_one_question_in_all_compares_nothing():
     made = [of_bins(attn, 0, [k], [2]) for k, attn in enumerate(("san", "pan"))]
     pan, san = rows(*made)
     assert (pan["difference"], pan["p_value"], pan["rank"], san["rank"]) == (1.0, 1.0, 1, 1)
-    assert (pan["difference_lo"], pan["difference_hi"]) == pytest.approx((1 - 2 * wilson(0.0, 1).hi, 1))
+    assert (pan["difference_lo"], pan["difference_hi"]) == pytest.approx((1 - 2 * wilson_interval(0.0, 1).hi, 1))
 
 
 def test_answers_without_bins_or_with_others_bound_the_accuracy_alone():
@@ -398,7 +398,7 @@ def test_a_row_without_counts_stands_beside_one_with_them():
 
 def test_of_seeds_of_one_accuracy_the_images_bound_it():
     (row,) = rows(*(result(accuracy=0.8, seed=seed) for seed in range(3)))
-    assert (row["accuracy_lo"], row["accuracy_hi"]) == pytest.approx(wilson(0.8, 1000))
+    assert (row["accuracy_lo"], row["accuracy_hi"]) == pytest.approx(wilson_interval(0.8, 1000))
 
 
 def test_bounds_reach_the_mean_that_was_taken_before_answers_were_rounded():
@@ -418,16 +418,16 @@ WORDS = ["NA", "None", "NaN", "null", "007", "1e5", "inf", "-1", " a ", "a\r\nb"
 
 def test_words_that_look_like_numbers_or_nothing_are_read_back_as_they_were():
     for name in WORDS:
-        board = leaderboard([result(name, dataset={"spec_id": name, "digits": name, "backgrounds": name}, note=name)])
+        board = build_board([result(name, dataset={"spec_id": name, "digits": name, "backgrounds": name}, note=name)])
         back = from_csv(to_csv(board))
         for column in ("attn", "dataset", "digits", "backgrounds", "note"):
             assert back[column].tolist() == board[column].tolist(), name
 
 
 def test_rows_without_a_rank_are_not_tied():
-    assert "rows of one recipe and rank" not in to_text(leaderboard([failed("san"), failed("pan"), result("arnn")]))
+    assert "rows of one recipe and rank" not in to_text(build_board([failed("san"), failed("pan"), result("arnn")]))
 
 
 def test_a_name_breaks_no_line_of_the_commands():
-    board = leaderboard([result("a\nrm -r /")]).assign(command="bench run")
-    assert commands(board).splitlines()[0].startswith("# a\\nrm -r / on")
+    board = build_board([result("a\nrm -r /")]).assign(command="bench run")
+    assert commands_to_text(board).splitlines()[0].startswith("# a\\nrm -r / on")

@@ -19,7 +19,7 @@ from bench.data.loading import load_split
 from bench.distributed.process_group import SINGLE_PROCESS
 from bench.evaluation import snapshots
 from bench.evaluation.evaluate import test as measure
-from bench.leaderboard.aggregate import leaderboard
+from bench.leaderboard.aggregate import build_board
 from bench.metrics import attended
 from bench.model import build
 from bench.profiling import run_cost
@@ -209,7 +209,7 @@ def test_a_damaged_result_is_shown_and_made_again(text, finished, mini, tmp_path
     path.write_text(text if isinstance(text, str) else json.dumps({**result, **text}))
     shown = list(records.results(tmp_path))
     assert [(r["status"], r["attn"], r["run"]) for r in shown] == [("damaged", "pan", config.run_id)]
-    assert leaderboard(shown)["status"].tolist() == ["1 damaged"]
+    assert build_board(shown)["status"].tolist() == ["1 damaged"]
     experiment.run(config, mini, tmp_path)
     assert [r["status"] for r in records.results(tmp_path)] == ["ok"]
 
@@ -219,7 +219,7 @@ def test_a_finished_run_is_shown_even_where_what_lies_beside_its_result_is_damag
     _, folder, result = finished
     shutil.copytree(folder, tmp_path / folder.name)
     (tmp_path / folder.name / name).write_text("{}")
-    board = leaderboard(records.results(tmp_path))
+    board = build_board(records.results(tmp_path))
     assert board["status"].tolist() == ["ok"]
     assert board["accuracy"].tolist() == [result["accuracy"]]
     assert board["accuracy_lo"].notna().all()
@@ -414,7 +414,7 @@ def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path
     train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
     (record,) = Trainer(config.recipe, model, train, val, 1, ComputeConfig(CPU)).epochs()
     assert record["train_loss"] == history[0]["train_loss"]
-    assert leaderboard(records.results(tmp_path))["recipe"].tolist() == [result["recipe"]]
+    assert build_board(records.results(tmp_path))["recipe"].tolist() == [result["recipe"]]
 
 
 def test_a_run_on_other_questions_starts_from_what_of_the_weights_fits(finished, make, tmp_path, caplog):
