@@ -114,7 +114,7 @@ def print_runtime(
 
     from bench.attention import resolve_networks
     from bench.config import get_recipe
-    from bench.profiling.benchmark import BASELINES, runtime, to_json, to_text
+    from bench.profiling.benchmark import BASELINES, measure_runtime, to_json, to_text
     from mnistref.common.figure_files import check_name
     from mnistref.variants import get_variant
 
@@ -126,7 +126,7 @@ def print_runtime(
     chosen = replace(chosen, batch=batch or chosen.batch)
     if threads:
         torch.set_num_threads(threads)
-    setting, rows = runtime(names, get_variant(variant), chosen, how, rounds)
+    setting, rows = measure_runtime(names, get_variant(variant), chosen, how, rounds)
     if as_json:
         emit_json(to_json(setting, rows))
     else:

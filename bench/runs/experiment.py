@@ -92,7 +92,7 @@ def run(
         group,
     )
     group.check(computing)
-    run_cost.rounds()  # an error in it shows before the training, not after
+    run_cost.timing_rounds()  # an error in it shows before the training, not after
     commit()
     create_model(config.attn, manifest.variant.name, width=config.width)  # what cannot be built leaves no folder
     if group.broadcast(
@@ -149,7 +149,7 @@ def _run(work: _Work) -> None:
             raise RunProblemError(f"{folder}: failed: {reason}") from error
     if crowded:  # the error, and with it the tensors of its frames, is gone by now
         del model
-        reason = oom.advice(config, variant, computing, work.group.size)
+        reason = oom.describe_out_of_memory(config, variant, computing, work.group.size)
         record({"status": "failed", "reason": reason})
         raise RunProblemError(f"{folder}: failed: {reason}")
     record({"status": "ok", **outcome})
@@ -246,7 +246,11 @@ def _test(work: _Work, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
             snapshots.write_snapshots(work.folder, snapshots.take_snapshots(model, split, work.manifest.variant))
     return {
         **tested.measures,
-        **(run_cost.measure(config, model, work.manifest.variant, computing, trainer.batch) if group.is_main else {}),
+        **(
+            run_cost.measure_cost(config, model, work.manifest.variant, computing, trainer.batch)
+            if group.is_main
+            else {}
+        ),
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "val_accuracy": trainer.best_accuracy,

@@ -106,10 +106,10 @@ def test_it_is_timed_beside_soft_attention_of_its_width(narrow, monkeypatch):
         timed.update(models)
         raise InterruptedError
 
-    monkeypatch.setattr(run_cost.timing, "measure", measure)
+    monkeypatch.setattr(run_cost.timing, "time_networks", measure)
     config, model = load_model(narrow)
     with pytest.raises(InterruptedError):
-        run_cost.measure(config, model, get_variant("mini"), COMPUTING, 2)
+        run_cost.measure_cost(config, model, get_variant("mini"), COMPUTING, 2)
     assert timed["pan"] is model
     assert timed["san"].stages[0].out_channels == 12
 

@@ -140,15 +140,15 @@ def test_the_result_says_where_it_comes_from(finished, mini):
 
 @pytest.mark.parametrize(("asked", "rounds"), [(None, 7), ("", 7), ("2", 2)])
 def test_timing_rounds_are_seven_or_what_the_variable_says(asked, rounds, monkeypatch):
-    monkeypatch.delenv(run_cost.VARIABLE)
+    monkeypatch.delenv(run_cost.ROUNDS_VARIABLE)
     if asked is not None:
-        monkeypatch.setenv(run_cost.VARIABLE, asked)
-    assert run_cost.rounds() == rounds
+        monkeypatch.setenv(run_cost.ROUNDS_VARIABLE, asked)
+    assert run_cost.timing_rounds() == rounds
 
 
 @pytest.mark.parametrize("asked", ["0", "-1", "2.5", "many"])
 def test_a_number_of_rounds_that_is_none_is_refused_before_the_training(asked, mini, tmp_path, monkeypatch):
-    monkeypatch.setenv(run_cost.VARIABLE, asked)
+    monkeypatch.setenv(run_cost.ROUNDS_VARIABLE, asked)
     with pytest.raises(UsageProblemError, match=f"BENCH_TIMING_ROUNDS={asked}: give a whole number"):
         experiment.run(configured(mini), mini, tmp_path)
     assert not list(tmp_path.iterdir())
