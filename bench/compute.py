@@ -95,10 +95,11 @@ def resolve_compute(
     if kind == "cpu" and (precision == "tf32" or capture == "graph"):
         option = "--precision tf32" if precision == "tf32" else "--capture graph"
         raise UsageProblemError(f"{option}: only CUDA devices have it, and this would run on the CPU; leave it out")
-    from bench.kernels.diagonal_lstm import VARIABLE, wish  # which takes two seconds that records need not wait for
+    # The import takes two seconds, which commands that only read records do not need.
+    from bench.kernels.diagonal_lstm import VARIABLE, requested_implementation
 
     try:
-        wish(kind)
+        requested_implementation(kind)
     except ValueError as error:
         raise UsageProblemError(f"{VARIABLE}: {error}") from error
     return ComputeConfig(torch.device(kind), precision, "eager" if kind == "cpu" else capture, deterministic)

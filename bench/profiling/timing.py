@@ -250,7 +250,7 @@ class LiveTensors(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's class has no annotations
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]  # not annotated; --strict only
         self.now = self.peak = 0
         self._alive: set[int] = set()
 
