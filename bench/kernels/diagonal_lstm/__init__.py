@@ -74,7 +74,7 @@ def diagonal_lstm(
     implementation: str | None = None,
     readout: Tensor | None = None,
 ) -> Tensor:
-    """Return the states of the left and right LSTM (ARNN §3.1, Eq. 8) in each cell of a map, or linear functions of them.
+    """Return the states of the left and right LSTM (ARNN §3.1, Eq. 8) in each cell of a map, or a readout of them.
 
     States are computed in the dtype of the kernels, also under autocast, because rounding errors would accumulate.
     `triton` is an exception: it always sums in fp32, but multiplies in bf16 under autocast to bf16, and in tf32 if

@@ -81,9 +81,9 @@ def taken_over(message):
 
 def test_without_numba(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
-    for name in [n for n in sys.modules if n.startswith(("bench.kernels.diagonal_lstm.", "bench.kernels.vec"))]:
+    for name in [n for n in sys.modules if n.startswith(("bench.kernels.diagonal_lstm.", "bench.kernels.numba_simd"))]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("cpu", "raster"):
+    for name in ("numba_op", "numba_forward", "numba_backward"):
         monkeypatch.delattr(package, name, raising=False)
     taken_over("ImportError|ModuleNotFoundError")
 
@@ -109,7 +109,7 @@ def as_on_a_gpu(monkeypatch):
 @pytest.fixture
 def without_triton(as_on_a_gpu, monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
-    for name in ("gpu", "wavefront"):
+    for name in ("triton_op", "triton_kernels"):
         monkeypatch.delitem(sys.modules, f"bench.kernels.diagonal_lstm.{name}", raising=False)
         monkeypatch.delattr(package, name, raising=False)
 

@@ -245,3 +245,66 @@ def test_bounds_and_p_are_in_range_of_any_answers(kinds, seeds, questions, key):
     low, high = student_interval(list(values.mean(axis=1)))
     assert np.isnan(low) == (seeds == 1)
     assert np.isnan(low) or 0 <= low <= values.mean(axis=1).mean() <= high <= 1
+
+
+@st.composite
+def answer_sets(draw, mechanisms: int = 1) -> list[np.ndarray]:
+    """Values of several mechanisms for the same seeds and questions, f8 (S, T) each."""
+    seeds = draw(st.integers(1, 7))
+    questions = draw(st.one_of(st.integers(1, 12), st.integers(13, 600), st.sampled_from([499, 500, 501])))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    kinds = draw(st.lists(st.sampled_from(sorted(PATTERNS)), min_size=mechanisms, max_size=mechanisms))
+    return [PATTERNS[kind](rng, seeds, questions).astype(float) for kind in kinds]
+
+
+@settings(max_examples=40, deadline=None)
+@given(values=answer_sets())
+def test_a_network_compared_with_itself_differs_by_nothing(values):
+    (own,) = values
+    low, high = bootstrap_interval(own - own, paired=True)
+    assert low < 0 < high
+    assert low == -high
+    assert sign_flip_p_value(own, own) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(values=answer_sets(), data=st.data())
+def test_permuting_seeds_changes_what_they_share_by_resampling_alone(values, data):
+    """The mean and the p-value are exactly those before; bounds of the bootstrap move by its noise."""
+    (own,) = values
+    other = data.draw(st.permutations(range(len(own))))
+    baseline = np.zeros_like(own)
+    assert sign_flip_p_value(own[other], baseline) == pytest.approx(sign_flip_p_value(own, baseline), abs=0.05)
+    before, after = bootstrap_interval(own), bootstrap_interval(own[other])
+    width = 0.0 if np.isnan(before.lo) else before.hi - before.lo
+    assert after == pytest.approx(before, abs=0.35 * width + 1e-9, nan_ok=True)
+    assert student_interval(own.mean(axis=1)[other].tolist()) == pytest.approx(
+        student_interval(own.mean(axis=1).tolist()), nan_ok=True
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(1, 9).flatmap(
+        lambda n: st.lists(st.lists(st.booleans(), min_size=n, max_size=n), min_size=n, max_size=n)
+    )
+)
+def test_a_rank_counts_the_rows_that_are_better(better):
+    ranks = rank_rows(better)
+    assert all(1 <= rank <= len(better) + 1 for rank in ranks)
+    for j, rank in enumerate(ranks):
+        assert rank == 1 + len([i for i in range(len(better)) if better[i][j]])
+
+
+@settings(max_examples=200, deadline=None)
+@given(right=st.integers(0, 500), wrong=st.integers(0, 500))
+def test_wilsons_interval_shrinks_with_questions_and_mirrors_with_the_share(right, wrong):
+    if right + wrong == 0:
+        return
+    share, questions = right / (right + wrong), right + wrong
+    low, high = wilson_interval(share, questions)
+    assert 0 <= low <= share <= high <= 1
+    mirrored = wilson_interval(wrong / questions, questions)
+    assert mirrored == pytest.approx((1 - high, 1 - low))
+    four = wilson_interval(share, 4 * questions)
+    assert four.hi - four.lo < high - low
