@@ -107,10 +107,13 @@ def resolve_compute(
     if kind == "cpu" and (precision == "tf32" or capture == "graph"):
         option = "--precision tf32" if precision == "tf32" else "--capture graph"
         raise UsageProblemError(f"{option}: only CUDA devices support it, and the device is the CPU; omit the option")
-    from bench.kernels.diagonal_lstm import VARIABLE, wish  # takes two seconds, which reading records does not need
+    from bench.kernels.diagonal_lstm import (  # takes two seconds, which reading records does not need
+        VARIABLE,
+        requested_implementation,
+    )
 
     try:
-        wish(kind)
+        requested_implementation(kind)
     except ValueError as error:
         raise UsageProblemError(f"{VARIABLE}: {error}") from error
     return ComputeConfig(torch.device(kind), precision, "eager" if kind == "cpu" else capture, deterministic)

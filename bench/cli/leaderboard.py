@@ -45,8 +45,8 @@ def print_leaderboard(
     bench leaderboard --save results/mref && bench leaderboard --check results
     """
     from bench.leaderboard import formatting, snapshot
-    from bench.leaderboard.aggregate import leaderboard
-    from bench.leaderboard.claims import claims
+    from bench.leaderboard.aggregate import build_board
+    from bench.leaderboard.claims import evaluate_claims
     from bench.runs.records import require_results, resolve_runs_folder
     from mnistref.common.atomic_files import write_whole
     from mnistref.common.errors import UsageProblemError
@@ -56,7 +56,7 @@ def print_leaderboard(
     if weights and not save:
         raise UsageProblemError("--weights needs --save")
     if check:
-        checked = snapshot.check(check)
+        checked = snapshot.check_snapshot(check)
         logging.info("every number of these boards follows from the saved records:")
         return emit("\n".join(str(as_given(Path(board))) for board in checked))
     runs, variant, baseline = (
@@ -65,18 +65,18 @@ def print_leaderboard(
         board_options.baseline_name,
     )
     if save:
-        board = snapshot.save(runs, save, variant, baseline, weights)
+        board = snapshot.save_snapshot(runs, save, variant, baseline, weights)
         logging.info("%s", formatting.to_text(board))
         return emit(save)
     results = require_results(runs, variant)
     if as_claims:
-        claim_results = claims(results)
+        claim_results = evaluate_claims(results)
         if not claim_results:
             raise UsageProblemError(f"{runs}: no claim of the papers compares two finished runs in this folder")
         return emit(formatting.claims_to_text(claim_results, markdown))
-    board = leaderboard(results, baseline=baseline)
+    board = build_board(results, baseline=baseline)
     if output:
         write_whole(output, formatting.to_csv(board).encode())
         logging.info("%s", formatting.to_text(board))
         return emit(output)
-    return emit(formatting.commands(board) if as_commands else formatting.to_text(board, markdown))
+    return emit(formatting.commands_to_text(board) if as_commands else formatting.to_text(board, markdown))

@@ -142,7 +142,7 @@ def print_runtime(
 
     from bench.attention import resolve_networks
     from bench.config import get_recipe
-    from bench.profiling.benchmark import BASELINES, runtime, to_json, to_text
+    from bench.profiling.benchmark import BASELINES, measure_runtime, to_json, to_text
     from mnistref.common.figure_files import check_name
     from mnistref.variants import get_variant
 
@@ -154,7 +154,7 @@ def print_runtime(
     recipe = replace(recipe, batch=batch or recipe.batch)
     if threads:
         torch.set_num_threads(threads)
-    setting, rows = runtime(networks, get_variant(variant), recipe, compute_config, rounds)
+    setting, rows = measure_runtime(networks, get_variant(variant), recipe, compute_config, rounds)
     if as_json:
         emit_json(to_json(setting, rows))
     else:

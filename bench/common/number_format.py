@@ -39,3 +39,13 @@ def count(value: float) -> str:
 def amount(value: float) -> str:
     """Return a quantity that has a unit, to three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def whole(value: float) -> str:
+    """Return a quantity rounded to a whole number, without separators."""
+    return f"{value:.0f}"
+
+
+def scientific(value: float) -> str:
+    """Return an error with one digit and its power of ten."""
+    return f"{value:.0e}"

@@ -71,7 +71,8 @@ def moved_together(parts: Sequence[Tensor], device: torch.device) -> Sequence[Te
     """Return the parts on the device, copied there at once: each copy from the host's memory makes the host wait."""
     if not parts or all(part.device == device for part in parts):
         return parts
-    return torch.cat(list(parts)).to(device).split([len(part) for part in parts])
+    moved: Sequence[Tensor] = torch.cat(list(parts)).to(device).split([len(part) for part in parts])
+    return moved
 
 
 @dataclass(frozen=True, kw_only=True)

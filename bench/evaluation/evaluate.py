@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from bench.data.split import Batch, Split
 from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from bench.evaluation import unchecked_metrics as unchecked
-from bench.evaluation.metric_names import COUNTS, MAPS, MASK_CORRECTNESS, POINTING, PR_AREA, SCALES, TPR, UNIFORM
+from bench.evaluation.metric_names import (
+    COUNTS,
+    MAP_SCORES,
+    MASK_CORRECTNESS,
+    POINTING,
+    PR_AREA,
+    SCALES,
+    TPR,
+    UNIFORM,
+)
 from bench.evaluation.output_checks import check_shapes, unanswered, unfit_images
 from bench.model import AttributeCNN, Output
 
@@ -105,7 +114,7 @@ def test(
     slot, whose map it looks at, has none. Raises what `_check` says, and a ValueError for maps of a wrong shape.
     """
     model.eval()
-    names = (*_FAULTS, "answer", "right", UNIFORM, *MAPS)
+    names = (*_FAULTS, "answer", "right", UNIFORM, *MAP_SCORES)
     found = torch.zeros(len(names), len(split), dtype=torch.float64, device=split.device)
     pixels = torch.zeros(2, unchecked.BINS, dtype=torch.long, device=split.device)
     last_mask, known = True, 0
@@ -116,7 +125,7 @@ def test(
             measured = [*faults, answer, answer == batch.label, unchecked.area_of(target)]
             if out.masks:
                 of_maps, counts = _measured(out, target, faults[1] | faults[2])
-                measured += [of_maps[name] for name in MAPS]
+                measured += [of_maps[name] for name in MAP_SCORES]
                 pixels += counts
             known = len(measured)
             for row, values in zip(found, measured, strict=False):
@@ -156,7 +165,7 @@ def _measures(every: dict[str, Tensor], split: Split) -> dict[str, Any]:
     per_scale = unchecked.accuracy_per_scale(right, split.scale).values()
     for accuracy_name, count_name, (share, n) in zip(SCALES, COUNTS, per_scale, strict=True):
         result |= {accuracy_name: share, count_name: n}
-    for name in (UNIFORM, *MAPS):
+    for name in (UNIFORM, *MAP_SCORES):
         result[name] = float(every[name].mean()) if name in every else None
     return result
 
@@ -175,7 +184,7 @@ def _kept(every: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
     assert split.scale is not None
     every = {**every, "scale_bin": unchecked.scale_bin(split.scale)}
     kinds = {"answer": torch.int16, "right": torch.uint8, "pointing": torch.uint8, "scale_bin": torch.int8}
-    names = ("answer", "right", "scale_bin", *MAPS)
+    names = ("answer", "right", "scale_bin", *MAP_SCORES)
     return {name: every[name].to(kinds.get(name, torch.float16)).cpu() for name in names if name in every}
 
 

@@ -1,1 +1,1 @@
-"""Boards of results: aggregation, statistics, claims, formats. Pure, but for the snapshot folder."""
+"""Boards of results: aggregation, statistics, claims and formats. Only the module `snapshot` reads and writes files."""

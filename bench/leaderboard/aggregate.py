@@ -1,272 +1,293 @@
-"""Records → a board: one row for each mechanism on each data set, over its seeds. Pure.
+"""Aggregation of results to a board: one row per mechanism and data set, over its seeds. Pure.
 
-Only runs that are alike in everything but the seed share a row; runs on different data sets, recipes, devices or
-versions of bench are never averaged. A run that diverged, failed or never ended is counted in `status`, not dropped.
+Runs share a row only if they differ in nothing but the seed. Runs on different data sets, recipes, devices or versions
+of bench are never averaged. Runs that diverged, failed or did not end are not averaged either, but counted in `status`.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bench.config import DEFAULT_BASELINE
+from bench.evaluation.column import with_suffixes
 from bench.evaluation.metric_names import (
+    ACCURACY,
+    ATTN,
+    BACKGROUNDS,
+    BASELINE_NAME,
+    BENCH_VERSION,
+    CAPTURE,
+    COMMAND,
+    COMMITS,
     COSTS,
     COUNTS,
-    MAPS,
-    MASK_CORRECTNESS,
-    POINTING,
-    PR_AREA,
+    DATASET,
+    DELTA,
+    DEVICE,
+    DIAGONAL_LSTM,
+    DIFFERENCE,
+    DIGITS,
+    HARDWARE,
+    MAP_METRICS,
+    MAP_SCORES,
+    NOTE,
+    P_VALUE,
+    PARAMS,
+    PRECISION,
+    PUBLISHED_ACCURACY,
+    PUBLISHED_SOURCE,
+    QUERIES,
+    RANK,
+    RECIPE,
     SCALES,
-    SHOWN_OF_MAPS,
-    TPR,
-    UNIFORM,
+    SEEDS,
+    STATUS,
+    VARIANT,
+    board_columns,
 )
-from bench.leaderboard.published import published
-from bench.leaderboard.statistics import UNKNOWN, Interval, interval, p_value, ranks, student, wilson
+from bench.leaderboard.published import find_published
+from bench.leaderboard.statistics import (
+    UNKNOWN,
+    Interval,
+    bootstrap_interval,
+    rank_rows,
+    sign_flip_p_value,
+    student_interval,
+    wilson_interval,
+)
 from bench.runs.shell_command import build_command
 from bench.runs.validation import ROUNDING_TOLERANCES
 
-KEY = ["variant", "dataset", "attn", "recipe", "queries", "precision", "capture", "device", "bench_version"]
-"""What the runs of a row share."""
-RIVALS = ["variant", "dataset", "recipe", "queries"]
-"""What rows share that are compared with each other."""
-_ASIDE = ("answers", "config", "request", "init_run", "hardware", "commit", "diagonal_lstm")
+ROW_KEY = [VARIANT, DATASET, ATTN, RECIPE, QUERIES, PRECISION, CAPTURE, DEVICE, BENCH_VERSION]
+"""Columns that are equal in all runs of a row."""
+GROUP_KEY = [VARIANT, DATASET, RECIPE, QUERIES]
+"""Columns that are equal in all rows of a comparison group. Only these rows are ranked against each other."""
+_COMPARISON = [*with_suffixes([DIFFERENCE]), P_VALUE]
+"""Columns with the comparison of a row and the baseline."""
+_RECORDED = ("answers", "config", "request", "init_run", HARDWARE, "commit", DIAGONAL_LSTM)
+"""Further entries of a result that a row needs, if they are known."""
 
 
-def _bounded(names: Iterable[str]) -> list[str]:
-    return [f"{name}{bound}" for name in names for bound in ("", "_lo", "_hi")]
-
-
-COLUMNS = [
-    "rank",
-    "variant",
-    "attn",
-    "seeds",
-    *_bounded(["accuracy"]),
-    "baseline",
-    *_bounded(["difference"]),
-    "p_value",
-    *_bounded(SCALES),
-    *COUNTS,
-    *_bounded([MASK_CORRECTNESS]),
-    UNIFORM,
-    *_bounded([TPR, POINTING]),
-    PR_AREA,
-    *COSTS,
-    "params",
-    "published_accuracy",
-    "published_source",
-    "delta",
-    "status",
-    "recipe",
-    "queries",
-    "dataset",
-    "digits",
-    "backgrounds",
-    "device",
-    "hardware",
-    "precision",
-    "capture",
-    "diagonal_lstm",
-    "bench_version",
-    "commits",
-    "note",
-    "command",
-]
-
-
-def leaderboard(
+def build_board(
     results: Iterable[Mapping[str, Any]], variant: str | None = None, baseline: str = DEFAULT_BASELINE
 ) -> pd.DataFrame:
-    """The board of these results, best first within each data set; `variant` keeps one.
+    """Return the board of these results, best first within each data set.
 
-    A result is what result.json holds. With it may come `answers`, arrays as in answers.safetensors, for the
-    command that does a row's runs again `config`, `request` and `init_run`, see `shell_command.build_command`, and
-    `hardware` and `commit`, in words.
+    All shares are in 0 … 1. Columns, see `bench.evaluation.metric_names`:
 
-    Fractions are in 0 … 1. `accuracy` and the other measures are means over the finished seeds, NaN where a seed has
-    none; `…_lo` and `…_hi` bound them with 95 % confidence by `statistics.interval`, over seeds and questions.
-    Where answers were not kept accuracy is bounded over one seed, or several of one accuracy, by the test images alone
-    (Wilson), over more by the seeds (Student's t). Bounds that are unknown are NaN, such as those of a bin of scale
-    that holds one question.
-    `difference` is the accuracy less that of the row of `baseline` among the rivals, over the seeds that both have, and
-    `p_value` the sign-flip test of it. `rank` is 1 + the number of rivals (rows of one data set, recipe and unit of
-    queries) that are distinguishably better: of higher accuracy, and the interval of the paired difference, over the
-    seeds that both have, lies above 0. `relative_runtime` is the time of a training step over that of `san`, timed turn
-    by turn with it. `diagonal_lstm` names the implementations of the diagonal LSTM that ran; it is empty where the
-    network has none, and for runs of versions that did not record it. `delta` is `accuracy` less the published one,
-    where the digits are those of the papers.
+    - `accuracy` and the other metrics are means over the finished seeds; NaN if a seed lacks the metric.
+    - `…_lo` and `…_hi` are the bounds of their 95 % intervals over seeds and questions, see `bootstrap_interval`. If
+      answers are not stored, the accuracy has Student's t interval over the seeds; with one seed, or with seeds of
+      equal accuracy, it has Wilson's interval over the test images. Unknown bounds are NaN.
+    - `difference` is the accuracy minus that of the baseline's row in the same comparison group, over the seeds of
+      both, and `p_value` is its sign-flip test.
+    - `rank` is 1 + the number of rows in the comparison group that are significantly better: they have a higher
+      accuracy, and the interval of the paired difference, over the seeds of both, lies above 0.
+    - `relative_runtime` is the time of a training step divided by that of `san`, measured alternately.
+    - `diagonal_lstm` names the implementations of the diagonal LSTM that ran; it is empty for networks without one, and
+      for runs of versions that did not record it.
+    - `delta` is `accuracy` minus the published accuracy, if the digits are those of the papers.
+
+    Args:
+        results: the contents of result.json, each with the further entries `answers` (arrays as in
+            answers.safetensors), `config`, `request` and `init_run` (see `shell_command.build_command`), and `hardware`
+            and `commit` as text, if they are known.
+        variant: only include results on this variant.
+        baseline: the mechanism that others are compared with.
     """
-    rows = [_flat(r) for r in results if variant in (None, r["variant"])]
+    rows = [_flatten(result) for result in results if variant in (None, result[VARIANT])]
+    columns = board_columns()
     if not rows:
-        return pd.DataFrame(columns=COLUMNS)
+        return pd.DataFrame(columns=columns)
     runs = pd.DataFrame(rows)
-    groups = [group for _, group in runs.groupby(KEY, sort=True, dropna=False)]
-    board = pd.DataFrame([_row(group) for group in groups])
-    compared = [_compared(board.loc[rivals], groups, baseline) for rivals in board.groupby(RIVALS).groups.values()]
-    board = board.join(pd.concat(compared))
-    board["rank"] = board["rank"].astype("Int64")
-    ascending = [True] * len(RIVALS) + [False, True]
-    board = board.sort_values([*RIVALS, "accuracy", "attn"], ascending=ascending, na_position="last")
-    return board[COLUMNS].reset_index(drop=True)
+    runs_by_row = [group for _, group in runs.groupby(ROW_KEY, sort=True, dropna=False)]
+    board = pd.DataFrame([_summarize(group) for group in runs_by_row])
+    groups = board.groupby(GROUP_KEY).groups.values()
+    board = board.join(pd.concat([_compare(board.loc[group], runs_by_row, baseline) for group in groups]))
+    board[RANK] = board[RANK].astype("Int64")
+    ascending = [True] * len(GROUP_KEY) + [False, True]
+    board = board.sort_values([*GROUP_KEY, ACCURACY, ATTN], ascending=ascending, na_position="last")
+    return board[columns].reset_index(drop=True)
 
 
-def key_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What a result shares with the others of its row, by the names in `KEY`."""
-    aside = {
-        "dataset": f"{result['variant']}-{result['dataset']['spec_id']}",
-        "capture": result.get("capture") or "eager",
+def row_key(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a result that all runs of its row share, by the names in `ROW_KEY`."""
+    derived = {
+        DATASET: f"{result[VARIANT]}-{result['dataset']['spec_id']}",
+        CAPTURE: result.get(CAPTURE) or "eager",
     }
-    return {name: aside.get(name) or result[name] for name in KEY}
+    return {name: derived.get(name) or result[name] for name in ROW_KEY}
 
 
-def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
-    """One run as a row: the data set's parts side by side, missing measures as None."""
-    measures = ["accuracy", "n_test", "params", *SCALES, *COUNTS, *SHOWN_OF_MAPS, *COSTS]
+def _flatten(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result without nested entries; missing metrics are None."""
+    metrics = [ACCURACY, "n_test", PARAMS, *SCALES, *COUNTS, *MAP_METRICS, *COSTS]
     return {
-        **key_of(result),
-        **{key: result[key] for key in ("seed", "status")},
-        **{key: result["dataset"].get(key) or None for key in ("digits", "backgrounds")},
-        "note": result.get("note") or None,
-        **{key: result.get(key) for key in (*measures, *_ASIDE)},
+        **row_key(result),
+        **{key: result[key] for key in ("seed", STATUS)},
+        **{key: result["dataset"].get(key) or None for key in (DIGITS, BACKGROUNDS)},
+        NOTE: result.get(NOTE) or None,
+        **{key: result.get(key) for key in (*metrics, *_RECORDED)},
     }
 
 
-def _row(runs: pd.DataFrame) -> dict[str, Any]:
-    first, done = runs.iloc[0], _done(runs)
-    paper = published(first["variant"], first["attn"])
-    counts = runs["status"].value_counts()
-    status = "ok" if len(done) == len(runs) else ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))
-    if twice := len(done) - done["seed"].nunique():
-        status, done = f"{status}, {twice} of a seed that counts once", done.drop_duplicates("seed")
-    accuracy = done["accuracy"].astype(float).mean() if len(done) else math.nan
-    numbers = {name: done[name].astype(float).mean(skipna=False) for name in (*SCALES, *SHOWN_OF_MAPS)}
-    numbers |= {name: next((int(n) for n in done[name] if pd.notna(n)), None) for name in COUNTS}
-    numbers |= {name: done[name].astype(float).median() for name in (*COSTS, "params")}
+def _summarize(runs: pd.DataFrame) -> dict[str, Any]:
+    """Return the row of the board for the runs that share it, without its comparison with other rows."""
+    first, finished = runs.iloc[0], _finished(runs)
+    paper = find_published(first[VARIANT], first[ATTN])
+    seeds = finished.drop_duplicates("seed")
+    described = seeds if len(seeds) else runs
+    accuracy = seeds[ACCURACY].astype(float).mean() if len(seeds) else math.nan
+    numbers = {name: seeds[name].astype(float).mean(skipna=False) for name in (*SCALES, *MAP_METRICS)}
+    numbers |= {name: next((int(n) for n in seeds[name] if pd.notna(n)), None) for name in COUNTS}
+    numbers |= {name: seeds[name].astype(float).median() for name in (*COSTS, PARAMS)}
     return {
-        **{key: first[key] for key in KEY},
-        **{key: next((v for v in runs[key] if pd.notna(v)), None) for key in ("digits", "backgrounds", "note")},
-        "hardware": _named(done if len(done) else runs, "hardware") or first["device"],
-        "diagonal_lstm": _named(done if len(done) else runs, "diagonal_lstm") or None,
-        "commits": _named(done if len(done) else runs, "commit") or None,
-        "seeds": len(done),
-        "accuracy": accuracy,
+        **{key: first[key] for key in ROW_KEY},
+        **{key: next((v for v in runs[key] if pd.notna(v)), None) for key in (DIGITS, BACKGROUNDS, NOTE)},
+        HARDWARE: _join_values(described, HARDWARE) or first[DEVICE],
+        DIAGONAL_LSTM: _join_values(described, DIAGONAL_LSTM) or None,
+        COMMITS: _join_values(described, "commit") or None,
+        SEEDS: len(seeds),
+        ACCURACY: accuracy,
         **numbers,
-        **_bounds(done),
-        "params": int(numbers["params"]) if pd.notna(numbers["params"]) else None,
-        "published_accuracy": paper.value if paper else math.nan,
-        "published_source": paper.source if paper else None,
-        "delta": accuracy - paper.value if paper and first["digits"] == "mnist" else math.nan,
-        "status": status,
-        "command": _command(runs.sort_values("seed", kind="stable").drop_duplicates("seed")),
+        **_bounds(seeds),
+        PARAMS: int(numbers[PARAMS]) if pd.notna(numbers[PARAMS]) else None,
+        PUBLISHED_ACCURACY: paper.value if paper else math.nan,
+        PUBLISHED_SOURCE: paper.source if paper else None,
+        DELTA: accuracy - paper.value if paper and first[DIGITS] == "mnist" else math.nan,
+        STATUS: _describe_status(runs, finished),
+        COMMAND: _command(runs.sort_values("seed", kind="stable").drop_duplicates("seed")),
     }
 
 
-def _named(runs: pd.DataFrame, name: str) -> str:
-    """The different words of a row's runs."""
+def _describe_status(runs: pd.DataFrame, finished: pd.DataFrame) -> str:
+    """Return "ok", or how many runs have which status; and how many finished runs repeat a seed."""
+    counts = runs[STATUS].value_counts()
+    status = "ok" if len(finished) == len(runs) else ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))
+    repeated = len(finished) - finished["seed"].nunique()
+    return f"{status}, {repeated} of a seed that counts once" if repeated else status
+
+
+def _join_values(runs: pd.DataFrame, name: str) -> str:
+    """Return the distinct texts in a column of runs, sorted."""
     return "; ".join(sorted(set(runs[name].dropna())))
 
 
-def _done(runs: pd.DataFrame) -> pd.DataFrame:
-    """Those that ended well, by seed."""
-    return runs[runs["status"] == "ok"].sort_values("seed", kind="stable")
+def _finished(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with the status "ok", by seed."""
+    return runs[runs[STATUS] == "ok"].sort_values("seed", kind="stable")
 
 
 def _command(runs: pd.DataFrame) -> str | None:
+    """Return the shell command that repeats runs; None if their configuration is not known."""
     config, request, init_runs = (runs[key].tolist() for key in ("config", "request", "init_run"))
     if config[0] is None or not request[0] or (config[0].init and not all(isinstance(name, str) for name in init_runs)):
         return None
     return build_command(config[0], request[0], runs["seed"].tolist(), init_runs if config[0].init else ())
 
 
-def _bounds(done: pd.DataFrame) -> dict[str, float]:
-    """The bounds of every measure of the finished runs; NaN where what they come from is not there."""
-    found = dict.fromkeys(("accuracy", *SCALES, *MAPS), UNKNOWN)
-    right = _values(done, "right")
+def _bounds(runs: pd.DataFrame) -> dict[str, float]:
+    """Return the columns with the bounds of every metric of finished runs; NaN if they cannot be computed."""
+    bounds = dict.fromkeys((ACCURACY, *SCALES, *MAP_SCORES), UNKNOWN)
+    right = _stack_answers(runs, "right")
     if right is not None:
-        found["accuracy"] = interval(right)
-        bins = _bins(done, right.shape[1])
-        found |= {name: interval(right[:, bins == k]) for k, name in enumerate(SCALES) if (bins == k).any()}
-        found |= {name: interval(kept) for name in MAPS if (kept := _values(done, name)) is not None}
-    elif len(done):
-        found["accuracy"] = _from_means(done["accuracy"].astype(float).tolist(), float(done["n_test"].iloc[0]))
-    found = {name: _around(bounds, done, name) for name, bounds in found.items()}
-    return {f"{name}_{end}": bound for name, pair in found.items() for end, bound in pair._asdict().items()}
+        bounds[ACCURACY] = bootstrap_interval(right)
+        bins = _scale_bins(runs, right.shape[1])
+        bounds |= {name: bootstrap_interval(right[:, bins == k]) for k, name in enumerate(SCALES) if (bins == k).any()}
+        for name in MAP_SCORES:
+            values = _stack_answers(runs, name)
+            if values is not None:
+                bounds[name] = bootstrap_interval(values)
+    elif len(runs):
+        bounds[ACCURACY] = _interval_without_answers(runs)
+    bounds = {name: _include_mean(interval, runs, name) for name, interval in bounds.items()}
+    return {f"{name}_{end}": bound for name, pair in bounds.items() for end, bound in pair._asdict().items()}
 
 
-def _bins(done: pd.DataFrame, questions: int) -> np.ndarray:
-    """Which bin of scale each question lies in, i8 (T,); −1 for all where the runs do not say, or not the same."""
+def _scale_bins(runs: pd.DataFrame, questions: int) -> np.ndarray:
+    """Return the scale bin of each question, i8 (T,); −1 for all if the runs did not store them, or contradict."""
     unknown = np.full(questions, -1)
-    kept = [answers.get("scale_bin", unknown) for answers in done["answers"]]
-    alike = all(np.array_equal(bins, kept[0]) for bins in kept) and len(kept[0]) == questions
-    return kept[0] if alike else unknown
+    stored: list[np.ndarray] = [answers.get("scale_bin", unknown) for answers in runs["answers"]]
+    alike = all(np.array_equal(bins, stored[0]) for bins in stored) and len(stored[0]) == questions
+    return stored[0] if alike else unknown
 
 
-def _around(bounds: Interval, done: pd.DataFrame, name: str) -> Interval:
-    """Bounds drawn out to the mean that the board shows, which was taken before answers were rounded to be kept."""
-    mean = done[name].astype(float).mean()
-    rounded = ROUNDING_TOLERANCES[name]
-    if not bounds.lo - rounded <= mean <= bounds.hi + rounded:  # unknown, or of another origin
-        return bounds
-    return Interval(min(bounds.lo, float(mean)), max(bounds.hi, float(mean)))
+def _include_mean(interval: Interval, runs: pd.DataFrame, name: str) -> Interval:
+    """Return an interval, extended to the mean of a metric if the mean lies outside only because of rounding.
+
+    The mean on the board was computed before the answers were rounded to be stored.
+    """
+    mean = float(runs[name].astype(float).mean())
+    rounding = ROUNDING_TOLERANCES[name]
+    if not interval.lo - rounding <= mean <= interval.hi + rounding:
+        return interval
+    return Interval(min(interval.lo, mean), max(interval.hi, mean))
 
 
-def _from_means(accuracies: list[float], images: float) -> Interval:
-    """95 % bounds of the mean accuracy without the answers to each question; seeds that agree leave the questions."""
-    return wilson(accuracies[0], images) if len(set(accuracies)) == 1 else student(accuracies)
+def _interval_without_answers(runs: pd.DataFrame) -> Interval:
+    """Return the interval of the mean accuracy of runs without stored answers."""
+    accuracies: list[float] = runs[ACCURACY].astype(float).tolist()
+    if len(set(accuracies)) == 1:
+        return wilson_interval(accuracies[0], float(runs["n_test"].iloc[0]))
+    return student_interval(accuracies)
 
 
-def _values(done: pd.DataFrame, name: str) -> np.ndarray | None:
-    """What every run has of a measure for each question, f8 (S, T); None where one has not, or has other questions."""
-    kept = [answers[name] for answers in done["answers"] if answers is not None and name in answers]
-    if not kept or len(kept) < len(done) or len({len(array) for array in kept}) > 1:
+def _stack_answers(runs: pd.DataFrame, name: str) -> np.ndarray | None:
+    """Return an array of answers of all runs, f8 (S, T); None if a run lacks it or has another number of questions."""
+    stored = [answers[name] for answers in runs["answers"] if answers is not None and name in answers]
+    if not stored or len(stored) < len(runs) or len({len(array) for array in stored}) > 1:
         return None
-    return np.stack(kept).astype(np.float64)
+    return np.stack(stored).astype(np.float64)
 
 
-def _compared(board: pd.DataFrame, groups: list[pd.DataFrame], baseline: str) -> pd.DataFrame:
-    """Rows of rivals → their `rank`, and how they differ from the baseline's, if it is among them just once."""
-    rows = [index for index in board.index if board.at[index, "seeds"]]
-    done = {index: _done(groups[index]).drop_duplicates("seed") for index in rows}
-    better = [[i != j and _better(board.loc[i], done[i], board.loc[j], done[j]) for j in rows] for i in rows]
-    found = pd.DataFrame(index=board.index, columns=["rank", "baseline", *_bounded(["difference"]), "p_value"])
-    found.loc[rows, "rank"] = ranks(better)
-    bases = [index for index in rows if board.at[index, "attn"] == baseline]
-    if len(bases) == 1:
-        found["baseline"] = baseline
+def _compare(board: pd.DataFrame, runs_by_row: Sequence[pd.DataFrame], baseline: str) -> pd.DataFrame:
+    """Return rank and difference to the baseline for the rows of a comparison group.
+
+    There are differences only if exactly one row has the baseline's mechanism.
+    """
+    rows = [index for index in board.index if board.at[index, SEEDS]]
+    runs = {index: _finished(runs_by_row[index]).drop_duplicates("seed") for index in rows}
+    better = [[i != j and _is_better(board.loc[i], runs[i], board.loc[j], runs[j]) for j in rows] for i in rows]
+    compared = pd.DataFrame(index=board.index, columns=[RANK, BASELINE_NAME, *_COMPARISON])
+    compared.loc[rows, RANK] = rank_rows(better)
+    baseline_rows = [index for index in rows if board.at[index, ATTN] == baseline]
+    if len(baseline_rows) == 1:
+        compared[BASELINE_NAME] = baseline
         for index in rows:
-            if index != bases[0]:
-                found.loc[index, [*_bounded(["difference"]), "p_value"]] = _difference(done[index], done[bases[0]])
-    numbers = [*_bounded(["difference"]), "p_value"]
-    return found.astype(dict.fromkeys(numbers, float))
+            if index != baseline_rows[0]:
+                compared.loc[index, _COMPARISON] = _difference(runs[index], runs[baseline_rows[0]])
+    return compared.astype(dict.fromkeys(_COMPARISON, float))
 
 
-def _better(row: pd.Series, runs: pd.DataFrame, other: pd.Series, others: pd.DataFrame) -> bool:
-    """Whether a row is distinguishably better than another one: by what both answered, else by their intervals."""
-    if not row["accuracy"] > other["accuracy"]:
+def _is_better(row: pd.Series, runs: pd.DataFrame, other_row: pd.Series, other_runs: pd.DataFrame) -> bool:
+    """Return whether a row is significantly better than another one.
+
+    Paired answers decide if both rows have them; otherwise the intervals of the accuracies do.
+    """
+    if not row[ACCURACY] > other_row[ACCURACY]:
         return False
-    pair = _paired(runs, others)
+    pair = _paired_answers(runs, other_runs)
     if pair is None:
-        return bool(row["accuracy_lo"] > other["accuracy_hi"])
-    return interval(pair[0] - pair[1], paired=True).lo > 0
+        return bool(row["accuracy_lo"] > other_row["accuracy_hi"])
+    return bootstrap_interval(pair[0] - pair[1], paired=True).lo > 0
 
 
-def _difference(runs: pd.DataFrame, others: pd.DataFrame) -> tuple[float, float, float, float]:
-    """Mean, bounds and p of the paired difference; NaN where there are no pairs."""
-    pair = _paired(runs, others)
+def _difference(runs: pd.DataFrame, baseline_runs: pd.DataFrame) -> tuple[float, float, float, float]:
+    """Return mean, bounds and p of the paired difference; NaN if there are no pairs."""
+    pair = _paired_answers(runs, baseline_runs)
     if pair is None:
         return (math.nan,) * 4
     difference = pair[0] - pair[1]
-    return float(difference.mean()), *interval(difference, paired=True), p_value(*pair)
+    return float(difference.mean()), *bootstrap_interval(difference, paired=True), sign_flip_p_value(*pair)
 
 
-def _paired(runs: pd.DataFrame, others: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:
-    """Right answers of the seeds that both have, f8 (S, T) each."""
-    seeds = sorted(set(runs["seed"]) & set(others["seed"]))
-    first, second = (_values(part[part["seed"].isin(seeds)], "right") for part in (runs, others))
+def _paired_answers(runs: pd.DataFrame, other_runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return which answers are right, f8 (S, T) each, over the seeds of both; None if there are no pairs."""
+    seeds = sorted(set(runs["seed"]) & set(other_runs["seed"]))
+    first, second = (_stack_answers(part[part["seed"].isin(seeds)], "right") for part in (runs, other_runs))
     if first is None or second is None or first.shape != second.shape:
         return None
     return first, second

@@ -1,10 +1,10 @@
-"""What the papers claim, asked of runs: each as a difference with its interval, and the verdict that follows. Pure.
+"""The claims of the papers, evaluated on runs: a difference with its interval, and a verdict. Pure.
 
-A claim is a mean over seeds and test questions that lies above 0 where it holds. Only runs that are alike in data,
-recipe and unit of queries are compared, over the seeds that both have; across variants, runs whose recipes are alike
-but for `fade`, on sets that put the same questions: sets of one seed and size show the same digits in the same places
-(`mbginv` asks others). Each is about the networks trained so, and of few seeds its interval is too narrow
-(`bench.leaderboard.statistics`).
+A claim is expressed as a mean over seeds and test questions that is positive if the claim holds. Runs are compared only
+if they have the same data set, recipe and unit of queries, over the seeds of both. Claims about two variants compare
+runs whose recipes differ at most in `fade`, on data sets with the same questions: data sets of one seed and size have
+the same digits in the same places, except `mbginv`, which has other questions. A verdict holds for the networks that
+were trained; with few seeds its interval is too narrow (`bench.leaderboard.statistics`).
 """
 
 import itertools
@@ -12,214 +12,258 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bench.config import training_stages
-from bench.evaluation.metric_names import MASK_CORRECTNESS, SCALES
-from bench.leaderboard.aggregate import RIVALS, key_of
-from bench.leaderboard.published import PAPERS, published
-from bench.leaderboard.statistics import UNKNOWN, Interval, interval
+from bench.evaluation.metric_names import ACCURACY, ATTN, MASK_CORRECTNESS, SCALES, STATUS
+from bench.leaderboard.aggregate import GROUP_KEY, row_key
+from bench.leaderboard.published import PAPERS, find_published
+from bench.leaderboard.statistics import UNKNOWN, Interval, bootstrap_interval
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 
-BETTER = (
-    ("pan", "san", "progressive attention is better than soft attention", "PAN Table 1a, ARNN Table 1"),
-    ("stn-m", "san", "transformers in every slot are better than soft attention", "PAN Table 1a"),
-    ("pan-ctx", "pan", "local context helps", "PAN Table 1a, ARNN Table 1"),
-    ("arnn", "pan-ctx", "structured attention is better than local context", "ARNN Table 1"),
-    ("arnn", "arnn-ind", "the two sides are better combined than independent", "ARNN Table 1"),
-    ("arnn", "arnn-sampled", "the mean is better than a sample", "ARNN Table 1"),
-    ("brnn2", "pan-ctx", "blocks of 2 × 2 are better than local context", "nowhere; asked here"),
-    ("brnn2,arnn", "none,arnn", "blocks of 2 × 2 help where arnn is too long for the first slot", "ARNN Table 3"),
-    ("brnn3,arnn", "none,arnn", "blocks of 3 × 3 help where arnn is too long for the first slot", "ARNN Table 3"),
-    ("brnn2,arnn", "arnn", "blocks of 2 × 2 are better there than arnn", "ARNN Table 3"),
-    ("unet2", "arnn", "a U-Net of depth 2 is better than structured attention", "asked here; ARNN-S T1: level"),
-    ("unet2-arnn", "unet2", "structured attention helps a U-Net of depth 2", "ARNN suppl. Table 1"),
-    ("unet3-arnn", "unet3", "structured attention helps a U-Net of depth 3", "ARNN suppl. Table 1"),
-    ("cbam-arnn", "cbam", "structured attention helps CBAM", "ARNN §4.2"),
+
+class RankingClaim(NamedTuple):
+    """The claim that one mechanism has a higher accuracy than another one, and its source."""
+
+    better: str
+    worse: str
+    text: str
+    source: str
+
+
+RANKING_CLAIMS = (
+    RankingClaim("pan", "san", "progressive attention is better than soft attention", "PAN Table 1a, ARNN Table 1"),
+    RankingClaim("stn-m", "san", "transformers in every slot are better than soft attention", "PAN Table 1a"),
+    RankingClaim("pan-ctx", "pan", "local context helps", "PAN Table 1a, ARNN Table 1"),
+    RankingClaim("arnn", "pan-ctx", "structured attention is better than local context", "ARNN Table 1"),
+    RankingClaim("arnn", "arnn-ind", "the combined sides are better than independent ones", "ARNN Table 1"),
+    RankingClaim("arnn", "arnn-sampled", "the mean is better than a sample", "ARNN Table 1"),
+    RankingClaim("brnn2", "pan-ctx", "blocks of 2 × 2 are better than local context", "not from a paper"),
+    RankingClaim(
+        "brnn2,arnn", "none,arnn", "blocks of 2 × 2 help where arnn is too long for the first slot", "ARNN Table 3"
+    ),
+    RankingClaim(
+        "brnn3,arnn", "none,arnn", "blocks of 3 × 3 help where arnn is too long for the first slot", "ARNN Table 3"
+    ),
+    RankingClaim("brnn2,arnn", "arnn", "blocks of 2 × 2 in the first slot are better than arnn", "ARNN Table 3"),
+    RankingClaim(
+        *("unet2", "arnn", "a U-Net of depth 2 is better than structured attention"),
+        "not from a paper; equal in ARNN suppl. Table 1",
+    ),
+    RankingClaim("unet2-arnn", "unet2", "structured attention helps a U-Net of depth 2", "ARNN suppl. Table 1"),
+    RankingClaim("unet3-arnn", "unet3", "structured attention helps a U-Net of depth 3", "ARNN suppl. Table 1"),
+    RankingClaim("cbam-arnn", "cbam", "structured attention helps CBAM", "ARNN §4.2"),
 )
-"""(better, worse, the claim, where it stands)"""
-_LOOKS = ("pan", "san"), ("pan-ctx", "pan"), ("arnn", "pan-ctx")
-_GROWS = ("pan", "san"), ("pan-ctx", "san"), ("arnn", "san"), ("arnn", "pan-ctx")
-_FLAT = ("arnn", "pan"), ("arnn", "pan-ctx")
-_BLACK, _CLUTTER = "mref", ("mdist", "mbg")
-_MIDDLE, _LARGE = 1, 4  # bins of scale: 1 to 1.5, and 2.5 to 3
+_MASK_CORRECTNESS_PAIRS = ("pan", "san"), ("pan-ctx", "pan"), ("arnn", "pan-ctx")
+_SCALE_PAIRS = ("arnn", "pan"), ("arnn", "pan-ctx")
+_CLUTTER_PAIRS = ("pan", "san"), ("pan-ctx", "san"), ("arnn", "san"), ("arnn", "pan-ctx")
+_BLACK_VARIANT, _CLUTTERED_VARIANTS = "mref", ("mdist", "mbg")
+_MIDDLE_BIN, _LARGE_BIN = 1, 4
+"""The scale bins 1 to 1.5, and 2.5 to 3."""
 
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A claim and what came of it.
+    """A claim and its evaluation.
 
     Attributes:
-        claim: in words.
+        claim: the claim in words.
         source: where a paper makes it.
-        where: the data set, or two, and the recipe.
+        group: the data set, or two of them, and the recipe.
         compared: "better − worse".
-        measure: whose difference it is, accuracy or mask_correctness.
-        seeds: how many both have.
-        difference: the mean, a share in −1 … 1; of leads −2 … 2.
-        bounds: between which it lies with 95 % confidence, or NaN where that is unknown.
-        printed: the difference that a paper prints, or NaN.
+        metric: accuracy or mask_correctness.
+        seeds: number of seeds that both mechanisms have.
+        difference: the mean difference in −1 … 1; differences of two leads are in −2 … 2.
+        bounds: its 95 % interval; NaN if it is unknown.
+        published: the difference of the published values; NaN if there are none.
     """
 
     claim: str
     source: str
-    where: str
+    group: str
     compared: str
-    measure: str
+    metric: str
     seeds: int
     difference: float
     bounds: Interval
-    printed: float = math.nan
+    published: float = math.nan
 
     @property
     def verdict(self) -> str:
-        """By the interval: above 0, below 0, or neither."""
-        return HOLDS if self.bounds.lo > 0 else FAILS if self.bounds.hi < 0 else OPEN
+        """`HOLDS` if the interval is above 0, `FAILS` if it is below 0, otherwise `UNDECIDED`."""
+        return HOLDS if self.bounds.lo > 0 else FAILS if self.bounds.hi < 0 else UNDECIDED
 
 
 _Answers = Mapping[str, np.ndarray]
-_Runs = dict[str, dict[int, _Answers]]  # mechanism → seed → answers
-_ComparisonGroup = tuple[str, str, str, str]  # by RIVALS
+_Runs = dict[str, dict[int, _Answers]]
+"""Mechanism → seed → answers."""
+_ComparisonGroup = tuple[str, str, str, str]
+"""The values of `GROUP_KEY`: variant, data set, recipe, queries."""
+_Pair = tuple[str, str]
 
 
-def claims(results: Iterable[Mapping[str, Any]]) -> list[ClaimResult]:
-    """Every claim that these results, as `bench.leaderboard.aggregate.leaderboard` takes them, can be asked."""
-    contests: dict[_ComparisonGroup, _Runs] = {}
-    for result in results:
-        if result["status"] == "ok" and result.get("answers") is not None:
-            key = key_of(result)
-            runs = contests.setdefault(tuple(key[name] for name in RIVALS), {})
-            runs.setdefault(key["attn"], {}).setdefault(result["seed"], result["answers"])
-    found: list[ClaimResult] = []
-    for contest, runs in sorted(contests.items()):
-        found += [*_better(contest, runs), *_looks_better(contest, runs), *_flatter(contest, runs)]
-    for (black, of_black), (clutter, of_clutter) in itertools.product(sorted(contests.items()), repeat=2):
-        if black[0] == _BLACK and clutter[0] in _CLUTTER and _alike(black, clutter):
-            found += _grows(black, of_black, clutter, of_clutter)
-    return found
+def evaluate_claims(results: Iterable[Mapping[str, Any]]) -> list[ClaimResult]:
+    """Return every claim for which there are finished runs with stored answers.
 
-
-def _better(contest: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
-    for first, second, claim, source in BETTER:
-        if pair := _pair(runs, first, second, "right"):
-            printed = _printed(contest[0], first, second, "accuracy")
-            source = _stands(contest, source, printed)
-            yield _asked(claim, source, _place(contest), (first, second), pair[0] - pair[1], printed)
-
-
-def _looks_better(contest: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
-    for first, second in _LOOKS:
-        if pair := _pair(runs, first, second, MASK_CORRECTNESS):
-            printed = _printed(contest[0], first, second, MASK_CORRECTNESS)
-            claim, measure = "mask correctness rises from san to pan, pan-ctx and arnn", MASK_CORRECTNESS
-            source = _stands(contest, "ARNN Table 2", printed)
-            yield _asked(claim, source, _place(contest), (first, second), pair[0] - pair[1], printed, measure)
-
-
-def _flatter(contest: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
-    """Of the lead in accuracy, how much more of it there is on large digits than on those of middle size.
-
-    One question tells nothing of how those of its size differ, so that a size with one leaves the bounds unknown.
+    Args:
+        results: as for `bench.leaderboard.aggregate.build_board`.
     """
-    for first, second in _FLAT:
-        pair, bins = _pair(runs, first, second, "right"), _bins(runs, first, second)
+    groups: dict[_ComparisonGroup, _Runs] = {}
+    for result in results:
+        if result[STATUS] == "ok" and result.get("answers") is not None:
+            key = row_key(result)
+            variant, dataset, recipe, queries = (key[name] for name in GROUP_KEY)
+            runs = groups.setdefault((variant, dataset, recipe, queries), {})
+            runs.setdefault(key[ATTN], {}).setdefault(result["seed"], result["answers"])
+    evaluated: list[ClaimResult] = []
+    for group, runs in sorted(groups.items()):
+        evaluated += [*_ranking_claims(group, runs), *_mask_claims(group, runs), *_scale_claims(group, runs)]
+    for (black, black_runs), (clutter, clutter_runs) in itertools.product(sorted(groups.items()), repeat=2):
+        if black[0] == _BLACK_VARIANT and clutter[0] in _CLUTTERED_VARIANTS and _are_trained_alike(black, clutter):
+            evaluated += _clutter_claims(black, black_runs, clutter, clutter_runs)
+    return evaluated
+
+
+def _ranking_claims(group: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
+    for claim in RANKING_CLAIMS:
+        compared = (claim.better, claim.worse)
+        if pair := _paired_answers(runs, compared, "right"):
+            published = _published_difference(group[0], compared, ACCURACY)
+            source = _source(group, claim.source, published)
+            yield _evaluate(claim.text, source, _describe(group), compared, pair[0] - pair[1], published)
+
+
+def _mask_claims(group: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
+    for compared in _MASK_CORRECTNESS_PAIRS:
+        if pair := _paired_answers(runs, compared, MASK_CORRECTNESS):
+            published = _published_difference(group[0], compared, MASK_CORRECTNESS)
+            source = _source(group, "ARNN Table 2", published)
+            text = "mask correctness rises from san to pan, pan-ctx and arnn"
+            evaluated = _evaluate(text, source, _describe(group), compared, pair[0] - pair[1], published)
+            yield replace(evaluated, metric=MASK_CORRECTNESS)
+
+
+def _scale_claims(group: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
+    """Evaluate whether the lead in accuracy is larger for large digits than for digits of middle size.
+
+    If a scale bin has a single question, the bounds are unknown: the variation between its questions is unknown.
+    """
+    for compared in _SCALE_PAIRS:
+        pair, bins = _paired_answers(runs, compared, "right"), _scale_bins(runs, compared)
         if pair is None or bins is None or len(bins) != pair[0].shape[1]:
             continue
-        large, middle = bins == _LARGE, bins == _MIDDLE
+        large, middle = bins == _LARGE_BIN, bins == _MIDDLE_BIN
         if not (large.any() and middle.any()):
             continue
         either = large | middle
-        # weighed so that its mean over both bins is the mean of the one less that of the other
+        # With these weights, the mean over both bins is the mean of the large bin minus that of the middle bin.
         weights = either.sum() * (large / large.sum() - middle / middle.sum())
-        printed = _printed(contest[0], first, second, SCALES[_LARGE]) - _printed(
-            contest[0], first, second, SCALES[_MIDDLE]
-        )
-        words = "accuracy falls less towards large digits, from scale 1–1.5 to 2.5–3", "ARNN Table 2"
+        published = _published_difference(group[0], compared, SCALES[_LARGE_BIN])
+        published -= _published_difference(group[0], compared, SCALES[_MIDDLE_BIN])
+        text = "accuracy falls less towards large digits, from scale 1–1.5 to 2.5–3"
         values = ((pair[0] - pair[1]) * weights)[:, either]
-        found = _asked(*words, _place(contest), (first, second), values, printed, most=2.0)
-        yield found if min(large.sum(), middle.sum()) > 1 else replace(found, bounds=UNKNOWN)
+        evaluated = _evaluate(text, "ARNN Table 2", _describe(group), compared, values, published, 2.0)
+        yield evaluated if min(large.sum(), middle.sum()) > 1 else replace(evaluated, bounds=UNKNOWN)
 
 
-def _grows(
-    black: _ComparisonGroup, of_black: _Runs, clutter: _ComparisonGroup, of_clutter: _Runs
+def _clutter_claims(
+    black: _ComparisonGroup, black_runs: _Runs, clutter: _ComparisonGroup, clutter_runs: _Runs
 ) -> Iterator[ClaimResult]:
-    for first, second in _GROWS:
-        seeds = _seeds(of_black, first, second) & _seeds(of_clutter, first, second)
-        pairs = [_pair(runs, first, second, "right", seeds) for runs in (of_black, of_clutter)]
-        if not (pairs[0] and pairs[1]) or pairs[0][0].shape != pairs[1][0].shape:
+    """Evaluate whether leads are larger on a cluttered variant than on a black background."""
+    for compared in _CLUTTER_PAIRS:
+        seeds = _common_seeds(black_runs, compared) & _common_seeds(clutter_runs, compared)
+        on_black = _paired_answers(black_runs, compared, "right", seeds)
+        on_clutter = _paired_answers(clutter_runs, compared, "right", seeds)
+        if not (on_black and on_clutter) or on_black[0].shape != on_clutter[0].shape:
             continue
-        values = (pairs[1][0] - pairs[1][1]) - (pairs[0][0] - pairs[0][1])
-        printed = _printed(clutter[0], first, second, "accuracy") - _printed(black[0], first, second, "accuracy")
-        where = f"{black[1]} → {_place(clutter)}"
-        yield _asked("the lead grows with clutter", "ARNN §4.1", where, (first, second), values, printed, most=2.0)
+        values = (on_clutter[0] - on_clutter[1]) - (on_black[0] - on_black[1])
+        published = _published_difference(clutter[0], compared, ACCURACY)
+        published -= _published_difference(black[0], compared, ACCURACY)
+        groups = f"{black[1]} → {_describe(clutter)}"
+        yield _evaluate("the lead grows with clutter", "ARNN §4.1", groups, compared, values, published, 2.0)
 
 
-def _asked(
+def _evaluate(
     claim: str,
     source: str,
-    where: str,
-    of: tuple[str, str],
+    group: str,
+    compared: _Pair,
     values: np.ndarray,
-    printed: float,
-    measure: str = "accuracy",
-    most: float = 1.0,
+    published: float,
+    max_difference: float = 1.0,
 ) -> ClaimResult:
-    """A claim with its numbers; `most`: the largest size that a difference can have."""
-    bounds, mean = interval(values, paired=True, most=most), float(values.mean())
-    return ClaimResult(claim, source, where, " − ".join(of), measure, len(values), mean, bounds, printed)
+    """Return the result of a claim about accuracy, from paired differences (S, T)."""
+    bounds = bootstrap_interval(values, paired=True, max_difference=max_difference)
+    mean = float(values.mean())
+    return ClaimResult(claim, source, group, " − ".join(compared), ACCURACY, len(values), mean, bounds, published)
 
 
-def _seeds(runs: _Runs, first: str, second: str) -> set[int]:
+def _common_seeds(runs: _Runs, compared: _Pair) -> set[int]:
+    first, second = compared
     return set(runs.get(first, ())) & set(runs.get(second, ()))
 
 
-def _bins(runs: _Runs, first: str, second: str) -> np.ndarray | None:
-    """The bins of scale of the questions, i8 (T,), where all runs of the seeds that both have say the same."""
-    both = [runs[attn][seed] for seed in _seeds(runs, first, second) for attn in (first, second)]
-    kept = [answers["scale_bin"] for answers in both if "scale_bin" in answers]
-    alike = len(kept) == len(both) and all(np.array_equal(bins, kept[0]) for bins in kept)
-    return kept[0] if kept and alike else None
+def _scale_bins(runs: _Runs, compared: _Pair) -> np.ndarray | None:
+    """Return the scale bin of each question, i8 (T,); None if the runs of common seeds lack it, or contradict."""
+    answers = [runs[attn][seed] for seed in _common_seeds(runs, compared) for attn in compared]
+    stored = [one["scale_bin"] for one in answers if "scale_bin" in one]
+    alike = len(stored) == len(answers) and all(np.array_equal(bins, stored[0]) for bins in stored)
+    return stored[0] if stored and alike else None
 
 
-def _pair(
-    runs: _Runs, first: str, second: str, name: str, seeds: set[int] | None = None
+def _paired_answers(
+    runs: _Runs, compared: _Pair, name: str, seeds: set[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """What both made of each question, f8 (S, T) each, of the seeds that both have (or of these); None without any."""
-    seeds = _seeds(runs, first, second) if seeds is None else seeds
-    both = [[runs[attn][seed] for seed in sorted(seeds)] for attn in (first, second) if seeds]
-    if not both or any(name not in answers for row in both for answers in row):
+    """Return an array of answers of both mechanisms, f8 (S, T) each; None if there are no pairs.
+
+    Args:
+        runs: the runs of a comparison group.
+        compared: two mechanisms.
+        name: name of the array.
+        seeds: the seeds; by default, all that both mechanisms have.
+    """
+    seeds = _common_seeds(runs, compared) if seeds is None else seeds
+    stored = [[runs[attn][seed] for seed in sorted(seeds)] for attn in compared if seeds]
+    if not stored or any(name not in answers for of_one in stored for answers in of_one):
         return None
-    if len({len(answers[name]) for row in both for answers in row}) > 1:
+    if len({len(answers[name]) for of_one in stored for answers in of_one}) > 1:
         return None
-    one, other = (np.stack([answers[name] for answers in row]).astype(np.float64) for row in both)
-    return one, other
+    first, second = (np.stack([answers[name] for answers in of_one]).astype(np.float64) for of_one in stored)
+    return first, second
 
 
-def _printed(variant: str, first: str, second: str, measure: str) -> float:
-    """The difference that one paper prints, since each trained its networks in its own way; NaN where none has both."""
+def _published_difference(variant: str, compared: _Pair, metric: str) -> float:
+    """Return the difference of two published values; NaN if no paper has both.
+
+    Both values are taken from one paper, because the papers trained their networks differently.
+    """
     for paper in PAPERS:
-        one, other = (published(variant, attn, measure, [paper]) for attn in (first, second))
-        if one and other:
-            return one.value - other.value
+        first, second = (find_published(variant, attn, metric, [paper]) for attn in compared)
+        if first and second:
+            return first.value - second.value
     return math.nan
 
 
-def _stands(contest: _ComparisonGroup, source: str, printed: float) -> str:
-    """Where the claim is made of this variant: the inverse task's numbers stand in no table."""
-    return "ARNN §4.1" if contest[0] == "mbginv" and not math.isnan(printed) else source
+def _source(group: _ComparisonGroup, source: str, published: float) -> str:
+    """Return where a claim is made. The published values of `mbginv` are in the text of ARNN, not in a table."""
+    return "ARNN §4.1" if group[0] == "mbginv" and not math.isnan(published) else source
 
 
-def _place(contest: _ComparisonGroup) -> str:
-    return ", ".join(contest[1:3] + (contest[3:] if contest[3] != "one" else ()))
+def _describe(group: _ComparisonGroup) -> str:
+    """Return data set, recipe and unit of queries as text. One question per image is not mentioned."""
+    return ", ".join(group[1:3] + (group[3:] if group[3] != "one" else ()))
 
 
-def _alike(one: _ComparisonGroup, other: _ComparisonGroup) -> bool:
-    """Whether recipes and units of queries are the same, but for fading backgrounds in, which black has no use for."""
+def _are_trained_alike(black: _ComparisonGroup, clutter: _ComparisonGroup) -> bool:
+    """Return whether unit of queries and recipe are equal.
+
+    `fade` may differ in the last stage of training, because it has no effect on a black background.
+    """
     recipes = []
-    for contest in (one, other):
-        of_its_own, *before = training_stages(contest[2])
-        recipes.append([re.sub(",fade=[^,]+", "", of_its_own), *before])
-    return recipes[0] == recipes[1] and one[3] == other[3]
+    for group in (black, clutter):
+        last, *earlier = training_stages(group[2])
+        recipes.append([re.sub(",fade=[^,]+", "", last), *earlier])
+    return recipes[0] == recipes[1] and black[3] == clutter[3]

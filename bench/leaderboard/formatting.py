@@ -1,216 +1,238 @@
-"""A board as text: CSV that reads back as it was, and tables for people, in a terminal or in Markdown."""
+"""Boards as text: CSV that is read back without loss, and tables for people, for a terminal or in Markdown."""
 
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
-from bench.common.number_format import amount, chance, more, percent, points, ratio, share
+from bench.common.number_format import more, percent, points
 from bench.config import training_stages
+from bench.evaluation.column import BOUNDS, Column, reorder
 from bench.evaluation.metric_names import (
-    COUNTS,
-    MASK_CORRECTNESS,
-    POINTING,
-    PR_AREA,
+    ACCURACY,
+    ATTN,
+    BACKGROUNDS,
+    BASELINE_NAME,
+    COLUMN_BY_NAME,
+    COLUMNS,
+    COMMAND,
+    COMMITS,
+    DATASET,
+    DELTA,
+    DEVICE,
+    DIAGONAL_LSTM,
+    DIFFERENCE,
+    DIGITS,
+    PUBLISHED_SOURCE,
+    RANK,
+    RECIPE,
     RELATIVE_RUNTIME,
-    SHOWN_OF_MAPS,
-    STEP,
-    TPR,
+    SEEDS,
+    STATUS,
+    TRAIN_STEP_MS,
     UNIFORM,
+    VARIANT,
 )
-from bench.leaderboard.aggregate import RIVALS
+from bench.leaderboard.aggregate import GROUP_KEY
 from bench.leaderboard.claims import ClaimResult
-from bench.leaderboard.statistics import FEW, Interval
+from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from mnistref.common.text_table import table
 from mnistref.variants import VARIANTS
 
-_MAP_HEADS = {MASK_CORRECTNESS: "mask", UNIFORM: "uniform map", TPR: "TPR", POINTING: "pointing", PR_AREA: "PR area"}
-_SHARED = ("digits", "backgrounds", "uniform map", "recipe", "queries", "hardware")
-"""Heads of columns whose cells stand above a table where they are all alike."""
+_BEFORE = {TRAIN_STEP_MS: RELATIVE_RUNTIME, DELTA: PUBLISHED_SOURCE, DIGITS: RECIPE, BACKGROUNDS: RECIPE}
+_TEXT_COLUMNS = reorder((column for column in COLUMNS if column.text_heading), _BEFORE)
+"""The columns of text tables, in their order."""
+_ABOVE = reorder((c for c in _TEXT_COLUMNS if c.above_text), {DIGITS: UNIFORM, BACKGROUNDS: UNIFORM})
+"""The columns that are shown above a table if all its rows have the same value, in their order there."""
+_BOUNDED_IN_TEXT = (ACCURACY, DIFFERENCE)
+"""The columns whose interval is in text tables."""
+_BOUNDS_HEADING = "95 %"
+_STRING_COLUMNS = frozenset(column.name for column in COLUMNS if column.number_format is None)
+"""Columns of text, which may look like numbers."""
+_INTEGER_COLUMNS = tuple(column.name for column in COLUMNS if column.integer)
 LEGEND = """A table for each data set; what its rows share stands above it. #: rank among the rows of one recipe. 95 %:
 the bounds of the number before it. mask: mask correctness, the share of all attention that lies on the digit asked
 about; uniform map: what it is where a network looks everywhere alike. TPR, pointing, PR area: other measures of where
 it looks. step ms: a training step; × san: that over a step of `san` of the same width, timed turn by turn with it.
 published %: what the papers print (where both do, ARNN's number); delta: how far from it."""
-_FEW = f"fewer than {FEW} seeds: intervals see too little of how seeds differ; of one seed, nothing of it"
-_WORDS = (
-    *("variant", "attn", "baseline", "published_source", "status", "recipe", "queries", "dataset", "digits"),
-    *("backgrounds", "device", "hardware", "precision", "capture", "diagonal_lstm", "bench_version", "commits"),
-    *("note", "command"),
+_FEW_SEEDS = (
+    f"fewer than {MIN_RELIABLE_SEEDS} seeds: intervals see too little of how seeds differ; of one seed, nothing of it"
 )
-"""Columns of words, which may look like numbers."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def to_csv(board: pd.DataFrame) -> str:
-    """The board as CSV; every number reads back as it was.
+    """Return the board as CSV, from which `from_csv` restores every number.
 
-    A text that a spreadsheet would take for a formula has an apostrophe before it.
+    Text that a spreadsheet would execute as a formula is prefixed with an apostrophe.
     """
-    harmless = board.map(_harmless)
-    returns = harmless.map(lambda value: isinstance(value, str) and "\r" in value).any(axis=None)
-    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
-    return harmless.to_csv(index=False, lineterminator="\n", quoting=quoting)
+    escaped = board.map(_escape_formula)
+    has_returns = escaped.map(lambda value: isinstance(value, str) and "\r" in value).any(axis=None)
+    quoting = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
+    return str(escaped.to_csv(index=False, lineterminator="\n", quoting=quoting))
 
 
 def from_csv(text: str) -> pd.DataFrame:
-    """The inverse of `to_csv`."""
+    """Return the board of a CSV text, the inverse of `to_csv`. A column with a value that is no number is text."""
     board = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, na_values=[""])
     for name in board.columns:
-        if name in _WORDS:
-            board[name] = board[name].map(_plain)
+        if name in _STRING_COLUMNS:
+            board[name] = board[name].map(_unescape_formula)
             continue
         try:
             board[name] = board[name].map(float, na_action="ignore").astype(float)
         except ValueError:
-            board[name] = board[name].map(_plain)
-    return board.astype({name: "Int64" for name in ("rank", "seeds", "params", *COUNTS) if name in board})
+            board[name] = board[name].map(_unescape_formula)
+    return board.astype({name: "Int64" for name in _INTEGER_COLUMNS if name in board})
 
 
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA) else value
+def _escape_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA_STARTS) else value
 
 
-def _plain(value: Any) -> Any:
-    return value[1:] if isinstance(value, str) and value[:1] == "'" and _harmless(value[1:]) == value else value
+def _unescape_formula(value: Any) -> Any:
+    is_escaped = isinstance(value, str) and value[:1] == "'" and _escape_formula(value[1:]) == value
+    return value[1:] if is_escaped else value
 
 
 def to_text(board: pd.DataFrame, markdown: bool = False) -> str:
-    """Short tables for people, one for each data set: percentages, and below them what must be known to read them."""
-    sets = board.groupby(["variant", "dataset"], sort=False, dropna=False)
-    parts = [*(_of_one_set(rows, markdown) for _, rows in sets), "\n".join(_notes(board))]
+    """Return short tables for people, one per data set, followed by notes."""
+    datasets = board.groupby([VARIANT, DATASET], sort=False, dropna=False)
+    parts = [*(_dataset_table(rows, markdown) for _, rows in datasets), "\n".join(_notes(board))]
     return "\n\n".join(filter(None, parts))
 
 
-def _of_one_set(board: pd.DataFrame, markdown: bool) -> str:
-    """A table of these rows; what all of them share stands above it, and recipes that differ below."""
+def _dataset_table(board: pd.DataFrame, markdown: bool) -> str:
+    """Return the table of a data set.
 
-    def told(name: str, written: Callable[[Any], str] = str) -> list[str]:
-        return [_shown(value, written) for value in board[name]]
-
-    def bounds(name: str, written: Callable[[float], str]) -> list[str]:
-        pairs = zip(*(told(f"{name}_{end}", written) for end in Interval._fields), strict=True)
-        return [f"{low} … {high}" if low else "" for low, high in pairs]
-
-    base = next((name for name in board["baseline"] if isinstance(name, str)), None)
-    letters = {recipe: _letter(number) for number, recipe in enumerate(board["recipe"].unique())}
-    alike = len(letters) == 1
-    recipes = ("recipe", told("recipe", str if alike else letters.__getitem__))
-    columns = [
-        *(() if alike else [recipes]),  # before the ranks, which are among those of one
-        ("#", told("rank")),
-        ("attn", told("attn")),
-        ("seeds", told("seeds")),
-        ("accuracy %", told("accuracy", percent)),
-        ("95 %", bounds("accuracy", percent)),
-        (f"− {base}", told("difference", points)),
-        ("95 %", bounds("difference", points)),
-        ("p", told("p_value", chance)),
-        *((_MAP_HEADS[name], told(name, share)) for name in SHOWN_OF_MAPS),
-        ("step ms", told(STEP, amount)),
-        ("× san", told(RELATIVE_RUNTIME, ratio)),
-        ("published %", told("published_accuracy", percent)),
-        ("delta", told("delta", points)),
-        ("source", told("published_source")),
-        ("status", [] if (board["status"] == "ok").all() else told("status")),
-        ("digits", told("digits")),
-        ("backgrounds", told("backgrounds")),
-        *([recipes] if alike else ()),
-        ("queries", told("queries")),
-        ("hardware", told("hardware")),
-    ]
-    differing = {head: set(cells) - {""} for head, cells in columns if head in _SHARED}
-    shared = {head: cells.pop() for head, cells in differing.items() if len(cells) == 1}
-    above = [str(board["dataset"].iloc[0]), *(f"{head} {shared[head]}" for head in _SHARED if head in shared)]
-    kept = [[head, *cells] for head, cells in columns if any(cells) and head not in shared]
-    lines = [[_visible(cell, markdown) for cell in line] for line in zip(*kept, strict=True)]
-    below = [] if alike else [f"{'- ' * markdown}{letter}: {recipe}" for recipe, letter in letters.items()]
-    parts = ["### " * markdown + _visible("; ".join(above), markdown), table(lines, markdown)]
-    return "\n\n".join(filter(None, [*parts, "\n".join(_visible(line, markdown) for line in below)]))
+    Settings that all rows share stand above it. If recipes differ, letters stand for them, explained below the table.
+    """
+    letters = {recipe: _letters(number) for number, recipe in enumerate(board[RECIPE].unique())}
+    columns = _text_cells(board, letters)
+    above_headings = [column.text_heading for column in _ABOVE]
+    distinct = {heading: set(cells) - {""} for heading, cells in columns if heading in above_headings}
+    shared = {heading: cells.pop() for heading, cells in distinct.items() if len(cells) == 1}
+    above = [str(board[DATASET].iloc[0]), *(f"{name} {shared[name]}" for name in above_headings if name in shared)]
+    shown = [[heading, *cells] for heading, cells in columns if any(cells) and heading not in shared]
+    lines = [[_escape_markup(cell, markdown) for cell in line] for line in zip(*shown, strict=True)]
+    below = [f"{'- ' * markdown}{letter}: {recipe}" for recipe, letter in letters.items() if len(letters) > 1]
+    parts = ["### " * markdown + _escape_markup("; ".join(above), markdown), table(lines, markdown)]
+    return "\n\n".join(filter(None, [*parts, "\n".join(_escape_markup(line, markdown) for line in below)]))
 
 
-def _letter(number: int) -> str:
-    """a … z, aa, ab …"""
-    return (_letter(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
+def _text_cells(board: pd.DataFrame, letters: dict[str, str]) -> list[tuple[str, list[str]]]:
+    """Return the heading and the cells of each column of a text table."""
+    baseline = next((name for name in board[BASELINE_NAME] if isinstance(name, str)), None)
+    columns: list[tuple[str, list[str]]] = []
+    for column in _TEXT_COLUMNS:
+        heading = column.text_heading.format(baseline=baseline)
+        if column.name == RECIPE and len(letters) > 1:  # first, because ranks are among the rows of one recipe
+            columns.insert(0, (heading, [letters[recipe] for recipe in board[RECIPE]]))
+            continue
+        hidden = column.name == STATUS and (board[STATUS] == "ok").all()
+        columns.append((heading, [] if hidden else _cells(board[column.name], column)))
+        if column.name in _BOUNDED_IN_TEXT:
+            low, high = (_cells(board[f"{column.name}{suffix}"], column) for suffix in BOUNDS)
+            bounds = [f"{lo} … {hi}" if lo else "" for lo, hi in zip(low, high, strict=True)]
+            columns.append((_BOUNDS_HEADING, bounds))
+    return columns
 
 
-def claims_to_text(found: list[ClaimResult], markdown: bool = False) -> str:
-    """What came of each claim, a table for each place where it was asked."""
-    heads = ["claim", "where it stands", "compared", "measure", "seeds", "difference", "95 %", "published", "verdict"]
+def _cells(values: Iterable[Any], column: Column) -> list[str]:
+    """Return the values of a column as text."""
+    number_format = str if column.integer or column.number_format is None else column.number_format
+    return [_format_value(value, number_format) for value in values]
+
+
+def _letters(number: int) -> str:
+    """Return a, b, … z, aa, ab, … for 0, 1, …"""
+    return (_letters(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
+
+
+def claims_to_text(results: Sequence[ClaimResult], markdown: bool = False) -> str:
+    """Return the evaluated claims as tables, one per comparison group."""
+    headings = ["claim", "source", "compared", "metric", "seeds", "difference", _BOUNDS_HEADING, "published", "verdict"]
     parts = []
-    for where in dict.fromkeys(claim.where for claim in found):
-        lines = [heads]
-        for claim in (claim for claim in found if claim.where == where):
-            written = more if claim.measure == MASK_CORRECTNESS else points
-            numbers = claim.difference, *claim.bounds
-            difference, low, high = (_shown(number, written) for number in numbers)
-            words = [claim.claim, claim.source, claim.compared, claim.measure.replace("_", " "), str(claim.seeds)]
-            bounds = f"{low} … {high}" if low else ""
-            lines.append([*words, difference, bounds, _shown(claim.printed, written), claim.verdict])
-        lines = [[_visible(cell, markdown) for cell in line] for line in lines]
-        parts.append(f"{'### ' * markdown}{_visible(where, markdown)}\n\n{table(lines, markdown)}")
-    notes = ["differences of accuracy in points, of mask correctness in shares; 95 % over seeds and questions"]
-    notes += [_FEW] * any(claim.seeds < FEW for claim in found)
-    notes += _of_variants(dict.fromkeys(claim.where.partition("-")[0] for claim in found))
+    for group in dict.fromkeys(result.group for result in results):
+        lines = [headings, *(_claim_cells(result) for result in results if result.group == group)]
+        lines = [[_escape_markup(cell, markdown) for cell in line] for line in lines]
+        parts.append(f"{'### ' * markdown}{_escape_markup(group, markdown)}\n\n{table(lines, markdown)}")
+    notes = [
+        "differences of accuracy are in points, those of mask correctness in shares; 95 %: over seeds and questions"
+    ]
+    notes += [_FEW_SEEDS] * any(result.seeds < MIN_RELIABLE_SEEDS for result in results)
+    notes += _variant_notes(dict.fromkeys(result.group.partition("-")[0] for result in results))
     return "\n\n".join([*parts, "\n".join(notes)])
 
 
-def commands(board: pd.DataFrame) -> str:
-    """For each row the command that repeats it; what others begin with comes before them."""
-    rows = board[board["command"].notna()].to_dict("records")
-    rows.sort(key=lambda row: len(training_stages(row["recipe"])))
-    heads = [_visible(f"{row['attn']} on {row['dataset']}, {row['recipe']}", markdown=False) for row in rows]
-    lines = [f"# {head}\n{row['command']}" for head, row in zip(heads, rows, strict=True)]
-    for word, of in (("DIGITS", "digits"), ("PHOTOS", "backgrounds")):
-        named = [row[of] for row in rows if f" {word} " in row["command"]]
+def _claim_cells(result: ClaimResult) -> list[str]:
+    number_format = points if COLUMN_BY_NAME[result.metric].number_format is percent else more
+    difference, low, high, published = (
+        _format_value(number, number_format) for number in (result.difference, *result.bounds, result.published)
+    )
+    bounds = f"{low} … {high}" if low else ""
+    words = [result.claim, result.source, result.compared, result.metric.replace("_", " "), str(result.seeds)]
+    return [*words, difference, bounds, published, result.verdict]
+
+
+def commands_to_text(board: pd.DataFrame) -> str:
+    """Return the command that repeats each row. Runs whose weights another row starts from come first."""
+    rows = board[board[COMMAND].notna()].to_dict("records")
+    rows.sort(key=lambda row: len(training_stages(row[RECIPE])))
+    headings = [_escape_markup(f"{row[ATTN]} on {row[DATASET]}, {row[RECIPE]}", markdown=False) for row in rows]
+    lines = [f"# {heading}\n{row[COMMAND]}" for heading, row in zip(headings, rows, strict=True)]
+    for placeholder, column in (("DIGITS", DIGITS), ("PHOTOS", BACKGROUNDS)):
+        named = [row[column] for row in rows if f" {placeholder} " in row[COMMAND]]
         if named:
-            folders = ", ".join(sorted({_visible(str(name), markdown=False) for name in named if pd.notna(name)}))
+            known = {_escape_markup(str(name), markdown=False) for name in named if pd.notna(name)}
+            folders = ", ".join(sorted(known))
             same = "with other files the data sets have other names"
-            lines.insert(0, f"# {word} stands for a folder of yours{': ' * bool(folders)}{folders}; {same}")
+            lines.insert(0, f"# {placeholder} stands for a folder of yours{': ' * bool(folders)}{folders}; {same}")
     return "\n".join(lines)
 
 
-def tied(board: pd.DataFrame) -> bool:
-    """Whether rivals have the same rank."""
-    return bool(board[board["rank"].notna()].duplicated([*RIVALS, "rank"]).any())
+def has_ties(board: pd.DataFrame) -> bool:
+    """Return whether rows of a comparison group have the same rank."""
+    return bool(board[board[RANK].notna()].duplicated([*GROUP_KEY, RANK]).any())
 
 
 def _notes(board: pd.DataFrame) -> list[str]:
+    """Return the notes that are necessary to interpret the numbers of a board."""
     notes = []
-    compared = board[board["baseline"].notna()]
-    if len(board) > 1 and board["difference"].isna().all():
+    compared = board[board[BASELINE_NAME].notna()]
+    if len(board) > 1 and board[DIFFERENCE].isna().all():
         notes.append(
             "no differences: no other row has the data set, recipe and queries of a single row of the baseline; "
             "--baseline names another"
         )
-    elif compared.groupby(RIVALS)["seeds"].nunique().gt(1).any():
+    elif compared.groupby(GROUP_KEY)[SEEDS].nunique().gt(1).any():
         notes.append("a difference is over the seeds that both rows have, an accuracy over all of its row's")
-    if compared["difference"].notna().any() and compared["seeds"].min() == 1:
+    if compared[DIFFERENCE].notna().any() and compared[SEEDS].min() == 1:
         notes.append("p is over seeds, of which two can give no less than 0.5; of one seed, over its questions")
-    if tied(board):
+    if has_ties(board):
         notes.append(
             "rows of one recipe and rank (#) are not distinguishable: no higher accuracy has a lead whose interval, "
             "over paired seeds, lies above zero"
         )
-    if (board["seeds"] < FEW).any():
-        notes.append(_FEW)
-    notes += _other_kernels(board)
-    commits = sorted({commit for row in board["commits"].dropna() for commit in str(row).split("; ")})
+    if (board[SEEDS] < MIN_RELIABLE_SEEDS).any():
+        notes.append(_FEW_SEEDS)
+    notes += _kernel_notes(board)
+    commits = sorted({commit for row in board[COMMITS].dropna() for commit in str(row).split("; ")})
     if len(commits) > 1:
         notes.append(f"made with {len(commits)} commits of bench, which the table in CSV names: {', '.join(commits)}")
-    return notes + _of_variants(board["variant"].unique())
+    return notes + _variant_notes(board[VARIANT].unique())
 
 
-def _other_kernels(board: pd.DataFrame) -> list[str]:
+def _kernel_notes(board: pd.DataFrame) -> list[str]:
     """Return a note for each row in which the diagonal LSTM did not run in the kernel for the row's device."""
     notes = []
-    for attn, dataset, device, told in board[["attn", "dataset", "device", "diagonal_lstm"]].itertuples(index=False):
+    for attn, dataset, device, ran in board[[ATTN, DATASET, DEVICE, DIAGONAL_LSTM]].itertuples(index=False):
         best = "cpu" if device == "cpu" else "triton"
-        ran = {} if pd.isna(told) else dict.fromkeys(re.split("[,;] ", told))
-        others = [name for name in ran if name != best]
+        implementations = {} if pd.isna(ran) else dict.fromkeys(re.split("[,;] ", ran))
+        others = [name for name in implementations if name != best]
         if others:
             notes.append(
                 f"{attn} on {dataset}: the diagonal LSTM ran as {' and '.join(others)}, not as {best} alone, "
@@ -219,15 +241,15 @@ def _other_kernels(board: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _of_variants(names: Iterable[str]) -> list[str]:
+def _variant_notes(names: Iterable[str]) -> list[str]:
     return [f"{name} is {VARIANTS[name].note}" for name in names if name in VARIANTS and VARIANTS[name].note]
 
 
-def _visible(text: str, markdown: bool) -> str:
-    """Without what a terminal would obey, or a page take for a tag."""
+def _escape_markup(text: str, markdown: bool) -> str:
+    """Return text without control characters, and in Markdown without HTML tags."""
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return plain.replace("<", "&lt;") if markdown else plain
 
 
-def _shown(value: float, written: Callable[[float], str]) -> str:
-    return "" if pd.isna(value) else written(value)
+def _format_value(value: Any, number_format: Callable[[Any], str]) -> str:
+    return "" if pd.isna(value) else number_format(value)

@@ -1,4 +1,4 @@
-"""The papers' own numbers, for setting beside measured ones. From `published.csv`: accuracies there are in percent."""
+"""The values that the papers print, from `published.csv`, where accuracies and TPR are in percent."""
 
 import csv
 from collections.abc import Sequence
@@ -6,32 +6,36 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
+from bench.evaluation.metric_names import ACCURACY, TPR
+
 PAPERS = ("ARNN", "PAN")
-"""Whose number counts where both print one: ARNN's, which has every mechanism in one table."""
+"""The papers. If both print a value, ARNN's is used, because it has every mechanism in one table."""
 
 
 @dataclass(frozen=True)
-class Published:
-    """One printed value: accuracies as fractions in 0 … 1."""
+class PublishedValue:
+    """A value that a paper prints. Accuracies are in 0 … 1."""
 
     value: float
     source: str
 
 
 @lru_cache(maxsize=1)
-def _table() -> dict[tuple[str, str, str, str], Published]:
-    """(paper, variant, attn, measure) → value; a supplement is its paper's."""
+def _table() -> dict[tuple[str, str, str, str], PublishedValue]:
+    """Return (paper, variant, attn, metric) → value. A supplement counts as its paper."""
     rows = csv.DictReader(files("bench.leaderboard").joinpath("published.csv").read_text(encoding="utf-8").splitlines())
     table = {}
     for row in rows:
-        percent = row["measure"].startswith("accuracy") or row["measure"] == "tpr"
-        value = float(row["value"]) / 100 if percent else float(row["value"])
+        in_percent = row["measure"].startswith(ACCURACY) or row["measure"] == TPR
+        value = float(row["value"]) / 100 if in_percent else float(row["value"])
         paper = next(paper for paper in PAPERS if row["source"].startswith(paper))
-        table[paper, row["variant"], row["attn"], row["measure"]] = Published(round(value, 6), row["source"])
+        table[paper, row["variant"], row["attn"], row["measure"]] = PublishedValue(round(value, 6), row["source"])
     return table
 
 
-def published(variant: str, attn: str, measure: str = "accuracy", papers: Sequence[str] = PAPERS) -> Published | None:
-    """What the first of the papers that says anything of a mechanism on a variant prints, or None."""
-    said = (_table().get((paper, variant, attn, measure)) for paper in papers)
-    return next(filter(None, said), None)
+def find_published(
+    variant: str, attn: str, metric: str = ACCURACY, papers: Sequence[str] = PAPERS
+) -> PublishedValue | None:
+    """Return the value that the first of the papers prints for a mechanism on a variant; None if none prints one."""
+    values = (_table().get((paper, variant, attn, metric)) for paper in papers)
+    return next(filter(None, values), None)

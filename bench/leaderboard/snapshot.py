@@ -1,12 +1,12 @@
-"""Boards that are kept: a folder with the board, and with the records of its runs, from which every number follows.
+"""Boards stored with the records of their runs, from which every number can be derived again.
 
-    <folder>/board.json    which variant and baseline
-    <folder>/board.csv     the board; board.md the same for people
-    <folder>/runs/<run>/   of each run config.json, environment.json, history.jsonl, result.json,
-                           answers.safetensors.xz
+    <folder>/board.json    variant and baseline
+    <folder>/board.csv     the board; board.md is the same for people
+    <folder>/runs/<run>/   config.json, environment.json, history.jsonl, result.json and answers.safetensors.xz of each
+                           run
 
-Pictures are left out, and weights unless they are asked for: an answer to each test question is enough for every
-measure and interval. With weights, `bench show` and `--init` take a kept run as they do any other.
+Pictures are not stored, and weights only on request: the answer to each test question is enough for every metric and
+interval. `bench show` and `--init` accept a stored run with weights like any other run.
 """
 
 import logging
@@ -14,138 +14,163 @@ import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
-from bench.common.json_files import parse_json
+from bench.common.json_files import parse_json, read_json, write_json
 from bench.config import DEFAULT_BASELINE
-from bench.leaderboard.aggregate import leaderboard
-from bench.leaderboard.formatting import LEGEND, commands, from_csv, to_csv, to_text
+from bench.evaluation.column import BOUNDS
+from bench.evaluation.metric_names import DIAGONAL_LSTM, P_VALUE
+from bench.leaderboard.aggregate import build_board
+from bench.leaderboard.formatting import LEGEND, commands_to_text, from_csv, to_csv, to_text
 from bench.runs import records
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 
 log = logging.getLogger("bench")
 
-ABOUT, CSV, MARKDOWN, RUNS = "board.json", "board.csv", "board.md", "runs"
-_KEPT = (records.ENVIRONMENT, records.HISTORY, records.RESULT)
-_ADDED = ("diagonal_lstm",)
+SELECTION, CSV, MARKDOWN, RUNS = "board.json", "board.csv", "board.md", "runs"
+_RECORDS = (records.ENVIRONMENT, records.HISTORY, records.RESULT)
+_LATER_COLUMNS = (DIAGONAL_LSTM,)
 """Columns that boards of earlier versions do not have."""
-_RESAMPLED = ("_lo", "_hi", "p_value")
-_NOISE, _ROUNDING = 2e-3, 1e-9
-"""By how much a number may differ: of those that are drawn at random from another version of SciPy, and of others."""
+_RESAMPLED_SUFFIXES = (*BOUNDS, P_VALUE)
+_RESAMPLING_TOLERANCE, _ROUNDING_TOLERANCE = 2e-3, 1e-9
+"""Allowed deviation of numbers from resampling, which depend on the version of SciPy, and of all other numbers."""
+_MAX_REPORTED = 3
+"""Maximal number of deviations in an error message."""
 
 
-def save(
+class Selection(TypedDict):
+    """The content of board.json."""
+
+    variant: str | None
+    baseline: str
+
+
+def save_snapshot(
     runs: Path, folder: Path, variant: str | None = None, baseline: str = DEFAULT_BASELINE, weights: bool = False
 ) -> pd.DataFrame:
-    """Make the folder of a board of these runs, or make it anew, with their weights or without. → the board.
+    """Write a board and the records of its runs into a folder, and return the board. An older board is replaced.
 
-    Raises UsageProblemError where the folder holds something else, or there are no runs.
+    Args:
+        runs: the folder of the runs.
+        folder: the folder of the board.
+        variant: only include runs on this variant.
+        baseline: the mechanism that others are compared with.
+        weights: whether to store the weights of the networks.
+
+    Raises:
+        UsageProblemError: the folder has other content, or there are no runs.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / ABOUT).is_file():
-        raise UsageProblemError(f"{folder}: holds something else than a board; name an empty folder")
+    if folder.exists() and any(folder.iterdir()) and not (folder / SELECTION).is_file():
+        raise UsageProblemError(f"{folder}: not empty, and not a board; give an empty folder")
     names = [result["run"] for result in records.require_results(runs, variant)]
-    kept = folder / RUNS
-    if runs.resolve() == kept.resolve():  # which may be all that there is of them
-        left_out = sorted({path.parent.name for path in kept.glob(f"*/{records.CONFIG}")} - set(names))
-        if left_out:
-            raise UsageProblemError(f"{kept}: {', '.join(left_out[:3])} would be lost; give --runs another folder")
+    stored = folder / RUNS
+    if runs.resolve() == stored.resolve():  # these may be the only copies of the runs
+        lost = sorted({path.parent.name for path in stored.glob(f"*/{records.CONFIG}")} - set(names))
+        if lost:
+            raise UsageProblemError(
+                f"{stored}: saving would delete {', '.join(lost[:_MAX_REPORTED])}; save the board into another folder"
+            )
     else:
-        shutil.rmtree(kept, ignore_errors=True)
+        shutil.rmtree(stored, ignore_errors=True)
         for name in names:
-            _copy(runs / name, kept / name, (*_KEPT, records.WEIGHTS) if weights else _KEPT)
-    about = {"variant": variant, "baseline": baseline}
-    board = _derived(folder, about)
-    records.write_json(folder / ABOUT, about)
+            _copy_run(runs / name, stored / name, (*_RECORDS, records.WEIGHTS) if weights else _RECORDS)
+    selection = Selection(variant=variant, baseline=baseline)
+    board = _derive(folder, selection)
+    write_json(folder / SELECTION, selection)
     write_whole(folder / CSV, to_csv(board).encode())
-    write_whole(folder / MARKDOWN, _in_markdown(board).encode())
+    write_whole(folder / MARKDOWN, _to_markdown(board).encode())
     return board
 
 
-def _in_markdown(board: pd.DataFrame) -> str:
-    return f"# Board\n\n{LEGEND}\n\n{to_text(board, markdown=True)}\n\n```sh\n{commands(board)}\n```\n"
+def _to_markdown(board: pd.DataFrame) -> str:
+    return f"# Board\n\n{LEGEND}\n\n{to_text(board, markdown=True)}\n\n```sh\n{commands_to_text(board)}\n```\n"
 
 
-def _copy(run: Path, to: Path, kept: Sequence[str]) -> None:
-    """The records of a run, without the places where things lie on this machine."""
-    to.mkdir(parents=True)
+def _copy_run(run: Path, target: Path, files: Sequence[str]) -> None:
+    """Copy the records of a run, without paths on this machine."""
+    target.mkdir(parents=True)
     try:
-        content, aside = records.split_config(records.read_json(run / records.CONFIG))
+        content, aside = records.split_config(read_json(run / records.CONFIG))
         aside.pop(records.USER_FILES, None)
         if isinstance(aside.get(records.INIT_RUN), str):
             aside[records.INIT_RUN] = Path(aside[records.INIT_RUN]).name
-        records.write_json(to / records.CONFIG, content | aside)
+        write_json(target / records.CONFIG, content | aside)
     except (DataProblemError, FileNotFoundError, TypeError, ValueError) as error:
-        log.warning("%s: kept without %s, so that no command repeats it (%s)", to, records.CONFIG, error)
-    for name in kept:
+        log.warning("%s: stored without %s, so the board has no command for it (%s)", target, records.CONFIG, error)
+    for name in files:
         if (run / name).is_file():
-            write_whole(to / name, (run / name).read_bytes())
+            write_whole(target / name, (run / name).read_bytes())
     answers = records.read_packed_answers(run)
     if answers is not None:
-        write_whole(to / records.PACKED_ANSWERS, answers)
+        write_whole(target / records.PACKED_ANSWERS, answers)
 
 
-def _derived(folder: Path, about: dict[str, Any]) -> pd.DataFrame:
-    return leaderboard(records.read_results(folder / RUNS), about["variant"], about["baseline"])
+def _derive(folder: Path, selection: Selection) -> pd.DataFrame:
+    """Return the board that follows from the stored records."""
+    return build_board(records.read_results(folder / RUNS), selection["variant"], selection["baseline"])
 
 
-def check(place: Path) -> list[str]:
-    """Derive every board in or below a folder again from its records. → the folders.
+def check_snapshot(place: Path) -> list[str]:
+    """Derive every board in or below a folder again from its records, and return the folders of the boards.
 
     Raises:
-        MismatchProblemError: a number that does not follow, which it names. DataProblemError: a damaged board.
+        MismatchProblemError: a number does not follow from the records; the message names it.
+        DataProblemError: a board is damaged.
         UsageProblemError: there is no board.
     """
-    folders = sorted(path.parent for path in place.rglob(ABOUT))
+    folders = sorted(path.parent for path in place.rglob(SELECTION))
     if not folders:
         raise UsageProblemError(f"{place}: no board here; make one with `bench leaderboard --save`")
-    wrong = [difference for folder in folders for difference in _differences(folder)]
-    if wrong:
-        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise MismatchProblemError(f"{'; '.join(wrong[:3])}{more}")
+    deviations = [deviation for folder in folders for deviation in _deviations(folder)]
+    if deviations:
+        hidden = len(deviations) - _MAX_REPORTED
+        more = f"; and {hidden} more" if hidden > 0 else ""
+        raise MismatchProblemError(f"{'; '.join(deviations[:_MAX_REPORTED])}{more}")
     return [str(folder) for folder in folders]
 
 
-def _differences(folder: Path) -> list[str]:
-    """What board.csv says and its records do not, in words."""
+def _deviations(folder: Path) -> list[str]:
+    """Return in words how board.csv and board.md deviate from the stored records."""
     try:
-        about = parse_json((folder / ABOUT).read_text(encoding="utf-8"))
-        said = from_csv((folder / CSV).read_bytes().decode())  # with line breaks as they are
+        selection = parse_json((folder / SELECTION).read_text(encoding="utf-8"))
+        stored = from_csv((folder / CSV).read_bytes().decode())  # read_text would change line breaks
         markdown = (folder / MARKDOWN).read_bytes().decode()
-        derived = from_csv(to_csv(_derived(folder, about)))
+        derived = from_csv(to_csv(_derive(folder, selection)))
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise DataProblemError(f"{folder}: not a board ({error}); save it again") from error
-    said = _as_now(said, derived)
-    if list(said.columns) != list(derived.columns):
-        odd = sorted(set(said.columns) ^ set(derived.columns))
-        columns = f"{', '.join(odd)} is in one of them alone" if odd else "they stand in another order"
-        return [f"{folder / CSV}: other columns than its records give ({columns}); save it again"]
-    if len(said) != len(derived):
-        return [f"{folder / CSV}: {len(said)} rows, and its records give {len(derived)}"]
-    wrong = [
-        f"{folder / CSV}: row {row + 1}, {column}: {said.at[row, column]!s}, and its records give {value!s}"
+    stored = _with_later_columns(stored, derived)
+    if list(stored.columns) != list(derived.columns):
+        odd = sorted(set(stored.columns) ^ set(derived.columns))
+        difference = f"only one of them has {', '.join(odd)}" if odd else "their order differs"
+        return [f"{folder / CSV}: its columns differ from those of its records ({difference}); save it again"]
+    if len(stored) != len(derived):
+        return [f"{folder / CSV}: has {len(stored)} rows, but its records give {len(derived)}; save it again"]
+    deviations = [
+        f"{folder / CSV}: row {row + 1}, {column}: {stored.at[row, column]!s}, but its records give {value!s}"
         for column in derived.columns
         for row, value in enumerate(derived[column])
-        if not _same(said.at[row, column], value, column)
+        if not _is_same(stored.at[row, column], value, column)
     ]
-    if not wrong and markdown != _in_markdown(said):
-        wrong.append(f"{folder / MARKDOWN}: says something else than {CSV} beside it; save it again")
-    return wrong
+    if not deviations and markdown != _to_markdown(stored):
+        deviations.append(f"{folder / MARKDOWN}: differs from {CSV}; save it again")
+    return deviations
 
 
-def _as_now(said: pd.DataFrame, derived: pd.DataFrame) -> pd.DataFrame:
-    """Return a board with the columns that were added since it was saved, if its records have nothing for them."""
-    missing = [name for name in _ADDED if name not in said and derived[name].isna().all()]
+def _with_later_columns(stored: pd.DataFrame, derived: pd.DataFrame) -> pd.DataFrame:
+    """Return a board with the columns that were added since it was saved, if its records have no values for them."""
+    missing = [name for name in _LATER_COLUMNS if name not in stored and derived[name].isna().all()]
     others = [name for name in derived.columns if name not in missing]
-    return said.reindex(columns=derived.columns) if missing and list(said.columns) == others else said
+    return stored.reindex(columns=derived.columns) if missing and list(stored.columns) == others else stored
 
 
-def _same(said: Any, derived: Any, column: str) -> bool:
-    if pd.isna(said) or pd.isna(derived):
-        return bool(pd.isna(said) and pd.isna(derived))
-    if isinstance(said, str) or isinstance(derived, str):
-        return bool(said == derived)
-    near = _NOISE if column.endswith(_RESAMPLED) else _ROUNDING
-    return math.isclose(said, derived, rel_tol=_ROUNDING, abs_tol=near)
+def _is_same(stored: Any, derived: Any, column: str) -> bool:
+    """Return whether two values are equal, up to rounding and resampling."""
+    if pd.isna(stored) or pd.isna(derived):
+        return bool(pd.isna(stored) and pd.isna(derived))
+    if isinstance(stored, str) or isinstance(derived, str):
+        return bool(stored == derived)
+    tolerance = _RESAMPLING_TOLERANCE if column.endswith(_RESAMPLED_SUFFIXES) else _ROUNDING_TOLERANCE
+    return math.isclose(stored, derived, rel_tol=_ROUNDING_TOLERANCE, abs_tol=tolerance)

@@ -1,16 +1,16 @@
-"""How far the numbers of a board can be trusted: intervals, a test of differences, and groups that differ. Pure.
+"""Statistics of a board: confidence intervals, a test of differences, and ranks. Pure.
 
-Shapes: S seeds, T test questions. Values f8 (S, T): what the network of each seed made of each question, such as 1 for
-a right answer. Networks of one seed saw the same data in the same order and began with the same weights where they are
-alike, and all were asked the same questions, so that differences are taken pair by pair.
+Shapes: S seeds, T test questions. Values are f8 (S, T), one for each seed's network and question, such as 1 for a right
+answer. Networks of one seed see the same data in the same order, start from the same weights in their common layers,
+and answer the same questions. Differences between networks are therefore computed pair by pair.
 
-Seeds and questions are both drawn at random, and crossed: a bootstrap sample draws seeds, and apart from them questions
-(Owen, Annals of Applied Statistics 1, 2007: the pigeonhole bootstrap). Of few seeds it sees too little of how seeds
-differ: intervals of fewer than `FEW` are too narrow. Of one seed they are about that one network.
+Seeds and questions are crossed random factors: a bootstrap sample draws seeds and, independently, questions (the
+pigeonhole bootstrap: Owen, Annals of Applied Statistics 1, 2007). With fewer than `MIN_RELIABLE_SEEDS` seeds, intervals
+underestimate the variation between seeds and are too narrow. With one seed, they describe that network only.
 
-Bounds are finite or NaN, and never just one of them NaN. They lie within the range of the values, with the mean between
-them. NaN stands for what is unknown: without values, with a value that is not finite, and of one question unless all
-values are alike, because one question tells nothing of how questions differ.
+Bounds are finite, or both are NaN. They lie within the range of the values and enclose the mean. NaN means unknown:
+there are no values, a value is not finite, or there is a single question with differing values, which gives no
+information about the variation between questions.
 """
 
 import math
@@ -23,23 +23,24 @@ from numpy.random import Generator, Philox
 
 try:
     from scipy import stats
-except ImportError:  # a checkout on a machine with the core packages alone
+except ImportError:  # intervals and p-values are then unknown
     stats = None
 
 CONFIDENCE = 0.95
-FEW = 5
-"""Seeds, below which a board says that its intervals are too narrow."""
+MIN_RELIABLE_SEEDS = 5
+"""With fewer seeds, a board notes that its intervals are too narrow."""
 RESAMPLES = 1999
+"""Number of bootstrap samples."""
 _BLOCKS = 500
-"""Into so many blocks of neighbours questions are gathered, which are drawn as one: those about one image stay
-together, and a bootstrap takes milliseconds."""
+"""Maximal number of blocks of consecutive questions. A bootstrap sample draws whole blocks: questions about one image
+stay together, and a bootstrap takes milliseconds."""
 _SEED = 20181126
-_NEAR = 1e-9
-"""A weighed difference that is so near to a whole one differs from it by rounding."""
+_INTEGER_TOLERANCE = 1e-9
+"""A weighted difference this close to an integer differs from it only by rounding."""
 
 
 class Interval(NamedTuple):
-    """Bounds between which a mean lies with `CONFIDENCE`."""
+    """The bounds of a confidence interval of a mean, at the level `CONFIDENCE`."""
 
     lo: float
     hi: float
@@ -48,61 +49,64 @@ class Interval(NamedTuple):
 UNKNOWN = Interval(math.nan, math.nan)
 
 
-def interval(values: np.ndarray, paired: bool = False, most: float = 1.0) -> Interval:
-    """The BCa bootstrap interval (Efron, JASA 82, 1987) of the mean of values f8 (S, T) over seeds and questions.
+def bootstrap_interval(values: np.ndarray, paired: bool = False, max_difference: float = 1.0) -> Interval:
+    """Return the bootstrap interval of the mean over seeds and questions.
 
-    Where nothing varies, see `_of_one_value`. Where BCa has no bounds, or bounds that leave the mean out, which it has
-    of few or very skewed values, the percentiles of the bootstrap, and the mean where they leave it out too. NaN where
-    SciPy is missing, and where the module's docstring says so.
+    The method is BCa (Efron, JASA 82, 1987). For few or very skewed values, BCa may have no bounds, or bounds that
+    exclude the mean; then percentiles of the bootstrap are returned, extended to the mean if necessary. For equal
+    values, see `_constant_interval`.
 
     Args:
-        values: what each seed made of each question.
-        paired: they are differences.
-        most: the largest size of a difference.
+        values: f8 (S, T).
+        paired: whether the values are differences of pairs.
+        max_difference: the largest possible magnitude of a difference.
+
+    Returns:
+        The interval; NaN if it is unknown, see this module, or if SciPy is missing.
     """
     values = np.asarray(values, dtype=np.float64)
     if stats is None or not values.size or not np.isfinite(values).all():
         return UNKNOWN
     mean = float(values.mean())
     if np.ptp(values) == 0:
-        low, high = _of_one_value(float(values.flat[0]), values.shape[1], paired, most)
+        low, high = _constant_interval(float(values.flat[0]), values.shape[1], paired, max_difference)
     elif values.shape[1] == 1:
         low, high = UNKNOWN
     else:
-        low, high = _of_questions(values, mean)
-        if paired:  # weighed differences, such as `bench.leaderboard.claims` takes, may go beyond
-            low, high = max(low, -most), min(high, most)
+        low, high = _varying_interval(values, mean)
+        if paired:  # weighted differences, see `bench.leaderboard.claims`, may exceed the largest possible mean
+            low, high = max(low, -max_difference), min(high, max_difference)
     return UNKNOWN if math.isnan(low) else Interval(min(low, mean), max(high, mean))
 
 
-def _of_questions(values: np.ndarray, mean: float) -> Interval:
-    """The bootstrap's bounds of two questions or more, within the range of the values."""
+def _varying_interval(values: np.ndarray, mean: float) -> Interval:
+    """Return the bootstrap interval of values (S, T) with T of 2 or more, within the range of the values."""
     sums, sizes = _blocks(values)
     if np.ptp(sums / sizes) == 0:
         return Interval(mean, mean)
-    found = _bootstrap(sums, sizes)
-    low, high = found.confidence_interval
+    bootstrap = _bootstrap(sums, sizes)
+    low, high = bootstrap.confidence_interval
     if not low <= mean <= high:
-        low, high = np.quantile(found.bootstrap_distribution, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(max(float(low), float(values.min())), min(float(high), float(values.max())))  # but for rounding
+        low, high = np.quantile(bootstrap.bootstrap_distribution, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(max(float(low), float(values.min())), min(float(high), float(values.max())))
 
 
 def _bootstrap(sums: np.ndarray, sizes: np.ndarray) -> Any:
-    """SciPy's bootstrap of the mean of blocks, see `_blocks`, over seeds (where they differ) and blocks."""
-    several = len(sums) > 1 and np.ptp(sums, axis=0).any()
-    parts = [np.arange(len(sums))] if several else []
+    """Return SciPy's bootstrap of the mean over seeds (if they differ) and blocks of questions, see `_blocks`."""
+    draws_seeds = len(sums) > 1 and np.ptp(sums, axis=0).any()
+    seed_indices = [np.arange(len(sums))] if draws_seeds else []
 
     def mean(*drawn: np.ndarray, axis: int = -1) -> Any:
         blocks = drawn[-1]
-        seeds = drawn[0] if several else np.arange(len(sums))[(None,) * (blocks.ndim - 1)]
-        share = np.stack([(seeds == k).mean(axis=-1) for k in range(len(sums))], axis=-1)  # of each seed
-        each = np.broadcast_to(share @ sums, (*blocks.shape[:-1], sums.shape[1]))
-        return np.take_along_axis(each, blocks, -1).sum(-1) / sizes[blocks].sum(-1)
+        seeds = drawn[0] if draws_seeds else np.arange(len(sums))[(None,) * (blocks.ndim - 1)]
+        seed_shares = np.stack([(seeds == k).mean(axis=-1) for k in range(len(sums))], axis=-1)
+        block_sums = np.broadcast_to(seed_shares @ sums, (*blocks.shape[:-1], sums.shape[1]))
+        return np.take_along_axis(block_sums, blocks, -1).sum(-1) / sizes[blocks].sum(-1)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values so alike that BCa has no bounds, which `interval` sees
+        warnings.simplefilter("ignore")  # SciPy warns if BCa has no bounds; `_varying_interval` handles it
         return stats.bootstrap(
-            (*parts, np.arange(sums.shape[1])),
+            (*seed_indices, np.arange(sums.shape[1])),
             mean,
             vectorized=True,
             method="BCa",
@@ -112,22 +116,28 @@ def _bootstrap(sums: np.ndarray, sizes: np.ndarray) -> Any:
         )
 
 
-def p_value(values: np.ndarray, baseline: np.ndarray) -> float:
-    """The two-sided sign-flip permutation test of the mean difference of paired values f8 (S, T). → p, 0 … 1.
+def sign_flip_p_value(values: np.ndarray, baseline: np.ndarray) -> float:
+    """Return the p-value of the two-sided sign-flip permutation test of the mean difference of paired values.
 
-    Under the null hypothesis either network could have been the other: differences change their signs at random, those
-    of whole seeds where there are several (2^S ways, all tried if they are few: p is never below 2 ⁄ 2^S), else those
-    of the questions of the one seed. Of one seed and one question it is 1: either sign is as likely. NaN without
-    values, or where one is not finite.
+    Under the null hypothesis, the two networks of a pair are exchangeable, so that the signs of the differences are
+    random. With several seeds, the signs of whole seeds are flipped. There are 2^S ways, all of which are tried if they
+    are few; p is at least 2 ⁄ 2^S. With one seed, the signs of its questions are flipped.
+
+    Args:
+        values: f8 (S, T).
+        baseline: f8 (S, T), the values of the baseline for the same seeds and questions.
+
+    Returns:
+        p in 0 … 1; 1 for one seed and one question; NaN if there are no values, or if one is not finite.
     """
-    found = np.asarray(values, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
-    if stats is None or not found.size or not np.isfinite(found).all():
+    paired = np.asarray(values, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    if stats is None or not paired.size or not np.isfinite(paired).all():
         return math.nan
-    sums, sizes = _blocks(found)
-    differences = sums.sum(axis=1) / sizes.sum() if len(found) > 1 else sums[0]
+    sums, sizes = _blocks(paired)
+    differences = sums.sum(axis=1) / sizes.sum() if len(paired) > 1 else sums[0]
     if len(differences) == 1 or not differences.any():
         return 1.0
-    tested = stats.permutation_test(
+    test = stats.permutation_test(
         (differences,),
         np.mean,
         permutation_type="samples",
@@ -136,51 +146,65 @@ def p_value(values: np.ndarray, baseline: np.ndarray) -> float:
         alternative="two-sided",
         rng=Generator(Philox(_SEED)),
     )
-    return float(min(1.0, tested.pvalue))
+    return float(min(1.0, test.pvalue))
 
 
-def ranks(better: Sequence[Sequence[bool]]) -> list[int]:
-    """1 + how many others are distinguishably better. `better[i][j]`: whether i is distinguishably better than j.
+def rank_rows(better: Sequence[Sequence[bool]]) -> list[int]:
+    """Return the rank of each row: 1 + the number of rows that are significantly better.
 
-    Rows of one rank are not distinguished by it: whoever has rank 1 is beaten by nobody for certain.
+    No row is significantly better than a row of rank 1.
+
+    Args:
+        better: `better[i][j]` is true if row i is significantly better than row j.
     """
     return [1 + sum(row[j] for row in better) for j in range(len(better))]
 
 
 def _blocks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(S, T) → the sums of each block (S, B), and how many questions are in it (B,)."""
+    """Return the sum of each block of consecutive questions, (S, B), and its number of questions, (B,)."""
     questions = values.shape[1]
     starts = np.linspace(0, questions, min(_BLOCKS, questions), endpoint=False).astype(np.int64)
     sizes = np.diff(np.append(starts, questions))
     return np.add.reduceat(np.asarray(values, dtype=np.float64), starts, axis=1), sizes.astype(np.float64)
 
 
-def _of_one_value(value: float, questions: int, paired: bool, most: float) -> Interval:
-    """Bounds of the mean of so many questions whose values are all alike.
+def _constant_interval(value: float, questions: int, paired: bool, max_difference: float) -> Interval:
+    """Return the interval of the mean of equal values.
 
-    Wilson's bounds tell how often other values may have been missed. Shares of 0 and 1 have that as their bounds. Whole
-    differences may have missed others that are as far away as `most` allows, to either side. Other values have no
-    closed form: the value itself, and unknown of one question.
+    Wilson's interval bounds how often other values may occur that were not observed. It is the interval of the shares 0
+    and 1. For differences that are integers, unobserved differences may be as large as `max_difference` in both
+    directions. Any other value is its own interval if there are 2 questions or more; otherwise the interval is unknown.
     """
-    whole = round(value)
-    if paired and abs(value - whole) < _NEAR and abs(whole) <= most:
-        missed = wilson(0.0, questions).hi
-        return Interval(whole - missed * (whole + most), whole + missed * (most - whole))
+    integer = round(value)
+    if paired and abs(value - integer) < _INTEGER_TOLERANCE and abs(integer) <= max_difference:
+        unobserved = wilson_interval(0.0, questions).hi
+        return Interval(
+            integer - unobserved * (integer + max_difference), integer + unobserved * (max_difference - integer)
+        )
     if not paired and value in (0.0, 1.0):
-        return wilson(value, questions)
+        return wilson_interval(value, questions)
     return Interval(value, value) if questions > 1 else UNKNOWN
 
 
-def student(means: Sequence[float]) -> Interval:
-    """Student's t interval of the mean of several seeds' shares, f8 (S,), within 0 … 1; NaN of fewer than two."""
+def student_interval(means: Sequence[float]) -> Interval:
+    """Return Student's t interval of the mean of the accuracies of several seeds, within 0 … 1.
+
+    Args:
+        means: (S,). With fewer than two seeds the interval is NaN.
+    """
     if stats is None or len(means) < 2 or not np.isfinite(means).all():
         return UNKNOWN
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(means) - 1) * stats.sem(means))
-    return Interval(max(0.0, float(np.mean(means)) - reach), min(1.0, float(np.mean(means)) + reach))
+    half_width = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(means) - 1) * stats.sem(means))
+    return Interval(max(0.0, float(np.mean(means)) - half_width), min(1.0, float(np.mean(means)) + half_width))
 
 
-def wilson(share: float, questions: float) -> Interval:
-    """Wilson's interval (JASA 22, 1927) of a share of right answers, over the questions alone; NaN without any."""
+def wilson_interval(share: float, questions: float) -> Interval:
+    """Return Wilson's interval (JASA 22, 1927) of a share of right answers, over the questions only.
+
+    Args:
+        share: 0 … 1. For other values the interval is NaN.
+        questions: number of questions. Without any, the interval is NaN.
+    """
     if stats is None or not (0 <= share <= 1 and 1 <= questions < math.inf):
         return UNKNOWN
     number = int(questions)

@@ -1,1 +1,1 @@
-"""Time and memory of networks."""
+"""Measurement of the time and memory of networks."""

@@ -1,24 +1,39 @@
-"""What networks cost, side by side: time of a training step and of inference, memory, and error of their numbers."""
+"""A comparison of the costs of networks: time of a training step and of inference, memory, and numerical error."""
 
 import copy
 import logging
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.attention import canonical_name, resolve_network
+from bench.attention import NetworkSpec, resolve_network
 from bench.common.memory import ran_out
 from bench.compute import ComputeConfig
-from bench.config import DEFAULT_WIDTH, TIMING_ROUNDS, Recipe
+from bench.config import DEFAULT_BASELINE, DEFAULT_WIDTH, TIMING_ROUNDS, Recipe
 from bench.conformance.isolation import ProbeProcess
+from bench.evaluation.column import QUARTILES, Column, reorder, with_suffixes
+from bench.evaluation.metric_names import (
+    ATTN,
+    COLUMNS,
+    DIAGONAL_LSTM,
+    GRADIENT_ERROR,
+    INFER_MS,
+    INFER_OVER_SAN,
+    LOGITS_ERROR,
+    PARAMS,
+    PEAK_MEMORY_MB,
+    SAVED_MB,
+    STEP_RATIOS,
+    TRAIN_STEP_MS,
+)
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.model import AttributeCNN, build
-from bench.profiling.timing import Spread, Timing, example, measure
+from bench.profiling.timing import Spread, Timing, random_batch, time_networks
 from bench.training.capture import resolve_capture
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.common.text_table import table
@@ -26,24 +41,20 @@ from mnistref.spec import VariantSpec
 
 log = logging.getLogger("bench")
 
-BASELINES = ("san", "pan-ctx")
-"""What every other network is compared with; always among those that are timed."""
+BASELINES = tuple(STEP_RATIOS)
+"""The networks that all others are compared with. They are always timed."""
+RUNTIME_COLUMNS = reorder((column for column in COLUMNS if column.runtime_heading), {PARAMS: TRAIN_STEP_MS})
+"""The columns of the table, in its order."""
+_ERROR_BATCHES, _ERROR_IMAGES = 5, 4
+"""Number of batches on which errors are measured, and images per batch."""
 
-ERROR_BATCHES, ERROR_IMAGES = 5, 4
-COLUMNS = (
-    *("attn", "params", "train_step_ms", "train_step_ms_q1", "train_step_ms_q3"),
-    *(f"over_{name.replace('-', '_')}{end}" for name in BASELINES for end in ("", "_q1", "_q3")),
-    *("infer_ms_per_image", "infer_ms_per_image_q1", "infer_ms_per_image_q3", "infer_over_san"),
-    *("peak_memory_mb", "saved_mb", "logits_error", "gradient_error"),
-    "diagonal_lstm",
-)
-"""Of a row. `over_…`: the ratio of the steps, round by round. The errors: relative norms, against fp64.
-`diagonal_lstm`: which implementations of it ran, None for none."""
+Value = str | int | float | None
+"""A value of a row."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What all rows have in common."""
+class TimingConditions:
+    """What all timed networks have in common."""
 
     variant: str
     canvas: int
@@ -64,31 +75,101 @@ class Setting:
         )
 
 
-def runtime(
+@dataclass(frozen=True)
+class NumericalError:
+    """Relative errors (norms) compared with the same network in double precision; None for networks that sample."""
+
+    logits: float | None
+    gradient: float | None
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """The cost of one network.
+
+    Attributes:
+        attn: name of the network.
+        params: number of parameters.
+        timing: time and memory.
+        step_ratios: baseline → ratio of the training steps, round by round.
+        infer_ratio: ratio of inference to that of `san`, round by round.
+        error: numerical error.
+    """
+
+    attn: str
+    params: int
+    timing: Timing
+    step_ratios: Mapping[str, Spread]
+    infer_ratio: Spread
+    error: NumericalError
+
+    def as_dict(self) -> dict[str, Value]:
+        """Return the values of `RUNTIME_COLUMNS`, each followed by its quartiles if it has any."""
+        values: dict[str, Value | Spread] = {
+            ATTN: self.attn,
+            PARAMS: self.params,
+            TRAIN_STEP_MS: self.timing.step,
+            **{STEP_RATIOS[baseline]: ratio for baseline, ratio in self.step_ratios.items()},
+            INFER_MS: self.timing.infer,
+            INFER_OVER_SAN: self.infer_ratio,
+            PEAK_MEMORY_MB: self.timing.peak_memory_mb,
+            SAVED_MB: self.timing.saved_mb,
+            LOGITS_ERROR: self.error.logits,
+            GRADIENT_ERROR: self.error.gradient,
+            DIAGONAL_LSTM: self.timing.diagonal_lstm,
+        }
+        row: dict[str, Value] = {}
+        for column in RUNTIME_COLUMNS:
+            value = values[column.name]
+            row[column.name] = value.median if isinstance(value, Spread) else value
+            if column.quartiles and isinstance(value, Spread):
+                _, *names = with_suffixes([column.name], QUARTILES)
+                row |= dict(zip(names, value.quartiles, strict=True))
+        return row
+
+
+class RuntimeReport(TypedDict):
+    """The JSON that `bench runtime --json` prints."""
+
+    setting: dict[str, str | int]
+    networks: list[dict[str, Value]]
+
+
+def measure_runtime(
     names: Sequence[str],
     variant: VariantSpec,
     recipe: Recipe,
     computing: ComputeConfig,
     rounds: int = TIMING_ROUNDS,
-) -> tuple[Setting, list[dict[str, Any]]]:
-    """Time the networks of these names, and the baselines, turn by turn. → what they share, and a row for each.
+) -> tuple[TimingConditions, list[NetworkCost]]:
+    """Time networks and the baselines alternately.
 
-    A row has the keys of `COLUMNS`; the errors are None where a network draws samples. The batch is the recipe's.
+    Args:
+        names: names of networks.
+        variant: gives the sizes of images, queries and labels.
+        recipe: gives the optimizer and the number of images per step.
+        computing: device, precision and capture.
+        rounds: number of rounds.
+
+    Returns:
+        The common conditions, and the costs of the baselines and of the named networks.
 
     Raises:
-        UsageProblemError: there is no such mechanism, or the implementation of the diagonal LSTM that the environment
+        UsageProblemError: a mechanism does not exist, or the implementation of the diagonal LSTM that the environment
             variable names cannot run.
-        RunProblemError: the batch does not fit into the device's memory.
+        RunProblemError: the batch does not fit into the memory of the device.
     """
-    wanted = list(dict.fromkeys((*BASELINES, *map(canonical_name, names))))
-    with ProbeProcess() as apart:
-        for name in wanted:
-            apart.require_buildable(name, variant)
-    computing = _captured(computing, wanted, variant, recipe)
+    networks = list(dict.fromkeys(resolve_network(name, DEFAULT_WIDTH) for name in (*BASELINES, *names)))
+    with ProbeProcess() as probe:
+        for network in networks:
+            probe.require_buildable(network.name, variant)
+    computing = _with_common_capture(computing, networks, variant, recipe)
     try:
-        models = {name: build(name, variant, 0, computing.device) for name in wanted}
-        errors = {name: _errors(name, model, variant, computing) for name, model in models.items()}
-        timed = measure(models, recipe, variant, computing, rounds)
+        models = {network.name: build(network, variant, 0, computing.device) for network in networks}
+        errors = {
+            network.name: _numerical_error(network, models[network.name], variant, computing) for network in networks
+        }
+        timings = time_networks(models, recipe, variant, computing, rounds)
     except ImplementationError as error:
         raise UsageProblemError(str(error)) from error
     except Exception as error:
@@ -96,7 +177,7 @@ def runtime(
             raise
         reason = f"batch {recipe.batch}: not enough memory on {computing.device.type}; give a smaller --batch"
         raise RunProblemError(reason) from error
-    setting = Setting(
+    conditions = TimingConditions(
         variant.name,
         variant.canvas,
         recipe.batch,
@@ -108,64 +189,66 @@ def runtime(
         rounds,
         torch.__version__,
     )
-    return setting, [_row(name, models[name], timed, errors[name]) for name in wanted]
+    return conditions, [_cost(name, model, timings, errors[name]) for name, model in models.items()]
 
 
-def _captured(computing: ComputeConfig, names: Sequence[str], variant: VariantSpec, recipe: Recipe) -> ComputeConfig:
-    """Return how all networks are timed alike, each with one question about an image."""
-    one = replace(recipe, questions="one")
-    found = [resolve_capture(computing.capture, computing.device.type, name, variant, one) for name in names]
-    capture, why = next(filter(lambda each: each[0] == "eager", found), found[0])
-    if why:
-        log.info("%s", why)
+def _with_common_capture(
+    computing: ComputeConfig, networks: Sequence[NetworkSpec], variant: VariantSpec, recipe: Recipe
+) -> ComputeConfig:
+    """Return the configuration with the capture that all networks support, for one question per image."""
+    one_question = replace(recipe, questions="one")
+    captures = [
+        resolve_capture(computing.capture, computing.device.type, network, variant, one_question)
+        for network in networks
+    ]
+    capture, reason = next((each for each in captures if each[0] == "eager"), captures[0])
+    if reason:
+        log.info("%s", reason)
     return replace(computing, capture=capture)
 
 
-def _row(
-    name: str, model: nn.Module, timed: dict[str, Timing], errors: tuple[float, float] | tuple[None, None]
-) -> dict[str, Any]:
-    own = timed[name]
-    values = [name, sum(p.numel() for p in model.parameters()), *_three(own.step)]
-    for baseline in BASELINES:
-        values += _three(own.step.over(timed[baseline].step))
-    values += [*_three(own.infer), own.infer.over(timed["san"].infer).median]
-    values += [own.peak_memory_mb, own.saved_mb, *errors, own.diagonal_lstm]
-    return dict(zip(COLUMNS, values, strict=True))
-
-
-def _three(spread: Spread) -> list[float]:
-    return [spread.median, *spread.quartiles]
-
-
-def _errors(
-    name: str, model: AttributeCNN, variant: VariantSpec, computing: ComputeConfig
-) -> tuple[float, float] | tuple[None, None]:
-    """Relative errors of the logits and of the gradient, all parameters together, against the same network in fp64.
-
-    Medians over small batches: where one maximum of a batch is another one after rounding, its gradient is far off.
-    Without dropout, in training: statistics are the batch's.
-    """
-    if resolve_network(name, DEFAULT_WIDTH).is_random:
-        return None, None
-    rough, exact = copy.deepcopy(model), copy.deepcopy(model).double()
-    uncast = replace(computing, precision="fp32")
-    pairs = []
-    with computing.backend_flags():
-        for seed in range(ERROR_BATCHES):
-            torch.manual_seed(seed)
-            data = example(ERROR_IMAGES, variant, computing.device)
-            pairs.append((_outcome(rough, data, computing), _outcome(exact, data, uncast)))
-    return (
-        statistics.median(_relative(rough[0], exact[0]) for rough, exact in pairs),
-        statistics.median(_relative(rough[1], exact[1]) for rough, exact in pairs),
+def _cost(name: str, model: nn.Module, timings: Mapping[str, Timing], error: NumericalError) -> NetworkCost:
+    own = timings[name]
+    return NetworkCost(
+        name,
+        sum(p.numel() for p in model.parameters()),
+        own,
+        {baseline: own.step.ratio_to(timings[baseline].step) for baseline in BASELINES},
+        own.infer.ratio_to(timings[DEFAULT_BASELINE].infer),
+        error,
     )
 
 
-def _outcome(
-    network: AttributeCNN, data: tuple[Tensor, Tensor, Tensor], computing: ComputeConfig
+def _numerical_error(
+    network: NetworkSpec, model: AttributeCNN, variant: VariantSpec, computing: ComputeConfig
+) -> NumericalError:
+    """Return the errors of the logits, and of the gradient of all parameters, compared with fp64.
+
+    They are medians over small batches: if rounding changes the position of a maximum in a batch, the gradient of that
+    batch is far off. The network is in training mode without dropout.
+    """
+    if network.is_random:
+        return NumericalError(None, None)
+    exact_model = copy.deepcopy(model).double()
+    model = copy.deepcopy(model)
+    full_precision = replace(computing, precision="fp32")
+    logits_errors, gradient_errors = [], []
+    with computing.backend_flags():
+        for seed in range(_ERROR_BATCHES):
+            torch.manual_seed(seed)
+            batch = random_batch(_ERROR_IMAGES, variant, computing.device)
+            logits, gradient = _logits_and_gradient(model, batch, computing)
+            exact_logits, exact_gradient = _logits_and_gradient(exact_model, batch, full_precision)
+            logits_errors.append(_relative_error(logits, exact_logits))
+            gradient_errors.append(_relative_error(gradient, exact_gradient))
+    return NumericalError(statistics.median(logits_errors), statistics.median(gradient_errors))
+
+
+def _logits_and_gradient(
+    network: AttributeCNN, batch: tuple[Tensor, Tensor, Tensor], computing: ComputeConfig
 ) -> tuple[Tensor, Tensor]:
-    """Logits and the gradient of the loss as one vector, in the dtype of the network."""
-    images, query, label = data
+    """Return the logits, and the gradient of the loss as one vector in the dtype of the network."""
+    images, query, label = batch
     for module in network.train().modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -173,48 +256,33 @@ def _outcome(
     dtype = parameters[0].dtype
     with computing.autocast():
         logits = network(images.to(dtype), query).logits
-    parts = torch.autograd.grad(F.cross_entropy(logits.to(dtype), label), parameters)
-    return logits, torch.cat([part.flatten() for part in parts])
+    gradients = torch.autograd.grad(F.cross_entropy(logits.to(dtype), label), parameters)
+    return logits, torch.cat([gradient.flatten() for gradient in gradients])
 
 
-def _relative(rough: Tensor, exact: Tensor) -> float:
-    rough, exact = rough.detach().double(), exact.detach()
-    return float((rough - exact).norm() / exact.norm())
+def _relative_error(value: Tensor, exact: Tensor) -> float:
+    value, exact = value.detach().double(), exact.detach()
+    return float((value - exact).norm() / exact.norm())
 
 
-def to_text(setting: Setting, rows: Sequence[dict[str, Any]]) -> str:
-    """A table for people, under a line that says what it holds for. In brackets the quartiles of the rounds."""
-    head = ["network", "params", "step, ms", "/ san", "/ pan-ctx", "inference, ms an image", "/ san"]
-    lines = [[*head, "peak, MB", "saved, MB", "error of logits", "of gradient", "diagonal LSTM"]]
-    for row in rows:
-        errors = ("" if row[k] is None else f"{row[k]:.0e}" for k in ("logits_error", "gradient_error"))
-        lines.append(
-            [
-                row["attn"],
-                f"{row['params']:,}",
-                _between(row, "train_step_ms", ".3g"),
-                _between(row, "over_san", ".2f"),
-                _between(row, "over_pan_ctx", ".2f"),
-                _between(row, "infer_ms_per_image", ".3g"),
-                f"{row['infer_over_san']:.2f}",
-                f"{row['peak_memory_mb']:.0f}",
-                f"{row['saved_mb']:.0f}",
-                *errors,
-                row["diagonal_lstm"] or "",
-            ]
-        )
-    return f"{setting}\n\n{table(lines)}"
+def to_text(conditions: TimingConditions, costs: Sequence[NetworkCost]) -> str:
+    """Return a table for people, below a line with the conditions. Quartiles of the rounds are in parentheses."""
+    rows = [cost.as_dict() for cost in costs]
+    lines = [[column.runtime_heading for column in RUNTIME_COLUMNS]]
+    lines += [[_cell(column, row) for column in RUNTIME_COLUMNS] for row in rows]
+    return f"{conditions}\n\n{table(lines)}"
 
 
-def _between(row: dict[str, Any], key: str, form: str) -> str:
-    low, high = (_digits(row[f"{key}_{end}"], form) for end in ("q1", "q3"))
-    return f"{_digits(row[key], form)} ({low}–{high})"
+def _cell(column: Column, row: Mapping[str, Value]) -> str:
+    """Return a value as text, with its quartiles if it has any; "" if it is missing."""
+    number_format = column.runtime_format or column.number_format
+    value, *quartiles = (row.get(name) for name in with_suffixes([column.name], QUARTILES))
+    if number_format is None or not isinstance(value, int | float):
+        return str(value or "")
+    low, high = (number_format(each) if isinstance(each, int | float) else "" for each in quartiles)
+    return f"{number_format(value)} ({low}–{high})" if column.quartiles else number_format(value)
 
 
-def _digits(value: float, form: str) -> str:
-    return f"{value:,.0f}" if value >= 1000 else format(value, form)
-
-
-def to_json(setting: Setting, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What `--json` prints."""
-    return {"setting": asdict(setting), "networks": list(rows)}
+def to_json(conditions: TimingConditions, costs: Sequence[NetworkCost]) -> RuntimeReport:
+    """Return what `bench runtime --json` prints."""
+    return RuntimeReport(setting=asdict(conditions), networks=[cost.as_dict() for cost in costs])

@@ -1,4 +1,4 @@
-"""What to say when memory runs out: which batch would have fitted."""
+"""The advice after running out of memory: which batch size would fit."""
 
 import gc
 from dataclasses import replace
@@ -9,16 +9,16 @@ from bench.common.memory import give_back, ran_out
 from bench.compute import ComputeConfig
 from bench.config import DEFAULT_BASELINE, MIN_BATCH, RunConfig
 from bench.model import build
-from bench.profiling.timing import measure
+from bench.profiling.timing import time_networks
 from mnistref.spec import VariantSpec
 
 
-def fitting_batch(config: RunConfig, variant: VariantSpec, computing: ComputeConfig) -> int | None:
-    """The first of the recipe's batch, its half, its quarter … that fits into memory; None if none does.
+def find_fitting_batch(config: RunConfig, variant: VariantSpec, computing: ComputeConfig) -> int | None:
+    """Return the first of the recipe's batch size, its half, its quarter, … that fits into memory; None if none does.
 
-    Tried is what takes most of a run: to train and time the network beside `san`.
-    Call it when nothing refers to the failed training any more, its error included. The generators are left as they
-    were.
+    Each size is tried with the part of a run that needs most memory: training and timing the network with `san`. Call
+    this when nothing refers to the failed training any more, including its exception. The random generators are
+    restored.
     """
     batch = config.recipe.batch
     with torch.random.fork_rng(devices=[computing.device] if computing.device.type == "cuda" else []):
@@ -30,6 +30,7 @@ def fitting_batch(config: RunConfig, variant: VariantSpec, computing: ComputeCon
 
 
 def _fits(config: RunConfig, variant: VariantSpec, computing: ComputeConfig, batch: int) -> bool:
+    """Return whether the network can be trained and timed with this batch size."""
     gc.collect()
     give_back()
     if computing.device.type == "cuda":
@@ -39,7 +40,7 @@ def _fits(config: RunConfig, variant: VariantSpec, computing: ComputeConfig, bat
             name: build(name, variant, 0, computing.device, config.width) for name in (config.attn, DEFAULT_BASELINE)
         }
         questions = config.recipe.max_questions(variant.digits[1])
-        measure(models, replace(config.recipe, batch=batch), variant, computing, rounds=1, questions=questions)
+        time_networks(models, replace(config.recipe, batch=batch), variant, computing, rounds=1, questions=questions)
     except Exception as error:
         if not ran_out(error):
             raise
@@ -47,14 +48,21 @@ def _fits(config: RunConfig, variant: VariantSpec, computing: ComputeConfig, bat
     return True
 
 
-def advice(config: RunConfig, variant: VariantSpec, computing: ComputeConfig, processes: int = 1) -> str:
-    """One line: what does not fit, and what does. Several processes share a batch, and none can try alone."""
-    asked = config.recipe.batch
+def describe_out_of_memory(
+    config: RunConfig, variant: VariantSpec, computing: ComputeConfig, processes: int = 1
+) -> str:
+    """Return one line about what does not fit into memory, and what to do.
+
+    With several processes, which share a batch, no other batch size is tried, because one process cannot try it alone.
+    """
+    batch = config.recipe.batch
     where = "this machine" if computing.device.type == "cpu" else computing.device_name
     if processes > 1:
-        return f"out of memory on {where}: give a smaller --batch than {asked}, or more processes"
-    batch = fitting_batch(config, variant, computing)
-    if batch == asked:
-        return f"out of memory: the network fits into the memory of {where}, but not the data beside it; give --stream"
-    does = f"--batch {batch} does" if batch else "nor does any smaller one; use a device with more memory"
-    return f"out of memory: a batch of {asked} does not fit into the memory of {where}; {does}"
+        return f"out of memory on {where}: give a --batch below {batch}, or use more processes"
+    fitting = find_fitting_batch(config, variant, computing)
+    if fitting == batch:
+        return (
+            f"out of memory: the network fits into the memory of {where}, but not together with the data; give --stream"
+        )
+    advice = f"give --batch {fitting}" if fitting else "no smaller batch fits either; use a device with more memory"
+    return f"out of memory: a batch of {batch} does not fit into the memory of {where}; {advice}"

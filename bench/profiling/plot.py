@@ -1,9 +1,10 @@
-"""Training steps of several networks as bars → a picture file. Imported only to draw."""
+"""A bar chart of the training steps of networks. This module needs matplotlib; import it only to draw."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
+from bench.config import DEFAULT_BASELINE
+from bench.profiling.benchmark import NetworkCost
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import save_figure
 
@@ -12,22 +13,30 @@ try:
 except ImportError as error:
     raise UsageProblemError("--plot needs matplotlib: pip install 'mnistref[report]'") from error
 
-_BAR, _BASELINE = "#0072B2", "#999999"
+_BAR_COLOUR, _BASELINE_COLOUR = "#0072B2", "#999999"
 
 
-def save_bars(title: str, rows: Sequence[dict[str, Any]], baselines: Sequence[str], path: Path) -> None:
-    """A bar for each row of `benchmark`: milliseconds of its step with their quartiles, and the ratio to `san`."""
-    figure = Figure(figsize=(8, 1.5 + 0.42 * len(rows)), layout="constrained")
+def save_bars(title: str, costs: Sequence[NetworkCost], baselines: Collection[str], path: Path) -> None:
+    """Draw the milliseconds of each network's training step, with quartiles and the ratio to `san`.
+
+    Args:
+        title: title of the figure.
+        costs: costs of the networks.
+        baselines: names of the networks that are drawn in grey.
+        path: file of the figure; its ending gives the format.
+    """
+    figure = Figure(figsize=(8, 1.5 + 0.42 * len(costs)), layout="constrained")
     axes = figure.add_subplot()
-    rows = sorted(rows, key=lambda row: row["train_step_ms"], reverse=True)
-    length = [row["train_step_ms"] for row in rows]
-    spread = [[abs(row["train_step_ms"] - row[f"train_step_ms_{end}"]) for row in rows] for end in ("q1", "q3")]
-    colours = [_BASELINE if row["attn"] in baselines else _BAR for row in rows]
-    axes.barh([row["attn"] for row in rows], length, xerr=spread, color=colours, ecolor="#222222", capsize=2.5)
-    for k, row in enumerate(rows):
-        text = f"  {length[k]:,.3g} ms, {row['over_san']:.2f} × san"
-        axes.annotate(text, (row["train_step_ms_q3"], k), va="center", fontsize=9)
-    axes.set_xlim(0, 1.4 * max(row["train_step_ms_q3"] for row in rows))
+    ordered = sorted(costs, key=lambda cost: cost.timing.step.median, reverse=True)
+    medians = [cost.timing.step.median for cost in ordered]
+    quartiles = [cost.timing.step.quartiles for cost in ordered]
+    error_bars = [[abs(m - q[end]) for m, q in zip(medians, quartiles, strict=True)] for end in (0, 1)]
+    colours = [_BASELINE_COLOUR if cost.attn in baselines else _BAR_COLOUR for cost in ordered]
+    axes.barh([cost.attn for cost in ordered], medians, xerr=error_bars, color=colours, ecolor="#222222", capsize=2.5)
+    for k, cost in enumerate(ordered):
+        text = f"  {medians[k]:,.3g} ms, {cost.step_ratios[DEFAULT_BASELINE].median:.2f} × san"
+        axes.annotate(text, (quartiles[k][1], k), va="center", fontsize=9)
+    axes.set_xlim(0, 1.4 * max(high for _, high in quartiles))
     axes.set_xlabel("milliseconds of a training step; lines: quartiles of the rounds")
     axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=9, wrap=True)

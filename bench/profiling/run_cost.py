@@ -1,39 +1,50 @@
-"""What the network of a run costs: time and memory, beside those of `san`."""
+"""The cost of the network of a run: its time and memory, compared with `san`."""
 
 import os
 from dataclasses import replace
-from typing import Any
 
 from bench.compute import ComputeConfig
 from bench.config import DEFAULT_BASELINE, TIMING_ROUNDS, RunConfig
+from bench.evaluation.metric_names import RELATIVE_RUNTIME
 from bench.model import AttributeCNN, build
 from bench.profiling import timing
 from mnistref.common.errors import UsageProblemError
 from mnistref.spec import VariantSpec
 
-VARIABLE = "BENCH_TIMING_ROUNDS"
-"""The environment variable with the number of rounds in which a run is timed; fewer where times do not matter."""
+ROUNDS_VARIABLE = "BENCH_TIMING_ROUNDS"
+"""Environment variable with the number of timing rounds of a run. Tests, which ignore times, set a small number."""
 
 
-def rounds() -> int:
-    """What the variable says, or the usual number; a usage error where it is no number."""
-    asked = os.environ.get(VARIABLE) or str(TIMING_ROUNDS)
-    if not asked.isdecimal() or not int(asked):
-        raise UsageProblemError(f"{VARIABLE}={asked}: give a whole number, 1 or more")
-    return int(asked)
+def timing_rounds() -> int:
+    """Return the number of timing rounds from the environment variable, or the default number.
+
+    Raises:
+        UsageProblemError: the variable is not a whole number of 1 or more.
+    """
+    text = os.environ.get(ROUNDS_VARIABLE) or str(TIMING_ROUNDS)
+    if not text.isdecimal() or not int(text):
+        raise UsageProblemError(f"{ROUNDS_VARIABLE}={text}: give a whole number, 1 or more")
+    return int(text)
 
 
-def measure(
+def measure_cost(
     config: RunConfig, model: AttributeCNN, variant: VariantSpec, computing: ComputeConfig, batch: int
-) -> dict[str, Any]:
-    """Time and memory of the network, and its step's time over that of `san` of its width, timed turn by turn with it.
+) -> dict[str, float | int]:
+    """Return the entries of result.json about time and memory of a network.
 
-    `batch`: images of a step, which are fewer than the recipe's where the training set is smaller.
+    Its step is timed alternately with that of `san` of the same width, for the ratio of both.
+
+    Args:
+        config: the configuration of the run.
+        model: the network.
+        variant: the variant.
+        computing: device, precision and capture.
+        batch: images per step; fewer than in the recipe if the training set is smaller.
     """
     recipe = replace(config.recipe, batch=batch)
     models = {config.attn: model}
     if config.attn != DEFAULT_BASELINE:
         models[DEFAULT_BASELINE] = build(DEFAULT_BASELINE, variant, config.seed, computing.device, config.width)
-    timed = timing.measure(models, recipe, variant, computing, rounds())
-    own = timed[config.attn]
-    return {**own.as_dict(), "relative_runtime": own.step.over(timed[DEFAULT_BASELINE].step).median}
+    timings = timing.time_networks(models, recipe, variant, computing, timing_rounds())
+    own = timings[config.attn]
+    return {**own.as_dict(), RELATIVE_RUNTIME: own.step.ratio_to(timings[DEFAULT_BASELINE].step).median}

@@ -1,7 +1,7 @@
-"""Time of a training step and of inference, and memory: after warm-up, medians of rounds, the device waited for.
+"""Time of training steps and inference, and memory: medians over rounds, after warm-up.
 
-The data are random images on the device already: what is timed is the network, its loss, its gradients and its update.
-Several networks are timed turn by turn, so that whatever else the machine does falls on all of them.
+The data are random images that are already on the device. The time of a step includes the network, its loss, the
+gradients and the update. Networks are timed alternately, so that other load on the machine affects all of them.
 """
 
 import math
@@ -21,46 +21,58 @@ from torch.utils._pytree import tree_leaves
 from bench.common.memory import keep_freed
 from bench.compute import ComputeConfig
 from bench.config import TIMING_ROUNDS, Recipe
+from bench.evaluation.metric_names import INFER_MS, PEAK_MEMORY_MB, TRAIN_STEP_MS
 from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
 from bench.training.step import CapturedFunction, Step, build_optimizer
 from mnistref.spec import VariantSpec
 
-WARM_UP = 2
-LEAST_SECONDS = 0.02
-"""Of a round: what is faster is called several times in it."""
+WARM_UP_CALLS = 2
+MIN_ROUND_SECONDS = 0.02
+"""Minimal duration of a round. Faster functions are called several times in a round."""
+MAX_CALLS_PER_ROUND = 1000
 
 
 @dataclass(frozen=True)
 class Spread:
-    """What the rounds gave, in their order."""
+    """The values of one quantity in all rounds, in order."""
 
     values: tuple[float, ...]
 
     @property
     def median(self) -> float:
+        """The median over the rounds."""
         return statistics.median(self.values)
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """The lower and the upper one."""
+        """The lower and the upper quartile over the rounds."""
         if len(self.values) == 1:
-            return self.values * 2
+            return self.values[0], self.values[0]
         low, _, high = statistics.quantiles(self.values, method="inclusive")
         return low, high
 
-    def over(self, other: "Spread") -> "Spread":
-        """The ratios to another one, round by round."""
+    def ratio_to(self, other: "Spread") -> "Spread":
+        """Return the ratios to another quantity, round by round."""
         return Spread(tuple(a / b for a, b in zip(self.values, other.values, strict=True)))
+
+    def scaled(self, factor: float) -> "Spread":
+        """Return the values multiplied by a factor."""
+        return Spread(tuple(value * factor for value in self.values))
 
 
 @dataclass(frozen=True)
 class Timing:
-    """`step`: milliseconds of a training step over `batch` images. `infer`: of inference, for one image.
+    """Time and memory of a network.
 
-    `diagonal_lstm`: which implementations of the diagonal LSTM ran in the step; None for none.
-    `peak_memory_mb`: the most that a step that is issued holds at a time, beyond weights, optimiser and data; on a CPU
-    without what operations take inside themselves. `saved_mb`: what the forward pass keeps of it for the
-    gradients.
+    Attributes:
+        step: milliseconds of a training step over `batch` images.
+        infer: milliseconds of inference per image.
+        peak_memory_mb: maximal memory of an eager training step, beyond weights, optimizer state and data. On a CPU,
+            memory that operations allocate internally is not included.
+        saved_mb: memory that the forward pass saves for the gradients.
+        batch: images per step.
+        threads: number of threads of PyTorch.
+        diagonal_lstm: implementations of the diagonal LSTM that ran in the step; None if none did.
     """
 
     step: Spread
@@ -72,18 +84,18 @@ class Timing:
     diagonal_lstm: str | None = None
 
     def as_dict(self) -> dict[str, float | int]:
-        """The medians, as a run records them."""
+        """Return the entries of result.json: medians, and how they were measured."""
         return {
-            "train_step_ms": self.step.median,
-            "infer_ms_per_image": self.infer.median,
-            "peak_memory_mb": self.peak_memory_mb,
+            TRAIN_STEP_MS: self.step.median,
+            INFER_MS: self.infer.median,
+            PEAK_MEMORY_MB: self.peak_memory_mb,
             "timing_batch": self.batch,
             "timing_rounds": len(self.step.values),
             "threads": self.threads,
         }
 
 
-def measure(
+def time_networks(
     models: Mapping[str, nn.Module],
     recipe: Recipe,
     variant: VariantSpec,
@@ -91,37 +103,41 @@ def measure(
     rounds: int = TIMING_ROUNDS,
     questions: int | None = None,
 ) -> dict[str, Timing]:
-    """Time networks for a variant, whose weights and statistics are left as they were.
+    """Return time and memory of networks. Their weights and statistics are restored.
 
-    The batch is the recipe's, with a question about each image, or so many.
-
-    Inference is issued or recorded as the step is.
+    Args:
+        models: the networks, by name.
+        recipe: gives the optimizer and the number of images per step.
+        variant: gives the sizes of images, queries and labels.
+        computing: device, precision and capture. Inference is captured if the step is.
+        rounds: number of rounds.
+        questions: questions per image in training and inference; None for one, with queries of shape (B,).
     """
     device = computing.device
     keep_freed(device)
-    data = images, query, _ = example(recipe.batch, variant, device, questions)
+    data = images, query, _ = random_batch(recipe.batch, variant, device, questions)
     steps, memory, saved = {}, {}, {}
     ran: dict[str, set[str]] = {name: set() for name in models}
-    kept = {n: {k: v.detach().clone() for k, v in model.state_dict().items()} for n, model in models.items()}
+    states = {n: {k: v.detach().clone() for k, v in model.state_dict().items()} for n, model in models.items()}
     with computing.backend_flags(tuned=True):
         for name, model in models.items():
             optimizer = build_optimizer(replace(recipe, lr=1e-6), model.train())
-            issued = Step(model, recipe, optimizer, replace(computing, capture="eager"))
+            eager_step = Step(model, recipe, optimizer, replace(computing, capture="eager"))
             with noted(ran[name]):
                 saved[name] = saved_memory(model, images, query, computing)
-                memory[name] = _step_memory(partial(issued, *data), optimizer, device)
+                memory[name] = _step_memory(partial(eager_step, *data), optimizer, device)
             steps[name] = partial(Step(model, recipe, optimizer, computing), *data)
-        step_times = _rounds(steps, device, rounds)
-        calls = {n: _inference(model.eval(), images, query, computing) for n, model in models.items()}
-        infer_times = _rounds(calls, device, rounds)
+        step_times = _time_alternately(steps, device, rounds)
+        inferences = {n: _inference(model.eval(), images, query, computing) for n, model in models.items()}
+        infer_times = _time_alternately(inferences, device, rounds)
     for name, model in models.items():
-        model.load_state_dict(kept[name])
+        model.load_state_dict(states[name])
         model.zero_grad(set_to_none=True)
     threads = torch.get_num_threads()
     return {
         name: Timing(
-            _scaled(step_times[name], 1e3),
-            _scaled(infer_times[name], 1e3 / recipe.batch),
+            step_times[name].scaled(1e3),
+            infer_times[name].scaled(1e3 / recipe.batch),
             memory[name],
             saved[name],
             recipe.batch,
@@ -132,10 +148,10 @@ def measure(
     }
 
 
-def example(
+def random_batch(
     batch: int, variant: VariantSpec, device: torch.device, questions: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Random images, queries and labels of a variant's sizes: the latter (B,), or (B, K) for K questions."""
+    """Return random images (B, 3, H, W), and queries and labels (B,), or (B, K) for K `questions` per image."""
     images = torch.rand(batch, 3, variant.canvas, variant.canvas, device=device)
     shape = (batch,) if questions is None else (batch, questions)
     query = torch.randint(variant.queries, shape, device=device)
@@ -144,96 +160,109 @@ def example(
 
 
 def _inference(model: nn.Module, images: Tensor, query: Tensor, computing: ComputeConfig) -> Callable[[], object]:
+    """Return a function that computes the logits, captured in a CUDA graph if `computing` says so."""
+
     def infer(images: Tensor, query: Tensor) -> Tensor:
         with torch.inference_mode(), computing.autocast():
-            return model(images, query).logits
+            logits: Tensor = model(images, query).logits
+        return logits
 
-    issued: Callable[..., Tensor] = CapturedFunction(infer) if computing.capture == "graph" else infer
-    return lambda: issued(images, query)
-
-
-def _scaled(spread: Spread, factor: float) -> Spread:
-    return Spread(tuple(value * factor for value in spread.values))
+    function: Callable[[Tensor, Tensor], object] = CapturedFunction(infer) if computing.capture == "graph" else infer
+    return lambda: function(images, query)
 
 
-def _rounds(works: Mapping[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, Spread]:
-    """Seconds of a call of each, in so many rounds in which one follows the other."""
+def _time_alternately(
+    functions: Mapping[str, Callable[[], object]], device: torch.device, rounds: int
+) -> dict[str, Spread]:
+    """Return the seconds per call of each function. Each round calls all functions; every second one in reverse."""
     calls: dict[str, int] = {}
-    for name, work in works.items():
-        for _ in range(WARM_UP):
-            seconds = _seconds(work, 1, device)
-        calls[name] = min(1000, math.ceil(LEAST_SECONDS / seconds))
-    found: dict[str, list[float]] = {name: [] for name in works}
+    for name, function in functions.items():
+        for _ in range(WARM_UP_CALLS):
+            seconds = _seconds_per_call(function, 1, device)
+        calls[name] = min(MAX_CALLS_PER_ROUND, math.ceil(MIN_ROUND_SECONDS / seconds))
+    times: dict[str, list[float]] = {name: [] for name in functions}
     for k in range(rounds):
-        for name, work in list(works.items())[:: -1 if k % 2 else 1]:
-            found[name].append(_seconds(work, calls[name], device))
-    return {name: Spread(tuple(values)) for name, values in found.items()}
+        for name, function in list(functions.items())[:: -1 if k % 2 else 1]:
+            times[name].append(_seconds_per_call(function, calls[name], device))
+    return {name: Spread(tuple(values)) for name, values in times.items()}
 
 
-def _seconds(work: Callable[[], object], calls: int, device: torch.device) -> float:
-    """Of one call, on average over so many in a row."""
-    _wait(device)
+def _seconds_per_call(function: Callable[[], object], calls: int, device: torch.device) -> float:
+    """Return the mean duration of a call, over several consecutive calls."""
+    _synchronize(device)
     started = time.perf_counter()
     for _ in range(calls):
-        work()
-    _wait(device)
+        function()
+    _synchronize(device)
     return (time.perf_counter() - started) / calls
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def saved_memory(model: nn.Module, images: Tensor, query: Tensor, computing: ComputeConfig) -> float:
-    """MB that a forward pass keeps for its gradients, beyond weights and data. Tensors of one memory count once."""
-    known = {_key(tensor) for tensor in (*model.parameters(), *model.buffers(), images, query)}
-    kept: dict[int, torch.UntypedStorage] = {}
+    """Return the MB that a forward pass saves for the gradients, beyond weights and data.
 
-    def count(tensor: Tensor) -> Any:  # what it returns is kept: a node's own output would never be freed
-        if _key(tensor) not in known:
-            kept[_key(tensor)] = tensor.untyped_storage()
+    Tensors that share a storage count once.
+    """
+    known = {_storage_key(tensor) for tensor in (*model.parameters(), *model.buffers(), images, query)}
+    saved: dict[int, torch.UntypedStorage] = {}
 
-    def never(_: Any) -> Any:
+    def count(tensor: Tensor) -> None:  # autograd stores what a hook returns: a returned output would never be freed
+        if _storage_key(tensor) not in known:
+            saved[_storage_key(tensor)] = tensor.untyped_storage()
+
+    def never(_: object) -> Tensor:
         raise NotImplementedError
 
     with torch.autograd.graph.saved_tensors_hooks(count, never), computing.autocast():
         logits = model(images, query).logits
     del logits
-    return sum(storage.nbytes() for storage in kept.values()) / 1e6
+    return sum(storage.nbytes() for storage in saved.values()) / 1e6
 
 
 def _step_memory(step: Callable[[], object], optimizer: torch.optim.Optimizer, device: torch.device) -> float:
-    """MB that a step allocates at most, beyond what was there before it."""
-    step()  # the optimiser's state is made
+    """Return the maximal MB that a step allocates."""
+    step()  # creates the state of the optimizer
     optimizer.zero_grad(set_to_none=True)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+        before: int = torch.cuda.memory_allocated(device)
         step()
-        return (torch.cuda.max_memory_allocated(device) - before) / 1e6
-    with LiveTensors() as live:
+        peak: int = torch.cuda.max_memory_allocated(device)
+        return (peak - before) / 1e6
+    live = LiveTensors()
+    with live:
         step()
     return live.peak / 1e6
 
 
 class LiveTensors(TorchDispatchMode):
-    """Counts the bytes of the tensors that are made while it is on and not yet freed: `now`, and `peak`, their most.
+    """Counts the bytes of the tensors that are created inside this context and not yet freed, on any device.
 
-    What a device's own allocator tells of CUDA, for any device; what an operation takes inside itself is not seen.
+    Memory that operations allocate internally is not counted.
+
+    Attributes:
+        now: bytes at present.
+        peak: maximum of `now`.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]  # not annotated; --strict only
         self.now = self.peak = 0
         self._alive: set[int] = set()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {_key(x) for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Execute an operation, and count the storages of its new outputs."""
+        inputs = {_storage_key(x) for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
         result = func(*args, **(kwargs or {}))
-        for made in tree_leaves(result):
-            if isinstance(made, torch.Tensor) and _key(made) not in self._alive | given:
-                self._count(made.untyped_storage())
+        for output in tree_leaves(result):
+            if isinstance(output, torch.Tensor) and _storage_key(output) not in self._alive | inputs:
+                self._count(output.untyped_storage())
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:
@@ -248,5 +277,6 @@ class LiveTensors(TorchDispatchMode):
         self.now -= size
 
 
-def _key(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+def _storage_key(tensor: torch.Tensor) -> int:
+    key: int = tensor.untyped_storage()._cdata
+    return key

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.common.number_format import amount, percent, ratio
-from bench.evaluation.metric_names import SCALES
+from bench.evaluation.metric_names import ACCURACY, RELATIVE_RUNTIME, SCALES, TRAIN_STEP_MS
 from bench.report.groups import Contest, number
 from bench.report.intervals import Rate, at_scale, ends, printed, rate_of
 from bench.report.svg_layout import Axis, Frame, Point, Word, place, powers, shares
@@ -75,11 +75,11 @@ class Figure:
 
 def runtime(contest: Contest) -> Figure | None:
     """Return the chart of accuracy against the time of a training step; None if no entry has both."""
-    found = [(e, rate_of(e.row, "accuracy"), number(e.row.get("relative_runtime"))) for e in contest.entries]
+    found = [(e, rate_of(e.row, ACCURACY), number(e.row.get(RELATIVE_RUNTIME))) for e in contest.entries]
     shown = [(e, rate, time) for e, rate, time in found if rate and time and time > 0]
     if not shown:
         return None
-    papers = [(printed(contest, e, "relative_runtime"), printed(contest, e, "accuracy")) for e, *_ in shown]
+    papers = [(printed(contest, e, RELATIVE_RUNTIME), printed(contest, e, ACCURACY)) for e, *_ in shown]
     known = [(time, value) for time, value in papers if time is not None and value is not None]
     times = powers([time for *_, time in shown] + [time for time, _ in known], "training step, × san (logarithmic)")
     values = [*ends(rate for _, rate, _ in shown), *(value for _, value in known)]
@@ -97,7 +97,7 @@ def runtime(contest: Contest) -> Figure | None:
     occupied += [(x - 5, y - 5, x + 5, y + 5) for x, y in (m.at for m in marks if m.kind == "published")]
     rows = []
     for e, some, t in found:
-        ms = number(e.row.get("train_step_ms"))
+        ms = number(e.row.get(TRAIN_STEP_MS))
         rows.append((e.label, str(some or MISSING), ratio(t) if t else MISSING, amount(ms) if ms else MISSING))
     return Figure(
         frame,
@@ -124,7 +124,7 @@ def scales(contest: Contest) -> Figure | None:
     frame = Frame(axis, shares(values, "accuracy, %"))
     panels, rows, last = [], [], []
     for (entry, rates), line in zip(shown, papers, strict=True):
-        rate = rate_of(entry.row, "accuracy")
+        rate = rate_of(entry.row, ACCURACY)
         panels.append(_over_scales(frame, bins, entry.label, f"{percent(rate.value)} %" if rate else "", rates, line))
         rows.append((entry.label, *(str(rate or MISSING) for rate in rates)))
         if any(value is not None for value in line):

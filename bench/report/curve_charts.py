@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.common.number_format import percent, share
+from bench.evaluation.metric_names import PR_AREA, UNIFORM
 from bench.report.accuracy_charts import Figure, Line, Mark, Panel, others
 from bench.report.groups import Contest, Entry, fraction, number
 from bench.report.svg_layout import Frame, Point, shares, whole
@@ -31,9 +32,9 @@ def precision_recall(contest: Contest) -> Figure | None:
     frame = Frame(shares([0.0, 1.0], "recall, %"), shares([0.0, most], "precision, %"))
     panels, rows = [], []
     for entry, curves in shown:
-        area, uniform = number(entry.row.get("pr_area")), number(entry.row.get("mask_correctness_uniform"))
+        area, uniform = number(entry.row.get(PR_AREA)), number(entry.row.get(UNIFORM))
         if area is None:
-            areas = [value for run in entry.finished if (value := number(run.get("pr_area"))) is not None]
+            areas = [value for run in entry.finished if (value := number(run.get(PR_AREA))) is not None]
             area = sum(areas) / len(areas) if areas else None
         lines = [Line(frame.path(_thinned(curve)), "measured") for curve in curves]
         level = [] if uniform is None else [Line(frame.path([(0.0, uniform), (1.0, uniform)]), "level")]

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench.config import training_stages
-from bench.leaderboard.aggregate import KEY, RIVALS, key_of
+from bench.leaderboard.aggregate import GROUP_KEY, ROW_KEY, row_key
 from bench.runs.validation import is_number
 
 
@@ -53,10 +53,10 @@ def contests(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[Con
     """Return the groups of a board, in its order, with the results of each row."""
     runs: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
     for result in sorted(results, key=lambda result: (result["seed"], result["run"])):
-        runs.setdefault(_key(key_of(result), KEY), []).append(result)
+        runs.setdefault(_key(row_key(result), ROW_KEY), []).append(result)
     groups: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
     for row in rows_of(board):
-        groups.setdefault(_key(row, RIVALS), []).append(row)
+        groups.setdefault(_key(row, GROUP_KEY), []).append(row)
     several = len({key[1] for key in groups}) < len(groups)
     return [
         Contest(
@@ -64,7 +64,7 @@ def contests(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[Con
             rows[0]["variant"],
             rows[0]["dataset"],
             tuple(
-                Entry(label, row, tuple(runs.get(_key(row, KEY), ())))
+                Entry(label, row, tuple(runs.get(_key(row, ROW_KEY), ())))
                 for label, row in zip(_labels(rows), rows, strict=True)
             ),
         )
@@ -74,8 +74,8 @@ def contests(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[Con
 
 def _title(row: Mapping[str, Any]) -> str:
     """Return what the rows of a group have in common, such as "mbg-…: fast, epochs=4; after mref-…: fast"."""
-    parted = (stage.partition(",") for stage in training_stages(f"{row['dataset']},{row['recipe']}"))
-    trainings = [data + ": " + recipe.replace(",", ", ") for data, _, recipe in parted]
+    split_config = (stage.partition(",") for stage in training_stages(f"{row['dataset']},{row['recipe']}"))
+    trainings = [data + ": " + recipe.replace(",", ", ") for data, _, recipe in split_config]
     return "; after ".join(trainings) + ("" if row["queries"] == "one" else f"; queries {row['queries']}")
 
 
@@ -107,5 +107,5 @@ def _key(row: Mapping[str, Any], names: Iterable[str]) -> tuple[str | None, ...]
 
 def _labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return for each row its mechanism, and all other columns in which the rows differ."""
-    differing = [name for name in KEY if name != "attn" and len({str(row[name]) for row in rows}) > 1]
+    differing = [name for name in ROW_KEY if name != "attn" and len({str(row[name]) for row in rows}) > 1]
     return [", ".join(str(row[name]) for name in ("attn", *differing)) for row in rows]

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.common.number_format import percent
-from bench.leaderboard.published import published
-from bench.leaderboard.statistics import wilson
+from bench.evaluation.column import with_suffixes
+from bench.evaluation.metric_names import COUNTS, SCALES
+from bench.leaderboard.published import find_published
+from bench.leaderboard.statistics import wilson_interval
 from bench.report.groups import Contest, Entry, number
 
 
@@ -24,7 +26,7 @@ class Rate:
 
 def rate_of(row: Mapping[str, object], name: str) -> Rate | None:
     """Return a column of a row of the board, with its bounds if it has any; None if it is missing."""
-    value, low, high = (number(row.get(name + end)) for end in ("", "_lo", "_hi"))
+    value, low, high = (number(row.get(column)) for column in with_suffixes([name]))
     if value is None:
         return None
     return Rate(value, low, high) if low is not None and high is not None else Rate(value, None, None)
@@ -38,8 +40,9 @@ def at_scale(entry: Entry, name: str) -> Rate | None:
     rate = rate_of(entry.row, name)
     if rate is None or rate.low is not None or all(run.get("answers") is not None for run in entry.finished):
         return rate
-    images = sum(number(run.get(name.replace("accuracy", "n", 1))) or 0.0 for run in entry.finished)
-    low, high = map(number, wilson(rate.value, images))
+    count = COUNTS[SCALES.index(name)]
+    images = sum(number(run.get(count)) or 0.0 for run in entry.finished)
+    low, high = map(number, wilson_interval(rate.value, images))
     return Rate(rate.value, low, high) if low is not None and high is not None else rate
 
 
@@ -50,5 +53,5 @@ def ends(rates: Iterable[Rate]) -> list[float]:
 
 def printed(contest: Contest, entry: Entry, measure: str) -> float | None:
     """Return the published value for the mechanism of an entry; None if there is none."""
-    paper = published(contest.variant, str(entry.row["attn"]), measure)
+    paper = find_published(contest.variant, str(entry.row["attn"]), measure)
     return paper.value if paper else None

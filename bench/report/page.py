@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import DEFAULT_BASELINE
-from bench.leaderboard.aggregate import key_of, leaderboard
-from bench.leaderboard.formatting import tied
-from bench.leaderboard.statistics import FEW
+from bench.leaderboard.aggregate import build_board, row_key
+from bench.leaderboard.formatting import has_ties
+from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from bench.report import accuracy_charts, curve_charts
 from bench.report.accuracy_charts import Figure
 from bench.report.galleries import Gallery, galleries
 from bench.report.groups import Contest, contests, missing, rows_of
 from bench.report.load import card, environment, history
 from bench.report.markdown import Block, blocks
-from bench.report.table import MISSING, SORTABLE_NOT, table
+from bench.report.table import MISSING, NOT_SORTABLE, table
 from bench.runs import records
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.version import VERSION
@@ -77,26 +77,26 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
     """
     runs = records.resolve_runs_folder(runs)
     results = records.require_results(runs, variant)
-    board = leaderboard(results, None, baseline)
+    board = build_board(results, None, baseline)
     against = contests(board, results)
     histories = {result["run"]: history(runs / result["run"]) for result in results}
     return _filled(
         version=VERSION,
         results=results,
         board=table(rows_of(board)),
-        fixed=SORTABLE_NOT,
+        fixed=NOT_SORTABLE,
         variants=sorted({result["variant"] for result in results}),
         datasets=list(dict.fromkeys(contest.dataset for contest in against)),
         one_seed=any(row["seeds"] == 1 for row in rows_of(board)),
-        few=FEW if any(row["seeds"] < FEW for row in rows_of(board)) else 0,
+        few=MIN_RELIABLE_SEEDS if any(row["seeds"] < MIN_RELIABLE_SEEDS for row in rows_of(board)) else 0,
         compared=len(board) == 1 or bool(board["difference"].notna().any()),
         baseline=baseline,
-        tied=tied(board),
+        tied=has_ties(board),
         notes={row["variant"]: row["note"] for row in rows_of(board) if row.get("note")},
         charts=[_charts(contest, histories) for contest in against],
         galleries=galleries(against, runs),
         cards=_cards(against, [root, runs.resolve().parent]),
-        troubles=[{**r, "dataset": key_of(r)["dataset"], "why": _why(r)} for r in results if r["status"] != "ok"],
+        troubles=[{**r, "dataset": row_key(r)["dataset"], "why": _why(r)} for r in results if r["status"] != "ok"],
         environments=_environments(runs, results),
     )
 

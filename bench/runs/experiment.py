@@ -115,7 +115,7 @@ def run(
         config, network, data, folder, manifest, computing, resume, init, progress_options, data_options, group
     )
     group.check(computing)
-    run_cost.rounds()  # raises for an invalid environment variable now, not after the training
+    run_cost.timing_rounds()  # raises for an invalid environment variable now, not after the training
     get_commit()  # likewise
     if _is_finished(context):  # before the lock, which must be written
         log.info("already finished: %s", folder)
@@ -169,7 +169,7 @@ def _run_and_record(context: _RunContext, model: AttributeCNN) -> None:
             raise RunProblemError(f"{folder}: failed: {reason}") from error
     if out_of_memory:  # after the except clause, so that the error and the tensors of its frames are released
         del model
-        reason = oom.advice(config, variant, computing, context.group.size)
+        reason = oom.describe_out_of_memory(config, variant, computing, context.group.size)
         _write_result(context, started, {"status": "failed", "reason": reason})
         raise RunProblemError(f"{folder}: failed: {reason}")
     _write_result(context, started, {"status": "ok", **outcome})
@@ -294,7 +294,7 @@ def _test(context: _RunContext, trainer: Trainer, model: AttributeCNN) -> dict[s
             snapshots.write_snapshots(folder, snapshots.take_snapshots(model, split, variant))
     return {
         **tested.measures,
-        **(run_cost.measure(config, model, variant, computing, trainer.batch) if group.is_main else {}),
+        **(run_cost.measure_cost(config, model, variant, computing, trainer.batch) if group.is_main else {}),
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "val_accuracy": trainer.best_accuracy,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.evaluation.metric_names import COSTS, COUNTS, MAPS, SCALES, SHOWN_OF_MAPS, STEP
+from bench.evaluation.metric_names import COSTS, COUNTS, MAP_METRICS, MAP_SCORES, SCALES, TRAIN_STEP_MS
 from mnistref.variants import VARIANTS
 
 REQUIRED_FIELDS: dict[str, type] = {
@@ -24,9 +24,9 @@ REQUIRED_FIELDS: dict[str, type] = {
 """The fields of every result, and their types."""
 STATUSES = ("ok", "diverged", "failed")
 """The possible values of the field `status`."""
-_REQUIRED_MEASURES = ("accuracy", "n_test", "params", STEP)
+_REQUIRED_MEASURES = ("accuracy", "n_test", "params", TRAIN_STEP_MS)
 """Fields of the result of a run that succeeded, in addition to `REQUIRED_FIELDS`."""
-ROUNDING_TOLERANCES = dict.fromkeys(("accuracy", *SCALES), 1e-6) | dict.fromkeys(MAPS, 1e-3)
+ROUNDING_TOLERANCES = dict.fromkeys(("accuracy", *SCALES), 1e-6) | dict.fromkeys(MAP_SCORES, 1e-3)
 """Maximal differences between a measure and the mean of its answers, which are stored with fewer digits."""
 _SHARE_TOLERANCE = 1e-6
 """How far a share may exceed 1 because of rounding."""
@@ -63,7 +63,7 @@ def _is_size(value: Any) -> bool:
 
 
 _NUMBER_CHECKS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("accuracy", "val_accuracy", *SCALES, *SHOWN_OF_MAPS), _is_share),
+    **dict.fromkeys(("accuracy", "val_accuracy", *SCALES, *MAP_METRICS), _is_share),
     "n_test": lambda value: _is_count(value) and value > 0,
     **dict.fromkeys(("params", "epochs", "best_epoch", *COUNTS), _is_count),
     **dict.fromkeys(COSTS, _is_time),
@@ -111,7 +111,9 @@ def check_answers(answers: Mapping[str, np.ndarray]) -> list[str]:
         "right": lambda values: np.isin(values, (0, 1)).all(),
         "answer": lambda values: (values >= 0).all() and (values == np.floor(values)).all(),
         "scale_bin": lambda values: np.isin(values, range(-1, len(SCALES))).all(),
-        **dict.fromkeys(MAPS, lambda values: ((values >= 0) & (values <= 1 + ROUNDING_TOLERANCES[MAPS[0]])).all()),
+        **dict.fromkeys(
+            MAP_SCORES, lambda values: ((values >= 0) & (values <= 1 + ROUNDING_TOLERANCES[MAP_SCORES[0]])).all()
+        ),
     }
     wrong = [name for name, values in answers.items() if values.shape != right.shape]
     known = {name: values for name, values in answers.items() if name in allowed and name not in wrong}
@@ -139,7 +141,9 @@ def check_against_answers(result: Mapping[str, Any], answers: Mapping[str, np.nd
             expected[count] = (float(inside.sum()), 0.0)
             expected[scale] = (right[inside].mean() if inside.any() else math.nan, ROUNDING_TOLERANCES[scale])
     expected |= {
-        name: (answers[name].astype(np.float64).mean(), ROUNDING_TOLERANCES[name]) for name in MAPS if name in answers
+        name: (answers[name].astype(np.float64).mean(), ROUNDING_TOLERANCES[name])
+        for name in MAP_SCORES
+        if name in answers
     }
     present = {name: pair for name, pair in expected.items() if result.get(name) is not None}
     wrong = [name for name, (value, tolerance) in present.items() if not abs(result[name] - value) <= tolerance]

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from bench.config import CHECKPOINT_SECONDS
+from bench.evaluation.metric_names import ACCURACY, MASK_CORRECTNESS, TPR
 from bench.training.trainer import EpochRecord, Trainer
 from mnistref.common.errors import UsageProblemError
 
@@ -25,7 +26,7 @@ _EPOCH_SCALARS = {
     "val_accuracy": "accuracy/val",
     "lr": "lr",
 }
-_TEST_SCALARS = {"accuracy": "accuracy/test", "mask_correctness": "attention/mask_correctness", "tpr": "attention/tpr"}
+_TEST_SCALARS = {ACCURACY: "accuracy/test", **{name: f"attention/{name}" for name in (MASK_CORRECTNESS, TPR)}}
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from bench.common.safetensors_io import decode, encode
 from bench.config import RECIPES, RunConfig
-from bench.evaluation.metric_names import COUNTS, MAPS, SCALES
+from bench.evaluation.metric_names import COUNTS, MAP_SCORES, SCALES, board_columns
 from bench.leaderboard import snapshot
-from bench.leaderboard.aggregate import COLUMNS, RIVALS, leaderboard
-from bench.leaderboard.claims import claims
-from bench.leaderboard.formatting import claims_to_text, commands, from_csv, to_csv, to_text
+from bench.leaderboard.aggregate import GROUP_KEY, build_board
+from bench.leaderboard.claims import evaluate_claims
+from bench.leaderboard.formatting import claims_to_text, commands_to_text, from_csv, to_csv, to_text
 from bench.report.page import page
 from bench.runs import records
 from mnistref.common.errors import UsageProblemError
@@ -151,7 +151,7 @@ def _result(run: dict[str, Any], config: RunConfig, folder: Path) -> dict[str, A
         looks = LOOKS[run["looks"]](rng, questions)
         answers |= {"mask_correctness": looks.astype(np.float16), "tpr": looks.astype(np.float16)}
         answers |= {"pointing": (looks > 0.5).astype(np.uint8)}
-        result |= {name: float((looks if name != "pointing" else looks > 0.5).mean()) for name in MAPS}
+        result |= {name: float((looks if name != "pointing" else looks > 0.5).mean()) for name in MAP_SCORES}
     if run["missing"] == "bins":
         del answers["scale_bin"]
     if run["missing"] != "answers":
@@ -165,13 +165,13 @@ def check_everything(runs: Path, root: Path, baseline: str = "san") -> pd.DataFr
         results = records.require_results(runs)
     except UsageProblemError:
         return None
-    board = leaderboard(results, baseline=baseline)
+    board = build_board(results, baseline=baseline)
     check_board(board)
     check_claims(results)
     check_page(page(runs, root, baseline=baseline))
     kept = root / "kept"
-    snapshot.save(runs, kept, baseline=baseline)
-    assert snapshot.check(kept) == [str(kept)]
+    snapshot.save_snapshot(runs, kept, baseline=baseline)
+    assert snapshot.check_snapshot(kept) == [str(kept)]
     pd.testing.assert_frame_equal(
         without_nothing(from_csv((kept / "board.csv").read_bytes().decode())), without_nothing(board)
     )
@@ -180,20 +180,20 @@ def check_everything(runs: Path, root: Path, baseline: str = "san") -> pd.DataFr
 
 def check_board(board: pd.DataFrame) -> None:
     """Bounds, ranks, and the forms of a board."""
-    assert list(board.columns) == COLUMNS
+    assert list(board.columns) == board_columns()
     for row in board.to_dict("records"):
-        for name in ("accuracy", *SCALES, *MAPS, "difference"):
+        for name in ("accuracy", *SCALES, *MAP_SCORES, "difference"):
             check_bounds(row[name], row[f"{name}_lo"], row[f"{name}_hi"], -1.0 if name == "difference" else 0.0)
         assert math.isnan(row["p_value"]) or 0 <= row["p_value"] <= 1
         assert pd.isna(row["rank"]) == (row["seeds"] == 0)
-    for _, rivals in board.groupby(RIVALS):
+    for _, rivals in board.groupby(GROUP_KEY):
         assert not rivals["seeds"].any() or rivals["rank"].min() == 1
         finished = rivals[rivals["seeds"] > 0]
         assert not len(finished) or finished.loc[finished["accuracy"].idxmax(), "rank"] == 1
     pd.testing.assert_frame_equal(without_nothing(from_csv(to_csv(board))), without_nothing(board))
     check_tables(to_text(board, markdown=True))
     assert "nan" not in to_text(board).replace("the loss is nan", "")
-    commands(board)
+    commands_to_text(board)
 
 
 def check_bounds(mean: float, low: float, high: float, least: float, most: float = 1.0) -> None:
@@ -205,7 +205,7 @@ def check_bounds(mean: float, low: float, high: float, least: float, most: float
 
 
 def check_claims(results: Sequence[dict[str, Any]]) -> None:
-    found = claims(results)
+    found = evaluate_claims(results)
     for claim in found:
         most = 2.0 if re.search("falls|grows", claim.claim) else 1.0
         assert not math.isnan(claim.difference)

@@ -16,7 +16,7 @@ import torch
 
 from bench.attention import resolve_networks
 from bench.compute import ComputeConfig
-from bench.leaderboard.aggregate import leaderboard
+from bench.leaderboard.aggregate import build_board
 from bench.model import create_model
 from bench.runs import records
 from mnistref.common.atomic_files import PARTIAL
@@ -394,7 +394,7 @@ def test_small_networks_from_end_to_end(tmp_path):
     (tmp_path / "runs").mkdir()
     names = unpacked(out, tmp_path / "runs")
     assert [name.split("-s0-")[0] for name in names] == ["mref-san"]
-    board = leaderboard(records.read_results(tmp_path / "runs"))
+    board = build_board(records.read_results(tmp_path / "runs"))
     assert board["attn"].tolist() == ["san"]
     assert {path.name for path in (tmp_path / "grid" / "all").iterdir()} == set(names)
     told = json.loads((out / "grid.json").read_text())

@@ -8,7 +8,7 @@ import torch
 from bench.attention import known_mechanisms, resolve_network
 from bench.compute import ComputeConfig
 from bench.config import FIRST_RECIPES, MAX_WIDTH, RunConfig, training_stages
-from bench.leaderboard.aggregate import leaderboard
+from bench.leaderboard.aggregate import build_board
 from bench.model import build, create_model
 from bench.profiling import run_cost
 from bench.runs import experiment, records, sweep
@@ -81,7 +81,7 @@ def test_it_is_trained_recorded_and_read_again(narrow):
 def test_its_rows_have_no_rivals_of_another_width(narrow, mini):
     code, _, error = bench("run", "--attn", "san", "--data", mini, "--runs", narrow.parent, *TRAINING)
     assert code == 0, error
-    board = leaderboard(records.read_results(narrow.parent))
+    board = build_board(records.read_results(narrow.parent))
     assert set(board["recipe"]) == {"fast,epochs=1,questions=all,width=12", "fast,epochs=1,questions=all"}
     assert board["difference"].isna().all()
 
@@ -113,10 +113,10 @@ def test_it_is_timed_beside_soft_attention_of_its_width(narrow, monkeypatch):
         timed.update(models)
         raise InterruptedError
 
-    monkeypatch.setattr(run_cost.timing, "measure", measure)
+    monkeypatch.setattr(run_cost.timing, "time_networks", measure)
     config, model = load_model(narrow)
     with pytest.raises(InterruptedError):
-        run_cost.measure(config, model, get_variant("mini"), COMPUTING, 2)
+        run_cost.measure_cost(config, model, get_variant("mini"), COMPUTING, 2)
     assert timed["pan"] is model
     assert timed["san"].stages[0].out_channels == 12
 

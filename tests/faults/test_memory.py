@@ -20,7 +20,7 @@ import bench.common.memory
 # Address space is bounded here, and `keep_freed` keeps it in pieces.
 bench.common.memory.keep_freed = lambda _: None
 import resource, sys, bench.runs.experiment, numba, torch
-from bench.profiling.oom import fitting_batch
+from bench.profiling.oom import find_fitting_batch
 from bench.compute import ComputeConfig
 from bench.config import RECIPES, RunConfig
 from dataclasses import replace
@@ -28,7 +28,7 @@ from mnistref.variants import get_variant
 from cli import bench
 # Once, so that libraries are loaded; then at most so many MB more than now.
 config = RunConfig("pan", "mini", "", 0, replace(RECIPES["fast"], batch=8), "one", "fp32", "cpu")
-fitting_batch(config, get_variant("mini"), ComputeConfig(torch.device("cpu")))
+find_fitting_batch(config, get_variant("mini"), ComputeConfig(torch.device("cpu")))
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv.pop(1)) * 10**6
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -49,7 +49,7 @@ def test_it_says_which_batch_fits_and_that_one_does(rounds, mini, tmp_path, monk
     code, _, errors = train(mini, tmp_path, 250, 400)
     assert code == 6, errors
     assert "Traceback" not in errors
-    found = re.search(r"a batch of 400 does not fit into the memory of this machine; --batch (\d+) does", errors)
+    found = re.search(r"a batch of 400 does not fit into the memory of this machine; give --batch (\d+)", errors)
     assert found, errors
     (result,) = tmp_path.glob("*/result.json")
     assert json.loads(result.read_text())["status"] == "failed"
@@ -59,7 +59,11 @@ def test_it_says_which_batch_fits_and_that_one_does(rounds, mini, tmp_path, monk
 
 @pytest.mark.parametrize(
     ("most", "said"),
-    [(60, "--batch 50 does"), (1, "nor does any smaller one"), (400, "but not the data beside it; give --stream")],
+    [
+        (60, "give --batch 50"),
+        (1, "no smaller batch fits either"),
+        (400, "but not together with the data; give --stream"),
+    ],
 )
 def test_the_first_batch_that_fits_is_named(most, said, monkeypatch):
     """Where networks of more than so many images find no memory."""
@@ -68,6 +72,6 @@ def test_the_first_batch_that_fits_is_named(most, said, monkeypatch):
         if recipe.batch > most:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(oom, "measure", measure)
+    monkeypatch.setattr(oom, "time_networks", measure)
     config = RunConfig("pan", "mini", "", 0, replace(RECIPES["fast"], batch=200), "one", "fp32", "cpu")
-    assert said in oom.advice(config, get_variant("mini"), ComputeConfig(torch.device("cpu")))
+    assert said in oom.describe_out_of_memory(config, get_variant("mini"), ComputeConfig(torch.device("cpu")))

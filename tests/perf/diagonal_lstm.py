@@ -18,7 +18,7 @@ from bench.compute import ComputeConfig
 from bench.config import RECIPES
 from bench.kernels.diagonal_lstm import IMPLEMENTATIONS, TOLERANCE, diagonal_lstm, example, relative_error
 from bench.model import AttributeCNN, create_model
-from bench.profiling.timing import measure
+from bench.profiling.timing import time_networks
 from mnistref.common.text_table import table
 from mnistref.variants import get_variant
 
@@ -55,10 +55,10 @@ def networks(variant: str, names: Sequence[str]) -> dict[str, AttributeCNN]:
 def steps(variant: str, names: Sequence[str], batch: int) -> list[list[str]]:
     law, recipe = get_variant(variant), replace(RECIPES["fast"], batch=batch)
     models = networks(variant, names)
-    timings = measure(models, recipe, law, ComputeConfig(torch.device("cpu")))
+    timings = time_networks(models, recipe, law, ComputeConfig(torch.device("cpu")))
     rows = [["network", "step, ms", "/ san", "/ pan-ctx", "inference, ms an image", "memory of a step, MB"]]
     for name, timing in timings.items():
-        ratios = [f"{timing.step.over(timings[other].step).median:.2f}" for other in ("san", "pan-ctx")]
+        ratios = [f"{timing.step.ratio_to(timings[other].step).median:.2f}" for other in ("san", "pan-ctx")]
         others = f"{timing.infer.median:.2f}", f"{timing.peak_memory_mb:.0f}"
         rows.append([name, f"{timing.step.median:.0f}", *ratios, *others])
     return rows

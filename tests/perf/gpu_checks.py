@@ -75,7 +75,7 @@ def selftest(m: int) -> None:
     device = _device()
 
     def work() -> dict[str, Any]:
-        problem = package.unfit(device, torch.bfloat16, m, m, 32, 32, 2)
+        problem = package.describe_triton_problem(device, torch.bfloat16, m, m, 32, 32, 2)
         return {"works": not problem, "problem": problem}
 
     tell(work, selftest="bf16", m=m, device=str(device))

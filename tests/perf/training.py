@@ -32,7 +32,7 @@ from bench.data.loading import load_split
 from bench.data.online import OnlineImages
 from bench.data.split import Batch, Split
 from bench.model import build
-from bench.profiling.timing import example
+from bench.profiling.timing import random_batch
 from bench.training.step import Step, build_optimizer
 from bench.training.trainer import Trainer, TrainingData
 from mnistref.common.text_table import table
@@ -204,7 +204,7 @@ def step_of(attn: str, variant: str) -> tuple[Callable[[], object], torch.device
     spec, computing = get_variant(variant), ComputeConfig(torch.device("cpu"))
     model = build(attn, spec, 0, computing.device).train()
     step = Step(model, RECIPE, build_optimizer(RECIPE, model), computing)
-    data = example(RECIPE.batch, spec, computing.device)
+    data = random_batch(RECIPE.batch, spec, computing.device)
     return lambda: step(*data), computing.device
 
 
@@ -224,7 +224,7 @@ def freed(attn: str, variant: str, rounds: int) -> list[list[str]]:
 def layouts(attn: str, variant: str, rounds: int) -> list[list[str]]:
     """Milliseconds of a step, each way in turn."""
     spec, computing, works = get_variant(variant), ComputeConfig(torch.device("cpu")), {}
-    images, query, label = example(RECIPE.batch, spec, computing.device)
+    images, query, label = random_batch(RECIPE.batch, spec, computing.device)
     for name, layout in (("channels last", torch.channels_last), ("contiguous", torch.contiguous_format)):
         model = build(attn, spec, 0, computing.device).to(memory_format=layout).train()
         step = Step(model, RECIPE, build_optimizer(replace(RECIPE, lr=1e-6), model), computing)

@@ -17,7 +17,7 @@ from bench.compute import ComputeConfig
 from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, Recipe, RunConfig, training_stages
 from bench.data.loading import load_split
 from bench.data.online import OnlineImages, load_training
-from bench.leaderboard.aggregate import leaderboard
+from bench.leaderboard.aggregate import build_board
 from bench.model import build
 from bench.runs import experiment, launchers, records, sweep
 from bench.runs.configure import RunSettings
@@ -194,7 +194,7 @@ def test_the_command_trains_online_and_its_rows_are_apart(mini, tmp_path):
         found[options] = done.stdout.split()[-1]
     assert found["--stream",] == found["--resident",]  # already finished
     assert found["--online",] == found["--online", "--stream"] != found["--stream",]
-    board = leaderboard(records.read_results(tmp_path))
+    board = build_board(records.read_results(tmp_path))
     label = "fast,batch=16,epochs=1,questions=all"
     assert sorted(board["recipe"]) == [label, f"{label},online"]
     assert list(board["rank"]) == [1, 1]  # no rivals

@@ -24,7 +24,7 @@ from bench.data.split import Split
 from bench.evaluation import evaluate, snapshots
 from bench.evaluation.output_checks import unanswered, unfit_images
 from bench.evaluation.panels import Question, describe_totals, make_panels
-from bench.leaderboard.aggregate import leaderboard
+from bench.leaderboard.aggregate import build_board
 from bench.model import Output, create_model
 from bench.report import page as report
 from bench.runs import experiment
@@ -194,7 +194,7 @@ def test_a_run_whose_validation_finds_it_ends_without_a_score(fault, mini, root,
     assert result["status"] == status
     assert reason in result["reason"]
     assert not [name for name in result if name.startswith(("accuracy", "mask", "tpr", "pointing"))]
-    (row,) = leaderboard(read_results(tmp_path / "runs")).to_dict("records")
+    (row,) = build_board(read_results(tmp_path / "runs")).to_dict("records")
     assert (row["seeds"], row["status"]) == (0, f"1 {status}")
     assert reason.split(";")[0] in report.page(tmp_path / "runs", root)
 

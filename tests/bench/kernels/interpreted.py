@@ -15,9 +15,10 @@ from triton.runtime import interpreter
 
 from bench.kernels import diagonal_lstm as package
 from bench.kernels.diagonal_lstm import (
-    ELSEWHERE,
+    FALLBACK,
     PRODUCTS,
     ImplementationError,
+    describe_triton_problem,
     diagonal_lstm,
     example,
     reference,
@@ -26,7 +27,6 @@ from bench.kernels.diagonal_lstm import (
     triton_kernels,
     triton_op,
     triton_weights,
-    unfit,
 )
 from tests.bench.kernels.test_diagonal_lstm import arguments, run
 from tests.perf.interpreting import mend
@@ -59,7 +59,7 @@ def fresh_memory_is_nan():
 @pytest.fixture(autouse=True)
 def without_the_self_test(monkeypatch):
     assert triton_op.EMULATED
-    monkeypatch.setattr(package, "triton_problem", lambda *_: "")
+    monkeypatch.setattr(package, "triton_self_test", lambda *_: "")
 
 
 def single(*sizes, dtype=torch.float32):
@@ -265,19 +265,21 @@ def test_a_compiler_sees_one_graph_whatever_the_sizes():
 
 def test_sizes_that_do_not_fit_are_left_to_another(monkeypatch):
     device = torch.device("cpu")
-    assert not unfit(device, torch.float32, 50, 50, 32, 32, 2)
-    assert not unfit(device, torch.bfloat16, 112, 112, 64, 32, 2)
-    assert unfit(device, torch.bfloat16, 112, 112, 128, 32, 2)  # it needs 263,168 bytes of shared memory of 232,448
+    assert not describe_triton_problem(device, torch.float32, 50, 50, 32, 32, 2)
+    assert not describe_triton_problem(device, torch.bfloat16, 112, 112, 64, 32, 2)
+    assert describe_triton_problem(
+        device, torch.bfloat16, 112, 112, 128, 32, 2
+    )  # it needs 263,168 bytes of shared memory of 232,448
     for m, n, channels, t in [(129, 3, 3, 16), (3, 3, 1000, 16), (3, 3, 3, 256), (50, 2**24, 3, 16)]:
         for dtype in (torch.float32, torch.bfloat16):
-            problem = unfit(device, dtype, m, n, channels, t, 2)
+            problem = describe_triton_problem(device, dtype, m, n, channels, t, 2)
             assert problem.startswith(f"an SM has no room for a map of {m} × {n} ")
     monkeypatch.setattr(package, "_on_cpu", lambda *_: False)
-    package.warn_of_triton.cache_clear()
+    package.warn_triton_fallback.cache_clear()
     inputs = [x.detach() for x in single(3, 2, 3, 80, 2, 1)]
     with pytest.warns(RuntimeWarning, match=r"no room for a map of 3 × 2 with 3 channels, 80 units .*bf16x6"):
         out = diagonal_lstm(*inputs[:4], None, inputs[4])
-    assert torch.equal(out, diagonal_lstm(*inputs[:4], ELSEWHERE, inputs[4]))
+    assert torch.equal(out, diagonal_lstm(*inputs[:4], FALLBACK, inputs[4]))
     with pytest.raises(ImplementationError, match="an SM has no room for a map of 3 × 2"):
         diagonal_lstm(*inputs[:4], "triton", inputs[4])
 
@@ -286,12 +288,12 @@ def test_the_self_test_finds_what_is_wrong(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(package, "_on_cpu", lambda *_: False)
     monkeypatch.setitem(package.IMPLEMENTATIONS, "triton", lambda *a: package.IMPLEMENTATIONS["packed"](*a) * 1.001)
-    package.triton_problem.cache_clear()
+    package.triton_self_test.cache_clear()
     inputs = [x.float() for x in example(1, 2, 3, 3, 16, 2)]
     with pytest.warns(RuntimeWarning, match=r"Triton diagonal LSTM does not work here \(its error is 2.0e-03\)"):
         out = diagonal_lstm(*inputs[:4], None, inputs[4])
-    assert torch.equal(out, diagonal_lstm(*inputs[:4], ELSEWHERE, inputs[4]))
+    assert torch.equal(out, diagonal_lstm(*inputs[:4], FALLBACK, inputs[4]))
     monkeypatch.setenv(package.VARIABLE, "triton")
     with pytest.raises(ImplementationError, match=r"^BENCH_DIAGONAL_LSTM=triton: .*its error is 2.0e-03"):
         diagonal_lstm(*inputs[:4], None, inputs[4])
-    package.triton_problem.cache_clear()
+    package.triton_self_test.cache_clear()

@@ -8,13 +8,13 @@ import torch
 
 from bench.kernels import diagonal_lstm as package
 from bench.kernels.diagonal_lstm import (
-    ELSEWHERE,
+    FALLBACK,
     IMPLEMENTATIONS,
     VARIABLE,
     ImplementationError,
-    choose,
     compiled_works,
     diagonal_lstm,
+    resolve_implementation,
 )
 from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
 from tests.bench.kernels.test_diagonal_lstm import ON_CPU, arguments
@@ -30,12 +30,12 @@ def fresh(monkeypatch):
 
 def test_by_device_and_dtype():
     pytest.importorskip("numba")
-    assert choose("cpu", torch.float32) == "cpu"
-    assert choose("cpu", torch.float64) == "cpu"
-    assert choose("cpu", torch.bfloat16) == ELSEWHERE
-    assert choose("mps", torch.float32) == ELSEWHERE
-    assert choose("cuda", torch.float32) == "triton"
-    assert choose("cuda", torch.float64) == ELSEWHERE
+    assert resolve_implementation("cpu", torch.float32) == "cpu"
+    assert resolve_implementation("cpu", torch.float64) == "cpu"
+    assert resolve_implementation("cpu", torch.bfloat16) == FALLBACK
+    assert resolve_implementation("mps", torch.float32) == FALLBACK
+    assert resolve_implementation("cuda", torch.float32) == "triton"
+    assert resolve_implementation("cuda", torch.float64) == FALLBACK
 
 
 @pytest.mark.parametrize("name", ON_CPU)
@@ -51,7 +51,7 @@ def test_by_name(name, monkeypatch):
     diagonal_lstm(*arguments(2, 2), other)  # the argument goes first
     assert calls == [name, name]
     monkeypatch.setenv(VARIABLE, "")
-    assert choose("cpu", torch.float64) == "cpu"
+    assert resolve_implementation("cpu", torch.float64) == "cpu"
 
 
 def test_a_wrong_name_lists_the_right_ones(monkeypatch):
@@ -70,7 +70,7 @@ def test_what_the_compiled_one_does_not_take():
 
 def taken_over(message):
     inputs = arguments(2, 3)
-    expected = diagonal_lstm(*inputs, ELSEWHERE)
+    expected = diagonal_lstm(*inputs, FALLBACK)
     with pytest.warns(RuntimeWarning, match=message):
         assert torch.equal(diagonal_lstm(*inputs), expected)
     with warnings.catch_warnings():
@@ -83,7 +83,7 @@ def test_without_numba(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     for name in [n for n in sys.modules if n.startswith(("bench.kernels.diagonal_lstm.", "bench.kernels.numba_simd"))]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("numba_op", "numba_forward"):
+    for name in ("numba_op", "numba_forward", "numba_backward"):
         monkeypatch.delattr(package, name, raising=False)
     taken_over("ImportError|ModuleNotFoundError")
 
@@ -96,7 +96,7 @@ def no_images(inputs):
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """`triton` is the choice for fp32 on the CPU, where its interpreter could run."""
-    caches = package.import_problem, package.triton_problem, package.warn_of_triton
+    caches = package.triton_import_problem, package.triton_self_test, package.warn_triton_fallback
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(package, "_on_cpu", lambda device, dtype: False)
     for cached in caches:
@@ -121,7 +121,7 @@ def test_without_triton(without_triton):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert torch.equal(diagonal_lstm(*inputs), out)
-    assert torch.equal(out, diagonal_lstm(*inputs, ELSEWHERE))
+    assert torch.equal(out, diagonal_lstm(*inputs, FALLBACK))
 
 
 def test_who_asks_for_triton_gets_it_or_an_error(without_triton, monkeypatch):
@@ -144,10 +144,10 @@ def test_what_ran_is_noted():
     with noted(outer):
         diagonal_lstm(*arguments(2, 2), "reference")
         with noted(inner):
-            diagonal_lstm(*arguments(2, 2), ELSEWHERE)
+            diagonal_lstm(*arguments(2, 2), FALLBACK)
             diagonal_lstm(*no_images(arguments(2, 2)), "cpu")  # nothing to compute
     diagonal_lstm(*arguments(2, 2), "cpu")
-    assert (inner, outer) == ({ELSEWHERE}, {ELSEWHERE, "reference"})
+    assert (inner, outer) == ({FALLBACK}, {FALLBACK, "reference"})
     assert (spelled(outer), spelled(set())) == ("packed, reference", None)
 
 

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.kernels.diagonal_lstm import PRODUCTS, choose, diagonal_lstm, relative_error, unfit
+from bench.kernels.diagonal_lstm import (
+    PRODUCTS,
+    describe_triton_problem,
+    diagonal_lstm,
+    relative_error,
+    resolve_implementation,
+)
 from tests.bench.kernels.test_diagonal_lstm import arguments, run
 
 triton = pytest.importorskip("triton")
@@ -29,11 +35,11 @@ def test_by_the_interpreter(rounds):
 def test_a_wish_for_it_on_a_cpu_is_refused(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(ValueError, match=r"'triton' takes fp32 and bf16 on CUDA, not torch.float32 on cpu"):
-        choose("cpu", torch.float32, "triton")
+        resolve_implementation("cpu", torch.float32, "triton")
     with pytest.raises(ValueError, match=r"not torch.float64 on cuda"):
-        choose("cuda", torch.float64, "triton")
+        resolve_implementation("cuda", torch.float64, "triton")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    assert choose("cpu", torch.float32, "triton") == "triton"
+    assert resolve_implementation("cpu", torch.float32, "triton") == "triton"
 
 
 @pytest.fixture
@@ -57,7 +63,7 @@ def test_error_on_a_gpu(products, m, n):
     if m > 64 and name != "bf16":
         pytest.skip("an SM has no room for it: another implementation takes over")
     inputs = arguments(m, n, 32, channels=32, batch=3, p=2)
-    assert not unfit(torch.device("cuda", 0), dtype, m, n, 32, 32, 2)  # else another would be tested
+    assert not describe_triton_problem(torch.device("cuda", 0), dtype, m, n, 32, 32, 2)  # else another would be tested
     exact = run("packed", inputs)
     for got, expected in zip(run("triton", on_device(inputs, dtype)), exact, strict=True):
         assert got.isfinite().all()

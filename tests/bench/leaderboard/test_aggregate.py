@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
-from bench.evaluation.metric_names import COUNTS, SCALES
-from bench.leaderboard.aggregate import COLUMNS, leaderboard
-from bench.leaderboard.formatting import commands, from_csv, to_csv, to_text
-from bench.leaderboard.published import published
-from bench.leaderboard.statistics import interval, wilson
-from bench.runs.records import read_results
+from bench.evaluation.metric_names import COUNTS, MAP_SCORES, SCALES, board_columns
+from bench.leaderboard import statistics
+from bench.leaderboard.aggregate import build_board
+from bench.leaderboard.formatting import commands_to_text, from_csv, to_csv, to_text
+from bench.leaderboard.published import find_published
+from bench.leaderboard.statistics import bootstrap_interval, wilson_interval
+from bench.runs.records import results
 
 CONTRACT = set(
     "rank variant attn seeds accuracy accuracy_lo accuracy_hi mask_correctness tpr relative_runtime train_step_ms "  # noqa: SIM905
@@ -56,13 +59,13 @@ def failed(attn="arnn", status="failed", **changes) -> dict:
 
 
 def rows(*made, **options) -> list[dict]:
-    return leaderboard(made, **options).to_dict("records")
+    return build_board(made, **options).to_dict("records")
 
 
 def test_the_columns_of_the_contract_are_there():
-    assert set(COLUMNS) >= CONTRACT
-    assert list(leaderboard([result()]).columns) == COLUMNS
-    assert list(leaderboard([]).columns) == COLUMNS
+    assert set(board_columns()) >= CONTRACT
+    assert list(build_board([result()]).columns) == board_columns()
+    assert list(build_board([]).columns) == board_columns()
 
 
 def test_seeds_are_averaged_with_the_t_interval():
@@ -110,11 +113,11 @@ def test_a_row_names_what_made_it():
 
 def test_a_row_names_the_commits_that_made_it_and_the_board_says_where_they_differ():
     of = {"arnn": ["b2", "a1", None], "pan": ["a1"]}
-    found = leaderboard([result(a, seed=s, commit=c) for a, commits in of.items() for s, c in enumerate(commits)])
+    found = build_board([result(a, seed=s, commit=c) for a, commits in of.items() for s, c in enumerate(commits)])
     assert dict(zip(found["attn"], found["commits"], strict=True)) == {"arnn": "a1; b2", "pan": "a1"}
     assert re.search(r"2 commits of bench.*: a1, b2$", to_text(found), re.MULTILINE)
-    assert "commits of bench" not in to_text(leaderboard([result(commit="a1"), result("pan")]))
-    digits = leaderboard([result(commit="012345678901")])
+    assert "commits of bench" not in to_text(build_board([result(commit="a1"), result("pan")]))
+    digits = build_board([result(commit="012345678901")])
     assert from_csv(to_csv(digits))["commits"].tolist() == ["012345678901"]
 
 
@@ -141,7 +144,7 @@ def test_a_run_and_its_copy_are_one_seed():
 
 def test_a_name_that_a_terminal_or_a_page_would_obey_is_shown_and_read_back():
     name = "a\rb\x1b[31m<b>"
-    board = leaderboard([result(name), result("san")])
+    board = build_board([result(name), result("san")])
     assert name in from_csv(to_csv(board))["attn"].tolist()
     assert pd.read_csv(io.StringIO(to_csv(board)))["attn"].tolist().count(name) == 1
     assert "a\\rb\\x1b[31m<b>" in to_text(board)
@@ -183,16 +186,16 @@ def test_published_numbers_stand_beside_measured_ones():
 
 
 def test_published_values_are_fractions_and_prefer_the_complete_table():
-    assert published("mbg", "pan-ctx").value == 0.79
-    assert published("mbg", "stn-s").source == "PAN T1a"
-    assert published("mbg", "arnn", "mask_correctness").value == 0.42
-    assert published("mref", "pan-ctx", "tpr").value == pytest.approx(0.2259)
-    assert published("mbgb", "brnn2,arnn").value == 0.9268
-    assert published("mini", "arnn") is None
+    assert find_published("mbg", "pan-ctx").value == 0.79
+    assert find_published("mbg", "stn-s").source == "PAN T1a"
+    assert find_published("mbg", "arnn", "mask_correctness").value == 0.42
+    assert find_published("mref", "pan-ctx", "tpr").value == pytest.approx(0.2259)
+    assert find_published("mbgb", "brnn2,arnn").value == 0.9268
+    assert find_published("mini", "arnn") is None
 
 
 def test_the_csv_reads_back_to_equal_values():
-    board = leaderboard(
+    board = build_board(
         [
             result("san", 1 / 3),
             result("arnn", 0.123456789012345678),
@@ -216,7 +219,7 @@ def is_number(text: str) -> bool:
 
 def test_names_are_no_formulas_in_the_csv():
     made = [result(name, dataset={"spec_id": "0", "digits": name, "backgrounds": name}) for name in HOSTILE]
-    board = leaderboard(made)
+    board = build_board(made)
     text = to_csv(board)
     cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
     assert not [cell for cell in cells if cell and cell[0] in "=+@\t-" and not is_number(cell)]
@@ -243,9 +246,9 @@ def test_intervals_differences_and_ranks_come_from_the_answers():
     assert {attn: row["rank"] for attn, row in by.items()} == {"arnn": 1, "pan": 2, "san": 2}
     for attn, row in by.items():
         right = np.stack([run["answers"]["right"] for run in kept[attn]])
-        assert (row["accuracy_lo"], row["accuracy_hi"]) == interval(right.astype(float))
+        assert (row["accuracy_lo"], row["accuracy_hi"]) == bootstrap_interval(right.astype(float))
         bounds = row["accuracy_scale_1.0_1.5_lo"], row["accuracy_scale_1.0_1.5_hi"]
-        assert bounds == interval(right[:, 1::2].astype(float))
+        assert bounds == bootstrap_interval(right[:, 1::2].astype(float))
         assert math.isnan(row["accuracy_scale_2.5_3.0_lo"])
         assert row["mask_correctness_lo"] < row["mask_correctness_hi"]
         assert math.isnan(row["tpr_lo"])
@@ -254,7 +257,7 @@ def test_intervals_differences_and_ranks_come_from_the_answers():
     assert by["pan"]["difference_lo"] < 0 < by["pan"]["difference_hi"]
     assert math.isnan(by["san"]["difference"])
     assert "rows of one recipe and rank" in to_text(
-        leaderboard(with_answers("san", 5, 0.6, 1) + with_answers("pan", 5, 0.6, 2))
+        build_board(with_answers("san", 5, 0.6, 1) + with_answers("pan", 5, 0.6, 2))
     )
 
 
@@ -277,8 +280,8 @@ def test_without_the_baseline_or_answers_there_are_no_differences():
 def test_commands_stand_in_an_order_that_works():
     """What another row begins with comes before it."""
     recipes = ["fast,init=(mref,fast,init=(mini,fast))", "fast", "fast,init=(mini,fast)"]
-    board = leaderboard([result(recipe=recipe) for recipe in recipes]).assign(command="bench run")
-    said = [line for line in commands(board).splitlines() if line.startswith("# arnn")]
+    board = build_board([result(recipe=recipe) for recipe in recipes]).assign(command="bench run")
+    said = [line for line in commands_to_text(board).splitlines() if line.startswith("# arnn")]
     assert [line.rpartition(", fast")[2] for line in said] == [
         "",
         ",init=(mini,fast)",
@@ -291,17 +294,17 @@ def test_only_one_variant():
 
 
 def test_the_text_says_what_compares_with_nothing():
-    text = to_text(leaderboard([result(variant="mini", note="…")]))
+    text = to_text(build_board([result(variant="mini", note="…")]))
     assert "mini is for first steps and tests: its numbers compare with nothing published" in text
-    assert "compare" not in to_text(leaderboard([result()]))
-    heading, _, _, rule, *_ = to_text(leaderboard([result()]), markdown=True).splitlines()
+    assert "compare" not in to_text(build_board([result()]))
+    heading, _, _, rule, *_ = to_text(build_board([result()]), markdown=True).splitlines()
     assert heading == "### mbg-0123456789ab; digits mnist; backgrounds builtin; recipe fast; queries one; hardware cpu"
     assert rule.startswith("| --- |")
 
 
 def test_each_data_set_has_a_table_and_says_once_what_its_rows_share():
     longer = result("pan-ctx", 0.9, recipe="fast,epochs=20")
-    text = to_text(leaderboard([result(), result("san", 0.5), longer, result(variant="mref", spec_id="b" * 12)]))
+    text = to_text(build_board([result(), result("san", 0.5), longer, result(variant="mref", spec_id="b" * 12)]))
     first, table, recipes, second, *_ = text.split("\n\n")
     assert first == "mbg-0123456789ab; digits mnist; backgrounds builtin; queries one; hardware cpu"
     assert recipes == "a: fast\nb: fast,epochs=20"
@@ -311,25 +314,25 @@ def test_each_data_set_has_a_table_and_says_once_what_its_rows_share():
     assert second == f"mref-{'b' * 12}; digits mnist; backgrounds builtin; recipe fast; queries one; hardware cpu"
     assert "status" not in text
     assert "uniform" not in text
-    assert "1 failed" in to_text(leaderboard([result(), failed("san")]))
-    assert "uniform map 0.024" in to_text(leaderboard([result(mask_correctness_uniform=0.024), result("san")]))
+    assert "1 failed" in to_text(build_board([result(), failed("san")]))
+    assert "uniform map 0.024" in to_text(build_board([result(mask_correctness_uniform=0.024), result("san")]))
 
 
 def test_it_says_over_which_seeds_a_difference_and_its_p_are():
     alone, both = with_answers("san", 1, 0.6, 1), with_answers("san", 2, 0.6, 1)
     unlike, single = "a difference is over the seeds that both rows have", "of one seed, over its questions"
-    text = to_text(leaderboard([*alone, *with_answers("arnn", 2, 0.8, 3)]))
+    text = to_text(build_board([*alone, *with_answers("arnn", 2, 0.8, 3)]))
     assert unlike in text
     assert single in text
-    text = to_text(leaderboard([*both, *with_answers("arnn", 2, 0.8, 3)]))
+    text = to_text(build_board([*both, *with_answers("arnn", 2, 0.8, 3)]))
     assert unlike not in text
     assert single not in text
-    text = to_text(leaderboard([*alone, result("arnn", recipe="fast,epochs=20")]))
+    text = to_text(build_board([*alone, result("arnn", recipe="fast,epochs=20")]))
     assert "no other row has the data set, recipe and queries of a single row of the baseline" in text
 
 
 def test_recipes_of_a_table_are_named_by_letters_beyond_z_too():
-    text = to_text(leaderboard([result(recipe=f"fast,epochs={number:02}") for number in range(1, 54)]))
+    text = to_text(build_board([result(recipe=f"fast,epochs={number:02}") for number in range(1, 54)]))
     letters = [line.partition(":")[0] for line in text.splitlines() if ": fast" in line]
     assert letters[:2] + letters[25:28] + letters[-1:] == ["a", "b", "z", "aa", "ab", "ba"]
 
@@ -340,7 +343,7 @@ def test_results_are_read_from_the_runs(tmp_path: Path):
         folder.mkdir()
         (folder / "result.json").write_text(json.dumps(result(seed=seed)))
     (tmp_path / "other").mkdir()
-    assert [r["seed"] for r in read_results(tmp_path)] == [0, 1]
+    assert [r["seed"] for r in results(tmp_path)] == [0, 1]
 
 
 def of_bins(attn: str, seed: int, right: list[int], bins: list[int], **changes) -> dict:
@@ -359,9 +362,9 @@ def test_a_bin_with_one_question_has_bounds_only_where_seeds_agree():
     assert row["accuracy_scale_2.5_3.0"] == 0.5
     assert math.isnan(row["accuracy_scale_2.5_3.0_lo"])
     assert math.isnan(row["accuracy_scale_2.5_3.0_hi"])
-    assert (row["accuracy_scale_1.0_1.5_lo"], row["accuracy_scale_1.0_1.5_hi"]) == wilson(1.0, 1)
+    assert (row["accuracy_scale_1.0_1.5_lo"], row["accuracy_scale_1.0_1.5_hi"]) == wilson_interval(1.0, 1)
     assert 0 <= row["accuracy_scale_0.5_1.0_lo"] <= row["accuracy_scale_0.5_1.0"]
-    assert "nan" not in to_text(leaderboard(unlike))
+    assert "nan" not in to_text(build_board(unlike))
 
 
 def test_one_question_in_all_compares_nothing():
@@ -372,7 +375,7 @@ def test_one_question_in_all_compares_nothing():
     made = [of_bins(attn, 0, [k], [2]) for k, attn in enumerate(("san", "pan"))]
     pan, san = rows(*made)
     assert (pan["difference"], pan["p_value"], pan["rank"], san["rank"]) == (1.0, 1.0, 1, 1)
-    assert (pan["difference_lo"], pan["difference_hi"]) == pytest.approx((1 - 2 * wilson(0.0, 1).hi, 1))
+    assert (pan["difference_lo"], pan["difference_hi"]) == pytest.approx((1 - 2 * wilson_interval(0.0, 1).hi, 1))
 
 
 def test_answers_without_bins_or_with_others_bound_the_accuracy_alone():
@@ -398,7 +401,7 @@ def test_a_row_without_counts_stands_beside_one_with_them():
 
 def test_of_seeds_of_one_accuracy_the_images_bound_it():
     (row,) = rows(*(result(accuracy=0.8, seed=seed) for seed in range(3)))
-    assert (row["accuracy_lo"], row["accuracy_hi"]) == pytest.approx(wilson(0.8, 1000))
+    assert (row["accuracy_lo"], row["accuracy_hi"]) == pytest.approx(wilson_interval(0.8, 1000))
 
 
 def test_bounds_reach_the_mean_that_was_taken_before_answers_were_rounded():
@@ -418,16 +421,123 @@ WORDS = ["NA", "None", "NaN", "null", "007", "1e5", "inf", "-1", " a ", "a\r\nb"
 
 def test_words_that_look_like_numbers_or_nothing_are_read_back_as_they_were():
     for name in WORDS:
-        board = leaderboard([result(name, dataset={"spec_id": name, "digits": name, "backgrounds": name}, note=name)])
+        board = build_board([result(name, dataset={"spec_id": name, "digits": name, "backgrounds": name}, note=name)])
         back = from_csv(to_csv(board))
         for column in ("attn", "dataset", "digits", "backgrounds", "note"):
             assert back[column].tolist() == board[column].tolist(), name
 
 
 def test_rows_without_a_rank_are_not_tied():
-    assert "rows of one recipe and rank" not in to_text(leaderboard([failed("san"), failed("pan"), result("arnn")]))
+    assert "rows of one recipe and rank" not in to_text(build_board([failed("san"), failed("pan"), result("arnn")]))
 
 
 def test_a_name_breaks_no_line_of_the_commands():
-    board = leaderboard([result("a\nrm -r /")]).assign(command="bench run")
-    assert commands(board).splitlines()[0].startswith("# a\\nrm -r / on")
+    board = build_board([result("a\nrm -r /")]).assign(command="bench run")
+    assert commands_to_text(board).splitlines()[0].startswith("# a\\nrm -r / on")
+
+
+PATTERNS = {
+    "random": lambda rng, n, seed: rng.random(n) < rng.random(),
+    "all": lambda rng, n, seed: np.ones(n, bool),
+    "none": lambda rng, n, seed: np.zeros(n, bool),
+    "by seed": lambda rng, n, seed: np.full(n, seed % 2 == 0),
+    "the same": lambda rng, n, seed: np.arange(n) % 3 == 0,
+    "one wrong": lambda rng, n, seed: np.arange(n) != 0,
+}
+MECHANISMS = ("san", "pan", "pan-ctx", "arnn", "none")
+
+
+@st.composite
+def any_runs(draw) -> list[dict]:
+    """Results of a data set: any mechanisms, seeds, questions and scale bins, ties and constant values among them."""
+    questions = draw(st.one_of(st.integers(1, 30), st.integers(31, 300)))
+    bins = np.random.default_rng(draw(st.integers(0, 99))).integers(-1, draw(st.integers(0, 5)), questions)
+    made = []
+    for attn in draw(st.lists(st.sampled_from(MECHANISMS), min_size=1, max_size=4, unique=True)):
+        pattern, key = PATTERNS[draw(st.sampled_from(sorted(PATTERNS)))], draw(st.integers(0, 9))
+        stored = draw(st.sampled_from([True, True, True, False]))
+        for seed in draw(st.lists(st.integers(0, 6), min_size=1, max_size=5, unique=True)):
+            right = pattern(np.random.default_rng([seed, key]), questions, seed)
+            score = np.random.default_rng([key, seed]).random(questions) * right
+            answers = {"right": right.astype(np.uint8), "scale_bin": bins.astype(np.int8)}
+            answers |= {name: score.astype(np.float16) for name in MAP_SCORES}
+            metrics = {name: float(score.mean()) for name in MAP_SCORES}
+            metrics |= {name: float(right[bins == k].mean()) for k, name in enumerate(SCALES) if (bins == k).any()}
+            metrics |= {name: None for k, name in enumerate(SCALES) if not (bins == k).any()}
+            metrics |= {"n_test": questions, "answers": answers if stored else None}
+            made.append(result(attn, float(right.mean()), seed, **metrics))
+    return made
+
+
+PROPERTY = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module", autouse=False)
+def few_resamples():
+    """Quick bootstraps: the properties hold for any number of resamples."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "RESAMPLES", 99)
+        yield
+
+
+def same_boards(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    plain = [frame.astype(object).where(frame.notna(), None) for frame in (one, other)]
+    pd.testing.assert_frame_equal(*plain, check_dtype=False, rtol=1e-12, atol=1e-12)
+    return True
+
+
+@pytest.mark.usefixtures("few_resamples")
+@PROPERTY
+@given(made=any_runs(), data=st.data())
+def test_the_order_of_runs_changes_nothing(made, data):
+    assert same_boards(build_board(data.draw(st.permutations(made))), build_board(made))
+
+
+@pytest.mark.usefixtures("few_resamples")
+@PROPERTY
+@given(made=any_runs())
+def test_intervals_contain_means_and_ranks_follow_from_intervals(made):
+    board = rows(*made)
+    for row in board:
+        for name in ("accuracy", *SCALES, *MAP_SCORES, "difference"):
+            low, mean, high = row[f"{name}_lo"], row[name], row[f"{name}_hi"]
+            assert math.isnan(low) == math.isnan(high)
+            assert math.isnan(low) or (-1 if name == "difference" else 0) <= low <= mean <= high <= 1
+        assert math.isnan(row["p_value"]) or 0 < row["p_value"] <= 1
+        assert row["attn"] != "san" or math.isnan(row["p_value"])
+    assert [row["accuracy"] for row in board] == sorted((row["accuracy"] for row in board), reverse=True)
+    assert board[0]["rank"] == 1
+    for row in board:
+        higher = [other for other in board if other["accuracy"] > row["accuracy"]]
+        assert 1 <= row["rank"] <= 1 + len(higher)
+        if row["attn"] != "san" and row["difference_lo"] > 0:  # significantly better than the baseline
+            san = next(other for other in board if other["attn"] == "san")
+            assert row["accuracy"] <= san["accuracy"] or san["rank"] > 1
+
+
+@pytest.mark.usefixtures("few_resamples")
+@PROPERTY
+@given(made=any_runs())
+def test_a_duplicated_mechanism_ties_with_itself(made):
+    """A copy under another name has the same numbers and the same rank, and no difference to the original."""
+    copy = [{**run, "attn": "copy"} for run in made if run["attn"] == made[0]["attn"]]
+    board = {row["attn"]: row for row in rows(*made, *copy, baseline=made[0]["attn"])}
+    original, copied = board[made[0]["attn"]], board["copy"]
+    for name in ("rank", "seeds", "accuracy", "accuracy_lo", "accuracy_hi", "mask_correctness_lo"):
+        assert original[name] == copied[name] or (pd.isna(original[name]) and pd.isna(copied[name])), name
+    if made[0]["answers"] is None:
+        assert math.isnan(copied["difference"])
+    else:
+        assert (copied["difference"], copied["p_value"]) == (0, 1)
+        assert copied["difference_lo"] < 0 < copied["difference_hi"]
+
+
+@pytest.mark.usefixtures("few_resamples")
+@PROPERTY
+@given(made=any_runs())
+def test_runs_of_another_data_set_change_nothing(made):
+    other = [{**run, "dataset": {**run["dataset"], "spec_id": "f" * 12}} for run in made]
+    both = build_board([*made, *other])
+    for spec_id in ("0123456789ab", "f" * 12):
+        part = both[both["dataset"] == f"mbg-{spec_id}"].reset_index(drop=True)
+        assert same_boards(part.drop(columns="dataset"), build_board(made).drop(columns="dataset"))

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 import cli
 from bench.common.number_format import points
-from bench.leaderboard.claims import BETTER, FAILS, HOLDS, OPEN, claims
+from bench.leaderboard.claims import FAILS, HOLDS, RANKING_CLAIMS, UNDECIDED, evaluate_claims
 from bench.leaderboard.formatting import claims_to_text
-from bench.leaderboard.statistics import interval, wilson
+from bench.leaderboard.statistics import bootstrap_interval, wilson_interval
 from bench.model import create_model
 from tests.helpers import TOP
 
@@ -44,12 +44,12 @@ def run(attn: str, share, seed: int = 0, variant: str = "mbg", recipe: str = "fa
 
 def one(results: list[dict], *words: str):
     """The claim whose text and place hold these words."""
-    found = [c for c in claims(results) if all(w in f"{c.claim} {c.compared} {c.where}" for w in words)]
+    found = [c for c in evaluate_claims(results) if all(w in f"{c.claim} {c.compared} {c.group}" for w in words)]
     assert len(found) == 1, found
     return found[0]
 
 
-@pytest.mark.parametrize(("pan", "ctx", "verdict"), [(0.4, 0.7, HOLDS), (0.7, 0.4, FAILS), (0.6, 0.601, OPEN)])
+@pytest.mark.parametrize(("pan", "ctx", "verdict"), [(0.4, 0.7, HOLDS), (0.7, 0.4, FAILS), (0.6, 0.601, UNDECIDED)])
 def test_the_verdict_follows_from_the_interval(pan, ctx, verdict):
     results = [run(attn, share, seed) for attn, share in (("pan", pan), ("pan-ctx", ctx)) for seed in range(3)]
     found = one(results, "local context helps")
@@ -60,26 +60,26 @@ def test_the_verdict_follows_from_the_interval(pan, ctx, verdict):
     difference = both[0] - both[1]
     assert found.verdict == verdict
     assert (found.seeds, found.difference) == (3, pytest.approx(difference.mean()))
-    assert found.bounds == interval(difference, paired=True)
-    assert found.printed == pytest.approx(0.7900 - 0.6933)
+    assert found.bounds == bootstrap_interval(difference, paired=True)
+    assert found.published == pytest.approx(0.7900 - 0.6933)
 
 
 def test_only_alike_runs_are_compared_over_the_seeds_that_both_have():
     results = [run("pan", 0.4, seed) for seed in (0, 1, 2)] + [run("pan-ctx", 0.7, seed) for seed in (1, 2, 3)]
     assert one(results, "local context helps").seeds == 2
     for odd in ({"recipe": "pan"}, {"variant": "mref"}, {"seed": 7}):
-        assert claims([run("pan", 0.4), run("pan-ctx", 0.7, **odd)]) == []
+        assert evaluate_claims([run("pan", 0.4), run("pan-ctx", 0.7, **odd)]) == []
     for other in ({"queries": "all"}, {"status": "diverged"}, {"answers": None}):
-        assert claims([run("pan", 0.4), run("pan-ctx", 0.7, **other)]) == []
+        assert evaluate_claims([run("pan", 0.4), run("pan-ctx", 0.7, **other)]) == []
 
 
 def test_mask_correctness_is_that_of_the_maps_and_none_has_no_maps():
     found = one([run("pan", 0.4, maps=0.2), run("san", 0.4, maps=0.3)], "mask correctness")
     assert (found.verdict, found.difference) == (FAILS, pytest.approx(-0.1))
-    assert found.printed == pytest.approx(0.28 - 0.15)
+    assert found.published == pytest.approx(0.28 - 0.15)
     mapless = run("san", 0.4)
     del mapless["answers"]["mask_correctness"]
-    assert [c.measure for c in claims([run("pan", 0.8), mapless])] == ["accuracy"]
+    assert [c.metric for c in evaluate_claims([run("pan", 0.8), mapless])] == ["accuracy"]
 
 
 @pytest.mark.parametrize(("large", "verdict"), [(0.9, HOLDS), (0.1, FAILS)])
@@ -90,7 +90,7 @@ def test_flatness_is_the_lead_on_large_digits_less_that_on_middle_ones(large, ve
     assert found.difference == pytest.approx(lead[BINS == 4].mean() - lead[BINS == 1].mean())
     assert found.verdict == verdict
     assert found.bounds.lo < found.difference < found.bounds.hi
-    assert found.printed == pytest.approx((0.8237 - 0.6372) - (0.9140 - 0.8713))
+    assert found.published == pytest.approx((0.8237 - 0.6372) - (0.9140 - 0.8713))
 
 
 START = "init=(mref-0123456789ab,fast)"
@@ -110,57 +110,57 @@ START = "init=(mref-0123456789ab,fast)"
 def test_a_lead_grows_only_between_runs_that_were_trained_alike(black, clutter, alike):
     results = [run("san", 0.4, recipe=black, variant="mref"), run("arnn", 0.5, recipe=black, variant="mref")]
     results += [run("san", 0.3, recipe=clutter), run("arnn", 0.8, recipe=clutter)]
-    found = [c for c in claims(results) if "clutter" in c.claim]
+    found = [c for c in evaluate_claims(results) if "clutter" in c.claim]
     assert len(found) == alike
     for growth in found:
         right = [r["answers"]["right"].astype(float) for r in results]
         assert growth.difference == pytest.approx(((right[3] - right[2]) - (right[1] - right[0])).mean())
         assert growth.verdict == HOLDS
-        assert growth.where.startswith("mref-0123456789ab → mbg-0123456789ab")
-        assert growth.printed == pytest.approx((0.8584 - 0.5807) - (0.9893 - 0.8342))
+        assert growth.group.startswith("mref-0123456789ab → mbg-0123456789ab")
+        assert growth.published == pytest.approx((0.8584 - 0.5807) - (0.9893 - 0.8342))
     short = [run("san", 0.4, recipe=black, variant="mref"), run("arnn", 0.5, recipe=black, variant="mref")]
     for result in short:
         result["answers"] = {name: array[:-1] for name, array in result["answers"].items()}
-    assert not [c for c in claims(short + results[2:]) if "clutter" in c.claim]  # other questions
+    assert not [c for c in evaluate_claims(short + results[2:]) if "clutter" in c.claim]  # other questions
 
 
 def test_a_printed_difference_is_of_one_paper():
     """PAN alone has transformers, and soft attention as it trained it; ARNN has that, too, with other numbers."""
     found = one([run("stn-m", 0.4, variant="mbg"), run("san", 0.8, variant="mbg")], "transformers")
-    assert found.printed == pytest.approx(0.5225 - 0.5377)
+    assert found.published == pytest.approx(0.5225 - 0.5377)
 
 
 def test_what_is_said_of_the_inverse_task_is_found_where_it_is_printed():
     mechanisms = "pan", "pan-ctx", "san"
     found = {
         c.compared: c
-        for c in claims([run(attn, 0.5, variant="mbginv") for attn in mechanisms])
-        if c.measure == "accuracy"
+        for c in evaluate_claims([run(attn, 0.5, variant="mbginv") for attn in mechanisms])
+        if c.metric == "accuracy"
     }
     assert found["pan-ctx − pan"].source == "ARNN §4.1"
-    assert found["pan-ctx − pan"].printed == pytest.approx(0.6637 - 0.4015)
+    assert found["pan-ctx − pan"].published == pytest.approx(0.6637 - 0.4015)
     assert found["pan − san"].source == "PAN Table 1a, ARNN Table 1"  # of which nothing is printed there
 
 
 def test_the_mechanisms_it_names_exist():
-    for better, worse, *_ in BETTER:
+    for better, worse, *_ in RANKING_CLAIMS:
         create_model(better, "mbgb")
         create_model(worse, "mbgb")
 
 
 def test_in_words():
-    found = claims([run("pan", 0.4, maps=0.2), run("san", 0.8, maps=0.1)])
+    found = evaluate_claims([run("pan", 0.4, maps=0.2), run("san", 0.8, maps=0.1)])
     text = claims_to_text(found)
     assert text.startswith("mbg-0123456789ab, fast\n\nclaim ")
     assert f"{points(found[0].difference)}  " in text
     assert "+0.100 … +0.100" in text
     assert "fewer than 5 seeds" in text
     markdown = claims_to_text(found, markdown=True)
-    assert markdown.startswith("### mbg-0123456789ab, fast\n\n| claim | where it stands |")
+    assert markdown.startswith("### mbg-0123456789ab, fast\n\n| claim | source |")
     assert "mini is for first steps" not in text
-    small = claims([run("pan", 0.4, variant="mini"), run("san", 0.8, variant="mini")])
+    small = evaluate_claims([run("pan", 0.4, variant="mini"), run("san", 0.8, variant="mini")])
     assert "mini is for first steps and tests" in claims_to_text(small)
-    assert math.isnan(one([run("pan", 0.4, variant="mini"), run("san", 0.8, variant="mini")], "soft").printed)
+    assert math.isnan(one([run("pan", 0.4, variant="mini"), run("san", 0.8, variant="mini")], "soft").published)
 
 
 def test_the_command(tmp_path):
@@ -194,7 +194,7 @@ def test_flatness_with_one_question_of_a_size_cannot_be_told(middle):
     found = one(results, "falls less", "arnn − pan")
     assert found.difference == pytest.approx(1 + 1 - np.mean(middle))
     assert all(map(math.isnan, found.bounds))
-    assert found.verdict == OPEN
+    assert found.verdict == UNDECIDED
     assert not re.search("nan| … *\\|", claims_to_text([found], markdown=True))
 
 
@@ -204,7 +204,7 @@ def test_flatness_of_opposite_leads_is_bounded():
     results = of_bins("arnn", [[1] * 7 + [0] * 7], bins) + of_bins("pan", [[0] * 7 + [1] * 7], bins)
     found = one(results, "falls less", "arnn − pan")
     assert found.difference == pytest.approx(2)
-    assert found.bounds == pytest.approx((2 - 4 * wilson(0.0, 14).hi, 2))
+    assert found.bounds == pytest.approx((2 - 4 * wilson_interval(0.0, 14).hi, 2))
 
 
 def test_a_seed_of_its_own_or_without_bins_leaves_the_others():
@@ -213,17 +213,17 @@ def test_a_seed_of_its_own_or_without_bins_leaves_the_others():
     longer = of_bins("arnn", [[1] * 5, [1] * 5], [4, 4, 1, 1, 0])[1:]
     assert one(pair + longer, "falls less").seeds == 1
     del pair[0]["answers"]["scale_bin"]
-    assert [c for c in claims(pair) if "falls less" in c.claim] == []
+    assert [c for c in evaluate_claims(pair) if "falls less" in c.claim] == []
 
 
 def test_one_question_in_all_decides_nothing():
     results = of_bins("pan", [[1], [0]], [0]) + of_bins("san", [[0], [1]], [0])
-    (found,) = claims(results)
-    assert (found.difference, found.verdict) == (0, OPEN)
+    (found,) = evaluate_claims(results)
+    assert (found.difference, found.verdict) == (0, UNDECIDED)
     assert all(map(math.isnan, found.bounds))
 
 
 def test_names_of_places_keep_the_tables_whole():
     place = {"recipe": "fast|\n<b>", "dataset": {"spec_id": "a|\nb"}}
-    text = claims_to_text(claims([run("pan", 0.4, **place), run("san", 0.8, **place)]), markdown=True)
+    text = claims_to_text(evaluate_claims([run("pan", 0.4, **place), run("san", 0.8, **place)]), markdown=True)
     assert text.splitlines()[0] == "### mbg-a|\\nb, fast|\\n&lt;b>"

@@ -101,7 +101,7 @@ def test_packed_answers_that_are_damaged_are_named_and_left_out(board, harm, cap
     with pytest.raises(DataProblemError, match=r"answers\.safetensors\.xz: not a whole \.xz file"):
         records.read_answers(path.parent)
     with pytest.raises(MismatchProblemError, match=r"board\.csv: row"):
-        snapshot.check(board)
+        snapshot.check_snapshot(board)
     assert "answers.safetensors.xz: not a whole .xz file" in caplog.text
 
 
@@ -137,7 +137,7 @@ def test_nothing_in_it_says_where_it_was_made(runs, board, tmp_path):
     shutil.copytree(runs, mine)
     changed = {**content, "attn_files": {"own.py": str(tmp_path / "own.py")}, "init_run": str(tmp_path / "mref-pan")}
     (mine / config.parent.name / "config.json").write_text(json.dumps(changed))
-    snapshot.save(mine, board)
+    snapshot.save_snapshot(mine, board)
     for path in board.rglob("*.*"):
         assert str(tmp_path).encode() not in path.read_bytes(), path
     kept = json.loads((board / "runs" / config.parent.name / "config.json").read_text())
@@ -173,7 +173,7 @@ def turn_answers(board):
         (lambda b: change_result(b, status="failed"), "seeds"),
         (turn_answers, "accuracy_lo"),
         (lambda b: shutil.rmtree(next((b / "runs").glob("mini-pan-*"))), "seeds: 2"),
-        (lambda b: change_csv(b, ",tpr,", ",tqr,"), "(tpr, tqr is in one of them alone); save it again"),
+        (lambda b: change_csv(b, ",tpr,", ",tqr,"), "(only one of them has tpr, tqr); save it again"),
     ],
 )
 def test_a_number_that_does_not_follow_is_named(board, harm, column):
@@ -202,7 +202,7 @@ def test_what_people_read_is_checked_too(board):
     path.write_text(path.read_text().replace("--epochs 1", "--epochs 9", 1))
     code, said, error = leaderboard("--check", board)
     assert (code, said) == (4, "")
-    assert "board.md: says something else than board.csv beside it" in error
+    assert "board.md: differs from board.csv" in error
 
 
 def test_a_report_of_it_has_each_rows_command_on_the_screen_and_on_paper(board, tmp_path):
@@ -253,7 +253,7 @@ def test_saving_again_is_saving_anew(runs, board):
     before = {path: path.read_bytes() for path in board.rglob("*.*") if path.is_file()}
     (board / "runs" / "old").mkdir()
     (board / "runs" / "old" / "result.json").write_text("{}")
-    snapshot.save(runs, board)
+    snapshot.save_snapshot(runs, board)
     assert {path: path.read_bytes() for path in board.rglob("*.*") if path.is_file()} == before
 
 
@@ -263,8 +263,8 @@ def test_a_run_without_a_configuration_is_kept_without_a_command(text, runs, tmp
     shutil.copytree(runs, mine)
     for run in mine.glob("mini-san-*"):
         (run / "config.json").unlink() if text is None else (run / "config.json").write_text(text)
-    snapshot.save(mine, tmp_path / "board")
-    assert snapshot.check(tmp_path / "board") == [str(tmp_path / "board")]
+    snapshot.save_snapshot(mine, tmp_path / "board")
+    assert snapshot.check_snapshot(tmp_path / "board") == [str(tmp_path / "board")]
     rows = from_csv((tmp_path / "board" / "board.csv").read_text()).set_index("attn")
     assert rows["seeds"].tolist() == [2, 2]
     assert rows["command"].isna().to_dict() == {"san": True, "pan": False}
@@ -276,8 +276,8 @@ def test_words_with_line_breaks_follow_from_the_records(runs, tmp_path):
     for run in mine.glob("mini-san-*"):
         result = json.loads((run / "result.json").read_text())
         (run / "result.json").write_text(json.dumps(result | {"note": "a\r\nb\rc"}))
-    snapshot.save(mine, tmp_path / "board")
-    assert snapshot.check(tmp_path / "board") == [str(tmp_path / "board")]
+    snapshot.save_snapshot(mine, tmp_path / "board")
+    assert snapshot.check_snapshot(tmp_path / "board") == [str(tmp_path / "board")]
 
 
 def test_a_number_that_is_a_word_is_named(board):

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.leaderboard.statistics import RESAMPLES, interval, p_value, ranks, student, wilson
+from bench.leaderboard.statistics import (
+    RESAMPLES,
+    bootstrap_interval,
+    rank_rows,
+    sign_flip_p_value,
+    student_interval,
+    wilson_interval,
+)
 
 
 def answers(seeds: int, questions: int, share: float = 0.8, spread: float = 0.0, key: int = 0) -> np.ndarray:
@@ -23,7 +30,7 @@ def test_of_one_seed_it_is_scipys_interval_over_the_questions(questions):
     values = answers(1, questions)
     theirs = stats.bootstrap((values[0],), np.mean, method="BCa", n_resamples=RESAMPLES, rng=np.random.default_rng(1))
     near = max(1.01 / questions, 0.15 / np.sqrt(questions))  # of few questions a mean takes few values
-    assert interval(values) == pytest.approx(tuple(theirs.confidence_interval), abs=near)
+    assert bootstrap_interval(values) == pytest.approx(tuple(theirs.confidence_interval), abs=near)
 
 
 @pytest.mark.parametrize("seeds", [2, 5, 9])
@@ -39,20 +46,20 @@ def test_of_several_it_is_scipys_interval_over_seeds_and_questions(seeds):
         parts, mean, vectorized=False, method="BCa", n_resamples=RESAMPLES, rng=np.random.default_rng(1)
     )
     low, high = theirs.confidence_interval
-    assert interval(values) == pytest.approx((low, high), abs=0.12 * (high - low))
+    assert bootstrap_interval(values) == pytest.approx((low, high), abs=0.12 * (high - low))
 
 
 def test_blocks_of_questions_change_an_interval_little():
     """10,000 questions in 500 blocks, against the normal interval over the questions of one seed."""
     values = answers(1, 10_000)
     half = 1.96 * values.std() / 100
-    assert interval(values) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
+    assert bootstrap_interval(values) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
 
 
 def test_questions_of_one_image_count_as_one():
     """Four alike in a row of 8,000 are 2,000: the interval is twice as wide as if all had been asked apart."""
     once = answers(1, 2_000)
-    widths = [np.diff(interval(values))[0] for values in (once, np.repeat(once, 4, axis=1))]
+    widths = [np.diff(bootstrap_interval(values))[0] for values in (once, np.repeat(once, 4, axis=1))]
     assert widths[1] == pytest.approx(widths[0], rel=0.15)
 
 
@@ -60,34 +67,37 @@ def test_questions_of_one_image_count_as_one():
 def test_it_holds_the_truth_as_often_as_it_says(seeds, least):
     """Of 150 experiments some 95 % do; one that holds it always says too little."""
     spread = 0.0 if seeds == 1 else 0.02
-    found = [interval(answers(seeds, 300, 0.7, spread, key)) for key in range(150)]
+    found = [bootstrap_interval(answers(seeds, 300, 0.7, spread, key)) for key in range(150)]
     held = np.mean([low <= 0.7 <= high for low, high in found])
     assert least <= held < 1
 
 
 def test_where_nothing_varies():
-    assert interval(np.ones((3, 100))) == wilson(1.0, 100)
-    assert interval(np.zeros((1, 50))) == wilson(0.0, 50)
-    assert wilson(1.0, 100).hi == 1
-    assert 0.95 < wilson(1.0, 100).lo < 0.97
-    assert interval(np.full((2, 30), 0.25)) == (0.25, 0.25)
-    assert interval(np.tile([1.0, 0.0], 500)[None]) == (0.5, 0.5)  # every block has one of each
+    assert bootstrap_interval(np.ones((3, 100))) == wilson_interval(1.0, 100)
+    assert bootstrap_interval(np.zeros((1, 50))) == wilson_interval(0.0, 50)
+    assert wilson_interval(1.0, 100).hi == 1
+    assert 0.95 < wilson_interval(1.0, 100).lo < 0.97
+    assert bootstrap_interval(np.full((2, 30), 0.25)) == (0.25, 0.25)
+    assert bootstrap_interval(np.tile([1.0, 0.0], 500)[None]) == (0.5, 0.5)  # every block has one of each
 
 
 def test_a_difference_of_nothing_may_be_a_little_to_either_side():
-    assert interval(np.zeros((1, 50)), paired=True) == (-wilson(0.0, 50).hi, wilson(0.0, 50).hi)
+    assert bootstrap_interval(np.zeros((1, 50)), paired=True) == (
+        -wilson_interval(0.0, 50).hi,
+        wilson_interval(0.0, 50).hi,
+    )
 
 
 def test_seeds_that_agree_leave_the_questions():
     one = answers(1, 200)
-    assert interval(np.repeat(one, 3, axis=0)) == interval(one)
+    assert bootstrap_interval(np.repeat(one, 3, axis=0)) == bootstrap_interval(one)
 
 
 def test_it_is_the_same_every_time_and_leaves_numpys_generator_alone():
     values = answers(3, 100, spread=0.1)
     before = np.random.get_state()[1].tolist()  # noqa: NPY002, it is what must not move
-    assert interval(values) == interval(values)
-    assert p_value(values, 1 - values) == p_value(values, 1 - values)
+    assert bootstrap_interval(values) == bootstrap_interval(values)
+    assert sign_flip_p_value(values, 1 - values) == sign_flip_p_value(values, 1 - values)
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
 
 
@@ -97,8 +107,8 @@ def test_p_over_seeds_counts_all_flips(seeds):
     differences = values.mean(1) - baseline.mean(1)
     flipped = [abs(np.mean(differences * signs)) for signs in itertools.product((1, -1), repeat=seeds)]
     expected = np.mean([value >= abs(differences.mean()) * (1 - 1e-12) for value in flipped])
-    assert p_value(values, baseline) == pytest.approx(expected)
-    assert p_value(baseline, values) == pytest.approx(expected)
+    assert sign_flip_p_value(values, baseline) == pytest.approx(expected)
+    assert sign_flip_p_value(baseline, values) == pytest.approx(expected)
 
 
 def test_p_of_one_seed_is_over_its_questions():
@@ -106,19 +116,19 @@ def test_p_of_one_seed_is_over_its_questions():
     values, baseline = answers(1, 400, 0.8, key=1), answers(1, 400, 0.72, key=2)
     better, worse = int((values > baseline).sum()), int((values < baseline).sum())
     exact = stats.binomtest(better, better + worse).pvalue
-    assert p_value(values, baseline) == pytest.approx(exact, abs=0.012)
-    assert p_value(values, values) == 1.0
+    assert sign_flip_p_value(values, baseline) == pytest.approx(exact, abs=0.012)
+    assert sign_flip_p_value(values, values) == 1.0
 
 
 def test_p_is_uniform_where_nothing_differs():
-    found = [p_value(answers(8, 200, 0.7, 0.05, k), answers(8, 200, 0.7, 0.05, 1000 + k)) for k in range(150)]
+    found = [sign_flip_p_value(answers(8, 200, 0.7, 0.05, k), answers(8, 200, 0.7, 0.05, 1000 + k)) for k in range(150)]
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
 
 def test_ranks_count_who_is_better():
     better = [[False, False, True, True], [False, False, False, True], [False, False, False, False], [False] * 4]
-    assert ranks(better) == [1, 1, 2, 3]
-    assert ranks([]) == []
+    assert rank_rows(better) == [1, 1, 2, 3]
+    assert rank_rows([]) == []
 
 
 UNKNOWN = pytest.approx((np.nan, np.nan), nan_ok=True)
@@ -126,67 +136,76 @@ UNKNOWN = pytest.approx((np.nan, np.nan), nan_ok=True)
 
 def test_one_question_tells_nothing_of_how_questions_differ():
     """Of values that are all alike Wilson's bounds tell something, whether of one seed or of seven."""
-    assert interval(np.array([[1.0], [0.0]])) == UNKNOWN
-    assert interval(np.array([[1.0], [0.0], [0.0]]), paired=True) == UNKNOWN
+    assert bootstrap_interval(np.array([[1.0], [0.0]])) == UNKNOWN
+    assert bootstrap_interval(np.array([[1.0], [0.0], [0.0]]), paired=True) == UNKNOWN
     for seeds in (1, 7):
-        assert interval(np.ones((seeds, 1))) == wilson(1.0, 1)
-        assert interval(np.zeros((seeds, 1))) == wilson(0.0, 1)
-        assert interval(np.full((seeds, 1), 0.25)) == UNKNOWN
-        assert interval(np.zeros((seeds, 1)), paired=True) == (-wilson(0.0, 1).hi, wilson(0.0, 1).hi)
-    assert interval(np.array([[1.0, 0.0]])) != UNKNOWN
+        assert bootstrap_interval(np.ones((seeds, 1))) == wilson_interval(1.0, 1)
+        assert bootstrap_interval(np.zeros((seeds, 1))) == wilson_interval(0.0, 1)
+        assert bootstrap_interval(np.full((seeds, 1), 0.25)) == UNKNOWN
+        assert bootstrap_interval(np.zeros((seeds, 1)), paired=True) == (
+            -wilson_interval(0.0, 1).hi,
+            wilson_interval(0.0, 1).hi,
+        )
+    assert bootstrap_interval(np.array([[1.0, 0.0]])) != UNKNOWN
 
 
 @pytest.mark.parametrize(("shape", "value"), [((0, 5), 0), ((3, 0), 0), ((2, 5), np.nan), ((2, 5), np.inf)])
 def test_without_values_or_with_one_that_is_not_finite_nothing_is_known(shape, value):
     values = np.zeros(shape)
     values[:1, :1] = value
-    assert interval(values) == UNKNOWN
-    assert interval(values, paired=True) == UNKNOWN
-    assert np.isnan(p_value(values, np.zeros(shape)))
-    assert np.isnan(p_value(np.zeros(shape), values))
+    assert bootstrap_interval(values) == UNKNOWN
+    assert bootstrap_interval(values, paired=True) == UNKNOWN
+    assert np.isnan(sign_flip_p_value(values, np.zeros(shape)))
+    assert np.isnan(sign_flip_p_value(np.zeros(shape), values))
 
 
 @pytest.mark.parametrize("value", [1.0, -1.0, 2.0, -2.0, 2 - 2e-16])
 def test_a_whole_difference_may_have_missed_others_up_to_the_largest(value):
-    missed, most = wilson(0.0, 40).hi, max(1.0, abs(round(value)))
-    low, high = interval(np.full((3, 40), value), paired=True, most=most)
+    missed, most = wilson_interval(0.0, 40).hi, max(1.0, abs(round(value)))
+    low, high = bootstrap_interval(np.full((3, 40), value), paired=True, max_difference=most)
     reach = 2 * most * missed
     assert (low, high) == pytest.approx((value - reach, value) if value > 0 else (value, value + reach))
-    assert interval(np.full((3, 40), -value), paired=True, most=most) == pytest.approx((-high, -low))
+    assert bootstrap_interval(np.full((3, 40), -value), paired=True, max_difference=most) == pytest.approx(
+        (-high, -low)
+    )
     if value == 1:
-        assert interval(np.full((3, 40), value), paired=True, most=2) == pytest.approx((1 - 3 * missed, 1 + missed))
+        assert bootstrap_interval(np.full((3, 40), value), paired=True, max_difference=2) == pytest.approx(
+            (1 - 3 * missed, 1 + missed)
+        )
 
 
 def test_a_lead_at_one_question_is_none_for_certain():
     """As the test of it says, whose p is 1; at twenty questions it is one."""
     for questions, certain in ((1, False), (3, False), (20, True)):
-        assert (interval(np.ones((1, questions)), paired=True).lo > 0) == certain
-        assert (p_value(np.ones((1, questions)), np.zeros((1, questions))) < 0.05) == certain
+        assert (bootstrap_interval(np.ones((1, questions)), paired=True).lo > 0) == certain
+        assert (sign_flip_p_value(np.ones((1, questions)), np.zeros((1, questions))) < 0.05) == certain
 
 
 def test_p_of_one_question():
-    assert p_value(np.ones((1, 1)), np.zeros((1, 1))) == 1
-    assert p_value(np.ones((1, 1)), np.ones((1, 1))) == 1
-    assert p_value(np.ones((4, 1)), np.zeros((4, 1))) == 2 / 2**4
+    assert sign_flip_p_value(np.ones((1, 1)), np.zeros((1, 1))) == 1
+    assert sign_flip_p_value(np.ones((1, 1)), np.ones((1, 1))) == 1
+    assert sign_flip_p_value(np.ones((4, 1)), np.zeros((4, 1))) == 2 / 2**4
 
 
 def test_of_one_seed_student_knows_nothing():
-    assert student([0.5]) == UNKNOWN
-    assert student([]) == UNKNOWN
-    assert student([0.5, np.nan]) == UNKNOWN
-    assert student([0.5, 0.6]) == (0.0, 1.0)
-    assert student([0.5, 0.5001, 0.5002]) == pytest.approx(stats.t.interval(0.95, 2, 0.5001, 1e-4 / np.sqrt(3)))
+    assert student_interval([0.5]) == UNKNOWN
+    assert student_interval([]) == UNKNOWN
+    assert student_interval([0.5, np.nan]) == UNKNOWN
+    assert student_interval([0.5, 0.6]) == (0.0, 1.0)
+    assert student_interval([0.5, 0.5001, 0.5002]) == pytest.approx(
+        stats.t.interval(0.95, 2, 0.5001, 1e-4 / np.sqrt(3))
+    )
 
 
 @pytest.mark.parametrize(("share", "questions"), [(0.5, 0), (0.5, -3), (np.nan, 5), (0.5, np.nan), (1.1, 5), (-0.1, 5)])
 def test_wilson_of_no_questions_or_no_share(share, questions):
-    assert wilson(share, questions) == UNKNOWN
+    assert wilson_interval(share, questions) == UNKNOWN
 
 
 def test_wilson_holds_the_share_whatever_the_count():
     for questions in range(1, 601, 7):
         for right in {0, 1, questions // 2, questions - 1, questions}:
-            low, high = wilson(right / questions, questions)
+            low, high = wilson_interval(right / questions, questions)
             assert 0 <= low <= right / questions <= high <= 1
             assert low < high
 
@@ -216,13 +235,76 @@ def test_bounds_and_p_are_in_range_of_any_answers(kinds, seeds, questions, key):
     rng = np.random.default_rng(key)
     values, baseline = (PATTERNS[kind](rng, seeds, questions).astype(float) for kind in kinds)
     for of, least in ((values, 0.0), (values - baseline, -1.0)):
-        low, high = interval(of, paired=least < 0)
+        low, high = bootstrap_interval(of, paired=least < 0)
         assert np.isnan(low) == np.isnan(high)
         assert not np.isnan(low) or questions == 1
         assert np.isnan(low) or least <= low <= of.mean() <= high <= 1
-    assert interval(baseline - values, True) == pytest.approx((-high, -low), abs=0.2, nan_ok=True)
-    assert 0 < p_value(values, baseline) <= 1
-    assert p_value(values, baseline) == pytest.approx(p_value(baseline, values), abs=0.05)
-    low, high = student(list(values.mean(axis=1)))
+    assert bootstrap_interval(baseline - values, True) == pytest.approx((-high, -low), abs=0.2, nan_ok=True)
+    assert 0 < sign_flip_p_value(values, baseline) <= 1
+    assert sign_flip_p_value(values, baseline) == pytest.approx(sign_flip_p_value(baseline, values), abs=0.05)
+    low, high = student_interval(list(values.mean(axis=1)))
     assert np.isnan(low) == (seeds == 1)
     assert np.isnan(low) or 0 <= low <= values.mean(axis=1).mean() <= high <= 1
+
+
+@st.composite
+def answer_sets(draw, mechanisms: int = 1) -> list[np.ndarray]:
+    """Values of several mechanisms for the same seeds and questions, f8 (S, T) each."""
+    seeds = draw(st.integers(1, 7))
+    questions = draw(st.one_of(st.integers(1, 12), st.integers(13, 600), st.sampled_from([499, 500, 501])))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    kinds = draw(st.lists(st.sampled_from(sorted(PATTERNS)), min_size=mechanisms, max_size=mechanisms))
+    return [PATTERNS[kind](rng, seeds, questions).astype(float) for kind in kinds]
+
+
+@settings(max_examples=40, deadline=None)
+@given(values=answer_sets())
+def test_a_network_compared_with_itself_differs_by_nothing(values):
+    (own,) = values
+    low, high = bootstrap_interval(own - own, paired=True)
+    assert low < 0 < high
+    assert low == -high
+    assert sign_flip_p_value(own, own) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(values=answer_sets(), data=st.data())
+def test_permuting_seeds_changes_what_they_share_by_resampling_alone(values, data):
+    """The mean and the p-value are exactly those before; bounds of the bootstrap move by its noise."""
+    (own,) = values
+    other = data.draw(st.permutations(range(len(own))))
+    baseline = np.zeros_like(own)
+    assert sign_flip_p_value(own[other], baseline) == pytest.approx(sign_flip_p_value(own, baseline), abs=0.05)
+    before, after = bootstrap_interval(own), bootstrap_interval(own[other])
+    width = 0.0 if np.isnan(before.lo) else before.hi - before.lo
+    assert after == pytest.approx(before, abs=0.35 * width + 1e-9, nan_ok=True)
+    assert student_interval(own.mean(axis=1)[other].tolist()) == pytest.approx(
+        student_interval(own.mean(axis=1).tolist()), nan_ok=True
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(1, 9).flatmap(
+        lambda n: st.lists(st.lists(st.booleans(), min_size=n, max_size=n), min_size=n, max_size=n)
+    )
+)
+def test_a_rank_counts_the_rows_that_are_better(better):
+    ranks = rank_rows(better)
+    assert all(1 <= rank <= len(better) + 1 for rank in ranks)
+    for j, rank in enumerate(ranks):
+        assert rank == 1 + len([i for i in range(len(better)) if better[i][j]])
+
+
+@settings(max_examples=200, deadline=None)
+@given(right=st.integers(0, 500), wrong=st.integers(0, 500))
+def test_wilsons_interval_shrinks_with_questions_and_mirrors_with_the_share(right, wrong):
+    if right + wrong == 0:
+        return
+    share, questions = right / (right + wrong), right + wrong
+    low, high = wilson_interval(share, questions)
+    assert 0 <= low <= share <= high <= 1
+    mirrored = wilson_interval(wrong / questions, questions)
+    assert mirrored == pytest.approx((1 - high, 1 - low))
+    four = wilson_interval(share, 4 * questions)
+    assert four.hi - four.lo < high - low

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import statistics
 from dataclasses import replace
 
@@ -16,8 +17,8 @@ from bench.compute import ComputeConfig
 from bench.config import RECIPES, Recipe
 from bench.model import create_model
 from bench.profiling import timing
-from bench.profiling.benchmark import COLUMNS, runtime, to_json, to_text
-from bench.profiling.timing import LiveTensors, Spread, example, measure, saved_memory
+from bench.profiling.benchmark import NetworkCost, NumericalError, TimingConditions, measure_runtime, to_json, to_text
+from bench.profiling.timing import LiveTensors, Spread, Timing, random_batch, saved_memory, time_networks
 from bench.training.step import Step, build_optimizer
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import get_variant
@@ -37,7 +38,7 @@ def network(attn: str) -> nn.Module:
 def test_timing_leaves_the_network_as_it_was():
     model = network("pan")
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    timed = measure({"pan": model, "arnn": network("arnn")}, SHORT, MINI, ON_CPU, rounds=3)
+    timed = time_networks({"pan": model, "arnn": network("arnn")}, SHORT, MINI, ON_CPU, rounds=3)
     pan = timed["pan"]
     assert 0 < pan.infer.median < pan.step.median
     assert len(pan.step.values) == len(pan.infer.values) == 3
@@ -60,9 +61,11 @@ def test_what_is_quick_is_called_several_times_in_a_round(monkeypatch):
         calls.append(name)
         now[0] += seconds
 
-    quick, slow = timing.LEAST_SECONDS / 7.5, timing.LEAST_SECONDS * 2
-    found = timing._rounds({"quick": lambda: work("quick", quick), "slow": lambda: work("slow", slow)}, CPU, 3)
-    warm, eight = timing.WARM_UP, ["quick"] * 8
+    quick, slow = timing.MIN_ROUND_SECONDS / 7.5, timing.MIN_ROUND_SECONDS * 2
+    found = timing._time_alternately(
+        {"quick": lambda: work("quick", quick), "slow": lambda: work("slow", slow)}, CPU, 3
+    )
+    warm, eight = timing.WARM_UP_CALLS, ["quick"] * 8
     assert calls == ["quick"] * warm + ["slow"] * warm + [*eight, "slow", "slow", *eight, *eight, "slow"]
     assert found["quick"].values == pytest.approx([quick] * 3)
     assert found["slow"].values == pytest.approx([slow] * 3)
@@ -70,8 +73,8 @@ def test_what_is_quick_is_called_several_times_in_a_round(monkeypatch):
 
 def test_a_spread_is_compared_round_by_round():
     slow, fast = Spread((4.0, 6.0, 10.0, 9.0)), Spread((2.0, 2.0, 5.0, 3.0))
-    assert slow.over(fast).values == (2.0, 3.0, 2.0, 3.0)
-    assert slow.over(fast).median == 2.5
+    assert slow.ratio_to(fast).values == (2.0, 3.0, 2.0, 3.0)
+    assert slow.ratio_to(fast).median == 2.5
     assert slow.median == statistics.median(slow.values) == 7.5
     assert slow.quartiles == (5.5, 9.25)
     assert Spread((3.0,)).quartiles == (3.0, 3.0)
@@ -102,7 +105,7 @@ def test_saved_memory_is_what_the_gradients_need_beyond_weights_and_data():
 
 def test_what_was_counted_is_freed():
     """Also of an operation that keeps its own output, as a sigmoid does."""
-    images, query, _ = example(2, MINI, CPU)
+    images, query, _ = random_batch(2, MINI, CPU)
     with LiveTensors() as live:
         saved_memory(create_model("pan", "mini"), images, query, ON_CPU)
         gc.collect()
@@ -128,7 +131,7 @@ def test_memory_is_that_of_the_tensors_alive():
 
 def test_a_step_is_the_textbooks():
     """Loss before the update; gradients clipped; Adam."""
-    images, query, label = example(8, MINI, CPU)
+    images, query, label = random_batch(8, MINI, CPU)
     model, other = network("pan"), network("pan")
     recipe = replace(SHORT, clip=0.1)
     torch.manual_seed(3)
@@ -161,13 +164,25 @@ def test_the_precision_of_products_is_given_back():
 
 @pytest.fixture(scope="module")
 def measured():
-    return runtime(["none,arnn", "arnn-sampled"], MINI, replace(SHORT, batch=8), ON_CPU, rounds=3)
+    return measure_runtime(["none,arnn", "arnn-sampled"], MINI, replace(SHORT, batch=8), ON_CPU, rounds=3)
+
+
+def rows_of(measured) -> list[dict]:
+    return to_json(*measured)["networks"]
+
+
+KEYS = (
+    "attn params train_step_ms train_step_ms_q1 train_step_ms_q3 over_san over_san_q1 over_san_q3 over_pan_ctx "  # noqa: SIM905
+    "over_pan_ctx_q1 over_pan_ctx_q3 infer_ms_per_image infer_ms_per_image_q1 infer_ms_per_image_q3 infer_over_san "
+    "peak_memory_mb saved_mb logits_error gradient_error diagonal_lstm".split()
+)
 
 
 def test_runtime_compares_with_the_baselines(measured):
-    setting, rows = measured
+    setting, costs = measured
+    rows = rows_of(measured)
     assert [row["attn"] for row in rows] == ["san", "pan-ctx", "none,arnn", "arnn-sampled"]
-    assert all(tuple(row) == COLUMNS for row in rows)
+    assert all(list(row) == KEYS for row in rows)
     by_name = {row["attn"]: row for row in rows}
     assert by_name["san"]["over_san"] == by_name["pan-ctx"]["over_pan_ctx"] == 1
     for row in rows:
@@ -175,8 +190,8 @@ def test_runtime_compares_with_the_baselines(measured):
         assert 0 < row["saved_mb"] < row["peak_memory_mb"]
     assert (setting.batch, setting.device, setting.precision, setting.capture) == (8, "cpu", "fp32", "eager")
     assert [row["diagonal_lstm"] for row in rows] == [None, None, "cpu", "cpu"]
-    json.dumps(to_json(setting, rows))
-    text = to_text(setting, rows)
+    json.dumps(to_json(setting, costs))
+    text = to_text(setting, costs)
     assert text.splitlines()[-1].rstrip().endswith("cpu")
     assert text.startswith(
         f"mini (48 px), batch 8, cpu ({torch.get_num_threads()} threads), fp32, eager, adam, 3 rounds"
@@ -184,8 +199,26 @@ def test_runtime_compares_with_the_baselines(measured):
     assert len(text.splitlines()) == 7
 
 
+def test_the_table_has_units_separators_and_quartiles():
+    step, infer, san = Spread((1100.0, 1234.0, 1300.0)), Spread((0.5, 0.123456, 12.0)), Spread((500.0, 550.0, 650.0))
+    timing_of = Timing(step, infer, 1234.4, 56.7, 8, 2, "cpu")
+    ratios = {"san": step.ratio_to(san), "pan-ctx": step.ratio_to(step)}
+    cost = NetworkCost("arnn", 1234567, timing_of, ratios, infer.ratio_to(infer), NumericalError(1.23e-6, None))
+    conditions = TimingConditions("mini", 48, 8, "cpu", 2, "fp32", "eager", "adam", 3, "2.11")
+    first, _, head, *_, line = to_text(conditions, [cost]).splitlines()
+    assert first == "mini (48 px), batch 8, cpu (2 threads), fp32, eager, adam, 3 rounds, torch 2.11"
+    assert re.split(" {2,}", head.strip()) == [
+        *("network", "params", "step, ms", "/ san", "/ pan-ctx", "inference, ms an image", "/ san", "peak, MB"),
+        *("saved, MB", "error of logits", "of gradient", "diagonal LSTM"),
+    ]
+    assert re.split(" {2,}", line.strip()) == [
+        *("arnn", "1,234,567", "1,234 (1,167–1,267)", "2.20 (2.10–2.22)", "1.00 (1.00–1.00)", "0.5 (0.312–6.25)"),
+        *("1.00", "1234", "57", "1e-06", "cpu"),
+    ]
+
+
 def test_in_one_round_a_ratio_is_that_of_the_steps_beside_it():
-    _, rows = runtime(["none,arnn"], MINI, replace(SHORT, batch=4), ON_CPU, rounds=1)
+    rows = rows_of(measure_runtime(["none,arnn"], MINI, replace(SHORT, batch=4), ON_CPU, rounds=1))
     san, ctx, other = rows
     for row in rows:
         assert row["over_san"] == row["train_step_ms"] / san["train_step_ms"]
@@ -196,20 +229,20 @@ def test_in_one_round_a_ratio_is_that_of_the_steps_beside_it():
 
 def test_errors_are_those_of_the_precision(measured):
     """Single precision is right to some 1e-6, half to some 1e-2; a network that draws has none to compare."""
-    rows = {row["attn"]: row for row in measured[1]}
+    rows = {row["attn"]: row for row in rows_of(measured)}
     for name in ("san", "pan-ctx", "none,arnn"):
         assert 1e-9 < rows[name]["logits_error"] < 1e-5
         assert 1e-9 < rows[name]["gradient_error"] < 1e-4
     assert rows["arnn-sampled"]["logits_error"] is rows["arnn-sampled"]["gradient_error"] is None
-    _, half = runtime([], MINI, replace(SHORT, batch=8), ComputeConfig(CPU, "bf16"), rounds=1)
+    half = rows_of(measure_runtime([], MINI, replace(SHORT, batch=8), ComputeConfig(CPU, "bf16"), rounds=1))
     for row in half:
         assert 1e-4 < row["logits_error"] < 0.05
         assert 1e-3 < row["gradient_error"] < 0.5
 
 
 def test_errors_do_not_depend_on_what_else_is_timed(measured):
-    _, rows = runtime([], MINI, replace(SHORT, batch=8), ON_CPU, rounds=1)
-    for row, before in zip(rows, measured[1], strict=False):
+    rows = rows_of(measure_runtime([], MINI, replace(SHORT, batch=8), ON_CPU, rounds=1))
+    for row, before in zip(rows, rows_of(measured), strict=False):
         assert (row["logits_error"], row["gradient_error"]) == (before["logits_error"], before["gradient_error"])
 
 
@@ -263,8 +296,8 @@ def test_the_command(tmp_path):
         (["--attn", "arn"], "did you mean 'arnn'"),
         (["--variant", "mbgg"], "did you mean"),
         (["--plot", "bars.txt"], "give a name that ends in"),
-        (["--device", "cpu", "--precision", "tf32"], "only CUDA devices support it"),
-        (["--device", "cpu", "--capture", "graph"], "only CUDA devices support it"),
+        (["--device", "cpu", "--precision", "tf32"], "only CUDA devices have it"),
+        (["--device", "cpu", "--capture", "graph"], "only CUDA devices have it"),
         (["--recipe", "fats"], "did you mean 'fast'"),
         (["--batch", "1"], "--batch"),
     ],
@@ -284,7 +317,7 @@ def test_a_recorded_step_trains_as_one_that_is_issued(attn, monkeypatch):
         model = network(attn).to(device, memory_format=torch.channels_last).train()
         step = Step(model, recipe, build_optimizer(recipe, model), ComputeConfig(device, capture=capture))
         torch.manual_seed(1)
-        batches = [example(16, MINI, device) for _ in range(4)]
+        batches = [random_batch(16, MINI, device) for _ in range(4)]
         torch.manual_seed(2)
         first = step(*batches[0])
         gradients = [p.grad.clone() for p in model.parameters()]
@@ -303,7 +336,7 @@ def test_recorded_inference_sees_new_data_and_refuses_another_shape():
     model = network("pan-ctx").cuda().eval()
     recorded = timing.CapturedFunction(torch.inference_mode()(lambda x, q: model(x, q).logits))
     for _ in range(3):
-        images, query, _ = example(4, MINI, torch.device("cuda"))
+        images, query, _ = random_batch(4, MINI, torch.device("cuda"))
         torch.testing.assert_close(recorded(images, query).clone(), model(images, query).logits.detach())
     with pytest.raises(ValueError, match="captured with"):
         recorded(images[:2], query)

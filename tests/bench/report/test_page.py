@@ -21,15 +21,15 @@ from PIL import Image
 import cli
 from bench.compute import ComputeConfig
 from bench.config import Recipe
-from bench.leaderboard.aggregate import leaderboard
-from bench.leaderboard.statistics import wilson
+from bench.leaderboard.aggregate import build_board
+from bench.leaderboard.statistics import wilson_interval
 from bench.report import accuracy_charts, galleries
 from bench.report.groups import contests
 from bench.report.intervals import at_scale
 from bench.report.markdown import blocks
 from bench.report.page import page
 from bench.report.svg_layout import Frame, place, powers, shares, whole
-from bench.report.table import COLUMNS, table
+from bench.report.table import REPORT_COLUMNS, table
 from bench.runs import experiment, records, validation
 from mnistref.common.errors import UsageProblemError
 from tests.bench.report.reporting import copy_run, curve_of, draw_pictures
@@ -47,9 +47,7 @@ def real(mini, tmp_path_factory) -> Path:
     runs = tmp_path_factory.mktemp("data") / "runs"
     for attn in ("pan", "none"):
         recipe = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
-        config = experiment.configure(
-            mini, attn, 0, experiment.RunSettings(recipe, "one", ComputeConfig(torch.device("cpu")))
-        )
+        config = experiment.configure(mini, attn, 0, recipe, "one", ComputeConfig(torch.device("cpu")))
         draw_pictures(experiment.run(config, mini, runs), maps=attn == "pan")
     return runs
 
@@ -360,7 +358,7 @@ def test_of_a_row_the_lowest_finished_seed_is_shown(runs):
         copy_run(one(runs), runs, f"zz-s{seed}", attn="zz", seed=seed)
     copy_run(one(runs), runs, "zz-s0", attn="zz", seed=0, status="diverged", reason="?")
     found = list(records.read_results(runs))
-    (gallery,) = galleries.galleries(contests(leaderboard(found), found), runs)
+    (gallery,) = galleries.galleries(contests(build_board(found), found), runs)
     assert [answers.run for answers in gallery.answers if answers.name == "zz"] == ["zz-s1"]
 
 
@@ -376,7 +374,7 @@ def test_a_map_becomes_heat(real):
 
 def entry_of(runs: Path, attn: str = "pan"):
     found = list(records.read_results(runs))
-    (contest,) = contests(leaderboard(found), found)
+    (contest,) = contests(build_board(found), found)
     return contest, next(entry for entry in contest.entries if entry.row["attn"] == attn)
 
 
@@ -393,7 +391,7 @@ def test_contests_on_one_set_are_named_by_what_their_rows_share(runs):
     copy_run(one(runs), runs, "after", recipe=after)
     copy_run(one(runs), runs, "asked", queries="all", recipe="pan,batch=20")
     found = list(records.read_results(runs))
-    titles = {contest.title.partition(": ")[2] for contest in contests(leaderboard(found), found)}
+    titles = {contest.title.partition(": ")[2] for contest in contests(build_board(found), found)}
     begun = "fast, epochs=4, fade=0.5; after mref-b: fast, epochs=4; after mini-a: fast"
     assert titles == {"fast, epochs=2", begun, "pan, batch=20; queries all"}
 
@@ -411,7 +409,7 @@ def test_intervals_per_scale_are_the_boards_or_pooled_over_seeds(runs):
     name, (_, entry) = "accuracy_scale_0.5_1.0", entry_of(runs)
     images = 2 * entry.finished[0]["n_scale_0.5_1.0"]
     rate = at_scale(entry, name)
-    assert (rate.low, rate.high) == pytest.approx(wilson(rate.value, images))
+    assert (rate.low, rate.high) == pytest.approx(wilson_interval(rate.value, images))
     entry.row.update({f"{name}_lo": 0.1, f"{name}_hi": 0.9})
     rate = at_scale(entry, name)
     assert (rate.low, rate.high) == (0.1, 0.9)
@@ -447,7 +445,7 @@ def test_what_all_rows_share_is_said_once():
 
 
 def test_every_column_is_explained():
-    assert all(column.heading and column.meaning.endswith(".") for column in COLUMNS)
+    assert all(column.report_heading and column.doc.endswith(".") for column in REPORT_COLUMNS)
 
 
 @pytest.mark.parametrize("values", [[], [0.5], [0, 1], [0.123, 0.124], [0.98, 1.0], [0.0]])

@@ -21,7 +21,7 @@ from bench.data.loading import load_split
 from bench.distributed.process_group import SINGLE_PROCESS
 from bench.evaluation import snapshots
 from bench.evaluation.evaluate import test as measure
-from bench.leaderboard.aggregate import leaderboard
+from bench.leaderboard.aggregate import build_board
 from bench.metrics import attended
 from bench.model import build
 from bench.profiling import run_cost
@@ -144,15 +144,15 @@ def test_the_result_says_where_it_comes_from(finished, mini):
 
 @pytest.mark.parametrize(("asked", "rounds"), [(None, 7), ("", 7), ("2", 2)])
 def test_timing_rounds_are_seven_or_what_the_variable_says(asked, rounds, monkeypatch):
-    monkeypatch.delenv(run_cost.VARIABLE)
+    monkeypatch.delenv(run_cost.ROUNDS_VARIABLE)
     if asked is not None:
-        monkeypatch.setenv(run_cost.VARIABLE, asked)
-    assert run_cost.rounds() == rounds
+        monkeypatch.setenv(run_cost.ROUNDS_VARIABLE, asked)
+    assert run_cost.timing_rounds() == rounds
 
 
 @pytest.mark.parametrize("asked", ["0", "-1", "2.5", "many"])
 def test_a_number_of_rounds_that_is_none_is_refused_before_the_training(asked, mini, tmp_path, monkeypatch):
-    monkeypatch.setenv(run_cost.VARIABLE, asked)
+    monkeypatch.setenv(run_cost.ROUNDS_VARIABLE, asked)
     with pytest.raises(UsageProblemError, match=f"BENCH_TIMING_ROUNDS={asked}: give a whole number"):
         experiment.run(configured(mini), mini, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -213,7 +213,7 @@ def test_a_damaged_result_is_shown_and_made_again(text, finished, mini, tmp_path
     path.write_text(text if isinstance(text, str) else json.dumps({**result, **text}))
     shown = list(records.read_results(tmp_path))
     assert [(r["status"], r["attn"], r["run"]) for r in shown] == [("damaged", "pan", config.run_id)]
-    assert leaderboard(shown)["status"].tolist() == ["1 damaged"]
+    assert build_board(shown)["status"].tolist() == ["1 damaged"]
     experiment.run(config, mini, tmp_path)
     assert [r["status"] for r in records.read_results(tmp_path)] == ["ok"]
 
@@ -223,7 +223,7 @@ def test_a_finished_run_is_shown_even_where_what_lies_beside_its_result_is_damag
     _, folder, result = finished
     shutil.copytree(folder, tmp_path / folder.name)
     (tmp_path / folder.name / name).write_text("{}")
-    board = leaderboard(records.read_results(tmp_path))
+    board = build_board(records.read_results(tmp_path))
     assert board["status"].tolist() == ["ok"]
     assert board["accuracy"].tolist() == [result["accuracy"]]
     assert board["accuracy_lo"].notna().all()
@@ -428,7 +428,7 @@ def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path
     train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
     (record,) = Trainer(config.recipe, model, train, val, 1, ComputeConfig(CPU)).epochs()
     assert record["train_loss"] == history[0]["train_loss"]
-    assert leaderboard(records.read_results(tmp_path))["recipe"].tolist() == [result["recipe"]]
+    assert build_board(records.read_results(tmp_path))["recipe"].tolist() == [result["recipe"]]
 
 
 def test_a_run_on_other_questions_starts_from_what_of_the_weights_fits(finished, make, tmp_path, caplog):

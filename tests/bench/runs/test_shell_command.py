@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import cli
 from bench.config import RECIPES, RunConfig
-from bench.leaderboard.aggregate import leaderboard
+from bench.leaderboard.aggregate import build_board
 from bench.runs import records
 from bench.runs.shell_command import build_command
 
@@ -112,7 +112,7 @@ def test_a_shell_that_runs_it_comes_to_the_same_runs(tmp_path, monkeypatch):
     config = replace(config, dataset=Path(folder).name)
     assert done(build_command(config, REQUEST, [0, 2]))[0] == folder
     runs = tmp_path / "data_cache" / "runs"
-    (row,) = leaderboard(records.read_results(runs)).to_dict("records")
+    (row,) = build_board(records.read_results(runs)).to_dict("records")
     assert row["seeds"] == 2
     assert row["command"] == build_command(config, REQUEST, [0, 2])
     assert {path.name for path in runs.glob("mini-*")} == {replace(config, seed=seed).run_id for seed in (0, 2)}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench.common.safetensors_io import encode
-from bench.leaderboard.aggregate import leaderboard
+from bench.leaderboard.aggregate import build_board
 from bench.runs import records
 from bench.runs.validation import check_against_answers, check_answers, check_result
 from mnistref.common.errors import DataProblemError
@@ -164,7 +164,7 @@ def test_answers_of_another_kind_are_left_out_and_the_board_is_made_without_them
     with pytest.raises(DataProblemError, match=r"not the answers of a test \(.*right"):
         records.read_answers(run)
     with caplog.at_level(logging.WARNING):
-        (row,) = leaderboard(records.read_results(run.parent)).to_dict("records")
+        (row,) = build_board(records.read_results(run.parent)).to_dict("records")
     assert (row["seeds"], row["accuracy"]) == (1, pytest.approx(2 / 3))
     assert "not the answers of a test" in caplog.text
 
@@ -174,7 +174,7 @@ def test_answers_of_another_kind_are_left_out_and_the_board_is_made_without_them
 def test_what_lies_beside_a_result_may_be_anything(text, name, run, caplog):
     (run / name).write_text(text)
     with caplog.at_level(logging.WARNING):
-        (row,) = leaderboard(records.read_results(run.parent)).to_dict("records")
+        (row,) = build_board(records.read_results(run.parent)).to_dict("records")
     assert row["seeds"] == 1
     assert "run" in caplog.text
     (run / records.RESULT).unlink()
@@ -194,4 +194,4 @@ def test_what_lies_beside_a_result_may_be_anything(text, name, run, caplog):
 )
 def test_hardware_is_named_by_what_is_known(environment, hardware, run):
     (run / records.ENVIRONMENT).write_text(json.dumps(environment))
-    assert leaderboard(records.read_results(run.parent))["hardware"].tolist() == [hardware]
+    assert build_board(records.read_results(run.parent))["hardware"].tolist() == [hardware]

@@ -19,7 +19,7 @@ from bench.evaluation.evaluate import test as measure
 from bench.evaluation.unchecked_metrics import BINS, curve_of
 from bench.kernels.diagonal_lstm import VARIABLE, ImplementationError
 from bench.leaderboard import snapshot
-from bench.leaderboard.aggregate import leaderboard
+from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.formatting import from_csv, to_csv, to_text
 from bench.model import create_model
 from bench.runs import experiment
@@ -85,7 +85,7 @@ def test_checks_on_the_cpu_ignore_what_is_asked_of_a_gpu(monkeypatch):
 
 def test_a_board_says_where_another_than_the_best_ran():
     h100 = "NVIDIA H100 80GB HBM3"
-    board = leaderboard(
+    board = build_board(
         [
             result("arnn", device=h100, diagonal_lstm="packed, triton"),
             result("arnn-ind", device=h100, diagonal_lstm="triton"),
@@ -114,7 +114,7 @@ def test_a_result_names_it_in_words(value, good):
 def test_a_board_of_before_is_right_and_one_without_what_its_records_say_is_not(runs, tmp_path):
     for name, forgets in (("old", True), ("new", False)):
         folder = tmp_path / name
-        snapshot.save(runs, folder)
+        snapshot.save_snapshot(runs, folder)
         for path in (folder / "runs").glob("*/result.json"):
             content = json.loads(path.read_text())
             if forgets:
@@ -122,9 +122,9 @@ def test_a_board_of_before_is_right_and_one_without_what_its_records_say_is_not(
             path.write_text(json.dumps(content))
         board = from_csv((folder / "board.csv").read_text()).drop(columns="diagonal_lstm")
         (folder / "board.csv").write_text(to_csv(board))
-    assert snapshot.check(tmp_path / "old") == [str(tmp_path / "old")]
-    with pytest.raises(Exception, match="diagonal_lstm is in one of them alone"):
-        snapshot.check(tmp_path / "new")
+    assert snapshot.check_snapshot(tmp_path / "old") == [str(tmp_path / "old")]
+    with pytest.raises(Exception, match="only one of them has diagonal_lstm"):
+        snapshot.check_snapshot(tmp_path / "new")
     shutil.rmtree(tmp_path / "new")
 
 

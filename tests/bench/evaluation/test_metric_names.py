@@ -1,0 +1,83 @@
+"""The table of columns: every column of a board, of a result and of `bench runtime` has exactly one entry."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import bench
+from bench.evaluation.column import BOUNDS, QUARTILES, reorder, with_suffixes
+from bench.evaluation.metric_names import COLUMN_BY_NAME, COLUMNS, COSTS, COUNTS, MAP_METRICS, SCALES, board_columns
+from bench.leaderboard.aggregate import build_board
+from bench.leaderboard.formatting import from_csv
+from bench.profiling.benchmark import RUNTIME_COLUMNS
+from bench.report.table import REPORT_COLUMNS
+from tests.bench.leaderboard.test_aggregate import result
+from tests.helpers import TOP
+
+
+def entry(name: str) -> str:
+    """The name of the entry of a column, which may be a bound or a quartile of another one."""
+    for suffix in (*BOUNDS, *QUARTILES):
+        if name.endswith(suffix) and name not in COLUMN_BY_NAME:
+            return name.removesuffix(suffix)
+    return name
+
+
+def test_names_are_unique_and_documented():
+    assert len(COLUMN_BY_NAME) == len(COLUMNS)
+    for column in COLUMNS:
+        assert re.fullmatch(r"[^\n]+\.", column.doc), column.name
+        assert column.number_format or column.higher_is_better is None, column.name
+
+
+def test_every_column_of_a_board_has_an_entry():
+    names = list(build_board([result()]).columns)
+    assert names == board_columns()
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert entry(name) in COLUMN_BY_NAME, name
+        assert name == entry(name) or COLUMN_BY_NAME[entry(name)].bounded, name
+
+
+@pytest.mark.parametrize("board", sorted((TOP / "results").rglob("board.csv")), ids=lambda path: path.parent.name)
+def test_every_column_of_the_boards_of_this_project_has_an_entry(board):
+    names = list(from_csv(board.read_text()).columns)
+    assert {entry(name) for name in names} <= set(COLUMN_BY_NAME)
+    assert [name for name in board_columns() if name in names] == names
+
+
+def test_every_metric_has_a_format_a_direction_and_an_interval_if_questions_have_values():
+    for name in ("accuracy", *SCALES, *MAP_METRICS, *COSTS):
+        column = COLUMN_BY_NAME[name]
+        assert column.number_format is not None, name
+        assert column.higher_is_better is (name not in COSTS), name
+        assert column.bounded == (name not in (*COSTS, "mask_correctness_uniform", "pr_area")), name
+    assert all(COLUMN_BY_NAME[name].integer for name in COUNTS)
+
+
+def test_views_show_columns_of_the_table_once():
+    for columns in (REPORT_COLUMNS, RUNTIME_COLUMNS):
+        assert len({column.name for column in columns}) == len(columns)
+        assert set(columns) <= set(COLUMNS)
+
+
+def test_columns_are_moved_in_front_of_others():
+    columns = [COLUMN_BY_NAME[name] for name in ("rank", "attn", "seeds")]
+    assert [c.name for c in reorder(columns, {"seeds": "rank"})] == ["seeds", "rank", "attn"]
+    assert with_suffixes(["a", "b"], ("_x",)) == ["a", "a_x", "b", "b_x"]
+
+
+def test_no_other_module_spells_the_name_of_a_metric():
+    """Outside the table, code refers to its constants. Docstrings are no code."""
+    metrics = {name for name in (*MAP_METRICS, *COSTS, *SCALES, *COUNTS) if name not in ("pointing",)}
+    for path in Path(bench.__path__[0]).rglob("*.py"):
+        if path.name != "metric_names.py":
+            strings = set(re.findall(r'(?<!")"([a-z_0-9.]+)"(?!")', path.read_text()))
+            allowed = {"peak_memory_mb"} if path.name == "validation.py" else {"mask_correctness"} & exported(path)
+            assert strings & metrics <= allowed, path
+
+
+def exported(path: Path) -> set[str]:
+    """The names in `__all__` of the module of metrics, which are those of its functions."""
+    return {"mask_correctness"} if path.name == "metrics.py" else set()
