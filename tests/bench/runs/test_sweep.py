@@ -161,7 +161,7 @@ def call(*arguments: str, code: int = 0):
 )
 def test_wrong_arguments(arguments, message, tmp_path, monkeypatch, mini):
     if "--scheduler" in arguments:
-        monkeypatch.setattr(experiment, "prepare", lambda *_: mini)
+        monkeypatch.setattr(experiment, "prepare_dataset", lambda *_: mini)
     assert message in call(*arguments, "--root", str(tmp_path), code=2).stderr
 
 
