@@ -359,8 +359,8 @@ def _change(*parts: str, **entries):
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (_drop(records.RESULT), "not finished; give its `bench run` command again"),
-        (_change(records.RESULT, status="diverged"), "the run diverged"),
+        (_drop(records.RESULT), "not finished; repeat its `bench run` command"),
+        (_change(records.RESULT, status="diverged"), "no network, because its status is diverged"),
         (_write(records.RESULT, "{}"), "damaged"),
         (_drop(records.WEIGHTS), "no weights here"),
         (_write(records.WEIGHTS, "nothing"), "not a safetensors file"),
