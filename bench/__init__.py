@@ -7,11 +7,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mnistref.common.version import VERSION as __version__
+from mnistref.common.version import VERSION
 
 if TYPE_CHECKING:
     from bench.model import AttributeCNN, create_model
 
+__version__ = VERSION
 __all__ = ["AttributeCNN", "__version__", "create_model"]
 
 

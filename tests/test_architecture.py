@@ -14,7 +14,7 @@ MODULES = {
     for package in ("mnistref", "bench")
     for path in sorted((TOP / package).rglob("*.py"))
 } | {"cli": TOP / "cli.py"}
-LONGEST = 300
+LONGEST = 325
 """Lines of a module."""
 
 PURE = (

@@ -51,7 +51,7 @@ def commands(page: Path) -> list[str]:
 
 
 def is_ours(command: str) -> bool:
-    return command.split()[0] in PROGRAMS
+    return command.split(maxsplit=1)[0] in PROGRAMS
 
 
 def named(page: Path) -> str:

@@ -11,23 +11,24 @@ from bench.evaluation.evaluate import BATCH
 Made = TypeVar("Made")
 
 LARGE = (1000, 500, 250)
-"""What is tried on CUDA, where a small batch leaves most of a GPU idle."""
+"""Batch sizes that are tried on CUDA, because a small batch leaves most of a GPU idle."""
 COPIES, SHARE = 4, 0.25
-"""A batch may take this share of the memory that is free, if so many of the first convolution's outputs are held."""
+"""A batch may need this share of the free memory, if the first convolution's output is held this many times."""
 
 
 def sizes(device: str, trained: int, canvas: int, width: int, free: int | None, drawn: bool = False) -> list[int]:
-    """Return what to try, the largest first. Pure.
+    """Return the batch sizes to try, the largest first.
 
-    The last one is not larger than a batch of the training, so that what was trained fits.
+    The last one is at most a batch of the training, which is known to fit into memory.
 
     Args:
         device: "cpu" or "cuda".
         trained: images, or questions, of a training step.
-        canvas, width: pixels along a side of an image, channels of a convolution.
-        free: bytes of memory; None where nobody knows.
-        drawn: whether maps are drawn at random. Another batch would draw others, so that numbers would depend on the
-            memory that is free.
+        canvas: height and width of an image in pixels.
+        width: channels of each convolution.
+        free: free memory in bytes; None if it is unknown.
+        drawn: whether maps are drawn at random. Other batches would draw other maps, so that the measures would depend
+            on the free memory.
     """
     least = min(BATCH, trained)
     if device != "cuda" or drawn:

@@ -148,7 +148,7 @@ def _cells(values: Iterable[Any], column: Column) -> list[str]:
 
 
 def _letters(number: int) -> str:
-    """Return a, b, … z, aa, ab, … for 0, 1, …"""
+    """Return a, b, … z, aa, ab, … for 0, 1, … ."""
     return (_letters(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
 
 

@@ -81,7 +81,7 @@ def interrupted(command: list, flag: Path, place: Path = TOP, times: int = 1) ->
 def is_told(errors: str) -> bool:
     """In one line, after the notes there may be."""
     *notes, last = errors.splitlines()
-    known = ("compare with nothing published", "--backgrounds is ignored", "ignored (")
+    known = ("compare with nothing published", "--backgrounds is ignored", "ignored (", "left out: ")
     return all(any(note in line for note in known) for line in notes) and last.startswith("error: interrupted")
 
 

@@ -227,7 +227,8 @@ def describe_triton_problem(
     Args:
         device: the device.
         dtype: dtype of the computation.
-        m, n: height and width of the map.
+        m: height of the map.
+        n: width of the map.
         channels: C of the context.
         t: units of the LSTM.
         p: rows of the readout.

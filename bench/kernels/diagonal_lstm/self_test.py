@@ -18,10 +18,11 @@ def problem_with(
 
     Args:
         tried: the implementation, called with context, bias, both kernels and readout.
-        reference: what is right, called on the CPU in fp64.
-        device, dtype: where and in what `tried` computes.
-        tolerance: the largest relative error, of values and of each gradient.
-        sizes: of `example`.
+        reference: the reference implementation, called on the CPU in fp64.
+        device: device of the implementation.
+        dtype: dtype of the implementation.
+        tolerance: maximal relative error of values and of each gradient.
+        sizes: arguments of `example`.
     """
     try:
         inputs = example(**sizes)
