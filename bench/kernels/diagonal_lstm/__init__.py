@@ -56,7 +56,7 @@ IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Te
     "reference": _read_out(reference.diagonal_lstm),
     "triton": _launched,
 }
-"""`cpu` is compiled by numba, for fp32 and fp64 on the CPU; `triton` takes fp32 and bf16 on CUDA. The others are PyTorch
+"""`cpu` is compiled by numba for fp32 and fp64 on the CPU; `triton` takes fp32 and bf16 on CUDA. The others are PyTorch
 operators for any device and dtype: `packed` is faster, `reference` is simpler."""
 
 FALLBACK = "packed"
