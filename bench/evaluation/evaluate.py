@@ -1,4 +1,4 @@
-"""A network on a split → numbers: validation accuracy, and every measure of a test."""
+"""Evaluation of a network on a split: validation accuracy, and all metrics of a test."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -24,16 +24,16 @@ from bench.evaluation.output_checks import check_shapes, unanswered, unfit_image
 from bench.model import AttributeCNN, Output
 
 BATCH = 200
-"""Images at a time. In a run at most as many as its training takes, so that what fits there fits here."""
+"""Images per batch. A run uses at most the batch size of its training, so that evaluation fits into memory, too."""
 
 
 class DivergedError(Exception):
-    """A loss, a gradient, a weight, an answer or a map is no longer a finite number."""
+    """A loss, a gradient, a weight, an answer or a map is not finite."""
 
 
 @contextmanager
 def same_draws(device: torch.device) -> Iterator[None]:
-    """What a sampled attention draws in here is the same every time; the generators are left as they were."""
+    """Inside this context, random attention draws the same samples every time. Generators are restored afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         yield
@@ -43,12 +43,21 @@ def same_draws(device: torch.device) -> Iterator[None]:
 def accuracy(
     model: nn.Module, split: Split, size: int = BATCH, group: SingleProcess = SINGLE_PROCESS, where: str = "validation"
 ) -> float:
-    """Share of right answers, 0 … 1, by `size` images at a time; of several processes each asks for its part.
+    """Return the share of right answers, 0 … 1. Each process of a group evaluates its rows of each batch.
 
-    Raises what `_check` says; `where` begins the message.
+    Args:
+        model: the network.
+        split: the questions.
+        size: images per batch.
+        group: the processes.
+        where: first word of error messages.
+
+    Raises:
+        DivergedError: an answer or a map is not finite.
+        ValueError: a map has negative values or a wrong shape.
     """
     model.eval()
-    found = torch.zeros(4, dtype=torch.long, device=split.device)  # right answers, and three kinds of faults
+    found = torch.zeros(4, dtype=torch.long, device=split.device)  # right answers, and the three kinds of `_faults`
     with same_draws(split.device), closing(_answers(model, split, size, group)) as answers:
         for batch, out in answers:
             right = out.logits.argmax(1) == batch.label
@@ -61,7 +70,10 @@ def accuracy(
 def _faults(out: Output) -> tuple[Tensor, Tensor, Tensor]:
     """Return which images have no answer, a map that is not finite, and a map below zero, bool (B,) each.
 
-    Does not wait for the device. Maps of a wrong shape are a ValueError.
+    Does not synchronise with the device.
+
+    Raises:
+        ValueError: a map has a wrong shape.
     """
     none = unanswered(out.logits)
     if not out.masks:
@@ -73,7 +85,10 @@ def _faults(out: Output) -> tuple[Tensor, Tensor, Tensor]:
 def _check(faults: Sequence[float], questions: int, where: str) -> None:
     """Raise DivergedError if answers or maps are not finite, ValueError if maps are below zero.
 
-    `faults`: how many questions have each of the `_faults`, on all processes together, so that all raise the same.
+    Args:
+        faults: number of questions with each of the `_faults`, summed over all processes, so that all of them raise.
+        questions: number of questions.
+        where: first word of the message.
     """
     none, odd, below = map(int, faults)
     if none:
@@ -88,10 +103,13 @@ def _check(faults: Sequence[float], questions: int, where: str) -> None:
 
 
 class Tested(NamedTuple):
-    """What a test found: `measures` by name, and of each question, in their order, the `answers`.
+    """The result of a test.
 
-    `answers`: `right` and `pointing` u1 (T,), 0 or 1; `answer` i2 (T,), the label given; `scale_bin` i1 (T,);
-    `mask_correctness` and `tpr` f2 (T,). Without attention these two and `pointing` are missing.
+    Attributes:
+        measures: metrics by name, as in result.json.
+        answers: arrays with one value per question, in the order of the questions: `right` and `pointing` u1 (T,), 0 or
+            1; `answer` i2 (T,), the predicted label; `scale_bin` i1 (T,); `mask_correctness` and `tpr` f2 (T,). Without
+            attention, these two and `pointing` are missing.
     """
 
     measures: dict[str, Any]
@@ -105,13 +123,22 @@ _FAULTS = ("unanswered", "odd", "below")
 def test(
     model: AttributeCNN,
     split: Split,
-    size: int = BATCH,  # noqa: PT028, no test of pytest's
+    size: int = BATCH,  # noqa: PT028, not a pytest test
     group: SingleProcess = SINGLE_PROCESS,  # noqa: PT028
 ) -> Tested:
-    """Accuracy, accuracy and count per scale, and how well the maps lie on the masks (None without attention).
+    """Return accuracy, accuracy and count per scale bin, and the metrics of the maps (None without attention).
 
-    By `size` images at a time, of which each process of the group asks for its part. TPR is None too where the last
-    slot, whose map it looks at, has none. Raises what `_check` says, and a ValueError for maps of a wrong shape.
+    TPR is None if the last slot has no map. Each process of a group evaluates its rows of each batch.
+
+    Args:
+        model: the network.
+        split: the questions.
+        size: images per batch.
+        group: the processes.
+
+    Raises:
+        DivergedError: an answer or a map is not finite.
+        ValueError: a map has negative values or a wrong shape.
     """
     model.eval()
     names = (*_FAULTS, "answer", "right", UNIFORM, *MAP_SCORES)
@@ -140,9 +167,9 @@ def test(
 
 
 def _measured(out: Output, target: Tensor, unfit: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """Return what the maps of a batch score, (B,) each by name, and the histogram of their pixels.
+    """Return the metrics of the maps of a batch, (B,) each by name, and the histogram of their pixels.
 
-    Maps of images that are `unfit`, bool (B,), count as ones: they make no measure fail, and `_check` tells of them.
+    Maps of images that are `unfit`, bool (B,), are replaced by ones. `_check` reports them later.
     """
     size = (target.shape[1], target.shape[2])
     check_shapes(out.masks, len(target), size)
@@ -158,7 +185,7 @@ def _measured(out: Output, target: Tensor, unfit: Tensor) -> tuple[dict[str, Ten
 
 
 def _measures(every: dict[str, Tensor], split: Split) -> dict[str, Any]:
-    """Of the values of every question, f8 (T,), what result.json says."""
+    """Return the metrics of result.json from the values of every question, f8 (T,) each."""
     right = every["right"].bool()
     assert split.scale is not None
     result: dict[str, Any] = {"accuracy": float(right.double().mean()), "n_test": len(right)}
@@ -171,7 +198,7 @@ def _measures(every: dict[str, Tensor], split: Split) -> dict[str, Any]:
 
 
 def _curve(pixels: Tensor) -> dict[str, Any]:
-    """Precision and recall of the pixels that were counted, in result.json's words."""
+    """Return the precision-recall curve and its area as in result.json, from the histogram of pixels."""
     if not pixels[0].any():  # no attention
         return {PR_AREA: None, "pr_curve": None}
     recall, precision, area = unchecked.curve_of(pixels)
@@ -180,7 +207,7 @@ def _curve(pixels: Tensor) -> dict[str, Any]:
 
 
 def _kept(every: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
-    """The answers as they are kept: small."""
+    """Return the answers in the narrow dtypes in which they are stored."""
     assert split.scale is not None
     every = {**every, "scale_bin": unchecked.scale_bin(split.scale)}
     kinds = {"answer": torch.int16, "right": torch.uint8, "pointing": torch.uint8, "scale_bin": torch.int8}
@@ -189,14 +216,14 @@ def _kept(every: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
 
 
 def _answers(model: nn.Module, split: Split, size: int, group: SingleProcess) -> Generator[tuple[Batch, Output]]:
-    """Of each batch in order this process's rows, and what the network says of them."""
+    """Yield this process's rows of each batch, in order, and the network's output for them."""
     if group.size == 1:
         with closing(split.batches(size)) as batches:
             for batch in batches:
                 yield batch, model(*batch.given)
         return
     parts = list(torch.arange(len(split), device=split.device).split(size))
-    if len(parts) > 1 and len(parts[-1]) < group.size:  # every process has a part in whatever they exchange
+    if len(parts) > 1 and len(parts[-1]) < group.size:  # collective operations need a row on every process
         parts[-2:] = [torch.cat(parts[-2:])]
     for at in parts:
         own = at[group.rows(len(at))]

@@ -186,29 +186,13 @@ COLUMNS = (
         runtime_heading="peak, MB",
         runtime_format=whole,
     ),
-    Column(
-        SAVED_MB,
-        "Memory that the forward pass saves for the gradients.",
-        whole,
-        False,
-        runtime_heading="saved, MB",
-        on_board=False,
-    ),
-    Column(
-        LOGITS_ERROR,
-        "Relative error of the logits, compared with double precision.",
-        scientific,
-        False,
-        runtime_heading="error of logits",
-        on_board=False,
-    ),
-    Column(
-        GRADIENT_ERROR,
-        "Relative error of the gradient, compared with double precision.",
-        scientific,
-        False,
-        runtime_heading="of gradient",
-        on_board=False,
+    *(
+        Column(name, doc, number_format, False, runtime_heading=heading, on_board=False)
+        for name, heading, number_format, doc in (
+            (SAVED_MB, "saved, MB", whole, "Memory that the forward pass saves for the gradients."),
+            (LOGITS_ERROR, "error of logits", scientific, "Relative error of the logits, compared with fp64."),
+            (GRADIENT_ERROR, "of gradient", scientific, "Relative error of the gradient, compared with fp64."),
+        )
     ),
     Column(
         PARAMS,
@@ -220,12 +204,7 @@ COLUMNS = (
         integer=True,
     ),
     Column(
-        PUBLISHED_ACCURACY,
-        "What a paper prints for it, with the source.",
-        percent,
-        True,
-        "published, %",
-        "published %",
+        PUBLISHED_ACCURACY, "What a paper prints for it, with the source.", percent, True, "published, %", "published %"
     ),
     Column(PUBLISHED_SOURCE, "The paper and table of the published accuracy.", text_heading="source"),
     Column(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.common.number_format import amount, percent, ratio
 from bench.evaluation.metric_names import ACCURACY, RELATIVE_RUNTIME, SCALES, TRAIN_STEP_MS
-from bench.report.groups import Contest, number
+from bench.report.groups import ComparisonGroup, number
 from bench.report.intervals import Rate, at_scale, ends, printed, rate_of
 from bench.report.svg_layout import Axis, Frame, Point, Word, place, powers, shares
 from bench.report.table import MISSING
@@ -73,13 +73,13 @@ class Figure:
     note: str = ""
 
 
-def runtime(contest: Contest) -> Figure | None:
+def runtime(group: ComparisonGroup) -> Figure | None:
     """Return the chart of accuracy against the time of a training step; None if no entry has both."""
-    found = [(e, rate_of(e.row, ACCURACY), number(e.row.get(RELATIVE_RUNTIME))) for e in contest.entries]
+    found = [(e, rate_of(e.row, ACCURACY), number(e.row.get(RELATIVE_RUNTIME))) for e in group.entries]
     shown = [(e, rate, time) for e, rate, time in found if rate and time and time > 0]
     if not shown:
         return None
-    papers = [(printed(contest, e, RELATIVE_RUNTIME), printed(contest, e, ACCURACY)) for e, *_ in shown]
+    papers = [(printed(group, e, RELATIVE_RUNTIME), printed(group, e, ACCURACY)) for e, *_ in shown]
     known = [(time, value) for time, value in papers if time is not None and value is not None]
     times = powers([time for *_, time in shown] + [time for time, _ in known], "training step, × san (logarithmic)")
     values = [*ends(rate for _, rate, _ in shown), *(value for _, value in known)]
@@ -109,14 +109,14 @@ def runtime(contest: Contest) -> Figure | None:
     )
 
 
-def scales(contest: Contest) -> Figure | None:
+def scales(group: ComparisonGroup) -> Figure | None:
     """Return the chart of accuracy per scale bin, with published curves; None if no entry has values."""
-    measured = [k for k, name in enumerate(SCALES) if any(at_scale(e, name) for e in contest.entries)]
+    measured = [k for k, name in enumerate(SCALES) if any(at_scale(e, name) for e in group.entries)]
     if not measured:
         return None
-    found = [(e, [at_scale(e, SCALES[k]) for k in measured]) for e in contest.entries]
+    found = [(e, [at_scale(e, SCALES[k]) for k in measured]) for e in group.entries]
     shown = [(e, rates) for e, rates in found if any(rates)]
-    papers = [[printed(contest, e, SCALES[k]) for k in measured] for e, _ in shown]
+    papers = [[printed(group, e, SCALES[k]) for k in measured] for e, _ in shown]
     values = ends(rate for _, rates in shown for rate in rates if rate)
     values += [value for line in papers for value in line if value is not None]
     bins = [f"{SCALE_BINS[k][0]:g}–{SCALE_BINS[k][1]:g}" for k in measured]

@@ -6,7 +6,7 @@ from typing import Any
 from bench.common.number_format import percent, share
 from bench.evaluation.metric_names import PR_AREA, UNIFORM
 from bench.report.accuracy_charts import Figure, Line, Mark, Panel, others
-from bench.report.groups import Contest, Entry, fraction, number
+from bench.report.groups import ComparisonGroup, Entry, fraction, number
 from bench.report.svg_layout import Frame, Point, shares, whole
 from bench.report.table import MISSING
 
@@ -20,9 +20,9 @@ MAX_TABLE_EPOCHS = 10
 RECALLS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
-def precision_recall(contest: Contest) -> Figure | None:
+def precision_recall(group: ComparisonGroup) -> Figure | None:
     """Return the chart of precision against recall of pixels, one line per seed; None if no run has curves."""
-    every = [(e, [_curve(run) for run in e.finished]) for e in contest.entries]
+    every = [(e, [_curve(run) for run in e.finished]) for e in group.entries]
     found = [(e, [curve for curve, _ in curves if curve]) for e, curves in every]
     odd = sum(left_out for _, curves in every for _, left_out in curves)
     shown = [(e, curves) for e, curves in found if curves]
@@ -46,9 +46,9 @@ def precision_recall(contest: Contest) -> Figure | None:
     return Figure(frame, tuple(panels), heading, tuple(rows), others(panels), note=_not_drawn(odd, "point", "points"))
 
 
-def learning(contest: Contest, histories: Mapping[str, History]) -> Figure | None:
+def learning(group: ComparisonGroup, histories: Mapping[str, History]) -> Figure | None:
     """Return the chart of validation and training accuracy per epoch; None if no run has a history."""
-    found = [(entry, *_curves(entry, histories, "val_accuracy")) for entry in contest.entries]
+    found = [(entry, *_curves(entry, histories, "val_accuracy")) for entry in group.entries]
     shown = [(entry, curves) for entry, curves, _ in found if curves]
     if not shown:
         return None

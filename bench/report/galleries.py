@@ -17,7 +17,7 @@ from PIL import Image
 
 from bench.common.json_files import read_json
 from bench.evaluation.snapshots import FOLDER, IMAGES, MAPS, WORDS
-from bench.report.groups import Contest, number
+from bench.report.groups import ComparisonGroup, number
 from mnistref.common.errors import DataProblemError
 
 log = logging.getLogger("bench")
@@ -81,21 +81,19 @@ class Gallery:
     answers: tuple[Answers, ...]
 
 
-def galleries(contests: Iterable[Contest], runs: Path) -> list[Gallery]:
+def galleries(comparison_groups: Iterable[ComparisonGroup], runs: Path) -> list[Gallery]:
     """Return a gallery for each data set with snapshots.
 
     Each row of the board is shown by its finished run with the lowest seed.
     """
     found: dict[str, list[tuple[str, Path]]] = {}
-    named = list(contests)
+    named = list(comparison_groups)
     alone = {c.dataset for c in named if sum(c.dataset == other.dataset for other in named) == 1}
-    for contest in named:
-        for entry in contest.entries:
+    for group in named:
+        for entry in group.entries:
             if entry.finished:
-                name = (
-                    entry.label if contest.dataset in alone else f"{entry.label} ({contest.entries[0].row['recipe']})"
-                )
-                found.setdefault(contest.dataset, []).append((name, runs / entry.finished[0]["run"] / FOLDER))
+                name = entry.label if group.dataset in alone else f"{entry.label} ({group.entries[0].row['recipe']})"
+                found.setdefault(group.dataset, []).append((name, runs / entry.finished[0]["run"] / FOLDER))
     left = MAPS_BUDGET_CHARACTERS
     made = []
     for dataset, folders in found.items():

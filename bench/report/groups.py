@@ -33,7 +33,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Contest:
+class ComparisonGroup:
     """Rows that are ranked against each other, best first.
 
     Attributes:
@@ -49,7 +49,7 @@ class Contest:
     entries: tuple[Entry, ...]
 
 
-def contests(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[Contest]:
+def comparison_groups(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[ComparisonGroup]:
     """Return the groups of a board, in its order, with the results of each row."""
     runs: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
     for result in sorted(results, key=lambda result: (result["seed"], result["run"])):
@@ -59,7 +59,7 @@ def contests(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[Con
         groups.setdefault(_key(row, GROUP_KEY), []).append(row)
     several = len({key[1] for key in groups}) < len(groups)
     return [
-        Contest(
+        ComparisonGroup(
             _title(rows[0]) if several else rows[0]["dataset"],
             rows[0]["variant"],
             rows[0]["dataset"],

@@ -8,7 +8,7 @@ from bench.evaluation.column import with_suffixes
 from bench.evaluation.metric_names import COUNTS, SCALES
 from bench.leaderboard.published import find_published
 from bench.leaderboard.statistics import wilson_interval
-from bench.report.groups import Contest, Entry, number
+from bench.report.groups import ComparisonGroup, Entry, number
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def ends(rates: Iterable[Rate]) -> list[float]:
     return [end for rate in rates for end in (rate.low, rate.value, rate.high) if end is not None]
 
 
-def printed(contest: Contest, entry: Entry, measure: str) -> float | None:
+def printed(group: ComparisonGroup, entry: Entry, measure: str) -> float | None:
     """Return the published value for the mechanism of an entry; None if there is none."""
-    paper = find_published(contest.variant, str(entry.row["attn"]), measure)
+    paper = find_published(group.variant, str(entry.row["attn"]), measure)
     return paper.value if paper else None

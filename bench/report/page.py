@@ -17,7 +17,7 @@ from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from bench.report import accuracy_charts, curve_charts
 from bench.report.accuracy_charts import Figure
 from bench.report.galleries import Gallery, galleries
-from bench.report.groups import Contest, contests, missing, rows_of
+from bench.report.groups import ComparisonGroup, comparison_groups, missing, rows_of
 from bench.report.load import card, environment, history
 from bench.report.markdown import Block, blocks
 from bench.report.table import MISSING, NOT_SORTABLE, table
@@ -39,7 +39,7 @@ DAMAGED = "its record cannot be read; run the same command again"
 class Charts:
     """The figures of a comparison group. A figure is None if no run has its data."""
 
-    contest: Contest
+    group: ComparisonGroup
     runtime: Figure | None
     scales: Figure | None
     recall: Figure | None
@@ -78,7 +78,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
     runs = records.resolve_runs_folder(runs)
     results = records.require_results(runs, variant)
     board = build_board(results, None, baseline)
-    against = contests(board, results)
+    against = comparison_groups(board, results)
     histories = {result["run"]: history(runs / result["run"]) for result in results}
     return _filled(
         version=VERSION,
@@ -86,14 +86,14 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
         board=table(rows_of(board)),
         fixed=NOT_SORTABLE,
         variants=sorted({result["variant"] for result in results}),
-        datasets=list(dict.fromkeys(contest.dataset for contest in against)),
+        datasets=list(dict.fromkeys(group.dataset for group in against)),
         one_seed=any(row["seeds"] == 1 for row in rows_of(board)),
         few=MIN_RELIABLE_SEEDS if any(row["seeds"] < MIN_RELIABLE_SEEDS for row in rows_of(board)) else 0,
         compared=len(board) == 1 or bool(board["difference"].notna().any()),
         baseline=baseline,
         tied=has_ties(board),
         notes={row["variant"]: row["note"] for row in rows_of(board) if row.get("note")},
-        charts=[_charts(contest, histories) for contest in against],
+        charts=[_charts(group, histories) for group in against],
         galleries=galleries(against, runs),
         cards=_cards(against, [root, runs.resolve().parent]),
         troubles=[{**r, "dataset": row_key(r)["dataset"], "why": _why(r)} for r in results if r["status"] != "ok"],
@@ -101,19 +101,19 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
     )
 
 
-def _charts(contest: Contest, histories: dict[str, list[dict[str, Any]]]) -> Charts:
+def _charts(group: ComparisonGroup, histories: dict[str, list[dict[str, Any]]]) -> Charts:
     return Charts(
-        contest,
-        accuracy_charts.runtime(contest),
-        accuracy_charts.scales(contest),
-        curve_charts.precision_recall(contest),
-        curve_charts.learning(contest, histories),
+        group,
+        accuracy_charts.runtime(group),
+        accuracy_charts.scales(group),
+        curve_charts.precision_recall(group),
+        curve_charts.learning(group, histories),
     )
 
 
-def _cards(against: Iterable[Contest], places: Sequence[Path]) -> list[Card]:
+def _cards(against: Iterable[ComparisonGroup], places: Sequence[Path]) -> list[Card]:
     """Return the card of each data set."""
-    rows = {contest.dataset: contest.entries[0].row for contest in against}
+    rows = {group.dataset: group.entries[0].row for group in against}
     cards = []
     for dataset, row in rows.items():
         text = card(places, dataset)

@@ -56,11 +56,8 @@ IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Te
     "reference": _read_out(reference.diagonal_lstm),
     "triton": _launched,
 }
-"""The implementations by name.
-
-`cpu` is compiled by numba, for fp32 and fp64 on the CPU; `triton` is for fp32 and bf16 on CUDA. The others use PyTorch
-operators and support any device and dtype: `packed` is faster, `reference` is simpler.
-"""
+"""`cpu` is compiled by numba for fp32 and fp64 on the CPU; `triton` takes fp32 and bf16 on CUDA. The others are PyTorch
+operators for any device and dtype: `packed` is faster, `reference` is simpler."""
 
 FALLBACK = "packed"
 """The implementation that is used if no compiled one is available."""
@@ -87,8 +84,7 @@ def diagonal_lstm(
         kernel_h: (2, 4t, 2t), K^h: the first t columns multiply the state above, the others the state to the left.
         implementation: one of `IMPLEMENTATIONS`. By default, the one that the environment variable
             BENCH_DIAGONAL_LSTM names; if it is not set, the fastest that supports the device and the dtype.
-        readout: (2, p, t), linear functions of h, such as the weights of f_l and f_r (Eq. 10); None for h itself. With
-            few rows, the output is much smaller than h, which is larger than the context.
+        readout: (2, p, t), linear functions of h, such as the weights of f_l and f_r (Eq. 10); None for h itself.
 
     Returns:
         readout · h, (2, B, p, m, n). h[0] at (i, j) depends on exactly the cells (i′, j′) with i′ ≤ i and j′ ≤ j; h[1]
@@ -130,11 +126,6 @@ def resolve_implementation(device: str, dtype: torch.dtype, implementation: str 
     implementation fails its self-test, `FALLBACK` is returned, with one warning. Whether `triton` works depends on the
     sizes, see `describe_triton_problem`.
 
-    Args:
-        device: type of the device, such as "cpu".
-        dtype: dtype of the kernels.
-        implementation: a name; by default, that of the environment variable, or else the fastest.
-
     Raises:
         ImplementationError: the implementation does not exist, or does not support the device, the dtype or the
             current transform.
@@ -165,10 +156,7 @@ def _supports_autocast(device: str) -> bool:
 
 
 def _requires_reference() -> bool:
-    """Return whether a transform of `torch.func`, forward-mode differentiation or `torch.export` is active.
-
-    An exported program must contain only PyTorch's own operators, because it runs without this package.
-    """
+    """Return whether `torch.func`, forward-mode differentiation or `torch.export` (without own operators) is active."""
     return in_func_transform() or forward_ad._current_level >= 0 or torch.compiler.is_exporting()
 
 
@@ -289,10 +277,7 @@ def compiled_works(dtype: torch.dtype) -> bool:
 def triton_self_test(
     device: torch.device, dtype: torch.dtype, products: str, rows: int, channels: int, t: int, p: int
 ) -> str:
-    """Return why `triton` fails its self-test for these sizes; "" if it passes.
-
-    Triton compiles separate kernels for each combination of sizes.
-    """
+    """Return why `triton`, which compiles separate kernels for each size, fails its self-test; "" if it passes."""
     sizes = {"batch": 2, "m": rows - 1, "n": 4, "channels": channels, "t": t, "p": p}
     return _self_test("triton", device, dtype, PRODUCTS[products], sizes)
 

@@ -24,7 +24,7 @@ from bench.config import Recipe
 from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.statistics import wilson_interval
 from bench.report import accuracy_charts, galleries
-from bench.report.groups import contests
+from bench.report.groups import comparison_groups
 from bench.report.intervals import at_scale
 from bench.report.markdown import blocks
 from bench.report.page import page
@@ -358,7 +358,7 @@ def test_of_a_row_the_lowest_finished_seed_is_shown(runs):
         copy_run(one(runs), runs, f"zz-s{seed}", attn="zz", seed=seed)
     copy_run(one(runs), runs, "zz-s0", attn="zz", seed=0, status="diverged", reason="?")
     found = list(records.read_results(runs))
-    (gallery,) = galleries.galleries(contests(build_board(found), found), runs)
+    (gallery,) = galleries.galleries(comparison_groups(build_board(found), found), runs)
     assert [answers.run for answers in gallery.answers if answers.name == "zz"] == ["zz-s1"]
 
 
@@ -374,8 +374,8 @@ def test_a_map_becomes_heat(real):
 
 def entry_of(runs: Path, attn: str = "pan"):
     found = list(records.read_results(runs))
-    (contest,) = contests(build_board(found), found)
-    return contest, next(entry for entry in contest.entries if entry.row["attn"] == attn)
+    (group,) = comparison_groups(build_board(found), found)
+    return group, next(entry for entry in group.entries if entry.row["attn"] == attn)
 
 
 def test_that_many_runs_take_a_while_is_said(runs, caplog, monkeypatch):
@@ -391,7 +391,7 @@ def test_contests_on_one_set_are_named_by_what_their_rows_share(runs):
     copy_run(one(runs), runs, "after", recipe=after)
     copy_run(one(runs), runs, "asked", queries="all", recipe="pan,batch=20")
     found = list(records.read_results(runs))
-    titles = {contest.title.partition(": ")[2] for contest in contests(build_board(found), found)}
+    titles = {group.title.partition(": ")[2] for group in comparison_groups(build_board(found), found)}
     begun = "fast, epochs=4, fade=0.5; after mref-b: fast, epochs=4; after mini-a: fast"
     assert titles == {"fast, epochs=2", begun, "pan, batch=20; queries all"}
 
@@ -399,9 +399,9 @@ def test_contests_on_one_set_are_named_by_what_their_rows_share(runs):
 def test_each_run_belongs_to_one_row(runs):
     copy_run(one(runs), runs, "s1", seed=1)
     copy_run(one(runs), runs, "gpu", device="another")
-    contest, entry = entry_of(runs, "none")
+    group, entry = entry_of(runs, "none")
     assert entry.label.startswith("none, ")
-    assert sorted(len(entry.runs) for entry in contest.entries) == [1, 1, 2]
+    assert sorted(len(entry.runs) for entry in group.entries) == [1, 1, 2]
 
 
 def test_intervals_per_scale_are_the_boards_or_pooled_over_seeds(runs):
@@ -418,11 +418,11 @@ def test_intervals_per_scale_are_the_boards_or_pooled_over_seeds(runs):
 def test_published_curves_stand_beside_measured_ones(runs):
     for run in runs.iterdir():
         edit(run, variant="mbg")
-    contest, _ = entry_of(runs)
-    panel = next(panel for panel in accuracy_charts.scales(contest).panels if panel.name == "pan")
+    group, _ = entry_of(runs)
+    panel = next(panel for panel in accuracy_charts.scales(group).panels if panel.name == "pan")
     assert {line.kind for line in panel.lines} == {"measured", "published"}
     assert sum(mark.kind == "published" for mark in panel.marks) == 1  # the scales of mini: one bin
-    row = next(row for row in accuracy_charts.scales(contest).rows if row[0] == "pan, published")
+    row = next(row for row in accuracy_charts.scales(group).rows if row[0] == "pan, published")
     assert row[1] == "68.2"
 
 
