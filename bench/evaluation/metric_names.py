@@ -40,22 +40,24 @@ DIAGONAL_LSTM, BENCH_VERSION, COMMITS, NOTE, COMMAND = "diagonal_lstm", "bench_v
 COLUMNS = (
     Column(
         RANK,
-        "1 + how many rivals, of its data set, recipe and unit of queries, are distinguishably better.",
+        "1 + the number of significantly better rows with the same data set, recipe and queries.",
         count,
         False,
         "rank",
         "#",
         integer=True,
     ),
-    Column(VARIANT, "The law by which images and questions were drawn.", report_heading="variant"),
+    Column(VARIANT, "Variant of the data set.", report_heading="variant"),
     Column(
         ATTN,
-        "The attention mechanism in the slots of the network, shallow to deep.",
+        "Attention mechanisms of the slots of the network, shallow to deep.",
         report_heading="mechanism",
         text_heading="attn",
         runtime_heading="network",
     ),
-    Column(SEEDS, "Runs that ended well and are averaged here.", count, True, "seeds", "seeds", integer=True),
+    Column(
+        SEEDS, "Number of finished runs, one per seed, that are averaged.", count, True, "seeds", "seeds", integer=True
+    ),
     Column(
         ACCURACY,
         "Share of right answers on the test split, with its 95 % interval.",
@@ -65,10 +67,10 @@ COLUMNS = (
         "accuracy %",
         bounded=True,
     ),
-    Column(BASELINE_NAME, "The mechanism that others are compared with.", report_heading="baseline", setting=True),
+    Column(BASELINE_NAME, "The mechanism that the others are compared with.", report_heading="baseline", setting=True),
     Column(
         DIFFERENCE,
-        "Accuracy less the baseline’s, seed by seed, with its interval.",
+        "Accuracy minus that of the baseline, over the seeds of both, with its interval.",
         points,
         True,
         "− baseline, points",
@@ -77,7 +79,7 @@ COLUMNS = (
     ),
     Column(
         P_VALUE,
-        "Sign-flip test of that difference: how often chance alone makes one as large.",
+        "Sign-flip test of the difference: the probability of one at least as large if both are equally good.",
         chance,
         False,
         "p",
@@ -93,7 +95,7 @@ COLUMNS = (
     ),
     Column(
         MASK_CORRECTNESS,
-        "Share of the attention on the digit asked about, 0–1.",
+        "Share of the attention that lies on the queried digit, 0–1.",
         share,
         True,
         "mask correctness",
@@ -102,7 +104,7 @@ COLUMNS = (
     ),
     Column(
         UNIFORM,
-        "Mask correctness of a map that is alike everywhere.",
+        "Mask correctness of a uniform map.",
         share,
         True,
         "uniform",
@@ -120,7 +122,7 @@ COLUMNS = (
     ),
     Column(
         POINTING,
-        "How often the maximum of the maps lies on the digit, 0–1.",
+        "Share of the questions for which the maximum of the maps lies on the queried digit, 0–1.",
         share,
         True,
         "pointing",
@@ -162,7 +164,7 @@ COLUMNS = (
     ),
     Column(
         INFER_MS,
-        "Median time to answer for one image.",
+        "Median time of inference per image.",
         amount,
         False,
         "inference, ms",
@@ -179,7 +181,7 @@ COLUMNS = (
     ),
     Column(
         PEAK_MEMORY_MB,
-        "The most a training step holds beyond weights and data.",
+        "Peak memory of a training step, in addition to weights and data.",
         amount,
         False,
         "memory, MB",
@@ -196,7 +198,7 @@ COLUMNS = (
     ),
     Column(
         PARAMS,
-        "Learned numbers of the whole network.",
+        "Number of learned parameters of the network.",
         count,
         False,
         "parameters",
@@ -204,12 +206,17 @@ COLUMNS = (
         integer=True,
     ),
     Column(
-        PUBLISHED_ACCURACY, "What a paper prints for it, with the source.", percent, True, "published, %", "published %"
+        PUBLISHED_ACCURACY,
+        "The accuracy that a paper reports, with the source.",
+        percent,
+        True,
+        "published, %",
+        "published %",
     ),
     Column(PUBLISHED_SOURCE, "The paper and table of the published accuracy.", text_heading="source"),
     Column(
         DELTA,
-        "Accuracy less the published one, where the digits are the papers’.",
+        "Accuracy minus the published one, if the digits are those of the papers.",
         points,
         True,
         "− published, points",
@@ -218,7 +225,7 @@ COLUMNS = (
     Column(STATUS, "ok, or how many runs of the row ended how.", report_heading="status", text_heading="status"),
     Column(
         RECIPE,
-        "How the network was trained, and what differs from the recipe's defaults.",
+        "Recipe, and the settings that differ from its defaults.",
         report_heading="recipe",
         text_heading="recipe",
         setting=True,
@@ -226,16 +233,16 @@ COLUMNS = (
     ),
     Column(
         QUERIES,
-        "One question for each image, or all that can be asked.",
+        "Which questions: one per image, or all.",
         report_heading="queries",
         text_heading="queries",
         setting=True,
         above_text=True,
     ),
-    Column(DATASET, "The data set's folder: variant and fingerprint.", report_heading="data set"),
+    Column(DATASET, "Folder of the data set: variant and fingerprint.", report_heading="data set"),
     Column(
         DIGITS,
-        "Where the digits come from.",
+        "Source of the digits.",
         report_heading="digits",
         text_heading="digits",
         setting=True,
@@ -243,34 +250,39 @@ COLUMNS = (
     ),
     Column(
         BACKGROUNDS,
-        "Where the photographs come from, if there are any.",
+        "Source of the photographs, if there are any.",
         report_heading="backgrounds",
         text_heading="backgrounds",
         setting=True,
         above_text=True,
     ),
-    Column(DEVICE, "What computed it: the GPU, or cpu.", report_heading="device", setting=True),
+    Column(DEVICE, "Device: the GPU, or cpu.", report_heading="device", setting=True),
     Column(
         HARDWARE,
-        "The GPU, or the processor and how many threads of it.",
+        "The GPU, or the processor and the number of threads.",
         report_heading="hardware",
         text_heading="hardware",
         setting=True,
         above_text=True,
     ),
     Column(PRECISION, "Arithmetic of the products.", report_heading="precision", setting=True),
-    Column(CAPTURE, "How a step is issued to the device.", report_heading="capture", setting=True),
+    Column(
+        CAPTURE,
+        "How a step is issued to the device: eager, or as a CUDA graph.",
+        report_heading="capture",
+        setting=True,
+    ),
     Column(
         DIAGONAL_LSTM,
-        "Which implementation of the diagonal LSTM ran.",
+        "Implementations of the diagonal LSTM that ran.",
         report_heading="diagonal LSTM",
         runtime_heading="diagonal LSTM",
         setting=True,
     ),
-    Column(BENCH_VERSION, "Of bench.", report_heading="version", setting=True),
-    Column(COMMITS, "Of bench’s code, where it lay in a checkout.", report_heading="commits", setting=True),
-    Column(NOTE, "A remark on the variant."),
-    Column(COMMAND, "The command that makes the row again.", report_heading="repeat it"),
+    Column(BENCH_VERSION, "Versions of bench.", report_heading="version", setting=True),
+    Column(COMMITS, "Commits of the code, if it was a checkout.", report_heading="commits", setting=True),
+    Column(NOTE, "Remark on the variant."),
+    Column(COMMAND, "Command that repeats the runs.", report_heading="repeat it"),
 )
 """All columns, those of boards in the order of the CSV file."""
 

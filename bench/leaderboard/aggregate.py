@@ -61,8 +61,9 @@ from bench.leaderboard.statistics import (
 from bench.runs.shell_command import build_command
 from bench.runs.validation import ROUNDING_TOLERANCES
 
-ROW_KEY = [VARIANT, DATASET, ATTN, RECIPE, QUERIES, PRECISION, CAPTURE, DEVICE, BENCH_VERSION]
-"""Columns that are equal in all runs of a row."""
+ROW_KEY = [VARIANT, DATASET, ATTN, RECIPE, QUERIES, PRECISION, CAPTURE, DEVICE]
+"""Columns that are equal in all runs of a row. Their results also have the same format, see `RESULT_FORMAT`."""
+_FORMAT = "result_format"
 GROUP_KEY = [VARIANT, DATASET, RECIPE, QUERIES]
 """Columns that are equal in all rows of a comparison group. Only these rows are ranked against each other."""
 _COMPARISON = [*with_suffixes([DIFFERENCE]), P_VALUE]
@@ -103,7 +104,7 @@ def build_board(
     if not rows:
         return pd.DataFrame(columns=columns)
     runs = pd.DataFrame(rows)
-    runs_by_row = [group for _, group in runs.groupby(ROW_KEY, sort=True, dropna=False)]
+    runs_by_row = [group for _, group in runs.groupby([*ROW_KEY, _FORMAT], sort=True, dropna=False)]
     board = pd.DataFrame([_summarize(group) for group in runs_by_row])
     groups = board.groupby(GROUP_KEY).groups.values()
     board = board.join(pd.concat([_compare(board.loc[group], runs_by_row, baseline) for group in groups]))
@@ -127,7 +128,8 @@ def _flatten(result: Mapping[str, Any]) -> dict[str, Any]:
     metrics = [ACCURACY, "n_test", PARAMS, *SCALES, *COUNTS, *MAP_METRICS, *COSTS]
     return {
         **row_key(result),
-        **{key: result[key] for key in ("seed", STATUS)},
+        **{key: result[key] for key in ("seed", STATUS, BENCH_VERSION)},
+        _FORMAT: result.get(_FORMAT, 1),
         **{key: result["dataset"].get(key) or None for key in (DIGITS, BACKGROUNDS)},
         NOTE: result.get(NOTE) or None,
         **{key: result.get(key) for key in (*metrics, *_RECORDED)},
@@ -149,6 +151,7 @@ def _summarize(runs: pd.DataFrame) -> dict[str, Any]:
         **{key: next((v for v in runs[key] if pd.notna(v)), None) for key in (DIGITS, BACKGROUNDS, NOTE)},
         HARDWARE: _join_values(described, HARDWARE) or first[DEVICE],
         DIAGONAL_LSTM: _join_values(described, DIAGONAL_LSTM) or None,
+        BENCH_VERSION: _join_values(described, BENCH_VERSION),
         COMMITS: _join_values(described, "commit") or None,
         SEEDS: len(seeds),
         ACCURACY: accuracy,

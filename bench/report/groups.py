@@ -64,12 +64,17 @@ def comparison_groups(board: pd.DataFrame, results: Sequence[dict[str, Any]]) ->
             rows[0]["variant"],
             rows[0]["dataset"],
             tuple(
-                Entry(label, row, tuple(runs.get(_key(row, ROW_KEY), ())))
+                Entry(label, row, tuple(result for result in runs.get(_key(row, ROW_KEY), ()) if _is_of(result, row)))
                 for label, row in zip(_labels(rows), rows, strict=True)
             ),
         )
         for rows in groups.values()
     ]
+
+
+def _is_of(result: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Return whether a result with the key of a row belongs to it: rows of two formats differ in their versions."""
+    return result["bench_version"] in str(row["bench_version"]).split("; ")
 
 
 def _title(row: Mapping[str, Any]) -> str:

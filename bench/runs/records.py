@@ -24,7 +24,7 @@ from bench.runs.provenance import (
     read_run_without_result,
     split_config,
 )
-from bench.runs.validation import check_against_answers, check_result, check_same_run
+from bench.runs.validation import RESULT_FORMAT, check_against_answers, check_result, check_same_run
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.common.version import VERSION
@@ -152,6 +152,7 @@ def build_result(
         "capture": config.capture,
         "seconds": seconds,
         "bench_version": VERSION,
+        "result_format": RESULT_FORMAT,
     }
 
 

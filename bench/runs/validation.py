@@ -22,6 +22,8 @@ REQUIRED_FIELDS: dict[str, type] = {
     "bench_version": str,
 }
 """The fields of every result, and their types."""
+RESULT_FORMAT = 1
+"""Version of the meaning of a result. Results of different formats are never averaged. Results without it are of 1."""
 STATUSES = ("ok", "diverged", "failed")
 """The possible values of the field `status`."""
 _REQUIRED_MEASURES = ("accuracy", "n_test", "params", TRAIN_STEP_MS)
@@ -85,6 +87,7 @@ def check_result(result: Any) -> list[str]:
         if not (result.get(name) in (None, "") or is_text(result[name]))
     ]
     wrong += [] if type(result.get("seed")) is int and is_number(result["seed"], 0, 2**53) else ["seed"]
+    wrong += [] if _is_count(result.get("result_format", 1)) else ["result_format"]
     wrong += [] if _is_dataset(result.get("dataset")) else ["dataset"]
     if result.get("status") == "ok":
         wrong += [name for name in _REQUIRED_MEASURES if result.get(name) is None]

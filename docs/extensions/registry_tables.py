@@ -83,11 +83,13 @@ def _presets() -> Rows:
 
 
 def _columns() -> Rows:
-    """Return the columns of a board in CSV, in their order."""
-    from bench.leaderboard.aggregate import COLUMNS
+    """Return the columns of a board in CSV, in their order, with their documentation."""
+    from bench.evaluation.metric_names import COLUMNS
 
-    yield ("columns of `board.csv`, in order",)
-    yield (", ".join(f"`{name}`" for name in COLUMNS),)
+    yield "column of `board.csv`", "bounds", "what it is"
+    for column in COLUMNS:
+        if column.on_board:
+            yield f"`{column.name}`", "`_lo`, `_hi`" if column.bounded else "", column.doc
 
 
 TABLES: dict[str, Callable[[], Rows]] = {

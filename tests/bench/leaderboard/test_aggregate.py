@@ -18,7 +18,7 @@ from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.formatting import commands_to_text, from_csv, to_csv, to_text
 from bench.leaderboard.published import find_published
 from bench.leaderboard.statistics import bootstrap_interval, wilson_interval
-from bench.runs.records import results
+from bench.runs.records import read_results
 
 CONTRACT = set(
     "rank variant attn seeds accuracy accuracy_lo accuracy_hi mask_correctness tpr relative_runtime train_step_ms "  # noqa: SIM905
@@ -95,7 +95,7 @@ def test_one_seed_has_wilsons_interval_over_the_images():
         {"queries": "all"},
         {"precision": "bf16"},
         {"device": "NVIDIA H200"},
-        {"bench_version": "0.2.0"},
+        {"result_format": 2, "bench_version": "0.9.0"},
         {"variant": "mref"},
     ],
 )
@@ -103,6 +103,11 @@ def test_runs_that_differ_in_more_than_the_seed_are_never_averaged(change):
     made = rows(result(accuracy=0.5), result(accuracy=0.9, seed=1, **change))
     assert sorted(row["accuracy"] for row in made) == [0.5, 0.9]
     assert all(row["seeds"] == 1 for row in made)
+
+
+def test_versions_of_one_result_format_share_a_row():
+    (row,) = rows(result(), result(seed=1, bench_version="0.2.0", result_format=1))
+    assert (row["seeds"], row["bench_version"]) == (2, "0.1.0; 0.2.0")
 
 
 def test_a_row_names_what_made_it():
@@ -343,7 +348,7 @@ def test_results_are_read_from_the_runs(tmp_path: Path):
         folder.mkdir()
         (folder / "result.json").write_text(json.dumps(result(seed=seed)))
     (tmp_path / "other").mkdir()
-    assert [r["seed"] for r in results(tmp_path)] == [0, 1]
+    assert [r["seed"] for r in read_results(tmp_path)] == [0, 1]
 
 
 def of_bins(attn: str, seed: int, right: list[int], bins: list[int], **changes) -> dict:

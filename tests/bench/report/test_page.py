@@ -47,7 +47,9 @@ def real(mini, tmp_path_factory) -> Path:
     runs = tmp_path_factory.mktemp("data") / "runs"
     for attn in ("pan", "none"):
         recipe = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
-        config = experiment.configure(mini, attn, 0, recipe, "one", ComputeConfig(torch.device("cpu")))
+        config = experiment.configure(
+            mini, attn, 0, experiment.RunSettings(recipe, "one", ComputeConfig(torch.device("cpu")))
+        )
         draw_pictures(experiment.run(config, mini, runs), maps=attn == "pan")
     return runs
 
