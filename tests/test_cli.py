@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
+import mnistref
 from bench.attention import MECHANISMS
 from mnistref import cli as commands
 from mnistref.export import FORMATS
@@ -57,7 +58,7 @@ def test_help_is_light(program):
 
 def test_every_command_explains_itself():
     for program in (cli.mnistref, cli.bench):
-        assert call(program, "--version").stdout.strip().endswith("0.1.0")
+        assert call(program, "--version").stdout.strip().endswith(mnistref.__version__)
         for name, command in program.commands.items():
             assert command.help, name
             assert call(program, name, "--help").stdout.startswith("Usage: ")
@@ -416,6 +417,7 @@ SEVERAL = """
 import json, sys
 from click.testing import CliRunner
 import cli
+import mnistref
 for program, *arguments in json.loads(sys.argv[1]):
     done = CliRunner().invoke(getattr(cli, program), arguments)
     print(json.dumps([done.exit_code, done.stdout, done.stderr]))

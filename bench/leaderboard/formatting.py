@@ -53,14 +53,12 @@ _BOUNDS_HEADING = "95 %"
 _STRING_COLUMNS = frozenset(column.name for column in COLUMNS if column.number_format is None)
 """Columns of text, which may look like numbers."""
 _INTEGER_COLUMNS = tuple(column.name for column in COLUMNS if column.integer)
-LEGEND = """A table for each data set; what its rows share stands above it. #: rank among the rows of one recipe. 95 %:
-the bounds of the number before it. mask: mask correctness, the share of all attention that lies on the digit asked
-about; uniform map: what it is where a network looks everywhere alike. TPR, pointing, PR area: other measures of where
-it looks. step ms: a training step; × san: that over a step of `san` of the same width, timed turn by turn with it.
-published %: what the papers print (where both do, ARNN's number); delta: how far from it."""
-_FEW_SEEDS = (
-    f"fewer than {MIN_RELIABLE_SEEDS} seeds: intervals see too little of how seeds differ; of one seed, nothing of it"
-)
+LEGEND = """One table per data set; settings that all of its rows share are above it. #: rank among the rows of a recipe.
+95 %: interval of the number before it. mask: mask correctness, the share of the attention that lies on the queried
+digit; uniform map: its value for a uniform map. TPR, pointing, PR area: other measures of the maps. step ms: time of a
+training step; × san: the same divided by that of `san` of the same width, timed alternately. published %: accuracy in
+the papers (in ARNN, if both report it); delta: difference from it."""
+_FEW_SEEDS = f"fewer than {MIN_RELIABLE_SEEDS} seeds: intervals underestimate the variation between seeds; with one seed, they omit it"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -189,8 +187,8 @@ def commands_to_text(board: pd.DataFrame) -> str:
         if named:
             known = {_escape_markup(str(name), markdown=False) for name in named if pd.notna(name)}
             folders = ", ".join(sorted(known))
-            same = "with other files the data sets have other names"
-            lines.insert(0, f"# {placeholder} stands for a folder of yours{': ' * bool(folders)}{folders}; {same}")
+            same = "other files give data sets with other names"
+            lines.insert(0, f"# {placeholder} is your folder{': ' * bool(folders)}{folders}; {same}")
     return "\n".join(lines)
 
 
@@ -205,24 +203,26 @@ def _notes(board: pd.DataFrame) -> list[str]:
     compared = board[board[BASELINE_NAME].notna()]
     if len(board) > 1 and board[DIFFERENCE].isna().all():
         notes.append(
-            "no differences: no other row has the data set, recipe and queries of a single row of the baseline; "
-            "--baseline names another"
+            "no differences: the baseline needs exactly one row with the same data set, recipe and queries as another row; "
+            "choose another one with --baseline"
         )
     elif compared.groupby(GROUP_KEY)[SEEDS].nunique().gt(1).any():
-        notes.append("a difference is over the seeds that both rows have, an accuracy over all of its row's")
+        notes.append("differences are over the seeds that both rows have, accuracies over all seeds of the row")
     if compared[DIFFERENCE].notna().any() and compared[SEEDS].min() == 1:
-        notes.append("p is over seeds, of which two can give no less than 0.5; of one seed, over its questions")
+        notes.append("p is over seeds (two seeds give at least 0.5); with one seed, it is over its questions")
     if has_ties(board):
         notes.append(
-            "rows of one recipe and rank (#) are not distinguishable: no higher accuracy has a lead whose interval, "
-            "over paired seeds, lies above zero"
+            "rows of a recipe with the same rank (#) do not differ significantly: no interval of a paired difference lies "
+            "above zero"
         )
     if (board[SEEDS] < MIN_RELIABLE_SEEDS).any():
         notes.append(_FEW_SEEDS)
     notes += _kernel_notes(board)
     commits = sorted({commit for row in board[COMMITS].dropna() for commit in str(row).split("; ")})
     if len(commits) > 1:
-        notes.append(f"made with {len(commits)} commits of bench, which the table in CSV names: {', '.join(commits)}")
+        notes.append(
+            f"made with {len(commits)} commits of bench (column commits of the CSV file): {', '.join(commits)}"
+        )
     return notes + _variant_notes(board[VARIANT].unique())
 
 
@@ -235,7 +235,7 @@ def _kernel_notes(board: pd.DataFrame) -> list[str]:
         others = [name for name in implementations if name != best]
         if others:
             notes.append(
-                f"{attn} on {dataset}: the diagonal LSTM ran as {' and '.join(others)}, not as {best} alone, "
+                f"{attn} on {dataset}: the diagonal LSTM ran as {' and '.join(others)}, not only as {best}, "
                 "the kernel for this device"
             )
     return list(dict.fromkeys(notes))

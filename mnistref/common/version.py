@@ -1,6 +1,6 @@
 """Version of the distribution, which every record stores as `bench_version`, and versions of other packages."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 
 
 def versions_of(packages: tuple[str, ...]) -> dict[str, str | None]:

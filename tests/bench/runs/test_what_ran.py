@@ -101,8 +101,8 @@ def test_a_board_says_where_another_than_the_best_ran():
     assert told == {**expected, "unet2-arnn": "", "san": ""}
     notes = [line for line in to_text(board).splitlines() if "diagonal LSTM" in line]
     assert len(notes) == 2
-    assert any(n.startswith("arnn on ") and "ran as packed, not as triton alone" in n for n in notes)
-    assert any(n.startswith("brnn3 on ") and "ran as reference, not as cpu alone" in n for n in notes)
+    assert any(n.startswith("arnn on ") and "ran as packed, not only as triton" in n for n in notes)
+    assert any(n.startswith("brnn3 on ") and "ran as reference, not only as cpu" in n for n in notes)
     assert to_text(from_csv(to_csv(board))) == to_text(board)
 
 
