@@ -53,12 +53,14 @@ _BOUNDS_HEADING = "95 %"
 _STRING_COLUMNS = frozenset(column.name for column in COLUMNS if column.number_format is None)
 """Columns of text, which may look like numbers."""
 _INTEGER_COLUMNS = tuple(column.name for column in COLUMNS if column.integer)
-LEGEND = """One table per data set; settings that all of its rows share are above it. #: rank among the rows of a recipe.
-95 %: interval of the number before it. mask: mask correctness, the share of the attention that lies on the queried
+LEGEND = """One table per data set; settings that all of its rows share are above it. #: rank among the rows of a
+recipe. 95 %: interval of the number before it. mask: mask correctness, the share of the attention that lies on the queried
 digit; uniform map: its value for a uniform map. TPR, pointing, PR area: other measures of the maps. step ms: time of a
 training step; × san: the same divided by that of `san` of the same width, timed alternately. published %: accuracy in
 the papers (in ARNN, if both report it); delta: difference from it."""
-_FEW_SEEDS = f"fewer than {MIN_RELIABLE_SEEDS} seeds: intervals underestimate the variation between seeds; with one seed, they omit it"
+_FEW_SEEDS = (
+    f"fewer than {MIN_RELIABLE_SEEDS} seeds: intervals underestimate how seeds differ; with one seed, they omit it"
+)
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -203,7 +205,7 @@ def _notes(board: pd.DataFrame) -> list[str]:
     compared = board[board[BASELINE_NAME].notna()]
     if len(board) > 1 and board[DIFFERENCE].isna().all():
         notes.append(
-            "no differences: the baseline needs exactly one row with the same data set, recipe and queries as another row; "
+            "no differences: the baseline needs exactly one row with the data set, recipe and queries of another row; "
             "choose another one with --baseline"
         )
     elif compared.groupby(GROUP_KEY)[SEEDS].nunique().gt(1).any():
@@ -212,8 +214,8 @@ def _notes(board: pd.DataFrame) -> list[str]:
         notes.append("p is over seeds (two seeds give at least 0.5); with one seed, it is over its questions")
     if has_ties(board):
         notes.append(
-            "rows of a recipe with the same rank (#) do not differ significantly: no interval of a paired difference lies "
-            "above zero"
+            "rows of a recipe with the same rank (#) do not differ significantly: no interval of a paired difference "
+            "lies above zero"
         )
     if (board[SEEDS] < MIN_RELIABLE_SEEDS).any():
         notes.append(_FEW_SEEDS)
