@@ -54,10 +54,10 @@ _STRING_COLUMNS = frozenset(column.name for column in COLUMNS if column.number_f
 """Columns of text, which may look like numbers."""
 _INTEGER_COLUMNS = tuple(column.name for column in COLUMNS if column.integer)
 LEGEND = """One table per data set; settings that all of its rows share are above it. #: rank among the rows of a
-recipe. 95 %: interval of the number before it. mask: mask correctness, the share of the attention that lies on the queried
-digit; uniform map: its value for a uniform map. TPR, pointing, PR area: other measures of the maps. step ms: time of a
-training step; × san: the same divided by that of `san` of the same width, timed alternately. published %: accuracy in
-the papers (in ARNN, if both report it); delta: difference from it."""
+recipe. 95 %: interval of the number before it. mask: mask correctness, the share of the attention that lies on the
+queried digit; uniform map: its value for a uniform map. TPR, pointing, PR area: other measures of the maps. step ms:
+time of a training step; × san: the same divided by that of `san` of the same width, timed alternately. published %:
+accuracy in the papers (in ARNN, if both report it); delta: difference from it."""
 _FEW_SEEDS = (
     f"fewer than {MIN_RELIABLE_SEEDS} seeds: intervals underestimate how seeds differ; with one seed, they omit it"
 )
