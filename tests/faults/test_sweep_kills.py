@@ -39,7 +39,7 @@ def start(mini, runs, *more: str) -> subprocess.Popen:
     """A sweep as a process, on a set that lies in the root of the session."""
     code = (
         "import bench.config, dataclasses, sys, pathlib\n"
-        "from bench import experiment\n"
+        "from bench.runs import experiment\n"
         "from mnistref.common.sigint import die_quietly\n"
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); die_quietly()\n"
         f"experiment.prepare_dataset = lambda *_: pathlib.Path({str(mini)!r})\n"

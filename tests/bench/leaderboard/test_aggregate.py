@@ -261,7 +261,7 @@ def test_intervals_differences_and_ranks_come_from_the_answers():
     assert by["arnn"]["p_value"] == 2 / 32
     assert by["pan"]["difference_lo"] < 0 < by["pan"]["difference_hi"]
     assert math.isnan(by["san"]["difference"])
-    assert "rows of one recipe and rank" in to_text(
+    assert "rows of a recipe with the same rank" in to_text(
         build_board(with_answers("san", 5, 0.6, 1) + with_answers("pan", 5, 0.6, 2))
     )
 
@@ -325,7 +325,7 @@ def test_each_data_set_has_a_table_and_says_once_what_its_rows_share():
 
 def test_it_says_over_which_seeds_a_difference_and_its_p_are():
     alone, both = with_answers("san", 1, 0.6, 1), with_answers("san", 2, 0.6, 1)
-    unlike, single = "a difference is over the seeds that both rows have", "of one seed, over its questions"
+    unlike, single = "differences are over the seeds that both rows have", "with one seed, it is over its questions"
     text = to_text(build_board([*alone, *with_answers("arnn", 2, 0.8, 3)]))
     assert unlike in text
     assert single in text
@@ -333,7 +333,7 @@ def test_it_says_over_which_seeds_a_difference_and_its_p_are():
     assert unlike not in text
     assert single not in text
     text = to_text(build_board([*alone, result("arnn", recipe="fast,epochs=20")]))
-    assert "no other row has the data set, recipe and queries of a single row of the baseline" in text
+    assert "the baseline needs exactly one row with the data set, recipe and queries of another row" in text
 
 
 def test_recipes_of_a_table_are_named_by_letters_beyond_z_too():
@@ -433,7 +433,7 @@ def test_words_that_look_like_numbers_or_nothing_are_read_back_as_they_were():
 
 
 def test_rows_without_a_rank_are_not_tied():
-    assert "rows of one recipe and rank" not in to_text(build_board([failed("san"), failed("pan"), result("arnn")]))
+    assert "rows of a recipe with the same rank" not in to_text(build_board([failed("san"), failed("pan"), result("arnn")]))
 
 
 def test_a_name_breaks_no_line_of_the_commands():

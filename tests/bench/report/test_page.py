@@ -383,9 +383,9 @@ def entry_of(runs: Path, attn: str = "pan"):
 def test_that_many_runs_take_a_while_is_said(runs, caplog, monkeypatch):
     caplog.set_level("INFO")
     for many, said in ((3, False), (2, True)):
-        monkeypatch.setattr(records, "MANY", many)
+        monkeypatch.setattr(records, "MANY_RUNS", many)
         assert len(list(records.read_results(runs))) == 2
-        assert ("2 runs, which" in caplog.text) == said
+        assert ("reading 2 runs, which" in caplog.text) == said
 
 
 def test_contests_on_one_set_are_named_by_what_their_rows_share(runs):

@@ -238,7 +238,7 @@ def test_a_worker_tells_that_a_kernel_does_not_work(tiny, tmp_path):
     child = ChildProcess("tests.broken")
     answer = child.call(with_a_broken_kernel, told(planned(tiny)[0], tmp_path))
     child.close()
-    said = "the compiled pooling does not work here (broken for this test): plain operators take over, and take longer"
+    said = "the compiled pooling does not work here (broken for this test): slower plain operators are used"
     assert answer == WorkerReply(RunOutcome("ok", "", (said,)), True)
 
 
