@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 
 INCLUDED = {
     "../results/README.md": "results.md",
+    "../results/version-0.1.md": "results_version_0_1.md",
     "../CONTRIBUTING.md": "contributing.md",
     "../CHANGELOG.md": "changelog.md",
 }
@@ -28,8 +29,13 @@ def _link_to_pages(app: Sphinx, page: str, source: list[str]) -> None:
 def _link_to_files(app: Sphinx, path: Path, page: str, source: list[str]) -> None:
     file = app.srcdir / path
 
+    pages = {os.path.normpath(app.srcdir / name): included for name, included in INCLUDED.items()}
+
     def replaced(link: re.Match[str]) -> str:
         text, target = link.groups()
+        name, _, anchor = target.partition("#")
+        if included := pages.get(os.path.normpath(file.parent / name)):
+            return f"[{text}]({included}{'#' * bool(anchor)}{anchor})"
         if not (file.parent / target).is_file():  # a folder, which cannot be downloaded
             return text
         return f"{{download}}`{text} <{os.path.relpath(file.parent / target, app.srcdir)}>`"

@@ -35,6 +35,7 @@ from bench.training.trainer import Trainer
 from mnistref.common.text_table import table
 from mnistref.dataset import read_manifest
 from mnistref.generation.generate import Request, generate
+from mnistref.variants import VARIANTS
 
 ASKED = 2_000
 """Of the validation questions: the first."""
@@ -133,8 +134,9 @@ def reached(records: list[dict], target: float) -> str:
 def draw(curves: list[dict], figure: Path) -> None:
     """A panel for each data set, a colour for each mechanism; dashed with one question about each image."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
 
-    variants = list(dict.fromkeys(curve["variant"] for curve in curves))
+    variants = [name for name in VARIANTS if name in {curve["variant"] for curve in curves}]
     attns = list(dict.fromkeys(curve["attn"] for curve in curves))
     drawn = Figure(figsize=(4.6 * len(variants), 3.6), dpi=120, layout="constrained")
     for axes, variant in zip(drawn.subplots(1, len(variants), sharey=True, squeeze=False)[0], variants, strict=True):
@@ -145,11 +147,12 @@ def draw(curves: list[dict], figure: Path) -> None:
                 [100 * record["val_accuracy"] for record in curve["curve"]],
                 color=f"C{attns.index(curve['attn'])}",
                 linestyle="-" if several else "--",
-                label=f"{curve['attn']}, {'all questions' if several else 'one question'} of an image",
+                label=f"{curve['attn']}, {'all questions' if several else 'one question'} about an image",
             )
         axes.set(title=variant, xlabel="processor minutes of training", xscale="log", ylim=(15, 100))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=6)
+        axes.legend(fontsize=6, loc="center right" if variant == "mref" else "upper left")
     drawn.axes[0].set_ylabel("validation accuracy, %")
     drawn.savefig(figure)
 
