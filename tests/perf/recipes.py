@@ -152,7 +152,7 @@ def draw(curves: list[dict], figure: Path) -> None:
         axes.set(title=variant, xlabel="processor minutes of training", xscale="log", ylim=(15, 100))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=6, loc="center right" if variant == "mref" else "upper left")
+        axes.legend(fontsize=6, loc="upper left")
     drawn.axes[0].set_ylabel("validation accuracy, %")
     drawn.savefig(figure)
 
