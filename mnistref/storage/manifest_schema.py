@@ -13,7 +13,7 @@ from collections.abc import Callable
 from reprlib import repr as shortened
 from typing import Any
 
-from mnistref.spec import COLORS, MAX_DIGITS, POOLS, SPLITS
+from mnistref.spec import BACKGROUNDS, COLORS, MAX_DIGITS, MAX_JITTER, POOLS, QUERIES, SPLITS
 from mnistref.storage.schema import SHARD_IMAGES
 
 MAX_COUNT = 2**31 - 1
@@ -60,13 +60,13 @@ _DIGITS, _SOURCE = (
 
 LAW = {
     "canvas": integer(1, 2**15 - 1),
-    "background": one_of("black", "distractors", "photo"),
-    "query": one_of("class", "color"),
+    "background": one_of(*BACKGROUNDS),
+    "query": one_of(*QUERIES),
     "digits": (_DIGITS, _DIGITS),
     "scales": (_scale, _scale),
     "repeats": (_DIGITS, _DIGITS),
     "distractors": integer(0, 2**15 - 1),
-    "jitter": integer(0, 255),
+    "jitter": integer(0, MAX_JITTER),
 }
 
 SHARD = {
