@@ -13,7 +13,7 @@ import PIL._imaging
 from PIL import Image, UnidentifiedImageError
 
 from mnistref.common.errors import DataProblemError
-from mnistref.sources.metadata import without_metadata
+from mnistref.sources.metadata_removal import without_metadata
 from mnistref.sources.orientation import SIDEWAYS, TURNS, orientation
 from mnistref.sources.thread_pool import BoundedThreadPool, StoppableFile, StoppedError
 
