@@ -94,7 +94,7 @@ def generate(
 def verify(path: Path, as_json: bool) -> None:
     """Check every byte of a data set, list each bad file, and exit with 3 if there is one."""
     from mnistref.common.errors import DataProblemError
-    from mnistref.inspection.verify import advice
+    from mnistref.inspection.verify import advise_on_faults
     from mnistref.inspection.verify import verify as find_faults
     from mnistref.storage.manifest import read_manifest
 
@@ -111,7 +111,7 @@ def verify(path: Path, as_json: bool) -> None:
     else:
         names = ", ".join(fault.file for fault in faults[:3]) + (" …" if len(faults) > 3 else "")
         count = f"{len(faults)} bad file{'s' * (len(faults) > 1)}"
-        raise DataProblemError(f"{path}: {count}: {names}; {advice(faults)}")
+        raise DataProblemError(f"{path}: {count}: {names}; {advise_on_faults(faults)}")
 
 
 @mnistref.command()
