@@ -41,8 +41,8 @@ def advise_on_faults(faults: list[Fault]) -> str:
 def verify(folder: Path) -> list[Fault]:
     """Return everything that is wrong with a data set, one fault per file; empty if every byte is correct.
 
-    Three checksums identify the bad file: the manifest has its own digest, each shard that of its content, and
-    SHA256SUMS those of all files.
+    Three kinds of checksums identify the bad file. dataset.json stores a digest of itself and of each shard file, each
+    shard stores a digest of its arrays, and SHA256SUMS stores the digest of every file.
     """
     folder = Path(folder)
     sums, lines = _read_sums(folder / SUMS)
@@ -80,23 +80,27 @@ def _checksum_faults(folder: Path, sums: dict[str, str], lines: list[int]) -> It
         elif file_sha256(folder / name) != digest:
             yield Fault(name, f"its SHA-256 differs from {SUMS}")
     if lines:
-        yield Fault(SUMS, f"line {lines[0]} is no digest and name")
+        yield Fault(SUMS, f"line {lines[0]} is not a SHA-256 digest and a file name")
 
 
 def _page_faults(folder: Path, manifest: Manifest, sums: dict[str, str]) -> Iterator[Fault]:
-    """Yield pages that differ from the manifest; without an entry there, from SHA256SUMS and this version."""
+    """Yield pages whose SHA-256 is wrong.
+
+    The manifest has the correct one. Manifests of older versions have none: then a page is correct if it has the
+    SHA-256 in SHA256SUMS or is the page that this version writes.
+    """
     if (folder / MANIFEST).read_bytes() != manifest.text().encode():
         yield Fault(MANIFEST, "differs from what generate writes")
-    witness, digests = (MANIFEST, manifest.pages) if manifest.pages else (SUMS, sums)
+    source, digests = (MANIFEST, manifest.pages) if manifest.pages else (SUMS, sums)
     for name, text in pages(manifest).items():
         if wrong := check_file(folder / name):
             yield Fault(name, wrong)
             continue
         found, ours = file_sha256(folder / name), hashlib.sha256(text.encode()).hexdigest()
         if found != digests.get(name) and (manifest.pages or found != ours):
-            yield Fault(name, f"its SHA-256 differs from {witness}")
+            yield Fault(name, f"its SHA-256 differs from {source}")
         elif found != ours:
-            log.info("%s: not as this version writes it; %s vouches for it", folder / name, witness)
+            log.info("%s: differs from the page that this version writes, but matches %s", folder / name, source)
 
 
 def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
@@ -117,7 +121,14 @@ def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
 
 @dataclass(frozen=True)
 class ExpectedShare:
-    """A number of a law: the `expected` and `measured` fraction of `value` among the values of the quantity `of`."""
+    """The expected and the measured share of one value of a quantity.
+
+    Attributes:
+        of: the quantity, a key of `plot.PANELS`.
+        value: the value, or the bin of values.
+        expected: fraction, 0 … 1.
+        measured: fraction, 0 … 1.
+    """
 
     of: str
     value: str
@@ -127,7 +138,17 @@ class ExpectedShare:
 
 @dataclass(frozen=True)
 class LawCheck:
-    """One law measured on one split. `p` is the p-value of a test of uniformity, if there is one."""
+    """The comparison of one rule of the sampling law with one split.
+
+    Attributes:
+        split: name of the split; "all" for a rule about all splits.
+        law: the rule, in words.
+        expected: expected value, as text.
+        measured: measured value, as text.
+        p: p-value of the test of uniformity; None for other rules, or without scipy.
+        holds: whether the measured value is within the tolerance.
+        shares: the numbers behind the two texts, for the plot.
+    """
 
     split: str
     law: str
@@ -190,7 +211,7 @@ def _laws(split: str, manifest: Manifest, sample: dict[str, np.ndarray]) -> Iter
     yield _classes_uniform(split, sample["digit_class"])
     colors = np.bincount(sample["digit_color"][there], minlength=len(COLORS))
     yield _uniform(split, "colours uniform", "colour", list(COLORS), colors)
-    if variant.expected_shares:  # of the law of another version nobody counted them
+    if variant.expected_shares:  # they are unknown for a law of another version
         yield from _scales(split, variant, sample["digit_scale"][there])
         yield _ink(split, variant, sample["ink"][there])
     box = sample["digit_box"][there]
@@ -204,12 +225,13 @@ def _laws(split: str, manifest: Manifest, sample: dict[str, np.ndarray]) -> Iter
 def _ink(split: str, variant: VariantSpec, pixels: np.ndarray) -> LawCheck:
     """Return the law of the mean ink of a digit.
 
-    On 100 px its standard deviation is 1.29 of the mean, more than on other canvases; the tolerance is 5 standard
-    errors.
+    The tolerance is 5 standard errors, and at least 10 %. The standard deviation of the ink of a digit is 1.29 times
+    the mean on 100 px, and less on other canvases. With few digits the tolerance can exceed 100 %. The lower limit is
+    never less than a tenth of the expected ink, so that digits without ink are found.
     """
     ink, wanted = float(pixels.mean()) / variant.canvas**2, variant.expected_ink
     spread = max(0.1, 5 * 1.29 / math.sqrt(len(pixels)))
-    holds = max(0.1, 1 - spread) * wanted <= ink <= (1 + spread) * wanted  # of few digits much, but of none nothing
+    holds = max(0.1, 1 - spread) * wanted <= ink <= (1 + spread) * wanted
     share = ExpectedShare("canvas", "mean ink", wanted, ink)
     return LawCheck(split, "mean ink of a digit", f"{100 * wanted:.2f} %", f"{100 * ink:.2f} %", None, holds, (share,))
 

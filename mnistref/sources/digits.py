@@ -78,9 +78,10 @@ def load_digits(source: str, raw: Path) -> Digits:
 
 
 def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> Digits:
-    """Return the digits of the four files of a folder, without copies of digits of a later split.
+    """Return the digits of the four files of a folder.
 
-    The last sixth of the training digits is for validation: 50,000 / 10,000 for MNIST.
+    The last sixth of the training digits becomes the validation split: 10,000 of MNIST's 60,000. Unless the files are
+    those of MNIST, pictures that occur again in a later split are removed (see `_without_shared`).
     """
     (images, labels), (test_images, test_labels) = (_read_part(folder, part, check) for part in ("train", "t10k"))
     train = len(labels)

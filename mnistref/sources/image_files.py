@@ -1,4 +1,4 @@
-"""Find the photos of a folder by file suffix, without hidden files, and each real file only once."""
+"""Search of a folder for photos: by file suffix, without hidden files, each real file once."""
 
 import os
 from collections.abc import Iterator
@@ -19,8 +19,12 @@ _SYSTEM = {
 def find_images(folder: Path, exclusions: Exclusions | None = None) -> list[tuple[str, Path]]:
     """Return (name, path) of every image file below `folder`, sorted by name.
 
-    Hidden files and folders are skipped. Links are followed; each real file and folder is used once, by its own name if
-    it has one below `folder`. Excluded files are added to `exclusions`.
+    Hidden files and folders are skipped. Links are followed. A file or folder that is reached several times is used
+    once. A path without links is preferred to a path through a link.
+
+    Args:
+        folder: the folder to search.
+        exclusions: receives the files that are not used.
 
     Raises:
         DataProblemError: there are no images, or a folder cannot be listed.
@@ -117,7 +121,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _listing_error(path: Path, error: OSError) -> DataProblemError:
-    """Return the error for a folder that cannot be listed, because its photos would silently be missing."""
+    """Return the error for a folder that cannot be listed. If it were skipped, photos would be missing unnoticed."""
     where = f"{escaped(str(path))}: cannot be searched for photos ({error.strerror})"
     return DataProblemError(f"{where}; change its permissions, or move it away")
 

@@ -19,7 +19,7 @@ from mnistref.sources.thread_pool import BoundedThreadPool
 
 REFUSED, THUMBNAILS = "refused.json", "looks.npz"
 THUMBNAIL_VERSION = f"1 {CHECK_VERSION}"
-"""What the thumbnail of a file depends on, apart from the file."""
+"""Version of the thumbnails, with that of the checks. A cached thumbnail of another version is not used."""
 
 
 def check_photo_files(
@@ -101,7 +101,7 @@ def _thumbnail(path: Path, sha256: str, pool: BoundedThreadPool) -> np.ndarray:
 
 
 def _read_verdicts(cache: Path) -> dict[str, bool]:
-    """Return digest → refused; empty if the cache is damaged or was written by other rules."""
+    """Return digest → refused; empty if the cache is damaged or has another version."""
     try:
         kept = json.loads(cache.read_text(encoding="utf-8"))
         return dict(kept["refused"]) if kept["rules"] == CHECK_VERSION else {}
@@ -115,13 +115,13 @@ def _write_verdicts(cache: Path, refused: Mapping[str, bool]) -> None:
 
 
 def _read_thumbnails(cache: Path) -> dict[str, np.ndarray]:
-    """Return digest → thumbnail; empty if the cache is damaged or was written by other rules."""
+    """Return digest → thumbnail; empty if the cache is damaged or has another version."""
     try:
         with np.load(cache, allow_pickle=False) as kept:
             thumbnails = (
                 kept["looks"] if kept["rules"].item() == THUMBNAIL_VERSION and kept["looks"].dtype == THUMBNAIL else []
             )
-    except Exception:  # a damaged zip raises what it likes
+    except Exception:  # a damaged zip file raises exceptions of any type
         return {}
     return {bytes(thumbnail["sha256"]).hex(): thumbnail for thumbnail in thumbnails}
 
