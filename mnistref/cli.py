@@ -38,24 +38,33 @@ def list_variants(as_json: bool) -> None:
 @mnistref.command()
 @click.option("--variant", required=True, metavar="NAME", help="Variant; see `mnistref list`.")
 @click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Folder of data sets and sources.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random draws, 0 or more.")
 @click.option("--train", type=int, help="Training images.  [default: 30000]")
 @click.option("--val", type=int, help="Validation images.  [default: 10000]")
 @click.option("--test", type=int, help="Test images.  [default: 10000]")
 @click.option("--digits", default="mnist", show_default=True, help="mnist, mnist5k, or a folder of IDX files.")
 @click.option("--backgrounds", default="builtin", show_default=True, help="builtin, sun397, or a folder of images.")
 @click.option("--skip-bad", is_flag=True, help="Leave out unusable photos, and list them.")
-@click.option("--any-digits", is_flag=True, help="Accept a folder of digits that fail the digit check.")
+@click.option(
+    "--any-digits",
+    is_flag=True,
+    help="Accept a folder of digits that fail the digit check. It refuses images that are not white on black or have "
+    "noise, digits that are turned or mirrored, other objects, and wrong labels.",
+)
 @click.option("--keep-copies", is_flag=True, help="Keep photos that are smaller or recompressed copies of others.")
 @click.option(
     "--pool",
     default="disjoint",
     show_default=True,
     metavar="disjoint|pooled",
-    help="Whether splits share digits and photos.",
+    help="disjoint: no digit or photo is in two splits; pooled: all splits share them.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Number of workers.  [default: one per processor]")
-@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler: tcp://HOST:PORT.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Number of workers.  [default: one per processor, fewer for large shards, to limit memory]",
+)
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of a Dask scheduler.")
 @click.option("--dry-run", is_flag=True, help="Print the folder and the size, and generate nothing.")
 def generate(
     variant: str,
@@ -74,7 +83,14 @@ def generate(
     scheduler: str | None,
     dry_run: bool,
 ) -> None:
-    """Generate a data set and print its folder. A second run resumes, or returns the finished data set."""
+    """Generate a data set.
+
+    A second run resumes, or returns the finished data set. Prints the folder of the data set.
+
+    \b
+    mnistref generate --variant mini
+    mnistref generate --variant mbg --backgrounds photos/ --seed 1 --train 30000 --workers 8
+    """
     from mnistref.generation import generate as generator
 
     sizes = {split: n for split, n in (("train", train), ("val", val), ("test", test)) if n is not None}
@@ -94,7 +110,7 @@ def generate(
 def verify(path: Path, as_json: bool) -> None:
     """Check every byte of a data set, list each bad file, and exit with 3 if there is one."""
     from mnistref.common.errors import DataProblemError
-    from mnistref.inspection.verify import advice
+    from mnistref.inspection.verify import advise_on_faults
     from mnistref.inspection.verify import verify as find_faults
     from mnistref.storage.manifest import read_manifest
 
@@ -111,7 +127,7 @@ def verify(path: Path, as_json: bool) -> None:
     else:
         names = ", ".join(fault.file for fault in faults[:3]) + (" …" if len(faults) > 3 else "")
         count = f"{len(faults)} bad file{'s' * (len(faults) > 1)}"
-        raise DataProblemError(f"{path}: {count}: {names}; {advice(faults)}")
+        raise DataProblemError(f"{path}: {count}: {names}; {advise_on_faults(faults)}")
 
 
 @mnistref.command()

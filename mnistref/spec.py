@@ -12,7 +12,12 @@ from typing import Any
 LAW_VERSION = 1
 SPLITS = ("train", "val", "test")
 POOLS = ("disjoint", "pooled")
-"""Whether the splits share digits and photos."""
+"""`disjoint`: no digit or photo is in two splits. `pooled`: all splits share all digits and photos."""
+BACKGROUNDS = {"black": "black", "distractors": "black over patches of other digits", "photo": "a natural photo"}
+"""Kind of background → words for it in `VariantSpec.description`."""
+QUERIES = ("class", "color")
+"""What a query names. `class`: the label is the colour. `color`: the label is the class."""
+MAX_JITTER = 255
 MAX_DIGITS = 9
 CLASSES = 10
 GLYPH = 28
@@ -43,35 +48,61 @@ class VariantSpec:
     """The sampling law of one variant, with its description and the expected statistics.
 
     Attributes:
+        name: name in the registry and in commands.
+        summary: half a sentence about the variant, for lists.
+        paper: paper and section that define it; "none" for a variant of this project.
         canvas: side of the square image, in pixels.
-        background: black, distractors or photo.
-        query: class (the label is the colour) or color (the label is the class).
+        background: a key of `BACKGROUNDS`.
+        query: one of `QUERIES`.
         digits: inclusive range of the number of digits per image.
         scales: range of the scale, a factor on the 28-pixel glyph.
         repeats: inclusive range of how often the queried class occurs in an image.
-        distractors: number of distractor patches per image.
-        jitter: standard deviation of the colour noise, in units of 0 … 255.
+        distractors: number of distractor patches per image; 0 unless `background` is `distractors`.
+        jitter: standard deviation of the colour noise, 0 … 255, in units of a colour channel.
+        splits: splits that can be generated.
+        note: what a reader of any number on this variant should know; empty if there is nothing.
         expected_shares: expected share of digits in each of `SCALE_BINS`, for `mnistref stats`.
         expected_ink: expected mean ink of a digit, as a fraction of the canvas.
+
+    Raises:
+        ValueError: `background`, `query`, `jitter` or `distractors` has a value that the renderers cannot draw.
     """
 
     name: str
     summary: str
     paper: str
     canvas: int
-    background: str  # black | distractors | photo
-    query: str = "class"  # class: the label is the colour; color: the label is the class
+    background: str
+    query: str = "class"
     digits: tuple[int, int] = (5, 9)
     scales: tuple[float, float] = (0.5, 3.0)
     repeats: tuple[int, int] = (1, 1)
     distractors: int = 0
-    jitter: int = 10  # standard deviation of the colour noise, in units of 0..255
+    jitter: int = 10
     splits: tuple[str, ...] = SPLITS
     note: str = ""
     expected_shares: tuple[float, ...] = ()
     expected_ink: float = 0.0
 
     LAW = ("canvas", "background", "query", "digits", "scales", "repeats", "distractors", "jitter")
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if a field has a value that the renderers cannot draw."""
+        for field, value, known in (
+            ("background", self.background, tuple(BACKGROUNDS)),
+            ("query", self.query, QUERIES),
+        ):
+            if value not in known:
+                raise ValueError(f"variant {self.name}: {field} is {value!r}, must be one of {', '.join(known)}")
+        if type(self.jitter) is not int or not 0 <= self.jitter <= MAX_JITTER:
+            raise ValueError(
+                f"variant {self.name}: jitter is {self.jitter!r}, must be an integer from 0 to {MAX_JITTER}"
+            )
+        # the compiled renderer draws distractors over any background, the reference only over black
+        if self.distractors and self.background != "distractors":
+            raise ValueError(
+                f"variant {self.name}: distractors is {self.distractors}, must be 0 with background {self.background!r}"
+            )
 
     @property
     def classes(self) -> int:
@@ -102,13 +133,12 @@ class VariantSpec:
     def description(self) -> str:
         """One sentence about the images and the question, for readers who know no other variant."""
         low, high = self.digits
-        grounds = {"black": "black", "distractors": "black over patches of other digits", "photo": "a natural photo"}
         asks = "what colour is the digit q?" if self.query == "class" else "which digit has the colour q?"
         about = "one of them"
         if self.repeats[1] > 1:
             about, asks = "those of one class", "which colours have the digits q?"
         return (
-            f"Images of {low}–{high} coloured digits of different sizes on {grounds[self.background]}, each with a "
+            f"Images of {low}–{high} coloured digits of different sizes on {BACKGROUNDS[self.background]}, each with a "
             f"question about {about}: {asks}"
         )
 

@@ -1,4 +1,4 @@
-"""Base of both programs: one-line errors, and the exit codes that scripts rely on."""
+"""Base of both programs: one-line errors, and exit codes (see `mnistref.common.errors`)."""
 
 import logging
 import os
@@ -11,13 +11,9 @@ from typing import Any
 import click
 
 from mnistref.common import console
-from mnistref.common.errors import ProblemError, did_you_mean
+from mnistref.common.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_IO, ProblemError, did_you_mean
 from mnistref.common.interrupts import Interrupted, interruptible
 from mnistref.common.version import VERSION
-
-EXIT_INTERRUPTED = 130
-EXIT_DISK = 5
-EXIT_BUG = 1
 
 
 class _AbsolutePath(click.Path):
@@ -43,9 +39,7 @@ class Program(click.Group):
         console.forget_places()
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
         if not _has_working_directory():
-            sys.exit(
-                _fail("the working directory is gone or cannot be read; change to a folder that exists", EXIT_DISK)
-            )
+            sys.exit(_fail("the working directory is gone or cannot be read; change to a folder that exists", EXIT_IO))
         received: list[int] = []
         try:
             with interruptible(received):
@@ -113,7 +107,7 @@ def _outcome(error: BaseException, debug: bool) -> int:
         raise error
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space", EXIT_DISK)
+        return _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space", EXIT_IO)
     return _fail(f"a bug: {type(error).__name__}: {error}; run with --debug for the traceback", EXIT_BUG)
 
 

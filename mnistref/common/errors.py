@@ -1,13 +1,20 @@
-"""Foreseen errors, and the exit code of a command for each.
+"""Foreseen errors, and the exit codes of the commands.
 
 A message is one line: what is wrong, which file or value, what to do.
 """
+
+EXIT_BUG = 1
+"""Exit code after an unforeseen error."""
+EXIT_IO = 5
+"""Exit code after an OSError: a full disk, missing permissions, or another failed system call."""
+EXIT_INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as in a shell."""
 
 
 class ProblemError(Exception):
     """Base of every foreseen error. `exit_code` is the exit code of the command."""
 
-    exit_code = 1
+    exit_code = EXIT_BUG
 
 
 class UsageProblemError(ProblemError):

@@ -7,7 +7,7 @@ import numpy as np
 
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import save_figure
-from mnistref.inspection.verify import Law
+from mnistref.inspection.verify import LawCheck
 from mnistref.storage.manifest import Manifest
 
 try:
@@ -23,19 +23,19 @@ PANELS = {
     "scale": "share of digits",
     "canvas": "share of the canvas",
 }
-"""Quantity of a `Share` → label of its axis, in the order of the panels."""
+"""Quantity of a `ExpectedShare` → label of its axis, in the order of the panels."""
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish, and a marker shape for each split.
 _MARKS = {"train": ("#0072B2", "o"), "val": ("#D55E00", "s"), "test": ("#009E73", "^")}
 _EXPECTED, _EDGE, _FAINT = "#DDDDDD", "#999999", "#555555"
 
 
-def save_plot(laws: list[Law], manifest: Manifest, path: Path) -> None:
+def save_plot(laws: list[LawCheck], manifest: Manifest, path: Path) -> None:
     """Save a figure of the shares as PNG, SVG or PDF, depending on the suffix."""
     save_figure(_figure(laws, manifest), path)
 
 
-def _figure(laws: list[Law], manifest: Manifest) -> Any:
+def _figure(laws: list[LawCheck], manifest: Manifest) -> Any:
     figure = Figure(figsize=(11, 7.4), layout="constrained")
     note = f"\n{manifest.variant.name} is {manifest.variant.note}" if manifest.variant.note else ""
     sizes = ", ".join(f"{split} {manifest.images(split):,}" for split in manifest.splits)
@@ -52,7 +52,7 @@ def _figure(laws: list[Law], manifest: Manifest) -> Any:
     return figure
 
 
-def _panel(axes: Any, of: str, what: str, laws: list[Law]) -> None:
+def _panel(axes: Any, of: str, what: str, laws: list[LawCheck]) -> None:
     """Draw expected shares as bars and those of each split as markers; the title says whether the laws hold."""
     splits = list(dict.fromkeys(law.split for law in laws))
     for k, split in enumerate(splits):
@@ -72,7 +72,7 @@ def _panel(axes: Any, of: str, what: str, laws: list[Law]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _verdict(laws: list[Law]) -> str:
+def _verdict(laws: list[LawCheck]) -> str:
     broken = list(dict.fromkeys(law.split for law in laws if not law.holds))
     if broken:
         return f"DOES NOT HOLD in {', '.join(broken)}"

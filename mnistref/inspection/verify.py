@@ -32,7 +32,7 @@ class Fault:
     stray: bool = False
 
 
-def advice(faults: list[Fault]) -> str:
+def advise_on_faults(faults: list[Fault]) -> str:
     """Return what to do about the faults."""
     mine = "remove what is not part of it, or move it away" if any(fault.stray for fault in faults) else ""
     return "; ".join(filter(None, [mine, "" if all(fault.stray for fault in faults) else "run generate again"]))
@@ -41,8 +41,8 @@ def advice(faults: list[Fault]) -> str:
 def verify(folder: Path) -> list[Fault]:
     """Return everything that is wrong with a data set, one fault per file; empty if every byte is correct.
 
-    Three checksums identify the bad file: the manifest has its own digest, each shard that of its content, and
-    SHA256SUMS those of all files.
+    Three kinds of checksums identify the bad file. dataset.json stores a digest of itself and of each shard file, each
+    shard stores a digest of its arrays, and SHA256SUMS stores the digest of every file.
     """
     folder = Path(folder)
     sums, lines = _read_sums(folder / SUMS)
@@ -80,23 +80,27 @@ def _checksum_faults(folder: Path, sums: dict[str, str], lines: list[int]) -> It
         elif file_sha256(folder / name) != digest:
             yield Fault(name, f"its SHA-256 differs from {SUMS}")
     if lines:
-        yield Fault(SUMS, f"line {lines[0]} is no digest and name")
+        yield Fault(SUMS, f"line {lines[0]} is not a SHA-256 digest and a file name")
 
 
 def _page_faults(folder: Path, manifest: Manifest, sums: dict[str, str]) -> Iterator[Fault]:
-    """Yield pages that differ from the manifest; without an entry there, from SHA256SUMS and this version."""
+    """Yield pages whose SHA-256 is wrong.
+
+    The manifest has the correct one. Manifests of older versions have none: then a page is correct if it has the
+    SHA-256 in SHA256SUMS or is the page that this version writes.
+    """
     if (folder / MANIFEST).read_bytes() != manifest.text().encode():
         yield Fault(MANIFEST, "differs from what generate writes")
-    witness, digests = (MANIFEST, manifest.pages) if manifest.pages else (SUMS, sums)
+    source, digests = (MANIFEST, manifest.pages) if manifest.pages else (SUMS, sums)
     for name, text in pages(manifest).items():
         if wrong := check_file(folder / name):
             yield Fault(name, wrong)
             continue
         found, ours = file_sha256(folder / name), hashlib.sha256(text.encode()).hexdigest()
         if found != digests.get(name) and (manifest.pages or found != ours):
-            yield Fault(name, f"its SHA-256 differs from {witness}")
+            yield Fault(name, f"its SHA-256 differs from {source}")
         elif found != ours:
-            log.info("%s: not as this version writes it; %s vouches for it", folder / name, witness)
+            log.info("%s: differs from the page that this version writes, but matches %s", folder / name, source)
 
 
 def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
@@ -116,8 +120,15 @@ def _shard_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
 
 
 @dataclass(frozen=True)
-class Share:
-    """A number of a law: the `expected` and `measured` fraction of `value` among the values of the quantity `of`."""
+class ExpectedShare:
+    """The expected and the measured share of one value of a quantity.
+
+    Attributes:
+        of: the quantity, a key of `plot.PANELS`.
+        value: the value, or the bin of values.
+        expected: fraction, 0 … 1.
+        measured: fraction, 0 … 1.
+    """
 
     of: str
     value: str
@@ -126,8 +137,18 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Law:
-    """One law measured on one split. `p` is the p-value of a test of uniformity, if there is one."""
+class LawCheck:
+    """The comparison of one rule of the sampling law with one split.
+
+    Attributes:
+        split: name of the split; "all" for a rule about all splits.
+        law: the rule, in words.
+        expected: expected value, as text.
+        measured: measured value, as text.
+        p: p-value of the test of uniformity; None for other rules, or without scipy.
+        holds: whether the measured value is within the tolerance.
+        shares: the numbers behind the two texts, for the plot.
+    """
 
     split: str
     law: str
@@ -135,16 +156,16 @@ class Law:
     measured: str
     p: float | None
     holds: bool
-    shares: tuple[Share, ...] = ()
+    shares: tuple[ExpectedShare, ...] = ()
 
 
 MIN_P = 0.001
 
 
-def statistics(folder: Path) -> list[Law]:
+def statistics(folder: Path) -> list[LawCheck]:
     """Return the laws of the variant measured on each split, and the disjointness of the splits."""
     manifest = read_manifest(folder)
-    laws: list[Law] = []
+    laws: list[LawCheck] = []
     used: dict[str, dict[str, set[int]]] = {"digits": {}, "photos": {}}
     for split in manifest.splits:
         sample = _sample(Path(folder), manifest, split)
@@ -154,7 +175,7 @@ def statistics(folder: Path) -> list[Law]:
     if manifest.spec["pool"] == "disjoint":
         for what, of_split in used.items():
             shared = sum(len(a & b) for s, a in of_split.items() for t, b in of_split.items() if s < t)
-            laws.append(Law("all", f"{what} in two splits", "0", str(shared), None, shared == 0))
+            laws.append(LawCheck("all", f"{what} in two splits", "0", str(shared), None, shared == 0))
     return laws
 
 
@@ -181,7 +202,7 @@ def _require_consistent_fields(fields: dict[str, np.ndarray], path: Path) -> Non
         raise DataProblemError(f"{path}: its fields contradict each other; run generate again")
 
 
-def _laws(split: str, manifest: Manifest, sample: dict[str, np.ndarray]) -> Iterator[Law]:
+def _laws(split: str, manifest: Manifest, sample: dict[str, np.ndarray]) -> Iterator[LawCheck]:
     variant, there = manifest.variant, sample["digit_class"] >= 0
     low, high = variant.digits
     counts = np.bincount(sample["count"], minlength=high + 1)[low:]
@@ -190,47 +211,53 @@ def _laws(split: str, manifest: Manifest, sample: dict[str, np.ndarray]) -> Iter
     yield _classes_uniform(split, sample["digit_class"])
     colors = np.bincount(sample["digit_color"][there], minlength=len(COLORS))
     yield _uniform(split, "colours uniform", "colour", list(COLORS), colors)
-    if variant.expected_shares:  # of the law of another version nobody counted them
+    if variant.expected_shares:  # they are unknown for a law of another version
         yield from _scales(split, variant, sample["digit_scale"][there])
         yield _ink(split, variant, sample["ink"][there])
     box = sample["digit_box"][there]
     inside = bool((box.min() >= 0) and (box.max() <= variant.canvas))
-    yield Law(split, "boxes inside the canvas", "all", "all" if inside else "not all", None, inside)
+    yield LawCheck(split, "boxes inside the canvas", "all", "all" if inside else "not all", None, inside)
     sides = np.floor(28 * sample["digit_scale"][there].astype(np.float64))
     square = bool((box[:, 2] - box[:, 0] == sides).all() and (box[:, 3] - box[:, 1] == sides).all())
-    yield Law(split, "side = ⌊28 · scale⌋", "all", "all" if square else "not all", None, square)
+    yield LawCheck(split, "side = ⌊28 · scale⌋", "all", "all" if square else "not all", None, square)
 
 
-def _ink(split: str, variant: VariantSpec, pixels: np.ndarray) -> Law:
+def _ink(split: str, variant: VariantSpec, pixels: np.ndarray) -> LawCheck:
     """Return the law of the mean ink of a digit.
 
-    On 100 px its standard deviation is 1.29 of the mean, more than on other canvases; the tolerance is 5 standard
-    errors.
+    The tolerance is 5 standard errors, and at least 10 %. The standard deviation of the ink of a digit is 1.29 times
+    the mean on 100 px, and less on other canvases. With few digits the tolerance can exceed 100 %. The lower limit is
+    never less than a tenth of the expected ink, so that digits without ink are found.
     """
     ink, wanted = float(pixels.mean()) / variant.canvas**2, variant.expected_ink
     spread = max(0.1, 5 * 1.29 / math.sqrt(len(pixels)))
-    holds = max(0.1, 1 - spread) * wanted <= ink <= (1 + spread) * wanted  # of few digits much, but of none nothing
-    share = Share("canvas", "mean ink", wanted, ink)
-    return Law(split, "mean ink of a digit", f"{100 * wanted:.2f} %", f"{100 * ink:.2f} %", None, holds, (share,))
+    holds = max(0.1, 1 - spread) * wanted <= ink <= (1 + spread) * wanted
+    share = ExpectedShare("canvas", "mean ink", wanted, ink)
+    return LawCheck(split, "mean ink of a digit", f"{100 * wanted:.2f} %", f"{100 * ink:.2f} %", None, holds, (share,))
 
 
-def _scales(split: str, variant: VariantSpec, scale: np.ndarray) -> Iterator[Law]:
+def _scales(split: str, variant: VariantSpec, scale: np.ndarray) -> Iterator[LawCheck]:
     """Yield the share of digits in each bin of scales."""
     for bin_name, expected, (bottom, top) in zip(SCALE_BIN_NAMES, variant.expected_shares, SCALE_BINS, strict=True):
         measured, name = float(((scale >= bottom) & (scale < top)).mean()), bin_name.replace("_", "–")
         spread = math.sqrt(max(expected * (1 - expected), 1e-9) / len(scale))
-        holds, share = abs(measured - expected) <= max(0.01, 4 * spread), Share("scale", name, expected, measured)
-        yield Law(split, f"scale {name}", f"{100 * expected:.1f} %", f"{100 * measured:.1f} %", None, holds, (share,))
+        holds, share = (
+            abs(measured - expected) <= max(0.01, 4 * spread),
+            ExpectedShare("scale", name, expected, measured),
+        )
+        yield LawCheck(
+            split, f"scale {name}", f"{100 * expected:.1f} %", f"{100 * measured:.1f} %", None, holds, (share,)
+        )
 
 
-def _uniform(split: str, law: str, of: str, names: list[str], counts: np.ndarray) -> Law:
+def _uniform(split: str, law: str, of: str, names: list[str], counts: np.ndarray) -> LawCheck:
     """Return the χ² test of counts against equal shares."""
     mean = counts.mean()
     p = _chi2(float(((counts - mean) ** 2 / mean).sum()), len(counts) - 1) if mean else 0.0
     return _equal_shares(split, law, of, names, counts, p)
 
 
-def _classes_uniform(split: str, digit_class: np.ndarray) -> Law:
+def _classes_uniform(split: str, digit_class: np.ndarray) -> LawCheck:
     """Return the χ² test of how many images show each class.
 
     Classes of an image differ, so the variance is that of drawing without replacement: n (10 − n) / 90 for an image
@@ -244,11 +271,11 @@ def _classes_uniform(split: str, digit_class: np.ndarray) -> Law:
     return _equal_shares(split, "classes uniform", "class", [str(c) for c in range(CLASSES)], counts, p)
 
 
-def _equal_shares(split: str, law: str, of: str, names: list[str], counts: np.ndarray, p: float | None) -> Law:
+def _equal_shares(split: str, law: str, of: str, names: list[str], counts: np.ndarray, p: float | None) -> LawCheck:
     expected, found = 1 / len(counts), counts / max(1, counts.sum())
     measured = f"{100 * found.min():.1f}–{100 * found.max():.1f} %"
-    shares = tuple(Share(of, name, expected, float(share)) for name, share in zip(names, found, strict=True))
-    return Law(split, law, f"{100 * expected:.1f} % each", measured, p, p is None or p > MIN_P, shares)
+    shares = tuple(ExpectedShare(of, name, expected, float(share)) for name, share in zip(names, found, strict=True))
+    return LawCheck(split, law, f"{100 * expected:.1f} % each", measured, p, p is None or p > MIN_P, shares)
 
 
 def _chi2(statistic: float, degrees: int) -> float | None:

@@ -13,7 +13,7 @@ import PIL._imaging
 from PIL import Image, UnidentifiedImageError
 
 from mnistref.common.errors import DataProblemError
-from mnistref.sources.metadata import without_metadata
+from mnistref.sources.metadata_removal import without_metadata
 from mnistref.sources.orientation import SIDEWAYS, TURNS, orientation
 from mnistref.sources.thread_pool import BoundedThreadPool, StoppableFile, StoppedError
 
@@ -21,8 +21,8 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that are detected in a file, whatever its name. `_cost` bounds the memory of their decoders."""
 MIN_SIDE, MAX_ASPECT = 16, 10
 """Photos with a shorter side, or with a larger aspect ratio than MAX_ASPECT, are refused."""
-RULES = f"4 {PIL.__version__}"
-"""What the result of checking a file depends on, apart from the file."""
+CHECK_VERSION = f"4 {PIL.__version__}"
+"""Version of the checks and of Pillow. A cached result of another version is not used."""
 with suppress(AttributeError, OSError):
     ctypes.CDLL(PIL._imaging.__file__).TIFFSetErrorHandler(None)  # it would print warnings about TIFF files to stderr
 
@@ -56,9 +56,9 @@ def opened_draft(path: Path, pool: BoundedThreadPool) -> Iterator[tuple[Image.Im
 
 @contextmanager
 def _opened(path: Path, pool: BoundedThreadPool, draft: bool) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
-    with _named(path), ExitStack() as stack:
+    with _errors_name_file(path), ExitStack() as stack:
         try:
-            both = stack.enter_context(_upright(StoppableFile(path, pool), pool, draft))
+            both = stack.enter_context(_open_upright(StoppableFile(path, pool), pool, draft))
         except (StoppedError, MemoryError, _UnfitError):
             raise
         except Exception as error:  # decoders raise any exception, also for damaged metadata
@@ -66,13 +66,13 @@ def _opened(path: Path, pool: BoundedThreadPool, draft: bool) -> Iterator[tuple[
             bare = without_metadata(file)
             if bare is None:
                 raise
-            with _instead(error):
-                both = stack.enter_context(_upright(bare, pool, draft, os.path.getsize(path)))
+            with _raise_original_error(error):
+                both = stack.enter_context(_open_upright(bare, pool, draft, os.path.getsize(path)))
         yield both
 
 
 @contextmanager
-def _instead(error: Exception) -> Iterator[None]:
+def _raise_original_error(error: Exception) -> Iterator[None]:
     """Raise `error`, the error of the original file, if the block fails."""
     try:
         yield
@@ -83,8 +83,8 @@ def _instead(error: Exception) -> Iterator[None]:
 
 
 @contextmanager
-def _upright(
-    file: BinaryIO, pool: BoundedThreadPool, draft: bool, aside: int = 0
+def _open_upright(
+    file: BinaryIO, pool: BoundedThreadPool, draft: bool, file_bytes: int = 0
 ) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
     """Decode the photo in `file`, and yield it upright with the size of the original.
 
@@ -92,14 +92,14 @@ def _upright(
         file: the file, which is closed at the end.
         pool: provides the memory.
         draft: decode a JPEG at a reduced size, see `opened_draft`.
-        aside: memory that the decoder may need for the file itself, in bytes.
+        file_bytes: memory that the decoder may need for the file itself, in bytes.
     """
     with file, closing(Image.open(file, formats=FORMATS)) as image:
         size = image.size
         if draft:
             image.draft(None, (_DRAFT, _DRAFT))
         reduced = image.size != size
-        with pool.reserve_memory(_cost(image, size, pool, aside)):
+        with pool.reserve_memory(_cost(image, size, pool, file_bytes)):
             image.load()
             turn = TURNS.get(orientation(image))  # a PNG may store it after the pixels
             photo = _rgb(image)
@@ -112,7 +112,10 @@ def _upright(
             if not reduced:
                 size = photo.size
             if min(size) < MIN_SIDE or max(size) > MAX_ASPECT * min(size):
-                raise _UnfitError(f"{_pixels(size)} are too few or too narrow for a background; remove it")
+                raise _UnfitError(
+                    f"the photo has {_pixels(size)}; a background needs at least {MIN_SIDE} pixels a side and an "
+                    f"aspect ratio of at most {MAX_ASPECT}; remove it"
+                )
             with closing(photo):  # free its memory before the reservation ends
                 yield photo, size
 
@@ -128,14 +131,14 @@ class _UnfitError(Exception):
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _errors_name_file(path: Path) -> Iterator[None]:
     try:
         yield
     except (StoppedError, DataProblemError, MemoryError):
         raise
     except _UnfitError as error:
         raise DataProblemError(f"{path}: {error}") from error
-    except Exception as error:  # a decoder raises what it likes
+    except Exception as error:  # decoders raise exceptions of any type
         if isinstance(error, OSError) and error.errno is not None:  # a system error, not a damaged photo
             error.filename = str(path)
             raise
@@ -149,17 +152,27 @@ def _pixels(size: tuple[int, int]) -> str:
     return f"{size[0]} × {size[1]} pixels"
 
 
-def _cost(image: Image.Image, size: tuple[int, int], pool: BoundedThreadPool, aside: int) -> int:
-    """Return an upper bound of the memory for decoding, in bytes, from the header.
+def _cost(image: Image.Image, size: tuple[int, int], pool: BoundedThreadPool, file_bytes: int) -> int:
+    """Return an upper bound of the memory for decoding a photo, in bytes, from its header.
 
-    Pillow takes 4 bytes a pixel, as many again for a converted photo, the decoder's memory for the whole `size`, and
-    `aside`.
+    Pillow needs 4 bytes per pixel for the decoded image, and 4 more for a turned or converted copy. The decoders of
+    WebP and of progressive JPEG need memory per pixel of the original too.
+
+    Args:
+        image: the opened photo, perhaps at a reduced size.
+        size: width and height of the original.
+        pool: provides the memory.
+        file_bytes: memory that the decoder may need for the file itself, in bytes.
+
+    Raises:
+        _UnfitError: the bound is more than the whole memory of the pool.
     """
     decoder = 8 if image.format == "WEBP" else 6 if image.info.get("progressive") else 0
-    asks = image.format != "PNG" or "exif" in image.info  # a PNG without it would be decoded completely
-    turned = asks and orientation(image) != 1
+    # Pillow decodes all pixels of a PNG to look for EXIF data that are not in front of them
+    in_header = image.format != "PNG" or "exif" in image.info
+    turned = in_header and orientation(image) != 1
     pixels, whole = image.width * image.height, size[0] * size[1]
-    cost = max(4 * pixels + decoder * whole, 8 * pixels if turned or not _is_rgb(image) else 0) + aside
+    cost = max(4 * pixels + decoder * whole, 8 * pixels if turned or not _is_rgb(image) else 0) + file_bytes
     if cost > pool.memory:
         most = f"{pool.memory // 1_000_000} MB"
         raise _UnfitError(f"{_pixels(size)} take more than {most} to decode; scale it down or remove it")
@@ -194,7 +207,10 @@ def _to_bytes(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     """Return a function that scales a strip to 8 bits: 16-bit values by their range, floats by their maximum."""
     if not image.mode.startswith(("I", "F")):
         return lambda strip: strip
-    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these are 16 bits in a wider form
+    if image.mode == "I" and image.format not in (
+        "PNG",
+        "PPM",
+    ):  # Pillow opens PNG and PPM files of 16 bits in mode I too
         raise _UnfitError("pixels of 32 bits have no defined white; save it with 8 or 16 bits, or remove it")
     top = 65535.0
     if image.mode == "F":

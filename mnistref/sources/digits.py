@@ -13,7 +13,7 @@ from mnistref.common.atomic_files import exclusive, ignore_unwritable, write_who
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.common.text_table import escaped
 from mnistref.sources.digit_copies import unshared_images
-from mnistref.sources.idx import find_idx_folder, read_idx
+from mnistref.sources.idx_files import find_idx_folder, read_idx
 from mnistref.sources.mnist_download import MNIST_SHA256, require_mnist
 from mnistref.spec import CLASSES, GLYPH, SPLITS
 
@@ -57,7 +57,7 @@ def require_digit_source(source: str) -> None:
 
 @lru_cache(maxsize=2)
 def load_digits(source: str, raw: Path) -> Digits:
-    """Load a digit source: mnist, mnist5k, or a folder with the four IDX files (see `idx`).
+    """Load a digit source: mnist, mnist5k, or a folder with the four IDX files (see `idx_files`).
 
     Args:
         source: name or folder.
@@ -78,9 +78,10 @@ def load_digits(source: str, raw: Path) -> Digits:
 
 
 def _from_idx(folder: Path, name: str, check: dict[str, str] | None = None) -> Digits:
-    """Return the digits of the four files of a folder, without copies of digits of a later split.
+    """Return the digits of the four files of a folder.
 
-    The last sixth of the training digits is for validation: 50,000 / 10,000 for MNIST.
+    The last sixth of the training digits becomes the validation split: 10,000 of MNIST's 60,000. Unless the files are
+    those of MNIST, pictures that occur again in a later split are removed (see `_without_shared`).
     """
     (images, labels), (test_images, test_labels) = (_read_part(folder, part, check) for part in ("train", "t10k"))
     train = len(labels)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mnistref.common.atomic_files import exclusive, write_whole
 from mnistref.common.errors import DataProblemError
-from mnistref.sources.idx import is_complete
+from mnistref.sources.idx_files import is_complete
 
 log = logging.getLogger("mnistref")
 

@@ -14,12 +14,12 @@ import numpy as np
 from mnistref.common.atomic_files import exclusive, ignore_unwritable, write_whole
 from mnistref.common.errors import DataProblemError
 from mnistref.sources.copies import THUMBNAIL, empty_thumbnail, make_thumbnail
-from mnistref.sources.decode import RULES, opened_draft, opened_photo
+from mnistref.sources.decode import CHECK_VERSION, opened_draft, opened_photo
 from mnistref.sources.thread_pool import BoundedThreadPool
 
 REFUSED, THUMBNAILS = "refused.json", "looks.npz"
-THUMBNAIL_RULES = f"1 {RULES}"
-"""What the thumbnail of a file depends on, apart from the file."""
+THUMBNAIL_VERSION = f"1 {CHECK_VERSION}"
+"""Version of the thumbnails, with that of the checks. A cached thumbnail of another version is not used."""
 
 
 def check_photo_files(
@@ -101,27 +101,27 @@ def _thumbnail(path: Path, sha256: str, pool: BoundedThreadPool) -> np.ndarray:
 
 
 def _read_verdicts(cache: Path) -> dict[str, bool]:
-    """Return digest → refused; empty if the cache is damaged or was written by other rules."""
+    """Return digest → refused; empty if the cache is damaged or has another version."""
     try:
         kept = json.loads(cache.read_text(encoding="utf-8"))
-        return dict(kept["refused"]) if kept["rules"] == RULES else {}
+        return dict(kept["refused"]) if kept["rules"] == CHECK_VERSION else {}
     except (OSError, ValueError, KeyError, RecursionError, TypeError):
         return {}
 
 
 def _write_verdicts(cache: Path, refused: Mapping[str, bool]) -> None:
-    text = json.dumps({"rules": RULES, "refused": dict(refused)}, indent=0, sort_keys=True)
+    text = json.dumps({"rules": CHECK_VERSION, "refused": dict(refused)}, indent=0, sort_keys=True)
     write_whole(cache, text.encode())
 
 
 def _read_thumbnails(cache: Path) -> dict[str, np.ndarray]:
-    """Return digest → thumbnail; empty if the cache is damaged or was written by other rules."""
+    """Return digest → thumbnail; empty if the cache is damaged or has another version."""
     try:
         with np.load(cache, allow_pickle=False) as kept:
             thumbnails = (
-                kept["looks"] if kept["rules"].item() == THUMBNAIL_RULES and kept["looks"].dtype == THUMBNAIL else []
+                kept["looks"] if kept["rules"].item() == THUMBNAIL_VERSION and kept["looks"].dtype == THUMBNAIL else []
             )
-    except Exception:  # a damaged zip raises what it likes
+    except Exception:  # a damaged zip file raises exceptions of any type
         return {}
     return {bytes(thumbnail["sha256"]).hex(): thumbnail for thumbnail in thumbnails}
 
@@ -130,7 +130,7 @@ def _write_thumbnails(cache: Path, thumbnails: Mapping[str, np.ndarray]) -> None
     packed = io.BytesIO()
     np.savez_compressed(
         packed,
-        rules=np.array(THUMBNAIL_RULES),
+        rules=np.array(THUMBNAIL_VERSION),
         looks=np.array([thumbnails[sha] for sha in sorted(thumbnails)], THUMBNAIL),
     )
     write_whole(cache, packed.getvalue())

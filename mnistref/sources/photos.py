@@ -81,37 +81,39 @@ def list_photos(source: str, raw: Path, skip_bad: bool = False, skip_copies: boo
         DataProblemError: a file is unreadable and `skip_bad` is off, or no photo remains.
     """
     require_photo_source(source)
-    left = Exclusions()
+    exclusions = Exclusions()
     if source == "builtin":
         name, files = "builtin", _builtin()
     elif source == "sun397":
-        name, files = "sun397", find_images(_sun397(raw), left)
+        name, files = "sun397", find_images(_sun397(raw), exclusions)
     else:
-        name, files = escaped(Path(source).resolve().name), find_images(Path(source), left)
-    photos = _usable(_listed(name, files, left, skip_bad), raw, left, skip_bad, skip_copies and source != "builtin")
-    bad = left.names(BAD)
+        name, files = escaped(Path(source).resolve().name), find_images(Path(source), exclusions)
+    photos = _usable(
+        _listed(name, files, exclusions, skip_bad), raw, exclusions, skip_bad, skip_copies and source != "builtin"
+    )
+    bad = exclusions.names(BAD)
     if not photos.paths:
         first = ", ".join(bad[:3]) + (" …" if len(bad) > 3 else "")
         raise DataProblemError(f"{name}: not one of {len(bad)} photos can be used ({first}); give others")
-    if left:
-        log.info("%s: %s used; left out: %s", name, f"{len(photos.paths):,}", left)
+    if exclusions:
+        log.info("%s: %s used; left out: %s", name, f"{len(photos.paths):,}", exclusions)
     return photos
 
 
-def _usable(photos: PhotoList, raw: Path, left: Exclusions, skip_bad: bool, skip_copies: bool) -> PhotoList:
+def _usable(photos: PhotoList, raw: Path, exclusions: Exclusions, skip_bad: bool, skip_copies: bool) -> PhotoList:
     """Return the photos without unusable ones and without smaller copies, as requested."""
     if not (skip_bad or skip_copies):
         return photos
     paths = dict(zip(photos.sha256s, photos.paths, strict=True))
     bad, thumbnails = check_photo_files(paths, raw, skip_bad, skip_copies)
-    photos = _without(photos, {k for k, sha256 in enumerate(photos.sha256s) if sha256 in bad}, left, BAD)
-    return _without(photos, set(smaller_copies(thumbnails)), left, SMALLER)
+    photos = _without(photos, {k for k, sha256 in enumerate(photos.sha256s) if sha256 in bad}, exclusions, BAD)
+    return _without(photos, set(smaller_copies(thumbnails)), exclusions, SMALLER)
 
 
-def _without(photos: PhotoList, out: set[int], left: Exclusions, reason: tuple[str, str]) -> PhotoList:
-    """Return the photos except those with these indices, whose names are added to `left`."""
+def _without(photos: PhotoList, out: set[int], exclusions: Exclusions, reason: tuple[str, str]) -> PhotoList:
+    """Return the photos except those with these indices, whose names are added to `exclusions`."""
     for k in sorted(out):
-        left.add(reason, photos.names[k])
+        exclusions.add(reason, photos.names[k])
     kept = [k for k in range(len(photos.paths)) if k not in out]
     paths, names, sha256s = photos.paths, photos.names, photos.sha256s
     return PhotoList(
@@ -137,16 +139,16 @@ def split_photos(photos: PhotoList, pool: str) -> dict[str, np.ndarray]:
     return dict(zip(SPLITS, np.split(everyone, [len(everyone) - 2 * fifth, len(everyone) - fifth]), strict=True))
 
 
-def _listed(name: str, files: Sequence[tuple[str, Path]], left: Exclusions, skip_bad: bool) -> PhotoList:
+def _listed(name: str, files: Sequence[tuple[str, Path]], exclusions: Exclusions, skip_bad: bool) -> PhotoList:
     """Return the different files. Unreadable ones raise, or are left out with `skip_bad`."""
     pool, unique = BoundedThreadPool(), dict[str, tuple[str, Path]]()
     with closing(pool.map(_digest, files, "reading photos")) as digests:
         for file, found in zip(files, digests, strict=True):
             if isinstance(found, str):
                 if unique.setdefault(found, file) is not file:
-                    left.add(COPY, file[0])
+                    exclusions.add(COPY, file[0])
             elif skip_bad:
-                left.add(BAD, escaped(file[0]))
+                exclusions.add(BAD, escaped(file[0]))
             else:
                 raise found
     order = sorted(unique)

@@ -22,9 +22,11 @@ MAX_MEMORY_BYTES = 600_000_000
 """Memory of the photos being decoded, for all threads together."""
 MAX_THREADS = 8
 _POLL_SECONDS = 0.2  # how often a thread that waits for memory checks whether to stop
-
-
 _TRIM_BYTES = 1 << 25
+"""Reservations above this size return freed memory to the system at their end: 32 MiB.
+
+Smaller ones do not, because returning it takes time.
+"""
 
 
 def _return_freed_memory() -> None:
@@ -53,6 +55,8 @@ class StoppedError(Exception):
 
 class BoundedThreadPool:
     """Worker threads that share a stop flag and a memory budget.
+
+    A pool works for one call of `map`: the end of that call sets the stop flag, which is never cleared.
 
     Args:
         memory: budget in bytes.
@@ -121,9 +125,9 @@ class StoppableFile(io.FileIO):
 
     def __init__(self, path: Path, pool: BoundedThreadPool) -> None:
         super().__init__(path)
-        self._crew = pool
+        self._pool = pool
 
     def read(self, size: int | None = -1, /) -> Any:
         """Read as io.FileIO does, unless the pool is stopped."""
-        self._crew.raise_if_stopped()
+        self._pool.raise_if_stopped()
         return super().read(-1 if size is None else size)

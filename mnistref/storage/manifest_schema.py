@@ -2,132 +2,167 @@
 
 A schema is one of:
 
-- a function, which returns whether the value is valid
+- a `Rule`, which checks one value
 - a dictionary: exactly these keys; a key that ends with "?" is optional
 - a list of one schema: any number of such values
 - a tuple of schemas: as many values, in this order
+- a `Nullable` schema: null, or such a value
 """
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from reprlib import repr as shortened
 from typing import Any
 
-from mnistref.spec import COLORS, MAX_DIGITS, POOLS, SPLITS
+from mnistref.spec import BACKGROUNDS, COLORS, MAX_DIGITS, MAX_JITTER, POOLS, QUERIES, SPLITS
 from mnistref.storage.schema import SHARD_IMAGES
 
 MAX_COUNT = 2**31 - 1
 """Maximum number of images in a split, and of digits or photos in a source: the range of the fields of a shard."""
 
 
-def integer(low: int, high: int) -> Callable[[Any], bool]:
-    """Return a schema for integers from `low` to `high`."""
-    return lambda value: type(value) is int and low <= value <= high  # excludes bool
+@dataclass(frozen=True)
+class Rule:
+    """Schema of one value: `check` returns whether it is valid, `text` is the rule in words."""
+
+    text: str
+    check: Callable[[Any], bool]
 
 
-def one_of(*known: Any) -> Callable[[Any], bool]:
-    """Return a schema for these values."""
-    return lambda value: any(value == word and type(value) is type(word) for word in known)
+@dataclass(frozen=True)
+class Nullable:
+    """Schema of null, or of a value that matches the schema `form`."""
+
+    form: Any
 
 
-def text(value: Any) -> bool:
-    """Return whether the value is a string that can be encoded as UTF-8. JSON can escape single surrogates."""
-    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
+def integer(low: int, high: int) -> Rule:
+    """Return the rule for integers from `low` to `high`."""
+    text = f"an integer from {low} to {high}"
+    return Rule(text, lambda value: type(value) is int and low <= value <= high)  # excludes bool
 
 
-def sha256(value: Any) -> bool:
-    """Return whether the value is a SHA-256 in hexadecimal."""
-    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
+def one_of(*known: Any) -> Rule:
+    """Return the rule for these values."""
+    text = ("one of " if len(known) > 1 else "") + ", ".join(json.dumps(word) for word in known)
+    return Rule(text, lambda value: any(value == word and type(value) is type(word) for word in known))
 
 
-def optional(form: Any) -> Callable[[Any], bool]:
-    """Return a schema for None, or a value of this schema."""
-    return lambda value: value is None or matches(value, form)
+def pattern(text: str, expression: str) -> Rule:
+    """Return the rule for strings that match a regular expression as a whole."""
+    return Rule(text, lambda value: isinstance(value, str) and bool(re.fullmatch(expression, value)))
 
 
-def _word(value: Any) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch("[a-z0-9_-]{1,64}", value))
+STRING = Rule("a string of valid Unicode", lambda v: isinstance(v, str) and not re.search("[\ud800-\udfff]", v))
+"""Strings that can be encoded as UTF-8. JSON can escape single surrogates."""
+SHA256 = pattern("a SHA-256 in lower-case hexadecimal", "[0-9a-f]{64}")
 
-
-def _scale(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value <= 3
-
-
+_WORD = pattern("1 to 64 of the characters a–z, 0–9, _ and -", "[a-z0-9_-]{1,64}")
+_SCALE = Rule("a number above 0, at most 3", lambda value: type(value) in (int, float) and 0 < value <= 3)
 _DIGITS, _SOURCE = (
     integer(1, MAX_DIGITS),
-    {"name": text, "kind?": text, "sha256": sha256, "count": integer(1, MAX_COUNT)},
+    {"name": STRING, "kind?": STRING, "sha256": SHA256, "count": integer(1, MAX_COUNT)},
 )
 
 LAW = {
     "canvas": integer(1, 2**15 - 1),
-    "background": one_of("black", "distractors", "photo"),
-    "query": one_of("class", "color"),
+    "background": one_of(*BACKGROUNDS),
+    "query": one_of(*QUERIES),
     "digits": (_DIGITS, _DIGITS),
-    "scales": (_scale, _scale),
+    "scales": (_SCALE, _SCALE),
     "repeats": (_DIGITS, _DIGITS),
     "distractors": integer(0, 2**15 - 1),
-    "jitter": integer(0, 255),
+    "jitter": integer(0, MAX_JITTER),
 }
 
 SHARD = {
-    "file": text,
+    "file": STRING,
     "images": integer(1, SHARD_IMAGES),
     "bytes": integer(1, 2**63 - 1),
-    "sha256": sha256,
-    "content_sha256": sha256,
+    "sha256": SHA256,
+    "content_sha256": SHA256,
 }
 
 DATASET = {
     "format_version": integer(1, MAX_COUNT),
-    "spec_id": text,
+    "spec_id": STRING,
     "spec": {
         "law_version": integer(1, MAX_COUNT),
-        "variant": _word,
+        "variant": _WORD,
         "law": LAW,
         "seed": integer(0, 2**63 - 1),
         "sizes": {f"{split}?": integer(1, MAX_COUNT) for split in SPLITS},
-        "digits": sha256,
-        "photos": optional(sha256),
+        "digits": SHA256,
+        "photos": Nullable(SHA256),
         "pool": one_of(*POOLS),
         "any_digits?": one_of(True),
     },
-    "note?": text,
-    "content_sha256": sha256,
+    "note?": STRING,
+    "content_sha256": SHA256,
     "colors": {name: tuple(one_of(part) for part in rgb) for name, rgb in COLORS.items()},
     "digits": _SOURCE,
-    "backgrounds": optional(_SOURCE),
+    "backgrounds": Nullable(_SOURCE),
     "splits": {f"{split}?": {"images": integer(1, MAX_COUNT), "shards": [SHARD]} for split in SPLITS},
-    "photos": [{"name": text, "sha256": sha256}],
-    "pages?": {"README.md": sha256, "croissant.json": sha256},
+    "photos": [{"name": STRING, "sha256": SHA256}],
+    "pages?": {"README.md": SHA256, "croissant.json": SHA256},
 }
-"""Everything except the manifest's own digest."""
-
-
-def matches(value: Any, form: Any) -> bool:
-    """Return whether a value matches a schema."""
-    try:
-        require_schema(value, form)
-    except ValueError:
-        return False
-    return True
+"""Schema of dataset.json without `manifest_sha256`, the digest of the rest."""
 
 
 def require_schema(value: Any, form: Any, where: str = "") -> None:
-    """Raise ValueError with the first place that does not match the schema."""
-    if isinstance(form, dict):
+    """Raise ValueError if a value does not match a schema.
+
+    Args:
+        value: parsed JSON.
+        form: the schema.
+        where: place of the value in the document, for the message; empty for the whole document.
+    """
+    inner = form.form if isinstance(form, Nullable) else form
+    if value is None and isinstance(form, Nullable):
+        return
+    if isinstance(inner, dict):
         if not isinstance(value, dict):
-            raise ValueError(f"{where or 'the content'} is {shortened(value)}")
-        known = {key.removesuffix("?"): part for key, part in form.items()}
-        odd = [key for key in value if key not in known]
-        odd += [key for key in form if not key.endswith("?") and key not in value]
-        if odd:
-            raise ValueError(f"{where and f'{where}.'}{shortened(odd[0])} is missing or unknown")
+            raise _mismatch(value, form, where)
+        known = _require_keys(value, inner, where)
         for key, part in value.items():
-            require_schema(part, known[key], f"{where and f'{where}.'}{key}")
-    elif isinstance(form, list | tuple):
-        if not isinstance(value, list) or (isinstance(form, tuple) and len(value) != len(form)):
-            raise ValueError(f"{where} is {shortened(value)}")
+            require_schema(part, known[key], _place(where, key))
+    elif isinstance(inner, list | tuple):
+        if not isinstance(value, list) or (isinstance(inner, tuple) and len(value) != len(inner)):
+            raise _mismatch(value, form, where)
         for k, part in enumerate(value):
-            require_schema(part, form[k] if isinstance(form, tuple) else form[0], f"{where}[{k}]")
-    elif not form(value):
-        raise ValueError(f"{where} is {shortened(value)}")
+            require_schema(part, inner[k] if isinstance(inner, tuple) else inner[0], f"{where}[{k}]")
+    elif not inner.check(value):
+        raise _mismatch(value, form, where)
+
+
+def _require_keys(value: Mapping[str, Any], form: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return key → schema; raise ValueError if a key is unknown or missing."""
+    known = {key.removesuffix("?"): part for key, part in form.items()}
+    for key in value:
+        if key not in known:
+            raise ValueError(f"{_place(where, shortened(key))} is an unknown key")
+    for key in form:
+        if not key.endswith("?") and key not in value:
+            raise ValueError(f"{_place(where, key)} is missing")
+    return known
+
+
+def _place(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _mismatch(value: Any, form: Any, where: str) -> ValueError:
+    return ValueError(f"{where or 'the content'} is {shortened(value)}, must be {_describe(form)}")
+
+
+def _describe(form: Any) -> str:
+    """Return the rule of a schema in words."""
+    if isinstance(form, Nullable):
+        return f"{_describe(form.form)} or null"
+    if isinstance(form, Rule):
+        return form.text
+    if isinstance(form, tuple):
+        return f"a list of {len(form)} values"
+    return "an object" if isinstance(form, dict) else "a list"

@@ -203,6 +203,6 @@ def test_a_set_of_a_version_that_named_no_kinds_and_pages_is_still_one(folder, c
     caplog.set_level("INFO")
     assert verify(folder) == []
     assert "only" not in caplog.text
-    assert "README.md: not as this version writes it; SHA256SUMS vouches for it" in caplog.text
+    assert "README.md: differs from the page that this version writes, but matches SHA256SUMS" in caplog.text
     (folder / "README.md").write_text("x")
     assert [fault.file for fault in verify(folder)] == ["README.md"]

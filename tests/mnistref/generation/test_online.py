@@ -12,7 +12,7 @@ from mnistref.generation import online as module
 from mnistref.generation.generate import Request, generate
 from mnistref.generation.online import ASKED, open_fresh
 from mnistref.sources import digits as digit_sources
-from mnistref.sources.idx import read_idx
+from mnistref.sources.idx_files import read_idx
 from mnistref.storage.manifest import read_manifest
 from mnistref.storage.schema import FIELDS
 from tests.conftest import write_idx

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_split
-from mnistref.inspection.verify import Law, statistics
+from mnistref.inspection.verify import LawCheck, statistics
 from mnistref.storage.manifest import read_manifest
 
 pytest.importorskip("matplotlib")
@@ -21,7 +21,7 @@ def folder(request, make):
     return make(request.param)
 
 
-def panels(folder, laws: list[Law]) -> dict:
+def panels(folder, laws: list[LawCheck]) -> dict:
     return dict(zip(plot.PANELS, plot._figure(laws, read_manifest(folder)).axes, strict=True))
 
 

@@ -131,7 +131,7 @@ def test_a_line_of_the_sums_that_is_none_is_named_by_its_number(folder):
         file.write("garbage\n")
     assert [fault.file for fault in verify(folder)] == ["dataset.json", SUMS]
     lines = len((folder / SUMS).read_text().splitlines())
-    assert verify(folder)[1].what == f"line {lines} is no digest and name"
+    assert verify(folder)[1].what == f"line {lines} is not a SHA-256 digest and a file name"
 
 
 def test_a_folder_that_is_no_set_is_a_usage_error(tmp_path):

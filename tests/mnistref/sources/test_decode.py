@@ -139,8 +139,8 @@ def of_another_format(path: Path) -> None:
 
 BAD = {
     huge: "cannot be read as an image .*exceeds limit",
-    narrow: "400 × 20 pixels are too few or too narrow",
-    tiny: "15 × 15 pixels are too few",
+    narrow: "the photo has 400 × 20 pixels; a background needs .* an aspect ratio of at most 10; remove it",
+    tiny: "the photo has 15 × 15 pixels; a background needs at least 16 pixels a side",
     empty: "cannot be read as an image",
     cut: "cannot be read as an image",
     too_large: "13000 × 7000 pixels take more than 600 MB to decode; scale it down",

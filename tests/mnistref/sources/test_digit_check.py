@@ -18,7 +18,7 @@ from mnistref.generation.online import open_fresh
 from mnistref.inspection.verify import verify
 from mnistref.sources.digit_check import _likeness, check_digit_images, class_means
 from mnistref.sources.digits import Digits, load_digits
-from mnistref.sources.idx import read_idx
+from mnistref.sources.idx_files import read_idx
 from mnistref.storage.manifest import read_manifest
 from tests.bench.calling import bench
 from tests.conftest import write_idx

@@ -11,7 +11,7 @@ from PIL import Image
 from mnistref.common.errors import DataProblemError
 from mnistref.generation.generate import Request, plan
 from mnistref.sources.digits import load_digits
-from mnistref.sources.idx import read_idx
+from mnistref.sources.idx_files import read_idx
 from mnistref.sources.ink_check import check_ink, count_ink, stray_ink
 from tests.conftest import write_idx
 from tests.mnistref.sources.test_digit_check import HONEST, each, few, fonts, noisy, printed, sized

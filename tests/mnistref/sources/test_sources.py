@@ -13,7 +13,7 @@ from mnistref.sources import photos as photo_source
 from mnistref.sources.bank import open_bank, prepare_bank
 from mnistref.sources.decode import read_photo
 from mnistref.sources.digits import load_digits
-from mnistref.sources.idx import read_idx
+from mnistref.sources.idx_files import read_idx
 from mnistref.sources.mnist_download import MNIST_SHA256
 from mnistref.sources.photos import list_photos, split_photos
 from mnistref.spec import SPLITS

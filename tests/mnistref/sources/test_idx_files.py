@@ -20,7 +20,7 @@ from mnistref.common.errors import DataProblemError
 from mnistref.sources import digits as digit_source
 from mnistref.sources.digit_copies import unshared_images
 from mnistref.sources.digits import load_digits
-from mnistref.sources.idx import FILES, is_complete, read_idx
+from mnistref.sources.idx_files import FILES, is_complete, read_idx
 
 LABELS = (np.arange(60) % 10).astype(np.uint8)
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""IDX files as users have them: found by the start of their names, decompressed by their content, read as arrays."""
+"""Reading of IDX files: they are found by the start of their names and decompressed by their content."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Photo files whose metadata Pillow refuses, presented again with only their pixels and orientation.
+"""Removal of metadata from a photo file that Pillow refuses. The pixels and the orientation stay.
 
 Such files have intact pixels, but a damaged profile, comment or EXIF block.
 """
@@ -9,7 +9,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from mnistref.sources.formats import PARTS, Part
+from mnistref.sources.photo_parts import PARTS, Part
 
 
 def without_metadata(file: BinaryIO) -> BinaryIO | None:

@@ -1,4 +1,4 @@
-"""Which bytes of a photo file are pixels and which are metadata: one function for each format.
+"""Parsers of photo formats that separate pixels from metadata: one function for each format.
 
 Each function yields the parts of a file without metadata, except a readable orientation. It raises ValueError,
 struct.error or OverflowError if more than metadata is damaged. BMP and PPM are missing, because their metadata never
