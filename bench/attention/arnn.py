@@ -29,7 +29,7 @@ class Gaussian(NamedTuple):
     deviation: Tensor
 
 
-def product(left: Gaussian, right: Gaussian) -> Gaussian:
+def gaussian_product(left: Gaussian, right: Gaussian) -> Gaussian:
     """Return Γ for independent neighbours: the normalised product of two Gaussians (§3.2).
 
     1 / σ² = 1 / σ_l² + 1 / σ_r², and μ = σ² · (μ_l / σ_l² + μ_r / σ_r²).
@@ -151,7 +151,7 @@ class AttentionRNN(nn.Module):
     def _distribution(self, prepared: Tensor, query: Tensor | None) -> Gaussian:
         left, right = self._sides(prepared, query)
         if self.combine is None:
-            return product(left, right)
+            return gaussian_product(left, right)
         weight, bias = self.combine.parameters()
         # The gradient of such a small weight is a sum over all cells of the batch: slow on a GPU as a matrix product.
         numbers = torch.cat([*left, *right], dim=1)

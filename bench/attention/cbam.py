@@ -48,8 +48,8 @@ class ChannelAttention(nn.Module):
     def answer(self, prepared: tuple[Tensor, Tensor, Tensor], query: Tensor | None = None) -> Tensor:
         """Return the features (B, C, H, W) of `prepared` for the query (B, Q)."""
         x, *sides = prepared
-        asked = self.embedding(x, query)
-        first, second = (self.out((side + asked).relu()) for side in sides)
+        embedded_query = self.embedding(x, query)
+        first, second = (self.out((side + embedded_query).relu()) for side in sides)
         features: Tensor = x * (first + second).sigmoid()[:, :, None, None]
         return features
 
@@ -89,8 +89,8 @@ class CBAM(nn.Module):
     def answer(self, prepared: tuple[Tensor, Tensor, Tensor], query: Tensor | None = None) -> Scored:
         """Return features (B, C, H, W) and score (B, 1, H, W) of `prepared` for the query (B, Q)."""
         x = self.channel.answer(prepared, query)
-        asked = self.embedding(x, query)[:, :, None, None].expand(-1, -1, *x.shape[2:])
-        planes = torch.cat([x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True), asked], dim=1)
+        embedded_query = self.embedding(x, query)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        planes = torch.cat([x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True), embedded_query], dim=1)
         return Scored(x, self.spatial(planes))
 
 

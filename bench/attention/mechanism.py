@@ -85,13 +85,14 @@ class Mechanism:
         return int(self.parameters().get("levels", getattr(self.cls, "levels", 1))) if self.target else 1
 
     @property
-    def spelled(self) -> str:
+    def full_name(self) -> str:
         """The name with the chosen options, as it is written in records, for example `arnn:context=5:hidden=16`."""
-        return ":".join([self.name, *(f"{k}={_text(v)}" for k, v in sorted(self.chosen.items()))])
+        return ":".join([self.name, *(f"{k}={_format_option(v)}" for k, v in sorted(self.chosen.items()))])
 
     def describe(self) -> dict[str, Any]:
         """Return name, aliases, paper, summary, slots, and options with their values, for lists."""
         slots = "none" if not self.target else f"last {self.levels}" if self.levels > 1 else "all"
+        options = self.parameters() if self.target else {}
         return {
             "name": self.name,
             "aliases": list(self.aliases),
@@ -99,7 +100,7 @@ class Mechanism:
             "summary": self.summary,
             "slots": "last" if self.last_only and self.levels == 1 else slots,
             "uses_query": self.uses_query,
-            "options": {name: _text(value) for name, value in self.parameters().items()} if self.target else {},
+            "options": {name: _format_option(value) for name, value in options.items()},
         }
 
     def parameters(self) -> dict[str, Option]:
@@ -107,7 +108,7 @@ class Mechanism:
         known = {name: p.default for name, p in self._signature().items()}
         return known | {k: v for k, v in self.options.items() if k in known} | dict(self.chosen)
 
-    def make(self, channels: int, query_dim: int, last: bool = False) -> "nn.Module":
+    def build_module(self, channels: int, query_dim: int, last: bool = False) -> "nn.Module":
         """Construct the module for one slot. The working directory stays unchanged, whatever the class does.
 
         Args:
@@ -129,9 +130,9 @@ class Mechanism:
             why = " ".join(str(error).split())[:300]
             if not self.shipped:
                 why = f"Class({channels}, {query_dim}, …) raises {type(error).__name__}: {why}"
-            raise UsageProblemError(f"{self.spelled}: {why}") from error
+            raise UsageProblemError(f"{self.full_name}: {why}") from error
 
-    def choose(self, texts: Sequence[str]) -> "Mechanism":
+    def with_options(self, texts: Sequence[str]) -> "Mechanism":
         """Return the mechanism with options that a user wrote as `name=value`.
 
         Raises:
@@ -146,7 +147,7 @@ class Mechanism:
                 raise UsageProblemError(f"{self.name} has no option {name!r}: {hint}")
             parsed = _parse(value, known[name])
             if parsed is None:
-                like = f"{name}={_text(known[name])} ({type(known[name]).__name__})"
+                like = f"{name}={_format_option(known[name])} ({type(known[name]).__name__})"
                 raise UsageProblemError(f"{self.name}: {text!r} is not of the form {like}")
             if wrong := _allowed_instead(parsed, self.shipped):
                 raise UsageProblemError(f"{self.name}: {text!r} is not allowed; {wrong}")
@@ -162,7 +163,7 @@ class Mechanism:
         return {k: p for k, p in own if isinstance(p.default, bool | int | float | str)}
 
 
-def _text(value: Option) -> str:
+def _format_option(value: Option) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -83,7 +83,7 @@ def run_sweep(
     from bench.conformance.isolation import check_networks
     from bench.data.online import require_batch_fits
     from bench.distributed import process_group
-    from bench.runs import experiment, launchers, sweep
+    from bench.runs import experiment, sweep, sweep_workers
 
     process_group.refuse("bench sweep")
     options, runs = training_options, training_options.runs_folder
@@ -103,9 +103,9 @@ def run_sweep(
     for line in missing:
         logging.warning("skipped: %s", line)
     launching = (
-        launchers.dask_workers(scheduler, options.threads)
+        sweep_workers.dask_workers(scheduler, options.threads)
         if scheduler
-        else launchers.local_workers(compute_config.device.type, workers, options.threads)
+        else sweep_workers.local_workers(compute_config.device.type, workers, options.threads)
     )
     with launching as launcher:
         sources = options.root, options.digits, options.backgrounds

@@ -21,7 +21,7 @@ class RunTask(TypedDict):
         config: see `bench.config.RunConfig.as_dict`.
         data: path of the data set.
         runs: path of the folder of all runs.
-        files: user files, see `bench.attention.plugins.files_of`.
+        files: user files, see `bench.attention.plugins.recorded_files`.
         progress_options: the fields of `bench.training.progress.ProgressOptions`.
         data_options: the fields of `bench.config.DataOptions`.
         init: path of the run with the initial weights, or None.
@@ -191,7 +191,7 @@ def _run_and_read_status(task: RunTask) -> RunOutcome:
     from bench.runs import experiment, records
     from bench.training.progress import ProgressOptions
 
-    plugins.find_again(task["files"])
+    plugins.load_recorded(task["files"])
     config, runs = RunConfig.from_dict(task["config"]), Path(task["runs"])
     try:
         experiment.run(
