@@ -20,7 +20,7 @@ class ComputeConfig:
         precision: "fp32"; "tf32", which rounds the factors of fp32 matrix products and convolutions to 10 bits of
             mantissa, on CUDA only; or "bf16", by autocast.
         capture: "eager"; "graph", which records a training step as a CUDA graph, see `bench.training.step.Step`; or
-            "auto" until `bench.training.capture` decides for a run.
+            "auto" until `bench.training.capture_mode` decides for a run.
         deterministic: whether CUDA must give the same bits each time. An operation that cannot raises an error. A CPU
             is always deterministic.
     """

@@ -121,9 +121,13 @@ class AttributeCNN(nn.Module):
         appended = 0 if self.query_slots else queries
         self.head = Head(width * last.levels, classes, appended, dropout)
         self.gates = nn.ModuleDict(
-            {str(k): Gate(m.make(width, queries), width) for k, m in enumerate(mechanisms[:-1]) if m.name != NONE}
+            {
+                str(k): Gate(m.build_module(width, queries), width)
+                for k, m in enumerate(mechanisms[:-1])
+                if m.name != NONE
+            }
         )
-        self.readout = _readout(last.make(width, queries, last=True) if last.name != NONE else AverageReadout())
+        self.readout = _readout(last.build_module(width, queries, last=True) if last.name != NONE else AverageReadout())
 
     def forward(self, images: Tensor, query: Tensor, image_index: Tensor | None = None) -> Output:
         """Answer questions about images.

@@ -22,12 +22,12 @@ PURE = (
     *("mnistref.storage.manifest_schema", *(f"mnistref.metadata.{name}" for name in ("card", "credits", "croissant"))),
     *(f"mnistref.rendering.{name}" for name in ("reference", "render", "resize", "rng", "scene")),
     *("bench.config", "bench.metrics", "bench.common.number_format", "bench.common.safetensors_io"),
-    *(f"bench.evaluation.{name}" for name in ("metric_inputs", "metric_names", "output_checks", "panels")),
+    *(f"bench.evaluation.{name}" for name in ("columns", "metric_inputs", "output_checks", "panels")),
     *("bench.evaluation.plain_tensors", "bench.evaluation.unchecked_metrics", "bench.data.grouping"),
     *(f"bench.leaderboard.{name}" for name in ("aggregate", "claims", "published", "statistics")),
     *("bench.runs.shell_command", "bench.runs.validation"),
-    *(f"bench.report.{name}" for name in ("accuracy_charts", "curve_charts", "groups", "intervals", "markdown")),
-    *("bench.report.svg_layout", "bench.report.table"),
+    *(f"bench.report.{name}" for name in ("accuracy_charts", "chart_types", "curve_charts", "groups", "intervals")),
+    *("bench.report.markdown", "bench.report.svg_layout", "bench.report.table"),
 )
 """Modules that only compute: no files, network, clock, printing or shared random generator."""
 IMPURE_MODULES = {"datetime", "io", "os", "pathlib", "random", "requests", "shutil", "socket", "subprocess"}

@@ -82,7 +82,7 @@ def test_equations_are_rendered(built):
 def test_tables_follow_the_registries(built):
     from bench.attention import MECHANISMS
     from bench.config import PRESETS, RECIPES
-    from bench.evaluation.metric_names import COLUMNS
+    from bench.evaluation.columns import COLUMNS
     from mnistref.storage.schema import FIELDS
     from mnistref.variants import VARIANTS
 

@@ -163,7 +163,7 @@ def get_mechanism(name: str) -> Mechanism:
             )
         known = [*known_mechanisms()]
         raise UsageProblemError(f"unknown mechanism {name!r}: {did_you_mean(name, known)}, or path/to/file.py:Class")
-    return found.choose(options)
+    return found.with_options(options)
 
 
 def resolve_network(attn: str, width: int) -> NetworkSpec:
@@ -183,11 +183,11 @@ def resolve_network(attn: str, width: int) -> NetworkSpec:
     for slot in slots[:-1]:
         if slot.last_only:
             raise UsageProblemError(f"{attn!r}: {slot.name} acts in the last slot only; name it last")
-    if slots[-1].last_only and {slot.spelled for slot in slots[:-1]} == {NONE}:
+    if slots[-1].last_only and {slot.full_name for slot in slots[:-1]} == {NONE}:
         slots = slots[-1:]
-    while len(slots) > 1 and slots[-1].spelled == slots[-2].spelled:
+    while len(slots) > 1 and slots[-1].full_name == slots[-2].full_name:
         slots.pop()
-    return NetworkSpec(",".join(slot.spelled for slot in slots), width, tuple(slots), MECHANISMS[NONE])
+    return NetworkSpec(",".join(slot.full_name for slot in slots), width, tuple(slots), MECHANISMS[NONE])
 
 
 def canonical_name(attn: str) -> str:

@@ -6,8 +6,9 @@ Decisions where the paper leaves a choice:
 
 - g goes through tanh. (Eq. 8 writes σ for all gates.)
 - Each σ of a Gaussian is made positive by softplus.
-- The only biases are those of the gates and of f_l, f_r and f_comb. f_comb computes μ only (4 → 1) if its σ is not
-  used.
+- The gates of the LSTMs and the linear layers f_l, f_r and f_comb have biases; the convolution K^c and the embedding
+  of the query have none.
+- f_comb has two outputs, μ and σ, if the attention is sampled. Otherwise it has one output, μ, because σ is not used.
 - Sampled attention is drawn anew in every forward pass, in training and at test, from torch's global generator.
 """
 
@@ -29,7 +30,7 @@ class Gaussian(NamedTuple):
     deviation: Tensor
 
 
-def product(left: Gaussian, right: Gaussian) -> Gaussian:
+def gaussian_product(left: Gaussian, right: Gaussian) -> Gaussian:
     """Return Γ for independent neighbours: the normalised product of two Gaussians (§3.2).
 
     1 / σ² = 1 / σ_l² + 1 / σ_r², and μ = σ² · (μ_l / σ_l² + μ_r / σ_r²).
@@ -53,7 +54,8 @@ class AttentionRNN(nn.Module):
         independent: whether Γ is the product of the two Gaussians, instead of the learned f_comb (Eq. 10).
         sampled: whether the score is drawn from N(μ, σ²), with gradients to both.
         sigma_scale: factor of σ before drawing, 0 or more: 0 gives μ, more than 1 gives wider samples.
-        implementation: of the diagonal LSTM, see `bench.kernels.diagonal_lstm`; None for the fastest.
+        implementation: name of an implementation of the diagonal LSTM, see `bench.kernels.diagonal_lstm`; None for the
+            fastest one that can run.
     """
 
     chosen_by_name = ("independent", "sampled")
@@ -151,7 +153,7 @@ class AttentionRNN(nn.Module):
     def _distribution(self, prepared: Tensor, query: Tensor | None) -> Gaussian:
         left, right = self._sides(prepared, query)
         if self.combine is None:
-            return product(left, right)
+            return gaussian_product(left, right)
         weight, bias = self.combine.parameters()
         # The gradient of such a small weight is a sum over all cells of the batch: slow on a GPU as a matrix product.
         numbers = torch.cat([*left, *right], dim=1)

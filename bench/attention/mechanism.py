@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 Option = bool | int | float | str
+"""The value of an option, such as 5 in `arnn:context=5`."""
 _SHIPPED = "bench.attention."
+"""How the target of a mechanism of this project begins, such as "bench.attention.arnn:AttentionRNN"."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Mechanism:
         last_options: arguments that replace them in the last slot.
         last_only: whether it acts in the last slot only.
         aliases: other names.
-        idle: arguments of the class that have no effect here, and are not offered as options.
+        idle: arguments of the class that have no effect in this mechanism, and are therefore no options. For example,
+            `sigma_scale` scales the noise of `arnn-sampled`, but `arnn` draws no noise.
         chosen: options that a user gave. They override `options`, but not `last_options`.
     """
 
@@ -85,13 +88,14 @@ class Mechanism:
         return int(self.parameters().get("levels", getattr(self.cls, "levels", 1))) if self.target else 1
 
     @property
-    def spelled(self) -> str:
+    def full_name(self) -> str:
         """The name with the chosen options, as it is written in records, for example `arnn:context=5:hidden=16`."""
-        return ":".join([self.name, *(f"{k}={_text(v)}" for k, v in sorted(self.chosen.items()))])
+        return ":".join([self.name, *(f"{k}={_format_option(v)}" for k, v in sorted(self.chosen.items()))])
 
     def describe(self) -> dict[str, Any]:
         """Return name, aliases, paper, summary, slots, and options with their values, for lists."""
         slots = "none" if not self.target else f"last {self.levels}" if self.levels > 1 else "all"
+        options = self.parameters() if self.target else {}
         return {
             "name": self.name,
             "aliases": list(self.aliases),
@@ -99,15 +103,15 @@ class Mechanism:
             "summary": self.summary,
             "slots": "last" if self.last_only and self.levels == 1 else slots,
             "uses_query": self.uses_query,
-            "options": {name: _text(value) for name, value in self.parameters().items()} if self.target else {},
+            "options": {name: _format_option(value) for name, value in options.items()},
         }
 
     def parameters(self) -> dict[str, Option]:
-        """Return every option and its value, in the slots before the last."""
+        """Return all options and their values. In the last slot, `last_options` may replace a value."""
         known = {name: p.default for name, p in self._signature().items()}
         return known | {k: v for k, v in self.options.items() if k in known} | dict(self.chosen)
 
-    def make(self, channels: int, query_dim: int, last: bool = False) -> "nn.Module":
+    def build_module(self, channels: int, query_dim: int, last: bool = False) -> "nn.Module":
         """Construct the module for one slot. The working directory stays unchanged, whatever the class does.
 
         Args:
@@ -129,9 +133,9 @@ class Mechanism:
             why = " ".join(str(error).split())[:300]
             if not self.shipped:
                 why = f"Class({channels}, {query_dim}, …) raises {type(error).__name__}: {why}"
-            raise UsageProblemError(f"{self.spelled}: {why}") from error
+            raise UsageProblemError(f"{self.full_name}: {why}") from error
 
-    def choose(self, texts: Sequence[str]) -> "Mechanism":
+    def with_options(self, texts: Sequence[str]) -> "Mechanism":
         """Return the mechanism with options that a user wrote as `name=value`.
 
         Raises:
@@ -146,7 +150,7 @@ class Mechanism:
                 raise UsageProblemError(f"{self.name} has no option {name!r}: {hint}")
             parsed = _parse(value, known[name])
             if parsed is None:
-                like = f"{name}={_text(known[name])} ({type(known[name]).__name__})"
+                like = f"{name}={_format_option(known[name])} ({type(known[name]).__name__})"
                 raise UsageProblemError(f"{self.name}: {text!r} is not of the form {like}")
             if wrong := _allowed_instead(parsed, self.shipped):
                 raise UsageProblemError(f"{self.name}: {text!r} is not allowed; {wrong}")
@@ -162,7 +166,7 @@ class Mechanism:
         return {k: p for k, p in own if isinstance(p.default, bool | int | float | str)}
 
 
-def _text(value: Option) -> str:
+def _format_option(value: Option) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -177,9 +181,9 @@ def _parse(text: str, like: Option) -> Option | None:
 
 
 def _allowed_instead(value: Option, shipped: bool) -> str:
-    """Return which values are allowed, if `value` is not; an empty string if it is.
+    """Return advice, such as "give 1 or more", if the value of an option is not allowed; otherwise an empty string.
 
-    Numbers below 1 or 0 are allowed for users' own mechanisms, where they may be valid.
+    Integers below 1 and floats below 0 are only allowed for mechanisms of users, whose classes may accept them.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return "give a finite number"

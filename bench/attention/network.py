@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from bench.attention.mechanism import Mechanism
-from bench.attention.plugins import files_of
+from bench.attention.plugins import recorded_files
 from mnistref.common.errors import UsageProblemError
 
 
@@ -52,5 +52,5 @@ class NetworkSpec:
 
     @property
     def files(self) -> dict[str, str]:
-        """The files of the user's classes, as records store them, see `bench.attention.plugins.files_of`."""
-        return files_of(self.name)
+        """The files of the user's classes, as records store them, see `bench.attention.plugins.recorded_files`."""
+        return recorded_files(self.name)

@@ -62,9 +62,9 @@ class QueryScore(nn.Module):
         last: Any = self.score
         unchanged = type(last) is nn.Conv2d and not has_hooks(last) and type(self).answer is QueryScore.answer
         if unchanged and self.embedding.linear is not None:
-            asked = self.embedding(prepared, query)
-            if gate.takes_score(prepared, asked, image_index, last.weight, last.bias):
-                return gate.query_score(prepared, asked, image_index, last.weight, last.bias)
+            embedded_query = self.embedding(prepared, query)
+            if gate.supports_query_score(prepared, embedded_query, image_index, last.weight, last.bias):
+                return gate.query_score(prepared, embedded_query, image_index, last.weight, last.bias)
         return self.answer(repeat_for_questions(prepared, image_index), query)
 
     def forward(self, x: Tensor, query: Tensor | None = None) -> Tensor:

@@ -49,7 +49,7 @@ def load_user_class(name: str) -> Mechanism:
     path, (class_name, *options) = Path(file + ".py"), rest.split(":")
     known = _loaded.get(f"{path.name}:{class_name}")
     if known and "#" in class_name:
-        return known.choose(options)
+        return known.with_options(options)
     if "#" in class_name:
         raise UsageProblemError(f"{name}: a recorded name, not a path; give path/to/{path.name}:Class")
     try:
@@ -59,25 +59,25 @@ def load_user_class(name: str) -> Mechanism:
     module, neighbours = _run(path, source)
     cls = _class_of(module, class_name, path)
     file_name = path.name.encode("utf-8", "backslashreplace").decode()  # file names may contain any bytes
-    spelled = f"{file_name}:{cls.__name__}#{_digest(source, neighbours)}"
-    _loaded[spelled] = _mechanism(spelled, cls, f"from {file_name}")
+    full_name = f"{file_name}:{cls.__name__}#{_digest(source, neighbours)}"
+    _loaded[full_name] = _mechanism(full_name, cls, f"from {file_name}")
     where = path.resolve()
-    near_files = {f"{spelled}/{path_to_text(near)}": path_to_text(where.parent / near) for near in sorted(neighbours)}
-    _files[spelled] = {spelled: path_to_text(where), **near_files}
-    return _loaded[spelled].choose(options)
+    near_files = {f"{full_name}/{path_to_text(near)}": path_to_text(where.parent / near) for near in sorted(neighbours)}
+    _files[full_name] = {full_name: path_to_text(where), **near_files}
+    return _loaded[full_name].with_options(options)
 
 
-def files_of(attn: str) -> dict[str, str]:
+def recorded_files(attn: str) -> dict[str, str]:
     """Return where the user files of a slot list are: name → path, and name/neighbour → path.
 
-    Records store this, so that `find_again` can load the files.
+    Records store this, so that `load_recorded` can load the files.
     """
     names = [":".join(part.split(":")[:2]) for part in attn.split(",") if is_user_class(part)]
     return {key: path for name in names for key, path in _files.get(name, {}).items()}
 
 
-def find_again(files: dict[str, str]) -> None:
-    """Load the classes whose files `files_of` recorded.
+def load_recorded(files: dict[str, str]) -> None:
+    """Load the classes whose files `recorded_files` recorded.
 
     Raises:
         UsageProblemError: a file is missing or has changed. A changed file is not executed.

@@ -53,8 +53,8 @@ class SelfAttentionReadout(Readout):
             query: one-hot, (B, Q).
         """
         x = features[-1]
-        asked = self.embedding(x, query) + self.start
-        tokens = torch.cat([asked.unsqueeze(1), x.flatten(2).transpose(1, 2)], dim=1)
+        embedded_query = self.embedding(x, query) + self.start
+        tokens = torch.cat([embedded_query.unsqueeze(1), x.flatten(2).transpose(1, 2)], dim=1)
         last = len(self.attends) - 1
         for layer, (norm, attend) in enumerate(zip(self.norms, self.attends, strict=True)):
             seen = norm(tokens)

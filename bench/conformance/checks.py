@@ -122,14 +122,14 @@ def _require_network_works(attn: str, mechanisms: list[Mechanism], variant: Vari
     """Build a network and call it once, or rehearse a run if it has a user module."""
     canvas = variant.canvas
     # the recorded names, because a relative path may be invalid after a check has changed the working directory
-    spelled = ",".join(mechanism.spelled for mechanism in mechanisms)
+    full_name = ",".join(mechanism.full_name for mechanism in mechanisms)
     try:
         if all(mechanism.shipped for mechanism in mechanisms):
-            build(spelled, variant, 0, torch.device("cpu"), width)(
+            build(full_name, variant, 0, torch.device("cpu"), width)(
                 torch.zeros(2, 3, canvas, canvas), torch.zeros(2, dtype=torch.long)
             )
         else:
-            rehearse(spelled, variant, width)
+            rehearse(full_name, variant, width)
     except ProblemError:
         raise
     except UnfitError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from bench.attention import NetworkSpec, has_user_module, resolve_network
-from bench.attention.plugins import files_of, find_again
+from bench.attention.plugins import load_recorded, recorded_files
 from bench.config import DEFAULT_WIDTH
 from bench.conformance import checks
 from bench.conformance.checks import Finding
@@ -61,7 +61,7 @@ class ProbeProcess:
             return function(attn, *args, **kwargs)
         child = self._child or self._start()
         try:
-            value: Value = child.call(_call_in_child, function, files_of(attn), attn, args, kwargs)
+            value: Value = child.call(_call_in_child, function, recorded_files(attn), attn, args, kwargs)
         except ChildDiedError as error:
             self._end()
             ending = f"{error}{error.advice('free some memory')}"
@@ -166,7 +166,7 @@ def _call_in_child(
 
     The working directory is restored, because a later call may use a relative path.
     """
-    find_again(dict(files))
+    load_recorded(dict(files))
     try:
         with working_directory_kept():
             return function(attn, *args, **kwargs)

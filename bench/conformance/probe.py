@@ -28,7 +28,7 @@ class UntestedError(Exception):
 
 def build_module(mechanism: Mechanism) -> nn.Module:
     """Return the bare module, with a query."""
-    return mechanism.make(DEFAULT_WIDTH, QUERIES, last=mechanism.last_only)
+    return mechanism.build_module(DEFAULT_WIDTH, QUERIES, last=mechanism.last_only)
 
 
 def build_slot(mechanism: Mechanism) -> nn.Module:

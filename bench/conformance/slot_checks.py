@@ -195,20 +195,20 @@ def _check_state_types(mechanism: Mechanism) -> None:
 
 
 def _check_resuming(mechanism: Mechanism) -> None:
-    rehearse_resuming(mechanism.spelled)
+    rehearse_resuming(mechanism.full_name)
 
 
 def _check_batch_sizes(mechanism: Mechanism) -> None:
-    rehearse_batches(mechanism.spelled)
+    rehearse_batches(mechanism.full_name)
 
 
 def _check_run(mechanism: Mechanism, variant: VariantSpec) -> None:
-    rehearse(mechanism.spelled, variant)
+    rehearse(mechanism.full_name, variant)
 
 
 def _check_state_is_complete(mechanism: Mechanism) -> None:
     """Check that a network with the same state_dict gives the same output, also after a new import of the file."""
-    model, other = (create_model(mechanism.spelled, variant="mini").eval() for _ in range(2))
+    model, other = (create_model(mechanism.full_name, variant="mini").eval() for _ in range(2))
     other.load_state_dict(model.state_dict())
     images, query = torch.rand(2, 3, 48, 48), torch.tensor([1, 2])
     logits = []
@@ -220,8 +220,8 @@ def _check_state_is_complete(mechanism: Mechanism) -> None:
     if not torch.equal(*logits):
         raise UnfitError("two networks with the same state_dict differ; a part of the state is outside of it")
     torch.manual_seed(4)
-    with imported_anew(mechanism.spelled):
-        other = create_model(mechanism.spelled, variant="mini").eval()
+    with imported_anew(mechanism.full_name):
+        other = create_model(mechanism.full_name, variant="mini").eval()
         other.load_state_dict(model.state_dict())
         torch.manual_seed(3)
         if not torch.equal(logits[0], other(images, query).logits):

@@ -1,4 +1,4 @@
-"""The type of an entry of the table of columns, see `bench.evaluation.metric_names`, and helpers for lists of them."""
+"""The type of an entry of the table of columns, see `bench.evaluation.columns`, and helpers for lists of them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -24,9 +24,14 @@ class Column:
         runtime_heading: heading in the table of `bench runtime`; "" if it does not show the column.
         runtime_format: format in that table, if it differs from `number_format`.
         on_board: whether the column is on boards. Columns that are not belong to `bench runtime` only.
-        bounded: whether a board has the bounds of its 95 % interval in two further columns.
+        bounded: whether a board has the bounds of its 95 % interval in two further columns. A metric of maps with
+            bounds has a value for each question.
         quartiles: whether `bench runtime` has its quartiles over the rounds in two further columns.
         integer: whether its numbers are whole.
+        of_maps: whether it is a metric of attention maps.
+        is_cost: whether it is a measured cost of a run: time or memory.
+        value_range: the smallest and the largest possible number, both finite; None if they are unknown. Records with
+            other numbers are damaged.
         setting: whether it describes the experiment. The HTML report shows such a column above the table if all rows
             have the same value.
         above_text: whether a text table shows its value above the table if all rows have the same value.
@@ -44,6 +49,9 @@ class Column:
     bounded: bool = False
     quartiles: bool = False
     integer: bool = False
+    of_maps: bool = False
+    is_cost: bool = False
+    value_range: tuple[float, float] | None = None
     setting: bool = False
     above_text: bool = False
 

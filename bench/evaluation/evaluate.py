@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bench.data.split import Batch, Split
 from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from bench.evaluation import unchecked_metrics as unchecked
-from bench.evaluation.metric_names import (
+from bench.evaluation.columns import (
     COUNTS,
     MAP_SCORES,
     MASK_CORRECTNESS,

@@ -1,4 +1,4 @@
-"""Independent pieces of compiled work on threads, at most as many as PyTorch may use."""
+"""Runs independent pieces of compiled work in parallel, on at most `torch.get_num_threads()` threads."""
 
 import os
 import threading
@@ -19,7 +19,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads do not survive a fork
 
 
-def run(pieces: Iterable[Callable[[], None]]) -> None:
+def run_in_threads(pieces: Iterable[Callable[[], None]]) -> None:
     """Run all pieces, in any order, in this thread and in up to `torch.get_num_threads() − 1` others.
 
     Pieces must release the GIL to run in parallel, and must not write to the same memory. After all threads have

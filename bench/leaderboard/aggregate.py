@@ -13,7 +13,7 @@ import pandas as pd
 
 from bench.config import DEFAULT_BASELINE
 from bench.evaluation.column import with_suffixes
-from bench.evaluation.metric_names import (
+from bench.evaluation.columns import (
     ACCURACY,
     ATTN,
     BACKGROUNDS,
@@ -59,7 +59,7 @@ from bench.leaderboard.statistics import (
     wilson_interval,
 )
 from bench.runs.shell_command import build_command
-from bench.runs.validation import ROUNDING_TOLERANCES
+from bench.runs.validation import rounding_tolerance
 
 ROW_KEY = [VARIANT, DATASET, ATTN, RECIPE, QUERIES, PRECISION, CAPTURE, DEVICE]
 """Columns that are equal in all runs of a row. Their results also have the same format, see `RESULT_FORMAT`."""
@@ -77,7 +77,7 @@ def build_board(
 ) -> pd.DataFrame:
     """Return the board of these results, best first within each data set.
 
-    All shares are in 0 … 1. Columns, see `bench.evaluation.metric_names`:
+    All shares are in 0 … 1. Columns, see `bench.evaluation.columns`:
 
     - `accuracy` and the other metrics are means over the finished seeds; NaN if a seed lacks the metric.
     - `…_lo` and `…_hi` are the bounds of their 95 % intervals over seeds and questions, see `bootstrap_interval`. If
@@ -224,7 +224,7 @@ def _include_mean(interval: Interval, runs: pd.DataFrame, name: str) -> Interval
     The mean on the board was computed before the answers were rounded to be stored.
     """
     mean = float(runs[name].astype(float).mean())
-    rounding = ROUNDING_TOLERANCES[name]
+    rounding = rounding_tolerance(name)
     if not interval.lo - rounding <= mean <= interval.hi + rounding:
         return interval
     return Interval(min(interval.lo, mean), max(interval.hi, mean))

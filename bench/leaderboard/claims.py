@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.config import training_stages
-from bench.evaluation.metric_names import ACCURACY, ATTN, MASK_CORRECTNESS, SCALES, STATUS
+from bench.evaluation.columns import ACCURACY, ATTN, MASK_CORRECTNESS, SCALES, STATUS
 from bench.leaderboard.aggregate import GROUP_KEY, row_key
 from bench.leaderboard.published import PAPERS, find_published
 from bench.leaderboard.statistics import UNKNOWN, Interval, bootstrap_interval

@@ -11,7 +11,7 @@ import pandas as pd
 from bench.common.number_format import more, percent, points
 from bench.config import training_stages
 from bench.evaluation.column import BOUNDS, Column, reorder
-from bench.evaluation.metric_names import (
+from bench.evaluation.columns import (
     ACCURACY,
     ATTN,
     BACKGROUNDS,

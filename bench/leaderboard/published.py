@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-from bench.evaluation.metric_names import ACCURACY, TPR
+from bench.evaluation.columns import ACCURACY, TPR
+from mnistref.common.errors import DataProblemError
 
 PAPERS = ("ARNN", "PAN")
 """The papers. If both print a value, ARNN's is used, because it has every mechanism in one table."""
@@ -22,13 +23,28 @@ class PublishedValue:
 
 @lru_cache(maxsize=1)
 def _table() -> dict[tuple[str, str, str, str], PublishedValue]:
-    """Return (paper, variant, attn, metric) → value. A supplement counts as its paper."""
-    rows = csv.DictReader(files("bench.leaderboard").joinpath("published.csv").read_text(encoding="utf-8").splitlines())
+    """Return (paper, variant, attn, metric) → value."""
+    return read_published(files("bench.leaderboard").joinpath("published.csv").read_text(encoding="utf-8"))
+
+
+def read_published(text: str) -> dict[tuple[str, str, str, str], PublishedValue]:
+    """Return (paper, variant, attn, metric) → value, from the text of `published.csv`.
+
+    The first word of a source begins with the name of its paper: the source of a supplement is `ARNN-S`, for example.
+
+    Raises:
+        DataProblemError: a source is not in one of `PAPERS`.
+    """
     table = {}
-    for row in rows:
+    for row in csv.DictReader(text.splitlines()):
         in_percent = row["measure"].startswith(ACCURACY) or row["measure"] == TPR
         value = float(row["value"]) / 100 if in_percent else float(row["value"])
-        paper = next(paper for paper in PAPERS if row["source"].startswith(paper))
+        paper = next((paper for paper in PAPERS if row["source"].startswith(paper)), None)
+        if paper is None:
+            raise DataProblemError(
+                f"published.csv: {row['source']!r} is not a source in {' or '.join(PAPERS)}; "
+                "add its paper to PAPERS in bench/leaderboard/published.py"
+            )
         table[paper, row["variant"], row["attn"], row["measure"]] = PublishedValue(round(value, 6), row["source"])
     return table
 

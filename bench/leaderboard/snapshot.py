@@ -21,7 +21,7 @@ import pandas as pd
 from bench.common.json_files import parse_json, read_json, write_json
 from bench.config import DEFAULT_BASELINE
 from bench.evaluation.column import BOUNDS
-from bench.evaluation.metric_names import DIAGONAL_LSTM, P_VALUE
+from bench.evaluation.columns import DIAGONAL_LSTM, P_VALUE
 from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.formatting import LEGEND, commands_to_text, from_csv, to_csv, to_text
 from bench.runs import records

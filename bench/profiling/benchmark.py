@@ -17,7 +17,7 @@ from bench.compute import ComputeConfig
 from bench.config import DEFAULT_BASELINE, DEFAULT_WIDTH, TIMING_ROUNDS, Recipe
 from bench.conformance.isolation import ProbeProcess
 from bench.evaluation.column import QUARTILES, Column, reorder, with_suffixes
-from bench.evaluation.metric_names import (
+from bench.evaluation.columns import (
     ATTN,
     COLUMNS,
     DIAGONAL_LSTM,
@@ -34,7 +34,7 @@ from bench.evaluation.metric_names import (
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.model import AttributeCNN, build
 from bench.profiling.timing import Spread, Timing, random_batch, time_networks
-from bench.training.capture import resolve_capture
+from bench.training.capture_mode import resolve_capture
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.common.text_table import table
 from mnistref.spec import VariantSpec

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bench.compute import ComputeConfig
 from bench.config import DEFAULT_BASELINE, TIMING_ROUNDS, RunConfig
-from bench.evaluation.metric_names import RELATIVE_RUNTIME
+from bench.evaluation.columns import RELATIVE_RUNTIME
 from bench.model import AttributeCNN, build
 from bench.profiling import timing
 from mnistref.common.errors import UsageProblemError

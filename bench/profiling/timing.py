@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from bench.common.memory import keep_freed
 from bench.compute import ComputeConfig
 from bench.config import TIMING_ROUNDS, Recipe
-from bench.evaluation.metric_names import INFER_MS, PEAK_MEMORY_MB, TRAIN_STEP_MS
+from bench.evaluation.columns import INFER_MS, PEAK_MEMORY_MB, TRAIN_STEP_MS
 from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
 from bench.training.step import CapturedFunction, Step, build_optimizer
 from mnistref.spec import VariantSpec

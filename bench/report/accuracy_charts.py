@@ -1,76 +1,15 @@
-"""The parts of all charts, and the two charts of accuracies. Pure: they contain what to draw, not how."""
+"""The two charts of accuracies: over the time of a training step, and over scale bins. Pure."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from bench.common.number_format import amount, percent, ratio
-from bench.evaluation.metric_names import ACCURACY, RELATIVE_RUNTIME, SCALES, TRAIN_STEP_MS
+from bench.evaluation.columns import ACCURACY, RELATIVE_RUNTIME, SCALES, TRAIN_STEP_MS
+from bench.report.chart_types import Figure, Line, Mark, Panel, others
 from bench.report.groups import ComparisonGroup, number
 from bench.report.intervals import Rate, at_scale, ends, printed, rate_of
-from bench.report.svg_layout import Axis, Frame, Point, Word, place, powers, shares
+from bench.report.svg_layout import Axis, Frame, place, powers, shares
 from bench.report.table import MISSING
 from mnistref.spec import SCALE_BINS
-
-
-@dataclass(frozen=True)
-class Line:
-    """A polyline. `kind` is its style: measured, published, link, training or level."""
-
-    path: str
-    kind: str
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A measured (disc), published (hollow diamond) or ended (cross) value; `text` describes it."""
-
-    at: Point
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Panel:
-    """The part of a chart that belongs to one entry.
-
-    Attributes:
-        name: name of the entry.
-        note: a short text after the name.
-        lines: polylines.
-        marks: marks.
-        bars: intervals (x, y of the lower end, y of the upper end).
-    """
-
-    name: str
-    note: str
-    lines: tuple[Line, ...] = ()
-    marks: tuple[Mark, ...] = ()
-    bars: tuple[tuple[float, float, float], ...] = ()
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Panels with common axes.
-
-    Attributes:
-        frame: size and axes.
-        panels: the panels.
-        heading: heading of the table of the chart's numbers.
-        rows: rows of this table.
-        others: paths of all entries, drawn faintly in each panel.
-        words: names in the chart.
-        left_out: entries that are not shown.
-        note: number of values that are not drawn, because they are not finite or out of range.
-    """
-
-    frame: Frame
-    panels: tuple[Panel, ...]
-    heading: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    others: tuple[str, ...] = ()
-    words: tuple[Word, ...] = ()
-    left_out: tuple[str, ...] = ()
-    note: str = ""
 
 
 def runtime(group: ComparisonGroup) -> Figure | None:
@@ -151,11 +90,6 @@ def _over_scales(
     lines += [Line(frame.path(published), "published")] if published else []
     bars = tuple(bar for k, rate in measured for bar in _bar(frame, k, rate))
     return Panel(name, note, tuple(lines), tuple(marks), bars)
-
-
-def others(panels: Iterable[Panel]) -> tuple[str, ...]:
-    """Return all measured lines, which each panel shows faintly."""
-    return tuple(line.path for panel in panels for line in panel.lines if line.kind == "measured")
 
 
 def _bar(frame: Frame, x: float, rate: Rate) -> list[tuple[float, float, float]]:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.common.number_format import percent, share
-from bench.evaluation.metric_names import PR_AREA, UNIFORM
-from bench.report.accuracy_charts import Figure, Line, Mark, Panel, others
+from bench.evaluation.columns import PR_AREA, UNIFORM
+from bench.report.chart_types import Figure, Line, Mark, Panel, others
 from bench.report.groups import ComparisonGroup, Entry, fraction, number
 from bench.report.svg_layout import Frame, Point, shares, whole
 from bench.report.table import MISSING

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.common.number_format import percent
 from bench.evaluation.column import with_suffixes
-from bench.evaluation.metric_names import COUNTS, SCALES
+from bench.evaluation.columns import COUNTS, SCALES
 from bench.leaderboard.published import find_published
 from bench.leaderboard.statistics import wilson_interval
 from bench.report.groups import ComparisonGroup, Entry, number

@@ -15,7 +15,7 @@ from bench.leaderboard.aggregate import build_board, row_key
 from bench.leaderboard.formatting import has_ties
 from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from bench.report import accuracy_charts, curve_charts
-from bench.report.accuracy_charts import Figure
+from bench.report.chart_types import Figure
 from bench.report.galleries import Gallery, galleries
 from bench.report.groups import ComparisonGroup, comparison_groups, missing, rows_of
 from bench.report.load import card, environment, history

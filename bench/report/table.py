@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.common.number_format import points
 from bench.evaluation.column import BOUNDS, Column, reorder
-from bench.evaluation.metric_names import (
+from bench.evaluation.columns import (
     ATTN,
     COLUMNS,
     COMMAND,

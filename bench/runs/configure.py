@@ -12,7 +12,7 @@ from bench.config import DEFAULT_WIDTH, Preset, Recipe, RunConfig
 from bench.distributed.process_group import is_launched_by_torchrun
 from bench.runs import records
 from bench.runs.load import load_config
-from bench.training.capture import resolve_capture
+from bench.training.capture_mode import resolve_capture
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest
 from mnistref.generation.generate import Request, generate

@@ -231,7 +231,7 @@ def _train_and_test(context: _RunContext, model: AttributeCNN) -> dict[str, Any]
     total_steps = config.recipe.epochs * trainer.steps_per_epoch
     options = context.progress_options
     with track_progress(options if is_main else None, folder, config.attn, trainer.steps_done, total_steps) as progress:
-        checkpointer = checkpoints.PeriodicCheckpointer(folder, trainer, options.every)
+        checkpointer = checkpoints.PeriodicCheckpointer(folder, trainer, options.checkpoint_seconds)
 
         def on_step() -> None:
             progress.report_step()

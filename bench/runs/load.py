@@ -52,7 +52,7 @@ def read_config(path: Path) -> tuple[RunConfig, dict[str, Any]]:
         config.require_valid()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise records.build_damage_error(path, error) from error
-    plugins.find_again(files)
+    plugins.load_recorded(files)
     return config, info
 
 

@@ -1,8 +1,9 @@
 """Runs in worker processes, so that a crash of one run does not affect the others, and a run can be terminated.
 
-The parent process uses `launch` and `Worker`; the worker process calls `run_task`. A worker process does several runs
-in turn, so that imports, the start of CUDA and the self-tests of kernels are done once. It is replaced after a run that
-did not succeed, and if it uses too much memory, see `process_state`. A run with a user module has a process of its own.
+The parent process uses `launch` and `Worker`; the worker process calls `run_task`. A worker process executes several
+runs, one after the other. Imports, the start of CUDA and the self-tests of kernels are then needed only once. A worker
+process is replaced after a run that failed or diverged, and if it uses too much memory, see `process_state`. A run with
+a user module has a process of its own.
 """
 
 import threading
@@ -21,7 +22,7 @@ class RunTask(TypedDict):
         config: see `bench.config.RunConfig.as_dict`.
         data: path of the data set.
         runs: path of the folder of all runs.
-        files: user files, see `bench.attention.plugins.files_of`.
+        files: user files, see `bench.attention.plugins.recorded_files`.
         progress_options: the fields of `bench.training.progress.ProgressOptions`.
         data_options: the fields of `bench.config.DataOptions`.
         init: path of the run with the initial weights, or None.
@@ -191,7 +192,7 @@ def _run_and_read_status(task: RunTask) -> RunOutcome:
     from bench.runs import experiment, records
     from bench.training.progress import ProgressOptions
 
-    plugins.find_again(task["files"])
+    plugins.load_recorded(task["files"])
     config, runs = RunConfig.from_dict(task["config"]), Path(task["runs"])
     try:
         experiment.run(

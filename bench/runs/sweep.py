@@ -18,8 +18,8 @@ from bench.attention import NetworkSpec
 from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, RunConfig
 from bench.runs import records
 from bench.runs.configure import RunSettings, configure
-from bench.runs.launchers import Launcher
 from bench.runs.subprocess_worker import RunOutcome, RunTask
+from bench.runs.sweep_workers import Launcher
 from bench.training.progress import ProgressOptions
 from mnistref.common.errors import UsageProblemError
 

@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from bench.evaluation.metric_names import COSTS, COUNTS, MAP_METRICS, MAP_SCORES, SCALES, TRAIN_STEP_MS
+from bench.evaluation.columns import (
+    ACCURACY,
+    COLUMN_BY_NAME,
+    COSTS,
+    COUNTS,
+    MAP_METRICS,
+    MAP_SCORES,
+    SCALES,
+    TRAIN_STEP_MS,
+)
 from mnistref.variants import VARIANTS
 
 REQUIRED_FIELDS: dict[str, type] = {
@@ -28,10 +37,8 @@ STATUSES = ("ok", "diverged", "failed")
 """The possible values of the field `status`."""
 _REQUIRED_MEASURES = ("accuracy", "n_test", "params", TRAIN_STEP_MS)
 """Fields of the result of a run that succeeded, in addition to `REQUIRED_FIELDS`."""
-ROUNDING_TOLERANCES = dict.fromkeys(("accuracy", *SCALES), 1e-6) | dict.fromkeys(MAP_SCORES, 1e-3)
-"""Maximal differences between a measure and the mean of its answers, which are stored with fewer digits."""
-_SHARE_TOLERANCE = 1e-6
-"""How far a share may exceed 1 because of rounding."""
+_RELATIVE_TOLERANCE, _STORED_TOLERANCE = 1e-6, 1e-3
+"""Relative rounding errors of a measure, and of an answer, which is stored as f2."""
 _MAX_COST = 1e12
 """Maximal plausible number of milliseconds or megabytes."""
 
@@ -48,8 +55,29 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value) and "\0" not in value
 
 
-def _is_share(value: Any) -> bool:
-    return is_number(value, 0, 1 + _SHARE_TOLERANCE)
+def _allowed_range(name: str, tolerance: float) -> tuple[float, float]:
+    """Return the range of a column's numbers, extended by a relative rounding error. A bound of 0 stays 0."""
+    value_range = COLUMN_BY_NAME[name].value_range
+    if value_range is None:
+        return -math.inf, math.inf
+    least, most = value_range
+    return least - tolerance * abs(least), most + tolerance * abs(most)
+
+
+def _range_check(name: str) -> Callable[[Any], bool]:
+    """Return the check that a value of a result is in the range of a column."""
+    return lambda value: is_number(value, *_allowed_range(name, _RELATIVE_TOLERANCE))
+
+
+def rounding_tolerance(name: str) -> float:
+    """Return the maximal difference between a measure and the mean of its answers, which have fewer digits.
+
+    Args:
+        name: accuracy, accuracy in a scale bin, or one of `MAP_SCORES`.
+    """
+    if name not in MAP_SCORES:
+        return _RELATIVE_TOLERANCE
+    return _STORED_TOLERANCE * max([1.0, *map(abs, COLUMN_BY_NAME[name].value_range or ())])
 
 
 def _is_count(value: Any) -> bool:
@@ -65,7 +93,9 @@ def _is_size(value: Any) -> bool:
 
 
 _NUMBER_CHECKS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("accuracy", "val_accuracy", *SCALES, *MAP_METRICS), _is_share),
+    ACCURACY: _range_check(ACCURACY),
+    "val_accuracy": _range_check(ACCURACY),
+    **{name: _range_check(name) for name in (*SCALES, *MAP_METRICS)},
     "n_test": lambda value: _is_count(value) and value > 0,
     **dict.fromkeys(("params", "epochs", "best_epoch", *COUNTS), _is_count),
     **dict.fromkeys(COSTS, _is_time),
@@ -105,6 +135,12 @@ def check_same_run(result: Mapping[str, Any], config: Mapping[str, Any]) -> list
     return [name for name in ("attn", "variant", "seed") if result[name] != config[name]]
 
 
+def _answers_check(name: str) -> Callable[[np.ndarray], Any]:
+    """Return the check that all answers of a metric of maps are in the range of its column."""
+    least, most = _allowed_range(name, _STORED_TOLERANCE)
+    return lambda values: ((values >= least) & (values <= most)).all()
+
+
 def check_answers(answers: Mapping[str, np.ndarray]) -> list[str]:
     """Return the names of the arrays that cannot be answers of a test, see `bench.evaluation.evaluate.Tested`."""
     right = answers.get("right")
@@ -114,9 +150,7 @@ def check_answers(answers: Mapping[str, np.ndarray]) -> list[str]:
         "right": lambda values: np.isin(values, (0, 1)).all(),
         "answer": lambda values: (values >= 0).all() and (values == np.floor(values)).all(),
         "scale_bin": lambda values: np.isin(values, range(-1, len(SCALES))).all(),
-        **dict.fromkeys(
-            MAP_SCORES, lambda values: ((values >= 0) & (values <= 1 + ROUNDING_TOLERANCES[MAP_SCORES[0]])).all()
-        ),
+        **{name: _answers_check(name) for name in MAP_SCORES},
     }
     wrong = [name for name, values in answers.items() if values.shape != right.shape]
     known = {name: values for name, values in answers.items() if name in allowed and name not in wrong}
@@ -137,14 +171,14 @@ def check_against_answers(result: Mapping[str, Any], answers: Mapping[str, np.nd
     if answers is None or result["status"] != "ok":
         return []
     right, bins = answers["right"].astype(np.float64), answers.get("scale_bin", np.zeros(0))
-    expected = {"n_test": (float(len(right)), 0.0), "accuracy": (right.mean(), ROUNDING_TOLERANCES["accuracy"])}
+    expected = {"n_test": (float(len(right)), 0.0), "accuracy": (right.mean(), rounding_tolerance(ACCURACY))}
     for k, (scale, count) in enumerate(zip(SCALES, COUNTS, strict=True)):
         if len(bins) == len(right):
             inside = bins == k
             expected[count] = (float(inside.sum()), 0.0)
-            expected[scale] = (right[inside].mean() if inside.any() else math.nan, ROUNDING_TOLERANCES[scale])
+            expected[scale] = (right[inside].mean() if inside.any() else math.nan, rounding_tolerance(scale))
     expected |= {
-        name: (answers[name].astype(np.float64).mean(), ROUNDING_TOLERANCES[name])
+        name: (answers[name].astype(np.float64).mean(), rounding_tolerance(name))
         for name in MAP_SCORES
         if name in answers
     }

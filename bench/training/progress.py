@@ -13,7 +13,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from bench.config import CHECKPOINT_SECONDS
-from bench.evaluation.metric_names import ACCURACY, MASK_CORRECTNESS, TPR
+from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, TPR
 from bench.training.trainer import EpochRecord, Trainer
 from mnistref.common.errors import UsageProblemError
 
@@ -35,13 +35,13 @@ class ProgressOptions:
 
     Attributes:
         log: one of `bench.config.LOGS`, or None.
-        every: interval of checkpoints in seconds.
+        checkpoint_seconds: interval of checkpoints in seconds.
         on_step: called with the trainer after each step. It may test the network, but must not
             change anything.
     """
 
     log: str | None = None
-    every: float = CHECKPOINT_SECONDS
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
     on_step: Callable[[Trainer], object] | None = None
 
     def require_packages(self) -> None:

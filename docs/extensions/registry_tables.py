@@ -84,7 +84,7 @@ def _presets() -> Rows:
 
 def _columns() -> Rows:
     """Return the columns of a board in CSV, in their order, with their documentation."""
-    from bench.evaluation.metric_names import COLUMNS
+    from bench.evaluation.columns import COLUMNS
 
     yield "column of `board.csv`", "bounds", "what it is"
     for column in COLUMNS:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench.common.safetensors_io import decode, encode
 from bench.config import RECIPES, RunConfig
-from bench.evaluation.metric_names import COUNTS, MAP_SCORES, SCALES, board_columns
+from bench.evaluation.columns import COUNTS, MAP_SCORES, SCALES, board_columns
 from bench.leaderboard import snapshot
 from bench.leaderboard.aggregate import GROUP_KEY, build_board
 from bench.leaderboard.claims import evaluate_claims

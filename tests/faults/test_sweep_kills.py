@@ -10,7 +10,7 @@ from time import monotonic, sleep
 import pytest
 
 from bench.config import RECIPES
-from bench.runs import launchers, sweep
+from bench.runs import sweep, sweep_workers
 from bench.training.checkpoints import FOLDER as CHECKPOINT
 from tests.bench.runs.sweeping import alone, done, outcome, planned
 from tests.cluster import Cluster
@@ -94,7 +94,7 @@ def test_a_cluster_does_them_though_a_worker_is_killed(mini, tmp_path):
 
         killing = threading.Thread(target=kill_one_at_work)
         killing.start()
-        with launchers.dask_workers(cluster.address, threads=1) as launcher:
+        with sweep_workers.dask_workers(cluster.address, threads=1) as launcher:
             ended = sweep.sweep(tasks, tmp_path / "runs", launcher)
         killing.join()
         assert first.wait(20) == -signal.SIGKILL

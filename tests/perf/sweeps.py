@@ -23,19 +23,19 @@ import torch
 from bench.attention import resolve_network, split_networks
 from bench.compute import ComputeConfig
 from bench.config import DEFAULT_WIDTH, PRESETS
-from bench.runs import launchers, subprocess_worker, sweep
+from bench.runs import subprocess_worker, sweep, sweep_workers
 from bench.runs.configure import RunSettings
 from mnistref.common.text_table import table
 from mnistref.generation.generate import Request, generate
 
 SIZES = {"train": 500, "val": 100, "test": 100}
-Place = Callable[[], AbstractContextManager[launchers.Launcher]]
+Place = Callable[[], AbstractContextManager[sweep_workers.Launcher]]
 
 
 @contextmanager
-def a_process_each(threads: int) -> Iterator[launchers.Launcher]:
+def a_process_each(threads: int) -> Iterator[sweep_workers.Launcher]:
     with ThreadPoolExecutor(1) as pool:
-        yield launchers.Launcher(pool, partial(subprocess_worker.launch, threads=threads))
+        yield sweep_workers.Launcher(pool, partial(subprocess_worker.launch, threads=threads))
 
 
 def measure(tasks: Sequence[sweep.Task], place: Place) -> tuple[float, float]:
@@ -65,7 +65,7 @@ def main() -> None:
     recipe = replace(PRESETS["quick"].recipe, epochs=1)
     places: dict[str, Place] = {
         "a process each": lambda: a_process_each(asked.threads),
-        "one worker": lambda: launchers.local_workers("cpu", 1, asked.threads),
+        "one worker": lambda: sweep_workers.local_workers("cpu", 1, asked.threads),
     }
     with tempfile.TemporaryDirectory() as root:
         data = generate(Request("mini", Path(root), 0, SIZES, "mnist5k"))

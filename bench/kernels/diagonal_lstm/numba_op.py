@@ -18,7 +18,7 @@ from bench.kernels.buffer_pool import POOL
 from bench.kernels.diagonal_lstm import numba_backward, numba_forward
 from bench.kernels.diagonal_lstm.first_order import refuse_second
 from bench.kernels.diagonal_lstm.numba_gemm import BLOCK, KEPT, padded
-from bench.kernels.thread_pool import run
+from bench.kernels.thread_pool import run_in_threads
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -112,7 +112,7 @@ def operator(
             out[d].numpy(),
         )
 
-    run([partial(piece, task) for task in tasks(context, t)])
+    run_in_threads([partial(piece, task) for task in tasks(context, t)])
     return out, torch.from_numpy(kept)
 
 
@@ -168,7 +168,7 @@ def gradients(
             d_readout[task.group, d].numpy(),
         )
 
-    run([partial(piece, task) for task in plan])
+    run_in_threads([partial(piece, task) for task in plan])
     d_kernel = _by_gate(_added(d_kernel)[:, : kernel.shape[2]].transpose(1, 2), 1)
     return (
         torch.add(*torch.from_numpy(d_x)).view(shape).permute(0, 3, 1, 2),

@@ -1,8 +1,8 @@
 """The most expensive operations of questions on shared features, compiled for the CPU.
 
 These are the gate, BatchNorm(x[image_index] · mask), and the score of PAN. Neither repeats the features in memory.
-`takes_gate` and `takes_score` return which cases are supported: those with the same results, except for rounding. In
-all other cases the caller uses the plain operators, which are the reference.
+`takes_gate` and `supports_query_score` return which cases are supported: those with the same results, except for
+rounding. In all other cases the caller uses the plain operators, which are the reference.
 """
 
 from collections.abc import Sequence
@@ -36,13 +36,17 @@ def takes_gate(x: Tensor, mask: Tensor, image_index: Tensor | int, *norm: Tensor
     return mask.shape == (_count(x, image_index), 1, *x.shape[2:]) and mask.numel() > 1 and compiled_works()
 
 
-def takes_score(x: Tensor, asked: Tensor, image_index: Tensor | int, weight: Tensor, bias: Tensor | None) -> bool:
+def supports_query_score(
+    x: Tensor, embedded_query: Tensor, image_index: Tensor | int, weight: Tensor, bias: Tensor | None
+) -> bool:
     """Return whether `query_score` supports these arguments, see `takes_gate`."""
-    if not all(map(is_single, (x, asked, weight, bias))) or watched() or not _fits(x, image_index):
+    if not all(map(is_single, (x, embedded_query, weight, bias))) or watched() or not _fits(x, image_index):
         return False
     channels = x.shape[1]
     return (
-        asked.shape == (_count(x, image_index), channels) and weight.shape == (1, channels, 1, 1) and compiled_works()
+        embedded_query.shape == (_count(x, image_index), channels)
+        and weight.shape == (1, channels, 1, 1)
+        and compiled_works()
     )
 
 
@@ -74,19 +78,19 @@ def gated_norm(
     return numba_op.gated_norm(x, mask, _images(x, image_index), norm, training, momentum, eps)
 
 
-def query_score(x: Tensor, asked: Tensor, image_index: Tensor | int, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return conv1×1(relu(x[image_index] + asked)), (T, 1, H, W).
+def query_score(x: Tensor, embedded_query: Tensor, image_index: Tensor | int, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return conv1×1(relu(x[image_index] + embedded_query)), (T, 1, H, W).
 
     Args:
         x: (B, C, H, W), the features of images.
-        asked: (T, C), the embeddings of queries.
+        embedded_query: (T, C), the embeddings of queries.
         image_index: as in `gated_norm`.
         weight: (1, C, 1, 1), of the convolution.
         bias: (1,), of the convolution.
     """
     from bench.kernels.gate import score
 
-    return score.query_score(x, asked, _images(x, image_index), weight, bias)
+    return score.query_score(x, embedded_query, _images(x, image_index), weight, bias)
 
 
 def _fits(x: Tensor, image_index: Tensor | int) -> bool:
@@ -135,17 +139,20 @@ def _tried(compiled: bool) -> list[Tensor]:
     image_index = torch.tensor([1, 0, 0, 2, 1, 0])
     x = torch.randn(3, PIECE, 5, 3, generator=generator).to(dtype, memory_format=torch.channels_last)
     mask, slope = torch.rand(2, len(image_index), 1, 5, 3, generator=generator).to(dtype)
-    asked, weight = torch.randn(len(image_index), PIECE, generator=generator).to(dtype), torch.ones(PIECE, dtype=dtype)
+    embedded_query, weight = (
+        torch.randn(len(image_index), PIECE, generator=generator).to(dtype),
+        torch.ones(PIECE, dtype=dtype),
+    )
     row, bias, one = weight.view(1, -1, 1, 1).clone(), torch.zeros_like(weight), torch.ones(1, dtype=dtype)
     mean, variance = torch.rand(2, PIECE, generator=generator).to(dtype)
-    for given in (inputs := (x, mask, asked, weight, row, bias, one)):
+    for given in (inputs := (x, mask, embedded_query, weight, row, bias, one)):
         given.requires_grad_()
     how = True, 0.1, 0.01
     if compiled:
         gate = gated_norm(x, mask, image_index, (weight, bias, mean, variance), *how)
-        score = query_score(x, asked, image_index, row, one)
+        score = query_score(x, embedded_query, image_index, row, one)
     else:
         gate = F.batch_norm(x[image_index] * mask, mean, variance, weight, bias, *how)
-        score = F.conv2d((x[image_index] + asked[:, :, None, None]).relu(), row, one)
+        score = F.conv2d((x[image_index] + embedded_query[:, :, None, None]).relu(), row, one)
     gradients = torch.autograd.grad((gate.square() * slope).sum() + (score * slope).sum(), inputs)
     return [given.detach() for given in (gate, score, mean, variance, *gradients)]

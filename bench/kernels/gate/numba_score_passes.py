@@ -1,7 +1,7 @@
 """The compiled passes of a score from the features of an image and an embedding of each question.
 
-Shapes and order as in `numba_passes`: `x` (B, P, C), `asked` (T, C), `weight` (C,), `out` and `grad` (T, P). No array
-of size (T, P, C) is in memory: hidden units max(x + asked, 0) are recomputed in the backward pass.
+Shapes and order as in `numba_passes`: `x` (B, P, C), `embedded_query` (T, C), `weight` (C,), `out` and `grad` (T, P).
+No array of size (T, P, C) is in memory: hidden units max(x + embedded_query, 0) are recomputed in the backward pass.
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ from bench.kernels.numba_simd import add_totals, fma, load, splat, store, where_
 
 
 @compiled(forceinline=True)
-def _seen(x: Any, at: int, asked: Any, question: int, weight: Any, channels: int) -> Any:
-    """Return Σ_c weight · max(x + asked, 0) of a position, by lanes."""
+def _seen(x: Any, at: int, embedded_query: Any, question: int, weight: Any, channels: int) -> Any:
+    """Return Σ_c weight · max(x + embedded_query, 0) of a position, by lanes."""
     total = splat(EIGHT, np.float32(0))
     for c in range(0, channels, 8):
-        value = load(EIGHT, x, at + c) + load(EIGHT, asked, question + c)
+        value = load(EIGHT, x, at + c) + load(EIGHT, embedded_query, question + c)
         total = fma(load(EIGHT, weight, c), where_positive(value, value), total)
     return total
 
@@ -31,12 +31,12 @@ def score(
     places: int,
     channels: int,
     x: Any,
-    asked: Any,
+    embedded_query: Any,
     weight: Any,
     bias: Any,
     out: Any,
 ) -> None:
-    """Write out = Σ_c weight · max(x + asked, 0) + bias, with bias (1,)."""
+    """Write out = Σ_c weight · max(x + embedded_query, 0) + bias, with bias (1,)."""
     four = np.empty(4, np.float32)
     none = splat(EIGHT, np.float32(0))
     fours = places // 4 * 4
@@ -46,14 +46,14 @@ def score(
             out[t * places : (t + 1) * places] = bias[0]
             for p in range(0, fours, 4):
                 at = (b * places + p) * channels
-                i = _seen(x, at, asked, t * channels, weight, channels)
-                j = _seen(x, at + channels, asked, t * channels, weight, channels)
-                u = _seen(x, at + 2 * channels, asked, t * channels, weight, channels)
-                v = _seen(x, at + 3 * channels, asked, t * channels, weight, channels)
+                i = _seen(x, at, embedded_query, t * channels, weight, channels)
+                j = _seen(x, at + channels, embedded_query, t * channels, weight, channels)
+                u = _seen(x, at + 2 * channels, embedded_query, t * channels, weight, channels)
+                v = _seen(x, at + 3 * channels, embedded_query, t * channels, weight, channels)
                 add_totals(out, t * places + p, i, j, u, v)
             for p in range(fours, places):
                 four[:] = 0
-                i = _seen(x, (b * places + p) * channels, asked, t * channels, weight, channels)
+                i = _seen(x, (b * places + p) * channels, embedded_query, t * channels, weight, channels)
                 add_totals(four, 0, i, none, none, none)
                 out[t * places + p] += four[0]
 
@@ -67,24 +67,24 @@ def gradients(
     places: int,
     channels: int,
     x: Any,
-    asked: Any,
+    embedded_query: Any,
     grad: Any,
     weight: Any,
     d_x: Any,
-    d_asked: Any,
+    d_embedded_query: Any,
     d_weight: Any,
 ) -> None:
-    """Write d_x (B, P, C), d_asked f8 (T, C), and d_weight f8 (B, C), the part of each image.
+    """Write d_x (B, P, C), d_embedded_query f8 (T, C), and d_weight f8 (B, C), the part of each image.
 
     With a = grad where the unit is active and 0 elsewhere, they are weight · Σ_t a, weight · Σ_p a, and Σ_p x · Σ_t a +
-    Σ_t asked · Σ_p a.
+    Σ_t embedded_query · Σ_p a.
     """
     total = np.empty(channels, np.float32)
     for b in range(first, last):
         d_weight[b] = 0
         d_x[b * places * channels : (b + 1) * places * channels] = 0
         for k in range(starts[b], starts[b + 1]):
-            d_asked[order[k]] = 0
+            d_embedded_query[order[k]] = 0
         if starts[b] == starts[b + 1]:
             continue
         for start in range(0, places, BLOCK):
@@ -95,11 +95,11 @@ def gradients(
                 for p in range(start, stop):
                     g, at = splat(EIGHT, grad[t * places + p]), (b * places + p) * channels
                     for c in range(0, channels, 8):
-                        on = where_positive(load(EIGHT, x, at + c) + load(EIGHT, asked, t * channels + c), g)
+                        on = where_positive(load(EIGHT, x, at + c) + load(EIGHT, embedded_query, t * channels + c), g)
                         store(d_x, at + c, load(EIGHT, d_x, at + c) + on)
                         store(total, c, load(EIGHT, total, c) + on)
                 for c in range(channels):
-                    d_asked[t, c] += total[c]
+                    d_embedded_query[t, c] += total[c]
             for p in range(start, stop):
                 at = (b * places + p) * channels
                 for c in range(channels):
@@ -109,6 +109,8 @@ def gradients(
                     d_x[at + c] *= weight[c]
         for k in range(starts[b], starts[b + 1]):
             for c in range(channels):
-                value = np.float64(asked[order[k] * channels + c]) if d_asked[order[k], c] != 0 else 0.0
-                d_weight[b, c] += value * d_asked[order[k], c]
-                d_asked[order[k], c] *= weight[c]
+                value = (
+                    np.float64(embedded_query[order[k] * channels + c]) if d_embedded_query[order[k], c] != 0 else 0.0
+                )
+                d_weight[b, c] += value * d_embedded_query[order[k], c]
+                d_embedded_query[order[k], c] *= weight[c]

@@ -10,9 +10,9 @@ from bench.kernels.gate import numba_score_passes
 from bench.kernels.gate.work_division import Questions, each, flat, last, questions_of
 
 
-def query_score(x: Tensor, asked: Tensor, image_index: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def query_score(x: Tensor, embedded_query: Tensor, image_index: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return the scores, see `bench.kernels.gate.query_score`; `image_index` is i8 (T,)."""
-    out: Tensor = _QueryScore.apply(x, asked, weight, bias, questions_of(image_index, len(x)))
+    out: Tensor = _QueryScore.apply(x, embedded_query, weight, bias, questions_of(image_index, len(x)))
     return out
 
 
@@ -20,39 +20,45 @@ class _QueryScore(torch.autograd.Function):
     """Autograd function of the compiled score."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, asked: Tensor, weight: Tensor, bias: Tensor, questions: Questions) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, embedded_query: Tensor, weight: Tensor, bias: Tensor, questions: Questions
+    ) -> Tensor:
         """Return the scores (T, 1, H, W)."""
-        out = x.new_empty(len(asked), 1, *x.shape[2:])
-        each(numba_score_passes.score, *_maps(x, asked, questions), flat(weight), flat(bias), flat(out))
-        ctx.save_for_backward(x, asked, weight, bias)
+        out = x.new_empty(len(embedded_query), 1, *x.shape[2:])
+        each(numba_score_passes.score, *_maps(x, embedded_query, questions), flat(weight), flat(bias), flat(out))
+        ctx.save_for_backward(x, embedded_query, weight, bias)
         ctx.questions = questions
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of x, asked, weight and bias."""
+        """Return the gradients of x, embedded_query, weight and bias."""
         if torch.is_grad_enabled():
             return *_twice(ctx, grad), None
-        x, asked, weight, _ = ctx.saved_tensors
-        d_x, d_asked, d_weight = torch.empty_like(last(x)), np.empty(asked.shape), np.empty(x.shape[:2])
-        maps = _maps(x, asked, ctx.questions)
-        each(numba_score_passes.gradients, *maps, flat(grad), flat(weight), flat(d_x), d_asked, d_weight)
+        x, embedded_query, weight, _ = ctx.saved_tensors
+        d_x, d_embedded_query, d_weight = (
+            torch.empty_like(last(x)),
+            np.empty(embedded_query.shape),
+            np.empty(x.shape[:2]),
+        )
+        maps = _maps(x, embedded_query, ctx.questions)
+        each(numba_score_passes.gradients, *maps, flat(grad), flat(weight), flat(d_x), d_embedded_query, d_weight)
         to_weight = torch.from_numpy(d_weight.sum(0)).float().view(weight.shape)
         to_bias = grad.sum(dtype=torch.float64).float().view(1)
-        return d_x.permute(0, 3, 1, 2), torch.from_numpy(d_asked).float(), to_weight, to_bias, None
+        return d_x.permute(0, 3, 1, 2), torch.from_numpy(d_embedded_query).float(), to_weight, to_bias, None
 
 
 def _twice(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     """Return the gradients by operators of PyTorch, so that they can be differentiated again."""
     # Views cut other paths in the graph: one input may have been computed from another.
-    x, asked, weight, bias = aliases = [given.view_as(given) for given in ctx.saved_tensors]
-    hidden = x.index_select(0, ctx.questions.image_index) + asked[:, :, None, None]
+    x, embedded_query, weight, bias = aliases = [given.view_as(given) for given in ctx.saved_tensors]
+    hidden = x.index_select(0, ctx.questions.image_index) + embedded_query[:, :, None, None]
     out = torch.nn.functional.conv2d(hidden.relu(), weight, bias)
     wanted = [alias for alias, needed in zip(aliases, ctx.needs_input_grad, strict=False) if needed]
     found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
     return tuple(next(found) if needed else None for needed in ctx.needs_input_grad[:4])
 
 
-def _maps(x: Tensor, asked: Tensor, questions: Questions) -> tuple[Any, ...]:
+def _maps(x: Tensor, embedded_query: Tensor, questions: Questions) -> tuple[Any, ...]:
     """Return the first arguments of each pass."""
-    return questions, x.shape[2] * x.shape[3], x.shape[1], flat(last(x)), flat(asked)
+    return questions, x.shape[2] * x.shape[3], x.shape[1], flat(last(x)), flat(embedded_query)

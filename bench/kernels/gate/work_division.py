@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.kernels.thread_pool import run
+from bench.kernels.thread_pool import run_in_threads
 
 PIECES = 4
 """Number of pieces of work per thread, if there are several threads."""
@@ -42,7 +42,7 @@ def each(work: Callable[..., None], questions: Questions, places: int, channels:
     images, threads = len(questions.starts) - 1, torch.get_num_threads()
     pieces = min(images, PIECES * threads if threads > 1 else 1)
     bounds = [images * k // pieces for k in range(pieces + 1)]
-    run(
+    run_in_threads(
         [
             partial(work, questions.order, questions.starts, start, stop, places, channels, *arrays)
             for start, stop in pairwise(bounds)

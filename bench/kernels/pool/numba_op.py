@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.kernels.pool import numba_passes
-from bench.kernels.thread_pool import run
+from bench.kernels.thread_pool import run_in_threads
 
 PIECES = 4
 """Number of pieces of work per thread, if there are several threads."""
@@ -63,7 +63,7 @@ def _each(work: Callable[..., None], shape: torch.Size, *maps: Tensor) -> None:
     pieces = min(count, PIECES * threads if threads > 1 else 1)
     bounds = [count * k // pieces for k in range(pieces + 1)]
     arrays = [given.detach().view(-1).numpy() for given in maps]
-    run([partial(work, start, stop, height, width, channels, *arrays) for start, stop in pairwise(bounds)])
+    run_in_threads([partial(work, start, stop, height, width, channels, *arrays) for start, stop in pairwise(bounds)])
 
 
 def _last(x: Tensor) -> Tensor:

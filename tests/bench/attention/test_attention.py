@@ -27,7 +27,7 @@ every_form = pytest.mark.parametrize(("name", "last"), FORMS, ids=IDS)
 def slot(name: str, last: bool, query_dim: int = QUERIES) -> nn.Module:
     """A mechanism as the network uses it, in float64, every parameter moved from where it starts."""
     torch.manual_seed(0)
-    module = MECHANISMS[name].make(CHANNELS, query_dim, last)
+    module = MECHANISMS[name].build_module(CHANNELS, query_dim, last)
     if not last:
         module = Gate(module, CHANNELS)
     elif not isinstance(module, Readout):
@@ -361,7 +361,7 @@ def test_every_option_refuses_what_is_out_of_its_range(name):
             wrong += (2,)
         for text in wrong:
             with pytest.raises(UsageProblemError, match=option if text != 2 else "odd"):
-                m.choose([f"{option}={text}"]).make(CHANNELS, QUERIES)
+                m.with_options([f"{option}={text}"]).build_module(CHANNELS, QUERIES)
 
 
 @pytest.mark.parametrize("name", [name for name in OWN if "padding" in MECHANISMS[name].parameters()])
@@ -372,7 +372,7 @@ def test_padding_is_what_lies_outside(name):
     seen = []
     for padding in ("zeros", "replicate", "reflect", "circular"):
         torch.manual_seed(0)
-        module = m.choose([f"padding={padding}"]).make(CHANNELS, QUERIES)
+        module = m.with_options([f"padding={padding}"]).build_module(CHANNELS, QUERIES)
         with torch.no_grad():
             for parameter in module.parameters():
                 parameter += 0.1 * torch.randn_like(parameter)
@@ -412,14 +412,14 @@ def test_options_follow_a_name():
     assert canonical_name("arnn:hidden=16:context=5") == "arnn:context=5:hidden=16"
     assert canonical_name("arnn:hidden=32") == "arnn"
     assert canonical_name("ctx:kernel=5,arnn:hidden=8") == "pan-ctx:kernel=5,arnn:hidden=8"
-    first, last = (resolve_network("pan-ctx:kernel=5", 8).slots(4)[k].make(8, 4, last=k > 0) for k in (0, 3))
+    first, last = (resolve_network("pan-ctx:kernel=5", 8).slots(4)[k].build_module(8, 4, last=k > 0) for k in (0, 3))
     assert (first.features.kernel_size, last.features.kernel_size) == ((5, 5), (1, 1))
-    layer = resolve_network("arnn:hidden=16:context=5:padding=replicate", 8).slots(4)[0].make(8, 4)
+    layer = resolve_network("arnn:hidden=16:context=5:padding=replicate", 8).slots(4)[0].build_module(8, 4)
     assert layer.kernel_h.shape == (2, 64, 32)
     assert layer.context.kernel_size == (5, 5)
     assert layer.context.padding_mode == "replicate"
     for name in ("brnn2", "cbam-arnn"):
-        layer = resolve_network(f"{name}:hidden=16:context=5:padding=replicate", 8).slots(4)[0].make(8, 4)
+        layer = resolve_network(f"{name}:hidden=16:context=5:padding=replicate", 8).slots(4)[0].build_module(8, 4)
         within = next(part for part in layer.modules() if isinstance(part, AttentionRNN))
         assert within.kernel_h.shape == (2, 64, 32)
         assert within.context.kernel_size == (5, 5)

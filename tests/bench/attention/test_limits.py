@@ -32,7 +32,7 @@ def test_a_module_and_its_network_return_the_dtype_that_they_are_given(name, dty
     model = bench.create_model(name, variant="mini").to(dtype).eval()
     assert {t.dtype for t in tensors(model(IMAGES.to(dtype), QUERY))} == {dtype}
     if MECHANISMS[name].target:
-        module = MECHANISMS[name].make(8, 10, last=MECHANISMS[name].last_only).to(dtype).eval()
+        module = MECHANISMS[name].build_module(8, 10, last=MECHANISMS[name].last_only).to(dtype).eval()
         x, query = torch.randn(2, 8, 6, 5).to(dtype), torch.eye(10, dtype=dtype)[:2]
         out = module([x.repeat(1, 1, 2, 2)] * 2 + [x] if isinstance(module, Readout) else x, query)
         assert {t.dtype for t in tensors(out)} == {dtype}

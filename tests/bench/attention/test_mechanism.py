@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import bench
 from bench import attention
 from bench.attention import MECHANISMS, AttentionRNN
-from bench.attention.arnn import Gaussian, product
+from bench.attention.arnn import Gaussian, gaussian_product
 from bench.attention.base import Changed, Gate, PooledReadout, Reading
 from bench.attention.brnn import BlockAttentionRNN
 from bench.attention.cbam import CBAM
@@ -32,7 +32,7 @@ from bench.model import Head
 def score_of(name: str, last: bool = False, channels: int = 5, query_dim: int = 4, **options) -> nn.Module:
     torch.manual_seed(0)
     texts = [f"{k}={str(v).lower()}" for k, v in options.items()]
-    return MECHANISMS[name].choose(texts).make(channels, query_dim, last).double()
+    return MECHANISMS[name].with_options(texts).build_module(channels, query_dim, last).double()
 
 
 def inputs(height: int, width: int, batch: int = 3, channels: int = 5, query_dim: int = 4):
@@ -153,12 +153,12 @@ def test_independent_sides_combine_by_the_product_of_their_densities():
     density = torch.exp(sum(-0.5 * ((grid - g.mean) / g.deviation) ** 2 for g in (left, right)))
     density /= density.sum()
     mean = (grid * density).sum()
-    both = product(left, right)
+    both = gaussian_product(left, right)
     assert both.mean.item() == pytest.approx(mean.item(), abs=1e-6)
     assert both.deviation.item() == pytest.approx(math.sqrt(((grid - mean) ** 2 * density).sum()), abs=1e-6)
     module, (x, query) = score_of("arnn-ind"), inputs(4, 5)
     sides = module.sides(x, query)
-    torch.testing.assert_close(module(x, query), product(*sides).mean)
+    torch.testing.assert_close(module(x, query), gaussian_product(*sides).mean)
     assert module.combine is None
 
 

@@ -65,15 +65,15 @@ def test_the_example_trains_is_recorded_and_found_again(mini, tmp_path):
     plugins._loaded.clear()
     with pytest.raises(UsageProblemError, match="a recorded name, not a path; give path"):
         bench.create_model(config.attn, variant="mini")
-    plugins.find_again(places)
+    plugins.load_recorded(places)
     assert bench.create_model(config.attn, variant="mini").readout.attend.key.out_channels == 8
     plugins._loaded.clear()
     copy.write_text("raise SystemExit('run before it was known to be the same')\n")
     with pytest.raises(UsageProblemError, match="has changed since the run"):
-        plugins.find_again(places)
+        plugins.load_recorded(places)
     copy.unlink()
     with pytest.raises(UsageProblemError, match="restore the file from which"):
-        plugins.find_again(places)
+        plugins.load_recorded(places)
 
 
 def test_a_folder_may_have_py_in_its_name(tmp_path):
@@ -468,28 +468,28 @@ def test_a_file_beside_our_own_packages_does_not_count_them(tmp_path):
 def test_a_run_whose_files_neighbour_changed_is_not_found_again(what, tmp_path):
     path = beside(tmp_path, 1.0)
     name = canonical_name(f"{path}:Own")
-    places = plugins.files_of(name)
+    places = plugins.recorded_files(name)
     assert [Path(place).name for place in places.values()] == ["own.py", "deep.py", "util.py"]
     plugins._loaded.clear()
-    plugins.find_again(places)
+    plugins.load_recorded(places)
     assert get_mechanism(name).cls.factor == 1.0
     plugins._loaded.clear()
     file = tmp_path / what
     kept = file.read_text()
     file.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n{kept}")
     with pytest.raises(UsageProblemError, match="has changed since the run"):
-        plugins.find_again(places)
+        plugins.load_recorded(places)
     assert not (tmp_path / "ran").exists()
     file.unlink()
     with pytest.raises(UsageProblemError, match="restore the file from which"):
-        plugins.find_again(places)
+        plugins.load_recorded(places)
 
 
 def test_a_run_recorded_without_a_neighbour_is_not_taken_for_one_with_it(tmp_path):
     path = beside(tmp_path, 1.0)
     name = f"own.py:Own#{plugins._digest(path.read_bytes(), {})}"
     with pytest.raises(UsageProblemError, match="or a file it imports, has changed since the run"):
-        plugins.find_again({name: str(path)})
+        plugins.load_recorded({name: str(path)})
 
 
 def test_a_file_that_leaves_is_a_usage_error(tmp_path, checked_here):

@@ -19,7 +19,7 @@ from bench.data.loading import load_split
 from bench.data.online import OnlineImages, load_training
 from bench.leaderboard.aggregate import build_board
 from bench.model import build
-from bench.runs import experiment, launchers, records, sweep
+from bench.runs import experiment, records, sweep, sweep_workers
 from bench.runs.configure import RunSettings
 from bench.training.trainer import Trainer
 from mnistref.common.errors import UsageProblemError
@@ -179,7 +179,7 @@ def test_a_sweep_hands_on_where_data_come_from(mini, tmp_path):
         RunSettings(replace(SHORT, epochs=1), "one", COMPUTING, online=True),
         data_options=data_options,
     ).build_tasks()
-    with launchers.local_workers("cpu", threads=1) as launcher:
+    with sweep_workers.local_workers("cpu", threads=1) as launcher:
         ended = sweep.sweep([task], tmp_path / "runs", launcher)
     assert [e.status for e in ended.values()] == ["ok"]
     assert json.loads((tmp_path / "runs" / task.config.run_id / "result.json").read_text())["recipe"].endswith("online")

@@ -282,7 +282,7 @@ def test_a_network_has_the_same_answers_and_gradients(attn, fused, training, mon
 
         return ask
 
-    for name in ("takes_gate", "takes_score"):
+    for name in ("takes_gate", "supports_query_score"):
         monkeypatch.setattr(gate, name, counted(getattr(gate, name)))
     for dtype in (torch.float32, torch.float64):
         own = copy.deepcopy(model).to(dtype)

@@ -12,7 +12,7 @@ numba = pytest.importorskip("numba")
 from bench.kernels import numba_simd  # noqa: E402
 from bench.kernels.buffer_pool import Pool  # noqa: E402
 from bench.kernels.diagonal_lstm import numba_forward  # noqa: E402
-from bench.kernels.thread_pool import run  # noqa: E402
+from bench.kernels.thread_pool import run_in_threads  # noqa: E402
 from mnistref.common.numba_jit import compiled  # noqa: E402
 
 
@@ -144,14 +144,14 @@ def test_threads_do_each_piece_once_and_hand_on_errors():
         if k == 3:
             raise ArithmeticError("three")
 
-    run([lambda k=k: piece(k) for k in range(3)])
+    run_in_threads([lambda k=k: piece(k) for k in range(3)])
     assert sorted(done) == [0, 1, 2]
     with pytest.raises(ArithmeticError, match="three"):
-        run([lambda k=k: piece(k) for k in range(6)])
-    run([])
+        run_in_threads([lambda k=k: piece(k) for k in range(6)])
+    run_in_threads([])
 
 
 def test_one_thread_means_this_one():
     names = set()
-    run([lambda: names.add(threading.get_ident())] * 5)
+    run_in_threads([lambda: names.add(threading.get_ident())] * 5)
     assert names == {threading.get_ident()}

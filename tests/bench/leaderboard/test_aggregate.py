@@ -12,13 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.evaluation.metric_names import COUNTS, MAP_SCORES, SCALES, board_columns
+from bench.evaluation.columns import COUNTS, MAP_SCORES, SCALES, board_columns
 from bench.leaderboard import statistics
 from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.formatting import commands_to_text, from_csv, to_csv, to_text
-from bench.leaderboard.published import find_published
+from bench.leaderboard.published import find_published, read_published
 from bench.leaderboard.statistics import bootstrap_interval, wilson_interval
 from bench.runs.records import read_results
+from mnistref.common.errors import DataProblemError
 
 CONTRACT = set(
     "rank variant attn seeds accuracy accuracy_lo accuracy_hi mask_correctness tpr relative_runtime train_step_ms "  # noqa: SIM905
@@ -197,6 +198,20 @@ def test_published_values_are_fractions_and_prefer_the_complete_table():
     assert find_published("mref", "pan-ctx", "tpr").value == pytest.approx(0.2259)
     assert find_published("mbgb", "brnn2,arnn").value == 0.9268
     assert find_published("mini", "arnn") is None
+
+
+HEADER = "source,variant,method,attn,measure,value\n"
+
+
+def test_a_published_line_of_an_unknown_paper_is_a_data_problem():
+    read = read_published(HEADER + "ARNN-S T1,mbg,X,x,accuracy,50\nPAN T1a,mbg,X,x,tpr,5\nPAN T1a,mbg,Y,y,other,5\n")
+    assert {key: found.value for key, found in read.items()} == {
+        ("ARNN", "mbg", "x", "accuracy"): 0.5,
+        ("PAN", "mbg", "x", "tpr"): 0.05,
+        ("PAN", "mbg", "y", "other"): 5,
+    }
+    with pytest.raises(DataProblemError, match=r"^published.csv: 'CBAM T1' is not a source in ARNN or PAN; .*PAPERS"):
+        read_published(HEADER + "PAN T1a,mbg,X,x,tpr,5\nCBAM T1,mbg,Z,z,accuracy,50\n")
 
 
 def test_the_csv_reads_back_to_equal_values():
@@ -433,7 +448,9 @@ def test_words_that_look_like_numbers_or_nothing_are_read_back_as_they_were():
 
 
 def test_rows_without_a_rank_are_not_tied():
-    assert "rows of a recipe with the same rank" not in to_text(build_board([failed("san"), failed("pan"), result("arnn")]))
+    assert "rows of a recipe with the same rank" not in to_text(
+        build_board([failed("san"), failed("pan"), result("arnn")])
+    )
 
 
 def test_a_name_breaks_no_line_of_the_commands():

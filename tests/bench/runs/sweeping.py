@@ -7,7 +7,7 @@ import torch
 
 from bench.compute import ComputeConfig
 from bench.config import Recipe
-from bench.runs import experiment, launchers, records, subprocess_worker, sweep
+from bench.runs import experiment, records, subprocess_worker, sweep, sweep_workers
 from bench.runs.configure import RunSettings
 from tests.helpers import networks
 
@@ -20,7 +20,7 @@ def planned(mini, attns=("none", "pan"), seeds=1, recipe=SHORT) -> list[sweep.Ta
 
 
 def done(tasks, runs, workers=1) -> dict[str, subprocess_worker.RunOutcome]:
-    with launchers.local_workers("cpu", workers, threads=1) as launcher:
+    with sweep_workers.local_workers("cpu", workers, threads=1) as launcher:
         return {task.config.attn: ended for task, ended in sweep.sweep(tasks, runs, launcher).items()}
 
 

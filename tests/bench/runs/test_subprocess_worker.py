@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bench.kernels import pool
-from bench.runs import collected_warnings, experiment, launchers, process_state, records, subprocess_worker, sweep
+from bench.runs import collected_warnings, experiment, process_state, records, subprocess_worker, sweep, sweep_workers
 from bench.runs.subprocess_worker import RunOutcome, Worker, WorkerReply
 from bench.training.progress import ProgressOptions
 from mnistref.common.child_process import ChildProcess
@@ -291,7 +291,7 @@ def test_a_sweep_logs_each_warning_once(mini, tmp_path, caplog):
     ],
 )
 def test_workers_are_spread_over_the_gpus_in_turn(workers, gpus, expected):
-    assert launchers.assign_gpus(workers, gpus) == expected
+    assert sweep_workers.assign_workers(workers, gpus) == expected
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_workers_are_spread_over_the_gpus_in_turn(workers, gpus, expected):
     ],
 )
 def test_a_worker_is_given_a_gpu_that_the_sweep_may_use(count, listed, expected):
-    assert launchers.list_visible_gpus(count, listed) == expected
+    assert sweep_workers.list_visible_gpus(count, listed) == expected
 
 
 def test_each_worker_sees_its_own_gpu_alone(monkeypatch):
@@ -320,7 +320,7 @@ def test_each_worker_sees_its_own_gpu_alone(monkeypatch):
     monkeypatch.setattr(subprocess_worker, "ChildProcess", Noted)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    with launchers.local_workers("cuda", 3, threads=4) as launcher:
+    with sweep_workers.local_workers("cuda", 3, threads=4) as launcher:
         for _ in range(3):
             assert "could not be started: noted" in launcher._launch({"config": {}, "isolated": False}).reason
     assert given == [{"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": gpu} for gpu in ("3", "5", "3")]

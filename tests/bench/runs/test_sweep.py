@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from bench.runs import experiment, launchers, records, subprocess_worker, sweep
+from bench.runs import experiment, records, subprocess_worker, sweep, sweep_workers
 from bench.runs.configure import RunSettings
 from mnistref.common.errors import UsageProblemError
 from tests.bench.runs.sweeping import COMPUTING, SHORT, alone, done, outcome, planned
@@ -162,6 +162,8 @@ def call(*arguments: str, code: int = 0):
         (["--attn", "none", "--shard", "3/2"], "give I/N"),
         (["--attn", "none", "--seeds", "0"], "--seeds"),
         (["--attn", "none", "--scheduler", "nowhere"], "give tcp://HOST:PORT"),
+        (["--attn", "none", "--scheduler", "nowhere", "--workers", "2"], "give --workers or --scheduler, not both"),
+        (["--attn", "none", "--scheduler", "tcp://127.0.0.1:9", "--workers", "1"], "--workers or --scheduler"),
     ],
 )
 def test_wrong_arguments(arguments, message, tmp_path, monkeypatch, mini):
@@ -179,6 +181,6 @@ def test_a_worker_answers_for_what_it_cannot_read(tmp_path):
 def test_an_unfit_address_is_refused(mini):
     with (
         pytest.raises(UsageProblemError, match="no Dask scheduler answers"),
-        launchers.dask_workers("tcp://127.0.0.1:9", 1),
+        sweep_workers.dask_workers("tcp://127.0.0.1:9", 1),
     ):
         pass

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from bench.common.safetensors_io import encode
+from bench.evaluation.columns import COLUMN_BY_NAME
 from bench.leaderboard.aggregate import build_board
 from bench.runs import records
 from bench.runs.validation import check_against_answers, check_answers, check_result
@@ -88,6 +90,23 @@ def test_answers_as_runs_write_them_are_sound():
 )
 def test_answers_that_cannot_be_are_named(name, values):
     assert check_answers(answers(**{name: np.array(values)})) == [name]
+
+
+@pytest.mark.parametrize("value_range", [(-20.0, 0.0), (0.0, 1.0), (-1.0, 1.0), (0.0, 20.0)])
+def test_the_range_of_a_metric_is_that_of_its_column(value_range, monkeypatch):
+    low, high = value_range
+    tpr = replace(COLUMN_BY_NAME["tpr"], value_range=value_range)
+    monkeypatch.setitem(COLUMN_BY_NAME, "tpr", tpr)
+    for value in (low, (low + high) / 2, high, low * (1 + 1e-7), high * (1 + 1e-7)):
+        assert check_result(result(tpr=value)) == []
+        assert check_answers(answers(tpr=np.full(3, value))) == []
+    for value in (low - 0.1, high + 0.1):
+        assert check_result(result(tpr=value)) == ["tpr"]
+        assert check_answers(answers(tpr=np.array([low, high, value]))) == ["tpr"]
+    stored = answers(tpr=np.linspace(low, high, 11, dtype=np.float16)[[1, 4, 8]])  # f2 has few digits for large numbers
+    measure = float(np.linspace(low, high, 11)[[1, 4, 8]].mean())
+    assert check_against_answers(agreeing(tpr=measure), stored) == []
+    assert check_against_answers(agreeing(tpr=measure + (high - low) / 100), stored) == ["tpr"]
 
 
 def test_answers_without_right_ones_or_questions_are_none():

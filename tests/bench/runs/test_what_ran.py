@@ -25,7 +25,7 @@ from bench.model import create_model
 from bench.runs import experiment
 from bench.runs.environment import COMMIT_VARIABLE, get_commit
 from bench.runs.validation import check_result
-from bench.training.capture import resolve_capture
+from bench.training.capture_mode import resolve_capture
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import VARIANTS
 from tests.bench.leaderboard.test_aggregate import result

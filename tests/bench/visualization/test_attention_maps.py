@@ -61,7 +61,7 @@ def pretend(mini, tmp_path):
         config = experiment.configure(data, attn, 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
         folder = tmp_path / config.run_id.replace("#", "-")
         content = config.as_dict()
-        files = plugins.files_of(config.attn)
+        files = plugins.recorded_files(config.attn)
         records.write_json(folder / records.CONFIG, {**content, records.USER_FILES: files} if files else content)
         kept = {key: content[key] for key in ("attn", "variant", "seed", "queries", "precision")}
         records.write_json(folder / records.RESULT, {**kept, **RESULT})

@@ -7,7 +7,16 @@ import pytest
 
 import bench
 from bench.evaluation.column import BOUNDS, QUARTILES, reorder, with_suffixes
-from bench.evaluation.metric_names import COLUMN_BY_NAME, COLUMNS, COSTS, COUNTS, MAP_METRICS, SCALES, board_columns
+from bench.evaluation.columns import (
+    COLUMN_BY_NAME,
+    COLUMNS,
+    COSTS,
+    COUNTS,
+    MAP_METRICS,
+    MAP_SCORES,
+    SCALES,
+    board_columns,
+)
 from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.formatting import from_csv
 from bench.profiling.benchmark import RUNTIME_COLUMNS
@@ -56,6 +65,15 @@ def test_every_metric_has_a_format_a_direction_and_an_interval_if_questions_have
     assert all(COLUMN_BY_NAME[name].integer for name in COUNTS)
 
 
+def test_lists_of_metrics_follow_the_flags_of_the_columns():
+    assert MAP_METRICS == ("mask_correctness", "mask_correctness_uniform", "tpr", "pointing", "pr_area")
+    assert MAP_SCORES == ("mask_correctness", "tpr", "pointing")
+    assert COSTS == ("relative_runtime", "train_step_ms", "infer_ms_per_image", "peak_memory_mb")
+    for name in ("accuracy", *SCALES, *MAP_METRICS):
+        low, high = COLUMN_BY_NAME[name].value_range
+        assert (low, high) == (0, 1), name
+
+
 def test_views_show_columns_of_the_table_once():
     for columns in (REPORT_COLUMNS, RUNTIME_COLUMNS):
         assert len({column.name for column in columns}) == len(columns)
@@ -72,7 +90,7 @@ def test_no_other_module_spells_the_name_of_a_metric():
     """Outside the table, code refers to its constants. Docstrings are no code."""
     metrics = {name for name in (*MAP_METRICS, *COSTS, *SCALES, *COUNTS) if name not in ("pointing",)}
     for path in Path(bench.__path__[0]).rglob("*.py"):
-        if path.name != "metric_names.py":
+        if path.name != "columns.py":
             strings = set(re.findall(r'(?<!")"([a-z_0-9.]+)"(?!")', path.read_text()))
             allowed = {"peak_memory_mb"} if path.name == "validation.py" else {"mask_correctness"} & exported(path)
             assert strings & metrics <= allowed, path

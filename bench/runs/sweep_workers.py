@@ -69,7 +69,7 @@ def list_visible_gpus(count: int, visible: str | None) -> list[str]:
     return names[:count] if len(names) >= count else [str(k) for k in range(count)]
 
 
-def assign_gpus(workers: int | None, gpus: Sequence[str]) -> list[str | None]:
+def assign_workers(workers: int | None, gpus: Sequence[str]) -> list[str | None]:
     """Return the GPU of each worker. Workers are assigned to GPUs in turn.
 
     Args:
@@ -92,7 +92,7 @@ def local_workers(device: str, workers: int | None = None, threads: int | None =
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = list_visible_gpus(torch.cuda.device_count(), visible) if device == "cuda" else []
-    assigned = assign_gpus(workers, gpus)
+    assigned = assign_workers(workers, gpus)
     threads = threads or max(1, processors() // len(assigned))
     running = subprocess_worker.RunningProcesses()
     all_workers = [subprocess_worker.Worker(threads, gpu, running) for gpu in assigned]

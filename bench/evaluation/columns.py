@@ -1,8 +1,11 @@
 """The table of columns: name, number format, direction, headings and documentation of each.
 
 The CSV of a board, its text table, the HTML report and `bench runtime` derive from `COLUMNS`. To add a column, add one
-entry. The names are also the keys of result.json.
+entry. The names are also the keys of result.json. `MAP_METRICS`, `MAP_SCORES` and `COSTS` derive from flags of the
+entries.
 """
+
+from functools import partial
 
 from bench.common.number_format import amount, chance, count, percent, points, ratio, scientific, share, whole
 from bench.evaluation.column import BOUNDS, Column, with_suffixes
@@ -25,17 +28,15 @@ PEAK_MEMORY_MB, SAVED_MB = "peak_memory_mb", "saved_mb"
 LOGITS_ERROR, GRADIENT_ERROR = "logits_error", "gradient_error"
 PARAMS = "params"
 PUBLISHED_ACCURACY, PUBLISHED_SOURCE, DELTA = "published_accuracy", "published_source", "delta"
-STATUS, RECIPE, QUERIES, DATASET, DIGITS, BACKGROUNDS = (
-    "status",
-    "recipe",
-    "queries",
-    "dataset",
-    "digits",
-    "backgrounds",
-)
+STATUS, RECIPE, QUERIES = "status", "recipe", "queries"
+DATASET, DIGITS, BACKGROUNDS = "dataset", "digits", "backgrounds"
 DEVICE, HARDWARE, PRECISION, CAPTURE = "device", "hardware", "precision", "capture"
 DIAGONAL_LSTM, BENCH_VERSION, COMMITS, NOTE, COMMAND = "diagonal_lstm", "bench_version", "commits", "note", "command"
+SHARE_RANGE = (0.0, 1.0)
+"""The possible numbers of a share."""
 
+_map_share = partial(Column, number_format=share, higher_is_better=True, of_maps=True, value_range=SHARE_RANGE)
+"""The column of a metric of attention maps that is a share, of which more is better."""
 
 COLUMNS = (
     Column(
@@ -66,6 +67,7 @@ COLUMNS = (
         "accuracy, %",
         "accuracy %",
         bounded=True,
+        value_range=SHARE_RANGE,
     ),
     Column(BASELINE_NAME, "The mechanism that the others are compared with.", report_heading="baseline", setting=True),
     Column(
@@ -86,59 +88,62 @@ COLUMNS = (
         "p",
     ),
     *(
-        Column(scale, f"Accuracy on digits of scale {name.replace('_', ' to ')}.", percent, True, bounded=True)
+        Column(
+            scale,
+            f"Accuracy on digits of scale {name.replace('_', ' to ')}.",
+            percent,
+            True,
+            bounded=True,
+            value_range=SHARE_RANGE,
+        )
         for scale, name in zip(SCALES, SCALE_BIN_NAMES, strict=True)
     ),
     *(
         Column(n, f"Number of questions about digits of scale {name.replace('_', ' to ')}.", count, integer=True)
         for n, name in zip(COUNTS, SCALE_BIN_NAMES, strict=True)
     ),
-    Column(
+    _map_share(
         MASK_CORRECTNESS,
         "Share of the attention that lies on the queried digit, 0–1.",
-        share,
-        True,
-        "mask correctness",
-        "mask",
+        report_heading="mask correctness",
+        text_heading="mask",
         bounded=True,
     ),
-    Column(
+    _map_share(
         UNIFORM,
         "Mask correctness of a uniform map.",
-        share,
-        True,
-        "uniform",
-        "uniform map",
+        report_heading="uniform",
+        text_heading="uniform map",
         above_text=True,
     ),
-    Column(
+    _map_share(
         TPR,
         "True-positive ratio: mask correctness of the last slot's map alone, 0–1.",
-        share,
-        True,
-        "TPR",
-        "TPR",
+        report_heading="TPR",
+        text_heading="TPR",
         bounded=True,
     ),
-    Column(
+    _map_share(
         POINTING,
         "Share of the questions for which the maximum of the maps lies on the queried digit, 0–1.",
-        share,
-        True,
-        "pointing",
-        "pointing",
+        report_heading="pointing",
+        text_heading="pointing",
         bounded=True,
     ),
-    Column(
+    _map_share(
         PR_AREA,
         "Average precision of the maps’ pixels: the area below their curve, 0–1.",
-        share,
-        True,
-        "PR area",
-        "PR area",
+        report_heading="PR area",
+        text_heading="PR area",
     ),
     Column(
-        RELATIVE_RUNTIME, "Time of a training step over that of san of its width.", ratio, False, "step, × san", "× san"
+        RELATIVE_RUNTIME,
+        "Time of a training step over that of san of its width.",
+        ratio,
+        False,
+        "step, × san",
+        "× san",
+        is_cost=True,
     ),
     Column(
         TRAIN_STEP_MS,
@@ -149,6 +154,7 @@ COLUMNS = (
         "step ms",
         "step, ms",
         quartiles=True,
+        is_cost=True,
     ),
     *(
         Column(
@@ -170,6 +176,7 @@ COLUMNS = (
         "inference, ms",
         runtime_heading="inference, ms an image",
         quartiles=True,
+        is_cost=True,
     ),
     Column(
         INFER_OVER_SAN,
@@ -187,6 +194,7 @@ COLUMNS = (
         "memory, MB",
         runtime_heading="peak, MB",
         runtime_format=whole,
+        is_cost=True,
     ),
     *(
         Column(name, doc, number_format, False, runtime_heading=heading, on_board=False)
@@ -288,12 +296,12 @@ COLUMNS = (
 
 COLUMN_BY_NAME = {column.name: column for column in COLUMNS}
 
-MAP_METRICS = tuple(name for name in COLUMN_BY_NAME if name in (MASK_CORRECTNESS, UNIFORM, TPR, POINTING, PR_AREA))
+MAP_METRICS = tuple(column.name for column in COLUMNS if column.of_maps)
 """The metrics of attention maps, in the order of the board."""
-MAP_SCORES = tuple(name for name in MAP_METRICS if COLUMN_BY_NAME[name].bounded)
-"""Those of them that each question has a value of, so that they have intervals."""
-COSTS = (RELATIVE_RUNTIME, TRAIN_STEP_MS, INFER_MS, PEAK_MEMORY_MB)
-"""The measured costs of a run: time and memory."""
+MAP_SCORES = tuple(column.name for column in COLUMNS if column.of_maps and column.bounded)
+"""The metrics of attention maps that have a value for each question, and therefore an interval."""
+COSTS = tuple(column.name for column in COLUMNS if column.is_cost)
+"""The measured costs of a run, time and memory, in the order of the board."""
 
 
 def board_columns() -> list[str]:
