@@ -149,7 +149,8 @@ class RunConfig:
         attn: canonical name of the network.
         dataset: folder name of the data set, `<variant>-<spec_id>`.
         seed: seed of all randomness, 0 or more.
-        queries: which questions of the training set are used, see `mnistref.dataset.read_triples`.
+        queries: which questions of each split are used, see `mnistref.dataset.read_triples`. If a step has several
+            questions about an image, "one" means "all" in training.
         precision, capture, deterministic: see `bench.compute.ComputeConfig`; `capture` is one of `CAPTURES`.
         device: "cpu" or "cuda".
         init: data set and training of the run whose weights this run starts from.

@@ -51,7 +51,7 @@ def attended(masks: Maps, size: tuple[int, int], power: float = 1.0) -> Tensor:
     """Return the normalised product of the maps at image size: (B, H, W), summing to 1.
 
     Each map is upsampled bilinearly (`align_corners=False`). If the product underflows in single precision, it is
-    computed from logarithms in double precision. It is uniform only if at every pixel one of the maps is zero.
+    computed from logarithms in double precision. If the product is zero at every pixel, the result is uniform.
 
     Args:
         masks: the maps of all slots.
@@ -59,7 +59,8 @@ def attended(masks: Maps, size: tuple[int, int], power: float = 1.0) -> Tensor:
         power: exponent of the product before it is normalised; LTPA uses 0.5.
 
     Raises:
-        ValueError: the maps, the size or the power are not as described in this module.
+        ValueError: a map is negative, not finite, of a wrong shape or larger than `size`; `size` is not two positive
+            integers; or `power` is not a positive finite number.
     """
     maps, size, power = convert_maps(masks), convert_size(size), convert_power(power)
     check_shapes(maps, size=size)

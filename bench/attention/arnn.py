@@ -6,8 +6,9 @@ Decisions where the paper leaves a choice:
 
 - g goes through tanh. (Eq. 8 writes σ for all gates.)
 - Each σ of a Gaussian is made positive by softplus.
-- The only biases are those of the gates and of f_l, f_r and f_comb. f_comb computes μ only (4 → 1) if its σ is not
-  used.
+- The gates of the LSTMs and the linear layers f_l, f_r and f_comb have biases; the convolution K^c and the embedding
+  of the query have none.
+- f_comb has two outputs, μ and σ, if the attention is sampled. Otherwise it has one output, μ, because σ is not used.
 - Sampled attention is drawn anew in every forward pass, in training and at test, from torch's global generator.
 """
 
@@ -53,7 +54,8 @@ class AttentionRNN(nn.Module):
         independent: whether Γ is the product of the two Gaussians, instead of the learned f_comb (Eq. 10).
         sampled: whether the score is drawn from N(μ, σ²), with gradients to both.
         sigma_scale: factor of σ before drawing, 0 or more: 0 gives μ, more than 1 gives wider samples.
-        implementation: of the diagonal LSTM, see `bench.kernels.diagonal_lstm`; None for the fastest.
+        implementation: name of an implementation of the diagonal LSTM, see `bench.kernels.diagonal_lstm`; None for the
+            fastest one that can run.
     """
 
     chosen_by_name = ("independent", "sampled")

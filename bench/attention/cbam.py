@@ -6,9 +6,11 @@ Decisions where the papers leave a choice:
 
 - The spatial kernel is 3×3, as in ARNN (CBAM: 7×7). The reduction is 4 for 32 channels (CBAM: 16). The spatial
   convolution has no BatchNorm, unlike the authors' code.
-- CBAM has no query. Its embedding is added to the hidden layer of the channels' perceptron, and is a third input plane
-  of the spatial convolution next to [max, mean]. The plane alone could only shift the whole score, because it has the
-  same value at every position; through the channels the query changes what max and mean see.
+- The paper's CBAM has no query. Here, an embedding of the query is added to the hidden layer of the channel attention,
+  and another one is a third input plane of the spatial convolution, next to the maximum and the mean over channels. The
+  plane has the same value at every position, so it can only add a constant to the score (except at the borders, where
+  the padding differs). Through the channel attention, the query changes the features from which the maximum and the
+  mean are computed.
 """
 
 import torch
@@ -64,7 +66,7 @@ class CBAM(nn.Module):
     Args:
         channels: C, channels of the features.
         query_dim: Q, width of the one-hot query; 0 for none.
-        reduction: of the channel attention: C divided by its hidden width; 1 or more.
+        reduction: C divided by the width of the hidden layer of the channel attention; 1 or more.
         kernel: k, size of the spatial kernel; odd.
         padding: padding of the spatial convolution: zeros, replicate, reflect or circular.
     """
@@ -100,7 +102,7 @@ class CBAMAttentionRNN(nn.Module):
     Args:
         channels: C, channels of the features.
         query_dim: Q, width of the one-hot query; 0 for none.
-        reduction: of the channel attention: C divided by its hidden width; 1 or more.
+        reduction: C divided by the width of the hidden layer of the channel attention; 1 or more.
         hidden: t, width of AttentionRNN's states; 1 or more.
         context: k, size of AttentionRNN's convolution K^c; odd.
         padding: padding of K^c: zeros, replicate, reflect or circular.

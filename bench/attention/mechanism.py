@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 Option = bool | int | float | str
+"""The value of an option, such as 5 in `arnn:context=5`."""
 _SHIPPED = "bench.attention."
+"""How the target of a mechanism of this project begins, such as "bench.attention.arnn:AttentionRNN"."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Mechanism:
         last_options: arguments that replace them in the last slot.
         last_only: whether it acts in the last slot only.
         aliases: other names.
-        idle: arguments of the class that have no effect here, and are not offered as options.
+        idle: arguments of the class that have no effect in this mechanism, and are therefore no options. For example,
+            `sigma_scale` scales the noise of `arnn-sampled`, but `arnn` draws no noise.
         chosen: options that a user gave. They override `options`, but not `last_options`.
     """
 
@@ -104,7 +107,7 @@ class Mechanism:
         }
 
     def parameters(self) -> dict[str, Option]:
-        """Return every option and its value, in the slots before the last."""
+        """Return all options and their values. In the last slot, `last_options` may replace a value."""
         known = {name: p.default for name, p in self._signature().items()}
         return known | {k: v for k, v in self.options.items() if k in known} | dict(self.chosen)
 
@@ -178,9 +181,9 @@ def _parse(text: str, like: Option) -> Option | None:
 
 
 def _allowed_instead(value: Option, shipped: bool) -> str:
-    """Return which values are allowed, if `value` is not; an empty string if it is.
+    """Return advice, such as "give 1 or more", if the value of an option is not allowed; otherwise an empty string.
 
-    Numbers below 1 or 0 are allowed for users' own mechanisms, where they may be valid.
+    Integers below 1 and floats below 0 are only allowed for mechanisms of users, whose classes may accept them.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return "give a finite number"

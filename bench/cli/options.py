@@ -52,12 +52,35 @@ def _option_group(
     return decorate
 
 
+def _describe_recipes() -> str:
+    """Return one clause about each recipe, for the help."""
+    clauses = [
+        f"{name}: optimizer {recipe.optimizer}, learning-rate schedule {recipe.schedule}, {recipe.questions} "
+        f"question{'s' * (recipe.questions != 'one')} about each image in a step"
+        for name, recipe in RECIPES.items()
+    ]
+    return "; ".join(clauses) + "."
+
+
+def _describe_presets() -> str:
+    """Return one clause about each preset, for the help."""
+    clauses = [
+        f"{name}: {preset.variant} with {preset.sizes['train']:,} training images, digits of {preset.digits}, recipe "
+        f"{preset.recipe.name}"
+        for name, preset in PRESETS.items()
+    ]
+    return "; ".join(clauses) + "."
+
+
 add_run_options = _option_group(
     RunOptions,
     "run_options",
     [
         click.option(
-            "--attn", metavar="NAME", help="Network: a name (see `bench list`), slots (none,arnn), or file.py:Class."
+            "--attn",
+            metavar="NAME",
+            help="Network: a name (see `bench list`), a list of slots (none,arnn), or file.py:Class. Required without "
+            "--config.",
         ),
         click.option(
             "--variant", metavar="NAME", help="Variant of the data set (see `mnistref list`).  [default: the preset's]"
@@ -74,8 +97,8 @@ add_run_options = _option_group(
             "--init",
             type=FOLDER,
             metavar="RUN",
-            help="Start from the weights of this run, such as one on an easier variant. Weights that do not fit are "
-            "initialised anew.",
+            help="Folder of a run whose weights this run starts from, such as a run on an easier variant. Weights "
+            "whose shapes differ are initialised at random.",
         ),
     ],
 )
@@ -135,7 +158,10 @@ add_training_options = _option_group(
     "training_options",
     [
         click.option(
-            "--recipe", "recipe_name", metavar="|".join(RECIPES), help="Training recipe.  [default: the preset's]"
+            "--recipe",
+            "recipe_name",
+            metavar="|".join(RECIPES),
+            help=f"Training recipe. {_describe_recipes()}  [default: the preset's]",
         ),
         click.option(
             "--preset",
@@ -143,15 +169,17 @@ add_training_options = _option_group(
             type=click.Choice(list(PRESETS)),
             default="paper",
             show_default=True,
-            help="Default variant, sizes, digits and recipe: the papers' sizes, or a small data set.",
+            help=f"Default variant, sizes, digits and recipe. {_describe_presets()}",
         ),
         click.option(
             "--queries",
             type=click.Choice(["one", "all", "author"]),
             default="one",
             show_default=True,
-            help="Training questions: one per image, all, or the first of all, as in PAN's program. With --questions K "
-            "or all, one means all.",
+            help="Which questions about each image are used, in every split. one: a single one, drawn at random when "
+            "the data set was generated. all: every one. author: as in PAN's program, the first of all, as many as "
+            "there are images. With --questions K or all, a training step takes several questions about an image, so "
+            "in training one means all.",
         ),
         click.option(
             "--width",
@@ -169,12 +197,16 @@ add_training_options = _option_group(
             help="Questions about each image in a step: K, or all of the image's digits; one gives each question its "
             "own image.  [default: the recipe's]",
         ),
-        click.option("--lr", type=Number(0, 1, min_open=True), help="Peak learning rate.  [default: the recipe's]"),
+        click.option(
+            "--lr",
+            type=Number(0, 1, min_open=True),
+            help="Peak of the learning rate's schedule.  [default: the recipe's]",
+        ),
         click.option(
             "--fade",
             type=Number(0, 1),
-            help="Share of all steps in which everything except the digits brightens from black; uses the masks of the "
-            "training set.  [default: the recipe's]",
+            help="Share of the training steps during which the background brightens from black to normal; needs the "
+            "training masks.  [default: the recipe's]",
         ),
         click.option(
             "--digits",
@@ -204,9 +236,10 @@ add_training_options = _option_group(
         click.option(
             "--threads",
             type=click.IntRange(min=1),
-            help="CPU threads of each run.  [default: all; a sweep divides them among its workers]",
+            help="Number of CPU threads of each run.  [default: PyTorch's; a sweep divides the processors of this "
+            "machine among its workers]",
         ),
-        click.option("--log", type=click.Choice(LOGS), help="Also write event files to the run's folder."),
+        click.option("--log", type=click.Choice(LOGS), help="Also write TensorBoard event files to the run's folder."),
         click.option(
             "--checkpoint-every",
             "checkpoint_seconds",
@@ -214,7 +247,8 @@ add_training_options = _option_group(
             default=CHECKPOINT_SECONDS,
             show_default=True,
             metavar="SECONDS",
-            help="Checkpoint every SECONDS as well as after each epoch.",
+            help="Write a checkpoint after each epoch, and when the last one is SECONDS old. Only the last checkpoint "
+            "is kept. 0 writes one after each step.",
         ),
     ],
 )

@@ -46,17 +46,24 @@ if TYPE_CHECKING:
     "--init",
     type=EXISTING,
     metavar="RUNS",
-    help="Start each run from the weights of the run in this folder that has the same mechanism and seed.",
+    help="Folder of runs. Each new run starts from the weights of the run in this folder that has the same mechanism "
+    "and seed, and is skipped if there is none. Weights whose shapes differ are initialised at random.",
 )
 @add_training_options
 @add_compute_options
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Number of runs at a time, distributed over the GPUs in turn.  [default: one, or one per GPU]",
+    help="Number of worker processes of this machine. Each does one run at a time, and GPUs are assigned to them in "
+    "turn (not with --scheduler).  [default: one, or one per GPU]",
 )
-@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of a Dask scheduler.")
-@click.option("--shard", type=Shard(), help="Do only part I of N of the runs, for job arrays: 1/8 … 8/8.")
+@click.option(
+    "--scheduler",
+    metavar="tcp://HOST:PORT",
+    help="Send the runs to the workers of this Dask scheduler, which do one run on each of their threads, instead of "
+    "worker processes of this machine (not with --workers).",
+)
+@click.option("--shard", type=Shard(), help="Do only part I of N of the runs, such as 2/8, for job arrays.")
 def run_sweep(
     attn_lists: tuple[str, ...],
     variants: str | None,
@@ -92,6 +99,8 @@ def run_sweep(
     progress_options = options.progress_options
     if data and variants:
         raise click.UsageError("give --data or --variant, not both")
+    if scheduler and workers:
+        raise click.UsageError("give --workers or --scheduler, not both; a cluster has its own number of workers")
     if init and init.resolve() == runs.resolve():
         raise click.UsageError(f"--init {init}: this sweep saves its runs in the same folder; give --runs another one")
     if not runs.is_dir() or not any(runs.iterdir()):  # a folder of finished runs may be read-only

@@ -53,7 +53,7 @@ def run(
 
     \b
     bench run --attn arnn --preset quick
-    bench run --config data_cache/runs/mini-arnn-s0-…/config.json --runs again
+    bench run --config data_cache/runs/mini-arnn-s0-…/config.json --runs data_cache/repeated
     """
     from bench.distributed import process_group
     from bench.runs import experiment

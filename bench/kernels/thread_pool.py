@@ -1,4 +1,4 @@
-"""Independent pieces of compiled work on threads, at most as many as PyTorch may use."""
+"""Runs independent pieces of compiled work in parallel, on at most `torch.get_num_threads()` threads."""
 
 import os
 import threading

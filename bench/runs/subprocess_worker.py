@@ -1,8 +1,9 @@
 """Runs in worker processes, so that a crash of one run does not affect the others, and a run can be terminated.
 
-The parent process uses `launch` and `Worker`; the worker process calls `run_task`. A worker process does several runs
-in turn, so that imports, the start of CUDA and the self-tests of kernels are done once. It is replaced after a run that
-did not succeed, and if it uses too much memory, see `process_state`. A run with a user module has a process of its own.
+The parent process uses `launch` and `Worker`; the worker process calls `run_task`. A worker process executes several
+runs, one after the other. Imports, the start of CUDA and the self-tests of kernels are then needed only once. A worker
+process is replaced after a run that failed or diverged, and if it uses too much memory, see `process_state`. A run with
+a user module has a process of its own.
 """
 
 import threading

@@ -162,6 +162,8 @@ def call(*arguments: str, code: int = 0):
         (["--attn", "none", "--shard", "3/2"], "give I/N"),
         (["--attn", "none", "--seeds", "0"], "--seeds"),
         (["--attn", "none", "--scheduler", "nowhere"], "give tcp://HOST:PORT"),
+        (["--attn", "none", "--scheduler", "nowhere", "--workers", "2"], "give --workers or --scheduler, not both"),
+        (["--attn", "none", "--scheduler", "tcp://127.0.0.1:9", "--workers", "1"], "--workers or --scheduler"),
     ],
 )
 def test_wrong_arguments(arguments, message, tmp_path, monkeypatch, mini):
