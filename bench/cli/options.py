@@ -178,13 +178,8 @@ add_training_options = _option_group(
             show_default=True,
             help="Which questions about each image are used, in every split. one: a single one, drawn at random when "
             "the data set was generated. all: every one. author: as in PAN's program, the first of all, as many as "
-<<<<<<< HEAD
             "there are images. With --questions K or all, a training step takes several questions about an image, so "
             "in training one means all.",
-=======
-            "there are images. With --questions K or all, a training step takes several questions about an image, so "
-            "in training one means all.",
->>>>>>> mend-C
         ),
         click.option(
             "--width",
