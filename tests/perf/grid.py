@@ -83,7 +83,9 @@ class Grid(Commands):
                 self.tell(failed=f"mnistref generate --variant {variant} ended with {process.returncode}")
         if not self.making and self.wanted:
             variant = self.wanted.pop(0)
-            sizes = [t for pair in zip(("--train", "--val", "--test"), self.asked.sizes, strict=True) for t in pair]
+            sizes = [
+                str(t) for pair in zip(("--train", "--val", "--test"), self.asked.sizes, strict=True) for t in pair
+            ]
             options = ["--variant", variant, "--root", str(self.folder), *sizes]
             options += ["--digits", self.asked.digits] if self.asked.digits else []
             options += ["--backgrounds", self.asked.photos] if variant.startswith("mbg") else []
@@ -133,7 +135,7 @@ class Grid(Commands):
             if not measured:
                 measured, eager = self.probed(names)
             times = grid_plan.completed(measured, names)
-            train, val, _ = map(int, self.asked.sizes)
+            train, val, _ = self.asked.sizes
             given = self.asked.seconds - self.passed - self.margin, times, train, val, batch, self.asked.workers
             epochs = grid_plan.epochs_in(*given, self.asked.most_epochs)
             self.chosen = {"epochs": epochs, "times": times, "eager": eager}
@@ -236,6 +238,8 @@ class Grid(Commands):
         took = round(self.passed - begun, 1)
         self.about["stages"].append({**about, "code": code, "at": round(self.passed, 1), "took": took})
         self.tell()
+        capture = f", {about['capture']}" if "capture" in about else ""
+        self.say(f"{about['stage']}, seed {about['seed']}{capture}: ended with {code} after {took:.0f} s")
         return code
 
 
@@ -244,7 +248,9 @@ def run(asked: argparse.Namespace) -> int:
     grid = Grid(asked)
     if warning := without_commit():
         grid.tell(warning=warning)
-        print(warning, file=sys.stderr)
+        grid.say(warning)
+    if not asked.digits and not (grid.folder / "raw").is_dir():
+        grid.say("no --digits: MNIST is downloaded; without a network, give --digits FOLDER")
 
     def stop(number: int, _: Any) -> None:
         grid.stopped = number
@@ -263,6 +269,9 @@ def run(asked: argparse.Namespace) -> int:
         code = over.code
     grid.end()
     grid.tell(code=code)
+    ends = {0: "nothing is left", LEFT: "the time is over; the same command continues"}
+    finished = f"{len(grid.finished)} runs finished"
+    grid.say(f"{finished}; {ends.get(code, f'ended with {code}: {grid.last_line()}')}; log: {grid.log.name}")
     return code
 
 

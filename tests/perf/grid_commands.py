@@ -6,7 +6,9 @@ import math
 import os
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from mnistref.common.atomic_files import write_whole
@@ -49,6 +51,16 @@ class Commands:
     def look(self) -> None:
         """See to what is finished. Raise OverError when the time is over."""
         raise NotImplementedError
+
+    def say(self, line: str) -> None:
+        """Print a line, with the seconds so far."""
+        print(f"[{self.passed:6.0f} s] {line}", file=sys.stderr, flush=True)
+
+    def last_line(self) -> str:
+        """Return the last line of the log that is not empty: why the last command failed."""
+        self.log.flush()
+        lines = Path(self.log.name).read_text(encoding="utf-8", errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "see the log")
 
     @property
     def passed(self) -> float:

@@ -5,8 +5,10 @@ import shlex
 import sys
 from pathlib import Path
 
+from bench.attention import resolve_networks
+from mnistref.common.errors import UsageProblemError
 from tests.perf.grid_plan import MAIN
-from tests.perf.places import TOP
+from tests.perf.places import TOP, at_least, digits_folder, make_folder, positive_seconds
 
 PROGRAM = [sys.executable, str(TOP / "cli.py")]
 PROBER = [sys.executable, "-m", "tests.perf.grid_probe"]
@@ -18,23 +20,25 @@ def parsed(about: str | None, arguments: list[str] | None = None) -> argparse.Na
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("photos", metavar="PHOTOS")
-    parser.add_argument("seconds", type=float, nargs="?", default=540.0, metavar="SECONDS")
+    parser.add_argument("seconds", type=positive_seconds, nargs="?", default=540.0, metavar="SECONDS")
     parser.add_argument("--out", type=Path, help="where records are packed")
     parser.add_argument("--digits", help="a folder of MNIST's files, or mnist5k")
-    parser.add_argument("--seeds", type=int, default=5, help="how many: 0, 1, … (5)")
-    parser.add_argument("--workers", type=int, default=3, help="runs at a time (3)")
+    parser.add_argument("--seeds", type=at_least(1), default=5, help="how many: 0, 1, … (5)")
+    parser.add_argument("--workers", type=at_least(1), default=3, help="runs at a time (3)")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--batch", type=int, default=32, help="images in a step (32)")
-    parser.add_argument("--questions", type=int, default=5, help="about each of them (5)")
-    parser.add_argument("--epochs", type=int, help="instead of as many as fit into SECONDS")
-    parser.add_argument("--most-epochs", type=int, default=30, help="where more would fit (30)")
+    parser.add_argument("--batch", type=at_least(2), default=32, help="images in a step (32)")
+    parser.add_argument("--questions", type=at_least(1), default=5, help="about each of them (5)")
+    parser.add_argument("--epochs", type=at_least(1), help="instead of as many as fit into SECONDS")
+    parser.add_argument("--most-epochs", type=at_least(1), default=30, help="where more would fit (30)")
     parser.add_argument("--session", type=Path, help="session.json of bench/gpu_session.sh (default: that in --kept)")
     parser.add_argument("--caches", type=Path, help="caches.tar.xz of bench/gpu_session.sh")
     parser.add_argument("--kept", type=Path, help="its folder of compiled kernels (default: one for all calls)")
     parser.add_argument("--training", default="", help="more options of bench sweep, as one word")
-    parser.add_argument("--sizes", nargs=3, default=["30000", "10000", "10000"], metavar=("TRAIN", "VAL", "TEST"))
+    parser.add_argument(
+        "--sizes", nargs=3, type=at_least(1), default=[30_000, 10_000, 10_000], metavar=("TRAIN", "VAL", "TEST")
+    )
     parser.add_argument("--main", default=",".join(MAIN), help="the mechanisms that come first")
-    parser.add_argument("--stages", type=int, help="only so many stages")
+    parser.add_argument("--stages", type=at_least(1), help="only so many stages")
     parser.add_argument("--margin", type=float, default=25.0, help="seconds before the end when runs are ended (25)")
     parser.add_argument("--probe", default="mref", help=argparse.SUPPRESS)
     for option, default in (("--program", PROGRAM), ("--prober", PROBER)):
@@ -44,6 +48,14 @@ def parsed(about: str | None, arguments: list[str] | None = None) -> argparse.Na
         if not Path(asked.photos).is_dir():
             parser.exit(2, f"{asked.photos}: no folder of photographs here\n")
         asked.photos = str(Path(asked.photos).absolute())
-    if asked.digits and Path(asked.digits).is_dir():
-        asked.digits = str(Path(asked.digits).absolute())
+    if asked.digits and asked.digits != "mnist5k":
+        asked.digits = digits_folder(asked.digits, parser)
+    if asked.session and not asked.session.is_file():
+        parser.exit(2, f"--session {asked.session}: no file here\n")
+    try:
+        resolve_networks(asked.main)
+    except UsageProblemError as error:
+        parser.exit(2, f"--main: {error}\n")
+    asked.folder = make_folder(asked.folder, parser)
+    asked.out = make_folder(asked.out, parser) if asked.out else None
     return asked

@@ -1,10 +1,13 @@
-"""Where the scripts for a GPU put what must not come back with their results."""
+"""Folders of the scripts for a GPU, and the types of their arguments."""
 
+import argparse
+import math
 import os
 import shutil
 import stat
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from mnistref.common.atomic_files import PARTIAL
@@ -18,6 +21,42 @@ LARGEST = 16_000_000
 """Bytes of a file that may be brought back."""
 ROOM = 2_000_000_000
 """Bytes that must be free in memory; else the temporary folder is taken."""
+
+
+def positive_seconds(text: str) -> float:
+    """Return a number of seconds, for argparse."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return value
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Return a type for argparse: integers from `minimum` on."""
+
+    def integer(text: str) -> int:
+        value = int(text)
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"{text} is less than {minimum}")
+        return value
+
+    return integer
+
+
+def make_folder(folder: Path, parser: argparse.ArgumentParser) -> Path:
+    """Make a folder and return its absolute path. End the program with 2 and one line if that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.exit(2, f"{folder}: cannot be made a folder: {error.strerror}\n")
+    return folder.absolute()
+
+
+def digits_folder(text: str, parser: argparse.ArgumentParser) -> str:
+    """Return --digits, a folder of MNIST's files as an absolute path. End the program with 2 if there is none."""
+    if not Path(text).is_dir():
+        parser.exit(2, f"--digits {text}: no folder here\n")
+    return str(Path(text).absolute())
 
 
 def fast_folder() -> Path:
