@@ -223,8 +223,8 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, help="for compiled kernels and measurements (default: one for all calls)")
     parser.add_argument("--tiny", action="store_true", help="little of everything, as for a rehearsal")
     asked = parser.parse_args()
-    out = make_folder(asked.out, parser)
-    digits = digits_folder(asked.digits, parser) if asked.digits else ""
+    out = make_folder(asked.out)
+    digits = digits_folder(asked.digits) if asked.digits else ""
     remove_partial(out)
     work = asked.work.absolute() if asked.work else fresh_folder()
     work.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ from tests.perf.grid_commands import LOOK, Commands, OverError
 from tests.perf.grid_options import parsed
 from tests.perf.grid_plan import Stage
 from tests.perf.packs import Packs
-from tests.perf.places import LARGEST, SESSION, driver_has_gpu, without_commit
+from tests.perf.places import LARGEST, SESSION, driver_has_gpu, make_folder, refuse, without_commit
 
 LEFT = 75
 USAGE = 2
@@ -286,13 +286,9 @@ def has_gpu() -> bool:
 def main() -> NoReturn:
     asked = parsed(__doc__)
     if asked.device == "cuda" and not has_gpu():
-        sys.exit(_said("no CUDA device here; --device cpu trains on the CPU, for weeks"))
+        refuse("no CUDA device here; --device cpu trains on the CPU, for weeks")
+    asked.folder, asked.out = make_folder(asked.folder), make_folder(asked.out) if asked.out else None
     sys.exit(run(asked))
-
-
-def _said(problem: str) -> int:
-    print(problem, file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

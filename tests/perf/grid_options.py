@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.attention import resolve_networks
 from mnistref.common.errors import UsageProblemError
 from tests.perf.grid_plan import MAIN
-from tests.perf.places import TOP, at_least, digits_folder, make_folder, positive_seconds
+from tests.perf.places import TOP, at_least, digits_folder, positive_seconds, refuse
 
 PROGRAM = [sys.executable, str(TOP / "cli.py")]
 PROBER = [sys.executable, "-m", "tests.perf.grid_probe"]
@@ -46,16 +46,14 @@ def parsed(about: str | None, arguments: list[str] | None = None) -> argparse.Na
     asked = parser.parse_args(arguments)
     if asked.photos != "builtin":
         if not Path(asked.photos).is_dir():
-            parser.exit(2, f"{asked.photos}: no folder of photographs here\n")
+            refuse(f"{asked.photos}: no folder of photographs here")
         asked.photos = str(Path(asked.photos).absolute())
     if asked.digits and asked.digits != "mnist5k":
-        asked.digits = digits_folder(asked.digits, parser)
+        asked.digits = digits_folder(asked.digits)
     if asked.session and not asked.session.is_file():
         parser.exit(2, f"--session {asked.session}: no file here\n")
     try:
         resolve_networks(asked.main)
     except UsageProblemError as error:
-        parser.exit(2, f"--main: {error}\n")
-    asked.folder = make_folder(asked.folder, parser)
-    asked.out = make_folder(asked.out, parser) if asked.out else None
+        refuse(f"--main: {error}")
     return asked

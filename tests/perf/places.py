@@ -6,9 +6,11 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from mnistref.common.atomic_files import PARTIAL
 
@@ -43,19 +45,25 @@ def at_least(minimum: int) -> Callable[[str], int]:
     return integer
 
 
-def make_folder(folder: Path, parser: argparse.ArgumentParser) -> Path:
+def refuse(problem: str) -> NoReturn:
+    """End the program with 2 and one line."""
+    print(problem, file=sys.stderr)
+    sys.exit(2)
+
+
+def make_folder(folder: Path) -> Path:
     """Make a folder and return its absolute path. End the program with 2 and one line if that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        parser.exit(2, f"{folder}: cannot be made a folder: {error.strerror}\n")
+        refuse(f"{folder}: cannot be made a folder: {error.strerror}")
     return folder.absolute()
 
 
-def digits_folder(text: str, parser: argparse.ArgumentParser) -> str:
+def digits_folder(text: str) -> str:
     """Return --digits, a folder of MNIST's files as an absolute path. End the program with 2 if there is none."""
     if not Path(text).is_dir():
-        parser.exit(2, f"--digits {text}: no folder here\n")
+        refuse(f"--digits {text}: no folder here")
     return str(Path(text).absolute())
 
 
