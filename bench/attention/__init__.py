@@ -136,7 +136,7 @@ def known_mechanisms() -> dict[str, Mechanism]:
     return {**installed(), **MECHANISMS}
 
 
-def has_user_module(attn: str) -> bool:
+def names_user_module(attn: str) -> bool:
     """Return whether a slot list names a class in a file or in another package. Nothing is imported."""
     names = [name.strip() for name in attn.split(",")]
     bare = [name.partition(":")[0] for name in names]
@@ -213,7 +213,7 @@ def split_networks(text: str) -> list[str]:
     return networks
 
 
-def resolve_networks(text: str) -> list[str]:
+def canonical_names(text: str) -> list[str]:
     """Return the slot lists in a list of networks, as they are written in records."""
     return [canonical_name(network) for network in split_networks(text)]
 
@@ -234,10 +234,10 @@ __all__ = [
     "NetworkSpec",
     "QueryScore",
     "canonical_name",
+    "canonical_names",
     "get_mechanism",
-    "has_user_module",
     "known_mechanisms",
+    "names_user_module",
     "resolve_network",
-    "resolve_networks",
     "split_networks",
 ]

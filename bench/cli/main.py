@@ -140,7 +140,7 @@ def print_runtime(
 
     import torch
 
-    from bench.attention import resolve_networks
+    from bench.attention import canonical_names
     from bench.config import get_recipe
     from bench.profiling.benchmark import BASELINES, measure_runtime, to_json, to_text
     from mnistref.common.figure_files import check_name
@@ -149,7 +149,7 @@ def print_runtime(
     if plot:
         check_name(plot)
         from bench.profiling.plot import save_bars
-    networks = [network for attn_list in attn_lists for network in resolve_networks(attn_list)]
+    networks = [network for attn_list in attn_lists for network in canonical_names(attn_list)]
     recipe, compute_config = get_recipe(recipe_name), compute_options.compute_config
     recipe = replace(recipe, batch=batch or recipe.batch)
     if threads:

@@ -6,7 +6,7 @@ Shipped mechanisms are checked in the parent process, which saves the start of a
 from collections.abc import Callable, Mapping, Sequence
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from bench.attention import NetworkSpec, has_user_module, resolve_network
+from bench.attention import NetworkSpec, names_user_module, resolve_network
 from bench.attention.plugins import load_recorded, recorded_files
 from bench.config import DEFAULT_WIDTH
 from bench.conformance import checks
@@ -57,7 +57,7 @@ class ProbeProcess:
         Raises:
             RunProblemError: the module ended its process.
         """
-        if not has_user_module(attn):
+        if not names_user_module(attn):
             return function(attn, *args, **kwargs)
         child = self._child or self._start()
         try:

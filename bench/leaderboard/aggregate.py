@@ -151,7 +151,7 @@ def _summarize(runs: pd.DataFrame) -> dict[str, Any]:
         **{key: next((v for v in runs[key] if pd.notna(v)), None) for key in (DIGITS, BACKGROUNDS, NOTE)},
         HARDWARE: _join_values(described, HARDWARE) or first[DEVICE],
         DIAGONAL_LSTM: _join_values(described, DIAGONAL_LSTM) or None,
-        BENCH_VERSION: _join_values(described, BENCH_VERSION),
+        BENCH_VERSION: _join_values(runs, BENCH_VERSION),  # of failed runs, too: reports find them by it
         COMMITS: _join_values(described, "commit") or None,
         SEEDS: len(seeds),
         ACCURACY: accuracy,

@@ -106,11 +106,14 @@ def run(
         UsageProblemError: the network cannot be built, or the weights of `init` are not those of the configuration.
         DataProblemError: the data set or the checkpoint is damaged.
         MismatchProblemError: the folder has a run with another configuration.
+        ValueError: `network` is not the network of the configuration.
     """
     folder, manifest = runs / config.run_id, read_manifest(data)
     computing = ComputeConfig(torch.device(config.device), config.precision, config.capture, config.deterministic)
     progress_options = progress_options or ProgressOptions()
     network = network or resolve_network(config.attn, config.width)
+    if (network.name, network.width) != (config.attn, config.width):
+        raise ValueError(f"the network is {network.name}, width {network.width}; the configuration says another one")
     context = _RunContext(
         config, network, data, folder, manifest, computing, resume, init, progress_options, data_options, group
     )

@@ -32,4 +32,4 @@ def interrupt_after(monkeypatch):
 @pytest.fixture
 def checked_here(monkeypatch) -> None:
     """Check modules in this process, which is faster; test_isolation.py has the tests of the child process."""
-    monkeypatch.setattr("bench.conformance.isolation.has_user_module", lambda _: False)
+    monkeypatch.setattr("bench.conformance.isolation.names_user_module", lambda _: False)

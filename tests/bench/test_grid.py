@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.attention import resolve_networks
+from bench.attention import canonical_names
 from bench.compute import ComputeConfig
 from bench.leaderboard.aggregate import build_board
 from bench.model import create_model
@@ -131,7 +131,7 @@ def unpacked(out: Path, folder: Path) -> list[str]:
 def test_it_holds_every_accuracy_that_is_published():
     trained = set()
     for stage in (*grid_plan.FIRST, *grid_plan.THEN):
-        trained |= {(stage.variant, attn) for attn in resolve_networks(",".join(stage.attns))}
+        trained |= {(stage.variant, attn) for attn in canonical_names(",".join(stage.attns))}
     for variant, attn in trained:
         create_model(attn, variant)
     with open(TOP / "bench" / "leaderboard" / "published.csv", encoding="utf-8") as file:

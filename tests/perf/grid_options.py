@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from bench.attention import resolve_networks
+from bench.attention import canonical_names
 from mnistref.common.errors import UsageProblemError
 from tests.perf.grid_plan import MAIN
 from tests.perf.places import TOP, at_least, digits_folder, positive_seconds, refuse
@@ -53,7 +53,7 @@ def parsed(about: str | None, arguments: list[str] | None = None) -> argparse.Na
     if asked.session and not asked.session.is_file():
         parser.exit(2, f"--session {asked.session}: no file here\n")
     try:
-        resolve_networks(asked.main)
+        canonical_names(asked.main)
     except UsageProblemError as error:
         refuse(f"--main: {error}")
     return asked

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.attention import resolve_networks
+from bench.attention import canonical_names
 from bench.common.memory import keep_freed
 from bench.compute import ComputeConfig
 from bench.config import FIRST_RECIPES
@@ -123,7 +123,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     keep_freed(CPU.device)
-    variant, names = get_variant(asked.variant), resolve_networks(asked.attn)
+    variant, names = get_variant(asked.variant), canonical_names(asked.attn)
     rows = [["", f"one, {asked.one} images", f"all, {asked.images} images", "ratio"]]
     for attn in names:
         alone, together, ratio = speeds(attn, variant, asked.one, asked.images, asked.rounds)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from bench.attention import resolve_networks
+from bench.attention import canonical_names
 from bench.compute import ComputeConfig, resolve_compute
 from bench.config import FIRST_RECIPES, RECIPES, Recipe
 from bench.data.loading import load_split
@@ -189,7 +189,7 @@ def main() -> None:
         asked = Request(options.variant, root, 0, sizes, options.digits, options.backgrounds)
         folder = options.data or generate(asked)
         print(f"{folder.name} on {computing.device_name}, {torch.get_num_threads()} threads", flush=True)
-        for attn in resolve_networks(options.attn):
+        for attn in canonical_names(options.attn):
             for name in options.tried.split(","):
                 recipe = recipe_of(name, options.epochs, options.fade)
                 records = curve(attn, folder, recipe, options.every, computing, runs, options.seed, options.init)

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from bench.attention import has_user_module
+from bench.attention import names_user_module
 from bench.conformance.checks import require_buildable
 from bench.conformance.isolation import ProbeProcess, check_networks
 from bench.runs import records, subprocess_worker
@@ -98,7 +98,7 @@ def test_shipped_mechanisms_are_checked_here(own, monkeypatch):
         process.call(require_buildable, "noctx:kernel=3,arnn", MINI)
         with pytest.raises(TypeError):
             process.call(require_buildable, f"none, {own}:Own", MINI)
-    assert not has_user_module("none,noctx:kernel=3")
+    assert not names_user_module("none,noctx:kernel=3")
 
 
 def test_a_child_that_does_not_start_is_not_the_modules_fault(own, tmp_path, monkeypatch):

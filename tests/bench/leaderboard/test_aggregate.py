@@ -109,6 +109,8 @@ def test_runs_that_differ_in_more_than_the_seed_are_never_averaged(change):
 def test_versions_of_one_result_format_share_a_row():
     (row,) = rows(result(), result(seed=1, bench_version="0.2.0", result_format=1))
     assert (row["seeds"], row["bench_version"]) == (2, "0.1.0; 0.2.0")
+    (row,) = rows(result(), failed(seed=1, bench_version="0.2.0"))
+    assert (row["seeds"], row["bench_version"]) == (1, "0.1.0; 0.2.0")
 
 
 def test_a_row_names_what_made_it():

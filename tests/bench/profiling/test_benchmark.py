@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from torch import nn
 
 import cli
-from bench.attention import MECHANISMS, resolve_networks
+from bench.attention import MECHANISMS, canonical_names
 from bench.compute import ComputeConfig
 from bench.config import RECIPES, Recipe
 from bench.model import create_model
@@ -267,11 +267,11 @@ def test_a_chart_that_cannot_be_written_loses_no_numbers(tmp_path):
 
 
 def test_networks_are_parted_by_commas_and_their_slots_by_plus():
-    assert resolve_networks("san,none+arnn,ctx") == ["san", "none,arnn", "pan-ctx"]
+    assert canonical_names("san,none+arnn,ctx") == ["san", "none,arnn", "pan-ctx"]
     with pytest.raises(UsageProblemError, match="did you mean"):
-        resolve_networks("san,arn")
+        canonical_names("san,arn")
     with pytest.raises(UsageProblemError, match="a name is missing"):
-        resolve_networks("san,")
+        canonical_names("san,")
 
 
 def command(*arguments: str, code: int = 0) -> str:

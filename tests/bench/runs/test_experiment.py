@@ -15,6 +15,7 @@ from PIL import Image
 
 import cli
 from bench import compute
+from bench.attention import resolve_network
 from bench.compute import ComputeConfig
 from bench.config import PRESETS, RECIPES, Recipe, RunConfig
 from bench.data.loading import load_split
@@ -291,6 +292,13 @@ def test_what_cannot_be_trained_costs_no_data_and_leaves_no_folder(command, attn
     call = [command, "--attn", named, "--variant", variant, "--root", str(tmp_path / "root")]
     done = CliRunner().invoke(cli.bench, call)
     assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("attn", "width"), [("none", 32), ("pan", 16)])
+def test_a_network_of_another_configuration_is_refused(attn, width, mini, tmp_path):
+    with pytest.raises(ValueError, match="the configuration says another one"):
+        experiment.run(configured(mini, "pan"), mini, tmp_path, network=resolve_network(attn, width))
     assert list(tmp_path.iterdir()) == []
 
 
