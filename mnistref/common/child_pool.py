@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from mnistref.common.child_process import ChildDiedError, ChildProcess
+
+_T = TypeVar("_T")
 
 
 class ChildPool:
@@ -21,13 +23,13 @@ class ChildPool:
         self._changing = threading.Lock()
         self._over = False
 
-    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def call(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Run a function in the child process of the calling thread, which is started at its first call.
 
         Raises:
             ChildDiedError: the child ended before it answered. The next call starts a new one.
         """
-        child = getattr(self._own, "child", None)
+        child: ChildProcess | None = getattr(self._own, "child", None)
         if child is None:
             with self._changing:
                 if self._over:

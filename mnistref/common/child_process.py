@@ -19,7 +19,13 @@ from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, TypeAlias, TypeVar
+
+_T = TypeVar("_T")
+_Call: TypeAlias = tuple[Callable[..., object], tuple[object, ...]]
+"""A message to the child: a function and its arguments."""
+_Answer: TypeAlias = tuple[str, Any]
+"""A message from the child: "returned" and a value, or "raised" and an error. Unpickled values have no static type."""
 
 TOP = Path(__file__).parents[2]
 _BOOT = """
@@ -73,7 +79,7 @@ class ChildProcess:
             stderr=subprocess.PIPE,
         )
         self._shown = shown
-        self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
         self._printed: deque[str] = deque(maxlen=_MAX_LINES)
         self._reading = threading.Thread(target=self._read_messages, args=(token.encode(),), daemon=True)
         self._listening = threading.Thread(target=self._read_stderr, daemon=True)
@@ -90,7 +96,7 @@ class ChildProcess:
         """Whether the process has not ended yet."""
         return self._process.poll() is None
 
-    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def call(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Run an importable function in the child, and return its result or raise its error.
 
         Raises:
@@ -103,7 +109,8 @@ class ChildProcess:
         kind, value = self._answer()
         if kind == "raised":
             raise value
-        return value
+        result: _T = value
+        return result
 
     def kill(self) -> None:
         """Kill the child. A waiting call raises ChildDiedError."""
@@ -122,10 +129,10 @@ class ChildProcess:
         for thread in (self._reading, self._listening):
             thread.join(_POLL_SECONDS)  # a process that the child started may hold the pipes open
 
-    def _answer(self) -> tuple[str, Any]:
+    def _answer(self) -> _Answer:
         while True:
             try:
-                message: tuple[str, Any] | None = self._messages.get(timeout=_POLL_SECONDS)
+                message = self._messages.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 if self._process.poll() is None:
                     continue
@@ -198,13 +205,13 @@ def _name_of(number: int) -> str:
         return f"signal {number}"
 
 
-def _send(stream: BinaryIO | Any, message: Any) -> None:
+def _send(stream: IO[bytes], message: object) -> None:
     data = bytes(ForkingPickler.dumps(message))
     stream.write(_LENGTH.pack(len(data)) + data)
     stream.flush()
 
 
-def _receive(stream: BinaryIO | Any) -> Any | None:
+def _receive(stream: IO[bytes]) -> Any | None:
     """Return the next message, or None if the other side has closed the stream."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
@@ -220,7 +227,7 @@ def main(token: str) -> None:
     requests, answers = _private_channel()
     answers.write(f"\n{token}\n".encode())
     answers.flush()
-    calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
     busy = threading.Event()
     threading.Thread(target=_receive_calls, args=(requests, calls, busy), daemon=True).start()
     while (call := calls.get()) is not None:
@@ -229,7 +236,7 @@ def main(token: str) -> None:
         _send(answers, outcome)
 
 
-def _private_channel() -> tuple[Any, Any]:
+def _private_channel() -> tuple[IO[bytes], IO[bytes]]:
     """Move stdin and stdout to private descriptors. Then redirect stdout to stderr and make stdin empty."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDONLY)
@@ -241,7 +248,7 @@ def _private_channel() -> tuple[Any, Any]:
     return requests, answers
 
 
-def _receive_calls(requests: Any, calls: "queue.SimpleQueue[Any]", busy: threading.Event) -> None:
+def _receive_calls(requests: IO[bytes], calls: "queue.SimpleQueue[_Call | None]", busy: threading.Event) -> None:
     """Pass calls to the main thread. Exit at once if the parent closes the channel during a call."""
     while (call := _receive(requests)) is not None:
         busy.set()
@@ -251,10 +258,10 @@ def _receive_calls(requests: Any, calls: "queue.SimpleQueue[Any]", busy: threadi
     calls.put(None)
 
 
-def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, Any]:
+def _outcome(function: Callable[..., object], arguments: tuple[object, ...]) -> _Answer:
     """Call a function, and return ("returned", value) or ("raised", error) in a form that can be pickled."""
     try:
-        outcome: tuple[str, Any] = "returned", function(*arguments)
+        outcome: _Answer = "returned", function(*arguments)
     except Exception as error:
         outcome = "raised", error
     except BaseException as error:  # for example SystemExit, which would end the waiting thread of the parent
@@ -269,6 +276,6 @@ def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[
     return outcome
 
 
-def _sendable_error(value: Any) -> RuntimeError:
+def _sendable_error(value: object) -> RuntimeError:
     """Return an error that can be pickled, in place of a value that cannot."""
     return RuntimeError(f"{type(value).__name__}: {value}")

@@ -3,10 +3,10 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import NoReturn, ParamSpec, TypeVar
 
 import click
 
@@ -15,11 +15,14 @@ from mnistref.common.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_IO, ProblemE
 from mnistref.common.interrupts import Interrupted, interruptible
 from mnistref.common.version import VERSION
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
 
 class _AbsolutePath(click.Path):
     """A path that is made absolute when it is parsed, because user code may change the working directory."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the absolute path."""
         return console.remember_place(Path(os.fsdecode(super().convert(value, param, ctx))))
 
@@ -31,9 +34,15 @@ EXISTING = _AbsolutePath(exists=True, file_okay=False, path_type=Path)
 class Program(click.Group):
     """A click group with one-line errors and documented exit codes."""
 
-    def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: object,
+    ) -> NoReturn:
         """Run the command line and exit with its code."""
-        extra.pop("standalone_mode", None)
         given = list(sys.argv[1:] if args is None else args)
         console.prepare()
         console.forget_places()
@@ -43,12 +52,12 @@ class Program(click.Group):
         received: list[int] = []
         try:
             with interruptible(received):
-                code = super().main(given, prog_name, standalone_mode=False, **extra)
+                code = super().main(given, prog_name, complete_var, standalone_mode=False, **extra)
         except BaseException as error:
             code = _outcome(Interrupted() if received else error, "--debug" in given)
         sys.exit(code if isinstance(code, int) else 0)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         """Run the command. A closed pipe is a success."""
         try:
             return super().invoke(ctx)
@@ -63,7 +72,9 @@ class Program(click.Group):
             cmd.callback = _isolated(cmd.callback)
         super().add_command(cmd, name)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command of the arguments; raise a usage error with the nearest name if it is unknown."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise click.UsageError(f"no command {args[0]!r}: {did_you_mean(args[0], self.list_commands(ctx))}")
@@ -79,9 +90,9 @@ def _has_working_directory() -> bool:
     return True
 
 
-def _isolated(callback: Callable[..., Any]) -> Callable[..., Any]:
+def _isolated(callback: Callable[_P, _R]) -> Callable[_P, _R]:
     @wraps(callback)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         with console.isolated():
             return callback(*args, **kwargs)
 

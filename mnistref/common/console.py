@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TextIO
 
 import click
 
@@ -20,7 +20,7 @@ class _Results(NamedTuple):
     """The destination of results: an unbuffered descriptor, or a stream of the caller, for example in memory."""
 
     descriptor: int | None
-    stream: Any
+    stream: TextIO | None
 
 
 _results: _Results | None = None  # while `isolated` is on
@@ -69,7 +69,7 @@ def isolated() -> Iterator[None]:
 
 
 @contextmanager
-def _pointed(number: int, stream: Any, target: int) -> Iterator[int | None]:
+def _pointed(number: int, stream: TextIO, target: int) -> Iterator[int | None]:
     """Redirect a standard descriptor to another one during the block.
 
     Yields:
@@ -89,7 +89,7 @@ def _pointed(number: int, stream: Any, target: int) -> Iterator[int | None]:
         os.close(kept)
 
 
-def _is_own(stream: Any, number: int) -> bool:
+def _is_own(stream: TextIO, number: int) -> bool:
     """Return whether a stream uses this descriptor. Windows consoles accept Unicode only through streams."""
     try:
         return stream.fileno() == number and not (os.name == "nt" and stream.isatty())
@@ -97,7 +97,7 @@ def _is_own(stream: Any, number: int) -> bool:
         return False
 
 
-def _flush(stream: Any) -> None:
+def _flush(stream: TextIO) -> None:
     with suppress(OSError, ValueError):
         stream.flush()
 
@@ -147,7 +147,7 @@ def emit(value: object) -> None:
         click.echo(value, file=stream)
 
 
-def emit_json(value: Any) -> None:
+def emit_json(value: object) -> None:
     """Print one JSON document on stdout. Characters that the stream cannot encode are escaped."""
     stream = _results.stream if _results else sys.stdout
     text = json.dumps(value, indent=1, ensure_ascii=False)
