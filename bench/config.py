@@ -7,7 +7,6 @@ import hashlib
 import math
 import re
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from mnistref.common.errors import UsageProblemError, did_you_mean
 from mnistref.spec import canonical_json
@@ -83,7 +82,7 @@ class Recipe:
             return self.questions
         return digits if self.questions == "all" else None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the fields as JSON values. `questions` is omitted if it is "one", so that old run ids stay valid."""
         return {key: value for key, value in asdict(self).items() if key != "questions" or value != "one"}
 
@@ -174,7 +173,7 @@ class RunConfig:
     deterministic: bool = False
     width: int = DEFAULT_WIDTH
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the fields as JSON values. `_ADDED_FIELDS` with default values are omitted."""
         record = asdict(self) | {"recipe": self.recipe.as_dict()}
         return {
@@ -182,13 +181,15 @@ class RunConfig:
         }
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "RunConfig":
-        """Return the configuration of a record that `as_dict` returned.
+    def from_dict(cls, content: object) -> "RunConfig":
+        """Return the configuration of a record that `as_dict` returned. `require_valid` checks its values.
 
         Raises:
             KeyError: the record has no recipe.
-            TypeError: a field is missing or unknown.
+            TypeError: the record is not an object, or a field is missing or unknown.
         """
+        if not isinstance(content, dict):
+            raise TypeError(f"{type(content).__name__} instead of a configuration")
         return cls(**{**content, "recipe": Recipe(**content["recipe"])})
 
     def require_valid(self) -> None:
@@ -251,7 +252,7 @@ def _is_integer(value: object, minimum: int, maximum: float = math.inf) -> bool:
     return type(value) is int and minimum <= value <= maximum
 
 
-def _is_number(value: Any, maximum: float = 1e30) -> bool:
+def _is_number(value: float, maximum: float = 1e30) -> bool:
     """Return whether a value is a number from 0 to `maximum`, which NaN is not."""
     return type(value) in (int, float) and 0 <= value <= maximum
 

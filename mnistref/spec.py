@@ -6,8 +6,9 @@ data sets and the same `spec_id`.
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict
 
 LAW_VERSION = 1
 SPLITS = ("train", "val", "test")
@@ -38,9 +39,53 @@ COLORS: dict[str, tuple[int, int, int]] = {
 """Reference RGB value of each colour, in the order of the labels."""
 
 
-def canonical_json(value: Any) -> str:
+def canonical_json(value: object) -> str:
     """Return the JSON text of a value that is used for hashing: sorted keys, no spaces, ASCII only."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+class Law(TypedDict):
+    """The fields of `VariantSpec` that determine the content of the images. Ranges are lists in JSON."""
+
+    canvas: int
+    background: str
+    query: str
+    digits: Sequence[int]
+    scales: Sequence[float]
+    repeats: Sequence[int]
+    distractors: int
+    jitter: int
+
+
+class SpecRecord(TypedDict):
+    """A `DatasetSpec` as a JSON object, see there."""
+
+    law_version: int
+    variant: str
+    law: Law
+    seed: int
+    sizes: Mapping[str, int]
+    digits: str
+    photos: str | None
+    pool: str
+    any_digits: NotRequired[bool]
+
+
+class RequestRecord(TypedDict):
+    """How a data set is generated again, as a JSON object, see `mnistref.generation.plan.request_of`.
+
+    Attributes:
+        sizes: images per split.
+        digits, backgrounds: the sources; None if a source was a folder of the user.
+    """
+
+    variant: str
+    seed: int
+    sizes: Mapping[str, int]
+    digits: str | None
+    backgrounds: str | None
+    pool: str
+    any_digits: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -83,8 +128,6 @@ class VariantSpec:
     note: str = ""
     expected_shares: tuple[float, ...] = ()
     expected_ink: float = 0.0
-
-    LAW = ("canvas", "background", "query", "digits", "scales", "repeats", "distractors", "jitter")
 
     def __post_init__(self) -> None:
         """Raise ValueError if a field has a value that the renderers cannot draw."""
@@ -142,9 +185,18 @@ class VariantSpec:
             f"question about {about}: {asks}"
         )
 
-    def law(self) -> dict[str, Any]:
+    def law(self) -> Law:
         """Return the fields that determine the content of the images."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name in self.LAW}
+        return {
+            "canvas": self.canvas,
+            "background": self.background,
+            "query": self.query,
+            "digits": self.digits,
+            "scales": self.scales,
+            "repeats": self.repeats,
+            "distractors": self.distractors,
+            "jitter": self.jitter,
+        }
 
 
 @dataclass(frozen=True)
@@ -159,9 +211,9 @@ class DatasetSpec:
     pool: str  # disjoint | pooled
     any_digits: bool = False  # the digits failed the digit check and were accepted with --any-digits
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> SpecRecord:
         """Return the specification as a JSON object."""
-        return {
+        record: SpecRecord = {
             "law_version": LAW_VERSION,
             "variant": self.variant.name,
             "law": self.variant.law(),
@@ -170,8 +222,10 @@ class DatasetSpec:
             "digits": self.digits_sha256,
             "photos": self.photos_sha256,
             "pool": self.pool,
-            **({"any_digits": True} if self.any_digits else {}),
         }
+        if self.any_digits:
+            record["any_digits"] = True
+        return record
 
     @property
     def spec_id(self) -> str:

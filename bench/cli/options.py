@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import wraps
-from typing import Any
 
 import click
 
@@ -24,7 +23,7 @@ from bench.config import (
 )
 from mnistref.common.click_program import EXISTING, FOLDER
 
-Command = Callable[..., Any]
+Command = Callable[..., object]
 
 
 def _option_group(
@@ -40,7 +39,7 @@ def _option_group(
 
     def decorate(command: Command) -> Command:
         @wraps(command)
-        def call(**values: Any) -> Any:
+        def call(**values: object) -> object:
             grouped = group(**{field.name: values.pop(field.name) for field in fields(group)})
             return command(**values, **{argument: grouped})
 

@@ -29,13 +29,14 @@ class Questions(_QuestionsType):
 
     name = "K|all|one"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         """Return "one", "all" or the integer."""
-        if value in ("one", "all"):
-            return str(value)
-        if not str(value).isdecimal() or not 1 <= int(value) <= MAX_DIGITS:
+        text = str(value)
+        if text in ("one", "all"):
+            return text
+        if not text.isdecimal() or not 1 <= int(text) <= MAX_DIGITS:
             self.fail(f"{value!r}: give all, one, or a number from 1 to {MAX_DIGITS}", param, ctx)
-        return int(value)
+        return int(text)
 
 
 class Shard(_ShardType):
@@ -43,7 +44,7 @@ class Shard(_ShardType):
 
     name = "I/N"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         """Return I and N, with 1 ≤ I ≤ N."""
         part, _, parts = str(value).partition("/")
         if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):

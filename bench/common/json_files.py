@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError
@@ -11,12 +10,12 @@ _MAX_DEPTH = 50
 """Maximal nesting of lists and objects. Records nest 4 deep."""
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write a value as a JSON file, atomically."""
     write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> object:
     """Return the content of a JSON file.
 
     Raises:
@@ -29,7 +28,7 @@ def read_json(path: Path) -> Any:
         raise DataProblemError(f"{path}: not JSON ({error}); delete the run and start it again") from error
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str) -> object:
     """Return the value of a JSON text.
 
     Raises:
@@ -37,7 +36,7 @@ def parse_json(text: str) -> Any:
     """
     too_deep = f"lists more than {_MAX_DEPTH} deep"
     try:
-        value = json.loads(text)
+        value: object = json.loads(text)
     except RecursionError:
         raise ValueError(too_deep) from None
     level = [value]

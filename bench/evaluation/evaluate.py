@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +102,17 @@ def _check(faults: Sequence[float], questions: int, where: str) -> None:
         )
 
 
+class Curve(TypedDict):
+    """A precision-recall curve: the precision at each recall."""
+
+    recall: list[float]
+    precision: list[float]
+
+
+Measure: TypeAlias = float | Curve | None
+"""A value of result.json. None means that the network has no such measure."""
+
+
 class Tested(NamedTuple):
     """The result of a test.
 
@@ -112,7 +123,7 @@ class Tested(NamedTuple):
             attention, these two and `pointing` are missing.
     """
 
-    measures: dict[str, Any]
+    measures: dict[str, Measure]
     answers: dict[str, Tensor]
 
 
@@ -184,11 +195,11 @@ def _measured(out: Output, target: Tensor, unfit: Tensor) -> tuple[dict[str, Ten
     return found, unchecked.histogram_of(product, target)
 
 
-def _measures(every: dict[str, Tensor], split: Split) -> dict[str, Any]:
+def _measures(every: dict[str, Tensor], split: Split) -> dict[str, Measure]:
     """Return the metrics of result.json from the values of every question, f8 (T,) each."""
     right = every["right"].bool()
     assert split.scale is not None
-    result: dict[str, Any] = {"accuracy": float(right.double().mean()), "n_test": len(right)}
+    result: dict[str, Measure] = {"accuracy": float(right.double().mean()), "n_test": len(right)}
     per_scale = unchecked.accuracy_per_scale(right, split.scale).values()
     for accuracy_name, count_name, (share, n) in zip(SCALES, COUNTS, per_scale, strict=True):
         result |= {accuracy_name: share, count_name: n}
@@ -197,12 +208,12 @@ def _measures(every: dict[str, Tensor], split: Split) -> dict[str, Any]:
     return result
 
 
-def _curve(pixels: Tensor) -> dict[str, Any]:
+def _curve(pixels: Tensor) -> dict[str, Measure]:
     """Return the precision-recall curve and its area as in result.json, from the histogram of pixels."""
     if not pixels[0].any():  # no attention
         return {PR_AREA: None, "pr_curve": None}
     recall, precision, area = unchecked.curve_of(pixels)
-    curve = {"recall": recall.tolist(), "precision": [round(value, 6) for value in precision.tolist()]}
+    curve: Curve = {"recall": recall.tolist(), "precision": [round(value, 6) for value in precision.tolist()]}
     return {PR_AREA: area, "pr_curve": curve}
 
 

@@ -7,7 +7,7 @@ import io
 import json
 import logging
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -29,6 +29,30 @@ FOLDER, IMAGES, MAPS, WORDS = "pictures", "images.png", "maps.png", "pictures.js
 COUNT = 8
 
 
+class SnapshotWords(TypedDict):
+    """The question about an image, and the answer of the network: an entry of pictures.json.
+
+    Attributes:
+        question: index of the question in the split.
+        query: the question in words.
+        label: the right answer.
+        answer: the answer of the network; None if it is not finite.
+        scale: scale of the queried digit.
+        no_map: present if a map is not finite or negative.
+    """
+
+    question: int
+    query: str
+    label: str
+    answer: str | None
+    scale: float
+    no_map: NotRequired[bool]
+
+
+class _MapFault(TypedDict, total=False):
+    no_map: bool
+
+
 class Snapshots(NamedTuple):
     """The snapshots of a network.
 
@@ -36,12 +60,12 @@ class Snapshots(NamedTuple):
         images: u1 (H, n·W, 3), n images side by side.
         maps: u1 (H, n·W), the normalised product of the maps, scaled to a maximum of 255 per image; 0 for an image with
             a map that is not finite or negative. None for a network without attention.
-        words: question and answer for each image. The answer is None if it is not finite; `no_map` marks unfit maps.
+        words: question and answer for each image.
     """
 
     images: np.ndarray
     maps: np.ndarray | None
-    words: list[dict[str, Any]]
+    words: list[SnapshotWords]
 
 
 @torch.inference_mode()
@@ -57,14 +81,16 @@ def take_snapshots(model: AttributeCNN, split: Split, variant: VariantSpec, coun
     maps, unfit = _maps(out, (batch.images.shape[2], batch.images.shape[3]))
     labels, none = variant.label_names, unanswered(out.logits).tolist()
     asked = zip(chosen, batch.query.tolist(), batch.label.tolist(), out.logits.argmax(1).tolist(), strict=True)
-    words = [
+    fault: _MapFault = {"no_map": True}
+    no_fault: _MapFault = {}
+    words: list[SnapshotWords] = [
         {
             "question": index,
             "query": describe_question(variant, query),
             "label": labels[label],
             "answer": None if none[k] else labels[answer],
             "scale": round(float(split.scale[index]), 2),
-            **({"no_map": True} if unfit[k] else {}),
+            **(fault if unfit[k] else no_fault),
         }
         for k, (index, query, label, answer) in enumerate(asked)
     ]

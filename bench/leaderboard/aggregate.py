@@ -6,7 +6,7 @@ of bench are never averaged. Runs that diverged, failed or did not end are not a
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,6 @@ from bench.evaluation.columns import (
     BACKGROUNDS,
     BASELINE_NAME,
     BENCH_VERSION,
-    CAPTURE,
     COMMAND,
     COMMITS,
     COSTS,
@@ -36,7 +35,6 @@ from bench.evaluation.columns import (
     NOTE,
     P_VALUE,
     PARAMS,
-    PRECISION,
     PUBLISHED_ACCURACY,
     PUBLISHED_SOURCE,
     QUERIES,
@@ -58,10 +56,25 @@ from bench.leaderboard.statistics import (
     student_interval,
     wilson_interval,
 )
+from bench.runs.record_types import Result, RunRecord
 from bench.runs.shell_command import build_command
 from bench.runs.validation import rounding_tolerance
 
-ROW_KEY = [VARIANT, DATASET, ATTN, RECIPE, QUERIES, PRECISION, CAPTURE, DEVICE]
+
+class RowKey(TypedDict):
+    """The values that all runs of a row share. `dataset` is the name of the folder of the data set."""
+
+    variant: str
+    dataset: str
+    attn: str
+    recipe: str
+    queries: str
+    precision: str
+    capture: str
+    device: str
+
+
+ROW_KEY = list(RowKey.__annotations__)
 """Columns that are equal in all runs of a row. Their results also have the same format, see `RESULT_FORMAT`."""
 _FORMAT = "result_format"
 GROUP_KEY = [VARIANT, DATASET, RECIPE, QUERIES]
@@ -73,7 +86,7 @@ _RECORDED = ("answers", "config", "request", "init_run", HARDWARE, "commit", DIA
 
 
 def build_board(
-    results: Iterable[Mapping[str, Any]], variant: str | None = None, baseline: str = DEFAULT_BASELINE
+    results: Iterable[RunRecord], variant: str | None = None, baseline: str = DEFAULT_BASELINE
 ) -> pd.DataFrame:
     """Return the board of these results, best first within each data set.
 
@@ -93,13 +106,11 @@ def build_board(
     - `delta` is `accuracy` minus the published accuracy, if the digits are those of the papers.
 
     Args:
-        results: the contents of result.json, each with the further entries `answers` (arrays as in
-            answers.safetensors), `config`, `request` and `init_run` (see `shell_command.build_command`), and `hardware`
-            and `commit` as text, if they are known.
+        results: the runs, see `bench.runs.records.read_results`.
         variant: only include results on this variant.
         baseline: the mechanism that others are compared with.
     """
-    rows = [_flatten(result) for result in results if variant in (None, result[VARIANT])]
+    rows = [_flatten(result) for result in results if variant in (None, result["variant"])]
     columns = board_columns()
     if not rows:
         return pd.DataFrame(columns=columns)
@@ -114,29 +125,36 @@ def build_board(
     return board[columns].reset_index(drop=True)
 
 
-def row_key(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a result that all runs of its row share, by the names in `ROW_KEY`."""
-    derived = {
-        DATASET: f"{result[VARIANT]}-{result['dataset']['spec_id']}",
-        CAPTURE: result.get(CAPTURE) or "eager",
+def row_key(result: Result) -> RowKey:
+    """Return the values of a result that all runs of its row share."""
+    return {
+        "variant": result["variant"],
+        "dataset": f"{result['variant']}-{result['dataset']['spec_id']}",
+        "attn": result["attn"],
+        "recipe": result["recipe"],
+        "queries": result["queries"],
+        "precision": result["precision"],
+        "capture": result.get("capture") or "eager",
+        "device": result["device"],
     }
-    return {name: derived.get(name) or result[name] for name in ROW_KEY}
 
 
-def _flatten(result: Mapping[str, Any]) -> dict[str, Any]:
+def _flatten(result: RunRecord) -> dict[str, object]:
     """Return a result without nested entries; missing metrics are None."""
+    entries: Mapping[str, object] = result
+    dataset: Mapping[str, object] = result["dataset"]
     metrics = [ACCURACY, "n_test", PARAMS, *SCALES, *COUNTS, *MAP_METRICS, *COSTS]
     return {
         **row_key(result),
-        **{key: result[key] for key in ("seed", STATUS, BENCH_VERSION)},
-        _FORMAT: result.get(_FORMAT, 1),
-        **{key: result["dataset"].get(key) or None for key in (DIGITS, BACKGROUNDS)},
-        NOTE: result.get(NOTE) or None,
-        **{key: result.get(key) for key in (*metrics, *_RECORDED)},
+        **{key: entries[key] for key in ("seed", STATUS, BENCH_VERSION)},
+        _FORMAT: result.get("result_format", 1),
+        **{key: dataset.get(key) or None for key in (DIGITS, BACKGROUNDS)},
+        NOTE: result.get("note") or None,
+        **{key: entries.get(key) for key in (*metrics, *_RECORDED)},
     }
 
 
-def _summarize(runs: pd.DataFrame) -> dict[str, Any]:
+def _summarize(runs: pd.DataFrame) -> dict[str, object]:
     """Return the row of the board for the runs that share it, without its comparison with other rows."""
     first, finished = runs.iloc[0], _finished(runs)
     paper = find_published(first[VARIANT], first[ATTN])

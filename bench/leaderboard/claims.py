@@ -12,15 +12,16 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from bench.config import training_stages
-from bench.evaluation.columns import ACCURACY, ATTN, MASK_CORRECTNESS, SCALES, STATUS
-from bench.leaderboard.aggregate import GROUP_KEY, row_key
+from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, SCALES
+from bench.leaderboard.aggregate import row_key
 from bench.leaderboard.published import PAPERS, find_published
 from bench.leaderboard.statistics import UNKNOWN, Interval, bootstrap_interval
+from bench.runs.record_types import RunRecord
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 
@@ -101,11 +102,11 @@ _Answers = Mapping[str, np.ndarray]
 _Runs = dict[str, dict[int, _Answers]]
 """Mechanism → seed → answers."""
 _ComparisonGroup = tuple[str, str, str, str]
-"""The values of `GROUP_KEY`: variant, data set, recipe, queries."""
+"""The values of `bench.leaderboard.aggregate.GROUP_KEY`: variant, data set, recipe, queries."""
 _Pair = tuple[str, str]
 
 
-def evaluate_claims(results: Iterable[Mapping[str, Any]]) -> list[ClaimResult]:
+def evaluate_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
     """Return every claim for which there are finished runs with stored answers.
 
     Args:
@@ -113,11 +114,11 @@ def evaluate_claims(results: Iterable[Mapping[str, Any]]) -> list[ClaimResult]:
     """
     groups: dict[_ComparisonGroup, _Runs] = {}
     for result in results:
-        if result[STATUS] == "ok" and result.get("answers") is not None:
+        answers = result.get("answers")
+        if result["status"] == "ok" and answers is not None:
             key = row_key(result)
-            variant, dataset, recipe, queries = (key[name] for name in GROUP_KEY)
-            runs = groups.setdefault((variant, dataset, recipe, queries), {})
-            runs.setdefault(key[ATTN], {}).setdefault(result["seed"], result["answers"])
+            runs = groups.setdefault((key["variant"], key["dataset"], key["recipe"], key["queries"]), {})
+            runs.setdefault(key["attn"], {}).setdefault(result["seed"], answers)
     evaluated: list[ClaimResult] = []
     for group, runs in sorted(groups.items()):
         evaluated += [*_ranking_claims(group, runs), *_mask_claims(group, runs), *_scale_claims(group, runs)]

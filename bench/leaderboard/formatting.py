@@ -89,13 +89,14 @@ def from_csv(text: str) -> pd.DataFrame:
     return board.astype({name: "Int64" for name in _INTEGER_COLUMNS if name in board})
 
 
-def _escape_formula(value: Any) -> Any:
+def _escape_formula(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA_STARTS) else value
 
 
-def _unescape_formula(value: Any) -> Any:
-    is_escaped = isinstance(value, str) and value[:1] == "'" and _escape_formula(value[1:]) == value
-    return value[1:] if is_escaped else value
+def _unescape_formula(value: object) -> object:
+    if isinstance(value, str) and value[:1] == "'" and _escape_formula(value[1:]) == value:
+        return value[1:]
+    return value
 
 
 def to_text(board: pd.DataFrame, markdown: bool = False) -> str:

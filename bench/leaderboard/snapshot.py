@@ -95,8 +95,8 @@ def _copy_run(run: Path, target: Path, files: Sequence[str]) -> None:
     try:
         content, aside = records.split_config(read_json(run / records.CONFIG))
         aside.pop(records.USER_FILES, None)
-        if isinstance(aside.get(records.INIT_RUN), str):
-            aside[records.INIT_RUN] = Path(aside[records.INIT_RUN]).name
+        if isinstance(init := aside.get(records.INIT_RUN), str):
+            aside[records.INIT_RUN] = Path(init).name
         write_json(target / records.CONFIG, content | aside)
     except (DataProblemError, FileNotFoundError, TypeError, ValueError) as error:
         log.warning("%s: stored without %s, so the board has no command for it (%s)", target, records.CONFIG, error)
@@ -132,10 +132,18 @@ def check_snapshot(place: Path) -> list[str]:
     return [str(folder) for folder in folders]
 
 
+def _read_selection(folder: Path) -> Selection:
+    """Return the content of board.json; raise KeyError, TypeError or ValueError if it is not a selection."""
+    content = parse_json((folder / SELECTION).read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise TypeError(f"{SELECTION} is not an object")
+    return Selection(variant=content["variant"], baseline=content["baseline"])
+
+
 def _deviations(folder: Path) -> list[str]:
     """Return in words how board.csv and board.md deviate from the stored records."""
     try:
-        selection = parse_json((folder / SELECTION).read_text(encoding="utf-8"))
+        selection = _read_selection(folder)
         stored = from_csv((folder / CSV).read_bytes().decode())  # read_text would change line breaks
         markdown = (folder / MARKDOWN).read_bytes().decode()
         derived = from_csv(to_csv(_derive(folder, selection)))

@@ -96,12 +96,13 @@ def _bootstrap(sums: np.ndarray, sizes: np.ndarray) -> Any:
     draws_seeds = len(sums) > 1 and np.ptp(sums, axis=0).any()
     seed_indices = [np.arange(len(sums))] if draws_seeds else []
 
-    def mean(*drawn: np.ndarray, axis: int = -1) -> Any:
+    def mean(*drawn: np.ndarray, axis: int = -1) -> np.ndarray:
         blocks = drawn[-1]
         seeds = drawn[0] if draws_seeds else np.arange(len(sums))[(None,) * (blocks.ndim - 1)]
         seed_shares = np.stack([(seeds == k).mean(axis=-1) for k in range(len(sums))], axis=-1)
         block_sums = np.broadcast_to(seed_shares @ sums, (*blocks.shape[:-1], sums.shape[1]))
-        return np.take_along_axis(block_sums, blocks, -1).sum(-1) / sizes[blocks].sum(-1)
+        means: np.ndarray = np.take_along_axis(block_sums, blocks, -1).sum(-1) / sizes[blocks].sum(-1)
+        return means
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SciPy warns if BCa has no bounds; `_varying_interval` handles it

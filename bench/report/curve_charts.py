@@ -11,7 +11,7 @@ from bench.report.svg_layout import Frame, Point, shares, whole
 from bench.report.table import MISSING
 
 History = Sequence[Mapping[str, Any]]
-Curves = list[tuple[dict[str, Any], list[Point]]]
+Curves = list[tuple[Mapping[str, Any], list[Point]]]
 """Runs with their curves."""
 MAX_POINTS = 100
 """Maximal number of points of a curve."""

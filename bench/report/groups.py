@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.config import training_stages
 from bench.leaderboard.aggregate import GROUP_KEY, ROW_KEY, row_key
+from bench.runs.record_types import RunRecord
 from bench.runs.validation import is_number
 
 
@@ -24,10 +25,10 @@ class Entry:
 
     label: str
     row: dict[str, Any]
-    runs: tuple[dict[str, Any], ...]
+    runs: tuple[RunRecord, ...]
 
     @property
-    def finished(self) -> list[dict[str, Any]]:
+    def finished(self) -> list[RunRecord]:
         """The results of finished runs."""
         return [run for run in self.runs if run["status"] == "ok"]
 
@@ -49,9 +50,9 @@ class ComparisonGroup:
     entries: tuple[Entry, ...]
 
 
-def comparison_groups(board: pd.DataFrame, results: Sequence[dict[str, Any]]) -> list[ComparisonGroup]:
+def comparison_groups(board: pd.DataFrame, results: Sequence[RunRecord]) -> list[ComparisonGroup]:
     """Return the groups of a board, in its order, with the results of each row."""
-    runs: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
+    runs: dict[tuple[str | None, ...], list[RunRecord]] = {}
     for result in sorted(results, key=lambda result: (result["seed"], result["run"])):
         runs.setdefault(_key(row_key(result), ROW_KEY), []).append(result)
     groups: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}

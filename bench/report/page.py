@@ -22,6 +22,7 @@ from bench.report.load import card, environment, history
 from bench.report.markdown import Block, blocks
 from bench.report.table import MISSING, NOT_SORTABLE, table
 from bench.runs import records
+from bench.runs.record_types import RunRecord
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.version import VERSION
 
@@ -126,13 +127,13 @@ def _cards(against: Iterable[ComparisonGroup], places: Sequence[Path]) -> list[C
     return cards
 
 
-def _why(result: dict[str, Any]) -> str:
+def _why(result: RunRecord) -> str:
     return str(
         result.get("reason") or {"unfinished": UNENDED, "damaged": DAMAGED}.get(result["status"], "not recorded")
     )
 
 
-def _environments(runs: Path, results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _environments(runs: Path, results: Iterable[RunRecord]) -> list[dict[str, Any]]:
     """Return each environment, the most frequent first, as `facts` (name, value) and the names of its `runs`."""
     found: dict[str, list[str]] = {}
     for result in results:

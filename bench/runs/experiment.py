@@ -7,7 +7,6 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,7 +19,7 @@ from bench.data.online import OnlineImages, load_training
 from bench.data.split import Split
 from bench.distributed.process_group import SINGLE_PROCESS, ProcessLostError, SingleProcess
 from bench.evaluation import batch_size, snapshots
-from bench.evaluation.evaluate import DivergedError, test
+from bench.evaluation.evaluate import DivergedError, Measure, test
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
 from bench.model import AttributeCNN, build
@@ -176,10 +175,12 @@ def _run_and_record(context: _RunContext, model: AttributeCNN) -> None:
         _write_result(context, started, {"status": "failed", "reason": reason})
         raise RunProblemError(f"{folder}: failed: {reason}")
     _write_result(context, started, {"status": "ok", **outcome})
-    log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * outcome["accuracy"], 100 / variant.classes)
+    accuracy = outcome["accuracy"]
+    assert isinstance(accuracy, float)
+    log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * accuracy, 100 / variant.classes)
 
 
-def _write_result(context: _RunContext, started: float, outcome: Mapping[str, Any]) -> None:
+def _write_result(context: _RunContext, started: float, outcome: Mapping[str, object]) -> None:
     """Write result.json. Ranks other than 0 write only failures, which rank 0 may not know of.
 
     Args:
@@ -220,7 +221,7 @@ def _build_reproduction_info(context: _RunContext) -> ReproductionInfo:
     return info
 
 
-def _train_and_test(context: _RunContext, model: AttributeCNN) -> dict[str, Any]:
+def _train_and_test(context: _RunContext, model: AttributeCNN) -> dict[str, Measure | str]:
     """Train the network, write checkpoints and the history, and return the measures of the test."""
     config, folder, is_main = context.config, context.folder, context.group.is_main
     trainer = _build_trainer(context, model)
@@ -281,7 +282,7 @@ def _list_eval_batch_sizes(context: _RunContext, model: AttributeCNN, batch: int
     return batch_size.sizes(kind, batch, canvas, width, free_memory(device), is_sampled)
 
 
-def _test(context: _RunContext, trainer: Trainer, model: AttributeCNN) -> dict[str, Any]:
+def _test(context: _RunContext, trainer: Trainer, model: AttributeCNN) -> dict[str, Measure | str]:
     """Test the network of the best epoch, write its weights and answers, and return the measures and costs."""
     config, computing, group, folder = context.config, context.computing, context.group, context.folder
     variant = context.manifest.variant

@@ -4,7 +4,6 @@ The only code that is executed is the user's own file of the run, and only if it
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -31,7 +30,7 @@ def load_config(run: Path) -> RunConfig:
     return read_config(path)[0]
 
 
-def read_config(path: Path) -> tuple[RunConfig, dict[str, Any]]:
+def read_config(path: Path) -> tuple[RunConfig, dict[str, object]]:
     """Read a file such as config.json of a run, and import the user's own files of the run.
 
     Returns:
@@ -45,6 +44,8 @@ def read_config(path: Path) -> tuple[RunConfig, dict[str, Any]]:
         content, info = records.split_config(read_json(path))
         files = info.get(records.USER_FILES, {})
         config = RunConfig.from_dict(content)
+        if not isinstance(files, dict):
+            raise TypeError(f"{records.USER_FILES} is not an object")
         texts = {name: content[name] for name in ("attn", "variant", "dataset", "queries", "device", "precision")}
         for name, text in (texts | files).items():
             if not isinstance(text, str):

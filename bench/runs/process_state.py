@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,24 +16,43 @@ import torch
 from bench.common.memory import give_back
 from mnistref.dataset import forget_checks
 
+_T = TypeVar("_T")
+
 MAX_GROWTH_BYTES = 1e9
 """Maximal growth of the memory of a process, from the end of its first run to the end of another run."""
 PERSISTENT_THREAD_PREFIX = "kernels"
 """Prefix of the names of threads that serve all runs of a process, see `bench.kernels.thread_pool`."""
-_SWITCHES: tuple[tuple[Any, str], ...] = (
+_SWITCHES: tuple[tuple[object, str], ...] = (
     *((torch.backends.cudnn, name) for name in ("enabled", "benchmark", "benchmark_limit", "deterministic")),
     (torch.backends.cudnn, "allow_tf32"),
     (torch.backends.cuda.matmul, "allow_fp16_reduced_precision_reduction"),
     (torch.backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
     (torch.utils.deterministic, "fill_uninitialized_memory"),
 )
-_SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
-    (torch.get_default_dtype, torch.set_default_dtype),
-    (torch.get_num_threads, torch.set_num_threads),
-    (torch.is_grad_enabled, torch.set_grad_enabled),
-    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
-    (np.geterr, lambda errors: np.seterr(**errors)),
+
+
+def _saver(get: Callable[[], _T], set_value: Callable[[_T], object]) -> Callable[[], Callable[[], None]]:
+    """Return a function that saves a setting, and returns a function that restores it if it has changed."""
+
+    def save() -> Callable[[], None]:
+        value = get()
+
+        def restore() -> None:
+            if get() != value:
+                set_value(value)
+
+        return restore
+
+    return save
+
+
+_SETTINGS = (
+    _saver(torch.get_default_dtype, torch.set_default_dtype),
+    _saver(torch.get_num_threads, torch.set_num_threads),
+    _saver(torch.is_grad_enabled, torch.set_grad_enabled),
+    _saver(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    _saver(torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    _saver(np.geterr, lambda errors: np.seterr(**errors)),
 )
 _first_size: list[float] = []
 """Memory of this process after its first run, in bytes; empty before that."""
@@ -48,7 +67,7 @@ class ProcessState:
     """
 
     def __init__(self) -> None:
-        self._settings = [get() for get, _ in _SETTINGS]
+        self._settings = [save() for save in _SETTINGS]
         self._switches = [getattr(owner, name) for owner, name in _SWITCHES]
         self._device = torch.get_default_device()
         self._seed, self._generator_state = torch.initial_seed(), torch.get_rng_state()
@@ -66,9 +85,8 @@ class ProcessState:
         return not self._has_new_threads() and not _exceeds_memory()
 
     def _restore(self) -> None:
-        for (get, set_value), value in zip(_SETTINGS, self._settings, strict=True):
-            if get() != value:
-                set_value(value)
+        for restore_setting in self._settings:
+            restore_setting()
         for (owner, name), value in zip(_SWITCHES, self._switches, strict=True):
             if getattr(owner, name) != value:
                 setattr(owner, name, value)
@@ -104,7 +122,7 @@ def _list_loggers() -> list[logging.Logger]:
     return [logging.root, *(logger for logger in entries if isinstance(logger, logging.Logger))]
 
 
-def _get_state(logger: logging.Logger) -> dict[str, Any]:
+def _get_state(logger: logging.Logger) -> dict[str, object]:
     names = ("level", "handlers", "filters", "disabled", "propagate")
     return {name: [*value] if isinstance(value := getattr(logger, name), list) else value for name in names}
 

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict, TypeGuard
 
 from bench.common.json_files import read_json
 from bench.config import RunConfig
+from bench.runs.record_types import Result, RunFacts
 from bench.runs.validation import is_number, is_text
 from mnistref.common.errors import DataProblemError
+from mnistref.spec import RequestRecord
 
 CONFIG, ENVIRONMENT = "config.json", "environment.json"
 USER_FILES, DATA_REQUEST, INIT_RUN = "attn_files", "data_request", "init_run"
@@ -28,20 +30,29 @@ class ReproductionInfo(TypedDict, total=False):
     """
 
     attn_files: dict[str, str]
-    data_request: dict[str, Any]
+    data_request: RequestRecord
     init_run: str
 
 
-def split_config(content: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _require_object(content: object, what: str) -> dict[str, object]:
+    """Return the content of a JSON file if it is an object; otherwise raise a TypeError that names what it should be.
+
+    The values are not checked.
+    """
+    if not isinstance(content, dict):
+        raise TypeError(f"{type(content).__name__} instead of {what}")
+    return content
+
+
+def split_config(content: object) -> tuple[dict[str, object], dict[str, object]]:
     """Split the content of config.json into the configuration and the entries of `REPRODUCTION_KEYS`.
 
     Raises:
         TypeError: the content is not an object.
     """
-    if not isinstance(content, dict):
-        raise TypeError(f"{type(content).__name__} instead of a configuration")
-    info = {key: value for key, value in content.items() if key in REPRODUCTION_KEYS}
-    return {key: value for key, value in content.items() if key not in REPRODUCTION_KEYS}, info
+    entries = _require_object(content, "a configuration")
+    info = {key: value for key, value in entries.items() if key in REPRODUCTION_KEYS}
+    return {key: value for key, value in entries.items() if key not in REPRODUCTION_KEYS}, info
 
 
 def build_damage_error(path: Path, error: Exception) -> DataProblemError:
@@ -60,7 +71,7 @@ def build_damage_error(path: Path, error: Exception) -> DataProblemError:
     )
 
 
-def parse_config(content: dict[str, Any]) -> RunConfig:
+def parse_config(content: object) -> RunConfig:
     """Return the configuration of a run.
 
     Raises:
@@ -74,7 +85,7 @@ def parse_config(content: dict[str, Any]) -> RunConfig:
     return config
 
 
-def read_reproduction(run: Path) -> dict[str, Any]:
+def read_reproduction(run: Path) -> RunFacts:
     """Return what is needed to reproduce a run: `config`, `request` and `init_run`; {} without config.json.
 
     Raises:
@@ -85,12 +96,12 @@ def read_reproduction(run: Path) -> dict[str, Any]:
     content, info = split_config(read_json(run / CONFIG))
     json.dumps(content | info, allow_nan=False)  # raises ValueError for NaN, which no stored board can contain
     request, init = info.get(DATA_REQUEST), info.get(INIT_RUN)
-    if not (request is None or _is_request(request)) or not (init is None or is_text(init)):
-        raise ValueError("the request of the data set or the initial run is not valid")
-    return {"config": parse_config(content), "request": request, "init_run": Path(init).name if init else None}
+    if (request is None or _is_request(request)) and (init is None or is_text(init)):
+        return {"config": parse_config(content), "request": request, "init_run": Path(init).name if init else None}
+    raise ValueError("the request of the data set or the initial run is not valid")
 
 
-def _is_request(value: Any) -> bool:
+def _is_request(value: object) -> TypeGuard[RequestRecord]:
     """Return whether a value has the form of `mnistref.generation.generate.request_of`."""
     if not isinstance(value, dict) or not isinstance(value.get("sizes"), dict):
         return False
@@ -107,7 +118,7 @@ def _is_request(value: Any) -> bool:
     )
 
 
-def read_hardware(run: Path) -> dict[str, Any]:
+def read_hardware(run: Path) -> RunFacts:
     """Return the `hardware` and the `commit` of a run; {} without environment.json.
 
     Raises:
@@ -115,14 +126,14 @@ def read_hardware(run: Path) -> dict[str, Any]:
     """
     if not (run / ENVIRONMENT).is_file():
         return {}
-    environment = read_json(run / ENVIRONMENT)
+    environment = _require_object(read_json(run / ENVIRONMENT), "an environment")
     hardware, commit = _describe_hardware(environment), environment.get("git")
-    if not is_text(environment["device"]) or not (commit is None or is_text(commit)):
-        raise TypeError("the device or the commit is not text")
-    return {"hardware": hardware, "commit": commit}
+    if is_text(environment["device"]) and (commit is None or is_text(commit)):
+        return {"hardware": hardware, "commit": commit}
+    raise TypeError("the device or the commit is not text")
 
 
-def _describe_hardware(environment: Mapping[str, Any]) -> str:
+def _describe_hardware(environment: Mapping[str, object]) -> str:
     """Return the name of the GPU, or that of the processor with the numbers of processes and threads."""
     if environment["device"] != "cpu":
         return str(environment["device"])
@@ -132,20 +143,26 @@ def _describe_hardware(environment: Mapping[str, Any]) -> str:
     return f"{processor}, {shared}{threads} thread{'s' * (threads != 1)}" if is_number(threads, 1) else str(processor)
 
 
-def read_run_without_result(run: Path) -> dict[str, Any]:
-    """Return those entries of result.json that config.json and environment.json determine.
+def read_run_without_result(run: Path, status: str) -> Result:
+    """Return those entries of result.json that config.json and environment.json determine, and the status.
 
     Raises:
         OSError, DataProblemError, AttributeError, KeyError, TypeError, ValueError: a file is missing or damaged.
     """
     config = parse_config(split_config(read_json(run / CONFIG))[0])
-    environment = read_json(run / ENVIRONMENT)
-    if not (is_text(environment["device"]) and is_text(environment["bench"])):
+    environment = _require_object(read_json(run / ENVIRONMENT), "an environment")
+    device, version = environment["device"], environment["bench"]
+    if not (is_text(device) and is_text(version)):
         raise TypeError("the device or the version is not text")
     return {
-        **{key: getattr(config, key) for key in ("attn", "variant", "seed", "queries", "precision")},
+        "status": status,
+        "attn": config.attn,
+        "variant": config.variant,
+        "seed": config.seed,
         "recipe": config.training,
+        "queries": config.queries,
         "dataset": {"spec_id": config.dataset.removeprefix(f"{config.variant}-")},
-        "device": environment["device"],
-        "bench_version": environment["bench"],
+        "device": device,
+        "precision": config.precision,
+        "bench_version": version,
     }

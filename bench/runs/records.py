@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from bench.common.json_files import read_json, write_json
 from bench.compute import ComputeConfig
@@ -24,7 +24,8 @@ from bench.runs.provenance import (
     read_run_without_result,
     split_config,
 )
-from bench.runs.validation import RESULT_FORMAT, check_against_answers, check_result, check_same_run
+from bench.runs.record_types import Result, RunFacts, RunRecord
+from bench.runs.validation import RESULT_FORMAT, check_against_answers, check_result, check_same_run, is_result
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.common.version import VERSION
@@ -41,6 +42,8 @@ __all__ = [
     "INIT_RUN",
     "PACKED_ANSWERS",
     "USER_FILES",
+    "Result",
+    "RunRecord",
     "build_damage_error",
     "read_answers",
     "read_json",
@@ -56,24 +59,23 @@ HISTORY, RESULT, WEIGHTS = "history.jsonl", "result.json", "weights.safetensors"
 MANY_RUNS = 20
 """Number of runs whose reading may take long, so that the user is informed."""
 
-Result: TypeAlias = dict[str, Any]
-"""The content of result.json: the entries of `bench.runs.validation.REQUIRED_FIELDS`, and measures by name."""
 
-
-def require_same_run(run: Path, result: Mapping[str, Any], config: RunConfig) -> None:
+def require_same_run(run: Path, result: Result, config: RunConfig) -> None:
     """Raise an error unless the result and the configuration in a folder are of the same run.
 
     Raises:
         DataProblemError: they differ in the mechanism, the variant or the seed.
     """
-    if wrong := check_same_run(result, vars(config)):
+    if wrong := check_same_run(result, config):
         raise DataProblemError(
             f"{run / CONFIG}: damaged (its {', '.join(wrong)} is not that of {RESULT}); restore the file, or delete "
             "the run's folder and run it again"
         )
 
 
-def start_run(run: Path, config: Mapping[str, Any], computing: ComputeConfig, resume: bool, processes: int = 1) -> None:
+def start_run(
+    run: Path, config: Mapping[str, object], computing: ComputeConfig, resume: bool, processes: int = 1
+) -> None:
     """Create the folder of a run, or reuse the folder of an interrupted run.
 
     Args:
@@ -121,9 +123,9 @@ def trim_history(run: Path, epochs: int) -> None:
 
 
 def build_result(
-    config: RunConfig, manifest: Manifest, computing: ComputeConfig, seconds: float, outcome: Mapping[str, Any]
-) -> Result:
-    """Return the content of result.json.
+    config: RunConfig, manifest: Manifest, computing: ComputeConfig, seconds: float, outcome: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the content of result.json, see `Result`.
 
     Args:
         config: configuration of the run.
@@ -165,11 +167,11 @@ def read_result(run: Path) -> Result | None:
     path = run / RESULT
     if not path.is_file():
         return None
-    result: Result = read_json(path)
-    wrong = check_result(result)
-    if wrong:
-        raise DataProblemError(f"{path}: damaged ({', '.join(wrong[:3])} missing or wrong); run the same command again")
-    return result
+    content = read_json(path)
+    if not is_result(content):
+        wrong = ", ".join(check_result(content)[:3])
+        raise DataProblemError(f"{path}: damaged ({wrong} missing or wrong); run the same command again")
+    return content
 
 
 def is_finished(run: Path) -> bool:
@@ -192,7 +194,7 @@ def _list_runs(folder: Path) -> list[Path]:
     return sorted({path.parent for name in (CONFIG, RESULT) for path in Path(folder).glob(f"*/{name}")})
 
 
-def read_results(runs: Path) -> Iterator[Result]:
+def read_results(runs: Path) -> Iterator[RunRecord]:
     """Yield the result of every run in a folder, in the order of the names, as `bench.leaderboard.aggregate` needs it.
 
     In addition to the content of result.json, a result has `run`, the name of the folder; `answers`, see
@@ -213,12 +215,13 @@ def read_results(runs: Path) -> Iterator[Result]:
             log.warning("%s: %s does not follow from its answers; run it again", run / RESULT, ", ".join(wrong[:3]))
             result, status = None, "damaged"
         try:
-            yield {**(result or {**read_run_without_result(run), "status": status}), **extras, "run": run.name}
+            content = result or read_run_without_result(run, status)
+            yield {**content, **extras, "run": run.name}
         except (*READ_ERRORS, FileNotFoundError, NotADirectoryError) as error:
             log.warning("%s: skipped, because it is not the record of a run (%s)", run, error)
 
 
-def require_results(runs: Path, variant: str | None = None) -> list[Result]:
+def require_results(runs: Path, variant: str | None = None) -> list[RunRecord]:
     """Return the results of all runs in a folder, or of those of one variant, see `read_results`.
 
     Raises:
@@ -242,17 +245,17 @@ def _try_read_result(run: Path) -> tuple[Result | None, str]:
         return None, "damaged"
 
 
-def _read_extras(run: Path, result: Result | None) -> dict[str, Any]:
+def _read_extras(run: Path, result: Result | None) -> RunFacts:
     """Return the entries of `read_results` that are not in result.json. Damaged files are skipped and logged."""
 
-    def read_matching_reproduction(run: Path) -> dict[str, Any]:
+    def read_matching_reproduction(run: Path) -> RunFacts:
         found = read_reproduction(run)
         if result and found:
             require_same_run(run, result, found["config"])
         return found
 
-    extras: dict[str, Any] = {"answers": None}
-    readers: dict[str, Callable[[Path], dict[str, Any]]] = {
+    extras: RunFacts = {"answers": None}
+    readers: dict[str, Callable[[Path], RunFacts]] = {
         ANSWERS: lambda run: {"answers": read_answers(run)},
         CONFIG: read_matching_reproduction,
         ENVIRONMENT: read_hardware,

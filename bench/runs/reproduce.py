@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bench.attention import NetworkSpec, resolve_network
 from bench.config import RunConfig
@@ -75,7 +74,7 @@ def resolve_config_file(
     return ResolvedRun(config, folder, start, network)
 
 
-def _to_path(text: Any) -> Path | None:
+def _to_path(text: object) -> Path | None:
     return Path(path_of_text(text)) if isinstance(text, str) else None
 
 
@@ -85,7 +84,7 @@ def _find_dataset(config: RunConfig, root: Path) -> Path | None:
     return folder if (folder / "dataset.json").is_file() else None
 
 
-def _generate_dataset(path: Path, config: RunConfig, request: Any, root: Path, given: dict[str, str | None]) -> Path:
+def _generate_dataset(path: Path, config: RunConfig, request: object, root: Path, given: dict[str, str | None]) -> Path:
     """Generate the data set of a run, and return its folder.
 
     Args:

@@ -2,11 +2,11 @@
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
 
 from bench.config import DEFAULT_WIDTH, RECIPES, Recipe, RunConfig
+from mnistref.spec import RequestRecord
 
 ROOT = "data_cache"
 _CHANGEABLE = ("epochs", "batch", "lr", "fade", "questions")
@@ -15,7 +15,7 @@ _ALWAYS = ("epochs", "batch", "questions")
 
 
 def build_command(
-    config: RunConfig, request: Mapping[str, Any], seeds: Sequence[int], init_runs: Sequence[str] = ()
+    config: RunConfig, request: RequestRecord, seeds: Sequence[int], init_runs: Sequence[str] = ()
 ) -> str | None:
     """Return one line for a POSIX shell: `mnistref generate …`, then `bench run …` for every seed.
 
@@ -72,8 +72,8 @@ def _computing_options(config: RunConfig) -> list[str]:
     return options + [f"--{name}" for name in ("online", "deterministic") if getattr(config, name)]
 
 
-def _build_generate_command(request: Mapping[str, Any]) -> str:
-    options = ["--variant", request["variant"], "--seed", request["seed"]]
+def _build_generate_command(request: RequestRecord) -> str:
+    options: list[object] = ["--variant", request["variant"], "--seed", request["seed"]]
     for split, images in request["sizes"].items():
         options += [f"--{split}", images]
     options += ["--digits", request["digits"] or "DIGITS", "--backgrounds", request["backgrounds"] or "PHOTOS"]

@@ -7,12 +7,30 @@ a user module has a process of its own.
 """
 
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 from mnistref.common.child_process import ChildDiedError, ChildProcess
 from mnistref.common.errors import ProblemError
+
+
+class ProgressFields(TypedDict, total=False):
+    """The fields of `bench.training.progress.ProgressOptions`."""
+
+    log: str | None
+    checkpoint_seconds: float
+    on_step: Callable[..., object] | None
+
+
+class DataFields(TypedDict, total=False):
+    """The fields of `bench.config.DataOptions`."""
+
+    stream: bool | None
+    raw: str | None
+    digits: str | None
+    backgrounds: str | None
 
 
 class RunTask(TypedDict):
@@ -23,18 +41,18 @@ class RunTask(TypedDict):
         data: path of the data set.
         runs: path of the folder of all runs.
         files: user files, see `bench.attention.plugins.recorded_files`.
-        progress_options: the fields of `bench.training.progress.ProgressOptions`.
-        data_options: the fields of `bench.config.DataOptions`.
+        progress_options: how the run reports its progress.
+        data_options: how the data are read.
         init: path of the run with the initial weights, or None.
         isolated: whether the run needs a process of its own.
     """
 
-    config: dict[str, Any]
+    config: dict[str, object]
     data: str
     runs: str
     files: dict[str, str]
-    progress_options: dict[str, Any]
-    data_options: dict[str, Any]
+    progress_options: ProgressFields
+    data_options: DataFields
     init: str | None
     isolated: bool
 
@@ -153,12 +171,11 @@ class Worker:
 def _request_run(process: ChildProcess, task: RunTask) -> WorkerReply:
     """Send a run to a worker process, and wait for its reply."""
     try:
-        reply: WorkerReply = process.call(run_task, task)
+        return process.call(run_task, task)
     except ChildDiedError as error:
         return WorkerReply(RunOutcome("failed", f"{error}{error.advice('use a smaller --batch')}"))
     except Exception as error:
         return WorkerReply(_build_failure(error))
-    return reply
 
 
 def _build_failure(error: Exception) -> RunOutcome:
@@ -205,6 +222,7 @@ def _run_and_read_status(task: RunTask) -> RunOutcome:
         )
     except ProblemError as error:
         folder = runs / config.run_id
-        status = (records.read_result(folder) or {}).get("status", "failed")
+        result = records.read_result(folder)
+        status = result["status"] if result else "failed"
         return RunOutcome(status, _to_one_line(str(error).removeprefix(f"{folder}: {status}: ")))
     return RunOutcome("ok")

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -65,9 +65,18 @@ class Task:
             "config": self.config.as_dict(),
             "data": str(self.data.resolve()),
             "runs": str(runs.resolve()),
-            "progress_options": asdict(progress_options),
+            "progress_options": {
+                "log": progress_options.log,
+                "checkpoint_seconds": progress_options.checkpoint_seconds,
+                "on_step": progress_options.on_step,
+            },
             "files": self.network.files,
-            "data_options": asdict(self.data_options),
+            "data_options": {
+                "stream": self.data_options.stream,
+                "raw": self.data_options.raw,
+                "digits": self.data_options.digits,
+                "backgrounds": self.data_options.backgrounds,
+            },
             "init": str(self.init.resolve()) if self.init else None,
             "isolated": self.network.has_user_module,
         }
@@ -224,7 +233,8 @@ def _require_record(outcome: RunOutcome, run: Path) -> RunOutcome:
 def _describe_outcome(task: Task, outcome: RunOutcome, runs: Path) -> str:
     if outcome.status != "ok":
         return f"{outcome.status}: {outcome.reason}"
-    result = records.read_result(runs / task.config.run_id) or {}
+    result = records.read_result(runs / task.config.run_id)
+    assert result  # `_require_record` has read it
     return f"test accuracy {100 * result['accuracy']:.1f} % in {_format_seconds(result['seconds'])}"
 
 

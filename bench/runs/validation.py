@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 
+from bench.config import RunConfig
 from bench.evaluation.columns import (
     ACCURACY,
     COLUMN_BY_NAME,
@@ -16,6 +17,7 @@ from bench.evaluation.columns import (
     SCALES,
     TRAIN_STEP_MS,
 )
+from bench.runs.record_types import Result
 from mnistref.variants import VARIANTS
 
 REQUIRED_FIELDS: dict[str, type] = {
@@ -43,14 +45,14 @@ _MAX_COST = 1e12
 """Maximal plausible number of milliseconds or megabytes."""
 
 
-def is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
+def is_number(value: object, least: float = -math.inf, most: float = math.inf) -> TypeGuard[float]:
     """Return whether a value of a record is a finite number from `least` to `most`. Booleans are not numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return -1e300 < value < 1e300 and least <= value <= most
 
 
-def is_text(value: Any) -> bool:
+def is_text(value: object) -> TypeGuard[str]:
     """Return whether a value of a record is text that is not empty and has no null character."""
     return isinstance(value, str) and bool(value) and "\0" not in value
 
@@ -64,7 +66,7 @@ def _allowed_range(name: str, tolerance: float) -> tuple[float, float]:
     return least - tolerance * abs(least), most + tolerance * abs(most)
 
 
-def _range_check(name: str) -> Callable[[Any], bool]:
+def _range_check(name: str) -> Callable[[object], bool]:
     """Return the check that a value of a result is in the range of a column."""
     return lambda value: is_number(value, *_allowed_range(name, _RELATIVE_TOLERANCE))
 
@@ -80,19 +82,19 @@ def rounding_tolerance(name: str) -> float:
     return _STORED_TOLERANCE * max([1.0, *map(abs, COLUMN_BY_NAME[name].value_range or ())])
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> TypeGuard[float]:
     return is_number(value, 0, 2**53) and value == int(value)
 
 
-def _is_time(value: Any) -> bool:
+def _is_time(value: object) -> bool:
     return is_number(value, 0, _MAX_COST) and value > 0
 
 
-def _is_size(value: Any) -> bool:
+def _is_size(value: object) -> bool:
     return is_number(value, 0, _MAX_COST)
 
 
-_NUMBER_CHECKS: dict[str, Callable[[Any], bool]] = {
+_NUMBER_CHECKS: dict[str, Callable[[object], bool]] = {
     ACCURACY: _range_check(ACCURACY),
     "val_accuracy": _range_check(ACCURACY),
     **{name: _range_check(name) for name in (*SCALES, *MAP_METRICS)},
@@ -104,7 +106,7 @@ _NUMBER_CHECKS: dict[str, Callable[[Any], bool]] = {
 """Fields of a result that are optional numbers, and the checks of their values."""
 
 
-def check_result(result: Any) -> list[str]:
+def check_result(result: object) -> list[str]:
     """Return the names of the fields of result.json that are missing, have a wrong type, or are out of range."""
     if not isinstance(result, dict):
         return ["all of it"]
@@ -125,20 +127,31 @@ def check_result(result: Any) -> list[str]:
     return wrong + [name for name, is_valid in present.items() if not is_valid(result[name])]
 
 
-def _is_dataset(value: Any) -> bool:
-    has_id = isinstance(value, dict) and is_text(value.get("spec_id"))
-    return has_id and all(value.get(name) in (None, "") or is_text(value[name]) for name in ("digits", "backgrounds"))
+def is_result(content: object) -> TypeGuard[Result]:
+    """Return whether parsed JSON is a valid content of result.json, see `check_result`."""
+    return not check_result(content)
 
 
-def check_same_run(result: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+def _is_dataset(value: object) -> bool:
+    if not isinstance(value, dict) or not is_text(value.get("spec_id")):
+        return False
+    return all(value.get(name) in (None, "") or is_text(value[name]) for name in ("digits", "backgrounds"))
+
+
+def check_same_run(result: Result, config: RunConfig) -> list[str]:
     """Return the names of the fields in which a result differs from the configuration of its run."""
-    return [name for name in ("attn", "variant", "seed") if result[name] != config[name]]
+    is_same = {
+        "attn": result["attn"] == config.attn,
+        "variant": result["variant"] == config.variant,
+        "seed": result["seed"] == config.seed,
+    }
+    return [name for name, same in is_same.items() if not same]
 
 
-def _answers_check(name: str) -> Callable[[np.ndarray], Any]:
+def _answers_check(name: str) -> Callable[[np.ndarray], bool]:
     """Return the check that all answers of a metric of maps are in the range of its column."""
     least, most = _allowed_range(name, _STORED_TOLERANCE)
-    return lambda values: ((values >= least) & (values <= most)).all()
+    return lambda values: bool(((values >= least) & (values <= most)).all())
 
 
 def check_answers(answers: Mapping[str, np.ndarray]) -> list[str]:
@@ -146,10 +159,10 @@ def check_answers(answers: Mapping[str, np.ndarray]) -> list[str]:
     right = answers.get("right")
     if right is None or right.ndim != 1 or not len(right):
         return ["right"]
-    allowed: dict[str, Callable[[np.ndarray], Any]] = {
-        "right": lambda values: np.isin(values, (0, 1)).all(),
-        "answer": lambda values: (values >= 0).all() and (values == np.floor(values)).all(),
-        "scale_bin": lambda values: np.isin(values, range(-1, len(SCALES))).all(),
+    allowed: dict[str, Callable[[np.ndarray], bool]] = {
+        "right": lambda values: bool(np.isin(values, (0, 1)).all()),
+        "answer": lambda values: bool((values >= 0).all() and (values == np.floor(values)).all()),
+        "scale_bin": lambda values: bool(np.isin(values, range(-1, len(SCALES))).all()),
         **{name: _answers_check(name) for name in MAP_SCORES},
     }
     wrong = [name for name, values in answers.items() if values.shape != right.shape]
@@ -159,7 +172,7 @@ def check_answers(answers: Mapping[str, np.ndarray]) -> list[str]:
     ]
 
 
-def check_against_answers(result: Mapping[str, Any], answers: Mapping[str, np.ndarray] | None) -> list[str]:
+def check_against_answers(result: Result, answers: Mapping[str, np.ndarray] | None) -> list[str]:
     """Return the names of the measures of a result that differ from those computed from its answers.
 
     The list includes "answer" if an answer is a class that the variant does not have.
@@ -182,8 +195,13 @@ def check_against_answers(result: Mapping[str, Any], answers: Mapping[str, np.nd
         for name in MAP_SCORES
         if name in answers
     }
-    present = {name: pair for name, pair in expected.items() if result.get(name) is not None}
-    wrong = [name for name, (value, tolerance) in present.items() if not abs(result[name] - value) <= tolerance]
+    measures: Mapping[str, object] = result
+    wrong = []
+    for name, (value, tolerance) in expected.items():
+        measure = measures.get(name)
+        is_close = isinstance(measure, int | float) and abs(measure - value) <= tolerance
+        if measure is not None and not is_close:
+            wrong.append(name)
     variant = VARIANTS.get(result["variant"])
     has_unknown_class = variant is not None and "answer" in answers and answers["answer"].max() >= variant.classes
     return wrong + ["answer"] * bool(has_unknown_class)

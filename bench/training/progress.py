@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -56,10 +56,20 @@ class ProgressOptions:
             )
 
 
+class ScalarWriter(Protocol):
+    """The part of TensorBoard's SummaryWriter that writes numbers."""
+
+    def add_scalar(self, tag: str, scalar_value: object, global_step: int) -> object:
+        """Write a number."""
+
+    def flush(self) -> object:
+        """Write all numbers to the disk."""
+
+
 class RunProgress:
     """Reports the progress of a run to the progress bar, the log and TensorBoard."""
 
-    def __init__(self, bar: tqdm, writer: Any | None, steps_done: int) -> None:
+    def __init__(self, bar: tqdm, writer: ScalarWriter | None, steps_done: int) -> None:
         self._bar, self._writer, self._steps_done = bar, writer, steps_done
 
     def report_step(self) -> None:
@@ -76,11 +86,11 @@ class RunProgress:
         self._steps_done = record["steps"]
         self._write_scalars(_EPOCH_SCALARS, record)
 
-    def report_test(self, result: Mapping[str, Any]) -> None:
+    def report_test(self, result: Mapping[str, object]) -> None:
         """Report the results of the test."""
         self._write_scalars(_TEST_SCALARS, result)
 
-    def _write_scalars(self, names: Mapping[str, str], values: Mapping[str, Any]) -> None:
+    def _write_scalars(self, names: Mapping[str, str], values: Mapping[str, object]) -> None:
         if self._writer is None:
             return
         for key, name in names.items():

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -37,9 +37,9 @@ class TrainerState(TypedDict):
     under: NotRequired[EpochState | None]
     best_epoch: int
     best_accuracy: float
-    groups: list[dict[str, Any]]
+    groups: list[dict[str, object]]
     diagonal_lstm: NotRequired[list[str]]
-    schedule: dict[str, Any]
+    schedule: dict[str, object]
 
 
 @dataclass
@@ -92,7 +92,7 @@ def require_valid_state(tensors: Mapping[str, Tensor], values: TrainerState, lim
         ValueError: the trainer cannot have saved this state.
     """
     epoch, best, current = values["epoch"], values["best_epoch"], values.get("under")
-    counts: list[Any] = [epoch, best, *([current["steps"]] if current else [])]
+    counts: list[object] = [epoch, best, *([current["steps"]] if current else [])]
     if not all(isinstance(count, int) and count >= 0 for count in counts) or not best <= epoch <= limits.epochs:
         raise ValueError("a number of epochs or steps is out of range")
     numbers = [values["best_accuracy"], *([current["lr"], current["seconds"]] if current else [])]

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.common.text_table import escaped
@@ -12,7 +11,7 @@ from mnistref.metadata.credits import LICENCES
 from mnistref.sources.digit_check import check_digit_images
 from mnistref.sources.digits import NAMES, Digits, load_digits, require_digit_source
 from mnistref.sources.photos import PhotoList, list_photos, require_photo_source
-from mnistref.spec import POOLS, DatasetSpec, VariantSpec
+from mnistref.spec import POOLS, DatasetSpec, RequestRecord, VariantSpec
 from mnistref.storage.manifest import (
     Manifest,
     Source,
@@ -55,7 +54,7 @@ class Request:
         return Path(self.root).absolute() / "raw"
 
 
-def request_of(manifest: Manifest) -> dict[str, Any]:
+def request_of(manifest: Manifest) -> RequestRecord:
     """Return the arguments of `Request`, except the root, that generate a data set again.
 
     A source that was a folder of the user is None.
@@ -64,15 +63,17 @@ def request_of(manifest: Manifest) -> dict[str, Any]:
     def name(source: Source | None) -> str | None:
         return source.origin if source and source.origin in LICENCES else None
 
-    return {
+    record: RequestRecord = {
         "variant": manifest.variant.name,
         "seed": manifest.spec["seed"],
         "sizes": dict(manifest.spec["sizes"]),
         "digits": name(manifest.digits),
         "backgrounds": name(manifest.backgrounds) if manifest.backgrounds else Request.backgrounds,
         "pool": manifest.spec["pool"],
-        **({"any_digits": True} if manifest.spec.get("any_digits") else {}),
     }
+    if manifest.spec.get("any_digits"):
+        record["any_digits"] = True
+    return record
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`croissant.json`: a machine-readable description of a data set (Croissant 1.0, JSON-LD). Pure text."""
 
 import json
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,13 +12,16 @@ from mnistref.storage.schema import FIELDS, FORMAT_VERSION
 PUBLISHED = "2026-11-21"
 """Publication date of format version 1, which Croissant requires. A constant keeps the bytes reproducible."""
 
+_Node: TypeAlias = dict[str, object]
+"""A node of JSON-LD."""
+
 _TERMS = (
     *("citeAs", "column", "equivalentProperty", "extract", "field", "fileObject", "fileProperty", "fileSet", "format"),
     *("includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex"),
     *("repeated", "replace", "samplingRate", "separator", "source", "subField", "transform"),
 )
 
-CONTEXT: dict[str, Any] = {
+CONTEXT: _Node = {
     "@language": "en",
     "@vocab": "https://schema.org/",
     "cr": "http://mlcommons.org/croissant/",
@@ -41,7 +44,7 @@ def croissant(manifest: Manifest) -> str:
     """Return the text of croissant.json: shards with checksums, fields with types, licences."""
     variant = manifest.variant
     note = f"{variant.name} is {variant.note}. " if variant.note else ""
-    content: dict[str, Any] = {
+    content: _Node = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
@@ -59,7 +62,7 @@ def croissant(manifest: Manifest) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def _shards(manifest: Manifest) -> list[dict[str, Any]]:
+def _shards(manifest: Manifest) -> list[_Node]:
     return [
         {
             "@type": "cr:FileObject",
@@ -74,7 +77,7 @@ def _shards(manifest: Manifest) -> list[dict[str, Any]]:
     ]
 
 
-def _splits(manifest: Manifest) -> list[dict[str, Any]]:
+def _splits(manifest: Manifest) -> list[_Node]:
     """Return each split as a file set."""
     return [
         {
@@ -88,7 +91,7 @@ def _splits(manifest: Manifest) -> list[dict[str, Any]]:
     ]
 
 
-def _records(split: str) -> dict[str, Any]:
+def _records(split: str) -> _Node:
     """Return the fields of a split. A column is an HDF5 data set whose first axis is the image."""
     fields = []
     for name, field in FIELDS.items():

@@ -2,23 +2,75 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict, TypeVar, cast
 
 from mnistref.common.atomic_files import check_file, file_sha256, is_file, read_text, write_whole
 from mnistref.common.errors import DataProblemError, UsageProblemError
-from mnistref.spec import COLORS, LAW_VERSION, DatasetSpec, VariantSpec, canonical_json
+from mnistref.spec import COLORS, LAW_VERSION, DatasetSpec, SpecRecord, VariantSpec, canonical_json
 from mnistref.storage.journal import JOURNAL
 from mnistref.storage.manifest_schema import DATASET, require_schema
 from mnistref.storage.schema import FORMAT_VERSION, SHARD_IMAGES
-from mnistref.storage.shards import ShardInfo
+from mnistref.storage.shards import ShardInfo, ShardRecord
 from mnistref.variants import VARIANTS
 
 MANIFEST, SUMS = "dataset.json", "SHA256SUMS"
 PAGES = ("README.md", "croissant.json")
 OWN_DIGEST = "manifest_sha256"
+_Number = TypeVar("_Number", int, float)
+
+
+class SourceRecord(TypedDict):
+    """A `Source` as a JSON object."""
+
+    name: str
+    sha256: str
+    count: int
+    kind: NotRequired[str]
+
+
+class SplitRecord(TypedDict):
+    """The number of images and the shards of a split."""
+
+    images: int
+    shards: list[ShardRecord]
+
+
+class PhotoRecord(TypedDict):
+    """The name and the SHA-256 of a photo."""
+
+    name: str
+    sha256: str
+
+
+class DatasetRecord(TypedDict):
+    """The content of dataset.json without its own digest, see `Manifest`."""
+
+    format_version: int
+    spec_id: str
+    spec: SpecRecord
+    note: NotRequired[str]
+    content_sha256: str
+    colors: dict[str, list[int]]
+    digits: SourceRecord
+    backgrounds: SourceRecord | None
+    splits: dict[str, SplitRecord]
+    photos: list[PhotoRecord]
+    pages: NotRequired[dict[str, str]]
+
+
+class _OptionalNote(TypedDict, total=False):
+    """The entry of a `DatasetRecord` for variants with a note."""
+
+    note: str
+
+
+class _OptionalPages(TypedDict, total=False):
+    """The entry of a `DatasetRecord` that early versions omit."""
+
+    pages: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -39,9 +91,12 @@ class Source:
         """The kind of the source, or its name if the kind was not recorded."""
         return self.kind or self.name
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> SourceRecord:
         """Return the JSON object of the source."""
-        return {key: value for key, value in vars(self).items() if value is not None}
+        record: SourceRecord = {"name": self.name, "sha256": self.sha256, "count": self.count}
+        if self.kind is not None:
+            record["kind"] = self.kind
+        return record
 
 
 @dataclass(frozen=True)
@@ -55,7 +110,7 @@ class Manifest:
     """
 
     variant: VariantSpec
-    spec: Mapping[str, Any]
+    spec: SpecRecord
     digits: Source
     backgrounds: Source | None
     photos: tuple[tuple[str, str], ...]
@@ -93,13 +148,15 @@ class Manifest:
             raise UsageProblemError(f"{self.folder_name} has no {split!r} split{note}: {', '.join(self.splits)}")
         return split
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> DatasetRecord:
         """Return the content of dataset.json without its own digest."""
+        note: _OptionalNote = {"note": self.variant.note} if self.variant.note else {}
+        pages: _OptionalPages = {"pages": dict(self.pages)} if self.pages else {}
         return {
             "format_version": FORMAT_VERSION,
             "spec_id": self.spec_id,
-            "spec": dict(self.spec),
-            **({"note": self.variant.note} if self.variant.note else {}),
+            "spec": self.spec.copy(),
+            **note,
             "content_sha256": self.content_sha256,
             "colors": {name: list(rgb) for name, rgb in COLORS.items()},
             "digits": self.digits.as_dict(),
@@ -109,7 +166,7 @@ class Manifest:
                 for split, shards in self.splits.items()
             },
             "photos": [{"name": name, "sha256": sha256} for name, sha256 in self.photos],
-            **({"pages": dict(self.pages)} if self.pages else {}),
+            **pages,
         }
 
     def text(self) -> str:
@@ -156,7 +213,7 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _digest_of(content: Mapping[str, Any]) -> str:
+def _digest_of(content: Mapping[str, object]) -> str:
     return _sha256(canonical_json(content))
 
 
@@ -201,20 +258,26 @@ def read_manifest(folder: Path) -> Manifest:
         raise DataProblemError(f"{path}: damaged ({error}); generate the data set again") from error
 
 
-def _parsed(content: dict[str, Any]) -> Manifest:
+def _validated(content: dict[str, object]) -> DatasetRecord:
+    """Return parsed JSON as a record; raise ValueError unless it matches the schema of dataset.json."""
+    require_schema(content, DATASET)
+    return cast(DatasetRecord, content)  # the schema has the keys and types of the record
+
+
+def _parsed(content: dict[str, object]) -> Manifest:
     """Return the manifest of the parsed JSON; raise ValueError unless this program would write the same."""
     if content.pop(OWN_DIGEST, None) != _digest_of(content):
         raise ValueError("its digest differs")
-    require_schema(content, DATASET)
-    spec, grounds = content["spec"], content["backgrounds"]
+    record = _validated(content)
+    spec, grounds = record["spec"], record["backgrounds"]
     manifest = Manifest(
-        _variant(spec, content.get("note", "")),
+        _variant(spec, record.get("note", "")),
         spec,
-        Source(**content["digits"]),
+        Source(**record["digits"]),
         Source(**grounds) if grounds else None,
-        tuple((photo["name"], photo["sha256"]) for photo in content["photos"]),
-        {split: _shards(content["splits"], split, size) for split, size in spec["sizes"].items()},
-        content.get("pages"),
+        tuple((photo["name"], photo["sha256"]) for photo in record["photos"]),
+        {split: _shards(record["splits"], split, size) for split, size in spec["sizes"].items()},
+        record.get("pages"),
     )
     _require_consistent(manifest)
     if canonical_json(manifest.as_dict()) != canonical_json(content):
@@ -222,20 +285,35 @@ def _parsed(content: dict[str, Any]) -> Manifest:
     return manifest
 
 
-def _variant(spec: Mapping[str, Any], note: str) -> VariantSpec:
+def _variant(spec: SpecRecord, note: str) -> VariantSpec:
     """Return the sampling law of the data set. The rest of a known variant is used only if its law is the same."""
-    law: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in spec["law"].items()
-    }
+    law = spec["law"]
+    variant = VariantSpec(
+        *(spec["variant"], "", "none"),
+        canvas=law["canvas"],
+        background=law["background"],
+        query=law["query"],
+        digits=_range(law["digits"]),
+        scales=_range(law["scales"]),
+        repeats=_range(law["repeats"]),
+        distractors=law["distractors"],
+        jitter=law["jitter"],
+        note=note,
+    )
     known = VARIANTS.get(spec["variant"])
-    if known and spec["law_version"] == LAW_VERSION and known.law() == law:
-        return replace(known, note=note)
-    return VariantSpec(spec["variant"], "", "none", **law, note=note)
+    is_known = known and spec["law_version"] == LAW_VERSION and known.law() == variant.law()
+    return replace(known, note=note) if known and is_known else variant
 
 
-def _shards(splits: Mapping[str, Any], split: str, size: int) -> tuple[ShardInfo, ...]:
+def _range(bounds: Sequence[_Number]) -> tuple[_Number, _Number]:
+    low, high = bounds
+    return low, high
+
+
+def _shards(splits: Mapping[str, SplitRecord], split: str, size: int) -> tuple[ShardInfo, ...]:
     """Return the shards of a split; raise ValueError unless they match its size."""
-    shards = tuple(ShardInfo(**shard) for shard in splits.get(split, {}).get("shards", ()))
+    records = splits[split]["shards"] if split in splits else []
+    shards = tuple(ShardInfo(**record) for record in records)
     listed = [(shard.file, shard.images) for shard in shards]
     # compare the number first, because a damaged size may need too many names
     if len(shards) != -(-size // SHARD_IMAGES) or listed != [(name, n) for name, _, n in shard_names(split, size)]:

@@ -11,10 +11,10 @@ A schema is one of:
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from reprlib import repr as shortened
-from typing import Any
+from typing import TypeAlias
 
 from mnistref.spec import BACKGROUNDS, COLORS, MAX_DIGITS, MAX_JITTER, POOLS, QUERIES, SPLITS
 from mnistref.storage.schema import SHARD_IMAGES
@@ -28,14 +28,18 @@ class Rule:
     """Schema of one value: `check` returns whether it is valid, `text` is the rule in words."""
 
     text: str
-    check: Callable[[Any], bool]
+    check: Callable[[object], bool]
 
 
 @dataclass(frozen=True)
 class Nullable:
     """Schema of null, or of a value that matches the schema `form`."""
 
-    form: Any
+    form: "Schema"
+
+
+Schema: TypeAlias = Rule | Nullable | Mapping[str, "Schema"] | Sequence["Schema"]
+"""See this module. Lists and tuples of schemas have different meanings."""
 
 
 def integer(low: int, high: int) -> Rule:
@@ -44,7 +48,7 @@ def integer(low: int, high: int) -> Rule:
     return Rule(text, lambda value: type(value) is int and low <= value <= high)  # excludes bool
 
 
-def one_of(*known: Any) -> Rule:
+def one_of(*known: object) -> Rule:
     """Return the rule for these values."""
     text = ("one of " if len(known) > 1 else "") + ", ".join(json.dumps(word) for word in known)
     return Rule(text, lambda value: any(value == word and type(value) is type(word) for word in known))
@@ -60,13 +64,15 @@ STRING = Rule("a string of valid Unicode", lambda v: isinstance(v, str) and not 
 SHA256 = pattern("a SHA-256 in lower-case hexadecimal", "[0-9a-f]{64}")
 
 _WORD = pattern("1 to 64 of the characters a–z, 0–9, _ and -", "[a-z0-9_-]{1,64}")
-_SCALE = Rule("a number above 0, at most 3", lambda value: type(value) in (int, float) and 0 < value <= 3)
+_SCALE = Rule(
+    "a number above 0, at most 3", lambda value: isinstance(value, int | float) and value is not True and 0 < value <= 3
+)
 _DIGITS, _SOURCE = (
     integer(1, MAX_DIGITS),
     {"name": STRING, "kind?": STRING, "sha256": SHA256, "count": integer(1, MAX_COUNT)},
 )
 
-LAW = {
+LAW: Schema = {
     "canvas": integer(1, 2**15 - 1),
     "background": one_of(*BACKGROUNDS),
     "query": one_of(*QUERIES),
@@ -77,7 +83,7 @@ LAW = {
     "jitter": integer(0, MAX_JITTER),
 }
 
-SHARD = {
+SHARD: Schema = {
     "file": STRING,
     "images": integer(1, SHARD_IMAGES),
     "bytes": integer(1, 2**63 - 1),
@@ -85,7 +91,7 @@ SHARD = {
     "content_sha256": SHA256,
 }
 
-DATASET = {
+DATASET: Schema = {
     "format_version": integer(1, MAX_COUNT),
     "spec_id": STRING,
     "spec": {
@@ -111,7 +117,7 @@ DATASET = {
 """Schema of dataset.json without `manifest_sha256`, the digest of the rest."""
 
 
-def require_schema(value: Any, form: Any, where: str = "") -> None:
+def require_schema(value: object, form: Schema, where: str = "") -> None:
     """Raise ValueError if a value does not match a schema.
 
     Args:
@@ -133,11 +139,11 @@ def require_schema(value: Any, form: Any, where: str = "") -> None:
             raise _mismatch(value, form, where)
         for k, part in enumerate(value):
             require_schema(part, inner[k] if isinstance(inner, tuple) else inner[0], f"{where}[{k}]")
-    elif not inner.check(value):
+    elif isinstance(inner, Rule) and not inner.check(value):
         raise _mismatch(value, form, where)
 
 
-def _require_keys(value: Mapping[str, Any], form: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _require_keys(value: Mapping[str, object], form: Mapping[str, Schema], where: str) -> dict[str, Schema]:
     """Return key → schema; raise ValueError if a key is unknown or missing."""
     known = {key.removesuffix("?"): part for key, part in form.items()}
     for key in value:
@@ -153,11 +159,11 @@ def _place(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
 
 
-def _mismatch(value: Any, form: Any, where: str) -> ValueError:
+def _mismatch(value: object, form: Schema, where: str) -> ValueError:
     return ValueError(f"{where or 'the content'} is {shortened(value)}, must be {_describe(form)}")
 
 
-def _describe(form: Any) -> str:
+def _describe(form: Schema) -> str:
     """Return the rule of a schema in words."""
     if isinstance(form, Nullable):
         return f"{_describe(form.form)} or null"

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import h5py
 import numpy as np
@@ -27,6 +27,16 @@ _PACKED_IMAGES = 10  # images per chunk of a packed field
 _GZIP = 1
 
 
+class ShardRecord(TypedDict):
+    """A `ShardInfo` as a JSON object."""
+
+    file: str
+    images: int
+    bytes: int
+    sha256: str
+    content_sha256: str
+
+
 @dataclass(frozen=True)
 class ShardInfo:
     """The manifest's entry for a shard. `content_sha256` is `content_digest`, the other fields describe the file."""
@@ -37,9 +47,15 @@ class ShardInfo:
     sha256: str
     content_sha256: str
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ShardRecord:
         """Return the JSON object of the shard."""
-        return dict(vars(self))
+        return {
+            "file": self.file,
+            "images": self.images,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+            "content_sha256": self.content_sha256,
+        }
 
 
 def content_digest(arrays: Arrays) -> str:
