@@ -5,72 +5,22 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NotRequired, TypedDict, TypeVar, cast
+from typing import TypeVar, cast
 
 from mnistref.common.atomic_files import check_file, file_sha256, is_file, read_text, write_whole
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.spec import COLORS, LAW_VERSION, DatasetSpec, SpecRecord, VariantSpec, canonical_json
+from mnistref.storage.dataset_record import DatasetRecord, OptionalNote, OptionalPages, SourceRecord, SplitRecord
 from mnistref.storage.journal import JOURNAL
 from mnistref.storage.manifest_schema import DATASET, require_schema
 from mnistref.storage.schema import FORMAT_VERSION, SHARD_IMAGES
-from mnistref.storage.shards import ShardInfo, ShardRecord
+from mnistref.storage.shards import ShardInfo
 from mnistref.variants import VARIANTS
 
 MANIFEST, SUMS = "dataset.json", "SHA256SUMS"
 PAGES = ("README.md", "croissant.json")
 OWN_DIGEST = "manifest_sha256"
 _Number = TypeVar("_Number", int, float)
-
-
-class SourceRecord(TypedDict):
-    """A `Source` as a JSON object."""
-
-    name: str
-    sha256: str
-    count: int
-    kind: NotRequired[str]
-
-
-class SplitRecord(TypedDict):
-    """The number of images and the shards of a split."""
-
-    images: int
-    shards: list[ShardRecord]
-
-
-class PhotoRecord(TypedDict):
-    """The name and the SHA-256 of a photo."""
-
-    name: str
-    sha256: str
-
-
-class DatasetRecord(TypedDict):
-    """The content of dataset.json without its own digest, see `Manifest`."""
-
-    format_version: int
-    spec_id: str
-    spec: SpecRecord
-    note: NotRequired[str]
-    content_sha256: str
-    colors: dict[str, list[int]]
-    digits: SourceRecord
-    backgrounds: SourceRecord | None
-    splits: dict[str, SplitRecord]
-    photos: list[PhotoRecord]
-    pages: NotRequired[dict[str, str]]
-
-
-class _OptionalNote(TypedDict, total=False):
-    """The entry of a `DatasetRecord` for variants with a note."""
-
-    note: str
-
-
-class _OptionalPages(TypedDict, total=False):
-    """The entry of a `DatasetRecord` that early versions omit."""
-
-    pages: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -150,8 +100,8 @@ class Manifest:
 
     def as_dict(self) -> DatasetRecord:
         """Return the content of dataset.json without its own digest."""
-        note: _OptionalNote = {"note": self.variant.note} if self.variant.note else {}
-        pages: _OptionalPages = {"pages": dict(self.pages)} if self.pages else {}
+        note: OptionalNote = {"note": self.variant.note} if self.variant.note else {}
+        pages: OptionalPages = {"pages": dict(self.pages)} if self.pages else {}
         return {
             "format_version": FORMAT_VERSION,
             "spec_id": self.spec_id,

@@ -11,13 +11,16 @@ import pytest
 import torch
 
 from bench.common.safetensors_io import encode
-from bench.evaluation.columns import COLUMN_BY_NAME
+from bench.evaluation.columns import COLUMN_BY_NAME, COSTS, MAP_METRICS, SCALES
+from bench.evaluation.columns import COUNTS as SCALE_COUNTS
 from bench.leaderboard.aggregate import build_board
 from bench.runs import records
-from bench.runs.validation import check_against_answers, check_answers, check_result
+from bench.runs.record_types import Measures, Result, ResultHeader, RunRecord, ScaleMeasures
+from bench.runs.validation import REQUIRED_FIELDS, check_against_answers, check_answers, check_result
 from mnistref.common.errors import DataProblemError
 from tests.bench.leaderboard.test_aggregate import failed, result
 
+RESULTS = Path(__file__).parents[3] / "results"
 NUMBERS = [math.nan, math.inf, -math.inf, True, False, "1", [1], {}, 10**400, -1, -0.5]
 SHARES = ["accuracy", "accuracy_scale_0.5_1.0", "mask_correctness", "mask_correctness_uniform", "tpr", "pointing"]
 SHARES += ["pr_area", "val_accuracy"]
@@ -30,6 +33,16 @@ def test_a_result_as_runs_write_it_is_sound():
     assert check_result(failed()) == []
     assert check_result(result(accuracy=1, mask_correctness=0, note=None, capture=None, peak_memory_mb=0)) == []
     assert check_result(result(pr_area=None, tpr=None, relative_runtime=None, pr_curve={"recall": [math.nan]})) == []
+
+
+def test_the_types_of_records_name_every_entry():
+    assert ResultHeader.__required_keys__ == REQUIRED_FIELDS.keys() == Result.__required_keys__
+    assert set(ScaleMeasures.__annotations__) == {*SCALES, *SCALE_COUNTS}
+    assert {*MAP_METRICS, *COSTS} <= Measures.__optional_keys__
+    stored = [json.loads(path.read_text()) for path in RESULTS.glob("*/runs/*/result.json")]
+    assert len(stored) > 100
+    assert {key for one in stored for key in one} <= set(Result.__annotations__)
+    assert RunRecord.__required_keys__ == {*REQUIRED_FIELDS, "run"}
 
 
 @pytest.mark.parametrize(

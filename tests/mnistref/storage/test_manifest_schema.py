@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from mnistref.spec import Law, SpecRecord
+from mnistref.storage.dataset_record import DatasetRecord, PhotoRecord, SourceRecord, SplitRecord
 from mnistref.storage.manifest_schema import DATASET, LAW, SHA256, SHARD, Nullable, Rule, one_of, require_schema
+from mnistref.storage.shards import ShardRecord
 
 SOURCE = {"name": "mnist", "sha256": "0" * 64, "count": 10}
 VALID_LAW = {
@@ -69,3 +72,20 @@ def test_nullable_and_single_values():
     assert isinstance(one_of(True), Rule)
     with pytest.raises(ValueError, match=r"^any_digits is 1, must be true$"):
         require_schema(1, one_of(True), "any_digits")
+
+
+@pytest.mark.parametrize(
+    ("record", "schema"),
+    [
+        (DatasetRecord, DATASET),
+        (SpecRecord, DATASET["spec"]),
+        (Law, LAW),
+        (SourceRecord, DATASET["digits"]),
+        (SplitRecord, DATASET["splits"]["test?"]),
+        (ShardRecord, SHARD),
+        (PhotoRecord, DATASET["photos"][0]),
+    ],
+)
+def test_the_types_of_records_have_the_keys_of_the_schema(record, schema):
+    assert record.__required_keys__ == {key for key in schema if not key.endswith("?")}
+    assert record.__optional_keys__ == {key.removesuffix("?") for key in schema if key.endswith("?")}
