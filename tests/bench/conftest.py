@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.runs import records
 
@@ -33,3 +34,9 @@ def interrupt_after(monkeypatch):
 def checked_here(monkeypatch) -> None:
     """Check modules in this process, which is faster; test_isolation.py has the tests of the child process."""
     monkeypatch.setattr("bench.conformance.isolation.names_user_module", lambda _: False)
+
+
+@pytest.fixture
+def one_draw(monkeypatch):
+    """Every Gaussian number is 1, in any batch and on any device: what a sampled mechanism does with it shows."""
+    monkeypatch.setattr(torch, "randn", torch.ones)

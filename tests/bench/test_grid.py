@@ -1,6 +1,5 @@
-"""The papers' grid in slices: it is whole, comes to its end however often it is stopped, and loses little when cut."""
+"""The papers' grid in slices: it resumes after every stop, and a cut leaves whole records."""
 
-import csv
 import json
 import os
 import random
@@ -14,17 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.attention import canonical_names
-from bench.compute import ComputeConfig
 from bench.leaderboard.aggregate import build_board
-from bench.model import create_model
 from bench.runs import records
 from mnistref.common.atomic_files import PARTIAL
-from mnistref.variants import VARIANTS
 from tests.helpers import TOP
-from tests.perf import grid_options, grid_plan, trainer_steps
+from tests.perf import grid_options, grid_plan
 from tests.perf.grid_commands import Commands
-from tests.perf.packs import Packs, unpack
 
 SCRIPT = TOP / "bench" / "grid.sh"
 LEFT = 75
@@ -32,7 +26,6 @@ SMALL = ("--device", "cpu", "--epochs", "1", "--seeds", "1", "--margin", "0.3", 
 FILES = {"grid.json", "grid.log", "records-1.tar.xz", "records-2.tar.xz", "weights-1.tar.xz"}
 """All that it leaves: with the three files of a session eight."""
 STAGES = len(grid_plan.FIRST) + len(grid_plan.THEN)
-
 PRETENDED = """
 import os, shutil, sys, time
 from pathlib import Path
@@ -126,88 +119,6 @@ def unpacked(out: Path, folder: Path) -> list[str]:
         assert records.read_result(run)["status"] == "ok"
         assert records.read_answers(run) is not None
     return sorted(run.name for run in folder.iterdir())
-
-
-def test_it_holds_every_accuracy_that_is_published():
-    trained = set()
-    for stage in (*grid_plan.FIRST, *grid_plan.THEN):
-        trained |= {(stage.variant, attn) for attn in canonical_names(",".join(stage.attns))}
-    for variant, attn in trained:
-        create_model(attn, variant)
-    with open(TOP / "bench" / "leaderboard" / "published.csv", encoding="utf-8") as file:
-        published = {(row["variant"], row["attn"]) for row in csv.DictReader(file) if row["measure"] == "accuracy"}
-    assert published <= trained
-    assert {variant for variant, _ in trained} == VARIANTS.keys() - {"mini", "mbgmulti"}
-
-
-def test_what_a_stage_begins_with_is_trained_before():
-    done: set[tuple[str, int, str]] = set()
-    for seed, stage in grid_plan.steps(2):
-        for attn in stage.attns:
-            assert not stage.after or (stage.after, seed, attn) in done, (stage, attn)
-        done |= {(stage.runs, seed, attn) for attn in stage.attns}
-    order = [(seed, stage.runs, stage.attns) for seed, stage in grid_plan.steps(2)]
-    main = ("san", "pan", "pan-ctx", "arnn")
-    assert order[:3] == [(0, "mref", main), (0, "mbg", main), (0, "mdist", main)]
-    assert [seed for seed, _, _ in order] == sorted([0, 1] * len(grid_plan.FIRST)) + sorted(
-        [0, 1] * len(grid_plan.THEN)
-    )
-
-
-def test_epochs_are_as_many_as_fit():
-    times = {name: {"train_step_ms": ms, "infer_ms_per_image": 0.01} for name, ms in (("san", 0.6), ("arnn", 2.4))}
-    sizes = (30_000, 10_000, 32)
-    epoch = 3 * (937 * 3e-3 + 2 * 10_000 * 1e-5)
-    for seconds in (200, 480, 3000):
-        epochs = grid_plan.epochs_in(seconds, times, *sizes, workers=3, most=1000)
-        spent = 12 * 6 / 3 + epochs * epoch
-        assert spent <= 0.85 * seconds < spent + epoch
-    assert grid_plan.epochs_in(20, times, *sizes, workers=3, most=30) == 1
-    assert grid_plan.epochs_in(1e6, times, *sizes, workers=3, most=30) == 30
-
-
-def test_times_of_a_session_are_taken_where_it_has_them(tmp_path):
-    row = {"variant": "mref", "precision": "bf16", "batch": 32, "questions": 5, "infer_ms_per_image": 0.1}
-    rows = [{**row, "network": name, "train_step_ms": 2} for name in ("san", "pan")]
-    rows += [{**row, "network": "arnn", "failed": "no"}, {**row, "network": "arnn", "batch": 50, "train_step_ms": 2}]
-    (tmp_path / "session.json").write_text(json.dumps({"measurements": rows}))
-    found = grid_plan.times_of(tmp_path / "session.json", ["san", "pan"], 32, 5)
-    assert found == {name: {"train_step_ms": 2, "infer_ms_per_image": 0.1} for name in ("san", "pan")}
-    rows.append({**rows[0], "trainer_step_ms": 3, "val_ms_per_image": 0.2})
-    (tmp_path / "session.json").write_text(json.dumps({"measurements": rows}))
-    found = grid_plan.times_of(tmp_path / "session.json", ["san"], 32, 5)
-    assert found == {"san": {"train_step_ms": 3, "infer_ms_per_image": 0.2}}
-    assert grid_plan.times_of(tmp_path / "session.json", ["san", "arnn"], 32, 5) == {}
-    assert grid_plan.times_of(tmp_path / "nothing.json", ["san"], 32, 5) == {}
-
-
-def test_the_probe_times_real_training():
-    probed = trainer_steps.measured("san", ComputeConfig(torch.device("cpu")), 4, 2, "mini")
-    assert 0 < probed["infer_ms_per_image"] < probed["train_step_ms"]
-    split = trainer_steps.example(VARIANTS["mini"], 6, 2, torch.device("cpu"))
-    assert (len(split), split.image_count) == (12, 6)
-
-
-def test_packs_stay_small_and_say_what_has_no_room(tmp_path):
-    runs = []
-    for number in range(9):
-        runs.append(tmp_path / "runs" / f"run-{number}")
-        runs[-1].mkdir(parents=True)
-        (runs[-1] / "data").write_bytes(random.Random(number).randbytes(1000 if number != 4 else 9000))
-    out = tmp_path / "out"
-    packs = Packs(out, "some", ["data", "missing"], packs=2, largest=4000)
-    packs.add(runs[:2])
-    packs.add(runs[:6])
-    packs.add(runs)
-    assert {path.name for path in out.iterdir()} == {"some-1.tar.xz", "some-2.tar.xz"}
-    assert all(path.stat().st_size <= 4000 for path in out.iterdir())
-    for pack in out.iterdir():
-        assert unpack(pack, tmp_path / "unpacked").endswith("unpacked")
-    there = {path.name for path in (tmp_path / "unpacked").iterdir()}
-    assert "run-4" in packs.left_out
-    assert there | set(packs.left_out) == {run.name for run in runs}
-    assert len(there) == 6
-    assert "not unpacked" in unpack(runs[0] / "data", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from bench.attention.arnn import AttentionRNN
 from bench.attention.base import SlotFeatures, repeat_for_questions
 from bench.conformance.checks import check
 from bench.data.grouping import parts_of
-from tests.bench.attention.test_plugins import GOOD, written
+from tests.bench.attention.modules import GOOD, TWO_LEVELS, written
 
 MIXED = (
     *("none,arnn", "pan,none", "coord,pan", "se,none", "pan,ltpa-dp", "stn-m,ltpa-pc", "coord,stn-s", "none,self"),
@@ -85,11 +85,7 @@ def test_modules_of_ones_own_need_not_know(attn, tmp_path):
     text = (
         GOOD
         + "class Blind(Own):\n    uses_query = False\n    def forward(self, x, query):\n        return self.score(x)\n"
-        + "class Two(Readout):\n    levels = 2\n    def __init__(self, channels, query_dim):\n"
-        + "        super().__init__()\n        self.ask = nn.Linear(query_dim, channels)\n"
-        + "    def forward(self, features, query):\n        asked = self.ask(query)[:, :, None, None]\n"
-        + "        vectors = [(f * asked).mean(dim=(2, 3)) for f in features[-2:]]\n"
-        + "        return Reading(torch.cat(vectors, dim=1).unsqueeze(1), [])\n"
+        + TWO_LEVELS
     )
     model = network(attn.format(own=written(tmp_path, text)))
 
@@ -181,3 +177,9 @@ def test_each_question_comes_up_equally_often(questions):
             assert len(own.unique()) == min(questions, count)
     other = parts_of(IMAGE, order, slice(0, 4), questions, 0, 4)[0][0]
     assert questions == 1 or not torch.equal(other, drawn[0])
+
+
+def test_wrong_queries_raise():
+    model = bench.create_model("pan", variant="mini")
+    with pytest.raises(RuntimeError):
+        model(torch.rand(1, 3, 48, 48), torch.tensor([10]))

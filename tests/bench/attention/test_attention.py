@@ -1,21 +1,17 @@
-"""What every mechanism owes, driven by the registry: a new entry is tested the day it is added."""
+"""Every mechanism of the registry as a gate and as a readout: shapes, gradients, batches, compilation."""
 
-import itertools
 import os
-import re
 import shutil
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-import bench
-from bench.attention import MECHANISMS, AttentionRNN, canonical_name, resolve_network
-from bench.attention.base import Changed, Gate, PooledReadout, Reading, Readout, Scored
-from bench.attention.layers import QueryEmbedding
-from mnistref.common.errors import UsageProblemError
+from bench.attention import MECHANISMS
+from bench.attention.base import Changed, Gate, PooledReadout, Reading, Readout
+from tests.bench.attention import helpers
+from tests.bench.attention.helpers import CHANNELS, QUERIES
 
-CHANNELS, QUERIES = 8, 4
 FORMS = [
     (name, last) for name, m in MECHANISMS.items() if m.target for last in (False, True) if last or not m.last_only
 ]
@@ -39,9 +35,7 @@ def slot(name: str, last: bool, query_dim: int = QUERIES) -> nn.Module:
 
 
 def inputs(height: int, width: int, batch: int = 3) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(batch, CHANNELS, height, width, generator=generator, dtype=torch.float64)
-    return x, torch.eye(QUERIES, dtype=torch.float64)[torch.arange(batch) % QUERIES]
+    return helpers.inputs(height, width, batch, CHANNELS)
 
 
 def pyramid(x: Tensor) -> list[Tensor]:
@@ -73,12 +67,6 @@ def loss_of(out: Changed | Reading) -> Tensor:
         if part is not None
     ]
     return torch.stack(weighted).sum()
-
-
-@pytest.fixture
-def one_draw(monkeypatch):
-    """Every Gaussian number is 1, in any batch and on any device: what a sampled mechanism does with it shows."""
-    monkeypatch.setattr(torch, "randn", torch.ones)
 
 
 @every_form
@@ -242,213 +230,3 @@ def test_cpu_and_cuda_agree(name, last, request):
     torch.testing.assert_close(other.cpu(), out)
     for a, b in zip(other_masks, masks, strict=True):
         torch.testing.assert_close(a.cpu(), b)
-
-
-LISTS = ["none,arnn", "pan,none,san", "none,none,none,pan", "brnn2,arnn", "stn-m,pan", "stn-m,none,none,ltpa-dp"]
-
-
-def small(attn: str, classes: int = 5, queries: int = 10) -> nn.Module:
-    torch.manual_seed(0)
-    return bench.create_model(attn, classes=classes, queries=queries, size=(48, 48))
-
-
-@pytest.mark.parametrize("attn", [*MECHANISMS, *LISTS])
-@pytest.mark.parametrize(("classes", "queries"), [(5, 10), (10, 5)])
-def test_the_network_trains(attn, classes, queries):
-    model = small(attn, classes, queries)
-    out = model(torch.rand(3, 3, 48, 48), torch.tensor([0, 1, queries - 1]))
-    assert out.logits.shape == (3, classes)
-    for mask in out.masks:
-        assert mask.shape == (3, 1, *mask.shape[2:])
-        assert (mask >= 0).all()
-        assert (mask <= 1).all()
-    assert [m.shape[2] for m in out.masks] == sorted([m.shape[2] for m in out.masks], reverse=True)
-    assert out.last_mask == (bool(out.masks) and out.masks[-1].shape[2:] == (3, 3))
-    if out.last_mask:
-        torch.testing.assert_close(out.masks[-1].sum(dim=(1, 2, 3)), torch.ones(3))
-    torch.nn.functional.cross_entropy(out.logits, torch.tensor([0, 1, 2])).backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-
-
-@pytest.mark.parametrize(("variant", "maps"), [("mref", [50, 25, 12, 6]), ("mbgb", [112, 56, 28, 14, 7])])
-@pytest.mark.parametrize("attn", MECHANISMS)
-def test_the_network_at_the_papers_sizes(attn, variant, maps):
-    model = bench.create_model(attn, variant=variant).eval()
-    size = {"mref": 100, "mbgb": 224}[variant]
-    with torch.inference_mode():
-        out = model(torch.rand(1, 3, size, size), torch.tensor([3]))
-    assert [m.shape[-1] for m in out.masks] == maps[len(maps) - len(out.masks) :]
-    assert out.logits.isfinite().all()
-
-
-@pytest.mark.parametrize("attn", MECHANISMS)
-def test_evaluation_is_alike_in_a_batch_and_after_a_state_dict_round_trip(attn, request):
-    model, other = small(attn).eval(), small(attn).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += 0.02 * torch.randn_like(parameter)
-    other.load_state_dict(model.state_dict())
-    images, query = torch.rand(4, 3, 48, 48), torch.tensor([1, 2, 3, 4])
-
-    def logits(network: nn.Module, at: slice = slice(None)) -> Tensor:
-        torch.manual_seed(5)
-        return network(images[at], query[at]).logits
-
-    together = logits(model)
-    assert torch.equal(logits(other), together)
-    request.getfixturevalue("one_draw")
-    together = logits(model)
-    for k in range(4):
-        torch.testing.assert_close(logits(model, slice(k, k + 1)), together[k : k + 1], rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("attn", MECHANISMS)
-def test_the_answer_depends_on_the_query(attn):
-    """Through the attention, or appended before the classifier: no network is left without the question."""
-    model = small(attn).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
-    images = torch.rand(1, 3, 48, 48)
-    torch.manual_seed(5)
-    first = model(images, torch.tensor([1])).logits
-    torch.manual_seed(5)
-    assert (model(images, torch.tensor([2])).logits - first).abs().max() > 1e-5
-
-
-@pytest.mark.parametrize("attn", MECHANISMS)
-def test_with_one_seed_the_backbone_and_the_order_start_alike(attn):
-    torch.manual_seed(7)
-    san = bench.create_model("san", variant="mref")
-    torch.manual_seed(7)
-    other = bench.create_model(attn, variant="mref")
-    for a, b in zip(san.stages.parameters(), other.stages.parameters(), strict=True):
-        assert torch.equal(a, b)
-    if san.head.classify.weight.shape == other.head.classify.weight.shape:
-        for a, b in zip(san.head.parameters(), other.head.parameters(), strict=True):
-            assert torch.equal(a, b)
-
-
-OWN = [name for name, m in MECHANISMS.items() if m.target]
-RANGES = {int: r"\b[01] or more|\bodd\b", float: r"\b0 or more", bool: r"\btrue\b.*\bfalse\b", str: r"\w,? or \S"}
-"""How a docstring says what an option of that type may be."""
-
-
-@pytest.mark.parametrize("name", OWN)
-def test_every_docstring_cites_its_equation_and_gives_its_arguments(name):
-    m = MECHANISMS[name]
-    module = __import__(m.cls.__module__, fromlist=["_"])
-    said = f"{module.__doc__} {m.cls.__doc__}"
-    assert re.search(r"\b20[12]\d\b", said)
-    assert "§" in said or "Eq." in said
-    assert re.search(r"Decisions where the papers? leaves? a choice", said)
-    assert "(B, " in (m.cls.forward.__doc__ or "")
-    for option, value in m.parameters().items():
-        line = re.search(rf"^ +{option}: (.*(?:\n {{12}}.*)*)", m.cls.__doc__, re.MULTILINE)
-        assert line, option
-        assert re.search(RANGES[type(value)], line[1], re.DOTALL), line[0]
-
-
-@pytest.mark.parametrize("name", OWN)
-def test_every_option_refuses_what_is_out_of_its_range(name):
-    """Sizes below 1, even kernels, words that are none of the choices."""
-    m = MECHANISMS[name]
-    for option, value in m.parameters().items():
-        wrong = {bool: (), int: (0, -1), float: (-1.0, "nan", "inf"), str: ("mirror",)}[type(value)]
-        if option in ("kernel", "context"):
-            wrong += (2,)
-        for text in wrong:
-            with pytest.raises(UsageProblemError, match=option if text != 2 else "odd"):
-                m.with_options([f"{option}={text}"]).build_module(CHANNELS, QUERIES)
-
-
-@pytest.mark.parametrize("name", [name for name in OWN if "padding" in MECHANISMS[name].parameters()])
-def test_padding_is_what_lies_outside(name):
-    """Every way of it has an effect at the map's border, with the same parameters."""
-    m = MECHANISMS[name]
-    x, query = (t.float() for t in inputs(6, 8))
-    seen = []
-    for padding in ("zeros", "replicate", "reflect", "circular"):
-        torch.manual_seed(0)
-        module = m.with_options([f"padding={padding}"]).build_module(CHANNELS, QUERIES)
-        with torch.no_grad():
-            for parameter in module.parameters():
-                parameter += 0.1 * torch.randn_like(parameter)
-        torch.manual_seed(5)
-        out = module(x, query)
-        seen.append(out if isinstance(out, Tensor) else out[1] if isinstance(out, Scored) else out.features)
-    reaches = any(isinstance(part, nn.Conv2d) and max(part.kernel_size) > 1 for part in module.modules())
-    for one, other in itertools.combinations(seen, 2):
-        assert one.shape == other.shape
-        assert torch.equal(one, other) != reaches
-
-
-def test_query_embedding_has_no_bias():
-    assert [name for name, _ in QueryEmbedding(4, 6).named_parameters()] == ["linear.weight"]
-
-
-def test_slot_lists():
-    def names(attn: str, stages: int = 4) -> list[str]:
-        return [m.name for m in resolve_network(attn, 8).slots(stages)]
-
-    assert names("arnn") == ["arnn"] * 4
-    assert names("none,arnn", 5) == ["none"] + ["arnn"] * 4
-    assert names("san") == ["none", "none", "none", "san"]
-    assert names("pan,san") == ["pan", "none", "none", "san"]
-    assert names("noctx") == ["pan"] * 4
-    assert canonical_name(" ctx , arnn,arnn") == "pan-ctx,arnn"
-    assert canonical_name("none,none,san") == "san"
-    with pytest.raises(UsageProblemError, match="san acts in the last slot only"):
-        names("san,arnn")
-    with pytest.raises(UsageProblemError, match="5 slots; this network has 4"):
-        names("pan,pan-ctx,pan,pan-ctx,pan")
-    with pytest.raises(UsageProblemError, match="did you mean 'arnn'"):
-        names("arn")
-
-
-def test_options_follow_a_name():
-    assert canonical_name("arnn:hidden=16:context=5") == "arnn:context=5:hidden=16"
-    assert canonical_name("arnn:hidden=32") == "arnn"
-    assert canonical_name("ctx:kernel=5,arnn:hidden=8") == "pan-ctx:kernel=5,arnn:hidden=8"
-    first, last = (resolve_network("pan-ctx:kernel=5", 8).slots(4)[k].build_module(8, 4, last=k > 0) for k in (0, 3))
-    assert (first.features.kernel_size, last.features.kernel_size) == ((5, 5), (1, 1))
-    layer = resolve_network("arnn:hidden=16:context=5:padding=replicate", 8).slots(4)[0].build_module(8, 4)
-    assert layer.kernel_h.shape == (2, 64, 32)
-    assert layer.context.kernel_size == (5, 5)
-    assert layer.context.padding_mode == "replicate"
-    for name in ("brnn2", "cbam-arnn"):
-        layer = resolve_network(f"{name}:hidden=16:context=5:padding=replicate", 8).slots(4)[0].build_module(8, 4)
-        within = next(part for part in layer.modules() if isinstance(part, AttentionRNN))
-        assert within.kernel_h.shape == (2, 64, 32)
-        assert within.context.kernel_size == (5, 5)
-        assert within.context.padding_mode == "replicate"
-    assert bench.create_model("ltpa-dp:levels=2", variant="mini").head.classify.in_features == 64
-
-
-@pytest.mark.parametrize(
-    ("attn", "message"),
-    [
-        ("arnn:hiden=3", "did you mean 'hidden'"),
-        ("arnn:hidden=big", "not of the form hidden=32"),
-        ("arnn:hidden", "not of the form"),
-        ("arnn:hidden=0", "give 1 or more"),
-        ("arnn:context=4", "give an odd number"),
-        ("pan:padding=mirror", "padding"),
-        ("none:hidden=3", "it has no options"),
-        ("brnn2:block=0", "give 1 or more"),
-        ("ltpa-dp:levels=5", "4 slots"),
-        ("self:heads=5", "heads"),
-        ("arnn:sampled=true", "no option 'sampled'"),
-    ],
-)
-def test_wrong_options_are_usage_errors(attn, message):
-    with pytest.raises(UsageProblemError, match=message):
-        bench.create_model(attn, variant="mini")
-
-
-def test_wrong_queries_raise():
-    model = bench.create_model("pan", variant="mini")
-    with pytest.raises(RuntimeError):
-        model(torch.rand(1, 3, 48, 48), torch.tensor([10]))

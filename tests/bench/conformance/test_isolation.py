@@ -13,7 +13,7 @@ from bench.conformance.isolation import ProbeProcess, check_networks
 from bench.runs import records, subprocess_worker
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.variants import VARIANTS
-from tests.bench.attention.test_plugins import GOOD, written
+from tests.bench.attention.modules import GOOD, written
 from tests.bench.calling import TRAINING
 
 ENDS = """

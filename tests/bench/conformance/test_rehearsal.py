@@ -12,7 +12,7 @@ from bench.runs import experiment, records
 from bench.runs.load import load_model
 from mnistref.common.errors import RunProblemError
 from mnistref.variants import VARIANTS
-from tests.bench.attention.test_plugins import BODY, GOOD, written
+from tests.bench.attention.modules import BODY, GOOD, written
 
 
 @pytest.mark.parametrize(

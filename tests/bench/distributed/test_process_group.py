@@ -16,24 +16,18 @@ from bench.compute import ComputeConfig
 from bench.distributed.process_group import ProcessGroup
 from bench.runs import records
 from mnistref.common.errors import UsageProblemError
+from tests.bench.attention.modules import scorer, written
 from tests.bench.distributed import sharing
 from tests.helpers import TOP
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 SHORT = ("--recipe", "pan", "--epochs", "2", "--batch", "45")
 BROKEN = """
-import os
-from torch import nn
-class Broken(nn.Module):
-    uses_query = False
-    def __init__(self, channels, query_dim):
-        super().__init__()
-        self.score = nn.Conv2d(channels, 1, 1)
-    def forward(self, x, query):
-        if self.training and len(x) > 8 and os.environ.get("RANK") == "1":
-            raise ValueError("no such luck")
-        return self.score(x)
+if self.training and len(x) > 8 and os.environ.get("RANK") == "1":
+    raise ValueError("no such luck")
+return self.score(x)
 """
+"""A `forward` that fails in the second process."""
 
 
 def torchrun(processes: int, *arguments: object) -> subprocess.CompletedProcess:
@@ -162,9 +156,10 @@ def check_run(one: Path, two: Path) -> None:
 
 
 def test_when_one_fails_all_end_and_the_record_says_why(mini, tmp_path):
-    (tmp_path / "broken.py").write_text(BROKEN)
+    text = "import os\n" + scorer("Broken", BROKEN) + "    uses_query = False\n"
+    path = written(tmp_path, text)
     arguments = ["--data", mini, *SHORT, "--runs", tmp_path / "runs", "--device", "cpu"]
-    done = torchrun(2, "cli.py", "bench", "run", "--attn", f"{tmp_path / 'broken.py'}:Broken", *arguments)
+    done = torchrun(2, "cli.py", "bench", "run", "--attn", f"{path}:Broken", *arguments)
     assert done.returncode != 0
     assert done.stdout == ""
     assert "failed: ValueError: no such luck" in done.stderr

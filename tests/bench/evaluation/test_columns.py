@@ -21,7 +21,7 @@ from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.formatting import from_csv
 from bench.profiling.benchmark import RUNTIME_COLUMNS
 from bench.report.table import REPORT_COLUMNS
-from tests.bench.leaderboard.test_aggregate import result
+from tests.bench.leaderboard.helpers import result
 from tests.helpers import TOP
 
 

@@ -35,6 +35,7 @@ from bench.visualization import attention_maps, comparison
 from bench.visualization.drawing import answer_lines, figure
 from mnistref.common.errors import RunProblemError
 from mnistref.variants import get_variant
+from tests.bench.attention.modules import scorer, written
 from tests.bench.distributed.sharing import Broken
 
 CPU = torch.device("cpu")
@@ -152,21 +153,6 @@ def test_the_last_slot_hides_no_map_that_is_none():
     assert unfit_images(reading.masks)[0].tolist() == [False, True, False, False]
 
 
-OWN = """
-import torch
-from torch import nn
-from bench.attention.base import Changed, Scored
-
-class Odd(nn.Module):
-    def __init__(self, channels, query_dim):
-        super().__init__()
-        self.score = nn.Conv2d(channels, 1, 1)
-
-    def forward(self, x, query):
-        score = self.score(x)
-        bad = not self.training
-        return {returned}
-"""
 FAULTS = {
     "answers": ("Scored(x * (float('nan') if bad else 1), score)", "diverged"),
     "maps": ("Changed(x * score.sigmoid(), score.sigmoid() + (float('inf') if bad else 0))", "diverged"),
@@ -183,10 +169,9 @@ REASONS = {
 def test_a_run_whose_validation_finds_it_ends_without_a_score(fault, mini, root, tmp_path):
     """In training all is well."""
     (returned, status), reason = FAULTS[fault], REASONS[fault]
-    (tmp_path / "own.py").write_text(OWN.format(returned=returned))
-    config = experiment.configure(
-        mini, f"{tmp_path / 'own.py'}:Odd", 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU))
-    )
+    forward = f"score = self.score(x)\nbad = not self.training\nreturn {returned}"
+    path = written(tmp_path, scorer("Odd", forward))
+    config = experiment.configure(mini, f"{path}:Odd", 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
     with pytest.raises(RunProblemError, match=re.escape(reason)) as error:
         experiment.run(config, mini, tmp_path / "runs")
     assert "validation after epoch 1: " in str(error.value)

@@ -1,66 +1,24 @@
-import csv
-import io
-import json
+"""The rows of a leaderboard: means, intervals, ranks and differences of given results."""
+
 import math
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
-from bench.evaluation.columns import COUNTS, MAP_SCORES, SCALES, board_columns
-from bench.leaderboard import statistics
+from bench.evaluation.columns import COUNTS, board_columns
 from bench.leaderboard.aggregate import build_board
-from bench.leaderboard.formatting import commands_to_text, from_csv, to_csv, to_text
-from bench.leaderboard.published import find_published, read_published
+from bench.leaderboard.formatting import from_csv, to_csv, to_text
 from bench.leaderboard.statistics import bootstrap_interval, wilson_interval
-from bench.runs.records import read_results
-from mnistref.common.errors import DataProblemError
+from tests.bench.leaderboard.helpers import failed, of_bins, result, rows, with_answers
 
 CONTRACT = set(
     "rank variant attn seeds accuracy accuracy_lo accuracy_hi mask_correctness tpr relative_runtime train_step_ms "  # noqa: SIM905
     "infer_ms_per_image params peak_memory_mb published_accuracy published_source delta status recipe queries dataset "
     "device precision bench_version accuracy_scale_0.5_1.0 accuracy_scale_2.5_3.0".split()
 )
-
-
-def result(attn="arnn", accuracy=0.8, seed=0, variant="mbg", spec_id="0123456789ab", **changes) -> dict:
-    return {
-        "status": "ok",
-        "attn": attn,
-        "variant": variant,
-        "seed": seed,
-        "recipe": "fast",
-        "queries": "one",
-        "dataset": {"spec_id": spec_id, "digits": "mnist", "backgrounds": "builtin"},
-        "accuracy": accuracy,
-        "n_test": 1000,
-        "accuracy_scale_0.5_1.0": accuracy - 0.1,
-        "mask_correctness": 0.3,
-        "tpr": 0.2,
-        "params": 1234,
-        "threads": 2,
-        "train_step_ms": {"san": 100.0, "pan": 110.0}.get(attn, 470.0),
-        "infer_ms_per_image": 1.0,
-        "peak_memory_mb": 900.0,
-        "device": "cpu",
-        "precision": "fp32",
-        "bench_version": "0.1.0",
-        **changes,
-    }
-
-
-def failed(attn="arnn", status="failed", **changes) -> dict:
-    keep = ("attn", "variant", "seed", "recipe", "queries", "dataset", "device", "precision", "bench_version")
-    return {**{k: v for k, v in result(attn, **changes).items() if k in keep}, "status": status, "reason": "?"}
-
-
-def rows(*made, **options) -> list[dict]:
-    return build_board(made, **options).to_dict("records")
 
 
 def test_the_columns_of_the_contract_are_there():
@@ -150,15 +108,6 @@ def test_a_run_and_its_copy_are_one_seed():
     assert row["status"] == "ok, 1 of a seed that counts once"
 
 
-def test_a_name_that_a_terminal_or_a_page_would_obey_is_shown_and_read_back():
-    name = "a\rb\x1b[31m<b>"
-    board = build_board([result(name), result("san")])
-    assert name in from_csv(to_csv(board))["attn"].tolist()
-    assert pd.read_csv(io.StringIO(to_csv(board)))["attn"].tolist().count(name) == 1
-    assert "a\\rb\\x1b[31m<b>" in to_text(board)
-    assert "a\\rb\\x1b[31m&lt;b>" in to_text(board, markdown=True)
-
-
 def test_times_are_medians_over_the_seeds():
     (row,) = rows(*(result(seed=k, relative_runtime=r, train_step_ms=100 * r) for k, r in enumerate((4.0, 4.5, 9.0))))
     assert (row["relative_runtime"], row["train_step_ms"]) == (4.5, 450.0)
@@ -191,74 +140,6 @@ def test_published_numbers_stand_beside_measured_ones():
     assert row["delta"] == pytest.approx(-0.0584)
     (row,) = rows(result("none"))
     assert math.isnan(row["published_accuracy"])
-
-
-def test_published_values_are_fractions_and_prefer_the_complete_table():
-    assert find_published("mbg", "pan-ctx").value == 0.79
-    assert find_published("mbg", "stn-s").source == "PAN T1a"
-    assert find_published("mbg", "arnn", "mask_correctness").value == 0.42
-    assert find_published("mref", "pan-ctx", "tpr").value == pytest.approx(0.2259)
-    assert find_published("mbgb", "brnn2,arnn").value == 0.9268
-    assert find_published("mini", "arnn") is None
-
-
-HEADER = "source,variant,method,attn,measure,value\n"
-
-
-def test_a_published_line_of_an_unknown_paper_is_a_data_problem():
-    read = read_published(HEADER + "ARNN-S T1,mbg,X,x,accuracy,50\nPAN T1a,mbg,X,x,tpr,5\nPAN T1a,mbg,Y,y,other,5\n")
-    assert {key: found.value for key, found in read.items()} == {
-        ("ARNN", "mbg", "x", "accuracy"): 0.5,
-        ("PAN", "mbg", "x", "tpr"): 0.05,
-        ("PAN", "mbg", "y", "other"): 5,
-    }
-    with pytest.raises(DataProblemError, match=r"^published.csv: 'CBAM T1' is not a source in ARNN or PAN; .*PAPERS"):
-        read_published(HEADER + "PAN T1a,mbg,X,x,tpr,5\nCBAM T1,mbg,Z,z,accuracy,50\n")
-
-
-def test_the_csv_reads_back_to_equal_values():
-    board = build_board(
-        [
-            result("san", 1 / 3),
-            result("arnn", 0.123456789012345678),
-            failed("pan"),
-            result("none", mask_correctness=None),
-        ]
-    )
-    for back in (from_csv(to_csv(board)), pd.read_csv(io.StringIO(to_csv(board)), keep_default_na=True)):
-        missing_as_none = [frame.astype(object).where(frame.notna(), None) for frame in (back, board)]
-        pd.testing.assert_frame_equal(*missing_as_none, check_dtype=False, rtol=0, atol=0)
-        assert not math.isnan(back["accuracy_lo"][0])
-
-
-HOSTILE = ["=cmd()", "+1+2", "-2+3", "@SUM(A1)", "\t=1", "'=1", "''+1", "<script>alert(1)</script>", "'quoted'"]
-HOSTILE += ['a,"b"\nc']
-
-
-def is_number(text: str) -> bool:
-    return text.lstrip("-").replace(".", "").isdecimal()
-
-
-def test_names_are_no_formulas_in_the_csv():
-    made = [result(name, dataset={"spec_id": "0", "digits": name, "backgrounds": name}) for name in HOSTILE]
-    board = build_board(made)
-    text = to_csv(board)
-    cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
-    assert not [cell for cell in cells if cell and cell[0] in "=+@\t-" and not is_number(cell)]
-    back = from_csv(text)
-    assert sorted(back["attn"]) == sorted(HOSTILE)
-    assert back["digits"].tolist() == board["digits"].tolist()
-
-
-def with_answers(attn: str, seeds: int, share: float, key: int) -> list[dict]:
-    """Results of several seeds, with answers to 1,000 questions of two scale bins, some of which are hard for all."""
-    rng, hard = np.random.default_rng(key), np.random.default_rng(0).random(1000)
-    made = []
-    for seed in range(seeds):
-        right = ((hard + rng.normal(0, 0.05, 1000)) < share).astype(np.uint8)
-        kept = {"right": right, "scale_bin": np.arange(1000) % 2, "mask_correctness": right.astype(np.float16) / 4}
-        made.append(result(attn, float(right.mean()), seed, answers=kept))
-    return made
 
 
 def test_intervals_differences_and_ranks_come_from_the_answers():
@@ -299,81 +180,8 @@ def test_without_the_baseline_or_answers_there_are_no_differences():
     assert other["difference"] < 0
 
 
-def test_commands_stand_in_an_order_that_works():
-    """What another row begins with comes before it."""
-    recipes = ["fast,init=(mref,fast,init=(mini,fast))", "fast", "fast,init=(mini,fast)"]
-    board = build_board([result(recipe=recipe) for recipe in recipes]).assign(command="bench run")
-    said = [line for line in commands_to_text(board).splitlines() if line.startswith("# arnn")]
-    assert [line.rpartition(", fast")[2] for line in said] == [
-        "",
-        ",init=(mini,fast)",
-        ",init=(mref,fast,init=(mini,fast))",
-    ]
-
-
 def test_only_one_variant():
     assert [r["variant"] for r in rows(result(), result(variant="mref"), variant="mref")] == ["mref"]
-
-
-def test_the_text_says_what_compares_with_nothing():
-    text = to_text(build_board([result(variant="mini", note="…")]))
-    assert "mini is for first steps and tests: its numbers compare with nothing published" in text
-    assert "compare" not in to_text(build_board([result()]))
-    heading, _, _, rule, *_ = to_text(build_board([result()]), markdown=True).splitlines()
-    assert heading == "### mbg-0123456789ab; digits mnist; backgrounds builtin; recipe fast; queries one; hardware cpu"
-    assert rule.startswith("| --- |")
-
-
-def test_each_data_set_has_a_table_and_says_once_what_its_rows_share():
-    longer = result("pan-ctx", 0.9, recipe="fast,epochs=20")
-    text = to_text(build_board([result(), result("san", 0.5), longer, result(variant="mref", spec_id="b" * 12)]))
-    first, table, recipes, second, *_ = text.split("\n\n")
-    assert first == "mbg-0123456789ab; digits mnist; backgrounds builtin; queries one; hardware cpu"
-    assert recipes == "a: fast\nb: fast,epochs=20"
-    head, *lines = (line.split() for line in table.splitlines())
-    assert head[:3] == ["recipe", "#", "attn"]
-    assert {line[2]: line[0] for line in lines} == {"arnn": "a", "san": "a", "pan-ctx": "b"}
-    assert second == f"mref-{'b' * 12}; digits mnist; backgrounds builtin; recipe fast; queries one; hardware cpu"
-    assert "status" not in text
-    assert "uniform" not in text
-    assert "1 failed" in to_text(build_board([result(), failed("san")]))
-    assert "uniform map 0.024" in to_text(build_board([result(mask_correctness_uniform=0.024), result("san")]))
-
-
-def test_it_says_over_which_seeds_a_difference_and_its_p_are():
-    alone, both = with_answers("san", 1, 0.6, 1), with_answers("san", 2, 0.6, 1)
-    unlike, single = "differences are over the seeds that both rows have", "with one seed, it is over its questions"
-    text = to_text(build_board([*alone, *with_answers("arnn", 2, 0.8, 3)]))
-    assert unlike in text
-    assert single in text
-    text = to_text(build_board([*both, *with_answers("arnn", 2, 0.8, 3)]))
-    assert unlike not in text
-    assert single not in text
-    text = to_text(build_board([*alone, result("arnn", recipe="fast,epochs=20")]))
-    assert "the baseline needs exactly one row with the data set, recipe and queries of another row" in text
-
-
-def test_recipes_of_a_table_are_named_by_letters_beyond_z_too():
-    text = to_text(build_board([result(recipe=f"fast,epochs={number:02}") for number in range(1, 54)]))
-    letters = [line.partition(":")[0] for line in text.splitlines() if ": fast" in line]
-    assert letters[:2] + letters[25:28] + letters[-1:] == ["a", "b", "z", "aa", "ab", "ba"]
-
-
-def test_results_are_read_from_the_runs(tmp_path: Path):
-    for seed in (1, 0):
-        folder = tmp_path / f"mbg-arnn-s{seed}"
-        folder.mkdir()
-        (folder / "result.json").write_text(json.dumps(result(seed=seed)))
-    (tmp_path / "other").mkdir()
-    assert [r["seed"] for r in read_results(tmp_path)] == [0, 1]
-
-
-def of_bins(attn: str, seed: int, right: list[int], bins: list[int], **changes) -> dict:
-    """A result with these answers to questions of these bins of scale."""
-    rights = np.array(right, np.uint8)
-    of_scale = {name: float(rights[np.array(bins) == k].mean()) for k, name in enumerate(SCALES) if k in bins}
-    kept = {"right": rights, "scale_bin": np.array(bins, np.int8)}
-    return result(attn, float(rights.mean()), seed, n_test=len(right), answers=kept, **of_scale, **changes)
 
 
 def test_a_bin_with_one_question_has_bounds_only_where_seeds_agree():
@@ -436,132 +244,3 @@ def test_bounds_reach_the_mean_that_was_taken_before_answers_were_rounded():
     (row,) = rows(result(accuracy=1.0, n_test=8, mask_correctness=float(looks[0]), answers=kept))
     assert row["mask_correctness_lo"] <= row["mask_correctness"] <= row["mask_correctness_hi"]
     assert row["mask_correctness_hi"] - row["mask_correctness_lo"] < 1e-3
-
-
-WORDS = ["NA", "None", "NaN", "null", "007", "1e5", "inf", "-1", " a ", "a\r\nb", "#N/A"]
-
-
-def test_words_that_look_like_numbers_or_nothing_are_read_back_as_they_were():
-    for name in WORDS:
-        board = build_board([result(name, dataset={"spec_id": name, "digits": name, "backgrounds": name}, note=name)])
-        back = from_csv(to_csv(board))
-        for column in ("attn", "dataset", "digits", "backgrounds", "note"):
-            assert back[column].tolist() == board[column].tolist(), name
-
-
-def test_rows_without_a_rank_are_not_tied():
-    assert "rows of a recipe with the same rank" not in to_text(
-        build_board([failed("san"), failed("pan"), result("arnn")])
-    )
-
-
-def test_a_name_breaks_no_line_of_the_commands():
-    board = build_board([result("a\nrm -r /")]).assign(command="bench run")
-    assert commands_to_text(board).splitlines()[0].startswith("# a\\nrm -r / on")
-
-
-PATTERNS = {
-    "random": lambda rng, n, seed: rng.random(n) < rng.random(),
-    "all": lambda rng, n, seed: np.ones(n, bool),
-    "none": lambda rng, n, seed: np.zeros(n, bool),
-    "by seed": lambda rng, n, seed: np.full(n, seed % 2 == 0),
-    "the same": lambda rng, n, seed: np.arange(n) % 3 == 0,
-    "one wrong": lambda rng, n, seed: np.arange(n) != 0,
-}
-MECHANISMS = ("san", "pan", "pan-ctx", "arnn", "none")
-
-
-@st.composite
-def any_runs(draw) -> list[dict]:
-    """Results of a data set: any mechanisms, seeds, questions and scale bins, ties and constant values among them."""
-    questions = draw(st.one_of(st.integers(1, 30), st.integers(31, 300)))
-    bins = np.random.default_rng(draw(st.integers(0, 99))).integers(-1, draw(st.integers(0, 5)), questions)
-    made = []
-    for attn in draw(st.lists(st.sampled_from(MECHANISMS), min_size=1, max_size=4, unique=True)):
-        pattern, key = PATTERNS[draw(st.sampled_from(sorted(PATTERNS)))], draw(st.integers(0, 9))
-        stored = draw(st.sampled_from([True, True, True, False]))
-        for seed in draw(st.lists(st.integers(0, 6), min_size=1, max_size=5, unique=True)):
-            right = pattern(np.random.default_rng([seed, key]), questions, seed)
-            score = np.random.default_rng([key, seed]).random(questions) * right
-            answers = {"right": right.astype(np.uint8), "scale_bin": bins.astype(np.int8)}
-            answers |= {name: score.astype(np.float16) for name in MAP_SCORES}
-            metrics = {name: float(score.mean()) for name in MAP_SCORES}
-            metrics |= {name: float(right[bins == k].mean()) for k, name in enumerate(SCALES) if (bins == k).any()}
-            metrics |= {name: None for k, name in enumerate(SCALES) if not (bins == k).any()}
-            metrics |= {"n_test": questions, "answers": answers if stored else None}
-            made.append(result(attn, float(right.mean()), seed, **metrics))
-    return made
-
-
-PROPERTY = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@pytest.fixture(scope="module", autouse=False)
-def few_resamples():
-    """Quick bootstraps: the properties hold for any number of resamples."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "RESAMPLES", 99)
-        yield
-
-
-def same_boards(one: pd.DataFrame, other: pd.DataFrame) -> bool:
-    plain = [frame.astype(object).where(frame.notna(), None) for frame in (one, other)]
-    pd.testing.assert_frame_equal(*plain, check_dtype=False, rtol=1e-12, atol=1e-12)
-    return True
-
-
-@pytest.mark.usefixtures("few_resamples")
-@PROPERTY
-@given(made=any_runs(), data=st.data())
-def test_the_order_of_runs_changes_nothing(made, data):
-    assert same_boards(build_board(data.draw(st.permutations(made))), build_board(made))
-
-
-@pytest.mark.usefixtures("few_resamples")
-@PROPERTY
-@given(made=any_runs())
-def test_intervals_contain_means_and_ranks_follow_from_intervals(made):
-    board = rows(*made)
-    for row in board:
-        for name in ("accuracy", *SCALES, *MAP_SCORES, "difference"):
-            low, mean, high = row[f"{name}_lo"], row[name], row[f"{name}_hi"]
-            assert math.isnan(low) == math.isnan(high)
-            assert math.isnan(low) or (-1 if name == "difference" else 0) <= low <= mean <= high <= 1
-        assert math.isnan(row["p_value"]) or 0 < row["p_value"] <= 1
-        assert row["attn"] != "san" or math.isnan(row["p_value"])
-    assert [row["accuracy"] for row in board] == sorted((row["accuracy"] for row in board), reverse=True)
-    assert board[0]["rank"] == 1
-    for row in board:
-        higher = [other for other in board if other["accuracy"] > row["accuracy"]]
-        assert 1 <= row["rank"] <= 1 + len(higher)
-        if row["attn"] != "san" and row["difference_lo"] > 0:  # significantly better than the baseline
-            san = next(other for other in board if other["attn"] == "san")
-            assert row["accuracy"] <= san["accuracy"] or san["rank"] > 1
-
-
-@pytest.mark.usefixtures("few_resamples")
-@PROPERTY
-@given(made=any_runs())
-def test_a_duplicated_mechanism_ties_with_itself(made):
-    """A copy under another name has the same numbers and the same rank, and no difference to the original."""
-    copy = [{**run, "attn": "copy"} for run in made if run["attn"] == made[0]["attn"]]
-    board = {row["attn"]: row for row in rows(*made, *copy, baseline=made[0]["attn"])}
-    original, copied = board[made[0]["attn"]], board["copy"]
-    for name in ("rank", "seeds", "accuracy", "accuracy_lo", "accuracy_hi", "mask_correctness_lo"):
-        assert original[name] == copied[name] or (pd.isna(original[name]) and pd.isna(copied[name])), name
-    if made[0]["answers"] is None:
-        assert math.isnan(copied["difference"])
-    else:
-        assert (copied["difference"], copied["p_value"]) == (0, 1)
-        assert copied["difference_lo"] < 0 < copied["difference_hi"]
-
-
-@pytest.mark.usefixtures("few_resamples")
-@PROPERTY
-@given(made=any_runs())
-def test_runs_of_another_data_set_change_nothing(made):
-    other = [{**run, "dataset": {**run["dataset"], "spec_id": "f" * 12}} for run in made]
-    both = build_board([*made, *other])
-    for spec_id in ("0123456789ab", "f" * 12):
-        part = both[both["dataset"] == f"mbg-{spec_id}"].reset_index(drop=True)
-        assert same_boards(part.drop(columns="dataset"), build_board(made).drop(columns="dataset"))

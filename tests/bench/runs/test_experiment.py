@@ -1,10 +1,9 @@
-"""A run from configuration to record, with what can go wrong on the way."""
+"""A run from configuration to record, with what can fail in between."""
 
 import contextlib
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -14,39 +13,21 @@ from click.testing import CliRunner
 from PIL import Image
 
 import cli
-from bench import compute
 from bench.attention import resolve_network
 from bench.compute import ComputeConfig
-from bench.config import PRESETS, RECIPES, Recipe, RunConfig
+from bench.config import Recipe
 from bench.data.loading import load_split
 from bench.distributed.process_group import SINGLE_PROCESS
 from bench.evaluation import snapshots
 from bench.evaluation.evaluate import test as measure
-from bench.leaderboard.aggregate import build_board
 from bench.metrics import attended
 from bench.model import build
 from bench.profiling import run_cost
 from bench.runs import experiment, records
-from bench.runs.load import load_model
-from bench.training.checkpoints import load_matching_weights, load_weights
-from bench.training.trainer import Trainer
+from bench.training.checkpoints import load_weights
 from mnistref.common.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
 from mnistref.dataset import read_manifest, read_split
-
-CPU = torch.device("cpu")
-SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
-
-
-def configured(mini, attn="pan", recipe=SHORT, seed=0) -> RunConfig:
-    return experiment.configure(mini, attn, seed, experiment.RunSettings(recipe, "one", ComputeConfig(CPU)))
-
-
-@pytest.fixture(scope="session")
-def finished(mini, tmp_path_factory):
-    """A finished run: configuration, folder, result."""
-    config = configured(mini)
-    folder = experiment.run(config, mini, tmp_path_factory.mktemp("runs"))
-    return config, folder, json.loads((folder / "result.json").read_text())
+from tests.bench.runs.helpers import CPU, SHORT, configured
 
 
 def test_the_folder_holds_the_whole_record(finished):
@@ -143,14 +124,6 @@ def test_the_result_says_where_it_comes_from(finished, mini):
     assert result["timing_rounds"] == 1  # as tests/conftest.py wants it
 
 
-@pytest.mark.parametrize(("asked", "rounds"), [(None, 7), ("", 7), ("2", 2)])
-def test_timing_rounds_are_seven_or_what_the_variable_says(asked, rounds, monkeypatch):
-    monkeypatch.delenv(run_cost.ROUNDS_VARIABLE)
-    if asked is not None:
-        monkeypatch.setenv(run_cost.ROUNDS_VARIABLE, asked)
-    assert run_cost.timing_rounds() == rounds
-
-
 @pytest.mark.parametrize("asked", ["0", "-1", "2.5", "many"])
 def test_a_number_of_rounds_that_is_none_is_refused_before_the_training(asked, mini, tmp_path, monkeypatch):
     monkeypatch.setenv(run_cost.ROUNDS_VARIABLE, asked)
@@ -194,74 +167,6 @@ def test_a_run_that_lost_a_part_is_not_finished(lost, finished, mini, tmp_path):
     (tmp_path / folder.name / lost).unlink()
     experiment.run(config, mini, tmp_path)
     assert (tmp_path / folder.name / lost).read_bytes()[:40] == (folder / lost).read_bytes()[:40]
-
-
-DAMAGE = [
-    {"status": "weird"},
-    {"accuracy": "high"},
-    {"accuracy": 0.123},
-    {"mask_correctness": "a"},
-    {"dataset": {}},
-    {"capture": [1]},
-]
-
-
-@pytest.mark.parametrize("text", ["[]", "{", '{"status": "ok"}', *DAMAGE])
-def test_a_damaged_result_is_shown_and_made_again(text, finished, mini, tmp_path):
-    config, folder, result = finished
-    shutil.copytree(folder, tmp_path / folder.name)
-    path = tmp_path / folder.name / "result.json"
-    path.write_text(text if isinstance(text, str) else json.dumps({**result, **text}))
-    shown = list(records.read_results(tmp_path))
-    assert [(r["status"], r["attn"], r["run"]) for r in shown] == [("damaged", "pan", config.run_id)]
-    assert build_board(shown)["status"].tolist() == ["1 damaged"]
-    experiment.run(config, mini, tmp_path)
-    assert [r["status"] for r in records.read_results(tmp_path)] == ["ok"]
-
-
-@pytest.mark.parametrize("name", ["config.json", "answers.safetensors"])
-def test_a_finished_run_is_shown_even_where_what_lies_beside_its_result_is_damaged(name, finished, tmp_path):
-    _, folder, result = finished
-    shutil.copytree(folder, tmp_path / folder.name)
-    (tmp_path / folder.name / name).write_text("{}")
-    board = build_board(records.read_results(tmp_path))
-    assert board["status"].tolist() == ["ok"]
-    assert board["accuracy"].tolist() == [result["accuracy"]]
-    assert board["accuracy_lo"].notna().all()
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "why"),
-    [
-        ("config.json", lambda _: {}, "recipe is missing"),
-        ("config.json", lambda config: config | {"seed": 7}, "its seed is not that of result.json"),
-        ("config.json", lambda config: config | {"attn": "san"}, "its attn is not that of result.json"),
-        ("environment.json", lambda _: [], "unexpected structure"),
-    ],
-)
-def test_a_damaged_file_beside_a_result_is_named_with_what_to_do(name, change, why, finished, tmp_path, caplog):
-    _, folder, result = finished
-    path = Path(shutil.copytree(folder, tmp_path / folder.name)) / name
-    path.write_text(json.dumps(change(json.loads(path.read_text()))))
-    (shown,) = records.read_results(tmp_path)
-    assert (shown["accuracy"], shown.get("config")) == (
-        result["accuracy"],
-        None if "config" in name else shown["config"],
-    )
-    advice = "restore the file, or delete the run's folder and run it again"
-    assert f"{path}: damaged ({why}); {advice}" in caplog.text
-    if "that of" in why:
-        with pytest.raises(DataProblemError, match=why):
-            load_model(path.parent)
-
-
-def test_a_folder_that_holds_no_run_does_not_spoil_the_board(finished, tmp_path):
-    _, folder, result = finished
-    shutil.copytree(folder, tmp_path / "a")
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "config.json").write_text("{")
-    (tmp_path / "c").mkdir()
-    assert [r["accuracy"] for r in records.read_results(tmp_path)] == [result["accuracy"]]
 
 
 def test_bad_data_end_a_run_and_are_its_reason(make, tmp_path):
@@ -370,109 +275,10 @@ def test_a_folder_of_another_run_is_a_mismatch(mini, tmp_path):
         experiment.run(config, mini, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"attn": "arnn"},
-        {"seed": 1},
-        {"recipe": replace(RECIPES["fast"], epochs=3)},
-        {"queries": "all"},
-        {"dataset": "mini-x"},
-    ],
-)
-def test_all_that_decides_a_run_is_in_its_id(change, mini):
-    config = configured(mini)
-    assert replace(config, **change).run_id != config.run_id
-    assert replace(config).run_id == config.run_id
-
-
-def test_mbgmulti_cannot_be_trained_on(make):
-    with pytest.raises(UsageProblemError, match="test-only"):
-        configured(make("mbgmulti"))
-
-
 def test_one_training_image_is_too_few(make, tmp_path):
     folder = make("mini", sizes={"train": 1, "val": 5, "test": 5})
     with pytest.raises(DataProblemError, match="needs 2 or more"):
         experiment.run(configured(folder), folder, tmp_path)
-
-
-def test_cuda_that_is_not_there():
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    with pytest.raises(UsageProblemError, match="no CUDA device"):
-        compute.resolve_compute("cuda")
-    assert compute.resolve_compute("auto").device.type == "cpu"
-
-
-def test_presets_name_what_exists():
-    from mnistref.variants import VARIANTS
-
-    for preset in PRESETS.values():
-        assert preset.variant in VARIANTS
-        assert preset.recipe.name in RECIPES
-        assert set(preset.sizes) == set(VARIANTS[preset.variant].splits)
-
-
-def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path):
-    """And says so wherever its recipe is named; the other's weights and no others decide its outcome."""
-    folder = finished[1]
-    data = make("mini", sizes={"train": 200, "val": 50, "test": 60}, seed=5)
-    config = experiment.configure(
-        data, "pan", 1, experiment.RunSettings(replace(SHORT, epochs=1), "one", ComputeConfig(CPU), init=folder)
-    )
-    assert config.init == f"{mini.name},fast,epochs=2"
-    assert config.run_id != configured(data, "pan", replace(SHORT, epochs=1), 1).run_id
-    other = experiment.run(configured(mini, "pan", replace(SHORT, epochs=1), 2), mini, tmp_path / "other")
-    for wrong in (None, other):
-        with pytest.raises(UsageProblemError, match="to start from other weights"):
-            experiment.run(config, data, tmp_path, init=wrong)
-    run = experiment.run(config, data, tmp_path, init=folder)
-    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    result = json.loads((run / "result.json").read_text())
-    assert result["recipe"] == f"fast,epochs=1,init=({mini.name},fast,epochs=2)"
-    model = build("pan", read_manifest(data).variant, 1, CPU)
-    load_weights(folder / "weights.safetensors", model)
-    train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
-    (record,) = Trainer(config.recipe, model, train, val, 1, ComputeConfig(CPU)).epochs()
-    assert record["train_loss"] == history[0]["train_loss"]
-    assert build_board(records.read_results(tmp_path))["recipe"].tolist() == [result["recipe"]]
-
-
-def test_a_run_on_other_questions_starts_from_what_of_the_weights_fits(finished, make, tmp_path, caplog):
-    """The inverse task asks for one of 10 digits by one of 5 colours: what depends on these begins anew."""
-    data = make("mbginv", sizes={"train": 20, "val": 10, "test": 10})
-    once = replace(SHORT, epochs=1, batch=10)
-    config = experiment.configure(
-        data, "pan", 0, experiment.RunSettings(once, "one", ComputeConfig(CPU), init=finished[1])
-    )
-    with caplog.at_level("INFO", "bench"):
-        run = experiment.run(config, data, tmp_path, init=finished[1])
-    names = "head.classify, gates.0.attend.embedding, "
-    for said in ("initialised at random, because {} has no weights that fit", "weights of {} that are not used"):
-        assert f"{said.format(finished[1].name)}: {names}" in caplog.text
-    model = build("pan", read_manifest(data).variant, 0, CPU)
-    load_matching_weights(load_model(finished[1])[1].state_dict(), model)
-    train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
-    (record,) = Trainer(once, model, train, val, 0, ComputeConfig(CPU)).epochs()
-    (history,) = (json.loads(line) for line in (run / "history.jsonl").read_text().splitlines())
-    assert record["train_loss"] == history["train_loss"]
-
-
-@pytest.mark.parametrize(
-    ("attn", "harm", "message"),
-    [
-        ("san", None, "a run of pan; its weights do not fit san"),
-        ("pan", "weights.safetensors", "no weights here"),
-        ("pan", "config.json", "no run here"),
-    ],
-)
-def test_weights_that_cannot_be_started_from(attn, harm, message, finished, mini, tmp_path):
-    folder = shutil.copytree(finished[1], tmp_path / "run")
-    if harm:
-        (folder / harm).unlink()
-    with pytest.raises(UsageProblemError, match=message):
-        experiment.configure(mini, attn, 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU), init=folder))
 
 
 def test_a_faded_run_is_named_so(mini, tmp_path):

@@ -16,7 +16,7 @@ from bench.evaluation.evaluate import test as evaluate
 from bench.model import Output
 from bench.runs import experiment, records
 from bench.runs.validation import RESULT_FORMAT
-from tests.bench.runs.test_experiment import configured
+from tests.bench.runs.helpers import configured
 
 GOLDEN = Path(__file__).with_name("result_format.json")
 QUESTIONS, SIZE = 60, 24

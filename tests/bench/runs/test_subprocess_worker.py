@@ -18,24 +18,17 @@ from bench.runs import collected_warnings, experiment, process_state, records, s
 from bench.runs.subprocess_worker import RunOutcome, Worker, WorkerReply
 from bench.training.progress import ProgressOptions
 from mnistref.common.child_process import ChildProcess
+from tests.bench.attention.modules import scorer, written
 from tests.bench.runs.sweeping import planned
 
 MEASURED = {"seconds", "relative_runtime"}
 """What differs between two runs of the same configuration, beside the times in milliseconds."""
-
-OWN = """
-import os
-import near
-from torch import nn
-class Own(nn.Module):
-    def __init__(self, channels, query_dim):
-        super().__init__()
-        self.score = nn.Conv2d(channels, 1, 1)
-    def forward(self, x, query):
-        with open({log!r}, "a") as file:
-            print(near.NAME, os.getpid(), file=file)
-        return self.score(x)
+NOTE = """
+with open({log!r}, "a") as file:
+    print(near.NAME, os.getpid(), file=file)
+return self.score(x)
 """
+"""A `forward` that notes its neighbour and its process."""
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +110,8 @@ def test_files_of_the_user_have_a_process_to_themselves(tiny, tmp_path, checked_
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "near.py").write_text(f"NAME = {folder!r}\n")
-        (tmp_path / folder / "own.py").write_text(OWN.format(log=str(log)))
-        names.append(f"{tmp_path / folder / 'own.py'}:Own")
+        text = "import os\nimport near\n" + scorer("Own", NOTE.format(log=str(log)))
+        names.append(f"{written(tmp_path / folder, text)}:Own")
     tasks = planned(tiny, ("none", names[0], "pan", names[1]))
     log.write_text("")  # what was written while they were planned
     one, pids = Worker(threads=1), []

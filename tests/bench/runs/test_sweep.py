@@ -11,21 +11,9 @@ import cli
 from bench.runs import experiment, records, subprocess_worker, sweep, sweep_workers
 from bench.runs.configure import RunSettings
 from mnistref.common.errors import UsageProblemError
+from tests.bench.attention.modules import scorer, written
 from tests.bench.runs.sweeping import COMPUTING, SHORT, alone, done, outcome, planned
 from tests.helpers import networks
-
-BROKEN = """
-import os, signal
-from torch import nn
-class Broken(nn.Module):
-    def __init__(self, channels, query_dim):
-        super().__init__()
-        self.score = nn.Conv2d(channels, 1, 1)
-    def forward(self, x, query):
-        if self.training:
-            {what}
-        return self.score(x)
-"""
 
 
 @pytest.fixture
@@ -33,9 +21,8 @@ def broken(tmp_path):
     """broken(what happens in training, file) → file.py:Class."""
 
     def broken(what: str, file: str = "broken.py") -> str:
-        path = tmp_path / file
-        path.write_text(BROKEN.format(what=what))
-        return f"{path}:Broken"
+        forward = f"if self.training:\n    {what}\nreturn self.score(x)"
+        return f"{written(tmp_path, 'import os, signal' + scorer('Broken', forward), file)}:Broken"
 
     return broken
 

@@ -18,7 +18,7 @@ from bench.runs import records
 from bench.runs.record_types import Measures, Result, ResultHeader, RunRecord, ScaleMeasures
 from bench.runs.validation import REQUIRED_FIELDS, check_against_answers, check_answers, check_result
 from mnistref.common.errors import DataProblemError
-from tests.bench.leaderboard.test_aggregate import failed, result
+from tests.bench.leaderboard.helpers import failed, result
 
 RESULTS = Path(__file__).parents[3] / "results"
 NUMBERS = [math.nan, math.inf, -math.inf, True, False, "1", [1], {}, 10**400, -1, -0.5]

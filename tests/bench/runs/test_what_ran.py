@@ -28,7 +28,7 @@ from bench.runs.validation import check_result
 from bench.training.capture_mode import resolve_capture
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import VARIANTS
-from tests.bench.leaderboard.test_aggregate import result
+from tests.bench.leaderboard.helpers import result
 from tests.helpers import TOP
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

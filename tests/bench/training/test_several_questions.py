@@ -1,6 +1,5 @@
 """Training with several questions about each image in a step: which they are, that a stop changes nothing, options."""
 
-import contextlib
 import json
 from dataclasses import replace
 
@@ -14,11 +13,11 @@ from bench.data.online import load_training
 from bench.evaluation.evaluate import accuracy
 from bench.model import build
 from bench.runs import experiment
-from bench.training import checkpoints
 from bench.training.trainer import Trainer
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest, read_triples
 from tests.bench.calling import bench
+from tests.bench.training.helpers import train_with_stops
 
 CPU = torch.device("cpu")
 COMPUTING = ComputeConfig(CPU)
@@ -88,10 +87,6 @@ def test_it_learns_and_counts_questions(questions, mini):
     assert accuracy(trainer.model, trainer.val) == records[-1]["val_accuracy"]
 
 
-class Stopped(Exception):
-    pass
-
-
 @EVERY_WAY
 @pytest.mark.parametrize("way", ["resident", "streamed", "online"])
 def test_going_on_between_two_steps_ends_with_the_same_bits(questions, way, mini, tmp_path):
@@ -99,21 +94,7 @@ def test_going_on_between_two_steps_ends_with_the_same_bits(questions, way, mini
     whole = training(mini, questions, **how)
     records = [{**r, "seconds": 0} for r in whole.epochs()]
     whole.train.close()
-    trainer, found = training(mini, questions, **how), []
-    for stop in (1, 12, 17, None):
-
-        def on_step(trainer=trainer, stop=stop):
-            if trainer.steps_done == stop:
-                checkpoints.save(tmp_path, trainer)
-                raise Stopped
-
-        with contextlib.suppress(Stopped):
-            for record in trainer.epochs(on_step):
-                found.append({**record, "seconds": 0})
-        trainer.train.close()
-        torch.manual_seed(stop or 0)
-        trainer = training(mini, questions, **how) if stop else trainer
-        assert not stop or checkpoints.load(tmp_path, trainer)
+    trainer, found = train_with_stops(lambda: training(mini, questions, **how), (1, 12, 17), tmp_path)
     assert found == records
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, trainer.model.state_dict()[name]), name

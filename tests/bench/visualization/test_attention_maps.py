@@ -25,6 +25,7 @@ from bench.visualization.drawing import answer_lines, figure
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import MnistRef, read_manifest
 from mnistref.variants import get_variant
+from tests.bench.attention.modules import scorer, written
 from tests.bench.calling import bench
 
 pytest.importorskip("matplotlib")
@@ -32,18 +33,6 @@ CPU = torch.device("cpu")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
 RESULT = {"status": "ok", "recipe": "fast", "device": "cpu", "bench_version": "0", "accuracy": 0.5}
 RESULT |= {"n_test": 9, "params": 9, "train_step_ms": 1.0, "dataset": {"spec_id": "0" * 12}}
-
-OWN = """
-from torch import nn
-
-class Mine(nn.Module):
-    def __init__(self, channels, query_dim):
-        super().__init__()
-        self.score = nn.Conv2d(channels, 1, 1)
-
-    def forward(self, x, query):
-        return self.score(x)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -292,15 +281,14 @@ def test_slots_are_named_by_the_network():
 
 
 def test_a_users_own_file_is_found_again(pretend, root, tmp_path, monkeypatch):
-    file = tmp_path / "mine.py"
-    file.write_text(OWN)
+    file = written(tmp_path, scorer("Mine"))
     run = pretend(f"{file}:Mine")
     for loaded in (plugins._loaded, plugins._files):  # as in a new process
         monkeypatch.setattr(plugins, "_loaded" if loaded is plugins._loaded else "_files", {})
     (row,) = save_picture(run, tmp_path / "a.png", root, images=1)
     assert [s.slot for s in row.slots] == [1, 2, 3, 4]
     monkeypatch.setattr(plugins, "_loaded", {})
-    file.write_text(OWN + "\n# changed")
+    written(tmp_path, scorer("Mine") + "# changed")
     with pytest.raises(UsageProblemError, match="has changed since the run"):
         save_picture(run, tmp_path / "a.png", root)
 

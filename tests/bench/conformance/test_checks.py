@@ -1,0 +1,208 @@
+"""`bench check` and the checks that a run makes of a user's module before it starts."""
+
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from bench.attention import get_mechanism
+from bench.conformance.checks import check, require_buildable
+from mnistref.common.errors import UsageProblemError
+from mnistref.variants import VARIANTS
+from tests.bench.attention.modules import BODY, EXAMPLE, written
+
+TRAINING = "in training, the output for an image depends on the other images in the batch"
+
+
+@pytest.mark.parametrize(
+    ("init", "forward", "why"),
+    [
+        ("", "return score.repeat(1, 2, 1, 1)", "one number per position"),
+        ("", "return score[:, :, ::2]", "one number per position"),
+        ("", "return x", "one number per position"),
+        ("", "return 3", "expected a score map"),
+        (
+            "",
+            "return nn.functional.conv2d(score, torch.ones(1, 1, 5, 5))",
+            "raises RuntimeError|one number per position",
+        ),
+        ("", "return Changed(x, 3 * score)", "expected 0 … 1"),
+        ("", "return Changed(x * score)[:1]", "expected a score map"),
+        ("", "return score / 0", "not finite"),
+        ("", "return (score > 0).float()", "no gradient reaches"),
+        ("self.spare = nn.Linear(3, 3)", "return score", "no gradient reaches spare.weight"),
+        ("", "return score.detach() + self.score(x)", "no gradient reaches ask"),
+        (
+            "self.mix = torch.ones(1, 1, 1, 1)",
+            "return nn.functional.conv2d(score, self.mix)",
+            "neither parameter",
+        ),
+        (
+            "import random; self.draw = random.Random(0)",
+            "return score * (1 + self.draw.random())",
+            "differs between two calls with the same seed",
+        ),
+        ("", "return score - score.mean()", "when another image of the batch changes"),
+        ("", "return score * x.shape[0]", "between batches of 1 and 4 images"),
+        (
+            "",
+            "return score if len(x) < 8 else score * x.mean(1, keepdim=True).square()",
+            "between batches of 3 and 32 images",
+        ),
+        ("", "return score if len(x) <= 50 else score * 1.1", "between batches of 3 and 200 images"),
+        ("", "return score.double()", "returns torch.float64, expected torch.float32, .* a score for features"),
+        ("", "return Scored(x.double(), score)", "returns torch.float64, expected torch.float32, .* features for"),
+        (
+            "",
+            "return score - score.mean() + 0.01 * torch.randn(score.shape)",
+            "when another image of the batch changes",
+        ),
+        ("", "return score + 1e-3 * score.roll(1, 0)", "when another image of the batch changes"),
+        ("", "raise SystemExit(0)", "it raises SystemExit"),
+        ("", "return (score * 1e-30).half().float() / 0 if score.dtype == torch.bfloat16 else score * 1.0", "bfloat16"),
+        ("self.count = torch.rand(1).item()", "return score * (1 + self.count)", "outside of it"),
+    ],
+)
+def test_check_says_in_plain_words_what_is_wrong(init, forward, why, tmp_path):
+    path = written(tmp_path, BODY.format(init=init or "pass", forward=forward))
+    wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
+    assert wrong
+    assert any(re.search(why, finding.why) for finding in wrong), wrong
+
+
+@pytest.mark.parametrize(
+    ("forward", "what"),
+    [
+        ("return self.score(x) + 0 * score", "the query does not change the output"),
+        ("return score.sigmoid()", "all scores are in 0 … 1"),
+        ("return score + torch.randn(score.shape)", "it is random in evaluation"),
+        (
+            "return score + torch.randn(score.shape)",
+            "not tested: gives the same output for an image alone and in a batch",
+        ),
+        (
+            "return score + torch.randn(1 + int(score[0].sum() > 0) + int(score.sum().abs() * 1e4) % 9)[0]",
+            "not tested: gives an output that does not depend on the other images in the batch",
+        ),
+        ("return score - self.training * score.mean()", f"{TRAINING}, and not only through BatchNorm"),
+        (
+            "return score - self.training * score.mean() + torch.randn(score.shape)",
+            f"{TRAINING}, and not only through BatchNorm",
+        ),
+    ],
+)
+def test_check_remarks_on_what_may_be_meant(forward, what, tmp_path):
+    path = written(tmp_path, BODY.format(init="pass", forward=forward))
+    assert any(finding.what.startswith(what) for finding in check(f"{path}:Own") if finding.ok is None)
+
+
+def test_batch_norm_of_ones_own_is_told_from_other_leaks(tmp_path):
+    path = written(tmp_path, BODY.format(init="self.norm = nn.BatchNorm2d(1)", forward="return self.norm(score)"))
+    findings = check(f"{path}:Own")
+    assert [(f.what, f.why) for f in findings if f.ok is not True] == [(TRAINING, "through BatchNorm, as usual")]
+
+
+def test_sampled_is_said_by_the_class(tmp_path):
+    forward = "return score + torch.randn(score.shape)"
+    silent = written(tmp_path, BODY.format(init="pass", forward=forward))
+    assert any("set the class attribute sampled = True" in f.why for f in check(f"{silent}:Own"))
+    assert not get_mechanism(f"{silent}:Own").sampled
+    body = BODY.format(init="pass", forward="{}").replace("    def __init__", "    sampled = True\n    def __init__")
+    said = written(tmp_path, body.format(forward))
+    assert get_mechanism(f"{said}:Own").sampled
+    assert not any("class attribute" in f.why for f in check(f"{said}:Own"))
+    idle = written(tmp_path, body.format("return score"))
+    assert "sampled is True, but it is not random in evaluation" in [f.what for f in check(f"{idle}:Own")]
+
+
+def test_what_raises_in_training_alone_is_said(tmp_path):
+    path = written(tmp_path, BODY.format(init="pass", forward="return score / (1 if not self.training else None)"))
+    assert [f.ok for f in check(f"{path}:Own") if "TypeError" in f.why] == [False]
+
+
+@pytest.mark.parametrize("name", ["brnn2", "brnn3", "arnn", "pan"])
+def test_check_does_not_take_a_small_score_for_a_squashed_one(name):
+    assert {finding.ok for finding in check(name)} == {True}
+
+
+@pytest.mark.parametrize("attn", ["none,arnn", "a,b/own.py:Own"])
+def test_check_says_that_slot_lists_are_not_checked(attn):
+    with pytest.raises(UsageProblemError, match="slot lists are not checked; give one mechanism"):
+        check(attn)
+
+
+@pytest.mark.parametrize(
+    ("forward", "why"),
+    [
+        ("return score[:, :, ::2]", "one number per position"),
+        ("return score - score.mean()", "when another image of the batch changes"),
+        ("return Changed(x, 3 * score)", "expected 0 … 1"),
+        ("return score / 0", "are not finite"),
+    ],
+)
+def test_a_run_of_what_is_unfit_is_refused(forward, why, tmp_path, checked_here):
+    path = written(tmp_path, BODY.format(init="pass", forward=forward))
+    arguments = ["run", "--preset", "quick", "--root", str(tmp_path / "root"), "--attn", f"none,{path}:Own"]
+    done = CliRunner().invoke(cli.bench, arguments)
+    assert done.exit_code == 6, done.output
+    assert "not fit to be benchmarked" in done.stderr
+    assert why in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_run_of_what_does_not_go_with_the_images_is_refused(tmp_path):
+    arguments = ["--variant", "mini", "--root", str(tmp_path / "root"), "--attn", "arnn:padding=reflect:context=9"]
+    done = CliRunner().invoke(cli.bench, ["run", *arguments])
+    assert done.exit_code == 2, done.output
+    assert "does not work on images of 48 px" in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
+def test_what_is_fit_is_not_refused():
+    require_buildable(f"pan:kernel=3,{EXAMPLE}:Compare:width=8", VARIANTS["mini"])
+
+
+@pytest.mark.parametrize(
+    "name", ["san", "han", "stn-m", "pan-ctx", "arnn", "arnn-sampled", "cbam", "ltpa-dp", "se", "self"]
+)
+def test_what_the_registry_holds_is_fit(name):
+    assert not [finding for finding in check(name) if finding.ok is False]
+
+
+def test_the_command_says_it_and_exits_with_6(tmp_path, checked_here):
+    path = written(tmp_path, BODY.format(init="pass", forward="return score[:, :, ::2]"))
+    done = CliRunner().invoke(cli.bench, ["check", f"{path}:Own"])
+    assert done.exit_code == 6
+    assert "NO    returns the shapes of a slot: returns" in done.stdout
+    assert done.stderr.count("\n") == 1
+    done = CliRunner().invoke(cli.bench, ["check", f"{EXAMPLE}:Compare", "--json"])
+    assert done.exit_code == 0
+    assert all(finding["ok"] for finding in json.loads(done.stdout))
+    assert CliRunner().invoke(cli.bench, ["check", "none"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        ("channels, query_dim, width", "no value is passed for 'width'; give it a default"),
+        ("channels, query_dim, *, width", "no value is passed for 'width'; give it a default"),
+        ("channels, query_dim, width=1 / 3", "AttributeError"),
+        ("channels, query_dim, width=3", "NameError: .*nowhere"),
+        ("channels, query_dim, leave=True", "SystemExit"),
+    ],
+)
+@pytest.mark.parametrize("command", [["check"], ["run", "--preset", "quick", "--attn"]])
+def test_a_class_that_cannot_be_made_is_a_usage_error(init, message, command, tmp_path, checked_here):
+    body = {"width=3": "nowhere", "leave=True": "raise SystemExit(0)", "width=1 / 3": "width.append(1)"}
+    path = written(
+        tmp_path,
+        f"class Own(nn.Module):\n  def __init__(self, {init}):\n    super().__init__()\n"
+        f"    {body.get(init.split(', ')[-1], 'pass')}\n",
+    )
+    done = CliRunner().invoke(cli.bench, [*command, f"{path}:Own"])
+    assert done.exit_code == 2, done.output
+    assert done.stderr.count("\n") == 1
+    assert re.search(message, done.stderr), done.stderr

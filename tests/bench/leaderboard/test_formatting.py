@@ -1,0 +1,132 @@
+"""A leaderboard as text, Markdown, CSV and commands."""
+
+import csv
+import io
+import math
+
+import pandas as pd
+
+from bench.leaderboard.aggregate import build_board
+from bench.leaderboard.formatting import commands_to_text, from_csv, to_csv, to_text
+from tests.bench.leaderboard.helpers import failed, result, with_answers
+
+
+def test_a_name_that_a_terminal_or_a_page_would_obey_is_shown_and_read_back():
+    name = "a\rb\x1b[31m<b>"
+    board = build_board([result(name), result("san")])
+    assert name in from_csv(to_csv(board))["attn"].tolist()
+    assert pd.read_csv(io.StringIO(to_csv(board)))["attn"].tolist().count(name) == 1
+    assert "a\\rb\\x1b[31m<b>" in to_text(board)
+    assert "a\\rb\\x1b[31m&lt;b>" in to_text(board, markdown=True)
+
+
+def test_the_csv_reads_back_to_equal_values():
+    board = build_board(
+        [
+            result("san", 1 / 3),
+            result("arnn", 0.123456789012345678),
+            failed("pan"),
+            result("none", mask_correctness=None),
+        ]
+    )
+    for back in (from_csv(to_csv(board)), pd.read_csv(io.StringIO(to_csv(board)), keep_default_na=True)):
+        missing_as_none = [frame.astype(object).where(frame.notna(), None) for frame in (back, board)]
+        pd.testing.assert_frame_equal(*missing_as_none, check_dtype=False, rtol=0, atol=0)
+        assert not math.isnan(back["accuracy_lo"][0])
+
+
+HOSTILE = ["=cmd()", "+1+2", "-2+3", "@SUM(A1)", "\t=1", "'=1", "''+1", "<script>alert(1)</script>", "'quoted'"]
+HOSTILE += ['a,"b"\nc']
+
+
+def is_number(text: str) -> bool:
+    return text.lstrip("-").replace(".", "").isdecimal()
+
+
+def test_names_are_no_formulas_in_the_csv():
+    made = [result(name, dataset={"spec_id": "0", "digits": name, "backgrounds": name}) for name in HOSTILE]
+    board = build_board(made)
+    text = to_csv(board)
+    cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
+    assert not [cell for cell in cells if cell and cell[0] in "=+@\t-" and not is_number(cell)]
+    back = from_csv(text)
+    assert sorted(back["attn"]) == sorted(HOSTILE)
+    assert back["digits"].tolist() == board["digits"].tolist()
+
+
+def test_commands_stand_in_an_order_that_works():
+    """What another row begins with comes before it."""
+    recipes = ["fast,init=(mref,fast,init=(mini,fast))", "fast", "fast,init=(mini,fast)"]
+    board = build_board([result(recipe=recipe) for recipe in recipes]).assign(command="bench run")
+    said = [line for line in commands_to_text(board).splitlines() if line.startswith("# arnn")]
+    assert [line.rpartition(", fast")[2] for line in said] == [
+        "",
+        ",init=(mini,fast)",
+        ",init=(mref,fast,init=(mini,fast))",
+    ]
+
+
+def test_the_text_says_what_compares_with_nothing():
+    text = to_text(build_board([result(variant="mini", note="…")]))
+    assert "mini is for first steps and tests: its numbers compare with nothing published" in text
+    assert "compare" not in to_text(build_board([result()]))
+    heading, _, _, rule, *_ = to_text(build_board([result()]), markdown=True).splitlines()
+    assert heading == "### mbg-0123456789ab; digits mnist; backgrounds builtin; recipe fast; queries one; hardware cpu"
+    assert rule.startswith("| --- |")
+
+
+def test_each_data_set_has_a_table_and_says_once_what_its_rows_share():
+    longer = result("pan-ctx", 0.9, recipe="fast,epochs=20")
+    text = to_text(build_board([result(), result("san", 0.5), longer, result(variant="mref", spec_id="b" * 12)]))
+    first, table, recipes, second, *_ = text.split("\n\n")
+    assert first == "mbg-0123456789ab; digits mnist; backgrounds builtin; queries one; hardware cpu"
+    assert recipes == "a: fast\nb: fast,epochs=20"
+    head, *lines = (line.split() for line in table.splitlines())
+    assert head[:3] == ["recipe", "#", "attn"]
+    assert {line[2]: line[0] for line in lines} == {"arnn": "a", "san": "a", "pan-ctx": "b"}
+    assert second == f"mref-{'b' * 12}; digits mnist; backgrounds builtin; recipe fast; queries one; hardware cpu"
+    assert "status" not in text
+    assert "uniform" not in text
+    assert "1 failed" in to_text(build_board([result(), failed("san")]))
+    assert "uniform map 0.024" in to_text(build_board([result(mask_correctness_uniform=0.024), result("san")]))
+
+
+def test_it_says_over_which_seeds_a_difference_and_its_p_are():
+    alone, both = with_answers("san", 1, 0.6, 1), with_answers("san", 2, 0.6, 1)
+    unlike, single = "differences are over the seeds that both rows have", "with one seed, it is over its questions"
+    text = to_text(build_board([*alone, *with_answers("arnn", 2, 0.8, 3)]))
+    assert unlike in text
+    assert single in text
+    text = to_text(build_board([*both, *with_answers("arnn", 2, 0.8, 3)]))
+    assert unlike not in text
+    assert single not in text
+    text = to_text(build_board([*alone, result("arnn", recipe="fast,epochs=20")]))
+    assert "the baseline needs exactly one row with the data set, recipe and queries of another row" in text
+
+
+def test_recipes_of_a_table_are_named_by_letters_beyond_z_too():
+    text = to_text(build_board([result(recipe=f"fast,epochs={number:02}") for number in range(1, 54)]))
+    letters = [line.partition(":")[0] for line in text.splitlines() if ": fast" in line]
+    assert letters[:2] + letters[25:28] + letters[-1:] == ["a", "b", "z", "aa", "ab", "ba"]
+
+
+WORDS = ["NA", "None", "NaN", "null", "007", "1e5", "inf", "-1", " a ", "a\r\nb", "#N/A"]
+
+
+def test_words_that_look_like_numbers_or_nothing_are_read_back_as_they_were():
+    for name in WORDS:
+        board = build_board([result(name, dataset={"spec_id": name, "digits": name, "backgrounds": name}, note=name)])
+        back = from_csv(to_csv(board))
+        for column in ("attn", "dataset", "digits", "backgrounds", "note"):
+            assert back[column].tolist() == board[column].tolist(), name
+
+
+def test_rows_without_a_rank_are_not_tied():
+    assert "rows of a recipe with the same rank" not in to_text(
+        build_board([failed("san"), failed("pan"), result("arnn")])
+    )
+
+
+def test_a_name_breaks_no_line_of_the_commands():
+    board = build_board([result("a\nrm -r /")]).assign(command="bench run")
+    assert commands_to_text(board).splitlines()[0].startswith("# a\\nrm -r / on")

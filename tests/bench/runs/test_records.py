@@ -1,0 +1,91 @@
+"""Reading the records of runs: complete, damaged and missing ones."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.leaderboard.aggregate import build_board
+from bench.runs import experiment, records
+from bench.runs.load import load_model
+from bench.runs.records import read_results
+from mnistref.common.errors import DataProblemError
+from tests.bench.leaderboard.helpers import result
+
+
+def test_results_are_read_from_the_runs(tmp_path: Path):
+    for seed in (1, 0):
+        folder = tmp_path / f"mbg-arnn-s{seed}"
+        folder.mkdir()
+        (folder / "result.json").write_text(json.dumps(result(seed=seed)))
+    (tmp_path / "other").mkdir()
+    assert [r["seed"] for r in read_results(tmp_path)] == [0, 1]
+
+
+DAMAGE = [
+    {"status": "weird"},
+    {"accuracy": "high"},
+    {"accuracy": 0.123},
+    {"mask_correctness": "a"},
+    {"dataset": {}},
+    {"capture": [1]},
+]
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"status": "ok"}', *DAMAGE])
+def test_a_damaged_result_is_shown_and_made_again(text, finished, mini, tmp_path):
+    config, folder, result = finished
+    shutil.copytree(folder, tmp_path / folder.name)
+    path = tmp_path / folder.name / "result.json"
+    path.write_text(text if isinstance(text, str) else json.dumps({**result, **text}))
+    shown = list(records.read_results(tmp_path))
+    assert [(r["status"], r["attn"], r["run"]) for r in shown] == [("damaged", "pan", config.run_id)]
+    assert build_board(shown)["status"].tolist() == ["1 damaged"]
+    experiment.run(config, mini, tmp_path)
+    assert [r["status"] for r in records.read_results(tmp_path)] == ["ok"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "answers.safetensors"])
+def test_a_finished_run_is_shown_even_where_what_lies_beside_its_result_is_damaged(name, finished, tmp_path):
+    _, folder, result = finished
+    shutil.copytree(folder, tmp_path / folder.name)
+    (tmp_path / folder.name / name).write_text("{}")
+    board = build_board(records.read_results(tmp_path))
+    assert board["status"].tolist() == ["ok"]
+    assert board["accuracy"].tolist() == [result["accuracy"]]
+    assert board["accuracy_lo"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "why"),
+    [
+        ("config.json", lambda _: {}, "recipe is missing"),
+        ("config.json", lambda config: config | {"seed": 7}, "its seed is not that of result.json"),
+        ("config.json", lambda config: config | {"attn": "san"}, "its attn is not that of result.json"),
+        ("environment.json", lambda _: [], "unexpected structure"),
+    ],
+)
+def test_a_damaged_file_beside_a_result_is_named_with_what_to_do(name, change, why, finished, tmp_path, caplog):
+    _, folder, result = finished
+    path = Path(shutil.copytree(folder, tmp_path / folder.name)) / name
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    (shown,) = records.read_results(tmp_path)
+    assert (shown["accuracy"], shown.get("config")) == (
+        result["accuracy"],
+        None if "config" in name else shown["config"],
+    )
+    advice = "restore the file, or delete the run's folder and run it again"
+    assert f"{path}: damaged ({why}); {advice}" in caplog.text
+    if "that of" in why:
+        with pytest.raises(DataProblemError, match=why):
+            load_model(path.parent)
+
+
+def test_a_folder_that_holds_no_run_does_not_spoil_the_board(finished, tmp_path):
+    _, folder, result = finished
+    shutil.copytree(folder, tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "config.json").write_text("{")
+    (tmp_path / "c").mkdir()
+    assert [r["accuracy"] for r in records.read_results(tmp_path)] == [result["accuracy"]]

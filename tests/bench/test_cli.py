@@ -1,0 +1,117 @@
+"""The commands `bench run`, `show` and `leaderboard`: what they print and how they end."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import cli
+from tests.commands import call, run_arguments
+
+
+def test_run_and_leaderboard(mini, tmp_path):
+    runs = tmp_path / "runs"
+    for attn in ("san", "pan"):
+        result = call(cli.bench, *run_arguments(mini, runs, attn))
+        folder = Path(result.stdout.strip())
+        assert (folder / "result.json").is_file()
+        assert "device: cpu" in result.stderr
+        assert "compare with nothing published" in result.stderr
+    again = call(cli.bench, *run_arguments(mini, runs, "pan"))
+    assert "already finished" in again.stderr
+    assert Path(again.stdout.strip()) == folder
+    board = tmp_path / "board.csv"
+    assert call(cli.bench, "leaderboard", "--runs", runs, "-o", board).stdout.strip() == str(board)
+    table = pd.read_csv(board)
+    assert sorted(table["attn"]) == ["pan", "san"]
+    assert 1 in set(table["rank"]) <= {1, 2}
+    assert table["relative_runtime"].notna().all()
+    shown = call(cli.bench, "leaderboard", "--runs", runs).stdout
+    assert "compare with nothing published" in shown
+    markdown = call(cli.bench, "leaderboard", "--runs", runs, "--markdown").stdout
+    assert markdown.startswith("### mini-")
+    assert "\n| # | attn | seeds |" in markdown
+    assert "no runs here" in call(cli.bench, "leaderboard", "--runs", tmp_path / "none", code=2).stderr
+    assert "unknown variant" in call(cli.bench, "leaderboard", "--runs", runs, "--variant", "x", code=2).stderr
+
+
+def test_show_draws_a_run(mini, root, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    folder = Path(call(cli.bench, *run_arguments(mini, root / "runs", "san")).stdout.strip())
+    monkeypatch.chdir(tmp_path)
+    shown = call(cli.bench, "show", folder, "--images", 1)  # its data are found beside it, the name is the run's
+    assert shown.stdout == f"{folder.name}.png\n"
+    assert "of 1 answers right" in shown.stderr
+    assert (tmp_path / shown.stdout.strip()).read_bytes().startswith(b"\x89PNG")
+    far = shutil.copytree(folder, tmp_path / "elsewhere" / "run")
+    assert "give its place with --data or --root" in call(cli.bench, "show", far, code=2).stderr
+    for more in (["--data", mini], ["--root", root]):
+        drawn = call(cli.bench, "show", far, "-o", "new/a.svg", "--image", 3, "--image", 1, *more)
+        assert drawn.stdout == "new/a.svg\n"
+        assert "of 2 answers right" in drawn.stderr
+        assert drawn.stderr.count("\n") == 1
+    (far / "weights.safetensors").write_bytes(b"damaged")
+    for more, code, message in (
+        (["--data", mini], 3, "weights.safetensors: "),
+        (["--images", 1, "--image", 1], 2, "not both"),
+        (["-o", "a.gif"], 2, "ends in .png"),
+        (["-o", "/dev/null/a.png"], 5, "/dev/null"),
+        (["--samples", 2], 2, "draws no samples"),
+        (["--image", 120], 2, "no test image 120"),
+        (["--data", tmp_path], 2, "no data set here"),
+    ):
+        run = far if code == 3 else folder
+        result = call(cli.bench, "show", run, *more, code=code)
+        assert message in result.stderr
+        assert result.stdout == ""
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", f"{folder.name}.png", "new"]
+    (far / "result.json").unlink()
+    assert "not finished" in call(cli.bench, "show", far, code=3).stderr
+    assert "no run here" in call(cli.bench, "show", tmp_path, code=2).stderr
+    assert "no run here" in call(cli.bench, "show", tmp_path / "none", code=2).stderr
+
+
+def test_run_generates_what_is_missing(root, tmp_path, monkeypatch):
+    from bench import config
+
+    small = config.Preset(
+        "mini", {"train": 60, "val": 20, "test": 20}, "mnist5k", config.Recipe("fast", "adam", 0.003, 50, 1, "onecycle")
+    )
+    monkeypatch.setitem(config.PRESETS, "quick", small)
+    arguments = ["run", "--attn", "none", "--preset", "quick", "--root", root, "--runs", tmp_path, "--device", "cpu"]
+    result = json.loads((Path(call(cli.bench, *arguments).stdout.strip()) / "result.json").read_text())
+    assert (result["variant"], result["n_test"], result["dataset"]["digits"]) == ("mini", 20, "mnist5k")
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["--attn", "nosuch"], 2, "unknown mechanism 'nosuch'"),
+        (["--attn", "arn"], 2, "did you mean 'arnn'"),
+        (["--attn", "pan,pan-ctx,pan,pan-ctx,pan"], 2, "5 slots"),
+        (["--variant", "mini"], 2, "not both"),
+        (["--recipe", "slow"], 2, "unknown recipe 'slow'"),
+        (["--epochs", "0"], 2, "epochs"),
+        (["--batch", "0"], 2, "batch"),
+        (["--lr", "0"], 2, "lr"),
+        (["--queries", "none"], 2, "queries"),
+        (["--runs", "/dev/null/runs"], 5, "/dev/null/runs"),
+    ],
+)
+def test_bad_run_arguments_end_in_one_line(more, code, message, mini, tmp_path):
+    result = call(cli.bench, *run_arguments(mini, tmp_path), *more, code=code)
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_run_that_diverges_ends_with_6(mini, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from bench import config
+
+    hot = replace(config.RECIPES["fast"], lr=1e30, optimizer="rmsprop")
+    monkeypatch.setitem(config.PRESETS, "paper", replace(config.PRESETS["paper"], recipe=hot))
+    assert "diverged" in call(cli.bench, *run_arguments(mini, tmp_path), code=6).stderr
+    assert "1 diverged" in call(cli.bench, "leaderboard", "--runs", tmp_path).stdout

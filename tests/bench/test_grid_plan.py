@@ -1,0 +1,63 @@
+"""The plan of the papers' grid: its stages, their order and their epochs."""
+
+import csv
+import json
+
+from bench.attention import canonical_names
+from bench.model import create_model
+from mnistref.variants import VARIANTS
+from tests.helpers import TOP
+from tests.perf import grid_plan
+
+
+def test_it_holds_every_accuracy_that_is_published():
+    trained = set()
+    for stage in (*grid_plan.FIRST, *grid_plan.THEN):
+        trained |= {(stage.variant, attn) for attn in canonical_names(",".join(stage.attns))}
+    for variant, attn in trained:
+        create_model(attn, variant)
+    with open(TOP / "bench" / "leaderboard" / "published.csv", encoding="utf-8") as file:
+        published = {(row["variant"], row["attn"]) for row in csv.DictReader(file) if row["measure"] == "accuracy"}
+    assert published <= trained
+    assert {variant for variant, _ in trained} == VARIANTS.keys() - {"mini", "mbgmulti"}
+
+
+def test_what_a_stage_begins_with_is_trained_before():
+    done: set[tuple[str, int, str]] = set()
+    for seed, stage in grid_plan.steps(2):
+        for attn in stage.attns:
+            assert not stage.after or (stage.after, seed, attn) in done, (stage, attn)
+        done |= {(stage.runs, seed, attn) for attn in stage.attns}
+    order = [(seed, stage.runs, stage.attns) for seed, stage in grid_plan.steps(2)]
+    main = ("san", "pan", "pan-ctx", "arnn")
+    assert order[:3] == [(0, "mref", main), (0, "mbg", main), (0, "mdist", main)]
+    assert [seed for seed, _, _ in order] == sorted([0, 1] * len(grid_plan.FIRST)) + sorted(
+        [0, 1] * len(grid_plan.THEN)
+    )
+
+
+def test_epochs_are_as_many_as_fit():
+    times = {name: {"train_step_ms": ms, "infer_ms_per_image": 0.01} for name, ms in (("san", 0.6), ("arnn", 2.4))}
+    sizes = (30_000, 10_000, 32)
+    epoch = 3 * (937 * 3e-3 + 2 * 10_000 * 1e-5)
+    for seconds in (200, 480, 3000):
+        epochs = grid_plan.epochs_in(seconds, times, *sizes, workers=3, most=1000)
+        spent = 12 * 6 / 3 + epochs * epoch
+        assert spent <= 0.85 * seconds < spent + epoch
+    assert grid_plan.epochs_in(20, times, *sizes, workers=3, most=30) == 1
+    assert grid_plan.epochs_in(1e6, times, *sizes, workers=3, most=30) == 30
+
+
+def test_times_of_a_session_are_taken_where_it_has_them(tmp_path):
+    row = {"variant": "mref", "precision": "bf16", "batch": 32, "questions": 5, "infer_ms_per_image": 0.1}
+    rows = [{**row, "network": name, "train_step_ms": 2} for name in ("san", "pan")]
+    rows += [{**row, "network": "arnn", "failed": "no"}, {**row, "network": "arnn", "batch": 50, "train_step_ms": 2}]
+    (tmp_path / "session.json").write_text(json.dumps({"measurements": rows}))
+    found = grid_plan.times_of(tmp_path / "session.json", ["san", "pan"], 32, 5)
+    assert found == {name: {"train_step_ms": 2, "infer_ms_per_image": 0.1} for name in ("san", "pan")}
+    rows.append({**rows[0], "trainer_step_ms": 3, "val_ms_per_image": 0.2})
+    (tmp_path / "session.json").write_text(json.dumps({"measurements": rows}))
+    found = grid_plan.times_of(tmp_path / "session.json", ["san"], 32, 5)
+    assert found == {"san": {"train_step_ms": 3, "infer_ms_per_image": 0.2}}
+    assert grid_plan.times_of(tmp_path / "session.json", ["san", "arnn"], 32, 5) == {}
+    assert grid_plan.times_of(tmp_path / "nothing.json", ["san"], 32, 5) == {}
