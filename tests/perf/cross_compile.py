@@ -1,12 +1,13 @@
-"""Compile the Triton kernels of the diagonal LSTM for a GPU that is not there, and print what they need.
+"""Compile the Triton kernels of the diagonal LSTM without a GPU, and print the resources that they use.
 
     python -m tests.perf.cross_compile [--kernels forward backward] [--products bf16 tf32] [--rows 50 25 12]
         [--channels 32] [--units 32] [--shown 2] [--warps N] [--stages N] [--capability 90]
 
-No GPU and no driver are needed: Triton brings `ptxas` and `cuobjdump`. A row of the table is one kernel at one size:
+Neither a GPU nor a driver is needed: Triton includes `ptxas` and `cuobjdump`. A row of the table is one kernel at one
+size:
 
-- registers of a thread, bytes that a thread spills (stores and loads), bytes of shared memory of a program;
-- of the longest loop: instructions of a warp, those of tensor cores among them, and barriers and waits.
+- registers per thread, bytes that a thread spills (stores and loads), bytes of shared memory per program;
+- in the longest loop: instructions per warp, how many of them use tensor cores, and barriers and waits.
 """
 
 import argparse
@@ -40,7 +41,7 @@ HEAD = [
 
 
 class Size(NamedTuple):
-    """What a kernel is compiled for: m rows of the map, C channels, t units, p rows of the readout."""
+    """The size that a kernel is compiled for: m rows of the map, C channels, t units, p rows of the readout."""
 
     m: int
     channels: int
@@ -49,7 +50,7 @@ class Size(NamedTuple):
 
 
 def compiled(name: str, products: str, size: Size, capability: int = 90, **options: int) -> Any:
-    """Return a kernel as Triton compiles it for a launch of `gpu`; `options` (num_warps …) replace those of `gpu`."""
+    """Return the compiled kernel that a launch on a GPU uses; `options` (num_warps …) replace those of the launch."""
     module = importlib.import_module(f"bench.kernels.diagonal_lstm.{WHERE[name]}")
     kernel, tile = getattr(module, name), triton_op.tiles(*size)
     constants: dict[str, Any] = {"C": size.channels, "t": size.t, "p": size.p, "KEEP": True, "PRODUCTS": products}
@@ -66,7 +67,7 @@ def compiled(name: str, products: str, size: Size, capability: int = 90, **optio
 
 
 def launch(name: str, products: str, size: Size) -> dict[str, int]:
-    """Return the options with which `gpu` launches a kernel."""
+    """Return the options of the launch of a kernel."""
     tile = triton_op.tiles(*size)
     if name == "weight_gradients":
         return {"num_warps": triton_op.warps_of_weights(tile, products)}
@@ -79,7 +80,9 @@ def _run(tool: str, *arguments: str | Path) -> str:
 
 
 def usage(kernel: Any) -> list[int]:
-    """Registers, bytes spilled, bytes of shared memory, and of the longest loop instructions, tensor cores', waits."""
+    """Return registers, spilled bytes and shared memory, and the instructions, tensor-core instructions and waits of
+    the longest loop.
+    """
     with tempfile.TemporaryDirectory() as folder:
         ptx, cubin = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
         ptx.write_text(kernel.asm["ptx"])
@@ -99,7 +102,7 @@ def usage(kernel: Any) -> list[int]:
 
 
 def _longest_loop(code: str) -> list[str]:
-    """Return the instructions between the branch back that spans most of them and its target."""
+    """Return the instructions of the longest loop: those from the target of a backward branch to the branch."""
     lines = re.findall(r"/\*([0-9a-f]{4,})\*/ +([^;]+);", code)
     places = [int(place, 16) for place, _ in lines]
     longest: list[str] = []
@@ -112,13 +115,14 @@ def _longest_loop(code: str) -> list[str]:
 
 
 def rows(options: argparse.Namespace) -> Iterator[list[str]]:
+    """Yield a row of the table for each kernel and size; print what cannot be compiled to stderr."""
     for products, m, name in product(options.products, options.rows, options.kernels):
         size = Size(m, options.channels, options.units, options.shown)
         changed = {"num_warps": options.warps, "num_stages": options.stages}
         given = launch(name, products, size) | {k: v for k, v in changed.items() if v}
         try:
             found = usage(compiled(name, products, size, options.capability, **given))
-        except Exception as error:  # the next one may do
+        except Exception as error:  # other kernels may compile
             print(f"{name} {products} {size}: {type(error).__name__}: {error}"[:500], file=sys.stderr)
             continue
         yield [name, products, *map(str, (*size, given["num_warps"], *found))]
@@ -126,17 +130,22 @@ def rows(options: argparse.Namespace) -> Iterator[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kernels", nargs="+", choices=list(WHERE), default=list(WHERE))
-    parser.add_argument("--products", nargs="+", default=["bf16", "tf32", "bf16x6"])
-    parser.add_argument("--rows", type=int, nargs="+", default=[50, 25, 12])
-    parser.add_argument("--channels", type=int, default=32)
-    parser.add_argument("--units", type=int, default=32)
-    parser.add_argument("--shown", type=int, default=2)
-    parser.add_argument("--warps", type=int, help="in place of the number that a launch has")
-    parser.add_argument("--stages", type=int, help="the same")
-    parser.add_argument("--capability", type=int, default=90)
+    parser.add_argument(
+        "--kernels", nargs="+", choices=list(WHERE), default=list(WHERE), help="kernels to compile (default: all)"
+    )
+    parser.add_argument(
+        "--products", nargs="+", default=["bf16", "tf32", "bf16x6"], help="kinds of matrix products (default: all)"
+    )
+    parser.add_argument("--rows", type=int, nargs="+", default=[50, 25, 12], help="rows of the map (50 25 12)")
+    parser.add_argument("--channels", type=int, default=32, help="channels of the features (32)")
+    parser.add_argument("--units", type=int, default=32, help="units of the LSTM (32)")
+    parser.add_argument("--shown", type=int, default=2, help="rows of the readout (2)")
+    parser.add_argument("--warps", type=int, help="warps per program (default: those of the launch)")
+    parser.add_argument("--stages", type=int, help="pipeline stages (default: those of the launch)")
+    parser.add_argument("--capability", type=int, default=90, help="compute capability of the GPU (90)")
+    options = parser.parse_args()
     print(f"Triton {triton.__version__}")
-    print(table([HEAD, *rows(parser.parse_args())]))
+    print(table([HEAD, *rows(options)]))
 
 
 if __name__ == "__main__":

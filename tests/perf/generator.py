@@ -1,12 +1,13 @@
-"""How fast the generator is, as ratios in one run on one machine.
+"""Measure the speed of the generator, as ratios within one run on one machine.
 
     python -m tests.perf.generator [--variant mbg] [--images 20000] [--many 0] [--root FOLDER]
 
-1. Every variant, one core: the compiled renderer over the reference (nothing is timed before their bytes agree).
-2. `generate` end to end over h5py writing the same arrays, in place, with and without waiting for the disk.
-3. Peak memory of `generate`, and the time of a start that makes three images.
-4. With --many N: what an image costs on the way from 1,000 to N / 10 and from there to N, all with the same workers.
-Real digits (mnist5k) and the builtin photos; FOLDER should lie on the disk that matters.
+1. Every variant on one core: the compiled renderer compared with the reference, after a check that both draw the same
+   bytes.
+2. `generate` end to end compared with h5py that writes the same arrays in place, with and without fsync.
+3. Peak memory of `generate`, and the time of a process that generates three images.
+4. With --many N: the time per image between 1,000 and N / 10 images and between N / 10 and N, with the same workers.
+Digits are real (mnist5k) and photos are the builtin ones. FOLDER should be on the disk of interest.
 """
 
 import argparse
@@ -33,11 +34,12 @@ from mnistref.storage.schema import FIELDS, Arrays
 from mnistref.variants import VARIANTS
 
 ONE, FEW = 1000, 40
-"""Images drawn by the compiled renderer and by the reference."""
+"""Numbers of images that the compiled renderer and the reference draw."""
 
 
 @contextmanager
 def reference() -> Iterator[None]:
+    """Draw with the reference renderer inside this context."""
     shard_worker.COMPILED = False
     try:
         yield
@@ -46,7 +48,7 @@ def reference() -> Iterator[None]:
 
 
 def seconds(job: shard_worker.ShardJob, repeats: int) -> float:
-    """Median time of drawing, on one core."""
+    """Return the median processor time of drawing a shard."""
     times = []
     for _ in range(repeats):
         started = time.process_time()
@@ -56,11 +58,13 @@ def seconds(job: shard_worker.ShardJob, repeats: int) -> float:
 
 
 def request(variant: str, root: Path, images: int) -> Request:
+    """Return the request of a data set with this many test images."""
     sizes = {s: images if s == "test" else 1 for s in VARIANTS[variant].splits}
     return Request(variant, root, sizes=sizes, digits="mnist5k")
 
 
 def renderers(root: Path) -> list[list[str]]:
+    """Return the table of the speeds of both renderers, for every variant."""
     rows = [["variant", "compiled, images/s", "reference, images/s", "ratio"]]
     for variant in VARIANTS:
         jobs = {n: make_jobs(plan(request(variant, root, n)))[-1] for n in (ONE, FEW)}
@@ -75,7 +79,7 @@ def renderers(root: Path) -> list[list[str]]:
 
 
 def write_in_place(arrays: Arrays, path: Path, sync: bool) -> None:
-    """What a program would do that has the arrays and h5py."""
+    """Write the arrays with h5py, as a plain program would."""
     with h5py.File(path, "w") as file:
         for name, array in zip(FIELDS, arrays, strict=True):
             packed = {"compression": "gzip", "compression_opts": 1} if FIELDS[name].packed else {}
@@ -86,8 +90,8 @@ def write_in_place(arrays: Arrays, path: Path, sync: bool) -> None:
 
 
 def end_to_end(variant: str, images: int, root: Path) -> list[list[str]]:
-    """Five times in turn, and the medians, since a disk is not always as fast."""
-    generate(request(variant, root, 1))  # sources and compiled code are there
+    """Return the table of the speeds of `generate` and of h5py: medians of five alternating rounds."""
+    generate(request(variant, root, 1))  # prepares the sources and the compiled code
     ours: list[float] = []
     theirs: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(5):
@@ -97,7 +101,7 @@ def end_to_end(variant: str, images: int, root: Path) -> list[list[str]]:
         arrays = read_split(folder, "test", *FIELDS)
         shutil.rmtree(folder)
         for sync, rates in theirs.items():
-            os.sync()  # what the one before left to be written
+            os.sync()  # writes what the previous round left in the cache
             started = time.perf_counter()
             for first in range(0, images, 1000):
                 part = Arrays(**{name: array[first : first + 1000] for name, array in arrays.items()})
@@ -126,7 +130,7 @@ mnistref()
 
 
 def start(variant: str, images: int, root: Path) -> tuple[float, float]:
-    """A process of its own: → seconds, and the most memory it held in MB."""
+    """Generate a data set in a new process. Return its seconds and its peak memory in MB."""
     sizes = [f"--{s}={images if s == 'test' else 1}" for s in VARIANTS[variant].splits]
     arguments = ["generate", f"--variant={variant}", f"--root={root}", *sizes, "--digits=mnist5k"]
     started = time.perf_counter()
@@ -135,12 +139,12 @@ def start(variant: str, images: int, root: Path) -> tuple[float, float]:
 
 
 def flatness(variant: str, many: int, root: Path) -> list[list[str]]:
-    """What more images cost. What every set costs, however small, is not in the differences.
+    """Return the table of the time per additional image. The fixed cost of a data set cancels in the differences.
 
-    Three times in turn, and the medians, since a disk is not always as fast.
+    The times are medians of three alternating rounds, because the speed of a disk varies.
     """
     workers = default_workers(1)
-    sizes = (1000 * workers, many // 10, many)  # the first one, too, has a shard for each worker
+    sizes = (1000 * workers, many // 10, many)  # even the smallest has a shard for each worker
     times: dict[int, list[float]] = {size: [] for size in sizes}
     for _ in range(3):
         for size in sizes:
@@ -150,7 +154,7 @@ def flatness(variant: str, many: int, root: Path) -> list[list[str]]:
             shutil.rmtree(folder)
     took = [statistics.median(times[size]) for size in sizes]
     each = [(took[k + 1] - took[k]) / (sizes[k + 1] - sizes[k]) for k in (0, 1)]
-    rows = [[f"{workers} workers", "seconds", "µs for each more image", "ratio"]]
+    rows = [[f"{workers} workers", "seconds", "µs per additional image", "ratio"]]
     rows.append([f"{sizes[0]:,} images", f"{took[0]:.2f}", "", ""])
     rows.append([f"{sizes[1]:,} images", f"{took[1]:.2f}", f"{1e6 * each[0]:.0f}", ""])
     rows.append([f"{sizes[2]:,} images", f"{took[2]:.2f}", f"{1e6 * each[1]:.0f}", f"{each[1] / each[0]:.2f}"])
@@ -159,10 +163,10 @@ def flatness(variant: str, many: int, root: Path) -> list[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variant", default="mbg", choices=list(VARIANTS))
-    parser.add_argument("--images", type=int, default=20_000)
-    parser.add_argument("--many", type=int, default=0)
-    parser.add_argument("--root", type=Path)
+    parser.add_argument("--variant", default="mbg", choices=list(VARIANTS), help="variant of parts 2 to 4 (mbg)")
+    parser.add_argument("--images", type=int, default=20_000, help="images of parts 2 and 3 (20000)")
+    parser.add_argument("--many", type=int, default=0, help="images of part 4 (0: without this part)")
+    parser.add_argument("--root", type=Path, help="folder for the data sets (default: the temporary folder)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.root) as temporary:
         root = Path(temporary)
@@ -175,7 +179,7 @@ def main() -> None:
                 shutil.rmtree(folder)
         print(table(renderers(root)), end="\n\n", flush=True)
         print(table(end_to_end(options.variant, options.images, root)), end="\n\n", flush=True)
-        print(f"a start that makes three images: {min(small[1:]):.2f} s")
+        print(f"a process that generates three images: {min(small[1:]):.2f} s")
         for what, peak in memory.items():
             print(f"peak memory, {what}: {peak:,.0f} MB ({default_workers(1)} processors)")
         if options.many:

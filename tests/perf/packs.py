@@ -1,4 +1,4 @@
-"""Folders ↔ .tar.xz files that are there whole or not at all."""
+"""Pack folders into .tar.xz files, which are written atomically, and unpack them."""
 
 import io
 import tarfile
@@ -9,9 +9,13 @@ from mnistref.common.atomic_files import write_whole
 
 
 def pack_folder(folder: Path, names: Iterable[str], file: Path, largest: int) -> int:
-    """Pack these folders, those that are there, into a file. → its bytes, or 0 where it would be too large.
+    """Pack the existing ones of these folders into a file.
 
-    A file that is too large is not written, and one that is already there stays. What is removed meanwhile is left out.
+    A file of more than `largest` bytes is not written, and an earlier file stays. Files that are removed meanwhile are
+    skipped.
+
+    Returns:
+        The size of the file in bytes, or 0 if it would be too large.
     """
     memory = io.BytesIO()
     with tarfile.open(fileobj=memory, mode="w:xz", preset=1) as packed:
@@ -25,7 +29,7 @@ def pack_folder(folder: Path, names: Iterable[str], file: Path, largest: int) ->
 
 
 def add(packed: tarfile.TarFile, path: Path, name: str) -> None:
-    """Add a file as it is now, without its owner; nothing where it is no longer there."""
+    """Add the current content of a file, without its owner. Do nothing if the file no longer exists."""
     try:
         data, modified = path.read_bytes(), path.stat().st_mtime
     except FileNotFoundError:
@@ -36,7 +40,10 @@ def add(packed: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 def unpack(file: Path, folder: Path) -> str:
-    """Unpack a file into a folder. → in words, what came of it: an old cache must not end a session."""
+    """Unpack a file into a folder, and return a description of the outcome.
+
+    A damaged file raises nothing, because it must not end a session.
+    """
     try:
         with tarfile.open(file, "r:xz") as packed:
             packed.extractall(folder, filter="data")
@@ -46,10 +53,10 @@ def unpack(file: Path, folder: Path) -> str:
 
 
 class Packs:
-    """Some files of each finished run in a few packs, STEM-1.tar.xz and so on, each at most `largest` bytes.
+    """Packs of some files of each finished run: STEM-1.tar.xz and so on, each with at most `largest` bytes.
 
-    A pack is made anew in memory and then replaced, so that at any moment the file is a whole one. Runs lie in it as
-    RUN/FILE. A run that has no room in the last pack begins a new one; where there would be too many, it is left out.
+    A pack is built in memory and replaced atomically. Its members are named RUN/FILE. A run that does not fit into the
+    last pack starts a new one; if there are already `packs` of them, the run is added to `left_out`.
     """
 
     def __init__(self, out: Path, stem: str, files: Iterable[str], packs: int, largest: int) -> None:
@@ -61,7 +68,7 @@ class Packs:
         self.left_out: list[str] = []
 
     def add(self, runs: Iterable[Path]) -> None:
-        """Pack those of the runs that are not packed yet, in the order given."""
+        """Pack the runs that are not packed yet, in this order."""
         new = [run for run in runs if run not in self._known]
         self._known.update(new)
         if not new:
@@ -69,7 +76,7 @@ class Packs:
         if self._write([*self._last, *new]):
             self._last += new
             return
-        for run in new:  # they do not fit together: one by one
+        for run in new:  # they do not fit together: try one by one
             if self._write([*self._last, run]):
                 self._last.append(run)
             elif self._last and self._number < self._packs and self._begin(run):
@@ -78,6 +85,7 @@ class Packs:
                 self.left_out.append(run.name)
 
     def _begin(self, run: Path) -> bool:
+        """Start a new pack with this run. Return False if the run alone is too large."""
         self._number += 1
         if self._write([run]):
             return True
@@ -85,7 +93,7 @@ class Packs:
         return False
 
     def _write(self, runs: list[Path]) -> bool:
-        """Write the present pack with these runs, unless it would be too large. → whether it was written."""
+        """Write the last pack with these runs. Return False, without writing, if it would be too large."""
         memory = io.BytesIO()
         with tarfile.open(fileobj=memory, mode="w:xz", preset=2) as packed:
             for run in runs:

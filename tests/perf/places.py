@@ -1,4 +1,4 @@
-"""Folders of the scripts for a GPU, and the types of their arguments."""
+"""Folders that the GPU scripts use, and types of their arguments."""
 
 import argparse
 import math
@@ -17,16 +17,16 @@ from mnistref.common.atomic_files import PARTIAL
 TOP = Path(__file__).parents[2]
 MEMORY = Path("/dev/shm")
 KERNELS, NUMBA = "triton", "numba"
-"""Folders of compiled code, below the one that is kept."""
+"""Folders of compiled code, below the folder of --kept."""
 SESSION = "session.json"
 LARGEST = 16_000_000
-"""Bytes of a file that may be brought back."""
+"""Maximum size of a result file in bytes."""
 ROOM = 2_000_000_000
-"""Bytes that must be free in memory; else the temporary folder is taken."""
+"""Free bytes that the folder in memory must have; otherwise the temporary folder is used."""
 
 
 def positive_seconds(text: str) -> float:
-    """Return a number of seconds, for argparse."""
+    """Parse a positive, finite number of seconds, for argparse."""
     value = float(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
@@ -34,7 +34,7 @@ def positive_seconds(text: str) -> float:
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
-    """Return a type for argparse: integers from `minimum` on."""
+    """Return a type for argparse: integers that are at least `minimum`."""
 
     def integer(text: str) -> int:
         value = int(text)
@@ -46,13 +46,13 @@ def at_least(minimum: int) -> Callable[[str], int]:
 
 
 def refuse(problem: str) -> NoReturn:
-    """End the program with 2 and one line."""
+    """Print the problem to stderr, and exit with code 2."""
     print(problem, file=sys.stderr)
     sys.exit(2)
 
 
 def make_folder(folder: Path) -> Path:
-    """Make a folder and return its absolute path. End the program with 2 and one line if that is impossible."""
+    """Make a folder, and return its absolute path. Exit with code 2 and one line if that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -61,14 +61,14 @@ def make_folder(folder: Path) -> Path:
 
 
 def digits_folder(text: str) -> str:
-    """Return --digits, a folder of MNIST's files as an absolute path. End the program with 2 if there is none."""
+    """Return the absolute path of --digits, a folder of the MNIST files. Exit with code 2 if it does not exist."""
     if not Path(text).is_dir():
         refuse(f"--digits {text}: no folder here")
     return str(Path(text).absolute())
 
 
 def fast_folder() -> Path:
-    """Return the folder in memory where it has room, else the temporary folder."""
+    """Return the folder in memory if it has enough free space, else the temporary folder."""
     try:
         if os.access(MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(MEMORY).free >= ROOM:
             return MEMORY
@@ -78,14 +78,15 @@ def fast_folder() -> Path:
 
 
 def fresh_folder() -> Path:
-    """Make a new folder that nobody else uses, with the number of this process in its name, and return it."""
+    """Make a new folder with the process id in its name, and return it."""
     return Path(tempfile.mkdtemp(prefix=f"bench-session-{os.getpid()}-", dir=fast_folder()))
 
 
 def kept_folder(wanted: Path | None) -> Path:
-    """Make the folder in which scripts find each other's compiled kernels and measurements, and return it.
+    """Make the folder in which the scripts share compiled kernels and measurements, and return it.
 
-    By default it has a fixed place for each user. One that others may write to is not taken: code in it is run.
+    The default is a fixed folder for each user. A folder that other users can write to is not used, because its code is
+    executed; a new folder replaces it.
     """
     if wanted:
         wanted.mkdir(parents=True, exist_ok=True)
@@ -104,13 +105,13 @@ def caches_in(folder: Path) -> dict[str, str]:
 
 
 def remove_partial(out: Path) -> None:
-    """Remove unfinished files that a killed call left in its folder of results."""
+    """Remove partial files that a killed call left in its folder of results."""
     for path in out.glob(f"{PARTIAL}*"):
         path.unlink(missing_ok=True)
 
 
 def driver_has_gpu() -> bool:
-    """Return whether the driver's own program lists a GPU: it says so sooner than PyTorch."""
+    """Return whether `nvidia-smi` lists a GPU, which is faster than a query by PyTorch."""
     try:
         return subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=30).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
@@ -118,7 +119,7 @@ def driver_has_gpu() -> bool:
 
 
 def without_commit() -> str:
-    """Return a warning where no record will say which code it was made with, else an empty string."""
+    """Return a warning if records cannot name the commit of the code, else an empty string."""
     if (TOP / ".git").exists() or os.environ.get("BENCH_COMMIT"):
         return ""
-    return f"{TOP} is no checkout, so records will name no commit: set BENCH_COMMIT"
+    return f"{TOP} is not a Git checkout, so records will name no commit; set BENCH_COMMIT"

@@ -1,15 +1,14 @@
-"""What several questions about an image in one step cost, and where the time of such a step goes.
+"""Measure the cost of several questions per image in a training step, and the parts of the time of such a step.
 
     python -m tests.perf.questions [--attn san,pan,arnn] [--variant mref] [--images 32] [--one 50] [--rounds 5]
         [--threads 1]
 
-1. Questions a second of a training step (forward pass, gradients, clipping, update): one about each of --one images,
-   and all about each of --images; their ratio, round by round, the two taking turns. In processor seconds, median of
-   rounds.
-2. The parts of a step with all questions, in percent of its processor time, as PyTorch's profiler counts them; beside
-   them what the step's products alone (convolutions and linear layers) would take at the processor's peak, which is
-   that of a product of two large matrices in the same process. The LSTM's own products are not among them.
-Random images, with as many digits each as the variant draws.
+1. Questions per processor second of a training step (forward pass, gradients, clipping, update): with one question for
+   each of --one images, and with all questions for each of --images. The ratio is the median over alternating rounds.
+2. The parts of a step with all questions, in percent of its processor time by PyTorch's profiler. The last column is
+   the time of the matrix products alone (convolutions and linear layers, without the LSTM) at the peak rate of the
+   processor, measured by a product of two large matrices in the same process.
+The images are random, with as many digits as the variant draws.
 """
 
 import argparse
@@ -35,7 +34,7 @@ from mnistref.variants import get_variant
 
 CPU = ComputeConfig(torch.device("cpu"))
 RECIPE = FIRST_RECIPES["fast"]
-PARTS = {  # a part of an operator's name → what it is shown as; the first that fits
+PARTS = {  # part of the name of an operator: name of its column; the first match counts
     "diagonal_lstm": "LSTM",
     "optimizer": "optimiser",
     "_foreach": "optimiser",
@@ -57,7 +56,7 @@ COLUMNS = ["convolutions", "pooling", "norms", "LSTM", "linear", "copies", "opti
 
 
 def given(variant: VariantSpec, images: int, several: bool) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Images, queries, labels, and the image of each question, where there are several about one."""
+    """Return random images, queries and labels, and the image of each question if there are several per image."""
     shown = torch.rand(images, 3, variant.canvas, variant.canvas).contiguous(memory_format=torch.channels_last)
     low, high = variant.digits
     of = torch.arange(images).repeat_interleave(torch.randint(low, high + 1, (images,))) if several else None
@@ -66,7 +65,7 @@ def given(variant: VariantSpec, images: int, several: bool) -> tuple[Tensor, Ten
 
 
 def stepping(attn: str, variant: VariantSpec, images: int, several: bool) -> tuple[Callable[[], object], int]:
-    """A training step, and how many questions it takes."""
+    """Return a training step, and its number of questions."""
     torch.manual_seed(0)
     model = build(attn, variant, 0, CPU.device).train()
     step, inputs = Step(model, RECIPE, build_optimizer(RECIPE, model), CPU), given(variant, images, several)
@@ -74,13 +73,14 @@ def stepping(attn: str, variant: VariantSpec, images: int, several: bool) -> tup
 
 
 def seconds(work: Callable[[], object]) -> float:
+    """Return the processor seconds of a call."""
     used = time.process_time()
     work()
     return time.process_time() - used
 
 
 def speeds(attn: str, variant: VariantSpec, one: int, images: int, rounds: int) -> tuple[float, float, float]:
-    """Questions a second one by one, together, and the median of the ratios."""
+    """Return the questions per second with one and with all questions per image, and the median of their ratio."""
     works = [stepping(attn, variant, one, False), stepping(attn, variant, images, True)]
     for work, _ in works:
         work()
@@ -90,7 +90,7 @@ def speeds(attn: str, variant: VariantSpec, one: int, images: int, rounds: int) 
 
 
 def parts(attn: str, variant: VariantSpec, images: int) -> tuple[dict[str, float], float]:
-    """The share of each part of a step, and how many floating-point operations its products take."""
+    """Return the share of each part of a step, and the floating-point operations of its matrix products."""
     work, _ = stepping(attn, variant, images, True)
     work()
     with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiled:
@@ -106,7 +106,7 @@ def parts(attn: str, variant: VariantSpec, images: int) -> tuple[dict[str, float
 
 
 def peak() -> float:
-    """Floating-point operations a second."""
+    """Return the peak rate of a matrix product, in floating-point operations per second."""
     a, b = torch.rand(2, 1536, 1536)
     torch.mm(a, b)
     return 2 * 1536**3 / min(seconds(lambda: torch.mm(a, b)) for _ in range(5))
@@ -114,12 +114,12 @@ def peak() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--attn", default="san,han,ltpa-dp,stn-m,cbam,pan,pan-ctx,arnn")
-    parser.add_argument("--variant", default="mref")
-    parser.add_argument("--images", type=int, default=32)
-    parser.add_argument("--one", type=int, default=50, help="Images of a step with a question each.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--attn", default="san,han,ltpa-dp,stn-m,cbam,pan,pan-ctx,arnn", help="mechanisms")
+    parser.add_argument("--variant", default="mref", help="variant of the network (mref)")
+    parser.add_argument("--images", type=int, default=32, help="images of a step with all questions (32)")
+    parser.add_argument("--one", type=int, default=50, help="images of a step with one question each (50)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of measurement (5)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (1)")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     keep_freed(CPU.device)
@@ -128,7 +128,7 @@ def main() -> None:
     for attn in names:
         alone, together, ratio = speeds(attn, variant, asked.one, asked.images, asked.rounds)
         rows.append([attn, f"{alone:.0f}", f"{together:.0f}", f"{ratio:.2f} ×"])
-    print(f"{asked.variant}, {asked.threads} threads: questions a processor second in a training step\n")
+    print(f"{asked.variant}, {asked.threads} threads: questions per processor second in a training step\n")
     print(table(rows), flush=True)
     rate, rows = peak(), [["", "ms", *COLUMNS, "products at peak"]]
     for attn in names:
@@ -138,7 +138,9 @@ def main() -> None:
         took = statistics.median(seconds(step) for _ in range(asked.rounds))
         shown = [f"{100 * shares[part]:.0f}" if shares[part] else "–" for part in COLUMNS]
         rows.append([attn, f"{1e3 * took:.0f}", *shown, f"{100 * flops / rate / took:.0f}"])
-    print(f"\nA step with all questions of {asked.images} images, in percent; the peak is {rate / 1e9:.0f} GFLOP/s\n")
+    print(
+        f"\nParts of a step with all questions of {asked.images} images, in percent; peak: {rate / 1e9:.0f} GFLOP/s\n"
+    )
     print(table(rows))
 
 

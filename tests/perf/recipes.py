@@ -1,17 +1,16 @@
-"""How soon a recipe reaches a validation accuracy: the recipes tried side by side, on validation data alone.
+"""Measure how fast recipes reach a validation accuracy. Only validation data is used.
 
     python -m tests.perf.recipes [--attn san,pan,pan-ctx,arnn] [--variant mref] [--tried fast,one,lr=0.006]
         [--images 30000] [--epochs 3] [--every 200] [--targets 80,90,95] [--init RUN] [--fade 0.5] [--seed 0]
         [--data FOLDER] [--digits mnist5k] [--backgrounds builtin] [--root DIR] [--runs FOLDER] [--out FOLDER]
     python -m tests.perf.recipes --figure curves.png --out FOLDER
 
-Each mechanism is trained by each recipe, one after the other; after every so many steps its validation accuracy is
-asked for (one question about each image). Printed are the steps and the processor seconds of training, validation left
-out, to the targets, interpolated, and the accuracies on the way. A recipe is "fast", "one" (fast as it was in version
-0.1, with one question about each image) or fast with something changed, as "lr=0.006+questions=3". --init: a run of the
-same mechanism to begin with, as one on an easier variant. --runs keeps the runs, as of `bench run`, and their
-curves so far: the same command resumes what was interrupted. --out keeps each
-curve as a file, from which --figure draws accuracy over seconds.
+Each mechanism is trained with each recipe, one run after the other. Every --every steps, its validation accuracy is
+measured with one question per image. The output has the interpolated steps and processor seconds to each target,
+without the time of validation, and the accuracies in between. A recipe is "fast", "one" (fast as in version 0.1, with
+one question per image), or fast with changes, such as "lr=0.006+questions=3". --init is a run of the same mechanism
+that gives the initial weights. --runs stores the runs, as `bench run` does, and their curves, so the same command
+resumes after an interruption. --out stores each curve as a file, from which --figure draws accuracy over time.
 """
 
 import argparse
@@ -38,12 +37,12 @@ from mnistref.generation.generate import Request, generate
 from mnistref.variants import VARIANTS
 
 ASKED = 2_000
-"""Of the validation questions: the first."""
+"""Number of validation questions: the first ones."""
 KINDS = {"lr": float, "batch": int, "epochs": int, "questions": lambda text: int(text) if text.isdecimal() else text}
 
 
 def recipe_of(name: str, epochs: int, fade: float) -> Recipe:
-    """The recipe of that name, or fast with something changed: lr=…, batch=…, joined by a +."""
+    """Return the recipe of this name, or fast with changes such as "lr=0.006+batch=64"."""
     known = {**RECIPES, "one": FIRST_RECIPES["fast"]}
     if name in known:
         return replace(known[name], epochs=epochs, fade=fade)
@@ -52,15 +51,15 @@ def recipe_of(name: str, epochs: int, fade: float) -> Recipe:
 
 
 class Curve:
-    """Validation accuracy over steps and processor seconds, taken down while a training runs.
+    """Validation accuracy over steps and processor seconds, recorded during a training.
 
-    The seconds are those of the steps: validation and checkpoints are left out. An epoch's first step, which waits for
-    the data, and steps of which the time is not known, as before a run was resumed, count as the mean of the others.
+    The seconds are those of the steps, without validation and checkpoints. The first step of an epoch, which waits for
+    data, and steps of unknown time, such as those before a resumption, count as the mean of the others.
 
     Args:
-        val: the questions that are asked.
-        every: steps between two records; the last step of a training has one, too.
-        saved: a file for the records. Those in it are continued, so that a resumed run has one curve.
+        val: The validation questions.
+        every: Steps between two records. The last step of a training is recorded too.
+        saved: File of the records. A resumed run continues the records in it.
     """
 
     def __init__(self, val: Split, every: int, saved: Path) -> None:
@@ -70,7 +69,7 @@ class Curve:
         self._since: float | None = None
 
     def look(self, trainer: Trainer) -> None:
-        """Count the step, and ask the network if it is its turn."""
+        """Count the step, and measure the accuracy if it is due."""
         first = trainer.steps_done % trainer.steps_per_epoch == 1
         if self._since is None:
             self._resume(trainer.steps_done)
@@ -87,7 +86,7 @@ class Curve:
         self._since = time.process_time()
 
     def _resume(self, done: int) -> None:
-        """Continue the records of the steps before this one, of which a run that begins again has none."""
+        """Continue with the records of earlier steps. A run that starts again has none."""
         self.records = [record for record in self.records if record["steps"] < done]
         if self.records:
             self._spent, self._timed = self.records[-1]["seconds"], self.records[-1]["steps"]
@@ -103,7 +102,7 @@ def curve(
     seed: int,
     init: Path | None,
 ) -> list[dict]:
-    """Steps, processor seconds and validation accuracy of a run, every so many steps and at the end."""
+    """Train a run, and return the steps, processor seconds and validation accuracy of each record."""
     config = configure(folder, attn, seed, RunSettings(recipe, "one", computing, init=init))
     runs.mkdir(parents=True, exist_ok=True)
     saved = runs / f"{config.run_id}.curve.json"
@@ -115,12 +114,13 @@ def curve(
 
 
 def first(split: Split, questions: int) -> Split:
+    """Return the first questions of a split."""
     names = ("image", "slot", "query", "label")
     return replace(split, **{name: getattr(split, name)[:questions] for name in names})
 
 
 def reached(records: list[dict], target: float) -> str:
-    """Steps and seconds at which the accuracy was first there."""
+    """Return the interpolated steps and seconds at which the accuracy first reaches the target, as text."""
     before = {"steps": 0, "seconds": 0.0, "val_accuracy": 0.0}
     for record in records:
         if record["val_accuracy"] >= target:
@@ -132,7 +132,7 @@ def reached(records: list[dict], target: float) -> str:
 
 
 def draw(curves: list[dict], figure: Path) -> None:
-    """A panel for each data set, a colour for each mechanism; dashed with one question about each image."""
+    """Draw a panel for each variant and a colour for each mechanism; dashed lines have one question per image."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
@@ -159,23 +159,23 @@ def draw(curves: list[dict], figure: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--attn", default="san,pan,pan-ctx,arnn")
-    parser.add_argument("--variant", default="mref")
-    parser.add_argument("--tried", default="fast,one,lr=0.0015,lr=0.006,questions=3")
-    parser.add_argument("--images", type=int, default=30_000)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--every", type=int, default=200)
-    parser.add_argument("--targets", default="80,90,95,98")
-    parser.add_argument("--init", type=Path)
-    parser.add_argument("--fade", type=float, default=0.0)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--digits", default="mnist5k")
-    parser.add_argument("--backgrounds", default="builtin")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--root", type=Path)
-    parser.add_argument("--runs", type=Path)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--attn", default="san,pan,pan-ctx,arnn", help="mechanisms")
+    parser.add_argument("--variant", default="mref", help="variant of the data set (mref)")
+    parser.add_argument("--tried", default="fast,one,lr=0.0015,lr=0.006,questions=3", help="recipes")
+    parser.add_argument("--images", type=int, default=30_000, help="training images (30000)")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs (3)")
+    parser.add_argument("--every", type=int, default=200, help="steps between two validations (200)")
+    parser.add_argument("--targets", default="80,90,95,98", help="accuracies in percent")
+    parser.add_argument("--init", type=Path, help="run that gives the initial weights")
+    parser.add_argument("--fade", type=float, default=0.0, help="as in bench run (0)")
+    parser.add_argument("--data", type=Path, help="data set (default: one is generated)")
+    parser.add_argument("--digits", default="mnist5k", help="digits of the generated data set (mnist5k)")
+    parser.add_argument("--backgrounds", default="builtin", help="photos of the generated data set (builtin)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the runs (0)")
+    parser.add_argument("--root", type=Path, help="folder for the generated data set (default: temporary)")
+    parser.add_argument("--runs", type=Path, help="folder of the runs (default: temporary)")
+    parser.add_argument("--out", type=Path, help="folder of the curves")
+    parser.add_argument("--figure", type=Path, help="draw the curves of --out to this file, and exit")
     options = parser.parse_args()
     if options.figure:
         draw([json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))], options.figure)

@@ -1,9 +1,10 @@
-"""What the start of a process costs a sweep: its runs in one worker, one after the other, against a process each.
+"""Measure the cost of process starts in a sweep: all runs in one worker process, compared with one process per run.
 
     python -m tests.perf.sweeps [--attn none,pan,arnn] [--seeds 4] [--rounds 3] [--threads 1]
 
-Runs of `--preset quick` with one epoch, on a small set of `mini` that is made first. The two ways take turns. Printed
-are processor seconds of all processes of the sweep, then wall-clock seconds: the median of the rounds, and each round.
+The runs are those of `--preset quick` with one epoch, on a small data set of `mini` that is generated first. The two
+ways alternate. The output has the processor seconds of all processes and the wall-clock seconds of a sweep: medians
+over the rounds, and the processor seconds of each round.
 """
 
 import argparse
@@ -34,12 +35,13 @@ Place = Callable[[], AbstractContextManager[sweep_workers.Launcher]]
 
 @contextmanager
 def a_process_each(threads: int) -> Iterator[sweep_workers.Launcher]:
+    """Launch each run in a new process inside this context."""
     with ThreadPoolExecutor(1) as pool:
         yield sweep_workers.Launcher(pool, partial(subprocess_worker.launch, threads=threads))
 
 
 def measure(tasks: Sequence[sweep.Task], place: Place) -> tuple[float, float]:
-    """Return processor and wall-clock seconds of a sweep into a new folder."""
+    """Return the processor seconds and the wall-clock seconds of a sweep into a new folder."""
     used, started = processor_seconds(), time.perf_counter()
     with tempfile.TemporaryDirectory() as runs, place() as launcher:
         ended = sweep.sweep(tasks, Path(runs), launcher)
@@ -50,21 +52,21 @@ def measure(tasks: Sequence[sweep.Task], place: Place) -> tuple[float, float]:
 
 
 def processor_seconds() -> float:
-    """Return those of this process, and of its children that have ended."""
+    """Return the processor seconds of this process and of its finished child processes."""
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--attn", default="none,pan,arnn")
-    parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--attn", default="none,pan,arnn", help="mechanisms (none,pan,arnn)")
+    parser.add_argument("--seeds", type=int, default=4, help="number of seeds (4)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of measurement (3)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of a run (1)")
     asked = parser.parse_args()
     recipe = replace(PRESETS["quick"].recipe, epochs=1)
     places: dict[str, Place] = {
-        "a process each": lambda: a_process_each(asked.threads),
+        "one process per run": lambda: a_process_each(asked.threads),
         "one worker": lambda: sweep_workers.local_workers("cpu", 1, asked.threads),
     }
     with tempfile.TemporaryDirectory() as root:
@@ -80,7 +82,7 @@ def main() -> None:
         for k in range(asked.rounds):
             for name in [*places][:: -1 if k % 2 else 1]:
                 found[name].append(measure(tasks, places[name]))
-    rows = [["", "processor s", "a run", "wall s", "processor s of each round"]]
+    rows = [["", "processor s", "per run", "wall s", "processor s of each round"]]
     for name, values in found.items():
         processor, wall = (statistics.median(column) for column in zip(*values, strict=True))
         each = ", ".join(f"{used:.1f}" for used, _ in values)

@@ -1,4 +1,4 @@
-"""Times of a network as it is trained: steps of a `Trainer` with all that the host does for them, and validation."""
+"""Measure the times of a network as it is trained: steps of a `Trainer`, with all work of the host, and validation."""
 
 import time
 from dataclasses import replace
@@ -17,14 +17,14 @@ from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
 
 WARM_UP = {"cpu": 1, "cuda": 10}
-"""Steps before those that are timed: of CUDA one is recorded, and others fill the queue of launches."""
+"""Untimed steps before the timed ones. On CUDA, one is recorded as a graph, and others fill the queue of launches."""
 TIMED = {"cpu": 1, "cuda": 40}
 VALIDATED = {"cpu": 1, "cuda": 32}
-"""Batches of a step whose images are validated on."""
+"""Images of the validation, in batches of a step."""
 
 
 def measured(name: str, computing: ComputeConfig, batch: int, questions: int, variant: str) -> dict[str, Any]:
-    """Return the milliseconds of a step and of validation on an image: random ones, which are on the device already."""
+    """Return the milliseconds of a step and of validation per image, with random images in memory of the device."""
     device, spec = computing.device, get_variant(variant)
     keep_freed(device)
     recipe = replace(RECIPES["fast"], batch=batch, questions=questions)
@@ -44,7 +44,7 @@ def measured(name: str, computing: ComputeConfig, batch: int, questions: int, va
         current = trainer.current_epoch = trainer._start_epoch()
         trainer._train_epoch(current, on_step)
         with computing.autocast():
-            for _ in range(2):  # the first time cuDNN chooses its algorithms
+            for _ in range(2):  # the first call chooses the algorithms of cuDNN
                 started = _now(device)
                 in_memory(tried, trainer._validate)
                 spent = _now(device) - started
@@ -57,7 +57,7 @@ def measured(name: str, computing: ComputeConfig, batch: int, questions: int, va
 
 
 def example(spec: VariantSpec, images: int, questions: int, device: torch.device) -> Resident:
-    """Return random images with so many random questions about each."""
+    """Return random images with this number of random questions per image."""
     drawn = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (images, spec.canvas, spec.canvas, 3), generator=drawn, dtype=torch.uint8)
     asked = images * questions

@@ -1,14 +1,16 @@
-"""How much of a training is its steps, as ratios in one run on one machine.
+"""Measure the share of steps in the time of a training, as ratios within one run on one machine.
 
     python -m tests.perf.training [--attn none,san] [--images 500] [--rounds 7] [--many 20000] [--root FOLDER]
 
-1. Epochs of a real training, its images resident, streamed from the disk, and drawn online, over the same steps on one
-   batch that is already there: images per second, their ratio, and what part of a step goes by before its batch is
-   there (on a CPU that is waiting, gathering and making floats of bytes; a GPU does the last two in its own time).
-2. Peak memory of a process that trains on --many images, beyond that of one that trains on 100. mbg has 30 kB an image.
-3. On a CPU: a step with freed memory kept by the process, and with what the C library does by itself.
-4. On a CPU: a step with the network and its images channels last and contiguous, on one thread and on two.
-What is compared takes turns. Real digits (mnist5k) and the builtin photos. Processor time bears busy neighbours better.
+1. Epochs of a training with resident, streamed and online images, compared with the same number of steps on one batch
+   in memory (the limit): images per second, their ratio, and the share of the time before a batch is available. On a
+   CPU this share is waiting, gathering, and the conversion of bytes to floats; a GPU does the last two asynchronously.
+2. Peak memory of a process that trains on --many images, minus that of a process that trains on 100. An image of mbg
+   has 30 kB.
+3. On a CPU: a step with freed memory kept by the process, compared with the default of the C library.
+4. On a CPU: a step with network and images channels last and contiguous, on one thread and on two.
+The compared measurements alternate. Digits are real (mnist5k) and photos are the builtin ones. On a busy machine,
+processor time is more reliable than wall-clock time.
 """
 
 import argparse
@@ -41,12 +43,12 @@ from mnistref.generation.online import open_fresh
 from mnistref.variants import get_variant
 
 MODES = ("resident", "streamed", "online")
-RECIPE = FIRST_RECIPES["fast"]  # a question about each image: the least work for what has to be brought
+RECIPE = FIRST_RECIPES["fast"]  # one question per image: the least work per image that is loaded
 Work = Callable[[], float]
 
 
 class Watched:
-    """What is trained on, and how long was waited for it."""
+    """Training data that measures the time spent waiting for batches."""
 
     def __init__(self, epochs: TrainingData) -> None:
         self.epochs, self.waited = epochs, 0.0
@@ -80,10 +82,12 @@ class Watched:
 
 
 def made(variant: str, images: int, root: Path) -> Path:
+    """Generate a data set with this many training images, and return its folder."""
     return generate(Request(variant, root, sizes={"train": images, "val": 2, "test": 1}, digits="mnist5k"))
 
 
 def training_data(mode: str, folder: Path, device: torch.device, epochs: int) -> Split | OnlineImages:
+    """Return the training data of a mode, one of `MODES`."""
     if mode != "online":
         return load_split(folder, "train", "one", device, stream=mode == "streamed")
     fresh = open_fresh(folder, folder.parent.parent / "raw")
@@ -93,13 +97,14 @@ def training_data(mode: str, folder: Path, device: torch.device, epochs: int) ->
 def trainer_of(
     attn: str, variant: str, folder: Path, data: TrainingData, epochs: int, computing: ComputeConfig
 ) -> Trainer:
+    """Return a trainer on this data."""
     model = build(attn, get_variant(variant), 0, computing.device)
     val = load_split(folder, "val", "one", computing.device, stream=False)
     return Trainer(replace(RECIPE, epochs=epochs), model, data, val, 0, computing)
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> tuple[float, float]:
-    """Of the clock, and of this process's processors."""
+    """Return the wall-clock seconds and the processor seconds of a call."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     wait()
     started, used = time.perf_counter(), time.process_time()
@@ -109,6 +114,7 @@ def seconds(work: Callable[[], object], device: torch.device) -> tuple[float, fl
 
 
 def epochs_over_steps(attn: str, variant: str, folder: Path, rounds: int, computing: ComputeConfig) -> list[list[str]]:
+    """Return the rows of part 1 for a mechanism."""
     device = computing.device
     data = {mode: Watched(training_data(mode, folder, device, rounds + 2)) for mode in MODES}
     trainers = {m: trainer_of(attn, variant, folder, d, rounds + 2, computing) for m, d in data.items()}
@@ -126,7 +132,7 @@ def epochs_over_steps(attn: str, variant: str, folder: Path, rounds: int, comput
     for k in range(rounds + 1):
         for name in list(works)[:: -1 if k % 2 else 1]:
             took[name].append(seconds(works[name], device))
-        if not k:  # the first warms up
+        if not k:  # the first round is the warm-up
             for name in works:
                 took[name].clear()
             for watched in data.values():
@@ -163,7 +169,7 @@ try:
         pass
 except Enough:
     pass
-for epoch in range(epochs):  # and all images are looked at once more, without the steps
+for epoch in range(epochs):  # reads all images again, without steps
     for batch in data.of_epoch(epoch).batches(50):
         pass
 status = pathlib.Path("/proc/self/status").read_text()
@@ -172,16 +178,17 @@ print(*(int(re.search(name + r":\\\\s*(\\\\d+)", status)[1]) for name in ("VmHWM
 
 
 def peak(mode: str, variant: str, folder: Path) -> float:
-    """MB that a process of its own held at most."""
+    """Return the peak memory of a new process that trains, in MB."""
     arguments = [sys.executable, "-c", CHILD, mode, variant, str(folder), "2"]
     done = subprocess.run(arguments, check=True, capture_output=True, text=True)
     return int(done.stdout.split()[0]) / 1024
 
 
 def memory(variant: str, many: int, root: Path) -> list[list[str]]:
+    """Return the table of part 2."""
     size = many * get_variant(variant).canvas ** 2 * 3 / 1e6
     few, folder = made(variant, 100, root), made(variant, many, root)
-    rows = [["", "peak, MB", f"beyond one on 100 images, MB (the images: {size:,.0f})"]]
+    rows = [["", "peak, MB", f"more than with 100 images, MB (the images have {size:,.0f})"]]
     for mode in MODES:
         base, whole = peak(mode, variant, few), peak(mode, variant, folder)
         rows.append([mode, f"{whole:,.0f}", f"{whole - base:,.0f}"])
@@ -201,6 +208,7 @@ print(*(statistics.median(part) for part in zip(*times)))
 
 
 def step_of(attn: str, variant: str) -> tuple[Callable[[], object], torch.device]:
+    """Return a training step on the CPU, and its device."""
     spec, computing = get_variant(variant), ComputeConfig(torch.device("cpu"))
     model = build(attn, spec, 0, computing.device).train()
     step = Step(model, RECIPE, build_optimizer(RECIPE, model), computing)
@@ -209,7 +217,7 @@ def step_of(attn: str, variant: str) -> tuple[Callable[[], object], torch.device
 
 
 def freed(attn: str, variant: str, rounds: int) -> list[list[str]]:
-    """Milliseconds of a step, in processes that take turns."""
+    """Return the rows of part 3 for a mechanism: milliseconds of a step, in alternating processes."""
     took: dict[str, list[list[float]]] = {"given back": [], "kept": []}
     for k in range(rounds):
         for how in list(took)[:: -1 if k % 2 else 1]:
@@ -222,7 +230,7 @@ def freed(attn: str, variant: str, rounds: int) -> list[list[str]]:
 
 
 def layouts(attn: str, variant: str, rounds: int) -> list[list[str]]:
-    """Milliseconds of a step, each way in turn."""
+    """Return the rows of part 4 for a mechanism: milliseconds of a step, in alternation."""
     spec, computing, works = get_variant(variant), ComputeConfig(torch.device("cpu")), {}
     images, query, label = random_batch(RECIPE.batch, spec, computing.device)
     for name, layout in (("channels last", torch.channels_last), ("contiguous", torch.contiguous_format)):
@@ -248,12 +256,12 @@ def layouts(attn: str, variant: str, rounds: int) -> list[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--attn", default="none,san")
-    parser.add_argument("--variant", default="mbg")
-    parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--many", type=int, default=20_000)
-    parser.add_argument("--root", type=Path)
+    parser.add_argument("--attn", default="none,san", help="mechanisms (none,san)")
+    parser.add_argument("--variant", default="mbg", help="variant of the data set (mbg)")
+    parser.add_argument("--images", type=int, default=500, help="training images of part 1 (500)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of measurement (7)")
+    parser.add_argument("--many", type=int, default=20_000, help="training images of part 2 (20000; 0: without it)")
+    parser.add_argument("--root", type=Path, help="folder for the data sets (default: the temporary folder)")
     options = parser.parse_args()
     computing, attns = resolve_compute(), options.attn.split(",")
     keep_freed(computing.device)
@@ -261,7 +269,7 @@ def main() -> None:
         root = Path(temporary)
         folder = made(options.variant, options.images, root)
         print(f"{computing.device_name}, {torch.get_num_threads()} threads, batches of {RECIPE.batch}", flush=True)
-        rows = [["attn", "", "images/s", "of the limit (quartiles)", "in processor time", "before a batch is there"]]
+        rows = [["attn", "", "images/s", "ratio to the limit (quartiles)", "in processor time", "waiting for batches"]]
         for attn in attns:
             rows += epochs_over_steps(attn, options.variant, folder, options.rounds, computing)
         print(table(rows), end="\n\n", flush=True)
@@ -272,7 +280,7 @@ def main() -> None:
             for attn in attns:
                 rows += freed(attn, options.variant, 3)
             print(table(rows), end="\n\n", flush=True)
-            rows = [["attn", "layout", "threads", "step, ms", "of the first"]]
+            rows = [["attn", "layout", "threads", "step, ms", "ratio to the first"]]
             for attn in attns:
                 rows += layouts(attn, options.variant, options.rounds)
             print(table(rows))
