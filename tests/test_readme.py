@@ -63,7 +63,7 @@ WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
 
 
 @pytest.mark.parametrize(("page", "call"), OURS)
-def test_its_commands_parse(page, call, monkeypatch):
+def test_commands_of_the_readme_parse(page, call, monkeypatch):
     """Each names a command that exists, with options that it has (files that come to be on the way count as there)."""
     program, name, *arguments = shlex.split(call.replace("$SLURM_ARRAY_TASK_ID", "1"))
     if name.startswith("--"):
@@ -106,7 +106,7 @@ def test_the_two_commands_stand_alone():
     assert "--preset quick" not in ci  # it reads the lines, it does not repeat them
 
 
-def test_its_array_of_jobs_makes_a_set(tmp_path, idx_folder):
+def test_the_job_array_of_the_documentation_makes_a_data_set(tmp_path, idx_folder):
     """The lines for Slurm, as they stand there: the shell takes them, and two tasks of the array make a small set."""
     (script,) = [block for page in PAGES for block in blocks(page, "sh") if JOB_ARRAY in block]
     call = "mnistref generate --variant mbgb"
@@ -133,7 +133,7 @@ def test_its_array_of_jobs_makes_a_set(tmp_path, idx_folder):
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=named)
-def test_its_python_runs_in_order(page, make, monkeypatch, tmp_path):
+def test_python_code_of_the_readme_runs_in_order(page, make, monkeypatch, tmp_path):
     """The Python blocks of a page, one after the other, on a small real set instead of the folder they name."""
     folder = make("mbg")
     code = re.sub(r'"data_cache/datasets/[^"]*"', repr(str(folder)), "\n".join(blocks(page, "python")))
@@ -142,7 +142,7 @@ def test_its_python_runs_in_order(page, make, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("page", [README, TOP / "docs" / "own_modules.md"], ids=named)
-def test_its_example_is_the_file_it_names(page):
+def test_the_example_of_the_readme_is_the_file_that_it_names(page):
     source = (TOP / "bench" / "examples" / "own_attention.py").read_text(encoding="utf-8")
     assert source[source.index("import torch") :] in blocks(page, "python")
 

@@ -44,7 +44,7 @@ def read(out: Path) -> dict:
     return json.loads((out / "session.json").read_text())
 
 
-def test_from_end_to_end(tmp_path):
+def test_a_tiny_session_from_end_to_end(tmp_path):
     """Its file is whole whenever one looks; self-tests run where Triton is, and what needs CUDA says that it is not."""
     pytest.importorskip("triton")
     (tmp_path / "out").mkdir()
@@ -79,7 +79,7 @@ def test_from_end_to_end(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_cut_at_any_second_what_it_measured_is_whole(number, tmp_path, rounds):
+def test_a_killed_session_leaves_complete_measurements(number, tmp_path, rounds):
     draw = random.Random(number + 100)
     for k in range(1 if rounds < 200 else 20):
         out = tmp_path / str(k)
@@ -94,7 +94,7 @@ def test_cut_at_any_second_what_it_measured_is_whole(number, tmp_path, rounds):
         assert {path.name for path in out.rglob("*") if not path.name.startswith(PARTIAL)} <= FILES
 
 
-def test_what_takes_too_long_is_ended_and_the_next_part_comes(tmp_path):
+def test_a_part_over_its_limit_is_killed_and_the_next_part_runs(tmp_path):
     log, environment = open(tmp_path / "log", "w"), {**os.environ, "PYTHONPATH": str(TOP)}  # noqa: SIM115
     session = gpu_session.Session(tmp_path, 60)
     slow = gpu_session.Part("gpu_checks", ("machine",), 2)
@@ -154,7 +154,7 @@ def test_nothing_outlives_the_session_or_the_limit_of_its_part(number, tmp_path,
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_the_driver_says_what_pytorch_was_too_slow_to_say(there, tmp_path, monkeypatch):
+def test_the_driver_is_queried_for_a_gpu_if_pytorch_did_not_answer(there, tmp_path, monkeypatch):
     driver = tmp_path / "nvidia-smi"
     driver.write_text(f"#!/bin/sh\nexit {0 if there else 9}\n")
     driver.chmod(0o755)
@@ -169,7 +169,7 @@ def test_the_driver_says_what_pytorch_was_too_slow_to_say(there, tmp_path, monke
     assert gpu_session.lacking(part, session) == ""
 
 
-def test_the_kept_folder_is_fixed_and_ones_own(tmp_path, monkeypatch):
+def test_the_default_of_kept_is_fixed_and_private(tmp_path, monkeypatch):
     monkeypatch.setattr(places, "fast_folder", lambda: tmp_path)
     folder = places.kept_folder(None)
     assert folder.parent == tmp_path
@@ -179,7 +179,7 @@ def test_the_kept_folder_is_fixed_and_ones_own(tmp_path, monkeypatch):
     assert places.kept_folder(None) != folder
 
 
-def test_code_without_a_commit_is_warned_of(tmp_path, monkeypatch):
+def test_code_without_a_commit_gives_a_warning(tmp_path, monkeypatch):
     monkeypatch.delenv("BENCH_COMMIT", raising=False)
     monkeypatch.setattr(places, "TOP", tmp_path)
     assert "set BENCH_COMMIT" in places.without_commit()
@@ -190,7 +190,7 @@ def test_code_without_a_commit_is_warned_of(tmp_path, monkeypatch):
     assert places.without_commit() == ""
 
 
-def test_every_part_of_the_plan_is_a_command_that_there_is():
+def test_every_part_of_the_plan_is_an_existing_command():
     for part in (*gpu_session.PLAN, *gpu_session.TINY):
         if isinstance(part, gpu_session.Part):
             assert part.arguments[0] in (TOP / "tests" / "perf" / f"{part.module}.py").read_text()
@@ -200,7 +200,7 @@ def test_every_part_of_the_plan_is_a_command_that_there_is():
     assert next(part for part in gpu_session.PLAN if isinstance(part, gpu_session.Part)).arguments == ("machine",)
 
 
-def test_what_must_be_known_comes_first():
+def test_the_most_important_parts_come_first():
     order = [part.arguments[0] for part in gpu_session.PLAN if isinstance(part, gpu_session.Part)]
     first = [order.index(name) for name in ("machine", "selftest", "errors", "layers", "steps", "run", "reference")]
     assert first == sorted(first)
@@ -210,7 +210,7 @@ def test_what_must_be_known_comes_first():
     assert steps.arguments == ("steps", "32x5", "128", "50")
 
 
-def test_caches_that_are_too_large_leave_the_old_ones(tmp_path):
+def test_caches_that_are_too_large_do_not_replace_the_old_ones(tmp_path):
     (tmp_path / "triton").mkdir()
     (tmp_path / "triton" / "kernel").write_bytes(random.Random(0).randbytes(5000))
     assert packs.pack_folder(tmp_path, ["triton", "numba"], tmp_path / "caches.tar.xz", 10_000) > 5000

@@ -141,7 +141,7 @@ def test_wrong_values_are_refused_in_one_line_before_anything_is_made(more, mess
     assert not (tmp_path / "grid" / "runs").exists()
 
 
-def test_it_says_what_it_does_and_how_it_ends(pretended, tmp_path):
+def test_the_grid_prints_its_progress_and_its_end(pretended, tmp_path):
     assert pretended(90, options=(*SMALL, "--stages", "1"))[0] == 0  # writes the program
     call = [tmp_path / "grid", "builtin", 90, *SMALL, "--stages", "3"]
     call += ["--program", f"{sys.executable} {tmp_path / 'program.py'}"]
@@ -155,7 +155,7 @@ def test_it_says_what_it_does_and_how_it_ends(pretended, tmp_path):
     assert (code, "nothing is left" in errors.splitlines()[-1]) == (0, True)
 
 
-def test_it_goes_on_where_its_time_was_over(pretended, tmp_path):
+def test_the_grid_resumes_after_its_time_is_over(pretended, tmp_path):
     code, first = pretended(3, TAKES="0.2")
     assert (code, 0 < len(first) < STAGES) == (LEFT, True)
     code, rest = pretended(90)
@@ -165,7 +165,7 @@ def test_it_goes_on_where_its_time_was_over(pretended, tmp_path):
     assert len(pretended(90, photos="others")[1]) == STAGES
 
 
-def test_runs_that_fail_do_not_stop_it_and_a_command_that_fails_does(pretended):
+def test_failed_runs_do_not_stop_the_grid_and_a_failed_command_does(pretended):
     code, asked = pretended(90, CODES="arnn,pan,pan-ctx,san=6")
     assert (code, len(asked)) == (0, STAGES)
     code, asked = pretended(90, photos="others", CODES="brnn2+arnn,unet3-arnn=3")
@@ -205,7 +205,7 @@ def captured(asked: list[str]) -> dict[str, str]:
     return {each["--attn"]: each["--capture"] for each in given}
 
 
-def test_the_probe_of_all_mechanisms(on_gpu):
+def test_probed_mechanisms_train_with_cuda_graphs(on_gpu):
     code, asked, told = on_gpu()
     assert (code, captured(asked)) == (0, {"pan-ctx,san,pan,arnn": "graph"})
     assert (told["estimated"], told["probes"], told["eager"]) == ([], [], [])
@@ -213,7 +213,7 @@ def test_the_probe_of_all_mechanisms(on_gpu):
 
 
 @pytest.mark.parametrize("how", ["arnn", "arnn!"])
-def test_what_cannot_be_recorded_is_issued(how, on_gpu):
+def test_a_mechanism_that_cannot_be_recorded_trains_eagerly(how, on_gpu):
     code, asked, told = on_gpu(BROKEN_GRAPH=how)
     assert (code, captured(asked)) == (0, {"pan-ctx,san,pan": "graph", "arnn": "eager"})
     assert (told["estimated"], told["eager"]) == ([], ["arnn"])
@@ -223,7 +223,7 @@ def test_what_cannot_be_recorded_is_issued(how, on_gpu):
 
 
 @pytest.mark.parametrize("how", ["pan", "pan!"])
-def test_what_fails_in_any_way_does_not_keep_the_others_from_training(how, on_gpu):
+def test_a_mechanism_whose_probes_fail_does_not_affect_the_others(how, on_gpu):
     """A crash ends the process: those behind it are measured in another one."""
     code, asked, told = on_gpu(BROKEN_GRAPH=how, BROKEN_EAGER=how)
     assert (code, captured(asked)) == (0, {"pan-ctx,san,arnn": "graph", "pan": "eager"})
@@ -232,7 +232,7 @@ def test_what_fails_in_any_way_does_not_keep_the_others_from_training(how, on_gp
     assert [probe["capture"] for probe in told["probes"]] == ["graph", "eager"]
 
 
-def test_what_a_session_on_this_machine_left_is_used(on_gpu, tmp_path):
+def test_times_and_kernels_of_a_session_are_used(on_gpu, tmp_path):
     """Without a probe; by the place that both scripts have by default, or that of --kept."""
     row = {"variant": "mref", "precision": "bf16", "batch": 32, "questions": 5, "infer_ms_per_image": 0.1}
     rows = [{**row, "network": name, "train_step_ms": ms} for ms, name in enumerate(grid_plan.MAIN, start=1)]
@@ -269,12 +269,12 @@ def test_a_run_that_cannot_be_recorded_is_trained_again(pretended, record, tmp_p
     assert told["eager"] == ["arnn"]
 
 
-def test_a_set_that_cannot_be_made_ends_it_where_it_is_wanted(pretended):
+def test_a_data_set_that_cannot_be_generated_ends_the_grid_when_needed(pretended):
     code, asked = pretended(90, NO_SET="mdist")
     assert (code, len(asked)) == (3, 2)
 
 
-def test_wrong_use(pretended, tmp_path):
+def test_wrong_arguments_of_the_grid(pretended, tmp_path):
     assert pretended(0.01) == (LEFT, [])
     assert pretended("9m") == (2, [])
     assert grid(tmp_path / "grid", tmp_path / "nowhere") == (
@@ -286,14 +286,14 @@ def test_wrong_use(pretended, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
-def test_without_a_gpu_nothing_is_made(tmp_path):
+def test_without_a_gpu_the_grid_makes_no_folder(tmp_path):
     code, said = grid(tmp_path / "grid", "builtin")
     assert (code, said.startswith("no CUDA device here")) == (2, True)
     assert not (tmp_path / "grid").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_cut_at_any_second_it_leaves_whole_records(number, record, tmp_path, rounds):
+def test_a_killed_grid_leaves_complete_records(number, record, tmp_path, rounds):
     """All runs but the last, which may be under way, are packed; a second call goes on."""
     program, draw = tmp_path / "program.py", random.Random(number)
     program.write_text(PRETENDED)
@@ -323,7 +323,7 @@ def test_cut_at_any_second_it_leaves_whole_records(number, record, tmp_path, rou
     assert {path.name for path in out.rglob("*")} <= FILES
 
 
-def test_small_networks_from_end_to_end(tmp_path):
+def test_the_grid_trains_small_networks_from_end_to_end(tmp_path):
     """Interrupted, and then to the end: with sets, a probe, sweeps, and a board of what was packed."""
     out = tmp_path / "out"
     more = [240, "--out", out, "--device", "cpu", "--digits", "mnist5k", "--seeds", "1", "--main", "san"]

@@ -10,7 +10,7 @@ from tests.helpers import TOP
 from tests.perf import grid_plan
 
 
-def test_it_holds_every_accuracy_that_is_published():
+def test_the_grid_contains_every_published_accuracy():
     trained = set()
     for stage in (*grid_plan.FIRST, *grid_plan.THEN):
         trained |= {(stage.variant, attn) for attn in canonical_names(",".join(stage.attns))}
@@ -22,7 +22,7 @@ def test_it_holds_every_accuracy_that_is_published():
     assert {variant for variant, _ in trained} == VARIANTS.keys() - {"mini", "mbgmulti"}
 
 
-def test_what_a_stage_begins_with_is_trained_before():
+def test_initial_weights_of_a_stage_are_trained_before_it():
     done: set[tuple[str, int, str]] = set()
     for seed, stage in grid_plan.steps(2):
         for attn in stage.attns:
@@ -36,7 +36,7 @@ def test_what_a_stage_begins_with_is_trained_before():
     )
 
 
-def test_epochs_are_as_many_as_fit():
+def test_the_number_of_epochs_fits_into_the_time():
     times = {name: {"train_step_ms": ms, "infer_ms_per_image": 0.01} for name, ms in (("san", 0.6), ("arnn", 2.4))}
     sizes = (30_000, 10_000, 32)
     epoch = 3 * (937 * 3e-3 + 2 * 10_000 * 1e-5)
@@ -48,7 +48,7 @@ def test_epochs_are_as_many_as_fit():
     assert grid_plan.epochs_in(1e6, times, *sizes, workers=3, most=30) == 30
 
 
-def test_times_of_a_session_are_taken_where_it_has_them(tmp_path):
+def test_times_of_a_session_are_used_if_complete(tmp_path):
     row = {"variant": "mref", "precision": "bf16", "batch": 32, "questions": 5, "infer_ms_per_image": 0.1}
     rows = [{**row, "network": name, "train_step_ms": 2} for name in ("san", "pan")]
     rows += [{**row, "network": "arnn", "failed": "no"}, {**row, "network": "arnn", "batch": 50, "train_step_ms": 2}]

@@ -68,7 +68,7 @@ def test_questions_in_any_order_are_answered_as_one_by_one(attn):
 
 
 @pytest.mark.parametrize("attn", [*MECHANISMS, *MIXED])
-def test_so_many_about_each_image_are_a_grid(attn):
+def test_equal_numbers_of_questions_per_image_are_a_grid(attn):
     model, query = network(attn), torch.tensor([[0, 9, 9, 5], [1, 2, 3, 4], [7, 7, 0, 1]])
     images = torch.rand(IMAGES, 3, 19, 22).double()
     grid = model(images, query)
@@ -81,7 +81,7 @@ def test_so_many_about_each_image_are_a_grid(attn):
 
 
 @pytest.mark.parametrize("attn", ["{own}:Own", "none,{own}:Own", "{own}:Blind,pan", "{own}:Blind", "pan,{own}:Two"])
-def test_modules_of_ones_own_need_not_know(attn, tmp_path):
+def test_user_modules_answer_several_questions_per_image(attn, tmp_path):
     text = (
         GOOD
         + "class Blind(Own):\n    uses_query = False\n    def forward(self, x, query):\n        return self.score(x)\n"
@@ -153,7 +153,7 @@ def test_all_questions_of_the_images_of_a_step():
 
 
 @pytest.mark.parametrize("questions", ["all", 1, 2, 4])
-def test_processes_have_what_one_would_have(questions):
+def test_question_rows_of_processes_are_those_of_one_process(questions):
     order = torch.tensor([[3, 0, 2], [1, 2, 0]])
     whole, _ = parts_of(IMAGE, order, slice(0, 3), questions, 1, 5)
     shared = [parts_of(IMAGE, order, own, questions, 1, 5) for own in (slice(0, 2), slice(2, 3))]

@@ -5,7 +5,7 @@ import random
 from tests.perf.packs import Packs, unpack
 
 
-def test_packs_stay_small_and_say_what_has_no_room(tmp_path):
+def test_packs_are_limited_in_size_and_list_the_runs_left_out(tmp_path):
     runs = []
     for number in range(9):
         runs.append(tmp_path / "runs" / f"run-{number}")

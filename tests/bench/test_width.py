@@ -52,7 +52,7 @@ def test_the_papers_width_is_the_usual_one():
     assert all(torch.equal(pair[0][name], pair[1][name]) for name in pair[0])
 
 
-def test_its_runs_have_names_of_their_own(mini):
+def test_runs_of_another_width_have_their_own_names(mini):
     wide, usual = configured(mini, 64), configured(mini, 32)
     assert usual == experiment.configure(
         mini, "pan", 0, experiment.RunSettings(FIRST_RECIPES["fast"], "one", COMPUTING)
@@ -67,7 +67,7 @@ def test_its_runs_have_names_of_their_own(mini):
     assert task.config == wide
 
 
-def test_it_is_trained_recorded_and_read_again(narrow):
+def test_a_network_of_another_width_is_trained_recorded_and_loaded(narrow):
     config, model = load_model(narrow)
     assert config.width == 12
     assert model.stages[1].weight.shape == (12, 12, 3, 3)
@@ -78,7 +78,7 @@ def test_it_is_trained_recorded_and_read_again(narrow):
     )
 
 
-def test_its_rows_have_no_rivals_of_another_width(narrow, mini):
+def test_rows_are_ranked_among_one_width(narrow, mini):
     code, _, error = bench("run", "--attn", "san", "--data", mini, "--runs", narrow.parent, *TRAINING)
     assert code == 0, error
     board = build_board(records.read_results(narrow.parent))
@@ -86,7 +86,7 @@ def test_its_rows_have_no_rivals_of_another_width(narrow, mini):
     assert board["difference"].isna().all()
 
 
-def test_one_begins_with_another_of_its_width_alone(narrow, mini, tmp_path):
+def test_initial_weights_must_have_the_same_width(narrow, mini, tmp_path):
     given = ["run", "--attn", "pan", "--data", mini, "--runs", tmp_path, "--init", narrow, *TRAINING]
     code, _, error = bench(*given)
     why = "the weights are of a network of width 12, and fit no other; use --width 12"
@@ -97,7 +97,7 @@ def test_one_begins_with_another_of_its_width_alone(narrow, mini, tmp_path):
     assert training_stages(load_config(tmp_path / run).training) == ["fast,epochs=1,questions=all,width=12", first]
 
 
-def test_its_record_makes_the_same_network_again(narrow, mini, tmp_path):
+def test_the_record_of_a_width_builds_the_same_network(narrow, mini, tmp_path):
     given = ["--config", narrow / records.CONFIG, "--data", mini, "--threads", 1, "--runs", tmp_path]
     code, run, error = bench("run", *given)
     assert code == 0, error
@@ -106,7 +106,7 @@ def test_its_record_makes_the_same_network_again(narrow, mini, tmp_path):
     assert (code, error) == (2, f"error: --width: --config {given[1]} already sets it; omit one of them")
 
 
-def test_it_is_timed_beside_soft_attention_of_its_width(narrow, monkeypatch):
+def test_relative_runtime_uses_the_baseline_of_the_same_width(narrow, monkeypatch):
     timed = {}
 
     def measure(models, *how):
@@ -133,7 +133,7 @@ def test_a_width_that_makes_no_sense_is_refused(width, mini, narrow, tmp_path):
     assert f"width: {width}" in error
 
 
-def test_a_mechanism_that_cannot_have_it_is_refused_before_anything_is_made(tmp_path, checked_here):
+def test_a_mechanism_that_does_not_support_a_width_is_refused_early(tmp_path, checked_here):
     own = tmp_path / "own.py"
     own.write_text(
         "from torch import nn\n\n\nclass Grouped(nn.Module):\n"

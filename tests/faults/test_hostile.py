@@ -137,14 +137,14 @@ def finished(mini, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["a pickle", "a pickle of protocol 0"])
-def test_they_would_do_harm(kind, tmp_path):
+def test_hostile_pickles_run_code_when_unpickled(kind, tmp_path):
     mark = tmp_path / "mark"
     pickle.loads(hostile(mark)[kind])
     assert mark.exists()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_refused_as_weights(kind, tmp_path):
+def test_a_hostile_file_is_refused_as_weights(kind, tmp_path):
     mark, path = tmp_path / "mark", tmp_path / "weights.safetensors"
     path.write_bytes(hostile(mark)[kind])
     model = create_model("pan", variant="mini")
@@ -156,7 +156,7 @@ def test_it_is_refused_as_weights(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_refused_without_the_library_too(kind, tmp_path):
+def test_a_hostile_file_is_refused_without_the_library(kind, tmp_path):
     mark = tmp_path / "mark"
     with pytest.raises((ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error, RuntimeError)):
         decode_plainly(hostile(mark)[kind])
@@ -164,7 +164,7 @@ def test_it_is_refused_without_the_library_too(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_refused_as_a_checkpoint(kind, mini, tmp_path):
+def test_a_hostile_file_is_refused_as_a_checkpoint(kind, mini, tmp_path):
     """As its tensors, the digest fitted; and as the rest of it."""
     mark, folder = tmp_path / "mark", tmp_path / "checkpoint"
     train, val = (load_split(mini, split, "one", torch.device("cpu")) for split in ("train", "val"))
@@ -214,7 +214,7 @@ def test_forged_counts_and_numbers_are_refused(forged, mini, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["a pickle", "a pickle by torch.save", "a header of a million brackets"])
-def test_the_command_says_so_in_one_line(kind, finished, mini, tmp_path):
+def test_commands_refuse_a_hostile_file_in_one_line(kind, finished, mini, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     for file in finished.glob("*.json*"):

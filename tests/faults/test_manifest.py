@@ -98,7 +98,7 @@ def is_read(folder) -> bool:
 
 
 @pytest.mark.parametrize("fitted", [True, False], ids=["fitted", "not fitted"])
-def test_whatever_stands_in_a_place_is_a_data_error_or_harmless(fitted, folder, content, rounds):
+def test_any_value_in_a_manifest_is_a_data_error_or_harmless(fitted, folder, content, rounds):
     """Every place without a value and with each nasty one; in the short form every fifth of these."""
     began, read = monotonic(), set()
     changes = [(path, values) for path in places(content) for values in [(), *((value,) for value in NASTY)]]
@@ -118,7 +118,7 @@ def test_whatever_stands_in_a_place_is_a_data_error_or_harmless(fitted, folder, 
         }
 
 
-def test_several_at_once(folder, content, rounds):
+def test_several_changes_of_a_manifest_at_once(folder, content, rounds):
     every, rng = list(places(content)), np.random.default_rng(0)
     for _ in range(50 * rounds):
         changed = content

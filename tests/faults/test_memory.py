@@ -42,7 +42,7 @@ def train(mini, runs, megabytes: int, batch: int) -> tuple[int, str, str]:
     return finish(start_python(DRIVER, [str(megabytes), *arguments, *more]))
 
 
-def test_it_says_which_batch_fits_and_that_one_does(rounds, mini, tmp_path, monkeypatch):
+def test_the_error_names_a_batch_that_fits(rounds, mini, tmp_path, monkeypatch):
     if rounds < 200:
         pytest.skip("the long form only: a bounded address space falls into pieces in another way each time")
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")  # each arena more would reserve as much again

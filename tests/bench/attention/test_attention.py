@@ -106,7 +106,7 @@ def test_a_finite_gradient_reaches_every_parameter_and_the_features(name, last):
 
 
 @every_form
-def test_gradients_are_right(name, last):
+def test_gradients_agree_with_finite_differences(name, last):
     """Of the features and of every parameter, against finite differences, along random directions."""
     module = slot(name, last).eval()
     x, query = inputs(3, 4, batch=2)
@@ -126,7 +126,7 @@ def test_gradients_are_right(name, last):
 
 
 @every_form
-def test_an_image_is_attended_alike_alone_and_in_a_batch(name, last, request):
+def test_the_output_for_an_image_is_the_same_alone_and_in_a_batch(name, last, request):
     module = slot(name, last).eval()
     x, query = inputs(6, 5, batch=4)
     request.getfixturevalue("one_draw")
@@ -139,7 +139,7 @@ def test_an_image_is_attended_alike_alone_and_in_a_batch(name, last, request):
 
 
 @every_form
-def test_it_is_deterministic_or_sampled(name, last):
+def test_a_mechanism_is_deterministic_unless_it_is_sampled(name, last):
     module = slot(name, last).eval()
     x, query = inputs(6, 5)
     first, again, other = (attend(module, x, query, seed)[0] for seed in (5, 5, 6))
@@ -148,7 +148,7 @@ def test_it_is_deterministic_or_sampled(name, last):
 
 
 @every_form
-def test_the_query_matters_where_it_is_used(name, last):
+def test_the_query_changes_the_output_if_the_mechanism_uses_it(name, last):
     module = slot(name, last).eval()
     x, query = inputs(6, 5)
     (out, masks), (other, other_masks) = (attend(module, x, q) for q in (query, query.roll(1, dims=1)))
@@ -157,7 +157,7 @@ def test_the_query_matters_where_it_is_used(name, last):
 
 
 @every_form
-def test_it_works_without_a_query(name, last):
+def test_a_mechanism_works_without_a_query(name, last):
     module = slot(name, last, query_dim=0).eval()
     assert attend(module, inputs(4, 5)[0], None)[0].isfinite().all()
 
@@ -170,7 +170,7 @@ def test_a_missing_query_is_an_error(name, last):
 
 
 @every_form
-def test_half_precision_stays_near(name, last):
+def test_half_precision_is_close_to_single_precision(name, last):
     module = slot(name, last).float()
     x, query = (t.float() for t in inputs(6, 5))
     exact, maps = attend(module, x, query)
@@ -209,13 +209,13 @@ PROGRAMS = list({program(*form): form for form in reversed(FORMS)}.values())[::-
 
 
 @pytest.mark.parametrize(("name", "last"), PROGRAMS)
-def test_it_compiles(name, last):
+def test_a_mechanism_compiles_to_one_graph(name, last):
     compiles(name, last, "aot_eager")
 
 
 @pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="no C++ compiler")
 @pytest.mark.parametrize(("name", "last"), [("pan-ctx", False), ("arnn", True)])
-def test_it_compiles_to_machine_code(name, last):
+def test_a_mechanism_compiles_to_machine_code(name, last):
     compiles(name, last, "inductor")
 
 

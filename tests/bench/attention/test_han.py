@@ -26,7 +26,7 @@ def test_hard_attention_sums_over_every_position():
     torch.testing.assert_close(probabilities, expected)
 
 
-def test_hard_attention_survives_a_certain_choice():
+def test_hard_attention_is_finite_when_one_position_has_all_weight():
     """One position takes all the weight: no logarithm of zero."""
     torch.manual_seed(0)
     readout, head = HardReadout(5, 4), Head(5, 3, 0, 0.0)

@@ -85,7 +85,7 @@ def test_transforms_give_what_plain_differentiation_gives(layer):
     torch.testing.assert_close(tangent.sum(), jacobian.sum(), rtol=1e-4, atol=1e-5)
 
 
-def test_an_ensemble_is_one_call(layer):
+def test_an_ensemble_runs_in_one_vmap_call(layer):
     others = [layer, AttentionRNN(4, hidden=3, width=5)]
     parameters, buffers = stack_module_state(others)
     base = copy.deepcopy(layer).to("meta")
@@ -94,7 +94,7 @@ def test_an_ensemble_is_one_call(layer):
 
 
 @pytest.mark.parametrize("name", ["cpu", "packed"])
-def test_what_the_fast_ones_cannot_do_names_the_one_that_can(name):
+def test_fast_implementations_name_the_one_that_supports_an_operation(name):
     layer = AttentionRNN(4, implementation=name)
     with pytest.raises(ValueError, match=r"does not support torch\.func transforms.*use 'reference'"):
         jvp(layer, (X,), (X,))
@@ -127,7 +127,7 @@ def exported(module: torch.nn.Module, inputs: tuple, folder) -> list[torch.Tenso
     return torch.load(folder / "out.pt")
 
 
-def test_what_is_exported_answers_alike_without_our_operators(layer, tmp_path):
+def test_exported_networks_give_the_same_answers_without_the_operators(layer, tmp_path):
     torch.testing.assert_close(exported(layer.eval(), (X,), tmp_path), [layer(X)], rtol=1e-4, atol=1e-5)
     model = bench.create_model("pan", variant="mini").eval()
     out = model(IMAGES, QUERY)
@@ -150,7 +150,7 @@ def few(make):
     ],
 )
 @pytest.mark.parametrize("command", ["run", "sweep"])
-def test_a_batch_that_cannot_be_is_refused_before_the_work(command, options, words, few, tmp_path):
+def test_an_impossible_batch_is_refused_before_training(command, options, words, few, tmp_path):
     arguments = [command, "--attn", "se", "--data", str(few), "--runs", str(tmp_path / "runs"), *options]
     done = CliRunner().invoke(cli.bench, arguments)
     assert done.exit_code == 2, done.output
@@ -165,7 +165,7 @@ def test_a_set_with_one_training_question_is_too_small_for_any_batch(make, tmp_p
     assert "has 1 training image; make a larger data set: a step needs 2" in done.stderr
 
 
-def test_a_recipe_with_more_than_there_is_says_what_a_step_takes(few, tmp_path):
+def test_a_batch_larger_than_the_data_set_reports_the_size_of_a_step(few, tmp_path):
     arguments = ["run", "--attn", "none", "--data", str(few), "--runs", str(tmp_path), "--epochs", "1"]
     done = CliRunner().invoke(cli.bench, arguments)
     assert done.exit_code == 0, done.output

@@ -32,7 +32,7 @@ from tests.bench.attention.helpers import CHANNELS, QUERIES, WITH_CLASS, inputs
         (f"pan:hidden={10**30}", "pan:hidden=1000"),
     ],
 )
-def test_options_that_no_mechanism_can_do_with_are_refused(attn, message):
+def test_option_values_out_of_range_are_refused(attn, message):
     with pytest.raises(UsageProblemError, match=message):
         bench.create_model(attn, variant="mini")
 
@@ -51,7 +51,7 @@ def test_every_option_refuses_what_is_out_of_its_range(name):
 
 
 @pytest.mark.parametrize("name", [name for name in WITH_CLASS if "padding" in MECHANISMS[name].parameters()])
-def test_padding_is_what_lies_outside(name):
+def test_each_padding_mode_changes_the_score(name):
     """Every way of it has an effect at the map's border, with the same parameters."""
     m = MECHANISMS[name]
     x, query = (t.float() for t in inputs(6, 8, channels=CHANNELS))
@@ -71,7 +71,7 @@ def test_padding_is_what_lies_outside(name):
         assert torch.equal(one, other) != reaches
 
 
-def test_options_follow_a_name():
+def test_options_after_a_name_are_canonical_and_change_the_module():
     assert canonical_name("arnn:hidden=16:context=5") == "arnn:context=5:hidden=16"
     assert canonical_name("arnn:hidden=32") == "arnn"
     assert canonical_name("ctx:kernel=5,arnn:hidden=8") == "pan-ctx:kernel=5,arnn:hidden=8"

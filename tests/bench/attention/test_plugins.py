@@ -35,7 +35,7 @@ def test_an_edited_file_is_another_mechanism(tmp_path):
     assert canonical_name(f"none,{tmp_path / 'own.py'}:Own") == f"none,{first}"
 
 
-def test_a_readout_of_ones_own_acts_in_the_last_slot(tmp_path):
+def test_a_user_readout_acts_in_the_last_slot(tmp_path):
     path = written(tmp_path, TWO_LEVELS)
     assert {f.ok for f in check(f"{path}:Two")} == {True}
     model = bench.create_model(f"pan,{path}:Two", variant="mini")
@@ -60,13 +60,13 @@ def test_a_readout_of_ones_own_acts_in_the_last_slot(tmp_path):
         (GOOD, "own.py:Own:widht=3", "did you mean 'width'"),
     ],
 )
-def test_what_cannot_be_loaded_is_said(text, name, message, tmp_path):
+def test_a_class_that_cannot_be_loaded_is_a_usage_error(text, name, message, tmp_path):
     written(tmp_path, text)
     with pytest.raises(UsageProblemError, match=message):
         bench.create_model(f"{tmp_path}/{name}", variant="mini")
 
 
-def test_samples_of_ones_own_are_shown(mini, tmp_path):
+def test_samples_of_a_user_module_are_shown(mini, tmp_path):
     body = BODY.format(init="pass", forward="return score + torch.randn(score.shape)")
     for text, draws in (
         (body, False),
@@ -85,7 +85,7 @@ def test_samples_of_ones_own_are_shown(mini, tmp_path):
                 attention_maps._scale_sigma(config, model, 3, None)
 
 
-def test_a_path_with_a_comma_is_said_to_be_none():
+def test_a_path_with_a_comma_is_a_usage_error():
     with pytest.raises(UsageProblemError, match="a comma separates slots, so a path must not contain one"):
         canonical_name("some/a,b/own.py:Own")
 
@@ -116,7 +116,7 @@ def test_an_installed_package_adds_names(monkeypatch, tmp_path):
         plugins.installed.cache_clear()
 
 
-def test_what_is_zero_in_ones_own_class_is_ones_own_affair(tmp_path):
+def test_options_of_a_user_class_may_be_negative(tmp_path):
     path = written(tmp_path, GOOD.replace("width=8", "shift=1"))
     assert canonical_name(f"{path}:Own:shift=-2").endswith(":shift=-2")
 
@@ -146,7 +146,7 @@ def test_a_file_and_its_neighbours_are_one_mechanism_and_two_folders_share_nothi
     assert canonical_name(f"{paths[0]}:Own") == first
 
 
-def test_a_file_beside_our_own_packages_does_not_count_them(tmp_path):
+def test_the_name_of_a_file_ignores_project_packages_in_its_folder(tmp_path):
     """As in a checkout: what is imported once stays what it is."""
     (tmp_path / "bench").mkdir()
     (tmp_path / "torch.py").write_text("raise RuntimeError('not this one')")
@@ -157,7 +157,7 @@ def test_a_file_beside_our_own_packages_does_not_count_them(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["util.py", "parts/deep.py", "own.py"])
-def test_a_run_whose_files_neighbour_changed_is_not_found_again(what, tmp_path):
+def test_a_recorded_module_is_refused_when_a_file_that_it_imports_has_changed(what, tmp_path):
     path = beside(tmp_path, 1.0)
     name = canonical_name(f"{path}:Own")
     places = plugins.recorded_files(name)
@@ -184,7 +184,7 @@ def test_a_run_recorded_without_a_neighbour_is_not_taken_for_one_with_it(tmp_pat
         plugins.load_recorded({name: str(path)})
 
 
-def test_a_file_that_leaves_is_a_usage_error(tmp_path, checked_here):
+def test_a_user_file_that_exits_is_a_usage_error(tmp_path, checked_here):
     path = written(tmp_path, "import sys\nsys.exit(0)")
     for command in (["check"], ["run", "--attn"]):
         done = CliRunner().invoke(cli.bench, [*command, f"{path}:Own"])
@@ -192,7 +192,7 @@ def test_a_file_that_leaves_is_a_usage_error(tmp_path, checked_here):
         assert "executing the file raises SystemExit: 0" in done.stderr
 
 
-def test_a_file_that_is_imported_anew_is_the_first_one_again_afterwards(tmp_path):
+def test_a_reimported_file_is_restored_afterwards(tmp_path):
     name = canonical_name(f"{written(tmp_path, GOOD)}:Own:width=4")
     first = get_mechanism(name).cls
     with plugins.imported_anew(name):

@@ -16,7 +16,7 @@ def test_an_identity_transformer_returns_its_input():
     torch.testing.assert_close(place_in_image(out.mask, compose_frame(None, out.warp)), out.mask)
 
 
-def test_a_window_can_come_back_from_wherever_it_is():
+def test_the_gradient_of_a_window_far_outside_is_not_zero():
     """Once far outside, it would see zeros only, whatever becomes of θ."""
     module, (x, query) = SpatialTransformer(5, 4).double(), inputs(6, 9)
     with torch.no_grad():

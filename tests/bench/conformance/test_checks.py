@@ -65,7 +65,7 @@ TRAINING = "in training, the output for an image depends on the other images in 
         ("self.count = torch.rand(1).item()", "return score * (1 + self.count)", "outside of it"),
     ],
 )
-def test_check_says_in_plain_words_what_is_wrong(init, forward, why, tmp_path):
+def test_check_names_each_violation(init, forward, why, tmp_path):
     path = written(tmp_path, BODY.format(init=init or "pass", forward=forward))
     wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
     assert wrong
@@ -93,18 +93,18 @@ def test_check_says_in_plain_words_what_is_wrong(init, forward, why, tmp_path):
         ),
     ],
 )
-def test_check_remarks_on_what_may_be_meant(forward, what, tmp_path):
+def test_check_remarks_on_what_may_be_intended(forward, what, tmp_path):
     path = written(tmp_path, BODY.format(init="pass", forward=forward))
     assert any(finding.what.startswith(what) for finding in check(f"{path}:Own") if finding.ok is None)
 
 
-def test_batch_norm_of_ones_own_is_told_from_other_leaks(tmp_path):
+def test_check_distinguishes_batch_norm_from_other_batch_dependence(tmp_path):
     path = written(tmp_path, BODY.format(init="self.norm = nn.BatchNorm2d(1)", forward="return self.norm(score)"))
     findings = check(f"{path}:Own")
     assert [(f.what, f.why) for f in findings if f.ok is not True] == [(TRAINING, "through BatchNorm, as usual")]
 
 
-def test_sampled_is_said_by_the_class(tmp_path):
+def test_check_compares_the_class_attribute_sampled_with_the_output(tmp_path):
     forward = "return score + torch.randn(score.shape)"
     silent = written(tmp_path, BODY.format(init="pass", forward=forward))
     assert any("set the class attribute sampled = True" in f.why for f in check(f"{silent}:Own"))
@@ -117,7 +117,7 @@ def test_sampled_is_said_by_the_class(tmp_path):
     assert "sampled is True, but it is not random in evaluation" in [f.what for f in check(f"{idle}:Own")]
 
 
-def test_what_raises_in_training_alone_is_said(tmp_path):
+def test_check_reports_an_error_in_training_only(tmp_path):
     path = written(tmp_path, BODY.format(init="pass", forward="return score / (1 if not self.training else None)"))
     assert [f.ok for f in check(f"{path}:Own") if "TypeError" in f.why] == [False]
 
@@ -142,7 +142,7 @@ def test_check_says_that_slot_lists_are_not_checked(attn):
         ("return score / 0", "are not finite"),
     ],
 )
-def test_a_run_of_what_is_unfit_is_refused(forward, why, tmp_path, checked_here):
+def test_a_run_of_an_unfit_module_is_refused(forward, why, tmp_path, checked_here):
     path = written(tmp_path, BODY.format(init="pass", forward=forward))
     arguments = ["run", "--preset", "quick", "--root", str(tmp_path / "root"), "--attn", f"none,{path}:Own"]
     done = CliRunner().invoke(cli.bench, arguments)
@@ -153,7 +153,7 @@ def test_a_run_of_what_is_unfit_is_refused(forward, why, tmp_path, checked_here)
     assert not (tmp_path / "root").exists()
 
 
-def test_a_run_of_what_does_not_go_with_the_images_is_refused(tmp_path):
+def test_a_run_whose_options_do_not_fit_the_image_size_is_refused(tmp_path):
     arguments = ["--variant", "mini", "--root", str(tmp_path / "root"), "--attn", "arnn:padding=reflect:context=9"]
     done = CliRunner().invoke(cli.bench, ["run", *arguments])
     assert done.exit_code == 2, done.output
@@ -161,18 +161,18 @@ def test_a_run_of_what_does_not_go_with_the_images_is_refused(tmp_path):
     assert not (tmp_path / "root").exists()
 
 
-def test_what_is_fit_is_not_refused():
+def test_a_fit_network_is_not_refused():
     require_buildable(f"pan:kernel=3,{EXAMPLE}:Compare:width=8", VARIANTS["mini"])
 
 
 @pytest.mark.parametrize(
     "name", ["san", "han", "stn-m", "pan-ctx", "arnn", "arnn-sampled", "cbam", "ltpa-dp", "se", "self"]
 )
-def test_what_the_registry_holds_is_fit(name):
+def test_mechanisms_of_the_registry_are_fit(name):
     assert not [finding for finding in check(name) if finding.ok is False]
 
 
-def test_the_command_says_it_and_exits_with_6(tmp_path, checked_here):
+def test_bench_check_prints_the_findings_and_exits_with_6(tmp_path, checked_here):
     path = written(tmp_path, BODY.format(init="pass", forward="return score[:, :, ::2]"))
     done = CliRunner().invoke(cli.bench, ["check", f"{path}:Own"])
     assert done.exit_code == 6

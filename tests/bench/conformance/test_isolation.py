@@ -53,7 +53,7 @@ def call(*arguments: object):
     return CliRunner().invoke(cli.bench, [str(argument) for argument in arguments])
 
 
-def test_what_ends_its_process_is_unfit_and_the_others_are_not(own):
+def test_a_module_that_ends_its_process_is_unfit_and_the_others_are_not(own):
     networks, unfit = check_networks([*(f"{own}:{name}" for name in ("Crashes", "Own", "Interrupts")), "san"], [MINI])
     names = [network.name.partition("#")[0] for network in networks]
     assert names == ["own.py:Crashes", "own.py:Own", "own.py:Interrupts", "san"]
@@ -112,7 +112,7 @@ def test_a_child_that_does_not_start_is_not_the_modules_fault(own, tmp_path, mon
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
-def test_commands_refuse_what_ends_its_process(command, own, tmp_path):
+def test_commands_refuse_a_module_that_ends_its_process(command, own, tmp_path):
     options = ["--variant", "mini", "--root", tmp_path / "root", "--attn"] if command == "run" else []
     done = call(command, *options, f"{own}:Leaves")
     assert (done.exit_code, done.stdout) == (6, ""), done.output

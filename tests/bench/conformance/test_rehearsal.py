@@ -36,7 +36,7 @@ from tests.bench.attention.modules import BODY, GOOD, written
         ("", "return score / (self.training or len(x) < 5)", "the answers to 32 of 32 questions are not finite"),
     ],
 )
-def test_check_asks_what_a_run_would(init, forward, why, tmp_path):
+def test_check_rehearses_a_run(init, forward, why, tmp_path):
     path = written(tmp_path, BODY.format(init=init or "pass", forward=forward))
     wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
     assert any(why in finding.why for finding in wrong), wrong

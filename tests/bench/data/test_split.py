@@ -32,7 +32,7 @@ def test_masks_are_loaded_only_for_a_test(mini):
         load_split(mini, "val", "one", CPU).masks(torch.tensor([0]))
 
 
-def test_what_is_no_digit_is_faded_in(make):
+def test_the_background_is_faded_and_digits_are_not(make):
     folder = make("mdist", sizes={"train": 60, "val": 20, "test": 30})
     split = load_split(folder, "train", "one", CPU, masks=True)
     at = torch.arange(20)

@@ -77,21 +77,21 @@ def check_records(one: dict, several: dict) -> None:
 
 
 @pytest.mark.parametrize("attn", sharing.EXACT)
-def test_two_processes_come_to_the_weights_and_records_of_one(attn, mini, by_two):
+def test_two_processes_train_the_weights_and_records_of_one(attn, mini, by_two):
     """Batches of 25. In double precision, as single rounding grows with every step: see the next but one."""
     weights, record = sharing.trained(mini, attn, True)
     check_weights(weights, attn, by_two[0])
     check_records(record, by_two[1][f"{attn}/True"])
 
 
-def test_so_do_three(mini, by_three):
+def test_three_processes_train_the_weights_and_records_of_one(mini, by_three):
     weights, record = sharing.trained(mini, "own", True)
     check_weights(weights, "own", by_three[0])
     check_records(record, by_three[1]["own/True"])
 
 
 @pytest.mark.parametrize("attn", sharing.SINGLE)
-def test_in_less_precision_the_losses_agree(attn, mini, by_two):
+def test_losses_of_processes_agree_in_lower_precision(attn, mini, by_two):
     """Not every weight: of a bias before a batch normalisation the gradient is nothing but rounding, which Adam takes
     for a direction."""
     _, record = sharing.trained(mini, attn, False)
@@ -127,7 +127,7 @@ def command(mini: Path, runs: Path, *more: str) -> list[str]:
     return ["run", "--attn", "film", "--data", str(mini), "--device", "cpu", *SHORT, "--runs", str(runs), *more]
 
 
-def test_the_command_goes_on_with_a_run_of_one_process(mini, tmp_path, interrupt_after):
+def test_the_command_resumes_a_run_of_one_process(mini, tmp_path, interrupt_after):
     """Interrupted after the first of two epochs, and ended by two processes."""
     whole = CliRunner().invoke(cli.bench, command(mini, tmp_path / "one"))
     assert whole.exit_code == 0, whole.output
@@ -155,7 +155,7 @@ def check_run(one: Path, two: Path) -> None:
     assert {file.name for file in one.iterdir()} == {file.name for file in two.iterdir()}
 
 
-def test_when_one_fails_all_end_and_the_record_says_why(mini, tmp_path):
+def test_a_failure_in_one_process_ends_all_and_is_recorded(mini, tmp_path):
     text = "import os\n" + scorer("Broken", BROKEN) + "    uses_query = False\n"
     path = written(tmp_path, text)
     arguments = ["--data", mini, *SHORT, "--runs", tmp_path / "runs", "--device", "cpu"]
@@ -175,7 +175,7 @@ def test_a_sweep_is_not_for_torchrun(monkeypatch):
     assert "bench sweep under torchrun" in result.stderr
 
 
-def test_nor_is_a_recorded_step_and_a_gpu_is_not_shared(monkeypatch):
+def test_cuda_graphs_and_a_shared_gpu_are_refused_with_several_processes(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     cuda, second = torch.device("cuda"), ProcessGroup(1, 2, None)
@@ -188,13 +188,13 @@ def test_nor_is_a_recorded_step_and_a_gpu_is_not_shared(monkeypatch):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("total", [0, 1, 2, 25, 200])
-def test_every_row_is_somebodys(size, total):
+def test_every_row_belongs_to_one_process(size, total):
     parts = [range(total)[ProcessGroup(rank, size, None).rows(total)] for rank in range(size)]
     assert [row for part in parts for row in part] == list(range(total))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     assert parts[0] or not total
 
 
-def test_a_batch_has_an_image_for_everyone(mini):
+def test_a_batch_smaller_than_the_number_of_processes_is_refused(mini):
     with pytest.raises(UsageProblemError, match="a batch of 25 images is too small for 26 processes"):
         sharing.trainer(mini, "none", False, ProcessGroup(0, 26, None))

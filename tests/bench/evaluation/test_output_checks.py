@@ -66,12 +66,12 @@ def asked(split: Split, query: int = 3) -> int:
     ],
 )
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-def test_what_is_no_answer(logits, none, kind):
+def test_logits_that_are_not_finite_are_no_answer(logits, none, kind):
     assert unanswered(torch.tensor([logits, [0, 0, 0]], dtype=kind)).tolist() == [none, False]
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-def test_which_images_have_a_map_that_is_unfit(kind):
+def test_images_with_unfit_maps_are_found(kind):
     maps = [torch.ones(6, 1, 2, 2, dtype=kind), torch.zeros(6, 1, 1, 3, dtype=kind)]
     for image, value in ((1, NAN), (2, INF), (3, -INF), (4, -0.25), (5, -0.0)):
         maps[image % 2][image, 0, 0, 1] = value
@@ -98,7 +98,7 @@ def test_an_impossible_class_is_part_of_an_answer(split):
 
 @pytest.mark.parametrize("attn", ["pan", "san", "han", "arnn-sampled"])
 @pytest.mark.parametrize(("value", "words"), [(NAN, "not finite"), (INF, "not finite"), (-0.1, "below zero")])
-def test_maps_that_are_not_are_counted_and_give_no_score(value, words, attn, split):
+def test_maps_that_are_not_finite_are_counted_and_give_no_score(value, words, attn, split):
     model = Broken(create_model(attn, "mini"), "maps", value)
     error = ValueError if words == "below zero" else DivergedError
     for ask in (evaluate.accuracy, evaluate.test):
@@ -116,7 +116,7 @@ def test_maps_of_a_wrong_shape_are_an_error_that_says_so(split):
             ask(Two(), split)
 
 
-def test_what_was_right_is_measured_as_before(split):
+def test_a_test_measures_valid_maps_like_the_checked_functions(split):
     """To the bit: by the functions that check, image by image."""
     from bench import metrics
 
@@ -136,7 +136,7 @@ def test_what_was_right_is_measured_as_before(split):
         assert torch.equal(found.answers[name], every.to(found.answers[name].dtype))
 
 
-def test_the_last_slot_hides_no_map_that_is_none():
+def test_the_last_slot_keeps_invalid_maps_invalid():
     mask = torch.ones(4, 1, 2, 2)
     mask[1, 0, 0, 0], mask[2], mask[3, 0, 0, 0] = NAN, 0, -9
     shared = normalize_map(mask)
@@ -166,7 +166,7 @@ REASONS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_run_whose_validation_finds_it_ends_without_a_score(fault, mini, root, tmp_path):
+def test_a_run_with_invalid_outputs_in_validation_ends_without_a_score(fault, mini, root, tmp_path):
     """In training all is well."""
     (returned, status), reason = FAULTS[fault], REASONS[fault]
     forward = f"score = self.score(x)\nbad = not self.training\nreturn {returned}"
@@ -184,7 +184,7 @@ def test_a_run_whose_validation_finds_it_ends_without_a_score(fault, mini, root,
     assert reason.split(";")[0] in report.page(tmp_path / "runs", root)
 
 
-def test_a_run_whose_test_finds_it_ends_without_a_score(mini, tmp_path, monkeypatch):
+def test_a_run_with_invalid_outputs_in_the_test_ends_without_a_score(mini, tmp_path, monkeypatch):
     whole = evaluate.test
     monkeypatch.setattr(experiment, "test", lambda model, *more: whole(Broken(model, "answers", NAN), *more))
     config = experiment.configure(mini, "pan", 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
@@ -266,7 +266,7 @@ def finished(mini, tmp_path_factory) -> list[Path]:
 
 
 @pytest.mark.parametrize("runs", [1, 2])
-def test_show_says_what_is_no_answer(runs, finished, broken_show, root, tmp_path):
+def test_show_reports_answers_that_are_not_finite(runs, finished, broken_show, root, tmp_path):
     pytest.importorskip("matplotlib")
     broken_show("answers", NAN)
     call = ["show", *map(str, finished[:runs]), "--root", str(root), "--images", "3", "-o", str(tmp_path / "a.svg")]
@@ -276,7 +276,7 @@ def test_show_says_what_is_no_answer(runs, finished, broken_show, root, tmp_path
     assert "nan" not in re.sub('"data:image[^"]*"', "", (tmp_path / "a.svg").read_text())
 
 
-def test_show_says_that_a_map_cannot_be_shown(finished, broken_show, root, tmp_path):
+def test_show_reports_maps_that_cannot_be_shown(finished, broken_show, root, tmp_path):
     pytest.importorskip("matplotlib")
     broken_show("maps", NAN)
     for runs in (finished[:1], finished):
@@ -286,7 +286,7 @@ def test_show_says_that_a_map_cannot_be_shown(finished, broken_show, root, tmp_p
         assert "maps not finite in 2" in done.stderr
 
 
-def test_pictures_of_a_run_hold_no_answer_and_no_map_that_are_none(split, tmp_path, caplog):
+def test_stored_pictures_leave_out_invalid_answers_and_maps(split, tmp_path, caplog):
     variant = get_variant("mini")
     with caplog.at_level(logging.WARNING):
         taken = snapshots.take_snapshots(
@@ -308,7 +308,7 @@ def test_pictures_of_a_run_hold_no_answer_and_no_map_that_are_none(split, tmp_pa
     assert not np.asarray(Image.open(tmp_path / "pictures" / "maps.png")).any()
 
 
-def test_the_report_says_that_of_kept_pictures(finished, root, tmp_path):
+def test_the_report_marks_invalid_answers_and_maps_of_stored_pictures(finished, root, tmp_path):
     shutil.copytree(finished[0].parent, tmp_path / "runs", ignore=shutil.ignore_patterns("checkpoint", ".locks"))
     words = tmp_path / "runs" / finished[0].name / "pictures" / "pictures.json"
     said = json.loads(words.read_text())

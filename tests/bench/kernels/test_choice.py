@@ -28,7 +28,7 @@ def fresh(monkeypatch):
     compiled_works.cache_clear()
 
 
-def test_by_device_and_dtype():
+def test_the_implementation_follows_device_and_dtype():
     pytest.importorskip("numba")
     assert resolve_implementation("cpu", torch.float32) == "cpu"
     assert resolve_implementation("cpu", torch.float64) == "cpu"
@@ -39,7 +39,7 @@ def test_by_device_and_dtype():
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_by_name(name, monkeypatch):
+def test_an_implementation_is_chosen_by_name(name, monkeypatch):
     pytest.importorskip("numba")
     assert compiled_works(torch.float64)
     calls = []
@@ -62,7 +62,7 @@ def test_a_wrong_name_lists_the_right_ones(monkeypatch):
         diagonal_lstm(*arguments(2, 2))
 
 
-def test_what_the_compiled_one_does_not_take():
+def test_inputs_that_the_compiled_implementation_does_not_support():
     with pytest.raises(ValueError, match=r"fp32 and fp64 on the CPU, not torch.bfloat16 on cpu"):
         diagonal_lstm(*arguments(2, 2, dtype=torch.bfloat16), "cpu")
     assert diagonal_lstm(*arguments(2, 2, dtype=torch.bfloat16)).dtype == torch.bfloat16
@@ -124,7 +124,7 @@ def test_without_triton(without_triton):
     assert torch.equal(out, diagonal_lstm(*inputs, FALLBACK))
 
 
-def test_who_asks_for_triton_gets_it_or_an_error(without_triton, monkeypatch):
+def test_a_request_for_triton_is_met_or_an_error(without_triton, monkeypatch):
     inputs = arguments(2, 3, dtype=torch.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # an error says it all
@@ -196,7 +196,7 @@ def test_a_crash_is_found(monkeypatch):
     taken_over("RuntimeError: no such instruction")
 
 
-def test_the_self_test_stands_aside_of_modes():
+def test_the_self_test_is_unaffected_by_modes():
     pytest.importorskip("numba")
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         assert compiled_works(torch.float32)

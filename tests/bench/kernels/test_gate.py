@@ -190,14 +190,14 @@ NOT_TAKEN = {
 
 
 @pytest.mark.parametrize("change", NOT_TAKEN.values(), ids=NOT_TAKEN)
-def test_elsewhere_plain_operators_run(change):
+def test_other_devices_and_dtypes_use_plain_operators(change):
     index = INDICES["ragged"]
     given = (*arguments(index, 5, 3), index, a_norm(8))
     assert taken(*given)
     assert not taken(*change(*given))
 
 
-def test_whoever_looks_at_operations_sees_plain_ones():
+def test_dispatch_modes_see_plain_operators():
     index = INDICES["ragged"]
     given, seen = (*arguments(index, 5, 3), index, a_norm(8, training=False)), []
 

@@ -65,7 +65,7 @@ def test_gradients_of_gradients(height, width):
         torch.testing.assert_close(a, b)
 
 
-def test_elsewhere_plain_operators_run():
+def test_other_devices_and_dtypes_use_plain_operators():
     x = maps(2, 8, 5, 7)
     assert pool.takes(x)
     assert not any(map(pool.takes, (x.double(), x.bfloat16(), x.contiguous(), x[..., 1:], x[:0], x.to("meta"))))

@@ -104,7 +104,7 @@ class _Louder(QueryScore):
         return 2 * super().answer(prepared, query)
 
 
-def test_elsewhere_plain_operators_run():
+def test_other_devices_and_dtypes_use_plain_operators():
     index = INDICES["ragged"]
     x, query = arguments(index, 5, 3)[0], asking(index)
     assert taken(a_score(), x, query, index)

@@ -23,7 +23,7 @@ on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 MAPS = [(50, 50), (25, 25), (12, 12), (6, 6), (64, 3), (1, 9), (9, 1), (112, 20)]
 
 
-def test_by_the_interpreter(rounds):
+def test_triton_tests_pass_in_the_interpreter(rounds):
     """Triton reads the variable when it is imported."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/bench/kernels/interpreted.py"]
     command += ["--rounds", str(rounds)]

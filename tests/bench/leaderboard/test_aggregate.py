@@ -71,7 +71,7 @@ def test_versions_of_one_result_format_share_a_row():
     assert (row["seeds"], row["bench_version"]) == (1, "0.1.0; 0.2.0")
 
 
-def test_a_row_names_what_made_it():
+def test_a_row_names_its_hardware():
     one, other = "AMD EPYC, 1 thread", "AMD EPYC, 2 threads"
     made = rows(*(result(seed=seed, hardware=name) for seed, name in enumerate([other, one, other])), result("pan"))
     assert {row["attn"]: row["hardware"] for row in made} == {"arnn": f"{one}; {other}", "pan": "cpu"}
@@ -180,7 +180,7 @@ def test_without_the_baseline_or_answers_there_are_no_differences():
     assert other["difference"] < 0
 
 
-def test_only_one_variant():
+def test_a_board_of_one_variant_has_its_rows_only():
     assert [r["variant"] for r in rows(result(), result(variant="mref"), variant="mref")] == ["mref"]
 
 
@@ -229,7 +229,7 @@ def test_a_row_without_counts_stands_beside_one_with_them():
     assert pd.isna(found["pan"][COUNTS[0]])
 
 
-def test_of_seeds_of_one_accuracy_the_images_bound_it():
+def test_seeds_with_equal_accuracy_have_wilsons_interval():
     (row,) = rows(*(result(accuracy=0.8, seed=seed) for seed in range(3)))
     assert (row["accuracy_lo"], row["accuracy_hi"]) == pytest.approx(wilson_interval(0.8, 1000))
 

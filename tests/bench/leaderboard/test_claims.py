@@ -142,13 +142,13 @@ def test_what_is_said_of_the_inverse_task_is_found_where_it_is_printed():
     assert found["pan − san"].source == "PAN Table 1a, ARNN Table 1"  # of which nothing is printed there
 
 
-def test_the_mechanisms_it_names_exist():
+def test_the_mechanisms_of_the_claims_exist():
     for better, worse, *_ in RANKING_CLAIMS:
         create_model(better, "mbgb")
         create_model(worse, "mbgb")
 
 
-def test_in_words():
+def test_claims_are_printed_in_words():
     found = evaluate_claims([run("pan", 0.4, maps=0.2), run("san", 0.8, maps=0.1)])
     text = claims_to_text(found)
     assert text.startswith("mbg-0123456789ab, fast\n\nclaim ")
@@ -163,7 +163,7 @@ def test_in_words():
     assert math.isnan(one([run("pan", 0.4, variant="mini"), run("san", 0.8, variant="mini")], "soft").published)
 
 
-def test_the_command(tmp_path):
+def test_the_leaderboard_command_prints_claims(tmp_path):
     call = lambda *more: CliRunner().invoke(cli.bench, ["leaderboard", "--claims", *more])  # noqa: E731
     found = call("--runs", str(TOP / "results/cpu-track/runs"))
     assert found.exit_code == 0, found.output

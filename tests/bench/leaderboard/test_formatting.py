@@ -91,7 +91,7 @@ def test_each_data_set_has_a_table_and_says_once_what_its_rows_share():
     assert "uniform map 0.024" in to_text(build_board([result(mask_correctness_uniform=0.024), result("san")]))
 
 
-def test_it_says_over_which_seeds_a_difference_and_its_p_are():
+def test_the_text_names_the_seeds_of_differences_and_p_values():
     alone, both = with_answers("san", 1, 0.6, 1), with_answers("san", 2, 0.6, 1)
     unlike, single = "differences are over the seeds that both rows have", "with one seed, it is over its questions"
     text = to_text(build_board([*alone, *with_answers("arnn", 2, 0.8, 3)]))

@@ -112,7 +112,7 @@ def test_packed_answers_that_would_fill_the_memory_are_refused(monkeypatch):
         packing.unpack(packing.pack(bytes(1001)), "answers")
 
 
-def test_it_says_how_far_its_numbers_can_be_trusted(board):
+def test_a_saved_board_states_the_checks_of_its_numbers(board):
     rows = {row["attn"]: row for row in from_csv((board / "board.csv").read_text()).to_dict("records")}
     assert {row["seeds"] for row in rows.values()} == {2}
     for row in rows.values():
@@ -130,7 +130,7 @@ def test_it_says_how_far_its_numbers_can_be_trusted(board):
     assert {row["hardware"] for row in rows.values()} == {hardware}
 
 
-def test_nothing_in_it_says_where_it_was_made(runs, board, tmp_path):
+def test_a_saved_board_contains_no_paths_of_its_machine(runs, board, tmp_path):
     config = next(runs.glob("mini-pan-*")) / "config.json"
     content = json.loads(config.read_text())
     mine = tmp_path / "mine"
@@ -197,7 +197,7 @@ def test_records_that_agree_with_the_board_and_not_with_their_answers_are_found(
     assert "result.json: accuracy does not follow from its answers" in done.stderr
 
 
-def test_what_people_read_is_checked_too(board):
+def test_the_text_of_a_saved_board_is_checked(board):
     path = board / "board.md"
     path.write_text(path.read_text().replace("--epochs 1", "--epochs 9", 1))
     code, said, error = leaderboard("--check", board)
@@ -213,7 +213,7 @@ def test_a_report_of_it_has_each_rows_command_on_the_screen_and_on_paper(board, 
     assert page.read_text().count("bench run --attn pan --data") == 2
 
 
-def test_one_thing_at_a_time(board, tmp_path):
+def test_check_and_output_together_are_a_usage_error(board, tmp_path):
     assert leaderboard("--check", board, "-o", tmp_path / "board.csv")[0] == 2
     assert not (tmp_path / "board.csv").exists()
 

@@ -26,7 +26,7 @@ def answers(seeds: int, questions: int, share: float = 0.8, spread: float = 0.0,
 
 
 @pytest.mark.parametrize("questions", [37, 500])
-def test_of_one_seed_it_is_scipys_interval_over_the_questions(questions):
+def test_the_interval_of_one_seed_is_scipys_over_questions(questions):
     values = answers(1, questions)
     theirs = stats.bootstrap((values[0],), np.mean, method="BCa", n_resamples=RESAMPLES, rng=np.random.default_rng(1))
     near = max(1.01 / questions, 0.15 / np.sqrt(questions))  # of few questions a mean takes few values
@@ -34,7 +34,7 @@ def test_of_one_seed_it_is_scipys_interval_over_the_questions(questions):
 
 
 @pytest.mark.parametrize("seeds", [2, 5, 9])
-def test_of_several_it_is_scipys_interval_over_seeds_and_questions(seeds):
+def test_the_interval_of_several_seeds_is_scipys_over_seeds_and_questions(seeds):
     """Crossed: the mean over the drawn seeds' answers to the drawn questions, one after the other."""
     values = answers(seeds, 61, spread=0.1)
 
@@ -64,7 +64,7 @@ def test_questions_of_one_image_count_as_one():
 
 
 @pytest.mark.parametrize(("seeds", "least"), [(1, 0.9), (20, 0.88)])
-def test_it_holds_the_truth_as_often_as_it_says(seeds, least):
+def test_the_interval_has_its_nominal_coverage(seeds, least):
     """Of 150 experiments some 95 % do; one that holds it always says too little."""
     spread = 0.0 if seeds == 1 else 0.02
     found = [bootstrap_interval(answers(seeds, 300, 0.7, spread, key)) for key in range(150)]
@@ -72,7 +72,7 @@ def test_it_holds_the_truth_as_often_as_it_says(seeds, least):
     assert least <= held < 1
 
 
-def test_where_nothing_varies():
+def test_constant_values_have_a_point_or_wilson_interval():
     assert bootstrap_interval(np.ones((3, 100))) == wilson_interval(1.0, 100)
     assert bootstrap_interval(np.zeros((1, 50))) == wilson_interval(0.0, 50)
     assert wilson_interval(1.0, 100).hi == 1
@@ -93,7 +93,7 @@ def test_seeds_that_agree_leave_the_questions():
     assert bootstrap_interval(np.repeat(one, 3, axis=0)) == bootstrap_interval(one)
 
 
-def test_it_is_the_same_every_time_and_leaves_numpys_generator_alone():
+def test_the_interval_is_deterministic_and_leaves_numpys_generator_alone():
     values = answers(3, 100, spread=0.1)
     before = np.random.get_state()[1].tolist()  # noqa: NPY002, it is what must not move
     assert bootstrap_interval(values) == bootstrap_interval(values)
@@ -125,7 +125,7 @@ def test_p_is_uniform_where_nothing_differs():
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
 
-def test_ranks_count_who_is_better():
+def test_ranks_count_better_rows():
     better = [[False, False, True, True], [False, False, False, True], [False, False, False, False], [False] * 4]
     assert rank_rows(better) == [1, 1, 2, 3]
     assert rank_rows([]) == []
@@ -181,13 +181,13 @@ def test_a_lead_at_one_question_is_none_for_certain():
         assert (sign_flip_p_value(np.ones((1, questions)), np.zeros((1, questions))) < 0.05) == certain
 
 
-def test_p_of_one_question():
+def test_the_p_value_of_one_question():
     assert sign_flip_p_value(np.ones((1, 1)), np.zeros((1, 1))) == 1
     assert sign_flip_p_value(np.ones((1, 1)), np.ones((1, 1))) == 1
     assert sign_flip_p_value(np.ones((4, 1)), np.zeros((4, 1))) == 2 / 2**4
 
 
-def test_of_one_seed_student_knows_nothing():
+def test_students_interval_of_one_seed_is_undefined():
     assert student_interval([0.5]) == UNKNOWN
     assert student_interval([]) == UNKNOWN
     assert student_interval([0.5, np.nan]) == UNKNOWN

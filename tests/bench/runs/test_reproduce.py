@@ -36,7 +36,7 @@ def made(mini, tmp_path_factory):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_it_ends_with_the_same_bytes(which, made, root, tmp_path):
+def test_a_reproduced_run_has_the_same_bytes(which, made, root, tmp_path):
     code, again, error = bench("run", "--config", made[which] / "config.json", "--root", root, "--runs", tmp_path)
     assert code == 0, error
     assert learned(tmp_path / again) == learned(made[which])
@@ -114,7 +114,7 @@ def test_an_early_set_with_copies_of_photos_and_one_of_odd_digits_are_made_again
         (["--precision", "fp32"], 2, "--precision: --config"),
     ],
 )
-def test_it_leaves_nothing_else_to_choose(more, code, message, made, tmp_path):
+def test_bench_run_config_takes_no_other_choices(more, code, message, made, tmp_path):
     found = bench("run", "--config", made[0] / "config.json", "--runs", tmp_path, *more)
     assert found[0] == code
     assert message in found[2]
@@ -159,7 +159,7 @@ NONSENSE = [
         ),
     ],
 )
-def test_what_cannot_be_repeated(harm, code, message, made, root, tmp_path):
+def test_runs_that_cannot_be_reproduced_are_refused(harm, code, message, made, root, tmp_path):
     path = tmp_path / "config.json"
     shutil.copy(made[0] / "config.json", path)
     harm(path)
@@ -173,7 +173,7 @@ def test_what_a_configuration_leaves_open_are_options_of_the_command():
     assert options > train.ALLOWED_WITH_CONFIG
 
 
-def test_one_or_the_other_is_needed():
+def test_bench_run_needs_a_mechanism_or_a_configuration():
     assert bench("run")[::2] == (2, "error: give --attn NAME (see `bench list`), or --config FILE")
 
 
@@ -192,7 +192,7 @@ def test_a_deterministic_run_says_so_and_leaves_the_setting_as_it_was(mini, made
 
 @pytest.mark.parametrize("option", ["--lr", "--fade", "--checkpoint-every"])
 @pytest.mark.parametrize("command", [["run"], ["sweep", "--seeds", "1"]])
-def test_nan_is_no_number(option, command, mini, tmp_path):
+def test_nan_in_a_configuration_is_refused(option, command, mini, tmp_path):
     where = ["--data", mini] if command == ["run"] else ["--root", tmp_path]
     found = bench(*command, "--attn", "san", *where, option, "nan", "--runs", tmp_path / "runs")
     assert (found[0], found[1]) == (2, ""), found

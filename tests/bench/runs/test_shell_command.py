@@ -67,7 +67,7 @@ def test_it_is_one_line_that_names_every_choice():
         ({"recipe": RECIPES["pan"]}, "--recipe pan --batch 200 --epochs 300 --questions one --queries"),
     ],
 )
-def test_what_else_a_run_may_be(change, words):
+def test_commands_of_other_kinds_of_runs(change, words):
     assert words in build_command(replace(CONFIG, **change), REQUEST, [1])
 
 

@@ -27,7 +27,7 @@ def broken(tmp_path):
     return broken
 
 
-def test_all_are_compared_with_one_seed_before_the_next_begins(mini, make):
+def test_all_mechanisms_run_with_one_seed_before_the_next(mini, make):
     other = make("mref", sizes={"train": 20, "val": 10, "test": 10})
     tasks = sweep.SweepPlan(
         networks("none", "pan"), [mini, other], 2, RunSettings(SHORT, "one", COMPUTING)
@@ -107,14 +107,14 @@ def test_a_sweep_of_finished_runs_writes_nothing(mini, tmp_path, monkeypatch):
         done([task], tmp_path / "runs")
 
 
-def test_the_parts_hold_every_run_once(mini):
+def test_the_parts_of_a_sweep_contain_every_run_once(mini):
     tasks = planned(mini, ("none", "pan", "san"), seeds=3)
     parts = [sweep.select_shard(tasks, (k, 4)) for k in (1, 2, 3, 4)]
     assert sorted(t.name for part in parts for t in part) == sorted(t.name for t in tasks)
     assert [len(part) for part in parts] == [3, 2, 2, 2]
 
 
-def test_one_that_breaks_does_not_keep_the_others(broken, mini, tmp_path, monkeypatch, checked_here):
+def test_a_failing_run_does_not_affect_the_others(broken, mini, tmp_path, monkeypatch, checked_here):
     """And the command ends with 6, says in a line what became of each, and names the folder of the one that is done."""
     expected = {
         "raise ValueError('no such luck')": "failed: ValueError: no such luck",

@@ -56,7 +56,7 @@ def test_a_result_names_the_implementation_that_ran(runs):
     assert (found[LAST]["diagonal_lstm"], found["san"]["diagonal_lstm"]) == ("cpu", None)
 
 
-def test_what_ran_before_an_interruption_is_named_too(mini, tmp_path, monkeypatch, interrupt_after):
+def test_implementations_before_an_interruption_are_recorded(mini, tmp_path, monkeypatch, interrupt_after):
     pytest.importorskip("numba")
     monkeypatch.setenv(VARIABLE, "reference")
     with interrupt_after(2), pytest.raises(KeyboardInterrupt):
@@ -66,7 +66,7 @@ def test_what_ran_before_an_interruption_is_named_too(mini, tmp_path, monkeypatc
     assert json.loads((folder / "result.json").read_text())["diagonal_lstm"] == "cpu, reference"
 
 
-def test_who_asks_for_what_cannot_run_gets_one_line(mini, tmp_path, monkeypatch):
+def test_an_unavailable_implementation_is_one_line(mini, tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, "triton")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(UsageProblemError, match="'triton' takes fp32 and bf16 on CUDA") as e:
@@ -183,7 +183,7 @@ def test_a_run_on_a_gpu_is_named_after_what_it_does(mini):
         (("cuda", 50, 100, 32, 80 * 10**9, True), [50]),
     ],
 )
-def test_images_at_a_time(given, expected):
+def test_batch_sizes_of_the_evaluation(given, expected):
     assert sizes(*given) == expected
 
 
@@ -219,7 +219,7 @@ def test_answers_do_not_depend_on_how_many_are_asked_at_a_time(attn, mini):
     assert accuracy(model, split, 7) == accuracy(model, split, 1000)
 
 
-def test_who_draws_says_so():
+def test_sampled_networks_are_recognised():
     assert [draws(create_model(name, "mini")) for name in ("arnn-sampled", "arnn", "pan")] == [True, False, False]
 
 

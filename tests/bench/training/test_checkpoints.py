@@ -18,7 +18,7 @@ SLOTS = ("gates.0", "gates.1", "gates.2", "readout")
     "recipe", [SHORT, Recipe("pan", "rmsprop", 0.003, 64, 3, "steps", patience=50)], ids=["fast", "pan"]
 )
 @pytest.mark.parametrize("stop", [1, 2])
-def test_going_on_from_a_checkpoint_ends_with_the_same_bits(recipe, stop, mini, tmp_path):
+def test_resuming_after_an_epoch_ends_with_the_same_bits(recipe, stop, mini, tmp_path):
     whole = trainer_for(mini, recipe)
     list(whole.epochs())
     first = trainer_for(mini, recipe)
@@ -47,7 +47,7 @@ def test_going_on_from_a_checkpoint_ends_with_the_same_bits(recipe, stop, mini, 
         ("none", Recipe("pan", "rmsprop", 0.003, 32, 3, "steps", patience=50)),
     ],
 )
-def test_going_on_between_two_steps_ends_with_the_same_bits(attn, recipe, mini, tmp_path):
+def test_resuming_between_two_steps_ends_with_the_same_bits(attn, recipe, mini, tmp_path):
     """Dropout and samples are drawn on from where they were; stopped in the first, a middle and the last step."""
     whole = trainer_for(mini, recipe, attn)
     records = [{**r, "seconds": 0} for r in whole.epochs()]
@@ -113,7 +113,7 @@ def test_weights_of_another_network_do_not_fit(tmp_path):
         ("arnn", "mbgb", "mref", [], ["stages.4", "gates.3"]),
     ],
 )
-def test_what_two_networks_share_is_given_over_and_the_rest_is_named(attn, start, variant, anew, left):
+def test_matching_weights_are_loaded_and_the_others_are_named(attn, start, variant, anew, left):
     before, model = (create_model(attn, variant=name).double() for name in (start, variant))
     drawn = {name: value.clone() for name, value in model.state_dict().items()}
     assert checkpoints.load_matching_weights(before.state_dict(), model) == (anew, left)
@@ -122,7 +122,7 @@ def test_what_two_networks_share_is_given_over_and_the_rest_is_named(attn, start
         assert torch.equal(value, drawn[name] if stays else before.state_dict()[name]), name
 
 
-def test_a_tensor_that_alone_does_not_fit_is_named_itself():
+def test_a_single_tensor_that_does_not_fit_is_named():
     """As where a network has its classifier's bias, but not its weights."""
     before, model = create_model("none", variant="mref"), create_model("none", variant="mref")
     weights = before.state_dict()

@@ -77,7 +77,7 @@ def test_a_number_is_drawn_without_repetition(mini):
 
 
 @EVERY_WAY
-def test_it_learns_and_counts_questions(questions, mini):
+def test_training_with_several_questions_learns_and_counts_them(questions, mini):
     trainer = training(mini, questions, "none", epochs=3)
     records = list(trainer.epochs())
     assert records[-1]["train_loss"] < records[0]["train_loss"]
@@ -89,7 +89,7 @@ def test_it_learns_and_counts_questions(questions, mini):
 
 @EVERY_WAY
 @pytest.mark.parametrize("way", ["resident", "streamed", "online"])
-def test_going_on_between_two_steps_ends_with_the_same_bits(questions, way, mini, tmp_path):
+def test_resuming_between_two_steps_with_several_questions_ends_with_the_same_bits(questions, way, mini, tmp_path):
     how = {"data_options": DataOptions(stream=way == "streamed"), "online": way == "online"}
     whole = training(mini, questions, **how)
     records = [{**r, "seconds": 0} for r in whole.epochs()]
@@ -121,7 +121,7 @@ def test_all_questions_are_tested_as_one_by_one(mini):
     assert accuracy(model, split) == pytest.approx(sum(alone) / len(split), abs=2 / len(split))
 
 
-def test_a_question_each_is_as_before_there_was_a_choice(mini):
+def test_a_recipe_with_one_question_per_image_keeps_its_record(mini):
     before = FIRST_RECIPES["fast"]
     config = experiment.configure(mini, "san", 0, experiment.RunSettings(before, "one", COMPUTING))
     assert "questions" not in config.as_dict()["recipe"]
@@ -150,7 +150,7 @@ def test_a_graph_takes_as_many_questions_in_each_step(mini):
     ("wanted", "label"),
     [(["--questions", "2"], 2), (["--questions", "all"], "all"), (["--questions", "one"], "one"), ([], "all")],
 )
-def test_the_command_records_them(wanted, label, few, tmp_path):
+def test_bench_run_records_the_questions_per_image(wanted, label, few, tmp_path):
     start = ["run", "--attn", "san", "--data", few, "--epochs", "1", "--batch", "10", "--runs", tmp_path]
     code, out, said = bench(*start, *wanted, "--device", "cpu", "--threads", "1")
     assert code == 0, said
@@ -172,7 +172,7 @@ def few(make):
         (["--batch", "999", "--questions", "one", "--queries", "all"], "training questions; give "),
     ],
 )
-def test_what_cannot_be_is_refused_before_the_work(options, words, few, tmp_path):
+def test_impossible_numbers_of_questions_are_refused_before_training(options, words, few, tmp_path):
     code, _, said = bench("run", "--attn", "san", "--data", few, "--runs", tmp_path, *options)
     assert (code, words in said) == (2, True), said
     assert not list(tmp_path.iterdir())

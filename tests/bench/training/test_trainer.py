@@ -106,7 +106,7 @@ def spoil_the_loss(trainer: Trainer) -> None:
 
 
 @pytest.mark.parametrize("spoil", [spoil_the_gradient, spoil_the_loss])
-def test_what_is_no_number_ends_the_run_at_once(spoil, mini):
+def test_a_gradient_or_loss_that_is_nan_ends_the_run_at_once(spoil, mini):
     trainer, steps = trainer_for(mini), []
 
     def on_step():
@@ -127,7 +127,7 @@ def test_a_weight_that_is_no_number_ends_the_run(mini):
         next(trainer.epochs())
 
 
-def test_the_background_comes_over_the_first_steps(mini):
+def test_the_background_fades_in_over_the_first_steps(mini):
     trainer = trainer_for(mini, replace(SHORT, fade=0.5))  # of 3 epochs of 12 steps
     brightness = []
     for trainer.epoch in range(3):

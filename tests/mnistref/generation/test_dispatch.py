@@ -64,7 +64,7 @@ def test_a_shard_that_was_written_elsewhere_is_not_taken_for_one(request_for, tm
     refused(request_for(), Elsewhere(there), r"\.h5: missing here, although worker .* wrote it.*the same files")
 
 
-def test_nor_where_one_of_its_size_lay_here_before(request_for, tmp_path):
+def test_a_shard_written_elsewhere_is_refused_although_an_old_one_exists(request_for, tmp_path):
     """Damaged, so that it was to be made again."""
     folder = generate(request_for())
     path = folder / "val-00000-of-00001.h5"
@@ -80,7 +80,7 @@ def test_nor_where_one_of_its_size_lay_here_before(request_for, tmp_path):
     refused(request_for(), Elsewhere(there), "missing here, although worker")
 
 
-def test_nor_one_of_which_half_is_seen(request_for):
+def test_a_truncated_shard_of_a_worker_is_refused(request_for):
     def cut(made: ShardResult) -> ShardResult:
         path = next(request_for().root.glob(f"datasets/*/{made.shard.file}"))
         os.truncate(path, made.shard.bytes - 1)
@@ -119,14 +119,14 @@ def test_a_folder_that_a_worker_does_not_see_is_not_made_by_it(request_for, tmp_
     assert not (tmp_path / "there").exists()
 
 
-def test_photos_that_a_worker_does_not_see(request_for, tmp_path):
+def test_photos_that_are_missing_on_a_worker_are_an_error(request_for, tmp_path):
     def there(job: ShardJob) -> ShardJob:
         return replace(job, bank=tmp_path / "raw" / "photos-100-x")
 
     refused(request_for(), Elsewhere(there), r"worker \S+ \(process \d+\) does not see .*/raw/photos-100-x")
 
 
-def test_digits_that_a_worker_sees_otherwise(request_for, idx_folder, tmp_path):
+def test_digits_that_differ_on_a_worker_are_an_error(request_for, idx_folder, tmp_path):
     shutil.copytree(idx_folder, other := tmp_path / "other")
     (other / "train-images-idx3-ubyte").unlink()
     found = Elsewhere(lambda job: replace(job, digits=str(other)))

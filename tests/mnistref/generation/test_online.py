@@ -21,7 +21,7 @@ FEW = {"train": 9, "val": 8, "test": 7}
 
 
 @pytest.mark.parametrize("variant", ["mini", "mdist", "mbg", "mbginv"])
-def test_it_begins_with_the_set_itself(variant, make, root, photo_folder):
+def test_online_images_begin_with_the_data_set(variant, make, root, photo_folder):
     folder = make(variant)
     fresh = open_fresh(folder, root / "raw", photos_at=str(photo_folder))
     assert fresh.images == 60
@@ -31,7 +31,7 @@ def test_it_begins_with_the_set_itself(variant, make, root, photo_folder):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_it_goes_on_as_a_larger_set_would(threads, make, root, monkeypatch):
+def test_online_images_continue_like_a_larger_data_set(threads, make, root, monkeypatch):
     monkeypatch.setattr(module, "_BLOCK_BYTES", 7 * 4 * 48**2)  # seven images at a time
     larger = read_split(make("mini", sizes={"train": 153, "val": 20, "test": 30}), "train", *FIELDS)
     fresh = open_fresh(make("mini"), root / "raw")
@@ -56,14 +56,14 @@ def test_a_pooled_set_goes_on_pooled(make, root, digits):
 
 
 @pytest.mark.parametrize("units", ["one", "all", "author"])
-def test_its_questions_are_those_of_the_set(units, make, root):
+def test_online_questions_are_those_of_the_data_set(units, make, root):
     folder = make("mbginv")
     fresh = open_fresh(folder, root / "raw")
     for a, b in zip(fresh.triples(units, fresh.draw(0, 60, *ASKED)), read_triples(folder, "train", units), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_it_ends_early_when_told(make, root):
+def test_online_generation_can_end_early(make, root):
     fresh = open_fresh(make("mini"), root / "raw")
     asked = []
 
