@@ -1,4 +1,4 @@
-"""What several tests need."""
+"""Helpers of tests of both packages."""
 
 import hashlib
 import socket
@@ -11,14 +11,14 @@ TOP = Path(__file__).parent.parent
 
 
 def reread(path, images: int, canvas: int):
-    """A shard's arrays, to be changed."""
+    """Return the arrays of a shard, which may be changed."""
     from mnistref.storage.shards import read_whole_shard
 
     return read_whole_shard(path, images, canvas)
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file of a data set."""
+    """Return the SHA-256 of every file of a data set."""
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.iterdir()}
 
 
@@ -28,7 +28,7 @@ def networks(*attns: str, width: int = DEFAULT_WIDTH) -> list[NetworkSpec]:
 
 
 def free_port() -> int:
-    """One that nobody listens on."""
+    """Return a free TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

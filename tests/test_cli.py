@@ -21,7 +21,7 @@ from tests.helpers import TOP
 
 @pytest.mark.parametrize("program", ["mnistref", "bench"])
 def test_help_is_light(program):
-    """No heavy package is imported for --help, so that it answers at once."""
+    """--help imports no heavy package, so it is fast."""
     probe = (
         "import sys, cli\n"
         f"try: cli.{program}.main(['--help'])\n"
@@ -141,7 +141,7 @@ for program, *arguments in json.loads(sys.argv[1]):
 
 
 def one_after_the_other(commands: list[tuple[list, int]], environment: dict[str, str]) -> list[tuple[str, str]]:
-    """Commands, each with the exit code it is to have, in one process → what each printed on stdout and stderr."""
+    """Run commands in one process, check their exit codes, and return stdout and stderr of each."""
     given = json.dumps([[str(a) for a in command] for command, _ in commands])
     command = [sys.executable, "-c", SEVERAL, given]
     environment = environment | {"PYTHONPATH": f"{environment['PYTHONPATH']}{os.pathsep}{TOP}"}

@@ -1,4 +1,4 @@
-"""The command `bench`, called as a user would, in this process."""
+"""The command `bench`, called in this process."""
 
 from click.testing import CliRunner
 
@@ -9,6 +9,6 @@ TRAINING = ["--epochs", "1", "--batch", "50", "--threads", "1", "--device", "cpu
 
 
 def bench(*arguments) -> tuple[int, str, str]:
-    """Exit code, what it prints, and the last line of what it says beside that."""
+    """Return the exit code, stdout, and the last line of stderr."""
     done = CliRunner().invoke(cli.bench, [str(argument) for argument in arguments])
     return done.exit_code, done.stdout.strip(), done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""

@@ -1,4 +1,4 @@
-"""What several tests of bench need."""
+"""Fixtures for several tests of bench."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from bench.runs import records
 
 @pytest.fixture
 def interrupt_after(monkeypatch):
-    """interrupt_after(epoch): a context in which a training is interrupted when that epoch's line is in its history."""
+    """interrupt_after(epoch): a context that interrupts a training after the epoch is in its history."""
 
     @contextmanager
     def interrupt_after(epoch: int) -> Iterator[None]:
@@ -38,5 +38,5 @@ def checked_here(monkeypatch) -> None:
 
 @pytest.fixture
 def one_draw(monkeypatch):
-    """Every Gaussian number is 1, in any batch and on any device: what a sampled mechanism does with it shows."""
+    """Replace random normal numbers by 1, so that sampled mechanisms are deterministic."""
     monkeypatch.setattr(torch, "randn", torch.ones)

@@ -69,7 +69,7 @@ def test_evaluation_is_alike_in_a_batch_and_after_a_state_dict_round_trip(attn, 
 
 @pytest.mark.parametrize("attn", MECHANISMS)
 def test_the_answer_depends_on_the_query(attn):
-    """Through the attention, or appended before the classifier: no network is left without the question."""
+    """Every network gets the query, through the attention or before the classifier."""
     model = small(attn).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -37,7 +37,7 @@ def started(out: Path, *more: str, **environment: str) -> subprocess.Popen:
 
 
 def read(out: Path) -> dict:
-    """Read what a session left, all of which must be whole."""
+    """Return the measurements of a session, and check that its files are complete."""
     if (out / "caches.tar.xz").exists():
         with tarfile.open(out / "caches.tar.xz", "r:xz") as packed:
             packed.getmembers()
@@ -45,7 +45,7 @@ def read(out: Path) -> dict:
 
 
 def test_a_tiny_session_from_end_to_end(tmp_path):
-    """Its file is whole whenever one looks; self-tests run where Triton is, and what needs CUDA says that it is not."""
+    """session.json is always complete; self-tests run with Triton, and parts for CUDA are skipped."""
     pytest.importorskip("triton")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".partial-0-session.json").touch()  # of a session that was killed
@@ -122,7 +122,7 @@ def processes(word: str) -> list[int]:
 
 
 def until(condition, seconds: float = 120) -> bool:
-    """Wait for a condition. → whether it came."""
+    """Wait for a condition, and return whether it became true."""
     end = time.monotonic() + seconds
     while not (met := condition()) and time.monotonic() < end:
         time.sleep(0.05)
@@ -132,7 +132,7 @@ def until(condition, seconds: float = 120) -> bool:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, 0])
 def test_nothing_outlives_the_session_or_the_limit_of_its_part(number, tmp_path, rounds):
-    """The part makes data in a process of its own, which is stopped so that it never ends. 0: its time is over."""
+    """The part generates data in a child process, which is stopped. Number 0 waits for the limit of the part."""
     if not number and rounds < 200:
         pytest.skip("waiting for a limit is for the long form, --rounds 200")
     limit = 600 if number else 25

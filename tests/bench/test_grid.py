@@ -82,7 +82,7 @@ def grid(*arguments, **environment) -> tuple[int, str]:
 
 @pytest.fixture
 def pretended(tmp_path):
-    """pretended(seconds, …) → exit code and the sweeps that were asked for, with programs that only note them."""
+    """pretended(seconds, …): the exit code and the sweeps of a grid whose program only records its calls."""
     program, told = tmp_path / "program.py", tmp_path / "told"
     program.write_text(PRETENDED)
 
@@ -98,7 +98,7 @@ def pretended(tmp_path):
 
 @pytest.fixture
 def record(tmp_path):
-    """The records of a run as a folder of a grid has them."""
+    """The folder of a finished run with all its records."""
     kept = next((TOP / "results" / "cpu-settings" / "runs").iterdir())
     run = tmp_path / "record"
     run.mkdir()
@@ -111,7 +111,7 @@ def record(tmp_path):
 
 
 def unpacked(out: Path, folder: Path) -> list[str]:
-    """Unpack all packs, each of which must be whole. → the names of the runs, whose records must be whole too."""
+    """Unpack all packs, check the records of every run, and return the names of the runs."""
     for pack in sorted(out.glob("*.tar.xz")):
         with tarfile.open(pack, "r:xz") as packed:
             packed.extractall(folder, filter="data")
@@ -183,7 +183,7 @@ def test_a_stage_whose_runs_to_begin_with_failed_is_trained_from_scratch(pretend
 
 @pytest.fixture
 def on_gpu(pretended, tmp_path):
-    """on_gpu(…) → exit code, the sweeps of one stage, and grid.json, on a machine that says that it has a GPU."""
+    """on_gpu(…): exit code, sweeps of one stage and grid.json, with a fake driver that reports a GPU."""
     driver = tmp_path / "bin" / "nvidia-smi"
     driver.parent.mkdir()
     driver.write_text("#!/bin/sh\n")
@@ -200,7 +200,7 @@ def on_gpu(pretended, tmp_path):
 
 
 def captured(asked: list[str]) -> dict[str, str]:
-    """Of each sweep the capture of its mechanisms."""
+    """Return the value of --capture for the mechanisms of each sweep."""
     given = [dict(zip(line.split()[2:], line.split()[3:], strict=False)) for line in asked]
     return {each["--attn"]: each["--capture"] for each in given}
 
@@ -224,7 +224,7 @@ def test_a_mechanism_that_cannot_be_recorded_trains_eagerly(how, on_gpu):
 
 @pytest.mark.parametrize("how", ["pan", "pan!"])
 def test_a_mechanism_whose_probes_fail_does_not_affect_the_others(how, on_gpu):
-    """A crash ends the process: those behind it are measured in another one."""
+    """After a crash, a new process measures the remaining mechanisms."""
     code, asked, told = on_gpu(BROKEN_GRAPH=how, BROKEN_EAGER=how)
     assert (code, captured(asked)) == (0, {"pan-ctx,san,arnn": "graph", "pan": "eager"})
     assert (told["estimated"], told["eager"]) == (["pan"], ["pan"])
@@ -233,7 +233,7 @@ def test_a_mechanism_whose_probes_fail_does_not_affect_the_others(how, on_gpu):
 
 
 def test_times_and_kernels_of_a_session_are_used(on_gpu, tmp_path):
-    """Without a probe; by the place that both scripts have by default, or that of --kept."""
+    """No probe runs. The session is found in the folder of --kept."""
     row = {"variant": "mref", "precision": "bf16", "batch": 32, "questions": 5, "infer_ms_per_image": 0.1}
     rows = [{**row, "network": name, "train_step_ms": ms} for ms, name in enumerate(grid_plan.MAIN, start=1)]
     (tmp_path / "grid-kept").mkdir()
@@ -258,7 +258,7 @@ def test_a_probe_that_measures_nothing_leaves_estimates(on_gpu):
 
 
 def test_a_run_that_cannot_be_recorded_is_trained_again(pretended, record, tmp_path, on_gpu):
-    """Its mechanism was not probed, or the probe was wrong."""
+    """This happens if its mechanism was not probed or the probe was wrong."""
     result = json.loads((record / records.RESULT).read_text())
     result |= {"status": "failed", "reason": "RuntimeError: this cannot be recorded as a CUDA graph, give --capture"}
     (record / records.RESULT).write_text(json.dumps(result))
@@ -294,7 +294,7 @@ def test_without_a_gpu_the_grid_makes_no_folder(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_killed_grid_leaves_complete_records(number, record, tmp_path, rounds):
-    """All runs but the last, which may be under way, are packed; a second call goes on."""
+    """All finished runs except the latest are packed, and a second call resumes."""
     program, draw = tmp_path / "program.py", random.Random(number)
     program.write_text(PRETENDED)
     for k in range(1 if rounds < 200 else 40):
@@ -324,7 +324,7 @@ def test_a_killed_grid_leaves_complete_records(number, record, tmp_path, rounds)
 
 
 def test_the_grid_trains_small_networks_from_end_to_end(tmp_path):
-    """Interrupted, and then to the end: with sets, a probe, sweeps, and a board of what was packed."""
+    """The grid is interrupted and resumed, and the packed records give a leaderboard."""
     out = tmp_path / "out"
     more = [240, "--out", out, "--device", "cpu", "--digits", "mnist5k", "--seeds", "1", "--main", "san"]
     more += ["--workers", "1", "--sizes", "64", "20", "20", "--batch", "8", "--most-epochs", "1", "--margin", "5"]

@@ -23,7 +23,7 @@ QUERY = torch.tensor([3, 1, 4, 1, 5, 9, 2])
 
 
 def network(attn: str) -> nn.Module:
-    """A small network in double precision that draws nothing, its parameters moved from where they start."""
+    """Return a small network in float64 without sampling, with all initial parameters changed."""
     torch.manual_seed(0)
     model = bench.create_model(attn, classes=4, queries=10, size=(19, 22), width=8).double().eval()
     with torch.no_grad():
@@ -36,7 +36,7 @@ def network(attn: str) -> nn.Module:
 
 
 def outcome(model: nn.Module, call_mechanism) -> list[torch.Tensor]:
-    """Logits, maps, and the gradients of a random function of them, of the images and all parameters."""
+    """Return logits and maps, and the gradients of a random linear function of them."""
     images = torch.rand(IMAGES, 3, 19, 22, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
     model.zero_grad()
     out = call_mechanism(images)
@@ -54,9 +54,8 @@ def one_by_one(model: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
     return [torch.cat([out.logits for out in outs]), *map(torch.cat, zip(*(out.masks for out in outs), strict=True))]
 
 
-@pytest.mark.parametrize("attn", [*MECHANISMS, *MIXED])
-def test_questions_in_any_order_are_answered_as_one_by_one(attn):
-    model = network(attn)
+def check_against_one_by_one(model) -> None:
+    """Compare answers, maps and gradients of several questions per image with those of one question at a time."""
 
     def together(images: torch.Tensor) -> list[torch.Tensor]:
         out = model(images, QUERY, OF)
@@ -65,6 +64,11 @@ def test_questions_in_any_order_are_answered_as_one_by_one(attn):
     found, wanted = outcome(model, together), outcome(model, lambda images: one_by_one(model, images))
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("attn", [*MECHANISMS, *MIXED])
+def test_questions_in_any_order_are_answered_as_one_by_one(attn):
+    check_against_one_by_one(network(attn))
 
 
 @pytest.mark.parametrize("attn", [*MECHANISMS, *MIXED])
@@ -87,15 +91,7 @@ def test_user_modules_answer_several_questions_per_image(attn, tmp_path):
         + "class Blind(Own):\n    uses_query = False\n    def forward(self, x, query):\n        return self.score(x)\n"
         + TWO_LEVELS
     )
-    model = network(attn.format(own=written(tmp_path, text)))
-
-    def together(images: torch.Tensor) -> list[torch.Tensor]:
-        out = model(images, QUERY, OF)
-        return [out.logits, *out.masks]
-
-    found, wanted = outcome(model, together), outcome(model, lambda images: one_by_one(model, images))
-    for a, b in zip(found, wanted, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+    check_against_one_by_one(network(attn.format(own=written(tmp_path, text))))
 
 
 PARTED = """

@@ -78,7 +78,7 @@ def test_a_network_of_another_width_is_trained_recorded_and_loaded(narrow):
     )
 
 
-def test_rows_are_ranked_among_one_width(narrow, mini):
+def test_rows_of_different_widths_are_not_compared(narrow, mini):
     code, _, error = bench("run", "--attn", "san", "--data", mini, "--runs", narrow.parent, *TRAINING)
     assert code == 0, error
     board = build_board(records.read_results(narrow.parent))

@@ -21,7 +21,7 @@ every_form = pytest.mark.parametrize(("name", "last"), FORMS, ids=IDS)
 
 
 def slot(name: str, last: bool, query_dim: int = QUERIES) -> nn.Module:
-    """A mechanism as the network uses it, in float64, every parameter moved from where it starts."""
+    """Return a mechanism as the network uses it, in float64, with all initial parameters changed."""
     torch.manual_seed(0)
     module = MECHANISMS[name].build_module(CHANNELS, query_dim, last)
     if not last:
@@ -39,18 +39,18 @@ def inputs(height: int, width: int, batch: int = 3) -> tuple[Tensor, Tensor]:
 
 
 def pyramid(x: Tensor) -> list[Tensor]:
-    """The features of three slots, the last of them x."""
+    """Return the features of three slots; the last are x."""
     return [*(torch.nn.functional.interpolate(x, scale_factor=2.0**k) for k in (2, 1)), x]
 
 
 def run(module: nn.Module, x: Tensor, query: Tensor | None, seed: int = 5) -> Changed | Reading:
-    """What the slot returns. A sampled mechanism draws the same under the same seed."""
+    """Return the output of a slot. The seed fixes what a sampled mechanism draws."""
     torch.manual_seed(seed)
     return module(pyramid(x) if isinstance(module, Readout) else x, query)
 
 
 def attend(module: nn.Module, x: Tensor, query: Tensor | None, seed: int = 5) -> tuple[Tensor, list[Tensor]]:
-    """Features or vectors, and maps."""
+    """Return the features or vectors of a slot, and its maps."""
     out = run(module, x, query, seed)
     if isinstance(out, Reading):
         return out.vectors, out.masks
@@ -58,7 +58,7 @@ def attend(module: nn.Module, x: Tensor, query: Tensor | None, seed: int = 5) ->
 
 
 def loss_of(out: Changed | Reading) -> Tensor:
-    """Of what goes on from the slot, all of it."""
+    """Return a random linear function of all outputs of a slot."""
     parts = [out.features] if isinstance(out, Changed) else [out.vectors, out.log_weights]
     generator = torch.Generator().manual_seed(2)
     weighted = [
@@ -107,7 +107,7 @@ def test_a_finite_gradient_reaches_every_parameter_and_the_features(name, last):
 
 @every_form
 def test_gradients_agree_with_finite_differences(name, last):
-    """Of the features and of every parameter, against finite differences, along random directions."""
+    """Compare gradients of features and parameters with finite differences along random directions."""
     module = slot(name, last).eval()
     x, query = inputs(3, 4, batch=2)
     names, values = zip(*module.named_parameters(), strict=True)
@@ -184,7 +184,7 @@ def test_half_precision_is_close_to_single_precision(name, last):
 
 
 def compiles(name: str, last: bool, backend: str) -> None:
-    """Forward and backward in training, compiled whole, are what they are without."""
+    """Compare loss and gradients of a module compiled as one graph with those of the plain module."""
     x, query = inputs(4, 3)
     losses, gradients = [], []
     for compiled in (False, True):
@@ -200,7 +200,7 @@ def compiles(name: str, last: bool, backend: str) -> None:
 
 
 def program(name: str, last: bool) -> tuple:
-    """What tells one compiled program from another: the class, the slot, and the options that are no sizes."""
+    """Return what distinguishes compiled programs: the class, the slot, and the options that are not sizes."""
     m = MECHANISMS[name]
     return m.target, last, *sorted((k, v) for k, v in m.options.items() if isinstance(v, bool | str))
 

@@ -67,7 +67,7 @@ X = torch.randn(3, 4, 4, 5, generator=torch.Generator().manual_seed(0))
 
 
 def test_transforms_give_what_plain_differentiation_gives(layer):
-    """The reference takes over, which alone knows them."""
+    """The reference implementation is used, because the others do not support transforms."""
     parameters = {name: value.detach() for name, value in layer.named_parameters()}
 
     def loss(p: dict, x: torch.Tensor) -> torch.Tensor:

@@ -39,7 +39,7 @@ def test_option_values_out_of_range_are_refused(attn, message):
 
 @pytest.mark.parametrize("name", WITH_CLASS)
 def test_every_option_refuses_what_is_out_of_its_range(name):
-    """Sizes below 1, even kernels, words that are none of the choices."""
+    """Sizes below 1, even kernels and unknown words are refused."""
     m = MECHANISMS[name]
     for option, value in m.parameters().items():
         wrong = {bool: (), int: (0, -1), float: (-1.0, "nan", "inf"), str: ("mirror",)}[type(value)]
@@ -52,7 +52,7 @@ def test_every_option_refuses_what_is_out_of_its_range(name):
 
 @pytest.mark.parametrize("name", [name for name in WITH_CLASS if "padding" in MECHANISMS[name].parameters()])
 def test_each_padding_mode_changes_the_score(name):
-    """Every way of it has an effect at the map's border, with the same parameters."""
+    """With the same parameters, each mode changes the score at the border of the map."""
     m = MECHANISMS[name]
     x, query = (t.float() for t in inputs(6, 8, channels=CHANNELS))
     seen = []

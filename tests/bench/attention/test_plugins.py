@@ -122,7 +122,7 @@ def test_options_of_a_user_class_may_be_negative(tmp_path):
 
 
 def beside(folder: Path, factor: float) -> Path:
-    """An own file that imports its neighbour, which imports another."""
+    """Write a user file that imports a second file, which imports a third."""
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     (folder / "util.py").write_text("from parts import deep\nFACTOR = deep.FACTOR\n")
     (folder / "parts" / "deep.py").write_text(f"FACTOR = {factor}\n")
@@ -147,7 +147,7 @@ def test_a_file_and_its_neighbours_are_one_mechanism_and_two_folders_share_nothi
 
 
 def test_the_name_of_a_file_ignores_project_packages_in_its_folder(tmp_path):
-    """As in a checkout: what is imported once stays what it is."""
+    """In a checkout, packages that are already imported are not replaced."""
     (tmp_path / "bench").mkdir()
     (tmp_path / "torch.py").write_text("raise RuntimeError('not this one')")
     alone = canonical_name(f"{written(tmp_path, GOOD)}:Own")

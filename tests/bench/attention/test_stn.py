@@ -17,7 +17,7 @@ def test_an_identity_transformer_returns_its_input():
 
 
 def test_the_gradient_of_a_window_far_outside_is_not_zero():
-    """Once far outside, it would see zeros only, whatever becomes of θ."""
+    """Without bounds, a window far outside would see only zeros for any small change of θ."""
     module, (x, query) = SpatialTransformer(5, 4).double(), inputs(6, 9)
     with torch.no_grad():
         module.theta.bias.copy_(torch.tensor([-9.0, 1.0, -18.0, 13.0, 4.0, 40.0]))

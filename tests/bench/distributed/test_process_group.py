@@ -43,7 +43,7 @@ def torchrun(processes: int, *arguments: object) -> subprocess.CompletedProcess:
 
 
 def shared(processes: int, data: Path, out: Path, *networks: str) -> tuple[dict, dict]:
-    """What so many processes found: tensors and records."""
+    """Return the tensors and records of this number of processes."""
     done = torchrun(processes, "tests/bench/distributed/sharing.py", data, out, *networks)
     assert done.returncode == 0, done.stderr
     return load_file(out / "tensors.safetensors"), json.loads((out / "records.json").read_text())
@@ -117,7 +117,7 @@ def test_a_training_that_diverges_does_so_for_all(mini, by_two):
 
 @pytest.mark.parametrize("processes", ["by_two", "by_three"])
 def test_all_find_as_many_answers_and_maps_that_are_not_finite(processes, mini, request):
-    """However the questions with them lie among the processes."""
+    """The counts do not depend on the distribution of the questions among the processes."""
     alone = sharing.unfit(mini)
     assert all(" of 21 questions are " in said for said in alone)
     assert request.getfixturevalue(processes)[1]["unfit"] == alone
@@ -128,7 +128,7 @@ def command(mini: Path, runs: Path, *more: str) -> list[str]:
 
 
 def test_the_command_resumes_a_run_of_one_process(mini, tmp_path, interrupt_after):
-    """Interrupted after the first of two epochs, and ended by two processes."""
+    """One process is interrupted after the first of two epochs, and two processes resume."""
     whole = CliRunner().invoke(cli.bench, command(mini, tmp_path / "one"))
     assert whole.exit_code == 0, whole.output
     with interrupt_after(2):

@@ -49,7 +49,7 @@ def split(mini) -> Split:
 
 
 def asked(split: Split, query: int = 3) -> int:
-    """How many questions are about that digit."""
+    """Return the number of questions about a digit."""
     return int((split.query == query).sum())
 
 
@@ -117,7 +117,7 @@ def test_maps_of_a_wrong_shape_are_an_error_that_says_so(split):
 
 
 def test_a_test_measures_valid_maps_like_the_checked_functions(split):
-    """To the bit: by the functions that check, image by image."""
+    """The values are equal to the bit to those of the public functions, image by image."""
     from bench import metrics
 
     torch.manual_seed(0)
@@ -167,7 +167,7 @@ REASONS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_run_with_invalid_outputs_in_validation_ends_without_a_score(fault, mini, root, tmp_path):
-    """In training all is well."""
+    """The module fails only in evaluation."""
     (returned, status), reason = FAULTS[fault], REASONS[fault]
     forward = f"score = self.score(x)\nbad = not self.training\nreturn {returned}"
     path = written(tmp_path, scorer("Odd", forward))

@@ -197,7 +197,7 @@ def test_other_devices_and_dtypes_use_plain_operators(change):
     assert not taken(*change(*given))
 
 
-def test_dispatch_modes_see_plain_operators():
+def test_contexts_that_intercept_operations_see_plain_operators():
     index = INDICES["ragged"]
     given, seen = (*arguments(index, 5, 3), index, a_norm(8, training=False)), []
 

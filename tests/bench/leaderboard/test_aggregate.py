@@ -185,7 +185,7 @@ def test_a_board_of_one_variant_has_its_rows_only():
 
 
 def test_a_bin_with_one_question_has_bounds_only_where_seeds_agree():
-    """One question tells nothing of how others of its size differ: of unlike answers nothing is known."""
+    """One question gives no variance over questions, so different answers of seeds have no bounds."""
     bins = [0, 0, 0, 1, 4]
     unlike = [of_bins("san", 0, [1, 0, 1, 1, 0], bins), of_bins("san", 1, [1, 0, 0, 1, 1], bins)]
     (row,) = rows(*unlike)
@@ -223,7 +223,7 @@ def test_a_measure_that_a_seed_has_not_is_no_mean_of_the_others():
 
 
 def test_a_row_without_counts_stands_beside_one_with_them():
-    """As of an earlier version."""
+    """Records of an earlier version have no counts."""
     found = {row["attn"]: row for row in rows(result("san", **{COUNTS[0]: 7}), result("pan"))}
     assert found["san"][COUNTS[0]] == 7
     assert pd.isna(found["pan"][COUNTS[0]])

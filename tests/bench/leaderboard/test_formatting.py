@@ -55,7 +55,7 @@ def test_names_are_no_formulas_in_the_csv():
 
 
 def test_commands_stand_in_an_order_that_works():
-    """What another row begins with comes before it."""
+    """The run that gives the initial weights comes before the run that uses them."""
     recipes = ["fast,init=(mref,fast,init=(mini,fast))", "fast", "fast,init=(mini,fast)"]
     board = build_board([result(recipe=recipe) for recipe in recipes]).assign(command="bench run")
     said = [line for line in commands_to_text(board).splitlines() if line.startswith("# arnn")]

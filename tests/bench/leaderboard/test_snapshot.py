@@ -112,7 +112,7 @@ def test_packed_answers_that_would_fill_the_memory_are_refused(monkeypatch):
         packing.unpack(packing.pack(bytes(1001)), "answers")
 
 
-def test_a_saved_board_states_the_checks_of_its_numbers(board):
+def test_a_saved_board_has_intervals_and_differences(board):
     rows = {row["attn"]: row for row in from_csv((board / "board.csv").read_text()).to_dict("records")}
     assert {row["seeds"] for row in rows.values()} == {2}
     for row in rows.values():

@@ -57,7 +57,7 @@ def test_blocks_of_questions_change_an_interval_little():
 
 
 def test_questions_of_one_image_count_as_one():
-    """Four alike in a row of 8,000 are 2,000: the interval is twice as wide as if all had been asked apart."""
+    """8,000 questions in groups of four equal ones count as 2,000: the interval is twice as wide."""
     once = answers(1, 2_000)
     widths = [np.diff(bootstrap_interval(values))[0] for values in (once, np.repeat(once, 4, axis=1))]
     assert widths[1] == pytest.approx(widths[0], rel=0.15)
@@ -65,7 +65,7 @@ def test_questions_of_one_image_count_as_one():
 
 @pytest.mark.parametrize(("seeds", "least"), [(1, 0.9), (20, 0.88)])
 def test_the_interval_has_its_nominal_coverage(seeds, least):
-    """Of 150 experiments some 95 % do; one that holds it always says too little."""
+    """About 95 % of 150 intervals contain the true value; a larger share would be too wide."""
     spread = 0.0 if seeds == 1 else 0.02
     found = [bootstrap_interval(answers(seeds, 300, 0.7, spread, key)) for key in range(150)]
     held = np.mean([low <= 0.7 <= high for low, high in found])
@@ -112,7 +112,7 @@ def test_p_over_seeds_counts_all_flips(seeds):
 
 
 def test_p_of_one_seed_is_over_its_questions():
-    """As McNemar's exact test, where every question is a block of its own."""
+    """The p-value equals McNemar's exact test if every question is its own block."""
     values, baseline = answers(1, 400, 0.8, key=1), answers(1, 400, 0.72, key=2)
     better, worse = int((values > baseline).sum()), int((values < baseline).sum())
     exact = stats.binomtest(better, better + worse).pvalue
@@ -135,7 +135,7 @@ UNKNOWN = pytest.approx((np.nan, np.nan), nan_ok=True)
 
 
 def test_one_question_tells_nothing_of_how_questions_differ():
-    """Of values that are all alike Wilson's bounds tell something, whether of one seed or of seven."""
+    """Equal values have Wilson's bounds, for one seed and for seven."""
     assert bootstrap_interval(np.array([[1.0], [0.0]])) == UNKNOWN
     assert bootstrap_interval(np.array([[1.0], [0.0], [0.0]]), paired=True) == UNKNOWN
     for seeds in (1, 7):

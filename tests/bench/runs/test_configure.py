@@ -42,7 +42,7 @@ def test_mbgmulti_cannot_be_trained_on(make):
 
 
 def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path):
-    """And says so wherever its recipe is named; the other's weights and no others decide its outcome."""
+    """Its recipe names the initial weights, and its losses are those of these weights."""
     folder = finished[1]
     data = make("mini", sizes={"train": 200, "val": 50, "test": 60}, seed=5)
     config = experiment.configure(
@@ -67,7 +67,7 @@ def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path
 
 
 def test_a_run_on_other_questions_starts_from_what_of_the_weights_fits(finished, make, tmp_path, caplog):
-    """The inverse task asks for one of 10 digits by one of 5 colours: what depends on these begins anew."""
+    """The inverse task has 10 classes and 5 queries, so layers of these sizes are initialised at random."""
     data = make("mbginv", sizes={"train": 20, "val": 10, "test": 10})
     once = replace(SHORT, epochs=1, batch=10)
     config = experiment.configure(

@@ -192,7 +192,7 @@ def test_a_deterministic_run_says_so_and_leaves_the_setting_as_it_was(mini, made
 
 @pytest.mark.parametrize("option", ["--lr", "--fade", "--checkpoint-every"])
 @pytest.mark.parametrize("command", [["run"], ["sweep", "--seeds", "1"]])
-def test_nan_in_a_configuration_is_refused(option, command, mini, tmp_path):
+def test_an_option_that_is_nan_is_refused(option, command, mini, tmp_path):
     where = ["--data", mini] if command == ["run"] else ["--root", tmp_path]
     found = bench(*command, "--attn", "san", *where, option, "nan", "--runs", tmp_path / "runs")
     assert (found[0], found[1]) == (2, ""), found

@@ -41,7 +41,7 @@ def told(task: sweep.Task, runs: Path) -> dict:
 
 
 def kept(run: Path) -> dict:
-    """Everything in a run's folder, without times."""
+    """Return everything in the folder of a run, without times."""
     found: dict = {str(p.relative_to(run)): p.read_bytes() for p in run.rglob("*") if p.is_file()}
     result = records.read_json(run / records.RESULT)
     found[records.RESULT] = {k: v for k, v in result.items() if k not in MEASURED and "_ms" not in k}
@@ -105,7 +105,7 @@ def test_after_a_failed_run_there_is_another_process(tiny, tmp_path):
 
 
 def test_files_of_the_user_have_a_process_to_themselves(tiny, tmp_path, checked_here):
-    """So two files of one name, with neighbours of one name, are not confused."""
+    """Two files with the same name, and imports with the same name, are not confused."""
     log, names = tmp_path / "log", []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -236,7 +236,7 @@ def test_a_worker_tells_that_a_kernel_does_not_work(tiny, tmp_path):
 
 
 def test_warnings_of_others_are_not_collected():
-    """Nor those that compiled code gives for a function of ours, which names no `warn`."""
+    """Warnings of compiled code for a function of this project are not collected either."""
     ours = {"__name__": "bench.anything", "warnings": warnings, "np": np}
     filters = [*warnings.filters]
     with warnings.catch_warnings(record=True) as shown, collected_warnings.collect_warnings() as lines:

@@ -18,7 +18,7 @@ from tests.helpers import networks
 
 @pytest.fixture
 def broken(tmp_path):
-    """broken(what happens in training, file) → file.py:Class."""
+    """broken(statement, file): the name of a module that runs the statement in training."""
 
     def broken(what: str, file: str = "broken.py") -> str:
         forward = f"if self.training:\n    {what}\nreturn self.score(x)"
@@ -60,7 +60,7 @@ def test_each_begins_with_the_weights_of_its_mechanism_and_seed(mini, make, tmp_
 
 
 def test_a_sweep_says_which_run_it_cannot_begin_with(mini, tmp_path):
-    """The others are done, and found finished the next time."""
+    """The other runs finish, and a second sweep does not repeat them."""
     alone(planned(mini), tmp_path / "easy")
     how = ["sweep", "--data", str(mini), "--seeds", "1", "--epochs", "1", "--threads", "1", "--device", "cpu"]
 
@@ -115,7 +115,7 @@ def test_the_parts_of_a_sweep_contain_every_run_once(mini):
 
 
 def test_a_failing_run_does_not_affect_the_others(broken, mini, tmp_path, monkeypatch, checked_here):
-    """And the command ends with 6, says in a line what became of each, and names the folder of the one that is done."""
+    """The command exits with 6, prints a line per run, and names the folder of the finished run."""
     expected = {
         "raise ValueError('no such luck')": "failed: ValueError: no such luck",
         "os.kill(os.getpid(), signal.SIGKILL)": "failed: killed by SIGKILL",

@@ -48,7 +48,7 @@ def test_resuming_after_an_epoch_ends_with_the_same_bits(recipe, stop, mini, tmp
     ],
 )
 def test_resuming_between_two_steps_ends_with_the_same_bits(attn, recipe, mini, tmp_path):
-    """Dropout and samples are drawn on from where they were; stopped in the first, a middle and the last step."""
+    """Dropout and samples continue their random streams; stops are in first, middle and last steps."""
     whole = trainer_for(mini, recipe, attn)
     records = [{**r, "seconds": 0} for r in whole.epochs()]
     stops = (1, 7, 12, 13, 35, 36)
@@ -123,7 +123,7 @@ def test_matching_weights_are_loaded_and_the_others_are_named(attn, start, varia
 
 
 def test_a_single_tensor_that_does_not_fit_is_named():
-    """As where a network has its classifier's bias, but not its weights."""
+    """The bias of a classifier may fit while its weights do not."""
     before, model = create_model("none", variant="mref"), create_model("none", variant="mref")
     weights = before.state_dict()
     weights["head.classify.weight"] = weights["head.classify.weight"][:, :-1]

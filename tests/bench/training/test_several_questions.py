@@ -28,7 +28,7 @@ EVERY_WAY = pytest.mark.parametrize("questions", ["all", 2])
 def training(
     folder, questions, attn="san", data_options: DataOptions = DEFAULT_DATA_OPTIONS, online=False, **changed
 ) -> Trainer:
-    """A training as a run makes it."""
+    """Return a trainer as a run builds it."""
     recipe = replace(SHORT, questions=questions, **changed)
     config = experiment.configure(folder, attn, 0, experiment.RunSettings(recipe, "one", COMPUTING, online=online))
     variant = read_manifest(folder).variant
@@ -37,7 +37,7 @@ def training(
 
 
 def asked_in(trainer: Trainer) -> list[list[tuple[int, int]]]:
-    """Of each step the questions, as image and query."""
+    """Return the questions of each step, as pairs of image and query."""
     split, steps = trainer.train, []
     real = trainer.step._compute_gradients
 

@@ -35,7 +35,7 @@ def test_one_seed_gives_one_outcome(mini):
 
 
 def learning_rates(recipe: Recipe, mini) -> list[float]:
-    """Of each epoch, the schedule run without the network."""
+    """Return the learning rate of each epoch, without training the network."""
     trainer = trainer_for(mini, recipe, attn="none")
 
     def idle(current, on_step):
@@ -120,7 +120,7 @@ def test_a_gradient_or_loss_that_is_nan_ends_the_run_at_once(spoil, mini):
 
 
 def test_a_weight_that_is_no_number_ends_the_run(mini):
-    """One that no image has met yet, so that loss and gradient are still numbers."""
+    """The weight is unused, so loss and gradient are finite."""
     trainer = trainer_for(mini)
     trainer.model.register_parameter("idle", torch.nn.Parameter(torch.tensor(math.nan)))
     with pytest.raises(DivergedError, match="a weight"):
