@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mnistref.common.click_program import EXISTING, FOLDER, program
-from mnistref.common.console import as_given, emit, emit_json
+from mnistref.common.console import as_given, emit, emit_json, log_once
 from mnistref.common.text_table import table
 
 mnistref = program("mnistref", "Generate query-conditioned attribute benchmarks with a mask for every digit.")
@@ -16,7 +16,7 @@ mnistref = program("mnistref", "Generate query-conditioned attribute benchmarks 
 def _note(variant: Any) -> None:
     """Log what a reader of any number on this variant should know."""
     if variant.note:
-        logging.info("%s is %s", variant.name, variant.note)
+        log_once(f"{variant.name} is {variant.note}")
 
 
 @mnistref.command("list")

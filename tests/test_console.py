@@ -131,7 +131,7 @@ def test_a_path_is_printed_as_the_bytes_it_has(tmp_path):
 
 def test_a_path_is_printed_as_it_was_given(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    console.forget_places()
+    console.start_command()
     root = console.remember_place(Path("data"))
     console.remember_place(tmp_path / "data" / "deep")
     os.chdir("/")
@@ -139,7 +139,7 @@ def test_a_path_is_printed_as_it_was_given(tmp_path, monkeypatch, capsys):
         console.emit(path)
     assert root == tmp_path / "data"
     assert capsys.readouterr().out.splitlines() == ["data", "data/sets", f"{tmp_path}/data/deep/er", str(tmp_path)]
-    console.forget_places()
+    console.start_command()
 
 
 def test_in_another_program_the_streams_are_given_back(capsys):

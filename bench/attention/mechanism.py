@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bench.attention import user_code
 from mnistref.common.atomic_files import working_directory_kept
 from mnistref.common.errors import UsageProblemError, did_you_mean
 
@@ -55,12 +56,15 @@ class Mechanism:
         if not isinstance(self.target, str):
             return self.target
         module, name = self.target.split(":")
+        if not self.shipped:
+            user_code.add_module(module)
         try:
             return getattr(import_module(module), name)
         except (Exception, SystemExit) as error:
             if self.shipped and not isinstance(error, ImportError | AttributeError):
                 raise
-            raise UsageProblemError(f"{self.name}: cannot be imported ({error}); reinstall {self.paper}") from error
+            why = user_code.describe_error(error)
+            raise UsageProblemError(f"{self.name}: cannot be imported ({why}); reinstall {self.paper}") from error
 
     @property
     def shipped(self) -> bool:
@@ -130,9 +134,9 @@ class Mechanism:
         except (Exception, SystemExit) as error:
             if self.shipped and not self.chosen and not isinstance(error, ValueError | NotImplementedError):
                 raise
-            why = " ".join(str(error).split())[:300]
+            why = " ".join(str(error).split())[: user_code.MAX_CHARACTERS]
             if not self.shipped:
-                why = f"Class({channels}, {query_dim}, …) raises {type(error).__name__}: {why}"
+                why = f"Class({channels}, {query_dim}, …) raises {user_code.describe_error(error)}"
             raise UsageProblemError(f"{self.full_name}: {why}") from error
 
     def with_options(self, texts: Sequence[str]) -> "Mechanism":

@@ -34,7 +34,10 @@ class NetworkSpec:
         """
         last = self.named[-1]
         if len(self.named) > stages:
-            raise UsageProblemError(f"{self.name!r} names {len(self.named)} slots; this network has {stages}")
+            count = len(self.named)
+            raise UsageProblemError(
+                f"{self.name!r} names {count} slots; this network has {stages}; name {stages} or fewer"
+            )
         if last.levels > stages:
             raise UsageProblemError(f"{self.name!r} uses {last.levels} slots; this network has {stages} slots")
         slots = [*self.named, *[last] * (stages - len(self.named))]

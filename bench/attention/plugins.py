@@ -21,6 +21,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from bench.attention import user_code
 from bench.attention.mechanism import Mechanism
 from mnistref.common.atomic_files import path_of_text, path_to_text, working_directory_kept
 from mnistref.common.errors import UsageProblemError, did_you_mean
@@ -154,14 +155,14 @@ def _run(path: Path, source: bytes) -> tuple[Any, dict[str, bytes]]:
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module
+    user_code.add_folder(where.parent)
     try:
         with _imports_from(where.parent) as neighbours, _global_settings_restored():
             spec.loader.exec_module(module)
         return module, {near: (where.parent / near).read_bytes() for near in neighbours if near != where.name}
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
-        why = " ".join(str(error).split())[:300]
-        raise UsageProblemError(f"{path}: executing the file raises {type(error).__name__}: {why}") from error
+        raise UsageProblemError(f"{path}: executing the file raises {user_code.describe_error(error)}") from error
 
 
 @contextmanager

@@ -66,21 +66,30 @@ def list_mechanisms(pattern: str, as_json: bool) -> None:
 def check(module: str, as_json: bool) -> None:
     """Check whether MODULE can be benchmarked.
 
-    MODULE is path/to/file.py:Class, or a name (see `bench list`). Prints the findings, and exits with 6 if MODULE
-    cannot be benchmarked.
+    MODULE is path/to/file.py:Class, or a name (see `bench list`). Prints the findings, and the verdict in the last
+    line; with --json, the verdict is on stderr. Exits with 6 if MODULE cannot be benchmarked. --debug also shows the
+    tracebacks of errors in MODULE, on stderr.
     """
+    from bench.conformance.checks import describe_verdict
     from bench.conformance.isolation import check as check_module
     from mnistref.common.errors import RunProblemError
 
     findings = check_module(module)
+    verdict = describe_verdict(findings)
+    for finding in findings:
+        if finding.traceback:
+            logging.getLogger("bench").debug("%s:\n%s", finding.what, finding.traceback)
     if as_json:
-        emit_json([vars(finding) for finding in findings])
+        emit_json([finding.as_dict() for finding in findings])
     else:
         marks = {True: "ok", False: "NO", None: "note"}
-        emit("\n".join(f"{marks[f.ok]:4}  {f.what}{': ' * bool(f.why)}{f.why}" for f in findings))
-    failed = [finding.what for finding in findings if finding.ok is False]
-    if failed:
-        raise RunProblemError(f"{module}: not fit to be benchmarked: {'; '.join(failed)}")
+        lines = [f"{marks[f.ok]:4}  {f.what}{': ' * bool(f.why)}{f.why}" for f in findings]
+        emit("\n".join([*lines, verdict]))
+    if first := next((finding for finding in findings if finding.ok is False), None):
+        short = describe_verdict(findings, with_names=False)
+        raise RunProblemError(f"{module}: {short}; the first: {first.what}: {first.why}")
+    if as_json:
+        logging.info("%s: %s", module, verdict)
 
 
 @bench.command("runtime")

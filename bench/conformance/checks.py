@@ -1,7 +1,7 @@
 """Checks whether a mechanism can be benchmarked: all checks of `bench check`, and the quick ones before a run."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bench.attention import get_mechanism
 from bench.attention.base import Gate
 from bench.attention.mechanism import Mechanism
+from bench.attention.user_code import describe_error, format_traceback
 from bench.config import DEFAULT_WIDTH
 from bench.conformance.probe import (
     QUERIES,
@@ -28,11 +29,11 @@ from bench.conformance.rehearsal import rehearse
 from bench.conformance.slot_checks import CHECKS, ESSENTIAL_CHECKS, QUICK_CHECKS
 from bench.kernels.diagonal_lstm import VARIABLE
 from bench.model import build
-from mnistref.common.errors import ProblemError, RunProblemError, UsageProblemError
+from mnistref.common.errors import ProblemError, RemoteTracebackError, RunProblemError, UsageProblemError
 from mnistref.spec import VariantSpec
 
-MAX_CHARACTERS = 300
-"""Maximal length of the message of an error in a finding."""
+UNTESTED = "not tested: "
+"""How the description of a check begins that could not be done."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,36 @@ class Finding:
         what: description of the check, or the remark.
         ok: whether the check passed; None for a remark.
         why: the reason of a failure, or advice; empty if there is none.
+        traceback: the traceback of an error of the module, as text; empty if there is none.
     """
 
     what: str
     ok: bool | None
     why: str = ""
+    traceback: str = ""
+
+    def as_dict(self) -> dict[str, str | bool | None]:
+        """Return what, ok and why, for JSON."""
+        return {"what": self.what, "ok": self.ok, "why": self.why}
+
+
+def describe_verdict(findings: Sequence[Finding], with_names: bool = True) -> str:
+    """Return in one line whether the module passed, and the number of checks.
+
+    Args:
+        findings: all findings.
+        with_names: whether to append the checks that failed.
+    """
+    done = [finding for finding in findings if finding.ok is not None]
+    failed = [finding.what for finding in done if not finding.ok]
+    untested = sum(finding.what.startswith(UNTESTED) for finding in findings)
+    more = f", {untested} not tested" * bool(untested)
+    if not failed:
+        return f"fit: {len(done)} of {len(done)} checks{more}"
+    if len(done) <= 1 + len(ESSENTIAL_CHECKS):
+        more = ", the others omitted"
+    names = f": {'; '.join(failed)}" * with_names
+    return f"not fit: {len(failed)} of {len(done)} checks failed{more}{names}"
 
 
 def check(attn: str) -> list[Finding]:
@@ -115,7 +141,7 @@ def _require_quick_checks(name: str, mechanism: Mechanism) -> None:
         if finding.ok is False:
             raise RunProblemError(
                 f"{name}: not fit to be benchmarked: failed check: {what}: {finding.why}; see `bench check`"
-            )
+            ) from (RemoteTracebackError(finding.traceback) if finding.traceback else None)
 
 
 def _require_network_works(attn: str, mechanisms: list[Mechanism], variant: VariantSpec, width: int) -> None:
@@ -135,7 +161,7 @@ def _require_network_works(attn: str, mechanisms: list[Mechanism], variant: Vari
     except UnfitError as error:
         raise RunProblemError(f"{attn}: a run on {variant.name} would fail: {error}; see `bench check`") from error
     except Exception as error:
-        raise UsageProblemError(f"{attn} does not work on images of {canvas} px: {_describe_error(error)}") from error
+        raise UsageProblemError(f"{attn} does not work on images of {canvas} px: {describe_error(error)}") from error
 
 
 def _check_all(mechanism: Mechanism) -> Iterator[Finding]:
@@ -153,7 +179,7 @@ def _check_all(mechanism: Mechanism) -> Iterator[Finding]:
     try:
         yield from _list_remarks(mechanism)
     except (Exception, SystemExit) as error:
-        yield Finding("not tested: further remarks", None, f"it raises {type(error).__name__}")
+        yield Finding(f"{UNTESTED}further remarks", None, f"it raises {describe_error(error)}", format_traceback(error))
 
 
 def _run_check(what: str, check_function: Callable[[], object]) -> Finding:
@@ -161,18 +187,14 @@ def _run_check(what: str, check_function: Callable[[], object]) -> Finding:
     try:
         check_function()
     except UnfitError as error:
-        return Finding(what, False, str(error))
+        return Finding(what, False, str(error), format_traceback(error) if error.__cause__ else "")
     except UntestedError as error:
-        return Finding(f"not tested: {what}", None, str(error))
+        return Finding(f"{UNTESTED}{what}", None, str(error))
     except ProblemError as error:
-        return Finding(what, False, str(error))
+        return Finding(what, False, str(error), format_traceback(error))
     except (Exception, SystemExit) as error:  # a user module may raise any error
-        return Finding(what, False, f"it raises {_describe_error(error)}")
+        return Finding(what, False, f"it raises {describe_error(error)}", format_traceback(error))
     return Finding(what, True)
-
-
-def _describe_error(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:MAX_CHARACTERS]}"
 
 
 def _list_remarks(mechanism: Mechanism) -> Iterator[Finding]:
@@ -213,7 +235,7 @@ def _remark_on_training(mechanism: Mechanism) -> Iterator[Finding]:
         leak = describe_leak(mechanism, training=True)
         other_leak = describe_leak(mechanism, training=True, freeze_batch_norm=True) if leak else ""
     except UntestedError as error:
-        yield Finding(f"not tested: {what}", None, str(error))
+        yield Finding(f"{UNTESTED}{what}", None, str(error))
         return
     if other_leak:
         yield Finding(f"{what}, and not only through BatchNorm", None, other_leak)

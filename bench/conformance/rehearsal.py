@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.attention.user_code import describe_error
 from bench.common.safetensors_io import decode, encode
 from bench.compute import ComputeConfig
 from bench.config import DEFAULT_WIDTH, RECIPES
@@ -119,8 +120,7 @@ def _describe_errors(what: str) -> Iterator[None]:
     except DivergedError as error:
         raise UnfitError(f"{what}: {error}") from error
     except (Exception, SystemExit) as error:
-        why = " ".join(str(error).split())[:300]
-        raise UnfitError(f"{what} raises {type(error).__name__}: {why}") from error
+        raise UnfitError(f"{what} raises {describe_error(error)}") from error
 
 
 def _random_split(variant: VariantSpec, count: int) -> Resident:

@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.attention.base import Changed, Readout, Scored
 from bench.attention.mechanism import Mechanism
 from bench.attention.plugins import imported_anew
+from bench.attention.user_code import describe_error, locate_function
 from bench.config import DEFAULT_WIDTH
 from bench.conformance.probe import (
     ModuleOutput,
@@ -46,6 +47,14 @@ Check: TypeAlias = Callable[[Mechanism], None]
 
 def _check_shapes(mechanism: Mechanism) -> None:
     """Check the output in evaluation and in training, for one image and for several, at every size of a slot."""
+    try:
+        _check_all_shapes(mechanism)
+    except UnfitError as error:
+        where = locate_function(mechanism.cls.forward)
+        raise UnfitError(f"{error}{f'; forward is in {where}' * bool(where)}") from None
+
+
+def _check_all_shapes(mechanism: Mechanism) -> None:
     sizes = (*SIZES, *slot_sizes(last=isinstance(build_module(mechanism), Readout)))
     cases = [(False, batch, size) for size in sizes for batch in (1, 2)]
     cases += [(True, 2, size) for size in sizes]
@@ -118,7 +127,7 @@ def _check_precision(mechanism: Mechanism) -> None:
     try:
         run_module(module, x.double(), query.double())
     except RuntimeError as error:
-        why = " ".join(str(error).split())[:200]
+        why = describe_error(error)
         raise UnfitError(
             f"fails in double precision ({why}); is there a tensor that is neither parameter nor buffer?"
         ) from error

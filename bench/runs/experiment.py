@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from bench.attention import NetworkSpec, resolve_network
+from bench.attention.user_code import describe_error, format_traceback, locate
 from bench.common.memory import free_memory, keep_freed, ran_out
 from bench.compute import ComputeConfig, explain_nondeterminism
 from bench.config import DEFAULT_DATA_OPTIONS, MIN_BATCH, DataOptions, RunConfig
@@ -31,9 +32,11 @@ from bench.runs.load import load_model
 from bench.runs.provenance import ReproductionInfo
 from bench.training import checkpoints
 from bench.training.checkpoints import load_matching_weights
+from bench.training.interruption import InterruptGuard
 from bench.training.progress import ProgressOptions, track_progress
 from bench.training.trainer import Trainer
 from mnistref.common.atomic_files import exclusive, path_to_text
+from mnistref.common.console import log_once
 from mnistref.common.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
 from mnistref.dataset import Manifest, read_manifest
 from mnistref.generation.generate import request_of
@@ -145,10 +148,10 @@ def _run_and_record(context: _RunContext, model: AttributeCNN) -> None:
     config, folder, computing, variant = context.config, context.folder, context.computing, context.manifest.variant
     log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, computing.description)
     if variant.note:
-        log.info("%s is %s", config.variant, variant.note)
+        log_once(f"{config.variant} is {variant.note}")
     _start(context, model)
     started = time.perf_counter()
-    out_of_memory = False
+    out_of_memory, where, stack = False, "", ""
     try:
         with computing.backend_flags(tuned=config.recipe.questions != "all"):
             outcome = _train_and_test(context, model)
@@ -164,14 +167,17 @@ def _run_and_record(context: _RunContext, model: AttributeCNN) -> None:
         _write_result(context, started, {"status": "failed", "reason": str(error)})
         raise UsageProblemError(str(error)) from error
     except (Exception, SystemExit) as error:  # user code may raise any error
-        out_of_memory = ran_out(error)
+        out_of_memory, where, stack = ran_out(error), locate(error), format_traceback(error)
         if not out_of_memory:
-            reason = explain_nondeterminism(error) or f"{type(error).__name__}: {error}"
+            reason = explain_nondeterminism(error) or describe_error(error)
+            records.write_traceback(folder, stack)
             _write_result(context, started, {"status": "failed", "reason": reason})
             raise RunProblemError(f"{folder}: failed: {reason}") from error
     if out_of_memory:  # after the except clause, so that the error and the tensors of its frames are released
         del model
         reason = oom.describe_out_of_memory(config, variant, computing, context.group.size)
+        reason += f" ({where})" * bool(where)
+        records.write_traceback(folder, stack)
         _write_result(context, started, {"status": "failed", "reason": reason})
         raise RunProblemError(f"{folder}: failed: {reason}")
     _write_result(context, started, {"status": "ok", **outcome})
@@ -243,12 +249,18 @@ def _train_and_test(context: _RunContext, model: AttributeCNN) -> dict[str, Meas
                 checkpointer.step()
                 if options.on_step:
                     options.on_step(trainer)
+            if guard:
+                guard.finish_step()
 
-        with closing(trainer.train), noted(trainer.implementations):
+        # several processes would end at different steps
+        guarding = InterruptGuard(folder, trainer) if context.group.size == 1 else nullcontext()
+        with closing(trainer.train), noted(trainer.implementations), guarding as guard:
             for record in trainer.epochs(on_step):
                 if is_main:
                     records.append_history(folder, record)
                     checkpointer.save()
+                if guard:
+                    guard.finish_epoch()
                 progress.report_epoch(record)
         measures = _test(context, trainer, model)
         progress.report_test(measures)
@@ -265,7 +277,7 @@ def _build_trainer(context: _RunContext, model: AttributeCNN) -> Trainer:
     trainer = Trainer(config.recipe, model, train, val, config.seed, computing, context.group, eval_batch_sizes)
     if trainer.batch < config.recipe.batch:
         size, unit, wanted = trainer.batch, trainer.batch_unit, config.recipe.batch
-        log.info("the batch is %d %s instead of %d, because the data set has no more", size, unit, wanted)
+        log.warning("the batch is %d %s instead of %d, because the data set has no more", size, unit, wanted)
     return trainer
 
 

@@ -56,6 +56,8 @@ __all__ = [
 log = logging.getLogger("bench")
 
 HISTORY, RESULT, WEIGHTS = "history.jsonl", "result.json", "weights.safetensors"
+TRACEBACK = "traceback.txt"
+"""The file of a failed run with the traceback of the error."""
 MANY_RUNS = 20
 """Number of runs whose reading may take long, so that the user is informed."""
 
@@ -97,11 +99,17 @@ def start_run(
         raise MismatchProblemError(f"{path}: the run was made with another configuration; move it away and run again")
     write_json(path, content)
     write_json(run / ENVIRONMENT, {**collect_environment(computing), "processes": processes})
-    (run / RESULT).unlink(missing_ok=True)
+    for name in (RESULT, TRACEBACK):
+        (run / name).unlink(missing_ok=True)
     if not resume:
         (run / HISTORY).unlink(missing_ok=True)
         for file in (run / "checkpoint").glob("*"):
             file.unlink()
+
+
+def write_traceback(run: Path, text: str) -> None:
+    """Write the traceback of the error that ended a run into its folder."""
+    write_whole(run / TRACEBACK, f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 def append_history(run: Path, record: "EpochRecord") -> None:

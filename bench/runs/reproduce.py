@@ -1,9 +1,10 @@
 """Reproduction of a run from a file such as its config.json: its configuration, data set and initial weights."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from bench.attention import NetworkSpec, resolve_network
+from bench.common.json_files import parse_json
 from bench.config import RunConfig
 from bench.runs import records
 from bench.runs.load import read_config
@@ -11,6 +12,15 @@ from mnistref.common.atomic_files import path_of_text
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.dataset import read_manifest
 from mnistref.generation.generate import Request, make, plan
+
+_OTHER_FILES = {
+    "result.json of a run": {"status", "recipe", "bench_version"},
+    "environment.json of a run": {"bench", "device", "packages"},
+    "state.json of a checkpoint": {"best_epoch", "groups", "schedule"},
+    "dataset.json of a data set": {"format_version", "spec_id", "splits"},
+    "croissant.json of a data set": {"@context", "recordSet"},
+}
+"""JSON files that are taken for a configuration by mistake, and keys that only they have."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +59,16 @@ def resolve_config_file(
         backgrounds: source of backgrounds, required if the original source was a folder of the user.
 
     Raises:
-        UsageProblemError: the file does not exist, or an argument is required; the message names it.
+        UsageProblemError: the file does not exist or is another file, or an argument is required; the message names it.
         DataProblemError: the file is damaged.
         MismatchProblemError: the data set is not that of the run.
     """
     if not path.is_file():
-        raise UsageProblemError(f"{path}: no file here; --config takes config.json of a run")
+        known = (
+            f"this is a folder; give {path / records.CONFIG}" if (path / records.CONFIG).is_file() else "no file here"
+        )
+        raise UsageProblemError(f"{path}: {known}; --config takes config.json of a run")
+    _require_configuration(path)
     config, info = read_config(path)
     network = resolve_network(config.attn, config.width)
     start = init or _to_path(info.get(records.INIT_RUN))
@@ -72,6 +86,27 @@ def resolve_config_file(
     if name != config.dataset:
         raise MismatchProblemError(f"{folder}: this data set is {name}, but the run was made with {config.dataset}")
     return ResolvedRun(config, folder, start, network)
+
+
+def _require_configuration(path: Path) -> None:
+    """Raise an error unless a file looks like config.json of a run. Its values are not checked.
+
+    Raises:
+        UsageProblemError: it is another JSON file.
+        DataProblemError: it is not JSON.
+    """
+    try:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataProblemError(f"{path}: not JSON ({error}); --config takes config.json of a run") from error
+    keys = {*content} if isinstance(content, dict) else set()
+    if isinstance(content, dict) and isinstance(content.get("recipe"), dict):
+        return
+    for name, distinctive in _OTHER_FILES.items():
+        if distinctive <= keys:
+            raise UsageProblemError(f"{path}: this is {name}; --config takes config.json of a run")
+    if not keys & {field.name for field in fields(RunConfig)}:
+        raise UsageProblemError(f"{path}: this JSON file is no configuration; --config takes config.json of a run")
 
 
 def _to_path(text: object) -> Path | None:

@@ -7,6 +7,7 @@ a user module has a process of its own.
 """
 
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -64,11 +65,13 @@ class RunOutcome(NamedTuple):
         status: "ok", "failed" or "diverged".
         reason: one line; empty if the status is "ok".
         warnings: warnings of the worker process, one line each.
+        traceback: the traceback of the error that ended the run, as text; empty if there is none.
     """
 
     status: str
     reason: str = ""
     warnings: tuple[str, ...] = ()
+    traceback: str = ""
 
 
 class WorkerReply(NamedTuple):
@@ -180,7 +183,13 @@ def _request_run(process: ChildProcess, task: RunTask) -> WorkerReply:
 
 def _build_failure(error: Exception) -> RunOutcome:
     text = str(error) if isinstance(error, ProblemError) else f"{type(error).__name__}: {error}"
-    return RunOutcome("failed", _to_one_line(text))
+    return RunOutcome("failed", _to_one_line(text), traceback=_format_traceback(error))
+
+
+def _format_traceback(error: Exception) -> str:
+    """Return the traceback of an error as text; empty for a foreseen error that no other error caused."""
+    is_plain = isinstance(error, ProblemError) and error.__cause__ is None
+    return "" if is_plain else "".join(traceback.format_exception(error)).rstrip()
 
 
 def _to_one_line(text: str) -> str:
@@ -224,5 +233,6 @@ def _run_and_read_status(task: RunTask) -> RunOutcome:
         folder = runs / config.run_id
         result = records.read_result(folder)
         status = result["status"] if result else "failed"
-        return RunOutcome(status, _to_one_line(str(error).removeprefix(f"{folder}: {status}: ")))
+        reason = _to_one_line(str(error).removeprefix(f"{folder}: {status}: "))
+        return RunOutcome(status, reason, traceback=_format_traceback(error))
     return RunOutcome("ok")

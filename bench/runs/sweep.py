@@ -21,7 +21,9 @@ from bench.runs.configure import RunSettings, configure
 from bench.runs.subprocess_worker import RunOutcome, RunTask
 from bench.runs.sweep_workers import Launcher
 from bench.training.progress import ProgressOptions
+from mnistref.common.console import log_once
 from mnistref.common.errors import UsageProblemError
+from mnistref.variants import get_variant
 
 log = logging.getLogger("bench")
 
@@ -180,6 +182,9 @@ def sweep(
         unfit: for pairs of a network and a variant, the reason why their runs fail without being started.
     """
     outcomes: dict[Task, RunOutcome] = {}
+    for name in {task.config.variant: None for task in tasks}:
+        if note := get_variant(name).note:
+            log_once(f"{name} is {note}")
     for task in tasks:
         if records.is_finished(runs / task.config.run_id):
             log.info("already finished: %s", task.name)
@@ -200,6 +205,8 @@ def sweep(
                 log.warning("%s: %s", task.name, line)
                 logged.add(line)
         outcomes[task] = _require_record(outcome, runs / task.config.run_id)
+        if outcome.traceback:
+            log.debug("%s:\n%s", task.name, outcome.traceback)
         elapsed = time.monotonic() - started
         times = _describe_times(elapsed, remaining=elapsed / done * (len(waiting) - done))
         description = _describe_outcome(task, outcomes[task], runs)

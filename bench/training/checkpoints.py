@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bench.common.safetensors_io import decode, encode
 from bench.training.trainer import Trainer
+from bench.training.trainer_state import TrainerState
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError
 
@@ -17,11 +18,15 @@ FOLDER, TENSORS, STATE = "checkpoint", "state.safetensors", "state.json"
 
 
 def save(run: Path, trainer: Trainer) -> None:
-    """Write a checkpoint of the trainer into the folder of a run.
+    """Write a checkpoint of the trainer into the folder of a run."""
+    write(run, *trainer.state())
+
+
+def write(run: Path, tensors: dict[str, Tensor], values: TrainerState) -> None:
+    """Write a state that `Trainer.state` returned as a checkpoint into the folder of a run.
 
     The JSON file contains the SHA-256 of the tensors, so that a mismatch is detected.
     """
-    tensors, values = trainer.state()
     data = encode(tensors)
     digest = hashlib.sha256(data).hexdigest()
     folder = run / FOLDER

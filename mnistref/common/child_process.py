@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor
@@ -21,11 +22,16 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import IO, Any, TypeAlias, TypeVar
 
+from mnistref.common.errors import RemoteTracebackError
+
 _T = TypeVar("_T")
 _Call: TypeAlias = tuple[Callable[..., object], tuple[object, ...]]
 """A message to the child: a function and its arguments."""
-_Answer: TypeAlias = tuple[str, Any]
-"""A message from the child: "returned" and a value, or "raised" and an error. Unpickled values have no static type."""
+_Answer: TypeAlias = tuple[str, Any, str]
+"""A message from the child: "returned", a value, and an empty string; or "raised", an error, and its traceback as text.
+
+Unpickled values have no static type.
+"""
 
 TOP = Path(__file__).parents[2]
 _BOOT = """
@@ -99,6 +105,8 @@ class ChildProcess:
     def call(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Run an importable function in the child, and return its result or raise its error.
 
+        The cause of such an error is a RemoteTracebackError.
+
         Raises:
             ChildDiedError: the child ended before it answered. The message has the reason.
         """
@@ -106,9 +114,9 @@ class ChildProcess:
         self._printed.clear()  # `_answer` looks for the reason of a death in what this call prints
         with suppress(BrokenPipeError):  # `_answer` raises with the reason
             _send(self._process.stdin, (function, arguments))
-        kind, value = self._answer()
+        kind, value, stack = self._answer()
         if kind == "raised":
-            raise value
+            raise value from (RemoteTracebackError(stack) if stack else None)
         result: _T = value
         return result
 
@@ -169,7 +177,7 @@ class ChildProcess:
             while (message := _receive(stream)) is not None:
                 self._messages.put(message)
         except Exception as error:  # an answer of a class that this process cannot import
-            self._messages.put(("raised", error))
+            self._messages.put(("raised", error, ""))
         finally:
             self._messages.put(None)
 
@@ -259,20 +267,20 @@ def _receive_calls(requests: IO[bytes], calls: "queue.SimpleQueue[_Call | None]"
 
 
 def _outcome(function: Callable[..., object], arguments: tuple[object, ...]) -> _Answer:
-    """Call a function, and return ("returned", value) or ("raised", error) in a form that can be pickled."""
+    """Call a function, and return what it did in a form that can be pickled."""
     try:
-        outcome: _Answer = "returned", function(*arguments)
+        outcome: _Answer = "returned", function(*arguments), ""
     except Exception as error:
-        outcome = "raised", error
+        outcome = "raised", error, "".join(traceback.format_exception(error)).rstrip()
     except BaseException as error:  # for example SystemExit, which would end the waiting thread of the parent
-        outcome = "raised", _sendable_error(error)
+        outcome = "raised", _sendable_error(error), "".join(traceback.format_exception(error)).rstrip()
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # user code may have closed it
             stream.flush()
     try:
         ForkingPickler.loads(bytes(ForkingPickler.dumps(outcome)))
     except Exception:
-        outcome = "raised", _sendable_error(outcome[1])
+        outcome = "raised", _sendable_error(outcome[1]), outcome[2]
     return outcome
 
 

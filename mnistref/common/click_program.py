@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 import click
 
 from mnistref.common import console
-from mnistref.common.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_IO, ProblemError, did_you_mean
+from mnistref.common.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_IO, ProblemError, did_you_mean, nearest_name
 from mnistref.common.interrupts import Interrupted, interruptible
 from mnistref.common.version import VERSION
 
@@ -43,10 +44,12 @@ class Program(click.Group):
         **extra: object,
     ) -> NoReturn:
         """Run the command line and exit with its code."""
-        given = list(sys.argv[1:] if args is None else args)
+        given, debug = _take_debug(sys.argv[1:] if args is None else args)
         console.prepare()
-        console.forget_places()
+        console.start_command()
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+        for package in ("bench", "mnistref"):
+            logging.getLogger(package).setLevel(logging.DEBUG if debug else logging.NOTSET)
         if not _has_working_directory():
             sys.exit(_fail("the working directory is gone or cannot be read; change to a folder that exists", EXIT_IO))
         received: list[int] = []
@@ -54,7 +57,7 @@ class Program(click.Group):
             with interruptible(received):
                 code = super().main(given, prog_name, complete_var, standalone_mode=False, **extra)
         except BaseException as error:
-            code = _outcome(Interrupted() if received else error, "--debug" in given)
+            code = _outcome(Interrupted() if received else error, debug)
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -81,6 +84,14 @@ class Program(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """Return the arguments without --debug, which may be anywhere before `--`, and whether it was given."""
+    given = list(arguments)
+    end = given.index("--") if "--" in given else len(given)
+    options = [argument for argument in given[:end] if argument != "--debug"]
+    return options + given[end:], len(options) < end
+
+
 def _has_working_directory() -> bool:
     """Return whether the working directory exists and can be read. Without it, oneMKL aborts the process."""
     try:
@@ -105,21 +116,38 @@ def _outcome(error: BaseException, debug: bool) -> int:
         click.echo(error.format_message(), err=True)
         return error.exit_code
     if isinstance(error, click.ClickException):
-        return _fail(error.format_message(), error.exit_code)
+        return _fail(_describe_usage_error(error), error.exit_code)
     if isinstance(error, Interrupted | KeyboardInterrupt | click.Abort):
         return _fail("interrupted; run the same command again, which resumes where it can", EXIT_INTERRUPTED)
+    if debug and isinstance(error, ProblemError | OSError):
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, ProblemError):
         return _fail(str(error), error.exit_code)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space", EXIT_IO)
     if isinstance(error, SystemExit):  # raised by user code; the commands raise none
         if debug:
             raise RuntimeError("user code raised SystemExit") from error
         return _fail(f"user code raised SystemExit: {error}; run with --debug for the traceback", EXIT_BUG)
     if debug or not isinstance(error, Exception):
         raise error
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space", EXIT_IO)
     return _fail(f"a bug: {type(error).__name__}: {error}; run with --debug for the traceback", EXIT_BUG)
+
+
+def _describe_usage_error(error: click.ClickException) -> str:
+    """Return the message of click, with the nearest name if an option or one of its values is unknown."""
+    if isinstance(error, click.NoSuchOption):
+        options = error.ctx.command.get_params(error.ctx) if error.ctx else []
+        known = [name.removeprefix("--") for option in options for name in option.opts if name.startswith("--")]
+        near = nearest_name(error.option_name.lstrip("-"), known)
+        return f"no option {error.option_name}; {f'did you mean --{near}?' if near else 'see --help'}"
+    message = error.format_message()
+    if isinstance(error, click.BadParameter) and error.param and isinstance(error.param.type, click.Choice):
+        value = error.message.partition("'")[2].partition("'")[0]
+        spelled = [choice for choice in map(str, error.param.type.choices) if choice.lower() == value.lower()]
+        message += f" Did you mean {spelled[0]!r}?" if spelled else ""  # the message has all values
+    return message
 
 
 def _fail(message: str, code: int) -> int:
@@ -131,6 +159,8 @@ def program(name: str, text: str) -> Program:
     """Return the group of a program, with the options --version and --debug."""
     group = Program(name, help=text, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
     click.version_option(VERSION, prog_name=name)(group)
-    click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a bug.")(group)
+    click.option(
+        "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error. May follow the command."
+    )(group)
     group.callback = lambda: None
     return group

@@ -4,6 +4,7 @@ User code runs inside the programs, and may print, read or fork. `isolated` sepa
 """
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ class _Results(NamedTuple):
 
 _results: _Results | None = None  # while `isolated` is on
 _spelled: dict[Path, Path] = {}  # absolute path → path as the user gave it
+_logged: set[str] = set()  # lines of `log_once` in this command
 
 
 def prepare() -> None:
@@ -102,9 +104,17 @@ def _flush(stream: TextIO) -> None:
         stream.flush()
 
 
-def forget_places() -> None:
-    """Clear the spellings of `remember_place`, before a command parses its own paths."""
+def start_command() -> None:
+    """Clear the spellings of `remember_place` and the lines of `log_once`, before a command parses its own paths."""
     _spelled.clear()
+    _logged.clear()
+
+
+def log_once(line: str) -> None:
+    """Log a line, unless this command has logged it before."""
+    if line not in _logged:
+        _logged.add(line)
+        logging.getLogger("mnistref").info("%s", line)
 
 
 def remember_place(given: Path) -> Path:

@@ -3,6 +3,8 @@
 A message is one line: what is wrong, which file or value, what to do.
 """
 
+from collections.abc import Sequence
+
 EXIT_BUG = 1
 """Exit code after an unforeseen error."""
 EXIT_IO = 5
@@ -41,10 +43,25 @@ class RunProblemError(ProblemError):
     exit_code = 6
 
 
-def did_you_mean(name: str, known: list[str]) -> str:
-    """Return the end of an "unknown name" message: the nearest name, then all known names."""
+class RemoteTracebackError(Exception):
+    """The traceback of an error that was raised in another process, as text. It is the cause of the error here."""
+
+    def __str__(self) -> str:
+        """Return the traceback, which begins on a line of its own."""
+        return f"\n{super().__str__()}"
+
+
+def nearest_name(name: str, known: Sequence[str]) -> str | None:
+    """Return the known name that is most similar, whatever the case of its letters; None if none is similar."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    spelled = {each.lower(): each for each in reversed(known)}
+    near = get_close_matches(name.lower(), spelled, n=1, cutoff=0.65)
+    return spelled[near[0]] if near else None
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Return the end of an "unknown name" message: the nearest name, then all known names."""
+    near = nearest_name(name, known)
+    hint = f"did you mean {near!r}? " if near else ""
     return f"{hint}known: {', '.join(known)}"

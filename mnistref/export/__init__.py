@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from mnistref.common.atomic_files import exclusive_atomic_folder
 from mnistref.common.child_process import ChildDiedError
+from mnistref.common.console import log_once
 from mnistref.common.errors import RunProblemError, UsageProblemError, did_you_mean
 from mnistref.export import parquet, png, webdataset
 from mnistref.export.rows import PICTURES, VALUES, Part
@@ -83,7 +84,7 @@ def export(folder: Path, output: Path, to: str, splits: Sequence[str] = (), work
     chosen = [split for split in manifest.splits if split in wanted]
     _check_place(output, folder)
     if manifest.variant.note:
-        log.info("%s is %s", manifest.variant.name, manifest.variant.note)
+        log_once(f"{manifest.variant.name} is {manifest.variant.note}")
     try:
         with exclusive_atomic_folder(output) as partial, _errors_name(output):
             _run(format, _parts(folder, manifest, chosen), partial, workers)

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mnistref.common.atomic_files import exclusive
+from mnistref.common.console import log_once
 from mnistref.generation.dispatch import make_shards
 from mnistref.generation.executors import default_workers
 from mnistref.generation.plan import PAPER_SIZES, Plan, Request, absolute_source, plan, request_of, resolve_request
@@ -73,7 +74,7 @@ def make(
         except OSError as error:
             refused = error
         if made.spec.variant.note:
-            log.info("%s is %s", made.spec.variant.name, made.spec.variant.note)
+            log_once(f"{made.spec.variant.name} is {made.spec.variant.note}")
         if is_finished(folder, made.spec):
             return folder
         if refused:

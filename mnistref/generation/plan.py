@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.common.errors import DataProblemError, UsageProblemError, did_you_mean
 from mnistref.common.text_table import escaped
 from mnistref.metadata.credits import LICENCES
 from mnistref.sources.digit_check import check_digit_images
@@ -159,7 +159,7 @@ def resolve_request(request: Request) -> tuple[VariantSpec, tuple[tuple[str, int
     if not 0 <= request.seed < 2**63:
         raise UsageProblemError(f"seed {request.seed}: give a whole number from 0 to 2**63 − 1")
     if request.pool not in POOLS:
-        raise UsageProblemError(f"pool {request.pool!r}: give one of {', '.join(POOLS)}")
+        raise UsageProblemError(f"unknown pool {request.pool!r}: {did_you_mean(request.pool, POOLS)}")
     require_digit_source(request.digits)
     if variant.background == "photo":
         require_photo_source(request.backgrounds)

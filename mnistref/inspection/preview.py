@@ -1,11 +1,13 @@
 """Contact sheet of a data set: images with question, answer and the outline of the mask."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import MnistRef, read_split
 from mnistref.spec import COLORS, VariantSpec
@@ -22,6 +24,8 @@ def contact_sheet(
     folder: Path, split: str | None = None, images: int = 24, boxes: bool = False, columns: int = 6
 ) -> Image.Image:
     """Draw the first images of a split, magnified to about 200 px, with the outline of the queried digit's mask.
+
+    If several digits are right answers, as in mbgmulti, each of them is outlined.
 
     Args:
         folder: the data set.
@@ -41,24 +45,51 @@ def contact_sheet(
     sheet = Image.new("RGB", (width, heading.height + -(-shown // columns) * cell + _GAP), _PAPER)
     sheet.paste(heading)
     draw = ImageDraw.Draw(sheet)
+    every = MnistRef(folder, dataset.split, "all") if _has_several_answers(dataset.variant) else None
     box = read_split(folder, dataset.split, "digit_box")["digit_box"] if boxes else None
     for k in range(shown):
         sample = dataset[k]
         x, y = _GAP + k % columns * (side + _GAP), heading.height + _GAP + k // columns * cell
-        picture = _picture(sample, zoom, None if box is None else box[k])
+        mask = np.asarray(sample["mask"]) if every is None else _mask_of_answers(every, k, sample["query"])
+        picture = _picture(sample, mask, zoom, None if box is None else box[k])
         sheet.paste(picture, (x, y))
         _caption(draw, (x, y + side + 3), side, dataset.variant, sample)
     return sheet
 
 
-def _picture(sample: dict[str, Any], zoom: int, boxes: np.ndarray | None) -> Image.Image:
-    """Return one image, `zoom` times as large. `boxes` i2 (9, 4): y0, x0, y1, x1, half-open, 0 for an empty slot."""
+def _has_several_answers(variant: VariantSpec) -> bool:
+    """Return whether several digits of an image are right answers to its query."""
+    return variant.repeats[1] > 1
+
+
+def _mask_of_answers(every: MnistRef, image: int, query: int) -> np.ndarray:
+    """Return the pixels of all digits that are right answers to a query about an image, bool (H, W).
+
+    Args:
+        every: all questions of the split.
+        image: index of the image.
+        query: the query.
+    """
+    answers = np.flatnonzero((every.triples.image == image) & (every.triples.query == query)).tolist()
+    mask: np.ndarray = np.any([np.asarray(every[k]["mask"]) for k in answers], axis=0)
+    return mask
+
+
+def _picture(sample: dict[str, Any], mask: np.ndarray, zoom: int, boxes: np.ndarray | None) -> Image.Image:
+    """Return one image with the outline of a mask, magnified.
+
+    Args:
+        sample: the image.
+        mask: bool (H, W).
+        zoom: factor of the magnification.
+        boxes: i2 (9, 4): y0, x0, y1, x1, half-open, 0 for an empty slot; None to draw no boxes.
+    """
     pixels = np.asarray(sample["image"].permute(1, 2, 0)).repeat(zoom, 0).repeat(zoom, 1)
     picture = Image.fromarray(pixels)
     draw = ImageDraw.Draw(picture)
     for y0, x0, y1, x1 in () if boxes is None else (boxes[boxes.any(axis=1)] * zoom).tolist():
         draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=BOX)
-    edge = _outline(np.asarray(sample["mask"]).repeat(zoom, 0).repeat(zoom, 1))
+    edge = _outline(mask.repeat(zoom, 0).repeat(zoom, 1))
     picture.paste(OUTLINE, mask=Image.fromarray(edge))
     return picture
 
@@ -83,7 +114,9 @@ def _heading(dataset: MnistRef, shown: int, boxes: bool, width: int) -> Image.Im
     for k, line in enumerate(text):
         draw.text((_GAP, _GAP + 26 + k * _LINE), line, _FAINT, _font(14))
     x, y = _GAP, _GAP + 26 + len(text) * _LINE
-    for color, what in [(OUTLINE, "outline of the queried digit's mask"), *[(BOX, "box of each digit")] * boxes]:
+    several = _has_several_answers(variant)
+    outline = "outlines of all right digits' masks" if several else "outline of the queried digit's mask"
+    for color, what in [(OUTLINE, outline), *[(BOX, "box of each digit")] * boxes]:
         draw.rectangle((x, y + 4, x + _SWATCH, y + 4 + _SWATCH), color, _FAINT)
         draw.text((x + _SWATCH + 6, y), what, _FAINT, _font(14))
         x += _SWATCH + 30 + int(_font(14).getlength(what))
@@ -128,7 +161,9 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def save_sheet(folder: Path, path: Path, split: str | None = None, images: int = 24, boxes: bool = False) -> None:
-    """Save the contact sheet as PNG."""
+    """Save the contact sheet as PNG. The folder is created if it does not exist."""
     if path.suffix.lower() != ".png":
         raise UsageProblemError(f"{path}: the sheet is a PNG; give a name that ends in .png")
-    contact_sheet(folder, split, images, boxes).save(path)
+    file = io.BytesIO()
+    contact_sheet(folder, split, images, boxes).save(file, format="PNG")
+    write_whole(path, file.getvalue())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mnistref.common.atomic_files import exclusive, ignore_unwritable, write_whole
-from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.common.errors import DataProblemError, UsageProblemError, did_you_mean
 from mnistref.common.text_table import escaped
 from mnistref.sources.digit_copies import unshared_images
 from mnistref.sources.idx_files import find_idx_folder, read_idx
@@ -52,7 +52,7 @@ def digest(images: np.ndarray, labels: np.ndarray) -> str:
 def require_digit_source(source: str) -> None:
     """Raise UsageProblemError unless `source` is a known name or a folder."""
     if source not in NAMES and not Path(source).is_dir():
-        raise UsageProblemError(f"no digit source {source!r}: give {', '.join(NAMES)}, or a folder of IDX files")
+        raise UsageProblemError(f"no digit source {source!r}: {did_you_mean(source, NAMES)}, or a folder of IDX files")
 
 
 @lru_cache(maxsize=2)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mnistref.common.atomic_files import file_sha256, path_to_text
-from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.common.errors import DataProblemError, UsageProblemError, did_you_mean
 from mnistref.common.text_table import escaped
 from mnistref.sources.copies import smaller_copies
 from mnistref.sources.exclusions import BAD, COPY, SMALLER, Exclusions
@@ -62,7 +62,7 @@ class PhotoList:
 def require_photo_source(source: str) -> None:
     """Raise UsageProblemError unless `source` is a known name or a folder."""
     if source not in NAMES and not Path(source).is_dir():
-        raise UsageProblemError(f"no photo source {source!r}: give {', '.join(NAMES)}, or a folder of images")
+        raise UsageProblemError(f"no photo source {source!r}: {did_you_mean(source, NAMES)}, or a folder of images")
 
 
 def list_photos(source: str, raw: Path, skip_bad: bool = False, skip_copies: bool = False) -> PhotoList:
