@@ -78,7 +78,7 @@ def mask_correctness(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
     Returns:
         (B,) in 0 … 1, higher is better. The uniform map scores the area of the target, see `mask_area`.
     """
-    return unchecked.share_on(*_product(masks, target, power))
+    return _share_on(*_product(masks, target, power))
 
 
 def true_positive_ratio(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
@@ -93,7 +93,7 @@ def true_positive_ratio(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
         (B,) in 0 … 1, higher is better.
     """
     maps, target, power = convert_maps_and_target(masks, target, power)
-    return unchecked.share_on(_attended(maps[-1:], tuple(target.shape[1:]), power), target)
+    return _share_on(_attended(maps[-1:], tuple(target.shape[1:]), power), target)
 
 
 def pointing_game(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
@@ -149,10 +149,11 @@ def precision_recall(histogram: Any, points: int = 101) -> PrecisionRecall:
 
     Args:
         histogram: i8 (2, BINS), from `score_histogram`, with one pixel or more on a target.
-        points: P, 2 or more: the curve is given at P recalls, evenly spaced from 0 to 1, each for the highest threshold
+        points: P, 2 … 1,000,000: the curve is given at P recalls, evenly spaced from 0 to 1, each for the highest threshold
             that reaches the recall.
     """
-    return unchecked.curve_of(convert_histogram(histogram), convert_points(points))
+    curve = unchecked.curve_of(convert_histogram(histogram), convert_points(points))
+    return curve._replace(area=min(curve.area, 1.0))  # rounding may exceed 1
 
 
 def scale_bin(scale: Any) -> Tensor:
@@ -186,6 +187,11 @@ def _product(masks: Maps, target: Any, power: float) -> tuple[Tensor, Tensor]:
     """Return the normalised product of the maps, and the target."""
     maps, target, power = convert_maps_and_target(masks, target, power)
     return _attended(maps, tuple(target.shape[1:]), power), target
+
+
+def _share_on(product: Tensor, target: Tensor) -> Tensor:
+    """Return the share of the attention on the target, (B,). Rounding may exceed 1, which is corrected."""
+    return unchecked.share_on(product, target).clamp(0, 1)
 
 
 def _attended(maps: list[Tensor], size: tuple[int, ...], power: float) -> Tensor:

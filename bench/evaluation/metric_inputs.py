@@ -24,6 +24,12 @@ _FAR = 1e30
 """A map in double precision whose peak is larger than this, or smaller than its inverse, is scaled first."""
 
 
+_MAX_SIDE, _MAX_POINTS = 1 << 16, 1_000_000
+"""Maximal number of pixels of a side of an image, and of recalls of a curve."""
+_MAX_COUNT = 2.0**53
+"""Maximal number of pixels of a histogram. Floats in double precision represent each number up to it."""
+
+
 def convert_power(power: Any) -> float:
     """Return the exponent of a product of maps as a float.
 
@@ -33,7 +39,7 @@ def convert_power(power: Any) -> float:
     if isinstance(power, Tensor | np.ndarray) and power.ndim == 0:
         power = power.item()
     if isinstance(power, bool) or not isinstance(power, Real) or not 0 < float(power) < math.inf:
-        raise ValueError(f"power {power!r}: pass a finite number above 0, such as 1.0")
+        raise ValueError(f"power {_short(power)}: pass a finite number above 0, such as 1.0")
     return float(power)
 
 
@@ -41,14 +47,16 @@ def convert_size(size: Any) -> tuple[int, int]:
     """Return height and width of the images in pixels.
 
     Raises:
-        ValueError: they are not two whole numbers, 1 or more each.
+        ValueError: they are not two whole numbers from 1 to 65,536.
     """
     try:
         height, width = (int(side) if side == int(side) else 0 for side in size)
     except (TypeError, ValueError, OverflowError):
         height = width = 0
-    if height < 1 or width < 1:
-        raise ValueError(f"size {size!r}: pass (height, width) of the images in whole pixels, 1 or more each")
+    if not 1 <= height <= _MAX_SIDE or not 1 <= width <= _MAX_SIDE:
+        raise ValueError(
+            f"size {_short(size)}: pass (height, width) of the images in whole pixels, from 1 to {_MAX_SIDE:,}"
+        )
     return height, width
 
 
@@ -192,21 +200,22 @@ def convert_histogram(histogram: Any) -> Tensor:
         or not counts.isfinite().all()
         or (counts < 0).any()
         or (counts != counts.round()).any()
+        or counts.double().sum() > _MAX_COUNT
     ):
-        raise ValueError("a histogram with values that are not counts, 0 or more: pass what score_histogram returns")
+        raise ValueError("a histogram with values that are not counts of pixels: pass what score_histogram returns")
     if not counts[0].any():
         raise ValueError("no pixel lies on a target, so that recall is undefined: pass the histogram of other images")
-    return counts
+    return counts.long()
 
 
 def convert_points(points: Any) -> int:
     """Return the number of recalls at which a curve is given.
 
     Raises:
-        ValueError: it is not a whole number, 2 or more.
+        ValueError: it is not a whole number from 2 to 1,000,000.
     """
-    if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 2:
-        raise ValueError(f"points {points!r}: pass a whole number, 2 or more")
+    if isinstance(points, bool) or not isinstance(points, int | np.integer) or not 2 <= points <= _MAX_POINTS:
+        raise ValueError(f"points {_short(points)}: pass a whole number from 2 to {_MAX_POINTS:,}")
     return int(points)
 
 
@@ -248,6 +257,11 @@ def convert_answers(correct: Any, scale: Any) -> tuple[Tensor, Tensor]:
 def _count(flags: Tensor) -> int:
     """Return how many images, or how many numbers of a vector, have any flag."""
     return int((flags.flatten(1).any(dim=1) if flags.ndim > 1 else flags).sum())
+
+
+def _short(value: Any) -> str:
+    """Return the beginning of a value's representation, in one line."""
+    return " ".join(repr(value).split())[:60]
 
 
 def _shape(value: Any) -> str:

@@ -81,7 +81,9 @@ def test_run_generates_what_is_missing(root, tmp_path, monkeypatch):
     )
     monkeypatch.setitem(config.PRESETS, "quick", small)
     arguments = ["run", "--attn", "none", "--preset", "quick", "--root", root, "--runs", tmp_path, "--device", "cpu"]
-    result = json.loads((Path(call(cli.bench, *arguments).stdout.strip()) / "result.json").read_text())
+    done = call(cli.bench, *arguments)
+    assert done.stderr.count("compare with nothing published") == 1  # of the data set and of the run
+    result = json.loads((Path(done.stdout.strip()) / "result.json").read_text())
     assert (result["variant"], result["n_test"], result["dataset"]["digits"]) == ("mini", 20, "mnist5k")
 
 

@@ -141,7 +141,8 @@ NONSENSE = [
     [
         (lambda p: p.unlink(), 2, "no file here"),
         (lambda p: p.write_text("{"), 3, "not JSON"),
-        (lambda p: p.write_text("[]"), 3, "damaged (unexpected structure); restore"),
+        (lambda p: p.write_text("[]"), 2, "this JSON file is no configuration; --config takes config.json of a run"),
+        (lambda p: p.write_text('{"a": 1}'), 2, "this JSON file is no configuration; --config takes"),
         (lambda p: p.write_text('{"attn": "pan"}'), 3, "damaged (recipe is missing); restore"),
         *((lambda p, c=c: change_recipe(p, **c), 3, f"damaged ({next(iter(c))}: ") for c in NONSENSE),
         (lambda p: change(p, seed=-5), 3, "damaged (seed: -5)"),
@@ -166,6 +167,29 @@ def test_runs_that_cannot_be_reproduced_are_refused(harm, code, message, made, r
     found = bench("run", "--config", path, "--root", root, "--runs", tmp_path / "runs")
     assert (found[0], found[1]) == (code, ""), found
     assert message in found[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("result.json", 2, "this is result.json of a run; --config takes config.json of a run"),
+        ("environment.json", 2, "this is environment.json of a run; --config takes"),
+        ("checkpoint/state.json", 2, "this is state.json of a checkpoint; --config takes"),
+        ("history.jsonl", 3, "not JSON"),
+        ("weights.safetensors", 3, "not JSON"),
+        ("", 2, "this is a folder; give "),
+        ("dataset.json", 2, "this is dataset.json of a data set; --config takes"),
+        ("croissant.json", 2, "this is croissant.json of a data set; --config takes"),
+        ("README.md", 3, "not JSON"),
+    ],
+)
+def test_another_file_is_named(name, code, message, made, mini, root, tmp_path):
+    folder = made[0] if (made[0] / name).exists() else mini
+    found = bench("run", "--config", folder / name, "--root", root, "--runs", tmp_path / "runs")
+    assert (found[0], found[1]) == (code, ""), found
+    assert message in found[2]
+    assert code == 2 or "--config takes config.json of a run" in found[2]
+    assert not (tmp_path / "runs").exists()
 
 
 def test_what_a_configuration_leaves_open_are_options_of_the_command():

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 import cli
 from bench.runs import experiment, records, subprocess_worker, sweep, sweep_workers
 from bench.runs.configure import RunSettings
+from mnistref.common import console
 from mnistref.common.errors import UsageProblemError
 from tests.bench.attention.modules import scorer, written
 from tests.bench.runs.sweeping import COMPUTING, SHORT, alone, done, outcome, planned
@@ -34,6 +35,21 @@ def test_all_mechanisms_run_with_one_seed_before_the_next(mini, make):
     ).build_tasks()
     order = [(t.config.seed, t.config.variant, t.config.attn) for t in tasks]
     assert order == [(s, v, a) for s in (0, 1) for v in ("mini", "mref") for a in ("none", "pan")]
+
+
+def test_the_note_of_a_variant_is_logged_once_per_command(mini, tmp_path, caplog):
+    class Failing:
+        def run_all(self, tasks):
+            return ((task, subprocess_worker.RunOutcome("failed", "not done")) for task in tasks)
+
+    for _ in range(2):
+        console.start_command()
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            sweep.sweep(planned(mini, seeds=2), tmp_path, Failing())
+        assert [line for line in caplog.messages if "compare with nothing published" in line] == [
+            "mini is for first steps and tests: its numbers compare with nothing published"
+        ]
 
 
 def test_what_is_named_twice_is_done_once(mini):

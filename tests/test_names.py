@@ -1,0 +1,84 @@
+"""Unknown names: the nearest known one is suggested, whatever the case of its letters, if one is near."""
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from bench.attention import MECHANISMS
+from bench.config import PRESETS, RECIPES
+from mnistref.common.errors import nearest_name
+from mnistref.export import FORMATS
+from mnistref.generation.plan import POOLS
+from mnistref.sources.digits import NAMES as DIGITS
+from mnistref.sources.photos import NAMES as PHOTOS
+from mnistref.variants import VARIANTS
+
+REGISTRIES = {
+    "mechanisms": [*MECHANISMS],
+    "variants": [*VARIANTS],
+    "recipes": [*RECIPES],
+    "presets": [*PRESETS],
+    "formats": [*FORMATS],
+    "pools": [*POOLS],
+    "digits": [*DIGITS],
+    "photos": [*PHOTOS],
+    "commands": [*cli.bench.commands, *cli.mnistref.commands],
+    "options": [name for command in cli.bench.commands.values() for p in command.params for name in p.opts],
+}
+
+
+@pytest.mark.parametrize("kind", REGISTRIES)
+def test_every_name_is_found_in_any_case_and_foo_is_near_to_none(kind):
+    for name in REGISTRIES[kind]:
+        for spelled in (name, name.upper(), name.capitalize()):
+            assert nearest_name(spelled, REGISTRIES[kind]) == name
+    for name in ("foo", "xyzzy", "?"):
+        assert nearest_name(name, REGISTRIES[kind]) is None
+
+
+def message_of(program: str, *arguments: str) -> str:
+    done = CliRunner().invoke(getattr(cli, program), arguments)
+    assert done.exit_code == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+GENERATE = ["generate", "--dry-run", "--variant", "mbg", "--digits", "mnist5k"]
+CASES = [
+    (["bench", "run", "--attn", "PAN"], ["bench", "run", "--attn", "foo"], "did you mean 'pan'?"),
+    (["bench", "run", "--attn", "arnn:Hidden=2"], ["bench", "run", "--attn", "arnn:foo=2"], "did you mean 'hidden'?"),
+    (
+        ["bench", "run", "--attn", "pan", "--variant", "MRef"],
+        ["bench", "run", "--attn", "pan", "--variant", "foo"],
+        "'mref'",
+    ),
+    (
+        ["bench", "run", "--attn", "pan", "--recipe", "FAST"],
+        ["bench", "run", "--attn", "pan", "--recipe", "foo"],
+        "'fast'",
+    ),
+    (["bench", "run", "--preset", "Quick"], ["bench", "run", "--preset", "foo"], "Did you mean 'quick'?"),
+    (["bench", "run", "--device", "CPU"], ["bench", "run", "--device", "GPU"], "Did you mean 'cpu'?"),
+    (["bench", "run", "--Attn", "pan"], ["bench", "run", "--foo"], "did you mean --attn?"),
+    (["bench", "List"], ["bench", "foo"], "did you mean 'list'?"),
+    (["bench", "list", "PAN*"], ["bench", "list", "foo"], "did you mean 'pan'?"),
+    (
+        ["mnistref", *GENERATE, "--digits", "MNIST"],
+        ["mnistref", *GENERATE, "--digits", "foo"],
+        "did you mean 'mnist'?",
+    ),
+    (["mnistref", *GENERATE, "--backgrounds", "Sun397"], ["mnistref", *GENERATE, "--backgrounds", "foo"], "'sun397'"),
+    (["mnistref", *GENERATE, "--pool", "Pooled"], ["mnistref", *GENERATE, "--pool", "foo"], "did you mean 'pooled'?"),
+]
+
+
+@pytest.mark.parametrize(("near", "far", "hint"), CASES)
+def test_commands_suggest_a_near_name_only(near, far, hint):
+    assert hint in message_of(*near)
+    assert "did you mean" not in message_of(*far).lower()
+
+
+def test_more_mechanisms_than_slots_are_refused_with_the_number_of_slots():
+    message = message_of("bench", "run", "--attn", "pan,san,pan,san,pan", "--preset", "quick")
+    assert message == "error: 'pan,san,pan,san,pan' names 5 slots; this network has 4; name 4 or fewer\n"
