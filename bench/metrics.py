@@ -149,8 +149,8 @@ def precision_recall(histogram: Any, points: int = 101) -> PrecisionRecall:
 
     Args:
         histogram: i8 (2, BINS), from `score_histogram`, with one pixel or more on a target.
-        points: P, 2 … 1,000,000: the curve is given at P recalls, evenly spaced from 0 to 1, each for the highest threshold
-            that reaches the recall.
+        points: P, 2 … 1,000,000: the curve is given at P recalls, evenly spaced from 0 to 1, each for the highest
+            threshold that reaches the recall.
     """
     curve = unchecked.curve_of(convert_histogram(histogram), convert_points(points))
     return curve._replace(area=min(curve.area, 1.0))  # rounding may exceed 1

@@ -80,5 +80,5 @@ def test_commands_suggest_a_near_name_only(near, far, hint):
 
 
 def test_more_mechanisms_than_slots_are_refused_with_the_number_of_slots():
-    message = message_of("bench", "run", "--attn", "pan,san,pan,san,pan", "--preset", "quick")
-    assert message == "error: 'pan,san,pan,san,pan' names 5 slots; this network has 4; name 4 or fewer\n"
+    message = message_of("bench", "run", "--attn", "pan,pan-ctx,pan,pan-ctx,pan", "--preset", "quick")
+    assert message == "error: 'pan,pan-ctx,pan,pan-ctx,pan' names 5 slots; this network has 4; name 4 or fewer\n"
