@@ -14,7 +14,7 @@ _OTHER_FOLDERS = (
     *(Path(__file__).resolve().parents[2] / name for name in ("bench", "mnistref")),
     Path(sysconfig.get_path("stdlib")).resolve(),
 )
-"""Folders that are never user code, even if they are in a folder of the user."""
+"""Folders that are not user code if they are in a folder of the user."""
 _places: dict[Path, Path] = {}  # a user's folder or file → the folder that names in messages are relative to
 
 
@@ -80,9 +80,10 @@ def _name_of(file: str) -> str:
     if not path.is_absolute():
         return ""
     path = path.resolve()
-    if any(path.is_relative_to(folder) for folder in _OTHER_FOLDERS):
-        return ""
     for place, start in _places.items():
+        others = (folder for folder in _OTHER_FOLDERS if not place.is_relative_to(folder))
+        if any(path.is_relative_to(folder) for folder in others):
+            continue
         if path.is_relative_to(place) and not _INSTALLED & {*path.relative_to(place).parts}:
             return path.relative_to(start).as_posix()
     return ""

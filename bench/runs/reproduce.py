@@ -16,6 +16,7 @@ from mnistref.generation.generate import Request, make, plan
 _OTHER_FILES = {
     "result.json of a run": {"status", "recipe", "bench_version"},
     "environment.json of a run": {"bench", "device", "packages"},
+    "history.jsonl of a run": {"epoch", "train_loss", "val_accuracy"},
     "state.json of a checkpoint": {"best_epoch", "groups", "schedule"},
     "dataset.json of a data set": {"format_version", "spec_id", "splits"},
     "croissant.json of a data set": {"@context", "recordSet"},

@@ -15,6 +15,7 @@ from bench.runs import records
 from mnistref.common.errors import UsageProblemError
 from tests.bench.calling import TRAINING
 
+EXAMPLE = Path(__file__).parents[3] / "bench" / "examples" / "own_attention.py"
 MODULE = """
 import torch
 from torch import nn
@@ -161,12 +162,15 @@ def test_an_installed_module_is_user_code(tmp_path, monkeypatch):
         plugins.installed.cache_clear()
 
 
-def test_other_code_is_not_user_code(tmp_path):
+def test_other_code_is_not_user_code(monkeypatch):
+    monkeypatch.setattr(user_code, "_places", {})
     user_code.add_folder(Path(__file__).parents[3])
     for function in (check, json.loads, pytest.raises):
         assert user_code.locate_function(function) == ""
     assert user_code.locate_function(call).startswith("tests/bench/attention/test_user_code.py:")
     assert user_code.locate(ValueError("not raised")) == ""
+    example = plugins.load_user_class(f"{EXAMPLE}:Compare")
+    assert user_code.locate_function(example.cls.forward) == line_of(EXAMPLE, "def forward")
 
 
 def test_the_verdict_counts_checks():

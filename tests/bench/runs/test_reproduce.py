@@ -175,7 +175,7 @@ def test_runs_that_cannot_be_reproduced_are_refused(harm, code, message, made, r
         ("result.json", 2, "this is result.json of a run; --config takes config.json of a run"),
         ("environment.json", 2, "this is environment.json of a run; --config takes"),
         ("checkpoint/state.json", 2, "this is state.json of a checkpoint; --config takes"),
-        ("history.jsonl", 3, "not JSON"),
+        ("history.jsonl", 2, "this is history.jsonl of a run; --config takes"),
         ("weights.safetensors", 3, "not JSON"),
         ("", 2, "this is a folder; give "),
         ("dataset.json", 2, "this is dataset.json of a data set; --config takes"),
