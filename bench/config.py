@@ -109,15 +109,24 @@ class Preset:
     recipe: Recipe
 
 
+_FULL_SIZES = {"train": 30_000, "val": 10_000, "test": 10_000}
 PRESETS = {
-    "paper": Preset("mbg", {"train": 30_000, "val": 10_000, "test": 10_000}, "mnist", RECIPES["fast"]),
     "quick": Preset(
         "mini",
         {"train": 8_000, "val": 1_000, "test": 2_000},
         "mnist5k",
         replace(RECIPES["fast"], batch=16, epochs=4),  # on small images, more steps help more than larger batches
     ),
+    "small": Preset(
+        "mbg",
+        {"train": 10_000, "val": 1_000, "test": 4_000},
+        "mnist5k",
+        replace(RECIPES["fast"], epochs=6),
+    ),
+    "full": Preset("mbg", _FULL_SIZES, "mnist", RECIPES["fast"]),
+    "paper": Preset("mbg", _FULL_SIZES, "mnist", RECIPES["pan"]),
 }
+DEFAULT_PRESET = "full"
 
 
 @dataclass(frozen=True)
@@ -288,6 +297,19 @@ class RecipeOverrides:
 
 
 NO_OVERRIDES = RecipeOverrides()
+
+
+def choose_preset(name: str | None = None, variant: str | None = None, train: int | None = None) -> Preset:
+    """Return the preset of that name; without a name, "quick" for its own variant, and otherwise `DEFAULT_PRESET`.
+
+    Args:
+        name: a key of `PRESETS`.
+        variant: the variant that is used.
+        train: number of training images, if it replaces that of the preset.
+    """
+    own = variant is not None and variant == PRESETS["quick"].variant
+    preset = PRESETS[name or ("quick" if own else DEFAULT_PRESET)]
+    return replace(preset, sizes=preset.sizes | {"train": train}) if train else preset
 
 
 def choose_recipe(preset: Preset, name: str | None = None, overrides: RecipeOverrides = NO_OVERRIDES) -> Recipe:

@@ -1,12 +1,13 @@
 """Commands of `mnistref`: parse the options, import lazily, make one call, print the result."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mnistref.common.click_program import EXISTING, FOLDER, program
+from mnistref.common.click_program import EXISTING, FOLDER, HeadedCommand, headed_option, program
 from mnistref.common.console import as_given, emit, emit_json, log_once
 from mnistref.common.text_table import table
 
@@ -22,7 +23,12 @@ def _note(variant: Any) -> None:
 @mnistref.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_variants(as_json: bool) -> None:
-    """List the variants."""
+    """List the variants.
+
+    \b
+    mnistref list
+    mnistref list --json
+    """
     from mnistref.variants import VARIANTS
 
     if as_json:
@@ -35,37 +41,29 @@ def list_variants(as_json: bool) -> None:
     return emit(table(rows))
 
 
-@mnistref.command()
-@click.option("--variant", required=True, metavar="NAME", help="Variant; see `mnistref list`.")
-@click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Folder of data sets and sources.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random draws, 0 or more.")
-@click.option("--train", type=int, help="Training images.  [default: 30000]")
-@click.option("--val", type=int, help="Validation images.  [default: 10000]")
-@click.option("--test", type=int, help="Test images.  [default: 10000]")
-@click.option("--digits", default="mnist", show_default=True, help="mnist, mnist5k, or a folder of IDX files.")
-@click.option("--backgrounds", default="builtin", show_default=True, help="builtin, sun397, or a folder of images.")
-@click.option("--skip-bad", is_flag=True, help="Leave out unusable photos, and list them.")
-@click.option(
-    "--any-digits",
-    is_flag=True,
-    help="Accept a folder of digits that fail the digit check. It refuses images that are not white on black or have "
-    "noise, digits that are turned or mirrored, other objects, and wrong labels.",
+_data = partial(headed_option, "Data set")
+_sources = partial(headed_option, "Sources")
+_workers = partial(headed_option, "Workers")
+
+
+@mnistref.command(cls=HeadedCommand)
+@_data("--variant", required=True, metavar="NAME", help="Variant; see `mnistref list`.")
+@_data("--seed", type=int, metavar="N", default=0, show_default=True, help="Seed of all random draws, 0 or more.")
+@_data("--train", type=int, metavar="N", help="Training images.  [default: 30000]")
+@_data("--val", type=int, metavar="N", help="Validation images.  [default: 10000]")
+@_data("--test", type=int, metavar="N", help="Test images.  [default: 10000]")
+@_data("--root", type=FOLDER, default="data_cache", show_default=True, help="Folder of data sets and sources.")
+@_data("--dry-run", is_flag=True, help="Print the folder and the size only.")
+@_sources("--digits", default="mnist", show_default=True, help="mnist, mnist5k, or a folder of IDX files.")
+@_sources("--backgrounds", default="builtin", show_default=True, help="builtin, sun397, or a folder of images.")
+@_sources("--skip-bad", is_flag=True, help="Leave out unusable photos, and list them.")
+@_sources("--any-digits", is_flag=True, help="Accept digits that fail the digit check.")
+@_sources("--keep-copies", is_flag=True, help="Keep photos that are copies of others.")
+@_sources(
+    "--pool", default="disjoint", show_default=True, metavar="disjoint|pooled", help="Whether splits share sources."
 )
-@click.option("--keep-copies", is_flag=True, help="Keep photos that are smaller or recompressed copies of others.")
-@click.option(
-    "--pool",
-    default="disjoint",
-    show_default=True,
-    metavar="disjoint|pooled",
-    help="disjoint: no digit or photo is in two splits; pooled: all splits share them.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    help="Number of workers.  [default: one per processor, fewer for large shards, to limit memory]",
-)
-@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of a Dask scheduler.")
-@click.option("--dry-run", is_flag=True, help="Print the folder and the size, and generate nothing.")
+@_workers("--workers", type=click.IntRange(min=1), metavar="N", help="Number of workers.  [default: processors]")
+@_workers("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of a Dask scheduler.")
 def generate(
     variant: str,
     root: Path,
@@ -86,6 +84,10 @@ def generate(
     """Generate a data set.
 
     A second run resumes, or returns the finished data set. Prints the folder of the data set.
+
+    The digit check refuses images that are not white on black or have noise, digits that are turned or mirrored, other
+    objects, and wrong labels. Smaller or recompressed copies of a photo are skipped. With --pool disjoint, no digit or
+    photo is in two splits. By default there is one worker per processor, or fewer if shards are large.
 
     \b
     mnistref generate --variant mini
@@ -108,7 +110,13 @@ def generate(
 @click.argument("path", type=EXISTING)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(path: Path, as_json: bool) -> None:
-    """Check every byte of a data set, list each bad file, and exit with 3 if there is one."""
+    """Check every byte of a data set.
+
+    Lists each bad file, and exits with 3 if there is one.
+
+    \b
+    mnistref verify data_cache/datasets/mini-…
+    """
     from mnistref.common.errors import DataProblemError
     from mnistref.inspection.verify import advise_on_faults
     from mnistref.inspection.verify import verify as find_faults
@@ -135,7 +143,14 @@ def verify(path: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--plot", type=FOLDER, help="Also save a figure; the name ends in .png, .svg or .pdf.")
 def stats(path: Path, as_json: bool, plot: Path | None) -> None:
-    """Measure the statistics of a data set and compare them with the sampling law."""
+    """Compare a data set with its sampling law.
+
+    Prints the expected and the measured value of every law.
+
+    \b
+    mnistref stats data_cache/datasets/mini-…
+    mnistref stats data_cache/datasets/mini-… --plot laws.png
+    """
     from dataclasses import asdict
 
     from mnistref.inspection.verify import statistics
@@ -164,10 +179,22 @@ def stats(path: Path, as_json: bool, plot: Path | None) -> None:
 @click.argument("path", type=EXISTING)
 @click.option("-o", "--output", type=FOLDER, required=True, help="The PNG to write.")
 @click.option("--split", help="train, val or test.  [default: the last split]")
-@click.option("--images", type=click.IntRange(min=1, max=400), default=24, show_default=True)
+@click.option(
+    "--images",
+    type=click.IntRange(min=1, max=400),
+    metavar="N",
+    default=24,
+    show_default=True,
+    help="Number of images.",
+)
 @click.option("--boxes", is_flag=True, help="Draw the box of every digit.")
 def preview(path: Path, output: Path, split: str | None, images: int, boxes: bool) -> None:
-    """Draw a contact sheet with questions, answers and outlines of the masks."""
+    """Draw images with questions and outlines.
+
+    \b
+    mnistref preview data_cache/datasets/mini-… -o sheet.png
+    mnistref preview data_cache/datasets/mini-… -o train.png --split train --images 60 --boxes
+    """
     from mnistref.inspection.preview import save_sheet
 
     save_sheet(path, output, split, images, boxes)
@@ -180,7 +207,14 @@ def preview(path: Path, output: Path, split: str | None, images: int, boxes: boo
 @click.option("-o", "--output", type=FOLDER, required=True, help="New folder for the result.")
 @click.option("--split", "splits", multiple=True, help="Export this split; can be repeated.  [default: all]")
 def export(path: Path, to: str, output: Path, splits: tuple[str, ...]) -> None:
-    """Convert a data set to a format that other tools read, and print the new folder."""
+    """Convert a data set to another format.
+
+    Prints the new folder.
+
+    \b
+    mnistref export data_cache/datasets/mini-… --to webdataset -o mini-webdataset
+    mnistref export data_cache/datasets/mini-… --to png -o mini-png --split test
+    """
     from mnistref.export import export as write
 
     emit(write(path, output, to, splits))

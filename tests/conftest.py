@@ -6,6 +6,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of this process and of those that tests start: they run side by side
 os.environ.setdefault("BENCH_TIMING_ROUNDS", "1")  # of a run; that more are taken where nothing is set has its own test
+os.environ.setdefault("BENCH_PICTURE", "0")  # tests of pictures ask for them
 
 import numpy as np
 import pytest

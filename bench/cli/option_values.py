@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.config import PRESETS, DataOptions, Preset, Recipe, RecipeOverrides, choose_recipe
+from bench.config import DataOptions, Preset, Recipe, RecipeOverrides, choose_preset, choose_recipe
 
 if TYPE_CHECKING:
     from bench.compute import ComputeConfig
@@ -44,7 +44,8 @@ class TrainingOptions:
     """How networks are trained, where their data come from, and where runs are saved."""
 
     recipe_name: str | None
-    preset_name: str
+    preset_name: str | None
+    train: int | None
     queries: str
     width: int
     epochs: int | None
@@ -61,17 +62,20 @@ class TrainingOptions:
     threads: int | None
     log: str | None
     checkpoint_seconds: float
+    timing: bool
 
-    @property
-    def preset(self) -> Preset:
-        """The preset."""
-        return PRESETS[self.preset_name]
+    def preset(self, variant: str | None) -> Preset:
+        """Return the preset, with the number of training images that the user gave.
 
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe, with the values that the user gave. An unknown name is a usage error."""
+        Args:
+            variant: the variant that the user gave, if any. Without a preset, it decides which one is used.
+        """
+        return choose_preset(self.preset_name, variant, self.train)
+
+    def recipe(self, preset: Preset) -> Recipe:
+        """Return the recipe, with the values that the user gave. An unknown name is a usage error."""
         overrides = RecipeOverrides(self.epochs, self.batch, self.lr, self.fade, self.questions)
-        return choose_recipe(self.preset, self.recipe_name, overrides)
+        return choose_recipe(preset, self.recipe_name, overrides)
 
     @property
     def data_options(self) -> DataOptions:
@@ -92,7 +96,7 @@ class TrainingOptions:
         """How progress is reported. A missing package is a usage error."""
         from bench.training.progress import ProgressOptions
 
-        progress_options = ProgressOptions(self.log, self.checkpoint_seconds)
+        progress_options = ProgressOptions(self.log, self.checkpoint_seconds, self.timing)
         progress_options.require_packages()
         return progress_options
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from functools import wraps
+from functools import partial, wraps
 
 import click
 
@@ -12,6 +12,7 @@ from bench.config import (
     CAPTURES,
     CHECKPOINT_SECONDS,
     DEFAULT_BASELINE,
+    DEFAULT_PRESET,
     DEFAULT_WIDTH,
     DEVICES,
     LOGS,
@@ -20,10 +21,10 @@ from bench.config import (
     PRECISIONS,
     PRESETS,
     RECIPES,
+    Recipe,
 )
-from mnistref.common.click_program import EXISTING, FOLDER
-
-Command = Callable[..., object]
+from mnistref.common.click_program import EXISTING, FOLDER, Command, headed_option
+from mnistref.common.text_table import table
 
 
 def _option_group(
@@ -51,53 +52,40 @@ def _option_group(
     return decorate
 
 
-def _describe_recipes() -> str:
-    """Return one clause about each recipe, for the help."""
-    clauses = [
-        f"{name}: optimizer {recipe.optimizer}, learning-rate schedule {recipe.schedule}, {recipe.questions} "
-        f"question{'s' * (recipe.questions != 'one')} about each image in a step"
-        for name, recipe in RECIPES.items()
-    ]
-    return "; ".join(clauses) + "."
-
-
-def _describe_presets() -> str:
-    """Return one clause about each preset, for the help."""
-    clauses = [
-        f"{name}: {preset.variant} with {preset.sizes['train']:,} training images, digits of {preset.digits}, recipe "
-        f"{preset.recipe.name}"
+def describe_presets() -> str:
+    """Return the presets as a paragraph of the help."""
+    rows = [
+        [name, f"{preset.sizes['train']:,} images of {preset.variant}, {preset.digits}, {_describe(preset.recipe)}"]
         for name, preset in PRESETS.items()
     ]
-    return "; ".join(clauses) + "."
+    return "\b\nPresets:\n" + "\n".join(f"  {line}" for line in table(rows).splitlines())
 
+
+def _describe(recipe: Recipe) -> str:
+    return f"recipe {recipe.name}, {'up to ' * bool(recipe.patience)}{recipe.epochs} epochs"
+
+
+_network = partial(headed_option, "Network")
+data_option = partial(headed_option, "Data (defaults: those of the preset)")
+training_option = partial(headed_option, "Training (defaults: those of the recipe)")
+_device = partial(headed_option, "Device")
+_output = partial(headed_option, "Output")
 
 add_run_options = _option_group(
     RunOptions,
     "run_options",
     [
-        click.option(
-            "--attn",
-            metavar="NAME",
-            help="Network: a name (see `bench list`), a list of slots (none,arnn), or file.py:Class. Required without "
-            "--config.",
-        ),
-        click.option(
-            "--variant", metavar="NAME", help="Variant of the data set (see `mnistref list`).  [default: the preset's]"
-        ),
-        click.option("--data", type=EXISTING, help="Folder of an existing data set (not with --variant)."),
-        click.option(
+        _network("--attn", metavar="NAME", help="A name, a slot list (none,arnn), or file.py:Class; see `bench list`."),
+        _network("--init", type=FOLDER, metavar="RUN", help="Start from the weights of this run."),
+        data_option("--variant", metavar="NAME", help="Variant; see `mnistref list`."),
+        data_option("--data", type=EXISTING, help="Folder of an existing data set, instead of --variant."),
+        training_option(
             "--seed",
             type=click.IntRange(0, 2**31 - 1),
+            metavar="N",
             default=0,
             show_default=True,
-            help="Seed of the weights, the order of the data and dropout.",
-        ),
-        click.option(
-            "--init",
-            type=FOLDER,
-            metavar="RUN",
-            help="Folder of a run whose weights this run starts from, such as a run on an easier variant. Weights "
-            "whose shapes differ are initialised at random.",
+            help="Seed of weights, order and dropout.",
         ),
     ],
 )
@@ -122,33 +110,28 @@ add_compute_options = _option_group(
     ComputeOptions,
     "compute_options",
     [
-        click.option(
+        _device(
             "--device",
             type=click.Choice(DEVICES),
             default="auto",
             show_default=True,
-            help="auto is CUDA if a CUDA device is available.",
+            help="auto: CUDA if there is a device.",
         ),
-        click.option(
+        _device(
             "--precision",
             type=click.Choice(PRECISIONS),
             default="fp32",
             show_default=True,
-            help="tf32 rounds the factors of matrix products and convolutions (CUDA only); bf16 uses autocast.",
+            help="tf32: CUDA only; bf16: autocast.",
         ),
-        click.option(
+        _device(
             "--capture",
             type=click.Choice(["auto", *CAPTURES]),
             default="auto",
             show_default=True,
-            help="graph records the forward pass and the gradients of a step as a CUDA graph (CUDA only). auto is "
-            "graph if the run supports it; otherwise it is eager, and a message says why.",
+            help="graph: steps as a CUDA graph; auto: if possible.",
         ),
-        click.option(
-            "--deterministic",
-            is_flag=True,
-            help="Give the same bits each time on CUDA. A CPU always does.",
-        ),
+        _device("--deterministic", is_flag=True, help="The same bits each time on CUDA, as on a CPU."),
     ],
 )
 
@@ -156,98 +139,86 @@ add_training_options = _option_group(
     TrainingOptions,
     "training_options",
     [
-        click.option(
-            "--recipe",
-            "recipe_name",
-            metavar="|".join(RECIPES),
-            help=f"Training recipe. {_describe_recipes()}  [default: the preset's]",
-        ),
-        click.option(
-            "--preset",
-            "preset_name",
-            type=click.Choice(list(PRESETS)),
-            default="paper",
-            show_default=True,
-            help=f"Default variant, sizes, digits and recipe. {_describe_presets()}",
-        ),
-        click.option(
-            "--queries",
-            type=click.Choice(["one", "all", "author"]),
-            default="one",
-            show_default=True,
-            help="Which questions about each image are used, in every split. one: a single one, drawn at random when "
-            "the data set was generated. all: every one. author: as in PAN's program, the first of all, as many as "
-            "there are images. With --questions K or all, a training step takes several questions about an image, so "
-            "in training one means all.",
-        ),
-        click.option(
+        _network(
             "--width",
             type=click.IntRange(1, MAX_WIDTH),
+            metavar="N",
             default=DEFAULT_WIDTH,
             show_default=True,
             help="Channels of each convolution.",
         ),
-        click.option("--epochs", type=click.IntRange(min=1), help="Maximal number of epochs.  [default: the recipe's]"),
-        click.option("--batch", type=click.IntRange(min=MIN_BATCH), help="Images in a step.  [default: the recipe's]"),
-        click.option(
+        data_option(
+            "--preset",
+            "preset_name",
+            type=click.Choice(list(PRESETS)),
+            help=f"Defaults, see below.  [default: {DEFAULT_PRESET}; quick for mini]",
+        ),
+        data_option("--train", type=click.IntRange(min=2), metavar="N", help="Training images."),
+        data_option("--digits", help="Digits, as in `mnistref generate`."),
+        data_option(
+            "--backgrounds", default="builtin", show_default=True, help="Backgrounds, as in `mnistref generate`."
+        ),
+        data_option(
+            "--queries",
+            type=click.Choice(["one", "all", "author"]),
+            default="one",
+            show_default=True,
+            help="Questions of each split: one an image, all, or as in PAN's program.",
+        ),
+        data_option("--online", is_flag=True, help="Generate new training images for every epoch."),
+        data_option(
+            "--stream/--resident",
+            default=None,
+            help="Read images from disk, or load them.  [default: load if they fit]",
+        ),
+        data_option(
+            "--root", type=FOLDER, default="data_cache", show_default=True, help="Folder of data sets and sources."
+        ),
+        training_option("--recipe", "recipe_name", metavar="|".join(RECIPES), help="Recipe."),
+        training_option(
+            "--epochs",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Maximal number of epochs.",
+        ),
+        training_option(
+            "--batch",
+            type=click.IntRange(min=MIN_BATCH),
+            metavar="N",
+            help="Images in a step.",
+        ),
+        training_option(
             "--questions",
             type=Questions(),
             metavar=Questions.name,
-            help="Questions about each image in a step: K, or all of the image's digits; one gives each question its "
-            "own image.  [default: the recipe's]",
+            help="Questions about each image in a step.",
         ),
-        click.option(
-            "--lr",
-            type=Number(0, 1, min_open=True),
-            help="Peak of the learning rate's schedule.  [default: the recipe's]",
-        ),
-        click.option(
+        training_option("--lr", type=Number(0, 1, min_open=True), metavar="X", help="Peak learning rate."),
+        training_option(
             "--fade",
             type=Number(0, 1),
-            help="Share of the training steps during which the background brightens from black to normal; needs the "
-            "training masks.  [default: the recipe's]",
+            metavar="SHARE",
+            help="Share of the steps in which backgrounds brighten from black.  [default: 0]",
         ),
-        click.option(
-            "--digits",
-            help="Digits for a missing data set, as in `mnistref generate`.  [default: the preset's]",
-        ),
-        click.option(
-            "--backgrounds",
-            default="builtin",
-            show_default=True,
-            help="Backgrounds for a missing data set, as in `mnistref generate`.",
-        ),
-        click.option(
-            "--online",
-            is_flag=True,
-            help="Generate new training images for every epoch, by the data set's sampling law.",
-        ),
-        click.option(
-            "--stream/--resident",
-            default=None,
-            help="Read images from the disk during training, or load them before it.  [default: load them if they fit "
-            "into memory]",
-        ),
-        click.option(
-            "--root", type=FOLDER, default="data_cache", show_default=True, help="Folder of data sets and sources."
-        ),
-        click.option("--runs", type=FOLDER, help="Folder to save runs in.  [default: ROOT/runs]"),
-        click.option(
-            "--threads",
-            type=click.IntRange(min=1),
-            help="Number of CPU threads of each run.  [default: PyTorch's; a sweep divides the processors of this "
-            "machine among its workers]",
-        ),
-        click.option("--log", type=click.Choice(LOGS), help="Also write TensorBoard event files to the run's folder."),
-        click.option(
+        training_option(
             "--checkpoint-every",
             "checkpoint_seconds",
             type=Number(min=0),
             default=CHECKPOINT_SECONDS,
             show_default=True,
             metavar="SECONDS",
-            help="Write a checkpoint after each epoch, and when the last one is SECONDS old. Only the last checkpoint "
-            "is kept. 0 writes one after each step.",
+            help="Interval of checkpoints within an epoch; 0: every step.",
         ),
+        _device(
+            "--threads",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="CPU threads of a run.  [default: PyTorch's choice]",
+        ),
+        _output("--runs", type=FOLDER, help="Folder to save runs in.  [default: ROOT/runs]"),
+        _output(
+            "--timing/--no-timing", default=True, help="Time a step and inference after the test.  [default: timing]"
+        ),
+        _output("--log", type=click.Choice(LOGS), help="Also write event files."),
     ],
 )

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.option_values import ComputeOptions, TrainingOptions
-from bench.cli.options import add_compute_options, add_training_options
+from bench.cli.options import (
+    add_compute_options,
+    add_training_options,
+    data_option,
+    describe_presets,
+    training_option,
+)
 from bench.cli.values import Shard
-from mnistref.common.click_program import EXISTING
+from mnistref.common.click_program import EXISTING, HeadedCommand, headed_option
 from mnistref.common.console import emit
 
 if TYPE_CHECKING:
@@ -19,51 +25,33 @@ if TYPE_CHECKING:
     from mnistref.spec import VariantSpec
 
 
-@click.command("sweep")
-@click.option(
+@click.command("sweep", cls=HeadedCommand, epilog=describe_presets())
+@headed_option(
+    "Network",
     "--attn",
     "attn_lists",
     required=True,
     multiple=True,
     metavar="NAMES",
-    help="Networks, separated by commas; none+arnn is one network with a list of slots. May be repeated.",
+    help="Networks: san,pan; none+arnn is one slot list. May be repeated.",
 )
-@click.option("--variant", "variants", metavar="NAMES", help="Variants, separated by commas.  [default: the preset's]")
-@click.option(
-    "--data",
-    type=EXISTING,
-    multiple=True,
-    help="Folder of an existing data set (not with --variant). May be repeated.",
-)
-@click.option(
-    "--seeds",
-    type=click.IntRange(1, 1000),
-    default=5,
-    show_default=True,
-    help="Number of seeds. The seeds are 0, 1, 2, …",
-)
-@click.option(
-    "--init",
-    type=EXISTING,
-    metavar="RUNS",
-    help="Folder of runs. Each new run starts from the weights of the run in this folder that has the same mechanism "
-    "and seed, and is skipped if there is none. Weights whose shapes differ are initialised at random.",
+@headed_option("Network", "--init", type=EXISTING, metavar="RUNS", help="Start from the runs of this folder.")
+@data_option("--variant", "variants", metavar="NAMES", help="Variants, separated by commas; see `mnistref list`.")
+@data_option("--data", type=EXISTING, multiple=True, help="Folder of an existing data set. May be repeated.")
+@training_option(
+    "--seeds", type=click.IntRange(1, 1000), metavar="N", default=5, show_default=True, help="Seeds 0, 1, …, N − 1."
 )
 @add_training_options
 @add_compute_options
-@click.option(
+@headed_option(
+    "Workers",
     "--workers",
     type=click.IntRange(min=1),
-    help="Number of worker processes of this machine. Each does one run at a time, and GPUs are assigned to them in "
-    "turn (not with --scheduler).  [default: one, or one per GPU]",
+    metavar="N",
+    help="Runs at a time.  [default: 1, or one per GPU]",
 )
-@click.option(
-    "--scheduler",
-    metavar="tcp://HOST:PORT",
-    help="Send the runs to the workers of this Dask scheduler, which do one run on each of their threads, instead of "
-    "worker processes of this machine (not with --workers).",
-)
-@click.option("--shard", type=Shard(), help="Do only part I of N of the runs, such as 2/8, for job arrays.")
+@headed_option("Workers", "--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of this Dask scheduler.")
+@headed_option("Workers", "--shard", type=Shard(), help="Do only part I of N of the runs, such as 2/8.")
 def run_sweep(
     attn_lists: tuple[str, ...],
     variants: str | None,
@@ -78,8 +66,12 @@ def run_sweep(
 ) -> None:
     """Train and test many networks.
 
-    Every network is trained on every data set with every seed, in worker processes. Prints the folders of the runs, and
-    exits with 6 if a run fails. The same command again skips finished runs and resumes interrupted ones.
+    Every network is trained on every data set with every seed, in worker processes, which are assigned to the GPUs in
+    turn. The time of a long sweep is estimated before it begins. Ends with the board, prints the folders of the runs,
+    and exits with 6 if a run fails. The same command again skips finished runs and resumes interrupted ones.
+
+    With --init, each run starts from the weights of the run with the same mechanism and seed, and is skipped if there
+    is none. A Dask scheduler's workers do one run on each of their threads.
 
     \b
     bench sweep --attn san,pan,pan-ctx,arnn --variant mref,mbg --seeds 5 --workers 2
@@ -91,14 +83,18 @@ def run_sweep(
     from bench.data.online import require_batch_fits
     from bench.distributed import process_group
     from bench.runs import experiment, sweep, sweep_workers
+    from bench.runs.sweep_forecast import announce_duration
 
     process_group.refuse("bench sweep")
     options, runs = training_options, training_options.runs_folder
     attns = [attn for attn_list in attn_lists for attn in split_networks(attn_list)]
-    preset, recipe, compute_config = options.preset, options.recipe, compute_options.compute_config
+    preset, compute_config = options.preset(variants), compute_options.compute_config
+    recipe = options.recipe(preset)
     progress_options = options.progress_options
     if data and variants:
         raise click.UsageError("give --data or --variant, not both")
+    if data and options.train:
+        raise click.UsageError("give --data or --train, not both: an existing data set has its own size")
     if scheduler and workers:
         raise click.UsageError("give --workers or --scheduler, not both; a cluster has its own number of workers")
     if init and init.resolve() == runs.resolve():
@@ -127,8 +123,23 @@ def run_sweep(
         )
         tasks = plan.build_tasks()
         tasks = sweep.select_shard(tasks, shard) if shard else tasks
+        if launcher.workers:
+            announce_duration(tasks, runs, launcher.workers, launcher.threads)
         outcomes = sweep.sweep(tasks, runs, launcher, progress_options, unfit)
+    _show_board(list(outcomes), runs)
     _print_outcomes(outcomes, missing, runs)
+
+
+def _show_board(tasks: "Sequence[Task]", runs: Path) -> None:
+    """Log the board of the runs of a sweep, whatever other runs are in the folder."""
+    from bench.leaderboard import formatting
+    from bench.leaderboard.aggregate import build_board
+    from bench.runs.records import read_results
+
+    own = {task.config.run_id for task in tasks}
+    results = [result for result in read_results(runs) if result["run"] in own] if runs.is_dir() else []
+    if any(result["status"] == "ok" for result in results):
+        logging.info("\n%s\n", formatting.to_text(build_board(results)))
 
 
 def _resolve_variants(data: Sequence[Path], variants: str) -> "list[VariantSpec]":

@@ -1,41 +1,52 @@
 """The command `bench run`: parse, import lazily, make one call, print."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli.option_values import ComputeOptions, RunOptions, TrainingOptions
-from bench.cli.options import add_compute_options, add_run_options, add_training_options
-from mnistref.common.click_program import FOLDER
-from mnistref.common.console import emit
+from bench.cli.options import add_compute_options, add_run_options, add_training_options, describe_presets
+from mnistref.common.click_program import FOLDER, HeadedCommand, headed_option
+from mnistref.common.console import as_given, emit
 
 if TYPE_CHECKING:
     from bench.runs.reproduce import ResolvedRun
 
+PICTURE = "attention.png"
+"""The picture in the folder of a run."""
 ALLOWED_WITH_CONFIG = {
     *("config_file", "data", "init", "digits", "backgrounds", "root", "runs"),
-    *("threads", "log", "checkpoint_seconds", "resume", "stream"),
+    *("threads", "log", "checkpoint_seconds", "resume", "stream", "timing", "picture"),
 }
 """Parameters of `bench run` that a configuration file does not set."""
 
 
-@click.command()
+@click.command(cls=HeadedCommand, epilog=describe_presets())
 @add_run_options
 @add_training_options
 @add_compute_options
-@click.option(
+@headed_option(
+    "Output",
+    "--picture/--no-picture",
+    default=True,
+    envvar="BENCH_PICTURE",
+    help="Draw the attention after the test.  [default: picture]",
+)
+@headed_option(
+    "Repeat and resume",
     "--config",
     "config_file",
     type=FOLDER,
     metavar="FILE",
-    help="Repeat the run of this config.json. Only options that it does not set can be given too.",
+    help="Repeat the run of this config.json.",
 )
-@click.option(
+@headed_option(
+    "Repeat and resume",
     "--resume/--restart",
     default=True,
-    show_default=True,
-    help="Resume an interrupted run from its last checkpoint, or start it again.",
+    help="Resume from the last checkpoint, or start again.  [default: resume]",
 )
 @click.pass_context
 def run(
@@ -43,16 +54,18 @@ def run(
     run_options: RunOptions,
     training_options: TrainingOptions,
     compute_options: ComputeOptions,
+    picture: bool,
     config_file: Path | None,
     resume: bool,
 ) -> None:
     """Train and test one network.
 
     Generates the data set if it is missing. A finished run is not repeated. Under torchrun, several processes share the
-    run. Prints the folder of the run.
+    run. Prints the folder of the run. With --config, only options that the file does not set can be given.
 
     \b
     bench run --attn arnn --preset quick
+    bench run --attn san --variant mini --train 2000
     bench run --config data_cache/runs/mini-arnn-s0-…/config.json --runs data_cache/repeated
     """
     from bench.distributed import process_group
@@ -80,7 +93,23 @@ def run(
             network=resolved.network,
         )
         if group.is_main:
+            _show_result(folder, resolved, training_options.root, picture)
             emit(folder)
+
+
+def _show_result(run: Path, resolved: "ResolvedRun", root: Path, picture: bool) -> None:
+    """Log what the run found, and the commands that come next. Draw the picture if matplotlib is installed."""
+    from importlib.util import find_spec
+
+    from bench.runs.summary import describe_run, has_map, suggest_commands
+    from bench.visualization import attention_maps
+
+    logging.info("\n%s\n", describe_run(run, resolved.data))
+    file = run / PICTURE
+    if picture and has_map(run) and not file.exists() and find_spec("matplotlib"):
+        logging.info("drawing %s", as_given(file))
+        attention_maps.save_picture(run, file, root, resolved.data)
+    logging.info("%s", suggest_commands(as_given(run), as_given(file) if file.exists() else None))
 
 
 def _resolve_config_file(
@@ -130,7 +159,10 @@ def _resolve_options(
         raise click.UsageError("give --attn NAME (see `bench list`), or --config FILE")
     if data and run_options.variant:
         raise click.UsageError("give --data or --variant, not both")
-    preset, recipe, compute_config = options.preset, options.recipe, compute_options.compute_config
+    if data and options.train:
+        raise click.UsageError("give --data or --train, not both: an existing data set has its own size")
+    preset, compute_config = options.preset(run_options.variant), compute_options.compute_config
+    recipe = options.recipe(preset)
     variant = read_manifest(data).variant if data else get_variant(run_options.variant or preset.variant)
     if is_main:
         require_buildable(attn, variant, options.width)

@@ -49,3 +49,17 @@ def whole(value: float) -> str:
 def scientific(value: float) -> str:
     """Return an error with one digit and its power of ten."""
     return f"{value:.0e}"
+
+
+def describe_duration(seconds: float) -> str:
+    """Return a duration for people, rounded: "45 s", "25 min", "3 h 20 min", "2 days 4 h"."""
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} days {hours} h" if hours else f"{days} days"

@@ -1,6 +1,6 @@
 """Evaluation of a network on a split: validation accuracy, and all metrics of a test."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import NamedTuple, TypeAlias, TypedDict
 
@@ -136,6 +136,7 @@ def test(
     split: Split,
     size: int = BATCH,  # noqa: PT028, not a pytest test
     group: SingleProcess = SINGLE_PROCESS,  # noqa: PT028
+    on_batch: Callable[[int], object] | None = None,  # noqa: PT028
 ) -> Tested:
     """Return accuracy, accuracy and count per scale bin, and the metrics of the maps (None without attention).
 
@@ -146,6 +147,7 @@ def test(
         split: the questions.
         size: images per batch.
         group: the processes.
+        on_batch: called after each batch with the number of its questions.
 
     Raises:
         DivergedError: an answer or a map is not finite.
@@ -168,6 +170,8 @@ def test(
             known = len(measured)
             for row, values in zip(found, measured, strict=False):
                 row[batch.at] = values.double()
+            if on_batch:
+                on_batch(len(batch.at))
     group.all_reduce(found)
     group.all_reduce(pixels)
     _check(found[: len(_FAULTS)].sum(1).tolist(), len(split), "test")

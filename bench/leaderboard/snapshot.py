@@ -94,7 +94,8 @@ def _copy_run(run: Path, target: Path, files: Sequence[str]) -> None:
     target.mkdir(parents=True)
     try:
         content, aside = records.split_config(read_json(run / records.CONFIG))
-        aside.pop(records.USER_FILES, None)
+        for name in (records.USER_FILES, records.DATA_FOLDER):
+            aside.pop(name, None)
         if isinstance(init := aside.get(records.INIT_RUN), str):
             aside[records.INIT_RUN] = Path(init).name
         write_json(target / records.CONFIG, content | aside)

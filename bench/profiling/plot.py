@@ -11,7 +11,7 @@ from mnistref.common.figure_files import save_figure
 try:
     from matplotlib.figure import Figure
 except ImportError as error:
-    raise UsageProblemError("--plot needs matplotlib: pip install 'mnistref[report]'") from error
+    raise UsageProblemError("--plot needs matplotlib: pip install matplotlib") from error
 
 _BAR_COLOUR, _BASELINE_COLOUR = "#0072B2", "#999999"
 

@@ -30,7 +30,7 @@ try:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 except ImportError as error:
-    raise UsageProblemError("bench report needs jinja2: pip install 'mnistref[report]'") from error
+    raise UsageProblemError("bench report needs jinja2: pip install jinja2") from error
 
 UNENDED = "no result yet: the run is still running, or was interrupted; the same command resumes it"
 DAMAGED = "its record cannot be read; run the same command again"

@@ -20,7 +20,8 @@ from bench.data.online import OnlineImages, load_training
 from bench.data.split import Split
 from bench.distributed.process_group import SINGLE_PROCESS, ProcessLostError, SingleProcess
 from bench.evaluation import batch_size, snapshots
-from bench.evaluation.evaluate import DivergedError, Measure, test
+from bench.evaluation.columns import COSTS
+from bench.evaluation.evaluate import DivergedError, Measure, Tested, test
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
 from bench.model import AttributeCNN, build
@@ -33,7 +34,7 @@ from bench.runs.provenance import ReproductionInfo
 from bench.training import checkpoints
 from bench.training.checkpoints import load_matching_weights
 from bench.training.interruption import InterruptGuard
-from bench.training.progress import ProgressOptions, track_progress
+from bench.training.progress import ProgressOptions, RunProgress, track_progress
 from bench.training.trainer import Trainer
 from mnistref.common.atomic_files import exclusive, path_to_text
 from mnistref.common.console import log_once
@@ -183,7 +184,7 @@ def _run_and_record(context: _RunContext, model: AttributeCNN) -> None:
     _write_result(context, started, {"status": "ok", **outcome})
     accuracy = outcome["accuracy"]
     assert isinstance(accuracy, float)
-    log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * accuracy, 100 / variant.classes)
+    log.info("test accuracy %.1f %%", 100 * accuracy)
 
 
 def _write_result(context: _RunContext, started: float, outcome: Mapping[str, object]) -> None:
@@ -222,6 +223,7 @@ def _build_reproduction_info(context: _RunContext) -> ReproductionInfo:
     if files := context.network.files:
         info["attn_files"] = files
     info["data_request"] = request_of(context.manifest)
+    info["data_folder"] = path_to_text(context.data.resolve())
     if context.init:
         info["init_run"] = path_to_text(context.init.resolve())
     return info
@@ -244,7 +246,7 @@ def _train_and_test(context: _RunContext, model: AttributeCNN) -> dict[str, Meas
         checkpointer = checkpoints.PeriodicCheckpointer(folder, trainer, options.checkpoint_seconds)
 
         def on_step() -> None:
-            progress.report_step()
+            progress.report_step(ends_epoch=trainer.steps_done % trainer.steps_per_epoch == 0)
             if is_main:
                 checkpointer.step()
                 if options.on_step:
@@ -262,7 +264,7 @@ def _train_and_test(context: _RunContext, model: AttributeCNN) -> dict[str, Meas
                 if guard:
                     guard.finish_epoch()
                 progress.report_epoch(record)
-        measures = _test(context, trainer, model)
+        measures = _test(context, trainer, model, progress)
         progress.report_test(measures)
     return measures
 
@@ -294,7 +296,9 @@ def _list_eval_batch_sizes(context: _RunContext, model: AttributeCNN, batch: int
     return batch_size.sizes(kind, batch, canvas, width, free_memory(device), is_sampled)
 
 
-def _test(context: _RunContext, trainer: Trainer, model: AttributeCNN) -> dict[str, Measure | str]:
+def _test(
+    context: _RunContext, trainer: Trainer, model: AttributeCNN, progress: RunProgress
+) -> dict[str, Measure | str]:
     """Test the network of the best epoch, write its weights and answers, and return the measures and costs."""
     config, computing, group, folder = context.config, context.computing, context.group, context.folder
     variant = context.manifest.variant
@@ -304,13 +308,23 @@ def _test(context: _RunContext, trainer: Trainer, model: AttributeCNN) -> dict[s
         checkpoints.save_weights(folder / records.WEIGHTS, model)
     split = load_split(context.data, "test", config.queries, computing.device, True, context.data_options.stream)
     with computing.autocast(), noted(trainer.implementations):
-        tested = batch_size.in_memory(trainer.eval_batch_sizes, lambda size: test(model, split, size, group))
+        with progress.testing(len(split)) as bar:
+
+            def attempt(size: int) -> Tested:
+                bar.reset()
+                return test(model, split, size, group, bar.update)
+
+            tested = batch_size.in_memory(trainer.eval_batch_sizes, attempt)
         if group.is_main:
             records.write_answers(folder, tested.answers)
             snapshots.write_snapshots(folder, snapshots.take_snapshots(model, split, variant))
+    costs: Mapping[str, float | int | None] = {}
+    if group.is_main and context.progress_options.timing:
+        progress.report_phase("timing a training step and inference")
+        costs = run_cost.measure_cost(config, model, variant, computing, trainer.batch)
     return {
         **tested.measures,
-        **(run_cost.measure_cost(config, model, variant, computing, trainer.batch) if group.is_main else {}),
+        **(costs or dict.fromkeys(COSTS)),
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "val_accuracy": trainer.best_accuracy,

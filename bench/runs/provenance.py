@@ -9,12 +9,13 @@ from bench.common.json_files import read_json
 from bench.config import RunConfig
 from bench.runs.record_types import Result, RunFacts
 from bench.runs.validation import is_number, is_text
+from mnistref.common.atomic_files import path_of_text
 from mnistref.common.errors import DataProblemError
 from mnistref.spec import RequestRecord
 
 CONFIG, ENVIRONMENT = "config.json", "environment.json"
-USER_FILES, DATA_REQUEST, INIT_RUN = "attn_files", "data_request", "init_run"
-REPRODUCTION_KEYS = (USER_FILES, DATA_REQUEST, INIT_RUN)
+USER_FILES, DATA_REQUEST, DATA_FOLDER, INIT_RUN = "attn_files", "data_request", "data_folder", "init_run"
+REPRODUCTION_KEYS = (USER_FILES, DATA_REQUEST, DATA_FOLDER, INIT_RUN)
 """Keys of config.json that help to reproduce a run, but are not part of its configuration, see `ReproductionInfo`."""
 READ_ERRORS = (DataProblemError, AttributeError, KeyError, TypeError, ValueError)
 """Errors of reading a file with an unexpected content."""
@@ -26,11 +27,13 @@ class ReproductionInfo(TypedDict, total=False):
     Attributes:
         attn_files: paths of the user files whose hashes are in `attn`, see `bench.attention.plugins.recorded_files`.
         data_request: how the data set is generated, see `mnistref.generation.generate.request_of`.
+        data_folder: folder of the data set.
         init_run: folder of the run with the initial weights.
     """
 
     attn_files: dict[str, str]
     data_request: RequestRecord
+    data_folder: str
     init_run: str
 
 
@@ -99,6 +102,16 @@ def read_reproduction(run: Path) -> RunFacts:
     if (request is None or _is_request(request)) and (init is None or is_text(init)):
         return {"config": parse_config(content), "request": request, "init_run": Path(init).name if init else None}
     raise ValueError("the request of the data set or the initial run is not valid")
+
+
+def read_data_folder(run: Path) -> Path | None:
+    """Return the folder that a run's data set had when the run began; None if the record does not name it.
+
+    Raises:
+        DataProblemError, TypeError, OSError: config.json is damaged or missing.
+    """
+    folder = split_config(read_json(run / CONFIG))[1].get(DATA_FOLDER)
+    return Path(path_of_text(folder)) if is_text(folder) else None
 
 
 def _is_request(value: object) -> TypeGuard[RequestRecord]:

@@ -79,7 +79,7 @@ class Measures(ScaleMeasures, total=False):
     pointing: float | None
     pr_area: float | None
     pr_curve: object
-    train_step_ms: float
+    train_step_ms: float | None
     infer_ms_per_image: float | None
     peak_memory_mb: float | None
     timing_batch: int

@@ -13,6 +13,7 @@ from bench.runs.answers import ANSWERS, PACKED_ANSWERS, read_answers, read_packe
 from bench.runs.environment import collect_environment
 from bench.runs.provenance import (
     CONFIG,
+    DATA_FOLDER,
     DATA_REQUEST,
     ENVIRONMENT,
     INIT_RUN,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ANSWERS",
     "CONFIG",
+    "DATA_FOLDER",
     "DATA_REQUEST",
     "ENVIRONMENT",
     "INIT_RUN",

@@ -40,11 +40,11 @@ def build_command(
             f"{words} --seed {seed} --init {shlex.quote(f'{ROOT}/runs/{init}')}"
             for seed, init in zip(seeds, init_runs, strict=True)
         ]
-        return " && ".join([_build_generate_command(request), *runs])
+        return " && ".join([build_generate_command(request), *runs])
     if len(seeds) == 1:
-        return f"{_build_generate_command(request)} && {words} --seed {seeds[0]}"
+        return f"{build_generate_command(request)} && {words} --seed {seeds[0]}"
     return (
-        f"{_build_generate_command(request)} && for seed in {' '.join(map(str, seeds))}; do {words} --seed $seed; done"
+        f"{build_generate_command(request)} && for seed in {' '.join(map(str, seeds))}; do {words} --seed $seed; done"
     )
 
 
@@ -72,7 +72,12 @@ def _computing_options(config: RunConfig) -> list[str]:
     return options + [f"--{name}" for name in ("online", "deterministic") if getattr(config, name)]
 
 
-def _build_generate_command(request: RequestRecord) -> str:
+def build_generate_command(request: RequestRecord) -> str:
+    """Return the command that generates a data set, with placeholders for folders of the user.
+
+    Args:
+        request: how the data set is generated, see `mnistref.generation.generate.request_of`.
+    """
     options: list[object] = ["--variant", request["variant"], "--seed", request["seed"]]
     for split, images in request["sizes"].items():
         options += [f"--{split}", images]

@@ -27,6 +27,8 @@ class Launcher:
         executor: calls `launch` for several runs at a time.
         launch: does a run, and returns its outcome.
         require_connected: called while no run ends. It raises an error if the executor no longer works.
+        workers: number of runs at a time; None if it is unknown.
+        threads: number of CPU threads of each run; None if it is unknown.
     """
 
     def __init__(
@@ -34,7 +36,10 @@ class Launcher:
         executor: Executor,
         launch: Callable[[RunTask], RunOutcome],
         require_connected: Callable[[], None] = lambda: None,
+        workers: int | None = None,
+        threads: int | None = None,
     ) -> None:
+        self.workers, self.threads = workers, threads
         self._executor, self._launch, self._require_connected = executor, launch, require_connected
 
     def run_all(self, tasks: Mapping[Key, RunTask]) -> Iterator[tuple[Key, RunOutcome]]:
@@ -109,7 +114,7 @@ def local_workers(device: str, workers: int | None = None, threads: int | None =
 
     pool = ThreadPoolExecutor(len(assigned))
     try:
-        yield Launcher(pool, launch)
+        yield Launcher(pool, launch, workers=len(assigned), threads=threads)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         running.terminate()  # idle processes, too

@@ -15,7 +15,6 @@ from bench.evaluation.columns import (
     MAP_METRICS,
     MAP_SCORES,
     SCALES,
-    TRAIN_STEP_MS,
 )
 from bench.runs.record_types import Result
 from mnistref.variants import VARIANTS
@@ -37,7 +36,7 @@ RESULT_FORMAT = 1
 """Version of the meaning of a result. Results of different formats are never averaged. Results without it are of 1."""
 STATUSES = ("ok", "diverged", "failed")
 """The possible values of the field `status`."""
-_REQUIRED_MEASURES = ("accuracy", "n_test", "params", TRAIN_STEP_MS)
+_REQUIRED_MEASURES = ("accuracy", "n_test", "params")
 """Fields of the result of a run that succeeded, in addition to `REQUIRED_FIELDS`."""
 _RELATIVE_TOLERANCE, _STORED_TOLERANCE = 1e-6, 1e-3
 """Relative rounding errors of a measure, and of an answer, which is stored as f2."""

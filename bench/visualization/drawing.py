@@ -22,7 +22,7 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 except ImportError as error:
-    raise UsageProblemError("a picture needs matplotlib: pip install 'mnistref[report]'") from error
+    raise UsageProblemError("a picture needs matplotlib: pip install matplotlib") from error
 
 HEAT = "viridis"
 _OUTLINE = "#FF00FF"  # as in the data set's preview

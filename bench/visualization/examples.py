@@ -11,6 +11,8 @@ from bench.config import RunConfig
 from bench.evaluation.panels import Panels, Question, make_panels
 from bench.evaluation.snapshots import choose_across_scales
 from bench.model import AttributeCNN
+from bench.runs.provenance import read_data_folder, read_reproduction
+from bench.runs.shell_command import build_generate_command
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import Manifest, MnistRef, read_manifest, read_split
 from mnistref.variants import get_variant
@@ -21,15 +23,20 @@ SPLIT = "test"
 def find_data_set(run: Path, config: RunConfig, root: Path) -> Path:
     """Return the folder of the data set that a run was made on.
 
+    It is looked for in the root that the run is in, in `root`, and where it was when the run began.
+
     Raises:
         UsageProblemError: the folder does not exist.
     """
     places = [place / "datasets" / config.dataset for place in (run.resolve().parent.parent, root)]
-    for place in places:
-        if place.is_dir():
+    recorded = read_data_folder(run)
+    for place in [*places, *([recorded] if recorded else [])]:
+        if place.name == config.dataset and place.is_dir():
             return place
+    request = read_reproduction(run).get("request")
+    how = f"; this command generates it: {build_generate_command(request)}" if request else ""
     raise UsageProblemError(
-        f"{places[-1]}: the run's data set does not exist here; give its place with --data or --root"
+        f"{places[-1]}: the run's data set does not exist here; give its place with --data or --root{how}"
     )
 
 

@@ -2,12 +2,13 @@
 
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import NoReturn, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
@@ -28,8 +29,49 @@ class _AbsolutePath(click.Path):
         return console.remember_place(Path(os.fsdecode(super().convert(value, param, ctx))))
 
 
+Command = Callable[..., object]
 FOLDER = _AbsolutePath(path_type=Path)
 EXISTING = _AbsolutePath(exists=True, file_okay=False, path_type=Path)
+
+
+class HeadedOption(click.Option):
+    """An option that the help shows under a heading.
+
+    Args:
+        heading: the heading; options with the same heading stand together.
+    """
+
+    def __init__(self, *names: Any, heading: str, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.heading = heading
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option and its help, without the range of its values, which errors explain."""
+        record = super().get_help_record(ctx)
+        if record is None:
+            return None
+        text = re.sub(r"; [\w.]*<?=?x[<>]?=?[\w.]*(?=\]$)|  \[[\w.]*<?=?x[<>]?=?[\w.]*\]$", "", record[1])
+        return record[0], text
+
+
+def headed_option(heading: str, *names: str, **settings: Any) -> Callable[[Command], Command]:
+    """Return the decorator of an option that the help shows under a heading, as `click.option` does without one."""
+    return click.option(*names, cls=HeadedOption, heading=heading, **settings)
+
+
+class HeadedCommand(click.Command):
+    """A command whose help groups the options by heading. Options without one follow as "Other options"."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of each heading, in the order of their definition."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "heading", "Other options"), []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
 
 
 class Program(click.Group):

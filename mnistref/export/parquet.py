@@ -25,7 +25,7 @@ def _pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise UsageProblemError("--to parquet needs pyarrow: pip install 'mnistref[export]'") from error
+        raise UsageProblemError("--to parquet needs pyarrow: pip install pyarrow") from error
     return pyarrow
 
 

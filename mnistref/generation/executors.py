@@ -105,7 +105,7 @@ def cluster_executor(address: str) -> Iterator[tuple[Executor, Callable[[], None
         from distributed import Client, KilledWorker
         from distributed.comm.core import CommClosedError
     except ImportError as error:
-        raise UsageProblemError("--scheduler needs Dask: pip install 'mnistref[cluster]'") from error
+        raise UsageProblemError("--scheduler needs Dask: pip install distributed") from error
     if not re.fullmatch(r"((tcp|tls)://)?[^/]+:\d+", address):  # Dask raises an unrelated error for it
         raise UsageProblemError(f"--scheduler {address}: give tcp://HOST:PORT")
     lost = (CancelledError, Released, CommClosedError, TimeoutError)

@@ -14,7 +14,7 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 except ImportError as error:
-    raise UsageProblemError("--plot needs matplotlib: pip install 'mnistref[report]'") from error
+    raise UsageProblemError("--plot needs matplotlib: pip install matplotlib") from error
 
 PANELS = {
     "digits in an image": "share of images",

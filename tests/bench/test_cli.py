@@ -46,7 +46,13 @@ def test_show_draws_a_run(mini, root, tmp_path, monkeypatch):
     assert "of 1 answers right" in shown.stderr
     assert (tmp_path / shown.stdout.strip()).read_bytes().startswith(b"\x89PNG")
     far = shutil.copytree(folder, tmp_path / "elsewhere" / "run")
-    assert "give its place with --data or --root" in call(cli.bench, "show", far, code=2).stderr
+    assert call(cli.bench, "show", far, "--images", 1, "-o", "moved.png").stdout == "moved.png\n"  # the run recorded it
+    (tmp_path / "moved.png").unlink()
+    config = json.loads((far / "config.json").read_text())
+    (far / "config.json").write_text(json.dumps(config | {"data_folder": str(tmp_path / "gone" / mini.name)}))
+    missing = call(cli.bench, "show", far, code=2).stderr
+    assert "give its place with --data or --root" in missing
+    assert "mnistref generate --variant mini --seed 0 --train 400" in missing
     for more in (["--data", mini], ["--root", root]):
         drawn = call(cli.bench, "show", far, "-o", "new/a.svg", "--image", 3, "--image", 1, *more)
         assert drawn.stdout == "new/a.svg\n"
@@ -87,6 +93,44 @@ def test_run_generates_what_is_missing(root, tmp_path, monkeypatch):
     assert (result["variant"], result["n_test"], result["dataset"]["digits"]) == ("mini", 20, "mnist5k")
 
 
+def test_a_run_ends_with_what_it_found_and_draws_it(mini, tmp_path):
+    pytest.importorskip("matplotlib")
+    done = call(cli.bench, *run_arguments(mini, tmp_path, "pan"), "--picture")
+    folder = Path(done.stdout.strip())
+    assert (folder / "attention.png").read_bytes().startswith(b"\x89PNG")
+    for text in ("most frequent colour of each image", "uniform map", "× san", "attention.png", "bench leaderboard"):
+        assert text in done.stderr
+    again = call(cli.bench, *run_arguments(mini, tmp_path, "pan"), "--picture")
+    assert "already finished" in again.stderr
+    assert "uniform map" in again.stderr
+    assert "drawing" not in again.stderr
+    none = call(cli.bench, *run_arguments(mini, tmp_path, "none"), "--picture")
+    assert not (Path(none.stdout.strip()) / "attention.png").exists()
+
+
+def test_the_number_of_training_images_makes_another_data_set(idx_folder, tmp_path):
+    """Without a preset, mini is that of the preset quick, so that nothing is downloaded."""
+    sizes = ["--variant", "mini", "--digits", idx_folder, "--train", "40", "--epochs", "1", "--root", tmp_path]
+    done = call(cli.bench, "run", "--attn", "none", *sizes, "--no-timing", "--device", "cpu")
+    (manifest,) = tmp_path.glob("datasets/*/dataset.json")
+    splits = json.loads(manifest.read_text())["splits"]
+    assert {name: split["images"] for name, split in splits.items()} == {"train": 40, "val": 1000, "test": 2000}
+    config = json.loads((Path(done.stdout.strip()) / "config.json").read_text())
+    assert config["recipe"]["batch"] == 16
+    assert "not both" in call(cli.bench, *run_arguments(manifest.parent, tmp_path), "--train", "9", code=2).stderr
+
+
+def test_a_sweep_ends_with_its_own_board(mini, tmp_path):
+    call(cli.bench, *run_arguments(mini, tmp_path, "none"))
+    sweep = ["sweep", "--attn", "san,pan", "--data", mini, "--seeds", "1", "--epochs", "1", "--runs", tmp_path]
+    done = call(cli.bench, *sweep, "--device", "cpu", "--no-timing")
+    board = done.stderr[done.stderr.index("#  attn") :]
+    assert "san" in board
+    assert "pan" in board
+    assert "none" not in board.split("\n\n")[0]
+    assert len(done.stdout.splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("more", "code", "message"),
     [
@@ -114,6 +158,6 @@ def test_a_run_that_diverges_ends_with_6(mini, tmp_path, monkeypatch):
     from bench import config
 
     hot = replace(config.RECIPES["fast"], lr=1e30, optimizer="rmsprop")
-    monkeypatch.setitem(config.PRESETS, "paper", replace(config.PRESETS["paper"], recipe=hot))
+    monkeypatch.setitem(config.PRESETS, "full", replace(config.PRESETS["full"], recipe=hot))
     assert "diverged" in call(cli.bench, *run_arguments(mini, tmp_path), code=6).stderr
     assert "1 diverged" in call(cli.bench, "leaderboard", "--runs", tmp_path).stdout

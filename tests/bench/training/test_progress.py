@@ -37,7 +37,7 @@ def test_a_log_file_has_one_line_an_epoch_and_no_bar(mini, tmp_path):
     assert [line.split()[:2] for line in lines if line.startswith("epoch")] == [["epoch", "1"], ["epoch", "2"]]
     assert "\r" not in done.stderr
     assert "%|" not in done.stderr
-    assert len(lines) == len(set(lines)) == 5
+    assert [line.split()[0] for line in lines[:6]] == ["pan", "mini", "epoch", "epoch", "timing", "test"]
     assert torch.get_num_threads() == 1
 
 
@@ -88,3 +88,33 @@ def test_who_looks_sees_the_trainer_after_each_step_and_changes_nothing(mini, tm
     assert [done for done, _ in seen] == list(range(1, 2 * steps + 1))
     assert [seen[steps - 1][1], seen[-1][1]] == [record["val_accuracy"] for record in history]
     assert (looked / records.WEIGHTS).read_bytes() == (alone / records.WEIGHTS).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "line"),
+    [
+        (1000, 3.0, "about 50 min of training: 1,000 steps, 3 s each"),
+        (20_000, 0.9, "about 5 h of training: 20,000 steps, 0.9 s each"),
+        (50, 1.0, None),
+        (3, 1000.0, None),
+    ],
+)
+def test_a_long_training_is_estimated_once_after_its_first_steps(steps, seconds, line):
+    """The first step, which compiles and allocates, is not counted."""
+    estimate = progress.TrainingEstimate(steps)
+    lines = [estimate.after_step(100.0 + seconds * k) for k in range(min(steps, 40))]
+    assert [said for said in lines if said] == [line] * (line is not None)
+    if line:
+        assert lines.index(line) <= 4
+
+
+def test_the_test_has_progress_and_its_time_is_optional(mini, tmp_path):
+    done = trained(mini, tmp_path, "--no-timing")
+    result = json.loads((tmp_path / done.stdout.strip() / records.RESULT).read_text())
+    assert result["train_step_ms"] is result["relative_runtime"] is result["peak_memory_mb"] is None
+    assert "timing" not in done.stderr
+    board = CliRunner().invoke(cli.bench, ["leaderboard", "--runs", str(tmp_path)])
+    assert board.exit_code == 0
+    assert "pan" in board.stdout
+    timed = trained(mini, tmp_path / "timed")
+    assert "timing a training step and inference" in timed.stderr

@@ -1,0 +1,132 @@
+"""The result of a run for people: its numbers, each next to what it has to be compared with."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.config import DEFAULT_BASELINE
+from bench.data.question_blind import question_blind_accuracy
+from bench.runs import records
+from bench.runs.record_types import Result
+from mnistref.common.errors import DataProblemError, ProblemError
+from mnistref.common.text_table import table
+from mnistref.variants import VARIANTS
+
+NO_ATTENTION = "none"
+_LABELS = {"class": "colour", "color": "digit"}
+"""What is queried → what is answered."""
+_SIMILAR = 0.05
+"""A share that differs from that of a uniform map by less than this factor is called equal to it."""
+
+
+def describe_run(run: Path, data: Path) -> str:
+    """Return a table of the measures of a finished run, and what each is compared with.
+
+    The accuracy is compared with the most frequent answer in each image, and with the network without attention, if the
+    same folder has a finished run of it on the same questions.
+
+    Args:
+        run: the folder of the run.
+        data: the folder of its data set.
+
+    Raises:
+        DataProblemError: the record or the data set is damaged.
+    """
+    result = _read(run)
+    heading = f"{result['attn']} on {data.name}: {result['n_test']:,} test questions"
+    return f"{heading}\n{table([['measure', 'value', 'compare with'], *_rows(run, data, result)])}"
+
+
+def has_map(run: Path) -> bool:
+    """Return whether the network of a finished run has attention maps."""
+    return _read(run).get("mask_correctness") is not None
+
+
+def _read(run: Path) -> Result:
+    result = records.read_result(run)
+    if result is None:
+        raise DataProblemError(f"{run}: the run is not finished; run the same command again")
+    return result
+
+
+def _rows(run: Path, data: Path, result: Result) -> Iterator[list[str]]:
+    yield ["accuracy", _percent(result["accuracy"]), "; ".join(_compare_accuracy(run, data, result))]
+    share, uniform = result.get("mask_correctness"), result.get("mask_correctness_uniform")
+    if share is None or uniform is None:
+        yield ["attention on the queried digit", "–", "the network has no attention map"]
+    else:
+        yield ["attention on the queried digit", _percent(share), f"uniform map: {_compare_share(share, uniform)}"]
+        peak = result.get("pointing")
+        if peak is not None:
+            yield ["peak of the map on the digit", _percent(peak), ""]
+    milliseconds, relative = result.get("train_step_ms"), result.get("relative_runtime")
+    if milliseconds is not None:
+        versus = (
+            "" if relative is None or result["attn"] == DEFAULT_BASELINE else f"{relative:.1f} × {DEFAULT_BASELINE}"
+        )
+        yield ["training step", f"{milliseconds:.3g} ms", versus]
+
+
+def _compare_accuracy(run: Path, data: Path, result: Result) -> Iterator[str]:
+    variant = VARIANTS.get(result["variant"])
+    blind = question_blind_accuracy(data, result["queries"])
+    if blind is not None:
+        answer = _LABELS[variant.query] if variant else "answer"
+        yield f"most frequent {answer} of each image: {_percent(blind)}"
+    if result["attn"] == NO_ATTENTION:
+        return
+    without = _find_without_attention(run, result)
+    if without is not None:
+        yield f"without attention ({NO_ATTENTION}): {_percent(without)}"
+
+
+def _find_without_attention(run: Path, result: Result) -> float | None:
+    """Return the accuracy of the network without attention on the same questions; None if there is no such run.
+
+    A run with the same recipe is preferred.
+    """
+    found: dict[bool, float] = {}
+    for folder in sorted(run.parent.glob(f"{result['variant']}-{NO_ATTENTION}-s*")):
+        try:
+            other = records.read_result(folder)
+        except ProblemError:
+            continue
+        if other is None or other.get("status") != "ok" or other["attn"] != NO_ATTENTION:
+            continue
+        if (other["dataset"]["spec_id"], other["queries"]) == (result["dataset"]["spec_id"], result["queries"]):
+            found[other["recipe"] == result["recipe"]] = other["accuracy"]
+    return found.get(True, found.get(False))
+
+
+def _compare_share(share: float, uniform: float) -> str:
+    """Return the share of a uniform map, and how a share relates to it."""
+    ratio = share / uniform if uniform else float("inf")
+    if abs(ratio - 1) < _SIMILAR:
+        relation = "no better than uniform"
+    elif ratio < 1:
+        relation = "below uniform: the attention avoids the digit"
+    else:
+        relation = f"{ratio:.1f} times as much"
+    return f"{_percent(uniform)}, {relation}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def suggest_commands(run: Path, picture: Path | None) -> str:
+    """Return the picture of a run, if there is one, and the commands with which a user may go on.
+
+    Args:
+        run: the folder of the run, in a folder of runs.
+        picture: the picture of its attention.
+    """
+    runs, default = run.parent, Path("data_cache/runs")
+    where = "" if runs == default else f" --runs {shlex.quote(str(runs))}"
+    rows = [
+        *([["picture", str(picture)]] if picture else []),
+        ["pictures", f"bench show {shlex.quote(str(run))}"],
+        ["board", f"bench leaderboard{where}"],
+        ["report", f"bench report{where} -o report.html"],
+    ]
+    return table(rows)

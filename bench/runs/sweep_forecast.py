@@ -1,0 +1,70 @@
+"""How long a sweep takes, estimated before it begins."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from bench.attention import NetworkSpec
+from bench.common.number_format import describe_duration
+from bench.compute import ComputeConfig
+from bench.config import RunConfig
+from bench.profiling.forecast import estimate_step_seconds, mean_questions
+from bench.runs import records
+from bench.runs.sweep import Task
+from mnistref.dataset import read_manifest
+from mnistref.variants import get_variant
+
+log = logging.getLogger("bench")
+
+MIN_IMAGES = 100_000
+"""A sweep that trains on fewer images in all is not estimated, because it is short."""
+
+
+def announce_duration(tasks: Sequence[Task], runs: Path, workers: int, threads: int | None) -> None:
+    """Log how long the training of the unfinished runs takes.
+
+    A step of each network is measured. Networks with user modules are left out, because their code must not run in this
+    process.
+
+    Args:
+        tasks: the runs.
+        runs: folder of all runs.
+        workers: number of runs at a time.
+        threads: number of CPU threads of each run; None for PyTorch's default.
+    """
+    waiting = [task for task in tasks if not records.is_finished(runs / task.config.run_id)]
+    if sum(_steps(task) * task.config.recipe.batch for task in waiting) < MIN_IMAGES:
+        return
+    known = [task for task in waiting if not task.network.has_user_module]
+    if not known:
+        return
+    log.info("estimating the time of %d runs from a step of each network", len(known))
+    step_seconds: dict[tuple[NetworkSpec, str], float] = {}
+    for task in known:
+        key = task.network, task.config.variant
+        if key not in step_seconds:
+            config, variant = task.config, get_variant(task.config.variant)
+            step_seconds[key] = estimate_step_seconds(task.network, variant, config.recipe, _computing(config), threads)
+    seconds = {task: _steps(task) * step_seconds[task.network, task.config.variant] for task in known}
+    longest = max(seconds, key=seconds.__getitem__)
+    total = max(sum(seconds.values()) / workers, seconds[longest])
+    omitted = f"; {len(waiting) - len(known)} runs of your own modules are not estimated" * (len(known) < len(waiting))
+    log.info(
+        "about %s of training for %d runs, %d at a time; the longest, %s, takes about %s%s",
+        *(describe_duration(total), len(known), workers, longest.name, describe_duration(seconds[longest]), omitted),
+    )
+
+
+def _steps(task: Task) -> int:
+    """Return the number of training steps of a run, at most."""
+    recipe, manifest = task.config.recipe, read_manifest(task.data)
+    units = manifest.images("train")
+    if recipe.questions == "one" and task.config.queries == "all":
+        units *= mean_questions(recipe, manifest.variant)
+    return recipe.epochs * max(1, units // recipe.batch)
+
+
+def _computing(config: RunConfig) -> ComputeConfig:
+    return ComputeConfig(torch.device(config.device), config.precision)

@@ -1,0 +1,108 @@
+"""What a finished run reports to its user."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench.compute import ComputeConfig
+from bench.config import RECIPES
+from bench.data.question_blind import question_blind_accuracy
+from bench.runs import experiment
+from bench.runs.configure import RunSettings, configure
+from bench.runs.summary import describe_run, has_map, suggest_commands
+
+
+@pytest.fixture(scope="module")
+def trained(mini, tmp_path_factory):
+    """trained(attn): a short run on mini, in a folder of runs of its own."""
+    folders = {}
+
+    def trained(attn: str):
+        if attn not in folders:
+            computing = ComputeConfig(torch.device("cpu"))
+            config = configure(mini, attn, 0, RunSettings(replace(RECIPES["fast"], epochs=1), "one", computing))
+            folders[attn] = experiment.run(config, mini, tmp_path_factory.mktemp(attn))
+        return folders[attn]
+
+    return trained
+
+
+@pytest.fixture(scope="module")
+def run(trained):
+    return trained("pan")
+
+
+def changed(run, folder, **values):
+    """Return a copy of a run with other values in its result."""
+    copy = folder / run.name
+    shutil.copytree(run, copy)
+    result = json.loads((copy / "result.json").read_text())
+    (copy / "result.json").write_text(json.dumps(result | values))
+    return copy
+
+
+def row(text, name):
+    (line,) = [line for line in text.splitlines() if line.startswith(name)]
+    return line
+
+
+def test_the_accuracy_stands_next_to_what_needs_no_question(run, mini):
+    result = json.loads((run / "result.json").read_text())
+    line = row(describe_run(run, mini), "accuracy")
+    assert f"{100 * result['accuracy']:.1f} %" in line
+    assert f"most frequent colour of each image: {100 * question_blind_accuracy(mini):.1f} %" in line
+
+
+def test_a_run_of_none_on_the_same_questions_is_found(run, trained, mini, tmp_path):
+    """Not one on other questions, not an unfinished one, and one with the same recipe before another."""
+    own, none = changed(run, tmp_path), trained("none")
+    assert "(none)" not in describe_run(own, mini)
+    other = changed(none, tmp_path, queries="all", accuracy=0.111)
+    assert "(none)" not in describe_run(own, mini)
+    shutil.rmtree(other)
+    other = changed(none, tmp_path, recipe="another", accuracy=0.222)
+    assert row(describe_run(own, mini), "accuracy").endswith("without attention (none): 22.2 %")
+    other.rename(tmp_path / "mini-none-s7-another")
+    recipe = json.loads((own / "result.json").read_text())["recipe"]
+    changed(none, tmp_path, recipe=recipe, accuracy=0.333)
+    assert row(describe_run(own, mini), "accuracy").endswith("without attention (none): 33.3 %")
+    (tmp_path / none.name / "result.json").write_text("{")
+    assert row(describe_run(own, mini), "accuracy").endswith("without attention (none): 22.2 %")
+
+
+@pytest.mark.parametrize(
+    ("share", "uniform", "words"),
+    [
+        (0.20, 0.05, "uniform map: 5.0 %, 4.0 times as much"),
+        (0.051, 0.05, "no better than uniform"),
+        (0.049, 0.05, "no better than uniform"),
+        (0.02, 0.05, "below uniform"),
+        (0.0, 0.05, "below uniform"),
+    ],
+)
+def test_the_attention_is_compared_with_a_uniform_map(run, mini, tmp_path, share, uniform, words):
+    copy = changed(run, tmp_path, mask_correctness=share, mask_correctness_uniform=uniform)
+    assert words in row(describe_run(copy, mini), "attention on the queried digit")
+
+
+def test_a_network_without_maps_is_said_to_have_none(trained, mini):
+    none = trained("none")
+    assert not has_map(none)
+    assert "no attention map" in row(describe_run(none, mini), "attention on the queried digit")
+    assert "(none)" not in describe_run(none, mini)
+
+
+def test_a_run_that_was_not_timed_has_no_line_about_time(run, mini, tmp_path):
+    assert "× san" in row(describe_run(run, mini), "training step")
+    copy = changed(run, tmp_path, train_step_ms=None, relative_runtime=None)
+    assert "training step" not in describe_run(copy, mini)
+
+
+def test_the_next_commands_name_the_folders(tmp_path):
+    text = suggest_commands(tmp_path / "my runs" / "a", None)
+    assert f"bench show '{tmp_path}/my runs/a'" in text
+    assert f"bench leaderboard --runs '{tmp_path}/my runs'" in text
+    assert "picture " not in text

@@ -1,0 +1,58 @@
+"""What a sweep says of its duration before it begins."""
+
+import logging
+
+import pytest
+import torch
+
+from bench.attention import resolve_network
+from bench.compute import ComputeConfig
+from bench.config import DEFAULT_WIDTH, RECIPES
+from bench.runs import sweep_forecast
+from bench.runs.configure import RunSettings
+from bench.runs.sweep import SweepPlan
+
+
+@pytest.fixture
+def tasks(mini):
+    networks = [resolve_network(name, DEFAULT_WIDTH) for name in ("san", "pan")]
+    settings = RunSettings(RECIPES["fast"], "one", ComputeConfig(torch.device("cpu")))
+    return SweepPlan(networks, [mini], 3, settings).build_tasks()
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """A step of san takes 10 s, one of pan 30 s; the networks whose steps were measured."""
+    measured = []
+
+    def estimate(network, *_):
+        measured.append(network.name)
+        return {"san": 10.0, "pan": 30.0}[network.name]
+
+    monkeypatch.setattr(sweep_forecast, "estimate_step_seconds", estimate)
+    return measured
+
+
+def test_the_time_of_all_runs_and_of_the_longest(tasks, steps, tmp_path, monkeypatch, caplog):
+    """400 images are 12 steps of 32, in 3 epochs: 3 runs of 360 s, and 3 of 1,080 s, two at a time."""
+    monkeypatch.setattr(sweep_forecast, "MIN_IMAGES", 1)
+    with caplog.at_level(logging.INFO):
+        sweep_forecast.announce_duration(tasks, tmp_path, 2, None)
+    (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("about")]
+    assert line.startswith("about 36 min of training for 6 runs, 2 at a time; the longest, ")
+    assert line.endswith("pan seed 0, takes about 18 min")
+    assert sorted(steps) == ["pan", "san"]
+
+
+def test_it_takes_at_least_as_long_as_the_longest_run(tasks, steps, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(sweep_forecast, "MIN_IMAGES", 1)
+    with caplog.at_level(logging.INFO):
+        sweep_forecast.announce_duration(tasks, tmp_path, 100, None)
+    assert "about 18 min of training for 6 runs, 100 at a time" in caplog.text
+
+
+def test_a_short_sweep_is_not_estimated(tasks, steps, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        sweep_forecast.announce_duration(tasks, tmp_path, 1, None)
+    assert not steps
+    assert not caplog.records
