@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,63 +18,33 @@ from bench.data.loading import load_split
 from bench.data.online import OnlineImages, load_training
 from bench.data.split import Split
 from bench.distributed.process_group import SINGLE_PROCESS, ProcessLostError, SingleProcess
-from bench.evaluation import batch_size, snapshots
-from bench.evaluation.columns import COSTS
-from bench.evaluation.evaluate import DivergedError, Measure, Tested, test
+from bench.evaluation import batch_size
+from bench.evaluation.evaluate import DivergedError, Measure
 from bench.kernels.diagonal_lstm import ImplementationError
-from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
+from bench.kernels.diagonal_lstm.implementation_log import noted
 from bench.model import AttributeCNN, build
 from bench.profiling import oom, run_cost
 from bench.runs import records
 from bench.runs.configure import RunSettings, configure, hash_weights, prepare_dataset
 from bench.runs.environment import get_commit
+from bench.runs.final_test import test_best_weights
 from bench.runs.load import load_model
 from bench.runs.provenance import ReproductionInfo
+from bench.runs.run_context import RunContext
 from bench.training import checkpoints
 from bench.training.checkpoints import load_matching_weights
 from bench.training.interruption import InterruptGuard
-from bench.training.progress import ProgressOptions, RunProgress, track_progress
+from bench.training.progress import ProgressOptions, track_progress
 from bench.training.trainer import Trainer
 from mnistref.common.atomic_files import exclusive, path_to_text
 from mnistref.common.console import log_once
 from mnistref.common.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
-from mnistref.dataset import Manifest, read_manifest
+from mnistref.dataset import read_manifest
 from mnistref.generation.generate import request_of
 
 __all__ = ["RunSettings", "configure", "prepare_dataset", "run"]
 
 log = logging.getLogger("bench")
-
-
-@dataclass(frozen=True)
-class _RunContext:
-    """The arguments of `run`, and what follows from them.
-
-    Attributes:
-        config: configuration of the run.
-        network: the network of the configuration.
-        data: folder of the data set.
-        folder: folder of the run.
-        manifest: manifest of the data set.
-        computing: device, precision and capture mode.
-        resume: whether to resume an interrupted run.
-        init: folder of the run with the initial weights, or None.
-        progress_options: how to report progress, and how often to write checkpoints.
-        data_options: how the data are read.
-        group: the processes of the run.
-    """
-
-    config: RunConfig
-    network: NetworkSpec
-    data: Path
-    folder: Path
-    manifest: Manifest
-    computing: ComputeConfig
-    resume: bool
-    init: Path | None
-    progress_options: ProgressOptions
-    data_options: DataOptions
-    group: SingleProcess
 
 
 def run(
@@ -117,7 +86,7 @@ def run(
     network = network or resolve_network(config.attn, config.width)
     if (network.name, network.width) != (config.attn, config.width):
         raise ValueError(f"the network is {network.name}, width {network.width}; the configuration says another one")
-    context = _RunContext(
+    context = RunContext(
         config, network, data, folder, manifest, computing, resume, init, progress_options, data_options, group
     )
     group.check(computing)
@@ -137,14 +106,14 @@ def run(
     return folder
 
 
-def _is_finished(context: _RunContext) -> bool:
+def _is_finished(context: RunContext) -> bool:
     """Return, on all ranks, whether rank 0 finds a finished run that is not to be repeated."""
     return bool(
         context.group.broadcast(lambda: "finished" if context.resume and records.is_finished(context.folder) else "")
     )
 
 
-def _run_and_record(context: _RunContext, model: AttributeCNN) -> None:
+def _run_and_record(context: RunContext, model: AttributeCNN) -> None:
     """Train and test, and write result.json, whether the run succeeds or not."""
     config, folder, computing, variant = context.config, context.folder, context.computing, context.manifest.variant
     log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, computing.description)
@@ -187,7 +156,7 @@ def _run_and_record(context: _RunContext, model: AttributeCNN) -> None:
     log.info("test accuracy %.1f %%", 100 * accuracy)
 
 
-def _write_result(context: _RunContext, started: float, outcome: Mapping[str, object]) -> None:
+def _write_result(context: RunContext, started: float, outcome: Mapping[str, object]) -> None:
     """Write result.json. Ranks other than 0 write only failures, which rank 0 may not know of.
 
     Args:
@@ -201,7 +170,7 @@ def _write_result(context: _RunContext, started: float, outcome: Mapping[str, ob
         records.write_json(context.folder / records.RESULT, result)
 
 
-def _start(context: _RunContext, model: AttributeCNN) -> None:
+def _start(context: RunContext, model: AttributeCNN) -> None:
     """Load the initial weights, if there are any, and create the folder of the run."""
     config, init, folder = context.config, context.init, context.folder
     if config.init_weights != (hash_weights(init / records.WEIGHTS) if init else None):
@@ -218,7 +187,7 @@ def _start(context: _RunContext, model: AttributeCNN) -> None:
         records.start_run(folder, content, context.computing, context.resume, context.group.size)
 
 
-def _build_reproduction_info(context: _RunContext) -> ReproductionInfo:
+def _build_reproduction_info(context: RunContext) -> ReproductionInfo:
     info: ReproductionInfo = {}
     if files := context.network.files:
         info["attn_files"] = files
@@ -229,7 +198,7 @@ def _build_reproduction_info(context: _RunContext) -> ReproductionInfo:
     return info
 
 
-def _train_and_test(context: _RunContext, model: AttributeCNN) -> dict[str, Measure | str]:
+def _train_and_test(context: RunContext, model: AttributeCNN) -> dict[str, Measure | str]:
     """Train the network, write checkpoints and the history, and return the measures of the test."""
     config, folder, is_main = context.config, context.folder, context.group.is_main
     trainer = _build_trainer(context, model)
@@ -264,12 +233,12 @@ def _train_and_test(context: _RunContext, model: AttributeCNN) -> dict[str, Meas
                 if guard:
                     guard.finish_epoch()
                 progress.report_epoch(record)
-        measures = _test(context, trainer, model, progress)
+        measures = test_best_weights(context, trainer, model, progress)
         progress.report_test(measures)
     return measures
 
 
-def _build_trainer(context: _RunContext, model: AttributeCNN) -> Trainer:
+def _build_trainer(context: RunContext, model: AttributeCNN) -> Trainer:
     """Load the training and validation data, and return a trainer for them."""
     config, data, computing = context.config, context.data, context.computing
     train = load_training(config, data, computing.device, context.data_options)
@@ -288,46 +257,9 @@ def _require_enough(train: Split | OnlineImages, data: Path) -> None:
         raise DataProblemError(f"{data}: {len(train)} training question; batch normalisation needs 2 or more")
 
 
-def _list_eval_batch_sizes(context: _RunContext, model: AttributeCNN, batch: int) -> list[int]:
+def _list_eval_batch_sizes(context: RunContext, model: AttributeCNN, batch: int) -> list[int]:
     """Return the batch sizes to try in validation and test. Several processes use one size, so that they agree."""
     device, width = context.computing.device, context.config.width
     kind = device.type if context.group.size == 1 else "cpu"
     canvas, is_sampled = context.manifest.variant.canvas, batch_size.draws(model)
     return batch_size.sizes(kind, batch, canvas, width, free_memory(device), is_sampled)
-
-
-def _test(
-    context: _RunContext, trainer: Trainer, model: AttributeCNN, progress: RunProgress
-) -> dict[str, Measure | str]:
-    """Test the network of the best epoch, write its weights and answers, and return the measures and costs."""
-    config, computing, group, folder = context.config, context.computing, context.group, context.folder
-    variant = context.manifest.variant
-    del trainer.train  # releases the memory of the training data
-    model.load_state_dict(trainer.best_weights)
-    if group.is_main:
-        checkpoints.save_weights(folder / records.WEIGHTS, model)
-    split = load_split(context.data, "test", config.queries, computing.device, True, context.data_options.stream)
-    with computing.autocast(), noted(trainer.implementations):
-        with progress.testing(len(split)) as bar:
-
-            def attempt(size: int) -> Tested:
-                bar.reset()
-                return test(model, split, size, group, bar.update)
-
-            tested = batch_size.in_memory(trainer.eval_batch_sizes, attempt)
-        if group.is_main:
-            records.write_answers(folder, tested.answers)
-            snapshots.write_snapshots(folder, snapshots.take_snapshots(model, split, variant))
-    costs: Mapping[str, float | int | None] = {}
-    if group.is_main and context.progress_options.timing:
-        progress.report_phase("timing a training step and inference")
-        costs = run_cost.measure_cost(config, model, variant, computing, trainer.batch)
-    return {
-        **tested.measures,
-        **(costs or dict.fromkeys(COSTS)),
-        "epochs": trainer.epoch,
-        "best_epoch": trainer.best_epoch,
-        "val_accuracy": trainer.best_accuracy,
-        "params": sum(p.numel() for p in model.parameters()),
-        "diagonal_lstm": spelled(trainer.implementations),
-    }

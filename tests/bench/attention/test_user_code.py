@@ -244,7 +244,7 @@ def test_a_run_that_fails_keeps_the_traceback(mini, tmp_path, checked_here):
 def test_a_traceback_disappears_when_the_run_is_started_again(mini, tmp_path, checked_here, monkeypatch):
     run = ["run", "--attn", "san", "--data", mini, "--runs", tmp_path, *TRAINING]
     with monkeypatch.context() as patch:
-        patch.setattr("bench.runs.experiment.test", lambda *_: 1 / 0)
+        patch.setattr("bench.runs.final_test.test", lambda *_: 1 / 0)
         call(*run, code=6)
     (folder,) = tmp_path.glob("mini-*")
     assert "ZeroDivisionError" in (folder / records.TRACEBACK).read_text()

@@ -1,0 +1,53 @@
+"""The test of a run: the network of the best epoch, its answers, snapshots and costs."""
+
+from collections.abc import Mapping
+
+from bench.data.loading import load_split
+from bench.evaluation import batch_size, snapshots
+from bench.evaluation.columns import COSTS
+from bench.evaluation.evaluate import Measure, Tested, test
+from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
+from bench.model import AttributeCNN
+from bench.profiling import run_cost
+from bench.runs import records
+from bench.runs.run_context import RunContext
+from bench.training import checkpoints
+from bench.training.progress import RunProgress
+from bench.training.trainer import Trainer
+
+
+def test_best_weights(
+    context: RunContext, trainer: Trainer, model: AttributeCNN, progress: RunProgress
+) -> dict[str, Measure | str]:
+    """Test the network of the best epoch, write its weights and answers, and return the measures and costs."""
+    config, computing, group, folder = context.config, context.computing, context.group, context.folder
+    variant = context.manifest.variant
+    del trainer.train  # releases the memory of the training data
+    model.load_state_dict(trainer.best_weights)
+    if group.is_main:
+        checkpoints.save_weights(folder / records.WEIGHTS, model)
+    split = load_split(context.data, "test", config.queries, computing.device, True, context.data_options.stream)
+    with computing.autocast(), noted(trainer.implementations):
+        with progress.testing(len(split)) as bar:
+
+            def attempt(size: int) -> Tested:
+                bar.reset()
+                return test(model, split, size, group, bar.update)
+
+            tested = batch_size.in_memory(trainer.eval_batch_sizes, attempt)
+        if group.is_main:
+            records.write_answers(folder, tested.answers)
+            snapshots.write_snapshots(folder, snapshots.take_snapshots(model, split, variant))
+    costs: Mapping[str, float | int | None] = {}
+    if group.is_main and context.progress_options.timing:
+        progress.report_phase("timing a training step and inference")
+        costs = run_cost.measure_cost(config, model, variant, computing, trainer.batch)
+    return {
+        **tested.measures,
+        **(costs or dict.fromkeys(COSTS)),
+        "epochs": trainer.epoch,
+        "best_epoch": trainer.best_epoch,
+        "val_accuracy": trainer.best_accuracy,
+        "params": sum(p.numel() for p in model.parameters()),
+        "diagonal_lstm": spelled(trainer.implementations),
+    }
