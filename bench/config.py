@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from mnistref.common.errors import UsageProblemError, did_you_mean
 from mnistref.spec import canonical_json
+from mnistref.variants import FIRST_STEPS_DIGITS, FIRST_STEPS_SIZES
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 CAPTURES = ("eager", "graph")
@@ -113,8 +114,8 @@ _FULL_SIZES = {"train": 30_000, "val": 10_000, "test": 10_000}
 PRESETS = {
     "quick": Preset(
         "mini",
-        {"train": 8_000, "val": 1_000, "test": 2_000},
-        "mnist5k",
+        FIRST_STEPS_SIZES,
+        FIRST_STEPS_DIGITS,
         replace(RECIPES["fast"], batch=16, epochs=4),  # on small images, more steps help more than larger batches
     ),
     "small": Preset(

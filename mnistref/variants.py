@@ -48,6 +48,13 @@ _ENTRIES = (
 
 VARIANTS: dict[str, VariantSpec] = {v.name: v for v in _ENTRIES}
 
+FIRST_STEPS = ("mini", "miniinv")
+"""Variants for first steps and tests."""
+FIRST_STEPS_SIZES: dict[str, int] = {"train": 8_000, "val": 1_000, "test": 2_000}
+"""Images of each split of a small data set."""
+FIRST_STEPS_DIGITS = "mnist5k"
+"""A source of digits that needs no download."""
+
 
 def get_variant(name: str) -> VariantSpec:
     """Return the variant with this name.

@@ -35,6 +35,10 @@ def test_items_are_what_the_shards_hold(variant, make):
         assert (sample["query"], sample["label"]) == (arrays["query"][i], arrays["label"][i])
         assert sample["scale"] == arrays["scale"][i]
         np.testing.assert_array_equal(sample["box"], arrays["digit_box"][i, slot])
+        assert isinstance(sample["boxes"], tv_tensors.BoundingBoxes)
+        assert sample["boxes"].format is tv_tensors.BoundingBoxFormat.XYXY
+        assert sample["boxes"].canvas_size == (canvas, canvas)
+        assert sample["boxes"].tolist() == [sample["box"][[1, 0, 3, 2]].tolist()]
         ys, xs = np.nonzero(sample["mask"].numpy())
         y0, x0, y1, x1 = sample["box"].tolist()
         assert y0 <= ys.min() <= ys.max() < y1
@@ -91,11 +95,96 @@ def test_transforms_move_image_mask_and_box_together(make):
     assert flipped["box"].tolist() == [y0, 100 - x1, y1, 100 - x0]
 
 
+@pytest.mark.parametrize(
+    ("transforms", "boxes", "box"),
+    [
+        (v2.ConvertBoundingBoxFormat("XYWH"), lambda y0, x0, y1, x1: [[x0, y0, x1 - x0, y1 - y0]], True),
+        (lambda sample: {**sample, "boxes": sample["boxes"][:0]}, lambda *_: [], False),
+        (lambda sample: {"image": sample["image"]}, None, False),
+    ],
+    ids=["converted", "removed", "left out"],
+)
+def test_transforms_may_convert_or_remove_the_boxes(transforms, boxes, box, make):
+    plain, sample = MnistRef(make("mref"))[3], MnistRef(make("mref"), transforms=transforms)[3]
+    assert ("box" in sample) == box
+    assert not box or torch.equal(sample["box"], plain["box"])
+    assert boxes is None or sample["boxes"].tolist() == boxes(*plain["box"].tolist())
+
+
+def test_transforms_may_return_anything(make):
+    dataset = MnistRef(make("mini"), transforms=lambda sample: (sample["image"], sample["query"]))
+    assert [type(part) for part in dataset[0]] == [tv_tensors.Image, int]
+
+
+def test_transforms_of_the_image_and_of_the_label(make):
+    plain = MnistRef(make("mini"))[3]
+    changed = MnistRef(make("mini"), transform=v2.ToDtype(torch.float32, scale=True), target_transform=str)[3]
+    torch.testing.assert_close(torch.as_tensor(changed["image"]), torch.as_tensor(plain["image"]) / 255)
+    assert changed["label"] == str(plain["label"])
+    assert torch.equal(changed["mask"], plain["mask"])
+    for other in ({"transform": str}, {"target_transform": str}):
+        with pytest.raises(UsageProblemError, match="not both"):
+            MnistRef(make("mini"), transforms=str, **other)
+
+
+def test_classes_are_the_names_of_the_labels(make):
+    assert MnistRef(make("mini")).classes == ["green", "yellow", "white", "red", "blue"]
+    assert MnistRef(make("miniinv")).classes == list("0123456789")
+
+
+@pytest.mark.parametrize(
+    "part", [slice(10, 20), slice(None), slice(-5, None), slice(None, None, -7), slice(50, 5), slice(0, 10**9, 11)]
+)
+def test_a_slice_is_a_data_set_of_these_questions(part, make):
+    dataset = MnistRef(make("mini"), queries="all", transform=v2.Identity())
+    view, numbers = dataset[part], range(len(dataset))[part]
+    assert isinstance(view, MnistRef)
+    assert len(view) == len(numbers)
+    assert (view.split, view.queries, view.classes, view.transform) == (
+        "train",
+        "all",
+        dataset.classes,
+        dataset.transform,
+    )
+    for k, number in enumerate(numbers[:9]):
+        for name, value in dataset[number].items():
+            assert torch.equal(torch.as_tensor(view[k][name]), torch.as_tensor(value)), name
+    assert len(view[1:3]) == len(numbers[1:3])
+    assert len(pickle.loads(pickle.dumps(view))) == len(numbers)
+
+
+def test_slices_and_items_agree_with_numpy_indices(make):
+    dataset = MnistRef(make("mini"))
+    assert torch.equal(dataset[np.int64(3)]["image"], dataset[torch.tensor(3)]["image"])
+    with pytest.raises(TypeError):
+        dataset["3"]
+
+
+def test_its_repr_names_what_it_is(make):
+    text = repr(MnistRef(make("mini"), split="test", transform=v2.Identity()))
+    assert text.splitlines()[0] == "Dataset MnistRef mini"
+    for part in ("Number of datapoints: 30", str(make("mini")), "test", "48 × 48", "green", "transform: Identity()"):
+        assert part in text
+    assert "target_transform" not in text
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_read_the_same_items(start, make):
+    dataset = MnistRef(make("mini"))[:12]
+    wanted = [dataset[k] for k in range(12)]  # shards are mapped before the workers start
+    loader = DataLoader(dataset, batch_size=None, num_workers=2, multiprocessing_context=start)
+    for sample, other in zip(loader, wanted, strict=True):
+        assert sample.keys() == other.keys()
+        assert all(torch.equal(torch.as_tensor(sample[k]), torch.as_tensor(other[k])) for k in other)
+        assert sample["boxes"].format is tv_tensors.BoundingBoxFormat.XYXY
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_by_the_data_loader(workers, make):
     dataset = MnistRef(make("mini"))
-    dataset[0]  # files are open before the workers start
+    dataset[0]  # shards are mapped before the workers start
     batches = list(DataLoader(dataset, batch_size=16, num_workers=workers))
+    assert batches[0]["boxes"].shape == (16, 1, 4)
     images = torch.cat([b["image"] for b in batches])
     np.testing.assert_array_equal(images.permute(0, 2, 3, 1), read_split(dataset.folder, "train", "image")["image"])
 

@@ -1,0 +1,132 @@
+"""Functions of the package `mnistref`: `generate` makes a data set, `load` opens one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from mnistref.common.errors import UsageProblemError, did_you_mean
+from mnistref.dataset import MnistRef
+from mnistref.generation.generate import Request
+from mnistref.generation.generate import generate as generate_data_set
+from mnistref.variants import FIRST_STEPS, FIRST_STEPS_DIGITS, FIRST_STEPS_SIZES, VARIANTS
+
+
+class GenerateOptions(TypedDict, total=False):
+    """The keyword arguments of `generate`."""
+
+    seed: int
+    train: int | None
+    val: int | None
+    test: int | None
+    digits: str | Path
+    backgrounds: str | Path
+    pool: str
+    skip_bad: bool
+    any_digits: bool
+    keep_copies: bool
+    workers: int | None
+    scheduler: str | None
+
+
+def generate(
+    variant: str,
+    root: str | Path = "data_cache",
+    *,
+    seed: int = 0,
+    train: int | None = None,
+    val: int | None = None,
+    test: int | None = None,
+    digits: str | Path = "mnist",
+    backgrounds: str | Path = "builtin",
+    pool: str = "disjoint",
+    skip_bad: bool = False,
+    any_digits: bool = False,
+    keep_copies: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Path:
+    """Generate a data set, and return its folder. Same as the command `mnistref generate`, with the same defaults.
+
+    A finished data set is returned unchanged. An interrupted generation is resumed.
+
+    Args:
+        variant: name of a variant, see `mnistref list`.
+        root: folder of data sets and sources.
+        seed: seed of all random draws, 0 or more.
+        train: number of training images; 30,000 by default.
+        val: number of validation images; 10,000 by default.
+        test: number of test images; 10,000 by default.
+        digits: "mnist", "mnist5k", or a folder of IDX files.
+        backgrounds: "builtin", "sun397", or a folder of images.
+        pool: "disjoint": no digit or photo is in two splits; "pooled": all splits share them.
+        skip_bad: leave out unusable photos.
+        any_digits: accept a folder of digits that fail the digit check.
+        keep_copies: keep photos that are smaller or recompressed copies of others.
+        workers: number of workers; by default one per processor.
+        scheduler: address of a Dask scheduler whose workers are used, such as "tcp://host:port".
+
+    Raises:
+        UsageProblemError: an argument is invalid.
+        DataProblemError: a source is damaged, missing or unusable.
+        RunProblemError: workers died, or differ from this installation.
+        OSError: the disk is full or cannot be written.
+    """
+    sizes = {split: n for split, n in (("train", train), ("val", val), ("test", test)) if n is not None}
+    sources = (str(digits), str(backgrounds), pool, skip_bad, any_digits, keep_copies)
+    return generate_data_set(Request(variant, Path(root), seed, sizes, *sources), workers, scheduler=scheduler)
+
+
+def load(
+    name_or_path: str | Path,
+    split: str = "train",
+    queries: str = "one",
+    root: str | Path = "data_cache",
+    *,
+    transforms: Callable[[dict[str, Any]], Any] | None = None,
+    transform: Callable[[Any], Any] | None = None,
+    target_transform: Callable[[int], Any] | None = None,
+    **options: Unpack[GenerateOptions],
+) -> MnistRef:
+    """Return a split of a data set. The data set of a variant is generated if it does not exist.
+
+    Args:
+        name_or_path: name of a variant, or the folder of a data set. A name of a variant is never a folder; write
+            "./mini" for a folder.
+        split: train, val or test.
+        queries: "one" question per image, "all" of them, or "author", see `MnistRef`.
+        root: folder of data sets and sources.
+        transforms: see `MnistRef`.
+        transform: see `MnistRef`.
+        target_transform: see `MnistRef`.
+        **options: arguments of `generate`, for a variant. The defaults are those of `generate`, but `mini` and
+            `miniinv` have 8,000, 1,000 and 2,000 images of the digits `mnist5k`, as in `bench run --preset quick`:
+            they need no download.
+
+    Raises:
+        UsageProblemError: there is no such variant or data set; the data set has no such split; an argument is invalid;
+            or `options` are given for a folder.
+        DataProblemError: a source or a file of the data set is damaged or missing.
+    """
+    if isinstance(name_or_path, str) and name_or_path in VARIANTS:
+        folder = generate(name_or_path, root, **_complete(name_or_path, options))
+    elif not Path(name_or_path).is_dir():
+        hint = did_you_mean(str(name_or_path), list(VARIANTS))
+        raise UsageProblemError(f"{str(name_or_path)!r}: no variant, and no folder of a data set; {hint}")
+    elif options:
+        raise UsageProblemError(f"{', '.join(options)}: only for a variant; {name_or_path} is a folder")
+    else:
+        folder = Path(name_or_path)
+    return MnistRef(folder, split, queries, transforms, transform=transform, target_transform=target_transform)
+
+
+def _complete(variant: str, options: GenerateOptions) -> GenerateOptions:
+    """Return the arguments of `generate` with the defaults of `load`."""
+    if variant not in FIRST_STEPS:
+        return options
+    defaults: GenerateOptions = {
+        "digits": FIRST_STEPS_DIGITS,
+        "train": FIRST_STEPS_SIZES["train"],
+        "val": FIRST_STEPS_SIZES["val"],
+        "test": FIRST_STEPS_SIZES["test"],
+    }
+    return {**defaults, **options}

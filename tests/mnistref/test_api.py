@@ -1,0 +1,95 @@
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torchvision.transforms import v2
+
+import cli
+import mnistref
+from bench.config import PRESETS
+from mnistref.common.errors import UsageProblemError
+from mnistref.dataset import read_manifest
+from mnistref.variants import FIRST_STEPS, VARIANTS
+from tests.helpers import TOP
+
+SIZES = {"train": 6, "val": 3, "test": 4}
+
+
+def test_generate_makes_what_the_command_makes(root, idx_folder, photo_folder):
+    options = {"digits": idx_folder, "backgrounds": photo_folder, "pool": "pooled", "seed": 3, **SIZES}
+    folder = mnistref.generate("mbg", root, workers=1, **options)
+    words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    done = CliRunner().invoke(cli.mnistref, ["generate", "--variant", "mbg", "--root", str(root), *words])
+    assert done.stdout.strip() == str(folder)
+    assert isinstance(folder, Path)
+    assert read_manifest(folder).spec["sizes"] == SIZES
+
+
+def test_the_defaults_are_those_of_the_command():
+    options = cli.mnistref.commands["generate"].make_context("generate", ["--variant", "mini"]).params
+    own = {name: p.default for name, p in inspect.signature(mnistref.generate).parameters.items() if name != "variant"}
+    assert {name: str(value) for name, value in own.items()} == {name: str(options[name]) for name in own}
+    assert options.keys() - own.keys() == {"variant", "dry_run"}
+
+
+def test_load_generates_a_variant_that_is_missing(root):
+    options = {"digits": "mnist5k", "seed": 8, **SIZES}
+    dataset = mnistref.load("mini", split="test", queries="all", root=root, **options)
+    assert dataset.folder == mnistref.generate("mini", root, **options).absolute()
+    assert (dataset.split, dataset.queries, dataset.variant) == ("test", "all", VARIANTS["mini"])
+    again = mnistref.load(str(dataset.folder), "test", "all", transform=v2.ToDtype(torch.float32))
+    assert torch.equal(again[0]["image"], dataset[0]["image"].float())
+
+
+def test_a_small_variant_is_that_of_the_quick_preset(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("mnistref.api.generate", lambda *a, **k: asked.append((a, k)) or tmp_path)
+    quick = PRESETS["quick"]
+    for name in FIRST_STEPS:
+        with pytest.raises(UsageProblemError, match="no data set"):
+            mnistref.load(name, seed=1)
+    assert quick.variant in FIRST_STEPS
+    assert asked == [((name, "data_cache"), {**quick.sizes, "digits": quick.digits, "seed": 1}) for name in FIRST_STEPS]
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        ("minii", {}, "no variant, and no folder of a data set; did you mean 'mini'"),
+        ("no/such/folder", {}, "no variant, and no folder"),
+        (".", {}, "no data set here"),
+        (Path("mini"), {}, "no variant, and no folder"),
+        (".", {"seed": 3}, "seed: only for a variant"),
+        ("mini", {"train": 0}, "give 1 or more"),
+        ("mini", {"pool": "some"}, "give one of"),
+        ("mini", {"seed": -1}, "seed -1"),
+    ],
+)
+def test_what_cannot_be_loaded_is_told_in_one_line(given, options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageProblemError, match=message) as error:
+        mnistref.load(given, root=tmp_path, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_with_the_name_of_a_variant_needs_a_path(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.symlink(make("miniinv"), "mini")
+    assert mnistref.load("./mini").variant.name == "miniinv"
+
+
+def test_importing_the_packages_is_cheap():
+    code = "import sys, mnistref, bench; print(sorted({'torch', 'numpy', 'pandas', 'h5py'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", mnistref.__all__)
+def test_all_public_names_exist(name):
+    assert getattr(mnistref, name) is not None
+    assert name in dir(mnistref)
