@@ -1,8 +1,8 @@
 """bench: the attribute CNN of two papers with any attention mechanism, trained and measured alike.
 
->>> import bench
->>> model = bench.create_model("arnn", variant="mbg")
->>> out = model(images, query)  # out.logits, out.masks
+>>> import bench, mnistref
+>>> model = bench.create_model("pan-ctx", variant="mref", pretrained=True)
+>>> bench.evaluate(model, mnistref.load("mref", split="test")).measures["accuracy"]
 """
 
 from typing import TYPE_CHECKING, Any
@@ -10,15 +10,38 @@ from typing import TYPE_CHECKING, Any
 from mnistref.common.version import VERSION
 
 if TYPE_CHECKING:
+    from bench.api import Evaluation, MapScores, evaluate, list_models, score_maps
     from bench.model import AttributeCNN, create_model
+    from bench.runs.loaded import LoadedRun, load_run
 
 __version__ = VERSION
-__all__ = ["AttributeCNN", "__version__", "create_model"]
+__all__ = [
+    "AttributeCNN",
+    "Evaluation",
+    "LoadedRun",
+    "MapScores",
+    "__version__",
+    "create_model",
+    "evaluate",
+    "list_models",
+    "load_run",
+    "score_maps",
+]
+
+_MODULES = {
+    **dict.fromkeys(("AttributeCNN", "create_model"), "bench.model"),
+    **dict.fromkeys(("Evaluation", "MapScores", "evaluate", "list_models", "score_maps"), "bench.api"),
+    **dict.fromkeys(("LoadedRun", "load_run"), "bench.runs.loaded"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("create_model", "AttributeCNN"):  # torch is imported only by those who need a network
-        import bench.model
+    if name in _MODULES:  # imported lazily, because these modules import PyTorch
+        from importlib import import_module
 
-        return getattr(bench.model, name)
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

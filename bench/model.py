@@ -29,6 +29,7 @@ from bench.attention.layers import normalize_map, one_hot
 from bench.attention.warps import compose_frame, place_in_image
 from bench.config import DEFAULT_WIDTH
 from bench.kernels.pool import pooled_relu
+from bench.pretrained import find_entry, load_pretrained
 from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
 
@@ -220,10 +221,12 @@ def create_model(
     size: tuple[int, int] = (100, 100),
     dropout: float = 0.5,
     width: int = DEFAULT_WIDTH,
+    pretrained: bool = False,
 ) -> AttributeCNN:
     """Return the network for a variant, or for a number of classes, of queries, and an image size.
 
-    Images of 200 px and more get a fifth stage, as in the scalability study of ARNN.
+    Images of 200 px and more get a fifth stage, as in the scalability study of ARNN. The network is in training mode;
+    call `eval()` before it answers questions.
 
     Args:
         attn: the name of a mechanism, a slot list such as "none,arnn", or what `resolve_network` made of one.
@@ -233,11 +236,24 @@ def create_model(
         size: (H, W) of the images in pixels.
         dropout: probability of the dropout before the classifier.
         width: channels of each convolution. A NetworkSpec has its own.
+        pretrained: whether to load the trained weights for the variant, see `bench.list_models`. The file is found in
+            `results/` of a checkout, or in the folder that the environment variable `BENCH_WEIGHTS` names.
+
+    Raises:
+        UsageProblemError: there is no such mechanism or variant, or no trained weights; the message lists those that
+            exist.
+        DataProblemError: the file of the weights is missing or damaged.
     """
+    network = attn if isinstance(attn, NetworkSpec) else resolve_network(attn, width)
+    entry = find_entry(network.name, variant, network.width) if pretrained else None
     if variant is not None:
         known = get_variant(variant)
         classes, queries, size = known.classes, known.queries, (known.canvas, known.canvas)
-    return AttributeCNN(attn, classes, queries, number_of_stages(min(size)), dropout, width)
+    model = AttributeCNN(network, classes, queries, number_of_stages(min(size)), dropout)
+    if entry is not None:
+        load_pretrained(model, entry)
+        model.to(memory_format=torch.channels_last)  # as in the test of the run, so that answers have the same bits
+    return model
 
 
 def number_of_stages(size: int) -> int:

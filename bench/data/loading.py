@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.common.memory import fits, free_memory
 from bench.data.split import Resident, Split
 from bench.data.streaming import Rows, Streamed
-from mnistref.dataset import Triples, map_split, read_split, read_triples
+from mnistref.dataset import MnistRef, Triples, map_split, read_split, read_triples
 
 log = logging.getLogger("bench")
 
@@ -34,6 +34,25 @@ def load_split(
     arrays = read_split(folder, split, "instance", "digit_scale") if masks else {}
     scale = torch.from_numpy(arrays["digit_scale"][questions.image, questions.slot]).to(device) if masks else None
     return place(parts, arrays.get("instance"), questions, device, stream, split, scale)
+
+
+def load_questions(dataset: MnistRef, device: torch.device) -> Split:
+    """Return the questions of a data set object, with masks and scales, for a device. Its transforms are not applied.
+
+    Args:
+        dataset: the questions. Of a slice, only the images with questions are loaded.
+        device: where batches are used.
+    """
+    used, image = np.unique(dataset.triples.image, return_inverse=True)
+    if len(used) == dataset.manifest.images(dataset.split):
+        parts = map_split(dataset.folder, dataset.split)
+        instance = read_split(dataset.folder, dataset.split, "instance")["instance"]
+    else:
+        pairs = [dataset.read_image(k) for k in used.tolist()]
+        parts = [np.stack([pixels.numpy().transpose(1, 2, 0) for pixels, _ in pairs])]
+        instance = np.stack([ink for _, ink in pairs])
+    questions = dataset.triples._replace(image=image)
+    return place(parts, instance, questions, device, None, dataset.split, torch.from_numpy(dataset.scale).to(device))
 
 
 def place(

@@ -21,7 +21,7 @@ from bench.evaluation.columns import (
     UNIFORM,
 )
 from bench.evaluation.output_checks import check_shapes, unanswered, unfit_images
-from bench.model import AttributeCNN, Output
+from bench.model import Output
 
 BATCH = 200
 """Images per batch. A run uses at most the batch size of its training, so that evaluation fits into memory, too."""
@@ -132,7 +132,7 @@ _FAULTS = ("unanswered", "odd", "below")
 
 @torch.inference_mode()
 def test(
-    model: AttributeCNN,
+    model: nn.Module,
     split: Split,
     size: int = BATCH,  # noqa: PT028, not a pytest test
     group: SingleProcess = SINGLE_PROCESS,  # noqa: PT028
@@ -143,7 +143,7 @@ def test(
     TPR is None if the last slot has no map. Each process of a group evaluates its rows of each batch.
 
     Args:
-        model: the network.
+        model: the network. Its output is an `Output`.
         split: the questions.
         size: images per batch.
         group: the processes.
@@ -153,6 +153,27 @@ def test(
         DivergedError: an answer or a map is not finite.
         ValueError: a map has negative values or a wrong shape.
     """
+    return summarize(measure_questions(model, split, size, group), split)
+
+
+class QuestionValues(NamedTuple):
+    """What was measured of each question.
+
+    Attributes:
+        every: name → values of all questions, f8 (T,): `answer`, `right`, the target's share of the image, and, with
+            attention, the `MAP_SCORES`.
+        pixels: histogram of the pixels of the maps, see `unchecked_metrics.histogram_of`.
+    """
+
+    every: dict[str, Tensor]
+    pixels: Tensor
+
+
+@torch.inference_mode()
+def measure_questions(
+    model: nn.Module, split: Split, size: int = BATCH, group: SingleProcess = SINGLE_PROCESS
+) -> QuestionValues:
+    """Return the answer and the metrics of each question, in the order of the questions. Arguments as of `test`."""
     model.eval()
     names = (*_FAULTS, "answer", "right", UNIFORM, *MAP_SCORES)
     found = torch.zeros(len(names), len(split), dtype=torch.float64, device=split.device)
@@ -178,6 +199,12 @@ def test(
     every = dict(zip(names[:known], found, strict=False))
     if not last_mask:
         every.pop(TPR, None)
+    return QuestionValues(every, pixels)
+
+
+def summarize(values: QuestionValues, split: Split) -> Tested:
+    """Return the measures and the stored answers that follow from the values of every question."""
+    every, pixels = values
     return Tested(_measures(every, split) | _curve(pixels), _kept(every, split))
 
 

@@ -8,6 +8,7 @@ from typing import Any, SupportsIndex, overload
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from mnistref.common.errors import UsageProblemError
@@ -123,10 +124,20 @@ class MnistRef(Dataset[Sample]):
         sample["box"] = torch.tensor(self._box[number])  # a copy
         return sample
 
+    def read_image(self, image: int) -> tuple[Tensor, np.ndarray]:
+        """Return an image of the split, u1 (3, H, W), and the digit of each of its pixels, u1 (H, W).
+
+        Pixels of the background are 0, the ink of the digit in slot k is k + 1.
+
+        Args:
+            image: index of the image, as in `triples.image`.
+        """
+        return self._shards.read(image)
+
     def _view(self, questions: slice) -> "MnistRef":
         view = copy(self)
-        view.triples = Triples(*(values[questions] for values in self.triples))
-        view.scale, view._box = self.scale[questions], self._box[questions]
+        view.triples = Triples(*(values[questions].copy() for values in self.triples))
+        view.scale, view._box = self.scale[questions].copy(), self._box[questions].copy()
         return view
 
     def _sample(self, number: int) -> Sample:
@@ -134,7 +145,7 @@ class MnistRef(Dataset[Sample]):
         from torchvision import tv_tensors  # as slow to import as PyTorch, and not needed to read arrays
 
         image, slot, query, label = (int(values[number]) for values in self.triples)
-        pixels, instance = self._shards.read(image)
+        pixels, instance = self.read_image(image)
         y0, x0, y1, x1 = self._box[number].tolist()
         sample: Sample = {
             "image": tv_tensors.Image(pixels),

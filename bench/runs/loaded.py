@@ -1,0 +1,106 @@
+"""A run for Python programs: configuration, result, history, answers and network."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from bench.common.json_files import parse_json, read_json
+from bench.config import RunConfig
+from bench.evaluation.columns import MAP_SCORES
+from bench.runs import records
+from bench.runs.load import load_model
+from bench.runs.provenance import READ_ERRORS, parse_config, read_run_without_result
+from mnistref.common.errors import UsageProblemError
+
+log = logging.getLogger("bench")
+
+ANSWER_COLUMNS = {"answer": "prediction", "right": "correct", "scale_bin": "scale_bin"}
+"""Name in the file of the answers → column of a table of answers. The measures of maps follow, with the same names."""
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """The record of a run.
+
+    Attributes:
+        path: the folder.
+        config: configuration of the run.
+        result: content of result.json: `status`, and the measures if it is "ok". The status of a run without
+            result.json is "unfinished".
+        history: one row per epoch, as in history.jsonl; empty if there is none.
+        answers: one row per test question, in the order of the questions: `prediction`, `correct`, `scale_bin`, and the
+            measures of its map, rounded to half precision; empty if the answers are not stored.
+    """
+
+    path: Path
+    config: RunConfig
+    result: Mapping[str, Any]
+    history: pd.DataFrame = field(repr=False)
+    answers: pd.DataFrame = field(repr=False)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The trained network in evaluation mode, on the CPU. It is loaded on first access.
+
+        Raises:
+            UsageProblemError: a file of the user is missing or has changed.
+            DataProblemError: the run is not finished, or has no weights, or they are damaged.
+        """
+        return load_model(self.path)[1]
+
+
+def load_run(path: str | Path) -> LoadedRun:
+    """Return the record of a run, of this machine or of a stored board. The network is loaded when it is used.
+
+    Args:
+        path: the folder of the run.
+
+    Raises:
+        UsageProblemError: the folder is not a run.
+        DataProblemError: a file of the run is damaged.
+    """
+    folder = Path(path)
+    file = folder / records.CONFIG
+    if not file.is_file():
+        raise UsageProblemError(
+            f"{folder}: no run here ({records.CONFIG} is missing); give a folder made by `bench run`"
+        )
+    try:
+        config = parse_config(records.split_config(read_json(file))[0])
+        result = records.read_result(folder) or {**read_run_without_result(folder), "status": "unfinished"}
+    except (*READ_ERRORS, FileNotFoundError) as error:
+        raise records.build_damage_error(file, error) from error
+    records.require_same_run(folder, result, config)
+    answers = records.read_answers(folder)
+    return LoadedRun(folder, config, result, _read_history(folder), tabulate_answers(answers or {}))
+
+
+def tabulate_answers(answers: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Return answers, see `bench.evaluation.evaluate.Tested`, as a table with one row per question."""
+    others = [name for name in (*MAP_SCORES, *sorted(answers)) if name not in ANSWER_COLUMNS]
+    names = ANSWER_COLUMNS | {name: name for name in others}
+    table = pd.DataFrame({names[name]: answers[name] for name in names if name in answers})
+    halves = dict.fromkeys(table.columns[table.dtypes == np.float16], np.float32)  # pandas cannot print f2
+    return table.astype({**halves, **({"correct": bool} if len(table.columns) else {})}).rename_axis("question")
+
+
+def _read_history(folder: Path) -> pd.DataFrame:
+    """Return the epochs of a run. Lines that are not records are skipped, as the last one of an interrupted run."""
+    path = folder / records.HISTORY
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    rows = []
+    for line in lines:
+        try:
+            row = parse_json(line)
+        except ValueError as error:
+            log.warning("%s: skipped a line that is not JSON (%s)", path, error)
+            continue
+        rows += [row] if isinstance(row, dict) else []
+    return pd.DataFrame(rows)
