@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bench import metrics
 from bench.attention import known_mechanisms
+from bench.compute import ComputeConfig
 from bench.data.loading import load_questions
 from bench.evaluation.any_model import AnyModel, Model, as_network
 from bench.evaluation.columns import ACCURACY, MAP_METRICS, MASK_CORRECTNESS, POINTING, PR_AREA, SCALES, TPR, UNIFORM
@@ -78,7 +79,7 @@ def evaluate(
     numbers of its result.json, if the batch is that of its test.
 
     A module is tested in evaluation mode and without gradients, and its mode is restored. A function runs with
-    gradients enabled, so that it can compute maps such as Grad-CAM.
+    gradients enabled, so that it can compute maps such as Grad-CAM. On CUDA, products are computed without tf32.
 
     Args:
         model: the module or function.
@@ -99,7 +100,7 @@ def evaluate(
     network = as_network(model, data.variant.classes)
     place = torch.device(device) if device is not None else _device_of(network)
     questions = load_questions(data, place)
-    with _evaluation_mode(network):
+    with _evaluation_mode(network), ComputeConfig(place).backend_flags():
         network.to(place)
         try:
             values = measure_questions(network, questions, batch)

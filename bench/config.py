@@ -69,6 +69,8 @@ class Recipe:
     @property
     def label(self) -> str:
         """The name, followed by the fields that differ from version 0.1, so that labels in old records stay valid."""
+        if self == EVALUATED:
+            return self.name
         initial = asdict(FIRST_RECIPES[self.name])
         changed = [f"{key}={value}" for key, value in asdict(self).items() if value != initial[key]]
         return ",".join([self.name, *changed])
@@ -98,6 +100,9 @@ FIRST_RECIPES = {
 RECIPES = FIRST_RECIPES | {
     "fast": Recipe("fast", "adam", lr=0.003, batch=32, epochs=3, schedule="onecycle", questions="all"),
 }
+
+EVALUATED = Recipe("evaluated", "none", lr=0.0, batch=0, epochs=0, schedule="none")
+"""The recipe of a network that was trained elsewhere, and only tested by `bench evaluate`."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ class RunConfig:
     """Everything that decides the result of a run.
 
     Attributes:
-        attn: canonical name of the network.
+        attn: canonical name of the network, or the name of a tested model, see `bench.runs.user_models`.
         dataset: folder name of the data set, `<variant>-<spec_id>`.
         seed: seed of all randomness, 0 or more.
         queries: which questions of each split are used, see `mnistref.dataset.read_triples`. If a step has several
@@ -208,7 +213,8 @@ class RunConfig:
         Raises:
             ValueError: a value is invalid. The message is the name and the value.
         """
-        for name, is_valid in (self._checks() | _recipe_checks(self.recipe)).items():
+        recipe_checks = {} if self.recipe == EVALUATED else _recipe_checks(self.recipe)
+        for name, is_valid in (self._checks() | recipe_checks).items():
             if not is_valid:
                 raise ValueError(f"{name}: {getattr(self, name, getattr(self.recipe, name, None))!r}")
 

@@ -13,7 +13,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
@@ -57,10 +57,10 @@ def load_user_class(name: str) -> Mechanism:
         source = path.read_bytes()
     except OSError as error:
         raise UsageProblemError(f"{path}: {error.strerror}; give path/to/file.py:Class") from error
-    module, neighbours = _run(path, source)
+    module, neighbours = execute_file(path, source)
     cls = _class_of(module, class_name, path)
     file_name = path.name.encode("utf-8", "backslashreplace").decode()  # file names may contain any bytes
-    full_name = f"{file_name}:{cls.__name__}#{_digest(source, neighbours)}"
+    full_name = f"{file_name}:{cls.__name__}#{hash_source(source, neighbours)}"
     _loaded[full_name] = _mechanism(full_name, cls, f"from {file_name}")
     where = path.resolve()
     near_files = {f"{full_name}/{path_to_text(near)}": path_to_text(where.parent / near) for near in sorted(neighbours)}
@@ -96,10 +96,10 @@ def load_recorded(files: dict[str, str]) -> None:
             raise UsageProblemError(
                 f"{error.filename}: {error.strerror}; restore the file from which {name} was loaded"
             ) from error
-        if _digest(source, neighbours) == digest:
+        if hash_source(source, neighbours) == digest:
             load_user_class(f"{path}:{class_name}")
         if name not in _loaded:
-            which = ", or a file it imports," if near or _digest(source, {}) == digest else ""
+            which = ", or a file it imports," if near or hash_source(source, {}) == digest else ""
             raise UsageProblemError(f"{path}{which} has changed since the run ({name}); restore the file of the run")
 
 
@@ -125,7 +125,7 @@ def imported_anew(name: str) -> Iterator[None]:
             sys.modules[module] = imported
 
 
-def _digest(source: bytes, neighbours: Mapping[str, bytes]) -> str:
+def hash_source(source: bytes, neighbours: Mapping[str, bytes]) -> str:
     """Return the digest of a file and of its neighbours, by their paths."""
     parts = [source, *(part for near in sorted(neighbours) for part in (os.fsencode(near), neighbours[near]))]
     whole = source if not neighbours else b"".join(hashlib.sha256(part).digest() for part in parts)
@@ -142,11 +142,21 @@ def installed() -> dict[str, Mechanism]:
     return found
 
 
-def _run(path: Path, source: bytes) -> tuple[Any, dict[str, bytes]]:
+def execute_file(
+    path: Path, source: bytes, use: Callable[[Any], Any] = lambda module: module
+) -> tuple[Any, dict[str, bytes]]:
     """Execute a file as a module that sees its neighbours as a script would.
 
+    Args:
+        path: the file.
+        source: its content.
+        use: called with the module while it still sees its neighbours.
+
     Returns:
-        The module, and the neighbours that it imported: path → content.
+        The result of `use`, by default the module, and the neighbours that were imported: path → content.
+
+    Raises:
+        UsageProblemError: the file or `use` raises.
     """
     where = path.resolve()
     name = f"bench_own_{hashlib.sha256(os.fsencode(where) + source).hexdigest()[:16]}"
@@ -159,7 +169,11 @@ def _run(path: Path, source: bytes) -> tuple[Any, dict[str, bytes]]:
     try:
         with _imports_from(where.parent) as neighbours, _global_settings_restored():
             spec.loader.exec_module(module)
-        return module, {near: (where.parent / near).read_bytes() for near in neighbours if near != where.name}
+            used = use(module)
+        return used, {near: (where.parent / near).read_bytes() for near in neighbours if near != where.name}
+    except UsageProblemError:
+        sys.modules.pop(name, None)
+        raise
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
         raise UsageProblemError(f"{path}: executing the file raises {user_code.describe_error(error)}") from error

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from bench.cli.evaluate import evaluate
 from bench.cli.leaderboard import print_leaderboard
 from bench.cli.option_values import ComputeOptions
 from bench.cli.options import add_compute_options
@@ -19,6 +20,7 @@ from mnistref.common.text_table import table
 bench = program("bench", "Train attention mechanisms on the data sets of mnistref, and measure them.")
 bench.add_command(run)
 bench.add_command(run_sweep)
+bench.add_command(evaluate)
 bench.add_command(print_leaderboard)
 bench.add_command(print_report)
 

@@ -12,14 +12,14 @@ from typing import NamedTuple, NotRequired, TypedDict
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.data.split import Split
 from bench.evaluation.evaluate import same_draws
 from bench.evaluation.output_checks import unanswered, unfit_images
 from bench.evaluation.panels import describe_question
 from bench.evaluation.unchecked_metrics import attended
-from bench.model import AttributeCNN, Output
+from bench.model import Output
 from mnistref.common.atomic_files import write_whole
 from mnistref.spec import VariantSpec
 
@@ -69,7 +69,7 @@ class Snapshots(NamedTuple):
 
 
 @torch.inference_mode()
-def take_snapshots(model: AttributeCNN, split: Split, variant: VariantSpec, count: int = COUNT) -> Snapshots:
+def take_snapshots(model: nn.Module, split: Split, variant: VariantSpec, count: int = COUNT) -> Snapshots:
     """Return the network's answers to questions about `count` images of a test split, over the range of scales."""
     assert split.scale is not None
     chosen = choose_across_scales(split.scale.cpu().numpy(), count, seed=0)

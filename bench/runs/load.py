@@ -6,12 +6,15 @@ The only code that is executed is the user's own file of the run, and only if it
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from bench.attention import plugins
 from bench.common.json_files import read_json
-from bench.config import RunConfig
-from bench.model import AttributeCNN, build
+from bench.config import EVALUATED, RunConfig
+from bench.evaluation.any_model import as_network
+from bench.model import build
 from bench.runs import records
+from bench.runs.user_models import load_recorded_model
 from bench.training.checkpoints import load_weights
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.variants import get_variant
@@ -53,7 +56,8 @@ def read_config(path: Path) -> tuple[RunConfig, dict[str, object]]:
         config.require_valid()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise records.build_damage_error(path, error) from error
-    plugins.load_recorded(files)
+    if config.recipe != EVALUATED:  # `load_model` executes the file of a model that was tested only
+        plugins.load_recorded(files)
     return config, info
 
 
@@ -73,7 +77,7 @@ def load_result(run: Path) -> records.Result:
     return result
 
 
-def load_model(run: Path) -> tuple[RunConfig, AttributeCNN]:
+def load_model(run: Path) -> tuple[RunConfig, nn.Module]:
     """Return the configuration of a finished run, and its network in evaluation mode on the CPU.
 
     Raises:
@@ -83,6 +87,9 @@ def load_model(run: Path) -> tuple[RunConfig, AttributeCNN]:
     """
     config = load_config(run)
     records.require_same_run(run, load_result(run), config)
+    if config.recipe == EVALUATED:
+        files = records.split_config(read_json(run / records.CONFIG))[1].get(records.USER_FILES, {})
+        return config, as_network(load_recorded_model(files, run), get_variant(config.variant).classes).eval()
     try:
         with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are then overwritten
             model = build(config.attn, get_variant(config.variant), config.seed, torch.device("cpu"), config.width)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.attention import NetworkSpec, resolve_network
 from bench.common.json_files import parse_json
-from bench.config import RunConfig
+from bench.config import EVALUATED, RunConfig
 from bench.runs import records
 from bench.runs.load import read_config
 from mnistref.common.atomic_files import path_of_text
@@ -71,6 +71,8 @@ def resolve_config_file(
         raise UsageProblemError(f"{path}: {known}; --config takes config.json of a run")
     _require_configuration(path)
     config, info = read_config(path)
+    if config.recipe == EVALUATED:
+        raise UsageProblemError(f"{path}: the network was not trained here; repeat its test with `bench evaluate`")
     network = resolve_network(config.attn, config.width)
     start = init or _to_path(info.get(records.INIT_RUN))
     if config.init and start is None:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 
-from bench.config import DEFAULT_WIDTH, RECIPES, Recipe, RunConfig
+from bench.config import DEFAULT_WIDTH, EVALUATED, RECIPES, Recipe, RunConfig
 from mnistref.spec import RequestRecord
 
 ROOT = "data_cache"
@@ -19,6 +19,8 @@ def build_command(
 ) -> str | None:
     """Return one line for a POSIX shell: `mnistref generate …`, then `bench run …` for every seed.
 
+    For a model that was only tested, the second command is `bench evaluate …`.
+
     Args:
         config: the configuration of one of the runs. The others differ only in the seed and the initial weights.
         request: how the data set is generated, see `mnistref.generation.generate.request_of`. For folders of the user,
@@ -29,12 +31,16 @@ def build_command(
     Returns:
         None if the recipe differs from all known recipes in a value that has no option.
     """
-    recipe = _recipe_options(config.recipe)
-    if recipe is None:
-        return None
     data = f"{ROOT}/datasets/{config.dataset}"
-    options = [*_network_options(config), "--data", data, *recipe, *_computing_options(config)]
-    words = " ".join(shlex.quote(word) for word in ["bench", "run", *options])
+    if config.recipe == EVALUATED:
+        command = ["bench", "evaluate", *_model_arguments(config), "--data", data, *_test_options(config)]
+    else:
+        recipe = _recipe_options(config.recipe)
+        if recipe is None:
+            return None
+        options = [*_network_options(config), "--data", data, *recipe, *_computing_options(config)]
+        command = ["bench", "run", *options]
+    words = " ".join(map(shlex.quote, command))
     if init_runs:
         runs = [
             f"{words} --seed {seed} --init {shlex.quote(f'{ROOT}/runs/{init}')}"
@@ -52,6 +58,16 @@ def _network_options(config: RunConfig) -> list[str]:
     """Return the options of the network. User classes have no digest, because the user has to insert their paths."""
     width = ["--width", str(config.width)] if config.width != DEFAULT_WIDTH else []
     return ["--attn", re.sub(r"#[0-9a-f]+", "", config.attn), *width]
+
+
+def _model_arguments(config: RunConfig) -> list[str]:
+    """Return the model of `bench evaluate`. The user has to insert the path; of a named model, FILE.py:FUNCTION too."""
+    name = re.sub(r"#[0-9a-f]+$", "", config.attn)
+    return [name] if ".py:" in name else ["FILE.py:FUNCTION", "--name", name]
+
+
+def _test_options(config: RunConfig) -> list[str]:
+    return ["--queries", config.queries, "--device", config.device]
 
 
 def _recipe_options(recipe: Recipe) -> list[str] | None:

@@ -6,7 +6,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from bench.config import RunConfig
+from bench.config import EVALUATED, RunConfig
 from bench.evaluation.columns import (
     ACCURACY,
     COLUMN_BY_NAME,
@@ -38,6 +38,8 @@ STATUSES = ("ok", "diverged", "failed")
 """The possible values of the field `status`."""
 _REQUIRED_MEASURES = ("accuracy", "n_test", "params")
 """Fields of the result of a run that succeeded, in addition to `REQUIRED_FIELDS`."""
+_REQUIRED_OF_EVALUATED = ("accuracy", "n_test")
+"""The same of a model that was tested only: it may be a function without parameters, and has no training step."""
 _RELATIVE_TOLERANCE, _STORED_TOLERANCE = 1e-6, 1e-3
 """Relative rounding errors of a measure, and of an answer, which is stored as f2."""
 _MAX_COST = 1e12
@@ -121,7 +123,8 @@ def check_result(result: object) -> list[str]:
     wrong += [] if _is_count(result.get("result_format", 1)) else ["result_format"]
     wrong += [] if _is_dataset(result.get("dataset")) else ["dataset"]
     if result.get("status") == "ok":
-        wrong += [name for name in _REQUIRED_MEASURES if result.get(name) is None]
+        required = _REQUIRED_OF_EVALUATED if result.get("recipe") == EVALUATED.name else _REQUIRED_MEASURES
+        wrong += [name for name in required if result.get(name) is None]
     present = {name: is_valid for name, is_valid in _NUMBER_CHECKS.items() if result.get(name) is not None}
     return wrong + [name for name, is_valid in present.items() if not is_valid(result[name])]
 

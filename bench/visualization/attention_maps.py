@@ -4,11 +4,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import nn
+
 from bench.attention import MECHANISMS, resolve_network
 from bench.attention.arnn import AttentionRNN
-from bench.config import RunConfig, training_stages
+from bench.config import EVALUATED, RunConfig, training_stages
 from bench.evaluation.panels import Panels, describe_totals
-from bench.model import AttributeCNN
 from bench.runs.load import load_model, load_result
 from bench.visualization.examples import (
     SPLIT,
@@ -84,7 +85,7 @@ def save_picture(
     return rows
 
 
-def _scale_sigma(config: RunConfig, model: AttributeCNN, samples: int, sigma_scale: float | None) -> float | None:
+def _scale_sigma(config: RunConfig, model: nn.Module, samples: int, sigma_scale: float | None) -> float | None:
     """Multiply σ in the mechanisms that draw their maps at random.
 
     Returns:
@@ -93,7 +94,7 @@ def _scale_sigma(config: RunConfig, model: AttributeCNN, samples: int, sigma_sca
     Raises:
         UsageProblemError: several samples or a factor are given for a network that draws no maps.
     """
-    sampled = resolve_network(config.attn, config.width).is_random
+    sampled = config.recipe != EVALUATED and resolve_network(config.attn, config.width).is_random
     if not sampled and (samples != 1 or sigma_scale is not None):
         which = ", ".join(m.name for m in MECHANISMS.values() if m.sampled)
         raise UsageProblemError(

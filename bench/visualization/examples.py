@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.config import RunConfig
 from bench.evaluation.panels import Panels, Question, make_panels
 from bench.evaluation.snapshots import choose_across_scales
-from bench.model import AttributeCNN
 from bench.runs.provenance import read_data_folder, read_reproduction
 from bench.runs.shell_command import build_generate_command
 from mnistref.common.errors import UsageProblemError
@@ -94,7 +93,7 @@ def load_questions(folder: Path, indices: Sequence[int]) -> Iterator[Question]:
 
 @torch.inference_mode()
 def answer_question(
-    model: AttributeCNN, question: Question, manifest: Manifest, samples: int, seed: int
+    model: nn.Module, question: Question, manifest: Manifest, samples: int, seed: int
 ) -> Iterator[Panels]:
     """Yield the answers of the network.
 

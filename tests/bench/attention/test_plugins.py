@@ -179,7 +179,7 @@ def test_a_recorded_module_is_refused_when_a_file_that_it_imports_has_changed(wh
 
 def test_a_run_recorded_without_a_neighbour_is_not_taken_for_one_with_it(tmp_path):
     path = beside(tmp_path, 1.0)
-    name = f"own.py:Own#{plugins._digest(path.read_bytes(), {})}"
+    name = f"own.py:Own#{plugins.hash_source(path.read_bytes(), {})}"
     with pytest.raises(UsageProblemError, match="or a file it imports, has changed since the run"):
         plugins.load_recorded({name: str(path)})
 

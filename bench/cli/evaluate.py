@@ -1,0 +1,49 @@
+"""The command `bench evaluate`: parse, import lazily, make one call, print."""
+
+from pathlib import Path
+
+import click
+
+from bench.config import DEVICES
+from mnistref.common.click_program import EXISTING, FOLDER
+from mnistref.common.console import emit
+
+
+@click.command("evaluate")
+@click.argument("model", metavar="FILE:FUNCTION")
+@click.option("--data", type=EXISTING, required=True, help="Folder of the data set; its test split is used.")
+@click.option("--name", help="Name of the model on boards.  [default: FILE:FUNCTION]")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Seed that the model was trained with. Boards average over seeds.",
+)
+@click.option(
+    "--queries",
+    type=click.Choice(["one", "all", "author"]),
+    default="one",
+    show_default=True,
+    help="Which questions about each image are asked, as in `bench run`.",
+)
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="As in `bench run`.")
+@click.option("--batch", type=click.IntRange(min=1), default=200, show_default=True, help="Questions per call.")
+@click.option("--runs", type=FOLDER, default="data_cache/runs", show_default=True, help="Folder to save the record in.")
+def evaluate(
+    model: str, data: Path, name: str | None, seed: int, queries: str, device: str, batch: int, runs: Path
+) -> None:
+    """Test a model that was trained elsewhere.
+
+    FUNCTION takes no arguments and returns a module, or a function of (images, query): images f32 (B, 3, H, W) in 0 … 1
+    and query i64 (B,). That returns logits (B, classes), (logits, map) or (logits, [maps]), maps (B, h, w) or
+    (B, 1, h, w) each. Writes the record of a run, which `bench leaderboard`, `bench show` and `bench report` accept.
+    Prints its folder.
+
+    \b
+    bench evaluate my_model.py:make_model --data data_cache/datasets/mbg-… --name my-model
+    """
+    from bench.compute import resolve_compute
+    from bench.runs.evaluated import evaluate_file
+
+    emit(evaluate_file(model, data, runs, resolve_compute(device), name, seed, queries, batch))
