@@ -93,7 +93,7 @@ def evaluate_file(
     except (Exception, SystemExit) as error:  # user code may raise any error
         why = " ".join(str(error).split())[:500]
         raise RunProblemError(f"{text}: the test raises {type(error).__name__}: {why}") from error
-    outcome = {"status": "ok", **tested.measures, "params": _count_parameters(network)}
+    outcome = {"status": "ok", **tested.measures, **_count_parameters(network)}
     result = records.build_result(config, manifest, computing, round(time.perf_counter() - started, 3), outcome)
     with exclusive(runs / ".locks" / f"{config.run_id}.lock", folder):
         records.start_run(folder, {**config.as_dict(), **_reproduction_info(user_model, manifest)}, computing, False)
@@ -101,7 +101,8 @@ def evaluate_file(
         records.write_answers(folder, tested.answers)
         snapshots.write_snapshots(folder, pictures)
         records.write_json(folder / records.RESULT, result)
-    log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * outcome["accuracy"], 100 / manifest.variant.classes)
+    right = tested.answers["right"].double().mean()
+    log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * right, 100 / manifest.variant.classes)
     return folder
 
 
@@ -114,10 +115,10 @@ def _require_name(name: str | None) -> None:
         raise UsageProblemError(f"--name {name}: this is a mechanism of bench; use another name")
 
 
-def _count_parameters(network: nn.Module) -> int | None:
-    """Return the number of learned parameters; None for a function, whose parameters are not known."""
+def _count_parameters(network: nn.Module) -> dict[str, int]:
+    """Return the number of learned parameters as `params`; {} for a function, whose parameters are not known."""
     is_module = not isinstance(network, AnyModel) or isinstance(network.model, nn.Module)
-    return sum(p.numel() for p in network.parameters()) if is_module else None
+    return {"params": sum(p.numel() for p in network.parameters())} if is_module else {}
 
 
 def _reproduction_info(user_model: UserModel, manifest: Manifest) -> ReproductionInfo:

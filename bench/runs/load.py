@@ -88,12 +88,12 @@ def load_model(run: Path) -> tuple[RunConfig, nn.Module]:
     config = load_config(run)
     records.require_same_run(run, load_result(run), config)
     if config.recipe == EVALUATED:
-        files = records.split_config(read_json(run / records.CONFIG))[1].get(records.USER_FILES, {})
-        return config, as_network(load_recorded_model(files, run), get_variant(config.variant).classes).eval()
+        model = load_recorded_model(read_config(run / records.CONFIG)[1].get(records.USER_FILES), run)
+        return config, as_network(model, get_variant(config.variant).classes).eval()
     try:
         with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are then overwritten
-            model = build(config.attn, get_variant(config.variant), config.seed, torch.device("cpu"), config.width)
+            network = build(config.attn, get_variant(config.variant), config.seed, torch.device("cpu"), config.width)
     except UsageProblemError as error:
         raise DataProblemError(f"{run / records.CONFIG}: this version cannot build the network: {error}") from error
-    load_weights(run / records.WEIGHTS, model)
-    return config, model.eval()
+    load_weights(run / records.WEIGHTS, network)
+    return config, network.eval()

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,7 +40,7 @@ class LoadedRun:
 
     path: Path
     config: RunConfig
-    result: Mapping[str, Any]
+    result: records.Result
     history: pd.DataFrame = field(repr=False)
     answers: pd.DataFrame = field(repr=False)
 
@@ -74,7 +73,7 @@ def load_run(path: str | Path) -> LoadedRun:
         )
     try:
         config = parse_config(records.split_config(read_json(file))[0])
-        result = records.read_result(folder) or {**read_run_without_result(folder), "status": "unfinished"}
+        result = records.read_result(folder) or read_run_without_result(folder, "unfinished")
     except (*READ_ERRORS, FileNotFoundError) as error:
         raise records.build_damage_error(file, error) from error
     records.require_same_run(folder, result, config)

@@ -66,6 +66,8 @@ ScaleMeasures = TypedDict(
 class Measures(ScaleMeasures, total=False):
     """The measures of a run that succeeded. Metrics of maps are None for a network without attention.
 
+    A model that was tested only, see `bench.runs.evaluated`, has no costs, and `params` only if it is a module.
+
     Attributes:
         pr_curve: the precision-recall curve, which is not validated.
         diagonal_lstm: implementations of the diagonal LSTM that ran; None if none did.

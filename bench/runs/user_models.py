@@ -5,7 +5,6 @@ own folder, see `bench.attention.plugins`. Weights that the function loads are n
 """
 
 import inspect
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,24 +82,25 @@ def _call(module: Any, name: str, path: Path) -> Model:
     return model  # type: ignore[no-any-return]  # any callable is accepted, and its outputs are checked
 
 
-def load_recorded_model(files: Mapping[str, Any], run: Path) -> Model:
+def load_recorded_model(files: object, run: Path) -> Model:
     """Return the model of a run that `bench evaluate` recorded.
 
     Args:
-        files: the entry `attn_files` of config.json.
+        files: the entry `attn_files` of config.json; None if there is none.
         run: the folder of the run, for messages.
 
     Raises:
         DataProblemError: the record does not name the file, as in a stored board.
         UsageProblemError: the file is missing or has changed; a changed file is not executed.
     """
-    names = [name for name in files if "/" not in name]
+    paths = files if isinstance(files, dict) else {}
+    names = [name for name in paths if "/" not in name]
     if len(names) != 1 or ".py:" not in names[0]:
         raise DataProblemError(f"{run}: the record does not have the file of the model; use the original run")
     name = names[0]
     function, _, digest = name.partition(".py:")[2].partition("#")
-    path = Path(path_of_text(files[name]))
-    near = {Path(path_of_text(files[key])): key.partition("/")[2] for key in files if key.startswith(f"{name}/")}
+    path = Path(path_of_text(paths[name]))
+    near = {Path(path_of_text(paths[key])): key.partition("/")[2] for key in paths if key.startswith(f"{name}/")}
     try:
         neighbours = {path_of_text(relative): place.read_bytes() for place, relative in near.items()}
         is_same = hash_source(path.read_bytes(), neighbours) == digest
