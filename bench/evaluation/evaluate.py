@@ -153,7 +153,7 @@ def test(
         DivergedError: an answer or a map is not finite.
         ValueError: a map has negative values or a wrong shape.
     """
-    return summarize(measure_questions(model, split, size, group), split)
+    return summarize(measure_questions(model, split, size, group, on_batch), split)
 
 
 class QuestionValues(NamedTuple):
@@ -171,7 +171,11 @@ class QuestionValues(NamedTuple):
 
 @torch.inference_mode()
 def measure_questions(
-    model: nn.Module, split: Split, size: int = BATCH, group: SingleProcess = SINGLE_PROCESS
+    model: nn.Module,
+    split: Split,
+    size: int = BATCH,
+    group: SingleProcess = SINGLE_PROCESS,
+    on_batch: Callable[[int], object] | None = None,
 ) -> QuestionValues:
     """Return the answer and the metrics of each question, in the order of the questions. Arguments as of `test`."""
     model.eval()

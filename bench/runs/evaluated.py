@@ -17,7 +17,7 @@ from bench.evaluation.evaluate import BATCH, DivergedError, test
 from bench.runs import records
 from bench.runs.provenance import ReproductionInfo
 from bench.runs.user_models import UserModel, make_user_model
-from mnistref.common.atomic_files import exclusive, write_whole
+from mnistref.common.atomic_files import exclusive, path_to_text, write_whole
 from mnistref.common.errors import ProblemError, RunProblemError, UsageProblemError
 from mnistref.dataset import Manifest, read_manifest
 from mnistref.generation.generate import request_of
@@ -96,7 +96,9 @@ def evaluate_file(
     outcome = {"status": "ok", **tested.measures, **_count_parameters(network)}
     result = records.build_result(config, manifest, computing, round(time.perf_counter() - started, 3), outcome)
     with exclusive(runs / ".locks" / f"{config.run_id}.lock", folder):
-        records.start_run(folder, {**config.as_dict(), **_reproduction_info(user_model, manifest)}, computing, False)
+        records.start_run(
+            folder, {**config.as_dict(), **_reproduction_info(user_model, data, manifest)}, computing, False
+        )
         write_whole(folder / records.HISTORY, b"")
         records.write_answers(folder, tested.answers)
         snapshots.write_snapshots(folder, pictures)
@@ -121,5 +123,9 @@ def _count_parameters(network: nn.Module) -> dict[str, int]:
     return {"params": sum(p.numel() for p in network.parameters())} if is_module else {}
 
 
-def _reproduction_info(user_model: UserModel, manifest: Manifest) -> ReproductionInfo:
-    return {"attn_files": user_model.files, "data_request": request_of(manifest)}
+def _reproduction_info(user_model: UserModel, data: Path, manifest: Manifest) -> ReproductionInfo:
+    return {
+        "attn_files": user_model.files,
+        "data_request": request_of(manifest),
+        "data_folder": path_to_text(data.resolve()),
+    }

@@ -234,4 +234,4 @@ def test_only_the_whole_recipe_is_valid():
             RunConfig.from_dict(content).require_valid()
     result = {"status": "ok", "recipe": "evaluated", "accuracy": 0.5, "n_test": 3}
     assert not {"params", "train_step_ms", "accuracy"} & {*check_result(result)}
-    assert {"params", "train_step_ms"} <= {*check_result(result | {"recipe": RECIPES["fast"].label})}
+    assert "params" in check_result(result | {"recipe": RECIPES["fast"].label})
