@@ -107,9 +107,9 @@ unread[0]
     done = subprocess.run([sys.executable, "-c", code, str(many)], cwd=TOP, capture_output=True, text=True, check=False)
     assert int(done.stdout) > 1, done.stderr
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"OSError: [Errno 24] Too many open files: '{many}/val-0000"), (
-        done.stderr
-    )
+    wanted = f"OSError: [Errno 24] Too many open files: '{many}/val-0000"
+    lines = done.stderr.split("Exception ignored in atexit")[0].splitlines()  # PyTorch's own handler fails, too
+    assert lines[-1].startswith(wanted), done.stderr
 
 
 def test_threads_and_forked_workers_read_alike(many):
