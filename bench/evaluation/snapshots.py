@@ -18,15 +18,17 @@ from bench.data.split import Split
 from bench.evaluation.evaluate import same_draws
 from bench.evaluation.output_checks import unanswered, unfit_images
 from bench.evaluation.panels import describe_question
-from bench.evaluation.unchecked_metrics import attended
+from bench.evaluation.picture_files import FOLDER, IMAGES, MAPS, TARGETS, WORDS
+from bench.evaluation.unchecked_metrics import area_of, attended, share_on
 from bench.model import Output
 from mnistref.common.atomic_files import write_whole
 from mnistref.spec import VariantSpec
 
 log = logging.getLogger("bench")
 
-FOLDER, IMAGES, MAPS, WORDS = "pictures", "images.png", "maps.png", "pictures.json"
 COUNT = 8
+_SHARE_DIGITS = 6
+"""Number of decimal places of a share."""
 
 
 class SnapshotWords(TypedDict):
@@ -38,6 +40,8 @@ class SnapshotWords(TypedDict):
         label: the right answer.
         answer: the answer of the network; None if it is not finite.
         scale: scale of the queried digit.
+        uniform: the digit's share of the image, which is the share of a uniform map on the digit.
+        share: share of the product of the maps on the digit; absent without a map.
         no_map: present if a map is not finite or negative.
     """
 
@@ -46,7 +50,13 @@ class SnapshotWords(TypedDict):
     label: str
     answer: str | None
     scale: float
+    uniform: float
+    share: NotRequired[float]
     no_map: NotRequired[bool]
+
+
+class _Share(TypedDict, total=False):
+    share: float
 
 
 class _MapFault(TypedDict, total=False):
@@ -60,11 +70,13 @@ class Snapshots(NamedTuple):
         images: u1 (H, n·W, 3), n images side by side.
         maps: u1 (H, n·W), the normalised product of the maps, scaled to a maximum of 255 per image; 0 for an image with
             a map that is not finite or negative. None for a network without attention.
+        targets: u1 (H, n·W), 255 on the ink of the queried digit, otherwise 0.
         words: question and answer for each image.
     """
 
     images: np.ndarray
     maps: np.ndarray | None
+    targets: np.ndarray
     words: list[SnapshotWords]
 
 
@@ -78,11 +90,15 @@ def take_snapshots(model: nn.Module, split: Split, variant: VariantSpec, count: 
     with same_draws(split.device):
         batch = split.batch(at)
         out = model(batch.images, batch.query)
-    maps, unfit = _maps(out, (batch.images.shape[2], batch.images.shape[3]))
+    product, unfit = _product(out, (batch.images.shape[2], batch.images.shape[3]))
+    target = split.masks(at)
+    uniform = area_of(target).tolist()
+    shares = None if product is None else share_on(product, target).tolist()
     labels, none = variant.label_names, unanswered(out.logits).tolist()
     asked = zip(chosen, batch.query.tolist(), batch.label.tolist(), out.logits.argmax(1).tolist(), strict=True)
     fault: _MapFault = {"no_map": True}
     no_fault: _MapFault = {}
+    no_share: _Share = {}
     words: list[SnapshotWords] = [
         {
             "question": index,
@@ -90,6 +106,8 @@ def take_snapshots(model: nn.Module, split: Split, variant: VariantSpec, count: 
             "label": labels[label],
             "answer": None if none[k] else labels[answer],
             "scale": round(float(split.scale[index]), 2),
+            "uniform": round(uniform[k], _SHARE_DIGITS),
+            **(_Share(share=round(shares[k], _SHARE_DIGITS)) if shares and not unfit[k] else no_share),
             **(fault if unfit[k] else no_fault),
         }
         for k, (index, query, label, answer) in enumerate(asked)
@@ -99,18 +117,24 @@ def take_snapshots(model: nn.Module, split: Split, variant: VariantSpec, count: 
             "snapshots: %d of %d answers are not finite, and %d maps are not finite or negative",
             *(sum(none), len(words), sum(unfit)),
         )
-    return Snapshots(_side_by_side(split.pixels(at)), maps, words)
+    maps = None if product is None else _side_by_side(_scaled(product, unfit))
+    return Snapshots(_side_by_side(split.pixels(at)), maps, _side_by_side(255.0 * target), words)
 
 
-def _maps(out: Output, size: tuple[int, int]) -> tuple[np.ndarray | None, list[bool]]:
-    """Return the products of the maps side by side, and which images have none because a map is unfit."""
+def _product(out: Output, size: tuple[int, int]) -> tuple[Tensor | None, list[bool]]:
+    """Return the normalised product of the maps, (n, H, W), and which images have none because a map is unfit."""
     if not out.masks:
         return None, [False] * len(out.logits)
     odd, below = unfit_images(out.masks)
     unfit = (odd | below)[:, None, None, None]
     product = attended([torch.where(unfit, 1, mask) for mask in out.masks], size, out.mask_power)
+    return product, unfit.flatten().tolist()
+
+
+def _scaled(product: Tensor, unfit: list[bool]) -> Tensor:
+    """Return each product, scaled to a maximum of 255; 0 for unfit maps."""
     scaled = product / product.amax(dim=(1, 2), keepdim=True) * 255
-    return _side_by_side(torch.where(unfit[:, 0], 0, scaled)), unfit.flatten().tolist()
+    return torch.where(torch.tensor(unfit, device=product.device)[:, None, None], 0, scaled)
 
 
 def write_snapshots(run: Path, snapshots: Snapshots) -> None:
@@ -118,9 +142,10 @@ def write_snapshots(run: Path, snapshots: Snapshots) -> None:
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
     (folder / MAPS).unlink(missing_ok=True)
-    write_whole(folder / IMAGES, _png(snapshots.images))
+    write_whole(folder / IMAGES, _png(Image.fromarray(snapshots.images)))
     if snapshots.maps is not None:
-        write_whole(folder / MAPS, _png(snapshots.maps))
+        write_whole(folder / MAPS, _png(Image.fromarray(snapshots.maps)))
+    write_whole(folder / TARGETS, _png(Image.fromarray(snapshots.targets).convert("1")))
     write_whole(folder / WORDS, json.dumps(snapshots.words, indent=1, ensure_ascii=False).encode())
 
 
@@ -149,7 +174,7 @@ def _side_by_side(images: Tensor) -> np.ndarray:
     return np.concatenate(list(images.round().to(torch.uint8).cpu().numpy()), axis=1)
 
 
-def _png(pixels: np.ndarray) -> bytes:
+def _png(picture: Image.Image) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG", optimize=True)
+    picture.save(file, format="PNG", optimize=True)
     return file.getvalue()

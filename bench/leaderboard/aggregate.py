@@ -271,7 +271,9 @@ def _compare(board: pd.DataFrame, runs_by_row: Sequence[pd.DataFrame], baseline:
     """
     rows = [index for index in board.index if board.at[index, SEEDS]]
     runs = {index: _finished(runs_by_row[index]).drop_duplicates("seed") for index in rows}
-    better = [[i != j and _is_better(board.loc[i], runs[i], board.loc[j], runs[j]) for j in rows] for i in rows]
+    better = [
+        [i != j and is_significantly_better(board.loc[i], runs[i], board.loc[j], runs[j]) for j in rows] for i in rows
+    ]
     compared = pd.DataFrame(index=board.index, columns=[RANK, BASELINE_NAME, *_COMPARISON])
     compared.loc[rows, RANK] = rank_rows(better)
     baseline_rows = [index for index in rows if board.at[index, ATTN] == baseline]
@@ -283,7 +285,7 @@ def _compare(board: pd.DataFrame, runs_by_row: Sequence[pd.DataFrame], baseline:
     return compared.astype(dict.fromkeys(_COMPARISON, float))
 
 
-def _is_better(row: pd.Series, runs: pd.DataFrame, other_row: pd.Series, other_runs: pd.DataFrame) -> bool:
+def is_significantly_better(row: pd.Series, runs: pd.DataFrame, other_row: pd.Series, other_runs: pd.DataFrame) -> bool:
     """Return whether a row is significantly better than another one.
 
     Paired answers decide if both rows have them; otherwise the intervals of the accuracies do.

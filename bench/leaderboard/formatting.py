@@ -38,6 +38,7 @@ from bench.evaluation.columns import (
 )
 from bench.leaderboard.aggregate import GROUP_KEY
 from bench.leaderboard.claims import ClaimResult
+from bench.leaderboard.recipe_text import describe_trainings
 from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from mnistref.common.text_table import table
 from mnistref.variants import VARIANTS
@@ -111,7 +112,8 @@ def _dataset_table(board: pd.DataFrame, markdown: bool) -> str:
 
     Settings that all rows share stand above it. If recipes differ, letters stand for them, explained below the table.
     """
-    letters = {recipe: _letters(number) for number, recipe in enumerate(board[RECIPE].unique())}
+    board = board.assign(**{RECIPE: board[RECIPE].map(describe_trainings(board[RECIPE].unique()))})
+    letters = {recipe: to_letters(number) for number, recipe in enumerate(board[RECIPE].unique())}
     columns = _text_cells(board, letters)
     above_headings = [column.text_heading for column in _ABOVE]
     distinct = {heading: set(cells) - {""} for heading, cells in columns if heading in above_headings}
@@ -148,9 +150,9 @@ def _cells(values: Iterable[Any], column: Column) -> list[str]:
     return [_format_value(value, number_format) for value in values]
 
 
-def _letters(number: int) -> str:
+def to_letters(number: int) -> str:
     """Return a, b, … z, aa, ab, … for 0, 1, … ."""
-    return (_letters(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
+    return (to_letters(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
 
 
 def claims_to_text(results: Sequence[ClaimResult], markdown: bool = False) -> str:
@@ -183,7 +185,10 @@ def commands_to_text(board: pd.DataFrame) -> str:
     """Return the command that repeats each row. Runs whose weights another row starts from come first."""
     rows = board[board[COMMAND].notna()].to_dict("records")
     rows.sort(key=lambda row: len(training_stages(row[RECIPE])))
-    headings = [_escape_markup(f"{row[ATTN]} on {row[DATASET]}, {row[RECIPE]}", markdown=False) for row in rows]
+    recipes = describe_trainings(row[RECIPE] for row in rows)
+    headings = [
+        _escape_markup(f"{row[ATTN]} on {row[DATASET]}, {recipes[row[RECIPE]]}", markdown=False) for row in rows
+    ]
     lines = [f"# {heading}\n{row[COMMAND]}" for heading, row in zip(headings, rows, strict=True)]
     for placeholder, column in (("DIGITS", DIGITS), ("PHOTOS", BACKGROUNDS)):
         named = [row[column] for row in rows if f" {placeholder} " in row[COMMAND]]

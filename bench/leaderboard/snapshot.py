@@ -3,9 +3,9 @@
     <folder>/board.json    variant and baseline
     <folder>/board.csv     the board; board.md is the same for people
     <folder>/runs/<run>/   config.json, environment.json, history.jsonl, result.json and answers.safetensors.xz of each
-                           run
+                           run, and pictures/ with a small copy of its pictures
 
-Pictures are not stored, and weights only on request: the answer to each test question is enough for every metric and
+Weights are stored only on request: the answer to each test question is enough for every metric and
 interval. `bench show` and `--init` accept a stored run with weights like any other run.
 """
 
@@ -20,6 +20,7 @@ import pandas as pd
 
 from bench.common.json_files import parse_json, read_json, write_json
 from bench.config import DEFAULT_BASELINE
+from bench.evaluation import picture_files
 from bench.evaluation.column import BOUNDS
 from bench.evaluation.columns import DIAGONAL_LSTM, P_VALUE
 from bench.leaderboard.aggregate import build_board
@@ -90,7 +91,7 @@ def _to_markdown(board: pd.DataFrame) -> str:
 
 
 def _copy_run(run: Path, target: Path, files: Sequence[str]) -> None:
-    """Copy the records of a run, without paths on this machine."""
+    """Copy the records of a run, without paths on this machine, and a small copy of its pictures."""
     target.mkdir(parents=True)
     try:
         content, aside = records.split_config(read_json(run / records.CONFIG))
@@ -107,6 +108,7 @@ def _copy_run(run: Path, target: Path, files: Sequence[str]) -> None:
     answers = records.read_packed_answers(run)
     if answers is not None:
         write_whole(target / records.PACKED_ANSWERS, answers)
+    picture_files.copy_small(run / picture_files.FOLDER, target / picture_files.FOLDER)
 
 
 def _derive(folder: Path, selection: Selection) -> pd.DataFrame:

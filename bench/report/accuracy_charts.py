@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bench.common.number_format import amount, percent, ratio
 from bench.evaluation.columns import ACCURACY, RELATIVE_RUNTIME, SCALES, TRAIN_STEP_MS
-from bench.report.chart_types import Figure, Line, Mark, Panel, others
+from bench.report.chart_types import MIN_POINTS, Figure, Line, Mark, Panel, others
 from bench.report.groups import ComparisonGroup, number
 from bench.report.intervals import Rate, at_scale, ends, printed, rate_of
 from bench.report.svg_layout import Axis, Frame, place, powers, shares
@@ -13,14 +13,16 @@ from mnistref.spec import SCALE_BINS
 
 
 def runtime(group: ComparisonGroup) -> Figure | None:
-    """Return the chart of accuracy against the time of a training step; None if no entry has both."""
+    """Return the chart of accuracy against the time of a training step; None if fewer than two entries have both."""
     found = [(e, rate_of(e.row, ACCURACY), number(e.row.get(RELATIVE_RUNTIME))) for e in group.entries]
     shown = [(e, rate, time) for e, rate, time in found if rate and time and time > 0]
-    if not shown:
+    if len(shown) < MIN_POINTS:
         return None
     papers = [(printed(group, e, RELATIVE_RUNTIME), printed(group, e, ACCURACY)) for e, *_ in shown]
     known = [(time, value) for time, value in papers if time is not None and value is not None]
-    times = powers([time for *_, time in shown] + [time for time, _ in known], "training step, × san (logarithmic)")
+    times = powers(
+        [time for *_, time in shown] + [time for time, _ in known], "time of a training step, × san (logarithmic scale)"
+    )
     values = [*ends(rate for _, rate, _ in shown), *(value for _, value in known)]
     frame = Frame(times, shares(values, "accuracy, %"), 680.0, 360.0, 44.0, 12.0, 12.0, 44.0)
     marks, lines, bars = [], [], []
@@ -41,7 +43,7 @@ def runtime(group: ComparisonGroup) -> Figure | None:
     return Figure(
         frame,
         (Panel("", "", tuple(lines), tuple(marks), tuple(bars)),),
-        ("mechanism", "accuracy, % (95 %)", "step, × san", "step, ms"),
+        ("mechanism", "accuracy, % (95 % interval)", "step, × san", "step, ms"),
         tuple(rows),
         words=tuple(place(names, frame, occupied)),
         left_out=tuple(entry.label for entry, rate, time in found if not rate or not time),
@@ -49,12 +51,12 @@ def runtime(group: ComparisonGroup) -> Figure | None:
 
 
 def scales(group: ComparisonGroup) -> Figure | None:
-    """Return the chart of accuracy per scale bin, with published curves; None if no entry has values."""
+    """Return the chart of accuracy per scale bin, with published curves; None if no entry has values in two bins."""
     measured = [k for k, name in enumerate(SCALES) if any(at_scale(e, name) for e in group.entries)]
-    if not measured:
-        return None
     found = [(e, [at_scale(e, SCALES[k]) for k in measured]) for e in group.entries]
-    shown = [(e, rates) for e, rates in found if any(rates)]
+    shown = [(e, rates) for e, rates in found if sum(rate is not None for rate in rates) >= MIN_POINTS]
+    if not shown:
+        return None
     papers = [[printed(group, e, SCALES[k]) for k in measured] for e, _ in shown]
     values = ends(rate for _, rates in shown for rate in rates if rate)
     values += [value for line in papers for value in line if value is not None]
@@ -70,7 +72,8 @@ def scales(group: ComparisonGroup) -> Figure | None:
             words = (MISSING if value is None else percent(value) for value in line)
             last.append((f"{entry.label}, published", *words))
     heading = ("mechanism", *(f"scale {name}, %" for name in bins))
-    return Figure(frame, tuple(panels), heading, (*rows, *last), others(panels))
+    left_out = tuple(e.label for e, rates in found if sum(rate is not None for rate in rates) == 1)
+    return Figure(frame, tuple(panels), heading, (*rows, *last), others(panels), left_out=left_out)
 
 
 def _over_scales(

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from bench.report.svg_layout import Frame, Point, Word
 
+MIN_POINTS = 2
+"""Minimal number of points of a curve, and of mechanisms in a chart of points. Smaller ones are not drawn."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -53,7 +56,7 @@ class Figure:
         rows: rows of this table.
         others: paths of all entries, drawn faintly in each panel.
         words: names in the chart.
-        left_out: entries that are not shown.
+        left_out: entries that are not shown, because they have too few values.
         note: number of values that are not drawn, because they are not finite or out of range.
     """
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.common.number_format import percent, share
 from bench.evaluation.columns import PR_AREA, UNIFORM
-from bench.report.chart_types import Figure, Line, Mark, Panel, others
+from bench.report.chart_types import MIN_POINTS, Figure, Line, Mark, Panel, others
 from bench.report.groups import ComparisonGroup, Entry, fraction, number
 from bench.report.svg_layout import Frame, Point, shares, whole
 from bench.report.table import MISSING
@@ -21,7 +21,7 @@ RECALLS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 def precision_recall(group: ComparisonGroup) -> Figure | None:
-    """Return the chart of precision against recall of pixels, one line per seed; None if no run has curves."""
+    """Return the chart of precision against recall of pixels, one line per seed; None if no run has a curve."""
     every = [(e, [_curve(run) for run in e.finished]) for e in group.entries]
     found = [(e, [curve for curve, _ in curves if curve]) for e, curves in every]
     odd = sum(left_out for _, curves in every for _, left_out in curves)
@@ -47,11 +47,12 @@ def precision_recall(group: ComparisonGroup) -> Figure | None:
 
 
 def learning(group: ComparisonGroup, histories: Mapping[str, History]) -> Figure | None:
-    """Return the chart of validation and training accuracy per epoch; None if no run has a history."""
+    """Return the chart of validation and training accuracy per epoch; None if no run has two epochs."""
     found = [(entry, *_curves(entry, histories, "val_accuracy")) for entry in group.entries]
     shown = [(entry, curves) for entry, curves, _ in found if curves]
     if not shown:
         return None
+    short = tuple(entry.label for entry, curves, _ in found if not curves and _has_history(entry, histories))
     trained = [_curves(entry, histories, "train_accuracy") for entry, _ in shown]
     training = [next((curve for _, curve in curves), []) for curves, _ in trained]
     odd = sum(left_out for *_, left_out in found) + sum(left_out for _, left_out in trained)
@@ -68,21 +69,22 @@ def learning(group: ComparisonGroup, histories: Mapping[str, History]) -> Figure
             words = (percent(at[epoch]) if epoch in at else MISSING for epoch in table_epochs)
             rows.append((entry.label, str(run["seed"]), run["status"], *words))
     heading = ("mechanism", "seed", "status", *(f"epoch {epoch}, %" for epoch in table_epochs))
-    return Figure(
-        frame, tuple(panels), heading, tuple(rows), others(panels), note=_not_drawn(odd, "accuracy", "accuracies")
-    )
+    note = _not_drawn(odd, "accuracy", "accuracies")
+    return Figure(frame, tuple(panels), heading, tuple(rows), others(panels), left_out=short, note=note)
 
 
 def _not_drawn(odd: int, what: str, many: str) -> str:
-    """Return a note on values that are not drawn; an empty string if shown are none."""
-    named = f"{odd} {what if odd == 1 else many}"
-    return f"Not drawn: {named} that {'is no number' if odd == 1 else 'are no numbers'} in 0–1." if odd else ""
+    """Return a note on the number of values that are not drawn; "" if there are none."""
+    if not odd:
+        return ""
+    named, they = (f"{odd} {what} is", "it is") if odd == 1 else (f"{odd} {many} are", "they are")
+    return f"{named} not drawn, because {they} not in the range 0–1."
 
 
 def _learned(frame: Frame, name: str, curves: Curves, trained: list[Point]) -> Panel:
     """Return the panel of an entry: the validation curve of each run, and one training curve.
 
-    A cross marks the end of a run that failed or was interrupted.
+    A cross marks the last epoch of a run that is not finished.
     """
     lines = [Line(frame.path(_thinned(trained)), "training")] if trained else []
     marks = []
@@ -91,16 +93,16 @@ def _learned(frame: Frame, name: str, curves: Curves, trained: list[Point]) -> P
         epoch, value = curve[-1]
         if run["status"] != "ok":
             marks.append(
-                Mark(frame.at(epoch, value), "ended", f"seed {run['seed']} {run['status']} at epoch {epoch:g}")
+                Mark(
+                    frame.at(epoch, value), "ended", f"seed {run['seed']}, status {run['status']}, last epoch {epoch:g}"
+                )
             )
-        elif len(curve) == 1:
-            marks.append(Mark(frame.at(epoch, value), "measured", f"epoch {epoch:g}: {percent(value)} %"))
     best = max(value for _, curve in curves for _, value in curve)
     return Panel(name, f"best {percent(best)} %", tuple(lines), tuple(marks))
 
 
 def _curves(entry: Entry, histories: Mapping[str, History], name: str) -> tuple[Curves, int]:
-    """Return the values of `name` per epoch for each run that has any, and how many values are not in 0 … 1."""
+    """Return the values of `name` per epoch for each run with two or more, and how many values are not in 0 … 1."""
     found: Curves = []
     odd = 0
     for run in entry.runs:
@@ -108,14 +110,21 @@ def _curves(entry: Entry, histories: Mapping[str, History], name: str) -> tuple[
         pairs = [(number(line.get("epoch")), fraction(line.get(name))) for line in lines]
         odd += sum(value is None and line.get(name) is not None for line, (_, value) in zip(lines, pairs, strict=True))
         curve = {e: v for e, v in pairs if e is not None and v is not None and 1 <= e <= 1e6}
-        found += [(run, sorted(curve.items()))] if curve else []
+        found += [(run, sorted(curve.items()))] if len(curve) >= MIN_POINTS else []
     return found, odd
+
+
+def _has_history(entry: Entry, histories: Mapping[str, History]) -> bool:
+    """Return whether a run of an entry has a validation accuracy."""
+    return any(
+        fraction(line.get("val_accuracy")) is not None for run in entry.runs for line in histories.get(run["run"], ())
+    )
 
 
 def _curve(run: Mapping[str, Any]) -> tuple[list[Point], int]:
     """Return points (recall, precision), recall ascending, and the number of points that are not in 0 … 1.
 
-    Without a curve, the list is empty.
+    The list is empty if there is no curve, or if it has fewer than two points.
     """
     curve = run.get("pr_curve")
     lists = [curve.get(name) for name in ("recall", "precision")] if isinstance(curve, dict) else []
@@ -124,7 +133,8 @@ def _curve(run: Mapping[str, Any]) -> tuple[list[Point], int]:
         return [], 0
     pairs = [(fraction(r), fraction(p)) for r, p in zip(*sound, strict=True)]
     known = [(r, p) for r, p in pairs if r is not None and p is not None]
-    return sorted(known, key=lambda pair: pair[0]), len(pairs) - len(known)
+    curve_points = sorted(known, key=lambda pair: pair[0]) if len(known) >= MIN_POINTS else []
+    return curve_points, len(pairs) - len(known)
 
 
 def _precision(curve: Sequence[Point], recall: float) -> float:

@@ -1,7 +1,7 @@
-"""Galleries: the snapshots of runs, with the images once per data set and the maps once per row of the board.
+"""Galleries: where the networks look, for each data set.
 
-`images.png` holds n square images side by side. `maps.png` holds the product of the maps over each of them in grey;
-white is the maximum.
+A gallery has the share of the attention on the queried digit for each row of the board, and the pictures of the runs,
+see `bench.evaluation.picture_files`: the images once per data set, and the maps once per row.
 """
 
 import base64
@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.common.json_files import read_json
-from bench.evaluation.snapshots import FOLDER, IMAGES, MAPS, WORDS
-from bench.report.groups import ComparisonGroup, number
-from mnistref.common.errors import DataProblemError
+from bench.common.number_format import percent, ratio
+from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, UNIFORM
+from bench.evaluation.picture_files import FOLDER, IMAGES, MAPS, read_questions, read_sheet
+from bench.report.groups import ComparisonGroup, Entry, fraction, number
+from bench.report.outline import outline
+from bench.report.targets import find_targets, read_targets
 
 log = logging.getLogger("bench")
 
-MAX_IMAGES = 32
-"""Maximal number of images per data set."""
 TILE_PIXELS, MAP_TILE_PIXELS = 224, 112
 """Maximal side of an image, and of a map, in pixels. Larger ones are reduced."""
 MAPS_BUDGET_CHARACTERS = 6_000_000
@@ -34,151 +34,235 @@ MAX_OPACITY = 0.85
 
 
 @dataclass(frozen=True)
+class Attention:
+    """The share of the attention on the digit, and the share of a uniform map. None stands for an unknown share."""
+
+    share: float | None
+    uniform: float | None
+
+    @property
+    def is_below(self) -> bool:
+        """Whether the share is smaller than that of a uniform map."""
+        return self.share is not None and self.uniform is not None and self.share < self.uniform
+
+    @property
+    def text(self) -> str:
+        """The share in percent; "" if it is unknown."""
+        return "" if self.share is None else f"{percent(self.share)}\u00a0%"
+
+    @property
+    def uniform_text(self) -> str:
+        """The share of a uniform map in percent; "" if it is unknown."""
+        return "" if self.uniform is None else f"{percent(self.uniform)}\u00a0%"
+
+    @property
+    def comparison(self) -> str:
+        """How the share compares with that of a uniform map; "" if one of them is unknown."""
+        if self.share is None or not self.uniform:
+            return ""
+        return "below uniform" if self.is_below else f"{ratio(self.share / self.uniform)}\u00a0×\u00a0uniform"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about an image: query, right answer and scale of the digit, as text."""
+
+    query: str
+    label: str
+    scale: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to a question; `text` is None if it was not finite."""
+
+    text: str | None
+    is_right: bool
+    attention: Attention
+
+
+@dataclass(frozen=True)
 class Answers:
-    """The answers of one run.
+    """A row of the board.
 
     Attributes:
         name: name of the row.
-        run: name of the run.
+        recipe: its recipe in words.
+        accuracy: its accuracy in percent; "" if it is unknown.
+        attention: the mean over all test questions.
+        run: name of the run whose answers are shown; "" if there are none.
         maps: data URI; None if there are no maps.
-        answers: for each image, the answer (None if it is not finite) and whether it is right.
-        omitted: whether the maps exceed the budget of the page.
+        answers: the answer to the question about each image; () if none are stored.
+        is_omitted: whether the maps exceed the budget of the page.
         unmapped: number of images without a map, because it is not finite or negative.
     """
 
     name: str
-    run: str
-    maps: str | None
-    answers: tuple[tuple[str | None, bool], ...]
-    omitted: bool = False
+    recipe: str
+    accuracy: str
+    attention: Attention
+    run: str = ""
+    maps: str | None = None
+    answers: tuple[Answer, ...] = ()
+    is_omitted: bool = False
     unmapped: int = 0
 
     @property
     def right(self) -> int:
         """The number of right answers."""
-        return sum(right for _, right in self.answers)
+        return sum(answer.is_right for answer in self.answers)
 
     @property
     def unanswered(self) -> int:
         """The number of answers that are not finite."""
-        return sum(said is None for said, _ in self.answers)
+        return sum(answer.text is None for answer in self.answers)
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The images of a data set, the questions about them, and the answers of each run.
+    """The images of a data set, the questions about them, and the answers of each row.
 
     Attributes:
-        dataset: name of the data set.
-        images: data URI of n squares side by side.
-        questions: (query, label, scale) of each image, as text.
-        answers: the answers of each run.
+        title: title of the comparison group.
+        images: data URI of n squares side by side; None if no run has pictures.
+        side: side of a square in pixels of `outline`.
+        outline: SVG path around the ink of the queried digits; "" if the ink is unknown.
+        questions: the question about each image.
+        answers: the rows with pictures.
+        others: the rows without pictures.
     """
 
-    dataset: str
-    images: str
-    questions: tuple[tuple[str, str, str], ...]
+    title: str
+    images: str | None
+    side: int
+    outline: str
+    questions: tuple[Question, ...]
     answers: tuple[Answers, ...]
+    others: tuple[Answers, ...]
 
 
-def galleries(comparison_groups: Iterable[ComparisonGroup], runs: Path) -> list[Gallery]:
-    """Return a gallery for each data set with snapshots.
+@dataclass(frozen=True)
+class _Pictures:
+    """The pictures of the run of a row: its folder, and the content of pictures.json."""
+
+    entry: Entry
+    folder: Path
+    records: list[dict[str, Any]]
+
+    @property
+    def questions(self) -> tuple[tuple[str, Question], ...]:
+        """Image and question of each picture."""
+        return tuple((str(record.get("question")), _question(record)) for record in self.records)
+
+
+def galleries(groups: Iterable[ComparisonGroup], runs: Path, places: Sequence[Path] = ()) -> list[Gallery]:
+    """Return a gallery for each group with maps or pictures.
 
     Each row of the board is shown by its finished run with the lowest seed.
+
+    Args:
+        groups: the groups.
+        runs: the folder of the runs.
+        places: folders that may contain datasets/, for outlines of digits that runs did not store.
     """
-    found: dict[str, list[tuple[str, Path]]] = {}
-    named = list(comparison_groups)
-    alone = {c.dataset for c in named if sum(c.dataset == other.dataset for other in named) == 1}
-    for group in named:
-        for entry in group.entries:
-            if entry.finished:
-                name = entry.label if group.dataset in alone else f"{entry.label} ({group.entries[0].row['recipe']})"
-                found.setdefault(group.dataset, []).append((name, runs / entry.finished[0]["run"] / FOLDER))
-    left = MAPS_BUDGET_CHARACTERS
+    room = MAPS_BUDGET_CHARACTERS
     made = []
-    for dataset, folders in found.items():
-        gallery = _gallery(dataset, folders, left)
-        if gallery:
-            left -= sum(len(one.maps or "") for one in gallery.answers)
+    for group in groups:
+        gallery = _gallery(group, runs, places, room)
+        if gallery.answers or any(one.attention.text for one in gallery.others):
+            room -= sum(len(one.maps or "") for one in gallery.answers)
             made.append(gallery)
     return made
 
 
-def _gallery(dataset: str, folders: Sequence[tuple[str, Path]], left: int) -> Gallery | None:
-    """Return images and answers of those runs that have the most frequent list of questions.
+def _gallery(group: ComparisonGroup, runs: Path, places: Sequence[Path], room: int) -> Gallery:
+    """Return the gallery of a group. Pictures of other questions than the most frequent ones are left out.
 
     Args:
-        dataset: name of the data set.
-        folders: name and folder of each run.
-        left: characters that are left for maps.
+        group: the group.
+        runs: the folder of the runs.
+        places: see `galleries`.
+        room: characters that are left for maps.
     """
-    records = {folder: found for _, folder in folders if (found := _questions(folder))}
-    asked = {folder: tuple(_question_of(one) for one in record) for folder, record in records.items()}
-    usual = max(asked.values(), key=list(asked.values()).count, default=())
-    alike = [(name, folder) for name, folder in folders if folder in asked and asked[folder] == usual]
-    others = len(asked) - len(alike)
-    if others:
-        log.warning(
-            "%s: skipped the snapshots of %d of %d runs, which have other questions", dataset, others, len(asked)
-        )
-    images = next((uri for _, folder in alike if (uri := _images(folder, len(usual)))), None)
-    if images is None:
-        return None
+    finished = [entry for entry in group.entries if entry.finished]
+    folders = [(entry, runs / entry.finished[0]["run"] / FOLDER) for entry in finished]
+    found = [_Pictures(entry, folder, words) for entry, folder in folders if (words := read_questions(folder))]
+    lists = [pictures.questions for pictures in found]
+    usual = max(lists, key=lists.count, default=())
+    alike = [pictures for pictures in found if pictures.questions == usual]
+    if len(alike) < len(found):
+        few, many = len(found) - len(alike), len(found)
+        log.warning("%s: skipped the pictures of %d of %d runs, which have other questions", group.title, few, many)
+    images = next((uri for one in alike if (uri := _images(one.folder, len(usual)))), None)
+    shown = alike if images else []
     answers = []
-    for name, folder in alike:
-        maps = _maps(folder, len(usual))
-        room = len(maps or "") <= left
-        left -= len(maps or "") if room else 0
-        given = tuple(map(_answer_of, records[folder]))
-        unmapped = sum(one.get("no_map") is True for one in records[folder])
-        answers.append(Answers(name, folder.parent.name, maps if room else None, given, not room, unmapped))
-    return Gallery(dataset, images, tuple((query, label, scale) for _, query, label, scale in usual), tuple(answers))
+    for pictures in shown:
+        answers.append(_answers(pictures, room))
+        room -= len(answers[-1].maps or "")
+    ink = next((ink for one in shown if (ink := read_targets(one.folder, len(usual))) is not None), None)
+    if ink is None and shown:
+        ink = _find_ink(shown[0], group, places)
+    labels = {pictures.entry.label for pictures in shown}
+    return Gallery(
+        group.title,
+        images,
+        0 if ink is None else ink.shape[0],
+        "" if ink is None else outline(ink, len(usual)),
+        tuple(question for _, question in usual) if images else (),
+        tuple(answers),
+        tuple(Answers(**_summary(entry)) for entry in finished if entry.label not in labels),
+    )
 
 
-def _answer_of(record: dict[str, Any]) -> tuple[str | None, bool]:
-    """Return the answer, and whether it is right; the answer is None if it was not finite."""
+def _find_ink(pictures: _Pictures, group: ComparisonGroup, places: Sequence[Path]) -> np.ndarray | None:
+    questions = [record.get("question") for record in pictures.records]
+    return find_targets(pictures.folder, group.dataset, str(pictures.entry.row["queries"]), questions, places)
+
+
+def _answers(pictures: _Pictures, room: int) -> Answers:
+    """Return the answers of a row with pictures; `room` is the number of characters that are left for maps."""
+    maps = _maps(pictures.folder, len(pictures.records))
+    has_room = len(maps or "") <= room
+    return Answers(
+        **_summary(pictures.entry),
+        run=pictures.folder.parent.name,
+        maps=maps if has_room else None,
+        answers=tuple(map(_answer, pictures.records)),
+        is_omitted=not has_room,
+        unmapped=sum(record.get("no_map") is True for record in pictures.records),
+    )
+
+
+def _summary(entry: Entry) -> dict[str, Any]:
+    """Return the attributes of `Answers` that need no pictures."""
+    accuracy = number(entry.row.get(ACCURACY))
+    return {
+        "name": entry.label,
+        "recipe": entry.recipe,
+        "accuracy": "" if accuracy is None else f"{percent(accuracy)}\u00a0%",
+        "attention": Attention(fraction(entry.row.get(MASK_CORRECTNESS)), fraction(entry.row.get(UNIFORM))),
+    }
+
+
+def _answer(record: dict[str, Any]) -> Answer:
     answer = record["answer"]
-    return answer, answer == record["label"]
+    attention = Attention(fraction(record.get("share")), fraction(record.get("uniform")))
+    return Answer(answer, answer == record["label"], attention)
 
 
-def _question_of(record: dict[str, Any]) -> tuple[str, str, str, str]:
-    """Return image, query, label and scale of a question as text."""
+def _question(record: dict[str, Any]) -> Question:
     scale = number(record.get("scale"))
-    shown = "" if scale is None else f"{scale:.2f}"
-    return str(record.get("question")), str(record["query"]), str(record["label"]), shown
-
-
-def _questions(folder: Path) -> list[dict[str, Any]] | None:
-    """Return the content of pictures.json; None if the file is missing or damaged."""
-    path = folder / WORDS
-    try:
-        found = read_json(path)
-    except FileNotFoundError:
-        return None
-    except DataProblemError as error:
-        log.warning("%s", error)
-        return None
-    if not isinstance(found, list) or not 1 <= len(found) <= MAX_IMAGES or not all(map(_is_question, found)):
-        log.warning("%s: skipped, not a list of 1 to %d questions", path, MAX_IMAGES)
-        return None
-    return found
-
-
-def _is_question(value: Any) -> bool:
-    """Return whether a value is a question with a label, and an answer that is text or None."""
-    if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in ("query", "label")):
-        return False
-    return "answer" in value and (value["answer"] is None or isinstance(value["answer"], str))
+    return Question(str(record["query"]), str(record["label"]), "" if scale is None else f"{scale:.2f}")
 
 
 def _images(folder: Path, n: int) -> str | None:
-    sheet = _sheet(folder / IMAGES, n, "RGB", TILE_PIXELS)
+    sheet = read_sheet(folder, IMAGES, n, "RGB", TILE_PIXELS)
     return _uri(sheet) if sheet else None
 
 
 def _maps(folder: Path, n: int) -> str | None:
     """Return maps as a heat map over the image: transparent at 0, bright yellow with opacity `MAX_OPACITY` at 1."""
-    sheet = _sheet(folder / MAPS, n, "L", MAP_TILE_PIXELS)
+    sheet = read_sheet(folder, MAPS, n, "L", MAP_TILE_PIXELS)
     if sheet is None:
         return None
     level = np.round(np.asarray(sheet) / 255 * (LEVELS - 1)).astype(np.uint8)
@@ -187,22 +271,6 @@ def _maps(folder: Path, n: int) -> str | None:
     colours = (1 - part) * np.array([255, 90, 0]) + part * np.array([255, 235, 90])
     heat.putpalette(np.round(colours).astype(np.uint8).tobytes())
     return _uri(heat, transparency=bytes(np.round(255 * MAX_OPACITY * part[:, 0] ** 0.8).astype(np.uint8)))
-
-
-def _sheet(path: Path, n: int, mode: str, most: int) -> Image.Image | None:
-    """Return an image of n squares side by side, reduced to a side of `most`; None if it is missing or damaged."""
-    if not path.is_file():
-        return None
-    try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            width, height = picture.size
-            if width != n * height or height > 2048:
-                raise ValueError(f"{width} × {height} pixels are not {n} squares")
-            side = min(height, most)
-            return picture.convert(mode).resize((n * side, side), Image.Resampling.BOX)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        log.warning("%s: skipped, %s", path, error)
-        return None
 
 
 def _uri(picture: Image.Image, **how: Any) -> str:

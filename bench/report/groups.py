@@ -1,4 +1,4 @@
-"""Comparison groups: the rows of a board that are ranked against each other, with the runs of each row. Pure."""
+"""Comparison groups: the rows of a board on one data set, best first, with the runs of each row. Pure."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,10 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from bench.config import training_stages
-from bench.leaderboard.aggregate import GROUP_KEY, ROW_KEY, row_key
+from bench.evaluation.columns import ACCURACY, ATTN, BENCH_VERSION, DATASET, QUERIES, RANK, RECIPE, VARIANT
+from bench.leaderboard.aggregate import ROW_KEY, row_key
+from bench.leaderboard.formatting import to_letters
+from bench.leaderboard.recipe_text import describe_trainings
+from bench.report.ranks import rank_texts, ranks
 from bench.runs.record_types import RunRecord
 from bench.runs.validation import is_number
+
+GROUP_KEY = (VARIANT, DATASET, QUERIES)
+"""Columns that are equal in all rows of a group: their networks answer the same questions."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +25,18 @@ class Entry:
 
     Attributes:
         label: name of the row, unique in its group.
-        row: columns of the board.
+        row: columns of the board. The rank is that in the group.
+        rank: the rank as text, see `bench.report.ranks.rank_texts`.
+        recipe: the recipe in words.
+        letter: stands for the recipe in `label`; "" if all rows of the group have the same recipe.
         runs: the results of the row, by seed.
     """
 
     label: str
     row: dict[str, Any]
+    rank: str
+    recipe: str
+    letter: str
     runs: tuple[RunRecord, ...]
 
     @property
@@ -38,7 +50,7 @@ class ComparisonGroup:
     """Rows that are ranked against each other, best first.
 
     Attributes:
-        title: what the rows have in common.
+        title: name of the data set, and which questions, if the board has several kinds for it.
         variant: the variant.
         dataset: name of the data set.
         entries: the rows.
@@ -49,40 +61,69 @@ class ComparisonGroup:
     dataset: str
     entries: tuple[Entry, ...]
 
+    @property
+    def recipes(self) -> dict[str, str]:
+        """Letter and description of each recipe; {} if all rows have the same recipe."""
+        return {entry.letter: entry.recipe for entry in sorted(self.entries, key=_by_letter) if entry.letter}
+
 
 def comparison_groups(board: pd.DataFrame, results: Sequence[RunRecord]) -> list[ComparisonGroup]:
     """Return the groups of a board, in its order, with the results of each row."""
     runs: dict[tuple[str | None, ...], list[RunRecord]] = {}
     for result in sorted(results, key=lambda result: (result["seed"], result["run"])):
         runs.setdefault(_key(row_key(result), ROW_KEY), []).append(result)
+    described = describe_trainings(board[RECIPE])
+    recipes = {label: text.replace(" ep", "\u00a0ep") for label, text in described.items()}  # no line break there
     groups: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
     for row in rows_of(board):
         groups.setdefault(_key(row, GROUP_KEY), []).append(row)
-    several = len({key[1] for key in groups}) < len(groups)
-    return [
-        ComparisonGroup(
-            _title(rows[0]) if several else rows[0]["dataset"],
-            rows[0]["variant"],
-            rows[0]["dataset"],
-            tuple(
-                Entry(label, row, tuple(result for result in runs.get(_key(row, ROW_KEY), ()) if _is_of(result, row)))
-                for label, row in zip(_labels(rows), rows, strict=True)
-            ),
-        )
-        for rows in groups.values()
-    ]
+    kinds: dict[str, int] = {}
+    for rows in groups.values():
+        kinds[rows[0][DATASET]] = kinds.get(rows[0][DATASET], 0) + 1
+    made = []
+    for rows in groups.values():
+        rows.sort(key=_by_accuracy)
+        own = [tuple(run for run in runs.get(_key(row, ROW_KEY), ()) if _is_of(run, row)) for row in rows]
+        made.append(_group(rows, own, recipes, kinds[rows[0][DATASET]] > 1))
+    return made
+
+
+def _group(
+    rows: Sequence[dict[str, Any]],
+    runs: Sequence[tuple[RunRecord, ...]],
+    recipes: Mapping[str, str],
+    name_questions: bool,
+) -> ComparisonGroup:
+    """Return the group of these rows, best first, with the results of each row."""
+    numbers = ranks(rows, [[run for run in results if run["status"] == "ok"] for results in runs])
+    several = dict.fromkeys(row[RECIPE] for row in rows)
+    letters = {recipe: to_letters(k) if len(several) > 1 else "" for k, recipe in enumerate(several)}
+    details = zip(_labels(rows, letters), rows, numbers, rank_texts(numbers), runs, strict=True)
+    variant, dataset, queries = (rows[0][name] for name in GROUP_KEY)
+    return ComparisonGroup(
+        f"{dataset}, queries {queries}" if name_questions else dataset,
+        variant,
+        dataset,
+        tuple(
+            Entry(label, {**row, RANK: rank}, text, recipes[row[RECIPE]], letters[row[RECIPE]], results)
+            for label, row, rank, text, results in details
+        ),
+    )
+
+
+def _by_accuracy(row: Mapping[str, Any]) -> tuple[float, str]:
+    """Return the sorting key of a row: the best accuracy first, rows without one last."""
+    accuracy = row[ACCURACY]
+    return (math.inf if accuracy is None else -accuracy, str(row[ATTN]))
+
+
+def _by_letter(entry: Entry) -> tuple[int, str]:
+    return len(entry.letter), entry.letter
 
 
 def _is_of(result: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
     """Return whether a result with the key of a row belongs to it: rows of two formats differ in their versions."""
-    return result["bench_version"] in str(row["bench_version"]).split("; ")
-
-
-def _title(row: Mapping[str, Any]) -> str:
-    """Return what the rows of a group have in common, such as "mbg-…: fast, epochs=4; after mref-…: fast"."""
-    split_config = (stage.partition(",") for stage in training_stages(f"{row['dataset']},{row['recipe']}"))
-    trainings = [data + ": " + recipe.replace(",", ", ") for data, _, recipe in split_config]
-    return "; after ".join(trainings) + ("" if row["queries"] == "one" else f"; queries {row['queries']}")
+    return result["bench_version"] in str(row[BENCH_VERSION]).split("; ")
 
 
 def rows_of(board: pd.DataFrame) -> list[dict[str, Any]]:
@@ -111,7 +152,10 @@ def _key(row: Mapping[str, Any], names: Iterable[str]) -> tuple[str | None, ...]
     return tuple(None if missing(row.get(name)) else str(row[name]) for name in names)
 
 
-def _labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return for each row its mechanism, and all other columns in which the rows differ."""
-    differing = [name for name in ROW_KEY if name != "attn" and len({str(row[name]) for row in rows}) > 1]
-    return [", ".join(str(row[name]) for name in ("attn", *differing)) for row in rows]
+def _labels(rows: Sequence[Mapping[str, Any]], letters: Mapping[str, str]) -> list[str]:
+    """Return for each row its mechanism, the letter of its recipe, and all other columns in which the rows differ."""
+    differing = [name for name in ROW_KEY if name not in (ATTN, RECIPE) and len({str(row[name]) for row in rows}) > 1]
+    names = [f"{row[ATTN]} ({letters[row[RECIPE]]})" if letters[row[RECIPE]] else str(row[ATTN]) for row in rows]
+    return [
+        ", ".join([name, *(str(row[column]) for column in differing)]) for name, row in zip(names, rows, strict=True)
+    ]

@@ -34,12 +34,17 @@ def environment(run: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def card(places: Iterable[Path], dataset: str) -> str | None:
-    """Return the card of a data set, from the first folder that contains datasets/<dataset>; None if there is none."""
+def find_datasets(places: Iterable[Path], dataset: str) -> list[Path]:
+    """Return the folders datasets/<dataset> that exist in these places."""
     if not re.fullmatch(r"\w[\w.-]*", dataset):
-        return None
-    for place in places:
-        path = place / "datasets" / dataset / CARD
+        return []
+    return [path for place in places if (path := place / "datasets" / dataset).is_dir()]
+
+
+def card(places: Iterable[Path], dataset: str) -> str | None:
+    """Return the card of a data set, from the first place that has it; None if there is none."""
+    for folder in find_datasets(places, dataset):
+        path = folder / CARD
         try:
             if path.stat().st_size <= MAX_CARD_BYTES:
                 return path.read_text(encoding="utf-8", errors="replace")

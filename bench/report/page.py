@@ -12,7 +12,6 @@ from typing import Any
 
 from bench.config import DEFAULT_BASELINE
 from bench.leaderboard.aggregate import build_board, row_key
-from bench.leaderboard.formatting import has_ties
 from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from bench.report import accuracy_charts, curve_charts
 from bench.report.chart_types import Figure
@@ -32,7 +31,7 @@ try:
 except ImportError as error:
     raise UsageProblemError("bench report needs jinja2: pip install jinja2") from error
 
-UNENDED = "no result yet: the run is still running, or was interrupted; the same command resumes it"
+UNFINISHED = "no result yet: the run is active, or it was interrupted; the same command resumes it"
 DAMAGED = "its record cannot be read; run the same command again"
 
 
@@ -79,25 +78,27 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
     runs = records.resolve_runs_folder(runs)
     results = records.require_results(runs, variant)
     board = build_board(results, None, baseline)
-    against = comparison_groups(board, results)
+    groups = comparison_groups(board, results)
+    rows = rows_of(board)
+    places = [root, runs.resolve().parent]
     histories = {result["run"]: history(runs / result["run"]) for result in results}
     return _filled(
         version=VERSION,
         results=results,
-        board=table(rows_of(board)),
+        board=table(groups),
         fixed=NOT_SORTABLE,
         variants=sorted({result["variant"] for result in results}),
-        datasets=list(dict.fromkeys(group.dataset for group in against)),
-        one_seed=any(row["seeds"] == 1 for row in rows_of(board)),
-        few=MIN_RELIABLE_SEEDS if any(row["seeds"] < MIN_RELIABLE_SEEDS for row in rows_of(board)) else 0,
+        datasets=list(dict.fromkeys(group.dataset for group in groups)),
+        one_seed=any(row["seeds"] == 1 for row in rows),
+        few=MIN_RELIABLE_SEEDS if any(row["seeds"] < MIN_RELIABLE_SEEDS for row in rows) else 0,
         compared=len(board) == 1 or bool(board["difference"].notna().any()),
         baseline=baseline,
-        tied=has_ties(board),
-        notes={row["variant"]: row["note"] for row in rows_of(board) if row.get("note")},
-        charts=[_charts(group, histories) for group in against],
-        galleries=galleries(against, runs),
-        cards=_cards(against, [root, runs.resolve().parent]),
-        troubles=[{**r, "dataset": row_key(r)["dataset"], "why": _why(r)} for r in results if r["status"] != "ok"],
+        is_tied=any(entry.rank.endswith("=") for group in groups for entry in group.entries),
+        notes={row["variant"]: row["note"] for row in rows if row.get("note")},
+        charts=[_charts(group, histories) for group in groups],
+        galleries=galleries(groups, runs, places),
+        cards=_cards(groups, places),
+        unfinished=[{**r, "dataset": row_key(r)["dataset"], "why": _why(r)} for r in results if r["status"] != "ok"],
         environments=_environments(runs, results),
     )
 
@@ -112,9 +113,9 @@ def _charts(group: ComparisonGroup, histories: dict[str, list[dict[str, Any]]]) 
     )
 
 
-def _cards(against: Iterable[ComparisonGroup], places: Sequence[Path]) -> list[Card]:
+def _cards(groups: Iterable[ComparisonGroup], places: Sequence[Path]) -> list[Card]:
     """Return the card of each data set."""
-    rows = {group.dataset: group.entries[0].row for group in against}
+    rows = {group.dataset: group.entries[0].row for group in groups}
     cards = []
     for dataset, row in rows.items():
         text = card(places, dataset)
@@ -129,7 +130,7 @@ def _cards(against: Iterable[ComparisonGroup], places: Sequence[Path]) -> list[C
 
 def _why(result: RunRecord) -> str:
     return str(
-        result.get("reason") or {"unfinished": UNENDED, "damaged": DAMAGED}.get(result["status"], "not recorded")
+        result.get("reason") or {"unfinished": UNFINISHED, "damaged": DAMAGED}.get(result["status"], "not recorded")
     )
 
 
@@ -163,7 +164,7 @@ def _as_text(value: Any) -> str:
 
 def _filled(**values: Any) -> str:
     """Return the template, filled in. The content security policy of the page allows only its own style and script."""
-    shown: list[Gallery] = values["galleries"]
+    shown: list[Gallery] = [gallery for gallery in values["galleries"] if gallery.images]
     styles = [_part("report.css").strip(), *(_style(k, gallery) for k, gallery in enumerate(shown))]
     script = _part("report.js").strip()
     policy = "; ".join(
@@ -195,11 +196,11 @@ def _rendering() -> Environment:
 
 
 def _style(k: int, gallery: Gallery) -> str:
-    """Return the style of a gallery: its number of columns, and its images."""
+    """Return the style of a gallery with images: its number of columns, and its images."""
     n = len(gallery.questions)
     return (
         f".gallery-{k} .tiles{{grid-template-columns:repeat({n},minmax(0,1fr))}}"
-        f".gallery-{k} .strip{{min-width:{5.5 * n}rem;max-width:{8.5 * n}rem}}"
+        f".gallery-{k} .strip{{min-width:{5.5 * n}rem;max-width:{14 * n}rem}}"
         f".gallery-{k} .picture::after{{background:repeating-linear-gradient(to right,var(--paper) 0 1.5px,"
         f"transparent 0 calc(100%/{n} - 1.5px),var(--paper) 0 calc(100%/{n}))}}"
         f".gallery-{k} .picture{{aspect-ratio:{n};background-image:url({gallery.images})}}"
