@@ -302,6 +302,7 @@ def test_stored_pictures_leave_out_invalid_answers_and_maps(split, tmp_path, cap
             Broken(create_model("pan", "mini"), "maps", INF, query=None), split, variant, 4
         )
     assert [word["no_map"] for word in taken.words] == [True] * 4
+    assert not any("share" in word for word in taken.words)
     assert "4 maps are not finite or negative" in caplog.text
     assert not taken.maps.any()
     snapshots.write_snapshots(tmp_path, taken)
@@ -316,4 +317,4 @@ def test_the_report_marks_invalid_answers_and_maps_of_stored_pictures(finished, 
     words.write_text(json.dumps(said))
     text = report.page(tmp_path / "runs", root)
     assert "no answer (not finite)" in text
-    assert ", 1 not finite; 1 of its maps cannot be shown" in text
+    assert "1 answer is not finite. 1 map is not shown, because it is not finite or negative." in text

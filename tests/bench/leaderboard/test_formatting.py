@@ -10,6 +10,9 @@ from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.formatting import commands_to_text, from_csv, to_csv, to_text
 from tests.bench.leaderboard.helpers import failed, result, with_answers
 
+FAST = "fast: 10 epochs, 50 images a step, one question each"
+"""The recipe fast of version 0.1 in words."""
+
 
 def test_a_name_that_a_terminal_or_a_page_would_obey_is_shown_and_read_back():
     name = "a\rb\x1b[31m<b>"
@@ -59,11 +62,7 @@ def test_commands_stand_in_an_order_that_works():
     recipes = ["fast,init=(mref,fast,init=(mini,fast))", "fast", "fast,init=(mini,fast)"]
     board = build_board([result(recipe=recipe) for recipe in recipes]).assign(command="bench run")
     said = [line for line in commands_to_text(board).splitlines() if line.startswith("# arnn")]
-    assert [line.rpartition(", fast")[2] for line in said] == [
-        "",
-        ",init=(mini,fast)",
-        ",init=(mref,fast,init=(mini,fast))",
-    ]
+    assert [line.partition(", started from ")[2] for line in said] == ["", "mini 10 ep", "mini 10 ep → mref 10 ep"]
 
 
 def test_the_text_says_what_compares_with_nothing():
@@ -71,7 +70,8 @@ def test_the_text_says_what_compares_with_nothing():
     assert "mini is for first steps and tests: its numbers compare with nothing published" in text
     assert "compare" not in to_text(build_board([result()]))
     heading, _, _, rule, *_ = to_text(build_board([result()]), markdown=True).splitlines()
-    assert heading == "### mbg-0123456789ab; digits mnist; backgrounds builtin; recipe fast; queries one; hardware cpu"
+    setting = f"recipe {FAST}; queries one; hardware cpu"
+    assert heading == f"### mbg-0123456789ab; digits mnist; backgrounds builtin; {setting}"
     assert rule.startswith("| --- |")
 
 
@@ -80,11 +80,11 @@ def test_each_data_set_has_a_table_and_says_once_what_its_rows_share():
     text = to_text(build_board([result(), result("san", 0.5), longer, result(variant="mref", spec_id="b" * 12)]))
     first, table, recipes, second, *_ = text.split("\n\n")
     assert first == "mbg-0123456789ab; digits mnist; backgrounds builtin; queries one; hardware cpu"
-    assert recipes == "a: fast\nb: fast,epochs=20"
+    assert recipes == f"a: {FAST}\nb: {FAST.replace('10', '20')}"
     head, *lines = (line.split() for line in table.splitlines())
     assert head[:3] == ["recipe", "#", "attn"]
     assert {line[2]: line[0] for line in lines} == {"arnn": "a", "san": "a", "pan-ctx": "b"}
-    assert second == f"mref-{'b' * 12}; digits mnist; backgrounds builtin; recipe fast; queries one; hardware cpu"
+    assert second == f"mref-{'b' * 12}; digits mnist; backgrounds builtin; recipe {FAST}; queries one; hardware cpu"
     assert "status" not in text
     assert "uniform" not in text
     assert "1 failed" in to_text(build_board([result(), failed("san")]))

@@ -12,6 +12,7 @@ import cli
 from bench.common import packing
 from bench.compute import ComputeConfig
 from bench.config import Recipe
+from bench.evaluation import picture_files
 from bench.leaderboard import snapshot
 from bench.leaderboard.formatting import from_csv, to_csv
 from bench.runs import experiment, records
@@ -51,8 +52,13 @@ def test_a_board_is_kept_with_what_it_follows_from(board, runs):
     assert {path.name for path in (board / "runs").iterdir()} == {path.name for path in runs.glob("mini-*")}
     for run in (board / "runs").iterdir():
         assert {path.name for path in run.iterdir()} == {
-            *("config.json", "environment.json", "history.jsonl", "result.json", "answers.safetensors.xz")
+            *("config.json", "environment.json", "history.jsonl", "result.json", "answers.safetensors.xz", "pictures")
         }
+        small = {path.name: path for path in (run / "pictures").iterdir()}
+        assert set(small) == {"images.webp", "maps.webp", "targets.png", "pictures.json"}
+        assert sum(path.stat().st_size for path in small.values()) <= picture_files.SMALL_BYTES
+        words = runs / run.name / "pictures" / "pictures.json"
+        assert json.loads(small["pictures.json"].read_text()) == json.loads(words.read_text())
         packed, plain = run / "answers.safetensors.xz", runs / run.name / "answers.safetensors"
         assert lzma.decompress(packed.read_bytes()) == plain.read_bytes()
         assert packed.stat().st_size < plain.stat().st_size

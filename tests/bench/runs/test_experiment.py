@@ -26,7 +26,7 @@ from bench.profiling import run_cost
 from bench.runs import experiment, records
 from bench.training.checkpoints import load_weights
 from mnistref.common.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
-from mnistref.dataset import read_manifest, read_split
+from mnistref.dataset import MnistRef, read_manifest, read_split
 from tests.bench.runs.helpers import CPU, SHORT, configured
 
 
@@ -85,6 +85,8 @@ def test_pictures_are_kept(finished, mini):
     images = np.asarray(Image.open(folder / snapshots.FOLDER / snapshots.IMAGES))
     maps = np.asarray(Image.open(folder / snapshots.FOLDER / snapshots.MAPS))
     assert (images.shape, maps.shape, len(words)) == ((48, 8 * 48, 3), (48, 8 * 48), 8)
+    targets = np.asarray(Image.open(folder / snapshots.FOLDER / snapshots.TARGETS))
+    dataset = MnistRef(mini, "test")
     answers, stored = records.read_answers(folder), read_split(mini, "test", "image", "label", "query")
     variant = read_manifest(mini).variant
     model = build(config.attn, variant, config.seed, CPU)
@@ -100,6 +102,11 @@ def test_pictures_are_kept(finished, mini):
             out = model(image, torch.tensor([int(stored["query"][index])]))
         product = attended(out.masks, (48, 48))[0]
         assert np.abs(maps[:, place] - (product / product.max() * 255).numpy()).max() <= 1
+        ink = np.asarray(dataset[index]["mask"])
+        assert (targets[:, place] == ink).all()
+        assert said["uniform"] == pytest.approx(ink.mean(), abs=1e-6)
+        assert said["share"] == pytest.approx(float(product.numpy()[ink].sum()), abs=1e-5)
+        assert said["share"] == pytest.approx(float(answers["mask_correctness"][index]), abs=2e-3)
     assert [said["scale"] for said in words] == sorted(said["scale"] for said in words)
 
 
@@ -108,7 +115,11 @@ def test_a_network_without_attention_has_no_maps(mini, tmp_path):
         mini, "none", 0, experiment.RunSettings(replace(SHORT, epochs=1), "one", ComputeConfig(CPU))
     )
     run = experiment.run(config, mini, tmp_path)
-    assert sorted(path.name for path in (run / snapshots.FOLDER).iterdir()) == [snapshots.IMAGES, snapshots.WORDS]
+    assert sorted(path.name for path in (run / snapshots.FOLDER).iterdir()) == sorted(
+        [snapshots.IMAGES, snapshots.TARGETS, snapshots.WORDS]
+    )
+    words = json.loads((run / snapshots.FOLDER / snapshots.WORDS).read_text())
+    assert all("uniform" in said and "share" not in said for said in words)
     assert set(records.read_answers(run)) == {"answer", "right", "scale_bin"}
 
 

@@ -1,0 +1,91 @@
+"""Comparison groups of the report: titles, order, ranks, letters of recipes, and the runs of each row."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.leaderboard.aggregate import build_board
+from bench.report.groups import ComparisonGroup, comparison_groups
+from bench.report.ranks import rank_texts
+from bench.runs import records
+from tests.bench.report.reporting import copy_run, edit, entry_of, groups_of, one
+
+
+def changed(result: dict[str, Any], right: bool | None = None, **changes: Any) -> dict[str, Any]:
+    """Return a result with other values; all answers are right, or wrong, if `right` is given."""
+    if right is None:
+        return {**result, **changes}
+    answers = {**result["answers"], "right": np.full(len(result["answers"]["right"]), right)}
+    return {**result, "answers": answers, "accuracy": float(right), **changes}
+
+
+def groups(*results: dict[str, Any]) -> list[ComparisonGroup]:
+    return comparison_groups(build_board(results), results)
+
+
+def plain(text: str) -> str:
+    """Return a text without protected spaces."""
+    return text.replace("\u00a0", " ")
+
+
+def test_rows_with_the_same_questions_are_one_group_and_letters_stand_for_recipes(runs):
+    _, pan = records.read_results(runs)
+    after = "fast,epochs=4,fade=0.5,init=(mref-96d3450c9590,fast,epochs=4,init=(mini-6c0b541bfb76,fast))"
+    start = changed(pan, True, run="after", recipe=after)
+    asked = changed(pan, run="asked", queries="all", recipe="pan,batch=20")
+    found = {group.title.partition(", ")[2]: group for group in groups(pan, start, asked)}
+    assert set(found) == {"queries one", "queries all"}
+    words = (
+        "fast: 4 epochs, 50 images a step, one question each, backgrounds fade in over 50 % of the steps, started from "
+        "mini 10 ep → mref 4 ep"
+    )
+    both = found["queries one"]
+    assert [entry.label for entry in both.entries] == ["pan (a)", "pan (b)"]
+    assert {letter: plain(text) for letter, text in both.recipes.items()} == {
+        "a": words,
+        "b": "fast: 2 epochs, 50 images a step, one question each",
+    }
+    alone = found["queries all"]
+    assert ([entry.label for entry in alone.entries], alone.recipes) == (["pan"], {})
+
+
+def test_the_leader_of_a_data_set_is_first_with_rank_1_whatever_its_recipe(runs):
+    """The board ranks each recipe alone; the report ranks all rows of a data set, by the same paired comparison."""
+    none, pan = records.read_results(runs)
+    ideal = [changed(pan, True, run=name, recipe=f"fast,epochs={name}") for name in ("8", "9")]
+    worst = changed(pan, False, run="7", recipe="fast,epochs=7")
+    board = build_board([none, pan, *ideal, worst])
+    assert (board["rank"] == 1).sum() >= 4
+    (group,) = comparison_groups(board, [none, pan, *ideal, worst])
+    accuracies = [entry.row["accuracy"] for entry in group.entries]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert [entry.rank for entry in group.entries][:2] == ["1=", "1="]
+    assert {entry.row["recipe"] for entry in group.entries[:2]} == {"fast,epochs=8", "fast,epochs=9"}
+    assert all(entry.rank.startswith("3") or entry.rank == "4" for entry in group.entries[2:4])
+    assert (group.entries[4].row["recipe"], group.entries[4].rank) == ("fast,epochs=7", "5")
+
+
+def test_one_recipe_has_the_ranks_of_the_board_and_a_failed_row_has_none(runs):
+    edit(one(runs, "none"), status="failed", reason="?")
+    (group,) = groups_of(runs)
+    assert [(entry.row["attn"], entry.rank) for entry in group.entries] == [("pan", "1"), ("none", "")]
+    copy_run(one(runs), runs, "other", recipe="fast,epochs=7", status="failed", reason="?")
+    (group,) = groups_of(runs)
+    assert [entry.rank for entry in group.entries] == ["1", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "texts"),
+    [([1, 2, 3], ["1", "2", "3"]), ([1, 1, 3, None], ["1=", "1=", "3", ""]), ([], []), ([None, None], ["", ""])],
+)
+def test_a_shared_rank_is_marked(numbers, texts):
+    assert rank_texts(numbers) == texts
+
+
+def test_each_run_belongs_to_one_row(runs):
+    copy_run(one(runs), runs, "s1", seed=1)
+    copy_run(one(runs), runs, "gpu", device="another")
+    group, entry = entry_of(runs, "none")
+    assert entry.label.startswith("none, ")
+    assert sorted(len(entry.runs) for entry in group.entries) == [1, 1, 2]

@@ -1,0 +1,85 @@
+"""The table of the leaderboard in the report."""
+
+from typing import Any
+
+from bench.report.groups import ComparisonGroup, Entry
+from bench.report.table import REPORT_COLUMNS, table
+
+
+def group(*rows: dict[str, Any], title: str = "mini-x") -> ComparisonGroup:
+    """Return a group of these rows of a board."""
+    plain = {"attn": "a", "status": "ok"}
+    entries = [
+        Entry(row["attn"], plain | row, str(row.get("rank") or ""), str(row.get("recipe") or "fast"), "", ())
+        for row in ({"attn": "a", **row} for row in rows)
+    ]
+    return ComparisonGroup(title, "mini", title, tuple(entries))
+
+
+def test_columns_that_are_not_there_are_not_shown():
+    made = table([group({"rank": None, "recipe": "x"}, {"attn": "b", "rank": 1, "recipe": "y"})])
+    assert [c.name for c in made.columns] == ["rank", "attn", "recipe"]
+    assert [(column.name, value) for column, value in made.shared] == []
+    new = {"seeds": 2, "pr_area": 0.3, "mask_correctness": 0.2, "mask_correctness_lo": 0.1}
+    made = table([group({**new, "mask_correctness_hi": 0.3, "p_value": 0.0004, "command": "bench run", "unknown": 1})])
+    cells = {cell.name: cell for cell in made.rows[0]}
+    assert cells["mask_correctness"].extra == "0.100–0.300"
+    assert (cells["pr_area"].text, cells["pr_area"].value) == ("0.300", "0.3")
+    assert (cells["p_value"].text, cells["p_value"].value) == ("< 0.001", "0.0004")
+    assert cells["command"].text == "bench run"
+    assert not {"unknown", "status"} & set(cells)
+
+
+def test_what_all_rows_share_is_said_once():
+    made = table([group(*({"attn": name, "device": name} for name in ("a", "b")))])
+    assert [(column.name, value) for column, value in made.shared] == [("recipe", "fast")]
+    assert [column.name for column in made.columns] == ["attn", "device"]
+
+
+def test_what_the_rows_of_each_data_set_share_is_in_its_heading():
+    first, second = (group({"backgrounds": name}, {"backgrounds": name}, title=f"s-{name}") for name in ("x", "y"))
+    made = table([first, second, group({"backgrounds": None}, title="none")])
+    found = [(s.title, [(c.name, v) for c, v in s.shared]) for s in made.sections]
+    assert found == [("s-x", [("backgrounds", "x")]), ("s-y", [("backgrounds", "y")]), ("none", [])]
+    assert "backgrounds" not in [column.name for column in made.columns]
+
+
+def test_the_status_is_a_column_if_a_run_is_not_finished():
+    assert "status" in [column.name for column in table([group({}, {"status": "1 failed"})]).columns]
+
+
+def test_a_rank_is_shown_as_text_and_sorted_as_a_number():
+    made = table([group({"rank": 2})])
+    assert [(cell.text, cell.value) for cell in made.rows[0] if cell.name == "rank"] == [("2", "2.0")]
+
+
+def test_mask_correctness_below_uniform_is_named():
+    """Equal shares are not below."""
+    for share, note in ((0.01, "below uniform"), (0.02, ""), (0.03, ""), (None, "")):
+        made = table([group({"mask_correctness": share, "mask_correctness_uniform": 0.02})])
+        notes = {cell.name: cell.note for cell in made.rows[0]}
+        assert notes.get("mask_correctness", "") == note
+
+
+def test_the_heading_of_the_difference_names_the_baseline():
+    (heading,) = [
+        column.report_heading
+        for column in table([group({"difference": 0.1, "baseline": "san"})]).columns
+        if column.name == "difference"
+    ]
+    assert heading == "− san, points"
+
+
+def test_technical_details_are_with_the_command():
+    made = table([group({"command": "bench run", "commits": "c1"}, {"commits": "c2", "diagonal_lstm": "cpu"})])
+    details = [(cell.text, cell.note) for row in made.rows for cell in row if cell.name == "command"]
+    assert details == [("bench run", "commits: c1"), ("–", "diagonal LSTM: cpu; commits: c2")]
+
+
+def test_every_column_is_explained():
+    assert all(column.report_heading and column.doc.endswith(".") for column in REPORT_COLUMNS)
+
+
+def test_words_where_a_number_belongs_are_shown_as_they_are():
+    assert table([]).rows == []
+    assert [cell.value for cell in table([group({"tpr": "x"})]).rows[0] if cell.name == "tpr"] == [""]
