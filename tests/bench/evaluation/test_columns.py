@@ -77,7 +77,7 @@ def test_lists_of_metrics_follow_the_flags_of_the_columns():
 def test_views_show_columns_of_the_table_once():
     for columns in (REPORT_COLUMNS, RUNTIME_COLUMNS):
         assert len({column.name for column in columns}) == len(columns)
-        assert set(columns) <= set(COLUMNS)
+        assert {column.name for column in columns} <= {column.name for column in COLUMNS}
 
 
 def test_columns_are_moved_in_front_of_others():
