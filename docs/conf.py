@@ -14,7 +14,7 @@ copyright = author
 release = version = VERSION
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_click",
@@ -27,6 +27,7 @@ exclude_patterns = ["extensions"]
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # the notebook stores its outputs; tests/test_tutorial.py runs it
 
 default_role = "code"  # docstrings mark code with single backticks
 autodoc_member_order = "bysource"
