@@ -87,10 +87,13 @@ def test_columns_are_moved_in_front_of_others():
 
 
 def test_no_other_module_spells_the_name_of_a_metric():
-    """Outside the table, code refers to its constants. Docstrings are no code."""
+    """Outside the table, code refers to its constants. Docstrings are no code.
+
+    Keys of a `Result` are literals, which mypy checks; `record_types.py` defines them.
+    """
     metrics = {name for name in (*MAP_METRICS, *COSTS, *SCALES, *COUNTS) if name not in ("pointing",)}
     for path in Path(bench.__path__[0]).rglob("*.py"):
-        if path.name != "columns.py":
+        if path.name not in ("columns.py", "record_types.py", "summary.py"):
             strings = set(re.findall(r'(?<!")"([a-z_0-9.]+)"(?!")', path.read_text()))
             allowed = {"peak_memory_mb"} if path.name == "validation.py" else {"mask_correctness"} & exported(path)
             assert strings & metrics <= allowed, path

@@ -27,7 +27,7 @@ from bench.evaluation.panels import Question, describe_totals, make_panels
 from bench.leaderboard.aggregate import build_board
 from bench.model import Output, create_model
 from bench.report import page as report
-from bench.runs import experiment
+from bench.runs import experiment, final_test
 from bench.runs.load import load_model
 from bench.runs.records import read_results
 from bench.training.trainer import DivergedError
@@ -186,7 +186,7 @@ def test_a_run_with_invalid_outputs_in_validation_ends_without_a_score(fault, mi
 
 def test_a_run_with_invalid_outputs_in_the_test_ends_without_a_score(mini, tmp_path, monkeypatch):
     whole = evaluate.test
-    monkeypatch.setattr(experiment, "test", lambda model, *more: whole(Broken(model, "answers", NAN), *more))
+    monkeypatch.setattr(final_test, "test", lambda model, *more: whole(Broken(model, "answers", NAN), *more))
     config = experiment.configure(mini, "pan", 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
     with pytest.raises(RunProblemError, match=r"diverged: test: the answers to \d+ of 120 questions are not finite"):
         experiment.run(config, mini, tmp_path)

@@ -23,7 +23,7 @@ from bench.evaluation.evaluate import test as measure
 from bench.metrics import attended
 from bench.model import build
 from bench.profiling import run_cost
-from bench.runs import experiment, records
+from bench.runs import experiment, final_test, records
 from bench.training.checkpoints import load_weights
 from mnistref.common.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
 from mnistref.dataset import MnistRef, read_manifest, read_split
@@ -268,7 +268,7 @@ def test_a_batch_larger_than_the_set_is_timed_as_it_is_trained(mini, tmp_path):
 
 
 def test_a_run_that_fails_is_recorded_with_its_reason(mini, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "test", lambda *_: 1 / 0)
+    monkeypatch.setattr(final_test, "test", lambda *_: 1 / 0)
     config = configured(mini, recipe=Recipe("fast", "adam", 0.003, 200, 1, "onecycle"))
     with pytest.raises(RunProblemError, match="ZeroDivisionError"):
         experiment.run(config, mini, tmp_path)
