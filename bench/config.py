@@ -124,10 +124,7 @@ PRESETS = {
         replace(RECIPES["fast"], batch=16, epochs=4),  # on small images, more steps help more than larger batches
     ),
     "small": Preset(
-        "mbg",
-        {"train": 10_000, "val": 1_000, "test": 4_000},
-        "mnist5k",
-        replace(RECIPES["fast"], epochs=6),
+        "mbg", {"train": 10_000, "val": 1_000, "test": 4_000}, "mnist5k", replace(RECIPES["fast"], epochs=6)
     ),
     "full": Preset("mbg", _FULL_SIZES, "mnist", RECIPES["fast"]),
     "paper": Preset("mbg", _FULL_SIZES, "mnist", RECIPES["pan"]),
@@ -314,8 +311,7 @@ def choose_preset(name: str | None = None, variant: str | None = None, train: in
         variant: the variant that is used.
         train: number of training images, if it replaces that of the preset.
     """
-    own = variant is not None and variant == PRESETS["quick"].variant
-    preset = PRESETS[name or ("quick" if own else DEFAULT_PRESET)]
+    preset = PRESETS[name or ("quick" if variant == PRESETS["quick"].variant else DEFAULT_PRESET)]
     return replace(preset, sizes=preset.sizes | {"train": train}) if train else preset
 
 
