@@ -71,7 +71,7 @@ def test_the_most_accurate_weights_are_chosen(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"attn": "arnn", "variant": "mref"}, "'arnn' on mref, width 32; there are those of .*'pan-ctx' on mref"),
+        ({"attn": "unet3", "variant": "mref"}, "'unet3' on mref, width 32; .*'pan-ctx' on mref"),
         ({"attn": "pan-ctx", "variant": "mdist"}, "'pan-ctx' on mdist"),
         ({"attn": "pan-ctx"}, "'pan-ctx' without a variant"),
         ({"attn": "pan-ctx", "variant": "mref", "width": 8}, "width 8"),
