@@ -72,7 +72,7 @@ def test_import_contracts_are_kept(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_nothing_imports_the_command_line_but_the_entry_points():
+def test_only_entry_points_import_the_command_line():
     entries = {"cli", "mnistref.__main__", "bench.__main__"}
     for name in MODULES.keys() - entries:
         seen = {module for module in imports_of(name) if module in ("cli", "mnistref.cli")}
@@ -83,7 +83,7 @@ def test_nothing_imports_the_command_line_but_the_entry_points():
 
 
 @pytest.mark.parametrize("name", PURE)
-def test_pure_module_touches_no_files_clock_or_global_generator(name):
+def test_pure_module_uses_no_files_clock_or_global_generator(name):
     roots = {module.split(".")[0] for module in imports_of(name)}
     assert not roots & IMPURE_MODULES
     for node in ast.walk(tree_of(name)):
@@ -103,12 +103,12 @@ def test_triton_is_imported_only_when_it_is_used():
             assert not imports_of(name) & {"triton", "triton.language"}, name
 
 
-def test_shards_know_no_torch():
+def test_shards_module_imports_no_torch():
     assert not {m.split(".")[0] for m in imports_of("mnistref.storage.shards")} & {"torch", "random"}
 
 
 @pytest.mark.parametrize("name", FILELESS)
-def test_training_and_evaluation_touch_no_files(name):
+def test_training_and_evaluation_modules_access_no_files(name):
     assert not imports_of(name) & {"pathlib", "os", "json", "click"}
 
 
@@ -142,7 +142,7 @@ def test_every_module_has_a_docstring_and_is_short(name):
     assert len(text.splitlines()) <= LONGEST, "split it"
 
 
-def test_no_file_of_tests_is_too_long():
+def test_test_files_are_short():
     lines = {
         path.relative_to(TOP).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
         for path in (TOP / "tests").rglob("*.py")

@@ -20,7 +20,7 @@ from tests.helpers import TOP
 
 
 @pytest.mark.parametrize("program", ["mnistref", "bench"])
-def test_help_is_light(program):
+def test_help_imports_no_heavy_packages(program):
     """--help imports no heavy package, so it is fast."""
     probe = (
         "import sys, cli\n"
@@ -34,7 +34,7 @@ def test_help_is_light(program):
     assert done.stdout.startswith("Usage: ")
 
 
-def test_every_command_explains_itself():
+def test_every_command_has_a_help_text():
     for program in (cli.mnistref, cli.bench):
         assert call(program, "--version").stdout.strip().endswith(mnistref.__version__)
         for name, command in program.commands.items():
@@ -68,7 +68,7 @@ def test_without_arguments_the_help_is_shown_and_the_code_is_2():
     assert result.stdout == ""
 
 
-def test_as_processes_from_a_checkout(idx_folder, tmp_path):
+def test_both_programs_run_as_processes_from_a_checkout(idx_folder, tmp_path):
     done = process("mnistref", "generate", "--variant", "mini", "--root", tmp_path, *TINY, "--digits", idx_folder)
     folder = Path(done.stdout.strip())
     assert len(done.stdout.splitlines()) == 1
@@ -96,7 +96,7 @@ MISSING = ["numba", "safetensors", "scipy", "mlxtend", "skimage", "sklearn", "ma
 MISSING += ["datasets", "mlcroissant", "pyarrow", "webdataset"]
 
 
-def test_with_only_the_core_packages(idx_folder, tmp_path):
+def test_commands_run_with_only_the_core_packages(idx_folder, tmp_path):
     """numpy, pillow, torch, torchvision, click, h5py, tqdm and pandas (and what torch brings) are enough."""
     (tmp_path / "sitecustomize.py").write_text(WITHOUT.format(missing=MISSING))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
@@ -167,14 +167,14 @@ def test_an_interrupt_ends_with_130(tmp_path):
     assert not list(tmp_path.glob("datasets/*/SHA256SUMS"))
 
 
-def test_output_that_nobody_reads_is_no_error(mini):
+def test_closed_output_pipe_is_no_error(mini):
     pipe = f"{sys.executable} {TOP / 'cli.py'} mnistref stats {mini} --json | head -c 10"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", pipe], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "error" not in done.stderr
 
 
-def test_a_file_that_ends_too_early_is_no_interrupt(monkeypatch):
+def test_eof_error_is_not_reported_as_interrupt(monkeypatch):
     def ends(*_):
         raise EOFError("no more bytes")
 

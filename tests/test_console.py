@@ -42,7 +42,7 @@ def call(*arguments: object, shell: str = "", **how) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, check=False, timeout=300, **how)
 
 
-def test_user_code_cannot_reach_the_results_nor_read_the_callers_input(tmp_path):
+def test_user_code_can_neither_write_results_nor_read_stdin(tmp_path):
     (tmp_path / "noisy.py").write_text(NOISY)
     done = call("bench", "check", f"{tmp_path / 'noisy.py'}:Noisy", "--json", input=b"given\n" * 9)
     assert done.returncode == 0, done.stderr
@@ -53,13 +53,13 @@ def test_user_code_cannot_reach_the_results_nor_read_the_callers_input(tmp_path)
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp932", "cp437", "ascii", "utf-16"])
 @pytest.mark.parametrize("arguments", [("mnistref", "list"), ("mnistref", "--help"), ("bench", "list", "san")])
-def test_what_a_console_cannot_show_is_replaced(arguments, encoding):
+def test_characters_missing_in_the_console_encoding_are_replaced(arguments, encoding):
     done = call(*arguments, env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode(encoding).strip()
 
 
-def test_json_loses_nothing_on_such_a_console():
+def test_json_is_complete_on_a_console_with_a_limited_encoding():
     plain = call("mnistref", "list", "--json")
     done = call("mnistref", "list", "--json", env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
     assert json.loads(done.stdout) == json.loads(plain.stdout)
@@ -67,7 +67,7 @@ def test_json_loses_nothing_on_such_a_console():
 
 
 @pytest.mark.parametrize("shell", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_stream_costs_nothing_but_what_it_would_have_shown(shell):
+def test_closed_stream_loses_only_its_own_output(shell):
     done = call("mnistref", "list", shell=shell)
     assert done.returncode == 0, done.stderr
     assert (b"mref" in done.stdout) == (">&- " not in f"{shell} ".replace("2>&-", ""))
@@ -92,7 +92,7 @@ def test_python_streams_that_were_closed_can_be_used(monkeypatch):
         stream.close()
 
 
-def test_a_deleted_working_directory_is_one_line(tmp_path):
+def test_deleted_working_directory_is_a_one_line_error(tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
     done = subprocess.run(
@@ -109,18 +109,18 @@ def test_a_deleted_working_directory_is_one_line(tmp_path):
     ]
 
 
-def test_a_full_disk_behind_stdout_is_an_error_of_the_disk():
+def test_full_disk_of_stdout_is_an_io_error():
     done = call("mnistref", "list", shell="> /dev/full")
     assert done.returncode == 5
     assert b"No space left on device" in done.stderr
 
 
-def test_who_reads_no_more_is_no_error():
+def test_closed_reader_of_stdout_is_no_error():
     done = call("mnistref", "list", shell="| true; exit ${PIPESTATUS[0]}")
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_a_path_is_printed_as_the_bytes_it_has(tmp_path):
+def test_path_is_printed_with_its_bytes(tmp_path):
     root = os.fsencode(tmp_path) + b"/\xff\xfe"
     options = ("--digits", "mnist5k", "--train", "5", "--val", "5", "--test", "5")
     done = call("mnistref", "generate", "--variant", "mini", *options, "--root", os.fsdecode(root))
@@ -142,7 +142,7 @@ def test_a_path_is_printed_as_it_was_given(tmp_path, monkeypatch, capsys):
     console.start_command()
 
 
-def test_in_another_program_the_streams_are_given_back(capsys):
+def test_streams_are_restored_in_a_calling_program(capsys):
     before = sys.stdout, sys.stdin
     assert "mref" in CliRunner().invoke(cli.mnistref, ["list"]).stdout
     with console.isolated():
@@ -216,7 +216,7 @@ def test_exit_handlers_run_and_do_not_decide_the_exit_code(how, code):
 @pytest.mark.parametrize(
     ("how", "why"), [("leave", "os._exit(0) was called"), ("exit", "user code raised SystemExit: 0")]
 )
-def test_what_would_end_a_command_without_a_word_is_an_error(how, why):
+def test_silent_exit_of_a_command_is_an_error(how, why):
     ended, said = ending(how)
     assert (ended, said.count("\n")) == (1, 1)
     assert why in said

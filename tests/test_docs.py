@@ -114,7 +114,7 @@ def test_the_command_reference_has_every_command_and_option(built):
 
 
 @pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(TOP)))
-def test_links_lead_somewhere(page):
+def test_links_resolve(page):
     """Relative links lead to files, and anchors to headings."""
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         if re.match(r"https?:", target):

@@ -28,7 +28,7 @@ REGISTRIES = {
 
 
 @pytest.mark.parametrize("kind", REGISTRIES)
-def test_every_name_is_found_in_any_case_and_foo_is_near_to_none(kind):
+def test_nearest_name_ignores_case_and_suggests_nothing_for_unrelated_names(kind):
     for name in REGISTRIES[kind]:
         for spelled in (name, name.upper(), name.capitalize()):
             assert nearest_name(spelled, REGISTRIES[kind]) == name
@@ -79,6 +79,6 @@ def test_commands_suggest_a_near_name_only(near, far, hint):
     assert "did you mean" not in message_of(*far).lower()
 
 
-def test_more_mechanisms_than_slots_are_refused_with_the_number_of_slots():
+def test_too_many_mechanisms_are_refused_with_the_number_of_slots():
     message = message_of("bench", "run", "--attn", "pan,pan-ctx,pan,pan-ctx,pan", "--preset", "quick")
     assert message == "error: 'pan,pan-ctx,pan,pan-ctx,pan' names 5 slots; this network has 4; name 4 or fewer\n"

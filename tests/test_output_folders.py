@@ -17,7 +17,7 @@ def run(mini, tmp_path_factory) -> Path:
     return Path(done.stdout.strip())
 
 
-def test_missing_folders_of_the_output_are_created(run, mini, root, tmp_path):
+def test_missing_output_folders_are_created(run, mini, root, tmp_path):
     board = ["--runs", run.parent]
     commands = {
         "report.html": ("bench", ["report", *board, "--root", root, "-o"]),

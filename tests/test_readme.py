@@ -94,7 +94,7 @@ def test_modules_that_pages_run_exist():
         assert (TOP / f"{module.replace('.', '/')}.py").is_file(), module
 
 
-def test_the_two_commands_stand_alone():
+def test_two_commands_of_the_readme_are_complete():
     two = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("python3 -m venv ")]
     assert len(two) == 2
     main, tests = two
@@ -106,7 +106,7 @@ def test_the_two_commands_stand_alone():
     assert "--preset quick" not in ci  # it reads the lines, it does not repeat them
 
 
-def test_the_job_array_of_the_documentation_makes_a_data_set(tmp_path, idx_folder):
+def test_documented_job_array_generates_a_data_set(tmp_path, idx_folder):
     """The lines for Slurm, as they stand there: the shell takes them, and two tasks of the array make a small set."""
     (script,) = [block for page in PAGES for block in blocks(page, "sh") if JOB_ARRAY in block]
     call = "mnistref generate --variant mbgb"
@@ -142,10 +142,10 @@ def test_python_code_of_the_readme_runs_in_order(page, make, monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize("page", [README, TOP / "docs" / "own_modules.md"], ids=named)
-def test_the_example_of_the_readme_is_the_file_that_it_names(page):
+def test_example_code_of_the_pages_equals_the_example_file(page):
     source = (TOP / "bench" / "examples" / "own_attention.py").read_text(encoding="utf-8")
     assert source[source.index("import torch") :] in blocks(page, "python")
 
 
-def test_the_readme_is_short():
+def test_readme_is_short():
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 150

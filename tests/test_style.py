@@ -12,6 +12,6 @@ TOP = Path(__file__).parent.parent
 @pytest.mark.parametrize(
     "command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]], ids=" ".join
 )
-def test_the_code_passes(command):
+def test_code_passes_linters_and_type_checker(command):
     done = subprocess.run([sys.executable, "-m", *command], cwd=TOP, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -16,7 +16,7 @@ def code_cells() -> list[dict]:
     return [cell for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
 
 
-def test_its_cells_run_in_order(tmp_path, monkeypatch):
+def test_tutorial_cells_run_in_order(tmp_path, monkeypatch):
     """On a smaller data set; everything else is as it stands there."""
     pytest.importorskip("matplotlib").use("Agg")
     code = ["".join(cell["source"]) for cell in code_cells()]
@@ -30,7 +30,7 @@ def test_its_cells_run_in_order(tmp_path, monkeypatch):
     assert names["evaluation"].measures["n_test"] == 60
 
 
-def test_its_outputs_are_stored():
+def test_tutorial_outputs_are_stored():
     """Every cell was executed once, in order, without an error, and no output names a place of the machine."""
     cells = code_cells()
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
@@ -41,5 +41,5 @@ def test_its_outputs_are_stored():
     assert not [place for place in ("/tmp", "/home", "/root", "/work", "/Users") if place in text]
 
 
-def test_it_is_small():
+def test_tutorial_notebook_is_small():
     assert NOTEBOOK.stat().st_size < 500_000

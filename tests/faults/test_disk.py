@@ -17,7 +17,7 @@ from tests.faults.helpers import TOP, content, is_one_line, leftovers, run
 
 
 @pytest.mark.parametrize("variant", ["mini", "mbg"])
-def test_a_run_that_may_write_only_so_much_of_a_file_is_finished_later(
+def test_run_with_a_file_size_limit_is_completed_without_the_limit(
     variant, rounds, request_of, undisturbed, completes, tmp_path
 ):
     """The limit sweeps from nothing to the largest file."""
@@ -99,7 +99,7 @@ def nth_open_to_write(monkeypatch, n: int) -> Failing:
     ],
     ids=["fsync", "replace", "write", "chmod", "rename", "open", "os.open", "mkdir", "unlink"],
 )
-def test_whichever_call_fails_the_same_command_goes_on(
+def test_same_command_resumes_after_any_failed_system_call(
     variant, harm, rounds, request_of, undisturbed, small_shards, tmp_path, monkeypatch
 ):
     """n = 1, 2, … (1, 4, … but for `--rounds 200`) until a run makes fewer such calls. What can be done without, such
@@ -129,13 +129,13 @@ def test_whichever_call_fails_the_same_command_goes_on(
     assert done.exit_code == 0
 
 
-def test_an_error_of_the_disk_names_the_file(request_of, small_shards, tmp_path, monkeypatch):
+def test_disk_error_names_the_file(request_of, small_shards, tmp_path, monkeypatch):
     nth_write(monkeypatch, 1)
     assert "-of-00004.h5: No space left on device" in CliRunner().invoke(mnistref, request_of(tmp_path)).stderr
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-def test_a_result_that_cannot_be_printed_is_an_error(undisturbed):
+def test_failed_write_to_stdout_is_an_error(undisturbed):
     command = [sys.executable, str(TOP / "cli.py"), "mnistref", "verify", str(undisturbed("mini"))]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)

@@ -85,7 +85,7 @@ def is_told(errors: str) -> bool:
     return all(any(note in line for note in known) for line in notes) and last.startswith("error: interrupted")
 
 
-def test_hardly_anything_is_loaded_before_that():
+def test_interrupt_handler_is_imported_first():
     """What comes before, Python's own start included, ends in a traceback."""
     code = "import sys, signal; before = set(sys.modules); import mnistref.common.sigint"
     code += "; print(*set(sys.modules) - before)"
@@ -103,7 +103,7 @@ def test_hardly_anything_is_loaded_before_that():
 
 
 @pytest.mark.parametrize("program", ["cli.py", "mnistref", "bench"])
-def test_while_the_program_is_loaded_it_dies_without_a_word(program, tmp_path):
+def test_interrupt_during_startup_kills_without_output(program, tmp_path):
     flag = tmp_path / "flag"
     (tmp_path / "click.py").write_text(SLOW_MODULE.format(flag=str(flag)))
     start = [TOP / "cli.py"] if program == "cli.py" else ["-m", program]
@@ -111,7 +111,7 @@ def test_while_the_program_is_loaded_it_dies_without_a_word(program, tmp_path):
 
 
 @pytest.mark.parametrize("module", ["numpy", "h5py", "tqdm"])
-def test_while_a_command_is_loaded_it_ends_with_130(module, request_of, tmp_path):
+def test_interrupt_during_command_import_ends_with_130(module, request_of, tmp_path):
     flag = tmp_path / "flag"
     (tmp_path / f"{module}.py").write_text(SLOW_MODULE.format(flag=str(flag)))
     command = [TOP / "cli.py", "mnistref", *request_of(tmp_path / "root")]
@@ -134,7 +134,7 @@ def test_while_a_command_is_loaded_it_ends_with_130(module, request_of, tmp_path
         ("mnistref.storage.manifest", "write_whole", "mini"),
     ],
 )
-def test_in_every_phase_of_generate_it_ends_with_130_and_goes_on_later(
+def test_interrupt_in_every_phase_of_generate_ends_with_130_and_resumes(
     module, name, variant, request_of, completes, tmp_path
 ):
     flag, root = tmp_path / "flag", tmp_path / "root"
@@ -146,7 +146,7 @@ def test_in_every_phase_of_generate_it_ends_with_130_and_goes_on_later(
     completes(root, variant)
 
 
-def test_a_second_interrupt_waits_for_nothing(request_of, tmp_path):
+def test_second_interrupt_kills_at_once(request_of, tmp_path):
     flag = tmp_path / "flag"
     slow = PHASE.replace("    time.sleep(3)", "    try:\n        time.sleep(3)\n    finally:\n        time.sleep(60)")
     began = time.monotonic()
@@ -157,7 +157,7 @@ def test_a_second_interrupt_waits_for_nothing(request_of, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["verify", "stats"])
-def test_while_python_ends_it_dies_without_a_word_and_its_result_stands(command, mini, tmp_path):
+def test_interrupt_during_exit_keeps_the_result_and_prints_no_error(command, mini, tmp_path):
     flag = tmp_path / "flag"
     code = f"""
 import atexit, sys, time
@@ -174,7 +174,7 @@ main()
     assert "error" not in errors
 
 
-def test_who_imports_or_calls_the_commands_keeps_the_handler_there_is():
+def test_importing_and_calling_commands_keep_the_signal_handler():
     def mine(*_):
         raise AssertionError
 

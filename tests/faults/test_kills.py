@@ -50,7 +50,7 @@ def nothing_is_half_written(root: Path, whole: Path) -> None:
 @pytest.mark.parametrize(
     ("variant", "workers", "share"), [("mini", "threads", 0.5), ("mbg", "threads", 0.25), ("mini", "processes", 0.25)]
 )
-def test_a_killed_run_is_finished_by_the_same_command(
+def test_killed_generate_is_completed_by_the_same_command(
     variant, workers, share, rounds, duration, request_of, undisturbed, completes, tmp_path
 ):
     """The parent is killed: each fourth time at a moment that is uniform over its run, else once it has begun to write,
@@ -83,7 +83,7 @@ def workers_of(running, least: int = 1) -> list[int]:
     return found
 
 
-def test_a_killed_worker_is_replaced(rounds, duration, request_of, undisturbed, tmp_path):
+def test_killed_worker_process_is_replaced(rounds, duration, request_of, undisturbed, tmp_path):
     rng = np.random.default_rng(1)
     killed = 0
     for k in range(max(1, rounds // 4)):
@@ -103,7 +103,7 @@ def test_a_killed_worker_is_replaced(rounds, duration, request_of, undisturbed, 
     assert killed
 
 
-def test_workers_killed_again_and_again_are_an_error(request_of, completes, tmp_path):
+def test_repeatedly_killed_workers_are_an_error(request_of, completes, tmp_path):
     running = start(request_of(tmp_path), "processes")
     end = time.monotonic() + HANG
     while running.poll() is None and time.monotonic() < end:
@@ -118,7 +118,7 @@ def test_workers_killed_again_and_again_are_an_error(request_of, completes, tmp_
     completes(tmp_path)
 
 
-def test_the_workers_of_a_killed_run_end(request_of, tmp_path):
+def test_workers_of_a_killed_run_exit(request_of, tmp_path):
     """Nobody goes on in the background, writes into the set of the next run, or holds memory for ever."""
     running = start(request_of(tmp_path), "processes")
     found = workers_of(running, least=2)
@@ -141,7 +141,7 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("workers", ["threads", "processes"])
-def test_an_interrupted_run_ends_and_is_finished_by_the_same_command(
+def test_interrupted_generate_ends_and_is_completed_by_the_same_command(
     workers, rounds, duration, request_of, undisturbed, completes, tmp_path
 ):
     """SIGINT to all processes of the terminal, at a moment between the first file and the end."""
@@ -168,7 +168,7 @@ def test_an_interrupted_run_ends_and_is_finished_by_the_same_command(
     assert interrupted
 
 
-def test_two_at_once_make_one_set(rounds, request_of, undisturbed, tmp_path):
+def test_two_simultaneous_runs_generate_one_data_set(rounds, request_of, undisturbed, tmp_path):
     for k in range(max(1, rounds // 8)):
         root = tmp_path / str(k)
         both = [start(request_of(root, "mbg")) for _ in range(2)]
@@ -200,14 +200,14 @@ def test_finished_shards_are_not_made_again(undisturbed, completes, small_shards
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, True, False]
 
 
-def test_a_set_killed_before_its_bank_has_a_name_leaves_no_folder(request_of, completes, tmp_path):
+def test_temporary_photo_bank_of_a_killed_run_is_removed(request_of, completes, tmp_path):
     """A temporary folder in `raw/` of a killed run, which the next one removes."""
     (tmp_path / "raw" / ".partial-x-photos").mkdir(parents=True)
     (tmp_path / "raw" / ".partial-x-photos" / "pixels.u1").write_bytes(b"half")
     completes(tmp_path, "mbg")
 
 
-def test_a_shard_that_nobody_vouches_for_is_drawn_again_unopened(request_of, undisturbed, completes, tmp_path):
+def test_shard_without_journal_entry_is_regenerated_without_being_opened(request_of, undisturbed, completes, tmp_path):
     """HDF5 hangs on some damaged files."""
     shutil.copytree(undisturbed("mini"), folder := tmp_path / "datasets" / undisturbed("mini").name)
     (folder / "dataset.json").unlink()

@@ -118,7 +118,7 @@ def test_any_value_in_a_manifest_is_a_data_error_or_harmless(fitted, folder, con
         }
 
 
-def test_several_changes_of_a_manifest_at_once(folder, content, rounds):
+def test_several_simultaneous_manifest_changes_are_a_data_error_or_harmless(folder, content, rounds):
     every, rng = list(places(content)), np.random.default_rng(0)
     for _ in range(50 * rounds):
         changed = content
@@ -133,7 +133,7 @@ TEXTS = ("[" * 200_000, '{"a":' * 200_000, "", "[]", "null", "{}", '{"format_ver
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_what_is_no_manifest_is_one_line_that_names_it(text, folder):
+def test_invalid_manifest_text_is_a_one_line_error_with_the_path(text, folder):
     (folder / MANIFEST).write_text(text)
     for command in ("verify", "stats"):
         done = CliRunner().invoke(mnistref, [command, str(folder)])
@@ -144,7 +144,7 @@ def test_what_is_no_manifest_is_one_line_that_names_it(text, folder):
 
 @pytest.mark.parametrize("size", [10**13, 2**31 - 1, 1])
 @pytest.mark.parametrize("fitted", [True, False], ids=["fitted", "damaged"])
-def test_an_absurd_size_is_no_reason_to_wait(size, fitted, folder, content):
+def test_absurd_sizes_are_refused_quickly(size, fitted, folder, content):
     changed = put(content, ("spec", "sizes", "train"), size)
     if fitted:
         write(folder, changed)
@@ -155,7 +155,7 @@ def test_an_absurd_size_is_no_reason_to_wait(size, fitted, folder, content):
     assert monotonic() - began < 5
 
 
-def test_another_format_is_not_called_damage(folder):
+def test_unknown_manifest_format_is_not_reported_as_damage(folder):
     (folder / MANIFEST).write_text('{"format_version": 2}')
     with pytest.raises(DataProblemError, match="format version 2, this program reads 1"):
         read_manifest(folder)
@@ -181,17 +181,17 @@ def edit(path, change) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_an_edited_page_is_found_though_the_sums_fit(page, folder):
+def test_edited_page_is_found_despite_matching_sums(page, folder):
     edit(folder / page, lambda data: data.replace(b"MNIST", b"MIST"))
     assert [fault.file for fault in verify(folder)] == [page]
 
 
-def test_a_manifest_that_is_written_otherwise_is_found_though_the_sums_fit(folder):
+def test_reformatted_manifest_is_found_despite_matching_sums(folder):
     edit(folder / MANIFEST, lambda data: data.replace(b"\n", b"\r\n"))
     assert MANIFEST in {fault.file for fault in verify(folder)}
 
 
-def test_a_set_of_a_version_that_named_no_kinds_and_pages_is_still_one(folder, content, caplog):
+def test_data_set_of_a_version_without_kinds_and_pages_is_accepted(folder, content, caplog):
     """Its pages may be as that version wrote them: only the sums vouch for these, which is said."""
     old = {key: value for key, value in content.items() if key != "pages"}
     old["digits"] = {key: value for key, value in old["digits"].items() if key != "kind"}

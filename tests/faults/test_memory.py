@@ -42,7 +42,7 @@ def train(mini, runs, megabytes: int, batch: int) -> tuple[int, str, str]:
     return finish(start_python(DRIVER, [str(megabytes), *arguments, *more]))
 
 
-def test_the_error_names_a_batch_that_fits(rounds, mini, tmp_path, monkeypatch):
+def test_out_of_memory_error_names_a_batch_that_fits(rounds, mini, tmp_path, monkeypatch):
     if rounds < 200:
         pytest.skip("the long form only: a bounded address space falls into pieces in another way each time")
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")  # each arena more would reserve as much again
@@ -65,7 +65,7 @@ def test_the_error_names_a_batch_that_fits(rounds, mini, tmp_path, monkeypatch):
         (400, "but not together with the data; give --stream"),
     ],
 )
-def test_the_first_batch_that_fits_is_named(most, said, monkeypatch):
+def test_first_batch_that_fits_is_suggested(most, said, monkeypatch):
     """Where networks of more than so many images find no memory."""
 
     def measure(models, recipe, variant, computing, rounds, questions):

@@ -86,7 +86,7 @@ def mutants(few, rounds, tmp_path):
     return path, made
 
 
-def test_no_mutated_shard_is_read_by_anyone(mutants, tmp_path):
+def test_every_reader_refuses_mutated_shards(mutants, tmp_path):
     (path, made), folder = mutants, tmp_path / "set"
     shutil.copytree(path.parent, folder)
     done = subprocess.run(
@@ -102,7 +102,7 @@ def test_no_mutated_shard_is_read_by_anyone(mutants, tmp_path):
     assert done.stdout.splitlines() == list(map(str, made))
 
 
-def test_a_mutated_shard_is_drawn_again_unopened(mutants, request_of, small_shards, tmp_path, monkeypatch):
+def test_mutated_shard_is_regenerated_without_being_opened(mutants, request_of, small_shards, tmp_path, monkeypatch):
     """With the manifest there, and without it."""
     (path, made), folder = mutants, tmp_path / "datasets" / mutants[0].parent.name
     shutil.copytree(path.parent, folder)
@@ -125,7 +125,7 @@ def only_to_write(file):
     return lambda name, mode="r", **_: opened(name, mode)
 
 
-def test_a_mutated_shard_is_one_line_of_error_in_every_command(mutants, small_shards, tmp_path):
+def test_mutated_shard_is_a_one_line_error_in_every_command(mutants, small_shards, tmp_path):
     (path, made), folder = mutants, tmp_path / "set"
     shutil.copytree(path.parent, folder)
     shutil.copy(made[0], folder / path.name)

@@ -56,7 +56,7 @@ def is_inside(runs: Path) -> bool:
     return any(state["under"] is not None for state in states)
 
 
-def test_a_killed_run_ends_with_the_same_bytes(rounds, mini, undisturbed, tmp_path):
+def test_killed_training_resumes_to_the_same_bytes(rounds, mini, undisturbed, tmp_path):
     """Kept after every step, so that many a kill falls into the writing, or ten times a second. Killed thrice a run:
     inside an epoch, then at moments uniform over what an undisturbed one takes."""
     expected, seconds = undisturbed
@@ -80,7 +80,7 @@ def test_a_killed_run_ends_with_the_same_bytes(rounds, mini, undisturbed, tmp_pa
     assert inside
 
 
-def test_two_processes_at_one_run_take_turns(mini, undisturbed, tmp_path):
+def test_second_process_waits_for_a_running_training(mini, undisturbed, tmp_path):
     """The second finds the run finished."""
     both = [start(mini, tmp_path, 60) for _ in range(2)]
     ended = [finish(running) for running in both]

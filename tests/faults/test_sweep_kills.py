@@ -50,7 +50,7 @@ def start(mini, runs, *more: str) -> subprocess.Popen:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_when_it_ends_early_so_do_its_processes_and_the_same_command_goes_on(rounds, mini, tmp_path, caplog):
+def test_stopped_sweep_ends_its_processes_and_resumes(rounds, mini, tmp_path, caplog):
     """Killed, then interrupted (with `--rounds 200`), then left alone, and then there is nothing left to do. Two at a
     time learn what one alone learns."""
     runs, options = tmp_path / "runs", ("--epochs", "3", "--batch", "25")
@@ -80,7 +80,7 @@ def test_when_it_ends_early_so_do_its_processes_and_the_same_command_goes_on(rou
     assert [record.message[:17] for record in caplog.records] == ["already finished:"] * 2
 
 
-def test_a_cluster_does_them_though_a_worker_is_killed(mini, tmp_path):
+def test_sweep_on_a_cluster_survives_a_killed_worker(mini, tmp_path):
     pytest.importorskip("distributed")
     tasks = planned(mini)
     cluster = Cluster(tmp_path / "cluster")

@@ -28,7 +28,7 @@ def cut(data: bytes, rng) -> bytes:
     return data[: int(rng.integers(len(data)))]
 
 
-def test_every_harm_to_one_file_is_found_and_named(rounds, folder):
+def test_any_damage_to_one_file_is_found_and_named(rounds, folder):
     """Five flipped bits to each truncation, over all files in turn."""
     rng = np.random.default_rng(0)
     files = sorted(folder.iterdir())

@@ -20,7 +20,7 @@ from tests.helpers import TOP
 SIZES = {"train": 6, "val": 3, "test": 4}
 
 
-def test_generate_makes_what_the_command_makes(root, idx_folder, photo_folder):
+def test_generate_function_equals_the_command(root, idx_folder, photo_folder):
     options = {"digits": idx_folder, "backgrounds": photo_folder, "pool": "pooled", "seed": 3, **SIZES}
     folder = mnistref.generate("mbg", root, workers=1, **options)
     words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
@@ -30,7 +30,7 @@ def test_generate_makes_what_the_command_makes(root, idx_folder, photo_folder):
     assert read_manifest(folder).spec["sizes"] == SIZES
 
 
-def test_the_defaults_are_those_of_the_command():
+def test_defaults_of_generate_equal_those_of_the_command():
     options = cli.mnistref.commands["generate"].make_context("generate", ["--variant", "mini"]).params
     own = {name: p.default for name, p in inspect.signature(mnistref.generate).parameters.items() if name != "variant"}
     own["root"] = Path(own["root"]).absolute()
@@ -47,7 +47,7 @@ def test_load_generates_a_variant_that_is_missing(root):
     assert torch.equal(again[0]["image"], dataset[0]["image"].float())
 
 
-def test_a_small_variant_is_that_of_the_quick_preset(monkeypatch, tmp_path):
+def test_small_variants_use_the_settings_of_the_quick_preset(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr("mnistref.api.generate", lambda *a, **k: asked.append((a, k)) or tmp_path)
     quick = PRESETS["quick"]
@@ -71,7 +71,7 @@ def test_a_small_variant_is_that_of_the_quick_preset(monkeypatch, tmp_path):
         ("mini", {"seed": -1}, "seed -1"),
     ],
 )
-def test_what_cannot_be_loaded_is_told_in_one_line(given, options, message, tmp_path, monkeypatch):
+def test_load_errors_are_one_line(given, options, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageProblemError, match=message) as error:
         mnistref.load(given, root=tmp_path, **options)
@@ -84,13 +84,13 @@ def test_a_folder_with_the_name_of_a_variant_needs_a_path(make, tmp_path, monkey
     assert mnistref.load("./mini").variant.name == "miniinv"
 
 
-def test_importing_the_packages_is_cheap():
+def test_importing_the_packages_loads_no_heavy_packages():
     code = "import sys, mnistref, bench; print(sorted({'torch', 'numpy', 'pandas', 'h5py'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("name", mnistref.__all__)
-def test_all_public_names_exist(name):
+def test_all_public_names_of_mnistref_exist(name):
     assert getattr(mnistref, name) is not None
     assert name in dir(mnistref)

@@ -17,7 +17,7 @@ def generated(root, idx_folder, photo_folder):
     return [*arguments, "--backgrounds", photo_folder]
 
 
-def test_generate_prints_the_folder_and_nothing_else(generated, tmp_path):
+def test_generate_prints_only_the_folder(generated, tmp_path):
     folder = Path(call(cli.mnistref, *generated).stdout.strip())
     assert folder.is_dir()
     assert folder.parent.name == "datasets"
@@ -36,7 +36,7 @@ def test_generate_prints_the_folder_and_nothing_else(generated, tmp_path):
     assert sheet.is_file()
 
 
-def test_stats_draws_on_request(mini, tmp_path):
+def test_stats_writes_a_plot_on_request(mini, tmp_path):
     pytest.importorskip("matplotlib")
     path = tmp_path / "laws.png"
     plain = call(cli.mnistref, "stats", mini)
@@ -48,7 +48,7 @@ def test_stats_draws_on_request(mini, tmp_path):
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_export_prints_the_folder_and_nothing_else(to, mini, tmp_path):
+def test_export_prints_only_the_folder(to, mini, tmp_path):
     pytest.importorskip("pyarrow")
     assert to in call(cli.mnistref, "export", "--help").stdout
     arguments = ["export", mini, "--to", to, "-o", tmp_path / "out", "--split", "val"]
@@ -84,7 +84,7 @@ def test_verify_names_the_bad_file_and_ends_with_3(generated, tmp_path):
     assert [fault["file"] for fault in faults] == [path.name]
 
 
-def test_what_is_not_part_of_a_set_is_to_be_moved_and_not_to_be_made(generated, tmp_path):
+def test_verify_advises_to_move_stray_files_and_to_generate_missing_ones(generated, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(call(cli.mnistref, *generated).stdout.strip(), folder)
     (folder / "notes.txt").write_text("mine")
@@ -114,7 +114,7 @@ def test_what_is_not_part_of_a_set_is_to_be_moved_and_not_to_be_made(generated, 
         (["--root", "/dev/null/root"], 5, "/dev/null/root"),
     ],
 )
-def test_bad_arguments_end_in_one_line_and_make_no_file(changes, code, message, generated, tmp_path):
+def test_bad_arguments_are_one_line_errors_and_write_no_file(changes, code, message, generated, tmp_path):
     result = call(cli.mnistref, *generated, "--root", tmp_path / "root", *changes, code=code)
     assert message in result.stderr
     assert result.stdout == ""
@@ -149,7 +149,7 @@ def test_a_wrong_mnist_file_ends_with_3(generated, idx_folder, tmp_path):
     assert not (tmp_path / "datasets").exists()
 
 
-def test_another_set_under_the_name_ends_with_4(generated, tmp_path):
+def test_other_data_set_under_the_same_name_ends_with_4(generated, tmp_path):
     one, two = (Path(call(cli.mnistref, *generated, "--root", tmp_path, "--seed", s).stdout.strip()) for s in (1, 2))
     shutil.rmtree(one)
     two.rename(one)
@@ -157,7 +157,7 @@ def test_another_set_under_the_name_ends_with_4(generated, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["verify", "stats", "preview", "export"])
-def test_a_folder_that_is_no_set_ends_with_2(command, tmp_path):
+def test_folder_without_a_data_set_ends_with_2(command, tmp_path):
     more = {"preview": ["-o", tmp_path / "x.png"], "export": ["--to", "png", "-o", tmp_path / "x"]}.get(command, [])
     assert "no data set here" in call(cli.mnistref, command, tmp_path, *more, code=2).stderr
     assert "does not exist" in call(cli.mnistref, command, tmp_path / "none", *more, code=2).stderr

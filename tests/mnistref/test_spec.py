@@ -28,7 +28,7 @@ def test_fields_that_cannot_be_drawn_are_refused(fields: dict[str, Any], message
 @pytest.mark.parametrize("background", BACKGROUNDS)
 @pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("jitter", [0, 255])
-def test_all_known_words_are_accepted_and_described(background, query, jitter):
+def test_known_backgrounds_and_queries_are_accepted_and_described(background, query, jitter):
     distractors = 17 if background == "distractors" else 0
     variant = replace(VARIANTS["mref"], background=background, query=query, jitter=jitter, distractors=distractors)
     assert BACKGROUNDS[background] in variant.description

@@ -6,7 +6,7 @@ import pytest
 from mnistref.common.atomic_files import PARTIAL, atomic_folder, check_file, path_of_text, path_to_text, write_whole
 
 
-def test_a_file_is_written_whole(tmp_path):
+def test_write_whole_creates_and_replaces_files(tmp_path):
     path = tmp_path / "new" / "file.bin"
     write_whole(path, b"one")
     write_whole(path, b"two")
@@ -22,7 +22,7 @@ def _umask() -> int:
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_failure_leaves_the_old_file_and_nothing_else(step, tmp_path, monkeypatch):
+def test_failed_write_leaves_only_the_old_file(step, tmp_path, monkeypatch):
     path = tmp_path / "file.bin"
     write_whole(path, b"old")
 
@@ -38,7 +38,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(step, tmp_path, monkeypa
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+def test_write_whole_writes_into_an_existing_pipe(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with ThreadPoolExecutor() as pool:
@@ -49,14 +49,14 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
     assert list(tmp_path.iterdir()) == [pipe]
 
 
-def test_an_error_names_the_file_that_people_know(tmp_path):
+def test_write_error_names_the_final_file(tmp_path):
     (tmp_path / "file.bin" / "x").mkdir(parents=True)
     with pytest.raises(OSError, match="directory") as error:
         write_whole(tmp_path / "file.bin", b"new")
     assert error.value.filename == str(tmp_path / "file.bin")
 
 
-def test_a_place_is_told_by_what_lies_there(tmp_path):
+def test_output_path_kind_follows_from_the_existing_file(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "link").symlink_to("file")
     (tmp_path / "broken").symlink_to("nothing")
@@ -71,7 +71,7 @@ def test_a_place_is_told_by_what_lies_there(tmp_path):
     assert found["none"] == found["file/none"] == "missing"
 
 
-def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+def test_atomic_folder_appears_only_when_complete(tmp_path):
     def interrupted():
         with atomic_folder(tmp_path / "a") as partial:
             (partial / "x").write_text("half")
@@ -92,6 +92,6 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
 @pytest.mark.parametrize(
     "name", [b"plain/a.png", "é.png".encode(), b"\xff/a%41 b.png", b"bytes:a%41.png", b"bytes:\xe9"]
 )
-def test_a_path_of_any_bytes_is_kept_as_text(name):
+def test_path_of_any_bytes_is_stored_as_text(name):
     text = path_to_text(os.fsdecode(name))
     assert path_of_text(text.encode().decode()) == os.fsdecode(name)

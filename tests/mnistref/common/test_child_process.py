@@ -39,12 +39,12 @@ def code(tmp_path, monkeypatch):
     return code
 
 
-def test_calls_are_answered_one_after_the_other(child):
+def test_child_answers_calls_in_order(child):
     assert [child.call(divmod, 7, n) for n in (2, 3)] == [(3, 1), (2, 1)]
     assert child.call(os.getpid) == child.pid != os.getpid()
 
 
-def test_errors_arrive_as_they_were_raised(code):
+def test_child_errors_keep_type_and_message(code):
     child = ChildProcess("a test")
     with pytest.raises(DataProblemError, match=r"x\.h5: damaged"):
         child.call(
@@ -76,12 +76,12 @@ def test_errors_arrive_as_they_were_raised(code):
         ("import os; os.closerange(0, 256)", "exit code 1"),
     ],
 )
-def test_the_reason_of_an_end_without_an_answer_is_told(does, reason, code, child):
+def test_child_exit_without_an_answer_is_explained(does, reason, code, child):
     with pytest.raises(ChildDiedError, match=f"^{reason}"):
         child.call(code(f"def f():\n  {does}"))
 
 
-def test_only_where_memory_may_have_run_out_is_it_named(code):
+def test_child_death_mentions_memory_only_after_sigkill(code):
     def died(does: str) -> ChildDiedError:
         with pytest.raises(ChildDiedError) as error, processes(1) as pool:
             pool.submit(code(f"import os\ndef f():\n  {does}")).result()
@@ -91,7 +91,7 @@ def test_only_where_memory_may_have_run_out_is_it_named(code):
     assert died("os._exit(1)").advice("free some") == ""
 
 
-def test_what_user_code_prints_reads_and_leaves_is_no_answer(code, child):
+def test_output_of_user_code_is_not_taken_for_an_answer(code, child):
     f = code(
         """
         import atexit, os, subprocess, sys, threading, time
@@ -111,7 +111,7 @@ def test_what_user_code_prints_reads_and_leaves_is_no_answer(code, child):
     assert time.monotonic() - began < 20
 
 
-def test_one_that_does_not_end_after_its_answer_is_ended(code, child, monkeypatch):
+def test_child_that_does_not_exit_is_killed(code, child, monkeypatch):
     monkeypatch.setattr("mnistref.common.child_process._END_SECONDS", 1)
     child.call(code("import atexit, time\ndef f(): atexit.register(time.sleep, 99)"))
     began = time.monotonic()
@@ -119,7 +119,7 @@ def test_one_that_does_not_end_after_its_answer_is_ended(code, child, monkeypatc
     assert 0.9 < time.monotonic() - began < 30
 
 
-def test_start_up_code_that_prints_is_passed_over(tmp_path, monkeypatch):
+def test_output_of_start_up_code_is_ignored(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text("print('hello'); print('no newline', end='')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     child = ChildProcess("a test")
@@ -127,7 +127,7 @@ def test_start_up_code_that_prints_is_passed_over(tmp_path, monkeypatch):
     child.close()
 
 
-def test_what_it_prints_can_be_shown(code, capfd):
+def test_output_of_a_child_can_be_shown(code, capfd):
     child = ChildProcess("a test", shown=True)
     child.call(code("import os\ndef f(): print('é'); os.write(1, b'raw\\n'); os.write(2, bytes([255, 10]))"))
     child.close()
@@ -136,7 +136,7 @@ def test_what_it_prints_can_be_shown(code, capfd):
     assert captured.err.startswith("é\nraw\n")
 
 
-def test_one_that_cannot_start_says_why(tmp_path, monkeypatch):
+def test_failed_start_of_a_child_is_explained(tmp_path, monkeypatch):
     (tmp_path / "queue.py").write_text("raise ImportError('no such luck')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     child = ChildProcess("a test")
@@ -148,7 +148,7 @@ def test_one_that_cannot_start_says_why(tmp_path, monkeypatch):
 STANDARD = ("random", "statistics", "signal", "bench", "mnistref", "queue", "cli", "numpy", "torch", "click")
 
 
-def test_files_of_the_working_directory_are_not_imported(tmp_path, monkeypatch):
+def test_child_imports_no_files_of_the_working_directory(tmp_path, monkeypatch):
     for name in STANDARD:
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('imported')")
     monkeypatch.chdir(tmp_path)
@@ -163,7 +163,7 @@ def file_of(name: str) -> str:
     return import_module(name).__file__
 
 
-def test_a_child_ends_with_its_parent(tmp_path):
+def test_child_exits_with_its_parent(tmp_path):
     code = (
         "import time; from mnistref.common.child_process import ChildProcess\n"
         "child = ChildProcess('a test'); print(child.pid, flush=True); child.call(time.sleep, 99)"
@@ -187,7 +187,7 @@ def test_a_child_does_not_wait_for_threads_that_user_code_started(code):
     assert time.monotonic() - began < 5
 
 
-def test_a_pool_ends_early_with_its_block(tmp_path):
+def test_child_pool_stops_when_its_block_is_left(tmp_path):
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt), processes(2) as pool:  # noqa: PT012
         for _ in range(9):
@@ -215,7 +215,7 @@ def test_a_pool_works_in_a_script_without_a_main_guard_and_from_standard_input(t
         assert done.stdout == "3\n"
 
 
-def test_ctrl_c_is_left_to_the_parent(child):
+def test_child_ignores_ctrl_c(child):
     child.call(os.getpid)
     os.kill(child.pid, signal.SIGINT)
     time.sleep(0.2)

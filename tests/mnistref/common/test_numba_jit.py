@@ -58,7 +58,7 @@ def copy(tmp_path) -> Path:
     return tmp_path
 
 
-def test_a_change_in_what_is_called_compiles_the_caller_anew(copy):
+def test_changed_callee_recompiles_the_caller(copy):
     before, hits = called(copy)
     assert hits == 0
     assert called(copy) == (before, 1)
@@ -70,7 +70,7 @@ def test_a_change_in_what_is_called_compiles_the_caller_anew(copy):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
-def test_without_a_place_for_the_cache_it_still_runs(copy):
+def test_compiled_code_runs_without_a_cache_folder(copy):
     blocked = copy / "mnistref" / "rendering" / "__pycache__"
     blocked.write_text("a file where the folder should be")  # holds for root too
     nowhere = str(blocked / "home")
@@ -81,7 +81,7 @@ def test_without_a_place_for_the_cache_it_still_runs(copy):
     assert called(copy, **elsewhere) == (total, 1)
 
 
-def test_all_that_compiled_code_imports_is_watched():
+def test_cache_key_covers_all_imports_of_compiled_code():
     seen, waiting = set(), ["mnistref.rendering.render"]
     while waiting:
         path = PACKAGE.parent.joinpath(*waiting.pop().split(".")).with_suffix(".py")
@@ -94,7 +94,7 @@ def test_all_that_compiled_code_imports_is_watched():
     assert seen == set(SOURCES)
 
 
-def test_it_says_once_that_it_compiles(copy):
+def test_compilation_is_announced_once(copy):
     assert [line[:9] for line in run(copy).stderr.splitlines()] == ["compiling"]
     assert run(copy).stderr == ""
     (copy / "nowhere").write_text("")
@@ -123,7 +123,7 @@ def replace_by_folder(file: Path) -> None:
     file.mkdir()
 
 
-def test_a_damaged_cache_is_compiled_again_and_mended(copy, rounds):
+def test_damaged_cache_is_recompiled_and_replaced(copy, rounds):
     cache = {"NUMBA_CACHE_DIR": str(copy / "cache")}
     total, _ = called(copy, **cache)
     every = list(itertools.product(("nbi", "nbc"), (flip, cut, empty)))
@@ -136,7 +136,7 @@ def test_a_damaged_cache_is_compiled_again_and_mended(copy, rounds):
         assert called(copy, **cache) == (total, 1), (kind, spoil)
 
 
-def test_a_cache_that_neither_reads_nor_writes_fails_no_call(copy):
+def test_unusable_cache_fails_no_call(copy):
     cache = {"NUMBA_CACHE_DIR": str(copy / "cache"), "XDG_CACHE_HOME": str(copy / "user")}
     total, _ = called(copy, **cache)
     for file in (copy / "cache").rglob("*.nb?"):
@@ -166,7 +166,7 @@ def mounts(tmp_path):
         subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_filled_cache_is_used_where_it_cannot_be_written(copy, mounts):
+def test_filled_read_only_cache_is_used(copy, mounts):
     cache = {"NUMBA_CACHE_DIR": str(copy / "cache"), "XDG_CACHE_HOME": str(copy / "user")}
     total, hits = called(copy, **cache)
     assert hits == 0
@@ -177,7 +177,7 @@ def test_a_filled_cache_is_used_where_it_cannot_be_written(copy, mounts):
     assert not (copy / "user").exists()
 
 
-def test_a_full_disk_under_the_cache_fails_no_call(copy, mounts):
+def test_full_disk_of_the_cache_fails_no_call(copy, mounts):
     mounts(copy / "cache", "size=64k", "-t", "tmpfs", "tmpfs")
     (copy / "cache" / "filler").write_bytes(bytes(60_000))
     cache = {"NUMBA_CACHE_DIR": str(copy / "cache"), "XDG_CACHE_HOME": str(copy / "user")}

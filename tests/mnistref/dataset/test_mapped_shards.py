@@ -41,7 +41,7 @@ def require_same(dataset: MnistRef, numbers) -> None:
 
 
 @pytest.mark.parametrize("order", ["in order", "backwards", "shuffled", "repeated"])
-def test_every_order_reads_the_same(order, make):
+def test_every_order_reads_the_same_items(order, make):
     numbers = {
         "in order": range(60),
         "backwards": range(59, -1, -1),
@@ -59,7 +59,7 @@ def test_few_shards_are_mapped_and_few_masks_cached(many, monkeypatch):
     assert len(dataset._shards._mapped) == len(dataset._shards._decoded) == 3
 
 
-def test_no_file_stays_open(many):
+def test_mapped_shards_leave_no_file_open(many):
     before = len(os.listdir("/proc/self/fd"))
     require_same(MnistRef(many), range(20))
     assert len(os.listdir("/proc/self/fd")) == before
@@ -92,7 +92,7 @@ def test_a_deleted_file_stays_readable_while_it_is_mapped(copied):
         unread[5]
 
 
-def test_a_file_that_changes_or_shrinks_is_an_error_and_no_crash(copied):
+def test_changed_or_truncated_mapped_file_is_an_error_without_a_crash(copied):
     """A process that reads beyond the end of a mapped file is killed by the system."""
     code = """
 import os, sys
@@ -135,7 +135,7 @@ print(data[59]["query"])
     ],
     ids=str,
 )
-def test_masks_that_are_stored_otherwise_are_read_too(storage, copied, monkeypatch):
+def test_masks_with_other_storage_are_read(storage, copied, monkeypatch):
     monkeypatch.setattr("mnistref.dataset.mapped_shards.require_intact_once", lambda *_: None)
     wanted = read_split(copied, "train", "instance")["instance"]
     path = copied / "train-00000-of-00001.h5"
@@ -153,7 +153,7 @@ def test_masks_that_are_stored_otherwise_are_read_too(storage, copied, monkeypat
         np.testing.assert_array_equal(reader.read(k)[1], wanted[k])
 
 
-def test_a_damaged_chunk_is_a_data_error(make):
+def test_damaged_mask_chunk_is_a_data_error(make):
     path = make("mini") / "train-00000-of-00001.h5"
     content = np.fromfile(path, np.uint8)
     with h5py.File(path) as file:

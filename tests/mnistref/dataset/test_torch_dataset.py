@@ -19,7 +19,7 @@ TRAINABLE = [v for v in VARIANTS if "train" in VARIANTS[v].splits]
 
 
 @pytest.mark.parametrize("variant", TRAINABLE)
-def test_items_are_what_the_shards_hold(variant, make):
+def test_items_equal_the_content_of_the_shards(variant, make):
     folder, canvas = make(variant), VARIANTS[variant].canvas
     dataset, arrays = MnistRef(folder, split="val"), read_split(make(variant), "val", *FIELDS)
     assert len(dataset) == 20
@@ -160,7 +160,7 @@ def test_slices_and_items_agree_with_numpy_indices(make):
         dataset["3"]
 
 
-def test_its_repr_names_what_it_is(make):
+def test_repr_of_the_dataset_names_variant_split_and_queries(make):
     text = repr(MnistRef(make("mini"), split="test", transform=v2.Identity()))
     assert text.splitlines()[0] == "Dataset MnistRef mini"
     for part in ("Number of datapoints: 30", str(make("mini")), "test", "48 × 48", "green", "transform: Identity()"):
@@ -169,7 +169,7 @@ def test_its_repr_names_what_it_is(make):
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_workers_read_the_same_items(start, make):
+def test_loader_workers_read_the_same_items(start, make):
     dataset = MnistRef(make("mini"))[:12]
     wanted = [dataset[k] for k in range(12)]  # shards are mapped before the workers start
     loader = DataLoader(dataset, batch_size=None, num_workers=2, multiprocessing_context=start)
@@ -180,7 +180,7 @@ def test_workers_read_the_same_items(start, make):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_by_the_data_loader(workers, make):
+def test_data_loader_collates_batches(workers, make):
     dataset = MnistRef(make("mini"))
     dataset[0]  # shards are mapped before the workers start
     batches = list(DataLoader(dataset, batch_size=16, num_workers=workers))
@@ -189,14 +189,14 @@ def test_batches_by_the_data_loader(workers, make):
     np.testing.assert_array_equal(images.permute(0, 2, 3, 1), read_split(dataset.folder, "train", "image")["image"])
 
 
-def test_it_can_be_pickled_with_open_files(make):
+def test_dataset_with_open_files_can_be_pickled(make):
     dataset = MnistRef(make("mini"))
     first = dataset[0]
     again = pickle.loads(pickle.dumps(dataset))
     assert torch.equal(again[0]["image"], first["image"])
 
 
-def test_indices_beyond_the_end(make):
+def test_indices_beyond_the_end_raise(make):
     dataset = MnistRef(make("mini"), split="test")
     assert torch.equal(dataset[-1]["image"], dataset[29]["image"])
     for index in (30, -31):
@@ -211,17 +211,17 @@ def test_indices_beyond_the_end(make):
         ({"queries": "some"}, "give one of one, all, author"),
     ],
 )
-def test_wrong_arguments(arguments, message, make):
+def test_wrong_dataset_arguments_are_refused(arguments, message, make):
     with pytest.raises(UsageProblemError, match=message):
         MnistRef(make("mini"), **arguments)
 
 
-def test_a_folder_without_a_set(tmp_path):
+def test_dataset_of_a_folder_without_data_is_a_usage_error(tmp_path):
     with pytest.raises(UsageProblemError, match="mnistref generate"):
         MnistRef(tmp_path)
 
 
-def test_a_damaged_shard_is_a_data_error(make, tmp_path):
+def test_item_of_a_damaged_shard_is_a_data_error(make, tmp_path):
     import shutil
 
     folder = tmp_path / "copy"
@@ -231,12 +231,12 @@ def test_a_damaged_shard_is_a_data_error(make, tmp_path):
         MnistRef(folder)
 
 
-def test_hdf5_row_first_arrays_open_without_our_code(make):
+def test_shards_open_with_plain_h5py(make):
     with h5py.File(make("mbg") / "val-00000-of-00001.h5") as file:
         assert {len(field) for field in file.values()} == {20}
 
 
-def test_the_package_names_what_it_offers():
+def test_dataset_package_lists_its_public_names():
     assert "MnistRef" in mnistref.__all__
     with pytest.raises(AttributeError, match="nosuch"):
         mnistref.nosuch  # noqa: B018

@@ -111,7 +111,7 @@ def test_datasets_reads_the_folder_of_images(variant, exported, load):
     ]
 
 
-def test_the_card_tells_datasets_where_the_splits_are(to, exported, load):
+def test_exported_card_declares_the_splits_for_datasets(to, exported, load):
     _, output = exported("mini", to)
     sizes = {split: len(rows) for split, rows in load(str(output)).items()}
     assert sizes == {"train": 60, "val": 20, "test": 30}
@@ -140,13 +140,13 @@ def digests(folder) -> dict[str, str]:
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def test_the_same_bytes_for_any_number_of_processes(to, sharded, tmp_path):
+def test_export_gives_the_same_bytes_for_any_number_of_processes(to, sharded, tmp_path):
     one, two = (export(sharded, tmp_path / str(n), to, ["val", "test"], workers=n) for n in (1, 2))
     assert digests(one) == digests(two)
     assert sorted(tmp_path.iterdir()) == [one, two]
 
 
-def test_indices_go_on_in_the_next_shard(sharded, tmp_path):
+def test_export_indices_continue_in_the_next_shard(sharded, tmp_path):
     output = export(sharded, tmp_path / "tar", "webdataset", ["train"])
     names = []
     for path in sorted(output.glob("*.tar")):
@@ -159,7 +159,7 @@ def test_indices_go_on_in_the_next_shard(sharded, tmp_path):
     assert [line["file_name"] for line in lines] == [f"{k:06d}.png" for k in range(2020)]
 
 
-def test_the_card_and_the_manifest_go_along(to, exported):
+def test_export_includes_card_and_manifest(to, exported):
     folder, output = exported("mini", to)
     text = (output / "README.md").read_text()
     for word in (f"--to {to}", "compare with nothing published", "CC BY-SA 3.0", "`digit_box`", "| val | 20 |"):
@@ -167,7 +167,7 @@ def test_the_card_and_the_manifest_go_along(to, exported):
     assert (output / "dataset.json").read_bytes() == (folder / "dataset.json").read_bytes()
 
 
-def test_only_the_splits_that_are_asked_for(make, tmp_path):
+def test_export_writes_only_the_requested_splits(make, tmp_path):
     output = export(make("mini"), tmp_path / "some", "webdataset", ["test", "val"])
     assert {path.name[:3] for path in output.glob("*.tar")} == {"val", "tes"}
     text = (output / "README.md").read_text()
@@ -175,7 +175,7 @@ def test_only_the_splits_that_are_asked_for(make, tmp_path):
     assert "--split val --split test" in text
 
 
-def test_a_damaged_shard_is_named_and_nothing_is_left(to, make, tmp_path):
+def test_export_names_a_damaged_shard_and_leaves_no_output(to, make, tmp_path):
     folder = tmp_path / "set"
     folder.mkdir()
     for path in make("mini").iterdir():
@@ -194,7 +194,7 @@ def test_a_damaged_shard_is_named_and_nothing_is_left(to, make, tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_an_interrupt_leaves_nothing(sharded, tmp_path):
+def test_interrupted_export_leaves_no_output(sharded, tmp_path):
     """As by Ctrl-C: the signal reaches the workers too, and the last line is still the only one."""
     command = [sys.executable, str(TOP / "cli.py"), "mnistref", "export", str(sharded), "--to", "png"]
     output = ["-o", str(tmp_path / "out")]
@@ -222,7 +222,7 @@ def exporting(sharded, output, to: str = "png", **process) -> subprocess.Popen:
     return running
 
 
-def test_a_killed_export_is_swept_by_the_next(sharded, tmp_path):
+def test_leftovers_of_a_killed_export_are_removed_by_the_next_one(sharded, tmp_path):
     """Its parent, whose workers end with it. The output is as ever, and nothing is left beside it."""
     to = "webdataset"
     running = exporting(sharded, tmp_path / "out", to)
@@ -238,7 +238,7 @@ def test_a_killed_export_is_swept_by_the_next(sharded, tmp_path):
     assert digests(tmp_path / "out") == digests(export(sharded, tmp_path / "undisturbed", to))
 
 
-def test_an_export_whose_worker_is_killed_ends_and_leaves_nothing(sharded, tmp_path):
+def test_export_with_a_killed_worker_fails_and_leaves_no_output(sharded, tmp_path):
     running = exporting(sharded, tmp_path / "out")
     os.kill(children(running.pid)[0], signal.SIGKILL)
     _, errors = running.communicate(timeout=60)
@@ -249,7 +249,7 @@ def test_an_export_whose_worker_is_killed_ends_and_leaves_nothing(sharded, tmp_p
     assert os.listdir(tmp_path) == []
 
 
-def test_two_exports_at_once_do_not_meet(sharded, tmp_path):
+def test_two_simultaneous_exports_do_not_interfere(sharded, tmp_path):
     running = exporting(sharded, tmp_path / "out")
     with pytest.raises(UsageProblemError, match="out: another export is writing it"):
         export(sharded, tmp_path / "out", "png")
@@ -260,7 +260,7 @@ def test_two_exports_at_once_do_not_meet(sharded, tmp_path):
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_all_is_on_the_disk_before_it_has_its_name(to, make, tmp_path, monkeypatch):
+def test_export_is_synced_before_it_is_renamed(to, make, tmp_path, monkeypatch):
     calls = []
     fsync, rename = os.fsync, os.rename
 
@@ -279,7 +279,7 @@ def test_all_is_on_the_disk_before_it_has_its_name(to, make, tmp_path, monkeypat
     assert calls[-2:] == ["rename", tmp_path.name]
 
 
-def test_a_full_disk_names_the_file(to, sharded, tmp_path):
+def test_export_to_a_full_disk_names_the_file(to, sharded, tmp_path):
     """Here, a limit for each file, which no error of its writer names."""
     few = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); import cli; cli.mnistref()"
     arguments = ["export", str(sharded), "--to", to, "-o", str(tmp_path / "out")]
@@ -291,7 +291,7 @@ def test_a_full_disk_names_the_file(to, sharded, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_what_makes_no_sense_is_a_usage_error(make, tmp_path):
+def test_invalid_export_requests_are_usage_errors(make, tmp_path):
     folder = make("mini")
     with pytest.raises(UsageProblemError, match="did you mean 'parquet'"):
         export(folder, tmp_path / "out", "parket")

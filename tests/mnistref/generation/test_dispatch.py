@@ -56,7 +56,7 @@ def refused(request: Request, executor: Executor, message: str, error: type[Prob
     assert verify(generate(request)) == []
 
 
-def test_a_shard_that_was_written_elsewhere_is_not_taken_for_one(request_for, tmp_path):
+def test_shard_written_to_another_folder_is_refused(request_for, tmp_path):
     def there(job: ShardJob) -> ShardJob:
         return replace(job, path=tmp_path / "there" / job.path.name)
 
@@ -64,7 +64,7 @@ def test_a_shard_that_was_written_elsewhere_is_not_taken_for_one(request_for, tm
     refused(request_for(), Elsewhere(there), r"\.h5: missing here, although worker .* wrote it.*the same files")
 
 
-def test_a_shard_written_elsewhere_is_refused_although_an_old_one_exists(request_for, tmp_path):
+def test_shard_written_to_another_folder_is_refused_despite_an_old_shard(request_for, tmp_path):
     """Damaged, so that it was to be made again."""
     folder = generate(request_for())
     path = folder / "val-00000-of-00001.h5"
@@ -89,7 +89,7 @@ def test_a_truncated_shard_of_a_worker_is_refused(request_for):
     refused(request_for(), Elsewhere(same, cut), "missing here, although worker")
 
 
-def test_a_shard_that_shows_late_is_waited_for(request_for, monkeypatch):
+def test_late_shard_file_is_waited_for(request_for, monkeypatch):
     monkeypatch.setattr(dispatch, "_ARRIVAL_TIMEOUT_SECONDS", 10)
     hidden: list[Path] = []
 
@@ -111,7 +111,7 @@ def test_a_shard_that_shows_late_is_waited_for(request_for, monkeypatch):
     assert verify(generate(request_for(), executor=Elsewhere(same, hide_the_last))) == []
 
 
-def test_a_folder_that_a_worker_does_not_see_is_not_made_by_it(request_for, tmp_path):
+def test_worker_does_not_create_a_missing_data_set_folder(request_for, tmp_path):
     def there(job: ShardJob) -> ShardJob:
         return replace(job, path=tmp_path / "there" / job.path.name)
 
@@ -133,7 +133,7 @@ def test_digits_that_differ_on_a_worker_are_an_error(request_for, idx_folder, tm
     refused(request_for(), found, r"worker \S+ \(process \d+\): .*other: no train-images", DataProblemError)
 
 
-def test_an_error_of_a_workers_disk_names_the_worker(request_for, monkeypatch):
+def test_disk_error_of_a_worker_names_the_worker(request_for, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device", "x.h5")
 
@@ -145,7 +145,7 @@ def test_an_error_of_a_workers_disk_names_the_worker(request_for, monkeypatch):
     assert caught.value.filename.endswith(": x.h5")
 
 
-def test_a_worker_of_another_version_refuses(request_for):
+def test_worker_of_another_version_refuses_a_job(request_for):
     older = Elsewhere(lambda job: replace(job, code="0.0.9 (123)"))
     answer = r"worker \S+ \(process \d+\): mnistref is .* here, 0\.0\.9 \(123\) in the parent process.*install"
     refused(request_for(), older, answer)
@@ -159,11 +159,11 @@ def test_a_worker_of_another_version_refuses(request_for):
     ],
     ids=["of before it said which", "other"],
 )
-def test_a_worker_of_another_version_that_does_not_refuse_is_not_believed(answer, message, request_for):
+def test_result_from_a_worker_of_another_version_is_refused(answer, message, request_for):
     refused(request_for(), Elsewhere(same, answer), rf"{message}; install the same everywhere")
 
 
-def test_the_code_is_told_apart_by_every_file(tmp_path, monkeypatch):
+def test_code_digest_depends_on_every_file(tmp_path, monkeypatch):
     shutil.copytree(Path(code_version.__file__).parents[1], tmp_path / "mnistref")
     monkeypatch.setattr(code_version, "__file__", str(tmp_path / "mnistref" / "generation" / "code_version.py"))
     assert f"({code_version._digest()[:12]})" in code_version.CODE

@@ -52,7 +52,7 @@ def meanwhile(harm: Callable[[], None]) -> Iterator[None]:
         future.result(60)
 
 
-def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed(cluster, request_for, capfd):
+def test_cluster_with_a_killed_worker_gives_the_same_bytes(cluster, request_for, capfd):
     workers = [cluster.start_worker(), cluster.start_worker()]
     expected = digests(generate.generate(request_for("here"), workers=2))
     capfd.readouterr()
@@ -66,7 +66,7 @@ def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed(cluster, reque
     assert digests(generate.generate(request_for("there"), scheduler=cluster.address)) == expected
 
 
-def test_a_run_whose_workers_all_died_ends_and_goes_on_with_new_ones(cluster, request_for, monkeypatch):
+def test_run_without_workers_ends_and_resumes_with_new_workers(cluster, request_for, monkeypatch):
     monkeypatch.setattr(executors, "WORKER_TIMEOUT_SECONDS", 4)
     monkeypatch.setattr(dispatch, "_POLL_SECONDS", 1)
     worker = cluster.start_worker()
@@ -91,7 +91,9 @@ def test_a_run_whose_scheduler_dies_ends(cluster, request_for, monkeypatch):
         generate.generate(request_for("there"), scheduler=cluster.address)
 
 
-def test_what_a_worker_finds_wrong_is_told_as_if_it_were_here(cluster, request_for, idx_folder, tmp_path, monkeypatch):
+def test_data_error_in_a_cluster_worker_is_raised_in_the_parent(
+    cluster, request_for, idx_folder, tmp_path, monkeypatch
+):
     from mnistref.common.errors import DataProblemError
 
     cluster.start_worker()
@@ -118,7 +120,7 @@ def blind_to(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("hidden", ["", "datasets", "raw"])
-def test_a_worker_that_does_not_see_the_same_files_is_told_of_and_nothing_is_finished(hidden, cluster, request_for):
+def test_worker_without_the_shared_files_is_named_and_no_data_set_is_completed(hidden, cluster, request_for):
     request = request_for("there")
     (place := request.root / hidden).mkdir(parents=True)
     cluster.start_worker(under=blind_to(place))
@@ -128,7 +130,7 @@ def test_a_worker_that_does_not_see_the_same_files_is_told_of_and_nothing_is_fin
     cluster.kill_all()
 
 
-def test_a_worker_of_another_version_refuses(cluster, request_for, tmp_path):
+def test_cluster_worker_of_another_version_refuses(cluster, request_for, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(TOP / "mnistref", other / "mnistref", ignore=shutil.ignore_patterns("__pycache__"))
     with open(other / "mnistref" / "render.py", "a") as file:
@@ -155,12 +157,12 @@ def test_no_scheduler_is_a_usage_error_of_one_line(idx_folder, tmp_path):
 
 
 @pytest.mark.parametrize("address", ["nowhere", "tcp://", "ftp://a:1", "tcp://a"])
-def test_an_address_that_is_none_is_a_usage_error(address, request_for):
+def test_invalid_scheduler_address_is_a_usage_error(address, request_for):
     with pytest.raises(UsageProblemError, match=f"--scheduler {address}: give tcp://HOST:PORT"):
         generate.generate(request_for("there"), scheduler=address)
 
 
-def test_without_dask_the_extra_is_named(request_for, monkeypatch):
+def test_missing_dask_error_names_the_extra(request_for, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UsageProblemError, match=r"pip install 'mnistref\[cluster\]'"):
         generate.generate(request_for("there"), scheduler="tcp://127.0.0.1:1")

@@ -51,14 +51,14 @@ def test_workers_and_executors_give_the_same_bytes(request_for, small_shards):
 
 
 @pytest.mark.parametrize("variant", ["mdist", "mbginv"])
-def test_without_numba_the_bytes_are_the_same(variant, request_for, monkeypatch):
+def test_bytes_are_the_same_without_numba(variant, request_for, monkeypatch):
     expected = digests(generate(request_for(variant, name="compiled")))
     monkeypatch.setattr(shard_worker, "COMPILED", False)
     with ThreadPoolExecutor(1) as executor:
         assert digests(generate(request_for(variant, name="plain"), executor=executor)) == expected
 
 
-def test_image_i_does_not_depend_on_the_size_of_its_split(request_for, small_shards):
+def test_images_do_not_depend_on_the_size_of_the_split(request_for, small_shards):
     few, many = (generate(request_for(name=str(n), sizes={"train": n, "val": 8, "test": 8})) for n in (5, 27))
     assert few.name != many.name
     a, b = read_split(few, "train", *FIELDS), read_split(many, "train", *FIELDS)
@@ -93,7 +93,7 @@ def test_splits_are_disjoint_by_digit_and_photo(request_for):
     assert len(manifest.photos) == 7
 
 
-def test_pooled_draws_from_everything_in_every_split(request_for):
+def test_pooled_splits_draw_from_all_digits_and_photos(request_for):
     sizes = {"train": 60, "val": 60, "test": 60}
     folder = generate(request_for("mbg", pool="pooled", sizes=sizes))
     for split in sizes:
@@ -104,7 +104,7 @@ def test_pooled_draws_from_everything_in_every_split(request_for):
         assert sources.max() >= 600
 
 
-def test_a_second_run_does_nothing(request_for):
+def test_second_run_writes_nothing(request_for):
     folder = generate(request_for())
     before = {f.name: f.stat().st_mtime_ns for f in folder.iterdir()}
     assert generate(request_for()) == folder
@@ -127,7 +127,7 @@ def flip(path: Path) -> None:
 
 @pytest.mark.parametrize("harm", [remove, truncate, flip])
 @pytest.mark.parametrize("name", ["train-00001-of-00003.h5", "dataset.json", "SHA256SUMS"])
-def test_an_interrupted_set_is_finished_to_the_same_bytes(harm, name, request_for, small_shards):
+def test_interrupted_data_set_is_completed_to_the_same_bytes(harm, name, request_for, small_shards):
     folder = generate(request_for())
     expected = digests(folder)
     harm(folder / name)
@@ -140,7 +140,7 @@ def test_an_interrupted_set_is_finished_to_the_same_bytes(harm, name, request_fo
 
 @pytest.mark.parametrize("harm", [remove, truncate, flip])
 @pytest.mark.parametrize("name", ["train-00001-of-00003.h5", "dataset.json", "SHA256SUMS", "README.md"])
-def test_a_damaged_set_is_mended_by_the_same_command(harm, name, request_for, small_shards):
+def test_damaged_data_set_is_repaired_by_the_same_command(harm, name, request_for, small_shards):
     """What `verify` finds and sends people back with."""
     folder = generate(request_for())
     expected = digests(folder)
@@ -150,7 +150,7 @@ def test_a_damaged_set_is_mended_by_the_same_command(harm, name, request_for, sm
     assert digests(folder) == expected
 
 
-def test_a_folder_with_another_set_in_it_is_a_mismatch(request_for):
+def test_folder_with_another_data_set_is_a_mismatch(request_for):
     one, other = generate(request_for(seed=1)), generate(request_for(seed=2))
     shutil.rmtree(one)
     other.rename(one)
@@ -158,7 +158,7 @@ def test_a_folder_with_another_set_in_it_is_a_mismatch(request_for):
         generate(request_for(seed=1))
 
 
-def test_the_manifest_says_what_is_there(request_for):
+def test_manifest_describes_the_files(request_for):
     folder = generate(request_for("mbg"))
     content = json.loads((folder / "dataset.json").read_text())
     assert content["format_version"] == 1
@@ -182,7 +182,7 @@ def test_sources_are_named_by_content(request_for, idx_folder, photo_folder, tmp
 
 
 @pytest.mark.parametrize("key", ["seed", "pool", "sizes"])
-def test_all_that_decides_the_content_is_in_the_spec_id(key, request_for):
+def test_spec_id_depends_on_every_setting_of_the_content(key, request_for):
     other = {"seed": 5, "pool": "pooled", "sizes": {"train": 22, "val": 8, "test": 9}}
     assert plan(request_for(**{key: other[key]})).spec.spec_id != plan(request_for()).spec.spec_id
 
@@ -210,13 +210,13 @@ def cut_jpeg(folder: Path) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("size", [0, -1])
-def test_bad_sizes_leave_nothing(variant, size, request_for):
+def test_bad_sizes_are_refused_and_write_nothing(variant, size, request_for):
     with pytest.raises(UsageProblemError, match="give 1 or more"):
         generate(request_for(variant, sizes={"test": size}))
     assert not (request_for().root / "datasets").exists()
 
 
-def test_a_bad_photo_leaves_nothing_half_written(request_for, photo_folder, tmp_path):
+def test_bad_photo_leaves_no_partial_files(request_for, photo_folder, tmp_path):
     folder = tmp_path / "photos"
     shutil.copytree(photo_folder, folder)
     cut_jpeg(folder)
@@ -228,12 +228,12 @@ def test_a_bad_photo_leaves_nothing_half_written(request_for, photo_folder, tmp_
 
 
 @pytest.mark.parametrize(("changes", "message"), [({"seed": -1}, "seed -1"), ({"pool": "mixed"}, "pool 'mixed'")])
-def test_bad_requests(changes, message, request_for):
+def test_bad_requests_are_refused(changes, message, request_for):
     with pytest.raises(UsageProblemError, match=message):
         plan(request_for(**changes))
 
 
-def test_global_random_state_is_left_alone(request_for):
+def test_generate_leaves_the_global_random_state_unchanged(request_for):
     import torch
 
     numpy_before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002

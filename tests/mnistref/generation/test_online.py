@@ -50,7 +50,7 @@ def test_only_digits_and_photos_of_the_training_split_are_drawn(make, root, digi
     assert set(drawn["photo"]) <= set(fresh.job.photos) == set(own)
 
 
-def test_a_pooled_set_goes_on_pooled(make, root, digits):
+def test_online_images_of_a_pooled_data_set_are_pooled(make, root, digits):
     fresh = open_fresh(make("mini", pool="pooled"), root / "raw")
     assert not np.isin(fresh.draw(500, 300, "digit_source")["digit_source"], [-1, *digits.splits["train"]]).all()
 
@@ -101,7 +101,7 @@ def test_prepared_photos_need_no_files(tmp_path, photo_folder, root):
         open_fresh(folder, tmp_path / "raw", photos_at=str(again))
 
 
-def test_other_digits_are_refused(tmp_path, idx_folder):
+def test_changed_digit_files_are_refused_online(tmp_path, idx_folder):
     source = tmp_path / "digits"
     shutil.copytree(idx_folder, source)
     request = Request("mini", tmp_path, sizes=FEW, digits=str(source))
@@ -117,7 +117,7 @@ def test_other_digits_are_refused(tmp_path, idx_folder):
         open_fresh(folder, tmp_path / "raw", str(source))
 
 
-def test_what_would_draw_other_images_is_refused(make, root, monkeypatch):
+def test_online_settings_that_change_images_are_refused(make, root, monkeypatch):
     folder = make("mini")
     shift = module.draw
     monkeypatch.setattr(module, "draw", lambda job: shift(replace(job, seed=job.seed + 1)))
@@ -125,7 +125,7 @@ def test_what_would_draw_other_images_is_refused(make, root, monkeypatch):
         open_fresh(folder, root / "raw")
 
 
-def test_another_law_numba_missing_and_a_set_without_training(make, root, monkeypatch):
+def test_online_refuses_another_law_version_missing_numba_and_missing_training_split(make, root, monkeypatch):
     with pytest.raises(UsageProblemError, match="no 'train' split"):
         open_fresh(make("mbgmulti"), root / "raw")
     folder = make("mini")

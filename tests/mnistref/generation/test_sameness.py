@@ -63,11 +63,11 @@ def expected(sources, tmp_path_factory) -> dict[str, dict[str, str]]:
     return made
 
 
-def test_each_of_five_workers_has_a_shard(expected):
+def test_sameness_data_set_has_a_shard_for_each_of_five_workers(expected):
     assert all(sum(name.endswith(".h5") for name in files) >= 5 for files in expected.values())
 
 
-def test_the_surroundings_are_what_they_are_called():
+def test_environments_have_the_settings_that_they_name():
     """A feature by a name that this NumPy does not know stays on, and a locale that is not installed is C."""
     on, every = features()
     if not on:
@@ -81,7 +81,9 @@ def test_the_surroundings_are_what_they_are_called():
 
 
 @pytest.mark.parametrize(("workers", "hashes", "zone", "locale", "features", "cwd"), AROUND)
-def test_surroundings_change_nothing(workers, hashes, zone, locale, features, cwd, sources, expected, tmp_path):
+def test_environment_does_not_change_the_bytes(
+    workers, hashes, zone, locale, features, cwd, sources, expected, tmp_path
+):
     (tmp_path / cwd).mkdir(exist_ok=True)
     around = {"PYTHONHASHSEED": hashes, "TZ": zone, "LC_ALL": locale, "NPY_DISABLE_CPU_FEATURES": features}
     process = {"env": {**os.environ, **around}, "cwd": tmp_path / cwd}
@@ -91,7 +93,7 @@ def test_surroundings_change_nothing(workers, hashes, zone, locale, features, cw
 
 
 @pytest.mark.parametrize(("method", "workers"), [("fork", 5), ("spawn", 2), ("forkserver", 3)])
-def test_start_methods_change_nothing(method, workers, sources, expected, tmp_path):
+def test_start_method_does_not_change_the_bytes(method, workers, sources, expected, tmp_path):
     """`fork` is tried in a fresh process: where threads run already, forking is not safe anywhere."""
     code = f"""
 from concurrent.futures import ProcessPoolExecutor
@@ -116,7 +118,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_scenes_are_those_of_this_law_version(variant, root):
+def test_scenes_match_the_golden_digests(variant, root):
     """A change here gives sets of an old name another content. `tests/golden.py` says how to make it anew."""
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     assert golden["law_version"] == LAW_VERSION
@@ -130,7 +132,7 @@ def test_the_reference_draws_the_same_scenes(variant, root, monkeypatch):
     assert scene_digest(variant, root / "raw") == json.loads(GOLDEN.read_text(encoding="utf-8"))["scenes"][variant]
 
 
-def test_global_generators_neither_matter_nor_move(sources, expected, tmp_path, monkeypatch):
+def test_global_generators_are_neither_used_nor_changed(sources, expected, tmp_path, monkeypatch):
     import random
 
     import torch

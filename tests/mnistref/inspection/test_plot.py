@@ -25,7 +25,7 @@ def panels(folder, laws: list[LawCheck]) -> dict:
     return dict(zip(plot.PANELS, plot._figure(laws, read_manifest(folder)).axes, strict=True))
 
 
-def test_bars_are_expected_and_marks_measured_and_all_can_be_seen(folder):
+def test_law_plot_shows_expected_bars_and_measured_marks(folder):
     manifest = read_manifest(folder)
     axes = panels(folder, statistics(folder))
     np.testing.assert_allclose([bar.get_height() for bar in axes["scale"].patches], manifest.variant.expected_shares)
@@ -39,21 +39,21 @@ def test_bars_are_expected_and_marks_measured_and_all_can_be_seen(folder):
             assert (np.asarray(line.get_ydata()) < panel.get_ylim()[1]).all()
 
 
-def test_its_heading_names_the_set_and_what_it_is_not(folder):
+def test_law_plot_heading_names_the_data_set_and_the_note(folder):
     manifest = read_manifest(folder)
     heading = plot._figure(statistics(folder), manifest).get_suptitle()
     for word in (manifest.folder_name, "test", manifest.variant.note):
         assert word in heading
 
 
-def test_a_law_that_does_not_hold_says_so(folder):
+def test_law_plot_marks_a_broken_law(folder):
     laws = [replace(law, holds=law.law != "colours uniform" or law.split != "test") for law in statistics(folder)]
     titles = {of: axes.get_title(loc="left") for of, axes in panels(folder, laws).items()}
     assert titles.pop("colour") == "DOES NOT HOLD in test"
     assert not any("NOT" in title for title in titles.values())
 
 
-def test_it_is_written_as_its_name_says(folder, tmp_path):
+def test_law_plot_file_format_follows_the_suffix(folder, tmp_path):
     laws, manifest = statistics(folder), read_manifest(folder)
     plot.save_plot(laws, manifest, tmp_path / "laws.png")
     assert Image.open(tmp_path / "laws.png").width > 1000

@@ -34,7 +34,7 @@ def right_digits(folder, index: int, sample) -> np.ndarray:
 
 
 @pytest.mark.parametrize("variant", ["mbg", "mbgb", "mbginv", "mbgmulti", "mini"])
-def test_the_sheet_shows_the_images_with_their_masks_outlined(variant, make):
+def test_preview_shows_images_with_outlined_masks(variant, make):
     for drawn, plain, caption, mask, _ in cells(make(variant), 5):
         outline = (drawn == OUTLINE).all(axis=-1)
         grown = np.pad(mask, 1)
@@ -48,7 +48,7 @@ def test_the_sheet_shows_the_images_with_their_masks_outlined(variant, make):
 
 
 @pytest.mark.parametrize("variant", ["mbg", "mini"])
-def test_boxes_are_drawn_where_they_are(variant, make):
+def test_preview_draws_boxes_at_their_positions(variant, make):
     folder = make(variant)
     boxes = read_split(folder, "test", "digit_box", "count")
     found = cells(folder, 4, boxes=True)
@@ -63,7 +63,7 @@ def test_boxes_are_drawn_where_they_are(variant, make):
 
 
 @pytest.mark.parametrize("variant", ["mbginv", "mbgmulti", "mini"])
-def test_nothing_touches_the_sheet_s_edge(variant, make):
+def test_preview_leaves_the_edge_of_the_sheet_empty(variant, make):
     """No text is clipped, however few images there are."""
     for images in (1, 4):
         sheet = np.asarray(contact_sheet(make(variant), images=images, boxes=True)).astype(int)
@@ -71,7 +71,7 @@ def test_nothing_touches_the_sheet_s_edge(variant, make):
             assert np.ptp(edge) == 0
 
 
-def test_it_is_a_png(make, tmp_path):
+def test_preview_file_is_a_png(make, tmp_path):
     path = tmp_path / "new" / "folders" / "sheet.png"
     save_sheet(make("mini"), path, images=3)
     assert Image.open(path).format == "PNG"
@@ -80,6 +80,6 @@ def test_it_is_a_png(make, tmp_path):
         save_sheet(make("mini"), tmp_path / "sheet.jpg")
 
 
-def test_it_shows_no_more_than_there_are(make):
+def test_preview_shows_at_most_the_images_of_the_split(make):
     few, all_of_them = (contact_sheet(make("mini"), images=n) for n in (30, 400))
     assert few.size == all_of_them.size

@@ -29,7 +29,7 @@ def bad_files(folder) -> list[str]:
     return sorted(fault.file for fault in verify(folder))
 
 
-def test_a_sound_set_has_no_faults(folder):
+def test_valid_data_set_has_no_faults(folder):
     assert verify(folder) == []
     subprocess.run(["sha256sum", "-c", "--quiet", SUMS], cwd=folder, check=True)
 
@@ -93,7 +93,7 @@ def test_a_shard_of_another_set_is_found(folder, make, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["train-00000-of-00001.h5", "README.md", "SHA256SUMS", "dataset.json"])
-def test_a_link_to_the_very_file_will_do_and_a_folder_will_not(name, folder, tmp_path):
+def test_link_to_the_same_file_is_accepted_and_a_folder_is_not(name, folder, tmp_path):
     (folder / name).rename(tmp_path / name)
     (folder / name).symlink_to(tmp_path / name)
     assert verify(folder) == []
@@ -109,7 +109,7 @@ def test_a_link_to_the_very_file_will_do_and_a_folder_will_not(name, folder, tmp
 
 
 @pytest.mark.parametrize("name", ["train-00000-of-00001.h5", "README.md", "SHA256SUMS", "dataset.json"])
-def test_generate_keeps_links_that_are_sound_and_names_folders_that_are_in_its_way(name, make, tmp_path):
+def test_generate_keeps_valid_links_and_names_folders_that_block_files(name, make, tmp_path):
     folder = make("mini", root=tmp_path)
     (folder / name).rename(tmp_path / name)
     (folder / name).symlink_to(tmp_path / name)
@@ -125,7 +125,7 @@ def test_generate_keeps_links_that_are_sound_and_names_folders_that_are_in_its_w
         make("mini", root=tmp_path)
 
 
-def test_a_line_of_the_sums_that_is_none_is_named_by_its_number(folder):
+def test_invalid_line_of_sha256sums_is_named_by_its_number(folder):
     (folder / "dataset.json").write_text("{")
     with open(folder / SUMS, "a") as file:
         file.write("garbage\n")
@@ -134,7 +134,7 @@ def test_a_line_of_the_sums_that_is_none_is_named_by_its_number(folder):
     assert verify(folder)[1].what == f"line {lines} is not a SHA-256 digest and a file name"
 
 
-def test_a_folder_that_is_no_set_is_a_usage_error(tmp_path):
+def test_verify_of_a_folder_without_a_data_set_is_a_usage_error(tmp_path):
     with pytest.raises(UsageProblemError, match="no data set here"):
         verify(tmp_path)
 
@@ -151,7 +151,7 @@ def lawful(make):
 
 
 @pytest.mark.parametrize("variant", ["mref", "mbginv", "mbgmulti", "mini"])
-def test_the_laws_hold_on_a_generated_set(variant, lawful):
+def test_generated_data_sets_fulfil_their_laws(variant, lawful):
     laws = statistics(lawful(variant))
     assert [law for law in laws if not law.holds] == []
     assert {law.split for law in laws} == {*read_manifest(lawful(variant)).splits, "all"}
@@ -213,7 +213,7 @@ def unbroken(tmp_path_factory, digits):
         (share_photos, "digits in two splits"),
     ],
 )
-def test_a_broken_law_shows(harm, law, unbroken, tmp_path):
+def test_broken_law_is_detected(harm, law, unbroken, tmp_path):
     """The same statistics on a set in which one law was broken."""
     folder = shutil.copytree(unbroken, tmp_path / unbroken.name)
     written = {}
@@ -229,7 +229,7 @@ def without_ink(arrays):
     arrays.instance[:] = 0
 
 
-def test_digits_that_nobody_sees_break_a_law_in_the_smallest_set(make, tmp_path):
+def test_invisible_digits_break_a_law_in_the_smallest_data_set(make, tmp_path):
     folder = make("mref", root=tmp_path, sizes={"train": 3, "val": 3, "test": 3})
     assert all(law.holds for law in statistics(folder) if "ink" in law.law)
     written = {}
@@ -256,7 +256,7 @@ def overflow(arrays):
 
 
 @pytest.mark.parametrize("harm", [contradict, leave_out, overflow])
-def test_a_shard_forged_with_all_digests_is_a_data_error(harm, make, tmp_path):
+def test_stats_refuses_a_forged_shard_with_matching_digests(harm, make, tmp_path):
     folder = make("mini", root=tmp_path)
     shard = read_manifest(folder).shards[0]
     arrays = reread(folder / shard.file, shard.images, 48)

@@ -18,7 +18,7 @@ from mnistref.variants import VARIANTS
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_card_says_what_it_is_what_is_in_it_and_how_it_was_made(variant, make):
+def test_card_describes_the_data_set_and_how_it_was_generated(variant, make):
     folder = make(variant)
     text, law = (folder / "README.md").read_text(encoding="utf-8"), VARIANTS[variant]
     for word in (
@@ -37,7 +37,7 @@ def test_the_card_says_what_it_is_what_is_in_it_and_how_it_was_made(variant, mak
 @pytest.mark.parametrize(
     ("own_digits", "own_photos"), [("mnist", "builtin"), ("mnist5k", "sun397"), ("mine", "folder")]
 )
-def test_a_folder_named_as_a_source_is_not_taken_for_it(
+def test_folder_with_the_name_of_a_source_is_not_credited_as_the_source(
     own_digits, own_photos, make, idx_folder, photo_folder, tmp_path
 ):
     shutil.copytree(idx_folder, tmp_path / own_digits)
@@ -76,7 +76,7 @@ def test_the_reference_validator_accepts_croissant_without_a_warning(variant, ma
         assert [field.name for field in records.fields] == list(FIELDS)
 
 
-def test_it_says_that_the_reference_library_reads_no_hdf5(make):
+def test_croissant_states_that_the_reference_library_reads_no_hdf5(make):
     """If this fails, it does now: then the records should be compared, and the description should not say so."""
     mlcroissant = pytest.importorskip("mlcroissant")
     dataset = mlcroissant.Dataset(jsonld=str(make("mini") / "croissant.json"))
@@ -86,7 +86,7 @@ def test_it_says_that_the_reference_library_reads_no_hdf5(make):
     assert all("reads no HDF5" in records.description for records in dataset.metadata.record_sets)
 
 
-def test_its_command_too_and_that_it_can_fail(make, tmp_path):
+def test_croissant_command_accepts_valid_and_refuses_invalid_metadata(make, tmp_path):
     pytest.importorskip("mlcroissant")
     content = json.loads((make("mini") / "croissant.json").read_text(encoding="utf-8"))
 

@@ -39,7 +39,7 @@ def compiled(variant: str, digits, members: np.ndarray, seed: int, split: int, f
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize(("seed", "split", "first"), [(0, 0, 0), (2**62 + 5, 2, 987_654_321)])
-def test_every_field_and_pixel_equals_the_reference(variant, seed, split, first, digits):
+def test_compiled_renderer_equals_the_reference_renderer(variant, seed, split, first, digits):
     images = 6 if variant == "mbgb" else 15
     members = np.random.default_rng(5).permutation(digits.splits["val"])
     members = members[np.argsort(digits.labels[members], kind="stable")]
@@ -60,7 +60,7 @@ def glyph_of(arrays: Arrays, row: int, slot: int, digits) -> np.ndarray:
 
 
 @pytest.mark.parametrize("variant", ["mref", "mini"])
-def test_masks_and_pixels_follow_from_the_annotations(variant, digits):
+def test_masks_and_pixels_follow_from_annotations(variant, digits):
     """On black a pixel is colour · α², and the mask is exactly the ink: worked out here without the program's code."""
     arrays = compiled(variant, digits, np.arange(5000), 4, 1, 0, 60)
     canvas = VARIANTS[variant].canvas
@@ -108,7 +108,7 @@ def find_crop(photos: Photos, photo: int, image: np.ndarray, outside: np.ndarray
     return found[0]
 
 
-def test_global_random_state_is_left_alone(digits):
+def test_renderer_leaves_the_global_random_state_unchanged(digits):
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     compiled("mdist", digits, np.arange(5000), 1, 0, 0, 3)
     np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002

@@ -32,14 +32,14 @@ def test_streams_of_different_keys_differ():
 
 
 @pytest.mark.parametrize("n", [2, 5, 17, 71])
-def test_below_is_uniform(n):
+def test_bounded_integers_are_uniform(n):
     stream = compiled_stream(7, 0, 3, 1)
     counts = np.bincount([rng.below(stream, n) for _ in range(2000 * n)], minlength=n)
     assert len(counts) == n
     assert stats.chisquare(counts).pvalue > 0.001
 
 
-def test_normal_thresholds_are_phi():
+def test_normal_thresholds_equal_the_normal_distribution_function():
     thresholds = normal_thresholds(10)
     expected = stats.norm.cdf((np.arange(-80, 80) + 0.5) / 10)
     np.testing.assert_allclose(thresholds.astype(np.float64) / 2.0**64, expected, rtol=1e-9, atol=1e-17)

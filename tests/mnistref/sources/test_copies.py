@@ -79,7 +79,7 @@ def test_a_copy_at_another_size_format_or_quality_is_found(form, short, photogra
 
 
 @pytest.mark.parametrize("resample", [0, 1, 2, 3, 4, 5])
-def test_every_way_to_scale_is_seen_through(resample, photographs):
+def test_copies_scaled_with_any_filter_are_found(resample, photographs):
     if resample == Image.Resampling.NEAREST:
         small = [scaled(photo, 200, resample) for photo in photographs]  # which shows another picture when smaller
     else:
@@ -123,13 +123,13 @@ CHANGES = [cropped, tinted, brighter, mirrored, shifted, with_someone_in_it, str
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_another_picture_of_the_same_scene_is_kept(change, photographs):
+def test_changed_picture_of_the_same_scene_is_no_copy(change, photographs):
     changed = [change(photo) for photo in photographs]
     assert copies_among(*photographs, *(scaled(photo, 150) for photo in changed)) == []
     assert copies_among(*photographs, *changed) == []
 
 
-def test_pictures_that_differ_are_never_taken_for_one(photographs):
+def test_different_pictures_are_no_copies(photographs):
     assert copies_among(*photographs, *(scaled(photo, 120) for photo in [scene(k) for k in range(150)])) == []
 
 
@@ -140,7 +140,7 @@ def test_pictures_without_structure_are_not_compared():
     assert copies_among(*plain, ramp, scaled(ramp, 20), *map(Image.fromarray, noise)) == []
 
 
-def test_a_frame_makes_no_copies():
+def test_common_frame_makes_no_copies():
     """What all pictures of a collection have in common does not speak for what is in it."""
     framed = []
     for k in range(40):
@@ -151,7 +151,7 @@ def test_a_frame_makes_no_copies():
     assert copies_among(*framed) == []
 
 
-def test_of_several_copies_the_one_with_most_pixels_is_kept():
+def test_largest_of_several_copies_is_kept():
     photo = scene(1)
     sizes = [100, 240, 64, 150]
     assert copies_among(*(scaled(photo, short) for short in sizes)) == [0, 2, 3]
@@ -159,7 +159,7 @@ def test_of_several_copies_the_one_with_most_pixels_is_kept():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(64, 240), st.integers(40, 95), st.integers(150, 700), st.integers(150, 500))
-def test_any_scene_is_found_again(seed, short, quality, width, height):
+def test_scaled_copy_of_any_scene_is_found(seed, short, quality, width, height):
     photo = scene(seed, (width, height))
     short = min(short, width, height)
     small = saved(scaled(photo, short), "JPEG", quality=quality)
@@ -200,7 +200,7 @@ def request(root: Path, folder: Path, idx_folder: Path, **more) -> Request:
     return Request("mbg", root, 0, {"train": 3, "val": 1, "test": 1}, str(idx_folder), str(folder), **more)
 
 
-def test_no_picture_is_in_two_splits(folder, idx_folder, tmp_path, caplog):
+def test_no_photo_is_in_two_splits(folder, idx_folder, tmp_path, caplog):
     caplog.set_level(logging.INFO, "mnistref")
     made = plan(request(tmp_path, folder, idx_folder))
     assert len(made.photos.paths) == 6
@@ -217,7 +217,7 @@ def test_no_picture_is_in_two_splits(folder, idx_folder, tmp_path, caplog):
     assert plan(request(tmp_path, tmp_path / "few", idx_folder)).spec == made.spec
 
 
-def test_a_dry_run_names_the_set_that_is_made(folder, idx_folder, tmp_path):
+def test_dry_run_and_generation_name_the_same_data_set(folder, idx_folder, tmp_path):
     sizes = ["--train", "3", "--val", "1", "--test", "1", "--digits", str(idx_folder)]
     command = ["generate", "--variant", "mbg", "--root", str(tmp_path / "root"), "--backgrounds", str(folder), *sizes]
     dry, made = (CliRunner().invoke(mnistref, [*command, *more]) for more in (["--dry-run"], []))
@@ -228,7 +228,7 @@ def test_a_dry_run_names_the_set_that_is_made(folder, idx_folder, tmp_path):
     assert kept.stdout != dry.stdout
 
 
-def test_a_file_is_looked_at_once(folder, tmp_path, monkeypatch):
+def test_photo_fingerprint_is_computed_once(folder, tmp_path, monkeypatch):
     looked, judged = [], []
     thumbnail, judge = photo_checks._thumbnail, photo_checks._is_bad
     monkeypatch.setattr(
@@ -250,7 +250,7 @@ def test_a_file_is_looked_at_once(folder, tmp_path, monkeypatch):
     assert (len(looked), len(judged)) == (24, 9)
 
 
-def test_a_photo_that_cannot_be_decoded_is_said_where_it_is_used(folder, tmp_path):
+def test_undecodable_photo_is_reported_when_it_is_used(folder, tmp_path):
     from mnistref.sources.bank import prepare_bank
 
     (folder / "bad.jpg").write_bytes((folder / "0.jpg").read_bytes()[:-500])
@@ -261,7 +261,7 @@ def test_a_photo_that_cannot_be_decoded_is_said_where_it_is_used(folder, tmp_pat
 
 
 @pytest.mark.parametrize("turn", [3, 6, 8])
-def test_a_turned_copy_is_upright_when_it_is_compared(turn, tmp_path):
+def test_rotated_copies_are_compared_upright(turn, tmp_path):
     photo, exif = scene(3, (1600, 1200)), Image.Exif()
     exif[0x0112] = turn
     back = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}[turn]
@@ -274,7 +274,7 @@ def test_a_turned_copy_is_upright_when_it_is_compared(turn, tmp_path):
     assert list_photos(str(tmp_path / "photos"), tmp_path, skip_copies=True).names == ("turned.jpg",)
 
 
-def test_a_draft_takes_the_memory_of_what_is_decoded(tmp_path):
+def test_draft_decoding_needs_only_the_memory_of_the_decoded_size(tmp_path):
     """Of a JPEG under a tenth of the whole; a progressive one holds all its coefficients."""
     for progressive, least, most in ((False, 0.4e6, 4e6), (True, 40e6, 60e6)):
         Image.new("RGB", (3200, 2400)).save(tmp_path / "a.jpg", progressive=progressive)

@@ -26,7 +26,7 @@ def pixels(path: Path) -> np.ndarray:
     return np.asarray(photo)
 
 
-def test_a_palette_is_looked_up(tmp_path):
+def test_palette_image_is_decoded_to_its_colors(tmp_path):
     four = Image.fromarray(np.arange(1200, dtype=np.uint8).reshape(40, 30) % 4, "P")
     four.putpalette([10, 20, 30, 200, 0, 0, 0, 200, 0, 0, 0, 200])
     four.save(tmp_path / "p.png")
@@ -37,12 +37,12 @@ def test_a_palette_is_looked_up(tmp_path):
     np.testing.assert_array_equal(pixels(tmp_path / "t.png")[0, :3], [[10, 20, 30], [0, 0, 0], [0, 200, 0]])
 
 
-def test_grey_with_alpha_lies_on_black(tmp_path):
+def test_grey_image_with_alpha_is_blended_on_black(tmp_path):
     Image.fromarray(np.dstack([GREY, np.where(GREY < 128, 0, 255).astype(np.uint8)]), "LA").save(tmp_path / "la.png")
     np.testing.assert_array_equal(pixels(tmp_path / "la.png")[..., 1], np.where(GREY < 128, 0, GREY))
 
 
-def test_an_animation_is_its_first_frame(tmp_path):
+def test_animation_is_decoded_as_its_first_frame(tmp_path):
     frames = [Image.new("RGB", (30, 40), color) for color in ("red", "blue", "green")]
     for name in ("a.gif", "a.webp"):
         options = {"lossless": True} if name.endswith("webp") else {}
@@ -59,26 +59,26 @@ def test_a_turned_jpeg_stands_upright(turn, undone, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
-def test_16_bits_keep_their_range(name, tmp_path):
+def test_16_bit_images_keep_their_range(name, tmp_path):
     Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / name)
     np.testing.assert_array_equal(pixels(tmp_path / name), GREY[..., None].repeat(3, 2))
 
 
-def test_a_wide_form_of_16_bits_keeps_its_range(tmp_path):
+def test_16_bit_images_in_32_bit_mode_keep_their_range(tmp_path):
     """Portable greymaps, and to older versions of Pillow PNGs, have the mode of 32-bit integers."""
     deep = (GREY.astype(">u2") * 257).tobytes()
     (tmp_path / "deep.ppm").write_bytes(b"P5 30 40 65535\n" + deep)
     np.testing.assert_array_equal(pixels(tmp_path / "deep.ppm"), GREY[..., None].repeat(3, 2))
 
 
-def test_floats_are_scaled_by_their_maximum(tmp_path):
+def test_float_images_are_scaled_by_their_maximum(tmp_path):
     Image.fromarray(GREY.astype(np.float32) * 3 - 6).save(tmp_path / "f.tif")
     wanted = (np.clip((GREY * 3.0 - 6) / (255 * 3 - 6), 0, 1) * 255).round().astype(np.uint8)
     np.testing.assert_array_equal(pixels(tmp_path / "f.tif"), wanted[..., None].repeat(3, 2))
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "LA", "RGBA", "CMYK", "1"])
-def test_strips_join_without_a_seam(mode, tmp_path, monkeypatch):
+def test_photo_decoded_in_strips_has_no_seam(mode, tmp_path, monkeypatch):
     Image.fromarray(RGB).convert(mode).save(tmp_path / "x.tif")
     whole = pixels(tmp_path / "x.tif")
     monkeypatch.setattr(decode, "_STRIP", 31)
@@ -153,7 +153,7 @@ BAD = {
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("spoil", BAD)
-def test_what_cannot_serve_is_refused_by_name(spoil, tmp_path):
+def test_unusable_photo_is_refused_by_name(spoil, tmp_path):
     spoil(tmp_path / "bad.png")
     with pytest.raises(DataProblemError, match=rf"/bad\.png: {BAD[spoil]}"):
         read_photo(tmp_path / "bad.png")
@@ -169,7 +169,7 @@ def with_bad(photo_folder, tmp_path) -> Path:
     return folder
 
 
-def test_skip_bad_makes_the_set_of_the_others(with_bad, photo_folder, idx_folder, tmp_path, caplog):
+def test_skip_bad_gives_the_data_set_of_the_good_photos(with_bad, photo_folder, idx_folder, tmp_path, caplog):
     caplog.set_level(logging.INFO, "mnistref")
     sizes = {"train": 9, "val": 3, "test": 3}
     some, skipped = (
@@ -187,7 +187,7 @@ def test_skip_bad_makes_the_set_of_the_others(with_bad, photo_folder, idx_folder
         generate(Request("mbg", tmp_path / "strict", 0, sizes, str(idx_folder), str(with_bad)))
 
 
-def test_no_file_is_judged_twice(with_bad, photo_folder, tmp_path, monkeypatch):
+def test_photo_content_is_checked_once(with_bad, photo_folder, tmp_path, monkeypatch):
     judged = []
 
     def judge(path, pool):

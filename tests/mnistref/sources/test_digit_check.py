@@ -80,19 +80,19 @@ HONEST = {
 
 @pytest.mark.parametrize("how", HONEST)
 @pytest.mark.parametrize("count", [12, 60])
-def test_digits_are_taken_however_they_are_written(how, count, digits):
+def test_digits_of_any_handwriting_are_accepted(how, count, digits):
     images, labels = few(digits, count)
     assert judged(HONEST[how](images), labels) is None
 
 
-def test_small_samples_are_taken(digits):
+def test_small_digit_samples_are_accepted(digits):
     for seed in range(40):
         assert judged(*few(digits, 8, seed)) is None
     for count in range(1, 8):  # too few to say
         assert judged(*few(digits, count)) is None
 
 
-def test_digits_of_another_collection_are_taken():
+def test_digits_of_scikit_learn_are_accepted():
     """Scikit-learn's, of 8 × 8 pixels."""
     found = pytest.importorskip("sklearn.datasets").load_digits()
     images = [np.asarray(Image.fromarray((v * 15.9).astype(np.uint8)).resize((20, 20))) for v in found.images]
@@ -118,7 +118,7 @@ def fonts() -> list:
     return [ImageFont.truetype(path, 88) for path in sorted(folder.glob("*.ttf")) if not path.name.startswith(without)]
 
 
-def test_printed_digits_are_taken_and_nothing_else_that_is_printed():
+def test_printed_digits_are_accepted_and_other_characters_are_not():
     read = [font for font in fonts() if "Display" not in str(font.path)]
     assert len(read) >= 20
     for font in [*read[::3], ImageFont.load_default(88)]:
@@ -178,7 +178,7 @@ MEANINGLESS = {
 
 @pytest.mark.parametrize("what", MEANINGLESS)
 @pytest.mark.parametrize("count", [12, 60])
-def test_what_is_meaningless_is_refused_and_named(what, count, digits):
+def test_meaningless_digits_are_refused_with_the_reason(what, count, digits):
     change, message = MEANINGLESS[what]
     said = judged(*change(*few(digits, count)))
     assert said is not None
@@ -197,7 +197,7 @@ def test_shuffled_labels_and_pictures_of_other_things_are_refused(digits):
         assert judged((blobs * window * 255).clip(0, 255).astype(np.uint8), labels) is not None
 
 
-def test_the_means_of_other_mnist_digits_are_the_constant(digits):
+def test_class_means_constant_equals_means_of_mnist_digits(digits):
     likeness = _likeness(class_means(digits.images, digits.labels, None))
     assert likeness.diagonal().min() > 0.95
     assert likeness.trace() / 10 > 0.98
@@ -205,7 +205,7 @@ def test_the_means_of_other_mnist_digits_are_the_constant(digits):
     assert off.max() < 0.6
 
 
-def test_every_part_is_looked_at(idx_folder, tmp_path):
+def test_digit_check_covers_training_and_test_files(idx_folder, tmp_path):
     """Labels of another file for the test digits alone, too."""
     shutil.copytree(idx_folder, tmp_path / "own")
     labels = read_idx(idx_folder, "t10k-labels-idx1-ubyte")
@@ -225,7 +225,7 @@ def inverted(idx_folder, tmp_path) -> Path:
     return folder
 
 
-def test_a_dry_run_and_a_training_refuse_them_too(inverted, tmp_path):
+def test_dry_run_and_training_refuse_failed_digits(inverted, tmp_path):
     command = ["--variant", "mini", "--root", tmp_path / "root", "--digits", inverted]
     for more in ([], ["--dry-run"]):
         done = CliRunner().invoke(cli.mnistref, [*map(str, ["generate", *command, *more])])
@@ -237,7 +237,7 @@ def test_a_dry_run_and_a_training_refuse_them_too(inverted, tmp_path):
     assert not (tmp_path / "root" / "datasets").exists()
 
 
-def test_by_wish_they_are_taken_and_the_set_says_so(inverted, tmp_path):
+def test_any_digits_accepts_failed_digits_and_records_it(inverted, tmp_path):
     request = Request("mini", tmp_path / "root", 0, SIZES, str(inverted), any_digits=True)
     folder = generate(request)
     manifest = read_manifest(folder)
@@ -253,13 +253,13 @@ def test_by_wish_they_are_taken_and_the_set_says_so(inverted, tmp_path):
     assert open_fresh(folder, tmp_path / "root" / "raw", str(inverted)).images == 3
 
 
-def test_a_wish_that_is_not_needed_leaves_no_trace(idx_folder, tmp_path):
+def test_unneeded_any_digits_leaves_no_record(idx_folder, tmp_path):
     request = Request("mini", tmp_path, 0, SIZES, str(idx_folder))
     usual = plan(request)
     assert plan(replace(request, any_digits=True)).spec == usual.spec
     assert "any_digits" not in usual.spec.as_dict()
 
 
-def test_known_digits_are_not_asked_about(monkeypatch, tmp_path, digits):
+def test_known_digits_are_not_checked(monkeypatch, tmp_path, digits):
     monkeypatch.setattr("mnistref.generation.plan.check_digit_images", lambda digits: "something")
     assert plan(Request("mini", tmp_path, 0, SIZES, "mnist5k")).digits.sha256 == digits.sha256

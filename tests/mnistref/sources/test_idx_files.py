@@ -98,7 +98,7 @@ def write(folder: Path, wrap, arrays=ARRAYS, kind: int = 8) -> Path:
 
 
 @pytest.mark.parametrize("form", WRAPPED)
-def test_every_wrapping_is_the_same_source(form, tmp_path):
+def test_every_packing_of_idx_files_is_the_same_source(form, tmp_path):
     found = load_digits(str(write(tmp_path / "own", WRAPPED[form])), tmp_path)
     assert found.name == "own"
     np.testing.assert_array_equal(found.images, np.concatenate([IMAGES, OTHERS]))
@@ -106,7 +106,7 @@ def test_every_wrapping_is_the_same_source(form, tmp_path):
 
 
 @pytest.mark.parametrize("form", WRAPPED)
-def test_the_checksums_are_those_of_what_is_packed(form, tmp_path, monkeypatch):
+def test_mnist_checksums_apply_to_the_unpacked_files(form, tmp_path, monkeypatch):
     """Of `mnist`, whose files may lie ready in any of these forms, but for folders between."""
     import hashlib
 
@@ -135,7 +135,7 @@ def test_a_plain_file_is_preferred_and_hidden_ones_are_none(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "dtype"), [(0x08, ">u1"), (0x09, ">i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")]
 )
-def test_numbers_of_every_type_are_read_where_they_fit(kind, dtype, tmp_path):
+def test_idx_numbers_of_every_type_are_read_if_they_fit(kind, dtype, tmp_path):
     top = 127 if kind == 0x09 else 255
     arrays = {file: np.minimum(array, top).astype(dtype) for file, array in ARRAYS.items()}
     found = load_digits(str(write(tmp_path, WRAPPED["plain"], arrays, kind)), tmp_path)
@@ -146,7 +146,7 @@ def test_numbers_of_every_type_are_read_where_they_fit(kind, dtype, tmp_path):
 
 @pytest.mark.parametrize("shape", [(60, 784), (60, 28, 28, 1), (60, 1, 28, 28)])
 @pytest.mark.parametrize("column", [(60, 1), (1, 60), (60,)])
-def test_shapes_with_one_meaning_are_read(shape, column, tmp_path):
+def test_unambiguous_idx_shapes_are_read(shape, column, tmp_path):
     arrays = {file: array.reshape(shape if "images" in file else column) for file, array in ARRAYS.items()}
     found = load_digits(str(write(tmp_path, WRAPPED["plain"], arrays)), tmp_path)
     np.testing.assert_array_equal(found.images[60:], OTHERS)
@@ -154,7 +154,7 @@ def test_shapes_with_one_meaning_are_read(shape, column, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(60, 28, 14, 2), (30, 2, 28, 28), (120, 392)])
-def test_other_shapes_are_refused(shape, tmp_path):
+def test_ambiguous_idx_shapes_are_refused(shape, tmp_path):
     arrays = ARRAYS | {FILES[0]: IMAGES.reshape(shape)}
     with pytest.raises(DataProblemError, match=r"the train images are \(.*\), wanted 28 × 28"):
         load_digits(str(write(tmp_path, WRAPPED["plain"], arrays)), tmp_path)
@@ -170,7 +170,7 @@ FLOATS = {
 
 
 @pytest.mark.parametrize("what", FLOATS)
-def test_values_that_are_no_bytes_are_refused(what, tmp_path):
+def test_idx_values_outside_bytes_are_refused(what, tmp_path):
     array, message = FLOATS[what]
     write(tmp_path, WRAPPED["plain"])
     (tmp_path / FILES[0]).write_bytes(idx(array, 0x0D))
@@ -203,7 +203,7 @@ OTHER = {
 
 
 @pytest.mark.parametrize("what", OTHER)
-def test_what_is_no_idx_file_is_said(what, tmp_path):
+def test_error_describes_a_file_that_is_no_idx_file(what, tmp_path):
     data, message = OTHER[what]
     write(tmp_path, WRAPPED["plain"])
     (tmp_path / FILES[0]).write_bytes(data)
@@ -215,7 +215,7 @@ def test_what_is_no_idx_file_is_said(what, tmp_path):
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: zipped("a", data)])
-def test_what_is_cut_off_is_to_be_fetched_again(pack, tmp_path):
+def test_truncated_archive_error_advises_to_fetch_again(pack, tmp_path):
     write(tmp_path, WRAPPED["plain"])
     whole = pack(idx(IMAGES))
     for data in (whole[:-9], whole[: len(whole) // 2], idx(IMAGES)[:-1], idx(IMAGES)[:5], b""):
@@ -224,7 +224,7 @@ def test_what_is_cut_off_is_to_be_fetched_again(pack, tmp_path):
             load_digits(str(tmp_path), tmp_path)
 
 
-def test_an_encrypted_archive_is_said_to_be_unreadable(tmp_path):
+def test_encrypted_archive_is_reported_as_unreadable(tmp_path):
     data = bytearray(zipped("a", idx(IMAGES)))
     for at in (data.index(b"PK\x03\x04") + 6, data.index(b"PK\x01\x02") + 8):
         data[at] |= 1  # the flag of encryption
@@ -234,7 +234,7 @@ def test_an_encrypted_archive_is_said_to_be_unreadable(tmp_path):
         load_digits(str(tmp_path), tmp_path)
 
 
-def test_where_nothing_is_found_it_is_said_what_is_there(tmp_path):
+def test_error_without_idx_files_lists_the_files_that_exist(tmp_path):
     (tmp_path / "archive.zip").write_bytes(b"PK")
     (tmp_path / "fashion").mkdir()
     message = r"no train-images-idx3-ubyte, plain or packed; .*; this one has archive\.zip \(unpack it\), fashion/$"
@@ -254,7 +254,7 @@ MAGICS = [b"", b"\0\0\x08\x03", b"\0\0\x0c\x01", b"\x1f\x8b\x08", b"PK\x03\x04",
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(MAGICS), st.binary(max_size=60))
-def test_whatever_a_file_holds_gives_numbers_or_one_line(tmp_path_factory, magic, content):
+def test_any_idx_content_is_read_or_is_a_one_line_error(tmp_path_factory, magic, content):
     folder = tmp_path_factory.getbasetemp()
     (folder / FILES[0]).write_bytes(magic + content)
     said = ""
@@ -275,7 +275,7 @@ def exchanged(folder: Path, part: str, both: bool) -> None:
 
 
 @pytest.mark.parametrize("both", [True, False])
-def test_labels_in_the_place_of_images_are_said_to_be_labels(both, idx_folder, tmp_path):
+def test_exchanged_label_and_image_files_are_named(both, idx_folder, tmp_path):
     folder = Path(shutil.copytree(idx_folder, tmp_path / "digits"))
     exchanged(folder, "t10k", both)
     with pytest.raises(DataProblemError, match="the file of the t10k images holds labels") as error:
@@ -291,7 +291,7 @@ def repeated(folder: Path, sources: np.ndarray, target: str) -> None:
     path.write_bytes(bytes(data))
 
 
-def test_no_picture_is_in_two_splits(idx_folder, tmp_path, caplog):
+def test_no_digit_image_is_in_two_splits(idx_folder, tmp_path, caplog):
     caplog.set_level(logging.INFO, "mnistref")
     before = load_digits(str(idx_folder), tmp_path)
     assert "left out" not in caplog.text
@@ -307,7 +307,7 @@ def test_no_picture_is_in_two_splits(idx_folder, tmp_path, caplog):
     assert "some: left out: 3 of 800 digits are the same pictures as others of a later split" in caplog.text
 
 
-def test_the_same_file_for_training_and_test_is_said(idx_folder, tmp_path, caplog):
+def test_same_file_for_training_and_test_is_reported(idx_folder, tmp_path, caplog):
     folder = Path(shutil.copytree(idx_folder, tmp_path / "same"))
     for what in ("images-idx3", "labels-idx1"):
         shutil.copy(folder / f"train-{what}-ubyte", folder / f"t10k-{what}-ubyte")
@@ -317,5 +317,5 @@ def test_the_same_file_for_training_and_test_is_said(idx_folder, tmp_path, caplo
     assert "they are kept" in caplog.text
 
 
-def test_the_digits_that_are_known_share_no_picture(digits):
+def test_known_digit_splits_share_no_picture(digits):
     assert unshared_images(digits.images, digits.splits).all()

@@ -97,7 +97,7 @@ def test_a_real_file_is_preferred_to_links_to_it(folder, tmp_path):
     assert str(left) == "1 other file (.txt), 4 links to what is searched anyway"
 
 
-def test_what_is_no_regular_file_is_no_photo(folder):
+def test_special_files_are_no_photos(folder):
     os.mkfifo(folder / "pipe.png")
     (folder / "pipelink.png").symlink_to("pipe.png")
     found, left = names(folder)
@@ -105,7 +105,7 @@ def test_what_is_no_regular_file_is_no_photo(folder):
     assert str(left) == "2 other files (.png)"
 
 
-def test_links_make_no_other_collection(folder, tmp_path):
+def test_links_do_not_change_the_fingerprint_of_the_photos(folder, tmp_path):
     """The set is named by what the photos hold."""
     before = list_photos(str(folder), tmp_path)
     (folder / "0.png").symlink_to("a.png")
@@ -116,13 +116,13 @@ def test_links_make_no_other_collection(folder, tmp_path):
     assert after.names == before.names
 
 
-def test_nothing_is_said_where_nothing_is_left_out(folder, tmp_path, caplog):
+def test_no_message_without_excluded_files(folder, tmp_path, caplog):
     caplog.set_level(logging.INFO, "mnistref")
     list_photos(str(folder), tmp_path, skip_bad=True, skip_copies=True)
     assert caplog.messages == []
 
 
-def test_where_there_are_no_photos_it_is_said_what_there_is(tmp_path):
+def test_error_without_photos_lists_the_files_that_exist(tmp_path):
     photo(tmp_path / "photos" / ".hidden" / "a.png")
     (tmp_path / "photos" / "b.png").symlink_to("nowhere")
     (tmp_path / "photos" / "c.heic").write_bytes(b"x")
@@ -131,7 +131,7 @@ def test_where_there_are_no_photos_it_is_said_what_there_is(tmp_path):
         find_images(tmp_path / "photos")
 
 
-def test_every_reason_is_in_one_line_with_its_count():
+def test_exclusion_reasons_are_one_line_with_counts():
     left = Exclusions()
     assert not left
     for reason, many in ((COPY, 1_200), (SMALLER, 4), (HIDDEN, 1), (OTHER, 6)):

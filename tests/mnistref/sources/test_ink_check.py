@@ -62,7 +62,7 @@ ALL_INK = {
 }
 
 
-def test_digits_as_large_as_their_squares_and_blurred_ones_are_taken(images):
+def test_full_size_and_blurred_digits_are_accepted(images):
     changes = [*HONEST.values(), filled, lambda x: filled(HONEST["bold"](x)), lambda x: each(x, sized(1.4))]
     honest = [change(images[::2]) for change in changes]
     for changed in honest:
@@ -86,7 +86,7 @@ def test_whole_mnist5k_and_fonts_are_far_from_every_limit(digits):
 
 
 @pytest.mark.parametrize("kind", GROUNDS)
-def test_a_ground_that_masks_count_as_ink_is_refused(kind, images):
+def test_background_counted_as_ink_is_refused(kind, images):
     odd = GROUNDS[kind](images)
     for train, test, name in ((odd, odd, "digits"), (odd, images, "training digits"), (images, odd, "test digits")):
         found = said(train, test)
@@ -112,7 +112,7 @@ def test_pure_noise_is_not_only_called_black_on_white(images):
 
 
 @pytest.mark.parametrize("ground", [1, 30])
-def test_a_ground_of_one_file_is_found_and_named(ground, images):
+def test_inked_background_of_one_file_is_found_and_named(ground, images):
     found = said(images, np.maximum(images, np.uint8(ground)))
     assert f"the ground of the test digits is {ground}, so that masks would be squares" in found
     rough = np.random.default_rng(0).integers(1, 4, images.shape, dtype=np.uint8)
@@ -145,7 +145,7 @@ def test_single_images_that_are_all_ink_are_counted(kind, step, images):
     assert f"{count} of 400 test digits" in said(images, some)
 
 
-def test_single_images_with_a_ground_and_faint_ones_are_counted(images):
+def test_single_images_with_inked_background_and_faint_ones_are_counted(images):
     some = images.copy()
     some[::20] = np.maximum(images, 9)[::20]
     assert "20 of 400 test digits, the first is number 0 (from 0), have ink all over their square" in said(images, some)
@@ -154,7 +154,7 @@ def test_single_images_with_a_ground_and_faint_ones_are_counted(images):
     assert "10 of 400 training digits, the first is number 3 (from 0), can hardly be seen" in said(some, images)
 
 
-def test_one_of_a_thousand_may_be_odd(digits):
+def test_ink_check_tolerates_one_odd_image_per_thousand(digits):
     images = digits.images[:2000].copy()
     images[[5, 900]] = 255
     assert said(images, digits.images) is None
@@ -162,7 +162,7 @@ def test_one_of_a_thousand_may_be_odd(digits):
     assert "3 of 2,000 training digits, the first is number 5 (from 0)" in said(images, digits.images)
 
 
-def test_stray_ink_is_what_is_more_than_three_pixels_from_a_stroke():
+def test_stray_ink_is_ink_more_than_three_pixels_from_a_stroke():
     images = np.ones((1, 28, 28), np.uint8)
     images[0, 10:15, 12] = 200
     stray = stray_ink(images)
@@ -170,7 +170,7 @@ def test_stray_ink_is_what_is_more_than_three_pixels_from_a_stroke():
     assert stray.sum() == 784 - 11 * 7
 
 
-def test_by_wish_such_digits_are_taken_and_the_set_says_so(idx_folder, tmp_path):
+def test_any_digits_accepts_failed_ink_and_records_it(idx_folder, tmp_path):
     folder = tmp_path / "own"
     shutil.copytree(idx_folder, folder)
     images = read_idx(idx_folder, "train-images-idx3-ubyte").copy()

@@ -97,7 +97,7 @@ PNGS = {
 
 
 @pytest.mark.parametrize("what", PNGS)
-def test_of_a_png_nothing_counts_but_the_pixels(what, tmp_path):
+def test_png_metadata_are_ignored(what, tmp_path):
     np.testing.assert_array_equal(read(PNGS[what], tmp_path), PIXELS)
 
 
@@ -127,7 +127,7 @@ SEGMENTS = {
 
 @pytest.mark.parametrize("what", SEGMENTS)
 @pytest.mark.parametrize("whole", ["baseline", "progressive", "CMYK"])
-def test_of_a_jpeg_nothing_counts_but_pixels_and_orientation(what, whole, tmp_path):
+def test_jpeg_metadata_except_orientation_are_ignored(what, whole, tmp_path):
     image = PHOTO.convert("CMYK") if whole == "CMYK" else PHOTO
     data = saved("JPEG", image, quality=95, progressive=whole == "progressive")
     seen = upright(data)
@@ -137,7 +137,7 @@ def test_of_a_jpeg_nothing_counts_but_pixels_and_orientation(what, whole, tmp_pa
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_is_undone_beside_a_damaged_block(orientation, tmp_path):
+def test_orientation_is_applied_despite_a_damaged_block(orientation, tmp_path):
     sound = jpeg(segment(0xE1, exif(orientation)))
     damaged = jpeg(segment(0xE1, exif(orientation)), SEGMENTS["Photoshop's block ends after its code"])
     np.testing.assert_array_equal(read(damaged, tmp_path), upright(sound))
@@ -145,7 +145,7 @@ def test_every_orientation_is_undone_beside_a_damaged_block(orientation, tmp_pat
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 255, 65535])
-def test_an_absurd_orientation_is_none(orientation, tmp_path):
+def test_absurd_orientation_is_ignored(orientation, tmp_path):
     entry = struct.Struct("<HHIHH") if exif()[6:8] == b"II" else struct.Struct(">HHIHH")
     block = exif(6).replace(entry.pack(0x0112, 3, 1, 6, 0), entry.pack(0x0112, 3, 1, orientation, 0))
     assert block != exif(6)
@@ -157,20 +157,20 @@ def test_an_absurd_orientation_is_none(orientation, tmp_path):
         np.testing.assert_array_equal(read(data, tmp_path), pixels)
 
 
-def test_an_orientation_of_xmp_counts_where_exif_cannot_be_read(tmp_path):
+def test_xmp_orientation_is_used_if_exif_is_unreadable(tmp_path):
     xmp = XMP.replace(b'"1"', b'"8"')
     sides = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp), segment(0xE1, b"Exif\0\0no TIFF at all")
     np.testing.assert_array_equal(read(jpeg(*sides), tmp_path), np.rot90(upright(JPEG)))
 
 
-def test_a_text_in_the_place_of_a_length_does_not_stop_a_turn(tmp_path):
+def test_exif_text_in_place_of_a_length_does_not_prevent_rotation(tmp_path):
     """Pillow raises a struct.error when it writes such a block again for a turned photo."""
     entries = struct.pack("<HHI4s", 257, 2, 4, b"abc\0") + struct.pack("<HHII", 274, 3, 1, 6)
     block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
     np.testing.assert_array_equal(read(jpeg(segment(0xE1, block)), tmp_path), np.rot90(upright(JPEG), 3))
 
 
-def test_an_index_of_pictures_counts_for_nothing_whatever_it_holds(tmp_path):
+def test_multi_picture_index_is_ignored(tmp_path):
     data = saved("MPO", save_all=True, append_images=[PHOTO.rotate(90)], quality=95)
     seen, start = upright(data), data.index(b"MPF\0")
     for k in range(4, 90):
@@ -179,7 +179,7 @@ def test_an_index_of_pictures_counts_for_nothing_whatever_it_holds(tmp_path):
         np.testing.assert_array_equal(read(bytes(damaged), tmp_path), seen)
 
 
-def test_of_a_webp_only_what_holds_the_pixels_must_be_there(tmp_path):
+def test_webp_needs_only_the_chunks_with_pixels(tmp_path):
     data = saved("WEBP", lossless=True, exif=exif(6), icc_profile=ICC, xmp=XMP)
     turned, start = np.rot90(PIXELS, 3), data.index(b"EXIF")
     for wrong, pixels in (
@@ -195,7 +195,7 @@ def test_of_a_webp_only_what_holds_the_pixels_must_be_there(tmp_path):
 
 
 @pytest.mark.parametrize(("compression", "big"), [(None, False), (None, True), ("tiff_lzw", False), ("jpeg", False)])
-def test_of_a_tiff_only_the_tags_of_pixels_count(compression, big, tmp_path):
+def test_tiff_tags_without_pixels_are_ignored(compression, big, tmp_path):
     text = "a description of a certain length"
     data = saved("TIFF", compression=compression, big_tiff=big, tiffinfo={274: 6}, description=text)
     seen = read(data, tmp_path)
@@ -215,7 +215,7 @@ def test_of_a_tiff_only_the_tags_of_pixels_count(compression, big, tmp_path):
         np.testing.assert_array_equal(read(bytes(damaged), tmp_path), seen)
 
 
-def test_of_a_gif_extensions_count_for_nothing(tmp_path):
+def test_gif_extensions_are_ignored(tmp_path):
     data = saved("GIF", PHOTO.quantize(64), comment=b"c" * 99)
     seen, start = upright(data), data.index(b"\x21\xfe")
     for extension in (b"\x21\xff\0", b"\x21\xf9\1\1\0", b"\x21\xf9\0", b"\x21\x01\x01a\0", b"\x21\x55\x02ab\0"):
@@ -223,7 +223,7 @@ def test_of_a_gif_extensions_count_for_nothing(tmp_path):
     np.testing.assert_array_equal(read(data[:-1], tmp_path), seen)
 
 
-def test_sizes_and_resolutions_of_a_bmp_and_comments_of_a_ppm_count_for_nothing(tmp_path):
+def test_bmp_sizes_and_resolutions_and_ppm_comments_are_ignored(tmp_path):
     data = bytearray(saved("BMP"))
     data[2:6] = data[34:38] = data[38:42] = data[42:46] = b"\xff" * 4
     np.testing.assert_array_equal(read(bytes(data), tmp_path), PIXELS)
@@ -268,7 +268,7 @@ PLACES = {form: [k for start, end in payloads(data) for k in range(start, end)] 
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_no_damage_of_metadata_costs_a_photo(tmp_path_factory, data):
+def test_photo_with_damaged_metadata_is_readable(tmp_path_factory, data):
     form = data.draw(st.sampled_from(sorted(SOUND)))
     damaged = bytearray(SOUND[form])
     start = data.draw(st.sampled_from(PLACES[form]))
@@ -281,7 +281,7 @@ def test_no_damage_of_metadata_costs_a_photo(tmp_path_factory, data):
     assert any(np.array_equal(seen, turn) for turn in turns)
 
 
-def test_damaged_pixels_stay_an_error_beside_damaged_metadata(tmp_path):
+def test_damaged_pixels_are_an_error_despite_damaged_metadata(tmp_path):
     broken = chunk(b"tEXt", b"k\0v", 5)
     for flip in range(8):
         data = bytearray(png(broken))
@@ -306,7 +306,7 @@ list_photos(sys.argv[1], Path(sys.argv[2]), skip_bad=True)
 """
 
 
-def test_nothing_is_printed_about_odd_metadata(tmp_path):
+def test_odd_metadata_print_nothing(tmp_path):
     """Neither by libtiff, which prints by itself, nor by Pillow's log."""
     (tmp_path / "photos").mkdir()
     data = saved("TIFF", compression="tiff_lzw", tiffinfo={274: 6})

@@ -48,7 +48,7 @@ def folder(tmp_path) -> Path:
     return tmp_path / "photos"
 
 
-def test_a_name_that_is_not_utf_8_is_kept_as_text_in_every_record(folder, idx_folder, tmp_path):
+def test_non_utf_8_name_is_stored_as_text_in_every_record(folder, idx_folder, tmp_path):
     sizes = ["--train", "3", "--val", "1", "--test", "1", "--digits", str(idx_folder)]
     command = ["generate", "--variant", "mbg", "--root", str(tmp_path / "root"), "--backgrounds", str(folder), *sizes]
     done = CliRunner().invoke(mnistref, command)
@@ -62,7 +62,7 @@ def test_a_name_that_is_not_utf_8_is_kept_as_text_in_every_record(folder, idx_fo
         assert done.exit_code == 0, done.stderr
 
 
-def test_a_folder_with_such_a_name_is_named_by_escapes(tmp_path):
+def test_non_utf_8_folder_is_named_by_escapes(tmp_path):
     place = tmp_path / os.fsdecode(b"caf\xe9")
     try:
         photo(place / "a.png")
@@ -166,7 +166,7 @@ def test_no_warning_of_a_library_reaches_stderr(tmp_path):
     assert "Corrupt EXIF" in after
 
 
-def test_threads_share_a_bounded_memory():
+def test_thread_pool_bounds_the_memory_of_its_threads():
     pool, most, now, lock = BoundedThreadPool(100), 0, 0, threading.Lock()
 
     def work(size: int) -> int:
@@ -185,7 +185,7 @@ def test_threads_share_a_bounded_memory():
     assert 50 < most <= 100
 
 
-def test_a_crew_that_is_left_stops(tmp_path):
+def test_thread_pool_stops_when_its_block_is_left(tmp_path):
     """Who waits for memory, who reads a file, and who has not begun."""
     pool, begun = BoundedThreadPool(100), []
     (tmp_path / "file").write_bytes(bytes(100))
@@ -207,7 +207,7 @@ def test_a_crew_that_is_left_stops(tmp_path):
         pool.raise_if_stopped()
 
 
-def test_warnings_are_as_before_behind_a_crew():
+def test_thread_pool_restores_the_warning_filters():
     before = list(warnings.filters)
     list(BoundedThreadPool().map(lambda k: warnings.warn("no one sees this", stacklevel=1), range(3), "test"))
     assert warnings.filters == before
@@ -266,7 +266,7 @@ def hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 
-def test_what_is_known_of_photos_is_written_under_the_lock(tmp_path, monkeypatch):
+def test_photo_cache_is_written_under_the_lock(tmp_path, monkeypatch):
     """Who holds it removes unfinished files, this one's among them."""
     photo(tmp_path / "photos" / "a.png")
     held = []

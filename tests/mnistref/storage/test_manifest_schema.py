@@ -46,7 +46,7 @@ BROKEN: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("part", "value", "message"), BROKEN)
-def test_the_message_gives_the_place_and_the_rule(part, value, message):
+def test_schema_message_gives_the_path_and_the_rule(part, value, message):
     with pytest.raises(ValueError, match=r"must be|unknown|missing") as error:
         require_schema({**VALID, part: value}, PART)
     assert message in str(error.value)
@@ -58,14 +58,14 @@ def test_valid_values_and_optional_parts_are_accepted():
     require_schema({**VALID, "source": {**SOURCE, "kind": "mnist"}}, PART)
 
 
-def test_the_whole_document_is_named_as_the_content():
+def test_schema_message_names_the_whole_document_as_content():
     with pytest.raises(ValueError, match=r"^the content is \[\], must be an object$"):
         require_schema([], SHARD)
     with pytest.raises(ValueError, match=r"^file is missing$"):
         require_schema({}, SHARD)
 
 
-def test_nullable_and_single_values():
+def test_schema_accepts_nullable_and_single_values():
     require_schema(None, Nullable(SHA256))
     with pytest.raises(ValueError, match="is 1, must be a SHA-256 in lower-case hexadecimal or null"):
         require_schema(1, Nullable(SHA256), "photos")
@@ -86,6 +86,6 @@ def test_nullable_and_single_values():
         (PhotoRecord, DATASET["photos"][0]),
     ],
 )
-def test_the_types_of_records_have_the_keys_of_the_schema(record, schema):
+def test_record_types_have_the_keys_of_the_schema(record, schema):
     assert record.__required_keys__ == {key for key in schema if not key.endswith("?")}
     assert record.__optional_keys__ == {key.removesuffix("?") for key in schema if key.endswith("?")}

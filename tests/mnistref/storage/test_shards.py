@@ -40,7 +40,7 @@ def shard(arrays, tmp_path):
     return path, write_shard(path, arrays, "set-0123")
 
 
-def test_what_is_written_is_read(arrays, shard):
+def test_shard_arrays_survive_a_round_trip(arrays, shard):
     path, info = shard
     back = read_whole_shard(path, 12, 20)
     for name in FIELDS:
@@ -66,7 +66,7 @@ def test_images_can_be_memory_mapped(arrays, shard):
     np.testing.assert_array_equal(mapped, arrays.image)
 
 
-def test_content_digest_sees_every_field(arrays):
+def test_content_digest_depends_on_every_field(arrays):
     digest = content_digest(arrays)
     for name in FIELDS:
         changed = {n: getattr(arrays, n).copy() for n in FIELDS}
@@ -74,7 +74,7 @@ def test_content_digest_sees_every_field(arrays):
         assert content_digest(schema.Arrays(**changed)) != digest
 
 
-def test_a_shard_under_another_name_is_not_taken_for_it(shard):
+def test_renamed_shard_is_refused(shard):
     path, _ = shard
     other = path.with_name("train-00001-of-00002.h5")
     shutil.copy(path, other)
@@ -153,7 +153,7 @@ def as_nothing(file, name, data, path):
         as_nothing,
     ],
 )
-def test_a_shard_of_another_form_is_refused_before_its_data_are_read(make, name, shard, monkeypatch):
+def test_shard_with_a_wrong_field_is_refused_before_its_data_are_read(make, name, shard, monkeypatch):
     path, _ = shard
     replaced(path, name, make)
     monkeypatch.setattr("mnistref.storage.shards.read_field", lambda *_: pytest.fail("data were read"))
@@ -161,7 +161,7 @@ def test_a_shard_of_another_form_is_refused_before_its_data_are_read(make, name,
         read_shard(path, 12, 20)
 
 
-def test_a_further_field_is_refused(shard):
+def test_shard_with_an_extra_field_is_refused(shard):
     path, _ = shard
     with h5py.File(path, "a") as file:
         file["more"] = 1
@@ -170,19 +170,19 @@ def test_a_further_field_is_refused(shard):
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.99])
-def test_a_truncated_shard_is_one_error(share, shard):
+def test_truncated_shard_is_a_data_error(share, shard):
     path, _ = shard
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(DataProblemError, match=path.name):
         read_whole_shard(path, 12, 20)
 
 
-def test_a_missing_shard_is_one_error(tmp_path):
+def test_missing_shard_is_a_data_error(tmp_path):
     with pytest.raises(DataProblemError, match="missing"):
         read_whole_shard(tmp_path / "none.h5", 12, 20)
 
 
-def test_damaged_compressed_data_are_one_error(shard):
+def test_damaged_compressed_data_are_a_data_error(shard):
     path, _ = shard
     with h5py.File(path) as file:
         offset = file["instance"].id.get_chunk_info(0).byte_offset

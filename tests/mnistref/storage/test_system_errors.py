@@ -60,7 +60,7 @@ def test_a_bounded_number_of_shards_stays_open(many, monkeypatch):
     assert open_files() <= before
 
 
-def test_it_is_a_share_of_what_the_process_may_open(monkeypatch):
+def test_number_of_open_shards_is_a_share_of_the_process_limit(monkeypatch):
     resource = pytest.importorskip("resource")
     for limit, most in ((256, 64), (100_000, 64), (20, 5), (3, 1), (resource.RLIM_INFINITY, 64)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
@@ -68,7 +68,7 @@ def test_it_is_a_share_of_what_the_process_may_open(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
-def test_with_few_files_left_all_is_read_and_with_none_the_reason_is_told(many):
+def test_few_file_descriptors_suffice_and_none_is_explained(many):
     """For real, in a process that may open 24 files; another part of it holds all but two of them, then all."""
     code = """
 import os, resource, sys
@@ -112,7 +112,7 @@ unread[0]
     assert lines[-1].startswith(wanted), done.stderr
 
 
-def test_threads_and_forked_workers_read_alike(many):
+def test_threads_and_forked_workers_read_the_same(many):
     data = MnistRef(many)
     wanted = [int(data[k]["image"].sum()) for k in range(20)]
     found: dict[int, int] = {}
@@ -131,7 +131,7 @@ def test_threads_and_forked_workers_read_alike(many):
     assert [int(sample["image"].sum()) for sample in loader] == wanted
 
 
-def test_a_set_that_is_made_anew_is_not_read_from_an_old_file(make, tmp_path):
+def test_regenerated_data_set_is_not_read_from_the_old_file(make, tmp_path):
     folder = make("mini", root=tmp_path)
     data = MnistRef(folder)
     before = data[0]["image"].clone()
@@ -141,7 +141,7 @@ def test_a_set_that_is_made_anew_is_not_read_from_an_old_file(make, tmp_path):
     assert not np.array_equal(np.asarray(MnistRef(folder)[0]["image"]), np.asarray(before))
 
 
-def test_a_file_that_somebody_else_holds_open_is_read(mini):
+def test_shard_opened_elsewhere_is_read(mini):
     """With a lock: of another process, as HDF5 takes it for writing, and of this one with another way of locking."""
     SHARD_FILES.close()
     shard = mini / read_manifest(mini).shards[0].file
@@ -159,7 +159,7 @@ def test_a_file_that_somebody_else_holds_open_is_read(mini):
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
 @pytest.mark.parametrize("name", [MANIFEST, "README.md", "SHA256SUMS", "train-00000"])
-def test_what_the_system_refuses_is_told_with_the_path(name, number, mini, monkeypatch):
+def test_system_errors_name_the_path(name, number, mini, monkeypatch):
     monkeypatch.setattr("builtins.open", refusing(number, f"{mini}/{name}")(open))
     monkeypatch.setattr("io.open", refusing(number, f"{mini}/{name}")(open))
     dataset.forget_checks()
@@ -173,7 +173,7 @@ def test_what_the_system_refuses_is_told_with_the_path(name, number, mini, monke
         assert "damaged" not in done.stderr
 
 
-def test_a_shard_that_may_not_be_opened_is_not_called_damaged(mini, monkeypatch):
+def test_shard_without_permission_is_not_reported_as_damaged(mini, monkeypatch):
     SHARD_FILES.close()
     monkeypatch.setattr(h5py, "File", refusing(errno.EACCES, ".h5")(h5py.File))
     with pytest.raises(PermissionError) as error:
@@ -181,7 +181,7 @@ def test_a_shard_that_may_not_be_opened_is_not_called_damaged(mini, monkeypatch)
     assert error.value.filename.endswith(".h5")
 
 
-def test_what_cannot_be_mapped_is_told_with_the_path(mini, monkeypatch):
+def test_failed_mapping_names_the_path(mini, monkeypatch):
     def refused(*_, **__):
         raise RuntimeError("unable to mmap 100 bytes from file <x>: No such device (19)")
 
@@ -198,7 +198,7 @@ def generated(root: Path) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
-def test_a_finished_set_on_a_disk_that_takes_nothing_is_found(number, tmp_path, monkeypatch):
+def test_completed_data_set_on_a_read_only_disk_is_used(number, tmp_path, monkeypatch):
     code, folder, _ = generated(tmp_path)
     assert code == 0
     monkeypatch.setattr(os, "mkdir", refusing(number, str(tmp_path))(os.mkdir))
@@ -214,7 +214,7 @@ def test_a_finished_set_on_a_disk_that_takes_nothing_is_found(number, tmp_path, 
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, None])
-def test_without_locks_a_finished_set_is_found_and_another_one_is_not_made(number, tmp_path, monkeypatch):
+def test_file_system_without_locks_allows_only_completed_data_sets(number, tmp_path, monkeypatch):
     code, folder, _ = generated(tmp_path)
 
     def refused(*_, **__):
@@ -230,7 +230,7 @@ def test_without_locks_a_finished_set_is_found_and_another_one_is_not_made(numbe
 
 
 @pytest.mark.parametrize("name", ["fsync", "chmod"])
-def test_a_file_system_without_some_operation_will_do(name, tmp_path, monkeypatch):
+def test_unsupported_file_operation_is_tolerated(name, tmp_path, monkeypatch):
     def unknown(*_, **__):
         raise OSError(errno.EINVAL if name == "fsync" else errno.EPERM, "not here")
 
@@ -241,7 +241,7 @@ def test_a_file_system_without_some_operation_will_do(name, tmp_path, monkeypatc
     assert verify(Path(folder)) == []
 
 
-def test_a_set_of_links_is_read_wherever_it_is_read(mini, tmp_path):
+def test_data_set_of_links_is_accepted_by_every_reader(mini, tmp_path):
     """As the caches of huggingface_hub and DVC hold it, and the folder itself a link."""
     blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"
     blobs.mkdir()
@@ -266,7 +266,7 @@ def test_a_set_of_links_is_read_wherever_it_is_read(mini, tmp_path):
         MnistRef(snapshot)[0]
 
 
-def test_files_of_one_process_are_apart_from_those_of_another_pool(mini):
+def test_open_shards_of_two_pools_are_separate(mini):
     files = ShardFiles(most=1)
     manifest = read_manifest(mini)
     shards = [shard for shards in manifest.splits.values() for shard in shards]
