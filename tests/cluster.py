@@ -1,4 +1,4 @@
-"""A real Dask scheduler on loopback and its workers, to be killed."""
+"""A Dask scheduler on loopback and workers for tests that kill them."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ if mnistref.generation.shard_worker.make_shard.__module__ == "mnistref.generatio
     quick = mnistref.generation.shard_worker.make_shard
 
 def make_shard(job):
-    """Say who is at work, and take long enough to be killed at it."""
+    """Record the process id, and wait long enough for the test to kill the worker."""
     Path("{busy}", str(os.getpid())).touch()
     time.sleep(0.5)
     return quick(job)
@@ -31,7 +31,7 @@ mnistref.generation.shard_worker.make_shard = make_shard
 
 
 class Cluster:
-    """A scheduler and its workers: processes of their own, which end with the block."""
+    """A scheduler and its workers, each in its own process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.address = folder, f"tcp://127.0.0.1:{free_port()}"
@@ -57,22 +57,22 @@ class Cluster:
     def _start(self, program: str, *arguments: str, under: Sequence[str] = ()) -> subprocess.Popen:
         command = [*under, sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments, "--no-dashboard"]
         environment = {**os.environ, "PYTHONPATH": str(TOP)}
-        with open(self.folder / f"{program}{len(self.processes)}.log", "w") as said:
+        with open(self.folder / f"{program}{len(self.processes)}.log", "w") as log:
             process = subprocess.Popen(
-                command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+                command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self.processes.append(process)
         return process
 
     def start_worker(self, *arguments: str, under: Sequence[str] = ()) -> subprocess.Popen:
-        """`under`: a command that runs the worker's."""
+        """Start a worker. `under` is a command that runs the command of the worker."""
         place = self.folder / f"worker{len(self.processes)}"
         options = ("--nthreads", "1", "--no-nanny", "--host", "127.0.0.1", "--local-directory", str(place))
         preload = ("--preload", str(self.folder / "slow.py"))
         return self._start("worker", self.address, *options, *preload, *arguments, under=under)
 
     def kill_busy(self) -> None:
-        """Kill the first worker that has begun a shard, in the middle of it."""
+        """Kill the first worker that has begun a shard, before the shard is complete."""
         self._wait_until(lambda: os.listdir(self.busy), "no worker began")
         os.kill(int(os.listdir(self.busy)[0]), signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""The commands of both programs, called in this process or as a process."""
+"""Calls of the commands of both programs, in this process or in a new one."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ TINY = ["--train", "12", "--val", "6", "--test", "6"]
 
 
 def call(program, *arguments, code: int = 0):
-    """Run a command in this process; its errors are one line, without a traceback."""
+    """Run a command in this process, check its exit code and that errors are one line, and return the result."""
     result = CliRunner().invoke(program, [str(a) for a in arguments])
     assert result.exit_code == code, (result.stderr, result.exception)
     assert "Traceback" not in result.stderr
@@ -21,7 +21,7 @@ def call(program, *arguments, code: int = 0):
 
 
 def process(*arguments, code: int = 0, **options) -> subprocess.CompletedProcess:
-    """Run `python cli.py …` as a process of its own."""
+    """Run `python cli.py …` in a new process, and check its exit code."""
     command = [sys.executable, str(TOP / "cli.py"), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, **options)
     assert done.returncode == code, done.stderr

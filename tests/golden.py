@@ -1,7 +1,7 @@
-"""One digest per variant of the integers of its scenes: what an image shows, before any pixel is drawn.
+"""One digest per variant of the integers of its scenes: the content of images before rendering.
 
-`python -m tests.golden` writes `golden.json` anew. Do so with a new variant, or with a new LAW_VERSION: sets that were
-made before keep their name only if they keep their content.
+`python -m tests.golden` rewrites `golden.json`. Run it after adding a variant or raising LAW_VERSION: existing data
+sets keep their names only if their content does not change.
 """
 
 import hashlib
@@ -36,9 +36,9 @@ FIELDS = (
 
 
 def scene_digest(variant: str, raw: Path) -> str:
-    """SHA-256 of the scene integers of the first test images of seed 0, with the digits of mnist5k, on no photo."""
+    """Return the SHA-256 of the scene integers of the first test images of seed 0, with mnist5k and without photos."""
     digits, nothing, spec = load_digits("mnist5k", raw), np.zeros(0, np.int64), VARIANTS[variant]
-    if spec.background == "photo":  # which no scene depends on
+    if spec.background == "photo":  # scenes do not depend on photos
         spec = replace(spec, background="black")
     members = digits.splits["test"]
     job = ShardJob(

@@ -1,4 +1,4 @@
-"""Helpers of tests of both packages."""
+"""Helpers for tests of both packages."""
 
 import hashlib
 import socket
@@ -11,7 +11,7 @@ TOP = Path(__file__).parent.parent
 
 
 def reread(path, images: int, canvas: int):
-    """Return the arrays of a shard, which may be changed."""
+    """Return writable arrays of a shard."""
     from mnistref.storage.shards import read_whole_shard
 
     return read_whole_shard(path, images, canvas)

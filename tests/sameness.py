@@ -1,10 +1,10 @@
-"""Do other interpreters and versions make the same sets? `python tests/sameness.py /path/to/other/python …`
+"""Compare data sets that other interpreters and versions generate: `python tests/sameness.py /path/to/python …`.
 
-`python tests/sameness.py --bounds` makes two of its own, with the oldest packages that are supported and the newest.
+`python tests/sameness.py --bounds` installs two environments, with the oldest supported and the newest packages.
 
-Small sets of every kind are made by this Python and by each other, which needs the packages of a checkout only (click,
-filelock, h5py, numpy, pillow, tqdm; no torch; numba if it is there). Printed per interpreter: its versions, and whether
-content and file bytes are the same. Ends with 1 where the content differs.
+This interpreter and each other one generate small data sets of every kind. The other interpreters need only click,
+filelock, h5py, numpy, pillow and tqdm; numba is optional, torch is not needed. The output has, for each interpreter,
+its versions and whether content and file bytes are the same. The exit code is 1 if the content differs.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ PACKAGES = ("click", "filelock", "h5py", "numba", "numpy", "pillow", "tqdm")
 VARIANTS = ("mini", "mdist", "mbg", "mbginv")
 SIZES = ("--train", "12", "--val", "6", "--test", "6")
 SHARD_IMAGES = 4
-"""So that there is a shard for each of several workers: seven in all."""
+"""Images per shard: small, so that seven shards give each of several workers one."""
 COMMAND = f"""
 import sys
 sys.path.insert(0, {str(TOP)!r})
@@ -42,7 +42,7 @@ VERSIONS = (
 
 
 def write_sources(folder: Path) -> list[str]:
-    """Digits and photos from a fixed stream, as files of formats that decode alike. → the options that name them."""
+    """Write random digits and photos as files whose decoding does not vary. Return the options that name them."""
     rng = np.random.Generator(np.random.Philox(key=5))
     (folder / "digits").mkdir(parents=True)
     (folder / "photos").mkdir()
@@ -58,7 +58,7 @@ def write_sources(folder: Path) -> list[str]:
 
 
 def generate(python: str, root: Path, variant: str, sources: list[str], *options: str, **process) -> Path:
-    """Run the command as a process of its own. → the folder it prints."""
+    """Run the command in a new process, and return the folder that it prints."""
     call = [python, "-c", COMMAND, "generate", "--variant", variant, "--root", str(root)]
     done = subprocess.run([*call, *SIZES, *sources, *options], capture_output=True, text=True, check=False, **process)
     if done.returncode:
@@ -75,7 +75,7 @@ def file_digests(folder: Path) -> dict[str, str]:
 
 
 def bounds(place: Path) -> list[str]:
-    """New environments with the oldest releases that pyproject.toml allows, and with the newest. → their Pythons."""
+    """Install environments with the oldest allowed and with the newest releases. Return their interpreters."""
     wanted = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     newest = [line for line in wanted if line.partition(">=")[0] in PACKAGES]
     pythons = []

@@ -1,4 +1,4 @@
-"""What both programs share: help, exit codes, interrupts, missing packages."""
+"""Common behaviour of both programs: help, exit codes, interrupts, missing packages."""
 
 import json
 import os
@@ -97,7 +97,7 @@ MISSING += ["datasets", "mlcroissant", "pyarrow", "webdataset"]
 
 
 def test_commands_run_with_only_the_core_packages(idx_folder, tmp_path):
-    """numpy, pillow, torch, torchvision, click, h5py, tqdm and pandas (and what torch brings) are enough."""
+    """The core packages numpy, pillow, torch, torchvision, click, h5py, tqdm and pandas are enough."""
     (tmp_path / "sitecustomize.py").write_text(WITHOUT.format(missing=MISSING))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     arguments = ["mnistref", "generate", "--variant", "mini", "--root", tmp_path, *TINY, "--digits", idx_folder]

@@ -1,4 +1,4 @@
-"""The standard streams: results alone on stdout, whatever user code and the caller do with them."""
+"""Standard streams: stdout has only results, even if user code prints or the caller closes streams."""
 
 import json
 import os
@@ -35,7 +35,7 @@ class Noisy(nn.Module):
 
 
 def call(*arguments: object, shell: str = "", **how) -> subprocess.CompletedProcess:
-    """`cli.py …`, with redirections of a shell behind it."""
+    """Run `cli.py …`, followed by the redirections of a shell."""
     command = [sys.executable, str(TOP / "cli.py"), *map(str, arguments)]
     if shell:
         command = ["bash", "-c", f'"$@" {shell}', "bash", *command]
@@ -190,7 +190,7 @@ run_program(program)
 
 
 def ending(how: str) -> tuple[int, str]:
-    """Exit code and stderr of a program, after user code did something in it."""
+    """Return the exit code and stderr of a program in which user code ended in this way."""
     done = subprocess.run(
         [sys.executable, "-c", ENDS, "end", how], cwd=TOP, capture_output=True, text=True, check=False, timeout=60
     )
@@ -202,7 +202,7 @@ def ending(how: str) -> tuple[int, str]:
     ("how", "code"),
     [
         *(("end", 0), ("fail", 6), ("fork", 0)),
-        *(("thread", 0), ("thread-fail", 6), ("thread-bug", 1)),  # which nobody ends
+        *(("thread", 0), ("thread-fail", 6), ("thread-bug", 1)),  # threads that are never joined
     ],
 )
 def test_exit_handlers_run_and_do_not_decide_the_exit_code(how, code):

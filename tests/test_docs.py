@@ -1,4 +1,4 @@
-"""The documentation can be built without a network and without a warning, and its links lead somewhere."""
+"""The documentation can be built without a network and without a warning, and its links resolve."""
 
 import importlib.util
 import re
@@ -26,11 +26,11 @@ from sphinx.cmd.build import main
 sys.exit(main(sys.argv[1:]))
 """
 LOADING = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src"), ("source", "srcset")}
-"""Attributes of elements that make a browser load something."""
+"""Attributes of elements that make a browser load a resource."""
 
 
 class Loads(HTMLParser):
-    """Collect what a browser loads for a page, and count its equations."""
+    """Collect the URLs that a browser loads for a page, and count the equations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ def test_pages_load_nothing_from_a_network(built):
 
 
 def test_equations_are_rendered(built):
-    """Every equation of the pages is MathML, and no command of LaTeX is left in it."""
+    """Every equation of the pages is MathML without LaTeX commands."""
     loads, text = Loads(), ""
     for name in ("mechanisms", "measures", "statistics", "datasets"):
         text += (built / f"{name}.html").read_text(encoding="utf-8")
@@ -115,7 +115,7 @@ def test_the_command_reference_has_every_command_and_option(built):
 
 @pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(TOP)))
 def test_links_resolve(page):
-    """Relative links lead to files, and anchors to headings."""
+    """Relative links point to existing files, and anchors to existing headings."""
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         if re.match(r"https?:", target):
             continue

@@ -1,4 +1,4 @@
-"""Unknown names: the nearest known one is suggested, whatever the case of its letters, if one is near."""
+"""Unknown names: the nearest known name is suggested, regardless of case, if one is similar."""
 
 import pytest
 from click.testing import CliRunner

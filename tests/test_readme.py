@@ -1,4 +1,4 @@
-"""What the README and the pages of the documentation say can be done, can be done."""
+"""The commands and the code in the README and in the documentation work."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ NOT_RUN = {
     "python tests/sameness.py": "installs other packages; see tests/mnistref/generation/test_sameness.py",
     "python -m sphinx": "see tests/test_docs.py",
 }
-"""Start of commands in shell blocks that no test parses or runs → the reason."""
+"""Commands in shell blocks that this module neither parses nor runs: how they start, and the reason."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -38,7 +38,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def lines(page: Path) -> list[str]:
-    """Return the lines of the shell blocks, but for comments and for the job array, which a test runs as a whole."""
+    """Return the lines of the shell blocks without comments and without the job array, which has its own test."""
     kept = [block.replace("\\\n", " ") for block in blocks(page, "sh") if JOB_ARRAY not in block]
     return [line for block in kept for line in block.splitlines() if line and not line.startswith("#")]
 
@@ -64,7 +64,7 @@ WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
 
 @pytest.mark.parametrize(("page", "call"), OURS)
 def test_commands_of_the_readme_parse(page, call, monkeypatch):
-    """Each names a command that exists, with options that it has (files that come to be on the way count as there)."""
+    """Every line names an existing command and options of it. Files that earlier lines create count as existing."""
     program, name, *arguments = shlex.split(call.replace("$SLURM_ARRAY_TASK_ID", "1"))
     if name.startswith("--"):
         return
@@ -76,7 +76,7 @@ def test_commands_of_the_readme_parse(page, call, monkeypatch):
 
 
 def test_other_commands_are_listed_with_a_reason():
-    """No line of a shell block is left out silently, and no reason is left over."""
+    """Every line of a shell block that is not parsed has a reason, and every reason is used."""
     others = [call for page in PAGES for call in commands(page) if not is_ours(call)]
     starts = tuple(NOT_RUN)
     unlisted = [call for call in others if not call.startswith((*starts, "pip install", "python -m pytest"))]
@@ -103,11 +103,11 @@ def test_two_commands_of_the_readme_are_complete():
     assert all(line in lines(README) for line in two)
     ci = (TOP / ".ci" / "run").read_text()
     assert "README.md" in ci
-    assert "--preset quick" not in ci  # it reads the lines, it does not repeat them
+    assert "--preset quick" not in ci  # CI reads the lines from the README
 
 
 def test_documented_job_array_generates_a_data_set(tmp_path, idx_folder):
-    """The lines for Slurm, as they stand there: the shell takes them, and two tasks of the array make a small set."""
+    """The shell accepts the script for Slurm, and two tasks of the array generate a small data set."""
     (script,) = [block for page in PAGES for block in blocks(page, "sh") if JOB_ARRAY in block]
     call = "mnistref generate --variant mbgb"
     assert call in script
@@ -124,7 +124,7 @@ def test_documented_job_array_generates_a_data_set(tmp_path, idx_folder):
     tasks = [start(1), start(0)]
     try:
         assert tasks[1].wait(60) == 0
-        assert tasks[0].wait(30) is not None  # a worker whose scheduler is gone ends
+        assert tasks[0].wait(30) is not None  # a worker exits when its scheduler has exited
         assert list((tmp_path / "root" / "datasets").glob("mini-*/SHA256SUMS"))
     finally:
         for task in tasks:
@@ -134,7 +134,7 @@ def test_documented_job_array_generates_a_data_set(tmp_path, idx_folder):
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=named)
 def test_python_code_of_the_readme_runs_in_order(page, make, monkeypatch, tmp_path):
-    """The Python blocks of a page, one after the other, on a small real set instead of the folder they name."""
+    """The Python blocks of a page run in order, on a small data set instead of the folder that they name."""
     folder = make("mbg")
     code = re.sub(r'"data_cache/datasets/[^"]*"', repr(str(folder)), "\n".join(blocks(page, "python")))
     monkeypatch.chdir(tmp_path)

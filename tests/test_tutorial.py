@@ -1,4 +1,4 @@
-"""The tutorial notebook runs, and its stored outputs are those of a whole run."""
+"""The tutorial notebook runs, and its stored outputs come from one complete run."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def code_cells() -> list[dict]:
 
 
 def test_tutorial_cells_run_in_order(tmp_path, monkeypatch):
-    """On a smaller data set; everything else is as it stands there."""
+    """The cells run unchanged, except for a smaller data set."""
     pytest.importorskip("matplotlib").use("Agg")
     code = ["".join(cell["source"]) for cell in code_cells()]
     assert sum(SIZES in text for text in code) == 1
@@ -31,7 +31,7 @@ def test_tutorial_cells_run_in_order(tmp_path, monkeypatch):
 
 
 def test_tutorial_outputs_are_stored():
-    """Every cell was executed once, in order, without an error, and no output names a place of the machine."""
+    """Every cell was executed once, in order and without an error, and no output contains a local path."""
     cells = code_cells()
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell["outputs"]]

@@ -1,4 +1,4 @@
-"""A request for a small set with several shards, and what an undisturbed run makes of it."""
+"""Requests for small data sets with several shards, and the results of undisturbed runs."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from tests.faults.helpers import FEW, SIZES, content, leftovers, run
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    """In this process, too."""
+    """Use shards of 8 images in this process, as `DRIVER` does in new processes."""
     monkeypatch.setattr("mnistref.storage.manifest.SHARD_IMAGES", 8)
 
 
 @pytest.fixture(scope="session")
 def request_of(idx_folder, photo_folder):
-    """request_of(root, variant, sizes) → the arguments of `mnistref` that make the set there."""
+    """Return a function `request_of(root, variant, sizes)` that returns the arguments of `mnistref generate`."""
 
     def request_of(root: Path, variant: str = "mini", sizes=SIZES) -> list[str]:
         sources = ["--digits", str(idx_folder), "--backgrounds", str(photo_folder)]
@@ -28,7 +28,7 @@ def request_of(idx_folder, photo_folder):
 
 @pytest.fixture(scope="session")
 def undisturbed(request_of, tmp_path_factory):
-    """undisturbed(variant) → the folder that an undisturbed run makes, once a session."""
+    """Return a function `undisturbed(variant)` that returns the folder of an undisturbed run, once per session."""
     made: dict[str, Path] = {}
 
     def undisturbed(variant: str) -> Path:
@@ -43,13 +43,13 @@ def undisturbed(request_of, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def few(request_of, tmp_path_factory) -> Path:
-    """A set of four shards."""
+    """Return the folder of a data set of four shards."""
     return Path(run(request_of(tmp_path_factory.mktemp("few"), sizes=FEW))[1].strip())
 
 
 @pytest.fixture
 def completes(request_of, undisturbed, small_shards):
-    """completes(root, variant): the same command brings the set in `root` to the bytes of an undisturbed run."""
+    """Return a function `completes(root, variant)` that runs the command and compares with an undisturbed run."""
 
     def completes(root: Path, variant: str = "mini") -> None:
         done = CliRunner().invoke(mnistref, request_of(root, variant))

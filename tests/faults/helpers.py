@@ -1,4 +1,4 @@
-"""`mnistref` in a process of its own, with small shards, to be killed, starved and interrupted."""
+"""Run `mnistref` with small shards in a new process, for tests that kill, interrupt or limit it."""
 
 import os
 import signal
@@ -10,8 +10,8 @@ from pathlib import Path
 from mnistref.common.atomic_files import PARTIAL
 
 TOP = Path(__file__).parents[2]
-HANG = 120
-"""Seconds after which a process counts as one that hangs."""
+HANG_SECONDS = 120
+"""Seconds after which a process counts as hanging."""
 SIZES = ("--train", "29", "--val", "8", "--test", "8")
 FEW = ("--train", "9", "--val", "3", "--test", "3")
 DRIVER = """
@@ -27,16 +27,16 @@ if __name__ == "__main__":
     from cli import mnistref
     mnistref()
 """
-"""Shards of 8 images, made by threads or by processes."""
+"""Program that generates shards of 8 images with threads or with processes."""
 
 
 def start(arguments: list[str], workers: str = "threads", limit: Callable[[], None] | None = None) -> subprocess.Popen:
-    """Begin `mnistref …`, the leader of its own group."""
+    """Start `mnistref …` in its own process group."""
     return start_python(DRIVER, [workers, *arguments], limit)
 
 
 def start_python(code: str, arguments: list[str], limit: Callable[[], None] | None = None) -> subprocess.Popen:
-    """Begin a program that sees ours."""
+    """Start a program that can import this checkout."""
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=TOP,
@@ -50,9 +50,9 @@ def start_python(code: str, arguments: list[str], limit: Callable[[], None] | No
 
 
 def finish(running: subprocess.Popen) -> tuple[int, str, str]:
-    """(exit code, stdout, stderr). A process that hangs is killed, and the test fails."""
+    """Return exit code, stdout and stderr. A hanging process is killed, and the test fails."""
     try:
-        out, errors = running.communicate(timeout=HANG)
+        out, errors = running.communicate(timeout=HANG_SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(running.pid, signal.SIGKILL)
         raise
@@ -64,14 +64,14 @@ def run(arguments: list[str], **how) -> tuple[int, str, str]:
 
 
 def children(pid: int, called: bytes = b"child_process") -> list[int]:
-    """The worker processes of a parent: those that have `called` in their command."""
+    """Return the worker processes of a parent: those whose command contains `called`."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             own = int(stat.read_text().rpartition(")")[2].split()[1]) == pid
             if own and called in (stat.parent / "cmdline").read_bytes():
                 found.append(int(stat.parent.name))
-        except OSError:  # it ended meanwhile
+        except OSError:  # the process has exited meanwhile
             continue
     return found
 
@@ -85,6 +85,6 @@ def leftovers(root: Path) -> list[Path]:
 
 
 def is_one_line(errors: str) -> bool:
-    """An error as the programs report it: the last line, and no traceback."""
+    """Return whether the last line is an error of the programs and there is no traceback."""
     lines = errors.strip().splitlines()
     return bool(lines) and lines[-1].startswith("error: ") and "Traceback" not in errors

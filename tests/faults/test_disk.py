@@ -1,4 +1,4 @@
-"""Disks that are full and calls that fail: exit code 5, one line, nothing half-written, the same command goes on."""
+"""Full disks and failing calls: exit code 5, a one-line error, no partial files, and the same command resumes."""
 
 import builtins
 import io
@@ -20,7 +20,7 @@ from tests.faults.helpers import TOP, content, is_one_line, leftovers, run
 def test_run_with_a_file_size_limit_is_completed_without_the_limit(
     variant, rounds, request_of, undisturbed, completes, tmp_path
 ):
-    """The limit sweeps from nothing to the largest file."""
+    """The limits range from 0 to the size of the largest file."""
     sizes = [path.stat().st_size for path in undisturbed(variant).parents[1].rglob("*") if path.is_file()]
     steps, failed = max(3, rounds // 4), 0
     for k in range(steps):
@@ -37,7 +37,7 @@ def test_run_with_a_file_size_limit_is_completed_without_the_limit(
 
 
 class Failing:
-    """The n-th call fails, as on a full disk; before and after it all is well."""
+    """A function whose n-th call fails, as on a full disk; all other calls succeed."""
 
     def __init__(self, call, n: int, counts=lambda *_: True) -> None:
         self.call, self.left, self.counts = call, n, counts
@@ -51,7 +51,7 @@ class Failing:
 
 
 class FailingFile(io.FileIO):
-    """A file whose writes count, all files together."""
+    """A file whose writes are counted, together with those of all other such files."""
 
     writing: Failing
 
@@ -70,14 +70,14 @@ def nth_call(name: str):
 
 
 def nth_write(monkeypatch, n: int) -> Failing:
-    """Of files that are opened by their handle: those that `write_whole` writes."""
+    """Fail the n-th write to files that are opened by handle, as `write_whole` does."""
     FailingFile.writing = Failing(lambda _: None, n)
     monkeypatch.setattr(os, "fdopen", lambda handle, mode: FailingFile(handle, mode))
     return FailingFile.writing
 
 
 def nth_open_to_write(monkeypatch, n: int) -> Failing:
-    """Of all others: the journal, and what the photo bank consists of. `Path.write_text` calls io.open."""
+    """Fail the n-th open of the other files: the journal and the photo bank. `Path.write_text` calls io.open."""
     failing = Failing(builtins.open, n, lambda path, mode="r", *_, **__: isinstance(path, Path) and mode[0] in "aw")
     monkeypatch.setattr(builtins, "open", failing)
     monkeypatch.setattr(io, "open", failing)
@@ -102,8 +102,9 @@ def nth_open_to_write(monkeypatch, n: int) -> Failing:
 def test_same_command_resumes_after_any_failed_system_call(
     variant, harm, rounds, request_of, undisturbed, small_shards, tmp_path, monkeypatch
 ):
-    """n = 1, 2, … (1, 4, … but for `--rounds 200`) until a run makes fewer such calls. What can be done without, such
-    as a cache, fails no run."""
+    """n = 1, 4, … (1, 2, … with `--rounds 200`) until a run makes fewer such calls. A failure of an optional file,
+    such as a cache, does not fail the run.
+    """
     expected, whole, failed = content(undisturbed(variant)), False, 0
     for n in range(1, 200, 1 if rounds >= 200 else 3):
         root = tmp_path / str(n)

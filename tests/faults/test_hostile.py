@@ -1,4 +1,4 @@
-"""Files made to do harm, offered as weights and as checkpoint: none runs, and each is refused."""
+"""Malicious files given as weights and as checkpoint are refused, and none of their code runs."""
 
 import gzip
 import hashlib
@@ -33,7 +33,7 @@ SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle"
 
 
 class Payload:
-    """Unpickled, it leaves a mark."""
+    """An object whose unpickling creates the file `mark`."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -88,7 +88,7 @@ def hdf5(value: bytes) -> bytes:
 
 
 def hostile(mark: Path) -> dict[str, bytes]:
-    """By what they are."""
+    """Return the content of hostile files by description."""
     evil = pickle.dumps(Payload(mark))
     code = f"import os; os.system('touch {mark}')"
     right = encode({"a": torch.ones(3)})
@@ -165,7 +165,7 @@ def test_a_hostile_file_is_refused_without_the_library(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_hostile_file_is_refused_as_a_checkpoint(kind, mini, tmp_path):
-    """As its tensors, the digest fitted; and as the rest of it."""
+    """Try the file as the tensors of a checkpoint, with a matching digest, and as its JSON."""
     mark, folder = tmp_path / "mark", tmp_path / "checkpoint"
     train, val = (load_split(mini, split, "one", torch.device("cpu")) for split in ("train", "val"))
     model = create_model("pan", variant="mini")

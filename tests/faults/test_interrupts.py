@@ -1,4 +1,4 @@
-"""Ctrl-C at every stage of a program's life: dead by the signal without a word, or 130 and one line."""
+"""Ctrl-C at every stage of a program: killed by the signal without output, or exit code 130 and one line."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ import cli
 from mnistref import cli as commands
 from mnistref.common.interrupts import Interrupted
 from mnistref.storage.manifest import SUMS
-from tests.faults.helpers import HANG, TOP, leftovers
+from tests.faults.helpers import HANG_SECONDS, TOP, leftovers
 
 SLOW_MODULE = """
 import pathlib, time
@@ -46,16 +46,16 @@ importlib.import_module("mnistref.storage.manifest").SHARD_IMAGES = 8
 from mnistref.__main__ import main
 main()
 """
-"""`mnistref …` in which one function says that it begins, and takes its time."""
+"""Program that runs `mnistref …` with one function that touches a flag file and then sleeps."""
 
 
-def listening() -> None:
-    """In a child: a job in the background starts with Ctrl-C ignored."""
+def enable_interrupts() -> None:
+    """Restore Ctrl-C in a child process, because a background job starts with Ctrl-C ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def interrupted(command: list, flag: Path, place: Path = TOP, times: int = 1) -> tuple[int, str, str]:
-    """→ (exit code, stdout, stderr) of a command that is interrupted once it has touched `flag`."""
+    """Interrupt a command when it has touched `flag`. Return its exit code, stdout and stderr."""
     environment = {**os.environ, "PYTHONPATH": f"{place}{os.pathsep}{TOP}"}
     running = subprocess.Popen(
         [sys.executable, *map(str, command)],
@@ -64,12 +64,12 @@ def interrupted(command: list, flag: Path, place: Path = TOP, times: int = 1) ->
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=listening,
+        preexec_fn=enable_interrupts,
     )
     began = time.monotonic()
     while not flag.exists():
         assert running.poll() is None, running.communicate()
-        assert time.monotonic() - began < HANG
+        assert time.monotonic() - began < HANG_SECONDS
         time.sleep(0.01)
     for _ in range(times):
         running.send_signal(signal.SIGINT)
@@ -78,15 +78,15 @@ def interrupted(command: list, flag: Path, place: Path = TOP, times: int = 1) ->
     return running.returncode, out, errors
 
 
-def is_told(errors: str) -> bool:
-    """In one line, after the notes there may be."""
+def reports_interrupt(errors: str) -> bool:
+    """Return whether the last line reports the interrupt and all lines before it are known notes."""
     *notes, last = errors.splitlines()
     known = ("compare with nothing published", "--backgrounds is ignored", "ignored (", "left out: ")
     return all(any(note in line for note in known) for line in notes) and last.startswith("error: interrupted")
 
 
 def test_interrupt_handler_is_imported_first():
-    """What comes before, Python's own start included, ends in a traceback."""
+    """An interrupt before the handler is installed, as during the start of Python, prints a traceback."""
     code = "import sys, signal; before = set(sys.modules); import mnistref.common.sigint"
     code += "; print(*set(sys.modules) - before)"
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
@@ -117,7 +117,7 @@ def test_interrupt_during_command_import_ends_with_130(module, request_of, tmp_p
     command = [TOP / "cli.py", "mnistref", *request_of(tmp_path / "root")]
     code, out, errors = interrupted(command, flag, tmp_path)
     assert (code, out) == (130, "")
-    assert is_told(errors), errors
+    assert reports_interrupt(errors), errors
     assert not (tmp_path / "root").exists()
 
 
@@ -140,7 +140,7 @@ def test_interrupt_in_every_phase_of_generate_ends_with_130_and_resumes(
     flag, root = tmp_path / "flag", tmp_path / "root"
     code, out, errors = interrupted(["-c", PHASE, module, name, flag, *request_of(root, variant)], flag)
     assert (code, out) == (130, "")
-    assert is_told(errors), errors
+    assert reports_interrupt(errors), errors
     assert leftovers(tmp_path) == []
     assert not list(root.glob(f"datasets/*/{SUMS}"))
     completes(root, variant)

@@ -1,4 +1,4 @@
-"""Processes killed and interrupted at random moments: what they leave is whole, and the same command finishes it."""
+"""Processes killed or interrupted at random times leave only complete files, and the same command completes them."""
 
 import os
 import shutil
@@ -14,16 +14,16 @@ import pytest
 
 from mnistref.storage.journal import JOURNAL, append_shard
 from mnistref.storage.manifest import read_manifest
-from tests.faults.helpers import HANG, children, content, finish, is_one_line, leftovers, start
+from tests.faults.helpers import HANG_SECONDS, children, content, finish, is_one_line, leftovers, start
 
 
 @pytest.fixture(scope="module")
 def duration(request_of, undisturbed, tmp_path_factory):
-    """duration(variant, workers) → seconds that an undisturbed run takes until it writes, and from then on."""
+    """Return a function `duration(variant, workers)`: seconds of an undisturbed run before and after its first file."""
 
     @lru_cache
     def duration(variant: str, workers: str) -> tuple[float, float]:
-        undisturbed(variant)  # compiled by now
+        undisturbed(variant)  # compiles the code, so that the measured run does not
         begin, root = time.monotonic(), tmp_path_factory.mktemp("timed")
         running = start(request_of(root, variant), workers)
         wait_for_writing(root, running)
@@ -39,8 +39,8 @@ def wait_for_writing(root: Path, running) -> None:
         time.sleep(0.005)
 
 
-def nothing_is_half_written(root: Path, whole: Path) -> None:
-    """Every file under a final name has the bytes it should have."""
+def require_complete_files(root: Path, whole: Path) -> None:
+    """Check that every file with a final name has the expected bytes."""
     expected = content(whole)
     for folder in root.glob("datasets/*"):
         for name, data in content(folder).items():
@@ -53,8 +53,9 @@ def nothing_is_half_written(root: Path, whole: Path) -> None:
 def test_killed_generate_is_completed_by_the_same_command(
     variant, workers, share, rounds, duration, request_of, undisturbed, completes, tmp_path
 ):
-    """The parent is killed: each fourth time at a moment that is uniform over its run, else once it has begun to write,
-    uniform over what is left."""
+    """Kill the parent process: every fourth time uniformly over its whole run, else uniformly over the time after its
+    first file.
+    """
     rng, struck, kills = np.random.default_rng(0), 0, max(1, round(rounds * share))
     imports, writing = duration(variant, workers)
     for k in range(kills):
@@ -68,14 +69,14 @@ def test_killed_generate_is_completed_by_the_same_command(
         running.kill()
         finish(running)
         struck += (root / ".locks").is_dir() and not any(root.glob("datasets/*/dataset.json"))
-        nothing_is_half_written(root, undisturbed(variant))
+        require_complete_files(root, undisturbed(variant))
         completes(root, variant)
         shutil.rmtree(root)
     assert struck >= kills // 2
 
 
 def workers_of(running, least: int = 1) -> list[int]:
-    """The workers of a run, once there are so many; none if it ends before."""
+    """Wait for at least this many workers of a run, and return them; none if the run ends before."""
     while len(found := children(running.pid)) < least:
         if running.poll() is not None:
             return []
@@ -105,10 +106,10 @@ def test_killed_worker_process_is_replaced(rounds, duration, request_of, undistu
 
 def test_repeatedly_killed_workers_are_an_error(request_of, completes, tmp_path):
     running = start(request_of(tmp_path), "processes")
-    end = time.monotonic() + HANG
+    end = time.monotonic() + HANG_SECONDS
     while running.poll() is None and time.monotonic() < end:
         for worker in children(running.pid):
-            with suppress(ProcessLookupError):  # it may have ended meanwhile
+            with suppress(ProcessLookupError):  # the worker may have exited meanwhile
                 os.kill(worker, signal.SIGKILL)
         time.sleep(0.01)
     code, _, errors = finish(running)
@@ -119,7 +120,7 @@ def test_repeatedly_killed_workers_are_an_error(request_of, completes, tmp_path)
 
 
 def test_workers_of_a_killed_run_exit(request_of, tmp_path):
-    """Nobody goes on in the background, writes into the set of the next run, or holds memory for ever."""
+    """No worker continues in the background, where it could write into the next run's data set or hold memory."""
     running = start(request_of(tmp_path), "processes")
     found = workers_of(running, least=2)
     assert found
@@ -127,7 +128,7 @@ def test_workers_of_a_killed_run_exit(request_of, tmp_path):
         time.sleep(0.01)
     running.kill()
     finish(running)
-    end = time.monotonic() + HANG
+    end = time.monotonic() + HANG_SECONDS
     while any(is_running(worker) for worker in found):
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -144,7 +145,7 @@ def is_running(pid: int) -> bool:
 def test_interrupted_generate_ends_and_is_completed_by_the_same_command(
     workers, rounds, duration, request_of, undisturbed, completes, tmp_path
 ):
-    """SIGINT to all processes of the terminal, at a moment between the first file and the end."""
+    """Send SIGINT to all processes of the group, at a time between the first file and the end."""
     rng = np.random.default_rng(2)
     interrupted = 0
     for k in range(max(2, rounds // 8)):
@@ -156,13 +157,13 @@ def test_interrupted_generate_ends_and_is_completed_by_the_same_command(
         os.killpg(running.pid, signal.SIGINT)
         begin = time.monotonic()
         code, _, errors = finish(running)
-        assert code in (0, 130, -signal.SIGINT), errors  # the latter while Python takes itself down; shells say 130
+        assert code in (0, 130, -signal.SIGINT), errors  # -SIGINT during the exit of Python, which shells report as 130
         if code:
             interrupted += 1
             assert time.monotonic() - begin < 5
             assert is_one_line(errors) or code == -signal.SIGINT
             assert leftovers(root) == []
-        nothing_is_half_written(root, undisturbed("mini"))
+        require_complete_files(root, undisturbed("mini"))
         completes(root)
         shutil.rmtree(root)
     assert interrupted
@@ -181,12 +182,12 @@ def test_two_simultaneous_runs_generate_one_data_set(rounds, request_of, undistu
 
 
 def made_at(file: Path) -> tuple[int, int]:
-    """What tells a file from a later one of its name: its number may have been freed and given again."""
+    """Return the identity of a file. Inode numbers are reused, so compare more than the inode."""
     return file.stat().st_ino, file.stat().st_mtime_ns
 
 
 def test_finished_shards_are_not_made_again(undisturbed, completes, small_shards, tmp_path):
-    """Those that the journal of a killed run names; the others are."""
+    """Only shards without a line in the journal of the killed run are generated again."""
     shards = read_manifest(undisturbed("mini")).shards
     folder = tmp_path / "datasets" / undisturbed("mini").name
     folder.mkdir(parents=True)
@@ -201,14 +202,14 @@ def test_finished_shards_are_not_made_again(undisturbed, completes, small_shards
 
 
 def test_temporary_photo_bank_of_a_killed_run_is_removed(request_of, completes, tmp_path):
-    """A temporary folder in `raw/` of a killed run, which the next one removes."""
+    """A run killed before it renames the photo bank leaves a temporary folder in `raw/`; the next run removes it."""
     (tmp_path / "raw" / ".partial-x-photos").mkdir(parents=True)
     (tmp_path / "raw" / ".partial-x-photos" / "pixels.u1").write_bytes(b"half")
     completes(tmp_path, "mbg")
 
 
 def test_shard_without_journal_entry_is_regenerated_without_being_opened(request_of, undisturbed, completes, tmp_path):
-    """HDF5 hangs on some damaged files."""
+    """The shard must not be opened, because HDF5 hangs on some damaged files."""
     shutil.copytree(undisturbed("mini"), folder := tmp_path / "datasets" / undisturbed("mini").name)
     (folder / "dataset.json").unlink()
     shard = next(folder.glob("*.h5"))

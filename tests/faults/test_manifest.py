@@ -1,4 +1,4 @@
-"""`dataset.json` damaged in every place, all digests fitted: a data error or still a set, never a bug or a hang."""
+"""`dataset.json` with any value changed and digests updated: a data error or a valid data set, never a bug or hang."""
 
 import contextlib
 import copy
@@ -30,14 +30,14 @@ NASTY: list[Any] = [
 
 @pytest.fixture
 def folder(make, tmp_path):
-    """A set with photos, to be damaged."""
+    """Return a copy of a data set with photos, which tests may damage."""
     original = make("mbg")
     return shutil.copytree(original, tmp_path / original.name)
 
 
 @pytest.fixture
 def content(folder) -> dict:
-    """Its manifest, without its own digest."""
+    """Return the manifest of the data set without its digest."""
     content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     del content[OWN_DIGEST]
     return content
@@ -48,7 +48,7 @@ def digest(text: str) -> str:
 
 
 def write(folder, content: dict, fitted: bool = True) -> None:
-    """As the manifest, with its own digest; `fitted`: what follows from the rest follows from it again."""
+    """Write the manifest with its digest. With `fitted`, recompute the values that follow from others."""
     content = copy.deepcopy(content)
     if fitted:
         with contextlib.suppress(KeyError, TypeError, AttributeError, ValueError):
@@ -59,7 +59,7 @@ def write(folder, content: dict, fitted: bool = True) -> None:
 
 
 def places(value: Any, path: tuple = ()) -> Iterator[tuple]:
-    """Every key and index in a document, inner ones too; of a list the first and the last."""
+    """Yield the path of every value in a document; in a list only the first and the last item."""
     keys: list = list(value) if isinstance(value, dict) else []
     if isinstance(value, list) and value:
         keys = sorted({0, len(value) - 1})
@@ -69,12 +69,12 @@ def places(value: Any, path: tuple = ()) -> Iterator[tuple]:
 
 
 def put(content: dict, path: tuple, *values: Any) -> dict:
-    """A copy with another value in a place, or with nothing there."""
+    """Return a copy with another value at a path, or without the value."""
     changed = copy.deepcopy(content)
     inner = changed
     for key in path[:-1]:
         inner = inner[key]
-    if isinstance(inner, dict) and not isinstance(path[-1], str):  # what held the place was a list before
+    if isinstance(inner, dict) and not isinstance(path[-1], str):  # a list was replaced by another type
         raise KeyError(path[-1])
     if values:
         inner[path[-1]] = values[0]
@@ -84,7 +84,7 @@ def put(content: dict, path: tuple, *values: Any) -> dict:
 
 
 def is_read(folder) -> bool:
-    """Whether the set is still one; every way to look at it ends well or with a data error."""
+    """Return whether the data set is accepted. Every reader must succeed or raise a data error."""
     try:
         manifest = read_manifest(folder)
     except DataProblemError:
@@ -99,7 +99,7 @@ def is_read(folder) -> bool:
 
 @pytest.mark.parametrize("fitted", [True, False], ids=["fitted", "not fitted"])
 def test_any_value_in_a_manifest_is_a_data_error_or_harmless(fitted, folder, content, rounds):
-    """Every place without a value and with each nasty one; in the short form every fifth of these."""
+    """Try every path without its value and with each bad value; the short form tries every fifth case."""
     began, read = monotonic(), set()
     changes = [(path, values) for path in places(content) for values in [(), *((value,) for value in NASTY)]]
     assert len(changes) > 2000
@@ -109,7 +109,7 @@ def test_any_value_in_a_manifest_is_a_data_error_or_harmless(fitted, folder, con
         if is_read(folder) and canonical_json(changed) != canonical_json(content):
             read.add(path)
     assert monotonic() - began < 240
-    if not fitted:  # only what nothing else says may be anything
+    if not fitted:  # only values that no other value determines may change freely
         words = {(of, key) for of in ("digits", "backgrounds") for key in ("name", "kind")}
         photos = {("photos", k, key) for k in (0, len(content["photos"]) - 1) for key in ("name", "sha256")}
         shards = {path for path in places(content) if path[0] == "splits" and path[-1] in ("bytes", "sha256")}
@@ -123,7 +123,7 @@ def test_several_simultaneous_manifest_changes_are_a_data_error_or_harmless(fold
     for _ in range(50 * rounds):
         changed = content
         for k in rng.choice(len(every), 3, replace=False):
-            with contextlib.suppress(KeyError, TypeError, IndexError):  # what held the place was replaced before
+            with contextlib.suppress(KeyError, TypeError, IndexError):  # an earlier change replaced the container
                 changed = put(changed, every[k], NASTY[int(rng.integers(len(NASTY)))])
         write(folder, changed)
         is_read(folder)
@@ -162,7 +162,7 @@ def test_unknown_manifest_format_is_not_reported_as_damage(folder):
 
 
 def test_a_law_of_another_version_is_measured_without_expectations(folder, content):
-    """What the variant of that name expects today says nothing of what its law was."""
+    """The expectations of the current variant do not apply to an earlier version of its law."""
     for path, value in ((("spec", "law", "jitter"), 11), (("spec", "law_version"), 2), (("spec", "variant"), "zz")):
         write(folder, put(content, path, value))
         laws = {law.law for law in statistics(folder)}
@@ -171,7 +171,7 @@ def test_a_law_of_another_version_is_measured_without_expectations(folder, conte
 
 
 def edit(path, change) -> None:
-    """Change a file of a set, and make SHA256SUMS fit."""
+    """Change a file of a data set, and update SHA256SUMS."""
     before = path.read_bytes()
     path.write_bytes(change(before))
     assert path.read_bytes() != before
@@ -192,7 +192,7 @@ def test_reformatted_manifest_is_found_despite_matching_sums(folder):
 
 
 def test_data_set_of_a_version_without_kinds_and_pages_is_accepted(folder, content, caplog):
-    """Its pages may be as that version wrote them: only the sums vouch for these, which is said."""
+    """Pages written by that version are accepted on the basis of SHA256SUMS alone, and a message says so."""
     old = {key: value for key, value in content.items() if key != "pages"}
     old["digits"] = {key: value for key, value in old["digits"].items() if key != "kind"}
     old["backgrounds"] = {key: value for key, value in old["backgrounds"].items() if key != "kind"}

@@ -1,4 +1,4 @@
-"""Training without enough memory, for real: the address space of a process is bounded before it trains."""
+"""Training without enough memory: the address space of the process is limited before it trains."""
 
 import json
 import re
@@ -44,8 +44,8 @@ def train(mini, runs, megabytes: int, batch: int) -> tuple[int, str, str]:
 
 def test_out_of_memory_error_names_a_batch_that_fits(rounds, mini, tmp_path, monkeypatch):
     if rounds < 200:
-        pytest.skip("the long form only: a bounded address space falls into pieces in another way each time")
-    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")  # each arena more would reserve as much again
+        pytest.skip("only in the long form: the fragmentation of a limited address space varies")
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")  # every additional arena would reserve the same amount again
     code, _, errors = train(mini, tmp_path, 250, 400)
     assert code == 6, errors
     assert "Traceback" not in errors
@@ -66,7 +66,7 @@ def test_out_of_memory_error_names_a_batch_that_fits(rounds, mini, tmp_path, mon
     ],
 )
 def test_first_batch_that_fits_is_suggested(most, said, monkeypatch):
-    """Where networks of more than so many images find no memory."""
+    """Batches of more than this many images run out of memory."""
 
     def measure(models, recipe, variant, computing, rounds, questions):
         if recipe.batch > most:

@@ -1,4 +1,4 @@
-"""Damaged shards, by the thousand: every way to read a set ends with one class of error, and none crashes or hangs."""
+"""Thousands of damaged shards: every reader raises the same class of error, and none crashes or hangs."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from cli import mnistref
 from mnistref.inspection.verify import verify
 from mnistref.storage import shards
-from tests.faults.helpers import FEW, HANG, TOP, content, is_one_line
+from tests.faults.helpers import FEW, HANG_SECONDS, TOP, content, is_one_line
 
 READER = """
 import sys
@@ -41,11 +41,11 @@ for mutant in sys.stdin:
             raise AssertionError("a damaged shard was read")
     print(mutant.strip(), flush=True)
 """
-"""Reads the set with each of the shards that stdin names, in every way there is."""
+"""Program that reads the data set with each shard named on stdin, with every reader."""
 
 
 def mutate(data: bytes, places: np.ndarray, rng) -> bytes:
-    """A few of: a flipped bit, bytes replaced by chance, by 0xff, by 0, by bytes from elsewhere; perhaps cut short."""
+    """Apply a few changes: flipped bits, bytes replaced by random ones, 0xff, 0 or other bytes; sometimes truncate."""
     made = np.frombuffer(data, np.uint8).copy()
     for _ in range(int(rng.integers(1, 6))):
         at, other = (int(place) for place in rng.choice(places, 2))
@@ -66,7 +66,7 @@ def mutate(data: bytes, places: np.ndarray, rng) -> bytes:
 
 
 def structure(path) -> np.ndarray:
-    """Where in a shard everything lies but the pixels: what HDF5 interprets."""
+    """Return the positions of a shard that HDF5 interprets: everything except the pixels."""
     with h5py.File(path) as file:
         first = file["image"].id.get_offset()
         return np.r_[:first, first + file["image"].id.get_storage_size() : path.stat().st_size]
@@ -74,7 +74,7 @@ def structure(path) -> np.ndarray:
 
 @pytest.fixture
 def mutants(few, rounds, tmp_path):
-    """Damaged versions of the first training shard."""
+    """Write damaged versions of the first training shard."""
     path = min(few.glob("train-*.h5"))
     data, places, rng = path.read_bytes(), structure(path), np.random.default_rng(0)
     made = []
@@ -95,7 +95,7 @@ def test_every_reader_refuses_mutated_shards(mutants, tmp_path):
         input="\n".join(map(str, made)),
         capture_output=True,
         text=True,
-        timeout=HANG + 2 * len(made),
+        timeout=HANG_SECONDS + 2 * len(made),
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -103,7 +103,7 @@ def test_every_reader_refuses_mutated_shards(mutants, tmp_path):
 
 
 def test_mutated_shard_is_regenerated_without_being_opened(mutants, request_of, small_shards, tmp_path, monkeypatch):
-    """With the manifest there, and without it."""
+    """The shard is regenerated with and without the manifest."""
     (path, made), folder = mutants, tmp_path / "datasets" / mutants[0].parent.name
     shutil.copytree(path.parent, folder)
     expected = content(folder)

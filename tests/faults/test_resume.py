@@ -1,4 +1,4 @@
-"""`bench run` killed at any moment: the same command goes on, and ends with the bytes of one that nothing disturbed."""
+"""`bench run` killed at any time: the same command resumes, and gives the same bytes as an undisturbed run."""
 
 import json
 import time
@@ -17,14 +17,14 @@ TIMES = ("seconds", "train_step_ms", "infer_ms_per_image", "relative_runtime", "
 
 
 def start(mini: Path, runs: Path, every: float):
-    """A training of 3 epochs of 25 steps, with dropout."""
+    """Start a training of 3 epochs of 25 steps with dropout."""
     training = ["--epochs", "3", "--batch", "16", "--threads", "1", "--checkpoint-every", str(every)]
     where = ["--data", str(mini), "--runs", str(runs), "--device", "cpu"]
     return start_python(DRIVER, ["run", "--attn", "pan", *training, *where])
 
 
 def outcome(runs: Path) -> tuple:
-    """Weights, answers and pictures as bytes; history and result without times."""
+    """Return weights, answers and pictures as bytes, and history and result without times."""
     (run,) = (path for path in runs.iterdir() if path.name != ".locks")
     history = [json.loads(line) for line in (run / records.HISTORY).read_text().splitlines()]
     result = json.loads((run / records.RESULT).read_text())
@@ -35,7 +35,7 @@ def outcome(runs: Path) -> tuple:
 
 @pytest.fixture(scope="session")
 def undisturbed(mini, tmp_path_factory):
-    """Its outcome, and the seconds from its first file on."""
+    """Return the outcome of an undisturbed run, and the seconds from its first file to its end."""
     runs = tmp_path_factory.mktemp("undisturbed")
     running = start(mini, runs, 60)
     begun = when_begun(runs, running)
@@ -51,14 +51,15 @@ def when_begun(runs: Path, running) -> float:
 
 
 def is_inside(runs: Path) -> bool:
-    """Whether what is kept is the middle of an epoch."""
+    """Return whether the saved checkpoint is inside an epoch."""
     states = (json.loads(path.read_text()) for path in runs.glob(f"*/{checkpoints.FOLDER}/{checkpoints.STATE}"))
     return any(state["under"] is not None for state in states)
 
 
 def test_killed_training_resumes_to_the_same_bytes(rounds, mini, undisturbed, tmp_path):
-    """Kept after every step, so that many a kill falls into the writing, or ten times a second. Killed thrice a run:
-    inside an epoch, then at moments uniform over what an undisturbed one takes."""
+    """A run saves a checkpoint after every step, so that kills often hit a write, or ten times per second. It is
+    killed three times: inside an epoch, then twice at times uniform over the duration of an undisturbed run.
+    """
     expected, seconds = undisturbed
     rng, inside, kills = np.random.default_rng(0), 0, max(3, round(rounds * 0.15))
     for k in range(-(-kills // 3)):
@@ -81,7 +82,7 @@ def test_killed_training_resumes_to_the_same_bytes(rounds, mini, undisturbed, tm
 
 
 def test_second_process_waits_for_a_running_training(mini, undisturbed, tmp_path):
-    """The second finds the run finished."""
+    """The second process reports that the run is already finished."""
     both = [start(mini, tmp_path, 60) for _ in range(2)]
     ended = [finish(running) for running in both]
     assert [code for code, _, _ in ended] == [0, 0], ended

@@ -1,4 +1,4 @@
-"""Sweeps that are killed, interrupted, or lose a worker: nothing is left at work, and the numbers stay the same."""
+"""Sweeps that are killed, interrupted, or lose a worker leave no processes, and give the same numbers."""
 
 import signal
 import subprocess
@@ -36,7 +36,7 @@ def wait_until(condition, seconds=90):
 
 
 def start(mini, runs, *more: str) -> subprocess.Popen:
-    """A sweep as a process, on a set that lies in the root of the session."""
+    """Start a sweep in a new process, on a data set in the root folder of the session."""
     code = (
         "import bench.config, dataclasses, sys, pathlib\n"
         "from bench.runs import experiment\n"
@@ -51,12 +51,13 @@ def start(mini, runs, *more: str) -> subprocess.Popen:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_stopped_sweep_ends_its_processes_and_resumes(rounds, mini, tmp_path, caplog):
-    """Killed, then interrupted (with `--rounds 200`), then left alone, and then there is nothing left to do. Two at a
-    time learn what one alone learns."""
+    """A sweep is killed, then interrupted (with `--rounds 200`), then completed, and then has nothing left to do. Two
+    workers give the same results as one.
+    """
     runs, options = tmp_path / "runs", ("--epochs", "3", "--batch", "25")
 
     def has_its_workers(sweeping: int) -> bool:
-        """A worker whose run is over waits for another one until the sweep ends."""
+        """Return whether the workers run. A worker without a run waits until the sweep ends."""
         return len(workers_of(sweeping)) == 2
 
     for end, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130))[: 2 if rounds >= 200 else 1]:

@@ -1,4 +1,4 @@
-"""`verify` finds every flipped bit, truncation, swap and loss, and names the file."""
+"""`verify` finds every flipped bit, truncation, swapped file and missing file, and names the file."""
 
 import shutil
 
@@ -10,7 +10,7 @@ from mnistref.inspection.verify import verify
 
 @pytest.fixture
 def folder(few, small_shards, tmp_path):
-    """A sound set to be damaged."""
+    """Return a copy of a valid data set, which tests may damage."""
     return shutil.copytree(few, tmp_path / few.name)
 
 
@@ -29,7 +29,7 @@ def cut(data: bytes, rng) -> bytes:
 
 
 def test_any_damage_to_one_file_is_found_and_named(rounds, folder):
-    """Five flipped bits to each truncation, over all files in turn."""
+    """Damage all files in turn, with five flipped bits per truncation."""
     rng = np.random.default_rng(0)
     files = sorted(folder.iterdir())
     assert bad_files(folder) == []

@@ -1,10 +1,10 @@
-"""Times of items of `MnistRef`, against the same fields read by HDF5 look-ups for each item.
+"""Measure the times of items of `MnistRef`, compared with HDF5 look-ups of the same fields for each item.
 
     python -m tests.perf.items [--data FOLDER] [--variant mbg] [--images 4000] [--items 1000] [--rounds 5]
 
-Without --data, a data set of `--images` training images is generated first. The two ways take turns. Printed are
-milliseconds per item, in order and shuffled: the median of the rounds, and each round; and the ratio of the medians.
-Files are checked, and in the page cache, before the first round.
+Without --data, a data set of `--images` training images is generated first. The two ways alternate. The output has the
+milliseconds per item, in order and shuffled: the median of the rounds, each round, and the ratio of the medians. Files
+are checked and loaded into the page cache before the first round.
 """
 
 import argparse
@@ -30,7 +30,7 @@ NAMES = ("image", "instance", "digit_class", "digit_color", "digit_scale", "digi
 
 
 class ByLookUps:
-    """Items as version 0.1 read them: six HDF5 look-ups each."""
+    """Items as version 0.1 read them, with six HDF5 look-ups per item."""
 
     def __init__(self, dataset: MnistRef) -> None:
         self.dataset, self.shards = dataset, dataset.manifest.splits[dataset.split]

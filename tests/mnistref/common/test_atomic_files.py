@@ -83,7 +83,9 @@ def test_atomic_folder_appears_only_when_complete(tmp_path):
     assert os.listdir(tmp_path) == []
     with atomic_folder(tmp_path / "a") as partial:
         (partial / "x").write_text("whole")
-    with atomic_folder(tmp_path / "a") as partial:  # another process was first: its folder stays
+    with atomic_folder(
+        tmp_path / "a"
+    ) as partial:  # a folder that exists stays, as if another process had finished first
         (partial / "x").write_text("late")
     assert (tmp_path / "a" / "x").read_text() == "whole"
     assert os.listdir(tmp_path) == ["a"]

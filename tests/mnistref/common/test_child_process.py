@@ -1,4 +1,4 @@
-"""Child processes: what they return and raise, how they end, and what of the user's surroundings reaches them."""
+"""Child processes: results, errors, ends, and their isolation from the environment of the user."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ def child():
 
 @pytest.fixture
 def code(tmp_path, monkeypatch):
-    """code(text) → a function `f` of a module with this text, which child processes can import too."""
+    """Return a function `code(text)` that returns `f` of a new module, which child processes can import too."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path))
 

@@ -20,7 +20,7 @@ from tests.helpers import TOP
 
 @pytest.fixture
 def many(make, monkeypatch) -> Path:
-    """A data set of 10 + 3 + 2 shards of two images."""
+    """Return a data set of 10 + 3 + 2 shards of two images."""
     monkeypatch.setattr("mnistref.storage.manifest.SHARD_IMAGES", 2)
     monkeypatch.setattr("mnistref.storage.manifest_schema.SHARD_IMAGES", 2)
     return make("mini", seed=22, sizes={"train": 20, "val": 6, "test": 4})
@@ -32,7 +32,7 @@ def copied(make, tmp_path) -> Path:
 
 
 def require_same(dataset: MnistRef, numbers) -> None:
-    """The items of these images are what HDF5 reads."""
+    """Check that the items of these images equal those read with HDF5."""
     arrays = read_split(dataset.folder, dataset.split, "image", "instance")
     for k in numbers:
         image, instance = dataset._shards.read(k)
@@ -93,7 +93,7 @@ def test_a_deleted_file_stays_readable_while_it_is_mapped(copied):
 
 
 def test_changed_or_truncated_mapped_file_is_an_error_without_a_crash(copied):
-    """A process that reads beyond the end of a mapped file is killed by the system."""
+    """The system kills a process that reads beyond the end of a mapped file."""
     code = """
 import os, sys
 from mnistref import MnistRef

@@ -1,4 +1,4 @@
-"""Exports as the libraries they are for read them: values equal to those of the data set."""
+"""Exports, read with the libraries for their formats, have the values of the data set."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 @pytest.fixture(scope="module")
 def exported(make, tmp_path_factory):
-    """exported(variant, format) → (data set, export of it)."""
+    """Return a function `exported(variant, format)` that returns the folders of a data set and of its export."""
     top = tmp_path_factory.mktemp("exports")
 
     def exported(variant: str, to: str):
@@ -41,7 +41,7 @@ def exported(make, tmp_path_factory):
 
 
 def truth(folder, split: str) -> dict[str, np.ndarray]:
-    """All fields of a split of one shard, and `mask`."""
+    """Return all fields of a split of one shard, and `mask`."""
     manifest = read_manifest(folder)
     (shard,) = manifest.splits[split]
     fields = read_shard(folder / shard.file, shard.images, manifest.variant.canvas, FIELDS)
@@ -49,7 +49,7 @@ def truth(folder, split: str) -> dict[str, np.ndarray]:
 
 
 def assert_equal(rows: list[dict], wanted: dict[str, np.ndarray]) -> None:
-    """Every field of every row, pictures and numbers, bit by bit."""
+    """Check that every field of every row, images and numbers, has the same bits."""
     for name in ("mask", *FIELDS):
         found = np.stack([np.asarray(row[name]) for row in rows])
         np.testing.assert_array_equal(found.astype(wanted[name].dtype), wanted[name], err_msg=name)
@@ -57,7 +57,7 @@ def assert_equal(rows: list[dict], wanted: dict[str, np.ndarray]) -> None:
 
 @pytest.fixture(params=FORMATS)
 def to(request) -> str:
-    """Each format whose package is there."""
+    """Return the name of each format whose package is installed."""
     if request.param == "parquet":
         pytest.importorskip("pyarrow")
     return request.param
@@ -65,7 +65,7 @@ def to(request) -> str:
 
 @pytest.fixture
 def load(tmp_path):
-    """datasets.load_dataset with a cache of its own."""
+    """Return datasets.load_dataset with a separate cache."""
     datasets = pytest.importorskip("datasets")
     return lambda *args, **options: datasets.load_dataset(*args, **options, cache_dir=str(tmp_path / "cache"))
 
@@ -100,7 +100,7 @@ def test_datasets_reads_parquet(variant, exported, load):
 def test_datasets_reads_the_folder_of_images(variant, exported, load):
     folder, output = exported(variant, "png")
     found = load("imagefolder", data_dir=str(output))
-    assert set(found) == {"train", "validation", "test"}  # it renames val
+    assert set(found) == {"train", "validation", "test"}  # `datasets` renames val
     for split, name in (("train", "train"), ("val", "validation"), ("test", "test")):
         assert_equal(list(found[name]), truth(folder, split))
     assert (output / "val" / "000019.png").is_file()
@@ -130,7 +130,7 @@ def test_datasets_reads_the_shards_themselves(variant, make, load):
 
 @pytest.fixture(scope="module")
 def sharded(tmp_path_factory):
-    """A set whose training split has three shards, enough for two processes."""
+    """Return a data set whose training split has three shards, enough for two processes."""
     sizes = {"train": 2020, "val": 5, "test": 5}
     return generate(Request("mini", tmp_path_factory.mktemp("sharded"), sizes=sizes, digits="mnist5k"))
 
@@ -195,7 +195,7 @@ def test_export_names_a_damaged_shard_and_leaves_no_output(to, make, tmp_path):
 
 
 def test_interrupted_export_leaves_no_output(sharded, tmp_path):
-    """As by Ctrl-C: the signal reaches the workers too, and the last line is still the only one."""
+    """As with Ctrl-C, the signal also reaches the workers. The only error line is that of the parent process."""
     command = [sys.executable, str(TOP / "cli.py"), "mnistref", "export", str(sharded), "--to", "png"]
     output = ["-o", str(tmp_path / "out")]
     running = subprocess.Popen([*command, *output], stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -211,7 +211,7 @@ def test_interrupted_export_leaves_no_output(sharded, tmp_path):
 
 
 def exporting(sharded, output, to: str = "png", **process) -> subprocess.Popen:
-    """The command in a process of its own, with two workers, once it writes."""
+    """Start the command in a new process with two workers, and wait for its first file."""
     code = "import sys; from mnistref.export import export\nif __name__ == '__main__':\n"
     code += "    export(sys.argv[1], sys.argv[2], sys.argv[3], workers=2)"
     command = [sys.executable, "-c", code, str(sharded), str(output), to]
@@ -223,7 +223,7 @@ def exporting(sharded, output, to: str = "png", **process) -> subprocess.Popen:
 
 
 def test_leftovers_of_a_killed_export_are_removed_by_the_next_one(sharded, tmp_path):
-    """Its parent, whose workers end with it. The output is as ever, and nothing is left beside it."""
+    """The parent process is killed, and its workers exit. The next export is complete and leaves no other files."""
     to = "webdataset"
     running = exporting(sharded, tmp_path / "out", to)
     workers = children(running.pid)
@@ -280,7 +280,7 @@ def test_export_is_synced_before_it_is_renamed(to, make, tmp_path, monkeypatch):
 
 
 def test_export_to_a_full_disk_names_the_file(to, sharded, tmp_path):
-    """Here, a limit for each file, which no error of its writer names."""
+    """A limit of the file size stands for the full disk. The error of the writer does not name the file."""
     few = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); import cli; cli.mnistref()"
     arguments = ["export", str(sharded), "--to", to, "-o", str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-c", few, *arguments], cwd=TOP, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What a worker says of a shard is believed when the shard is seen."""
+"""A worker's result is accepted only after its shard file is visible."""
 
 import os
 import shutil
@@ -16,8 +16,8 @@ from mnistref.generation.shard_worker import ShardJob, ShardResult
 from mnistref.inspection.verify import verify
 
 
-class Elsewhere(Executor):
-    """Runs jobs at once, as a worker elsewhere would: its answer may differ."""
+class RemoteExecutor(Executor):
+    """An executor that runs jobs at once as a remote worker does, with a changed job or a changed answer."""
 
     def __init__(
         self, change: Callable[[ShardJob], ShardJob], answer: Callable[[ShardResult], object] = lambda made: made
@@ -61,11 +61,11 @@ def test_shard_written_to_another_folder_is_refused(request_for, tmp_path):
         return replace(job, path=tmp_path / "there" / job.path.name)
 
     (tmp_path / "there").mkdir()
-    refused(request_for(), Elsewhere(there), r"\.h5: missing here, although worker .* wrote it.*the same files")
+    refused(request_for(), RemoteExecutor(there), r"\.h5: missing here, although worker .* wrote it.*the same files")
 
 
 def test_shard_written_to_another_folder_is_refused_despite_an_old_shard(request_for, tmp_path):
-    """Damaged, so that it was to be made again."""
+    """The old shard is damaged, so it must be generated again."""
     folder = generate(request_for())
     path = folder / "val-00000-of-00001.h5"
     data = bytearray(path.read_bytes())
@@ -77,7 +77,7 @@ def test_shard_written_to_another_folder_is_refused_despite_an_old_shard(request
     def there(job: ShardJob) -> ShardJob:
         return replace(job, path=tmp_path / "there" / job.path.name)
 
-    refused(request_for(), Elsewhere(there), "missing here, although worker")
+    refused(request_for(), RemoteExecutor(there), "missing here, although worker")
 
 
 def test_a_truncated_shard_of_a_worker_is_refused(request_for):
@@ -86,7 +86,7 @@ def test_a_truncated_shard_of_a_worker_is_refused(request_for):
         os.truncate(path, made.shard.bytes - 1)
         return made
 
-    refused(request_for(), Elsewhere(same, cut), "missing here, although worker")
+    refused(request_for(), RemoteExecutor(same, cut), "missing here, although worker")
 
 
 def test_late_shard_file_is_waited_for(request_for, monkeypatch):
@@ -108,14 +108,16 @@ def test_late_shard_file_is_waited_for(request_for, monkeypatch):
         return hide(made) if made.shard.file == "test-00001-of-00002.h5" else made
 
     monkeypatch.setattr(dispatch.os, "listdir", show)
-    assert verify(generate(request_for(), executor=Elsewhere(same, hide_the_last))) == []
+    assert verify(generate(request_for(), executor=RemoteExecutor(same, hide_the_last))) == []
 
 
 def test_worker_does_not_create_a_missing_data_set_folder(request_for, tmp_path):
     def there(job: ShardJob) -> ShardJob:
         return replace(job, path=tmp_path / "there" / job.path.name)
 
-    refused(request_for(), Elsewhere(there), r"^worker \S+ \(process \d+\) does not see .*there: let every worker see")
+    refused(
+        request_for(), RemoteExecutor(there), r"^worker \S+ \(process \d+\) does not see .*there: let every worker see"
+    )
     assert not (tmp_path / "there").exists()
 
 
@@ -123,13 +125,13 @@ def test_photos_that_are_missing_on_a_worker_are_an_error(request_for, tmp_path)
     def there(job: ShardJob) -> ShardJob:
         return replace(job, bank=tmp_path / "raw" / "photos-100-x")
 
-    refused(request_for(), Elsewhere(there), r"worker \S+ \(process \d+\) does not see .*/raw/photos-100-x")
+    refused(request_for(), RemoteExecutor(there), r"worker \S+ \(process \d+\) does not see .*/raw/photos-100-x")
 
 
 def test_digits_that_differ_on_a_worker_are_an_error(request_for, idx_folder, tmp_path):
     shutil.copytree(idx_folder, other := tmp_path / "other")
     (other / "train-images-idx3-ubyte").unlink()
-    found = Elsewhere(lambda job: replace(job, digits=str(other)))
+    found = RemoteExecutor(lambda job: replace(job, digits=str(other)))
     refused(request_for(), found, r"worker \S+ \(process \d+\): .*other: no train-images", DataProblemError)
 
 
@@ -140,13 +142,13 @@ def test_disk_error_of_a_worker_names_the_worker(request_for, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(shard_worker, "write_shard", full)
         with pytest.raises(OSError, match="No space left") as caught:
-            generate(request_for(), executor=Elsewhere(same))
+            generate(request_for(), executor=RemoteExecutor(same))
     assert caught.value.filename.startswith("worker ")
     assert caught.value.filename.endswith(": x.h5")
 
 
 def test_worker_of_another_version_refuses_a_job(request_for):
-    older = Elsewhere(lambda job: replace(job, code="0.0.9 (123)"))
+    older = RemoteExecutor(lambda job: replace(job, code="0.0.9 (123)"))
     answer = r"worker \S+ \(process \d+\): mnistref is .* here, 0\.0\.9 \(123\) in the parent process.*install"
     refused(request_for(), older, answer)
 
@@ -157,10 +159,10 @@ def test_worker_of_another_version_refuses_a_job(request_for):
         (lambda made: made.shard, "a worker has another version"),
         (lambda made: replace(made, code="0.0.9 (123)"), r"worker \S+ \(process \d+\) has 0\.0\.9 \(123\)"),
     ],
-    ids=["of before it said which", "other"],
+    ids=["without a version", "other"],
 )
 def test_result_from_a_worker_of_another_version_is_refused(answer, message, request_for):
-    refused(request_for(), Elsewhere(same, answer), rf"{message}; install the same everywhere")
+    refused(request_for(), RemoteExecutor(same, answer), rf"{message}; install the same everywhere")
 
 
 def test_code_digest_depends_on_every_file(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from tests.helpers import digests
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    """Shards of 8 images, so that small sets have several."""
+    """Use shards of 8 images, so that small data sets have several."""
     monkeypatch.setattr("mnistref.storage.manifest.SHARD_IMAGES", 8)
 
 
@@ -132,7 +132,7 @@ def test_interrupted_data_set_is_completed_to_the_same_bytes(harm, name, request
     expected = digests(folder)
     harm(folder / name)
     if name != "dataset.json":
-        (folder / "dataset.json").unlink()  # as if it had stopped before the end
+        (folder / "dataset.json").unlink()  # as after an interruption
     (folder / f"{PARTIAL}abc-train-00000-of-00003.h5").write_bytes(b"half a shard")
     assert generate(request_for()) == folder
     assert digests(folder) == expected
@@ -141,7 +141,7 @@ def test_interrupted_data_set_is_completed_to_the_same_bytes(harm, name, request
 @pytest.mark.parametrize("harm", [remove, truncate, flip])
 @pytest.mark.parametrize("name", ["train-00001-of-00003.h5", "dataset.json", "SHA256SUMS", "README.md"])
 def test_damaged_data_set_is_repaired_by_the_same_command(harm, name, request_for, small_shards):
-    """What `verify` finds and sends people back with."""
+    """`verify` advises to run the command again after such damage."""
     folder = generate(request_for())
     expected = digests(folder)
     harm(folder / name)
@@ -188,7 +188,7 @@ def test_spec_id_depends_on_every_setting_of_the_content(key, request_for):
 
 
 def test_a_folder_of_digits_may_have_any_name(request_for, idx_folder, tmp_path):
-    """Not only one that UTF-8 can say."""
+    """The name may contain bytes that are not UTF-8."""
     name = os.fsdecode(os.fsencode(tmp_path) + b"/d\xff")
     shutil.copytree(idx_folder, name)
     folder = generate(request_for("mini", digits=name))

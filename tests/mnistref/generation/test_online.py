@@ -1,4 +1,4 @@
-"""Fresh images: the set's own at its beginning, the same whoever draws them, from the sources it was made of."""
+"""Online images: the first equal the data set, all are reproducible, and all use the sources of the data set."""
 
 import shutil
 from dataclasses import replace
@@ -72,7 +72,7 @@ def test_online_generation_can_end_early(make, root):
         return len(asked) > 1
 
     fresh.draw(0, 10**5, "count", stopped=stopped)
-    assert len(asked) == -(-(10**5) // 4340)  # of each part it asks once; all but the first are left out
+    assert len(asked) == -(-(10**5) // 4340)  # `stopped` is called once per part; all parts but the first are skipped
 
 
 def test_prepared_photos_need_no_files(tmp_path, photo_folder, root):
@@ -91,7 +91,7 @@ def test_prepared_photos_need_no_files(tmp_path, photo_folder, root):
     again = tmp_path / "elsewhere"
     shutil.copytree(photo_folder, again)
     changed = next(path for path in again.rglob("*.png"))
-    changed.rename(changed.with_name("renamed.png"))  # known by content
+    changed.rename(changed.with_name("renamed.png"))  # photos are identified by content
     np.testing.assert_array_equal(
         open_fresh(folder, tmp_path / "raw", photos_at=str(again)).draw(0, 9, "image")["image"], images
     )
@@ -112,7 +112,7 @@ def test_changed_digit_files_are_refused_online(tmp_path, idx_folder):
     images = read_idx(source, "train-images-idx3-ubyte").copy()
     images[3] = 255 - images[3]
     write_idx(source / "train-images-idx3-ubyte", images)
-    digit_sources.load_digits.cache_clear()  # as in another process
+    digit_sources.load_digits.cache_clear()  # as in a new process
     with pytest.raises(DataProblemError, match=r"not the digits .* SHA-256 differs"):
         open_fresh(folder, tmp_path / "raw", str(source))
 

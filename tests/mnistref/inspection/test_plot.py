@@ -1,4 +1,4 @@
-"""What the plot of the laws shows is what was measured."""
+"""The plot of the laws shows the measured values."""
 
 from dataclasses import replace
 

@@ -8,7 +8,7 @@ from mnistref.inspection.preview import BOX, OUTLINE, contact_sheet, save_sheet
 
 
 def cells(folder, images: int, boxes: bool = False):
-    """(magnified image as drawn, as it is, its caption, its mask, zoom) of each cell of a sheet three cells wide."""
+    """Yield drawn image, magnified original, caption, mask and zoom for each cell of a sheet three cells wide."""
     sheet = np.asarray(contact_sheet(folder, images=images, boxes=boxes, columns=3))
     dataset = MnistRef(folder, "test")
     zoom = max(1, 200 // dataset.variant.canvas)
@@ -24,7 +24,7 @@ def cells(folder, images: int, boxes: bool = False):
 
 
 def right_digits(folder, index: int, sample) -> np.ndarray:
-    """The ink of all digits that answer the question about a test image: several for mbgmulti."""
+    """Return the ink of all digits that answer the question about a test image; mbgmulti has several."""
     if "labels" not in sample:
         return np.asarray(sample["mask"])
     fields = read_split(folder, "test", "instance", "digit_class")
@@ -64,7 +64,7 @@ def test_preview_draws_boxes_at_their_positions(variant, make):
 
 @pytest.mark.parametrize("variant", ["mbginv", "mbgmulti", "mini"])
 def test_preview_leaves_the_edge_of_the_sheet_empty(variant, make):
-    """No text is clipped, however few images there are."""
+    """No text is clipped, even with few images."""
     for images in (1, 4):
         sheet = np.asarray(contact_sheet(make(variant), images=images, boxes=True)).astype(int)
         for edge in (sheet[:8], sheet[-8:], sheet[:, :8], sheet[:, -8:]):

@@ -18,7 +18,7 @@ from tests.helpers import reread
 
 @pytest.fixture
 def folder(make, tmp_path):
-    """A small mbg set of its own."""
+    """Return a private copy of a small data set of mbg."""
     original = make("mbg")
     copy = tmp_path / original.name
     shutil.copytree(original, copy)
@@ -68,7 +68,7 @@ def test_a_missing_page_is_named(name, folder):
 
 
 def test_a_forged_shard_with_forged_sums_is_found(folder):
-    """Pixels changed, and every SHA-256 outside the manifest made to fit."""
+    """Pixels are changed, and every SHA-256 outside the manifest is updated."""
     path = folder / "train-00000-of-00001.h5"
     with h5py.File(path, "a") as file:
         file["label"][0] = (file["label"][0] + 1) % 5
@@ -83,7 +83,7 @@ def test_a_set_may_be_moved_and_renamed(folder):
 
 
 def test_a_shard_of_another_set_is_found(folder, make, tmp_path):
-    """A sound shard of the same form, with SHA256SUMS made to fit."""
+    """The shard is valid and has the same shapes, and SHA256SUMS is updated."""
     name = "train-00000-of-00001.h5"
     shutil.copy(make("mbg", seed=4) / name, folder / name)
     sums = {line[66:]: line[:64] for line in (folder / SUMS).read_text().splitlines()}
@@ -141,7 +141,7 @@ def test_verify_of_a_folder_without_a_data_set_is_a_usage_error(tmp_path):
 
 @pytest.fixture(scope="module")
 def lawful(make):
-    """Sets large enough for tests of their laws."""
+    """Return a function that generates data sets large enough for tests of their laws."""
     sizes = {"train": 1500, "val": 600, "test": 600}
 
     def lawful(variant: str):
@@ -187,7 +187,7 @@ def share_photos(arrays):
 
 
 def replace_shards(folder, written):
-    """Make the manifest and the pages fit other shards."""
+    """Replace shards, and update the manifest and the pages."""
     manifest = read_manifest(folder)
     splits = {s: tuple(written.get(shard.file, shard) for shard in shards) for s, shards in manifest.splits.items()}
     manifest = replace(manifest, splits=splits)
@@ -196,7 +196,7 @@ def replace_shards(folder, written):
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory, digits):
-    """A set of so many images that its laws can be told."""
+    """Return a data set with enough images to test its laws."""
     sizes = {"train": 1500, "val": 1500, "test": 1500}
     return generate(Request("mref", tmp_path_factory.mktemp("unbroken"), sizes=sizes, digits="mnist5k"))
 
@@ -214,7 +214,7 @@ def unbroken(tmp_path_factory, digits):
     ],
 )
 def test_broken_law_is_detected(harm, law, unbroken, tmp_path):
-    """The same statistics on a set in which one law was broken."""
+    """The statistics are those of a data set in which one law is broken."""
     folder = shutil.copytree(unbroken, tmp_path / unbroken.name)
     written = {}
     for path in folder.glob("*-00000-of-00002.h5"):

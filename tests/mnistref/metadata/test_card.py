@@ -1,4 +1,4 @@
-"""The pages beside the shards: what people read, and what the reference validator of Croissant says of the other."""
+"""The pages of a data set: the card, and croissant.json with the reference validator of Croissant."""
 
 import hashlib
 import json
@@ -77,7 +77,7 @@ def test_the_reference_validator_accepts_croissant_without_a_warning(variant, ma
 
 
 def test_croissant_states_that_the_reference_library_reads_no_hdf5(make):
-    """If this fails, it does now: then the records should be compared, and the description should not say so."""
+    """A failure means that the library reads HDF5 now. Then compare the records, and change the description."""
     mlcroissant = pytest.importorskip("mlcroissant")
     dataset = mlcroissant.Dataset(jsonld=str(make("mini") / "croissant.json"))
     with pytest.raises(mlcroissant.GenerationError) as caught:

@@ -1,4 +1,4 @@
-"""The compiled renderer against the reference, and both against the law worked out anew from the annotations."""
+"""The compiled renderer equals the reference, and both equal images computed from the annotations."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from mnistref.variants import VARIANTS
 
 
 def some_photos(canvas: int) -> Photos:
-    """Three photos in two views each, some as small as the canvas; photo 1 is not in the split."""
+    """Return three photos in two views each, some as small as the canvas; photo 1 is not in the split."""
     rng = np.random.default_rng(3)
     height = np.array([canvas, canvas + 1, canvas + 40, 2 * canvas, canvas, canvas + 7])
     width = np.array([canvas, 3 * canvas, canvas + 3, 2 * canvas, canvas + 1, canvas])
@@ -28,7 +28,7 @@ def photos_for(variant: str) -> Photos:
 
 
 def compiled(variant: str, digits, members: np.ndarray, seed: int, split: int, first: int, images: int) -> Arrays:
-    """`members`: class by class."""
+    """Render images with the compiled renderer. `members` is sorted by class."""
     spec = VARIANTS[variant]
     start = np.searchsorted(digits.labels[members], np.arange(11))
     glyphs = Glyphs(np.ascontiguousarray(digits.images.transpose(0, 2, 1)), members, start)
@@ -53,7 +53,7 @@ def test_compiled_renderer_equals_the_reference_renderer(variant, seed, split, f
 
 
 def glyph_of(arrays: Arrays, row: int, slot: int, digits) -> np.ndarray:
-    """The digit's ink, 0 … 255, from its source and box alone."""
+    """Return the ink of a digit, 0 … 255, computed from its source and its box."""
     y0, _, y1, _ = arrays.digit_box[row, slot]
     image = Image.fromarray(digits.images[arrays.digit_source[row, slot]])
     return np.asarray(image.resize((y1 - y0, y1 - y0), Image.Resampling.BILINEAR))
@@ -61,7 +61,7 @@ def glyph_of(arrays: Arrays, row: int, slot: int, digits) -> np.ndarray:
 
 @pytest.mark.parametrize("variant", ["mref", "mini"])
 def test_masks_and_pixels_follow_from_annotations(variant, digits):
-    """On black a pixel is colour · α², and the mask is exactly the ink: worked out here without the program's code."""
+    """On black a pixel is colour · α², and the mask is the ink. The test computes both without code of the package."""
     arrays = compiled(variant, digits, np.arange(5000), 4, 1, 0, 60)
     canvas = VARIANTS[variant].canvas
     for row in range(60):
@@ -92,7 +92,7 @@ def test_a_digit_is_blended_with_the_photo_below_it(digits):
 
 
 def find_crop(photos: Photos, photo: int, image: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """The one crop of the photo's views that agrees with the image wherever there is no ink."""
+    """Return the only crop of the photo's views that equals the image outside the ink."""
     assert photo in photos.members
     canvas, found = len(image), []
     y, x = np.argwhere(outside)[0]

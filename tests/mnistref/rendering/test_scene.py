@@ -1,4 +1,4 @@
-"""The sampling law, tested on many images against what it declares."""
+"""The distributions of many generated images follow the declared sampling law."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ MIN_P = 0.001
 
 
 def draw(variant: str, images: int, digits, seed: int = 11) -> Arrays:
-    """Scenes and images without a background photo."""
+    """Return scenes and images without a background photo."""
     spec = VARIANTS[variant]
     members = np.argsort(digits.labels, kind="stable")
     start = np.searchsorted(digits.labels[members], np.arange(11))
@@ -61,7 +61,9 @@ def test_classes_are_distinct_and_uniform_in_every_slot(arrays):
 def test_colors_are_uniform_and_independent(arrays):
     color = arrays.digit_color
     assert stats.chisquare(np.bincount(color[color >= 0], minlength=5)).pvalue > MIN_P
-    pairs = np.bincount(color[:, 0].astype(int) * 5 + color[:, 1], minlength=25)  # with replacement: pairs alike too
+    pairs = np.bincount(
+        color[:, 0].astype(int) * 5 + color[:, 1], minlength=25
+    )  # with replacement, so equal pairs occur too
     assert stats.chisquare(pairs).pvalue > MIN_P
 
 
@@ -87,7 +89,7 @@ def test_color_noise_is_one_normal_value_for_all_channels(arrays):
 
 
 def test_first_digit_has_the_unconditioned_law(arrays):
-    """Nothing is rejected for the first digit: its scale is uniform, and its position given the scale."""
+    """The first digit is never rejected: its scale is uniform, and so is its position given the scale."""
     scale, box = arrays.digit_scale[:, 0], arrays.digit_box[:, 0].astype(int)
     canvas = arrays.image.shape[1]
     assert stats.kstest(scale, stats.uniform(0.5, 2.5).cdf).pvalue > MIN_P
@@ -172,7 +174,7 @@ def test_mbgmulti_repeats_the_queried_class_in_different_colors(digits):
         assert len(set(others)) == len(others)
     assert stats.chisquare(np.bincount(times)[2:]).pvalue > MIN_P
     assert stats.chisquare(np.bincount(arrays.query, minlength=10)).pvalue > MIN_P
-    slots = arrays.query_slot[arrays.count == 5]  # which was placed first does not tell
+    slots = arrays.query_slot[arrays.count == 5]  # the order of placement does not determine the query
     assert stats.chisquare(np.bincount(slots, minlength=5)).pvalue > MIN_P
 
 
@@ -188,7 +190,7 @@ def test_mini_has_two_to_four_small_digits(digits):
 
 def test_distractors_lie_below_the_digits_and_saturate(digits):
     plain, arrays = draw("mref", 300, digits), draw("mdist", 300, digits)
-    np.testing.assert_array_equal(plain.instance, arrays.instance)  # the same digits
+    np.testing.assert_array_equal(plain.instance, arrays.instance)  # both have the same digits
     outside = arrays.instance == 0
     lit = (arrays.image[outside] > 0).any(axis=-1).mean()
     assert 0.03 < lit < 0.12  # 17 patches of 2 … 14 px with ink in part of each

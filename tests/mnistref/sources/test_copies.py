@@ -1,4 +1,4 @@
-"""One picture at several sizes, formats and qualities is one photo; pictures that differ are never taken for one."""
+"""A picture at several sizes, formats and qualities counts as one photo, and different pictures never do."""
 
 import io
 import logging
@@ -22,7 +22,7 @@ from mnistref.sources.photos import list_photos
 
 
 def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
-    """A picture that has structure at every size, as photographs have."""
+    """Return a random picture with structure at every scale, as in photographs."""
     rng = np.random.default_rng(seed)
     mixed = np.zeros((size[1], size[0], 3))
     for side in (2, 4, 8, 16, 32):
@@ -33,7 +33,7 @@ def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
 
 
 def saved(image: Image.Image, form: str = "PNG", **options) -> Image.Image:
-    """The image as it comes back from a file."""
+    """Return the image after it is saved and loaded."""
     file = io.BytesIO()
     image.save(file, form, **options)
     return Image.open(file).convert("RGB")
@@ -45,14 +45,14 @@ def scaled(image: Image.Image, short: int, resample=Image.Resampling.LANCZOS) ->
 
 
 def copies_among(*images: Image.Image) -> list[int]:
-    """Which are found to be smaller copies; the digests are in the order of the images."""
+    """Return the images that are found to be smaller copies; the digests are in the order of the images."""
     thumbnails = [make_thumbnail(image, image.size, f"{k:064x}") for k, image in enumerate(images)]
     return smaller_copies(np.array(thumbnails, THUMBNAIL))
 
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory) -> list[Image.Image]:
-    """The builtin ones, 300 pixels high or wide."""
+    """Return the builtin photographs, 300 pixels high or wide."""
     paths = list_photos("builtin", tmp_path_factory.mktemp("raw")).paths
     return [scaled(read_photo(path), 300) for path in paths]
 
@@ -73,7 +73,7 @@ def test_a_copy_at_another_size_format_or_quality_is_found(form, short, photogra
     found = copies_among(*photographs, *small)
     if short:
         assert found == list(range(10, 20))
-    else:  # as many pixels: the lower digest is the original
+    else:  # with equal numbers of pixels, the lower digest is the original
         assert found == list(range(10, 20))
         assert copies_among(*small, *photographs) == list(range(10, 20))
 
@@ -81,7 +81,7 @@ def test_a_copy_at_another_size_format_or_quality_is_found(form, short, photogra
 @pytest.mark.parametrize("resample", [0, 1, 2, 3, 4, 5])
 def test_copies_scaled_with_any_filter_are_found(resample, photographs):
     if resample == Image.Resampling.NEAREST:
-        small = [scaled(photo, 200, resample) for photo in photographs]  # which shows another picture when smaller
+        small = [scaled(photo, 200, resample) for photo in photographs]  # a smaller size would show another picture
     else:
         small = [scaled(photo, 32, resample) for photo in photographs]
     assert copies_among(*photographs, *small) == list(range(10, 20))
@@ -104,7 +104,7 @@ def mirrored(photo: Image.Image) -> Image.Image:
 
 
 def shifted(photo: Image.Image) -> Image.Image:
-    """As the next one of a series, by a camera in the hand."""
+    """Return the photo shifted slightly, as in a series taken by hand."""
     return ImageChops.offset(photo, photo.width // 25, photo.height // 25)
 
 
@@ -141,7 +141,7 @@ def test_pictures_without_structure_are_not_compared():
 
 
 def test_common_frame_makes_no_copies():
-    """What all pictures of a collection have in common does not speak for what is in it."""
+    """Content that all pictures of a collection share does not make them copies."""
     framed = []
     for k in range(40):
         photo = Image.new("RGB", (200, 150), "white")
@@ -183,7 +183,7 @@ def test_copies_among_many_thousands_are_found_and_no_others():
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Six scenes, and copies of two of them."""
+    """Return a folder of six scenes and copies of two of them."""
     folder = tmp_path / "photos"
     (folder / "thumbnails").mkdir(parents=True)
     for k in range(6):
@@ -229,25 +229,27 @@ def test_dry_run_and_generation_name_the_same_data_set(folder, idx_folder, tmp_p
 
 
 def test_photo_fingerprint_is_computed_once(folder, tmp_path, monkeypatch):
-    looked, judged = [], []
+    scaled_files, checked_files = [], []
     thumbnail, judge = photo_checks._thumbnail, photo_checks._is_bad
     monkeypatch.setattr(
-        photo_checks, "_thumbnail", lambda path, *more: looked.append(path.name) or thumbnail(path, *more)
+        photo_checks, "_thumbnail", lambda path, *more: scaled_files.append(path.name) or thumbnail(path, *more)
     )
-    monkeypatch.setattr(photo_checks, "_is_bad", lambda path, *more: judged.append(path.name) or judge(path, *more))
+    monkeypatch.setattr(
+        photo_checks, "_is_bad", lambda path, *more: checked_files.append(path.name) or judge(path, *more)
+    )
     expected = list_photos(str(folder), tmp_path, skip_copies=True)
-    assert len(looked) == 8
+    assert len(scaled_files) == 8
     assert list_photos(str(folder), tmp_path, skip_copies=True) == expected
-    assert (len(looked), len(judged)) == (8, 0)
+    assert (len(scaled_files), len(checked_files)) == (8, 0)
     (folder / "bad.jpg").write_bytes((folder / "0.jpg").read_bytes()[:-500])
     assert list_photos(str(folder), tmp_path, skip_bad=True, skip_copies=True) == expected
-    assert (len(looked), len(judged)) == (8, 9)  # what is bad has no look
+    assert (len(scaled_files), len(checked_files)) == (8, 9)  # bad files have no fingerprint
     list_photos(str(folder), tmp_path, skip_bad=True, skip_copies=True)
-    assert (len(looked), len(judged)) == (8, 9)
+    assert (len(scaled_files), len(checked_files)) == (8, 9)
     for damage in (b"no zip", (tmp_path / "looks.npz").read_bytes()[:-40]):
         (tmp_path / "looks.npz").write_bytes(damage)
         assert list_photos(str(folder), tmp_path, skip_bad=True, skip_copies=True) == expected
-    assert (len(looked), len(judged)) == (24, 9)
+    assert (len(scaled_files), len(checked_files)) == (24, 9)
 
 
 def test_undecodable_photo_is_reported_when_it_is_used(folder, tmp_path):
@@ -275,7 +277,7 @@ def test_rotated_copies_are_compared_upright(turn, tmp_path):
 
 
 def test_draft_decoding_needs_only_the_memory_of_the_decoded_size(tmp_path):
-    """Of a JPEG under a tenth of the whole; a progressive one holds all its coefficients."""
+    """A baseline JPEG needs less than a tenth of the full memory; a progressive one keeps all coefficients."""
     for progressive, least, most in ((False, 0.4e6, 4e6), (True, 40e6, 60e6)):
         Image.new("RGB", (3200, 2400)).save(tmp_path / "a.jpg", progressive=progressive)
         pool = photo_checks.BoundedThreadPool()

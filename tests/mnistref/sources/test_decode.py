@@ -1,4 +1,4 @@
-"""What photo files of every kind become, what is refused, and what `--skip-bad` leaves out."""
+"""Decoding of photo files of every kind, refused files, and files that `--skip-bad` excludes."""
 
 import logging
 import shutil
@@ -33,7 +33,7 @@ def test_palette_image_is_decoded_to_its_colors(tmp_path):
     np.testing.assert_array_equal(
         pixels(tmp_path / "p.png")[0, :4], [[10, 20, 30], [200, 0, 0], [0, 200, 0], [0, 0, 200]]
     )
-    four.save(tmp_path / "t.png", transparency=1)  # one of the colours is transparent: black
+    four.save(tmp_path / "t.png", transparency=1)  # one of the colours is transparent and becomes black
     np.testing.assert_array_equal(pixels(tmp_path / "t.png")[0, :3], [[10, 20, 30], [0, 0, 0], [0, 200, 0]])
 
 
@@ -65,7 +65,7 @@ def test_16_bit_images_keep_their_range(name, tmp_path):
 
 
 def test_16_bit_images_in_32_bit_mode_keep_their_range(tmp_path):
-    """Portable greymaps, and to older versions of Pillow PNGs, have the mode of 32-bit integers."""
+    """Pillow opens portable greymaps, and older versions also PNGs, in the mode of 32-bit integers."""
     deep = (GREY.astype(">u2") * 257).tobytes()
     (tmp_path / "deep.ppm").write_bytes(b"P5 30 40 65535\n" + deep)
     np.testing.assert_array_equal(pixels(tmp_path / "deep.ppm"), GREY[..., None].repeat(3, 2))
@@ -112,7 +112,7 @@ def cut(path: Path) -> None:
 
 
 def too_large(path: Path) -> None:
-    """Under Pillow's own limit, but with 8 bytes for each of its pixels."""
+    """Write an image below the limit of Pillow, but with 8 bytes per pixel."""
     Image.new("L", (13_000, 7_000)).save(path)
 
 
@@ -133,7 +133,7 @@ def wide_integers(path: Path) -> None:
 
 
 def of_another_format(path: Path) -> None:
-    """Whose decoder may take memory that is not counted, or start a program."""
+    """Write a format whose decoder may use memory that is not counted, or start a program."""
     Image.fromarray(RGB).save(path, format="JPEG2000")
 
 
@@ -161,7 +161,7 @@ def test_unusable_photo_is_refused_by_name(spoil, tmp_path):
 
 @pytest.fixture
 def with_bad(photo_folder, tmp_path) -> Path:
-    """The seven photos, and one file of every bad kind."""
+    """Return a folder of the seven photos and one bad file of every kind."""
     folder = tmp_path / "photos"
     shutil.copytree(photo_folder, folder)
     for spoil in BAD:
@@ -200,9 +200,9 @@ def test_photo_content_is_checked_once(with_bad, photo_folder, tmp_path, monkeyp
     assert len(list_photos(str(with_bad), tmp_path, skip_bad=True).paths) == 6 + len(BAD)
     assert len(judged) == 7 + len(BAD)
     cut(with_bad / "another.png")
-    narrow(with_bad / "cut.png")  # a mended file is another file
+    narrow(with_bad / "cut.png")  # a repaired file counts as another file
     list_photos(str(with_bad), tmp_path, skip_bad=True)
-    assert len(judged) == 7 + len(BAD)  # both contents were seen before
+    assert len(judged) == 7 + len(BAD)  # both contents were checked before
     Image.new("RGB", (33, 44)).save(with_bad / "new.png")
     list_photos(str(with_bad), tmp_path, skip_bad=True)
     assert judged[7 + len(BAD) :] == ["new.png"]

@@ -1,4 +1,4 @@
-"""Digits that look like digits are taken, whoever wrote them; what is meaningless is refused, or taken by wish."""
+"""Digits of any handwriting are accepted; meaningless images are refused unless `--any-digits` is given."""
 
 import re
 import shutil
@@ -27,7 +27,7 @@ SIZES = {"train": 3, "val": 1, "test": 1}
 
 
 def few(digits: Digits, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Some of each class."""
+    """Return this number of digits of each class."""
     rng = np.random.default_rng(seed)
     members = [rng.permutation(np.flatnonzero(digits.labels == cls))[:each] for cls in range(10)]
     order = np.concatenate(members)
@@ -35,7 +35,7 @@ def few(digits: Digits, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 
 
 def judged(images: np.ndarray, labels: np.ndarray) -> str | None:
-    """What is said of them as the training digits and as the test digits of a folder."""
+    """Return the error message for these digits as training and as test files of a folder, or None."""
     count = len(labels)
     splits = {"train": np.arange(count), "val": np.arange(0), "test": np.arange(count, 2 * count)}
     return check_digit_images(
@@ -88,12 +88,12 @@ def test_digits_of_any_handwriting_are_accepted(how, count, digits):
 def test_small_digit_samples_are_accepted(digits):
     for seed in range(40):
         assert judged(*few(digits, 8, seed)) is None
-    for count in range(1, 8):  # too few to say
+    for count in range(1, 8):  # too few for a decision
         assert judged(*few(digits, count)) is None
 
 
 def test_digits_of_scikit_learn_are_accepted():
-    """Scikit-learn's, of 8 × 8 pixels."""
+    """The digits of scikit-learn have 8 × 8 pixels."""
     found = pytest.importorskip("sklearn.datasets").load_digits()
     images = [np.asarray(Image.fromarray((v * 15.9).astype(np.uint8)).resize((20, 20))) for v in found.images]
     images = np.pad(np.stack(images), ((0, 0), (4, 4), (4, 4)))
@@ -112,7 +112,7 @@ def printed(font: ImageFont.FreeTypeFont, characters: str = "0123456789", copies
 
 
 def fonts() -> list:
-    """Those of Matplotlib's that have digits."""
+    """Return the fonts of Matplotlib that have digits."""
     folder = Path(pytest.importorskip("matplotlib").get_data_path()) / "fonts" / "ttf"
     without = ("Display", "STIXSiz", "STIXNonUni", "cmex", "cmsy", "cmmi", "LastResort")
     return [ImageFont.truetype(path, 88) for path in sorted(folder.glob("*.ttf")) if not path.name.startswith(without)]
@@ -206,7 +206,7 @@ def test_class_means_constant_equals_means_of_mnist_digits(digits):
 
 
 def test_digit_check_covers_training_and_test_files(idx_folder, tmp_path):
-    """Labels of another file for the test digits alone, too."""
+    """Wrong labels of only the test file are found too."""
     shutil.copytree(idx_folder, tmp_path / "own")
     labels = read_idx(idx_folder, "t10k-labels-idx1-ubyte")
     write_idx(tmp_path / "own" / "t10k-labels-idx1-ubyte", (labels + 3) % 10)

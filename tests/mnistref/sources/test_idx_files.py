@@ -1,4 +1,4 @@
-"""Digit files as people have them: packed or not, whatever their names say, in folders of their own."""
+"""Digit files as users have them: packed in any form, with misleading names, in subfolders."""
 
 import bz2
 import gzip
@@ -107,7 +107,7 @@ def test_every_packing_of_idx_files_is_the_same_source(form, tmp_path):
 
 @pytest.mark.parametrize("form", WRAPPED)
 def test_mnist_checksums_apply_to_the_unpacked_files(form, tmp_path, monkeypatch):
-    """Of `mnist`, whose files may lie ready in any of these forms, but for folders between."""
+    """Files for `mnist` may exist in any of these forms, except in subfolders."""
     import hashlib
 
     own = {file: hashlib.sha256(idx(array)).hexdigest() for file, array in ARRAYS.items()}
@@ -227,7 +227,7 @@ def test_truncated_archive_error_advises_to_fetch_again(pack, tmp_path):
 def test_encrypted_archive_is_reported_as_unreadable(tmp_path):
     data = bytearray(zipped("a", idx(IMAGES)))
     for at in (data.index(b"PK\x03\x04") + 6, data.index(b"PK\x01\x02") + 8):
-        data[at] |= 1  # the flag of encryption
+        data[at] |= 1  # the encryption flag
     write(tmp_path, WRAPPED["plain"])
     (tmp_path / FILES[0]).write_bytes(bytes(data))
     with pytest.raises(DataProblemError, match=r"a zip archive that cannot be read .*encrypted.*; unpack it"):
@@ -284,7 +284,7 @@ def test_exchanged_label_and_image_files_are_named(both, idx_folder, tmp_path):
 
 
 def repeated(folder: Path, sources: np.ndarray, target: str) -> None:
-    """Put images into a file of a folder, in the place of its first ones."""
+    """Replace the first images of a file of a folder."""
     path = folder / f"{target}-images-idx3-ubyte"
     data = bytearray(path.read_bytes())
     data[16 : 16 + sources.size] = sources.tobytes()
@@ -296,7 +296,7 @@ def test_no_digit_image_is_in_two_splits(idx_folder, tmp_path, caplog):
     before = load_digits(str(idx_folder), tmp_path)
     assert "left out" not in caplog.text
     folder = Path(shutil.copytree(idx_folder, tmp_path / "some"))
-    repeated(folder, before.images[[1, 2, 2, 599, 599]], "t10k")  # of 0 … 499 for train, 500 … 599 for val
+    repeated(folder, before.images[[1, 2, 2, 599, 599]], "t10k")  # 0 … 499 are in train, 500 … 599 in val
     digits = load_digits(str(folder), tmp_path)
     assert {split: len(members) for split, members in digits.splits.items()} == {"train": 498, "val": 99, "test": 200}
     np.testing.assert_array_equal(digits.images[:2], before.images[[0, 3]])

@@ -1,4 +1,4 @@
-"""Folders of photos with hidden places, links and loops: what is found, by which name, and what is said of the rest."""
+"""Folders of photos with hidden folders, links and loops: the photos found, their names, and the excluded files."""
 
 import logging
 import os
@@ -67,7 +67,7 @@ def test_links_are_followed_and_loops_end(folder, tmp_path):
     (folder / "sub" / "self").symlink_to(".")
     (folder / "above").symlink_to(tmp_path)
     found, left = names(folder)
-    # the links of a round are taken in their order: `again` before `more`, in which `deep` then is searched already
+    # links are followed in order: `again` comes before `more`, so `deep` is already searched there
     assert found == ["a.png", "again/d.png", "more/c.png", "sub/b.png"]
     assert sorted(left.names(REPEATED)) == ["above", "back", "round", "self", "up"]
 
@@ -106,7 +106,7 @@ def test_special_files_are_no_photos(folder):
 
 
 def test_links_do_not_change_the_fingerprint_of_the_photos(folder, tmp_path):
-    """The set is named by what the photos hold."""
+    """The name of the data set depends on the content of the photos."""
     before = list_photos(str(folder), tmp_path)
     (folder / "0.png").symlink_to("a.png")
     (folder / "0").symlink_to("sub")
@@ -154,7 +154,7 @@ PLACES = ("a", "b", "a/c", "a/d", "b/e")
     ),
 )
 def test_a_tree_of_links_gives_each_real_photo_once(photos, links, tmp_path_factory):
-    """Whatever leads where, and in whatever order a folder is listed."""
+    """This holds for any targets of the links and any order of the folder listing."""
     top = tmp_path_factory.mktemp("tree")
     for place in PLACES:
         (top / place).mkdir(parents=True)

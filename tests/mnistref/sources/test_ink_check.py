@@ -1,4 +1,4 @@
-"""Ink that cannot be the ink of digits is an error: of all digits, of one file alone, of single images."""
+"""Ink that cannot come from digits is an error, in all digits, in one file, and in single images."""
 
 import io
 import re
@@ -42,7 +42,7 @@ def faint_noise(images: np.ndarray, most: int = 2) -> np.ndarray:
 
 
 def filled(images: np.ndarray) -> np.ndarray:
-    """Digits as large as their square."""
+    """Return the digits scaled to the whole image."""
     return np.stack([np.asarray(Image.fromarray(image[4:24, 4:24]).resize((28, 28))) for image in images])
 
 

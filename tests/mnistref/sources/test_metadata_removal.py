@@ -1,4 +1,4 @@
-"""Photos whose metadata are damaged or absurd: their pixels are used as if there were no metadata."""
+"""Photos with damaged or absurd metadata are read as if they had no metadata."""
 
 import io
 import struct
@@ -23,7 +23,7 @@ PIXELS = np.asarray(PHOTO)
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="1"/></x:xmpmeta>'
 BOMB = zlib.compress(bytes(2 << 20))
-"""More than Pillow unpacks of a text or a profile."""
+"""Compressed data that unpack to more than Pillow allows for a text or a profile."""
 IRB = b"Photoshop 3.0\0"
 
 
@@ -42,7 +42,7 @@ def saved(form: str, image: Image.Image = PHOTO, **options) -> bytes:
 
 
 def upright(data: bytes) -> np.ndarray:
-    """What Pillow alone makes of a sound file."""
+    """Return the upright RGB pixels of a valid file, decoded by Pillow alone."""
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
@@ -59,7 +59,7 @@ def chunk(name: bytes, data: bytes, crc: int | None = None) -> bytes:
 
 
 def png(before: bytes = b"", behind: bytes = b"", image: Image.Image = PHOTO, **options) -> bytes:
-    """With chunks before and behind the pixels."""
+    """Return a PNG with additional chunks before and after its pixels."""
     data = saved("PNG", image, **options)
     first, end = data.index(b"IDAT") - 4, data.index(b"IEND") - 4
     return data[:first] + before + data[first:end] + behind + data[end:]
@@ -164,7 +164,7 @@ def test_xmp_orientation_is_used_if_exif_is_unreadable(tmp_path):
 
 
 def test_exif_text_in_place_of_a_length_does_not_prevent_rotation(tmp_path):
-    """Pillow raises a struct.error when it writes such a block again for a turned photo."""
+    """Pillow raises a struct.error when it rewrites such a block for a rotated photo."""
     entries = struct.pack("<HHI4s", 257, 2, 4, b"abc\0") + struct.pack("<HHII", 274, 3, 1, 6)
     block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
     np.testing.assert_array_equal(read(jpeg(segment(0xE1, block)), tmp_path), np.rot90(upright(JPEG), 3))
@@ -202,11 +202,11 @@ def test_tiff_tags_without_pixels_are_ignored(compression, big, tmp_path):
     number = "<HHQQ" if big else "<HHII"
     entry = data.index(struct.pack(number[:-1], 270, 2, len(text) + 1))
     for tag in (
-        (270, 2, len(text) + 1, 2**31 - 1),  # lies behind the end of the file
+        (270, 2, len(text) + 1, 2**31 - 1),  # an offset beyond the end of the file
         (700, 4, 1, 9),  # XMP that is a number
         (282, 2, 1, 65),  # a resolution that is a text
         (282, 5, 1, 2**31 - 1),
-        (34665, 4, 1, 2**31 - 1),  # an EXIF directory that is not there
+        (34665, 4, 1, 2**31 - 1),  # an EXIF directory that does not exist
         (34377, 2, 1, 65),
         (306, 12, 1, 3),
     ):
@@ -232,7 +232,7 @@ def test_bmp_sizes_and_resolutions_and_ppm_comments_are_ignored(tmp_path):
 
 
 def payloads(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where the metadata of a photo lie: first byte, end."""
+    """Yield the first byte and the end of each block of metadata of a photo."""
     at = 2 if data.startswith(b"\xff\xd8") else 8 if data.startswith(b"\x89PNG") else 12
     while at < len(data):
         if data.startswith(b"\xff\xd8"):
@@ -277,7 +277,9 @@ def test_photo_with_damaged_metadata_is_readable(tmp_path_factory, data):
             damaged[start + k] = byte
     seen = read(bytes(damaged), tmp_path_factory.getbasetemp())
     pixels = PIXELS if form != "jpeg" else upright(JPEG)
-    turns = [np.rot90(side, k) for side in (pixels, pixels[:, ::-1]) for k in range(4)]  # the damage may name another
+    turns = [
+        np.rot90(side, k) for side in (pixels, pixels[:, ::-1]) for k in range(4)
+    ]  # the damage may give another orientation
     assert any(np.array_equal(seen, turn) for turn in turns)
 
 
@@ -307,7 +309,7 @@ list_photos(sys.argv[1], Path(sys.argv[2]), skip_bad=True)
 
 
 def test_odd_metadata_print_nothing(tmp_path):
-    """Neither by libtiff, which prints by itself, nor by Pillow's log."""
+    """Neither libtiff, which prints to stderr, nor the log of Pillow prints a message."""
     (tmp_path / "photos").mkdir()
     data = saved("TIFF", compression="tiff_lzw", tiffinfo={274: 6})
     entry = data.index(struct.pack("<HHI", 274, 3, 1))

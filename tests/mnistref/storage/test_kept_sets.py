@@ -1,4 +1,4 @@
-"""The cards of the full-size sets that are kept: the law of today still makes what they describe."""
+"""The stored cards of full-size data sets: the current law still generates the data sets that they describe."""
 
 import re
 
@@ -14,7 +14,7 @@ PHOTOS = TOP / "results" / "data" / "sun-photos.sha256"
 
 
 def source(card: str, kind: str) -> tuple[str, str] | None:
-    """A card's digits or backgrounds: how many, SHA-256."""
+    """Return the number and the SHA-256 of the digits or backgrounds of a card."""
     found = re.search(rf"^- {kind}: \S+, ([\d,]+), SHA-256 `(\w+)`", card, re.MULTILINE)
     return found and (found[1], found[2])
 

@@ -1,4 +1,4 @@
-"""Messages of the schema of dataset.json: where the value is, what it is, and which rule it breaks."""
+"""Messages of the schema of dataset.json: the path of the value, the value, and the broken rule."""
 
 from typing import Any
 

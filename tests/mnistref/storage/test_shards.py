@@ -20,7 +20,7 @@ from mnistref.storage.shards import (
 
 @pytest.fixture
 def arrays():
-    """Twelve images of a 20-px canvas with values all over their ranges."""
+    """Return twelve images of a 20-px canvas, with values over their whole ranges."""
     rng = np.random.default_rng(0)
     made = schema.empty(12, 20)
     for name, field in FIELDS.items():

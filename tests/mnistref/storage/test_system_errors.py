@@ -1,4 +1,4 @@
-"""What the system refuses is no damage: the true reason with the path; and what is only read needs nothing written."""
+"""System errors are reported with reason and path, not as damage, and reading a data set writes no files."""
 
 import errno
 import os
@@ -25,14 +25,14 @@ from tests.helpers import TOP
 
 @pytest.fixture
 def many(make, monkeypatch) -> Path:
-    """A set of 15 shards."""
+    """Return a data set of 15 shards."""
     monkeypatch.setattr("mnistref.storage.manifest.SHARD_IMAGES", 2)
     monkeypatch.setattr("mnistref.storage.manifest_schema.SHARD_IMAGES", 2)
     return make("mini", seed=21, sizes={"train": 20, "val": 6, "test": 4})
 
 
 def refusing(number: int, *names: str):
-    """A function that fails as the system would, for paths that hold one of these names."""
+    """Return a wrapper that makes a function raise this OSError for paths that contain one of these names."""
 
     def refuse(original):
         def call(path, *args, **kwargs):
@@ -69,7 +69,7 @@ def test_number_of_open_shards_is_a_share_of_the_process_limit(monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
 def test_few_file_descriptors_suffice_and_none_is_explained(many):
-    """For real, in a process that may open 24 files; another part of it holds all but two of them, then all."""
+    """The process may open 24 files. Other code in it holds all but two of them, then all."""
     code = """
 import os, resource, sys
 import mnistref.storage.manifest_schema, mnistref.storage.manifest
@@ -101,14 +101,14 @@ for _ in range(2):
         held.append(os.open(os.devnull, os.O_RDONLY))
     except OSError:
         break
-data[0]  # its shards are mapped
+data[0]  # already mapped
 unread[0]
 """
     done = subprocess.run([sys.executable, "-c", code, str(many)], cwd=TOP, capture_output=True, text=True, check=False)
     assert int(done.stdout) > 1, done.stderr
     assert done.returncode == 1
     wanted = f"OSError: [Errno 24] Too many open files: '{many}/val-0000"
-    lines = done.stderr.split("Exception ignored in atexit")[0].splitlines()  # PyTorch's own handler fails, too
+    lines = done.stderr.split("Exception ignored in atexit")[0].splitlines()  # PyTorch's exit handler fails too
     assert lines[-1].startswith(wanted), done.stderr
 
 
@@ -142,7 +142,7 @@ def test_regenerated_data_set_is_not_read_from_the_old_file(make, tmp_path):
 
 
 def test_shard_opened_elsewhere_is_read(mini):
-    """With a lock: of another process, as HDF5 takes it for writing, and of this one with another way of locking."""
+    """The file is locked by another process, as HDF5 does for writing, and by this one with another kind of lock."""
     SHARD_FILES.close()
     shard = mini / read_manifest(mini).shards[0].file
     lock = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX)"
@@ -242,7 +242,7 @@ def test_unsupported_file_operation_is_tolerated(name, tmp_path, monkeypatch):
 
 
 def test_data_set_of_links_is_accepted_by_every_reader(mini, tmp_path):
-    """As the caches of huggingface_hub and DVC hold it, and the folder itself a link."""
+    """The files are links, as in the caches of huggingface_hub and DVC, and the folder is a link too."""
     blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"
     blobs.mkdir()
     snapshot.mkdir(parents=True)
