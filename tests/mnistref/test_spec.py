@@ -1,12 +1,15 @@
-"""Specifications: fields that the renderers cannot draw are refused when a variant is made."""
+"""Specifications: refused fields of variants, and fingerprints equal to those of the stored cards of data sets."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from mnistref.spec import BACKGROUNDS, QUERIES, VariantSpec
-from mnistref.variants import VARIANTS
+from mnistref.sources.photos import PhotoList
+from mnistref.spec import BACKGROUNDS, QUERIES, DatasetSpec, VariantSpec
+from mnistref.variants import VARIANTS, get_variant
+from tests.helpers import TOP
 
 REFUSED = [
     ({"background": "stripes"}, "background is 'stripes', must be one of black, distractors, photo"),
@@ -33,3 +36,50 @@ def test_known_backgrounds_and_queries_are_accepted_and_described(background, qu
     variant = replace(VARIANTS["mref"], background=background, query=query, jitter=jitter, distractors=distractors)
     assert BACKGROUNDS[background] in variant.description
     assert variant.law()["jitter"] == jitter
+
+
+KEPT = sorted((TOP / "results" / "data").glob("*/card.md"))
+
+
+PHOTOS = TOP / "results" / "data" / "sun-photos.sha256"
+
+
+def source(card: str, kind: str) -> tuple[str, str] | None:
+    """Return the number and the SHA-256 of the digits or backgrounds of a card."""
+    found = re.search(rf"^- {kind}: \S+, ([\d,]+), SHA-256 `(\w+)`", card, re.MULTILINE)
+    return found and (found[1], found[2])
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.parent.name)
+def test_stored_card_fingerprint_follows_from_the_law_and_the_sources(path):
+    card = path.read_text()
+    command = re.search(
+        r"^mnistref generate --variant (\w+) --seed 0 --train (\d+) --val (\d+) --test (\d+) ", card, re.MULTILINE
+    )
+    sizes = dict(zip(("train", "val", "test"), map(int, command.groups()[1:]), strict=True))
+    assert sizes == {"train": 30_000, "val": 10_000, "test": 10_000}
+    photos = source(card, "backgrounds")
+    spec = DatasetSpec(
+        *(get_variant(command[1]), 0, tuple(sizes.items())),
+        *(source(card, "digits")[1], photos and photos[1], "disjoint"),
+    )
+    assert spec.folder_name == path.parent.name == card.splitlines()[0].removeprefix("# ")
+    assert (path.parent / "preview.webp").stat().st_size > 10_000
+    laws = (path.parent / "shares.txt").read_text()
+    assert laws.count(" yes\n") >= 35
+    assert "NO" not in laws
+
+
+def test_photographs_of_stored_cards_equal_the_list():
+    lines = [line.split("  ") for line in PHOTOS.read_text().splitlines()]
+    digests = sorted(digest for digest, _ in lines)
+    names = [name for _, name in lines]
+    assert len(set(digests)) == len(set(names)) == len(lines) == 1573
+    listed = PhotoList("sun8", (), (), tuple(digests))
+    used = {source(path.read_text(), "backgrounds") for path in KEPT if "<sun8>" in path.read_text()}
+    assert used == {("1,573", listed.sha256)}
+
+
+def test_stored_cards_cover_every_variant_of_the_papers():
+    assert {path.parent.name.split("-")[0] for path in KEPT} == {"mref", "mdist", "mbg", "mbginv", "mbgb"}
+    assert len(KEPT) == 6

@@ -187,34 +187,6 @@ def test_a_child_does_not_wait_for_threads_that_user_code_started(code):
     assert time.monotonic() - began < 5
 
 
-def test_child_pool_stops_when_its_block_is_left(tmp_path):
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), processes(2) as pool:  # noqa: PT012
-        for _ in range(9):
-            pool.submit(time.sleep, 99)
-        time.sleep(0.5)
-        raise KeyboardInterrupt
-    assert time.monotonic() - began < 30
-
-
-def test_a_pool_works_in_a_script_without_a_main_guard_and_from_standard_input(tmp_path):
-    script = "from mnistref.generation.executors import processes\n"
-    script += "with processes(2) as pool:\n    print(sum(pool.map(abs, [-1, 2])))\n"
-    (tmp_path / "script.py").write_text(script)
-    environment = {**os.environ, "PYTHONPATH": str(TOP)}
-    for arguments, given in (([str(tmp_path / "script.py")], ""), (["-"], script)):
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            input=given,
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert done.stdout == "3\n"
-
-
 def test_child_ignores_ctrl_c(child):
     child.call(os.getpid)
     os.kill(child.pid, signal.SIGINT)

@@ -34,7 +34,7 @@ if __name__ == "__main__":
 """
 
 
-def cache_hits(folder: Path, **environment: str) -> tuple[int, int]:
+def sum_and_cache_hits(folder: Path, **environment: str) -> tuple[int, int]:
     """Run the compiled code in a new process. Return the sum of the pixels, and the number of cache hits."""
     total, hits = run(folder, **environment).stdout.split()
     return int(total), int(hits)
@@ -59,12 +59,12 @@ def copy(tmp_path) -> Path:
 
 
 def test_changed_callee_recompiles_the_caller(copy):
-    before, hits = cache_hits(copy)
+    before, hits = sum_and_cache_hits(copy)
     assert hits == 0
-    assert cache_hits(copy) == (before, 1)
+    assert sum_and_cache_hits(copy) == (before, 1)
     source = copy / "mnistref" / "rendering" / "resize.py"
     source.write_text(source.read_text().replace("1 << (BITS - 1)", "1 << 3"))  # no longer rounds to the nearest
-    after, hits = cache_hits(copy)
+    after, hits = sum_and_cache_hits(copy)
     assert after < before
     assert hits == 0
 
@@ -74,11 +74,11 @@ def test_compiled_code_runs_without_a_cache_folder(copy):
     blocked = copy / "mnistref" / "rendering" / "__pycache__"
     blocked.write_text("a file where the folder should be")  # root cannot write there either
     nowhere = str(blocked / "home")
-    total, hits = cache_hits(copy, HOME=nowhere, XDG_CACHE_HOME=nowhere, PYTHONDONTWRITEBYTECODE="1")
+    total, hits = sum_and_cache_hits(copy, HOME=nowhere, XDG_CACHE_HOME=nowhere, PYTHONDONTWRITEBYTECODE="1")
     assert (total > 0, hits) == (True, 0)
     elsewhere = {"XDG_CACHE_HOME": str(copy / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
-    assert cache_hits(copy, **elsewhere) == (total, 0)
-    assert cache_hits(copy, **elsewhere) == (total, 1)
+    assert sum_and_cache_hits(copy, **elsewhere) == (total, 0)
+    assert sum_and_cache_hits(copy, **elsewhere) == (total, 1)
 
 
 def test_cache_key_covers_all_imports_of_compiled_code():
@@ -125,24 +125,24 @@ def replace_by_folder(file: Path) -> None:
 
 def test_damaged_cache_is_recompiled_and_replaced(copy, rounds):
     cache = {"NUMBA_CACHE_DIR": str(copy / "cache")}
-    total, _ = cache_hits(copy, **cache)
+    total, _ = sum_and_cache_hits(copy, **cache)
     every = list(itertools.product(("nbi", "nbc"), (flip, cut, empty)))
     for kind, spoil in every if rounds >= 200 else [("nbi", cut), ("nbc", flip)]:
         files = list((copy / "cache").rglob(f"*.{kind}"))
         assert len(files) >= 2
         for file in files:
             spoil(file)
-        assert cache_hits(copy, **cache) == (total, 0), (kind, spoil)
-        assert cache_hits(copy, **cache) == (total, 1), (kind, spoil)
+        assert sum_and_cache_hits(copy, **cache) == (total, 0), (kind, spoil)
+        assert sum_and_cache_hits(copy, **cache) == (total, 1), (kind, spoil)
 
 
 def test_unusable_cache_fails_no_call(copy):
     cache = {"NUMBA_CACHE_DIR": str(copy / "cache"), "XDG_CACHE_HOME": str(copy / "user")}
-    total, _ = cache_hits(copy, **cache)
+    total, _ = sum_and_cache_hits(copy, **cache)
     for file in (copy / "cache").rglob("*.nb?"):
         replace_by_folder(file)  # root can neither read nor write it
-    assert cache_hits(copy, **cache) == (total, 0)
-    assert cache_hits(copy, **cache) == (total, 1)  # from the next cache folder
+    assert sum_and_cache_hits(copy, **cache) == (total, 0)
+    assert sum_and_cache_hits(copy, **cache) == (total, 1)  # from the next cache folder
 
 
 def mounted(place: Path, options: str, *kind: str) -> None:
@@ -168,11 +168,11 @@ def mounts(tmp_path):
 
 def test_filled_read_only_cache_is_used(copy, mounts):
     cache = {"NUMBA_CACHE_DIR": str(copy / "cache"), "XDG_CACHE_HOME": str(copy / "user")}
-    total, hits = cache_hits(copy, **cache)
+    total, hits = sum_and_cache_hits(copy, **cache)
     assert hits == 0
     mounts(copy / "cache", "bind,ro", str(copy / "cache"))
     before = sorted((copy / "cache").rglob("*"))
-    assert cache_hits(copy, **cache) == (total, 1)
+    assert sum_and_cache_hits(copy, **cache) == (total, 1)
     assert sorted((copy / "cache").rglob("*")) == before
     assert not (copy / "user").exists()
 
@@ -181,6 +181,6 @@ def test_full_disk_of_the_cache_fails_no_call(copy, mounts):
     mounts(copy / "cache", "size=64k", "-t", "tmpfs", "tmpfs")
     (copy / "cache" / "filler").write_bytes(bytes(60_000))
     cache = {"NUMBA_CACHE_DIR": str(copy / "cache"), "XDG_CACHE_HOME": str(copy / "user")}
-    total, _ = cache_hits(copy, **cache)
+    total, _ = sum_and_cache_hits(copy, **cache)
     assert not list((copy / "cache").rglob("*.nbc*"))
-    assert cache_hits(copy, **cache) == (total, 1)  # cached in the next folder
+    assert sum_and_cache_hits(copy, **cache) == (total, 1)  # cached in the next folder

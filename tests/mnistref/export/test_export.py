@@ -1,4 +1,4 @@
-"""Exports, read with the libraries for their formats, have the values of the data set."""
+"""Exports of all formats: same bytes, complete files, interrupts, and full disks."""
 
 import hashlib
 import json
@@ -16,99 +16,12 @@ import pytest
 
 from mnistref.common.atomic_files import PARTIAL
 from mnistref.common.errors import DataProblemError, UsageProblemError
-from mnistref.export import FORMATS, export
-from mnistref.export.rows import VALUES
+from mnistref.export import export
 from mnistref.generation.generate import Request, generate
-from mnistref.storage.manifest import read_manifest
 from mnistref.storage.schema import FIELDS
-from mnistref.storage.shards import read_shard
 from tests.faults.helpers import children
 from tests.helpers import TOP
-
-os.environ["HF_HUB_OFFLINE"] = "1"
-
-
-@pytest.fixture(scope="module")
-def exported(make, tmp_path_factory):
-    """Return a function `exported(variant, format)` that returns the folders of a data set and of its export."""
-    top = tmp_path_factory.mktemp("exports")
-
-    def exported(variant: str, to: str):
-        output = top / f"{variant}-{to}"
-        return make(variant), output if output.exists() else export(make(variant), output, to)
-
-    return exported
-
-
-def truth(folder, split: str) -> dict[str, np.ndarray]:
-    """Return all fields of a split of one shard, and `mask`."""
-    manifest = read_manifest(folder)
-    (shard,) = manifest.splits[split]
-    fields = read_shard(folder / shard.file, shard.images, manifest.variant.canvas, FIELDS)
-    return {**fields, "mask": (fields["instance"] == fields["query_slot"][:, None, None] + 1) * np.uint8(255)}
-
-
-def assert_equal(rows: list[dict], wanted: dict[str, np.ndarray]) -> None:
-    """Check that every field of every row, images and numbers, has the same bits."""
-    for name in ("mask", *FIELDS):
-        found = np.stack([np.asarray(row[name]) for row in rows])
-        np.testing.assert_array_equal(found.astype(wanted[name].dtype), wanted[name], err_msg=name)
-
-
-@pytest.fixture(params=FORMATS)
-def to(request) -> str:
-    """Return the name of each format whose package is installed."""
-    if request.param == "parquet":
-        pytest.importorskip("pyarrow")
-    return request.param
-
-
-@pytest.fixture
-def load(tmp_path):
-    """Return datasets.load_dataset with a separate cache."""
-    datasets = pytest.importorskip("datasets")
-    return lambda *args, **options: datasets.load_dataset(*args, **options, cache_dir=str(tmp_path / "cache"))
-
-
-@pytest.mark.parametrize("variant", ["mbginv", "mini"])
-def test_webdataset_reads_the_tar_files(variant, exported):
-    webdataset = pytest.importorskip("webdataset")
-    folder, output = exported(variant, "webdataset")
-    for split in ("train", "test"):
-        (path,) = output.glob(f"{split}-*.tar")
-        samples = list(webdataset.WebDataset(str(path), shardshuffle=False).decode("pil"))
-        assert [sample["__key__"] for sample in samples] == [f"{k:06d}" for k in range(len(samples))]
-        rows = [{**s["json"], "image": s["png"]} for s in samples]
-        grey = [{n: np.asarray(s[f"{n}.png"].convert("L")) for n in ("mask", "instance")} for s in samples]
-        assert_equal([{**row, **masks} for row, masks in zip(rows, grey, strict=True)], truth(folder, split))
-
-
-@pytest.mark.parametrize("variant", ["mbginv", "mini"])
-def test_datasets_reads_parquet(variant, exported, load):
-    folder, output = exported(variant, "parquet")
-    files = {split: str(output / f"{split}-*.parquet") for split in ("train", "val", "test")}
-    found = load("parquet", data_files=files)
-    for split, rows in found.items():
-        assert_equal(list(rows), truth(folder, split))
-    features, law = found["train"].features, read_manifest(folder).variant
-    assert features["label"].names == list(law.label_names)
-    assert features["query"].names == list(law.query_names)
-    assert list(features) == ["image", "mask", "instance", *VALUES]
-
-
-@pytest.mark.parametrize("variant", ["mbginv", "mini"])
-def test_datasets_reads_the_folder_of_images(variant, exported, load):
-    folder, output = exported(variant, "png")
-    found = load("imagefolder", data_dir=str(output))
-    assert set(found) == {"train", "validation", "test"}  # `datasets` renames val
-    for split, name in (("train", "train"), ("val", "validation"), ("test", "test")):
-        assert_equal(list(found[name]), truth(folder, split))
-    assert (output / "val" / "000019.png").is_file()
-    assert sorted(p.name for p in (output / "val").iterdir() if p.suffix != ".png") == [
-        "instances",
-        "masks",
-        "metadata.jsonl",
-    ]
+from tests.mnistref.export.comparison import truth
 
 
 def test_exported_card_declares_the_splits_for_datasets(to, exported, load):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mnistref.common.errors import DataProblemError, ProblemError, RunProblemError
-from mnistref.generation import code_version, dispatch, shard_worker
+from mnistref.generation import dispatch, shard_worker
 from mnistref.generation.generate import Request, generate
 from mnistref.generation.shard_worker import ShardJob, ShardResult
 from mnistref.inspection.verify import verify
@@ -163,14 +163,3 @@ def test_worker_of_another_version_refuses_a_job(request_for):
 )
 def test_result_from_a_worker_of_another_version_is_refused(answer, message, request_for):
     refused(request_for(), RemoteExecutor(same, answer), rf"{message}; install the same everywhere")
-
-
-def test_code_digest_depends_on_every_file(tmp_path, monkeypatch):
-    shutil.copytree(Path(code_version.__file__).parents[1], tmp_path / "mnistref")
-    monkeypatch.setattr(code_version, "__file__", str(tmp_path / "mnistref" / "generation" / "code_version.py"))
-    assert f"({code_version._digest()[:12]})" in code_version.CODE
-    for name in ("rendering/render.py", "sources/digits.py", "common/version.py", "storage/schema.py"):
-        before = code_version._digest()
-        with open(tmp_path / "mnistref" / name, "a") as file:
-            file.write("\n")
-        assert code_version._digest() != before

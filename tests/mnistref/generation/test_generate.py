@@ -12,7 +12,7 @@ from mnistref.common.atomic_files import PARTIAL
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.dataset import read_split
 from mnistref.generation import shard_worker
-from mnistref.generation.generate import Request, generate, plan
+from mnistref.generation.generate import Request, generate
 from mnistref.inspection.verify import verify
 from mnistref.storage.manifest import read_manifest
 from mnistref.storage.schema import FIELDS
@@ -171,22 +171,6 @@ def test_manifest_describes_the_files(request_for):
     assert "/tmp" not in text
 
 
-def test_sources_are_named_by_content(request_for, idx_folder, photo_folder, tmp_path):
-    moved = tmp_path / "moved"
-    shutil.copytree(idx_folder, moved / "digits")
-    shutil.copytree(photo_folder, moved / "photos")
-    here = plan(request_for()).spec.spec_id
-    assert plan(request_for(digits=str(moved / "digits"), backgrounds=str(moved / "photos"))).spec.spec_id == here
-    next((moved / "photos").rglob("*.png")).unlink()
-    assert plan(request_for(digits=str(moved / "digits"), backgrounds=str(moved / "photos"))).spec.spec_id != here
-
-
-@pytest.mark.parametrize("key", ["seed", "pool", "sizes"])
-def test_spec_id_depends_on_every_setting_of_the_content(key, request_for):
-    other = {"seed": 5, "pool": "pooled", "sizes": {"train": 22, "val": 8, "test": 9}}
-    assert plan(request_for(**{key: other[key]})).spec.spec_id != plan(request_for()).spec.spec_id
-
-
 def test_a_folder_of_digits_may_have_any_name(request_for, idx_folder, tmp_path):
     """The name may contain bytes that are not UTF-8."""
     name = os.fsdecode(os.fsencode(tmp_path) + b"/d\xff")
@@ -225,12 +209,6 @@ def test_bad_photo_leaves_no_partial_files(request_for, photo_folder, tmp_path):
     root = request_for().root
     assert not (root / "datasets").exists()
     assert {p.name for p in (root / "raw").iterdir()} == {".lock", "looks.npz"}
-
-
-@pytest.mark.parametrize(("changes", "message"), [({"seed": -1}, "seed -1"), ({"pool": "mixed"}, "pool 'mixed'")])
-def test_bad_requests_are_refused(changes, message, request_for):
-    with pytest.raises(UsageProblemError, match=message):
-        plan(request_for(**changes))
 
 
 def test_generate_leaves_the_global_random_state_unchanged(request_for):

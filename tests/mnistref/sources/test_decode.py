@@ -215,3 +215,49 @@ def test_a_folder_of_bad_photos_alone_is_a_data_error(tmp_path):
     empty(tmp_path / "a.png")
     with pytest.raises(DataProblemError, match=r"not one of 1 photos can be used \(a\.png\)"):
         list_photos(str(tmp_path), tmp_path / "raw", skip_bad=True)
+
+
+def save(image: Image.Image, path, **options):
+    image.save(path, **options)
+    return path
+
+
+def gradient() -> np.ndarray:
+    return np.linspace(0, 255, 40 * 30).reshape(40, 30).astype(np.uint8)
+
+
+def test_photos_of_every_kind_become_8_bit_rgb(tmp_path):
+    grey = gradient()
+    rgb = np.stack([grey, grey[::-1], 255 - grey], axis=-1)
+    np.testing.assert_array_equal(
+        read_photo(save(Image.fromarray(grey), tmp_path / "g.png")), grey[..., None].repeat(3, 2)
+    )
+    np.testing.assert_array_equal(read_photo(save(Image.fromarray(rgb), tmp_path / "c.png")), rgb)
+    deep = save(Image.fromarray(grey.astype(np.uint16) * 257), tmp_path / "deep.png")
+    np.testing.assert_array_equal(read_photo(deep), grey[..., None].repeat(3, 2))
+    alpha = Image.fromarray(np.dstack([rgb, grey]))
+    seen = np.asarray(read_photo(save(alpha, tmp_path / "a.png")))
+    np.testing.assert_allclose(seen, rgb * (grey[..., None] / 255.0), atol=1.5)
+    cmyk = np.asarray(read_photo(save(Image.fromarray(rgb).convert("CMYK"), tmp_path / "k.tif")))
+    np.testing.assert_allclose(cmyk, rgb, atol=1.5)
+
+
+def test_exif_rotation_is_undone(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a rotation by 270°
+    path = save(Image.fromarray(gradient()), tmp_path / "turned.png", exif=exif)
+    assert read_photo(path).size == (40, 30)
+
+
+@pytest.mark.parametrize("data", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n broken"])
+def test_an_unreadable_photo_is_refused_by_name(data, tmp_path):
+    (tmp_path / "bad.png").write_bytes(data)
+    with pytest.raises(DataProblemError, match=r"bad\.png: cannot be read as an image"):
+        read_photo(tmp_path / "bad.png")
+
+
+def test_a_truncated_jpeg_is_refused_by_name(tmp_path):
+    path = save(Image.fromarray(gradient()).resize((300, 400)), tmp_path / "cut.jpg")
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(DataProblemError, match=r"cut\.jpg"):
+        read_photo(path)

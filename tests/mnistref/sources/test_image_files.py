@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mnistref.common.errors import DataProblemError
-from mnistref.sources.exclusions import BROKEN, COPY, HIDDEN, OTHER, REPEATED, SMALLER, Exclusions
+from mnistref.sources.exclusions import BROKEN, REPEATED, Exclusions
 from mnistref.sources.image_files import find_images
 from mnistref.sources.photos import list_photos
 
@@ -129,18 +129,6 @@ def test_error_without_photos_lists_the_files_that_exist(tmp_path):
     said = r"no images here, but 1 hidden file or folder, 1 other file \(\.heic\), 1 broken link; photos end in"
     with pytest.raises(DataProblemError, match=said):
         find_images(tmp_path / "photos")
-
-
-def test_exclusion_reasons_are_one_line_with_counts():
-    left = Exclusions()
-    assert not left
-    for reason, many in ((COPY, 1_200), (SMALLER, 4), (HIDDEN, 1), (OTHER, 6)):
-        for k in range(many):
-            left.add(reason, f"{k}.jpg" if reason is not OTHER else f".{k}")
-    assert str(left) == (
-        "1 hidden file or folder, 6 other files (.0, .1, .2, .3, .4 …), 1,200 copies, "
-        "4 smaller or recompressed copies of other photos (0.jpg, 1.jpg, 2.jpg …)"
-    )
 
 
 PLACES = ("a", "b", "a/c", "a/d", "b/e")

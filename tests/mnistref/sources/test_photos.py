@@ -4,28 +4,27 @@ import itertools
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-import warnings
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from filelock import FileLock, Timeout
 from PIL import Image
 
 from cli import mnistref
 from mnistref.common import atomic_files
 from mnistref.common.atomic_files import PARTIAL
 from mnistref.common.errors import DataProblemError
-from mnistref.sources import image_files, photo_checks
-from mnistref.sources.photos import list_photos
-from mnistref.sources.thread_pool import BoundedThreadPool, StoppableFile, StoppedError
+from mnistref.sources import image_files
+from mnistref.sources import photos as photo_source
+from mnistref.sources.decode import read_photo
+from mnistref.sources.photos import list_photos, split_photos
+from mnistref.spec import SPLITS
 from tests.helpers import TOP
 
 BYTES = os.fsdecode(b"\xff\xfe.png")
@@ -166,53 +165,6 @@ def test_no_warning_of_a_library_reaches_stderr(tmp_path):
     assert "Corrupt EXIF" in after
 
 
-def test_thread_pool_bounds_the_memory_of_its_threads():
-    pool, most, now, lock = BoundedThreadPool(100), 0, 0, threading.Lock()
-
-    def work(size: int) -> int:
-        nonlocal most, now
-        with pool.reserve_memory(size):
-            with lock:
-                now += size
-                most = max(most, now)
-            time.sleep(0.002)
-            with lock:
-                now -= size
-        return size
-
-    sizes = [1 + (37 * k) % 100 for k in range(60)]
-    assert list(pool.map(work, sizes, "test")) == sizes
-    assert 50 < most <= 100
-
-
-def test_thread_pool_stops_when_its_block_is_left(tmp_path):
-    """Covers threads waiting for memory, reading, and not yet started."""
-    pool, begun = BoundedThreadPool(100), []
-    (tmp_path / "file").write_bytes(bytes(100))
-
-    def work(k: int) -> None:
-        begun.append(k)
-        if k:
-            with pool.reserve_memory(60), StoppableFile(tmp_path / "file", pool) as file:
-                while True:
-                    file.seek(0)
-                    file.read(10)
-
-    begin = time.monotonic()
-    with closing(pool.map(work, range(1000), "test")) as results:
-        next(results)
-    assert time.monotonic() - begin < 5
-    assert len(begun) < 100
-    with pytest.raises(StoppedError):
-        pool.raise_if_stopped()
-
-
-def test_thread_pool_restores_the_warning_filters():
-    before = list(warnings.filters)
-    list(BoundedThreadPool().map(lambda k: warnings.warn("no one sees this", stacklevel=1), range(3), "test"))
-    assert warnings.filters == before
-
-
 MEASURED = """
 import re, sys
 from pathlib import Path
@@ -268,18 +220,75 @@ def enable_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 
 
-def test_photo_cache_is_written_under_the_lock(tmp_path, monkeypatch):
-    """The holder of the lock removes partial files, so a write without the lock could lose its file."""
-    photo(tmp_path / "photos" / "a.png")
-    held = []
-    write_whole = photo_checks.write_whole
+def test_photos_are_found_in_subfolders_and_named(photo_folder, tmp_path):
+    (photo_folder / "notes.txt").write_text("no photo")
+    found = list_photos(str(photo_folder), tmp_path)
+    assert len(found.paths) == 7
+    assert list(found.sha256s) == sorted(found.sha256s)
+    assert sorted(found.names)[0] == "class0/photo0.png"
 
-    def write(path, *pieces):
-        with pytest.raises(Timeout), FileLock(path.parent / ".lock", timeout=0):
-            pass
-        held.append(path.name)
-        write_whole(path, *pieces)
 
-    monkeypatch.setattr(photo_checks, "write_whole", write)
-    list_photos(str(tmp_path / "photos"), tmp_path / "raw", skip_bad=True, skip_copies=True)
-    assert held == ["refused.json", "looks.npz"]
+def test_photos_are_split_disjointly(photo_folder, tmp_path):
+    found = list_photos(str(photo_folder), tmp_path)
+    disjoint = split_photos(found, "disjoint")
+    assert [len(disjoint[s]) for s in SPLITS] == [5, 1, 1]
+    assert sorted(np.concatenate(list(disjoint.values())).tolist()) == list(range(7))
+    pooled = split_photos(found, "pooled")
+    assert all(len(members) == 7 for members in pooled.values())
+
+
+def test_a_copy_of_a_photo_counts_once(photo_folder, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(photo_folder, folder)
+    shutil.copy(folder / "class0/photo0.png", folder / "zcopy.png")
+    assert list_photos(str(folder), tmp_path).sha256 == list_photos(str(photo_folder), tmp_path).sha256
+
+
+def test_too_few_photos_to_split_are_refused(photo_folder, tmp_path):
+    folder = tmp_path / "two"
+    folder.mkdir()
+    for name in ("photo0.png", "photo6.png"):
+        shutil.copy(photo_folder / "class0" / name, folder)
+    with pytest.raises(DataProblemError, match="2 photos cannot be split"):
+        split_photos(list_photos(str(folder), tmp_path), "disjoint")
+
+
+def test_folder_without_images_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("no photo")
+    with pytest.raises(DataProblemError, match="no images here"):
+        list_photos(str(tmp_path), tmp_path)
+
+
+def test_sun397_is_read_from_the_torchvision_folder(photo_folder, tmp_path):
+    sun = tmp_path / "SUN397"
+    place = sun / "a" / "abbey"
+    place.mkdir(parents=True)
+    (sun / "ClassName.txt").write_text("/a/abbey\n")
+    for k, path in enumerate(sorted(photo_folder.rglob("*.jpg"))):
+        shutil.copy(path, place / f"sun_{k}.jpg")
+    found = list_photos("sun397", tmp_path)
+    assert found.name == "sun397"
+    assert len(found.paths) == len(list(photo_folder.rglob("*.jpg")))
+
+
+def test_failed_sun397_download_is_an_error(tmp_path, monkeypatch):
+    from torchvision.datasets import SUN397
+
+    monkeypatch.setattr(SUN397, "_DATASET_URL", "http://127.0.0.1:9/SUN397.tar.gz")
+    with pytest.raises(DataProblemError, match=r"SUN397 could not be fetched.*builtin"):
+        list_photos("sun397", tmp_path)
+
+
+def test_the_builtin_photos_are_ten_different_color_photographs(tmp_path):
+    found = list_photos("builtin", tmp_path)
+    assert len(found.paths) == 10
+    assert [len(p) for p in split_photos(found, "disjoint").values()] == [6, 2, 2]
+    for path in found.paths:
+        pixels = np.asarray(read_photo(path), dtype=int)
+        assert np.abs(pixels[..., 0] - pixels[..., 2]).mean() > 1
+
+
+def test_a_missing_demo_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(photo_source, "find_spec", lambda name: None)
+    with pytest.raises(DataProblemError, match="pip install scikit-image"):
+        list_photos("builtin", tmp_path)

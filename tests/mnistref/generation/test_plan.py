@@ -1,0 +1,44 @@
+"""Plans of requests: the specification and its name."""
+
+import shutil
+
+import pytest
+
+from mnistref.common.errors import UsageProblemError
+from mnistref.generation.generate import Request, plan
+
+
+@pytest.fixture
+def request_for(tmp_path, photo_folder, idx_folder):
+    def request_for(variant: str = "mbg", name: str = "root", **changes) -> Request:
+        defaults = {
+            "root": tmp_path / name,
+            "sizes": {"train": 21, "val": 8, "test": 9},
+            "digits": str(idx_folder),
+            "backgrounds": str(photo_folder),
+        }
+        return Request(variant, **{**defaults, **changes})
+
+    return request_for
+
+
+def test_sources_are_named_by_content(request_for, idx_folder, photo_folder, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(idx_folder, moved / "digits")
+    shutil.copytree(photo_folder, moved / "photos")
+    here = plan(request_for()).spec.spec_id
+    assert plan(request_for(digits=str(moved / "digits"), backgrounds=str(moved / "photos"))).spec.spec_id == here
+    next((moved / "photos").rglob("*.png")).unlink()
+    assert plan(request_for(digits=str(moved / "digits"), backgrounds=str(moved / "photos"))).spec.spec_id != here
+
+
+@pytest.mark.parametrize("key", ["seed", "pool", "sizes"])
+def test_spec_id_depends_on_every_setting_of_the_content(key, request_for):
+    other = {"seed": 5, "pool": "pooled", "sizes": {"train": 22, "val": 8, "test": 9}}
+    assert plan(request_for(**{key: other[key]})).spec.spec_id != plan(request_for()).spec.spec_id
+
+
+@pytest.mark.parametrize(("changes", "message"), [({"seed": -1}, "seed -1"), ({"pool": "mixed"}, "pool 'mixed'")])
+def test_bad_requests_are_refused(changes, message, request_for):
+    with pytest.raises(UsageProblemError, match=message):
+        plan(request_for(**changes))
