@@ -58,14 +58,14 @@ def test_out_of_memory_error_names_a_batch_that_fits(rounds, mini, tmp_path, mon
 
 
 @pytest.mark.parametrize(
-    ("most", "said"),
+    ("most", "advice"),
     [
         (60, "give --batch 50"),
         (1, "no smaller batch fits either"),
         (400, "but not together with the data; give --stream"),
     ],
 )
-def test_first_batch_that_fits_is_suggested(most, said, monkeypatch):
+def test_first_batch_that_fits_is_suggested(most, advice, monkeypatch):
     """Batches of more than this many images run out of memory."""
 
     def measure(models, recipe, variant, computing, rounds, questions):
@@ -74,4 +74,4 @@ def test_first_batch_that_fits_is_suggested(most, said, monkeypatch):
 
     monkeypatch.setattr(oom, "time_networks", measure)
     config = RunConfig("pan", "mini", "", 0, replace(RECIPES["fast"], batch=200), "one", "fp32", "cpu")
-    assert said in oom.describe_out_of_memory(config, get_variant("mini"), ComputeConfig(torch.device("cpu")))
+    assert advice in oom.describe_out_of_memory(config, get_variant("mini"), ComputeConfig(torch.device("cpu")))

@@ -48,14 +48,14 @@ def test_load_generates_a_variant_that_is_missing(root):
 
 
 def test_small_variants_use_the_settings_of_the_quick_preset(monkeypatch, tmp_path):
-    asked = []
-    monkeypatch.setattr("mnistref.api.generate", lambda *a, **k: asked.append((a, k)) or tmp_path)
+    calls = []
+    monkeypatch.setattr("mnistref.api.generate", lambda *a, **k: calls.append((a, k)) or tmp_path)
     quick = PRESETS["quick"]
     for name in FIRST_STEPS:
         with pytest.raises(UsageProblemError, match="no data set"):
             mnistref.load(name, seed=1)
     assert quick.variant in FIRST_STEPS
-    assert asked == [((name, "data_cache"), {**quick.sizes, "digits": quick.digits, "seed": 1}) for name in FIRST_STEPS]
+    assert calls == [((name, "data_cache"), {**quick.sizes, "digits": quick.digits, "seed": 1}) for name in FIRST_STEPS]
 
 
 @pytest.mark.parametrize(

@@ -206,17 +206,17 @@ def ending(how: str) -> tuple[int, str]:
     ],
 )
 def test_exit_handlers_run_and_do_not_decide_the_exit_code(how, code):
-    ended, said = ending(how)
-    assert ended == code, said
-    assert "at exit" in said
-    assert "no such luck" in said
-    assert ("4\n" in said) == (how == "fork")
+    ended, errors = ending(how)
+    assert ended == code, errors
+    assert "at exit" in errors
+    assert "no such luck" in errors
+    assert ("4\n" in errors) == (how == "fork")
 
 
 @pytest.mark.parametrize(
     ("how", "why"), [("leave", "os._exit(0) was called"), ("exit", "user code raised SystemExit: 0")]
 )
 def test_silent_exit_of_a_command_is_an_error(how, why):
-    ended, said = ending(how)
-    assert (ended, said.count("\n")) == (1, 1)
-    assert why in said
+    ended, errors = ending(how)
+    assert (ended, errors.count("\n")) == (1, 1)
+    assert why in errors

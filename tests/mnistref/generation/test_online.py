@@ -65,14 +65,14 @@ def test_online_questions_are_those_of_the_data_set(units, make, root):
 
 def test_online_generation_can_end_early(make, root):
     fresh = open_fresh(make("mini"), root / "raw")
-    asked = []
+    calls = []
 
     def stopped() -> bool:
-        asked.append(1)
-        return len(asked) > 1
+        calls.append(1)
+        return len(calls) > 1
 
     fresh.draw(0, 10**5, "count", stopped=stopped)
-    assert len(asked) == -(-(10**5) // 4340)  # `stopped` is called once per part; all parts but the first are skipped
+    assert len(calls) == -(-(10**5) // 4340)  # `stopped` is called once per part; all parts but the first are skipped
 
 
 def test_prepared_photos_need_no_files(tmp_path, photo_folder, root):

@@ -34,7 +34,7 @@ def few(digits: Digits, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     return digits.images[order], digits.labels[order]
 
 
-def judged(images: np.ndarray, labels: np.ndarray) -> str | None:
+def error_of(images: np.ndarray, labels: np.ndarray) -> str | None:
     """Return the error message for these digits as training and as test files of a folder, or None."""
     count = len(labels)
     splits = {"train": np.arange(count), "val": np.arange(0), "test": np.arange(count, 2 * count)}
@@ -82,14 +82,14 @@ HONEST = {
 @pytest.mark.parametrize("count", [12, 60])
 def test_digits_of_any_handwriting_are_accepted(how, count, digits):
     images, labels = few(digits, count)
-    assert judged(HONEST[how](images), labels) is None
+    assert error_of(HONEST[how](images), labels) is None
 
 
 def test_small_digit_samples_are_accepted(digits):
     for seed in range(40):
-        assert judged(*few(digits, 8, seed)) is None
+        assert error_of(*few(digits, 8, seed)) is None
     for count in range(1, 8):  # too few for a decision
-        assert judged(*few(digits, count)) is None
+        assert error_of(*few(digits, count)) is None
 
 
 def test_digits_of_scikit_learn_are_accepted():
@@ -97,8 +97,8 @@ def test_digits_of_scikit_learn_are_accepted():
     found = pytest.importorskip("sklearn.datasets").load_digits()
     images = [np.asarray(Image.fromarray((v * 15.9).astype(np.uint8)).resize((20, 20))) for v in found.images]
     images = np.pad(np.stack(images), ((0, 0), (4, 4), (4, 4)))
-    assert judged(images, found.target) is None
-    assert judged(images[:, ::-1], found.target) is not None
+    assert error_of(images, found.target) is None
+    assert error_of(images[:, ::-1], found.target) is not None
 
 
 def printed(font: ImageFont.FreeTypeFont, characters: str = "0123456789", copies: int = 8) -> tuple[np.ndarray, ...]:
@@ -123,12 +123,12 @@ def test_printed_digits_are_accepted_and_other_characters_are_not():
     assert len(read) >= 20
     for font in [*read[::3], ImageFont.load_default(88)]:
         images, labels = printed(font)
-        assert judged(images, labels) is None, font.path
+        assert error_of(images, labels) is None, font.path
         for turn in (images[:, :, ::-1], images[:, ::-1], images.transpose(0, 2, 1), np.rot90(images, 1, (1, 2))):
-            assert judged(turn, labels) is not None, font.path
-        assert "black on white" in judged(255 - images, labels)
+            assert error_of(turn, labels) is not None, font.path
+        assert "black on white" in error_of(255 - images, labels)
         for letters in ("ABCDEFGHIJ", "abcdefghij", "KLMNPQRSTU"):
-            assert judged(*printed(font, letters)) is not None, (font.path, letters)
+            assert error_of(*printed(font, letters)) is not None, (font.path, letters)
 
 
 MEANINGLESS = {
@@ -180,21 +180,21 @@ MEANINGLESS = {
 @pytest.mark.parametrize("count", [12, 60])
 def test_meaningless_digits_are_refused_with_the_reason(what, count, digits):
     change, message = MEANINGLESS[what]
-    said = judged(*change(*few(digits, count)))
-    assert said is not None
-    assert re.search(message, said), said
+    error = error_of(*change(*few(digits, count)))
+    assert error is not None
+    assert re.search(message, error), error
 
 
 def test_shuffled_labels_and_pictures_of_other_things_are_refused(digits):
     images, labels = few(digits, 20)
     for seed in range(30):
-        assert judged(images, np.random.default_rng(seed).permutation(labels)) is not None
+        assert error_of(images, np.random.default_rng(seed).permutation(labels)) is not None
     rng = np.random.default_rng(0)
     window = np.exp(-((np.mgrid[:28, :28] - 13.5) ** 2).sum(0) / 90)
     for spread in (1, 2.5, 4):
         kinds = ndimage.gaussian_filter(rng.normal(size=(10, 28, 28)), (0, spread, spread)).repeat(20, 0)
         blobs = kinds / kinds.std() + ndimage.gaussian_filter(rng.normal(size=(200, 28, 28)), (0, spread, spread))
-        assert judged((blobs * window * 255).clip(0, 255).astype(np.uint8), labels) is not None
+        assert error_of((blobs * window * 255).clip(0, 255).astype(np.uint8), labels) is not None
 
 
 def test_class_means_constant_equals_means_of_mnist_digits(digits):
@@ -232,8 +232,8 @@ def test_dry_run_and_training_refuse_failed_digits(inverted, tmp_path):
         assert done.exit_code == 3
         assert "inverted: the digits are black on white (87% is inked)" in done.stderr
         assert "`mnistref generate … --any-digits` accepts them (to train on them, give the data set" in done.stderr
-    code, _, said = bench("run", "--attn", "none", *command)
-    assert (code, "--any-digits" in said) == (3, True), said
+    code, _, error = bench("run", "--attn", "none", *command)
+    assert (code, "--any-digits" in error) == (3, True), error
     assert not (tmp_path / "root" / "datasets").exists()
 
 

@@ -257,13 +257,13 @@ MAGICS = [b"", b"\0\0\x08\x03", b"\0\0\x0c\x01", b"\x1f\x8b\x08", b"PK\x03\x04",
 def test_any_idx_content_is_read_or_is_a_one_line_error(tmp_path_factory, magic, content):
     folder = tmp_path_factory.getbasetemp()
     (folder / FILES[0]).write_bytes(magic + content)
-    said = ""
+    message = ""
     try:
         assert read_idx(folder, FILES[0]).dtype == np.uint8
     except DataProblemError as error:
-        said = str(error)
-    assert not said or said.startswith(str(folder / FILES[0]))
-    assert "\n" not in said
+        message = str(error)
+    assert not message or message.startswith(str(folder / FILES[0]))
+    assert "\n" not in message
 
 
 def exchanged(folder: Path, part: str, both: bool) -> None:

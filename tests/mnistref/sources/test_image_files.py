@@ -126,8 +126,8 @@ def test_error_without_photos_lists_the_files_that_exist(tmp_path):
     photo(tmp_path / "photos" / ".hidden" / "a.png")
     (tmp_path / "photos" / "b.png").symlink_to("nowhere")
     (tmp_path / "photos" / "c.heic").write_bytes(b"x")
-    said = r"no images here, but 1 hidden file or folder, 1 other file \(\.heic\), 1 broken link; photos end in"
-    with pytest.raises(DataProblemError, match=said):
+    message = r"no images here, but 1 hidden file or folder, 1 other file \(\.heic\), 1 broken link; photos end in"
+    with pytest.raises(DataProblemError, match=message):
         find_images(tmp_path / "photos")
 
 

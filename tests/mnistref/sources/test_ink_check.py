@@ -24,7 +24,7 @@ def images(digits) -> np.ndarray:
     return few(digits, 40)[0]
 
 
-def said(train: np.ndarray, test: np.ndarray) -> str | None:
+def error_of(train: np.ndarray, test: np.ndarray) -> str | None:
     pools = {"training digits": np.arange(len(train)), "test digits": len(train) + np.arange(len(test))}
     return check_ink(np.concatenate([train, test]), pools)
 
@@ -66,7 +66,7 @@ def test_full_size_and_blurred_digits_are_accepted(images):
     changes = [*HONEST.values(), filled, lambda x: filled(HONEST["bold"](x)), lambda x: each(x, sized(1.4))]
     honest = [change(images[::2]) for change in changes]
     for changed in honest:
-        assert said(changed, images) is None
+        assert error_of(changed, images) is None
     shares = [count_ink(changed) for changed in honest]
     assert max(s.ink.mean() for s in shares) > 0.6
     assert max(s.stray.mean() for s in shares) < 0.02
@@ -89,11 +89,11 @@ def test_whole_mnist5k_and_fonts_are_far_from_every_limit(digits):
 def test_background_counted_as_ink_is_refused(kind, images):
     odd = GROUNDS[kind](images)
     for train, test, name in ((odd, odd, "digits"), (odd, images, "training digits"), (images, odd, "test digits")):
-        found = said(train, test)
+        found = error_of(train, test)
         assert f"the ground of the {name} is not black: " in found
         assert "% of their pixels are above 0, which masks count as ink; " in found
     if level := re.search(r"set values up to (\d+) to 0$", found):
-        assert said(images, np.where(odd > int(level[1]), odd, 0)) is None
+        assert error_of(images, np.where(odd > int(level[1]), odd, 0)) is None
     else:
         assert kind == "bright noise"
 
@@ -102,21 +102,21 @@ def test_background_counted_as_ink_is_refused(kind, images):
 def test_salt_noise_is_refused(density, images):
     salted = np.where(np.random.default_rng(0).random(images.shape) < density, 255, images).astype(np.uint8)
     for train, test, name in ((salted, salted, "digits"), (salted, images, "training digits")):
-        assert re.search(rf"the {name} are speckled: \d+% of their ink is in single pixels", said(train, test))
+        assert re.search(rf"the {name} are speckled: \d+% of their ink is in single pixels", error_of(train, test))
 
 
 def test_pure_noise_is_not_only_called_black_on_white(images):
     noise = np.random.default_rng(0).integers(0, 256, images.shape, dtype=np.uint8)
     noise[:, :, 14:] |= 128
-    assert "are black on white (75% is inked), or noise" in said(noise, noise)
+    assert "are black on white (75% is inked), or noise" in error_of(noise, noise)
 
 
 @pytest.mark.parametrize("ground", [1, 30])
 def test_inked_background_of_one_file_is_found_and_named(ground, images):
-    found = said(images, np.maximum(images, np.uint8(ground)))
+    found = error_of(images, np.maximum(images, np.uint8(ground)))
     assert f"the ground of the test digits is {ground}, so that masks would be squares" in found
     rough = np.random.default_rng(0).integers(1, 4, images.shape, dtype=np.uint8)
-    assert "the ground of the test digits is 2, so" in said(images, np.maximum(images, rough))
+    assert "the ground of the test digits is 2, so" in error_of(images, np.maximum(images, rough))
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_inked_background_of_one_file_is_found_and_named(ground, images):
     ],
 )
 def test_every_check_looks_at_each_file(change, message, images):
-    assert re.search(message, said(images, change(images)))
-    assert re.search(message.replace("the test", "the training"), said(change(images), images))
+    assert re.search(message, error_of(images, change(images)))
+    assert re.search(message.replace("the test", "the training"), error_of(change(images), images))
 
 
 @pytest.mark.parametrize("kind", ALL_INK)
@@ -139,27 +139,29 @@ def test_single_images_that_are_all_ink_are_counted(kind, step, images):
     some = images.copy()
     some[7::step] = ALL_INK[kind](images)[7::step]
     count = len(some[7::step])
-    found = said(some, images)
+    found = error_of(some, images)
     assert f"{count} of 400 training digits, the first is number 7 (from 0), are nearly all ink" in found
     assert "save them white on black (255 − value), or remove them" in found
-    assert f"{count} of 400 test digits" in said(images, some)
+    assert f"{count} of 400 test digits" in error_of(images, some)
 
 
 def test_single_images_with_inked_background_and_faint_ones_are_counted(images):
     some = images.copy()
     some[::20] = np.maximum(images, 9)[::20]
-    assert "20 of 400 test digits, the first is number 0 (from 0), have ink all over their square" in said(images, some)
+    assert "20 of 400 test digits, the first is number 0 (from 0), have ink all over their square" in error_of(
+        images, some
+    )
     some = images.copy()
     some[3::40] //= 16
-    assert "10 of 400 training digits, the first is number 3 (from 0), can hardly be seen" in said(some, images)
+    assert "10 of 400 training digits, the first is number 3 (from 0), can hardly be seen" in error_of(some, images)
 
 
 def test_ink_check_tolerates_one_odd_image_per_thousand(digits):
     images = digits.images[:2000].copy()
     images[[5, 900]] = 255
-    assert said(images, digits.images) is None
+    assert error_of(images, digits.images) is None
     images[6] = 255
-    assert "3 of 2,000 training digits, the first is number 5 (from 0)" in said(images, digits.images)
+    assert "3 of 2,000 training digits, the first is number 5 (from 0)" in error_of(images, digits.images)
 
 
 def test_stray_ink_is_ink_more_than_three_pixels_from_a_stroke():
