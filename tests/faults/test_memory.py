@@ -17,7 +17,7 @@ resource = pytest.importorskip("resource")
 
 DRIVER = """
 import bench.common.memory
-# Address space is bounded here, and `keep_freed` keeps it in pieces.
+# `keep_freed` fragments the address space, which is limited here.
 bench.common.memory.keep_freed = lambda _: None
 import resource, sys, bench.runs.experiment, numba, torch
 from bench.profiling.oom import find_fitting_batch

@@ -1,3 +1,5 @@
+"""The functions of the package: generate, load, and imports."""
+
 import inspect
 import os
 import subprocess

@@ -39,14 +39,14 @@ class Commands:
         self.margin = min(asked.margin, asked.seconds / 4)
         self.about: dict[str, Any] = {"stages": [], "runs": [], "probes": []}
         self.folder.mkdir(parents=True, exist_ok=True)
-        told = self.out or self.folder
-        told.mkdir(parents=True, exist_ok=True)
-        remove_partial(told)
+        results = self.out or self.folder
+        results.mkdir(parents=True, exist_ok=True)
+        remove_partial(results)
         self.kept = kept_folder(asked.kept)
         self.environment = os.environ | caches_in(self.kept) | {ROUNDS: os.environ.get(ROUNDS, "1")}
         if asked.caches:
             self.about["caches"] = unpack(asked.caches, self.kept)
-        self.log = open(told / "grid.log", "a", encoding="utf-8")  # noqa: SIM115
+        self.log = open(results / "grid.log", "a", encoding="utf-8")  # noqa: SIM115
 
     def look(self) -> None:
         """Update what has finished. Raise OverError if the time is over."""

@@ -1,3 +1,5 @@
+"""Atomic writes of files and folders, kinds of paths, and paths as text."""
+
 import os
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,3 +1,5 @@
+"""Memory-mapped shards: order of reads, replaced and damaged files, threads."""
+
 import os
 import shutil
 import subprocess

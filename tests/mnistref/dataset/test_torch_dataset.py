@@ -1,3 +1,5 @@
+"""`MnistRef` as a PyTorch data set: items, queries, transforms, slices, workers and errors."""
+
 import pickle
 
 import h5py

@@ -1,3 +1,5 @@
+"""Generation: same bytes for any workers, resumption, repair, splits, and refused requests."""
+
 import json
 import os
 import shutil

@@ -1,3 +1,5 @@
+"""The contact sheet of a data set."""
+
 import numpy as np
 import pytest
 from PIL import Image

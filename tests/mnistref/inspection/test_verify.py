@@ -1,3 +1,5 @@
+"""Verification of files, and tests of the laws of data sets."""
+
 import hashlib
 import shutil
 import subprocess

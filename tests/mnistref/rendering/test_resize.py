@@ -1,3 +1,5 @@
+"""Resized images equal those of Pillow."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

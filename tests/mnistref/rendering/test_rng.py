@@ -1,3 +1,5 @@
+"""Random streams and their distributions."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

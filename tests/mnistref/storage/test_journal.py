@@ -1,3 +1,5 @@
+"""The journal of completed shards, with damaged lines."""
+
 import shutil
 
 import pytest

@@ -1,3 +1,5 @@
+"""Shard files: round trips, refused layouts, and damage."""
+
 import hashlib
 import shutil
 
