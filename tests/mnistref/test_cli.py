@@ -41,7 +41,7 @@ def test_stats_writes_a_plot_on_request(mini, tmp_path):
     path = tmp_path / "laws.png"
     plain = call(cli.mnistref, "stats", mini)
     drawn = call(cli.mnistref, "stats", mini, "--plot", path)
-    assert drawn.stdout == plain.stdout  # the table, with the note
+    assert drawn.stdout == plain.stdout  # the table and the note do not change
     assert str(path) in drawn.stderr
     assert path.is_file()
     assert "ends in .png" in call(cli.mnistref, "stats", mini, "--plot", tmp_path / "laws", code=2).stderr
@@ -139,7 +139,7 @@ def test_bad_photos_end_with_3(harm, generated, photo_folder, tmp_path):
     arguments = [*generated, "--root", tmp_path / "root", "--backgrounds", tmp_path / "photos"]
     assert message in call(cli.mnistref, *arguments, code=3).stderr
     files = {p.name for p in (tmp_path / "root").rglob("*") if p.is_file() and not p.name.endswith(".lock")}
-    assert files <= {"looks.npz"}  # what is known of the files that can be decoded
+    assert files <= {"looks.npz"}  # the fingerprints of the photos that can be decoded
 
 
 def test_a_wrong_mnist_file_ends_with_3(generated, idx_folder, tmp_path):

@@ -203,8 +203,8 @@ def test_tiff_tags_without_pixels_are_ignored(compression, big, tmp_path):
     entry = data.index(struct.pack(number[:-1], 270, 2, len(text) + 1))
     for tag in (
         (270, 2, len(text) + 1, 2**31 - 1),  # an offset beyond the end of the file
-        (700, 4, 1, 9),  # XMP that is a number
-        (282, 2, 1, 65),  # a resolution that is a text
+        (700, 4, 1, 9),  # XMP given as a number
+        (282, 2, 1, 65),  # a resolution given as text
         (282, 5, 1, 2**31 - 1),
         (34665, 4, 1, 2**31 - 1),  # an EXIF directory that does not exist
         (34377, 2, 1, 65),
@@ -244,7 +244,7 @@ def payloads(data: bytes) -> Iterator[tuple[int, int]]:
         elif data.startswith(b"\x89PNG"):
             end = at + 12 + int.from_bytes(data[at : at + 4], "big")
             if data[at + 4 : at + 5].islower():
-                yield at + 8, end  # with the checksum
+                yield at + 8, end  # includes the checksum
         else:
             end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
             if data[at : at + 4] in (b"EXIF", b"XMP ", b"ICCP"):
