@@ -180,6 +180,7 @@ def resolve_network(attn: str, width: int) -> NetworkSpec:
             the last slot.
     """
     slots = [get_mechanism(name.strip()) for name in attn.split(",")]
+    written = len(slots)
     for slot in slots[:-1]:
         if slot.last_only:
             raise UsageProblemError(f"{attn!r}: {slot.name} acts in the last slot only; name it last")
@@ -187,7 +188,7 @@ def resolve_network(attn: str, width: int) -> NetworkSpec:
         slots = slots[-1:]
     while len(slots) > 1 and slots[-1].full_name == slots[-2].full_name:
         slots.pop()
-    return NetworkSpec(",".join(slot.full_name for slot in slots), width, tuple(slots), MECHANISMS[NONE])
+    return NetworkSpec(",".join(slot.full_name for slot in slots), width, tuple(slots), MECHANISMS[NONE], written)
 
 
 def canonical_name(attn: str) -> str:

@@ -19,12 +19,14 @@ class NetworkSpec:
         width: channels of each convolution.
         named: the mechanisms of the slot list, shallow to deep. The last one repeats.
         none: the mechanism of a slot without attention.
+        written: number of slots that the user wrote, before repetitions were removed.
     """
 
     name: str
     width: int
     named: tuple[Mechanism, ...] = field(compare=False, repr=False)
     none: Mechanism = field(compare=False, repr=False)
+    written: int = field(default=1, compare=False, repr=False)
 
     def slots(self, stages: int) -> list[Mechanism]:
         """Return the mechanism of each slot of a network with this number of stages, shallow to deep.
@@ -33,8 +35,8 @@ class NetworkSpec:
             UsageProblemError: the slot list needs more slots.
         """
         last = self.named[-1]
-        if len(self.named) > stages:
-            count = len(self.named)
+        count = max(self.written, len(self.named))
+        if count > stages:
             raise UsageProblemError(
                 f"{self.name!r} names {count} slots; this network has {stages}; name {stages} or fewer"
             )

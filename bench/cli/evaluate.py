@@ -1,12 +1,13 @@
 """The command `bench evaluate`: parse, import lazily, make one call, print."""
 
+import logging
 from pathlib import Path
 
 import click
 
 from bench.config import DEVICES
 from mnistref.common.click_program import EXISTING, FOLDER
-from mnistref.common.console import emit
+from mnistref.common.console import as_given, emit
 
 
 @click.command("evaluate")
@@ -45,5 +46,9 @@ def evaluate(
     """
     from bench.compute import resolve_compute
     from bench.runs.evaluated import evaluate_file
+    from bench.runs.summary import describe_run, suggest_commands
 
-    emit(evaluate_file(model, data, runs, resolve_compute(device), name, seed, queries, batch))
+    folder = evaluate_file(model, data, runs, resolve_compute(device), name, seed, queries, batch)
+    logging.info("\n%s\n", describe_run(folder, data))
+    logging.info("%s", suggest_commands(as_given(folder), None))
+    emit(folder)

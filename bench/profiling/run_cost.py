@@ -1,6 +1,7 @@
 """The cost of the network of a run: its time and memory, compared with `san`."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 
 from bench.compute import ComputeConfig
@@ -28,7 +29,12 @@ def timing_rounds() -> int:
 
 
 def measure_cost(
-    config: RunConfig, model: AttributeCNN, variant: VariantSpec, computing: ComputeConfig, batch: int
+    config: RunConfig,
+    model: AttributeCNN,
+    variant: VariantSpec,
+    computing: ComputeConfig,
+    batch: int,
+    on_round: Callable[[], object] = lambda: None,
 ) -> dict[str, float | int]:
     """Return the entries of result.json about time and memory of a network.
 
@@ -40,11 +46,12 @@ def measure_cost(
         variant: the variant.
         computing: device, precision and capture.
         batch: images per step; fewer than in the recipe if the training set is smaller.
+        on_round: called after each of 2 × `timing_rounds()` rounds.
     """
     recipe = replace(config.recipe, batch=batch)
     models = {config.attn: model}
     if config.attn != DEFAULT_BASELINE:
         models[DEFAULT_BASELINE] = build(DEFAULT_BASELINE, variant, config.seed, computing.device, config.width)
-    timings = timing.time_networks(models, recipe, variant, computing, timing_rounds())
+    timings = timing.time_networks(models, recipe, variant, computing, timing_rounds(), on_round=on_round)
     own = timings[config.attn]
     return {**own.as_dict(), RELATIVE_RUNTIME: own.step.ratio_to(timings[DEFAULT_BASELINE].step).median}

@@ -101,6 +101,7 @@ def time_networks(
     computing: ComputeConfig,
     rounds: int = TIMING_ROUNDS,
     questions: int | None = None,
+    on_round: Callable[[], object] = lambda: None,
 ) -> dict[str, Timing]:
     """Return time and memory of networks. Their weights and statistics are restored.
 
@@ -111,6 +112,7 @@ def time_networks(
         computing: device, precision and capture. Inference is captured if the step is.
         rounds: number of rounds.
         questions: questions per image in training and inference; None for one, with queries of shape (B,).
+        on_round: called after each round of training steps and of inference, so 2 × `rounds` times.
     """
     device = computing.device
     keep_freed(device)
@@ -126,9 +128,9 @@ def time_networks(
                 saved[name] = saved_memory(model, images, query, computing)
                 memory[name] = _step_memory(partial(eager_step, *data), optimizer, device)
             steps[name] = partial(Step(model, recipe, optimizer, computing), *data)
-        step_times = _time_alternately(steps, device, rounds)
+        step_times = _time_alternately(steps, device, rounds, on_round)
         inferences = {n: _inference(model.eval(), images, query, computing) for n, model in models.items()}
-        infer_times = _time_alternately(inferences, device, rounds)
+        infer_times = _time_alternately(inferences, device, rounds, on_round)
     for name, model in models.items():
         model.load_state_dict(states[name])
         model.zero_grad(set_to_none=True)
@@ -171,7 +173,10 @@ def _inference(model: nn.Module, images: Tensor, query: Tensor, computing: Compu
 
 
 def _time_alternately(
-    functions: Mapping[str, Callable[[], object]], device: torch.device, rounds: int
+    functions: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    rounds: int,
+    on_round: Callable[[], object] = lambda: None,
 ) -> dict[str, Spread]:
     """Return the seconds per call of each function. Each round calls all functions; every second one in reverse."""
     calls: dict[str, int] = {}
@@ -183,6 +188,7 @@ def _time_alternately(
     for k in range(rounds):
         for name, function in list(functions.items())[:: -1 if k % 2 else 1]:
             times[name].append(_seconds_per_call(function, calls[name], device))
+        on_round()
     return {name: Spread(tuple(values)) for name, values in times.items()}
 
 

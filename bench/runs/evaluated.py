@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from bench.attention import known_mechanisms
+from bench.attention.user_code import describe_error
 from bench.compute import ComputeConfig
 from bench.config import EVALUATED, RunConfig
 from bench.data.loading import load_split
@@ -91,8 +92,7 @@ def evaluate_file(
     except DivergedError as error:
         raise RunProblemError(f"{text}: {error}; return finite numbers") from error
     except (Exception, SystemExit) as error:  # user code may raise any error
-        why = " ".join(str(error).split())[:500]
-        raise RunProblemError(f"{text}: the test raises {type(error).__name__}: {why}") from error
+        raise RunProblemError(f"{text}: the test raises {describe_error(error)}") from error
     outcome = {"status": "ok", **tested.measures, **_count_parameters(network)}
     result = records.build_result(config, manifest, computing, round(time.perf_counter() - started, 3), outcome)
     with exclusive(runs / ".locks" / f"{config.run_id}.lock", folder):
@@ -103,8 +103,6 @@ def evaluate_file(
         records.write_answers(folder, tested.answers)
         snapshots.write_snapshots(folder, pictures)
         records.write_json(folder / records.RESULT, result)
-    right = tested.answers["right"].double().mean()
-    log.info("test accuracy %.1f %% (chance %.0f %%)", 100 * right, 100 / manifest.variant.classes)
     return folder
 
 

@@ -28,7 +28,7 @@ def test_best_weights(
         checkpoints.save_weights(folder / records.WEIGHTS, model)
     split = load_split(context.data, "test", config.queries, computing.device, True, context.data_options.stream)
     with computing.autocast(), noted(trainer.implementations):
-        with progress.testing(len(split)) as bar:
+        with progress.bar("test", len(split), " questions") as bar:
 
             def attempt(size: int) -> Tested:
                 bar.reset()
@@ -41,7 +41,8 @@ def test_best_weights(
     costs: Mapping[str, float | int | None] = {}
     if group.is_main and context.progress_options.timing:
         progress.report_phase("timing a training step and inference")
-        costs = run_cost.measure_cost(config, model, variant, computing, trainer.batch)
+        with progress.bar("timing", 2 * run_cost.timing_rounds(), " rounds") as bar:
+            costs = run_cost.measure_cost(config, model, variant, computing, trainer.batch, bar.update)
     return {
         **tested.measures,
         **(costs or dict.fromkeys(COSTS)),

@@ -22,6 +22,7 @@ class ProgressFields(TypedDict, total=False):
 
     log: str | None
     checkpoint_seconds: float
+    timing: bool
     on_step: Callable[..., object] | None
 
 

@@ -70,6 +70,7 @@ class Task:
             "progress_options": {
                 "log": progress_options.log,
                 "checkpoint_seconds": progress_options.checkpoint_seconds,
+                "timing": progress_options.timing,
                 "on_step": progress_options.on_step,
             },
             "files": self.network.files,

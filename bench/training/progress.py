@@ -123,10 +123,10 @@ class RunProgress:
             log.info("%s", line)
 
     @contextmanager
-    def testing(self, questions: int) -> Iterator[tqdm]:
-        """Inside this context, show a progress bar of the test instead of that of the training."""
+    def bar(self, title: str, total: int, unit: str) -> Iterator[tqdm]:
+        """Inside this context, show a progress bar of another part of the run instead of that of the training."""
         self._bar.close()
-        with tqdm(total=questions, unit=" questions", disable=None if self._is_shown else True, desc="test") as bar:
+        with tqdm(total=total, unit=unit, disable=None if self._is_shown else True, desc=title) as bar:
             yield bar
 
     def report_phase(self, text: str) -> None:

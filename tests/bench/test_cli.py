@@ -137,6 +137,7 @@ def test_a_sweep_ends_with_its_own_board(mini, tmp_path):
         (["--attn", "nosuch"], 2, "unknown mechanism 'nosuch'"),
         (["--attn", "arn"], 2, "did you mean 'arnn'"),
         (["--attn", "pan,pan-ctx,pan,pan-ctx,pan"], 2, "5 slots"),
+        (["--attn", "pan,pan,pan,pan,pan"], 2, "5 slots"),
         (["--variant", "mini"], 2, "not both"),
         (["--recipe", "slow"], 2, "unknown recipe 'slow'"),
         (["--epochs", "0"], 2, "epochs"),
