@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from tests.bench.calling import TRAINING
+from tests.bench.bench_command import TRAINING
 
 
 @pytest.fixture(scope="module")

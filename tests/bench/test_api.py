@@ -64,7 +64,7 @@ class Foreign(nn.Module):
         }[self.maps]
 
 
-def test_a_network_gets_the_numbers_of_its_record(run, data):
+def test_evaluate_reproduces_the_numbers_of_a_record(run, data):
     """Bit for bit, in the batches of the run's test, on the data set and by its folder."""
     loaded = bench.load_run(run)
     recorded = json.loads((run / "result.json").read_text())
@@ -81,7 +81,7 @@ def test_a_network_gets_the_numbers_of_its_record(run, data):
         np.testing.assert_array_equal(found.answers[name].astype("float16").astype("float32"), loaded.answers[name])
 
 
-def test_a_network_answers_all_questions_of_an_image_as_a_function_does(mini):
+def test_network_and_function_answer_all_questions_of_an_image_alike(mini):
     model = bench.create_model("pan-ctx", variant="mini").eval()
     every = MnistRef(mini, split="test", queries="all")
     own = bench.evaluate(model, every)
@@ -92,7 +92,7 @@ def test_a_network_answers_all_questions_of_an_image_as_a_function_does(mini):
 
 
 @pytest.mark.parametrize("maps", ["none", "no map", "one", "list", "alone", "several alone"])
-def test_what_a_module_may_return(maps, data):
+def test_module_may_return_logits_with_or_without_maps(maps, data):
     torch.manual_seed(0)
     model = Foreign(maps=maps)
     found = bench.evaluate(model, data, batch=50)
@@ -123,7 +123,7 @@ def test_what_a_module_may_return(maps, data):
         assert found.measures["tpr"] == pytest.approx(table["tpr"].mean())
 
 
-def test_a_function_may_use_gradients_and_numpy(data):
+def test_evaluated_function_may_use_gradients_and_numpy(data):
     """As Grad-CAM does."""
     model = Foreign().eval()
 
@@ -138,7 +138,7 @@ def test_a_function_may_use_gradients_and_numpy(data):
     np.testing.assert_array_equal(found.answers["prediction"], bench.evaluate(model, data[:30]).answers["prediction"])
 
 
-def test_a_function_cannot_change_the_images_of_the_next_one(data):
+def test_evaluated_function_cannot_change_images_of_later_calls(data):
     def spoil(images, query):
         images.zero_()
         query.zero_()
@@ -151,14 +151,14 @@ def test_a_function_cannot_change_the_images_of_the_next_one(data):
 
 
 @pytest.mark.parametrize("part", [slice(7, 30), slice(None, None, -9), slice(119, None)])
-def test_a_slice_gets_the_rows_of_its_questions(part, mini):
+def test_slice_of_a_data_set_gives_the_rows_of_its_questions(part, mini):
     torch.manual_seed(1)
     model, every = Foreign(maps="one"), MnistRef(mini, "test", "all")
     whole, some = bench.evaluate(model, every).answers, bench.evaluate(model, every[part]).answers
     pd.testing.assert_frame_equal(some, whole[part].reset_index(drop=True).rename_axis("question"), rtol=1e-5)
 
 
-def test_batches_change_no_answer(data):
+def test_batch_size_does_not_change_answers(data):
     torch.manual_seed(2)
     model = Foreign(maps="one")
     large, small = bench.evaluate(model, data, batch=10**6), bench.evaluate(model, data, batch=7)
@@ -187,13 +187,13 @@ def test_batches_change_no_answer(data):
         (lambda n: torch.zeros(n, 5, dtype=torch.complex64), "complex"),
     ],
 )
-def test_a_wrong_output_is_told_in_one_line(output, message, data):
+def test_wrong_output_is_an_error_of_one_line(output, message, data):
     with pytest.raises(ValueError, match=message) as error:
         bench.evaluate(lambda images, query: output(len(images)), data)
     assert "\n" not in str(error.value)
 
 
-def test_outputs_must_be_alike_in_all_batches(data):
+def test_outputs_must_have_the_same_form_in_all_batches(data):
     sizes = iter([2, 3])
     with pytest.raises(ValueError, match="for some batches only"):
         bench.evaluate(lambda images, _: torch.ones(len(images), *[5] * (next(sizes) - 1)), data, batch=60)
@@ -209,12 +209,12 @@ def test_outputs_must_be_alike_in_all_batches(data):
         (Foreign(), {"transforms": v2.Identity()}, {}, "has transforms"),
     ],
 )
-def test_wrong_arguments(model, change, options, message, mini):
+def test_wrong_arguments_of_evaluate_are_usage_errors(model, change, options, message, mini):
     with pytest.raises(ValueError, match=message):
         bench.evaluate(model, MnistRef(mini, split="test", **change), **options)
 
 
-def test_a_data_set_without_questions(data, tmp_path):
+def test_evaluate_refuses_a_data_set_without_questions(data, tmp_path):
     with pytest.raises(ValueError, match="no questions"):
         bench.evaluate(Foreign(), data[:0])
     with pytest.raises(UsageProblemError, match="no data set here"):
@@ -226,7 +226,7 @@ def test_an_inverse_variant_has_ten_classes(make):
     assert bench.evaluate(Foreign(10), data).answers["prediction"].between(0, 9).all()
 
 
-def test_the_repr_is_short(data):
+def test_repr_of_an_evaluation_is_short(data):
     text = repr(bench.evaluate(Foreign(maps="one"), data))
     assert text.startswith("Evaluation(accuracy=0.")
     assert "mask_correctness=" in text
@@ -275,7 +275,7 @@ def test_wrong_maps_are_a_value_error():
         bench.score_maps(torch.ones(2, 4, 4), torch.ones(3, 8, 8))
 
 
-def test_lists_of_models():
+def test_lists_of_mechanisms_and_networks():
     assert bench.list_models() == sorted(MECHANISMS)
     assert bench.list_models("ar*") == ["arnn", "arnn-ind", "arnn-ind-sampled", "arnn-sampled"]
     assert bench.list_models("ctx") == ["pan-ctx"]
@@ -289,6 +289,6 @@ def test_importing_bench_is_cheap():
 
 
 @pytest.mark.parametrize("name", bench.__all__)
-def test_all_public_names_exist(name):
+def test_all_public_names_of_bench_exist(name):
     assert getattr(bench, name) is not None
     assert name in dir(bench)

@@ -11,7 +11,7 @@ import cli
 from tests.commands import call, run_arguments
 
 
-def test_run_and_leaderboard(mini, tmp_path):
+def test_run_and_leaderboard_commands_print_their_results(mini, tmp_path):
     runs = tmp_path / "runs"
     for attn in ("san", "pan"):
         result = call(cli.bench, *run_arguments(mini, runs, attn))
@@ -93,7 +93,7 @@ def test_run_generates_what_is_missing(root, tmp_path, monkeypatch):
     assert (result["variant"], result["n_test"], result["dataset"]["digits"]) == ("mini", 20, "mnist5k")
 
 
-def test_a_run_ends_with_what_it_found_and_draws_it(mini, tmp_path):
+def test_run_command_prints_a_summary_and_draws_a_picture(mini, tmp_path):
     pytest.importorskip("matplotlib")
     done = call(cli.bench, *run_arguments(mini, tmp_path, "pan"), "--picture")
     folder = Path(done.stdout.strip())

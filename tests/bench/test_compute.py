@@ -7,7 +7,7 @@ from bench import compute
 from mnistref.common.errors import UsageProblemError
 
 
-def test_cuda_that_is_not_there():
+def test_missing_cuda_is_a_usage_error():
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(UsageProblemError, match="no CUDA device"):

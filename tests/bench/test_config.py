@@ -8,7 +8,7 @@ from bench.config import FIRST_RECIPES, PRESETS, RECIPES, RecipeOverrides, choos
 from mnistref.common.errors import UsageProblemError
 
 
-def test_presets_name_what_exists():
+def test_presets_name_existing_recipes_and_mechanisms():
     from mnistref.variants import VARIANTS
 
     for preset in PRESETS.values():
@@ -17,25 +17,25 @@ def test_presets_name_what_exists():
         assert set(preset.sizes) == set(VARIANTS[preset.variant].splits)
 
 
-def test_the_pan_recipe_is_the_papers():
+def test_pan_recipe_has_the_values_of_the_paper():
     recipe = RECIPES["pan"]
     assert (recipe.optimizer, recipe.lr, recipe.batch, recipe.epochs, recipe.patience, recipe.clip) == (
         "rmsprop", 0.003, 200, 300, 50, 5.0,
     )  # fmt: skip
 
 
-def test_an_unknown_recipe():
+def test_unknown_recipe_is_a_usage_error():
     with pytest.raises(UsageProblemError, match="did you mean 'fast'"):
         get_recipe("fats")
 
 
-def test_the_label_of_a_recipe_says_what_was_changed():
+def test_label_of_a_recipe_names_changed_values():
     assert FIRST_RECIPES["fast"].label == "fast"
     assert get_recipe("fast").label == "fast,batch=32,epochs=3,questions=all"
     assert replace(RECIPES["pan"], epochs=7, lr=0.1).label == "pan,lr=0.1,epochs=7"
 
 
-def test_the_users_choice_comes_before_the_presets():
+def test_user_options_override_the_preset():
     quick = PRESETS["quick"]
     assert choose_recipe(quick) == quick.recipe
     assert choose_recipe(quick, "pan") == RECIPES["pan"]

@@ -17,7 +17,7 @@ def small(attn: str, classes: int = 5, queries: int = 10) -> nn.Module:
 
 @pytest.mark.parametrize("attn", [*MECHANISMS, *LISTS])
 @pytest.mark.parametrize(("classes", "queries"), [(5, 10), (10, 5)])
-def test_the_network_trains(attn, classes, queries):
+def test_every_network_trains(attn, classes, queries):
     model = small(attn, classes, queries)
     out = model(torch.rand(3, 3, 48, 48), torch.tensor([0, 1, queries - 1]))
     assert out.logits.shape == (3, classes)
@@ -37,7 +37,7 @@ def test_the_network_trains(attn, classes, queries):
 
 @pytest.mark.parametrize(("variant", "maps"), [("mref", [50, 25, 12, 6]), ("mbgb", [112, 56, 28, 14, 7])])
 @pytest.mark.parametrize("attn", MECHANISMS)
-def test_the_network_at_the_papers_sizes(attn, variant, maps):
+def test_every_network_has_the_output_shapes_of_the_papers_sizes(attn, variant, maps):
     model = bench.create_model(attn, variant=variant).eval()
     size = {"mref": 100, "mbgb": 224}[variant]
     with torch.inference_mode():
@@ -47,7 +47,7 @@ def test_the_network_at_the_papers_sizes(attn, variant, maps):
 
 
 @pytest.mark.parametrize("attn", MECHANISMS)
-def test_evaluation_is_alike_in_a_batch_and_after_a_state_dict_round_trip(attn, request):
+def test_evaluation_is_equal_in_a_batch_and_after_a_state_dict_round_trip(attn, request):
     model, other = small(attn).eval(), small(attn).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -68,7 +68,7 @@ def test_evaluation_is_alike_in_a_batch_and_after_a_state_dict_round_trip(attn, 
 
 
 @pytest.mark.parametrize("attn", MECHANISMS)
-def test_the_answer_depends_on_the_query(attn):
+def test_answer_of_every_network_depends_on_the_query(attn):
     """Every network gets the query, through the attention or before the classifier."""
     model = small(attn).eval()
     with torch.no_grad():
@@ -82,7 +82,7 @@ def test_the_answer_depends_on_the_query(attn):
 
 
 @pytest.mark.parametrize("attn", MECHANISMS)
-def test_with_one_seed_the_backbone_and_the_order_start_alike(attn):
+def test_seed_fixes_initial_backbone_and_data_order(attn):
     torch.manual_seed(7)
     san = bench.create_model("san", variant="mref")
     torch.manual_seed(7)

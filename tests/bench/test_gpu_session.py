@@ -131,7 +131,7 @@ def until(condition, seconds: float = 120) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, 0])
-def test_nothing_outlives_the_session_or_the_limit_of_its_part(number, tmp_path, rounds):
+def test_no_process_outlives_the_session_or_the_time_limit_of_its_part(number, tmp_path, rounds):
     """The part generates data in a child process, which is stopped. Number 0 waits for the limit of the part."""
     if not number and rounds < 200:
         pytest.skip("waiting for a limit is for the long form, --rounds 200")
@@ -169,7 +169,7 @@ def test_the_driver_is_queried_for_a_gpu_if_pytorch_did_not_answer(there, tmp_pa
     assert gpu_session.lacking(part, session) == ""
 
 
-def test_the_default_of_kept_is_fixed_and_private(tmp_path, monkeypatch):
+def test_default_folder_of_kept_is_fixed_and_private(tmp_path, monkeypatch):
     monkeypatch.setattr(places, "fast_folder", lambda: tmp_path)
     folder = places.kept_folder(None)
     assert folder.parent == tmp_path

@@ -172,7 +172,7 @@ def test_failed_runs_do_not_stop_the_grid_and_a_failed_command_does(pretended):
     assert (code, len(asked)) == (3, 6)
 
 
-def test_a_stage_whose_runs_to_begin_with_failed_is_trained_from_scratch(pretended, tmp_path):
+def test_stage_without_initial_runs_is_trained_from_scratch(pretended, tmp_path):
     code, asked = pretended(90, options=(*SMALL, "--stages", "3"), NOTHING_IN="runs/mref")
     assert code == 0
     assert ["--init" in line for line in asked] == [False, True, False, True, False]

@@ -25,7 +25,7 @@ def as_map(rows) -> torch.Tensor:
 LEFT = torch.tensor([[[True, False], [True, False]]])
 
 
-def test_one_map_of_the_images_size():
+def test_single_map_of_the_image_size_is_scored():
     masks = [as_map([[1.0, 3.0], [2.0, 2.0]])]
     torch.testing.assert_close(mask_correctness(masks, LEFT), torch.tensor([3 / 8]))
     torch.testing.assert_close(true_positive_ratio(masks, LEFT), torch.tensor([3 / 8]))
@@ -50,7 +50,7 @@ def test_small_maps_are_upsampled_bilinearly_without_aligned_corners():
     )
 
 
-def test_maps_of_several_sizes_and_images():
+def test_maps_of_several_sizes_and_images_are_scored():
     masks = [torch.ones(2, 1, 4, 4), torch.cat([as_map([[1.0]]), as_map([[9.0]])])]
     target = torch.zeros(2, 4, 4, dtype=torch.bool)
     target[0, 0], target[1, :2] = True, True
@@ -70,18 +70,18 @@ def test_an_all_zero_product_counts_as_uniform():
     torch.testing.assert_close(mask_correctness(disjoint, LEFT), torch.tensor([0.5]))
 
 
-def test_tiny_maps_do_not_vanish_in_the_product():
+def test_tiny_values_do_not_underflow_in_the_product():
     tiny = as_map([[1e-20, 3e-20], [2e-20, 2e-20]])
     torch.testing.assert_close(mask_correctness([tiny] * 4, LEFT), torch.tensor([(1 + 16) / (1 + 81 + 16 + 16)]))
 
 
-def test_half_precision_maps_are_measured_in_single():
+def test_half_precision_maps_are_scored_in_single_precision():
     mask = as_map([[0.5, 0.25], [0.25, 0.0]])
     torch.testing.assert_close(mask_correctness([mask.bfloat16()], LEFT), mask_correctness([mask], LEFT))
 
 
 @pytest.mark.parametrize("measure", [mask_correctness, true_positive_ratio, pointing_game])
-def test_no_maps_is_an_error(measure):
+def test_empty_list_of_maps_is_an_error(measure):
     with pytest.raises(ValueError, match="no maps"):
         measure([], LEFT)
 
@@ -126,7 +126,7 @@ def test_precision_and_recall_worked_by_hand():
 @pytest.mark.parametrize("power", [0.05, 0.5, 1.0, 3.0])
 @pytest.mark.parametrize(("maps", "low"), [(3, 1e-24), (2, 1e-38), (9, 1e-30), (5, 1e-44), (2, 0.3)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_product_of_any_size_is_that_of_double_precision(dtype, maps, low, power):
+def test_product_of_any_magnitude_equals_double_precision(dtype, maps, low, power):
     """Each map is 1 at one pixel of its own. In units of the product there, the others weigh `low` to the power."""
     masks = [torch.full((1, 1, 6, 8), low, dtype=dtype) for _ in range(maps)]
     for k, mask in enumerate(masks):
@@ -156,7 +156,7 @@ def test_a_uniform_map_has_the_area_as_precision():
 
 
 @pytest.mark.parametrize("power", [1.0, 0.5])
-def test_the_pixels_curve_against_scikit_learn(power):
+def test_precision_recall_curve_equals_scikit_learn(power):
     """Over images of several batches, scores from 1 down to 1e-30."""
     generator = torch.Generator().manual_seed(1)
     target = torch.rand(12, 16, 16, generator=generator) < 0.1
@@ -175,11 +175,11 @@ def test_the_pixels_curve_against_scikit_learn(power):
             assert found == pytest.approx(precision[highest], abs=0.02)
 
 
-def test_no_pixel_on_a_target_has_no_recall():
+def test_recall_is_undefined_without_target_pixels():
     with pytest.raises(ValueError, match="undefined"):
         precision_recall(score_histogram([torch.ones(1, 1, 2, 2)], torch.zeros(1, 2, 2, dtype=torch.bool)))
 
 
-def test_a_scale_lies_in_one_bin():
+def test_every_scale_lies_in_one_bin():
     scale = torch.tensor([0.49, 0.5, 0.99, 1.0, 1.5, 2.499, 2.5, 3.0, 3.01])
     assert scale_bin(scale).tolist() == [-1, 0, 0, 1, 2, 3, 4, 4, -1]

@@ -12,7 +12,7 @@ from bench.attention.arnn import AttentionRNN
 from bench.attention.base import SlotFeatures, repeat_for_questions
 from bench.conformance.checks import check
 from bench.data.grouping import parts_of
-from tests.bench.attention.modules import GOOD, TWO_LEVELS, written
+from tests.bench.attention.user_modules import GOOD, TWO_LEVELS, written
 
 MIXED = (
     *("none,arnn", "pan,none", "coord,pan", "se,none", "pan,ltpa-dp", "stn-m,ltpa-pc", "coord,stn-s", "none,self"),
@@ -67,12 +67,12 @@ def check_against_one_by_one(model) -> None:
 
 
 @pytest.mark.parametrize("attn", [*MECHANISMS, *MIXED])
-def test_questions_in_any_order_are_answered_as_one_by_one(attn):
+def test_questions_in_any_order_have_the_answers_of_single_questions(attn):
     check_against_one_by_one(network(attn))
 
 
 @pytest.mark.parametrize("attn", [*MECHANISMS, *MIXED])
-def test_equal_numbers_of_questions_per_image_are_a_grid(attn):
+def test_equal_numbers_of_questions_per_image_form_a_grid(attn):
     model, query = network(attn), torch.tensor([[0, 9, 9, 5], [1, 2, 3, 4], [7, 7, 0, 1]])
     images = torch.rand(IMAGES, 3, 19, 22).double()
     grid = model(images, query)
@@ -109,7 +109,7 @@ class Own(nn.Module):
 
 
 @pytest.mark.parametrize("factor", [1, 2])
-def test_check_asks_whether_both_ways_answer_alike(factor, tmp_path):
+def test_check_compares_shared_and_single_questions(factor, tmp_path):
     findings = check(f"{written(tmp_path, PARTED.format(factor=factor))}:Own")
     assert [f.ok for f in findings if "several questions" in f.what] == [factor == 1]
 
@@ -118,7 +118,7 @@ def test_check_asks_whether_both_ways_answer_alike(factor, tmp_path):
     ("attn", "images"),
     [("san", [3] * 4), ("none", [3] * 4), ("pan", [3, 7, 7, 7]), ("none,arnn", [3, 3, 7, 7]), ("se,none", [3] * 4)],
 )
-def test_what_comes_before_the_question_is_computed_once_an_image(attn, images):
+def test_layers_before_the_query_run_once_per_image(attn, images):
     model, seen = network(attn), []
     for stage in model.stages:
         stage.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
@@ -126,7 +126,7 @@ def test_what_comes_before_the_question_is_computed_once_an_image(attn, images):
     assert seen == images
 
 
-def test_copies_stay_in_the_order_of_memory():
+def test_repeated_features_keep_their_memory_layout():
     x = torch.rand(3, 4, 5, 6).to(memory_format=torch.channels_last)
     for image_index in (OF, 2):
         assert repeat_for_questions(x, image_index).is_contiguous(memory_format=torch.channels_last)
@@ -141,7 +141,7 @@ IMAGE = torch.tensor([0, 0, 0, 2, 2, 3, 5, 5, 5, 5, 5, 5])
 COUNTS = [3, 2, 1, 6]
 
 
-def test_all_questions_of_the_images_of_a_step():
+def test_step_contains_all_questions_of_its_images():
     order = torch.tensor([[3, 0], [1, 2]])
     parts, rows = parts_of(IMAGE, order, slice(0, 2), "all", 0, 0)
     assert [part.tolist() for part in parts] == [[6, 7, 8, 9, 10, 11, 0, 1, 2], [3, 4, 5]]
@@ -160,7 +160,7 @@ def test_question_rows_of_processes_are_those_of_one_process(questions):
 
 
 @pytest.mark.parametrize("questions", [1, 2, 4])
-def test_each_question_comes_up_equally_often(questions):
+def test_each_question_is_drawn_equally_often(questions):
     order = torch.arange(4)[None]
     drawn = [parts_of(IMAGE, order, slice(0, 4), questions, epoch, 3)[0][0] for epoch in range(12)]
     assert {len(part) for part in drawn} == {4 * questions}

@@ -79,13 +79,13 @@ def test_the_most_accurate_weights_are_chosen(monkeypatch):
         ({"attn": "nosuch", "variant": "mref"}, "unknown mechanism"),
     ],
 )
-def test_networks_without_weights(arguments, message):
+def test_loading_a_network_without_weights_is_an_error(arguments, message):
     with pytest.raises(UsageProblemError, match=message) as error:
         bench.create_model(**arguments, pretrained=True)
     assert "\n" not in str(error.value)
 
 
-def test_lists_of_networks_with_weights():
+def test_list_of_pretrained_networks():
     entries = index()
     assert bench.list_models(pretrained=True) == sorted({entry["attn"] for entry in entries})
     assert bench.list_models("p*", variant="mref") == ["pan-ctx"]

@@ -15,7 +15,7 @@ from bench.runs import experiment, records, sweep
 from bench.runs.configure import RunSettings
 from bench.runs.load import load_config, load_model
 from mnistref.variants import get_variant
-from tests.bench.calling import TRAINING, bench
+from tests.bench.bench_command import TRAINING, bench
 
 CPU = torch.device("cpu")
 COMPUTING = ComputeConfig(CPU)
@@ -47,12 +47,12 @@ def test_every_mechanism_takes_a_network_of_another_width(attn, width):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.stages.parameters())
 
 
-def test_the_papers_width_is_the_usual_one():
+def test_default_width_is_the_papers_width():
     pair = [build("arnn", get_variant("mini"), 3, CPU, *width).state_dict() for width in ((), (32,))]
     assert all(torch.equal(pair[0][name], pair[1][name]) for name in pair[0])
 
 
-def test_runs_of_another_width_have_their_own_names(mini):
+def test_runs_of_another_width_have_different_names(mini):
     wide, usual = configured(mini, 64), configured(mini, 32)
     assert usual == experiment.configure(
         mini, "pan", 0, experiment.RunSettings(FIRST_RECIPES["fast"], "one", COMPUTING)
@@ -122,7 +122,7 @@ def test_relative_runtime_uses_the_baseline_of_the_same_width(narrow, monkeypatc
 
 
 @pytest.mark.parametrize("width", [0, MAX_WIDTH + 1])
-def test_a_width_that_makes_no_sense_is_refused(width, mini, narrow, tmp_path):
+def test_invalid_width_is_refused(width, mini, narrow, tmp_path):
     code, _, error = bench("run", "--attn", "pan", "--data", mini, "--width", width)
     assert code == 2
     assert "--width" in error

@@ -12,7 +12,7 @@ import pytest
 from bench.config import RECIPES
 from bench.runs import sweep, sweep_workers
 from bench.training.checkpoints import FOLDER as CHECKPOINT
-from tests.bench.runs.sweeping import alone, done, outcome, planned
+from tests.bench.runs.sweep_helpers import alone, done, outcome, planned
 from tests.cluster import Cluster
 from tests.faults.helpers import children, start_python
 

@@ -63,7 +63,7 @@ def test_arnn_starts_with_open_forget_gates():
     assert (bias[:, 32:] == 0).all()
 
 
-def test_attention_rnn_fits_any_cnn():
+def test_attention_rnn_works_with_any_cnn():
     layer = AttentionRNN(12, query_dim=0, hidden=8, context=5, width=6)
     assert layer(torch.randn(2, 12, 9, 4)).shape == (2, 1, 9, 4)
     assert attention.QueryScore is QueryScore
@@ -71,7 +71,7 @@ def test_attention_rnn_fits_any_cnn():
 
 @pytest.mark.parametrize(("m", "n"), [(6, 8), (7, 4)])
 @pytest.mark.parametrize("t", [1, 16, 32])
-def test_each_lstm_has_seen_exactly_the_cells_of_the_paper(m, n, t):
+def test_each_lstm_state_depends_on_exactly_the_cells_of_the_paper(m, n, t):
     """h^l at (i, j): rows up to i, columns up to j; h^r: rows above i, columns from j on (context of 1 × 1)."""
     module = score_of("arnn", hidden=t, context=1)
     x, query = inputs(m, n, batch=1)
@@ -103,7 +103,7 @@ def test_independent_sides_combine_by_the_product_of_their_densities():
 
 @pytest.mark.parametrize("name", ["arnn-sampled", "arnn-ind-sampled"])
 @pytest.mark.parametrize("scale", [1.0, 3.0])
-def test_samples_have_the_mean_and_variance_they_claim(name, scale):
+def test_gaussian_samples_have_the_stated_mean_and_variance(name, scale):
     module, (x, query) = score_of(name, sigma_scale=scale), inputs(2, 3, batch=1)
     mean, deviation = (value.flatten() for value in module.distribution(x, query))
     torch.manual_seed(3)
@@ -119,7 +119,7 @@ def test_samples_have_the_mean_and_variance_they_claim(name, scale):
     torch.testing.assert_close(score_of(name, sigma_scale=0.0)(x, query).flatten(), mean)
 
 
-def test_sampled_and_plain_share_their_parameters():
+def test_sampled_and_deterministic_attention_rnns_share_parameters():
     """A network trained with a = μ can be sampled from, and the reverse, where Γ is the product."""
     names = [set(dict(score_of(name).named_parameters())) for name in ("arnn-ind", "arnn-ind-sampled")]
     assert names[0] == names[1]

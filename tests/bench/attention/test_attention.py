@@ -72,7 +72,7 @@ def loss_of(out: Changed | Reading) -> Tensor:
 @every_form
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize("batch", [1, 3])
-def test_shapes_and_ranges(name, last, height, width, batch):
+def test_outputs_and_maps_have_documented_shapes_and_ranges(name, last, height, width, batch):
     module = slot(name, last).eval()
     out, masks = attend(module, *inputs(height, width, batch))
     assert out.isfinite().all()
@@ -221,7 +221,7 @@ def test_a_mechanism_compiles_to_machine_code(name, last):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @every_form
-def test_cpu_and_cuda_agree(name, last, request):
+def test_mechanisms_agree_on_cpu_and_cuda(name, last, request):
     module = slot(name, last).eval()
     x, query = inputs(7, 5)
     request.getfixturevalue("one_draw")

@@ -10,7 +10,7 @@ from tests.bench.attention.helpers import inputs, score_of
 
 @pytest.mark.parametrize("block", [2, 3])
 @pytest.mark.parametrize(("height", "width"), [(6, 6), (7, 5), (1, 8), (2, 2)])
-def test_block_attention_is_one_value_a_block_times_the_kernel(block, height, width):
+def test_block_attention_map_is_one_value_per_block_times_the_kernel(block, height, width):
     module = score_of("brnn2", block=block)
     x, query = inputs(height, width)
     score, coarse = module(x, query), module.coarse(x, query)
@@ -24,7 +24,7 @@ def test_block_attention_is_one_value_a_block_times_the_kernel(block, height, wi
     torch.testing.assert_close(module(x, query), large * tiles + 0.5)
 
 
-def test_blocks_beyond_the_map_are_zeros():
+def test_block_attention_pads_incomplete_blocks_with_zeros():
     module, (x, query) = BlockAttentionRNN(5, 4, block=3).double(), inputs(7, 8)
     padded = F.pad(x, (0, 1, 0, 2))
     torch.testing.assert_close(

@@ -28,7 +28,7 @@ def test_se_eca_and_coordinate_attention_agree_with_timm():
     torch.testing.assert_close(own(x).features, theirs(x))
 
 
-def test_film_scales_and_shifts_what_is_normalised():
+def test_film_scales_and_shifts_normalised_features():
     module, (x, query) = FiLM(5, 4).double(), inputs(3, 4)
     out = module(3 * x + 7, query)
     assert isinstance(out, Changed)

@@ -33,7 +33,7 @@ def test_self_attention_can_be_differentiated_twice():
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_a_gradient_penalty_of_self_reaches_every_parameter(training):
+def test_gradient_penalty_of_self_attention_reaches_every_parameter(training):
     model = bench.create_model("self", variant="mini").train(training)
     images = IMAGES.clone().requires_grad_()
     out = model(images, QUERY)
@@ -45,7 +45,7 @@ def test_a_gradient_penalty_of_self_reaches_every_parameter(training):
         assert parameter.grad is None or parameter.grad.isfinite().all(), name
 
 
-def test_self_does_what_the_module_of_torch_does():
+def test_self_attention_readout_equals_torch_multihead_attention():
     torch.manual_seed(0)
     readout, x, query = SelfAttentionReadout(8, 3), torch.randn(2, 8, 3, 4), torch.eye(3)[:2]
     asked = readout.embedding(x, query) + readout.start
@@ -61,7 +61,7 @@ def test_self_does_what_the_module_of_torch_does():
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_self_has_forward_mode_derivatives_with_and_without_gradients(frozen):
+def test_self_attention_has_forward_mode_derivatives(frozen):
     model = bench.create_model("self", variant="mini").double().eval().requires_grad_(not frozen)
     x, ones = IMAGES[:1].double(), torch.ones_like(IMAGES[:1]).double()
     wanted = jacrev(lambda x: model(x, QUERY[:1]).logits)(x).sum((2, 3, 4, 5))
@@ -73,7 +73,7 @@ def test_self_has_forward_mode_derivatives_with_and_without_gradients(frozen):
 
 
 @pytest.mark.parametrize("name", ["self", "pan", "none"])
-def test_gradients_of_each_image_are_those_of_single_images(name):
+def test_per_image_gradients_equal_gradients_of_single_images(name):
     model = bench.create_model(name, variant="mini").eval()
     parameters = {key: value.detach() for key, value in model.named_parameters()}
 
@@ -88,7 +88,7 @@ def test_gradients_of_each_image_are_those_of_single_images(name):
             torch.testing.assert_close(each[key][k], parameter.grad, rtol=1e-3, atol=1e-6, msg=key)
 
 
-def test_a_query_that_is_none_stays_visible_in_transforms():
+def test_missing_query_is_detected_inside_transforms():
     hot = vmap(lambda query: one_hot(query[None], 10, IMAGES)[0])(torch.tensor([3, 10, -1]))
     assert torch.equal(hot[0], one_hot(torch.tensor([3]), 10, IMAGES)[0])
     assert hot[1:].isnan().all()
@@ -97,7 +97,7 @@ def test_a_query_that_is_none_stays_visible_in_transforms():
 
 
 @pytest.mark.parametrize("name", MECHANISMS)
-def test_a_network_with_any_mechanism_is_exported_and_saved(name):
+def test_networks_with_every_mechanism_can_be_exported_and_saved(name):
     """An LSTM, which export unrolls, at 1 × 2 positions; the others at 2 × 3 and 1 × 1, and loaded again."""
     torch.manual_seed(0)
     mechanism = MECHANISMS[name]

@@ -39,7 +39,7 @@ def test_a_module_and_its_network_return_the_dtype_that_they_are_given(name, dty
 
 
 @pytest.mark.parametrize("name", MECHANISMS)
-def test_an_empty_batch_has_an_empty_answer(name):
+def test_empty_batch_has_an_empty_output(name):
     model = bench.create_model(name, variant="mini").eval()
     empty, one = model(IMAGES[:0], QUERY[:0]), model(IMAGES[:1], QUERY[:1])
     assert [t.shape[1:] for t in tensors(empty)] == [t.shape[1:] for t in tensors(one)]
@@ -49,7 +49,7 @@ def test_an_empty_batch_has_an_empty_answer(name):
 
 
 @pytest.mark.parametrize("name", MECHANISMS)
-def test_shapes_are_found_on_the_meta_device(name):
+def test_output_shapes_are_computed_on_the_meta_device(name):
     model = bench.create_model(name, variant="mini").eval()
     shapes = [t.shape for t in tensors(model(IMAGES, QUERY))]
     found = model.to("meta")(IMAGES.to("meta"), QUERY.to("meta"))
@@ -66,7 +66,7 @@ def layer():
 X = torch.randn(3, 4, 4, 5, generator=torch.Generator().manual_seed(0))
 
 
-def test_transforms_give_what_plain_differentiation_gives(layer):
+def test_functional_transforms_equal_plain_differentiation(layer):
     """The reference implementation is used, because the others do not support transforms."""
     parameters = {name: value.detach() for name, value in layer.named_parameters()}
 
@@ -85,7 +85,7 @@ def test_transforms_give_what_plain_differentiation_gives(layer):
     torch.testing.assert_close(tangent.sum(), jacobian.sum(), rtol=1e-4, atol=1e-5)
 
 
-def test_an_ensemble_runs_in_one_vmap_call(layer):
+def test_ensemble_runs_in_one_vmap_call(layer):
     others = [layer, AttentionRNN(4, hidden=3, width=5)]
     parameters, buffers = stack_module_state(others)
     base = copy.deepcopy(layer).to("meta")
@@ -94,7 +94,7 @@ def test_an_ensemble_runs_in_one_vmap_call(layer):
 
 
 @pytest.mark.parametrize("name", ["cpu", "packed"])
-def test_fast_implementations_name_the_one_that_supports_an_operation(name):
+def test_errors_of_fast_implementations_name_the_supporting_one(name):
     layer = AttentionRNN(4, implementation=name)
     with pytest.raises(ValueError, match=r"does not support torch\.func transforms.*use 'reference'"):
         jvp(layer, (X,), (X,))
@@ -105,7 +105,7 @@ def test_fast_implementations_name_the_one_that_supports_an_operation(name):
         first.square().sum().backward()
 
 
-def test_the_reference_can_be_differentiated_twice():
+def test_reference_implementation_can_be_differentiated_twice():
     layer = AttentionRNN(2, hidden=2, width=2, implementation="reference").double()
     assert torch.autograd.gradgradcheck(layer, X[:1, :2, :2, :3].double().requires_grad_())
 
@@ -127,7 +127,7 @@ def exported(module: torch.nn.Module, inputs: tuple, folder) -> list[torch.Tenso
     return torch.load(folder / "out.pt")
 
 
-def test_exported_networks_give_the_same_answers_without_the_operators(layer, tmp_path):
+def test_exported_networks_need_no_custom_operators(layer, tmp_path):
     torch.testing.assert_close(exported(layer.eval(), (X,), tmp_path), [layer(X)], rtol=1e-4, atol=1e-5)
     model = bench.create_model("pan", variant="mini").eval()
     out = model(IMAGES, QUERY)
@@ -150,7 +150,7 @@ def few(make):
     ],
 )
 @pytest.mark.parametrize("command", ["run", "sweep"])
-def test_an_impossible_batch_is_refused_before_training(command, options, words, few, tmp_path):
+def test_impossible_batch_size_is_refused_before_training(command, options, words, few, tmp_path):
     arguments = [command, "--attn", "se", "--data", str(few), "--runs", str(tmp_path / "runs"), *options]
     done = CliRunner().invoke(cli.bench, arguments)
     assert done.exit_code == 2, done.output
@@ -158,7 +158,7 @@ def test_an_impossible_batch_is_refused_before_training(command, options, words,
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_set_with_one_training_question_is_too_small_for_any_batch(make, tmp_path):
+def test_data_set_with_one_training_question_is_refused(make, tmp_path):
     tiny = make("mini", sizes={"train": 1, "val": 1, "test": 1})
     done = CliRunner().invoke(cli.bench, ["run", "--attn", "se", "--data", str(tiny), "--batch", "2"])
     assert done.exit_code == 2

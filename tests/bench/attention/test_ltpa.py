@@ -11,7 +11,7 @@ from tests.bench.attention.helpers import inputs
 
 
 @pytest.mark.parametrize("compatibility", ["dot", "parametrised"])
-def test_ltpa_is_its_formula(compatibility):
+def test_ltpa_equals_its_formula(compatibility):
     module = GlobalLocalReadout(5, 4, compatibility).double()
     x, query = inputs(3, 4)
     features = [x.repeat(1, 1, 4, 4), x.repeat(1, 1, 2, 2).sin(), x]
@@ -30,7 +30,7 @@ def test_ltpa_is_its_formula(compatibility):
         )
 
 
-def test_ltpas_global_feature_goes_through_the_attended_vectors_alone():
+def test_ltpa_global_feature_acts_only_through_attended_vectors():
     """Where every position has the same local feature, the vectors are that feature whatever g is."""
     module, (_, query) = GlobalLocalReadout(5, 4).double(), inputs(1, 1)
     same = torch.randn(3, 5, 1, 1, dtype=torch.float64).expand(3, 5, 4, 4)
@@ -39,7 +39,7 @@ def test_ltpas_global_feature_goes_through_the_attended_vectors_alone():
     torch.testing.assert_close(readings[0][:, 0], same[:, :, 0, 0].repeat(1, 3))
 
 
-def test_ltpas_formula_as_written_cannot_see_the_query():
+def test_published_ltpa_formula_ignores_the_query():
     x, query = inputs(3, 4)
     for linear, sees in ((True, False), (False, True)):
         module = GlobalLocalReadout(5, 4, "parametrised", linear=linear).double()
@@ -47,7 +47,7 @@ def test_ltpas_formula_as_written_cannot_see_the_query():
         assert ((readings[0] - readings[1]).abs().max() > 1e-9) == sees
 
 
-def test_ltpas_maps_are_measured_by_the_square_root_of_their_product():
+def test_ltpa_maps_are_scored_by_the_square_root_of_their_product():
     model = bench.create_model("ltpa-dp", variant="mini").eval()
     out = model(torch.rand(2, 3, 48, 48), torch.tensor([1, 2]))
     full = [F.interpolate(m, (48, 48), mode="bilinear", align_corners=False) for m in out.masks]
@@ -56,6 +56,6 @@ def test_ltpas_maps_are_measured_by_the_square_root_of_their_product():
     torch.testing.assert_close(attended(out.masks, (48, 48), out.mask_power), expected)
 
 
-def test_ltpa_knows_two_compatibilities():
+def test_ltpa_has_two_compatibility_functions():
     with pytest.raises(ValueError, match="dot or parametrised"):
         GlobalLocalReadout(5, 4, "cosine")

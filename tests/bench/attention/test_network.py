@@ -6,7 +6,7 @@ from bench.attention import canonical_name, resolve_network
 from mnistref.common.errors import UsageProblemError
 
 
-def test_slot_lists():
+def test_slot_lists_give_each_slot_a_mechanism():
     def names(attn: str, stages: int = 4) -> list[str]:
         return [m.name for m in resolve_network(attn, 8).slots(stages)]
 

@@ -32,13 +32,13 @@ from tests.bench.attention.helpers import CHANNELS, QUERIES, WITH_CLASS, inputs
         (f"pan:hidden={10**30}", "pan:hidden=1000"),
     ],
 )
-def test_option_values_out_of_range_are_refused(attn, message):
+def test_networks_with_option_values_out_of_range_are_refused(attn, message):
     with pytest.raises(UsageProblemError, match=message):
         bench.create_model(attn, variant="mini")
 
 
 @pytest.mark.parametrize("name", WITH_CLASS)
-def test_every_option_refuses_what_is_out_of_its_range(name):
+def test_every_option_refuses_values_out_of_its_range(name):
     """Sizes below 1, even kernels and unknown words are refused."""
     m = MECHANISMS[name]
     for option, value in m.parameters().items():
@@ -106,6 +106,6 @@ def test_options_after_a_name_are_canonical_and_change_the_module():
         ("arnn:sampled=true", "no option 'sampled'"),
     ],
 )
-def test_wrong_options_are_usage_errors(attn, message):
+def test_wrong_mechanism_options_are_usage_errors(attn, message):
     with pytest.raises(UsageProblemError, match=message):
         bench.create_model(attn, variant="mini")

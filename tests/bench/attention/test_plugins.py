@@ -18,16 +18,16 @@ from bench.conformance.checks import check
 from bench.runs import experiment
 from bench.visualization import attention_maps
 from mnistref.common.errors import UsageProblemError
-from tests.bench.attention.modules import BODY, GOOD, TWO_LEVELS, written
+from tests.bench.attention.user_modules import BODY, GOOD, TWO_LEVELS, written
 
 
-def test_a_folder_may_have_py_in_its_name(tmp_path):
+def test_folder_of_a_user_file_may_have_py_in_its_name(tmp_path):
     (tmp_path / ".pyenv").mkdir()
     path = written(tmp_path / ".pyenv", GOOD)
     assert canonical_name(f"{path}:Own").startswith("own.py:Own#")
 
 
-def test_an_edited_file_is_another_mechanism(tmp_path):
+def test_edited_user_file_is_another_mechanism(tmp_path):
     first = canonical_name(f"{written(tmp_path, GOOD)}:Own")
     second = canonical_name(f"{written(tmp_path, GOOD + '    # more')}:Own")
     assert first != second
@@ -60,7 +60,7 @@ def test_a_user_readout_acts_in_the_last_slot(tmp_path):
         (GOOD, "own.py:Own:widht=3", "did you mean 'width'"),
     ],
 )
-def test_a_class_that_cannot_be_loaded_is_a_usage_error(text, name, message, tmp_path):
+def test_user_class_that_cannot_be_loaded_is_a_usage_error(text, name, message, tmp_path):
     written(tmp_path, text)
     with pytest.raises(UsageProblemError, match=message):
         bench.create_model(f"{tmp_path}/{name}", variant="mini")
@@ -85,12 +85,12 @@ def test_samples_of_a_user_module_are_shown(mini, tmp_path):
                 attention_maps._scale_sigma(config, model, 3, None)
 
 
-def test_a_path_with_a_comma_is_a_usage_error():
+def test_user_file_path_with_a_comma_is_a_usage_error():
     with pytest.raises(UsageProblemError, match="a comma separates slots, so a path must not contain one"):
         canonical_name("some/a,b/own.py:Own")
 
 
-def test_an_installed_package_adds_names(monkeypatch, tmp_path):
+def test_installed_package_adds_mechanism_names(monkeypatch, tmp_path):
     written(tmp_path, GOOD, "their_attention.py")
     monkeypatch.syspath_prepend(tmp_path)
     points = [
@@ -129,7 +129,7 @@ def beside(folder: Path, factor: float) -> Path:
     return written(folder, "import util\n" + GOOD + "    factor = util.FACTOR\n")
 
 
-def test_a_file_and_its_neighbours_are_one_mechanism_and_two_folders_share_nothing(tmp_path, monkeypatch):
+def test_imported_files_belong_to_the_mechanism_and_folders_share_no_modules(tmp_path, monkeypatch):
     paths = [beside(tmp_path / name, factor) for name, factor in (("one", 1.0), ("two", 2.0))]
     monkeypatch.setitem(sys.modules, "util", json)  # as if the program had its own
     first, second = canonical_name(f"{paths[0]}:Own,{paths[1]}:Own").split(",")
@@ -146,7 +146,7 @@ def test_a_file_and_its_neighbours_are_one_mechanism_and_two_folders_share_nothi
     assert canonical_name(f"{paths[0]}:Own") == first
 
 
-def test_the_name_of_a_file_ignores_project_packages_in_its_folder(tmp_path):
+def test_name_of_a_user_file_ignores_project_packages_in_its_folder(tmp_path):
     """In a checkout, packages that are already imported are not replaced."""
     (tmp_path / "bench").mkdir()
     (tmp_path / "torch.py").write_text("raise RuntimeError('not this one')")
@@ -177,7 +177,7 @@ def test_a_recorded_module_is_refused_when_a_file_that_it_imports_has_changed(wh
         plugins.load_recorded(places)
 
 
-def test_a_run_recorded_without_a_neighbour_is_not_taken_for_one_with_it(tmp_path):
+def test_run_recorded_without_an_imported_file_is_another_run(tmp_path):
     path = beside(tmp_path, 1.0)
     name = f"own.py:Own#{plugins.hash_source(path.read_bytes(), {})}"
     with pytest.raises(UsageProblemError, match="or a file it imports, has changed since the run"):
@@ -192,7 +192,7 @@ def test_a_user_file_that_exits_is_a_usage_error(tmp_path, checked_here):
         assert "executing the file raises SystemExit: 0" in done.stderr
 
 
-def test_a_reimported_file_is_restored_afterwards(tmp_path):
+def test_reimported_user_file_is_restored_afterwards(tmp_path):
     name = canonical_name(f"{written(tmp_path, GOOD)}:Own:width=4")
     first = get_mechanism(name).cls
     with plugins.imported_anew(name):

@@ -7,7 +7,7 @@ from bench.attention.selfattention import SelfAttentionReadout
 from tests.bench.attention.helpers import inputs
 
 
-def test_self_attention_is_torchs_and_its_map_the_querys_row():
+def test_self_attention_equals_torch_and_the_map_is_the_query_row():
     torch.manual_seed(0)
     module, (x, query) = SelfAttentionReadout(8, 4, heads=2, layers=1).double(), inputs(3, 4, channels=8)
     reading = module([x], query)

@@ -8,7 +8,7 @@ from bench.attention.warps import compose_frame, place_in_image
 from tests.bench.attention.helpers import inputs
 
 
-def test_an_identity_transformer_returns_its_input():
+def test_identity_transformer_returns_the_input():
     module, (x, query) = SpatialTransformer(5, 4).double(), inputs(5, 7)
     out = module(x, query)
     torch.testing.assert_close(out.features, x)
@@ -16,7 +16,7 @@ def test_an_identity_transformer_returns_its_input():
     torch.testing.assert_close(place_in_image(out.mask, compose_frame(None, out.warp)), out.mask)
 
 
-def test_the_gradient_of_a_window_far_outside_is_not_zero():
+def test_gradient_of_a_window_outside_the_image_is_not_zero():
     """Without bounds, a window far outside would see only zeros for any small change of θ."""
     module, (x, query) = SpatialTransformer(5, 4).double(), inputs(6, 9)
     with torch.no_grad():
@@ -29,7 +29,7 @@ def test_the_gradient_of_a_window_far_outside_is_not_zero():
     assert (out.warp[:, :, 2].abs() < 1).all()
 
 
-def test_a_transformer_samples_where_theta_says():
+def test_spatial_transformer_samples_the_window_of_theta():
     """A window of half the size about the centre of a 6 × 6 map; a mirrored one."""
     x = torch.arange(36.0).view(1, 1, 6, 6)
     window = transform(x, torch.tensor([[[0.5, 0.0, 0.0], [0.0, 0.5, 0.0]]]))
@@ -40,7 +40,7 @@ def test_a_transformer_samples_where_theta_says():
     torch.testing.assert_close(mirrored, x.flip(3))
 
 
-def test_maps_after_a_transformer_lie_in_the_image():
+def test_maps_after_a_transformer_are_placed_in_the_image():
     torch.manual_seed(0)
     model = bench.create_model("stn-m,pan", variant="mini").eval()
     with torch.no_grad():  # a window on the upper left quarter

@@ -34,14 +34,14 @@ def unet_as_written(net: UNet, x: torch.Tensor, query: torch.Tensor) -> torch.Te
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 @pytest.mark.parametrize(("height", "width"), [(13, 7), (9, 10), (6, 6), (1, 5), (1, 1)])
-def test_a_unet_is_its_formula(depth, height, width):
+def test_unet_equals_its_formula(depth, height, width):
     torch.manual_seed(0)
     net, (x, query) = UNet(5, 4, depth).double(), inputs(height, width)
     torch.testing.assert_close(net(x, query), unet_as_written(net, x, query))
 
 
 @pytest.mark.parametrize(("depth", "before", "after"), [(1, 1, 1), (2, 5, 4), (3, 11, 10)])
-def test_a_unet_sees_exactly_as_far_as_its_depth(depth, before, after):
+def test_receptive_field_of_a_unet_follows_from_its_depth(depth, before, after):
     """From position 20: 3×3 at each level, and whole cells of 2^level positions."""
     torch.manual_seed(0)
     net, (x, query) = UNet(3, 4, depth).double(), inputs(41, 39, batch=1, channels=3)
@@ -52,7 +52,7 @@ def test_a_unet_sees_exactly_as_far_as_its_depth(depth, before, after):
     assert changed.amax(dim=0).tolist() == [after] * 2
 
 
-def test_a_unet_is_arnns_local_context():
+def test_unet_attention_rnn_uses_a_unet_as_local_context():
     module, (x, query) = UNetAttentionRNN(5, 4, depth=3).double(), inputs(5, 6)
     seen = []
     module.context.register_forward_hook(lambda *_: pytest.fail("its two parts are called"))

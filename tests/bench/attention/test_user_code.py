@@ -13,7 +13,7 @@ from bench.attention import plugins, user_code
 from bench.conformance.checks import Finding, check, describe_verdict
 from bench.runs import records
 from mnistref.common.errors import UsageProblemError
-from tests.bench.calling import TRAINING
+from tests.bench.bench_command import TRAINING
 
 EXAMPLE = Path(__file__).parents[3] / "bench" / "examples" / "own_attention.py"
 MODULE = """
@@ -66,7 +66,7 @@ def call(*arguments: object, code: int):
         ("import json\njson.loads('{')\n", 2, "JSONDecodeError: "),
     ],
 )
-def test_a_file_that_cannot_be_executed_is_reported_with_its_line(source, line, reason, tmp_path):
+def test_user_file_that_cannot_be_executed_is_reported_with_the_line(source, line, reason, tmp_path):
     path = tmp_path / "own.py"
     path.write_text(source)
     with pytest.raises(UsageProblemError, match=rf"executing the file raises {re.escape(reason)}") as error:
@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_executed_is_reported_with_its_line(source, line, 
     assert "\n" not in str(error.value)
 
 
-def test_an_error_in_a_neighbour_is_reported_with_the_neighbours_line(tmp_path):
+def test_error_in_an_imported_file_is_reported_with_its_line(tmp_path):
     path = written(tmp_path)
     path.write_text("from parts import near\n" + path.read_text())
     (tmp_path / "parts").mkdir()
@@ -103,7 +103,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("kind", CALLS)
-def test_what_forward_raises_is_reported_with_its_line(kind, tmp_path):
+def test_errors_of_forward_are_reported_with_their_line(kind, tmp_path):
     init, forward, later, text, reason = CALLS[kind]
     path = written(tmp_path, init, forward, later)
     finding = check(f"{path}:Own")[-1]
@@ -162,7 +162,7 @@ def test_an_installed_module_is_user_code(tmp_path, monkeypatch):
         plugins.installed.cache_clear()
 
 
-def test_other_code_is_not_user_code(monkeypatch):
+def test_project_and_library_code_is_not_user_code(monkeypatch):
     monkeypatch.setattr(user_code, "_places", {})
     user_code.add_folder(Path(__file__).parents[3])
     for function in (check, json.loads, pytest.raises):
@@ -173,7 +173,7 @@ def test_other_code_is_not_user_code(monkeypatch):
     assert user_code.locate_function(example.cls.forward) == line_of(EXAMPLE, "def forward")
 
 
-def test_the_verdict_counts_checks():
+def test_verdict_counts_passed_and_failed_checks():
     passed, failed, remark = Finding("a", True), Finding("b", False, "why"), Finding("c", None)
     untested = Finding("not tested: d", None, "random")
     assert describe_verdict([passed, passed, remark]) == "fit: 2 of 2 checks"
@@ -198,7 +198,7 @@ def test_check_ends_with_the_verdict_and_debug_shows_the_traceback_of_the_child(
     assert {"what", "ok", "why"} == set(json.loads(done.stdout)[-1])
 
 
-def test_json_has_the_verdict_on_stderr(checked_here, monkeypatch):
+def test_check_json_prints_the_verdict_on_stderr(checked_here, monkeypatch):
     monkeypatch.setattr("bench.conformance.checks.check", lambda _: [Finding("a", True)])
     done = call("check", "san", "--json", code=0)
     assert json.loads(done.stdout) == [{"what": "a", "ok": True, "why": ""}]
@@ -218,7 +218,7 @@ def test_a_run_that_is_refused_shows_the_traceback_of_the_child_with_debug(mini,
 LATE = "if self.training and x.shape[-1] == 48 and self.calls > 3 and len(x) > 2: raise OSError('late\\nerror')"
 
 
-def test_a_run_that_fails_keeps_the_traceback(mini, tmp_path, checked_here):
+def test_failed_run_stores_the_traceback(mini, tmp_path, checked_here):
     """The module passes the quick checks, which take few steps, and fails in the fourth step."""
     path = written(tmp_path, forward=LATE.replace("len(x) > 2", "len(x) == 50").replace("x.shape[-1] == 48 and ", ""))
     where = line_of(path, "late")
@@ -241,7 +241,7 @@ def test_a_run_that_fails_keeps_the_traceback(mini, tmp_path, checked_here):
     assert not (Path(again.stdout.strip()) / records.TRACEBACK).exists()
 
 
-def test_a_traceback_disappears_when_the_run_is_started_again(mini, tmp_path, checked_here, monkeypatch):
+def test_stored_traceback_is_deleted_when_the_run_is_started_again(mini, tmp_path, checked_here, monkeypatch):
     run = ["run", "--attn", "san", "--data", mini, "--runs", tmp_path, *TRAINING]
     with monkeypatch.context() as patch:
         patch.setattr("bench.runs.final_test.test", lambda *_: 1 / 0)

@@ -8,7 +8,7 @@ from bench.attention.stn import transform
 from bench.attention.warps import compose_frame, place_in_image
 
 
-def test_a_map_is_placed_where_its_features_came_from():
+def test_map_of_warped_features_is_placed_at_their_origin():
     """A window on the upper left quarter, and in it one on its lower right: from a quarter to half of the image."""
     quarter = torch.tensor([[[0.5, 0.0, -0.5], [0.0, 0.5, -0.5]]])
     within = torch.tensor([[[0.5, 0.0, 0.5], [0.0, 0.5, 0.5]]])

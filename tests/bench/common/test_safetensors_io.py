@@ -29,11 +29,11 @@ def same(a, b):
 @pytest.mark.parametrize(
     "decode", [lambda data: safetensors_io.decode(data, "x"), safetensors_io.decode_plainly, library.load]
 )
-def test_the_library_and_the_plain_code_read_each_other(encode, decode):
+def test_safetensors_library_and_plain_code_read_each_other(encode, decode):
     assert same(decode(encode(TENSORS)), TENSORS)
 
 
-def test_without_the_library_the_plain_code_takes_over(monkeypatch):
+def test_plain_code_replaces_a_missing_safetensors_library(monkeypatch):
     monkeypatch.setattr(safetensors_io, "library", None)
     data = safetensors_io.encode({"last": torch.rand(2, 3, 4, 4).to(memory_format=torch.channels_last), **TENSORS})
     assert same(library.load(data), safetensors_io.decode(data, "x"))
@@ -69,7 +69,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 @pytest.mark.parametrize("with_library", [True, False])
-def test_hostile_files_are_refused_in_one_line(case, with_library, monkeypatch):
+def test_hostile_safetensors_files_are_refused_in_one_line(case, with_library, monkeypatch):
     if not with_library:
         monkeypatch.setattr(safetensors_io, "library", None)
     with pytest.raises(DataProblemError, match=r"w\.safetensors: not a safetensors file") as error:

@@ -11,7 +11,7 @@ from bench.attention import get_mechanism
 from bench.conformance.checks import check, require_buildable
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import VARIANTS
-from tests.bench.attention.modules import BODY, EXAMPLE, written
+from tests.bench.attention.user_modules import BODY, EXAMPLE, written
 
 TRAINING = "in training, the output for an image depends on the other images in the batch"
 
@@ -93,7 +93,7 @@ def test_check_names_each_violation(init, forward, why, tmp_path):
         ),
     ],
 )
-def test_check_remarks_on_what_may_be_intended(forward, what, tmp_path):
+def test_check_adds_remarks_on_possibly_intended_behaviour(forward, what, tmp_path):
     path = written(tmp_path, BODY.format(init="pass", forward=forward))
     assert any(finding.what.startswith(what) for finding in check(f"{path}:Own") if finding.ok is None)
 
@@ -123,7 +123,7 @@ def test_check_reports_an_error_in_training_only(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["brnn2", "brnn3", "arnn", "pan"])
-def test_check_does_not_take_a_small_score_for_a_squashed_one(name):
+def test_check_distinguishes_small_scores_from_squashed_scores(name):
     assert {finding.ok for finding in check(name)} == {True}
 
 
@@ -161,7 +161,7 @@ def test_a_run_whose_options_do_not_fit_the_image_size_is_refused(tmp_path):
     assert not (tmp_path / "root").exists()
 
 
-def test_a_fit_network_is_not_refused():
+def test_fit_network_is_accepted():
     require_buildable(f"pan:kernel=3,{EXAMPLE}:Compare:width=8", VARIANTS["mini"])
 
 
@@ -195,7 +195,7 @@ def test_bench_check_prints_the_findings_and_exits_with_6(tmp_path, checked_here
     ],
 )
 @pytest.mark.parametrize("command", [["check"], ["run", "--preset", "quick", "--attn"]])
-def test_a_class_that_cannot_be_made_is_a_usage_error(init, message, command, tmp_path, checked_here):
+def test_user_class_that_cannot_be_constructed_is_a_usage_error(init, message, command, tmp_path, checked_here):
     body = {"width=3": "nowhere", "leave=True": "raise SystemExit(0)", "width=1 / 3": "width.append(1)"}
     path = written(
         tmp_path,

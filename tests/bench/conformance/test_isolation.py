@@ -13,8 +13,8 @@ from bench.conformance.isolation import ProbeProcess, check_networks
 from bench.runs import records, subprocess_worker
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.variants import VARIANTS
-from tests.bench.attention.modules import GOOD, written
-from tests.bench.calling import TRAINING
+from tests.bench.attention.user_modules import GOOD, written
+from tests.bench.bench_command import TRAINING
 
 ENDS = """
 import ctypes, os
@@ -53,7 +53,7 @@ def call(*arguments: object):
     return CliRunner().invoke(cli.bench, [str(argument) for argument in arguments])
 
 
-def test_a_module_that_ends_its_process_is_unfit_and_the_others_are_not(own):
+def test_module_that_ends_its_process_is_unfit_and_other_modules_are_not(own):
     networks, unfit = check_networks([*(f"{own}:{name}" for name in ("Crashes", "Own", "Interrupts")), "san"], [MINI])
     names = [network.name.partition("#")[0] for network in networks]
     assert names == ["own.py:Crashes", "own.py:Own", "own.py:Interrupts", "san"]
@@ -63,7 +63,7 @@ def test_a_module_that_ends_its_process_is_unfit_and_the_others_are_not(own):
     }
 
 
-def test_a_module_that_changes_the_working_directory_is_found_again(own, monkeypatch):
+def test_module_that_changes_the_working_directory_can_be_loaded_again(own, monkeypatch):
     monkeypatch.chdir(own.parent)
     networks, unfit = check_networks(["own.py:Moves", "none,own.py:Moves"], [MINI])
     assert (len(networks), unfit) == (2, {})
@@ -92,7 +92,7 @@ def test_networks_that_cannot_be_examined_are_refused(own, tmp_path):
         check_networks(["arn"], [MINI])
 
 
-def test_shipped_mechanisms_are_checked_here(own, monkeypatch):
+def test_shipped_mechanisms_are_checked_in_the_parent_process(own, monkeypatch):
     monkeypatch.setattr("bench.conformance.isolation.ChildProcess", None)
     with ProbeProcess() as process:
         process.call(require_buildable, "noctx:kernel=3,arnn", MINI)
@@ -101,7 +101,7 @@ def test_shipped_mechanisms_are_checked_here(own, monkeypatch):
     assert not names_user_module("none,noctx:kernel=3")
 
 
-def test_a_child_that_does_not_start_is_not_the_modules_fault(own, tmp_path, monkeypatch):
+def test_child_process_that_does_not_start_is_no_finding_about_the_module(own, tmp_path, monkeypatch):
     (tmp_path / "queue.py").write_text("raise ImportError('no such luck')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with (
@@ -121,7 +121,7 @@ def test_commands_refuse_a_module_that_ends_its_process(command, own, tmp_path):
     assert not (tmp_path / "root").exists()
 
 
-def test_the_runs_of_an_unfit_module_fail_and_the_others_are_done(own, mini, tmp_path, monkeypatch):
+def test_runs_of_an_unfit_module_fail_and_other_runs_finish(own, mini, tmp_path, monkeypatch):
     monkeypatch.setattr(
         subprocess_worker, "launch", lambda task, *_: subprocess_worker.run_task(task)
     )  # here, which is faster
@@ -136,7 +136,7 @@ def test_the_runs_of_an_unfit_module_fail_and_the_others_are_done(own, mini, tmp
     assert records.is_finished(Path(folder))
 
 
-def test_a_sweep_of_unfit_modules_alone_makes_no_data(own, tmp_path, checked_here):
+def test_sweep_of_unfit_modules_generates_no_data(own, tmp_path, checked_here):
     (tmp_path / "odd.py").write_text((own.read_text()).replace("return self.score(x)", "return 3 or self.score(x)"))
     done = call("sweep", "--variant", "mini", "--attn", f"{tmp_path / 'odd.py'}:Own", "--root", tmp_path / "root")
     assert done.exit_code == 6, done.output

@@ -12,7 +12,7 @@ from bench.runs import experiment, records
 from bench.runs.load import load_model
 from mnistref.common.errors import RunProblemError
 from mnistref.variants import VARIANTS
-from tests.bench.attention.modules import BODY, GOOD, written
+from tests.bench.attention.user_modules import BODY, GOOD, written
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ from tests.bench.attention.modules import BODY, GOOD, written
         ("", "return score / (self.training or len(x) < 5)", "the answers to 32 of 32 questions are not finite"),
     ],
 )
-def test_check_rehearses_a_run(init, forward, why, tmp_path):
+def test_check_detects_errors_that_a_run_would_raise(init, forward, why, tmp_path):
     path = written(tmp_path, BODY.format(init=init or "pass", forward=forward))
     wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
     assert any(why in finding.why for finding in wrong), wrong
@@ -52,7 +52,7 @@ def test_check_rehearses_a_run(init, forward, why, tmp_path):
         ("KEYS = torch.randn(1, generator=torch.Generator().manual_seed(7))", "return score * KEYS", True),
     ],
 )
-def test_a_network_answers_alike_after_its_file_is_imported_again(top, forward, fit, tmp_path):
+def test_network_has_equal_outputs_after_its_file_is_imported_again(top, forward, fit, tmp_path):
     (tmp_path / "util.py").write_text("import torch\nKEYS = torch.randn(1)\n")
     path = written(tmp_path, f"{top}\n{BODY.format(init='pass', forward=forward)}")
     wrong = [finding.why for finding in check(f"{path}:Own") if finding.what == "has its whole state in its state_dict"]
@@ -99,7 +99,7 @@ class Extra(Own):
 
 
 @pytest.mark.parametrize("name", ["Tied", "View", "Frozen", "Extra"])
-def test_every_kind_of_state_is_kept(name, mini, tmp_path):
+def test_every_kind_of_module_state_is_saved(name, mini, tmp_path):
     attn = f"{written(tmp_path, GOOD + KEPT)}:{name}"
     assert not [finding for finding in check(attn) if finding.ok is False]
     recipe = Recipe("fast", "adam", lr=0.003, batch=25, epochs=1, schedule="onecycle")
@@ -117,7 +117,7 @@ def test_every_kind_of_state_is_kept(name, mini, tmp_path):
     assert (again / records.WEIGHTS).read_bytes() == (run / records.WEIGHTS).read_bytes()
 
 
-def test_state_that_is_no_tensor_is_refused_before_the_run(tmp_path, checked_here):
+def test_module_state_other_than_tensors_is_refused_before_the_run(tmp_path, checked_here):
     state = "    def get_extra_state(self): return {'version': 2}\n    def set_extra_state(self, state): pass\n"
     path = written(tmp_path, GOOD + state)
     wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]

@@ -58,13 +58,13 @@ def same(a, b) -> None:
         assert (x is None and y is None) or torch.equal(x, y)
 
 
-def test_mapped_images_are_those_that_are_read(two):
+def test_memory_mapped_images_equal_images_that_are_read(two):
     parts = map_split(two, "train")
     assert [part.shape for part in parts] == [(1000, 48, 48, 3), (203, 48, 48, 3)]
     np.testing.assert_array_equal(np.concatenate(parts), read_split(two, "train", "image")["image"])
 
 
-def test_images_in_chunks_are_not_mapped(tmp_path):
+def test_chunked_images_are_not_memory_mapped(tmp_path):
     path, images = tmp_path / "shard.h5", np.zeros((4, 6, 6, 3), np.uint8)
     for options in ({}, {"chunks": (2, 6, 6, 3)}, {"compression": "gzip"}):
         with h5py.File(path, "w") as file:
@@ -77,7 +77,7 @@ def test_images_in_chunks_are_not_mapped(tmp_path):
                 assert path.read_bytes()[image_offset(file, path) :][: images.size] == b"\5" * images.size
 
 
-def test_no_file_is_held_open_by_a_mapped_split(two):
+def test_memory_mapped_split_holds_no_file_open(two):
     fds = Path("/proc/self/fd")
     if not fds.is_dir():
         pytest.skip("no /proc here")
@@ -87,7 +87,7 @@ def test_no_file_is_held_open_by_a_mapped_split(two):
     assert len(parts) == 5
 
 
-def test_what_is_written_to_a_mapped_image_stays_here(two):
+def test_changes_of_memory_mapped_images_do_not_reach_the_file(two):
     before = read_split(two, "test", "image")["image"]
     map_split(two, "test")[0][:] = 7
     np.testing.assert_array_equal(read_split(two, "test", "image")["image"], before)
@@ -95,7 +95,7 @@ def test_what_is_written_to_a_mapped_image_stays_here(two):
 
 @pytest.mark.parametrize("queries", ["one", "all", "author"])
 @pytest.mark.parametrize("size", [1, 37, 5000])
-def test_a_streamed_split_gives_the_batches_of_a_resident_one(queries, size, two):
+def test_streamed_split_has_the_batches_of_a_resident_split(queries, size, two):
     here, streamed = both(two, queries)
     assert isinstance(here, Resident)
     assert isinstance(streamed, Streamed)
@@ -122,7 +122,7 @@ class Copies(TorchDispatchMode):
         return made
 
 
-def test_the_questions_of_an_epoch_come_to_the_device_in_one_copy():
+def test_questions_of_an_epoch_are_copied_to_the_device_once():
     meta = {"dtype": torch.long, "device": "meta"}
     asked = {name: torch.zeros(12, **meta) for name in ("image", "slot", "query", "label")}
     split = Resident(**asked, images=torch.zeros(12, 8, 8, 3, dtype=torch.uint8, device="meta"))
@@ -147,7 +147,7 @@ def test_a_streamed_split_fades_and_has_masks(make):
     same(here.batch(order[:5], 0.5), streamed.batch(order[:5], 0.5))
 
 
-def test_a_split_without_masks_says_so(two):
+def test_masks_of_a_split_without_masks_are_an_error(two):
     for split in both(two):
         batches = split.each(torch.arange(9), 3, lambda k: 0.5)
         with pytest.raises(ValueError, match="without masks"):
@@ -176,14 +176,14 @@ def test_a_damaged_shard_is_not_streamed(harm, make):
         load_split(folder, "train", "one", CPU, stream=True)
 
 
-def test_a_test_measures_the_same_on_a_streamed_split(two):
+def test_measures_are_equal_on_streamed_and_resident_splits(two):
     model = build("san", read_manifest(two).variant, 0, CPU)
     resident, streamed = [evaluate.test(model, split) for split in both(two, split="test", masks=True)]
     assert resident.measures == streamed.measures
     assert all(value.equal(streamed.answers[name]) for name, value in resident.answers.items())
 
 
-def test_a_streamed_training_ends_with_the_same_bits(mini):
+def test_streamed_training_equals_resident_training_to_the_bit(mini):
     found = []
     for stream in (False, True):
         train = load_split(mini, "train", "all", CPU, True, stream)
@@ -197,7 +197,7 @@ def test_a_streamed_training_ends_with_the_same_bits(mini):
         assert torch.equal(value, found[1][1][name]), name
 
 
-def test_whoever_breaks_off_a_training_ends_its_thread(two):
+def test_interrupted_training_ends_the_prefetch_thread(two):
     class StopError(Exception):
         pass
 
@@ -213,7 +213,7 @@ def test_whoever_breaks_off_a_training_ends_its_thread(two):
     assert not threads()
 
 
-def test_what_does_not_fit_is_streamed(two, monkeypatch, caplog):
+def test_split_larger_than_free_memory_is_streamed(two, monkeypatch, caplog):
     caplog.set_level("INFO")
     monkeypatch.setattr(memory, "_free_in_container", lambda: None)
     size = 1203 * 48 * 48 * 3
@@ -226,7 +226,7 @@ def test_what_does_not_fit_is_streamed(two, monkeypatch, caplog):
     assert len(caplog.records) == 1
 
 
-def test_free_memory_is_known_here_and_bounded_by_the_container(tmp_path):
+def test_free_memory_is_known_and_bounded_by_the_container(tmp_path):
     free = memory.free_memory(CPU)
     assert free is None or 1e6 < free < 1e14
     for name, text in (
@@ -241,7 +241,7 @@ def test_free_memory_is_known_here_and_bounded_by_the_container(tmp_path):
     assert memory._free_in_container(tmp_path / "none") is None
 
 
-def test_a_quarter_of_much_memory_is_left_free(monkeypatch):
+def test_a_quarter_of_a_large_memory_is_left_free(monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda device: 40_000_000_000)
     assert memory.fits(30e9, CPU)
     assert not memory.fits(30e9 + 1, CPU)
@@ -263,7 +263,7 @@ print(faults[-1] - faults[-4])
 """
 
 
-def test_freed_memory_is_kept():
+def test_freed_memory_is_reused_by_the_process():
     """Large tensors that are made and freed again and again come from the kernel once, not page by page each time."""
     if platform.libc_ver()[0] != "glibc":
         pytest.skip("for glibc only")
@@ -282,7 +282,7 @@ def counted(stopped, made, until=10**9):
         yield k
 
 
-def test_items_come_in_order_and_no_more_are_made_than_asked_for():
+def test_prefetch_returns_items_in_order_and_makes_no_surplus():
     made: list[int] = []
     with closing(prefetch(lambda stopped: counted(stopped, made, 20), depth=3)) as items:
         assert next(items) == 0
@@ -292,7 +292,7 @@ def test_items_come_in_order_and_no_more_are_made_than_asked_for():
     assert not threads()
 
 
-def test_an_error_comes_in_its_place():
+def test_prefetch_raises_an_error_at_the_position_of_its_item():
     def make(stopped):
         yield 1
         raise OSError("the disk is gone")
@@ -304,7 +304,7 @@ def test_an_error_comes_in_its_place():
     assert not threads()
 
 
-def test_a_thread_learns_that_nobody_waits_any_more():
+def test_prefetch_thread_is_told_to_stop():
     seen = []
 
     def make(stopped):
@@ -320,7 +320,7 @@ def test_a_thread_learns_that_nobody_waits_any_more():
     assert not threads()
 
 
-def test_a_thread_ends_when_its_user_forgets_it():
+def test_prefetch_thread_ends_when_its_iterator_is_deleted():
     items = prefetch(lambda stopped: counted(stopped, []), depth=2)
     next(items)
     assert threads()

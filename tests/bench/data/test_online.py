@@ -57,7 +57,7 @@ def opened():
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("queries", ["one", "all", "author"])
-def test_epoch_0_is_the_set_and_epoch_1_goes_on_from_it(queries, stream, mini, make, opened):
+def test_epoch_0_is_the_data_set_and_epoch_1_continues_the_stream(queries, stream, mini, make, opened):
     online, own = opened(mini, queries, stream), load_split(mini, "train", queries, CPU)
     assert len(online) == len(own)
     larger = read_split(make("mini", sizes={"train": 1200, "val": 100, "test": 120}), "train", "image")["image"]
@@ -73,7 +73,7 @@ def test_epoch_0_is_the_set_and_epoch_1_goes_on_from_it(queries, stream, mini, m
             assert torch.equal(shown, expected)
 
 
-def test_an_epoch_is_the_same_whenever_it_is_asked_for(mini, opened):
+def test_online_epoch_does_not_depend_on_when_it_is_drawn(mini, opened):
     straight, jumping = opened(mini, "all"), opened(mini, "all")
     pixels = [straight.of_epoch(e).images.sum(dim=(1, 2, 3)) for e in (0, 1, 2)]
     for e in (2, 0, 1, 1):
@@ -84,7 +84,7 @@ def test_an_epoch_is_the_same_whenever_it_is_asked_for(mini, opened):
     assert not torch.equal(pixels[0], pixels[1])
 
 
-def test_masks_come_where_backgrounds_fade(make, opened):
+def test_online_masks_are_loaded_if_backgrounds_fade(make, opened):
     folder = make("mdist")
     split = opened(folder, recipe=replace(SHORT, fade=0.5)).of_epoch(0)
     own = load_split(folder, "train", "one", CPU, masks=True)
@@ -93,7 +93,7 @@ def test_masks_come_where_backgrounds_fade(make, opened):
     assert torch.equal(split.masks(at), own.masks(at))
 
 
-def test_two_epochs_at_most_are_in_memory(mini, monkeypatch, opened):
+def test_at_most_two_online_epochs_are_in_memory(mini, monkeypatch, opened):
     alive: set[int] = set()
     there, draw = [], Fresh.draw
 
@@ -115,7 +115,7 @@ def test_two_epochs_at_most_are_in_memory(mini, monkeypatch, opened):
     assert there == [1, 2, 2, 2, 2, 2]
 
 
-def test_two_epochs_that_do_not_fit_are_refused(mini, monkeypatch):
+def test_online_epochs_larger_than_memory_are_refused(mini, monkeypatch):
     monkeypatch.setattr(memory, "_free_in_container", lambda: None)
     need = 2 * 400 * 48 * 48 * 3
     monkeypatch.setattr(memory, "_free_on_host", lambda: need + 1e9 - 1)
@@ -130,7 +130,7 @@ def trainer_on(online: OnlineImages, mini) -> Trainer:
     return Trainer(SHORT, model, online, load_split(mini, "val", "one", CPU), 0, COMPUTING)
 
 
-def test_a_training_resumes_with_the_images_of_its_epoch(mini, opened):
+def test_online_training_resumes_with_the_images_of_its_epoch(mini, opened):
     whole, first, second = (trainer_on(opened(mini), mini) for _ in range(3))
     records = [{**record, "seconds": 0} for record in whole.epochs()]
     epochs = first.epochs()
@@ -146,7 +146,7 @@ def test_a_training_resumes_with_the_images_of_its_epoch(mini, opened):
     assert others[1] != records[1]
 
 
-def test_an_interrupt_ends_its_thread(mini, tmp_path, monkeypatch):
+def test_interrupted_online_training_ends_the_drawing_thread(mini, tmp_path, monkeypatch):
     def interrupt(run, record):
         assert drawing()
         raise KeyboardInterrupt
@@ -157,7 +157,7 @@ def test_an_interrupt_ends_its_thread(mini, tmp_path, monkeypatch):
     assert not drawing()
 
 
-def test_its_runs_have_names_of_their_own(mini):
+def test_online_runs_have_different_names(mini):
     online, fixed = configured(mini), configured(mini, online=False)
     assert online.run_id != fixed.run_id
     assert "online" not in fixed.as_dict()  # runs of earlier versions keep their names
@@ -170,7 +170,7 @@ def test_its_runs_have_names_of_their_own(mini):
     assert training_stages(fixed.training) == ["fast,epochs=3"]
 
 
-def test_a_sweep_hands_on_where_data_come_from(mini, tmp_path):
+def test_sweep_passes_data_options_to_its_runs(mini, tmp_path):
     data_options = DataOptions(True, str(tmp_path))
     (task,) = sweep.SweepPlan(
         networks("none"),
@@ -185,7 +185,7 @@ def test_a_sweep_hands_on_where_data_come_from(mini, tmp_path):
     assert json.loads((tmp_path / "runs" / task.config.run_id / "result.json").read_text())["recipe"].endswith("online")
 
 
-def test_the_command_trains_online_and_its_rows_are_apart(mini, tmp_path):
+def test_run_command_trains_online_and_the_board_has_a_separate_row(mini, tmp_path):
     common = ["run", "--attn=none", f"--data={mini}", "--preset=quick", "--epochs=1", f"--runs={tmp_path}"]
     found = {}
     for options in (("--stream",), ("--resident",), ("--online",), ("--online", "--stream")):
@@ -200,7 +200,7 @@ def test_the_command_trains_online_and_its_rows_are_apart(mini, tmp_path):
     assert list(board["rank"]) == [1, 1]  # no rivals
 
 
-def test_questions_are_made_even(mini):
+def test_online_questions_are_spread_evenly_over_images(mini):
     fresh = open_fresh(mini, mini.parent.parent / "raw")
     for questions in (390, 410):
         online = OnlineImages(fresh, questions, "one", CPU, 1)

@@ -11,7 +11,7 @@ from mnistref.dataset import MnistRef
 
 @pytest.mark.parametrize("queries", ["one", "all", "author"])
 @pytest.mark.parametrize("variant", ["mini", "miniinv", "mref"])
-def test_it_is_the_chance_of_the_most_frequent_label(make, variant, queries):
+def test_question_blind_accuracy_is_the_chance_of_the_most_frequent_label(make, variant, queries):
     """An obvious computation, question by question, with exact fractions."""
     folder = make(variant)
     every = MnistRef(folder, "test", "all").triples
@@ -27,5 +27,5 @@ def test_it_is_the_chance_of_the_most_frequent_label(make, variant, queries):
     assert question_blind_accuracy(folder, queries) == pytest.approx(float(total / len(answered.image)), abs=1e-12)
 
 
-def test_several_right_answers_have_no_such_accuracy(make):
+def test_question_blind_accuracy_is_undefined_for_several_right_answers(make):
     assert question_blind_accuracy(make("mbgmulti")) is None

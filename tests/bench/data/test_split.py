@@ -9,7 +9,7 @@ from tests.bench.training.helpers import CPU
 
 
 @pytest.mark.parametrize("queries", ["one", "all", "author"])
-def test_batches_hold_what_the_data_set_holds(queries, mini):
+def test_batches_equal_the_stored_data_set(queries, mini):
     split, dataset = load_split(mini, "test", queries, CPU, masks=True), MnistRef(mini, "test", queries)
     assert len(split) == len(dataset)
     seen = 0
@@ -32,7 +32,7 @@ def test_masks_are_loaded_only_for_a_test(mini):
         load_split(mini, "val", "one", CPU).masks(torch.tensor([0]))
 
 
-def test_the_background_is_faded_and_digits_are_not(make):
+def test_fading_changes_the_background_but_not_digits(make):
     folder = make("mdist", sizes={"train": 60, "val": 20, "test": 30})
     split = load_split(folder, "train", "one", CPU, masks=True)
     at = torch.arange(20)

@@ -16,8 +16,8 @@ from bench.compute import ComputeConfig
 from bench.distributed.process_group import ProcessGroup
 from bench.runs import records
 from mnistref.common.errors import UsageProblemError
-from tests.bench.attention.modules import scorer, written
-from tests.bench.distributed import sharing
+from tests.bench.attention.user_modules import scorer, written
+from tests.bench.distributed import training_program
 from tests.helpers import TOP
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
@@ -44,7 +44,7 @@ def torchrun(processes: int, *arguments: object) -> subprocess.CompletedProcess:
 
 def shared(processes: int, data: Path, out: Path, *networks: str) -> tuple[dict, dict]:
     """Return the tensors and records of this number of processes."""
-    done = torchrun(processes, "tests/bench/distributed/sharing.py", data, out, *networks)
+    done = torchrun(processes, "tests/bench/distributed/training_program.py", data, out, *networks)
     assert done.returncode == 0, done.stderr
     return load_file(out / "tensors.safetensors"), json.loads((out / "records.json").read_text())
 
@@ -76,49 +76,49 @@ def check_records(one: dict, several: dict) -> None:
     assert curves[0] == {name: pytest.approx(values, abs=1e-4) for name, values in curves[1].items()}
 
 
-@pytest.mark.parametrize("attn", sharing.EXACT)
-def test_two_processes_train_the_weights_and_records_of_one(attn, mini, by_two):
+@pytest.mark.parametrize("attn", training_program.EXACT)
+def test_two_processes_train_the_same_weights_and_records_as_one(attn, mini, by_two):
     """Batches of 25. In double precision, as single rounding grows with every step: see the next but one."""
-    weights, record = sharing.trained(mini, attn, True)
+    weights, record = training_program.trained(mini, attn, True)
     check_weights(weights, attn, by_two[0])
     check_records(record, by_two[1][f"{attn}/True"])
 
 
-def test_three_processes_train_the_weights_and_records_of_one(mini, by_three):
-    weights, record = sharing.trained(mini, "own", True)
+def test_three_processes_train_the_same_weights_and_records_as_one(mini, by_three):
+    weights, record = training_program.trained(mini, "own", True)
     check_weights(weights, "own", by_three[0])
     check_records(record, by_three[1]["own/True"])
 
 
-@pytest.mark.parametrize("attn", sharing.SINGLE)
+@pytest.mark.parametrize("attn", training_program.SINGLE)
 def test_losses_of_processes_agree_in_lower_precision(attn, mini, by_two):
     """Not every weight: of a bias before a batch normalisation the gradient is nothing but rounding, which Adam takes
     for a direction."""
-    _, record = sharing.trained(mini, attn, False)
+    _, record = training_program.trained(mini, attn, False)
     for one, two in zip(record["history"], by_two[1][f"{attn}/False"]["history"], strict=True):
         assert one["train_loss"] == pytest.approx(
-            two["train_loss"], rel=1e-4 if sharing.SINGLE[attn] == "fp32" else 0.02
+            two["train_loss"], rel=1e-4 if training_program.SINGLE[attn] == "fp32" else 0.02
         )
 
 
-@pytest.mark.parametrize("name", sharing.NORMS)
+@pytest.mark.parametrize("name", training_program.NORMS)
 @pytest.mark.parametrize("processes", ["by_two", "by_three"])
-def test_batch_normalisation_is_that_of_the_whole_batch(name, processes, request):
+def test_batch_normalisation_uses_the_batch_of_all_processes(name, processes, request):
     """Outputs, gradients and running statistics of 6 + 5 or 4 + 4 + 3 rows, and here of eleven at once."""
     tensors, _ = request.getfixturevalue(processes)
-    for key, value in sharing.normed(name).items():
+    for key, value in training_program.normed(name).items():
         torch.testing.assert_close(value, tensors[f"norm/{name}/{key}"], rtol=1e-12, atol=1e-12, msg=key)
 
 
-def test_a_training_that_diverges_does_so_for_all(mini, by_two):
+def test_divergence_ends_the_training_in_all_processes(mini, by_two):
     for _, record in (by_two,):
-        assert record["diverged"] == sharing.diverged(mini)
+        assert record["diverged"] == training_program.diverged(mini)
 
 
 @pytest.mark.parametrize("processes", ["by_two", "by_three"])
-def test_all_find_as_many_answers_and_maps_that_are_not_finite(processes, mini, request):
+def test_all_processes_count_the_same_nonfinite_answers_and_maps(processes, mini, request):
     """The counts do not depend on the distribution of the questions among the processes."""
-    alone = sharing.unfit(mini)
+    alone = training_program.unfit(mini)
     assert all(" of 21 questions are " in said for said in alone)
     assert request.getfixturevalue(processes)[1]["unfit"] == alone
 
@@ -127,7 +127,7 @@ def command(mini: Path, runs: Path, *more: str) -> list[str]:
     return ["run", "--attn", "film", "--data", str(mini), "--device", "cpu", *SHORT, "--runs", str(runs), *more]
 
 
-def test_the_command_resumes_a_run_of_one_process(mini, tmp_path, interrupt_after):
+def test_two_processes_resume_a_run_of_one_process(mini, tmp_path, interrupt_after):
     """One process is interrupted after the first of two epochs, and two processes resume."""
     whole = CliRunner().invoke(cli.bench, command(mini, tmp_path / "one"))
     assert whole.exit_code == 0, whole.output
@@ -155,7 +155,7 @@ def check_run(one: Path, two: Path) -> None:
     assert {file.name for file in one.iterdir()} == {file.name for file in two.iterdir()}
 
 
-def test_a_failure_in_one_process_ends_all_and_is_recorded(mini, tmp_path):
+def test_failure_in_one_process_ends_all_processes_and_is_recorded(mini, tmp_path):
     text = "import os\n" + scorer("Broken", BROKEN) + "    uses_query = False\n"
     path = written(tmp_path, text)
     arguments = ["--data", mini, *SHORT, "--runs", tmp_path / "runs", "--device", "cpu"]
@@ -167,7 +167,7 @@ def test_a_failure_in_one_process_ends_all_and_is_recorded(mini, tmp_path):
     assert (result["status"], result["reason"]) == ("failed", "ValueError: no such luck")
 
 
-def test_a_sweep_is_not_for_torchrun(monkeypatch):
+def test_sweep_under_torchrun_is_refused(monkeypatch):
     for name, value in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
     result = CliRunner().invoke(cli.bench, ["sweep", "--attn", "none"])
@@ -188,7 +188,7 @@ def test_cuda_graphs_and_a_shared_gpu_are_refused_with_several_processes(monkeyp
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("total", [0, 1, 2, 25, 200])
-def test_every_row_belongs_to_one_process(size, total):
+def test_every_row_of_a_batch_belongs_to_one_process(size, total):
     parts = [range(total)[ProcessGroup(rank, size, None).rows(total)] for rank in range(size)]
     assert [row for part in parts for row in part] == list(range(total))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
@@ -197,4 +197,4 @@ def test_every_row_belongs_to_one_process(size, total):
 
 def test_a_batch_smaller_than_the_number_of_processes_is_refused(mini):
     with pytest.raises(UsageProblemError, match="a batch of 25 images is too small for 26 processes"):
-        sharing.trainer(mini, "none", False, ProcessGroup(0, 26, None))
+        training_program.trainer(mini, "none", False, ProcessGroup(0, 26, None))

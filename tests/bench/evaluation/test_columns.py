@@ -33,7 +33,7 @@ def entry(name: str) -> str:
     return name
 
 
-def test_names_are_unique_and_documented():
+def test_column_names_are_unique_and_documented():
     assert len(COLUMN_BY_NAME) == len(COLUMNS)
     for column in COLUMNS:
         assert re.fullmatch(r"[^\n]+\.", column.doc), column.name
@@ -80,7 +80,7 @@ def test_views_show_columns_of_the_table_once():
         assert {column.name for column in columns} <= {column.name for column in COLUMNS}
 
 
-def test_columns_are_moved_in_front_of_others():
+def test_reorder_moves_columns_in_front_of_others():
     columns = [COLUMN_BY_NAME[name] for name in ("rank", "attn", "seeds")]
     assert [c.name for c in reorder(columns, {"seeds": "rank"})] == ["seeds", "rank", "attn"]
     assert with_suffixes(["a", "b"], ("_x",)) == ["a", "a_x", "b", "b_x"]

@@ -24,7 +24,7 @@ def test_validation_accuracy_is_the_share_of_right_answers(mini):
 
 
 @pytest.mark.parametrize("attn", ["none", "san", "pan", "pan,none"])
-def test_every_measure_of_a_test(attn, mini):
+def test_test_of_a_network_returns_every_measure(attn, mini):
     torch.manual_seed(0)
     split = load_split(mini, "test", "one", CPU, masks=True)
     result, answers = evaluate.test(create_model(attn, variant="mini"), split, 50, SINGLE_PROCESS)

@@ -85,14 +85,14 @@ SAME_MAPS = {
 
 @pytest.mark.parametrize("measure", OF_MAPS)
 @pytest.mark.parametrize("kind", TARGETS)
-def test_a_target_of_one_meaning_gives_the_same_number(kind, measure):
+def test_equivalent_targets_give_equal_measures(kind, measure):
     assert torch.equal(measure(MAPS, TARGETS[kind]), measure(MAPS, TARGET))
     assert torch.equal(mask_area(TARGETS[kind]), TARGET.float().mean((1, 2)))
 
 
 @pytest.mark.parametrize("measure", OF_MAPS)
 @pytest.mark.parametrize("kind", SAME_MAPS)
-def test_maps_of_one_meaning_give_the_same_number(kind, measure):
+def test_equivalent_maps_give_equal_measures(kind, measure):
     right, found = measure(MAPS, TARGET), measure(SAME_MAPS[kind], TARGET)
     if kind.startswith(("tiny", "huge")):
         found, right = found.double(), right.double()
@@ -102,7 +102,7 @@ def test_maps_of_one_meaning_give_the_same_number(kind, measure):
         assert torch.equal(found.detach(), right)
 
 
-def test_integers_booleans_and_half_precision_are_maps():
+def test_maps_may_be_integers_booleans_or_half_precision():
     whole = torch.tensor([[[[0, 2], [1, 1]]]])
     target = torch.tensor([[[False, True], [False, False]]])
     for mask in (whole, whole.to(torch.uint8), whole.numpy().astype(np.int16), whole.half(), whole.bfloat16()):
@@ -110,7 +110,7 @@ def test_integers_booleans_and_half_precision_are_maps():
     assert mask_correctness([whole > 1], target).tolist() == [1.0]
 
 
-def test_one_tensor_is_one_map_where_its_shape_says_so():
+def test_single_tensor_is_one_map_if_the_shape_is_unambiguous():
     one, two = MAPS
     for alone in (one, one.squeeze(1), one.numpy(), tv_tensors.Mask(one)):
         assert torch.equal(mask_correctness(alone, TARGET), mask_correctness([one], TARGET))
@@ -123,7 +123,7 @@ def test_one_tensor_is_one_map_where_its_shape_says_so():
     assert two.shape != one.shape
 
 
-def test_one_image_needs_no_batch():
+def test_single_image_needs_no_batch_dimension():
     alone = mask_correctness([mask[1:2] for mask in MAPS], TARGET[1])
     assert torch.equal(alone, mask_correctness(MAPS, TARGET)[1:2])
     assert torch.equal(mask_correctness([mask[1, 0] for mask in MAPS], TARGET[1]), alone)
@@ -186,7 +186,7 @@ BAD = {
 
 @pytest.mark.parametrize("measure", OF_MAPS)
 @pytest.mark.parametrize("kind", BAD)
-def test_what_has_no_single_meaning_is_an_error_of_one_line(kind, measure):
+def test_ambiguous_metric_arguments_are_errors_of_one_line(kind, measure):
     maps, target, message = BAD[kind]
     with pytest.raises(ValueError, match=message) as error:
         measure(maps, target)
@@ -195,14 +195,14 @@ def test_what_has_no_single_meaning_is_an_error_of_one_line(kind, measure):
 
 @pytest.mark.parametrize("measure", [*OF_MAPS, attended])
 @pytest.mark.parametrize("power", [0, -1, math.nan, math.inf, True, "1", None, torch.ones(2)])
-def test_a_power_is_a_finite_number_above_zero(power, measure):
+def test_power_must_be_finite_and_positive(power, measure):
     with pytest.raises(ValueError, match="power"):
         measure(MAPS, (12, 10) if measure is attended else TARGET, power)
     for one in (1, np.float32(1), torch.ones(())):
         assert torch.equal(attended(MAPS, (12, 10), one), attended(MAPS, (12, 10)))
 
 
-def test_a_high_power_leaves_the_peak():
+def test_high_power_leaves_only_the_peak():
     product = attended(
         [torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), torch.tensor([[[[8.0, 7.0], [6.0, 5.0]]]])], (2, 2), 4000
     )
@@ -226,12 +226,12 @@ def test_a_high_power_leaves_the_peak():
         None,
     ],
 )
-def test_a_size_is_two_whole_numbers(size):
+def test_size_must_be_two_integers(size):
     with pytest.raises(ValueError, match="size"):
         attended(MAPS, size)
 
 
-def test_no_images_give_no_numbers():
+def test_empty_batch_gives_empty_measures():
     maps, target = [mask[:0] for mask in MAPS], TARGET[:0]
     for measure in (mask_correctness, true_positive_ratio, pointing_game):
         assert measure(maps, target).shape == (0,)
@@ -247,11 +247,11 @@ def test_no_images_give_no_numbers():
         mask_correctness([torch.zeros(0, 1, 0, 4)], target)
 
 
-def test_a_target_without_a_pixel_has_the_area_zero():
+def test_empty_target_has_area_zero():
     assert mask_area(torch.zeros(2, 4, 4)).tolist() == [0, 0]
 
 
-def test_the_first_of_equal_maxima_counts():
+def test_pointing_uses_the_first_of_equal_maxima():
     target = torch.zeros(1, 2, 3, dtype=torch.bool)
     target[0, 0, 2] = True
     for first, points in ((2, 1.0), (1, 0.0)):
@@ -276,12 +276,12 @@ def test_the_first_of_equal_maxima_counts():
         ("histogram", "not numeric"),
     ],
 )
-def test_a_histogram_holds_counts(histogram, message):
+def test_histogram_must_hold_counts(histogram, message):
     with pytest.raises(ValueError, match=message):
         precision_recall(histogram)
 
 
-def test_a_histogram_of_another_type_gives_the_same_curve():
+def test_type_of_a_histogram_does_not_change_the_curve():
     counts = score_histogram(MAPS, TARGET)
     for same in (counts.numpy(), counts.double(), counts.int()):
         assert precision_recall(same).area == precision_recall(counts).area
@@ -290,7 +290,7 @@ def test_a_histogram_of_another_type_gives_the_same_curve():
             precision_recall(counts, points)
 
 
-def test_scales_of_other_types_lie_in_the_same_bins():
+def test_type_of_scales_does_not_change_the_bins():
     for scale in (torch.tensor([1, 2, 3]), np.array([1.0, 2.0, 3.0]), [1, 2, 3], torch.tensor([1.0, 2, 3]).half()):
         assert scale_bin(scale).tolist() == [1, 3, 4]
     assert int(scale_bin(torch.tensor(0.7))) == 0
@@ -312,12 +312,12 @@ def test_scales_of_other_types_lie_in_the_same_bins():
         (["a", "b"], [1.0, 2.0], r"not numeric"),
     ],
 )
-def test_accuracies_need_an_answer_and_a_scale_of_each_question(correct, scale, message):
+def test_accuracy_per_scale_needs_an_answer_and_a_scale_per_question(correct, scale, message):
     with pytest.raises(ValueError, match=message):
         accuracy_per_scale(correct, scale)
 
 
-def test_right_answers_of_other_types_count_the_same():
+def test_type_of_right_answers_does_not_change_accuracy_per_scale():
     right, scale = torch.tensor([True, False, True]), torch.tensor([0.6, 0.7, 2.6])
     wanted = accuracy_per_scale(right, scale)
     assert wanted["0.5_1.0"] == (0.5, 2)
@@ -326,7 +326,7 @@ def test_right_answers_of_other_types_count_the_same():
         assert accuracy_per_scale(same, scale.numpy()) == wanted
 
 
-def test_every_measure_is_tried_here():
+def test_every_public_metric_has_a_test_of_arbitrary_input():
     functions = {name for name in metrics.__all__ if inspect.isfunction(getattr(metrics, name))}
     tried = {f.__name__ for f in (*OF_MAPS, attended, mask_area, precision_recall, scale_bin, accuracy_per_scale)}
     assert functions == tried
@@ -359,7 +359,7 @@ def pairs(draw) -> tuple[object, torch.Tensor]:
 
 @settings(max_examples=300, deadline=None)
 @given(pair=pairs())
-def test_anything_is_measured_in_range_or_is_an_error(pair):
+def test_arbitrary_maps_and_targets_are_measured_in_range_or_refused(pair):
     """A ValueError, or of every image a finite share."""
     masks, target = pair
     for measure in OF_MAPS:
@@ -379,7 +379,7 @@ def test_anything_is_measured_in_range_or_is_an_error(pair):
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
-def test_right_input_is_measured_as_without_checks_to_the_bit(data):
+def test_argument_checks_do_not_change_measures(data):
     images, layers, power = (
         data.draw(st.integers(1, 4)),
         data.draw(st.integers(1, 4)),

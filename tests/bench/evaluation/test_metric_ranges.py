@@ -84,7 +84,7 @@ def require_in_range(values: torch.Tensor, low: float, high: float) -> None:
 @settings(max_examples=150, deadline=None)
 @given(pair=maps_and_targets(), power=powers)
 @pytest.mark.parametrize("metric", [metrics.mask_correctness, metrics.true_positive_ratio, metrics.pointing_game])
-def test_a_share_is_in_0_to_1(metric, pair, power):
+def test_shares_of_maps_on_targets_are_in_0_to_1(metric, pair, power):
     found = result_of(metric, *pair, power)
     if found is not None:
         assert found.ndim == 1
@@ -94,7 +94,7 @@ def test_a_share_is_in_0_to_1(metric, pair, power):
 
 @settings(max_examples=150, deadline=None)
 @given(pair=maps_and_targets(), size=st.one_of(st.tuples(st.integers(-1, 6), st.integers(-1, 6)), anything))
-def test_attention_sums_to_1(pair, size):
+def test_attended_map_sums_to_1(pair, size):
     for power in (1.0, 0.5):
         found = result_of(metrics.attended, pair[0], size, power)
         if found is not None:
@@ -105,7 +105,7 @@ def test_attention_sums_to_1(pair, size):
 
 @settings(max_examples=150, deadline=None)
 @given(target=st.one_of(anything, maps_and_targets().map(lambda pair: pair[1])))
-def test_an_area_is_in_0_to_1(target):
+def test_mask_area_is_in_0_to_1(target):
     found = result_of(metrics.mask_area, target)
     if found is not None:
         assert found.ndim == 1
@@ -114,7 +114,7 @@ def test_an_area_is_in_0_to_1(target):
 
 @settings(max_examples=150, deadline=None)
 @given(pair=maps_and_targets(), power=powers, points=st.one_of(st.integers(-1, 5), anything))
-def test_a_curve_is_in_0_to_1(pair, power, points):
+def test_precision_and_recall_are_in_0_to_1(pair, power, points):
     histogram = result_of(metrics.score_histogram, *pair, power)
     if histogram is None:
         return
@@ -129,7 +129,7 @@ def test_a_curve_is_in_0_to_1(pair, power, points):
 
 @settings(max_examples=150, deadline=None)
 @given(histogram=st.one_of(anything, tensors((2, 4)), arrays), points=st.one_of(st.just(5), anything))
-def test_a_curve_of_any_histogram_is_in_0_to_1(histogram, points):
+def test_precision_and_recall_of_any_histogram_are_in_0_to_1(histogram, points):
     curve = result_of(metrics.precision_recall, histogram, points)
     if curve is not None:
         require_in_range(curve.precision, 0, 1)
@@ -138,7 +138,7 @@ def test_a_curve_of_any_histogram_is_in_0_to_1(histogram, points):
 
 @settings(max_examples=150, deadline=None)
 @given(scale=anything)
-def test_a_bin_is_one_of_the_bins_or_none(scale):
+def test_scale_bin_is_a_valid_bin_or_none(scale):
     found = result_of(metrics.scale_bin, scale)
     if found is not None:
         require_in_range(found, -1, len(SCALE_BINS) - 1)
@@ -146,7 +146,7 @@ def test_a_bin_is_one_of_the_bins_or_none(scale):
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), count=st.integers(0, 4))
-def test_accuracies_are_in_0_to_1_and_count_every_question(data, count):
+def test_accuracies_per_scale_are_in_0_to_1_and_count_every_question(data, count):
     correct = data.draw(st.one_of(anything, tensors((count,), (0.0, 1.0)), st.lists(st.booleans(), max_size=4)))
     scale = data.draw(
         st.one_of(anything, tensors((count,), (0.5, 1.0, 3.0)), st.lists(st.floats(0.4, 3.1), max_size=4))
@@ -157,7 +157,7 @@ def test_accuracies_are_in_0_to_1_and_count_every_question(data, count):
         assert all(value is None if not number else 0 <= value <= 1 for value, number in found.values())
 
 
-def test_rounding_does_not_leave_the_range():
+def test_rounding_does_not_move_measures_out_of_range():
     """The sum of a normalised map of many pixels is not exactly 1 in single precision."""
     generator = torch.Generator().manual_seed(0)
     target = torch.ones(64, 37, 41, dtype=torch.bool)

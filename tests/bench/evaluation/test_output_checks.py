@@ -35,8 +35,8 @@ from bench.visualization import attention_maps, comparison
 from bench.visualization.drawing import answer_lines, figure
 from mnistref.common.errors import RunProblemError
 from mnistref.variants import get_variant
-from tests.bench.attention.modules import scorer, written
-from tests.bench.distributed.sharing import Broken
+from tests.bench.attention.user_modules import scorer, written
+from tests.bench.distributed.training_program import Broken
 
 CPU = torch.device("cpu")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
@@ -66,12 +66,12 @@ def asked(split: Split, query: int = 3) -> int:
     ],
 )
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-def test_logits_that_are_not_finite_are_no_answer(logits, none, kind):
+def test_nonfinite_logits_are_not_an_answer(logits, none, kind):
     assert unanswered(torch.tensor([logits, [0, 0, 0]], dtype=kind)).tolist() == [none, False]
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-def test_images_with_unfit_maps_are_found(kind):
+def test_images_with_invalid_maps_are_detected(kind):
     maps = [torch.ones(6, 1, 2, 2, dtype=kind), torch.zeros(6, 1, 1, 3, dtype=kind)]
     for image, value in ((1, NAN), (2, INF), (3, -INF), (4, -0.25), (5, -0.0)):
         maps[image % 2][image, 0, 0, 1] = value
@@ -82,7 +82,7 @@ def test_images_with_unfit_maps_are_found(kind):
 
 
 @pytest.mark.parametrize("value", [NAN, INF])
-def test_answers_that_are_not_finite_are_counted_and_end_validation_and_test(value, split):
+def test_nonfinite_answers_are_counted_and_end_validation_and_test(value, split):
     model = Broken(create_model("pan", "mini"), "answers", value)
     message = f"the answers to {asked(split)} of 120 questions are not finite"
     with pytest.raises(DivergedError, match=f"^validation: {message}"):
@@ -91,14 +91,14 @@ def test_answers_that_are_not_finite_are_counted_and_end_validation_and_test(val
         evaluate.test(model, split, 50)
 
 
-def test_an_impossible_class_is_part_of_an_answer(split):
+def test_logit_of_minus_infinity_is_a_valid_answer(split):
     model = Broken(create_model("pan", "mini"), "class", -INF)
     assert 0 <= evaluate.accuracy(model, split) == evaluate.test(model, split).measures["accuracy"]
 
 
 @pytest.mark.parametrize("attn", ["pan", "san", "han", "arnn-sampled"])
 @pytest.mark.parametrize(("value", "words"), [(NAN, "not finite"), (INF, "not finite"), (-0.1, "below zero")])
-def test_maps_that_are_not_finite_are_counted_and_give_no_score(value, words, attn, split):
+def test_nonfinite_maps_are_counted_and_give_no_score(value, words, attn, split):
     model = Broken(create_model(attn, "mini"), "maps", value)
     error = ValueError if words == "below zero" else DivergedError
     for ask in (evaluate.accuracy, evaluate.test):
@@ -106,7 +106,7 @@ def test_maps_that_are_not_finite_are_counted_and_give_no_score(value, words, at
             ask(model, split, 50)
 
 
-def test_maps_of_a_wrong_shape_are_an_error_that_says_so(split):
+def test_maps_of_a_wrong_shape_are_an_error_that_names_the_shape(split):
     class Two(nn.Module):
         def forward(self, images, query):
             return Output(torch.zeros(len(images), 5), [torch.ones(len(images), 2, 4, 4)], True, 1.0, (4,))
@@ -209,7 +209,7 @@ def output(logits=(0.0, 1.0, 0.0, 0.0, 0.0), value: float = 0.5) -> Output:
 
 
 @pytest.mark.parametrize("logits", [(NAN,) * 5, (0, INF, 0, 0, 0), (-INF,) * 5])
-def test_a_panel_has_no_answer_that_is_not_finite(logits):
+def test_panel_has_no_nonfinite_answer(logits):
     row = make_panels(question(), output(logits), get_variant("mini"))
     assert (row.prediction, row.probability, row.right) == (None, None, False)
     lines = answer_lines(row)
@@ -266,7 +266,7 @@ def finished(mini, tmp_path_factory) -> list[Path]:
 
 
 @pytest.mark.parametrize("runs", [1, 2])
-def test_show_reports_answers_that_are_not_finite(runs, finished, broken_show, root, tmp_path):
+def test_show_reports_nonfinite_answers(runs, finished, broken_show, root, tmp_path):
     pytest.importorskip("matplotlib")
     broken_show("answers", NAN)
     call = ["show", *map(str, finished[:runs]), "--root", str(root), "--images", "3", "-o", str(tmp_path / "a.svg")]

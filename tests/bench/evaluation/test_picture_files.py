@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from bench.evaluation import picture_files
-from tests.bench.report.reporting import draw_pictures
+from tests.bench.report.helpers import draw_pictures
 
 N = 6
 
@@ -23,7 +23,7 @@ def size(folder) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
-def test_a_small_copy_is_small_and_shows_the_same(pictures, tmp_path):
+def test_small_copy_of_pictures_is_small_and_similar(pictures, tmp_path):
     assert size(pictures) > 4 * picture_files.SMALL_BYTES
     picture_files.copy_small(pictures, tmp_path / "a" / "small")
     small = tmp_path / "a" / "small"
@@ -38,7 +38,7 @@ def test_a_small_copy_is_small_and_shows_the_same(pictures, tmp_path):
         assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > correlation
 
 
-def test_a_small_copy_of_a_small_copy_is_equal(pictures, tmp_path):
+def test_small_copy_of_a_small_copy_is_identical(pictures, tmp_path):
     for target, source in (("b", pictures), ("c", tmp_path / "b")):
         picture_files.copy_small(source, tmp_path / target)
     first, second = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("b", "c"))

@@ -35,14 +35,14 @@ SAME = {
 
 
 @pytest.mark.parametrize("kind", SAME)
-def test_maps_of_one_meaning_are_measured(kind):
+def test_maps_of_unusual_tensor_kinds_are_measured(kind):
     right = mask_correctness([MAP], TARGET)
     torch.testing.assert_close(mask_correctness([SAME[kind]], TARGET), right)
     if not isinstance(SAME[kind], list):
         torch.testing.assert_close(mask_correctness(SAME[kind], TARGET), right)
 
 
-def test_whole_numbers_of_eight_bytes_keep_their_size_and_where_they_can_every_digit():
+def test_eight_byte_integers_keep_their_size_and_exact_digits():
     high = np.full((1, 1, 8, 8), 2**63 + 5, np.uint64)
     assert mask_correctness([high], np.ones((1, 8, 8))).tolist() == [1.0]
     for value in (high, torch.from_numpy(high)):
@@ -69,7 +69,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_others_are_an_error_of_one_line_in_maps_and_targets(kind):
+def test_unsupported_tensor_kinds_are_errors_of_one_line(kind):
     value, message = OTHERS[kind]
     calls = {
         r"^map 2: ": lambda: mask_correctness([MAP, value], TARGET),
@@ -88,7 +88,7 @@ def test_others_are_an_error_of_one_line_in_maps_and_targets(kind):
         assert "\n" not in str(error.value)
 
 
-def test_targets_of_one_meaning_are_measured():
+def test_targets_of_unusual_tensor_kinds_are_measured():
     right, ink = score_histogram([MAP], TARGET), TARGET.float()
     for same in (
         np.ma.array(TARGET.numpy()),

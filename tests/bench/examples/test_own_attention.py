@@ -12,16 +12,16 @@ from bench.config import Recipe
 from bench.conformance.checks import check
 from bench.runs import experiment, records
 from mnistref.common.errors import UsageProblemError
-from tests.bench.attention.modules import EXAMPLE
+from tests.bench.attention.user_modules import EXAMPLE
 
 
-def test_the_example_is_short_and_fit():
+def test_example_mechanism_is_short_and_fit():
     code = [line for line in EXAMPLE.read_text().splitlines() if line.strip() and not line.startswith('"""')]
     assert len(code) <= 20
     assert {f.ok for f in check(f"{EXAMPLE}:Compare")} == {True}
 
 
-def test_the_example_trains_is_recorded_and_found_again(mini, tmp_path):
+def test_example_mechanism_trains_and_loads_from_its_record(mini, tmp_path):
     copy = tmp_path / "mine.py"
     copy.write_text(EXAMPLE.read_text())
     recipe = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")

@@ -6,7 +6,7 @@ import sys
 from tests.helpers import TOP
 
 
-def test_attention_rnn_in_a_network_of_torchvision():
+def test_attention_rnn_works_in_a_torchvision_network():
     done = subprocess.run(
         [sys.executable, "-m", "bench.examples.resnet"],
         cwd=TOP,

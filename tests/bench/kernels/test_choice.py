@@ -54,7 +54,7 @@ def test_an_implementation_is_chosen_by_name(name, monkeypatch):
     assert resolve_implementation("cpu", torch.float64) == "cpu"
 
 
-def test_a_wrong_name_lists_the_right_ones(monkeypatch):
+def test_unknown_implementation_name_lists_the_known_ones(monkeypatch):
     with pytest.raises(ValueError, match=r"'fastest'.*cpu, packed, reference, triton"):
         diagonal_lstm(*arguments(2, 2), "fastest")
     monkeypatch.setenv(VARIABLE, "fastest")
@@ -62,7 +62,7 @@ def test_a_wrong_name_lists_the_right_ones(monkeypatch):
         diagonal_lstm(*arguments(2, 2))
 
 
-def test_inputs_that_the_compiled_implementation_does_not_support():
+def test_inputs_unsupported_by_compiled_code_use_another_implementation():
     with pytest.raises(ValueError, match=r"fp32 and fp64 on the CPU, not torch.bfloat16 on cpu"):
         diagonal_lstm(*arguments(2, 2, dtype=torch.bfloat16), "cpu")
     assert diagonal_lstm(*arguments(2, 2, dtype=torch.bfloat16)).dtype == torch.bfloat16
@@ -79,7 +79,7 @@ def taken_over(message):
         assert torch.equal(diagonal_lstm(*inputs, "cpu"), expected)
 
 
-def test_without_numba(monkeypatch):
+def test_another_implementation_runs_without_numba(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     for name in [n for n in sys.modules if n.startswith(("bench.kernels.diagonal_lstm.", "bench.kernels.numba_simd"))]:
         monkeypatch.delitem(sys.modules, name)
@@ -114,7 +114,7 @@ def without_triton(as_on_a_gpu, monkeypatch):
         monkeypatch.delattr(package, name, raising=False)
 
 
-def test_without_triton(without_triton):
+def test_another_implementation_runs_without_triton(without_triton):
     inputs = arguments(2, 3, dtype=torch.float32)
     with pytest.warns(RuntimeWarning, match="Triton diagonal LSTM does not work here .ModuleNotFoundError"):
         out = diagonal_lstm(*inputs)
@@ -124,7 +124,7 @@ def test_without_triton(without_triton):
     assert torch.equal(out, diagonal_lstm(*inputs, FALLBACK))
 
 
-def test_a_request_for_triton_is_met_or_an_error(without_triton, monkeypatch):
+def test_requested_triton_runs_or_raises(without_triton, monkeypatch):
     inputs = arguments(2, 3, dtype=torch.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # an error says it all
@@ -138,7 +138,7 @@ def test_a_request_for_triton_is_met_or_an_error(without_triton, monkeypatch):
         assert diagonal_lstm(*no_images(inputs)).shape[1] == 0
 
 
-def test_what_ran_is_noted():
+def test_used_implementation_is_logged():
     inner: set[str] = set()
     outer: set[str] = set()
     with noted(outer):
@@ -151,7 +151,7 @@ def test_what_ran_is_noted():
     assert (spelled(outer), spelled(set())) == ("packed, reference", None)
 
 
-def test_a_self_test_is_not_noted():
+def test_self_test_is_not_logged():
     pytest.importorskip("numba")
     ran: set[str] = set()
     with noted(ran):
@@ -159,19 +159,19 @@ def test_a_self_test_is_not_noted():
     assert ran == {"cpu"}
 
 
-def test_a_wrong_result_is_found(monkeypatch):
+def test_self_test_detects_a_wrong_result(monkeypatch):
     right = IMPLEMENTATIONS["packed"]
     monkeypatch.setitem(IMPLEMENTATIONS, "cpu", lambda *a: right(*a) * (1 + 1e-4))
     taken_over("its error is 2.0e-04")
 
 
-def test_a_wrong_gradient_is_found(monkeypatch):
+def test_self_test_detects_a_wrong_gradient(monkeypatch):
     right = IMPLEMENTATIONS["packed"]
     monkeypatch.setitem(IMPLEMENTATIONS, "cpu", lambda *a: right(a[0].detach(), *a[1:]) + 0 * a[0].sum())
     taken_over("its error is")
 
 
-def test_a_gradient_that_is_no_number_is_found(monkeypatch):
+def test_self_test_detects_a_nan_gradient(monkeypatch):
     """The gradient of the readout, which is not the first that is compared."""
     right = IMPLEMENTATIONS["packed"]
     monkeypatch.setitem(IMPLEMENTATIONS, "cpu", lambda *a: right(*a[:4], NaN.apply(a[4])))
@@ -188,7 +188,7 @@ class NaN(torch.autograd.Function):
         return grad * torch.nan
 
 
-def test_a_crash_is_found(monkeypatch):
+def test_self_test_detects_a_crash(monkeypatch):
     def broken(*arguments):
         raise RuntimeError("no such instruction")
 

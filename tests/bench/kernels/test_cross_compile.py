@@ -35,13 +35,13 @@ NEEDED = [  # m, C, t, p: bytes of shared memory of `backward` in bf16, as compi
 
 
 @pytest.mark.parametrize(("m", "channels", "t", "p", "needed"), NEEDED)
-def test_sizes_that_need_more_shared_memory_than_there_is_are_refused(m, channels, t, p, needed):
+def test_sizes_beyond_shared_memory_are_refused(m, channels, t, p, needed):
     assert triton_op.takes(m, m, channels, t, p, "bf16") == (needed <= 232_448)
     assert triton_op.shared_bytes(triton_op.tiles(m, channels, t, p)) >= min(needed, 232_449)
 
 
 @pytest.mark.parametrize("products", ["bf16", "tf32"])
-def test_the_kernels_compile_for_an_h100_and_fit(products, tmp_path):
+def test_triton_kernels_compile_for_an_h100_and_fit(products, tmp_path):
     if not (TOOLS / "ptxas").exists():
         pytest.skip("this Triton has no ptxas")
     command = [sys.executable, "-m", "tests.perf.cross_compile", "--rows", "12", "--products", products]

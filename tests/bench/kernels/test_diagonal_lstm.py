@@ -57,7 +57,7 @@ def cell_by_cell(context, bias, kernel_x, kernel_h):
     return torch.stack([torch.stack([h[i, j] for j in range(n)], -1) for i in range(m)], -2)
 
 
-def test_the_compiled_one_works_here():
+def test_compiled_diagonal_lstm_works_on_this_machine():
     """Else the tests of "cpu" below would be tests of what takes over."""
     pytest.importorskip("numba")
     assert all(compiled_works(dtype) for dtype in TOLERANCE)
@@ -65,7 +65,7 @@ def test_the_compiled_one_works_here():
 
 @pytest.mark.parametrize("name", ON_CPU)
 @pytest.mark.parametrize(("m", "n"), SHAPES)
-def test_equals_the_recursion_over_cells(name, m, n):
+def test_diagonal_lstm_equals_the_recursion_over_cells(name, m, n):
     context, bias, kernel_x, kernel_h = arguments(m, n)
     h = diagonal_lstm(context, bias, kernel_x, kernel_h, name)
     assert h.shape == (2, 2, 4, m, n)
@@ -78,7 +78,7 @@ def test_equals_the_recursion_over_cells(name, m, n):
 @pytest.mark.parametrize("name", FAST)
 @pytest.mark.parametrize(("m", "n"), SHAPES)
 @pytest.mark.parametrize(("t", "batch", "p"), [(1, 1, None), (16, 3, 2), (5, 9, 5)])
-def test_values_and_every_gradient_equal_the_reference(name, m, n, t, batch, p):
+def test_values_and_gradients_of_the_diagonal_lstm_equal_the_reference(name, m, n, t, batch, p):
     inputs = arguments(m, n, t, batch=batch, p=p)
     for got, expected in zip(run(name, inputs), run("reference", inputs), strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
@@ -107,7 +107,7 @@ def test_the_reference_of_weight_gradients_equals_autograd(m, n, t, batch, p):
 
 
 @pytest.mark.parametrize(("m", "n", "t", "batch"), a_sample())
-def test_error_in_single_precision(m, n, t, batch):
+def test_diagonal_lstm_error_in_single_precision_is_small(m, n, t, batch):
     """Against fp64 by the packed order, which is the reference to 1e-10 (above) and takes a fraction of its time."""
     inputs = arguments(m, n, t, channels=7, batch=batch, p=2)
     exact = run("packed", inputs)
@@ -121,7 +121,7 @@ def test_error_in_single_precision(m, n, t, batch):
 @pytest.mark.parametrize("name", ON_CPU)
 @pytest.mark.parametrize("p", [None, 2])
 @pytest.mark.parametrize(("m", "n"), [(1, 3), (3, 2)])
-def test_gradcheck(name, m, n, p):
+def test_diagonal_lstm_passes_gradcheck(name, m, n, p):
     inputs = arguments(m, n, t=2, channels=2, p=p)
     assert torch.autograd.gradcheck(lambda *a: diagonal_lstm(*a[:4], name, *a[4:]), inputs)
 
@@ -129,7 +129,7 @@ def test_gradcheck(name, m, n, p):
 @pytest.mark.parametrize("name", ON_CPU)
 @pytest.mark.parametrize("t", [1, 16, 32])
 @pytest.mark.parametrize(("m", "n"), [(4, 6), (6, 3), (1, 4)])
-def test_each_state_has_seen_exactly_its_cells(name, t, m, n):
+def test_diagonal_lstm_state_depends_on_exactly_its_cells(name, t, m, n):
     """Every cell of the context is perturbed in turn, and every state looked at."""
     context, bias, kernel_x, kernel_h = (a.detach() for a in arguments(m, n, t=t, batch=1))
     plain = diagonal_lstm(context, bias, kernel_x, kernel_h, name)
@@ -144,7 +144,7 @@ def test_each_state_has_seen_exactly_its_cells(name, t, m, n):
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_an_image_does_not_see_its_neighbours(name):
+def test_image_does_not_depend_on_other_images_of_the_batch(name):
     inputs = [a.detach() for a in arguments(3, 4, batch=11, dtype=torch.float32)]
     moved = [inputs[0].clone(), *inputs[1:]]
     moved[0][4] += 1
@@ -153,7 +153,7 @@ def test_an_image_does_not_see_its_neighbours(name):
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_padding_does_not_run_on_biases(name):
+def test_padding_is_not_changed_by_biases(name):
     """With a large bias and no context, a map's corner is as that of a larger map: nothing enters from outside."""
     _, bias, kernel_x, kernel_h = arguments(2, 2, batch=1)
     small, large = (
@@ -175,7 +175,7 @@ def test_huge_numbers_saturate_and_nan_is_not_hidden(name):
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_channels_last_views_and_odd_gradients_are_understood(name):
+def test_channels_last_views_and_odd_gradients_are_supported(name):
     inputs = arguments(5, 4, p=2)
     context, bias, kernel_x, kernel_h, readout = (a.detach() for a in inputs)
     plain = run(name, inputs)
@@ -196,6 +196,6 @@ def test_channels_last_views_and_odd_gradients_are_understood(name):
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_an_empty_batch_gives_nothing(name):
+def test_empty_batch_gives_empty_states(name):
     context, *others = (a.detach() for a in arguments(3, 4))
     assert diagonal_lstm(context[:0], others[0][:, :0], *others[1:], name).shape == (2, 0, 4, 3, 4)

@@ -78,7 +78,7 @@ def outcome(function, dtype, index, norm, *given):
     return [out.detach(), *found, *(value.to(dtype) for value in norm.buffers())]
 
 
-def test_the_compiled_one_works_here():
+def test_compiled_gate_works_on_this_machine():
     """Else the tests below would compare the plain gate with itself."""
     pytest.importorskip("numba")
     assert gate.compiled_works()
@@ -87,7 +87,7 @@ def test_the_compiled_one_works_here():
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_values_gradients_and_statistics_are_those_of_plain_operators(height, width, index, training):
+def test_compiled_gate_equals_plain_operators(height, width, index, training):
     for channels in (8, 40):
         given, norm = arguments(index, height, width, channels), a_norm(channels, training)
         assert taken(*given, index, norm)
@@ -100,7 +100,7 @@ def test_values_gradients_and_statistics_are_those_of_plain_operators(height, wi
             assert error(a, b) < max(TOLERANCE, 2 * error(c, b)), k
 
 
-def test_statistics_of_features_far_from_zero():
+def test_gate_statistics_of_features_far_from_zero_are_accurate():
     x, mask = arguments(3, 13, 7)
     given, norm = (x + 1000, torch.ones_like(mask)), a_norm(8)
     found = outcome(apply_gate, torch.float32, 3, norm, *given)
@@ -110,7 +110,7 @@ def test_statistics_of_features_far_from_zero():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_gradients_of_gradients(training):
+def test_compiled_gate_has_second_derivatives(training):
     index, norm = INDICES["in any order"], a_norm(8, training)
     results = []
     for function, dtype in ((apply_gate, torch.float32), (plain, torch.float64)):
@@ -126,7 +126,7 @@ def test_gradients_of_gradients(training):
         assert error(found, exact) < 1e-5
 
 
-def test_the_number_of_threads_changes_no_bit():
+def test_number_of_threads_does_not_change_the_gate():
     index = INDICES["ragged"]
     given, norm, results = arguments(index, 13, 7, 16), a_norm(16), []
     for threads in (1, 2, 3):
@@ -136,7 +136,7 @@ def test_the_number_of_threads_changes_no_bit():
         assert all(torch.equal(a, b) for a, b in zip(results[0], others, strict=True))
 
 
-def test_an_image_without_questions_counts_for_nothing():
+def test_image_without_questions_does_not_affect_the_gate():
     index = INDICES["an image without"]
     (x, mask), norm = arguments(index, 3, 3), a_norm(8)
     x[2] = torch.nan
@@ -190,14 +190,14 @@ NOT_TAKEN = {
 
 
 @pytest.mark.parametrize("change", NOT_TAKEN.values(), ids=NOT_TAKEN)
-def test_other_devices_and_dtypes_use_plain_operators(change):
+def test_gate_on_other_devices_and_dtypes_uses_plain_operators(change):
     index = INDICES["ragged"]
     given = (*arguments(index, 5, 3), index, a_norm(8))
     assert taken(*given)
     assert not taken(*change(*given))
 
 
-def test_contexts_that_intercept_operations_see_plain_operators():
+def test_gate_uses_plain_operators_if_a_context_intercepts_operations():
     index = INDICES["ragged"]
     given, seen = (*arguments(index, 5, 3), index, a_norm(8, training=False)), []
 
@@ -218,7 +218,7 @@ def test_contexts_that_intercept_operations_see_plain_operators():
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace.* is deprecated")
-def test_programs_that_are_written_down_have_plain_operators():
+def test_traced_and_exported_programs_have_plain_gate_operators():
     index = INDICES["ragged"]
     (x, mask), norm = arguments(index, 5, 3), a_norm(8, training=False)
 
@@ -239,7 +239,7 @@ def test_programs_that_are_written_down_have_plain_operators():
 
 
 @pytest.mark.parametrize("index", [INDICES["ragged"], 1])
-def test_the_result_may_be_changed_in_place(index):
+def test_gate_result_may_be_changed_in_place(index):
     (x, mask), norm = arguments(index, 5, 3), a_norm(8)
     found, wanted = (x.clone().requires_grad_() for _ in range(2))
     apply_gate(found, mask, index, norm).mul_(2).pow(2).sum().backward()
@@ -252,7 +252,7 @@ class _Score(nn.Module):
         return x.mean(1, keepdim=True) + query.sum(1)[:, None, None, None]
 
 
-def test_a_question_about_no_image_is_an_error_as_before():
+def test_question_about_a_missing_image_is_an_error():
     x, query = arguments(1, 5, 3)[0], torch.ones(2, 3)
     with pytest.raises((IndexError, RuntimeError), match="out of range"):
         Gate(_Score(), 8)(x, query, torch.tensor([0, 4]))
@@ -264,7 +264,7 @@ FUSED = {"pan": 6, "arnn": 3, "brnn2,arnn": 3, "none,pan": 4, "cbam,none,pan": 2
 
 @pytest.mark.parametrize(("attn", "fused"), FUSED.items())
 @pytest.mark.parametrize("training", [True, False])
-def test_a_network_has_the_same_answers_and_gradients(attn, fused, training, monkeypatch):
+def test_network_with_compiled_gates_has_equal_outputs_and_gradients(attn, fused, training, monkeypatch):
     torch.manual_seed(0)
     model = bench.create_model(attn, classes=4, queries=10, size=(38, 45), width=8, dropout=0.0).train(training)
     model = model.to(memory_format=torch.channels_last)

@@ -48,7 +48,7 @@ def poisoned(monkeypatch):
 
 @pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize(("m", "n", "t", "batch"), [(1, 1, 1, 1), (2, 5, 3, 3), (7, 4, 8, 20), (1, 30, 16, 40)])
-def test_nothing_is_read_before_it_is_written(m, n, t, batch, monkeypatch):
+def test_uninitialised_memory_is_not_read(m, n, t, batch, monkeypatch):
     inputs = arguments(m, n, t, batch=batch, **single)
     got = run("cpu", inputs)
     assert all(x.isfinite().all() for x in got)
@@ -57,12 +57,12 @@ def test_nothing_is_read_before_it_is_written(m, n, t, batch, monkeypatch):
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_the_same_bits_twice(name):
+def test_diagonal_lstm_is_deterministic(name):
     inputs = arguments(9, 12, 16, batch=37, **single)
     assert equal(run(name, inputs), run(name, inputs))
 
 
-def test_the_same_bits_whatever_the_threads():
+def test_number_of_threads_does_not_change_the_diagonal_lstm():
     inputs, results = arguments(9, 12, 16, batch=37, **single), []
     for threads in (1, 2, 5):
         torch.set_num_threads(threads)
@@ -72,7 +72,7 @@ def test_the_same_bits_whatever_the_threads():
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_a_backward_pass_after_other_forward_passes(name):
+def test_backward_pass_works_after_other_forward_passes(name):
     """What one call saved is not overwritten by the next of the same shape."""
     first, second = (arguments(4, 5, batch=3, **single) for _ in range(2))
     with torch.no_grad():
@@ -88,7 +88,7 @@ def test_a_backward_pass_after_other_forward_passes(name):
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_a_graph_may_be_walked_again_and_an_output_used_twice(name):
+def test_backward_may_run_twice_and_an_output_may_be_used_twice(name):
     inputs = arguments(4, 5, batch=3, **single)
     out = call(name, inputs)
     first = torch.autograd.grad(out.sum(), inputs, retain_graph=True)
@@ -99,7 +99,7 @@ def test_a_graph_may_be_walked_again_and_an_output_used_twice(name):
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_a_part_of_the_gradients(name):
+def test_gradients_of_some_inputs_equal_those_of_all(name):
     inputs = arguments(4, 5, batch=3, **single)
     every = torch.autograd.grad(call(name, inputs).sum(), inputs)
     for k, x in enumerate(inputs):
@@ -122,7 +122,7 @@ def test_without_gradients_nothing_is_saved(name, mode):
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_two_threads_at_once(name):
+def test_two_threads_can_compute_at_once(name):
     """To the bit, but for PyTorch's own products, which may take another order in another thread."""
     torch.set_num_threads(2)
     inputs = [arguments(6, 7, 8, batch=batch, **single) for batch in (3, 17)]
@@ -145,7 +145,7 @@ def test_two_threads_at_once(name):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_child_computes_too():
+def test_forked_child_process_can_compute():
     """As a loader's worker would: the child has none of the threads that its parent had started."""
     torch.set_num_threads(2)
     inputs = arguments(6, 7, 8, batch=40, **single)
@@ -158,7 +158,7 @@ def test_a_forked_child_computes_too():
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_memory_does_not_grow(name):
+def test_memory_does_not_grow_over_training_steps(name):
     inputs = arguments(3, 2, 4, batch=2, **single)
 
     def steps(count):
@@ -176,7 +176,7 @@ def _resident() -> int:
     return psutil.Process().memory_info().rss
 
 
-def test_the_operator_keeps_its_promises():
+def test_diagonal_lstm_operator_passes_opcheck():
     """Schema, fake tensors, autograd and tracing, of both passes."""
     inputs = arguments(3, 4, 5, batch=9, **single)
     plain = [x.detach() for x in inputs]
@@ -188,7 +188,7 @@ def test_the_operator_keeps_its_promises():
     torch.library.opcheck(numba_op.gradients, (torch.ones_like(out), context, *weights, kept, False))
 
 
-def test_a_compiler_sees_one_graph():
+def test_diagonal_lstm_compiles_to_one_graph():
     inputs = arguments(3, 4, 5, batch=9, **single)
 
     def step(*inputs):

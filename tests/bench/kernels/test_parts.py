@@ -42,7 +42,7 @@ def four_totals(x, out):
 
 @pytest.mark.parametrize("lanes", [8, 16])
 @pytest.mark.parametrize(("dtype", "bound"), [(np.float32, 2e-7), (np.float64, 6e-16)])
-def test_sigmoid_and_tanh_to_the_last_places(dtype, bound, lanes):
+def test_simd_sigmoid_and_tanh_are_accurate(dtype, bound, lanes):
     grid = [np.linspace(-b, b, 1 << 14) for b in (1e-6, 1e-2, 2, 30, 80)]
     x = np.concatenate(grid).astype(dtype)
     s, t = np.empty_like(x), np.empty_like(x)
@@ -53,7 +53,7 @@ def test_sigmoid_and_tanh_to_the_last_places(dtype, bound, lanes):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sigmoid_and_tanh_at_the_edges(dtype):
+def test_simd_sigmoid_and_tanh_of_extreme_values(dtype):
     x = np.array([0, np.inf, -np.inf, np.nan, 1e30, -1e30, np.finfo(dtype).tiny, -0.0], dtype)
     s, t = np.empty_like(x), np.empty_like(x)
     gates((0,) * 8, x, s, t)
@@ -98,7 +98,7 @@ def test_groups_hold_every_image_once(batch, lanes):
         assert batch <= ends[-1] < batch + 8
 
 
-def test_the_loops_are_vectors_of_the_machine():
+def test_compiled_loops_use_vector_instructions():
     """Multiply-adds go by whole numba_simd, and no exponential by a library, where the machine has such numba_simd."""
     fresh = numba.njit(numba_forward.forward.py_func)  # code from a cache cannot be looked at
     row, x = np.zeros(1000, np.float32), np.zeros((1, 1, 1, 2), np.float32)
@@ -110,7 +110,7 @@ def test_the_loops_are_vectors_of_the_machine():
     assert not re.search(r"vfmadd\w*ss\b|vdivss|expf|tanhf", assembly)
 
 
-def test_memory_comes_back_when_nothing_refers_to_it():
+def test_pool_memory_is_returned_when_unreferenced():
     pool = Pool()
     array = pool.take(10, np.float32)
     assert (array.shape, array.dtype) == ((10,), np.float32)
@@ -123,7 +123,7 @@ def test_memory_comes_back_when_nothing_refers_to_it():
     assert pool.take(10, np.float32).ctypes.data == place
 
 
-def test_no_more_is_held_than_was_once_lent():
+def test_pool_holds_at_most_the_memory_lent_at_once():
     pool = Pool()
     for size in range(1, 50):
         pool.take(size, np.float64)
@@ -135,7 +135,7 @@ def test_no_more_is_held_than_was_once_lent():
     assert pool.held == 3 * 160
 
 
-def test_threads_do_each_piece_once_and_hand_on_errors():
+def test_run_in_threads_does_each_piece_once_and_raises_errors():
     torch.set_num_threads(3)
     done = []
 
@@ -151,7 +151,7 @@ def test_threads_do_each_piece_once_and_hand_on_errors():
     run_in_threads([])
 
 
-def test_one_thread_means_this_one():
+def test_one_thread_is_the_calling_thread():
     names = set()
     run_in_threads([lambda: names.add(threading.get_ident())] * 5)
     assert names == {threading.get_ident()}

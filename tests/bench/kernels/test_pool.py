@@ -26,7 +26,7 @@ def outcome(pooling, x):
     return [out.detach(), *torch.autograd.grad((out * slope).sum(), x)]
 
 
-def test_the_compiled_one_works_here():
+def test_compiled_pooling_works_on_this_machine():
     """Else the tests below would compare plain operators with themselves."""
     pytest.importorskip("numba")
     assert pool.compiled_works()
@@ -34,7 +34,7 @@ def test_the_compiled_one_works_here():
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize(("count", "channels"), [(1, 1), (3, 5), (5, 32)])
-def test_gives_the_bits_of_plain_operators(count, channels, height, width):
+def test_compiled_pooling_equals_plain_operators_to_the_bit(count, channels, height, width):
     x = maps(count, channels, height, width)
     assert pool.takes(x)
     for threads in (1, 2):
@@ -45,7 +45,7 @@ def test_gives_the_bits_of_plain_operators(count, channels, height, width):
         assert found.stride() == wanted.stride() or min(found.shape) == 1
 
 
-def test_what_is_not_finite_goes_the_same_way():
+def test_compiled_pooling_propagates_nonfinite_values():
     x = maps(2, 8, 7, 9)
     generator = torch.Generator().manual_seed(1)
     for value in (torch.nan, torch.inf, -torch.inf, -0.0):
@@ -55,7 +55,7 @@ def test_what_is_not_finite_goes_the_same_way():
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_gradients_of_gradients(height, width):
+def test_compiled_pooling_has_second_derivatives(height, width):
     results = []
     for pooling in (pooled_relu, pool.plain):
         x = maps(2, 8, height, width).requires_grad_()
@@ -65,7 +65,7 @@ def test_gradients_of_gradients(height, width):
         torch.testing.assert_close(a, b)
 
 
-def test_other_devices_and_dtypes_use_plain_operators():
+def test_pooling_on_other_devices_and_dtypes_uses_plain_operators():
     x = maps(2, 8, 5, 7)
     assert pool.takes(x)
     assert not any(map(pool.takes, (x.double(), x.bfloat16(), x.contiguous(), x[..., 1:], x[:0], x.to("meta"))))
@@ -79,7 +79,7 @@ def test_other_devices_and_dtypes_use_plain_operators():
 
 
 @pytest.mark.parametrize("attn", ["san", "pan", "stn-m,ltpa-pc"])
-def test_a_step_with_one_question_an_image_has_the_bits_of_plain_operators(attn, monkeypatch):
+def test_step_with_one_question_per_image_equals_plain_operators_to_the_bit(attn, monkeypatch):
     images, query = torch.rand(4, 3, 38, 45).contiguous(memory_format=torch.channels_last), torch.tensor([3, 1, 4, 1])
     results = []
     for takes in (pool.takes, lambda _: False):
@@ -91,7 +91,7 @@ def test_a_step_with_one_question_an_image_has_the_bits_of_plain_operators(attn,
     assert all(map(torch.equal, *results))
 
 
-def test_what_does_not_work_is_said_once_and_plain_operators_run(monkeypatch):
+def test_broken_kernel_warns_once_and_plain_operators_run(monkeypatch):
     def fails():
         raise ImportError("no such library")
 
@@ -113,6 +113,6 @@ def test_what_does_not_work_is_said_once_and_plain_operators_run(monkeypatch):
             room.compiled_works.cache_clear()
 
 
-def test_without_numba_plain_operators_run(monkeypatch):
+def test_plain_pooling_runs_without_numba(monkeypatch):
     monkeypatch.setattr(pool, "COMPILED", False)
     assert pool._tried() == "numba is not installed"

@@ -53,7 +53,7 @@ def outcome(way, dtype, score, x, query, index):
 
 @pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_values_and_gradients_are_those_of_plain_operators(height, width, index):
+def test_compiled_score_equals_plain_operators(height, width, index):
     for hidden in (8, 40):
         x, query, score = arguments(index, height, width, hidden)[0], asking(index), a_score(hidden=hidden)
         assert taken(score, x, query, index)
@@ -63,7 +63,7 @@ def test_values_and_gradients_are_those_of_plain_operators(height, width, index)
             assert error(a, b) < TOLERANCE
 
 
-def test_gradients_of_gradients():
+def test_compiled_score_has_second_derivatives():
     index, results = INDICES["in any order"], []
     for way, dtype in ((shared, torch.float32), (plain, torch.float64)):
         score = a_score().to(dtype)
@@ -77,7 +77,7 @@ def test_gradients_of_gradients():
         assert error(found, exact) < 1e-5
 
 
-def test_the_number_of_threads_changes_no_bit():
+def test_number_of_threads_does_not_change_the_score():
     index, score, results = INDICES["ragged"], a_score(), []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
@@ -87,7 +87,7 @@ def test_the_number_of_threads_changes_no_bit():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_not_finite_stays_where_it_is(value):
+def test_nonfinite_features_affect_only_the_scores_of_their_image(value):
     index, score = INDICES["an image without"], a_score()
     x, query = arguments(index, 3, 3)[0], asking(index)
     x[1, 2, 1, 1] = x[2, 2, 1, 1] = value  # there is no question about image 2
@@ -104,7 +104,7 @@ class _Louder(QueryScore):
         return 2 * super().answer(prepared, query)
 
 
-def test_other_devices_and_dtypes_use_plain_operators():
+def test_score_on_other_devices_and_dtypes_uses_plain_operators():
     index = INDICES["ragged"]
     x, query = arguments(index, 5, 3)[0], asking(index)
     assert taken(a_score(), x, query, index)

@@ -25,14 +25,22 @@ MAPS = [(50, 50), (25, 25), (12, 12), (6, 6), (64, 3), (1, 9), (9, 1), (112, 20)
 
 def test_triton_tests_pass_in_the_interpreter(rounds):
     """Triton reads the variable when it is imported."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/bench/kernels/interpreted.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/bench/kernels/triton_interpreter_cases.py",
+    ]
     command += ["--rounds", str(rounds)]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(TOP)}
     done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_wish_for_it_on_a_cpu_is_refused(monkeypatch):
+def test_triton_on_a_cpu_is_refused(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(ValueError, match=r"'triton' takes fp32 and bf16 on CUDA, not torch.float32 on cpu"):
         resolve_implementation("cpu", torch.float32, "triton")
@@ -58,7 +66,7 @@ def on_device(inputs, dtype):
 @on_gpu
 @pytest.mark.parametrize("products", PRODUCTS, indirect=True)
 @pytest.mark.parametrize(("m", "n"), MAPS)
-def test_error_on_a_gpu(products, m, n):
+def test_triton_error_on_a_gpu_is_small(products, m, n):
     name, dtype = products
     if m > 64 and name != "bf16":
         pytest.skip("an SM has no room for it: another implementation takes over")
@@ -75,7 +83,7 @@ def test_error_on_a_gpu(products, m, n):
 @pytest.mark.parametrize(
     ("m", "n", "t", "p", "batch"), [(50, 50, 32, 2, 128), (25, 13, 20, 5, 33), (6, 6, 16, 16, 300)]
 )
-def test_the_same_bits_twice_on_a_gpu(products, m, n, t, p, batch):
+def test_triton_is_deterministic_on_a_gpu(products, m, n, t, p, batch):
     inputs = on_device(arguments(m, n, t, channels=32, batch=batch, p=p, dtype=torch.float32), products[1])
     first = run("triton", inputs)
     for _ in range(3):
@@ -84,7 +92,7 @@ def test_the_same_bits_twice_on_a_gpu(products, m, n, t, p, batch):
 
 @on_gpu
 @pytest.mark.parametrize("products", PRODUCTS, indirect=True)
-def test_an_image_of_a_gpu_does_not_see_its_neighbours(products):
+def test_image_on_a_gpu_does_not_depend_on_other_images(products):
     inputs = [x.detach() for x in on_device(arguments(25, 25, 32, channels=32, batch=300, p=2), products[1])]
     moved = [inputs[0].clone(), *inputs[1:]]
     moved[0][211] += 1
@@ -94,7 +102,7 @@ def test_an_image_of_a_gpu_does_not_see_its_neighbours(products):
 
 @on_gpu
 @pytest.mark.parametrize("products", PRODUCTS, indirect=True)
-def test_a_graph_of_a_gpu_captures_both_passes(products):
+def test_cuda_graph_captures_both_passes(products):
     inputs = on_device(arguments(25, 25, 32, channels=32, batch=8, p=2), products[1])
 
     def step():
@@ -119,7 +127,7 @@ def test_a_graph_of_a_gpu_captures_both_passes(products):
 
 
 @on_gpu
-def test_a_compiler_sees_one_graph_on_a_gpu():
+def test_triton_compiles_to_one_graph_on_a_gpu():
     inputs = on_device(arguments(12, 12, 32, channels=32, batch=8, p=2), torch.float32)
 
     def step(*inputs):

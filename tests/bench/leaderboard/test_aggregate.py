@@ -21,13 +21,13 @@ CONTRACT = set(
 )
 
 
-def test_the_columns_of_the_contract_are_there():
+def test_board_has_the_documented_columns():
     assert set(board_columns()) >= CONTRACT
     assert list(build_board([result()]).columns) == board_columns()
     assert list(build_board([]).columns) == board_columns()
 
 
-def test_seeds_are_averaged_with_the_t_interval():
+def test_accuracies_of_seeds_are_averaged_with_the_t_interval():
     values = [0.80, 0.82, 0.87]
     (row,) = rows(*(result(accuracy=a, seed=s) for s, a in enumerate(values)))
     assert row["seeds"] == 3
@@ -36,7 +36,7 @@ def test_seeds_are_averaged_with_the_t_interval():
     assert (row["accuracy_lo"], row["accuracy_hi"]) == pytest.approx((low, high))
 
 
-def test_one_seed_has_wilsons_interval_over_the_images():
+def test_row_of_one_seed_has_wilsons_interval_over_the_images():
     (row,) = rows(result(accuracy=0.8))
     z, n, p = stats.norm.ppf(0.975), 1000, 0.8
     center, half = (
@@ -77,7 +77,7 @@ def test_a_row_names_its_hardware():
     assert {row["attn"]: row["hardware"] for row in made} == {"arnn": f"{one}; {other}", "pan": "cpu"}
 
 
-def test_a_row_names_the_commits_that_made_it_and_the_board_says_where_they_differ():
+def test_row_names_its_commits_and_the_text_names_rows_of_different_commits():
     of = {"arnn": ["b2", "a1", None], "pan": ["a1"]}
     found = build_board([result(a, seed=s, commit=c) for a, commits in of.items() for s, c in enumerate(commits)])
     assert dict(zip(found["attn"], found["commits"], strict=True)) == {"arnn": "a1; b2", "pan": "a1"}
@@ -118,14 +118,14 @@ def test_ranks_are_among_rows_of_one_recipe_and_unit_of_queries():
     assert [(r["attn"], r["rank"]) for r in made] == [("pan", 1), ("san", 2), ("arnn", 1)]
 
 
-def test_a_difference_to_the_papers_needs_their_digits():
+def test_difference_to_published_values_needs_their_digits():
     (theirs,) = rows(result("arnn"))
     assert theirs["delta"] == pytest.approx(theirs["accuracy"] - theirs["published_accuracy"])
     (other,) = rows(result("arnn", dataset={"spec_id": "0", "digits": "mnist5k", "backgrounds": "builtin"}))
     assert math.isnan(other["delta"])
 
 
-def test_failed_and_diverged_runs_are_counted_not_dropped_nor_averaged():
+def test_failed_and_diverged_runs_are_counted_but_not_averaged():
     (row,) = rows(result(accuracy=0.8), failed(seed=1), failed(seed=2, status="diverged"), failed(seed=3))
     assert (row["seeds"], row["accuracy"], row["status"]) == (1, 0.8, "1 diverged, 2 failed, 1 ok")
     (row,) = rows(failed())
@@ -134,7 +134,7 @@ def test_failed_and_diverged_runs_are_counted_not_dropped_nor_averaged():
     assert pd.isna(row["rank"])
 
 
-def test_published_numbers_stand_beside_measured_ones():
+def test_board_has_published_values_next_to_measured_values():
     (row,) = rows(result("arnn", 0.80))
     assert (row["published_accuracy"], row["published_source"]) == (0.8584, "ARNN T1")
     assert row["delta"] == pytest.approx(-0.0584)
@@ -142,7 +142,7 @@ def test_published_numbers_stand_beside_measured_ones():
     assert math.isnan(row["published_accuracy"])
 
 
-def test_intervals_differences_and_ranks_come_from_the_answers():
+def test_intervals_differences_and_ranks_are_computed_from_answers():
     kinds = {"san": (0.6, 1), "pan": (0.605, 2), "arnn": (0.8, 3)}
     kept = {attn: with_answers(attn, 5, *kind) for attn, kind in kinds.items()}
     by = {row["attn"]: row for row in rows(*(run for runs in kept.values() for run in runs))}
@@ -164,7 +164,7 @@ def test_intervals_differences_and_ranks_come_from_the_answers():
     )
 
 
-def test_differences_are_over_the_seeds_that_both_have():
+def test_differences_use_common_seeds():
     san, arnn = with_answers("san", 2, 0.6, 1), with_answers("arnn", 3, 0.8, 3)
     row = next(row for row in rows(*san, *arnn) if row["attn"] == "arnn")
     differences = [b["accuracy"] - a["accuracy"] for a, b in zip(san, arnn, strict=False)]
@@ -180,7 +180,7 @@ def test_without_the_baseline_or_answers_there_are_no_differences():
     assert other["difference"] < 0
 
 
-def test_a_board_of_one_variant_has_its_rows_only():
+def test_board_of_one_variant_has_only_rows_of_this_variant():
     assert [r["variant"] for r in rows(result(), result(variant="mref"), variant="mref")] == ["mref"]
 
 
@@ -197,7 +197,7 @@ def test_a_bin_with_one_question_has_bounds_only_where_seeds_agree():
     assert "nan" not in to_text(build_board(unlike))
 
 
-def test_one_question_in_all_compares_nothing():
+def test_single_question_gives_no_comparison():
     made = [of_bins(attn, seed, [(seed + k) % 2], [2]) for k, attn in enumerate(("san", "pan")) for seed in (0, 1)]
     for row in rows(*made):
         assert (row["rank"], row["accuracy"]) == (1, 0.5)
@@ -208,7 +208,7 @@ def test_one_question_in_all_compares_nothing():
     assert (pan["difference_lo"], pan["difference_hi"]) == pytest.approx((1 - 2 * wilson_interval(0.0, 1).hi, 1))
 
 
-def test_answers_without_bins_or_with_others_bound_the_accuracy_alone():
+def test_answers_with_missing_or_other_bins_bound_only_the_accuracy():
     one, other = of_bins("san", 0, [1, 0, 1], [0, 0, 1]), of_bins("san", 1, [1, 1, 1], [0, 1, 1])
     for made in ([one, other], [one | {"answers": {"right": one["answers"]["right"]}}]):
         (row,) = rows(*made)
@@ -216,25 +216,25 @@ def test_answers_without_bins_or_with_others_bound_the_accuracy_alone():
         assert math.isnan(row["accuracy_scale_0.5_1.0_lo"])
 
 
-def test_a_measure_that_a_seed_has_not_is_no_mean_of_the_others():
+def test_measure_missing_for_one_seed_has_no_mean():
     (row,) = rows(result(), result(seed=1, tpr=None), result(seed=2, mask_correctness=0.6))
     assert math.isnan(row["tpr"])
     assert row["mask_correctness"] == pytest.approx(0.4)
 
 
-def test_a_row_without_counts_stands_beside_one_with_them():
+def test_rows_with_and_without_counts_share_a_board():
     """Records of an earlier version have no counts."""
     found = {row["attn"]: row for row in rows(result("san", **{COUNTS[0]: 7}), result("pan"))}
     assert found["san"][COUNTS[0]] == 7
     assert pd.isna(found["pan"][COUNTS[0]])
 
 
-def test_seeds_with_equal_accuracy_have_wilsons_interval():
+def test_row_of_seeds_with_equal_accuracy_has_wilsons_interval():
     (row,) = rows(*(result(accuracy=0.8, seed=seed) for seed in range(3)))
     assert (row["accuracy_lo"], row["accuracy_hi"]) == pytest.approx(wilson_interval(0.8, 1000))
 
 
-def test_bounds_reach_the_mean_that_was_taken_before_answers_were_rounded():
+def test_bounds_contain_the_mean_of_unrounded_values():
     looks = np.full(8, 0.1234567)
     kept = {
         "right": np.ones(8, np.uint8),

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from bench.evaluation.columns import MAP_SCORES, SCALES
 from bench.leaderboard import statistics
 from bench.leaderboard.aggregate import build_board
-from tests.bench.anyrecords import RIGHT
 from tests.bench.leaderboard.helpers import result, rows
+from tests.bench.record_strategies import RIGHT
 
 MECHANISMS = ("san", "pan", "pan-ctx", "arnn", "none")
 

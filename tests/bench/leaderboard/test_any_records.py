@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bench.leaderboard import statistics
-from tests.bench import anyrecords
-from tests.bench.report import reporting
+from tests.bench import record_strategies
+from tests.bench.report import helpers
 
 SETTINGS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
 
@@ -26,39 +26,39 @@ def few_resamples(monkeypatch):
 def with_records(made, look) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
-        anyrecords.write(folder / "runs", made)
+        record_strategies.write(folder / "runs", made)
         look(folder)
     finally:
         shutil.rmtree(folder)
 
 
 @pytest.mark.usefixtures("few_resamples")
-def test_a_board_of_any_runs(rounds):
+def test_boards_of_arbitrary_runs_are_consistent(rounds):
     @settings(max_examples=3 * rounds, **SETTINGS)
-    @given(made=anyrecords.boards())
+    @given(made=record_strategies.boards())
     def of_any(made):
-        with_records(made, lambda folder: anyrecords.check_everything(folder / "runs", folder))
+        with_records(made, lambda folder: record_strategies.check_everything(folder / "runs", folder))
 
     of_any()
 
 
 @pytest.mark.usefixtures("few_resamples")
-def test_a_record_that_holds_anything_else(rounds):
+def test_damaged_records_are_left_out_or_shown_in_range(rounds):
     """It is left out, counted as damaged, or shown; what is shown is in range."""
     sound = {"variant": "mref", "questions": 12, "bins": "all", "key": 1, "epochs": 10, "right": "random"}
     sound |= {"looks": "random", "version": "0.1.0", "status": "ok", "missing": ""}
     made = [{**sound, "attn": attn, "seed": seed} for attn in ("san", "pan") for seed in (0, 1)]
 
     @settings(max_examples=4 * rounds, **SETTINGS)
-    @given(harms=st.lists(anyrecords.damage(), min_size=1, max_size=3))
+    @given(harms=st.lists(record_strategies.damage(), min_size=1, max_size=3))
     @example(harms=[("config.json", (34,), math.nan)])
     def of_damaged(harms):
         def look(folder: Path) -> None:
             run = folder / "runs" / "run-2"
-            reporting.draw_pictures(run, n=2)
+            helpers.draw_pictures(run, n=2)
             for harm in harms:
-                anyrecords.harm(run, *harm)
-            board = anyrecords.check_everything(folder / "runs", folder)
+                record_strategies.harm(run, *harm)
+            board = record_strategies.check_everything(folder / "runs", folder)
             assert board is not None
             assert board["seeds"].sum() >= 3
 

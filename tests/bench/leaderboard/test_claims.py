@@ -50,7 +50,7 @@ def one(results: list[dict], *words: str):
 
 
 @pytest.mark.parametrize(("pan", "ctx", "verdict"), [(0.4, 0.7, HOLDS), (0.7, 0.4, FAILS), (0.6, 0.601, UNDECIDED)])
-def test_the_verdict_follows_from_the_interval(pan, ctx, verdict):
+def test_verdict_of_a_claim_follows_from_the_interval(pan, ctx, verdict):
     results = [run(attn, share, seed) for attn, share in (("pan", pan), ("pan-ctx", ctx)) for seed in range(3)]
     found = one(results, "local context helps")
     both = [
@@ -64,7 +64,7 @@ def test_the_verdict_follows_from_the_interval(pan, ctx, verdict):
     assert found.published == pytest.approx(0.7900 - 0.6933)
 
 
-def test_only_alike_runs_are_compared_over_the_seeds_that_both_have():
+def test_claims_compare_like_runs_over_common_seeds():
     results = [run("pan", 0.4, seed) for seed in (0, 1, 2)] + [run("pan-ctx", 0.7, seed) for seed in (1, 2, 3)]
     assert one(results, "local context helps").seeds == 2
     for odd in ({"recipe": "pan"}, {"variant": "mref"}, {"seed": 7}):
@@ -73,7 +73,7 @@ def test_only_alike_runs_are_compared_over_the_seeds_that_both_have():
         assert evaluate_claims([run("pan", 0.4), run("pan-ctx", 0.7, **other)]) == []
 
 
-def test_mask_correctness_is_that_of_the_maps_and_none_has_no_maps():
+def test_claims_about_mask_correctness_need_maps():
     found = one([run("pan", 0.4, maps=0.2), run("san", 0.4, maps=0.3)], "mask correctness")
     assert (found.verdict, found.difference) == (FAILS, pytest.approx(-0.1))
     assert found.published == pytest.approx(0.28 - 0.15)
@@ -83,7 +83,7 @@ def test_mask_correctness_is_that_of_the_maps_and_none_has_no_maps():
 
 
 @pytest.mark.parametrize(("large", "verdict"), [(0.9, HOLDS), (0.1, FAILS)])
-def test_flatness_is_the_lead_on_large_digits_less_that_on_middle_ones(large, verdict):
+def test_flatness_is_the_lead_on_large_digits_minus_the_lead_on_middle_digits(large, verdict):
     results = [run("pan-ctx", 0.5), run("arnn", [0.2, 0.5, 0.7, 0.1, large])]
     found = one(results, "falls less", "arnn − pan-ctx")
     lead = results[1]["answers"]["right"].astype(float) - results[0]["answers"]["right"]
@@ -124,13 +124,13 @@ def test_a_lead_grows_only_between_runs_that_were_trained_alike(black, clutter, 
     assert not [c for c in evaluate_claims(short + results[2:]) if "clutter" in c.claim]  # other questions
 
 
-def test_a_printed_difference_is_of_one_paper():
+def test_published_difference_uses_values_of_one_paper():
     """PAN alone has transformers, and soft attention as it trained it; ARNN has that, too, with other numbers."""
     found = one([run("stn-m", 0.4, variant="mbg"), run("san", 0.8, variant="mbg")], "transformers")
     assert found.published == pytest.approx(0.5225 - 0.5377)
 
 
-def test_what_is_said_of_the_inverse_task_is_found_where_it_is_printed():
+def test_claims_about_the_inverse_task_have_published_values():
     mechanisms = "pan", "pan-ctx", "san"
     found = {
         c.compared: c
@@ -188,7 +188,7 @@ def of_bins(attn: str, right: list[list[int]], bins: list[int], **more) -> list[
 
 
 @pytest.mark.parametrize("middle", [[1], [1, 0, 1, 1]])
-def test_flatness_with_one_question_of_a_size_cannot_be_told(middle):
+def test_flatness_with_one_question_of_a_size_is_undecided(middle):
     bins = [4] + [1] * len(middle)
     results = of_bins("arnn", [[1, *middle]], bins) + of_bins("pan", [[0] + [1] * len(middle)], bins)
     found = one(results, "falls less", "arnn − pan")
@@ -207,7 +207,7 @@ def test_flatness_of_opposite_leads_is_bounded():
     assert found.bounds == pytest.approx((2 - 4 * wilson_interval(0.0, 14).hi, 2))
 
 
-def test_a_seed_of_its_own_or_without_bins_leaves_the_others():
+def test_unshared_seeds_and_seeds_without_bins_are_ignored():
     bins = [4, 4, 1, 1]
     pair = of_bins("arnn", [[1, 1, 0, 1]], bins) + of_bins("pan", [[0, 1, 1, 1]], bins)
     longer = of_bins("arnn", [[1] * 5, [1] * 5], [4, 4, 1, 1, 0])[1:]
@@ -216,14 +216,14 @@ def test_a_seed_of_its_own_or_without_bins_leaves_the_others():
     assert [c for c in evaluate_claims(pair) if "falls less" in c.claim] == []
 
 
-def test_one_question_in_all_decides_nothing():
+def test_single_question_decides_no_claim():
     results = of_bins("pan", [[1], [0]], [0]) + of_bins("san", [[0], [1]], [0])
     (found,) = evaluate_claims(results)
     assert (found.difference, found.verdict) == (0, UNDECIDED)
     assert all(map(math.isnan, found.bounds))
 
 
-def test_names_of_places_keep_the_tables_whole():
+def test_special_characters_in_names_do_not_break_claim_tables():
     place = {"recipe": "fast|\n<b>", "dataset": {"spec_id": "a|\nb"}}
     text = claims_to_text(evaluate_claims([run("pan", 0.4, **place), run("san", 0.8, **place)]), markdown=True)
     assert text.splitlines()[0] == "### mbg-a|\\nb, fast|\\n&lt;b>"

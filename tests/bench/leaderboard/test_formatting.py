@@ -14,7 +14,7 @@ FAST = "fast: 10 epochs, 50 images a step, one question each"
 """The recipe fast of version 0.1 in words."""
 
 
-def test_a_name_that_a_terminal_or_a_page_would_obey_is_shown_and_read_back():
+def test_control_characters_and_markup_in_names_are_shown_and_read_back():
     name = "a\rb\x1b[31m<b>"
     board = build_board([result(name), result("san")])
     assert name in from_csv(to_csv(board))["attn"].tolist()
@@ -23,7 +23,7 @@ def test_a_name_that_a_terminal_or_a_page_would_obey_is_shown_and_read_back():
     assert "a\\rb\\x1b[31m&lt;b>" in to_text(board, markdown=True)
 
 
-def test_the_csv_reads_back_to_equal_values():
+def test_csv_reads_back_to_equal_values():
     board = build_board(
         [
             result("san", 1 / 3),
@@ -46,7 +46,7 @@ def is_number(text: str) -> bool:
     return text.lstrip("-").replace(".", "").isdecimal()
 
 
-def test_names_are_no_formulas_in_the_csv():
+def test_names_in_the_csv_are_not_spreadsheet_formulas():
     made = [result(name, dataset={"spec_id": "0", "digits": name, "backgrounds": name}) for name in HOSTILE]
     board = build_board(made)
     text = to_csv(board)
@@ -57,7 +57,7 @@ def test_names_are_no_formulas_in_the_csv():
     assert back["digits"].tolist() == board["digits"].tolist()
 
 
-def test_commands_stand_in_an_order_that_works():
+def test_commands_are_in_an_executable_order():
     """The run that gives the initial weights comes before the run that uses them."""
     recipes = ["fast,init=(mref,fast,init=(mini,fast))", "fast", "fast,init=(mini,fast)"]
     board = build_board([result(recipe=recipe) for recipe in recipes]).assign(command="bench run")
@@ -65,7 +65,7 @@ def test_commands_stand_in_an_order_that_works():
     assert [line.partition(", started from ")[2] for line in said] == ["", "mini 10 ep", "mini 10 ep → mref 10 ep"]
 
 
-def test_the_text_says_what_compares_with_nothing():
+def test_text_marks_data_sets_without_published_numbers():
     text = to_text(build_board([result(variant="mini", note="…")]))
     assert "mini is for first steps and tests: its numbers compare with nothing published" in text
     assert "compare" not in to_text(build_board([result()]))
@@ -75,7 +75,7 @@ def test_the_text_says_what_compares_with_nothing():
     assert rule.startswith("| --- |")
 
 
-def test_each_data_set_has_a_table_and_says_once_what_its_rows_share():
+def test_each_data_set_has_a_table_and_one_line_of_shared_settings():
     longer = result("pan-ctx", 0.9, recipe="fast,epochs=20")
     text = to_text(build_board([result(), result("san", 0.5), longer, result(variant="mref", spec_id="b" * 12)]))
     first, table, recipes, second, *_ = text.split("\n\n")
@@ -91,7 +91,7 @@ def test_each_data_set_has_a_table_and_says_once_what_its_rows_share():
     assert "uniform map 0.024" in to_text(build_board([result(mask_correctness_uniform=0.024), result("san")]))
 
 
-def test_the_text_names_the_seeds_of_differences_and_p_values():
+def test_text_names_the_seeds_of_differences_and_p_values():
     alone, both = with_answers("san", 1, 0.6, 1), with_answers("san", 2, 0.6, 1)
     unlike, single = "differences are over the seeds that both rows have", "with one seed, it is over its questions"
     text = to_text(build_board([*alone, *with_answers("arnn", 2, 0.8, 3)]))
@@ -104,7 +104,7 @@ def test_the_text_names_the_seeds_of_differences_and_p_values():
     assert "the baseline needs exactly one row with the data set, recipe and queries of another row" in text
 
 
-def test_recipes_of_a_table_are_named_by_letters_beyond_z_too():
+def test_letters_of_recipes_continue_beyond_z():
     text = to_text(build_board([result(recipe=f"fast,epochs={number:02}") for number in range(1, 54)]))
     letters = [line.partition(":")[0] for line in text.splitlines() if ": fast" in line]
     assert letters[:2] + letters[25:28] + letters[-1:] == ["a", "b", "z", "aa", "ab", "ba"]
@@ -113,7 +113,7 @@ def test_recipes_of_a_table_are_named_by_letters_beyond_z_too():
 WORDS = ["NA", "None", "NaN", "null", "007", "1e5", "inf", "-1", " a ", "a\r\nb", "#N/A"]
 
 
-def test_words_that_look_like_numbers_or_nothing_are_read_back_as_they_were():
+def test_text_that_looks_like_numbers_or_missing_values_is_read_back_unchanged():
     for name in WORDS:
         board = build_board([result(name, dataset={"spec_id": name, "digits": name, "backgrounds": name}, note=name)])
         back = from_csv(to_csv(board))
@@ -127,6 +127,6 @@ def test_rows_without_a_rank_are_not_tied():
     )
 
 
-def test_a_name_breaks_no_line_of_the_commands():
+def test_line_breaks_in_names_do_not_break_commands():
     board = build_board([result("a\nrm -r /")]).assign(command="bench run")
     assert commands_to_text(board).splitlines()[0].startswith("# a\\nrm -r / on")

@@ -39,14 +39,14 @@ CHAIN = "fast,epochs=2,fade=0.4,init=(mref-96d3450c9590,fast,epochs=4,init=(mini
         ),
     ],
 )
-def test_a_training_is_described(label, text):
+def test_training_is_described_in_words(label, text):
     assert describe_training(label) == text
 
 
 @pytest.mark.parametrize(
     "label", ["", "=cmd()", "<b>", "fast,epochs=x", "fast,fade=nan", "fast,a=1", "fast,init=(", "fast,init=(x,y)"]
 )
-def test_an_unknown_form_stays_as_it_is(label):
+def test_recipe_text_of_unknown_form_is_unchanged(label):
     assert describe_training(label) == label
 
 
@@ -61,7 +61,7 @@ def test_different_trainings_have_different_descriptions():
     assert describe_trainings([first, first])[first].endswith("started from mini 10 ep")
 
 
-def test_tables_and_commands_have_the_description_and_the_csv_has_the_label():
+def test_tables_and_commands_show_the_description_and_the_csv_the_label():
     board = build_board([result(recipe=CHAIN)]).assign(command="bench run")
     text, words = to_text(board), describe_training(CHAIN)
     assert f"recipe {words}; queries" in text

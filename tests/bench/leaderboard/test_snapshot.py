@@ -47,7 +47,7 @@ def board(runs, tmp_path):
     return tmp_path / "boards" / "mini"
 
 
-def test_a_board_is_kept_with_what_it_follows_from(board, runs):
+def test_board_is_saved_with_its_records(board, runs):
     assert {path.name for path in board.iterdir()} == {"board.json", "board.csv", "board.md", "runs"}
     assert {path.name for path in (board / "runs").iterdir()} == {path.name for path in runs.glob("mini-*")}
     for run in (board / "runs").iterdir():
@@ -68,7 +68,7 @@ def test_a_board_is_kept_with_what_it_follows_from(board, runs):
     assert "bench run --attn pan" in (board / "board.md").read_text()
 
 
-def test_the_folder_of_a_board_stands_for_its_runs(board, runs, tmp_path):
+def test_folder_of_a_saved_board_can_replace_its_runs(board, runs, tmp_path):
     assert records.resolve_runs_folder(board) == records.resolve_runs_folder(board / "runs") == board / "runs"
     code, _, error = leaderboard("--runs", board.parent)
     assert code == 2
@@ -79,7 +79,7 @@ def test_the_folder_of_a_board_stands_for_its_runs(board, runs, tmp_path):
     assert copied == {path.relative_to(board): path.read_bytes() for path in board.rglob("*.*")}
 
 
-def test_with_its_weights_a_kept_run_is_one_to_begin_with(runs, tmp_path):
+def test_saved_run_with_weights_can_give_initial_weights(runs, tmp_path):
     code, said, error = leaderboard("--runs", runs, "--save", tmp_path / "board", "--weights")
     assert (code, said) == (0, str(tmp_path / "board")), error
     for run in (tmp_path / "board" / "runs").iterdir():
@@ -101,7 +101,7 @@ def test_every_board_of_this_project_follows_from_its_records():
 @pytest.mark.parametrize(
     "harm", [lambda d: d[:-20], lambda d: d + b"x", lambda d: b"", lambda d: d[:40] + bytes([d[40] ^ 1]) + d[41:]]
 )
-def test_packed_answers_that_are_damaged_are_named_and_left_out(board, harm, caplog):
+def test_damaged_packed_answers_are_named_and_left_out(board, harm, caplog):
     path = next((board / "runs").glob("mini-pan-s0-*")) / "answers.safetensors.xz"
     path.write_bytes(harm(path.read_bytes()))
     with pytest.raises(DataProblemError, match=r"answers\.safetensors\.xz: not a whole \.xz file"):
@@ -111,7 +111,7 @@ def test_packed_answers_that_are_damaged_are_named_and_left_out(board, harm, cap
     assert "answers.safetensors.xz: not a whole .xz file" in caplog.text
 
 
-def test_packed_answers_that_would_fill_the_memory_are_refused(monkeypatch):
+def test_packed_answers_larger_than_the_limit_are_refused(monkeypatch):
     monkeypatch.setattr(packing, "MAX_UNPACKED_BYTES", 1000)
     assert packing.unpack(packing.pack(bytes(1000)), "answers") == bytes(1000)
     with pytest.raises(DataProblemError, match="answers: holds more than 1,000 bytes"):
@@ -183,7 +183,7 @@ def turn_answers(board):
         (lambda b: change_csv(b, ",tpr,", ",tqr,"), "(only one of them has tpr, tqr); save it again"),
     ],
 )
-def test_a_number_that_does_not_follow_is_named(board, harm, column):
+def test_number_that_contradicts_the_records_is_named(board, harm, column):
     harm(board)
     code, said, error = leaderboard("--check", board)
     assert (code, said) == (4, ""), error
@@ -191,7 +191,7 @@ def test_a_number_that_does_not_follow_is_named(board, harm, column):
     assert "board.csv" in error
 
 
-def test_records_that_agree_with_the_board_and_not_with_their_answers_are_found(board):
+def test_results_that_contradict_their_answers_are_detected(board):
     """Forged together."""
     for run in (board / "runs").glob("mini-san-*"):
         forged = json.loads((run / "result.json").read_text()) | {"accuracy": 0.99}
@@ -212,7 +212,7 @@ def test_the_text_of_a_saved_board_is_checked(board):
     assert "board.md: differs from board.csv" in error
 
 
-def test_a_report_of_it_has_each_rows_command_on_the_screen_and_on_paper(board, tmp_path):
+def test_report_of_a_saved_board_shows_each_command_on_screen_and_in_print(board, tmp_path):
     pytest.importorskip("jinja2")
     page = tmp_path / "report.html"
     done = CliRunner().invoke(cli.bench, ["report", "--runs", str(board / "runs"), "-o", str(page)])
@@ -220,7 +220,7 @@ def test_a_report_of_it_has_each_rows_command_on_the_screen_and_on_paper(board, 
     assert page.read_text().count("bench run --attn pan --data") == 2
 
 
-def test_check_and_output_together_are_a_usage_error(board, tmp_path):
+def test_leaderboard_check_with_output_is_a_usage_error(board, tmp_path):
     assert leaderboard("--check", board, "-o", tmp_path / "board.csv")[0] == 2
     assert not (tmp_path / "board.csv").exists()
 
@@ -234,14 +234,14 @@ def test_check_and_output_together_are_a_usage_error(board, tmp_path):
         (lambda b: (b / "board.csv").unlink(), "not a board"),
     ],
 )
-def test_a_damaged_board_is_named(board, harm, message):
+def test_damaged_board_file_is_named(board, harm, message):
     harm(board)
     code, said, error = leaderboard("--check", board)
     assert (code, said) == (3, "")
     assert message in error
 
 
-def test_a_folder_of_something_else_is_left_alone(runs, tmp_path):
+def test_folder_with_other_files_is_not_overwritten(runs, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     assert leaderboard("--runs", runs, "--save", tmp_path)[0] == 2
     assert leaderboard("--runs", tmp_path / "none", "--save", tmp_path / "new")[0] == 2
@@ -256,7 +256,7 @@ def test_a_board_can_be_saved_from_its_own_records(board):
     assert {path: path.read_bytes() for path in board.rglob("*.*") if path.is_file()} == before
 
 
-def test_saving_again_is_saving_anew(runs, board):
+def test_saving_again_replaces_the_board(runs, board):
     before = {path: path.read_bytes() for path in board.rglob("*.*") if path.is_file()}
     (board / "runs" / "old").mkdir()
     (board / "runs" / "old" / "result.json").write_text("{}")
@@ -265,7 +265,7 @@ def test_saving_again_is_saving_anew(runs, board):
 
 
 @pytest.mark.parametrize("text", [None, "[]", "{", '{"attn": "san", "lr": NaN}'])
-def test_a_run_without_a_configuration_is_kept_without_a_command(text, runs, tmp_path):
+def test_run_without_a_configuration_is_saved_without_a_command(text, runs, tmp_path):
     mine = tmp_path / "mine"
     shutil.copytree(runs, mine)
     for run in mine.glob("mini-san-*"):
@@ -277,7 +277,7 @@ def test_a_run_without_a_configuration_is_kept_without_a_command(text, runs, tmp
     assert rows["command"].isna().to_dict() == {"san": True, "pan": False}
 
 
-def test_words_with_line_breaks_follow_from_the_records(runs, tmp_path):
+def test_check_accepts_text_with_line_breaks(runs, tmp_path):
     mine = tmp_path / "mine"
     shutil.copytree(runs, mine)
     for run in mine.glob("mini-san-*"):
@@ -287,7 +287,7 @@ def test_words_with_line_breaks_follow_from_the_records(runs, tmp_path):
     assert snapshot.check_snapshot(tmp_path / "board") == [str(tmp_path / "board")]
 
 
-def test_a_number_that_is_a_word_is_named(board):
+def test_text_in_a_number_column_of_a_saved_board_is_named(board):
     path = board / "board.csv"
     csv = from_csv(path.read_text())
     path.write_text(to_csv(csv.assign(accuracy=["much", "more"])))

@@ -26,7 +26,7 @@ def answers(seeds: int, questions: int, share: float = 0.8, spread: float = 0.0,
 
 
 @pytest.mark.parametrize("questions", [37, 500])
-def test_the_interval_of_one_seed_is_scipys_over_questions(questions):
+def test_interval_of_one_seed_equals_scipy_over_questions(questions):
     values = answers(1, questions)
     theirs = stats.bootstrap((values[0],), np.mean, method="BCa", n_resamples=RESAMPLES, rng=np.random.default_rng(1))
     near = max(1.01 / questions, 0.15 / np.sqrt(questions))  # of few questions a mean takes few values
@@ -34,7 +34,7 @@ def test_the_interval_of_one_seed_is_scipys_over_questions(questions):
 
 
 @pytest.mark.parametrize("seeds", [2, 5, 9])
-def test_the_interval_of_several_seeds_is_scipys_over_seeds_and_questions(seeds):
+def test_interval_of_several_seeds_equals_scipy_over_seeds_and_questions(seeds):
     """Crossed: the mean over the drawn seeds' answers to the drawn questions, one after the other."""
     values = answers(seeds, 61, spread=0.1)
 
@@ -64,7 +64,7 @@ def test_questions_of_one_image_count_as_one():
 
 
 @pytest.mark.parametrize(("seeds", "least"), [(1, 0.9), (20, 0.88)])
-def test_the_interval_has_its_nominal_coverage(seeds, least):
+def test_bootstrap_interval_has_nominal_coverage(seeds, least):
     """About 95 % of 150 intervals contain the true value; a larger share would be too wide."""
     spread = 0.0 if seeds == 1 else 0.02
     found = [bootstrap_interval(answers(seeds, 300, 0.7, spread, key)) for key in range(150)]
@@ -81,14 +81,14 @@ def test_constant_values_have_a_point_or_wilson_interval():
     assert bootstrap_interval(np.tile([1.0, 0.0], 500)[None]) == (0.5, 0.5)  # every block has one of each
 
 
-def test_a_difference_of_nothing_may_be_a_little_to_either_side():
+def test_interval_of_zero_differences_is_wilsons_on_both_sides():
     assert bootstrap_interval(np.zeros((1, 50)), paired=True) == (
         -wilson_interval(0.0, 50).hi,
         wilson_interval(0.0, 50).hi,
     )
 
 
-def test_seeds_that_agree_leave_the_questions():
+def test_interval_of_equal_seeds_is_over_questions_only():
     one = answers(1, 200)
     assert bootstrap_interval(np.repeat(one, 3, axis=0)) == bootstrap_interval(one)
 
@@ -102,7 +102,7 @@ def test_the_interval_is_deterministic_and_leaves_numpys_generator_alone():
 
 
 @pytest.mark.parametrize("seeds", [2, 5, 7])
-def test_p_over_seeds_counts_all_flips(seeds):
+def test_p_value_over_seeds_counts_all_sign_flips(seeds):
     values, baseline = answers(seeds, 90, 0.8, 0.1, 1), answers(seeds, 90, 0.75, 0.1, 2)
     differences = values.mean(1) - baseline.mean(1)
     flipped = [abs(np.mean(differences * signs)) for signs in itertools.product((1, -1), repeat=seeds)]
@@ -111,7 +111,7 @@ def test_p_over_seeds_counts_all_flips(seeds):
     assert sign_flip_p_value(baseline, values) == pytest.approx(expected)
 
 
-def test_p_of_one_seed_is_over_its_questions():
+def test_p_value_of_one_seed_is_over_questions():
     """The p-value equals McNemar's exact test if every question is its own block."""
     values, baseline = answers(1, 400, 0.8, key=1), answers(1, 400, 0.72, key=2)
     better, worse = int((values > baseline).sum()), int((values < baseline).sum())
@@ -120,12 +120,12 @@ def test_p_of_one_seed_is_over_its_questions():
     assert sign_flip_p_value(values, values) == 1.0
 
 
-def test_p_is_uniform_where_nothing_differs():
+def test_p_value_is_uniform_without_a_difference():
     found = [sign_flip_p_value(answers(8, 200, 0.7, 0.05, k), answers(8, 200, 0.7, 0.05, 1000 + k)) for k in range(150)]
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
 
-def test_ranks_count_better_rows():
+def test_rank_rows_counts_better_rows():
     better = [[False, False, True, True], [False, False, False, True], [False, False, False, False], [False] * 4]
     assert rank_rows(better) == [1, 1, 2, 3]
     assert rank_rows([]) == []
@@ -134,7 +134,7 @@ def test_ranks_count_better_rows():
 UNKNOWN = pytest.approx((np.nan, np.nan), nan_ok=True)
 
 
-def test_one_question_tells_nothing_of_how_questions_differ():
+def test_interval_of_one_question_is_wilsons():
     """Equal values have Wilson's bounds, for one seed and for seven."""
     assert bootstrap_interval(np.array([[1.0], [0.0]])) == UNKNOWN
     assert bootstrap_interval(np.array([[1.0], [0.0], [0.0]]), paired=True) == UNKNOWN
@@ -150,7 +150,7 @@ def test_one_question_tells_nothing_of_how_questions_differ():
 
 
 @pytest.mark.parametrize(("shape", "value"), [((0, 5), 0), ((3, 0), 0), ((2, 5), np.nan), ((2, 5), np.inf)])
-def test_without_values_or_with_one_that_is_not_finite_nothing_is_known(shape, value):
+def test_interval_of_no_values_or_nonfinite_values_is_unknown(shape, value):
     values = np.zeros(shape)
     values[:1, :1] = value
     assert bootstrap_interval(values) == UNKNOWN
@@ -160,7 +160,7 @@ def test_without_values_or_with_one_that_is_not_finite_nothing_is_known(shape, v
 
 
 @pytest.mark.parametrize("value", [1.0, -1.0, 2.0, -2.0, 2 - 2e-16])
-def test_a_whole_difference_may_have_missed_others_up_to_the_largest(value):
+def test_interval_of_a_constant_difference_allows_unseen_differences(value):
     missed, most = wilson_interval(0.0, 40).hi, max(1.0, abs(round(value)))
     low, high = bootstrap_interval(np.full((3, 40), value), paired=True, max_difference=most)
     reach = 2 * most * missed
@@ -174,7 +174,7 @@ def test_a_whole_difference_may_have_missed_others_up_to_the_largest(value):
         )
 
 
-def test_a_lead_at_one_question_is_none_for_certain():
+def test_lead_at_one_question_is_not_significant():
     """As the test of it says, whose p is 1; at twenty questions it is one."""
     for questions, certain in ((1, False), (3, False), (20, True)):
         assert (bootstrap_interval(np.ones((1, questions)), paired=True).lo > 0) == certain
@@ -198,11 +198,11 @@ def test_students_interval_of_one_seed_is_undefined():
 
 
 @pytest.mark.parametrize(("share", "questions"), [(0.5, 0), (0.5, -3), (np.nan, 5), (0.5, np.nan), (1.1, 5), (-0.1, 5)])
-def test_wilson_of_no_questions_or_no_share(share, questions):
+def test_wilson_interval_without_questions_or_share_is_unknown(share, questions):
     assert wilson_interval(share, questions) == UNKNOWN
 
 
-def test_wilson_holds_the_share_whatever_the_count():
+def test_wilson_interval_contains_the_share():
     for questions in range(1, 601, 7):
         for right in {0, 1, questions // 2, questions - 1, questions}:
             low, high = wilson_interval(right / questions, questions)
@@ -231,7 +231,7 @@ PATTERNS = {
     questions=st.one_of(st.integers(1, 12), st.integers(13, 600), st.sampled_from([499, 500, 501])),
     key=st.integers(0, 999),
 )
-def test_bounds_and_p_are_in_range_of_any_answers(kinds, seeds, questions, key):
+def test_bounds_and_p_values_of_any_answers_are_in_range(kinds, seeds, questions, key):
     rng = np.random.default_rng(key)
     values, baseline = (PATTERNS[kind](rng, seeds, questions).astype(float) for kind in kinds)
     for of, least in ((values, 0.0), (values - baseline, -1.0)):
@@ -259,7 +259,7 @@ def answer_sets(draw, mechanisms: int = 1) -> list[np.ndarray]:
 
 @settings(max_examples=40, deadline=None)
 @given(values=answer_sets())
-def test_a_network_compared_with_itself_differs_by_nothing(values):
+def test_difference_of_a_network_to_itself_is_zero(values):
     (own,) = values
     low, high = bootstrap_interval(own - own, paired=True)
     assert low < 0 < high
@@ -269,7 +269,7 @@ def test_a_network_compared_with_itself_differs_by_nothing(values):
 
 @settings(max_examples=40, deadline=None)
 @given(values=answer_sets(), data=st.data())
-def test_permuting_seeds_changes_what_they_share_by_resampling_alone(values, data):
+def test_permuting_seeds_changes_bounds_only_by_resampling_noise(values, data):
     """The mean and the p-value are exactly those before; bounds of the bootstrap move by its noise."""
     (own,) = values
     other = data.draw(st.permutations(range(len(own))))
@@ -289,7 +289,7 @@ def test_permuting_seeds_changes_what_they_share_by_resampling_alone(values, dat
         lambda n: st.lists(st.lists(st.booleans(), min_size=n, max_size=n), min_size=n, max_size=n)
     )
 )
-def test_a_rank_counts_the_rows_that_are_better(better):
+def test_rank_is_one_plus_the_number_of_better_rows(better):
     ranks = rank_rows(better)
     assert all(1 <= rank <= len(better) + 1 for rank in ranks)
     for j, rank in enumerate(ranks):

@@ -35,7 +35,7 @@ def network(attn: str) -> nn.Module:
     return create_model(attn, variant="mini")
 
 
-def test_timing_leaves_the_network_as_it_was():
+def test_timing_does_not_change_the_network():
     model = network("pan")
     before = {k: v.clone() for k, v in model.state_dict().items()}
     timed = time_networks({"pan": model, "arnn": network("arnn")}, SHORT, MINI, ON_CPU, rounds=3)
@@ -52,7 +52,7 @@ def test_timing_leaves_the_network_as_it_was():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_what_is_quick_is_called_several_times_in_a_round(monkeypatch):
+def test_quick_functions_are_called_several_times_per_round(monkeypatch):
     """By a clock that the works alone move."""
     calls, now = [], [0.0]
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
@@ -71,7 +71,7 @@ def test_what_is_quick_is_called_several_times_in_a_round(monkeypatch):
     assert found["slow"].values == pytest.approx([slow] * 3)
 
 
-def test_a_spread_is_compared_round_by_round():
+def test_ratio_of_times_is_computed_round_by_round():
     slow, fast = Spread((4.0, 6.0, 10.0, 9.0)), Spread((2.0, 2.0, 5.0, 3.0))
     assert slow.ratio_to(fast).values == (2.0, 3.0, 2.0, 3.0)
     assert slow.ratio_to(fast).median == 2.5
@@ -98,12 +98,12 @@ def create_output(logits):
     return Output(logits, [])
 
 
-def test_saved_memory_is_what_the_gradients_need_beyond_weights_and_data():
+def test_saved_memory_excludes_weights_and_data():
     images = torch.rand(5, 1, 10, 10)
     assert saved_memory(Square(), images, torch.zeros(5, dtype=torch.long), ON_CPU) == 5 * 100 * 4e-6
 
 
-def test_what_was_counted_is_freed():
+def test_counted_memory_is_freed():
     """Also of an operation that keeps its own output, as a sigmoid does."""
     images, query, _ = random_batch(2, MINI, CPU)
     with LiveTensors() as live:
@@ -113,7 +113,7 @@ def test_what_was_counted_is_freed():
     assert live.now == 0
 
 
-def test_memory_is_that_of_the_tensors_alive():
+def test_live_tensors_counts_the_memory_of_existing_tensors():
     there = torch.zeros(100)
     with timing.LiveTensors() as live:
         a = torch.zeros(1000)  # 4,000 bytes
@@ -129,7 +129,7 @@ def test_memory_is_that_of_the_tensors_alive():
     assert (live.now, live.peak) == (0, 8000)
 
 
-def test_a_step_is_the_textbooks():
+def test_training_step_equals_a_plain_implementation():
     """Loss before the update; gradients clipped; Adam."""
     images, query, label = random_batch(8, MINI, CPU)
     model, other = network("pan"), network("pan")
@@ -153,7 +153,7 @@ def test_a_step_is_the_textbooks():
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
-def test_the_precision_of_products_is_given_back():
+def test_timing_restores_the_precision_of_matrix_products():
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     for precision, matmul in (("fp32", "highest"), ("tf32", "high"), ("bf16", "highest")):
         with ComputeConfig(CPU, precision).backend_flags():
@@ -178,7 +178,7 @@ KEYS = (
 )
 
 
-def test_runtime_compares_with_the_baselines(measured):
+def test_runtime_is_compared_with_the_baselines(measured):
     setting, costs = measured
     rows = rows_of(measured)
     assert [row["attn"] for row in rows] == ["san", "pan-ctx", "none,arnn", "arnn-sampled"]
@@ -199,7 +199,7 @@ def test_runtime_compares_with_the_baselines(measured):
     assert len(text.splitlines()) == 7
 
 
-def test_the_table_has_units_separators_and_quartiles():
+def test_runtime_table_has_units_separators_and_quartiles():
     step, infer, san = Spread((1100.0, 1234.0, 1300.0)), Spread((0.5, 0.123456, 12.0)), Spread((500.0, 550.0, 650.0))
     timing_of = Timing(step, infer, 1234.4, 56.7, 8, 2, "cpu")
     ratios = {"san": step.ratio_to(san), "pan-ctx": step.ratio_to(step)}
@@ -217,7 +217,7 @@ def test_the_table_has_units_separators_and_quartiles():
     ]
 
 
-def test_in_one_round_a_ratio_is_that_of_the_steps_beside_it():
+def test_ratio_of_one_round_is_the_quotient_of_the_printed_times():
     rows = rows_of(measure_runtime(["none,arnn"], MINI, replace(SHORT, batch=4), ON_CPU, rounds=1))
     san, ctx, other = rows
     for row in rows:
@@ -227,7 +227,7 @@ def test_in_one_round_a_ratio_is_that_of_the_steps_beside_it():
     assert other["attn"] == "none,arnn"
 
 
-def test_errors_are_those_of_the_precision(measured):
+def test_numerical_errors_match_the_precision(measured):
     """Single precision is right to some 1e-6, half to some 1e-2; a network that draws has none to compare."""
     rows = {row["attn"]: row for row in rows_of(measured)}
     for name in ("san", "pan-ctx", "none,arnn"):
@@ -240,7 +240,7 @@ def test_errors_are_those_of_the_precision(measured):
         assert 1e-3 < row["gradient_error"] < 0.5
 
 
-def test_errors_do_not_depend_on_what_else_is_timed(measured):
+def test_numerical_errors_do_not_depend_on_other_timed_networks(measured):
     rows = rows_of(measure_runtime([], MINI, replace(SHORT, batch=8), ON_CPU, rounds=1))
     for row, before in zip(rows, rows_of(measured), strict=False):
         assert (row["logits_error"], row["gradient_error"]) == (before["logits_error"], before["gradient_error"])
@@ -256,7 +256,7 @@ def test_a_wrong_implementation_is_a_usage_error(monkeypatch):
     assert [row["diagonal_lstm"] for row in rows] == [None, None, "packed"]
 
 
-def test_a_chart_that_cannot_be_written_loses_no_numbers(tmp_path):
+def test_numbers_are_printed_if_the_chart_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     done = CliRunner().invoke(
         cli.bench,
@@ -266,7 +266,7 @@ def test_a_chart_that_cannot_be_written_loses_no_numbers(tmp_path):
     assert "pan-ctx" in done.stdout
 
 
-def test_networks_are_parted_by_commas_and_their_slots_by_plus():
+def test_commas_separate_networks_and_plus_separates_slots():
     assert canonical_names("san,none+arnn,ctx") == ["san", "none,arnn", "pan-ctx"]
     with pytest.raises(UsageProblemError, match="did you mean"):
         canonical_names("san,arn")
@@ -280,7 +280,7 @@ def command(*arguments: str, code: int = 0) -> str:
     return done.stdout if code == 0 else done.stderr
 
 
-def test_the_command(tmp_path):
+def test_runtime_command_prints_json_and_draws_a_chart(tmp_path):
     chart = tmp_path / "bars.png"
     common = ("--attn", "pan", "--attn", "san,none+pan", "--variant", "mini", "--batch", "4", "--rounds", "1")
     found = json.loads(command(*common, "--json", "--plot", str(chart)))
@@ -302,13 +302,13 @@ def test_the_command(tmp_path):
         (["--batch", "1"], "--batch"),
     ],
 )
-def test_wrong_arguments_of_the_command(arguments, message):
+def test_wrong_arguments_of_the_runtime_command(arguments, message):
     assert message in command(*arguments, code=2)
 
 
 @on_cuda
 @pytest.mark.parametrize("attn", MECHANISMS)
-def test_a_recorded_step_trains_as_one_that_is_issued(attn, monkeypatch):
+def test_captured_step_trains_like_an_eager_step(attn, monkeypatch):
     """Losses, statistics, and what dropout and samples draw, over several steps; rounding grows from step to step."""
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     device, recipe = torch.device("cuda"), RECIPES["fast"]
@@ -332,7 +332,7 @@ def test_a_recorded_step_trains_as_one_that_is_issued(attn, monkeypatch):
 
 
 @on_cuda
-def test_recorded_inference_sees_new_data_and_refuses_another_shape():
+def test_captured_inference_uses_new_data_and_refuses_another_shape():
     model = network("pan-ctx").cuda().eval()
     recorded = timing.CapturedFunction(torch.inference_mode()(lambda x, q: model(x, q).logits))
     for _ in range(3):

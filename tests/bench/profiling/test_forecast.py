@@ -14,7 +14,7 @@ from mnistref.variants import get_variant
 CPU = ComputeConfig(torch.device("cpu"))
 
 
-def test_a_step_is_estimated_in_proportion_to_its_images(monkeypatch):
+def test_estimated_time_of_a_step_is_proportional_to_its_images(monkeypatch):
     network, variant = resolve_network("san", DEFAULT_WIDTH), get_variant("mini")
     clock = iter(range(100))
     monkeypatch.setattr(forecast.time, "perf_counter", lambda: next(clock))
@@ -23,7 +23,7 @@ def test_a_step_is_estimated_in_proportion_to_its_images(monkeypatch):
         assert forecast.estimate_step_seconds(network, variant, recipe, CPU) == seconds
 
 
-def test_the_random_generator_and_the_threads_are_as_before():
+def test_forecast_restores_random_generator_and_threads():
     network, variant = resolve_network("pan", DEFAULT_WIDTH), get_variant("mini")
     torch.manual_seed(3)
     expected = torch.rand(4)
@@ -35,5 +35,5 @@ def test_the_random_generator_and_the_threads_are_as_before():
 
 
 @pytest.mark.parametrize(("questions", "mean"), [("one", 1), ("all", 7), (3, 3)])
-def test_questions_about_an_image(questions, mean):
+def test_mean_number_of_questions_per_image(questions, mean):
     assert forecast.mean_questions(replace(RECIPES["fast"], questions=questions), get_variant("mref")) == mean

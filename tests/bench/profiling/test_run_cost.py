@@ -6,7 +6,7 @@ from bench.profiling import run_cost
 
 
 @pytest.mark.parametrize(("asked", "rounds"), [(None, 7), ("", 7), ("2", 2)])
-def test_timing_rounds_are_seven_or_what_the_variable_says(asked, rounds, monkeypatch):
+def test_timing_rounds_are_seven_or_the_value_of_the_variable(asked, rounds, monkeypatch):
     monkeypatch.delenv(run_cost.ROUNDS_VARIABLE)
     if asked is not None:
         monkeypatch.setenv(run_cost.ROUNDS_VARIABLE, asked)

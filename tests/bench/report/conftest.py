@@ -9,7 +9,7 @@ import torch
 from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.runs import experiment
-from tests.bench.report.reporting import draw_pictures
+from tests.bench.report.helpers import draw_pictures
 
 
 @pytest.fixture(scope="session")

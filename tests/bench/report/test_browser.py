@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bench.report.page import page
-from tests.bench.report.reporting import curve_of, draw_pictures
+from tests.bench.report.helpers import curve_of, draw_pictures
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (extra: test)")
 from selenium.webdriver.chrome.service import Service  # noqa: E402
@@ -166,7 +166,7 @@ def numbers(browser: Any, name: str) -> list[float]:
     return [float(value) for value in cells(browser, name) if value]
 
 
-def test_it_renders_without_complaint(browser):
+def test_page_renders_without_browser_errors(browser):
     assert browser.get_log("browser") == []
     assert browser.find_element(By.TAG_NAME, "h1").is_displayed()
     charts = browser.find_elements(By.CSS_SELECTOR, "svg[role=img]")
@@ -178,7 +178,7 @@ def test_it_renders_without_complaint(browser):
     assert all((complete and width == 800) or width == 6 * 48 for complete, width in pictures)
 
 
-def test_it_asks_for_nothing(browser):
+def test_page_makes_no_requests(browser):
     """No request but that for the file itself; data: addresses are none."""
     browser.execute_script("for (const details of document.querySelectorAll('details')) details.open = true")
     messages = [json.loads(line["message"])["message"] for line in browser.get_log("performance")]
@@ -188,14 +188,14 @@ def test_it_asks_for_nothing(browser):
     assert [name for name in entries if not name.startswith("data:")] == []
 
 
-def test_its_policy_would_stop_a_request(browser):
+def test_content_security_policy_blocks_requests(browser):
     refused = """const done = arguments[0];
         fetch("http://127.0.0.1:9/").then(() => done("sent"), (error) => done(String(error)));"""
     assert "TypeError" in browser.execute_async_script(refused)
     assert any("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
 
 
-def test_a_click_sorts_the_best_first_and_another_the_worst(browser):
+def test_click_sorts_best_first_and_second_click_worst_first(browser):
     accuracy = head(browser, "accuracy")
     assert accuracy.get_attribute("aria-sort") == "none"
     accuracy.find_element(By.TAG_NAME, "button").click()
@@ -214,7 +214,7 @@ def test_a_click_sorts_the_best_first_and_another_the_worst(browser):
 
 
 @pytest.mark.parametrize("key", [Keys.ENTER, Keys.SPACE])
-def test_the_keyboard_sorts(key, browser):
+def test_table_can_be_sorted_by_keyboard(key, browser):
     browser.execute_script("document.querySelector('#leaderboard .is-attn button').focus()")
     browser.switch_to.active_element.send_keys(key)
     assert head(browser, "attn").get_attribute("aria-sort") == "ascending"
@@ -223,7 +223,7 @@ def test_the_keyboard_sorts(key, browser):
         assert names == sorted(names)
 
 
-def test_numbers_sort_as_numbers_and_what_is_missing_comes_last(browser):
+def test_numbers_sort_as_numbers_and_missing_values_come_last(browser):
     button = head(browser, "relative_runtime").find_element(By.TAG_NAME, "button")
     for _ in range(2):
         browser.execute_script("arguments[0].click()", button)
@@ -233,7 +233,7 @@ def test_numbers_sort_as_numbers_and_what_is_missing_comes_last(browser):
     assert numbers(browser, "relative_runtime") == sorted(numbers(browser, "relative_runtime"), reverse=True)
 
 
-def test_the_filter_hides_rows_and_tells_how_many_are_left(browser):
+def test_filter_hides_rows_and_shows_the_number_of_remaining_rows(browser):
     status, words = browser.find_element(By.ID, "shown"), browser.find_element(By.ID, "words")
     every = len(cells(browser, "attn"))
     assert (status.get_attribute("role"), status.get_attribute("aria-live")) == ("status", "polite")
@@ -271,7 +271,7 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(browser):
     assert browser.switch_to.active_element.tag_name in ("input", "select", "div", "button")
 
 
-def test_hostile_names_are_text(browser):
+def test_hostile_names_are_shown_as_text(browser):
     assert browser.title.startswith("bench report: attention mechanisms on")
     assert HOSTILE in cells(browser, "attn")
     assert "=cmd()" in cells(browser, "attn")
@@ -292,7 +292,7 @@ def test_all_text_is_legible(scheme, browser):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_what_charts_share_is_coloured_too(scheme, browser):
+def test_shared_chart_axes_are_coloured(scheme, browser):
     """Axes stand once, outside of the charts that use them: their words are drawn, and in the ink of this scheme."""
     look(browser, scheme, WIDE)
     chart = browser.find_element(By.CSS_SELECTOR, ".large svg")
@@ -344,7 +344,7 @@ def test_the_outline_covers_the_images_and_is_in_its_colour(browser):
     assert all(away < 1 and colour == "rgb(255, 43, 214)" and width > 100 for away, colour, width in found)
 
 
-def test_it_prints(browser):
+def test_page_prints_on_a4(browser):
     how = {"printBackground": False, "preferCSSPageSize": True}
     printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", how)["data"])
     assert printed.startswith(b"%PDF")
@@ -361,7 +361,7 @@ def test_it_prints(browser):
     assert across <= 1031
 
 
-def test_it_can_be_read_without_its_script(chromium, address):
+def test_page_is_readable_without_javascript(chromium, address):
     chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         chromium.get(address)

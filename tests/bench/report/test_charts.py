@@ -12,7 +12,7 @@ from bench.report.intervals import at_scale
 from bench.report.load import history
 from bench.report.page import page
 from bench.report.svg_layout import Frame, place, powers, shares, whole
-from tests.bench.report.reporting import copy_run, edit, entry_of, groups_of, one, read
+from tests.bench.report.helpers import copy_run, edit, entry_of, groups_of, one, read
 
 
 def test_every_chart_has_a_title_and_its_numbers(real, root):
@@ -23,7 +23,7 @@ def test_every_chart_has_a_title_and_its_numbers(real, root):
     assert sum(attrs.get("class") == "numbers" for tag, attrs in elements if tag == "details") == 3
 
 
-def test_what_is_no_fraction_is_counted_and_not_drawn(runs, root):
+def test_values_outside_0_to_1_are_counted_and_not_drawn(runs, root):
     run = one(runs)
     lines = [{"epoch": e, "val_accuracy": value} for e, value in enumerate((0.5, math.nan, 7, -1, True, "x", None), 1)]
     (run / "history.jsonl").write_text(
@@ -46,7 +46,7 @@ def test_a_scale_with_one_question_has_no_interval_where_seeds_differ(runs):
     assert (rate.low, rate.high) == (None, None)
 
 
-def test_intervals_per_scale_are_the_boards_or_pooled_over_seeds(runs):
+def test_intervals_per_scale_are_from_the_board_or_pooled_over_seeds(runs):
     (copy_run(one(runs), runs, "s1", seed=1) / "answers.safetensors").unlink()
     name, (_, entry) = "accuracy_scale_0.5_1.0", entry_of(runs)
     images = 2 * entry.finished[0]["n_scale_0.5_1.0"]
@@ -57,7 +57,7 @@ def test_intervals_per_scale_are_the_boards_or_pooled_over_seeds(runs):
     assert (rate.low, rate.high) == (0.1, 0.9)
 
 
-def test_published_curves_stand_beside_measured_ones(runs):
+def test_published_curves_are_drawn_with_measured_curves(runs):
     for run in runs.iterdir():
         edit(run, variant="mbg")
     group, _ = entry_of(runs)
@@ -71,7 +71,7 @@ def test_published_curves_stand_beside_measured_ones(runs):
 
 
 @pytest.mark.parametrize("values", [[], [0.5], [0, 1], [0.123, 0.124], [0.98, 1.0], [0.0]])
-def test_an_axis_of_shares_holds_its_values(values):
+def test_axis_of_shares_contains_its_values(values):
     axis = shares(values, "")
     assert axis.low < axis.high
     assert all(axis.low - 1e-9 <= value <= axis.high + 1e-9 for value in values)

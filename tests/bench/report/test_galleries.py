@@ -13,7 +13,7 @@ from bench.report import galleries
 from bench.report.outline import outline
 from bench.report.page import page
 from mnistref.dataset import MnistRef
-from tests.bench.report.reporting import copy_run, draw_pictures, edit, groups_of, one, read
+from tests.bench.report.helpers import copy_run, draw_pictures, edit, groups_of, one, read
 
 
 def test_maps_beyond_the_budget_are_left_out(runs, root, monkeypatch):
@@ -23,7 +23,7 @@ def test_maps_beyond_the_budget_are_left_out(runs, root, monkeypatch):
     assert not any(tag == "img" for tag, _ in reader.elements)
 
 
-def test_the_images_stand_once_in_the_page(runs, root):
+def test_images_are_embedded_once(runs, root):
     for k in range(3):
         copy_run(one(runs), runs, f"more{k}", attn=f"more{k}")
     text = page(runs, root)
@@ -40,7 +40,7 @@ def test_other_questions_are_not_shown_below_the_images(runs, root):
     assert "<b>pan</b>" in text
 
 
-def test_of_a_row_the_lowest_finished_seed_is_shown(runs):
+def test_gallery_shows_the_lowest_finished_seed_of_a_row(runs):
     for seed in (2, 1):
         copy_run(one(runs), runs, f"zz-s{seed}", attn="zz", seed=seed)
     copy_run(one(runs), runs, "zz-s0", attn="zz", seed=0, status="diverged", reason="?")
@@ -48,7 +48,7 @@ def test_of_a_row_the_lowest_finished_seed_is_shown(runs):
     assert [answers.run for answers in gallery.answers if answers.name == "zz"] == ["zz-s1"]
 
 
-def test_a_map_becomes_heat(real):
+def test_map_is_drawn_as_a_heat_map(real):
     uri = galleries._maps(one(real) / "pictures", 6)
     assert uri.startswith("data:image/png;base64,")
     heat = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA"))
@@ -58,7 +58,7 @@ def test_a_map_becomes_heat(real):
     assert not heat[grey == 0][:, 3].any()
 
 
-def test_the_pictures_are_before_the_charts_and_after_the_leaderboard(runs, root):
+def test_gallery_is_between_leaderboard_and_charts(runs, root):
     headings = re.findall(r'<h2 id="(\w+)"', page(runs, root))
     assert headings[:2] == ["board", "pictures"]
 

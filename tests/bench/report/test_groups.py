@@ -9,7 +9,7 @@ from bench.leaderboard.aggregate import build_board
 from bench.report.groups import ComparisonGroup, comparison_groups
 from bench.report.ranks import rank_texts
 from bench.runs import records
-from tests.bench.report.reporting import copy_run, edit, entry_of, groups_of, one
+from tests.bench.report.helpers import copy_run, edit, entry_of, groups_of, one
 
 
 def changed(result: dict[str, Any], right: bool | None = None, **changes: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import cli
 from bench.report.page import page
 from bench.runs import records, validation
 from mnistref.common.errors import UsageProblemError
-from tests.bench.report.reporting import copy_run, curve_of, draw_pictures, edit, one, read
+from tests.bench.report.helpers import copy_run, curve_of, draw_pictures, edit, one, read
 
 
 def test_the_page_has_every_part(real, root):
@@ -45,7 +45,7 @@ def test_the_page_has_every_part(real, root):
     assert named <= set(ids)
 
 
-def test_it_loads_nothing(real, root):
+def test_page_refers_to_nothing_outside(real, root):
     """No reference leads out of the page, and its policy would let none."""
     text = page(real, root)
     for tag, attrs in read(text).elements:
@@ -65,7 +65,7 @@ def test_the_same_records_give_the_same_bytes(real, runs, root):
     assert page(real, root) == page(runs, root)
 
 
-def test_a_process_of_its_own_gives_the_same_bytes(real, root, tmp_path):
+def test_page_has_the_same_bytes_in_another_process(real, root, tmp_path):
     call = [sys.executable, "cli.py", "bench", "report", "--runs", real, "--root", root, "--out", tmp_path / "r.html"]
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     top = Path(cli.__file__).parent
@@ -74,7 +74,7 @@ def test_a_process_of_its_own_gives_the_same_bytes(real, root, tmp_path):
     assert (tmp_path / "r.html").read_text(encoding="utf-8") == page(real, root)
 
 
-def test_every_status_is_told_with_its_reason(runs, root):
+def test_page_shows_every_status_with_its_reason(runs, root):
     run = one(runs)
     copy_run(run, runs, "d", status="diverged", reason="the loss is nan", seed=1)
     copy_run(run, runs, "f", status="failed", reason="out of memory", attn="arnn")
@@ -87,7 +87,7 @@ def test_every_status_is_told_with_its_reason(runs, root):
     assert "1 failed" in text
 
 
-def test_only_runs_that_failed(runs, root):
+def test_page_of_failed_runs_only(runs, root):
     for run in runs.iterdir():
         shutil.rmtree(run / "pictures")
         (run / "history.jsonl").unlink()
@@ -99,7 +99,7 @@ def test_only_runs_that_failed(runs, root):
     assert "Learning curves" not in text
 
 
-def test_no_runs_are_a_usage_error(tmp_path, capsys):
+def test_report_without_runs_is_a_usage_error(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.bench.main(["report", "--runs", str(tmp_path), "--out", str(tmp_path / "r.html")])
     assert ended.value.code == 2
@@ -107,7 +107,7 @@ def test_no_runs_are_a_usage_error(tmp_path, capsys):
     assert not (tmp_path / "r.html").exists()
 
 
-def test_only_one_variant(real, root):
+def test_page_of_one_variant(real, root):
     with pytest.raises(UsageProblemError):
         page(real, root, "mref")
     assert "mini" in page(real, root, "mini")
@@ -129,7 +129,7 @@ def test_failed_rows_are_not_tied(runs, root):
     assert "marks a rank" not in read(text).text.partition("What the columns mean")[0]
 
 
-def test_a_hundred_runs_are_below_ten_megabytes(rounds, runs, root):
+def test_page_of_a_hundred_runs_is_below_ten_megabytes(rounds, runs, root):
     """A hundred mechanisms of 300 epochs, each with pictures of eight images of 224 pixels; a quarter of them but for
     `--rounds 200`."""
     part = 1 if rounds >= 200 else 4
@@ -145,7 +145,7 @@ def test_a_hundred_runs_are_below_ten_megabytes(rounds, runs, root):
     assert text.count('<img src="data:image/png;base64,') >= 90 / part
 
 
-def test_that_many_runs_take_a_while_is_said(runs, caplog, monkeypatch):
+def test_reading_many_runs_is_announced(runs, caplog, monkeypatch):
     caplog.set_level("INFO")
     for many, said in ((3, False), (2, True)):
         monkeypatch.setattr(records, "MANY_RUNS", many)

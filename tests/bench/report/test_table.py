@@ -16,7 +16,7 @@ def group(*rows: dict[str, Any], title: str = "mini-x") -> ComparisonGroup:
     return ComparisonGroup(title, "mini", title, tuple(entries))
 
 
-def test_columns_that_are_not_there_are_not_shown():
+def test_missing_columns_are_not_shown():
     made = table([group({"rank": None, "recipe": "x"}, {"attn": "b", "rank": 1, "recipe": "y"})])
     assert [c.name for c in made.columns] == ["rank", "attn", "recipe"]
     assert [(column.name, value) for column, value in made.shared] == []
@@ -30,13 +30,13 @@ def test_columns_that_are_not_there_are_not_shown():
     assert not {"unknown", "status"} & set(cells)
 
 
-def test_what_all_rows_share_is_said_once():
+def test_values_shared_by_all_rows_are_shown_once():
     made = table([group(*({"attn": name, "device": name} for name in ("a", "b")))])
     assert [(column.name, value) for column, value in made.shared] == [("recipe", "fast")]
     assert [column.name for column in made.columns] == ["attn", "device"]
 
 
-def test_what_the_rows_of_each_data_set_share_is_in_its_heading():
+def test_values_shared_in_a_data_set_are_in_its_heading():
     first, second = (group({"backgrounds": name}, {"backgrounds": name}, title=f"s-{name}") for name in ("x", "y"))
     made = table([first, second, group({"backgrounds": None}, title="none")])
     found = [(s.title, [(c.name, v) for c, v in s.shared]) for s in made.sections]
@@ -80,6 +80,6 @@ def test_every_column_is_explained():
     assert all(column.report_heading and column.doc.endswith(".") for column in REPORT_COLUMNS)
 
 
-def test_words_where_a_number_belongs_are_shown_as_they_are():
+def test_text_in_a_number_column_is_shown_unchanged():
     assert table([]).rows == []
     assert [cell.value for cell in table([group({"tpr": "x"})]).rows[0] if cell.name == "tpr"] == [""]

@@ -9,7 +9,7 @@ import pytest
 
 from bench.report.markdown import blocks
 from bench.report.page import page
-from tests.bench.report.reporting import copy_run, draw_pictures, edit, one, read
+from tests.bench.report.helpers import copy_run, draw_pictures, edit, one, read
 
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(1)>'
@@ -37,7 +37,7 @@ def test_hostile_names_stay_text(name, runs, root):
         assert name not in text
 
 
-def test_a_card_cannot_inject(runs, tmp_path):
+def test_data_card_cannot_inject_html(runs, tmp_path):
     dataset = f"mini-{json.loads((one(runs) / 'result.json').read_text())['dataset']['spec_id']}"
     folder = tmp_path / "elsewhere" / "datasets" / dataset
     folder.mkdir(parents=True)
@@ -50,7 +50,7 @@ def test_a_card_cannot_inject(runs, tmp_path):
 
 
 @pytest.mark.parametrize("spec_id", ["../../secret", "..", "/etc", "x\0y"])
-def test_no_name_leads_out_of_the_folder_of_data_sets(spec_id, runs, tmp_path):
+def test_data_set_names_cannot_leave_the_data_folder(spec_id, runs, tmp_path):
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "README.md").write_text("# secret\n\nhidden words\n")
     for run in runs.iterdir():
@@ -83,12 +83,12 @@ def test_an_environment_with_odd_values_is_shown(runs, root):
         assert "Not recorded." in read(page(runs, root)).text
 
 
-def test_a_folder_whose_name_is_no_text_is_shown(runs, root):
+def test_folder_with_an_undecodable_name_is_shown(runs, root):
     os.rename(one(runs), os.fsencode(runs) + b"/mini-\xff")
     page(runs, root).encode()
 
 
-def test_markdown_of_a_card():
+def test_markdown_of_a_data_card_is_rendered():
     parts = [
         "# T",
         "first\nsecond `x`",

@@ -30,7 +30,7 @@ from tests.bench.runs.helpers import CPU, SHORT, configured
         {"dataset": "mini-x"},
     ],
 )
-def test_all_that_decides_a_run_is_in_its_id(change, mini):
+def test_run_id_depends_on_every_setting_of_a_run(change, mini):
     config = configured(mini)
     assert replace(config, **change).run_id != config.run_id
     assert replace(config).run_id == config.run_id
@@ -66,7 +66,7 @@ def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path
     assert build_board(records.read_results(tmp_path))["recipe"].tolist() == [result["recipe"]]
 
 
-def test_a_run_on_other_questions_starts_from_what_of_the_weights_fits(finished, make, tmp_path, caplog):
+def test_run_on_other_questions_starts_from_matching_weights(finished, make, tmp_path, caplog):
     """The inverse task has 10 classes and 5 queries, so layers of these sizes are initialised at random."""
     data = make("mbginv", sizes={"train": 20, "val": 10, "test": 10})
     once = replace(SHORT, epochs=1, batch=10)
@@ -94,7 +94,7 @@ def test_a_run_on_other_questions_starts_from_what_of_the_weights_fits(finished,
         ("pan", "config.json", "no run here"),
     ],
 )
-def test_weights_that_cannot_be_started_from(attn, harm, message, finished, mini, tmp_path):
+def test_unusable_initial_weights_are_refused(attn, harm, message, finished, mini, tmp_path):
     folder = shutil.copytree(finished[1], tmp_path / "run")
     if harm:
         (folder / harm).unlink()

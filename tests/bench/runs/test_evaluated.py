@@ -16,7 +16,7 @@ from bench.runs import records
 from bench.runs.validation import check_result
 from mnistref import MnistRef
 from mnistref.common.errors import DataProblemError, UsageProblemError
-from tests.bench.calling import bench
+from tests.bench.bench_command import bench
 
 MODEL = """
 import torch
@@ -83,7 +83,7 @@ def evaluated(file: Path, mini: Path, runs: Path, *options, function="make_model
     return Path(out)
 
 
-def test_its_record_is_that_of_a_run(file, mini, tmp_path):
+def test_evaluation_writes_the_record_of_a_run(file, mini, tmp_path):
     folder = evaluated(file, mini, tmp_path / "runs", "--seed", 4)
     names = {"config.json", "environment.json", "history.jsonl", "result.json", "answers.safetensors", "pictures"}
     assert {path.name for path in folder.iterdir()} == names
@@ -98,7 +98,7 @@ def test_its_record_is_that_of_a_run(file, mini, tmp_path):
     np.testing.assert_array_equal(run.answers["prediction"], found.answers["prediction"])
 
 
-def test_boards_pictures_and_reports_accept_it(file, mini, tmp_path):
+def test_boards_pictures_and_reports_accept_an_evaluation(file, mini, tmp_path):
     """Next to a trained run, with maps and without."""
     runs = tmp_path / "runs"
     code, trained, said = bench(
@@ -137,7 +137,7 @@ def test_boards_pictures_and_reports_accept_it(file, mini, tmp_path):
     assert all(name in text for name in ("mine#", "make_function#", "evaluated"))
 
 
-def test_a_saved_board_follows_from_its_records_and_has_no_paths(file, mini, tmp_path):
+def test_saved_board_of_an_evaluation_is_valid_and_has_no_paths(file, mini, tmp_path):
     folder = evaluated(file, mini, tmp_path / "runs")
     save_snapshot(tmp_path / "runs", tmp_path / "board")
     assert check_snapshot(tmp_path / "board")
@@ -158,7 +158,7 @@ def test_a_second_evaluation_replaces_the_first(file, mini, tmp_path):
 
 
 @pytest.mark.parametrize("changed", ["own_model.py", "near.py"])
-def test_an_edited_file_is_another_model_and_is_not_executed_for_the_old_record(changed, file, mini, tmp_path):
+def test_edited_model_file_is_another_model_and_is_not_executed_for_the_old_record(changed, file, mini, tmp_path):
     folder = evaluated(file, mini, tmp_path / "runs")
     with open(file.parent / changed, "a") as edited:
         edited.write("\nraise SystemExit('executed')\n")
@@ -171,7 +171,7 @@ def test_an_edited_file_is_another_model_and_is_not_executed_for_the_old_record(
     assert evaluated(file, mini, tmp_path / "runs") != folder
 
 
-def test_a_deleted_file_is_named(file, mini, tmp_path):
+def test_deleted_model_file_is_named(file, mini, tmp_path):
     folder = evaluated(file, mini, tmp_path / "runs")
     shutil.rmtree(file.parent)
     with pytest.raises(UsageProblemError, match=r"own_model\.py: No such file|near\.py: No such file"):
@@ -198,7 +198,7 @@ def test_a_deleted_file_is_named(file, mini, tmp_path):
         ("make_model", ["--device", "cuda"], 2, "cuda"),
     ],
 )
-def test_what_cannot_be_evaluated_leaves_no_record(function, options, code, message, file, mini, tmp_path, monkeypatch):
+def test_failed_evaluation_leaves_no_record(function, options, code, message, file, mini, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     runs = tmp_path / "runs"
     found, out, said = bench("evaluate", f"{file}:{function}", "--data", mini, "--runs", runs, *options)
@@ -207,13 +207,13 @@ def test_what_cannot_be_evaluated_leaves_no_record(function, options, code, mess
     assert not list(runs.glob("*/*"))
 
 
-def test_a_missing_file(mini, tmp_path):
+def test_missing_model_file_is_a_usage_error(mini, tmp_path):
     code, _, said = bench("evaluate", tmp_path / "no.py:make_model", "--data", mini)
     assert code == 2
     assert "no.py: No such file" in said
 
 
-def test_it_cannot_be_trained_again(file, mini, tmp_path):
+def test_evaluation_cannot_be_trained_or_give_initial_weights(file, mini, tmp_path):
     folder = evaluated(file, mini, tmp_path / "runs")
     code, _, said = bench("run", "--config", folder / "config.json", "--runs", tmp_path / "again")
     assert code == 2
@@ -223,7 +223,7 @@ def test_it_cannot_be_trained_again(file, mini, tmp_path):
     assert "fit" in said
 
 
-def test_only_the_whole_recipe_is_valid():
+def test_only_a_complete_evaluation_recipe_is_valid():
     """A trained run cannot pass for one that was tested only, or the other way round."""
     config = RunConfig("mine#01234567", "mini", "mini-0123456789ab", 0, EVALUATED, "one", "fp32", "cpu")
     RunConfig.from_dict(json.loads(json.dumps(config.as_dict()))).require_valid()

@@ -30,7 +30,7 @@ from mnistref.dataset import MnistRef, read_manifest, read_split
 from tests.bench.runs.helpers import CPU, SHORT, configured
 
 
-def test_the_folder_holds_the_whole_record(finished):
+def test_folder_of_a_run_has_the_complete_record(finished):
     config, folder, result = finished
     assert folder.name == config.run_id
     names = {p.name for p in folder.iterdir()}
@@ -53,7 +53,7 @@ def test_the_folder_holds_the_whole_record(finished):
     assert environment["threads"] == torch.get_num_threads()
 
 
-def test_the_result_is_that_of_the_saved_weights(finished, mini):
+def test_result_equals_a_test_of_the_saved_weights(finished, mini):
     config, folder, result = finished
     model = build(config.attn, read_manifest(mini).variant, config.seed, CPU)
     load_weights(folder / "weights.safetensors", model)
@@ -63,7 +63,7 @@ def test_the_result_is_that_of_the_saved_weights(finished, mini):
     assert result["params"] == sum(p.numel() for p in model.parameters())
 
 
-def test_every_answer_is_kept(finished, mini):
+def test_every_answer_of_a_run_is_stored(finished, mini):
     _, folder, result = finished
     answers = records.read_answers(folder)
     assert {name: (array.dtype.str, array.shape) for name, array in answers.items()} == {
@@ -79,7 +79,7 @@ def test_every_answer_is_kept(finished, mini):
     assert ((answers["answer"] == labels) == answers["right"]).all()
 
 
-def test_pictures_are_kept(finished, mini):
+def test_pictures_of_a_run_are_stored(finished, mini):
     config, folder, _ = finished
     words = json.loads((folder / snapshots.FOLDER / snapshots.WORDS).read_text())
     images = np.asarray(Image.open(folder / snapshots.FOLDER / snapshots.IMAGES))
@@ -123,7 +123,7 @@ def test_a_network_without_attention_has_no_maps(mini, tmp_path):
     assert set(records.read_answers(run)) == {"answer", "right", "scale_bin"}
 
 
-def test_the_result_says_where_it_comes_from(finished, mini):
+def test_result_has_its_provenance(finished, mini):
     _, _, result = finished
     assert (result["status"], result["attn"], result["variant"], result["seed"]) == ("ok", "pan", "mini", 0)
     assert result["dataset"] == {"spec_id": mini.name.split("-")[1], "digits": "mnist5k", "backgrounds": None}
@@ -136,7 +136,7 @@ def test_the_result_says_where_it_comes_from(finished, mini):
 
 
 @pytest.mark.parametrize("asked", ["0", "-1", "2.5", "many"])
-def test_a_number_of_rounds_that_is_none_is_refused_before_the_training(asked, mini, tmp_path, monkeypatch):
+def test_invalid_number_of_timing_rounds_is_refused_before_training(asked, mini, tmp_path, monkeypatch):
     monkeypatch.setenv(run_cost.ROUNDS_VARIABLE, asked)
     with pytest.raises(UsageProblemError, match=f"BENCH_TIMING_ROUNDS={asked}: give a whole number"):
         experiment.run(configured(mini), mini, tmp_path)
@@ -172,7 +172,7 @@ def test_a_run_can_be_started_again(finished, mini, tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["weights.safetensors", "result.json"])
-def test_a_run_that_lost_a_part_is_not_finished(lost, finished, mini, tmp_path):
+def test_run_with_a_missing_file_is_not_finished(lost, finished, mini, tmp_path):
     config, folder, _ = finished
     shutil.copytree(folder, tmp_path / folder.name)
     (tmp_path / folder.name / lost).unlink()
@@ -180,7 +180,7 @@ def test_a_run_that_lost_a_part_is_not_finished(lost, finished, mini, tmp_path):
     assert (tmp_path / folder.name / lost).read_bytes()[:40] == (folder / lost).read_bytes()[:40]
 
 
-def test_bad_data_end_a_run_and_are_its_reason(make, tmp_path):
+def test_damaged_data_end_a_run_and_are_the_recorded_reason(make, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(make("mini", seed=5), folder)
     shard = next(folder.glob("train-*.h5"))
@@ -203,7 +203,7 @@ def test_bad_data_end_a_run_and_are_its_reason(make, tmp_path):
     ],
 )
 @pytest.mark.parametrize("command", ["run", "sweep"])
-def test_what_cannot_be_trained_costs_no_data_and_leaves_no_folder(command, attn, variant, message, tmp_path):
+def test_impossible_run_generates_no_data_and_leaves_no_folder(command, attn, variant, message, tmp_path):
     named = attn if command == "run" else attn.replace(",", "+")
     call = [command, "--attn", named, "--variant", variant, "--root", str(tmp_path / "root")]
     done = CliRunner().invoke(cli.bench, call)
@@ -260,7 +260,7 @@ def test_a_buffer_that_becomes_infinite_ends_the_run_and_a_constant_one_does_not
     assert json.loads((tmp_path / config.run_id / "result.json").read_text())["status"] == status
 
 
-def test_a_batch_larger_than_the_set_is_timed_as_it_is_trained(mini, tmp_path):
+def test_batch_larger_than_the_data_set_is_timed_at_its_real_size(mini, tmp_path):
     config = configured(mini, "none", replace(SHORT, batch=10**9, epochs=1))
     run = experiment.run(config, mini, tmp_path)
     questions = len(load_split(mini, "train", "one", CPU))
@@ -292,6 +292,6 @@ def test_one_training_image_is_too_few(make, tmp_path):
         experiment.run(configured(folder), folder, tmp_path)
 
 
-def test_a_faded_run_is_named_so(mini, tmp_path):
+def test_recipe_label_of_a_faded_run_has_the_fading(mini, tmp_path):
     run = experiment.run(configured(mini, recipe=replace(SHORT, epochs=1, fade=0.5)), mini, tmp_path)
     assert json.loads((run / "result.json").read_text())["recipe"] == "fast,epochs=1,fade=0.5"

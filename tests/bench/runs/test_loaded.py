@@ -30,7 +30,7 @@ def copied(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "runs" / finished.name)
 
 
-def test_a_run_has_its_whole_record(finished):
+def test_loaded_run_has_its_complete_record(finished):
     run = bench.load_run(str(finished))
     assert run.path == finished
     assert (run.config.attn, run.config.seed, run.config.recipe) == ("pan", 3, SHORT)
@@ -79,14 +79,14 @@ def test_an_unfinished_run_has_its_history(copied):
         run.model  # noqa: B018
 
 
-def test_missing_parts_are_empty_tables(copied):
+def test_missing_files_of_a_run_are_empty_tables(copied):
     for name in (records.HISTORY, records.ANSWERS):
         (copied / name).unlink()
     run = bench.load_run(copied)
     assert len(run.history) == len(run.answers) == 0
 
 
-def test_a_folder_that_is_no_run(tmp_path):
+def test_folder_without_a_run_is_a_usage_error(tmp_path):
     with pytest.raises(UsageProblemError, match="no run here"):
         bench.load_run(tmp_path)
 

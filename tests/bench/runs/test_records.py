@@ -34,7 +34,7 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"status": "ok"}', *DAMAGE])
-def test_a_damaged_result_is_shown_and_made_again(text, finished, mini, tmp_path):
+def test_damaged_result_is_shown_and_computed_again(text, finished, mini, tmp_path):
     config, folder, result = finished
     shutil.copytree(folder, tmp_path / folder.name)
     path = tmp_path / folder.name / "result.json"
@@ -47,7 +47,7 @@ def test_a_damaged_result_is_shown_and_made_again(text, finished, mini, tmp_path
 
 
 @pytest.mark.parametrize("name", ["config.json", "answers.safetensors"])
-def test_a_finished_run_is_shown_even_where_what_lies_beside_its_result_is_damaged(name, finished, tmp_path):
+def test_finished_run_is_shown_if_other_files_are_damaged(name, finished, tmp_path):
     _, folder, result = finished
     shutil.copytree(folder, tmp_path / folder.name)
     (tmp_path / folder.name / name).write_text("{}")
@@ -66,7 +66,7 @@ def test_a_finished_run_is_shown_even_where_what_lies_beside_its_result_is_damag
         ("environment.json", lambda _: [], "unexpected structure"),
     ],
 )
-def test_a_damaged_file_beside_a_result_is_named_with_what_to_do(name, change, why, finished, tmp_path, caplog):
+def test_damaged_file_of_a_finished_run_is_named_with_advice(name, change, why, finished, tmp_path, caplog):
     _, folder, result = finished
     path = Path(shutil.copytree(folder, tmp_path / folder.name)) / name
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
@@ -82,7 +82,7 @@ def test_a_damaged_file_beside_a_result_is_named_with_what_to_do(name, change, w
             load_model(path.parent)
 
 
-def test_a_folder_that_holds_no_run_does_not_spoil_the_board(finished, tmp_path):
+def test_folder_without_a_run_does_not_affect_the_board(finished, tmp_path):
     _, folder, result = finished
     shutil.copytree(folder, tmp_path / "a")
     (tmp_path / "b").mkdir()

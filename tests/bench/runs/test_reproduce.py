@@ -14,7 +14,7 @@ import cli
 from bench.cli import train
 from bench.compute import ComputeConfig
 from bench.runs import records
-from tests.bench.calling import TRAINING, bench
+from tests.bench.bench_command import TRAINING, bench
 
 
 def learned(run) -> tuple:
@@ -46,14 +46,14 @@ def test_a_reproduced_run_has_the_same_bytes(which, made, root, tmp_path):
     )
 
 
-def test_a_missing_set_is_made(made, mini, tmp_path):
+def test_missing_data_set_is_generated(made, mini, tmp_path):
     code, again, error = bench("run", "--config", made[0] / "config.json", "--root", tmp_path)
     assert code == 0, error
     assert learned(tmp_path / again) == learned(made[0])
     assert (tmp_path / "datasets" / mini.name / "SHA256SUMS").read_bytes() == (mini / "SHA256SUMS").read_bytes()
 
 
-def test_a_folder_of_digits_must_be_given_again(idx_folder, tmp_path):
+def test_user_folder_of_digits_must_be_given_again(idx_folder, tmp_path):
     sizes = ["--train", "60", "--val", "20", "--test", "30", "--digits", idx_folder]
     done = CliRunner().invoke(
         cli.mnistref, [*map(str, ["generate", "--variant", "mini", "--root", tmp_path / "a", *sizes])]
@@ -72,7 +72,7 @@ def test_a_folder_of_digits_must_be_given_again(idx_folder, tmp_path):
     assert (code, "the run was made with" in error) == (4, True), error
 
 
-def test_an_early_set_with_copies_of_photos_and_one_of_odd_digits_are_made_again(idx_folder, tmp_path):
+def test_data_sets_with_duplicate_photos_or_unusual_digits_are_generated_again(idx_folder, tmp_path):
     """Photos that are left out today were in the set; the wish for digits that are no digits is in the record."""
     for name, change in (("photos", None), ("digits", 255)):
         (tmp_path / name).mkdir()
@@ -114,7 +114,7 @@ def test_an_early_set_with_copies_of_photos_and_one_of_odd_digits_are_made_again
         (["--precision", "fp32"], 2, "--precision: --config"),
     ],
 )
-def test_bench_run_config_takes_no_other_choices(more, code, message, made, tmp_path):
+def test_bench_run_config_refuses_other_options(more, code, message, made, tmp_path):
     found = bench("run", "--config", made[0] / "config.json", "--runs", tmp_path, *more)
     assert found[0] == code
     assert message in found[2]
@@ -183,7 +183,7 @@ def test_runs_that_cannot_be_reproduced_are_refused(harm, code, message, made, r
         ("README.md", 3, "not JSON"),
     ],
 )
-def test_another_file_is_named(name, code, message, made, mini, root, tmp_path):
+def test_config_option_names_a_wrong_file(name, code, message, made, mini, root, tmp_path):
     folder = made[0] if (made[0] / name).exists() else mini
     found = bench("run", "--config", folder / name, "--root", root, "--runs", tmp_path / "runs")
     assert (found[0], found[1]) == (code, ""), found
@@ -192,7 +192,7 @@ def test_another_file_is_named(name, code, message, made, mini, root, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_a_configuration_leaves_open_are_options_of_the_command():
+def test_options_allowed_with_a_configuration_exist():
     options = {option.name for option in train.run.params}
     assert options > train.ALLOWED_WITH_CONFIG
 
@@ -201,7 +201,7 @@ def test_bench_run_needs_a_mechanism_or_a_configuration():
     assert bench("run")[::2] == (2, "error: give --attn NAME (see `bench list`), or --config FILE")
 
 
-def test_a_deterministic_run_says_so_and_leaves_the_setting_as_it_was(mini, made, tmp_path):
+def test_deterministic_run_is_recorded_and_restores_the_setting(mini, made, tmp_path):
     """On a CPU it gives what every run gives, under a name of its own."""
     given = ["--attn", "pan", "--data", mini, "--seed", "3", *TRAINING]
     code, run, error = bench("run", *given, "--runs", tmp_path, "--deterministic")

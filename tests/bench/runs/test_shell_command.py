@@ -26,7 +26,7 @@ FAST = replace(RECIPES["fast"], epochs=1, batch=20, lr=0.001, fade=0.25)
 CONFIG = RunConfig("pan:width=8", "mini", "mini-0123456789ab", 0, FAST, "all", "fp32", "cpu")
 
 
-def test_it_is_one_line_that_names_every_choice():
+def test_command_is_one_line_with_every_choice():
     words = shlex.split(build_command(CONFIG, REQUEST, [0, 2]))
     generate, run = words[: words.index("&&")], words[words.index("do") + 1 :]
     assert generate[:2] == ["mnistref", "generate"]
@@ -71,24 +71,24 @@ def test_commands_of_other_kinds_of_runs(change, words):
     assert words in build_command(replace(CONFIG, **change), REQUEST, [1])
 
 
-def test_runs_that_start_from_others_name_them():
+def test_command_names_the_run_of_the_initial_weights():
     config = replace(CONFIG, init="mref,fast", init_weights="0" * 12)
     command = build_command(config, REQUEST, [0, 1], ["mref-a", "mref-b"])
     assert "--seed 0 --init data_cache/runs/mref-a && bench run" in command
     assert command.endswith("--seed 1 --init data_cache/runs/mref-b")
 
 
-def test_folders_of_the_users_are_for_the_user_to_name():
+def test_user_folders_are_placeholders_in_the_command():
     command = build_command(CONFIG, {**REQUEST, "digits": None, "backgrounds": None}, [0])
     assert "--digits DIGITS --backgrounds PHOTOS" in command
 
 
-def test_digits_that_do_not_look_like_digits_are_wanted_again():
+def test_command_repeats_the_option_for_unusual_digits():
     assert "--any-digits" not in build_command(CONFIG, REQUEST, [0])
     assert " --pool disjoint --any-digits --root " in build_command(CONFIG, {**REQUEST, "any_digits": True}, [0])
 
 
-def test_a_recipe_that_no_option_makes_has_no_command():
+def test_recipe_without_matching_options_has_no_command():
     assert build_command(replace(CONFIG, recipe=replace(FAST, clip=1.0)), REQUEST, [0]) is None
 
 
@@ -104,7 +104,7 @@ def done(line: str) -> list[str]:
     return printed
 
 
-def test_a_shell_that_runs_it_comes_to_the_same_runs(tmp_path, monkeypatch):
+def test_command_executed_in_a_shell_gives_the_same_runs(tmp_path, monkeypatch):
     """Two seeds, and the command of their row, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     config = replace(CONFIG, attn="san", queries="one")

@@ -18,8 +18,8 @@ from bench.runs import collected_warnings, experiment, process_state, records, s
 from bench.runs.subprocess_worker import RunOutcome, Worker, WorkerReply
 from bench.training.progress import ProgressOptions
 from mnistref.common.child_process import ChildProcess
-from tests.bench.attention.modules import scorer, written
-from tests.bench.runs.sweeping import planned
+from tests.bench.attention.user_modules import scorer, written
+from tests.bench.runs.sweep_helpers import planned
 
 MEASURED = {"seconds", "relative_runtime"}
 """What differs between two runs of the same configuration, beside the times in milliseconds."""
@@ -50,7 +50,7 @@ def kept(run: Path) -> dict:
     return found
 
 
-def test_runs_in_one_process_leave_the_bytes_of_a_process_each(tiny, tmp_path, rounds):
+def test_runs_in_one_process_equal_runs_in_separate_processes_to_the_bit(tiny, tmp_path, rounds):
     """In both orders, of a compiled and sampled mechanism, and of a plain one; in the long form, of two."""
     tasks = planned(tiny, ("arnn-sampled", "pan", *(["cbam"] if rounds >= 200 else [])))
     for task in tasks:
@@ -67,7 +67,7 @@ def test_runs_in_one_process_leave_the_bytes_of_a_process_each(tiny, tmp_path, r
             assert kept(runs / task.config.run_id) == expected[task], task.name
 
 
-def test_a_killed_process_fails_its_own_run_alone(tiny, tmp_path):
+def test_killed_process_fails_only_its_own_run(tiny, tmp_path):
     first, second, third = planned(tiny, ("none", "pan", "san"))
     one, runs = Worker(threads=1), tmp_path / "runs"
 
@@ -95,7 +95,7 @@ def test_a_killed_process_fails_its_own_run_alone(tiny, tmp_path):
     one.close()
 
 
-def test_after_a_failed_run_there_is_another_process(tiny, tmp_path):
+def test_new_process_starts_after_a_failed_run(tiny, tmp_path):
     good, bad = planned(tiny, ("none", "pan"))
     one = Worker(threads=1)
     assert one.launch(told(good, tmp_path)).status == "ok"
@@ -104,7 +104,7 @@ def test_after_a_failed_run_there_is_another_process(tiny, tmp_path):
     one.close()
 
 
-def test_files_of_the_user_have_a_process_to_themselves(tiny, tmp_path, checked_here):
+def test_user_files_run_in_separate_processes(tiny, tmp_path, checked_here):
     """Two files with the same name, and imports with the same name, are not confused."""
     log, names = tmp_path / "log", []
     for folder in ("a", "b"):
@@ -196,7 +196,7 @@ def states_around(task: dict, linger: bool = False) -> tuple[dict, dict, dict, b
     return before, during, after, answer.reusable, numbers[0] != numbers[1]
 
 
-def test_what_a_run_changes_is_restored(tiny, tmp_path):
+def test_process_state_is_restored_after_a_run(tiny, tmp_path):
     child = ChildProcess("tests.spoil")
     before, during, after, fit, anew = child.call(states_around, told(planned(tiny)[0], tmp_path))
     child.close()
@@ -206,7 +206,7 @@ def test_what_a_run_changes_is_restored(tiny, tmp_path):
     assert anew
 
 
-def test_a_process_with_a_thread_left_does_no_other_run(tiny, tmp_path):
+def test_process_with_a_remaining_thread_does_no_other_run(tiny, tmp_path):
     child = ChildProcess("tests.spoil")
     *_, fit, _ = child.call(states_around, told(planned(tiny)[0], tmp_path), True)
     child.close()
@@ -227,7 +227,7 @@ def with_a_broken_kernel(task: dict) -> WorkerReply:
     return subprocess_worker.run_task(task)
 
 
-def test_a_worker_tells_that_a_kernel_does_not_work(tiny, tmp_path):
+def test_worker_reports_a_broken_kernel(tiny, tmp_path):
     child = ChildProcess("tests.broken")
     answer = child.call(with_a_broken_kernel, told(planned(tiny)[0], tmp_path))
     child.close()
@@ -235,7 +235,7 @@ def test_a_worker_tells_that_a_kernel_does_not_work(tiny, tmp_path):
     assert answer == WorkerReply(RunOutcome("ok", "", (said,)), True)
 
 
-def test_warnings_of_others_are_not_collected():
+def test_warnings_of_other_packages_are_not_collected():
     """Warnings of compiled code for a function of this project are not collected either."""
     ours = {"__name__": "bench.anything", "warnings": warnings, "np": np}
     filters = [*warnings.filters]

@@ -49,14 +49,14 @@ def row(text, name):
     return line
 
 
-def test_the_accuracy_stands_next_to_what_needs_no_question(run, mini):
+def test_summary_compares_accuracy_with_question_blind_accuracy(run, mini):
     result = json.loads((run / "result.json").read_text())
     line = row(describe_run(run, mini), "accuracy")
     assert f"{100 * result['accuracy']:.1f} %" in line
     assert f"most frequent colour of each image: {100 * question_blind_accuracy(mini):.1f} %" in line
 
 
-def test_a_run_of_none_on_the_same_questions_is_found(run, trained, mini, tmp_path):
+def test_summary_finds_the_run_without_attention_on_the_same_questions(run, trained, mini, tmp_path):
     """Not one on other questions, not an unfinished one, and one with the same recipe before another."""
     own, none = changed(run, tmp_path), trained("none")
     assert "(none)" not in describe_run(own, mini)
@@ -83,25 +83,25 @@ def test_a_run_of_none_on_the_same_questions_is_found(run, trained, mini, tmp_pa
         (0.0, 0.05, "below uniform"),
     ],
 )
-def test_the_attention_is_compared_with_a_uniform_map(run, mini, tmp_path, share, uniform, words):
+def test_summary_compares_attention_with_a_uniform_map(run, mini, tmp_path, share, uniform, words):
     copy = changed(run, tmp_path, mask_correctness=share, mask_correctness_uniform=uniform)
     assert words in row(describe_run(copy, mini), "attention on the queried digit")
 
 
-def test_a_network_without_maps_is_said_to_have_none(trained, mini):
+def test_summary_reports_a_network_without_maps(trained, mini):
     none = trained("none")
     assert not has_map(none)
     assert "no attention map" in row(describe_run(none, mini), "attention on the queried digit")
     assert "(none)" not in describe_run(none, mini)
 
 
-def test_a_run_that_was_not_timed_has_no_line_about_time(run, mini, tmp_path):
+def test_summary_of_an_untimed_run_has_no_line_about_time(run, mini, tmp_path):
     assert "× san" in row(describe_run(run, mini), "training step")
     copy = changed(run, tmp_path, train_step_ms=None, relative_runtime=None)
     assert "training step" not in describe_run(copy, mini)
 
 
-def test_the_next_commands_name_the_folders(tmp_path):
+def test_suggested_commands_name_the_folders(tmp_path):
     text = suggest_commands(tmp_path / "my runs" / "a", None)
     assert f"bench show '{tmp_path}/my runs/a'" in text
     assert f"bench leaderboard --runs '{tmp_path}/my runs'" in text

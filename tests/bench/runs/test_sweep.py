@@ -12,8 +12,8 @@ from bench.runs import experiment, records, subprocess_worker, sweep, sweep_work
 from bench.runs.configure import RunSettings
 from mnistref.common import console
 from mnistref.common.errors import UsageProblemError
-from tests.bench.attention.modules import scorer, written
-from tests.bench.runs.sweeping import COMPUTING, SHORT, alone, done, outcome, planned
+from tests.bench.attention.user_modules import scorer, written
+from tests.bench.runs.sweep_helpers import COMPUTING, SHORT, alone, done, outcome, planned
 from tests.helpers import networks
 
 
@@ -52,11 +52,11 @@ def test_the_note_of_a_variant_is_logged_once_per_command(mini, tmp_path, caplog
         ]
 
 
-def test_what_is_named_twice_is_done_once(mini):
+def test_mechanism_named_twice_runs_once(mini):
     assert planned(mini, ("none", "pan", "none")) == planned(mini)
 
 
-def test_each_begins_with_the_weights_of_its_mechanism_and_seed(mini, make, tmp_path):
+def test_each_run_starts_from_weights_of_its_mechanism_and_seed(mini, make, tmp_path):
     easy, hard = tmp_path / "easy", make("mref", sizes={"train": 20, "val": 10, "test": 10})
     attns = ["none", "pan"]
     alone(planned(mini, attns, seeds=2), easy)
@@ -75,7 +75,7 @@ def test_each_begins_with_the_weights_of_its_mechanism_and_seed(mini, make, tmp_
     assert outcome(again) == outcome(tmp_path / "runs" / first.config.run_id)
 
 
-def test_a_sweep_says_which_run_it_cannot_begin_with(mini, tmp_path):
+def test_sweep_names_runs_without_usable_initial_weights(mini, tmp_path):
     """The other runs finish, and a second sweep does not repeat them."""
     alone(planned(mini), tmp_path / "easy")
     how = ["sweep", "--data", str(mini), "--seeds", "1", "--epochs", "1", "--threads", "1", "--device", "cpu"]
@@ -104,7 +104,7 @@ def test_a_sweep_says_which_run_it_cannot_begin_with(mini, tmp_path):
         assert words in said
 
 
-def test_a_place_that_takes_no_runs_is_said_before_any_work(mini, tmp_path, monkeypatch):
+def test_unwritable_runs_folder_is_reported_before_any_work(mini, tmp_path, monkeypatch):
     monkeypatch.setattr("bench.conformance.isolation.check_networks", lambda *_: pytest.fail("networks were examined"))
     (tmp_path / "file").touch()
     arguments = ["sweep", "--attn", "none", "--data", str(mini), "--runs", str(tmp_path / "file" / "runs")]
@@ -169,19 +169,19 @@ def call(*arguments: str, code: int = 0):
         (["--attn", "none", "--scheduler", "tcp://127.0.0.1:9", "--workers", "1"], "--workers or --scheduler"),
     ],
 )
-def test_wrong_arguments(arguments, message, tmp_path, monkeypatch, mini):
+def test_wrong_arguments_of_the_sweep_command(arguments, message, tmp_path, monkeypatch, mini):
     if "--scheduler" in arguments:
         monkeypatch.setattr(experiment, "prepare_dataset", lambda *_: mini)
     assert message in call(*arguments, "--root", str(tmp_path), code=2).stderr
 
 
-def test_a_worker_answers_for_what_it_cannot_read(tmp_path):
+def test_worker_reports_a_task_that_it_cannot_read(tmp_path):
     ended = subprocess_worker.launch({"config": {}, "data": "", "runs": "", "files": {}})
     assert ended.status == "failed"
     assert "KeyError" in ended.reason
 
 
-def test_an_unfit_address_is_refused(mini):
+def test_invalid_scheduler_address_is_refused(mini):
     with (
         pytest.raises(UsageProblemError, match="no Dask scheduler answers"),
         sweep_workers.dask_workers("tcp://127.0.0.1:9", 1),

@@ -33,7 +33,7 @@ def steps(monkeypatch):
     return measured
 
 
-def test_the_time_of_all_runs_and_of_the_longest(tasks, steps, tmp_path, monkeypatch, caplog):
+def test_forecast_is_the_time_of_all_runs_and_of_the_longest(tasks, steps, tmp_path, monkeypatch, caplog):
     """400 images are 12 steps of 32, in 3 epochs: 3 runs of 360 s, and 3 of 1,080 s, two at a time."""
     monkeypatch.setattr(sweep_forecast, "MIN_IMAGES", 1)
     with caplog.at_level(logging.INFO):
@@ -44,7 +44,7 @@ def test_the_time_of_all_runs_and_of_the_longest(tasks, steps, tmp_path, monkeyp
     assert sorted(steps) == ["pan", "san"]
 
 
-def test_it_takes_at_least_as_long_as_the_longest_run(tasks, steps, tmp_path, monkeypatch, caplog):
+def test_sweep_takes_at_least_as_long_as_its_longest_run(tasks, steps, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(sweep_forecast, "MIN_IMAGES", 1)
     with caplog.at_level(logging.INFO):
         sweep_forecast.announce_duration(tasks, tmp_path, 100, None)

@@ -28,7 +28,7 @@ COUNTS = ["n_test", "params", "n_scale_0.5_1.0", "epochs", "best_epoch"]
 TIMES = ["train_step_ms", "infer_ms_per_image", "relative_runtime"]
 
 
-def test_a_result_as_runs_write_it_is_sound():
+def test_result_of_a_run_is_valid():
     assert check_result(result()) == []
     assert check_result(failed()) == []
     assert check_result(result(accuracy=1, mask_correctness=0, note=None, capture=None, peak_memory_mb=0)) == []
@@ -56,11 +56,11 @@ def test_the_types_of_records_name_every_entry():
     + [(name, value) for name in ("attn", "variant", "device", "recipe", "status") for value in ("", None, 1, "a\0b")]
     + [("dataset", value) for value in ({}, [], {"spec_id": 1}, {"spec_id": "a", "digits": 3}, None)],
 )
-def test_what_cannot_be_is_named(name, value):
+def test_impossible_values_of_a_result_are_named(name, value):
     assert check_result(result() | {name: value}) == [name]
 
 
-def test_a_number_may_stand_in_a_run_that_did_not_end_well_and_is_then_one():
+def test_numbers_in_unsuccessful_runs_are_optional_but_must_be_valid():
     assert check_result(failed() | {"accuracy": 0.5}) == []
     assert check_result(failed() | {"accuracy": math.nan}) == ["accuracy"]
 
@@ -71,7 +71,7 @@ def answers(**changes) -> dict[str, np.ndarray]:
     return {**kept, "mask_correctness": np.array([0.0, 0.5, 1.0], np.float16), **changes}
 
 
-def test_answers_as_runs_write_them_are_sound():
+def test_answers_of_a_run_are_valid():
     assert check_answers(answers()) == []
     assert check_answers({"right": np.ones(1, bool)}) == []
     assert check_answers(answers(tpr=np.array([0, 1, 0.5]), pointing=np.array([0.5, 1, 0]))) == []
@@ -101,7 +101,7 @@ def test_answers_as_runs_write_them_are_sound():
         ("tpr", ["0", "1", "1"]),
     ],
 )
-def test_answers_that_cannot_be_are_named(name, values):
+def test_impossible_answers_are_named(name, values):
     assert check_answers(answers(**{name: np.array(values)})) == [name]
 
 
@@ -122,7 +122,7 @@ def test_the_range_of_a_metric_is_that_of_its_column(value_range, monkeypatch):
     assert check_against_answers(agreeing(tpr=measure + (high - low) / 100), stored) == ["tpr"]
 
 
-def test_answers_without_right_ones_or_questions_are_none():
+def test_answers_without_right_or_without_questions_are_invalid():
     assert check_answers({"answer": np.zeros(3)}) == ["right"]
     assert check_answers({"right": np.zeros(0)}) == ["right"]
     assert check_answers({"right": np.zeros(())}) == ["right"]
@@ -148,11 +148,11 @@ def agreeing(**changes) -> dict:
         ({"accuracy_scale_1.0_1.5": 0.5}, ["accuracy_scale_1.0_1.5"]),
     ],
 )
-def test_a_result_that_its_answers_would_make_another_is_contradicted(changes, wrong):
+def test_result_that_differs_from_its_answers_is_reported(changes, wrong):
     assert check_against_answers(agreeing(**changes), answers()) == wrong
 
 
-def test_answers_that_hold_nan_or_a_class_that_is_none_contradict_every_result():
+def test_answers_with_nan_or_an_invalid_class_contradict_every_result():
     odd = answers(mask_correctness=np.array([0.5, math.nan, 0.5]))
     assert check_against_answers(agreeing(), odd) == ["mask_correctness"]
     assert check_against_answers(agreeing(), answers(answer=np.array([0, 5, 1]))) == ["answer"]
@@ -170,7 +170,7 @@ def run(tmp_path) -> Path:
     return folder
 
 
-def test_a_result_that_holds_nan_is_damaged_and_the_board_says_so(run, caplog):
+def test_result_with_nan_is_damaged_on_the_board(run, caplog):
     (run / records.RESULT).write_text(json.dumps(agreeing(accuracy=math.nan)))
     with pytest.raises(DataProblemError, match=r"damaged \(accuracy missing or wrong\); run the same command again"):
         records.read_result(run)
@@ -190,7 +190,7 @@ def test_a_result_that_holds_nan_is_damaged_and_the_board_says_so(run, caplog):
         torch.zeros(0, dtype=torch.uint8),
     ],
 )
-def test_answers_of_another_kind_are_left_out_and_the_board_is_made_without_them(array, run, caplog):
+def test_invalid_answers_are_left_out_of_the_board(array, run, caplog):
     kept = {name: torch.from_numpy(each) for name, each in answers().items()}
     (run / records.ANSWERS).write_bytes(encode({**kept, "right": array}))
     with pytest.raises(DataProblemError, match=r"not the answers of a test \(.*right"):
@@ -203,7 +203,7 @@ def test_answers_of_another_kind_are_left_out_and_the_board_is_made_without_them
 
 @pytest.mark.parametrize("text", ["[]", '"a"', "5", "null", "[" * 100_000, '{"attn": "\\ud800"}', '{"lr": NaN}'])
 @pytest.mark.parametrize("name", [records.CONFIG, records.ENVIRONMENT])
-def test_what_lies_beside_a_result_may_be_anything(text, name, run, caplog):
+def test_other_files_of_a_run_may_have_any_content(text, name, run, caplog):
     (run / name).write_text(text)
     with caplog.at_level(logging.WARNING):
         (row,) = build_board(records.read_results(run.parent)).to_dict("records")
@@ -224,6 +224,6 @@ def test_what_lies_beside_a_result_may_be_anything(text, name, run, caplog):
         ({"device": 5}, "cpu"),  # the result's own
     ],
 )
-def test_hardware_is_named_by_what_is_known(environment, hardware, run):
+def test_hardware_name_uses_the_known_fields(environment, hardware, run):
     (run / records.ENVIRONMENT).write_text(json.dumps(environment))
     assert build_board(records.read_results(run.parent))["hardware"].tolist() == [hardware]

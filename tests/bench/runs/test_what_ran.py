@@ -51,7 +51,7 @@ def runs(mini, tmp_path_factory):
     return runs
 
 
-def test_a_result_names_the_implementation_that_ran(runs):
+def test_result_names_the_used_implementation(runs):
     found = {r["attn"]: r for r in map(json.loads, (path.read_text() for path in runs.glob("*/result.json")))}
     assert (found[LAST]["diagonal_lstm"], found["san"]["diagonal_lstm"]) == ("cpu", None)
 
@@ -66,7 +66,7 @@ def test_implementations_before_an_interruption_are_recorded(mini, tmp_path, mon
     assert json.loads((folder / "result.json").read_text())["diagonal_lstm"] == "cpu, reference"
 
 
-def test_an_unavailable_implementation_is_one_line(mini, tmp_path, monkeypatch):
+def test_unavailable_implementation_is_an_error_of_one_line(mini, tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, "triton")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(UsageProblemError, match="'triton' takes fp32 and bf16 on CUDA") as e:
@@ -76,14 +76,14 @@ def test_an_unavailable_implementation_is_one_line(mini, tmp_path, monkeypatch):
     assert (said["status"], said["reason"]) == ("failed", str(e.value))
 
 
-def test_checks_on_the_cpu_ignore_what_is_asked_of_a_gpu(monkeypatch):
+def test_checks_on_the_cpu_ignore_the_implementation_requested_for_a_gpu(monkeypatch):
     monkeypatch.setenv(VARIABLE, "triton")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     require_buildable("none,none,none,arnn:hidden=4", VARIANTS["mini"])
     assert os.environ[VARIABLE] == "triton"
 
 
-def test_a_board_says_where_another_than_the_best_ran():
+def test_board_notes_rows_that_used_a_slower_implementation():
     h100 = "NVIDIA H100 80GB HBM3"
     board = build_board(
         [
@@ -107,11 +107,11 @@ def test_a_board_says_where_another_than_the_best_ran():
 
 
 @pytest.mark.parametrize(("value", "good"), [("cpu", True), (None, True), (3, False), (["cpu"], False)])
-def test_a_result_names_it_in_words(value, good):
+def test_implementation_of_a_result_must_be_text(value, good):
     assert check_result(result(diagonal_lstm=value)) == ([] if good else ["diagonal_lstm"])
 
 
-def test_a_board_of_before_is_right_and_one_without_what_its_records_say_is_not(runs, tmp_path):
+def test_board_without_the_implementation_column_is_valid_only_for_old_records(runs, tmp_path):
     for name, forgets in (("old", True), ("new", False)):
         folder = tmp_path / name
         snapshot.save_snapshot(runs, folder)
@@ -141,7 +141,7 @@ def test_a_board_of_before_is_right_and_one_without_what_its_records_say_is_not(
         ("eager", "cuda", "arnn", 2, False, "eager", ""),
     ],
 )
-def test_how_steps_are_captured(asked, device, attn, questions, processes, expected, why):
+def test_capture_mode_follows_device_network_and_questions(asked, device, attn, questions, processes, expected, why):
     variant = VARIANTS["mini"]
     assert variant.digits[0] == 2
     recipe = replace(SHORT, questions=questions)
@@ -151,7 +151,7 @@ def test_how_steps_are_captured(asked, device, attn, questions, processes, expec
     assert bool(said) == bool(why)
 
 
-def test_a_run_on_a_cpu_has_the_name_it_had(mini):
+def test_run_id_on_a_cpu_does_not_depend_on_capture(mini):
     for capture in ("auto", "eager"):
         config = experiment.configure(
             mini, "san", 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU, capture=capture))
@@ -160,7 +160,7 @@ def test_a_run_on_a_cpu_has_the_name_it_had(mini):
         assert config == configured(mini, "san")
 
 
-def test_a_run_on_a_gpu_is_named_after_what_it_does(mini):
+def test_configuration_on_a_gpu_has_the_resolved_capture_mode(mini):
     how = ComputeConfig(CUDA, capture="auto")
     recipes = [replace(SHORT, questions=questions) for questions in (2, "all")]
     found = [
@@ -183,11 +183,11 @@ def test_a_run_on_a_gpu_is_named_after_what_it_does(mini):
         (("cuda", 50, 100, 32, 80 * 10**9, True), [50]),
     ],
 )
-def test_batch_sizes_of_the_evaluation(given, expected):
+def test_batch_sizes_of_evaluation_fit_into_memory(given, expected):
     assert sizes(*given) == expected
 
 
-def test_a_batch_that_does_not_fit_is_not_tried_again():
+def test_batch_size_that_does_not_fit_is_not_tried_again():
     tried, left = [], [1000, 500, 50]
 
     def work(size):
@@ -207,7 +207,7 @@ def test_a_batch_that_does_not_fit_is_not_tried_again():
 
 
 @pytest.mark.parametrize("attn", ["pan", LAST])
-def test_answers_do_not_depend_on_how_many_are_asked_at_a_time(attn, mini):
+def test_answers_do_not_depend_on_the_batch_size(attn, mini):
     torch.manual_seed(0)
     model = create_model(attn, "mini").to(memory_format=torch.channels_last)
     split = load_split(mini, "test", "one", CPU, masks=True)
@@ -232,7 +232,7 @@ def test_sampled_networks_are_recognised():
         (ComputeConfig(CPU), True, False),
     ],
 )
-def test_cudnn_tries_its_algorithms_where_shapes_stay(computing, tuned, expected, monkeypatch):
+def test_cudnn_benchmark_is_on_for_fixed_shapes(computing, tuned, expected, monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     before = torch.backends.cudnn.benchmark
     with computing.backend_flags(tuned):
@@ -243,14 +243,14 @@ def test_cudnn_tries_its_algorithms_where_shapes_stay(computing, tuned, expected
     assert torch.backends.cudnn.benchmark == before
 
 
-def test_an_operation_that_cannot_be_determined_is_named():
+def test_nondeterministic_operation_is_named():
     said = "grid_sampler_2d_backward_cuda does not have a deterministic implementation, but you set 'torch.use_det…"
     expected = "--deterministic: PyTorch's grid_sampler_2d_backward_cuda is not deterministic on CUDA; omit the option"
     assert explain_nondeterminism(RuntimeError(said)).startswith(expected)
     assert explain_nondeterminism(RuntimeError("out of memory")) is None
 
 
-def test_a_curve_of_many_pixels_is_exact():
+def test_precision_recall_curve_of_many_pixels_is_exact():
     """Sums of counts beyond what single precision holds."""
     counts = torch.zeros(2, BINS, dtype=torch.long)
     counts[0, 5], counts[0, 9], counts[1, 9] = 2**40, 1, 3
@@ -259,7 +259,7 @@ def test_a_curve_of_many_pixels_is_exact():
     assert area == pytest.approx((0.25 + 2**40 * (2**40 + 1) / (2**40 + 4)) / (2**40 + 1), rel=1e-14)
 
 
-def test_the_commit_of_a_copy_is_what_the_variable_says(monkeypatch, tmp_path):
+def test_commit_without_git_is_the_value_of_the_variable(monkeypatch, tmp_path):
     monkeypatch.delenv(COMMIT_VARIABLE, raising=False)
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "none"))
     assert get_commit() is None
@@ -276,7 +276,7 @@ def test_the_commit_of_a_copy_is_what_the_variable_says(monkeypatch, tmp_path):
             get_commit()
 
 
-def test_a_wrong_commit_shows_before_the_training(mini, tmp_path, monkeypatch):
+def test_invalid_commit_is_refused_before_training(mini, tmp_path, monkeypatch):
     monkeypatch.setenv(COMMIT_VARIABLE, "main")
     with pytest.raises(UsageProblemError, match="BENCH_COMMIT='main'"):
         experiment.run(configured(mini), mini, tmp_path)

@@ -60,7 +60,7 @@ def test_resuming_between_two_steps_ends_with_the_same_bits(attn, recipe, mini, 
         assert torch.equal(value, trainer.best_weights[name]), name
 
 
-def test_no_checkpoint_is_no_error(mini, tmp_path):
+def test_missing_checkpoint_is_not_an_error(mini, tmp_path):
     assert not checkpoints.load(tmp_path, trainer_for(mini))
 
 
@@ -93,7 +93,7 @@ def test_a_damaged_checkpoint_is_refused(harm, mini, tmp_path):
         checkpoints.load(tmp_path, trainer_for(mini))
 
 
-def test_weights_of_another_network_do_not_fit(tmp_path):
+def test_weights_of_another_network_are_refused(tmp_path):
     checkpoints.save_weights(tmp_path / "w.safetensors", create_model("pan", variant="mini"))
     model = create_model("pan", variant="mini")
     checkpoints.load_weights(tmp_path / "w.safetensors", model)

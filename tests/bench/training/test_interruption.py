@@ -17,7 +17,7 @@ from bench.runs import experiment, records
 from bench.runs.load import load_model
 from bench.training import checkpoints
 from bench.training.progress import ProgressOptions
-from tests.bench.calling import TRAINING
+from tests.bench.bench_command import TRAINING
 
 RECIPE = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
 STEPS = 8
@@ -59,7 +59,7 @@ def require_same(folder: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 3, STEPS, STEPS + 2])
-def test_the_step_at_which_it_is_pressed_is_kept(step, mini, uninterrupted, tmp_path, caplog):
+def test_interruption_in_training_saves_the_current_step(step, mini, uninterrupted, tmp_path, caplog):
     def press_at(trainer) -> None:
         if trainer.steps_done == step:
             press()
@@ -76,7 +76,7 @@ def test_the_step_at_which_it_is_pressed_is_kept(step, mini, uninterrupted, tmp_
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
-def test_in_validation_the_last_step_of_the_epoch_is_kept(epoch, mini, uninterrupted, tmp_path, monkeypatch):
+def test_interruption_in_validation_saves_the_last_step_of_the_epoch(epoch, mini, uninterrupted, tmp_path, monkeypatch):
     """The validation has advanced the random generator, because the mechanism draws its maps."""
     validate = experiment.Trainer._validate
 
@@ -95,7 +95,7 @@ def test_in_validation_the_last_step_of_the_epoch_is_kept(epoch, mini, uninterru
     require_same(run(mini, tmp_path), uninterrupted)
 
 
-def test_while_an_epoch_is_recorded_the_epoch_is_validated_again(mini, uninterrupted, tmp_path, monkeypatch):
+def test_interruption_while_recording_repeats_the_validation(mini, uninterrupted, tmp_path, monkeypatch):
     append = records.append_history
 
     def press_after(*arguments) -> None:
@@ -110,7 +110,7 @@ def test_while_an_epoch_is_recorded_the_epoch_is_validated_again(mini, uninterru
     require_same(run(mini, tmp_path), uninterrupted)
 
 
-def test_another_handler_and_another_thread_are_left_alone(mini, tmp_path):
+def test_other_signal_handlers_and_threads_are_unchanged(mini, tmp_path):
     received = []
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -124,7 +124,7 @@ def test_another_handler_and_another_thread_are_left_alone(mini, tmp_path):
     assert (received[-1] / records.RESULT).is_file()
 
 
-def test_the_command_ends_with_130_and_resumes(mini, tmp_path, monkeypatch):
+def test_interrupted_command_exits_with_130_and_resumes(mini, tmp_path, monkeypatch):
     save = checkpoints.PeriodicCheckpointer.step
     steps = [0]
 

@@ -31,7 +31,7 @@ def scalars(run) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
-def test_a_log_file_has_one_line_an_epoch_and_no_bar(mini, tmp_path):
+def test_log_file_has_one_line_per_epoch_and_no_progress_bar(mini, tmp_path):
     done = trained(mini, tmp_path)
     lines = done.stderr.splitlines()
     assert [line.split()[:2] for line in lines if line.startswith("epoch")] == [["epoch", "1"], ["epoch", "2"]]
@@ -41,7 +41,7 @@ def test_a_log_file_has_one_line_an_epoch_and_no_bar(mini, tmp_path):
     assert torch.get_num_threads() == 1
 
 
-def test_tensorboard_shows_what_the_record_says(mini, tmp_path):
+def test_tensorboard_shows_the_values_of_the_record(mini, tmp_path):
     done = trained(mini, tmp_path, "--log", "tensorboard")
     assert done.exit_code == 0, done.stderr
     run = tmp_path / done.stdout.strip()
@@ -55,7 +55,7 @@ def test_tensorboard_shows_what_the_record_says(mini, tmp_path):
     assert records.is_finished(run)
 
 
-def test_going_on_and_starting_again_show_each_step_once(mini, tmp_path, interrupt_after):
+def test_resumed_and_restarted_runs_log_each_step_once(mini, tmp_path, interrupt_after):
     with interrupt_after(2):
         assert trained(mini, tmp_path, "--log", "tensorboard").exit_code == 130
     run = tmp_path / trained(mini, tmp_path, "--log", "tensorboard").stdout.strip()
@@ -64,7 +64,7 @@ def test_going_on_and_starting_again_show_each_step_once(mini, tmp_path, interru
     assert [step for step, _ in scalars(run)["loss/train"]] == [8, 16]
 
 
-def test_without_the_package_nothing_begins(mini, tmp_path, monkeypatch):
+def test_missing_tensorboard_is_an_error_before_training(mini, tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "find_spec", lambda name: None)
     done = trained(mini, tmp_path, "--log", "tensorboard")
     assert (done.exit_code, done.stdout) == (2, "")
@@ -72,7 +72,7 @@ def test_without_the_package_nothing_begins(mini, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_who_looks_sees_the_trainer_after_each_step_and_changes_nothing(mini, tmp_path):
+def test_observer_sees_the_trainer_after_each_step_and_changes_nothing(mini, tmp_path):
     recipe = replace(RECIPES["fast"], epochs=2, batch=50)
     config = configure(mini, "pan", 0, RunSettings(recipe, "one", ComputeConfig(torch.device("cpu"))))
     val, seen = load_split(mini, "val", "one", torch.device("cpu")), []
@@ -108,7 +108,7 @@ def test_a_long_training_is_estimated_once_after_its_first_steps(steps, seconds,
         assert lines.index(line) <= 4
 
 
-def test_the_test_has_progress_and_its_time_is_optional(mini, tmp_path):
+def test_evaluation_shows_progress_and_optionally_the_time(mini, tmp_path):
     done = trained(mini, tmp_path, "--no-timing")
     result = json.loads((tmp_path / done.stdout.strip() / records.RESULT).read_text())
     assert result["train_step_ms"] is result["relative_runtime"] is result["peak_memory_mb"] is None

@@ -16,7 +16,7 @@ from bench.runs import experiment
 from bench.training.trainer import Trainer
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest, read_triples
-from tests.bench.calling import bench
+from tests.bench.bench_command import bench
 from tests.bench.training.helpers import train_with_stops
 
 CPU = torch.device("cpu")
@@ -54,7 +54,7 @@ def asked_in(trainer: Trainer) -> list[list[tuple[int, int]]]:
     return steps
 
 
-def test_each_step_asks_all_about_its_images(mini):
+def test_each_step_has_all_questions_about_its_images(mini):
     trainer = training(mini, "all", epochs=1)
     steps = asked_in(trainer)
     assert (trainer.steps_per_epoch, len(steps)) == (400 // 32, 400 // 32)
@@ -71,13 +71,13 @@ def read_triples_of(folder) -> torch.Tensor:
     return torch.as_tensor(read_triples(folder, "train", "all").image)
 
 
-def test_a_number_is_drawn_without_repetition(mini):
+def test_given_number_of_questions_is_drawn_without_repetition(mini):
     for step in asked_in(training(mini, 2)):
         assert len(set(step)) == len(step) == 64
 
 
 @EVERY_WAY
-def test_training_with_several_questions_learns_and_counts_them(questions, mini):
+def test_training_with_several_questions_learns_and_counts_questions(questions, mini):
     trainer = training(mini, questions, "none", epochs=3)
     records = list(trainer.epochs())
     assert records[-1]["train_loss"] < records[0]["train_loss"]
@@ -101,7 +101,7 @@ def test_resuming_between_two_steps_with_several_questions_ends_with_the_same_bi
 
 
 @EVERY_WAY
-def test_a_streamed_training_ends_with_the_same_bits(questions, mini):
+def test_streamed_training_with_several_questions_equals_resident_training(questions, mini):
     ends = []
     for stream in (False, True):
         trainer = training(mini, questions, data_options=DataOptions(stream=stream), epochs=1)
@@ -110,7 +110,7 @@ def test_a_streamed_training_ends_with_the_same_bits(questions, mini):
     assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
 
 
-def test_all_questions_are_tested_as_one_by_one(mini):
+def test_evaluation_of_all_questions_equals_single_questions(mini):
     model = build("pan", read_manifest(mini).variant, 0, CPU).eval()
     split = load_split(mini, "test", "all", CPU)
     with torch.inference_mode():
@@ -132,7 +132,7 @@ def test_a_recipe_with_one_question_per_image_keeps_its_record(mini):
     assert now.run_id != config.run_id
 
 
-def test_a_graph_takes_as_many_questions_in_each_step(mini):
+def test_cuda_graph_needs_equal_numbers_of_questions_per_step(mini):
     recorded = ComputeConfig(CPU, capture="graph")
     with pytest.raises(
         UsageProblemError, match=r"--capture graph: all steps .* the same number of questions; use --questions 2 or one"

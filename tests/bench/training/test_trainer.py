@@ -24,7 +24,7 @@ def test_training_lowers_the_loss_and_keeps_the_best_weights(mini):
     assert evaluate.accuracy(trainer.model, trainer.val, trainer.batch) == trainer.best_accuracy
 
 
-def test_one_seed_gives_one_outcome(mini):
+def test_training_is_deterministic_for_a_seed(mini):
     runs = [trainer_for(mini) for _ in range(2)]
     records = [[{**r, "seconds": 0} for r in run.epochs()] for run in runs]
     assert records[0] == records[1]
@@ -54,12 +54,12 @@ def test_the_pan_recipe_divides_the_rate_at_31_and_every_12_epochs(mini):
         assert rate == pytest.approx(0.003 / 1.5**drops), epoch
 
 
-def test_rmsprop_has_the_papers_constants(mini):
+def test_rmsprop_has_the_constants_of_the_paper(mini):
     group = trainer_for(mini, get_recipe("pan"), attn="none").optimizer.param_groups[0]
     assert (group["alpha"], group["eps"]) == (0.9, 1e-6)
 
 
-def test_one_cycle_rises_to_the_peak_and_falls_to_nothing(mini):
+def test_one_cycle_schedule_rises_to_the_peak_and_falls_to_zero(mini):
     trainer, rates = trainer_for(mini, attn="none"), []
     list(trainer.epochs(on_step=lambda: rates.append(trainer.optimizer.param_groups[0]["lr"])))
     assert len(rates) == 3 * (400 // 32)
@@ -91,7 +91,7 @@ def test_gradients_are_clipped(mini, monkeypatch):
     assert all(limit == 0.01 and norm < 0.0101 for limit, norm in norms)
 
 
-def test_a_loss_that_is_no_number_ends_the_run(mini):
+def test_nan_loss_ends_the_run(mini):
     trainer = trainer_for(mini, Recipe("fast", "rmsprop", lr=math.inf, batch=32, epochs=2, schedule="steps"))
     with pytest.raises(DivergedError, match="epoch 1"):
         list(trainer.epochs())
@@ -106,7 +106,7 @@ def spoil_the_loss(trainer: Trainer) -> None:
 
 
 @pytest.mark.parametrize("spoil", [spoil_the_gradient, spoil_the_loss])
-def test_a_gradient_or_loss_that_is_nan_ends_the_run_at_once(spoil, mini):
+def test_nan_gradient_or_loss_ends_the_run_in_the_same_step(spoil, mini):
     trainer, steps = trainer_for(mini), []
 
     def on_step():
@@ -119,7 +119,7 @@ def test_a_gradient_or_loss_that_is_nan_ends_the_run_at_once(spoil, mini):
     assert len(steps) == 5
 
 
-def test_a_weight_that_is_no_number_ends_the_run(mini):
+def test_nan_weight_ends_the_run(mini):
     """The weight is unused, so loss and gradient are finite."""
     trainer = trainer_for(mini)
     trainer.model.register_parameter("idle", torch.nn.Parameter(torch.tensor(math.nan)))
@@ -138,7 +138,7 @@ def test_the_background_fades_in_over_the_first_steps(mini):
     assert replace(SHORT, fade=0.5).label == "fast,batch=32,epochs=3,fade=0.5"
 
 
-def test_batches_are_whole_and_a_small_set_is_one_batch(mini):
+def test_incomplete_batches_are_dropped_and_a_small_data_set_is_one_batch(mini):
     assert trainer_for(mini, Recipe("fast", "adam", 0.003, 150, 1, "onecycle")).steps_per_epoch == 2
     few = trainer_for(mini, Recipe("fast", "adam", 0.003, 500, 1, "onecycle"))
     assert (few.batch, few.steps_per_epoch) == (400, 1)

@@ -25,8 +25,8 @@ from bench.visualization.drawing import answer_lines, figure
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import MnistRef, read_manifest
 from mnistref.variants import get_variant
-from tests.bench.attention.modules import scorer, written
-from tests.bench.calling import bench
+from tests.bench.attention.user_modules import scorer, written
+from tests.bench.bench_command import bench
 
 pytest.importorskip("matplotlib")
 CPU = torch.device("cpu")
@@ -79,7 +79,7 @@ def all_texts(page) -> list:
     return [*page.texts, *(text for each in axes for text in (*each.texts, each.title))]
 
 
-def test_the_panels_are_what_the_network_did(finished, mini, root, tmp_path):
+def test_panels_show_answers_and_maps_of_the_network(finished, mini, root, tmp_path):
     variant = get_variant("mini")
     for row in save_picture(finished, tmp_path / "a.png", root, indices=[3, 0, 17]):
         sample, out = asked(finished, mini, row.index)
@@ -128,7 +128,7 @@ def test_the_picture_shows_the_panels(finished, root, tmp_path):
     assert {"slot 2, 12×12", "0", "max."} <= set(texts_of(page))
 
 
-def test_no_text_lies_on_another_or_beyond_the_page(finished, root, tmp_path):
+def test_texts_do_not_overlap_or_leave_the_page(finished, root, tmp_path):
     rows = save_picture(finished, tmp_path / "a.png", root, images=3)
     page = figure(
         rows, ["arnn" * 60, "a title of more than a line " * 8], ["a note of more than a line " * 12, "short"]
@@ -152,7 +152,7 @@ def _overlap(a, b, slack: float = 2.0) -> bool:
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
-def test_the_same_arguments_give_the_same_bytes(suffix, finished, root, tmp_path):
+def test_show_is_deterministic_to_the_byte(suffix, finished, root, tmp_path):
     first, second = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
     before = torch.get_rng_state()
     for path in (first, second):
@@ -180,12 +180,12 @@ def test_every_mechanism_can_be_drawn(name, pretend, root, tmp_path):
 @pytest.mark.parametrize(
     ("attn", "slots"), [("none,pan", [2, 3, 4]), ("ltpa-dp", [2, 3, 4]), ("san", [4]), ("pan,none", [1])]
 )
-def test_slots_without_a_map_are_left_out(attn, slots, pretend, root, tmp_path):
+def test_slots_without_a_map_are_not_drawn(attn, slots, pretend, root, tmp_path):
     (row,) = save_picture(pretend(attn), tmp_path / "a.png", root, images=1)
     assert [s.slot for s in row.slots] == slots
 
 
-def test_a_network_without_maps_still_answers(pretend, root, tmp_path):
+def test_network_without_maps_is_drawn_with_answers(pretend, root, tmp_path):
     save_picture(pretend("se"), tmp_path / "a.svg", root, images=2)
     (row, _) = rows = save_picture(pretend("none"), tmp_path / "b.png", root, images=2)
     assert (row.slots, row.product, row.shares) == ((), None, {})
@@ -193,7 +193,7 @@ def test_a_network_without_maps_still_answers(pretend, root, tmp_path):
     assert "product" not in texts_of(figure(rows, ["title"], []))
 
 
-def test_samples_differ_widen_and_can_be_had_again(pretend, root, tmp_path):
+def test_samples_differ_can_be_widened_and_are_reproducible(pretend, root, tmp_path):
     run = pretend("arnn-sampled")
 
     def drawn(name="a.png", **how):
@@ -216,7 +216,7 @@ def test_samples_differ_widen_and_can_be_had_again(pretend, root, tmp_path):
     assert 0 == spread_of(still) < spread_of(drawn(sigma_scale=0.5)) < spread_of(rows)
 
 
-def test_a_widened_sigma_is_three_times_the_runs_own(pretend, root, tmp_path, monkeypatch):
+def test_widened_sigma_is_three_times_the_trained_sigma(pretend, root, tmp_path, monkeypatch):
     run, seen = pretend("none,arnn-sampled:sigma_scale=0.5"), []
     forward = AttentionRNN.forward
     monkeypatch.setattr(AttentionRNN, "forward", lambda self, *x: seen.append(self.sigma_scale) or forward(self, *x))
@@ -226,7 +226,7 @@ def test_a_widened_sigma_is_three_times_the_runs_own(pretend, root, tmp_path, mo
         assert set(seen) == {scale}
 
 
-def test_several_right_answers(pretend, make, root, tmp_path):
+def test_all_right_answers_and_their_ink_are_shown(pretend, make, root, tmp_path):
     """On mbgmulti every colour of the digit asked about is right, and the ink of all of them is the target."""
     data = make("mbgmulti")
     run, items = pretend("arnn-sampled", make("mref")), MnistRef(data, "test")
@@ -256,7 +256,7 @@ def test_the_images_are_spread_over_scales_and_follow_the_seed():
     assert choose_across_scales(np.ones(3), 2, 0) == [0, 1]
 
 
-def test_questions_in_words():
+def test_questions_are_described_in_words():
     assert describe_question(get_variant("mbginv"), 3) == "which digit is red?"
     assert describe_question(get_variant("mref"), 3) == "what colour is the 3?"
 
@@ -269,7 +269,7 @@ def test_questions_in_words():
         ("mref-a,fast,init=(mini-b,pan)", ", after mref, after mini"),
     ],
 )
-def test_the_picture_says_what_a_run_was_trained_on_before(init, words, pretend, mini):
+def test_picture_names_the_previous_training_of_a_run(init, words, pretend, mini):
     config = replace(load.load_config(pretend("pan")), init=init)
     line = attention_maps._title(config, Path("run"), 0.5, read_manifest(mini), None, 0)[1]
     assert line == f"run run, recipe {config.recipe.label}{words}"
@@ -280,7 +280,7 @@ def test_slots_are_named_by_the_network():
     assert model(torch.rand(1, 3, 48, 48), torch.tensor([1])).slots == (2, 4)
 
 
-def test_a_users_own_file_is_found_again(pretend, root, tmp_path, monkeypatch):
+def test_user_file_of_a_run_is_loaded_again(pretend, root, tmp_path, monkeypatch):
     file = written(tmp_path, scorer("Mine"))
     run = pretend(f"{file}:Mine")
     for loaded in (plugins._loaded, plugins._files):  # as in a new process
@@ -309,7 +309,7 @@ def test_a_users_own_file_is_found_again(pretend, root, tmp_path, monkeypatch):
         ({"run": Path("nowhere")}, "no run here"),
     ],
 )
-def test_what_makes_no_sense_is_said_in_a_line(how, message, finished, root, tmp_path):
+def test_wrong_arguments_of_show_are_errors_of_one_line(how, message, finished, root, tmp_path):
     arguments = {"run": finished, "output": tmp_path / "a.png", "root": root, **how}
     with pytest.raises(UsageProblemError, match=message) as caught:
         save_picture(**arguments)
@@ -318,7 +318,7 @@ def test_what_makes_no_sense_is_said_in_a_line(how, message, finished, root, tmp
 
 
 @pytest.mark.parametrize("how", [{"samples": 0}, {"sigma_scale": -1.0}, {"sigma_scale": float("nan")}])
-def test_samples_that_make_no_sense(how, pretend, root, tmp_path):
+def test_invalid_numbers_of_samples_are_refused(how, pretend, root, tmp_path):
     with pytest.raises(UsageProblemError, match="give 1 sample or more"):
         save_picture(pretend("arnn-sampled"), tmp_path / "a.png", root, **how)
 
@@ -373,7 +373,7 @@ def test_a_damaged_or_unfinished_run_is_a_data_error(harm, message, pretend, roo
     assert not (tmp_path / "a.png").exists()
 
 
-def test_nothing_in_a_weights_file_can_run(pretend, root, tmp_path):
+def test_code_in_a_weights_file_is_not_executed(pretend, root, tmp_path):
     """A pickle under the name of the weights is refused, not loaded."""
     run = pretend("pan")
     torch.save({"x": torch.zeros(1)}, run / records.WEIGHTS)

@@ -39,7 +39,7 @@ def show(*arguments) -> tuple[int, str, str]:
     return done.exit_code, done.stdout.strip(), done.stderr.strip()
 
 
-def test_each_cell_is_what_the_network_says_alone(trained, root, tmp_path):
+def test_each_cell_equals_the_picture_of_the_network_alone(trained, root, tmp_path):
     runs = [trained("pan"), trained("none"), trained("stn-s")]
     picture = tmp_path / "all.png"
     rows = comparison.save_comparison(runs, picture, root, images=3)
@@ -60,7 +60,7 @@ def test_each_cell_is_what_the_network_says_alone(trained, root, tmp_path):
     assert again.read_bytes() == picture.read_bytes()
 
 
-def test_networks_of_one_name_are_told_apart(trained, root, tmp_path):
+def test_networks_of_one_name_have_different_labels(trained, root, tmp_path):
     runs = [trained("pan"), trained("pan", 1), trained("none"), trained("none", 0, replace(SHORT, lr=0.001))]
     configs = [load_config(run) for run in runs]
     names = comparison._names(configs)
@@ -69,7 +69,7 @@ def test_networks_of_one_name_are_told_apart(trained, root, tmp_path):
     assert all(run.name.endswith(name.split(", ")[1]) for run, name in zip(runs[2:], names[2:], strict=True))
 
 
-def test_the_command_draws_one_or_several(trained, root, tmp_path):
+def test_show_command_draws_one_or_several_runs(trained, root, tmp_path):
     first, second = trained("pan"), trained("none")
     code, said, error = show(first, second, "--root", root, "--image", 0, "--image", 2, "-o", tmp_path / "two.svg")
     assert (code, said) == (0, str(tmp_path / "two.svg"))
@@ -79,7 +79,7 @@ def test_the_command_draws_one_or_several(trained, root, tmp_path):
     assert show("--root", root)[0] == 2
 
 
-def test_what_does_not_compare(trained, make, root, tmp_path):
+def test_runs_that_cannot_be_compared_are_refused(trained, make, root, tmp_path):
     other = make("mini", sizes={"train": 40, "val": 10, "test": 10})
     runs = [trained("none"), trained("none", data=other)]
     with pytest.raises(UsageProblemError, match=r"different data sets .* choose one with --data"):
@@ -96,7 +96,7 @@ def test_what_does_not_compare(trained, make, root, tmp_path):
     assert not (tmp_path / "q.png").exists()
 
 
-def test_names_and_words_stay_out_of_the_pictures(trained, root, tmp_path):
+def test_long_names_and_texts_do_not_overlap_pictures(trained, root, tmp_path):
     """However long they are."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

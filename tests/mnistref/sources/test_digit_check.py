@@ -20,7 +20,7 @@ from mnistref.sources.digit_check import _likeness, check_digit_images, class_me
 from mnistref.sources.digits import Digits, load_digits
 from mnistref.sources.idx_files import read_idx
 from mnistref.storage.manifest import read_manifest
-from tests.bench.calling import bench
+from tests.bench.bench_command import bench
 from tests.conftest import write_idx
 
 SIZES = {"train": 3, "val": 1, "test": 1}

@@ -68,7 +68,7 @@ def single(*sizes, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("sizes", SIZES)
-def test_values_and_every_gradient_equal_the_reference(sizes, rounds):
+def test_values_and_gradients_of_triton_equal_the_reference(sizes, rounds):
     if sizes not in SIZES[:FEW] and rounds < 200:
         pytest.skip("more sizes are for the long form, --rounds 200")
     exact = run("reference", single(*sizes, dtype=torch.float64))
@@ -86,7 +86,7 @@ def of_weights(*sizes, dtype=torch.float64, seed=0):
 
 @pytest.mark.parametrize("products", ["bf16x6", "bf16"])
 @pytest.mark.parametrize("sizes", [*SIZES, (9, 15, 5, 3, 1, 2), (11, 13, 17, 33, 19, 1)])
-def test_the_launch_for_weights_equals_the_reference(sizes, products):
+def test_triton_weight_gradients_equal_the_reference(sizes, products):
     """The last two need more than one block of cells. Factors are exact in either dtype; sums are of fp32."""
     dtype = torch.bfloat16 if products == "bf16" else torch.float32
     rough = of_weights(*sizes, dtype=dtype)
@@ -96,7 +96,7 @@ def test_the_launch_for_weights_equals_the_reference(sizes, products):
         assert relative_error(got, expected) < 1e-6
 
 
-def test_weights_of_one_image_do_not_see_the_others():
+def test_weight_gradients_of_an_image_do_not_depend_on_other_images():
     inputs = of_weights(3, 4, 5, 16, 2, 3, dtype=torch.float32)
     for x, image in zip(inputs, (0, 1, 1, 1), strict=True):
         x.select(image, 1)[:] = 0
@@ -159,7 +159,7 @@ def unrounded(x, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
 
 @pytest.mark.usefixtures("cutting_tensor_cores")
 @pytest.mark.parametrize("rounds_factors", [True, False])
-def test_tf32_on_tensor_cores_that_cut(rounds_factors, monkeypatch):
+def test_triton_tf32_is_accurate_on_tensor_cores_that_truncate(rounds_factors, monkeypatch):
     """Rounding keeps within the bound of the self-test, 1e-3; without it, cutting does not.
 
     A rounded factor errs by 2⁻¹¹ at most, so a product of two by 2⁻¹⁰, or 9.8e-4. Measured, of values and of every
@@ -177,14 +177,14 @@ def test_tf32_on_tensor_cores_that_cut(rounds_factors, monkeypatch):
 
 
 @pytest.mark.parametrize("sizes", [(3, 2, 8, 16, 2, 1), (1, 3, 35, 20, 2, 2)])
-def test_in_bf16(sizes):
+def test_triton_bf16_is_close_to_the_reference(sizes):
     exact = run("reference", single(*sizes, dtype=torch.float64))
     for got, expected in zip(run("triton", single(*sizes, dtype=torch.bfloat16)), exact, strict=True):
         assert got.dtype == torch.bfloat16
         assert relative_error(got, expected) < CUT
 
 
-def test_autocast_multiplies_in_bf16():
+def test_triton_multiplies_in_bf16_under_autocast():
     inputs = single(2, 2, 3, 16, 2, 1)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         out = diagonal_lstm(*inputs[:4], "triton", inputs[4])
@@ -194,7 +194,7 @@ def test_autocast_multiplies_in_bf16():
     assert 1e-4 < relative_error(out, exact) < CUT
 
 
-def test_each_state_has_seen_exactly_its_cells():
+def test_triton_state_depends_on_exactly_its_cells():
     """Every cell of the context is perturbed, each in an image of its own."""
     m, n = 2, 3
     context, bias, kernel_x, kernel_h = (a.detach() for a in single(m, n, 3, 16, None, 1))
@@ -210,7 +210,7 @@ def test_each_state_has_seen_exactly_its_cells():
         assert torch.equal(seen[1, k], (rows >= i + 1) & (columns <= j))
 
 
-def test_the_same_bits_twice_and_nothing_kept_without_gradients():
+def test_triton_is_deterministic_and_saves_nothing_without_gradients():
     inputs = single(2, 2, 3, 16, 2, 1)
     first, second = run("triton", inputs), run("triton", inputs)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -220,7 +220,7 @@ def test_the_same_bits_twice_and_nothing_kept_without_gradients():
     assert [x.numel() for x in triton_op.operator(*plain, "bf16x6", False)[1:]] == [0, 0]
 
 
-def test_layouts_and_a_part_of_the_gradients():
+def test_triton_accepts_any_layout_and_computes_some_gradients():
     inputs = single(2, 2, 3, 16, 2, 1)
     expected = run("triton", inputs)
     context, bias, kernel_x, kernel_h, readout = (x.detach() for x in inputs)
@@ -239,7 +239,7 @@ def test_layouts_and_a_part_of_the_gradients():
         assert torch.equal(a, b)
 
 
-def test_the_operator_keeps_its_promises():
+def test_triton_operator_passes_opcheck():
     inputs = single(1, 2, 3, 16, 2, 1)
     plain = [x.detach() for x in inputs]
     torch.use_deterministic_algorithms(False)
@@ -251,7 +251,7 @@ def test_the_operator_keeps_its_promises():
         torch.library.opcheck(triton_op.gradients, given, test_utils=checks)
 
 
-def test_a_compiler_sees_one_graph_whatever_the_sizes():
+def test_triton_operator_compiles_to_one_graph_for_all_sizes():
     def step(*inputs):
         return (2 * diagonal_lstm(*inputs[:4], "triton", inputs[4])).square().sum()
 
@@ -263,7 +263,7 @@ def test_a_compiler_sees_one_graph_whatever_the_sizes():
             assert torch.equal(a, b)
 
 
-def test_sizes_that_do_not_fit_are_left_to_another(monkeypatch):
+def test_sizes_beyond_shared_memory_use_another_implementation(monkeypatch):
     device = torch.device("cpu")
     assert not describe_triton_problem(device, torch.float32, 50, 50, 32, 32, 2)
     assert not describe_triton_problem(device, torch.bfloat16, 112, 112, 64, 32, 2)
@@ -284,7 +284,7 @@ def test_sizes_that_do_not_fit_are_left_to_another(monkeypatch):
         diagonal_lstm(*inputs[:4], "triton", inputs[4])
 
 
-def test_the_self_test_finds_what_is_wrong(monkeypatch):
+def test_self_test_detects_wrong_triton_results(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(package, "_on_cpu", lambda *_: False)
     monkeypatch.setitem(package.IMPLEMENTATIONS, "triton", lambda *a: package.IMPLEMENTATIONS["packed"](*a) * 1.001)

@@ -1,7 +1,7 @@
-"""What test_parallel compares: the same trainings by one process, and by several that torchrun starts with this file.
+"""A program of several processes for test_process_group.py: the same trainings as in one process.
 
-`torchrun … tests/bench/distributed/sharing.py DATA OUT [NETWORK …]`: the first process writes what came of these in
-double precision, or of all.
+`torchrun … tests/bench/distributed/training_program.py DATA OUT [NETWORK …]`: the first process writes the weights and
+records of these networks in double precision, or of all networks and precisions.
 """
 
 import json
