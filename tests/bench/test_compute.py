@@ -1,10 +1,13 @@
-"""The choice of the device."""
+"""Devices and settings of computation."""
 
 import pytest
 import torch
 
 from bench import compute
+from bench.compute import ComputeConfig, explain_nondeterminism
 from mnistref.common.errors import UsageProblemError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 def test_missing_cuda_is_a_usage_error():
@@ -13,3 +16,30 @@ def test_missing_cuda_is_a_usage_error():
     with pytest.raises(UsageProblemError, match="no CUDA device"):
         compute.resolve_compute("cuda")
     assert compute.resolve_compute("auto").device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("computing", "tuned", "expected"),
+    [
+        (ComputeConfig(CUDA), True, True),
+        (ComputeConfig(CUDA), False, False),
+        (ComputeConfig(CUDA, deterministic=True), True, False),
+        (ComputeConfig(CPU), True, False),
+    ],
+)
+def test_cudnn_benchmark_is_on_for_fixed_shapes(computing, tuned, expected, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = torch.backends.cudnn.benchmark
+    with computing.backend_flags(tuned):
+        assert torch.backends.cudnn.benchmark == expected
+        with computing.backend_flags(tuned=not tuned):
+            pass
+        assert torch.backends.cudnn.benchmark == expected
+    assert torch.backends.cudnn.benchmark == before
+
+
+def test_nondeterministic_operation_is_named():
+    said = "grid_sampler_2d_backward_cuda does not have a deterministic implementation, but you set 'torch.use_det…"
+    expected = "--deterministic: PyTorch's grid_sampler_2d_backward_cuda is not deterministic on CUDA; omit the option"
+    assert explain_nondeterminism(RuntimeError(said)).startswith(expected)
+    assert explain_nondeterminism(RuntimeError("out of memory")) is None

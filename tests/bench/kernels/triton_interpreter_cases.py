@@ -1,7 +1,8 @@
-"""The Triton kernels in Triton's interpreter, against the reference. `test_triton` runs this where TRITON_INTERPRET=1.
+"""The Triton kernels in Triton's interpreter, compared with the reference.
 
-Few sizes but with `--rounds 200`. All memory is full of NaN until it is written. The interpreter cuts what it rounds to
-bf16. It multiplies factors of tf32 in fp32, without the cut of a tensor core, which `cutting_tensor_cores` adds.
+diagonal_lstm/test_triton_op.py runs these tests in a process with TRITON_INTERPRET=1. Only `--rounds 200` tests many
+sizes. All memory is filled with NaN before it is written. The interpreter truncates what it should round to bf16, and
+multiplies factors of tf32 in fp32, without the truncation of a tensor core, which `truncating_tensor_cores` adds.
 """
 
 import itertools
@@ -135,7 +136,7 @@ def test_a_factor_of_tf32_is_rounded_to_nearest():
 
 
 @pytest.fixture
-def cutting_tensor_cores(monkeypatch):
+def truncating_tensor_cores(monkeypatch):
     """Products cut the last 13 bits of their factors, as tensor cores do with tf32."""
     multiply = interpreter.InterpreterBuilder.create_dot
 
@@ -157,7 +158,7 @@ def unrounded(x, PRODUCTS: tl.constexpr, EMULATED: tl.constexpr):
     return x
 
 
-@pytest.mark.usefixtures("cutting_tensor_cores")
+@pytest.mark.usefixtures("truncating_tensor_cores")
 @pytest.mark.parametrize("rounds_factors", [True, False])
 def test_triton_tf32_is_accurate_on_tensor_cores_that_truncate(rounds_factors, monkeypatch):
     """Rounding keeps within the bound of the self-test, 1e-3; without it, cutting does not.

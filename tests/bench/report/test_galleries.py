@@ -114,17 +114,6 @@ def test_rows_without_pictures_have_their_shares(runs, root):
     assert "background-image" not in text
 
 
-def test_an_outline_is_the_edge_of_each_pixel_of_ink():
-    """Squares are separate: ink at the edge of one does not join that of the next."""
-    mask = np.zeros((2, 4), dtype=bool)
-    mask[0, 1:3] = True
-    edges = set(re.findall(r"M(\d+),(\d+)([hv])(\d+)", outline(mask, 2)))
-    left = {("1", "0", "h", "1"), ("1", "1", "h", "1"), ("1", "0", "v", "1"), ("2", "0", "v", "1")}
-    right = {("2", "0", "h", "1"), ("2", "1", "h", "1"), ("2", "0", "v", "1"), ("3", "0", "v", "1")}
-    assert edges == left | right
-    assert outline(np.zeros((2, 4), dtype=bool), 2) == ""
-
-
 def test_runs_that_stored_no_ink_take_it_from_their_data_set(runs, mini, root):
     """Only if the pictures are those of the data set."""
     asked = [3, 5]

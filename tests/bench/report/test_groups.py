@@ -3,11 +3,9 @@
 from typing import Any
 
 import numpy as np
-import pytest
 
 from bench.leaderboard.aggregate import build_board
 from bench.report.groups import ComparisonGroup, comparison_groups
-from bench.report.ranks import rank_texts
 from bench.runs import records
 from tests.bench.report.helpers import copy_run, edit, entry_of, groups_of, one
 
@@ -73,14 +71,6 @@ def test_one_recipe_has_the_ranks_of_the_board_and_a_failed_row_has_none(runs):
     copy_run(one(runs), runs, "other", recipe="fast,epochs=7", status="failed", reason="?")
     (group,) = groups_of(runs)
     assert [entry.rank for entry in group.entries] == ["1", "", ""]
-
-
-@pytest.mark.parametrize(
-    ("numbers", "texts"),
-    [([1, 2, 3], ["1", "2", "3"]), ([1, 1, 3, None], ["1=", "1=", "3", ""]), ([], []), ([None, None], ["", ""])],
-)
-def test_a_shared_rank_is_marked(numbers, texts):
-    assert rank_texts(numbers) == texts
 
 
 def test_each_run_belongs_to_one_row(runs):

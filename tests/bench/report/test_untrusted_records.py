@@ -7,7 +7,6 @@ import shutil
 
 import pytest
 
-from bench.report.markdown import blocks
 from bench.report.page import page
 from tests.bench.report.helpers import copy_run, draw_pictures, edit, one, read
 
@@ -86,19 +85,3 @@ def test_an_environment_with_odd_values_is_shown(runs, root):
 def test_folder_with_an_undecodable_name_is_shown(runs, root):
     os.rename(one(runs), os.fsencode(runs) + b"/mini-\xff")
     page(runs, root).encode()
-
-
-def test_markdown_of_a_data_card_is_rendered():
-    parts = [
-        "# T",
-        "first\nsecond `x`",
-        "| a | b |\n| --- | --- |\n| 1 | **2** |",
-        "- one\n- two",
-        "```sh\n# code\n```",
-    ]
-    found = blocks("\n\n".join(parts))
-    assert [block.kind for block in found] == ["heading", "text", "table", "list", "code"]
-    assert found[1].lines == [[[("text", "first second "), ("code", "x")]]]
-    assert found[2].lines[1] == [[("text", "1")], [("strong", "2")]]
-    assert found[4].lines == [[[("text", "# code")]]]
-    assert blocks("```\nunended") == blocks("```\nunended\n```")

@@ -13,7 +13,7 @@ import pytest
 triton = pytest.importorskip("triton")
 from bench.kernels.diagonal_lstm import triton_op  # noqa: E402
 
-TOP = Path(__file__).parents[3]
+TOP = Path(__file__).parents[4]
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 NEEDED = [  # m, C, t, p: bytes of shared memory of `backward` in bf16, as compiled by Triton 3.6 and 3.8
     (112, 128, 32, 2, 263_168),

@@ -1,18 +1,10 @@
-"""What the compiled kernel is made of: numba_simd, lent memory, threads."""
-
-import gc
-import re
-import threading
+"""SIMD operations of the compiled kernels."""
 
 import numpy as np
 import pytest
-import torch
 
 numba = pytest.importorskip("numba")
 from bench.kernels import numba_simd  # noqa: E402
-from bench.kernels.buffer_pool import Pool  # noqa: E402
-from bench.kernels.diagonal_lstm import numba_forward  # noqa: E402
-from bench.kernels.thread_pool import run_in_threads  # noqa: E402
 from mnistref.common.numba_jit import compiled  # noqa: E402
 
 
@@ -85,73 +77,3 @@ def test_a_block_is_transposed_in_place_of_its_own(dtype):
     expected = np.zeros_like(out)
     expected[1:, 5:] = source[:, 2:10].T
     np.testing.assert_array_equal(out, expected)
-
-
-@pytest.mark.parametrize(("batch", "lanes"), [(1, [8]), (9, [16]), (17, [24]), (32, [16, 16]), (50, [24, 16, 16])])
-def test_groups_hold_every_image_once(batch, lanes):
-    from bench.kernels.diagonal_lstm.numba_op import groups
-
-    assert [width for _, width in groups(batch, torch.float32)] == lanes
-    for dtype in (torch.float32, torch.float64):
-        ends = [first + width for first, width in groups(batch, dtype)]
-        assert [first for first, _ in groups(batch, dtype)] == [0, *ends[:-1]]
-        assert batch <= ends[-1] < batch + 8
-
-
-def test_compiled_loops_use_vector_instructions():
-    """Multiply-adds go by whole numba_simd, and no exponential by a library, where the machine has such numba_simd."""
-    fresh = numba.njit(numba_forward.forward.py_func)  # code from a cache cannot be looked at
-    row, x = np.zeros(1000, np.float32), np.zeros((1, 1, 1, 2), np.float32)
-    fresh((0,) * 16, (1, 1, 1, 2), row[:2], row[:4].reshape(1, 4), row, row, 0, False, row, row[:0], x)
-    assembly = fresh.inspect_asm(fresh.signatures[0])
-    if "ymm" not in assembly:
-        pytest.skip("no vectors of 256 bits here")
-    assert assembly.count("ps\t") > 200
-    assert not re.search(r"vfmadd\w*ss\b|vdivss|expf|tanhf", assembly)
-
-
-def test_pool_memory_is_returned_when_unreferenced():
-    pool = Pool()
-    array = pool.take(10, np.float32)
-    assert (array.shape, array.dtype) == ((10,), np.float32)
-    place, tensor = array.ctypes.data, torch.from_numpy(array)[2:]
-    del array
-    other = pool.take(10, np.float32)
-    assert other.ctypes.data != place
-    del tensor
-    gc.collect()
-    assert pool.take(10, np.float32).ctypes.data == place
-
-
-def test_pool_holds_at_most_the_memory_lent_at_once():
-    pool = Pool()
-    for size in range(1, 50):
-        pool.take(size, np.float64)
-        assert pool.held <= 8 * size
-    lent = [pool.take(20, np.float64) for _ in range(3)]
-    assert pool.held == 3 * 160
-    del lent
-    gc.collect()
-    assert pool.held == 3 * 160
-
-
-def test_run_in_threads_does_each_piece_once_and_raises_errors():
-    torch.set_num_threads(3)
-    done = []
-
-    def piece(k):
-        done.append(k)
-        if k == 3:
-            raise ArithmeticError("three")
-
-    run_in_threads([lambda k=k: piece(k) for k in range(3)])
-    assert sorted(done) == [0, 1, 2]
-    with pytest.raises(ArithmeticError, match="three"):
-        run_in_threads([lambda k=k: piece(k) for k in range(6)])
-    run_in_threads([])
-
-
-def test_one_thread_is_the_calling_thread():
-    names = set()
-    run_in_threads([lambda: names.add(threading.get_ident())] * 5)
-    assert names == {threading.get_ident()}

@@ -18,7 +18,7 @@ from bench.kernels.diagonal_lstm import (
 from tests.bench.kernels.test_diagonal_lstm import arguments, run
 
 triton = pytest.importorskip("triton")
-TOP = Path(__file__).parents[3]
+TOP = Path(__file__).parents[4]
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 MAPS = [(50, 50), (25, 25), (12, 12), (6, 6), (64, 3), (1, 9), (9, 1), (112, 20)]
 
