@@ -1,11 +1,11 @@
-"""The command `bench`, called in this process."""
+"""Calls of the command `bench` in this process."""
 
 from click.testing import CliRunner
 
 import cli
 
 TRAINING = ["--epochs", "1", "--batch", "50", "--threads", "1", "--device", "cpu"]
-"""One epoch, on one thread."""
+"""Options of a training of one epoch, on one thread."""
 
 
 def bench(*arguments) -> tuple[int, str, str]:

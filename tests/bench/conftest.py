@@ -12,7 +12,7 @@ from bench.runs import records
 
 @pytest.fixture
 def interrupt_after(monkeypatch):
-    """interrupt_after(epoch): a context that interrupts a training after the epoch is in its history."""
+    """Return interrupt_after(epoch), a context that interrupts a training when the epoch is in its history."""
 
     @contextmanager
     def interrupt_after(epoch: int) -> Iterator[None]:

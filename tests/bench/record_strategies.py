@@ -1,4 +1,4 @@
-"""Records of runs that hypothesis makes up, on the disk as `records` keeps them, and what must hold of them."""
+"""Hypothesis strategies for records of runs, which are written to disk, and checks of the boards made of them."""
 
 import json
 import math
@@ -29,7 +29,7 @@ VARIANTS = ("mref", "mbg", "mini", "mbginv", "of-my-own")
 LENGTHS = st.one_of(st.sampled_from([1, 2, 3, 19, 20, 21, 499, 500, 501, 600]), st.integers(1, 600))
 STATUSES = ("ok",) * 8 + ("diverged", "failed", "unfinished", "damaged")
 MISSING = ("", "", "", "", "answers", "config", "request", "environment", "history", "maps", "bins", "new", "answers'")
-"""What a run's folder is without, most often without nothing; "answers'" are of another length."""
+"""Parts that a folder of a run lacks, most often none. "answers'" are answers of another length."""
 BINS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "all": lambda rng, n: rng.integers(0, 5, n),
     "of one": lambda rng, n: np.full(n, rng.integers(0, 5)),
@@ -56,7 +56,7 @@ LOOKS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 
 @st.composite
 def boards(draw, most_runs: int = 24) -> list[dict[str, Any]]:
-    """What each of a few runs is, see `write`."""
+    """Draw descriptions of a few runs, which `write` turns into folders."""
     runs: list[dict[str, Any]] = []
     for _ in range(draw(st.integers(1, 2))):
         shared = {
@@ -79,7 +79,7 @@ def boards(draw, most_runs: int = 24) -> list[dict[str, Any]]:
 
 
 def write(runs: Path, made: Sequence[dict[str, Any]]) -> None:
-    """The folders of these runs."""
+    """Write the folders of these runs."""
     for number, run in enumerate(made):
         folder = runs / f"run-{number}"
         folder.mkdir(parents=True)
@@ -119,7 +119,7 @@ def _request(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _result(run: dict[str, Any], config: RunConfig, folder: Path) -> dict[str, Any]:
-    """result.json of a run, and its answers written beside it."""
+    """Return the content of result.json of a run, and write the answers of the run."""
     shared = {
         "status": run["status"],
         "attn": run["attn"],
@@ -160,7 +160,7 @@ def _result(run: dict[str, Any], config: RunConfig, folder: Path) -> dict[str, A
 
 
 def check_everything(runs: Path, root: Path, baseline: str = "san") -> pd.DataFrame | None:
-    """Make everything of the records, and look at what must hold. → the board; None where there are no runs."""
+    """Make board, claims, page and snapshot of the records, and check them. Return the board; None without runs."""
     try:
         results = records.require_results(runs)
     except UsageProblemError:
@@ -179,7 +179,7 @@ def check_everything(runs: Path, root: Path, baseline: str = "san") -> pd.DataFr
 
 
 def check_board(board: pd.DataFrame) -> None:
-    """Bounds, ranks, and the forms of a board."""
+    """Check bounds and ranks of a board, and its forms as text and CSV."""
     assert list(board.columns) == board_columns()
     for row in board.to_dict("records"):
         for name in ("accuracy", *SCALES, *MAP_SCORES, "difference"):
@@ -197,7 +197,7 @@ def check_board(board: pd.DataFrame) -> None:
 
 
 def check_bounds(mean: float, low: float, high: float, least: float, most: float = 1.0) -> None:
-    """Both unknown, or in range, with the mean between them if a record tells it."""
+    """Check that both bounds are unknown, or both are in range and enclose the mean if it is known."""
     assert math.isnan(low) == math.isnan(high)
     if not math.isnan(low):
         assert least <= low <= high <= most, (low, high)
@@ -216,7 +216,7 @@ def check_claims(results: Sequence[dict[str, Any]]) -> None:
 
 
 def check_tables(text: str) -> None:
-    """Every line of each table has as many cells."""
+    """Check that all lines of a table have the same number of cells."""
     tables = re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE)
     assert tables
     for table in tables:
@@ -224,7 +224,7 @@ def check_tables(text: str) -> None:
 
 
 def check_page(text: str) -> None:
-    """No number in a chart is none."""
+    """Check that no coordinate in a chart is NaN or infinite."""
     for drawing in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
         for value in re.findall(r'\s(?:points|d|x|y|cx|cy|viewBox)="([^"]*)"', drawing):
             assert not re.search(r"nan|inf", value, re.IGNORECASE), value
@@ -233,7 +233,7 @@ def check_page(text: str) -> None:
 
 
 def without_nothing(board: pd.DataFrame) -> pd.DataFrame:
-    """The board with None for all that is missing, of plain types, to be compared."""
+    """Return a board with plain types and None for missing values, so that boards can be compared."""
     return pd.DataFrame(
         [
             {k: None if pd.isna(v) else v.item() if isinstance(v, np.generic) else v for k, v in row.items()}
@@ -253,18 +253,18 @@ ODD = st.one_of(
     st.lists(st.integers(), max_size=2),
     st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
 )
-"""What a record may hold in place of what it should."""
+"""Values that a damaged record may have."""
 
 
 @st.composite
 def damage(draw) -> tuple[str, tuple[int, ...], Any]:
-    """Which file of a run is changed, where in it, and to what."""
+    """Draw a file of a run, a place in the file, and a new value."""
     names = [records.RESULT, records.CONFIG, records.ENVIRONMENT, records.HISTORY, "pictures/pictures.json", "answers"]
     return draw(st.sampled_from(names)), tuple(draw(st.lists(st.integers(0, 60), min_size=1, max_size=3))), draw(ODD)
 
 
 def harm(run: Path, name: str, path: tuple[int, ...], value: Any) -> None:
-    """Change one value of a file of a run, or all of it."""
+    """Change one value of a file of a run, or replace its content."""
     if name == "answers":
         _harm_answers(run, path, value)
         return
@@ -279,7 +279,7 @@ def harm(run: Path, name: str, path: tuple[int, ...], value: Any) -> None:
 
 
 def _changed(content: Any, path: tuple[int, ...], value: Any) -> Any:
-    """The content with one value of it changed, which is found by going down the path."""
+    """Return the content with the value at this path changed."""
     if not path or not isinstance(content, dict | list) or not content:
         return value
     keys = list(content) if isinstance(content, dict) else list(range(len(content)))

@@ -1,4 +1,4 @@
-"""The functions of the package: lists, tests of any module or function, and measures of any maps."""
+"""The functions of the package: lists of mechanisms, evaluation of modules and functions, and measures of maps."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ def targets_of(data: MnistRef) -> torch.Tensor:
 
 
 class Foreign(nn.Module):
-    """A module of somebody else: logits that depend on the images, with or without maps."""
+    """A module from another package: its logits depend on the images, and it may return maps."""
 
     def __init__(self, classes: int = 5, maps: str = "none") -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Foreign(nn.Module):
 
 
 def test_evaluate_reproduces_the_numbers_of_a_record(run, data):
-    """Bit for bit, in the batches of the run's test, on the data set and by its folder."""
+    """The numbers are equal to the bit, with the batch size of the run, for a data set and for its folder."""
     loaded = bench.load_run(run)
     recorded = json.loads((run / "result.json").read_text())
     for given in (data, data.folder):
@@ -124,7 +124,7 @@ def test_module_may_return_logits_with_or_without_maps(maps, data):
 
 
 def test_evaluated_function_may_use_gradients_and_numpy(data):
-    """As Grad-CAM does."""
+    """Grad-CAM, for example, uses both."""
     model = Foreign().eval()
 
     def saliency(images, query):

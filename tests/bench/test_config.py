@@ -1,4 +1,4 @@
-"""Presets and recipes, and the choice among them."""
+"""Presets and recipes, and the choice of a recipe."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The curves of `tests.perf.recipes`: an interrupted run has the records of one that nothing interrupts."""
+"""The curves of `tests.perf.recipes`: an interrupted run has the records of an uninterrupted run."""
 
 from dataclasses import replace
 from functools import partial
@@ -10,7 +10,7 @@ from bench.config import RECIPES
 from tests.perf import recipes
 
 EVERY = 20
-"""Steps; an epoch of 400 images has 50."""
+"""Number of steps. An epoch of 400 images has 50 steps."""
 
 
 @pytest.mark.parametrize("cut", [1, 3], ids=["before a checkpoint", "after one"])
@@ -35,4 +35,4 @@ def test_a_resumed_run_continues_its_curve(cut, mini, tmp_path, monkeypatch):
     seconds = [record["seconds"] for record in resumed]
     assert seconds == sorted(seconds)
     assert seconds[0] > 0
-    assert trained(runs=tmp_path / "cut") == resumed  # it is over, and its curve is on the disk
+    assert trained(runs=tmp_path / "cut") == resumed  # the run is finished, and its curve is stored

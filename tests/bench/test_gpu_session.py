@@ -1,4 +1,4 @@
-"""The session for a GPU, rehearsed on a CPU: whatever ends it, what is measured until then can be read."""
+"""The GPU session, executed on a CPU: after any end, all measurements until then can be read."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ from tests.perf.places import fast_folder
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a rehearsal for machines without CUDA")
 SCRIPT = TOP / "bench" / "gpu_session.sh"
 FILES = {"session.json", "session.log", "caches.tar.xz"}
-"""All that a session leaves."""
+"""All files of a session."""
 
 
 def started(out: Path, *more: str, **environment: str) -> subprocess.Popen:
@@ -48,7 +48,7 @@ def test_a_tiny_session_from_end_to_end(tmp_path):
     """session.json is always complete; self-tests run with Triton, and parts for CUDA are skipped."""
     pytest.importorskip("triton")
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / ".partial-0-session.json").touch()  # of a session that was killed
+    (tmp_path / "out" / ".partial-0-session.json").touch()  # a file of a killed session
     process, looks = started(tmp_path / "out", TRITON_INTERPRET="1"), 0
     while process.poll() is None:
         if (tmp_path / "out" / "session.json").exists():
@@ -65,7 +65,7 @@ def test_a_tiny_session_from_end_to_end(tmp_path):
     assert ["works" in row for row in by["selftest"]] == [True]
     (errors,) = by["errors"]
     assert (errors["products"], errors["same_bits"]) == ("bf16", True)
-    assert max(errors["errors"]) <= 2 * errors["bound"]  # the interpreter cuts where a GPU rounds
+    assert max(errors["errors"]) <= 2 * errors["bound"]  # the interpreter truncates, and a GPU rounds
     assert {(row["part"], row["skipped"]) for row in by["skipped"]} == {("gpu_times layers", "no CUDA device")}
     interrupted, resumed = by["smoke"]
     assert interrupted["status"] == 130

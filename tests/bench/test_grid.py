@@ -1,4 +1,4 @@
-"""The papers' grid in slices: it resumes after every stop, and a cut leaves whole records."""
+"""The papers' grid in parts: it resumes after every stop, and a killed grid leaves complete records."""
 
 import json
 import os
@@ -24,7 +24,7 @@ SCRIPT = TOP / "bench" / "grid.sh"
 LEFT = 75
 SMALL = ("--device", "cpu", "--epochs", "1", "--seeds", "1", "--margin", "0.3", "--workers", "1")
 FILES = {"grid.json", "grid.log", "records-1.tar.xz", "records-2.tar.xz", "weights-1.tar.xz"}
-"""All that it leaves: with the three files of a session eight."""
+"""All files of a grid: eight, with the three files of a session."""
 STAGES = len(grid_plan.FIRST) + len(grid_plan.THEN)
 PRETENDED = """
 import os, shutil, sys, time
@@ -82,7 +82,7 @@ def grid(*arguments, **environment) -> tuple[int, str]:
 
 @pytest.fixture
 def pretended(tmp_path):
-    """pretended(seconds, …): the exit code and the sweeps of a grid whose program only records its calls."""
+    """Return pretended(seconds, …): exit code and sweeps of a grid with a program that only records its calls."""
     program, told = tmp_path / "program.py", tmp_path / "told"
     program.write_text(PRETENDED)
 
@@ -98,7 +98,7 @@ def pretended(tmp_path):
 
 @pytest.fixture
 def record(tmp_path):
-    """The folder of a finished run with all its records."""
+    """Return the folder of a finished run with all its records."""
     kept = next((TOP / "results" / "cpu-settings" / "runs").iterdir())
     run = tmp_path / "record"
     run.mkdir()
@@ -160,7 +160,7 @@ def test_the_grid_resumes_after_its_time_is_over(pretended, tmp_path):
     assert (code, 0 < len(first) < STAGES) == (LEFT, True)
     code, rest = pretended(90)
     assert code == 0
-    assert len(first) + len(rest) in (STAGES, STAGES + 1)  # one may have been under way
+    assert len(first) + len(rest) in (STAGES, STAGES + 1)  # a run may have been in progress
     assert pretended(60) == (0, [])
     assert len(pretended(90, photos="others")[1]) == STAGES
 
@@ -183,7 +183,7 @@ def test_stage_without_initial_runs_is_trained_from_scratch(pretended, tmp_path)
 
 @pytest.fixture
 def on_gpu(pretended, tmp_path):
-    """on_gpu(…): exit code, sweeps of one stage and grid.json, with a fake driver that reports a GPU."""
+    """Return on_gpu(…), which returns exit code, sweeps of a stage and grid.json, with a driver that reports a GPU."""
     driver = tmp_path / "bin" / "nvidia-smi"
     driver.parent.mkdir()
     driver.write_text("#!/bin/sh\n")
@@ -306,14 +306,14 @@ def test_a_killed_grid_leaves_complete_records(number, record, tmp_path, rounds)
         os.killpg(process.pid, number) if number == signal.SIGKILL else process.send_signal(number)
         process.communicate(timeout=30)
         assert process.returncode in (-number, 128 + number)
-        out.mkdir(exist_ok=True)  # it may have been ended before it began
+        out.mkdir(exist_ok=True)  # it may have ended before it started
         assert {path.name for path in out.iterdir() if not path.name.startswith(PARTIAL)} <= FILES
         if (out / "grid.json").exists():
             json.loads((out / "grid.json").read_text())
         finished = {path.parent.name for path in folder.glob("runs/**/result.json")}
         (folder / "unpacked").mkdir(parents=True)
         packed = unpacked(out, folder / "unpacked")
-        seen = 3 if number == signal.SIGKILL else 0  # of the last look at what is finished
+        seen = 3 if number == signal.SIGKILL else 0  # since the last check for finished runs
         assert len(finished) - seen <= len(packed) <= len(finished)
         assert set(packed) <= finished
     code, _ = grid(folder, "builtin", *more, **{**known, "TAKES": "0"})

@@ -1,4 +1,4 @@
-"""The measures against values worked by hand."""
+"""The measures compared with values worked by hand."""
 
 import pytest
 import torch
@@ -41,7 +41,7 @@ def test_maps_are_multiplied_and_the_product_normalised():
 
 
 def test_small_maps_are_upsampled_bilinearly_without_aligned_corners():
-    """[0, 1] over four columns is 0, ¼, ¾, 1; over two rows alike."""
+    """[0, 1] upsampled to four columns is 0, ¼, ¾, 1; both rows are equal."""
     product = attended([as_map([[0.0, 1.0]])], (2, 4))
     torch.testing.assert_close(product, torch.tensor([[0.0, 0.25, 0.75, 1.0]] * 2).unsqueeze(0) / 4)
     target = torch.tensor([[[False, True, True, False], [False, False, False, True]]])
@@ -115,7 +115,7 @@ def test_bins_agree_with_torchmetrics():
 
 
 def test_precision_and_recall_worked_by_hand():
-    """Scores .4 .3 .2 .1, the first and third of them on the digit: precision 1, ½, ⅔, ½ at recall ½, ½, 1, 1."""
+    """Scores are .4 .3 .2 .1, the first and third on the digit: precision is 1, ½, ⅔, ½ at recall ½, ½, 1, 1."""
     counts = score_histogram([as_map([[0.4, 0.3], [0.2, 0.1]])], LEFT)
     curve = precision_recall(counts, points=5)
     assert curve.recall.tolist() == [0, 0.25, 0.5, 0.75, 1]
@@ -127,11 +127,11 @@ def test_precision_and_recall_worked_by_hand():
 @pytest.mark.parametrize(("maps", "low"), [(3, 1e-24), (2, 1e-38), (9, 1e-30), (5, 1e-44), (2, 0.3)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_product_of_any_magnitude_equals_double_precision(dtype, maps, low, power):
-    """Each map is 1 at one pixel of its own. In units of the product there, the others weigh `low` to the power."""
+    """Each map is 1 at another pixel. Relative to the product there, the other pixels have `low` to the power."""
     masks = [torch.full((1, 1, 6, 8), low, dtype=dtype) for _ in range(maps)]
     for k, mask in enumerate(masks):
         mask[0, 0, k // 8, k % 8] = 1
-    ordinary = torch.full((1, 1, 6, 8), 0.25)  # of another image in the batch, which stays as it is
+    ordinary = torch.full((1, 1, 6, 8), 0.25)  # another image of the batch does not change
     target = torch.zeros(2, 6, 8, dtype=torch.bool)
     target[:, 0, :2] = True
     weight = float(masks[0][0, 0, -1, -1]) ** power
@@ -157,7 +157,7 @@ def test_a_uniform_map_has_the_area_as_precision():
 
 @pytest.mark.parametrize("power", [1.0, 0.5])
 def test_precision_recall_curve_equals_scikit_learn(power):
-    """Over images of several batches, scores from 1 down to 1e-30."""
+    """The images are in several batches, with scores from 1 to 1e-30."""
     generator = torch.Generator().manual_seed(1)
     target = torch.rand(12, 16, 16, generator=generator) < 0.1
     sharp = torch.rand(12, 1, 16, 16, generator=generator) ** 60

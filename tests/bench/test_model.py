@@ -1,4 +1,4 @@
-"""Many questions about an image in one pass: the same answers, maps and gradients as one by one; who shares a step."""
+"""Several questions about an image in one pass: equal to single questions; and the questions of a step."""
 
 import itertools
 

@@ -97,7 +97,7 @@ def test_list_of_pretrained_networks():
 
 @pytest.mark.parametrize("by_digest", [False, True])
 def test_weights_are_found_in_the_named_folder(by_digest, tmp_path, monkeypatch):
-    """As with an installed wheel, which has no folder `results`."""
+    """An installed wheel has no folder `results`."""
     entry = pretrained.find_entry("pan-ctx", "mref", DEFAULT_WIDTH)
     monkeypatch.setattr(pretrained, "_CHECKOUT_FOLDER", tmp_path / "none")
     monkeypatch.delenv(pretrained.VARIABLE, raising=False)

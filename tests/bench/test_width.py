@@ -29,7 +29,7 @@ def configured(folder, width: int) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def narrow(mini, tmp_path_factory):
-    """A run of 12 channels."""
+    """Return a run of 12 channels."""
     runs = tmp_path_factory.mktemp("narrow")
     code, run, error = bench("run", "--attn", "pan", "--data", mini, "--runs", runs, "--width", 12, *TRAINING)
     assert code == 0, error

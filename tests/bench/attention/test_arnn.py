@@ -1,4 +1,4 @@
-"""The attention RNN against its formulas: what each score depends on, and its distributions."""
+"""The attention RNN compared with its formulas: the cells that each score depends on, and the distributions."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ from tests.bench.attention.helpers import inputs, score_of
 
 @pytest.mark.parametrize(("m", "n"), [(6, 8), (8, 5)])
 def test_arnn_scores_depend_on_exactly_the_cells_of_the_paper(m, n):
-    """μ at (i, j) has seen the rows above by both LSTMs, its own row to the left; K^c widens that by one cell."""
+    """μ at (i, j) depends on all rows above and on its own row to the left; K^c widens this region by one cell."""
     module, (x, query) = score_of("arnn"), inputs(m, n, batch=1)
     plain = module(x, query)
     for i in range(m):
@@ -33,7 +33,7 @@ def test_arnn_scores_depend_on_exactly_the_cells_of_the_paper(m, n):
 
 
 def test_arnn_concatenates_the_embedded_query_at_every_position():
-    """The bias per image that stands for it equals K^x over [X^c, E q]."""
+    """The implementation adds a bias per image instead, which must equal K^x over [X^c, E q]."""
     from bench.kernels.diagonal_lstm import diagonal_lstm
 
     module, (x, query) = score_of("arnn"), inputs(4, 5, batch=2)
@@ -72,7 +72,7 @@ def test_attention_rnn_works_with_any_cnn():
 @pytest.mark.parametrize(("m", "n"), [(6, 8), (7, 4)])
 @pytest.mark.parametrize("t", [1, 16, 32])
 def test_each_lstm_state_depends_on_exactly_the_cells_of_the_paper(m, n, t):
-    """h^l at (i, j): rows up to i, columns up to j; h^r: rows above i, columns from j on (context of 1 × 1)."""
+    """h^l at (i, j) depends on rows ≤ i and columns ≤ j; h^r on rows above i and columns from j. Context: 1 × 1."""
     module = score_of("arnn", hidden=t, context=1)
     x, query = inputs(m, n, batch=1)
     plain = module.states(x, query)
@@ -86,7 +86,7 @@ def test_each_lstm_state_depends_on_exactly_the_cells_of_the_paper(m, n, t):
 
 
 def test_independent_sides_combine_by_the_product_of_their_densities():
-    """μ and σ of the normalised product, integrated numerically."""
+    """The expected μ and σ of the normalised product are integrated numerically."""
     left, right = Gaussian(torch.tensor(0.3), torch.tensor(0.7)), Gaussian(torch.tensor(-1.1), torch.tensor(1.9))
     grid = torch.linspace(-15, 15, 200_001, dtype=torch.float64)
     density = torch.exp(sum(-0.5 * ((grid - g.mean) / g.deviation) ** 2 for g in (left, right)))
@@ -111,7 +111,7 @@ def test_gaussian_samples_have_the_stated_mean_and_variance(name, scale):
     draws = module(x.expand(n, -1, -1, -1), query.expand(n, -1)).flatten(1).detach()
     standard = ((draws - mean) / (scale * deviation)).detach()
     assert stats.kstest(standard.flatten().numpy(), "norm").pvalue > 1e-3
-    for k in range(6):  # every cell by itself: its mean, and its variance (n s² / σ² is χ² distributed)
+    for k in range(6):  # mean and variance of each cell (n s² / σ² is χ² distributed)
         assert abs(standard[:, k].mean()) * math.sqrt(n) < 4
         assert 1e-4 < stats.chi2(n).cdf(float(standard[:, k].square().sum())) < 1 - 1e-4
     correlation = torch.corrcoef(standard.T) - torch.eye(6, dtype=torch.float64)

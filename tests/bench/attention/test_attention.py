@@ -39,7 +39,7 @@ def inputs(height: int, width: int, batch: int = 3) -> tuple[Tensor, Tensor]:
 
 
 def pyramid(x: Tensor) -> list[Tensor]:
-    """Return the features of three slots; the last are x."""
+    """Return the features of three slots; those of the last slot are x."""
     return [*(torch.nn.functional.interpolate(x, scale_factor=2.0**k) for k in (2, 1)), x]
 
 
@@ -100,7 +100,7 @@ def test_a_finite_gradient_reaches_every_parameter_and_the_features(name, last):
     for parameter_name, parameter in [*module.named_parameters(), ("x", x)]:
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.isfinite().all(), parameter_name
-        # One number added to every score: the softmax of the last slot does not see it.
+        # A constant added to every score does not change the softmax of the last slot.
         shift = last and parameter_name.endswith("bias") and parameter.numel() == 1
         assert shift or parameter.grad.abs().max() > 1e-9, parameter_name
 

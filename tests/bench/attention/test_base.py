@@ -1,4 +1,4 @@
-"""How a gate and a readout use a score."""
+"""Gates and readouts: their use of a score."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Attention in blocks against its formula."""
+"""Attention in blocks compared with its formula."""
 
 import pytest
 import torch

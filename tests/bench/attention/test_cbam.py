@@ -1,4 +1,4 @@
-"""CBAM against timm."""
+"""CBAM compared with timm."""
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ def timm_weights(own: CBAM, theirs: nn.Module) -> None:
     with torch.no_grad():
         theirs.channel.fc1.weight.copy_(own.channel.hidden.weight[:, :, None, None])
         theirs.channel.fc2.weight.copy_(own.channel.out.weight[:, :, None, None])
-        # Eq. 3 and timm stack [mean, max], ours [max, mean]: the same maths, its kernel's planes in another order.
+        # Eq. 3 and timm stack [mean, max], this module [max, mean]: only the order of the kernel's planes differs.
         theirs.spatial.conv.conv.weight.copy_(own.spatial.weight.flip(1))
         theirs.spatial.conv.bn.eps = 0.0
 

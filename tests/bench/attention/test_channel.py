@@ -1,4 +1,4 @@
-"""Channel attention against timm, and FiLM against its formula."""
+"""Channel attention compared with timm, and FiLM compared with its formula."""
 
 import torch
 

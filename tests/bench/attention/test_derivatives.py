@@ -98,7 +98,7 @@ def test_missing_query_is_detected_inside_transforms():
 
 @pytest.mark.parametrize("name", MECHANISMS)
 def test_networks_with_every_mechanism_can_be_exported_and_saved(name):
-    """An LSTM, which export unrolls, at 1 × 2 positions; the others at 2 × 3 and 1 × 1, and loaded again."""
+    """Export unrolls an LSTM, so its map has 1 × 2 positions; others have 2 × 3 and 1 × 1. Files are loaded again."""
     torch.manual_seed(0)
     mechanism = MECHANISMS[name]
     slow = any(isinstance(part, AttentionRNN) for part in bench.create_model(name, variant="mini").modules())

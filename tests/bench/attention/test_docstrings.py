@@ -8,7 +8,7 @@ from bench.attention import MECHANISMS
 from tests.bench.attention.helpers import WITH_CLASS
 
 RANGES = {int: r"\b[01] or more|\bodd\b", float: r"\b0 or more", bool: r"\btrue\b.*\bfalse\b", str: r"\w,? or \S"}
-"""How a docstring says what an option of that type may be."""
+"""Phrases of a docstring for the allowed values of an option, by type."""
 
 
 @pytest.mark.parametrize("name", WITH_CLASS)

@@ -1,4 +1,4 @@
-"""Hard attention against its formula."""
+"""Hard attention compared with its formula."""
 
 import itertools
 
@@ -27,7 +27,7 @@ def test_hard_attention_sums_over_every_position():
 
 
 def test_hard_attention_is_finite_when_one_position_has_all_weight():
-    """One position takes all the weight: no logarithm of zero."""
+    """A logarithm of zero is avoided if one position has all the weight."""
     torch.manual_seed(0)
     readout, head = HardReadout(5, 4), Head(5, 3, 0, 0.0)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What modules do at their limits, or say: half precision, empty batches, other devices, transforms, export."""
+"""Modules in half precision, with empty batches, on other devices, under transforms and in exported programs."""
 
 import copy
 import subprocess
@@ -20,7 +20,7 @@ IMAGES, QUERY = torch.rand(2, 3, 48, 48), torch.tensor([1, 2])
 
 
 def tensors(out) -> list[torch.Tensor]:
-    """Every tensor of a module's output."""
+    """Return every tensor of a module's output."""
     if isinstance(out, torch.Tensor):
         return [out]
     return [t for part in out if isinstance(part, torch.Tensor | tuple | list) for t in tensors(part)]
@@ -111,7 +111,7 @@ def test_reference_implementation_can_be_differentiated_twice():
 
 
 def exported(module: torch.nn.Module, inputs: tuple, folder) -> list[torch.Tensor]:
-    """What a process that loads the exported module makes of the inputs, without our operators."""
+    """Return the outputs of an exported module in a new process, which does not import this package."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.export.save(torch.export.export(module, inputs), folder / "module.pt2")

@@ -1,4 +1,4 @@
-"""LTPA against its formula."""
+"""LTPA compared with its formula."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def test_ltpa_equals_its_formula(compatibility):
 
 
 def test_ltpa_global_feature_acts_only_through_attended_vectors():
-    """Where every position has the same local feature, the vectors are that feature whatever g is."""
+    """If every position has the same local feature, the attended vectors equal that feature for every g."""
     module, (_, query) = GlobalLocalReadout(5, 4).double(), inputs(1, 1)
     same = torch.randn(3, 5, 1, 1, dtype=torch.float64).expand(3, 5, 4, 4)
     readings = [module([same] * 3, q).vectors for q in (query, query.roll(1, dims=1))]

@@ -1,4 +1,4 @@
-"""PAN against its formula."""
+"""PAN compared with its formula."""
 
 import torch
 
@@ -6,7 +6,7 @@ from tests.bench.attention.helpers import inputs, score_of
 
 
 def test_receptive_fields_of_pan_and_pan_ctx():
-    """One position without context, its eight neighbours with it, and none of them in the last slot."""
+    """A score depends on one position; with context, also on its eight neighbours, except in the last slot."""
     for name, last, reach in (("pan", False, 0), ("pan-ctx", False, 1), ("pan-ctx", True, 0), ("san", True, 0)):
         module, (x, query) = score_of(name, last), inputs(7, 7, batch=1)
         moved = x.clone()

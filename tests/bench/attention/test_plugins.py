@@ -131,7 +131,7 @@ def beside(folder: Path, factor: float) -> Path:
 
 def test_imported_files_belong_to_the_mechanism_and_folders_share_no_modules(tmp_path, monkeypatch):
     paths = [beside(tmp_path / name, factor) for name, factor in (("one", 1.0), ("two", 2.0))]
-    monkeypatch.setitem(sys.modules, "util", json)  # as if the program had its own
+    monkeypatch.setitem(sys.modules, "util", json)  # as if the program had already imported a module of this name
     first, second = canonical_name(f"{paths[0]}:Own,{paths[1]}:Own").split(",")
     assert first != second
     assert [get_mechanism(name).cls.factor for name in (first, second)] == [1.0, 2.0]

@@ -1,4 +1,4 @@
-"""Self-attention against torch."""
+"""Self-attention compared with torch."""
 
 import torch
 from torch.nn import functional as F

@@ -1,4 +1,4 @@
-"""The spatial transformer: where it samples, and where its maps lie."""
+"""The spatial transformer: its window, its gradient and the places of its maps."""
 
 import torch
 
@@ -30,7 +30,7 @@ def test_gradient_of_a_window_outside_the_image_is_not_zero():
 
 
 def test_spatial_transformer_samples_the_window_of_theta():
-    """A window of half the size about the centre of a 6 × 6 map; a mirrored one."""
+    """The window has half the size of a 6 × 6 map and the same centre; a second window is mirrored."""
     x = torch.arange(36.0).view(1, 1, 6, 6)
     window = transform(x, torch.tensor([[[0.5, 0.0, 0.0], [0.0, 0.5, 0.0]]]))
     coordinates = (torch.arange(6.0) + 0.5) / 2 + 1.5 - 0.5

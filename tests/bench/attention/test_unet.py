@@ -1,4 +1,4 @@
-"""The U-Net against an independent implementation."""
+"""The U-Net compared with an independent implementation."""
 
 import math
 
@@ -11,7 +11,7 @@ from tests.bench.attention.helpers import inputs
 
 
 def unet_as_written(net: UNet, x: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
-    """The same from the top level down: [own features, the level below enlarged], step by step."""
+    """Return the output of a U-Net, computed level by level: [features of the level, enlarged level below]."""
     ups = [*net.up][::-1]  # the first one is the deepest
 
     def level(k: int, x: torch.Tensor) -> torch.Tensor:
@@ -42,7 +42,7 @@ def test_unet_equals_its_formula(depth, height, width):
 
 @pytest.mark.parametrize(("depth", "before", "after"), [(1, 1, 1), (2, 5, 4), (3, 11, 10)])
 def test_receptive_field_of_a_unet_follows_from_its_depth(depth, before, after):
-    """From position 20: 3×3 at each level, and whole cells of 2^level positions."""
+    """Position 20 is changed. Each level adds 3 × 3 neighbours and complete cells of 2^level positions."""
     torch.manual_seed(0)
     net, (x, query) = UNet(3, 4, depth).double(), inputs(41, 39, batch=1, channels=3)
     moved = x.clone()

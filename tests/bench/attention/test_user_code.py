@@ -1,4 +1,4 @@
-"""Errors of user code name the user's file and line, and their tracebacks are kept."""
+"""Errors of user code name the user's file and line, and their tracebacks are stored."""
 
 import json
 import re

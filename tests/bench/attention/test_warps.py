@@ -9,7 +9,7 @@ from bench.attention.warps import compose_frame, place_in_image
 
 
 def test_map_of_warped_features_is_placed_at_their_origin():
-    """A window on the upper left quarter, and in it one on its lower right: from a quarter to half of the image."""
+    """The second window is the lower right quarter of the upper left quarter: 25 to 50 % of each side of the image."""
     quarter = torch.tensor([[[0.5, 0.0, -0.5], [0.0, 0.5, -0.5]]])
     within = torch.tensor([[[0.5, 0.0, 0.5], [0.0, 0.5, 0.5]]])
     ones = torch.ones(1, 1, 32, 32)

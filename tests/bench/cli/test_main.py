@@ -1,4 +1,4 @@
-"""The commands `bench run`, `show` and `leaderboard`: what they print and how they end."""
+"""The commands `bench run`, `show` and `leaderboard`: their output and exit codes."""
 
 import json
 import shutil
@@ -41,7 +41,8 @@ def test_show_draws_a_run(mini, root, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     folder = Path(call(cli.bench, *run_arguments(mini, root / "runs", "san")).stdout.strip())
     monkeypatch.chdir(tmp_path)
-    shown = call(cli.bench, "show", folder, "--images", 1)  # its data are found beside it, the name is the run's
+    # the data set is next to the run, and the picture has the name of the run
+    shown = call(cli.bench, "show", folder, "--images", 1)
     assert shown.stdout == f"{folder.name}.png\n"
     assert "of 1 answers right" in shown.stderr
     assert (tmp_path / shown.stdout.strip()).read_bytes().startswith(b"\x89PNG")
@@ -109,7 +110,7 @@ def test_run_command_prints_a_summary_and_draws_a_picture(mini, tmp_path):
 
 
 def test_the_number_of_training_images_makes_another_data_set(idx_folder, tmp_path):
-    """Without a preset, mini is that of the preset quick, so that nothing is downloaded."""
+    """The data set mini has the digits of the preset quick, so that nothing is downloaded."""
     sizes = ["--variant", "mini", "--digits", idx_folder, "--train", "40", "--epochs", "1", "--root", tmp_path]
     done = call(cli.bench, "run", "--attn", "none", *sizes, "--no-timing", "--device", "cpu")
     (manifest,) = tmp_path.glob("datasets/*/dataset.json")

@@ -49,7 +49,7 @@ print(faults[-1] - faults[-4])
 
 
 def test_freed_memory_is_reused_by_the_process():
-    """Large tensors that are made and freed again and again come from the kernel once, not page by page each time."""
+    """The process reuses the memory of large tensors, so that the kernel does not map its pages again in each step."""
     if platform.libc_ver()[0] != "glibc":
         pytest.skip("for glibc only")
     found = []
@@ -57,5 +57,5 @@ def test_freed_memory_is_reused_by_the_process():
         status, out, errors = finish(start_python(FAULTS, [how]))
         assert status == 0, errors
         found.append(int(out))
-    assert found[0] > 3 * 9_000  # pages of 4 KB, of 38 MB
+    assert found[0] > 3 * 9_000  # 38 MB are about 9,000 pages of 4 KB
     assert found[1] < found[0] / 4

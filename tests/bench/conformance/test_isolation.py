@@ -1,4 +1,4 @@
-"""Modules of the user's own are checked in a child process: one that ends its process ends no command."""
+"""Checks of user modules in a child process: a module that ends its process does not end a command."""
 
 import re
 from pathlib import Path
@@ -124,7 +124,7 @@ def test_commands_refuse_a_module_that_ends_its_process(command, own, tmp_path):
 def test_runs_of_an_unfit_module_fail_and_other_runs_finish(own, mini, tmp_path, monkeypatch):
     monkeypatch.setattr(
         subprocess_worker, "launch", lambda task, *_: subprocess_worker.run_task(task)
-    )  # here, which is faster
+    )  # checks in this process are faster
     how = ["--data", mini, "--seeds", "1", "--epochs", "1", "--threads", "1", "--device", "cpu"]
     done = call("sweep", *how, "--attn", f"{own}:Leaves,none", "--runs", tmp_path / "runs")
     assert done.exit_code == 6, done.output

@@ -1,4 +1,4 @@
-"""What a run would refuse later, `bench check` and the start of the run refuse; every kind of state is kept."""
+"""`bench check` and the start of a run refuse modules that would fail later; all module state is saved."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Training on fresh images: which they are, that they come again, and that their runs are kept apart."""
+"""Training on fresh images: the images of each epoch, resuming, and the separation of such runs on boards."""
 
 import json
 import threading
@@ -42,7 +42,7 @@ def drawing() -> list[threading.Thread]:
 
 @pytest.fixture
 def opened():
-    """opened(folder, …) → what is trained on; closed after the test, and no thread is left."""
+    """Return opened(folder, …), which returns the training data. They are closed and all threads end after the test."""
     there = []
 
     def opened(folder, queries="one", stream=None, recipe=SHORT) -> OnlineImages:
@@ -108,7 +108,7 @@ def test_at_most_two_online_epochs_are_in_memory(mini, monkeypatch, opened):
     online = opened(mini, recipe=replace(SHORT, epochs=6))
     for e in range(6):
         split = online.of_epoch(e)
-        while len(there) < min(e + 2, 6):  # the next one is being drawn while this one is here
+        while len(there) < min(e + 2, 6):  # the next epoch is drawn during this one
             sleep(0.001)
         split.batch(torch.arange(9))
         del split
@@ -197,7 +197,7 @@ def test_run_command_trains_online_and_the_board_has_a_separate_row(mini, tmp_pa
     board = build_board(records.read_results(tmp_path))
     label = "fast,batch=16,epochs=1,questions=all"
     assert sorted(board["recipe"]) == [label, f"{label},online"]
-    assert list(board["rank"]) == [1, 1]  # no rivals
+    assert list(board["rank"]) == [1, 1]  # rows of different data have no common rank
 
 
 def test_online_questions_are_spread_evenly_over_images(mini):

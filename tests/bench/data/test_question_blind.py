@@ -1,4 +1,4 @@
-"""The accuracy of an answer that does not look at the question."""
+"""The accuracy of the best answer that ignores the question."""
 
 from collections import Counter
 from fractions import Fraction
@@ -12,7 +12,7 @@ from mnistref.dataset import MnistRef
 @pytest.mark.parametrize("queries", ["one", "all", "author"])
 @pytest.mark.parametrize("variant", ["mini", "miniinv", "mref"])
 def test_question_blind_accuracy_is_the_chance_of_the_most_frequent_label(make, variant, queries):
-    """An obvious computation, question by question, with exact fractions."""
+    """The expected value is computed question by question, with exact fractions."""
     folder = make(variant)
     every = MnistRef(folder, "test", "all").triples
     labels: dict[int, Counter[int]] = {}

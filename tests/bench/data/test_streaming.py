@@ -36,7 +36,7 @@ def test_streamed_split_has_the_batches_of_a_resident_split(queries, size, two):
 
 
 class Copies(TorchDispatchMode):
-    """Counts the tensors that come from the host to the device `meta`."""
+    """A mode that counts the tensors copied from the host to the device `meta`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""One run on several processes: the same as on one, to the rounding, and what happens when one of them fails."""
+"""Runs on several processes: equal to one process up to rounding errors, and failures of a process."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def check_records(one: dict, several: dict) -> None:
 
 @pytest.mark.parametrize("attn", training_program.EXACT)
 def test_two_processes_train_the_same_weights_and_records_as_one(attn, mini, by_two):
-    """Batches of 25. In double precision, as single rounding grows with every step: see the next but one."""
+    """Batches have 25 images. Rounding errors in single precision grow with every step, so this test uses fp64."""
     weights, record = training_program.trained(mini, attn, True)
     check_weights(weights, attn, by_two[0])
     check_records(record, by_two[1][f"{attn}/True"])
@@ -92,8 +92,7 @@ def test_three_processes_train_the_same_weights_and_records_as_one(mini, by_thre
 
 @pytest.mark.parametrize("attn", training_program.SINGLE)
 def test_losses_of_processes_agree_in_lower_precision(attn, mini, by_two):
-    """Not every weight: of a bias before a batch normalisation the gradient is nothing but rounding, which Adam takes
-    for a direction."""
+    """Weights are not compared: the gradient of a bias before a batch normalisation is rounding noise for Adam."""
     _, record = training_program.trained(mini, attn, False)
     for one, two in zip(record["history"], by_two[1][f"{attn}/False"]["history"], strict=True):
         assert one["train_loss"] == pytest.approx(
@@ -104,7 +103,7 @@ def test_losses_of_processes_agree_in_lower_precision(attn, mini, by_two):
 @pytest.mark.parametrize("name", training_program.NORMS)
 @pytest.mark.parametrize("processes", ["by_two", "by_three"])
 def test_batch_normalisation_uses_the_batch_of_all_processes(name, processes, request):
-    """Outputs, gradients and running statistics of 6 + 5 or 4 + 4 + 3 rows, and here of eleven at once."""
+    """Processes with 6 + 5 or 4 + 4 + 3 rows have the outputs, gradients and running statistics of eleven rows."""
     tensors, _ = request.getfixturevalue(processes)
     for key, value in training_program.normed(name).items():
         torch.testing.assert_close(value, tensors[f"norm/{name}/{key}"], rtol=1e-12, atol=1e-12, msg=key)
@@ -137,7 +136,7 @@ def test_two_processes_resume_a_run_of_one_process(mini, tmp_path, interrupt_aft
     done = torchrun(2, "cli.py", "bench", *command(mini, tmp_path / "two"))
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'two' / one.name}\n"
-    assert done.stderr.count("resuming after epoch 1") == 1  # the first process alone says it
+    assert done.stderr.count("resuming after epoch 1") == 1  # only the first process logs it
     check_run(one, tmp_path / "two" / one.name)
 
 

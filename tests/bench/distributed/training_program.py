@@ -30,10 +30,10 @@ CPU = torch.device("cpu")
 PAN = Recipe("pan", "rmsprop", lr=0.003, batch=25, epochs=2, schedule="steps")
 FAST = Recipe("fast", "adam", lr=0.003, batch=25, epochs=2, schedule="onecycle")
 EXACT = ("han", "none,none,arnn-sampled", "film", "stn-m", "own", "han*", "none,none,arnn-sampled*", "film*")
-"""Networks trained in double precision, by the recipe PAN; "own" is `Own`, and * those that are asked all questions
-about an image in a step."""
+"""Networks trained in double precision with the recipe PAN. "own" is `Own`; a step of networks with * has all
+questions about its images."""
 SINGLE = {"none": "fp32", "cbam-arnn": "bf16"}
-"""And those in less precision, by the recipe FAST."""
+"""Networks trained in lower precision with the recipe FAST, and their precisions."""
 NORMS = {
     "1d": (nn.BatchNorm1d(3), (11, 3)),
     "1d of sequences": (nn.BatchNorm1d(3, momentum=0.3), (11, 3, 5)),
@@ -45,7 +45,7 @@ NORMS = {
 
 
 class Own(nn.Module):
-    """A user's module that couples images and draws by functions, and has a parameter that learns nothing."""
+    """A user module with functional batch statistics and dropout, and a parameter that has no gradient."""
 
     def __init__(self, channels: int, query_dim: int) -> None:
         super().__init__()
@@ -62,13 +62,13 @@ class Own(nn.Module):
 
 
 class Broken(nn.Module):
-    """A network whose answers to the questions about one digit, or to all, hold another value in a place.
+    """A network with one replaced value in its answers to all questions, or to the questions about one digit.
 
     Args:
         model: the network.
-        part: what holds it: its "answers", a "class" of these, or its "maps".
-        value: what it holds there.
-        query: the digit asked about; None for all.
+        part: where the value is: in the "answers", in a "class" of the answers, or in the "maps".
+        value: the new value.
+        query: the digit of the questions; None for all questions.
     """
 
     def __init__(self, model: nn.Module, part: str, value: float, query: int | None = 3) -> None:
@@ -101,21 +101,21 @@ class Exact(Resident):
 
 
 def few(data: Path, name: str, questions: int, exact: bool, queries: str = "one") -> Split:
-    """The first questions of a split."""
+    """Return the first questions of a split."""
     split = load_split(data, name, queries, CPU, masks=True)
     cut = {key: getattr(split, key)[:questions] for key in ("image", "slot", "query", "label", "scale")}
     return (Exact if exact else Resident)(**{**vars(split), **cut})
 
 
 def trainer(data: Path, attn: str, exact: bool, group: SingleProcess, recipe: Recipe | None = None) -> Trainer:
-    """Two steps an epoch."""
+    """Return a trainer with two steps per epoch."""
     torch.manual_seed(0)
     every, attn = attn.endswith("*"), attn.removesuffix("*")
     model = create_model("none" if attn == "own" else attn, variant="mini")
     if attn == "own":
         model.gates = nn.ModuleDict({"1": Gate(Own(32, 10), 32)})
     for name, parameter in model.named_parameters():
-        if name.endswith("theta.bias"):  # at the identity rounding decides which pixels a position lies between
+        if name.endswith("theta.bias"):  # at the identity, rounding decides between which pixels a position is
             parameter.data += 0.3 * torch.rand(6)
     model = (model.double() if exact else model).to(memory_format=torch.channels_last)
     train, val = few(data, "train", 55, exact, "all" if every else "one"), few(data, "val", 21, exact)
@@ -127,7 +127,7 @@ def trainer(data: Path, attn: str, exact: bool, group: SingleProcess, recipe: Re
 def trained(
     data: Path, attn: str, exact: bool, group: SingleProcess = SINGLE_PROCESS
 ) -> tuple[dict[str, Tensor], dict]:
-    """The weights, and what is recorded."""
+    """Return the weights and the records of a training."""
     training = trainer(data, attn, exact, group)
     history = [{**record, "seconds": 0} for record in training.epochs()]
     tested = measure(training.model, few(data, "test", 21, exact), group=group).measures
@@ -135,7 +135,7 @@ def trained(
 
 
 def normed(name: str, group: SingleProcess = SINGLE_PROCESS) -> dict[str, Tensor]:
-    """Two passes through a batch normalisation in double precision: outputs, gradients, running statistics."""
+    """Return outputs, gradients and running statistics of two passes through a batch normalisation in fp64."""
     module, shape = NORMS[name]
     module = type(module)(
         **{key: getattr(module, key) for key in ("num_features", "eps", "momentum", "affine", "track_running_stats")}
@@ -157,14 +157,14 @@ def normed(name: str, group: SingleProcess = SINGLE_PROCESS) -> dict[str, Tensor
 
 
 def whole(own: Tensor, x: Tensor, rows: slice, group: SingleProcess) -> Tensor:
-    """The tensor of which every process has rows."""
+    """Return the complete tensor, of which every process has rows."""
     every = torch.zeros_like(x)
     every[rows] = own
     return group.all_reduce(every)
 
 
 def diverged(data: Path, group: SingleProcess = SINGLE_PROCESS) -> str:
-    """Why a training ends whose learning rate is no number."""
+    """Return the error of a training whose learning rate is NaN."""
     try:
         list(trainer(data, "none", False, group, replace(FAST, lr=math.inf, optimizer="rmsprop")).epochs())
     except DivergedError as error:
@@ -173,7 +173,7 @@ def diverged(data: Path, group: SingleProcess = SINGLE_PROCESS) -> str:
 
 
 def unfit(data: Path, group: SingleProcess = SINGLE_PROCESS) -> list[str]:
-    """Why validations and tests end whose answers or maps are not finite, or below zero."""
+    """Return the errors of validations and tests whose answers or maps are not finite, or are negative."""
     said = []
     for part, value in (("answers", math.nan), ("maps", math.inf), ("maps", -1.0)):
         torch.manual_seed(0)

@@ -26,7 +26,7 @@ from tests.helpers import TOP
 
 
 def entry(name: str) -> str:
-    """The name of the entry of a column, which may be a bound or a quartile of another one."""
+    """Return the name of the entry of a column, which may be a bound or a quartile of another column."""
     for suffix in (*BOUNDS, *QUARTILES):
         if name.endswith(suffix) and name not in COLUMN_BY_NAME:
             return name.removesuffix(suffix)
@@ -87,7 +87,7 @@ def test_reorder_moves_columns_in_front_of_others():
 
 
 def test_no_other_module_spells_the_name_of_a_metric():
-    """Outside the table, code refers to its constants. Docstrings are no code.
+    """Code outside the table uses its constants. Docstrings are not checked.
 
     Keys of a `Result` are literals, which mypy checks; `record_types.py` defines them.
     """
@@ -100,5 +100,5 @@ def test_no_other_module_spells_the_name_of_a_metric():
 
 
 def exported(path: Path) -> set[str]:
-    """The names in `__all__` of the module of metrics, which are those of its functions."""
+    """Return the names in `__all__` of a module."""
     return {"mask_correctness"} if path.name == "metrics.py" else set()

@@ -37,7 +37,7 @@ def test_test_of_a_network_returns_every_measure(attn, mini):
     maps = [result[key] for key in ("mask_correctness", "tpr", "pointing")]
     if attn == "none":
         assert maps == [None, None, None]
-    elif attn == "pan,none":  # the last slot has no map to look at
+    elif attn == "pan,none":  # the last slot has no map
         assert maps[1] is None
         assert 0 <= maps[0] <= 1
     else:

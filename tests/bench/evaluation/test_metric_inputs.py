@@ -1,4 +1,4 @@
-"""What the measures do with input that is not as they document it: the number that is meant, or an error."""
+"""Measures of unusual arguments: an unambiguous argument is converted, and any other raises an error."""
 
 import inspect
 import math
@@ -338,7 +338,7 @@ VALUES = [0.0, -0.0, 1.0, -1.0, 0.5, 255.0, 1e-42, 1e30, 3e38, math.nan, math.in
 
 @st.composite
 def arrays(draw, shape: tuple[int, ...] | None = None) -> torch.Tensor:
-    """Tensors of odd types and values, of odd shapes unless one is given."""
+    """Draw tensors of unusual types and values, and of unusual shapes unless one is given."""
     shape = draw(st.lists(st.integers(0, 4), min_size=0, max_size=5)) if shape is None else shape
     kind = draw(st.sampled_from([torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8, torch.bool]))
     few = draw(st.lists(st.sampled_from(VALUES), min_size=1, max_size=3))
@@ -349,7 +349,7 @@ def arrays(draw, shape: tuple[int, ...] | None = None) -> torch.Tensor:
 
 @st.composite
 def pairs(draw) -> tuple[object, torch.Tensor]:
-    """Maps and targets, half of them of shapes that fit."""
+    """Draw maps and targets; the shapes of half of them fit."""
     if draw(st.booleans()):
         return draw(st.one_of(arrays(), st.lists(arrays(), max_size=3))), draw(arrays())
     images, side = draw(st.integers(0, 3)), draw(st.integers(1, 4))
@@ -360,7 +360,7 @@ def pairs(draw) -> tuple[object, torch.Tensor]:
 @settings(max_examples=300, deadline=None)
 @given(pair=pairs())
 def test_arbitrary_maps_and_targets_are_measured_in_range_or_refused(pair):
-    """A ValueError, or of every image a finite share."""
+    """The result is a ValueError or a finite share for every image."""
     masks, target = pair
     for measure in OF_MAPS:
         try:

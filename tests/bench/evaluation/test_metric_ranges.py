@@ -1,4 +1,4 @@
-"""Whatever the arguments of a metric are, its result is in the documented range, or a ValueError says what to do."""
+"""For any arguments, a metric is in the documented range, or raises a ValueError that names a remedy."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from bench import metrics
 from mnistref.spec import SCALE_BINS
 
 ADVICE = ("pass ", "leave ")
-"""How the part of a message begins that says what to do."""
+"""Beginnings of the part of a message that names a remedy."""
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 3.0, 255.0, 1e-42, 1e30, 3e38, math.nan, math.inf, -math.inf]
 TYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8, torch.int64, torch.bool]
 NUMPY_TYPES = ["?", "u1", "i1", "i8", "u8", ">f4", "f2", "f8", "c8", "U3", "S2", "M8[s]", "O", "f4,i2"]
@@ -23,7 +23,7 @@ NUMPY_TYPES = ["?", "u1", "i1", "i8", "u8", ">f4", "f2", "f8", "c8", "U3", "S2",
 
 @st.composite
 def tensors(draw, shape: tuple[int, ...] | None = None, numbers: tuple[float, ...] = tuple(NUMBERS)) -> torch.Tensor:
-    """Tensors of several types and layouts, with few different numbers."""
+    """Draw tensors of several types and layouts, with few different numbers."""
     shape = tuple(draw(st.lists(st.integers(0, 4), max_size=5))) if shape is None else shape
     few = draw(st.lists(st.sampled_from(numbers), min_size=1, max_size=3))
     kind = draw(st.sampled_from(TYPES))
@@ -52,7 +52,7 @@ powers = st.one_of(st.just(1.0), st.sampled_from([0.5, 2, 1e-3, 1e3, 5e-324, 1e3
 
 @st.composite
 def maps_and_targets(draw) -> tuple[Any, Any]:
-    """Maps and targets of shapes that fit, with numbers that are allowed in most cases; or anything."""
+    """Draw maps and targets: mostly of matching shapes and valid values, sometimes arbitrary."""
     if draw(st.integers(0, 3)) == 0:
         return draw(anything), draw(anything)
     images, height, width = draw(st.integers(0, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 5))

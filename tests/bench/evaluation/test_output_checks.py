@@ -1,4 +1,4 @@
-"""Answers and maps that are no finite numbers end a run, or are said; they are no answer, no score and no picture."""
+"""Nonfinite answers and maps end a run or are reported, and give no answer, score or picture."""
 
 import json
 import logging
@@ -57,7 +57,7 @@ def asked(split: Split, query: int = 3) -> int:
     ("logits", "none"),
     [
         ([1, 2, 3], False),
-        ([-INF, 2, -INF], False),  # log-probabilities of two classes that cannot be
+        ([-INF, 2, -INF], False),  # log-probabilities of two impossible classes
         ([1, NAN, 3], True),
         ([1, INF, 3], True),
         ([-INF, INF, 0], True),
@@ -242,7 +242,7 @@ def test_a_panel_says_that_a_map_cannot_be_shown(value, fault):
 
 @pytest.fixture
 def broken_show(monkeypatch):
-    """broken_show(part, value): networks that `bench show` loads are such."""
+    """Return broken_show(part, value), which replaces a value in the outputs of networks that `bench show` loads."""
 
     def broken_show(part: str, value: float) -> None:
         def load(run: Path):

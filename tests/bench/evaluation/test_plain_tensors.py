@@ -1,4 +1,4 @@
-"""Tensors and arrays of unusual kinds: the measures take those of one meaning, and say what to pass for others."""
+"""Tensors and arrays of unusual kinds: measures accept the unambiguous ones and name a remedy for the others."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The example of a mechanism in a file of its own."""
+"""The example of a mechanism in a user file."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""One thread: on maps this small, PyTorch's threads mostly wait for each other."""
+"""Tests of kernels use one thread: on small maps, PyTorch's threads mostly wait for each other."""
 
 import pytest
 import torch

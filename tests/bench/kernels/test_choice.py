@@ -1,4 +1,4 @@
-"""Which implementation runs: by device and dtype, by name, and when the compiled one does not work."""
+"""The choice of the implementation: by device and dtype, by name, and if the compiled one does not work."""
 
 import sys
 import warnings
@@ -48,7 +48,7 @@ def test_an_implementation_is_chosen_by_name(name, monkeypatch):
     monkeypatch.setenv(VARIABLE, name)
     diagonal_lstm(*arguments(2, 2))
     other = next(n for n in ON_CPU if n != name)
-    diagonal_lstm(*arguments(2, 2), other)  # the argument goes first
+    diagonal_lstm(*arguments(2, 2), other)  # the argument overrides the variable
     assert calls == [name, name]
     monkeypatch.setenv(VARIABLE, "")
     assert resolve_implementation("cpu", torch.float64) == "cpu"
@@ -95,7 +95,7 @@ def no_images(inputs):
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
-    """`triton` is the choice for fp32 on the CPU, where its interpreter could run."""
+    """Make `triton` the choice for fp32 on the CPU, where its interpreter could run."""
     caches = package.triton_import_problem, package.triton_self_test, package.warn_triton_fallback
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(package, "_on_cpu", lambda device, dtype: False)
@@ -127,14 +127,14 @@ def test_another_implementation_runs_without_triton(without_triton):
 def test_requested_triton_runs_or_raises(without_triton, monkeypatch):
     inputs = arguments(2, 3, dtype=torch.float32)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # an error says it all
+        warnings.simplefilter("error")  # the error is enough, so there is no warning
         with pytest.raises(ImplementationError, match=r"^the implementation 'triton': .* here \(ModuleNotFoundError: "):
             diagonal_lstm(*inputs, "triton")
         monkeypatch.setenv(VARIABLE, "triton")
         with pytest.raises(ImplementationError, match=r"^BENCH_DIAGONAL_LSTM=triton: .* does not work here .*'packed'"):
             diagonal_lstm(*inputs)
-        assert diagonal_lstm(*inputs, "reference").isfinite().all()  # the argument goes first
-        assert diagonal_lstm(*arguments(2, 3)).dtype == torch.float64  # which triton never takes
+        assert diagonal_lstm(*inputs, "reference").isfinite().all()  # the argument overrides the variable
+        assert diagonal_lstm(*arguments(2, 3)).dtype == torch.float64  # triton does not support it
         assert diagonal_lstm(*no_images(inputs)).shape[1] == 0
 
 
@@ -172,7 +172,7 @@ def test_self_test_detects_a_wrong_gradient(monkeypatch):
 
 
 def test_self_test_detects_a_nan_gradient(monkeypatch):
-    """The gradient of the readout, which is not the first that is compared."""
+    """The gradient of the readout is NaN, which is not the first gradient that is compared."""
     right = IMPLEMENTATIONS["packed"]
     monkeypatch.setitem(IMPLEMENTATIONS, "cpu", lambda *a: right(*a[:4], NaN.apply(a[4])))
     taken_over("its error is nan")

@@ -1,4 +1,4 @@
-"""The implementations of the diagonal LSTM against the reference, and the reference against the equations."""
+"""The implementations of the diagonal LSTM compared with the reference, and the reference with the equations."""
 
 import itertools
 import random
@@ -10,13 +10,13 @@ from bench.kernels.diagonal_lstm import IMPLEMENTATIONS, TOLERANCE, compiled_wor
 from bench.kernels.diagonal_lstm import relative_error as error
 
 SHAPES = [(1, 1), (1, 5), (5, 1), (2, 2), (7, 13), (13, 7), (12, 12)]
-ON_CPU = [name for name in IMPLEMENTATIONS if name != "triton"]  # which has tests of its own
+ON_CPU = [name for name in IMPLEMENTATIONS if name != "triton"]  # triton has separate tests
 FAST = [name for name in ON_CPU if name != "reference"]
 SIDES, WIDTHS, BATCHES = (1, 2, 5, 7, 12, 13, 25, 50), (1, 8, 16, 32, 64), (1, 3, 128)
 
 
 def a_sample():
-    """Of all combinations some of each size of work, fewer of the larger."""
+    """Return some combinations of each size of work, fewer of the larger sizes."""
     chosen, wanted = [], {10**4: 40, 10**5: 24, 10**6: 6, 10**9: 0}
     every = list(itertools.product(SIDES, SIDES, WIDTHS, BATCHES))
     random.Random(0).shuffle(every)
@@ -29,20 +29,20 @@ def a_sample():
 
 
 def arguments(m, n, t=4, channels=3, batch=2, p=None, dtype=torch.float64):
-    """`diagonal_lstm`'s, with gradients; with a readout if p is given."""
+    """Return arguments of `diagonal_lstm` that need gradients, with a readout if p is given."""
     given = example(batch, m, n, channels, t, p or 1)[: 5 if p else 4]
     return [x.to(dtype).requires_grad_() for x in given]
 
 
 def run(name, inputs, weight=None):
-    """Values and every gradient."""
+    """Return values and every gradient."""
     out = diagonal_lstm(*inputs[:4], name, *inputs[4:])
     weight = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     return [out.detach(), *torch.autograd.grad((out * weight.to(out)).sum(), inputs)]
 
 
 def cell_by_cell(context, bias, kernel_x, kernel_h):
-    """h of the left LSTM by recursion over cells, without skewing (ARNN Eq. 7 and 8)."""
+    """Return h of the left LSTM, computed by recursion over cells without skewing (ARNN Eq. 7 and 8)."""
     batch, _, m, n = context.shape
     t = kernel_h.shape[0] // 4
     zero = context.new_zeros(batch, t)
@@ -58,7 +58,7 @@ def cell_by_cell(context, bias, kernel_x, kernel_h):
 
 
 def test_compiled_diagonal_lstm_works_on_this_machine():
-    """Else the tests of "cpu" below would be tests of what takes over."""
+    """Otherwise the tests of "cpu" below would test the implementation that replaces it."""
     pytest.importorskip("numba")
     assert all(compiled_works(dtype) for dtype in TOLERANCE)
 
@@ -87,7 +87,7 @@ def test_values_and_gradients_of_the_diagonal_lstm_equal_the_reference(name, m, 
 @pytest.mark.parametrize(("m", "n"), SHAPES)
 @pytest.mark.parametrize(("t", "batch", "p"), [(1, 1, 1), (5, 3, 2)])
 def test_the_reference_of_weight_gradients_equals_autograd(m, n, t, batch, p):
-    """More channels, which add to the gates as they are, make autograd give the gradient of each gate's sum."""
+    """Additional channels are added to the gates, so that their gradient by autograd is that of each gate's sum."""
     context, bias, kernel_x, kernel_h, readout = inputs = arguments(m, n, t, batch=batch, p=p)
     added = torch.zeros(batch, 8 * t, m, n, dtype=torch.float64, requires_grad=True)
     one = torch.eye(8 * t, dtype=torch.float64).unflatten(0, (2, 4 * t))
@@ -108,7 +108,7 @@ def test_the_reference_of_weight_gradients_equals_autograd(m, n, t, batch, p):
 
 @pytest.mark.parametrize(("m", "n", "t", "batch"), a_sample())
 def test_diagonal_lstm_error_in_single_precision_is_small(m, n, t, batch):
-    """Against fp64 by the packed order, which is the reference to 1e-10 (above) and takes a fraction of its time."""
+    """The expected values are from `packed` in fp64, which is faster than the reference and equals it to 1e-10."""
     inputs = arguments(m, n, t, channels=7, batch=batch, p=2)
     exact = run("packed", inputs)
     rough = [x.detach().float().requires_grad_() for x in inputs]
@@ -130,7 +130,7 @@ def test_diagonal_lstm_passes_gradcheck(name, m, n, p):
 @pytest.mark.parametrize("t", [1, 16, 32])
 @pytest.mark.parametrize(("m", "n"), [(4, 6), (6, 3), (1, 4)])
 def test_diagonal_lstm_state_depends_on_exactly_its_cells(name, t, m, n):
-    """Every cell of the context is perturbed in turn, and every state looked at."""
+    """Every cell of the context is perturbed in turn, and every state is compared."""
     context, bias, kernel_x, kernel_h = (a.detach() for a in arguments(m, n, t=t, batch=1))
     plain = diagonal_lstm(context, bias, kernel_x, kernel_h, name)
     for i in range(m):
@@ -154,7 +154,7 @@ def test_image_does_not_depend_on_other_images_of_the_batch(name):
 
 @pytest.mark.parametrize("name", ON_CPU)
 def test_padding_is_not_changed_by_biases(name):
-    """With a large bias and no context, a map's corner is as that of a larger map: nothing enters from outside."""
+    """With a large bias and no context, the corner of a map equals that of a larger map: padding adds nothing."""
     _, bias, kernel_x, kernel_h = arguments(2, 2, batch=1)
     small, large = (
         diagonal_lstm(torch.zeros(1, 3, *size, dtype=torch.float64), 5 + bias, kernel_x, kernel_h, name)
@@ -189,7 +189,7 @@ def test_channels_last_views_and_odd_gradients_are_supported(name):
     for got, expected in zip(run(name, [v.requires_grad_() for v in views]), plain, strict=True):
         torch.testing.assert_close(got, expected)
     out = diagonal_lstm(*inputs[:4], name, inputs[4])
-    expanded = torch.autograd.grad(out.sum(), inputs)  # the gradient of a sum has no strides
+    expanded = torch.autograd.grad(out.sum(), inputs)  # all strides of the gradient of a sum are 0
     full = torch.autograd.grad(diagonal_lstm(*inputs[:4], name, inputs[4]), inputs, torch.ones_like(out))
     for a, b in zip(expanded, full, strict=True):
         assert torch.equal(a, b)

@@ -1,4 +1,4 @@
-"""The compiled gate against plain operators in double precision, and where the plain ones run."""
+"""The compiled gate compared with plain operators in double precision, and cases that use plain operators."""
 
 import copy
 import itertools
@@ -36,7 +36,7 @@ def a_norm(channels, training=True):
 
 
 def arguments(index, height, width, channels=8, images=4):
-    """x, channels last, and mask."""
+    """Return x, channels last, and a mask."""
     questions = len(index) if isinstance(index, torch.Tensor) else index * images
     generator = torch.Generator().manual_seed(0)
     x = 1 + torch.randn(images, channels, height, width, generator=generator)
@@ -44,11 +44,11 @@ def arguments(index, height, width, channels=8, images=4):
 
 
 class _TakenError(Exception):
-    """The compiled gate was called."""
+    """Raised if the compiled gate is called."""
 
 
 def taken(x, mask, index, norm):
-    """Whether the compiled gate runs."""
+    """Return whether the compiled gate runs."""
 
     def run(*_):
         raise _TakenError
@@ -69,7 +69,7 @@ def plain(x, mask, index, norm):
 
 
 def outcome(function, dtype, index, norm, *given):
-    """Values, every gradient of a random function of them, and the running statistics."""
+    """Return values, every gradient of a random function of them, and the running statistics."""
     norm = copy.deepcopy(norm).to(dtype)
     x, mask = (value.clone().to(dtype).requires_grad_() for value in given)
     out = function(x, mask, index, norm)
@@ -79,7 +79,7 @@ def outcome(function, dtype, index, norm, *given):
 
 
 def test_compiled_gate_works_on_this_machine():
-    """Else the tests below would compare the plain gate with itself."""
+    """Otherwise the tests below would compare the plain gate with itself."""
     pytest.importorskip("numba")
     assert gate.compiled_works()
 
@@ -96,7 +96,7 @@ def test_compiled_gate_equals_plain_operators(height, width, index, training):
         rough = outcome(plain, torch.float32, index, norm, *given)
         assert found[0].is_contiguous(memory_format=torch.channels_last)
         for k, (a, b, c) in enumerate(zip(found, exact, rough, strict=True)):
-            # of a few values a channel little remains of a gradient, in plain operators too
+            # with a few values per channel, gradients are almost zero, in plain operators too
             assert error(a, b) < max(TOLERANCE, 2 * error(c, b)), k
 
 
@@ -258,7 +258,7 @@ def test_question_about_a_missing_image_is_an_error():
         Gate(_Score(), 8)(x, query, torch.tensor([0, 4]))
 
 
-# how many gates and scores are compiled
+# numbers of compiled gates and scores
 FUSED = {"pan": 6, "arnn": 3, "brnn2,arnn": 3, "none,pan": 4, "cbam,none,pan": 2, "san": 1, "none,cbam,none,arnn": 0}
 
 
@@ -291,6 +291,6 @@ def test_network_with_compiled_gates_has_equal_outputs_and_gradients(attn, fused
         torch.nn.functional.cross_entropy(out.logits, query % 4).backward()
         found = [out.logits.detach(), *(mask.detach() for mask in out.masks), x.grad]
         results.append([*found, *(p.grad for p in own.parameters() if p.grad is not None), *own.buffers()])
-    assert taken == [True] * fused + [False] * fused  # in single, then in double precision
+    assert taken == [True] * fused + [False] * fused  # in single precision, then in double precision
     for a, b in itertools.zip_longest(*results):
         assert float((a.double() - b).norm()) <= 2e-4 * float(b.double().norm()) + 1e-6

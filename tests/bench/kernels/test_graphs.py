@@ -1,4 +1,4 @@
-"""Each implementation as a citizen of PyTorch: graphs, threads, memory, modes and compilers."""
+"""Implementations of the diagonal LSTM in PyTorch: autograd graphs, threads, memory, modes and compilers."""
 
 import os
 import threading
@@ -30,7 +30,7 @@ def close(some, others):
 
 @pytest.fixture
 def poisoned(monkeypatch):
-    """Memory that is lent is full of NaN, and so are new tensors that are not filled."""
+    """Fill lent memory and new uninitialised tensors with NaN."""
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     torch.use_deterministic_algorithms(True)
     assert torch.empty(3).isnan().all()
@@ -73,7 +73,7 @@ def test_number_of_threads_does_not_change_the_diagonal_lstm():
 
 @pytest.mark.parametrize("name", FAST)
 def test_backward_pass_works_after_other_forward_passes(name):
-    """What one call saved is not overwritten by the next of the same shape."""
+    """A call does not overwrite the tensors that an earlier call of the same shape saved."""
     first, second = (arguments(4, 5, batch=3, **single) for _ in range(2))
     with torch.no_grad():
         for x in second:
@@ -123,7 +123,7 @@ def test_without_gradients_nothing_is_saved(name, mode):
 
 @pytest.mark.parametrize("name", ON_CPU)
 def test_two_threads_can_compute_at_once(name):
-    """To the bit, but for PyTorch's own products, which may take another order in another thread."""
+    """Results are equal to the bit, except for PyTorch's matrix products, whose order may depend on the thread."""
     torch.set_num_threads(2)
     inputs = [arguments(6, 7, 8, batch=batch, **single) for batch in (3, 17)]
     expected = [run(name, a) for a in inputs]
@@ -146,7 +146,7 @@ def test_two_threads_can_compute_at_once(name):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_forked_child_process_can_compute():
-    """As a loader's worker would: the child has none of the threads that its parent had started."""
+    """A worker process of a data loader is forked, and has none of the threads that its parent started."""
     torch.set_num_threads(2)
     inputs = arguments(6, 7, 8, batch=40, **single)
     with torch.no_grad():
@@ -177,7 +177,7 @@ def _resident() -> int:
 
 
 def test_diagonal_lstm_operator_passes_opcheck():
-    """Schema, fake tensors, autograd and tracing, of both passes."""
+    """opcheck tests schema, fake tensors, autograd and tracing of both passes."""
     inputs = arguments(3, 4, 5, batch=9, **single)
     plain = [x.detach() for x in inputs]
     torch.library.opcheck(numba_op.operator, (*inputs, True))

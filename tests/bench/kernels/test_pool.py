@@ -1,4 +1,4 @@
-"""The compiled pooling with ReLU: the bits of plain operators, and where those run."""
+"""The compiled pooling with ReLU: equal to plain operators to the bit, and cases that use plain operators."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ SIZES = [(2, 2), (2, 3), (3, 2), (5, 7), (12, 12), (25, 25), (9, 64)]
 
 
 def maps(count, channels, height, width, dtype=torch.float32):
-    """Channels last, with many equal numbers."""
+    """Return random features, channels last, with many equal numbers."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(count, channels, height, width, generator=generator).mul(2).round().div(2)
     return x.to(dtype, memory_format=torch.channels_last)
@@ -27,7 +27,7 @@ def outcome(pooling, x):
 
 
 def test_compiled_pooling_works_on_this_machine():
-    """Else the tests below would compare plain operators with themselves."""
+    """Otherwise the tests below would compare plain operators with themselves."""
     pytest.importorskip("numba")
     assert pool.compiled_works()
 

@@ -19,7 +19,7 @@ MECHANISMS = ("san", "pan", "pan-ctx", "arnn", "none")
 
 @st.composite
 def any_runs(draw) -> list[dict]:
-    """Results of a data set: any mechanisms, seeds, questions and scale bins, ties and constant values among them."""
+    """Draw results of a data set: any mechanisms, seeds, questions and scale bins, with ties and constant values."""
     questions = draw(st.one_of(st.integers(1, 30), st.integers(31, 300)))
     bins = np.random.default_rng(draw(st.integers(0, 99))).integers(-1, draw(st.integers(0, 5)), questions)
     made = []
@@ -44,7 +44,7 @@ PROPERTY = settings(max_examples=25, deadline=None, suppress_health_check=list(H
 
 @pytest.fixture(scope="module", autouse=False)
 def few_resamples():
-    """Quick bootstraps: the properties hold for any number of resamples."""
+    """Use few resamples: the properties hold for any number of resamples."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(statistics, "RESAMPLES", 99)
         yield

@@ -1,4 +1,4 @@
-"""Whatever runs lie in a folder: boards, claims and pages are made of them, without a traceback and in range."""
+"""Boards, claims and pages of arbitrary runs are made without an unexpected error, and all values are in range."""
 
 import math
 import shutil
@@ -18,7 +18,7 @@ SETTINGS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, He
 
 @pytest.fixture
 def few_resamples(monkeypatch):
-    """Bootstraps as quick as they can be: what they are of is tried here, not how near they come."""
+    """Use few resamples: these tests do not check the accuracy of intervals."""
     monkeypatch.setattr(statistics, "RESAMPLES", 99)
     monkeypatch.setattr(statistics, "_BLOCKS", 20)
 
@@ -44,7 +44,7 @@ def test_boards_of_arbitrary_runs_are_consistent(rounds):
 
 @pytest.mark.usefixtures("few_resamples")
 def test_damaged_records_are_left_out_or_shown_in_range(rounds):
-    """It is left out, counted as damaged, or shown; what is shown is in range."""
+    """A damaged record is left out, counted as damaged, or shown with values in range."""
     sound = {"variant": "mref", "questions": 12, "bins": "all", "key": 1, "epochs": 10, "right": "random"}
     sound |= {"looks": "random", "version": "0.1.0", "status": "ok", "missing": ""}
     made = [{**sound, "attn": attn, "seed": seed} for attn in ("san", "pan") for seed in (0, 1)]

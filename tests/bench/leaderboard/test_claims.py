@@ -1,4 +1,4 @@
-"""The papers' claims, asked of runs whose answers are made so that one knows what must come of each."""
+"""The papers' claims, evaluated on runs with constructed answers and known verdicts."""
 
 import math
 import re
@@ -22,7 +22,7 @@ HARD = np.random.default_rng(0).random(QUESTIONS)
 
 
 def run(attn: str, share, seed: int = 0, variant: str = "mbg", recipe: str = "fast", maps: float = 0.1, **more) -> dict:
-    """A result. `share`: of the questions answered right, one or of each bin of scale."""
+    """Return a result. `share` is the share of right answers: one number, or one for each scale bin."""
     rng = np.random.default_rng([seed, len(attn)])
     right = HARD + rng.normal(0, 0.05, QUESTIONS) < np.broadcast_to(share, 5)[BINS]
     kept = {"right": right.astype(np.uint8), "scale_bin": BINS, "mask_correctness": np.full(QUESTIONS, maps)}
@@ -43,7 +43,7 @@ def run(attn: str, share, seed: int = 0, variant: str = "mbg", recipe: str = "fa
 
 
 def one(results: list[dict], *words: str):
-    """The claim whose text and place hold these words."""
+    """Return the only claim whose text and place contain these words."""
     found = [c for c in evaluate_claims(results) if all(w in f"{c.claim} {c.compared} {c.group}" for w in words)]
     assert len(found) == 1, found
     return found[0]
@@ -125,7 +125,7 @@ def test_a_lead_grows_only_between_runs_that_were_trained_alike(black, clutter, 
 
 
 def test_published_difference_uses_values_of_one_paper():
-    """PAN alone has transformers, and soft attention as it trained it; ARNN has that, too, with other numbers."""
+    """Only the PAN paper has transformers. Both papers have soft attention, with different numbers."""
     found = one([run("stn-m", 0.4, variant="mbg"), run("san", 0.8, variant="mbg")], "transformers")
     assert found.published == pytest.approx(0.5225 - 0.5377)
 
@@ -139,7 +139,7 @@ def test_claims_about_the_inverse_task_have_published_values():
     }
     assert found["pan-ctx − pan"].source == "ARNN §4.1"
     assert found["pan-ctx − pan"].published == pytest.approx(0.6637 - 0.4015)
-    assert found["pan − san"].source == "PAN Table 1a, ARNN Table 1"  # of which nothing is printed there
+    assert found["pan − san"].source == "PAN Table 1a, ARNN Table 1"  # without published numbers
 
 
 def test_the_mechanisms_of_the_claims_exist():
@@ -179,7 +179,7 @@ def test_the_leaderboard_command_prints_claims(tmp_path):
 
 
 def of_bins(attn: str, right: list[list[int]], bins: list[int], **more) -> list[dict]:
-    """Runs of these answers, one of each seed, to questions of these bins of scale."""
+    """Return one run per seed with these answers to questions of these scale bins."""
     found = []
     for seed, each in enumerate(right):
         kept = {"right": np.array(each, np.uint8), "scale_bin": np.array(bins, np.int8)}
@@ -199,7 +199,7 @@ def test_flatness_with_one_question_of_a_size_is_undecided(middle):
 
 
 def test_flatness_of_opposite_leads_is_bounded():
-    """Every large question won, every middle one lost: the difference is 2, and may be less of other questions."""
+    """All large questions are won and all middle ones lost: the difference is 2, or less for other questions."""
     bins = [4] * 7 + [1] * 7
     results = of_bins("arnn", [[1] * 7 + [0] * 7], bins) + of_bins("pan", [[0] * 7 + [1] * 7], bins)
     found = one(results, "falls less", "arnn − pan")

@@ -1,4 +1,4 @@
-"""Boards that are kept with their records: every number follows from these, and one that does not is named."""
+"""Boards that are saved with their records: every number follows from the records, or an error names it."""
 
 import json
 import lzma
@@ -128,7 +128,7 @@ def test_a_saved_board_has_intervals_and_differences(board):
     assert rows["pan"]["baseline"] == "san"
     assert rows["pan"]["difference"] == pytest.approx(rows["pan"]["accuracy"] - rows["san"]["accuracy"])
     assert rows["pan"]["difference_lo"] <= rows["pan"]["difference"] <= rows["pan"]["difference_hi"]
-    assert rows["pan"]["p_value"] >= 0.5  # of two seeds no less
+    assert rows["pan"]["p_value"] >= 0.5  # with two seeds
     assert "fewer than 5 seeds" in (board / "board.md").read_text()
     environment = json.loads(next((board / "runs").glob("*/environment.json")).read_text())
     threads = environment["threads"]
@@ -192,7 +192,7 @@ def test_number_that_contradicts_the_records_is_named(board, harm, column):
 
 
 def test_results_that_contradict_their_answers_are_detected(board):
-    """Forged together."""
+    """Board and results are changed in the same way."""
     for run in (board / "runs").glob("mini-san-*"):
         forged = json.loads((run / "result.json").read_text()) | {"accuracy": 0.99}
         (run / "result.json").write_text(json.dumps(forged))

@@ -1,4 +1,4 @@
-"""Intervals, tests and ranks against SciPy on whole questions, against values worked by hand, and by simulation."""
+"""Intervals, tests and ranks compared with SciPy, with values worked by hand, and with simulations."""
 
 import itertools
 
@@ -19,7 +19,7 @@ from bench.leaderboard.statistics import (
 
 
 def answers(seeds: int, questions: int, share: float = 0.8, spread: float = 0.0, key: int = 0) -> np.ndarray:
-    """Right answers, 0 or 1, f8 (S, T); `spread` is the standard deviation of the seeds' shares."""
+    """Return right answers, 0 or 1, f8 (S, T); `spread` is the standard deviation of the seeds' shares."""
     rng = np.random.default_rng(key)
     shares = share + spread * rng.standard_normal((seeds, 1))
     return (rng.random((seeds, questions)) < shares).astype(float)
@@ -29,13 +29,13 @@ def answers(seeds: int, questions: int, share: float = 0.8, spread: float = 0.0,
 def test_interval_of_one_seed_equals_scipy_over_questions(questions):
     values = answers(1, questions)
     theirs = stats.bootstrap((values[0],), np.mean, method="BCa", n_resamples=RESAMPLES, rng=np.random.default_rng(1))
-    near = max(1.01 / questions, 0.15 / np.sqrt(questions))  # of few questions a mean takes few values
+    near = max(1.01 / questions, 0.15 / np.sqrt(questions))  # the mean of few questions has few possible values
     assert bootstrap_interval(values) == pytest.approx(tuple(theirs.confidence_interval), abs=near)
 
 
 @pytest.mark.parametrize("seeds", [2, 5, 9])
 def test_interval_of_several_seeds_equals_scipy_over_seeds_and_questions(seeds):
-    """Crossed: the mean over the drawn seeds' answers to the drawn questions, one after the other."""
+    """Seeds and questions are crossed: the mean is over the drawn seeds' answers to the drawn questions."""
     values = answers(seeds, 61, spread=0.1)
 
     def mean(drawn, asked):
@@ -95,7 +95,7 @@ def test_interval_of_equal_seeds_is_over_questions_only():
 
 def test_the_interval_is_deterministic_and_leaves_numpys_generator_alone():
     values = answers(3, 100, spread=0.1)
-    before = np.random.get_state()[1].tolist()  # noqa: NPY002, it is what must not move
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002, this generator must not change
     assert bootstrap_interval(values) == bootstrap_interval(values)
     assert sign_flip_p_value(values, 1 - values) == sign_flip_p_value(values, 1 - values)
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
@@ -175,7 +175,7 @@ def test_interval_of_a_constant_difference_allows_unseen_differences(value):
 
 
 def test_lead_at_one_question_is_not_significant():
-    """As the test of it says, whose p is 1; at twenty questions it is one."""
+    """The p-value of one question is 1. A lead at twenty questions is significant."""
     for questions, certain in ((1, False), (3, False), (20, True)):
         assert (bootstrap_interval(np.ones((1, questions)), paired=True).lo > 0) == certain
         assert (sign_flip_p_value(np.ones((1, questions)), np.zeros((1, questions))) < 0.05) == certain
@@ -249,7 +249,7 @@ def test_bounds_and_p_values_of_any_answers_are_in_range(kinds, seeds, questions
 
 @st.composite
 def answer_sets(draw, mechanisms: int = 1) -> list[np.ndarray]:
-    """Values of several mechanisms for the same seeds and questions, f8 (S, T) each."""
+    """Draw values of several mechanisms for the same seeds and questions, f8 (S, T) each."""
     seeds = draw(st.integers(1, 7))
     questions = draw(st.one_of(st.integers(1, 12), st.integers(13, 600), st.sampled_from([499, 500, 501])))
     rng = np.random.default_rng(draw(st.integers(0, 999)))
@@ -270,7 +270,7 @@ def test_difference_of_a_network_to_itself_is_zero(values):
 @settings(max_examples=40, deadline=None)
 @given(values=answer_sets(), data=st.data())
 def test_permuting_seeds_changes_bounds_only_by_resampling_noise(values, data):
-    """The mean and the p-value are exactly those before; bounds of the bootstrap move by its noise."""
+    """Mean and p-value are unchanged; bounds of the bootstrap change by its noise."""
     (own,) = values
     other = data.draw(st.permutations(range(len(own))))
     baseline = np.zeros_like(own)

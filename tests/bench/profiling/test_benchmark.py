@@ -1,4 +1,4 @@
-"""What networks cost: times turn by turn, memory, errors of their numbers; and the command that prints them."""
+"""Costs of networks: alternating times, memory and numerical errors, and the command `bench runtime`."""
 
 import gc
 import json
@@ -53,7 +53,7 @@ def test_timing_does_not_change_the_network():
 
 
 def test_quick_functions_are_called_several_times_per_round(monkeypatch):
-    """By a clock that the works alone move."""
+    """Only the timed functions advance the clock of this test."""
     calls, now = [], [0.0]
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
 
@@ -81,7 +81,7 @@ def test_ratio_of_times_is_computed_round_by_round():
 
 
 class Square(nn.Module):
-    """x ↦ w x, squared, for the first output's `logits`: the square keeps its argument, the product both factors."""
+    """A network with logits (w x)²: the square saves its argument, and the product saves both factors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ def test_saved_memory_excludes_weights_and_data():
 
 
 def test_counted_memory_is_freed():
-    """Also of an operation that keeps its own output, as a sigmoid does."""
+    """This includes operations that save their output, such as a sigmoid."""
     images, query, _ = random_batch(2, MINI, CPU)
     with LiveTensors() as live:
         saved_memory(create_model("pan", "mini"), images, query, ON_CPU)
@@ -130,7 +130,7 @@ def test_live_tensors_counts_the_memory_of_existing_tensors():
 
 
 def test_training_step_equals_a_plain_implementation():
-    """Loss before the update; gradients clipped; Adam."""
+    """A step computes the loss before the update, clips the gradients, and updates with Adam."""
     images, query, label = random_batch(8, MINI, CPU)
     model, other = network("pan"), network("pan")
     recipe = replace(SHORT, clip=0.1)
@@ -228,7 +228,7 @@ def test_ratio_of_one_round_is_the_quotient_of_the_printed_times():
 
 
 def test_numerical_errors_match_the_precision(measured):
-    """Single precision is right to some 1e-6, half to some 1e-2; a network that draws has none to compare."""
+    """Errors are about 1e-6 in single and 1e-2 in half precision; a sampled network has none."""
     rows = {row["attn"]: row for row in rows_of(measured)}
     for name in ("san", "pan-ctx", "none,arnn"):
         assert 1e-9 < rows[name]["logits_error"] < 1e-5
@@ -309,7 +309,7 @@ def test_wrong_arguments_of_the_runtime_command(arguments, message):
 @on_cuda
 @pytest.mark.parametrize("attn", MECHANISMS)
 def test_captured_step_trains_like_an_eager_step(attn, monkeypatch):
-    """Losses, statistics, and what dropout and samples draw, over several steps; rounding grows from step to step."""
+    """Losses, statistics and random draws are equal over several steps. Rounding errors grow with each step."""
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     device, recipe = torch.device("cuda"), RECIPES["fast"]
     results = []

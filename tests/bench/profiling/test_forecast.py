@@ -1,4 +1,4 @@
-"""How long a training is said to take before it begins."""
+"""The estimated time of a training before it starts."""
 
 from dataclasses import replace
 

@@ -19,7 +19,7 @@ COLOURS = ("green", "yellow", "white", "red", "blue")
 
 
 def copy_run(run: Path, runs: Path, name: str, curve: bool = True, **changes: Any) -> Path:
-    """A copy of a run below `runs`, its result (and its configuration, where that has the key) changed."""
+    """Copy a run below `runs` and change its result, and its configuration if that has the key."""
     folder = runs / name
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns("checkpoint", "weights.safetensors"))
     if curve:
@@ -32,7 +32,7 @@ def copy_run(run: Path, runs: Path, name: str, curve: bool = True, **changes: An
 
 
 def curve_of(precision: float, points: int = 50) -> dict[str, Any]:
-    """A plausible curve that begins with this precision."""
+    """Return a plausible curve that begins with this precision."""
     recall = np.linspace(0, 1, points)
     falling = precision * (1 - 0.9 * recall**1.5)
     area = float(((falling[1:] + falling[:-1]) / 2 * np.diff(recall)).sum())
@@ -59,7 +59,7 @@ def draw_pictures(
         maps: whether there are maps.
         share: probability of a right answer, and of a map on the spot.
         targets: whether the pixels of the spot are stored.
-        said: entries of every question that replace the plausible ones.
+        said: entries that replace the plausible ones of every question.
     """
     folder = run / "pictures"
     shutil.rmtree(folder, ignore_errors=True)

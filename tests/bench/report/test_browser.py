@@ -1,4 +1,4 @@
-"""The page of `bench report` in a real Chromium: it renders, sorts, filters, prints, is legible, asks for nothing."""
+"""The page of `bench report` in Chromium: rendering, sorting, filtering, printing, legibility and requests."""
 
 import base64
 import io
@@ -57,7 +57,7 @@ return found;
 
 
 def write_run(runs: Path, attn: str, seed: int, accuracy: float, **changes: Any) -> Path:
-    """The folder of a run as `bench run` leaves it, without weights."""
+    """Write the folder of a run without weights."""
     run = runs / f"mbg-{len(list(runs.iterdir()))}-s{seed}"
     run.mkdir()
     scales = {f"accuracy_scale_{name}": accuracy - 0.02 * k for k, name in enumerate(SCALES)}
@@ -93,7 +93,7 @@ def write_run(runs: Path, attn: str, seed: int, accuracy: float, **changes: Any)
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory) -> str:
-    """The page on runs of five mechanisms with two seeds, on another variant, and on some that did not end well."""
+    """Return the address of a page on runs of five mechanisms, of another variant, and on failed runs."""
     top = tmp_path_factory.mktemp("page")
     runs = top / "runs"
     runs.mkdir()
@@ -124,7 +124,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def browser(chromium, address) -> Any:
-    """The page, just loaded, on a light and wide screen."""
+    """Load the page on a light and wide screen, and return the browser."""
     look(chromium, "light", WIDE)
     chromium.get_log("performance")
     chromium.get_log("browser")
@@ -144,7 +144,7 @@ def head(browser: Any, name: str) -> Any:
 
 
 def cells(browser: Any, name: str) -> list[str]:
-    """The values of a column in the order of the rows that are shown."""
+    """Return the values of a column in the order of the visible rows."""
     script = """return Array.from(document.querySelectorAll(`#leaderboard tbody tr:not([hidden]) .is-${arguments[0]}`))
         .map((cell) => cell.dataset.value)"""
     return browser.execute_script(script, name)
@@ -179,7 +179,7 @@ def test_page_renders_without_browser_errors(browser):
 
 
 def test_page_makes_no_requests(browser):
-    """No request but that for the file itself; data: addresses are none."""
+    """The only request is for the file itself; data: addresses are no requests."""
     browser.execute_script("for (const details of document.querySelectorAll('details')) details.open = true")
     messages = [json.loads(line["message"])["message"] for line in browser.get_log("performance")]
     sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
@@ -293,7 +293,7 @@ def test_all_text_is_legible(scheme, browser):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_shared_chart_axes_are_coloured(scheme, browser):
-    """Axes stand once, outside of the charts that use them: their words are drawn, and in the ink of this scheme."""
+    """Shared axes are drawn once, outside of the charts, in the text colour of the colour scheme."""
     look(browser, scheme, WIDE)
     chart = browser.find_element(By.CSS_SELECTOR, ".large svg")
     browser.execute_script("arguments[0].scrollIntoView()", chart)
@@ -350,7 +350,7 @@ def test_page_prints_on_a4(browser):
     assert printed.startswith(b"%PDF")
     assert len(printed) > 50_000
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    width = {"width": 1031, "height": 703, "deviceScaleFactor": 1, "mobile": False}  # A4 across, less its margins
+    width = {"width": 1031, "height": 703, "deviceScaleFactor": 1, "mobile": False}  # width of A4 without margins
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", width)
     script = """return [getComputedStyle(document.getElementById("controls")).display,
         document.scrollingElement.scrollWidth,

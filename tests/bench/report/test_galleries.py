@@ -1,4 +1,4 @@
-"""Where the networks look: pictures, outlines and shares of attention in the report."""
+"""Galleries of attention in the report: pictures, outlines and shares of attention."""
 
 import base64
 import io
@@ -101,7 +101,7 @@ def test_a_share_is_compared_with_that_of_a_uniform_map(share, uniform, comparis
 
 
 def test_rows_without_pictures_have_their_shares(runs, root):
-    """As boards of earlier versions, which stored no pictures."""
+    """Boards of earlier versions stored no pictures."""
     edit(one(runs), mask_correctness=0.012, mask_correctness_uniform=0.048, answers=None)
     for run in runs.glob("mini-*"):
         for path in (run / "pictures").iterdir():

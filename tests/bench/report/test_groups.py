@@ -49,7 +49,7 @@ def test_rows_with_the_same_questions_are_one_group_and_letters_stand_for_recipe
 
 
 def test_the_leader_of_a_data_set_is_first_with_rank_1_whatever_its_recipe(runs):
-    """The board ranks each recipe alone; the report ranks all rows of a data set, by the same paired comparison."""
+    """The board ranks the rows of each recipe; the report ranks all rows of a data set, by the same comparison."""
     none, pan = records.read_results(runs)
     ideal = [changed(pan, True, run=name, recipe=f"fast,epochs={name}") for name in ("8", "9")]
     worst = changed(pan, False, run="7", recipe="fast,epochs=7")

@@ -10,7 +10,7 @@ from tests.bench.report.helpers import copy_run, entry_of, one
 
 
 def test_a_scale_with_one_question_has_no_interval_where_seeds_differ(runs):
-    """Though Wilson's would be one over the answers of all seeds."""
+    """Wilson's interval over the answers of all seeds is not used instead."""
     copy_run(one(runs), runs, "s1", seed=1)
     _, entry = entry_of(runs)
     name = "accuracy_scale_0.5_1.0"

@@ -8,7 +8,7 @@ from bench.report.outline import outline
 
 
 def test_an_outline_is_the_edge_of_each_pixel_of_ink():
-    """Squares are separate: ink at the edge of one does not join that of the next."""
+    """Squares are separate: ink at the edge of a square does not join ink in the next square."""
     mask = np.zeros((2, 4), dtype=bool)
     mask[0, 1:3] = True
     edges = set(re.findall(r"M(\d+),(\d+)([hv])(\d+)", outline(mask, 2)))

@@ -1,4 +1,4 @@
-"""The page of `bench report`, without a browser: its parts, its words, its size, and when it is refused."""
+"""The page of `bench report`, without a browser: its parts, texts and size, and usage errors."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def test_the_page_has_every_part(real, root):
 
 
 def test_page_refers_to_nothing_outside(real, root):
-    """No reference leads out of the page, and its policy would let none."""
+    """The page has no external reference, and its content security policy allows none."""
     text = page(real, root)
     for tag, attrs in read(text).elements:
         for name in ("src", "href", "action", "srcset", "data", "poster"):
@@ -130,7 +130,7 @@ def test_failed_rows_are_not_tied(runs, root):
 
 
 def test_page_of_a_hundred_runs_is_below_ten_megabytes(rounds, runs, root):
-    """A hundred mechanisms of 300 epochs, each with pictures of eight images of 224 pixels; a quarter of them but for
+    """A hundred mechanisms of 300 epochs, with eight pictures of 224 pixels each; a quarter of them without
     `--rounds 200`."""
     part = 1 if rounds >= 200 else 4
     run = one(runs)

@@ -1,4 +1,4 @@
-"""Records with hostile, damaged or missing content: it stays text, or is left out."""
+"""Hostile content of records is shown as text; damaged or missing content is left out."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Small sweeps: planned, done by processes, and done here one run after the other."""
+"""Small sweeps: planned, executed by worker processes, and executed in this process run by run."""
 
 import json
 from pathlib import Path
@@ -25,13 +25,13 @@ def done(tasks, runs, workers=1) -> dict[str, subprocess_worker.RunOutcome]:
 
 
 def outcome(run: Path) -> tuple:
-    """What a run learned, without its times."""
+    """Return the results of a run, without its times."""
     history = [json.loads(line) | {"seconds": 0} for line in (run / records.HISTORY).read_text().splitlines()]
     return history, (run / records.WEIGHTS).read_bytes()
 
 
 def alone(tasks, runs) -> dict[str, tuple]:
-    """What each run learns when it is done here, with one thread. Name of its folder → outcome."""
+    """Execute runs in this process with one thread. Return the outcome of each run by the name of its folder."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     folders = [experiment.run(task.config, task.data, runs) for task in tasks]

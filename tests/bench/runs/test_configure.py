@@ -42,7 +42,7 @@ def test_mbgmulti_cannot_be_trained_on(make):
 
 
 def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path):
-    """Its recipe names the initial weights, and its losses are those of these weights."""
+    """The recipe names the initial weights, and the first losses are those of these weights."""
     folder = finished[1]
     data = make("mini", sizes={"train": 200, "val": 50, "test": 60}, seed=5)
     config = experiment.configure(

@@ -1,4 +1,4 @@
-"""Models that were trained elsewhere: `bench evaluate` writes the record of a run that other commands accept."""
+"""Models that were trained elsewhere: `bench evaluate` writes the record of a run, which other commands accept."""
 
 import csv
 import io
@@ -126,7 +126,7 @@ def test_boards_pictures_and_reports_accept_an_evaluation(file, mini, tmp_path):
     for option in ("--markdown", "--commands"):
         assert bench("leaderboard", option, "--runs", runs)[0] == 0
     code, _, said = bench("leaderboard", "--claims", "--runs", runs)
-    assert (code, "claim" in said) == (2, True)  # none is about these rows
+    assert (code, "claim" in said) == (2, True)  # no claim is about these rows
     for shown in ([folders[0]], [without_maps], [trained, folders[1], without_maps]):
         code, picture, said = bench("show", *shown, "--data", mini, "-o", tmp_path / "picture.png")
         assert code == 0, said
@@ -224,7 +224,7 @@ def test_evaluation_cannot_be_trained_or_give_initial_weights(file, mini, tmp_pa
 
 
 def test_only_a_complete_evaluation_recipe_is_valid():
-    """A trained run cannot pass for one that was tested only, or the other way round."""
+    """The recipe of a trained run is no evaluation recipe, and the other way round."""
     config = RunConfig("mine#01234567", "mini", "mini-0123456789ab", 0, EVALUATED, "one", "fp32", "cpu")
     RunConfig.from_dict(json.loads(json.dumps(config.as_dict()))).require_valid()
     for change in ({"lr": 0.1}, {"epochs": 1}, {"name": "fast"}):

@@ -1,4 +1,4 @@
-"""A run from configuration to record, with what can fail in between."""
+"""A run from configuration to record, and its possible failures."""
 
 import contextlib
 import json
@@ -132,7 +132,7 @@ def test_result_has_its_provenance(finished, mini):
     assert (result["epochs"], result["device"], result["precision"]) == (2, "cpu", "fp32")
     assert result["train_step_ms"] > 0
     assert result["relative_runtime"] > 0
-    assert result["timing_rounds"] == 1  # as tests/conftest.py wants it
+    assert result["timing_rounds"] == 1  # the value that tests/conftest.py sets
 
 
 @pytest.mark.parametrize("asked", ["0", "-1", "2.5", "many"])
@@ -166,7 +166,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(finished, mini, tmp_path
 def test_a_run_can_be_started_again(finished, mini, tmp_path):
     config, folder, result = finished
     shutil.copytree(folder, tmp_path / folder.name)
-    (tmp_path / folder.name / "checkpoint" / "state.json").write_text("{}")  # would be refused
+    (tmp_path / folder.name / "checkpoint" / "state.json").write_text("{}")  # resuming would be refused
     again = experiment.run(config, mini, tmp_path, resume=False)
     assert json.loads((again / "result.json").read_text())["accuracy"] == result["accuracy"]
 

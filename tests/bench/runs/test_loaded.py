@@ -1,4 +1,4 @@
-"""Records of runs in Python: what is stored in a folder, and what is missing there."""
+"""Records of runs in Python: complete, unfinished, partly missing and damaged folders."""
 
 import dataclasses
 import json

@@ -34,7 +34,7 @@ def configured(mini, attn=LAST):
 
 @pytest.fixture(scope="module")
 def runs(mini, tmp_path_factory):
-    """A run with a diagonal LSTM and one without."""
+    """Return a folder with a run with a diagonal LSTM and a run without."""
     pytest.importorskip("numba")
     runs = tmp_path_factory.mktemp("ran")
     for attn in (LAST, "san"):

@@ -1,4 +1,4 @@
-"""`bench run --config FILE`: a run done again from its record."""
+"""`bench run --config FILE` repeats a run from its record."""
 
 import json
 import math
@@ -24,7 +24,7 @@ def learned(run) -> tuple:
 
 @pytest.fixture(scope="session")
 def made(mini, tmp_path_factory):
-    """A run, and one that starts from its weights."""
+    """Return a run, and a run that starts from its weights."""
     runs = tmp_path_factory.mktemp("runs")
     code, first, error = bench("run", "--attn", "pan", "--data", mini, "--runs", runs, "--seed", "3", *TRAINING)
     assert code == 0, error
@@ -73,7 +73,7 @@ def test_user_folder_of_digits_must_be_given_again(idx_folder, tmp_path):
 
 
 def test_data_sets_with_duplicate_photos_or_unusual_digits_are_generated_again(idx_folder, tmp_path):
-    """Photos that are left out today were in the set; the wish for digits that are no digits is in the record."""
+    """The first data set has photos that are left out today. The record of the second allows unusual digits."""
     for name, change in (("photos", None), ("digits", 255)):
         (tmp_path / name).mkdir()
         if change:
@@ -202,7 +202,7 @@ def test_bench_run_needs_a_mechanism_or_a_configuration():
 
 
 def test_deterministic_run_is_recorded_and_restores_the_setting(mini, made, tmp_path):
-    """On a CPU it gives what every run gives, under a name of its own."""
+    """On a CPU, a deterministic run has the results of other runs and a different name."""
     given = ["--attn", "pan", "--data", mini, "--seed", "3", *TRAINING]
     code, run, error = bench("run", *given, "--runs", tmp_path, "--deterministic")
     assert code == 0, error

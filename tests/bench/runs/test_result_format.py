@@ -47,7 +47,7 @@ def measures() -> dict:
         for digit in range(3):
             top, left, side = rng.integers(0, SIZE - 6), rng.integers(0, SIZE - 6), rng.integers(3, 7)
             instance[image, top : top + side, left : left + side] = digit + 1
-    instance[torch.arange(QUESTIONS), 0, :3] = torch.tensor([1, 2, 3], dtype=torch.uint8)  # every digit is somewhere
+    instance[torch.arange(QUESTIONS), 0, :3] = torch.tensor([1, 2, 3], dtype=torch.uint8)  # every digit occurs
     split = Resident(
         image=torch.arange(QUESTIONS),
         slot=integers(0, 3, QUESTIONS),

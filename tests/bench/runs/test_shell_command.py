@@ -1,4 +1,4 @@
-"""The command that repeats a run: read back by the programs' own options it is the same run."""
+"""The command that repeats a run: parsed by the programs, it gives the same configuration."""
 
 import shlex
 import subprocess
@@ -93,7 +93,7 @@ def test_recipe_without_matching_options_has_no_command():
 
 
 def done(line: str) -> list[str]:
-    """What the programs print that a shell calls for a line: it expands the words, and they are called here."""
+    """Return what the programs print for a line: a shell expands the words, and this process calls the programs."""
     says = "; ".join(f"{program}() {{ printf '%s\\0' {program} \"$@\"; echo; }}" for program in ("mnistref", "bench"))
     said = subprocess.run(["bash", "-ec", f"{says}; {line}"], check=True, capture_output=True, text=True).stdout
     printed = []
@@ -105,7 +105,7 @@ def done(line: str) -> list[str]:
 
 
 def test_command_executed_in_a_shell_gives_the_same_runs(tmp_path, monkeypatch):
-    """Two seeds, and the command of their row, in an empty folder."""
+    """The command of a row with two seeds is executed in an empty folder."""
     monkeypatch.chdir(tmp_path)
     config = replace(CONFIG, attn="san", queries="one")
     folder = done(build_command(config, REQUEST, [0]).split(" && ")[0])[0]

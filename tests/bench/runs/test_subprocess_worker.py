@@ -1,4 +1,4 @@
-"""Several runs in one process: the same bytes as with a process each, in any order, whatever a run leaves behind."""
+"""Several runs in one process: equal to the byte to runs in separate processes, in any order."""
 
 import logging
 import os
@@ -22,13 +22,13 @@ from tests.bench.attention.user_modules import scorer, written
 from tests.bench.runs.sweep_helpers import planned
 
 MEASURED = {"seconds", "relative_runtime"}
-"""What differs between two runs of the same configuration, beside the times in milliseconds."""
+"""Fields that differ between two runs of the same configuration, in addition to times in milliseconds."""
 NOTE = """
 with open({log!r}, "a") as file:
     print(near.NAME, os.getpid(), file=file)
 return self.score(x)
 """
-"""A `forward` that notes its neighbour and its process."""
+"""A `forward` that writes the module that it imported and its process to a file."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def kept(run: Path) -> dict:
 
 
 def test_runs_in_one_process_equal_runs_in_separate_processes_to_the_bit(tiny, tmp_path, rounds):
-    """In both orders, of a compiled and sampled mechanism, and of a plain one; in the long form, of two."""
+    """Runs of a compiled and sampled mechanism and of plain ones, in both orders."""
     tasks = planned(tiny, ("arnn-sampled", "pan", *(["cbam"] if rounds >= 200 else [])))
     for task in tasks:
         assert subprocess_worker.launch(told(task, tmp_path / "each"), threads=1) == RunOutcome("ok")
@@ -88,7 +88,7 @@ def test_killed_process_fails_only_its_own_run(tiny, tmp_path):
     assert one.launch(told(third, runs)).status == "ok"
     idle = one._process.pid
     assert idle != before
-    os.kill(idle, signal.SIGKILL)  # one that has no run to do
+    os.kill(idle, signal.SIGKILL)  # a process without a task
     one._process._process.wait()
     assert one.launch(told(second, runs)).status == "ok"
     assert one._process.pid != idle
@@ -113,7 +113,7 @@ def test_user_files_run_in_separate_processes(tiny, tmp_path, checked_here):
         text = "import os\nimport near\n" + scorer("Own", NOTE.format(log=str(log)))
         names.append(f"{written(tmp_path / folder, text)}:Own")
     tasks = planned(tiny, ("none", names[0], "pan", names[1]))
-    log.write_text("")  # what was written while they were planned
+    log.write_text("")  # files that were written during planning
     one, pids = Worker(threads=1), []
     for task in tasks:
         assert one.launch(told(task, tmp_path / "runs")).status == "ok"
@@ -128,7 +128,7 @@ def test_user_files_run_in_separate_processes(tiny, tmp_path, checked_here):
 
 
 def state() -> dict:
-    """What of a process a run may change."""
+    """Return the state of a process that a run may change."""
     bench = logging.getLogger("bench")
     return {
         "dtype": str(torch.get_default_dtype()),
@@ -149,7 +149,7 @@ def state() -> dict:
 
 
 def spoil(*_: object, **__: object) -> None:
-    """Change what `state` shows."""
+    """Change all state that `state` returns."""
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(3)
     torch.set_grad_enabled(False)
@@ -173,7 +173,7 @@ def spoil(*_: object, **__: object) -> None:
 
 
 def states_around(task: dict, linger: bool = False) -> tuple[dict, dict, dict, bool, bool]:
-    """In a process: its state before and after a run that spoils it, and in it; and whether it is fit for another."""
+    """Return the state of a process before, in and after a run that changes it, and whether the process is reusable."""
     during: dict = {}
     over, numbers = threading.Event(), []
 

@@ -17,7 +17,7 @@ from bench.runs.summary import describe_run, has_map, suggest_commands
 
 @pytest.fixture(scope="module")
 def trained(mini, tmp_path_factory):
-    """trained(attn): a short run on mini, in a folder of runs of its own."""
+    """Return trained(attn), which returns a short run on mini in a new folder of runs."""
     folders = {}
 
     def trained(attn: str):
@@ -57,7 +57,7 @@ def test_summary_compares_accuracy_with_question_blind_accuracy(run, mini):
 
 
 def test_summary_finds_the_run_without_attention_on_the_same_questions(run, trained, mini, tmp_path):
-    """Not one on other questions, not an unfinished one, and one with the same recipe before another."""
+    """Runs on other questions and unfinished runs are skipped, and a run with the same recipe is preferred."""
     own, none = changed(run, tmp_path), trained("none")
     assert "(none)" not in describe_run(own, mini)
     other = changed(none, tmp_path, queries="all", accuracy=0.111)

@@ -1,4 +1,4 @@
-"""Many runs: what is planned, what a failure leaves, and the same numbers as one by one."""
+"""Sweeps: planning, failures, and results that equal those of single runs."""
 
 import re
 from dataclasses import replace
@@ -19,7 +19,7 @@ from tests.helpers import networks
 
 @pytest.fixture
 def broken(tmp_path):
-    """broken(statement, file): the name of a module that runs the statement in training."""
+    """Return broken(statement, file), which returns the name of a module that runs the statement in training."""
 
     def broken(what: str, file: str = "broken.py") -> str:
         forward = f"if self.training:\n    {what}\nreturn self.score(x)"
@@ -139,7 +139,8 @@ def test_a_failing_run_does_not_affect_the_others(broken, mini, tmp_path, monkey
         "x = x * float('nan')": "diverged: the loss is nan",
     }
     names = [broken(what, f"broken{k}.py") for k, what in enumerate(expected)]
-    monkeypatch.setattr("bench.conformance.checks.require_buildable", lambda *_: None)  # which would refuse them before
+    # otherwise the checks would refuse these modules first
+    monkeypatch.setattr("bench.conformance.checks.require_buildable", lambda *_: None)
     how = ["--data", str(mini), "--attn", ",".join([*names, "none"]), "--seeds", "1", "--epochs", "1", "--threads", "1"]
     told = call(*how, "--device", "cpu", "--workers", "2", "--runs", str(tmp_path / "runs"), code=6)
     for number, became in enumerate(expected.values()):

@@ -1,4 +1,4 @@
-"""What a sweep says of its duration before it begins."""
+"""The estimated duration of a sweep before it starts."""
 
 import logging
 
@@ -22,7 +22,7 @@ def tasks(mini):
 
 @pytest.fixture
 def steps(monkeypatch):
-    """A step of san takes 10 s, one of pan 30 s; the networks whose steps were measured."""
+    """Let a step of san take 10 s and of pan 30 s, and return the list of measured networks."""
     measured = []
 
     def estimate(network, *_):
@@ -34,7 +34,7 @@ def steps(monkeypatch):
 
 
 def test_forecast_is_the_time_of_all_runs_and_of_the_longest(tasks, steps, tmp_path, monkeypatch, caplog):
-    """400 images are 12 steps of 32, in 3 epochs: 3 runs of 360 s, and 3 of 1,080 s, two at a time."""
+    """400 images are 12 steps of 32. With 3 epochs, 3 runs take 360 s and 3 take 1,080 s, two at a time."""
     monkeypatch.setattr(sweep_forecast, "MIN_IMAGES", 1)
     with caplog.at_level(logging.INFO):
         sweep_forecast.announce_duration(tasks, tmp_path, 2, None)

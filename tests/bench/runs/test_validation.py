@@ -1,4 +1,4 @@
-"""Records that say what cannot be: which part of a result or of its answers is wrong, and what comes of it."""
+"""Impossible records: the wrong field of a result or of its answers is named, and the board leaves it out."""
 
 import json
 import logging
@@ -116,7 +116,7 @@ def test_the_range_of_a_metric_is_that_of_its_column(value_range, monkeypatch):
     for value in (low - 0.1, high + 0.1):
         assert check_result(result(tpr=value)) == ["tpr"]
         assert check_answers(answers(tpr=np.array([low, high, value]))) == ["tpr"]
-    stored = answers(tpr=np.linspace(low, high, 11, dtype=np.float16)[[1, 4, 8]])  # f2 has few digits for large numbers
+    stored = answers(tpr=np.linspace(low, high, 11, dtype=np.float16)[[1, 4, 8]])  # f2 rounds large numbers
     measure = float(np.linspace(low, high, 11)[[1, 4, 8]].mean())
     assert check_against_answers(agreeing(tpr=measure), stored) == []
     assert check_against_answers(agreeing(tpr=measure + (high - low) / 100), stored) == ["tpr"]
@@ -176,7 +176,7 @@ def test_result_with_nan_is_damaged_on_the_board(run, caplog):
         records.read_result(run)
     assert not records.is_finished(run)
     with caplog.at_level(logging.WARNING):
-        assert list(records.read_results(run.parent)) == []  # nothing else tells what it was
+        assert list(records.read_results(run.parent)) == []  # nothing else has the name of the mechanism
     assert "damaged (accuracy" in caplog.text
 
 

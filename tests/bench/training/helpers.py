@@ -52,7 +52,7 @@ def train_with_stops(make: Callable[[], Trainer], steps: Sequence[int], folder: 
             for record in trainer.epochs(on_step):
                 found.append({**record, "seconds": 0})
         trainer.train.close()
-        torch.manual_seed(stop or 0)  # another process draws something else
+        torch.manual_seed(stop or 0)  # a new process has another random state
         if stop is not None:
             trainer = make()
             assert checkpoints.load(folder, trainer)

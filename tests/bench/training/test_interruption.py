@@ -1,4 +1,4 @@
-"""Ctrl-C during a training keeps the last finished step, and the run resumes there to the same bits."""
+"""Ctrl-C during a training saves the last finished step, and the resumed run ends with the same bits."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def test_interruption_in_training_saves_the_current_step(step, mini, uninterrupt
     def press_at(trainer) -> None:
         if trainer.steps_done == step:
             press()
-            assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # a second one ends the process at once
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # a second Ctrl-C ends the process at once
 
     with pytest.raises(KeyboardInterrupt), caplog.at_level("INFO"):
         run(mini, tmp_path, ProgressOptions(on_step=press_at))

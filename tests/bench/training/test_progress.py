@@ -1,4 +1,4 @@
-"""What a run shows while it is on, and leaves for TensorBoard."""
+"""The progress of a run in the terminal, in log files and in TensorBoard."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def trained(mini, runs, *more: str):
 
 
 def scalars(run) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard would show."""
+    """Return the scalars that TensorBoard shows."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     events = accumulator.EventAccumulator(str(run / progress.FOLDER))
     events.Reload()
@@ -51,7 +51,7 @@ def test_tensorboard_shows_the_values_of_the_record(mini, tmp_path):
     for tag, key in (("loss/train", "train_loss"), ("accuracy/val", "val_accuracy"), ("lr", "lr")):
         assert shown[tag] == [(h["steps"], pytest.approx(h[key], rel=1e-6)) for h in history]
     assert shown["accuracy/test"] == [(16, pytest.approx(result["accuracy"], rel=1e-6))]
-    shutil.rmtree(run / progress.FOLDER)  # and nothing else of the run depends on it
+    shutil.rmtree(run / progress.FOLDER)  # no other record of the run depends on it
     assert records.is_finished(run)
 
 

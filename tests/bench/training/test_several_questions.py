@@ -1,4 +1,4 @@
-"""Training with several questions about each image in a step: which they are, that a stop changes nothing, options."""
+"""Training with several questions about each image in a step: the questions, resuming, and the options."""
 
 import json
 from dataclasses import replace

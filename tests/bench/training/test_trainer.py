@@ -1,4 +1,4 @@
-"""The training loop: its schedules, its limits and its end."""
+"""The training loop: schedules, limits and stopping."""
 
 import math
 from dataclasses import replace
@@ -128,7 +128,7 @@ def test_nan_weight_ends_the_run(mini):
 
 
 def test_the_background_fades_in_over_the_first_steps(mini):
-    trainer = trainer_for(mini, replace(SHORT, fade=0.5))  # of 3 epochs of 12 steps
+    trainer = trainer_for(mini, replace(SHORT, fade=0.5))  # 3 epochs have 12 steps each
     brightness = []
     for trainer.epoch in range(3):
         brightness += [trainer._background_brightness(step) for step in range(12)]

@@ -1,4 +1,4 @@
-"""Pictures of attention: what they show is what the network did, for every mechanism; and what cannot be shown."""
+"""Pictures of attention: they show answers and maps of the network, for every mechanism; and usage errors."""
 
 import json
 from dataclasses import replace
@@ -37,14 +37,14 @@ RESULT |= {"n_test": 9, "params": 9, "train_step_ms": 1.0, "dataset": {"spec_id"
 
 @pytest.fixture(scope="module")
 def finished(mini, tmp_path_factory) -> Path:
-    """A run of pan, trained for an epoch."""
+    """Return a run of pan, trained for one epoch."""
     config = experiment.configure(mini, "pan", 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
     return experiment.run(config, mini, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture
 def pretend(mini, tmp_path):
-    """pretend(attn) → the folder of a run whose weights were never trained."""
+    """Return pretend(attn), which returns the folder of a run with untrained weights."""
 
     def pretend(attn: str, data: Path = mini) -> Path:
         config = experiment.configure(data, attn, 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
@@ -61,7 +61,7 @@ def pretend(mini, tmp_path):
 
 
 def asked(run: Path, mini: Path, index: int):
-    """A run's answer to a test image, without the code of pictures."""
+    """Return the answer of a run to a test image, without the code of pictures."""
     _, model = load.load_model(run)
     sample = MnistRef(mini, "test")[index]
     with torch.inference_mode():
@@ -74,7 +74,7 @@ def texts_of(page) -> list[str]:
 
 
 def all_texts(page) -> list:
-    """Below the page: of its own, of its axes, and of theirs."""
+    """Return all texts of a page and of its axes."""
     axes = [*page.axes, *(child for axes in page.axes for child in axes.child_axes)]
     return [*page.texts, *(text for each in axes for text in (*each.texts, each.title))]
 
@@ -106,7 +106,7 @@ def test_panels_show_answers_and_maps_of_the_network(finished, mini, root, tmp_p
 
 
 def test_the_picture_shows_the_panels(finished, root, tmp_path):
-    """The pixels of every panel, the outline, and the words."""
+    """The picture has the pixels of every panel, the outline, and the texts."""
     rows = save_picture(finished, tmp_path / "a.png", root, images=2)
     page = figure(rows, ["title"], ["note"])
     assert len(page.axes) == 2 * 7
@@ -147,7 +147,7 @@ def test_texts_do_not_overlap_or_leave_the_page(finished, root, tmp_path):
 
 
 def _overlap(a, b, slack: float = 2.0) -> bool:
-    """Whether two boxes share more than the empty rim of their letters."""
+    """Return whether two boxes overlap by more than the empty margin of their letters."""
     return min(a.x1, b.x1) - max(a.x0, b.x0) > slack and min(a.y1, b.y1) - max(a.y0, b.y0) > slack
 
 
@@ -227,7 +227,7 @@ def test_widened_sigma_is_three_times_the_trained_sigma(pretend, root, tmp_path,
 
 
 def test_all_right_answers_and_their_ink_are_shown(pretend, make, root, tmp_path):
-    """On mbgmulti every colour of the digit asked about is right, and the ink of all of them is the target."""
+    """On mbgmulti, every colour of the queried digit is right, and the ink of all of them is the target."""
     data = make("mbgmulti")
     run, items = pretend("arnn-sampled", make("mref")), MnistRef(data, "test")
     rows = save_picture(run, tmp_path / "a.png", root, data, images=3, samples=2)

@@ -1,4 +1,4 @@
-"""Networks side by side: each cell is what that network alone says of that image; and what does not compare."""
+"""Networks side by side: each cell equals the picture of one network; runs that cannot be compared."""
 
 import shutil
 from dataclasses import replace
@@ -22,7 +22,7 @@ SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle"
 
 @pytest.fixture(scope="module")
 def trained(mini, tmp_path_factory):
-    """trained(attn, seed, …) → the folder of a run."""
+    """Return trained(attn, seed, …), which returns the folder of a run."""
     runs = tmp_path_factory.mktemp("runs")
 
     def trained(attn: str, seed: int = 0, recipe: Recipe = SHORT, data=mini):
@@ -97,7 +97,7 @@ def test_runs_that_cannot_be_compared_are_refused(trained, make, root, tmp_path)
 
 
 def test_long_names_and_texts_do_not_overlap_pictures(trained, root, tmp_path):
-    """However long they are."""
+    """This holds for names and texts of any length."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     rows = comparison.save_comparison([trained("pan"), trained("none")], tmp_path / "p.png", root, images=2)

@@ -10,8 +10,8 @@ from bench.kernels.diagonal_lstm import numba_forward  # noqa: E402
 
 
 def test_compiled_loops_use_vector_instructions():
-    """Multiply-adds go by whole numba_simd, and no exponential by a library, where the machine has such numba_simd."""
-    fresh = numba.njit(numba_forward.forward.py_func)  # code from a cache cannot be looked at
+    """On a machine with vectors of 256 bits, multiply-adds are vector instructions and exponentials call no library."""
+    fresh = numba.njit(numba_forward.forward.py_func)  # cached code has no assembly
     row, x = np.zeros(1000, np.float32), np.zeros((1, 1, 1, 2), np.float32)
     fresh((0,) * 16, (1, 1, 1, 2), row[:2], row[:4].reshape(1, 4), row, row, 0, False, row, row[:0], x)
     assembly = fresh.inspect_asm(fresh.signatures[0])

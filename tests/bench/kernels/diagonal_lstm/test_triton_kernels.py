@@ -1,6 +1,6 @@
-"""The Triton kernels compiled for an H100 without a GPU: that they compile, do not spill, and fit.
+"""The Triton kernels, compiled for an H100 without a GPU: they compile without spills and fit into shared memory.
 
-Each size takes seconds, so few are tried: `python -m tests.perf.cross_compile` prints a table of more.
+Each size takes seconds, so only few are tested. `python -m tests.perf.cross_compile` prints a table of more sizes.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The diagonal LSTM in Triton: here by its interpreter, in a process of its own, and on a GPU where there is one."""
+"""The diagonal LSTM in Triton: in its interpreter in another process, and on a GPU if one is available."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ MAPS = [(50, 50), (25, 25), (12, 12), (6, 6), (64, 3), (1, 9), (9, 1), (112, 20)
 
 
 def test_triton_tests_pass_in_the_interpreter(rounds):
-    """Triton reads the variable when it is imported."""
+    """The tests run in a new process, because Triton reads the variable when it is imported."""
     command = [
         sys.executable,
         "-m",
@@ -52,7 +52,7 @@ def test_triton_on_a_cpu_is_refused(monkeypatch):
 
 @pytest.fixture
 def products(request):
-    """The dtype that makes `triton` multiply so."""
+    """Return the dtype for which `triton` multiplies in this way."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if request.param == "tf32" else "highest")
     yield request.param, torch.bfloat16 if request.param == "bf16" else torch.float32
@@ -71,7 +71,8 @@ def test_triton_error_on_a_gpu_is_small(products, m, n):
     if m > 64 and name != "bf16":
         pytest.skip("an SM has no room for it: another implementation takes over")
     inputs = arguments(m, n, 32, channels=32, batch=3, p=2)
-    assert not describe_triton_problem(torch.device("cuda", 0), dtype, m, n, 32, 32, 2)  # else another would be tested
+    # otherwise another implementation would be tested
+    assert not describe_triton_problem(torch.device("cuda", 0), dtype, m, n, 32, 32, 2)
     exact = run("packed", inputs)
     for got, expected in zip(run("triton", on_device(inputs, dtype)), exact, strict=True):
         assert got.isfinite().all()

@@ -1,4 +1,4 @@
-"""The compiled score of questions about shared features against plain operators in double precision."""
+"""The compiled score of questions about shared features, compared with plain operators in double precision."""
 
 import copy
 
@@ -19,7 +19,7 @@ def a_score(queries=10, hidden=8, **how):
 
 
 def asking(index, images=4, queries=10):
-    """One-hot queries."""
+    """Return one-hot queries."""
     questions = len(index) if isinstance(index, torch.Tensor) else index * images
     return torch.eye(queries)[torch.arange(questions) * 7 % queries]
 
@@ -33,7 +33,7 @@ def shared(score, x, query, index):
 
 
 def taken(score, x, query, index):
-    """Whether the compiled score runs."""
+    """Return whether the compiled score runs."""
     calls, run = [], gate.query_score
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate, "query_score", lambda *given: calls.append(1) or run(*given))
@@ -43,7 +43,7 @@ def taken(score, x, query, index):
 
 
 def outcome(way, dtype, score, x, query, index):
-    """Values, and every gradient of a random function of them."""
+    """Return values, and every gradient of a random function of them."""
     own, x, query = (copy.deepcopy(score).to(dtype), x.clone().to(dtype).requires_grad_(), query.to(dtype))
     out = way(own, x, query, index)
     slope = torch.randn(out.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(dtype)
