@@ -5,7 +5,7 @@ import math
 import pytest
 
 from bench.leaderboard.statistics import wilson_interval
-from bench.report.intervals import at_scale
+from bench.report.intervals import Rate, at_scale, ends, rate_of
 from tests.bench.report.helpers import copy_run, entry_of, one
 
 
@@ -28,3 +28,27 @@ def test_intervals_per_scale_are_from_the_board_or_pooled_over_seeds(runs):
     entry.row.update({f"{name}_lo": 0.1, f"{name}_hi": 0.9})
     rate = at_scale(entry, name)
     assert (rate.low, rate.high) == (0.1, 0.9)
+
+
+def test_rate_is_printed_in_percent_with_its_interval():
+    assert str(Rate(0.5, None, None)) == "50.0"
+    assert str(Rate(0.6824, 0.601, 0.75)) == "68.2 (60.1–75.0)"
+
+
+@pytest.mark.parametrize(
+    ("row", "rate"),
+    [
+        ({"accuracy": 0.5, "accuracy_lo": 0.4, "accuracy_hi": 0.6}, Rate(0.5, 0.4, 0.6)),
+        ({"accuracy": 0.5, "accuracy_lo": math.nan, "accuracy_hi": 0.6}, Rate(0.5, None, None)),
+        ({"accuracy": 0.5}, Rate(0.5, None, None)),
+        ({"accuracy": math.nan, "accuracy_lo": 0.4, "accuracy_hi": 0.6}, None),
+        ({}, None),
+    ],
+)
+def test_rate_of_a_row_has_both_bounds_or_none(row, rate):
+    assert rate_of(row, "accuracy") == rate
+
+
+def test_ends_are_the_values_and_known_bounds():
+    assert ends([Rate(0.5, 0.4, 0.6), Rate(0.9, None, None)]) == [0.4, 0.5, 0.6, 0.9]
+    assert ends([]) == []

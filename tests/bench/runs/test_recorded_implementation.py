@@ -20,10 +20,8 @@ from bench.runs.validation import check_result
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import VARIANTS
 from tests.bench.leaderboard.helpers import result
-from tests.helpers import TOP
 
-CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-EXAMPLE = TOP / "bench" / "examples" / "own_attention.py"
+CPU = torch.device("cpu")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
 LAST = "none,none,none,arnn"
 
