@@ -55,8 +55,8 @@ LOOKS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 
 
 @st.composite
-def boards(draw, most_runs: int = 24) -> list[dict[str, Any]]:
-    """Draw descriptions of a few runs, which `write` turns into folders."""
+def run_descriptions(draw, most_runs: int = 24) -> list[dict[str, Any]]:
+    """Draw descriptions of a few runs, which `write_runs` turns into folders."""
     runs: list[dict[str, Any]] = []
     for _ in range(draw(st.integers(1, 2))):
         shared = {
@@ -78,7 +78,7 @@ def boards(draw, most_runs: int = 24) -> list[dict[str, Any]]:
     return runs[:most_runs]
 
 
-def write(runs: Path, made: Sequence[dict[str, Any]]) -> None:
+def write_runs(runs: Path, made: Sequence[dict[str, Any]]) -> None:
     """Write the folders of these runs."""
     for number, run in enumerate(made):
         folder = runs / f"run-{number}"
@@ -159,7 +159,7 @@ def _result(run: dict[str, Any], config: RunConfig, folder: Path) -> dict[str, A
     return result
 
 
-def check_everything(runs: Path, root: Path, baseline: str = "san") -> pd.DataFrame | None:
+def check_all_outputs(runs: Path, root: Path, baseline: str = "san") -> pd.DataFrame | None:
     """Make board, claims, page and snapshot of the records, and check them. Return the board; None without runs."""
     try:
         results = records.require_results(runs)
@@ -172,9 +172,7 @@ def check_everything(runs: Path, root: Path, baseline: str = "san") -> pd.DataFr
     kept = root / "kept"
     snapshot.save_snapshot(runs, kept, baseline=baseline)
     assert snapshot.check_snapshot(kept) == [str(kept)]
-    pd.testing.assert_frame_equal(
-        without_nothing(from_csv((kept / "board.csv").read_bytes().decode())), without_nothing(board)
-    )
+    pd.testing.assert_frame_equal(comparable(from_csv((kept / "board.csv").read_bytes().decode())), comparable(board))
     return board
 
 
@@ -190,7 +188,7 @@ def check_board(board: pd.DataFrame) -> None:
         assert not rivals["seeds"].any() or rivals["rank"].min() == 1
         finished = rivals[rivals["seeds"] > 0]
         assert not len(finished) or finished.loc[finished["accuracy"].idxmax(), "rank"] == 1
-    pd.testing.assert_frame_equal(without_nothing(from_csv(to_csv(board))), without_nothing(board))
+    pd.testing.assert_frame_equal(comparable(from_csv(to_csv(board))), comparable(board))
     check_tables(to_text(board, markdown=True))
     assert "nan" not in to_text(board).replace("the loss is nan", "")
     commands_to_text(board)
@@ -232,7 +230,7 @@ def check_page(text: str) -> None:
     text.encode()
 
 
-def without_nothing(board: pd.DataFrame) -> pd.DataFrame:
+def comparable(board: pd.DataFrame) -> pd.DataFrame:
     """Return a board with plain types and None for missing values, so that boards can be compared."""
     return pd.DataFrame(
         [
@@ -257,16 +255,16 @@ ODD = st.one_of(
 
 
 @st.composite
-def damage(draw) -> tuple[str, tuple[int, ...], Any]:
+def damages(draw) -> tuple[str, tuple[int, ...], Any]:
     """Draw a file of a run, a place in the file, and a new value."""
     names = [records.RESULT, records.CONFIG, records.ENVIRONMENT, records.HISTORY, "pictures/pictures.json", "answers"]
     return draw(st.sampled_from(names)), tuple(draw(st.lists(st.integers(0, 60), min_size=1, max_size=3))), draw(ODD)
 
 
-def harm(run: Path, name: str, path: tuple[int, ...], value: Any) -> None:
+def apply_damage(run: Path, name: str, path: tuple[int, ...], value: Any) -> None:
     """Change one value of a file of a run, or replace its content."""
     if name == "answers":
-        _harm_answers(run, path, value)
+        _damage_answers(run, path, value)
         return
     file = run / name
     text = file.read_text()
@@ -289,7 +287,7 @@ def _changed(content: Any, path: tuple[int, ...], value: Any) -> Any:
     return changed
 
 
-def _harm_answers(run: Path, path: tuple[int, ...], value: Any) -> None:
+def _damage_answers(run: Path, path: tuple[int, ...], value: Any) -> None:
     """Change a value of an array, and often the array's type or shape."""
     answers = decode((run / records.ANSWERS).read_bytes(), "answers")
     name = sorted(answers)[path[0] % len(answers)]

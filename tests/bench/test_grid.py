@@ -81,19 +81,19 @@ def grid(*arguments, **environment) -> tuple[int, str]:
 
 
 @pytest.fixture
-def pretended(tmp_path):
-    """Return pretended(seconds, …): exit code and sweeps of a grid with a program that only records its calls."""
+def fake_grid(tmp_path):
+    """Return fake_grid(seconds, …): exit code and sweeps of a grid with a program that only records its calls."""
     program, told = tmp_path / "program.py", tmp_path / "told"
     program.write_text(PRETENDED)
 
-    def pretended(*seconds, photos="photos", options=SMALL, **environment) -> tuple[int, list[str]]:
+    def fake_grid(*seconds, photos="photos", options=SMALL, **environment) -> tuple[int, list[str]]:
         told.write_text("")
         (tmp_path / photos).mkdir(exist_ok=True)
         more = [*options, "--program", f"{sys.executable} {program}"]
         code, _ = grid(tmp_path / "grid", tmp_path / photos, *seconds, *more, TOLD=str(told), **environment)
         return code, [line for line in told.read_text().splitlines() if line.startswith("bench sweep")]
 
-    return pretended
+    return fake_grid
 
 
 @pytest.fixture
@@ -141,8 +141,8 @@ def test_wrong_values_are_refused_in_one_line_before_anything_is_made(more, mess
     assert not (tmp_path / "grid" / "runs").exists()
 
 
-def test_the_grid_prints_its_progress_and_its_end(pretended, tmp_path):
-    assert pretended(90, options=(*SMALL, "--stages", "1"))[0] == 0  # writes the program
+def test_the_grid_prints_its_progress_and_its_end(fake_grid, tmp_path):
+    assert fake_grid(90, options=(*SMALL, "--stages", "1"))[0] == 0  # writes the program
     call = [tmp_path / "grid", "builtin", 90, *SMALL, "--stages", "3"]
     call += ["--program", f"{sys.executable} {tmp_path / 'program.py'}"]
     code, errors = grid(*call, TOLD=os.devnull, NO_SET="mdist")
@@ -155,25 +155,25 @@ def test_the_grid_prints_its_progress_and_its_end(pretended, tmp_path):
     assert (code, "nothing is left" in errors.splitlines()[-1]) == (0, True)
 
 
-def test_the_grid_resumes_after_its_time_is_over(pretended, tmp_path):
-    code, first = pretended(3, TAKES="0.2")
+def test_the_grid_resumes_after_its_time_is_over(fake_grid, tmp_path):
+    code, first = fake_grid(3, TAKES="0.2")
     assert (code, 0 < len(first) < STAGES) == (LEFT, True)
-    code, rest = pretended(90)
+    code, rest = fake_grid(90)
     assert code == 0
     assert len(first) + len(rest) in (STAGES, STAGES + 1)  # a run may have been in progress
-    assert pretended(60) == (0, [])
-    assert len(pretended(90, photos="others")[1]) == STAGES
+    assert fake_grid(60) == (0, [])
+    assert len(fake_grid(90, photos="others")[1]) == STAGES
 
 
-def test_failed_runs_do_not_stop_the_grid_and_a_failed_command_does(pretended):
-    code, asked = pretended(90, CODES="arnn,pan,pan-ctx,san=6")
+def test_failed_runs_do_not_stop_the_grid_and_a_failed_command_does(fake_grid):
+    code, asked = fake_grid(90, CODES="arnn,pan,pan-ctx,san=6")
     assert (code, len(asked)) == (0, STAGES)
-    code, asked = pretended(90, photos="others", CODES="brnn2+arnn,unet3-arnn=3")
+    code, asked = fake_grid(90, photos="others", CODES="brnn2+arnn,unet3-arnn=3")
     assert (code, len(asked)) == (3, 6)
 
 
-def test_stage_without_initial_runs_is_trained_from_scratch(pretended, tmp_path):
-    code, asked = pretended(90, options=(*SMALL, "--stages", "3"), NOTHING_IN="runs/mref")
+def test_stage_without_initial_runs_is_trained_from_scratch(fake_grid, tmp_path):
+    code, asked = fake_grid(90, options=(*SMALL, "--stages", "3"), NOTHING_IN="runs/mref")
     assert code == 0
     assert ["--init" in line for line in asked] == [False, True, False, True, False]
     assert ["--fade 0.5" in line for line in asked] == [False, True, True, True, True]
@@ -182,7 +182,7 @@ def test_stage_without_initial_runs_is_trained_from_scratch(pretended, tmp_path)
 
 
 @pytest.fixture
-def on_gpu(pretended, tmp_path):
+def on_gpu(fake_grid, tmp_path):
     """Return on_gpu(…), which returns exit code, sweeps of a stage and grid.json, with a driver that reports a GPU."""
     driver = tmp_path / "bin" / "nvidia-smi"
     driver.parent.mkdir()
@@ -193,7 +193,7 @@ def on_gpu(pretended, tmp_path):
     def on_gpu(**environment) -> tuple[int, list[str], dict]:
         options = ("--margin", "0.3", "--workers", "1", "--seeds", "1", "--stages", "1", "--prober", prober)
         path = f"{driver.parent}:{os.environ['PATH']}"
-        code, asked = pretended(60, options=options, PATH=path, **environment)
+        code, asked = fake_grid(60, options=options, PATH=path, **environment)
         return code, asked, json.loads((tmp_path / "grid" / "grid.json").read_text())
 
     return on_gpu
@@ -257,7 +257,7 @@ def test_a_probe_that_measures_nothing_leaves_estimates(on_gpu):
     assert told["epochs"] >= 1
 
 
-def test_a_run_that_cannot_be_recorded_is_trained_again(pretended, record, tmp_path, on_gpu):
+def test_a_run_that_cannot_be_recorded_is_trained_again(fake_grid, record, tmp_path, on_gpu):
     """This happens if its mechanism was not probed or the probe was wrong."""
     result = json.loads((record / records.RESULT).read_text())
     result |= {"status": "failed", "reason": "RuntimeError: this cannot be recorded as a CUDA graph, give --capture"}
@@ -269,14 +269,14 @@ def test_a_run_that_cannot_be_recorded_is_trained_again(pretended, record, tmp_p
     assert told["eager"] == ["arnn"]
 
 
-def test_a_data_set_that_cannot_be_generated_ends_the_grid_when_needed(pretended):
-    code, asked = pretended(90, NO_SET="mdist")
+def test_a_data_set_that_cannot_be_generated_ends_the_grid_when_needed(fake_grid):
+    code, asked = fake_grid(90, NO_SET="mdist")
     assert (code, len(asked)) == (3, 2)
 
 
-def test_wrong_arguments_of_the_grid(pretended, tmp_path):
-    assert pretended(0.01) == (LEFT, [])
-    assert pretended("9m") == (2, [])
+def test_wrong_arguments_of_the_grid(fake_grid, tmp_path):
+    assert fake_grid(0.01) == (LEFT, [])
+    assert fake_grid("9m") == (2, [])
     assert grid(tmp_path / "grid", tmp_path / "nowhere") == (
         2,
         f"{tmp_path / 'nowhere'}: no folder of photographs here\n",

@@ -12,7 +12,7 @@ from bench.attention.arnn import AttentionRNN
 from bench.attention.base import SlotFeatures, repeat_for_questions
 from bench.conformance.checks import check
 from bench.data.grouping import parts_of
-from tests.bench.attention.user_modules import GOOD, TWO_LEVELS, written
+from tests.bench.attention.user_modules import GOOD, TWO_LEVELS, write_module
 
 MIXED = (
     *("none,arnn", "pan,none", "coord,pan", "se,none", "pan,ltpa-dp", "stn-m,ltpa-pc", "coord,stn-s", "none,self"),
@@ -91,7 +91,7 @@ def test_user_modules_answer_several_questions_per_image(attn, tmp_path):
         + "class Blind(Own):\n    uses_query = False\n    def forward(self, x, query):\n        return self.score(x)\n"
         + TWO_LEVELS
     )
-    check_against_one_by_one(network(attn.format(own=written(tmp_path, text))))
+    check_against_one_by_one(network(attn.format(own=write_module(tmp_path, text))))
 
 
 PARTED = """
@@ -110,7 +110,7 @@ class Own(nn.Module):
 
 @pytest.mark.parametrize("factor", [1, 2])
 def test_check_compares_shared_and_single_questions(factor, tmp_path):
-    findings = check(f"{written(tmp_path, PARTED.format(factor=factor))}:Own")
+    findings = check(f"{write_module(tmp_path, PARTED.format(factor=factor))}:Own")
     assert [f.ok for f in findings if "several questions" in f.what] == [factor == 1]
 
 

@@ -1,4 +1,4 @@
-"""Packs of runs: their size and what does not fit."""
+"""Packs of runs: the limit of their size, and the list of runs left out."""
 
 import random
 

@@ -126,7 +126,7 @@ def test_gradients_agree_with_finite_differences(name, last):
 
 
 @every_form
-def test_the_output_for_an_image_is_the_same_alone_and_in_a_batch(name, last, request):
+def test_output_for_an_image_does_not_depend_on_the_batch(name, last, request):
     module = slot(name, last).eval()
     x, query = inputs(6, 5, batch=4)
     request.getfixturevalue("one_draw")

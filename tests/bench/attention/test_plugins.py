@@ -18,25 +18,25 @@ from bench.conformance.checks import check
 from bench.runs import experiment
 from bench.visualization import attention_maps
 from mnistref.common.errors import UsageProblemError
-from tests.bench.attention.user_modules import BODY, GOOD, TWO_LEVELS, written
+from tests.bench.attention.user_modules import BODY, GOOD, TWO_LEVELS, write_module
 
 
 def test_folder_of_a_user_file_may_have_py_in_its_name(tmp_path):
     (tmp_path / ".pyenv").mkdir()
-    path = written(tmp_path / ".pyenv", GOOD)
+    path = write_module(tmp_path / ".pyenv", GOOD)
     assert canonical_name(f"{path}:Own").startswith("own.py:Own#")
 
 
 def test_edited_user_file_is_another_mechanism(tmp_path):
-    first = canonical_name(f"{written(tmp_path, GOOD)}:Own")
-    second = canonical_name(f"{written(tmp_path, GOOD + '    # more')}:Own")
+    first = canonical_name(f"{write_module(tmp_path, GOOD)}:Own")
+    second = canonical_name(f"{write_module(tmp_path, GOOD + '    # more')}:Own")
     assert first != second
-    assert first == canonical_name(f"{written(tmp_path, GOOD)}:Own")
+    assert first == canonical_name(f"{write_module(tmp_path, GOOD)}:Own")
     assert canonical_name(f"none,{tmp_path / 'own.py'}:Own") == f"none,{first}"
 
 
 def test_a_user_readout_acts_in_the_last_slot(tmp_path):
-    path = written(tmp_path, TWO_LEVELS)
+    path = write_module(tmp_path, TWO_LEVELS)
     assert {f.ok for f in check(f"{path}:Two")} == {True}
     model = bench.create_model(f"pan,{path}:Two", variant="mini")
     assert len(model(torch.rand(2, 3, 48, 48), torch.tensor([1, 2])).masks) == 1
@@ -61,7 +61,7 @@ def test_a_user_readout_acts_in_the_last_slot(tmp_path):
     ],
 )
 def test_user_class_that_cannot_be_loaded_is_a_usage_error(text, name, message, tmp_path):
-    written(tmp_path, text)
+    write_module(tmp_path, text)
     with pytest.raises(UsageProblemError, match=message):
         bench.create_model(f"{tmp_path}/{name}", variant="mini")
 
@@ -72,7 +72,7 @@ def test_samples_of_a_user_module_are_shown(mini, tmp_path):
         (body, False),
         (body.replace("    def __init__", "    sampled = True\n    def __init__"), True),
     ):
-        attn = f"{written(tmp_path, text)}:Own"
+        attn = f"{write_module(tmp_path, text)}:Own"
         recipe = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
         config = experiment.configure(
             mini, attn, 0, experiment.RunSettings(recipe, "one", ComputeConfig(torch.device("cpu")))
@@ -91,7 +91,7 @@ def test_user_file_path_with_a_comma_is_a_usage_error():
 
 
 def test_installed_package_adds_mechanism_names(monkeypatch, tmp_path):
-    written(tmp_path, GOOD, "their_attention.py")
+    write_module(tmp_path, GOOD, "their_attention.py")
     monkeypatch.syspath_prepend(tmp_path)
     points = [
         EntryPoint("theirs", "their_attention:Own", plugins.GROUP),
@@ -117,7 +117,7 @@ def test_installed_package_adds_mechanism_names(monkeypatch, tmp_path):
 
 
 def test_options_of_a_user_class_may_be_negative(tmp_path):
-    path = written(tmp_path, GOOD.replace("width=8", "shift=1"))
+    path = write_module(tmp_path, GOOD.replace("width=8", "shift=1"))
     assert canonical_name(f"{path}:Own:shift=-2").endswith(":shift=-2")
 
 
@@ -126,7 +126,7 @@ def beside(folder: Path, factor: float) -> Path:
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     (folder / "util.py").write_text("from parts import deep\nFACTOR = deep.FACTOR\n")
     (folder / "parts" / "deep.py").write_text(f"FACTOR = {factor}\n")
-    return written(folder, "import util\n" + GOOD + "    factor = util.FACTOR\n")
+    return write_module(folder, "import util\n" + GOOD + "    factor = util.FACTOR\n")
 
 
 def test_imported_files_belong_to_the_mechanism_and_folders_share_no_modules(tmp_path, monkeypatch):
@@ -150,9 +150,9 @@ def test_name_of_a_user_file_ignores_project_packages_in_its_folder(tmp_path):
     """In a checkout, packages that are already imported are not replaced."""
     (tmp_path / "bench").mkdir()
     (tmp_path / "torch.py").write_text("raise RuntimeError('not this one')")
-    alone = canonical_name(f"{written(tmp_path, GOOD)}:Own")
+    alone = canonical_name(f"{write_module(tmp_path, GOOD)}:Own")
     (tmp_path / "elsewhere").mkdir()
-    assert alone == canonical_name(f"{written(tmp_path / 'elsewhere', GOOD)}:Own")
+    assert alone == canonical_name(f"{write_module(tmp_path / 'elsewhere', GOOD)}:Own")
     assert sys.modules["bench"] is bench
 
 
@@ -185,7 +185,7 @@ def test_run_recorded_without_an_imported_file_is_another_run(tmp_path):
 
 
 def test_a_user_file_that_exits_is_a_usage_error(tmp_path, checked_here):
-    path = written(tmp_path, "import sys\nsys.exit(0)")
+    path = write_module(tmp_path, "import sys\nsys.exit(0)")
     for command in (["check"], ["run", "--attn"]):
         done = CliRunner().invoke(cli.bench, [*command, f"{path}:Own"])
         assert done.exit_code == 2
@@ -193,7 +193,7 @@ def test_a_user_file_that_exits_is_a_usage_error(tmp_path, checked_here):
 
 
 def test_reimported_user_file_is_restored_afterwards(tmp_path):
-    name = canonical_name(f"{written(tmp_path, GOOD)}:Own:width=4")
+    name = canonical_name(f"{write_module(tmp_path, GOOD)}:Own:width=4")
     first = get_mechanism(name).cls
     with plugins.imported_anew(name):
         second = get_mechanism(name).cls

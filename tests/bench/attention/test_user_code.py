@@ -36,7 +36,7 @@ class Own(nn.Module):
 """
 
 
-def written(folder: Path, init: str = "pass", forward: str = "pass", later: str = "pass") -> Path:
+def write_module(folder: Path, init: str = "pass", forward: str = "pass", later: str = "pass") -> Path:
     path = folder / "own.py"
     path.write_text(MODULE.format(init=init, forward=forward, later=later))
     return path
@@ -76,7 +76,7 @@ def test_user_file_that_cannot_be_executed_is_reported_with_the_line(source, lin
 
 
 def test_error_in_an_imported_file_is_reported_with_its_line(tmp_path):
-    path = written(tmp_path)
+    path = write_module(tmp_path)
     path.write_text("from parts import near\n" + path.read_text())
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "near.py").write_text("import torch\nx = torch.zeros(2) + torch.zeros(3)\n")
@@ -105,7 +105,7 @@ CALLS = {
 @pytest.mark.parametrize("kind", CALLS)
 def test_errors_of_forward_are_reported_with_their_line(kind, tmp_path):
     init, forward, later, text, reason = CALLS[kind]
-    path = written(tmp_path, init, forward, later)
+    path = write_module(tmp_path, init, forward, later)
     finding = check(f"{path}:Own")[-1]
     assert finding.ok is False
     assert reason in finding.why
@@ -115,12 +115,12 @@ def test_errors_of_forward_are_reported_with_their_line(kind, tmp_path):
 
 
 def test_a_wrong_shape_names_the_line_of_forward(tmp_path):
-    path = written(tmp_path, forward="return x.mean((2, 3))")
+    path = write_module(tmp_path, forward="return x.mean((2, 3))")
     assert check(f"{path}:Own")[-1].why.endswith(f"; forward is in {line_of(path, 'def forward')}")
 
 
 def test_errors_in_prepare_and_answer_are_reported_with_their_line(tmp_path):
-    path = written(tmp_path)
+    path = write_module(tmp_path)
     base = path.read_text().replace("class Own(", "class Base(")
     base += "\nclass Own(Base):\n    def prepare(self, x):\n        {}\n        return x\n"
     base += "    def answer(self, prepared, query):\n        {}\n        return self.forward(prepared, query)\n"
@@ -132,7 +132,7 @@ def test_errors_in_prepare_and_answer_are_reported_with_their_line(tmp_path):
 
 
 def test_a_batch_size_that_forward_refuses_is_reported_with_its_line(tmp_path):
-    path = written(tmp_path, forward="assert len(x) <= 4, f'{len(x)} images'")
+    path = write_module(tmp_path, forward="assert len(x) <= 4, f'{len(x)} images'")
     failed = {finding.what: finding.why for finding in check(f"{path}:Own") if finding.ok is False}
     where = line_of(path, "assert")
     assert failed["works with the batch sizes of a run"] == (
@@ -184,7 +184,7 @@ def test_verdict_counts_passed_and_failed_checks():
 
 
 def test_check_ends_with_the_verdict_and_debug_shows_the_traceback_of_the_child(tmp_path):
-    path = written(tmp_path, forward="self.later(x)", later="raise LookupError('deep')")
+    path = write_module(tmp_path, forward="self.later(x)", later="raise LookupError('deep')")
     plain = call("check", f"{path}:Own", code=6)
     where = line_of(path, "LookupError")
     assert plain.stdout.splitlines()[-1].startswith("not fit: 1 of 2 checks failed")
@@ -207,7 +207,7 @@ def test_check_json_prints_the_verdict_on_stderr(checked_here, monkeypatch):
 
 
 def test_a_run_that_is_refused_shows_the_traceback_of_the_child_with_debug(mini, tmp_path):
-    path = written(tmp_path, forward="raise LookupError('refused')")
+    path = write_module(tmp_path, forward="raise LookupError('refused')")
     run = ["run", "--attn", f"{path}:Own", "--data", mini, "--runs", tmp_path / "runs", *TRAINING]
     where = line_of(path, "LookupError")
     done = call("--debug", *run, code=6)
@@ -220,7 +220,9 @@ LATE = "if self.training and x.shape[-1] == 48 and self.calls > 3 and len(x) > 2
 
 def test_failed_run_stores_the_traceback(mini, tmp_path, checked_here):
     """The module passes the quick checks, which take few steps, and fails in the fourth step."""
-    path = written(tmp_path, forward=LATE.replace("len(x) > 2", "len(x) == 50").replace("x.shape[-1] == 48 and ", ""))
+    path = write_module(
+        tmp_path, forward=LATE.replace("len(x) > 2", "len(x) == 50").replace("x.shape[-1] == 48 and ", "")
+    )
     where = line_of(path, "late")
     run = ["run", "--attn", f"{path}:Own", "--data", mini, "--runs", tmp_path / "runs", "--questions", "one", *TRAINING]
     done = call(*run, code=6)

@@ -60,7 +60,7 @@ class {name}(nn.Module):
 """
 
 
-def written(folder: Path, text: str, name: str = "own.py") -> Path:
+def write_module(folder: Path, text: str, name: str = "own.py") -> Path:
     """Write the text, after the imports that it needs, to a file of the folder, and return its path."""
     path = folder / name
     path.write_text(HEAD + text)

@@ -80,7 +80,7 @@ def test_show_draws_a_run(mini, root, tmp_path, monkeypatch):
     assert "no run here" in call(cli.bench, "show", tmp_path / "none", code=2).stderr
 
 
-def test_run_generates_what_is_missing(root, tmp_path, monkeypatch):
+def test_run_command_generates_missing_data(root, tmp_path, monkeypatch):
     from bench import config
 
     small = config.Preset(
@@ -121,7 +121,7 @@ def test_the_number_of_training_images_makes_another_data_set(idx_folder, tmp_pa
     assert "not both" in call(cli.bench, *run_arguments(manifest.parent, tmp_path), "--train", "9", code=2).stderr
 
 
-def test_a_sweep_ends_with_its_own_board(mini, tmp_path):
+def test_sweep_command_ends_with_the_board_of_its_runs(mini, tmp_path):
     call(cli.bench, *run_arguments(mini, tmp_path, "none"))
     sweep = ["sweep", "--attn", "san,pan", "--data", mini, "--seeds", "1", "--epochs", "1", "--runs", tmp_path]
     done = call(cli.bench, *sweep, "--device", "cpu", "--no-timing")

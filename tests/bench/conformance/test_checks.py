@@ -11,7 +11,7 @@ from bench.attention import get_mechanism
 from bench.conformance.checks import check, require_buildable
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import VARIANTS
-from tests.bench.attention.user_modules import BODY, EXAMPLE, written
+from tests.bench.attention.user_modules import BODY, EXAMPLE, write_module
 
 TRAINING = "in training, the output for an image depends on the other images in the batch"
 
@@ -66,7 +66,7 @@ TRAINING = "in training, the output for an image depends on the other images in 
     ],
 )
 def test_check_names_each_violation(init, forward, why, tmp_path):
-    path = written(tmp_path, BODY.format(init=init or "pass", forward=forward))
+    path = write_module(tmp_path, BODY.format(init=init or "pass", forward=forward))
     wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
     assert wrong
     assert any(re.search(why, finding.why) for finding in wrong), wrong
@@ -94,31 +94,31 @@ def test_check_names_each_violation(init, forward, why, tmp_path):
     ],
 )
 def test_check_adds_remarks_on_possibly_intended_behaviour(forward, what, tmp_path):
-    path = written(tmp_path, BODY.format(init="pass", forward=forward))
+    path = write_module(tmp_path, BODY.format(init="pass", forward=forward))
     assert any(finding.what.startswith(what) for finding in check(f"{path}:Own") if finding.ok is None)
 
 
 def test_check_distinguishes_batch_norm_from_other_batch_dependence(tmp_path):
-    path = written(tmp_path, BODY.format(init="self.norm = nn.BatchNorm2d(1)", forward="return self.norm(score)"))
+    path = write_module(tmp_path, BODY.format(init="self.norm = nn.BatchNorm2d(1)", forward="return self.norm(score)"))
     findings = check(f"{path}:Own")
     assert [(f.what, f.why) for f in findings if f.ok is not True] == [(TRAINING, "through BatchNorm, as usual")]
 
 
 def test_check_compares_the_class_attribute_sampled_with_the_output(tmp_path):
     forward = "return score + torch.randn(score.shape)"
-    silent = written(tmp_path, BODY.format(init="pass", forward=forward))
+    silent = write_module(tmp_path, BODY.format(init="pass", forward=forward))
     assert any("set the class attribute sampled = True" in f.why for f in check(f"{silent}:Own"))
     assert not get_mechanism(f"{silent}:Own").sampled
     body = BODY.format(init="pass", forward="{}").replace("    def __init__", "    sampled = True\n    def __init__")
-    said = written(tmp_path, body.format(forward))
+    said = write_module(tmp_path, body.format(forward))
     assert get_mechanism(f"{said}:Own").sampled
     assert not any("class attribute" in f.why for f in check(f"{said}:Own"))
-    idle = written(tmp_path, body.format("return score"))
+    idle = write_module(tmp_path, body.format("return score"))
     assert "sampled is True, but it is not random in evaluation" in [f.what for f in check(f"{idle}:Own")]
 
 
 def test_check_reports_an_error_in_training_only(tmp_path):
-    path = written(tmp_path, BODY.format(init="pass", forward="return score / (1 if not self.training else None)"))
+    path = write_module(tmp_path, BODY.format(init="pass", forward="return score / (1 if not self.training else None)"))
     assert [f.ok for f in check(f"{path}:Own") if "TypeError" in f.why] == [False]
 
 
@@ -143,7 +143,7 @@ def test_check_says_that_slot_lists_are_not_checked(attn):
     ],
 )
 def test_a_run_of_an_unfit_module_is_refused(forward, why, tmp_path, checked_here):
-    path = written(tmp_path, BODY.format(init="pass", forward=forward))
+    path = write_module(tmp_path, BODY.format(init="pass", forward=forward))
     arguments = ["run", "--preset", "quick", "--root", str(tmp_path / "root"), "--attn", f"none,{path}:Own"]
     done = CliRunner().invoke(cli.bench, arguments)
     assert done.exit_code == 6, done.output
@@ -173,7 +173,7 @@ def test_mechanisms_of_the_registry_are_fit(name):
 
 
 def test_bench_check_prints_the_findings_and_exits_with_6(tmp_path, checked_here):
-    path = written(tmp_path, BODY.format(init="pass", forward="return score[:, :, ::2]"))
+    path = write_module(tmp_path, BODY.format(init="pass", forward="return score[:, :, ::2]"))
     done = CliRunner().invoke(cli.bench, ["check", f"{path}:Own"])
     assert done.exit_code == 6
     assert "NO    returns the shapes of a slot: returns" in done.stdout
@@ -197,7 +197,7 @@ def test_bench_check_prints_the_findings_and_exits_with_6(tmp_path, checked_here
 @pytest.mark.parametrize("command", [["check"], ["run", "--preset", "quick", "--attn"]])
 def test_user_class_that_cannot_be_constructed_is_a_usage_error(init, message, command, tmp_path, checked_here):
     body = {"width=3": "nowhere", "leave=True": "raise SystemExit(0)", "width=1 / 3": "width.append(1)"}
-    path = written(
+    path = write_module(
         tmp_path,
         f"class Own(nn.Module):\n  def __init__(self, {init}):\n    super().__init__()\n"
         f"    {body.get(init.split(', ')[-1], 'pass')}\n",

@@ -13,7 +13,7 @@ from bench.conformance.isolation import ProbeProcess, check_networks
 from bench.runs import records, subprocess_worker
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.variants import VARIANTS
-from tests.bench.attention.user_modules import GOOD, written
+from tests.bench.attention.user_modules import GOOD, write_module
 from tests.bench.bench_command import TRAINING
 
 ENDS = """
@@ -46,7 +46,7 @@ MINI = VARIANTS["mini"]
 
 @pytest.fixture
 def own(tmp_path) -> Path:
-    return written(tmp_path, GOOD + ENDS)
+    return write_module(tmp_path, GOOD + ENDS)
 
 
 def call(*arguments: object):

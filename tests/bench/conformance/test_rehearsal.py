@@ -12,7 +12,7 @@ from bench.runs import experiment, records
 from bench.runs.load import load_model
 from mnistref.common.errors import RunProblemError
 from mnistref.variants import VARIANTS
-from tests.bench.attention.user_modules import BODY, GOOD, written
+from tests.bench.attention.user_modules import BODY, GOOD, write_module
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ from tests.bench.attention.user_modules import BODY, GOOD, written
     ],
 )
 def test_check_detects_errors_that_a_run_would_raise(init, forward, why, tmp_path):
-    path = written(tmp_path, BODY.format(init=init or "pass", forward=forward))
+    path = write_module(tmp_path, BODY.format(init=init or "pass", forward=forward))
     wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
     assert any(why in finding.why for finding in wrong), wrong
 
@@ -54,7 +54,7 @@ def test_check_detects_errors_that_a_run_would_raise(init, forward, why, tmp_pat
 )
 def test_network_has_equal_outputs_after_its_file_is_imported_again(top, forward, fit, tmp_path):
     (tmp_path / "util.py").write_text("import torch\nKEYS = torch.randn(1)\n")
-    path = written(tmp_path, f"{top}\n{BODY.format(init='pass', forward=forward)}")
+    path = write_module(tmp_path, f"{top}\n{BODY.format(init='pass', forward=forward)}")
     wrong = [finding.why for finding in check(f"{path}:Own") if finding.what == "has its whole state in its state_dict"]
     assert bool(wrong[0]) != fit
     if not fit:
@@ -100,7 +100,7 @@ class Extra(Own):
 
 @pytest.mark.parametrize("name", ["Tied", "View", "Frozen", "Extra"])
 def test_every_kind_of_module_state_is_saved(name, mini, tmp_path):
-    attn = f"{written(tmp_path, GOOD + KEPT)}:{name}"
+    attn = f"{write_module(tmp_path, GOOD + KEPT)}:{name}"
     assert not [finding for finding in check(attn) if finding.ok is False]
     recipe = Recipe("fast", "adam", lr=0.003, batch=25, epochs=1, schedule="onecycle")
     config = experiment.configure(
@@ -119,7 +119,7 @@ def test_every_kind_of_module_state_is_saved(name, mini, tmp_path):
 
 def test_module_state_other_than_tensors_is_refused_before_the_run(tmp_path, checked_here):
     state = "    def get_extra_state(self): return {'version': 2}\n    def set_extra_state(self, state): pass\n"
-    path = written(tmp_path, GOOD + state)
+    path = write_module(tmp_path, GOOD + state)
     wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
     assert "_extra_state in its state_dict is of type dict" in wrong[0].why
     arguments = ["run", "--preset", "quick", "--root", str(tmp_path / "root"), "--attn", f"{path}:Own"]

@@ -16,7 +16,7 @@ from bench.compute import ComputeConfig
 from bench.distributed.process_group import ProcessGroup
 from bench.runs import records
 from mnistref.common.errors import UsageProblemError
-from tests.bench.attention.user_modules import scorer, written
+from tests.bench.attention.user_modules import scorer, write_module
 from tests.bench.distributed import training_program
 from tests.helpers import TOP
 
@@ -156,7 +156,7 @@ def check_run(one: Path, two: Path) -> None:
 
 def test_failure_in_one_process_ends_all_processes_and_is_recorded(mini, tmp_path):
     text = "import os\n" + scorer("Broken", BROKEN) + "    uses_query = False\n"
-    path = written(tmp_path, text)
+    path = write_module(tmp_path, text)
     arguments = ["--data", mini, *SHORT, "--runs", tmp_path / "runs", "--device", "cpu"]
     done = torchrun(2, "cli.py", "bench", "run", "--attn", f"{path}:Broken", *arguments)
     assert done.returncode != 0

@@ -93,7 +93,7 @@ class Broken(nn.Module):
 
 
 class Exact(Resident):
-    """A split whose images are f8."""
+    """A split with images in double precision."""
 
     def _made(self, *parts) -> Batch:
         batch = super()._made(*parts)

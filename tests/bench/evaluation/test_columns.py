@@ -86,7 +86,7 @@ def test_reorder_moves_columns_in_front_of_others():
     assert with_suffixes(["a", "b"], ("_x",)) == ["a", "a_x", "b", "b_x"]
 
 
-def test_no_other_module_spells_the_name_of_a_metric():
+def test_metric_names_are_spelled_only_in_the_table():
     """Code outside the table uses its constants. Docstrings are not checked.
 
     Keys of a `Result` are literals, which mypy checks; `record_types.py` defines them.

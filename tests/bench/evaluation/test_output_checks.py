@@ -35,7 +35,7 @@ from bench.visualization import attention_maps, comparison
 from bench.visualization.drawing import answer_lines, figure
 from mnistref.common.errors import RunProblemError
 from mnistref.variants import get_variant
-from tests.bench.attention.user_modules import scorer, written
+from tests.bench.attention.user_modules import scorer, write_module
 from tests.bench.distributed.training_program import Broken
 
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def split(mini) -> Split:
     return load_split(mini, "test", "one", CPU, masks=True)
 
 
-def asked(split: Split, query: int = 3) -> int:
+def number_of_questions(split: Split, query: int = 3) -> int:
     """Return the number of questions about a digit."""
     return int((split.query == query).sum())
 
@@ -84,7 +84,7 @@ def test_images_with_invalid_maps_are_detected(kind):
 @pytest.mark.parametrize("value", [NAN, INF])
 def test_nonfinite_answers_are_counted_and_end_validation_and_test(value, split):
     model = Broken(create_model("pan", "mini"), "answers", value)
-    message = f"the answers to {asked(split)} of 120 questions are not finite"
+    message = f"the answers to {number_of_questions(split)} of 120 questions are not finite"
     with pytest.raises(DivergedError, match=f"^validation: {message}"):
         evaluate.accuracy(model, split, 50)
     with pytest.raises(DivergedError, match=f"^test: {message}"):
@@ -102,7 +102,7 @@ def test_nonfinite_maps_are_counted_and_give_no_score(value, words, attn, split)
     model = Broken(create_model(attn, "mini"), "maps", value)
     error = ValueError if words == "below zero" else DivergedError
     for ask in (evaluate.accuracy, evaluate.test):
-        with pytest.raises(error, match=f"the maps of {asked(split)} of 120 questions are {words}"):
+        with pytest.raises(error, match=f"the maps of {number_of_questions(split)} of 120 questions are {words}"):
             ask(model, split, 50)
 
 
@@ -170,7 +170,7 @@ def test_a_run_with_invalid_outputs_in_validation_ends_without_a_score(fault, mi
     """The module fails only in evaluation."""
     (returned, status), reason = FAULTS[fault], REASONS[fault]
     forward = f"score = self.score(x)\nbad = not self.training\nreturn {returned}"
-    path = written(tmp_path, scorer("Odd", forward))
+    path = write_module(tmp_path, scorer("Odd", forward))
     config = experiment.configure(mini, f"{path}:Odd", 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
     with pytest.raises(RunProblemError, match=re.escape(reason)) as error:
         experiment.run(config, mini, tmp_path / "runs")

@@ -7,7 +7,7 @@ from bench.evaluation.unchecked_metrics import BINS, curve_of
 
 
 def test_precision_recall_curve_of_many_pixels_is_exact():
-    """Sums of counts beyond what single precision holds."""
+    """The sums of counts are too large for single precision."""
     counts = torch.zeros(2, BINS, dtype=torch.long)
     counts[0, 5], counts[0, 9], counts[1, 9] = 2**40, 1, 3
     _, precision, area = curve_of(counts)

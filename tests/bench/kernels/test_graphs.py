@@ -123,7 +123,7 @@ def test_without_gradients_nothing_is_saved(name, mode):
 
 @pytest.mark.parametrize("name", ON_CPU)
 def test_two_threads_can_compute_at_once(name):
-    """Results are equal to the bit, except for PyTorch's matrix products, whose order may depend on the thread."""
+    """Results are equal to the bit, except for PyTorch's matrix products, which may depend on the thread."""
     torch.set_num_threads(2)
     inputs = [arguments(6, 7, 8, batch=batch, **single) for batch in (3, 17)]
     expected = [run(name, a) for a in inputs]

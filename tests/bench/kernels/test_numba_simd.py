@@ -63,14 +63,14 @@ def test_vectors_compute_lane_by_lane(dtype, lanes):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_totals_are_added_four_at_a_time(dtype):
+def test_add_totals_adds_four_sums(dtype):
     x, out = np.random.default_rng(0).random((4, 8)).astype(dtype), np.ones(6, dtype)
     four_totals(x.ravel(), out)
     np.testing.assert_allclose(out, [1, *(1 + x.sum(1)), 1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_block_is_transposed_in_place_of_its_own(dtype):
+def test_block_is_transposed_into_another_array(dtype):
     source = np.random.default_rng(0).random((8, 11)).astype(dtype)
     out = np.zeros((9, 13), dtype)
     compiled(lambda s, o: numba_simd.turn(s, 2, 11, o, 13 + 5, 13))(source.ravel(), out.ravel())

@@ -23,11 +23,11 @@ def few_resamples(monkeypatch):
     monkeypatch.setattr(statistics, "_BLOCKS", 20)
 
 
-def with_records(made, look) -> None:
+def with_records(made, check) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
-        record_strategies.write(folder / "runs", made)
-        look(folder)
+        record_strategies.write_runs(folder / "runs", made)
+        check(folder)
     finally:
         shutil.rmtree(folder)
 
@@ -35,11 +35,11 @@ def with_records(made, look) -> None:
 @pytest.mark.usefixtures("few_resamples")
 def test_boards_of_arbitrary_runs_are_consistent(rounds):
     @settings(max_examples=3 * rounds, **SETTINGS)
-    @given(made=record_strategies.boards())
-    def of_any(made):
-        with_records(made, lambda folder: record_strategies.check_everything(folder / "runs", folder))
+    @given(made=record_strategies.run_descriptions())
+    def check_board(made):
+        with_records(made, lambda folder: record_strategies.check_all_outputs(folder / "runs", folder))
 
-    of_any()
+    check_board()
 
 
 @pytest.mark.usefixtures("few_resamples")
@@ -50,18 +50,18 @@ def test_damaged_records_are_left_out_or_shown_in_range(rounds):
     made = [{**sound, "attn": attn, "seed": seed} for attn in ("san", "pan") for seed in (0, 1)]
 
     @settings(max_examples=4 * rounds, **SETTINGS)
-    @given(harms=st.lists(record_strategies.damage(), min_size=1, max_size=3))
+    @given(harms=st.lists(record_strategies.damages(), min_size=1, max_size=3))
     @example(harms=[("config.json", (34,), math.nan)])
-    def of_damaged(harms):
-        def look(folder: Path) -> None:
+    def check_damaged(harms):
+        def check(folder: Path) -> None:
             run = folder / "runs" / "run-2"
             helpers.draw_pictures(run, n=2)
             for harm in harms:
-                record_strategies.harm(run, *harm)
-            board = record_strategies.check_everything(folder / "runs", folder)
+                record_strategies.apply_damage(run, *harm)
+            board = record_strategies.check_all_outputs(folder / "runs", folder)
             assert board is not None
             assert board["seeds"].sum() >= 3
 
-        with_records(made, look)
+        with_records(made, check)
 
-    of_damaged()
+    check_damaged()

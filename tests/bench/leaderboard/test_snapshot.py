@@ -92,7 +92,7 @@ def test_saved_run_with_weights_can_give_initial_weights(runs, tmp_path):
     assert leaderboard("--runs", runs, "--weights")[0] == 2
 
 
-def test_every_board_of_this_project_follows_from_its_records():
+def test_boards_in_results_follow_from_their_records():
     code, said, error = leaderboard("--check", TOP / "results")
     assert code == 0, error
     assert said.splitlines() == sorted(str(path.parent) for path in (TOP / "results").rglob("board.csv"))

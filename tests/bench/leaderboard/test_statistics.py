@@ -50,7 +50,7 @@ def test_interval_of_several_seeds_equals_scipy_over_seeds_and_questions(seeds):
 
 
 def test_blocks_of_questions_change_an_interval_little():
-    """10,000 questions in 500 blocks, against the normal interval over the questions of one seed."""
+    """10,000 questions in 500 blocks are compared with the normal interval over the questions of one seed."""
     values = answers(1, 10_000)
     half = 1.96 * values.std() / 100
     assert bootstrap_interval(values) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
@@ -93,7 +93,7 @@ def test_interval_of_equal_seeds_is_over_questions_only():
     assert bootstrap_interval(np.repeat(one, 3, axis=0)) == bootstrap_interval(one)
 
 
-def test_the_interval_is_deterministic_and_leaves_numpys_generator_alone():
+def test_interval_is_deterministic_and_does_not_use_the_generator_of_numpy():
     values = answers(3, 100, spread=0.1)
     before = np.random.get_state()[1].tolist()  # noqa: NPY002, this generator must not change
     assert bootstrap_interval(values) == bootstrap_interval(values)

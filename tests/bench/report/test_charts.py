@@ -1,4 +1,4 @@
-"""The charts of the report: what they show and what they leave out."""
+"""The charts of the report: their content, and values that are left out."""
 
 import json
 import math

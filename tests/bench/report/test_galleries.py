@@ -75,7 +75,7 @@ def test_the_queried_digit_is_outlined_in_the_images_and_in_each_map(runs, root)
     assert "the digits have no outline" in text
 
 
-def test_each_image_has_its_share_and_that_of_a_uniform_map(runs, root):
+def test_each_image_shows_the_shares_of_its_map_and_of_a_uniform_map(runs, root):
     draw_pictures(one(runs), share=0.0)
     words = one(runs) / "pictures" / "pictures.json"
     said = json.loads(words.read_text())

@@ -18,7 +18,7 @@ from bench.runs import collected_warnings, experiment, process_state, records, s
 from bench.runs.subprocess_worker import RunOutcome, Worker, WorkerReply
 from bench.training.progress import ProgressOptions
 from mnistref.common.child_process import ChildProcess
-from tests.bench.attention.user_modules import scorer, written
+from tests.bench.attention.user_modules import scorer, write_module
 from tests.bench.runs.sweep_helpers import planned
 
 MEASURED = {"seconds", "relative_runtime"}
@@ -36,11 +36,11 @@ def tiny(make) -> Path:
     return make("mini")
 
 
-def told(task: sweep.Task, runs: Path) -> dict:
+def task_message(task: sweep.Task, runs: Path) -> dict:
     return task.as_dict(runs, ProgressOptions())
 
 
-def kept(run: Path) -> dict:
+def read_records(run: Path) -> dict:
     """Return everything in the folder of a run, without times."""
     found: dict = {str(p.relative_to(run)): p.read_bytes() for p in run.rglob("*") if p.is_file()}
     result = records.read_json(run / records.RESULT)
@@ -54,17 +54,17 @@ def test_runs_in_one_process_equal_runs_in_separate_processes_to_the_bit(tiny, t
     """Runs of a compiled and sampled mechanism and of plain ones, in both orders."""
     tasks = planned(tiny, ("arnn-sampled", "pan", *(["cbam"] if rounds >= 200 else [])))
     for task in tasks:
-        assert subprocess_worker.launch(told(task, tmp_path / "each"), threads=1) == RunOutcome("ok")
-    expected = {task: kept(tmp_path / "each" / task.config.run_id) for task in tasks}
+        assert subprocess_worker.launch(task_message(task, tmp_path / "each"), threads=1) == RunOutcome("ok")
+    expected = {task: read_records(tmp_path / "each" / task.config.run_id) for task in tasks}
     for order in (tasks, tasks[::-1]):
         runs, one, pids = tmp_path / order[0].config.attn, Worker(threads=1), set()
         for task in order:
-            assert one.launch(told(task, runs)) == RunOutcome("ok")
+            assert one.launch(task_message(task, runs)) == RunOutcome("ok")
             pids.add(one._process.pid)
         one.close()
         assert len(pids) == 1
         for task in order:
-            assert kept(runs / task.config.run_id) == expected[task], task.name
+            assert read_records(runs / task.config.run_id) == expected[task], task.name
 
 
 def test_killed_process_fails_only_its_own_run(tiny, tmp_path):
@@ -77,20 +77,20 @@ def test_killed_process_fails_only_its_own_run(tiny, tmp_path):
             sleep(0.01)
         os.kill(one._process.pid, signal.SIGKILL)
 
-    assert one.launch(told(first, runs)).status == "ok"
+    assert one.launch(task_message(first, runs)).status == "ok"
     before = one._process.pid
     killer = threading.Thread(target=kill_at_work)
     killer.start()
-    ended = one.launch(told(second, runs))
+    ended = one.launch(task_message(second, runs))
     killer.join()
     assert ended.status == "failed"
     assert ended.reason.startswith("killed by SIGKILL")
-    assert one.launch(told(third, runs)).status == "ok"
+    assert one.launch(task_message(third, runs)).status == "ok"
     idle = one._process.pid
     assert idle != before
     os.kill(idle, signal.SIGKILL)  # a process without a task
     one._process._process.wait()
-    assert one.launch(told(second, runs)).status == "ok"
+    assert one.launch(task_message(second, runs)).status == "ok"
     assert one._process.pid != idle
     one.close()
 
@@ -98,8 +98,8 @@ def test_killed_process_fails_only_its_own_run(tiny, tmp_path):
 def test_new_process_starts_after_a_failed_run(tiny, tmp_path):
     good, bad = planned(tiny, ("none", "pan"))
     one = Worker(threads=1)
-    assert one.launch(told(good, tmp_path)).status == "ok"
-    assert one.launch(told(bad, tmp_path) | {"data": str(tmp_path / "nowhere")}).status == "failed"
+    assert one.launch(task_message(good, tmp_path)).status == "ok"
+    assert one.launch(task_message(bad, tmp_path) | {"data": str(tmp_path / "nowhere")}).status == "failed"
     assert one._process is None
     one.close()
 
@@ -111,16 +111,16 @@ def test_user_files_run_in_separate_processes(tiny, tmp_path, checked_here):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "near.py").write_text(f"NAME = {folder!r}\n")
         text = "import os\nimport near\n" + scorer("Own", NOTE.format(log=str(log)))
-        names.append(f"{written(tmp_path / folder, text)}:Own")
+        names.append(f"{write_module(tmp_path / folder, text)}:Own")
     tasks = planned(tiny, ("none", names[0], "pan", names[1]))
     log.write_text("")  # files that were written during planning
     one, pids = Worker(threads=1), []
     for task in tasks:
-        assert one.launch(told(task, tmp_path / "runs")).status == "ok"
+        assert one.launch(task_message(task, tmp_path / "runs")).status == "ok"
         pids.append(one._process.pid)
     one.close()
     lines = [line.split() for line in log.read_text().splitlines()]
-    assert [told(task, tmp_path)["isolated"] for task in tasks] == [False, True, False, True]
+    assert [task_message(task, tmp_path)["isolated"] for task in tasks] == [False, True, False, True]
     assert len({*pids}) == 1
     assert {name for name, _ in lines} == {"a", "b"}
     assert len({(name, pid) for name, pid in lines}) == 2
@@ -148,7 +148,7 @@ def state() -> dict:
     }
 
 
-def spoil(*_: object, **__: object) -> None:
+def change_state(*_: object, **__: object) -> None:
     """Change all state that `state` returns."""
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(3)
@@ -178,7 +178,7 @@ def states_around(task: dict, linger: bool = False) -> tuple[dict, dict, dict, b
     over, numbers = threading.Event(), []
 
     def run(*_: object, **__: object) -> None:
-        spoil()
+        change_state()
         during.update(state())
         if linger:
             threading.Thread(target=over.wait).start()
@@ -198,7 +198,7 @@ def states_around(task: dict, linger: bool = False) -> tuple[dict, dict, dict, b
 
 def test_process_state_is_restored_after_a_run(tiny, tmp_path):
     child = ChildProcess("tests.spoil")
-    before, during, after, fit, anew = child.call(states_around, told(planned(tiny)[0], tmp_path))
+    before, during, after, fit, anew = child.call(states_around, task_message(planned(tiny)[0], tmp_path))
     child.close()
     assert after == before
     assert all(during[name] != before[name] for name in before), during
@@ -208,7 +208,7 @@ def test_process_state_is_restored_after_a_run(tiny, tmp_path):
 
 def test_process_with_a_remaining_thread_does_no_other_run(tiny, tmp_path):
     child = ChildProcess("tests.spoil")
-    *_, fit, _ = child.call(states_around, told(planned(tiny)[0], tmp_path), True)
+    *_, fit, _ = child.call(states_around, task_message(planned(tiny)[0], tmp_path), True)
     child.close()
     assert not fit
 
@@ -229,7 +229,7 @@ def with_a_broken_kernel(task: dict) -> WorkerReply:
 
 def test_worker_reports_a_broken_kernel(tiny, tmp_path):
     child = ChildProcess("tests.broken")
-    answer = child.call(with_a_broken_kernel, told(planned(tiny)[0], tmp_path))
+    answer = child.call(with_a_broken_kernel, task_message(planned(tiny)[0], tmp_path))
     child.close()
     said = "the compiled pooling does not work here (broken for this test): slower plain operators are used"
     assert answer == WorkerReply(RunOutcome("ok", "", (said,)), True)
@@ -302,7 +302,7 @@ def test_a_worker_is_given_a_gpu_that_the_sweep_may_use(count, listed, expected)
     assert sweep_workers.list_visible_gpus(count, listed) == expected
 
 
-def test_each_worker_sees_its_own_gpu_alone(monkeypatch):
+def test_each_worker_process_sees_only_one_gpu(monkeypatch):
     given = []
 
     class Noted(ChildProcess):

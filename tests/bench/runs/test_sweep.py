@@ -12,7 +12,7 @@ from bench.runs import experiment, records, subprocess_worker, sweep, sweep_work
 from bench.runs.configure import RunSettings
 from mnistref.common import console
 from mnistref.common.errors import UsageProblemError
-from tests.bench.attention.user_modules import scorer, written
+from tests.bench.attention.user_modules import scorer, write_module
 from tests.bench.runs.sweep_helpers import COMPUTING, SHORT, alone, done, outcome, planned
 from tests.helpers import networks
 
@@ -23,7 +23,7 @@ def broken(tmp_path):
 
     def broken(what: str, file: str = "broken.py") -> str:
         forward = f"if self.training:\n    {what}\nreturn self.score(x)"
-        return f"{written(tmp_path, 'import os, signal' + scorer('Broken', forward), file)}:Broken"
+        return f"{write_module(tmp_path, 'import os, signal' + scorer('Broken', forward), file)}:Broken"
 
     return broken
 

@@ -1,4 +1,4 @@
-"""Small trainings, whole and with stops."""
+"""Small trainings, uninterrupted and interrupted."""
 
 import contextlib
 from collections.abc import Callable, Sequence

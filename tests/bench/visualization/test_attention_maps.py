@@ -25,7 +25,7 @@ from bench.visualization.drawing import answer_lines, figure
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import MnistRef, read_manifest
 from mnistref.variants import get_variant
-from tests.bench.attention.user_modules import scorer, written
+from tests.bench.attention.user_modules import scorer, write_module
 from tests.bench.bench_command import bench
 
 pytest.importorskip("matplotlib")
@@ -43,10 +43,10 @@ def finished(mini, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def pretend(mini, tmp_path):
-    """Return pretend(attn), which returns the folder of a run with untrained weights."""
+def untrained_run(mini, tmp_path):
+    """Return untrained_run(attn), which returns the folder of a run with untrained weights."""
 
-    def pretend(attn: str, data: Path = mini) -> Path:
+    def untrained_run(attn: str, data: Path = mini) -> Path:
         config = experiment.configure(data, attn, 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
         folder = tmp_path / config.run_id.replace("#", "-")
         content = config.as_dict()
@@ -57,10 +57,10 @@ def pretend(mini, tmp_path):
         save_weights(folder / records.WEIGHTS, build(config.attn, read_manifest(data).variant, config.seed, CPU))
         return folder
 
-    return pretend
+    return untrained_run
 
 
-def asked(run: Path, mini: Path, index: int):
+def evaluate_image(run: Path, mini: Path, index: int):
     """Return the answer of a run to a test image, without the code of pictures."""
     _, model = load.load_model(run)
     sample = MnistRef(mini, "test")[index]
@@ -82,7 +82,7 @@ def all_texts(page) -> list:
 def test_panels_show_answers_and_maps_of_the_network(finished, mini, root, tmp_path):
     variant = get_variant("mini")
     for row in save_picture(finished, tmp_path / "a.png", root, indices=[3, 0, 17]):
-        sample, out = asked(finished, mini, row.index)
+        sample, out = evaluate_image(finished, mini, row.index)
         assert row.question == f"what colour is the {sample['query']}?"
         assert row.prediction == variant.label_names[int(out.logits.argmax())]
         assert row.probability == pytest.approx(float(out.logits.softmax(1).max()), abs=1e-5)
@@ -163,8 +163,8 @@ def test_show_is_deterministic_to_the_byte(suffix, finished, root, tmp_path):
 
 
 @pytest.mark.parametrize("name", MECHANISMS)
-def test_every_mechanism_can_be_drawn(name, pretend, root, tmp_path):
-    run = pretend(name)
+def test_every_mechanism_can_be_drawn(name, untrained_run, root, tmp_path):
+    run = untrained_run(name)
     (row,) = save_picture(run, tmp_path / "a.png", root, images=1)
     with torch.inference_mode():
         out = load.load_model(run)[1](row.image.permute(2, 0, 1)[None], torch.tensor([0]))
@@ -180,21 +180,21 @@ def test_every_mechanism_can_be_drawn(name, pretend, root, tmp_path):
 @pytest.mark.parametrize(
     ("attn", "slots"), [("none,pan", [2, 3, 4]), ("ltpa-dp", [2, 3, 4]), ("san", [4]), ("pan,none", [1])]
 )
-def test_slots_without_a_map_are_not_drawn(attn, slots, pretend, root, tmp_path):
-    (row,) = save_picture(pretend(attn), tmp_path / "a.png", root, images=1)
+def test_slots_without_a_map_are_not_drawn(attn, slots, untrained_run, root, tmp_path):
+    (row,) = save_picture(untrained_run(attn), tmp_path / "a.png", root, images=1)
     assert [s.slot for s in row.slots] == slots
 
 
-def test_network_without_maps_is_drawn_with_answers(pretend, root, tmp_path):
-    save_picture(pretend("se"), tmp_path / "a.svg", root, images=2)
-    (row, _) = rows = save_picture(pretend("none"), tmp_path / "b.png", root, images=2)
+def test_network_without_maps_is_drawn_with_answers(untrained_run, root, tmp_path):
+    save_picture(untrained_run("se"), tmp_path / "a.svg", root, images=2)
+    (row, _) = rows = save_picture(untrained_run("none"), tmp_path / "b.png", root, images=2)
     assert (row.slots, row.product, row.shares) == ((), None, {})
     assert not any("attention" in line for line in answer_lines(row))
     assert "product" not in texts_of(figure(rows, ["title"], []))
 
 
-def test_samples_differ_can_be_widened_and_are_reproducible(pretend, root, tmp_path):
-    run = pretend("arnn-sampled")
+def test_samples_differ_can_be_widened_and_are_reproducible(untrained_run, root, tmp_path):
+    run = untrained_run("arnn-sampled")
 
     def drawn(name="a.png", **how):
         return save_picture(run, tmp_path / name, root, **{"indices": [2, 5], "samples": 3, **how})
@@ -216,8 +216,8 @@ def test_samples_differ_can_be_widened_and_are_reproducible(pretend, root, tmp_p
     assert 0 == spread_of(still) < spread_of(drawn(sigma_scale=0.5)) < spread_of(rows)
 
 
-def test_widened_sigma_is_three_times_the_trained_sigma(pretend, root, tmp_path, monkeypatch):
-    run, seen = pretend("none,arnn-sampled:sigma_scale=0.5"), []
+def test_widened_sigma_is_three_times_the_trained_sigma(untrained_run, root, tmp_path, monkeypatch):
+    run, seen = untrained_run("none,arnn-sampled:sigma_scale=0.5"), []
     forward = AttentionRNN.forward
     monkeypatch.setattr(AttentionRNN, "forward", lambda self, *x: seen.append(self.sigma_scale) or forward(self, *x))
     for how, scale in (({}, 0.5), ({"samples": 2}, 1.5), ({"sigma_scale": 2}, 1.0)):
@@ -226,10 +226,10 @@ def test_widened_sigma_is_three_times_the_trained_sigma(pretend, root, tmp_path,
         assert set(seen) == {scale}
 
 
-def test_all_right_answers_and_their_ink_are_shown(pretend, make, root, tmp_path):
+def test_all_right_answers_and_their_ink_are_shown(untrained_run, make, root, tmp_path):
     """On mbgmulti, every colour of the queried digit is right, and the ink of all of them is the target."""
     data = make("mbgmulti")
-    run, items = pretend("arnn-sampled", make("mref")), MnistRef(data, "test")
+    run, items = untrained_run("arnn-sampled", make("mref")), MnistRef(data, "test")
     rows = save_picture(run, tmp_path / "a.png", root, data, images=3, samples=2)
     names = get_variant("mbgmulti").label_names
     for row in rows:
@@ -269,8 +269,8 @@ def test_questions_are_described_in_words():
         ("mref-a,fast,init=(mini-b,pan)", ", after mref, after mini"),
     ],
 )
-def test_picture_names_the_previous_training_of_a_run(init, words, pretend, mini):
-    config = replace(load.load_config(pretend("pan")), init=init)
+def test_picture_names_the_previous_training_of_a_run(init, words, untrained_run, mini):
+    config = replace(load.load_config(untrained_run("pan")), init=init)
     line = attention_maps._title(config, Path("run"), 0.5, read_manifest(mini), None, 0)[1]
     assert line == f"run run, recipe {config.recipe.label}{words}"
 
@@ -280,15 +280,15 @@ def test_slots_are_named_by_the_network():
     assert model(torch.rand(1, 3, 48, 48), torch.tensor([1])).slots == (2, 4)
 
 
-def test_user_file_of_a_run_is_loaded_again(pretend, root, tmp_path, monkeypatch):
-    file = written(tmp_path, scorer("Mine"))
-    run = pretend(f"{file}:Mine")
+def test_user_file_of_a_run_is_loaded_again(untrained_run, root, tmp_path, monkeypatch):
+    file = write_module(tmp_path, scorer("Mine"))
+    run = untrained_run(f"{file}:Mine")
     for loaded in (plugins._loaded, plugins._files):  # as in a new process
         monkeypatch.setattr(plugins, "_loaded" if loaded is plugins._loaded else "_files", {})
     (row,) = save_picture(run, tmp_path / "a.png", root, images=1)
     assert [s.slot for s in row.slots] == [1, 2, 3, 4]
     monkeypatch.setattr(plugins, "_loaded", {})
-    written(tmp_path, scorer("Mine") + "# changed")
+    write_module(tmp_path, scorer("Mine") + "# changed")
     with pytest.raises(UsageProblemError, match="has changed since the run"):
         save_picture(run, tmp_path / "a.png", root)
 
@@ -318,9 +318,9 @@ def test_wrong_arguments_of_show_are_errors_of_one_line(how, message, finished, 
 
 
 @pytest.mark.parametrize("how", [{"samples": 0}, {"sigma_scale": -1.0}, {"sigma_scale": float("nan")}])
-def test_invalid_numbers_of_samples_are_refused(how, pretend, root, tmp_path):
+def test_invalid_numbers_of_samples_are_refused(how, untrained_run, root, tmp_path):
     with pytest.raises(UsageProblemError, match="give 1 sample or more"):
-        save_picture(pretend("arnn-sampled"), tmp_path / "a.png", root, **how)
+        save_picture(untrained_run("arnn-sampled"), tmp_path / "a.png", root, **how)
 
 
 def test_a_data_set_of_another_kind_is_an_error(finished, make, root, tmp_path):
@@ -364,8 +364,8 @@ def _change(*parts: str, **entries):
         (_change(records.CONFIG, records.RESULT, attn="san"), "do not fit this network"),
     ],
 )
-def test_a_damaged_or_unfinished_run_is_a_data_error(harm, message, pretend, root, tmp_path):
-    run = pretend("pan")
+def test_a_damaged_or_unfinished_run_is_a_data_error(harm, message, untrained_run, root, tmp_path):
+    run = untrained_run("pan")
     harm(run)
     with pytest.raises(DataProblemError, match=message) as caught:
         save_picture(run, tmp_path / "a.png", root)
@@ -373,9 +373,9 @@ def test_a_damaged_or_unfinished_run_is_a_data_error(harm, message, pretend, roo
     assert not (tmp_path / "a.png").exists()
 
 
-def test_code_in_a_weights_file_is_not_executed(pretend, root, tmp_path):
+def test_code_in_a_weights_file_is_not_executed(untrained_run, root, tmp_path):
     """A pickle under the name of the weights is refused, not loaded."""
-    run = pretend("pan")
+    run = untrained_run("pan")
     torch.save({"x": torch.zeros(1)}, run / records.WEIGHTS)
     with pytest.raises(DataProblemError, match="not a safetensors file"):
         save_picture(run, tmp_path / "a.png", root)
