@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import bench
-from bench.evaluation.column import BOUNDS, QUARTILES, reorder, with_suffixes
+from bench.evaluation.column import BOUNDS, QUARTILES
 from bench.evaluation.columns import (
     COLUMN_BY_NAME,
     COLUMNS,
@@ -78,12 +78,6 @@ def test_views_show_columns_of_the_table_once():
     for columns in (REPORT_COLUMNS, RUNTIME_COLUMNS):
         assert len({column.name for column in columns}) == len(columns)
         assert {column.name for column in columns} <= {column.name for column in COLUMNS}
-
-
-def test_reorder_moves_columns_in_front_of_others():
-    columns = [COLUMN_BY_NAME[name] for name in ("rank", "attn", "seeds")]
-    assert [c.name for c in reorder(columns, {"seeds": "rank"})] == ["seeds", "rank", "attn"]
-    assert with_suffixes(["a", "b"], ("_x",)) == ["a", "a_x", "b", "b_x"]
 
 
 def test_metric_names_are_spelled_only_in_the_table():

@@ -1,0 +1,57 @@
+"""Panels of pictures of attention."""
+
+import math
+
+import pytest
+import torch
+
+from bench.evaluation.panels import Question, describe_totals, make_panels
+from bench.model import Output
+from bench.visualization.drawing import answer_lines, figure
+from mnistref.variants import get_variant
+
+NAN, INF = math.nan, math.inf
+
+
+def question() -> Question:
+    ink = torch.zeros(48, 48, dtype=torch.bool)
+    ink[10:20, 10:20] = True
+    return Question(0, torch.zeros(48, 48, 3), 3, {1: ink}, 1.0)
+
+
+def output(logits=(0.0, 1.0, 0.0, 0.0, 0.0), value: float = 0.5) -> Output:
+    masks = [torch.rand(1, 1, 6, 6), torch.rand(1, 1, 3, 3)]
+    masks[1][0, 0, 1, 1] = value
+    return Output(torch.tensor([logits]), masks, True, 1.0, (3, 4))
+
+
+@pytest.mark.parametrize("logits", [(NAN,) * 5, (0, INF, 0, 0, 0), (-INF,) * 5])
+def test_panel_has_no_nonfinite_answer(logits):
+    row = make_panels(question(), output(logits), get_variant("mini"))
+    assert (row.prediction, row.probability, row.right) == (None, None, False)
+    lines = answer_lines(row)
+    assert lines[:2] == ["✗ wrong", "no answer (not finite)"]
+    assert not any("nan" in line for line in lines)
+    sound = make_panels(question(), output(), get_variant("mini"))
+    assert describe_totals([row, sound, row]) == "1 of 3 answers right, 2 are not finite"
+    assert describe_totals([sound, row]) == "1 of 2 answers right, 1 is not finite"
+    assert describe_totals([sound]) == "1 of 1 answers right"
+
+
+@pytest.mark.parametrize(("value", "fault"), [(NAN, "not finite"), (INF, "not finite"), (-1.0, "below zero")])
+def test_a_panel_says_that_a_map_cannot_be_shown(value, fault):
+    pytest.importorskip("matplotlib")
+    row = make_panels(question(), output(value=value), get_variant("mini"))
+    assert (row.fault, row.product, row.correctness, row.shares) == (fault, None, None, {})
+    assert [slot.fault for slot in row.slots] == ["", fault]
+    assert row.slots[0].map is not None
+    assert row.slots[1].map is None
+    assert f"attention: the map is {fault}" in answer_lines(row)
+    sound = make_panels(question(), output(), get_variant("mini"))
+    drawn = figure([row, sound], ["title"], [])
+    assert len(drawn.axes) == 2 * 5
+    said = [text.get_text() for axes in drawn.axes for text in axes.texts]
+    assert said.count(f"map {fault}") == 2
+    assert not any("nan" in text for text in said)
+    assert len(drawn.axes[3].images) == 0
+    assert describe_totals([row, sound]) == f"2 of 2 answers right, maps {fault} in 1"

@@ -1,0 +1,75 @@
+"""Training steps."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from bench.attention import MECHANISMS
+from bench.compute import ComputeConfig
+from bench.config import RECIPES, Recipe
+from bench.model import create_model
+from bench.profiling.timing import random_batch
+from bench.training.step import Step, build_optimizer
+from mnistref.variants import get_variant
+
+CPU = torch.device("cpu")
+ON_CPU = ComputeConfig(CPU)
+MINI = get_variant("mini")
+SHORT = Recipe("fast", "adam", lr=0.003, batch=32, epochs=3, schedule="onecycle")
+on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def network(attn: str) -> nn.Module:
+    torch.manual_seed(0)
+    return create_model(attn, variant="mini")
+
+
+def test_training_step_equals_a_plain_implementation():
+    """A step computes the loss before the update, clips the gradients, and updates with Adam."""
+    images, query, label = random_batch(8, MINI, CPU)
+    model, other = network("pan"), network("pan")
+    recipe = replace(SHORT, clip=0.1)
+    torch.manual_seed(3)
+    loss, logits, before = Step(model, recipe, build_optimizer(recipe, model), ON_CPU)(images, query, label)
+    torch.manual_seed(3)
+    optimizer = torch.optim.Adam(other.parameters(), lr=recipe.lr)
+    expected = nn.functional.cross_entropy(other(images, query).logits, label)
+    expected.backward()
+    norm = torch.stack([p.grad.norm() for p in other.parameters()]).norm()
+    assert norm > 0.1
+    torch.testing.assert_close(before, norm)
+    for p in other.parameters():
+        p.grad *= 0.1 / norm
+    optimizer.step()
+    torch.testing.assert_close(loss, expected.detach())
+    assert not loss.requires_grad
+    assert logits.shape == (8, 5)
+    for a, b in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+@on_cuda
+@pytest.mark.parametrize("attn", MECHANISMS)
+def test_captured_step_trains_like_an_eager_step(attn, monkeypatch):
+    """Losses, statistics and random draws are equal over several steps. Rounding errors grow with each step."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    device, recipe = torch.device("cuda"), RECIPES["fast"]
+    results = []
+    for capture in ("eager", "graph"):
+        model = network(attn).to(device, memory_format=torch.channels_last).train()
+        step = Step(model, recipe, build_optimizer(recipe, model), ComputeConfig(device, capture=capture))
+        torch.manual_seed(1)
+        batches = [random_batch(16, MINI, device) for _ in range(4)]
+        torch.manual_seed(2)
+        first = step(*batches[0])
+        gradients = [p.grad.clone() for p in model.parameters()]
+        losses = [first.loss.clone(), *(step(*batch).loss.clone() for batch in batches[1:])]
+        results.append((first.norm.clone(), gradients, torch.stack(losses), list(model.buffers())))
+    (norm, gradients, losses, statistics), (norm2, gradients2, losses2, statistics2) = results
+    torch.testing.assert_close(norm2, norm, rtol=1e-3, atol=0)
+    for a, b in zip(gradients2, gradients, strict=True):
+        assert (a - b).norm() < 1e-3 * norm
+    torch.testing.assert_close(losses2, losses, rtol=1e-2, atol=0)
+    torch.testing.assert_close(statistics2, statistics, rtol=1e-2, atol=1e-2)
