@@ -151,8 +151,8 @@ def print_runtime(
 
     import torch
 
-    from bench.attention import canonical_names
-    from bench.config import get_recipe
+    from bench.attention import resolve_network, split_networks
+    from bench.config import DEFAULT_WIDTH, get_recipe
     from bench.profiling.benchmark import BASELINES, measure_runtime, to_json, to_text
     from mnistref.common.figure_files import check_name
     from mnistref.variants import get_variant
@@ -160,7 +160,8 @@ def print_runtime(
     if plot:
         check_name(plot)
         from bench.profiling.plot import save_bars
-    networks = [network for attn_list in attn_lists for network in canonical_names(attn_list)]
+    attns = [attn for attn_list in attn_lists for attn in split_networks(attn_list)]
+    networks = [resolve_network(attn, DEFAULT_WIDTH) for attn in attns]
     recipe, compute_config = get_recipe(recipe_name), compute_options.compute_config
     recipe = replace(recipe, batch=batch or recipe.batch)
     if threads:

@@ -137,7 +137,7 @@ def _resolve_config_file(
     config = resolved.config
     resolve_compute(config.device, config.precision, config.capture, config.deterministic)
     if is_main:
-        require_buildable(config.attn, get_variant(config.variant), config.width)
+        require_buildable(resolved.network, get_variant(config.variant))
     return resolved
 
 
@@ -146,7 +146,7 @@ def _resolve_options(
 ) -> "ResolvedRun":
     """Return the run of the options. Only the main process checks the network, for all processes."""
     from bench.attention import resolve_network
-    from bench.conformance.isolation import require_buildable
+    from bench.conformance.isolation import resolve_buildable
     from bench.data.online import require_batch_fits
     from bench.model import number_of_stages
     from bench.runs import experiment
@@ -164,9 +164,8 @@ def _resolve_options(
     preset, compute_config = options.preset(run_options.variant), compute_options.compute_config
     recipe = options.recipe(preset)
     variant = read_manifest(data).variant if data else get_variant(run_options.variant or preset.variant)
-    if is_main:
-        require_buildable(attn, variant, options.width)
-    network = resolve_network(attn, options.width)
+    width = options.width
+    network = resolve_buildable(attn, variant, width) if is_main else resolve_network(attn, width)
     network.slots(number_of_stages(variant.canvas))  # raises before a data set is generated
     folder = data or experiment.prepare_dataset(
         preset, run_options.variant, options.root, options.digits, options.backgrounds

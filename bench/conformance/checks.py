@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bench.attention import get_mechanism
 from bench.attention.base import Gate
 from bench.attention.mechanism import Mechanism
+from bench.attention.network import NetworkSpec
 from bench.attention.user_code import describe_error, format_traceback
 from bench.config import DEFAULT_WIDTH
 from bench.conformance.probe import (
@@ -111,20 +112,24 @@ def _use_one_cpu_thread() -> Iterator[None]:
             os.environ[VARIABLE] = implementation
 
 
-def require_buildable(attn: str, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
+def require_buildable(network: str | NetworkSpec, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
     """Run the quick checks on user modules, and build networks with non-default options, before a run.
 
     Args:
-        attn: a slot list.
+        network: a slot list, or a resolved network.
         variant: image size, queries and classes of the run.
-        width: channels of each convolution.
+        width: channels of each convolution. A NetworkSpec has its own.
 
     Raises:
         UsageProblemError: the network cannot be built, or does not work on such images.
         RunProblemError: a user module failed a check.
     """
-    names = [name.strip() for name in attn.split(",")]
-    mechanisms = [get_mechanism(name) for name in names]
+    if isinstance(network, str):
+        attn, names = network, [name.strip() for name in network.split(",")]
+        mechanisms = [get_mechanism(name) for name in names]
+    else:
+        attn, names, width = network.name, network.name.split(","), network.width
+        mechanisms = list(network.named)
     with torch.random.fork_rng(devices=[]), _use_one_cpu_thread():
         for name, mechanism in zip(names, mechanisms, strict=True):
             if not mechanism.shipped:

@@ -73,13 +73,18 @@ class ProbeProcess:
             raise RunProblemError(f"{attn}: not fit to be benchmarked: {what} {ending}") from error
         return value
 
-    def require_buildable(self, attn: str, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
+    def require_buildable(self, network: str | NetworkSpec, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
         """Do what `bench.conformance.checks.require_buildable` does.
 
         Raises:
             RunProblemError: a user module failed a check, or ended its process.
         """
-        self.call(checks.require_buildable, attn, variant, width)
+        if isinstance(network, str):
+            self.call(checks.require_buildable, network, variant, width)
+        elif network.has_user_module:  # the child process resolves the name, because it has its own classes
+            self.call(checks.require_buildable, network.name, variant, network.width)
+        else:
+            checks.require_buildable(network, variant)
 
     def _start(self) -> ChildProcess:
         self._child = ChildProcess("bench.conformance.isolation", shown=True)
@@ -108,10 +113,27 @@ def check(attn: str) -> list[Finding]:
         return process.call(checks.check, attn)
 
 
-def require_buildable(attn: str, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
+def require_buildable(network: str | NetworkSpec, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
     """Do what `ProbeProcess.require_buildable` does, for one network."""
     with ProbeProcess() as process:
-        process.require_buildable(attn, variant, width)
+        process.require_buildable(network, variant, width)
+
+
+def resolve_buildable(attn: str, variant: VariantSpec, width: int) -> NetworkSpec:
+    """Return the network of a slot list that passes `require_buildable`.
+
+    A user module is imported and checked in a child process before this process imports it.
+
+    Raises:
+        UsageProblemError: the network does not exist, cannot be built, or does not work on images of the variant.
+        RunProblemError: a user module failed a check, or ended its process.
+    """
+    if names_user_module(attn):
+        require_buildable(attn, variant, width)
+        return resolve_network(attn, width)
+    network = resolve_network(attn, width)
+    require_buildable(network, variant)
+    return network
 
 
 def check_networks(
@@ -133,26 +155,42 @@ def check_networks(
     """
     unfit: dict[tuple[str, str], str] = {}
     with ProbeProcess() as process:
-        for attn in attns:
-            process.call(_build, attn, variants, width)
-        networks = [resolve_network(attn, width) for attn in attns]
-        names = list(dict.fromkeys(network.name for network in networks))
-        for name in names:
+        networks = _resolve_and_build(process, attns, variants, width)
+        different = list(dict.fromkeys(networks))
+        for network in different:
+            name = network.name
             for variant in variants:
                 if (name, variant.name) in unfit:
                     continue
                 try:
-                    process.require_buildable(name, variant, width)
+                    process.require_buildable(network, variant)
                 except RunProblemError as error:
                     unfit[name, variant.name] = str(error).removeprefix(f"{name}: ")
-    if len(unfit) == len({(name, variant.name) for name in names for variant in variants}):
+    if len(unfit) == len({(network.name, variant.name) for network in different for variant in variants}):
         raise RunProblemError("; ".join(f"{name}: {reason}" for (name, _), reason in unfit.items()))
     return networks, unfit
 
 
-def _build(attn: str, variants: Sequence[VariantSpec], width: int) -> None:
+def _resolve_and_build(
+    process: ProbeProcess, attns: Sequence[str], variants: Sequence[VariantSpec], width: int
+) -> list[NetworkSpec]:
+    """Return the networks of slot lists after each was built once. User modules are built in a child process.
+
+    This process imports user modules last, when all networks could be built.
+    """
+    resolved: dict[str, NetworkSpec] = {}
+    for attn in attns:
+        if names_user_module(attn):
+            process.call(_build, attn, variants, width)
+        else:
+            resolved[attn] = resolve_network(attn, width)
+            _build(resolved[attn], variants, width)
+    return [resolved.get(attn) or resolve_network(attn, width) for attn in attns]
+
+
+def _build(network: str | NetworkSpec, variants: Sequence[VariantSpec], width: int) -> None:
     for variant in variants:
-        AttributeCNN(attn, variant.classes, variant.queries, number_of_stages(variant.canvas), width=width)
+        AttributeCNN(network, variant.classes, variant.queries, number_of_stages(variant.canvas), width=width)
 
 
 def _call_in_child(

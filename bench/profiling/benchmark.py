@@ -136,7 +136,7 @@ class RuntimeReport(TypedDict):
 
 
 def measure_runtime(
-    names: Sequence[str],
+    networks: Sequence[str | NetworkSpec],
     variant: VariantSpec,
     recipe: Recipe,
     computing: ComputeConfig,
@@ -145,29 +145,33 @@ def measure_runtime(
     """Time networks and the baselines alternately.
 
     Args:
-        names: names of networks.
+        networks: resolved networks, or slot lists for networks of the papers' width.
         variant: gives the sizes of images, queries and labels.
         recipe: gives the optimizer and the number of images per step.
         computing: device, precision and capture.
         rounds: number of rounds.
 
     Returns:
-        The common conditions, and the costs of the baselines and of the named networks.
+        The common conditions, and the costs of the baselines and of the networks.
 
     Raises:
         UsageProblemError: a mechanism does not exist, or the implementation of the diagonal LSTM that the environment
             variable names cannot run.
         RunProblemError: the batch does not fit into the memory of the device.
     """
-    networks = list(dict.fromkeys(resolve_network(name, DEFAULT_WIDTH) for name in (*BASELINES, *names)))
+    resolved = [
+        resolve_network(network, DEFAULT_WIDTH) if isinstance(network, str) else network
+        for network in (*BASELINES, *networks)
+    ]
+    timed = list(dict.fromkeys(resolved))
     with ProbeProcess() as probe:
-        for network in networks:
-            probe.require_buildable(network.name, variant)
-    computing = _with_common_capture(computing, networks, variant, recipe)
+        for network in timed:
+            probe.require_buildable(network, variant)
+    computing = _with_common_capture(computing, timed, variant, recipe)
     try:
-        models = {network.name: build(network, variant, 0, computing.device) for network in networks}
+        models = {network.name: build(network, variant, 0, computing.device) for network in timed}
         errors = {
-            network.name: _numerical_error(network, models[network.name], variant, computing) for network in networks
+            network.name: _numerical_error(network, models[network.name], variant, computing) for network in timed
         }
         timings = time_networks(models, recipe, variant, computing, rounds)
     except ImplementationError as error:
