@@ -1,4 +1,4 @@
-"""Functions of the package `bench` that need no command: lists, tests of any model, and measures of any maps."""
+"""Public Python API: list mechanisms, evaluate a model, score maps."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

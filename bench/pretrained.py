@@ -60,14 +60,14 @@ def find_entry(attn: str, variant: str | None, width: int) -> Entry:
         width: channels of each convolution.
 
     Raises:
-        UsageProblemError: there is none. The message lists those that exist.
+        UsageProblemError: no trained weights exist. The message lists the available ones.
     """
     wanted = (attn, variant, width)
     found = [entry for entry in read_index() if (entry["attn"], entry["variant"], entry["width"]) == wanted]
     if not found:
         known = ", ".join(sorted({f"{entry['attn']!r} on {entry['variant']}" for entry in read_index()}))
         asked = f"{attn!r} on {variant}" if variant else f"{attn!r} without a variant"
-        raise UsageProblemError(f"no trained weights of {asked}, width {width}; there are those of {known}")
+        raise UsageProblemError(f"no trained weights of {asked}, width {width}; available: {known}")
     return max(found, key=lambda entry: entry["accuracy"])
 
 

@@ -169,4 +169,4 @@ def _print_outcomes(outcomes: "Mapping[Task, RunOutcome]", missing: Sequence[str
     problems += missing
     if problems:
         total = len(outcomes) + len(missing)
-        raise RunProblemError(f"{len(problems)} of {total} runs did not end well: {'; '.join(problems)}")
+        raise RunProblemError(f"{len(problems)} of {total} runs failed or diverged: {'; '.join(problems)}")

@@ -158,7 +158,8 @@ def _train(
     """
     model = build(attn, variant, 0, CPU.device, width)
     train, val = _random_split(variant, 2 * BATCH), _random_split(variant, BATCH)
-    trainer = Trainer(replace(RECIPES["fast"], batch=BATCH, epochs=1), model, train, val, 0, CPU)
+    recipe = replace(RECIPES["fast"], batch=BATCH, epochs=1)
+    trainer = Trainer(recipe, model, train=train, val=val, seed=0, computing=CPU)
     if checkpoint:
         trainer.restore(decode(checkpoint[0], "the checkpoint"), checkpoint[1])
     saved: list[tuple[bytes, TrainerState]] = [] if checkpoint is None else [checkpoint]

@@ -40,7 +40,7 @@ from bench.model import create_model
 from mnistref.spec import VariantSpec
 
 SIZES = ((25, 25), (7, 13), (1, 9), (1, 1))
-"""Heights and widths of features, odd ones among them."""
+"""Heights and widths of features, including odd ones."""
 
 Check: TypeAlias = Callable[[Mechanism], None]
 

@@ -19,7 +19,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic as _intrinsic
 from numba.extending import models, register_model
 
-intrinsic: Any = _intrinsic  # what it makes is called with other arguments than what it is given
+intrinsic: Any = _intrinsic  # the decorated function has another signature than the one passed in
 
 PIECE = 8
 """Lanes of one LLVM vector. LLVM would round a length of 24 up to 32, so a longer vector is an array of such pieces."""

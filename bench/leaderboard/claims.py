@@ -134,7 +134,8 @@ def _ranking_claims(group: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResul
         if pair := _paired_answers(runs, compared, "right"):
             published = _published_difference(group[0], compared, ACCURACY)
             source = _source(group, claim.source, published)
-            yield _evaluate(claim.text, source, _describe(group), compared, pair[0] - pair[1], published)
+            statement = _Statement(claim.text, source, _describe(group), compared)
+            yield _evaluate(statement, pair[0] - pair[1], published)
 
 
 def _mask_claims(group: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
@@ -143,7 +144,8 @@ def _mask_claims(group: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
             published = _published_difference(group[0], compared, MASK_CORRECTNESS)
             source = _source(group, "ARNN Table 2", published)
             text = "mask correctness rises from san to pan, pan-ctx and arnn"
-            evaluated = _evaluate(text, source, _describe(group), compared, pair[0] - pair[1], published)
+            statement = _Statement(text, source, _describe(group), compared)
+            evaluated = _evaluate(statement, pair[0] - pair[1], published)
             yield replace(evaluated, metric=MASK_CORRECTNESS)
 
 
@@ -166,7 +168,8 @@ def _scale_claims(group: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]
         published -= _published_difference(group[0], compared, SCALES[_MIDDLE_BIN])
         text = "accuracy falls less towards large digits, from scale 1–1.5 to 2.5–3"
         values = ((pair[0] - pair[1]) * weights)[:, either]
-        evaluated = _evaluate(text, "ARNN Table 2", _describe(group), compared, values, published, 2.0)
+        statement = _Statement(text, "ARNN Table 2", _describe(group), compared)
+        evaluated = _evaluate(statement, values, published, max_difference=2.0)
         yield evaluated if min(large.sum(), middle.sum()) > 1 else replace(evaluated, bounds=UNKNOWN)
 
 
@@ -184,22 +187,35 @@ def _clutter_claims(
         published = _published_difference(clutter[0], compared, ACCURACY)
         published -= _published_difference(black[0], compared, ACCURACY)
         groups = f"{black[1]} → {_describe(clutter)}"
-        yield _evaluate("the lead grows with clutter", "ARNN §4.1", groups, compared, values, published, 2.0)
+        statement = _Statement("the lead grows with clutter", "ARNN §4.1", groups, compared)
+        yield _evaluate(statement, values, published, max_difference=2.0)
 
 
-def _evaluate(
-    claim: str,
-    source: str,
-    group: str,
-    compared: _Pair,
-    values: np.ndarray,
-    published: float,
-    max_difference: float = 1.0,
-) -> ClaimResult:
+@dataclass(frozen=True)
+class _Statement:
+    """A claim about two mechanisms in a comparison group, and where it is made."""
+
+    claim: str
+    source: str
+    group: str
+    compared: _Pair
+
+
+def _evaluate(statement: _Statement, values: np.ndarray, published: float, max_difference: float = 1.0) -> ClaimResult:
     """Return the result of a claim about accuracy, from paired differences (S, T)."""
     bounds = bootstrap_interval(values, paired=True, max_difference=max_difference)
     mean = float(values.mean())
-    return ClaimResult(claim, source, group, " − ".join(compared), ACCURACY, len(values), mean, bounds, published)
+    return ClaimResult(
+        claim=statement.claim,
+        source=statement.source,
+        group=statement.group,
+        compared=" − ".join(statement.compared),
+        metric=ACCURACY,
+        seeds=len(values),
+        difference=mean,
+        bounds=bounds,
+        published=published,
+    )
 
 
 def _common_seeds(runs: _Runs, compared: _Pair) -> set[int]:

@@ -77,7 +77,7 @@ def to_csv(board: pd.DataFrame) -> str:
 
 
 def from_csv(text: str) -> pd.DataFrame:
-    """Return the board of a CSV text, the inverse of `to_csv`. A column with a value that is no number is text."""
+    """Return the board of a CSV text, the inverse of `to_csv`. Columns with non-numeric values stay text."""
     board = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, na_values=[""])
     for name in board.columns:
         if name in _STRING_COLUMNS:

@@ -182,16 +182,16 @@ def measure_runtime(
         reason = f"batch {recipe.batch}: not enough memory on {computing.device.type}; give a smaller --batch"
         raise RunProblemError(reason) from error
     conditions = TimingConditions(
-        variant.name,
-        variant.canvas,
-        recipe.batch,
-        computing.device_name,
-        torch.get_num_threads(),
-        computing.precision,
-        computing.capture,
-        recipe.optimizer,
-        rounds,
-        torch.__version__,
+        variant=variant.name,
+        canvas=variant.canvas,
+        batch=recipe.batch,
+        device=computing.device_name,
+        threads=torch.get_num_threads(),
+        precision=computing.precision,
+        capture=computing.capture,
+        optimizer=recipe.optimizer,
+        rounds=rounds,
+        torch=torch.__version__,
     )
     return conditions, [_cost(name, model, timings, errors[name]) for name, model in models.items()]
 

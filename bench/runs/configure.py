@@ -84,20 +84,20 @@ def configure(data: Path, network: str | NetworkSpec, seed: int, settings: RunSe
         _log_once(reason)
     initial = _load_initial_config(settings.init, network) if settings.init else None
     return RunConfig(
-        network.name,
-        variant.name,
-        manifest.folder_name,
-        seed,
-        recipe,
-        settings.queries,
-        computing.precision,
-        computing.device.type,
-        capture,
-        f"{initial.dataset},{initial.training}" if initial else None,
-        hash_weights(settings.init / records.WEIGHTS) if settings.init else None,
-        settings.online,
-        computing.deterministic,
-        network.width,
+        attn=network.name,
+        variant=variant.name,
+        dataset=manifest.folder_name,
+        seed=seed,
+        recipe=recipe,
+        queries=settings.queries,
+        precision=computing.precision,
+        device=computing.device.type,
+        capture=capture,
+        init=f"{initial.dataset},{initial.training}" if initial else None,
+        init_weights=hash_weights(settings.init / records.WEIGHTS) if settings.init else None,
+        online=settings.online,
+        deterministic=computing.deterministic,
+        width=network.width,
     )
 
 

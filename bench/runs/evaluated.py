@@ -63,14 +63,14 @@ def evaluate_file(
     user_model = make_user_model(text)
     attn = f"{name}#{user_model.digest}" if name else user_model.name
     config = RunConfig(
-        attn,
-        manifest.variant.name,
-        manifest.folder_name,
-        seed,
-        EVALUATED,
-        queries,
-        computing.precision,
-        computing.device.type,
+        attn=attn,
+        variant=manifest.variant.name,
+        dataset=manifest.folder_name,
+        seed=seed,
+        recipe=EVALUATED,
+        queries=queries,
+        precision=computing.precision,
+        device=computing.device.type,
     )
     folder = runs / config.run_id
     log.info("%s on %s, %s", attn, config.dataset, computing.description)

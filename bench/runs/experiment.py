@@ -85,7 +85,10 @@ def run(
     progress_options = progress_options or ProgressOptions()
     network = network or resolve_network(config.attn, config.width)
     if (network.name, network.width) != (config.attn, config.width):
-        raise ValueError(f"the network is {network.name}, width {network.width}; the configuration says another one")
+        raise ValueError(
+            f"the network is {network.name}, width {network.width}; this does not match the configuration "
+            f"({config.attn}, width {config.width})"
+        )
     context = RunContext(
         config, network, data, folder, manifest, computing, resume, init, progress_options, data_options, group
     )
@@ -245,7 +248,16 @@ def _build_trainer(context: RunContext, model: AttributeCNN) -> Trainer:
     _require_enough(train, data)
     val = load_split(data, "val", config.queries, computing.device, stream=context.data_options.stream)
     eval_batch_sizes = partial(_list_eval_batch_sizes, context, model)
-    trainer = Trainer(config.recipe, model, train, val, config.seed, computing, context.group, eval_batch_sizes)
+    trainer = Trainer(
+        config.recipe,
+        model,
+        train=train,
+        val=val,
+        seed=config.seed,
+        computing=computing,
+        group=context.group,
+        eval_batch_sizes=eval_batch_sizes,
+    )
     if trainer.batch < config.recipe.batch:
         size, unit, wanted = trainer.batch, trainer.batch_unit, config.recipe.batch
         log.warning("the batch is %d %s instead of %d, because the data set has no more", size, unit, wanted)

@@ -1,4 +1,4 @@
-"""What all parts of a run need to know of it."""
+"""State shared by all parts of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of digits: errors, files, processes, numba, click."""
+"""Helpers that are independent of digits: errors, files, processes, numba, click."""

@@ -104,7 +104,7 @@ def _require_written(path: Path, made: Any) -> ShardInfo:
     if path.name != made.shard.file or not _appears(path, made.shard.bytes):
         raise RunProblemError(
             f"{path}: missing here, although worker {made.worker} wrote it: the worker sees another folder of this "
-            "name; let every worker see the same files under the same paths, and run again"
+            "name; mount the same folder under the same path on every worker, and run again"
         )
     return made.shard
 

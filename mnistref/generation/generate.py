@@ -115,19 +115,19 @@ def make_jobs(made: Plan) -> list[ShardJob]:
     all_digits = np.arange(len(made.digits.labels))
     return [
         ShardJob(
-            made.folder.absolute() / name,
-            made.folder.name,
-            variant,
-            request.seed,
-            split,
-            first,
-            images,
-            absolute_source(request.digits),
-            made.spec.digits_sha256,
-            all_digits if request.pool == "pooled" else made.digits.splits[split],
-            bank,
-            members[split],
-            request.raw,
+            path=made.folder.absolute() / name,
+            dataset=made.folder.name,
+            variant=variant,
+            seed=request.seed,
+            split=split,
+            first=first,
+            images=images,
+            digits=absolute_source(request.digits),
+            digits_sha256=made.spec.digits_sha256,
+            members=all_digits if request.pool == "pooled" else made.digits.splits[split],
+            bank=bank,
+            photos=members[split],
+            raw=request.raw,
         )
         for split, size in made.spec.sizes
         for name, first, images in shard_names(split, size)

@@ -139,19 +139,19 @@ def _job(folder: Path, manifest: Manifest, raw: Path, digits_at: str | None, pho
             prepared = bank.prepare_bank(_locate_photos(known, source_of, raw), manifest.variant.canvas, raw)
         members = photos.split_photos(known, pool)[SPLIT]
     return ShardJob(
-        folder,
-        folder.name,
-        manifest.variant,
-        manifest.spec["seed"],
-        SPLIT,
-        0,
-        0,
-        source,
-        manifest.digits.sha256,
-        np.arange(len(found.labels)) if pool == "pooled" else found.splits[SPLIT],
-        prepared,
-        members,
-        raw,
+        path=folder,
+        dataset=folder.name,
+        variant=manifest.variant,
+        seed=manifest.spec["seed"],
+        split=SPLIT,
+        first=0,
+        images=0,
+        digits=source,
+        digits_sha256=manifest.digits.sha256,
+        members=np.arange(len(found.labels)) if pool == "pooled" else found.splits[SPLIT],
+        bank=prepared,
+        photos=members,
+        raw=raw,
     )
 
 

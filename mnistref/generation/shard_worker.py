@@ -91,8 +91,8 @@ def _error_from_worker(error: OSError | ProblemError, worker: str) -> Exception:
     """Return the same error with the name of the worker, for a user at another machine."""
     if isinstance(error, FileNotFoundError):
         return RunProblemError(
-            f"worker {worker} does not see {error.filename}: let every worker see the same files under the same paths, "
-            "and run again"
+            f"worker {worker} does not see {error.filename}: mount the same folder under the same path on every "
+            "worker, and run again"
         )
     if isinstance(error, OSError):
         return OSError(error.errno, error.strerror, f"worker {worker}: {error.filename}")

@@ -162,5 +162,5 @@ def _sources(manifest: Manifest) -> str:
         if source:
             lines.append(f"- {what}: {source.name}, {source.count:,}, SHA-256 `{source.sha256}`. {licence(source)}.")
     if manifest.spec.get("any_digits"):
-        lines.append("\nThe digits do not look like the digits 0 … 9, white on black; they were taken all the same.")
+        lines.append("\nThe digit check failed; the digits were accepted with `--any-digits`.")
     return "\n".join(lines)

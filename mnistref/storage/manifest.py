@@ -239,7 +239,9 @@ def _variant(spec: SpecRecord, note: str) -> VariantSpec:
     """Return the sampling law of the data set. The rest of a known variant is used only if its law is the same."""
     law = spec["law"]
     variant = VariantSpec(
-        *(spec["variant"], "", "none"),
+        name=spec["variant"],
+        summary="",
+        paper="none",
         canvas=law["canvas"],
         background=law["background"],
         query=law["query"],

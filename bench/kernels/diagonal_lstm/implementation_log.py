@@ -1,4 +1,4 @@
-"""Which implementations of the diagonal LSTM run, and the error where one that was asked for cannot."""
+"""A log of the diagonal LSTM implementations that run; the error raised if the requested one cannot run."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ import torch
 
 
 class ImplementationError(ValueError):
-    """The implementation that was asked for by name does not exist, or cannot run here."""
+    """The requested implementation does not exist, or cannot run here."""
 
 
 _LISTENING: list[set[str]] = []
@@ -27,12 +27,12 @@ def noted(ran: set[str]) -> Iterator[None]:
 
 
 def note(name: str) -> None:
-    """Tell whoever listens that an implementation runs."""
+    """Add the name of an implementation that runs to all open logs."""
     if _LISTENING and not torch.compiler.is_compiling():
         for ran in _LISTENING:
             ran.add(name)
 
 
 def spelled(ran: Iterable[str]) -> str | None:
-    """Return the names as records have them, such as "packed, triton"; None where there are none."""
+    """Return the names as stored in records, such as "packed, triton"; None if there are none."""
     return ", ".join(sorted(ran)) or None

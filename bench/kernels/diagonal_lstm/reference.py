@@ -44,12 +44,12 @@ def one_direction(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Ten
     batch, _, m, n = context.shape
     t = kernel_h.shape[0] // 4
     gates_x = torch.einsum("gc,bcij->bgij", kernel_x, skew(context)) + bias[:, :, None, None]
-    inside = skew(context.new_ones(1, 1, m, n))  # padding cells never run: their state stays zero
+    inside = skew(context.new_ones(1, 1, m, n))  # padding cells are not computed: their state stays zero
     h = c = context.new_zeros(batch, t, m)
     columns = []
     for gates_xj, inside_j in zip(gates_x.unbind(-1), inside.unbind(-1), strict=True):
-        above = torch.nn.functional.pad(h, (1, 0))[:, :, :m]  # row r sees h of row r − 1 …
-        seen = torch.cat([above, h], dim=1)  # … and of row r, both of the column before
+        above = torch.nn.functional.pad(h, (1, 0))[:, :, :m]  # row r takes h of row r − 1 …
+        seen = torch.cat([above, h], dim=1)  # … and of row r, both of the previous column
         gates = gates_xj + torch.einsum("gs,bsi->bgi", kernel_h, seen)
         o, f, i, g = gates.chunk(4, dim=1)
         c = (f.sigmoid() * c + i.sigmoid() * g.tanh()) * inside_j

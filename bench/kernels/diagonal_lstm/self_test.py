@@ -27,20 +27,20 @@ def problem_with(
     try:
         inputs = example(**sizes)
         given = [x.to(device, dtype) for x in inputs]
-        if dtype == torch.bfloat16:  # as autocast hands it over
+        if dtype == torch.bfloat16:  # autocast keeps the bias in fp32
             given[1] = inputs[1].to(device, torch.float32)
         given = [x.requires_grad_() for x in given]
         exact = [x.requires_grad_() for x in inputs]
         results = []
         for one, arguments in ((tried, given), (reference, exact)):
             out = one(*arguments)
-            with torch.no_grad():  # another program, for some
+            with torch.no_grad():  # without gradients, some implementations compile another kernel
                 alone = one(*arguments)
             results.append((out, alone, *torch.autograd.grad(out.square().sum(), arguments)))
-    except Exception as error:  # whatever it is, there is another implementation
+    except Exception as error:  # on any error, fall back to another implementation
         return f"{type(error).__name__}: {error}"
     errors = [relative_error(a.cpu(), b) for a, b in zip(*results, strict=True)]
-    wrong = [error for error in errors if not error <= tolerance]  # NaN too, which `max` would pass over
+    wrong = [error for error in errors if not error <= tolerance]  # `not <=` also catches NaN
     return f"its error is {max(wrong):.1e}" if wrong else ""
 
 

@@ -35,9 +35,9 @@ class Geometry(NamedTuple):
     """The packed layout of a map. Index N stands for a missing neighbour, which is zero."""
 
     diagonals: tuple[Diagonal, ...]
-    pack: Tensor  # i8 (2, N): cell of the map at each packed place
-    unpack: Tensor  # i8 (2, N): packed place that each output cell shows; the right direction is shifted down by a row
-    shown: Tensor  # i8 (2, N): output cell that shows each packed place
+    pack: Tensor  # i8 (2, N): cell of the map at each packed index
+    unpack: Tensor  # i8 (2, N): packed index of each output cell; the right direction is shifted down by a row
+    shown: Tensor  # i8 (2, N): output cell of each packed index
 
     def over(self, packed: Tensor) -> tuple[Tensor, ...]:
         """Return the cells of each diagonal of `packed` (2, features, N, B), as views."""

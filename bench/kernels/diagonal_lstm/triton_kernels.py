@@ -157,7 +157,7 @@ def forward(
     i = tl.arange(0, ROWS)[:, None]
     q = tl.arange(0, SHOWN)[None, :]
     row_above = tl.maximum(i - 1, 0) + tl.zeros([ROWS, UNITS], tl.int32)
-    row_out = tl.where(i + right == m, 0, i + right)  # the row that does not run writes the zeros of the top row
+    row_out = tl.where(i + right == m, 0, i + right)  # the inactive row writes the zeros of the top row
     start, turn = right * (n - 1), 1 - 2 * right  # column j of the direction is column start + turn · j of the image
     seen = factor(tl.zeros([ROWS, UNITS], x.dtype.element_ty), PRODUCTS, EMULATED)  # h as it is multiplied
     c = tl.zeros([ROWS, UNITS], tl.float32)

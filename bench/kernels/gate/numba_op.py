@@ -101,7 +101,7 @@ def _twice(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     """Return the gradients by operators of PyTorch, so that they can be differentiated again."""
     *inputs, mean, variance = ctx.saved_tensors
     eps, batch, questions = ctx.how
-    # aliases: a mask that was made from x is no way from the result to x here
+    # Use views, so that autograd ignores that the mask was computed from x.
     x, mask, weight, bias = aliases = [given.view_as(given) for given in inputs]
     statistics = None if batch else mean.float(), None if batch else variance.float()
     out = F.batch_norm(

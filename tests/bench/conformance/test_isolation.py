@@ -130,7 +130,7 @@ def test_runs_of_an_unfit_module_fail_and_other_runs_finish(own, mini, tmp_path,
     assert done.exit_code == 6, done.output
     why = "not fit to be benchmarked: the module ended the process with exit code 0"
     assert re.search(rf"^\[1/2\] {mini.name} own.py:Leaves#\w+ seed 0: failed: {why}$", done.stderr, re.MULTILINE)
-    assert f"1 of 2 runs did not end well: {mini.name} own.py:Leaves#" in done.stderr
+    assert f"1 of 2 runs failed or diverged: {mini.name} own.py:Leaves#" in done.stderr
     (folder,) = done.stdout.split()
     assert records.read_json(Path(folder) / records.CONFIG)["attn"] == "none"
     assert records.is_finished(Path(folder))

@@ -213,7 +213,7 @@ def test_impossible_run_generates_no_data_and_leaves_no_folder(command, attn, va
 
 @pytest.mark.parametrize(("attn", "width"), [("none", 32), ("pan", 16)])
 def test_a_network_of_another_configuration_is_refused(attn, width, mini, tmp_path):
-    with pytest.raises(ValueError, match="the configuration says another one"):
+    with pytest.raises(ValueError, match="this does not match the configuration"):
         experiment.run(configured(mini, "pan"), mini, tmp_path, network=resolve_network(attn, width))
     assert list(tmp_path.iterdir()) == []
 

@@ -87,7 +87,7 @@ def test_sweep_names_runs_without_usable_initial_weights(mini, tmp_path):
 
     code, said = swept("easy", "none,san")
     assert code == 6
-    assert "1 of 2 runs did not end well: san seed 0: no finished run with initial weights" in said
+    assert "1 of 2 runs failed or diverged: san seed 0: no finished run with initial weights" in said
     code, said = swept("easy", "none,san")
     assert code == 6
     assert f"already finished: {mini.name} none seed 0" in said
@@ -146,7 +146,7 @@ def test_a_failing_run_does_not_affect_the_others(broken, mini, tmp_path, monkey
     for number, became in enumerate(expected.values()):
         line = rf"^\[\d/5\] {mini.name} broken{number}.py:Broken#\w+ seed 0: {became}[^/]*; .* elapsed"
         assert re.search(line, told.stderr, re.MULTILINE), told.stderr
-    assert f"4 of 5 runs did not end well: {mini.name} broken0.py:Broken#" in told.stderr
+    assert f"4 of 5 runs failed or diverged: {mini.name} broken0.py:Broken#" in told.stderr
     assert len(told.stdout.split()) == 1
     assert records.is_finished(Path(told.stdout.strip()))
 

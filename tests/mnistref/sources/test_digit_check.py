@@ -249,7 +249,7 @@ def test_any_digits_accepts_failed_digits_and_records_it(inverted, tmp_path):
     assert plan(again).spec == plan(request).spec
     card = (folder / "README.md").read_text()
     assert "--digits <inverted> --any-digits\n" in card
-    assert "The digits do not look like the digits 0 … 9" in card
+    assert "The digit check failed; the digits were accepted with `--any-digits`." in card
     assert open_fresh(folder, tmp_path / "root" / "raw", str(inverted)).images == 3
 
 
