@@ -12,7 +12,7 @@ import io
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict, TypeGuard
 
 from PIL import Image
 
@@ -38,7 +38,23 @@ _QUALITIES = (80, 70, 60, 50, 40, 30, 20, 10, 1)
 _MAP_QUALITY = 80
 
 
-def read_questions(folder: Path) -> list[dict[str, Any]] | None:
+class PictureRecord(TypedDict):
+    """An entry of pictures.json as it is read, see `bench.evaluation.snapshots.SnapshotWords`.
+
+    Only `query`, `label` and `answer` are validated.
+    """
+
+    query: str
+    label: str
+    answer: str | None
+    question: NotRequired[object]
+    scale: NotRequired[object]
+    uniform: NotRequired[object]
+    share: NotRequired[object]
+    no_map: NotRequired[object]
+
+
+def read_questions(folder: Path) -> list[PictureRecord] | None:
     """Return the content of pictures.json; None, with a warning, if it is damaged, and None if it does not exist."""
     path = folder / WORDS
     try:
@@ -54,7 +70,7 @@ def read_questions(folder: Path) -> list[dict[str, Any]] | None:
     return found
 
 
-def _is_question(value: Any) -> bool:
+def _is_question(value: object) -> TypeGuard[PictureRecord]:
     """Return whether a value is a question with a label, and an answer that is text or None."""
     if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in ("query", "label")):
         return False

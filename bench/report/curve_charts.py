@@ -1,7 +1,6 @@
 """The charts of curves: precision against recall, and learning curves. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from bench.common.number_format import percent, share
 from bench.evaluation.columns import PR_AREA, UNIFORM
@@ -9,9 +8,10 @@ from bench.report.chart_types import MIN_POINTS, Figure, Line, Mark, Panel, othe
 from bench.report.groups import ComparisonGroup, Entry, fraction, number
 from bench.report.svg_layout import Frame, Point, shares, whole
 from bench.report.table import MISSING
+from bench.runs.record_types import HistoryEntry, RunRecord
 
-History = Sequence[Mapping[str, Any]]
-Curves = list[tuple[Mapping[str, Any], list[Point]]]
+History = Sequence[HistoryEntry]
+Curves = list[tuple[RunRecord, list[Point]]]
 """Runs with their curves."""
 MAX_POINTS = 100
 """Maximal number of points of a curve."""
@@ -121,7 +121,7 @@ def _has_history(entry: Entry, histories: Mapping[str, History]) -> bool:
     )
 
 
-def _curve(run: Mapping[str, Any]) -> tuple[list[Point], int]:
+def _curve(run: RunRecord) -> tuple[list[Point], int]:
     """Return points (recall, precision), recall ascending, and the number of points that are not in 0 … 1.
 
     The list is empty if there is no curve, or if it has fewer than two points.

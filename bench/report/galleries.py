@@ -8,7 +8,7 @@ import base64
 import io
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from PIL import Image
 
 from bench.common.number_format import percent, ratio
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, UNIFORM
-from bench.evaluation.picture_files import FOLDER, IMAGES, MAPS, read_questions, read_sheet
+from bench.evaluation.picture_files import FOLDER, IMAGES, MAPS, PictureRecord, read_questions, read_sheet
 from bench.report.groups import ComparisonGroup, Entry, fraction, number
 from bench.report.outline import outline
 from bench.report.targets import find_targets, read_targets
@@ -147,7 +147,7 @@ class _Pictures:
 
     entry: Entry
     folder: Path
-    records: list[dict[str, Any]]
+    records: list[PictureRecord]
 
     @property
     def questions(self) -> tuple[tuple[str, Question], ...]:
@@ -210,7 +210,7 @@ def _gallery(group: ComparisonGroup, runs: Path, places: Sequence[Path], room: i
         "" if ink is None else outline(ink, len(usual)),
         tuple(question for _, question in usual) if images else (),
         tuple(answers),
-        tuple(Answers(**_summary(entry)) for entry in finished if entry.label not in labels),
+        tuple(_summary(entry) for entry in finished if entry.label not in labels),
     )
 
 
@@ -223,8 +223,8 @@ def _answers(pictures: _Pictures, room: int) -> Answers:
     """Return the answers of a row with pictures; `room` is the number of characters that are left for maps."""
     maps = _maps(pictures.folder, len(pictures.records))
     has_room = len(maps or "") <= room
-    return Answers(
-        **_summary(pictures.entry),
+    return replace(
+        _summary(pictures.entry),
         run=pictures.folder.parent.name,
         maps=maps if has_room else None,
         answers=tuple(map(_answer, pictures.records)),
@@ -233,24 +233,24 @@ def _answers(pictures: _Pictures, room: int) -> Answers:
     )
 
 
-def _summary(entry: Entry) -> dict[str, Any]:
-    """Return the attributes of `Answers` that need no pictures."""
+def _summary(entry: Entry) -> Answers:
+    """Return a row without pictures."""
     accuracy = number(entry.row.get(ACCURACY))
-    return {
-        "name": entry.label,
-        "recipe": entry.recipe,
-        "accuracy": "" if accuracy is None else f"{percent(accuracy)}\u00a0%",
-        "attention": Attention(fraction(entry.row.get(MASK_CORRECTNESS)), fraction(entry.row.get(UNIFORM))),
-    }
+    return Answers(
+        name=entry.label,
+        recipe=entry.recipe,
+        accuracy="" if accuracy is None else f"{percent(accuracy)}\u00a0%",
+        attention=Attention(fraction(entry.row.get(MASK_CORRECTNESS)), fraction(entry.row.get(UNIFORM))),
+    )
 
 
-def _answer(record: dict[str, Any]) -> Answer:
+def _answer(record: PictureRecord) -> Answer:
     answer = record["answer"]
     attention = Attention(fraction(record.get("share")), fraction(record.get("uniform")))
     return Answer(answer, answer == record["label"], attention)
 
 
-def _question(record: dict[str, Any]) -> Question:
+def _question(record: PictureRecord) -> Question:
     scale = number(record.get("scale"))
     return Question(str(record["query"]), str(record["label"]), "" if scale is None else f"{scale:.2f}")
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import pandas as pd
 
@@ -15,6 +15,8 @@ from bench.report.ranks import rank_texts, ranks
 from bench.runs.record_types import RunRecord
 from bench.runs.validation import is_number
 
+BoardRow: TypeAlias = dict[str, str | int | float | None]
+"""Columns of a row of the board by name, with None for missing values."""
 GROUP_KEY = (VARIANT, DATASET, QUERIES)
 """Columns that are equal in all rows of a group: their networks answer the same questions."""
 
@@ -33,7 +35,7 @@ class Entry:
     """
 
     label: str
-    row: dict[str, Any]
+    row: BoardRow
     rank: str
     recipe: str
     letter: str
@@ -74,46 +76,47 @@ def comparison_groups(board: pd.DataFrame, results: Sequence[RunRecord]) -> list
         runs.setdefault(_key(row_key(result), ROW_KEY), []).append(result)
     described = describe_trainings(board[RECIPE])
     recipes = {label: text.replace(" ep", "\u00a0ep") for label, text in described.items()}  # no line break there
-    groups: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str | None, ...], list[BoardRow]] = {}
     for row in rows_of(board):
         groups.setdefault(_key(row, GROUP_KEY), []).append(row)
     kinds: dict[str, int] = {}
     for rows in groups.values():
-        kinds[rows[0][DATASET]] = kinds.get(rows[0][DATASET], 0) + 1
+        dataset = str(rows[0][DATASET])
+        kinds[dataset] = kinds.get(dataset, 0) + 1
     made = []
     for rows in groups.values():
         rows.sort(key=_by_accuracy)
-        own = [tuple(run for run in runs.get(_key(row, ROW_KEY), ()) if _is_of(run, row)) for row in rows]
-        made.append(_group(rows, own, recipes, kinds[rows[0][DATASET]] > 1))
+        own = [tuple(run for run in runs.get(_key(row, ROW_KEY), ()) if _belongs_to(run, row)) for row in rows]
+        made.append(_group(rows, own, recipes, kinds[str(rows[0][DATASET])] > 1))
     return made
 
 
 def _group(
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[BoardRow],
     runs: Sequence[tuple[RunRecord, ...]],
     recipes: Mapping[str, str],
     name_questions: bool,
 ) -> ComparisonGroup:
     """Return the group of these rows, best first, with the results of each row."""
     numbers = ranks(rows, [[run for run in results if run["status"] == "ok"] for results in runs])
-    several = dict.fromkeys(row[RECIPE] for row in rows)
+    several = dict.fromkeys(str(row[RECIPE]) for row in rows)
     letters = {recipe: to_letters(k) if len(several) > 1 else "" for k, recipe in enumerate(several)}
     details = zip(_labels(rows, letters), rows, numbers, rank_texts(numbers), runs, strict=True)
-    variant, dataset, queries = (rows[0][name] for name in GROUP_KEY)
+    variant, dataset, queries = (str(rows[0][name]) for name in GROUP_KEY)
     return ComparisonGroup(
         f"{dataset}, queries {queries}" if name_questions else dataset,
         variant,
         dataset,
         tuple(
-            Entry(label, {**row, RANK: rank}, text, recipes[row[RECIPE]], letters[row[RECIPE]], results)
+            Entry(label, {**row, RANK: rank}, text, recipes[str(row[RECIPE])], letters[str(row[RECIPE])], results)
             for label, row, rank, text, results in details
         ),
     )
 
 
-def _by_accuracy(row: Mapping[str, Any]) -> tuple[float, str]:
+def _by_accuracy(row: BoardRow) -> tuple[float, str]:
     """Return the sorting key of a row: the best accuracy first, rows without one last."""
-    accuracy = row[ACCURACY]
+    accuracy = number(row[ACCURACY])
     return (math.inf if accuracy is None else -accuracy, str(row[ATTN]))
 
 
@@ -121,41 +124,41 @@ def _by_letter(entry: Entry) -> tuple[int, str]:
     return len(entry.letter), entry.letter
 
 
-def _is_of(result: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+def _belongs_to(result: RunRecord, row: BoardRow) -> bool:
     """Return whether a result with the key of a row belongs to it: rows of two formats differ in their versions."""
     return result["bench_version"] in str(row[BENCH_VERSION]).split("; ")
 
 
-def rows_of(board: pd.DataFrame) -> list[dict[str, Any]]:
+def rows_of(board: pd.DataFrame) -> list[BoardRow]:
     """Return the rows of a board, with None for missing values."""
     return [{str(k): None if missing(v) else v for k, v in row.items()} for row in board.to_dict("records")]
 
 
-def missing(value: Any) -> bool:
+def missing(value: object) -> bool:
     """Return whether a value is None, NaN, pandas' NA, or infinite."""
     if value is None or value is pd.NA or value is pd.NaT:
         return True
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def number(value: Any) -> float | None:
+def number(value: object) -> float | None:
     """Return a finite number; None for any other value."""
     return float(value) if is_number(value) else None
 
 
-def fraction(value: Any) -> float | None:
+def fraction(value: object) -> float | None:
     """Return a number in 0 … 1; None for any other value."""
     return float(value) if is_number(value, 0, 1) else None
 
 
-def _key(row: Mapping[str, Any], names: Iterable[str]) -> tuple[str | None, ...]:
+def _key(row: Mapping[str, object], names: Iterable[str]) -> tuple[str | None, ...]:
     return tuple(None if missing(row.get(name)) else str(row[name]) for name in names)
 
 
-def _labels(rows: Sequence[Mapping[str, Any]], letters: Mapping[str, str]) -> list[str]:
+def _labels(rows: Sequence[BoardRow], letters: Mapping[str, str]) -> list[str]:
     """Return for each row its mechanism, the letter of its recipe, and all other columns in which the rows differ."""
     differing = [name for name in ROW_KEY if name not in (ATTN, RECIPE) and len({str(row[name]) for row in rows}) > 1]
-    names = [f"{row[ATTN]} ({letters[row[RECIPE]]})" if letters[row[RECIPE]] else str(row[ATTN]) for row in rows]
+    names = [f"{row[ATTN]} ({letter})" if (letter := letters[str(row[RECIPE])]) else str(row[ATTN]) for row in rows]
     return [
         ", ".join([name, *(str(row[column]) for column in differing)]) for name, row in zip(names, rows, strict=True)
     ]

@@ -4,9 +4,10 @@ import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 from bench.common.json_files import parse_json
+from bench.runs.record_types import HistoryEntry
 from bench.runs.records import ENVIRONMENT, HISTORY
 
 log = logging.getLogger("bench")
@@ -16,16 +17,20 @@ MAX_CARD_BYTES = 1_000_000
 """Maximal size of a card in bytes."""
 
 
-def history(run: Path) -> list[dict[str, Any]]:
+def history(run: Path) -> list[HistoryEntry]:
     """Return the epochs of a run; [] if there are none. Lines that are not records are skipped."""
     try:
         lines = (run / HISTORY).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    return [record for line in lines if isinstance(record := _parsed(line), dict)]
+    return [record for line in lines if _is_entry(record := _parsed(line))]
 
 
-def environment(run: Path) -> dict[str, Any]:
+def _is_entry(value: object) -> TypeGuard[HistoryEntry]:
+    return isinstance(value, dict)
+
+
+def environment(run: Path) -> dict[str, object]:
     """Return environment.json of a run; {} if it is missing or damaged."""
     try:
         found = _parsed((run / ENVIRONMENT).read_text(encoding="utf-8", errors="replace"))
@@ -53,9 +58,10 @@ def card(places: Iterable[Path], dataset: str) -> str | None:
     return None
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> object:
     try:
-        return parse_json(text)
+        value: object = parse_json(text)
     except ValueError as error:
         log.warning("skipped a record that is not JSON: %s", error)
         return None
+    return value

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from bench.config import DEFAULT_BASELINE
 from bench.leaderboard.aggregate import build_board, row_key
@@ -16,12 +16,12 @@ from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from bench.report import accuracy_charts, curve_charts
 from bench.report.chart_types import Figure
 from bench.report.galleries import Gallery, galleries
-from bench.report.groups import ComparisonGroup, comparison_groups, missing, rows_of
+from bench.report.groups import ComparisonGroup, comparison_groups, missing, number, rows_of
 from bench.report.load import card, environment, history
 from bench.report.markdown import Block, blocks
 from bench.report.table import MISSING, NOT_SORTABLE, table
 from bench.runs import records
-from bench.runs.record_types import RunRecord
+from bench.runs.record_types import HistoryEntry, RunRecord
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.version import VERSION
 
@@ -63,6 +63,13 @@ class Card:
     facts: list[tuple[str, str]]
 
 
+class SharedEnvironment(TypedDict):
+    """An environment as (name, value), and the names of its runs."""
+
+    facts: list[tuple[str, str]]
+    runs: list[str]
+
+
 def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEFAULT_BASELINE) -> str:
     """Return the page about all runs below a folder.
 
@@ -90,7 +97,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
         variants=sorted({result["variant"] for result in results}),
         datasets=list(dict.fromkeys(group.dataset for group in groups)),
         one_seed=any(row["seeds"] == 1 for row in rows),
-        few=MIN_RELIABLE_SEEDS if any(row["seeds"] < MIN_RELIABLE_SEEDS for row in rows) else 0,
+        few=MIN_RELIABLE_SEEDS if any((number(row["seeds"]) or 0) < MIN_RELIABLE_SEEDS for row in rows) else 0,
         compared=len(board) == 1 or bool(board["difference"].notna().any()),
         baseline=baseline,
         is_tied=any(entry.rank.endswith("=") for group in groups for entry in group.entries),
@@ -103,7 +110,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
     )
 
 
-def _charts(group: ComparisonGroup, histories: dict[str, list[dict[str, Any]]]) -> Charts:
+def _charts(group: ComparisonGroup, histories: dict[str, list[HistoryEntry]]) -> Charts:
     return Charts(
         group,
         accuracy_charts.runtime(group),
@@ -134,8 +141,8 @@ def _why(result: RunRecord) -> str:
     )
 
 
-def _environments(runs: Path, results: Iterable[RunRecord]) -> list[dict[str, Any]]:
-    """Return each environment, the most frequent first, as `facts` (name, value) and the names of its `runs`."""
+def _environments(runs: Path, results: Iterable[RunRecord]) -> list[SharedEnvironment]:
+    """Return each environment, the most frequent first."""
     found: dict[str, list[str]] = {}
     for result in results:
         facts = {key: value for key, value in environment(runs / result["run"]).items() if key != "processes"}
@@ -144,7 +151,7 @@ def _environments(runs: Path, results: Iterable[RunRecord]) -> list[dict[str, An
     return [{"facts": _facts(json.loads(text)), "runs": names} for text, names in listed]
 
 
-def _facts(environment: dict[str, Any]) -> list[tuple[str, str]]:
+def _facts(environment: dict[str, object]) -> list[tuple[str, str]]:
     """Return the entries of an environment as text, flattened by one level."""
     facts = []
     for key, value in sorted(environment.items()):
@@ -153,7 +160,7 @@ def _facts(environment: dict[str, Any]) -> list[tuple[str, str]]:
     return facts
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: object) -> str:
     """Return a value of a record as text; a dash if it is missing or not finite."""
     if isinstance(value, list):
         return ", ".join(map(_as_text, value))

@@ -113,6 +113,14 @@ class Result(ResultHeader, Measures, total=False):
     result_format: int
 
 
+class HistoryEntry(TypedDict, total=False):
+    """A line of history.jsonl, the record of an epoch, as it is read. Its values are not validated."""
+
+    epoch: object
+    train_accuracy: object
+    val_accuracy: object
+
+
 class RunFacts(TypedDict, total=False):
     """What other files of a run say about it. Entries are missing if a file is missing or damaged.
 

@@ -33,7 +33,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Nullable:
-    """Schema of null, or of a value that matches the schema `form`."""
+    """Schema of null, or of a value that matches `schema`."""
 
     form: "Schema"
 
