@@ -69,7 +69,7 @@ def test_small_variants_use_the_settings_of_the_quick_preset(monkeypatch, tmp_pa
         (Path("mini"), {}, "no variant, and no folder"),
         (".", {"seed": 3}, "seed: only for a variant"),
         ("mini", {"train": 0}, "give 1 or more"),
-        ("mini", {"pool": "some"}, "give one of"),
+        ("mini", {"pool": "some"}, "unknown pool 'some'"),
         ("mini", {"seed": -1}, "seed -1"),
     ],
 )

@@ -130,6 +130,8 @@ def test_sweep_command_ends_with_the_board_of_its_runs(mini, tmp_path):
     assert "pan" in board
     assert "none" not in board.split("\n\n")[0]
     assert len(done.stdout.splitlines()) == 2
+    results = [json.loads((Path(folder) / "result.json").read_text()) for folder in done.stdout.splitlines()]
+    assert [result["train_step_ms"] for result in results] == [None, None]
 
 
 @pytest.mark.parametrize(
