@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 
 INCLUDED = {
     "../results/README.md": "results.md",
+    "../results/recipe.md": "results_recipe.md",
     "../results/version-0.1.md": "results_version_0_1.md",
     "../CONTRIBUTING.md": "contributing.md",
     "../CHANGELOG.md": "changelog.md",
