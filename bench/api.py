@@ -20,6 +20,7 @@ from bench.evaluation.columns import ACCURACY, MAP_METRICS, MASK_CORRECTNESS, PO
 from bench.evaluation.evaluate import BATCH, DivergedError, QuestionValues, measure_questions, summarize
 from bench.evaluation.metric_inputs import Maps, convert_maps_and_target
 from bench.pretrained import read_index
+from mnistref.api import load
 from mnistref.dataset import MnistRef
 
 
@@ -83,7 +84,7 @@ def evaluate(
 
     Args:
         model: the module or function.
-        dataset: a data set, or a slice of one; or the folder of a data set.
+        dataset: a data set, or a slice of one; or a folder or the name of a variant, see `mnistref.load`.
         batch: questions per call, 1 or more.
         device: device of the images; by default that of the module's parameters, or the CPU. A module is moved there.
         split: split of a folder.
@@ -95,7 +96,7 @@ def evaluate(
         UsageProblemError: there is no data set or no such split.
         DataProblemError: a file of the data set is damaged.
     """
-    data = dataset if isinstance(dataset, MnistRef) else MnistRef(dataset, split, queries)
+    data = dataset if isinstance(dataset, MnistRef) else load(dataset, split, queries)
     _require_plain(data, batch)
     network = as_network(model, data.variant.classes)
     place = torch.device(device) if device is not None else _device_of(network)

@@ -14,6 +14,7 @@ from torch import nn
 
 from bench.common.safetensors_io import decode
 from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.variants import get_variant
 
 INDEX = Path(__file__).with_name("pretrained.json")
 VARIABLE = "BENCH_WEIGHTS"
@@ -62,6 +63,8 @@ def find_entry(attn: str, variant: str | None, width: int) -> Entry:
     Raises:
         UsageProblemError: no trained weights exist. The message lists the available ones.
     """
+    if variant is not None:
+        get_variant(variant)  # raises if it does not exist, with the nearest name
     wanted = (attn, variant, width)
     found = [entry for entry in read_index() if (entry["attn"], entry["variant"], entry["width"]) == wanted]
     if not found:

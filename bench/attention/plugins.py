@@ -280,5 +280,7 @@ def _mechanism(name: str, cls: Any, paper: str) -> Mechanism:
 
     summary = (inspect.getdoc(cls) or "").split("\n")[0]
     if why := _construction_problem(cls):
-        raise UsageProblemError(f"{name}: it must work as Class(channels, query_dim, …): {why}")
+        where = user_code.locate_function(cls.__init__)
+        place = f"; __init__ is in {where}" * bool(where)
+        raise UsageProblemError(f"{name}: it must work as Class(channels, query_dim, …): {why}{place}")
     return Mechanism(name, summary, paper, cls, last_only=issubclass(cls, Readout))

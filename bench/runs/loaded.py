@@ -59,13 +59,15 @@ def load_run(path: str | Path) -> LoadedRun:
     """Return the record of a run, of this machine or of a stored board. The network is loaded when it is used.
 
     Args:
-        path: the folder of the run.
+        path: the folder of the run, or its config.json.
 
     Raises:
         UsageProblemError: the folder is not a run.
         DataProblemError: a file of the run is damaged.
     """
     folder = Path(path)
+    if folder.name == records.CONFIG and folder.is_file():
+        folder = folder.parent
     file = folder / records.CONFIG
     if not file.is_file():
         raise UsageProblemError(

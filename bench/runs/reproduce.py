@@ -66,7 +66,11 @@ def resolve_config_file(
     """
     if not path.is_file():
         known = (
-            f"this is a folder; give {path / records.CONFIG}" if (path / records.CONFIG).is_file() else "no file here"
+            f"this is a folder; give {path / records.CONFIG}"
+            if (path / records.CONFIG).is_file()
+            else "this is a folder without a run"
+            if path.is_dir()
+            else "no file here"
         )
         raise UsageProblemError(f"{path}: {known}; --config takes config.json of a run")
     _require_configuration(path)

@@ -18,6 +18,7 @@ from bench.attention import NetworkSpec
 from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, RunConfig
 from bench.runs import records
 from bench.runs.configure import RunSettings, configure
+from bench.runs.epoch_watch import EpochWatch
 from bench.runs.subprocess_worker import RunOutcome, RunTask
 from bench.runs.sweep_workers import Launcher
 from bench.training.progress import ProgressOptions
@@ -199,6 +200,7 @@ def sweep(
     waiting = {task: task.as_dict(runs, options) for task in tasks if task not in outcomes}
     if waiting:
         require_writable(runs)
+    launcher.on_wait = EpochWatch({runs / task.config.run_id: task.name for task in waiting}).report
     started, logged = time.monotonic(), set[str]()
     for done, (task, outcome) in enumerate(launcher.run_all(waiting), start=1):
         for line in outcome.warnings:

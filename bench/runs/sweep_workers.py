@@ -40,6 +40,8 @@ class Launcher:
         threads: int | None = None,
     ) -> None:
         self.workers, self.threads = workers, threads
+        self.on_wait: Callable[[], object] = lambda: None
+        """Called every POLL_SECONDS while no run ends."""
         self._executor, self._launch, self._require_connected = executor, launch, require_connected
 
     def run_all(self, tasks: Mapping[Key, RunTask]) -> Iterator[tuple[Key, RunOutcome]]:
@@ -60,6 +62,7 @@ class Launcher:
                 return finished.get(timeout=POLL_SECONDS)
             except Empty:
                 self._require_connected()
+                self.on_wait()
 
 
 def list_visible_gpus(count: int, visible: str | None) -> list[str]:

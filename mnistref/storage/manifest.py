@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from mnistref.common.atomic_files import check_file, file_sha256, is_file, read_text, write_whole
-from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.common.errors import DataProblemError, UsageProblemError, did_you_mean
 from mnistref.spec import COLORS, LAW_VERSION, DatasetSpec, SpecRecord, VariantSpec, canonical_json
 from mnistref.storage.dataset_record import DatasetRecord, OptionalNote, OptionalPages, SourceRecord, SplitRecord
 from mnistref.storage.journal import JOURNAL
@@ -94,8 +94,9 @@ class Manifest:
     def require_split(self, split: str) -> str:
         """Return `split`, or raise UsageProblemError with the existing splits if the data set does not have it."""
         if split not in self.splits:
-            note = f" ({self.variant.note})" if self.variant.note else ""
-            raise UsageProblemError(f"{self.folder_name} has no {split!r} split{note}: {', '.join(self.splits)}")
+            note = f" ({self.variant.note})" if self.variant.note and not self.variant.trainable else ""
+            known = did_you_mean(split, list(self.splits))
+            raise UsageProblemError(f"{self.folder_name} has no {split!r} split{note}: {known}")
         return split
 
     def as_dict(self) -> DatasetRecord:

@@ -75,7 +75,7 @@ def test_the_most_accurate_weights_are_chosen(monkeypatch):
         ({"attn": "pan-ctx", "variant": "mdist"}, "'pan-ctx' on mdist"),
         ({"attn": "pan-ctx"}, "'pan-ctx' without a variant"),
         ({"attn": "pan-ctx", "variant": "mref", "width": 8}, "width 8"),
-        ({"attn": "pan-ctx", "variant": "nosuch"}, "no trained weights"),
+        ({"attn": "pan-ctx", "variant": "mrf"}, "unknown variant 'mrf': did you mean 'mref'"),
         ({"attn": "nosuch", "variant": "mref"}, "unknown mechanism"),
     ],
 )
