@@ -4,9 +4,9 @@ Standard output carries results only. Messages, progress bars and errors go to s
 """
 
 if __name__ == "__main__":
-    from mnistref.common.sigint import die_quietly
+    from mnistref.common.sigint import exit_silently_on_sigint
 
-    die_quietly()  # before the slow imports below
+    exit_silently_on_sigint()  # before the slow imports below
 
 import click
 

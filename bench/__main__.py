@@ -1,11 +1,11 @@
 """The program `bench`; `python -m bench` runs it from a checkout."""
 
-from mnistref.common.sigint import die_quietly
+from mnistref.common.sigint import exit_silently_on_sigint
 
 
 def main() -> None:
     """Run the command line and exit. Interrupts are quiet from the first import on."""
-    die_quietly()
+    exit_silently_on_sigint()
     from bench.cli.main import bench
     from mnistref.common.console import run_program
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mnistref.common.click_program import EXISTING, FOLDER, HeadedCommand, headed_option, program
-from mnistref.common.console import as_given, emit, emit_json, log_once
+from mnistref.common.console import emit, emit_json, in_user_spelling, log_once
 from mnistref.common.text_table import table
 
 mnistref = program("mnistref", "Generate query-conditioned attribute benchmarks with a mask for every digit.")
@@ -127,8 +127,8 @@ def verify(path: Path, as_json: bool) -> None:
         emit_json({"ok": not faults, "faults": [vars(fault) for fault in faults]})
     else:
         emit(
-            "\n".join(f"{fault.file}: {fault.what}" for fault in faults)
-            or f"{as_given(path)}: every byte is accounted for"
+            "\n".join(f"{fault.file}: {fault.description}" for fault in faults)
+            or f"{in_user_spelling(path)}: every byte is accounted for"
         )
     if not faults:
         _note(read_manifest(path).variant)

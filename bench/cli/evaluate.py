@@ -7,7 +7,7 @@ import click
 
 from bench.config import DEVICES
 from mnistref.common.click_program import EXISTING, FOLDER
-from mnistref.common.console import as_given, emit
+from mnistref.common.console import emit, in_user_spelling
 
 
 @click.command("evaluate")
@@ -50,5 +50,5 @@ def evaluate(
 
     folder = evaluate_file(model, data, runs, resolve_compute(device), name, seed, queries, batch)
     logging.info("\n%s\n", describe_run(folder, data))
-    logging.info("%s", suggest_commands(as_given(folder), None))
+    logging.info("%s", suggest_commands(in_user_spelling(folder), None))
     emit(folder)

@@ -8,7 +8,7 @@ import click
 from bench.cli.option_values import BoardOptions
 from bench.cli.options import add_board_options
 from mnistref.common.click_program import EXISTING, FOLDER
-from mnistref.common.console import as_given, emit
+from mnistref.common.console import emit, in_user_spelling
 
 
 @click.command("leaderboard")
@@ -58,7 +58,7 @@ def print_leaderboard(
     if check:
         checked = snapshot.check_snapshot(check)
         logging.info("every number of these boards follows from the saved records:")
-        return emit("\n".join(str(as_given(Path(board))) for board in checked))
+        return emit("\n".join(str(in_user_spelling(Path(board))) for board in checked))
     runs, variant, baseline = (
         resolve_runs_folder(board_options.runs),
         board_options.variant_name,

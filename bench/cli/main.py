@@ -14,7 +14,7 @@ from bench.cli.sweep import run_sweep
 from bench.cli.train import run
 from bench.config import MIN_BATCH, RECIPES, TIMING_ROUNDS
 from mnistref.common.click_program import EXISTING, FOLDER, program
-from mnistref.common.console import emit, emit_json, remember_place
+from mnistref.common.console import emit, emit_json, remember_spelling
 from mnistref.common.text_table import table
 
 bench = program("bench", "Train attention mechanisms on the data sets of mnistref, and measure them.")
@@ -80,16 +80,16 @@ def check(module: str, as_json: bool) -> None:
     verdict = describe_verdict(findings)
     for finding in findings:
         if finding.traceback:
-            logging.getLogger("bench").debug("%s:\n%s", finding.what, finding.traceback)
+            logging.getLogger("bench").debug("%s:\n%s", finding.description, finding.traceback)
     if as_json:
         emit_json([finding.as_dict() for finding in findings])
     else:
         marks = {True: "ok", False: "NO", None: "note"}
-        lines = [f"{marks[f.ok]:4}  {f.what}{': ' * bool(f.why)}{f.why}" for f in findings]
+        lines = [f"{marks[f.ok]:4}  {f.description}{': ' * bool(f.reason)}{f.reason}" for f in findings]
         emit("\n".join([*lines, verdict]))
     if first := next((finding for finding in findings if finding.ok is False), None):
         short = describe_verdict(findings, with_names=False)
-        raise RunProblemError(f"{module}: {short}; the first: {first.what}: {first.why}")
+        raise RunProblemError(f"{module}: {short}; the first: {first.description}: {first.reason}")
     if as_json:
         logging.info("%s: %s", module, verdict)
 
@@ -246,7 +246,7 @@ def show(
         raise click.UsageError("give --images or --image, not both")
     if len(runs) > 1 and (samples != 1 or sigma_scale is not None):
         raise click.UsageError("--samples and --sigma-scale work with one run only; omit them, or give one run")
-    picture = output or remember_place(Path("compared.png" if len(runs) > 1 else f"{runs[0].resolve().name}.png"))
+    picture = output or remember_spelling(Path("compared.png" if len(runs) > 1 else f"{runs[0].resolve().name}.png"))
     if len(runs) > 1:
         comparison.save_comparison(runs, picture, root, data, images or comparison.IMAGES, seed, indices or None)
     else:

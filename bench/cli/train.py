@@ -9,7 +9,7 @@ import click
 from bench.cli.option_values import ComputeOptions, RunOptions, TrainingOptions
 from bench.cli.options import add_compute_options, add_run_options, add_training_options, describe_presets
 from mnistref.common.click_program import FOLDER, HeadedCommand, headed_option
-from mnistref.common.console import as_given, emit
+from mnistref.common.console import emit, in_user_spelling
 
 if TYPE_CHECKING:
     from bench.runs.reproduce import ResolvedRun
@@ -107,9 +107,9 @@ def _show_result(run: Path, resolved: "ResolvedRun", root: Path, picture: bool) 
     logging.info("\n%s\n", describe_run(run, resolved.data))
     file = run / PICTURE
     if picture and has_map(run) and not file.exists() and find_spec("matplotlib"):
-        logging.info("drawing %s", as_given(file))
+        logging.info("drawing %s", in_user_spelling(file))
         attention_maps.save_picture(run, file, root, resolved.data)
-    logging.info("%s", suggest_commands(as_given(run), as_given(file) if file.exists() else None))
+    logging.info("%s", suggest_commands(in_user_spelling(run), in_user_spelling(file) if file.exists() else None))
 
 
 def _resolve_config_file(

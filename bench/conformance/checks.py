@@ -42,20 +42,20 @@ class Finding:
     """The result of a check, or a remark.
 
     Attributes:
-        what: description of the check, or the remark.
+        description: the check or the remark in words.
         ok: whether the check passed; None for a remark.
-        why: the reason of a failure, or advice; empty if there is none.
+        reason: the reason of a failure, or advice; empty if there is none.
         traceback: the traceback of an error of the module, as text; empty if there is none.
     """
 
-    what: str
+    description: str
     ok: bool | None
-    why: str = ""
+    reason: str = ""
     traceback: str = ""
 
     def as_dict(self) -> dict[str, str | bool | None]:
-        """Return what, ok and why, for JSON."""
-        return {"what": self.what, "ok": self.ok, "why": self.why}
+        """Return the entries what, ok and why, for JSON."""
+        return {"what": self.description, "ok": self.ok, "why": self.reason}
 
 
 def describe_verdict(findings: Sequence[Finding], with_names: bool = True) -> str:
@@ -66,8 +66,8 @@ def describe_verdict(findings: Sequence[Finding], with_names: bool = True) -> st
         with_names: whether to append the checks that failed.
     """
     done = [finding for finding in findings if finding.ok is not None]
-    failed = [finding.what for finding in done if not finding.ok]
-    untested = sum(finding.what.startswith(UNTESTED) for finding in findings)
+    failed = [finding.description for finding in done if not finding.ok]
+    untested = sum(finding.description.startswith(UNTESTED) for finding in findings)
     more = f", {untested} not tested" * bool(untested)
     if not failed:
         return f"fit: {len(done)} of {len(done)} checks{more}"
@@ -141,11 +141,11 @@ def require_buildable(network: str | NetworkSpec, variant: VariantSpec, width: i
 
 def _require_quick_checks(name: str, mechanism: Mechanism) -> None:
     build_module(mechanism)
-    for what, check_function in (*ESSENTIAL_CHECKS, *QUICK_CHECKS):
-        finding = _run_check(what, partial(check_function, mechanism))
+    for description, check_function in (*ESSENTIAL_CHECKS, *QUICK_CHECKS):
+        finding = _run_check(description, partial(check_function, mechanism))
         if finding.ok is False:
             raise RunProblemError(
-                f"{name}: not fit to be benchmarked: failed check: {what}: {finding.why}; see `bench check`"
+                f"{name}: not fit to be benchmarked: failed check: {description}: {finding.reason}; see `bench check`"
             ) from (RemoteTracebackError(finding.traceback) if finding.traceback else None)
 
 
@@ -174,32 +174,32 @@ def _check_all(mechanism: Mechanism) -> Iterator[Finding]:
     yield first
     if not first.ok:
         return
-    for what, check_function in ESSENTIAL_CHECKS:
-        finding = _run_check(what, partial(check_function, mechanism))
+    for description, check_function in ESSENTIAL_CHECKS:
+        finding = _run_check(description, partial(check_function, mechanism))
         yield finding
         if not finding.ok:
             return
-    for what, check_function in CHECKS:
-        yield _run_check(what, partial(check_function, mechanism))
+    for description, check_function in CHECKS:
+        yield _run_check(description, partial(check_function, mechanism))
     try:
         yield from _list_remarks(mechanism)
     except (Exception, SystemExit) as error:
         yield Finding(f"{UNTESTED}further remarks", None, f"it raises {describe_error(error)}", format_traceback(error))
 
 
-def _run_check(what: str, check_function: Callable[[], object]) -> Finding:
+def _run_check(description: str, check_function: Callable[[], object]) -> Finding:
     torch.manual_seed(0)
     try:
         check_function()
     except UnfitError as error:
-        return Finding(what, False, str(error), format_traceback(error) if error.__cause__ else "")
+        return Finding(description, False, str(error), format_traceback(error) if error.__cause__ else "")
     except UntestedError as error:
-        return Finding(f"{UNTESTED}{what}", None, str(error))
+        return Finding(f"{UNTESTED}{description}", None, str(error))
     except ProblemError as error:
-        return Finding(what, False, str(error), format_traceback(error))
+        return Finding(description, False, str(error), format_traceback(error))
     except (Exception, SystemExit) as error:  # a user module may raise any error
-        return Finding(what, False, f"it raises {describe_error(error)}", format_traceback(error))
-    return Finding(what, True)
+        return Finding(description, False, f"it raises {describe_error(error)}", format_traceback(error))
+    return Finding(description, True)
 
 
 def _list_remarks(mechanism: Mechanism) -> Iterator[Finding]:
@@ -235,17 +235,17 @@ def _remark_on_sampling(mechanism: Mechanism) -> Iterator[Finding]:
 
 
 def _remark_on_training(mechanism: Mechanism) -> Iterator[Finding]:
-    what = "in training, the output for an image depends on the other images in the batch"
+    description = "in training, the output for an image depends on the other images in the batch"
     try:
         leak = describe_leak(mechanism, training=True)
         other_leak = describe_leak(mechanism, training=True, freeze_batch_norm=True) if leak else ""
     except UntestedError as error:
-        yield Finding(f"{UNTESTED}{what}", None, str(error))
+        yield Finding(f"{UNTESTED}{description}", None, str(error))
         return
     if other_leak:
-        yield Finding(f"{what}, and not only through BatchNorm", None, other_leak)
+        yield Finding(f"{description}, and not only through BatchNorm", None, other_leak)
     elif leak:
-        yield Finding(what, None, "through BatchNorm, as usual")
+        yield Finding(description, None, "through BatchNorm, as usual")
 
 
 @torch.no_grad()

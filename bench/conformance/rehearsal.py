@@ -111,16 +111,16 @@ def rehearse_batches(attn: str) -> None:
 
 
 @contextmanager
-def _describe_errors(what: str) -> Iterator[None]:
+def _describe_errors(label: str) -> Iterator[None]:
     """Inside this context, replace an error by an UnfitError that names this part of a run."""
     try:
         yield
     except ProblemError:
         raise
     except DivergedError as error:
-        raise UnfitError(f"{what}: {error}") from error
+        raise UnfitError(f"{label}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise UnfitError(f"{what} raises {describe_error(error)}") from error
+        raise UnfitError(f"{label} raises {describe_error(error)}") from error
 
 
 def _random_split(variant: VariantSpec, count: int) -> Resident:

@@ -80,14 +80,14 @@ def _check_all_shapes(mechanism: Mechanism) -> None:
             _require_type(score, x, f"a score {case}")
 
 
-def _require_shape(shape: Sequence[int], expected: Sequence[int], what: str) -> None:
+def _require_shape(shape: Sequence[int], expected: Sequence[int], label: str) -> None:
     if tuple(shape) != tuple(expected):
-        raise UnfitError(f"returns shape {tuple(shape)}, expected {tuple(expected)}: {what}")
+        raise UnfitError(f"returns shape {tuple(shape)}, expected {tuple(expected)}: {label}")
 
 
-def _require_type(value: Tensor, x: Tensor, what: str) -> None:
+def _require_type(value: Tensor, x: Tensor, label: str) -> None:
     if value.dtype != x.dtype:
-        raise UnfitError(f"returns {value.dtype}, expected {x.dtype}, the type of the features: {what}")
+        raise UnfitError(f"returns {value.dtype}, expected {x.dtype}, the type of the features: {label}")
 
 
 def _check_ranges(mechanism: Mechanism) -> None:

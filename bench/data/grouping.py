@@ -24,7 +24,7 @@ class Parts(NamedTuple):
     rows: list[Rows]
 
 
-def together(questions: int | str) -> ImageSharing:
+def image_sharing(questions: int | str) -> ImageSharing:
     """Return how the questions of a recipe share images, in the form of `bench.data.split.ImageSharing`."""
     return questions == "all" if isinstance(questions, str) else questions
 

@@ -33,7 +33,7 @@ def load_split(
     questions, parts = read_triples(folder, split, queries), map_split(folder, split)
     arrays = read_split(folder, split, "instance", "digit_scale") if masks else {}
     scale = torch.from_numpy(arrays["digit_scale"][questions.image, questions.slot]).to(device) if masks else None
-    return place(parts, arrays.get("instance"), questions, device, stream, split, scale)
+    return build_split(parts, arrays.get("instance"), questions, device, stream, split, scale)
 
 
 def load_questions(dataset: MnistRef, device: torch.device) -> Split:
@@ -52,10 +52,12 @@ def load_questions(dataset: MnistRef, device: torch.device) -> Split:
         parts = [np.stack([pixels.numpy().transpose(1, 2, 0) for pixels, _ in pairs])]
         instance = np.stack([ink for _, ink in pairs])
     questions = dataset.triples._replace(image=image)
-    return place(parts, instance, questions, device, None, dataset.split, torch.from_numpy(dataset.scale).to(device))
+    return build_split(
+        parts, instance, questions, device, None, dataset.split, torch.from_numpy(dataset.scale).to(device)
+    )
 
 
-def place(
+def build_split(
     parts: list[np.ndarray],
     instance: np.ndarray | None,
     questions: Triples,
@@ -86,7 +88,7 @@ def place(
     fields: dict[str, Any] = {"image": image, "slot": slot, "query": query, "label": label, "scale": scale}
     if stream:
         return Streamed(**fields, images=Rows(parts), instance=None if instance is None else Rows([instance]))
-    pixels = _copied(parts, (images, *shape), device)
+    pixels = _copy_to_device(parts, (images, *shape), device)
     ink = None if instance is None else torch.from_numpy(instance).to(device)
     return Resident(**fields, images=pixels, instance=ink)
 
@@ -96,7 +98,7 @@ def _is_resident(parts: list[np.ndarray], device: torch.device) -> bool:
     return len(parts) == 1 and device.type == "cpu" and parts[0].flags.owndata
 
 
-def _copied(parts: list[np.ndarray], shape: tuple[int, ...], device: torch.device) -> Tensor:
+def _copy_to_device(parts: list[np.ndarray], shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Return one tensor of all images. A single array in the memory of the device is not copied."""
     if _is_resident(parts, device):
         return torch.from_numpy(parts[0])

@@ -8,13 +8,13 @@ import torch
 
 from bench.common.memory import fits
 from bench.config import MIN_BATCH, DataOptions, Recipe, RunConfig
-from bench.data.loading import load_split, place
+from bench.data.loading import build_split, load_split
 from bench.data.prefetch import prefetch
 from bench.data.split import Split
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import Triples, read_triples
 from mnistref.generation.executors import processors
-from mnistref.generation.online import ASKED, SPLIT, Fresh, open_fresh
+from mnistref.generation.online import QUESTION_FIELDS, SPLIT, OnlineGenerator, open_online_generator
 
 HOST = torch.device("cpu")
 
@@ -32,14 +32,14 @@ class OnlineImages:
     The host's memory holds the images of two epochs at most: the current one, and the one that is being generated.
 
     Args:
-        fresh: generates images.
+        generator: generates images.
         questions: T of the data set.
         queries: the questions to ask, see `mnistref.dataset.read_triples`.
         device: where batches are used.
         epochs: number of epochs.
         masks: whether masks are needed too.
         stream: as in `bench.data.loading.load_split`; streamed images are in the host's memory.
-        together: whether questions share images in a step.
+        shares_images: whether questions share images in a step.
 
     Raises:
         UsageProblemError: the images of two epochs do not fit into the host's memory.
@@ -47,26 +47,26 @@ class OnlineImages:
 
     def __init__(
         self,
-        fresh: Fresh,
+        generator: OnlineGenerator,
         questions: int,
         queries: str,
         device: torch.device,
         epochs: int,
         masks: bool = False,
         stream: bool | None = None,
-        together: bool = False,
+        shares_images: bool = False,
     ) -> None:
-        self._together = together
-        self._fresh, self._questions, self._queries, self._device = fresh, questions, queries, device
+        self._shares_images = shares_images
+        self._generator, self._questions, self._queries, self._device = generator, questions, queries, device
         self._epochs, self._stream = epochs, stream
-        self._names = ("image", "instance", *ASKED) if masks else ("image", *ASKED)
+        self._names = ("image", "instance", *QUESTION_FIELDS) if masks else ("image", *QUESTION_FIELDS)
         self._threads = 1 if device.type == "cpu" else max(1, processors() // 2)
         self._next, self._drawn = -1, iter(())  # type: tuple[int, Iterator[dict[str, np.ndarray]]]
-        size = 2 * fresh.images * fresh.manifest.variant.canvas**2 * (4 if masks else 3)
+        size = 2 * generator.images * generator.manifest.variant.canvas**2 * (4 if masks else 3)
         if not fits(size, HOST):
             raise UsageProblemError(
-                f"--online: two epochs of {fresh.images:,} images take {size / 1e9:.1f} GB, more than the free memory; "
-                "use a smaller data set, or omit --online"
+                f"--online: two epochs of {generator.images:,} images take {size / 1e9:.1f} GB, more than the free "
+                "memory; use a smaller data set, or omit --online"
             )
 
     def __len__(self) -> int:
@@ -75,9 +75,9 @@ class OnlineImages:
     @property
     def image_count(self) -> int:
         """The number of images with questions."""
-        return self._fresh.images
+        return self._generator.images
 
-    def of_epoch(self, epoch: int) -> Split:
+    def split_for_epoch(self, epoch: int) -> Split:
         """Return the split of epoch 0, 1, …, and start to generate the next one.
 
         Release the split of an earlier epoch before this call.
@@ -87,9 +87,9 @@ class OnlineImages:
             self._drawn = prefetch(lambda stopped: self._draw(epoch, stopped), depth=1, modest=True)
         self._next = epoch + 1
         arrays = next(self._drawn)
-        questions = self._fresh.triples(self._queries, arrays)
-        questions = questions if self._together else self._evened(questions)
-        return place([arrays["image"]], arrays.get("instance"), questions, self._device, self._stream, SPLIT)
+        questions = self._generator.triples(self._queries, arrays)
+        questions = questions if self._shares_images else self._match_question_count(questions)
+        return build_split([arrays["image"]], arrays.get("instance"), questions, self._device, self._stream, SPLIT)
 
     def close(self) -> None:
         """Stop generating."""
@@ -98,13 +98,13 @@ class OnlineImages:
         self._next = -1
 
     def _draw(self, epoch: int, stopped: Callable[[], bool]) -> Iterator[dict[str, np.ndarray]]:
-        images = self._fresh.images
+        images = self._generator.images
         for e in range(epoch, max(epoch + 1, self._epochs)):
-            yield self._fresh.draw(e * images, images, *self._names, threads=self._threads, stopped=stopped)
+            yield self._generator.draw(e * images, images, *self._names, threads=self._threads, stopped=stopped)
 
-    def _evened(self, questions: Triples) -> Triples:
-        at = np.arange(self._questions) % len(questions.image)
-        return Triples(*(array[at] for array in questions))
+    def _match_question_count(self, questions: Triples) -> Triples:
+        indices = np.arange(self._questions) % len(questions.image)
+        return Triples(*(array[indices] for array in questions))
 
 
 def load_training(
@@ -112,14 +112,16 @@ def load_training(
 ) -> Split | OnlineImages:
     """Return the data that a run is trained on. Close it after the training."""
     fades, shared = config.recipe.fade > 0, config.recipe.questions != "one"
-    queries = _asked_in_training(config.queries, config.recipe)
+    queries = _queries_in_training(config.queries, config.recipe)
     if not config.online:
         return load_split(folder, SPLIT, queries, device, fades, data_options.stream)
     own_raw = folder.resolve().parent.parent / "raw"
     raw = own_raw if own_raw.is_dir() or data_options.raw is None else Path(data_options.raw)
-    fresh = open_fresh(folder, raw, data_options.digits, data_options.backgrounds)
-    asked = len(read_triples(folder, SPLIT, queries).image)
-    return OnlineImages(fresh, asked, queries, device, config.recipe.epochs, fades, data_options.stream, shared)
+    generator = open_online_generator(folder, raw, data_options.digits, data_options.backgrounds)
+    question_count = len(read_triples(folder, SPLIT, queries).image)
+    return OnlineImages(
+        generator, question_count, queries, device, config.recipe.epochs, fades, data_options.stream, shared
+    )
 
 
 def require_batch_fits(folder: Path, queries: str, batch: int | None, recipe: Recipe) -> None:
@@ -131,15 +133,17 @@ def require_batch_fits(folder: Path, queries: str, batch: int | None, recipe: Re
     """
     if batch is None:
         return
-    asked = read_triples(folder, SPLIT, _asked_in_training(queries, recipe)).image
-    there, units = (len(asked), "question") if recipe.questions == "one" else (len(np.unique(asked)), "image")
-    if batch > there:
-        advice = f"give {there} or fewer"
-        if there < MIN_BATCH:
+    image = read_triples(folder, SPLIT, _queries_in_training(queries, recipe)).image
+    available, units = (len(image), "question") if recipe.questions == "one" else (len(np.unique(image)), "image")
+    if batch > available:
+        advice = f"give {available} or fewer"
+        if available < MIN_BATCH:
             advice = f"make a larger data set: a step needs {MIN_BATCH}"
-        raise UsageProblemError(f"--batch {batch}: {folder} has {there} training {units}{'s' * (there != 1)}; {advice}")
+        raise UsageProblemError(
+            f"--batch {batch}: {folder} has {available} training {units}{'s' * (available != 1)}; {advice}"
+        )
 
 
-def _asked_in_training(queries: str, recipe: Recipe) -> str:
+def _queries_in_training(queries: str, recipe: Recipe) -> str:
     """Return which questions a step draws from: all questions about an image, unless the user chose others."""
     return "all" if recipe.questions != "one" and queries == "one" else queries

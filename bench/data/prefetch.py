@@ -39,13 +39,13 @@ def prefetch(make: Callable[[Callable[[], bool]], Iterator[T]], depth: int, mode
         try:
             if modest:
                 _lower_priority()
-            made = make(stop.is_set)
+            iterator = make(stop.is_set)
             item: Any = None
             while item is not _END:
                 room.acquire()
                 if stop.is_set():
                     return
-                item = next(made, _END)
+                item = next(iterator, _END)
                 items.put(item)
                 item = item if item is _END else None  # drop the reference, so that only the consumer holds the item
         except BaseException as error:

@@ -22,7 +22,7 @@ class Batch:
         images: f4 (B, 3, H, W) in 0 … 1, channels last.
         query: i8 (b,).
         label: i8 (b,).
-        at: i8 (b,), the indices of the questions in the split.
+        indices: i8 (b,), the indices of the questions in the split.
         image_index: i8 (b,), the index of the image of each question; None if there is one question, or K questions,
             about each image.
     """
@@ -30,12 +30,12 @@ class Batch:
     images: Tensor
     query: Tensor
     label: Tensor
-    at: Tensor
+    indices: Tensor
     image_index: Tensor | None = None
 
     @property
-    def given(self) -> tuple[Tensor, ...]:
-        """The arguments of the network. `of` is omitted if it is None, so that simple networks need not accept it."""
+    def network_inputs(self) -> tuple[Tensor, ...]:
+        """The arguments of the network, without `image_index` if it is None: simple networks need not accept it."""
         return (self.images, self.query) if self.image_index is None else (self.images, self.query, self.image_index)
 
 
@@ -53,21 +53,21 @@ def full_background(step: int) -> float:
     return 1.0
 
 
-def first_question_per_image(image: Tensor, at: Tensor, together: ImageSharing) -> Tensor:
+def first_question_per_image(image: Tensor, indices: Tensor, sharing: ImageSharing) -> Tensor:
     """Return the first question about each image of a batch.
 
     Args:
         image: i8 (b,), the image of each question.
-        at: i8 (b,), the questions.
-        together: how they share images.
+        indices: i8 (b,), the questions.
+        sharing: how they share images.
     """
-    if together is True:
+    if sharing is True:
         _, counts = torch.unique_consecutive(image, return_counts=True)
-        return at[counts.cumsum(0) - counts]
-    return at[::together] if together else at
+        return indices[counts.cumsum(0) - counts]
+    return indices[::sharing] if sharing else indices
 
 
-def moved_together(parts: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
+def move_in_one_copy(parts: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
     """Return the parts on the device, copied there at once: each copy from the host's memory makes the host wait."""
     if not parts or all(part.device == device for part in parts):
         return parts
@@ -107,11 +107,11 @@ class Split:
         """The device of the questions and of the batches."""
         return self.image.device
 
-    def pixels(self, at: Tensor) -> Tensor:
-        """Return the images of the questions `at`, i8 (B,), as u1 (B, H, W, 3) on the device."""
+    def pixels(self, indices: Tensor) -> Tensor:
+        """Return the images of the questions `indices`, i8 (B,), as u1 (B, H, W, 3) on the device."""
         raise NotImplementedError
 
-    def ink(self, at: Tensor) -> Tensor:
+    def ink(self, indices: Tensor) -> Tensor:
         """Return the digit that each pixel belongs to, u1 (B, H, W): 0 for background, k for the digit in slot k − 1.
 
         Raises:
@@ -119,26 +119,30 @@ class Split:
         """
         raise NotImplementedError
 
-    def batch(self, at: Tensor, background: float = 1.0, together: ImageSharing = False) -> Batch:
-        """Return the batch of the questions `at`, i8 (b,).
+    def batch(self, indices: Tensor, background: float = 1.0, sharing: ImageSharing = False) -> Batch:
+        """Return the batch of the questions `indices`, i8 (b,).
 
         Args:
-            at: the questions. Questions about one image are consecutive if they share it.
+            indices: the questions. Questions about one image are consecutive if they share it.
             background: brightness of all pixels outside digits, 0 … 1.
-            together: how the questions share images. With True or K, each image is in the batch once.
+            sharing: how the questions share images. With True or K, each image is in the batch once.
         """
-        first = first_question_per_image(self.image[at], at, together)
-        return self._made(self.pixels(first), self.ink(first) if background < 1 else None, at, background, together)
+        first = first_question_per_image(self.image[indices], indices, sharing)
+        return self._build_batch(
+            self.pixels(first), self.ink(first) if background < 1 else None, indices, background, sharing
+        )
 
-    def each(self, order: Tensor, size: int, background: Callable[[int], float] = full_background) -> Generator[Batch]:
-        """Yield the questions `order`, i8, in batches of `size`, see `of_parts`."""
-        return self.of_parts(order.split(size), background)
+    def iter_batches(
+        self, order: Tensor, size: int, background: Callable[[int], float] = full_background
+    ) -> Generator[Batch]:
+        """Yield the questions `order`, i8, in batches of `size`, see `iter_index_batches`."""
+        return self.iter_index_batches(order.split(size), background)
 
-    def of_parts(
+    def iter_index_batches(
         self,
         parts: Sequence[Tensor],
         background: Callable[[int], float] = full_background,
-        together: ImageSharing = False,
+        sharing: ImageSharing = False,
     ) -> Generator[Batch]:
         """Yield a batch of each part.
 
@@ -147,40 +151,42 @@ class Split:
         Args:
             parts: the questions of each batch, i8.
             background: returns the brightness of the background of batch k, see `batch`.
-            together: how questions share images, see `batch`.
+            sharing: how questions share images, see `batch`.
         """
-        for k, at in enumerate(moved_together(parts, self.device)):
-            yield self.batch(at, background(k), together)
+        for k, indices in enumerate(move_in_one_copy(parts, self.device)):
+            yield self.batch(indices, background(k), sharing)
 
     def batches(self, size: int) -> Generator[Batch]:
         """Yield all questions in order, in batches of `size` questions. Questions about one image share it."""
         parts = torch.arange(len(self)).split(size)
-        with closing(self.of_parts(parts, together=self.image_count < len(self))) as batches:
+        with closing(self.iter_index_batches(parts, sharing=self.image_count < len(self))) as batches:
             yield from batches
 
-    def masks(self, at: Tensor) -> Tensor:
+    def masks(self, indices: Tensor) -> Tensor:
         """Return the ink of the queried digits: bool (B, H, W)."""
-        return self.ink(at) == (self.slot[at] + 1)[:, None, None]
+        return self.ink(indices) == (self.slot[indices] + 1)[:, None, None]
 
-    def of_epoch(self, epoch: int) -> "Split":
+    def split_for_epoch(self, epoch: int) -> "Split":
         """Return the data of epoch 0, 1, …: always this split."""
         return self
 
     def close(self) -> None:
         """Release resources. There are none between batches."""
 
-    def _made(
-        self, pixels: Tensor, ink: Tensor | None, at: Tensor, background: float, together: ImageSharing = False
+    def _build_batch(
+        self, pixels: Tensor, ink: Tensor | None, indices: Tensor, background: float, sharing: ImageSharing = False
     ) -> Batch:
         images = pixels.permute(0, 3, 1, 2).float().div_(255)
         if ink is not None:
             images = images.where(ink.bool().unsqueeze(1), background * images)
-        query, label = self.query[at], self.label[at]
-        if together is True:
-            return Batch(images, query, label, at, torch.unique_consecutive(self.image[at], return_inverse=True)[1])
-        if together:
-            query, label = query.view(-1, together), label.view(-1, together)
-        return Batch(images, query, label, at)
+        query, label = self.query[indices], self.label[indices]
+        if sharing is True:
+            return Batch(
+                images, query, label, indices, torch.unique_consecutive(self.image[indices], return_inverse=True)[1]
+            )
+        if sharing:
+            query, label = query.view(-1, sharing), label.view(-1, sharing)
+        return Batch(images, query, label, indices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,12 +196,12 @@ class Resident(Split):
     images: Tensor
     instance: Tensor | None = None
 
-    def pixels(self, at: Tensor) -> Tensor:
+    def pixels(self, indices: Tensor) -> Tensor:
         """Return the images of the questions, see `Split.pixels`."""
-        return self.images[self.image[at]]
+        return self.images[self.image[indices]]
 
-    def ink(self, at: Tensor) -> Tensor:
+    def ink(self, indices: Tensor) -> Tensor:
         """Return the masks of the questions, see `Split.ink`."""
         if self.instance is None:
             raise ValueError("this split was loaded without masks; call load_split with masks=True")
-        return self.instance[self.image[at]]
+        return self.instance[self.image[indices]]

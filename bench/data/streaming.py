@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.data.prefetch import prefetch
-from bench.data.split import Batch, ImageSharing, Split, first_question_per_image, full_background, moved_together
+from bench.data.split import Batch, ImageSharing, Split, first_question_per_image, full_background, move_in_one_copy
 
 DEPTH = 3
 """Number of batches that are prepared, or being prepared, in addition to the one in use."""
@@ -48,47 +48,47 @@ class Streamed(Split):
     """A split with images and masks on the host.
 
     Masks are in memory, where they take a third of the space of the images. They are not read from the files on demand:
-    files compress ten images together, so that in random order each mask would decompress ten.
+    files compress ten images sharing, so that in random order each mask would decompress ten.
     """
 
     images: Rows
     instance: Rows | None = None
 
-    def pixels(self, at: Tensor) -> Tensor:
+    def pixels(self, indices: Tensor) -> Tensor:
         """Return the images of the questions, see `Split.pixels`."""
-        return self._gathered(self.images, self.image[at].cpu().numpy()).to(self.device)
+        return self._gather(self.images, self.image[indices].cpu().numpy()).to(self.device)
 
-    def ink(self, at: Tensor) -> Tensor:
+    def ink(self, indices: Tensor) -> Tensor:
         """Return the masks of the questions, see `Split.ink`."""
-        return self._gathered(self._masks(), self.image[at].cpu().numpy()).to(self.device)
+        return self._gather(self._masks(), self.image[indices].cpu().numpy()).to(self.device)
 
-    def of_parts(
+    def iter_index_batches(
         self,
         parts: Sequence[Tensor],
         background: Callable[[int], float] = full_background,
-        together: ImageSharing = False,
+        sharing: ImageSharing = False,
     ) -> Generator[Batch]:
-        """Yield a batch of each part, prepared by a thread, see `Split.of_parts`."""
+        """Yield a batch of each part, prepared by a thread, see `Split.iter_index_batches`."""
         levels = [background(k) for k in range(len(parts))]
         image = self.image.cpu()
         copy_stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
         def make(stopped: Callable[[], bool]) -> Iterator[_Sent]:
             for k, part in enumerate(parts):
-                at = part.cpu()
-                rows = image[first_question_per_image(image[at], at, together)]
+                indices = part.cpu()
+                rows = image[first_question_per_image(image[indices], indices, sharing)]
                 yield self._send(rows.numpy(), levels[k] < 1, copy_stream)
 
         with closing(prefetch(make, DEPTH)) as arriving:
-            for at, level, sent in zip(moved_together(parts, self.device), levels, arriving, strict=True):
-                yield self._made(*_received(sent), at, level, together)
+            for indices, level, sent in zip(move_in_one_copy(parts, self.device), levels, arriving, strict=True):
+                yield self._build_batch(*_receive(sent), indices, level, sharing)
 
     def _masks(self) -> Rows:
         if self.instance is None:
             raise ValueError("this split was loaded without masks; call load_split with masks=True")
         return self.instance
 
-    def _gathered(self, images: Rows, rows: np.ndarray, pinned: bool = False) -> Tensor:
+    def _gather(self, images: Rows, rows: np.ndarray, pinned: bool = False) -> Tensor:
         tensor = torch.empty((len(rows), *images.shape), dtype=torch.uint8, pin_memory=pinned)
         images.gather(rows, tensor.numpy())
         return tensor
@@ -101,13 +101,13 @@ class Streamed(Split):
         context: Any = torch.cuda.stream(copy_stream) if copy_stream else nullcontext()
         wanted = [self.images, self._masks()] if ink else [self.images]
         with context:
-            here = [self._gathered(images, rows, pinned=copy_stream is not None) for images in wanted]
-            there = [tensor.to(self.device, non_blocking=True) for tensor in here]
+            on_host = [self._gather(images, rows, pinned=copy_stream is not None) for images in wanted]
+            on_device = [tensor.to(self.device, non_blocking=True) for tensor in on_host]
             arrival = copy_stream.record_event() if copy_stream else None
-        return _Sent(there[0], there[1] if ink else None, arrival)
+        return _Sent(on_device[0], on_device[1] if ink else None, arrival)
 
 
-def _received(sent: _Sent) -> tuple[Tensor, Tensor | None]:
+def _receive(sent: _Sent) -> tuple[Tensor, Tensor | None]:
     """Return images and masks on the device, ordered in its current stream. The host does not wait."""
     if sent.arrival is not None:
         stream = torch.cuda.current_stream(sent.pixels.device)

@@ -106,16 +106,17 @@ def _split(returned: Any, classes: int) -> tuple[Tensor | None, list[Tensor], di
     raise ValueError(f"the model returned {_describe(returned)}; {_EXPECTED.format(classes=classes)}")
 
 
-def _maps(given: Any) -> list[Tensor]:
+def _maps(returned: Any) -> list[Tensor]:
     """Return maps as a list of (B, 1, h, w). Other shapes are left for `check_shapes`."""
     maps = [
-        _floats(part, f"map {k}") for k, part in enumerate(given if isinstance(given, list | tuple) else [given], 1)
+        _floats(part, f"map {k}")
+        for k, part in enumerate(returned if isinstance(returned, list | tuple) else [returned], 1)
     ]
     return [mask.unsqueeze(1) if mask.ndim == 3 else mask for mask in maps]
 
 
-def _floats(value: Any, what: str) -> Tensor:
-    tensor = as_tensor(value, what).detach()
+def _floats(value: Any, label: str) -> Tensor:
+    tensor = as_tensor(value, label).detach()
     return tensor if tensor.is_floating_point() else tensor.float()
 
 

@@ -41,7 +41,11 @@ def same_draws(device: torch.device) -> Iterator[None]:
 
 @torch.inference_mode()
 def accuracy(
-    model: nn.Module, split: Split, size: int = BATCH, group: SingleProcess = SINGLE_PROCESS, where: str = "validation"
+    model: nn.Module,
+    split: Split,
+    size: int = BATCH,
+    group: SingleProcess = SINGLE_PROCESS,
+    phase: str = "validation",
 ) -> float:
     """Return the share of right answers, 0 … 1. Each process of a group evaluates its rows of each batch.
 
@@ -50,7 +54,7 @@ def accuracy(
         split: the questions.
         size: images per batch.
         group: the processes.
-        where: first word of error messages.
+        phase: first word of error messages.
 
     Raises:
         DivergedError: an answer or a map is not finite.
@@ -63,7 +67,7 @@ def accuracy(
             right = out.logits.argmax(1) == batch.label
             found += torch.stack([right, *_faults(out)]).sum(1)
     right, *faults = group.all_reduce(found).tolist()
-    _check(faults, len(split), where)
+    _check(faults, len(split), phase)
     return float(right) / len(split)
 
 
@@ -82,22 +86,22 @@ def _faults(out: Output) -> tuple[Tensor, Tensor, Tensor]:
     return none, *unfit_images(out.masks)
 
 
-def _check(faults: Sequence[float], questions: int, where: str) -> None:
+def _check(faults: Sequence[float], questions: int, phase: str) -> None:
     """Raise DivergedError if answers or maps are not finite, ValueError if maps are below zero.
 
     Args:
         faults: number of questions with each of the `_faults`, summed over all processes, so that all of them raise.
         questions: number of questions.
-        where: first word of the message.
+        phase: first word of the message.
     """
     none, odd, below = map(int, faults)
     if none:
-        raise DivergedError(f"{where}: the answers to {none} of {questions} questions are not finite")
+        raise DivergedError(f"{phase}: the answers to {none} of {questions} questions are not finite")
     if odd:
-        raise DivergedError(f"{where}: the maps of {odd} of {questions} questions are not finite")
+        raise DivergedError(f"{phase}: the maps of {odd} of {questions} questions are not finite")
     if below:
         raise ValueError(
-            f"{where}: the maps of {below} of {questions} questions are below zero; let the module return "
+            f"{phase}: the maps of {below} of {questions} questions are below zero; let the module return "
             "clamp_min(0), which keeps positive evidence, or abs(), which keeps its size"
         )
 
@@ -113,7 +117,7 @@ Measure: TypeAlias = float | Curve | None
 """A value of result.json. None means that the network has no such measure."""
 
 
-class Tested(NamedTuple):
+class TestResult(NamedTuple):
     """The result of a test.
 
     Attributes:
@@ -137,7 +141,7 @@ def test(
     size: int = BATCH,  # noqa: PT028, not a pytest test
     group: SingleProcess = SINGLE_PROCESS,  # noqa: PT028
     on_batch: Callable[[int], object] | None = None,  # noqa: PT028
-) -> Tested:
+) -> TestResult:
     """Return accuracy, accuracy and count per scale bin, and the metrics of the maps (None without attention).
 
     TPR is None if the last slot has no map. Each process of a group evaluates its rows of each batch.
@@ -186,7 +190,7 @@ def measure_questions(
     with same_draws(split.device), closing(_answers(model, split, size, group)) as answers:
         for batch, out in answers:
             last_mask = out.last_mask
-            target, answer, faults = split.masks(batch.at), out.logits.argmax(1), _faults(out)
+            target, answer, faults = split.masks(batch.indices), out.logits.argmax(1), _faults(out)
             measured = [*faults, answer, answer == batch.label, unchecked.area_of(target)]
             if out.masks:
                 of_maps, counts = _measured(out, target, faults[1] | faults[2])
@@ -194,9 +198,9 @@ def measure_questions(
                 pixels += counts
             known = len(measured)
             for row, values in zip(found, measured, strict=False):
-                row[batch.at] = values.double()
+                row[batch.indices] = values.double()
             if on_batch:
-                on_batch(len(batch.at))
+                on_batch(len(batch.indices))
     group.all_reduce(found)
     group.all_reduce(pixels)
     _check(found[: len(_FAULTS)].sum(1).tolist(), len(split), "test")
@@ -206,10 +210,10 @@ def measure_questions(
     return QuestionValues(every, pixels)
 
 
-def summarize(values: QuestionValues, split: Split) -> Tested:
+def summarize(values: QuestionValues, split: Split) -> TestResult:
     """Return the measures and the stored answers that follow from the values of every question."""
     every, pixels = values
-    return Tested(_measures(every, split) | _curve(pixels), _kept(every, split))
+    return TestResult(_measures(every, split) | _curve(pixels), _stored_answers(every, split))
 
 
 def _measured(out: Output, target: Tensor, unfit: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -252,7 +256,7 @@ def _curve(pixels: Tensor) -> dict[str, Measure]:
     return {PR_AREA: area, "pr_curve": curve}
 
 
-def _kept(every: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
+def _stored_answers(every: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
     """Return the answers in the narrow dtypes in which they are stored."""
     assert split.scale is not None
     every = {**every, "scale_bin": unchecked.scale_bin(split.scale)}
@@ -266,7 +270,7 @@ def _answers(model: nn.Module, split: Split, size: int, group: SingleProcess) ->
     if group.size == 1:
         with closing(split.batches(size)) as batches:
             for batch in batches:
-                yield batch, model(*batch.given)
+                yield batch, model(*batch.network_inputs)
         return
     parts = list(torch.arange(len(split), device=split.device).split(size))
     if len(parts) > 1 and len(parts[-1]) < group.size:  # collective operations need a row on every process

@@ -105,10 +105,10 @@ def convert_maps(masks: Maps) -> list[Tensor]:
     Raises:
         ValueError: there is no map, or a map has another shape, or values that are negative or not finite.
     """
-    given = _listed(masks)
-    if not given:
+    listed = _listed(masks)
+    if not listed:
         raise ValueError("no maps: a network without attention cannot be measured; pass one map or more")
-    maps = [_with_channel(as_tensor(mask, name), name) for mask, name in zip(given, names_of(given), strict=True)]
+    maps = [_with_channel(as_tensor(mask, name), name) for mask, name in zip(listed, names_of(listed), strict=True)]
     check_shapes(maps)
     for mask, name in zip(maps, names_of(maps), strict=True):
         _check_values(mask, name)

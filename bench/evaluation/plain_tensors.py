@@ -20,21 +20,21 @@ _NUMPY: dict[str, dict[int, Any]] = {
 """NumPy's kind, and its size in bytes → the type that torch gets; 0 stands for any other size."""
 
 
-def as_tensor(value: Any, what: str) -> Tensor:
+def as_tensor(value: Any, label: str) -> Tensor:
     """Return numbers or booleans as a plain dense tensor of real numbers.
 
     Args:
         value: a tensor, an array, or lists of them.
-        what: what error messages call it.
+        label: what error messages call it.
 
     Raises:
         ValueError: the value cannot be converted without losing its meaning.
     """
     if isinstance(value, list | tuple) and value and all(isinstance(part, Tensor) for part in value):
-        value = _stacked([plain(part, what) for part in value], what)
-    tensor = plain(value, what) if isinstance(value, Tensor) else _from_numpy(value, what)
+        value = _stacked([plain(part, label) for part in value], label)
+    tensor = plain(value, label) if isinstance(value, Tensor) else _from_numpy(value, label)
     if tensor.is_complex():
-        raise ValueError(f"{what}: complex numbers; pass their magnitudes, abs()")
+        raise ValueError(f"{label}: complex numbers; pass their magnitudes, abs()")
     if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
         integers = tensor.long()
         overflow = tensor.dtype == torch.uint64 and (integers < 0).any()  # 2**63 or more
@@ -42,49 +42,49 @@ def as_tensor(value: Any, what: str) -> Tensor:
     return tensor
 
 
-def plain(value: Tensor, what: str) -> Tensor:
+def plain(value: Tensor, label: str) -> Tensor:
     """Return a tensor of any layout as a dense one without a subclass.
 
     Args:
         value: the tensor.
-        what: what error messages call it.
+        label: what error messages call it.
 
     Raises:
         ValueError: it has masked entries, is nested, has no values, or cannot be made dense.
     """
     if isinstance(value, MaskedTensor):
         if not value.get_mask().all():
-            raise ValueError(f"{what}: a masked tensor with masked entries; pass a plain one, such as to_tensor(0)")
+            raise ValueError(f"{label}: a masked tensor with masked entries; pass a plain one, such as to_tensor(0)")
         value = value.get_data()
     if value.is_nested:
-        raise ValueError(f"{what}: a nested tensor; pass a dense one, such as torch.stack(tensor.unbind())")
+        raise ValueError(f"{label}: a nested tensor; pass a dense one, such as torch.stack(tensor.unbind())")
     if value.is_meta:
-        raise ValueError(f"{what}: a tensor on the meta device, which holds no values; pass one on the CPU or a GPU")
+        raise ValueError(f"{label}: a tensor on the meta device, which holds no values; pass one on the CPU or a GPU")
     if value.is_quantized:
         value = value.dequantize()
     try:
         return value.to_dense() if value.layout != torch.strided else value.as_subclass(Tensor)
     except (RuntimeError, NotImplementedError) as error:
-        raise ValueError(f"{what}: torch cannot convert the layout {value.layout}; pass a dense one") from error
+        raise ValueError(f"{label}: torch cannot convert the layout {value.layout}; pass a dense one") from error
 
 
-def _stacked(parts: list[Tensor], what: str) -> Tensor:
+def _stacked(parts: list[Tensor], label: str) -> Tensor:
     if len({part.shape for part in parts}) > 1:
-        raise ValueError(f"{what}: tensors of different shapes; pass one tensor")
+        raise ValueError(f"{label}: tensors of different shapes; pass one tensor")
     return torch.stack(parts)
 
 
-def _from_numpy(value: Any, what: str) -> Tensor:
+def _from_numpy(value: Any, label: str) -> Tensor:
     if _has_masked(value):
         raise ValueError(
-            f"{what}: a masked array with masked entries; pass a plain one, such as .filled(0), or leave them out"
+            f"{label}: a masked array with masked entries; pass a plain one, such as .filled(0), or leave them out"
         )
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{what}: {type(value).__name__} is not an array; pass a tensor or an array") from error
+        raise ValueError(f"{label}: {type(value).__name__} is not an array; pass a tensor or an array") from error
     if array.dtype.kind not in _NUMPY:
-        raise ValueError(f"{what}: {type(value).__name__} of {array.dtype} is not numeric; pass a tensor or array")
+        raise ValueError(f"{label}: {type(value).__name__} of {array.dtype} is not numeric; pass a tensor or array")
     kind = _NUMPY[array.dtype.kind].get(array.dtype.itemsize, _NUMPY[array.dtype.kind][0])
     return torch.from_numpy(np.array(array, dtype=kind, order="C"))
 

@@ -85,17 +85,17 @@ def take_snapshots(model: nn.Module, split: Split, variant: VariantSpec, count: 
     """Return the network's answers to questions about `count` images of a test split, over the range of scales."""
     assert split.scale is not None
     chosen = choose_across_scales(split.scale.cpu().numpy(), count, seed=0)
-    at = torch.tensor(chosen, device=split.device)
+    indices = torch.tensor(chosen, device=split.device)
     model.eval()
     with same_draws(split.device):
-        batch = split.batch(at)
+        batch = split.batch(indices)
         out = model(batch.images, batch.query)
     product, unfit = _product(out, (batch.images.shape[2], batch.images.shape[3]))
-    target = split.masks(at)
+    target = split.masks(indices)
     uniform = area_of(target).tolist()
     shares = None if product is None else share_on(product, target).tolist()
     labels, none = variant.label_names, unanswered(out.logits).tolist()
-    asked = zip(chosen, batch.query.tolist(), batch.label.tolist(), out.logits.argmax(1).tolist(), strict=True)
+    questions = zip(chosen, batch.query.tolist(), batch.label.tolist(), out.logits.argmax(1).tolist(), strict=True)
     fault: _MapFault = {"no_map": True}
     no_fault: _MapFault = {}
     no_share: _Share = {}
@@ -110,7 +110,7 @@ def take_snapshots(model: nn.Module, split: Split, variant: VariantSpec, count: 
             **(_Share(share=round(shares[k], _SHARE_DIGITS)) if shares and not unfit[k] else no_share),
             **(fault if unfit[k] else no_fault),
         }
-        for k, (index, query, label, answer) in enumerate(asked)
+        for k, (index, query, label, answer) in enumerate(questions)
     ]
     if any(none) or any(unfit):
         log.warning(
@@ -118,7 +118,7 @@ def take_snapshots(model: nn.Module, split: Split, variant: VariantSpec, count: 
             *(sum(none), len(words), sum(unfit)),
         )
     maps = None if product is None else _side_by_side(_scaled(product, unfit))
-    return Snapshots(_side_by_side(split.pixels(at)), maps, _side_by_side(255.0 * target), words)
+    return Snapshots(_side_by_side(split.pixels(indices)), maps, _side_by_side(255.0 * target), words)
 
 
 def _product(out: Output, size: tuple[int, int]) -> tuple[Tensor | None, list[bool]]:

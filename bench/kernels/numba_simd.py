@@ -2,7 +2,7 @@
 
 numba relies on LLVM to vectorise loops, and LLVM does not find a tile of accumulators. Here vectors are explicit, so
 nothing depends on the optimiser. The number of lanes is part of the type, so it is passed as `width`, a tuple of that
-length. Arrays are flat and contiguous, and `at` counts elements. Bounds are not checked.
+length. Arrays are flat and contiguous, and `offset` counts elements. Bounds are not checked.
 """
 
 import math
@@ -78,17 +78,17 @@ for _name, _emitted in (("add", "fadd"), ("sub", "fsub"), ("mul", "fmul"), ("tru
 
 
 def _addresses(
-    context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, at: ir.Value, vector: Vector
+    context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, offset: ir.Value, vector: Vector
 ) -> list[ir.Value]:
     """Return the address of each piece in memory."""
     data = context.make_array(kind)(context, builder, array).data
-    offsets = [builder.add(at, ir.Constant(at.type, k)) for k in range(0, vector.lanes, PIECE)]
+    offsets = [builder.add(offset, ir.Constant(offset.type, k)) for k in range(0, vector.lanes, PIECE)]
     return [builder.bitcast(builder.gep(data, [offset]), vector.piece.as_pointer()) for offset in offsets]
 
 
 @intrinsic
-def load(typing: Any, width: Any, array: Any, at: Any) -> Any:
-    """Return array[at : at + len(width)] as a vector."""
+def load(typing: Any, width: Any, array: Any, offset: Any) -> Any:
+    """Return array[offset : offset + len(width)] as a vector."""
     vector = Vector(array.dtype, len(width))
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
@@ -99,8 +99,8 @@ def load(typing: Any, width: Any, array: Any, at: Any) -> Any:
 
 
 @intrinsic
-def store(typing: Any, array: Any, at: Any, value: Any) -> Any:
-    """Set array[at : at + lanes] = value."""
+def store(typing: Any, array: Any, offset: Any, value: Any) -> Any:
+    """Set array[offset : offset + lanes] = value."""
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         places = _addresses(context, builder, sig.args[0], args[0], args[1], value)
@@ -129,8 +129,8 @@ def splat(typing: Any, width: Any, value: Any) -> Any:
 
 
 @intrinsic
-def spread(typing: Any, width: Any, array: Any, at: Any) -> Any:
-    """Return a vector with array[at] in every lane. Unlike indexing, it does not check for negative `at`."""
+def spread(typing: Any, width: Any, array: Any, offset: Any) -> Any:
+    """Return a vector with array[offset] in every lane. Unlike indexing, it does not check for negative `offset`."""
     vector = Vector(array.dtype, len(width))
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
@@ -178,8 +178,8 @@ def _part(builder: ir.IRBuilder, value: ir.Value, lanes: list[int], other: ir.Va
 
 
 @intrinsic
-def add_totals(typing: Any, out: Any, at: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-    """Set out[at : at + 4] += the totals of four vectors of PIECE lanes, in fewer operations than separate sums."""
+def add_totals(typing: Any, out: Any, offset: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Add the totals of four vectors of PIECE lanes to out[offset : offset + 4], faster than with separate sums."""
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         a, b, c, d = (_pieces(builder, value)[0] for value in args[2:])
@@ -200,19 +200,19 @@ def add_totals(typing: Any, out: Any, at: Any, a: Any, b: Any, c: Any, d: Any) -
 
 
 @intrinsic
-def turn(typing: Any, source: Any, at: Any, stride: Any, out: Any, to: Any, step: Any) -> Any:
-    """Set out[to + c · step + r] = source[at + r · stride + c] for r, c < PIECE: transpose a square block."""
+def transpose_block(typing: Any, source: Any, offset: Any, stride: Any, out: Any, to: Any, step: Any) -> Any:
+    """Set out[to + c · step + r] = source[offset + r · stride + c] for r, c < PIECE: transpose a square block."""
     vector = Vector(source.dtype, PIECE)
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        source, at, stride, out, to, step = args
+        source, offset, stride, out, to, step = args
 
         def places(kind: Any, array: ir.Value, first: ir.Value, between: ir.Value) -> list[ir.Value]:
             starts = (builder.add(first, builder.mul(between, ir.Constant(between.type, k))) for k in range(PIECE))
             return [_addresses(context, builder, kind, array, start, vector)[0] for start in starts]
 
         align = vector.dtype.bitwidth // 8
-        rows = [builder.load(place, align=align) for place in places(sig.args[0], source, at, stride)]
+        rows = [builder.load(place, align=align) for place in places(sig.args[0], source, offset, stride)]
         for half in (1, 2, 4):  # swap the off-diagonal parts of all 2 · half squares
             for k in (k for k in range(PIECE) if not k & half):
                 upper, lower = rows[k], rows[k + half]

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 
-def works(what: str, attempt: Callable[[], str]) -> bool:
+def works(label: str, attempt: Callable[[], str]) -> bool:
     """Return whether the self-test `attempt` finds no problem; if it finds one, emit one warning.
 
     Args:
-        what: name of the compiled code, for the warning.
+        label: name of the compiled code, for the warning.
         attempt: returns the problem, or an empty string. An exception counts as a problem.
     """
     # Run in another thread, where no mode of the caller (inference, autocast, no gradients) is active.
@@ -17,7 +17,7 @@ def works(what: str, attempt: Callable[[], str]) -> bool:
         problem = executor.submit(_problem, attempt).result()
     if problem:
         warnings.warn(
-            f"the compiled {what} does not work here ({problem}): slower plain operators are used",
+            f"the compiled {label} does not work here ({problem}): slower plain operators are used",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -21,7 +21,7 @@ from bench.common.memory import keep_freed
 from bench.compute import ComputeConfig
 from bench.config import TIMING_ROUNDS, Recipe
 from bench.evaluation.columns import INFER_MS, PEAK_MEMORY_MB, TRAIN_STEP_MS
-from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
+from bench.kernels.diagonal_lstm.implementation_log import join_names, record_implementations
 from bench.training.step import CapturedFunction, Step, build_optimizer
 from mnistref.spec import VariantSpec
 
@@ -124,7 +124,7 @@ def time_networks(
         for name, model in models.items():
             optimizer = build_optimizer(replace(recipe, lr=1e-6), model.train())
             eager_step = Step(model, recipe, optimizer, replace(computing, capture="eager"))
-            with noted(ran[name]):
+            with record_implementations(ran[name]):
                 saved[name] = saved_memory(model, images, query, computing)
                 memory[name] = _step_memory(partial(eager_step, *data), optimizer, device)
             steps[name] = partial(Step(model, recipe, optimizer, computing), *data)
@@ -143,7 +143,7 @@ def time_networks(
             saved[name],
             recipe.batch,
             threads,
-            spelled(ran[name]),
+            join_names(ran[name]),
         )
         for name in models
     }

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from bench.common.number_format import amount, percent, ratio
 from bench.evaluation.columns import ACCURACY, RELATIVE_RUNTIME, SCALES, TRAIN_STEP_MS
-from bench.report.chart_types import MIN_POINTS, Figure, Line, Mark, Panel, others
+from bench.report.chart_types import MIN_POINTS, Figure, Line, Mark, Panel, measured_paths
 from bench.report.groups import ComparisonGroup, number
-from bench.report.intervals import Rate, at_scale, ends, printed, rate_of
+from bench.report.intervals import Rate, published_value, rate_at_scale, rate_of, values_and_bounds
 from bench.report.svg_layout import Axis, Frame, place, powers, shares
 from bench.report.table import MISSING
 from mnistref.spec import SCALE_BINS
@@ -18,12 +18,12 @@ def runtime(group: ComparisonGroup) -> Figure | None:
     shown = [(e, rate, time) for e, rate, time in found if rate and time and time > 0]
     if len(shown) < MIN_POINTS:
         return None
-    papers = [(printed(group, e, RELATIVE_RUNTIME), printed(group, e, ACCURACY)) for e, *_ in shown]
+    papers = [(published_value(group, e, RELATIVE_RUNTIME), published_value(group, e, ACCURACY)) for e, *_ in shown]
     known = [(time, value) for time, value in papers if time is not None and value is not None]
     times = powers(
         [time for *_, time in shown] + [time for time, _ in known], "time of a training step, × san (logarithmic scale)"
     )
-    values = [*ends(rate for _, rate, _ in shown), *(value for _, value in known)]
+    values = [*values_and_bounds(rate for _, rate, _ in shown), *(value for _, value in known)]
     frame = Frame(times, shares(values, "accuracy, %"), 680.0, 360.0, 44.0, 12.0, 12.0, 44.0)
     marks, lines, bars = [], [], []
     for (entry, rate, time), (paper_time, paper) in zip(shown, papers, strict=True):
@@ -52,13 +52,13 @@ def runtime(group: ComparisonGroup) -> Figure | None:
 
 def scales(group: ComparisonGroup) -> Figure | None:
     """Return the chart of accuracy per scale bin, with published curves; None if no entry has values in two bins."""
-    measured = [k for k, name in enumerate(SCALES) if any(at_scale(e, name) for e in group.entries)]
-    found = [(e, [at_scale(e, SCALES[k]) for k in measured]) for e in group.entries]
+    measured = [k for k, name in enumerate(SCALES) if any(rate_at_scale(e, name) for e in group.entries)]
+    found = [(e, [rate_at_scale(e, SCALES[k]) for k in measured]) for e in group.entries]
     shown = [(e, rates) for e, rates in found if sum(rate is not None for rate in rates) >= MIN_POINTS]
     if not shown:
         return None
-    papers = [[printed(group, e, SCALES[k]) for k in measured] for e, _ in shown]
-    values = ends(rate for _, rates in shown for rate in rates if rate)
+    papers = [[published_value(group, e, SCALES[k]) for k in measured] for e, _ in shown]
+    values = values_and_bounds(rate for _, rates in shown for rate in rates if rate)
     values += [value for line in papers for value in line if value is not None]
     bins = [f"{SCALE_BINS[k][0]:g}–{SCALE_BINS[k][1]:g}" for k in measured]
     axis = Axis(-0.4, len(bins) - 0.6, tuple((float(k), name) for k, name in enumerate(bins)), "scale of the digit")
@@ -73,7 +73,7 @@ def scales(group: ComparisonGroup) -> Figure | None:
             last.append((f"{entry.label}, published", *words))
     heading = ("mechanism", *(f"scale {name}, %" for name in bins))
     left_out = tuple(e.label for e, rates in found if sum(rate is not None for rate in rates) == 1)
-    return Figure(frame, tuple(panels), heading, (*rows, *last), others(panels), left_out=left_out)
+    return Figure(frame, tuple(panels), heading, (*rows, *last), measured_paths(panels), left_out=left_out)
 
 
 def _over_scales(

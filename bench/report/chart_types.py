@@ -70,6 +70,6 @@ class Figure:
     note: str = ""
 
 
-def others(panels: Iterable[Panel]) -> tuple[str, ...]:
+def measured_paths(panels: Iterable[Panel]) -> tuple[str, ...]:
     """Return all measured lines, which each panel shows faintly."""
     return tuple(line.path for panel in panels for line in panel.lines if line.kind == "measured")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from bench.common.number_format import percent, share
 from bench.evaluation.columns import PR_AREA, UNIFORM
-from bench.report.chart_types import MIN_POINTS, Figure, Line, Mark, Panel, others
+from bench.report.chart_types import MIN_POINTS, Figure, Line, Mark, Panel, measured_paths
 from bench.report.groups import ComparisonGroup, Entry, fraction, number
 from bench.report.svg_layout import Frame, Point, shares, whole
 from bench.report.table import MISSING
@@ -43,7 +43,9 @@ def precision_recall(group: ComparisonGroup) -> Figure | None:
         at = [_mean(_precision(curve, recall) for curve in curves) for recall in RECALLS]
         rows.append((entry.label, *(MISSING if v is None else share(v) for v in (area, uniform)), *map(share, at)))
     heading = ("mechanism", "area", "uniform", *(f"precision at recall {r:g}" for r in RECALLS))
-    return Figure(frame, tuple(panels), heading, tuple(rows), others(panels), note=_not_drawn(odd, "point", "points"))
+    return Figure(
+        frame, tuple(panels), heading, tuple(rows), measured_paths(panels), note=_not_drawn(odd, "point", "points")
+    )
 
 
 def learning(group: ComparisonGroup, histories: Mapping[str, History]) -> Figure | None:
@@ -70,14 +72,14 @@ def learning(group: ComparisonGroup, histories: Mapping[str, History]) -> Figure
             rows.append((entry.label, str(run["seed"]), run["status"], *words))
     heading = ("mechanism", "seed", "status", *(f"epoch {epoch}, %" for epoch in table_epochs))
     note = _not_drawn(odd, "accuracy", "accuracies")
-    return Figure(frame, tuple(panels), heading, tuple(rows), others(panels), left_out=short, note=note)
+    return Figure(frame, tuple(panels), heading, tuple(rows), measured_paths(panels), left_out=short, note=note)
 
 
-def _not_drawn(odd: int, what: str, many: str) -> str:
+def _not_drawn(odd: int, singular: str, plural: str) -> str:
     """Return a note on the number of values that are not drawn; "" if there are none."""
     if not odd:
         return ""
-    named, they = (f"{odd} {what} is", "it is") if odd == 1 else (f"{odd} {many} are", "they are")
+    named, they = (f"{odd} {singular} is", "it is") if odd == 1 else (f"{odd} {plural} are", "they are")
     return f"{named} not drawn, because {they} not in the range 0–1."
 
 

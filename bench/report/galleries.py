@@ -273,7 +273,7 @@ def _maps(folder: Path, n: int) -> str | None:
     return _uri(heat, transparency=bytes(np.round(255 * MAX_OPACITY * part[:, 0] ** 0.8).astype(np.uint8)))
 
 
-def _uri(picture: Image.Image, **how: Any) -> str:
+def _uri(picture: Image.Image, **save_options: Any) -> str:
     file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True, **how)
+    picture.save(file, "PNG", optimize=True, **save_options)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -18,7 +18,7 @@ _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
 
 def write_answers(run: Path, answers: Mapping[str, torch.Tensor]) -> None:
-    """Write the answers of a test, see `bench.evaluation.evaluate.Tested`."""
+    """Write the answers of a test, see `bench.evaluation.evaluate.TestResult`."""
     write_whole(run / ANSWERS, encode(answers))
 
 

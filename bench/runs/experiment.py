@@ -21,7 +21,7 @@ from bench.distributed.process_group import SINGLE_PROCESS, ProcessLostError, Si
 from bench.evaluation import batch_size
 from bench.evaluation.evaluate import DivergedError, Measure
 from bench.kernels.diagonal_lstm import ImplementationError
-from bench.kernels.diagonal_lstm.implementation_log import noted
+from bench.kernels.diagonal_lstm.implementation_log import record_implementations
 from bench.model import AttributeCNN, build
 from bench.profiling import oom, run_cost
 from bench.runs import records
@@ -228,7 +228,7 @@ def _train_and_test(context: RunContext, model: AttributeCNN) -> dict[str, Measu
 
         # several processes would end at different steps
         guarding = InterruptGuard(folder, trainer) if context.group.size == 1 else nullcontext()
-        with closing(trainer.train), noted(trainer.implementations), guarding as guard:
+        with closing(trainer.train), record_implementations(trainer.implementations), guarding as guard:
             for record in trainer.epochs(on_step):
                 if is_main:
                     records.append_history(folder, record)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from bench.data.loading import load_split
 from bench.evaluation import batch_size, snapshots
 from bench.evaluation.columns import COSTS
-from bench.evaluation.evaluate import Measure, Tested, test
-from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
+from bench.evaluation.evaluate import Measure, TestResult, test
+from bench.kernels.diagonal_lstm.implementation_log import join_names, record_implementations
 from bench.model import AttributeCNN
 from bench.profiling import run_cost
 from bench.runs import records
@@ -27,10 +27,10 @@ def test_best_weights(
     if group.is_main:
         checkpoints.save_weights(folder / records.WEIGHTS, model)
     split = load_split(context.data, "test", config.queries, computing.device, True, context.data_options.stream)
-    with computing.autocast(), noted(trainer.implementations):
+    with computing.autocast(), record_implementations(trainer.implementations):
         with progress.bar("test", len(split), " questions") as bar:
 
-            def attempt(size: int) -> Tested:
+            def attempt(size: int) -> TestResult:
                 bar.reset()
                 return test(model, split, size, group, bar.update)
 
@@ -50,5 +50,5 @@ def test_best_weights(
         "best_epoch": trainer.best_epoch,
         "val_accuracy": trainer.best_accuracy,
         "params": sum(p.numel() for p in model.parameters()),
-        "diagonal_lstm": spelled(trainer.implementations),
+        "diagonal_lstm": join_names(trainer.implementations),
     }

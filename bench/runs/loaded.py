@@ -84,7 +84,7 @@ def load_run(path: str | Path) -> LoadedRun:
 
 
 def tabulate_answers(answers: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Return answers, see `bench.evaluation.evaluate.Tested`, as a table with one row per question."""
+    """Return answers, see `bench.evaluation.evaluate.TestResult`, as a table with one row per question."""
     others = [name for name in (*MAP_SCORES, *sorted(answers)) if name not in ANSWER_COLUMNS]
     names = ANSWER_COLUMNS | {name: name for name in others}
     table = pd.DataFrame({names[name]: answers[name] for name in names if name in answers})

@@ -37,13 +37,13 @@ class ReproductionInfo(TypedDict, total=False):
     init_run: str
 
 
-def _require_object(content: object, what: str) -> dict[str, object]:
+def _require_object(content: object, label: str) -> dict[str, object]:
     """Return the content of a JSON file if it is an object; otherwise raise a TypeError that names what it should be.
 
     The values are not checked.
     """
     if not isinstance(content, dict):
-        raise TypeError(f"{type(content).__name__} instead of {what}")
+        raise TypeError(f"{type(content).__name__} instead of {label}")
     return content
 
 

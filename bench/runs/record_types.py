@@ -125,7 +125,7 @@ class RunFacts(TypedDict, total=False):
     """What other files of a run say about it. Entries are missing if a file is missing or damaged.
 
     Attributes:
-        answers: arrays by name, see `bench.evaluation.evaluate.Tested`; None if the run has none.
+        answers: arrays by name, see `bench.evaluation.evaluate.TestResult`; None if the run has none.
         config: configuration of the run.
         request: how the data set is generated again; None if it was not recorded.
         init_run: name of the run with the initial weights, or None.

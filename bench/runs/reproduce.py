@@ -126,7 +126,9 @@ def _find_dataset(config: RunConfig, root: Path) -> Path | None:
     return folder if (folder / "dataset.json").is_file() else None
 
 
-def _generate_dataset(path: Path, config: RunConfig, request: object, root: Path, given: dict[str, str | None]) -> Path:
+def _generate_dataset(
+    path: Path, config: RunConfig, request: object, root: Path, user_sources: dict[str, str | None]
+) -> Path:
     """Generate the data set of a run, and return its folder.
 
     Args:
@@ -134,12 +136,12 @@ def _generate_dataset(path: Path, config: RunConfig, request: object, root: Path
         config: configuration of the run.
         request: how the original data set was generated, not validated.
         root: folder of all data.
-        given: sources that replace those of the request, by name.
+        user_sources: sources that replace those of the request, by name.
     """
     folder = root / "datasets" / config.dataset
     if not isinstance(request, dict):
         raise UsageProblemError(f"{folder}: no data set here, and {path} does not say how to generate it; give --data")
-    sources = {name: source or request.get(name) for name, source in given.items()}
+    sources = {name: source or request.get(name) for name, source in user_sources.items()}
     for name, source in sources.items():
         if source is None:
             raise UsageProblemError(f"{config.dataset} was made from a folder of {name}; give --{name} DIR, or --data")

@@ -157,7 +157,7 @@ def _answers_check(name: str) -> Callable[[np.ndarray], bool]:
 
 
 def check_answers(answers: Mapping[str, np.ndarray]) -> list[str]:
-    """Return the names of the arrays that cannot be answers of a test, see `bench.evaluation.evaluate.Tested`."""
+    """Return the names of the arrays that cannot be answers of a test, see `bench.evaluation.evaluate.TestResult`."""
     right = answers.get("right")
     if right is None or right.ndim != 1 or not len(right):
         return ["right"]
@@ -181,7 +181,7 @@ def check_against_answers(result: Result, answers: Mapping[str, np.ndarray] | No
 
     Args:
         result: the content of result.json.
-        answers: arrays by name, see `bench.evaluation.evaluate.Tested`; None if the run has none.
+        answers: arrays by name, see `bench.evaluation.evaluate.TestResult`; None if the run has none.
     """
     if answers is None or result["status"] != "ok":
         return []

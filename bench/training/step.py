@@ -144,19 +144,19 @@ class CapturedFunction(Generic[Output]):
         if self._graph is None:
             self._capture(inputs)
             assert self._graph is not None
-        for static, given in zip(self._inputs, inputs, strict=True):
-            if static.shape != given.shape:
+        for static, value in zip(self._inputs, inputs, strict=True):
+            if static.shape != value.shape:
                 raise ValueError(
-                    f"an input has shape {tuple(given.shape)}; the graph was captured with {tuple(static.shape)}"
+                    f"an input has shape {tuple(value.shape)}; the graph was captured with {tuple(static.shape)}"
                 )
-            static.copy_(given)
+            static.copy_(value)
         self._graph.replay()
         return self._outputs
 
     def _capture(self, inputs: Sequence[Tensor]) -> None:
         """Capture the function as a graph."""
         device = inputs[0].device
-        self._inputs = [given.clone() for given in inputs]
+        self._inputs = [value.clone() for value in inputs]
         saved = [(tensor, tensor.clone()) for tensor in self._state()]
         with torch.random.fork_rng(devices=[device]):
             warm_up, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)

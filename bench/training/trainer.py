@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bench.compute import ComputeConfig
 from bench.config import Recipe
-from bench.data.grouping import parts_of, together
+from bench.data.grouping import image_sharing, parts_of
 from bench.data.split import Batch, Split
 from bench.distributed.global_batch import Rows
 from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess
@@ -48,7 +48,7 @@ class TrainingData(Protocol):
     def image_count(self) -> int:
         """The number of images with questions."""
 
-    def of_epoch(self, epoch: int) -> Split:
+    def split_for_epoch(self, epoch: int) -> Split:
         """Return the data of an epoch, numbered from 0."""
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class Trainer:
     ) -> None:
         self.recipe, self.model, self.train, self.val, self.seed = recipe, model, train, val, seed
         self.computing, self.group = computing, group
-        self.image_sharing = together(recipe.questions)
+        self.image_sharing = image_sharing(recipe.questions)
         available = self._count_units()
         self.batch = min(recipe.batch, available)
         self.steps_per_epoch = available // self.batch
@@ -231,12 +231,14 @@ class Trainer:
             return
         order = torch.randperm(self._count_units(), generator=torch.Generator().manual_seed(self._epoch_seed))
         order = order[: self.steps_per_epoch * self.batch].view(self.steps_per_epoch, self.batch)[first_step:]
-        split, own = self.train.of_epoch(self.epoch), self.group.rows(self.batch)
+        split, own = self.train.split_for_epoch(self.epoch), self.group.rows(self.batch)
         rows: Iterable[Rows | None] = itertools.repeat(None)
         parts = list(order[:, own])
         if self.image_sharing:
             parts, rows = parts_of(split.image.cpu(), order, own, self.recipe.questions, self.epoch, self.seed)
-        own_batches = split.of_parts(parts, lambda k: self._background_brightness(first_step + k), self.image_sharing)
+        own_batches = split.iter_index_batches(
+            parts, lambda k: self._background_brightness(first_step + k), self.image_sharing
+        )
         with closing(own_batches) as batches:
             yield from zip(batches, rows, strict=False)
 

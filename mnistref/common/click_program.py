@@ -26,7 +26,7 @@ class _AbsolutePath(click.Path):
 
     def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the absolute path."""
-        return console.remember_place(Path(os.fsdecode(super().convert(value, param, ctx))))
+        return console.remember_spelling(Path(os.fsdecode(super().convert(value, param, ctx))))
 
 
 Command = Callable[..., object]

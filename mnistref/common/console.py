@@ -60,7 +60,7 @@ def isolated() -> Iterator[None]:
     before = _results, sys.stdout, sys.stdin
     null = os.open(os.devnull, os.O_RDWR)
     try:
-        with _pointed(1, sys.stdout, 2) as own, _pointed(0, sys.stdin, null):
+        with _redirected(1, sys.stdout, 2) as own, _redirected(0, sys.stdin, null):
             _results = _Results(own, sys.stdout)
             if own is None:
                 sys.stdout = sys.stderr
@@ -71,7 +71,7 @@ def isolated() -> Iterator[None]:
 
 
 @contextmanager
-def _pointed(number: int, stream: TextIO, target: int) -> Iterator[int | None]:
+def _redirected(number: int, stream: TextIO, target: int) -> Iterator[int | None]:
     """Redirect a standard descriptor to another one during the block.
 
     Yields:
@@ -105,7 +105,7 @@ def _flush(stream: TextIO) -> None:
 
 
 def start_command() -> None:
-    """Clear the spellings of `remember_place` and the lines of `log_once`, before a command parses its own paths."""
+    """Clear the spellings of `remember_spelling` and the lines of `log_once`, before a command parses its own paths."""
     _spelled.clear()
     _logged.clear()
 
@@ -117,14 +117,14 @@ def log_once(line: str) -> None:
         logging.getLogger("mnistref").info("%s", line)
 
 
-def remember_place(given: Path) -> Path:
+def remember_spelling(path: Path) -> Path:
     """Return the absolute path, which does not depend on the working directory, and remember the user's spelling."""
-    absolute = given.absolute()
-    _spelled[absolute] = given
+    absolute = path.absolute()
+    _spelled[absolute] = path
     return absolute
 
 
-def as_given(path: Path) -> Path:
+def in_user_spelling(path: Path) -> Path:
     """Return a path in the user's spelling: relative if it is at or below a path that the user gave as relative."""
     for place in (path, *path.parents):
         if place in _spelled:
@@ -143,7 +143,7 @@ def emit(value: object) -> None:
     descriptor, stream = _results or _Results(None, sys.stdout)
     if stream is None:  # the caller closed it
         return
-    value = as_given(value) if isinstance(value, Path) else value
+    value = in_user_spelling(value) if isinstance(value, Path) else value
     text = f"{value}\n"
     data = os.fsencode(text) if isinstance(value, Path) else text.encode(stream.encoding or "utf-8", "replace")
     if descriptor is not None:

@@ -3,7 +3,7 @@
 import signal
 
 
-def die_quietly() -> None:
+def exit_silently_on_sigint() -> None:
     """Let Ctrl-C end this process without a traceback while Python starts or exits.
 
     For the main module of a program. An ignored Ctrl-C stays ignored.

@@ -88,25 +88,27 @@ def _run(
             future.cancel()
 
 
-def _require_written(path: Path, made: Any) -> ShardInfo:
+def _require_written(path: Path, result: Any) -> ShardInfo:
     """Return the shard that a worker reports.
 
     Raises:
         RunProblemError: the worker runs other code, or its file is not visible here.
     """
-    if not isinstance(made, ShardResult) or made.code != CODE:  # early versions do not report their code
+    if not isinstance(result, ShardResult) or result.code != CODE:  # early versions do not report their code
         theirs = (
-            f"worker {made.worker} has {made.code}" if isinstance(made, ShardResult) else "a worker has another version"
+            f"worker {result.worker} has {result.code}"
+            if isinstance(result, ShardResult)
+            else "a worker has another version"
         )
         raise RunProblemError(
             f"mnistref is {CODE} here, {theirs}; install the same everywhere, start the workers again, and run again"
         )
-    if path.name != made.shard.file or not _appears(path, made.shard.bytes):
+    if path.name != result.shard.file or not _appears(path, result.shard.bytes):
         raise RunProblemError(
-            f"{path}: missing here, although worker {made.worker} wrote it: the worker sees another folder of this "
+            f"{path}: missing here, although worker {result.worker} wrote it: the worker sees another folder of this "
             "name; mount the same folder under the same path on every worker, and run again"
         )
-    return made.shard
+    return result.shard
 
 
 def _appears(path: Path, size: int) -> bool:

@@ -62,91 +62,99 @@ def generate(
 
 
 def make(
-    made: Plan, workers: int | None = None, executor: Executor | None = None, scheduler: str | None = None
+    dataset_plan: Plan, workers: int | None = None, executor: Executor | None = None, scheduler: str | None = None
 ) -> Path:
     """Generate the data set of a plan, as `generate` does. A finished one is returned even on a read-only disk."""
-    folder = made.folder
+    folder = dataset_plan.folder
     refused: OSError | None = None
     with ExitStack() as stack:
         try:
-            lock = Path(made.request.root) / ".locks" / f"{folder.name}.lock"
+            lock = Path(dataset_plan.request.root) / ".locks" / f"{folder.name}.lock"
             stack.enter_context(exclusive(lock, folder))  # a second process waits
         except OSError as error:
             refused = error
-        if made.spec.variant.note:
-            log_once(f"{made.spec.variant.name} is {made.spec.variant.note}")
-        if is_finished(folder, made.spec):
+        if dataset_plan.spec.variant.note:
+            log_once(f"{dataset_plan.spec.variant.name} is {dataset_plan.spec.variant.note}")
+        if is_finished(folder, dataset_plan.spec):
             return folder
         if refused:
             raise refused
-        _require_space(made)
-        jobs = make_jobs(made)
+        _require_space(dataset_plan)
+        jobs = make_jobs(dataset_plan)
         folder.mkdir(parents=True, exist_ok=True)
         require_no_folders(folder, (job.path.name for job in jobs))
         infos = intact_shards(folder)
         left = [job for job in jobs if job.path.name not in infos]
-        finished = made.images - sum(job.images for job in left)
-        with tqdm(total=made.images, initial=finished, unit=" images", disable=None, smoothing=0.1) as bar:
-            make_shards(left, bar, infos, workers or default_workers(made.shard_bytes), executor, scheduler)
-        _write_pages(made, [infos[job.path.name] for job in jobs])
+        finished = dataset_plan.images - sum(job.images for job in left)
+        with tqdm(total=dataset_plan.images, initial=finished, unit=" images", disable=None, smoothing=0.1) as bar:
+            make_shards(left, bar, infos, workers or default_workers(dataset_plan.shard_bytes), executor, scheduler)
+        _write_pages(dataset_plan, [infos[job.path.name] for job in jobs])
     return folder
 
 
-def _require_space(made: Plan) -> None:
+def _require_space(dataset_plan: Plan) -> None:
     """Raise OSError if the disk has too little free space."""
-    free = shutil.disk_usage(made.request.root).free
-    existing = sum(f.lstat().st_size for f in made.folder.glob("*")) if made.folder.is_dir() else 0
+    free = shutil.disk_usage(dataset_plan.request.root).free
+    existing = sum(f.lstat().st_size for f in dataset_plan.folder.glob("*")) if dataset_plan.folder.is_dir() else 0
     bank = (
-        made.bank_bytes if made.photos and not has_bank(made.photos, made.spec.variant.canvas, made.request.raw) else 0
+        dataset_plan.bank_bytes
+        if dataset_plan.photos
+        and not has_bank(dataset_plan.photos, dataset_plan.spec.variant.canvas, dataset_plan.request.raw)
+        else 0
     )
-    if (needed := made.bytes + bank - existing) > free:
+    if (needed := dataset_plan.bytes + bank - existing) > free:
         need = f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({need})", str(made.folder))
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({need})", str(dataset_plan.folder))
 
 
-def make_jobs(made: Plan) -> list[ShardJob]:
+def make_jobs(dataset_plan: Plan) -> list[ShardJob]:
     """Return one job for each shard of a plan."""
-    variant, request = made.spec.variant, made.request
+    variant, request = dataset_plan.spec.variant, dataset_plan.request
     nothing = np.zeros(0, np.int64)
     bank, members = None, dict.fromkeys(SPLITS, nothing)
-    if made.photos:
-        members = split_photos(made.photos, request.pool)
-        bank = prepare_bank(made.photos, variant.canvas, request.raw)
-    all_digits = np.arange(len(made.digits.labels))
+    if dataset_plan.photos:
+        members = split_photos(dataset_plan.photos, request.pool)
+        bank = prepare_bank(dataset_plan.photos, variant.canvas, request.raw)
+    all_digits = np.arange(len(dataset_plan.digits.labels))
     return [
         ShardJob(
-            path=made.folder.absolute() / name,
-            dataset=made.folder.name,
+            path=dataset_plan.folder.absolute() / name,
+            dataset=dataset_plan.folder.name,
             variant=variant,
             seed=request.seed,
             split=split,
             first=first,
             images=images,
             digits=absolute_source(request.digits),
-            digits_sha256=made.spec.digits_sha256,
-            members=all_digits if request.pool == "pooled" else made.digits.splits[split],
+            digits_sha256=dataset_plan.spec.digits_sha256,
+            members=all_digits if request.pool == "pooled" else dataset_plan.digits.splits[split],
             bank=bank,
             photos=members[split],
             raw=request.raw,
         )
-        for split, size in made.spec.sizes
+        for split, size in dataset_plan.spec.sizes
         for name, first, images in shard_names(split, size)
     ]
 
 
-def _write_pages(made: Plan, infos: list[ShardInfo]) -> None:
+def _write_pages(dataset_plan: Plan, infos: list[ShardInfo]) -> None:
     """Write the manifest and the pages, which finish the data set."""
     splits: dict[str, tuple[ShardInfo, ...]] = {}
     left = iter(infos)
-    for split, size in made.spec.sizes:
+    for split, size in dataset_plan.spec.sizes:
         splits[split] = tuple(next(left) for _ in shard_names(split, size))
-    digits = Source(made.digits.name, made.spec.digits_sha256, len(made.digits.labels), made.digits.kind)
+    digits = Source(
+        dataset_plan.digits.name,
+        dataset_plan.spec.digits_sha256,
+        len(dataset_plan.digits.labels),
+        dataset_plan.digits.kind,
+    )
     backgrounds: Source | None = None
     photos: tuple[tuple[str, str], ...] = ()
-    if made.photos:
-        asked = made.request.backgrounds
+    if dataset_plan.photos:
+        asked = dataset_plan.request.backgrounds
         kind = asked if asked in PHOTOS else "folder"  # even if it is named like a known source
-        backgrounds = Source(made.photos.name, made.photos.sha256, len(made.photos.paths), kind)
-        photos = tuple(zip(made.photos.names, made.photos.sha256s, strict=True))
-    manifest = make_manifest(made.spec, digits, backgrounds, photos, splits)
-    write_manifest(made.folder, manifest, pages(manifest))
+        backgrounds = Source(dataset_plan.photos.name, dataset_plan.photos.sha256, len(dataset_plan.photos.paths), kind)
+        photos = tuple(zip(dataset_plan.photos.names, dataset_plan.photos.sha256s, strict=True))
+    manifest = make_manifest(dataset_plan.spec, digits, backgrounds, photos, splits)
+    write_manifest(dataset_plan.folder, manifest, pages(manifest))

@@ -27,7 +27,7 @@ _BLOCK_BYTES = 40e6
 
 
 @dataclass(frozen=True)
-class Fresh:
+class OnlineGenerator:
     """Draws images of the training split of a data set.
 
     Attributes:
@@ -83,16 +83,18 @@ class Fresh:
 
         Args:
             units: one of `mnistref.queries.UNITS`.
-            arrays: drawn fields, with at least those of `ASKED`.
+            arrays: drawn fields, with at least those of `QUESTION_FIELDS`.
         """
-        return triples(self.manifest.variant, units, **{name: arrays[name] for name in ASKED})
+        return triples(self.manifest.variant, units, **{name: arrays[name] for name in QUESTION_FIELDS})
 
 
-ASKED = ("digit_class", "digit_color", "query_slot")
+QUESTION_FIELDS = ("digit_class", "digit_color", "query_slot")
 """The fields that questions are made from."""
 
 
-def open_fresh(folder: Path, raw: Path, digits_at: str | None = None, photos_at: str | None = None) -> Fresh:
+def open_online_generator(
+    folder: Path, raw: Path, digits_at: str | None = None, photos_at: str | None = None
+) -> OnlineGenerator:
     """Open the sources of a data set for drawing more images, and check that they reproduce its first shard.
 
     Args:
@@ -114,14 +116,14 @@ def open_fresh(folder: Path, raw: Path, digits_at: str | None = None, photos_at:
             f"{folder}: made by version {made_by} of the law, this program draws by version {LAW_VERSION}"
         )
     manifest.require_split(SPLIT)
-    fresh = Fresh(manifest, _job(Path(folder), manifest, raw.absolute(), digits_at, photos_at))
+    generator = OnlineGenerator(manifest, _job(Path(folder), manifest, raw.absolute(), digits_at, photos_at))
     own = manifest.splits[SPLIT][0]
-    if content_digest(draw(replace(fresh.job, first=0, images=own.images))) != own.content_sha256:
+    if content_digest(draw(replace(generator.job, first=0, images=own.images))) != own.content_sha256:
         raise DataProblemError(
             f"{folder}: its sources now give other images than it holds (photos may be decoded differently here); "
             "generate the data set again on this machine"
         )
-    return fresh
+    return generator
 
 
 def _job(folder: Path, manifest: Manifest, raw: Path, digits_at: str | None, photos_at: str | None) -> ShardJob:
@@ -155,13 +157,13 @@ def _job(folder: Path, manifest: Manifest, raw: Path, digits_at: str | None, pho
     )
 
 
-def _resolve_source(folder: Path, source: Source, names: tuple[str, ...], given: str | None, option: str) -> str:
+def _resolve_source(folder: Path, source: Source, names: tuple[str, ...], user_path: str | None, option: str) -> str:
     """Return a source by name if this program knows the name, otherwise the folder that the user gave."""
     if source.origin in names:
         return source.origin
-    if given is None or not Path(given).is_dir():
+    if user_path is None or not Path(user_path).is_dir():
         raise UsageProblemError(f"{folder}: made of a folder called {source.name!r}; give its path with {option}")
-    return str(Path(given).absolute())
+    return str(Path(user_path).absolute())
 
 
 def _known_photos(folder: Path, manifest: Manifest, source: Source) -> photos.PhotoList:

@@ -166,16 +166,16 @@ def resolve_request(request: Request) -> tuple[VariantSpec, tuple[tuple[str, int
     return variant, _resolve_sizes(variant, request.sizes)
 
 
-def _resolve_sizes(variant: VariantSpec, asked: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
+def _resolve_sizes(variant: VariantSpec, requested: Mapping[str, int] | None) -> tuple[tuple[str, int], ...]:
     """Return the size of each split of the variant."""
-    for split, size in (asked or {}).items():
+    for split, size in (requested or {}).items():
         if split not in variant.splits:
             raise UsageProblemError(f"{variant.name} has no {split} split: {variant.note}")
         if not 1 <= size <= MAX_COUNT:
             raise UsageProblemError(
                 f"{size} {split} images: give {'1 or more' if size < 1 else f'{MAX_COUNT:,} or fewer'}"
             )
-    return tuple((split, (asked or {}).get(split, PAPER_SIZES[split])) for split in variant.splits)
+    return tuple((split, (requested or {}).get(split, PAPER_SIZES[split])) for split in variant.splits)
 
 
 def absolute_source(digits: str) -> str:

@@ -124,10 +124,10 @@ def _heading(dataset: MnistRef, shown: int, boxes: bool, width: int) -> Image.Im
 
 
 def _caption(
-    draw: ImageDraw.ImageDraw, at: tuple[int, int], side: int, variant: VariantSpec, sample: dict[str, Any]
+    draw: ImageDraw.ImageDraw, position: tuple[int, int], side: int, variant: VariantSpec, sample: dict[str, Any]
 ) -> None:
     """Draw two lines: query and scale, and label, with a swatch for each colour."""
-    (x, y), font = at, _font(13)
+    (x, y), font = position, _font(13)
     right = [sample["label"]] if "labels" not in sample else sample["labels"].nonzero().flatten().tolist()
     query, labels = variant.query_names[sample["query"]], [variant.label_names[label] for label in right]
     scale = f"scale {sample['scale']:.2f}"

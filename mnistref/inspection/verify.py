@@ -28,7 +28,7 @@ class Fault:
     """A bad file and what is wrong with it. `stray` files are not part of the data set."""
 
     file: str
-    what: str
+    description: str
     stray: bool = False
 
 
@@ -173,9 +173,9 @@ def statistics(folder: Path) -> list[LawCheck]:
         used["digits"][split] = set(np.unique(sample["digit_source"])) - {-1}
         used["photos"][split] = set(np.unique(sample["photo"])) - {-1}
     if manifest.spec["pool"] == "disjoint":
-        for what, of_split in used.items():
+        for kind, of_split in used.items():
             shared = sum(len(a & b) for s, a in of_split.items() for t, b in of_split.items() if s < t)
-            laws.append(LawCheck("all", f"{what} in two splits", "0", str(shared), None, shared == 0))
+            laws.append(LawCheck("all", f"{kind} in two splits", "0", str(shared), None, shared == 0))
     return laws
 
 

@@ -158,11 +158,11 @@ def _ranges(ends: tuple[int, int, int]) -> dict[str, np.ndarray]:
     return {s: np.arange(a, b) for s, a, b in zip(SPLITS, (0, *ends), ends, strict=False)}
 
 
-def _checked(digits: Digits, where: str) -> Digits:
+def _checked(digits: Digits, location: str) -> Digits:
     for split, members in digits.splits.items():
         missing = sorted(set(range(CLASSES)) - set(digits.labels[members].tolist()))
         if missing:
-            raise DataProblemError(f"{where} no digit of class {missing[0]} for {split}; each split needs all ten")
+            raise DataProblemError(f"{location} no digit of class {missing[0]} for {split}; each split needs all ten")
     return digits
 
 

@@ -51,7 +51,7 @@ class Ink:
     most: np.ndarray
     least: np.ndarray
 
-    def of(self, part: np.ndarray) -> "Ink":
+    def select(self, part: np.ndarray) -> "Ink":
         """Return the counts of some of the images."""
         return Ink(*(counted[part] for counted in vars(self).values()))
 
@@ -100,26 +100,26 @@ def check_ink(images: np.ndarray, pools: dict[str, np.ndarray]) -> str | None:
         pools: name of each pool → indices of its images. Each pool is checked separately.
     """
     counted = count_ink(images)
-    said = [_of_pool(name, images, part, counted.of(part)) for name, part in pools.items()]
-    wrong = next((what for what in said if what), None)
+    said = [_describe_pool_fault(name, images, part, counted.select(part)) for name, part in pools.items()]
+    wrong = next((fault for fault in said if fault), None)
     if wrong and all(said) and len(said) > 1:  # named once
         everything = np.concatenate(list(pools.values()))
-        return _of_pool("digits", images, everything, counted.of(everything)) or wrong
+        return _describe_pool_fault("digits", images, everything, counted.select(everything)) or wrong
     return wrong
 
 
-def _of_pool(name: str, images: np.ndarray, part: np.ndarray, counted: Ink) -> str | None:
+def _describe_pool_fault(name: str, images: np.ndarray, part: np.ndarray, counted: Ink) -> str | None:
     """Return what is wrong with the images of a pool: with some of them, or with the pool as a whole."""
     stray = counted.stray > ONE_STRAY
     full = ((counted.ink > ONE_FULL) | (counted.border > ONE_BORDER)) & ~stray
     faint = counted.most < ONE_FAINT
-    for what, odd in ((_NEARLY_ALL, full), (_HARDLY_SEEN, faint)):
-        if odd.sum() < MIXED * len(odd) and (wrong := _of_some(name, odd, what)):
+    for fault, odd in ((_NEARLY_ALL, full), (_HARDLY_SEEN, faint)):
+        if odd.sum() < MIXED * len(odd) and (wrong := _describe_odd_images(name, odd, fault)):
             return wrong
-    return _of_all(name, images, part, counted) or _of_some(name, stray, _ALL_OVER)
+    return _describe_common_fault(name, images, part, counted) or _describe_odd_images(name, stray, _ALL_OVER)
 
 
-def _of_all(name: str, images: np.ndarray, part: np.ndarray, counted: Ink) -> str | None:
+def _describe_common_fault(name: str, images: np.ndarray, part: np.ndarray, counted: Ink) -> str | None:
     """Return what is wrong with the values of a pool as a whole."""
     brightest = float(np.median(counted.most))
     if counted.most.max() <= 1:
@@ -158,9 +158,9 @@ def _cleaning(images: np.ndarray, counted: Ink) -> str:
     return f"set values up to {np.percentile(stray, 99):.0f} to 0"
 
 
-def _of_some(name: str, odd: np.ndarray, what: str) -> str | None:
+def _describe_odd_images(name: str, odd: np.ndarray, fault: str) -> str | None:
     """Return the number of odd images of a pool and what is wrong with them, or None if there are only a few."""
     if odd.sum() <= ODD * len(odd):
         return None
     first = int(np.flatnonzero(odd)[0])
-    return f"{odd.sum():,} of {len(odd):,} {name}, the first is number {first:,} (from 0), {what}"
+    return f"{odd.sum():,} of {len(odd):,} {name}, the first is number {first:,} (from 0), {fault}"

@@ -89,7 +89,7 @@ class BoundedThreadPool:
                 self._released.notify_all()
 
     def map(
-        self, function: Callable[[Item], Result], items: Sequence[Item], what: str
+        self, function: Callable[[Item], Result], items: Sequence[Item], label: str
     ) -> Generator[Result, None, None]:
         """Yield function(item) for each item in order, computed a few items ahead by threads.
 
@@ -99,11 +99,11 @@ class BoundedThreadPool:
         Args:
             function: runs in the threads.
             items: its arguments.
-            what: label of the progress bar.
+            label: label of the progress bar.
         """
         threads = min(MAX_THREADS, os.cpu_count() or 1)
         ahead: deque[Future[Result]] = deque()
-        bar = tqdm(total=len(items), desc=what, unit=" photos", disable=None, leave=False)
+        bar = tqdm(total=len(items), desc=label, unit=" photos", disable=None, leave=False)
         with bar, _quiet(), ThreadPoolExecutor(threads) as pool:
             try:
                 for item in items:

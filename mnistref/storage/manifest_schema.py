@@ -35,7 +35,7 @@ class Rule:
 class Nullable:
     """Schema of null, or of a value that matches `schema`."""
 
-    form: "Schema"
+    schema: "Schema"
 
 
 Schema: TypeAlias = Rule | Nullable | Mapping[str, "Schema"] | Sequence["Schema"]
@@ -117,58 +117,58 @@ DATASET: Schema = {
 """Schema of dataset.json without `manifest_sha256`, the digest of the rest."""
 
 
-def require_schema(value: object, form: Schema, where: str = "") -> None:
+def require_schema(value: object, schema: Schema, location: str = "") -> None:
     """Raise ValueError if a value does not match a schema.
 
     Args:
         value: parsed JSON.
-        form: the schema.
-        where: place of the value in the document, for the message; empty for the whole document.
+        schema: the schema.
+        location: place of the value in the document, for the message; empty for the whole document.
     """
-    inner = form.form if isinstance(form, Nullable) else form
-    if value is None and isinstance(form, Nullable):
+    inner = schema.schema if isinstance(schema, Nullable) else schema
+    if value is None and isinstance(schema, Nullable):
         return
     if isinstance(inner, dict):
         if not isinstance(value, dict):
-            raise _mismatch(value, form, where)
-        known = _require_keys(value, inner, where)
+            raise _mismatch(value, schema, location)
+        known = _require_keys(value, inner, location)
         for key, part in value.items():
-            require_schema(part, known[key], _place(where, key))
+            require_schema(part, known[key], _place(location, key))
     elif isinstance(inner, list | tuple):
         if not isinstance(value, list) or (isinstance(inner, tuple) and len(value) != len(inner)):
-            raise _mismatch(value, form, where)
+            raise _mismatch(value, schema, location)
         for k, part in enumerate(value):
-            require_schema(part, inner[k] if isinstance(inner, tuple) else inner[0], f"{where}[{k}]")
+            require_schema(part, inner[k] if isinstance(inner, tuple) else inner[0], f"{location}[{k}]")
     elif isinstance(inner, Rule) and not inner.check(value):
-        raise _mismatch(value, form, where)
+        raise _mismatch(value, schema, location)
 
 
-def _require_keys(value: Mapping[str, object], form: Mapping[str, Schema], where: str) -> dict[str, Schema]:
+def _require_keys(value: Mapping[str, object], schema: Mapping[str, Schema], location: str) -> dict[str, Schema]:
     """Return key → schema; raise ValueError if a key is unknown or missing."""
-    known = {key.removesuffix("?"): part for key, part in form.items()}
+    known = {key.removesuffix("?"): part for key, part in schema.items()}
     for key in value:
         if key not in known:
-            raise ValueError(f"{_place(where, shortened(key))} is an unknown key")
-    for key in form:
+            raise ValueError(f"{_place(location, shortened(key))} is an unknown key")
+    for key in schema:
         if not key.endswith("?") and key not in value:
-            raise ValueError(f"{_place(where, key)} is missing")
+            raise ValueError(f"{_place(location, key)} is missing")
     return known
 
 
-def _place(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else key
+def _place(location: str, key: str) -> str:
+    return f"{location}.{key}" if location else key
 
 
-def _mismatch(value: object, form: Schema, where: str) -> ValueError:
-    return ValueError(f"{where or 'the content'} is {shortened(value)}, must be {_describe(form)}")
+def _mismatch(value: object, schema: Schema, location: str) -> ValueError:
+    return ValueError(f"{location or 'the content'} is {shortened(value)}, must be {_describe(schema)}")
 
 
-def _describe(form: Schema) -> str:
+def _describe(schema: Schema) -> str:
     """Return the rule of a schema in words."""
-    if isinstance(form, Nullable):
-        return f"{_describe(form.form)} or null"
-    if isinstance(form, Rule):
-        return form.text
-    if isinstance(form, tuple):
-        return f"a list of {len(form)} values"
-    return "an object" if isinstance(form, dict) else "a list"
+    if isinstance(schema, Nullable):
+        return f"{_describe(schema.schema)} or null"
+    if isinstance(schema, Rule):
+        return schema.text
+    if isinstance(schema, tuple):
+        return f"a list of {len(schema)} values"
+    return "an object" if isinstance(schema, dict) else "a list"

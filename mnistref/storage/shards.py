@@ -253,14 +253,14 @@ def read_whole_shard(path: Path, images: int, canvas: int) -> Arrays:
     return Arrays(**arrays)
 
 
-def read_field(file: h5py.File, name: str, path: Path, at: Any = ()) -> np.ndarray:
-    """Read a field, or the part of it that `at` selects.
+def read_field(file: h5py.File, name: str, path: Path, index: Any = ()) -> np.ndarray:
+    """Read a field, or the part of it that `index` selects.
 
     Raises:
         DataProblemError: the field is damaged.
     """
     try:
-        array: np.ndarray = file[name][at]
+        array: np.ndarray = file[name][index]
         return array
     except (OSError, RuntimeError) as error:
         _raise_system_error(error, path)

@@ -111,7 +111,7 @@ class Own(nn.Module):
 @pytest.mark.parametrize("factor", [1, 2])
 def test_check_compares_shared_and_single_questions(factor, tmp_path):
     findings = check(f"{write_module(tmp_path, PARTED.format(factor=factor))}:Own")
-    assert [f.ok for f in findings if "several questions" in f.what] == [factor == 1]
+    assert [f.ok for f in findings if "several questions" in f.description] == [factor == 1]
 
 
 @pytest.mark.parametrize(

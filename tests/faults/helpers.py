@@ -16,10 +16,10 @@ SIZES = ("--train", "29", "--val", "8", "--test", "8")
 FEW = ("--train", "9", "--val", "3", "--test", "3")
 DRIVER = """
 import signal, sys
-from mnistref.common.sigint import die_quietly
+from mnistref.common.sigint import exit_silently_on_sigint
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
-    die_quietly()
+    exit_silently_on_sigint()
 import mnistref.generation.executors, mnistref.storage.manifest
 if __name__ == "__main__":
     mnistref.storage.manifest.SHARD_IMAGES = 8

@@ -28,9 +28,9 @@ except BaseException:
 PHASE = """
 import importlib, signal, sys, time
 from pathlib import Path
-from mnistref.common.sigint import die_quietly
+from mnistref.common.sigint import exit_silently_on_sigint
 signal.signal(signal.SIGINT, signal.default_int_handler)
-die_quietly()
+exit_silently_on_sigint()
 module, name, flag = sys.argv[1:4]
 del sys.argv[1:4]
 module = importlib.import_module(module)
@@ -99,7 +99,7 @@ def test_interrupt_handler_is_imported_first():
     for program in ("cli.py", "mnistref/__main__.py", "bench/__main__.py"):
         lines = (TOP / program).read_text().splitlines()
         first = next(line for line in lines if line.strip().startswith(("from", "import")))
-        assert first.strip() == "from mnistref.common.sigint import die_quietly"
+        assert first.strip() == "from mnistref.common.sigint import exit_silently_on_sigint"
 
 
 @pytest.mark.parametrize("program", ["cli.py", "mnistref", "bench"])

@@ -40,8 +40,8 @@ def start(mini, runs, *more: str) -> subprocess.Popen:
     code = (
         "import bench.config, dataclasses, sys, pathlib\n"
         "from bench.runs import experiment\n"
-        "from mnistref.common.sigint import die_quietly\n"
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); die_quietly()\n"
+        "from mnistref.common.sigint import exit_silently_on_sigint\n"
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); exit_silently_on_sigint()\n"
         f"experiment.prepare_dataset = lambda *_: pathlib.Path({str(mini)!r})\n"
         "from cli import bench; bench(sys.argv[1:])"
     )

@@ -39,7 +39,7 @@ from bench.training.step import Step, build_optimizer
 from bench.training.trainer import Trainer, TrainingData
 from mnistref.common.text_table import table
 from mnistref.generation.generate import Request, generate
-from mnistref.generation.online import open_fresh
+from mnistref.generation.online import open_online_generator
 from mnistref.variants import get_variant
 
 MODES = ("resident", "streamed", "online")
@@ -64,14 +64,14 @@ class Watched:
     def image(self) -> Tensor:
         return self.split.image
 
-    def of_epoch(self, epoch: int) -> "Watched":
+    def split_for_epoch(self, epoch: int) -> "Watched":
         started = time.perf_counter()
-        self.split: Split = self.epochs.of_epoch(epoch)
+        self.split: Split = self.epochs.split_for_epoch(epoch)
         self.waited += time.perf_counter() - started
         return self
 
-    def of_parts(self, *arguments) -> Iterator[Batch]:
-        with closing(self.split.of_parts(*arguments)) as batches:
+    def iter_index_batches(self, *arguments) -> Iterator[Batch]:
+        with closing(self.split.iter_index_batches(*arguments)) as batches:
             while True:
                 started = time.perf_counter()
                 batch = next(batches, None)
@@ -90,7 +90,7 @@ def training_data(mode: str, folder: Path, device: torch.device, epochs: int) ->
     """Return the training data of a mode, one of `MODES`."""
     if mode != "online":
         return load_split(folder, "train", "one", device, stream=mode == "streamed")
-    fresh = open_fresh(folder, folder.parent.parent / "raw")
+    fresh = open_online_generator(folder, folder.parent.parent / "raw")
     return OnlineImages(fresh, fresh.images, "one", device, epochs, stream=False)
 
 
@@ -170,7 +170,7 @@ try:
 except Enough:
     pass
 for epoch in range(epochs):  # reads all images again, without steps
-    for batch in data.of_epoch(epoch).batches(50):
+    for batch in data.split_for_epoch(epoch).batches(50):
         pass
 status = pathlib.Path("/proc/self/status").read_text()
 print(*(int(re.search(name + r":\\\\s*(\\\\d+)", status)[1]) for name in ("VmHWM", "RssAnon")))

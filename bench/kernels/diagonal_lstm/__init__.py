@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from bench.kernels.diagonal_lstm import reference, torch_packed
-from bench.kernels.diagonal_lstm.implementation_log import ImplementationError, note
+from bench.kernels.diagonal_lstm.implementation_log import ImplementationError, record_implementation
 from bench.kernels.diagonal_lstm.self_test import example, problem_with, relative_error
 from bench.kernels.transforms import in_func_transform
 
@@ -110,7 +110,7 @@ def diagonal_lstm(
             _warn_once(problem)
             chosen, dtype = FALLBACK, kernel_h.dtype
     if context.numel():
-        note(chosen)
+        record_implementation(chosen)
     with torch.autocast(device.type, enabled=False) if _is_cast(device.type) else nullcontext():
         if readout is None:
             readout = torch.eye(t, dtype=dtype, device=device).expand(2, t, t)
@@ -227,7 +227,7 @@ def describe_triton_problem(
     from bench.kernels.diagonal_lstm import triton_op
 
     compiling = torch.compiler.is_compiling()
-    if not triton_op.takes(m, n, channels, t, p, triton_op.products(dtype)):
+    if not triton_op.supports_sizes(m, n, channels, t, p, triton_op.products(dtype)):
         if compiling:
             return "an SM has no room for these sizes"
         return (

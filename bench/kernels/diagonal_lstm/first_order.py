@@ -14,7 +14,7 @@ def refuse_second(ctx: Any, *grads: Tensor) -> Any:
     )
 
 
-class _Once(torch.autograd.Function):
+class _DifferentiableOnce(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, mark: Tensor, *gradients: Tensor) -> tuple[Tensor, ...]:
         return tuple(gradient.view_as(gradient) for gradient in gradients)
@@ -22,9 +22,9 @@ class _Once(torch.autograd.Function):
     backward = staticmethod(refuse_second)
 
 
-def once(gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def mark_differentiable_once(gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Mark gradients that were computed without a graph, so that differentiating them raises `NotImplementedError`."""
     if not torch.is_grad_enabled():
         return gradients
-    marked: tuple[Tensor, ...] = _Once.apply(torch.ones((), requires_grad=True), *gradients)
+    marked: tuple[Tensor, ...] = _DifferentiableOnce.apply(torch.ones((), requires_grad=True), *gradients)
     return marked

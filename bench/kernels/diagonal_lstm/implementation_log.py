@@ -10,29 +10,29 @@ class ImplementationError(ValueError):
     """The requested implementation does not exist, or cannot run here."""
 
 
-_LISTENING: list[set[str]] = []
+_OPEN_LOGS: list[set[str]] = []
 
 
 @contextmanager
-def noted(ran: set[str]) -> Iterator[None]:
+def record_implementations(ran: set[str]) -> Iterator[None]:
     """Add to `ran` the name of every implementation that runs meanwhile, in any thread. Self-tests do not count.
 
     A graph that is replayed is not seen; what it replays ran when it was recorded. Nor is a compiled function.
     """
-    _LISTENING.append(ran)
+    _OPEN_LOGS.append(ran)
     try:
         yield
     finally:
-        del _LISTENING[next(k for k, one in enumerate(_LISTENING) if one is ran)]
+        del _OPEN_LOGS[next(k for k, one in enumerate(_OPEN_LOGS) if one is ran)]
 
 
-def note(name: str) -> None:
+def record_implementation(name: str) -> None:
     """Add the name of an implementation that runs to all open logs."""
-    if _LISTENING and not torch.compiler.is_compiling():
-        for ran in _LISTENING:
+    if _OPEN_LOGS and not torch.compiler.is_compiling():
+        for ran in _OPEN_LOGS:
             ran.add(name)
 
 
-def spelled(ran: Iterable[str]) -> str | None:
+def join_names(ran: Iterable[str]) -> str | None:
     """Return the names as stored in records, such as "packed, triton"; None if there are none."""
     return ", ".join(sorted(ran)) or None

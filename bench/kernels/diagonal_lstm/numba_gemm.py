@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.kernels.numba_simd import PIECE, add_totals, fma, load, splat, spread, store, turn
+from bench.kernels.numba_simd import PIECE, add_totals, fma, load, splat, spread, store, transpose_block
 from mnistref.common.numba_jit import compiler
 
 HERE = Path(__file__).parent
@@ -36,7 +36,7 @@ def padded(count: int, multiple: int) -> int:
 
 
 @compiled(forceinline=True)
-def product(width: Any, weights: Any, start: int, inputs: Any, count: int, out: Any, at: int) -> None:
+def product(width: Any, weights: Any, start: int, inputs: Any, count: int, out: Any, offset: int) -> None:
     """Write four rows of out (…, L) = weights (count, 4)ᵀ · inputs (count, L)."""
     lanes = len(width)
     a = b = c = d = splat(width, weights.dtype.type(0))
@@ -46,29 +46,29 @@ def product(width: Any, weights: Any, start: int, inputs: Any, count: int, out: 
         b = fma(spread(width, weights, start + 4 * k + 1), x, b)
         c = fma(spread(width, weights, start + 4 * k + 2), x, c)
         d = fma(spread(width, weights, start + 4 * k + 3), x, d)
-    store(out, at, a)
-    store(out, at + lanes, b)
-    store(out, at + 2 * lanes, c)
-    store(out, at + 3 * lanes, d)
+    store(out, offset, a)
+    store(out, offset + lanes, b)
+    store(out, offset + 2 * lanes, c)
+    store(out, offset + 3 * lanes, d)
 
 
 @compiled(forceinline=True)
-def copy(width: Any, source: Any, start: int, out: Any, at: int, count: int) -> None:
+def copy(width: Any, source: Any, start: int, out: Any, offset: int, count: int) -> None:
     """Copy `count` vectors."""
     for k in range(0, count * len(width), len(width)):
-        store(out, at + k, load(width, source, start + k))
+        store(out, offset + k, load(width, source, start + k))
 
 
 @compiled
-def transpose(source: Any, at: int, stride: int, rows: int, columns: int, out: Any, to: int, step: int) -> None:
-    """Set out[to + c · step + r] = source[at + r · stride + c] for r < rows, c < columns."""
+def transpose(source: Any, offset: int, stride: int, rows: int, columns: int, out: Any, to: int, step: int) -> None:
+    """Set out[to + c · step + r] = source[offset + r · stride + c] for r < rows, c < columns."""
     squares, across = rows // PIECE * PIECE, columns // PIECE * PIECE
     for r in range(0, squares, PIECE):
         for c in range(0, across, PIECE):
-            turn(source, at + r * stride + c, stride, out, to + c * step + r, step)
+            transpose_block(source, offset + r * stride + c, stride, out, to + c * step + r, step)
     for r in range(rows):
         for c in range(across if r < squares else 0, columns):
-            out[to + c * step + r] = source[at + r * stride + c]
+            out[to + c * step + r] = source[offset + r * stride + c]
 
 
 @compiled

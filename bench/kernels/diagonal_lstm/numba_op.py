@@ -58,7 +58,7 @@ def tasks(context: Tensor, t: int) -> list[Task]:
     return made
 
 
-def _kept(context: Tensor, t: int) -> int:
+def _saved_size(context: Tensor, t: int) -> int:
     """Return how many numbers all tasks save together."""
     batch, _, m, n = context.shape
     return padded(batch, 8) * (2 * m - 1) * n * t * KEPT
@@ -78,7 +78,7 @@ def _by_gate(gates: Tensor, dim: int) -> Tensor:
     return torch.unflatten(gates, dim, (-1, 4)).transpose(dim, dim + 1).flatten(dim, dim + 1)
 
 
-def _in_fours(rows: Tensor) -> np.ndarray:
+def _interleave_four_rows(rows: Tensor) -> np.ndarray:
     """Return (2, R, S) as (2, R′/4 · S · 4): the S columns of each four rows, padded with zeros."""
     rows = pad(rows, (0, 0, 0, -rows.shape[1] % 4))
     return _array(rows.unflatten(1, (-1, 4)).transpose(2, 3).flatten(1))
@@ -91,10 +91,13 @@ def operator(
     """Return readout · h (2, B, p, m, n), and if `keep`, the values that the backward pass needs (otherwise empty)."""
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
     x, shape = _array(context.permute(0, 2, 3, 1).flatten()), (batch, m, n, channels)
-    weights, shown = _in_fours(_by_unit(torch.cat([kernel_x, kernel_h], 2), 1)), _in_fours(readout)
+    weights, shown = (
+        _interleave_four_rows(_by_unit(torch.cat([kernel_x, kernel_h], 2), 1)),
+        _interleave_four_rows(readout),
+    )
     biases = _array(_by_unit(bias, 2))
     out = context.new_empty(2, batch, p, m, n)
-    kept = POOL.take(_kept(context, t) if keep else 0, x.dtype)
+    kept = POOL.take(_saved_size(context, t) if keep else 0, x.dtype)
 
     def piece(task: Task) -> None:
         d = task.direction
@@ -121,7 +124,7 @@ def _(
     context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor, readout: Tensor, keep: bool
 ) -> tuple[Tensor, Tensor]:
     (batch, _, m, n), (_, p, t) = context.shape, readout.shape
-    return context.new_empty(2, batch, p, m, n), context.new_empty(_kept(context, t) if keep else 0)
+    return context.new_empty(2, batch, p, m, n), context.new_empty(_saved_size(context, t) if keep else 0)
 
 
 @torch.library.custom_op("bench::diagonal_lstm_cpu_backward", mutates_args=(), device_types="cpu")
@@ -140,8 +143,8 @@ def gradients(
     saved, given = _array(kept), _array(grad)
     kernel = _by_unit(torch.cat([kernel_x, kernel_h], 2), 1)
     size = padded(kernel.shape[2], BLOCK)
-    weights = _in_fours(pad(kernel, (0, size - kernel.shape[2])).transpose(1, 2))
-    shown = _in_fours(readout.transpose(1, 2))
+    weights = _interleave_four_rows(pad(kernel, (0, size - kernel.shape[2])).transpose(1, 2))
+    shown = _interleave_four_rows(readout.transpose(1, 2))
     plan = tasks(context, t)
     count = len(plan) // 2
     d_x = POOL.take(2 * x.size, x.dtype).reshape(2, -1)
@@ -169,17 +172,17 @@ def gradients(
         )
 
     run_in_threads([partial(piece, task) for task in plan])
-    d_kernel = _by_gate(_added(d_kernel)[:, : kernel.shape[2]].transpose(1, 2), 1)
+    d_kernel = _by_gate(_sum_groups(d_kernel)[:, : kernel.shape[2]].transpose(1, 2), 1)
     return (
         torch.add(*torch.from_numpy(d_x)).view(shape).permute(0, 3, 1, 2),
         _by_gate(d_bias, 2),
         d_kernel[:, :, :channels].contiguous(),
         d_kernel[:, :, channels:].contiguous(),
-        _added(d_readout),
+        _sum_groups(d_readout),
     )
 
 
-def _added(parts: Tensor) -> Tensor:
+def _sum_groups(parts: Tensor) -> Tensor:
     """Return the sum over the groups, in a fixed order."""
     result = parts[0].clone()
     for part in parts[1:]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def problem_with(
-    tried: Callable[..., Tensor],
+    implementation: Callable[..., Tensor],
     reference: Callable[..., Tensor],
     device: torch.device,
     dtype: torch.dtype,
@@ -17,7 +17,7 @@ def problem_with(
     """Return why an implementation cannot be used, or an empty string.
 
     Args:
-        tried: the implementation, called with context, bias, both kernels and readout.
+        implementation: the implementation, called with context, bias, both kernels and readout.
         reference: the reference implementation, called on the CPU in fp64.
         device: device of the implementation.
         dtype: dtype of the implementation.
@@ -32,7 +32,7 @@ def problem_with(
         given = [x.requires_grad_() for x in given]
         exact = [x.requires_grad_() for x in inputs]
         results = []
-        for one, arguments in ((tried, given), (reference, exact)):
+        for one, arguments in ((implementation, given), (reference, exact)):
             out = one(*arguments)
             with torch.no_grad():  # without gradients, some implementations compile another kernel
                 alone = one(*arguments)

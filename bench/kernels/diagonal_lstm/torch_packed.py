@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bench.kernels.buffer_pool import POOL
-from bench.kernels.diagonal_lstm.first_order import once
+from bench.kernels.diagonal_lstm.first_order import mark_differentiable_once
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
@@ -131,7 +131,7 @@ class _Packed(torch.autograd.Function):
         """Return the gradients, which cannot be differentiated again."""
         with torch.no_grad():
             found = _Packed.gradients(ctx, grad)
-        return once(found)
+        return mark_differentiable_once(found)
 
     @staticmethod
     def gradients(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -66,7 +66,7 @@ SHARED_BYTES = 232_448
 """Shared memory of an SM for one program, on an H100 or H200. The self-test detects devices with less."""
 
 
-def takes(m: int, n: int, channels: int, t: int, p: int, products: str) -> bool:
+def supports_sizes(m: int, n: int, channels: int, t: int, p: int, products: str) -> bool:
     """Return whether programs of these sizes fit an SM, and 32 bits can index the numbers of an image.
 
     The bounds on rows and weights were found by compiling for sm_90 with Triton 3.6 and 3.8. Within those of fp32 the

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.kernels.gate import numba_passes
-from bench.kernels.gate.work_division import Questions, each, flat, last, questions_of
+from bench.kernels.gate.work_division import Questions, flat, questions_of, run_pass, to_channels_last
 
 
 def gated_norm(
@@ -64,12 +64,12 @@ class _GatedNorm(torch.autograd.Function):
         scale = weight * (variance + eps).rsqrt()
         shift = bias - scale * mean
         out = torch.empty((len(mask), *x.shape[1:]), dtype=x.dtype, memory_format=torch.channels_last)
-        each(
+        run_pass(
             numba_passes.normalise,
             *_maps(x, mask, questions),
             flat(scale.float()),
             flat(shift.float()),
-            flat(last(out)),
+            flat(to_channels_last(out)),
         )
         ctx.save_for_backward(x, mask, weight, bias, mean, variance)
         ctx.how = eps, batch, questions
@@ -79,25 +79,25 @@ class _GatedNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x, mask, weight and bias."""
         if torch.is_grad_enabled():
-            return *_twice(ctx, grad), *[None] * 5
+            return *_differentiable_gradients(ctx, grad), *[None] * 5
         x, mask, weight, _, mean, variance = ctx.saved_tensors
         eps, batch, questions = ctx.how
         inverse = (variance + eps).rsqrt()
         scale = weight * inverse
-        maps, d_x, d_mask = _maps(x, mask, questions), torch.empty_like(last(x)), x.new_empty(mask.shape)
+        maps, d_x, d_mask = _maps(x, mask, questions), torch.empty_like(to_channels_last(x)), x.new_empty(mask.shape)
         sums = np.empty((len(x), 2, x.shape[1]))
         arrays = flat(scale.float()), flat(d_x), flat(d_mask)
-        each(numba_passes.gather, *maps, flat(last(grad)), *arrays, sums)
+        run_pass(numba_passes.gather, *maps, flat(to_channels_last(grad)), *arrays, sums)
         to_bias, product = torch.from_numpy(sums.sum(0))
         to_weight = (product - mean * to_bias) * inverse
         count = mask.numel() if batch else float("inf")
         slope = scale * inverse * to_weight / count
         constant = scale * to_bias / count - slope * mean
-        each(numba_passes.centre, *maps, arrays[0], flat(constant.float()), flat(slope.float()), *arrays[1:])
+        run_pass(numba_passes.centre, *maps, arrays[0], flat(constant.float()), flat(slope.float()), *arrays[1:])
         return d_x.permute(0, 3, 1, 2), d_mask, to_weight.float(), to_bias.float(), *[None] * 5
 
 
-def _twice(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     """Return the gradients by operators of PyTorch, so that they can be differentiated again."""
     *inputs, mean, variance = ctx.saved_tensors
     eps, batch, questions = ctx.how
@@ -115,11 +115,11 @@ def _twice(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 def _statistics(x: Tensor, mask: Tensor, questions: Questions) -> tuple[Tensor, Tensor]:
     """Return mean and variance f8 (C,) of the gated features."""
     sums = np.empty((len(x), 2, x.shape[1]))
-    each(numba_passes.moments, *_maps(x, mask, questions), sums)
+    run_pass(numba_passes.moments, *_maps(x, mask, questions), sums)
     mean, square = torch.from_numpy(sums.sum(0) / mask.numel())
     return mean, (square - mean.square()).clamp_min(0)
 
 
 def _maps(x: Tensor, mask: Tensor, questions: Questions) -> tuple[Any, ...]:
     """Return the first arguments of each pass."""
-    return questions, mask[0].numel(), x.shape[1], flat(last(x)), flat(mask)
+    return questions, mask[0].numel(), x.shape[1], flat(to_channels_last(x)), flat(mask)

@@ -41,9 +41,9 @@ def moments(
                 m = np.float64(mask[order[k] * places + p])
                 once += m
                 twice += m * m
-            at = (b * places + p) * channels
+            offset = (b * places + p) * channels
             for c in range(channels):
-                value = np.float64(x[at + c])
+                value = np.float64(x[offset + c])
                 out[b, 0, c] += value * once
                 out[b, 1, c] += value * value * twice
 
@@ -74,14 +74,16 @@ def normalise(
 
 
 @compiled(forceinline=True)
-def _meet(x: Any, here: int, weight: Any, scale: Any, grad: Any, at: int, channels: int, d_x: Any, total: Any) -> Any:
+def _position_gradients(
+    x: Any, here: int, weight: Any, scale: Any, grad: Any, offset: int, channels: int, d_x: Any, total: Any
+) -> Any:
     """Process one position of one question, and return Σ_c scale · x · grad by lanes.
 
     Adds grad to `total`, and weight · grad to d_x.
     """
     m, product = splat(EIGHT, weight), splat(EIGHT, np.float32(0))
     for c in range(0, channels, 8):
-        g = load(EIGHT, grad, at + c)
+        g = load(EIGHT, grad, offset + c)
         product = fma(load(EIGHT, x, here + c) * load(EIGHT, scale, c), g, product)
         store(d_x, here + c, fma(m, g, load(EIGHT, d_x, here + c)))
         store(total, c, load(EIGHT, total, c) + g)
@@ -122,19 +124,19 @@ def gather(
                 t = order[k]
                 total[:] = 0
                 for p in range(start, fours, 4):
-                    here, at, m = (b * places + p) * channels, (t * places + p) * channels, t * places + p
-                    i = _meet(x, here, mask[m], scale, grad, at, channels, d_x, total)
-                    here, at = here + channels, at + channels
-                    j = _meet(x, here, mask[m + 1], scale, grad, at, channels, d_x, total)
-                    here, at = here + channels, at + channels
-                    u = _meet(x, here, mask[m + 2], scale, grad, at, channels, d_x, total)
-                    here, at = here + channels, at + channels
-                    v = _meet(x, here, mask[m + 3], scale, grad, at, channels, d_x, total)
+                    here, offset, m = (b * places + p) * channels, (t * places + p) * channels, t * places + p
+                    i = _position_gradients(x, here, mask[m], scale, grad, offset, channels, d_x, total)
+                    here, offset = here + channels, offset + channels
+                    j = _position_gradients(x, here, mask[m + 1], scale, grad, offset, channels, d_x, total)
+                    here, offset = here + channels, offset + channels
+                    u = _position_gradients(x, here, mask[m + 2], scale, grad, offset, channels, d_x, total)
+                    here, offset = here + channels, offset + channels
+                    v = _position_gradients(x, here, mask[m + 3], scale, grad, offset, channels, d_x, total)
                     d_mask[m : m + 4] = 0
                     add_totals(d_mask, m, i, j, u, v)
                 for p in range(fours, stop):
-                    here, at, m = (b * places + p) * channels, (t * places + p) * channels, t * places + p
-                    i = _meet(x, here, mask[m], scale, grad, at, channels, d_x, total)
+                    here, offset, m = (b * places + p) * channels, (t * places + p) * channels, t * places + p
+                    i = _position_gradients(x, here, mask[m], scale, grad, offset, channels, d_x, total)
                     four[:] = 0
                     add_totals(four, 0, i, none, none, none)
                     d_mask[m] = four[0]
@@ -179,14 +181,14 @@ def centre(
                 once += m
                 twice += m * m
             less, square = splat(EIGHT, -once), splat(EIGHT, -twice)
-            at = (b * places + p) * channels
+            offset = (b * places + p) * channels
             level, tilt = none, none
             for c in range(0, channels, 8):
-                value = load(EIGHT, x, at + c)
+                value = load(EIGHT, x, offset + c)
                 fixed, sloped = load(EIGHT, constant, c), load(EIGHT, slope, c) * value
                 level, tilt = fma(value, fixed, level), fma(value, sloped, tilt)
                 inner = fma(fixed, less, sloped * square)
-                store(d_x, at + c, fma(load(EIGHT, scale, c), load(EIGHT, d_x, at + c), inner))
+                store(d_x, offset + c, fma(load(EIGHT, scale, c), load(EIGHT, d_x, offset + c), inner))
             four[:] = 0
             add_totals(four, 0, level, tilt, none, none)
             for k in range(starts[b], starts[b + 1]):

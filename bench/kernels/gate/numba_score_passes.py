@@ -13,11 +13,11 @@ from bench.kernels.numba_simd import add_totals, fma, load, splat, store, where_
 
 
 @compiled(forceinline=True)
-def _seen(x: Any, at: int, embedded_query: Any, question: int, weight: Any, channels: int) -> Any:
+def _score_position(x: Any, offset: int, embedded_query: Any, question: int, weight: Any, channels: int) -> Any:
     """Return Σ_c weight · max(x + embedded_query, 0) of a position, by lanes."""
     total = splat(EIGHT, np.float32(0))
     for c in range(0, channels, 8):
-        value = load(EIGHT, x, at + c) + load(EIGHT, embedded_query, question + c)
+        value = load(EIGHT, x, offset + c) + load(EIGHT, embedded_query, question + c)
         total = fma(load(EIGHT, weight, c), where_positive(value, value), total)
     return total
 
@@ -45,15 +45,15 @@ def score(
             t = order[k]
             out[t * places : (t + 1) * places] = bias[0]
             for p in range(0, fours, 4):
-                at = (b * places + p) * channels
-                i = _seen(x, at, embedded_query, t * channels, weight, channels)
-                j = _seen(x, at + channels, embedded_query, t * channels, weight, channels)
-                u = _seen(x, at + 2 * channels, embedded_query, t * channels, weight, channels)
-                v = _seen(x, at + 3 * channels, embedded_query, t * channels, weight, channels)
+                offset = (b * places + p) * channels
+                i = _score_position(x, offset, embedded_query, t * channels, weight, channels)
+                j = _score_position(x, offset + channels, embedded_query, t * channels, weight, channels)
+                u = _score_position(x, offset + 2 * channels, embedded_query, t * channels, weight, channels)
+                v = _score_position(x, offset + 3 * channels, embedded_query, t * channels, weight, channels)
                 add_totals(out, t * places + p, i, j, u, v)
             for p in range(fours, places):
                 four[:] = 0
-                i = _seen(x, (b * places + p) * channels, embedded_query, t * channels, weight, channels)
+                i = _score_position(x, (b * places + p) * channels, embedded_query, t * channels, weight, channels)
                 add_totals(four, 0, i, none, none, none)
                 out[t * places + p] += four[0]
 
@@ -93,20 +93,22 @@ def gradients(
                 t = order[k]
                 total[:] = 0
                 for p in range(start, stop):
-                    g, at = splat(EIGHT, grad[t * places + p]), (b * places + p) * channels
+                    g, offset = splat(EIGHT, grad[t * places + p]), (b * places + p) * channels
                     for c in range(0, channels, 8):
-                        on = where_positive(load(EIGHT, x, at + c) + load(EIGHT, embedded_query, t * channels + c), g)
-                        store(d_x, at + c, load(EIGHT, d_x, at + c) + on)
+                        on = where_positive(
+                            load(EIGHT, x, offset + c) + load(EIGHT, embedded_query, t * channels + c), g
+                        )
+                        store(d_x, offset + c, load(EIGHT, d_x, offset + c) + on)
                         store(total, c, load(EIGHT, total, c) + on)
                 for c in range(channels):
                     d_embedded_query[t, c] += total[c]
             for p in range(start, stop):
-                at = (b * places + p) * channels
+                offset = (b * places + p) * channels
                 for c in range(channels):
                     # a unit that no question turns on may be −∞
-                    value = np.float64(x[at + c]) if d_x[at + c] != 0 else 0.0
-                    d_weight[b, c] += value * d_x[at + c]
-                    d_x[at + c] *= weight[c]
+                    value = np.float64(x[offset + c]) if d_x[offset + c] != 0 else 0.0
+                    d_weight[b, c] += value * d_x[offset + c]
+                    d_x[offset + c] *= weight[c]
         for k in range(starts[b], starts[b + 1]):
             for c in range(channels):
                 value = (

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.kernels.gate import numba_score_passes
-from bench.kernels.gate.work_division import Questions, each, flat, last, questions_of
+from bench.kernels.gate.work_division import Questions, flat, questions_of, run_pass, to_channels_last
 
 
 def query_score(x: Tensor, embedded_query: Tensor, image_index: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ class _QueryScore(torch.autograd.Function):
     ) -> Tensor:
         """Return the scores (T, 1, H, W)."""
         out = x.new_empty(len(embedded_query), 1, *x.shape[2:])
-        each(numba_score_passes.score, *_maps(x, embedded_query, questions), flat(weight), flat(bias), flat(out))
+        run_pass(numba_score_passes.score, *_maps(x, embedded_query, questions), flat(weight), flat(bias), flat(out))
         ctx.save_for_backward(x, embedded_query, weight, bias)
         ctx.questions = questions
         return out
@@ -34,21 +34,21 @@ class _QueryScore(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x, embedded_query, weight and bias."""
         if torch.is_grad_enabled():
-            return *_twice(ctx, grad), None
+            return *_differentiable_gradients(ctx, grad), None
         x, embedded_query, weight, _ = ctx.saved_tensors
         d_x, d_embedded_query, d_weight = (
-            torch.empty_like(last(x)),
+            torch.empty_like(to_channels_last(x)),
             np.empty(embedded_query.shape),
             np.empty(x.shape[:2]),
         )
         maps = _maps(x, embedded_query, ctx.questions)
-        each(numba_score_passes.gradients, *maps, flat(grad), flat(weight), flat(d_x), d_embedded_query, d_weight)
+        run_pass(numba_score_passes.gradients, *maps, flat(grad), flat(weight), flat(d_x), d_embedded_query, d_weight)
         to_weight = torch.from_numpy(d_weight.sum(0)).float().view(weight.shape)
         to_bias = grad.sum(dtype=torch.float64).float().view(1)
         return d_x.permute(0, 3, 1, 2), torch.from_numpy(d_embedded_query).float(), to_weight, to_bias, None
 
 
-def _twice(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     """Return the gradients by operators of PyTorch, so that they can be differentiated again."""
     # Views cut other paths in the graph: one input may have been computed from another.
     x, embedded_query, weight, bias = aliases = [given.view_as(given) for given in ctx.saved_tensors]
@@ -61,4 +61,4 @@ def _twice(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def _maps(x: Tensor, embedded_query: Tensor, questions: Questions) -> tuple[Any, ...]:
     """Return the first arguments of each pass."""
-    return questions, x.shape[2] * x.shape[3], x.shape[1], flat(last(x)), flat(embedded_query)
+    return questions, x.shape[2] * x.shape[3], x.shape[1], flat(to_channels_last(x)), flat(embedded_query)

@@ -37,7 +37,7 @@ def questions_of(image_index: Tensor, images: int) -> Questions:
     return Questions(np.argsort(image, kind="stable"), starts, image_index)
 
 
-def each(work: Callable[..., None], questions: Questions, places: int, channels: int, *arrays: Any) -> None:
+def run_pass(work: Callable[..., None], questions: Questions, places: int, channels: int, *arrays: Any) -> None:
     """Run a pass over all images, in pieces. Its first arguments are those of `numba_passes.normalise`."""
     images, threads = len(questions.starts) - 1, torch.get_num_threads()
     pieces = min(images, PIECES * threads if threads > 1 else 1)
@@ -50,7 +50,7 @@ def each(work: Callable[..., None], questions: Questions, places: int, channels:
     )
 
 
-def last(x: Tensor) -> Tensor:
+def to_channels_last(x: Tensor) -> Tensor:
     """Return (·, C, H, W) as contiguous (·, H, W, C)."""
     return x.detach().permute(0, 2, 3, 1).contiguous()
 

@@ -12,7 +12,7 @@ from mnistref.common.numba_jit import COMPILED
 
 def pooled_relu(x: Tensor) -> Tensor:
     """Return F.max_pool2d(x, 2).relu(): (N, C, H, W) → (N, C, H // 2, W // 2)."""
-    if not takes(x):
+    if not is_supported(x):
         return plain(x)
     from bench.kernels.pool import numba_op
 
@@ -28,7 +28,7 @@ def plain(x: Tensor) -> Tensor:
     return torch.nn.functional.max_pool2d(x, 2).relu()
 
 
-def takes(x: Tensor) -> bool:
+def is_supported(x: Tensor) -> bool:
     """Return whether the compiled pooling supports x: fp32 on the CPU, channels last, see `watched`."""
     if not is_single(x) or x.dim() != 4 or min(x.shape[2:]) < 2 or not x.numel() or watched():
         return False

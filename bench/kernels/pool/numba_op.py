@@ -27,8 +27,8 @@ class Pooled(torch.autograd.Function):
         count, channels, height, width = x.shape
         size = count, channels, height // 2, width // 2
         out = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
-        chosen = torch.empty(_last(out).shape, dtype=torch.uint8)
-        _each(numba_passes.forward, x.shape, _last(x), _last(out), chosen)
+        chosen = torch.empty(_to_channels_last(out).shape, dtype=torch.uint8)
+        _run_pass(numba_passes.forward, x.shape, _to_channels_last(x), _to_channels_last(out), chosen)
         ctx.save_for_backward(chosen)
         ctx.shape = x.shape
         return out
@@ -39,13 +39,13 @@ class Pooled(torch.autograd.Function):
         (chosen,) = ctx.saved_tensors
         count, channels, height, width = ctx.shape
         if torch.is_grad_enabled():
-            return _twice(grad, chosen, height, width)
+            return _differentiable_gradient(grad, chosen, height, width)
         d_x = grad.new_empty(count, height, width, channels)
-        _each(numba_passes.backward, ctx.shape, _last(grad), chosen, d_x)
+        _run_pass(numba_passes.backward, ctx.shape, _to_channels_last(grad), chosen, d_x)
         return d_x.permute(0, 3, 1, 2)
 
 
-def _twice(grad: Tensor, chosen: Tensor, height: int, width: int) -> Tensor:
+def _differentiable_gradient(grad: Tensor, chosen: Tensor, height: int, width: int) -> Tensor:
     """Return the gradient by operators of PyTorch, so that it can be differentiated again."""
     rows, columns = torch.arange(height)[:, None], torch.arange(width)
     place = (rows % 2 * 2 + columns % 2).to(torch.uint8)
@@ -57,7 +57,7 @@ def _twice(grad: Tensor, chosen: Tensor, height: int, width: int) -> Tensor:
     return torch.where(over(chosen.permute(0, 3, 1, 2), numba_passes.OFF) == place, over(grad, 0), 0.0)
 
 
-def _each(work: Callable[..., None], shape: torch.Size, *maps: Tensor) -> None:
+def _run_pass(work: Callable[..., None], shape: torch.Size, *maps: Tensor) -> None:
     """Run a pass over all maps, in pieces."""
     (count, channels, height, width), threads = shape, torch.get_num_threads()
     pieces = min(count, PIECES * threads if threads > 1 else 1)
@@ -66,6 +66,6 @@ def _each(work: Callable[..., None], shape: torch.Size, *maps: Tensor) -> None:
     run_in_threads([partial(work, start, stop, height, width, channels, *arrays) for start, stop in pairwise(bounds)])
 
 
-def _last(x: Tensor) -> Tensor:
+def _to_channels_last(x: Tensor) -> Tensor:
     """Return (N, C, H, W) as contiguous (N, H, W, C)."""
     return x.detach().permute(0, 2, 3, 1).contiguous()

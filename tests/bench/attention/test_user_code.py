@@ -108,15 +108,15 @@ def test_errors_of_forward_are_reported_with_their_line(kind, tmp_path):
     path = write_module(tmp_path, init, forward, later)
     finding = check(f"{path}:Own")[-1]
     assert finding.ok is False
-    assert reason in finding.why
-    assert finding.why.endswith(f"({line_of(path, text)})")
-    assert "\n" not in finding.why
+    assert reason in finding.reason
+    assert finding.reason.endswith(f"({line_of(path, text)})")
+    assert "\n" not in finding.reason
     assert f'{path}", line {line_of(path, text).partition(":")[2]}' in finding.traceback
 
 
 def test_a_wrong_shape_names_the_line_of_forward(tmp_path):
     path = write_module(tmp_path, forward="return x.mean((2, 3))")
-    assert check(f"{path}:Own")[-1].why.endswith(f"; forward is in {line_of(path, 'def forward')}")
+    assert check(f"{path}:Own")[-1].reason.endswith(f"; forward is in {line_of(path, 'def forward')}")
 
 
 def test_errors_in_prepare_and_answer_are_reported_with_their_line(tmp_path):
@@ -126,14 +126,14 @@ def test_errors_in_prepare_and_answer_are_reported_with_their_line(tmp_path):
     base += "    def answer(self, prepared, query):\n        {}\n        return self.forward(prepared, query)\n"
     for prepare, answer, fault in (("x.first", "pass", "x.first"), ("pass", "prepared.second", "prepared.second")):
         path.write_text(base.format(prepare, answer))
-        failed = [finding.why for finding in check(f"{path}:Own") if finding.ok is False]
+        failed = [finding.reason for finding in check(f"{path}:Own") if finding.ok is False]
         assert failed
         assert all(why.endswith(f"({line_of(path, fault)})") for why in failed)
 
 
 def test_a_batch_size_that_forward_refuses_is_reported_with_its_line(tmp_path):
     path = write_module(tmp_path, forward="assert len(x) <= 4, f'{len(x)} images'")
-    failed = {finding.what: finding.why for finding in check(f"{path}:Own") if finding.ok is False}
+    failed = {finding.description: finding.reason for finding in check(f"{path}:Own") if finding.ok is False}
     where = line_of(path, "assert")
     assert failed["works with the batch sizes of a run"] == (
         f"a training step of 32 images raises AssertionError: 32 images ({where})"

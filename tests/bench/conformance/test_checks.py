@@ -69,7 +69,7 @@ def test_check_names_each_violation(init, forward, why, tmp_path):
     path = write_module(tmp_path, BODY.format(init=init or "pass", forward=forward))
     wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
     assert wrong
-    assert any(re.search(why, finding.why) for finding in wrong), wrong
+    assert any(re.search(why, finding.reason) for finding in wrong), wrong
 
 
 @pytest.mark.parametrize(
@@ -95,31 +95,33 @@ def test_check_names_each_violation(init, forward, why, tmp_path):
 )
 def test_check_adds_remarks_on_possibly_intended_behaviour(forward, what, tmp_path):
     path = write_module(tmp_path, BODY.format(init="pass", forward=forward))
-    assert any(finding.what.startswith(what) for finding in check(f"{path}:Own") if finding.ok is None)
+    assert any(finding.description.startswith(what) for finding in check(f"{path}:Own") if finding.ok is None)
 
 
 def test_check_distinguishes_batch_norm_from_other_batch_dependence(tmp_path):
     path = write_module(tmp_path, BODY.format(init="self.norm = nn.BatchNorm2d(1)", forward="return self.norm(score)"))
     findings = check(f"{path}:Own")
-    assert [(f.what, f.why) for f in findings if f.ok is not True] == [(TRAINING, "through BatchNorm, as usual")]
+    assert [(f.description, f.reason) for f in findings if f.ok is not True] == [
+        (TRAINING, "through BatchNorm, as usual")
+    ]
 
 
 def test_check_compares_the_class_attribute_sampled_with_the_output(tmp_path):
     forward = "return score + torch.randn(score.shape)"
     silent = write_module(tmp_path, BODY.format(init="pass", forward=forward))
-    assert any("set the class attribute sampled = True" in f.why for f in check(f"{silent}:Own"))
+    assert any("set the class attribute sampled = True" in f.reason for f in check(f"{silent}:Own"))
     assert not get_mechanism(f"{silent}:Own").sampled
     body = BODY.format(init="pass", forward="{}").replace("    def __init__", "    sampled = True\n    def __init__")
     said = write_module(tmp_path, body.format(forward))
     assert get_mechanism(f"{said}:Own").sampled
-    assert not any("class attribute" in f.why for f in check(f"{said}:Own"))
+    assert not any("class attribute" in f.reason for f in check(f"{said}:Own"))
     idle = write_module(tmp_path, body.format("return score"))
-    assert "sampled is True, but it is not random in evaluation" in [f.what for f in check(f"{idle}:Own")]
+    assert "sampled is True, but it is not random in evaluation" in [f.description for f in check(f"{idle}:Own")]
 
 
 def test_check_reports_an_error_in_training_only(tmp_path):
     path = write_module(tmp_path, BODY.format(init="pass", forward="return score / (1 if not self.training else None)"))
-    assert [f.ok for f in check(f"{path}:Own") if "TypeError" in f.why] == [False]
+    assert [f.ok for f in check(f"{path}:Own") if "TypeError" in f.reason] == [False]
 
 
 @pytest.mark.parametrize("name", ["brnn2", "brnn3", "arnn", "pan"])

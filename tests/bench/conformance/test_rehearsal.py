@@ -39,7 +39,7 @@ from tests.bench.attention.user_modules import BODY, GOOD, write_module
 def test_check_detects_errors_that_a_run_would_raise(init, forward, why, tmp_path):
     path = write_module(tmp_path, BODY.format(init=init or "pass", forward=forward))
     wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
-    assert any(why in finding.why for finding in wrong), wrong
+    assert any(why in finding.reason for finding in wrong), wrong
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,11 @@ def test_check_detects_errors_that_a_run_would_raise(init, forward, why, tmp_pat
 def test_network_has_equal_outputs_after_its_file_is_imported_again(top, forward, fit, tmp_path):
     (tmp_path / "util.py").write_text("import torch\nKEYS = torch.randn(1)\n")
     path = write_module(tmp_path, f"{top}\n{BODY.format(init='pass', forward=forward)}")
-    wrong = [finding.why for finding in check(f"{path}:Own") if finding.what == "has its whole state in its state_dict"]
+    wrong = [
+        finding.reason
+        for finding in check(f"{path}:Own")
+        if finding.description == "has its whole state in its state_dict"
+    ]
     assert bool(wrong[0]) != fit
     if not fit:
         assert "after the file is imported again; store the state of the network in parameters or buffers" in wrong[0]
@@ -121,7 +125,7 @@ def test_module_state_other_than_tensors_is_refused_before_the_run(tmp_path, che
     state = "    def get_extra_state(self): return {'version': 2}\n    def set_extra_state(self, state): pass\n"
     path = write_module(tmp_path, GOOD + state)
     wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
-    assert "_extra_state in its state_dict is of type dict" in wrong[0].why
+    assert "_extra_state in its state_dict is of type dict" in wrong[0].reason
     arguments = ["run", "--preset", "quick", "--root", str(tmp_path / "root"), "--attn", f"{path}:Own"]
     done = CliRunner().invoke(cli.bench, arguments)
     assert (done.exit_code, (tmp_path / "root").exists()) == (6, False)

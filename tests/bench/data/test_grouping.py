@@ -2,7 +2,7 @@
 
 import torch
 
-from bench.data.grouping import parts_of, together
+from bench.data.grouping import image_sharing, parts_of
 
 IMAGE = torch.tensor([0, 0, 0, 2, 5, 5])
 """Three images with 3, 1 and 2 questions."""
@@ -38,4 +38,4 @@ def test_three_epochs_with_one_question_draw_each_question_of_an_image_once():
 
 
 def test_questions_of_a_recipe_share_an_image_unless_one_is_drawn_per_step():
-    assert (together("one"), together("all"), together(3)) == (False, True, 3)
+    assert (image_sharing("one"), image_sharing("all"), image_sharing(3)) == (False, True, 3)

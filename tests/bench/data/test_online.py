@@ -24,7 +24,7 @@ from bench.runs.configure import RunSettings
 from bench.training.trainer import Trainer
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest, read_split
-from mnistref.generation.online import Fresh, open_fresh
+from mnistref.generation.online import OnlineGenerator, open_online_generator
 from tests.helpers import networks
 
 CPU = torch.device("cpu")
@@ -62,8 +62,8 @@ def test_epoch_0_is_the_data_set_and_epoch_1_continues_the_stream(queries, strea
     assert len(online) == len(own)
     larger = read_split(make("mini", sizes={"train": 1200, "val": 100, "test": 120}), "train", "image")["image"]
     order = torch.randperm(len(own), generator=torch.Generator().manual_seed(1))
-    epochs = [list(online.of_epoch(e).each(order, 99)) for e in (0, 1, 2)]
-    for a, b in zip(epochs[0], own.each(order, 99), strict=True):
+    epochs = [list(online.split_for_epoch(e).iter_batches(order, 99)) for e in (0, 1, 2)]
+    for a, b in zip(epochs[0], own.iter_batches(order, 99), strict=True):
         for x, y in zip(vars(a).values(), vars(b).values(), strict=True):
             assert (x is None and y is None) or torch.equal(x, y)
     if queries == "one":
@@ -75,9 +75,9 @@ def test_epoch_0_is_the_data_set_and_epoch_1_continues_the_stream(queries, strea
 
 def test_online_epoch_does_not_depend_on_when_it_is_drawn(mini, opened):
     straight, jumping = opened(mini, "all"), opened(mini, "all")
-    pixels = [straight.of_epoch(e).images.sum(dim=(1, 2, 3)) for e in (0, 1, 2)]
+    pixels = [straight.split_for_epoch(e).images.sum(dim=(1, 2, 3)) for e in (0, 1, 2)]
     for e in (2, 0, 1, 1):
-        split = jumping.of_epoch(e)
+        split = jumping.split_for_epoch(e)
         assert torch.equal(split.images.sum(dim=(1, 2, 3)), pixels[e])
         assert len(split) == len(straight)
         assert int(split.image.max()) < 400
@@ -86,7 +86,7 @@ def test_online_epoch_does_not_depend_on_when_it_is_drawn(mini, opened):
 
 def test_online_masks_are_loaded_if_backgrounds_fade(make, opened):
     folder = make("mdist")
-    split = opened(folder, recipe=replace(SHORT, fade=0.5)).of_epoch(0)
+    split = opened(folder, recipe=replace(SHORT, fade=0.5)).split_for_epoch(0)
     own = load_split(folder, "train", "one", CPU, masks=True)
     at = torch.arange(60)
     assert torch.equal(split.batch(at, 0.5).images, own.batch(at, 0.5).images)
@@ -95,7 +95,7 @@ def test_online_masks_are_loaded_if_backgrounds_fade(make, opened):
 
 def test_at_most_two_online_epochs_are_in_memory(mini, monkeypatch, opened):
     alive: set[int] = set()
-    there, draw = [], Fresh.draw
+    there, draw = [], OnlineGenerator.draw
 
     def counted(self, first, images, *names, **how):
         alive.add(first)
@@ -104,10 +104,10 @@ def test_at_most_two_online_epochs_are_in_memory(mini, monkeypatch, opened):
         weakref.finalize(arrays["image"], alive.discard, first)
         return arrays
 
-    monkeypatch.setattr(Fresh, "draw", counted)
+    monkeypatch.setattr(OnlineGenerator, "draw", counted)
     online = opened(mini, recipe=replace(SHORT, epochs=6))
     for e in range(6):
-        split = online.of_epoch(e)
+        split = online.split_for_epoch(e)
         while len(there) < min(e + 2, 6):  # the next epoch is drawn during this one
             sleep(0.001)
         split.batch(torch.arange(9))
@@ -201,9 +201,9 @@ def test_run_command_trains_online_and_the_board_has_a_separate_row(mini, tmp_pa
 
 
 def test_online_questions_are_spread_evenly_over_images(mini):
-    fresh = open_fresh(mini, mini.parent.parent / "raw")
+    fresh = open_online_generator(mini, mini.parent.parent / "raw")
     for questions in (390, 410):
         online = OnlineImages(fresh, questions, "one", CPU, 1)
-        split = online.of_epoch(0)
+        split = online.split_for_epoch(0)
         online.close()
         np.testing.assert_array_equal(split.image, np.arange(questions) % 400)

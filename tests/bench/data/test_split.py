@@ -14,16 +14,16 @@ def test_batches_equal_the_stored_data_set(queries, mini):
     assert len(split) == len(dataset)
     seen = 0
     for batch in split.batches(50):
-        masks = split.masks(batch.at)
+        masks = split.masks(batch.indices)
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
-        for k in range(0, len(batch.at), 7):
-            sample = dataset[int(batch.at[k])]
+        for k in range(0, len(batch.indices), 7):
+            sample = dataset[int(batch.indices[k])]
             image = batch.images[k if batch.image_index is None else batch.image_index[k]]
             torch.testing.assert_close(image, sample["image"].float() / 255)
             assert (int(batch.query[k]), int(batch.label[k])) == (sample["query"], sample["label"])
             assert torch.equal(masks[k], torch.as_tensor(sample["mask"]))
-            assert float(split.scale[batch.at[k]]) == sample["scale"]
-        seen += len(batch.at)
+            assert float(split.scale[batch.indices[k]]) == sample["scale"]
+        seen += len(batch.indices)
     assert seen == len(split)
 
 

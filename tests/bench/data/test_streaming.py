@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.data.loading import load_split
-from bench.data.split import Resident, moved_together
+from bench.data.split import Resident, move_in_one_copy
 from bench.data.streaming import Rows, Streamed
 from mnistref.common.errors import DataProblemError
 from mnistref.dataset import map_split
@@ -28,8 +28,8 @@ def test_streamed_split_has_the_batches_of_a_resident_split(queries, size, two):
     assert isinstance(here, Resident)
     assert isinstance(streamed, Streamed)
     order = torch.randperm(len(here), generator=torch.Generator().manual_seed(3))[: 40 * size]
-    batches = [list(split.each(order, size)) for split in (here, streamed)]
-    assert [len(batch.at) for batch in batches[0]] == [len(part) for part in order.split(size)]
+    batches = [list(split.iter_batches(order, size)) for split in (here, streamed)]
+    assert [len(batch.indices) for batch in batches[0]] == [len(part) for part in order.split(size)]
     for a, b in zip(*batches, strict=True):
         same(a, b)
         assert b.images.is_contiguous(memory_format=torch.channels_last)
@@ -55,29 +55,29 @@ def test_questions_of_an_epoch_are_copied_to_the_device_once():
     asked = {name: torch.zeros(12, **meta) for name in ("image", "slot", "query", "label")}
     split = Resident(**asked, images=torch.zeros(12, 8, 8, 3, dtype=torch.uint8, device="meta"))
     with Copies() as copies:
-        assert [len(batch.at) for batch in split.each(torch.arange(12), 5)] == [5, 5, 2]
+        assert [len(batch.indices) for batch in split.iter_batches(torch.arange(12), 5)] == [5, 5, 2]
     assert copies.count == 1
     parts = [torch.tensor([3, 1]), torch.tensor([2])]
-    assert moved_together(parts, CPU) is parts
-    assert list(moved_together([], torch.device("meta"))) == []
+    assert move_in_one_copy(parts, CPU) is parts
+    assert list(move_in_one_copy([], torch.device("meta"))) == []
 
 
 def test_a_streamed_split_fades_and_has_masks(make):
     here, streamed = both(make("mdist"), "all", masks=True)
     order = torch.randperm(len(here), generator=torch.Generator().manual_seed(4))
     levels = [0.0, 0.25, 1.0, 0.5] * len(order)
-    shown = [list(split.each(order, 33, levels.__getitem__)) for split in (here, streamed)]
+    shown = [list(split.iter_batches(order, 33, levels.__getitem__)) for split in (here, streamed)]
     for a, b in zip(*shown, strict=True):
         same(a, b)
         assert torch.equal(here.masks(a.at), streamed.masks(b.at))
-    assert not torch.equal(shown[0][0].images, next(here.each(order, 33)).images)
+    assert not torch.equal(shown[0][0].images, next(here.iter_batches(order, 33)).images)
     assert torch.equal(here.scale, streamed.scale)
     same(here.batch(order[:5], 0.5), streamed.batch(order[:5], 0.5))
 
 
 def test_masks_of_a_split_without_masks_are_an_error(two):
     for split in both(two):
-        batches = split.each(torch.arange(9), 3, lambda k: 0.5)
+        batches = split.iter_batches(torch.arange(9), 3, lambda k: 0.5)
         with pytest.raises(ValueError, match="without masks"):
             next(batches)
 
@@ -86,7 +86,7 @@ def test_an_index_out_of_range_is_an_error_in_the_consumer(two):
     parts = map_split(two, "train")
     split = load_split(two, "train", "one", CPU, stream=True)
     short = replace(split, images=Rows(parts[:1]))
-    with pytest.raises(IndexError), closing(short.each(torch.arange(1203), 100)) as batches:
+    with pytest.raises(IndexError), closing(short.iter_batches(torch.arange(1203), 100)) as batches:
         for _ in batches:
             pass
 

@@ -95,8 +95,8 @@ class Broken(nn.Module):
 class Exact(Resident):
     """A split with images in double precision."""
 
-    def _made(self, *parts) -> Batch:
-        batch = super()._made(*parts)
+    def _build_batch(self, *parts) -> Batch:
+        batch = super()._build_batch(*parts)
         return replace(batch, images=batch.images.double())
 
 

@@ -124,7 +124,7 @@ def test_a_test_measures_valid_maps_like_the_checked_functions(split):
     measured = []
     with torch.inference_mode():
         for batch in split.batches(50):
-            out, target = model(batch.images, batch.query), split.masks(batch.at)
+            out, target = model(batch.images, batch.query), split.masks(batch.indices)
             measured.append(
                 [measure(out.masks, target) for measure in (metrics.mask_correctness, metrics.pointing_game)]
             )

@@ -16,7 +16,7 @@ from bench.kernels.diagonal_lstm import (
     diagonal_lstm,
     resolve_implementation,
 )
-from bench.kernels.diagonal_lstm.implementation_log import noted, spelled
+from bench.kernels.diagonal_lstm.implementation_log import join_names, record_implementations
 from tests.bench.kernels.test_diagonal_lstm import ON_CPU, arguments
 
 
@@ -141,20 +141,20 @@ def test_requested_triton_runs_or_raises(without_triton, monkeypatch):
 def test_used_implementation_is_logged():
     inner: set[str] = set()
     outer: set[str] = set()
-    with noted(outer):
+    with record_implementations(outer):
         diagonal_lstm(*arguments(2, 2), "reference")
-        with noted(inner):
+        with record_implementations(inner):
             diagonal_lstm(*arguments(2, 2), FALLBACK)
             diagonal_lstm(*no_images(arguments(2, 2)), "cpu")  # nothing to compute
     diagonal_lstm(*arguments(2, 2), "cpu")
     assert (inner, outer) == ({FALLBACK}, {FALLBACK, "reference"})
-    assert (spelled(outer), spelled(set())) == ("packed, reference", None)
+    assert (join_names(outer), join_names(set())) == ("packed, reference", None)
 
 
 def test_self_test_is_not_logged():
     pytest.importorskip("numba")
     ran: set[str] = set()
-    with noted(ran):
+    with record_implementations(ran):
         diagonal_lstm(*arguments(2, 2))
     assert ran == {"cpu"}
 

@@ -73,7 +73,7 @@ def test_add_totals_adds_four_sums(dtype):
 def test_block_is_transposed_into_another_array(dtype):
     source = np.random.default_rng(0).random((8, 11)).astype(dtype)
     out = np.zeros((9, 13), dtype)
-    compiled(lambda s, o: numba_simd.turn(s, 2, 11, o, 13 + 5, 13))(source.ravel(), out.ravel())
+    compiled(lambda s, o: numba_simd.transpose_block(s, 2, 11, o, 13 + 5, 13))(source.ravel(), out.ravel())
     expected = np.zeros_like(out)
     expected[1:, 5:] = source[:, 2:10].T
     np.testing.assert_array_equal(out, expected)

@@ -36,7 +36,7 @@ def test_compiled_pooling_works_on_this_machine():
 @pytest.mark.parametrize(("count", "channels"), [(1, 1), (3, 5), (5, 32)])
 def test_compiled_pooling_equals_plain_operators_to_the_bit(count, channels, height, width):
     x = maps(count, channels, height, width)
-    assert pool.takes(x)
+    assert pool.is_supported(x)
     for threads in (1, 2):
         torch.set_num_threads(threads)
         (found, slope), (wanted, exact) = outcome(pooled_relu, x), outcome(pool.plain, x)
@@ -67,14 +67,14 @@ def test_compiled_pooling_has_second_derivatives(height, width):
 
 def test_pooling_on_other_devices_and_dtypes_uses_plain_operators():
     x = maps(2, 8, 5, 7)
-    assert pool.takes(x)
-    assert not any(map(pool.takes, (x.double(), x.bfloat16(), x.contiguous(), x[..., 1:], x[:0], x.to("meta"))))
+    assert pool.is_supported(x)
+    assert not any(map(pool.is_supported, (x.double(), x.bfloat16(), x.contiguous(), x[..., 1:], x[:0], x.to("meta"))))
     with pytest.raises(RuntimeError, match="too small"):
         pooled_relu(x[:, :, :1])
     with global_batch_rows(Rows(0, 2, 2), lambda x: x, 1, 0):
-        assert not pool.takes(x)
+        assert not pool.is_supported(x)
     seen = []
-    torch.func.grad(lambda y: seen.append(pool.takes(y)) or pooled_relu(y).sum())(x)
+    torch.func.grad(lambda y: seen.append(pool.is_supported(y)) or pooled_relu(y).sum())(x)
     assert seen == [False]
 
 
@@ -82,8 +82,8 @@ def test_pooling_on_other_devices_and_dtypes_uses_plain_operators():
 def test_step_with_one_question_per_image_equals_plain_operators_to_the_bit(attn, monkeypatch):
     images, query = torch.rand(4, 3, 38, 45).contiguous(memory_format=torch.channels_last), torch.tensor([3, 1, 4, 1])
     results = []
-    for takes in (pool.takes, lambda _: False):
-        monkeypatch.setattr(pool, "takes", takes)
+    for takes in (pool.is_supported, lambda _: False):
+        monkeypatch.setattr(pool, "is_supported", takes)
         torch.manual_seed(0)
         model = bench.create_model(attn, classes=4, queries=10, size=(38, 45)).to(memory_format=torch.channels_last)
         torch.nn.functional.cross_entropy(model(images, query).logits, query % 4).backward()

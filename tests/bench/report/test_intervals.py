@@ -5,7 +5,7 @@ import math
 import pytest
 
 from bench.leaderboard.statistics import wilson_interval
-from bench.report.intervals import Rate, at_scale, ends, rate_of
+from bench.report.intervals import Rate, rate_at_scale, rate_of, values_and_bounds
 from tests.bench.report.helpers import copy_run, entry_of, one
 
 
@@ -15,7 +15,7 @@ def test_a_scale_with_one_question_has_no_interval_where_seeds_differ(runs):
     _, entry = entry_of(runs)
     name = "accuracy_scale_0.5_1.0"
     entry.row.update({f"{name}_lo": math.nan, f"{name}_hi": math.nan})
-    rate = at_scale(entry, name)
+    rate = rate_at_scale(entry, name)
     assert (rate.low, rate.high) == (None, None)
 
 
@@ -23,10 +23,10 @@ def test_intervals_per_scale_are_from_the_board_or_pooled_over_seeds(runs):
     (copy_run(one(runs), runs, "s1", seed=1) / "answers.safetensors").unlink()
     name, (_, entry) = "accuracy_scale_0.5_1.0", entry_of(runs)
     images = 2 * entry.finished[0]["n_scale_0.5_1.0"]
-    rate = at_scale(entry, name)
+    rate = rate_at_scale(entry, name)
     assert (rate.low, rate.high) == pytest.approx(wilson_interval(rate.value, images))
     entry.row.update({f"{name}_lo": 0.1, f"{name}_hi": 0.9})
-    rate = at_scale(entry, name)
+    rate = rate_at_scale(entry, name)
     assert (rate.low, rate.high) == (0.1, 0.9)
 
 
@@ -50,5 +50,5 @@ def test_rate_of_a_row_has_both_bounds_or_none(row, rate):
 
 
 def test_ends_are_the_values_and_known_bounds():
-    assert ends([Rate(0.5, 0.4, 0.6), Rate(0.9, None, None)]) == [0.4, 0.5, 0.6, 0.9]
-    assert ends([]) == []
+    assert values_and_bounds([Rate(0.5, 0.4, 0.6), Rate(0.9, None, None)]) == [0.4, 0.5, 0.6, 0.9]
+    assert values_and_bounds([]) == []

@@ -132,8 +132,8 @@ def test_path_is_printed_with_its_bytes(tmp_path):
 def test_a_path_is_printed_as_it_was_given(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     console.start_command()
-    root = console.remember_place(Path("data"))
-    console.remember_place(tmp_path / "data" / "deep")
+    root = console.remember_spelling(Path("data"))
+    console.remember_spelling(tmp_path / "data" / "deep")
     os.chdir("/")
     for path in (root, root / "sets", root / "deep" / "er", tmp_path):
         console.emit(path)

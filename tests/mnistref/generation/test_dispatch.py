@@ -61,7 +61,9 @@ def test_shard_written_to_another_folder_is_refused(request_for, tmp_path):
         return replace(job, path=tmp_path / "there" / job.path.name)
 
     (tmp_path / "there").mkdir()
-    refused(request_for(), RemoteExecutor(there), r"\.h5: missing here, although worker .* wrote it.*the same files")
+    refused(
+        request_for(), RemoteExecutor(there), r"\.h5: missing here, although worker .* wrote it.*mount the same folder"
+    )
 
 
 def test_shard_written_to_another_folder_is_refused_despite_an_old_shard(request_for, tmp_path):
@@ -116,7 +118,7 @@ def test_worker_does_not_create_a_missing_data_set_folder(request_for, tmp_path)
         return replace(job, path=tmp_path / "there" / job.path.name)
 
     refused(
-        request_for(), RemoteExecutor(there), r"^worker \S+ \(process \d+\) does not see .*there: let every worker see"
+        request_for(), RemoteExecutor(there), r"^worker \S+ \(process \d+\) does not see .*there: mount the same folder"
     )
     assert not (tmp_path / "there").exists()
 

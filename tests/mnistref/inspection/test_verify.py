@@ -100,14 +100,14 @@ def test_link_to_the_same_file_is_accepted_and_a_folder_is_not(name, folder, tmp
     (folder / name).symlink_to(tmp_path / name)
     assert verify(folder) == []
     (tmp_path / name).rename(tmp_path / "gone")
-    assert [(fault.file, fault.what.rpartition(": ")[2][:17]) for fault in verify(folder)] == [
+    assert [(fault.file, fault.description.rpartition(": ")[2][:17]) for fault in verify(folder)] == [
         (name, "a link to nothing")
     ]
     (folder / name).unlink()
     (folder / name).mkdir()
     faults = verify(folder)
     assert [fault.file for fault in faults] == [name]
-    assert "a folder, which must be moved away" in faults[0].what
+    assert "a folder, which must be moved away" in faults[0].description
 
 
 @pytest.mark.parametrize("name", ["train-00000-of-00001.h5", "README.md", "SHA256SUMS", "dataset.json"])
@@ -133,7 +133,7 @@ def test_invalid_line_of_sha256sums_is_named_by_its_number(folder):
         file.write("garbage\n")
     assert [fault.file for fault in verify(folder)] == ["dataset.json", SUMS]
     lines = len((folder / SUMS).read_text().splitlines())
-    assert verify(folder)[1].what == f"line {lines} is not a SHA-256 digest and a file name"
+    assert verify(folder)[1].description == f"line {lines} is not a SHA-256 digest and a file name"
 
 
 def test_verify_of_a_folder_without_a_data_set_is_a_usage_error(tmp_path):

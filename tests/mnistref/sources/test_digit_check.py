@@ -14,7 +14,7 @@ from scipy import ndimage
 import cli
 from mnistref.common.errors import DataProblemError
 from mnistref.generation.generate import Request, generate, plan, request_of
-from mnistref.generation.online import open_fresh
+from mnistref.generation.online import open_online_generator
 from mnistref.inspection.verify import verify
 from mnistref.sources.digit_check import _likeness, check_digit_images, class_means
 from mnistref.sources.digits import Digits, load_digits
@@ -250,7 +250,7 @@ def test_any_digits_accepts_failed_digits_and_records_it(inverted, tmp_path):
     card = (folder / "README.md").read_text()
     assert "--digits <inverted> --any-digits\n" in card
     assert "The digit check failed; the digits were accepted with `--any-digits`." in card
-    assert open_fresh(folder, tmp_path / "root" / "raw", str(inverted)).images == 3
+    assert open_online_generator(folder, tmp_path / "root" / "raw", str(inverted)).images == 3
 
 
 def test_unneeded_any_digits_leaves_no_record(idx_folder, tmp_path):
