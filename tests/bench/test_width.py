@@ -109,7 +109,7 @@ def test_the_record_of_a_width_builds_the_same_network(narrow, mini, tmp_path):
 def test_relative_runtime_uses_the_baseline_of_the_same_width(narrow, monkeypatch):
     timed = {}
 
-    def measure(models, *how):
+    def measure(models, *how, on_round):
         timed.update(models)
         raise InterruptedError
 

@@ -69,7 +69,7 @@ def test_a_streamed_split_fades_and_has_masks(make):
     shown = [list(split.iter_batches(order, 33, levels.__getitem__)) for split in (here, streamed)]
     for a, b in zip(*shown, strict=True):
         same(a, b)
-        assert torch.equal(here.masks(a.at), streamed.masks(b.at))
+        assert torch.equal(here.masks(a.indices), streamed.masks(b.indices))
     assert not torch.equal(shown[0][0].images, next(here.iter_batches(order, 33)).images)
     assert torch.equal(here.scale, streamed.scale)
     same(here.batch(order[:5], 0.5), streamed.batch(order[:5], 0.5))

@@ -163,7 +163,8 @@ def test_failure_in_one_process_ends_all_processes_and_is_recorded(mini, tmp_pat
     assert done.stdout == ""
     assert "failed: ValueError: no such luck" in done.stderr
     (result,) = records.read_results(tmp_path / "runs")
-    assert (result["status"], result["reason"]) == ("failed", "ValueError: no such luck")
+    assert result["status"] == "failed"
+    assert result["reason"].startswith("ValueError: no such luck (")  # the place in the user's file
 
 
 def test_sweep_under_torchrun_is_refused(monkeypatch):
