@@ -20,7 +20,6 @@ INDEX = Path(__file__).with_name("pretrained.json")
 VARIABLE = "BENCH_WEIGHTS"
 """Environment variable with a folder of weights, such as `results` of a checkout."""
 WEIGHTS = "weights.safetensors"
-_PACKAGE_FOLDER = Path(__file__).with_name("weights")
 _CHECKOUT_FOLDER = Path(__file__).parent.parent / "results"
 
 
@@ -93,10 +92,9 @@ def load_pretrained(model: nn.Module, entry: Entry) -> None:
 
 
 def _find_file(entry: Entry) -> Path:
-    """Return the path of the weights. They are searched in the package, in the checkout and in `BENCH_WEIGHTS`."""
+    """Return the path of the weights, in `BENCH_WEIGHTS` or in `results` of the checkout."""
     named = os.environ.get(VARIABLE)
-    folders = [_PACKAGE_FOLDER, _CHECKOUT_FOLDER, *([Path(named)] if named else [])]
-    for folder in folders:
+    for folder in (*([Path(named)] if named else []), _CHECKOUT_FOLDER):
         for path in (folder / entry["run"] / WEIGHTS, folder / f"{entry['sha256']}.safetensors"):
             if path.is_file():
                 return path

@@ -103,12 +103,16 @@ def _show_result(run: Path, resolved: "ResolvedRun", root: Path, picture: bool) 
 
     from bench.runs.summary import describe_run, has_map, suggest_commands
     from bench.visualization import attention_maps
+    from mnistref.common.errors import ProblemError
 
     logging.info("\n%s\n", describe_run(run, resolved.data))
     file = run / PICTURE
     if picture and has_map(run) and not file.exists() and find_spec("matplotlib"):
         logging.info("drawing %s", in_user_spelling(file))
-        attention_maps.save_picture(run, file, root, resolved.data)
+        try:
+            attention_maps.save_picture(run, file, root, resolved.data)
+        except (OSError, ProblemError) as error:  # such as a read-only folder; the run itself is finished
+            logging.warning("no picture: %s", error)
     logging.info("%s", suggest_commands(in_user_spelling(run), in_user_spelling(file) if file.exists() else None))
 
 

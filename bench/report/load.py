@@ -1,33 +1,18 @@
-"""Files that a page needs in addition to the results: histories, environments and cards. Damaged ones are skipped."""
+"""Files that a page needs in addition to the results: environments and cards. Damaged ones are skipped."""
 
 import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeGuard
 
 from bench.common.json_files import parse_json
-from bench.runs.record_types import HistoryEntry
-from bench.runs.records import ENVIRONMENT, HISTORY
+from bench.runs.records import ENVIRONMENT
 
 log = logging.getLogger("bench")
 
 CARD = "README.md"
 MAX_CARD_BYTES = 1_000_000
 """Maximal size of a card in bytes."""
-
-
-def history(run: Path) -> list[HistoryEntry]:
-    """Return the epochs of a run; [] if there are none. Lines that are not records are skipped."""
-    try:
-        lines = (run / HISTORY).read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    return [record for line in lines if _is_entry(record := _parsed(line))]
-
-
-def _is_entry(value: object) -> TypeGuard[HistoryEntry]:
-    return isinstance(value, dict)
 
 
 def environment(run: Path) -> dict[str, object]:

@@ -17,7 +17,7 @@ from bench.report import accuracy_charts, curve_charts
 from bench.report.chart_types import Figure
 from bench.report.galleries import Gallery, galleries
 from bench.report.groups import ComparisonGroup, comparison_groups, missing, number, rows_of
-from bench.report.load import card, environment, history
+from bench.report.load import card, environment
 from bench.report.markdown import Block, blocks
 from bench.report.table import MISSING, NOT_SORTABLE, table
 from bench.runs import records
@@ -88,7 +88,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
     groups = comparison_groups(board, results)
     rows = rows_of(board)
     places = [root, runs.resolve().parent]
-    histories = {result["run"]: history(runs / result["run"]) for result in results}
+    histories = {result["run"]: records.read_history(runs / result["run"]) for result in results}
     return _filled(
         version=VERSION,
         results=results,

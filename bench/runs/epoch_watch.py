@@ -1,12 +1,12 @@
 """Progress of runs in other processes: a line for each epoch, read from their histories."""
 
-import json
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
-from bench.runs import records
+from bench.runs.record_types import HistoryEntry
+from bench.runs.records import read_history
+from bench.runs.validation import is_number
 
 log = logging.getLogger("bench")
 
@@ -20,29 +20,17 @@ class EpochWatch:
 
     def __init__(self, folders: Mapping[Path, str]) -> None:
         self._names = folders
-        self._logged = {folder: len(_read_lines(folder)) for folder in folders}
+        self._logged = {folder: len(read_history(folder, warn=False)) for folder in folders}
 
     def report(self) -> None:
         """Log the epochs that have ended since the last call."""
         for folder, name in self._names.items():
-            lines = _read_lines(folder)
-            for line in lines[self._logged[folder] :]:
-                with suppress(ValueError, KeyError, TypeError):  # a damaged line
-                    record = json.loads(line)
-                    log.info(
-                        "%s: epoch %d, val %.3f, %.0f s",
-                        name,
-                        record["epoch"],
-                        record["val_accuracy"],
-                        record["seconds"],
-                    )
-            self._logged[folder] = len(lines)
+            entries = read_history(folder, warn=False)
+            for entry in entries[self._logged[folder] :]:
+                log.info("%s: epoch %s, val %s", name, entry.get("epoch"), _format_accuracy(entry))
+            self._logged[folder] = len(entries)
 
 
-def _read_lines(folder: Path) -> list[str]:
-    """Return the complete lines of the history of a run."""
-    try:
-        text = (folder / records.HISTORY).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return []
-    return text.split("\n")[:-1]
+def _format_accuracy(entry: HistoryEntry) -> str:
+    accuracy = entry.get("val_accuracy")
+    return f"{accuracy:.3f}" if is_number(accuracy) else "unknown"

@@ -1,6 +1,5 @@
 """A run for Python programs: configuration, result, history, answers and network."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,15 +9,13 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from bench.common.json_files import parse_json, read_json
+from bench.common.json_files import read_json
 from bench.config import RunConfig
 from bench.evaluation.columns import MAP_SCORES
 from bench.runs import records
 from bench.runs.load import load_model
 from bench.runs.provenance import READ_ERRORS, parse_config, read_run_without_result
 from mnistref.common.errors import UsageProblemError
-
-log = logging.getLogger("bench")
 
 ANSWER_COLUMNS = {"answer": "prediction", "right": "correct", "scale_bin": "scale_bin"}
 """Name in the file of the answers → column of a table of answers. The measures of maps follow, with the same names."""
@@ -80,7 +77,8 @@ def load_run(path: str | Path) -> LoadedRun:
         raise records.build_damage_error(file, error) from error
     records.require_same_run(folder, result, config)
     answers = records.read_answers(folder)
-    return LoadedRun(folder, config, result, _read_history(folder), tabulate_answers(answers or {}))
+    history = pd.DataFrame(records.read_history(folder))
+    return LoadedRun(folder, config, result, history, tabulate_answers(answers or {}))
 
 
 def tabulate_answers(answers: Mapping[str, np.ndarray]) -> pd.DataFrame:
@@ -90,18 +88,3 @@ def tabulate_answers(answers: Mapping[str, np.ndarray]) -> pd.DataFrame:
     table = pd.DataFrame({names[name]: answers[name] for name in names if name in answers})
     halves = dict.fromkeys(table.columns[table.dtypes == np.float16], np.float32)  # pandas cannot print f2
     return table.astype({**halves, **({"correct": bool} if len(table.columns) else {})}).rename_axis("question")
-
-
-def _read_history(folder: Path) -> pd.DataFrame:
-    """Return the epochs of a run. Lines that are not records are skipped, as the last one of an interrupted run."""
-    path = folder / records.HISTORY
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    rows = []
-    for line in lines:
-        try:
-            row = parse_json(line)
-        except ValueError as error:
-            log.warning("%s: skipped a line that is not JSON (%s)", path, error)
-            continue
-        rows += [row] if isinstance(row, dict) else []
-    return pd.DataFrame(rows)

@@ -4,9 +4,9 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
-from bench.common.json_files import read_json, write_json
+from bench.common.json_files import parse_json, read_json, write_json
 from bench.compute import ComputeConfig
 from bench.config import RunConfig
 from bench.runs.answers import ANSWERS, PACKED_ANSWERS, read_answers, read_packed_answers, write_answers
@@ -25,7 +25,7 @@ from bench.runs.provenance import (
     read_run_without_result,
     split_config,
 )
-from bench.runs.record_types import Result, RunFacts, RunRecord
+from bench.runs.record_types import HistoryEntry, Result, RunFacts, RunRecord
 from bench.runs.validation import RESULT_FORMAT, check_against_answers, check_result, check_same_run, is_result
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
@@ -118,6 +118,34 @@ def append_history(run: Path, record: "EpochRecord") -> None:
     """Append the record of an epoch to the history of a run."""
     with open(run / HISTORY, "a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
+
+
+def read_history(run: Path, warn: bool = True) -> list[HistoryEntry]:
+    """Return the epochs of a run; [] if there are none. Lines that are not records are skipped.
+
+    Args:
+        run: the folder of the run.
+        warn: whether to log a warning for each skipped line.
+    """
+    try:
+        lines = (run / HISTORY).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    entries: list[HistoryEntry] = []
+    for line in lines:
+        try:
+            entry = parse_json(line)
+        except ValueError as error:
+            if warn:
+                log.warning("%s: skipped a line that is not JSON (%s)", run / HISTORY, error)
+            continue
+        if _is_entry(entry):
+            entries.append(entry)
+    return entries
+
+
+def _is_entry(value: object) -> TypeGuard[HistoryEntry]:
+    return isinstance(value, dict)
 
 
 def trim_history(run: Path, epochs: int) -> None:

@@ -115,7 +115,7 @@ def _percent(value: float) -> str:
 
 
 def suggest_commands(run: Path, picture: Path | None) -> str:
-    """Return the picture of a run, if there is one, and the commands with which a user may go on.
+    """Return the picture of a run, if there is one, and the commands that show more: each slot, the board, the report.
 
     Args:
         run: the folder of the run, in a folder of runs.
@@ -125,7 +125,7 @@ def suggest_commands(run: Path, picture: Path | None) -> str:
     where = "" if runs == default else f" --runs {shlex.quote(str(runs))}"
     rows = [
         *([["picture", str(picture)]] if picture else []),
-        ["pictures", f"bench show {shlex.quote(str(run))}"],
+        ["slots", f"bench show {shlex.quote(str(run))}"],
         ["board", f"bench leaderboard{where}"],
         ["report", f"bench report{where} -o report.html"],
     ]

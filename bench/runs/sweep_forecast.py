@@ -9,7 +9,7 @@ import torch
 from bench.attention import NetworkSpec
 from bench.common.number_format import describe_duration
 from bench.compute import ComputeConfig
-from bench.config import RunConfig
+from bench.kernels.diagonal_lstm import ImplementationError
 from bench.profiling.forecast import estimate_step_seconds, mean_questions
 from bench.runs import records
 from bench.runs.sweep import Task
@@ -42,11 +42,16 @@ def announce_duration(tasks: Sequence[Task], runs: Path, workers: int, threads: 
         return
     log.info("estimating the time of %d runs from a step of each network", len(known))
     step_seconds: dict[tuple[NetworkSpec, str], float] = {}
-    for task in known:
-        key = task.network, task.config.variant
-        if key not in step_seconds:
-            config, variant = task.config, get_variant(task.config.variant)
-            step_seconds[key] = estimate_step_seconds(task.network, variant, config.recipe, _computing(config), threads)
+    try:
+        for task in known:
+            key = task.network, task.config.variant
+            if key not in step_seconds:
+                config, variant = task.config, get_variant(task.config.variant)
+                computing = ComputeConfig(torch.device(config.device), config.precision)
+                step_seconds[key] = estimate_step_seconds(task.network, variant, config.recipe, computing, threads)
+    except (ImplementationError, RuntimeError) as error:  # the runs will report it
+        log.warning("the time is not estimated: %s", error)
+        return
     seconds = {task: _steps(task) * step_seconds[task.network, task.config.variant] for task in known}
     longest = max(seconds, key=seconds.__getitem__)
     total = max(sum(seconds.values()) / workers, seconds[longest])
@@ -64,7 +69,3 @@ def _steps(task: Task) -> int:
     if recipe.questions == "one" and task.config.queries == "all":
         units *= mean_questions(recipe, manifest.variant)
     return recipe.epochs * max(1, units // recipe.batch)
-
-
-def _computing(config: RunConfig) -> ComputeConfig:
-    return ComputeConfig(torch.device(config.device), config.precision)

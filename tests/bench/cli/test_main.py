@@ -109,6 +109,19 @@ def test_run_command_prints_a_summary_and_draws_a_picture(mini, tmp_path):
     assert not (Path(none.stdout.strip()) / "attention.png").exists()
 
 
+def test_a_run_is_finished_if_its_picture_cannot_be_written(mini, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+
+    def fail(*_):
+        raise PermissionError(13, "Permission denied", "attention.png")
+
+    monkeypatch.setattr("bench.visualization.attention_maps.save_picture", fail)
+    done = call(cli.bench, *run_arguments(mini, tmp_path, "pan"), "--picture")
+    assert Path(done.stdout.strip()).is_dir()
+    assert "no picture: [Errno 13]" in done.stderr
+    assert "bench leaderboard" in done.stderr
+
+
 def test_the_number_of_training_images_makes_another_data_set(idx_folder, tmp_path):
     """The data set mini has the digits of the preset quick, so that nothing is downloaded."""
     sizes = ["--variant", "mini", "--digits", idx_folder, "--train", "40", "--epochs", "1", "--root", tmp_path]

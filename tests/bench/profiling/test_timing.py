@@ -8,22 +8,12 @@ import torch
 from torch import nn
 
 from bench.compute import ComputeConfig
-from bench.config import Recipe
 from bench.model import create_model
 from bench.profiling import timing
 from bench.profiling.timing import LiveTensors, Spread, random_batch, saved_memory, time_networks
-from mnistref.variants import get_variant
+from tests.bench.training.helpers import CPU, MINI, ON_CPU, SHORT, network
 
-CPU = torch.device("cpu")
-ON_CPU = ComputeConfig(CPU)
-MINI = get_variant("mini")
-SHORT = Recipe("fast", "adam", lr=0.003, batch=32, epochs=3, schedule="onecycle")
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-
-
-def network(attn: str) -> nn.Module:
-    torch.manual_seed(0)
-    return create_model(attn, variant="mini")
 
 
 def test_timing_does_not_change_the_network():

@@ -5,8 +5,8 @@ import math
 import re
 
 from bench.report import accuracy_charts, curve_charts
-from bench.report.load import history
 from bench.report.page import page
+from bench.runs.records import read_history
 from tests.bench.report.helpers import edit, entry_of, groups_of, one, read
 
 
@@ -65,7 +65,7 @@ def test_charts_with_one_point_and_their_links_are_left_out(runs, root):
 
 def test_a_row_with_one_epoch_is_named_below_the_curves_of_the_others(runs):
     (group,) = groups_of(runs)
-    histories = {run.name: history(run) for run in runs.glob("mini-*")}
+    histories = {run.name: read_history(run) for run in runs.glob("mini-*")}
     assert len(curve_charts.learning(group, histories).panels) == 2
     histories[one(runs, "none").name] = histories[one(runs, "none").name][:1]
     figure = curve_charts.learning(group, histories)

@@ -56,3 +56,13 @@ def test_a_short_sweep_is_not_estimated(tasks, steps, tmp_path, caplog):
         sweep_forecast.announce_duration(tasks, tmp_path, 1, None)
     assert not steps
     assert not caplog.records
+
+
+def test_an_error_of_the_estimate_does_not_end_the_sweep(tasks, tmp_path, monkeypatch, caplog):
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(sweep_forecast, "MIN_IMAGES", 1)
+    monkeypatch.setattr(sweep_forecast, "estimate_step_seconds", fail)
+    sweep_forecast.announce_duration(tasks, tmp_path, 1, None)
+    assert "the time is not estimated: out of memory" in caplog.text

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from bench.compute import ComputeConfig
 from bench.config import Recipe
@@ -12,9 +13,18 @@ from bench.data.loading import load_split
 from bench.model import create_model
 from bench.training import checkpoints
 from bench.training.trainer import Trainer
+from mnistref.variants import get_variant
 
 CPU = torch.device("cpu")
+ON_CPU = ComputeConfig(CPU)
+MINI = get_variant("mini")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=32, epochs=3, schedule="onecycle")
+
+
+def network(attn: str) -> nn.Module:
+    """Return a network for mini whose weights are always the same."""
+    torch.manual_seed(0)
+    return create_model(attn, variant="mini")
 
 
 def trainer_for(mini, recipe: Recipe = SHORT, attn: str = "pan", seed: int = 0, precision: str = "fp32") -> Trainer:

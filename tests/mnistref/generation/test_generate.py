@@ -14,7 +14,7 @@ from mnistref.common.atomic_files import PARTIAL
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.dataset import read_split
 from mnistref.generation import shard_worker
-from mnistref.generation.generate import Request, generate
+from mnistref.generation.generate import generate
 from mnistref.inspection.verify import verify
 from mnistref.storage.manifest import read_manifest
 from mnistref.storage.schema import FIELDS
@@ -26,20 +26,6 @@ from tests.helpers import digests
 def small_shards(monkeypatch):
     """Use shards of 8 images, so that small data sets have several."""
     monkeypatch.setattr("mnistref.storage.manifest.SHARD_IMAGES", 8)
-
-
-@pytest.fixture
-def request_for(tmp_path, photo_folder, idx_folder):
-    def request_for(variant: str = "mbg", name: str = "root", **changes) -> Request:
-        defaults = {
-            "root": tmp_path / name,
-            "sizes": {"train": 21, "val": 8, "test": 9},
-            "digits": str(idx_folder),
-            "backgrounds": str(photo_folder),
-        }
-        return Request(variant, **{**defaults, **changes})
-
-    return request_for
 
 
 def test_workers_and_executors_give_the_same_bytes(request_for, small_shards):

@@ -5,21 +5,7 @@ import shutil
 import pytest
 
 from mnistref.common.errors import UsageProblemError
-from mnistref.generation.generate import Request, plan
-
-
-@pytest.fixture
-def request_for(tmp_path, photo_folder, idx_folder):
-    def request_for(variant: str = "mbg", name: str = "root", **changes) -> Request:
-        defaults = {
-            "root": tmp_path / name,
-            "sizes": {"train": 21, "val": 8, "test": 9},
-            "digits": str(idx_folder),
-            "backgrounds": str(photo_folder),
-        }
-        return Request(variant, **{**defaults, **changes})
-
-    return request_for
+from mnistref.generation.generate import plan
 
 
 def test_sources_are_named_by_content(request_for, idx_folder, photo_folder, tmp_path):

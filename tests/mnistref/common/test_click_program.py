@@ -1,0 +1,55 @@
+"""Help texts whose options stand under headings."""
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import cli
+from mnistref.common.click_program import HeadedCommand, headed_option
+
+
+@click.command(cls=HeadedCommand)
+@headed_option("Data", "--images", type=click.IntRange(2, 9), metavar="N", default=3, show_default=True, help="Images.")
+@click.option("--plain", help="Without a heading.")
+@headed_option("Training", "--rate", type=click.FloatRange(0, 1, min_open=True), metavar="X", help="Rate.")
+@headed_option("Data", "--name", help="Text with [brackets; x<=3].")
+def command(**_: object) -> None:
+    """Do nothing."""
+
+
+def test_options_stand_under_their_headings_without_ranges():
+    lines = [line.strip() for line in CliRunner().invoke(command, ["--help"]).stdout.splitlines() if line.strip()]
+    start = lines.index("Data:")
+    assert lines[start:] == [
+        "Data:",
+        "--images N   Images.  [default: 3]",
+        "--name TEXT  Text with [brackets; x<=3].",
+        "Other options:",
+        "--plain TEXT  Without a heading.",
+        "--help        Show this message and exit.",
+        "Training:",
+        "--rate X  Rate.",
+    ]
+
+
+@pytest.mark.parametrize(("option", "value"), [("--images", "1"), ("--rate", "0")])
+def test_values_outside_the_range_are_errors_that_name_it(option, value):
+    done = CliRunner().invoke(command, [option, value])
+    assert done.exit_code == 2
+    assert "range" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "name"), [(cli.bench, "run"), (cli.bench, "sweep"), (cli.mnistref, "generate")], ids=str
+)
+def test_every_option_of_long_commands_has_a_heading(program, name):
+    options = [parameter for parameter in program.commands[name].params if isinstance(parameter, click.Option)]
+    assert len(options) > 10
+    assert not [option.name for option in options if not getattr(option, "heading", "")]
+
+
+@pytest.mark.parametrize("program", [cli.bench, cli.mnistref], ids=lambda program: program.name)
+def test_the_list_of_commands_cuts_no_sentence(program):
+    commands = CliRunner().invoke(program, ["--help"]).stdout.partition("Commands:")[2]
+    assert len(commands.split()) > 20
+    assert "..." not in commands
