@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from bench.attention import NetworkSpec
+from bench.common.number_format import describe_duration
 from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, RunConfig
 from bench.runs import records
 from bench.runs.configure import RunSettings, configure
@@ -245,15 +246,9 @@ def _describe_outcome(task: Task, outcome: RunOutcome, runs: Path) -> str:
         return f"{outcome.status}: {outcome.reason}"
     result = records.read_result(runs / task.config.run_id)
     assert result  # `_require_record` has read it
-    return f"test accuracy {100 * result['accuracy']:.1f} % in {_format_seconds(result['seconds'])}"
+    return f"test accuracy {100 * result['accuracy']:.1f} % in {describe_duration(result['seconds'])}"
 
 
 def _describe_times(elapsed: float, remaining: float) -> str:
-    text = f"{_format_seconds(elapsed)} elapsed"
-    return f"{text}, about {_format_seconds(remaining)} remaining" if remaining else text
-
-
-def _format_seconds(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
+    text = f"{describe_duration(elapsed)} elapsed"
+    return f"{text}, about {describe_duration(remaining)} remaining" if remaining else text
