@@ -125,7 +125,7 @@ def suggest_commands(run: Path, picture: Path | None) -> str:
     where = "" if runs == default else f" --runs {shlex.quote(str(runs))}"
     rows = [
         *([["picture", str(picture)]] if picture else []),
-        ["slots", f"bench show {shlex.quote(str(run))}"],
+        ["pictures", f"bench show {shlex.quote(str(run))}"],
         ["board", f"bench leaderboard{where}"],
         ["report", f"bench report{where} -o report.html"],
     ]
