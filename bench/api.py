@@ -97,12 +97,12 @@ def evaluate(
         DataProblemError: a file of the data set is damaged.
     """
     data = dataset if isinstance(dataset, MnistRef) else load(dataset, split, queries)
-    _require_plain(data, batch)
+    _require_testable(data, batch)
     network = as_network(model, data.variant.classes)
-    place = torch.device(device) if device is not None else _device_of(network)
-    questions = load_questions(data, place)
-    with _evaluation_mode(network), ComputeConfig(place).backend_flags():
-        network.to(place)
+    target = torch.device(device) if device is not None else _device_of(network)
+    questions = load_questions(data, target)
+    with _evaluation_mode(network), ComputeConfig(target).backend_flags():
+        network.to(target)
         try:
             values = measure_questions(network, questions, batch)
         except DivergedError as error:
@@ -114,7 +114,7 @@ def evaluate(
     return Evaluation(measures, _tabulate(data, values, has_answers))
 
 
-def _require_plain(data: MnistRef, batch: int) -> None:
+def _require_testable(data: MnistRef, batch: int) -> None:
     if type(batch) is not int or batch < 1:
         raise ValueError(f"batch {batch!r}: pass a whole number, 1 or more")
     if not len(data):

@@ -205,17 +205,17 @@ class RunConfig:
         return cls(**{**content, "recipe": Recipe(**content["recipe"])})
 
     def require_valid(self) -> None:
-        """Check the type and range of the values.
+        """Raise an error unless the values have their types and ranges.
 
         Raises:
             ValueError: a value is invalid. The message is the name and the value.
         """
-        recipe_checks = {} if self.recipe == EVALUATED else _recipe_checks(self.recipe)
-        for name, is_valid in (self._checks() | recipe_checks).items():
+        recipe_checks = {} if self.recipe == EVALUATED else _recipe_validity(self.recipe)
+        for name, is_valid in (self._validity() | recipe_checks).items():
             if not is_valid:
                 raise ValueError(f"{name}: {getattr(self, name, getattr(self.recipe, name, None))!r}")
 
-    def _checks(self) -> dict[str, bool]:
+    def _validity(self) -> dict[str, bool]:
         return {
             "device": self.device in DEVICES[1:],
             "precision": self.precision in PRECISIONS,
@@ -246,7 +246,7 @@ class RunConfig:
         return f"{self.variant}-{attn}-s{self.seed}-{digest}"
 
 
-def _recipe_checks(recipe: Recipe) -> dict[str, bool]:
+def _recipe_validity(recipe: Recipe) -> dict[str, bool]:
     return {
         "name": recipe.name in tuple(RECIPES),  # a damaged record may hold a list, which cannot be a key
         "optimizer": recipe.optimizer in OPTIMIZERS,

@@ -29,7 +29,7 @@ from bench.evaluation.metric_inputs import (
     convert_size,
     convert_target,
 )
-from bench.evaluation.output_checks import check_shapes
+from bench.evaluation.output_checks import require_map_shapes
 from bench.evaluation.unchecked_metrics import BINS, PrecisionRecall
 
 __all__ = [
@@ -63,7 +63,7 @@ def attended(masks: Maps, size: tuple[int, int], power: float = 1.0) -> Tensor:
             integers; or `power` is not a positive finite number.
     """
     maps, size, power = convert_maps(masks), convert_size(size), convert_power(power)
-    check_shapes(maps, size=size)
+    require_map_shapes(maps, size=size)
     return _attended(maps, size, power)
 
 

@@ -157,10 +157,10 @@ def stats(path: Path, as_json: bool, plot: Path | None) -> None:
     from mnistref.storage.manifest import read_manifest
 
     if plot:
-        from mnistref.common.figure_files import check_name
+        from mnistref.common.figure_files import require_figure_name
         from mnistref.inspection.plot import save_plot
 
-        check_name(plot)
+        require_figure_name(plot)
     manifest, laws = read_manifest(path), statistics(path)
     note = manifest.variant.note
     if plot:

@@ -47,7 +47,7 @@ def print_leaderboard(
     from bench.leaderboard import formatting, snapshot
     from bench.leaderboard.aggregate import build_board
     from bench.leaderboard.claims import evaluate_claims
-    from bench.runs.records import require_results, resolve_runs_folder
+    from bench.runs.records import read_nonempty_results, resolve_runs_folder
     from mnistref.common.atomic_files import write_whole
     from mnistref.common.errors import UsageProblemError
 
@@ -56,7 +56,7 @@ def print_leaderboard(
     if weights and not save:
         raise UsageProblemError("--weights needs --save")
     if check:
-        checked = snapshot.check_snapshot(check)
+        checked = snapshot.rederive_boards(check)
         logging.info("every number of these boards follows from the saved records:")
         return emit("\n".join(str(in_user_spelling(Path(board))) for board in checked))
     runs, variant, baseline = (
@@ -68,7 +68,7 @@ def print_leaderboard(
         board = snapshot.save_snapshot(runs, save, variant, baseline, weights)
         logging.info("%s", formatting.to_text(board))
         return emit(save)
-    results = require_results(runs, variant)
+    results = read_nonempty_results(runs, variant)
     if as_claims:
         claim_results = evaluate_claims(results)
         if not claim_results:

@@ -73,10 +73,10 @@ def check(module: str, as_json: bool) -> None:
     tracebacks of errors in MODULE, on stderr.
     """
     from bench.conformance.checks import describe_verdict
-    from bench.conformance.isolation import check as check_module
+    from bench.conformance.isolation import check_isolated
     from mnistref.common.errors import RunProblemError
 
-    findings = check_module(module)
+    findings = check_isolated(module)
     verdict = describe_verdict(findings)
     for finding in findings:
         if finding.traceback:
@@ -154,11 +154,11 @@ def print_runtime(
     from bench.attention import resolve_network, split_networks
     from bench.config import DEFAULT_WIDTH, get_recipe
     from bench.profiling.benchmark import BASELINES, measure_runtime, to_json, to_text
-    from mnistref.common.figure_files import check_name
+    from mnistref.common.figure_files import require_figure_name
     from mnistref.variants import get_variant
 
     if plot:
-        check_name(plot)
+        require_figure_name(plot)
         from bench.profiling.plot import save_bars
     attns = [attn for attn_list in attn_lists for attn in split_networks(attn_list)]
     networks = [resolve_network(attn, DEFAULT_WIDTH) for attn in attns]

@@ -123,7 +123,7 @@ def _resolve_config_file(
     from click.core import ParameterSource
 
     from bench.compute import resolve_compute
-    from bench.conformance.isolation import require_buildable
+    from bench.conformance.isolation import require_buildable_isolated
     from bench.runs.reproduce import resolve_config_file
     from mnistref.variants import get_variant
 
@@ -141,7 +141,7 @@ def _resolve_config_file(
     config = resolved.config
     resolve_compute(config.device, config.precision, config.capture, config.deterministic)
     if is_main:
-        require_buildable(resolved.network, get_variant(config.variant))
+        require_buildable_isolated(resolved.network, get_variant(config.variant))
     return resolved
 
 

@@ -77,7 +77,7 @@ def describe_verdict(findings: Sequence[Finding], with_names: bool = True) -> st
     return f"not fit: {len(failed)} of {len(done)} checks failed{more}{names}"
 
 
-def check(attn: str) -> list[Finding]:
+def check_mechanism(attn: str) -> list[Finding]:
     """Return all findings about a mechanism. If an essential check fails, the later checks are omitted.
 
     Args:

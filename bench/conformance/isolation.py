@@ -73,7 +73,9 @@ class ProbeProcess:
             raise RunProblemError(f"{attn}: not fit to be benchmarked: {what} {ending}") from error
         return value
 
-    def require_buildable(self, network: str | NetworkSpec, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
+    def require_buildable_in_probe(
+        self, network: str | NetworkSpec, variant: VariantSpec, width: int = DEFAULT_WIDTH
+    ) -> None:
         """Do what `bench.conformance.checks.require_buildable` does.
 
         Raises:
@@ -103,24 +105,24 @@ class ProbeProcess:
             child.close()
 
 
-def check(attn: str) -> list[Finding]:
-    """Return the findings of `bench.conformance.checks.check`.
+def check_isolated(attn: str) -> list[Finding]:
+    """Return the findings of `bench.conformance.checks.check_mechanism`.
 
     Raises:
         RunProblemError: the module ended its process.
     """
     with ProbeProcess() as process:
-        return process.call(checks.check, attn)
+        return process.call(checks.check_mechanism, attn)
 
 
-def require_buildable(network: str | NetworkSpec, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
-    """Do what `ProbeProcess.require_buildable` does, for one network."""
+def require_buildable_isolated(network: str | NetworkSpec, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
+    """Do what `ProbeProcess.require_buildable_in_probe` does, for one network."""
     with ProbeProcess() as process:
-        process.require_buildable(network, variant, width)
+        process.require_buildable_in_probe(network, variant, width)
 
 
 def resolve_buildable(attn: str, variant: VariantSpec, width: int) -> NetworkSpec:
-    """Return the network of a slot list that passes `require_buildable`.
+    """Return the network of a slot list that passes `require_buildable_isolated`.
 
     A user module is imported and checked in a child process before this process imports it.
 
@@ -129,10 +131,10 @@ def resolve_buildable(attn: str, variant: VariantSpec, width: int) -> NetworkSpe
         RunProblemError: a user module failed a check, or ended its process.
     """
     if names_user_module(attn):
-        require_buildable(attn, variant, width)
+        require_buildable_isolated(attn, variant, width)
         return resolve_network(attn, width)
     network = resolve_network(attn, width)
-    require_buildable(network, variant)
+    require_buildable_isolated(network, variant)
     return network
 
 
@@ -163,7 +165,7 @@ def check_networks(
                 if (name, variant.name) in unfit:
                     continue
                 try:
-                    process.require_buildable(network, variant)
+                    process.require_buildable_in_probe(network, variant)
                 except RunProblemError as error:
                     unfit[name, variant.name] = str(error).removeprefix(f"{name}: ")
     if len(unfit) == len({(network.name, variant.name) for network in different for variant in variants}):

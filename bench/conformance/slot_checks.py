@@ -45,16 +45,16 @@ SIZES = ((25, 25), (7, 13), (1, 9), (1, 1))
 Check: TypeAlias = Callable[[Mechanism], None]
 
 
-def _check_shapes(mechanism: Mechanism) -> None:
-    """Check the output in evaluation and in training, for one image and for several, at every size of a slot."""
+def _require_shapes(mechanism: Mechanism) -> None:
+    """Raise UnfitError unless all outputs have the shapes and types of a slot, in evaluation and in training."""
     try:
-        _check_all_shapes(mechanism)
+        _require_all_shapes(mechanism)
     except UnfitError as error:
         where = locate_function(mechanism.cls.forward)
         raise UnfitError(f"{error}{f'; forward is in {where}' * bool(where)}") from None
 
 
-def _check_all_shapes(mechanism: Mechanism) -> None:
+def _require_all_shapes(mechanism: Mechanism) -> None:
     sizes = (*SIZES, *slot_sizes(last=isinstance(build_module(mechanism), Readout)))
     cases = [(False, batch, size) for size in sizes for batch in (1, 2)]
     cases += [(True, 2, size) for size in sizes]
@@ -90,7 +90,7 @@ def _require_type(value: Tensor, x: Tensor, label: str) -> None:
         raise UnfitError(f"returns {value.dtype}, expected {x.dtype}, the type of the features: {label}")
 
 
-def _check_ranges(mechanism: Mechanism) -> None:
+def _require_ranges(mechanism: Mechanism) -> None:
     module = build_slot(mechanism).eval()
     for size in SIZES:
         for name, value in run_module(module, *make_inputs(*size)).items():
@@ -104,7 +104,7 @@ def _check_ranges(mechanism: Mechanism) -> None:
                     raise UnfitError(f"{name} sums to {float(sums[0]):.3g}; a map of the last slot must sum to 1")
 
 
-def _check_gradients(mechanism: Mechanism) -> None:
+def _require_gradients(mechanism: Mechanism) -> None:
     module = build_slot(mechanism)
     x, query = make_inputs(7, 9)
     x.requires_grad_()
@@ -121,7 +121,7 @@ def _check_gradients(mechanism: Mechanism) -> None:
             raise UnfitError(f"the gradient of {name} is not finite")
 
 
-def _check_precision(mechanism: Mechanism) -> None:
+def _require_precision(mechanism: Mechanism) -> None:
     module = build_slot(mechanism).double().eval()
     x, query = make_inputs(5, 6)
     try:
@@ -133,7 +133,7 @@ def _check_precision(mechanism: Mechanism) -> None:
         ) from error
 
 
-def _check_determinism(mechanism: Mechanism) -> None:
+def _require_determinism(mechanism: Mechanism) -> None:
     module = build_slot(mechanism).eval()
     x, query = make_inputs(6, 5)
     first, again = run_module(module, x, query), run_module(module, x, query)
@@ -145,13 +145,13 @@ def _check_determinism(mechanism: Mechanism) -> None:
 
 
 @torch.no_grad()
-def _check_independence(mechanism: Mechanism) -> None:
+def _require_independence(mechanism: Mechanism) -> None:
     if leak := describe_leak(mechanism):
         raise UnfitError(leak)
 
 
 @torch.no_grad()
-def _check_alone_and_in_batch(mechanism: Mechanism) -> None:
+def _require_alone_and_in_batch(mechanism: Mechanism) -> None:
     if is_random_in_evaluation(mechanism):
         raise UntestedError("it is random, and an image alone has other random draws")
     module = build_slot(mechanism).eval()
@@ -169,7 +169,7 @@ def _check_alone_and_in_batch(mechanism: Mechanism) -> None:
 
 
 @torch.no_grad()
-def _check_several_questions(mechanism: Mechanism) -> None:
+def _require_several_questions(mechanism: Mechanism) -> None:
     if is_random_in_evaluation(mechanism):
         raise UntestedError("it is random, and several questions have other random draws")
     module, image_index = build_slot(mechanism).eval(), torch.tensor([1, 0, 1])
@@ -185,7 +185,7 @@ def _check_several_questions(mechanism: Mechanism) -> None:
             )
 
 
-def _check_autocast(mechanism: Mechanism) -> None:
+def _require_autocast(mechanism: Mechanism) -> None:
     module = build_slot(mechanism)
     with torch.autocast("cpu", torch.bfloat16):
         out = run_module(module, *make_inputs(6, 5))
@@ -194,7 +194,7 @@ def _check_autocast(mechanism: Mechanism) -> None:
             raise UnfitError(f"{name} is not finite under autocast to bfloat16")
 
 
-def _check_state_types(mechanism: Mechanism) -> None:
+def _require_state_types(mechanism: Mechanism) -> None:
     for name, value in build_module(mechanism).state_dict().items():
         if not isinstance(value, Tensor):
             kind = type(value).__name__
@@ -203,20 +203,20 @@ def _check_state_types(mechanism: Mechanism) -> None:
             )
 
 
-def _check_resuming(mechanism: Mechanism) -> None:
+def _require_exact_resuming(mechanism: Mechanism) -> None:
     rehearse_resuming(mechanism.full_name)
 
 
-def _check_batch_sizes(mechanism: Mechanism) -> None:
+def _require_batch_sizes_work(mechanism: Mechanism) -> None:
     rehearse_batches(mechanism.full_name)
 
 
-def _check_run(mechanism: Mechanism, variant: VariantSpec) -> None:
+def _require_run_works(mechanism: Mechanism, variant: VariantSpec) -> None:
     rehearse(mechanism.full_name, variant)
 
 
-def _check_state_is_complete(mechanism: Mechanism) -> None:
-    """Check that a network with the same state_dict gives the same output, also after a new import of the file."""
+def _require_complete_state(mechanism: Mechanism) -> None:
+    """Raise UnfitError unless networks with one state_dict give one output, also after a new import of the file."""
     model, other = (create_model(mechanism.full_name, variant="mini").eval() for _ in range(2))
     other.load_state_dict(model.state_dict())
     images, query = torch.rand(2, 3, 48, 48), torch.tensor([1, 2])
@@ -240,33 +240,33 @@ def _check_state_is_complete(mechanism: Mechanism) -> None:
             )
 
 
-ESSENTIAL_CHECKS: tuple[tuple[str, Check], ...] = (("returns the shapes of a slot", _check_shapes),)
+ESSENTIAL_CHECKS: tuple[tuple[str, Check], ...] = (("returns the shapes of a slot", _require_shapes),)
 """Checks without which no other check is possible, with their descriptions."""
 _RUN_CHECKS: tuple[tuple[str, Check], ...] = tuple(
     (
         f"can be trained, tested and loaded on {variant.canvas} px, {variant.queries} queries",
-        partial(_check_run, variant=variant),
+        partial(_require_run_works, variant=variant),
     )
     for variant in distinct_variants()
 )
 QUICK_CHECKS: tuple[tuple[str, Check], ...] = (
-    ("returns finite values, and maps in 0 … 1", _check_ranges),
-    ("gives the same output with the same seed", _check_determinism),
-    ("gives an output that does not depend on the other images in the batch", _check_independence),
-    ("gives the same output for an image alone and in a batch", _check_alone_and_in_batch),
-    ("gives the same output for several questions about an image together and one by one", _check_several_questions),
-    ("has only tensors in its state_dict", _check_state_types),
-    ("has its whole state in its state_dict", _check_state_is_complete),
-    ("resumes from a checkpoint without a difference", _check_resuming),
-    ("works with the batch sizes of a run", _check_batch_sizes),
+    ("returns finite values, and maps in 0 … 1", _require_ranges),
+    ("gives the same output with the same seed", _require_determinism),
+    ("gives an output that does not depend on the other images in the batch", _require_independence),
+    ("gives the same output for an image alone and in a batch", _require_alone_and_in_batch),
+    ("gives the same output for several questions about an image together and one by one", _require_several_questions),
+    ("has only tensors in its state_dict", _require_state_types),
+    ("has its whole state in its state_dict", _require_complete_state),
+    ("resumes from a checkpoint without a difference", _require_exact_resuming),
+    ("works with the batch sizes of a run", _require_batch_sizes_work),
 )
 """Checks that are done before each run, with their descriptions."""
 CHECKS: tuple[tuple[str, Check], ...] = (
     QUICK_CHECKS[0],
-    ("has a gradient for every parameter and the features", _check_gradients),
-    ("can be converted to another precision", _check_precision),
+    ("has a gradient for every parameter and the features", _require_gradients),
+    ("can be converted to another precision", _require_precision),
     *QUICK_CHECKS[1:5],
-    ("works under autocast to bfloat16", _check_autocast),
+    ("works under autocast to bfloat16", _require_autocast),
     *QUICK_CHECKS[5:],
     *_RUN_CHECKS,
 )

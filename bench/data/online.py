@@ -125,7 +125,7 @@ def load_training(
 
 
 def require_batch_fits(folder: Path, queries: str, batch: int | None, recipe: Recipe) -> None:
-    """Check that a batch that the user chose is not larger than the training set.
+    """Raise an error if a batch that the user chose is larger than the training set.
 
     Raises:
         UsageProblemError: the batch is larger than the number of images with questions, if questions share images, or

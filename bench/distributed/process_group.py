@@ -67,8 +67,8 @@ class SingleProcess:
         """Run `make` on rank 0, then on the other ranks, which reuse its output."""
         return make()
 
-    def check(self, computing: ComputeConfig) -> None:
-        """Check that several processes can compute with this configuration.
+    def require_supported(self, computing: ComputeConfig) -> None:
+        """Raise an error unless several processes can compute with this configuration.
 
         Raises:
             UsageProblemError: they cannot.
@@ -142,8 +142,8 @@ class ProcessGroup(SingleProcess):
         self.broadcast(str)
         return make() if made is None else made
 
-    def check(self, computing: ComputeConfig) -> None:
-        """Check that several processes can compute with this configuration, see `SingleProcess.check`."""
+    def require_supported(self, computing: ComputeConfig) -> None:
+        """Raise an error unless several processes can compute so, see `SingleProcess.require_supported`."""
         if computing.capture == "graph":
             raise UsageProblemError("--capture graph does not work with several processes; omit it, or torchrun")
         gpu, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.evaluation.output_checks import check_shapes
+from bench.evaluation.output_checks import require_map_shapes
 from bench.evaluation.plain_tensors import as_tensor
 from bench.model import AttributeCNN, Output
 
@@ -62,13 +62,13 @@ class AnyModel(nn.Module):
             raise ValueError("the model returned logits for some batches only; return them for all or for none")
         self.has_answers = logits is not None
         logits = images.new_zeros(len(images), self.classes) if logits is None else logits.to(images.device)
-        self._check_logits(logits, len(images))
+        self._require_logits_shape(logits, len(images))
         masks = [mask.to(images.device) for mask in maps]
         if masks:
-            check_shapes(masks, len(images), (images.shape[2], images.shape[3]))
+            require_map_shapes(masks, len(images), (images.shape[2], images.shape[3]))
         return Output(logits, masks, slots=tuple(range(1, len(masks) + 1)))._replace(**others)
 
-    def _check_logits(self, logits: Tensor, images: int) -> None:
+    def _require_logits_shape(self, logits: Tensor, images: int) -> None:
         if logits.ndim != 2 or tuple(logits.shape) != (images, self.classes):
             raise ValueError(
                 f"the logits have shape {tuple(logits.shape)}, expected ({images}, {self.classes}): one number for "
@@ -107,7 +107,7 @@ def _split(returned: Any, classes: int) -> tuple[Tensor | None, list[Tensor], di
 
 
 def _maps(returned: Any) -> list[Tensor]:
-    """Return maps as a list of (B, 1, h, w). Other shapes are left for `check_shapes`."""
+    """Return maps as a list of (B, 1, h, w). Other shapes are left for `require_map_shapes`."""
     maps = [
         _floats(part, f"map {k}")
         for k, part in enumerate(returned if isinstance(returned, list | tuple) else [returned], 1)

@@ -20,7 +20,7 @@ from bench.evaluation.columns import (
     TPR,
     UNIFORM,
 )
-from bench.evaluation.output_checks import check_shapes, unanswered, unfit_images
+from bench.evaluation.output_checks import require_map_shapes, unanswered, unfit_images
 from bench.model import Output
 
 BATCH = 200
@@ -67,7 +67,7 @@ def accuracy(
             right = out.logits.argmax(1) == batch.label
             found += torch.stack([right, *_faults(out)]).sum(1)
     right, *faults = group.all_reduce(found).tolist()
-    _check(faults, len(split), phase)
+    _require_measurable(faults, len(split), phase)
     return float(right) / len(split)
 
 
@@ -82,11 +82,11 @@ def _faults(out: Output) -> tuple[Tensor, Tensor, Tensor]:
     none = unanswered(out.logits)
     if not out.masks:
         return none, torch.zeros_like(none), torch.zeros_like(none)
-    check_shapes(out.masks, len(none))
+    require_map_shapes(out.masks, len(none))
     return none, *unfit_images(out.masks)
 
 
-def _check(faults: Sequence[float], questions: int, phase: str) -> None:
+def _require_measurable(faults: Sequence[float], questions: int, phase: str) -> None:
     """Raise DivergedError if answers or maps are not finite, ValueError if maps are below zero.
 
     Args:
@@ -203,7 +203,7 @@ def measure_questions(
                 on_batch(len(batch.indices))
     group.all_reduce(found)
     group.all_reduce(pixels)
-    _check(found[: len(_FAULTS)].sum(1).tolist(), len(split), "test")
+    _require_measurable(found[: len(_FAULTS)].sum(1).tolist(), len(split), "test")
     every = dict(zip(names[:known], found, strict=False))
     if not last_mask:
         every.pop(TPR, None)
@@ -219,10 +219,10 @@ def summarize(values: QuestionValues, split: Split) -> TestResult:
 def _measured(out: Output, target: Tensor, unfit: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     """Return the metrics of the maps of a batch, (B,) each by name, and the histogram of their pixels.
 
-    Maps of images that are `unfit`, bool (B,), are replaced by ones. `_check` reports them later.
+    Maps of images that are `unfit`, bool (B,), are replaced by ones. `_require_measurable` reports them later.
     """
     size = (target.shape[1], target.shape[2])
-    check_shapes(out.masks, len(target), size)
+    require_map_shapes(out.masks, len(target), size)
     masks = [torch.where(unfit[:, None, None, None], torch.ones_like(mask), mask) for mask in out.masks]
     product = unchecked.attended(masks, size, out.mask_power)
     last = unchecked.attended(masks[-1:], size, out.mask_power)

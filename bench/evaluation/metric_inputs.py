@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.evaluation.output_checks import check_shapes, names_of, unfit_images
+from bench.evaluation.output_checks import names_of, require_map_shapes, unfit_images
 from bench.evaluation.plain_tensors import as_tensor, plain
 from mnistref.spec import SCALE_BINS
 
@@ -109,9 +109,9 @@ def convert_maps(masks: Maps) -> list[Tensor]:
     if not listed:
         raise ValueError("no maps: a network without attention cannot be measured; pass one map or more")
     maps = [_with_channel(as_tensor(mask, name), name) for mask, name in zip(listed, names_of(listed), strict=True)]
-    check_shapes(maps)
+    require_map_shapes(maps)
     for mask, name in zip(maps, names_of(maps), strict=True):
-        _check_values(mask, name)
+        _require_finite_and_not_negative(mask, name)
     return [_in_range(mask.to(maps[0].device)) for mask in maps]
 
 
@@ -142,7 +142,7 @@ def _with_channel(mask: Tensor, name: str) -> Tensor:
     return mask
 
 
-def _check_values(mask: Tensor, name: str) -> None:
+def _require_finite_and_not_negative(mask: Tensor, name: str) -> None:
     odd, below = map(_count, unfit_images([_wide(mask.detach())]))
     if odd:
         raise ValueError(f"{name}: {odd} of {len(mask)} images contain NaN or infinity; leave these images out")
@@ -178,7 +178,7 @@ def convert_maps_and_target(masks: Maps, target: Any, power: Any) -> tuple[list[
     """
     maps, power = convert_maps(masks), convert_power(power)
     mask = convert_target(target, len(maps[0])).to(maps[0].device)
-    check_shapes(maps, size=(mask.shape[1], mask.shape[2]))
+    require_map_shapes(maps, size=(mask.shape[1], mask.shape[2]))
     if empty := _count(~mask.flatten(1).any(dim=1)):
         raise ValueError(
             f"{empty} of {len(mask)} targets have no pixel, so that metrics are undefined; leave these images out"

@@ -35,7 +35,7 @@ def unfit_images(maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return odd, below & ~odd
 
 
-def check_shapes(maps: Sequence[Tensor], images: int | None = None, size: tuple[int, int] | None = None) -> None:
+def require_map_shapes(maps: Sequence[Tensor], images: int | None = None, size: tuple[int, int] | None = None) -> None:
     """Raise ValueError unless all maps are (B, 1, h, w) and match each other. Only shapes are checked.
 
     Args:

@@ -66,7 +66,7 @@ def save_snapshot(
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / SELECTION).is_file():
         raise UsageProblemError(f"{folder}: not empty, and not a board; give an empty folder")
-    names = [result["run"] for result in records.require_results(runs, variant)]
+    names = [result["run"] for result in records.read_nonempty_results(runs, variant)]
     stored = folder / RUNS
     if runs.resolve() == stored.resolve():  # these may be the only copies of the runs
         lost = sorted({path.parent.name for path in stored.glob(f"*/{records.CONFIG}")} - set(names))
@@ -116,7 +116,7 @@ def _derive(folder: Path, selection: Selection) -> pd.DataFrame:
     return build_board(records.read_results(folder / RUNS), selection["variant"], selection["baseline"])
 
 
-def check_snapshot(place: Path) -> list[str]:
+def rederive_boards(place: Path) -> list[str]:
     """Derive every board in or below a folder again from its records, and return the folders of the boards.
 
     Raises:

@@ -166,7 +166,7 @@ def measure_runtime(
     timed = list(dict.fromkeys(resolved))
     with ProbeProcess() as probe:
         for network in timed:
-            probe.require_buildable(network, variant)
+            probe.require_buildable_in_probe(network, variant)
     computing = _with_common_capture(computing, timed, variant, recipe)
     try:
         models = {network.name: build(network, variant, 0, computing.device) for network in timed}

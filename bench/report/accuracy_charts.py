@@ -7,7 +7,7 @@ from bench.evaluation.columns import ACCURACY, RELATIVE_RUNTIME, SCALES, TRAIN_S
 from bench.report.chart_types import MIN_POINTS, Figure, Line, Mark, Panel, measured_paths
 from bench.report.groups import ComparisonGroup, number
 from bench.report.intervals import Rate, published_value, rate_at_scale, rate_of, values_and_bounds
-from bench.report.svg_layout import Axis, Frame, place, powers, shares
+from bench.report.svg_layout import Axis, Frame, place_names, powers, shares
 from bench.report.table import MISSING
 from mnistref.spec import SCALE_BINS
 
@@ -45,7 +45,7 @@ def runtime(group: ComparisonGroup) -> Figure | None:
         (Panel("", "", tuple(lines), tuple(marks), tuple(bars)),),
         ("mechanism", "accuracy, % (95 % interval)", "step, × san", "step, ms"),
         tuple(rows),
-        words=tuple(place(names, frame, occupied)),
+        words=tuple(place_names(names, frame, occupied)),
         left_out=tuple(entry.label for entry, rate, time in found if not rate or not time),
     )
 

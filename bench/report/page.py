@@ -83,7 +83,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
         UsageProblemError: there are no such runs.
     """
     runs = records.resolve_runs_folder(runs)
-    results = records.require_results(runs, variant)
+    results = records.read_nonempty_results(runs, variant)
     board = build_board(results, None, baseline)
     groups = comparison_groups(board, results)
     rows = rows_of(board)

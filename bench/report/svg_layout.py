@@ -114,7 +114,9 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
 
-def place(names: Sequence[tuple[Point, str]], frame: Frame, occupied: Iterable[Box], letter: float = 6.6) -> list[Word]:
+def place_names(
+    names: Sequence[tuple[Point, str]], frame: Frame, occupied: Iterable[Box], letter: float = 6.6
+) -> list[Word]:
     """Return names next to their marks, such that no name covers another name or an occupied box.
 
     Args:

@@ -92,7 +92,7 @@ def run(
     context = RunContext(
         config, network, data, folder, manifest, computing, resume, init, progress_options, data_options, group
     )
-    group.check(computing)
+    group.require_supported(computing)
     run_cost.timing_rounds()  # raises for an invalid environment variable now, not after the training
     get_commit()  # likewise
     if _is_finished(context):  # before the lock, which must be written
@@ -245,7 +245,7 @@ def _build_trainer(context: RunContext, model: AttributeCNN) -> Trainer:
     """Load the training and validation data, and return a trainer for them."""
     config, data, computing = context.config, context.data, context.computing
     train = load_training(config, data, computing.device, context.data_options)
-    _require_enough(train, data)
+    _require_trainable_batch(train, data)
     val = load_split(data, "val", config.queries, computing.device, stream=context.data_options.stream)
     eval_batch_sizes = partial(_list_eval_batch_sizes, context, model)
     trainer = Trainer(
@@ -264,7 +264,7 @@ def _build_trainer(context: RunContext, model: AttributeCNN) -> Trainer:
     return trainer
 
 
-def _require_enough(train: Split | OnlineImages, data: Path) -> None:
+def _require_trainable_batch(train: Split | OnlineImages, data: Path) -> None:
     if len(train) < MIN_BATCH:
         raise DataProblemError(f"{data}: {len(train)} training question; batch normalisation needs 2 or more")
 

@@ -37,7 +37,7 @@ class ReproductionInfo(TypedDict, total=False):
     init_run: str
 
 
-def _require_object(content: object, label: str) -> dict[str, object]:
+def _as_object(content: object, label: str) -> dict[str, object]:
     """Return the content of a JSON file if it is an object; otherwise raise a TypeError that names what it should be.
 
     The values are not checked.
@@ -53,7 +53,7 @@ def split_config(content: object) -> tuple[dict[str, object], dict[str, object]]
     Raises:
         TypeError: the content is not an object.
     """
-    entries = _require_object(content, "a configuration")
+    entries = _as_object(content, "a configuration")
     info = {key: value for key, value in entries.items() if key in REPRODUCTION_KEYS}
     return {key: value for key, value in entries.items() if key not in REPRODUCTION_KEYS}, info
 
@@ -139,7 +139,7 @@ def read_hardware(run: Path) -> RunFacts:
     """
     if not (run / ENVIRONMENT).is_file():
         return {}
-    environment = _require_object(read_json(run / ENVIRONMENT), "an environment")
+    environment = _as_object(read_json(run / ENVIRONMENT), "an environment")
     hardware, commit = _describe_hardware(environment), environment.get("git")
     if is_text(environment["device"]) and (commit is None or is_text(commit)):
         return {"hardware": hardware, "commit": commit}
@@ -163,7 +163,7 @@ def read_run_without_result(run: Path, status: str) -> Result:
         OSError, DataProblemError, AttributeError, KeyError, TypeError, ValueError: a file is missing or damaged.
     """
     config = parse_config(split_config(read_json(run / CONFIG))[0])
-    environment = _require_object(read_json(run / ENVIRONMENT), "an environment")
+    environment = _as_object(read_json(run / ENVIRONMENT), "an environment")
     device, version = environment["device"], environment["bench"]
     if not (is_text(device) and is_text(version)):
         raise TypeError("the device or the version is not text")

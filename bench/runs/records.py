@@ -259,7 +259,7 @@ def read_results(runs: Path) -> Iterator[RunRecord]:
             log.warning("%s: skipped, because it is not the record of a run (%s)", run, error)
 
 
-def require_results(runs: Path, variant: str | None = None) -> list[RunRecord]:
+def read_nonempty_results(runs: Path, variant: str | None = None) -> list[RunRecord]:
     """Return the results of all runs in a folder, or of those of one variant, see `read_results`.
 
     Raises:

@@ -208,7 +208,7 @@ def sweep(
             if line not in logged:
                 log.warning("%s: %s", task.name, line)
                 logged.add(line)
-        outcomes[task] = _require_record(outcome, runs / task.config.run_id)
+        outcomes[task] = _as_failure_without_record(outcome, runs / task.config.run_id)
         if outcome.traceback:
             log.debug("%s:\n%s", task.name, outcome.traceback)
         elapsed = time.monotonic() - started
@@ -232,8 +232,8 @@ def require_writable(runs: Path) -> None:
         raise OSError(number, os.strerror(number), str(place))
 
 
-def _require_record(outcome: RunOutcome, run: Path) -> RunOutcome:
-    """Return the outcome, or a failure if the run succeeded but its record is missing."""
+def _as_failure_without_record(outcome: RunOutcome, run: Path) -> RunOutcome:
+    """Return a failure if the run succeeded but its record is missing; otherwise the outcome."""
     if outcome.status == "ok" and not records.is_finished(run):
         return RunOutcome(
             "failed", "the run succeeded, but its record is missing or damaged; run the same command again"
@@ -245,7 +245,7 @@ def _describe_outcome(task: Task, outcome: RunOutcome, runs: Path) -> str:
     if outcome.status != "ok":
         return f"{outcome.status}: {outcome.reason}"
     result = records.read_result(runs / task.config.run_id)
-    assert result  # `_require_record` has read it
+    assert result  # `_as_failure_without_record` has read it
     return f"test accuracy {100 * result['accuracy']:.1f} % in {describe_duration(result['seconds'])}"
 
 

@@ -20,7 +20,7 @@ from bench.visualization.examples import (
     read_fitting_manifest,
 )
 from mnistref.common.errors import UsageProblemError
-from mnistref.common.figure_files import check_name
+from mnistref.common.figure_files import require_figure_name
 from mnistref.dataset import Manifest
 from mnistref.variants import get_variant
 
@@ -66,7 +66,7 @@ def save_picture(
     """
     from bench.visualization.drawing import draw
 
-    check_name(output)
+    require_figure_name(output)
     config, model = load_model(run)
     accuracy = load_result(run)["accuracy"]
     folder = data or find_data_set(run, config, root)

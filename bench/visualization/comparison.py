@@ -17,7 +17,7 @@ from bench.visualization.examples import (
     read_fitting_manifest,
 )
 from mnistref.common.errors import UsageProblemError
-from mnistref.common.figure_files import check_name
+from mnistref.common.figure_files import require_figure_name
 
 log = logging.getLogger("bench")
 
@@ -54,7 +54,7 @@ def save_comparison(
     """
     from bench.visualization.drawing import draw_comparison
 
-    check_name(output)
+    require_figure_name(output)
     networks = [(*load_model(run), load_result(run)["accuracy"]) for run in runs]
     configs = [config for config, _, _ in networks]
     if not data and len({config.dataset for config in configs}) > 1:

@@ -11,7 +11,7 @@ DPI = 150
 _UNDATED: dict[str, dict[str, None]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
-def check_name(path: Path) -> None:
+def require_figure_name(path: Path) -> None:
     """Raise UsageProblemError unless the name ends in a supported format."""
     if path.suffix.lower() not in _UNDATED:
         raise UsageProblemError(f"{path}: give a name that ends in {', '.join(_UNDATED)}")
@@ -19,7 +19,7 @@ def check_name(path: Path) -> None:
 
 def save_figure(figure: Any, path: Path) -> None:
     """Save a figure as PNG, SVG or PDF, depending on the suffix, without a date in the file."""
-    check_name(path)
+    require_figure_name(path)
     import matplotlib
 
     ending, file = path.suffix.lower(), io.BytesIO()

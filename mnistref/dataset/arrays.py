@@ -47,7 +47,8 @@ def read_split(folder: Path, split: str, *names: str) -> dict[str, np.ndarray]:
         DataProblemError: a shard is missing or damaged.
     """
     manifest = read_manifest(folder)
-    canvas, images = manifest.variant.canvas, manifest.images(manifest.require_split(split))
+    manifest.require_split(split)
+    canvas, images = manifest.variant.canvas, manifest.images(split)
     for shard in manifest.splits[split]:  # before memory is allocated, whose size the manifest determines
         require_intact_once(Path(folder) / shard.file, shard)
     arrays = {name: np.empty(FIELDS[name].full_shape(images, canvas), FIELDS[name].dtype) for name in names}
@@ -72,8 +73,9 @@ def map_split(folder: Path, split: str) -> list[np.ndarray]:
         DataProblemError: a shard is missing or damaged.
     """
     manifest = read_manifest(folder)
+    manifest.require_split(split)
     canvas, parts = manifest.variant.canvas, []
-    for shard in manifest.splits[manifest.require_split(split)]:
+    for shard in manifest.splits[split]:
         path = Path(folder) / shard.file
         require_intact_once(path, shard)
         with open_shard(path, shard.images, canvas) as file:
@@ -116,11 +118,11 @@ def read_triples(folder: Path, split: str, units: str) -> Triples:
         DataProblemError: a shard is missing or damaged.
     """
     digits = read_split(folder, split, "digit_class", "digit_color", "query_slot")
-    return triples(read_manifest(folder).variant, require_queries(units), **digits)
+    require_queries(units)
+    return triples(read_manifest(folder).variant, units, **digits)
 
 
-def require_queries(units: str) -> str:
-    """Return `units`, or raise UsageProblemError with the existing units of questions if it is none of them."""
+def require_queries(units: str) -> None:
+    """Raise UsageProblemError with the existing units of questions unless `units` is one of them."""
     if units not in UNITS:
         raise UsageProblemError(f"queries {units!r}: give one of {', '.join(UNITS)}")
-    return units

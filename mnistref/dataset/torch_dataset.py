@@ -75,8 +75,9 @@ class MnistRef(Dataset[Sample]):
         self.folder = Path(folder).absolute()
         self.manifest: Manifest = read_manifest(self.folder)
         self.variant = self.manifest.variant
-        self.split = self.manifest.require_split(split)
-        self.queries = require_queries(queries)
+        self.manifest.require_split(split)
+        require_queries(queries)
+        self.split, self.queries = split, queries
         self.classes = list(self.variant.label_names)
         self.transforms, self.transform, self.target_transform = transforms, transform, target_transform
         digits = read_split(self.folder, split, "digit_class", "digit_color", "query_slot", "digit_scale", "digit_box")

@@ -55,7 +55,7 @@ FORMATS: dict[str, Format] = {
     f.name: f
     for f in (
         Format("webdataset", webdataset.write, "{split}-*.tar", webdataset.LAYOUT),
-        Format("parquet", parquet.write, "{split}-*.parquet", parquet.LAYOUT, require=parquet.require),
+        Format("parquet", parquet.write, "{split}-*.parquet", parquet.LAYOUT, require=parquet.require_pyarrow),
         Format("png", png.write, "{split}/**", png.LAYOUT, finish=png.finish),
     )
 }
@@ -80,9 +80,11 @@ def export(folder: Path, output: Path, to: str, splits: Sequence[str] = (), work
         raise UsageProblemError(f"unknown format {to!r}: {did_you_mean(to, list(FORMATS))}")
     format, manifest = FORMATS[to], read_manifest(folder)
     format.require()
-    wanted = {manifest.require_split(split) for split in splits or manifest.splits}
+    wanted = set(splits or manifest.splits)
+    for split in splits or ():
+        manifest.require_split(split)
     chosen = [split for split in manifest.splits if split in wanted]
-    _check_place(output, folder)
+    _require_new_folder(output, folder)
     if manifest.variant.note:
         log_once(f"{manifest.variant.name} is {manifest.variant.note}")
     try:
@@ -91,7 +93,7 @@ def export(folder: Path, output: Path, to: str, splits: Sequence[str] = (), work
             format.finish(partial, chosen)
             shutil.copyfile(folder / MANIFEST, partial / MANIFEST)
             (partial / "README.md").write_text(_card(format, manifest, chosen), encoding="utf-8")
-            _check_place(output, folder)  # another process may have been first
+            _require_new_folder(output, folder)  # another process may have been first
     except Timeout as error:
         raise UsageProblemError(f"{output}: another export is writing it; wait, or give another folder") from error
     return output
@@ -113,7 +115,7 @@ def _write(write: Callable[[Part, Path], None], part: Part, folder: Path) -> Non
         write(part, folder)
 
 
-def _check_place(output: Path, folder: Path) -> None:
+def _require_new_folder(output: Path, folder: Path) -> None:
     if output.exists():
         raise UsageProblemError(f"{output}: is there already; give a folder that is not, or remove it")
     if folder.resolve() in output.resolve().parents:

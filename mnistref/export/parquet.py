@@ -29,7 +29,7 @@ def _pyarrow() -> Any:
     return pyarrow
 
 
-def require() -> None:
+def require_pyarrow() -> None:
     """Raise UsageProblemError if pyarrow is missing."""
     _pyarrow()
 

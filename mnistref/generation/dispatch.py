@@ -77,7 +77,7 @@ def _run(
             done, waiting = wait(waiting, _POLL_SECONDS, FIRST_COMPLETED)
             for future in done:
                 path = futures[future].path
-                info = _require_written(path, future.result())
+                info = _extract_shard_info(path, future.result())
                 append_shard(path.parent, info)
                 infos[info.file] = info
                 bar.update(info.images)
@@ -88,7 +88,7 @@ def _run(
             future.cancel()
 
 
-def _require_written(path: Path, result: Any) -> ShardInfo:
+def _extract_shard_info(path: Path, result: Any) -> ShardInfo:
     """Return the shard that a worker reports.
 
     Raises:

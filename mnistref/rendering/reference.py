@@ -71,7 +71,7 @@ class Reference:
 
     def _draw_image(self, index: int, arrays: Arrays, row: int) -> None:
         digits = self._draw_digits(index)
-        alpha, arrays.instance[row] = self._place(index, digits)
+        alpha, arrays.instance[row] = self._place_digits(index, digits)
         image, arrays.photo[row] = self._background(index)
         for k, digit in enumerate(digits):
             y0, x0, y1, x1 = digit.box
@@ -140,7 +140,7 @@ class Reference:
         step = (high - low) * stream.below(SCALE_STEPS) / SCALE_STEPS
         return float(low + np.floor(step * 2**SCALE_BITS) / 2**SCALE_BITS)
 
-    def _place(self, index: int, digits: list[Digit]) -> tuple[np.ndarray, np.ndarray]:
+    def _place_digits(self, index: int, digits: list[Digit]) -> tuple[np.ndarray, np.ndarray]:
         """Place the digits, and return alpha and the instance map, u1 (H, W) each."""
         stream, canvas = self.stream(index, rng.PLACEMENT), self.variant.canvas
         alpha, instance = np.zeros((2, canvas, canvas), np.uint8)

@@ -135,7 +135,7 @@ def draw_scene(
         among = rng.below(stream, glyphs.start[c + 1] - glyphs.start[c])
         arrays.digit_source[row, k] = glyphs.members[glyphs.start[c] + among]
     rng.start(stream, seed, split, index, rng.PLACEMENT)
-    while not _place(law, glyphs, tools, n, arrays, row):
+    while not _place_digits(law, glyphs, tools, n, arrays, row):
         pass
     _draw_query(law, stream, seed, split, index, n, arrays, row)
 
@@ -220,7 +220,7 @@ def _occurrences(values: np.ndarray, n: int, value: int) -> int:
 
 
 @compiled
-def _place(law: Law, glyphs: Glyphs, tools: Tools, n: int, arrays: Arrays, row: int) -> bool:
+def _place_digits(law: Law, glyphs: Glyphs, tools: Tools, n: int, arrays: Arrays, row: int) -> bool:
     """Draw scale and position of each digit until its box has no ink; return False if a digit does not fit."""
     tools.ink[:] = 0
     tools.alpha[:] = 0

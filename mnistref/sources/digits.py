@@ -14,7 +14,7 @@ from mnistref.common.errors import DataProblemError, UsageProblemError, did_you_
 from mnistref.common.text_table import escaped
 from mnistref.sources.digit_copies import unshared_images
 from mnistref.sources.idx_files import find_idx_folder, read_idx
-from mnistref.sources.mnist_download import MNIST_SHA256, require_mnist
+from mnistref.sources.mnist_download import MNIST_SHA256, ensure_mnist
 from mnistref.spec import CLASSES, GLYPH, SPLITS
 
 log = logging.getLogger("mnistref")
@@ -69,7 +69,7 @@ def load_digits(source: str, raw: Path) -> Digits:
     """
     require_digit_source(source)
     if source == "mnist":
-        return _from_idx(require_mnist(raw), "mnist", check=MNIST_SHA256)
+        return _from_idx(ensure_mnist(raw), "mnist", check=MNIST_SHA256)
     if source == "mnist5k":
         return _mnist5k(raw)
     folder = Path(source)

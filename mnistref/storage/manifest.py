@@ -91,13 +91,12 @@ class Manifest:
         """Return the number of images of a split."""
         return sum(shard.images for shard in self.splits[split])
 
-    def require_split(self, split: str) -> str:
-        """Return `split`, or raise UsageProblemError with the existing splits if the data set does not have it."""
+    def require_split(self, split: str) -> None:
+        """Raise UsageProblemError with the existing splits unless the data set has this split."""
         if split not in self.splits:
             note = f" ({self.variant.note})" if self.variant.note and not self.variant.trainable else ""
             known = did_you_mean(split, list(self.splits))
             raise UsageProblemError(f"{self.folder_name} has no {split!r} split{note}: {known}")
-        return split
 
     def as_dict(self) -> DatasetRecord:
         """Return the content of dataset.json without its own digest."""
@@ -209,7 +208,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise DataProblemError(f"{path}: damaged ({error}); generate the data set again") from error
 
 
-def _validated(content: dict[str, object]) -> DatasetRecord:
+def _as_record(content: dict[str, object]) -> DatasetRecord:
     """Return parsed JSON as a record; raise ValueError unless it matches the schema of dataset.json."""
     require_schema(content, DATASET)
     return cast(DatasetRecord, content)  # the schema has the keys and types of the record
@@ -219,7 +218,7 @@ def _parsed(content: dict[str, object]) -> Manifest:
     """Return the manifest of the parsed JSON; raise ValueError unless this program would write the same."""
     if content.pop(OWN_DIGEST, None) != _digest_of(content):
         raise ValueError("its digest differs")
-    record = _validated(content)
+    record = _as_record(content)
     spec, grounds = record["spec"], record["backgrounds"]
     manifest = Manifest(
         _variant(spec, record.get("note", "")),

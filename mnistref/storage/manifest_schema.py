@@ -131,9 +131,9 @@ def require_schema(value: object, schema: Schema, location: str = "") -> None:
     if isinstance(inner, dict):
         if not isinstance(value, dict):
             raise _mismatch(value, schema, location)
-        known = _require_keys(value, inner, location)
+        known = _match_keys(value, inner, location)
         for key, part in value.items():
-            require_schema(part, known[key], _place(location, key))
+            require_schema(part, known[key], _join_location(location, key))
     elif isinstance(inner, list | tuple):
         if not isinstance(value, list) or (isinstance(inner, tuple) and len(value) != len(inner)):
             raise _mismatch(value, schema, location)
@@ -143,19 +143,19 @@ def require_schema(value: object, schema: Schema, location: str = "") -> None:
         raise _mismatch(value, schema, location)
 
 
-def _require_keys(value: Mapping[str, object], schema: Mapping[str, Schema], location: str) -> dict[str, Schema]:
+def _match_keys(value: Mapping[str, object], schema: Mapping[str, Schema], location: str) -> dict[str, Schema]:
     """Return key → schema; raise ValueError if a key is unknown or missing."""
     known = {key.removesuffix("?"): part for key, part in schema.items()}
     for key in value:
         if key not in known:
-            raise ValueError(f"{_place(location, shortened(key))} is an unknown key")
+            raise ValueError(f"{_join_location(location, shortened(key))} is an unknown key")
     for key in schema:
         if not key.endswith("?") and key not in value:
-            raise ValueError(f"{_place(location, key)} is missing")
+            raise ValueError(f"{_join_location(location, key)} is missing")
     return known
 
 
-def _place(location: str, key: str) -> str:
+def _join_location(location: str, key: str) -> str:
     return f"{location}.{key}" if location else key
 
 

@@ -211,7 +211,7 @@ def open_shard_file(path: Path, images: int, canvas: int) -> h5py.File:
             f"{path}: not a readable HDF5 file; run `mnistref verify`, then generate again"
         ) from error
     try:
-        _require_layout(file, path, images, canvas)
+        _require_file_layout(file, path, images, canvas)
     except BaseException:
         file.close()
         raise
@@ -287,7 +287,7 @@ def image_offset(file: h5py.File, path: Path) -> int:
     return offset
 
 
-def _require_layout(file: h5py.File, path: Path, images: int, canvas: int) -> None:
+def _require_file_layout(file: h5py.File, path: Path, images: int, canvas: int) -> None:
     try:
         names = set(file)
         if names != set(FIELDS):

@@ -10,7 +10,7 @@ import bench
 from bench.attention import MECHANISMS
 from bench.attention.arnn import AttentionRNN
 from bench.attention.base import SlotFeatures, repeat_for_questions
-from bench.conformance.checks import check
+from bench.conformance.checks import check_mechanism
 from bench.data.grouping import parts_of
 from tests.bench.attention.user_modules import GOOD, TWO_LEVELS, write_module
 
@@ -110,7 +110,7 @@ class Own(nn.Module):
 
 @pytest.mark.parametrize("factor", [1, 2])
 def test_check_compares_shared_and_single_questions(factor, tmp_path):
-    findings = check(f"{write_module(tmp_path, PARTED.format(factor=factor))}:Own")
+    findings = check_mechanism(f"{write_module(tmp_path, PARTED.format(factor=factor))}:Own")
     assert [f.ok for f in findings if "several questions" in f.description] == [factor == 1]
 
 

@@ -132,7 +132,7 @@ def resolve_implementation(device: str, dtype: torch.dtype, implementation: str 
     """
     name = implementation or requested_implementation(device, dtype)
     _require_supported(name, device, dtype)
-    if _requires_reference():
+    if _is_reference_needed():
         if implementation not in (None, "reference"):
             raise ImplementationError(
                 f"the implementation {implementation!r} does not support torch.func transforms, forward-mode "
@@ -155,7 +155,7 @@ def _supports_autocast(device: str) -> bool:
     return torch.amp.is_autocast_available(device)
 
 
-def _requires_reference() -> bool:
+def _is_reference_needed() -> bool:
     """Return whether `torch.func`, forward-mode differentiation or `torch.export` (without own operators) is active."""
     return in_func_transform() or forward_ad._current_level >= 0 or torch.compiler.is_exporting()
 

@@ -14,7 +14,7 @@ import cli
 from bench.attention import MECHANISMS, canonical_name, get_mechanism, known_mechanisms, plugins
 from bench.compute import ComputeConfig
 from bench.config import Recipe
-from bench.conformance.checks import check
+from bench.conformance.checks import check_mechanism
 from bench.runs import experiment
 from bench.visualization import attention_maps
 from mnistref.common.errors import UsageProblemError
@@ -37,7 +37,7 @@ def test_edited_user_file_is_another_mechanism(tmp_path):
 
 def test_a_user_readout_acts_in_the_last_slot(tmp_path):
     path = write_module(tmp_path, TWO_LEVELS)
-    assert {f.ok for f in check(f"{path}:Two")} == {True}
+    assert {f.ok for f in check_mechanism(f"{path}:Two")} == {True}
     model = bench.create_model(f"pan,{path}:Two", variant="mini")
     assert len(model(torch.rand(2, 3, 48, 48), torch.tensor([1, 2])).masks) == 1
 
@@ -102,7 +102,7 @@ def test_installed_package_adds_mechanism_names(monkeypatch, tmp_path):
     try:
         assert set(known_mechanisms()) == {*MECHANISMS, "theirs", "broken"}
         assert canonical_name("theirs:width=4") == "theirs:width=4"
-        assert {f.ok for f in check("theirs")} == {True}
+        assert {f.ok for f in check_mechanism("theirs")} == {True}
         assert not get_mechanism("theirs").sampled
         monkeypatch.setattr(get_mechanism("theirs").cls, "sampled", True, raising=False)
         assert get_mechanism("theirs").sampled

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import cli
 from bench.attention import plugins, user_code
-from bench.conformance.checks import Finding, check, describe_verdict
+from bench.conformance.checks import Finding, check_mechanism, describe_verdict
 from bench.runs import records
 from mnistref.common.errors import UsageProblemError
 from tests.bench.bench_command import TRAINING
@@ -106,7 +106,7 @@ CALLS = {
 def test_errors_of_forward_are_reported_with_their_line(kind, tmp_path):
     init, forward, later, text, reason = CALLS[kind]
     path = write_module(tmp_path, init, forward, later)
-    finding = check(f"{path}:Own")[-1]
+    finding = check_mechanism(f"{path}:Own")[-1]
     assert finding.ok is False
     assert reason in finding.reason
     assert finding.reason.endswith(f"({line_of(path, text)})")
@@ -116,7 +116,7 @@ def test_errors_of_forward_are_reported_with_their_line(kind, tmp_path):
 
 def test_a_wrong_shape_names_the_line_of_forward(tmp_path):
     path = write_module(tmp_path, forward="return x.mean((2, 3))")
-    assert check(f"{path}:Own")[-1].reason.endswith(f"; forward is in {line_of(path, 'def forward')}")
+    assert check_mechanism(f"{path}:Own")[-1].reason.endswith(f"; forward is in {line_of(path, 'def forward')}")
 
 
 def test_errors_in_prepare_and_answer_are_reported_with_their_line(tmp_path):
@@ -126,14 +126,14 @@ def test_errors_in_prepare_and_answer_are_reported_with_their_line(tmp_path):
     base += "    def answer(self, prepared, query):\n        {}\n        return self.forward(prepared, query)\n"
     for prepare, answer, fault in (("x.first", "pass", "x.first"), ("pass", "prepared.second", "prepared.second")):
         path.write_text(base.format(prepare, answer))
-        failed = [finding.reason for finding in check(f"{path}:Own") if finding.ok is False]
+        failed = [finding.reason for finding in check_mechanism(f"{path}:Own") if finding.ok is False]
         assert failed
         assert all(why.endswith(f"({line_of(path, fault)})") for why in failed)
 
 
 def test_a_batch_size_that_forward_refuses_is_reported_with_its_line(tmp_path):
     path = write_module(tmp_path, forward="assert len(x) <= 4, f'{len(x)} images'")
-    failed = {finding.description: finding.reason for finding in check(f"{path}:Own") if finding.ok is False}
+    failed = {finding.description: finding.reason for finding in check_mechanism(f"{path}:Own") if finding.ok is False}
     where = line_of(path, "assert")
     assert failed["works with the batch sizes of a run"] == (
         f"a training step of 32 images raises AssertionError: 32 images ({where})"
@@ -156,7 +156,7 @@ def test_an_installed_module_is_user_code(tmp_path, monkeypatch):
             ("single", "single.py:3"),
         ):
             with pytest.raises(UsageProblemError) as error:
-                check(name)
+                check_mechanism(name)
             assert f"({where})" in str(error.value)
     finally:
         plugins.installed.cache_clear()
@@ -165,7 +165,7 @@ def test_an_installed_module_is_user_code(tmp_path, monkeypatch):
 def test_project_and_library_code_is_not_user_code(monkeypatch):
     monkeypatch.setattr(user_code, "_places", {})
     user_code.add_folder(Path(__file__).parents[3])
-    for function in (check, json.loads, pytest.raises):
+    for function in (check_mechanism, json.loads, pytest.raises):
         assert user_code.locate_function(function) == ""
     assert user_code.locate_function(call).startswith("tests/bench/attention/test_user_code.py:")
     assert user_code.locate(ValueError("not raised")) == ""
@@ -199,7 +199,7 @@ def test_check_ends_with_the_verdict_and_debug_shows_the_traceback_of_the_child(
 
 
 def test_check_json_prints_the_verdict_on_stderr(checked_here, monkeypatch):
-    monkeypatch.setattr("bench.conformance.checks.check", lambda _: [Finding("a", True)])
+    monkeypatch.setattr("bench.conformance.checks.check_mechanism", lambda _: [Finding("a", True)])
     done = call("check", "san", "--json", code=0)
     assert json.loads(done.stdout) == [{"what": "a", "ok": True, "why": ""}]
     assert done.stderr == "san: fit: 1 of 1 checks\n"

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 import cli
 from bench.attention import get_mechanism
-from bench.conformance.checks import check, require_buildable
+from bench.conformance.checks import check_mechanism, require_buildable
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import VARIANTS
 from tests.bench.attention.user_modules import BODY, EXAMPLE, write_module
@@ -67,7 +67,7 @@ TRAINING = "in training, the output for an image depends on the other images in 
 )
 def test_check_names_each_violation(init, forward, why, tmp_path):
     path = write_module(tmp_path, BODY.format(init=init or "pass", forward=forward))
-    wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
+    wrong = [finding for finding in check_mechanism(f"{path}:Own") if finding.ok is False]
     assert wrong
     assert any(re.search(why, finding.reason) for finding in wrong), wrong
 
@@ -95,12 +95,12 @@ def test_check_names_each_violation(init, forward, why, tmp_path):
 )
 def test_check_adds_remarks_on_possibly_intended_behaviour(forward, what, tmp_path):
     path = write_module(tmp_path, BODY.format(init="pass", forward=forward))
-    assert any(finding.description.startswith(what) for finding in check(f"{path}:Own") if finding.ok is None)
+    assert any(finding.description.startswith(what) for finding in check_mechanism(f"{path}:Own") if finding.ok is None)
 
 
 def test_check_distinguishes_batch_norm_from_other_batch_dependence(tmp_path):
     path = write_module(tmp_path, BODY.format(init="self.norm = nn.BatchNorm2d(1)", forward="return self.norm(score)"))
-    findings = check(f"{path}:Own")
+    findings = check_mechanism(f"{path}:Own")
     assert [(f.description, f.reason) for f in findings if f.ok is not True] == [
         (TRAINING, "through BatchNorm, as usual")
     ]
@@ -109,30 +109,31 @@ def test_check_distinguishes_batch_norm_from_other_batch_dependence(tmp_path):
 def test_check_compares_the_class_attribute_sampled_with_the_output(tmp_path):
     forward = "return score + torch.randn(score.shape)"
     silent = write_module(tmp_path, BODY.format(init="pass", forward=forward))
-    assert any("set the class attribute sampled = True" in f.reason for f in check(f"{silent}:Own"))
+    assert any("set the class attribute sampled = True" in f.reason for f in check_mechanism(f"{silent}:Own"))
     assert not get_mechanism(f"{silent}:Own").sampled
     body = BODY.format(init="pass", forward="{}").replace("    def __init__", "    sampled = True\n    def __init__")
     said = write_module(tmp_path, body.format(forward))
     assert get_mechanism(f"{said}:Own").sampled
-    assert not any("class attribute" in f.reason for f in check(f"{said}:Own"))
+    assert not any("class attribute" in f.reason for f in check_mechanism(f"{said}:Own"))
     idle = write_module(tmp_path, body.format("return score"))
-    assert "sampled is True, but it is not random in evaluation" in [f.description for f in check(f"{idle}:Own")]
+    findings = check_mechanism(f"{idle}:Own")
+    assert "sampled is True, but it is not random in evaluation" in [f.description for f in findings]
 
 
 def test_check_reports_an_error_in_training_only(tmp_path):
     path = write_module(tmp_path, BODY.format(init="pass", forward="return score / (1 if not self.training else None)"))
-    assert [f.ok for f in check(f"{path}:Own") if "TypeError" in f.reason] == [False]
+    assert [f.ok for f in check_mechanism(f"{path}:Own") if "TypeError" in f.reason] == [False]
 
 
 @pytest.mark.parametrize("name", ["brnn2", "brnn3", "arnn", "pan"])
 def test_check_distinguishes_small_scores_from_squashed_scores(name):
-    assert {finding.ok for finding in check(name)} == {True}
+    assert {finding.ok for finding in check_mechanism(name)} == {True}
 
 
 @pytest.mark.parametrize("attn", ["none,arnn", "a,b/own.py:Own"])
 def test_check_says_that_slot_lists_are_not_checked(attn):
     with pytest.raises(UsageProblemError, match="slot lists are not checked; give one mechanism"):
-        check(attn)
+        check_mechanism(attn)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_fit_network_is_accepted():
     "name", ["san", "han", "stn-m", "pan-ctx", "arnn", "arnn-sampled", "cbam", "ltpa-dp", "se", "self"]
 )
 def test_mechanisms_of_the_registry_are_fit(name):
-    assert not [finding for finding in check(name) if finding.ok is False]
+    assert not [finding for finding in check_mechanism(name) if finding.ok is False]
 
 
 def test_bench_check_prints_the_findings_and_exits_with_6(tmp_path, checked_here):

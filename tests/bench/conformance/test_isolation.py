@@ -69,7 +69,7 @@ def test_module_that_changes_the_working_directory_can_be_loaded_again(own, monk
     assert (len(networks), unfit) == (2, {})
     with ProbeProcess() as process:
         for _ in range(2):
-            process.require_buildable("own.py:Moves", MINI)
+            process.require_buildable_in_probe("own.py:Moves", MINI)
     assert Path.cwd() == own.parent
 
 

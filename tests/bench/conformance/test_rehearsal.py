@@ -7,7 +7,7 @@ from click.testing import CliRunner
 import cli
 from bench.compute import ComputeConfig
 from bench.config import Recipe
-from bench.conformance.checks import check, require_buildable
+from bench.conformance.checks import check_mechanism, require_buildable
 from bench.runs import experiment, records
 from bench.runs.load import load_model
 from mnistref.common.errors import RunProblemError
@@ -38,7 +38,7 @@ from tests.bench.attention.user_modules import BODY, GOOD, write_module
 )
 def test_check_detects_errors_that_a_run_would_raise(init, forward, why, tmp_path):
     path = write_module(tmp_path, BODY.format(init=init or "pass", forward=forward))
-    wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
+    wrong = [finding for finding in check_mechanism(f"{path}:Own") if finding.ok is False]
     assert any(why in finding.reason for finding in wrong), wrong
 
 
@@ -57,7 +57,7 @@ def test_network_has_equal_outputs_after_its_file_is_imported_again(top, forward
     path = write_module(tmp_path, f"{top}\n{BODY.format(init='pass', forward=forward)}")
     wrong = [
         finding.reason
-        for finding in check(f"{path}:Own")
+        for finding in check_mechanism(f"{path}:Own")
         if finding.description == "has its whole state in its state_dict"
     ]
     assert bool(wrong[0]) != fit
@@ -105,7 +105,7 @@ class Extra(Own):
 @pytest.mark.parametrize("name", ["Tied", "View", "Frozen", "Extra"])
 def test_every_kind_of_module_state_is_saved(name, mini, tmp_path):
     attn = f"{write_module(tmp_path, GOOD + KEPT)}:{name}"
-    assert not [finding for finding in check(attn) if finding.ok is False]
+    assert not [finding for finding in check_mechanism(attn) if finding.ok is False]
     recipe = Recipe("fast", "adam", lr=0.003, batch=25, epochs=1, schedule="onecycle")
     config = experiment.configure(
         mini, attn, 0, experiment.RunSettings(recipe, "one", ComputeConfig(torch.device("cpu")))
@@ -124,7 +124,7 @@ def test_every_kind_of_module_state_is_saved(name, mini, tmp_path):
 def test_module_state_other_than_tensors_is_refused_before_the_run(tmp_path, checked_here):
     state = "    def get_extra_state(self): return {'version': 2}\n    def set_extra_state(self, state): pass\n"
     path = write_module(tmp_path, GOOD + state)
-    wrong = [finding for finding in check(f"{path}:Own") if finding.ok is False]
+    wrong = [finding for finding in check_mechanism(f"{path}:Own") if finding.ok is False]
     assert "_extra_state in its state_dict is of type dict" in wrong[0].reason
     arguments = ["run", "--preset", "quick", "--root", str(tmp_path / "root"), "--attn", f"{path}:Own"]
     done = CliRunner().invoke(cli.bench, arguments)

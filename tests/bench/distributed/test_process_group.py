@@ -180,10 +180,10 @@ def test_cuda_graphs_and_a_shared_gpu_are_refused_with_several_processes(monkeyp
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     cuda, second = torch.device("cuda"), ProcessGroup(1, 2, None)
     with pytest.raises(UsageProblemError, match="--capture graph"):
-        second.check(ComputeConfig(cuda, capture="graph"))
+        second.require_supported(ComputeConfig(cuda, capture="graph"))
     with pytest.raises(UsageProblemError, match="process 2 on this machine has no GPU, there are 1"):
-        second.check(ComputeConfig(cuda))
-    second.check(ComputeConfig(torch.device("cpu")))
+        second.require_supported(ComputeConfig(cuda))
+    second.require_supported(ComputeConfig(torch.device("cpu")))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])

@@ -9,7 +9,7 @@ import bench
 from bench.attention import plugins
 from bench.compute import ComputeConfig
 from bench.config import Recipe
-from bench.conformance.checks import check
+from bench.conformance.checks import check_mechanism
 from bench.runs import experiment, records
 from mnistref.common.errors import UsageProblemError
 from tests.bench.attention.user_modules import EXAMPLE
@@ -18,7 +18,7 @@ from tests.bench.attention.user_modules import EXAMPLE
 def test_example_mechanism_is_short_and_fit():
     code = [line for line in EXAMPLE.read_text().splitlines() if line.strip() and not line.startswith('"""')]
     assert len(code) <= 20
-    assert {f.ok for f in check(f"{EXAMPLE}:Compare")} == {True}
+    assert {f.ok for f in check_mechanism(f"{EXAMPLE}:Compare")} == {True}
 
 
 def test_example_mechanism_trains_and_loads_from_its_record(mini, tmp_path):

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from mnistref.common.errors import UsageProblemError
-from mnistref.common.figure_files import check_name, save_figure
+from mnistref.common.figure_files import require_figure_name, save_figure
 
 
 def test_unsupported_figure_suffix_is_a_usage_error():
-    check_name(Path("a.SVG"))
+    require_figure_name(Path("a.SVG"))
     for name in ("a", "a.jpg", "png"):
         with pytest.raises(UsageProblemError, match=rf"^{name}: give a name that ends in \.png, \.svg, \.pdf$"):
-            check_name(Path(name))
+            require_figure_name(Path(name))
 
 
 @pytest.mark.parametrize(("suffix", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF-")])
