@@ -23,7 +23,7 @@ WEIGHTS = "weights.safetensors"
 _CHECKOUT_FOLDER = Path(__file__).parent.parent / "results"
 
 
-class Entry(TypedDict):
+class IndexEntry(TypedDict):
     """An entry of the index.
 
     Attributes:
@@ -46,12 +46,12 @@ class Entry(TypedDict):
 
 
 @cache
-def read_index() -> tuple[Entry, ...]:
+def read_index() -> tuple[IndexEntry, ...]:
     """Return the entries of the index."""
     return tuple(json.loads(INDEX.read_text(encoding="utf-8")))
 
 
-def find_entry(attn: str, variant: str | None, width: int) -> Entry:
+def find_entry(attn: str, variant: str | None, width: int) -> IndexEntry:
     """Return the entry of a network, the most accurate one if there are several.
 
     Args:
@@ -73,7 +73,7 @@ def find_entry(attn: str, variant: str | None, width: int) -> Entry:
     return max(found, key=lambda entry: entry["accuracy"])
 
 
-def load_pretrained(model: nn.Module, entry: Entry) -> None:
+def load_pretrained(model: nn.Module, entry: IndexEntry) -> None:
     """Load the weights of an entry into a network.
 
     Raises:
@@ -91,7 +91,7 @@ def load_pretrained(model: nn.Module, entry: Entry) -> None:
         ) from error
 
 
-def _find_file(entry: Entry) -> Path:
+def _find_file(entry: IndexEntry) -> Path:
     """Return the path of the weights, in `BENCH_WEIGHTS` or in `results` of the checkout."""
     named = os.environ.get(VARIABLE)
     for folder in (*([Path(named)] if named else []), _CHECKOUT_FOLDER):

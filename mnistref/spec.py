@@ -44,7 +44,7 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-class Law(TypedDict):
+class LawRecord(TypedDict):
     """The fields of `VariantSpec` that determine the content of the images. Ranges are lists in JSON."""
 
     canvas: int
@@ -62,7 +62,7 @@ class SpecRecord(TypedDict):
 
     law_version: int
     variant: str
-    law: Law
+    law: LawRecord
     seed: int
     sizes: Mapping[str, int]
     digits: str
@@ -185,7 +185,7 @@ class VariantSpec:
             f"question about {about}: {asks}"
         )
 
-    def law(self) -> Law:
+    def law(self) -> LawRecord:
         """Return the fields that determine the content of the images."""
         return {
             "canvas": self.canvas,

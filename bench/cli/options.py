@@ -7,7 +7,7 @@ from functools import partial, wraps
 import click
 
 from bench.cli.option_values import BoardOptions, ComputeOptions, RunOptions, TrainingOptions
-from bench.cli.values import Number, Questions
+from bench.cli.values import Number, QuestionCount
 from bench.config import (
     CAPTURES,
     CHECKPOINT_SECONDS,
@@ -189,8 +189,8 @@ add_training_options = _option_group(
         ),
         training_option(
             "--questions",
-            type=Questions(),
-            metavar=Questions.name,
+            type=QuestionCount(),
+            metavar=QuestionCount.name,
             help="Questions about each image in a step.",
         ),
         training_option("--lr", type=Number(0, 1, min_open=True), metavar="X", help="Peak learning rate."),

@@ -7,10 +7,10 @@ import click
 from mnistref.spec import MAX_DIGITS
 
 if TYPE_CHECKING:
-    _QuestionsType = click.ParamType[int | str]
+    _QuestionCountType = click.ParamType[int | str]
     _ShardType = click.ParamType[tuple[int, int]]
 else:  # before click 8.4, these classes are not generic
-    _QuestionsType = _ShardType = click.ParamType
+    _QuestionCountType = _ShardType = click.ParamType
 
 
 class Number(click.FloatRange):
@@ -24,7 +24,7 @@ class Number(click.FloatRange):
         return float(number)
 
 
-class Questions(_QuestionsType):
+class QuestionCount(_QuestionCountType):
     """The number of questions about each image in a step: "one", "all" or an integer."""
 
     name = "K|all|one"

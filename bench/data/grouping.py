@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.data.split import ImageSharing
-from bench.distributed.global_batch import Rows
+from bench.distributed.global_batch import RowRange
 
 
 class Parts(NamedTuple):
@@ -21,7 +21,7 @@ class Parts(NamedTuple):
     """
 
     questions: list[Tensor]
-    rows: list[Rows]
+    rows: list[RowRange]
 
 
 def image_sharing(questions: int | str) -> ImageSharing:
@@ -59,7 +59,7 @@ def parts_of(image: Tensor, order: Tensor, own: slice, questions: int | str, epo
         ends = taken[images].cumsum(0)
         start = int(ends[own.start - 1]) if own.start else 0
         stop = int(ends[own.stop - 1]) if own.stop else 0
-        rows.append(Rows(start, stop, int(ends[-1])))
+        rows.append(RowRange(start, stop, int(ends[-1])))
         parts.append(_ranges(first[images[own]], taken[images[own]], places))
     return Parts(parts, rows)
 

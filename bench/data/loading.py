@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.common.memory import fits, free_memory
 from bench.data.split import Resident, Split
-from bench.data.streaming import Rows, Streamed
+from bench.data.streaming import ImageArrays, Streamed
 from mnistref.dataset import MnistRef, Triples, map_split, read_split, read_triples
 
 log = logging.getLogger("bench")
@@ -87,7 +87,9 @@ def build_split(
     image, slot, query, label = (torch.from_numpy(array).to(device) for array in questions)
     fields: dict[str, Any] = {"image": image, "slot": slot, "query": query, "label": label, "scale": scale}
     if stream:
-        return Streamed(**fields, images=Rows(parts), instance=None if instance is None else Rows([instance]))
+        return Streamed(
+            **fields, images=ImageArrays(parts), instance=None if instance is None else ImageArrays([instance])
+        )
     pixels = _copy_to_device(parts, (images, *shape), device)
     ink = None if instance is None else torch.from_numpy(instance).to(device)
     return Resident(**fields, images=pixels, instance=ink)

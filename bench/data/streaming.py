@@ -20,7 +20,7 @@ DEPTH = 3
 """Number of batches that are prepared, or being prepared, in addition to the one in use."""
 
 
-class Rows:
+class ImageArrays:
     """Images in several arrays u1 (n, …), with consecutive indices."""
 
     def __init__(self, parts: Sequence[np.ndarray]) -> None:
@@ -51,8 +51,8 @@ class Streamed(Split):
     files compress ten images sharing, so that in random order each mask would decompress ten.
     """
 
-    images: Rows
-    instance: Rows | None = None
+    images: ImageArrays
+    instance: ImageArrays | None = None
 
     def pixels(self, indices: Tensor) -> Tensor:
         """Return the images of the questions, see `Split.pixels`."""
@@ -83,12 +83,12 @@ class Streamed(Split):
             for indices, level, sent in zip(move_in_one_copy(parts, self.device), levels, arriving, strict=True):
                 yield self._build_batch(*_receive(sent), indices, level, sharing)
 
-    def _masks(self) -> Rows:
+    def _masks(self) -> ImageArrays:
         if self.instance is None:
             raise ValueError("this split was loaded without masks; call load_split with masks=True")
         return self.instance
 
-    def _gather(self, images: Rows, rows: np.ndarray, pinned: bool = False) -> Tensor:
+    def _gather(self, images: ImageArrays, rows: np.ndarray, pinned: bool = False) -> Tensor:
         tensor = torch.empty((len(rows), *images.shape), dtype=torch.uint8, pin_memory=pinned)
         images.gather(rows, tensor.numpy())
         return tensor

@@ -35,7 +35,7 @@ _DRAWS = frozenset(
 )
 
 
-class Rows(NamedTuple):
+class RowRange(NamedTuple):
     """The rows start … stop − 1 of a batch of `total`; one or more."""
 
     start: int
@@ -45,7 +45,7 @@ class Rows(NamedTuple):
 
 @contextmanager
 def global_batch_rows(
-    rows: Rows, add: Callable[[Tensor], Tensor], parts: int, part: int, questions: Rows | None = None
+    rows: RowRange, add: Callable[[Tensor], Tensor], parts: int, part: int, questions: RowRange | None = None
 ) -> Iterator[None]:
     """Inside this context, BatchNorm and random draws of this thread behave as for the full global batch.
 
@@ -163,7 +163,7 @@ def _per_channel(values: Tensor, x: Tensor) -> Tensor:
 class _GlobalDraws(TorchDispatchMode):
     """Draws random numbers for the global batch, and keeps the rows of this process."""
 
-    def __init__(self, kinds: Sequence[Rows]) -> None:
+    def __init__(self, kinds: Sequence[RowRange]) -> None:
         """Set the rows that draws may be about, of questions first and of images last."""
         TorchDispatchMode.__init__(self)
         self._kinds = kinds
@@ -184,7 +184,7 @@ class _GlobalDraws(TorchDispatchMode):
             return args[0].copy_(drawn)
         return drawn
 
-    def _rows_in(self, value: Any) -> Rows | None:
+    def _rows_in(self, value: Any) -> RowRange | None:
         """Return the first kind of rows whose number divides the first dimension of a tensor or of a size."""
         length = _length(value)
         return next((rows for rows in self._kinds if length and length % (rows.stop - rows.start) == 0), None)
@@ -196,7 +196,7 @@ def _length(value: Any) -> int:
     return shape[0] if len(shape) else 0
 
 
-def _enlarged(value: Any, rows: Rows) -> Any:
+def _enlarged(value: Any, rows: RowRange) -> Any:
     """Return an argument of a draw, enlarged to the global batch. Arguments of other lengths are returned unchanged."""
     own, length = rows.stop - rows.start, _length(value)
     if not length or length % own:
@@ -212,7 +212,7 @@ def _enlarged(value: Any, rows: Rows) -> Any:
     return enlarged
 
 
-def _own_rows(whole: Tensor, rows: Rows) -> Tensor:
+def _own_rows(whole: Tensor, rows: RowRange) -> Tensor:
     """Return the rows of this process from a tensor for the global batch."""
     times = whole.shape[0] // rows.total
     return whole[times * rows.start : times * rows.stop]

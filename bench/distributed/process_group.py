@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.compute import ComputeConfig
-from bench.distributed.global_batch import Rows, global_batch_rows
+from bench.distributed.global_batch import RowRange, global_batch_rows
 from mnistref.common.errors import DataProblemError, RunProblemError, UsageProblemError
 
 Made = TypeVar("Made")
@@ -43,7 +43,7 @@ class SingleProcess:
         """Return the rows of a batch of `total` that this process computes."""
         return slice(0, total)
 
-    def global_batch(self, total: int, questions: Rows | None = None) -> AbstractContextManager[None]:
+    def global_batch(self, total: int, questions: RowRange | None = None) -> AbstractContextManager[None]:
         """Inside this context, a network computes the rows of this process.
 
         Args:
@@ -99,10 +99,10 @@ class ProcessGroup(SingleProcess):
         """Return consecutive rows. Sizes differ by one at most, and rank 0 always has a row."""
         return slice(-(-total * self.rank // self.size), -(-total * (self.rank + 1) // self.size))
 
-    def global_batch(self, total: int, questions: Rows | None = None) -> AbstractContextManager[None]:
+    def global_batch(self, total: int, questions: RowRange | None = None) -> AbstractContextManager[None]:
         """Inside this context, a network computes the rows of this process, see `SingleProcess.global_batch`."""
         own = self.rows(total)
-        return global_batch_rows(Rows(own.start, own.stop, total), self.all_reduce, self.size, self.rank, questions)
+        return global_batch_rows(RowRange(own.start, own.stop, total), self.all_reduce, self.size, self.rank, questions)
 
     def all_reduce(self, values: Tensor) -> Tensor:
         """Sum a tensor over all processes, in place, and return it.

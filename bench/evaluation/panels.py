@@ -16,7 +16,7 @@ from mnistref.spec import VariantSpec
 
 
 @dataclass(frozen=True)
-class Question:
+class ImageQuestion:
     """One question about one image.
 
     Attributes:
@@ -61,9 +61,9 @@ class Panels:
     """One row of a picture.
 
     Attributes:
-        index: as in `Question`.
-        scale: as in `Question`.
-        image: as in `Question`.
+        index: as in `ImageQuestion`.
+        scale: as in `ImageQuestion`.
+        image: as in `ImageQuestion`.
         question: the question in words.
         prediction: the label that the network answers; None if the answer is not finite.
         probability: of the prediction; None if the answer is not finite.
@@ -103,7 +103,9 @@ class Panels:
         return self.prediction in self.truth
 
 
-def make_panels(question: Question, out: Output, variant: VariantSpec, sample: int = 1, samples: int = 1) -> Panels:
+def make_panels(
+    question: ImageQuestion, out: Output, variant: VariantSpec, sample: int = 1, samples: int = 1
+) -> Panels:
     """Return the content of one row of a picture.
 
     Args:

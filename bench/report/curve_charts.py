@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from bench.common.number_format import percent, share
 from bench.evaluation.columns import PR_AREA, UNIFORM
 from bench.report.chart_types import MIN_POINTS, Figure, Line, Mark, Panel, measured_paths
-from bench.report.groups import ComparisonGroup, Entry, fraction, number
+from bench.report.groups import BoardEntry, ComparisonGroup, fraction, number
 from bench.report.svg_layout import Frame, Point, shares, whole
 from bench.report.table import MISSING
 from bench.runs.record_types import HistoryEntry, RunRecord
@@ -103,7 +103,7 @@ def _learned(frame: Frame, name: str, curves: Curves, trained: list[Point]) -> P
     return Panel(name, f"best {percent(best)} %", tuple(lines), tuple(marks))
 
 
-def _curves(entry: Entry, histories: Mapping[str, History], name: str) -> tuple[Curves, int]:
+def _curves(entry: BoardEntry, histories: Mapping[str, History], name: str) -> tuple[Curves, int]:
     """Return the values of `name` per epoch for each run with two or more, and how many values are not in 0 … 1."""
     found: Curves = []
     odd = 0
@@ -116,7 +116,7 @@ def _curves(entry: Entry, histories: Mapping[str, History], name: str) -> tuple[
     return found, odd
 
 
-def _has_history(entry: Entry, histories: Mapping[str, History]) -> bool:
+def _has_history(entry: BoardEntry, histories: Mapping[str, History]) -> bool:
     """Return whether a run of an entry has a validation accuracy."""
     return any(
         fraction(line.get("val_accuracy")) is not None for run in entry.runs for line in histories.get(run["run"], ())

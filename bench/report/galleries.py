@@ -18,7 +18,7 @@ from PIL import Image
 from bench.common.number_format import percent, ratio
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, UNIFORM
 from bench.evaluation.picture_files import FOLDER, IMAGES, MAPS, PictureRecord, read_questions, read_sheet
-from bench.report.groups import ComparisonGroup, Entry, fraction, number
+from bench.report.groups import BoardEntry, ComparisonGroup, fraction, number
 from bench.report.outline import outline
 from bench.report.targets import find_targets, read_targets
 
@@ -64,7 +64,7 @@ class Attention:
 
 
 @dataclass(frozen=True)
-class Question:
+class QuestionText:
     """A question about an image: query, right answer and scale of the digit, as text."""
 
     query: str
@@ -136,7 +136,7 @@ class Gallery:
     images: str | None
     side: int
     outline: str
-    questions: tuple[Question, ...]
+    questions: tuple[QuestionText, ...]
     answers: tuple[Answers, ...]
     others: tuple[Answers, ...]
 
@@ -145,12 +145,12 @@ class Gallery:
 class _Pictures:
     """The pictures of the run of a row: its folder, and the content of pictures.json."""
 
-    entry: Entry
+    entry: BoardEntry
     folder: Path
     records: list[PictureRecord]
 
     @property
-    def questions(self) -> tuple[tuple[str, Question], ...]:
+    def questions(self) -> tuple[tuple[str, QuestionText], ...]:
         """Image and question of each picture."""
         return tuple((str(record.get("question")), _question(record)) for record in self.records)
 
@@ -233,7 +233,7 @@ def _answers(pictures: _Pictures, room: int) -> Answers:
     )
 
 
-def _summary(entry: Entry) -> Answers:
+def _summary(entry: BoardEntry) -> Answers:
     """Return a row without pictures."""
     accuracy = number(entry.row.get(ACCURACY))
     return Answers(
@@ -250,9 +250,9 @@ def _answer(record: PictureRecord) -> Answer:
     return Answer(answer, answer == record["label"], attention)
 
 
-def _question(record: PictureRecord) -> Question:
+def _question(record: PictureRecord) -> QuestionText:
     scale = number(record.get("scale"))
-    return Question(str(record["query"]), str(record["label"]), "" if scale is None else f"{scale:.2f}")
+    return QuestionText(str(record["query"]), str(record["label"]), "" if scale is None else f"{scale:.2f}")
 
 
 def _images(folder: Path, n: int) -> str | None:

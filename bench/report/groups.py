@@ -22,7 +22,7 @@ GROUP_KEY = (VARIANT, DATASET, QUERIES)
 
 
 @dataclass(frozen=True)
-class Entry:
+class BoardEntry:
     """A row of the board.
 
     Attributes:
@@ -61,7 +61,7 @@ class ComparisonGroup:
     title: str
     variant: str
     dataset: str
-    entries: tuple[Entry, ...]
+    entries: tuple[BoardEntry, ...]
 
     @property
     def recipes(self) -> dict[str, str]:
@@ -108,7 +108,7 @@ def _group(
         variant,
         dataset,
         tuple(
-            Entry(label, {**row, RANK: rank}, text, recipes[str(row[RECIPE])], letters[str(row[RECIPE])], results)
+            BoardEntry(label, {**row, RANK: rank}, text, recipes[str(row[RECIPE])], letters[str(row[RECIPE])], results)
             for label, row, rank, text, results in details
         ),
     )
@@ -120,7 +120,7 @@ def _by_accuracy(row: BoardRow) -> tuple[float, str]:
     return (math.inf if accuracy is None else -accuracy, str(row[ATTN]))
 
 
-def _by_letter(entry: Entry) -> tuple[int, str]:
+def _by_letter(entry: BoardEntry) -> tuple[int, str]:
     return len(entry.letter), entry.letter
 
 

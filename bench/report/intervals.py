@@ -8,7 +8,7 @@ from bench.evaluation.column import with_suffixes
 from bench.evaluation.columns import COUNTS, SCALES
 from bench.leaderboard.published import find_published
 from bench.leaderboard.statistics import wilson_interval
-from bench.report.groups import ComparisonGroup, Entry, number
+from bench.report.groups import BoardEntry, ComparisonGroup, number
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def rate_of(row: Mapping[str, object], name: str) -> Rate | None:
     return Rate(value, low, high) if low is not None and high is not None else Rate(value, None, None)
 
 
-def rate_at_scale(entry: Entry, name: str) -> Rate | None:
+def rate_at_scale(entry: BoardEntry, name: str) -> Rate | None:
     """Return the accuracy of a row in a scale bin.
 
     The interval is that of the board. For runs without stored answers it is Wilson's over the images of all seeds.
@@ -51,7 +51,7 @@ def values_and_bounds(rates: Iterable[Rate]) -> list[float]:
     return [end for rate in rates for end in (rate.low, rate.value, rate.high) if end is not None]
 
 
-def published_value(group: ComparisonGroup, entry: Entry, measure: str) -> float | None:
+def published_value(group: ComparisonGroup, entry: BoardEntry, measure: str) -> float | None:
     """Return the published value for the mechanism of an entry; None if there is none."""
     paper = find_published(group.variant, str(entry.row["attn"]), measure)
     return paper.value if paper else None

@@ -28,7 +28,7 @@ from bench.evaluation.columns import (
     UNIFORM,
     VARIANT,
 )
-from bench.report.groups import ComparisonGroup, Entry, number
+from bench.report.groups import BoardEntry, ComparisonGroup, number
 
 MISSING = "–"
 RANK_DOC = (
@@ -140,7 +140,7 @@ def _is_shared(column: Column, group: ComparisonGroup) -> bool:
     return len({str(_value(column, entry)) for entry in group.entries}) == 1
 
 
-def _named(column: Column, entries: Sequence[Entry]) -> Column:
+def _named(column: Column, entries: Sequence[BoardEntry]) -> Column:
     """Return a column with the name of the baseline in its heading, if it is the difference to it."""
     baseline = next((name for entry in entries if (name := entry.row.get(BASELINE_NAME))), None)
     if column.name != DIFFERENCE or baseline is None:
@@ -148,11 +148,11 @@ def _named(column: Column, entries: Sequence[Entry]) -> Column:
     return replace(column, report_heading=f"− {baseline}, points", doc=f"Accuracy minus that of {baseline}, {_OVER}")
 
 
-def _value(column: Column, entry: Entry) -> Any:
+def _value(column: Column, entry: BoardEntry) -> Any:
     return entry.recipe if column.name == RECIPE else entry.row.get(column.name)
 
 
-def _cell(column: Column, entry: Entry) -> Cell:
+def _cell(column: Column, entry: BoardEntry) -> Cell:
     value = _value(column, entry)
     if column.name == COMMAND:
         named = [(COLUMN_BY_NAME[name].report_heading, entry.row.get(name)) for name in _DETAILS]

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from bench.compute import ComputeConfig
 from bench.config import Recipe
-from bench.distributed.global_batch import Rows
+from bench.distributed.global_batch import RowRange
 
 Output = TypeVar("Output")
 
@@ -71,7 +71,7 @@ class Step:
         self, model: nn.Module, recipe: Recipe, optimizer: torch.optim.Optimizer, computing: ComputeConfig
     ) -> None:
         self.model, self.optimizer, self.computing, self.clip = model, optimizer, computing, recipe.clip
-        self.question_rows: Rows | None = None
+        self.question_rows: RowRange | None = None
         """Rows of this process's questions among those of the global batch, see `shared_step.SharedStep`."""
         self._compute_gradients: Callable[..., Sequence[Tensor]] = self._forward_backward
         if computing.capture == "graph":

@@ -18,7 +18,7 @@ from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.data.grouping import image_sharing, parts_of
 from bench.data.split import Batch, Split
-from bench.distributed.global_batch import Rows
+from bench.distributed.global_batch import RowRange
 from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from bench.evaluation.batch_size import in_memory
 from bench.evaluation.evaluate import BATCH, DivergedError, accuracy
@@ -205,7 +205,7 @@ class Trainer:
             position = self._describe_position()
             raise DivergedError(f"the loss, a gradient, a weight or a buffer is not finite in {position}")
 
-    def _take_step(self, current: EpochProgress, batch: Batch, rows: Rows | None) -> None:
+    def _take_step(self, current: EpochProgress, batch: Batch, rows: RowRange | None) -> None:
         self.step.question_rows = rows
         loss, logits, norm = self.step(batch.images, batch.query, batch.label, batch.image_index)
         correct = self.group.all_reduce((logits.argmax(-1) == batch.label).sum())
@@ -222,7 +222,7 @@ class Trainer:
                 f"the loss is {float(loss)} and the norm of the gradient is {float(norm)} in {position}"
             )
 
-    def _batches(self, first_step: int) -> Generator[tuple[Batch, Rows | None]]:
+    def _batches(self, first_step: int) -> Generator[tuple[Batch, RowRange | None]]:
         """Yield this process's rows of the remaining batches of the epoch.
 
         If questions share images, each batch comes with the rows of its questions among those of all processes.
@@ -232,7 +232,7 @@ class Trainer:
         order = torch.randperm(self._count_units(), generator=torch.Generator().manual_seed(self._epoch_seed))
         order = order[: self.steps_per_epoch * self.batch].view(self.steps_per_epoch, self.batch)[first_step:]
         split, own = self.train.split_for_epoch(self.epoch), self.group.rows(self.batch)
-        rows: Iterable[Rows | None] = itertools.repeat(None)
+        rows: Iterable[RowRange | None] = itertools.repeat(None)
         parts = list(order[:, own])
         if self.image_sharing:
             parts, rows = parts_of(split.image.cpu(), order, own, self.recipe.questions, self.epoch, self.seed)

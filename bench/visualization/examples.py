@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.config import RunConfig
-from bench.evaluation.panels import Panels, Question, make_panels
+from bench.evaluation.panels import ImageQuestion, Panels, make_panels
 from bench.evaluation.snapshots import choose_across_scales
 from bench.runs.provenance import read_data_folder, read_reproduction
 from bench.runs.shell_command import build_generate_command
@@ -76,7 +76,7 @@ def choose_images(folder: Path, images: int, seed: int, indices: Sequence[int] |
     return list(indices)
 
 
-def load_questions(folder: Path, indices: Sequence[int]) -> Iterator[Question]:
+def load_questions(folder: Path, indices: Sequence[int]) -> Iterator[ImageQuestion]:
     """Yield one question per image, with the ink of every right answer."""
     dataset = MnistRef(folder, SPLIT)
     every = MnistRef(folder, SPLIT, "all") if dataset.variant.repeats[1] > 1 else dataset
@@ -88,12 +88,12 @@ def load_questions(folder: Path, indices: Sequence[int]) -> Iterator[Question]:
             ink = item["mask"].as_subclass(torch.Tensor)
             inks[item["label"]] = inks[item["label"]] | ink if item["label"] in inks else ink
         image = sample["image"].as_subclass(torch.Tensor).permute(1, 2, 0).float() / 255
-        yield Question(index, image, sample["query"], inks, sample["scale"])
+        yield ImageQuestion(index, image, sample["query"], inks, sample["scale"])
 
 
 @torch.inference_mode()
 def answer_question(
-    model: nn.Module, question: Question, manifest: Manifest, samples: int, seed: int
+    model: nn.Module, question: ImageQuestion, manifest: Manifest, samples: int, seed: int
 ) -> Iterator[Panels]:
     """Yield the answers of the network.
 

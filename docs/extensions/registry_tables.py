@@ -11,10 +11,10 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-Rows = Iterable[Iterable[object]]
+TableRows = Iterable[Iterable[object]]
 
 
-def _mechanisms() -> Rows:
+def _mechanisms() -> TableRows:
     """Return name, slots, learned parameters, options, description and source of each mechanism."""
     from bench.attention import MECHANISMS
     from bench.model import count_parameters
@@ -28,7 +28,7 @@ def _mechanisms() -> Rows:
         yield names, about["slots"], about["summary"], about["paper"], count, options
 
 
-def _variants() -> Rows:
+def _variants() -> TableRows:
     """Return canvas, background, question and source of each variant."""
     from mnistref.variants import VARIANTS
 
@@ -43,7 +43,7 @@ def _variants() -> Rows:
         yield f"`{variant.name}`", size, background, digits, question, variant.classes, splits, variant.paper
 
 
-def _fields() -> Rows:
+def _fields() -> TableRows:
     """Return dtype, shape, range and meaning of each field of a shard."""
     from mnistref.storage.schema import FIELDS
 
@@ -52,7 +52,7 @@ def _fields() -> Rows:
         yield f"`{name}`", field.dtype, field.shape_text, f"{field.low:g} … {field.high:g}", field.meaning
 
 
-def _colors() -> Rows:
+def _colors() -> TableRows:
     """Return label, name and RGB value of each colour."""
     from mnistref.spec import COLORS
 
@@ -61,7 +61,7 @@ def _colors() -> Rows:
         yield label, name, ", ".join(map(str, rgb))
 
 
-def _recipes() -> Rows:
+def _recipes() -> TableRows:
     """Return the settings of each recipe, one column for each recipe."""
     from bench.config import RECIPES
 
@@ -72,7 +72,7 @@ def _recipes() -> Rows:
             yield f"`{key}`", *("–" if setting[key] is None else setting[key] for setting in settings)
 
 
-def _presets() -> Rows:
+def _presets() -> TableRows:
     """Return the choices of each preset."""
     from bench.config import PRESETS
 
@@ -82,7 +82,7 @@ def _presets() -> Rows:
         yield f"`{name}`", f"`{preset.variant}`", sizes, preset.digits, f"`{recipe.name}`", recipe.epochs, recipe.batch
 
 
-def _columns() -> Rows:
+def _columns() -> TableRows:
     """Return the columns of a board in CSV, in their order, with their documentation."""
     from bench.evaluation.columns import COLUMNS
 
@@ -92,7 +92,7 @@ def _columns() -> Rows:
             yield f"`{column.name}`", "`_lo`, `_hi`" if column.bounded else "", column.doc
 
 
-TABLES: dict[str, Callable[[], Rows]] = {
+TABLES: dict[str, Callable[[], TableRows]] = {
     "columns": _columns,
     "colors": _colors,
     "fields": _fields,

@@ -7,7 +7,7 @@ import numpy as np
 from mnistref.common.numba_jit import compiled
 from mnistref.rendering import rng
 from mnistref.rendering.resize import resize
-from mnistref.rendering.scene import Glyphs, Law, Tools, draw_scale, draw_scene, jitter_color, side_of
+from mnistref.rendering.scene import Glyphs, IntegerLaw, Tools, draw_scale, draw_scene, jitter_color, side_of
 from mnistref.spec import GLYPH, PATCH
 from mnistref.storage.schema import Arrays
 
@@ -37,12 +37,19 @@ def no_photos() -> Photos:
 
 @compiled
 def draw_images(
-    law: Law, glyphs: Glyphs, photos: Photos, tools: Tools, seed: np.uint64, split: int, first: int, arrays: Arrays
+    law: IntegerLaw,
+    glyphs: Glyphs,
+    photos: Photos,
+    tools: Tools,
+    seed: np.uint64,
+    split: int,
+    first: int,
+    arrays: Arrays,
 ) -> None:
     """Fill `arrays` with the images `first`, `first` + 1, … of a split.
 
     Args:
-        law: a `scene.Law`.
+        law: a `scene.IntegerLaw`.
         glyphs: the digits of the split, a `scene.Glyphs`.
         photos: the photos of the split, a `Photos`.
         tools: tables and work space of this thread, a `scene.Tools`.
@@ -92,7 +99,7 @@ def _copy(to: np.ndarray, what: np.ndarray) -> None:
 
 
 @compiled
-def _put_distractor(law: Law, glyphs: Glyphs, tools: Tools, image: np.ndarray) -> None:
+def _put_distractor(law: IntegerLaw, glyphs: Glyphs, tools: Tools, image: np.ndarray) -> None:
     """Add a coloured, scaled 5 × 5 crop of a random digit to the canvas, with saturation."""
     stream, rgb = tools.stream, np.empty(3, np.uint8)
     digit = glyphs.images_t[glyphs.members[rng.below(stream, glyphs.members.shape[0])]]

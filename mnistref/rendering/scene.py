@@ -23,7 +23,7 @@ _ONE = np.uint64(1)
 _WORD = 64
 
 
-class Law(NamedTuple):
+class IntegerLaw(NamedTuple):
     """A `VariantSpec` as integers. Scales are in units of 2⁻²¹."""
 
     canvas: int
@@ -62,10 +62,10 @@ class Tools(NamedTuple):
     stream: np.ndarray  # u8 (9,)
 
 
-def make_law(variant: VariantSpec) -> Law:
+def make_law(variant: VariantSpec) -> IntegerLaw:
     """Return the law of a variant as integers."""
     low, high = (round(s * (1 << SCALE_BITS)) for s in variant.scales)
-    return Law(
+    return IntegerLaw(
         variant.canvas,
         *variant.digits,
         low,
@@ -78,7 +78,7 @@ def make_law(variant: VariantSpec) -> Law:
     )
 
 
-def make_tools(law: Law) -> Tools:
+def make_tools(law: IntegerLaw) -> Tools:
     """Return the tables and the work space for a law."""
     canvas = law.canvas
     largest = [side_of(base, law.scale_low + law.scale_span) for base in (GLYPH, PATCH)]
@@ -103,14 +103,14 @@ def side_of(base: int, scale: int) -> int:
 
 
 @compiled
-def draw_scale(stream: np.ndarray, law: Law) -> int:
+def draw_scale(stream: np.ndarray, law: IntegerLaw) -> int:
     """Return a scale s ~ U(lowest, highest), in units of 2⁻²¹."""
     step: int = rng.below(stream, SCALE_STEPS)
     return law.scale_low + ((law.scale_span * step) >> 20)
 
 
 @compiled
-def jitter_color(stream: np.ndarray, law: Law, color: int, rgb: np.ndarray) -> None:
+def jitter_color(stream: np.ndarray, law: IntegerLaw, color: int, rgb: np.ndarray) -> None:
     """Add one N(0, σ) value to all channels of a reference colour, and write the clipped result to `rgb`, u1 (3,)."""
     noise = rng.normal(stream, law.jitter)
     for channel in range(3):
@@ -119,7 +119,7 @@ def jitter_color(stream: np.ndarray, law: Law, color: int, rgb: np.ndarray) -> N
 
 @compiled
 def draw_scene(
-    law: Law, glyphs: Glyphs, tools: Tools, seed: np.uint64, split: int, index: int, arrays: Arrays, row: int
+    law: IntegerLaw, glyphs: Glyphs, tools: Tools, seed: np.uint64, split: int, index: int, arrays: Arrays, row: int
 ) -> None:
     """Fill all fields of image `row` except `image` and `photo`, and leave the ink in `tools.alpha`."""
     stream = tools.stream
@@ -142,7 +142,7 @@ def draw_scene(
 
 @compiled
 def _draw_classes(
-    law: Law, tools: Tools, seed: np.uint64, split: int, index: int, digit_class: np.ndarray
+    law: IntegerLaw, tools: Tools, seed: np.uint64, split: int, index: int, digit_class: np.ndarray
 ) -> tuple[int, int]:
     """Draw the number n of digits and their classes, and return n and the class that is repeated, or −1.
 
@@ -181,7 +181,7 @@ def _permute(stream: np.ndarray, order: np.ndarray, size: int, n: int) -> None:
 
 @compiled
 def _draw_colors(
-    law: Law,
+    law: IntegerLaw,
     stream: np.ndarray,
     seed: int,
     split: int,
@@ -220,7 +220,7 @@ def _occurrences(values: np.ndarray, n: int, value: int) -> int:
 
 
 @compiled
-def _place_digits(law: Law, glyphs: Glyphs, tools: Tools, n: int, arrays: Arrays, row: int) -> bool:
+def _place_digits(law: IntegerLaw, glyphs: Glyphs, tools: Tools, n: int, arrays: Arrays, row: int) -> bool:
     """Draw scale and position of each digit until its box has no ink; return False if a digit does not fit."""
     tools.ink[:] = 0
     tools.alpha[:] = 0
@@ -275,7 +275,7 @@ def _put_ink(tools: Tools, instance: np.ndarray, y0: int, x0: int, side: int, ma
 
 @compiled
 def _draw_query(
-    law: Law, stream: np.ndarray, seed: np.uint64, split: int, index: int, n: int, arrays: Arrays, row: int
+    law: IntegerLaw, stream: np.ndarray, seed: np.uint64, split: int, index: int, n: int, arrays: Arrays, row: int
 ) -> None:
     """Draw the image's own query, uniform over the eligible digits."""
     classes, colors, order = arrays.digit_class[row], arrays.digit_color[row], np.empty(9, np.int64)

@@ -17,13 +17,13 @@ from tests.helpers import TOP
 RESULTS = TOP / "results"
 
 
-def index() -> list[pretrained.Entry]:
+def index() -> list[pretrained.IndexEntry]:
     """Return the entries of all weights that are stored in `results/`."""
     entries = []
     for file in sorted(RESULTS.rglob(pretrained.WEIGHTS)):
         config, result = (json.loads((file.parent / name).read_text()) for name in ("config.json", "result.json"))
         entries.append(
-            pretrained.Entry(
+            pretrained.IndexEntry(
                 attn=result["attn"],
                 variant=result["variant"],
                 width=config.get("width", DEFAULT_WIDTH),

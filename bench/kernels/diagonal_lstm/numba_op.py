@@ -23,7 +23,7 @@ from bench.kernels.thread_pool import run_in_threads
 DTYPES = (torch.float32, torch.float64)
 
 
-class Task(NamedTuple):
+class GroupTask(NamedTuple):
     """One direction over a group of images."""
 
     direction: int  # 0 left, 1 right
@@ -46,14 +46,14 @@ def groups(batch: int, dtype: torch.dtype) -> Iterator[tuple[int, int]]:
         first, eights = first + 8 * count, eights - count
 
 
-def tasks(context: Tensor, t: int) -> list[Task]:
+def tasks(context: Tensor, t: int) -> list[GroupTask]:
     """Return the tasks, largest first, because threads take them in turn."""
     batch, _, m, n = context.shape
     made, start = [], 0
     for group, (first, lanes) in enumerate(groups(batch, context.dtype)):
         for direction in range(2):
             size = (m - direction) * n * t * KEPT * lanes
-            made.append(Task(direction, group, first, lanes, slice(start, start + size)))
+            made.append(GroupTask(direction, group, first, lanes, slice(start, start + size)))
             start += size
     return made
 
@@ -99,7 +99,7 @@ def operator(
     out = context.new_empty(2, batch, p, m, n)
     kept = POOL.take(_saved_size(context, t) if keep else 0, x.dtype)
 
-    def piece(task: Task) -> None:
+    def piece(task: GroupTask) -> None:
         d = task.direction
         numba_forward.forward(
             (0,) * task.lanes,
@@ -152,7 +152,7 @@ def gradients(
     d_kernel = context.new_empty(count, 2, size, 4 * t)
     d_readout = context.new_empty(count, 2, p if with_readout else 0, t)
 
-    def piece(task: Task) -> None:
+    def piece(task: GroupTask) -> None:
         d = task.direction
         numba_backward.backward(
             (0,) * task.lanes,

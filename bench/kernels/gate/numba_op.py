@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.kernels.gate import numba_passes
-from bench.kernels.gate.work_division import Questions, flat, questions_of, run_pass, to_channels_last
+from bench.kernels.gate.work_division import GroupedQuestions, flat, questions_of, run_pass, to_channels_last
 
 
 def gated_norm(
@@ -58,7 +58,7 @@ class _GatedNorm(torch.autograd.Function):
         variance: Tensor,
         eps: float,
         batch: bool,
-        questions: Questions,
+        questions: GroupedQuestions,
     ) -> Tensor:
         """Return the normalised features (T, C, H, W)."""
         scale = weight * (variance + eps).rsqrt()
@@ -112,7 +112,7 @@ def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ..
     return tuple(next(found) if needed else None for needed in ctx.needs_input_grad[:4])
 
 
-def _statistics(x: Tensor, mask: Tensor, questions: Questions) -> tuple[Tensor, Tensor]:
+def _statistics(x: Tensor, mask: Tensor, questions: GroupedQuestions) -> tuple[Tensor, Tensor]:
     """Return mean and variance f8 (C,) of the gated features."""
     sums = np.empty((len(x), 2, x.shape[1]))
     run_pass(numba_passes.moments, *_maps(x, mask, questions), sums)
@@ -120,6 +120,6 @@ def _statistics(x: Tensor, mask: Tensor, questions: Questions) -> tuple[Tensor, 
     return mean, (square - mean.square()).clamp_min(0)
 
 
-def _maps(x: Tensor, mask: Tensor, questions: Questions) -> tuple[Any, ...]:
+def _maps(x: Tensor, mask: Tensor, questions: GroupedQuestions) -> tuple[Any, ...]:
     """Return the first arguments of each pass."""
     return questions, mask[0].numel(), x.shape[1], flat(to_channels_last(x)), flat(mask)

@@ -15,8 +15,8 @@ PIECES = 4
 """Number of pieces of work per thread, if there are several threads."""
 
 
-class Questions(NamedTuple):
-    """Questions, grouped by image.
+class GroupedQuestions(NamedTuple):
+    """The questions of a batch, grouped by image.
 
     Attributes:
         order: i8 (T,), the questions in the order of their images.
@@ -29,15 +29,15 @@ class Questions(NamedTuple):
     image_index: Tensor
 
 
-def questions_of(image_index: Tensor, images: int) -> Questions:
+def questions_of(image_index: Tensor, images: int) -> GroupedQuestions:
     """Group questions by image, in their order. Indices of images are in 0 … images − 1."""
     image = image_index.numpy()
     starts = np.zeros(images + 1, np.int64)
     np.cumsum(np.bincount(image, minlength=images), out=starts[1:])
-    return Questions(np.argsort(image, kind="stable"), starts, image_index)
+    return GroupedQuestions(np.argsort(image, kind="stable"), starts, image_index)
 
 
-def run_pass(work: Callable[..., None], questions: Questions, places: int, channels: int, *arrays: Any) -> None:
+def run_pass(work: Callable[..., None], questions: GroupedQuestions, places: int, channels: int, *arrays: Any) -> None:
     """Run a pass over all images, in pieces. Its first arguments are those of `numba_passes.normalise`."""
     images, threads = len(questions.starts) - 1, torch.get_num_threads()
     pieces = min(images, PIECES * threads if threads > 1 else 1)

@@ -3,19 +3,19 @@
 import click
 import pytest
 
-from bench.cli.values import Number, Questions, Shard
+from bench.cli.values import Number, QuestionCount, Shard
 from mnistref.spec import MAX_DIGITS
 
 
 @pytest.mark.parametrize(("text", "value"), [("one", "one"), ("all", "all"), ("1", 1), (MAX_DIGITS, MAX_DIGITS)])
 def test_questions_are_one_all_or_a_number(text, value):
-    assert Questions().convert(text, None, None) == value
+    assert QuestionCount().convert(text, None, None) == value
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "two", str(MAX_DIGITS + 1)])
 def test_other_numbers_of_questions_are_usage_errors(text):
     with pytest.raises(click.BadParameter, match=f"give all, one, or a number from 1 to {MAX_DIGITS}"):
-        Questions().convert(text, None, None)
+        QuestionCount().convert(text, None, None)
 
 
 def test_shard_is_a_part_and_the_number_of_parts():

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.data.loading import load_split
 from bench.data.split import Resident, move_in_one_copy
-from bench.data.streaming import Rows, Streamed
+from bench.data.streaming import ImageArrays, Streamed
 from mnistref.common.errors import DataProblemError
 from mnistref.dataset import map_split
 from tests.bench.data.helpers import both, same
@@ -85,7 +85,7 @@ def test_masks_of_a_split_without_masks_are_an_error(two):
 def test_an_index_out_of_range_is_an_error_in_the_consumer(two):
     parts = map_split(two, "train")
     split = load_split(two, "train", "one", CPU, stream=True)
-    short = replace(split, images=Rows(parts[:1]))
+    short = replace(split, images=ImageArrays(parts[:1]))
     with pytest.raises(IndexError), closing(short.iter_batches(torch.arange(1203), 100)) as batches:
         for _ in batches:
             pass

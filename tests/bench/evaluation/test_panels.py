@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bench.evaluation.panels import Question, describe_totals, make_panels
+from bench.evaluation.panels import ImageQuestion, describe_totals, make_panels
 from bench.model import Output
 from bench.visualization.drawing import answer_lines, figure
 from mnistref.variants import get_variant
@@ -13,10 +13,10 @@ from mnistref.variants import get_variant
 NAN, INF = math.nan, math.inf
 
 
-def question() -> Question:
+def question() -> ImageQuestion:
     ink = torch.zeros(48, 48, dtype=torch.bool)
     ink[10:20, 10:20] = True
-    return Question(0, torch.zeros(48, 48, 3), 3, {1: ink}, 1.0)
+    return ImageQuestion(0, torch.zeros(48, 48, 3), 3, {1: ink}, 1.0)
 
 
 def output(logits=(0.0, 1.0, 0.0, 0.0, 0.0), value: float = 0.5) -> Output:

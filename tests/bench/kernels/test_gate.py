@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations
 import bench
 from bench.attention.arnn import AttentionRNN
 from bench.attention.base import Gate, apply_gate, repeat_for_questions
-from bench.distributed.global_batch import Rows, global_batch_rows
+from bench.distributed.global_batch import RowRange, global_batch_rows
 from bench.kernels import gate
 from bench.kernels.diagonal_lstm import relative_error as error
 
@@ -205,7 +205,7 @@ def test_gate_uses_plain_operators_if_a_context_intercepts_operations():
         seen.append(taken(*given))
         return torch.zeros(())
 
-    with global_batch_rows(Rows(0, 4, 4), lambda x: x, 1, 0):
+    with global_batch_rows(RowRange(0, 4, 4), lambda x: x, 1, 0):
         ask()
     with torch.autograd.forward_ad.dual_level():
         ask()

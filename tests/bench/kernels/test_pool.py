@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import bench
-from bench.distributed.global_batch import Rows, global_batch_rows
+from bench.distributed.global_batch import RowRange, global_batch_rows
 from bench.kernels import gate, pool
 from bench.kernels.pool import pooled_relu
 from bench.kernels.self_test import works
@@ -71,7 +71,7 @@ def test_pooling_on_other_devices_and_dtypes_uses_plain_operators():
     assert not any(map(pool.is_supported, (x.double(), x.bfloat16(), x.contiguous(), x[..., 1:], x[:0], x.to("meta"))))
     with pytest.raises(RuntimeError, match="too small"):
         pooled_relu(x[:, :, :1])
-    with global_batch_rows(Rows(0, 2, 2), lambda x: x, 1, 0):
+    with global_batch_rows(RowRange(0, 2, 2), lambda x: x, 1, 0):
         assert not pool.is_supported(x)
     seen = []
     torch.func.grad(lambda y: seen.append(pool.is_supported(y)) or pooled_relu(y).sum())(x)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from bench.leaderboard.aggregate import build_board
-from bench.report.groups import ComparisonGroup, Entry, comparison_groups
+from bench.report.groups import BoardEntry, ComparisonGroup, comparison_groups
 from bench.runs import records
 
 EMPTY = {"meta", "link", "input", "img", "br", "hr"}
@@ -110,7 +110,7 @@ def groups_of(runs: Path) -> list[ComparisonGroup]:
     return comparison_groups(build_board(found), found)
 
 
-def entry_of(runs: Path, attn: str = "pan") -> tuple[ComparisonGroup, Entry]:
+def entry_of(runs: Path, attn: str = "pan") -> tuple[ComparisonGroup, BoardEntry]:
     """Return the only comparison group of runs, and the first entry of a mechanism."""
     (group,) = groups_of(runs)
     return group, next(entry for entry in group.entries if entry.row["attn"] == attn)

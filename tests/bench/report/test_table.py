@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench.report.groups import ComparisonGroup, Entry
+from bench.report.groups import BoardEntry, ComparisonGroup
 from bench.report.table import REPORT_COLUMNS, table
 
 
@@ -10,7 +10,7 @@ def group(*rows: dict[str, Any], title: str = "mini-x") -> ComparisonGroup:
     """Return a group of these rows of a board."""
     plain = {"attn": "a", "status": "ok"}
     entries = [
-        Entry(row["attn"], plain | row, str(row.get("rank") or ""), str(row.get("recipe") or "fast"), "", ())
+        BoardEntry(row["attn"], plain | row, str(row.get("rank") or ""), str(row.get("recipe") or "fast"), "", ())
         for row in ({"attn": "a", **row} for row in rows)
     ]
     return ComparisonGroup(title, "mini", title, tuple(entries))
