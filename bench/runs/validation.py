@@ -33,7 +33,12 @@ REQUIRED_FIELDS: dict[str, type] = {
 }
 """The fields of every result, and their types."""
 RESULT_FORMAT = 1
-"""Version of the meaning of a result. Results of different formats are never averaged. Results without it are of 1."""
+"""Version of the meaning of a result. Results of different formats are never averaged.
+
+It is 1 because every field still means what it meant in version 0.1, whose results lack the version and count as 1.
+Raise it when a field is added or removed, or gets another meaning or type: until then, and until the golden file is
+written again, `test_the_meaning_of_a_result_changes_only_with_its_format` of `test_result_format.py` fails.
+"""
 STATUSES = ("ok", "diverged", "failed")
 """The possible values of the field `status`."""
 _REQUIRED_MEASURES = ("accuracy", "n_test", "params")
