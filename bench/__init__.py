@@ -12,7 +12,7 @@ from mnistref.common.version import VERSION
 if TYPE_CHECKING:
     from bench.api import Evaluation, MapScores, evaluate, list_models, score_maps
     from bench.model import AttributeCNN, create_model
-    from bench.runs.loaded import LoadedRun, load_run
+    from bench.runs.loaded_run import LoadedRun, load_run
 
 __version__ = VERSION
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 _MODULES = {
     **dict.fromkeys(("AttributeCNN", "create_model"), "bench.model"),
     **dict.fromkeys(("Evaluation", "MapScores", "evaluate", "list_models", "score_maps"), "bench.api"),
-    **dict.fromkeys(("LoadedRun", "load_run"), "bench.runs.loaded"),
+    **dict.fromkeys(("LoadedRun", "load_run"), "bench.runs.loaded_run"),
 }
 
 

@@ -11,7 +11,7 @@ from bench.compute import ComputeConfig
 from bench.config import DEFAULT_WIDTH, Preset, Recipe, RunConfig
 from bench.distributed.process_group import is_launched_by_torchrun
 from bench.runs import records
-from bench.runs.load import load_config
+from bench.runs.network_loading import load_config
 from bench.training.capture_mode import resolve_capture
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest

@@ -28,7 +28,7 @@ from bench.runs import records
 from bench.runs.configure import RunSettings, configure, hash_weights, prepare_dataset
 from bench.runs.environment import get_commit
 from bench.runs.final_test import test_best_weights
-from bench.runs.load import load_model
+from bench.runs.network_loading import load_model
 from bench.runs.provenance import ReproductionInfo
 from bench.runs.run_context import RunContext
 from bench.training import checkpoints

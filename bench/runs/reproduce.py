@@ -7,7 +7,7 @@ from bench.attention import NetworkSpec, resolve_network
 from bench.common.json_files import parse_json
 from bench.config import EVALUATED, RunConfig
 from bench.runs import records
-from bench.runs.load import read_config
+from bench.runs.network_loading import read_config
 from mnistref.common.atomic_files import path_of_text
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.dataset import read_manifest

@@ -10,7 +10,7 @@ from bench.attention import MECHANISMS, resolve_network
 from bench.attention.arnn import AttentionRNN
 from bench.config import EVALUATED, RunConfig, training_stages
 from bench.evaluation.panels import Panels, describe_totals
-from bench.runs.load import load_model, load_result
+from bench.runs.network_loading import load_model, load_result
 from bench.visualization.examples import (
     SPLIT,
     answer_question,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.config import RunConfig
 from bench.evaluation.panels import Panels, describe_totals
-from bench.runs.load import load_model, load_result
+from bench.runs.network_loading import load_model, load_result
 from bench.visualization.examples import (
     SPLIT,
     answer_question,

@@ -13,7 +13,7 @@ from bench.model import build, create_model
 from bench.profiling import run_cost
 from bench.runs import experiment, records, sweep
 from bench.runs.configure import RunSettings
-from bench.runs.load import load_config, load_model
+from bench.runs.network_loading import load_config, load_model
 from mnistref.variants import get_variant
 from tests.bench.bench_command import TRAINING, bench
 

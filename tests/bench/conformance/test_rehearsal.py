@@ -9,7 +9,7 @@ from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.conformance.checks import check_mechanism, require_buildable
 from bench.runs import experiment, records
-from bench.runs.load import load_model
+from bench.runs.network_loading import load_model
 from mnistref.common.errors import RunProblemError
 from mnistref.variants import VARIANTS
 from tests.bench.attention.user_modules import BODY, GOOD, write_module

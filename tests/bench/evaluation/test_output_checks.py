@@ -27,7 +27,7 @@ from bench.leaderboard.aggregate import build_board
 from bench.model import Output, create_model
 from bench.report import page as report
 from bench.runs import experiment, final_test
-from bench.runs.load import load_model
+from bench.runs.network_loading import load_model
 from bench.runs.records import read_results
 from bench.training.trainer import DivergedError
 from bench.visualization import attention_maps, comparison

@@ -16,7 +16,7 @@ from bench.evaluation import picture_files
 from bench.leaderboard import snapshot
 from bench.leaderboard.formatting import from_csv, to_csv
 from bench.runs import experiment, records
-from bench.runs.load import load_model
+from bench.runs.network_loading import load_model
 from mnistref.common.errors import DataProblemError, MismatchProblemError
 from tests.helpers import TOP
 

@@ -12,7 +12,7 @@ from bench.data.loading import load_split
 from bench.leaderboard.aggregate import build_board
 from bench.model import build
 from bench.runs import experiment, records
-from bench.runs.load import load_model
+from bench.runs.network_loading import load_model
 from bench.training.checkpoints import load_matching_weights, load_weights
 from bench.training.trainer import Trainer
 from mnistref.common.errors import UsageProblemError

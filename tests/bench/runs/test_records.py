@@ -8,7 +8,7 @@ import pytest
 
 from bench.leaderboard.aggregate import build_board
 from bench.runs import experiment, records
-from bench.runs.load import load_model
+from bench.runs.network_loading import load_model
 from bench.runs.records import read_results
 from mnistref.common.errors import DataProblemError
 from tests.bench.leaderboard.helpers import result

@@ -14,7 +14,7 @@ import cli
 from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.runs import experiment, records
-from bench.runs.load import load_model
+from bench.runs.network_loading import load_model
 from bench.training import checkpoints
 from bench.training.progress import ProgressOptions
 from tests.bench.bench_command import TRAINING

@@ -17,7 +17,7 @@ from bench.evaluation.panels import describe_question
 from bench.evaluation.snapshots import choose_across_scales
 from bench.metrics import mask_correctness
 from bench.model import build, create_model
-from bench.runs import experiment, load, records
+from bench.runs import experiment, network_loading, records
 from bench.training.checkpoints import save_weights
 from bench.visualization import attention_maps
 from bench.visualization.attention_maps import save_picture
@@ -62,7 +62,7 @@ def untrained_run(mini, tmp_path):
 
 def evaluate_image(run: Path, mini: Path, index: int):
     """Return the answer of a run to a test image, without the code of pictures."""
-    _, model = load.load_model(run)
+    _, model = network_loading.load_model(run)
     sample = MnistRef(mini, "test")[index]
     with torch.inference_mode():
         out = model(sample["image"].as_subclass(torch.Tensor)[None].float() / 255, torch.tensor([sample["query"]]))
@@ -167,7 +167,7 @@ def test_every_mechanism_can_be_drawn(name, untrained_run, root, tmp_path):
     run = untrained_run(name)
     (row,) = save_picture(run, tmp_path / "a.png", root, images=1)
     with torch.inference_mode():
-        out = load.load_model(run)[1](row.image.permute(2, 0, 1)[None], torch.tensor([0]))
+        out = network_loading.load_model(run)[1](row.image.permute(2, 0, 1)[None], torch.tensor([0]))
     assert [s.size for s in row.slots] == [tuple(mask.shape[2:]) for mask in out.masks]
     assert [s.slot for s in row.slots] == [{24: 1, 12: 2, 6: 3, 3: 4}[s.size[0]] for s in row.slots]
     assert (row.product is None) == (row.correctness is None) == (not out.masks)
@@ -270,7 +270,7 @@ def test_questions_are_described_in_words():
     ],
 )
 def test_picture_names_the_previous_training_of_a_run(init, words, untrained_run, mini):
-    config = replace(load.load_config(untrained_run("pan")), init=init)
+    config = replace(network_loading.load_config(untrained_run("pan")), init=init)
     line = attention_maps._title(config, Path("run"), 0.5, read_manifest(mini), None, 0)[1]
     assert line == f"run run, recipe {config.recipe.label}{words}"
 

@@ -11,7 +11,7 @@ import cli
 from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.runs import experiment
-from bench.runs.load import load_config
+from bench.runs.network_loading import load_config
 from bench.visualization import comparison, drawing
 from bench.visualization.attention_maps import save_picture
 from mnistref.common.errors import UsageProblemError

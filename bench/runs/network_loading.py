@@ -1,4 +1,4 @@
-"""Loading of a finished run from its folder: configuration, network and weights, without pickle.
+"""Configuration, result and trained network of a finished run, loaded from its folder without pickle.
 
 The only code that is executed is the user's own file of the run, and only if it has not been changed since.
 """

@@ -1,4 +1,4 @@
-"""A run for Python programs: configuration, result, history, answers and network."""
+"""`LoadedRun`, a run for Python programs: configuration, result, history, answers and network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from bench.common.json_files import read_json
 from bench.config import RunConfig
 from bench.evaluation.columns import MAP_SCORES
 from bench.runs import records
-from bench.runs.load import load_model
+from bench.runs.network_loading import load_model
 from bench.runs.provenance import READ_ERRORS, parse_config, read_run_without_result
 from mnistref.common.errors import UsageProblemError
 
