@@ -1,6 +1,7 @@
 """Comparison groups: the rows of a board on one data set, best first, with the runs of each row. Pure."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -11,7 +12,6 @@ from bench.evaluation.columns import ACCURACY, ATTN, BENCH_VERSION, DATASET, QUE
 from bench.leaderboard.aggregate import ROW_KEY, row_key
 from bench.leaderboard.formatting import to_letters
 from bench.leaderboard.recipe_text import describe_trainings
-from bench.report.ranks import rank_texts, ranks
 from bench.runs.record_types import RunRecord
 from bench.runs.validation import is_number
 
@@ -27,8 +27,8 @@ class BoardEntry:
 
     Attributes:
         label: name of the row, unique in its group.
-        row: columns of the board. The rank is that in the group.
-        rank: the rank as text, see `bench.report.ranks.rank_texts`.
+        row: columns of the board.
+        rank: the rank of the board as text, see `rank_texts`.
         recipe: the recipe in words.
         letter: stands for the recipe in `label`; "" if all rows of the group have the same recipe.
         runs: the results of the row, by seed.
@@ -49,7 +49,7 @@ class BoardEntry:
 
 @dataclass(frozen=True)
 class ComparisonGroup:
-    """Rows that are ranked against each other, best first.
+    """Rows whose networks answer the same questions, best first. The rows of each recipe are ranked separately.
 
     Attributes:
         title: name of the data set, and which questions, if the board has several kinds for it.
@@ -98,20 +98,28 @@ def _group(
     name_questions: bool,
 ) -> ComparisonGroup:
     """Return the group of these rows, best first, with the results of each row."""
-    numbers = ranks(rows, [[run for run in results if run["status"] == "ok"] for results in runs])
     several = dict.fromkeys(str(row[RECIPE]) for row in rows)
     letters = {recipe: to_letters(k) if len(several) > 1 else "" for k, recipe in enumerate(several)}
-    details = zip(_labels(rows, letters), rows, numbers, rank_texts(numbers), runs, strict=True)
+    details = zip(_labels(rows, letters), rows, rank_texts(rows), runs, strict=True)
     variant, dataset, queries = (str(rows[0][name]) for name in GROUP_KEY)
     return ComparisonGroup(
         f"{dataset}, queries {queries}" if name_questions else dataset,
         variant,
         dataset,
         tuple(
-            BoardEntry(label, {**row, RANK: rank}, text, recipes[str(row[RECIPE])], letters[str(row[RECIPE])], results)
-            for label, row, rank, text, results in details
+            BoardEntry(label, row, text, recipes[str(row[RECIPE])], letters[str(row[RECIPE])], results)
+            for label, row, text, results in details
         ),
     )
+
+
+def rank_texts(rows: Sequence[BoardRow]) -> list[str]:
+    """Return the board's ranks of the rows of a group as text.
+
+    Examples are "2", "2=" if several rows of the recipe have this rank, and "" for a row without a rank.
+    """
+    uses = Counter((row[RECIPE], row[RANK]) for row in rows)
+    return ["" if row[RANK] is None else f"{row[RANK]}{'=' * (uses[row[RECIPE], row[RANK]] > 1)}" for row in rows]
 
 
 def _by_accuracy(row: BoardRow) -> tuple[float, str]:

@@ -32,8 +32,8 @@ from bench.report.groups import BoardEntry, ComparisonGroup, number
 
 MISSING = "–"
 RANK_DOC = (
-    "1 + the number of rows of the same data set that are significantly more accurate. “=” marks a rank that several "
-    "rows share."
+    "1 + the number of rows with the same data set, recipe and queries that are significantly more accurate, as on the "
+    "board. “=” marks a rank that several of these rows share."
 )
 _OVER = "over the seeds that both have, with its 95 % interval."
 _IN_HEADINGS = (VARIANT, DATASET, BASELINE_NAME)

@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy as np
+import pytest
 
 from bench.leaderboard.aggregate import build_board
-from bench.report.groups import ComparisonGroup, comparison_groups
+from bench.leaderboard.formatting import from_csv, to_csv
+from bench.report.groups import ComparisonGroup, comparison_groups, rank_texts
 from bench.runs import records
 from tests.bench.report.helpers import copy_run, edit, entry_of, groups_of, one
 
@@ -48,20 +50,39 @@ def test_rows_with_the_same_questions_are_one_group_and_letters_stand_for_recipe
     assert ([entry.label for entry in alone.entries], alone.recipes) == (["pan"], {})
 
 
-def test_the_leader_of_a_data_set_is_first_with_rank_1_whatever_its_recipe(runs):
-    """The board ranks the rows of each recipe; the report ranks all rows of a data set, by the same comparison."""
+def test_the_ranks_are_those_of_the_csv_file_and_the_leader_of_a_data_set_is_first(runs):
     none, pan = records.read_results(runs)
-    ideal = [changed(pan, True, run=name, recipe=f"fast,epochs={name}") for name in ("8", "9")]
+    ideal = [changed(pan, True, run=f"{attn}8", attn=attn, recipe="fast,epochs=8") for attn in ("pan", "san")]
+    worse = changed(none, False, run="none8", recipe="fast,epochs=8")
     worst = changed(pan, False, run="7", recipe="fast,epochs=7")
-    board = build_board([none, pan, *ideal, worst])
-    assert (board["rank"] == 1).sum() >= 4
-    (group,) = comparison_groups(board, [none, pan, *ideal, worst])
+    results = [none, pan, *ideal, worse, worst]
+    board = build_board(results)
+    (group,) = comparison_groups(board, results)
     accuracies = [entry.row["accuracy"] for entry in group.entries]
     assert accuracies == sorted(accuracies, reverse=True)
-    assert [entry.rank for entry in group.entries][:2] == ["1=", "1="]
-    assert {entry.row["recipe"] for entry in group.entries[:2]} == {"fast,epochs=8", "fast,epochs=9"}
-    assert all(entry.rank.startswith("3") or entry.rank == "4" for entry in group.entries[2:4])
-    assert (group.entries[4].row["recipe"], group.entries[4].rank) == ("fast,epochs=7", "5")
+    stored = from_csv(to_csv(board)).set_index(["recipe", "attn"])["rank"]
+    ranks = {(entry.row["recipe"], entry.row["attn"]): entry.rank for entry in group.entries}
+    assert {key: int(rank.rstrip("=")) for key, rank in ranks.items()} == stored.to_dict()
+    assert {attn: rank for (recipe, attn), rank in ranks.items() if recipe == "fast,epochs=8"} == {
+        "pan": "1=",
+        "san": "1=",
+        "none": "3",
+    }
+    assert ranks["fast,epochs=7", "pan"] == "1"  # alone with its recipe, although it is the worst row of the data set
+
+
+@pytest.mark.parametrize(
+    ("ranks", "texts"),
+    [
+        ([("a", 1), ("a", 2), ("a", 3)], ["1", "2", "3"]),
+        ([("a", 1), ("a", 1), ("a", 3), ("a", None)], ["1=", "1=", "3", ""]),
+        ([("a", 1), ("b", 1)], ["1", "1"]),
+        ([], []),
+        ([("a", None), ("a", None)], ["", ""]),
+    ],
+)
+def test_a_rank_that_rows_of_a_recipe_share_is_marked(ranks, texts):
+    assert rank_texts([{"recipe": recipe, "rank": rank} for recipe, rank in ranks]) == texts
 
 
 def test_one_recipe_has_the_ranks_of_the_board_and_a_failed_row_has_none(runs):
