@@ -13,7 +13,15 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 import click
 
 from mnistref.common import console
-from mnistref.common.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_IO, ProblemError, did_you_mean, nearest_name
+from mnistref.common.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_IO,
+    ProblemError,
+    UsageProblemError,
+    did_you_mean,
+    nearest_name,
+)
 from mnistref.common.interrupts import Interrupted, interruptible
 from mnistref.common.version import VERSION
 
@@ -29,9 +37,29 @@ class _AbsolutePath(click.Path):
         return console.remember_spelling(Path(os.fsdecode(super().convert(value, param, ctx))))
 
 
+class _ExistingFolder(_AbsolutePath):
+    """A folder that must exist, as an absolute path."""
+
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the absolute path.
+
+        Raises:
+            UsageProblemError: there is no such folder, it is a file, or it cannot be read.
+        """
+        option = f"{param.opts[0]} " if isinstance(param, click.Option) else ""
+        given = f"{option}{click.format_filename(value)}"
+        if not os.path.lexists(value):
+            raise UsageProblemError(f"{given}: there is no such folder; check the path, or give one that exists")
+        if not os.path.isdir(value):
+            raise UsageProblemError(f"{given}: this is not a folder; give the path of a folder")
+        if not os.access(value, os.R_OK | os.X_OK):
+            raise UsageProblemError(f"{given}: this folder cannot be read; check its permissions")
+        return super().convert(value, param, ctx)
+
+
 Command = Callable[..., object]
 FOLDER = _AbsolutePath(path_type=Path)
-EXISTING = _AbsolutePath(exists=True, file_okay=False, path_type=Path)
+EXISTING = _ExistingFolder(file_okay=False, path_type=Path)
 
 
 class HeadedOption(click.Option):

@@ -160,4 +160,8 @@ def test_other_data_set_under_the_same_name_ends_with_4(generated, tmp_path):
 def test_folder_without_a_data_set_ends_with_2(command, tmp_path):
     more = {"preview": ["-o", tmp_path / "x.png"], "export": ["--to", "png", "-o", tmp_path / "x"]}.get(command, [])
     assert "no data set here" in call(cli.mnistref, command, tmp_path, *more, code=2).stderr
-    assert "does not exist" in call(cli.mnistref, command, tmp_path / "none", *more, code=2).stderr
+    missing = call(cli.mnistref, command, tmp_path / "none", *more, code=2).stderr
+    assert missing == f"error: {tmp_path / 'none'}: there is no such folder; check the path, or give one that exists\n"
+    (tmp_path / "file").touch()
+    file = call(cli.mnistref, command, tmp_path / "file", *more, code=2).stderr
+    assert file == f"error: {tmp_path / 'file'}: this is not a folder; give the path of a folder\n"

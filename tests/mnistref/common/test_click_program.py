@@ -1,4 +1,6 @@
-"""Help texts whose options stand under headings."""
+"""Help texts whose options stand under headings, and errors about folders."""
+
+import os
 
 import click
 import pytest
@@ -53,3 +55,23 @@ def test_the_list_of_commands_cuts_no_sentence(program):
     commands = CliRunner().invoke(program, ["--help"]).stdout.partition("Commands:")[2]
     assert len(commands.split()) > 20
     assert "..." not in commands
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none", "there is no such folder; check the path, or give one that exists"),
+        ("file", "this is not a folder; give the path of a folder"),
+        ("link", "this is not a folder; give the path of a folder"),
+        ("folder", "this folder cannot be read; check its permissions"),
+    ],
+)
+def test_a_wrong_folder_is_a_usage_error_that_names_the_option_and_the_path(name, message, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("gone")
+    (tmp_path / "folder").mkdir()
+    readable = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path / "folder") and readable(path, mode))
+    path = str(tmp_path / name)
+    done = CliRunner().invoke(cli.bench, ["evaluate", "model.py:f", "--data", path])
+    assert (done.exit_code, done.stderr) == (2, f"error: --data {path}: {message}\n")
