@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bench.evaluation.panels import ImageQuestion, describe_totals, make_panels
+from bench.evaluation.panels import ImageQuestion, describe_question, describe_totals, make_panels
 from bench.model import Output
 from bench.visualization.drawing import answer_lines, figure
 from mnistref.variants import get_variant
@@ -55,3 +55,8 @@ def test_a_panel_says_that_a_map_cannot_be_shown(value, fault):
     assert not any("nan" in text for text in said)
     assert len(drawn.axes[3].images) == 0
     assert describe_totals([row, sound]) == f"2 of 2 answers right, maps {fault} in 1"
+
+
+def test_questions_are_described_in_words():
+    assert describe_question(get_variant("mbginv"), 3) == "which digit is red?"
+    assert describe_question(get_variant("mref"), 3) == "what colour is the 3?"

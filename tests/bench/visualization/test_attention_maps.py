@@ -13,8 +13,6 @@ from bench.attention import MECHANISMS, plugins
 from bench.attention.arnn import AttentionRNN
 from bench.compute import ComputeConfig
 from bench.config import Recipe
-from bench.evaluation.panels import describe_question
-from bench.evaluation.snapshots import choose_across_scales
 from bench.metrics import mask_correctness
 from bench.model import build, create_model
 from bench.runs import experiment, network_loading, records
@@ -244,21 +242,6 @@ def test_all_right_answers_and_their_ink_are_shown(untrained_run, make, root, tm
         assert row.question == f"what colour is a {item['query']}?"
         assert " or ".join(row.truth) in answer_lines(row)[2]
         assert answer_lines(row)[0].split(" ", 1)[1].startswith(f"sample {row.sample}: ")
-
-
-def test_the_images_are_spread_over_scales_and_follow_the_seed():
-    scales = np.random.default_rng(0).uniform(0.5, 3.0, 500) ** 3
-    chosen = choose_across_scales(scales, 6, 0)
-    assert chosen == choose_across_scales(scales, 6, 0) != choose_across_scales(scales, 6, 1)
-    edges = np.linspace(scales.min(), scales.max(), 7)
-    assert np.digitize(scales[chosen], edges).tolist() == [1, 2, 3, 4, 5, 6]
-    assert sorted(choose_across_scales(scales[:4], 9, 0)) == [0, 1, 2, 3]
-    assert choose_across_scales(np.ones(3), 2, 0) == [0, 1]
-
-
-def test_questions_are_described_in_words():
-    assert describe_question(get_variant("mbginv"), 3) == "which digit is red?"
-    assert describe_question(get_variant("mref"), 3) == "what colour is the 3?"
 
 
 @pytest.mark.parametrize(
