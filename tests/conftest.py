@@ -26,14 +26,25 @@ def pytest_addoption(parser) -> None:
 
 
 def pytest_configure(config) -> None:
-    """Keep the order of files in pytest-xdist, and restore the interrupt handler.
+    """Distribute whole files with pytest-xdist, keep their order, and restore the interrupt handler.
 
-    By default, pytest-xdist runs files with few tests last, and these take the longest. A background job of a shell
-    ignores interrupts, and the commands that tests interrupt would inherit this.
+    If the tests of a file ran on several workers, each of them would make its fixtures. By default, pytest-xdist runs
+    files with few tests last, and these take the longest. A background job of a shell ignores interrupts, and the
+    commands that tests interrupt would inherit this.
     """
+    if config.getoption("dist", "no") == "load":  # the default with -n
+        config.option.dist = "loadfile"
     config.option.loadscopereorder = False
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Run the files in tests/ before those in its folders: one of them has one test that takes most of a minute.
+
+    At the end of a run, the other workers would wait for it.
+    """
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 
 @pytest.fixture(scope="session")

@@ -80,13 +80,15 @@ def test_a_tiny_session_from_end_to_end(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_killed_session_leaves_complete_measurements(number, tmp_path, rounds):
+    if number == signal.SIGINT and rounds < 200:
+        pytest.skip("SIGTERM has the same handler; both are for the long form, --rounds 200")
     draw = random.Random(number + 100)
     for k in range(1 if rounds < 200 else 20):
         out = tmp_path / str(k)
         process = started(out, "--work", str(tmp_path / f"work-{k}"))
         while not (out / "session.json").exists():
             time.sleep(0.02)
-        time.sleep(draw.uniform(0, 6 if rounds < 200 else 60))
+        time.sleep(draw.uniform(0, 3 if rounds < 200 else 60))
         os.killpg(process.pid, number)
         process.wait(20)
         assert process.returncode in (-number, 128 + number)
@@ -111,12 +113,13 @@ def test_a_part_over_its_limit_is_killed_and_the_next_part_runs(tmp_path):
     assert "gpu_nowhere" in (tmp_path / "log").read_text()
 
 
-def processes(word: str) -> list[int]:
-    """Return the processes whose command names this word."""
+def processes(*words: str) -> list[int]:
+    """Return the processes whose command names all these words."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if word.encode() in path.read_bytes():
+            command = path.read_bytes()
+            if all(word.encode() in command for word in words):
                 found.append(int(path.parent.name))
     return [number for number in found if number != os.getpid()]
 
@@ -132,7 +135,11 @@ def until(condition, seconds: float = 120) -> bool:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, 0])
 def test_no_process_outlives_the_session_or_the_time_limit_of_its_part(number, tmp_path, rounds):
-    """The part generates data in a child process, which is stopped. Number 0 waits for the limit of the part."""
+    """The part generates data in a child process, which is stopped. Number 0 waits for the limit of the part.
+
+    A child that has not executed its program yet has the command line of its parent. It is not stopped: the parent
+    waits for it in the kernel and handles no signal until then.
+    """
     if not number and rounds < 200:
         pytest.skip("waiting for a limit is for the long form, --rounds 200")
     limit = 600 if number else 25
@@ -141,8 +148,9 @@ def test_no_process_outlives_the_session_or_the_time_limit_of_its_part(number, t
     command = [sys.executable, "-c", plan, tmp_path / "out", "--tiny", "--seconds", "900", "--work", work]
     command += ["--kept", tmp_path / "kept"]
     session = subprocess.Popen(command, cwd=TOP, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert until(lambda: len(processes(str(work))) > 1)
-    (maker,) = set(processes(str(work))) - {session.pid}
+    generating = str(work), "\0generate\0"
+    assert until(lambda: processes(*generating))
+    (maker,) = processes(*generating)
     os.kill(maker, signal.SIGSTOP)
     if number:
         session.send_signal(number)

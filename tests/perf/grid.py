@@ -257,17 +257,17 @@ class Grid(Commands):
 def run(asked: argparse.Namespace) -> int:
     """Train the rest of the grid until the time is over, and return the exit code."""
     grid = Grid(asked)
-    if warning := without_commit():
-        grid.tell(warning=warning)
-        grid.say(warning)
-    if not asked.digits and not (grid.folder / "raw").is_dir():
-        grid.say("no --digits: MNIST is downloaded; without a network, give --digits FOLDER")
 
     def stop(number: int, _: Any) -> None:
         grid.stopped = number
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    if warning := without_commit():
+        grid.tell(warning=warning)
+        grid.say(warning)
+    if not asked.digits and not (grid.folder / "raw").is_dir():
+        grid.say("no --digits: MNIST is downloaded; without a network, give --digits FOLDER")
     left = list(grid_plan.steps(asked.seeds, asked.main.split(","), asked.stages))
     grid.wanted = list(dict.fromkeys(stage.variant for _, stage in left))
     try:

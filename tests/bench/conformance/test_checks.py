@@ -127,6 +127,7 @@ def test_check_reports_an_error_in_training_only(tmp_path):
 
 @pytest.mark.parametrize("name", ["brnn2", "brnn3", "arnn", "pan"])
 def test_check_distinguishes_small_scores_from_squashed_scores(name):
+    """These mechanisms are fit, without a remark."""
     assert {finding.ok for finding in check_mechanism(name)} == {True}
 
 
@@ -168,9 +169,7 @@ def test_fit_network_is_accepted():
     require_buildable(f"pan:kernel=3,{EXAMPLE}:Compare:width=8", VARIANTS["mini"])
 
 
-@pytest.mark.parametrize(
-    "name", ["san", "han", "stn-m", "pan-ctx", "arnn", "arnn-sampled", "cbam", "ltpa-dp", "se", "self"]
-)
+@pytest.mark.parametrize("name", ["san", "han", "stn-m", "pan-ctx", "arnn-sampled", "cbam", "ltpa-dp", "se", "self"])
 def test_mechanisms_of_the_registry_are_fit(name):
     assert not [finding for finding in check_mechanism(name) if finding.ok is False]
 

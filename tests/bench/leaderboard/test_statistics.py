@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.random import Generator, Philox
 from scipy import stats
 
+from bench.leaderboard import statistics
 from bench.leaderboard.statistics import (
     RESAMPLES,
     bootstrap_interval,
@@ -118,6 +120,17 @@ def test_p_value_of_one_seed_is_over_questions():
     exact = stats.binomtest(better, better + worse).pvalue
     assert sign_flip_p_value(values, baseline) == pytest.approx(exact, abs=0.012)
     assert sign_flip_p_value(values, values) == 1.0
+
+
+@pytest.mark.parametrize(("questions", "better"), [(14, 0.9), (700, 0.72), (1000, 0.7)])
+def test_p_value_over_questions_is_that_of_scipy(questions, better):
+    """The differences of 14 questions are few enough for ties with the observed value."""
+    values, baseline = answers(1, questions, better, 0.05, 3), answers(1, questions, 0.7, 0.05, 4)
+    sums, _ = statistics._blocks(values - baseline)
+    draws = {"n_resamples": statistics.FLIPS, "rng": Generator(Philox(statistics._SEED))}
+    expected = stats.permutation_test((sums[0],), np.mean, permutation_type="samples", vectorized=True, **draws)
+    assert 0 < expected.pvalue < 1
+    assert sign_flip_p_value(values, baseline) == expected.pvalue
 
 
 def test_p_value_is_uniform_without_a_difference():

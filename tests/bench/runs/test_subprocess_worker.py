@@ -5,7 +5,9 @@ import os
 import random
 import signal
 import threading
+import unittest.mock
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -36,6 +38,22 @@ def tiny(make) -> Path:
     return make("mini")
 
 
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    """Return a worker that all tests share, because the start of its process takes seconds."""
+    one = Worker(threads=1)
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module")
+def child() -> Iterator[ChildProcess]:
+    """Return a process that runs functions of this module."""
+    process = ChildProcess("tests.spoil")
+    yield process
+    process.close()
+
+
 def task_message(task: sweep.Task, runs: Path) -> dict:
     return task.as_dict(runs, ProgressOptions())
 
@@ -51,25 +69,24 @@ def read_records(run: Path) -> dict:
 
 
 def test_runs_in_one_process_equal_runs_in_separate_processes_to_the_bit(tiny, tmp_path, rounds):
-    """Runs of a compiled and sampled mechanism and of plain ones, in both orders."""
+    """Runs of a compiled and sampled mechanism and of plain ones, each before and after the others."""
     tasks = planned(tiny, ("arnn-sampled", "pan", *(["cbam"] if rounds >= 200 else [])))
     for task in tasks:
         assert subprocess_worker.launch(task_message(task, tmp_path / "each"), threads=1) == RunOutcome("ok")
     expected = {task: read_records(tmp_path / "each" / task.config.run_id) for task in tasks}
-    for order in (tasks, tasks[::-1]):
-        runs, one, pids = tmp_path / order[0].config.attn, Worker(threads=1), set()
-        for task in order:
-            assert one.launch(task_message(task, runs)) == RunOutcome("ok")
-            pids.add(one._process.pid)
-        one.close()
-        assert len(pids) == 1
-        for task in order:
-            assert read_records(runs / task.config.run_id) == expected[task], task.name
+    one, pids = Worker(threads=1), set()
+    for k, task in enumerate((*tasks, *tasks[-2::-1])):
+        runs = tmp_path / str(k)
+        assert one.launch(task_message(task, runs)) == RunOutcome("ok")
+        pids.add(one._process.pid)
+        assert read_records(runs / task.config.run_id) == expected[task], task.name
+    one.close()
+    assert len(pids) == 1
 
 
-def test_killed_process_fails_only_its_own_run(tiny, tmp_path):
+def test_killed_process_fails_only_its_own_run(worker, tiny, tmp_path):
     first, second, third = planned(tiny, ("none", "pan", "san"))
-    one, runs = Worker(threads=1), tmp_path / "runs"
+    one, runs = worker, tmp_path / "runs"
 
     def kill_at_work() -> None:
         end = monotonic() + 60
@@ -92,19 +109,17 @@ def test_killed_process_fails_only_its_own_run(tiny, tmp_path):
     one._process._process.wait()
     assert one.launch(task_message(second, runs)).status == "ok"
     assert one._process.pid != idle
-    one.close()
 
 
-def test_new_process_starts_after_a_failed_run(tiny, tmp_path):
+def test_process_ends_after_a_failed_run(worker, tiny, tmp_path):
     good, bad = planned(tiny, ("none", "pan"))
-    one = Worker(threads=1)
-    assert one.launch(task_message(good, tmp_path)).status == "ok"
-    assert one.launch(task_message(bad, tmp_path) | {"data": str(tmp_path / "nowhere")}).status == "failed"
-    assert one._process is None
-    one.close()
+    assert worker.launch(task_message(good, tmp_path)).status == "ok"
+    assert worker._process is not None
+    assert worker.launch(task_message(bad, tmp_path) | {"data": str(tmp_path / "nowhere")}).status == "failed"
+    assert worker._process is None
 
 
-def test_user_files_run_in_separate_processes(tiny, tmp_path, checked_here):
+def test_user_files_run_in_separate_processes(worker, tiny, tmp_path, checked_here):
     """Two files with the same name, and imports with the same name, are not confused."""
     log, names = tmp_path / "log", []
     for folder in ("a", "b"):
@@ -114,17 +129,27 @@ def test_user_files_run_in_separate_processes(tiny, tmp_path, checked_here):
         names.append(f"{write_module(tmp_path / folder, text)}:Own")
     tasks = planned(tiny, ("none", names[0], "pan", names[1]))
     log.write_text("")  # files that were written during planning
-    one, pids = Worker(threads=1), []
+    pids = []
     for task in tasks:
-        assert one.launch(task_message(task, tmp_path / "runs")).status == "ok"
-        pids.append(one._process.pid)
-    one.close()
+        assert worker.launch(task_message(task, tmp_path / "runs")).status == "ok"
+        pids.append(worker._process.pid)
     lines = [line.split() for line in log.read_text().splitlines()]
     assert [task_message(task, tmp_path)["isolated"] for task in tasks] == [False, True, False, True]
     assert len({*pids}) == 1
     assert {name for name, _ in lines} == {"a", "b"}
     assert len({(name, pid) for name, pid in lines}) == 2
     assert not {str(pids[0])} & {pid for _, pid in lines}
+
+
+def with_a_broken_kernel(task: dict) -> WorkerReply:
+    with unittest.mock.patch.object(pool, "_tried", return_value="broken\nfor this test"):
+        return subprocess_worker.run_task(task)
+
+
+def test_worker_reports_a_broken_kernel(child, tiny, tmp_path):
+    answer = child.call(with_a_broken_kernel, task_message(planned(tiny)[0], tmp_path))
+    said = "the compiled pooling does not work here (broken for this test): slower plain operators are used"
+    assert answer == WorkerReply(RunOutcome("ok", "", (said,)), True)
 
 
 def state() -> dict:
@@ -183,33 +208,29 @@ def states_around(task: dict, linger: bool = False) -> tuple[dict, dict, dict, b
         if linger:
             threading.Thread(target=over.wait).start()
 
-    experiment.run = run  # type: ignore[assignment]
     with torch.random.fork_rng():
         before = state()
-    answer = subprocess_worker.run_task(task)
-    after = state()
-    for _ in range(2):
-        random.seed(1)
-        subprocess_worker.run_task(task)
-        numbers.append(random.random())
+    with unittest.mock.patch.object(experiment, "run", run):
+        answer = subprocess_worker.run_task(task)
+        after = state()
+        for _ in range(2):
+            random.seed(1)
+            subprocess_worker.run_task(task)
+            numbers.append(random.random())
     over.set()
     return before, during, after, answer.reusable, numbers[0] != numbers[1]
 
 
-def test_process_state_is_restored_after_a_run(tiny, tmp_path):
-    child = ChildProcess("tests.spoil")
+def test_process_state_is_restored_after_a_run(child, tiny, tmp_path):
     before, during, after, fit, anew = child.call(states_around, task_message(planned(tiny)[0], tmp_path))
-    child.close()
     assert after == before
     assert all(during[name] != before[name] for name in before), during
     assert fit
     assert anew
 
 
-def test_process_with_a_remaining_thread_does_no_other_run(tiny, tmp_path):
-    child = ChildProcess("tests.spoil")
+def test_process_with_a_remaining_thread_does_no_other_run(child, tiny, tmp_path):
     *_, fit, _ = child.call(states_around, task_message(planned(tiny)[0], tmp_path), True)
-    child.close()
     assert not fit
 
 
@@ -220,19 +241,6 @@ def test_a_process_that_has_grown_does_no_other_run(monkeypatch):
         process_state, "_first_size", [process_state._first_size[0] - process_state.MAX_GROWTH_BYTES - 1]
     )
     assert process_state._exceeds_memory()
-
-
-def with_a_broken_kernel(task: dict) -> WorkerReply:
-    pool._tried = lambda: "broken\nfor this test"
-    return subprocess_worker.run_task(task)
-
-
-def test_worker_reports_a_broken_kernel(tiny, tmp_path):
-    child = ChildProcess("tests.broken")
-    answer = child.call(with_a_broken_kernel, task_message(planned(tiny)[0], tmp_path))
-    child.close()
-    said = "the compiled pooling does not work here (broken for this test): slower plain operators are used"
-    assert answer == WorkerReply(RunOutcome("ok", "", (said,)), True)
 
 
 def test_warnings_of_other_packages_are_not_collected():

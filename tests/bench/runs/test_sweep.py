@@ -10,8 +10,10 @@ from click.testing import CliRunner
 import cli
 from bench.runs import experiment, records, subprocess_worker, sweep, sweep_workers
 from bench.runs.configure import RunSettings
+from bench.runs.subprocess_worker import Worker
 from mnistref.common import console
 from mnistref.common.errors import UsageProblemError
+from mnistref.generation import executors
 from tests.bench.attention.user_modules import scorer, write_module
 from tests.bench.runs.sweep_helpers import COMPUTING, SHORT, alone, done, outcome, planned
 from tests.helpers import networks
@@ -75,8 +77,9 @@ def test_each_run_starts_from_weights_of_its_mechanism_and_seed(mini, make, tmp_
     assert outcome(again) == outcome(tmp_path / "runs" / first.config.run_id)
 
 
-def test_sweep_names_runs_without_usable_initial_weights(mini, tmp_path):
+def test_sweep_names_runs_without_usable_initial_weights(mini, tmp_path, monkeypatch):
     """The other runs finish, and a second sweep does not repeat them."""
+    monkeypatch.setattr(Worker, "launch", lambda _, task: subprocess_worker.run_task(task).outcome)  # no new process
     alone(planned(mini), tmp_path / "easy")
     how = ["sweep", "--data", str(mini), "--seeds", "1", "--epochs", "1", "--threads", "1", "--device", "cpu"]
 
@@ -182,7 +185,8 @@ def test_worker_reports_a_task_that_it_cannot_read(tmp_path):
     assert "KeyError" in ended.reason
 
 
-def test_invalid_scheduler_address_is_refused(mini):
+def test_invalid_scheduler_address_is_refused(mini, monkeypatch):
+    monkeypatch.setattr(executors, "_CONNECT_TIMEOUT_SECONDS", 1)
     with (
         pytest.raises(UsageProblemError, match="no Dask scheduler answers"),
         sweep_workers.dask_workers("tcp://127.0.0.1:9", 1),

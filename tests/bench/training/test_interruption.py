@@ -19,9 +19,9 @@ from bench.training import checkpoints
 from bench.training.progress import ProgressOptions
 from tests.bench.bench_command import TRAINING
 
-RECIPE = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
+RECIPE = Recipe("fast", "adam", lr=0.003, batch=15, epochs=2, schedule="onecycle")
 STEPS = 8
-"""Steps of an epoch: 400 questions in batches of 50."""
+"""Steps of an epoch: 120 questions in batches of 15."""
 SETTINGS = experiment.RunSettings(RECIPE, "one", ComputeConfig(torch.device("cpu")))
 ATTN = "arnn-sampled"
 """A mechanism that draws random numbers, in validation too."""
@@ -31,13 +31,19 @@ def press() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def run(mini: Path, runs: Path, options: ProgressOptions | None = None) -> Path:
-    return experiment.run(experiment.configure(mini, ATTN, 0, SETTINGS), mini, runs, progress_options=options)
+def run(data: Path, runs: Path, options: ProgressOptions | None = None, attn: str = ATTN) -> Path:
+    return experiment.run(experiment.configure(data, attn, 0, SETTINGS), data, runs, progress_options=options)
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(mini, tmp_path_factory) -> Path:
-    return run(mini, tmp_path_factory.mktemp("runs"))
+def few(make) -> Path:
+    """Return a data set with 120 questions for the training."""
+    return make("mini", sizes={"train": 120, "val": 30, "test": 30})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(few, tmp_path_factory) -> Path:
+    return run(few, tmp_path_factory.mktemp("runs"))
 
 
 def state_of(runs: Path) -> tuple[int, int]:
@@ -59,24 +65,24 @@ def require_same(folder: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 3, STEPS, STEPS + 2])
-def test_interruption_in_training_saves_the_current_step(step, mini, uninterrupted, tmp_path, caplog):
+def test_interruption_in_training_saves_the_current_step(step, few, uninterrupted, tmp_path, caplog):
     def press_at(trainer) -> None:
         if trainer.steps_done == step:
             press()
             assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # a second Ctrl-C ends the process at once
 
     with pytest.raises(KeyboardInterrupt), caplog.at_level("INFO"):
-        run(mini, tmp_path, ProgressOptions(on_step=press_at))
+        run(few, tmp_path, ProgressOptions(on_step=press_at))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     epoch, steps = divmod(step - 1, STEPS)
     assert state_of(tmp_path) == (epoch, steps + 1)
     line = f"saved epoch {epoch + 1}, step {steps + 1}; the same command resumes there, unless it has --restart"
     assert line in caplog.messages
-    require_same(run(mini, tmp_path), uninterrupted)
+    require_same(run(few, tmp_path), uninterrupted)
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
-def test_interruption_in_validation_saves_the_last_step_of_the_epoch(epoch, mini, uninterrupted, tmp_path, monkeypatch):
+def test_interruption_in_validation_saves_the_last_step_of_the_epoch(epoch, few, uninterrupted, tmp_path, monkeypatch):
     """The validation has advanced the random generator, because the mechanism draws its maps."""
     validate = experiment.Trainer._validate
 
@@ -89,13 +95,13 @@ def test_interruption_in_validation_saves_the_last_step_of_the_epoch(epoch, mini
     with monkeypatch.context() as patch:
         patch.setattr(experiment.Trainer, "_validate", press_after)
         with pytest.raises(KeyboardInterrupt):
-            run(mini, tmp_path)
+            run(few, tmp_path)
     assert state_of(tmp_path) == (epoch, STEPS)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    require_same(run(mini, tmp_path), uninterrupted)
+    require_same(run(few, tmp_path), uninterrupted)
 
 
-def test_interruption_while_recording_repeats_the_validation(mini, uninterrupted, tmp_path, monkeypatch):
+def test_interruption_while_recording_repeats_the_validation(few, uninterrupted, tmp_path, monkeypatch):
     append = records.append_history
 
     def press_after(*arguments) -> None:
@@ -105,18 +111,18 @@ def test_interruption_while_recording_repeats_the_validation(mini, uninterrupted
     with monkeypatch.context() as patch:
         patch.setattr(records, "append_history", press_after)
         with pytest.raises(KeyboardInterrupt):
-            run(mini, tmp_path)
+            run(few, tmp_path)
     assert state_of(tmp_path) == (0, STEPS)
-    require_same(run(mini, tmp_path), uninterrupted)
+    require_same(run(few, tmp_path), uninterrupted)
 
 
-def test_other_signal_handlers_and_threads_are_unchanged(mini, tmp_path):
+def test_other_signal_handlers_and_threads_are_unchanged(few, tmp_path):
     received = []
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        run(mini, tmp_path / "ignored", ProgressOptions(on_step=lambda _: press()))
+        run(few, tmp_path / "ignored", ProgressOptions(on_step=lambda _: press()), "san")
         signal.signal(signal.SIGINT, lambda *_: received.append(1))
-        thread = threading.Thread(target=lambda: received.append(run(mini, tmp_path / "thread")))
+        thread = threading.Thread(target=lambda: received.append(run(few, tmp_path / "thread", attn="san")))
         thread.start()
         thread.join()
     finally:
