@@ -133,23 +133,28 @@ def test_the_parts_of_a_sweep_contain_every_run_once(mini):
     assert [len(part) for part in parts] == [3, 2, 2, 2]
 
 
-def test_a_failing_run_does_not_affect_the_others(broken, mini, tmp_path, monkeypatch, checked_here):
-    """The command exits with 6, prints a line per run, and names the folder of the finished run."""
+def test_a_failing_run_does_not_affect_the_others(broken, mini, tmp_path, monkeypatch, checked_here, rounds):
+    """The command exits with 6, prints a line per run, and names the folder of the finished run.
+
+    Each of these runs takes a process. An exit code is for the long form; test_child_process.py has it, too.
+    """
     expected = {
         "raise ValueError('no such luck')": "failed: ValueError: no such luck",
         "os.kill(os.getpid(), signal.SIGKILL)": "failed: killed by SIGKILL",
         "os._exit(3)": "failed: exit code 3",
         "x = x * float('nan')": "diverged: the loss is nan",
     }
+    if rounds < 200:
+        del expected["os._exit(3)"]
     names = [broken(what, f"broken{k}.py") for k, what in enumerate(expected)]
     # otherwise the checks would refuse these modules first
     monkeypatch.setattr("bench.conformance.checks.require_buildable", lambda *_: None)
     how = ["--data", str(mini), "--attn", ",".join([*names, "none"]), "--seeds", "1", "--epochs", "1", "--threads", "1"]
     told = call(*how, "--device", "cpu", "--workers", "2", "--runs", str(tmp_path / "runs"), code=6)
     for number, became in enumerate(expected.values()):
-        line = rf"^\[\d/5\] {mini.name} broken{number}.py:Broken#\w+ seed 0: {became}[^/]*; .* elapsed"
+        line = rf"^\[\d/{len(names) + 1}\] {mini.name} broken{number}.py:Broken#\w+ seed 0: {became}[^/]*; .* elapsed"
         assert re.search(line, told.stderr, re.MULTILINE), told.stderr
-    assert f"4 of 5 runs failed or diverged: {mini.name} broken0.py:Broken#" in told.stderr
+    assert f"{len(names)} of {len(names) + 1} runs failed or diverged: {mini.name} broken0.py:Broken#" in told.stderr
     assert len(told.stdout.split()) == 1
     assert records.is_finished(Path(told.stdout.strip()))
 
