@@ -17,6 +17,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,7 +98,7 @@ def _varying_interval(values: np.ndarray, mean: float) -> Interval:
 def _bootstrap(sums: np.ndarray, sizes: np.ndarray) -> Any:
     """Return SciPy's bootstrap of the mean over seeds (if they differ) and blocks of questions, see `_blocks`."""
     draws_seeds = len(sums) > 1 and np.ptp(sums, axis=0).any()
-    seed_indices = [np.arange(len(sums))] if draws_seeds else []
+    counts = (*sums.shape,) if draws_seeds else (sums.shape[1],)
     equal_size = float(sizes[0]) if np.ptp(sizes) == 0 else None
 
     def mean(*drawn: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -112,17 +113,28 @@ def _bootstrap(sums: np.ndarray, sizes: np.ndarray) -> Any:
         means: np.ndarray = drawn_sums.sum(-1) / questions
         return means
 
+    drawn = SimpleNamespace(bootstrap_distribution=mean(*_random_indices(*counts)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SciPy warns if BCa has no bounds; `_varying_interval` handles it
         return stats.bootstrap(
-            (*seed_indices, np.arange(sums.shape[1])),
+            tuple(map(np.arange, counts)),
             mean,
             vectorized=True,
             method="BCa",
             confidence_level=CONFIDENCE,
-            n_resamples=RESAMPLES,
-            rng=Generator(Philox(_SEED)),
+            n_resamples=0,  # no more than those already drawn
+            bootstrap_result=drawn,
         )
+
+
+@lru_cache(maxsize=4)
+def _random_indices(*counts: int) -> tuple[np.ndarray, ...]:
+    """Return the bootstrap samples of each factor with this number of members, i8 (RESAMPLES, count) each.
+
+    SciPy's bootstrap draws the same samples from this generator, but it draws them again in each call.
+    """
+    generator = Generator(Philox(_SEED))
+    return tuple(generator.integers(count, size=(RESAMPLES, count)) for count in counts)
 
 
 def sign_flip_p_value(values: np.ndarray, baseline: np.ndarray) -> float:

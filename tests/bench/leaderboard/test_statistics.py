@@ -35,6 +35,13 @@ def test_interval_of_one_seed_equals_scipy_over_questions(questions):
     assert bootstrap_interval(values) == pytest.approx(tuple(theirs.confidence_interval), abs=near)
 
 
+def test_interval_of_scipys_samples_is_that_of_scipy():
+    """Every question is its own block, so the samples of questions are those that SciPy draws."""
+    values, draws = answers(1, 200), {"n_resamples": RESAMPLES, "rng": Generator(Philox(statistics._SEED))}
+    theirs = stats.bootstrap((values[0],), np.mean, method="BCa", **draws)
+    assert bootstrap_interval(values) == pytest.approx(tuple(theirs.confidence_interval), abs=1e-12)
+
+
 @pytest.mark.parametrize("seeds", [2, 5, 9])
 def test_interval_of_several_seeds_equals_scipy_over_seeds_and_questions(seeds):
     """Seeds and questions are crossed: the mean is over the drawn seeds' answers to the drawn questions."""
