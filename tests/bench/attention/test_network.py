@@ -1,9 +1,13 @@
 """Lists of mechanisms, one for each slot of a network."""
 
+import subprocess
+import sys
+
 import pytest
 
 from bench.attention import canonical_name, resolve_network
 from mnistref.common.errors import UsageProblemError
+from tests.helpers import TOP
 
 
 def test_slot_lists_give_each_slot_a_mechanism():
@@ -23,3 +27,11 @@ def test_slot_lists_give_each_slot_a_mechanism():
         names("pan,pan-ctx,pan,pan-ctx,pan")
     with pytest.raises(UsageProblemError, match="did you mean 'arnn'"):
         names("arn")
+
+
+def test_names_of_shipped_mechanisms_are_resolved_without_pytorch():
+    """The import of PyTorch takes seconds, and commands resolve names before they refuse a wrong argument."""
+    code = "import sys; from bench.attention import canonical_names as names; "
+    code += "print(names('pan-ctx, none+arnn+arnn'), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
+    assert done.stdout == "['pan-ctx', 'none,arnn'] False\n"
