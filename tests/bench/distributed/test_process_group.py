@@ -18,7 +18,7 @@ from bench.runs import records
 from mnistref.common.errors import UsageProblemError
 from tests.bench.attention.user_modules import scorer, write_module
 from tests.bench.distributed import training_program
-from tests.helpers import TOP, free_port
+from tests.helpers import TOP
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 SHORT = ("--recipe", "pan", "--epochs", "2", "--batch", "45")
@@ -42,33 +42,10 @@ def torchrun(processes: int, *arguments: object) -> subprocess.CompletedProcess:
     )
 
 
-def ranks(processes: int, *arguments: object) -> list[subprocess.CompletedProcess]:
-    """Do what torchrun does, without the process of torchrun, which takes seconds to start."""
-    common = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1"}
-    common |= {"MASTER_PORT": free_port(), "PYTHONPATH": TOP, "OMP_NUM_THREADS": 1}
-    started = []
-    for rank in range(processes):
-        known = {name: str(value) for name, value in {**common, "RANK": rank, "LOCAL_RANK": rank}.items()}
-        started.append(
-            subprocess.Popen(
-                [sys.executable, *map(str, arguments)], cwd=TOP, env={**os.environ, **known}, stderr=subprocess.PIPE
-            )
-        )
-    try:
-        errors = [process.communicate(timeout=240)[1].decode() for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    return [
-        subprocess.CompletedProcess(process.args, process.returncode, stderr=said)
-        for process, said in zip(started, errors, strict=True)
-    ]
-
-
 def shared(processes: int, data: Path, out: Path, *networks: str) -> tuple[dict, dict]:
     """Return the tensors and records of this number of processes."""
-    for done in ranks(processes, "-m", "tests.bench.distributed.training_program", data, out, *networks):
-        assert done.returncode == 0, done.stderr
+    done = torchrun(processes, "tests/bench/distributed/training_program.py", data, out, *networks)
+    assert done.returncode == 0, done.stderr
     return load_file(out / "tensors.safetensors"), json.loads((out / "records.json").read_text())
 
 
