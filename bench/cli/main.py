@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from bench.cli.evaluate import evaluate
+from bench.cli.explain import saliency
 from bench.cli.leaderboard import print_leaderboard
 from bench.cli.option_values import ComputeOptions
 from bench.cli.options import add_compute_options
@@ -21,6 +22,7 @@ bench = program("bench", "Train attention mechanisms on the data sets of mnistre
 bench.add_command(run)
 bench.add_command(run_sweep)
 bench.add_command(evaluate)
+bench.add_command(saliency)
 bench.add_command(print_leaderboard)
 bench.add_command(print_report)
 

@@ -38,12 +38,14 @@ class AnyModel(nn.Module):
 
     Attributes:
         has_answers: whether the model returned logits; None before the first batch.
+        keeps_gradients: whether the logits keep their graph, as gradients of the images need it.
     """
 
     def __init__(self, model: Model, classes: int) -> None:
         super().__init__()
         self.model, self.classes = model, classes
         self.has_answers: bool | None = None
+        self.keeps_gradients = False
 
     def forward(self, images: Tensor, query: Tensor, image_index: Tensor | None = None) -> Output:
         """Return the output for the questions. Images are repeated if several questions share them.
@@ -56,8 +58,8 @@ class AnyModel(nn.Module):
             returned = self.model(images, query)
         else:
             with torch.inference_mode(False), torch.enable_grad():
-                returned = self.model(images.clone(), query.clone())
-        logits, maps, others = _split(returned, self.classes)
+                returned = self.model(images if self.keeps_gradients else images.clone(), query.clone())
+        logits, maps, others = _split(returned, self.classes, self.keeps_gradients)
         if self.has_answers not in (None, logits is not None):
             raise ValueError("the model returned logits for some batches only; return them for all or for none")
         self.has_answers = logits is not None
@@ -89,20 +91,22 @@ def as_network(model: Model, classes: int) -> nn.Module:
     return AnyModel(model, classes)
 
 
-def _split(returned: Any, classes: int) -> tuple[Tensor | None, list[Tensor], dict[str, Any]]:
+def _split(
+    returned: Any, classes: int, keeps_gradients: bool = False
+) -> tuple[Tensor | None, list[Tensor], dict[str, Any]]:
     """Return the logits or None, the maps (B, 1, h, w) each, and further fields of `Output`."""
     if hasattr(returned, "logits"):
         maps = getattr(returned, "masks", None)
         others = {name: getattr(returned, name) for name in ("last_mask", "mask_power") if hasattr(returned, name)}
-        return _floats(returned.logits, "the logits"), _maps([] if maps is None else maps), others
+        return _floats(returned.logits, "the logits", keeps_gradients), _maps([] if maps is None else maps), others
     parts: Sequence[Any] = returned if isinstance(returned, list | tuple) else [returned]
     sizes = [getattr(part, "ndim", None) for part in parts]
     if sizes == [2]:
-        return _floats(parts[0], "the logits"), [], {}
+        return _floats(parts[0], "the logits", keeps_gradients), [], {}
     if sizes and set(sizes) <= {3, 4}:
         return None, _maps(parts), {}
     if len(parts) == 2 and sizes[0] == 2:
-        return _floats(parts[0], "the logits"), _maps([] if parts[1] is None else parts[1]), {}
+        return _floats(parts[0], "the logits", keeps_gradients), _maps([] if parts[1] is None else parts[1]), {}
     raise ValueError(f"the model returned {_describe(returned)}; {_EXPECTED.format(classes=classes)}")
 
 
@@ -115,8 +119,9 @@ def _maps(returned: Any) -> list[Tensor]:
     return [mask.unsqueeze(1) if mask.ndim == 3 else mask for mask in maps]
 
 
-def _floats(value: Any, label: str) -> Tensor:
-    tensor = as_tensor(value, label).detach()
+def _floats(value: Any, label: str, keeps_gradients: bool = False) -> Tensor:
+    tensor = as_tensor(value, label)
+    tensor = tensor if keeps_gradients else tensor.detach()
     return tensor if tensor.is_floating_point() else tensor.float()
 
 

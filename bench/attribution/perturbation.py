@@ -1,0 +1,60 @@
+"""Deletion and insertion: does the answer change when the pixels that a map shows are removed or added?
+
+Petsiuk et al., BMVC 2018, §4.2. Shapes: B questions, each about its own image of H × W pixels; a map orders the pixels.
+"""
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from bench.attribution.explained import ExplainedNetwork
+
+STEPS = 20
+"""Number of steps from all pixels to none."""
+_BLUR_KERNEL, _BLUR_SIGMA = 11, 5.0
+
+
+def deletion(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor, scores: Tensor) -> Tensor:
+    """Return the probability of the class while the pixels become black, the highest scores first.
+
+    Args:
+        network: the network.
+        images: f4 (B, 3, H, W).
+        query: i8 (B,).
+        classes: i8 (B,), the explained classes.
+        scores: (B, H, W). Pixels with equal scores go in the order of rows.
+
+    Returns:
+        (B, STEPS + 1), from the whole image to a black one. A good map gives a small mean.
+    """
+    return _curve(network, images, torch.zeros_like(images), query, classes, scores)
+
+
+def insertion(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor, scores: Tensor) -> Tensor:
+    """Return the probability of the class while a blurred image becomes sharp, the highest scores first.
+
+    Arguments and result as of `deletion`, from the blurred image to the sharp one. A good map gives a large mean.
+    """
+    blurred = gaussian_blur(images, [_BLUR_KERNEL, _BLUR_KERNEL], [_BLUR_SIGMA, _BLUR_SIGMA])
+    return _curve(network, blurred, images, query, classes, scores)
+
+
+def area(curve: Tensor) -> Tensor:
+    """Return the area below curves (B, STEPS + 1) over the share of pixels, (B,) in 0 … 1, by the trapezoidal rule."""
+    return torch.trapezoid(curve.double(), dx=1 / STEPS, dim=1)
+
+
+def _curve(
+    network: ExplainedNetwork, start: Tensor, end: Tensor, query: Tensor, classes: Tensor, scores: Tensor
+) -> Tensor:
+    order = scores.flatten(1).argsort(dim=1, descending=True, stable=True)
+    rank = torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
+    rank = rank.view(len(scores), 1, *scores.shape[1:])
+    points = []
+    for step in range(STEPS + 1):
+        changed = rank < round(step * order.shape[1] / STEPS)
+        shares = network.probabilities(torch.where(changed, end, start), query)
+        points.append(shares.gather(1, classes[:, None]).squeeze(1))
+    return torch.stack(points, dim=1)

@@ -1,0 +1,102 @@
+"""`bench saliency`: maps of any kind, measured alike."""
+
+import logging
+from pathlib import Path
+
+import click
+
+from mnistref.common.click_program import EXISTING, FOLDER
+from mnistref.common.console import emit, emit_json, in_user_spelling
+
+DEFAULT_METHODS = "attention,gradient,input-x-gradient,smoothgrad,integrated-gradients,gradcam,uniform,center,random"
+
+
+@click.command("saliency")
+@click.argument("run", type=FOLDER)
+@click.option(
+    "--map",
+    "names",
+    default=DEFAULT_METHODS,
+    metavar="NAMES",
+    help="Map methods, separated by commas; all adds occlusion and rise, which take minutes.  [default: all others]",
+)
+@click.option("--images", type=click.IntRange(min=1), default=400, show_default=True, help="Number of test questions.")
+@click.option(
+    "--explain",
+    "explained",
+    type=click.Choice(["prediction", "label"]),
+    default="prediction",
+    show_default=True,
+    help="Explain the score of the network's answer, or of the right answer.",
+)
+@click.option("--no-curves", is_flag=True, help="Omit deletion and insertion, which take 42 forward passes per map.")
+@click.option(
+    "--randomize",
+    is_flag=True,
+    help="Instead, randomise the weights layer by layer, and print how much each map still resembles the original.",
+)
+@click.option("--batch", type=click.IntRange(min=1), default=50, show_default=True, help="Questions per forward pass.")
+@click.option("--data", type=EXISTING, help="Folder of the data set.  [default: the run's]")
+@click.option(
+    "--root", type=FOLDER, default="data_cache", show_default=True, help="Folder with the data sets of the runs."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of noise and masks.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Device.")
+@click.option("-o", "--output", type=FOLDER, help="Also draw the maps to this file: .png, .svg or .pdf.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def saliency(
+    run: Path,
+    names: str,
+    images: int,
+    explained: str,
+    no_curves: bool,
+    randomize: bool,
+    batch: int,
+    data: Path | None,
+    root: Path,
+    seed: int,
+    device: str,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure post-hoc maps beside the network's own map.
+
+    RUN is the folder of a finished run with weights. The maps of each method are compared with the masks of the queried
+    digits, by the measures of attention maps. Writes saliency.json into RUN and prints the table.
+
+    \b
+    bench saliency data_cache/runs/mbg-arnn-s0-… -o maps.png
+    bench saliency RUN --map attention,gradcam,rise --images 100
+    bench saliency RUN --randomize
+    """
+    from bench.attribution.explain import ExplanationOptions
+    from bench.attribution.methods import find_methods
+    from bench.compute import resolve_compute
+    from bench.leaderboard.map_table import build_map_table, map_table_to_text, randomization_to_text
+    from bench.runs.explained_run import explain_run, randomize_run
+    from bench.runs.load import load_config
+    from bench.visualization.examples import find_data_set, read_fitting_manifest
+    from mnistref.common.figure_files import check_name
+
+    if output:
+        check_name(output)
+    methods, computing = find_methods(names), resolve_compute(device)
+    config = load_config(run)
+    folder = data or find_data_set(run, config, root)
+    read_fitting_manifest(folder, config)
+    options = ExplanationOptions(explained, batch, seed, curves=not no_curves)
+    if randomize:
+        rows = randomize_run(run, folder, methods, images, options, computing)
+        return emit_json(rows) if as_json else emit(randomization_to_text(rows))
+    record = explain_run(run, folder, methods, images, options, computing)
+    board = build_map_table([(run.resolve().name, record)])
+    if as_json:
+        emit_json(board.astype(object).where(board.notna(), None).to_dict("records"))
+    else:
+        emit(map_table_to_text(board))
+    if output:
+        from bench.visualization.map_comparison import save_map_comparison
+
+        save_map_comparison(run, folder, methods, options, output)
+        logging.info("wrote %s", in_user_spelling(output))
+    return None

@@ -1,0 +1,94 @@
+"""The table of map methods: one row for each network and method, with means and their intervals. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from bench.attribution.explain import ORACLE
+from bench.attribution.measures import AREAS, MEASURES
+from bench.attribution.methods import METHODS
+from bench.common.number_format import amount, percent, share
+from bench.evaluation.column import BOUNDS
+from bench.leaderboard.statistics import bootstrap_interval
+from bench.runs.saliency_record import SaliencyRecord
+from mnistref.common.text_table import table
+
+RUN, METHOD, SECONDS = "run", "method", "seconds_per_1000"
+_ORDER = (*METHODS, ORACLE)
+_WORDS = {"prediction": "the network's answer", "label": "the right answer"}
+
+
+def build_map_table(records: Iterable[tuple[str, SaliencyRecord]]) -> pd.DataFrame:
+    """Return one row for each run and method.
+
+    Args:
+        records: name of the run, and its record.
+
+    Returns:
+        Columns: run, method, dataset, images, explained, accuracy, each measure followed by its bounds, the areas of
+            the regions, and seconds per 1,000 images. NaN where a method has no such measure.
+    """
+    rows = []
+    for run, record in records:
+        for method in sorted(record.measures, key=list(_ORDER).index):
+            measures = record.measures[method]
+            row: dict[str, object] = {RUN: run, METHOD: method}
+            row |= {name: record.settings[name] for name in ("dataset", "images", "explained")}
+            row["accuracy"] = float(record.right.mean())
+            for column in MEASURES:
+                values = measures.get(column.name)
+                found = (float("nan"),) * 3
+                if values is not None:
+                    found = (float(values.mean()), *bootstrap_interval(values[None]))
+                row |= zip((column.name, *(f"{column.name}{end}" for end in BOUNDS)), found, strict=True)
+            row |= {name: float(record.areas[name].mean()) for name in AREAS}
+            row[SECONDS] = record.settings["seconds_per_1000"].get(method, float("nan"))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def map_table_to_text(board: pd.DataFrame, markdown: bool = False) -> str:
+    """Return the tables of all runs, one after the other, with what a reader has to know about them."""
+    return "\n\n".join(_run_to_text(rows, markdown) for _, rows in board.groupby([RUN, "dataset"], sort=False))
+
+
+def _run_to_text(rows: pd.DataFrame, markdown: bool) -> str:
+    first = rows.iloc[0]
+    questions = f"{first['images']:,} test questions of {first['dataset']}, {percent(first['accuracy'])} % right"
+    heading = f"{first[RUN]}: {questions}; explained is {_WORDS[first['explained']]}"
+    shown = [column for column in MEASURES if rows[column.name].notna().any()]
+    lines = [["map", *(column.text_heading for column in shown), "s / 1,000"]]
+    for _, row in rows.iterrows():
+        lines.append([row[METHOD] + "*" * bool(_caution(row[METHOD]))])
+        for column in shown:
+            assert column.number_format is not None
+            lines[-1].append(column.number_format(row[column.name]) if pd.notna(row[column.name]) else "–")
+        lines[-1].append(amount(row[SECONDS]) if pd.notna(row[SECONDS]) else "–")
+    areas = "; ".join(f"{name.removeprefix('area_')} {share(first[name])}" for name in AREAS)
+    notes = [f"Shares of the image, which a uniform map scores: {areas}."]
+    return "\n".join([heading, *[""] * markdown, table(lines, markdown), *[""] * markdown, *notes, *_cautions(rows)])
+
+
+def _caution(method: str) -> str:
+    return METHODS[method].caution if method in METHODS else ""
+
+
+def _cautions(rows: pd.DataFrame) -> list[str]:
+    """Return each caution once, after the names of its methods."""
+    methods: dict[str, list[str]] = {}
+    for method in rows[METHOD]:
+        if _caution(method):
+            methods.setdefault(_caution(method), []).append(method)
+    return [f"* {', '.join(names)}: {caution}" for caution, names in methods.items()]
+
+
+def randomization_to_text(rows: Sequence[tuple[str, Mapping[str, float]]]) -> str:
+    """Return the table of `bench.attribution.randomization.cascade`: one line for each randomised layer."""
+    methods = list(rows[0][1])
+    lines = [["randomised down to", *methods]]
+    lines += [[layer, *(f"{found[method]:+.2f}".replace("-", "−") for method in methods)] for layer, found in rows]
+    note = (
+        "Spearman's correlation of each map with the map of the trained network: 1 means that random weights change "
+        "nothing, so that the map does not show what the network has learned."
+    )
+    return f"{table(lines)}\n{note}"

@@ -1,0 +1,109 @@
+"""Map methods on a finished run: load the network and the questions, explain them, and write the record."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from bench.attribution.explain import ExplanationOptions, explain
+from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.methods import MapMethod
+from bench.attribution.randomization import cascade, layers_from_the_answer
+from bench.compute import ComputeConfig
+from bench.data.loading import load_split
+from bench.data.split import Split
+from bench.runs.load import load_model
+from bench.runs.saliency_record import SaliencyRecord, write_record
+from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.variants import get_variant
+
+log = logging.getLogger("bench")
+
+
+def explain_run(
+    run: Path,
+    data: Path,
+    methods: Sequence[MapMethod],
+    images: int,
+    options: ExplanationOptions,
+    computing: ComputeConfig,
+) -> SaliencyRecord:
+    """Measure the maps of each method on the first test questions, and write the record into the folder of the run.
+
+    Args:
+        run: the folder of a finished run.
+        data: the folder of its data set.
+        methods: the methods.
+        images: number of test questions, one about each image; all if there are fewer.
+        options: how maps are made.
+        computing: the device.
+
+    Raises:
+        UsageProblemError: the folder is not a run, Captum is missing, or no method has a map for this network.
+        DataProblemError: the run is not finished, has no weights, or a file is damaged; or a map is not finite.
+    """
+    config, model = load_model(run)
+    split = first_questions(load_split(data, "test", "one", computing.device, masks=True), images)
+    network = ExplainedNetwork(model.to(computing.device), get_variant(config.variant).classes)
+    bar = tqdm(total=len(split) * len(methods), unit=" maps", desc="maps", disable=None)
+    try:
+        with computing.backend_flags(), bar:
+            explanation = explain(network, split, methods, options, bar.update)
+    except ValueError as error:
+        raise DataProblemError(f"{run}: {error}") from error
+    missing = [method.name for method in methods if method.name not in explanation.measures]
+    if len(missing) == len(methods):
+        raise UsageProblemError(f"{run}: {config.attn} has no map of its own; choose other methods with --map")
+    for name in missing:
+        log.info("%s has no map by %s", config.attn, name)
+    return write_record(run, data.name, explanation, options, computing.device_name, _captum_version())
+
+
+def randomize_run(
+    run: Path,
+    data: Path,
+    methods: Sequence[MapMethod],
+    images: int,
+    options: ExplanationOptions,
+    computing: ComputeConfig,
+) -> list[tuple[str, dict[str, float]]]:
+    """Return, for each randomised layer, the mean correlation of each method's maps with those of the trained network.
+
+    Arguments and errors as of `explain_run`. Baselines are left out. The first images are one batch.
+    """
+    config, model = load_model(run)
+    split = first_questions(load_split(data, "test", "one", computing.device, masks=True), images)
+    network = ExplainedNetwork(model.to(computing.device), get_variant(config.variant).classes)
+    chosen = [method for method in methods if not method.is_baseline]
+    rows = []
+    layers = len(layers_from_the_answer(network.network))
+    with computing.backend_flags(), tqdm(total=layers, unit=" layers", desc="randomising", disable=None) as bar:
+        for layer, found in cascade(network, split.batch(torch.arange(len(split))), chosen, options.seed):
+            rows.append((layer, {method: float(values.mean()) for method, values in found.items()}))
+            bar.update()
+    return rows
+
+
+def first_questions(split: Split, images: int) -> Split:
+    """Return the first questions of a split."""
+    scale = None if split.scale is None else split.scale[:images]
+    return replace(
+        split,
+        image=split.image[:images],
+        slot=split.slot[:images],
+        query=split.query[:images],
+        label=split.label[:images],
+        scale=scale,
+    )
+
+
+def _captum_version() -> str:
+    try:
+        from importlib.metadata import version
+
+        return version("captum")
+    except ImportError:
+        return ""

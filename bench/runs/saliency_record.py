@@ -1,0 +1,173 @@
+"""The record of map methods in the folder of a run: `saliency.json` and, for each question, `saliency.safetensors`.
+
+The arrays are f2 (T,): `<method>/<measure>`, `area/<region>`, and `right`, u1. Every number of a table is derived from
+them, so that a stored board can be checked.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+
+from bench.attribution.explain import ORACLE, Explanation, ExplanationOptions
+from bench.attribution.measures import AREAS, MEASURES
+from bench.attribution.methods import METHODS
+from bench.common import packing
+from bench.common.json_files import read_json, write_json
+from bench.common.safetensors_io import decode, encode
+from mnistref.common.atomic_files import write_whole
+from mnistref.common.errors import DataProblemError
+
+SETTINGS, ARRAYS = "saliency.json", "saliency.safetensors"
+PACKED_ARRAYS = ARRAYS + packing.SUFFIX
+FORMAT = 1
+"""Version of the record. Raise it when a stored number changes its meaning."""
+_AREA, _RIGHT = "area", "right"
+
+
+class Settings(TypedDict):
+    """The content of saliency.json.
+
+    Attributes:
+        format: `FORMAT`.
+        dataset: folder name of the data set.
+        images: T.
+        explained: the class that is explained, "prediction" or "label".
+        seed: seed of random maps, noise and masks.
+        batch: questions per forward pass.
+        device: name of the device.
+        captum: version of Captum.
+        seconds_per_1000: method → seconds for 1,000 questions.
+    """
+
+    format: int
+    dataset: str
+    images: int
+    explained: str
+    seed: int
+    batch: int
+    device: str
+    captum: str
+    seconds_per_1000: dict[str, float]
+
+
+@dataclass(frozen=True)
+class SaliencyRecord:
+    """What is stored of map methods.
+
+    Attributes:
+        settings: the content of saliency.json.
+        measures: method → measure → values f8 (T,), rounded to half precision.
+        areas: region → its share of each image, f8 (T,).
+        right: bool (T,), whether the network's answer is right.
+    """
+
+    settings: Settings
+    measures: Mapping[str, Mapping[str, np.ndarray]]
+    areas: Mapping[str, np.ndarray]
+    right: np.ndarray
+
+
+def write_record(
+    run: Path, dataset: str, explanation: Explanation, options: ExplanationOptions, device: str, captum: str
+) -> SaliencyRecord:
+    """Write the measures of map methods into the folder of a run, and return the record as it is read again.
+
+    Args:
+        run: the folder.
+        dataset: folder name of the data set.
+        explanation: the measures.
+        options: how the maps were made.
+        device: name of the device.
+        captum: version of Captum, or "" if it was not used.
+    """
+    images = len(explanation.right)
+    settings = Settings(
+        format=FORMAT,
+        dataset=dataset,
+        images=images,
+        explained=options.explained,
+        seed=options.seed,
+        batch=options.batch,
+        device=device,
+        captum=captum,
+        seconds_per_1000={name: round(1000 * spent / images, 2) for name, spent in explanation.seconds.items()},
+    )
+    tables = {**explanation.measures, _AREA: explanation.areas}
+    arrays = {f"{method}/{name}": values.half() for method, table in tables.items() for name, values in table.items()}
+    write_whole(run / ARRAYS, encode({**arrays, _RIGHT: explanation.right}))
+    write_json(run / SETTINGS, settings)
+    record = read_record(run)
+    assert record is not None
+    return record
+
+
+def read_record(run: Path) -> SaliencyRecord | None:
+    """Return the record of map methods of a run, packed or not; None if there is none.
+
+    Raises:
+        DataProblemError: a file is missing or damaged.
+    """
+    path = run / SETTINGS
+    if not path.is_file():
+        return None
+    settings = _check_settings(read_json(path), path)
+    arrays = {name: tensor.numpy() for name, tensor in decode(_read_arrays(run), str(run / ARRAYS)).items()}
+    tables: dict[str, dict[str, np.ndarray]] = {}
+    right = arrays.pop(_RIGHT, np.zeros(0))
+    for name, values in arrays.items():
+        method, _, measure = name.partition("/")
+        tables.setdefault(method, {})[measure] = values.astype(np.float64)
+    areas = tables.pop(_AREA, {})
+    known = {column.name for column in MEASURES}
+    wrong = [name for name, values in {**arrays, _RIGHT: right}.items() if values.shape != (settings["images"],)]
+    wrong += [name for name, values in arrays.items() if not ((values >= 0) & (values <= 1.001)).all()]
+    wrong += [f"{method}/{name}" for method, table in tables.items() for name in table if name not in known]
+    wrong += [method for method in tables if method not in (*METHODS, ORACLE)]
+    wrong += sorted(set(AREAS) ^ set(areas))
+    if wrong:
+        raise _damage(run / ARRAYS, f"{', '.join(wrong[:3])} missing or wrong")
+    return SaliencyRecord(settings, tables, areas, right.astype(bool))
+
+
+def _read_arrays(run: Path) -> bytes:
+    """Return the content of the file of arrays, packed or not."""
+    if (run / ARRAYS).is_file():
+        return (run / ARRAYS).read_bytes()
+    if (run / PACKED_ARRAYS).is_file():
+        return packing.unpack((run / PACKED_ARRAYS).read_bytes(), str(run / PACKED_ARRAYS))
+    raise _damage(run / SETTINGS, f"{ARRAYS} is missing")
+
+
+def read_packed_arrays(run: Path) -> bytes | None:
+    """Return the content of a packed file with the arrays of a run; None if the run has none."""
+    if (run / ARRAYS).is_file():
+        return packing.pack((run / ARRAYS).read_bytes())
+    return (run / PACKED_ARRAYS).read_bytes() if (run / PACKED_ARRAYS).is_file() else None
+
+
+def _check_settings(content: object, path: Path) -> Settings:
+    kinds = {"dataset": str, "images": int, "explained": str, "seed": int, "batch": int, "device": str, "captum": str}
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise _damage(path, f"its format is not {FORMAT}")
+    wrong = [name for name, kind in kinds.items() if type(content.get(name)) is not kind]
+    seconds = content.get("seconds_per_1000")
+    if wrong or not isinstance(seconds, dict) or content["images"] < 1:
+        raise _damage(path, f"{', '.join(wrong) or 'a value'} missing or wrong")
+    return Settings(
+        format=FORMAT,
+        dataset=content["dataset"],
+        images=content["images"],
+        explained=content["explained"],
+        seed=content["seed"],
+        batch=content["batch"],
+        device=content["device"],
+        captum=content["captum"],
+        seconds_per_1000={str(name): float(value) for name, value in seconds.items()},
+    )
+
+
+def _damage(path: Path, reason: str) -> DataProblemError:
+    return DataProblemError(f"{path}: damaged ({reason}); delete it and run `bench saliency` again")
