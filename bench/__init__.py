@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mnistref.common.version import VERSION
 
 if TYPE_CHECKING:
-    from bench.api import Evaluation, MapScores, evaluate, list_models, score_maps
+    from bench.api import Evaluation, MapScores, Saliency, evaluate, list_models, saliency, score_maps
     from bench.model import AttributeCNN, create_model
     from bench.runs.loaded_run import LoadedRun, load_run
 
@@ -20,17 +20,21 @@ __all__ = [
     "Evaluation",
     "LoadedRun",
     "MapScores",
+    "Saliency",
     "__version__",
     "create_model",
     "evaluate",
     "list_models",
     "load_run",
+    "saliency",
     "score_maps",
 ]
 
 _MODULES = {
     **dict.fromkeys(("AttributeCNN", "create_model"), "bench.model"),
-    **dict.fromkeys(("Evaluation", "MapScores", "evaluate", "list_models", "score_maps"), "bench.api"),
+    **dict.fromkeys(
+        ("Evaluation", "MapScores", "Saliency", "evaluate", "list_models", "saliency", "score_maps"), "bench.api"
+    ),
     **dict.fromkeys(("LoadedRun", "load_run"), "bench.runs.loaded_run"),
 }
 

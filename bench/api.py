@@ -1,4 +1,4 @@
-"""Public Python API: list mechanisms, evaluate a model, score maps."""
+"""Public Python API: list mechanisms, evaluate a model, score maps, compute post-hoc maps."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +13,11 @@ from torch import Tensor, nn
 
 from bench import metrics
 from bench.attention import known_mechanisms
+from bench.attribution.explain import LABEL, PREDICTION, ExplanationOptions
+from bench.attribution.explain import explain as explain_questions
+from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.measures import IMAGE_MEASURES
+from bench.attribution.methods import find_method
 from bench.compute import ComputeConfig
 from bench.data.loading import load_questions
 from bench.evaluation.any_model import AnyModel, Model, as_network
@@ -172,8 +177,9 @@ def score_maps(maps: Maps, targets: Any, *, power: float = 1.0) -> MapScores:
         power: exponent of the product before it is normalised.
 
     Returns:
-        `mask_correctness`, `tpr`, `pointing`, and `mask_correctness_uniform`, which a uniform map scores, of each image
-        and as means; and `pr_area`. Without images all are None.
+        `mask_correctness`, `tpr`, `pointing`, `mask_correctness_uniform`, which a uniform map scores,
+        `average_precision`, `rank_accuracy` and `iou_otsu` of each image and as means; and `pr_area`. Without images
+        all are None.
 
     Raises:
         ValueError: shapes or values are not allowed. The message names what to pass.
@@ -185,6 +191,8 @@ def score_maps(maps: Maps, targets: Any, *, power: float = 1.0) -> MapScores:
         POINTING: metrics.pointing_game(checked, target, power),
         UNIFORM: metrics.mask_area(target),
     }
+    product = metrics.attended(checked, (target.shape[1], target.shape[2]), power)
+    columns |= {name: measure(product, target) for name, measure in IMAGE_MEASURES.items()}
     table = pd.DataFrame({name: values.detach().double().cpu().numpy() for name, values in columns.items()})
     means: dict[str, float | None] = {name: float(table[name].mean()) if len(table) else None for name in table}
     means[PR_AREA] = None
@@ -193,4 +201,76 @@ def score_maps(maps: Maps, targets: Any, *, power: float = 1.0) -> MapScores:
     return MapScores(means, table.rename_axis("image"))
 
 
-__all__ = ["Evaluation", "MapScores", "evaluate", "list_models", "score_maps"]
+@dataclass(frozen=True)
+class Saliency:
+    """Post-hoc maps of a network, and their measures.
+
+    Attributes:
+        measures: the mean of each measure; shares in 0 … 1.
+        questions: one row per question: `image`, `query`, `label`, `correct`, and each measure.
+        maps: f4 (T, H, W), not negative; each sums to 1.
+    """
+
+    measures: Mapping[str, float]
+    questions: pd.DataFrame = field(repr=False)
+    maps: Tensor = field(repr=False)
+
+
+def saliency(
+    model: Model,
+    dataset: MnistRef | str | Path,
+    method: str = "gradient",
+    *,
+    explain: str = PREDICTION,
+    layer: nn.Module | None = None,
+    curves: bool = False,
+    seed: int = 0,
+    batch: int = 50,
+    device: str | torch.device | None = None,
+    split: str = "test",
+    queries: str = "one",
+) -> Saliency:
+    """Compute a post-hoc map for each question, and measure it against the mask of the queried digit.
+
+    Most methods need Captum (`pip install "mnistref[saliency]"`).
+
+    Args:
+        model: a module or function that returns logits, see `evaluate`. Gradients must flow from them to the images.
+        dataset: as of `evaluate`. Take a slice: the maps of all questions are kept in memory.
+        method: a name of `bench.attribution.methods.METHODS`, such as "gradcam".
+        explain: whether the score of the "prediction" or of the right "label" is explained.
+        layer: the layer of Grad-CAM; by default the last convolution.
+        curves: whether to measure deletion and insertion too.
+        seed: seed of random maps, noise and masks.
+        batch: questions per call.
+        device: as of `evaluate`.
+        split: split of a folder.
+        queries: questions of a folder, see `MnistRef`.
+
+    Raises:
+        ValueError: the model returns no logits; the network has no such map; a map has values that are negative or not
+            finite; `explain` is unknown; or as of `evaluate`.
+        UsageProblemError: there is no such method, Captum is missing, or there is no data set.
+        DataProblemError: a file of the data set is damaged.
+    """
+    chosen = find_method(method)
+    if explain not in (PREDICTION, LABEL):
+        raise ValueError(f"explain={explain!r}: pass {PREDICTION!r} or {LABEL!r}")
+    data = dataset if isinstance(dataset, MnistRef) else load(dataset, split, queries)
+    _require_plain(data, batch)
+    network = ExplainedNetwork(model, data.variant.classes, layer)
+    place = torch.device(device) if device is not None else network.device
+    network.network.to(place)
+    options = ExplanationOptions(explain, batch, seed, curves, keeps_maps=True)
+    with ComputeConfig(place).backend_flags():
+        found = explain_questions(network, load_questions(data, place), [chosen], options)
+    if method not in found.maps:
+        raise ValueError(f"the network has no map by the method {method}")
+    columns: dict[str, Any] = {name: getattr(data.triples, name) for name in ("image", "query", "label")}
+    columns["correct"] = found.right.bool().numpy()
+    columns |= {name: values.numpy() for name, values in found.measures[method].items()}
+    means = {name: float(values.mean()) for name, values in found.measures[method].items()}
+    return Saliency(means, pd.DataFrame(columns).rename_axis("question"), found.maps[method])
+
+
+__all__ = ["Evaluation", "MapScores", "Saliency", "evaluate", "list_models", "saliency", "score_maps"]

@@ -17,6 +17,12 @@ from bench.evaluation.columns import MASK_CORRECTNESS, POINTING, SHARE_RANGE
 AVERAGE_PRECISION, RANK_ACCURACY, IOU = "average_precision", "rank_accuracy", "iou_otsu"
 ON_OTHERS, ON_BACKGROUND = "on_others", "on_background"
 DELETION, INSERTION = "deletion", "insertion"
+IMAGE_MEASURES = {
+    AVERAGE_PRECISION: map_scores.average_precision,
+    RANK_ACCURACY: map_scores.rank_accuracy,
+    IOU: map_scores.iou_after_otsu,
+}
+"""Measures that need the scores and the target alone."""
 AREAS = ("area_target", "area_others", "area_background")
 """Shares of the image that the three regions cover: what the uniform map scores."""
 
@@ -87,9 +93,7 @@ def measure_map(scores: Tensor, target: Tensor, others: Tensor) -> dict[str, Ten
     return {
         MASK_CORRECTNESS: metrics.share_on(scores, target),
         POINTING: metrics.peak_on(scores, target),
-        AVERAGE_PRECISION: map_scores.average_precision(scores, target),
-        RANK_ACCURACY: map_scores.rank_accuracy(scores, target),
-        IOU: map_scores.iou_after_otsu(scores, target),
+        **{name: measure(scores, target) for name, measure in IMAGE_MEASURES.items()},
         ON_OTHERS: metrics.share_on(scores, others),
         ON_BACKGROUND: metrics.share_on(scores, ~(target | others)),
     }

@@ -145,9 +145,18 @@ def find_methods(names: str) -> list[MapMethod]:
         return list(METHODS.values())
     found: dict[str, MapMethod] = {}
     for name in names.split(","):
-        if name not in METHODS:
-            raise UsageProblemError(f"no map method {name!r}: {did_you_mean(name, [*METHODS, 'all'])}")
         if name in found:
             raise UsageProblemError(f"map method {name} is named twice")
-        found[name] = METHODS[name]
+        found[name] = find_method(name)
     return list(found.values())
+
+
+def find_method(name: str) -> MapMethod:
+    """Return the method of this name.
+
+    Raises:
+        UsageProblemError: there is no such method.
+    """
+    if name not in METHODS:
+        raise UsageProblemError(f"no map method {name!r}: {did_you_mean(name, list(METHODS))}")
+    return METHODS[name]
