@@ -3,12 +3,14 @@
     <folder>/board.json    variant and baseline
     <folder>/board.csv     the board; board.md is the same for people
     <folder>/runs/<run>/   config.json, environment.json, history.jsonl, result.json and answers.safetensors.xz of each
-                           run, and pictures/ with a small copy of its pictures
+                           run, pictures/ with a small copy of its pictures, and saliency.json with its arrays
+    <folder>/maps.csv      the measures of map methods, if a run has saliency.json; maps.md is the same for people
 
 Weights are stored only on request: the answer to each test question is enough for every metric and
 interval. `bench show` and `--init` accept a stored run with weights like any other run.
 """
 
+import io
 import logging
 import math
 import shutil
@@ -25,13 +27,15 @@ from bench.evaluation.column import BOUNDS
 from bench.evaluation.columns import DIAGONAL_LSTM, P_VALUE
 from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.formatting import LEGEND, commands_to_text, from_csv, to_csv, to_text
-from bench.runs import records
+from bench.leaderboard.map_table import build_map_table, map_table_to_text
+from bench.runs import records, saliency_record
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 
 log = logging.getLogger("bench")
 
 SELECTION, CSV, MARKDOWN, RUNS = "board.json", "board.csv", "board.md", "runs"
+MAPS_CSV, MAPS_MARKDOWN = "maps.csv", "maps.md"
 _RECORDS = (records.ENVIRONMENT, records.HISTORY, records.RESULT)
 _LATER_COLUMNS = (DIAGONAL_LSTM,)
 """Columns that boards of earlier versions do not have."""
@@ -83,7 +87,29 @@ def save_snapshot(
     write_json(folder / SELECTION, selection)
     write_whole(folder / CSV, to_csv(board).encode())
     write_whole(folder / MARKDOWN, _to_markdown(board).encode())
+    _write_maps(folder)
     return board
+
+
+def _write_maps(folder: Path) -> None:
+    """Write the table of map methods, or remove it if no run has a record of them."""
+    maps = _derive_maps(folder)
+    for name, text in ((MAPS_CSV, to_csv(maps)), (MAPS_MARKDOWN, _maps_to_markdown(maps))):
+        if len(maps):
+            write_whole(folder / name, text.encode())
+        else:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _derive_maps(folder: Path) -> pd.DataFrame:
+    """Return the table of map methods that follows from the stored records; empty if there are none."""
+    runs = sorted(path.parent for path in (folder / RUNS).glob(f"*/{saliency_record.SETTINGS}"))
+    records_of_maps = [(run.name, saliency_record.read_record(run)) for run in runs]
+    return build_map_table((name, record) for name, record in records_of_maps if record is not None)
+
+
+def _maps_to_markdown(maps: pd.DataFrame) -> str:
+    return f"# Maps\n\n{map_table_to_text(maps, markdown=True)}\n" if len(maps) else ""
 
 
 def _to_markdown(board: pd.DataFrame) -> str:
@@ -108,6 +134,10 @@ def _copy_run(run: Path, target: Path, files: Sequence[str]) -> None:
     answers = records.read_packed_answers(run)
     if answers is not None:
         write_whole(target / records.PACKED_ANSWERS, answers)
+    arrays = saliency_record.read_packed_arrays(run)
+    if arrays is not None and (run / saliency_record.SETTINGS).is_file():
+        write_whole(target / saliency_record.SETTINGS, (run / saliency_record.SETTINGS).read_bytes())
+        write_whole(target / saliency_record.PACKED_ARRAYS, arrays)
     picture_files.copy_small(run / picture_files.FOLDER, target / picture_files.FOLDER)
 
 
@@ -144,7 +174,7 @@ def _read_selection(folder: Path) -> Selection:
 
 
 def _deviations(folder: Path) -> list[str]:
-    """Return in words how board.csv and board.md deviate from the stored records."""
+    """Return in words how the tables of a board deviate from the stored records."""
     try:
         selection = _read_selection(folder)
         stored = from_csv((folder / CSV).read_bytes().decode())  # read_text would change line breaks
@@ -153,21 +183,45 @@ def _deviations(folder: Path) -> list[str]:
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise DataProblemError(f"{folder}: not a board ({error}); save it again") from error
     stored = _with_later_columns(stored, derived)
+    deviations = _compare(folder / CSV, stored, derived)
+    if not deviations and markdown != _to_markdown(stored):
+        deviations.append(f"{folder / MARKDOWN}: differs from {CSV}; save it again")
+    return [*deviations, *_map_deviations(folder)]
+
+
+def _map_deviations(folder: Path) -> list[str]:
+    """Return in words how maps.csv and maps.md deviate from the stored records."""
+    maps = _derive_maps(folder)
+    paths = [folder / MAPS_CSV, folder / MAPS_MARKDOWN]
+    present = [path for path in paths if path.is_file()]
+    if not len(maps):
+        return [f"{path}: no run of this board has {saliency_record.SETTINGS}; delete it" for path in present]
+    if len(present) < len(paths):
+        return [f"{folder}: without {MAPS_CSV} or {MAPS_MARKDOWN}, though runs have maps; save it again"]
+    try:
+        stored = pd.read_csv(io.StringIO(paths[0].read_bytes().decode()))
+    except ValueError as error:
+        raise DataProblemError(f"{paths[0]}: not a table ({error}); save the board again") from error
+    deviations = _compare(paths[0], stored, pd.read_csv(io.StringIO(to_csv(maps))))
+    if not deviations and paths[1].read_bytes().decode() != _maps_to_markdown(stored):
+        deviations.append(f"{paths[1]}: differs from {MAPS_CSV}; save the board again")
+    return deviations
+
+
+def _compare(path: Path, stored: pd.DataFrame, derived: pd.DataFrame) -> list[str]:
+    """Return in words how a stored table deviates from the one that its records give."""
     if list(stored.columns) != list(derived.columns):
         odd = sorted(set(stored.columns) ^ set(derived.columns))
         difference = f"only one of them has {', '.join(odd)}" if odd else "their order differs"
-        return [f"{folder / CSV}: its columns differ from those of its records ({difference}); save it again"]
+        return [f"{path}: its columns differ from those of its records ({difference}); save it again"]
     if len(stored) != len(derived):
-        return [f"{folder / CSV}: has {len(stored)} rows, but its records give {len(derived)}; save it again"]
-    deviations = [
-        f"{folder / CSV}: row {row + 1}, {column}: {stored.at[row, column]!s}, but its records give {value!s}"
+        return [f"{path}: has {len(stored)} rows, but its records give {len(derived)}; save it again"]
+    return [
+        f"{path}: row {row + 1}, {column}: {stored.at[row, column]!s}, but its records give {value!s}"
         for column in derived.columns
         for row, value in enumerate(derived[column])
         if not _is_same(stored.at[row, column], value, column)
     ]
-    if not deviations and markdown != _to_markdown(stored):
-        deviations.append(f"{folder / MARKDOWN}: differs from {CSV}; save it again")
-    return deviations
 
 
 def _with_later_columns(stored: pd.DataFrame, derived: pd.DataFrame) -> pd.DataFrame:
