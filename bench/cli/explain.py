@@ -17,8 +17,9 @@ DEFAULT_METHODS = "attention,gradient,input-x-gradient,smoothgrad,integrated-gra
     "--map",
     "names",
     default=DEFAULT_METHODS,
+    show_default=True,
     metavar="NAMES",
-    help="Map methods, separated by commas; all adds occlusion and rise, which take minutes.  [default: all others]",
+    help="Map methods, separated by commas; all adds occlusion and rise, which take minutes.",
 )
 @click.option("--images", type=click.IntRange(min=1), default=400, show_default=True, help="Number of test questions.")
 @click.option(

@@ -82,6 +82,26 @@ def _presets() -> TableRows:
         yield f"`{name}`", f"`{preset.variant}`", sizes, preset.digits, f"`{recipe.name}`", recipe.epochs, recipe.batch
 
 
+def _map_methods() -> TableRows:
+    """Return the methods of `bench saliency`."""
+    from bench.attribution.methods import METHODS
+
+    yield "`--map`", "what it computes", "source", "caution"
+    for method in METHODS.values():
+        summary = f"{method.summary} (slow)" if method.is_slow else method.summary
+        yield f"`{method.name}`", summary, method.source or "baseline", method.caution
+
+
+def _map_measures() -> TableRows:
+    """Return the measures of `bench saliency`."""
+    from bench.attribution.measures import MEASURES
+
+    yield "measure", "heading", "better", "what it is"
+    for column in MEASURES:
+        better = {True: "higher", False: "lower", None: "–"}[column.higher_is_better]
+        yield f"`{column.name}`", column.text_heading, better, column.doc
+
+
 def _columns() -> TableRows:
     """Return the columns of a board in CSV, in their order, with their documentation."""
     from bench.evaluation.columns import COLUMNS
@@ -94,6 +114,8 @@ def _columns() -> TableRows:
 
 TABLES: dict[str, Callable[[], TableRows]] = {
     "columns": _columns,
+    "map_measures": _map_measures,
+    "map_methods": _map_methods,
     "colors": _colors,
     "fields": _fields,
     "mechanisms": _mechanisms,
