@@ -257,7 +257,7 @@ def saliency(
     if explain not in (PREDICTION, LABEL):
         raise ValueError(f"explain={explain!r}: pass {PREDICTION!r} or {LABEL!r}")
     data = dataset if isinstance(dataset, MnistRef) else load(dataset, split, queries)
-    _require_plain(data, batch)
+    _require_testable(data, batch)
     network = ExplainedNetwork(model, data.variant.classes, layer)
     place = torch.device(device) if device is not None else network.device
     network.network.to(place)

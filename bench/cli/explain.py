@@ -75,12 +75,12 @@ def saliency(
     from bench.compute import resolve_compute
     from bench.leaderboard.map_table import build_map_table, map_table_to_text, randomization_to_text
     from bench.runs.explained_run import explain_run, randomize_run
-    from bench.runs.load import load_config
+    from bench.runs.network_loading import load_config
     from bench.visualization.examples import find_data_set, read_fitting_manifest
-    from mnistref.common.figure_files import check_name
+    from mnistref.common.figure_files import require_figure_name
 
     if output:
-        check_name(output)
+        require_figure_name(output)
     methods, computing = find_methods(names), resolve_compute(device)
     config = load_config(run)
     folder = data or find_data_set(run, config, root)

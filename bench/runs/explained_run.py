@@ -15,7 +15,7 @@ from bench.attribution.randomization import cascade, layers_from_the_answer
 from bench.compute import ComputeConfig
 from bench.data.loading import load_split
 from bench.data.split import Split
-from bench.runs.load import load_model
+from bench.runs.network_loading import load_model
 from bench.runs.saliency_record import SaliencyRecord, write_record
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.variants import get_variant

@@ -10,7 +10,7 @@ from bench.attribution.explained import ExplainedNetwork
 from bench.attribution.measures import normalize
 from bench.attribution.methods import MapMethod
 from bench.evaluation.panels import Panels, make_panels
-from bench.runs.load import load_model
+from bench.runs.network_loading import load_model
 from bench.visualization.examples import choose_images, load_questions, read_fitting_manifest
 
 IMAGES = 6

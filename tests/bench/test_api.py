@@ -241,7 +241,8 @@ def test_maps_of_any_origin_are_scored(kind, data):
     maps = [torch.from_numpy(rng.random((20, 1, size, size))) for size in ((6,) if kind != "several" else (6, 12))]
     given = maps[0] if kind == "one" else [m.numpy() for m in maps] if kind == "NumPy" else maps
     found = bench.score_maps(given, target.numpy() * 255 if kind == "0 and 255" else target)
-    assert list(found.maps) == ["mask_correctness", "tpr", "pointing", "mask_correctness_uniform"]
+    of_all_maps = ["mask_correctness", "tpr", "pointing", "mask_correctness_uniform"]
+    assert list(found.maps) == [*of_all_maps, "average_precision", "rank_accuracy", "iou_otsu"]
     np.testing.assert_allclose(found.maps["mask_correctness"], metrics.mask_correctness(maps, target))
     np.testing.assert_allclose(found.maps["tpr"], metrics.mask_correctness(maps[-1:], target))
     np.testing.assert_allclose(found.maps["pointing"], metrics.pointing_game(maps, target))
