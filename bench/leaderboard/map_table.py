@@ -59,26 +59,29 @@ def _run_to_text(rows: pd.DataFrame, markdown: bool) -> str:
     shown = [column for column in MEASURES if rows[column.name].notna().any()]
     lines = [["map", *(column.text_heading for column in shown), "s / 1,000"]]
     for _, row in rows.iterrows():
-        lines.append([row[METHOD] + "*" * bool(_caution(row[METHOD]))])
+        lines.append([row[METHOD] + "*" * bool(find_caution(row[METHOD]))])
         for column in shown:
             assert column.number_format is not None
             lines[-1].append(column.number_format(row[column.name]) if pd.notna(row[column.name]) else "–")
         lines[-1].append(amount(row[SECONDS]) if pd.notna(row[SECONDS]) else "–")
     areas = "; ".join(f"{name.removeprefix('area_')} {share(first[name])}" for name in AREAS)
     notes = [f"Shares of the image, which a uniform map scores: {areas}."]
-    return "\n".join([heading, *[""] * markdown, table(lines, markdown), *[""] * markdown, *notes, *_cautions(rows)])
+    return "\n".join(
+        [heading, *[""] * markdown, table(lines, markdown), *[""] * markdown, *notes, *list_cautions(rows)]
+    )
 
 
-def _caution(method: str) -> str:
+def find_caution(method: str) -> str:
+    """Return where a method is flattered or fails; "" if nothing is known."""
     return METHODS[method].caution if method in METHODS else ""
 
 
-def _cautions(rows: pd.DataFrame) -> list[str]:
+def list_cautions(rows: pd.DataFrame) -> list[str]:
     """Return each caution once, after the names of its methods."""
     methods: dict[str, list[str]] = {}
     for method in rows[METHOD]:
-        if _caution(method):
-            methods.setdefault(_caution(method), []).append(method)
+        if find_caution(method):
+            methods.setdefault(find_caution(method), []).append(method)
     return [f"* {', '.join(names)}: {caution}" for caution, names in methods.items()]
 
 

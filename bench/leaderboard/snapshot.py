@@ -138,6 +138,8 @@ def _copy_run(run: Path, target: Path, files: Sequence[str]) -> None:
     if arrays is not None and (run / saliency_record.SETTINGS).is_file():
         write_whole(target / saliency_record.SETTINGS, (run / saliency_record.SETTINGS).read_bytes())
         write_whole(target / saliency_record.PACKED_ARRAYS, arrays)
+        if (run / saliency_record.SHEET).is_file():
+            write_whole(target / saliency_record.SHEET, (run / saliency_record.SHEET).read_bytes())
     picture_files.copy_small(run / picture_files.FOLDER, target / picture_files.FOLDER)
 
 

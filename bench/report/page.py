@@ -19,6 +19,7 @@ from bench.report.galleries import Gallery, galleries
 from bench.report.groups import ComparisonGroup, comparison_groups, missing, number, rows_of
 from bench.report.load import card, environment
 from bench.report.markdown import Block, blocks
+from bench.report.saliency import saliency_tables
 from bench.report.table import MISSING, NOT_SORTABLE, table
 from bench.runs import records
 from bench.runs.record_types import HistoryEntry, RunRecord
@@ -104,6 +105,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
         notes={row["variant"]: row["note"] for row in rows if row.get("note")},
         charts=[_charts(group, histories) for group in groups],
         galleries=galleries(groups, runs, places),
+        saliency=saliency_tables(runs, [str(result["run"]) for result in results]),
         cards=_cards(groups, places),
         unfinished=[{**r, "dataset": row_key(r)["dataset"], "why": _why(r)} for r in results if r["status"] != "ok"],
         environments=_environments(runs, results),

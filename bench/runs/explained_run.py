@@ -1,26 +1,34 @@
 """Map methods on a finished run: load the network and the questions, explain them, and write the record."""
 
+import io
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from bench.attribution.explain import ExplanationOptions, explain
 from bench.attribution.explained import ExplainedNetwork
 from bench.attribution.methods import MapMethod
 from bench.attribution.randomization import cascade, layers_from_the_answer
+from bench.attribution.sheet import draw_sheet
 from bench.compute import ComputeConfig
 from bench.data.loading import load_split
 from bench.data.split import Split
+from bench.evaluation.snapshots import choose_across_scales
 from bench.runs.network_loading import load_model
-from bench.runs.saliency_record import SaliencyRecord, write_record
+from bench.runs.saliency_record import SHEET, SHEET_IMAGES, SHEET_TILE_PIXELS, SaliencyRecord, write_record
+from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.variants import get_variant
 
 log = logging.getLogger("bench")
+
+_SHEET_QUALITY = 70
 
 
 def explain_run(
@@ -59,7 +67,27 @@ def explain_run(
         raise UsageProblemError(f"{run}: {config.attn} has no map of its own; choose other methods with --map")
     for name in missing:
         log.info("%s has no map by %s", config.attn, name)
+    with computing.backend_flags():
+        sheet = _draw_examples(network, split, methods, options)
+    file = io.BytesIO()
+    Image.fromarray(sheet).save(file, "WEBP", quality=_SHEET_QUALITY, method=6)
+    write_whole(run / SHEET, file.getvalue())
     return write_record(run, data.name, explanation, options, computing.device_name, _captum_version())
+
+
+def _draw_examples(
+    network: ExplainedNetwork, split: Split, methods: Sequence[MapMethod], options: ExplanationOptions
+) -> np.ndarray:
+    """Return the sheet of a few images, from small to large digits, and their maps by each method."""
+    assert split.scale is not None
+    chosen = torch.tensor(choose_across_scales(split.scale.cpu().numpy(), min(SHEET_IMAGES, len(split)), options.seed))
+    indices = chosen.to(split.device)
+    fields = {name: getattr(split, name)[indices] for name in ("image", "slot", "query", "label", "scale")}
+    examples = replace(split, **fields)
+    kept = replace(options, curves=False, keeps_maps=True)
+    maps = explain(network, examples, [method for method in methods if not method.is_baseline], kept).maps
+    every = torch.arange(len(examples), device=split.device)
+    return draw_sheet(examples.batch(every).images.cpu(), examples.masks(every).cpu(), maps, SHEET_TILE_PIXELS)
 
 
 def randomize_run(

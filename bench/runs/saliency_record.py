@@ -22,6 +22,9 @@ from mnistref.common.errors import DataProblemError
 
 SETTINGS, ARRAYS = "saliency.json", "saliency.safetensors"
 PACKED_ARRAYS = ARRAYS + packing.SUFFIX
+SHEET = "saliency.webp"
+"""A picture of a few images and their maps, see `bench.attribution.sheet`: baselines are left out."""
+SHEET_IMAGES, SHEET_TILE_PIXELS = 6, 64
 FORMAT = 1
 """Version of the record. Raise it when a stored number changes its meaning."""
 _AREA, _RIGHT = "area", "right"
