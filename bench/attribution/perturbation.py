@@ -9,7 +9,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from bench.attribution.explained import ExplainedNetwork
 
-STEPS = 20
+STEPS = 10
 """Number of steps from all pixels to none."""
 _BLUR_KERNEL, _BLUR_SIGMA = 11, 5.0
 

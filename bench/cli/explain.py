@@ -30,7 +30,7 @@ DEFAULT_METHODS = "attention,gradient,input-x-gradient,smoothgrad,integrated-gra
     show_default=True,
     help="Explain the score of the network's answer, or of the right answer.",
 )
-@click.option("--no-curves", is_flag=True, help="Omit deletion and insertion, which take 42 forward passes per map.")
+@click.option("--no-curves", is_flag=True, help="Omit deletion and insertion, which take 22 forward passes per map.")
 @click.option(
     "--randomize",
     is_flag=True,
