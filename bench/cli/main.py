@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from bench.cli.attack import attack, swap
 from bench.cli.evaluate import evaluate
 from bench.cli.explain import saliency
 from bench.cli.leaderboard import print_leaderboard
@@ -23,6 +24,8 @@ bench.add_command(run)
 bench.add_command(run_sweep)
 bench.add_command(evaluate)
 bench.add_command(saliency)
+bench.add_command(attack)
+bench.add_command(swap)
 bench.add_command(print_leaderboard)
 bench.add_command(print_report)
 

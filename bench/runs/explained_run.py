@@ -17,6 +17,7 @@ from bench.attribution.methods import MapMethod
 from bench.attribution.randomization import cascade, layers_from_the_answer
 from bench.attribution.sheet import draw_sheet
 from bench.compute import ComputeConfig
+from bench.config import RunConfig
 from bench.data.loading import load_split
 from bench.data.split import Split
 from bench.evaluation.snapshots import choose_across_scales
@@ -53,9 +54,7 @@ def explain_run(
         UsageProblemError: the folder is not a run, Captum is missing, or no method has a map for this network.
         DataProblemError: the run is not finished, has no weights, or a file is damaged; or a map is not finite.
     """
-    config, model = load_model(run)
-    split = first_questions(load_split(data, "test", "one", computing.device, masks=True), images)
-    network = ExplainedNetwork(model.to(computing.device), get_variant(config.variant).classes)
+    config, network, split = load_explained(run, data, images, computing)
     bar = tqdm(total=len(split) * len(methods), unit=" maps", desc="maps", disable=None)
     try:
         with computing.backend_flags(), bar:
@@ -102,9 +101,7 @@ def randomize_run(
 
     Arguments and errors as of `explain_run`. Baselines are left out. The first images are one batch.
     """
-    config, model = load_model(run)
-    split = first_questions(load_split(data, "test", "one", computing.device, masks=True), images)
-    network = ExplainedNetwork(model.to(computing.device), get_variant(config.variant).classes)
+    _, network, split = load_explained(run, data, images, computing)
     chosen = [method for method in methods if not method.is_baseline]
     rows = []
     layers = len(layers_from_the_answer(network.network))
@@ -113,6 +110,25 @@ def randomize_run(
             rows.append((layer, {method: float(values.mean()) for method, values in found.items()}))
             bar.update()
     return rows
+
+
+def load_explained(
+    run: Path, data: Path, images: int, computing: ComputeConfig
+) -> tuple[RunConfig, ExplainedNetwork, Split]:
+    """Return the configuration of a finished run, its network, and the first test questions, one about each image.
+
+    Args:
+        run: the folder of the run.
+        data: the folder of its data set.
+        images: number of test questions; all if there are fewer.
+        computing: the device.
+
+    Raises:
+        UsageProblemError, DataProblemError: as of `bench.runs.load.load_model`.
+    """
+    config, model = load_model(run)
+    split = first_questions(load_split(data, "test", "one", computing.device, masks=True), images)
+    return config, ExplainedNetwork(model.to(computing.device), get_variant(config.variant).classes), split
 
 
 def first_questions(split: Split, images: int) -> Split:

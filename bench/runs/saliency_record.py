@@ -14,14 +14,12 @@ import numpy as np
 from bench.attribution.explain import ORACLE, Explanation, ExplanationOptions
 from bench.attribution.measures import AREAS, MEASURES
 from bench.attribution.methods import METHODS
-from bench.common import packing
 from bench.common.json_files import read_json, write_json
-from bench.common.safetensors_io import decode, encode
-from mnistref.common.atomic_files import write_whole
-from mnistref.common.errors import DataProblemError
+from bench.runs.question_arrays import QuestionArrays
 
 SETTINGS, ARRAYS = "saliency.json", "saliency.safetensors"
-PACKED_ARRAYS = ARRAYS + packing.SUFFIX
+FILE = QuestionArrays(ARRAYS, SETTINGS, "bench saliency")
+PACKED_ARRAYS = FILE.packed_file
 SHEET = "saliency.webp"
 """A picture of a few images and their maps, see `bench.attribution.sheet`: baselines are left out."""
 SHEET_IMAGES, SHEET_TILE_PIXELS = 6, 64
@@ -100,7 +98,7 @@ def write_record(
     )
     tables = {**explanation.measures, _AREA: explanation.areas}
     arrays = {f"{method}/{name}": values.half() for method, table in tables.items() for name, values in table.items()}
-    write_whole(run / ARRAYS, encode({**arrays, _RIGHT: explanation.right}))
+    FILE.write(run, {**arrays, _RIGHT: explanation.right})
     write_json(run / SETTINGS, settings)
     record = read_record(run)
     assert record is not None
@@ -117,7 +115,7 @@ def read_record(run: Path) -> SaliencyRecord | None:
     if not path.is_file():
         return None
     settings = _check_settings(read_json(path), path)
-    arrays = {name: tensor.numpy() for name, tensor in decode(_read_arrays(run), str(run / ARRAYS)).items()}
+    arrays = FILE.read(run, settings["images"])
     tables: dict[str, dict[str, np.ndarray]] = {}
     right = arrays.pop(_RIGHT, np.zeros(0))
     for name, values in arrays.items():
@@ -125,40 +123,28 @@ def read_record(run: Path) -> SaliencyRecord | None:
         tables.setdefault(method, {})[measure] = values.astype(np.float64)
     areas = tables.pop(_AREA, {})
     known = {column.name for column in MEASURES}
-    wrong = [name for name, values in {**arrays, _RIGHT: right}.items() if values.shape != (settings["images"],)]
+    wrong = [] if len(right) else [_RIGHT]
     wrong += [name for name, values in arrays.items() if not ((values >= 0) & (values <= 1.001)).all()]
     wrong += [f"{method}/{name}" for method, table in tables.items() for name in table if name not in known]
     wrong += [method for method in tables if method not in (*METHODS, ORACLE)]
     wrong += sorted(set(AREAS) ^ set(areas))
-    if wrong:
-        raise _damage(run / ARRAYS, f"{', '.join(wrong[:3])} missing or wrong")
+    FILE.require_none(run, wrong)
     return SaliencyRecord(settings, tables, areas, right.astype(bool))
-
-
-def _read_arrays(run: Path) -> bytes:
-    """Return the content of the file of arrays, packed or not."""
-    if (run / ARRAYS).is_file():
-        return (run / ARRAYS).read_bytes()
-    if (run / PACKED_ARRAYS).is_file():
-        return packing.unpack((run / PACKED_ARRAYS).read_bytes(), str(run / PACKED_ARRAYS))
-    raise _damage(run / SETTINGS, f"{ARRAYS} is missing")
 
 
 def read_packed_arrays(run: Path) -> bytes | None:
     """Return the content of a packed file with the arrays of a run; None if the run has none."""
-    if (run / ARRAYS).is_file():
-        return packing.pack((run / ARRAYS).read_bytes())
-    return (run / PACKED_ARRAYS).read_bytes() if (run / PACKED_ARRAYS).is_file() else None
+    return FILE.read_packed(run)
 
 
 def _check_settings(content: object, path: Path) -> Settings:
     kinds = {"dataset": str, "images": int, "explained": str, "seed": int, "batch": int, "device": str, "captum": str}
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise _damage(path, f"its format is not {FORMAT}")
+        raise FILE.damage(path, f"its format is not {FORMAT}")
     wrong = [name for name, kind in kinds.items() if type(content.get(name)) is not kind]
     seconds = content.get("seconds_per_1000")
     if wrong or not isinstance(seconds, dict) or content["images"] < 1:
-        raise _damage(path, f"{', '.join(wrong) or 'a value'} missing or wrong")
+        raise FILE.damage(path, f"{', '.join(wrong) or 'a value'} missing or wrong")
     return Settings(
         format=FORMAT,
         dataset=content["dataset"],
@@ -170,7 +156,3 @@ def _check_settings(content: object, path: Path) -> Settings:
         captum=content["captum"],
         seconds_per_1000={str(name): float(value) for name, value in seconds.items()},
     )
-
-
-def _damage(path: Path, reason: str) -> DataProblemError:
-    return DataProblemError(f"{path}: damaged ({reason}); delete it and run `bench saliency` again")

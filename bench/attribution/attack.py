@@ -1,0 +1,132 @@
+"""Adversarial images: the smallest changes of pixels that change a network's answer (LTPA §5.2).
+
+Shapes: B questions, each about its own image of H × W pixels. Pixels are in 0 … 1, and a norm ε is the largest change
+of a pixel in each colour channel (L∞).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.attribution.explained import ExplainedNetwork
+from mnistref.common.errors import UsageProblemError, did_you_mean
+
+FGSM, PGD = "fgsm", "pgd"
+METHODS = {
+    FGSM: "one step of ε along the sign of the gradient (Goodfellow et al., ICLR 2015, §4)",
+    PGD: "10 steps of ε / 4 along the sign, projected onto the norm (Madry et al., ICLR 2018, §2.1), no random start",
+}
+"""What each attack does."""
+PGD_STEPS = 10
+_PGD_REACH = 2.5
+"""Sum of the sizes of all steps of `pgd`, in ε. Above 1, it can reach any point within the norm (Madry et al., §5)."""
+ALL, TARGET, OTHERS, BACKGROUND = "all", "target", "others", "background"
+REGIONS = {
+    ALL: "all pixels",
+    TARGET: "the ink of the queried digit",
+    OTHERS: "the ink of the other digits",
+    BACKGROUND: "all pixels without ink",
+}
+"""The pixels that an attack may change."""
+PIXEL_LEVELS = 255
+"""Norms are given in units of one level of a pixel, 1/255."""
+
+
+def attack(
+    network: ExplainedNetwork,
+    images: Tensor,
+    query: Tensor,
+    classes: Tensor,
+    region: Tensor,
+    epsilon: float,
+    method: str = FGSM,
+) -> Tensor:
+    """Return images whose pixels raise the cross-entropy of the classes. Their values stay in 0 … 1.
+
+    Call it inside `network.frozen()`. A random mechanism draws the same samples in every step.
+
+    Args:
+        network: the network.
+        images: f4 (B, 3, H, W) in 0 … 1.
+        query: i8 (B,).
+        classes: i8 (B,), the network's answers to the images.
+        region: bool (B, H, W), the pixels that may change.
+        epsilon: largest change of a pixel, 0 … 1.
+        method: a key of `METHODS`.
+
+    Raises:
+        ValueError: the answers have no gradient with respect to the images.
+    """
+    steps, size = (1, epsilon) if method == FGSM else (PGD_STEPS, _PGD_REACH * epsilon / PGD_STEPS)
+    allowed = region.unsqueeze(1)
+    attacked = images
+    for _ in range(steps):
+        step = size * _gradient(network, attacked, query, classes).sign()
+        change = (attacked + step * allowed - images).clamp(-epsilon, epsilon)
+        attacked = (images + change).clamp(0, 1).where(allowed, images)
+    return attacked
+
+
+def _gradient(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor:
+    """Return the gradient of the cross-entropy of each question's class, (B, 3, H, W)."""
+    images = images.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        # In double precision, the gradient of a certain answer does not vanish as soon as 1 − p is below 6e-8.
+        loss = F.cross_entropy(network.scores(images, query).double(), classes, reduction="sum")
+        if not loss.requires_grad:
+            raise ValueError("the answers have no gradient with respect to the images, which an attack needs")
+        (gradient,) = torch.autograd.grad(loss, images, allow_unused=True)
+    return torch.zeros_like(images) if gradient is None else gradient
+
+
+def attacked_regions(target: Tensor, others: Tensor) -> dict[str, Tensor]:
+    """Return the pixels of each region of `REGIONS`, bool (B, H, W).
+
+    Args:
+        target: bool (B, H, W), the ink of the queried digit.
+        others: bool (B, H, W), the ink of all other digits.
+    """
+    ink = target | others
+    return {ALL: torch.ones_like(ink), TARGET: target, OTHERS: others, BACKGROUND: ~ink}
+
+
+def find_names(text: str, known: dict[str, str], noun: str) -> tuple[str, ...]:
+    """Return the names in a list, separated by commas, in the order of `known`.
+
+    Args:
+        text: the list.
+        known: the names that exist.
+        noun: what they name, for messages.
+
+    Raises:
+        UsageProblemError: there is no such name, or one is given twice.
+    """
+    names = text.split(",")
+    for name in names:
+        if name not in known:
+            raise UsageProblemError(f"no {noun} {name!r}: {did_you_mean(name, list(known))}")
+        if names.count(name) > 1:
+            raise UsageProblemError(f"{noun} {name} is given twice")
+    return tuple(name for name in known if name in names)
+
+
+def parse_norms(text: str) -> tuple[float, ...]:
+    """Return the norms in a list such as "1,2,4", in units of 1/255, in ascending order.
+
+    Raises:
+        UsageProblemError: an entry is not a number above 0 and at most 255, or is given twice.
+    """
+    norms = []
+    for entry in text.split(","):
+        try:
+            norm = float(entry)
+        except ValueError:
+            norm = math.nan
+        if not 0 < norm <= PIXEL_LEVELS:
+            raise UsageProblemError(f"norm {entry!r}: give numbers above 0, at most {PIXEL_LEVELS}, such as 1,2,4")
+        if norm in norms:
+            raise UsageProblemError(f"norm {entry} is given twice")
+        norms.append(norm)
+    return tuple(sorted(norms))

@@ -1,0 +1,78 @@
+"""The table of attacks: fooling rate and accuracy of each attack, with their intervals. Pure."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from bench.common.number_format import percent, share
+from bench.leaderboard.statistics import bootstrap_interval
+from bench.runs.attack_record import AttackRecord
+from mnistref.common.text_table import table
+
+RUN, METHOD, REGION, NORM, AREA = "run", "method", "region", "norm", "area"
+FOOLING, ACCURACY, ACCURACY_BEFORE = "fooling_rate", "accuracy", "accuracy_before"
+
+
+def build_attack_table(records: Iterable[tuple[str, AttackRecord]]) -> pd.DataFrame:
+    """Return one row for each run and attack.
+
+    Args:
+        records: name of the run, and its record.
+
+    Returns:
+        Columns: run, dataset, images, accuracy_before, method, region, area, norm (in 1/255), and fooling_rate and
+            accuracy with their bounds. All shares are in 0 … 1.
+    """
+    rows = []
+    for run, record in records:
+        for attack, changed in record.changed.items():
+            row: dict[str, object] = {RUN: run}
+            row |= {name: record.settings[name] for name in ("dataset", "images")}
+            row |= {ACCURACY_BEFORE: float(record.right_before.mean()), METHOD: attack.method, REGION: attack.region}
+            row |= {AREA: float(record.areas[attack.region].mean()), NORM: attack.norm}
+            row |= _with_bounds(FOOLING, changed) | _with_bounds(ACCURACY, record.right[attack])
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _with_bounds(name: str, flags: np.ndarray) -> dict[str, float]:
+    values = flags.astype(np.float64)
+    low, high = bootstrap_interval(values[None])
+    return {name: float(values.mean()), f"{name}_lo": low, f"{name}_hi": high}
+
+
+def attack_table_to_text(board: pd.DataFrame, markdown: bool = False) -> str:
+    """Return the tables of all runs, one after the other: a line for each norm, a column for each region."""
+    return "\n\n".join(_run_to_text(rows, markdown) for _, rows in board.groupby([RUN, "dataset"], sort=False))
+
+
+def _run_to_text(rows: pd.DataFrame, markdown: bool) -> str:
+    first, regions = rows.iloc[0], list(dict.fromkeys(rows[REGION]))
+    questions = f"{first['images']:,} test questions of {first['dataset']}"
+    parts = [f"{first[RUN]}: {questions}, {percent(first[ACCURACY_BEFORE])} % right before an attack"]
+    for name, caption in ((FOOLING, "answers that change, %"), (ACCURACY, "right answers, %")):
+        cells = _pivot(rows, regions, name)
+        parts += ["", f"{caption} (95 %):", *[""] * markdown, table(cells, markdown)]
+    areas = rows.drop_duplicates(REGION)
+    shares = "; ".join(f"{row[REGION]} {share(row[AREA])}" for _, row in areas.iterrows())
+    note = (
+        "ε is the largest change of a pixel, in 1/255. An attack on a small region changes few pixels, so compare "
+        "regions together with their shares of the image."
+    )
+    return "\n".join([*parts, "", f"Shares of the image that may change: {shares}.", note])
+
+
+def _pivot(rows: pd.DataFrame, regions: list[str], name: str) -> list[list[str]]:
+    """Return the cells of the table of a column: method and norm, then a column for each region."""
+    lines = [[METHOD, "ε", *regions]]
+    for (method, norm), group in rows.groupby([METHOD, NORM], sort=False):
+        found = {row[REGION]: _percent_with_bounds(row, name) for _, row in group.iterrows()}
+        lines.append([str(method), f"{norm:g}", *(found[region] for region in regions)])
+    return lines
+
+
+def _percent_with_bounds(row: pd.Series, name: str) -> str:
+    low, high = row[f"{name}_lo"], row[f"{name}_hi"]
+    bounds = f" ({percent(low)}–{percent(high)})" if pd.notna(low) else ""
+    return f"{percent(row[name])}{bounds}"

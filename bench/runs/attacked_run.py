@@ -1,0 +1,38 @@
+"""Attacks on a finished run: load the network and the questions, attack them, and write the record."""
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from bench.attribution.fooling import AttackPlan, fool
+from bench.compute import ComputeConfig
+from bench.runs.attack_record import AttackRecord, write_record
+from bench.runs.explained_run import load_explained
+from mnistref.common.errors import DataProblemError
+
+
+def attack_run(
+    run: Path, data: Path, plan: AttackPlan, images: int, batch: int, computing: ComputeConfig
+) -> AttackRecord:
+    """Attack the network on the first test questions, and write the record into the folder of the run.
+
+    Args:
+        run: the folder of a finished run.
+        data: the folder of its data set.
+        plan: the attacks.
+        images: number of test questions, one about each image; all if there are fewer.
+        batch: questions per pass.
+        computing: the device.
+
+    Raises:
+        UsageProblemError: the folder is not a run.
+        DataProblemError: the run is not finished, has no weights, or a file is damaged; or its network has no gradient.
+    """
+    _, network, split = load_explained(run, data, images, computing)
+    bar = tqdm(total=len(split) * len(plan.attacks()), unit=" images", desc="attacks", disable=None)
+    try:
+        with computing.backend_flags(), bar:
+            fooling = fool(network, split, plan, batch, bar.update)
+    except ValueError as error:
+        raise DataProblemError(f"{run}: {error}") from error
+    return write_record(run, data.name, fooling, plan, batch, computing.device_name)
