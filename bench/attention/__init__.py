@@ -105,14 +105,17 @@ _ENTRIES = (
         "LTPA §3",
         _HERE + "ltpa:GlobalLocalReadout",
         last_only=True,
+        idle=("linear",),
     ),
     Mechanism(
         "ltpa-pc",
-        "local features weighed by a learned compatibility with the global one, last 3 slots",
+        "local features weighed by ⟨u, l + g⟩, last 3 slots; the softmax cancels g, so the map ignores the question",
         "LTPA §3",
         _HERE + "ltpa:GlobalLocalReadout",
-        options={"compatibility": "parametrised"},
+        options={"compatibility": "parametrised", "linear": True},
         last_only=True,
+        query_free={"linear": True},
+        former={"linear": False},
     ),
     Mechanism("se", "squeeze and excitation of channels", "Hu et al. 2018", _HERE + "channel:SqueezeExcite"),
     Mechanism("eca", "efficient channel attention", "Wang et al. 2020", _HERE + "channel:EfficientChannelAttention"),
@@ -200,6 +203,22 @@ def canonical_name(attn: str) -> str:
     return resolve_network(attn, 0).name
 
 
+def present_name(attn: str) -> str:
+    """Return the present name of a network in a record, which an earlier version may have written.
+
+    Options whose default has changed get the value that they had when the record was written.
+
+    Args:
+        attn: the slot list of the record. Files that it names are not imported.
+    """
+    slots = []
+    for slot in attn.split(","):
+        name, *options = slot.split(":")
+        known = MECHANISMS.get(name)
+        slots.append(known.present_name(options) if known and known.former else slot)
+    return ",".join(slots)
+
+
 def split_networks(text: str) -> list[str]:
     """Return the slot lists in a list of networks, such as "san,none+arnn".
 
@@ -239,6 +258,7 @@ __all__ = [
     "get_mechanism",
     "known_mechanisms",
     "names_user_module",
+    "present_name",
     "resolve_network",
     "split_networks",
 ]

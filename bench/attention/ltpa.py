@@ -6,9 +6,12 @@ Decisions where the paper leaves a choice:
 
 - The levels are the last three slots. g is a linear map of the mean of the last features plus the embedding of the
   query. All features have the same width, so no projection is needed.
-- With ⟨u, l + g⟩ as the paper writes it, each position gets the same term ⟨u, g⟩, which the softmax cancels: neither g
-  nor the query would have an effect. Therefore `ltpa-pc` uses ⟨u, tanh(l + g)⟩, as in Bahdanau et al. (2015), from whom
-  the paper takes the formula. The option `linear=true` gives the formula as written.
+- The compatibility of `ltpa-pc` is linear, ⟨u, l + g⟩ = ⟨u, l⟩ + ⟨u, g⟩, as in Eq. 2 and in the authors' program. The
+  second term is the same number at every position, and the softmax cancels it: softmax_i ⟨u, l_i + g⟩ =
+  softmax_i ⟨u, l_i⟩. The map depends neither on g nor on the query (the paper observes this in §A.5). So g is not
+  computed, and the network appends the query before the classifier, as for every mechanism that ignores it.
+- `linear=false` gives ⟨u, tanh(l + g)⟩, as in Bahdanau et al. (2015), from whom the paper takes the formula. Its map
+  depends on the query.
 """
 
 from collections.abc import Sequence
@@ -31,7 +34,8 @@ class GlobalLocalReadout(Readout):
         query_dim: Q, width of the one-hot query; 0 for none.
         compatibility: "dot", ⟨l, g⟩ (Eq. 3), or "parametrised" (Eq. 2).
         levels: number of slots to use, counted from the last; 1 or more, at most the slots of the network.
-        linear: true leaves out the tanh of "parametrised"; false keeps it.
+        linear: for "parametrised": true gives ⟨u, l + g⟩, whose map ignores g and the query; false gives
+            ⟨u, tanh(l + g)⟩.
     """
 
     mask_power = 0.5
@@ -43,15 +47,17 @@ class GlobalLocalReadout(Readout):
         query_dim: int = 0,
         compatibility: str = "dot",
         levels: int = 3,
-        linear: bool = False,
+        linear: bool = True,
     ) -> None:
         super().__init__()
         if compatibility not in ("dot", "parametrised"):
             raise ValueError(f"compatibility={compatibility}: give dot or parametrised")
         require_at_least_one(levels=levels)
-        self.levels, self.linear = levels, linear
-        self.globally = nn.Linear(channels, channels)
-        self.embedding = QueryEmbedding(query_dim, channels)
+        self.levels = levels
+        self.has_global = compatibility == "dot" or not linear
+        if self.has_global:
+            self.globally = nn.Linear(channels, channels)
+            self.embedding = QueryEmbedding(query_dim, channels)
         self.weigh = None
         if compatibility == "parametrised":
             self.weigh = nn.ModuleList(nn.Conv2d(channels, 1, 1, bias=False) for _ in range(levels))
@@ -73,7 +79,7 @@ class GlobalLocalReadout(Readout):
         """
         if len(features) < self.levels:
             raise ValueError(f"levels={self.levels}: this network has {len(features)} slots")
-        g = self.global_feature(features[-1], query)[:, :, None, None]
+        g = self.global_feature(features[-1], query)[:, :, None, None] if self.has_global else None
         vectors, masks = [], []
         for level, local in enumerate(features[-self.levels :]):
             score = self._compatibility(level, local, g)
@@ -82,9 +88,9 @@ class GlobalLocalReadout(Readout):
             masks.append(mask)
         return Reading(torch.cat(vectors, dim=1).unsqueeze(1), masks)
 
-    def _compatibility(self, level: int, local: Tensor, g: Tensor) -> Tensor:
+    def _compatibility(self, level: int, local: Tensor, g: Tensor | None) -> Tensor:
+        """Return c(l, g) up to a number that is the same at every position, (B, 1, H, W); g is None if it cancels."""
         if self.weigh is None:
             return (local * g).sum(dim=1, keepdim=True)
-        both = local + g
-        score: Tensor = self.weigh[level](both if self.linear else both.tanh())
+        score: Tensor = self.weigh[level](local if g is None else (local + g).tanh())
         return score

@@ -36,6 +36,9 @@ class Mechanism:
         aliases: other names.
         idle: arguments of the class that have no effect in this mechanism, and are therefore no options. For example,
             `sigma_scale` scales the noise of `arnn-sampled`, but `arnn` draws no noise.
+        query_free: options with which it ignores the query; empty if there are none.
+        former: options whose default has changed, and the defaults of earlier versions. `full_name` always states these
+            options, so that a record that does not is of an earlier version, see `present_name`.
         chosen: options that a user gave. They override `options`, but not `last_options`.
     """
 
@@ -48,6 +51,8 @@ class Mechanism:
     last_only: bool = False
     aliases: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
+    query_free: Mapping[str, Option] = field(default_factory=dict)
+    former: Mapping[str, Option] = field(default_factory=dict)
     chosen: Mapping[str, Option] = field(default_factory=dict)
 
     @property
@@ -77,6 +82,8 @@ class Mechanism:
 
         If no mechanism in a network does, the query is appended before the classifier.
         """
+        if self.query_free and self.query_free.items() <= self.parameters().items():
+            return False
         return bool(self.target) and getattr(self.cls, "uses_query", True)
 
     @property
@@ -94,7 +101,14 @@ class Mechanism:
     @property
     def full_name(self) -> str:
         """The name with the chosen options, as it is written in records, for example `arnn:context=5:hidden=16`."""
-        return ":".join([self.name, *(f"{k}={_format_option(v)}" for k, v in sorted(self.chosen.items()))])
+        stated = {name: self.parameters()[name] for name in self.former} | dict(self.chosen)
+        return ":".join([self.name, *(f"{k}={_format_option(v)}" for k, v in sorted(stated.items()))])
+
+    def present_name(self, texts: Sequence[str]) -> str:
+        """Return the present name of this mechanism in a record with these options, written as `name=value`."""
+        stated = {text.partition("=")[0]: text for text in texts}
+        former = {name: f"{name}={_format_option(value)}" for name, value in self.former.items()}
+        return ":".join([self.name, *(text for _, text in sorted((former | stated).items()))])
 
     def describe(self) -> dict[str, Any]:
         """Return name, aliases, paper, summary, slots, and options with their values, for lists."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.attention import get_mechanism
-from bench.attention.base import Gate
+from bench.attention.base import Gate, PooledReadout
 from bench.attention.mechanism import Mechanism
 from bench.attention.network import NetworkSpec
 from bench.attention.user_code import describe_error, format_traceback
@@ -33,6 +33,8 @@ from bench.model import build
 from mnistref.common.errors import ProblemError, RemoteTracebackError, RunProblemError, UsageProblemError
 from mnistref.spec import VariantSpec
 
+SAME_MAP = "the query does not change the map"
+"""A remark, also on mechanisms whose output depends on the query."""
 UNTESTED = "not tested: "
 """How the description of a check begins that could not be done."""
 
@@ -222,6 +224,31 @@ def _remark_on_query(mechanism: Mechanism, module: nn.Module, x: Tensor, query: 
         yield Finding("the query does not change the output", None, advice)
     if depends_on_query and not mechanism.uses_query:
         yield Finding("the query changes the output, but uses_query is False", None, "")
+    yield from _remark_on_map(mechanism, module, x, query)
+
+
+def _remark_on_map(mechanism: Mechanism, module: nn.Module, x: Tensor, query: Tensor) -> Iterator[Finding]:
+    """Yield a remark if the map of a slot, as the network computes it, is the same for every query."""
+    in_slot, in_last = _query_changes_map(module, x, query), None
+    if isinstance(module, Gate):
+        in_last = _query_changes_map(PooledReadout(module.attend).eval(), x, query)
+    found = {changes for changes in (in_slot, in_last) if changes is not None}
+    if found == {False}:
+        declared = "it ignores the query, and the network appends it before the classifier"
+        advice = "" if mechanism.uses_query else declared
+        yield Finding(SAME_MAP, None, advice or "every question about an image gets the same map")
+    elif in_slot and in_last is False:
+        reason = "it adds the same number to the score of every position, which the softmax cancels"
+        yield Finding(f"in the last slot, {SAME_MAP}", None, reason)
+
+
+def _query_changes_map(module: nn.Module, x: Tensor, query: Tensor) -> bool | None:
+    """Return whether a map differs between two queries by more than rounding; None if the module has no map."""
+    maps, others = (run_module(module, x, q) for q in (query, query.roll(1, dims=1)))
+    names = [name for name in maps if name.startswith("map")]
+    if not names:
+        return None
+    return any((maps[name] - others[name]).abs().max() > 1e-6 * maps[name].abs().max() for name in names)
 
 
 def _remark_on_sampling(mechanism: Mechanism) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from bench.attention.base import Changed, Gate, Reading, Readout, Scored
+from bench.attention.base import Changed, Gate, PooledReadout, Reading, Readout, Scored
 from bench.attention.mechanism import Mechanism
 from bench.config import DEFAULT_WIDTH
 from bench.model import number_of_stages
@@ -65,6 +65,8 @@ def make_inputs(height: int, width: int, batch: int = 3) -> tuple[Tensor, Tensor
 
 def adapt_features(module: nn.Module, x: Tensor) -> Tensor | list[Tensor]:
     """Return the first argument of a module: the features, or a list of the features of all slots for a readout."""
+    if isinstance(module, PooledReadout):
+        return [x]
     inner = getattr(module, "attend", module)
     return [x.repeat(1, 1, 2**k, 2**k) for k in (3, 2, 1, 0)] if isinstance(inner, Readout) else x
 

@@ -14,6 +14,7 @@ from bench.config import EVALUATED, RunConfig
 from bench.evaluation.any_model import as_network
 from bench.model import build
 from bench.runs import records
+from bench.runs.provenance import build_config
 from bench.runs.user_models import load_recorded_model
 from bench.training.checkpoints import load_weights
 from mnistref.common.errors import DataProblemError, UsageProblemError
@@ -46,7 +47,7 @@ def read_config(path: Path) -> tuple[RunConfig, dict[str, object]]:
     try:
         content, info = records.split_config(read_json(path))
         files = info.get(records.USER_FILES, {})
-        config = RunConfig.from_dict(content)
+        config = build_config(content)
         if not isinstance(files, dict):
             raise TypeError(f"{records.USER_FILES} is not an object")
         texts = {name: content[name] for name in ("attn", "variant", "dataset", "queries", "device", "precision")}

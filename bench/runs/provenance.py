@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, TypeGuard
 
+from bench.attention import present_name
 from bench.common.json_files import read_json
-from bench.config import RunConfig
+from bench.config import EVALUATED, RunConfig
 from bench.runs.record_types import Result, RunFacts
 from bench.runs.validation import is_number, is_text
 from mnistref.common.atomic_files import path_of_text
@@ -74,13 +76,24 @@ def build_damage_error(path: Path, error: Exception) -> DataProblemError:
     )
 
 
+def build_config(content: object) -> RunConfig:
+    """Return the configuration of a record, which an earlier version may have written. Its values are not checked.
+
+    Raises:
+        KeyError, TypeError: a value is missing or unknown.
+    """
+    config = RunConfig.from_dict(content)
+    is_own_name = config.recipe == EVALUATED or not is_text(config.attn)
+    return config if is_own_name else replace(config, attn=present_name(config.attn))
+
+
 def parse_config(content: object) -> RunConfig:
     """Return the configuration of a run.
 
     Raises:
         KeyError, TypeError, ValueError: a value is missing, or no run can have it.
     """
-    config = RunConfig.from_dict(content)
+    config = build_config(content)
     texts = (config.attn, config.variant, config.dataset, config.queries, config.init or "none")
     if not all(map(is_text, texts)):
         raise TypeError("a name is not text")

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
+from bench.attention import present_name
 from bench.common.json_files import parse_json, read_json, write_json
 from bench.compute import ComputeConfig
-from bench.config import RunConfig
+from bench.config import EVALUATED, RunConfig
 from bench.runs.answers import ANSWERS, PACKED_ANSWERS, read_answers, read_packed_answers, write_answers
 from bench.runs.environment import collect_environment
 from bench.runs.provenance import (
@@ -197,7 +198,7 @@ def build_result(
 
 
 def read_result(run: Path) -> Result | None:
-    """Return the content of result.json of a run; None if the file does not exist.
+    """Return the content of result.json of a run, with the present name of its network; None without the file.
 
     Raises:
         DataProblemError: the file is damaged.
@@ -209,7 +210,7 @@ def read_result(run: Path) -> Result | None:
     if not is_result(content):
         wrong = ", ".join(check_result(content)[:3])
         raise DataProblemError(f"{path}: damaged ({wrong} missing or wrong); run the same command again")
-    return content
+    return content if content["recipe"] == EVALUATED.name else {**content, "attn": present_name(content["attn"])}
 
 
 def is_finished(run: Path) -> bool:
