@@ -43,7 +43,7 @@ def _add_options(*options: Callable[[Command], Command]) -> Callable[[Command], 
 
 def _find_data(run: Path, data: Path | None, root: Path) -> Path:
     """Return the folder of the data set, whose numbers of queries and classes fit the run."""
-    from bench.runs.load import load_config
+    from bench.runs.network_loading import load_config
     from bench.visualization.examples import find_data_set, read_fitting_manifest
 
     config = load_config(run)
@@ -105,10 +105,10 @@ def attack(
     from bench.compute import resolve_compute
     from bench.leaderboard.attack_table import attack_table_to_text, build_attack_table
     from bench.runs.attacked_run import attack_run
-    from mnistref.common.figure_files import check_name
+    from mnistref.common.figure_files import require_figure_name
 
     if plot:
-        check_name(plot)
+        require_figure_name(plot)
         from bench.visualization.attack_plot import save_fooling_rates
     plan = AttackPlan(find_names(method, METHODS, "attack"), find_names(where, REGIONS, "region"), parse_norms(eps))
     computing, folder = resolve_compute(device), _find_data(run, data, root)

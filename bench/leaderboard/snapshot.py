@@ -3,7 +3,8 @@
     <folder>/board.json    variant and baseline
     <folder>/board.csv     the board; board.md is the same for people
     <folder>/runs/<run>/   config.json, environment.json, history.jsonl, result.json and answers.safetensors.xz of each
-                           run, pictures/ with a small copy of its pictures, and saliency.json with its arrays
+                           run, pictures/ with a small copy of its pictures, and saliency.json, attack.json and
+                           swap.json with their arrays
     <folder>/maps.csv      the measures of map methods, if a run has saliency.json; maps.md is the same for people
 
 Weights are stored only on request: the answer to each test question is enough for every metric and
@@ -28,7 +29,7 @@ from bench.evaluation.columns import DIAGONAL_LSTM, P_VALUE
 from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.formatting import LEGEND, commands_to_text, from_csv, to_csv, to_text
 from bench.leaderboard.map_table import build_map_table, map_table_to_text
-from bench.runs import records, saliency_record
+from bench.runs import attack_record, records, saliency_record, swap_record
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 
@@ -37,6 +38,8 @@ log = logging.getLogger("bench")
 SELECTION, CSV, MARKDOWN, RUNS = "board.json", "board.csv", "board.md", "runs"
 MAPS_CSV, MAPS_MARKDOWN = "maps.csv", "maps.md"
 _RECORDS = (records.ENVIRONMENT, records.HISTORY, records.RESULT)
+_QUESTION_FILES = (saliency_record.FILE, attack_record.FILE, swap_record.FILE)
+"""Records of further commands on a run, which are stored with it."""
 _LATER_COLUMNS = (DIAGONAL_LSTM,)
 """Columns that boards of earlier versions do not have."""
 _RESAMPLED_SUFFIXES = (*BOUNDS, P_VALUE)
@@ -134,12 +137,13 @@ def _copy_run(run: Path, target: Path, files: Sequence[str]) -> None:
     answers = records.read_packed_answers(run)
     if answers is not None:
         write_whole(target / records.PACKED_ANSWERS, answers)
-    arrays = saliency_record.read_packed_arrays(run)
-    if arrays is not None and (run / saliency_record.SETTINGS).is_file():
-        write_whole(target / saliency_record.SETTINGS, (run / saliency_record.SETTINGS).read_bytes())
-        write_whole(target / saliency_record.PACKED_ARRAYS, arrays)
-        if (run / saliency_record.SHEET).is_file():
-            write_whole(target / saliency_record.SHEET, (run / saliency_record.SHEET).read_bytes())
+    for file in _QUESTION_FILES:
+        arrays = file.read_packed(run)
+        if arrays is not None and (run / file.settings).is_file():
+            write_whole(target / file.settings, (run / file.settings).read_bytes())
+            write_whole(target / file.packed_file, arrays)
+    if (target / saliency_record.SETTINGS).is_file() and (run / saliency_record.SHEET).is_file():
+        write_whole(target / saliency_record.SHEET, (run / saliency_record.SHEET).read_bytes())
     picture_files.copy_small(run / picture_files.FOLDER, target / picture_files.FOLDER)
 
 

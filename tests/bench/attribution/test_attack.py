@@ -35,6 +35,7 @@ def small_network() -> ExplainedNetwork:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.2)
+        model.head.classify.bias.zero_()
     return ExplainedNetwork(model, CLASSES)
 
 

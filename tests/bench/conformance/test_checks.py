@@ -98,6 +98,35 @@ def test_check_adds_remarks_on_possibly_intended_behaviour(forward, what, tmp_pa
     assert any(finding.description.startswith(what) for finding in check_mechanism(f"{path}:Own") if finding.ok is None)
 
 
+@pytest.mark.parametrize(
+    ("forward", "remark"),
+    [
+        ("return self.score(x) + 0 * score", "the query does not change the map"),
+        ("return Scored(x * self.ask(query)[:, :, None, None], self.score(x))", "the query does not change the map"),
+        (
+            "return self.score(x) + self.ask(query)[:, :, None, None]",
+            "in the last slot, the query does not change the map",
+        ),
+        ("return score", None),
+    ],
+)
+def test_check_notes_a_map_that_ignores_the_query(forward, remark, tmp_path):
+    """The output may depend on the query nonetheless: through the features, or through a score that shifts alike."""
+    path = write_module(tmp_path, BODY.format(init="pass", forward=forward))
+    notes = [
+        f.description for f in check_mechanism(f"{path}:Own") if f.ok is None and "change the map" in f.description
+    ]
+    assert notes == [remark] * (remark is not None)
+
+
+def test_check_notes_that_the_map_of_ltpa_pc_ignores_the_query():
+    findings = check_mechanism("ltpa-pc")
+    assert not [finding for finding in findings if finding.ok is False]
+    (note,) = [finding for finding in findings if "query" in finding.description and finding.ok is None]
+    assert note.description == "the query does not change the map"
+    assert "appends it before the classifier" in note.reason
+
+
 def test_check_distinguishes_batch_norm_from_other_batch_dependence(tmp_path):
     path = write_module(tmp_path, BODY.format(init="self.norm = nn.BatchNorm2d(1)", forward="return self.norm(score)"))
     findings = check_mechanism(f"{path}:Own")

@@ -1,0 +1,125 @@
+"""The commands `bench attack` and `bench swap`, on a short run."""
+
+import json
+
+import pytest
+
+import cli
+from bench.attribution.attack import REGIONS
+from bench.runs import experiment
+from tests.bench.bench_command import bench
+from tests.bench.runs.helpers import configured
+from tests.commands import call
+
+
+@pytest.fixture(scope="module")
+def trained(mini, tmp_path_factory):
+    """A short run of pan, in a folder of its own, because commands write into it."""
+    return experiment.run(configured(mini), mini, tmp_path_factory.mktemp("attacked"))
+
+
+def test_attack_writes_the_record_and_prints_the_same_numbers(trained, mini, tmp_path):
+    plot = tmp_path / "fooling.svg"
+    options = ["--data", mini, "--images", 12, "--eps", "1,32", "--batch", 5, "--device", "cpu"]
+    code, out, _ = bench("attack", trained, *options, "--json", "--plot", plot)
+    assert code == 0
+    rows = json.loads(out)
+    assert len(rows) == 2 * 4 * 2
+    assert [row["region"] for row in rows[:8:2]] == list(REGIONS)
+    assert {row["images"] for row in rows} == {12}
+    by_key = {(row["method"], row["region"], row["norm"]): row for row in rows}
+    for region in REGIONS:
+        assert by_key["pgd", region, 32]["fooling_rate"] >= by_key["pgd", region, 1]["fooling_rate"]
+    assert all(row["fooling_rate_lo"] <= row["fooling_rate"] <= row["fooling_rate_hi"] for row in rows)
+    areas = {region: by_key["fgsm", region, 1]["area"] for region in REGIONS}
+    assert areas["all"] == 1
+    assert sum(areas.values()) == pytest.approx(2, abs=1e-3)
+    assert json.loads((trained / "attack.json").read_text())["norms"] == [1.0, 32.0]
+    assert all(name in plot.read_text() for name in ("fgsm", "pgd"))
+    code, out, _ = bench("attack", trained, *options, "--method", "pgd", "--where", "target")
+    assert code == 0
+    assert "answers that change, % (95 %):" in out
+    rate = by_key["pgd", "target", 32]["fooling_rate"]
+    assert f"pgd     32  {100 * rate:.1f}" in out
+
+
+def test_swap_writes_the_record_and_a_verdict(trained, mini):
+    code, out, _ = bench("swap", trained, "--data", mini, "--images", 10, "--device", "cpu", "--json")
+    assert code == 0
+    (row,) = json.loads(out)
+    assert 0 < row["images"] <= 10
+    assert row["moved"] == pytest.approx(row["map2_on_digit2"] - row["map1_on_digit2"], abs=1e-6)
+    assert row["verdict"].startswith("the map depends on the question")
+    assert row["maps_changed"] == 1.0
+    assert (trained / "swap.safetensors").is_file()
+    code, out, _ = bench("swap", trained, "--data", mini, "--images", 10, "--device", "cpu")
+    assert code == 0
+    assert out.splitlines()[-1].startswith("the map depends on the question")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("attack", ["--method", "fgms"], "no attack 'fgms': did you mean 'fgsm'?"),
+        ("attack", ["--where", "ink"], "no region 'ink'"),
+        ("attack", ["--where", "all,all"], "region all is given twice"),
+        ("attack", ["--eps", "0"], "norm '0': give numbers above 0, at most 255"),
+        ("attack", ["--eps", "1,two"], "norm 'two'"),
+        ("attack", ["--eps", "nan"], "norm 'nan'"),
+        ("attack", ["--plot", "fooling.txt"], "give a name that ends in"),
+        ("attack", ["--images", "0"], "--images"),
+        ("attack", ["--device", "tpu"], "--device"),
+        ("swap", ["--batch", "0"], "--batch"),
+        ("swap", ["--data", "nowhere"], "nowhere"),
+    ],
+)
+def test_wrong_options_are_usage_errors_of_one_line(command, arguments, message, trained):
+    done = call(cli.bench, command, trained, *arguments, code=2)
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("command", ["attack", "swap"])
+def test_a_folder_without_a_run_is_a_usage_error(command, tmp_path):
+    code, _, error = bench(command, tmp_path)
+    assert code == 2
+    assert "no run here" in error
+
+
+def test_swap_of_a_network_without_a_map_is_a_usage_error(mini, tmp_path):
+    run = experiment.run(configured(mini, "none"), mini, tmp_path)
+    code, out, error = bench("swap", run, "--data", mini, "--images", 5, "--device", "cpu")
+    assert (code, out) == (2, "")
+    assert "none has no map" in error
+    assert not (run / "swap.json").exists()
+
+
+def test_a_users_own_function_can_be_attacked_and_asked_twice(mini, tmp_path):
+    """The file makes a function whose answers and maps follow the image; `bench evaluate` records it."""
+    file = tmp_path / "own.py"
+    file.write_text(
+        "import torch\n\n\ndef make():\n"
+        "    weight = torch.eye(5, 3)\n"
+        "    return lambda images, query: (images.mean(dim=(2, 3)) @ weight.T, images.sum(1))\n"
+    )
+    options = ["--data", mini, "--device", "cpu"]
+    code, run, _ = bench("evaluate", f"{file}:make", *options, "--name", "own", "--runs", tmp_path / "runs")
+    assert code == 0
+    code, out, error = bench("attack", run, *options, "--images", 6, "--eps", "64", "--method", "fgsm", "--json")
+    assert code == 0, error
+    assert max(row["fooling_rate"] for row in json.loads(out)) > 0
+    code, out, _ = bench("swap", run, *options, "--images", 6)
+    assert code == 0
+    assert out.splitlines()[-1].startswith("the map does not depend on the question")
+
+
+def test_a_run_of_ltpa_pc_has_maps_that_do_not_depend_on_the_question(mini, tmp_path):
+    run = experiment.run(configured(mini, "ltpa-pc:linear=true"), mini, tmp_path)
+    code, out, _ = bench("swap", run, "--data", mini, "--images", 8, "--device", "cpu", "--json")
+    assert code == 0
+    (row,) = json.loads(out)
+    assert row["maximal_change"] == 0
+    assert row["verdict"] == "the map does not depend on the question"
+    assert row["total_variation"] == 0
