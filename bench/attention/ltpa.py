@@ -90,7 +90,8 @@ class GlobalLocalReadout(Readout):
 
     def _compatibility(self, level: int, local: Tensor, g: Tensor | None) -> Tensor:
         """Return c(l, g) up to a number that is the same at every position, (B, 1, H, W); g is None if it cancels."""
-        if self.weigh is None:
+        if g is not None and self.weigh is None:
             return (local * g).sum(dim=1, keepdim=True)
+        assert self.weigh is not None
         score: Tensor = self.weigh[level](local if g is None else (local + g).tanh())
         return score
