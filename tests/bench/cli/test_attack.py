@@ -6,7 +6,7 @@ import pytest
 
 import cli
 from bench.attribution.attack import REGIONS
-from bench.runs import experiment
+from bench.runs import attack_record, experiment, swap_record
 from tests.bench.bench_command import bench
 from tests.bench.runs.helpers import configured
 from tests.commands import call
@@ -123,3 +123,17 @@ def test_a_run_of_ltpa_pc_has_maps_that_do_not_depend_on_the_question(mini, tmp_
     assert row["maximal_change"] == 0
     assert row["verdict"] == "the map does not depend on the question"
     assert row["total_variation"] == 0
+
+
+def test_a_stored_board_keeps_the_records(trained, mini, tmp_path):
+    options = ["--data", mini, "--images", 4, "--device", "cpu"]
+    assert bench("attack", trained, *options, "--eps", "8", "--method", "fgsm")[0] == 0
+    assert bench("swap", trained, *options)[0] == 0
+    assert bench("leaderboard", "--runs", trained.parent, "--save", tmp_path / "board")[0] == 0
+    stored = tmp_path / "board" / "runs" / trained.name
+    assert (stored / attack_record.FILE.packed_file).is_file()
+    for module in (attack_record, swap_record):
+        before, after = module.read_record(trained), module.read_record(stored)
+        assert after.settings == before.settings
+        assert all((after.right[key] == values).all() for key, values in before.right.items())
+    assert bench("leaderboard", "--check", tmp_path / "board")[0] == 0
