@@ -83,17 +83,19 @@ def check(module: str, as_json: bool) -> None:
     for finding in findings:
         if finding.traceback:
             logging.getLogger("bench").debug("%s:\n%s", finding.description, finding.traceback)
+    first = next((finding for finding in findings if finding.ok is False), None)
     if as_json:
         emit_json([finding.as_dict() for finding in findings])
-    else:
-        marks = {True: "ok", False: "NO", None: "note"}
-        lines = [f"{marks[f.ok]:4}  {f.description}{': ' * bool(f.reason)}{f.reason}" for f in findings]
-        emit("\n".join([*lines, verdict]))
-    if first := next((finding for finding in findings if finding.ok is False), None):
-        short = describe_verdict(findings, with_names=False)
-        raise RunProblemError(f"{module}: {short}; the first: {first.description}: {first.reason}")
-    if as_json:
-        logging.info("%s: %s", module, verdict)
+        if first:
+            short = describe_verdict(findings, with_names=False)
+            raise RunProblemError(f"{module}: {short}; the first: {first.description}: {first.reason}")
+        return logging.info("%s: %s", module, verdict)
+    marks = {True: "ok", False: "NO", None: "note"}
+    lines = [f"{marks[f.ok]:4}  {f.description}{': ' * bool(f.reason)}{f.reason}" for f in findings]
+    emit("\n".join([*lines, verdict]))
+    if first:
+        raise RunProblemError(f"{module}: not fit to be benchmarked; the lines that begin with NO have the reasons")
+    return None
 
 
 @bench.command("runtime")
