@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.common.number_format import points
+from bench.common.uniform_map import is_below_uniform
 from bench.evaluation.column import BOUNDS, Column, reorder
 from bench.evaluation.columns import (
     ATTN,
@@ -168,7 +169,7 @@ def _cell(column: Column, entry: BoardEntry) -> Cell:
         return Cell(column.name, str(value), "", numeric=True)
     text = entry.rank if column.name == RANK else column.number_format(exact)
     share, uniform = number(entry.row.get(MASK_CORRECTNESS)), number(entry.row.get(UNIFORM))
-    is_below = column.name == MASK_CORRECTNESS and share is not None and uniform is not None and share < uniform
+    is_below = column.name == MASK_CORRECTNESS and is_below_uniform(share, uniform)
     note = "below uniform" if is_below else ""
     return Cell(column.name, text, repr(exact), _extra(column, entry.row), note, numeric=True)
 

@@ -54,8 +54,8 @@ def test_a_rank_is_shown_as_text_and_sorted_as_a_number():
 
 
 def test_mask_correctness_below_uniform_is_named():
-    """Equal shares are not below."""
-    for share, note in ((0.01, "below uniform"), (0.02, ""), (0.03, ""), (None, "")):
+    """Shares that count as equal are not below."""
+    for share, note in ((0.01, "below uniform"), (0.0192, ""), (0.02, ""), (0.03, ""), (None, "")):
         made = table([group({"mask_correctness": share, "mask_correctness_uniform": 0.02})])
         notes = {cell.name: cell.note for cell in made.rows[0]}
         assert notes.get("mask_correctness", "") == note
