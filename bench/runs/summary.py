@@ -7,7 +7,6 @@ from pathlib import Path
 from bench.common.uniform_map import Relation, compare_with_chance, is_below_uniform
 from bench.config import DEFAULT_BASELINE
 from bench.data.question_blind import question_blind_accuracy
-from bench.evaluation.columns import MASK_CORRECTNESS, POINTING, UNIFORM
 from bench.runs import records
 from bench.runs.record_types import Result
 from mnistref.common.errors import DataProblemError, ProblemError
@@ -44,7 +43,7 @@ def describe_run(run: Path, data: Path) -> str:
 
 def has_map(run: Path) -> bool:
     """Return whether the network of a finished run has attention maps."""
-    return _read(run).get(MASK_CORRECTNESS) is not None
+    return _read(run).get("mask_correctness") is not None
 
 
 def _read(run: Path) -> Result:
@@ -56,12 +55,12 @@ def _read(run: Path) -> Result:
 
 def _rows(run: Path, data: Path, result: Result) -> Iterator[list[str]]:
     yield ["accuracy", _percent(result["accuracy"]), "; ".join(_compare_accuracy(run, data, result))]
-    share, uniform = result.get(MASK_CORRECTNESS), result.get(UNIFORM)
+    share, uniform = result.get("mask_correctness"), result.get("mask_correctness_uniform")
     if share is None or uniform is None:
         yield ["attention on the queried digit", "–", "the network has no attention map"]
     else:
         yield ["attention on the queried digit", _percent(share), _compare_share(share, uniform)]
-        peak = result.get(POINTING)
+        peak = result.get("pointing")
         if peak is not None:
             yield ["peak of the map on the digit", _percent(peak), _compare_peak(peak, uniform)]
     milliseconds, relative = result.get("train_step_ms"), result.get("relative_runtime")
@@ -125,7 +124,8 @@ def _multiple(share: float, chance: float) -> str:
 
 def _has_wide_map(result: Result) -> bool:
     """Return whether the attention on the digit is above chance, and the peaks on it are below."""
-    share, uniform, peak = (result.get(name) for name in (MASK_CORRECTNESS, UNIFORM, POINTING))
+    share, uniform = result.get("mask_correctness"), result.get("mask_correctness_uniform")
+    peak = result.get("pointing")
     if share is None or uniform is None or peak is None:
         return False
     return compare_with_chance(share, uniform) is Relation.ABOVE and is_below_uniform(peak, uniform)
