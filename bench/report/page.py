@@ -19,7 +19,7 @@ from bench.report.galleries import Gallery, galleries
 from bench.report.groups import ComparisonGroup, comparison_groups, missing, number, rows_of
 from bench.report.load import card, environment
 from bench.report.markdown import Block, blocks
-from bench.report.table import MISSING, NOT_SORTABLE, table
+from bench.report.table import MISSING, NOT_SORTABLE, hyphenate, table
 from bench.runs import records
 from bench.runs.record_types import HistoryEntry, RunRecord
 from mnistref.common.errors import UsageProblemError
@@ -192,7 +192,7 @@ def _filled(**values: Any) -> str:
 @cache
 def _rendering() -> Environment:
     """Return the template engine. It caches compiled templates."""
-    return Environment(
+    environment = Environment(
         loader=FunctionLoader(_part),
         autoescape=True,
         undefined=StrictUndefined,
@@ -200,6 +200,8 @@ def _rendering() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["hyphenate"] = hyphenate
+    return environment
 
 
 def _style(k: int, gallery: Gallery) -> str:

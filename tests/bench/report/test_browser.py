@@ -317,6 +317,24 @@ def test_a_narrow_screen_scrolls_within_tables_only(width, browser):
     assert browser.execute_script(board) == [True, 0]
 
 
+def test_a_board_of_the_usual_columns_fits_on_1300_pixels(chromium, tmp_path):
+    (tmp_path / "runs").mkdir()
+    costs = {"peak_memory_mb": 136.0, "infer_ms_per_image": 7.29, "train_step_ms": 1896.0, "params": 203_982}
+    maps = {"tpr": 0.222, "pointing": 0.026, "digits": "mnist"}
+    for attn in ("san", "pan-ctx", "brnn2,arnn", "ltpa-dp"):
+        for seed, recipe in ((0, "fast"), (1, "fast"), (0, "fast,epochs=20")):
+            accuracy = 0.5 + len(attn) / 100
+            write_run(tmp_path / "runs", attn, seed, accuracy, recipe=recipe, variant="mref", **costs, **maps)
+    (tmp_path / "report.html").write_text(page(tmp_path / "runs", tmp_path), encoding="utf-8")
+    look(chromium, "light", 1300)
+    chromium.get((tmp_path / "report.html").as_uri())
+    script = """const board = document.querySelector(".board");
+        return [board.scrollWidth - board.clientWidth, document.querySelectorAll("#leaderboard thead th").length]"""
+    beyond, columns = chromium.execute_script(script)
+    assert beyond <= 0
+    assert columns >= 17
+
+
 def test_a_wide_screen_is_used_and_no_recipe_is_cut_off(browser):
     look(browser, "light", 1920)
     script = """const width = (name) => document.querySelector(name).getBoundingClientRect().width;
