@@ -20,9 +20,19 @@ from bench.attribution.measures import IMAGE_MEASURES
 from bench.attribution.methods import find_method
 from bench.compute import ComputeConfig
 from bench.data.loading import load_questions
+from bench.evaluation import unchecked_metrics as unchecked
 from bench.evaluation.any_model import AnyModel, Model, as_network
 from bench.evaluation.columns import ACCURACY, MAP_METRICS, MASK_CORRECTNESS, POINTING, PR_AREA, SCALES, TPR, UNIFORM
-from bench.evaluation.evaluate import BATCH, DivergedError, QuestionValues, measure_questions, summarize
+from bench.evaluation.evaluate import (
+    BATCH,
+    CURVE,
+    ZERO,
+    DivergedError,
+    QuestionValues,
+    measure_questions,
+    summarize,
+    warn_about_zeros,
+)
 from bench.evaluation.metric_inputs import Maps, convert_maps_and_target
 from bench.pretrained import read_index
 from mnistref.api import load
@@ -45,6 +55,13 @@ def list_models(pattern: str = "*", *, pretrained: bool = False, variant: str | 
         for name, mechanism in known_mechanisms().items()
         if any(fnmatchcase(each, pattern) for each in (name, *mechanism.aliases))
     )
+
+
+class ShortCurve(dict[str, list[float]]):
+    """A precision-recall curve, as in result.json, whose representation is short."""
+
+    def __repr__(self) -> str:
+        return f"<{' and '.join(self)} at {len(next(iter(self.values()), []))} points>"
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,8 @@ def evaluate(
     finite and not negative; several maps are multiplied, and the last one gives `tpr`. A network of bench gives the
     numbers of its result.json, if the batch is that of its test.
 
+    A map that is zero everywhere counts as uniform. A warning has the number of such maps.
+
     A module is tested in evaluation mode and without gradients, and its mode is restored. A function runs with
     gradients enabled, so that it can compute maps such as Grad-CAM. On CUDA, products are computed without tf32.
 
@@ -113,7 +132,10 @@ def evaluate(
         except DivergedError as error:
             raise ValueError(f"{error}; return finite numbers") from error
     has_answers = not isinstance(network, AnyModel) or network.has_answers is not False
-    measures = summarize(values, questions).measures
+    measures: dict[str, Any] = dict(summarize(values, questions).measures)
+    warn_about_zeros(values.every.get(ZERO))
+    if (curve := measures.get(CURVE)) is not None:
+        measures[CURVE] = ShortCurve(curve)
     if not has_answers:
         measures = {name: value for name, value in measures.items() if name not in (ACCURACY, *SCALES)}
     return Evaluation(measures, _tabulate(data, values, has_answers))
@@ -181,6 +203,8 @@ def score_maps(maps: Maps, targets: Any, *, power: float = 1.0) -> MapScores:
         `average_precision`, `rank_accuracy` and `iou_otsu` of each image and as means; and `pr_area`. Without images
         all are None.
 
+    A map that is zero everywhere counts as uniform. A warning has the number of such maps.
+
     Raises:
         ValueError: shapes or values are not allowed. The message names what to pass.
     """
@@ -191,8 +215,10 @@ def score_maps(maps: Maps, targets: Any, *, power: float = 1.0) -> MapScores:
         POINTING: metrics.pointing_game(checked, target, power),
         UNIFORM: metrics.mask_area(target),
     }
-    product = metrics.attended(checked, (target.shape[1], target.shape[2]), power)
+    size = (target.shape[1], target.shape[2])
+    product = metrics.attended(checked, size, power)
     columns |= {name: measure(product, target) for name, measure in IMAGE_MEASURES.items()}
+    warn_about_zeros(unchecked.zero_everywhere(checked, size, product))
     table = pd.DataFrame({name: values.detach().double().cpu().numpy() for name, values in columns.items()})
     means: dict[str, float | None] = {name: float(table[name].mean()) if len(table) else None for name in table}
     means[PR_AREA] = None

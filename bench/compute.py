@@ -73,8 +73,13 @@ class ComputeConfig:
     @property
     def description(self) -> str:
         """The device, for a log message."""
-        threads = f" ({torch.get_num_threads()} threads)" if self.device.type == "cpu" else ""
+        threads = f" ({describe_threads(torch.get_num_threads())})" if self.device.type == "cpu" else ""
         return f"device: {self.device_name}{threads}"
+
+
+def describe_threads(number: int) -> str:
+    """Return a number of threads in words."""
+    return "1 thread" if number == 1 else f"{number} threads"
 
 
 def explain_nondeterminism(error: BaseException) -> str | None:

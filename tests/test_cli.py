@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,23 @@ def test_every_command_has_a_help_text():
         for name, command in program.commands.items():
             assert command.help, name
             assert call(program, name, "--help").stdout.startswith("Usage: ")
+
+
+def test_every_help_text_has_an_example():
+    for program in (cli.mnistref, cli.bench):
+        for name, command in program.commands.items():
+            lines = [line.strip() for line in command.help.splitlines()]
+            assert any(line.startswith(f"{program.name} {name}") for line in lines), name
+
+
+@pytest.mark.parametrize("name", ["run", "sweep", "evaluate", "runtime", "show"])
+def test_options_are_grouped_under_headings(name):
+    """Only --help is under "Other options", and no heading has arguments."""
+    text = call(cli.bench, name, "--help").stdout
+    headings = re.findall(r"^(\w.*):$", text, re.MULTILINE)
+    assert len(headings) >= 4
+    rest = text.partition("\nOther options:\n")[2].partition("\n\n")[0]
+    assert [line.split()[0] for line in rest.splitlines()] == ["-h,"]
 
 
 def test_lists_follow_the_registries():

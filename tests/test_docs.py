@@ -67,6 +67,22 @@ def test_pages_load_nothing_from_a_network(built):
     assert not [url for url in loads.urls if re.match(r"(https?:)?//", url)]
 
 
+def test_links_to_the_folders_of_boards_lead_to_the_boards(built):
+    page = (built / "results.html").read_text(encoding="utf-8")
+    for board in (TOP / "results").glob("*/board.md"):
+        targets = re.findall(rf'<a [^>]*href="([^"]+)"[^>]*>(?:<[^>]+>)*{board.parent.name}<', page)
+        assert [(built / target).read_bytes() for target in targets[:1]] == [board.read_bytes()], board
+
+
+@pytest.mark.parametrize("page", ["docs/get_started.md", "results/README.md", "docs/training.md", "docs/measures.md"])
+def test_comments_in_shell_blocks_fit_the_page(page):
+    """A line of the built pages has 90 characters. What is beyond them is cut off until the reader scrolls."""
+    text = (TOP / page).read_text(encoding="utf-8")
+    lines = [line for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S) for line in block.splitlines()]
+    assert lines
+    assert not [line for line in lines if "#" in line and len(line) > 90]
+
+
 def test_equations_are_rendered(built):
     """Every equation of the pages is MathML without LaTeX commands."""
     loads, text = Loads(), ""

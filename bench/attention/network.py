@@ -7,6 +7,21 @@ from bench.attention.plugins import recorded_files
 from mnistref.common.errors import UsageProblemError
 
 
+def require_slots_exist(attn: str, count: int, stages: int) -> None:
+    """Raise an error if a slot list names more slots than the network has.
+
+    Args:
+        attn: the slot list.
+        count: number of slots that it names.
+        stages: number of slots of the network.
+
+    Raises:
+        UsageProblemError: there are too many names.
+    """
+    if count > stages:
+        raise UsageProblemError(f"{attn!r} names {count} slots; this network has {stages}; name {stages} or fewer")
+
+
 @dataclass(frozen=True)
 class NetworkSpec:
     """The mechanism of each slot, with its options, and the width of the convolutions.
@@ -36,10 +51,7 @@ class NetworkSpec:
         """
         last = self.named[-1]
         count = max(self.written, len(self.named))
-        if count > stages:
-            raise UsageProblemError(
-                f"{self.name!r} names {count} slots; this network has {stages}; name {stages} or fewer"
-            )
+        require_slots_exist(self.name, count, stages)
         if last.levels > stages:
             raise UsageProblemError(f"{self.name!r} uses {last.levels} slots; this network has {stages} slots")
         slots = [*self.named, *[last] * (stages - len(self.named))]

@@ -1,36 +1,41 @@
 """The command `bench evaluate`: parse, import lazily, make one call, print."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import click
 
 from bench.config import DEVICES
-from mnistref.common.click_program import EXISTING, FOLDER
+from mnistref.common.click_program import EXISTING, FOLDER, HeadedCommand, headed_option
 from mnistref.common.console import emit, in_user_spelling
 
+_data = partial(headed_option, "Data")
+_record = partial(headed_option, "Record")
+_device = partial(headed_option, "Device")
 
-@click.command("evaluate")
+
+@click.command("evaluate", cls=HeadedCommand)
 @click.argument("model", metavar="FILE:FUNCTION")
-@click.option("--data", type=EXISTING, required=True, help="Folder of the data set; its test split is used.")
-@click.option("--name", help="Name of the model on boards.  [default: FILE:FUNCTION]")
-@click.option(
+@_data("--data", type=EXISTING, required=True, help="Folder of the data set; its test split is used.")
+@_record("--name", help="Name of the model on boards.  [default: FILE:FUNCTION]")
+@_record(
     "--seed",
     type=click.IntRange(0, 2**31 - 1),
     default=0,
     show_default=True,
     help="Seed that the model was trained with. Boards average over seeds.",
 )
-@click.option(
+@_data(
     "--queries",
     type=click.Choice(["one", "all", "author"]),
     default="one",
     show_default=True,
     help="Which questions about each image are asked, as in `bench run`.",
 )
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="As in `bench run`.")
-@click.option("--batch", type=click.IntRange(min=1), default=200, show_default=True, help="Questions per call.")
-@click.option("--runs", type=FOLDER, default="data_cache/runs", show_default=True, help="Folder to save the record in.")
+@_device("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="As in `bench run`.")
+@_device("--batch", type=click.IntRange(min=1), default=200, show_default=True, help="Questions per call.")
+@_record("--runs", type=FOLDER, default="data_cache/runs", show_default=True, help="Folder to save the record in.")
 def evaluate(
     model: str, data: Path, name: str | None, seed: int, queries: str, device: str, batch: int, runs: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """The program `bench` and its smaller commands: parse, import lazily, make one call, print."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,9 +16,18 @@ from bench.cli.report import print_report
 from bench.cli.sweep import run_sweep
 from bench.cli.train import run
 from bench.config import MIN_BATCH, RECIPES, TIMING_ROUNDS
-from mnistref.common.click_program import EXISTING, FOLDER, program
+from mnistref.common.click_program import EXISTING, FOLDER, HeadedCommand, headed_option, program
 from mnistref.common.console import emit, emit_json, remember_spelling
 from mnistref.common.text_table import table
+
+_network = partial(headed_option, "Network")
+_step = partial(headed_option, "Training step")
+_device = partial(headed_option, "Device")
+_timing = partial(headed_option, "Timing")
+_output = partial(headed_option, "Output")
+_images = partial(headed_option, "Images")
+_maps = partial(headed_option, "Maps")
+_data = partial(headed_option, "Data")
 
 bench = program("bench", "Train attention mechanisms on the data sets of mnistref, and measure them.")
 bench.add_command(run)
@@ -37,6 +47,10 @@ def list_mechanisms(pattern: str, as_json: bool) -> None:
     """List the mechanisms and their options.
 
     PATTERN, such as 'ar*', selects by name. In other commands, options follow the name: arnn:hidden=16:context=5.
+
+    \b
+    bench list
+    bench list 'ar*'
     """
     from fnmatch import fnmatchcase
 
@@ -76,6 +90,10 @@ def check(module: str, as_json: bool) -> None:
     MODULE is path/to/file.py:Class, or a name (see `bench list`). Prints the findings, and the verdict in the last
     line; with --json, the verdict is on stderr. Exits with 6 if MODULE cannot be benchmarked. --debug also shows the
     tracebacks of errors in MODULE, on stderr.
+
+    \b
+    bench check bench/examples/own_attention.py:Compare
+    bench check my_attention.py:MyAttention --debug
     """
     from bench.conformance.checks import describe_verdict
     from bench.conformance.isolation import check_isolated
@@ -86,21 +104,23 @@ def check(module: str, as_json: bool) -> None:
     for finding in findings:
         if finding.traceback:
             logging.getLogger("bench").debug("%s:\n%s", finding.description, finding.traceback)
+    first = next((finding for finding in findings if finding.ok is False), None)
     if as_json:
         emit_json([finding.as_dict() for finding in findings])
-    else:
-        marks = {True: "ok", False: "NO", None: "note"}
-        lines = [f"{marks[f.ok]:4}  {f.description}{': ' * bool(f.reason)}{f.reason}" for f in findings]
-        emit("\n".join([*lines, verdict]))
-    if first := next((finding for finding in findings if finding.ok is False), None):
-        short = describe_verdict(findings, with_names=False)
-        raise RunProblemError(f"{module}: {short}; the first: {first.description}: {first.reason}")
-    if as_json:
-        logging.info("%s: %s", module, verdict)
+        if first:
+            short = describe_verdict(findings, with_names=False)
+            raise RunProblemError(f"{module}: {short}; the first: {first.description}: {first.reason}")
+        return logging.info("%s: %s", module, verdict)
+    marks = {True: "ok", False: "NO", None: "note"}
+    lines = [f"{marks[f.ok]:4}  {f.description}{': ' * bool(f.reason)}{f.reason}" for f in findings]
+    emit("\n".join([*lines, verdict]))
+    if first:
+        raise RunProblemError(f"{module}: not fit to be benchmarked; the lines that begin with NO have the reasons")
+    return None
 
 
-@bench.command("runtime")
-@click.option(
+@bench.command("runtime", cls=HeadedCommand)
+@_network(
     "--attn",
     "attn_lists",
     multiple=True,
@@ -109,10 +129,14 @@ def check(module: str, as_json: bool) -> None:
     metavar="NAMES",
     help="Networks, separated by commas; none+arnn is one network with a list of slots. May be repeated.",
 )
-@click.option(
-    "--variant", default="mbg", show_default=True, metavar="NAME", help="Variant with the image size and the classes."
+@_network(
+    "--variant",
+    default="mbg",
+    show_default=True,
+    metavar="NAME",
+    help="Variant with the image size and the classes.",
 )
-@click.option(
+@_step(
     "--recipe",
     "recipe_name",
     default="fast",
@@ -120,18 +144,18 @@ def check(module: str, as_json: bool) -> None:
     metavar="|".join(RECIPES),
     help="Recipe with the optimizer and the number of images in a step.",
 )
-@click.option("--batch", type=click.IntRange(min=MIN_BATCH), help="Images in a step.  [default: the recipe's]")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: PyTorch's choice]")
+@_step("--batch", type=click.IntRange(min=MIN_BATCH), help="Images in a step.  [default: the recipe's]")
+@_device("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: PyTorch's choice]")
 @add_compute_options
-@click.option(
+@_timing(
     "--rounds",
     type=click.IntRange(min=1),
     default=TIMING_ROUNDS,
     show_default=True,
     help="Timing rounds. Each round times every network once.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--plot", type=FOLDER, help="Also draw a bar chart to this file: .png, .svg or .pdf.")
+@_output("--json", "as_json", is_flag=True, help="Print JSON.")
+@_output("--plot", type=FOLDER, help="Also draw a bar chart to this file: .png, .svg or .pdf.")
 def print_runtime(
     attn_lists: tuple[str, ...],
     variant: str,
@@ -181,42 +205,46 @@ def print_runtime(
         logging.info("wrote %s", plot)
 
 
-@bench.command()
+@bench.command(cls=HeadedCommand)
 @click.argument("runs", type=FOLDER, metavar="RUN...", nargs=-1, required=True)
-@click.option(
+@_output(
     "-o",
     "--output",
     type=FOLDER,
     help="File to write: .png, .svg or .pdf.  [default: RUN.png; compared.png for several runs]",
 )
-@click.option(
+@_images(
     "--images",
     type=click.IntRange(min=1),
     help="Number of test images, chosen from small to large digits.  [default: 4; 6 for several runs]",
 )
-@click.option("--image", "indices", type=int, multiple=True, help="Index of a test image to show. May be repeated.")
-@click.option(
+@_images("--image", "indices", type=int, multiple=True, help="Index of a test image to show. May be repeated.")
+@_maps(
     "--samples",
     type=int,
     default=1,
     show_default=True,
     help="Number of answers to each image, for mechanisms with random maps.",
 )
-@click.option(
+@_maps(
     "--sigma-scale",
     type=float,
     metavar="X",
     help="Multiply the σ of random maps by X.  [default: 1; 3 for several samples]",
 )
-@click.option(
+@_data(
     "--data",
     type=EXISTING,
     help="Folder of another data set, such as an mbgmulti set for a run on mbg.  [default: the run's]",
 )
-@click.option(
-    "--root", type=FOLDER, default="data_cache", show_default=True, help="Folder with the data sets of the runs."
+@_data(
+    "--root",
+    type=FOLDER,
+    default="data_cache",
+    show_default=True,
+    help="Folder with the data sets of the runs.",
 )
-@click.option(
+@_images(
     "--seed",
     type=click.IntRange(min=0),
     default=0,

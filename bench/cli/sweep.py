@@ -123,8 +123,7 @@ def run_sweep(
         )
         tasks = plan.build_tasks()
         tasks = sweep.select_shard(tasks, shard) if shard else tasks
-        if launcher.workers:
-            announce_duration(tasks, runs, launcher.workers, launcher.threads)
+        announce_duration(tasks, runs, launcher.workers, launcher.threads)
         outcomes = sweep.sweep(tasks, runs, launcher, progress_options, unfit)
     _show_board(list(outcomes), runs)
     _print_outcomes(outcomes, missing, runs)

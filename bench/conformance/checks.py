@@ -73,7 +73,7 @@ def describe_verdict(findings: Sequence[Finding], with_names: bool = True) -> st
     more = f", {untested} not tested" * bool(untested)
     if not failed:
         return f"fit: {len(done)} of {len(done)} checks{more}"
-    if len(done) <= 1 + len(ESSENTIAL_CHECKS):
+    if len(done) <= 1 + len(ESSENTIAL_CHECKS) and not done[-1].ok:
         more = ", the others omitted"
     names = f": {'; '.join(failed)}" * with_names
     return f"not fit: {len(failed)} of {len(done)} checks failed{more}{names}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from bench.attention import NetworkSpec, names_user_module, resolve_network
+from bench.attention.network import require_slots_exist
 from bench.attention.plugins import load_recorded, recorded_files
 from bench.config import DEFAULT_WIDTH
 from bench.conformance import checks
@@ -130,6 +131,7 @@ def resolve_buildable(attn: str, variant: VariantSpec, width: int) -> NetworkSpe
         UsageProblemError: the network does not exist, cannot be built, or does not work on images of the variant.
         RunProblemError: a user module failed a check, or ended its process.
     """
+    _require_slots_exist(attn, [variant])
     if names_user_module(attn):
         require_buildable_isolated(attn, variant, width)
         return resolve_network(attn, width)
@@ -182,12 +184,19 @@ def _resolve_and_build(
     """
     resolved: dict[str, NetworkSpec] = {}
     for attn in attns:
+        _require_slots_exist(attn, variants)
         if names_user_module(attn):
             process.call(_build, attn, variants, width)
         else:
             resolved[attn] = resolve_network(attn, width)
             _build(resolved[attn], variants, width)
     return [resolved.get(attn) or resolve_network(attn, width) for attn in attns]
+
+
+def _require_slots_exist(attn: str, variants: Sequence[VariantSpec]) -> None:
+    """Raise UsageProblemError if a slot list has too many names, before another rule about slots is checked."""
+    stages = min(number_of_stages(variant.canvas) for variant in variants)
+    require_slots_exist(attn, len(attn.split(",")), stages)
 
 
 def _build(network: str | NetworkSpec, variants: Sequence[VariantSpec], width: int) -> None:

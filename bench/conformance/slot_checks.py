@@ -8,9 +8,9 @@ from functools import partial
 from typing import TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bench.attention.base import Changed, Readout, Scored
+from bench.attention.base import Changed, Gate, Readout, Scored
 from bench.attention.mechanism import Mechanism
 from bench.attention.plugins import imported_anew
 from bench.attention.user_code import describe_error, locate_function
@@ -91,17 +91,38 @@ def _require_type(value: Tensor, x: Tensor, label: str) -> None:
 
 
 def _require_ranges(mechanism: Mechanism) -> None:
-    module = build_slot(mechanism).eval()
+    module = build_slot(mechanism)
     for size in SIZES:
-        for name, value in run_module(module, *make_inputs(*size)).items():
-            if not value.isfinite().all():
-                raise UnfitError(f"{name} is not finite for features of {size[0]} × {size[1]}")
+        for training in (False, True):
+            _require_finite(module.train(training), *make_inputs(*size))
+        for name, value in run_module(module.eval(), *make_inputs(*size)).items():
             if name.startswith("map") and (value.min() < 0 or value.max() > 1 + 1e-5):
                 raise UnfitError(f"{name} has values from {value.min():.3g} to {value.max():.3g}; expected 0 … 1")
             if name.startswith("map") and isinstance(module, Readout):
                 sums = value.sum(dim=(1, 2, 3))
                 if (sums - 1).abs().max() > 1e-3:
                     raise UnfitError(f"{name} sums to {float(sums[0]):.3g}; a map of the last slot must sum to 1")
+
+
+@torch.no_grad()
+def _require_finite(module: nn.Module, x: Tensor, query: Tensor) -> None:
+    """Raise UnfitError unless the outputs of a module in a slot are finite. The message names the module's own output.
+
+    A score may be −∞ at some positions, where its attention is zero.
+    """
+    inner = module.attend if isinstance(module, Gate) else module
+    own, of_slot = (run_module(each, x, query) for each in (inner, module))
+    for name, value in (own | of_slot).items():
+        used = value.flatten(1).softmax(1) if name == "the score" else value
+        if used.isfinite().all():
+            continue
+        count, where = int((~value.isfinite()).sum()), locate_function(inner.forward)
+        kind = "NaN" if value.isnan().any() else "infinite"
+        raise UnfitError(
+            f"{name} that forward returns is not finite: {kind} in {count:,} of {value.numel():,} values "
+            f"for features {tuple(x.shape)}{' in training' * module.training}"
+            f"{f'; forward is in {where}' * bool(where)}"
+        )
 
 
 def _require_gradients(mechanism: Mechanism) -> None:
@@ -240,8 +261,11 @@ def _require_complete_state(mechanism: Mechanism) -> None:
             )
 
 
-ESSENTIAL_CHECKS: tuple[tuple[str, Check], ...] = (("returns the shapes of a slot", _require_shapes),)
-"""Checks without which no other check is possible, with their descriptions."""
+ESSENTIAL_CHECKS: tuple[tuple[str, Check], ...] = (
+    ("returns the shapes of a slot", _require_shapes),
+    ("returns finite values, and maps in 0 … 1", _require_ranges),
+)
+"""Checks without which the result of no other check is meaningful, with their descriptions."""
 _RUN_CHECKS: tuple[tuple[str, Check], ...] = tuple(
     (
         f"can be trained, tested and loaded on {variant.canvas} px, {variant.queries} queries",
@@ -250,7 +274,6 @@ _RUN_CHECKS: tuple[tuple[str, Check], ...] = tuple(
     for variant in distinct_variants()
 )
 QUICK_CHECKS: tuple[tuple[str, Check], ...] = (
-    ("returns finite values, and maps in 0 … 1", _require_ranges),
     ("gives the same output with the same seed", _require_determinism),
     ("gives an output that does not depend on the other images in the batch", _require_independence),
     ("gives the same output for an image alone and in a batch", _require_alone_and_in_batch),
@@ -262,12 +285,11 @@ QUICK_CHECKS: tuple[tuple[str, Check], ...] = (
 )
 """Checks that are done before each run, with their descriptions."""
 CHECKS: tuple[tuple[str, Check], ...] = (
-    QUICK_CHECKS[0],
     ("has a gradient for every parameter and the features", _require_gradients),
     ("can be converted to another precision", _require_precision),
-    *QUICK_CHECKS[1:5],
+    *QUICK_CHECKS[:4],
     ("works under autocast to bfloat16", _require_autocast),
-    *QUICK_CHECKS[5:],
+    *QUICK_CHECKS[4:],
     *_RUN_CHECKS,
 )
 """All checks of `bench check` other than `ESSENTIAL_CHECKS`, with their descriptions."""

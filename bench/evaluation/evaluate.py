@@ -1,5 +1,6 @@
 """Evaluation of a network on a split: validation accuracy, and all metrics of a test."""
 
+import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import NamedTuple, TypeAlias, TypedDict
@@ -22,6 +23,8 @@ from bench.evaluation.columns import (
 )
 from bench.evaluation.output_checks import require_map_shapes, unanswered, unfit_images
 from bench.model import Output
+
+log = logging.getLogger("bench")
 
 BATCH = 200
 """Images per batch. A run uses at most the batch size of its training, so that evaluation fits into memory, too."""
@@ -131,6 +134,10 @@ class TestResult(NamedTuple):
     answers: dict[str, Tensor]
 
 
+CURVE = "pr_curve"
+"""The precision-recall curve in the measures."""
+ZERO = "zero"
+"""Whether the map of a question is zero everywhere. It is not stored."""
 _FAULTS = ("unanswered", "odd", "below")
 
 
@@ -165,7 +172,7 @@ class QuestionValues(NamedTuple):
 
     Attributes:
         every: name → values of all questions, f8 (T,): `answer`, `right`, the target's share of the image, and, with
-            attention, the `MAP_SCORES`.
+            attention, the `MAP_SCORES` and `ZERO`, which is 1 if the map is zero everywhere.
         pixels: histogram of the pixels of the maps, see `unchecked_metrics.histogram_of`.
     """
 
@@ -183,7 +190,7 @@ def measure_questions(
 ) -> QuestionValues:
     """Return the answer and the metrics of each question, in the order of the questions. Arguments as of `test`."""
     model.eval()
-    names = (*_FAULTS, "answer", "right", UNIFORM, *MAP_SCORES)
+    names = (*_FAULTS, "answer", "right", UNIFORM, *MAP_SCORES, ZERO)
     found = torch.zeros(len(names), len(split), dtype=torch.float64, device=split.device)
     pixels = torch.zeros(2, unchecked.BINS, dtype=torch.long, device=split.device)
     last_mask, known = True, 0
@@ -194,7 +201,7 @@ def measure_questions(
             measured = [*faults, answer, answer == batch.label, unchecked.area_of(target)]
             if out.masks:
                 of_maps, counts = _measured(out, target, faults[1] | faults[2])
-                measured += [of_maps[name] for name in MAP_SCORES]
+                measured += [of_maps[name] for name in (*MAP_SCORES, ZERO)]
                 pixels += counts
             known = len(measured)
             for row, values in zip(found, measured, strict=False):
@@ -208,6 +215,12 @@ def measure_questions(
     if not last_mask:
         every.pop(TPR, None)
     return QuestionValues(every, pixels)
+
+
+def warn_about_zeros(zero: Tensor | None) -> None:
+    """Log how many maps are zero everywhere, from one value per question, (T,); None if there are no maps."""
+    if zero is not None and (number := int(zero.sum())):
+        log.warning("%d of %d maps are zero everywhere, and count as uniform", number, len(zero))
 
 
 def summarize(values: QuestionValues, split: Split) -> TestResult:
@@ -230,6 +243,7 @@ def _measured(out: Output, target: Tensor, unfit: Tensor) -> tuple[dict[str, Ten
         MASK_CORRECTNESS: unchecked.share_on(product, target),
         TPR: unchecked.share_on(last, target),
         POINTING: unchecked.peak_on(product, target),
+        ZERO: unchecked.zero_everywhere(masks, size, product),
     }
     return found, unchecked.histogram_of(product, target)
 
@@ -250,10 +264,10 @@ def _measures(every: dict[str, Tensor], split: Split) -> dict[str, Measure]:
 def _curve(pixels: Tensor) -> dict[str, Measure]:
     """Return the precision-recall curve and its area as in result.json, from the histogram of pixels."""
     if not pixels[0].any():  # no attention
-        return {PR_AREA: None, "pr_curve": None}
+        return {PR_AREA: None, CURVE: None}
     recall, precision, area = unchecked.curve_of(pixels)
     curve: Curve = {"recall": recall.tolist(), "precision": [round(value, 6) for value in precision.tolist()]}
-    return {PR_AREA: area, "pr_curve": curve}
+    return {PR_AREA: area, CURVE: curve}
 
 
 def _stored_answers(every: dict[str, Tensor], split: Split) -> dict[str, Tensor]:

@@ -145,9 +145,15 @@ def make_panels(
     )
 
 
-def describe_totals(rows: Sequence[Panels]) -> str:
-    """Return how many answers are right, and how many answers and maps are not finite or negative."""
-    parts = [f"{sum(row.right for row in rows)} of {len(rows)} answers right"]
+def describe_totals(rows: Sequence[Panels], with_number: bool = True) -> str:
+    """Return how many answers are right, and how many answers and maps are not finite or negative.
+
+    Args:
+        rows: the answers.
+        with_number: whether to include the number of answers.
+    """
+    right, of_all = sum(row.right for row in rows), f"of {len(rows)} " * with_number
+    parts = [f"{right} {of_all}{'answer' if right == 1 and not with_number else 'answers'} right"]
     if none := sum(row.prediction is None for row in rows):
         parts.append(f"{none} {'is' if none == 1 else 'are'} not finite")
     for fault in sorted({row.fault for row in rows} - {""}):

@@ -74,6 +74,20 @@ def _by_logarithms(masks: Sequence[Tensor], size: tuple[int, int], power: float)
     return torch.where(highest > -torch.inf, (total - highest).exp(), 0.0).float()
 
 
+def zero_everywhere(masks: Sequence[Tensor], size: tuple[int, int], product: Tensor) -> Tensor:
+    """Return of which images the product of the maps is zero everywhere, bool (B,).
+
+    Args:
+        masks: the maps.
+        size: of the images.
+        product: the result of `attended` for these maps, which is uniform for such images.
+    """
+    low, high = product.flatten(1).aminmax(dim=1)
+    if not (low == high).any():
+        return low > high
+    return (low == high) & (_by_logarithms(masks, size, 1.0).flatten(1).amax(1) == 0)
+
+
 def share_on(product: Tensor, target: Tensor) -> Tensor:
     """Return the share of the attention on the target, (B,)."""
     return (product * target).sum(dim=(1, 2))

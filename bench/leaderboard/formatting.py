@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.common.number_format import more, percent, points
+from bench.common.uniform_map import is_below_uniform
 from bench.config import training_stages
 from bench.evaluation.column import BOUNDS, Column, reorder
 from bench.evaluation.columns import (
@@ -26,6 +27,7 @@ from bench.evaluation.columns import (
     DIAGONAL_LSTM,
     DIFFERENCE,
     DIGITS,
+    MASK_CORRECTNESS,
     PUBLISHED_SOURCE,
     RANK,
     RECIPE,
@@ -43,9 +45,13 @@ from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from mnistref.common.text_table import table
 from mnistref.variants import VARIANTS
 
-_BEFORE = {TRAIN_STEP_MS: RELATIVE_RUNTIME, DELTA: PUBLISHED_SOURCE, DIGITS: RECIPE, BACKGROUNDS: RECIPE}
+_BEFORE = {DELTA: PUBLISHED_SOURCE, DIGITS: RECIPE, BACKGROUNDS: RECIPE}
 _TEXT_COLUMNS = reorder((column for column in COLUMNS if column.text_heading), _BEFORE)
-"""The columns of text tables, in their order."""
+"""The columns of tables for a terminal. The ratio of times precedes the time, which depends on the load."""
+_MARKDOWN_COLUMNS = reorder(_TEXT_COLUMNS, {TRAIN_STEP_MS: RELATIVE_RUNTIME})
+"""The columns of Markdown tables. Their order is that of saved boards, which `bench leaderboard --check` compares."""
+_BELOW = "↓"
+"""The mark of a mask correctness that is below the uniform map's."""
 _ABOVE = reorder((c for c in _TEXT_COLUMNS if c.above_text), {DIGITS: UNIFORM, BACKGROUNDS: UNIFORM})
 """The columns that are shown above a table if all its rows have the same value, in their order there."""
 _BOUNDED_IN_TEXT = (ACCURACY, DIFFERENCE)
@@ -103,8 +109,30 @@ def _unescape_formula(value: object) -> object:
 def to_text(board: pd.DataFrame, markdown: bool = False) -> str:
     """Return short tables for people, one per data set, followed by notes."""
     datasets = board.groupby([VARIANT, DATASET], sort=False, dropna=False)
-    parts = [*(_dataset_table(rows, markdown) for _, rows in datasets), "\n".join(_notes(board))]
+    parts = [_dataset_table(rows, markdown) for _, rows in datasets]
+    notes = [*([] if markdown else _terminal_notes(board)), *_notes(board)]
+    parts.append("\n".join(notes))
     return "\n\n".join(filter(None, parts))
+
+
+def _terminal_notes(board: pd.DataFrame) -> list[str]:
+    """Return the notes on marks and times of tables for a terminal."""
+    notes = []
+    if any(_find_below_uniform(board)):
+        notes.append(f"{_BELOW} below the uniform map")
+    if board[TRAIN_STEP_MS].notna().sum() > 1:
+        time, ratio = (COLUMN_BY_NAME[name].text_heading for name in (TRAIN_STEP_MS, RELATIVE_RUNTIME))
+        notes.append(
+            f"{time} depends on the load of the machine during the run; compare {ratio}, for which the network and the "
+            "baseline were timed in turn"
+        )
+    return notes
+
+
+def _find_below_uniform(board: pd.DataFrame) -> list[bool]:
+    """Return for each row whether its mask correctness is below that of a uniform map."""
+    pairs = board[[MASK_CORRECTNESS, UNIFORM]].itertuples(index=False)
+    return [not pd.isna([share, uniform]).any() and is_below_uniform(share, uniform) for share, uniform in pairs]
 
 
 def _dataset_table(board: pd.DataFrame, markdown: bool) -> str:
@@ -114,7 +142,7 @@ def _dataset_table(board: pd.DataFrame, markdown: bool) -> str:
     """
     board = board.assign(**{RECIPE: board[RECIPE].map(describe_trainings(board[RECIPE].unique()))})
     letters = {recipe: to_letters(number) for number, recipe in enumerate(board[RECIPE].unique())}
-    columns = _text_cells(board, letters)
+    columns = _text_cells(board, letters, markdown)
     above_headings = [column.text_heading for column in _ABOVE]
     distinct = {heading: set(cells) - {""} for heading, cells in columns if heading in above_headings}
     shared = {heading: cells.pop() for heading, cells in distinct.items() if len(cells) == 1}
@@ -126,17 +154,21 @@ def _dataset_table(board: pd.DataFrame, markdown: bool) -> str:
     return "\n\n".join(filter(None, [*parts, "\n".join(_escape_markup(line, markdown) for line in below)]))
 
 
-def _text_cells(board: pd.DataFrame, letters: dict[str, str]) -> list[tuple[str, list[str]]]:
+def _text_cells(board: pd.DataFrame, letters: dict[str, str], markdown: bool) -> list[tuple[str, list[str]]]:
     """Return the heading and the cells of each column of a text table."""
     baseline = next((name for name in board[BASELINE_NAME] if isinstance(name, str)), None)
     columns: list[tuple[str, list[str]]] = []
-    for column in _TEXT_COLUMNS:
+    for column in _MARKDOWN_COLUMNS if markdown else _TEXT_COLUMNS:
         heading = column.text_heading.format(baseline=baseline)
         if column.name == RECIPE and len(letters) > 1:  # first, because ranks are among the rows of one recipe
             columns.insert(0, (heading, [letters[recipe] for recipe in board[RECIPE]]))
             continue
         hidden = column.name == STATUS and (board[STATUS] == "ok").all()
-        columns.append((heading, [] if hidden else _cells(board[column.name], column)))
+        cells = [] if hidden else _cells(board[column.name], column)
+        if column.name == MASK_CORRECTNESS and not markdown:
+            below = _find_below_uniform(board)
+            cells = [cell + _BELOW * is_below for cell, is_below in zip(cells, below, strict=True)]
+        columns.append((heading, cells))
         if column.name in _BOUNDED_IN_TEXT:
             low, high = (_cells(board[f"{column.name}{suffix}"], column) for suffix in BOUNDS)
             bounds = [f"{lo} … {hi}" if lo else "" for lo, hi in zip(low, high, strict=True)]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from bench.attention import NetworkSpec, resolve_network
 from bench.common.memory import ran_out
-from bench.compute import ComputeConfig
+from bench.compute import ComputeConfig, describe_threads
 from bench.config import DEFAULT_BASELINE, DEFAULT_WIDTH, TIMING_ROUNDS, Recipe
 from bench.conformance.isolation import ProbeProcess
 from bench.evaluation.column import QUARTILES, Column, reorder, with_suffixes
@@ -68,7 +68,7 @@ class TimingConditions:
     torch: str
 
     def __str__(self) -> str:
-        where = f"{self.device} ({self.threads} threads)" if self.device == "cpu" else self.device
+        where = f"{self.device} ({describe_threads(self.threads)})" if self.device == "cpu" else self.device
         return (
             f"{self.variant} ({self.canvas} px), batch {self.batch}, {where}, {self.precision}, {self.capture}, "
             f"{self.optimizer}, {self.rounds} rounds, torch {self.torch}"

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from bench.common.number_format import percent, ratio
+from bench.common.uniform_map import Relation, compare_with_chance, is_below_uniform
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, UNIFORM
 from bench.evaluation.picture_files import FOLDER, IMAGES, MAPS, PictureRecord, read_questions, read_sheet
 from bench.report.groups import BoardEntry, ComparisonGroup, fraction, number
@@ -42,8 +43,8 @@ class Attention:
 
     @property
     def is_below(self) -> bool:
-        """Whether the share is smaller than that of a uniform map."""
-        return self.share is not None and self.uniform is not None and self.share < self.uniform
+        """Whether the share is below that of a uniform map."""
+        return is_below_uniform(self.share, self.uniform)
 
     @property
     def text(self) -> str:
@@ -57,8 +58,8 @@ class Attention:
 
     @property
     def comparison(self) -> str:
-        """How the share compares with that of a uniform map; "" if one of them is unknown."""
-        if self.share is None or not self.uniform:
+        """How the share compares with that of a uniform map; "" if they count as equal, or if one is unknown."""
+        if self.share is None or not self.uniform or compare_with_chance(self.share, self.uniform) is Relation.EQUAL:
             return ""
         return "below uniform" if self.is_below else f"{ratio(self.share / self.uniform)}\u00a0×\u00a0uniform"
 

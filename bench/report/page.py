@@ -20,7 +20,7 @@ from bench.report.groups import ComparisonGroup, comparison_groups, missing, num
 from bench.report.load import card, environment
 from bench.report.markdown import Block, blocks
 from bench.report.saliency import saliency_tables
-from bench.report.table import MISSING, NOT_SORTABLE, table
+from bench.report.table import MISSING, NOT_SORTABLE, hyphenate, table
 from bench.runs import records
 from bench.runs.record_types import HistoryEntry, RunRecord
 from mnistref.common.errors import UsageProblemError
@@ -194,7 +194,7 @@ def _filled(**values: Any) -> str:
 @cache
 def _rendering() -> Environment:
     """Return the template engine. It caches compiled templates."""
-    return Environment(
+    environment = Environment(
         loader=FunctionLoader(_part),
         autoescape=True,
         undefined=StrictUndefined,
@@ -202,6 +202,8 @@ def _rendering() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["hyphenate"] = hyphenate
+    return environment
 
 
 def _style(k: int, gallery: Gallery) -> str:

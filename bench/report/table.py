@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.common.number_format import points
+from bench.common.uniform_map import is_below_uniform
 from bench.evaluation.column import BOUNDS, Column, reorder
 from bench.evaluation.columns import (
     ATTN,
@@ -50,6 +51,8 @@ REPORT_COLUMNS = [
 _DETAILS = (DIAGONAL_LSTM, COMMITS)
 """Columns that differ between rows only in technical details. They are shown with the command."""
 NOT_SORTABLE = (COMMAND,)
+_BREAKS = {"correctness": "correct\u00adness", "parameters": "para\u00admeters", "published": "pub\u00adlished"}
+"""Long words of headings, with the place where a narrow column breaks them."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Cell:
         value: what the table is sorted by; "" if the value is missing.
         extra: what is shown after `text`, in small letters.
         note: a remark after that; it is a warning in a column of numbers.
+        hidden: text that is not shown, but found by the search and read by screen readers.
         numeric: whether the column has numbers.
     """
 
@@ -70,6 +74,7 @@ class Cell:
     value: str
     extra: str = ""
     note: str = ""
+    hidden: str = ""
     numeric: bool = False
 
 
@@ -80,11 +85,13 @@ class Section:
     Attributes:
         title: title of the group.
         shared: settings that are equal in all rows, with their value, unless they are equal in the whole table.
+        recipes: letter and description of each recipe; [] if all rows have the same recipe.
         rows: the cells of each row.
     """
 
     title: str
     shared: list[tuple[Column, str]]
+    recipes: list[tuple[str, str]]
     rows: list[list[Cell]]
 
 
@@ -111,33 +118,63 @@ class Table:
 def table(groups: Sequence[ComparisonGroup]) -> Table:
     """Return the table of these groups, with those columns that have a value in any row.
 
-    The status is only shown if a run is not finished. Settings that are equal in all rows of a group are no columns.
+    The status is only shown if a run is not finished. Settings, and the share of a uniform map, that are equal in all
+    rows of a group are no columns. A column of recipes has their letters.
     """
     entries = [entry for group in groups for entry in group.entries]
     values = {column: [_value(column, entry) for entry in entries] for column in REPORT_COLUMNS}
     columns = [column for column, found in values.items() if any(value is not None for value in found)]
     columns = [c for c in columns if c.name != STATUS or any(value != "ok" for value in values[c])]
-    settings = [c for c in columns if c.setting]
-    alike = [c for c in settings if len(set(map(str, values[c]))) == 1]
-    by_group = [c for c in settings if c not in alike and all(_is_shared(c, group) for group in groups)]
+    settings = [c for c in columns if c.setting or c.name == UNIFORM]
+    alike = [c for c in settings if _is_shared(c, entries)]
+    by_group = [c for c in settings if c not in alike and all(_is_shared(c, group.entries) for group in groups)]
     shown = [c for c in columns if c not in (*alike, *by_group) and c.name not in _DETAILS]
+    titled = [*by_group, *(c for c in shown if c.name == RECIPE)]
     return Table(
         [_named(column, entries) for column in shown],
         [
             Section(
                 group.title,
-                [(c, str(value)) for c in by_group if (value := _value(c, group.entries[0])) is not None],
+                [
+                    (c, text)
+                    for c in titled
+                    if _is_shared(c, group.entries) and (text := _shared_text(c, group.entries))
+                ],
+                list(group.recipes.items()),
                 [[_cell(c, entry) for c in shown] for entry in group.entries],
             )
             for group in groups
         ],
-        [(column, str(values[column][0])) for column in alike],
+        [(column, _shared_text(column, entries)) for column in alike],
     )
 
 
-def _is_shared(column: Column, group: ComparisonGroup) -> bool:
-    """Return whether all rows of a group have the same value."""
-    return len({str(_value(column, entry)) for entry in group.entries}) == 1
+def hyphenate(heading: str) -> str:
+    """Return a heading with soft hyphens in its long words."""
+    for word, parts in _BREAKS.items():
+        heading = heading.replace(word, parts)
+    return heading
+
+
+def _is_shared(column: Column, entries: Sequence[BoardEntry]) -> bool:
+    """Return whether all rows have the same value, where rows without maps need no share of a uniform map."""
+    texts = {_shared_text(column, [entry]) for entry in entries}
+    return len(texts - {""} if column.name == UNIFORM else texts) <= 1
+
+
+def _shared_values(columns: Sequence[Column], entries: Sequence[BoardEntry]) -> list[tuple[Column, str]]:
+    """Return the columns with the same value in all rows, and the value as text, unless it is missing."""
+    shared = [(column, _shared_text(column, entries)) for column in columns if _is_shared(column, entries)]
+    return [(column, text) for column, text in shared if text]
+
+
+def _shared_text(column: Column, entries: Sequence[BoardEntry]) -> str:
+    """Return the first known value of a column as text; "" if there is none."""
+    value = next((value for entry in entries if (value := _value(column, entry)) is not None), None)
+    known = number(value) if column.number_format and not isinstance(value, str) else None
+    if known is not None and column.number_format:
+        return column.number_format(known)
+    return "" if value is None else str(value)
 
 
 def _named(column: Column, entries: Sequence[BoardEntry]) -> Column:
@@ -161,14 +198,15 @@ def _cell(column: Column, entry: BoardEntry) -> Cell:
     if value is None:
         return Cell(column.name, MISSING, "", numeric=column.number_format is not None)
     if column.number_format is None:
-        extra = f"({entry.letter})" if column.name == RECIPE and entry.letter else ""
-        return Cell(column.name, str(value), str(value), extra)
+        if column.name == RECIPE:
+            return Cell(column.name, entry.letter, str(value), hidden=str(value))
+        return Cell(column.name, str(value), str(value))
     exact = number(float(value)) if not isinstance(value, str) else None
     if exact is None:
         return Cell(column.name, str(value), "", numeric=True)
     text = entry.rank if column.name == RANK else column.number_format(exact)
     share, uniform = number(entry.row.get(MASK_CORRECTNESS)), number(entry.row.get(UNIFORM))
-    is_below = column.name == MASK_CORRECTNESS and share is not None and uniform is not None and share < uniform
+    is_below = column.name == MASK_CORRECTNESS and is_below_uniform(share, uniform)
     note = "below uniform" if is_below else ""
     return Cell(column.name, text, repr(exact), _extra(column, entry.row), note, numeric=True)
 

@@ -14,7 +14,7 @@ from bench.config import EVALUATED, RunConfig
 from bench.data.loading import load_split
 from bench.evaluation import snapshots
 from bench.evaluation.any_model import AnyModel, as_network
-from bench.evaluation.evaluate import BATCH, DivergedError, test
+from bench.evaluation.evaluate import BATCH, ZERO, DivergedError, measure_questions, summarize, warn_about_zeros
 from bench.runs import records
 from bench.runs.provenance import ReproductionInfo
 from bench.runs.user_models import UserModel, make_user_model
@@ -81,7 +81,9 @@ def evaluate_file(
     split = load_split(data, "test", queries, computing.device, masks=True)
     try:
         with computing.backend_flags():
-            tested = test(network, split, batch)
+            values = measure_questions(network, split, batch)
+            tested = summarize(values, split)
+        warn_about_zeros(values.every.get(ZERO))
         if isinstance(network, AnyModel) and not network.has_answers:
             raise UsageProblemError(
                 f"{text}: the model returns maps alone, and a board needs answers; use bench.evaluate in Python"

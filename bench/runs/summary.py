@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.common.uniform_map import Relation, compare_with_chance, is_below_uniform
 from bench.config import DEFAULT_BASELINE
 from bench.data.question_blind import question_blind_accuracy
 from bench.runs import records
@@ -15,8 +16,10 @@ from mnistref.variants import VARIANTS
 NO_ATTENTION = "none"
 _LABELS = {"class": "colour", "color": "digit"}
 """What is queried → what is answered."""
-_SIMILAR = 0.05
-"""A share that differs from that of a uniform map by less than this factor is called equal to it."""
+_PEAK_NOTE = (
+    "The attention on the digit is above that of a uniform map, but the peak is on the digit less often than a random "
+    "pixel:\nthe map covers the digit's surroundings, for example, or has its maximum on empty background."
+)
 
 
 def describe_run(run: Path, data: Path) -> str:
@@ -34,7 +37,8 @@ def describe_run(run: Path, data: Path) -> str:
     """
     result = _read(run)
     heading = f"{result['attn']} on {data.name}: {result['n_test']:,} test questions"
-    return f"{heading}\n{table([['measure', 'value', 'compare with'], *_rows(run, data, result)])}"
+    rows = table([["measure", "value", "compare with"], *_rows(run, data, result)])
+    return "\n".join([heading, rows, *([_PEAK_NOTE] if _has_wide_map(result) else [])])
 
 
 def has_map(run: Path) -> bool:
@@ -55,10 +59,10 @@ def _rows(run: Path, data: Path, result: Result) -> Iterator[list[str]]:
     if share is None or uniform is None:
         yield ["attention on the queried digit", "–", "the network has no attention map"]
     else:
-        yield ["attention on the queried digit", _percent(share), f"uniform map: {_compare_share(share, uniform)}"]
+        yield ["attention on the queried digit", _percent(share), _compare_share(share, uniform)]
         peak = result.get("pointing")
         if peak is not None:
-            yield ["peak of the map on the digit", _percent(peak), ""]
+            yield ["peak of the map on the digit", _percent(peak), _compare_peak(peak, uniform)]
     milliseconds, relative = result.get("train_step_ms"), result.get("relative_runtime")
     if milliseconds is not None:
         versus = (
@@ -100,14 +104,31 @@ def _find_without_attention(run: Path, result: Result) -> float | None:
 
 def _compare_share(share: float, uniform: float) -> str:
     """Return the share of a uniform map, and how a share relates to it."""
-    ratio = share / uniform if uniform else float("inf")
-    if abs(ratio - 1) < _SIMILAR:
-        relation = "no better than uniform"
-    elif ratio < 1:
-        relation = "below uniform: the attention avoids the digit"
-    else:
-        relation = f"{ratio:.1f} times as much"
-    return f"{_percent(uniform)}, {relation}"
+    relation = {
+        Relation.EQUAL: "no better than uniform",
+        Relation.BELOW: "below uniform: the attention avoids the digit",
+        Relation.ABOVE: _multiple(share, uniform),
+    }[compare_with_chance(share, uniform)]
+    return f"uniform map: {_percent(uniform)}, {relation}"
+
+
+def _compare_peak(peak: float, area: float) -> str:
+    """Return how often a random pixel is on the digit, and how the share of peaks on it relates to that."""
+    is_equal = compare_with_chance(peak, area) is Relation.EQUAL
+    return f"random pixel: {_percent(area)}, {'no better than random' if is_equal else _multiple(peak, area)}"
+
+
+def _multiple(share: float, chance: float) -> str:
+    return f"{share / chance if chance else float('inf'):.1f} times as much"
+
+
+def _has_wide_map(result: Result) -> bool:
+    """Return whether the attention on the digit is above chance, and the peaks on it are below."""
+    share, uniform = result.get("mask_correctness"), result.get("mask_correctness_uniform")
+    peak = result.get("pointing")
+    if share is None or uniform is None or peak is None:
+        return False
+    return compare_with_chance(share, uniform) is Relation.ABOVE and is_below_uniform(peak, uniform)
 
 
 def _percent(value: float) -> str:

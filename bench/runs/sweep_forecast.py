@@ -22,25 +22,29 @@ MIN_IMAGES = 100_000
 """A sweep that trains on fewer images in all is not estimated, because it is short."""
 
 
-def announce_duration(tasks: Sequence[Task], runs: Path, workers: int, threads: int | None) -> None:
-    """Log how long the training of the unfinished runs takes.
+def announce_duration(tasks: Sequence[Task], runs: Path, workers: int | None, threads: int | None) -> None:
+    """Log how many runs are not finished, and how long their training takes if the sweep is long.
 
-    A step of each network is measured. Networks with user modules are left out, because their code must not run in this
-    process.
+    For the estimate, a step of each network is measured. Networks with user modules are left out, because their code
+    must not run in this process.
 
     Args:
         tasks: the runs.
         runs: folder of all runs.
-        workers: number of runs at a time.
+        workers: number of runs at a time; None if it is unknown, and then the time is not estimated.
         threads: number of CPU threads of each run; None for PyTorch's default.
     """
     waiting = [task for task in tasks if not records.is_finished(runs / task.config.run_id)]
-    if sum(_steps(task) * task.config.recipe.batch for task in waiting) < MIN_IMAGES:
-        return
     known = [task for task in waiting if not task.network.has_user_module]
-    if not known:
+    is_long = sum(_steps(task) * task.config.recipe.batch for task in waiting) >= MIN_IMAGES
+    is_estimated = bool(known) and is_long and workers is not None
+    if waiting:
+        finished = f" of {len(tasks)}, the others are finished" * (len(waiting) < len(tasks))
+        at_once = f"; {workers} at a time" if workers else ""
+        follows = "; an estimate of the time follows, from a step of each network" * is_estimated
+        log.info("%s%s%s%s", f"{len(waiting)} run{'s' * (len(waiting) > 1)}", finished, at_once, follows)
+    if not is_estimated or workers is None:
         return
-    log.info("estimating the time of %d runs from a step of each network", len(known))
     step_seconds: dict[tuple[NetworkSpec, str], float] = {}
     try:
         for task in known:

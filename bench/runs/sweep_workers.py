@@ -96,12 +96,13 @@ def local_workers(device: str, workers: int | None = None, threads: int | None =
     Args:
         device: "cpu" or "cuda".
         workers: number of runs at a time; None for one, or one for each GPU. Each worker uses one GPU.
-        threads: number of CPU threads of each worker; None to divide the cores among the workers.
+        threads: number of CPU threads of each worker; None to divide the cores among the workers, where OMP_NUM_THREADS
+            limits the number, as in a run without workers.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = list_visible_gpus(torch.cuda.device_count(), visible) if device == "cuda" else []
     assigned = assign_workers(workers, gpus)
-    threads = threads or max(1, processors() // len(assigned))
+    threads = threads or _default_threads(len(assigned))
     running = subprocess_worker.RunningProcesses()
     all_workers = [subprocess_worker.Worker(threads, gpu, running) for gpu in assigned]
     idle: SimpleQueue[subprocess_worker.Worker] = SimpleQueue()
@@ -124,6 +125,12 @@ def local_workers(device: str, workers: int | None = None, threads: int | None =
         pool.shutdown()
         for worker in all_workers:
             worker.close()
+
+
+def _default_threads(workers: int) -> int:
+    """Return the number of CPU threads of each worker if the user gave none."""
+    share = max(1, processors() // workers)
+    return min(share, torch.get_num_threads()) if "OMP_NUM_THREADS" in os.environ else share
 
 
 @contextmanager

@@ -81,8 +81,14 @@ def save_picture(
         for row in answer_question(model, question, manifest, samples, seed)
     ]
     draw(rows, _title(config, run, accuracy, manifest, scale, seed), _notes(config, manifest, rows), output)
-    log.info("%s", describe_totals(rows))
+    log.info("picture: %s, %s", _describe_images(len(chosen), not indices), describe_totals(rows, samples > 1))
     return rows
+
+
+def _describe_images(number: int, is_choice: bool) -> str:
+    """Return the number of images in words, and their order if they are a choice over the scales."""
+    order = " from small to large digits" * (is_choice and number > 1)
+    return f"{number} {SPLIT} image{'s' * (number > 1)}{order}"
 
 
 def _scale_sigma(config: RunConfig, model: nn.Module, samples: int, sigma_scale: float | None) -> float | None:

@@ -50,13 +50,22 @@ def figure(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str]) -
     """Return a figure with one row of axes per row: the input, the slots' maps, their product, and the answer."""
     panels = 1 + len(rows[0].slots) + bool(rows[0].slots)
     heights = [_CELL + (_GAP if row.sample < row.samples else _CAPTION) for row in rows]
-    page, top = _new_page(panels * (_CELL + _GAP) + _ANSWER, _HEADER + sum(heights), title, notes)
+    width, outlined = panels * (_CELL + _GAP) + _ANSWER, _name_outlined(rows)
+    page, top = _new_page(width, _HEADER + sum(heights), title, notes, outlined)
     for k, row in enumerate(rows):
         _draw_row(page, row, top - _HEADER - sum(heights[:k]), first=k == 0)
     return page
 
 
-def _new_page(width: float, height: float, title: Sequence[str], notes: Sequence[str]) -> tuple[Any, float]:
+def _name_outlined(rows: Sequence[Panels]) -> str:
+    """Return what the outlines of these rows are around."""
+    has_several = any(len(row.truth) > 1 for row in rows)
+    return "the ink of all digits that give a right answer" if has_several else "the queried digit"
+
+
+def _new_page(
+    width: float, height: float, title: Sequence[str], notes: Sequence[str], outlined: str
+) -> tuple[Any, float]:
     """Return a page with room for a body of this size between `title` and `notes`, and the upper edge of the body."""
     width = max(width + 2 * _GAP, _MIN_WIDTH)
     name = _wrapped(title[:1], width, 1.4)  # bold
@@ -67,7 +76,7 @@ def _new_page(width: float, height: float, title: Sequence[str], notes: Sequence
     for k, line in enumerate(head):
         at = (2 * _GAP / width, 1 - (2 * _GAP + _LINE * 1.15 * k) / whole)
         page.text(*at, line, fontsize=10, va="top", weight="bold" if k < len(name) else "normal")
-    _draw_legend(page, foot)
+    _draw_legend(page, foot, outlined)
     return page, below
 
 
@@ -96,7 +105,8 @@ def comparison_figure(
     names = [textwrap.wrap(name, _NAME_CHARACTERS) for name, _ in heads]
     left = max(len(line) for name in names for line in name) * 1.4 / _CHARACTERS_PER_INCH + 3 * _GAP
     height = (1 + len(rows)) * (_CELL + _CAPTION)
-    page, top = _new_page(left + len(rows[0]) * (_CELL + _GAP), _GAP + height, title, notes)
+    width = left + len(rows[0]) * (_CELL + _GAP)
+    page, top = _new_page(width, _GAP + height, title, notes, _name_outlined(rows[0]))
     across, up = page.get_size_inches()
     for i in range(1 + len(rows)):
         edge = top - _GAP - i * (_CELL + _CAPTION)
@@ -236,14 +246,14 @@ def _draw_outline(axes: Any, mask: Tensor) -> None:
     axes.add_collection(LineCollection(lines, colors=_OUTLINE, linewidths=0.9, capstyle="projecting"), autolim=False)
 
 
-def _draw_legend(page: Any, foot: Sequence[str]) -> None:
-    """Draw the legend of the outline, and the notes, at the foot of the page."""
+def _draw_legend(page: Any, foot: Sequence[str], outlined: str) -> None:
+    """Draw the legend of the outline, which is around what `outlined` names, and the notes, at the foot of the page."""
     width, height = page.get_size_inches()
     key = Patch(facecolor="none", edgecolor=_OUTLINE)
     at = (2 * _GAP / width, (_GAP * 1.2 + _LINE * (len(foot) + 1)) / height)
     page.legend(
         [key],
-        ["outline of the ink of the digits that give a right answer"],
+        [f"outline of {outlined}"],
         loc="upper left",
         bbox_to_anchor=at,
         frameon=False,

@@ -1,7 +1,7 @@
 """Links between the pages and other files of the repository.
 
 On GitHub, pages link to `../results/README.md`. In the built pages this link leads to the page `results`, which
-includes that file. Links within an included file lead to downloads.
+includes that file. Links within an included file lead to downloads: a link to the folder of a board, to the board.
 """
 
 import os
@@ -19,6 +19,8 @@ INCLUDED = {
     "../CHANGELOG.md": "changelog.md",
 }
 """File, as pages link to it → the page that includes it."""
+BOARD = "board.md"
+"""The file of a folder that its links lead to."""
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)]+)\)")
 
 
@@ -37,9 +39,10 @@ def _link_to_files(app: Sphinx, path: Path, page: str, source: list[str]) -> Non
         name, _, anchor = target.partition("#")
         if included := pages.get(os.path.normpath(file.parent / name)):
             return f"[{text}]({included}{'#' * bool(anchor)}{anchor})"
-        if not (file.parent / target).is_file():  # a folder, which cannot be downloaded
-            return text
-        return f"{{download}}`{text} <{os.path.relpath(file.parent / target, app.srcdir)}>`"
+        place = file.parent / target
+        if place.is_dir():  # a folder cannot be downloaded
+            place /= BOARD
+        return f"{{download}}`{text} <{os.path.relpath(place, app.srcdir)}>`" if place.is_file() else text
 
     source[0] = _LINK.sub(replaced, source[0])
 

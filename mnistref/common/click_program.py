@@ -95,7 +95,7 @@ class HeadedCommand(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):  # the usage line has the arguments
                 sections.setdefault(getattr(parameter, "heading", "Other options"), []).append(record)
         for heading, records in sections.items():
             with formatter.section(heading):

@@ -5,6 +5,8 @@ A message is one line: what is wrong, which file or value, what to do.
 
 from collections.abc import Sequence
 
+MAX_NEAR_NAMES = 3
+"""Maximal number of similar names in an "unknown name" message."""
 EXIT_BUG = 1
 """Exit code after an unforeseen error."""
 EXIT_IO = 5
@@ -51,17 +53,31 @@ class RemoteTracebackError(Exception):
         return f"\n{super().__str__()}"
 
 
-def nearest_name(name: str, known: Sequence[str]) -> str | None:
-    """Return the known name that is most similar, whatever the case of its letters; None if none is similar."""
+def near_names(name: str, known: Sequence[str]) -> list[str]:
+    """Return the known names that are similar, whatever the case of their letters; the most similar one is first.
+
+    A name that differs only in the case of its letters is the only one. Names with two neighbouring letters swapped are
+    first, because difflib does not know swaps.
+    """
     from difflib import get_close_matches
 
-    spelled = {each.lower(): each for each in reversed(known)}
-    near = get_close_matches(name.lower(), spelled, n=1, cutoff=0.65)
-    return spelled[near[0]] if near else None
+    spelled, lower = {each.lower(): each for each in reversed(known)}, name.lower()
+    if lower in spelled:
+        return [spelled[lower]]
+    pairs = range(len(lower) - 1)
+    swapped = [lower[:k] + lower[k + 1] + lower[k] + lower[k + 2 :] for k in pairs]
+    near = [each for each in swapped if each in spelled]
+    near += get_close_matches(lower, spelled, n=MAX_NEAR_NAMES, cutoff=0.65)
+    return [spelled[each] for each in dict.fromkeys(near)][:MAX_NEAR_NAMES]
+
+
+def nearest_name(name: str, known: Sequence[str]) -> str | None:
+    """Return the first of `near_names`; None if there is none."""
+    return next(iter(near_names(name, known)), None)
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Return the end of an "unknown name" message: the nearest name, then all known names."""
-    near = nearest_name(name, known)
-    hint = f"did you mean {near!r}? " if near else ""
+    """Return the end of an "unknown name" message: similar names, then all known names."""
+    near = " or ".join(map(repr, near_names(name, known)))
+    hint = f"did you mean {near}? " if near else ""
     return f"{hint}known: {', '.join(known)}"

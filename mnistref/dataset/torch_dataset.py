@@ -111,7 +111,14 @@ class MnistRef(Dataset[Sample]):
     def __getitem__(self, index: SupportsIndex | slice) -> "Sample | MnistRef":
         if isinstance(index, slice):
             return self._view(index)
-        number = operator.index(index)
+        try:
+            number = operator.index(index)
+        except TypeError:
+            kind = type(index).__name__
+            raise TypeError(
+                f"an index of type {kind}: pass a whole number or a slice, such as dataset[3] or dataset[:100]; "
+                "torch.utils.data.Subset takes a list of numbers"
+            ) from None
         if not -len(self) <= number < len(self):
             raise IndexError(f"item {number} of {len(self)}")
         sample = self._sample(number)

@@ -234,6 +234,34 @@ def test_repr_of_an_evaluation_is_short(data):
     assert len(text) < 200
 
 
+def test_repr_of_the_measures_has_a_short_curve(data):
+    """The curve itself is that of result.json."""
+    measures = bench.evaluate(Foreign(maps="one"), data).measures
+    assert "'pr_curve': <recall and precision at 101 points>" in repr(measures)
+    assert len(repr(measures)) < 1000
+    assert json.loads(json.dumps(measures["pr_curve"])) == measures["pr_curve"]
+    assert bench.evaluate(Foreign(maps="none"), data).measures["pr_curve"] is None
+
+
+def test_maps_that_are_zero_everywhere_are_counted_in_a_warning(data, caplog):
+    """The product of two maps may be zero although neither is."""
+    left = torch.zeros(4, 8, 8)
+    left[0, :, :2] = left[1] = left[2, 3, 3] = 1
+    right = left.flip(2)
+    right[2] = left[2]
+    target = torch.zeros(4, 8, 8, dtype=torch.bool)
+    target[:, 2:4, 3:6] = True
+    scores = bench.score_maps([left, right], target).maps["mask_correctness"]
+    np.testing.assert_allclose(scores, [6 / 64, 6 / 64, 1, 6 / 64], rtol=1e-6)
+    assert caplog.messages == ["2 of 4 maps are zero everywhere, and count as uniform"]
+    caplog.clear()
+    bench.score_maps(left[:3], target[:3])
+    assert not caplog.messages
+    bench.evaluate(lambda images, query: images.mean(1) * (query > 4)[:, None, None], data, batch=50)
+    number = int((data.triples.query <= 4).sum())
+    assert caplog.messages == [f"{number} of 120 maps are zero everywhere, and count as uniform"]
+
+
 @pytest.mark.parametrize("kind", ["torch", "NumPy", "one", "several", "0 and 255"])
 def test_maps_of_any_origin_are_scored(kind, data):
     rng = np.random.default_rng(0)

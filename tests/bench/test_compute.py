@@ -38,6 +38,12 @@ def test_cudnn_benchmark_is_on_for_fixed_shapes(computing, tuned, expected, monk
     assert torch.backends.cudnn.benchmark == before
 
 
+@pytest.mark.parametrize(("threads", "text"), [(1, "device: cpu (1 thread)"), (2, "device: cpu (2 threads)")])
+def test_description_counts_the_threads(threads, text, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert ComputeConfig(CPU).description == text
+
+
 def test_nondeterministic_operation_is_named():
     said = "grid_sampler_2d_backward_cuda does not have a deterministic implementation, but you set 'torch.use_det…"
     expected = "--deterministic: PyTorch's grid_sampler_2d_backward_cuda is not deterministic on CUDA; omit the option"

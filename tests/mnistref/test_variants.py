@@ -13,5 +13,7 @@ def test_expected_shares_of_a_variant_sum_to_one(name):
 
 def test_unknown_variant_error_suggests_the_nearest_name():
     assert get_variant("mbg") is VARIANTS["mbg"]
-    with pytest.raises(UsageProblemError, match=r"^unknown variant 'mbginf': did you mean 'mbginv'\? known: mref, "):
+    with pytest.raises(
+        UsageProblemError, match=r"^unknown variant 'mbginf': did you mean 'mbginv' or 'mbg'\? known: mref"
+    ):
         get_variant("mbginf")

@@ -134,11 +134,12 @@ def reached(records: list[dict], target: float) -> str:
 def draw(curves: list[dict], figure: Path) -> None:
     """Draw a panel for each variant and a colour for each mechanism; dashed lines have one question per image."""
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter
 
     variants = [name for name in VARIANTS if name in {curve["variant"] for curve in curves}]
     attns = list(dict.fromkeys(curve["attn"] for curve in curves))
-    drawn = Figure(figsize=(4.6 * len(variants), 3.6), dpi=120, layout="constrained")
+    drawn = Figure(figsize=(4.2 * len(variants), 4.4), dpi=180, layout="constrained")
     for axes, variant in zip(drawn.subplots(1, len(variants), sharey=True, squeeze=False)[0], variants, strict=True):
         for curve in (curve for curve in curves if curve["variant"] == variant):
             several = curve["recipe"].get("questions", "one") != "one"
@@ -147,13 +148,15 @@ def draw(curves: list[dict], figure: Path) -> None:
                 [100 * record["val_accuracy"] for record in curve["curve"]],
                 color=f"C{attns.index(curve['attn'])}",
                 linestyle="-" if several else "--",
-                label=f"{curve['attn']}, {'all questions' if several else 'one question'} about an image",
             )
         axes.set(title=variant, xlabel="processor minutes of training", xscale="log", ylim=(15, 100))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=6, loc="upper left")
     drawn.axes[0].set_ylabel("validation accuracy, %")
+    keys = [Line2D([], [], color=f"C{k}", linewidth=3, label=attn) for k, attn in enumerate(attns)]
+    styles = {"-": "all questions about an image in a step", "--": "one question"}
+    keys += [Line2D([], [], color="0.3", linestyle=style, label=text) for style, text in styles.items()]
+    drawn.legend(handles=keys, loc="outside lower center", ncols=4, frameon=False, fontsize=10)
     drawn.savefig(figure)
 
 

@@ -190,13 +190,15 @@ def test_check_ends_with_the_verdict_and_debug_shows_the_traceback_of_the_child(
     where = line_of(path, "LookupError")
     assert plain.stdout.splitlines()[-1].startswith("not fit: 1 of 2 checks failed")
     assert plain.stderr.count("\n") == 1
-    assert plain.stderr.endswith(f"LookupError: deep ({where})\n")
+    assert plain.stdout.count(f"LookupError: deep ({where})\n") == 1
+    assert plain.stderr.endswith("not fit to be benchmarked; the lines that begin with NO have the reasons\n")
     first = [["--debug", "check", f"{path}:Own"]] if rounds >= 200 else []
     for arguments in (*first, ["check", f"{path}:Own", "--json", "--debug"]):
         done = call(*arguments, code=6)
         assert f'{path}", line {where.partition(":")[2]}, in later' in done.stderr
         assert done.stderr.splitlines()[-1].startswith("error: ")
         assert "Traceback" not in done.stdout
+    assert done.stderr.endswith(f"LookupError: deep ({where})\n")
     assert {"what", "ok", "why"} == set(json.loads(done.stdout)[-1])
 
 

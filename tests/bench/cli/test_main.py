@@ -1,6 +1,7 @@
 """The commands `bench run`, `show` and `leaderboard`: their output and exit codes."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_show_draws_a_run(mini, root, tmp_path, monkeypatch):
     # the data set is next to the run, and the picture has the name of the run
     shown = call(cli.bench, "show", folder, "--images", 1)
     assert shown.stdout == f"{folder.name}.png\n"
-    assert "of 1 answers right" in shown.stderr
+    assert re.search(r"picture: 1 test image, [01] answers? right\n", shown.stderr)
     assert (tmp_path / shown.stdout.strip()).read_bytes().startswith(b"\x89PNG")
     far = shutil.copytree(folder, tmp_path / "elsewhere" / "run")
     assert call(cli.bench, "show", far, "--images", 1, "-o", "moved.png").stdout == "moved.png\n"  # the run recorded it
@@ -57,7 +58,7 @@ def test_show_draws_a_run(mini, root, tmp_path, monkeypatch):
     for more in (["--data", mini], ["--root", root]):
         drawn = call(cli.bench, "show", far, "-o", "new/a.svg", "--image", 3, "--image", 1, *more)
         assert drawn.stdout == "new/a.svg\n"
-        assert "of 2 answers right" in drawn.stderr
+        assert re.search(r"picture: 2 test images, [012] answers? right\n", drawn.stderr)
         assert drawn.stderr.count("\n") == 1
     (far / "weights.safetensors").write_bytes(b"damaged")
     for more, code, message in (
@@ -101,6 +102,7 @@ def test_run_command_prints_a_summary_and_draws_a_picture(mini, tmp_path):
     assert (folder / "attention.png").read_bytes().startswith(b"\x89PNG")
     for text in ("most frequent colour of each image", "uniform map", "× san", "attention.png", "bench leaderboard"):
         assert text in done.stderr
+    assert re.search(r"picture: 4 test images from small to large digits, \d answers? right\n", done.stderr)
     again = call(cli.bench, *run_arguments(mini, tmp_path, "pan"), "--picture")
     assert "already finished" in again.stderr
     assert "uniform map" in again.stderr

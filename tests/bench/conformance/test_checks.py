@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 import cli
 from bench.attention import get_mechanism
-from bench.conformance.checks import check_mechanism, require_buildable
+from bench.conformance.checks import check_mechanism, describe_verdict, require_buildable
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import VARIANTS
 from tests.bench.attention.user_modules import BODY, EXAMPLE, write_module
@@ -70,6 +70,34 @@ def test_check_names_each_violation(init, forward, why, tmp_path):
     wrong = [finding for finding in check_mechanism(f"{path}:Own") if finding.ok is False]
     assert wrong
     assert any(re.search(why, finding.reason) for finding in wrong), wrong
+
+
+@pytest.mark.parametrize(
+    ("forward", "output", "kind"),
+    [
+        ("return (score - score.abs() - 1).log()", "the score", "NaN"),
+        ("return score / 0", "the score", "infinite"),
+        ("return score - torch.inf", "the score", "infinite"),
+        ("return score.log() if self.training else score", "the score", "NaN .* in training"),
+        ("return Scored(x / 0, score)", "features", "NaN"),
+        ("return Changed(x, (score - torch.inf).softmax(2))", "map 0", "NaN"),
+    ],
+)
+def test_check_stops_at_the_first_output_that_is_not_finite(forward, output, kind, tmp_path):
+    """No finding follows, such as "differs between two calls", because NaN differs from itself."""
+    path = write_module(tmp_path, BODY.format(init="pass", forward=forward))
+    *before, last = check_mechanism(f"{path}:Own")
+    assert [finding.ok for finding in before] == [True, True]
+    assert last.ok is False
+    assert re.match(f"{output} that forward returns is not finite: {kind}", last.reason), last.reason
+    assert last.reason.endswith("; forward is in own.py:10"), last.reason
+    assert describe_verdict([*before, last]).startswith("not fit: 1 of 3 checks failed, the others omitted: ")
+
+
+def test_a_score_may_be_minus_infinity_at_some_positions(tmp_path):
+    forward = "return torch.where(torch.arange(score.shape[3]) > 0, -torch.inf, score)"
+    path = write_module(tmp_path, BODY.format(init="pass", forward=forward))
+    assert {f.description: f.ok for f in check_mechanism(f"{path}:Own")}["returns finite values, and maps in 0 … 1"]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +200,7 @@ def test_check_says_that_slot_lists_are_not_checked(attn):
         ("return score[:, :, ::2]", "one number per position"),
         ("return score - score.mean()", "when another image of the batch changes"),
         ("return Changed(x, 3 * score)", "expected 0 … 1"),
-        ("return score / 0", "are not finite"),
+        ("return score / 0", "is not finite"),
     ],
 )
 def test_a_run_of_an_unfit_module_is_refused(forward, why, tmp_path, checked_here):

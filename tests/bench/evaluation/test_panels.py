@@ -1,6 +1,7 @@
 """Panels of pictures of attention."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -36,6 +37,8 @@ def test_panel_has_no_nonfinite_answer(logits):
     assert describe_totals([row, sound, row]) == "1 of 3 answers right, 2 are not finite"
     assert describe_totals([sound, row]) == "1 of 2 answers right, 1 is not finite"
     assert describe_totals([sound]) == "1 of 1 answers right"
+    assert describe_totals([sound], with_number=False) == "1 answer right"
+    assert describe_totals([row, sound, sound], with_number=False) == "2 answers right, 1 is not finite"
 
 
 @pytest.mark.parametrize(("value", "fault"), [(NAN, "not finite"), (INF, "not finite"), (-1.0, "below zero")])
@@ -55,6 +58,19 @@ def test_a_panel_says_that_a_map_cannot_be_shown(value, fault):
     assert not any("nan" in text for text in said)
     assert len(drawn.axes[3].images) == 0
     assert describe_totals([row, sound]) == f"2 of 2 answers right, maps {fault} in 1"
+
+
+def test_the_legend_names_the_queried_digit_unless_several_digits_are_right():
+    pytest.importorskip("matplotlib")
+    row = make_panels(question(), output(), get_variant("mini"))
+
+    def legend(rows) -> str:
+        (text,) = figure(rows, ["title"], []).legends[0].get_texts()
+        return text.get_text()
+
+    assert legend([row]) == "outline of the queried digit"
+    several = replace(row, truth=("red", "blue"))
+    assert legend([row, several]) == "outline of the ink of all digits that give a right answer"
 
 
 def test_questions_are_described_in_words():

@@ -91,6 +91,32 @@ def test_each_data_set_has_a_table_and_one_line_of_shared_settings():
     assert "uniform map 0.024" in to_text(build_board([result(mask_correctness_uniform=0.024), result("san")]))
 
 
+def test_a_mask_correctness_below_the_uniform_map_is_marked_in_a_terminal_only():
+    made = [result(name, mask_correctness=share, mask_correctness_uniform=0.05) for name, share in MASKS.items()]
+    board = build_board([*made, result("none", mask_correctness=None, mask_correctness_uniform=None)])
+    text = to_text(board)
+    assert [mask for mask in ("0.030↓", "0.047↓", "0.048↓", "0.050↓", "0.060↓") if mask in text] == ["0.030↓", "0.047↓"]
+    assert text.count("↓ below the uniform map") == 1
+    assert "↓" not in to_text(board, markdown=True)
+    assert "↓" not in to_text(build_board(made[2:]))
+
+
+MASKS = {"san": 0.03, "pan": 0.047, "arnn": 0.048, "brnn2": 0.05, "pan-ctx": 0.06}
+"""Mechanism → mask correctness, where that of a uniform map is 0.05. Differences below 5 % do not count."""
+
+
+def test_the_ratio_of_times_precedes_the_time_in_a_terminal():
+    """Saved boards keep their order."""
+    board = build_board([result("san", relative_runtime=1.0), result(relative_runtime=4.7)])
+    note = "step ms depends on the load of the machine during the run; compare × san"
+    text, markdown = to_text(board), to_text(board, markdown=True)
+    assert 0 < text.index("× san") < text.index("step ms")
+    assert 0 < markdown.index("step ms") < markdown.index("× san")
+    assert note in text
+    assert note not in markdown
+    assert note not in to_text(build_board([result(relative_runtime=4.7)]))
+
+
 def test_text_names_the_seeds_of_differences_and_p_values():
     alone, both = with_answers("san", 1, 0.6, 1), with_answers("san", 2, 0.6, 1)
     unlike, single = "differences are over the seeds that both rows have", "with one seed, it is over its questions"

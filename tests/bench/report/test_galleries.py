@@ -94,7 +94,15 @@ def test_each_image_shows_the_shares_of_its_map_and_of_a_uniform_map(runs, root)
 
 @pytest.mark.parametrize(
     ("share", "uniform", "comparison"),
-    [(0.1, 0.05, "2.00 × uniform"), (0.04, 0.05, "below uniform"), (None, 0.05, ""), (0.1, 0.0, ""), (0.1, None, "")],
+    [
+        (0.1, 0.05, "2.00 × uniform"),
+        (0.04, 0.05, "below uniform"),
+        (0.0376, 0.0384, ""),
+        (0.0392, 0.0384, ""),
+        (None, 0.05, ""),
+        (0.1, 0.0, ""),
+        (0.1, None, ""),
+    ],
 )
 def test_a_share_is_compared_with_that_of_a_uniform_map(share, uniform, comparison):
     assert galleries.Attention(share, uniform).comparison.replace("\u00a0", " ") == comparison

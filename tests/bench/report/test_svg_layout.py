@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bench.report.svg_layout import Frame, place, powers, shares, whole
+from bench.report.svg_layout import Frame, place_names, powers, shares, whole
 
 
 @pytest.mark.parametrize("values", [[], [0.5], [0, 1], [0.123, 0.124], [0.98, 1.0], [0.0]])
@@ -34,7 +34,7 @@ def test_a_logarithmic_axis_has_ticks(values):
 def test_names_in_a_chart_do_not_cover_each_other():
     frame = Frame(shares([0, 1], ""), shares([0, 1], ""), 680, 360)
     names = [(frame.at(0.5 + 0.001 * k, 0.5 + math.sin(k) / 50), f"name{k}") for k in range(12)]
-    words = place(names, frame, ())
+    words = place_names(names, frame, ())
     assert 2 <= len(words) < 12
     boxes = [(w.x - {"start": 0, "middle": 18, "end": 36}[w.anchor], w.y) for w in words]
     for k, (x, y) in enumerate(boxes):

@@ -1,5 +1,6 @@
 """The table of the leaderboard in the report."""
 
+from dataclasses import replace
 from typing import Any
 
 from bench.report.groups import BoardEntry, ComparisonGroup
@@ -44,6 +45,30 @@ def test_values_shared_in_a_data_set_are_in_its_heading():
     assert "backgrounds" not in [column.name for column in made.columns]
 
 
+def test_the_share_of_a_uniform_map_is_in_the_heading_if_it_is_shared():
+    """Rows without maps have none."""
+    shares = [{"mask_correctness_uniform": 0.0236}, {"mask_correctness_uniform": None}]
+    other = group({"mask_correctness_uniform": 0.048}, title="other")
+    made = table([group(*shares), other])
+    assert [[(c.name, v) for c, v in s.shared] for s in made.sections] == [
+        [("mask_correctness_uniform", "0.024")],
+        [("mask_correctness_uniform", "0.048")],
+    ]
+    made = table([group(*shares, {"mask_correctness_uniform": 0.05})])
+    assert "mask_correctness_uniform" in [column.name for column in made.columns]
+
+
+def test_letters_stand_for_recipes_that_the_heading_describes():
+    mixed = group({"attn": "a"}, {"attn": "b"})
+    entries = [replace(e, letter=letter, recipe=letter * 2) for e, letter in zip(mixed.entries, "xy", strict=True)]
+    made = table([replace(mixed, entries=tuple(entries)), group({"recipe": "one"}, title="other")])
+    first, second = made.sections
+    assert (first.recipes, first.shared) == ([("x", "xx"), ("y", "yy")], [])
+    assert (second.recipes, [(c.name, v) for c, v in second.shared]) == ([], [("recipe", "one")])
+    cells = [cell for row in made.rows for cell in row if cell.name == "recipe"]
+    assert [(cell.text, cell.hidden) for cell in cells] == [("x", "xx"), ("y", "yy"), ("", "one")]
+
+
 def test_the_status_is_a_column_if_a_run_is_not_finished():
     assert "status" in [column.name for column in table([group({}, {"status": "1 failed"})]).columns]
 
@@ -54,8 +79,8 @@ def test_a_rank_is_shown_as_text_and_sorted_as_a_number():
 
 
 def test_mask_correctness_below_uniform_is_named():
-    """Equal shares are not below."""
-    for share, note in ((0.01, "below uniform"), (0.02, ""), (0.03, ""), (None, "")):
+    """Shares that count as equal are not below."""
+    for share, note in ((0.01, "below uniform"), (0.0192, ""), (0.02, ""), (0.03, ""), (None, "")):
         made = table([group({"mask_correctness": share, "mask_correctness_uniform": 0.02})])
         notes = {cell.name: cell.note for cell in made.rows[0]}
         assert notes.get("mask_correctness", "") == note

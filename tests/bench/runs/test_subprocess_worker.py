@@ -310,6 +310,23 @@ def test_a_worker_is_given_a_gpu_that_the_sweep_may_use(count, listed, expected)
     assert sweep_workers.list_visible_gpus(count, listed) == expected
 
 
+@pytest.mark.parametrize(
+    ("limit", "workers", "expected"), [(None, 2, 4), (None, 16, 1), ("1", 2, 1), ("3", 2, 3), ("6", 2, 4), ("6", 16, 1)]
+)
+def test_the_threads_of_a_worker_are_its_share_of_the_cores_up_to_omp_num_threads(
+    limit, workers, expected, monkeypatch
+):
+    """PyTorch reads OMP_NUM_THREADS when it starts. A worker process without a limit uses all cores."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if limit:
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: int(limit or 8))
+    monkeypatch.setattr(sweep_workers, "processors", lambda: 8)
+    for threads, number in ((None, expected), (5, 5)):
+        with sweep_workers.local_workers("cpu", workers, threads) as launcher:
+            assert launcher.threads == number
+
+
 def test_each_worker_process_sees_only_one_gpu(monkeypatch):
     given = []
 

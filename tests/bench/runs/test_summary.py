@@ -88,6 +88,24 @@ def test_summary_compares_attention_with_a_uniform_map(run, mini, tmp_path, shar
     assert words in row(describe_run(copy, mini), "attention on the queried digit")
 
 
+@pytest.mark.parametrize(
+    ("peak", "words"),
+    [
+        (0.003, "random pixel: 5.0 %, 0.1 times as much"),
+        (0.0, "random pixel: 5.0 %, 0.0 times as much"),
+        (0.051, "random pixel: 5.0 %, no better than random"),
+        (0.5, "random pixel: 5.0 %, 10.0 times as much"),
+    ],
+)
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1])
+def test_summary_compares_the_peak_with_a_random_pixel(run, mini, tmp_path, peak, words, share):
+    """A sentence follows if the attention is above chance and the peak is below."""
+    copy = changed(run, tmp_path, mask_correctness=share, mask_correctness_uniform=0.05, pointing=peak)
+    text = describe_run(copy, mini)
+    assert row(text, "peak of the map on the digit").endswith(words)
+    assert ("on the digit less often than a random pixel" in text) == (share == 0.1 and peak < 0.05)
+
+
 def test_summary_reports_a_network_without_maps(trained, mini):
     none = trained("none")
     assert not has_map(none)

@@ -38,7 +38,8 @@ def test_forecast_is_the_time_of_all_runs_and_of_the_longest(tasks, steps, tmp_p
     monkeypatch.setattr(sweep_forecast, "MIN_IMAGES", 1)
     with caplog.at_level(logging.INFO):
         sweep_forecast.announce_duration(tasks, tmp_path, 2, None)
-    (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("about")]
+    first, line = [record.getMessage() for record in caplog.records]
+    assert first == "6 runs; 2 at a time; an estimate of the time follows, from a step of each network"
     assert line.startswith("about 36 min of training for 6 runs, 2 at a time; the longest, ")
     assert line.endswith("pan seed 0, takes about 18 min")
     assert sorted(steps) == ["pan", "san"]
@@ -55,7 +56,19 @@ def test_a_short_sweep_is_not_estimated(tasks, steps, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         sweep_forecast.announce_duration(tasks, tmp_path, 1, None)
     assert not steps
-    assert not caplog.records
+    assert [record.getMessage() for record in caplog.records] == ["6 runs; 1 at a time"]
+
+
+def test_finished_runs_are_not_announced(tasks, steps, tmp_path, caplog, monkeypatch):
+    done = {tmp_path / task.config.run_id for task in tasks[1:]}
+    monkeypatch.setattr(sweep_forecast.records, "is_finished", done.__contains__)
+    monkeypatch.setattr(sweep_forecast, "MIN_IMAGES", 1)
+    with caplog.at_level(logging.INFO):
+        sweep_forecast.announce_duration(tasks, tmp_path, None, None)
+        done.add(tmp_path / tasks[0].config.run_id)
+        sweep_forecast.announce_duration(tasks, tmp_path, 1, None)
+    assert [record.getMessage() for record in caplog.records] == ["1 run of 6, the others are finished"]
+    assert not steps
 
 
 def test_an_error_of_the_estimate_does_not_end_the_sweep(tasks, tmp_path, monkeypatch, caplog):

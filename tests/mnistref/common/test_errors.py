@@ -6,7 +6,7 @@ from click.testing import CliRunner
 import cli
 from bench.attention import MECHANISMS
 from bench.config import PRESETS, RECIPES
-from mnistref.common.errors import nearest_name
+from mnistref.common.errors import did_you_mean, near_names, nearest_name
 from mnistref.export import FORMATS
 from mnistref.generation.plan import POOLS
 from mnistref.sources.digits import NAMES as DIGITS
@@ -34,6 +34,24 @@ def test_nearest_name_ignores_case_and_suggests_nothing_for_unrelated_names(kind
             assert nearest_name(spelled, REGISTRIES[kind]) == name
     for name in ("foo", "xyzzy", "?"):
         assert nearest_name(name, REGISTRIES[kind]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mgb", ["mbg", "mbgb"]),
+        ("MGB", ["mbg", "mbgb"]),
+        ("mbg", ["mbg"]),
+        ("mbgg", ["mbg", "mbgb"]),
+        ("mrfe", ["mref"]),
+        ("m", []),
+        ("", []),
+    ],
+)
+def test_near_names_include_swapped_letters(name, expected):
+    assert near_names(name, ["mref", "mdist", "mbg", "mbgb"]) == expected
+    if len(expected) == 2:
+        assert did_you_mean(name, ["mref", "mbg", "mbgb"]).startswith("did you mean 'mbg' or 'mbgb'? known: mref, ")
 
 
 def message_of(program: str, *arguments: str) -> str:
@@ -79,6 +97,9 @@ def test_commands_suggest_a_near_name_only(near, far, hint):
     assert "did you mean" not in message_of(*far).lower()
 
 
-def test_too_many_mechanisms_are_refused_with_the_number_of_slots():
-    message = message_of("bench", "run", "--attn", "pan,pan-ctx,pan,pan-ctx,pan", "--preset", "quick")
-    assert message == "error: 'pan,pan-ctx,pan,pan-ctx,pan' names 5 slots; this network has 4; name 4 or fewer\n"
+@pytest.mark.parametrize("attn", ["pan,pan-ctx,pan,pan-ctx,pan", "none,san,pan,arnn,se"])
+def test_too_many_mechanisms_are_refused_with_the_number_of_slots(attn):
+    """This is reported before "san acts in the last slot only"."""
+    expected = f"error: {attn!r} names 5 slots; this network has 4; name 4 or fewer\n"
+    assert message_of("bench", "run", "--attn", attn, "--preset", "quick") == expected
+    assert message_of("bench", "sweep", "--attn", attn.replace(",", "+"), "--preset", "quick") == expected

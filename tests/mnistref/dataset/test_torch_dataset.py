@@ -162,6 +162,12 @@ def test_slices_and_items_agree_with_numpy_indices(make):
         dataset["3"]
 
 
+@pytest.mark.parametrize("index", [[1, 2], (1, 2), "1", 1.0, None])
+def test_an_index_of_another_type_is_refused_in_one_line(index, make):
+    with pytest.raises(TypeError, match=f"an index of type {type(index).__name__}: pass a whole number or a slice"):
+        MnistRef(make("mini"))[index]
+
+
 def test_repr_of_the_dataset_names_variant_split_and_queries(make):
     text = repr(MnistRef(make("mini"), split="test", transform=v2.Identity()))
     assert text.splitlines()[0] == "Dataset MnistRef mini"
