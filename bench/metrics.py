@@ -1,4 +1,4 @@
-"""Metrics of attention maps and answers. Pure functions of tensors or NumPy arrays.
+"""Metrics of attention maps and answers: functions of tensors or NumPy arrays. Pure.
 
 Shapes: B images, H × W pixels, h × w positions of a map, T answers. All functions check their arguments, see
 `bench.evaluation.metric_inputs`:

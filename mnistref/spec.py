@@ -1,6 +1,6 @@
 """Specifications: the sampling law of a variant, and the full specification of a data set.
 
-Both are frozen and pure. A data set is identified by the hash of its canonical JSON: equal specifications give equal
+Pure. Both are frozen. A data set is identified by the hash of its canonical JSON: equal specifications give equal
 data sets and the same `spec_id`.
 """
 

@@ -1,4 +1,4 @@
-"""The registry of variants. One entry here adds a variant to every command, test and table.
+"""The registry of variants. One entry here adds a variant to every command, test and table. Pure.
 
 PAN is Seo et al., "Progressive Attention Networks for Visual Attribute Prediction" (BMVC 2018); ARNN is Khandelwal and
 Sigal, "AttentionRNN: A Structured Spatial Attention Mechanism" (ICCV 2019).

@@ -1,6 +1,7 @@
 """The architecture: import contracts of pyproject.toml, pure modules, unsafe functions, and lengths of files."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -19,22 +20,11 @@ LONGEST = 325
 LONGEST_TEST = 400
 """Maximum number of lines of a test file."""
 
-PURE = (
-    *("mnistref.queries", "mnistref.spec", "mnistref.variants", "mnistref.storage.schema"),
-    *("mnistref.storage.manifest_schema", *(f"mnistref.metadata.{name}" for name in ("card", "credits", "croissant"))),
-    *(f"mnistref.rendering.{name}" for name in ("reference", "render", "resize", "rng", "scene")),
-    *("bench.config", "bench.metrics", "bench.common.number_format", "bench.common.safetensors_io"),
-    *(f"bench.evaluation.{name}" for name in ("columns", "metric_inputs", "output_checks", "panels")),
-    *("bench.evaluation.plain_tensors", "bench.evaluation.unchecked_metrics", "bench.data.grouping"),
-    *(f"bench.leaderboard.{name}" for name in ("aggregate", "claims", "published", "statistics")),
-    *("bench.runs.shell_command", "bench.runs.validation"),
-    *(f"bench.report.{name}" for name in ("accuracy_charts", "chart_types", "curve_charts", "groups", "intervals")),
-    *("bench.report.markdown", "bench.report.svg_layout", "bench.report.table"),
-)
-"""Modules that only compute: no files, network, clock, printing or shared random generator."""
 IMPURE_MODULES = {"datetime", "io", "os", "pathlib", "random", "requests", "shutil", "socket", "subprocess"}
 IMPURE_MODULES |= {"time", "urllib"}
 IMPURE_CALLS = {"open", "print", "input"}
+FILE_METHOD = re.compile(r"\.(open|(read|write)_(text|bytes|csv|parquet)|to_csv|mkdir|unlink)$")
+SAMPLING = {"torch.rand", "torch.randn", "torch.randint", "torch.randperm", "torch.multinomial", "torch.bernoulli"}
 
 TRITON = {
     f"bench.kernels.diagonal_lstm.{name}" for name in ("triton_dot", "triton_kernels", "triton_op", "triton_weights")
@@ -64,6 +54,21 @@ def imports_of(name: str, everywhere: bool = True) -> set[str]:
     return found
 
 
+def pure_modules() -> list[str]:
+    """Return the modules whose docstring says "Pure.".
+
+    They only compute: no files, network, clock, printing or shared random generator.
+    """
+    return [name for name in MODULES if re.search(r"\bPure\.", ast.get_docstring(tree_of(name)) or "")]
+
+
+def test_pure_modules_are_found_by_their_docstrings():
+    assert len(pure_modules()) > 40
+    for name in MODULES:
+        found = re.findall(r"\bpure\b.?", ast.get_docstring(tree_of(name)) or "", re.IGNORECASE)
+        assert set(found) <= {"Pure."}, f'{name}: write "Pure.", so that the tests find the module'
+
+
 def test_import_contracts_are_kept(tmp_path):
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache"]
     done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
@@ -80,13 +85,17 @@ def test_only_entry_points_import_the_command_line():
         assert not any("cli" in module for module in imports_of(name, everywhere=False)), name
 
 
-@pytest.mark.parametrize("name", PURE)
+@pytest.mark.parametrize("name", pure_modules())
 def test_pure_module_uses_no_files_clock_or_global_generator(name):
     roots = {module.split(".")[0] for module in imports_of(name)}
     assert not roots & IMPURE_MODULES
+    assert not {"importlib.resources", "torch.random"} & imports_of(name)
     for node in ast.walk(tree_of(name)):
         if isinstance(node, ast.Call):
-            assert not (isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS), ast.unparse(node)
+            called = ast.unparse(node.func)
+            assert called not in IMPURE_CALLS and not FILE_METHOD.search(called), ast.unparse(node)
+            if called in SAMPLING:
+                assert any(keyword.arg == "generator" for keyword in node.keywords), ast.unparse(node)
         if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("np.random."):
             assert node.attr == "Philox", ast.unparse(node)  # a keyed stream, no shared state
 
@@ -138,6 +147,24 @@ def test_every_module_has_a_docstring_and_is_short(name):
     text = MODULES[name].read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text)) or not text
     assert len(text.splitlines()) <= LONGEST, "split it"
+
+
+@pytest.mark.parametrize("package", ["mnistref", "bench"])
+def test_contributing_describes_every_module_and_package(package):
+    text = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = text.split(f"### {package}: ")[1].split("\n#")[0]
+    described = set()
+    for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE):
+        described |= set(re.findall(r"`(\w+)`", row))
+    parts = {name.split(".")[1] for name in MODULES if name.startswith(f"{package}.")} - {"__main__"}
+    assert described == parts
+
+
+def test_files_that_contributing_names_exist():
+    text = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`((?:bench|mnistref|tests)/[\w./]+)`", text))
+    assert len(paths) > 15
+    assert not [path for path in paths if not (TOP / path).exists()]
 
 
 def test_test_files_are_short():

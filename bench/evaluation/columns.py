@@ -1,4 +1,4 @@
-"""The table of columns: name, number format, direction, headings and documentation of each.
+"""The table of columns: name, number format, direction, headings and documentation of each. Pure.
 
 The CSV of a board, its text table, the HTML report and `bench runtime` derive from `COLUMNS`. To add a column, add one
 entry. The names are also the keys of result.json. `MAP_METRICS`, `MAP_SCORES` and `COSTS` derive from flags of the

@@ -1,4 +1,4 @@
-"""The metrics of `bench.metrics`, without checks of the arguments.
+"""The metrics of `bench.metrics`, without checks of the arguments. Pure.
 
 Shapes: B images, H × W pixels. `masks` are maps (B, 1, h, w), shallow to deep, finite and not negative. `product` is
 the result of `attended`, f4 (B, H, W). `target` is bool (B, H, W).

@@ -1,1 +1,1 @@
-"""Boards of results: aggregation, statistics, claims and formats. Only the module `snapshot` reads and writes files."""
+"""Boards of results: aggregation, statistics, claims and formats. Only `snapshot` reads and writes the files of boards."""

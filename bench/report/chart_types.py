@@ -1,4 +1,4 @@
-"""The parts of a chart of the report. Pure: they contain what to draw, not how; `chart.html` draws them."""
+"""The parts of a chart of the report. They contain what to draw, not how; `chart.html` draws them. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Positions of the lines, marks and names of a chart. Pure arithmetic.
+"""Positions of the lines, marks and names of a chart. Pure.
 
 Lengths are in units of the chart's view box, with y downwards, rounded to a tenth.
 """

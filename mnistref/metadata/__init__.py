@@ -1,1 +1,1 @@
-"""Pages of a data set: data card, Croissant file, credits. Pure text."""
+"""Pages of a data set: data card, Croissant file, credits."""

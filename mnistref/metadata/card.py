@@ -1,4 +1,4 @@
-"""The pages of a data set: `README.md` for people and `croissant.json` for programs. Pure text."""
+"""The pages of a data set: `README.md` for people and `croissant.json` for programs. Pure."""
 
 from collections.abc import Iterable
 

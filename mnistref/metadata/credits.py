@@ -1,4 +1,4 @@
-"""Licences of the digit and photo sources, and the papers of the variants."""
+"""Licences of the digit and photo sources, and the papers of the variants. Pure."""
 
 from mnistref.spec import VariantSpec
 from mnistref.storage.manifest import Manifest, Source

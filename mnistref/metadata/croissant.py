@@ -1,4 +1,4 @@
-"""`croissant.json`: a machine-readable description of a data set (Croissant 1.0, JSON-LD). Pure text."""
+"""`croissant.json`: a machine-readable description of a data set (Croissant 1.0, JSON-LD). Pure."""
 
 import json
 from typing import TypeAlias

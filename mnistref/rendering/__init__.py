@@ -1,1 +1,1 @@
-"""Sampling of scenes and rendering of images: pure, compiled, with a readable reference."""
+"""Sampling of scenes and rendering of images: compiled, with a readable reference."""

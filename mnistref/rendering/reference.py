@@ -1,4 +1,4 @@
-"""Readable reference of the sampling law and the renderer: NumPy, Pillow, floats, one image at a time.
+"""Readable reference of the sampling law and the renderer: NumPy, Pillow, floats, one image at a time. Pure.
 
 `scene.py` and `render.py` must give the same bytes. Without numba, this renderer replaces them and is 20 to 60 times
 slower. The law is specified by `spec.VariantSpec`, the card of the data set, and the steps below.

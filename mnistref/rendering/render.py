@@ -1,4 +1,4 @@
-"""Render a scene to pixels. Pure, compiled, in integers only. `reference.py` is the readable form."""
+"""Render a scene to pixels. Compiled, in integers only; `reference.py` is the readable form. Pure."""
 
 from typing import NamedTuple
 

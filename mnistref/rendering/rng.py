@@ -2,7 +2,7 @@
 
 A stream is Philox4x64-10 with key = (seed, split · 2³² + purpose) and counter = (block, index, 0, 0). Each purpose has
 its own stream, so variants that differ only in the background have the same digits. All arithmetic is on integers and
-gives the same results on every machine.
+gives the same results on every machine. Pure.
 
 `Stream` is the readable form with NumPy's Philox. The compiled functions give the same numbers. A compiled stream is a
 uint64 array of 9: key, key, block, index, number of unused words, and the four words.

@@ -1,4 +1,4 @@
-"""Sample a scene: digits, colours, scales, positions, and the ink of the digits. Pure, compiled, in integers only.
+"""Sample a scene: digits, colours, scales, positions, and the ink of the digits. Compiled, in integers only. Pure.
 
 A scale is a multiple of 2⁻²¹, which is exact in float32, so `side = floor(28 · digit_scale)` holds exactly.
 `reference.py` is the readable form.

@@ -1,4 +1,4 @@
-"""Fields of a shard: dtype, shape, range and meaning.
+"""Fields of a shard: dtype, shape, range and meaning. Pure.
 
 Writers, readers, checks and documentation derive from this table. Legend: N images, H height, W width. Digit slots are
 numbered 0 … 8 in the order of placement.
