@@ -20,9 +20,9 @@ from bench.attribution.methods import MapMethod
 from bench.data.split import Split
 
 PREDICTION, LABEL = "prediction", "label"
-"""Which class is explained: the network's answer, or the right one."""
+"""The class that is explained: the network's answer, or the right answer."""
 ORACLE = "oracle"
-"""The mask of the queried digit as a map. Its deletion and insertion show what pointing at the digit is worth."""
+"""The mask of the queried digit as a map. A reference for deletion and insertion of the other maps."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class ExplanationOptions:
-    """How maps are made.
+    """Options of an explanation.
 
     Attributes:
         explained: `PREDICTION` or `LABEL`.
@@ -77,7 +77,7 @@ def explain(
         network: the network.
         split: the questions, with masks.
         methods: the methods.
-        options: how maps are made.
+        options: the class that is explained, the batch size, the seed, and which results to compute.
         on_batch: called after each method and batch with the number of its questions.
 
     Raises:

@@ -24,7 +24,7 @@ IMAGE_MEASURES = {
 }
 """Measures that need the scores and the target alone."""
 AREAS = ("area_target", "area_others", "area_background")
-"""Shares of the image that the three regions cover: what the uniform map scores."""
+"""Shares of the image that the three regions cover. The uniform map has these scores."""
 
 _share = partial(Column, number_format=share, value_range=SHARE_RANGE, bounded=True)
 
@@ -43,7 +43,7 @@ MEASURES = (
     ),
     _share(
         RANK_ACCURACY,
-        "Share of the K highest pixels on the queried digit of K pixels.",
+        "Share of the K highest pixels that lie on the queried digit, which has K pixels.",
         higher_is_better=True,
         text_heading="rank acc.",
     ),

@@ -1,4 +1,4 @@
-"""The registry of map methods: what shows where a network looks. THE place for a new method: one entry here.
+"""Registry of map methods. To add one, add an entry to `METHODS`.
 
 Shapes: B questions, each about its own image of H × W pixels. A map is f4 (B, h, w), finite and not negative; h × w may
 be smaller than the image, and the map is then upsampled as an attention map is.
@@ -33,7 +33,7 @@ class MapMethod:
         compute: the function.
         is_baseline: whether the map ignores the network. A method that is not better than these shows nothing.
         is_slow: whether it needs hundreds of forward passes for each question.
-        caution: where the method is flattered or fails; "" if nothing is known.
+        caution: when its scores are misleading; "" if no such case is known.
     """
 
     name: str

@@ -22,8 +22,8 @@ def cascade(
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Yield the name of each randomised layer, and the rank correlation of each method's maps with the original ones.
 
-    The layers are randomised one after the other and stay so. The explained classes are the answers of the trained
-    network. The network itself is not changed.
+    The layers are randomised one after the other and remain randomised. The explained classes are the answers of the
+    trained network. The network itself is not changed.
 
     Args:
         network: the trained network.
@@ -32,8 +32,8 @@ def cascade(
         seed: seed of the random weights.
 
     Yields:
-        (layer, method → Spearman's correlation over the pixels of each image, f8 (B,)). A constant map correlates with
-        nothing: 0.
+        (layer, method → Spearman's correlation over the pixels of each image, f8 (B,)). The correlation of a
+            constant map is 0.
     """
     changed = copy.deepcopy(network)
     size = (batch.images.shape[2], batch.images.shape[3])

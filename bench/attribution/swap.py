@@ -18,7 +18,7 @@ MASSES = ("map1_on_digit1", "map1_on_digit2", "map2_on_digit1", "map2_on_digit2"
 """Shares of the map under each question that lie on each digit."""
 MOVED, TOTAL_VARIATION, LARGEST_CHANGE = "moved", "total_variation", "largest_change"
 AREAS = ("area_digit1", "area_digit2")
-"""Shares of the image that the digits cover: what the uniform map scores."""
+"""Shares of the image that the digits cover. The uniform map has these scores."""
 RIGHTS = ("right1", "right2")
 """Whether the answer to each question is right."""
 SAME_MAP = 1e-6

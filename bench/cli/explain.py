@@ -1,4 +1,4 @@
-"""`bench saliency`: maps of any kind, measured alike."""
+"""`bench saliency`: post-hoc maps, scored with the same measures as attention maps."""
 
 import logging
 from pathlib import Path
@@ -60,7 +60,7 @@ def saliency(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure post-hoc maps beside the network's own map.
+    """Measure post-hoc maps and the network's own map.
 
     RUN is the folder of a finished run with weights. The maps of each method are compared with the masks of the queried
     digits, by the measures of attention maps. Writes saliency.json into RUN and prints the table.

@@ -75,7 +75,7 @@ def _by_logarithms(masks: Sequence[Tensor], size: tuple[int, int], power: float)
 
 
 def zero_everywhere(masks: Sequence[Tensor], size: tuple[int, int], product: Tensor) -> Tensor:
-    """Return of which images the product of the maps is zero everywhere, bool (B,).
+    """Return whether each image's product of the maps is zero everywhere, bool (B,).
 
     Args:
         masks: the maps.

@@ -1,1 +1,1 @@
-"""Boards of results: aggregation, statistics, claims and formats. Only `snapshot` reads and writes the files of boards."""
+"""Boards of results: aggregation, statistics, claims and formats. Only `snapshot` accesses the files of boards."""

@@ -72,7 +72,7 @@ def _run_to_text(rows: pd.DataFrame, markdown: bool) -> str:
 
 
 def find_caution(method: str) -> str:
-    """Return where a method is flattered or fails; "" if nothing is known."""
+    """Return when the scores of a method are misleading; "" if no such case is known."""
     return METHODS[method].caution if method in METHODS else ""
 
 

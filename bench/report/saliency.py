@@ -48,7 +48,7 @@ class SaliencyTable:
         questions: how the maps were made.
         columns: the measures.
         rows: the methods.
-        cautions: where methods are flattered or fail.
+        cautions: when the scores of methods are misleading.
         images: source of a picture of the images that the maps belong to; "" without maps.
     """
 

@@ -1,4 +1,4 @@
-"""The result of a run for people: its numbers, each next to what it has to be compared with."""
+"""The result of a run for people: its numbers, each with a reference value."""
 
 import shlex
 from collections.abc import Iterator

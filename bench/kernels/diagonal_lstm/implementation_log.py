@@ -17,7 +17,8 @@ _OPEN_LOGS: list[set[str]] = []
 def record_implementations(ran: set[str]) -> Iterator[None]:
     """Add to `ran` the name of every implementation that runs meanwhile, in any thread. Self-tests do not count.
 
-    A graph that is replayed is not seen; what it replays ran when it was recorded. Nor is a compiled function.
+    Replays of CUDA graphs are not recorded, because the graph was recorded when it was captured; compiled functions are
+    not recorded either.
     """
     _OPEN_LOGS.append(ran)
     try:
