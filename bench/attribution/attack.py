@@ -1,4 +1,4 @@
-"""Adversarial images: the smallest changes of pixels that change a network's answer (LTPA §5.2).
+"""Adversarial images: small changes of pixels that may change a network's answer (LTPA §5.2).
 
 Shapes: B questions, each about its own image of H × W pixels. Pixels are in 0 … 1, and a norm ε is the largest change
 of a pixel in each colour channel (L∞).
@@ -18,7 +18,7 @@ METHODS = {
     FGSM: "one step of ε along the sign of the gradient (Goodfellow et al., ICLR 2015, §4)",
     PGD: "10 steps of ε / 4 along the sign, projected onto the norm (Madry et al., ICLR 2018, §2.1), no random start",
 }
-"""What each attack does."""
+"""Name of an attack → its description."""
 PGD_STEPS = 10
 _PGD_REACH = 2.5
 """Sum of the sizes of all steps of `pgd`, in ε. Above 1, it can reach any point within the norm (Madry et al., §5)."""

@@ -18,7 +18,7 @@ from bench.model import AttributeCNN, Output
 class ExplainedNetwork:
     """A network in evaluation mode whose parameters get no gradients.
 
-    Use it inside `frozen`, which restores the network.
+    Call its methods inside `frozen`, which restores the network afterwards.
 
     Args:
         model: a module, or a function of (images, query), see `bench.evaluation.any_model.AnyModel`.

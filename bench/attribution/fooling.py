@@ -1,4 +1,4 @@
-"""Attacks on a network over the questions of a split: which answers change, and which stay right.
+"""Attacks on a network over the questions of a split: which answers change, and which remain right.
 
 Shapes: T questions, each about its own image.
 """
@@ -45,7 +45,7 @@ class AttackPlan:
 
 @dataclass(frozen=True)
 class Fooling:
-    """What attacks did to T answers.
+    """The effect of attacks on T answers.
 
     Attributes:
         changed: attack → u1 (T,), whether the answer differs from the answer to the original image.

@@ -22,7 +22,7 @@ def deletion(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: 
         images: f4 (B, 3, H, W).
         query: i8 (B,).
         classes: i8 (B,), the explained classes.
-        scores: (B, H, W). Pixels with equal scores go in the order of rows.
+        scores: (B, H, W). Pixels with equal scores are ordered row by row.
 
     Returns:
         (B, STEPS + 1), from the whole image to a black one. A good map gives a small mean.

@@ -44,7 +44,7 @@ def pair_questions(first: Split, everything: Split) -> tuple[Split, Split]:
     """Return two questions about each image: the given one, and the next one about the image with another query.
 
     The next question is that about the next slot; the first slot follows the last. Images without another query are
-    left out.
+    omitted.
 
     Args:
         first: one question about each image.

@@ -1,4 +1,4 @@
-"""The command `bench evaluate`: parse, import lazily, make one call, print."""
+"""The command `bench evaluate`."""
 
 import logging
 from functools import partial

@@ -36,7 +36,7 @@ SHARE_RANGE = (0.0, 1.0)
 """The possible numbers of a share."""
 
 _map_share = partial(Column, number_format=share, higher_is_better=True, of_maps=True, value_range=SHARE_RANGE)
-"""The column of a metric of attention maps that is a share, of which more is better."""
+"""Constructor of the column of a metric of attention maps that is a share, where higher is better."""
 
 COLUMNS = (
     Column(

@@ -82,7 +82,7 @@ def read_sheet(folder: Path, name: str, n: int, mode: str, max_side: int) -> Ima
 
     Args:
         folder: the folder with the pictures of a run.
-        name: `IMAGES`, `MAPS` or `TARGETS`. Of the first two, there may be a small copy instead.
+        name: `IMAGES`, `MAPS` or `TARGETS`. A small copy may replace each of the first two.
         n: number of squares.
         mode: mode of the picture, such as "RGB".
         max_side: maximal side of a square in pixels. Larger squares are reduced.

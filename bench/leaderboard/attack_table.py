@@ -64,7 +64,7 @@ def _run_to_text(rows: pd.DataFrame, markdown: bool) -> str:
 
 
 def _pivot(rows: pd.DataFrame, regions: list[str], name: str) -> list[list[str]]:
-    """Return the cells of the table of a column: method and norm, then a column for each region."""
+    """Return the cells of the table of one measure: method and norm, then a column for each region."""
     lines = [[METHOD, "ε", *regions]]
     for (method, norm), group in rows.groupby([METHOD, NORM], sort=False):
         found = {row[REGION]: _percent_with_bounds(row, name) for _, row in group.iterrows()}

@@ -72,7 +72,7 @@ class ClaimResult:
 
     Attributes:
         claim: the claim in words.
-        source: where a paper makes it.
+        source: where a paper states it.
         group: the data set, or two of them, and the recipe.
         compared: "better − worse".
         metric: accuracy or mask_correctness.
@@ -193,7 +193,7 @@ def _clutter_claims(
 
 @dataclass(frozen=True)
 class _Statement:
-    """A claim about two mechanisms in a comparison group, and where it is made."""
+    """A claim about two mechanisms in a comparison group, and where a paper states it."""
 
     claim: str
     source: str
@@ -224,7 +224,7 @@ def _common_seeds(runs: _Runs, compared: _Pair) -> set[int]:
 
 
 def _scale_bins(runs: _Runs, compared: _Pair) -> np.ndarray | None:
-    """Return the scale bin of each question, i8 (T,); None if the runs of common seeds lack it, or contradict."""
+    """Return the scale bin of each question, i8 (T,); None if runs of common seeds lack it or differ in it."""
     answers = [runs[attn][seed] for seed in _common_seeds(runs, compared) for attn in compared]
     stored = [one["scale_bin"] for one in answers if "scale_bin" in one]
     alike = len(stored) == len(answers) and all(np.array_equal(bins, stored[0]) for bins in stored)
@@ -265,7 +265,7 @@ def _published_difference(variant: str, compared: _Pair, metric: str) -> float:
 
 
 def _source(group: _ComparisonGroup, source: str, published: float) -> str:
-    """Return where a claim is made. The published values of `mbginv` are in the text of ARNN, not in a table."""
+    """Return where a claim is stated. The published values of `mbginv` are in the text of ARNN, not in a table."""
     return "ARNN §4.1" if group[0] == "mbginv" and not math.isnan(published) else source
 
 

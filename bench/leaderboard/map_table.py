@@ -48,7 +48,7 @@ def build_map_table(records: Iterable[tuple[str, SaliencyRecord]]) -> pd.DataFra
 
 
 def map_table_to_text(board: pd.DataFrame, markdown: bool = False) -> str:
-    """Return the tables of all runs, one after the other, with what a reader has to know about them."""
+    """Return the tables of all runs, one after the other, each with its notes."""
     return "\n\n".join(_run_to_text(rows, markdown) for _, rows in board.groupby([RUN, "dataset"], sort=False))
 
 

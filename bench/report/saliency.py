@@ -49,7 +49,7 @@ class SaliencyTable:
         columns: the measures.
         rows: the methods.
         cautions: when the scores of methods are misleading.
-        images: source of a picture of the images that the maps belong to; "" without maps.
+        images: source of a picture of the explained images; "" without maps.
     """
 
     title: str

@@ -13,7 +13,7 @@ from mnistref.dataset import Manifest
 
 @dataclass(frozen=True)
 class RunContext:
-    """The arguments of `bench.runs.experiment.run`, and what follows from them.
+    """The arguments of `bench.runs.experiment.run`, and the values derived from them.
 
     Attributes:
         config: configuration of the run.

@@ -58,7 +58,7 @@ def figure(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str]) -
 
 
 def _name_outlined(rows: Sequence[Panels]) -> str:
-    """Return what the outlines of these rows are around."""
+    """Return the words for what the outlines of these rows enclose."""
     has_several = any(len(row.truth) > 1 for row in rows)
     return "the ink of all digits that give a right answer" if has_several else "the queried digit"
 
@@ -247,7 +247,7 @@ def _draw_outline(axes: Any, mask: Tensor) -> None:
 
 
 def _draw_legend(page: Any, foot: Sequence[str], outlined: str) -> None:
-    """Draw the legend of the outline, which is around what `outlined` names, and the notes, at the foot of the page."""
+    """Draw the legend of the outline and the notes at the foot of the page. `outlined` names what is outlined."""
     width, height = page.get_size_inches()
     key = Patch(facecolor="none", edgecolor=_OUTLINE)
     at = (2 * _GAP / width, (_GAP * 1.2 + _LINE * (len(foot) + 1)) / height)

@@ -77,7 +77,7 @@ def _check_shapes(name: str, images: np.ndarray, labels: np.ndarray, part: np.nd
 
 
 def _best_labels(likeness: np.ndarray) -> tuple[float, tuple[int, ...]]:
-    """Return the largest mean likeness of the ten classes under any permutation of labels, and that permutation."""
+    """Return the largest mean correlation of the ten classes under any permutation of labels, and that permutation."""
     best: dict[frozenset[int], tuple[float, tuple[int, ...]]] = {frozenset(): (0.0, ())}
     for row in likeness:
         longer: dict[frozenset[int], tuple[float, tuple[int, ...]]] = {}

@@ -29,9 +29,9 @@ above 0."""
 ONE_FULL, ONE_STRAY, ONE_BORDER = 0.95, 0.15, 0.9
 """Limits of the same shares of a single image."""
 FAINT, ONE_FAINT = 64, 32
-"""Limits of the brightest value: of the median image, and of a single one."""
+"""Minimum of the brightest value of an image: for the median over a pool, and for a single image."""
 ODD, MIXED = 0.001, 0.9
-"""The share of a pool that may be odd, and the share from which on the pool as a whole is described."""
+"""Share of faulty images that a pool may have, and the share above which the message describes the whole pool."""
 _NEARLY_ALL = "are nearly all ink, as masks count it (above 0); save them white on black (255 − value), or remove them"
 _HARDLY_SEEN = f"can hardly be seen, their brightest value is below {ONE_FAINT}; make them brighter, or remove them"
 _ALL_OVER = "have ink all over their square, as masks count it (above 0); set their ground to 0"

@@ -19,7 +19,7 @@ Part = tuple[int, int] | bytes
 
 
 def _at(file: BinaryIO, start: int, size: int) -> bytes:
-    """Return `size` bytes of a file; raise ValueError if it ends before."""
+    """Return `size` bytes of a file; raise ValueError if the file has fewer."""
     file.seek(start)
     data = file.read(size)
     if len(data) != size:
@@ -39,7 +39,7 @@ def _jpeg_parts(file: BinaryIO, size: int) -> Iterator[Part]:
         marker = _at(file, at, 2)
         if marker[0] != 0xFF:
             raise ValueError("no marker")
-        if marker[1] == 0xFF:  # fills
+        if marker[1] == 0xFF:  # padding before a marker
             at += 1
             continue
         if marker[1] == 0xDA:
@@ -81,7 +81,7 @@ def _png_parts(file: BinaryIO, size: int) -> Iterator[Part]:
     pixels = [k for k, (name, _, _) in enumerate(chunks) if name == b"IDAT"]
     yield 0, 8
     for k, (name, start, end) in enumerate(chunks):
-        ancillary = name.isalpha() and name[:1].islower() and name.upper() not in _PNG  # nor a damaged name of those
+        ancillary = name.isalpha() and name[:1].islower() and name.upper() not in _PNG  # no damaged name of those
         among = bool(pixels) and pixels[0] < k < pixels[-1]
         sound = end > size or _has_valid_checksum(file, start, end)
         if not ancillary or among or name == b"tRNS":

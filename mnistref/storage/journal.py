@@ -1,4 +1,4 @@
-"""The journal of an unfinished data set: checksums of its finished shards, with which a later run recognises them.
+"""The journal of an unfinished data set: checksums of its finished shards, by which a later run recognises them.
 
 HDF5 can crash or hang on a damaged file, so a file is only parsed if its SHA-256 is known. The journal holds the
 checksums during generation, the manifest afterwards. Only the process that holds the lock of the data set writes the
@@ -16,7 +16,7 @@ JOURNAL = ".unfinished"
 
 
 def append_shard(folder: Path, shard: ShardInfo) -> None:
-    """Append a finished shard. A torn or lost line costs only one shard that is drawn again."""
+    """Append a finished shard. If the line is torn or lost, only this shard is drawn again."""
     text = canonical_json(shard.as_dict())
     with open(folder / JOURNAL, "a", encoding="utf-8") as file:
         file.write(f"\n{_seal(folder, text)} {text}")

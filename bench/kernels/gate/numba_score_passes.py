@@ -105,7 +105,7 @@ def gradients(
             for p in range(start, stop):
                 offset = (b * places + p) * channels
                 for c in range(channels):
-                    # a unit that no question turns on may be −∞
+                    # a unit that is inactive for every question may be −∞
                     value = np.float64(x[offset + c]) if d_x[offset + c] != 0 else 0.0
                     d_weight[b, c] += value * d_x[offset + c]
                     d_x[offset + c] *= weight[c]
