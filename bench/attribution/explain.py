@@ -16,11 +16,10 @@ from torch import Tensor
 from bench.attribution import perturbation
 from bench.attribution.explained import ExplainedNetwork
 from bench.attribution.measures import DELETION, INSERTION, measure_map, normalize, region_areas
+from bench.attribution.method_names import LABEL, PREDICTION
 from bench.attribution.methods import MapMethod
 from bench.data.split import Split
 
-PREDICTION, LABEL = "prediction", "label"
-"""Which class is explained: the network's answer, or the right one."""
 ORACLE = "oracle"
 """The mask of the queried digit as a map. Its deletion and insertion show what pointing at the digit is worth."""
 

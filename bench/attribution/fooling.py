@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bench.attribution.attack import METHODS, PIXEL_LEVELS, REGIONS, attack, attacked_regions
+from bench.attribution.attack import attack, attacked_regions
+from bench.attribution.attack_names import DEFAULT_NORMS, METHODS, PIXEL_LEVELS, REGIONS
 from bench.attribution.explained import ExplainedNetwork
 from bench.data.split import Split
 from bench.evaluation import unchecked_metrics as metrics
@@ -36,7 +37,7 @@ class AttackPlan:
 
     methods: tuple[str, ...] = tuple(METHODS)
     regions: tuple[str, ...] = tuple(REGIONS)
-    norms: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+    norms: tuple[float, ...] = DEFAULT_NORMS
 
     def attacks(self) -> list[Attack]:
         """Return all attacks, the smallest norm first."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from bench.attribution.attack_names import DEFAULT_NORMS, METHODS, REGIONS
 from bench.config import DEVICES
 from mnistref.common.click_program import EXISTING, FOLDER, Command
 from mnistref.common.console import emit, emit_json, in_user_spelling
@@ -56,21 +57,21 @@ def _find_data(run: Path, data: Path | None, root: Path) -> Path:
 @_add_options(
     click.option(
         "--eps",
-        default="1,2,4,8,16",
+        default=",".join(f"{norm:g}" for norm in DEFAULT_NORMS),
         show_default=True,
         metavar="NUMBERS",
         help="Largest changes of a pixel in 1/255, separated by commas.",
     ),
     click.option(
         "--where",
-        default="all,target,others,background",
+        default=",".join(REGIONS),
         show_default=True,
         metavar="NAMES",
         help="Pixels that may change: all, the ink of the queried digit or of the others, the rest.",
     ),
     click.option(
         "--method",
-        default="fgsm,pgd",
+        default=",".join(METHODS),
         show_default=True,
         metavar="NAMES",
         help="Attacks: fgsm takes one step along the sign of the gradient, pgd takes 10.",
@@ -100,7 +101,7 @@ def attack(
     bench attack data_cache/runs/mbg-arnn-s0-… --plot fooling.png
     bench attack RUN --eps 1,4 --where target,background --method pgd --images 100
     """
-    from bench.attribution.attack import METHODS, REGIONS, find_names, parse_norms
+    from bench.attribution.attack import find_names, parse_norms
     from bench.attribution.fooling import AttackPlan
     from bench.compute import resolve_compute
     from bench.leaderboard.attack_table import attack_table_to_text, build_attack_table

@@ -9,6 +9,7 @@ import click
 from bench.config import DEVICES
 from mnistref.common.click_program import EXISTING, FOLDER, HeadedCommand, headed_option
 from mnistref.common.console import emit, in_user_spelling
+from mnistref.spec import UNITS
 
 _data = partial(headed_option, "Data")
 _record = partial(headed_option, "Record")
@@ -28,7 +29,7 @@ _device = partial(headed_option, "Device")
 )
 @_data(
     "--queries",
-    type=click.Choice(["one", "all", "author"]),
+    type=click.Choice(UNITS),
     default="one",
     show_default=True,
     help="Which questions about each image are asked, as in `bench run`.",

@@ -16,6 +16,7 @@ from bench.cli.report import print_report
 from bench.cli.sweep import run_sweep
 from bench.cli.train import run
 from bench.config import MIN_BATCH, RECIPES, TIMING_ROUNDS
+from bench.evaluation.columns import STEP_RATIOS
 from mnistref.common.click_program import EXISTING, FOLDER, HeadedCommand, headed_option, program
 from mnistref.common.console import emit, emit_json, remember_spelling
 from mnistref.common.text_table import table
@@ -119,7 +120,7 @@ def check(module: str, as_json: bool) -> None:
     return None
 
 
-@bench.command("runtime", cls=HeadedCommand)
+@bench.command("runtime", cls=HeadedCommand, epilog=f"Baselines: {' and '.join(STEP_RATIOS)}.")
 @_network(
     "--attn",
     "attn_lists",
@@ -169,8 +170,8 @@ def print_runtime(
 ) -> None:
     """Time training steps and inference.
 
-    The images are random. The networks are timed in turn with the baselines san and pan-ctx. Prints medians and
-    quartiles of the times, their ratios to the baselines, memory, and numerical errors.
+    The images are random. The networks are timed in turn with the baselines. Prints medians and quartiles of the
+    times, their ratios to the baselines, memory, and numerical errors.
 
     \b
     bench runtime --attn none,arnn,brnn2 --variant mref --batch 50 --threads 2

@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from bench.attribution.measures import AREAS, MEASURES
+from bench.attribution.method_names import EXPLAINED
 from bench.attribution.methods import METHODS
 from bench.common.number_format import percent, share
 from bench.evaluation.column import BOUNDS, Column
@@ -85,10 +86,9 @@ def _tabulate(name: str, record: SaliencyRecord, strips: Sequence[str]) -> Salie
         rows.append(MapRow(row[METHOD], bool(find_caution(row[METHOD])), cells, maps.get(row[METHOD], "")))
     first = board.iloc[0]
     areas = ", ".join(f"{area.removeprefix('area_')} {share(first[area])}" for area in AREAS)
-    explained = {"prediction": "the network's answer", "label": "the right answer"}[first["explained"]]
     questions = (
         f"{first['images']:,} test questions of {first['dataset']}, {percent(first['accuracy'])} % right. Explained is "
-        f"{explained}. Shares of the image, which a uniform map scores: {areas}."
+        f"{EXPLAINED[first['explained']]}. Shares of the image, which a uniform map scores: {areas}."
     )
     return SaliencyTable(name, questions, columns, rows, list_cautions(board), strips[0] if maps else "")
 

@@ -11,7 +11,7 @@ from typing import Any, TypedDict, TypeGuard
 
 import numpy as np
 
-from bench.attribution.attack import METHODS, PIXEL_LEVELS, REGIONS
+from bench.attribution.attack_names import METHODS, PIXEL_LEVELS, REGIONS
 from bench.attribution.fooling import Attack, AttackPlan, Fooling
 from bench.common.json_files import read_json, write_json
 from bench.runs.question_arrays import QuestionArrays

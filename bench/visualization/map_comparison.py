@@ -5,9 +5,10 @@ from pathlib import Path
 
 import torch
 
-from bench.attribution.explain import LABEL, ExplanationOptions, seeded
+from bench.attribution.explain import ExplanationOptions, seeded
 from bench.attribution.explained import ExplainedNetwork
 from bench.attribution.measures import normalize
+from bench.attribution.method_names import LABEL
 from bench.attribution.methods import MapMethod
 from bench.evaluation.panels import Panels, make_panels
 from bench.runs.network_loading import load_model

@@ -5,20 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bench.attribution.attack import (
-    ALL,
-    BACKGROUND,
-    FGSM,
-    METHODS,
-    OTHERS,
-    PGD,
-    REGIONS,
-    TARGET,
-    attack,
-    attacked_regions,
-    find_names,
-    parse_norms,
-)
+from bench.attribution.attack import attack, attacked_regions, find_names, parse_norms
+from bench.attribution.attack_names import ALL, BACKGROUND, FGSM, METHODS, OTHERS, PGD, REGIONS, TARGET
 from bench.attribution.explained import ExplainedNetwork
 from bench.attribution.fooling import Attack, AttackPlan, fool
 from bench.data.split import Resident

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from bench.attribution import captum_methods, rise
+from bench.attribution import captum_methods, methods, rise
 from bench.attribution.explain import seeded
 from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.method_names import DEFAULT_METHODS, DESCRIPTIONS
 from bench.attribution.methods import METHODS, find_method, find_methods
 from bench.model import create_model
 from mnistref.common.errors import UsageProblemError
@@ -171,3 +172,9 @@ def test_names_of_methods():
         find_methods("gradcam,gradcam")
     with pytest.raises(UsageProblemError, match="no map method"):
         find_method("")
+
+
+def test_every_description_has_a_function_and_every_function_a_description():
+    assert list(methods._COMPUTE) == list(DESCRIPTIONS) == list(METHODS)
+    assert METHODS["rise"].summary == DESCRIPTIONS["rise"].summary
+    assert set(DEFAULT_METHODS) == set(FAST)

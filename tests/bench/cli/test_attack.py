@@ -5,7 +5,7 @@ import json
 import pytest
 
 import cli
-from bench.attribution.attack import REGIONS
+from bench.attribution.attack_names import REGIONS
 from bench.runs import attack_record, experiment, swap_record
 from tests.bench.bench_command import bench
 from tests.bench.runs.helpers import configured

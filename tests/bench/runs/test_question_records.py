@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.attribution.attack import METHODS, REGIONS
+from bench.attribution.attack_names import METHODS, REGIONS
 from bench.attribution.fooling import Attack, AttackPlan, Fooling
 from bench.attribution.swap import AREAS, LARGEST_CHANGE, MASSES, MOVED, RIGHTS, TOTAL_VARIATION, Swap
 from bench.common.safetensors_io import decode, encode
