@@ -15,7 +15,7 @@ from bench.data.split import Split
 from bench.evaluation import unchecked_metrics as metrics
 
 MASSES = ("map1_on_digit1", "map1_on_digit2", "map2_on_digit1", "map2_on_digit2")
-"""Shares of the map under each question that lie on each digit."""
+"""Shares of the map under each question that lie on each digit: both of question 1, then both of question 2."""
 MOVED, TOTAL_VARIATION, LARGEST_CHANGE = "moved", "total_variation", "largest_change"
 AREAS = ("area_digit1", "area_digit2")
 """Shares of the image that the digits cover: what the uniform map scores."""

@@ -6,6 +6,7 @@ entries.
 """
 
 from functools import partial
+from typing import Final
 
 from bench.common.number_format import amount, chance, count, percent, points, ratio, scientific, share, whole
 from bench.evaluation.column import BOUNDS, Column, with_suffixes
@@ -17,11 +18,16 @@ COUNTS = tuple(f"n_scale_{name}" for name in SCALE_BIN_NAMES)
 """Number of questions in each scale bin."""
 
 RANK, VARIANT, ATTN, SEEDS = "rank", "variant", "attn", "seeds"
-ACCURACY, BASELINE_NAME, DIFFERENCE, P_VALUE = "accuracy", "baseline", "difference", "p_value"
-MASK_CORRECTNESS, UNIFORM, TPR, POINTING = "mask_correctness", "mask_correctness_uniform", "tpr", "pointing"
-PR_AREA = "pr_area"
-RELATIVE_RUNTIME, TRAIN_STEP_MS, INFER_MS = "relative_runtime", "train_step_ms", "infer_ms_per_image"
-INFER_OVER_SAN = "infer_over_san"
+ACCURACY: Final = "accuracy"
+N_TEST: Final = "n_test"
+BASELINE_NAME, DIFFERENCE, P_VALUE = "baseline", "difference", "p_value"
+MASK_CORRECTNESS: Final = "mask_correctness"
+UNIFORM: Final = "mask_correctness_uniform"
+POINTING: Final = "pointing"
+TPR, PR_AREA = "tpr", "pr_area"
+RELATIVE_RUNTIME: Final = "relative_runtime"
+TRAIN_STEP_MS: Final = "train_step_ms"
+INFER_MS, INFER_OVER_SAN = "infer_ms_per_image", "infer_over_san"
 STEP_RATIOS = {"san": "over_san", "pan-ctx": "over_pan_ctx"}
 """Baseline of `bench runtime` → the column with the ratio of the training steps to it."""
 PEAK_MEMORY_MB, SAVED_MB = "peak_memory_mb", "saved_mb"

@@ -10,6 +10,7 @@ from bench.attribution.method_names import EXPLAINED
 from bench.attribution.methods import METHODS
 from bench.common.number_format import amount, percent, share
 from bench.evaluation.column import BOUNDS
+from bench.evaluation.columns import ACCURACY
 from bench.leaderboard.statistics import bootstrap_interval
 from bench.runs.saliency_record import SaliencyRecord
 from mnistref.common.text_table import table
@@ -34,7 +35,7 @@ def build_map_table(records: Iterable[tuple[str, SaliencyRecord]]) -> pd.DataFra
             measures = record.measures[method]
             row: dict[str, object] = {RUN: run, METHOD: method}
             row |= {name: record.settings[name] for name in ("dataset", "images", "explained")}
-            row["accuracy"] = float(record.right.mean())
+            row[ACCURACY] = float(record.right.mean())
             for column in MEASURES:
                 values = measures.get(column.name)
                 found = (float("nan"),) * 3
@@ -54,7 +55,7 @@ def map_table_to_text(board: pd.DataFrame, markdown: bool = False) -> str:
 
 def _run_to_text(rows: pd.DataFrame, markdown: bool) -> str:
     first = rows.iloc[0]
-    questions = f"{first['images']:,} test questions of {first['dataset']}, {percent(first['accuracy'])} % right"
+    questions = f"{first['images']:,} test questions of {first['dataset']}, {percent(first[ACCURACY])} % right"
     heading = f"{first[RUN]}: {questions}; explained is {EXPLAINED[first['explained']]}"
     shown = [column for column in MEASURES if rows[column.name].notna().any()]
     lines = [["map", *(column.text_heading for column in shown), "s / 1,000"]]

@@ -15,6 +15,7 @@ from bench.attribution.method_names import EXPLAINED
 from bench.attribution.methods import METHODS
 from bench.common.number_format import percent, share
 from bench.evaluation.column import BOUNDS, Column
+from bench.evaluation.columns import ACCURACY
 from bench.leaderboard.map_table import METHOD, build_map_table, find_caution, list_cautions
 from bench.report.table import MISSING
 from bench.runs.saliency_record import SHEET, SHEET_IMAGES, SHEET_TILE_PIXELS, SaliencyRecord, read_record
@@ -87,7 +88,7 @@ def _tabulate(name: str, record: SaliencyRecord, strips: Sequence[str]) -> Salie
     first = board.iloc[0]
     areas = ", ".join(f"{area.removeprefix('area_')} {share(first[area])}" for area in AREAS)
     questions = (
-        f"{first['images']:,} test questions of {first['dataset']}, {percent(first['accuracy'])} % right. Explained is "
+        f"{first['images']:,} test questions of {first['dataset']}, {percent(first[ACCURACY])} % right. Explained is "
         f"{EXPLAINED[first['explained']]}. Shares of the image, which a uniform map scores: {areas}."
     )
     return SaliencyTable(name, questions, columns, rows, list_cautions(board), strips[0] if maps else "")
