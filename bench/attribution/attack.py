@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.attribution.attack_names import ALL, BACKGROUND, FGSM, OTHERS, PIXEL_LEVELS, TARGET
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from mnistref.common.errors import UsageProblemError, did_you_mean
 
 PGD_STEPS = 10

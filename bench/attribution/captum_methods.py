@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.attribution.method_names import OCCLUSION_PIXELS, PATH_STEPS, SMOOTH_SAMPLES
 from mnistref.common.errors import UsageProblemError
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.attribution import perturbation
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.attribution.measures import DELETION, INSERTION, measure_map, normalize, region_areas
 from bench.attribution.method_names import LABEL, PREDICTION
 from bench.attribution.methods import MapMethod

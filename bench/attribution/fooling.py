@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.attribution.attack import attack, attacked_regions
 from bench.attribution.attack_names import DEFAULT_NORMS, METHODS, PIXEL_LEVELS, REGIONS
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.data.split import Split
 from bench.evaluation import unchecked_metrics as metrics
 
@@ -45,7 +45,7 @@ class AttackPlan:
 
 
 @dataclass(frozen=True)
-class Fooling:
+class FoolingResult:
     """What attacks did to T answers.
 
     Attributes:
@@ -61,13 +61,13 @@ class Fooling:
     areas: Mapping[str, Tensor]
 
 
-def fool(
+def measure_fooling(
     network: ExplainedNetwork,
     split: Split,
     plan: AttackPlan,
     batch: int = 50,
     on_batch: Callable[[int], object] | None = None,
-) -> Fooling:
+) -> FoolingResult:
     """Return which answers the attacks change.
 
     Args:
@@ -108,7 +108,7 @@ def fool(
                 right[key].append((now == questions.label).to(torch.uint8).cpu())
                 if on_batch:
                     on_batch(len(indices))
-    return Fooling(
+    return FoolingResult(
         {key: torch.cat(parts) for key, parts in changed.items()},
         {key: torch.cat(parts) for key, parts in right.items()},
         torch.cat(before),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.attribution import captum_methods, rise
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.attribution.method_names import DESCRIPTIONS, MethodDescription
 from mnistref.common.errors import UsageProblemError, did_you_mean
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 
 STEPS = 10
 """Number of steps from all pixels to none."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.attribution.method_names import RISE_MASKS
 
 _CELLS = 7

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.data.split import Split
 from bench.evaluation import unchecked_metrics as metrics
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from bench.cli.attack import attack, swap
+from bench.cli.attack import attack
 from bench.cli.evaluate import evaluate
-from bench.cli.explain import saliency
 from bench.cli.leaderboard import print_leaderboard
 from bench.cli.option_values import ComputeOptions
 from bench.cli.options import add_compute_options
 from bench.cli.report import print_report
+from bench.cli.saliency import saliency
+from bench.cli.swap import swap
 from bench.cli.sweep import run_sweep
 from bench.cli.train import run
 from bench.config import MIN_BATCH, RECIPES, TIMING_ROUNDS

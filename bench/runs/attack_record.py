@@ -12,7 +12,7 @@ from typing import Any, TypedDict, TypeGuard
 import numpy as np
 
 from bench.attribution.attack_names import METHODS, PIXEL_LEVELS, REGIONS
-from bench.attribution.fooling import Attack, AttackPlan, Fooling
+from bench.attribution.fooling import Attack, AttackPlan, FoolingResult
 from bench.common.json_files import write_json
 from bench.runs.question_arrays import QuestionArrays
 from bench.runs.validation import is_number
@@ -67,7 +67,9 @@ class AttackRecord:
     areas: Mapping[str, np.ndarray]
 
 
-def write_record(run: Path, dataset: str, fooling: Fooling, plan: AttackPlan, batch: int, device: str) -> AttackRecord:
+def write_record(
+    run: Path, dataset: str, fooling: FoolingResult, plan: AttackPlan, batch: int, device: str
+) -> AttackRecord:
     """Write what attacks did into the folder of a run, and return the record as it is read again.
 
     Args:

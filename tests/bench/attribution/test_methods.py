@@ -6,7 +6,7 @@ from torch import nn
 
 from bench.attribution import captum_methods, methods, rise
 from bench.attribution.explain import seeded
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.attribution.method_names import DEFAULT_METHODS, DESCRIPTIONS
 from bench.attribution.methods import METHODS, find_method, find_methods
 from bench.model import create_model

@@ -15,8 +15,8 @@ import torch
 from torch.nn import functional as F
 
 from bench.attribution.explain import ExplanationOptions, explain
-from bench.attribution.explained import ExplainedNetwork
-from bench.attribution.fooling import AttackPlan, fool
+from bench.attribution.explained_network import ExplainedNetwork
+from bench.attribution.fooling import AttackPlan, measure_fooling
 from bench.attribution.methods import find_methods
 from bench.attribution.swap import swap
 from bench.data.split import Resident
@@ -64,7 +64,7 @@ def make_questions() -> Resident:
 
 def write_attack(run: Path) -> None:
     plan = AttackPlan(norms=(0.5, 2.0))
-    found = fool(make_network(), make_questions(), plan, batch=10)
+    found = measure_fooling(make_network(), make_questions(), plan, batch=10)
     attack_record.write_record(run, "mini-1", found, plan, 10, "cpu")
 
 

@@ -1,4 +1,4 @@
-"""`bench saliency`: maps of any kind, measured alike."""
+"""The command `bench saliency`: parse, import lazily, make one call, print."""
 
 import logging
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from bench.attribution.method_names import DEFAULT_METHODS, DESCRIPTIONS, EXPLAINED, PREDICTION
+from bench.cli.question_options import find_data_of_run
 from bench.config import DEVICES
 from mnistref.common.click_program import EXISTING, FOLDER
 from mnistref.common.console import emit, emit_json, in_user_spelling
@@ -76,17 +77,13 @@ def saliency(
     from bench.attribution.methods import find_methods
     from bench.compute import resolve_compute
     from bench.leaderboard.map_table import build_map_table, map_table_to_text, randomization_to_text
-    from bench.runs.explained_run import explain_run, randomize_run
-    from bench.runs.network_loading import load_config
-    from bench.visualization.examples import find_data_set, read_fitting_manifest
+    from bench.runs.saliency_run import explain_run, randomize_run
     from mnistref.common.figure_files import require_figure_name
 
     if output:
         require_figure_name(output)
     methods, computing = find_methods(names), resolve_compute(device)
-    config = load_config(run)
-    folder = data or find_data_set(run, config, root)
-    read_fitting_manifest(folder, config)
+    folder = find_data_of_run(run, data, root)
     options = ExplanationOptions(explained, batch, seed, curves=not no_curves)
     if randomize:
         rows = randomize_run(run, folder, methods, images, options, computing)

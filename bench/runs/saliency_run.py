@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from bench.attribution.explain import ExplanationOptions, explain
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.attribution.methods import MapMethod
 from bench.attribution.randomization import cascade, layers_from_the_answer
 from bench.attribution.sheet import draw_sheet
