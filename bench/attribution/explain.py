@@ -135,7 +135,14 @@ class _Questions:
         target = split.masks(indices)
         answer = network.probabilities(batch.images, batch.query).argmax(1)
         classes = batch.label if explained == LABEL else answer
-        return cls(batch.images, batch.query, classes, answer == batch.label, target, ink.bool() & ~target)
+        return cls(
+            images=batch.images,
+            query=batch.query,
+            classes=classes,
+            right=answer == batch.label,
+            target=target,
+            others=ink.bool() & ~target,
+        )
 
     @property
     def size(self) -> tuple[int, int]:

@@ -97,11 +97,11 @@ def measure_fooling(
                 made = attack(
                     network,
                     questions.images,
-                    questions.query,
-                    answers,
-                    regions[key.region],
-                    key.norm / PIXEL_LEVELS,
-                    key.method,
+                    query=questions.query,
+                    classes=answers,
+                    region=regions[key.region],
+                    epsilon=key.norm / PIXEL_LEVELS,
+                    method=key.method,
                 )
                 now = network.probabilities(made, questions.query).argmax(1)
                 changed[key].append((now != answers).to(torch.uint8).cpu())

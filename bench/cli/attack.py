@@ -71,7 +71,7 @@ def attack(
         from bench.visualization.attack_plot import save_fooling_rates
     plan = AttackPlan(find_names(method, METHODS, "attack"), find_names(where, REGIONS, "region"), parse_norms(eps))
     computing, folder = resolve_compute(device), find_data_of_run(run, data, root)
-    record = attack_run(run, folder, plan, images, batch, computing)
+    record = attack_run(run, folder, plan=plan, images=images, batch=batch, computing=computing)
     board = build_attack_table([(run.resolve().name, record)])
     if as_json:
         emit_json(board.astype(object).where(board.notna(), None).to_dict("records"))

@@ -54,7 +54,9 @@ def evaluate(
     from bench.runs.evaluated import evaluate_file
     from bench.runs.summary import describe_run, suggest_commands
 
-    folder = evaluate_file(model, data, runs, resolve_compute(device), name, seed, queries, batch)
+    folder = evaluate_file(
+        model, data, runs=runs, computing=resolve_compute(device), name=name, seed=seed, queries=queries, batch=batch
+    )
     logging.info("\n%s\n", describe_run(folder, data))
     logging.info("%s", suggest_commands(in_user_spelling(folder), None))
     emit(folder)

@@ -283,8 +283,20 @@ def show(
         raise click.UsageError("--samples and --sigma-scale work with one run only; omit them, or give one run")
     picture = output or remember_spelling(Path("compared.png" if len(runs) > 1 else f"{runs[0].resolve().name}.png"))
     if len(runs) > 1:
-        comparison.save_comparison(runs, picture, root, data, images or comparison.IMAGES, seed, indices or None)
+        comparison.save_comparison(
+            runs, picture, root=root, data=data, images=images or comparison.IMAGES, seed=seed, indices=indices or None
+        )
     else:
         images = images or attention_maps.IMAGES
-        attention_maps.save_picture(runs[0], picture, root, data, images, samples, sigma_scale, seed, indices or None)
+        attention_maps.save_picture(
+            runs[0],
+            picture,
+            root=root,
+            data=data,
+            images=images,
+            samples=samples,
+            sigma_scale=sigma_scale,
+            seed=seed,
+            indices=indices or None,
+        )
     emit(picture)

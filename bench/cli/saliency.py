@@ -86,9 +86,9 @@ def saliency(
     folder = find_data_of_run(run, data, root)
     options = ExplanationOptions(explained, batch, seed, curves=not no_curves)
     if randomize:
-        rows = randomize_run(run, folder, methods, images, options, computing)
+        rows = randomize_run(run, folder, methods=methods, images=images, options=options, computing=computing)
         return emit_json(rows) if as_json else emit(randomization_to_text(rows))
-    record = explain_run(run, folder, methods, images, options, computing)
+    record = explain_run(run, folder, methods=methods, images=images, options=options, computing=computing)
     board = build_map_table([(run.resolve().name, record)])
     if as_json:
         emit_json(board.astype(object).where(board.notna(), None).to_dict("records"))

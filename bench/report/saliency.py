@@ -91,7 +91,14 @@ def _tabulate(name: str, record: SaliencyRecord, strips: Sequence[str]) -> Salie
         f"{first['images']:,} test questions of {first['dataset']}, {percent(first[ACCURACY])} % right. Explained is "
         f"{EXPLAINED[first['explained']]}. Shares of the image, which a uniform map scores: {areas}."
     )
-    return SaliencyTable(name, questions, columns, rows, list_cautions(board), strips[0] if maps else "")
+    return SaliencyTable(
+        title=name,
+        questions=questions,
+        columns=columns,
+        rows=rows,
+        cautions=list_cautions(board),
+        images=strips[0] if maps else "",
+    )
 
 
 def _cell(row: pd.Series, column: Column) -> tuple[str, str]:

@@ -35,4 +35,4 @@ def attack_run(
             fooling = measure_fooling(network, split, plan, batch, bar.update)
     except ValueError as error:
         raise DataProblemError(f"{run}: {error}") from error
-    return write_record(run, data.name, fooling, plan, batch, computing.device_name)
+    return write_record(run, data.name, fooling=fooling, plan=plan, batch=batch, device=computing.device_name)

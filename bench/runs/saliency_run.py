@@ -71,7 +71,9 @@ def explain_run(
     file = io.BytesIO()
     Image.fromarray(sheet).save(file, "WEBP", quality=_SHEET_QUALITY, method=6)
     write_whole(run / SHEET, file.getvalue())
-    return write_record(run, data.name, explanation, options, computing.device_name, _captum_version())
+    return write_record(
+        run, data.name, explanation=explanation, options=options, device=computing.device_name, captum=_captum_version()
+    )
 
 
 def _draw_examples(

@@ -80,7 +80,12 @@ def save_picture(
         for question in iter_image_questions(folder, chosen)
         for row in answer_question(model, question, manifest, samples, seed)
     ]
-    draw(rows, _title(config, run, accuracy, manifest, scale, seed), _notes(config, manifest, rows), output)
+    draw(
+        rows,
+        _title(config, run, accuracy=accuracy, manifest=manifest, scale=scale, seed=seed),
+        _notes(config, manifest, rows),
+        output,
+    )
     log.info("picture: %s, %s", _describe_images(len(chosen), not indices), describe_totals(rows, samples > 1))
     return rows
 
