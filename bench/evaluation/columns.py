@@ -33,9 +33,8 @@ STEP_RATIOS = {"san": "over_san", "pan-ctx": "over_pan_ctx"}
 PEAK_MEMORY_MB, SAVED_MB = "peak_memory_mb", "saved_mb"
 LOGITS_ERROR, GRADIENT_ERROR, PARAMS = "logits_error", "gradient_error", "params"
 PUBLISHED_ACCURACY, PUBLISHED_SOURCE, DELTA = "published_accuracy", "published_source", "delta"
-STATUS, RECIPE, QUERIES, DATASET = "status", "recipe", "queries", "dataset"
-DIGITS, BACKGROUNDS = "digits", "backgrounds"
-DEVICE, HARDWARE, PRECISION, CAPTURE = "device", "hardware", "precision", "capture"
+STATUS, RECIPE, QUERIES, DATASET, DIGITS = "status", "recipe", "queries", "dataset", "digits"
+BACKGROUNDS, DEVICE, HARDWARE, PRECISION, CAPTURE = "backgrounds", "device", "hardware", "precision", "capture"
 DIAGONAL_LSTM, BENCH_VERSION, COMMITS, NOTE, COMMAND = "diagonal_lstm", "bench_version", "commits", "note", "command"
 SHARE_RANGE = (0.0, 1.0)
 """The possible numbers of a share."""
