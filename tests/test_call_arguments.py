@@ -1,23 +1,17 @@
 """Calls of the project's own functions and classes name their arguments when there are many."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).parent.parent
+from tests.test_architecture import MODULES
+
 MOST_POSITIONAL = 5
 """Maximum number of positional arguments of a call."""
 NOT_CHECKED = ("bench.kernels",)
 """Packages whose functions are compiled, which take arrays and sizes in the order of memory."""
 COMPILERS = {"compiled"}
 """Decorators of compiled functions elsewhere."""
-
-MODULES = {
-    ".".join(path.relative_to(TOP).with_suffix("").parts).removesuffix(".__init__"): path
-    for package in ("mnistref", "bench")
-    for path in sorted((TOP / package).rglob("*.py"))
-} | {"cli": TOP / "cli.py"}
 
 
 def parse_modules(sources: dict[str, str]) -> dict[str, ast.Module]:
