@@ -26,7 +26,7 @@ from bench.attention.base import (
     repeat_for_questions,
 )
 from bench.attention.layers import normalize_map, one_hot
-from bench.attention.warps import compose_frame, place_in_image
+from bench.attention.warps import compose_frame, warp_to_image
 from bench.config import DEFAULT_WIDTH
 from bench.kernels.pool import pooled_relu
 from bench.pretrained import find_entry, load_pretrained
@@ -181,7 +181,7 @@ class AttributeCNN(nn.Module):
                     frames, masks, image_slots, rows = [*frames], [*masks], len(features), None
                 frame = compose_frame(frame, warp)
                 if mask is not None:
-                    masks.append(place_in_image(mask, frame))
+                    masks.append(warp_to_image(mask, frame))
                     slots.append(k + 1)
             features.append(x)
             frames.append(frame)
@@ -192,7 +192,7 @@ class AttributeCNN(nn.Module):
         frames[-1] = compose_frame(frame, reading.warp)
         for k in range(len(frames) - len(reading.masks), len(frames)):
             mask, slot_frame = reading.masks[k - len(frames)], frames[k]
-            masks.append(mask if slot_frame is None else normalize_map(place_in_image(mask, slot_frame)))
+            masks.append(mask if slot_frame is None else normalize_map(warp_to_image(mask, slot_frame)))
             slots.append(k + 1)
         return Output(self.head(reading, query), masks, bool(reading.masks), self.readout.mask_power, tuple(slots))
 

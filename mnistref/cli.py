@@ -3,15 +3,33 @@
 import logging
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mnistref.common.click_program import EXISTING, FOLDER, HeadedCommand, headed_option, program
 from mnistref.common.console import emit, emit_json, in_user_spelling, log_once
 from mnistref.common.text_table import table
+from mnistref.spec import POOLS
+
+if TYPE_CHECKING:
+    _TextType = click.ParamType[str]
+else:  # before click 8.4, this class is not generic
+    _TextType = click.ParamType
 
 mnistref = program("mnistref", "Generate query-conditioned attribute benchmarks with a mask for every digit.")
+
+
+class _ExportFormat(_TextType):
+    """The name of an export format. The help lists the formats, which are imported only then."""
+
+    name = "format"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Return the names of all formats. Before click 8.2, there is no context."""
+        from mnistref.export import FORMATS
+
+        return "|".join(FORMATS)
 
 
 def _note(variant: Any) -> None:
@@ -59,9 +77,7 @@ _workers = partial(headed_option, "Workers")
 @_sources("--skip-bad", is_flag=True, help="Leave out unusable photos, and list them.")
 @_sources("--any-digits", is_flag=True, help="Accept digits that fail the digit check.")
 @_sources("--keep-copies", is_flag=True, help="Keep photos that are copies of others.")
-@_sources(
-    "--pool", default="disjoint", show_default=True, metavar="disjoint|pooled", help="Whether splits share sources."
-)
+@_sources("--pool", default=POOLS[0], show_default=True, metavar="|".join(POOLS), help="Whether splits share sources.")
 @_workers("--workers", type=click.IntRange(min=1), metavar="N", help="Number of workers.  [default: processors]")
 @_workers("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of a Dask scheduler.")
 def generate(
@@ -203,7 +219,7 @@ def preview(path: Path, output: Path, split: str | None, images: int, boxes: boo
 
 @mnistref.command()
 @click.argument("path", type=EXISTING)
-@click.option("--to", required=True, metavar="webdataset|parquet|png", help="Output format.")
+@click.option("--to", required=True, type=_ExportFormat(), help="Output format.")
 @click.option("-o", "--output", type=FOLDER, required=True, help="New folder for the result.")
 @click.option("--split", "splits", multiple=True, help="Export this split; can be repeated.  [default: all]")
 def export(path: Path, to: str, output: Path, splits: tuple[str, ...]) -> None:

@@ -9,14 +9,6 @@ import numpy as np
 
 from mnistref.spec import VariantSpec
 
-UNITS = ("one", "all", "author")
-"""How questions are taken from a split.
-
-- one: each image with its own query
-- all: every eligible digit of every image
-- author: the first N questions of `all`, as in the program of the PAN authors
-"""
-
 
 class Triples(NamedTuple):
     """T questions: `image` i8 (T,), `slot` i8 (T,), `query` i8 (T,), `label` i8 (T,)."""
@@ -58,7 +50,7 @@ def triples(
 
     Args:
         variant: the sampling law.
-        units: one of `UNITS`.
+        units: one of `mnistref.spec.UNITS`.
         digit_class: classes, i1 (N, D), −1 for an empty slot.
         digit_color: colours, i1 (N, D), −1 for an empty slot.
         query_slot: digit slot of each image's own query, u1 (N,).

@@ -18,6 +18,13 @@ BACKGROUNDS = {"black": "black", "distractors": "black over patches of other dig
 """Kind of background → words for it in `VariantSpec.description`."""
 QUERIES = ("class", "color")
 """What a query names. `class`: the label is the colour. `color`: the label is the class."""
+UNITS = ("one", "all", "author")
+"""How questions are taken from a split.
+
+- one: each image with its own query
+- all: every eligible digit of every image
+- author: the first N questions of `all`, as in the program of the PAN authors
+"""
 MAX_JITTER = 255
 MAX_DIGITS = 9
 CLASSES = 10
@@ -106,6 +113,7 @@ class VariantSpec:
         jitter: standard deviation of the colour noise, 0 … 255, in units of a colour channel.
         splits: splits that can be generated.
         note: what a reader of any number on this variant should know; empty if there is nothing.
+        first_steps: whether the variant is for first steps and tests, with small data sets by default.
         expected_shares: expected share of digits in each of `SCALE_BINS`, for `mnistref stats`.
         expected_ink: expected mean ink of a digit, as a fraction of the canvas.
 
@@ -126,6 +134,7 @@ class VariantSpec:
     jitter: int = 10
     splits: tuple[str, ...] = SPLITS
     note: str = ""
+    first_steps: bool = False
     expected_shares: tuple[float, ...] = ()
     expected_ink: float = 0.0
 
@@ -208,7 +217,7 @@ class DatasetSpec:
     sizes: tuple[tuple[str, int], ...]  # (split, images)
     digits_sha256: str
     photos_sha256: str | None  # digest of the sorted list of the photos' SHA-256; None without photos
-    pool: str  # disjoint | pooled
+    pool: str  # one of POOLS
     any_digits: bool = False  # the digits failed the digit check and were accepted with --any-digits
 
     def as_dict(self) -> SpecRecord:

@@ -16,6 +16,7 @@ _AT_224: dict[str, Any] = {"expected_shares": (0.301, 0.247, 0.194, 0.147, 0.111
 _SMALL: dict[str, Any] = {
     "digits": (2, 4),
     "scales": (0.5, 1.0),
+    "first_steps": True,
     "note": "for first steps and tests: its numbers compare with nothing published",
     "expected_shares": (1.0, 0.0, 0.0, 0.0, 0.0),
     "expected_ink": 0.0465,
@@ -48,7 +49,7 @@ _ENTRIES = (
 
 VARIANTS: dict[str, VariantSpec] = {v.name: v for v in _ENTRIES}
 
-FIRST_STEPS = ("mini", "miniinv")
+FIRST_STEPS = tuple(name for name, variant in VARIANTS.items() if variant.first_steps)
 """Variants for first steps and tests."""
 FIRST_STEPS_SIZES: dict[str, int] = {"train": 8_000, "val": 1_000, "test": 2_000}
 """Images of each split of a small data set."""

@@ -22,7 +22,7 @@ def compose_frame(frame: Tensor | None, warp: Tensor | None) -> Tensor | None:
     return inner if frame is None else frame @ inner
 
 
-def place_in_image(mask: Tensor, frame: Tensor | None) -> Tensor:
+def warp_to_image(mask: Tensor, frame: Tensor | None) -> Tensor:
     """Return a map (B, 1, H, W) of features with the frame `frame` as it lies in the image, of the same size.
 
     It is 0 where the features do not reach.

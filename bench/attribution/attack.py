@@ -10,28 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.attack_names import ALL, BACKGROUND, FGSM, OTHERS, PIXEL_LEVELS, TARGET
+from bench.attribution.explained_network import ExplainedNetwork
 from mnistref.common.errors import UsageProblemError, did_you_mean
 
-FGSM, PGD = "fgsm", "pgd"
-METHODS = {
-    FGSM: "one step of ε along the sign of the gradient (Goodfellow et al., ICLR 2015, §4)",
-    PGD: "10 steps of ε / 4 along the sign, projected onto the norm (Madry et al., ICLR 2018, §2.1), no random start",
-}
-"""Name of an attack → its description."""
 PGD_STEPS = 10
 _PGD_REACH = 2.5
 """Sum of the sizes of all steps of `pgd`, in ε. Above 1, it can reach any point within the norm (Madry et al., §5)."""
-ALL, TARGET, OTHERS, BACKGROUND = "all", "target", "others", "background"
-REGIONS = {
-    ALL: "all pixels",
-    TARGET: "the ink of the queried digit",
-    OTHERS: "the ink of the other digits",
-    BACKGROUND: "all pixels without ink",
-}
-"""The pixels that an attack may change."""
-PIXEL_LEVELS = 255
-"""Norms are given in units of one level of a pixel, 1/255."""
 
 
 def attack(
@@ -54,7 +39,7 @@ def attack(
         classes: i8 (B,), the network's answers to the images.
         region: bool (B, H, W), the pixels that may change.
         epsilon: largest change of a pixel, 0 … 1.
-        method: a key of `METHODS`.
+        method: a key of `bench.attribution.attack_names.METHODS`.
 
     Raises:
         ValueError: the answers have no gradient with respect to the images.
@@ -82,7 +67,7 @@ def _gradient(network: ExplainedNetwork, images: Tensor, query: Tensor, classes:
 
 
 def attacked_regions(target: Tensor, others: Tensor) -> dict[str, Tensor]:
-    """Return the pixels of each region of `REGIONS`, bool (B, H, W).
+    """Return the pixels of each region of `bench.attribution.attack_names.REGIONS`, bool (B, H, W).
 
     Args:
         target: bool (B, H, W), the ink of the queried digit.

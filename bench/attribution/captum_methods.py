@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
+from bench.attribution.method_names import OCCLUSION_PIXELS, PATH_STEPS, SMOOTH_SAMPLES
 from mnistref.common.errors import UsageProblemError
 
-SMOOTH_SAMPLES = 16
 _SMOOTH_SIGMA = 0.15
 """Standard deviation of the noise of `smoothgrad`. The range of pixels is 1, and the paper recommends 10–20 % of it."""
-PATH_STEPS = 32
-SQUARE, STRIDE = 9, 4
+STRIDE = 4
 _IMAGES_PER_PASS = 200
 """Maximal number of images in one forward pass of `integrated_gradients`."""
 
@@ -98,7 +97,7 @@ def occlusion(network: ExplainedNetwork, images: Tensor, query: Tensor, classes:
             .Occlusion(network.scores)
             .attribute(
                 images,
-                sliding_window_shapes=(images.shape[1], SQUARE, SQUARE),
+                sliding_window_shapes=(images.shape[1], OCCLUSION_PIXELS, OCCLUSION_PIXELS),
                 strides=(images.shape[1], STRIDE, STRIDE),
                 baselines=0,
                 target=classes,

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from bench.attribution import perturbation
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.attribution.measures import DELETION, INSERTION, measure_map, normalize, region_areas
+from bench.attribution.method_names import LABEL, PREDICTION
 from bench.attribution.methods import MapMethod
 from bench.data.split import Split
 
-PREDICTION, LABEL = "prediction", "label"
-"""The class that is explained: the network's answer, or the right answer."""
 ORACLE = "oracle"
 """The mask of the queried digit as a map. A reference for deletion and insertion of the other maps."""
 
@@ -136,7 +135,14 @@ class _Questions:
         target = split.masks(indices)
         answer = network.probabilities(batch.images, batch.query).argmax(1)
         classes = batch.label if explained == LABEL else answer
-        return cls(batch.images, batch.query, classes, answer == batch.label, target, ink.bool() & ~target)
+        return cls(
+            images=batch.images,
+            query=batch.query,
+            classes=classes,
+            right=answer == batch.label,
+            target=target,
+            others=ink.bool() & ~target,
+        )
 
     @property
     def size(self) -> tuple[int, int]:

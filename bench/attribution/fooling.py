@@ -11,8 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bench.attribution.attack import METHODS, PIXEL_LEVELS, REGIONS, attack, attacked_regions
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.attack import attack, attacked_regions
+from bench.attribution.attack_names import DEFAULT_NORMS, METHODS, PIXEL_LEVELS, REGIONS
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.data.split import Split
 from bench.evaluation import unchecked_metrics as metrics
 
@@ -36,7 +37,7 @@ class AttackPlan:
 
     methods: tuple[str, ...] = tuple(METHODS)
     regions: tuple[str, ...] = tuple(REGIONS)
-    norms: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+    norms: tuple[float, ...] = DEFAULT_NORMS
 
     def attacks(self) -> list[Attack]:
         """Return all attacks, the smallest norm first."""
@@ -44,7 +45,7 @@ class AttackPlan:
 
 
 @dataclass(frozen=True)
-class Fooling:
+class FoolingResult:
     """The effect of attacks on T answers.
 
     Attributes:
@@ -60,13 +61,13 @@ class Fooling:
     areas: Mapping[str, Tensor]
 
 
-def fool(
+def measure_fooling(
     network: ExplainedNetwork,
     split: Split,
     plan: AttackPlan,
     batch: int = 50,
     on_batch: Callable[[int], object] | None = None,
-) -> Fooling:
+) -> FoolingResult:
     """Return which answers the attacks change.
 
     Args:
@@ -96,18 +97,18 @@ def fool(
                 made = attack(
                     network,
                     questions.images,
-                    questions.query,
-                    answers,
-                    regions[key.region],
-                    key.norm / PIXEL_LEVELS,
-                    key.method,
+                    query=questions.query,
+                    classes=answers,
+                    region=regions[key.region],
+                    epsilon=key.norm / PIXEL_LEVELS,
+                    method=key.method,
                 )
                 now = network.probabilities(made, questions.query).argmax(1)
                 changed[key].append((now != answers).to(torch.uint8).cpu())
                 right[key].append((now == questions.label).to(torch.uint8).cpu())
                 if on_batch:
                     on_batch(len(indices))
-    return Fooling(
+    return FoolingResult(
         {key: torch.cat(parts) for key, parts in changed.items()},
         {key: torch.cat(parts) for key, parts in right.items()},
         torch.cat(before),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 
 STEPS = 10
 """Number of steps from all pixels to none."""
@@ -27,7 +27,7 @@ def deletion(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: 
     Returns:
         (B, STEPS + 1), from the whole image to a black one. A good map gives a small mean.
     """
-    return _curve(network, images, torch.zeros_like(images), query, classes, scores)
+    return _curve(network, images, end=torch.zeros_like(images), query=query, classes=classes, scores=scores)
 
 
 def insertion(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor, scores: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def insertion(network: ExplainedNetwork, images: Tensor, query: Tensor, classes:
     Arguments and result as of `deletion`, from the blurred image to the sharp one. A good map gives a large mean.
     """
     blurred = gaussian_blur(images, [_BLUR_KERNEL, _BLUR_KERNEL], [_BLUR_SIGMA, _BLUR_SIGMA])
-    return _curve(network, blurred, images, query, classes, scores)
+    return _curve(network, blurred, end=images, query=query, classes=classes, scores=scores)
 
 
 def area(curve: Tensor) -> Tensor:

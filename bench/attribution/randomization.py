@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.attribution.explain import seeded
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.attribution.measures import normalize
 from bench.attribution.methods import MapMethod
 from bench.data.split import Batch

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
+from bench.attribution.method_names import RISE_MASKS
 
-MASKS = 500
 _CELLS = 7
 """Cells of a mask per side."""
 _KEPT = 0.5
@@ -29,11 +29,11 @@ def rise(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tens
     """
     size = (images.shape[2], images.shape[3])
     total = images.new_zeros(len(images), *size)
-    for _ in range(MASKS):
+    for _ in range(RISE_MASKS):
         mask = random_mask(size).to(images.device)
         share = network.probabilities(images * mask, query).gather(1, classes[:, None])
         total += share[:, :, None] * mask
-    return total / (MASKS * _KEPT)
+    return total / (RISE_MASKS * _KEPT)
 
 
 def random_mask(size: tuple[int, int]) -> Tensor:

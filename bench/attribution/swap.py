@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.data.split import Split
 from bench.evaluation import unchecked_metrics as metrics
 
 MASSES = ("map1_on_digit1", "map1_on_digit2", "map2_on_digit1", "map2_on_digit2")
-"""Shares of the map under each question that lie on each digit."""
+"""Shares of the map under each question that lie on each digit: both of question 1, then both of question 2."""
 MOVED, TOTAL_VARIATION, LARGEST_CHANGE = "moved", "total_variation", "largest_change"
 AREAS = ("area_digit1", "area_digit2")
 """Shares of the image that the digits cover. The uniform map has these scores."""

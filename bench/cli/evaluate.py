@@ -9,6 +9,7 @@ import click
 from bench.config import DEVICES
 from mnistref.common.click_program import EXISTING, FOLDER, HeadedCommand, headed_option
 from mnistref.common.console import emit, in_user_spelling
+from mnistref.spec import UNITS
 
 _data = partial(headed_option, "Data")
 _record = partial(headed_option, "Record")
@@ -28,7 +29,7 @@ _device = partial(headed_option, "Device")
 )
 @_data(
     "--queries",
-    type=click.Choice(["one", "all", "author"]),
+    type=click.Choice(UNITS),
     default="one",
     show_default=True,
     help="Which questions about each image are asked, as in `bench run`.",
@@ -53,7 +54,9 @@ def evaluate(
     from bench.runs.evaluated import evaluate_file
     from bench.runs.summary import describe_run, suggest_commands
 
-    folder = evaluate_file(model, data, runs, resolve_compute(device), name, seed, queries, batch)
+    folder = evaluate_file(
+        model, data, runs=runs, computing=resolve_compute(device), name=name, seed=seed, queries=queries, batch=batch
+    )
     logging.info("\n%s\n", describe_run(folder, data))
     logging.info("%s", suggest_commands(in_user_spelling(folder), None))
     emit(folder)

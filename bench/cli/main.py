@@ -6,16 +6,18 @@ from pathlib import Path
 
 import click
 
-from bench.cli.attack import attack, swap
+from bench.cli.attack import attack
 from bench.cli.evaluate import evaluate
-from bench.cli.explain import saliency
 from bench.cli.leaderboard import print_leaderboard
 from bench.cli.option_values import ComputeOptions
 from bench.cli.options import add_compute_options
 from bench.cli.report import print_report
+from bench.cli.saliency import saliency
+from bench.cli.swap import swap
 from bench.cli.sweep import run_sweep
 from bench.cli.train import run
 from bench.config import MIN_BATCH, RECIPES, TIMING_ROUNDS
+from bench.evaluation.columns import STEP_RATIOS
 from mnistref.common.click_program import EXISTING, FOLDER, HeadedCommand, headed_option, program
 from mnistref.common.console import emit, emit_json, remember_spelling
 from mnistref.common.text_table import table
@@ -119,7 +121,7 @@ def check(module: str, as_json: bool) -> None:
     return None
 
 
-@bench.command("runtime", cls=HeadedCommand)
+@bench.command("runtime", cls=HeadedCommand, epilog=f"Baselines: {' and '.join(STEP_RATIOS)}.")
 @_network(
     "--attn",
     "attn_lists",
@@ -169,8 +171,8 @@ def print_runtime(
 ) -> None:
     """Time training steps and inference.
 
-    The images are random. The networks are timed in turn with the baselines san and pan-ctx. Prints medians and
-    quartiles of the times, their ratios to the baselines, memory, and numerical errors.
+    The images are random. The networks are timed in turn with the baselines. Prints medians and quartiles of the
+    times, their ratios to the baselines, memory, and numerical errors.
 
     \b
     bench runtime --attn none,arnn,brnn2 --variant mref --batch 50 --threads 2
@@ -281,8 +283,20 @@ def show(
         raise click.UsageError("--samples and --sigma-scale work with one run only; omit them, or give one run")
     picture = output or remember_spelling(Path("compared.png" if len(runs) > 1 else f"{runs[0].resolve().name}.png"))
     if len(runs) > 1:
-        comparison.save_comparison(runs, picture, root, data, images or comparison.IMAGES, seed, indices or None)
+        comparison.save_comparison(
+            runs, picture, root=root, data=data, images=images or comparison.IMAGES, seed=seed, indices=indices or None
+        )
     else:
         images = images or attention_maps.IMAGES
-        attention_maps.save_picture(runs[0], picture, root, data, images, samples, sigma_scale, seed, indices or None)
+        attention_maps.save_picture(
+            runs[0],
+            picture,
+            root=root,
+            data=data,
+            images=images,
+            samples=samples,
+            sigma_scale=sigma_scale,
+            seed=seed,
+            indices=indices or None,
+        )
     emit(picture)

@@ -25,6 +25,7 @@ from bench.config import (
 )
 from mnistref.common.click_program import EXISTING, FOLDER, Command, headed_option
 from mnistref.common.text_table import table
+from mnistref.spec import UNITS
 
 
 def _option_group(
@@ -160,7 +161,7 @@ add_training_options = _option_group(
         ),
         data_option(
             "--queries",
-            type=click.Choice(["one", "all", "author"]),
+            type=click.Choice(UNITS),
             default="one",
             show_default=True,
             help="Questions of each split: one an image, all, or as in PAN's program.",

@@ -136,7 +136,12 @@ def _resolve_config_file(
             raise click.UsageError(f"{option.opts[0]}: --config {file} already sets it; omit one of them")
     backgrounds = training_options.backgrounds if is_given("backgrounds") else None
     resolved = resolve_config_file(
-        file, training_options.root, run_options.data, run_options.init, training_options.digits, backgrounds
+        file,
+        training_options.root,
+        data=run_options.data,
+        init=run_options.init,
+        digits=training_options.digits,
+        backgrounds=backgrounds,
     )
     config = resolved.config
     resolve_compute(config.device, config.precision, config.capture, config.deterministic)

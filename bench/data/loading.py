@@ -33,7 +33,9 @@ def load_split(
     questions, parts = read_triples(folder, split, queries), map_split(folder, split)
     arrays = read_split(folder, split, "instance", "digit_scale") if masks else {}
     scale = torch.from_numpy(arrays["digit_scale"][questions.image, questions.slot]).to(device) if masks else None
-    return build_split(parts, arrays.get("instance"), questions, device, stream, split, scale)
+    return build_split(
+        parts, arrays.get("instance"), questions=questions, device=device, stream=stream, name=split, scale=scale
+    )
 
 
 def load_questions(dataset: MnistRef, device: torch.device) -> Split:
@@ -53,7 +55,13 @@ def load_questions(dataset: MnistRef, device: torch.device) -> Split:
         instance = np.stack([ink for _, ink in pairs])
     questions = dataset.triples._replace(image=image)
     return build_split(
-        parts, instance, questions, device, None, dataset.split, torch.from_numpy(dataset.scale).to(device)
+        parts,
+        instance,
+        questions=questions,
+        device=device,
+        stream=None,
+        name=dataset.split,
+        scale=torch.from_numpy(dataset.scale).to(device),
     )
 
 

@@ -89,7 +89,14 @@ class OnlineImages:
         arrays = next(self._drawn)
         questions = self._generator.triples(self._queries, arrays)
         questions = questions if self._shares_images else self._match_question_count(questions)
-        return build_split([arrays["image"]], arrays.get("instance"), questions, self._device, self._stream, SPLIT)
+        return build_split(
+            [arrays["image"]],
+            arrays.get("instance"),
+            questions=questions,
+            device=self._device,
+            stream=self._stream,
+            name=SPLIT,
+        )
 
     def close(self) -> None:
         """Stop generating."""
@@ -114,13 +121,20 @@ def load_training(
     fades, shared = config.recipe.fade > 0, config.recipe.questions != "one"
     queries = _queries_in_training(config.queries, config.recipe)
     if not config.online:
-        return load_split(folder, SPLIT, queries, device, fades, data_options.stream)
+        return load_split(folder, SPLIT, queries=queries, device=device, masks=fades, stream=data_options.stream)
     own_raw = folder.resolve().parent.parent / "raw"
     raw = own_raw if own_raw.is_dir() or data_options.raw is None else Path(data_options.raw)
     generator = open_online_generator(folder, raw, data_options.digits, data_options.backgrounds)
     question_count = len(read_triples(folder, SPLIT, queries).image)
     return OnlineImages(
-        generator, question_count, queries, device, config.recipe.epochs, fades, data_options.stream, shared
+        generator=generator,
+        questions=question_count,
+        queries=queries,
+        device=device,
+        epochs=config.recipe.epochs,
+        masks=fades,
+        stream=data_options.stream,
+        shares_images=shared,
     )
 
 

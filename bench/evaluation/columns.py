@@ -6,6 +6,7 @@ entries.
 """
 
 from functools import partial
+from typing import Final
 
 from bench.common.number_format import amount, chance, count, percent, points, ratio, scientific, share, whole
 from bench.evaluation.column import BOUNDS, Column, with_suffixes
@@ -17,20 +18,23 @@ COUNTS = tuple(f"n_scale_{name}" for name in SCALE_BIN_NAMES)
 """Number of questions in each scale bin."""
 
 RANK, VARIANT, ATTN, SEEDS = "rank", "variant", "attn", "seeds"
-ACCURACY, BASELINE_NAME, DIFFERENCE, P_VALUE = "accuracy", "baseline", "difference", "p_value"
-MASK_CORRECTNESS, UNIFORM, TPR, POINTING = "mask_correctness", "mask_correctness_uniform", "tpr", "pointing"
-PR_AREA = "pr_area"
-RELATIVE_RUNTIME, TRAIN_STEP_MS, INFER_MS = "relative_runtime", "train_step_ms", "infer_ms_per_image"
-INFER_OVER_SAN = "infer_over_san"
+ACCURACY: Final = "accuracy"
+N_TEST: Final = "n_test"
+BASELINE_NAME, DIFFERENCE, P_VALUE = "baseline", "difference", "p_value"
+MASK_CORRECTNESS: Final = "mask_correctness"
+UNIFORM: Final = "mask_correctness_uniform"
+POINTING: Final = "pointing"
+TPR, PR_AREA = "tpr", "pr_area"
+RELATIVE_RUNTIME: Final = "relative_runtime"
+TRAIN_STEP_MS: Final = "train_step_ms"
+INFER_MS, INFER_OVER_SAN = "infer_ms_per_image", "infer_over_san"
 STEP_RATIOS = {"san": "over_san", "pan-ctx": "over_pan_ctx"}
 """Baseline of `bench runtime` → the column with the ratio of the training steps to it."""
 PEAK_MEMORY_MB, SAVED_MB = "peak_memory_mb", "saved_mb"
-LOGITS_ERROR, GRADIENT_ERROR = "logits_error", "gradient_error"
-PARAMS = "params"
+LOGITS_ERROR, GRADIENT_ERROR, PARAMS = "logits_error", "gradient_error", "params"
 PUBLISHED_ACCURACY, PUBLISHED_SOURCE, DELTA = "published_accuracy", "published_source", "delta"
-STATUS, RECIPE, QUERIES = "status", "recipe", "queries"
-DATASET, DIGITS, BACKGROUNDS = "dataset", "digits", "backgrounds"
-DEVICE, HARDWARE, PRECISION, CAPTURE = "device", "hardware", "precision", "capture"
+STATUS, RECIPE, QUERIES, DATASET, DIGITS = "status", "recipe", "queries", "dataset", "digits"
+BACKGROUNDS, DEVICE, HARDWARE, PRECISION, CAPTURE = "backgrounds", "device", "hardware", "precision", "capture"
 DIAGONAL_LSTM, BENCH_VERSION, COMMITS, NOTE, COMMAND = "diagonal_lstm", "bench_version", "commits", "note", "command"
 SHARE_RANGE = (0.0, 1.0)
 """The possible numbers of a share."""
@@ -42,10 +46,10 @@ COLUMNS = (
     Column(
         RANK,
         "1 + the number of significantly better rows with the same data set, recipe and queries.",
-        count,
-        False,
-        "rank",
-        "#",
+        number_format=count,
+        higher_is_better=False,
+        report_heading="rank",
+        text_heading="#",
         integer=True,
     ),
     Column(VARIANT, "Variant of the data set.", report_heading="variant"),
@@ -57,15 +61,21 @@ COLUMNS = (
         runtime_heading="network",
     ),
     Column(
-        SEEDS, "Number of seeds: finished runs whose numbers are averaged.", count, True, "seeds", "seeds", integer=True
+        SEEDS,
+        "Number of seeds: finished runs whose numbers are averaged.",
+        number_format=count,
+        higher_is_better=True,
+        report_heading="seeds",
+        text_heading="seeds",
+        integer=True,
     ),
     Column(
         ACCURACY,
         "Share of correct answers on the test split, with its 95 % interval.",
-        percent,
-        True,
-        "accuracy, %",
-        "accuracy %",
+        number_format=percent,
+        higher_is_better=True,
+        report_heading="accuracy, %",
+        text_heading="accuracy %",
         bounded=True,
         value_range=SHARE_RANGE,
     ),
@@ -73,19 +83,19 @@ COLUMNS = (
     Column(
         DIFFERENCE,
         "Accuracy minus that of the baseline, over the seeds that both have, with its 95 % interval.",
-        points,
-        True,
-        "−\u00a0baseline, points",
-        "− {baseline}",
+        number_format=points,
+        higher_is_better=True,
+        report_heading="−\u00a0baseline, points",
+        text_heading="− {baseline}",
         bounded=True,
     ),
     Column(
         P_VALUE,
         "Probability of a difference of at least this size if both are equally good (sign-flip test).",
-        chance,
-        False,
-        "p",
-        "p",
+        number_format=chance,
+        higher_is_better=False,
+        report_heading="p",
+        text_heading="p",
     ),
     *(
         Column(
@@ -139,20 +149,20 @@ COLUMNS = (
     Column(
         RELATIVE_RUNTIME,
         "Time of a training step divided by that of san with the same width.",
-        ratio,
-        False,
-        "step, ×\u00a0san",
-        "× san",
+        number_format=ratio,
+        higher_is_better=False,
+        report_heading="step, ×\u00a0san",
+        text_heading="× san",
         is_cost=True,
     ),
     Column(
         TRAIN_STEP_MS,
         "Median time of a training step.",
-        amount,
-        False,
-        "step, ms",
-        "step ms",
-        "step, ms",
+        number_format=amount,
+        higher_is_better=False,
+        report_heading="step, ms",
+        text_heading="step ms",
+        runtime_heading="step, ms",
         quartiles=True,
         is_cost=True,
     ),
@@ -216,19 +226,19 @@ COLUMNS = (
     Column(
         PUBLISHED_ACCURACY,
         "Accuracy that a paper reports, with its source.",
-        percent,
-        True,
-        "published, %",
-        "published %",
+        number_format=percent,
+        higher_is_better=True,
+        report_heading="published, %",
+        text_heading="published %",
     ),
     Column(PUBLISHED_SOURCE, "Paper and table of the published accuracy.", text_heading="source"),
     Column(
         DELTA,
         "Accuracy minus the published accuracy, if the digits are those of the papers.",
-        points,
-        True,
-        "−\u00a0published, points",
-        "delta",
+        number_format=points,
+        higher_is_better=True,
+        report_heading="−\u00a0published, points",
+        text_heading="delta",
     ),
     Column(
         STATUS,

@@ -12,9 +12,11 @@ from bench.data.split import Batch, Split
 from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from bench.evaluation import unchecked_metrics as unchecked
 from bench.evaluation.columns import (
+    ACCURACY,
     COUNTS,
     MAP_SCORES,
     MASK_CORRECTNESS,
+    N_TEST,
     POINTING,
     PR_AREA,
     SCALES,
@@ -252,7 +254,7 @@ def _measures(every: dict[str, Tensor], split: Split) -> dict[str, Measure]:
     """Return the metrics of result.json from the values of every question, f8 (T,) each."""
     right = every["right"].bool()
     assert split.scale is not None
-    result: dict[str, Measure] = {"accuracy": float(right.double().mean()), "n_test": len(right)}
+    result: dict[str, Measure] = {ACCURACY: float(right.double().mean()), N_TEST: len(right)}
     per_scale = unchecked.accuracy_per_scale(right, split.scale).values()
     for accuracy_name, count_name, (share, n) in zip(SCALES, COUNTS, per_scale, strict=True):
         result |= {accuracy_name: share, count_name: n}

@@ -175,7 +175,7 @@ def _slot(slot: int, mask: Tensor, size: tuple[int, int]) -> SlotMap:
     map_size = (mask.shape[2], mask.shape[3])
     fault = describe_fault([mask])
     if fault:
-        return SlotMap(slot, map_size, None, math.nan, math.nan, fault)
+        return SlotMap(slot=slot, size=map_size, map=None, low=math.nan, high=math.nan, fault=fault)
     return SlotMap(slot, map_size, _scaled(metrics.attended([mask], size)), float(mask.min()), float(mask.max()))
 
 

@@ -32,6 +32,7 @@ from bench.evaluation.columns import (
     HARDWARE,
     MAP_METRICS,
     MAP_SCORES,
+    N_TEST,
     NOTE,
     P_VALUE,
     PARAMS,
@@ -143,7 +144,7 @@ def _flatten(result: RunRecord) -> dict[str, object]:
     """Return a result without nested entries; missing metrics are None."""
     entries: Mapping[str, object] = result
     dataset: Mapping[str, object] = result["dataset"]
-    metrics = [ACCURACY, "n_test", PARAMS, *SCALES, *COUNTS, *MAP_METRICS, *COSTS]
+    metrics = [ACCURACY, N_TEST, PARAMS, *SCALES, *COUNTS, *MAP_METRICS, *COSTS]
     return {
         **row_key(result),
         **{key: entries[key] for key in ("seed", STATUS, BENCH_VERSION)},
@@ -252,7 +253,7 @@ def _interval_without_answers(runs: pd.DataFrame) -> Interval:
     """Return the interval of the mean accuracy of runs without stored answers."""
     accuracies: list[float] = runs[ACCURACY].astype(float).tolist()
     if len(set(accuracies)) == 1:
-        return wilson_interval(accuracies[0], float(runs["n_test"].iloc[0]))
+        return wilson_interval(accuracies[0], float(runs[N_TEST].iloc[0]))
     return student_interval(accuracies)
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from bench.common.number_format import percent, share
+from bench.evaluation.columns import ACCURACY
 from bench.leaderboard.statistics import bootstrap_interval
 from bench.runs.attack_record import AttackRecord
 from mnistref.common.text_table import table
 
 RUN, METHOD, REGION, NORM, AREA = "run", "method", "region", "norm", "area"
-FOOLING, ACCURACY, ACCURACY_BEFORE = "fooling_rate", "accuracy", "accuracy_before"
+FOOLING, ACCURACY_BEFORE = "fooling_rate", "accuracy_before"
 
 
 def build_attack_table(records: Iterable[tuple[str, AttackRecord]]) -> pd.DataFrame:

@@ -6,16 +6,17 @@ import pandas as pd
 
 from bench.attribution.explain import ORACLE
 from bench.attribution.measures import AREAS, MEASURES
+from bench.attribution.method_names import EXPLAINED
 from bench.attribution.methods import METHODS
 from bench.common.number_format import amount, percent, share
 from bench.evaluation.column import BOUNDS
+from bench.evaluation.columns import ACCURACY
 from bench.leaderboard.statistics import bootstrap_interval
 from bench.runs.saliency_record import SaliencyRecord
 from mnistref.common.text_table import table
 
 RUN, METHOD, SECONDS = "run", "method", "seconds_per_1000"
 _ORDER = (*METHODS, ORACLE)
-_WORDS = {"prediction": "the network's answer", "label": "the right answer"}
 
 
 def build_map_table(records: Iterable[tuple[str, SaliencyRecord]]) -> pd.DataFrame:
@@ -34,7 +35,7 @@ def build_map_table(records: Iterable[tuple[str, SaliencyRecord]]) -> pd.DataFra
             measures = record.measures[method]
             row: dict[str, object] = {RUN: run, METHOD: method}
             row |= {name: record.settings[name] for name in ("dataset", "images", "explained")}
-            row["accuracy"] = float(record.right.mean())
+            row[ACCURACY] = float(record.right.mean())
             for column in MEASURES:
                 values = measures.get(column.name)
                 found = (float("nan"),) * 3
@@ -54,8 +55,8 @@ def map_table_to_text(board: pd.DataFrame, markdown: bool = False) -> str:
 
 def _run_to_text(rows: pd.DataFrame, markdown: bool) -> str:
     first = rows.iloc[0]
-    questions = f"{first['images']:,} test questions of {first['dataset']}, {percent(first['accuracy'])} % right"
-    heading = f"{first[RUN]}: {questions}; explained is {_WORDS[first['explained']]}"
+    questions = f"{first['images']:,} test questions of {first['dataset']}, {percent(first[ACCURACY])} % right"
+    heading = f"{first[RUN]}: {questions}; explained is {EXPLAINED[first['explained']]}"
     shown = [column for column in MEASURES if rows[column.name].notna().any()]
     lines = [["map", *(column.text_heading for column in shown), "s / 1,000"]]
     for _, row in rows.iterrows():

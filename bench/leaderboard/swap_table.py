@@ -62,9 +62,9 @@ def swap_table_to_text(board: pd.DataFrame, markdown: bool = False) -> str:
 
 def _run_to_text(row: pd.Series, markdown: bool) -> str:
     lines = [["", "map on digit 1", "map on digit 2", "right, %"]]
-    for k in (1, 2):
-        cells = [_with_bounds(row, f"map{k}_on_digit{digit}", share) for digit in (1, 2)]
-        lines.append([f"question {k}", *cells, _with_bounds(row, RIGHTS[k - 1], percent)])
+    for k, (masses, right) in enumerate(zip((MASSES[:2], MASSES[2:]), RIGHTS, strict=True), 1):
+        cells = [_with_bounds(row, mass, share) for mass in masses]
+        lines.append([f"question {k}", *cells, _with_bounds(row, right, percent)])
     lines.append(["area", *(share(row[name]) for name in AREAS), ""])
     changes = [
         ["change of the map from question 1 to 2", ""],

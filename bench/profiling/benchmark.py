@@ -214,12 +214,12 @@ def _with_common_capture(
 def _cost(name: str, model: nn.Module, timings: Mapping[str, Timing], error: NumericalError) -> NetworkCost:
     own = timings[name]
     return NetworkCost(
-        name,
-        sum(p.numel() for p in model.parameters()),
-        own,
-        {baseline: own.step.ratio_to(timings[baseline].step) for baseline in BASELINES},
-        own.infer.ratio_to(timings[DEFAULT_BASELINE].infer),
-        error,
+        attn=name,
+        params=sum(p.numel() for p in model.parameters()),
+        timing=own,
+        step_ratios={baseline: own.step.ratio_to(timings[baseline].step) for baseline in BASELINES},
+        infer_ratio=own.infer.ratio_to(timings[DEFAULT_BASELINE].infer),
+        error=error,
     )
 
 

@@ -137,13 +137,13 @@ def time_networks(
     threads = torch.get_num_threads()
     return {
         name: Timing(
-            step_times[name].scaled(1e3),
-            infer_times[name].scaled(1e3 / recipe.batch),
-            memory[name],
-            saved[name],
-            recipe.batch,
-            threads,
-            join_names(ran[name]),
+            step=step_times[name].scaled(1e3),
+            infer=infer_times[name].scaled(1e3 / recipe.batch),
+            peak_memory_mb=memory[name],
+            saved_mb=saved[name],
+            batch=recipe.batch,
+            threads=threads,
+            diagonal_lstm=join_names(ran[name]),
         )
         for name in models
     }

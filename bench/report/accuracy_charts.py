@@ -24,7 +24,16 @@ def runtime(group: ComparisonGroup) -> Figure | None:
         [time for *_, time in shown] + [time for time, _ in known], "time of a training step, × san (logarithmic scale)"
     )
     values = [*values_and_bounds(rate for _, rate, _ in shown), *(value for _, value in known)]
-    frame = Frame(times, shares(values, "accuracy, %"), 680.0, 360.0, 44.0, 12.0, 12.0, 44.0)
+    frame = Frame(
+        x=times,
+        y=shares(values, "accuracy, %"),
+        width=680.0,
+        height=360.0,
+        left=44.0,
+        right=12.0,
+        top=12.0,
+        bottom=44.0,
+    )
     marks, lines, bars = [], [], []
     for (entry, rate, time), (paper_time, paper) in zip(shown, papers, strict=True):
         if paper is not None and paper_time is not None:
@@ -66,7 +75,11 @@ def scales(group: ComparisonGroup) -> Figure | None:
     panels, rows, last = [], [], []
     for (entry, rates), line in zip(shown, papers, strict=True):
         rate = rate_of(entry.row, ACCURACY)
-        panels.append(_over_scales(frame, bins, entry.label, f"{percent(rate.value)} %" if rate else "", rates, line))
+        panels.append(
+            _over_scales(
+                frame, bins, name=entry.label, note=f"{percent(rate.value)} %" if rate else "", rates=rates, papers=line
+            )
+        )
         rows.append((entry.label, *(str(rate or MISSING) for rate in rates)))
         if any(value is not None for value in line):
             words = (MISSING if value is None else percent(value) for value in line)

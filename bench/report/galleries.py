@@ -205,13 +205,13 @@ def _gallery(group: ComparisonGroup, runs: Path, places: Sequence[Path], room: i
         ink = _find_ink(shown[0], group, places)
     labels = {pictures.entry.label for pictures in shown}
     return Gallery(
-        group.title,
-        images,
-        0 if ink is None else ink.shape[0],
-        "" if ink is None else outline(ink, len(usual)),
-        tuple(question for _, question in usual) if images else (),
-        tuple(answers),
-        tuple(_summary(entry) for entry in finished if entry.label not in labels),
+        title=group.title,
+        images=images,
+        side=0 if ink is None else ink.shape[0],
+        outline="" if ink is None else outline(ink, len(usual)),
+        questions=tuple(question for _, question in usual) if images else (),
+        answers=tuple(answers),
+        others=tuple(_summary(entry) for entry in finished if entry.label not in labels),
     )
 
 

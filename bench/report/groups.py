@@ -107,7 +107,14 @@ def _group(
         variant,
         dataset,
         tuple(
-            BoardEntry(label, row, text, recipes[str(row[RECIPE])], letters[str(row[RECIPE])], results)
+            BoardEntry(
+                label=label,
+                row=row,
+                rank=text,
+                recipe=recipes[str(row[RECIPE])],
+                letter=letters[str(row[RECIPE])],
+                runs=results,
+            )
             for label, row, text, results in details
         ),
     )

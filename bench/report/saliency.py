@@ -11,9 +11,11 @@ import pandas as pd
 from PIL import Image
 
 from bench.attribution.measures import AREAS, MEASURES
+from bench.attribution.method_names import EXPLAINED
 from bench.attribution.methods import METHODS
 from bench.common.number_format import percent, share
 from bench.evaluation.column import BOUNDS, Column
+from bench.evaluation.columns import ACCURACY
 from bench.leaderboard.map_table import METHOD, build_map_table, find_caution, list_cautions
 from bench.report.table import MISSING
 from bench.runs.saliency_record import SHEET, SHEET_IMAGES, SHEET_TILE_PIXELS, SaliencyRecord, read_record
@@ -85,12 +87,18 @@ def _tabulate(name: str, record: SaliencyRecord, strips: Sequence[str]) -> Salie
         rows.append(MapRow(row[METHOD], bool(find_caution(row[METHOD])), cells, maps.get(row[METHOD], "")))
     first = board.iloc[0]
     areas = ", ".join(f"{area.removeprefix('area_')} {share(first[area])}" for area in AREAS)
-    explained = {"prediction": "the network's answer", "label": "the right answer"}[first["explained"]]
     questions = (
-        f"{first['images']:,} test questions of {first['dataset']}, {percent(first['accuracy'])} % right. Explained is "
-        f"{explained}. Shares of the image, which a uniform map scores: {areas}."
+        f"{first['images']:,} test questions of {first['dataset']}, {percent(first[ACCURACY])} % right. Explained is "
+        f"{EXPLAINED[first['explained']]}. Shares of the image, which a uniform map scores: {areas}."
     )
-    return SaliencyTable(name, questions, columns, rows, list_cautions(board), strips[0] if maps else "")
+    return SaliencyTable(
+        title=name,
+        questions=questions,
+        columns=columns,
+        rows=rows,
+        cautions=list_cautions(board),
+        images=strips[0] if maps else "",
+    )
 
 
 def _cell(row: pd.Series, column: Column) -> tuple[str, str]:

@@ -11,9 +11,9 @@ from typing import Any, TypedDict, TypeGuard
 
 import numpy as np
 
-from bench.attribution.attack import METHODS, PIXEL_LEVELS, REGIONS
-from bench.attribution.fooling import Attack, AttackPlan, Fooling
-from bench.common.json_files import read_json, write_json
+from bench.attribution.attack_names import METHODS, PIXEL_LEVELS, REGIONS
+from bench.attribution.fooling import Attack, AttackPlan, FoolingResult
+from bench.common.json_files import write_json
 from bench.runs.question_arrays import QuestionArrays
 from bench.runs.validation import is_number
 
@@ -24,7 +24,7 @@ FORMAT = 1
 _CHANGED, _RIGHT, _AREA = "changed", "right", "area"
 
 
-class Settings(TypedDict):
+class AttackSettings(TypedDict):
     """The content of attack.json.
 
     Attributes:
@@ -60,14 +60,16 @@ class AttackRecord:
         areas: region → its share of each image, f8 (T,), rounded to half precision.
     """
 
-    settings: Settings
+    settings: AttackSettings
     changed: Mapping[Attack, np.ndarray]
     right: Mapping[Attack, np.ndarray]
     right_before: np.ndarray
     areas: Mapping[str, np.ndarray]
 
 
-def write_record(run: Path, dataset: str, fooling: Fooling, plan: AttackPlan, batch: int, device: str) -> AttackRecord:
+def write_record(
+    run: Path, dataset: str, fooling: FoolingResult, plan: AttackPlan, batch: int, device: str
+) -> AttackRecord:
     """Write what attacks did into the folder of a run, and return the record as it is read again.
 
     Args:
@@ -82,7 +84,7 @@ def write_record(run: Path, dataset: str, fooling: Fooling, plan: AttackPlan, ba
     arrays |= {f"{attack.name}/{_RIGHT}": values for attack, values in fooling.right.items()}
     arrays |= {f"{_AREA}/{region}": values.half() for region, values in fooling.areas.items()}
     FILE.write(run, {**arrays, _RIGHT: fooling.right_before})
-    settings = Settings(
+    settings = AttackSettings(
         format=FORMAT,
         dataset=dataset,
         images=len(fooling.right_before),
@@ -107,7 +109,7 @@ def read_record(run: Path) -> AttackRecord | None:
     path = run / SETTINGS
     if not path.is_file():
         return None
-    settings = _check_settings(read_json(path), path)
+    settings = _parse_settings(path)
     plan = AttackPlan(tuple(settings["methods"]), tuple(settings["regions"]), tuple(settings["norms"]))
     attacks = plan.attacks()
     arrays = FILE.read(run, settings["images"])
@@ -126,24 +128,15 @@ def read_record(run: Path) -> AttackRecord | None:
     )
 
 
-def _check_settings(content: object, path: Path) -> Settings:
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise FILE.damage(path, f"its format is not {FORMAT}")
+def _parse_settings(path: Path) -> AttackSettings:
     kinds = {"dataset": str, "images": int, "batch": int, "device": str}
-    wrong = [name for name, kind in kinds.items() if type(content.get(name)) is not kind]
-    wrong += [] if wrong or content["images"] > 0 else ["images"]
-    wrong += [
-        name
-        for name, known in (("methods", METHODS), ("regions", REGIONS))
-        if not _is_list(content.get(name))
-        or not all(isinstance(entry, str) and entry in known for entry in content[name])
-    ]
-    norms = content.get("norms")
-    if not _is_list(norms) or not all(is_number(norm, 0, PIXEL_LEVELS) and norm > 0 for norm in norms):
-        wrong.append("norms")
-    if wrong:
-        raise FILE.damage(path, f"{', '.join(wrong)} missing or wrong")
-    return Settings(
+    checks = {
+        "methods": lambda value: _are_names(value, METHODS),
+        "regions": lambda value: _are_names(value, REGIONS),
+        "norms": _are_norms,
+    }
+    content = FILE.parse_settings(path, FORMAT, kinds, checks)
+    return AttackSettings(
         format=FORMAT,
         dataset=content["dataset"],
         images=content["images"],
@@ -153,6 +146,14 @@ def _check_settings(content: object, path: Path) -> Settings:
         batch=content["batch"],
         device=content["device"],
     )
+
+
+def _are_names(value: object, known: Mapping[str, str]) -> bool:
+    return _is_list(value) and all(isinstance(name, str) and name in known for name in value)
+
+
+def _are_norms(value: object) -> bool:
+    return _is_list(value) and all(is_number(norm, 0, PIXEL_LEVELS) and norm > 0 for norm in value)
 
 
 def _is_list(value: object) -> TypeGuard[list[Any]]:

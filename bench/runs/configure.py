@@ -78,7 +78,12 @@ def configure(data: Path, network: str | NetworkSpec, seed: int, settings: RunSe
     if isinstance(network, str):
         network = resolve_network(network, DEFAULT_WIDTH)
     capture, reason = resolve_capture(
-        computing.capture, computing.device.type, network, variant, recipe, is_launched_by_torchrun()
+        computing.capture,
+        computing.device.type,
+        network=network,
+        variant=variant,
+        recipe=recipe,
+        distributed=is_launched_by_torchrun(),
     )
     if reason:
         _log_once(reason)

@@ -90,7 +90,17 @@ def run(
             f"({config.attn}, width {config.width})"
         )
     context = RunContext(
-        config, network, data, folder, manifest, computing, resume, init, progress_options, data_options, group
+        config=config,
+        network=network,
+        data=data,
+        folder=folder,
+        manifest=manifest,
+        computing=computing,
+        resume=resume,
+        init=init,
+        progress_options=progress_options,
+        data_options=data_options,
+        group=group,
     )
     group.require_supported(computing)
     run_cost.timing_rounds()  # raises for an invalid environment variable now, not after the training
@@ -274,4 +284,4 @@ def _list_eval_batch_sizes(context: RunContext, model: AttributeCNN, batch: int)
     device, width = context.computing.device, context.config.width
     kind = device.type if context.group.size == 1 else "cpu"
     canvas, is_sampled = context.manifest.variant.canvas, batch_size.draws(model)
-    return batch_size.sizes(kind, batch, canvas, width, free_memory(device), is_sampled)
+    return batch_size.sizes(kind, batch, canvas=canvas, width=width, free=free_memory(device), drawn=is_sampled)

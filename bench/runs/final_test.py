@@ -26,7 +26,14 @@ def test_best_weights(
     model.load_state_dict(trainer.best_weights)
     if group.is_main:
         checkpoints.save_weights(folder / records.WEIGHTS, model)
-    split = load_split(context.data, "test", config.queries, computing.device, True, context.data_options.stream)
+    split = load_split(
+        context.data,
+        "test",
+        queries=config.queries,
+        device=computing.device,
+        masks=True,
+        stream=context.data_options.stream,
+    )
     with computing.autocast(), record_implementations(trainer.implementations):
         with progress.bar("test", len(split), " questions") as bar:
 
@@ -42,7 +49,9 @@ def test_best_weights(
     if group.is_main and context.progress_options.timing:
         progress.report_phase("timing a training step and inference")
         with progress.bar("timing", 2 * run_cost.timing_rounds(), " rounds") as bar:
-            costs = run_cost.measure_cost(config, model, variant, computing, trainer.batch, bar.update)
+            costs = run_cost.measure_cost(
+                config, model, variant=variant, computing=computing, batch=trainer.batch, on_round=bar.update
+            )
     return {
         **tested.measures,
         **(costs or dict.fromkeys(COSTS)),

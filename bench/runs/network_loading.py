@@ -62,7 +62,7 @@ def read_config(path: Path) -> tuple[RunConfig, dict[str, object]]:
     return config, info
 
 
-def load_result(run: Path) -> records.Result:
+def read_finished_result(run: Path) -> records.Result:
     """Return the content of result.json of a run that succeeded.
 
     Raises:
@@ -87,7 +87,7 @@ def load_model(run: Path) -> tuple[RunConfig, nn.Module]:
             version cannot build the network.
     """
     config = load_config(run)
-    records.require_same_run(run, load_result(run), config)
+    records.require_same_run(run, read_finished_result(run), config)
     if config.recipe == EVALUATED:
         model = load_recorded_model(read_config(run / records.CONFIG)[1].get(records.USER_FILES), run)
         return config, as_network(model, get_variant(config.variant).classes).eval()

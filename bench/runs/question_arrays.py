@@ -1,13 +1,15 @@
 """Arrays with one value per question in the folder of a run, as a safetensors file that a stored board packs as .xz."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from bench.common import packing
+from bench.common.json_files import read_json
 from bench.common.safetensors_io import decode, encode
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError
@@ -60,6 +62,34 @@ class QuestionArrays:
         """Raise DataProblemError if there are names of arrays that are missing or wrong."""
         if wrong:
             raise self.damage(run / self.file, f"{', '.join(wrong[:3])} missing or wrong")
+
+    def parse_settings(
+        self,
+        path: Path,
+        version: int,
+        kinds: Mapping[str, type],
+        checks: Mapping[str, Callable[[object], bool]] | None = None,
+    ) -> dict[str, Any]:
+        """Return the content of the JSON file of a record.
+
+        Args:
+            path: the file.
+            version: the format that it must have.
+            kinds: field → its type. The field `images` must be above 0.
+            checks: further field → whether a value is right.
+
+        Raises:
+            DataProblemError: the file is damaged, has another format, or a field is missing or wrong.
+        """
+        content = read_json(path)
+        if not isinstance(content, dict) or content.get("format") != version:
+            raise self.damage(path, f"its format is not {version}")
+        wrong = [name for name, kind in kinds.items() if type(content.get(name)) is not kind]
+        wrong += [] if wrong or content["images"] > 0 else ["images"]
+        wrong += [name for name, is_right in (checks or {}).items() if not is_right(content.get(name))]
+        if wrong:
+            raise self.damage(path, f"{', '.join(wrong)} missing or wrong")
+        return content
 
     def damage(self, path: Path, reason: str) -> DataProblemError:
         """Return the error for a damaged file of the record."""

@@ -14,8 +14,9 @@ import numpy as np
 from bench.attribution.explain import ORACLE, Explanation, ExplanationOptions
 from bench.attribution.measures import AREAS, MEASURES
 from bench.attribution.methods import METHODS
-from bench.common.json_files import read_json, write_json
+from bench.common.json_files import write_json
 from bench.runs.question_arrays import QuestionArrays
+from bench.runs.validation import is_number
 
 SETTINGS, ARRAYS = "saliency.json", "saliency.safetensors"
 FILE = QuestionArrays(ARRAYS, SETTINGS, "bench saliency")
@@ -28,7 +29,7 @@ FORMAT = 1
 _AREA, _RIGHT = "area", "right"
 
 
-class Settings(TypedDict):
+class SaliencySettings(TypedDict):
     """The content of saliency.json.
 
     Attributes:
@@ -65,7 +66,7 @@ class SaliencyRecord:
         right: bool (T,), whether the network's answer is right.
     """
 
-    settings: Settings
+    settings: SaliencySettings
     measures: Mapping[str, Mapping[str, np.ndarray]]
     areas: Mapping[str, np.ndarray]
     right: np.ndarray
@@ -85,7 +86,7 @@ def write_record(
         captum: version of Captum, or "" if it was not used.
     """
     images = len(explanation.right)
-    settings = Settings(
+    settings = SaliencySettings(
         format=FORMAT,
         dataset=dataset,
         images=images,
@@ -114,7 +115,7 @@ def read_record(run: Path) -> SaliencyRecord | None:
     path = run / SETTINGS
     if not path.is_file():
         return None
-    settings = _check_settings(read_json(path), path)
+    settings = _parse_settings(path)
     arrays = FILE.read(run, settings["images"])
     tables: dict[str, dict[str, np.ndarray]] = {}
     right = arrays.pop(_RIGHT, np.zeros(0))
@@ -137,15 +138,10 @@ def read_packed_arrays(run: Path) -> bytes | None:
     return FILE.read_packed(run)
 
 
-def _check_settings(content: object, path: Path) -> Settings:
+def _parse_settings(path: Path) -> SaliencySettings:
     kinds = {"dataset": str, "images": int, "explained": str, "seed": int, "batch": int, "device": str, "captum": str}
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise FILE.damage(path, f"its format is not {FORMAT}")
-    wrong = [name for name, kind in kinds.items() if type(content.get(name)) is not kind]
-    seconds = content.get("seconds_per_1000")
-    if wrong or not isinstance(seconds, dict) or content["images"] < 1:
-        raise FILE.damage(path, f"{', '.join(wrong) or 'a value'} missing or wrong")
-    return Settings(
+    content = FILE.parse_settings(path, FORMAT, kinds, {"seconds_per_1000": _are_seconds})
+    return SaliencySettings(
         format=FORMAT,
         dataset=content["dataset"],
         images=content["images"],
@@ -154,5 +150,9 @@ def _check_settings(content: object, path: Path) -> Settings:
         batch=content["batch"],
         device=content["device"],
         captum=content["captum"],
-        seconds_per_1000={str(name): float(value) for name, value in seconds.items()},
+        seconds_per_1000={str(name): float(value) for name, value in content["seconds_per_1000"].items()},
     )
+
+
+def _are_seconds(value: object) -> bool:
+    return isinstance(value, dict) and all(is_number(seconds, 0) for seconds in value.values())

@@ -7,6 +7,15 @@ from pathlib import Path
 from bench.common.uniform_map import Relation, compare_with_chance, is_below_uniform
 from bench.config import DEFAULT_BASELINE
 from bench.data.question_blind import question_blind_accuracy
+from bench.evaluation.columns import (
+    ACCURACY,
+    MASK_CORRECTNESS,
+    N_TEST,
+    POINTING,
+    RELATIVE_RUNTIME,
+    TRAIN_STEP_MS,
+    UNIFORM,
+)
 from bench.runs import records
 from bench.runs.record_types import Result
 from mnistref.common.errors import DataProblemError, ProblemError
@@ -36,14 +45,14 @@ def describe_run(run: Path, data: Path) -> str:
         DataProblemError: the record or the data set is damaged.
     """
     result = _read(run)
-    heading = f"{result['attn']} on {data.name}: {result['n_test']:,} test questions"
+    heading = f"{result['attn']} on {data.name}: {result[N_TEST]:,} test questions"
     rows = table([["measure", "value", "compare with"], *_rows(run, data, result)])
     return "\n".join([heading, rows, *([_PEAK_NOTE] if _has_wide_map(result) else [])])
 
 
 def has_map(run: Path) -> bool:
     """Return whether the network of a finished run has attention maps."""
-    return _read(run).get("mask_correctness") is not None
+    return _read(run).get(MASK_CORRECTNESS) is not None
 
 
 def _read(run: Path) -> Result:
@@ -54,16 +63,16 @@ def _read(run: Path) -> Result:
 
 
 def _rows(run: Path, data: Path, result: Result) -> Iterator[list[str]]:
-    yield ["accuracy", _percent(result["accuracy"]), "; ".join(_compare_accuracy(run, data, result))]
-    share, uniform = result.get("mask_correctness"), result.get("mask_correctness_uniform")
+    yield ["accuracy", _percent(result[ACCURACY]), "; ".join(_compare_accuracy(run, data, result))]
+    share, uniform = result.get(MASK_CORRECTNESS), result.get(UNIFORM)
     if share is None or uniform is None:
         yield ["attention on the queried digit", "–", "the network has no attention map"]
     else:
         yield ["attention on the queried digit", _percent(share), _compare_share(share, uniform)]
-        peak = result.get("pointing")
+        peak = result.get(POINTING)
         if peak is not None:
             yield ["peak of the map on the digit", _percent(peak), _compare_peak(peak, uniform)]
-    milliseconds, relative = result.get("train_step_ms"), result.get("relative_runtime")
+    milliseconds, relative = result.get(TRAIN_STEP_MS), result.get(RELATIVE_RUNTIME)
     if milliseconds is not None:
         versus = (
             "" if relative is None or result["attn"] == DEFAULT_BASELINE else f"{relative:.1f} × {DEFAULT_BASELINE}"
@@ -98,7 +107,7 @@ def _find_without_attention(run: Path, result: Result) -> float | None:
         if other is None or other.get("status") != "ok" or other["attn"] != NO_ATTENTION:
             continue
         if (other["dataset"]["spec_id"], other["queries"]) == (result["dataset"]["spec_id"], result["queries"]):
-            found[other["recipe"] == result["recipe"]] = other["accuracy"]
+            found[other["recipe"] == result["recipe"]] = other[ACCURACY]
     return found.get(True, found.get(False))
 
 
@@ -124,8 +133,8 @@ def _multiple(share: float, chance: float) -> str:
 
 def _has_wide_map(result: Result) -> bool:
     """Return whether the attention on the digit is above chance, and the peaks on it are below."""
-    share, uniform = result.get("mask_correctness"), result.get("mask_correctness_uniform")
-    peak = result.get("pointing")
+    share, uniform = result.get(MASK_CORRECTNESS), result.get(UNIFORM)
+    peak = result.get(POINTING)
     if share is None or uniform is None or peak is None:
         return False
     return compare_with_chance(share, uniform) is Relation.ABOVE and is_below_uniform(peak, uniform)

@@ -11,7 +11,7 @@ from typing import TypedDict
 import numpy as np
 
 from bench.attribution.swap import AREAS, LARGEST_CHANGE, MASSES, MOVED, RIGHTS, TOTAL_VARIATION, Swap
-from bench.common.json_files import read_json, write_json
+from bench.common.json_files import write_json
 from bench.runs.question_arrays import QuestionArrays
 
 SETTINGS, ARRAYS = "swap.json", "swap.safetensors"
@@ -23,7 +23,7 @@ _LOWEST = dict.fromkeys((*MASSES, TOTAL_VARIATION, LARGEST_CHANGE, *AREAS), 0.0)
 """The smallest possible value of each measure; the largest is 1."""
 
 
-class Settings(TypedDict):
+class SwapSettings(TypedDict):
     """The content of swap.json.
 
     Attributes:
@@ -51,7 +51,7 @@ class SwapRecord:
         right: name → bool (T,), see `bench.attribution.swap.RIGHTS`.
     """
 
-    settings: Settings
+    settings: SwapSettings
     measures: Mapping[str, np.ndarray]
     right: Mapping[str, np.ndarray]
 
@@ -68,7 +68,7 @@ def write_record(run: Path, dataset: str, swapped: Swap, batch: int, device: str
     """
     FILE.write(run, {**swapped.measures, **swapped.right})
     images = len(swapped.right[RIGHTS[0]])
-    write_json(run / SETTINGS, Settings(format=FORMAT, dataset=dataset, images=images, batch=batch, device=device))
+    write_json(run / SETTINGS, SwapSettings(format=FORMAT, dataset=dataset, images=images, batch=batch, device=device))
     record = read_record(run)
     assert record is not None
     return record
@@ -83,7 +83,7 @@ def read_record(run: Path) -> SwapRecord | None:
     path = run / SETTINGS
     if not path.is_file():
         return None
-    settings = _check_settings(read_json(path), path)
+    settings = _parse_settings(path)
     arrays = FILE.read(run, settings["images"])
     wrong = sorted({*_LOWEST, *RIGHTS} ^ set(arrays))
     wrong += [name for name in RIGHTS if name in arrays and not np.isin(arrays[name], (0, 1)).all()]
@@ -100,15 +100,9 @@ def read_record(run: Path) -> SwapRecord | None:
     )
 
 
-def _check_settings(content: object, path: Path) -> Settings:
-    kinds = {"dataset": str, "images": int, "batch": int, "device": str}
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise FILE.damage(path, f"its format is not {FORMAT}")
-    wrong = [name for name, kind in kinds.items() if type(content.get(name)) is not kind]
-    wrong += [] if wrong or content["images"] > 0 else ["images"]
-    if wrong:
-        raise FILE.damage(path, f"{', '.join(wrong)} missing or wrong")
-    return Settings(
+def _parse_settings(path: Path) -> SwapSettings:
+    content = FILE.parse_settings(path, FORMAT, {"dataset": str, "images": int, "batch": int, "device": str})
+    return SwapSettings(
         format=FORMAT,
         dataset=content["dataset"],
         images=content["images"],

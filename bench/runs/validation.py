@@ -14,6 +14,9 @@ from bench.evaluation.columns import (
     COUNTS,
     MAP_METRICS,
     MAP_SCORES,
+    N_TEST,
+    PARAMS,
+    PEAK_MEMORY_MB,
     SCALES,
 )
 from bench.runs.record_types import Result
@@ -41,9 +44,9 @@ written again, `test_the_meaning_of_a_result_changes_only_with_its_format` of `t
 """
 STATUSES = ("ok", "diverged", "failed")
 """The possible values of the field `status`."""
-_REQUIRED_MEASURES = ("accuracy", "n_test", "params")
+_REQUIRED_MEASURES = (ACCURACY, N_TEST, PARAMS)
 """Fields of the result of a run that succeeded, in addition to `REQUIRED_FIELDS`."""
-_REQUIRED_OF_EVALUATED = ("accuracy", "n_test")
+_REQUIRED_OF_EVALUATED = (ACCURACY, N_TEST)
 """The same of a model that was tested only: it may be a function without parameters, and has no training step."""
 _RELATIVE_TOLERANCE, _STORED_TOLERANCE = 1e-6, 1e-3
 """Relative rounding errors of a measure, and of an answer, which is stored as f2."""
@@ -104,10 +107,10 @@ _NUMBER_CHECKS: dict[str, Callable[[object], bool]] = {
     ACCURACY: _range_check(ACCURACY),
     "val_accuracy": _range_check(ACCURACY),
     **{name: _range_check(name) for name in (*SCALES, *MAP_METRICS)},
-    "n_test": lambda value: _is_count(value) and value > 0,
-    **dict.fromkeys(("params", "epochs", "best_epoch", *COUNTS), _is_count),
+    N_TEST: lambda value: _is_count(value) and value > 0,
+    **dict.fromkeys((PARAMS, "epochs", "best_epoch", *COUNTS), _is_count),
     **dict.fromkeys(COSTS, _is_time),
-    **dict.fromkeys(("peak_memory_mb", "seconds"), _is_size),
+    **dict.fromkeys((PEAK_MEMORY_MB, "seconds"), _is_size),
 }
 """Fields of a result that are optional numbers, and the checks of their values."""
 
@@ -191,7 +194,7 @@ def check_against_answers(result: Result, answers: Mapping[str, np.ndarray] | No
     if answers is None or result["status"] != "ok":
         return []
     right, bins = answers["right"].astype(np.float64), answers.get("scale_bin", np.zeros(0))
-    expected = {"n_test": (float(len(right)), 0.0), "accuracy": (right.mean(), rounding_tolerance(ACCURACY))}
+    expected = {N_TEST: (float(len(right)), 0.0), ACCURACY: (right.mean(), rounding_tolerance(ACCURACY))}
     for k, (scale, count) in enumerate(zip(SCALES, COUNTS, strict=True)):
         if len(bins) == len(right):
             inside = bins == k

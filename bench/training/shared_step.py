@@ -37,7 +37,7 @@ def build_step(
         raise UsageProblemError(
             f"a batch of {batch} images is too small for {group.size} processes; use --batch {group.size} or more"
         )
-    return SharedStep(model, recipe, optimizer, computing, group, batch)
+    return SharedStep(model=model, recipe=recipe, optimizer=optimizer, computing=computing, group=group, batch=batch)
 
 
 class SharedStep(Step):

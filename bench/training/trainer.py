@@ -118,7 +118,9 @@ class Trainer:
         self.steps_per_epoch = available // self.batch
         self.eval_batch_sizes = eval_batch_sizes(self.batch) if eval_batch_sizes else [min(BATCH, self.batch)]
         self.optimizer = build_optimizer(recipe, model)
-        self.step = build_step(group, model, recipe, self.optimizer, computing, self.batch)
+        self.step = build_step(
+            group, model, recipe=recipe, optimizer=self.optimizer, computing=computing, batch=self.batch
+        )
         self.scheduler = build_scheduler(recipe, self.optimizer, self.steps_per_epoch)
         self.epoch = 0
         self.current_epoch: EpochProgress | None = None
@@ -235,7 +237,9 @@ class Trainer:
         rows: Iterable[RowRange | None] = itertools.repeat(None)
         parts = list(order[:, own])
         if self.image_sharing:
-            parts, rows = parts_of(split.image.cpu(), order, own, self.recipe.questions, self.epoch, self.seed)
+            parts, rows = parts_of(
+                split.image.cpu(), order, own=own, questions=self.recipe.questions, epoch=self.epoch, seed=self.seed
+            )
         own_batches = split.iter_index_batches(
             parts, lambda k: self._background_brightness(first_step + k), self.image_sharing
         )

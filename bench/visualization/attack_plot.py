@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.attribution.attack import METHODS, REGIONS
+from bench.attribution.attack_names import METHODS, REGIONS
 from bench.leaderboard.attack_table import AREA, FOOLING, METHOD, NORM, REGION, RUN
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import save_figure

@@ -10,13 +10,13 @@ from bench.attention import MECHANISMS, resolve_network
 from bench.attention.arnn import AttentionRNN
 from bench.config import EVALUATED, RunConfig, training_stages
 from bench.evaluation.panels import Panels, describe_totals
-from bench.runs.network_loading import load_model, load_result
+from bench.runs.network_loading import load_model, read_finished_result
 from bench.visualization.examples import (
     SPLIT,
     answer_question,
     choose_images,
     find_data_set,
-    load_questions,
+    iter_image_questions,
     read_fitting_manifest,
 )
 from mnistref.common.errors import UsageProblemError
@@ -68,7 +68,7 @@ def save_picture(
 
     require_figure_name(output)
     config, model = load_model(run)
-    accuracy = load_result(run)["accuracy"]
+    accuracy = read_finished_result(run)["accuracy"]
     folder = data or find_data_set(run, config, root)
     manifest = read_fitting_manifest(folder, config)
     scale = _scale_sigma(config, model, samples, sigma_scale)
@@ -77,10 +77,15 @@ def save_picture(
         raise UsageProblemError(f"{len(chosen)} images × {samples} samples: one picture holds {MAX_ROWS} rows at most")
     rows = [
         row
-        for question in load_questions(folder, chosen)
+        for question in iter_image_questions(folder, chosen)
         for row in answer_question(model, question, manifest, samples, seed)
     ]
-    draw(rows, _title(config, run, accuracy, manifest, scale, seed), _notes(config, manifest, rows), output)
+    draw(
+        rows,
+        _title(config, run, accuracy=accuracy, manifest=manifest, scale=scale, seed=seed),
+        _notes(config, manifest, rows),
+        output,
+    )
     log.info("picture: %s, %s", _describe_images(len(chosen), not indices), describe_totals(rows, samples > 1))
     return rows
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from bench.config import RunConfig
 from bench.evaluation.panels import Panels, describe_totals
-from bench.runs.network_loading import load_model, load_result
+from bench.runs.network_loading import load_model, read_finished_result
 from bench.visualization.examples import (
     SPLIT,
     answer_question,
     choose_images,
     find_data_set,
-    load_questions,
+    iter_image_questions,
     read_fitting_manifest,
 )
 from mnistref.common.errors import UsageProblemError
@@ -55,7 +55,7 @@ def save_comparison(
     from bench.visualization.drawing import draw_comparison
 
     require_figure_name(output)
-    networks = [(*load_model(run), load_result(run)["accuracy"]) for run in runs]
+    networks = [(*load_model(run), read_finished_result(run)["accuracy"]) for run in runs]
     configs = [config for config, _, _ in networks]
     if not data and len({config.dataset for config in configs}) > 1:
         names = ", ".join(sorted({config.dataset for config in configs}))
@@ -67,7 +67,7 @@ def save_comparison(
         raise UsageProblemError(
             f"{len(runs)} networks × {len(chosen)} images: one picture holds {MAX_CELLS} answers at most"
         )
-    asked = list(load_questions(folder, chosen))
+    asked = list(iter_image_questions(folder, chosen))
     rows = [
         [next(answer_question(model, question, manifest, 1, seed)) for question in asked]
         for (_, model, _), manifest in zip(networks, manifests, strict=True)

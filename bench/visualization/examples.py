@@ -76,7 +76,7 @@ def choose_images(folder: Path, images: int, seed: int, indices: Sequence[int] |
     return list(indices)
 
 
-def load_questions(folder: Path, indices: Sequence[int]) -> Iterator[ImageQuestion]:
+def iter_image_questions(folder: Path, indices: Sequence[int]) -> Iterator[ImageQuestion]:
     """Yield one question per image, with the ink of every right answer."""
     dataset = MnistRef(folder, SPLIT)
     every = MnistRef(folder, SPLIT, "all") if dataset.variant.repeats[1] > 1 else dataset

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import torch
 
-from bench.attribution.explain import LABEL, ExplanationOptions, seeded
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explain import ExplanationOptions, seeded
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.attribution.measures import normalize
+from bench.attribution.method_names import LABEL
 from bench.attribution.methods import MapMethod
 from bench.evaluation.panels import Panels, make_panels
 from bench.runs.network_loading import load_model
-from bench.visualization.examples import choose_images, load_questions, read_fitting_manifest
+from bench.visualization.examples import choose_images, iter_image_questions, read_fitting_manifest
 
 IMAGES = 6
 
@@ -36,7 +37,7 @@ def save_map_comparison(
     config, model = load_model(run)
     manifest = read_fitting_manifest(data, config)
     variant = manifest.variant
-    questions = list(load_questions(data, choose_images(data, IMAGES, options.seed, None)))
+    questions = list(iter_image_questions(data, choose_images(data, IMAGES, options.seed, None)))
     images = torch.stack([question.image for question in questions]).permute(0, 3, 1, 2)
     images = images.contiguous(memory_format=torch.channels_last)
     query = torch.tensor([question.query for question in questions])

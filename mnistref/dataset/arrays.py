@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from mnistref.common.errors import UsageProblemError
-from mnistref.queries import UNITS, Triples, triples
+from mnistref.queries import Triples, triples
+from mnistref.spec import UNITS
 from mnistref.storage.integrity import require_intact
 from mnistref.storage.manifest import read_manifest
 from mnistref.storage.schema import FIELDS
@@ -111,7 +112,7 @@ def read_triples(folder: Path, split: str, units: str) -> Triples:
     Args:
         folder: a data set made by `mnistref generate`.
         split: train, val or test.
-        units: one of `mnistref.queries.UNITS`.
+        units: one of `mnistref.spec.UNITS`.
 
     Raises:
         UsageProblemError: there is no data set, split or unit with this name.

@@ -87,7 +87,14 @@ def make(
         left = [job for job in jobs if job.path.name not in infos]
         finished = dataset_plan.images - sum(job.images for job in left)
         with tqdm(total=dataset_plan.images, initial=finished, unit=" images", disable=None, smoothing=0.1) as bar:
-            make_shards(left, bar, infos, workers or default_workers(dataset_plan.shard_bytes), executor, scheduler)
+            make_shards(
+                left,
+                bar,
+                infos=infos,
+                workers=workers or default_workers(dataset_plan.shard_bytes),
+                executor=executor,
+                scheduler=scheduler,
+            )
         _write_pages(dataset_plan, [infos[job.path.name] for job in jobs])
     return folder
 

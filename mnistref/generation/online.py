@@ -82,7 +82,7 @@ class OnlineGenerator:
         """Return the questions about drawn images.
 
         Args:
-            units: one of `mnistref.queries.UNITS`.
+            units: one of `mnistref.spec.UNITS`.
             arrays: drawn fields, with at least those of `QUESTION_FIELDS`.
         """
         return triples(self.manifest.variant, units, **{name: arrays[name] for name in QUESTION_FIELDS})

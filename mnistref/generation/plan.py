@@ -130,7 +130,15 @@ def plan(request: Request) -> Plan:
     if not photos and request.backgrounds != Request.backgrounds:
         log.info("%s has no photos; --backgrounds is ignored", variant.name)
     of_photos = photos.sha256 if photos else None
-    spec = DatasetSpec(variant, request.seed, sizes, digits.sha256, of_photos, request.pool, odd)
+    spec = DatasetSpec(
+        variant=variant,
+        seed=request.seed,
+        sizes=sizes,
+        digits_sha256=digits.sha256,
+        photos_sha256=of_photos,
+        pool=request.pool,
+        any_digits=odd,
+    )
     return Plan(request, spec, digits, photos)
 
 

@@ -114,7 +114,15 @@ def draw(job: ShardJob) -> Arrays:
     photos, split = _photos(job), SPLITS.index(job.split)
     members = job.members[np.argsort(digits.labels[job.members], kind="stable")]
     if not COMPILED:
-        reference = Reference(job.variant, job.seed, split, digits.images, digits.labels, members, photos)
+        reference = Reference(
+            variant=job.variant,
+            seed=job.seed,
+            split=split,
+            digits=digits.images,
+            labels=digits.labels,
+            members=members,
+            photos=photos,
+        )
         reference.draw_images(job.first, arrays)
         return arrays
     law = make_law(job.variant)
@@ -141,7 +149,14 @@ def _photos(job: ShardJob) -> Photos:
     if job.bank is None:
         return no_photos()
     bank = open_bank(job.bank)
-    return Photos(bank.pixels, bank.offset, bank.height, bank.width, job.photos, bank.views)
+    return Photos(
+        pixels=bank.pixels,
+        offset=bank.offset,
+        height=bank.height,
+        width=bank.width,
+        members=job.photos,
+        views=bank.views,
+    )
 
 
 @lru_cache(maxsize=1)

@@ -175,7 +175,9 @@ def statistics(folder: Path) -> list[LawCheck]:
     if manifest.spec["pool"] == "disjoint":
         for kind, of_split in used.items():
             shared = sum(len(a & b) for s, a in of_split.items() for t, b in of_split.items() if s < t)
-            laws.append(LawCheck("all", f"{kind} in two splits", "0", str(shared), None, shared == 0))
+            laws.append(
+                LawCheck("all", f"{kind} in two splits", expected="0", measured=str(shared), p=None, holds=shared == 0)
+            )
     return laws
 
 
@@ -216,10 +218,14 @@ def _laws(split: str, manifest: Manifest, sample: dict[str, np.ndarray]) -> Iter
         yield _ink(split, variant, sample["ink"][there])
     box = sample["digit_box"][there]
     inside = bool((box.min() >= 0) and (box.max() <= variant.canvas))
-    yield LawCheck(split, "boxes inside the canvas", "all", "all" if inside else "not all", None, inside)
+    yield LawCheck(
+        split, "boxes inside the canvas", expected="all", measured="all" if inside else "not all", p=None, holds=inside
+    )
     sides = np.floor(28 * sample["digit_scale"][there].astype(np.float64))
     square = bool((box[:, 2] - box[:, 0] == sides).all() and (box[:, 3] - box[:, 1] == sides).all())
-    yield LawCheck(split, "side = ⌊28 · scale⌋", "all", "all" if square else "not all", None, square)
+    yield LawCheck(
+        split, "side = ⌊28 · scale⌋", expected="all", measured="all" if square else "not all", p=None, holds=square
+    )
 
 
 def _ink(split: str, variant: VariantSpec, pixels: np.ndarray) -> LawCheck:
@@ -233,7 +239,15 @@ def _ink(split: str, variant: VariantSpec, pixels: np.ndarray) -> LawCheck:
     spread = max(0.1, 5 * 1.29 / math.sqrt(len(pixels)))
     holds = max(0.1, 1 - spread) * wanted <= ink <= (1 + spread) * wanted
     share = ExpectedShare("canvas", "mean ink", wanted, ink)
-    return LawCheck(split, "mean ink of a digit", f"{100 * wanted:.2f} %", f"{100 * ink:.2f} %", None, holds, (share,))
+    return LawCheck(
+        split,
+        "mean ink of a digit",
+        expected=f"{100 * wanted:.2f} %",
+        measured=f"{100 * ink:.2f} %",
+        p=None,
+        holds=holds,
+        shares=(share,),
+    )
 
 
 def _scales(split: str, variant: VariantSpec, scale: np.ndarray) -> Iterator[LawCheck]:
@@ -246,7 +260,13 @@ def _scales(split: str, variant: VariantSpec, scale: np.ndarray) -> Iterator[Law
             ExpectedShare("scale", name, expected, measured),
         )
         yield LawCheck(
-            split, f"scale {name}", f"{100 * expected:.1f} %", f"{100 * measured:.1f} %", None, holds, (share,)
+            split,
+            f"scale {name}",
+            expected=f"{100 * expected:.1f} %",
+            measured=f"{100 * measured:.1f} %",
+            p=None,
+            holds=holds,
+            shares=(share,),
         )
 
 
@@ -254,7 +274,7 @@ def _uniform(split: str, law: str, of: str, names: list[str], counts: np.ndarray
     """Return the χ² test of counts against equal shares."""
     mean = counts.mean()
     p = _chi2(float(((counts - mean) ** 2 / mean).sum()), len(counts) - 1) if mean else 0.0
-    return _equal_shares(split, law, of, names, counts, p)
+    return _equal_shares(split, law, of=of, names=names, counts=counts, p=p)
 
 
 def _classes_uniform(split: str, digit_class: np.ndarray) -> LawCheck:
@@ -268,14 +288,24 @@ def _classes_uniform(split: str, digit_class: np.ndarray) -> LawCheck:
     counts = shown.sum(axis=0)
     variance = float((n * (CLASSES - n)).sum()) / (CLASSES * (CLASSES - 1))
     p = _chi2(float(((counts - counts.mean()) ** 2).sum()) / variance, CLASSES - 1) if variance else None
-    return _equal_shares(split, "classes uniform", "class", [str(c) for c in range(CLASSES)], counts, p)
+    return _equal_shares(
+        split, "classes uniform", of="class", names=[str(c) for c in range(CLASSES)], counts=counts, p=p
+    )
 
 
 def _equal_shares(split: str, law: str, of: str, names: list[str], counts: np.ndarray, p: float | None) -> LawCheck:
     expected, found = 1 / len(counts), counts / max(1, counts.sum())
     measured = f"{100 * found.min():.1f}–{100 * found.max():.1f} %"
     shares = tuple(ExpectedShare(of, name, expected, float(share)) for name, share in zip(names, found, strict=True))
-    return LawCheck(split, law, f"{100 * expected:.1f} % each", measured, p, p is None or p > MIN_P, shares)
+    return LawCheck(
+        split,
+        law,
+        expected=f"{100 * expected:.1f} % each",
+        measured=measured,
+        p=p,
+        holds=p is None or p > MIN_P,
+        shares=shares,
+    )
 
 
 def _chi2(statistic: float, degrees: int) -> float | None:

@@ -29,7 +29,14 @@ MnistRef("{manifest.folder_name}", split="{next(iter(manifest.splits))}")[0]  # 
 
 {fields_table(FIELDS)}"""
     checks = "`sha256sum -c SHA256SUMS` checks the files, `mnistref verify` everything. "
-    return page(manifest, manifest.folder_name, list(manifest.splits), layout, command(manifest), checks)
+    return page(
+        manifest,
+        manifest.folder_name,
+        splits=list(manifest.splits),
+        layout=layout,
+        commands=command(manifest),
+        checks=checks,
+    )
 
 
 def page(manifest: Manifest, title: str, splits: list[str], layout: str, commands: str, checks: str = "") -> str:

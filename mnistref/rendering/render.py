@@ -32,7 +32,7 @@ def no_photos() -> Photos:
     """Return the photos of a variant without photos."""
     nothing, pixels = np.zeros(0, np.int64), np.zeros(0, np.uint8)
     pixels.flags.writeable = False  # as for a photo bank, so that numba compiles for one type only
-    return Photos(pixels, nothing, nothing, nothing, nothing, 1)
+    return Photos(pixels=pixels, offset=nothing, height=nothing, width=nothing, members=nothing, views=1)
 
 
 @compiled

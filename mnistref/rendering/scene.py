@@ -66,15 +66,17 @@ def make_law(variant: VariantSpec) -> IntegerLaw:
     """Return the law of a variant as integers."""
     low, high = (round(s * (1 << SCALE_BITS)) for s in variant.scales)
     return IntegerLaw(
-        variant.canvas,
-        *variant.digits,
-        low,
-        high - low,
-        *variant.repeats,
-        int(variant.query == "color"),
-        variant.distractors,
-        np.array(list(COLORS.values()), np.int64),
-        rng.normal_thresholds(variant.jitter),
+        canvas=variant.canvas,
+        digits_low=variant.digits[0],
+        digits_high=variant.digits[1],
+        scale_low=low,
+        scale_span=high - low,
+        repeats_low=variant.repeats[0],
+        repeats_high=variant.repeats[1],
+        by_color=int(variant.query == "color"),
+        distractors=variant.distractors,
+        colors=np.array(list(COLORS.values()), np.int64),
+        jitter=rng.normal_thresholds(variant.jitter),
     )
 
 
@@ -83,16 +85,16 @@ def make_tools(law: IntegerLaw) -> Tools:
     canvas = law.canvas
     largest = [side_of(base, law.scale_low + law.scale_span) for base in (GLYPH, PATCH)]
     return Tools(
-        resizer(GLYPH, largest[0]),
-        scratch(GLYPH, largest[0]),
-        resizer(PATCH, largest[1]),
-        scratch(PATCH, largest[1]),
-        np.zeros((largest[0], largest[0]), np.uint8),
-        np.zeros((PATCH, PATCH), np.uint8),
-        np.zeros((canvas, canvas), np.uint8),
-        np.zeros((canvas, (canvas + _WORD - 1) // _WORD), np.uint64),
-        np.zeros(CLASSES, np.int64),
-        np.zeros(9, np.uint64),
+        glyph=resizer(GLYPH, largest[0]),
+        glyph_scratch=scratch(GLYPH, largest[0]),
+        patch=resizer(PATCH, largest[1]),
+        patch_scratch=scratch(PATCH, largest[1]),
+        small=np.zeros((largest[0], largest[0]), np.uint8),
+        crop=np.zeros((PATCH, PATCH), np.uint8),
+        alpha=np.zeros((canvas, canvas), np.uint8),
+        ink=np.zeros((canvas, (canvas + _WORD - 1) // _WORD), np.uint64),
+        order=np.zeros(CLASSES, np.int64),
+        stream=np.zeros(9, np.uint64),
     )
 
 

@@ -62,13 +62,13 @@ def count_ink(images: np.ndarray) -> Ink:
     outer = np.ones((GLYPH, GLYPH), bool)
     outer[1:-1, 1:-1] = False
     return Ink(
-        np.concatenate([(x > 0).mean(axis=(1, 2)) for x in parts]),
-        np.concatenate([(x > 127).mean(axis=(1, 2)) for x in parts]),
-        np.concatenate([stray_ink(x).mean(axis=(1, 2)) for x in parts]),
-        np.concatenate([_speck_share(x) for x in parts]),
-        np.concatenate([(x[:, outer] > 0).mean(axis=1) for x in parts]),
-        images.max(axis=(1, 2)),
-        images.min(axis=(1, 2)),
+        ink=np.concatenate([(x > 0).mean(axis=(1, 2)) for x in parts]),
+        bright=np.concatenate([(x > 127).mean(axis=(1, 2)) for x in parts]),
+        stray=np.concatenate([stray_ink(x).mean(axis=(1, 2)) for x in parts]),
+        specks=np.concatenate([_speck_share(x) for x in parts]),
+        border=np.concatenate([(x[:, outer] > 0).mean(axis=1) for x in parts]),
+        most=images.max(axis=(1, 2)),
+        least=images.min(axis=(1, 2)),
     )
 
 

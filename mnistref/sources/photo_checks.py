@@ -22,7 +22,7 @@ THUMBNAIL_VERSION = f"1 {CHECK_VERSION}"
 """Version of the thumbnails, with that of the checks. A cached thumbnail of another version is not used."""
 
 
-def check_photo_files(
+def inspect_photo_files(
     paths: Mapping[str, Path], raw: Path, verdicts: bool, thumbnails: bool
 ) -> tuple[set[str], np.ndarray]:
     """Decode photo files that are not in the cache, and return which are unusable and the thumbnails of the others.
@@ -45,7 +45,7 @@ def check_photo_files(
         if (verdicts and sha not in refused) or (thumbnails and _needs_thumbnail(sha, refused, known))
     ]
     if unknown:
-        found = _check_files(
+        found = _inspect_files(
             paths, {sha: (verdicts and sha not in refused, thumbnails and sha not in known) for sha in unknown}
         )
         refused |= {sha: bad for sha, (bad, _) in found.items() if bad is not None}
@@ -71,7 +71,7 @@ PhotoCheck = tuple[bool | None, np.ndarray | None]
 """Whether a file is refused, and its thumbnail; None for what was not requested."""
 
 
-def _check_files(paths: Mapping[str, Path], wanted: Mapping[str, tuple[bool, bool]]) -> dict[str, PhotoCheck]:
+def _inspect_files(paths: Mapping[str, Path], wanted: Mapping[str, tuple[bool, bool]]) -> dict[str, PhotoCheck]:
     """Decode files. `wanted`: digest → whether a verdict and a thumbnail are requested."""
     pool = BoundedThreadPool()
 

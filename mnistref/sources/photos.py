@@ -16,7 +16,7 @@ from mnistref.common.text_table import escaped
 from mnistref.sources.copies import smaller_copies
 from mnistref.sources.exclusions import BAD, COPY, SMALLER, Exclusions
 from mnistref.sources.image_files import find_images
-from mnistref.sources.photo_checks import check_photo_files
+from mnistref.sources.photo_checks import inspect_photo_files
 from mnistref.sources.thread_pool import BoundedThreadPool
 from mnistref.spec import SPLITS
 
@@ -105,7 +105,7 @@ def _usable(photos: PhotoList, raw: Path, exclusions: Exclusions, skip_bad: bool
     if not (skip_bad or skip_copies):
         return photos
     paths = dict(zip(photos.sha256s, photos.paths, strict=True))
-    bad, thumbnails = check_photo_files(paths, raw, skip_bad, skip_copies)
+    bad, thumbnails = inspect_photo_files(paths, raw, skip_bad, skip_copies)
     photos = _without(photos, {k for k, sha256 in enumerate(photos.sha256s) if sha256 in bad}, exclusions, BAD)
     return _without(photos, set(smaller_copies(thumbnails)), exclusions, SMALLER)
 

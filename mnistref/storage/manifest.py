@@ -133,7 +133,9 @@ def make_manifest(
     splits: Mapping[str, tuple[ShardInfo, ...]],
 ) -> Manifest:
     """Return the manifest of a data set whose shards are finished."""
-    return Manifest(spec.variant, spec.as_dict(), digits, backgrounds, photos, splits)
+    return Manifest(
+        variant=spec.variant, spec=spec.as_dict(), digits=digits, backgrounds=backgrounds, photos=photos, splits=splits
+    )
 
 
 def write_manifest(folder: Path, manifest: Manifest, pages: Mapping[str, str]) -> None:
@@ -221,13 +223,13 @@ def _parsed(content: dict[str, object]) -> Manifest:
     record = _as_record(content)
     spec, grounds = record["spec"], record["backgrounds"]
     manifest = Manifest(
-        _variant(spec, record.get("note", "")),
-        spec,
-        Source(**record["digits"]),
-        Source(**grounds) if grounds else None,
-        tuple((photo["name"], photo["sha256"]) for photo in record["photos"]),
-        {split: _shards(record["splits"], split, size) for split, size in spec["sizes"].items()},
-        record.get("pages"),
+        variant=_variant(spec, record.get("note", "")),
+        spec=spec,
+        digits=Source(**record["digits"]),
+        backgrounds=Source(**grounds) if grounds else None,
+        photos=tuple((photo["name"], photo["sha256"]) for photo in record["photos"]),
+        splits={split: _shards(record["splits"], split, size) for split, size in spec["sizes"].items()},
+        pages=record.get("pages"),
     )
     _require_consistent(manifest)
     if canonical_json(manifest.as_dict()) != canonical_json(content):

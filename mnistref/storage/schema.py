@@ -109,7 +109,7 @@ def require_valid(arrays: Mapping[str, np.ndarray], images: int, canvas: int, na
     if set(arrays) != set(FIELDS):
         raise DataProblemError(f"{name}: fields differ from the format: {sorted(set(arrays) ^ set(FIELDS))}")
     for key in FIELDS:
-        require_layout(key, arrays[key].dtype, arrays[key].shape, images, canvas, name)
+        require_layout(key, arrays[key].dtype, shape=arrays[key].shape, images=images, canvas=canvas, name=name)
         require_range(key, arrays[key], name)
 
 

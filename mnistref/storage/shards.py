@@ -300,7 +300,7 @@ def _require_file_layout(file: h5py.File, path: Path, images: int, canvas: int) 
                 raise DataProblemError(f"{path}: {name} is not an HDF5 data set")
             if field.is_virtual or field.external:
                 raise DataProblemError(f"{path}: {name} is stored in other files; a shard holds its own data")
-            require_layout(name, field.dtype, field.shape, images, canvas, str(path))
+            require_layout(name, field.dtype, shape=field.shape, images=images, canvas=canvas, name=str(path))
     except DataProblemError:
         raise
     except Exception as error:  # h5py raises many classes on a damaged file

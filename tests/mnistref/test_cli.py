@@ -8,6 +8,7 @@ import pytest
 
 import cli
 from mnistref.export import FORMATS
+from mnistref.spec import POOLS
 from tests.commands import TINY, call
 
 
@@ -165,3 +166,8 @@ def test_folder_without_a_data_set_ends_with_2(command, tmp_path):
     (tmp_path / "file").touch()
     file = call(cli.mnistref, command, tmp_path / "file", *more, code=2).stderr
     assert file == f"error: {tmp_path / 'file'}: this is not a folder; give the path of a folder\n"
+
+
+def test_the_help_lists_every_format_and_pool():
+    assert f"--to {'|'.join(FORMATS)}" in call(cli.mnistref, "export", "--help").stdout
+    assert f"--pool {'|'.join(POOLS)}" in call(cli.mnistref, "generate", "--help").stdout

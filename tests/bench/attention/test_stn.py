@@ -4,7 +4,7 @@ import torch
 
 import bench
 from bench.attention.stn import SpatialTransformer, transform
-from bench.attention.warps import compose_frame, place_in_image
+from bench.attention.warps import compose_frame, warp_to_image
 from tests.bench.attention.helpers import inputs
 
 
@@ -13,7 +13,7 @@ def test_identity_transformer_returns_the_input():
     out = module(x, query)
     torch.testing.assert_close(out.features, x)
     torch.testing.assert_close(out.mask, torch.ones(3, 1, 5, 7, dtype=torch.float64))
-    torch.testing.assert_close(place_in_image(out.mask, compose_frame(None, out.warp)), out.mask)
+    torch.testing.assert_close(warp_to_image(out.mask, compose_frame(None, out.warp)), out.mask)
 
 
 def test_gradient_of_a_window_outside_the_image_is_not_zero():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.data.loading import load_questions
 from bench.model import create_model
 from mnistref import MnistRef

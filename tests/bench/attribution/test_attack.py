@@ -5,22 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bench.attribution.attack import (
-    ALL,
-    BACKGROUND,
-    FGSM,
-    METHODS,
-    OTHERS,
-    PGD,
-    REGIONS,
-    TARGET,
-    attack,
-    attacked_regions,
-    find_names,
-    parse_norms,
-)
-from bench.attribution.explained import ExplainedNetwork
-from bench.attribution.fooling import Attack, AttackPlan, fool
+from bench.attribution.attack import attack, attacked_regions, find_names, parse_norms
+from bench.attribution.attack_names import ALL, BACKGROUND, FGSM, METHODS, OTHERS, PGD, REGIONS, TARGET
+from bench.attribution.explained_network import ExplainedNetwork
+from bench.attribution.fooling import Attack, AttackPlan, measure_fooling
 from bench.data.split import Resident
 from bench.model import create_model
 from mnistref.common.errors import UsageProblemError
@@ -173,7 +161,7 @@ def test_fool_counts_changed_and_right_answers():
     split = split_of(images, torch.zeros(4, dtype=torch.long), label)
     plan = AttackPlan(regions=(ALL, TARGET, OTHERS), norms=(4.0, 16.0))
     seen = []
-    found = fool(ExplainedNetwork(brightness, 2), split, plan, batch=3, on_batch=seen.append)
+    found = measure_fooling(ExplainedNetwork(brightness, 2), split, plan, batch=3, on_batch=seen.append)
     assert sum(seen) == 4 * len(plan.attacks()) == 4 * 12
     assert found.right_before.tolist() == [1, 0, 1, 0]
     for method in METHODS:
@@ -194,7 +182,7 @@ def test_fool_counts_changed_and_right_answers():
 def test_a_vanishing_norm_changes_no_answer():
     images, query = questions()
     plan = AttackPlan(norms=(1e-6,))
-    found = fool(small_network(), split_of(images, query, torch.zeros(IMAGES, dtype=torch.long)), plan)
+    found = measure_fooling(small_network(), split_of(images, query, torch.zeros(IMAGES, dtype=torch.long)), plan)
     assert not any(changed.any() for changed in found.changed.values())
     assert all(torch.equal(right, found.right_before) for right in found.right.values())
 
@@ -202,7 +190,7 @@ def test_a_vanishing_norm_changes_no_answer():
 def test_pgd_fools_a_random_network_at_least_as_often_as_fgsm():
     images, query = questions()
     split = split_of(images, query, torch.zeros(IMAGES, dtype=torch.long))
-    found = fool(small_network(), split, AttackPlan(regions=(ALL,), norms=(8.0, 64.0)))
+    found = measure_fooling(small_network(), split, AttackPlan(regions=(ALL,), norms=(8.0, 64.0)))
     counts = {key: int(changed.sum()) for key, changed in found.changed.items()}
     for norm in (8.0, 64.0):
         assert counts[Attack(PGD, ALL, norm)] >= counts[Attack(FGSM, ALL, norm)]
@@ -227,7 +215,7 @@ def test_the_network_is_restored():
     network = small_network()
     images, query = questions()
     network.network.train()
-    fool(network, split_of(images, query, torch.zeros(IMAGES, dtype=torch.long)), AttackPlan(norms=(1.0,)))
+    measure_fooling(network, split_of(images, query, torch.zeros(IMAGES, dtype=torch.long)), AttackPlan(norms=(1.0,)))
     assert network.network.training
     assert all(parameter.requires_grad and parameter.grad is None for parameter in network.network.parameters())
 

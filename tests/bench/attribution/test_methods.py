@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from bench.attribution import captum_methods, rise
+from bench.attribution import captum_methods, methods, rise
 from bench.attribution.explain import seeded
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
+from bench.attribution.method_names import DEFAULT_METHODS, DESCRIPTIONS
 from bench.attribution.methods import METHODS, find_method, find_methods
 from bench.model import create_model
 from mnistref.common.errors import UsageProblemError
@@ -103,7 +104,7 @@ def test_a_method_finds_the_only_pixels_that_matter(name):
 
 
 def test_rise_finds_the_only_pixels_that_matter(monkeypatch):
-    monkeypatch.setattr(rise, "MASKS", 200)
+    monkeypatch.setattr(rise, "RISE_MASKS", 200)
     torch.manual_seed(0)
     network = ExplainedNetwork(lambda images, query: 5 * (brightness_in_a_corner(images, query) - 2), 5)
     images, query = torch.ones(2, 3, 32, 32), torch.zeros(2, dtype=torch.long)
@@ -171,3 +172,9 @@ def test_names_of_methods():
         find_methods("gradcam,gradcam")
     with pytest.raises(UsageProblemError, match="no map method"):
         find_method("")
+
+
+def test_every_description_has_a_function_and_every_function_a_description():
+    assert list(methods._COMPUTE) == list(DESCRIPTIONS) == list(METHODS)
+    assert METHODS["rise"].summary == DESCRIPTIONS["rise"].summary
+    assert set(DEFAULT_METHODS) == set(FAST)

@@ -3,7 +3,7 @@
 import torch
 
 from bench.attribution import perturbation
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 
 IMAGES = torch.ones(2, 3, 10, 10)
 ZEROS = torch.zeros(2, dtype=torch.long)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.attribution.swap import (
     LARGEST_CHANGE,
     MASSES,

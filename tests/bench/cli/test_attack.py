@@ -1,21 +1,14 @@
-"""The commands `bench attack` and `bench swap`, on a short run."""
+"""`bench attack` on a short run, and what it has in common with `bench swap`."""
 
 import json
 
 import pytest
 
 import cli
-from bench.attribution.attack import REGIONS
-from bench.runs import attack_record, experiment, swap_record
+from bench.attribution.attack_names import REGIONS
+from bench.runs import attack_record, swap_record
 from tests.bench.bench_command import bench
-from tests.bench.runs.helpers import configured
 from tests.commands import call
-
-
-@pytest.fixture(scope="module")
-def trained(mini, tmp_path_factory):
-    """A short run of pan, in a folder of its own, because commands write into it."""
-    return experiment.run(configured(mini), mini, tmp_path_factory.mktemp("attacked"))
 
 
 def test_attack_writes_the_record_and_prints_the_same_numbers(trained, mini, tmp_path):
@@ -41,20 +34,6 @@ def test_attack_writes_the_record_and_prints_the_same_numbers(trained, mini, tmp
     assert "answers that change, % (95 %):" in out
     rate = by_key["pgd", "target", 32]["fooling_rate"]
     assert f"pgd     32  {100 * rate:.1f}" in out
-
-
-def test_swap_writes_the_record_and_a_verdict(trained, mini):
-    code, out, _ = bench("swap", trained, "--data", mini, "--images", 10, "--device", "cpu", "--json")
-    assert code == 0
-    (row,) = json.loads(out)
-    assert 0 < row["images"] <= 10
-    assert row["moved"] == pytest.approx(row["map2_on_digit2"] - row["map1_on_digit2"], abs=1e-6)
-    assert row["verdict"].startswith("the map depends on the question")
-    assert row["maps_changed"] == 1.0
-    assert (trained / "swap.safetensors").is_file()
-    code, out, _ = bench("swap", trained, "--data", mini, "--images", 10, "--device", "cpu")
-    assert code == 0
-    assert out.splitlines()[-1].startswith("the map depends on the question")
 
 
 @pytest.mark.parametrize(
@@ -88,14 +67,6 @@ def test_a_folder_without_a_run_is_a_usage_error(command, tmp_path):
     assert "no run here" in error
 
 
-def test_swap_of_a_network_without_a_map_is_a_usage_error(mini, tmp_path):
-    run = experiment.run(configured(mini, "none"), mini, tmp_path)
-    code, out, error = bench("swap", run, "--data", mini, "--images", 5, "--device", "cpu")
-    assert (code, out) == (2, "")
-    assert "none has no map" in error
-    assert not (run / "swap.json").exists()
-
-
 def test_a_users_own_function_can_be_attacked_and_asked_twice(mini, tmp_path):
     """The file makes a function whose answers and maps follow the image; `bench evaluate` records it."""
     file = tmp_path / "own.py"
@@ -113,16 +84,6 @@ def test_a_users_own_function_can_be_attacked_and_asked_twice(mini, tmp_path):
     code, out, _ = bench("swap", run, *options, "--images", 6)
     assert code == 0
     assert out.splitlines()[-1].startswith("the map does not depend on the question")
-
-
-def test_a_run_of_ltpa_pc_has_maps_that_do_not_depend_on_the_question(mini, tmp_path):
-    run = experiment.run(configured(mini, "ltpa-pc:linear=true"), mini, tmp_path)
-    code, out, _ = bench("swap", run, "--data", mini, "--images", 8, "--device", "cpu", "--json")
-    assert code == 0
-    (row,) = json.loads(out)
-    assert row["maximal_change"] == 0
-    assert row["verdict"] == "the map does not depend on the question"
-    assert row["total_variation"] == 0
 
 
 def test_a_stored_board_keeps_the_records(trained, mini, tmp_path):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.attribution.attack import METHODS, REGIONS
-from bench.attribution.fooling import Attack, AttackPlan, Fooling
+from bench.attribution.attack_names import METHODS, REGIONS
+from bench.attribution.fooling import Attack, AttackPlan, FoolingResult
 from bench.attribution.swap import AREAS, LARGEST_CHANGE, MASSES, MOVED, RIGHTS, TOTAL_VARIATION, Swap
 from bench.common.safetensors_io import decode, encode
 from bench.runs import attack_record, saliency_record, swap_record
@@ -20,7 +20,7 @@ def write_attack(run):
     flags = {attack: torch.tensor([k % 2, 1, 0], dtype=torch.uint8) for k, attack in enumerate(PLAN.attacks())}
     areas = {region: torch.tensor([1.0, 0.25, 0.125], dtype=torch.float64) for region in PLAN.regions}
     right = torch.tensor([1, 0, 1], dtype=torch.uint8)
-    fooling = Fooling(flags, {attack: 1 - values for attack, values in flags.items()}, right, areas)
+    fooling = FoolingResult(flags, {attack: 1 - values for attack, values in flags.items()}, right, areas)
     return attack_record.write_record(run, "mini-1", fooling, PLAN, 7, "cpu")
 
 

@@ -55,7 +55,9 @@ def test_a_record_is_read_as_written(tmp_path):
         ({"format": 2}, "its format is not 1"),
         ({"images": 8}, "missing or wrong"),
         ({"images": "7"}, "images missing or wrong"),
-        ({"seconds_per_1000": None}, "a value missing or wrong"),
+        ({"seconds_per_1000": None}, "seconds_per_1000 missing or wrong"),
+        ({"seconds_per_1000": {"gradient": "fast"}}, "seconds_per_1000 missing or wrong"),
+        ({"images": 0}, "images missing or wrong"),
     ],
 )
 def test_wrong_settings_are_named(change, message, tmp_path):

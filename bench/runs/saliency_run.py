@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from bench.attribution.explain import ExplanationOptions, explain
-from bench.attribution.explained import ExplainedNetwork
+from bench.attribution.explained_network import ExplainedNetwork
 from bench.attribution.methods import MapMethod
 from bench.attribution.randomization import cascade, layers_from_the_answer
 from bench.attribution.sheet import draw_sheet
@@ -71,7 +71,9 @@ def explain_run(
     file = io.BytesIO()
     Image.fromarray(sheet).save(file, "WEBP", quality=_SHEET_QUALITY, method=6)
     write_whole(run / SHEET, file.getvalue())
-    return write_record(run, data.name, explanation, options, computing.device_name, _captum_version())
+    return write_record(
+        run, data.name, explanation=explanation, options=options, device=computing.device_name, captum=_captum_version()
+    )
 
 
 def _draw_examples(

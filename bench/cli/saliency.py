@@ -5,10 +5,13 @@ from pathlib import Path
 
 import click
 
+from bench.attribution.method_names import DEFAULT_METHODS, DESCRIPTIONS, EXPLAINED, PREDICTION
+from bench.cli.question_options import find_data_of_run
+from bench.config import DEVICES
 from mnistref.common.click_program import EXISTING, FOLDER
 from mnistref.common.console import emit, emit_json, in_user_spelling
 
-DEFAULT_METHODS = "attention,gradient,input-x-gradient,smoothgrad,integrated-gradients,gradcam,uniform,center,random"
+_SLOW_METHODS = [name for name in DESCRIPTIONS if name not in DEFAULT_METHODS]
 
 
 @click.command("saliency")
@@ -16,17 +19,17 @@ DEFAULT_METHODS = "attention,gradient,input-x-gradient,smoothgrad,integrated-gra
 @click.option(
     "--map",
     "names",
-    default=DEFAULT_METHODS,
+    default=",".join(DEFAULT_METHODS),
     show_default=True,
     metavar="NAMES",
-    help="Map methods, separated by commas; all adds occlusion and rise, which take minutes.",
+    help=f"Map methods, separated by commas; all adds {' and '.join(_SLOW_METHODS)}, which take minutes.",
 )
 @click.option("--images", type=click.IntRange(min=1), default=400, show_default=True, help="Number of test questions.")
 @click.option(
     "--explain",
     "explained",
-    type=click.Choice(["prediction", "label"]),
-    default="prediction",
+    type=click.Choice(list(EXPLAINED)),
+    default=PREDICTION,
     show_default=True,
     help="Explain the score of the network's answer, or of the right answer.",
 )
@@ -42,7 +45,7 @@ DEFAULT_METHODS = "attention,gradient,input-x-gradient,smoothgrad,integrated-gra
     "--root", type=FOLDER, default="data_cache", show_default=True, help="Folder with the data sets of the runs."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of noise and masks.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Device.")
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Device.")
 @click.option("-o", "--output", type=FOLDER, help="Also draw the maps to this file: .png, .svg or .pdf.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def saliency(
@@ -74,22 +77,18 @@ def saliency(
     from bench.attribution.methods import find_methods
     from bench.compute import resolve_compute
     from bench.leaderboard.map_table import build_map_table, map_table_to_text, randomization_to_text
-    from bench.runs.explained_run import explain_run, randomize_run
-    from bench.runs.network_loading import load_config
-    from bench.visualization.examples import find_data_set, read_fitting_manifest
+    from bench.runs.saliency_run import explain_run, randomize_run
     from mnistref.common.figure_files import require_figure_name
 
     if output:
         require_figure_name(output)
     methods, computing = find_methods(names), resolve_compute(device)
-    config = load_config(run)
-    folder = data or find_data_set(run, config, root)
-    read_fitting_manifest(folder, config)
+    folder = find_data_of_run(run, data, root)
     options = ExplanationOptions(explained, batch, seed, curves=not no_curves)
     if randomize:
-        rows = randomize_run(run, folder, methods, images, options, computing)
+        rows = randomize_run(run, folder, methods=methods, images=images, options=options, computing=computing)
         return emit_json(rows) if as_json else emit(randomization_to_text(rows))
-    record = explain_run(run, folder, methods, images, options, computing)
+    record = explain_run(run, folder, methods=methods, images=images, options=options, computing=computing)
     board = build_map_table([(run.resolve().name, record)])
     if as_json:
         emit_json(board.astype(object).where(board.notna(), None).to_dict("records"))

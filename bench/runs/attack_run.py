@@ -4,10 +4,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.attribution.fooling import AttackPlan, fool
+from bench.attribution.fooling import AttackPlan, measure_fooling
 from bench.compute import ComputeConfig
 from bench.runs.attack_record import AttackRecord, write_record
-from bench.runs.explained_run import load_explained
+from bench.runs.saliency_run import load_explained
 from mnistref.common.errors import DataProblemError
 
 
@@ -32,7 +32,7 @@ def attack_run(
     bar = tqdm(total=len(split) * len(plan.attacks()), unit=" images", desc="attacks", disable=None)
     try:
         with computing.backend_flags(), bar:
-            fooling = fool(network, split, plan, batch, bar.update)
+            fooling = measure_fooling(network, split, plan, batch, bar.update)
     except ValueError as error:
         raise DataProblemError(f"{run}: {error}") from error
-    return write_record(run, data.name, fooling, plan, batch, computing.device_name)
+    return write_record(run, data.name, fooling=fooling, plan=plan, batch=batch, device=computing.device_name)

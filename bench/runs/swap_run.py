@@ -9,7 +9,7 @@ from tqdm import tqdm
 from bench.attribution.swap import pair_questions, swap
 from bench.compute import ComputeConfig
 from bench.data.split import Split
-from bench.runs.explained_run import load_explained
+from bench.runs.saliency_run import load_explained
 from bench.runs.swap_record import SwapRecord, write_record
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import read_triples

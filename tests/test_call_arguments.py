@@ -1,0 +1,126 @@
+"""Calls of the project's own functions and classes name their arguments when there are many."""
+
+import ast
+
+import pytest
+
+from tests.test_architecture import MODULES
+
+MOST_POSITIONAL = 5
+"""Maximum number of positional arguments of a call."""
+NOT_CHECKED = ("bench.kernels",)
+"""Packages whose functions are compiled, which take arrays and sizes in the order of memory."""
+COMPILERS = {"compiled"}
+"""Decorators of compiled functions elsewhere."""
+
+
+def parse_modules(sources: dict[str, str]) -> dict[str, ast.Module]:
+    return {name: ast.parse(text) for name, text in sources.items()}
+
+
+def is_compiled(node: ast.AST) -> bool:
+    """Return whether a node is a function with a decorator of `COMPILERS`, with or without options."""
+    decorators = getattr(node, "decorator_list", [])
+    names = [decorator.func if isinstance(decorator, ast.Call) else decorator for decorator in decorators]
+    return any(isinstance(name, ast.Name) and name.id in COMPILERS for name in names)
+
+
+def is_variadic(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.args.vararg is not None
+
+
+def definitions_of(tree: ast.Module) -> set[str]:
+    """Return the names of the functions and classes of a module, methods as `Class.method`.
+
+    Compiled functions are left out, and functions that take any number of arguments.
+    """
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = {
+        node.name for node in tree.body if isinstance(node, kinds) and not (is_compiled(node) or is_variadic(node))
+    }
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            found |= {
+                f"{node.name}.{method.name}"
+                for method in node.body
+                if isinstance(method, kinds) and not is_variadic(method)
+            }
+    return found
+
+
+def imports_of(tree: ast.Module) -> dict[str, str]:
+    """Return the full name of each imported name."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def calls_of(tree: ast.AST, owner: str = "") -> list[tuple[ast.Call, str]]:
+    """Return the calls of a module outside compiled functions, each with the class that it is in."""
+    found = []
+    for node in ast.iter_child_nodes(tree):
+        if is_compiled(node):
+            continue
+        if isinstance(node, ast.Call):
+            found.append((node, owner))
+        found += calls_of(node, node.name if isinstance(node, ast.ClassDef) else owner)
+    return found
+
+
+def find_callee(call: ast.Call, module: str, owner: str, imports: dict[str, str]) -> str:
+    """Return the full name of what a call calls; "" if it is not a name, an import, a method of `self`, or `cls`."""
+    function = call.func
+    if isinstance(function, ast.Name):
+        return f"{module}.{owner}" if function.id == "cls" else imports.get(function.id, f"{module}.{function.id}")
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+        base = function.value.id
+        return f"{module}.{owner}.{function.attr}" if base == "self" else f"{imports.get(base, base)}.{function.attr}"
+    return ""
+
+
+def find_long_calls(trees: dict[str, ast.Module]) -> list[tuple[str, ast.Call, str]]:
+    """Return the module, the call and the callee of every call of project code with too many positional arguments."""
+    known = {
+        f"{module}.{name}"
+        for module, tree in trees.items()
+        if not module.startswith(NOT_CHECKED)
+        for name in definitions_of(tree)
+    }
+    found = []
+    for module, tree in trees.items():
+        if module.startswith(NOT_CHECKED):
+            continue
+        imports = imports_of(tree)
+        for call, owner in calls_of(tree):
+            callee = find_callee(call, module, owner, imports)
+            if len(call.args) > MOST_POSITIONAL and callee in known:
+                found.append((module, call, callee))
+    return found
+
+
+def test_calls_name_their_arguments():
+    trees = parse_modules({name: path.read_text(encoding="utf-8") for name, path in MODULES.items()})
+    long = [f"{MODULES[module]}:{call.lineno}: {callee}" for module, call, callee in find_long_calls(trees)]
+    assert not long, f"more than {MOST_POSITIONAL} positional arguments; name them:\n" + "\n".join(long)
+
+
+@pytest.mark.parametrize(
+    ("text", "callees"),
+    [
+        ("from bench.a import f\nf(1, 2, 3, 4, 5, 6)", ["bench.a.f"]),
+        ("from bench.a import f\nf(1, 2, 3, 4, 5, z=6)", []),
+        ("from bench import a\na.f(1, 2, 3, 4, *rest, 6)", ["bench.a.f"]),
+        ("from bench import a\na.g(1, 2, 3, 4, 5, 6)", []),
+        ("class C:\n    def m(self):\n        self.m(1, 2, 3, 4, 5, 6)", ["bench.b.C.m"]),
+        ("class C:\n    @classmethod\n    def of(cls):\n        return cls(1, 2, 3, 4, 5, 6)", ["bench.b.C"]),
+        ("@compiled\ndef f():\n    f(1, 2, 3, 4, 5, 6)\n\n\nf(1, 2, 3, 4, 5, 6)", []),
+        ("def f(*a): ...\nf(1, 2, 3, 4, 5, 6)", []),
+        ("print(1, 2, 3, 4, 5, 6)", []),
+        ("def f():\n    def inner(): f(1, 2, 3, 4, 5, 6)", ["bench.b.f"]),
+    ],
+)
+def test_a_call_with_many_positional_arguments_is_found(text, callees):
+    trees = parse_modules({"bench.a": "def f(): ...\n@compiled()\ndef g(): ...", "bench.b": text})
+    assert [callee for _, _, callee in find_long_calls(trees)] == callees
