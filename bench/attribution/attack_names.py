@@ -1,4 +1,4 @@
-"""Names of attacks, of the pixels that they may change, and the default norms. Pure, and imports no PyTorch."""
+"""Names of attacks, of the pixels that they may change, and the default norms. Pure. Imports no PyTorch."""
 
 FGSM, PGD = "fgsm", "pgd"
 METHODS = {
