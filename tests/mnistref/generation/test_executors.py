@@ -67,11 +67,16 @@ def test_cluster_with_a_killed_worker_gives_the_same_bytes(cluster, request_for,
 
 
 def test_run_without_workers_ends_and_resumes_with_new_workers(cluster, request_for, monkeypatch):
-    monkeypatch.setattr(executors, "WORKER_TIMEOUT_SECONDS", 4)
     monkeypatch.setattr(dispatch, "_POLL_SECONDS", 1)
     worker = cluster.start_worker()
+
+    def kill_the_worker():
+        cluster.kill_busy()
+        worker.wait(20)
+        monkeypatch.setattr(executors, "WORKER_TIMEOUT_SECONDS", 4)
+
     with (
-        in_thread(lambda: (cluster.kill_busy(), worker.wait(20))),
+        in_thread(kill_the_worker),
         pytest.raises(RunProblemError, match="no worker within 4 s"),
     ):
         generate.generate(request_for("there"), scheduler=cluster.address)
