@@ -112,6 +112,8 @@ def run_sweep(
         if scheduler
         else sweep_workers.local_workers(compute_config.device.type, workers, options.threads)
     )
+    sizes = {"network": len(networks), "data set": len(data or variant_specs), "seed": seeds}
+    logging.info(" × ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in sizes.items()))
     with launching as launcher:
         sources = options.root, options.digits, options.backgrounds
         data_sets = data or [experiment.prepare_dataset(preset, spec.name, *sources) for spec in variant_specs]

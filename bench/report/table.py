@@ -204,7 +204,8 @@ def _cell(column: Column, entry: BoardEntry) -> Cell:
     exact = number(float(value)) if not isinstance(value, str) else None
     if exact is None:
         return Cell(column.name, str(value), "", numeric=True)
-    text = entry.rank if column.name == RANK else column.number_format(exact)
+    rank = f"{entry.rank} ({entry.letter})" if entry.rank and entry.letter else entry.rank
+    text = rank if column.name == RANK else column.number_format(exact)
     share, uniform = number(entry.row.get(MASK_CORRECTNESS)), number(entry.row.get(UNIFORM))
     is_below = column.name == MASK_CORRECTNESS and is_below_uniform(share, uniform)
     note = "below uniform" if is_below else ""

@@ -19,6 +19,7 @@ _OTHER_FILES = {
     "history.jsonl of a run": {"epoch", "train_loss", "val_accuracy"},
     "state.json of a checkpoint": {"best_epoch", "groups", "schedule"},
     "dataset.json of a data set": {"format_version", "spec_id", "splits"},
+    "board.json of a board": {"variant", "baseline"},
     "croissant.json of a data set": {"@context", "recordSet"},
 }
 """JSON files that are taken for a configuration by mistake, and keys that only they have."""

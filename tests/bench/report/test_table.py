@@ -73,6 +73,12 @@ def test_the_status_is_a_column_if_a_run_is_not_finished():
     assert "status" in [column.name for column in table([group({}, {"status": "1 failed"})]).columns]
 
 
+def test_a_rank_among_several_recipes_has_the_letter_of_its_recipe():
+    entry = group({"rank": 1}).entries[0]
+    lettered = replace(group({"rank": 1}), entries=(replace(entry, letter="b"),))
+    assert [cell.text for cell in table([lettered]).rows[0] if cell.name == "rank"] == ["1 (b)"]
+
+
 def test_a_rank_is_shown_as_text_and_sorted_as_a_number():
     made = table([group({"rank": 2})])
     assert [(cell.text, cell.value) for cell in made.rows[0] if cell.name == "rank"] == [("2", "2.0")]

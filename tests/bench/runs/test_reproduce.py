@@ -15,6 +15,7 @@ from bench.cli import train
 from bench.compute import ComputeConfig
 from bench.runs import records
 from tests.bench.bench_command import TRAINING, bench
+from tests.helpers import TOP
 
 
 def learned(run) -> tuple:
@@ -179,12 +180,13 @@ def test_runs_that_cannot_be_reproduced_are_refused(harm, code, message, made, r
         ("weights.safetensors", 3, "not JSON"),
         ("", 2, "this is a folder; give "),
         ("dataset.json", 2, "this is dataset.json of a data set; --config takes"),
+        ("board.json", 2, "this is board.json of a board; --config takes"),
         ("croissant.json", 2, "this is croissant.json of a data set; --config takes"),
         ("README.md", 3, "not JSON"),
     ],
 )
 def test_config_option_names_a_wrong_file(name, code, message, made, mini, root, tmp_path):
-    folder = made[0] if (made[0] / name).exists() else mini
+    folder = next(place for place in (made[0], mini, TOP / "results" / "fast") if (place / name).exists())
     found = bench("run", "--config", folder / name, "--root", root, "--runs", tmp_path / "runs")
     assert (found[0], found[1]) == (code, ""), found
     assert message in found[2]
