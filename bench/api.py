@@ -259,7 +259,7 @@ def saliency(
 ) -> Saliency:
     """Compute a post-hoc map for each question, and measure it against the mask of the queried digit.
 
-    Most methods need Captum (`pip install "mnistref[saliency]"`).
+    Most methods need Captum (`pip install captum`).
 
     Args:
         model: a module or function that returns logits, see `evaluate`. Gradients must flow from them to the images.

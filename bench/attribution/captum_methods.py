@@ -25,7 +25,7 @@ def _attr() -> Any:
     try:
         from captum import attr
     except ImportError as error:
-        raise UsageProblemError('post-hoc maps need Captum: pip install "mnistref[saliency]"') from error
+        raise UsageProblemError("post-hoc maps need Captum: pip install captum") from error
     return attr
 
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
 
 from bench.common.number_format import percent, share
 from bench.evaluation.columns import ACCURACY
-from bench.leaderboard.statistics import bootstrap_interval
+from bench.leaderboard.statistics import mean_with_bounds
 from bench.runs.attack_record import AttackRecord
 from mnistref.common.text_table import table
 
@@ -32,15 +31,9 @@ def build_attack_table(records: Iterable[tuple[str, AttackRecord]]) -> pd.DataFr
             row |= {name: record.settings[name] for name in ("dataset", "images")}
             row |= {ACCURACY_BEFORE: float(record.right_before.mean()), METHOD: attack.method, REGION: attack.region}
             row |= {AREA: float(record.areas[attack.region].mean()), NORM: attack.norm}
-            row |= _with_bounds(FOOLING, changed) | _with_bounds(ACCURACY, record.right[attack])
+            row |= mean_with_bounds(FOOLING, changed) | mean_with_bounds(ACCURACY, record.right[attack])
             rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _with_bounds(name: str, flags: np.ndarray) -> dict[str, float]:
-    values = flags.astype(np.float64)
-    low, high = bootstrap_interval(values[None])
-    return {name: float(values.mean()), f"{name}_lo": low, f"{name}_hi": high}
 
 
 def attack_table_to_text(board: pd.DataFrame, markdown: bool = False) -> str:

@@ -9,9 +9,9 @@ from bench.attribution.measures import AREAS, MEASURES
 from bench.attribution.method_names import EXPLAINED
 from bench.attribution.methods import METHODS
 from bench.common.number_format import amount, percent, share
-from bench.evaluation.column import BOUNDS
+from bench.evaluation.column import with_suffixes
 from bench.evaluation.columns import ACCURACY
-from bench.leaderboard.statistics import bootstrap_interval
+from bench.leaderboard.statistics import mean_with_bounds
 from bench.runs.saliency_record import SaliencyRecord
 from mnistref.common.text_table import table
 
@@ -37,11 +37,9 @@ def build_map_table(records: Iterable[tuple[str, SaliencyRecord]]) -> pd.DataFra
             row |= {name: record.settings[name] for name in ("dataset", "images", "explained")}
             row[ACCURACY] = float(record.right.mean())
             for column in MEASURES:
+                unknown = dict.fromkeys(with_suffixes([column.name]), float("nan"))
                 values = measures.get(column.name)
-                found = (float("nan"),) * 3
-                if values is not None:
-                    found = (float(values.mean()), *bootstrap_interval(values[None]))
-                row |= zip((column.name, *(f"{column.name}{end}" for end in BOUNDS)), found, strict=True)
+                row |= unknown if values is None else mean_with_bounds(column.name, values)
             row |= {name: float(record.areas[name].mean()) for name in AREAS}
             row[SECONDS] = record.settings["seconds_per_1000"].get(method, float("nan"))
             rows.append(row)

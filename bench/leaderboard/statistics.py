@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.random import Generator, Philox
 
+from bench.evaluation.column import BOUNDS
+
 try:
     from scipy import stats
 except ImportError:  # intervals and p-values are then unknown
@@ -81,6 +83,13 @@ def bootstrap_interval(values: np.ndarray, paired: bool = False, max_difference:
         if paired:  # weighted differences, see `bench.leaderboard.claims`, may exceed the largest possible mean
             low, high = max(low, -max_difference), min(high, max_difference)
     return UNKNOWN if math.isnan(low) else Interval(min(low, mean), max(high, mean))
+
+
+def mean_with_bounds(name: str, values: np.ndarray) -> dict[str, float]:
+    """Return the mean of values (T,) of one network as `name`, and its bounds as `name_lo` and `name_hi`."""
+    values = np.asarray(values, dtype=np.float64)
+    bounds = bootstrap_interval(values[None])
+    return {name: float(values.mean()), **{f"{name}{end}": bound for end, bound in zip(BOUNDS, bounds, strict=True)}}
 
 
 def _varying_interval(values: np.ndarray, mean: float) -> Interval:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from bench.attribution.swap import AREAS, LARGEST_CHANGE, MASSES, MOVED, RIGHTS, SAME_MAP, TOTAL_VARIATION
 from bench.common.number_format import more, percent, share
-from bench.leaderboard.statistics import bootstrap_interval
+from bench.leaderboard.statistics import mean_with_bounds
 from bench.runs.swap_record import SwapRecord
 from mnistref.common.text_table import table
 
@@ -34,8 +34,7 @@ def build_swap_table(records: Iterable[tuple[str, SwapRecord]]) -> pd.DataFrame:
         changes = record.measures[LARGEST_CHANGE]
         bounded = {name: record.measures[name] for name in _BOUNDED} | {MAPS_CHANGED: changes >= SAME_MAP}
         for name, values in (bounded | dict(record.right)).items():
-            low, high = bootstrap_interval(values.astype(np.float64)[None])
-            row |= {name: float(values.mean()), f"{name}_lo": low, f"{name}_hi": high}
+            row |= mean_with_bounds(name, values)
         row |= {name: float(record.measures[name].mean()) for name in AREAS}
         row |= {MAXIMAL_CHANGE: float(changes.max()), VERDICT: describe_verdict(changes)}
         rows.append(row)
@@ -63,15 +62,15 @@ def swap_table_to_text(board: pd.DataFrame, markdown: bool = False) -> str:
 def _run_to_text(row: pd.Series, markdown: bool) -> str:
     lines = [["", "map on digit 1", "map on digit 2", "right, %"]]
     for k, (masses, right) in enumerate(zip((MASSES[:2], MASSES[2:]), RIGHTS, strict=True), 1):
-        cells = [_with_bounds(row, mass, share) for mass in masses]
-        lines.append([f"question {k}", *cells, _with_bounds(row, right, percent)])
+        cells = [_format_with_bounds(row, mass, share) for mass in masses]
+        lines.append([f"question {k}", *cells, _format_with_bounds(row, right, percent)])
     lines.append(["area", *(share(row[name]) for name in AREAS), ""])
     changes = [
         ["change of the map from question 1 to 2", ""],
-        ["mass moved to digit 2", _with_bounds(row, MOVED, more)],
-        ["total variation", _with_bounds(row, TOTAL_VARIATION, share)],
-        ["largest change, as a share of the maximum", _with_bounds(row, LARGEST_CHANGE, share)],
-        ["images whose map changes, %", _with_bounds(row, MAPS_CHANGED, percent)],
+        ["mass moved to digit 2", _format_with_bounds(row, MOVED, more)],
+        ["total variation", _format_with_bounds(row, TOTAL_VARIATION, share)],
+        ["largest change, as a share of the maximum", _format_with_bounds(row, LARGEST_CHANGE, share)],
+        ["images whose map changes, %", _format_with_bounds(row, MAPS_CHANGED, percent)],
     ]
     gap = [""] * markdown
     heading = f"{row[RUN]}: {row['images']:,} test images of {row['dataset']}, two questions about each"
@@ -81,7 +80,7 @@ def _run_to_text(row: pd.Series, markdown: bool) -> str:
     )
 
 
-def _with_bounds(row: pd.Series, name: str, number_format: Callable[[float], str]) -> str:
+def _format_with_bounds(row: pd.Series, name: str, number_format: Callable[[float], str]) -> str:
     low, high = row[f"{name}_lo"], row[f"{name}_hi"]
     bounds = f" ({number_format(low)} … {number_format(high)})" if pd.notna(low) else ""
     return f"{number_format(row[name])}{bounds}"

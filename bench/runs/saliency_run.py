@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from tqdm import tqdm
 
 from bench.attribution.explain import ExplanationOptions, explain
@@ -82,9 +83,7 @@ def _draw_examples(
     """Return the sheet of a few images, from small to large digits, and their maps by each method."""
     assert split.scale is not None
     chosen = torch.tensor(choose_across_scales(split.scale.cpu().numpy(), min(SHEET_IMAGES, len(split)), options.seed))
-    indices = chosen.to(split.device)
-    fields = {name: getattr(split, name)[indices] for name in ("image", "slot", "query", "label", "scale")}
-    examples = replace(split, **fields)
+    examples = select_questions(split, chosen.to(split.device))
     kept = replace(options, curves=False, keeps_maps=True)
     maps = explain(network, examples, [method for method in methods if not method.is_baseline], kept).maps
     every = torch.arange(len(examples), device=split.device)
@@ -101,17 +100,26 @@ def randomize_run(
 ) -> list[tuple[str, dict[str, float]]]:
     """Return, for each randomised layer, the mean correlation of each method's maps with those of the trained network.
 
-    Arguments and errors as of `explain_run`. Baselines are left out. The first images are one batch.
+    Arguments and errors as of `explain_run`. Baselines are left out. Every batch sees the same random weights.
     """
-    _, network, split = load_explained(run, data, images, computing)
+    config, network, split = load_explained(run, data, images, computing)
     chosen = [method for method in methods if not method.is_baseline]
-    rows = []
-    layers = len(layers_from_the_answer(network.network))
-    with computing.backend_flags(), tqdm(total=layers, unit=" layers", desc="randomising", disable=None) as bar:
-        for layer, found in cascade(network, split.batch(torch.arange(len(split))), chosen, options.seed):
-            rows.append((layer, {method: float(values.mean()) for method, values in found.items()}))
-            bar.update()
-    return rows
+    batches = torch.arange(len(split), device=split.device).split(options.batch)
+    layers = [name for name, _ in layers_from_the_answer(network.network)]
+    found: dict[str, dict[str, list[Tensor]]] = {layer: {} for layer in layers}
+    bar = tqdm(total=len(layers) * len(batches), unit=" layers", desc="randomising", disable=None)
+    with computing.backend_flags(), bar:
+        for indices in batches:
+            for layer, correlations in cascade(network, split.batch(indices), chosen, options.seed):
+                for method, values in correlations.items():
+                    found[layer].setdefault(method, []).append(values)
+                bar.update()
+    if not any(found.values()):
+        raise UsageProblemError(f"{run}: {config.attn} has no map by these methods; choose other methods with --map")
+    return [
+        (layer, {method: float(torch.cat(parts).mean()) for method, parts in methods_of_layer.items()})
+        for layer, methods_of_layer in found.items()
+    ]
 
 
 def load_explained(
@@ -126,23 +134,24 @@ def load_explained(
         computing: the device.
 
     Raises:
-        UsageProblemError, DataProblemError: as of `bench.runs.load.load_model`.
+        UsageProblemError, DataProblemError: as of `bench.runs.network_loading.load_model`.
     """
     config, model = load_model(run)
-    split = first_questions(load_split(data, "test", "one", computing.device, masks=True), images)
+    whole = load_split(data, "test", "one", computing.device, masks=True)
+    split = select_questions(whole, torch.arange(min(images, len(whole)), device=whole.device))
     return config, ExplainedNetwork(model.to(computing.device), get_variant(config.variant).classes), split
 
 
-def first_questions(split: Split, images: int) -> Split:
-    """Return the first questions of a split."""
-    scale = None if split.scale is None else split.scale[:images]
+def select_questions(split: Split, indices: Tensor) -> Split:
+    """Return the questions `indices`, i8, of a split with scales."""
+    assert split.scale is not None
     return replace(
         split,
-        image=split.image[:images],
-        slot=split.slot[:images],
-        query=split.query[:images],
-        label=split.label[:images],
-        scale=scale,
+        image=split.image[indices],
+        slot=split.slot[indices],
+        query=split.query[indices],
+        label=split.label[indices],
+        scale=split.scale[indices],
     )
 
 

@@ -92,6 +92,23 @@ def test_randomised_layers(runs, mini):
     assert all(-1.01 <= float(number.replace("−", "-")) <= 1.01 for line in lines[1:-1] for number in line[1:])
 
 
+def test_randomised_layers_do_not_depend_on_the_batch(runs, mini):
+    """Batches see the same random weights, so that deterministic maps have the same correlations."""
+    given = find(runs, "pan"), "--randomize", "--map", "attention,gradient", "--images", 4, "--data", mini, "--json"
+    whole, parts = (json.loads(saliency(*given, "--batch", size)[1]) for size in (4, 3))
+    assert [layer for layer, _ in whole] == [layer for layer, _ in parts]
+    for (_, first), (_, second) in zip(whole, parts, strict=True):
+        assert first == pytest.approx(second, abs=0.01)
+
+
+def test_randomised_layers_need_a_map_of_the_network(runs, mini):
+    for attn, method in (("pan", "uniform"), ("none", "attention")):
+        given = "--randomize", "--map", method, "--images", 2, "--data", mini
+        code, said, error = saliency(find(runs, attn), *given)
+        assert (code, said) == (2, "")
+        assert "has no map by these methods" in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
