@@ -2,7 +2,7 @@
 
     python -m bench.examples.timm_resnet [FOLDER or variant, mini] [seconds of training, 60]
 
-After a minute on two cores (182 steps on mini), the network answers like one that ignores the question (52.0 %), and its
+After a minute on two cores (182 steps on mini), the network answers like one that ignores the question (52.0 %). Its
 maps are hardly better than the uniform one. Train it longer for better maps. The network is not one of bench. All that
 bench needs is images and queries in, logits out. Needs timm and Captum (pip install timm captum).
 """
