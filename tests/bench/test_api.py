@@ -1,8 +1,6 @@
 """The functions of the package: lists of mechanisms, evaluation of modules and functions, and measures of maps."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -21,7 +19,6 @@ from bench.evaluation.columns import MAP_SCORES, SCALES
 from bench.runs import experiment
 from mnistref import MnistRef
 from mnistref.common.errors import UsageProblemError
-from tests.helpers import TOP
 
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
 
@@ -310,15 +307,3 @@ def test_lists_of_mechanisms_and_networks():
     assert bench.list_models("ar*") == ["arnn", "arnn-ind", "arnn-ind-sampled", "arnn-sampled"]
     assert bench.list_models("ctx") == ["pan-ctx"]
     assert bench.list_models("nosuch*") == []
-
-
-def test_importing_bench_is_cheap():
-    code = "import sys, bench; print(sorted({'torch', 'numpy', 'pandas', 'h5py', 'click'} & {*sys.modules}))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize("name", bench.__all__)
-def test_all_public_names_of_bench_exist(name):
-    assert getattr(bench, name) is not None
-    assert name in dir(bench)

@@ -2,8 +2,6 @@
 
 import inspect
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,6 @@ from bench.config import PRESETS
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest
 from mnistref.variants import FIRST_STEPS, VARIANTS
-from tests.helpers import TOP
 
 SIZES = {"train": 6, "val": 3, "test": 4}
 
@@ -84,15 +81,3 @@ def test_a_folder_with_the_name_of_a_variant_needs_a_path(make, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     os.symlink(make("miniinv"), "mini")
     assert mnistref.load("./mini").variant.name == "miniinv"
-
-
-def test_importing_the_packages_loads_no_heavy_packages():
-    code = "import sys, mnistref, bench; print(sorted({'torch', 'numpy', 'pandas', 'h5py'} & {*sys.modules}))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize("name", mnistref.__all__)
-def test_all_public_names_of_mnistref_exist(name):
-    assert getattr(mnistref, name) is not None
-    assert name in dir(mnistref)

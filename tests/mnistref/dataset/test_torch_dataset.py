@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-import mnistref
 from mnistref import MnistRef
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import read_split
@@ -242,9 +241,3 @@ def test_item_of_a_damaged_shard_is_a_data_error(make, tmp_path):
 def test_shards_open_with_plain_h5py(make):
     with h5py.File(make("mbg") / "val-00000-of-00001.h5") as file:
         assert {len(field) for field in file.values()} == {20}
-
-
-def test_dataset_package_lists_its_public_names():
-    assert "MnistRef" in mnistref.__all__
-    with pytest.raises(AttributeError, match="nosuch"):
-        mnistref.nosuch  # noqa: B018

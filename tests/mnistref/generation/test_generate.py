@@ -13,7 +13,6 @@ import pytest
 from mnistref.common.atomic_files import PARTIAL
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.dataset import read_split
-from mnistref.generation import shard_worker
 from mnistref.generation.generate import generate
 from mnistref.inspection.verify import verify
 from mnistref.storage.manifest import read_manifest
@@ -36,14 +35,6 @@ def test_workers_and_executors_give_the_same_bytes(request_for, small_shards):
         assert digests(generate(request_for(name="threads"), executor=executor)) == expected
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
         assert digests(generate(request_for(name="processes"), executor=executor)) == expected
-
-
-@pytest.mark.parametrize("variant", ["mdist", "mbginv"])
-def test_bytes_are_the_same_without_numba(variant, request_for, monkeypatch):
-    expected = digests(generate(request_for(variant, name="compiled")))
-    monkeypatch.setattr(shard_worker, "COMPILED", False)
-    with ThreadPoolExecutor(1) as executor:
-        assert digests(generate(request_for(variant, name="plain"), executor=executor)) == expected
 
 
 def test_images_do_not_depend_on_the_size_of_the_split(request_for, small_shards):

@@ -56,16 +56,6 @@ def test_shard_without_permission_is_not_reported_as_damaged(mini, monkeypatch):
     assert error.value.filename.endswith(".h5")
 
 
-def test_failed_mapping_names_the_path(mini, monkeypatch):
-    def refused(*_, **__):
-        raise RuntimeError("unable to mmap 100 bytes from file <x>: No such device (19)")
-
-    monkeypatch.setattr("torch.from_file", refused)
-    with pytest.raises(OSError, match="No such device") as error:
-        dataset.map_split(mini, "train")
-    assert error.value.filename.startswith(str(mini))
-
-
 def generated(root: Path) -> tuple[int, str, str]:
     sizes = ("--train", "6", "--val", "3", "--test", "3", "--digits", "mnist5k")
     done = CliRunner().invoke(cli.mnistref, ["generate", "--variant", "mini", *sizes, "--root", str(root)])
