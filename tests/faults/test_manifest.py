@@ -155,12 +155,6 @@ def test_absurd_sizes_are_refused_quickly(size, fitted, folder, content):
     assert monotonic() - began < 5
 
 
-def test_unknown_manifest_format_is_not_reported_as_damage(folder):
-    (folder / MANIFEST).write_text('{"format_version": 2}')
-    with pytest.raises(DataProblemError, match="format version 2, this program reads 1"):
-        read_manifest(folder)
-
-
 def test_a_law_of_another_version_is_measured_without_expectations(folder, content):
     """The expectations of the current variant do not apply to an earlier version of its law."""
     for path, value in ((("spec", "law", "jitter"), 11), (("spec", "law_version"), 2), (("spec", "variant"), "zz")):
