@@ -1,11 +1,13 @@
 """The attention RNN compared with its formulas: the cells that each score depends on, and the distributions."""
 
+import copy
 import itertools
 import math
 
 import pytest
 import torch
 from scipy import stats
+from torch.func import functional_call, grad, jacrev, jvp, stack_module_state, vmap
 
 from bench import attention
 from bench.attention import AttentionRNN
@@ -123,3 +125,56 @@ def test_sampled_and_deterministic_attention_rnns_share_parameters():
     """A network trained with a = μ can be sampled from, and the reverse, where Γ is the product."""
     names = [set(dict(score_of(name).named_parameters())) for name in ("arnn-ind", "arnn-ind-sampled")]
     assert names[0] == names[1]
+
+
+@pytest.fixture
+def layer():
+    torch.manual_seed(0)
+    return AttentionRNN(4, hidden=3, width=5)
+
+
+X = torch.randn(3, 4, 4, 5, generator=torch.Generator().manual_seed(0))
+
+
+def test_functional_transforms_equal_plain_differentiation(layer):
+    """The reference implementation is used, because the others do not support transforms."""
+    parameters = {name: value.detach() for name, value in layer.named_parameters()}
+
+    def loss(p: dict, x: torch.Tensor) -> torch.Tensor:
+        return functional_call(layer, (p,), (x,)).square().sum()
+
+    each = vmap(grad(loss), in_dims=(None, 0))(parameters, X[:, None])
+    for k in range(len(X)):
+        layer.zero_grad()
+        layer(X[k : k + 1]).square().sum().backward()
+        for name, parameter in layer.named_parameters():
+            torch.testing.assert_close(each[name][k], parameter.grad, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(vmap(lambda x: layer(x[None])[0])(X), layer(X), rtol=1e-4, atol=1e-6)
+    _, tangent = jvp(layer, (X,), (torch.ones_like(X),))
+    jacobian = jacrev(lambda x: layer(x).sum((1, 2, 3)))(X)
+    torch.testing.assert_close(tangent.sum(), jacobian.sum(), rtol=1e-4, atol=1e-5)
+
+
+def test_ensemble_runs_in_one_vmap_call(layer):
+    others = [layer, AttentionRNN(4, hidden=3, width=5)]
+    parameters, buffers = stack_module_state(others)
+    base = copy.deepcopy(layer).to("meta")
+    found = vmap(lambda p, b: functional_call(base, (p, b), (X,)))(parameters, buffers)
+    torch.testing.assert_close(found, torch.stack([each(X) for each in others]), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["cpu", "packed"])
+def test_errors_of_fast_implementations_name_the_supporting_one(name):
+    layer = AttentionRNN(4, implementation=name)
+    with pytest.raises(ValueError, match=r"does not support torch\.func transforms.*use 'reference'"):
+        jvp(layer, (X,), (X,))
+    x = X.clone().requires_grad_()
+    (first,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+    torch.testing.assert_close(first, torch.autograd.grad(layer(x).square().sum(), x)[0])
+    with pytest.raises(NotImplementedError, match="gradients of gradients give implementation='reference'"):
+        first.square().sum().backward()
+
+
+def test_reference_implementation_can_be_differentiated_twice():
+    layer = AttentionRNN(2, hidden=2, width=2, implementation="reference").double()
+    assert torch.autograd.gradgradcheck(layer, X[:1, :2, :2, :3].double().requires_grad_())

@@ -1,6 +1,7 @@
 """Every mechanism of the registry as a gate and as a readout: shapes, gradients, batches, compilation."""
 
 import os
+import re
 import shutil
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from bench.attention import MECHANISMS
 from bench.attention.base import Changed, Gate, PooledReadout, Reading, Readout
 from tests.bench.attention import helpers
-from tests.bench.attention.helpers import CHANNELS, QUERIES
+from tests.bench.attention.helpers import CHANNELS, QUERIES, WITH_CLASS
 
 FORMS = [
     (name, last) for name, m in MECHANISMS.items() if m.target for last in (False, True) if last or not m.last_only
@@ -230,3 +231,22 @@ def test_mechanisms_agree_on_cpu_and_cuda(name, last, request):
     torch.testing.assert_close(other.cpu(), out)
     for a, b in zip(other_masks, masks, strict=True):
         torch.testing.assert_close(a.cpu(), b)
+
+
+RANGES = {int: r"\b[01] or more|\bodd\b", float: r"\b0 or more", bool: r"\btrue\b.*\bfalse\b", str: r"\w,? or \S"}
+"""Phrases of a docstring for the allowed values of an option, by type."""
+
+
+@pytest.mark.parametrize("name", WITH_CLASS)
+def test_every_docstring_cites_its_equation_and_gives_its_arguments(name):
+    m = MECHANISMS[name]
+    module = __import__(m.cls.__module__, fromlist=["_"])
+    said = f"{module.__doc__} {m.cls.__doc__}"
+    assert re.search(r"\b20[12]\d\b", said)
+    assert "§" in said or "Eq." in said
+    assert re.search(r"Decisions where the papers? leaves? a choice", said)
+    assert "(B, " in (m.cls.forward.__doc__ or "")
+    for option, value in m.parameters().items():
+        line = re.search(rf"^ +{option}: (.*(?:\n {{12}}.*)*)", m.cls.__doc__, re.MULTILINE)
+        assert line, option
+        assert re.search(RANGES[type(value)], line[1], re.DOTALL), line[0]

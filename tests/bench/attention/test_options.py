@@ -6,35 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import bench
-from bench.attention import MECHANISMS, AttentionRNN, canonical_name, resolve_network
+from bench.attention import MECHANISMS
 from bench.attention.base import Scored
+from bench.attention.options import require_at_least_one
 from mnistref.common.errors import UsageProblemError
 from tests.bench.attention.helpers import CHANNELS, QUERIES, WITH_CLASS, inputs
-
-
-@pytest.mark.parametrize(
-    ("attn", "message"),
-    [
-        ("eca:kernel=-3", "give 1 or more"),
-        ("se:reduction=0", "give 1 or more"),
-        ("arnn:context=-1", "give 1 or more"),
-        ("arnn:width=0", "give 1 or more"),
-        ("cbam:kernel=-1", "give 1 or more"),
-        ("coord:reduction=0", "give 1 or more"),
-        ("han:hidden=-1", "give 1 or more"),
-        ("stn-m:grid=0", "give 1 or more"),
-        ("unet2:width=-1", "give 1 or more"),
-        ("arnn-sampled:sigma_scale=-1", "give 0 or more"),
-        ("arnn-sampled:sigma_scale=nan", "give a finite number"),
-        ("arnn:sigma_scale=2", "no option 'sigma_scale'"),
-        ("arnn-ind:sigma_scale=2", "no option 'sigma_scale'"),
-        (f"pan:hidden={10**30}", "pan:hidden=1000"),
-    ],
-)
-def test_networks_with_option_values_out_of_range_are_refused(attn, message):
-    with pytest.raises(UsageProblemError, match=message):
-        bench.create_model(attn, variant="mini")
 
 
 @pytest.mark.parametrize("name", WITH_CLASS)
@@ -71,41 +47,7 @@ def test_each_padding_mode_changes_the_score(name):
         assert torch.equal(one, other) != reaches
 
 
-def test_options_after_a_name_are_canonical_and_change_the_module():
-    assert canonical_name("arnn:hidden=16:context=5") == "arnn:context=5:hidden=16"
-    assert canonical_name("arnn:hidden=32") == "arnn"
-    assert canonical_name("ctx:kernel=5,arnn:hidden=8") == "pan-ctx:kernel=5,arnn:hidden=8"
-    first, last = (resolve_network("pan-ctx:kernel=5", 8).slots(4)[k].build_module(8, 4, last=k > 0) for k in (0, 3))
-    assert (first.features.kernel_size, last.features.kernel_size) == ((5, 5), (1, 1))
-    layer = resolve_network("arnn:hidden=16:context=5:padding=replicate", 8).slots(4)[0].build_module(8, 4)
-    assert layer.kernel_h.shape == (2, 64, 32)
-    assert layer.context.kernel_size == (5, 5)
-    assert layer.context.padding_mode == "replicate"
-    for name in ("brnn2", "cbam-arnn"):
-        layer = resolve_network(f"{name}:hidden=16:context=5:padding=replicate", 8).slots(4)[0].build_module(8, 4)
-        within = next(part for part in layer.modules() if isinstance(part, AttentionRNN))
-        assert within.kernel_h.shape == (2, 64, 32)
-        assert within.context.kernel_size == (5, 5)
-        assert within.context.padding_mode == "replicate"
-    assert bench.create_model("ltpa-dp:levels=2", variant="mini").head.classify.in_features == 64
-
-
-@pytest.mark.parametrize(
-    ("attn", "message"),
-    [
-        ("arnn:hiden=3", "did you mean 'hidden'"),
-        ("arnn:hidden=big", "not of the form hidden=32"),
-        ("arnn:hidden", "not of the form"),
-        ("arnn:hidden=0", "give 1 or more"),
-        ("arnn:context=4", "give an odd number"),
-        ("pan:padding=mirror", "padding"),
-        ("none:hidden=3", "it has no options"),
-        ("brnn2:block=0", "give 1 or more"),
-        ("ltpa-dp:levels=5", "4 slots"),
-        ("self:heads=5", "heads"),
-        ("arnn:sampled=true", "no option 'sampled'"),
-    ],
-)
-def test_wrong_mechanism_options_are_usage_errors(attn, message):
-    with pytest.raises(UsageProblemError, match=message):
-        bench.create_model(attn, variant="mini")
+def test_only_the_option_below_one_is_named():
+    require_at_least_one(hidden=1, width=32)
+    with pytest.raises(ValueError, match=r"^width=0: give 1 or more$"):
+        require_at_least_one(hidden=1, width=0)
