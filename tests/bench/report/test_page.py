@@ -99,14 +99,6 @@ def test_page_of_failed_runs_only(runs, root):
     assert "Learning curves" not in text
 
 
-def test_report_without_runs_is_a_usage_error(tmp_path, capsys):
-    with pytest.raises(SystemExit) as ended:
-        cli.bench.main(["report", "--runs", str(tmp_path), "--out", str(tmp_path / "r.html")])
-    assert ended.value.code == 2
-    assert "no runs here" in capsys.readouterr().err
-    assert not (tmp_path / "r.html").exists()
-
-
 def test_page_of_one_variant(real, root):
     with pytest.raises(UsageProblemError):
         page(real, root, "mref")

@@ -207,12 +207,6 @@ def test_failed_evaluation_leaves_no_record(function, options, code, message, fi
     assert not list(runs.glob("*/*"))
 
 
-def test_missing_model_file_is_a_usage_error(mini, tmp_path):
-    code, _, said = bench("evaluate", tmp_path / "no.py:make_model", "--data", mini)
-    assert code == 2
-    assert "no.py: No such file" in said
-
-
 def test_evaluation_cannot_be_trained_or_give_initial_weights(file, mini, tmp_path):
     folder = evaluated(file, mini, tmp_path / "runs")
     code, _, said = bench("run", "--config", folder / "config.json", "--runs", tmp_path / "again")

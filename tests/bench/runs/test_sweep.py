@@ -8,12 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from bench.runs import experiment, records, subprocess_worker, sweep, sweep_workers
+from bench.runs import experiment, records, subprocess_worker, sweep
 from bench.runs.configure import RunSettings
 from bench.runs.subprocess_worker import Worker
 from mnistref.common import console
-from mnistref.common.errors import UsageProblemError
-from mnistref.generation import executors
 from tests.bench.attention.user_modules import scorer, write_module
 from tests.bench.runs.sweep_helpers import COMPUTING, SHORT, alone, done, outcome, planned
 from tests.helpers import networks
@@ -107,15 +105,6 @@ def test_sweep_names_runs_without_usable_initial_weights(mini, tmp_path, monkeyp
         assert words in said
 
 
-def test_unwritable_runs_folder_is_reported_before_any_work(mini, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.conformance.isolation.check_networks", lambda *_: pytest.fail("networks were examined"))
-    (tmp_path / "file").touch()
-    arguments = ["sweep", "--attn", "none", "--data", str(mini), "--runs", str(tmp_path / "file" / "runs")]
-    told = CliRunner().invoke(cli.bench, arguments)
-    assert told.exit_code == 5
-    assert told.stderr.startswith(f"error: {tmp_path / 'file'}: Not a directory; ")
-
-
 def test_a_sweep_of_finished_runs_writes_nothing(mini, tmp_path, monkeypatch):
     task = planned(mini)[0]
     monkeypatch.setattr("bench.runs.records.is_finished", lambda _: True)
@@ -165,35 +154,7 @@ def call(*arguments: str, code: int = 0):
     return result
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--attn", "none,arn"], "did you mean 'arnn'"),
-        (["--attn", "none", "--variant", "mini,mreff"], "did you mean 'mref'"),
-        (["--attn", "none", "--variant", "mbgmulti"], "cannot be used for training"),
-        (["--attn", "none", "--shard", "3/2"], "give I/N"),
-        (["--attn", "none", "--seeds", "0"], "--seeds"),
-        (["--attn", "none", "--scheduler", "nowhere"], "give tcp://HOST:PORT"),
-        (["--attn", "none", "--scheduler", "nowhere", "--workers", "2"], "give --workers or --scheduler, not both"),
-        (["--attn", "none", "--scheduler", "tcp://127.0.0.1:9", "--workers", "1"], "--workers or --scheduler"),
-    ],
-)
-def test_wrong_arguments_of_the_sweep_command(arguments, message, tmp_path, monkeypatch, mini):
-    if "--scheduler" in arguments:
-        monkeypatch.setattr(experiment, "prepare_dataset", lambda *_: mini)
-    assert message in call(*arguments, "--root", str(tmp_path), code=2).stderr
-
-
 def test_worker_reports_a_task_that_it_cannot_read(tmp_path):
     ended = subprocess_worker.launch({"config": {}, "data": "", "runs": "", "files": {}})
     assert ended.status == "failed"
     assert "KeyError" in ended.reason
-
-
-def test_invalid_scheduler_address_is_refused(mini, monkeypatch):
-    monkeypatch.setattr(executors, "_CONNECT_TIMEOUT_SECONDS", 1)
-    with (
-        pytest.raises(UsageProblemError, match="no Dask scheduler answers"),
-        sweep_workers.dask_workers("tcp://127.0.0.1:9", 1),
-    ):
-        pass
