@@ -20,3 +20,9 @@ def network() -> ExplainedNetwork:
     """An untrained network with a map."""
     torch.manual_seed(0)
     return ExplainedNetwork(create_model("pan-ctx", "mini").eval(), 5)
+
+
+@pytest.fixture
+def batch(split):
+    """The first four of the questions."""
+    return split.batch(torch.arange(4))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.attribution.explain import ORACLE, ExplanationOptions, explain
-from bench.attribution.measures import AREAS, DELETION, INSERTION, MEASURES, measure_map, normalize
+from bench.attribution.measures import AREAS, DELETION, INSERTION, MEASURES, measure_map
 from bench.attribution.method_names import LABEL, PREDICTION
 from bench.attribution.methods import find_methods
 from bench.evaluation import unchecked_metrics
@@ -76,9 +76,3 @@ def test_every_measure_is_in_the_table(network, split):
     assert list(found.measures["gradient"]) == [column.name for column in MEASURES]
     assert list(found.measures[ORACLE]) == [DELETION, INSERTION]
     assert list(measure_map(torch.ones(1, 2, 2) / 4, *torch.eye(2).bool().view(2, 1, 1, 2).expand(2, 1, 2, 2)))
-
-
-def test_maps_that_cannot_be_measured_are_refused():
-    for value in (float("nan"), float("inf"), -1.0):
-        with pytest.raises(ValueError, match="negative or not finite"):
-            normalize(torch.full((1, 2, 2), value), (4, 4))

@@ -4,11 +4,9 @@ import re
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from bench.attribution.explain import ExplanationOptions
-from bench.attribution.sheet import OUTLINE, draw_sheet
 from bench.report.saliency import saliency_tables
 from bench.runs import saliency_record
 from bench.runs.saliency_record import SHEET_IMAGES, SHEET_TILE_PIXELS
@@ -62,19 +60,3 @@ def test_a_damaged_record_is_skipped_with_a_warning(run, caplog):
     (run / saliency_record.SETTINGS).write_text("{}")
     assert saliency_tables(run.parent, [run.name]) == []
     assert "damaged" in caplog.text
-
-
-def test_a_sheet_has_a_row_of_images_and_a_row_for_each_method():
-    images = torch.full((2, 3, 40, 40), 0.5)
-    target = torch.zeros(2, 40, 40, dtype=torch.bool)
-    target[:, 10:20, 10:20] = True
-    maps = {"one": torch.zeros(2, 40, 40), "two": target.float() * 7}
-    sheet = draw_sheet(images, target, maps, 20)
-    assert sheet.shape == (60, 40, 3)
-    assert sheet[0, 0].tolist() == [128, 128, 128]
-    for row in range(3):
-        assert sheet[20 * row + 4, 6].tolist() == list(OUTLINE)  # above the target
-        assert sheet[20 * row + 4, 26].tolist() == list(OUTLINE)
-    assert sheet[27, 7].tolist() == [0, 0, 0]
-    assert sheet[47, 7].tolist() == [255, 255, 255]  # a map is scaled to its maximum
-    assert sheet[57, 17].tolist() == [0, 0, 0]
