@@ -15,13 +15,16 @@ from PIL import Image
 from mnistref.generation.generate import Request, generate
 from mnistref.sources.digits import Digits, load_digits
 
+LONG_FORM = 200
+"""Value of --rounds from which near repeats run too."""
+
 
 def pytest_addoption(parser) -> None:
     parser.addoption(
         "--rounds",
         type=int,
         default=3,
-        help="Number of rounds of tests/faults and of tests with random records; 200 is the long form.",
+        help=f"Number of rounds of tests/faults and of tests with random records; {LONG_FORM} is the long form.",
     )
 
 
@@ -39,12 +42,18 @@ def pytest_configure(config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items) -> None:
-    """Run the files in tests/ before those in its folders: one of them has one test that takes most of a minute.
+def pytest_collection_modifyitems(config, items) -> None:
+    """Skip the long form by default, and run the files in tests/ before those in its folders.
 
-    At the end of a run, the other workers would wait for it.
+    One of these files has one test that takes most of a minute. At the end of a run, the other workers would wait for
+    it.
     """
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+    if config.getoption("rounds") < LONG_FORM:
+        skip = pytest.mark.skip(reason=f"a near repeat of another test: runs with --rounds {LONG_FORM}")
+        for item in items:
+            if item.get_closest_marker("long_form"):
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from torch.func import functional_call, grad, vmap
 
 import bench
 from bench.attention import MECHANISMS, AttentionRNN
+from tests.helpers import FAMILIES, long_form
 
 IMAGES = torch.rand(3, 3, 32, 48, generator=torch.Generator().manual_seed(0))
 QUERY = torch.tensor([1, 2, 9])
@@ -30,7 +31,7 @@ def test_per_image_gradients_equal_gradients_of_single_images(name):
             torch.testing.assert_close(each[key][k], parameter.grad, rtol=1e-3, atol=1e-6, msg=key)
 
 
-@pytest.mark.parametrize("name", MECHANISMS)
+@pytest.mark.parametrize("name", long_form(MECHANISMS, FAMILIES))
 def test_networks_with_every_mechanism_can_be_exported_and_saved(name):
     """Export unrolls an LSTM, so its map has 1 × 2 positions; others have 2 × 3 and 1 × 1. Files are loaded again."""
     torch.manual_seed(0)

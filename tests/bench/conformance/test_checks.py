@@ -12,6 +12,7 @@ from bench.conformance.checks import check_mechanism, require_buildable
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import VARIANTS
 from tests.bench.attention.user_modules import BODY, EXAMPLE, write_module
+from tests.helpers import FAMILIES, long_form
 
 TRAINING = "in training, the output for an image depends on the other images in the batch"
 
@@ -131,7 +132,7 @@ def test_fit_network_is_accepted():
     require_buildable(f"pan:kernel=3,{EXAMPLE}:Compare:width=8", VARIANTS["mini"])
 
 
-@pytest.mark.parametrize("name", ["san", "han", "stn-m", "pan-ctx", "arnn-sampled", "cbam", "ltpa-dp", "se", "self"])
+@pytest.mark.parametrize("name", long_form(FAMILIES[1:], ["stn-m", "ltpa-dp", "se"]))
 def test_mechanisms_of_the_registry_are_fit(name):
     assert not [finding for finding in check_mechanism(name) if finding.ok is False]
 

@@ -6,6 +6,7 @@ import pytest
 
 from bench.conformance.checks import check_mechanism, describe_verdict
 from tests.bench.attention.user_modules import BODY, write_module
+from tests.helpers import long_form
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_check_reports_an_error_in_training_only(tmp_path):
     assert [f.ok for f in check_mechanism(f"{path}:Own") if "TypeError" in f.reason] == [False]
 
 
-@pytest.mark.parametrize("name", ["brnn2", "brnn3", "arnn", "pan"])
+@pytest.mark.parametrize("name", long_form(["brnn2", "brnn3", "arnn", "pan"], ["brnn2"]))
 def test_check_distinguishes_small_scores_from_squashed_scores(name):
     """These mechanisms are fit, without a remark."""
     assert {finding.ok for finding in check_mechanism(name)} == {True}
