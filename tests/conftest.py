@@ -23,7 +23,7 @@ def pytest_addoption(parser) -> None:
     parser.addoption(
         "--rounds",
         type=int,
-        default=3,
+        default=2,
         help=f"Number of rounds of tests/faults and of tests with random records; {LONG_FORM} is the long form.",
     )
 

@@ -12,6 +12,7 @@ import pytest
 
 triton = pytest.importorskip("triton")
 from bench.kernels.diagonal_lstm import triton_op  # noqa: E402
+from tests.helpers import long_form  # noqa: E402
 
 TOP = Path(__file__).parents[4]
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
@@ -40,7 +41,7 @@ def test_sizes_beyond_shared_memory_are_refused(m, channels, t, p, needed):
     assert triton_op.shared_bytes(triton_op.tiles(m, channels, t, p)) >= min(needed, 232_449)
 
 
-@pytest.mark.parametrize("products", ["bf16", "tf32"])
+@pytest.mark.parametrize("products", long_form(["bf16", "tf32"], ["tf32"]))
 def test_triton_kernels_compile_for_an_h100_and_fit(products, tmp_path):
     if not (TOOLS / "ptxas").exists():
         pytest.skip("this Triton has no ptxas")
