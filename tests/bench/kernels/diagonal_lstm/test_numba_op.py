@@ -5,13 +5,9 @@ import os
 import pytest
 import torch
 
-from bench.kernels.diagonal_lstm import (
-    numba_op,
-)
+from bench.kernels import buffer_pool
+from bench.kernels.diagonal_lstm import numba_op
 from tests.bench.kernels.diagonal_lstm.cases import arguments, call, equal, run, single
-
-numba = pytest.importorskip("numba")
-from bench.kernels import buffer_pool  # noqa: E402
 
 
 @pytest.mark.parametrize(("batch", "lanes"), [(1, [8]), (9, [16]), (17, [24]), (32, [16, 16]), (50, [24, 16, 16])])

@@ -6,60 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench.attribution.attack_names import METHODS, REGIONS
-from bench.attribution.fooling import Attack, AttackPlan, FoolingResult
-from bench.attribution.swap import AREAS, LARGEST_CHANGE, MASSES, MOVED, RIGHTS, TOTAL_VARIATION, Swap
+from bench.attribution.swap import LARGEST_CHANGE, MOVED, TOTAL_VARIATION
 from bench.common.safetensors_io import decode, encode
 from bench.runs import attack_record, saliency_record, swap_record
 from mnistref.common.errors import DataProblemError
-
-PLAN = AttackPlan(("pgd",), ("all", "target"), (0.5, 4.0))
-
-
-def write_attack(run):
-    flags = {attack: torch.tensor([k % 2, 1, 0], dtype=torch.uint8) for k, attack in enumerate(PLAN.attacks())}
-    areas = {region: torch.tensor([1.0, 0.25, 0.125], dtype=torch.float64) for region in PLAN.regions}
-    right = torch.tensor([1, 0, 1], dtype=torch.uint8)
-    fooling = FoolingResult(flags, {attack: 1 - values for attack, values in flags.items()}, right, areas)
-    return attack_record.write_record(run, "mini-1", fooling, PLAN, 7, "cpu")
-
-
-def write_swap(run):
-    names = (*MASSES, MOVED, TOTAL_VARIATION, LARGEST_CHANGE, *AREAS)
-    measures = {name: torch.tensor([0.1 * k, 1e-7, 1.0]) for k, name in enumerate(names)}
-    measures[MOVED] = torch.tensor([-0.5, 0.0, 1.0])
-    right = {name: torch.tensor([1, 0, 1], dtype=torch.uint8) for name in RIGHTS}
-    return swap_record.write_record(run, "mini-1", Swap(measures, right), 7, "cpu")
-
-
-def test_an_attack_record_is_read_as_it_was_written(tmp_path):
-    record = write_attack(tmp_path)
-    assert list(record.changed) == list(record.right) == PLAN.attacks()
-    assert record.changed[Attack("pgd", "target", 4.0)].tolist() == [True, True, False]
-    assert record.right[Attack("pgd", "target", 4.0)].tolist() == [False, False, True]
-    assert record.right_before.tolist() == [True, False, True]
-    assert record.areas["target"].tolist() == [1.0, 0.25, 0.125]
-    assert record.settings == {
-        "format": 1,
-        "dataset": "mini-1",
-        "images": 3,
-        "methods": ["pgd"],
-        "regions": ["all", "target"],
-        "norms": [0.5, 4.0],
-        "batch": 7,
-        "device": "cpu",
-    }
-    assert set(METHODS) > set(record.settings["methods"])
-    assert set(REGIONS) > set(record.settings["regions"])
-
-
-def test_a_swap_record_is_read_as_it_was_written(tmp_path):
-    record = write_swap(tmp_path)
-    assert record.settings == {"format": 1, "dataset": "mini-1", "images": 3, "batch": 7, "device": "cpu"}
-    np.testing.assert_allclose(record.measures[LARGEST_CHANGE], [0.6, 1e-7, 1.0], rtol=1e-6)
-    assert record.measures[MOVED].tolist() == [-0.5, 0.0, 1.0]
-    assert record.right["right2"].tolist() == [True, False, True]
-
+from tests.bench.runs.question_cases import write_attack, write_swap
 
 KINDS = {"attack": (attack_record, write_attack), "swap": (swap_record, write_swap)}
 each_kind = pytest.mark.parametrize(("module", "write"), KINDS.values(), ids=list(KINDS))
@@ -104,18 +55,6 @@ def test_wrong_settings_are_named(module, write, key, value, tmp_path):
     (tmp_path / module.SETTINGS).write_text(json.dumps(settings | {key: value}))
     with pytest.raises(DataProblemError, match=r"damaged \(.*(wrong|format is not 1)"):
         module.read_record(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("methods", ["nosuch"]), ("methods", []), ("regions", "all"), ("regions", [1]), ("norms", [0]), ("norms", ["1"])],
-)
-def test_wrong_attacks_are_named(key, value, tmp_path):
-    write_attack(tmp_path)
-    settings = json.loads((tmp_path / "attack.json").read_text())
-    (tmp_path / "attack.json").write_text(json.dumps(settings | {key: value}))
-    with pytest.raises(DataProblemError, match=f"{key} missing or wrong"):
-        attack_record.read_record(tmp_path)
 
 
 @pytest.mark.parametrize(

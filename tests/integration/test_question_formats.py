@@ -1,6 +1,6 @@
 """The meaning of the stored numbers of attacks, swapped questions and map methods, which are versioned.
 
-`python -m tests.bench.runs.test_question_formats` writes the golden file again, after a FORMAT was raised.
+`python -m tests.integration.test_question_formats` writes the golden file again, after a FORMAT was raised.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The meaning of a result: its measures of fixed answers and maps. A change of it needs a new `RESULT_FORMAT`.
 
-`python -m tests.bench.runs.test_result_format` writes the golden file again, after RESULT_FORMAT was raised.
+`python -m tests.integration.test_result_format` writes the golden file again, after RESULT_FORMAT was raised.
 """
 
 import json
@@ -125,5 +125,5 @@ def main(folder: Path) -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python -m tests.bench.runs.test_result_format FOLDER_OF_A_FINISHED_RUN_OF_PAN_ON_MINI")
+        sys.exit("usage: python -m tests.integration.test_result_format FOLDER_OF_A_FINISHED_RUN_OF_PAN_ON_MINI")
     sys.exit(main(Path(sys.argv[1])))
