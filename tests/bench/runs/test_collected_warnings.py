@@ -9,13 +9,6 @@ from bench.runs import collected_warnings, sweep
 from bench.runs.subprocess_worker import RunOutcome
 from tests.bench.runs.sweep_helpers import planned
 
-NOTE = """
-with open({log!r}, "a") as file:
-    print(near.NAME, os.getpid(), file=file)
-return self.score(x)
-"""
-"""A `forward` that writes the module that it imported and its process to a file."""
-
 
 def test_warnings_of_other_packages_are_not_collected():
     """Warnings of compiled code for a function of this project are not collected either."""

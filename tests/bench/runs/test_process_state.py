@@ -6,34 +6,12 @@ import random
 import threading
 import unittest.mock
 import warnings
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
-from bench.runs import experiment, process_state, subprocess_worker, sweep
-from bench.training.progress import ProgressOptions
-from mnistref.common.child_process import ChildProcess
-from tests.bench.runs.sweep_helpers import planned
-
-
-@pytest.fixture(scope="module")
-def tiny(make) -> Path:
-    return make("mini")
-
-
-@pytest.fixture(scope="module")
-def child() -> Iterator[ChildProcess]:
-    """Return a process that runs functions of this module."""
-    process = ChildProcess("tests.spoil")
-    yield process
-    process.close()
-
-
-def task_message(task: sweep.Task, runs: Path) -> dict:
-    return task.as_dict(runs, ProgressOptions())
+from bench.runs import experiment, process_state, subprocess_worker
+from tests.bench.runs.sweep_helpers import planned, task_message
 
 
 def state() -> dict:

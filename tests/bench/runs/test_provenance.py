@@ -4,34 +4,12 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 from bench.leaderboard.aggregate import build_board
-from bench.runs import records
+from bench.runs import provenance, records
+from mnistref.common.errors import DataProblemError
 from tests.bench.leaderboard.helpers import result
-
-
-def answers(**changes) -> dict[str, np.ndarray]:
-    kept = {"right": np.array([0, 1, 1], np.uint8), "answer": np.array([0, 4, 2], np.int16)}
-    kept |= {"scale_bin": np.array([-1, 0, 4], np.int8), "pointing": np.array([0, 1, 1], np.uint8)}
-    return {**kept, "mask_correctness": np.array([0.0, 0.5, 1.0], np.float16), **changes}
-
-
-def agreeing(**changes) -> dict:
-    found = result(accuracy=2 / 3, n_test=3, mask_correctness=0.5, tpr=None, pointing=2 / 3)
-    found |= {"accuracy_scale_0.5_1.0": 1.0, "n_scale_0.5_1.0": 1, "accuracy_scale_1.0_1.5": None}
-    return found | {"n_scale_1.0_1.5": 0, "n_scale_2.5_3.0": 1, **changes}
-
-
-@pytest.fixture
-def run(tmp_path) -> Path:
-    folder = tmp_path / "runs" / "run"
-    folder.mkdir(parents=True)
-    (folder / records.RESULT).write_text(json.dumps(agreeing()))
-    records.write_answers(folder, {name: torch.from_numpy(array) for name, array in answers().items()})
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -45,6 +23,80 @@ def run(tmp_path) -> Path:
         ({"device": 5}, "cpu"),  # the result's own
     ],
 )
-def test_hardware_name_uses_the_known_fields(environment, hardware, run):
+def test_hardware_name_uses_the_known_fields(environment, hardware, tmp_path):
+    run = tmp_path / "runs" / "run"
+    run.mkdir(parents=True)
+    (run / records.RESULT).write_text(json.dumps(result()))
     (run / records.ENVIRONMENT).write_text(json.dumps(environment))
     assert build_board(records.read_results(run.parent))["hardware"].tolist() == [hardware]
+
+
+REQUEST = {
+    "variant": "mini",
+    "seed": 0,
+    "sizes": {"train": 9},
+    "digits": "mnist5k",
+    "backgrounds": None,
+    "pool": "disjoint",
+}
+
+
+def test_configuration_and_help_for_reproduction_are_split():
+    content = {"attn": "pan", "seed": 1, provenance.DATA_FOLDER: "/data", provenance.INIT_RUN: None}
+    config, info = provenance.split_config(content)
+    assert config == {"attn": "pan", "seed": 1}
+    assert info == {provenance.DATA_FOLDER: "/data", provenance.INIT_RUN: None}
+    with pytest.raises(TypeError, match="list instead of a configuration"):
+        provenance.split_config([])
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyError("seed"), "seed is missing"),
+        (ValueError("lr is nan"), "lr is nan"),
+        (TypeError("internal"), "unexpected structure"),
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+    ],
+)
+def test_damage_names_the_file_and_the_reason(error, reason):
+    told = str(provenance.build_damage_error(Path("runs/a/config.json"), error))
+    assert told.startswith("runs/a/config.json: damaged (")
+    assert reason in told
+    kept = DataProblemError("as it is")
+    assert provenance.build_damage_error(Path("x"), kept) is kept
+
+
+def test_facts_of_a_finished_run(finished, mini):
+    config, run, found = finished
+    facts = provenance.read_reproduction(run)
+    assert (facts["config"], facts["init_run"]) == (config, None)
+    assert facts["request"]["variant"] == "mini"
+    assert provenance.read_data_folder(run) == mini
+    assert provenance.read_hardware(run)["hardware"].endswith(("thread", "threads"))
+    unfinished = provenance.read_run_without_result(run, "unfinished")
+    assert unfinished["status"] == "unfinished"
+    for name in ("attn", "variant", "seed", "recipe", "queries", "device", "precision", "bench_version"):
+        assert unfinished[name] == found[name]
+    assert unfinished["dataset"]["spec_id"] == found["dataset"]["spec_id"]
+
+
+def test_a_folder_without_records_has_no_facts(tmp_path):
+    assert provenance.read_reproduction(tmp_path) == {}
+    assert provenance.read_hardware(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"sizes": {"train": -1}}, {"sizes": [9]}, {"digits": 3}, {"seed": "0"}, {"variant": None}, {"pool": 1}],
+    ids=str,
+)
+def test_a_request_of_another_form_is_damage(change, finished, tmp_path):
+    content = json.loads((finished[1] / provenance.CONFIG).read_text())
+    for request in (REQUEST, {**REQUEST, **change}):
+        (tmp_path / provenance.CONFIG).write_text(json.dumps({**content, provenance.DATA_REQUEST: request}))
+        if request is REQUEST:
+            assert provenance.read_reproduction(tmp_path)["request"] == REQUEST
+        else:
+            with pytest.raises(ValueError, match="the request of the data set"):
+                provenance.read_reproduction(tmp_path)

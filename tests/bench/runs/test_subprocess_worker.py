@@ -11,12 +11,10 @@ from time import monotonic, sleep
 import pytest
 
 from bench.kernels import pool
-from bench.runs import records, subprocess_worker, sweep
+from bench.runs import records, subprocess_worker
 from bench.runs.subprocess_worker import RunOutcome, Worker, WorkerReply
-from bench.training.progress import ProgressOptions
-from mnistref.common.child_process import ChildProcess
 from tests.bench.attention.user_modules import scorer, write_module
-from tests.bench.runs.sweep_helpers import planned
+from tests.bench.runs.sweep_helpers import planned, task_message
 
 MEASURED = {"seconds", "relative_runtime"}
 """Fields that differ between two runs of the same configuration, in addition to times in milliseconds."""
@@ -29,28 +27,11 @@ return self.score(x)
 
 
 @pytest.fixture(scope="module")
-def tiny(make) -> Path:
-    return make("mini")
-
-
-@pytest.fixture(scope="module")
 def worker() -> Iterator[Worker]:
     """Return a worker that all tests share, because the start of its process takes seconds."""
     one = Worker(threads=1)
     yield one
     one.close()
-
-
-@pytest.fixture(scope="module")
-def child() -> Iterator[ChildProcess]:
-    """Return a process that runs functions of this module."""
-    process = ChildProcess("tests.spoil")
-    yield process
-    process.close()
-
-
-def task_message(task: sweep.Task, runs: Path) -> dict:
-    return task.as_dict(runs, ProgressOptions())
 
 
 def read_records(run: Path) -> dict:
