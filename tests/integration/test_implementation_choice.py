@@ -61,7 +61,7 @@ def test_inputs_unsupported_by_compiled_code_use_another_implementation():
     assert diagonal_lstm(*arguments(2, 2, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
-def test_another_implementation_runs_without_numba(monkeypatch):
+def test_another_diagonal_lstm_runs_without_numba(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     for name in [n for n in sys.modules if n.startswith(("bench.kernels.diagonal_lstm.", "bench.kernels.numba_simd"))]:
         monkeypatch.delitem(sys.modules, name)
@@ -91,7 +91,7 @@ def without_triton(as_on_a_gpu, monkeypatch):
         monkeypatch.delattr(package, name, raising=False)
 
 
-def test_another_implementation_runs_without_triton(without_triton):
+def test_another_diagonal_lstm_runs_without_triton(without_triton):
     inputs = arguments(2, 3, dtype=torch.float32)
     with pytest.warns(RuntimeWarning, match="Triton diagonal LSTM does not work here .ModuleNotFoundError"):
         out = diagonal_lstm(*inputs)

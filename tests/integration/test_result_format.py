@@ -98,14 +98,14 @@ def test_the_meaning_of_a_result_changes_only_with_its_format(finished):
 
 
 @pytest.mark.parametrize("name", ["accuracy", "mask_correctness", "tpr", "pointing", "pr_area", "n_scale_0.5_1.0"])
-def test_a_changed_measure_is_noticed(name, finished):
+def test_a_changed_measure_of_a_result_is_noticed(name, finished):
     now = description(finished)
     changed = {**now, "measures": {**now["measures"], name: now["measures"][name] * 1.001}}
     assert difference(now, now) == []
     assert difference(changed, now) == [name]
 
 
-def test_a_field_that_is_missing_or_of_another_type_is_noticed(finished):
+def test_a_field_of_a_result_that_is_missing_or_of_another_type_is_noticed(finished):
     now = description(finished)
     fewer = {name: kind for name, kind in now["fields"].items() if name != "train_step_ms"}
     assert difference({**now, "fields": fewer}, now) == ["train_step_ms"]

@@ -295,7 +295,7 @@ def same_boards(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 @pytest.mark.usefixtures("few_resamples")
 @PROPERTY
 @given(made=any_runs(), data=st.data())
-def test_the_order_of_runs_changes_nothing(made, data):
+def test_the_order_of_runs_does_not_change_a_board(made, data):
     assert same_boards(build_board(data.draw(st.permutations(made))), build_board(made))
 
 
@@ -341,7 +341,7 @@ def test_a_duplicated_mechanism_ties_with_itself(made):
 @pytest.mark.usefixtures("few_resamples")
 @PROPERTY
 @given(made=any_runs())
-def test_runs_of_another_data_set_change_nothing(made):
+def test_runs_of_another_data_set_do_not_change_a_board(made):
     other = [{**run, "dataset": {**run["dataset"], "spec_id": "f" * 12}} for run in made]
     both = build_board([*made, *other])
     for spec_id in ("0123456789ab", "f" * 12):

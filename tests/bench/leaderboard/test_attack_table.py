@@ -39,7 +39,7 @@ def test_the_table_of_attacks_has_a_row_for_each_attack_with_intervals():
     assert board["area"].tolist() == [1.0, 1.0, 0.125, 0.125]
 
 
-def test_the_text_has_a_line_for_each_norm_and_a_column_for_each_region():
+def test_the_text_of_attacks_has_a_line_for_each_norm_and_a_column_for_each_region():
     text = attack_table_to_text(build_attack_table([("run-1", attacked())]))
     lines = [line.split() for line in text.splitlines()]
     assert ["method", "ε", "all", "target"] in lines

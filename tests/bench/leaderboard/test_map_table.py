@@ -7,7 +7,7 @@ from bench.leaderboard.map_table import build_map_table, map_table_to_text, rand
 from tests.bench.runs.question_cases import write_saliency
 
 
-def test_the_table_has_the_means_and_their_bounds(tmp_path):
+def test_the_table_of_map_methods_has_the_means_and_their_bounds(tmp_path):
     record = write_saliency(tmp_path)
     board = build_map_table([("some-run", record)])
     assert board["method"].tolist() == ["attention", "gradient", "input-x-gradient", ORACLE]

@@ -24,7 +24,7 @@ def swapped(change: float) -> SwapRecord:
         (1e-6, 0.1, "the map depends on the question: it changes in 10.0 % of the images"),
     ],
 )
-def test_the_verdict_is_that_of_the_largest_change(change, share, verdict):
+def test_the_verdict_on_swapped_questions_is_that_of_the_largest_change(change, share, verdict):
     (row,) = build_swap_table([("run-1", swapped(change))]).to_dict("records")
     assert row["verdict"] == describe_verdict(swapped(change).measures[LARGEST_CHANGE]) == verdict
     assert row["maps_changed"] == share

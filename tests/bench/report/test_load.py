@@ -39,6 +39,6 @@ def test_card_that_is_too_large_is_left_out(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["..", "../datasets", "", "a/b", ".hidden", "a\n"])
-def test_names_that_leave_the_folder_find_nothing(name, tmp_path):
+def test_data_set_names_that_leave_the_folder_find_nothing(name, tmp_path):
     (tmp_path / "datasets").mkdir()
     assert load.find_datasets([tmp_path], name) == []

@@ -61,7 +61,7 @@ def test_page_refers_to_nothing_outside(real, root):
     assert "unsafe" not in policy
 
 
-def test_the_same_records_give_the_same_bytes(real, runs, root):
+def test_the_same_records_give_the_same_page(real, runs, root):
     assert page(real, root) == page(runs, root)
 
 
@@ -114,7 +114,7 @@ def test_a_missing_jinja_is_a_usage_error(real, tmp_path, monkeypatch, capsys):
     assert "pip install jinja2" in capsys.readouterr().err
 
 
-def test_failed_rows_are_not_tied(runs, root):
+def test_failed_rows_of_the_page_are_not_tied(runs, root):
     for run in runs.iterdir():
         edit(run, status="failed", reason="?")
     text = page(runs, root)
@@ -179,7 +179,7 @@ HOSTILE = (SCRIPT, IMAGE, FORMULA, "</style><b>", "{{ 7 * 7 }}", "' onmouseover=
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_stay_text(name, runs, root):
+def test_hostile_names_stay_text_in_the_page(name, runs, root):
     data = {"spec_id": name, "digits": name, "backgrounds": name}
     plain = {"attn": name, "variant": name, "note": name, "dataset": data, "device": name, "recipe": name}
     copy_run(one(runs), runs, "a", **plain)
@@ -220,7 +220,7 @@ def test_data_set_names_cannot_leave_the_data_folder(spec_id, runs, tmp_path):
     assert "hidden words" not in page(runs, tmp_path)
 
 
-def test_missing_and_damaged_parts_are_left_out(runs, root):
+def test_missing_and_damaged_parts_of_runs_are_left_out_of_the_page(runs, root):
     run = one(runs)
     (run / "history.jsonl").write_text('{"epoch": 1, "val_accuracy": NaN}\n{"epoch": "x"}\n[1]\nnot json\n')
     (run / "environment.json").write_text("[]")

@@ -38,7 +38,7 @@ def test_ink_is_found_in_the_data_set_of_the_pictures(pictures, mini):
     [[3, 6], [3, -1], [3, True], [3, "5"], [3, 10**6], [3]],
     ids=["other", "below", "bool", "text", "end", "one"],
 )
-def test_questions_of_other_pictures_have_no_ink(questions, pictures, mini):
+def test_questions_of_other_pictures_have_no_ink_in_the_report(questions, pictures, mini):
     assert find_targets(pictures, mini.name, "one", questions, [mini.parent.parent]) is None
 
 

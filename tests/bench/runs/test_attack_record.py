@@ -36,7 +36,7 @@ def test_an_attack_record_is_read_as_it_was_written(tmp_path):
     ("key", "value"),
     [("methods", ["nosuch"]), ("methods", []), ("regions", "all"), ("regions", [1]), ("norms", [0]), ("norms", ["1"])],
 )
-def test_wrong_attacks_are_named(key, value, tmp_path):
+def test_wrong_attacks_in_the_settings_of_a_record_are_named(key, value, tmp_path):
     write_attack(tmp_path)
     settings = json.loads((tmp_path / "attack.json").read_text())
     (tmp_path / "attack.json").write_text(json.dumps(settings | {key: value}))

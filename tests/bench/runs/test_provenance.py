@@ -59,7 +59,7 @@ def test_configuration_and_help_for_reproduction_are_split():
         (PermissionError(13, "Permission denied"), "Permission denied"),
     ],
 )
-def test_damage_names_the_file_and_the_reason(error, reason):
+def test_the_error_for_a_damaged_record_names_the_file_and_the_reason(error, reason):
     told = str(provenance.build_damage_error(Path("runs/a/config.json"), error))
     assert told.startswith("runs/a/config.json: damaged (")
     assert reason in told
@@ -67,7 +67,7 @@ def test_damage_names_the_file_and_the_reason(error, reason):
     assert provenance.build_damage_error(Path("x"), kept) is kept
 
 
-def test_facts_of_a_finished_run(finished, mini):
+def test_provenance_of_a_finished_run_is_that_of_its_configuration_and_result(finished, mini):
     config, run, found = finished
     facts = provenance.read_reproduction(run)
     assert (facts["config"], facts["init_run"]) == (config, None)
@@ -81,7 +81,7 @@ def test_facts_of_a_finished_run(finished, mini):
     assert unfinished["dataset"]["spec_id"] == found["dataset"]["spec_id"]
 
 
-def test_a_folder_without_records_has_no_facts(tmp_path):
+def test_a_folder_without_records_has_no_provenance(tmp_path):
     assert provenance.read_reproduction(tmp_path) == {}
     assert provenance.read_hardware(tmp_path) == {}
 
@@ -91,7 +91,7 @@ def test_a_folder_without_records_has_no_facts(tmp_path):
     [{"sizes": {"train": -1}}, {"sizes": [9]}, {"digits": 3}, {"seed": "0"}, {"variant": None}, {"pool": 1}],
     ids=str,
 )
-def test_a_request_of_another_form_is_damage(change, finished, tmp_path):
+def test_a_recorded_request_of_another_form_is_damage(change, finished, tmp_path):
     content = json.loads((finished[1] / provenance.CONFIG).read_text())
     for request in (REQUEST, {**REQUEST, **change}):
         (tmp_path / provenance.CONFIG).write_text(json.dumps({**content, provenance.DATA_REQUEST: request}))

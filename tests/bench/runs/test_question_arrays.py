@@ -17,7 +17,7 @@ each_kind = pytest.mark.parametrize(("module", "write"), KINDS.values(), ids=lis
 
 
 @each_kind
-def test_a_packed_record_is_read_like_the_original(module, write, tmp_path):
+def test_a_packed_attack_or_swap_record_is_read_like_the_original(module, write, tmp_path):
     assert module.read_record(tmp_path) is None
     assert module.FILE.read_packed(tmp_path) is None
     before = write(tmp_path)
@@ -32,7 +32,7 @@ def test_a_packed_record_is_read_like_the_original(module, write, tmp_path):
 
 
 @each_kind
-def test_a_missing_or_broken_file_is_named(module, write, tmp_path):
+def test_a_missing_or_broken_file_of_an_attack_or_swap_record_is_named(module, write, tmp_path):
     write(tmp_path)
     (tmp_path / module.ARRAYS).write_bytes(b"no arrays")
     with pytest.raises(DataProblemError, match=f"{module.ARRAYS}.*not a safetensors file"):
@@ -49,7 +49,7 @@ def test_a_missing_or_broken_file_is_named(module, write, tmp_path):
     ("key", "value"),
     [("format", 2), ("images", 0), ("images", 4), ("images", True), ("dataset", 3), ("batch", None), ("device", [])],
 )
-def test_wrong_settings_are_named(module, write, key, value, tmp_path):
+def test_wrong_settings_of_attack_and_swap_records_are_named(module, write, key, value, tmp_path):
     write(tmp_path)
     settings = json.loads((tmp_path / module.SETTINGS).read_text())
     (tmp_path / module.SETTINGS).write_text(json.dumps(settings | {key: value}))
@@ -74,7 +74,7 @@ def test_wrong_settings_are_named(module, write, key, value, tmp_path):
         ("swap", "further", torch.tensor([0.5, 0.5, 0.5])),
     ],
 )
-def test_wrong_arrays_are_named(kind, name, values, tmp_path):
+def test_wrong_arrays_of_attack_and_swap_records_are_named(kind, name, values, tmp_path):
     module, write = KINDS[kind]
     write(tmp_path)
     arrays = decode((tmp_path / module.ARRAYS).read_bytes(), "arrays")
@@ -87,6 +87,6 @@ def test_wrong_arrays_are_named(kind, name, values, tmp_path):
         module.read_record(tmp_path)
 
 
-def test_three_records_have_different_files():
+def test_saliency_attack_and_swap_records_have_different_files():
     modules = (saliency_record, attack_record, swap_record)
     assert len({name for m in modules for name in (m.SETTINGS, m.ARRAYS, m.FILE.packed_file)}) == 9

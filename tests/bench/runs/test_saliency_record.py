@@ -11,7 +11,7 @@ from mnistref.common.errors import DataProblemError
 from tests.bench.runs.question_cases import make_explanation, write_saliency
 
 
-def test_a_record_is_read_as_written(tmp_path):
+def test_a_saliency_record_is_read_as_it_was_written(tmp_path):
     assert saliency_record.read_record(tmp_path) is None
     record, explanation = write_saliency(tmp_path), make_explanation()
     assert record.settings["images"] == 7
@@ -38,7 +38,7 @@ def test_a_record_is_read_as_written(tmp_path):
         ({"images": 0}, "images missing or wrong"),
     ],
 )
-def test_wrong_settings_are_named(change, message, tmp_path):
+def test_wrong_settings_of_a_saliency_record_are_named(change, message, tmp_path):
     write_saliency(tmp_path)
     path = tmp_path / saliency_record.SETTINGS
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -46,7 +46,7 @@ def test_wrong_settings_are_named(change, message, tmp_path):
         saliency_record.read_record(tmp_path)
 
 
-def test_missing_and_damaged_arrays_are_named(tmp_path):
+def test_missing_and_damaged_arrays_of_a_saliency_record_are_named(tmp_path):
     write_saliency(tmp_path)
     path = tmp_path / saliency_record.ARRAYS
     path.write_bytes(path.read_bytes()[:-5])

@@ -18,7 +18,7 @@ def run(finished, tmp_path):
     return shutil.copytree(finished[1], tmp_path / "run")
 
 
-def test_images_with_two_questions_are_asked_and_recorded(run, mini):
+def test_swapped_questions_of_a_run_are_recorded(run, mini):
     record = swap_run(run, mini, images=10, batch=3, computing=COMPUTING)
     classes = read_split(mini, "test", "digit_class")["digit_class"][:10]
     several = sum(len({*row[row >= 0].tolist()}) > 1 for row in classes)
@@ -27,7 +27,7 @@ def test_images_with_two_questions_are_asked_and_recorded(run, mini):
     assert swap_record.read_record(run).settings == record.settings
 
 
-def test_a_network_without_a_map_is_refused_and_leaves_no_record(mini, tmp_path):
+def test_swapped_questions_of_a_network_without_a_map_leave_no_record(mini, tmp_path):
     run = experiment.run(configured(mini, "none", replace(SHORT, epochs=1)), mini, tmp_path)
     with pytest.raises(UsageProblemError, match="none has no map, so it cannot follow the question"):
         swap_run(run, mini, images=5, batch=3, computing=COMPUTING)

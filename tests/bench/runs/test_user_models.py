@@ -29,7 +29,7 @@ def file(tmp_path):
     return tmp_path / "own.py"
 
 
-def test_name_has_a_digest_of_the_file_and_of_the_modules_that_it_imports(file):
+def test_name_of_a_user_model_has_a_digest_of_its_files(file):
     model = make_user_model(f"{file}:make")
     assert model.name == f"own.py:make#{model.digest}"
     assert model.files == {model.name: str(file), f"{model.name}/near.py": str(file.parent / "near.py")}
@@ -38,7 +38,7 @@ def test_name_has_a_digest_of_the_file_and_of_the_modules_that_it_imports(file):
     assert make_user_model(f"{file}:make").digest != model.digest
 
 
-def test_recorded_model_is_loaded_again(file, tmp_path):
+def test_recorded_user_model_is_loaded_again(file, tmp_path):
 
     files = make_user_model(f"{file}:make").files
     images = torch.ones(2, 3, 4, 4)
@@ -46,7 +46,7 @@ def test_recorded_model_is_loaded_again(file, tmp_path):
 
 
 @pytest.mark.parametrize("changed", ["own.py", "near.py"])
-def test_changed_files_are_not_executed(changed, file, tmp_path):
+def test_changed_files_of_a_user_model_are_not_executed(changed, file, tmp_path):
     files = make_user_model(f"{file}:make").files
     (tmp_path / changed).write_text("raise SystemExit('executed')")
     with pytest.raises(UsageProblemError, match="has changed since the test"):
@@ -57,7 +57,7 @@ def test_changed_files_are_not_executed(changed, file, tmp_path):
 
 
 @pytest.mark.parametrize("files", [None, {}, [], {"a": "b"}, {"a.py:f#1": "x", "b.py:f#1": "y"}], ids=str)
-def test_records_without_one_file_cannot_be_loaded(files, tmp_path):
+def test_records_without_the_file_of_a_user_model_cannot_be_loaded(files, tmp_path):
     with pytest.raises(DataProblemError, match="the record does not have the file of the model"):
         load_recorded_model(files, tmp_path)
 
@@ -73,11 +73,11 @@ def test_records_without_one_file_cannot_be_loaded(files, tmp_path):
         ("make_nothing", "returned a int: return a module"),
     ],
 )
-def test_wrong_functions_are_usage_errors(function, message, file):
+def test_wrong_functions_of_user_models_are_usage_errors(function, message, file):
     with pytest.raises(UsageProblemError, match=message):
         make_user_model(f"{file}:{function}")
 
 
-def test_missing_file_is_a_usage_error(tmp_path):
+def test_missing_file_of_a_user_model_is_a_usage_error(tmp_path):
     with pytest.raises(UsageProblemError, match=r"no\.py: No such file or directory"):
         make_user_model(f"{tmp_path / 'no.py'}:make")

@@ -31,7 +31,7 @@ VALUES = {
 TENSORS = {"model/weight": torch.ones(2), "best/weight": torch.ones(2), "model/low": torch.tensor([-torch.inf])}
 
 
-def test_states_of_early_versions_and_between_epochs_are_valid():
+def test_checkpoints_of_early_versions_and_between_epochs_are_valid():
     require_valid_state(TENSORS, VALUES, LIMITS)
     early = {name: value for name, value in VALUES.items() if name not in ("under", "diagonal_lstm")}
     require_valid_state(TENSORS, early, LIMITS)
@@ -55,31 +55,31 @@ def test_states_of_early_versions_and_between_epochs_are_valid():
         ({"diagonal_lstm": ["fastest"]}, "unknown implementation of the diagonal LSTM"),
     ],
 )
-def test_impossible_values_are_refused(change, message):
+def test_checkpoints_with_impossible_values_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         require_valid_state(TENSORS, {**VALUES, **change}, LIMITS)
 
 
 @pytest.mark.parametrize("name", ["model/weight", "best/weight"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused(name, value):
+def test_checkpoints_with_weights_that_are_not_finite_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} has values that are not finite"):
         require_valid_state({**TENSORS, name: torch.tensor([1.0, value])}, VALUES, LIMITS)
 
 
-def test_best_weights_may_be_missing_only_if_the_trainer_has_them():
+def test_best_weights_may_miss_in_a_checkpoint_only_if_the_trainer_has_them():
     fewer = {"model/weight": torch.ones(2)}
     with pytest.raises(ValueError, match="the best weights are missing"):
         require_valid_state(fewer, VALUES, LIMITS)
     require_valid_state(fewer, VALUES, replace(LIMITS, best_epoch=1))
 
 
-def test_tensors_are_selected_by_prefix():
+def test_tensors_of_a_checkpoint_are_selected_by_prefix():
     assert select_prefix("model/", TENSORS).keys() == {"weight", "low"}
     assert select_prefix("other/", TENSORS) == {}
 
 
-def test_generators_are_restored():
+def test_states_of_random_generators_are_restored():
     states = get_generator_states(ON_CPU)
     first = torch.rand(3)
     set_generator_states({})

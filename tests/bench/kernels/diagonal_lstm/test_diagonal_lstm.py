@@ -113,7 +113,7 @@ def test_diagonal_lstm_state_depends_on_exactly_its_cells(name, t, m, n):
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_image_does_not_depend_on_other_images_of_the_batch(name):
+def test_diagonal_lstm_of_an_image_does_not_depend_on_other_images(name):
     inputs = [a.detach() for a in arguments(3, 4, batch=11, dtype=torch.float32)]
     moved = [inputs[0].clone(), *inputs[1:]]
     moved[0][4] += 1
@@ -122,7 +122,7 @@ def test_image_does_not_depend_on_other_images_of_the_batch(name):
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_padding_is_not_changed_by_biases(name):
+def test_padding_of_the_diagonal_lstm_is_not_changed_by_biases(name):
     """With a large bias and no context, the corner of a map equals that of a larger map: padding adds nothing."""
     _, bias, kernel_x, kernel_h = arguments(2, 2, batch=1)
     small, large = (
@@ -134,7 +134,7 @@ def test_padding_is_not_changed_by_biases(name):
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_huge_numbers_saturate_and_nan_is_not_hidden(name):
+def test_huge_numbers_saturate_the_diagonal_lstm_and_nan_is_not_hidden(name):
     context, bias, kernel_x, kernel_h = (a.detach().float() for a in arguments(2, 2))
     assert diagonal_lstm(context * 1e30, bias, kernel_x, kernel_h, name).abs().max() <= 2
     context[0, 0, 0, 0] = torch.nan
@@ -144,7 +144,7 @@ def test_huge_numbers_saturate_and_nan_is_not_hidden(name):
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_channels_last_views_and_odd_gradients_are_supported(name):
+def test_diagonal_lstm_supports_channels_last_views_and_odd_gradients(name):
     inputs = arguments(5, 4, p=2)
     context, bias, kernel_x, kernel_h, readout = (a.detach() for a in inputs)
     plain = run(name, inputs)
@@ -165,7 +165,7 @@ def test_channels_last_views_and_odd_gradients_are_supported(name):
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_empty_batch_gives_empty_states(name):
+def test_diagonal_lstm_of_an_empty_batch_has_empty_states(name):
     context, *others = (a.detach() for a in arguments(3, 4))
     assert diagonal_lstm(context[:0], others[0][:, :0], *others[1:], name).shape == (2, 0, 4, 3, 4)
 
@@ -181,7 +181,7 @@ def test_diagonal_lstm_is_deterministic(name):
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_backward_pass_works_after_other_forward_passes(name):
+def test_diagonal_lstm_backward_pass_works_after_other_forward_passes(name):
     """A call does not overwrite the tensors that an earlier call of the same shape saved."""
     first, second = (arguments(4, 5, batch=3, **single) for _ in range(2))
     with torch.no_grad():
@@ -197,7 +197,7 @@ def test_backward_pass_works_after_other_forward_passes(name):
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_backward_may_run_twice_and_an_output_may_be_used_twice(name):
+def test_diagonal_lstm_backward_may_run_twice_and_its_output_may_be_used_twice(name):
     inputs = arguments(4, 5, batch=3, **single)
     out = call(name, inputs)
     first = torch.autograd.grad(out.sum(), inputs, retain_graph=True)
@@ -208,7 +208,7 @@ def test_backward_may_run_twice_and_an_output_may_be_used_twice(name):
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_gradients_of_some_inputs_equal_those_of_all(name):
+def test_diagonal_lstm_gradients_of_some_inputs_equal_those_of_all(name):
     inputs = arguments(4, 5, batch=3, **single)
     every = torch.autograd.grad(call(name, inputs).sum(), inputs)
     for k, x in enumerate(inputs):
@@ -218,7 +218,7 @@ def test_gradients_of_some_inputs_equal_those_of_all(name):
 
 @pytest.mark.parametrize("name", FAST)
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_without_gradients_nothing_is_saved(name, mode):
+def test_diagonal_lstm_without_gradients_saves_nothing(name, mode):
     inputs = arguments(4, 5, batch=3, **single)
     plain = call(name, inputs)
     with mode():
@@ -231,7 +231,7 @@ def test_without_gradients_nothing_is_saved(name, mode):
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_two_threads_can_compute_at_once(name):
+def test_two_threads_can_compute_the_diagonal_lstm_at_once(name):
     """Results are equal to the bit, except for PyTorch's matrix products, which may depend on the thread."""
     torch.set_num_threads(2)
     inputs = [arguments(6, 7, 8, batch=batch, **single) for batch in (3, 17)]
@@ -253,7 +253,7 @@ def test_two_threads_can_compute_at_once(name):
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_memory_does_not_grow_over_training_steps(name):
+def test_memory_of_the_diagonal_lstm_does_not_grow_over_training_steps(name):
     inputs = arguments(3, 2, 4, batch=2, **single)
 
     def steps(count):

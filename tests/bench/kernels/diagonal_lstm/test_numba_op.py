@@ -11,7 +11,7 @@ from tests.bench.kernels.diagonal_lstm.cases import arguments, call, equal, run,
 
 
 @pytest.mark.parametrize(("batch", "lanes"), [(1, [8]), (9, [16]), (17, [24]), (32, [16, 16]), (50, [24, 16, 16])])
-def test_groups_hold_every_image_once(batch, lanes):
+def test_groups_of_the_compiled_diagonal_lstm_hold_every_image_once(batch, lanes):
     assert [width for _, width in numba_op.groups(batch, torch.float32)] == lanes
     for dtype in (torch.float32, torch.float64):
         ends = [first + width for first, width in numba_op.groups(batch, dtype)]
@@ -39,7 +39,7 @@ def poisoned(monkeypatch):
 
 @pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize(("m", "n", "t", "batch"), [(1, 1, 1, 1), (2, 5, 3, 3), (7, 4, 8, 20), (1, 30, 16, 40)])
-def test_uninitialised_memory_is_not_read(m, n, t, batch, monkeypatch):
+def test_compiled_diagonal_lstm_reads_no_uninitialised_memory(m, n, t, batch, monkeypatch):
     inputs = arguments(m, n, t, batch=batch, **single)
     got = run("cpu", inputs)
     assert all(x.isfinite().all() for x in got)
@@ -58,7 +58,7 @@ def test_number_of_threads_does_not_change_the_diagonal_lstm():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_forked_child_process_can_compute():
+def test_forked_child_process_can_compute_the_diagonal_lstm():
     """A worker process of a data loader is forked, and has none of the threads that its parent started."""
     torch.set_num_threads(2)
     inputs = arguments(6, 7, 8, batch=40, **single)
@@ -93,7 +93,7 @@ def test_diagonal_lstm_compiles_to_one_graph():
     assert equal(torch.autograd.grad(compiled(*inputs), inputs), expected)
 
 
-def test_saved_tensors_are_guarded_against_changes():
+def test_tensors_saved_by_the_diagonal_lstm_are_guarded_against_changes():
     inputs = [x.clone() for x in arguments(3, 4, batch=1, **single)]
     out = call("cpu", inputs)
     with torch.no_grad():
