@@ -1,4 +1,4 @@
-"""The architecture: import contracts of pyproject.toml, pure modules, unsafe functions, and lengths of files."""
+"""The architecture: imports, pure modules, unsafe functions, lengths of files, and a file of tests for each module."""
 
 import ast
 import re
@@ -33,6 +33,13 @@ FILELESS = (
     *("bench.training.trainer", "bench.training.step", "bench.data.split", "bench.data.streaming"),
     *("bench.profiling.timing", "bench.evaluation.evaluate", "bench.model"),
 )
+UNTESTED = {
+    "bench.__main__": "starts the command line; tests/faults/test_interrupts.py runs it",
+    "mnistref.__main__": "starts the command line; tests/faults/test_interrupts.py runs it",
+    "bench.kernels.diagonal_lstm.triton_dot": "runs in Triton's interpreter, see triton_interpreter_cases.py",
+    "bench.kernels.diagonal_lstm.triton_weights": "runs in Triton's interpreter, as triton_dot",
+}
+"""Modules without a file of tests of their path, and the reason."""
 
 
 @cache
@@ -174,3 +181,27 @@ def test_test_files_are_short():
         for path in (TOP / "tests").rglob("*.py")
     }
     assert not {name: count for name, count in lines.items() if count > LONGEST_TEST}, "split them"
+
+
+def path_of_tests(name: str) -> Path:
+    """Return the path of the tests of a module, and of those of a package, which are in its folder."""
+    parts = name.split(".")
+    inside = parts if MODULES[name].name == "__init__.py" else parts[:-1]
+    return TOP.joinpath("tests", *inside, f"test_{parts[-1]}.py")
+
+
+def defines_functions(name: str) -> bool:
+    """Return whether a module defines a function or a method; others hold constants, types and imports."""
+    return any(isinstance(node, ast.FunctionDef) for node in ast.walk(tree_of(name)))
+
+
+def test_every_module_with_functions_has_a_file_of_tests_of_its_path():
+    missing = {name for name in MODULES if defines_functions(name) and not path_of_tests(name).exists()}
+    assert missing == UNTESTED.keys()
+
+
+@pytest.mark.parametrize("package", ["bench", "mnistref"])
+def test_every_file_of_tests_of_a_package_names_a_module(package):
+    """Tests of several modules are in tests/integration."""
+    expected = {path_of_tests(name) for name in MODULES}
+    assert not [path for path in sorted((TOP / "tests" / package).rglob("test_*.py")) if path not in expected]

@@ -55,7 +55,7 @@ def built(tmp_path_factory) -> Path:
     return out / "html"
 
 
-def test_every_page_is_built(built):
+def test_every_page_of_the_documentation_is_built(built):
     assert {page.stem for page in DOCS.glob("*.md")} <= {page.stem for page in built.glob("*.html")}
 
 
@@ -83,7 +83,7 @@ def test_comments_in_shell_blocks_fit_the_page(page):
     assert not [line for line in lines if "#" in line and len(line) > 90]
 
 
-def test_equations_are_rendered(built):
+def test_equations_of_the_documentation_are_rendered(built):
     """Every equation of the pages is MathML without LaTeX commands."""
     loads, text = Loads(), ""
     for name in ("mechanisms", "measures", "statistics", "datasets"):
@@ -130,7 +130,7 @@ def test_the_command_reference_has_every_command_and_option(built):
 
 
 @pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(TOP)))
-def test_links_resolve(page):
+def test_links_of_the_documentation_resolve(page):
     """Relative links point to existing files, and anchors to existing headings."""
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         if re.match(r"https?:", target):

@@ -24,10 +24,10 @@ NOT_RUN = {
     ". .venv/bin/activate": "changes the user's shell",
     "cp bench/examples/own_attention.py": "copies a file that a test below finds in the page",
     "eval": "shell completion is click's",
-    "bash bench/gpu_session.sh": "needs a GPU; see tests/bench/test_gpu_session.py",
-    "bash bench/grid.sh": "needs a GPU; see tests/bench/test_grid.py",
+    "bash bench/gpu_session.sh": "needs a GPU; see tests/perf/test_gpu_session.py",
+    "bash bench/grid.sh": "needs a GPU; see tests/perf/test_grid.py",
     "python -m pytest": "runs these tests",
-    "python tests/sameness.py": "installs other packages; see tests/mnistref/generation/test_sameness.py",
+    "python tests/sameness.py": "installs other packages; see tests/integration/test_sameness.py",
     "python -m sphinx": "see tests/test_docs.py",
 }
 """Commands in shell blocks that this module neither parses nor runs: how they start, and the reason."""

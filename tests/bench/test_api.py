@@ -155,7 +155,7 @@ def test_slice_of_a_data_set_gives_the_rows_of_its_questions(part, mini):
     pd.testing.assert_frame_equal(some, whole[part].reset_index(drop=True).rename_axis("question"), rtol=1e-5)
 
 
-def test_batch_size_does_not_change_answers(data):
+def test_batch_size_of_evaluate_does_not_change_answers(data):
     torch.manual_seed(2)
     model = Foreign(maps="one")
     large, small = bench.evaluate(model, data, batch=10**6), bench.evaluate(model, data, batch=7)
@@ -184,7 +184,7 @@ def test_batch_size_does_not_change_answers(data):
         (lambda n: torch.zeros(n, 5, dtype=torch.complex64), "complex"),
     ],
 )
-def test_wrong_output_is_an_error_of_one_line(output, message, data):
+def test_wrong_output_of_an_evaluated_model_is_an_error_of_one_line(output, message, data):
     with pytest.raises(ValueError, match=message) as error:
         bench.evaluate(lambda images, query: output(len(images)), data)
     assert "\n" not in str(error.value)
@@ -277,7 +277,7 @@ def test_maps_of_any_origin_are_scored(kind, data):
     assert found.measures["pr_area"] == pytest.approx(area)
 
 
-def test_perfect_and_opposite_maps():
+def test_perfect_and_opposite_maps_have_the_extreme_scores():
     target = torch.zeros(2, 8, 8, dtype=torch.bool)
     target[:, 2:4, 3:6] = True
     best = bench.score_maps(target.float(), target)
@@ -291,7 +291,7 @@ def test_perfect_and_opposite_maps():
     assert worst.measures["mask_correctness"] == worst.measures["pointing"] == 0
 
 
-def test_no_maps_have_no_mean():
+def test_scores_of_no_maps_have_no_mean():
     found = bench.score_maps(torch.zeros(0, 4, 4), torch.zeros(0, 8, 8, dtype=torch.bool))
     assert len(found.maps) == 0
     assert set(found.measures.values()) == {None}
@@ -302,7 +302,7 @@ def test_wrong_maps_are_a_value_error():
         bench.score_maps(torch.ones(2, 4, 4), torch.ones(3, 8, 8))
 
 
-def test_lists_of_mechanisms_and_networks():
+def test_list_models_returns_the_names_that_match():
     assert bench.list_models() == sorted(MECHANISMS)
     assert bench.list_models("ar*") == ["arnn", "arnn-ind", "arnn-ind-sampled", "arnn-sampled"]
     assert bench.list_models("ctx") == ["pan-ctx"]

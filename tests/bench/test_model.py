@@ -175,7 +175,7 @@ def test_each_question_is_drawn_equally_often(questions):
     assert questions == 1 or not torch.equal(other, drawn[0])
 
 
-def test_wrong_queries_raise():
+def test_network_refuses_wrong_queries():
     model = bench.create_model("pan", variant="mini")
     with pytest.raises(RuntimeError):
         model(torch.rand(1, 3, 48, 48), torch.tensor([10]))

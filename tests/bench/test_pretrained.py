@@ -42,7 +42,7 @@ def test_the_index_has_all_weights_of_the_results():
 
 
 @pytest.mark.parametrize("entry", pretrained.read_index(), ids=lambda entry: entry["run"])
-def test_every_entry_loads(entry):
+def test_every_pretrained_network_loads(entry):
     variant = get_variant(entry["variant"])
     model = bench.create_model(entry["attn"], variant.name, width=entry["width"])
     before = [parameter.clone() for parameter in model.parameters()]

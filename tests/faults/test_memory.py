@@ -2,15 +2,9 @@
 
 import json
 import re
-from dataclasses import replace
 
 import pytest
-import torch
 
-from bench.compute import ComputeConfig
-from bench.config import RECIPES, RunConfig
-from bench.profiling import oom
-from mnistref.variants import get_variant
 from tests.faults.helpers import finish, start_python
 
 resource = pytest.importorskip("resource")
@@ -55,23 +49,3 @@ def test_out_of_memory_error_names_a_batch_that_fits(rounds, mini, tmp_path, mon
     assert json.loads(result.read_text())["status"] == "failed"
     assert found[0] in json.loads(result.read_text())["reason"]
     assert train(mini, tmp_path, 250, int(found[1]))[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("most", "advice"),
-    [
-        (60, "give --batch 50"),
-        (1, "no smaller batch fits either"),
-        (400, "but not together with the data; give --stream"),
-    ],
-)
-def test_first_batch_that_fits_is_suggested(most, advice, monkeypatch):
-    """Batches of more than this many images run out of memory."""
-
-    def measure(models, recipe, variant, computing, rounds, questions):
-        if recipe.batch > most:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-
-    monkeypatch.setattr(oom, "time_networks", measure)
-    config = RunConfig("pan", "mini", "", 0, replace(RECIPES["fast"], batch=200), "one", "fp32", "cpu")
-    assert advice in oom.describe_out_of_memory(config, get_variant("mini"), ComputeConfig(torch.device("cpu")))

@@ -1,5 +1,6 @@
 """Fixtures of the tests of bench."""
 
 from tests.bench.conftest import checked_here, interrupt_after, one_draw
+from tests.bench.kernels.diagonal_lstm.conftest import fresh_self_tests
 
-__all__ = ["checked_here", "interrupt_after", "one_draw"]
+__all__ = ["checked_here", "fresh_self_tests", "interrupt_after", "one_draw"]

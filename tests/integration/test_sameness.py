@@ -80,7 +80,7 @@ def test_environments_have_the_settings_that_they_name():
 
 
 @pytest.mark.parametrize(("workers", "hashes", "zone", "locale", "features", "cwd"), ENVIRONMENTS)
-def test_environment_does_not_change_the_bytes(
+def test_environment_does_not_change_the_bytes_of_a_data_set(
     workers, hashes, zone, locale, features, cwd, sources, expected, tmp_path
 ):
     (tmp_path / cwd).mkdir(exist_ok=True)
@@ -92,7 +92,7 @@ def test_environment_does_not_change_the_bytes(
 
 
 @pytest.mark.parametrize(("method", "workers"), [("fork", 5), ("spawn", 2), ("forkserver", 3)])
-def test_start_method_does_not_change_the_bytes(method, workers, sources, expected, tmp_path):
+def test_start_method_does_not_change_the_bytes_of_a_data_set(method, workers, sources, expected, tmp_path):
     """`fork` is tried in a new process, because forking a process with threads is not safe."""
     code = f"""
 from concurrent.futures import ProcessPoolExecutor

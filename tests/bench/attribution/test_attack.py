@@ -63,7 +63,7 @@ def test_only_pixels_of_the_region_change_and_by_no_more_than_the_norm(method, r
     assert made.max() <= 1
 
 
-def test_regions_divide_the_image():
+def test_attacked_regions_divide_the_image():
     target, others = torch.zeros(2, 4, 4, dtype=torch.bool), torch.zeros(2, 4, 4, dtype=torch.bool)
     target[:, 0], others[:, 1] = True, True
     regions = attacked_regions(target, others)
@@ -150,19 +150,19 @@ def test_answers_that_ignore_the_image_do_not_change():
     assert torch.equal(made, images)
 
 
-def test_names_and_norms_are_parsed_in_the_order_of_tables():
+def test_names_and_norms_of_attacks_are_parsed_in_the_order_of_tables():
     assert find_names("pgd,fgsm", METHODS, "attack") == (FGSM, PGD)
     assert find_names("background,all", REGIONS, "region") == (ALL, BACKGROUND)
     assert parse_norms("16,1,0.5") == (0.5, 1.0, 16.0)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "256", "nan", "inf", "a", "1,", "1,1.0"])
-def test_wrong_norms_are_usage_errors(text):
+def test_wrong_norms_of_attacks_are_usage_errors(text):
     with pytest.raises(UsageProblemError, match="norm"):
         parse_norms(text)
 
 
 @pytest.mark.parametrize(("text", "message"), [("fgms", "fgsm"), ("", "no attack ''"), ("pgd,pgd", "given twice")])
-def test_wrong_names_are_usage_errors(text, message):
+def test_unknown_names_of_attacks_are_usage_errors(text, message):
     with pytest.raises(UsageProblemError, match=message):
         find_names(text, METHODS, "attack")

@@ -50,7 +50,7 @@ def test_random_maps_are_reproducible_and_depend_on_the_seed(network, split):
     assert not torch.equal(first["random"][0], first["random"][1])
 
 
-def test_regions_cover_the_image(network, split):
+def test_the_three_regions_of_explained_questions_cover_the_image(network, split):
     found = explain(network, split, find_methods("uniform,gradient"), ExplanationOptions(curves=False))
     torch.testing.assert_close(sum(found.areas[name] for name in AREAS), torch.ones(len(split), dtype=torch.float64))
     for measures in found.measures.values():
@@ -71,7 +71,7 @@ def test_the_explained_class_is_the_prediction_or_the_label(network, split):
     assert not all(same)
 
 
-def test_every_measure_is_in_the_table(network, split):
+def test_every_measure_of_a_map_method_is_in_the_table(network, split):
     found = explain(network, split, find_methods("gradient"))
     assert list(found.measures["gradient"]) == [column.name for column in MEASURES]
     assert list(found.measures[ORACLE]) == [DELETION, INSERTION]

@@ -8,7 +8,7 @@ from bench.attribution.explained_network import ExplainedNetwork
 from bench.model import create_model
 
 
-def test_frozen_restores_modes_and_gradients():
+def test_a_network_that_was_frozen_has_its_modes_and_gradients_back():
     model = create_model("san", "mini")
     model.stages[0].requires_grad_(False)
     network = ExplainedNetwork(model, 5)

@@ -8,7 +8,7 @@ from bench.attribution.fooling import Attack, AttackPlan, measure_fooling
 from tests.bench.attribution.small_networks import IMAGES, SIZE, questions, small_network, split_of
 
 
-def test_fool_counts_changed_and_right_answers():
+def test_measured_attacks_count_changed_and_right_answers():
     """The network answers 1 if the queried rows are brighter than 0.5, and the images are just below or far below."""
 
     def brightness(images, query):
@@ -38,7 +38,7 @@ def test_fool_counts_changed_and_right_answers():
     }
 
 
-def test_a_vanishing_norm_changes_no_answer():
+def test_an_attack_of_vanishing_norm_changes_no_answer():
     images, query = questions()
     plan = AttackPlan(norms=(1e-6,))
     found = measure_fooling(small_network(), split_of(images, query, torch.zeros(IMAGES, dtype=torch.long)), plan)
@@ -56,7 +56,7 @@ def test_pgd_fools_a_random_network_at_least_as_often_as_fgsm():
     assert counts[Attack(PGD, ALL, 64.0)] > 0
 
 
-def test_the_network_is_restored():
+def test_measuring_attacks_restores_the_network():
     network = small_network()
     images, query = questions()
     network.network.train()

@@ -35,7 +35,7 @@ def test_every_fast_method_gives_maps_for_every_mechanism(attn, batch):
 
 
 @pytest.mark.parametrize("name", ["gradient", "input-x-gradient", "smoothgrad", "integrated-gradients", "occlusion"])
-def test_a_method_finds_the_only_pixels_that_matter(name):
+def test_a_map_method_finds_the_only_pixels_that_matter(name):
     torch.manual_seed(0)
     network = ExplainedNetwork(brightness_in_a_corner, 5)
     images, query = 0.5 + 0.5 * torch.rand(2, 3, 32, 32), torch.zeros(2, dtype=torch.long)
@@ -44,7 +44,7 @@ def test_a_method_finds_the_only_pixels_that_matter(name):
     assert (inside > (0.7 if name == "occlusion" else 0.999)).all()
 
 
-def test_names_of_methods():
+def test_map_methods_are_found_by_name():
     assert [method.name for method in find_methods("gradcam,uniform")] == ["gradcam", "uniform"]
     assert len(find_methods("all")) == len(METHODS)
     with pytest.raises(UsageProblemError, match="did you mean 'gradcam'"):
@@ -55,7 +55,7 @@ def test_names_of_methods():
         find_method("")
 
 
-def test_every_description_has_a_function_and_every_function_a_description():
+def test_every_map_method_has_a_description_and_a_function():
     assert list(methods._COMPUTE) == list(DESCRIPTIONS) == list(METHODS)
     assert METHODS["rise"].summary == DESCRIPTIONS["rise"].summary
     assert set(DEFAULT_METHODS) == set(FAST)

@@ -56,7 +56,7 @@ def test_images_without_another_query_are_left_out():
     assert len(nothing) == 0
 
 
-def test_maps_are_compared_by_value():
+def test_maps_of_swapped_questions_are_compared_by_value():
     map1, map2 = torch.zeros(2, 4, 4), torch.zeros(2, 4, 4)
     digit1, digit2 = torch.zeros(2, 4, 4).bool(), torch.zeros(2, 4, 4).bool()
     digit1[:, 0], digit2[:, 1] = True, True
@@ -141,6 +141,6 @@ def test_a_random_mechanism_draws_the_same_samples_for_both_questions():
     assert found.measures[LARGEST_CHANGE].tolist() == [0, 0]
 
 
-def test_a_network_without_a_map_gives_none():
+def test_swapping_the_questions_of_a_network_without_a_map_gives_none():
     one, other = pair_questions(split_of([(0, 0, 5, 1)]), split_of(EVERYTHING))
     assert swap(ExplainedNetwork(lambda images, query: torch.zeros(len(images), 2), 2), one, other) is None

@@ -52,7 +52,7 @@ def test_attack_writes_the_record_and_prints_the_same_numbers(trained, mini, tmp
         ("swap", ["--data", "nowhere"], "nowhere"),
     ],
 )
-def test_wrong_options_are_usage_errors_of_one_line(command, arguments, message, trained):
+def test_wrong_options_of_attack_and_swap_are_usage_errors_of_one_line(command, arguments, message, trained):
     done = call(cli.bench, command, trained, *arguments, code=2)
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
@@ -61,7 +61,7 @@ def test_wrong_options_are_usage_errors_of_one_line(command, arguments, message,
 
 
 @pytest.mark.parametrize("command", ["attack", "swap"])
-def test_a_folder_without_a_run_is_a_usage_error(command, tmp_path):
+def test_attack_and_swap_of_a_folder_without_a_run_are_usage_errors(command, tmp_path):
     code, _, error = bench(command, tmp_path)
     assert code == 2
     assert "no run here" in error

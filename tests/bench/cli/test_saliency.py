@@ -39,7 +39,7 @@ def find(runs, attn):
     return run
 
 
-def test_table_record_and_picture(runs, mini, tmp_path):
+def test_saliency_writes_a_table_a_record_and_a_picture(runs, mini, tmp_path):
     run, picture = find(runs, "pan"), tmp_path / "maps.png"
     arguments = ("--map", "attention,gradient,random", "--images", 8, "--data", mini, "-o", picture)
     code, said, error = saliency(run, *arguments)
@@ -81,7 +81,7 @@ def test_a_board_with_maps_is_saved_and_checked(runs, mini, tmp_path):
     assert (board / "maps.csv").read_text() == text
 
 
-def test_randomised_layers(runs, mini):
+def test_saliency_prints_a_table_of_randomised_layers(runs, mini):
     code, said, error = saliency(
         find(runs, "pan"), "--randomize", "--map", "attention,gradient,random", "--images", 4, "--data", mini
     )
@@ -119,7 +119,7 @@ def test_randomised_layers_need_a_map_of_the_network(runs, mini):
         (("-o", "maps.jpg"), 2, "maps.jpg"),
     ],
 )
-def test_wrong_options_are_usage_errors_of_one_line(arguments, code, message, runs, mini):
+def test_wrong_options_of_saliency_are_usage_errors_of_one_line(arguments, code, message, runs, mini):
     found, said, error = saliency(find(runs, "pan"), "--data", mini, *arguments)
     assert (found, said) == (code, "")
     assert message in error
@@ -131,13 +131,13 @@ def test_a_network_without_a_map_is_said_to_have_none(runs, mini):
     assert "none has no map of its own" in error
 
 
-def test_a_folder_without_a_run_is_a_usage_error(tmp_path):
+def test_saliency_of_a_folder_without_a_run_is_a_usage_error(tmp_path):
     found, said, error = saliency(tmp_path / "missing")
     assert (found, said) == (2, "")
     assert "no run here" in error
 
 
-def test_python_gives_the_same_measures_and_the_maps(runs, mini):
+def test_saliency_function_gives_the_measures_of_the_command_and_the_maps(runs, mini):
     run = find(runs, "pan")
     _, said, _ = saliency(run, "--map", "gradient", "--images", 8, "--data", mini, "--no-curves", "--json")
     (row,) = json.loads(said)
@@ -154,7 +154,7 @@ def test_python_gives_the_same_measures_and_the_maps(runs, mini):
         assert scored.measures[name] == pytest.approx(found.measures[name], abs=1e-6)
 
 
-def test_python_refuses_unknown_arguments(mini):
+def test_saliency_function_refuses_unknown_arguments(mini):
     data, model = MnistRef(mini, split="test")[:2], bench.create_model("none", "mini")
     with pytest.raises(ValueError, match="explain='query'"):
         bench.saliency(model, data, explain="query")

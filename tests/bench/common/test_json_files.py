@@ -8,7 +8,7 @@ from bench.common.json_files import parse_json, read_json, write_json
 from mnistref.common.errors import DataProblemError
 
 
-def test_written_values_are_read_back(tmp_path):
+def test_written_json_values_are_read_back(tmp_path):
     value = {"größe": [1, 2.5, None, True], "empty": {}}
     path = tmp_path / "value.json"
     write_json(path, value)
@@ -17,7 +17,7 @@ def test_written_values_are_read_back(tmp_path):
     assert "größe" in path.read_text(encoding="utf-8")
 
 
-def test_nan_is_not_written_and_the_old_file_remains(tmp_path):
+def test_nan_is_not_written_as_json_and_the_old_file_remains(tmp_path):
     path = tmp_path / "value.json"
     write_json(path, 1)
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -46,7 +46,7 @@ def test_json_may_nest_50_levels():
             parse_json("[" * depth + "]" * depth)
 
 
-def test_surrogates_must_be_paired():
+def test_surrogates_in_json_must_be_paired():
     assert parse_json('"\\ud83d\\ude00"') == "😀"
     with pytest.raises(ValueError, match="surrogates not allowed"):
         parse_json('{"a": ["\\udc00"]}')

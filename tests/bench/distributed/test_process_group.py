@@ -193,8 +193,3 @@ def test_every_row_of_a_batch_belongs_to_one_process(size, total):
     assert [row for part in parts for row in part] == list(range(total))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     assert parts[0] or not total
-
-
-def test_a_batch_smaller_than_the_number_of_processes_is_refused(mini):
-    with pytest.raises(UsageProblemError, match="a batch of 25 images is too small for 26 processes"):
-        training_program.trainer(mini, "none", False, ProcessGroup(0, 26, None))

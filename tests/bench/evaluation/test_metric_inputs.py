@@ -226,7 +226,7 @@ def test_high_power_leaves_only_the_peak():
         None,
     ],
 )
-def test_size_must_be_two_integers(size):
+def test_size_of_a_map_must_be_two_integers(size):
     with pytest.raises(ValueError, match="size"):
         attended(MAPS, size)
 

@@ -1,7 +1,6 @@
 """Panels of pictures of attention."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -58,19 +57,6 @@ def test_a_panel_says_that_a_map_cannot_be_shown(value, fault):
     assert not any("nan" in text for text in said)
     assert len(drawn.axes[3].images) == 0
     assert describe_totals([row, sound]) == f"2 of 2 answers right, maps {fault} in 1"
-
-
-def test_the_legend_names_the_queried_digit_unless_several_digits_are_right():
-    pytest.importorskip("matplotlib")
-    row = make_panels(question(), output(), get_variant("mini"))
-
-    def legend(rows) -> str:
-        (text,) = figure(rows, ["title"], []).legends[0].get_texts()
-        return text.get_text()
-
-    assert legend([row]) == "outline of the queried digit"
-    several = replace(row, truth=("red", "blue"))
-    assert legend([row, several]) == "outline of the ink of all digits that give a right answer"
 
 
 def test_questions_are_described_in_words():

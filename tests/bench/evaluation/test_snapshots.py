@@ -5,7 +5,7 @@ import numpy as np
 from bench.evaluation.snapshots import choose_across_scales
 
 
-def test_the_images_are_spread_over_scales_and_follow_the_seed():
+def test_chosen_snapshots_are_spread_over_scales_and_follow_the_seed():
     scales = np.random.default_rng(0).uniform(0.5, 3.0, 500) ** 3
     chosen = choose_across_scales(scales, 6, 0)
     assert chosen == choose_across_scales(scales, 6, 0) != choose_across_scales(scales, 6, 1)

@@ -9,7 +9,7 @@ pytest.importorskip("timm")
 pytest.importorskip("captum")
 
 
-def test_the_example_trains_tests_and_explains(mini, monkeypatch, capsys):
+def test_the_example_with_timm_trains_tests_and_explains(mini, monkeypatch, capsys):
     monkeypatch.setattr(timm_resnet, "EXPLAINED", 4)
     timm_resnet.main(str(mini), 1.0)
     lines = capsys.readouterr().out.splitlines()
@@ -21,7 +21,7 @@ def test_the_example_trains_tests_and_explains(mini, monkeypatch, capsys):
     assert all(0 <= number <= 1 for number in numbers)
 
 
-def test_the_network_depends_on_the_query():
+def test_the_example_network_with_timm_depends_on_the_query():
     torch.manual_seed(0)
     network = timm_resnet.QueriedResNet(5, 10).eval()
     images = torch.rand(1, 3, 48, 48).expand(2, -1, -1, -1)

@@ -29,7 +29,7 @@ from bench.kernels.diagonal_lstm import (
     triton_op,
     triton_weights,
 )
-from tests.bench.kernels.test_diagonal_lstm import arguments, run
+from tests.bench.kernels.diagonal_lstm.cases import arguments, run
 from tests.perf.interpreting import mend
 
 CUT = 2e-2  # twice the bound for bf16, because the error of truncation is twice that of rounding

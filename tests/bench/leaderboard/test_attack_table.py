@@ -1,15 +1,11 @@
-"""Tables of attacks and of swapped questions, from records with known values."""
+"""Tables of attacks, from records with known values."""
 
 import numpy as np
-import pytest
 
 from bench.attribution.fooling import Attack
-from bench.attribution.swap import AREAS, LARGEST_CHANGE, MASSES, MOVED, RIGHTS, TOTAL_VARIATION
 from bench.leaderboard.attack_table import attack_table_to_text, build_attack_table
 from bench.leaderboard.statistics import bootstrap_interval
-from bench.leaderboard.swap_table import build_swap_table, describe_verdict, swap_table_to_text
 from bench.runs.attack_record import AttackRecord
-from bench.runs.swap_record import SwapRecord
 
 
 def attacked() -> AttackRecord:
@@ -43,7 +39,7 @@ def test_the_table_of_attacks_has_a_row_for_each_attack_with_intervals():
     assert board["area"].tolist() == [1.0, 1.0, 0.125, 0.125]
 
 
-def test_the_text_has_a_line_for_each_norm_and_a_column_for_each_region():
+def test_the_text_of_attacks_has_a_line_for_each_norm_and_a_column_for_each_region():
     text = attack_table_to_text(build_attack_table([("run-1", attacked())]))
     lines = [line.split() for line in text.splitlines()]
     assert ["method", "ε", "all", "target"] in lines
@@ -56,33 +52,3 @@ def test_the_text_has_a_line_for_each_norm_and_a_column_for_each_region():
     assert "| fgsm | 4 | 100.0 (83.9–100.0) |" in attack_table_to_text(
         build_attack_table([("run-1", attacked())]), markdown=True
     )
-
-
-def swapped(change: float) -> SwapRecord:
-    names = (*MASSES, MOVED, TOTAL_VARIATION, LARGEST_CHANGE, *AREAS)
-    measures = {name: np.full(10, 0.25) for name in names}
-    measures[LARGEST_CHANGE] = np.full(10, 1e-8)
-    measures[LARGEST_CHANGE][0] = change
-    right = {RIGHTS[0]: np.ones(10, dtype=bool), RIGHTS[1]: np.arange(10) < 5}
-    return SwapRecord({"format": 1, "dataset": "mini-1", "images": 10, "batch": 50, "device": "cpu"}, measures, right)
-
-
-@pytest.mark.parametrize(
-    ("change", "share", "verdict"),
-    [
-        (9e-7, 0.0, "the map does not depend on the question"),
-        (1e-6, 0.1, "the map depends on the question: it changes in 10.0 % of the images"),
-    ],
-)
-def test_the_verdict_is_that_of_the_largest_change(change, share, verdict):
-    (row,) = build_swap_table([("run-1", swapped(change))]).to_dict("records")
-    assert row["verdict"] == describe_verdict(swapped(change).measures[LARGEST_CHANGE]) == verdict
-    assert row["maps_changed"] == share
-    assert row["maximal_change"] == change
-    assert (row["right1"], row["right2"]) == (1.0, 0.5)
-    assert row["moved"] == 0.25
-    text = swap_table_to_text(build_swap_table([("run-1", swapped(change))]))
-    assert text.splitlines()[-1].startswith(verdict)
-    assert "question 2  0.250" in text
-    assert "mass moved to digit 2" in text
-    assert "+0.250" in text

@@ -61,7 +61,7 @@ def test_page_refers_to_nothing_outside(real, root):
     assert "unsafe" not in policy
 
 
-def test_the_same_records_give_the_same_bytes(real, runs, root):
+def test_the_same_records_give_the_same_page(real, runs, root):
     assert page(real, root) == page(runs, root)
 
 
@@ -114,7 +114,7 @@ def test_a_missing_jinja_is_a_usage_error(real, tmp_path, monkeypatch, capsys):
     assert "pip install jinja2" in capsys.readouterr().err
 
 
-def test_failed_rows_are_not_tied(runs, root):
+def test_failed_rows_of_the_page_are_not_tied(runs, root):
     for run in runs.iterdir():
         edit(run, status="failed", reason="?")
     text = page(runs, root)
@@ -143,3 +143,107 @@ def test_reading_many_runs_is_announced(runs, caplog, monkeypatch):
         monkeypatch.setattr(records, "MANY_RUNS", many)
         assert len(list(records.read_results(runs))) == 2
         assert ("reading 2 runs, which" in caplog.text) == said
+
+
+def test_every_chart_has_a_title_and_its_numbers(real, root):
+    elements = read(page(real, root)).elements
+    charts = [attrs for tag, attrs in elements if tag == "svg" and attrs.get("role") == "img"]
+    assert len(charts) == 4
+    assert sum(tag == "title" for tag, _ in elements) > len(charts)
+    assert sum(attrs.get("class") == "numbers" for tag, attrs in elements if tag == "details") == 3
+
+
+def test_charts_with_one_point_and_their_links_are_left_out(runs, root):
+    """`mini` has one scale bin; with one epoch or one mechanism, there is no curve and nothing to compare."""
+    text = page(runs, root)
+    assert 'id="scales"' not in text
+    assert "#scales" not in text
+    for part in ("runtime", "learning"):
+        assert f'<h2 id="{part}">' in text
+        assert f'href="#{part}"' in text
+    for run in runs.glob("mini-*"):
+        path = run / "history.jsonl"
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    edit(one(runs, "none"), status="failed", reason="?")
+    text = page(runs, root)
+    for part in ("runtime", "learning"):
+        assert f'id="{part}"' not in text
+        assert f"#{part}" not in text
+    assert '<h2 id="recall">' in text
+
+
+SCRIPT = "<script>alert(1)</script>"
+IMAGE = '"><img src=x onerror=alert(1)>'
+FORMULA = "=cmd|'/c calc'!A1"
+HOSTILE = (SCRIPT, IMAGE, FORMULA, "</style><b>", "{{ 7 * 7 }}", "' onmouseover='x", "</title></svg><i>")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_text_in_the_page(name, runs, root):
+    data = {"spec_id": name, "digits": name, "backgrounds": name}
+    plain = {"attn": name, "variant": name, "note": name, "dataset": data, "device": name, "recipe": name}
+    copy_run(one(runs), runs, "a", **plain)
+    copy_run(one(runs), runs, "b", status="failed", reason=name, seed=3, **plain)
+    draw_pictures(runs / "a", query=name, label=name, answer=name)
+    (runs / "a" / "environment.json").write_text(json.dumps({"processor": name, name: name}))
+    text = page(runs, root)
+    reader = read(text)
+    known = read(page(runs, root, "mini")).elements
+    assert {tag for tag, _ in reader.elements} <= {tag for tag, _ in known} | {"b", "i"}
+    assert sum(tag == "script" for tag, _ in reader.elements) == 1
+    assert not any(attribute.startswith("on") for _, attrs in reader.elements for attribute in attrs)
+    assert all((attrs.get("src") or "").startswith("data:") for tag, attrs in reader.elements if tag == "img")
+    assert reader.text.count(" ".join(name.split())) > 10
+    if "<" in name:
+        assert name not in text
+
+
+def test_data_card_cannot_inject_html(runs, tmp_path):
+    dataset = f"mini-{json.loads((one(runs) / 'result.json').read_text())['dataset']['spec_id']}"
+    folder = tmp_path / "elsewhere" / "datasets" / dataset
+    folder.mkdir(parents=True)
+    lines = [f"# {SCRIPT}", f"text {IMAGE} `{SCRIPT}` **{SCRIPT}**", f"- {SCRIPT}", "", f"| {SCRIPT} |", "| --- |"]
+    (folder / "README.md").write_text("\n".join([*lines, "", "```", SCRIPT, "```", "[x](javascript:alert(1))"]))
+    reader = read(page(runs, tmp_path / "elsewhere"))
+    assert sum(tag == "script" for tag, _ in reader.elements) == 1
+    assert reader.text.count(SCRIPT) >= 5
+    assert not any((attrs.get("href") or "").startswith("javascript") for _, attrs in reader.elements)
+
+
+@pytest.mark.parametrize("spec_id", ["../../secret", "..", "/etc", "x\0y"])
+def test_data_set_names_cannot_leave_the_data_folder(spec_id, runs, tmp_path):
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "README.md").write_text("# secret\n\nhidden words\n")
+    for run in runs.iterdir():
+        edit(run, variant="mini", dataset={"spec_id": f"x/../../../{spec_id}", "digits": "mnist"})
+    (tmp_path / "datasets" / "mini-x").mkdir(parents=True)
+    assert "hidden words" not in page(runs, tmp_path)
+
+
+def test_missing_and_damaged_parts_of_runs_are_left_out_of_the_page(runs, root):
+    run = one(runs)
+    (run / "history.jsonl").write_text('{"epoch": 1, "val_accuracy": NaN}\n{"epoch": "x"}\n[1]\nnot json\n')
+    (run / "environment.json").write_text("[]")
+    (run / "pictures" / "maps.png").write_bytes(b"no png")
+    edit(run, pr_curve={"recall": [0, 1], "precision": ["x"]}, pointing=None, relative_runtime=None)
+    assert "No maps are stored." in read(page(runs, root)).text
+    (run / "pictures" / "pictures.json").write_text('{"a": 1}')
+    shutil.rmtree(one(runs, "none"))
+    text = read(page(runs, root)).text
+    assert "Images and attention maps" not in text
+    assert "Learning curves" not in text
+    assert "Not recorded." in text
+
+
+def test_an_environment_with_odd_values_is_shown(runs, root):
+    odd = '{"a": NaN, "b": {"c": Infinity, "d": [NaN, 1, {"f": null, "g": "h"}]}, "e": "\\u0041"}'
+    (one(runs) / "environment.json").write_text(odd)
+    assert re.search("a ?– ?c ?– ?d ?–, 1, f –, g h ?e ?A", read(page(runs, root)).text)
+    for damaged in ('{"device": "\\ud800"}', '{"device": ' + "[" * 400 + "]" * 400 + "}"):
+        (one(runs) / "environment.json").write_text(damaged)
+        assert "Not recorded." in read(page(runs, root)).text
+
+
+def test_folder_with_an_undecodable_name_is_shown(runs, root):
+    os.rename(one(runs), os.fsencode(runs) + b"/mini-\xff")
+    page(runs, root).encode()

@@ -10,7 +10,7 @@ from bench.attribution.explain import ExplanationOptions
 from bench.report.saliency import saliency_tables
 from bench.runs import saliency_record
 from bench.runs.saliency_record import SHEET_IMAGES, SHEET_TILE_PIXELS
-from tests.bench.runs.test_saliency_record import make_explanation
+from tests.bench.runs.question_cases import make_explanation
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ def group(*rows: dict[str, Any], title: str = "mini-x") -> ComparisonGroup:
     return ComparisonGroup(title, "mini", title, tuple(entries))
 
 
-def test_missing_columns_are_not_shown():
+def test_columns_without_values_are_not_in_the_report():
     made = table([group({"rank": None, "recipe": "x"}, {"attn": "b", "rank": 1, "recipe": "y"})])
     assert [c.name for c in made.columns] == ["rank", "attn", "recipe"]
     assert [(column.name, value) for column, value in made.shared] == []
@@ -107,7 +107,7 @@ def test_technical_details_are_with_the_command():
     assert details == [("bench run", "commits: c1"), ("–", "diagonal LSTM: cpu; commits: c2")]
 
 
-def test_every_column_is_explained():
+def test_every_column_of_the_report_is_explained():
     assert all(column.report_heading and column.doc.endswith(".") for column in REPORT_COLUMNS)
 
 

@@ -1,10 +1,13 @@
-"""A finished run for all tests of runs."""
+"""Runs and processes for several tests of runs."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from bench.runs import experiment
+from mnistref.common.child_process import ChildProcess
 from tests.bench.runs.helpers import configured
 
 
@@ -14,3 +17,17 @@ def finished(mini, tmp_path_factory):
     config = configured(mini)
     folder = experiment.run(config, mini, tmp_path_factory.mktemp("runs"))
     return config, folder, json.loads((folder / "result.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def tiny(make) -> Path:
+    """A data set of a few images."""
+    return make("mini")
+
+
+@pytest.fixture(scope="session")
+def child() -> Iterator[ChildProcess]:
+    """A process that runs functions of the tests. It takes seconds to start."""
+    process = ChildProcess("tests.spoil")
+    yield process
+    process.close()

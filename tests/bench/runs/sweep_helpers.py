@@ -9,6 +9,7 @@ from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.runs import experiment, records, subprocess_worker, sweep, sweep_workers
 from bench.runs.configure import RunSettings
+from bench.training.progress import ProgressOptions
 from tests.helpers import networks
 
 COMPUTING = ComputeConfig(torch.device("cpu"))
@@ -37,3 +38,7 @@ def alone(tasks, runs) -> dict[str, tuple]:
     folders = [experiment.run(task.config, task.data, runs) for task in tasks]
     torch.set_num_threads(before)
     return {folder.name: outcome(folder) for folder in folders}
+
+
+def task_message(task: sweep.Task, runs: Path) -> dict:
+    return task.as_dict(runs, ProgressOptions())

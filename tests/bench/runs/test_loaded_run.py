@@ -86,7 +86,7 @@ def test_missing_files_of_a_run_are_empty_tables(copied):
     assert len(run.history) == len(run.answers) == 0
 
 
-def test_folder_without_a_run_is_a_usage_error(tmp_path):
+def test_loading_a_folder_without_a_run_is_a_usage_error(tmp_path):
     with pytest.raises(UsageProblemError, match="no run here"):
         bench.load_run(tmp_path)
 
@@ -101,7 +101,7 @@ def test_folder_without_a_run_is_a_usage_error(tmp_path):
         (records.RESULT, lambda content: []),
     ],
 )
-def test_damaged_records_are_data_errors(name, change, copied):
+def test_damaged_records_of_a_loaded_run_are_data_errors(name, change, copied):
     path = copied / name
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(DataProblemError, match=r"config\.json|result\.json") as error:

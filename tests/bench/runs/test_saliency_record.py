@@ -4,38 +4,16 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
-from bench.attribution.explain import ORACLE, Explanation, ExplanationOptions
-from bench.attribution.measures import AREAS, DELETION, MEASURES
-from bench.leaderboard.map_table import build_map_table, map_table_to_text, randomization_to_text
+from bench.attribution.measures import AREAS
 from bench.runs import saliency_record
 from mnistref.common.errors import DataProblemError
+from tests.bench.runs.question_cases import make_explanation, write_saliency
 
 
-def make_explanation(images: int = 7) -> Explanation:
-    generator = torch.Generator().manual_seed(0)
-
-    def values():
-        return torch.rand(images, generator=generator, dtype=torch.float64)
-
-    measures = {
-        "gradient": {column.name: values() for column in MEASURES},
-        "input-x-gradient": {column.name: values() for column in MEASURES},
-        "attention": {column.name: values() for column in MEASURES if column.name != DELETION},
-        ORACLE: {DELETION: values()},
-    }
-    right = torch.tensor([1] * (images - 1) + [0], dtype=torch.uint8)
-    return Explanation(measures, {name: values() for name in AREAS}, right, {"gradient": 3.5}, {})
-
-
-def write(run) -> saliency_record.SaliencyRecord:
-    return saliency_record.write_record(run, "mbg-0123", make_explanation(), ExplanationOptions(), "cpu", "0.9.0")
-
-
-def test_a_record_is_read_as_written(tmp_path):
+def test_a_saliency_record_is_read_as_it_was_written(tmp_path):
     assert saliency_record.read_record(tmp_path) is None
-    record, explanation = write(tmp_path), make_explanation()
+    record, explanation = write_saliency(tmp_path), make_explanation()
     assert record.settings["images"] == 7
     assert record.settings["seconds_per_1000"] == {"gradient": 500.0}
     assert record.right.tolist() == [True] * 6 + [False]
@@ -60,16 +38,16 @@ def test_a_record_is_read_as_written(tmp_path):
         ({"images": 0}, "images missing or wrong"),
     ],
 )
-def test_wrong_settings_are_named(change, message, tmp_path):
-    write(tmp_path)
+def test_wrong_settings_of_a_saliency_record_are_named(change, message, tmp_path):
+    write_saliency(tmp_path)
     path = tmp_path / saliency_record.SETTINGS
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(DataProblemError, match=message):
         saliency_record.read_record(tmp_path)
 
 
-def test_missing_and_damaged_arrays_are_named(tmp_path):
-    write(tmp_path)
+def test_missing_and_damaged_arrays_of_a_saliency_record_are_named(tmp_path):
+    write_saliency(tmp_path)
     path = tmp_path / saliency_record.ARRAYS
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(DataProblemError, match="not a safetensors file"):
@@ -77,25 +55,3 @@ def test_missing_and_damaged_arrays_are_named(tmp_path):
     path.unlink()
     with pytest.raises(DataProblemError, match="missing"):
         saliency_record.read_record(tmp_path)
-
-
-def test_the_table_has_the_means_and_their_bounds(tmp_path):
-    record = write(tmp_path)
-    board = build_map_table([("some-run", record)])
-    assert board["method"].tolist() == ["attention", "gradient", "input-x-gradient", ORACLE]
-    row = board.iloc[1]
-    assert row["mask_correctness"] == pytest.approx(record.measures["gradient"]["mask_correctness"].mean())
-    assert row["mask_correctness_lo"] < row["mask_correctness"] < row["mask_correctness_hi"]
-    assert row["accuracy"] == pytest.approx(6 / 7)
-    text = map_table_to_text(board)
-    assert "some-run: 7 test questions of mbg-0123, 85.7 % right" in text
-    assert text.count("On a black background") == 1
-    assert f"{row['iou_otsu']:.3f}" in text
-    lines = text.splitlines()
-    assert [line.split()[0] for line in lines[2:6]] == ["attention", "gradient", "input-x-gradient*", ORACLE]
-    assert map_table_to_text(board, markdown=True).count("| --- ") > 5
-
-
-def test_the_table_of_randomised_layers():
-    text = randomization_to_text([("head.classify", {"gradient": 0.5, "gradcam": -0.25})])
-    assert text.splitlines()[1].split() == ["head.classify", "+0.50", "−0.25"]

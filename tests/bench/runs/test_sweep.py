@@ -152,9 +152,3 @@ def call(*arguments: str, code: int = 0):
     result = CliRunner().invoke(cli.bench, ["sweep", *arguments])
     assert result.exit_code == code, result.output
     return result
-
-
-def test_worker_reports_a_task_that_it_cannot_read(tmp_path):
-    ended = subprocess_worker.launch({"config": {}, "data": "", "runs": "", "files": {}})
-    assert ended.status == "failed"
-    assert "KeyError" in ended.reason

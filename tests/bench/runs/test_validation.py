@@ -211,19 +211,3 @@ def test_other_files_of_a_run_may_have_any_content(text, name, run, caplog):
     assert "run" in caplog.text
     (run / records.RESULT).unlink()
     assert list(records.read_results(run.parent)) == []
-
-
-@pytest.mark.parametrize(
-    ("environment", "hardware"),
-    [
-        ({"device": "cpu", "threads": 2}, "cpu, 2 threads"),
-        ({"device": "cpu", "processor": "AMD", "threads": 1, "processes": 2}, "AMD, 2 processes of 1 thread"),
-        ({"device": "cpu", "processor": math.nan, "threads": math.nan}, "cpu"),
-        ({"device": "cpu", "processor": [1], "threads": True, "processes": "x"}, "cpu"),
-        ({"device": "NVIDIA H100"}, "NVIDIA H100"),
-        ({"device": 5}, "cpu"),  # the result's own
-    ],
-)
-def test_hardware_name_uses_the_known_fields(environment, hardware, run):
-    (run / records.ENVIRONMENT).write_text(json.dumps(environment))
-    assert build_board(records.read_results(run.parent))["hardware"].tolist() == [hardware]

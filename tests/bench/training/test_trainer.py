@@ -75,7 +75,7 @@ def test_training_stops_when_patience_is_over(mini, monkeypatch):
     assert (trainer.best_epoch, trainer.best_accuracy) == (2, 0.5)
 
 
-def test_gradients_are_clipped(mini, monkeypatch):
+def test_training_clips_gradients(mini, monkeypatch):
     norms = []
     original = torch.nn.utils.clip_grad_norm_
 
@@ -146,7 +146,7 @@ def test_incomplete_batches_are_dropped_and_a_small_data_set_is_one_batch(mini):
 
 
 @pytest.mark.parametrize("attn", ["pan", "arnn"])
-def test_half_precision_trains(attn, make):
+def test_networks_train_in_half_precision(attn, make):
     few = make("mini", sizes={"train": 60, "val": 20, "test": 20})  # it is slow without instructions for it
     trainer = trainer_for(few, replace(SHORT, epochs=1), attn, precision="bf16")
     records = list(trainer.epochs())

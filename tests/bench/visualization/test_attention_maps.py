@@ -14,9 +14,8 @@ from bench.attention.arnn import AttentionRNN
 from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.metrics import mask_correctness
-from bench.model import build, create_model
+from bench.model import create_model
 from bench.runs import experiment, network_loading, records
-from bench.training.checkpoints import save_weights
 from bench.visualization import attention_maps
 from bench.visualization.attention_maps import save_picture
 from bench.visualization.drawing import answer_lines, figure
@@ -29,8 +28,6 @@ from tests.bench.bench_command import bench
 pytest.importorskip("matplotlib")
 CPU = torch.device("cpu")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
-RESULT = {"status": "ok", "recipe": "fast", "device": "cpu", "bench_version": "0", "accuracy": 0.5}
-RESULT |= {"n_test": 9, "params": 9, "train_step_ms": 1.0, "dataset": {"spec_id": "0" * 12}}
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +35,6 @@ def finished(mini, tmp_path_factory) -> Path:
     """Return a run of pan, trained for one epoch."""
     config = experiment.configure(mini, "pan", 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
     return experiment.run(config, mini, tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture
-def untrained_run(mini, tmp_path):
-    """Return untrained_run(attn), which returns the folder of a run with untrained weights."""
-
-    def untrained_run(attn: str, data: Path = mini) -> Path:
-        config = experiment.configure(data, attn, 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
-        folder = tmp_path / config.run_id.replace("#", "-")
-        content = config.as_dict()
-        files = plugins.recorded_files(config.attn)
-        records.write_json(folder / records.CONFIG, {**content, records.USER_FILES: files} if files else content)
-        kept = {key: content[key] for key in ("attn", "variant", "seed", "queries", "precision")}
-        records.write_json(folder / records.RESULT, {**kept, **RESULT})
-        save_weights(folder / records.WEIGHTS, build(config.attn, read_manifest(data).variant, config.seed, CPU))
-        return folder
-
-    return untrained_run
 
 
 def evaluate_image(run: Path, mini: Path, index: int):

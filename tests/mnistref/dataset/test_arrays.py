@@ -10,7 +10,7 @@ from mnistref.common.errors import UsageProblemError
 from mnistref.dataset.arrays import map_file
 
 
-def test_failed_mapping_names_the_path(mini, monkeypatch):
+def test_failed_mapping_of_a_split_names_the_path(mini, monkeypatch):
     def refused(*_, **__):
         raise RuntimeError("unable to mmap 100 bytes from file <x>: No such device (19)")
 

@@ -112,7 +112,7 @@ def test_transforms_may_convert_or_remove_the_boxes(transforms, boxes, box, make
     assert boxes is None or sample["boxes"].tolist() == boxes(*plain["box"].tolist())
 
 
-def test_transforms_may_return_anything(make):
+def test_transforms_of_a_dataset_may_return_anything(make):
     dataset = MnistRef(make("mini"), transforms=lambda sample: (sample["image"], sample["query"]))
     assert [type(part) for part in dataset[0]] == [tv_tensors.Image, int]
 
@@ -203,7 +203,7 @@ def test_dataset_with_open_files_can_be_pickled(make):
     assert torch.equal(again[0]["image"], first["image"])
 
 
-def test_indices_beyond_the_end_raise(make):
+def test_dataset_indices_beyond_the_end_raise(make):
     dataset = MnistRef(make("mini"), split="test")
     assert torch.equal(dataset[-1]["image"], dataset[29]["image"])
     for index in (30, -31):

@@ -51,7 +51,7 @@ def test_variants_with_one_seed_share_their_digits(request_for):
         np.testing.assert_array_equal(black[name], photo[name])
 
 
-def test_seeds_and_splits_differ(request_for):
+def test_images_of_other_seeds_and_splits_differ(request_for):
     a, b = (read_split(generate(request_for("mref", seed=s)), "train", "image")["image"] for s in (0, 1))
     assert (a != b).any(axis=(1, 2, 3)).all()
     val = read_split(generate(request_for("mref")), "val", "image")["image"]
@@ -83,7 +83,7 @@ def test_pooled_splits_draw_from_all_digits_and_photos(request_for):
         assert sources.max() >= 600
 
 
-def test_second_run_writes_nothing(request_for):
+def test_second_generation_writes_nothing(request_for):
     folder = generate(request_for())
     before = {f.name: f.stat().st_mtime_ns for f in folder.iterdir()}
     assert generate(request_for()) == folder

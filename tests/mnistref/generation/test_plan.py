@@ -25,6 +25,6 @@ def test_spec_id_depends_on_every_setting_of_the_content(key, request_for):
 
 
 @pytest.mark.parametrize(("changes", "message"), [({"seed": -1}, "seed -1"), ({"pool": "mixed"}, "pool 'mixed'")])
-def test_bad_requests_are_refused(changes, message, request_for):
+def test_plans_of_bad_requests_are_refused(changes, message, request_for):
     with pytest.raises(UsageProblemError, match=message):
         plan(request_for(**changes))

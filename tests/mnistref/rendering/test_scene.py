@@ -43,7 +43,7 @@ def arrays(request) -> Arrays:
     return request.getfixturevalue(request.param)
 
 
-def test_count_is_uniform(arrays):
+def test_number_of_digits_is_uniform(arrays):
     counts = np.bincount(arrays.count)[5:]
     assert len(counts) == 5
     assert stats.chisquare(counts).pvalue > MIN_P
@@ -58,7 +58,7 @@ def test_classes_are_distinct_and_uniform_in_every_slot(arrays):
         assert stats.chisquare(np.bincount(shown[shown >= 0], minlength=10)).pvalue > MIN_P
 
 
-def test_colors_are_uniform_and_independent(arrays):
+def test_colors_of_digits_are_uniform_and_independent(arrays):
     color = arrays.digit_color
     assert stats.chisquare(np.bincount(color[color >= 0], minlength=5)).pvalue > MIN_P
     pairs = np.bincount(

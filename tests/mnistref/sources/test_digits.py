@@ -148,7 +148,7 @@ def test_bad_idx_is_refused_by_name(damage, message, idx_folder, tmp_path):
 
 
 @pytest.mark.parametrize("source", ["nosuch", "/nosuch/folder"])
-def test_unknown_sources_are_usage_errors(source, tmp_path):
+def test_unknown_sources_of_digits_are_usage_errors(source, tmp_path):
     with pytest.raises(UsageProblemError, match="mnist5k"):
         load_digits(source, tmp_path)
     with pytest.raises(UsageProblemError, match="builtin"):

@@ -73,7 +73,7 @@ def test_joined_parts_have_no_metadata_left(form):
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_orientation_stays(form, orientation):
+def test_orientation_of_a_photo_stays_in_its_parts(form, orientation):
     with Image.open(io.BytesIO(joined(saved(form, exif=exif(orientation))))) as image:
         assert image.getexif()[ExifTags.Base.Orientation] == orientation
 

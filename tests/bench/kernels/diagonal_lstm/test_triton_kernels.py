@@ -36,7 +36,7 @@ NEEDED = [  # m, C, t, p: bytes of shared memory of `backward` in bf16, as compi
 
 
 @pytest.mark.parametrize(("m", "channels", "t", "p", "needed"), NEEDED)
-def test_sizes_beyond_shared_memory_are_refused(m, channels, t, p, needed):
+def test_triton_refuses_sizes_beyond_shared_memory(m, channels, t, p, needed):
     assert triton_op.supports_sizes(m, m, channels, t, p, "bf16") == (needed <= 232_448)
     assert triton_op.shared_bytes(triton_op.tiles(m, channels, t, p)) >= min(needed, 232_449)
 

@@ -15,7 +15,7 @@ from bench.kernels.diagonal_lstm import (
     relative_error,
     resolve_implementation,
 )
-from tests.bench.kernels.test_diagonal_lstm import arguments, run
+from tests.bench.kernels.diagonal_lstm.cases import arguments, run
 
 triton = pytest.importorskip("triton")
 TOP = Path(__file__).parents[4]

@@ -10,7 +10,7 @@ from bench.attention.base import repeat_for_questions
 from bench.attention.pan import QueryScore
 from bench.kernels import gate
 from bench.kernels.diagonal_lstm import relative_error as error
-from tests.bench.kernels.test_gate import INDICES, SIZES, TOLERANCE, arguments
+from tests.bench.kernels.gate.test_gate import INDICES, SIZES, TOLERANCE, arguments
 
 
 def a_score(queries=10, hidden=8, **how):

@@ -1,6 +1,6 @@
 """The meaning of the stored numbers of attacks, swapped questions and map methods, which are versioned.
 
-`python -m tests.bench.runs.test_question_formats` writes the golden file again, after a FORMAT was raised.
+`python -m tests.integration.test_question_formats` writes the golden file again, after a FORMAT was raised.
 """
 
 import json
@@ -136,7 +136,7 @@ def test_the_meaning_of_a_record_changes_only_with_its_format(kind, tmp_path):
         ("saliency", "right"),
     ],
 )
-def test_a_changed_array_is_noticed(kind, name, tmp_path):
+def test_a_changed_array_of_a_record_is_noticed(kind, name, tmp_path):
     now = describe(kind, tmp_path)
     assert find_differences(now, now) == []
     for values in ([1 - value for value in now["arrays"][name]], now["arrays"][name][:-1]):
@@ -146,7 +146,7 @@ def test_a_changed_array_is_noticed(kind, name, tmp_path):
 
 
 @pytest.mark.parametrize("kind", RECORDS)
-def test_a_setting_of_another_type_is_noticed(kind, tmp_path):
+def test_a_setting_of_a_record_of_another_type_is_noticed(kind, tmp_path):
     now = describe(kind, tmp_path)
     assert find_differences({**now, "settings": {**now["settings"], "batch": "float"}}, now) == ["batch"]
 

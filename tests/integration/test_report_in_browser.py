@@ -281,7 +281,7 @@ def test_hostile_names_are_shown_as_text(browser):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_is_legible(scheme, browser):
+def test_all_text_of_the_page_is_legible(scheme, browser):
     look(browser, scheme, WIDE)
     paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(255, 255, 255)") == (scheme == "light")

@@ -1,17 +1,21 @@
-"""The implementations of the diagonal LSTM compared with the reference, and the reference with the equations."""
+"""The implementations of the diagonal LSTM: values, autograd graphs, threads and memory, and the equations."""
 
 import itertools
 import random
+import threading
 
 import pytest
 import torch
 
-from bench.kernels.diagonal_lstm import IMPLEMENTATIONS, TOLERANCE, compiled_works, diagonal_lstm, example, reference
+from bench.kernels import buffer_pool
+from bench.kernels.diagonal_lstm import (
+    TOLERANCE,
+    compiled_works,
+    diagonal_lstm,
+)
 from bench.kernels.diagonal_lstm import relative_error as error
+from tests.bench.kernels.diagonal_lstm.cases import FAST, ON_CPU, SHAPES, arguments, call, equal, run, single
 
-SHAPES = [(1, 1), (1, 5), (5, 1), (2, 2), (7, 13), (13, 7), (12, 12)]
-ON_CPU = [name for name in IMPLEMENTATIONS if name != "triton"]  # triton has separate tests
-FAST = [name for name in ON_CPU if name != "reference"]
 SIDES, WIDTHS, BATCHES = (1, 2, 5, 7, 12, 13, 25, 50), (1, 8, 16, 32, 64), (1, 3, 128)
 
 
@@ -26,19 +30,6 @@ def a_sample():
             wanted[size] -= 1
             chosen.append((m, n, t, batch))
     return [*chosen, (50, 50, 32, 3), (25, 13, 64, 20), (12, 7, 16, 128)]
-
-
-def arguments(m, n, t=4, channels=3, batch=2, p=None, dtype=torch.float64):
-    """Return arguments of `diagonal_lstm` that need gradients, with a readout if p is given."""
-    given = example(batch, m, n, channels, t, p or 1)[: 5 if p else 4]
-    return [x.to(dtype).requires_grad_() for x in given]
-
-
-def run(name, inputs, weight=None):
-    """Return values and every gradient."""
-    out = diagonal_lstm(*inputs[:4], name, *inputs[4:])
-    weight = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    return [out.detach(), *torch.autograd.grad((out * weight.to(out)).sum(), inputs)]
 
 
 def cell_by_cell(context, bias, kernel_x, kernel_h):
@@ -84,28 +75,6 @@ def test_values_and_gradients_of_the_diagonal_lstm_equal_the_reference(name, m, 
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize(("m", "n"), SHAPES)
-@pytest.mark.parametrize(("t", "batch", "p"), [(1, 1, 1), (5, 3, 2)])
-def test_the_reference_of_weight_gradients_equals_autograd(m, n, t, batch, p):
-    """Additional channels are added to the gates, so that their gradient by autograd is that of each gate's sum."""
-    context, bias, kernel_x, kernel_h, readout = inputs = arguments(m, n, t, batch=batch, p=p)
-    added = torch.zeros(batch, 8 * t, m, n, dtype=torch.float64, requires_grad=True)
-    one = torch.eye(8 * t, dtype=torch.float64).unflatten(0, (2, 4 * t))
-    states = reference.diagonal_lstm(torch.cat([context, added], 1), bias, torch.cat([kernel_x, one], 2), kernel_h)
-    out = torch.einsum("dpt,dbtij->dbpij", readout, states)
-    grad = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    *expected, d_added = torch.autograd.grad((out * grad).sum(), [*inputs[1:], added])
-    left, right = d_added.permute(0, 2, 3, 1).split(4 * t, 3)
-    h = [
-        reference.one_direction(x, *(given[d] for given in (bias, kernel_x, kernel_h))).permute(0, 2, 3, 1)
-        for d, x in enumerate((context, context.flip(-1)))
-    ]
-    d_gates = torch.stack([left, right.flip(2)])
-    found = reference.weight_gradients(context.permute(0, 2, 3, 1), torch.stack(h), d_gates, grad)
-    for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-
-
 @pytest.mark.parametrize(("m", "n", "t", "batch"), a_sample())
 def test_diagonal_lstm_error_in_single_precision_is_small(m, n, t, batch):
     """The expected values are from `packed` in fp64, which is faster than the reference and equals it to 1e-10."""
@@ -144,7 +113,7 @@ def test_diagonal_lstm_state_depends_on_exactly_its_cells(name, t, m, n):
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_image_does_not_depend_on_other_images_of_the_batch(name):
+def test_diagonal_lstm_of_an_image_does_not_depend_on_other_images(name):
     inputs = [a.detach() for a in arguments(3, 4, batch=11, dtype=torch.float32)]
     moved = [inputs[0].clone(), *inputs[1:]]
     moved[0][4] += 1
@@ -153,7 +122,7 @@ def test_image_does_not_depend_on_other_images_of_the_batch(name):
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_padding_is_not_changed_by_biases(name):
+def test_padding_of_the_diagonal_lstm_is_not_changed_by_biases(name):
     """With a large bias and no context, the corner of a map equals that of a larger map: padding adds nothing."""
     _, bias, kernel_x, kernel_h = arguments(2, 2, batch=1)
     small, large = (
@@ -165,7 +134,7 @@ def test_padding_is_not_changed_by_biases(name):
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_huge_numbers_saturate_and_nan_is_not_hidden(name):
+def test_huge_numbers_saturate_the_diagonal_lstm_and_nan_is_not_hidden(name):
     context, bias, kernel_x, kernel_h = (a.detach().float() for a in arguments(2, 2))
     assert diagonal_lstm(context * 1e30, bias, kernel_x, kernel_h, name).abs().max() <= 2
     context[0, 0, 0, 0] = torch.nan
@@ -175,7 +144,7 @@ def test_huge_numbers_saturate_and_nan_is_not_hidden(name):
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_channels_last_views_and_odd_gradients_are_supported(name):
+def test_diagonal_lstm_supports_channels_last_views_and_odd_gradients(name):
     inputs = arguments(5, 4, p=2)
     context, bias, kernel_x, kernel_h, readout = (a.detach() for a in inputs)
     plain = run(name, inputs)
@@ -196,6 +165,107 @@ def test_channels_last_views_and_odd_gradients_are_supported(name):
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_empty_batch_gives_empty_states(name):
+def test_diagonal_lstm_of_an_empty_batch_has_empty_states(name):
     context, *others = (a.detach() for a in arguments(3, 4))
     assert diagonal_lstm(context[:0], others[0][:, :0], *others[1:], name).shape == (2, 0, 4, 3, 4)
+
+
+def close(some, others):
+    return all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(some, others, strict=True))
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_diagonal_lstm_is_deterministic(name):
+    inputs = arguments(9, 12, 16, batch=37, **single)
+    assert equal(run(name, inputs), run(name, inputs))
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_diagonal_lstm_backward_pass_works_after_other_forward_passes(name):
+    """A call does not overwrite the tensors that an earlier call of the same shape saved."""
+    first, second = (arguments(4, 5, batch=3, **single) for _ in range(2))
+    with torch.no_grad():
+        for x in second:
+            x.mul_(-1)
+    expected = [torch.autograd.grad(call(name, a).square().sum(), a) for a in (first, second)]
+    one, other = call(name, first), call(name, second)
+    call(name, second)
+    with torch.no_grad():
+        call(name, first)
+    assert equal(torch.autograd.grad(other.square().sum(), second), expected[1])
+    assert equal(torch.autograd.grad(one.square().sum(), first), expected[0])
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_diagonal_lstm_backward_may_run_twice_and_its_output_may_be_used_twice(name):
+    inputs = arguments(4, 5, batch=3, **single)
+    out = call(name, inputs)
+    first = torch.autograd.grad(out.sum(), inputs, retain_graph=True)
+    assert equal(torch.autograd.grad(out.sum(), inputs, retain_graph=True), first)
+    both = torch.autograd.grad(out.sum() + 2 * out.sum(), inputs)
+    for a, b in zip(both, first, strict=True):
+        torch.testing.assert_close(a, 3 * b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_diagonal_lstm_gradients_of_some_inputs_equal_those_of_all(name):
+    inputs = arguments(4, 5, batch=3, **single)
+    every = torch.autograd.grad(call(name, inputs).sum(), inputs)
+    for k, x in enumerate(inputs):
+        alone = [y if y is x else y.detach() for y in inputs]
+        assert torch.equal(torch.autograd.grad(call(name, alone).sum(), x)[0], every[k])
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_diagonal_lstm_without_gradients_saves_nothing(name, mode):
+    inputs = arguments(4, 5, batch=3, **single)
+    plain = call(name, inputs)
+    with mode():
+        out = call(name, inputs)
+        held = buffer_pool.POOL.held
+        assert torch.equal(call(name, [x.clone() for x in inputs]), out)
+    assert not out.requires_grad
+    assert torch.equal(out, plain.detach())
+    assert buffer_pool.POOL.held == held
+
+
+@pytest.mark.parametrize("name", ON_CPU)
+def test_two_threads_can_compute_the_diagonal_lstm_at_once(name):
+    """Results are equal to the bit, except for PyTorch's matrix products, which may depend on the thread."""
+    torch.set_num_threads(2)
+    inputs = [arguments(6, 7, 8, batch=batch, **single) for batch in (3, 17)]
+    expected = [run(name, a) for a in inputs]
+    wrong = []
+
+    def work(k):
+        for _ in range(20):
+            found = run(name, inputs[k])
+            if not (equal(found, expected[k]) if name == "cpu" else close(found, expected[k])):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_memory_of_the_diagonal_lstm_does_not_grow_over_training_steps(name):
+    inputs = arguments(3, 2, 4, batch=2, **single)
+
+    def steps(count):
+        for _ in range(count):
+            torch.autograd.grad(call(name, inputs).sum(), inputs)
+        return buffer_pool.POOL.held, _resident()
+
+    held, resident = steps(100)
+    assert steps(900)[0] == held
+    assert _resident() - resident < 8e6
+
+
+def _resident() -> int:
+    psutil = pytest.importorskip("psutil")
+    return psutil.Process().memory_info().rss

@@ -1,4 +1,4 @@
-"""The choice of the implementation: by device and dtype, by name, and if the compiled one does not work."""
+"""The choice of the implementation of the diagonal LSTM: by device and dtype, by name, and if one does not work."""
 
 import sys
 import warnings
@@ -16,16 +16,9 @@ from bench.kernels.diagonal_lstm import (
     diagonal_lstm,
     resolve_implementation,
 )
-from bench.kernels.diagonal_lstm.implementation_log import join_names, record_implementations
-from tests.bench.kernels.test_diagonal_lstm import ON_CPU, arguments
+from tests.bench.kernels.diagonal_lstm.cases import ON_CPU, arguments, no_images, taken_over
 
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch):
-    monkeypatch.delenv(VARIABLE, raising=False)
-    compiled_works.cache_clear()
-    yield
-    compiled_works.cache_clear()
+pytestmark = pytest.mark.usefixtures("fresh_self_tests")
 
 
 def test_the_implementation_follows_device_and_dtype():
@@ -68,29 +61,13 @@ def test_inputs_unsupported_by_compiled_code_use_another_implementation():
     assert diagonal_lstm(*arguments(2, 2, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
-def taken_over(message):
-    inputs = arguments(2, 3)
-    expected = diagonal_lstm(*inputs, FALLBACK)
-    with pytest.warns(RuntimeWarning, match=message):
-        assert torch.equal(diagonal_lstm(*inputs), expected)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # no second warning
-        assert torch.equal(diagonal_lstm(*inputs), expected)
-        assert torch.equal(diagonal_lstm(*inputs, "cpu"), expected)
-
-
-def test_another_implementation_runs_without_numba(monkeypatch):
+def test_another_diagonal_lstm_runs_without_numba(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     for name in [n for n in sys.modules if n.startswith(("bench.kernels.diagonal_lstm.", "bench.kernels.numba_simd"))]:
         monkeypatch.delitem(sys.modules, name)
     for name in ("numba_op", "numba_forward", "numba_backward"):
         monkeypatch.delattr(package, name, raising=False)
     taken_over("ImportError|ModuleNotFoundError")
-
-
-def no_images(inputs):
-    context, bias, *kernels = inputs
-    return context[:0], bias[:, :0], *kernels
 
 
 @pytest.fixture
@@ -114,7 +91,7 @@ def without_triton(as_on_a_gpu, monkeypatch):
         monkeypatch.delattr(package, name, raising=False)
 
 
-def test_another_implementation_runs_without_triton(without_triton):
+def test_another_diagonal_lstm_runs_without_triton(without_triton):
     inputs = arguments(2, 3, dtype=torch.float32)
     with pytest.warns(RuntimeWarning, match="Triton diagonal LSTM does not work here .ModuleNotFoundError"):
         out = diagonal_lstm(*inputs)
@@ -136,67 +113,3 @@ def test_requested_triton_runs_or_raises(without_triton, monkeypatch):
         assert diagonal_lstm(*inputs, "reference").isfinite().all()  # the argument overrides the variable
         assert diagonal_lstm(*arguments(2, 3)).dtype == torch.float64  # triton does not support it
         assert diagonal_lstm(*no_images(inputs)).shape[1] == 0
-
-
-def test_used_implementation_is_logged():
-    inner: set[str] = set()
-    outer: set[str] = set()
-    with record_implementations(outer):
-        diagonal_lstm(*arguments(2, 2), "reference")
-        with record_implementations(inner):
-            diagonal_lstm(*arguments(2, 2), FALLBACK)
-            diagonal_lstm(*no_images(arguments(2, 2)), "cpu")  # nothing to compute
-    diagonal_lstm(*arguments(2, 2), "cpu")
-    assert (inner, outer) == ({FALLBACK}, {FALLBACK, "reference"})
-    assert (join_names(outer), join_names(set())) == ("packed, reference", None)
-
-
-def test_self_test_is_not_logged():
-    pytest.importorskip("numba")
-    ran: set[str] = set()
-    with record_implementations(ran):
-        diagonal_lstm(*arguments(2, 2))
-    assert ran == {"cpu"}
-
-
-def test_self_test_detects_a_wrong_result(monkeypatch):
-    right = IMPLEMENTATIONS["packed"]
-    monkeypatch.setitem(IMPLEMENTATIONS, "cpu", lambda *a: right(*a) * (1 + 1e-4))
-    taken_over("its error is 2.0e-04")
-
-
-def test_self_test_detects_a_wrong_gradient(monkeypatch):
-    right = IMPLEMENTATIONS["packed"]
-    monkeypatch.setitem(IMPLEMENTATIONS, "cpu", lambda *a: right(a[0].detach(), *a[1:]) + 0 * a[0].sum())
-    taken_over("its error is")
-
-
-def test_self_test_detects_a_nan_gradient(monkeypatch):
-    """The gradient of the readout is NaN, which is not the first gradient that is compared."""
-    right = IMPLEMENTATIONS["packed"]
-    monkeypatch.setitem(IMPLEMENTATIONS, "cpu", lambda *a: right(*a[:4], NaN.apply(a[4])))
-    taken_over("its error is nan")
-
-
-class NaN(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return grad * torch.nan
-
-
-def test_self_test_detects_a_crash(monkeypatch):
-    def broken(*arguments):
-        raise RuntimeError("no such instruction")
-
-    monkeypatch.setitem(IMPLEMENTATIONS, "cpu", broken)
-    taken_over("RuntimeError: no such instruction")
-
-
-def test_the_self_test_is_unaffected_by_modes():
-    pytest.importorskip("numba")
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        assert compiled_works(torch.float32)

@@ -6,67 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from bench.attribution.attack_names import METHODS, REGIONS
-from bench.attribution.fooling import Attack, AttackPlan, FoolingResult
-from bench.attribution.swap import AREAS, LARGEST_CHANGE, MASSES, MOVED, RIGHTS, TOTAL_VARIATION, Swap
+from bench.attribution.swap import LARGEST_CHANGE, MOVED, TOTAL_VARIATION
 from bench.common.safetensors_io import decode, encode
 from bench.runs import attack_record, saliency_record, swap_record
 from mnistref.common.errors import DataProblemError
-
-PLAN = AttackPlan(("pgd",), ("all", "target"), (0.5, 4.0))
-
-
-def write_attack(run):
-    flags = {attack: torch.tensor([k % 2, 1, 0], dtype=torch.uint8) for k, attack in enumerate(PLAN.attacks())}
-    areas = {region: torch.tensor([1.0, 0.25, 0.125], dtype=torch.float64) for region in PLAN.regions}
-    right = torch.tensor([1, 0, 1], dtype=torch.uint8)
-    fooling = FoolingResult(flags, {attack: 1 - values for attack, values in flags.items()}, right, areas)
-    return attack_record.write_record(run, "mini-1", fooling, PLAN, 7, "cpu")
-
-
-def write_swap(run):
-    names = (*MASSES, MOVED, TOTAL_VARIATION, LARGEST_CHANGE, *AREAS)
-    measures = {name: torch.tensor([0.1 * k, 1e-7, 1.0]) for k, name in enumerate(names)}
-    measures[MOVED] = torch.tensor([-0.5, 0.0, 1.0])
-    right = {name: torch.tensor([1, 0, 1], dtype=torch.uint8) for name in RIGHTS}
-    return swap_record.write_record(run, "mini-1", Swap(measures, right), 7, "cpu")
-
-
-def test_an_attack_record_is_read_as_it_was_written(tmp_path):
-    record = write_attack(tmp_path)
-    assert list(record.changed) == list(record.right) == PLAN.attacks()
-    assert record.changed[Attack("pgd", "target", 4.0)].tolist() == [True, True, False]
-    assert record.right[Attack("pgd", "target", 4.0)].tolist() == [False, False, True]
-    assert record.right_before.tolist() == [True, False, True]
-    assert record.areas["target"].tolist() == [1.0, 0.25, 0.125]
-    assert record.settings == {
-        "format": 1,
-        "dataset": "mini-1",
-        "images": 3,
-        "methods": ["pgd"],
-        "regions": ["all", "target"],
-        "norms": [0.5, 4.0],
-        "batch": 7,
-        "device": "cpu",
-    }
-    assert set(METHODS) > set(record.settings["methods"])
-    assert set(REGIONS) > set(record.settings["regions"])
-
-
-def test_a_swap_record_is_read_as_it_was_written(tmp_path):
-    record = write_swap(tmp_path)
-    assert record.settings == {"format": 1, "dataset": "mini-1", "images": 3, "batch": 7, "device": "cpu"}
-    np.testing.assert_allclose(record.measures[LARGEST_CHANGE], [0.6, 1e-7, 1.0], rtol=1e-6)
-    assert record.measures[MOVED].tolist() == [-0.5, 0.0, 1.0]
-    assert record.right["right2"].tolist() == [True, False, True]
-
+from tests.bench.runs.question_cases import write_attack, write_swap
 
 KINDS = {"attack": (attack_record, write_attack), "swap": (swap_record, write_swap)}
 each_kind = pytest.mark.parametrize(("module", "write"), KINDS.values(), ids=list(KINDS))
 
 
 @each_kind
-def test_a_packed_record_is_read_like_the_original(module, write, tmp_path):
+def test_a_packed_attack_or_swap_record_is_read_like_the_original(module, write, tmp_path):
     assert module.read_record(tmp_path) is None
     assert module.FILE.read_packed(tmp_path) is None
     before = write(tmp_path)
@@ -81,7 +32,7 @@ def test_a_packed_record_is_read_like_the_original(module, write, tmp_path):
 
 
 @each_kind
-def test_a_missing_or_broken_file_is_named(module, write, tmp_path):
+def test_a_missing_or_broken_file_of_an_attack_or_swap_record_is_named(module, write, tmp_path):
     write(tmp_path)
     (tmp_path / module.ARRAYS).write_bytes(b"no arrays")
     with pytest.raises(DataProblemError, match=f"{module.ARRAYS}.*not a safetensors file"):
@@ -98,24 +49,12 @@ def test_a_missing_or_broken_file_is_named(module, write, tmp_path):
     ("key", "value"),
     [("format", 2), ("images", 0), ("images", 4), ("images", True), ("dataset", 3), ("batch", None), ("device", [])],
 )
-def test_wrong_settings_are_named(module, write, key, value, tmp_path):
+def test_wrong_settings_of_attack_and_swap_records_are_named(module, write, key, value, tmp_path):
     write(tmp_path)
     settings = json.loads((tmp_path / module.SETTINGS).read_text())
     (tmp_path / module.SETTINGS).write_text(json.dumps(settings | {key: value}))
     with pytest.raises(DataProblemError, match=r"damaged \(.*(wrong|format is not 1)"):
         module.read_record(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("methods", ["nosuch"]), ("methods", []), ("regions", "all"), ("regions", [1]), ("norms", [0]), ("norms", ["1"])],
-)
-def test_wrong_attacks_are_named(key, value, tmp_path):
-    write_attack(tmp_path)
-    settings = json.loads((tmp_path / "attack.json").read_text())
-    (tmp_path / "attack.json").write_text(json.dumps(settings | {key: value}))
-    with pytest.raises(DataProblemError, match=f"{key} missing or wrong"):
-        attack_record.read_record(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +74,7 @@ def test_wrong_attacks_are_named(key, value, tmp_path):
         ("swap", "further", torch.tensor([0.5, 0.5, 0.5])),
     ],
 )
-def test_wrong_arrays_are_named(kind, name, values, tmp_path):
+def test_wrong_arrays_of_attack_and_swap_records_are_named(kind, name, values, tmp_path):
     module, write = KINDS[kind]
     write(tmp_path)
     arrays = decode((tmp_path / module.ARRAYS).read_bytes(), "arrays")
@@ -148,6 +87,6 @@ def test_wrong_arrays_are_named(kind, name, values, tmp_path):
         module.read_record(tmp_path)
 
 
-def test_three_records_have_different_files():
+def test_saliency_attack_and_swap_records_have_different_files():
     modules = (saliency_record, attack_record, swap_record)
     assert len({name for m in modules for name in (m.SETTINGS, m.ARRAYS, m.FILE.packed_file)}) == 9

@@ -1,6 +1,6 @@
 """The meaning of a result: its measures of fixed answers and maps. A change of it needs a new `RESULT_FORMAT`.
 
-`python -m tests.bench.runs.test_result_format` writes the golden file again, after RESULT_FORMAT was raised.
+`python -m tests.integration.test_result_format` writes the golden file again, after RESULT_FORMAT was raised.
 """
 
 import json
@@ -98,14 +98,14 @@ def test_the_meaning_of_a_result_changes_only_with_its_format(finished):
 
 
 @pytest.mark.parametrize("name", ["accuracy", "mask_correctness", "tpr", "pointing", "pr_area", "n_scale_0.5_1.0"])
-def test_a_changed_measure_is_noticed(name, finished):
+def test_a_changed_measure_of_a_result_is_noticed(name, finished):
     now = description(finished)
     changed = {**now, "measures": {**now["measures"], name: now["measures"][name] * 1.001}}
     assert difference(now, now) == []
     assert difference(changed, now) == [name]
 
 
-def test_a_field_that_is_missing_or_of_another_type_is_noticed(finished):
+def test_a_field_of_a_result_that_is_missing_or_of_another_type_is_noticed(finished):
     now = description(finished)
     fewer = {name: kind for name, kind in now["fields"].items() if name != "train_step_ms"}
     assert difference({**now, "fields": fewer}, now) == ["train_step_ms"]
@@ -125,5 +125,5 @@ def main(folder: Path) -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python -m tests.bench.runs.test_result_format FOLDER_OF_A_FINISHED_RUN_OF_PAN_ON_MINI")
+        sys.exit("usage: python -m tests.integration.test_result_format FOLDER_OF_A_FINISHED_RUN_OF_PAN_ON_MINI")
     sys.exit(main(Path(sys.argv[1])))

@@ -5,9 +5,8 @@ import torch
 
 import bench
 from bench.distributed.global_batch import RowRange, global_batch_rows
-from bench.kernels import gate, pool
+from bench.kernels import pool
 from bench.kernels.pool import pooled_relu
-from bench.kernels.self_test import works
 
 SIZES = [(2, 2), (2, 3), (3, 2), (5, 7), (12, 12), (25, 25), (9, 64)]
 
@@ -89,28 +88,6 @@ def test_step_with_one_question_per_image_equals_plain_operators_to_the_bit(attn
         torch.nn.functional.cross_entropy(model(images, query).logits, query % 4).backward()
         results.append([*(p.grad for p in model.parameters() if p.grad is not None), *model.buffers()])
     assert all(map(torch.equal, *results))
-
-
-def test_broken_kernel_warns_once_and_plain_operators_run(monkeypatch):
-    def fails():
-        raise ImportError("no such library")
-
-    with pytest.warns(RuntimeWarning, match=r"compiled gate does not work here \(ImportError: no such library\)"):
-        assert not works("gate", fails)
-    with pytest.warns(RuntimeWarning, match=r"compiled pooling does not work here \(its error is 1\)"):
-        assert not works("pooling", lambda: "its error is 1")
-    for room, attempt in ((pool, "_tried"), (gate, "_problem")):
-        monkeypatch.setattr(room, attempt, lambda: "a reason")
-        room.compiled_works.cache_clear()
-    try:
-        x = maps(2, 8, 5, 7)
-        with pytest.warns(RuntimeWarning, match="a reason") as said:
-            found = pooled_relu(pooled_relu(x))
-        assert len(said) == 1
-        assert torch.equal(found, pool.plain(pool.plain(x)))
-    finally:
-        for room in (pool, gate):
-            room.compiled_works.cache_clear()
 
 
 def test_plain_pooling_runs_without_numba(monkeypatch):

@@ -1,0 +1,64 @@
+"""When compiled kernels must not replace plain operators."""
+
+import pytest
+import torch
+from torch import nn
+from torch.autograd import forward_ad
+from torch.overrides import TorchFunctionMode
+
+from bench.kernels.transforms import in_func_transform, is_single, watched
+
+
+def test_nothing_is_watched_in_plain_code_and_without_gradients():
+    assert not watched()
+    with torch.no_grad():
+        assert not watched()
+    with torch.inference_mode():
+        assert not watched()
+
+
+def seen_in(transform) -> list[bool]:
+    """Return whether operations are watched inside a transform of a function."""
+    seen = []
+    transform(lambda x: seen.append((watched(), in_func_transform())) or x.square().sum())(torch.ones(3))
+    return [one for pair in seen for one in pair]
+
+
+@pytest.mark.parametrize("transform", [torch.func.grad, torch.func.vmap, torch.func.jacrev])
+def test_transforms_of_functions_are_watched(transform):
+    assert seen_in(transform) == [True, True]
+    assert not watched()
+
+
+def test_forward_differentiation_and_modes_are_watched():
+    with forward_ad.dual_level():
+        assert watched()
+    with TorchFunctionMode():
+        assert watched()
+    with torch.device("cpu"):  # a function mode
+        assert watched()
+    assert not watched()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.* is deprecated")
+def test_tracing_is_watched():
+    seen = []
+    torch.jit.trace(lambda x: seen.append(watched()) or x + 1, torch.ones(2), check_trace=False)
+    assert seen == [True]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "single"),
+    [
+        (torch.ones(2), True),
+        (nn.Parameter(torch.ones(2)), True),
+        (None, False),
+        (torch.ones(2).double(), False),
+        (torch.ones(2, dtype=torch.bfloat16), False),
+        (torch.ones(2, device="meta"), False),
+        (nn.Buffer(torch.ones(2)).as_subclass(type("Own", (torch.Tensor,), {})), False),
+    ],
+    ids=["tensor", "parameter", "none", "double", "bfloat16", "meta", "subclass"],
+)
+def test_only_plain_tensors_in_single_precision_on_the_cpu_are_single(numbers, single):
+    assert is_single(numbers) == single

@@ -1,0 +1,29 @@
+"""Tables of map methods and of randomised layers."""
+
+import pytest
+
+from bench.attribution.explain import ORACLE
+from bench.leaderboard.map_table import build_map_table, map_table_to_text, randomization_to_text
+from tests.bench.runs.question_cases import write_saliency
+
+
+def test_the_table_of_map_methods_has_the_means_and_their_bounds(tmp_path):
+    record = write_saliency(tmp_path)
+    board = build_map_table([("some-run", record)])
+    assert board["method"].tolist() == ["attention", "gradient", "input-x-gradient", ORACLE]
+    row = board.iloc[1]
+    assert row["mask_correctness"] == pytest.approx(record.measures["gradient"]["mask_correctness"].mean())
+    assert row["mask_correctness_lo"] < row["mask_correctness"] < row["mask_correctness_hi"]
+    assert row["accuracy"] == pytest.approx(6 / 7)
+    text = map_table_to_text(board)
+    assert "some-run: 7 test questions of mbg-0123, 85.7 % right" in text
+    assert text.count("On a black background") == 1
+    assert f"{row['iou_otsu']:.3f}" in text
+    lines = text.splitlines()
+    assert [line.split()[0] for line in lines[2:6]] == ["attention", "gradient", "input-x-gradient*", ORACLE]
+    assert map_table_to_text(board, markdown=True).count("| --- ") > 5
+
+
+def test_the_table_of_randomised_layers():
+    text = randomization_to_text([("head.classify", {"gradient": 0.5, "gradcam": -0.25})])
+    assert text.splitlines()[1].split() == ["head.classify", "+0.50", "−0.25"]

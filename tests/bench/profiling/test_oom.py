@@ -1,0 +1,31 @@
+"""The batch that fits into memory after a larger one did not."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench.compute import ComputeConfig
+from bench.config import RECIPES, RunConfig
+from bench.profiling import oom
+from mnistref.variants import get_variant
+
+
+@pytest.mark.parametrize(
+    ("most", "advice"),
+    [
+        (60, "give --batch 50"),
+        (1, "no smaller batch fits either"),
+        (400, "but not together with the data; give --stream"),
+    ],
+)
+def test_first_batch_that_fits_is_suggested(most, advice, monkeypatch):
+    """Batches of more than this many images run out of memory."""
+
+    def measure(models, recipe, variant, computing, rounds, questions):
+        if recipe.batch > most:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(oom, "time_networks", measure)
+    config = RunConfig("pan", "mini", "", 0, replace(RECIPES["fast"], batch=200), "one", "fp32", "cpu")
+    assert advice in oom.describe_out_of_memory(config, get_variant("mini"), ComputeConfig(torch.device("cpu")))

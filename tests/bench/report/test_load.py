@@ -1,0 +1,44 @@
+"""Environments and cards of a page: the first that exists is read, and damaged ones are skipped."""
+
+import pytest
+
+from bench.report import load
+from bench.runs.records import ENVIRONMENT
+
+
+def test_environment_is_read_and_a_missing_one_is_empty(tmp_path):
+    assert load.environment(tmp_path) == {}
+    (tmp_path / ENVIRONMENT).write_text('{"device": "cpu", "threads": 2}')
+    assert load.environment(tmp_path) == {"device": "cpu", "threads": 2}
+
+
+@pytest.mark.parametrize(("text", "is_json"), [("{", False), ("[1]", True), ('"cpu"', True), ("\x00", False)])
+def test_damaged_environment_is_empty_and_a_warning_names_the_reason(text, is_json, tmp_path, caplog):
+    (tmp_path / ENVIRONMENT).write_text(text)
+    assert load.environment(tmp_path) == {}
+    assert ("skipped a record that is not JSON" in caplog.text) != is_json
+
+
+def test_card_is_read_from_the_first_place_that_has_it(tmp_path):
+    places = [tmp_path / name for name in ("one", "two", "three")]
+    for place, text in zip(places[1:], ("# two", "# three"), strict=True):
+        (place / "datasets" / "mini-0123").mkdir(parents=True)
+        (place / "datasets" / "mini-0123" / load.CARD).write_text(text)
+    assert load.card(places, "mini-0123") == "# two"
+    (places[1] / "datasets" / "mini-0123" / load.CARD).unlink()
+    assert load.card(places, "mini-0123") == "# three"
+    assert load.find_datasets(places, "mini-0123") == [place / "datasets" / "mini-0123" for place in places[1:]]
+    assert load.card(places, "mini-4567") is None
+
+
+def test_card_that_is_too_large_is_left_out(tmp_path, monkeypatch):
+    (tmp_path / "datasets" / "mini-0123").mkdir(parents=True)
+    (tmp_path / "datasets" / "mini-0123" / load.CARD).write_text("# mini")
+    monkeypatch.setattr(load, "MAX_CARD_BYTES", 5)
+    assert load.card([tmp_path], "mini-0123") is None
+
+
+@pytest.mark.parametrize("name", ["..", "../datasets", "", "a/b", ".hidden", "a\n"])
+def test_data_set_names_that_leave_the_folder_find_nothing(name, tmp_path):
+    (tmp_path / "datasets").mkdir()
+    assert load.find_datasets([tmp_path], name) == []
