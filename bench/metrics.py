@@ -51,8 +51,8 @@ def attended(masks: Maps, size: tuple[int, int], power: float = 1.0) -> Tensor:
     """Return the normalised product of the maps at image size: (B, H, W), summing to 1.
 
     Each map is upsampled bilinearly (`align_corners=False`). If the product underflows in single precision, it is
-    computed from logarithms in double precision. If the product is zero at every pixel, or each map is constant, the result is
-    uniform, with exactly the same value at every pixel.
+    computed from logarithms in double precision. If the product is zero at every pixel, or each map is constant, the
+    result is uniform, with exactly the same value at every pixel.
 
     Args:
         masks: the maps of all slots.

@@ -184,6 +184,7 @@ def print_runtime(
 
     from bench.attention import resolve_network, split_networks
     from bench.config import DEFAULT_WIDTH, get_recipe
+    from bench.model import number_of_stages
     from bench.profiling.benchmark import BASELINES, measure_runtime, to_json, to_text
     from mnistref.common.figure_files import require_figure_name
     from mnistref.variants import get_variant
@@ -192,7 +193,8 @@ def print_runtime(
         require_figure_name(plot)
         from bench.profiling.plot import save_bars
     attns = [attn for attn_list in attn_lists for attn in split_networks(attn_list)]
-    networks = [resolve_network(attn, DEFAULT_WIDTH) for attn in attns]
+    stages = number_of_stages(get_variant(variant).canvas)
+    networks = [resolve_network(attn, DEFAULT_WIDTH, stages) for attn in attns]
     recipe, compute_config = get_recipe(recipe_name), compute_options.compute_config
     recipe = replace(recipe, batch=batch or recipe.batch)
     if threads:

@@ -96,7 +96,7 @@ def share_on(product: Tensor, target: Tensor) -> Tensor:
 
 
 def peak_on(product: Tensor, target: Tensor) -> Tensor:
-    """Return 1 if the first maximum in reading order lies on the target, otherwise 0, (B,). A constant product has 0."""
+    """Return 1 if the first maximum in reading order lies on the target, otherwise 0, (B,); 0 if all are equal."""
     low, high = product.flatten(1).aminmax(dim=1)
     peak = product.flatten(1).argmax(dim=1, keepdim=True)
     return (target.flatten(1).gather(1, peak).squeeze(1) & (low < high)).float()

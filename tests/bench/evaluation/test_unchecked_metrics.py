@@ -20,7 +20,7 @@ def test_precision_recall_curve_of_many_pixels_is_exact():
 @settings(max_examples=100, deadline=None)
 @given(data=st.data(), size=st.tuples(st.integers(1, 60), st.integers(1, 60)), power=st.sampled_from([0.5, 1.0, 2.0]))
 def test_constant_maps_are_uniform_and_point_nowhere(data, size, power):
-    """Even if the whole image is the target. Upsampling alone would leave rounding errors, one of which is the maximum."""
+    """Even if the whole image is the target. Upsampling alone would leave rounding errors with a maximum."""
     values = data.draw(st.lists(st.floats(0, 2.0**127, width=32), min_size=1, max_size=4))
     sides = [(data.draw(st.integers(1, size[0])), data.draw(st.integers(1, size[1]))) for _ in values]
     masks = [torch.full((2, 1, *side), value) for value, side in zip(values, sides, strict=True)]

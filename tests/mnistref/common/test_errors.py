@@ -97,9 +97,10 @@ def test_commands_suggest_a_near_name_only(near, far, hint):
     assert "did you mean" not in message_of(*far).lower()
 
 
-@pytest.mark.parametrize("attn", ["pan,pan-ctx,pan,pan-ctx,pan", "none,san,pan,arnn,se"])
+@pytest.mark.parametrize("attn", ["pan,pan-ctx,pan,pan-ctx,pan", "san,san,san,san,san"])
 def test_too_many_mechanisms_are_refused_with_the_number_of_slots(attn):
     """This is reported before "san acts in the last slot only"."""
-    expected = f"error: {attn!r} names 5 slots; this network has 4; name 4 or fewer\n"
+    expected = f"error: {attn!r}: 5 mechanisms for 4 slots; name 4 or fewer\n"
     assert message_of("bench", "run", "--attn", attn, "--preset", "quick") == expected
+    assert message_of("bench", "runtime", "--attn", attn.replace(",", "+"), "--variant", "mini") == expected
     assert message_of("bench", "sweep", "--attn", attn.replace(",", "+"), "--preset", "quick") == expected
