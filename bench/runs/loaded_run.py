@@ -15,7 +15,6 @@ from bench.evaluation.columns import MAP_SCORES
 from bench.runs import records
 from bench.runs.network_loading import load_model
 from bench.runs.provenance import READ_ERRORS, parse_config, read_run_without_result
-from mnistref.common.errors import UsageProblemError
 
 ANSWER_COLUMNS = {"answer": "prediction", "right": "correct", "scale_bin": "scale_bin"}
 """Name in the file of the answers → column of a table of answers. The measures of maps follow, with the same names."""
@@ -66,10 +65,7 @@ def load_run(path: str | Path) -> LoadedRun:
     if folder.name == records.CONFIG and folder.is_file():
         folder = folder.parent
     file = folder / records.CONFIG
-    if not file.is_file():
-        raise UsageProblemError(
-            f"{folder}: no run here ({records.CONFIG} is missing); give a folder made by `bench run`"
-        )
+    records.require_run(folder)
     try:
         config = parse_config(records.split_config(read_json(file))[0])
         result = records.read_result(folder) or read_run_without_result(folder, "unfinished")
