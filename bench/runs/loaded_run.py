@@ -111,7 +111,8 @@ def load_run(path: str | Path, *, data: str | Path | None = None, root: str | Pa
     answers = records.read_answers(folder)
     history = pd.DataFrame(records.read_history(folder))
     found = find_data_folder(folder, config.dataset, Path(root)) if data is None else _require_data(Path(data), config)
-    return LoadedRun(folder, config, result, history, found, tabulate_answers(answers or {}))
+    stored = tabulate_answers(answers or {})
+    return LoadedRun(folder, config, result, history=history, data=found, _stored=stored)
 
 
 def _require_data(data: Path, config: RunConfig) -> Path:
