@@ -51,7 +51,8 @@ def attended(masks: Maps, size: tuple[int, int], power: float = 1.0) -> Tensor:
     """Return the normalised product of the maps at image size: (B, H, W), summing to 1.
 
     Each map is upsampled bilinearly (`align_corners=False`). If the product underflows in single precision, it is
-    computed from logarithms in double precision. If the product is zero at every pixel, the result is uniform.
+    computed from logarithms in double precision. If the product is zero at every pixel, or each map is constant, the
+    result is uniform, with exactly the same value at every pixel.
 
     Args:
         masks: the maps of all slots.
@@ -99,8 +100,9 @@ def true_positive_ratio(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
 def pointing_game(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
     """Return whether the maximum of the product lies on the target (Zhang et al., ECCV 2016).
 
-    If several pixels share the maximum, the first one counts, row by row from the top left. A uniform map therefore
-    points at the top left pixel. A coarse map whose maximum is at its edge has several such pixels.
+    A constant map has no maximum, and scores 0; so does a product that is zero everywhere. If several, but not all
+    pixels share the maximum, the first one counts, row by row from the top left. A coarse map whose maximum is at its
+    edge has several such pixels.
 
     Args:
         masks: the maps of all slots.

@@ -112,7 +112,7 @@ class AttributeCNN(nn.Module):
         width: int = DEFAULT_WIDTH,
     ) -> None:
         super().__init__()
-        network = attn if isinstance(attn, NetworkSpec) else resolve_network(attn, width)
+        network = attn if isinstance(attn, NetworkSpec) else resolve_network(attn, width, stages)
         mechanisms, width = network.slots(stages), network.width
         self.queries = queries
         self.query_slots = {k for k, m in enumerate(mechanisms) if m.uses_query}
@@ -240,16 +240,17 @@ def create_model(
             `results/` of a checkout, or in the folder that the environment variable `BENCH_WEIGHTS` names.
 
     Raises:
-        UsageProblemError: there is no such mechanism or variant, or no trained weights; the message lists those that
-            exist.
+        UsageProblemError: there is no such mechanism or variant, or no trained weights, and the message lists those
+            that exist; or a slot list has more names than the network has slots.
         DataProblemError: the file of the weights is missing or damaged.
     """
-    network = attn if isinstance(attn, NetworkSpec) else resolve_network(attn, width)
-    entry = find_entry(network.name, variant, network.width) if pretrained else None
     if variant is not None:
         known = get_variant(variant)
         classes, queries, size = known.classes, known.queries, (known.canvas, known.canvas)
-    model = AttributeCNN(network, classes, queries, number_of_stages(min(size)), dropout)
+    stages = number_of_stages(min(size))
+    network = attn if isinstance(attn, NetworkSpec) else resolve_network(attn, width, stages)
+    entry = find_entry(network.name, variant, network.width) if pretrained else None
+    model = AttributeCNN(network, classes, queries, stages, dropout)
     if entry is not None:
         load_pretrained(model, entry)
         model.to(memory_format=torch.channels_last)  # as in the test of the run, so that answers have the same bits

@@ -11,7 +11,8 @@ import pytest
 
 TOP = Path(__file__).parent.parent
 DOCS = TOP / "docs"
-LINKING = [TOP / "README.md", TOP / "results" / "README.md", TOP / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+RESULTS = sorted((TOP / "results").glob("*.md"))
+LINKING = [TOP / "README.md", *RESULTS, TOP / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 BUILD = """
@@ -65,6 +66,10 @@ def test_pages_load_nothing_from_a_network(built):
         loads.feed(page.read_text(encoding="utf-8"))
     assert len(loads.urls) > 50
     assert not [url for url in loads.urls if re.match(r"(https?:)?//", url)]
+
+
+def test_the_results_fit_a_page():
+    assert len((TOP / "results" / "README.md").read_text(encoding="utf-8").split()) <= 700
 
 
 def test_links_to_the_folders_of_boards_lead_to_the_boards(built):

@@ -11,7 +11,7 @@ files (`path/to/file.py:Class`).
 from typing import TYPE_CHECKING, Any
 
 from bench.attention.mechanism import Mechanism
-from bench.attention.network import NetworkSpec
+from bench.attention.network import NetworkSpec, require_slots_exist
 from bench.attention.plugins import installed, is_user_class, load_user_class
 from mnistref.common.errors import UsageProblemError, did_you_mean
 
@@ -169,7 +169,7 @@ def get_mechanism(name: str) -> Mechanism:
     return found.with_options(options)
 
 
-def resolve_network(attn: str, width: int) -> NetworkSpec:
+def resolve_network(attn: str, width: int, stages: int | None = None) -> NetworkSpec:
     """Return the network that a slot list describes. Files of the user that it names are executed.
 
     Aliases are resolved; in the name, spaces and repetitions of the last mechanism are removed.
@@ -177,11 +177,14 @@ def resolve_network(attn: str, width: int) -> NetworkSpec:
     Args:
         attn: the slot list.
         width: channels of each convolution.
+        stages: number of slots of the network, if it is known. A list with more names is refused before it is read.
 
     Raises:
-        UsageProblemError: there is no such mechanism or option, or a mechanism for the last slot only is named before
-            the last slot.
+        UsageProblemError: there are too many names, there is no such mechanism or option, or a mechanism for the last
+            slot only is named before the last slot.
     """
+    if stages is not None:
+        require_slots_exist(attn, len(attn.split(",")), stages)
     slots = [get_mechanism(name.strip()) for name in attn.split(",")]
     written = len(slots)
     for slot in slots[:-1]:

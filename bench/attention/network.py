@@ -19,7 +19,7 @@ def require_slots_exist(attn: str, count: int, stages: int) -> None:
         UsageProblemError: there are too many names.
     """
     if count > stages:
-        raise UsageProblemError(f"{attn!r} names {count} slots; this network has {stages}; name {stages} or fewer")
+        raise UsageProblemError(f"{attn!r}: {count} mechanisms for {stages} slots; name {stages} or fewer")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where an error of user code comes from: file and line, in messages and in tracebacks of other processes."""
+"""Where an error of user code comes from: file and line."""
 
 import sysconfig
 import traceback
@@ -67,11 +67,6 @@ def describe_error(error: BaseException) -> str:
     text = error.msg if isinstance(error, SyntaxError) else str(error)  # the text names the line in its own way
     message = " ".join(text.split())[:MAX_CHARACTERS]
     return f"{type(error).__name__}{f': {message}' * bool(message)}{f' ({where})' * bool(where)}"
-
-
-def format_traceback(error: BaseException) -> str:
-    """Return the traceback of an error as text, with those of the errors that caused it."""
-    return "".join(traceback.format_exception(error)).rstrip()
 
 
 def _name_of(file: str) -> str:

@@ -99,7 +99,7 @@ def check(module: str, as_json: bool) -> None:
     """
     from bench.conformance.checks import describe_verdict
     from bench.conformance.isolation import check_isolated
-    from mnistref.common.errors import RunProblemError
+    from mnistref.common.errors import SummaryProblemError
 
     findings = check_isolated(module)
     verdict = describe_verdict(findings)
@@ -111,13 +111,13 @@ def check(module: str, as_json: bool) -> None:
         emit_json([finding.as_dict() for finding in findings])
         if first:
             short = describe_verdict(findings, with_names=False)
-            raise RunProblemError(f"{module}: {short}; the first: {first.description}: {first.reason}")
+            raise SummaryProblemError(f"{module}: {short}; the first: {first.description}: {first.reason}")
         return logging.info("%s: %s", module, verdict)
     marks = {True: "ok", False: "NO", None: "note"}
     lines = [f"{marks[f.ok]:4}  {f.description}{': ' * bool(f.reason)}{f.reason}" for f in findings]
     emit("\n".join([*lines, verdict]))
     if first:
-        raise RunProblemError(f"{module}: not fit to be benchmarked; the lines that begin with NO have the reasons")
+        raise SummaryProblemError(f"{module}: not fit to be benchmarked; the lines that begin with NO have the reasons")
     return None
 
 
@@ -184,6 +184,7 @@ def print_runtime(
 
     from bench.attention import resolve_network, split_networks
     from bench.config import DEFAULT_WIDTH, get_recipe
+    from bench.model import number_of_stages
     from bench.profiling.benchmark import BASELINES, measure_runtime, to_json, to_text
     from mnistref.common.figure_files import require_figure_name
     from mnistref.variants import get_variant
@@ -192,7 +193,8 @@ def print_runtime(
         require_figure_name(plot)
         from bench.profiling.plot import save_bars
     attns = [attn for attn_list in attn_lists for attn in split_networks(attn_list)]
-    networks = [resolve_network(attn, DEFAULT_WIDTH) for attn in attns]
+    stages = number_of_stages(get_variant(variant).canvas)
+    networks = [resolve_network(attn, DEFAULT_WIDTH, stages) for attn in attns]
     recipe, compute_config = get_recipe(recipe_name), compute_options.compute_config
     recipe = replace(recipe, batch=batch or recipe.batch)
     if threads:
@@ -208,7 +210,7 @@ def print_runtime(
 
 
 @bench.command(cls=HeadedCommand)
-@click.argument("runs", type=FOLDER, metavar="RUN...", nargs=-1, required=True)
+@click.argument("runs", type=EXISTING, metavar="RUN...", nargs=-1, required=True)
 @_output(
     "-o",
     "--output",

@@ -77,7 +77,7 @@ add_run_options = _option_group(
     "run_options",
     [
         _network("--attn", metavar="NAME", help="A name, a slot list (none,arnn), or file.py:Class; see `bench list`."),
-        _network("--init", type=FOLDER, metavar="RUN", help="Start from the weights of this run."),
+        _network("--init", type=EXISTING, metavar="RUN", help="Start from the weights of this run."),
         data_option("--variant", metavar="NAME", help="Variant; see `mnistref list`."),
         data_option("--data", type=EXISTING, help="Folder of an existing data set, instead of --variant."),
         training_option(
@@ -95,7 +95,7 @@ add_board_options = _option_group(
     BoardOptions,
     "board_options",
     [
-        click.option("--runs", type=FOLDER, default="data_cache/runs", show_default=True, help="Folder of the runs."),
+        click.option("--runs", type=EXISTING, default="data_cache/runs", show_default=True, help="Folder of the runs."),
         click.option("--variant", metavar="NAME", help="Only runs on this variant.  [default: all variants]"),
         click.option(
             "--baseline",

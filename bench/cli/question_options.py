@@ -34,7 +34,7 @@ def add_question_options(*options: Callable[[Command], Command]) -> Callable[[Co
         decorated = command
         for option in reversed((*options, *shared)):
             decorated = option(decorated)
-        return click.argument("run", type=FOLDER)(decorated)
+        return click.argument("run", type=EXISTING)(decorated)
 
     return decorate
 

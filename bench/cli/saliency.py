@@ -15,7 +15,7 @@ _SLOW_METHODS = [name for name in DESCRIPTIONS if name not in DEFAULT_METHODS]
 
 
 @click.command("saliency")
-@click.argument("run", type=FOLDER)
+@click.argument("run", type=EXISTING)
 @click.option(
     "--map",
     "names",

@@ -154,14 +154,14 @@ def _resolve_variants(data: Sequence[Path], variants: str) -> "list[VariantSpec]
 
 
 def _print_outcomes(outcomes: "Mapping[Task, RunOutcome]", missing: Sequence[str], runs: Path) -> None:
-    """Print the folders of the successful runs, and raise RunProblemError if there are others.
+    """Print the folders of the successful runs, and raise SummaryProblemError if there are others.
 
     Args:
         outcomes: the outcome of each run.
         missing: descriptions of runs that could not be planned.
         runs: the folder of the runs.
     """
-    from mnistref.common.errors import RunProblemError
+    from mnistref.common.errors import SummaryProblemError
 
     for task, outcome in outcomes.items():
         if outcome.status == "ok":
@@ -170,4 +170,4 @@ def _print_outcomes(outcomes: "Mapping[Task, RunOutcome]", missing: Sequence[str
     problems += missing
     if problems:
         total = len(outcomes) + len(missing)
-        raise RunProblemError(f"{len(problems)} of {total} runs failed or diverged: {'; '.join(problems)}")
+        raise SummaryProblemError(f"{len(problems)} of {total} runs failed or diverged: {'; '.join(problems)}")

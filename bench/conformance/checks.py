@@ -13,7 +13,7 @@ from bench.attention import get_mechanism
 from bench.attention.base import Gate, PooledReadout
 from bench.attention.mechanism import Mechanism
 from bench.attention.network import NetworkSpec
-from bench.attention.user_code import describe_error, format_traceback
+from bench.attention.user_code import describe_error
 from bench.config import DEFAULT_WIDTH
 from bench.conformance.probe import (
     QUERIES,
@@ -30,7 +30,13 @@ from bench.conformance.rehearsal import rehearse
 from bench.conformance.slot_checks import CHECKS, ESSENTIAL_CHECKS, QUICK_CHECKS
 from bench.kernels.diagonal_lstm import VARIABLE
 from bench.model import build
-from mnistref.common.errors import ProblemError, RemoteTracebackError, RunProblemError, UsageProblemError
+from mnistref.common.errors import (
+    ProblemError,
+    RemoteTracebackError,
+    RunProblemError,
+    UsageProblemError,
+    format_traceback,
+)
 from mnistref.spec import VariantSpec
 
 SAME_MAP = "the query does not change the map"

@@ -9,6 +9,7 @@ from bench.attention.base import Changed, Gate, PooledReadout, Reading, Readout,
 from bench.attention.mechanism import Mechanism
 from bench.config import DEFAULT_WIDTH
 from bench.model import number_of_stages
+from mnistref.common.errors import ForeseenError
 from mnistref.variants import VARIANTS
 
 QUERIES = 10
@@ -18,7 +19,7 @@ ModuleOutput: TypeAlias = Tensor | Scored | Changed | Reading
 """The output of a module, see `bench.attention.base`."""
 
 
-class UnfitError(Exception):
+class UnfitError(ForeseenError):
     """A check failed. The message has the reason."""
 
 

@@ -40,12 +40,14 @@ BINS = (0x3F800000 >> _DROPPED_BITS) + 1
 
 
 def attended(masks: Sequence[Tensor], size: tuple[int, int], power: float = 1.0) -> Tensor:
-    """Return the normalised product of the maps, f4 (B, H, W)."""
-    product = torch.ones(())
+    """Return the normalised product of the maps, f4 (B, H, W). If each map of an image is constant, it is uniform."""
+    product, constant = torch.ones(()), torch.ones((), dtype=torch.bool)
     for mask in masks:
-        peak = mask.float().amax(dim=(2, 3), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        low, high = mask.float().flatten(1).aminmax(dim=1)
+        peak = high.clamp_min(torch.finfo(torch.float32).tiny)[:, None, None, None]
         full = F.interpolate(mask.float() / peak, size, mode="bilinear", align_corners=False)
         product = full if product.ndim == 0 else product * full
+        constant = low == high if constant.ndim == 0 else constant & (low == high)
     product = product.squeeze(1)
     raised = product if power == 1.0 else product**power
     total = raised.sum(dim=(1, 2), keepdim=True)
@@ -56,7 +58,7 @@ def attended(masks: Sequence[Tensor], size: tuple[int, int], power: float = 1.0)
         raised = torch.where(underflow, _by_logarithms(masks, size, power), raised)
         total = raised.sum(dim=(1, 2), keepdim=True)
     uniform = torch.full_like(raised, 1.0 / (size[0] * size[1]))
-    return torch.where(total > 0, raised / total, uniform)
+    return torch.where((total > 0) & ~constant[:, None, None], raised / total, uniform)
 
 
 def _by_logarithms(masks: Sequence[Tensor], size: tuple[int, int], power: float) -> Tensor:
@@ -94,9 +96,10 @@ def share_on(product: Tensor, target: Tensor) -> Tensor:
 
 
 def peak_on(product: Tensor, target: Tensor) -> Tensor:
-    """Return 1 if the first maximum in reading order lies on the target, otherwise 0, (B,)."""
+    """Return 1 if the first maximum in reading order lies on the target, otherwise 0, (B,); 0 if all are equal."""
+    low, high = product.flatten(1).aminmax(dim=1)
     peak = product.flatten(1).argmax(dim=1, keepdim=True)
-    return target.flatten(1).gather(1, peak).squeeze(1).float()
+    return (target.flatten(1).gather(1, peak).squeeze(1) & (low < high)).float()
 
 
 def area_of(target: Tensor) -> Tensor:

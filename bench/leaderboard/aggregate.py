@@ -89,7 +89,7 @@ _RECORDED = ("answers", "config", "request", "init_run", HARDWARE, "commit", DIA
 def build_board(
     results: Iterable[RunRecord], variant: str | None = None, baseline: str = DEFAULT_BASELINE
 ) -> pd.DataFrame:
-    """Return the board of these results, best first within each data set.
+    """Return the board of these results, best first within each data set, whatever the recipe.
 
     All shares are in 0 … 1. Columns, see `bench.evaluation.columns`:
 
@@ -121,8 +121,11 @@ def build_board(
     groups = board.groupby(GROUP_KEY).groups.values()
     board = board.join(pd.concat([_compare(board.loc[group], runs_by_row, baseline) for group in groups]))
     board[RANK] = board[RANK].astype("Int64")
-    ascending = [True] * len(GROUP_KEY) + [False, True]
-    board = board.sort_values([*GROUP_KEY, ACCURACY, ATTN], ascending=ascending, na_position="last")
+    board = board.sort_values(
+        [VARIANT, DATASET, ACCURACY, ATTN, RECIPE, QUERIES],
+        ascending=[True, True, False, True, True, True],
+        na_position="last",
+    )
     return board[columns].reset_index(drop=True)
 
 

@@ -32,7 +32,7 @@ from bench.evaluation.columns import (
     TRAIN_STEP_MS,
 )
 from bench.kernels.diagonal_lstm import ImplementationError
-from bench.model import AttributeCNN, build
+from bench.model import AttributeCNN, build, number_of_stages
 from bench.profiling.timing import Spread, Timing, random_batch, time_networks
 from bench.training.capture_mode import resolve_capture
 from mnistref.common.errors import RunProblemError, UsageProblemError
@@ -159,8 +159,9 @@ def measure_runtime(
             variable names cannot run.
         RunProblemError: the batch does not fit into the memory of the device.
     """
+    stages = number_of_stages(variant.canvas)
     resolved = [
-        resolve_network(network, DEFAULT_WIDTH) if isinstance(network, str) else network
+        resolve_network(network, DEFAULT_WIDTH, stages) if isinstance(network, str) else network
         for network in (*BASELINES, *networks)
     ]
     timed = list(dict.fromkeys(resolved))

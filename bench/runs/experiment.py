@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from bench.attention import NetworkSpec, resolve_network
-from bench.attention.user_code import describe_error, format_traceback, locate
+from bench.attention.user_code import describe_error, locate
 from bench.common.memory import free_memory, keep_freed, ran_out
 from bench.compute import ComputeConfig, explain_nondeterminism
 from bench.config import DEFAULT_DATA_OPTIONS, MIN_BATCH, DataOptions, RunConfig
@@ -38,7 +38,13 @@ from bench.training.progress import ProgressOptions, track_progress
 from bench.training.trainer import Trainer
 from mnistref.common.atomic_files import exclusive, path_to_text
 from mnistref.common.console import log_once
-from mnistref.common.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
+from mnistref.common.errors import (
+    DataProblemError,
+    ProblemError,
+    RunProblemError,
+    UsageProblemError,
+    format_traceback,
+)
 from mnistref.dataset import read_manifest
 from mnistref.generation.generate import request_of
 

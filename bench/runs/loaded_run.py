@@ -11,14 +11,19 @@ from torch import nn
 
 from bench.common.json_files import read_json
 from bench.config import RunConfig
-from bench.evaluation.columns import MAP_SCORES
+from bench.evaluation.columns import ACCURACY, MAP_SCORES, MASK_CORRECTNESS, POINTING
 from bench.runs import records
 from bench.runs.network_loading import load_model
-from bench.runs.provenance import READ_ERRORS, parse_config, read_run_without_result
-from mnistref.common.errors import UsageProblemError
+from bench.runs.provenance import READ_ERRORS, find_data_folder, parse_config, read_run_without_result
+from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.dataset import MnistRef, read_manifest
 
 ANSWER_COLUMNS = {"answer": "prediction", "right": "correct", "scale_bin": "scale_bin"}
 """Name in the file of the answers → column of a table of answers. The measures of maps follow, with the same names."""
+
+
+_SHOWN = (ACCURACY, MASK_CORRECTNESS, POINTING)
+"""Measures in the representation of a run."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +36,42 @@ class LoadedRun:
         result: content of result.json: `status`, and the measures if it is "ok". The status of a run without
             result.json is "unfinished".
         history: one row per epoch, as in history.jsonl; empty if there is none.
-        answers: one row per test question, in the order of the questions: `prediction`, `correct`, `scale_bin`, and the
-            measures of its map, rounded to half precision; empty if the answers are not stored.
+        data: folder of the run's data set; None if it is not on this machine.
     """
 
     path: Path
     config: RunConfig
     result: records.Result
     history: pd.DataFrame = field(repr=False)
-    answers: pd.DataFrame = field(repr=False)
+    data: Path | None
+    _stored: pd.DataFrame = field(repr=False)
+
+    def __repr__(self) -> str:
+        measures: Mapping[str, object] = self.result
+        known = [f"{name}={measures[name]:.4f}" for name in _SHOWN if measures.get(name) is not None]
+        epochs, questions = len(self.history), len(self._stored)
+        lengths = [f"{epochs} epoch{'s' * (epochs != 1)}", f"{questions} question{'s' * (questions != 1)}"]
+        parts = [repr(self.path.name), *(known or [str(self.result["status"])]), *lengths]
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    @cached_property
+    def answers(self) -> pd.DataFrame:
+        """One row per test question, in the order of the questions; empty if the answers are not stored.
+
+        The columns are those of `bench.evaluate`: `image`, `query`, `label` and `scale`, from the data set; and from
+        the record `prediction`, `correct`, `scale_bin`, and the measures of the map, rounded to half precision. Without
+        the data set (`data` is None), the first four are missing. The data set is read on first access.
+
+        Raises:
+            DataProblemError: a file of the data set is damaged, or its questions are not those of the run.
+        """
+        if self.data is None or not len(self._stored):
+            return self._stored
+        questions = _tabulate_questions(self.data, self.config.queries)
+        right = self._stored["prediction"] == questions["label"] if len(questions) == len(self._stored) else None
+        if right is None or not (right == self._stored["correct"]).all():
+            raise DataProblemError(f"{self.data}: its test questions are not those of {self.path}; delete the data set")
+        return questions.join(self._stored)
 
     @cached_property
     def model(self) -> nn.Module:
@@ -52,24 +84,24 @@ class LoadedRun:
         return load_model(self.path)[1]
 
 
-def load_run(path: str | Path) -> LoadedRun:
+def load_run(path: str | Path, *, data: str | Path | None = None, root: str | Path = "data_cache") -> LoadedRun:
     """Return the record of a run, of this machine or of a stored board. The network is loaded when it is used.
 
     Args:
         path: the folder of the run, or its config.json.
+        data: the folder of the run's data set, for columns of `LoadedRun.answers`. By default it is looked for in the
+            root that the run is in, in `root`, and where it was when the run began.
+        root: folder of data sets.
 
     Raises:
-        UsageProblemError: the folder is not a run.
+        UsageProblemError: the folder is not a run, or `data` is not its data set.
         DataProblemError: a file of the run is damaged.
     """
     folder = Path(path)
     if folder.name == records.CONFIG and folder.is_file():
         folder = folder.parent
     file = folder / records.CONFIG
-    if not file.is_file():
-        raise UsageProblemError(
-            f"{folder}: no run here ({records.CONFIG} is missing); give a folder made by `bench run`"
-        )
+    records.require_run(folder)
     try:
         config = parse_config(records.split_config(read_json(file))[0])
         result = records.read_result(folder) or read_run_without_result(folder, "unfinished")
@@ -78,7 +110,24 @@ def load_run(path: str | Path) -> LoadedRun:
     records.require_same_run(folder, result, config)
     answers = records.read_answers(folder)
     history = pd.DataFrame(records.read_history(folder))
-    return LoadedRun(folder, config, result, history, tabulate_answers(answers or {}))
+    found = find_data_folder(folder, config.dataset, Path(root)) if data is None else _require_data(Path(data), config)
+    stored = tabulate_answers(answers or {})
+    return LoadedRun(folder, config, result, history=history, data=found, _stored=stored)
+
+
+def _require_data(data: Path, config: RunConfig) -> Path:
+    """Return the folder of a data set, if it is that of a run."""
+    name = read_manifest(data).folder_name
+    if name != config.dataset:
+        raise UsageProblemError(f"{data}: this is {name}, and the run is on {config.dataset}; give the run's data set")
+    return data
+
+
+def _tabulate_questions(data: Path, queries: str) -> pd.DataFrame:
+    """Return the test questions of a data set as a table with one row per question."""
+    dataset = MnistRef(data, "test", queries)
+    columns = {name: getattr(dataset.triples, name) for name in ("image", "query", "label")}
+    return pd.DataFrame({**columns, "scale": dataset.scale}).rename_axis("question")
 
 
 def tabulate_answers(answers: Mapping[str, np.ndarray]) -> pd.DataFrame:

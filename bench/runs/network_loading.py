@@ -28,10 +28,8 @@ def load_config(run: Path) -> RunConfig:
         UsageProblemError: the folder is not a run, or a file of the user is missing or has changed.
         DataProblemError: config.json is damaged.
     """
-    path = run / records.CONFIG
-    if not path.is_file():
-        raise UsageProblemError(f"{run}: no run here ({records.CONFIG} is missing); give a folder made by `bench run`")
-    return read_config(path)[0]
+    records.require_run(run)
+    return read_config(run / records.CONFIG)[0]
 
 
 def read_config(path: Path) -> tuple[RunConfig, dict[str, object]]:

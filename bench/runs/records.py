@@ -29,7 +29,7 @@ from bench.runs.provenance import (
 from bench.runs.record_types import HistoryEntry, Result, RunFacts, RunRecord
 from bench.runs.validation import RESULT_FORMAT, check_against_answers, check_result, check_same_run, is_result
 from mnistref.common.atomic_files import write_whole
-from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
+from mnistref.common.errors import NO_SUCH_FOLDER, DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.common.version import VERSION
 from mnistref.dataset import Manifest
 
@@ -221,6 +221,14 @@ def is_finished(run: Path) -> bool:
         return False
     is_valid = result is not None and result["status"] == "ok" and not check_against_answers(result, answers)
     return is_valid and (run / WEIGHTS).is_file()
+
+
+def require_run(folder: Path) -> None:
+    """Raise UsageProblemError unless a folder has the record of a run."""
+    if not folder.exists():
+        raise UsageProblemError(f"{folder}: {NO_SUCH_FOLDER}")
+    if not (folder / CONFIG).is_file():
+        raise UsageProblemError(f"{folder}: no run here ({CONFIG} is missing); give a folder made by `bench run`")
 
 
 def resolve_runs_folder(folder: Path) -> Path:

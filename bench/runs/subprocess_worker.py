@@ -7,14 +7,13 @@ a user module has a process of its own.
 """
 
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from mnistref.common.child_process import ChildDiedError, ChildProcess
-from mnistref.common.errors import ProblemError
+from mnistref.common.errors import ProblemError, format_traceback
 
 
 class ProgressFields(TypedDict, total=False):
@@ -184,13 +183,13 @@ def _request_run(process: ChildProcess, task: RunTask) -> WorkerReply:
 
 def _build_failure(error: Exception) -> RunOutcome:
     text = str(error) if isinstance(error, ProblemError) else f"{type(error).__name__}: {error}"
-    return RunOutcome("failed", _to_one_line(text), traceback=_format_traceback(error))
+    return RunOutcome("failed", _to_one_line(text), traceback=_traceback_of(error))
 
 
-def _format_traceback(error: Exception) -> str:
+def _traceback_of(error: Exception) -> str:
     """Return the traceback of an error as text; empty for a foreseen error that no other error caused."""
     is_plain = isinstance(error, ProblemError) and error.__cause__ is None
-    return "" if is_plain else "".join(traceback.format_exception(error)).rstrip()
+    return "" if is_plain else format_traceback(error)
 
 
 def _to_one_line(text: str) -> str:
@@ -235,5 +234,5 @@ def _run_and_read_status(task: RunTask) -> RunOutcome:
         result = records.read_result(folder)
         status = result["status"] if result else "failed"
         reason = _to_one_line(str(error).removeprefix(f"{folder}: {status}: "))
-        return RunOutcome(status, reason, traceback=_format_traceback(error))
+        return RunOutcome(status, reason, traceback=_traceback_of(error))
     return RunOutcome("ok")

@@ -29,13 +29,18 @@ _PEAK_NOTE = (
     "The attention on the digit is above that of a uniform map, but the peak is on the digit less often than a random "
     "pixel:\nthe map covers the digit's surroundings, for example, or has its maximum on empty background."
 )
+_BLIND_NOTE = (
+    "The accuracy is below the {blind} of an answer that ignores the question: the network has not learned to use the "
+    "question.\nLonger training (--epochs) or another learning rate (--lr) may help."
+)
 
 
 def describe_run(run: Path, data: Path) -> str:
     """Return a table of the measures of a finished run, and what each is compared with.
 
     The accuracy is compared with the most frequent answer in each image, and with the network without attention, if the
-    same folder has a finished run of it on the same questions.
+    same folder has a finished run of it on the same questions. Notes follow if the accuracy is below the former, or if
+    the peak of the map is on the digit less often than its share of attention suggests.
 
     Args:
         run: the folder of the run.
@@ -45,9 +50,10 @@ def describe_run(run: Path, data: Path) -> str:
         DataProblemError: the record or the data set is damaged.
     """
     result = _read(run)
+    blind = question_blind_accuracy(data, result["queries"])
     heading = f"{result['attn']} on {data.name}: {result[N_TEST]:,} test questions"
-    rows = table([["measure", "value", "compare with"], *_rows(run, data, result)])
-    return "\n".join([heading, rows, *([_PEAK_NOTE] if _has_wide_map(result) else [])])
+    rows = table([["measure", "value", "compare with"], *_rows(run, result, blind)])
+    return "\n".join([heading, rows, *_notes(result, blind)])
 
 
 def has_map(run: Path) -> bool:
@@ -62,8 +68,16 @@ def _read(run: Path) -> Result:
     return result
 
 
-def _rows(run: Path, data: Path, result: Result) -> Iterator[list[str]]:
-    yield ["accuracy", _percent(result[ACCURACY]), "; ".join(_compare_accuracy(run, data, result))]
+def _notes(result: Result, blind: float | None) -> Iterator[str]:
+    """Yield what the numbers of a run mean, if that is not evident."""
+    if blind is not None and result[ACCURACY] < blind:
+        yield _BLIND_NOTE.format(blind=_percent(blind))
+    if _has_wide_map(result):
+        yield _PEAK_NOTE
+
+
+def _rows(run: Path, result: Result, blind: float | None) -> Iterator[list[str]]:
+    yield ["accuracy", _percent(result[ACCURACY]), "; ".join(_compare_accuracy(run, result, blind))]
     share, uniform = result.get(MASK_CORRECTNESS), result.get(UNIFORM)
     if share is None or uniform is None:
         yield ["attention on the queried digit", "–", "the network has no attention map"]
@@ -80,9 +94,8 @@ def _rows(run: Path, data: Path, result: Result) -> Iterator[list[str]]:
         yield ["training step", f"{milliseconds:.3g} ms", versus]
 
 
-def _compare_accuracy(run: Path, data: Path, result: Result) -> Iterator[str]:
+def _compare_accuracy(run: Path, result: Result, blind: float | None) -> Iterator[str]:
     variant = VARIANTS.get(result["variant"])
-    blind = question_blind_accuracy(data, result["queries"])
     if blind is not None:
         answer = _LABELS[variant.query] if variant else "answer"
         yield f"most frequent {answer} of each image: {_percent(blind)}"

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import torch
 
-from bench.attention import NetworkSpec
+from bench.attention import NetworkSpec, resolve_network
+from bench.attention.user_code import describe_error
 from bench.common.number_format import describe_duration
 from bench.compute import ComputeConfig
-from bench.kernels.diagonal_lstm import ImplementationError
+from bench.config import Recipe
+from bench.conformance.isolation import ProbeProcess
 from bench.profiling.forecast import estimate_step_seconds, mean_questions
 from bench.runs import records
 from bench.runs.sweep import Task
 from mnistref.dataset import read_manifest
+from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
 
 log = logging.getLogger("bench")
@@ -25,8 +28,8 @@ MIN_IMAGES = 100_000
 def announce_duration(tasks: Sequence[Task], runs: Path, workers: int | None, threads: int | None) -> None:
     """Log how many runs are not finished, and how long their training takes if the sweep is long.
 
-    For the estimate, a step of each network is measured. Networks with user modules are left out, because their code
-    must not run in this process.
+    For the estimate, a step of each network is measured, that of a network with user modules in a child process.
+    Networks whose step fails are left out.
 
     Args:
         tasks: the runs.
@@ -35,9 +38,8 @@ def announce_duration(tasks: Sequence[Task], runs: Path, workers: int | None, th
         threads: number of CPU threads of each run; None for PyTorch's default.
     """
     waiting = [task for task in tasks if not records.is_finished(runs / task.config.run_id)]
-    known = [task for task in waiting if not task.network.has_user_module]
     is_long = sum(_steps(task) * task.config.recipe.batch for task in waiting) >= MIN_IMAGES
-    is_estimated = bool(known) and is_long and workers is not None
+    is_estimated = bool(waiting) and is_long and workers is not None
     if waiting:
         finished = f" of {len(tasks)}, the others are finished" * (len(waiting) < len(tasks))
         at_once = f"; {workers} at a time" if workers else ""
@@ -45,25 +47,44 @@ def announce_duration(tasks: Sequence[Task], runs: Path, workers: int | None, th
         log.info("%s%s%s%s", f"{len(waiting)} run{'s' * (len(waiting) > 1)}", finished, at_once, follows)
     if not is_estimated or workers is None:
         return
-    step_seconds: dict[tuple[NetworkSpec, str], float] = {}
-    try:
-        for task in known:
-            key = task.network, task.config.variant
-            if key not in step_seconds:
-                config, variant = task.config, get_variant(task.config.variant)
-                computing = ComputeConfig(torch.device(config.device), config.precision)
-                step_seconds[key] = estimate_step_seconds(task.network, variant, config.recipe, computing, threads)
-    except (ImplementationError, RuntimeError) as error:  # the runs will report it
-        log.warning("the time is not estimated: %s", error)
+    step_seconds = _measure_steps(waiting, threads)
+    keys = {task: (task.network, task.config.variant) for task in waiting}
+    seconds = {task: _steps(task) * step_seconds[key] for task, key in keys.items() if key in step_seconds}
+    if not seconds:
         return
-    seconds = {task: _steps(task) * step_seconds[task.network, task.config.variant] for task in known}
     longest = max(seconds, key=seconds.__getitem__)
     total = max(sum(seconds.values()) / workers, seconds[longest])
-    omitted = f"; {len(waiting) - len(known)} runs of your own modules are not estimated" * (len(known) < len(waiting))
     log.info(
-        "about %s of training for %d runs, %d at a time; the longest, %s, takes about %s%s",
-        *(describe_duration(total), len(known), workers, longest.name, describe_duration(seconds[longest]), omitted),
+        "about %s of training for %d runs, %d at a time; the longest, %s, takes about %s",
+        *(describe_duration(total), len(seconds), workers, longest.name, describe_duration(seconds[longest])),
     )
+
+
+def _measure_steps(tasks: Sequence[Task], threads: int | None) -> dict[tuple[NetworkSpec, str], float]:
+    """Return the seconds of a step for each network and variant of the tasks. Log which ones cannot be measured."""
+    first_tasks = {(task.network, task.config.variant): task for task in reversed(tasks)}
+    found: dict[tuple[NetworkSpec, str], float] = {}
+    with ProbeProcess() as probe:
+        for key, task in reversed(first_tasks.items()):
+            network, config, variant = task.network, task.config, get_variant(task.config.variant)
+            how = variant, config.recipe, ComputeConfig(torch.device(config.device), config.precision), threads
+            try:
+                if network.has_user_module:  # the child process resolves the name, because it has its own classes
+                    found[key] = probe.call(_estimate_by_name, network.name, network.width, *how)
+                else:
+                    found[key] = estimate_step_seconds(network, *how)
+            except Exception as error:  # user code may raise any error; the runs will report it
+                log.warning(
+                    "the time of %s on %s is not estimated: %s", network.name, config.variant, describe_error(error)
+                )
+    return found
+
+
+def _estimate_by_name(
+    attn: str, width: int, variant: VariantSpec, recipe: Recipe, computing: ComputeConfig, threads: int | None
+) -> float:
+    """Do what `estimate_step_seconds` does, for a network that this process resolves."""
+    return estimate_step_seconds(resolve_network(attn, width), variant, recipe, computing, threads)
 
 
 def _steps(task: Task) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bench.config import RunConfig
 from bench.evaluation.panels import ImageQuestion, Panels, make_panels
 from bench.evaluation.snapshots import choose_across_scales
-from bench.runs.provenance import read_data_folder, read_reproduction
+from bench.runs.provenance import find_data_folder, read_reproduction
 from bench.runs.shell_command import build_generate_command
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import Manifest, MnistRef, read_manifest, read_split
@@ -22,20 +22,16 @@ SPLIT = "test"
 def find_data_set(run: Path, config: RunConfig, root: Path) -> Path:
     """Return the folder of the data set that a run was made on.
 
-    It is looked for in the root that the run is in, in `root`, and where it was when the run began.
-
     Raises:
-        UsageProblemError: the folder does not exist.
+        UsageProblemError: it is in none of the places of `bench.runs.provenance.find_data_folder`.
     """
-    places = [place / "datasets" / config.dataset for place in (run.resolve().parent.parent, root)]
-    recorded = read_data_folder(run)
-    for place in [*places, *([recorded] if recorded else [])]:
-        if place.name == config.dataset and place.is_dir():
-            return place
+    if found := find_data_folder(run, config.dataset, root):
+        return found
     request = read_reproduction(run).get("request")
     how = f"; this command generates it: {build_generate_command(request)}" if request else ""
+    missing = root / "datasets" / config.dataset
     raise UsageProblemError(
-        f"{places[-1]}: the run's data set does not exist here; give its place with --data or --root{how}"
+        f"{missing}: the run's data set does not exist here; give its place with --data or --root{how}"
     )
 
 

@@ -14,6 +14,9 @@ from sphinx.application import Sphinx
 INCLUDED = {
     "../results/README.md": "results.md",
     "../results/recipe.md": "results_recipe.md",
+    "../results/questions.md": "results_questions.md",
+    "../results/maps.md": "results_maps.md",
+    "../results/data-sets.md": "results_data_sets.md",
     "../results/version-0.1.md": "results_version_0_1.md",
     "../CONTRIBUTING.md": "contributing.md",
     "../CHANGELOG.md": "changelog.md",

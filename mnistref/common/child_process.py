@@ -13,7 +13,6 @@ import struct
 import subprocess
 import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor
@@ -22,7 +21,7 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import IO, Any, TypeAlias, TypeVar
 
-from mnistref.common.errors import RemoteTracebackError
+from mnistref.common.errors import RemoteTracebackError, format_traceback
 
 _T = TypeVar("_T")
 _Call: TypeAlias = tuple[Callable[..., object], tuple[object, ...]]
@@ -271,9 +270,9 @@ def _outcome(function: Callable[..., object], arguments: tuple[object, ...]) -> 
     try:
         outcome: _Answer = "returned", function(*arguments), ""
     except Exception as error:
-        outcome = "raised", error, "".join(traceback.format_exception(error)).rstrip()
+        outcome = "raised", error, format_traceback(error)
     except BaseException as error:  # for example SystemExit, which would end the waiting thread of the parent
-        outcome = "raised", _sendable_error(error), "".join(traceback.format_exception(error)).rstrip()
+        outcome = "raised", _sendable_error(error), format_traceback(error)
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # user code may have closed it
             stream.flush()

@@ -4,22 +4,25 @@ import logging
 import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from mnistref.common import console
 from mnistref.common.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
     EXIT_IO,
+    NO_SUCH_FOLDER,
     ProblemError,
+    SummaryProblemError,
     UsageProblemError,
     did_you_mean,
+    format_traceback,
     nearest_name,
 )
 from mnistref.common.interrupts import Interrupted, interruptible
@@ -38,7 +41,7 @@ class _AbsolutePath(click.Path):
 
 
 class _ExistingFolder(_AbsolutePath):
-    """A folder that must exist, as an absolute path."""
+    """A folder that must exist, as an absolute path. The default of an option may be missing."""
 
     def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the absolute path.
@@ -46,10 +49,12 @@ class _ExistingFolder(_AbsolutePath):
         Raises:
             UsageProblemError: there is no such folder, it is a file, or it cannot be read.
         """
+        if ctx and param and param.name and ctx.get_parameter_source(param.name) is ParameterSource.DEFAULT:
+            return super().convert(value, param, ctx)  # the command knows how to make what is usually there
         option = f"{param.opts[0]} " if isinstance(param, click.Option) else ""
         given = f"{option}{click.format_filename(value)}"
         if not os.path.lexists(value):
-            raise UsageProblemError(f"{given}: there is no such folder; check the path, or give one that exists")
+            raise UsageProblemError(f"{given}: {NO_SUCH_FOLDER}")
         if not os.path.isdir(value):
             raise UsageProblemError(f"{given}: this is not a folder; give the path of a folder")
         if not os.access(value, os.R_OK | os.X_OK):
@@ -189,8 +194,8 @@ def _outcome(error: BaseException, debug: bool) -> int:
         return _fail(_describe_usage_error(error), error.exit_code)
     if isinstance(error, Interrupted | KeyboardInterrupt | click.Abort):
         return _fail("interrupted; run the same command again, which resumes where it can", EXIT_INTERRUPTED)
-    if debug and isinstance(error, ProblemError | OSError):
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    if debug and isinstance(error, ProblemError | OSError) and not isinstance(error, SummaryProblemError):
+        click.echo(format_traceback(error), err=True)
     if isinstance(error, ProblemError):
         return _fail(str(error), error.exit_code)
     if isinstance(error, OSError):

@@ -3,6 +3,7 @@
 A message is one line: what is wrong, which file or value, what to do.
 """
 
+import traceback
 from collections.abc import Sequence
 
 MAX_NEAR_NAMES = 3
@@ -15,8 +16,12 @@ EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as in a shell."""
 
 
-class ProblemError(Exception):
-    """Base of every foreseen error. `exit_code` is the exit code of the command."""
+class ForeseenError(Exception):
+    """An error whose message says what happened. If another error caused it, its own traceback adds nothing."""
+
+
+class ProblemError(ForeseenError):
+    """Base of the foreseen errors that end a command. `exit_code` is the exit code of the command."""
 
     exit_code = EXIT_BUG
 
@@ -45,12 +50,32 @@ class RunProblemError(ProblemError):
     exit_code = 6
 
 
+class SummaryProblemError(RunProblemError):
+    """Runs or checks failed, whose errors are reported already, so that a traceback of this error adds nothing."""
+
+
 class RemoteTracebackError(Exception):
     """The traceback of an error that was raised in another process, as text. It is the cause of the error here."""
 
     def __str__(self) -> str:
         """Return the traceback, which begins on a line of its own."""
         return f"\n{super().__str__()}"
+
+
+NO_SUCH_FOLDER = "there is no such folder; check the path, or give one that exists"
+"""The end of the message about a folder that does not exist, in every command and function."""
+
+
+def format_traceback(error: BaseException) -> str:
+    """Return the traceback of an error as text.
+
+    For a foreseen error with a cause, this is the traceback of the cause only, for example that of the user's code in a
+    child process. Errors of user code are shown with the errors that caused them.
+    """
+    while isinstance(error, ForeseenError) and error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error) if isinstance(error, RemoteTracebackError) else "".join(traceback.format_exception(error))
+    return text.strip()
 
 
 def near_names(name: str, known: Sequence[str]) -> list[str]:

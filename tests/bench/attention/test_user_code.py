@@ -216,6 +216,7 @@ def test_a_run_that_is_refused_shows_the_traceback_of_the_child_with_debug(mini,
     where = line_of(path, "LookupError")
     done = call("--debug", *run, code=6)
     assert f'{path}", line {where.partition(":")[2]}, in forward' in done.stderr
+    assert done.stderr.count("Traceback (most recent call last)") == 1
     assert f"LookupError: refused ({where})" in done.stderr.splitlines()[-1]
 
 
@@ -241,6 +242,7 @@ def test_failed_run_stores_the_traceback(mini, tmp_path, checked_here):
     sweep = ["sweep", "--attn", f"{path}:Own", "--data", mini, "--runs", tmp_path / "runs", "--seeds", 1, *run[7:]]
     done = call(*sweep, "--debug", code=6)
     assert f'{path}", line {where.partition(":")[2]}, in forward' in done.stderr
+    assert done.stderr.count("Traceback (most recent call last)") == 1
     assert f"failed: OSError: late error ({where})" in done.stderr
     path.write_text(path.read_text().replace("self.calls > 3", "False"))
     again = call(*run, code=0)

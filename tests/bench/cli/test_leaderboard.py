@@ -31,7 +31,8 @@ def test_run_and_leaderboard_commands_print_their_results(mini, tmp_path):
     markdown = call(cli.bench, "leaderboard", "--runs", runs, "--markdown").stdout
     assert markdown.startswith("### mini-")
     assert "\n| # | attn | seeds |" in markdown
-    assert "no runs here" in call(cli.bench, "leaderboard", "--runs", tmp_path / "none", code=2).stderr
+    (tmp_path / "empty").mkdir()
+    assert "no runs here" in call(cli.bench, "leaderboard", "--runs", tmp_path / "empty", code=2).stderr
     assert "unknown variant" in call(cli.bench, "leaderboard", "--runs", runs, "--variant", "x", code=2).stderr
 
 

@@ -132,7 +132,7 @@ def test_a_network_without_a_map_is_said_to_have_none(runs, mini):
 
 
 def test_saliency_of_a_folder_without_a_run_is_a_usage_error(tmp_path):
-    found, said, error = saliency(tmp_path / "missing")
+    found, said, error = saliency(tmp_path)
     assert (found, said) == (2, "")
     assert "no run here" in error
 

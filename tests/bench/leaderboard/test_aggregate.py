@@ -119,7 +119,29 @@ def test_times_are_medians_over_the_seeds():
 
 def test_ranks_are_among_rows_of_one_recipe_and_unit_of_queries():
     made = rows(result("arnn", 0.9), result("pan", 0.8, queries="all"), result("san", 0.7, queries="all"))
-    assert [(r["attn"], r["rank"]) for r in made] == [("pan", 1), ("san", 2), ("arnn", 1)]
+    assert [(r["attn"], r["rank"]) for r in made] == [("arnn", 1), ("pan", 1), ("san", 2)]
+
+
+def test_rows_of_a_data_set_are_sorted_by_accuracy_whatever_their_recipe():
+    made = rows(
+        result("san", 0.5, recipe="fast,epochs=3"),
+        result("pan", 0.7, recipe="fast,epochs=20"),
+        result("arnn", 0.9, recipe="fast,epochs=3"),
+        result("san", 0.6, recipe="fast,epochs=20"),
+        result("pan", 0.7, recipe="fast,epochs=3"),
+        result("han", 0.95, variant="mref"),
+        failed("cbam"),
+    )
+    order = [(r["variant"], r["attn"], r["recipe"], None if pd.isna(r["rank"]) else r["rank"]) for r in made]
+    assert order == [
+        ("mbg", "arnn", "fast,epochs=3", 1),
+        ("mbg", "pan", "fast,epochs=20", 1),
+        ("mbg", "pan", "fast,epochs=3", 2),
+        ("mbg", "san", "fast,epochs=20", 2),
+        ("mbg", "san", "fast,epochs=3", 3),
+        ("mbg", "cbam", "fast", None),
+        ("mref", "han", "fast", 1),
+    ]
 
 
 def test_difference_to_published_values_needs_their_digits():

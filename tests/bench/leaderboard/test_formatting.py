@@ -80,10 +80,10 @@ def test_each_data_set_has_a_table_and_one_line_of_shared_settings():
     text = to_text(build_board([result(), result("san", 0.5), longer, result(variant="mref", spec_id="b" * 12)]))
     first, table, recipes, second, *_ = text.split("\n\n")
     assert first == "mbg-0123456789ab; digits mnist; backgrounds builtin; queries one; hardware cpu"
-    assert recipes == f"a: {FAST}\nb: {FAST.replace('10', '20')}"
+    assert recipes == f"a: {FAST.replace('10', '20')}\nb: {FAST}"
     head, *lines = (line.split() for line in table.splitlines())
     assert head[:3] == ["recipe", "#", "attn"]
-    assert {line[2]: line[0] for line in lines} == {"arnn": "a", "san": "a", "pan-ctx": "b"}
+    assert {line[2]: line[0] for line in lines} == {"pan-ctx": "a", "arnn": "b", "san": "b"}
     assert second == f"mref-{'b' * 12}; digits mnist; backgrounds builtin; recipe {FAST}; queries one; hardware cpu"
     assert "status" not in text
     assert "uniform" not in text

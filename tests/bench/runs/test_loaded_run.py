@@ -4,19 +4,25 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 import bench
+import mnistref
 from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.leaderboard.snapshot import save_snapshot
 from bench.runs import experiment, records
 from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.dataset import MnistRef
 from tests.helpers import TOP
 
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=2, schedule="onecycle")
+
+QUESTION = ["image", "query", "label", "scale"]
+STORED = ["prediction", "correct", "scale_bin", "mask_correctness", "tpr", "pointing"]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,7 @@ def test_loaded_run_has_its_complete_record(finished):
     assert run.result == json.loads((finished / "result.json").read_text())
     assert list(run.history["epoch"]) == [1, 2]
     assert run.history["val_accuracy"].max() == run.result["val_accuracy"]
-    assert list(run.answers) == ["prediction", "correct", "scale_bin", "mask_correctness", "tpr", "pointing"]
+    assert list(run.answers) == [*QUESTION, *STORED]
     assert run.answers["correct"].dtype == bool
     assert run.answers["correct"].mean() == run.result["accuracy"]
     assert run.model is run.model
@@ -50,10 +56,41 @@ def test_a_stored_board_has_records_without_weights(finished, tmp_path):
     save_snapshot(finished.parent, tmp_path / "board")
     run, own = bench.load_run(tmp_path / "board" / "runs" / finished.name), bench.load_run(finished)
     assert run.result == own.result
-    pd.testing.assert_frame_equal(run.answers, own.answers)
+    assert (run.data, list(run.answers)) == (None, STORED)
+    pd.testing.assert_frame_equal(run.answers, own.answers[STORED])
     pd.testing.assert_frame_equal(run.history, own.history)
     with pytest.raises(DataProblemError, match="no weights here"):
         run.model  # noqa: B018
+
+
+def test_answers_have_the_questions_if_the_data_set_is_known(finished, mini, tmp_path):
+    save_snapshot(finished.parent, tmp_path / "board")
+    stored = tmp_path / "board" / "runs" / finished.name
+    data = MnistRef(mini, "test")
+    for run in (bench.load_run(finished), bench.load_run(stored, data=mini)):
+        assert run.data.name == mini.name
+        for name in ("image", "query", "label"):
+            np.testing.assert_array_equal(run.answers[name], getattr(data.triples, name))
+        np.testing.assert_array_equal(run.answers["scale"], data.scale)
+        assert ((run.answers["prediction"] == run.answers["label"]) == run.answers["correct"]).all()
+    assert bench.load_run(stored, root=mini.parent.parent).data == mini
+
+
+def test_another_data_set_is_refused(finished, mini, tmp_path):
+    other = mnistref.generate("mini", tmp_path, seed=1, train=2, val=2, test=3, digits="mnist5k", workers=1)
+    with pytest.raises(UsageProblemError, match=f"this is {other.name}, and the run is on {mini.name}"):
+        bench.load_run(finished, data=other)
+    run = dataclasses.replace(bench.load_run(finished), data=other)
+    with pytest.raises(DataProblemError, match="its test questions are not those of"):
+        run.answers  # noqa: B018
+
+
+def test_a_run_is_represented_by_one_line(finished, copied):
+    run = bench.load_run(finished)
+    measures = ", ".join(f"{name}={run.result[name]:.4f}" for name in ("accuracy", "mask_correctness", "pointing"))
+    assert repr(run) == f"LoadedRun('{finished.name}', {measures}, 2 epochs, 120 questions)"
+    (copied / records.RESULT).unlink()
+    assert repr(bench.load_run(copied)) == f"LoadedRun('{finished.name}', unfinished, 2 epochs, 120 questions)"
 
 
 @pytest.mark.parametrize("board", sorted((TOP / "results").glob("*/runs")), ids=lambda path: path.parent.name)

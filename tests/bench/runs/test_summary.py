@@ -56,6 +56,14 @@ def test_summary_compares_accuracy_with_question_blind_accuracy(run, mini):
     assert f"most frequent colour of each image: {100 * question_blind_accuracy(mini):.1f} %" in line
 
 
+def test_summary_says_if_the_accuracy_is_below_that_of_an_answer_that_ignores_the_question(run, mini, tmp_path):
+    blind = question_blind_accuracy(mini)
+    for accuracy, is_below in ((blind - 0.001, True), (0.0, True), (blind, False), (blind + 0.001, False)):
+        text = describe_run(changed(run, tmp_path / str(accuracy), accuracy=accuracy), mini)
+        note = f"The accuracy is below the {100 * blind:.1f} % of an answer that ignores the question"
+        assert (note in text) == is_below
+
+
 def test_summary_finds_the_run_without_attention_on_the_same_questions(run, trained, mini, tmp_path):
     """Runs on other questions and unfinished runs are skipped, and a run with the same recipe is preferred."""
     own, none = changed(run, tmp_path), trained("none")

@@ -1,6 +1,7 @@
 """The estimated duration of a sweep before it starts."""
 
 import logging
+import re
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from bench.config import DEFAULT_WIDTH, RECIPES
 from bench.runs import sweep_forecast
 from bench.runs.configure import RunSettings
 from bench.runs.sweep import SweepPlan
+from tests.bench.attention.user_modules import GOOD, write_module
 
 
 @pytest.fixture
@@ -78,4 +80,28 @@ def test_an_error_of_the_estimate_does_not_end_the_sweep(tasks, tmp_path, monkey
     monkeypatch.setattr(sweep_forecast, "MIN_IMAGES", 1)
     monkeypatch.setattr(sweep_forecast, "estimate_step_seconds", fail)
     sweep_forecast.announce_duration(tasks, tmp_path, 1, None)
-    assert "the time is not estimated: out of memory" in caplog.text
+    for name in ("san", "pan"):
+        assert f"the time of {name} on mini is not estimated: RuntimeError: out of memory" in caplog.text
+    assert "of training for" not in caplog.text
+
+
+BROKEN = """
+class Broken(Own):
+    def forward(self, x, query):
+        raise LookupError("not here")
+"""
+
+
+def test_a_sweep_of_user_modules_alone_has_an_estimate(mini, tmp_path, monkeypatch, caplog):
+    """A step of each module is measured in a child process. A module that fails is left out, and named."""
+    path = write_module(tmp_path, GOOD + BROKEN)
+    networks = [resolve_network(f"{path}:{name}", DEFAULT_WIDTH) for name in ("Own", "Broken")]
+    settings = RunSettings(RECIPES["fast"], "one", ComputeConfig(torch.device("cpu")))
+    monkeypatch.setattr(sweep_forecast, "MIN_IMAGES", 1)
+    with caplog.at_level(logging.INFO):
+        sweep_forecast.announce_duration(SweepPlan(networks, [mini], 2, settings).build_tasks(), tmp_path, 1, 1)
+    first, failed, estimate = [record.getMessage() for record in caplog.records]
+    assert first.endswith("an estimate of the time follows, from a step of each network")
+    assert failed.startswith("the time of own.py:Broken#")
+    assert failed.endswith("on mini is not estimated: LookupError: not here")
+    assert re.match(r"about \S+ \S+ of training for 2 runs, 1 at a time; the longest, mini-\w+ own.py:Own#", estimate)

@@ -268,7 +268,7 @@ def test_user_file_of_a_run_is_loaded_again(untrained_run, root, tmp_path, monke
         ({"indices": []}, "no image given"),
         ({"data": Path("nowhere")}, "no data set here"),
         ({"output": Path("a.gif")}, "ends in .png"),
-        ({"run": Path("nowhere")}, "no run here"),
+        ({"run": Path("nowhere")}, "nowhere: there is no such folder"),
     ],
 )
 def test_wrong_arguments_of_show_are_errors_of_one_line(how, message, finished, root, tmp_path):

@@ -75,3 +75,32 @@ def test_a_wrong_folder_is_a_usage_error_that_names_the_option_and_the_path(name
     path = str(tmp_path / name)
     done = CliRunner().invoke(cli.bench, ["evaluate", "model.py:f", "--data", path])
     assert (done.exit_code, done.stderr) == (2, f"error: --data {path}: {message}\n")
+
+
+READ_FOLDERS = {
+    "mnistref": ["preview PATH -o x.png", "stats PATH", "verify PATH", "export PATH --to png -o x"],
+    "bench": [
+        *("show PATH", "saliency PATH", "attack PATH", "swap PATH", "report --runs PATH", "leaderboard --runs PATH"),
+        *("leaderboard --check PATH", "run --attn san --init PATH", "run --attn san --data PATH"),
+        *("sweep --attn san --init PATH", "sweep --attn san --data PATH", "evaluate model.py:f --data PATH"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("program", "command"), [(program, command) for program, commands in READ_FOLDERS.items() for command in commands]
+)
+def test_every_command_answers_a_missing_folder_with_the_same_words(program, command, tmp_path):
+    path = str(tmp_path / "none")
+    done = CliRunner().invoke(getattr(cli, program), command.replace("PATH", path).split())
+    assert done.exit_code == 2
+    assert done.stderr.endswith(f"{path}: there is no such folder; check the path, or give one that exists\n")
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["leaderboard", "report"])
+def test_a_missing_default_folder_is_answered_with_how_to_fill_it(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli.bench, [command])
+    assert done.exit_code == 2
+    assert done.stderr.endswith("data_cache/runs: no runs here; make one with `bench run`, or use --runs\n")

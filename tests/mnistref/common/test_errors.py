@@ -6,7 +6,15 @@ from click.testing import CliRunner
 import cli
 from bench.attention import MECHANISMS
 from bench.config import PRESETS, RECIPES
-from mnistref.common.errors import did_you_mean, near_names, nearest_name
+from mnistref.common.errors import (
+    DataProblemError,
+    RemoteTracebackError,
+    RunProblemError,
+    did_you_mean,
+    format_traceback,
+    near_names,
+    nearest_name,
+)
 from mnistref.export import FORMATS
 from mnistref.generation.plan import POOLS
 from mnistref.sources.digits import NAMES as DIGITS
@@ -97,9 +105,29 @@ def test_commands_suggest_a_near_name_only(near, far, hint):
     assert "did you mean" not in message_of(*far).lower()
 
 
-@pytest.mark.parametrize("attn", ["pan,pan-ctx,pan,pan-ctx,pan", "none,san,pan,arnn,se"])
+@pytest.mark.parametrize("attn", ["pan,pan-ctx,pan,pan-ctx,pan", "san,san,san,san,san"])
 def test_too_many_mechanisms_are_refused_with_the_number_of_slots(attn):
     """This is reported before "san acts in the last slot only"."""
-    expected = f"error: {attn!r} names 5 slots; this network has 4; name 4 or fewer\n"
+    expected = f"error: {attn!r}: 5 mechanisms for 4 slots; name 4 or fewer\n"
     assert message_of("bench", "run", "--attn", attn, "--preset", "quick") == expected
+    assert message_of("bench", "runtime", "--attn", attn.replace(",", "+"), "--variant", "mini") == expected
     assert message_of("bench", "sweep", "--attn", attn.replace(",", "+"), "--preset", "quick") == expected
+
+
+def raised_from(error: BaseException, cause: BaseException | None) -> BaseException:
+    try:
+        raise error from cause
+    except BaseException as raised:
+        return raised
+
+
+def test_the_traceback_of_a_foreseen_error_is_that_of_its_cause():
+    own = raised_from(KeyError("own"), raised_from(ValueError("first"), None))
+    reported = raised_from(RunProblemError("run"), raised_from(DataProblemError("data"), own))
+    text = format_traceback(reported)
+    assert text == format_traceback(own)
+    assert text.count("Traceback (most recent call last)") == 2  # the user's error has a cause itself
+    assert text.endswith("KeyError: 'own'")
+    remote = raised_from(RunProblemError("run"), RemoteTracebackError(text))
+    assert format_traceback(remote) == text
+    assert format_traceback(raised_from(DataProblemError("alone"), None)).endswith("DataProblemError: alone")

@@ -1,0 +1,55 @@
+"""Draw the attention maps of stored runs for the page on mechanisms: `python docs/map_strips.py`.
+
+The upper row has the test images with the queried digit outlined, the lower row the product of the network's maps.
+"""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from PIL import Image, ImageFilter
+
+RESULTS = Path(__file__).parent.parent / "results"
+STRIPS = Path(__file__).parent / "static" / "maps"
+RUNS = {
+    "san": "mref-san-s0-664469a86fa0",
+    "pan": "mref-pan-s0-ee7d0479a734",
+    "pan-ctx": "mref-pan-ctx-s0-069d8ceb593f",
+    "han": "mref-han-s0-8afcdb423d27",
+    "arnn": "mref-arnn-s0-4c15ad981af5",
+    "brnn2-arnn": "mbg-brnn2+arnn-s0-cd6bfe6b3157",
+    "cbam": "mref-cbam-s0-714f8d05471a",
+    "ltpa-dp": "mref-ltpa-dp-s0-0c0d60730465",
+}
+"""Name of the file → run of the board `fast`."""
+GAP = 4
+
+
+def strip(pictures: Path) -> Image.Image:
+    """Return the two rows of a run's pictures, 1 image below the other."""
+    with Image.open(pictures / "images.webp") as images, Image.open(pictures / "maps.webp") as maps:
+        pixels, heat = np.asarray(images.convert("RGB")) / 255, np.asarray(maps.convert("L"))
+    with Image.open(pictures / "targets.png") as targets:
+        digit = targets.convert("L").point(lambda value: 255 * (value > 127))
+    outline = np.asarray(digit.filter(ImageFilter.MaxFilter(3))) > np.asarray(digit)
+    framed = np.where(outline[..., None], (1, 0, 1), pixels)
+    coloured = mpl.colormaps["viridis"](heat)[..., :3]
+    covered = np.where(outline[..., None], (1, 0, 1), 0.35 * pixels + 0.65 * coloured)
+    side = len(pixels)
+    rows = [np.split(row, row.shape[1] // side, axis=1) for row in (framed, covered)]
+    width = len(rows[0]) * (side + GAP) - GAP
+    page = Image.new("RGB", (width, 2 * side + GAP), "white")
+    for k, row in enumerate(rows):
+        for n, tile in enumerate(row):
+            page.paste(Image.fromarray((255 * tile).round().astype(np.uint8)), (n * (side + GAP), k * (side + GAP)))
+    return page
+
+
+def main() -> None:
+    STRIPS.mkdir(exist_ok=True)
+    for name, run in RUNS.items():
+        strip(RESULTS / "fast" / "runs" / run / "pictures").save(STRIPS / f"{name}.webp", quality=80, method=6)
+
+
+if __name__ == "__main__":
+    main()
