@@ -25,9 +25,9 @@ def tiny(make) -> Path:
     return make("mini")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def child() -> Iterator[ChildProcess]:
-    """A process that runs functions of the tests. It takes seconds to start."""
+    """A process that runs functions of the tests of a module, which may change its state."""
     process = ChildProcess("tests.spoil")
     yield process
     process.close()

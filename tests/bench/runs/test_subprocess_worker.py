@@ -118,7 +118,6 @@ def test_user_files_run_in_separate_processes(worker, tiny, tmp_path, checked_he
 
 
 def with_a_broken_kernel(task: dict) -> WorkerReply:
-    pool.compiled_works.cache_clear()  # another test of this process may have used the kernel
     with unittest.mock.patch.object(pool, "_tried", return_value="broken\nfor this test"):
         return subprocess_worker.run_task(task)
 
