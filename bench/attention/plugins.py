@@ -184,6 +184,8 @@ def _global_settings_restored() -> Iterator[None]:
     """Restore global settings that a file may change: the working directory, and PyTorch's defaults."""
     import torch
 
+    from bench.common.default_device import restore_default_device
+
     dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
     device, threads = torch.get_default_device(), torch.get_num_threads()
     try:
@@ -192,8 +194,7 @@ def _global_settings_restored() -> Iterator[None]:
     finally:
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(gradients)
-        if torch.get_default_device() != device:
-            torch.set_default_device(device)
+        restore_default_device(device)
         torch.set_num_threads(threads)
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from bench.common.default_device import restore_default_device
 from bench.common.memory import give_back
 from mnistref.dataset import forget_checks
 
@@ -90,8 +91,7 @@ class ProcessState:
         for (owner, name), value in zip(_SWITCHES, self._switches, strict=True):
             if getattr(owner, name) != value:
                 setattr(owner, name, value)
-        if torch.get_default_device() != self._device:
-            torch.set_default_device(self._device)
+        restore_default_device(self._device)
         for name in os.environ.keys() - self._environment:
             del os.environ[name]
         os.environ.update(self._environment)
