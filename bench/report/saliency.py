@@ -16,9 +16,10 @@ from bench.attribution.methods import METHODS
 from bench.common.number_format import percent, share
 from bench.evaluation.column import BOUNDS, Column
 from bench.evaluation.columns import ACCURACY
-from bench.leaderboard.map_table import METHOD, build_map_table, find_caution, list_cautions
+from bench.leaderboard.map_table import build_map_table, find_caution, list_cautions
+from bench.leaderboard.question_columns import METHOD
 from bench.report.table import MISSING
-from bench.runs.saliency_record import SHEET, SHEET_IMAGES, SHEET_TILE_PIXELS, SaliencyRecord, read_record
+from bench.runs.saliency_record import RECORD, SHEET, SHEET_IMAGES, SHEET_TILE_PIXELS, SaliencyRecord
 from mnistref.common.errors import DataProblemError
 
 log = logging.getLogger("bench")
@@ -67,7 +68,7 @@ def saliency_tables(runs: Path, names: Sequence[str]) -> list[SaliencyTable]:
     tables = []
     for name in names:
         try:
-            record = read_record(runs / name)
+            record = RECORD.read(runs / name)
         except (DataProblemError, OSError) as error:
             log.warning("skipped: %s", error)
             continue

@@ -1,11 +1,14 @@
 """`bench attack` on a short run, and what it has in common with `bench swap`."""
 
 import json
+import shutil
 
+import pandas as pd
 import pytest
 
 import cli
 from bench.attribution.attack_names import REGIONS
+from bench.leaderboard.attack_table import build_attack_table
 from bench.runs import attack_record, swap_record
 from tests.bench.bench_command import bench
 from tests.commands import call
@@ -86,15 +89,68 @@ def test_a_users_own_function_can_be_attacked_and_asked_twice(mini, tmp_path):
     assert out.splitlines()[-1].startswith("the map does not depend on the question")
 
 
-def test_a_stored_board_keeps_the_records(trained, mini, tmp_path):
+@pytest.fixture(scope="module")
+def saved(trained, mini, tmp_path_factory):
+    """A board whose run has an attack record and a swap record."""
+    board = tmp_path_factory.mktemp("saved") / "board"
     options = ["--data", mini, "--images", 4, "--device", "cpu"]
     assert bench("attack", trained, *options, "--eps", "8", "--method", "fgsm")[0] == 0
     assert bench("swap", trained, *options)[0] == 0
-    assert bench("leaderboard", "--runs", trained.parent, "--save", tmp_path / "board")[0] == 0
-    stored = tmp_path / "board" / "runs" / trained.name
-    assert (stored / attack_record.FILE.packed_file).is_file()
-    for module in (attack_record, swap_record):
-        before, after = module.read_record(trained), module.read_record(stored)
+    assert bench("leaderboard", "--runs", trained.parent, "--save", board)[0] == 0
+    return board
+
+
+def test_a_stored_board_keeps_the_records(saved, trained):
+    stored = saved / "runs" / trained.name
+    for kind in (attack_record.RECORD, swap_record.RECORD):
+        assert (stored / kind.packed_file).is_file()
+        before, after = kind.read(trained), kind.read(stored)
         assert after.settings == before.settings
         assert all((after.right[key] == values).all() for key, values in before.right.items())
-    assert bench("leaderboard", "--check", tmp_path / "board")[0] == 0
+
+
+def test_a_stored_board_has_the_tables_of_attacks_and_swaps(saved, trained):
+    attacks, swaps = (pd.read_csv(saved / name) for name in ("attacks.csv", "swaps.csv"))
+    expected = build_attack_table([(trained.name, attack_record.RECORD.read(trained))])
+    pd.testing.assert_frame_equal(attacks, expected, check_exact=False)
+    assert len(attacks) == len(REGIONS)
+    assert swaps["run"].tolist() == [trained.name]
+    assert f"| fgsm | 8 | {100 * attacks['fooling_rate'][0]:.1f}" in (saved / "attacks.md").read_text()
+    assert swaps["verdict"][0] in (saved / "swaps.md").read_text()
+    assert not (saved / "maps.csv").exists()
+    assert bench("leaderboard", "--check", saved)[0] == 0
+
+
+@pytest.mark.parametrize(("name", "column"), [("attacks", "fooling_rate_hi"), ("swaps", "moved")])
+def test_a_changed_number_of_a_table_is_named(name, column, saved, tmp_path):
+    board = shutil.copytree(saved, tmp_path / "board")
+    table = pd.read_csv(board / f"{name}.csv")
+    table.loc[0, column] += 0.01
+    table.to_csv(board / f"{name}.csv", index=False)
+    code, _, error = bench("leaderboard", "--check", board)
+    assert code == 4
+    assert f"{name}.csv: row 1, {column}: " in error
+
+
+@pytest.mark.parametrize("name", ["attacks.csv", "swaps.md"])
+def test_a_missing_table_is_noticed_and_written_again(name, saved, tmp_path):
+    board = shutil.copytree(saved, tmp_path / "board")
+    text = (board / name).read_text()
+    (board / name).unlink()
+    code, _, error = bench("leaderboard", "--check", board)
+    assert code == 4
+    assert name in error
+    assert bench("leaderboard", "--runs", board / "runs", "--save", board)[0] == 0
+    assert (board / name).read_text() == text
+
+
+def test_a_table_without_records_is_noticed_and_removed(saved, tmp_path):
+    board = shutil.copytree(saved, tmp_path / "board")
+    for path in board.glob("runs/*/swap.*"):
+        path.unlink()
+    code, _, error = bench("leaderboard", "--check", board)
+    assert code == 4
+    assert "no run of this board has swap.json; delete it" in error
+    assert bench("leaderboard", "--runs", board / "runs", "--save", board)[0] == 0
+    assert not (board / "swaps.csv").exists()
+    assert not (board / "swaps.md").exists()

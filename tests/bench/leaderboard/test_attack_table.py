@@ -6,6 +6,7 @@ import pytest
 from bench.attribution.fooling import Attack
 from bench.attribution.swap import AREAS, LARGEST_CHANGE, MASSES, MOVED, RIGHTS, TOTAL_VARIATION
 from bench.leaderboard.attack_table import attack_table_to_text, build_attack_table
+from bench.leaderboard.question_columns import ATTACK_COLUMNS, SWAP_COLUMNS, column_names
 from bench.leaderboard.statistics import bootstrap_interval
 from bench.leaderboard.swap_table import build_swap_table, describe_verdict, swap_table_to_text
 from bench.runs.attack_record import AttackRecord
@@ -28,7 +29,9 @@ def attacked() -> AttackRecord:
 
 
 def test_the_table_of_attacks_has_a_row_for_each_attack_with_intervals():
-    board = build_attack_table([("run-1", attacked())]).set_index(["region", "norm"])
+    board = build_attack_table([("run-1", attacked())])
+    assert list(board.columns) == column_names(ATTACK_COLUMNS)
+    board = board.set_index(["region", "norm"])
     assert board["fooling_rate"].to_dict() == {
         ("all", 1.0): 0.25,
         ("all", 4.0): 1.0,
@@ -75,7 +78,9 @@ def swapped(change: float) -> SwapRecord:
     ],
 )
 def test_the_verdict_is_that_of_the_largest_change(change, share, verdict):
-    (row,) = build_swap_table([("run-1", swapped(change))]).to_dict("records")
+    table = build_swap_table([("run-1", swapped(change))])
+    assert list(table.columns) == column_names(SWAP_COLUMNS)
+    (row,) = table.to_dict("records")
     assert row["verdict"] == describe_verdict(swapped(change).measures[LARGEST_CHANGE]) == verdict
     assert row["maps_changed"] == share
     assert row["maximal_change"] == change

@@ -7,12 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.attribution.explain import ExplanationOptions
 from bench.attribution.sheet import OUTLINE, draw_sheet
 from bench.report.saliency import saliency_tables
 from bench.runs import saliency_record
 from bench.runs.saliency_record import SHEET_IMAGES, SHEET_TILE_PIXELS
-from tests.bench.runs.test_saliency_record import make_explanation
+from tests.bench.runs.test_saliency_record import write
 
 
 @pytest.fixture
@@ -20,7 +19,7 @@ def run(tmp_path):
     """A run with a record of three methods, and a sheet of their maps."""
     run = tmp_path / "mbg-pan-s0-0123"
     run.mkdir()
-    saliency_record.write_record(run, "mbg-0123", make_explanation(), ExplanationOptions(), "cpu", "0.9.0")
+    write(run)
     tile = SHEET_TILE_PIXELS
     sheet = np.zeros((4 * tile, SHEET_IMAGES * tile, 3), np.uint8)
     Image.fromarray(sheet).save(run / saliency_record.SHEET, "WEBP")
@@ -29,7 +28,7 @@ def run(tmp_path):
 
 def test_the_table_has_the_numbers_of_the_record_and_a_strip_for_each_method(run):
     (table,) = saliency_tables(run.parent, [run.name, "without-a-record"])
-    record = saliency_record.read_record(run)
+    record = saliency_record.RECORD.read(run)
     assert table.title == run.name
     assert [row.method for row in table.rows] == ["attention", "gradient", "input-x-gradient", "oracle"]
     assert [bool(row.strip) for row in table.rows] == [True, True, True, False]
@@ -59,7 +58,7 @@ def test_without_a_valid_sheet_the_table_has_no_pictures(damage, run, caplog):
 
 
 def test_a_damaged_record_is_skipped_with_a_warning(run, caplog):
-    (run / saliency_record.SETTINGS).write_text("{}")
+    (run / saliency_record.RECORD.settings_file).write_text("{}")
     assert saliency_tables(run.parent, [run.name]) == []
     assert "damaged" in caplog.text
 

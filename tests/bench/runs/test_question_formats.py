@@ -65,7 +65,7 @@ def make_questions() -> Resident:
 def write_attack(run: Path) -> None:
     plan = AttackPlan(norms=(0.5, 2.0))
     found = measure_fooling(make_network(), make_questions(), plan, batch=10)
-    attack_record.write_record(run, "mini-1", found, plan, 10, "cpu")
+    attack_record.RECORD.write(run, attack_record.attack_content("mini-1", found, plan, 10, "cpu"))
 
 
 def write_swap(run: Path) -> None:
@@ -73,13 +73,13 @@ def write_swap(run: Path) -> None:
     second = replace(first, slot=first.slot + 1, query=(first.query + 1) % QUERIES, label=(first.label + 1) % CLASSES)
     found = swap(make_network(), first, second, batch=10)
     assert found is not None
-    swap_record.write_record(run, "mini-1", found, 10, "cpu")
+    swap_record.RECORD.write(run, swap_record.swap_content("mini-1", found, 10, "cpu"))
 
 
 def write_saliency(run: Path) -> None:
     options = ExplanationOptions(batch=10)
     found = explain(make_network(), make_questions(), find_methods("attention,uniform,center"), options)
-    saliency_record.write_record(run, "mini-1", found, options, "cpu", "")
+    saliency_record.RECORD.write(run, saliency_record.saliency_content("mini-1", found, options, "cpu", ""))
 
 
 WRITERS = {"attack": write_attack, "swap": write_swap, "saliency": write_saliency}
@@ -89,13 +89,13 @@ def describe(kind: str, run: Path) -> dict:
     """Return the format of a record, the types of its settings, and its arrays for the questions above."""
     WRITERS[kind](run)
     module = RECORDS[kind]
-    settings = json.loads((run / module.SETTINGS).read_text(encoding="utf-8"))
+    settings = json.loads((run / module.RECORD.settings_file).read_text(encoding="utf-8"))
     return {
         "format": module.FORMAT,
         "settings": {name: type(value).__name__ for name, value in settings.items()},
         "arrays": {
             name: np.round(values.astype(np.float64), 6).tolist()
-            for name, values in sorted(module.FILE.read(run, QUESTIONS).items())
+            for name, values in sorted(module.RECORD.read_arrays(run, QUESTIONS).items())
         },
     }
 

@@ -11,6 +11,7 @@ from bench.attribution.fooling import Attack, AttackPlan, FoolingResult
 from bench.attribution.swap import AREAS, LARGEST_CHANGE, MASSES, MOVED, RIGHTS, TOTAL_VARIATION, Swap
 from bench.common.safetensors_io import decode, encode
 from bench.runs import attack_record, saliency_record, swap_record
+from bench.runs.question_record import QuestionRecord
 from mnistref.common.errors import DataProblemError
 
 PLAN = AttackPlan(("pgd",), ("all", "target"), (0.5, 4.0))
@@ -21,7 +22,7 @@ def write_attack(run):
     areas = {region: torch.tensor([1.0, 0.25, 0.125], dtype=torch.float64) for region in PLAN.regions}
     right = torch.tensor([1, 0, 1], dtype=torch.uint8)
     fooling = FoolingResult(flags, {attack: 1 - values for attack, values in flags.items()}, right, areas)
-    return attack_record.write_record(run, "mini-1", fooling, PLAN, 7, "cpu")
+    return attack_record.RECORD.write(run, attack_record.attack_content("mini-1", fooling, PLAN, 7, "cpu"))
 
 
 def write_swap(run):
@@ -29,7 +30,7 @@ def write_swap(run):
     measures = {name: torch.tensor([0.1 * k, 1e-7, 1.0]) for k, name in enumerate(names)}
     measures[MOVED] = torch.tensor([-0.5, 0.0, 1.0])
     right = {name: torch.tensor([1, 0, 1], dtype=torch.uint8) for name in RIGHTS}
-    return swap_record.write_record(run, "mini-1", Swap(measures, right), 7, "cpu")
+    return swap_record.RECORD.write(run, swap_record.swap_content("mini-1", Swap(measures, right), 7, "cpu"))
 
 
 def test_an_attack_record_is_read_as_it_was_written(tmp_path):
@@ -61,36 +62,34 @@ def test_a_swap_record_is_read_as_it_was_written(tmp_path):
     assert record.right["right2"].tolist() == [True, False, True]
 
 
-KINDS = {"attack": (attack_record, write_attack), "swap": (swap_record, write_swap)}
-each_kind = pytest.mark.parametrize(("module", "write"), KINDS.values(), ids=list(KINDS))
+KINDS = {"attack": (attack_record.RECORD, write_attack), "swap": (swap_record.RECORD, write_swap)}
+each_kind = pytest.mark.parametrize(("kind", "write"), KINDS.values(), ids=list(KINDS))
 
 
 @each_kind
-def test_a_packed_record_is_read_like_the_original(module, write, tmp_path):
-    assert module.read_record(tmp_path) is None
-    assert module.FILE.read_packed(tmp_path) is None
+def test_a_packed_record_is_read_like_the_original(kind, write, tmp_path):
+    assert kind.read(tmp_path) is None
+    assert kind.read_packed(tmp_path) is None
     before = write(tmp_path)
-    packed = module.FILE.read_packed(tmp_path)
-    (tmp_path / module.ARRAYS).unlink()
-    (tmp_path / module.FILE.packed_file).write_bytes(packed)
-    after = module.read_record(tmp_path)
+    packed = kind.read_packed(tmp_path)
+    (tmp_path / kind.arrays_file).unlink()
+    (tmp_path / kind.packed_file).write_bytes(packed)
+    after = kind.read(tmp_path)
     assert after.settings == before.settings
     for name, values in before.right.items():
         np.testing.assert_array_equal(after.right[name], values)
-    assert module.FILE.read_packed(tmp_path) == packed
+    assert kind.read_packed(tmp_path) == packed
 
 
 @each_kind
-def test_a_missing_or_broken_file_is_named(module, write, tmp_path):
+def test_a_missing_or_broken_file_is_named(kind, write, tmp_path):
     write(tmp_path)
-    (tmp_path / module.ARRAYS).write_bytes(b"no arrays")
-    with pytest.raises(DataProblemError, match=f"{module.ARRAYS}.*not a safetensors file"):
-        module.read_record(tmp_path)
-    (tmp_path / module.ARRAYS).unlink()
-    with pytest.raises(
-        DataProblemError, match=f"{module.ARRAYS} is missing.*delete it and run `{module.FILE.command}`"
-    ):
-        module.read_record(tmp_path)
+    (tmp_path / kind.arrays_file).write_bytes(b"no arrays")
+    with pytest.raises(DataProblemError, match=f"{kind.arrays_file}.*not a safetensors file"):
+        kind.read(tmp_path)
+    (tmp_path / kind.arrays_file).unlink()
+    with pytest.raises(DataProblemError, match=f"{kind.arrays_file} is missing.*delete it and run `{kind.command}`"):
+        kind.read(tmp_path)
 
 
 @each_kind
@@ -98,12 +97,12 @@ def test_a_missing_or_broken_file_is_named(module, write, tmp_path):
     ("key", "value"),
     [("format", 2), ("images", 0), ("images", 4), ("images", True), ("dataset", 3), ("batch", None), ("device", [])],
 )
-def test_wrong_settings_are_named(module, write, key, value, tmp_path):
+def test_wrong_settings_are_named(kind, write, key, value, tmp_path):
     write(tmp_path)
-    settings = json.loads((tmp_path / module.SETTINGS).read_text())
-    (tmp_path / module.SETTINGS).write_text(json.dumps(settings | {key: value}))
+    settings = json.loads((tmp_path / kind.settings_file).read_text())
+    (tmp_path / kind.settings_file).write_text(json.dumps(settings | {key: value}))
     with pytest.raises(DataProblemError, match=r"damaged \(.*(wrong|format is not 1)"):
-        module.read_record(tmp_path)
+        kind.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +114,7 @@ def test_wrong_attacks_are_named(key, value, tmp_path):
     settings = json.loads((tmp_path / "attack.json").read_text())
     (tmp_path / "attack.json").write_text(json.dumps(settings | {key: value}))
     with pytest.raises(DataProblemError, match=f"{key} missing or wrong"):
-        attack_record.read_record(tmp_path)
+        attack_record.RECORD.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -136,18 +135,32 @@ def test_wrong_attacks_are_named(key, value, tmp_path):
     ],
 )
 def test_wrong_arrays_are_named(kind, name, values, tmp_path):
-    module, write = KINDS[kind]
+    record, write = KINDS[kind]
     write(tmp_path)
-    arrays = decode((tmp_path / module.ARRAYS).read_bytes(), "arrays")
+    arrays = decode((tmp_path / record.arrays_file).read_bytes(), "arrays")
     if values is None:
         del arrays[name]
     else:
         arrays[name] = values
-    (tmp_path / module.ARRAYS).write_bytes(encode(arrays))
+    (tmp_path / record.arrays_file).write_bytes(encode(arrays))
     with pytest.raises(DataProblemError, match=f"{name} missing or wrong"):
-        module.read_record(tmp_path)
+        record.read(tmp_path)
 
 
 def test_three_records_have_different_files():
-    modules = (saliency_record, attack_record, swap_record)
-    assert len({name for m in modules for name in (m.SETTINGS, m.ARRAYS, m.FILE.packed_file)}) == 9
+    kinds = (saliency_record.RECORD, attack_record.RECORD, swap_record.RECORD)
+    assert len({name for kind in kinds for name in (kind.settings_file, kind.arrays_file, kind.packed_file)}) == 9
+
+
+@each_kind
+def test_a_record_without_files_equals_the_record_that_is_read(kind, write, tmp_path, monkeypatch):
+    contents = []
+    original = QuestionRecord.write
+    monkeypatch.setattr(
+        QuestionRecord, "write", lambda self, run, content: contents.append(content) or original(self, run, content)
+    )
+    read, made = write(tmp_path), kind.make(contents[0])
+    assert made.settings == read.settings
+    for name, values in vars(read).items():
+        if name != "settings":
+            np.testing.assert_equal(getattr(made, name), values)

@@ -9,7 +9,9 @@ import torch
 from bench.attribution.explain import ORACLE, Explanation, ExplanationOptions
 from bench.attribution.measures import AREAS, DELETION, MEASURES
 from bench.leaderboard.map_table import build_map_table, map_table_to_text, randomization_to_text
+from bench.leaderboard.question_columns import MAP_COLUMNS, column_names
 from bench.runs import saliency_record
+from bench.runs.saliency_record import RECORD
 from mnistref.common.errors import DataProblemError
 
 
@@ -30,11 +32,12 @@ def make_explanation(images: int = 7) -> Explanation:
 
 
 def write(run) -> saliency_record.SaliencyRecord:
-    return saliency_record.write_record(run, "mbg-0123", make_explanation(), ExplanationOptions(), "cpu", "0.9.0")
+    content = saliency_record.saliency_content("mbg-0123", make_explanation(), ExplanationOptions(), "cpu", "0.9.0")
+    return RECORD.write(run, content)
 
 
 def test_a_record_is_read_as_written(tmp_path):
-    assert saliency_record.read_record(tmp_path) is None
+    assert RECORD.read(tmp_path) is None
     record, explanation = write(tmp_path), make_explanation()
     assert record.settings["images"] == 7
     assert record.settings["seconds_per_1000"] == {"gradient": 500.0}
@@ -42,10 +45,10 @@ def test_a_record_is_read_as_written(tmp_path):
     for method, table in explanation.measures.items():
         for name, values in table.items():
             np.testing.assert_allclose(record.measures[method][name], values, atol=5e-4)
-    packed = saliency_record.read_packed_arrays(tmp_path)
-    (tmp_path / saliency_record.ARRAYS).unlink()
-    (tmp_path / saliency_record.PACKED_ARRAYS).write_bytes(packed)
-    again = saliency_record.read_record(tmp_path)
+    packed = RECORD.read_packed(tmp_path)
+    (tmp_path / RECORD.arrays_file).unlink()
+    (tmp_path / RECORD.packed_file).write_bytes(packed)
+    again = RECORD.read(tmp_path)
     assert all(np.array_equal(again.areas[name], record.areas[name]) for name in AREAS)
 
 
@@ -62,26 +65,27 @@ def test_a_record_is_read_as_written(tmp_path):
 )
 def test_wrong_settings_are_named(change, message, tmp_path):
     write(tmp_path)
-    path = tmp_path / saliency_record.SETTINGS
+    path = tmp_path / RECORD.settings_file
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(DataProblemError, match=message):
-        saliency_record.read_record(tmp_path)
+        RECORD.read(tmp_path)
 
 
 def test_missing_and_damaged_arrays_are_named(tmp_path):
     write(tmp_path)
-    path = tmp_path / saliency_record.ARRAYS
+    path = tmp_path / RECORD.arrays_file
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(DataProblemError, match="not a safetensors file"):
-        saliency_record.read_record(tmp_path)
+        RECORD.read(tmp_path)
     path.unlink()
     with pytest.raises(DataProblemError, match="missing"):
-        saliency_record.read_record(tmp_path)
+        RECORD.read(tmp_path)
 
 
 def test_the_table_has_the_means_and_their_bounds(tmp_path):
     record = write(tmp_path)
     board = build_map_table([("some-run", record)])
+    assert list(board.columns) == column_names(MAP_COLUMNS)
     assert board["method"].tolist() == ["attention", "gradient", "input-x-gradient", ORACLE]
     row = board.iloc[1]
     assert row["mask_correctness"] == pytest.approx(record.measures["gradient"]["mask_correctness"].mean())
