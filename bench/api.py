@@ -16,8 +16,8 @@ from bench.attention import known_mechanisms
 from bench.attribution.explain import ExplanationOptions
 from bench.attribution.explain import explain as explain_questions
 from bench.attribution.explained_network import ExplainedNetwork
+from bench.attribution.map_method import LABEL, PREDICTION
 from bench.attribution.measures import IMAGE_MEASURES
-from bench.attribution.method_names import LABEL, PREDICTION
 from bench.attribution.methods import find_method
 from bench.compute import ComputeConfig
 from bench.data.loading import load_questions

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from bench.attribution.explain import ORACLE
+from bench.attribution.map_method import EXPLAINED
 from bench.attribution.measures import AREAS, MEASURES
-from bench.attribution.method_names import EXPLAINED
 from bench.attribution.methods import METHODS
 from bench.common.number_format import amount, percent, share
 from bench.evaluation.column import with_suffixes

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from bench.attribution.map_method import EXPLAINED
 from bench.attribution.measures import AREAS, MEASURES
-from bench.attribution.method_names import EXPLAINED
 from bench.attribution.methods import METHODS
 from bench.common.number_format import percent, share
 from bench.evaluation.column import BOUNDS, Column

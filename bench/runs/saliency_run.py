@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from bench.attribution.explain import ExplanationOptions, explain
 from bench.attribution.explained_network import ExplainedNetwork
-from bench.attribution.methods import MapMethod
+from bench.attribution.map_method import MapMethod
 from bench.attribution.randomization import cascade, layers_from_the_answer
 from bench.attribution.sheet import draw_sheet
 from bench.compute import ComputeConfig

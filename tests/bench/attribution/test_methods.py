@@ -1,16 +1,20 @@
 """Each map method against Captum's own call, finite differences, or its definition."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 
-from bench.attribution import captum_methods, methods, rise
+from bench.attribution import captum_methods, rise
 from bench.attribution.explain import seeded
 from bench.attribution.explained_network import ExplainedNetwork
-from bench.attribution.method_names import DEFAULT_METHODS, DESCRIPTIONS
-from bench.attribution.methods import METHODS, find_method, find_methods
+from bench.attribution.map_method import map_method
+from bench.attribution.methods import DEFAULT_METHODS, METHODS, find_method, find_methods
 from bench.model import create_model
 from mnistref.common.errors import UsageProblemError
+from tests.helpers import TOP
 
 pytest.importorskip("captum")
 FAST = [name for name, method in METHODS.items() if not method.is_slow]
@@ -104,7 +108,7 @@ def test_a_method_finds_the_only_pixels_that_matter(name):
 
 
 def test_rise_finds_the_only_pixels_that_matter(monkeypatch):
-    monkeypatch.setattr(rise, "RISE_MASKS", 200)
+    monkeypatch.setattr(rise, "_MASKS", 200)
     torch.manual_seed(0)
     network = ExplainedNetwork(lambda images, query: 5 * (brightness_in_a_corner(images, query) - 2), 5)
     images, query = torch.ones(2, 3, 32, 32), torch.zeros(2, dtype=torch.long)
@@ -174,7 +178,29 @@ def test_names_of_methods():
         find_method("")
 
 
-def test_every_description_has_a_function_and_every_function_a_description():
-    assert list(methods._COMPUTE) == list(DESCRIPTIONS) == list(METHODS)
-    assert METHODS["rise"].summary == DESCRIPTIONS["rise"].summary
-    assert set(DEFAULT_METHODS) == set(FAST)
+def test_tables_have_this_order():
+    gradients = ["gradient", "input-x-gradient", "smoothgrad", "integrated-gradients", "gradcam", "occlusion"]
+    assert list(METHODS) == ["attention", *gradients, "rise", "uniform", "center", "random"]
+    assert list(DEFAULT_METHODS) == FAST
+    assert [name for name, method in METHODS.items() if method.is_baseline] == ["uniform", "center", "random"]
+    assert all(method.source or method.is_baseline for method in METHODS.values())
+
+
+def test_names_of_methods_need_no_torch():
+    code = "import sys; from bench.attribution.methods import METHODS; "
+    code += "print(len(METHODS), {'torch', 'numpy', 'captum'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(METHODS)), "set()"]
+
+
+def test_a_decorated_function_is_a_method():
+    """Its name is that of the function, and it can be called like the function."""
+
+    @map_method("the red channel", "nowhere", is_slow=True, caution="none")
+    def red_channel(network, images, query, classes):
+        return images[:, 0]
+
+    assert (red_channel.name, red_channel.summary, red_channel.source) == ("red-channel", "the red channel", "nowhere")
+    assert (red_channel.is_slow, red_channel.is_baseline, red_channel.caution) == (True, False, "none")
+    images = torch.rand(2, 3, 4, 4)
+    assert torch.equal(red_channel(None, images, None, None), images[:, 0])
