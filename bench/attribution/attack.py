@@ -10,13 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.attribution.attack_names import ALL, BACKGROUND, FGSM, OTHERS, PIXEL_LEVELS, TARGET
+from bench.attribution.attack_names import ALL, BACKGROUND, FGSM, OTHERS, PGD_REACH, PGD_STEPS, PIXEL_LEVELS, TARGET
 from bench.attribution.explained_network import ExplainedNetwork
 from mnistref.common.errors import UsageProblemError, did_you_mean
-
-PGD_STEPS = 10
-_PGD_REACH = 2.5
-"""Sum of the sizes of all steps of `pgd`, in ε. Above 1, it can reach any point within the norm (Madry et al., §5)."""
 
 
 def attack(
@@ -44,7 +40,7 @@ def attack(
     Raises:
         ValueError: the answers have no gradient with respect to the images.
     """
-    steps, size = (1, epsilon) if method == FGSM else (PGD_STEPS, _PGD_REACH * epsilon / PGD_STEPS)
+    steps, size = (1, epsilon) if method == FGSM else (PGD_STEPS, PGD_REACH * epsilon / PGD_STEPS)
     allowed = region.unsqueeze(1)
     attacked = images
     for _ in range(steps):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import cli
-from bench.attribution.attack_names import REGIONS
+from bench.attribution.attack_names import METHODS, PGD_STEPS, REGIONS
 from bench.leaderboard.attack_table import build_attack_table
 from bench.runs import attack_record, swap_record
 from tests.bench.bench_command import bench
@@ -61,6 +61,11 @@ def test_wrong_options_are_usage_errors_of_one_line(command, arguments, message,
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("error: ")
     assert message in done.stderr
+
+
+def test_the_help_has_the_number_of_steps_of_pgd():
+    assert f"pgd takes {PGD_STEPS}." in " ".join(call(cli.bench, "attack", "--help").stdout.split())
+    assert METHODS["pgd"].startswith(f"{PGD_STEPS} steps of ε / 4 along the sign")
 
 
 @pytest.mark.parametrize("command", ["attack", "swap"])
