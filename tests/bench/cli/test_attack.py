@@ -5,11 +5,15 @@ import shutil
 
 import pandas as pd
 import pytest
+import torch
 
 import cli
+from bench import attack, load_run
 from bench.attribution.attack_names import METHODS, PGD_STEPS, REGIONS
 from bench.leaderboard.attack_table import build_attack_table
 from bench.runs import attack_record, swap_record
+from mnistref import MnistRef
+from mnistref.common.errors import UsageProblemError
 from tests.bench.bench_command import bench
 from tests.commands import call
 
@@ -37,6 +41,38 @@ def test_attack_writes_the_record_and_prints_the_same_numbers(trained, mini, tmp
     assert "answers that change, % (95 %):" in out
     rate = by_key["pgd", "target", 32]["fooling_rate"]
     assert f"pgd     32  {100 * rate:.1f}" in out
+
+
+def test_python_gives_the_numbers_of_the_command(trained, mini):
+    options = ["--data", mini, "--images", 6, "--eps", "2,16", "--device", "cpu"]
+    code, out, _ = bench("attack", trained, *options, "--method", "fgsm", "--json")
+    assert code == 0
+    expected = pd.DataFrame(json.loads(out)).drop(columns="run")
+    data, model = MnistRef(mini, split="test")[:6], load_run(trained).model
+    found = attack(model, data, methods="fgsm", eps=[16, 2])
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    (row,) = attack(model, data, methods=["fgsm"], regions=["target"], eps=16).to_dict("records")
+    assert row == expected.set_index(["region", "norm"], drop=False).loc[("target", 16)].to_dict()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"methods": []}, "no attack: give one or more of fgsm, pgd"),
+        ({"regions": "ink"}, "no region 'ink'"),
+        ({"eps": ()}, "no norm"),
+        ({"eps": [None]}, "norm None"),
+        ({"eps": 256}, "norm 256"),
+    ],
+)
+def test_python_refuses_unknown_attacks(arguments, message, mini):
+    with pytest.raises(UsageProblemError, match=message):
+        attack(lambda images, query: images.mean((2, 3)), MnistRef(mini, split="test")[:2], **arguments)
+
+
+def test_python_refuses_answers_without_a_gradient(mini):
+    with pytest.raises(ValueError, match="no gradient"):
+        attack(lambda images, query: torch.zeros(len(images), 5), MnistRef(mini, split="test")[:2], methods="fgsm")
 
 
 @pytest.mark.parametrize(
