@@ -18,9 +18,9 @@ from bench.evaluation.column import BOUNDS, Column
 from bench.evaluation.columns import ACCURACY
 from bench.leaderboard.map_table import build_map_table, find_caution, list_cautions
 from bench.leaderboard.question_columns import METHOD
+from bench.report.load import read_question_records
 from bench.report.table import MISSING
 from bench.runs.saliency_record import RECORD, SHEET, SHEET_IMAGES, SHEET_TILE_PIXELS, SaliencyRecord
-from mnistref.common.errors import DataProblemError
 
 log = logging.getLogger("bench")
 
@@ -65,16 +65,8 @@ class SaliencyTable:
 
 def saliency_tables(runs: Path, names: Sequence[str]) -> list[SaliencyTable]:
     """Return the table of each run that has a record of map methods. Damaged records are skipped with a warning."""
-    tables = []
-    for name in names:
-        try:
-            record = RECORD.read(runs / name)
-        except (DataProblemError, OSError) as error:
-            log.warning("skipped: %s", error)
-            continue
-        if record is not None:
-            tables.append(_tabulate(name, record, _read_strips(runs / name)))
-    return tables
+    found = read_question_records(runs, names, RECORD)
+    return [_tabulate(name, record, _read_strips(runs / name)) for name, record in found]
 
 
 def _tabulate(name: str, record: SaliencyRecord, strips: Sequence[str]) -> SaliencyTable:
