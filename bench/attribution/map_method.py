@@ -60,6 +60,6 @@ def map_method(
 
     def decorate(compute: Compute) -> MapMethod:
         name = compute.__name__.replace("_", "-")
-        return MapMethod(name, compute, summary, source, is_baseline, is_slow, caution)
+        return MapMethod(name, compute, summary, source, is_baseline=is_baseline, is_slow=is_slow, caution=caution)
 
     return decorate
