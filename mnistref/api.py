@@ -8,6 +8,7 @@ from mnistref.common.errors import UsageProblemError, did_you_mean
 from mnistref.dataset import MnistRef
 from mnistref.generation.generate import Request
 from mnistref.generation.generate import generate as generate_data_set
+from mnistref.spec import DISJOINT
 from mnistref.variants import FIRST_STEPS, FIRST_STEPS_DIGITS, FIRST_STEPS_SIZES, VARIANTS
 
 
@@ -38,7 +39,7 @@ def generate(
     test: int | None = None,
     digits: str | Path = "mnist",
     backgrounds: str | Path = "builtin",
-    pool: str = "disjoint",
+    pool: str = DISJOINT,
     skip_bad: bool = False,
     any_digits: bool = False,
     keep_copies: bool = False,

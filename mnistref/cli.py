@@ -10,7 +10,7 @@ import click
 from mnistref.common.click_program import EXISTING, FOLDER, HeadedCommand, headed_option, program
 from mnistref.common.console import emit, emit_json, in_user_spelling, log_once
 from mnistref.common.text_table import table
-from mnistref.spec import POOLS
+from mnistref.spec import DISJOINT, POOLS
 
 if TYPE_CHECKING:
     _TextType = click.ParamType[str]
@@ -77,7 +77,7 @@ _workers = partial(headed_option, "Workers")
 @_sources("--skip-bad", is_flag=True, help="Leave out unusable photos, and list them.")
 @_sources("--any-digits", is_flag=True, help="Accept digits that fail the digit check.")
 @_sources("--keep-copies", is_flag=True, help="Keep photos that are copies of others.")
-@_sources("--pool", default=POOLS[0], show_default=True, metavar="|".join(POOLS), help="Whether splits share sources.")
+@_sources("--pool", default=DISJOINT, show_default=True, metavar="|".join(POOLS), help="Whether splits share sources.")
 @_workers("--workers", type=click.IntRange(min=1), metavar="N", help="Number of workers.  [default: processors]")
 @_workers("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of a Dask scheduler.")
 def generate(

@@ -12,7 +12,7 @@ from typing import NotRequired, TypedDict
 
 LAW_VERSION = 1
 SPLITS = ("train", "val", "test")
-POOLS = ("disjoint", "pooled")
+DISJOINT, POOLED = POOLS = ("disjoint", "pooled")
 """`disjoint`: no digit or photo is in two splits. `pooled`: all splits share all digits and photos."""
 BACKGROUNDS = {"black": "black", "distractors": "black over patches of other digits", "photo": "a natural photo"}
 """Kind of background → words for it in `VariantSpec.description`."""

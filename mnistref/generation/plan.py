@@ -11,7 +11,7 @@ from mnistref.metadata.credits import LICENCES
 from mnistref.sources.digit_check import check_digit_images
 from mnistref.sources.digits import NAMES, Digits, load_digits, require_digit_source
 from mnistref.sources.photos import PhotoList, list_photos, require_photo_source
-from mnistref.spec import POOLS, DatasetSpec, RequestRecord, VariantSpec
+from mnistref.spec import DISJOINT, POOLS, DatasetSpec, RequestRecord, VariantSpec
 from mnistref.storage.manifest import (
     Manifest,
     Source,
@@ -43,7 +43,7 @@ class Request:
     sizes: Mapping[str, int] | None = None
     digits: str = "mnist"
     backgrounds: str = "builtin"
-    pool: str = "disjoint"
+    pool: str = DISJOINT
     skip_bad: bool = False
     any_digits: bool = False
     keep_copies: bool = False
@@ -157,7 +157,7 @@ def _are_digits_odd(digits: Digits, request: Request) -> bool:
 
 def _list_photos(request: Request, raw: Path) -> PhotoList:
     """Return the photos of a request; if the splits are disjoint, without copies of the same picture."""
-    skip_copies = request.pool == "disjoint" and not request.keep_copies
+    skip_copies = request.pool == DISJOINT and not request.keep_copies
     return list_photos(request.backgrounds, raw, request.skip_bad, skip_copies)
 
 

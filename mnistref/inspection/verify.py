@@ -14,7 +14,7 @@ import numpy as np
 from mnistref.common.atomic_files import check_file, file_sha256, is_file
 from mnistref.common.errors import DataProblemError
 from mnistref.metadata.card import pages
-from mnistref.spec import CLASSES, COLORS, SCALE_BIN_NAMES, SCALE_BINS, VariantSpec
+from mnistref.spec import CLASSES, COLORS, DISJOINT, SCALE_BIN_NAMES, SCALE_BINS, VariantSpec
 from mnistref.storage.integrity import is_intact, require_intact
 from mnistref.storage.manifest import MANIFEST, PAGES, SUMS, Manifest, checksums_text, expected_checksums, read_manifest
 from mnistref.storage.schema import FIELDS, require_range
@@ -172,7 +172,7 @@ def statistics(folder: Path) -> list[LawCheck]:
         laws += _laws(split, manifest, sample)
         used["digits"][split] = set(np.unique(sample["digit_source"])) - {-1}
         used["photos"][split] = set(np.unique(sample["photo"])) - {-1}
-    if manifest.spec["pool"] == "disjoint":
+    if manifest.spec["pool"] == DISJOINT:
         for kind, of_split in used.items():
             shared = sum(len(a & b) for s, a in of_split.items() for t, b in of_split.items() if s < t)
             laws.append(

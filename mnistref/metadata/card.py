@@ -6,7 +6,7 @@ from mnistref.common.text_table import table
 from mnistref.common.version import VERSION
 from mnistref.metadata.credits import LICENCES, citation, licence
 from mnistref.metadata.croissant import croissant
-from mnistref.spec import COLORS, GLYPH, PATCH, VariantSpec
+from mnistref.spec import COLORS, DISJOINT, GLYPH, PATCH, POOLED, VariantSpec
 from mnistref.storage.manifest import PAGES, Manifest, Source
 from mnistref.storage.schema import FIELDS, FORMAT_VERSION
 
@@ -120,7 +120,7 @@ def command(manifest: Manifest) -> str:
     parts.append(f"--digits {_option(manifest.digits)}")
     if manifest.backgrounds:
         parts.append(f"--backgrounds {_option(manifest.backgrounds)}")
-    if spec["pool"] != "disjoint":
+    if spec["pool"] != DISJOINT:
         parts.append(f"--pool {spec['pool']}")
     if spec.get("any_digits"):
         parts.append("--any-digits")
@@ -158,7 +158,7 @@ def _option(source: Source) -> str:
 
 
 def _pool_text(manifest: Manifest) -> str:
-    if manifest.spec["pool"] == "pooled":
+    if manifest.spec["pool"] == POOLED:
         return "Every split draws from all digits and photos."
     return "No digit and no photo occurs in two splits."
 
