@@ -19,6 +19,7 @@ from mnistref.storage.integrity import is_intact, require_intact
 from mnistref.storage.manifest import MANIFEST, PAGES, SUMS, Manifest, checksums_text, expected_checksums, read_manifest
 from mnistref.storage.schema import FIELDS, require_range
 from mnistref.storage.shards import read_shard, read_shard_info
+from mnistref.variants import range_text
 
 log = logging.getLogger("mnistref")
 
@@ -160,6 +161,7 @@ class LawCheck:
 
 
 MIN_P = 0.001
+_SCALE_ROUNDING = 2.0**-22
 
 
 def statistics(folder: Path) -> list[LawCheck]:
@@ -209,13 +211,17 @@ def _laws(split: str, manifest: Manifest, sample: dict[str, np.ndarray]) -> Iter
     low, high = variant.digits
     counts = np.bincount(sample["count"], minlength=high + 1)[low:]
     names = [str(n) for n in range(low, low + len(counts))]
-    yield _uniform(split, f"digits in an image: {low}–{high}, uniform", "digits in an image", names, counts)
+    yield _uniform(
+        split, f"digits in an image: {range_text(variant.digits)}, uniform", "digits in an image", names, counts
+    )
     yield _classes_uniform(split, sample["digit_class"])
     colors = np.bincount(sample["digit_color"][there], minlength=len(COLORS))
     yield _uniform(split, "colours uniform", "colour", list(COLORS), colors)
-    if variant.expected_shares:  # they are unknown for a law of another version
+    if variant.expected_shares:
         yield from _scales(split, variant, sample["digit_scale"][there])
         yield _ink(split, variant, sample["ink"][there])
+    else:  # they are unknown for a law of another version, and for other ranges
+        yield _scale_range(split, variant, sample["digit_scale"][there])
     box = sample["digit_box"][there]
     inside = bool((box.min() >= 0) and (box.max() <= variant.canvas))
     yield LawCheck(
@@ -270,9 +276,24 @@ def _scales(split: str, variant: VariantSpec, scale: np.ndarray) -> Iterator[Law
         )
 
 
+def _scale_range(split: str, variant: VariantSpec, scale: np.ndarray) -> LawCheck:
+    """Return the law of the smallest and the largest scale. Scales are multiples of 2⁻²¹."""
+    (low, high), smallest, largest = variant.scales, float(scale.min()), float(scale.max())
+    return LawCheck(
+        split,
+        "scale within its range",
+        expected=range_text(variant.scales),
+        measured=f"{smallest:.3f}–{largest:.3f}",
+        p=None,
+        holds=low - _SCALE_ROUNDING <= smallest and largest <= high + _SCALE_ROUNDING,
+    )
+
+
 def _uniform(split: str, law: str, of: str, names: list[str], counts: np.ndarray) -> LawCheck:
     """Return the χ² test of counts against equal shares."""
     mean = counts.mean()
+    if len(counts) == 1:
+        return _equal_shares(split, law, of=of, names=names, counts=counts, p=None)
     p = _chi2(float(((counts - mean) ** 2 / mean).sum()), len(counts) - 1) if mean else 0.0
     return _equal_shares(split, law, of=of, names=names, counts=counts, p=p)
 
