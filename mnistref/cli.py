@@ -182,7 +182,7 @@ def stats(path: Path, as_json: bool, plot: Path | None) -> None:
     """
     from dataclasses import asdict
 
-    from mnistref.inspection.verify import statistics
+    from mnistref.inspection.statistics import statistics
     from mnistref.storage.manifest import read_manifest
 
     if plot:

@@ -7,7 +7,7 @@ import numpy as np
 
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import save_figure
-from mnistref.inspection.verify import LawCheck
+from mnistref.inspection.statistics import LawCheck
 from mnistref.storage.manifest import Manifest
 
 try:

@@ -12,7 +12,8 @@ from mnistref.dataset import read_manifest
 from mnistref.generation.generate import generate, plan, request_of
 from mnistref.generation.plan import Request
 from mnistref.generation.shard_worker import require_room
-from mnistref.inspection.verify import statistics, verify
+from mnistref.inspection.statistics import statistics
+from mnistref.inspection.verify import verify
 from mnistref.metadata.card import card
 from mnistref.rendering.reference import Reference
 from mnistref.rendering.render import draw_images, no_photos

@@ -11,7 +11,8 @@ import pytest
 
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.generation.generate import Request, generate
-from mnistref.inspection.verify import statistics, verify
+from mnistref.inspection.statistics import statistics
+from mnistref.inspection.verify import verify
 from mnistref.metadata.card import pages
 from mnistref.storage.manifest import SUMS, checksums_text, read_manifest, write_manifest
 from mnistref.storage.shards import write_shard
