@@ -3,9 +3,10 @@
     <folder>/board.json    variant and baseline
     <folder>/board.csv     the board; board.md is the same for people
     <folder>/runs/<run>/   config.json, environment.json, history.jsonl, result.json and answers.safetensors.xz of each
-                           run, pictures/ with a small copy of its pictures, and saliency.json, attack.json and
-                           swap.json with their arrays
+                           run, pictures/ with a small copy of its pictures, and saliency.json, attack.json,
+                           swap.json and robustness.json with their arrays
     <folder>/maps.csv      the measures of map methods, if a run has saliency.json; maps.md is the same for people
+    <folder>/robustness.csv  tests on other data sets, if a run has robustness.json; robustness.md likewise
 
 Weights are stored only on request: the answer to each test question is enough for every metric and
 interval. `bench show` and `--init` accept a stored run with weights like any other run.
@@ -15,7 +16,8 @@ import io
 import logging
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -29,16 +31,16 @@ from bench.evaluation.columns import DIAGONAL_LSTM, P_VALUE
 from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.formatting import LEGEND, commands_to_text, from_csv, to_csv, to_text
 from bench.leaderboard.map_table import build_map_table, map_table_to_text
-from bench.runs import attack_record, records, saliency_record, swap_record
+from bench.leaderboard.robustness_table import build_robustness_table, robustness_table_to_text
+from bench.runs import attack_record, records, robustness_record, saliency_record, swap_record
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 
 log = logging.getLogger("bench")
 
 SELECTION, CSV, MARKDOWN, RUNS = "board.json", "board.csv", "board.md", "runs"
-MAPS_CSV, MAPS_MARKDOWN = "maps.csv", "maps.md"
 _RECORDS = (records.ENVIRONMENT, records.HISTORY, records.RESULT)
-_QUESTION_FILES = (saliency_record.FILE, attack_record.FILE, swap_record.FILE)
+_QUESTION_FILES = (saliency_record.FILE, attack_record.FILE, swap_record.FILE, robustness_record.FILE)
 """Records of further commands on a run, which are stored with it."""
 _LATER_COLUMNS = (DIAGONAL_LSTM,)
 """Columns that boards of earlier versions do not have."""
@@ -47,6 +49,53 @@ _RESAMPLING_TOLERANCE, _ROUNDING_TOLERANCE = 2e-3, 1e-9
 """Allowed deviation of numbers from resampling, which depend on the version of SciPy, and of all other numbers."""
 _MAX_REPORTED = 3
 """Maximal number of deviations in an error message."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A further table of a board, which exists if a run has the record that it is derived from.
+
+    Attributes:
+        name: name of the CSV and of the Markdown file.
+        title: heading of the Markdown file.
+        settings: name of the record's JSON file.
+        build: returns the table of the records in some folders.
+        to_text: returns the table for people, in Markdown if the second argument is true.
+    """
+
+    name: str
+    title: str
+    settings: str
+    build: Callable[[Sequence[Path]], pd.DataFrame]
+    to_text: Callable[[pd.DataFrame, bool], str]
+
+    def paths(self, folder: Path) -> tuple[Path, Path]:
+        """Return the CSV and the Markdown file of a board."""
+        return folder / f"{self.name}.csv", folder / f"{self.name}.md"
+
+    def derive(self, folder: Path) -> pd.DataFrame:
+        """Return the table that follows from the stored records of a board; empty if there are none."""
+        return self.build(sorted(path.parent for path in (folder / RUNS).glob(f"*/{self.settings}")))
+
+    def to_markdown(self, board: pd.DataFrame) -> str:
+        """Return the text of the Markdown file."""
+        return f"# {self.title}\n\n{self.to_text(board, True)}\n" if len(board) else ""
+
+
+def _build_maps(runs: Sequence[Path]) -> pd.DataFrame:
+    found = [(run.name, saliency_record.read_record(run)) for run in runs]
+    return build_map_table((name, record) for name, record in found if record is not None)
+
+
+def _build_robustness(runs: Sequence[Path]) -> pd.DataFrame:
+    found = [(run.name, robustness_record.read_record(run)) for run in runs]
+    return build_robustness_table((name, record) for name, record in found if record is not None)
+
+
+TABLES = (
+    _Table("maps", "Maps", saliency_record.SETTINGS, _build_maps, map_table_to_text),
+    _Table("robustness", "Robustness", robustness_record.SETTINGS, _build_robustness, robustness_table_to_text),
+)
 
 
 class Selection(TypedDict):
@@ -90,29 +139,19 @@ def save_snapshot(
     write_json(folder / SELECTION, selection)
     write_whole(folder / CSV, to_csv(board).encode())
     write_whole(folder / MARKDOWN, _to_markdown(board).encode())
-    _write_maps(folder)
+    for further in TABLES:
+        _write_table(folder, further)
     return board
 
 
-def _write_maps(folder: Path) -> None:
-    """Write the table of map methods, or remove it if no run has a record of them."""
-    maps = _derive_maps(folder)
-    for name, text in ((MAPS_CSV, to_csv(maps)), (MAPS_MARKDOWN, _maps_to_markdown(maps))):
-        if len(maps):
-            write_whole(folder / name, text.encode())
+def _write_table(folder: Path, further: _Table) -> None:
+    """Write a further table, or remove it if no run has its record."""
+    derived = further.derive(folder)
+    for path, text in zip(further.paths(folder), (to_csv(derived), further.to_markdown(derived)), strict=True):
+        if len(derived):
+            write_whole(path, text.encode())
         else:
-            (folder / name).unlink(missing_ok=True)
-
-
-def _derive_maps(folder: Path) -> pd.DataFrame:
-    """Return the table of map methods that follows from the stored records; empty if there are none."""
-    runs = sorted(path.parent for path in (folder / RUNS).glob(f"*/{saliency_record.SETTINGS}"))
-    records_of_maps = [(run.name, saliency_record.read_record(run)) for run in runs]
-    return build_map_table((name, record) for name, record in records_of_maps if record is not None)
-
-
-def _maps_to_markdown(maps: pd.DataFrame) -> str:
-    return f"# Maps\n\n{map_table_to_text(maps, markdown=True)}\n" if len(maps) else ""
+            path.unlink(missing_ok=True)
 
 
 def _to_markdown(board: pd.DataFrame) -> str:
@@ -192,25 +231,24 @@ def _deviations(folder: Path) -> list[str]:
     deviations = _compare(folder / CSV, stored, derived)
     if not deviations and markdown != _to_markdown(stored):
         deviations.append(f"{folder / MARKDOWN}: differs from {CSV}; save it again")
-    return [*deviations, *_map_deviations(folder)]
+    return deviations + [deviation for further in TABLES for deviation in _table_deviations(folder, further)]
 
 
-def _map_deviations(folder: Path) -> list[str]:
-    """Return in words how maps.csv and maps.md deviate from the stored records."""
-    maps = _derive_maps(folder)
-    paths = [folder / MAPS_CSV, folder / MAPS_MARKDOWN]
-    present = [path for path in paths if path.is_file()]
-    if not len(maps):
-        return [f"{path}: no run of this board has {saliency_record.SETTINGS}; delete it" for path in present]
-    if len(present) < len(paths):
-        return [f"{folder}: without {MAPS_CSV} or {MAPS_MARKDOWN}, though runs have maps; save it again"]
+def _table_deviations(folder: Path, further: _Table) -> list[str]:
+    """Return in words how the files of a further table deviate from the stored records."""
+    derived, (csv, markdown) = further.derive(folder), further.paths(folder)
+    present = [path for path in (csv, markdown) if path.is_file()]
+    if not len(derived):
+        return [f"{path}: no run of this board has {further.settings}; delete it" for path in present]
+    if len(present) < 2:
+        return [f"{folder}: without {csv.name} or {markdown.name}, though runs have {further.settings}; save it again"]
     try:
-        stored = pd.read_csv(io.StringIO(paths[0].read_bytes().decode()))
+        stored = pd.read_csv(io.StringIO(csv.read_bytes().decode()))
     except ValueError as error:
-        raise DataProblemError(f"{paths[0]}: not a table ({error}); save the board again") from error
-    deviations = _compare(paths[0], stored, pd.read_csv(io.StringIO(to_csv(maps))))
-    if not deviations and paths[1].read_bytes().decode() != _maps_to_markdown(stored):
-        deviations.append(f"{paths[1]}: differs from {MAPS_CSV}; save the board again")
+        raise DataProblemError(f"{csv}: not a table ({error}); save the board again") from error
+    deviations = _compare(csv, stored, pd.read_csv(io.StringIO(to_csv(derived))))
+    if not deviations and markdown.read_bytes().decode() != further.to_markdown(stored):
+        deviations.append(f"{markdown}: differs from {csv.name}; save the board again")
     return deviations
 
 

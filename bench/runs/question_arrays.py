@@ -48,9 +48,17 @@ class QuestionArrays:
         Raises:
             DataProblemError: the file is missing or damaged, or an array is not (T,).
         """
-        arrays = {name: tensor.numpy() for name, tensor in decode(self._read_bytes(run), str(run / self.file)).items()}
+        arrays = {name: tensor.numpy() for name, tensor in self.read_tensors(run).items()}
         self.require_none(run, [name for name, values in arrays.items() if values.shape != (questions,)])
         return arrays
+
+    def read_tensors(self, run: Path) -> dict[str, Tensor]:
+        """Return the arrays of a run, packed or not, of any shape.
+
+        Raises:
+            DataProblemError: the file is missing or damaged.
+        """
+        return decode(self._read_bytes(run), str(run / self.file))
 
     def read_packed(self, run: Path) -> bytes | None:
         """Return the content of the packed file of a run; None if the run has no such arrays."""
@@ -75,7 +83,7 @@ class QuestionArrays:
         Args:
             path: the file.
             version: the format that it must have.
-            kinds: field → its type. The field `images` must be above 0.
+            kinds: field → its type. The field `images`, if it is one of them, must be above 0.
             checks: further field → whether a value is right.
 
         Raises:
@@ -85,7 +93,7 @@ class QuestionArrays:
         if not isinstance(content, dict) or content.get("format") != version:
             raise self.damage(path, f"its format is not {version}")
         wrong = [name for name, kind in kinds.items() if type(content.get(name)) is not kind]
-        wrong += [] if wrong or content["images"] > 0 else ["images"]
+        wrong += [] if wrong or content.get("images", 1) > 0 else ["images"]
         wrong += [name for name, is_right in (checks or {}).items() if not is_right(content.get(name))]
         if wrong:
             raise self.damage(path, f"{', '.join(wrong)} missing or wrong")
