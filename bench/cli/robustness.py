@@ -81,7 +81,7 @@ def test(
         raise UsageProblemError(f"{run}: no run here ({CONFIG} is missing); give a folder made by `bench run`")
     config, info = read_config(run / CONFIG)
     others = {}
-    for folder in (find_other_set(name, root, info.get(DATA_REQUEST)) for name in (*data, *more)):
+    for folder in (find_other_set(name, root, config.variant, info.get(DATA_REQUEST)) for name in (*data, *more)):
         others[read_fitting_manifest(folder, config).folder_name] = folder
     own = _find_own_set(run, config, root)
     record = measure_robustness(

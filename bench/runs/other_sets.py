@@ -9,7 +9,7 @@ import numpy as np
 from mnistref.common.errors import UsageProblemError, did_you_mean
 from mnistref.dataset import Manifest, read_manifest, read_split, read_triples
 from mnistref.generation.generate import Request, generate
-from mnistref.variants import VARIANTS, range_text
+from mnistref.variants import VARIANTS, get_variant, range_text
 
 
 class Factors(TypedDict):
@@ -69,19 +69,23 @@ def describe_difference(factors: Mapping[str, object], own: Mapping[str, object]
     )
 
 
-def find_other_set(name: str, root: Path, request: object) -> Path:
+def find_other_set(name: str, root: Path, trained: str, request: object) -> Path:
     """Return the folder of a data set.
 
     Args:
         name: a folder, the name of a variant, or the name or the id of a data set in `root`.
         root: folder of all data.
+        trained: the variant that the network was trained on.
         request: how the run's own data set is generated, see `mnistref.generation.generate.request_of`, not validated.
             The data set of a variant has the same seed, sizes and sources. It is generated if it is missing.
 
     Raises:
-        UsageProblemError: there is no such data set, or the request does not name the sources.
+        UsageProblemError: there is no such data set, the variant has another task, or the request does not name the
+            sources.
     """
     if name in VARIANTS:
+        if VARIANTS[name].query != get_variant(trained).query:
+            raise UsageProblemError(f"{name}: another task than that of {trained}, on which the network was trained")
         return _generate_variant(name, root, request)
     if Path(name).is_dir():
         return Path(name).absolute()

@@ -91,7 +91,7 @@ def _draw(
         axes.set_xlabel(FACTOR_WORDS[factor] if factor else "")
         axes.margins(x=0.2)
     axes.set_ylabel(f"{_LABELS[name]}; bars: 95 %")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 103 if name == ACCURACY else None)
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -13,7 +13,7 @@ from mnistref.storage.integrity import require_intact
 from mnistref.storage.manifest import Manifest, read_manifest
 from mnistref.storage.schema import FIELDS, require_range
 from mnistref.storage.shards import read_shard
-from mnistref.variants import range_text
+from mnistref.variants import is_changed, range_text
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _laws(split: str, manifest: Manifest, sample: dict[str, np.ndarray]) -> Iter
     if variant.expected_shares:
         yield from _scales(split, variant, sample["digit_scale"][there])
         yield _ink(split, variant, sample["ink"][there])
-    else:  # they are unknown for a law of another version, and for other ranges
+    elif is_changed(variant.note):  # they are unknown, as for a law of another version
         yield _scale_range(split, variant, sample["digit_scale"][there])
     box = sample["digit_box"][there]
     inside = bool((box.min() >= 0) and (box.max() <= variant.canvas))

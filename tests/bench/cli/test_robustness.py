@@ -159,6 +159,7 @@ def test_other_tasks_and_missing_sets_are_refused_in_one_line(trained, make, min
     inverse = make("miniinv", sizes={"train": 2, "val": 2, "test": 3})
     for arguments, message in (
         (["--data", inverse], "5 queries and 10 classes, but this network, trained on mini, has 10 and 5"),
+        (["--data", "miniinv"], "miniinv: another task than that of mini"),
         (["--data", "mbgg"], "no variant; did you mean 'mbg'"),
         (["--data", mini, "--plot", "curve.txt"], "give a name that ends in"),
         ([], "--data"),
