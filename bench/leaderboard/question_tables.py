@@ -1,4 +1,4 @@
-"""The tables of a stored board that are derived from the records of further commands: map methods, attacks, swaps."""
+"""The tables of a stored board that are derived from the records of further commands on its runs."""
 
 import io
 import math
@@ -14,9 +14,10 @@ from bench.evaluation.columns import P_VALUE
 from bench.leaderboard.attack_table import attack_table_to_text, build_attack_table
 from bench.leaderboard.formatting import to_csv
 from bench.leaderboard.map_table import build_map_table, map_table_to_text
+from bench.leaderboard.robustness_table import build_robustness_table, robustness_table_to_text
 from bench.leaderboard.swap_table import build_swap_table, swap_table_to_text
-from bench.runs import attack_record, saliency_record, swap_record
-from bench.runs.question_record import QuestionRecord
+from bench.runs import attack_record, robustness_record, saliency_record, swap_record
+from bench.runs.question_record import StoredRecord
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError
 
@@ -37,7 +38,7 @@ class QuestionTable:
     """
 
     name: str
-    record: QuestionRecord[Any]
+    record: StoredRecord[Any]
     build: Callable[[Iterable[tuple[str, Any]]], pd.DataFrame]
     to_text: Callable[[pd.DataFrame, bool], str]
 
@@ -101,6 +102,7 @@ QUESTION_TABLES = (
     QuestionTable("maps", saliency_record.RECORD, build_map_table, map_table_to_text),
     QuestionTable("attacks", attack_record.RECORD, build_attack_table, attack_table_to_text),
     QuestionTable("swaps", swap_record.RECORD, build_swap_table, swap_table_to_text),
+    QuestionTable("robustness", robustness_record.RECORD, build_robustness_table, robustness_table_to_text),
 )
 
 

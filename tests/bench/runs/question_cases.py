@@ -1,4 +1,4 @@
-"""Explanations, attacks and swapped questions with known values, and their records."""
+"""Explanations, attacks, swapped questions and a test on another data set with known values, and their records."""
 
 import torch
 
@@ -48,3 +48,27 @@ def write_swap(run):
     measures[MOVED] = torch.tensor([-0.5, 0.0, 1.0])
     right = {name: torch.tensor([1, 0, 1], dtype=torch.uint8) for name in RIGHTS}
     return swap_record.RECORD.write(run, swap_record.swap_content("mini-1", Swap(measures, right), 7, "cpu"))
+
+
+FACTORS = {
+    "variant": "mini",
+    "scales": [0.5, 1.0],
+    "digits_per_image": [2, 4],
+    "canvas": 48,
+    "seed": 0,
+    "digits": "mnist5k",
+    "backgrounds": None,
+    "pool": "disjoint",
+}
+TESTED_SET = {
+    "dataset": "mini-1",
+    "split": "test",
+    "questions": 4,
+    "pairs": 3,
+    "factors": {**FACTORS, "scales": [0.5, 0.5]},
+    "note": "",
+    "batch": 2,
+    "device": "cpu",
+}
+RIGHT = torch.tensor([1, 0, 1, 1], dtype=torch.uint8)
+"""The factors of a data set, a test without maps on another one, and its answers."""
