@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mnistref.common.version import VERSION
 
 if TYPE_CHECKING:
-    from bench.api import Evaluation, MapScores, Saliency, evaluate, list_models, saliency, score_maps
+    from bench.api import Evaluation, MapScores, evaluate, list_models, score_maps
+    from bench.attribution_api import Saliency, attack, saliency, swap
     from bench.model import AttributeCNN, create_model
     from bench.runs.loaded_run import LoadedRun, load_run
 
@@ -22,19 +23,20 @@ __all__ = [
     "MapScores",
     "Saliency",
     "__version__",
+    "attack",
     "create_model",
     "evaluate",
     "list_models",
     "load_run",
     "saliency",
     "score_maps",
+    "swap",
 ]
 
 _MODULES = {
     **dict.fromkeys(("AttributeCNN", "create_model"), "bench.model"),
-    **dict.fromkeys(
-        ("Evaluation", "MapScores", "Saliency", "evaluate", "list_models", "saliency", "score_maps"), "bench.api"
-    ),
+    **dict.fromkeys(("Evaluation", "MapScores", "evaluate", "list_models", "score_maps"), "bench.api"),
+    **dict.fromkeys(("Saliency", "attack", "saliency", "swap"), "bench.attribution_api"),
     **dict.fromkeys(("LoadedRun", "load_run"), "bench.runs.loaded_run"),
 }
 

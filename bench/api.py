@@ -1,4 +1,4 @@
-"""Public Python API: list mechanisms, evaluate a model, score maps, compute post-hoc maps."""
+"""Public Python API: list mechanisms, evaluate a model, score maps."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,12 +13,7 @@ from torch import Tensor, nn
 
 from bench import metrics
 from bench.attention import known_mechanisms
-from bench.attribution.explain import ExplanationOptions
-from bench.attribution.explain import explain as explain_questions
-from bench.attribution.explained_network import ExplainedNetwork
 from bench.attribution.measures import IMAGE_MEASURES
-from bench.attribution.method_names import LABEL, PREDICTION
-from bench.attribution.methods import find_method
 from bench.compute import ComputeConfig
 from bench.data.loading import load_questions
 from bench.evaluation import unchecked_metrics as unchecked
@@ -122,7 +117,7 @@ def evaluate(
         DataProblemError: a file of the data set is damaged.
     """
     data = dataset if isinstance(dataset, MnistRef) else load(dataset, split, queries)
-    _require_testable(data, batch)
+    require_testable(data, batch)
     network = as_network(model, data.variant.classes)
     target = torch.device(device) if device is not None else _device_of(network)
     questions = load_questions(data, target)
@@ -142,7 +137,8 @@ def evaluate(
     return Evaluation(measures, _tabulate(data, values, has_answers))
 
 
-def _require_testable(data: MnistRef, batch: int) -> None:
+def require_testable(data: MnistRef, batch: int) -> None:
+    """Raise ValueError if a data set has no questions or has transforms, or if the batch is below 1."""
     if type(batch) is not int or batch < 1:
         raise ValueError(f"batch {batch!r}: pass a whole number, 1 or more")
     if not len(data):
@@ -228,76 +224,4 @@ def score_maps(maps: Maps, targets: Any, *, power: float = 1.0) -> MapScores:
     return MapScores(means, table.rename_axis("image"))
 
 
-@dataclass(frozen=True)
-class Saliency:
-    """Post-hoc maps of a network, and their measures.
-
-    Attributes:
-        measures: the mean of each measure; shares in 0 … 1.
-        questions: one row per question: `image`, `query`, `label`, `correct`, and each measure.
-        maps: f4 (T, H, W), not negative; each sums to 1.
-    """
-
-    measures: Mapping[str, float]
-    questions: pd.DataFrame = field(repr=False)
-    maps: Tensor = field(repr=False)
-
-
-def saliency(
-    model: Model,
-    dataset: MnistRef | str | Path,
-    method: str = "gradient",
-    *,
-    explain: str = PREDICTION,
-    layer: nn.Module | None = None,
-    curves: bool = False,
-    seed: int = 0,
-    batch: int = 50,
-    device: str | torch.device | None = None,
-    split: str = "test",
-    queries: str = "one",
-) -> Saliency:
-    """Compute a post-hoc map for each question, and measure it against the mask of the queried digit.
-
-    Most methods need Captum (`pip install captum`).
-
-    Args:
-        model: a module or function that returns logits, see `evaluate`. Gradients must flow from them to the images.
-        dataset: as of `evaluate`. Take a slice: the maps of all questions are kept in memory.
-        method: a name of `bench.attribution.methods.METHODS`, such as "gradcam".
-        explain: whether the score of the "prediction" or of the right "label" is explained.
-        layer: the layer of Grad-CAM; by default the last convolution.
-        curves: whether to measure deletion and insertion too.
-        seed: seed of random maps, noise and masks.
-        batch: questions per call.
-        device: as of `evaluate`.
-        split: split of a folder.
-        queries: questions of a folder, see `MnistRef`.
-
-    Raises:
-        ValueError: the model returns no logits; the network has no such map; a map has values that are negative or not
-            finite; `explain` is unknown; or as of `evaluate`.
-        UsageProblemError: there is no such method, Captum is missing, or there is no data set.
-        DataProblemError: a file of the data set is damaged.
-    """
-    chosen = find_method(method)
-    if explain not in (PREDICTION, LABEL):
-        raise ValueError(f"explain={explain!r}: pass {PREDICTION!r} or {LABEL!r}")
-    data = dataset if isinstance(dataset, MnistRef) else load(dataset, split, queries)
-    _require_testable(data, batch)
-    network = ExplainedNetwork(model, data.variant.classes, layer)
-    place = torch.device(device) if device is not None else network.device
-    network.network.to(place)
-    options = ExplanationOptions(explain, batch, seed, curves, keeps_maps=True)
-    with ComputeConfig(place).backend_flags():
-        found = explain_questions(network, load_questions(data, place), [chosen], options)
-    if method not in found.maps:
-        raise ValueError(f"the network has no map by the method {method}")
-    columns: dict[str, Any] = {name: getattr(data.triples, name) for name in ("image", "query", "label")}
-    columns["correct"] = found.right.bool().numpy()
-    columns |= {name: values.numpy() for name, values in found.measures[method].items()}
-    means = {name: float(values.mean()) for name, values in found.measures[method].items()}
-    return Saliency(means, pd.DataFrame(columns).rename_axis("question"), found.maps[method])
-
-
-__all__ = ["Evaluation", "MapScores", "Saliency", "evaluate", "list_models", "saliency", "score_maps"]
+__all__ = ["Evaluation", "MapScores", "evaluate", "list_models", "score_maps"]

@@ -1,6 +1,6 @@
 """Functions of the package `mnistref`: `generate` makes a data set, `load` opens one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -8,6 +8,7 @@ from mnistref.common.errors import UsageProblemError, did_you_mean
 from mnistref.dataset import MnistRef
 from mnistref.generation.generate import Request
 from mnistref.generation.generate import generate as generate_data_set
+from mnistref.spec import DISJOINT
 from mnistref.variants import FIRST_STEPS, FIRST_STEPS_DIGITS, FIRST_STEPS_SIZES, VARIANTS
 
 
@@ -26,6 +27,9 @@ class GenerateOptions(TypedDict, total=False):
     keep_copies: bool
     workers: int | None
     scheduler: str | None
+    scales: Sequence[float] | None
+    digits_per_image: Sequence[int] | None
+    canvas: int | None
 
 
 def generate(
@@ -38,12 +42,15 @@ def generate(
     test: int | None = None,
     digits: str | Path = "mnist",
     backgrounds: str | Path = "builtin",
-    pool: str = "disjoint",
+    pool: str = DISJOINT,
     skip_bad: bool = False,
     any_digits: bool = False,
     keep_copies: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
+    scales: Sequence[float] | None = None,
+    digits_per_image: Sequence[int] | None = None,
+    canvas: int | None = None,
 ) -> Path:
     """Generate a data set, and return its folder. Same as the command `mnistref generate`, with the same defaults.
 
@@ -64,16 +71,21 @@ def generate(
         keep_copies: keep photos that are smaller or recompressed copies of others.
         workers: number of workers; by default one per processor.
         scheduler: address of a Dask scheduler whose workers are used, such as "tcp://host:port".
+        scales: lowest and highest scale of a digit, 8 at most; by default those of the variant. With this or one of the
+            following arguments, the law is not that of the papers, and the data set has a note that says so.
+        digits_per_image: lowest and highest number of digits in an image, 1 … 9; by default those of the variant.
+        canvas: side of the images in pixels, 1 … 1,024; by default that of the variant.
 
     Raises:
-        UsageProblemError: an argument is invalid.
+        UsageProblemError: an argument is invalid, or so many digits do not fit on the canvas.
         DataProblemError: a source is damaged, missing or unusable.
         RunProblemError: workers died, or differ from this installation.
         OSError: the disk is full or cannot be written.
     """
     sizes = {split: n for split, n in (("train", train), ("val", val), ("test", test)) if n is not None}
     sources = (str(digits), str(backgrounds), pool, skip_bad, any_digits, keep_copies)
-    return generate_data_set(Request(variant, Path(root), seed, sizes, *sources), workers, scheduler=scheduler)
+    law = (scales, digits_per_image, canvas)
+    return generate_data_set(Request(variant, Path(root), seed, sizes, *sources, *law), workers, scheduler=scheduler)
 
 
 def load(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnistref.common.click_program import EXISTING, FOLDER, HeadedCommand, headed_option, program
+from mnistref.common.click_program import EXISTING, FOLDER, HeadedCommand, RangeType, headed_option, program
 from mnistref.common.console import emit, emit_json, in_user_spelling, log_once
 from mnistref.common.text_table import table
-from mnistref.spec import POOLS
+from mnistref.spec import DISJOINT, POOLS
 
 if TYPE_CHECKING:
     _TextType = click.ParamType[str]
@@ -60,6 +60,7 @@ def list_variants(as_json: bool) -> None:
 
 
 _data = partial(headed_option, "Data set")
+_law = partial(headed_option, "Other laws than the papers'")
 _sources = partial(headed_option, "Sources")
 _workers = partial(headed_option, "Workers")
 
@@ -77,7 +78,12 @@ _workers = partial(headed_option, "Workers")
 @_sources("--skip-bad", is_flag=True, help="Leave out unusable photos, and list them.")
 @_sources("--any-digits", is_flag=True, help="Accept digits that fail the digit check.")
 @_sources("--keep-copies", is_flag=True, help="Keep photos that are copies of others.")
-@_sources("--pool", default=POOLS[0], show_default=True, metavar="|".join(POOLS), help="Whether splits share sources.")
+@_sources("--pool", default=DISJOINT, show_default=True, metavar="|".join(POOLS), help="Whether splits share sources.")
+@_law("--scales", type=RangeType(float), help="Scales of a digit, up to 8.  [default: the variant's, 0.5,3 for mbg]")
+@_law(
+    "--digits-per-image", type=RangeType(int), help="Digits in an image, 1 to 9.  [default: the variant's, 5,9 for mbg]"
+)
+@_law("--canvas", type=int, metavar="PIXELS", help="Side of an image.  [default: the variant's, 100 for mbg]")
 @_workers("--workers", type=click.IntRange(min=1), metavar="N", help="Number of workers.  [default: processors]")
 @_workers("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of a Dask scheduler.")
 def generate(
@@ -93,6 +99,9 @@ def generate(
     any_digits: bool,
     keep_copies: bool,
     pool: str,
+    scales: tuple[float, float] | None,
+    digits_per_image: tuple[int, int] | None,
+    canvas: int | None,
     workers: int | None,
     scheduler: str | None,
     dry_run: bool,
@@ -105,15 +114,19 @@ def generate(
     objects, and wrong labels. Smaller or recompressed copies of a photo are skipped. With --pool disjoint, no digit or
     photo is in two splits. By default there is one worker per processor, or fewer if shards are large.
 
+    --scales, --digits-per-image and --canvas change the sampling law. The data set is another one then, with a note
+    that its law is not the papers'.
+
     \b
     mnistref generate --variant mini
+    mnistref generate --variant mbg --scales 1,1.5
     mnistref generate --variant mbg --backgrounds photos/ --seed 1 --train 30000 --workers 8
     """
     from mnistref.generation import generate as generator
 
     sizes = {split: n for split, n in (("train", train), ("val", val), ("test", test)) if n is not None}
     sources = (digits, backgrounds, pool, skip_bad, any_digits, keep_copies)
-    request = generator.Request(variant, root, seed, sizes, *sources)
+    request = generator.Request(variant, root, seed, sizes, *sources, scales, digits_per_image, canvas)
     if dry_run:
         made = generator.plan(request)
         logging.info("%s images, about %.2f GB; nothing was generated", f"{made.images:,}", made.bytes / 1e9)
@@ -169,7 +182,7 @@ def stats(path: Path, as_json: bool, plot: Path | None) -> None:
     """
     from dataclasses import asdict
 
-    from mnistref.inspection.verify import statistics
+    from mnistref.inspection.statistics import statistics
     from mnistref.storage.manifest import read_manifest
 
     if plot:

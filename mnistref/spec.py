@@ -12,7 +12,7 @@ from typing import NotRequired, TypedDict
 
 LAW_VERSION = 1
 SPLITS = ("train", "val", "test")
-POOLS = ("disjoint", "pooled")
+DISJOINT, POOLED = POOLS = ("disjoint", "pooled")
 """`disjoint`: no digit or photo is in two splits. `pooled`: all splits share all digits and photos."""
 BACKGROUNDS = {"black": "black", "distractors": "black over patches of other digits", "photo": "a natural photo"}
 """Kind of background → words for it in `VariantSpec.description`."""
@@ -27,6 +27,10 @@ UNITS = ("one", "all", "author")
 """
 MAX_JITTER = 255
 MAX_DIGITS = 9
+MAX_SCALE = 8
+"""Largest scale: up to it, multiples of 2⁻²¹ are exact in float32."""
+MAX_CANVAS = 1024
+"""Largest canvas of a request, in pixels. A shard of 1,000 images then has 3 GB."""
 CLASSES = 10
 GLYPH = 28
 """Side of a digit at scale 1 in pixels, for every canvas size."""
@@ -84,6 +88,7 @@ class RequestRecord(TypedDict):
     Attributes:
         sizes: images per split.
         digits, backgrounds: the sources; None if a source was a folder of the user.
+        scales, digits_per_image, canvas: only of a changed law, see `mnistref.variants.change_law`.
     """
 
     variant: str
@@ -93,6 +98,9 @@ class RequestRecord(TypedDict):
     backgrounds: str | None
     pool: str
     any_digits: NotRequired[bool]
+    scales: NotRequired[Sequence[float]]
+    digits_per_image: NotRequired[Sequence[int]]
+    canvas: NotRequired[int]
 
 
 @dataclass(frozen=True)
@@ -185,12 +193,13 @@ class VariantSpec:
     def description(self) -> str:
         """One sentence about the images and the question, for readers who know no other variant."""
         low, high = self.digits
+        number = f"{low}–{high} coloured digits" if low < high else f"{low} coloured digit{'s' * (low > 1)}"
         asks = "what colour is the digit q?" if self.query == "class" else "which digit has the colour q?"
         about = "one of them"
         if self.repeats[1] > 1:
             about, asks = "those of one class", "which colours have the digits q?"
         return (
-            f"Images of {low}–{high} coloured digits of different sizes on {BACKGROUNDS[self.background]}, each with a "
+            f"Images of {number} of different sizes on {BACKGROUNDS[self.background]}, each with a "
             f"question about {about}: {asks}"
         )
 

@@ -4,10 +4,13 @@ PAN is Seo et al., "Progressive Attention Networks for Visual Attribute Predicti
 Sigal, "AttentionRNN: A Structured Spatial Attention Mechanism" (ICCV 2019).
 """
 
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypedDict
 
 from mnistref.common.errors import UsageProblemError, did_you_mean
-from mnistref.spec import VariantSpec
+from mnistref.spec import GLYPH, MAX_CANVAS, MAX_DIGITS, MAX_SCALE, PATCH, VariantSpec
 
 # Rejection sampling has no closed form, so the expected values were counted over 400,000 images
 # (200,000 at 224 px) with the training digits of MNIST.
@@ -56,6 +59,8 @@ FIRST_STEPS_SIZES: dict[str, int] = {"train": 8_000, "val": 1_000, "test": 2_000
 FIRST_STEPS_DIGITS = "mnist5k"
 """A source of digits that needs no download."""
 
+_CHANGED = "changed, so its law is not the papers'"
+
 
 def get_variant(name: str) -> VariantSpec:
     """Return the variant with this name.
@@ -66,3 +71,135 @@ def get_variant(name: str) -> VariantSpec:
     if name not in VARIANTS:
         raise UsageProblemError(f"unknown variant {name!r}: {did_you_mean(name, list(VARIANTS))}")
     return VARIANTS[name]
+
+
+def change_law(
+    variant: VariantSpec,
+    scales: Sequence[float] | None = None,
+    digits: Sequence[int] | None = None,
+    canvas: int | None = None,
+) -> VariantSpec:
+    """Return a variant with other ranges; the variant itself if all are its own.
+
+    The note of the result says which range differs. Expected statistics of another law are unknown.
+
+    Args:
+        variant: the variant.
+        scales: lowest and highest scale; None for the variant's.
+        digits: lowest and highest number of digits per image.
+        canvas: side of the images, in pixels.
+
+    Raises:
+        UsageProblemError: no image has these values.
+    """
+    small, large = (float(s) for s in _pair("scales", variant.scales if scales is None else scales, (int, float)))
+    fewest, most = _pair("digits per image", variant.digits if digits is None else digits, (int,))
+    side = variant.canvas if canvas is None else canvas
+    if not (math.isfinite(small) and math.isfinite(large) and 0 < small <= large <= MAX_SCALE):
+        raise UsageProblemError(f"scales {small:g},{large:g}: give LOW,HIGH with 0 < LOW ≤ HIGH ≤ {MAX_SCALE}")
+    if int((PATCH if variant.distractors else GLYPH) * small) < 1:
+        what = "distractors" if variant.distractors else "digits"
+        raise UsageProblemError(f"scale {small:g}: {what} are smaller than a pixel; give a larger lowest scale")
+    if not 1 <= fewest <= most <= MAX_DIGITS:
+        raise UsageProblemError(
+            f"digits per image {fewest},{most}: give LOW,HIGH with 1 ≤ LOW ≤ HIGH ≤ {MAX_DIGITS}, as classes differ"
+        )
+    if fewest < variant.repeats[1]:
+        raise UsageProblemError(
+            f"digits per image {fewest},{most}: {variant.name} repeats a class up to {variant.repeats[1]} times; "
+            f"give {variant.repeats[1]} or more"
+        )
+    if type(side) is not int or not 1 <= side <= MAX_CANVAS:
+        raise UsageProblemError(f"canvas {side}: give a whole number of pixels from 1 to {MAX_CANVAS}")
+    if int(GLYPH * large) > side:
+        raise UsageProblemError(
+            f"canvas {side}: a digit at scale {large:g} has {int(GLYPH * large)} px; give a larger canvas, or smaller "
+            "scales"
+        )
+    changed = replace(
+        variant, scales=(small, large), digits=(fewest, most), canvas=side, expected_shares=(), expected_ink=0.0
+    )
+    if changed.law() == variant.law():
+        return variant
+    note = f"{_CHANGED}: {'; '.join(_differences(variant, changed))}"
+    return replace(changed, note=f"{variant.note}; {note}" if variant.note else note)
+
+
+def is_changed(note: object) -> bool:
+    """Return whether the note of a data set or a run says that its law was changed, see `change_law`."""
+    return isinstance(note, str) and _CHANGED in note
+
+
+def variant_of_request(request: Mapping[str, Any]) -> VariantSpec:
+    """Return the law of a request, see `mnistref.spec.RequestRecord`; raise UsageProblemError if there is none."""
+    return change_law(
+        get_variant(request["variant"]),
+        request.get("scales"),
+        request.get("digits_per_image"),
+        request.get("canvas"),
+    )
+
+
+class LawChanges(TypedDict, total=False):
+    """The ranges of a law that differ from those of its variant, as arguments of `mnistref.generate` and as JSON."""
+
+    scales: list[float]
+    digits_per_image: list[int]
+    canvas: int
+
+
+def find_changes(law: VariantSpec) -> LawChanges:
+    """Return the ranges that differ from those of the variant with the same name; {} if there is none."""
+    usual, changes = VARIANTS.get(law.name, law), LawChanges()
+    if law.scales != usual.scales:
+        changes["scales"] = list(law.scales)
+    if law.digits != usual.digits:
+        changes["digits_per_image"] = list(law.digits)
+    if law.canvas != usual.canvas:
+        changes["canvas"] = law.canvas
+    return changes
+
+
+def options_of_changes(changes: Mapping[str, Any]) -> list[str]:
+    """Return the options of `mnistref generate` for the ranges that differ, see `LawChanges`.
+
+    Other entries are ignored.
+    """
+    options = []
+    for name in LawChanges.__annotations__:
+        if name in changes:
+            value = changes[name]
+            values = value if isinstance(value, list | tuple) else [value]
+            options += [f"--{name.replace('_', '-')}", ",".join(map(_number_text, values))]
+    return options
+
+
+def _number_text(number: float) -> str:
+    return repr(number).removesuffix(".0")
+
+
+def _pair(what: str, values: Sequence[Any], kinds: tuple[type, ...]) -> tuple[Any, Any]:
+    """Return two numbers; raise UsageProblemError if the values are something else."""
+    is_pair = isinstance(values, list | tuple) and len(values) == 2 and all(type(value) in kinds for value in values)
+    if not is_pair:
+        numbers = "whole numbers" if float not in kinds else "numbers"
+        raise UsageProblemError(f"{what} {values!r}: give two {numbers}, the lowest and the highest")
+    return values[0], values[1]
+
+
+def _differences(variant: VariantSpec, changed: VariantSpec) -> list[str]:
+    """Return in words which ranges differ."""
+    found = []
+    if changed.scales != variant.scales:
+        found.append(f"scale {range_text(changed.scales)} instead of {range_text(variant.scales)}")
+    if changed.digits != variant.digits:
+        found.append(f"digits per image {range_text(changed.digits)} instead of {range_text(variant.digits)}")
+    if changed.canvas != variant.canvas:
+        found.append(f"canvas {changed.canvas} px instead of {variant.canvas} px")
+    return found
+
+
+def range_text(bounds: Sequence[float]) -> str:
+    """Return a range for people, such as "0.5–3", or "2" if both bounds are equal."""
+    low, high = bounds
+    return f"{_number_text(low)}–{_number_text(high)}" if low < high else _number_text(low)

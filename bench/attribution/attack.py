@@ -5,18 +5,18 @@ of a pixel in each colour channel (L∞).
 """
 
 import math
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.attribution.attack_names import ALL, BACKGROUND, FGSM, OTHERS, PIXEL_LEVELS, TARGET
+from bench.attribution.attack_names import ALL, BACKGROUND, FGSM, OTHERS, PGD_REACH, PGD_STEPS, PIXEL_LEVELS, TARGET
 from bench.attribution.explained_network import ExplainedNetwork
 from mnistref.common.errors import UsageProblemError, did_you_mean
 
-PGD_STEPS = 10
-_PGD_REACH = 2.5
-"""Sum of the sizes of all steps of `pgd`, in ε. Above 1, it can reach any point within the norm (Madry et al., §5)."""
+Entry = TypeVar("Entry")
 
 
 def attack(
@@ -44,7 +44,7 @@ def attack(
     Raises:
         ValueError: the answers have no gradient with respect to the images.
     """
-    steps, size = (1, epsilon) if method == FGSM else (PGD_STEPS, _PGD_REACH * epsilon / PGD_STEPS)
+    steps, size = (1, epsilon) if method == FGSM else (PGD_STEPS, PGD_REACH * epsilon / PGD_STEPS)
     allowed = region.unsqueeze(1)
     attacked = images
     for _ in range(steps):
@@ -77,41 +77,53 @@ def attacked_regions(target: Tensor, others: Tensor) -> dict[str, Tensor]:
     return {ALL: torch.ones_like(ink), TARGET: target, OTHERS: others, BACKGROUND: ~ink}
 
 
-def find_names(text: str, known: dict[str, str], noun: str) -> tuple[str, ...]:
-    """Return the names in a list, separated by commas, in the order of `known`.
+def find_names(names: str | Iterable[str], known: Mapping[str, str], noun: str) -> tuple[str, ...]:
+    """Return names in the order of `known`.
 
     Args:
-        text: the list.
+        names: the names, or one text with commas between them.
         known: the names that exist.
         noun: what they name, for messages.
 
     Raises:
-        UsageProblemError: there is no such name, or one is given twice.
+        UsageProblemError: there is no such name, or none, or one is given twice.
     """
-    names = text.split(",")
-    for name in names:
+    given = _list_entries(names)
+    if not given:
+        raise UsageProblemError(f"no {noun}: give one or more of {', '.join(known)}")
+    for name in given:
         if name not in known:
-            raise UsageProblemError(f"no {noun} {name!r}: {did_you_mean(name, list(known))}")
-        if names.count(name) > 1:
+            raise UsageProblemError(f"no {noun} {name!r}: {did_you_mean(str(name), list(known))}")
+        if given.count(name) > 1:
             raise UsageProblemError(f"{noun} {name} is given twice")
-    return tuple(name for name in known if name in names)
+    return tuple(name for name in known if name in given)
 
 
-def parse_norms(text: str) -> tuple[float, ...]:
-    """Return the norms in a list such as "1,2,4", in units of 1/255, in ascending order.
+def parse_norms(norms: str | Iterable[str | float]) -> tuple[float, ...]:
+    """Return norms in units of 1/255, in ascending order.
+
+    Args:
+        norms: the norms, or one text with commas between them, such as "1,2,4".
 
     Raises:
-        UsageProblemError: an entry is not a number above 0 and at most 255, or is given twice.
+        UsageProblemError: there is no entry, or one is not a number above 0 and at most 255, or is given twice.
     """
-    norms = []
-    for entry in text.split(","):
+    found: list[float] = []
+    given = _list_entries(norms)
+    if not given:
+        raise UsageProblemError("no norm: give one or more, such as 1,2,4")
+    for entry in given:
         try:
             norm = float(entry)
-        except ValueError:
+        except (TypeError, ValueError):
             norm = math.nan
         if not 0 < norm <= PIXEL_LEVELS:
             raise UsageProblemError(f"norm {entry!r}: give numbers above 0, at most {PIXEL_LEVELS}, such as 1,2,4")
-        if norm in norms:
+        if norm in found:
             raise UsageProblemError(f"norm {entry} is given twice")
-        norms.append(norm)
-    return tuple(sorted(norms))
+        found.append(norm)
+    return tuple(sorted(found))
+
+
+def _list_entries(entries: str | Iterable[Entry]) -> list[str] | list[Entry]:
+    return entries.split(",") if isinstance(entries, str) else list(entries)

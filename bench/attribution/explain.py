@@ -15,9 +15,8 @@ from torch import Tensor
 
 from bench.attribution import perturbation
 from bench.attribution.explained_network import ExplainedNetwork
+from bench.attribution.map_method import LABEL, PREDICTION, MapMethod
 from bench.attribution.measures import DELETION, INSERTION, measure_map, normalize, region_areas
-from bench.attribution.method_names import LABEL, PREDICTION
-from bench.attribution.methods import MapMethod
 from bench.data.split import Split
 
 ORACLE = "oracle"

@@ -1,73 +1,20 @@
-"""Registry of map methods: their functions. Names and descriptions are in `bench.attribution.method_names`.
+"""The map methods by name. Imports no PyTorch, so that commands can list them.
 
-Shapes: B questions, each about its own image of H × W pixels. A map is f4 (B, h, w), finite and not negative; h × w may
-be smaller than the image, and the map is then upsampled as an attention map is.
+A new method is a function with the decorator `bench.attribution.map_method.map_method` in a module of `_MODULES`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
-
-import torch
-from torch import Tensor
-
-from bench.attribution import captum_methods, rise
-from bench.attribution.explained_network import ExplainedNetwork
-from bench.attribution.method_names import DESCRIPTIONS, MethodDescription
+from bench.attribution import baselines, captum_methods, own_map, rise
+from bench.attribution.map_method import MapMethod
 from mnistref.common.errors import UsageProblemError, did_you_mean
 
-Compute: TypeAlias = Callable[[ExplainedNetwork, Tensor, Tensor, Tensor], Tensor | None]
-"""(network, images f4 (B, 3, H, W), query i8 (B,), classes i8 (B,)) → maps; None if the network has no such map."""
-
-_CENTER_SIGMA = 0.25
-"""Standard deviation of the center map, as a share of the image's side."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapMethod(MethodDescription):
-    """A method that gives a map for each question: its description, and `compute`, its function."""
-
-    compute: Compute
-
-
-def _attention(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor | None:
-    return network.attention(images, query)
-
-
-def _uniform(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor:
-    return images.new_ones(len(images), 1, 1)
-
-
-def _random(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor:
-    return torch.rand(len(images), *images.shape[2:]).to(images.device)
-
-
-def _center(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor:
-    height, width = images.shape[2:]
-    rows, columns = (
-        torch.exp(-0.5 * ((torch.arange(side) + 0.5 - side / 2) / (_CENTER_SIGMA * side)) ** 2)
-        for side in (height, width)
-    )
-    return (rows[:, None] * columns).to(images.device).expand(len(images), -1, -1)
-
-
-_COMPUTE: dict[str, Compute] = {
-    "attention": _attention,
-    "gradient": captum_methods.gradient,
-    "input-x-gradient": captum_methods.input_x_gradient,
-    "smoothgrad": captum_methods.smoothgrad,
-    "integrated-gradients": captum_methods.integrated_gradients,
-    "gradcam": captum_methods.gradcam,
-    "occlusion": captum_methods.occlusion,
-    "rise": rise.rise,
-    "uniform": _uniform,
-    "center": _center,
-    "random": _random,
-}
+_MODULES = (own_map, captum_methods, rise, baselines)
 
 METHODS: dict[str, MapMethod] = {
-    name: MapMethod(**vars(description), compute=_COMPUTE[name]) for name, description in DESCRIPTIONS.items()
+    method.name: method for module in _MODULES for method in vars(module).values() if isinstance(method, MapMethod)
 }
+"""Each method by its name, in the order of tables: that of the modules, and of their functions."""
+DEFAULT_METHODS = tuple(name for name, method in METHODS.items() if not method.is_slow)
+"""The methods that `bench saliency` computes by default."""
 
 
 def find_methods(names: str) -> list[MapMethod]:

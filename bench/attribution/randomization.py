@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from bench.attribution.explain import seeded
 from bench.attribution.explained_network import ExplainedNetwork
+from bench.attribution.map_method import MapMethod
 from bench.attribution.measures import normalize
-from bench.attribution.methods import MapMethod
 from bench.data.split import Batch
 
 

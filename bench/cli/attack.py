@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bench.attribution.attack_names import DEFAULT_NORMS, METHODS, REGIONS
+from bench.attribution.attack_names import DEFAULT_NORMS, METHODS, PGD_STEPS, REGIONS
 from bench.cli.question_options import add_question_options, find_data_of_run
 from mnistref.common.click_program import FOLDER
 from mnistref.common.console import emit, emit_json, in_user_spelling
@@ -32,7 +32,7 @@ from mnistref.common.console import emit, emit_json, in_user_spelling
         default=",".join(METHODS),
         show_default=True,
         metavar="NAMES",
-        help="Attacks: fgsm takes one step along the sign of the gradient, pgd takes 10.",
+        help=f"Attacks: fgsm takes one step along the sign of the gradient, pgd takes {PGD_STEPS}.",
     ),
     click.option("--plot", type=FOLDER, help="Also draw the fooling rates to this file: .png, .svg or .pdf."),
 )

@@ -12,6 +12,7 @@ from bench.cli.leaderboard import print_leaderboard
 from bench.cli.option_values import ComputeOptions
 from bench.cli.options import add_compute_options
 from bench.cli.report import print_report
+from bench.cli.robustness import test
 from bench.cli.saliency import saliency
 from bench.cli.swap import swap
 from bench.cli.sweep import run_sweep
@@ -38,6 +39,7 @@ bench.add_command(evaluate)
 bench.add_command(saliency)
 bench.add_command(attack)
 bench.add_command(swap)
+bench.add_command(test)
 bench.add_command(print_leaderboard)
 bench.add_command(print_report)
 

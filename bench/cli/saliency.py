@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
-from bench.attribution.method_names import DEFAULT_METHODS, DESCRIPTIONS, EXPLAINED, PREDICTION
+from bench.attribution.map_method import EXPLAINED, PREDICTION
+from bench.attribution.methods import DEFAULT_METHODS, METHODS, find_methods
 from bench.cli.question_options import find_data_of_run
 from bench.config import DEVICES
 from mnistref.common.click_program import EXISTING, FOLDER
 from mnistref.common.console import emit, emit_json, in_user_spelling
 
-_SLOW_METHODS = [name for name in DESCRIPTIONS if name not in DEFAULT_METHODS]
+_SLOW_METHODS = [name for name in METHODS if name not in DEFAULT_METHODS]
 
 
 @click.command("saliency")
@@ -74,7 +75,6 @@ def saliency(
     bench saliency RUN --randomize
     """
     from bench.attribution.explain import ExplanationOptions
-    from bench.attribution.methods import find_methods
     from bench.compute import resolve_compute
     from bench.leaderboard.map_table import build_map_table, map_table_to_text, randomization_to_text
     from bench.runs.saliency_run import explain_run, randomize_run

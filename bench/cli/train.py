@@ -125,7 +125,7 @@ def _resolve_config_file(
     from bench.compute import resolve_compute
     from bench.conformance.isolation import require_buildable_isolated
     from bench.runs.reproduce import resolve_config_file
-    from mnistref.variants import get_variant
+    from mnistref.dataset import read_manifest
 
     def is_given(name: str) -> bool:
         return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
@@ -146,7 +146,7 @@ def _resolve_config_file(
     config = resolved.config
     resolve_compute(config.device, config.precision, config.capture, config.deterministic)
     if is_main:
-        require_buildable_isolated(resolved.network, get_variant(config.variant))
+        require_buildable_isolated(resolved.network, read_manifest(resolved.data).variant)
     return resolved
 
 

@@ -60,6 +60,7 @@ from bench.leaderboard.statistics import (
 from bench.runs.record_types import Result, RunRecord
 from bench.runs.shell_command import build_command
 from bench.runs.validation import rounding_tolerance
+from mnistref.variants import is_changed
 
 
 class RowKey(TypedDict):
@@ -104,7 +105,8 @@ def build_board(
     - `relative_runtime` is the time of a training step divided by that of `san`, measured alternately.
     - `diagonal_lstm` names the implementations of the diagonal LSTM that ran; it is empty for networks without one, and
       for runs of versions that did not record it.
-    - `delta` is `accuracy` minus the published accuracy, if the digits are those of the papers.
+    - `delta` is `accuracy` minus the published accuracy, if the digits are those of the papers. A changed law has no
+      published values.
 
     Args:
         results: the runs, see `bench.runs.records.read_results`.
@@ -161,7 +163,7 @@ def _flatten(result: RunRecord) -> dict[str, object]:
 def _summarize(runs: pd.DataFrame) -> dict[str, object]:
     """Return the row of the board for the runs that share it, without its comparison with other rows."""
     first, finished = runs.iloc[0], _finished(runs)
-    paper = find_published(first[VARIANT], first[ATTN])
+    paper = None if runs[NOTE].map(is_changed).any() else find_published(first[VARIANT], first[ATTN])
     seeds = finished.drop_duplicates("seed")
     described = seeds if len(seeds) else runs
     accuracy = seeds[ACCURACY].astype(float).mean() if len(seeds) else math.nan

@@ -1,17 +1,25 @@
 """The table of attacks: fooling rate and accuracy of each attack, with their intervals. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
 from bench.common.number_format import percent, share
-from bench.evaluation.columns import ACCURACY
+from bench.evaluation.columns import ACCURACY, DATASET
+from bench.leaderboard.question_columns import (
+    ACCURACY_BEFORE,
+    AREA,
+    FOOLING,
+    IMAGES,
+    METHOD,
+    NORM,
+    REGION,
+    RUN,
+    format_with_bounds,
+)
 from bench.leaderboard.statistics import mean_with_bounds
 from bench.runs.attack_record import AttackRecord
 from mnistref.common.text_table import table
-
-RUN, METHOD, REGION, NORM, AREA = "run", "method", "region", "norm", "area"
-FOOLING, ACCURACY_BEFORE = "fooling_rate", "accuracy_before"
 
 
 def build_attack_table(records: Iterable[tuple[str, AttackRecord]]) -> pd.DataFrame:
@@ -21,14 +29,14 @@ def build_attack_table(records: Iterable[tuple[str, AttackRecord]]) -> pd.DataFr
         records: name of the run, and its record.
 
     Returns:
-        Columns: run, dataset, images, accuracy_before, method, region, area, norm (in 1/255), and fooling_rate and
-            accuracy with their bounds. All shares are in 0 … 1.
+        The columns of `bench.leaderboard.question_columns.ATTACK_COLUMNS`. All shares are in 0 … 1.
     """
     rows = []
     for run, record in records:
+        settings: Mapping[str, object] = record.settings
         for attack, changed in record.changed.items():
             row: dict[str, object] = {RUN: run}
-            row |= {name: record.settings[name] for name in ("dataset", "images")}
+            row |= {name: settings[name] for name in (DATASET, IMAGES)}
             row |= {ACCURACY_BEFORE: float(record.right_before.mean()), METHOD: attack.method, REGION: attack.region}
             row |= {AREA: float(record.areas[attack.region].mean()), NORM: attack.norm}
             row |= mean_with_bounds(FOOLING, changed) | mean_with_bounds(ACCURACY, record.right[attack])
@@ -38,12 +46,12 @@ def build_attack_table(records: Iterable[tuple[str, AttackRecord]]) -> pd.DataFr
 
 def attack_table_to_text(board: pd.DataFrame, markdown: bool = False) -> str:
     """Return the tables of all runs, one after the other: a line for each norm, a column for each region."""
-    return "\n\n".join(_run_to_text(rows, markdown) for _, rows in board.groupby([RUN, "dataset"], sort=False))
+    return "\n\n".join(_run_to_text(rows, markdown) for _, rows in board.groupby([RUN, DATASET], sort=False))
 
 
 def _run_to_text(rows: pd.DataFrame, markdown: bool) -> str:
     first, regions = rows.iloc[0], list(dict.fromkeys(rows[REGION]))
-    questions = f"{first['images']:,} test questions of {first['dataset']}"
+    questions = f"{first[IMAGES]:,} test questions of {first[DATASET]}"
     parts = [f"{first[RUN]}: {questions}, {percent(first[ACCURACY_BEFORE])} % right before an attack"]
     for name, caption in ((FOOLING, "answers that change, %"), (ACCURACY, "right answers, %")):
         cells = _pivot(rows, regions, name)
@@ -61,12 +69,6 @@ def _pivot(rows: pd.DataFrame, regions: list[str], name: str) -> list[list[str]]
     """Return the cells of the table of one measure: method and norm, then a column for each region."""
     lines = [[METHOD, "ε", *regions]]
     for (method, norm), group in rows.groupby([METHOD, NORM], sort=False):
-        found = {row[REGION]: _percent_with_bounds(row, name) for _, row in group.iterrows()}
+        found = {row[REGION]: format_with_bounds(row, name, percent, "–") for _, row in group.iterrows()}
         lines.append([str(method), f"{norm:g}", *(found[region] for region in regions)])
     return lines
-
-
-def _percent_with_bounds(row: pd.Series, name: str) -> str:
-    low, high = row[f"{name}_lo"], row[f"{name}_hi"]
-    bounds = f" ({percent(low)}–{percent(high)})" if pd.notna(low) else ""
-    return f"{percent(row[name])}{bounds}"

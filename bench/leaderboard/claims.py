@@ -22,6 +22,7 @@ from bench.leaderboard.aggregate import row_key
 from bench.leaderboard.published import PAPERS, find_published
 from bench.leaderboard.statistics import UNKNOWN, Interval, bootstrap_interval
 from bench.runs.record_types import RunRecord
+from mnistref.variants import is_changed
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 
@@ -107,7 +108,7 @@ _Pair = tuple[str, str]
 
 
 def evaluate_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
-    """Return every claim for which there are finished runs with stored answers.
+    """Return every claim for which there are finished runs with stored answers, under the law of the papers.
 
     Args:
         results: as for `bench.leaderboard.aggregate.build_board`.
@@ -115,7 +116,7 @@ def evaluate_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
     groups: dict[_ComparisonGroup, _Runs] = {}
     for result in results:
         answers = result.get("answers")
-        if result["status"] == "ok" and answers is not None:
+        if result["status"] == "ok" and answers is not None and not is_changed(result.get("note")):
             key = row_key(result)
             runs = groups.setdefault((key["variant"], key["dataset"], key["recipe"], key["queries"]), {})
             runs.setdefault(key["attn"], {}).setdefault(result["seed"], answers)

@@ -28,6 +28,7 @@ from bench.evaluation.columns import (
     DIFFERENCE,
     DIGITS,
     MASK_CORRECTNESS,
+    NOTE,
     PUBLISHED_SOURCE,
     RANK,
     RECIPE,
@@ -43,7 +44,7 @@ from bench.leaderboard.claims import ClaimResult
 from bench.leaderboard.recipe_text import describe_trainings
 from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from mnistref.common.text_table import table
-from mnistref.variants import VARIANTS
+from mnistref.variants import VARIANTS, is_changed
 
 _BEFORE = {DELTA: PUBLISHED_SOURCE, DIGITS: RECIPE, BACKGROUNDS: RECIPE}
 _TEXT_COLUMNS = reorder((column for column in COLUMNS if column.text_heading), _BEFORE)
@@ -263,6 +264,11 @@ def _notes(board: pd.DataFrame) -> list[str]:
         notes.append(
             f"made with {len(commits)} commits of bench (column commits of the CSV file): {', '.join(commits)}"
         )
+    changed = board[board[NOTE].map(is_changed)].drop_duplicates(DATASET)
+    notes += [
+        _escape_markup(f"{dataset} is {note}", False)
+        for dataset, note in zip(changed[DATASET], changed[NOTE], strict=True)
+    ]
     return notes + _variant_notes(board[VARIANT].unique())
 
 

@@ -1,21 +1,22 @@
 """The table of map methods: one row for each network and method, with means and their intervals. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from bench.attribution.explain import ORACLE
+from bench.attribution.map_method import EXPLAINED
 from bench.attribution.measures import AREAS, MEASURES
-from bench.attribution.method_names import EXPLAINED
 from bench.attribution.methods import METHODS
 from bench.common.number_format import amount, percent, share
 from bench.evaluation.column import with_suffixes
-from bench.evaluation.columns import ACCURACY
+from bench.evaluation.columns import ACCURACY, DATASET
+from bench.leaderboard.question_columns import EXPLAINED_CLASS, IMAGES, METHOD, RUN, SECONDS
 from bench.leaderboard.statistics import mean_with_bounds
 from bench.runs.saliency_record import SaliencyRecord
 from mnistref.common.text_table import table
 
-RUN, METHOD, SECONDS = "run", "method", "seconds_per_1000"
 _ORDER = (*METHODS, ORACLE)
 
 
@@ -26,35 +27,35 @@ def build_map_table(records: Iterable[tuple[str, SaliencyRecord]]) -> pd.DataFra
         records: name of the run, and its record.
 
     Returns:
-        Columns: run, method, dataset, images, explained, accuracy, each measure followed by its bounds, the areas of
-            the regions, and seconds per 1,000 images. NaN where a method has no such measure.
+        The columns of `bench.leaderboard.question_columns.MAP_COLUMNS`. NaN where a method has no such measure.
     """
     rows = []
     for run, record in records:
+        settings: Mapping[str, Any] = record.settings
         for method in sorted(record.measures, key=list(_ORDER).index):
             measures = record.measures[method]
             row: dict[str, object] = {RUN: run, METHOD: method}
-            row |= {name: record.settings[name] for name in ("dataset", "images", "explained")}
+            row |= {name: settings[name] for name in (DATASET, IMAGES, EXPLAINED_CLASS)}
             row[ACCURACY] = float(record.right.mean())
             for column in MEASURES:
                 unknown = dict.fromkeys(with_suffixes([column.name]), float("nan"))
                 values = measures.get(column.name)
                 row |= unknown if values is None else mean_with_bounds(column.name, values)
             row |= {name: float(record.areas[name].mean()) for name in AREAS}
-            row[SECONDS] = record.settings["seconds_per_1000"].get(method, float("nan"))
+            row[SECONDS] = settings[SECONDS].get(method, float("nan"))
             rows.append(row)
     return pd.DataFrame(rows)
 
 
 def map_table_to_text(board: pd.DataFrame, markdown: bool = False) -> str:
     """Return the tables of all runs, one after the other, each with its notes."""
-    return "\n\n".join(_run_to_text(rows, markdown) for _, rows in board.groupby([RUN, "dataset"], sort=False))
+    return "\n\n".join(_run_to_text(rows, markdown) for _, rows in board.groupby([RUN, DATASET], sort=False))
 
 
 def _run_to_text(rows: pd.DataFrame, markdown: bool) -> str:
     first = rows.iloc[0]
-    questions = f"{first['images']:,} test questions of {first['dataset']}, {percent(first[ACCURACY])} % right"
-    heading = f"{first[RUN]}: {questions}; explained is {EXPLAINED[first['explained']]}"
+    questions = f"{first[IMAGES]:,} test questions of {first[DATASET]}, {percent(first[ACCURACY])} % right"
+    heading = f"{first[RUN]}: {questions}; explained is {EXPLAINED[first[EXPLAINED_CLASS]]}"
     shown = [column for column in MEASURES if rows[column.name].notna().any()]
     lines = [["map", *(column.text_heading for column in shown), "s / 1,000"]]
     for _, row in rows.iterrows():

@@ -3,48 +3,42 @@
     <folder>/board.json    variant and baseline
     <folder>/board.csv     the board; board.md is the same for people
     <folder>/runs/<run>/   config.json, environment.json, history.jsonl, result.json and answers.safetensors.xz of each
-                           run, pictures/ with a small copy of its pictures, and saliency.json, attack.json and
-                           swap.json with their arrays
+                           run, pictures/ with a small copy of its pictures, and saliency.json, attack.json,
+                           swap.json and robustness.json with their arrays
     <folder>/maps.csv      the measures of map methods, if a run has saliency.json; maps.md is the same for people
+    <folder>/attacks.csv   the effect of attacks, if a run has attack.json; attacks.md is the same for people
+    <folder>/swaps.csv     the measures of swapped questions, if a run has swap.json; swaps.md is the same for people
+    <folder>/robustness.csv  tests on other data sets, if a run has robustness.json; robustness.md for people
 
 Weights are stored only on request: the answer to each test question is enough for every metric and
 interval. `bench show` and `--init` accept a stored run with weights like any other run.
 """
 
-import io
 import logging
-import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import pandas as pd
 
 from bench.common.json_files import parse_json, read_json, write_json
 from bench.config import DEFAULT_BASELINE
 from bench.evaluation import picture_files
-from bench.evaluation.column import BOUNDS
-from bench.evaluation.columns import DIAGONAL_LSTM, P_VALUE
+from bench.evaluation.columns import DIAGONAL_LSTM
 from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.formatting import LEGEND, commands_to_text, from_csv, to_csv, to_text
-from bench.leaderboard.map_table import build_map_table, map_table_to_text
-from bench.runs import attack_record, records, saliency_record, swap_record
+from bench.leaderboard.question_tables import QUESTION_TABLES, compare_tables
+from bench.runs import records, saliency_record
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 
 log = logging.getLogger("bench")
 
 SELECTION, CSV, MARKDOWN, RUNS = "board.json", "board.csv", "board.md", "runs"
-MAPS_CSV, MAPS_MARKDOWN = "maps.csv", "maps.md"
 _RECORDS = (records.ENVIRONMENT, records.HISTORY, records.RESULT)
-_QUESTION_FILES = (saliency_record.FILE, attack_record.FILE, swap_record.FILE)
-"""Records of further commands on a run, which are stored with it."""
 _LATER_COLUMNS = (DIAGONAL_LSTM,)
 """Columns that boards of earlier versions do not have."""
-_RESAMPLED_SUFFIXES = (*BOUNDS, P_VALUE)
-_RESAMPLING_TOLERANCE, _ROUNDING_TOLERANCE = 2e-3, 1e-9
-"""Allowed deviation of numbers from resampling, which depend on the version of SciPy, and of all other numbers."""
 _MAX_REPORTED = 3
 """Maximal number of deviations in an error message."""
 
@@ -90,29 +84,9 @@ def save_snapshot(
     write_json(folder / SELECTION, selection)
     write_whole(folder / CSV, to_csv(board).encode())
     write_whole(folder / MARKDOWN, _to_markdown(board).encode())
-    _write_maps(folder)
+    for table in QUESTION_TABLES:
+        table.write(folder, stored)
     return board
-
-
-def _write_maps(folder: Path) -> None:
-    """Write the table of map methods, or remove it if no run has a record of them."""
-    maps = _derive_maps(folder)
-    for name, text in ((MAPS_CSV, to_csv(maps)), (MAPS_MARKDOWN, _maps_to_markdown(maps))):
-        if len(maps):
-            write_whole(folder / name, text.encode())
-        else:
-            (folder / name).unlink(missing_ok=True)
-
-
-def _derive_maps(folder: Path) -> pd.DataFrame:
-    """Return the table of map methods that follows from the stored records; empty if there are none."""
-    runs = sorted(path.parent for path in (folder / RUNS).glob(f"*/{saliency_record.SETTINGS}"))
-    records_of_maps = [(run.name, saliency_record.read_record(run)) for run in runs]
-    return build_map_table((name, record) for name, record in records_of_maps if record is not None)
-
-
-def _maps_to_markdown(maps: pd.DataFrame) -> str:
-    return f"# Maps\n\n{map_table_to_text(maps, markdown=True)}\n" if len(maps) else ""
 
 
 def _to_markdown(board: pd.DataFrame) -> str:
@@ -137,12 +111,12 @@ def _copy_run(run: Path, target: Path, files: Sequence[str]) -> None:
     answers = records.read_packed_answers(run)
     if answers is not None:
         write_whole(target / records.PACKED_ANSWERS, answers)
-    for file in _QUESTION_FILES:
-        arrays = file.read_packed(run)
-        if arrays is not None and (run / file.settings).is_file():
-            write_whole(target / file.settings, (run / file.settings).read_bytes())
-            write_whole(target / file.packed_file, arrays)
-    if (target / saliency_record.SETTINGS).is_file() and (run / saliency_record.SHEET).is_file():
+    for record in (table.record for table in QUESTION_TABLES):
+        arrays = record.read_packed(run)
+        if arrays is not None and (run / record.settings_file).is_file():
+            write_whole(target / record.settings_file, (run / record.settings_file).read_bytes())
+            write_whole(target / record.packed_file, arrays)
+    if (target / saliency_record.RECORD.settings_file).is_file() and (run / saliency_record.SHEET).is_file():
         write_whole(target / saliency_record.SHEET, (run / saliency_record.SHEET).read_bytes())
     picture_files.copy_small(run / picture_files.FOLDER, target / picture_files.FOLDER)
 
@@ -189,45 +163,12 @@ def _deviations(folder: Path) -> list[str]:
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise DataProblemError(f"{folder}: not a board ({error}); save it again") from error
     stored = _with_later_columns(stored, derived)
-    deviations = _compare(folder / CSV, stored, derived)
+    deviations = compare_tables(folder / CSV, stored, derived)
     if not deviations and markdown != _to_markdown(stored):
         deviations.append(f"{folder / MARKDOWN}: differs from {CSV}; save it again")
-    return [*deviations, *_map_deviations(folder)]
-
-
-def _map_deviations(folder: Path) -> list[str]:
-    """Return in words how maps.csv and maps.md deviate from the stored records."""
-    maps = _derive_maps(folder)
-    paths = [folder / MAPS_CSV, folder / MAPS_MARKDOWN]
-    present = [path for path in paths if path.is_file()]
-    if not len(maps):
-        return [f"{path}: no run of this board has {saliency_record.SETTINGS}; delete it" for path in present]
-    if len(present) < len(paths):
-        return [f"{folder}: without {MAPS_CSV} or {MAPS_MARKDOWN}, though runs have maps; save it again"]
-    try:
-        stored = pd.read_csv(io.StringIO(paths[0].read_bytes().decode()))
-    except ValueError as error:
-        raise DataProblemError(f"{paths[0]}: not a table ({error}); save the board again") from error
-    deviations = _compare(paths[0], stored, pd.read_csv(io.StringIO(to_csv(maps))))
-    if not deviations and paths[1].read_bytes().decode() != _maps_to_markdown(stored):
-        deviations.append(f"{paths[1]}: differs from {MAPS_CSV}; save the board again")
+    for table in QUESTION_TABLES:
+        deviations += table.find_deviations(folder, folder / RUNS)
     return deviations
-
-
-def _compare(path: Path, stored: pd.DataFrame, derived: pd.DataFrame) -> list[str]:
-    """Return in words how a stored table deviates from the one that its records give."""
-    if list(stored.columns) != list(derived.columns):
-        odd = sorted(set(stored.columns) ^ set(derived.columns))
-        difference = f"only one of them has {', '.join(odd)}" if odd else "their order differs"
-        return [f"{path}: its columns differ from those of its records ({difference}); save it again"]
-    if len(stored) != len(derived):
-        return [f"{path}: has {len(stored)} rows, but its records give {len(derived)}; save it again"]
-    return [
-        f"{path}: row {row + 1}, {column}: {stored.at[row, column]!s}, but its records give {value!s}"
-        for column in derived.columns
-        for row, value in enumerate(derived[column])
-        if not _is_same(stored.at[row, column], value, column)
-    ]
 
 
 def _with_later_columns(stored: pd.DataFrame, derived: pd.DataFrame) -> pd.DataFrame:
@@ -235,13 +176,3 @@ def _with_later_columns(stored: pd.DataFrame, derived: pd.DataFrame) -> pd.DataF
     missing = [name for name in _LATER_COLUMNS if name not in stored and derived[name].isna().all()]
     others = [name for name in derived.columns if name not in missing]
     return stored.reindex(columns=derived.columns) if missing and list(stored.columns) == others else stored
-
-
-def _is_same(stored: Any, derived: Any, column: str) -> bool:
-    """Return whether two values are equal, up to rounding and resampling."""
-    if pd.isna(stored) or pd.isna(derived):
-        return bool(pd.isna(stored) and pd.isna(derived))
-    if isinstance(stored, str) or isinstance(derived, str):
-        return bool(stored == derived)
-    tolerance = _RESAMPLING_TOLERANCE if column.endswith(_RESAMPLED_SUFFIXES) else _ROUNDING_TOLERANCE
-    return math.isclose(stored, derived, rel_tol=_ROUNDING_TOLERANCE, abs_tol=tolerance)

@@ -92,6 +92,17 @@ def mean_with_bounds(name: str, values: np.ndarray) -> dict[str, float]:
     return {name: float(values.mean()), **{f"{name}{end}": bound for end, bound in zip(BOUNDS, bounds, strict=True)}}
 
 
+def difference_interval(mean: float, bounds: Interval, other_mean: float, other_bounds: Interval) -> Interval:
+    """Return the interval of the difference of two independent means, from the interval of each.
+
+    The squared distances from the means to their bounds are added (Zou and Donner, Statistics in Medicine 27, 2008).
+    For Wilson's intervals of two shares, this is Newcombe's interval.
+    """
+    difference = mean - other_mean
+    low = difference - math.hypot(mean - bounds.lo, other_bounds.hi - other_mean)
+    return Interval(low, difference + math.hypot(bounds.hi - mean, other_mean - other_bounds.lo))
+
+
 def _varying_interval(values: np.ndarray, mean: float) -> Interval:
     """Return the bootstrap interval of values (S, T) with T of 2 or more, within the range of the values."""
     sums, sizes = _blocks(values)

@@ -11,7 +11,7 @@ MIN_POINTS = 2
 
 @dataclass(frozen=True)
 class Line:
-    """A polyline. `kind` is its style: measured, published, link, training or level."""
+    """A polyline. `kind` is its style: measured, published, link, training, level, or that of an attacked region."""
 
     path: str
     kind: str
@@ -19,7 +19,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Mark:
-    """A measured (disc), published (hollow diamond) or ended (cross) value; `text` describes it."""
+    """A measured (disc), published (hollow diamond) or ended (cross) value, or a region's; `text` describes it."""
 
     at: Point
     kind: str

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.common.json_files import parse_json
+from bench.runs.question_record import QuestionRecord, Record
 from bench.runs.records import ENVIRONMENT
+from mnistref.common.errors import DataProblemError
 
 log = logging.getLogger("bench")
 
@@ -29,6 +31,26 @@ def find_datasets(places: Iterable[Path], dataset: str) -> list[Path]:
     if not re.fullmatch(r"\w[\w.-]*", dataset):
         return []
     return [path for place in places if (path := place / "datasets" / dataset).is_dir()]
+
+
+def read_question_records(runs: Path, names: Iterable[str], kind: QuestionRecord[Record]) -> list[tuple[str, Record]]:
+    """Return the name and the record of each run that has one. Damaged records are skipped with a warning.
+
+    Args:
+        runs: the folder of the runs.
+        names: the runs.
+        kind: the kind of record.
+    """
+    found = []
+    for name in names:
+        try:
+            record = kind.read(runs / name)
+        except (DataProblemError, OSError) as error:
+            log.warning("skipped: %s", error)
+            continue
+        if record is not None:
+            found.append((name, record))
+    return found
 
 
 def card(places: Iterable[Path], dataset: str) -> str | None:

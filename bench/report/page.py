@@ -14,14 +14,16 @@ from bench.config import DEFAULT_BASELINE
 from bench.leaderboard.aggregate import build_board, row_key
 from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from bench.report import accuracy_charts, curve_charts
+from bench.report.attacks import attack_charts
 from bench.report.chart_types import Figure
 from bench.report.galleries import Gallery, galleries
 from bench.report.groups import ComparisonGroup, comparison_groups, missing, number, rows_of
-from bench.report.load import card, environment
+from bench.report.load import card, environment, read_question_records
 from bench.report.markdown import Block, blocks
 from bench.report.saliency import saliency_tables
+from bench.report.swaps import swap_texts
 from bench.report.table import MISSING, NOT_SORTABLE, hyphenate, table
-from bench.runs import records
+from bench.runs import attack_record, records, swap_record
 from bench.runs.record_types import HistoryEntry, RunRecord
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.version import VERSION
@@ -89,6 +91,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
     groups = comparison_groups(board, results)
     rows = rows_of(board)
     places = [root, runs.resolve().parent]
+    names = [str(result["run"]) for result in results]
     histories = {result["run"]: records.read_history(runs / result["run"]) for result in results}
     return _filled(
         version=VERSION,
@@ -105,7 +108,9 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
         notes={row["variant"]: row["note"] for row in rows if row.get("note")},
         charts=[_charts(group, histories) for group in groups],
         galleries=galleries(groups, runs, places),
-        saliency=saliency_tables(runs, [str(result["run"]) for result in results]),
+        saliency=saliency_tables(runs, names),
+        attacks=attack_charts(read_question_records(runs, names, attack_record.RECORD)),
+        swaps=swap_texts(read_question_records(runs, names, swap_record.RECORD)),
         cards=_cards(groups, places),
         unfinished=[{**r, "dataset": row_key(r)["dataset"], "why": _why(r)} for r in results if r["status"] != "ok"],
         environments=_environments(runs, results),

@@ -10,16 +10,17 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from bench.attribution.map_method import EXPLAINED
 from bench.attribution.measures import AREAS, MEASURES
-from bench.attribution.method_names import EXPLAINED
 from bench.attribution.methods import METHODS
 from bench.common.number_format import percent, share
 from bench.evaluation.column import BOUNDS, Column
 from bench.evaluation.columns import ACCURACY
-from bench.leaderboard.map_table import METHOD, build_map_table, find_caution, list_cautions
+from bench.leaderboard.map_table import build_map_table, find_caution, list_cautions
+from bench.leaderboard.question_columns import METHOD
+from bench.report.load import read_question_records
 from bench.report.table import MISSING
-from bench.runs.saliency_record import SHEET, SHEET_IMAGES, SHEET_TILE_PIXELS, SaliencyRecord, read_record
-from mnistref.common.errors import DataProblemError
+from bench.runs.saliency_record import RECORD, SHEET, SHEET_IMAGES, SHEET_TILE_PIXELS, SaliencyRecord
 
 log = logging.getLogger("bench")
 
@@ -64,16 +65,8 @@ class SaliencyTable:
 
 def saliency_tables(runs: Path, names: Sequence[str]) -> list[SaliencyTable]:
     """Return the table of each run that has a record of map methods. Damaged records are skipped with a warning."""
-    tables = []
-    for name in names:
-        try:
-            record = read_record(runs / name)
-        except (DataProblemError, OSError) as error:
-            log.warning("skipped: %s", error)
-            continue
-        if record is not None:
-            tables.append(_tabulate(name, record, _read_strips(runs / name)))
-    return tables
+    found = read_question_records(runs, names, RECORD)
+    return [_tabulate(name, record, _read_strips(runs / name)) for name, record in found]
 
 
 def _tabulate(name: str, record: SaliencyRecord, strips: Sequence[str]) -> SaliencyTable:

@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from bench.attribution.fooling import AttackPlan, measure_fooling
 from bench.compute import ComputeConfig
-from bench.runs.attack_record import AttackRecord, write_record
+from bench.runs.attack_record import RECORD, AttackRecord, attack_content
 from bench.runs.saliency_run import load_explained
 from mnistref.common.errors import DataProblemError
 
@@ -35,4 +35,4 @@ def attack_run(
             fooling = measure_fooling(network, split, plan, batch, bar.update)
     except ValueError as error:
         raise DataProblemError(f"{run}: {error}") from error
-    return write_record(run, data.name, fooling=fooling, plan=plan, batch=batch, device=computing.device_name)
+    return RECORD.write(run, attack_content(data.name, fooling, plan, batch, computing.device_name))

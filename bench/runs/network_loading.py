@@ -3,6 +3,7 @@
 The only code that is executed is the user's own file of the run, and only if it has not been changed since.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,7 +19,8 @@ from bench.runs.provenance import build_config
 from bench.runs.user_models import load_recorded_model
 from bench.training.checkpoints import load_weights
 from mnistref.common.errors import DataProblemError, UsageProblemError
-from mnistref.variants import get_variant
+from mnistref.spec import VariantSpec
+from mnistref.variants import get_variant, variant_of_request
 
 
 def load_config(run: Path) -> RunConfig:
@@ -86,13 +88,22 @@ def load_model(run: Path) -> tuple[RunConfig, nn.Module]:
     """
     config = load_config(run)
     records.require_same_run(run, read_finished_result(run), config)
+    info = read_config(run / records.CONFIG)[1]
     if config.recipe == EVALUATED:
-        model = load_recorded_model(read_config(run / records.CONFIG)[1].get(records.USER_FILES), run)
+        model = load_recorded_model(info.get(records.USER_FILES), run)
         return config, as_network(model, get_variant(config.variant).classes).eval()
     try:
         with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are then overwritten
-            network = build(config.attn, get_variant(config.variant), config.seed, torch.device("cpu"), config.width)
+            variant = _find_law(config, info)
+            network = build(config.attn, variant, config.seed, torch.device("cpu"), config.width)
     except UsageProblemError as error:
         raise DataProblemError(f"{run / records.CONFIG}: this version cannot build the network: {error}") from error
     load_weights(run / records.WEIGHTS, network)
     return config, network.eval()
+
+
+def _find_law(config: RunConfig, info: Mapping[str, object]) -> VariantSpec:
+    """Return the law of a run's data set. Its canvas decides the number of stages."""
+    request = info.get(records.DATA_REQUEST)
+    changes = request if isinstance(request, dict) else {}
+    return variant_of_request({**changes, "variant": config.variant})

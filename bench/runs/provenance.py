@@ -156,13 +156,20 @@ def _is_request(value: object) -> TypeGuard[RequestRecord]:
         name in value and (value[name] is None or is_text(value[name])) for name in ("digits", "backgrounds")
     )
     has_sizes = all(is_text(split) and is_number(images, 0) for split, images in value["sizes"].items())
+    has_ranges = all(_is_range(value.get(name, [1, 1])) for name in ("scales", "digits_per_image"))
     return (
         has_sources
         and has_sizes
+        and has_ranges
+        and is_number(value.get("canvas", 1))
         and is_number(value.get("seed"))
         and is_text(value.get("variant"))
         and is_text(value.get("pool"))
     )
+
+
+def _is_range(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
 
 
 def read_hardware(run: Path) -> RunFacts:

@@ -6,21 +6,16 @@ them, so that a stored board can be checked.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypedDict
+from typing import Any
 
 import numpy as np
 
 from bench.attribution.explain import ORACLE, Explanation, ExplanationOptions
 from bench.attribution.measures import AREAS, MEASURES
 from bench.attribution.methods import METHODS
-from bench.common.json_files import write_json
-from bench.runs.question_arrays import QuestionArrays
+from bench.runs.question_record import Arrays, Content, QuestionRecord, QuestionSettings, is_within
 from bench.runs.validation import is_number
 
-SETTINGS, ARRAYS = "saliency.json", "saliency.safetensors"
-FILE = QuestionArrays(ARRAYS, SETTINGS, "bench saliency")
-PACKED_ARRAYS = FILE.packed_file
 SHEET = "saliency.webp"
 """A picture of a few images and their maps, see `bench.attribution.sheet`: baselines are left out."""
 SHEET_IMAGES, SHEET_TILE_PIXELS = 6, 64
@@ -29,28 +24,18 @@ FORMAT = 1
 _AREA, _RIGHT = "area", "right"
 
 
-class SaliencySettings(TypedDict):
+class SaliencySettings(QuestionSettings):
     """The content of saliency.json.
 
     Attributes:
-        format: `FORMAT`.
-        dataset: folder name of the data set.
-        images: T.
         explained: the class that is explained, "prediction" or "label".
         seed: seed of random maps, noise and masks.
-        batch: questions per forward pass.
-        device: name of the device.
         captum: version of Captum.
         seconds_per_1000: method → seconds for 1,000 questions.
     """
 
-    format: int
-    dataset: str
-    images: int
     explained: str
     seed: int
-    batch: int
-    device: str
     captum: str
     seconds_per_1000: dict[str, float]
 
@@ -72,13 +57,12 @@ class SaliencyRecord:
     right: np.ndarray
 
 
-def write_record(
-    run: Path, dataset: str, explanation: Explanation, options: ExplanationOptions, device: str, captum: str
-) -> SaliencyRecord:
-    """Write the measures of map methods into the folder of a run, and return the record as it is read again.
+def saliency_content(
+    dataset: str, explanation: Explanation, options: ExplanationOptions, device: str, captum: str
+) -> Content:
+    """Return the content of a record of map methods.
 
     Args:
-        run: the folder.
         dataset: folder name of the data set.
         explanation: the measures.
         options: how the maps were made.
@@ -99,60 +83,49 @@ def write_record(
     )
     tables = {**explanation.measures, _AREA: explanation.areas}
     arrays = {f"{method}/{name}": values.half() for method, table in tables.items() for name, values in table.items()}
-    FILE.write(run, {**arrays, _RIGHT: explanation.right})
-    write_json(run / SETTINGS, settings)
-    record = read_record(run)
-    assert record is not None
-    return record
+    return Content(settings, {**arrays, _RIGHT: explanation.right})
 
 
-def read_record(run: Path) -> SaliencyRecord | None:
-    """Return the record of map methods of a run, packed or not; None if there is none.
-
-    Raises:
-        DataProblemError: a file is missing or damaged.
-    """
-    path = run / SETTINGS
-    if not path.is_file():
-        return None
-    settings = _parse_settings(path)
-    arrays = FILE.read(run, settings["images"])
-    tables: dict[str, dict[str, np.ndarray]] = {}
-    right = arrays.pop(_RIGHT, np.zeros(0))
-    for name, values in arrays.items():
-        method, _, measure = name.partition("/")
-        tables.setdefault(method, {})[measure] = values.astype(np.float64)
+def _find_wrong(settings: dict[str, Any], arrays: Arrays) -> list[str]:
+    wrong = [] if _RIGHT in arrays else [_RIGHT]
+    wrong += [name for name, values in arrays.items() if not is_within(values, 0, 1.001)]
+    tables = _split_names(arrays)
     areas = tables.pop(_AREA, {})
     known = {column.name for column in MEASURES}
-    wrong = [] if len(right) else [_RIGHT]
-    wrong += [name for name, values in arrays.items() if not ((values >= 0) & (values <= 1.001)).all()]
     wrong += [f"{method}/{name}" for method, table in tables.items() for name in table if name not in known]
     wrong += [method for method in tables if method not in (*METHODS, ORACLE)]
-    wrong += sorted(set(AREAS) ^ set(areas))
-    FILE.require_none(run, wrong)
-    return SaliencyRecord(settings, tables, areas, right.astype(bool))
+    return [*wrong, *sorted(set(AREAS) ^ set(areas))]
 
 
-def read_packed_arrays(run: Path) -> bytes | None:
-    """Return the content of a packed file with the arrays of a run; None if the run has none."""
-    return FILE.read_packed(run)
+def _build(settings: Any, arrays: Arrays) -> SaliencyRecord:
+    tables = _split_names(arrays)
+    areas = tables.pop(_AREA)
+    return SaliencyRecord(settings, tables, areas, arrays[_RIGHT].astype(bool))
 
 
-def _parse_settings(path: Path) -> SaliencySettings:
-    kinds = {"dataset": str, "images": int, "explained": str, "seed": int, "batch": int, "device": str, "captum": str}
-    content = FILE.parse_settings(path, FORMAT, kinds, {"seconds_per_1000": _are_seconds})
-    return SaliencySettings(
-        format=FORMAT,
-        dataset=content["dataset"],
-        images=content["images"],
-        explained=content["explained"],
-        seed=content["seed"],
-        batch=content["batch"],
-        device=content["device"],
-        captum=content["captum"],
-        seconds_per_1000={str(name): float(value) for name, value in content["seconds_per_1000"].items()},
-    )
+def _split_names(arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
+    """Return method → measure → values f8 (T,) of the arrays `<method>/<measure>`; the areas are a method too."""
+    tables: dict[str, dict[str, np.ndarray]] = {}
+    for name, values in arrays.items():
+        if name != _RIGHT:
+            method, _, measure = name.partition("/")
+            tables.setdefault(method, {})[measure] = values.astype(np.float64)
+    return tables
 
 
 def _are_seconds(value: object) -> bool:
     return isinstance(value, dict) and all(is_number(seconds, 0) for seconds in value.values())
+
+
+RECORD = QuestionRecord(
+    "saliency",
+    FORMAT,
+    _find_wrong,
+    _build,
+    {
+        "explained": lambda value: type(value) is str,
+        "seed": lambda value: type(value) is int,
+        "captum": lambda value: type(value) is str,
+        "seconds_per_1000": _are_seconds,
+    },
+)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from bench.attribution.explain import ExplanationOptions, explain
 from bench.attribution.explained_network import ExplainedNetwork
-from bench.attribution.methods import MapMethod
+from bench.attribution.map_method import MapMethod
 from bench.attribution.randomization import cascade, layers_from_the_answer
 from bench.attribution.sheet import draw_sheet
 from bench.compute import ComputeConfig
@@ -23,7 +23,14 @@ from bench.data.loading import load_split
 from bench.data.split import Split
 from bench.evaluation.snapshots import choose_across_scales
 from bench.runs.network_loading import load_model
-from bench.runs.saliency_record import SHEET, SHEET_IMAGES, SHEET_TILE_PIXELS, SaliencyRecord, write_record
+from bench.runs.saliency_record import (
+    RECORD,
+    SHEET,
+    SHEET_IMAGES,
+    SHEET_TILE_PIXELS,
+    SaliencyRecord,
+    saliency_content,
+)
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.variants import get_variant
@@ -72,9 +79,8 @@ def explain_run(
     file = io.BytesIO()
     Image.fromarray(sheet).save(file, "WEBP", quality=_SHEET_QUALITY, method=6)
     write_whole(run / SHEET, file.getvalue())
-    return write_record(
-        run, data.name, explanation=explanation, options=options, device=computing.device_name, captum=_captum_version()
-    )
+    content = saliency_content(data.name, explanation, options, computing.device_name, _captum_version())
+    return RECORD.write(run, content)
 
 
 def _draw_examples(

@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from bench.config import DEFAULT_WIDTH, EVALUATED, RECIPES, Recipe, RunConfig
 from mnistref.spec import RequestRecord
+from mnistref.variants import options_of_changes
 
 ROOT = "data_cache"
 _CHANGEABLE = ("epochs", "batch", "lr", "fade", "questions")
@@ -99,4 +100,5 @@ def build_generate_command(request: RequestRecord) -> str:
         options += [f"--{split}", images]
     options += ["--digits", request["digits"] or "DIGITS", "--backgrounds", request["backgrounds"] or "PHOTOS"]
     options += ["--pool", request["pool"], *(["--any-digits"] if request.get("any_digits") else []), "--root", ROOT]
+    options += options_of_changes(request)
     return " ".join(shlex.quote(str(word)) for word in ["mnistref", "generate", *options])

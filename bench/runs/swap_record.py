@@ -5,40 +5,18 @@ The arrays are those of `bench.attribution.swap.Swap`: measures in f4 (T,) and r
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypedDict
+from typing import Any
 
 import numpy as np
 
 from bench.attribution.swap import AREAS, LARGEST_CHANGE, MASSES, MOVED, RIGHTS, TOTAL_VARIATION, Swap
-from bench.common.json_files import write_json
-from bench.runs.question_arrays import QuestionArrays
+from bench.runs.question_record import Arrays, Content, QuestionRecord, QuestionSettings, is_flag, is_within
 
-SETTINGS, ARRAYS = "swap.json", "swap.safetensors"
-FILE = QuestionArrays(ARRAYS, SETTINGS, "bench swap")
 FORMAT = 1
 """Version of the record. Raise it when a stored number changes its meaning."""
 _ROUNDING = 1e-3
 _LOWEST = dict.fromkeys((*MASSES, TOTAL_VARIATION, LARGEST_CHANGE, *AREAS), 0.0) | {MOVED: -1.0}
 """The smallest possible value of each measure; the largest is 1."""
-
-
-class SwapSettings(TypedDict):
-    """The content of swap.json.
-
-    Attributes:
-        format: `FORMAT`.
-        dataset: folder name of the data set.
-        images: T.
-        batch: images per pass.
-        device: name of the device.
-    """
-
-    format: int
-    dataset: str
-    images: int
-    batch: int
-    device: str
 
 
 @dataclass(frozen=True)
@@ -51,48 +29,37 @@ class SwapRecord:
         right: name → bool (T,), see `bench.attribution.swap.RIGHTS`.
     """
 
-    settings: SwapSettings
+    settings: QuestionSettings
     measures: Mapping[str, np.ndarray]
     right: Mapping[str, np.ndarray]
 
 
-def write_record(run: Path, dataset: str, swapped: Swap, batch: int, device: str) -> SwapRecord:
-    """Write the measures of swapped questions into the folder of a run, and return the record as it is read again.
+def swap_content(dataset: str, swapped: Swap, batch: int, device: str) -> Content:
+    """Return the content of a record of swapped questions.
 
     Args:
-        run: the folder.
         dataset: folder name of the data set.
         swapped: the measures.
         batch: images per pass.
         device: name of the device.
     """
-    FILE.write(run, {**swapped.measures, **swapped.right})
     images = len(swapped.right[RIGHTS[0]])
-    write_json(run / SETTINGS, SwapSettings(format=FORMAT, dataset=dataset, images=images, batch=batch, device=device))
-    record = read_record(run)
-    assert record is not None
-    return record
+    settings = QuestionSettings(format=FORMAT, dataset=dataset, images=images, batch=batch, device=device)
+    return Content(settings, {**swapped.measures, **swapped.right})
 
 
-def read_record(run: Path) -> SwapRecord | None:
-    """Return the record of swapped questions of a run, packed or not; None if there is none.
-
-    Raises:
-        DataProblemError: a file is missing or damaged.
-    """
-    path = run / SETTINGS
-    if not path.is_file():
-        return None
-    settings = _parse_settings(path)
-    arrays = FILE.read(run, settings["images"])
+def _find_wrong(settings: dict[str, Any], arrays: Arrays) -> list[str]:
     wrong = sorted({*_LOWEST, *RIGHTS} ^ set(arrays))
-    wrong += [name for name in RIGHTS if name in arrays and not np.isin(arrays[name], (0, 1)).all()]
+    wrong += [name for name in RIGHTS if name in arrays and not is_flag(arrays[name])]
     wrong += [
         name
         for name, lowest in _LOWEST.items()
-        if name in arrays and not ((arrays[name] >= lowest - _ROUNDING) & (arrays[name] <= 1 + _ROUNDING)).all()
+        if name in arrays and not is_within(arrays[name], lowest - _ROUNDING, 1 + _ROUNDING)
     ]
-    FILE.require_none(run, wrong)
+    return wrong
+
+
+def _build(settings: Any, arrays: Arrays) -> SwapRecord:
     return SwapRecord(
         settings,
         {name: arrays[name].astype(np.float64) for name in _LOWEST},
@@ -100,12 +67,4 @@ def read_record(run: Path) -> SwapRecord | None:
     )
 
 
-def _parse_settings(path: Path) -> SwapSettings:
-    content = FILE.parse_settings(path, FORMAT, {"dataset": str, "images": int, "batch": int, "device": str})
-    return SwapSettings(
-        format=FORMAT,
-        dataset=content["dataset"],
-        images=content["images"],
-        batch=content["batch"],
-        device=content["device"],
-    )
+RECORD = QuestionRecord("swap", FORMAT, _find_wrong, _build)

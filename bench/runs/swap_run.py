@@ -10,7 +10,7 @@ from bench.attribution.swap import pair_questions, swap
 from bench.compute import ComputeConfig
 from bench.data.split import Split
 from bench.runs.saliency_run import load_explained
-from bench.runs.swap_record import SwapRecord, write_record
+from bench.runs.swap_record import RECORD, SwapRecord, swap_content
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import read_triples
 
@@ -41,7 +41,7 @@ def swap_run(run: Path, data: Path, images: int, batch: int, computing: ComputeC
         raise DataProblemError(f"{run}: {error}") from error
     if swapped is None:
         raise UsageProblemError(f"{run}: {config.attn} has no map, so it cannot follow the question; give another run")
-    return write_record(run, data.name, swapped, batch, computing.device_name)
+    return RECORD.write(run, swap_content(data.name, swapped, batch, computing.device_name))
 
 
 def _all_questions(questions: Split, data: Path) -> Split:

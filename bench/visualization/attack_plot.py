@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.attribution.attack_names import METHODS, REGIONS
-from bench.leaderboard.attack_table import AREA, FOOLING, METHOD, NORM, REGION, RUN
+from bench.leaderboard.question_columns import AREA, FOOLING, IMAGES, METHOD, NORM, REGION, RUN
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import save_figure
 
@@ -33,7 +33,7 @@ def save_fooling_rates(board: pd.DataFrame, path: Path) -> Figure:
         _draw_method(axes, board[board[METHOD] == method], method)
     panels[0].set_ylabel("answers that change, %; bars: 95 %")
     panels[0].legend(title="attacked pixels, share of the image", fontsize=8, title_fontsize=8)
-    figure.suptitle(f"{board.iloc[0][RUN]}, {board.iloc[0]['images']:,} questions", fontsize=9, wrap=True)
+    figure.suptitle(f"{board.iloc[0][RUN]}, {board.iloc[0][IMAGES]:,} questions", fontsize=9, wrap=True)
     save_figure(figure, path)
     return figure
 

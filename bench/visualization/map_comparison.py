@@ -7,9 +7,8 @@ import torch
 
 from bench.attribution.explain import ExplanationOptions, seeded
 from bench.attribution.explained_network import ExplainedNetwork
+from bench.attribution.map_method import LABEL, MapMethod
 from bench.attribution.measures import normalize
-from bench.attribution.method_names import LABEL
-from bench.attribution.methods import MapMethod
 from bench.evaluation.panels import Panels, make_panels
 from bench.runs.network_loading import load_model
 from bench.visualization.examples import choose_images, iter_image_questions, read_fitting_manifest

@@ -5,6 +5,7 @@ The pages contain no second list of names: a new entry in a registry appears in 
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from docutils import nodes
@@ -112,8 +113,30 @@ def _columns() -> TableRows:
             yield f"`{column.name}`", "`_lo`, `_hi`" if column.bounded else "", column.doc
 
 
+def _attack_methods() -> TableRows:
+    """Return the attacks of `bench attack`."""
+    from bench.attribution.attack_names import METHODS
+
+    yield "`--method`", "what it does"
+    for name, text in METHODS.items():
+        yield f"`{name}`", text
+
+
+def _question_columns(name: str) -> TableRows:
+    """Return the columns of a table in `bench.leaderboard.question_columns`, with their documentation."""
+    from bench.leaderboard import question_columns
+
+    yield "column", "bounds", "what it is"
+    for column in getattr(question_columns, name):
+        yield f"`{column.name}`", "`_lo`, `_hi`" if column.bounded else "", column.doc
+
+
 TABLES: dict[str, Callable[[], TableRows]] = {
     "columns": _columns,
+    "attack_columns": partial(_question_columns, "ATTACK_COLUMNS"),
+    "map_columns": partial(_question_columns, "MAP_COLUMNS"),
+    "swap_columns": partial(_question_columns, "SWAP_COLUMNS"),
+    "attack_methods": _attack_methods,
     "map_measures": _map_measures,
     "map_methods": _map_methods,
     "colors": _colors,

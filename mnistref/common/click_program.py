@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -27,6 +27,11 @@ from mnistref.common.errors import (
 )
 from mnistref.common.interrupts import Interrupted, interruptible
 from mnistref.common.version import VERSION
+
+if TYPE_CHECKING:
+    _RangeType = click.ParamType[tuple[int, int] | tuple[float, float]]
+else:  # before click 8.4, this class is not generic
+    _RangeType = click.ParamType
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -60,6 +65,32 @@ class _ExistingFolder(_AbsolutePath):
         if not os.access(value, os.R_OK | os.X_OK):
             raise UsageProblemError(f"{given}: this folder cannot be read; check its permissions")
         return super().convert(value, param, ctx)
+
+
+class RangeType(_RangeType):
+    """Two numbers LOW,HIGH, or one number for both.
+
+    Args:
+        number: the type of the numbers.
+    """
+
+    name = "LOW,HIGH"
+
+    def __init__(self, number: type[int] | type[float]) -> None:
+        self.number = number
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int] | tuple[float, float]:
+        """Return the two numbers."""
+        try:
+            numbers = [self.number(part) for part in str(value).split(",")]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in (1, 2):
+            what = "whole numbers" if self.number is int else "numbers"
+            self.fail(f"{value!r}: give two {what} LOW,HIGH", param, ctx)
+        return numbers[0], numbers[-1]
 
 
 Command = Callable[..., object]

@@ -1,24 +1,25 @@
 """Requests of users, and the plan of a data set: a checked request with its loaded sources."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mnistref.common.errors import DataProblemError, UsageProblemError, did_you_mean
 from mnistref.common.text_table import escaped
+from mnistref.generation.shard_worker import require_room
 from mnistref.metadata.credits import LICENCES
 from mnistref.sources.digit_check import check_digit_images
 from mnistref.sources.digits import NAMES, Digits, load_digits, require_digit_source
 from mnistref.sources.photos import PhotoList, list_photos, require_photo_source
-from mnistref.spec import POOLS, DatasetSpec, RequestRecord, VariantSpec
+from mnistref.spec import DISJOINT, POOLS, DatasetSpec, RequestRecord, VariantSpec
 from mnistref.storage.manifest import (
     Manifest,
     Source,
 )
 from mnistref.storage.manifest_schema import MAX_COUNT
 from mnistref.storage.schema import SHARD_IMAGES
-from mnistref.variants import get_variant
+from mnistref.variants import change_law, find_changes, get_variant
 
 log = logging.getLogger("mnistref")
 
@@ -35,6 +36,7 @@ class Request:
         skip_bad: leave out photos that cannot be used.
         any_digits: accept digits that fail the digit check.
         keep_copies: keep smaller or recompressed copies of photos even if the splits are disjoint.
+        scales, digits_per_image, canvas: ranges that replace those of the variant, see `change_law`; None for its own.
     """
 
     variant: str
@@ -43,10 +45,13 @@ class Request:
     sizes: Mapping[str, int] | None = None
     digits: str = "mnist"
     backgrounds: str = "builtin"
-    pool: str = "disjoint"
+    pool: str = DISJOINT
     skip_bad: bool = False
     any_digits: bool = False
     keep_copies: bool = False
+    scales: Sequence[float] | None = None
+    digits_per_image: Sequence[int] | None = None
+    canvas: int | None = None
 
     @property
     def raw(self) -> Path:
@@ -73,7 +78,7 @@ def request_of(manifest: Manifest) -> RequestRecord:
     }
     if manifest.spec.get("any_digits"):
         record["any_digits"] = True
-    return record
+    return {**record, **find_changes(manifest.variant)}
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,8 @@ def plan(request: Request) -> Plan:
     raw = request.raw
     digits = load_digits(absolute_source(request.digits), raw)
     odd = _are_digits_odd(digits, request)
+    if variant != get_variant(variant.name):
+        require_room(variant, absolute_source(request.digits), digits, raw)
     photos = _list_photos(request, raw) if variant.background == "photo" else None
     if not photos and request.backgrounds != Request.backgrounds:
         log.info("%s has no photos; --backgrounds is ignored", variant.name)
@@ -157,13 +164,13 @@ def _are_digits_odd(digits: Digits, request: Request) -> bool:
 
 def _list_photos(request: Request, raw: Path) -> PhotoList:
     """Return the photos of a request; if the splits are disjoint, without copies of the same picture."""
-    skip_copies = request.pool == "disjoint" and not request.keep_copies
+    skip_copies = request.pool == DISJOINT and not request.keep_copies
     return list_photos(request.backgrounds, raw, request.skip_bad, skip_copies)
 
 
 def resolve_request(request: Request) -> tuple[VariantSpec, tuple[tuple[str, int], ...]]:
     """Return the variant and the size of each split; raise UsageProblemError if the request is invalid."""
-    variant = get_variant(request.variant)
+    variant = change_law(get_variant(request.variant), request.scales, request.digits_per_image, request.canvas)
     if not 0 <= request.seed < 2**63:
         raise UsageProblemError(f"seed {request.seed}: give a whole number from 0 to 2**63 − 1")
     if request.pool not in POOLS:

@@ -1,24 +1,28 @@
 """The work of a worker process or machine: draw the images of one shard and write the file."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import local
 
 import numpy as np
 
-from mnistref.common.errors import DataProblemError, ProblemError, RunProblemError
+from mnistref.common.errors import DataProblemError, ProblemError, RunProblemError, UsageProblemError
 from mnistref.common.numba_jit import COMPILED
 from mnistref.generation.code_version import CODE, describe_process
 from mnistref.rendering.reference import Reference
 from mnistref.rendering.render import Photos, draw_images, no_photos
-from mnistref.rendering.scene import Glyphs, make_law, make_tools
+from mnistref.rendering.scene import MAX_RESTARTS, Glyphs, make_law, make_tools
 from mnistref.sources.bank import open_bank
-from mnistref.sources.digits import load_digits
+from mnistref.sources.digits import Digits, load_digits
 from mnistref.spec import CLASSES, SPLITS, VariantSpec
 from mnistref.storage.schema import Arrays, clear, empty
 from mnistref.storage.shards import ShardInfo, write_shard
+from mnistref.variants import range_text
+
+_TRIED_IMAGES, _TRIED_RESTARTS = 20, 10
+"""The images and their restarts by which `require_room` decides. The law of every variant needs none."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class ShardJob:
         bank: folder of the prepared photos, or None.
         photos: indices of the photos of the split, i8 (n,).
         raw: folder of the sources.
+        restarts: restarts of the placement of an image before it counts as impossible.
         code: version of the code of the parent process, see `code_version`.
         parent_process: host and process id of the parent process.
     """
@@ -54,6 +59,7 @@ class ShardJob:
     bank: Path | None
     photos: np.ndarray
     raw: Path
+    restarts: int = MAX_RESTARTS
     code: str = CODE
     parent_process: str = field(default_factory=describe_process)
 
@@ -106,6 +112,7 @@ def draw(job: ShardJob) -> Arrays:
 
     Raises:
         DataProblemError: the digits are not those of the job.
+        UsageProblemError: the digits of an image cannot be placed.
     """
     arrays = _thread_arrays(job.images, job.variant.canvas)
     digits = load_digits(job.digits, job.raw)
@@ -122,14 +129,57 @@ def draw(job: ShardJob) -> Arrays:
             labels=digits.labels,
             members=members,
             photos=photos,
+            restarts=job.restarts,
         )
-        reference.draw_images(job.first, arrays)
-        return arrays
-    law = make_law(job.variant)
-    start = np.searchsorted(digits.labels[members], np.arange(CLASSES + 1))
-    glyphs = Glyphs(_transposed(job.digits, job.raw), members, start)
-    draw_images(law, glyphs, photos, make_tools(law), np.uint64(job.seed), split, job.first, arrays)
+        impossible = reference.draw_images(job.first, arrays)
+    else:
+        law = make_law(job.variant, job.restarts)
+        start = np.searchsorted(digits.labels[members], np.arange(CLASSES + 1))
+        glyphs = Glyphs(_transposed(job.digits, job.raw), members, start)
+        impossible = draw_images(law, glyphs, photos, make_tools(law), np.uint64(job.seed), split, job.first, arrays)
+    if impossible >= 0:
+        raise UsageProblemError(_describe_overfull(job.variant))
     return arrays
+
+
+def _describe_overfull(variant: VariantSpec) -> str:
+    """Return the message for a law whose digits do not fit into an image."""
+    return (
+        f"{variant.digits[1]} digits at scale {range_text(variant.scales)} do not fit on {variant.canvas} px; "
+        "use fewer digits, smaller scales or a larger canvas"
+    )
+
+
+def require_room(variant: VariantSpec, digits: str, loaded: Digits, raw: Path) -> None:
+    """Raise UsageProblemError unless a few images with the largest number of digits can be placed without trouble.
+
+    Args:
+        variant: the law.
+        digits: the digit source, see `ShardJob`.
+        loaded: the same, loaded.
+        raw: folder of the sources.
+    """
+    most = variant.digits[1]
+    job = ShardJob(
+        path=Path(),
+        dataset="",
+        variant=replace(variant, digits=(most, most), background="black", distractors=0),
+        seed=0,
+        split=SPLITS[0],
+        first=0,
+        images=_TRIED_IMAGES,
+        digits=digits,
+        digits_sha256=loaded.sha256,
+        members=np.arange(len(loaded.labels)),
+        bank=None,
+        photos=np.zeros(0, np.int64),
+        raw=raw,
+        restarts=_TRIED_RESTARTS,
+    )
+    try:
+        draw(job)
+    except UsageProblemError as error:
+        raise UsageProblemError(_describe_overfull(variant)) from error
 
 
 _threads = local()

@@ -7,7 +7,7 @@ import numpy as np
 
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import save_figure
-from mnistref.inspection.verify import LawCheck
+from mnistref.inspection.statistics import LawCheck
 from mnistref.storage.manifest import Manifest
 
 try:
@@ -42,10 +42,12 @@ def _figure(laws: list[LawCheck], manifest: Manifest) -> Any:
     figure.suptitle(f"{manifest.folder_name}: expected and measured\nimages: {sizes}{note}", fontsize=12)
     grid = figure.add_gridspec(2, 12)
     places = (grid[0, :5], grid[0, 5:], grid[1, :5], grid[1, 5:10], grid[1, 10:])
+    marks: list[Any] = []
     for (of, what), place in zip(PANELS.items(), places, strict=True):
         axes = figure.add_subplot(place)
         _panel(axes, of, what, [law for law in laws if law.shares and law.shares[0].of == of])
-    marks, names = axes.get_legend_handles_labels()
+        if axes.has_data():
+            marks, names = axes.get_legend_handles_labels()
     figure.legend(
         [marks[-1], *marks[:-1]], [names[-1], *names[:-1]], loc="outside lower center", ncols=4, frameon=False
     )
@@ -54,6 +56,10 @@ def _figure(laws: list[LawCheck], manifest: Manifest) -> Any:
 
 def _panel(axes: Any, of: str, what: str, laws: list[LawCheck]) -> None:
     """Draw expected shares as bars and those of each split as markers; the title says whether the laws hold."""
+    if not laws:  # unknown for a changed law
+        axes.set_axis_off()
+        axes.set_title(f"{of}: unknown", loc="left", fontsize=9, color=_FAINT)
+        return
     splits = list(dict.fromkeys(law.split for law in laws))
     for k, split in enumerate(splits):
         shares = [share for law in laws if law.split == split for share in law.shares]

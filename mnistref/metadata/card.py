@@ -6,9 +6,10 @@ from mnistref.common.text_table import table
 from mnistref.common.version import VERSION
 from mnistref.metadata.credits import LICENCES, citation, licence
 from mnistref.metadata.croissant import croissant
-from mnistref.spec import COLORS, GLYPH, PATCH, VariantSpec
+from mnistref.spec import COLORS, DISJOINT, GLYPH, PATCH, POOLED, VariantSpec
 from mnistref.storage.manifest import PAGES, Manifest, Source
 from mnistref.storage.schema import FIELDS, FORMAT_VERSION
+from mnistref.variants import find_changes, options_of_changes, range_text
 
 
 def pages(manifest: Manifest) -> dict[str, str]:
@@ -120,20 +121,22 @@ def command(manifest: Manifest) -> str:
     parts.append(f"--digits {_option(manifest.digits)}")
     if manifest.backgrounds:
         parts.append(f"--backgrounds {_option(manifest.backgrounds)}")
-    if spec["pool"] != "disjoint":
+    if spec["pool"] != DISJOINT:
         parts.append(f"--pool {spec['pool']}")
     if spec.get("any_digits"):
         parts.append("--any-digits")
-    return " ".join(parts)
+    return " ".join([*parts, *options_of_changes(find_changes(manifest.variant))])
 
 
 def law_text(variant: VariantSpec) -> str:
     """Return the sampling law in words."""
-    (low, high), (small, large) = variant.digits, variant.scales
+    scales = "s ~ U({:g}, {:g})".format(*variant.scales)
+    if variant.scales[0] == variant.scales[1]:
+        scales = f"s = {range_text(variant.scales)}"
     lines = [
-        f"{low}–{high} digits of different classes; colour of each i.i.d. uniform over {', '.join(COLORS)}, plus one "
-        f"N(0, {variant.jitter}) value on all channels.",
-        f"Scale s ~ U({small:g}, {large:g}), side ⌊{GLYPH}·s⌋, position uniform; both are drawn again while "
+        f"{range_text(variant.digits)} digits of different classes; colour of each i.i.d. uniform over "
+        f"{', '.join(COLORS)}, plus one N(0, {variant.jitter}) value on all channels.",
+        f"Scale {scales}, side ⌊{GLYPH}·s⌋, position uniform; both are drawn again while "
         "the box holds ink of an earlier digit.",
         "Bilinear resizing; with α = ink / 255 a pixel is colour · α² + background · (1 − α).",
         "A digit's mask is its ink, α > 0.",
@@ -158,7 +161,7 @@ def _option(source: Source) -> str:
 
 
 def _pool_text(manifest: Manifest) -> str:
-    if manifest.spec["pool"] == "pooled":
+    if manifest.spec["pool"] == POOLED:
         return "Every split draws from all digits and photos."
     return "No digit and no photo occurs in two splits."
 

@@ -14,7 +14,7 @@ from mnistref.queries import eligible
 from mnistref.rendering import rng
 from mnistref.rendering.render import Photos
 from mnistref.rendering.rng import Stream
-from mnistref.rendering.scene import MAX_TRIES, SCALE_BITS, SCALE_STEPS
+from mnistref.rendering.scene import MAX_RESTARTS, MAX_TRIES, SCALE_BITS, SCALE_STEPS
 from mnistref.spec import CLASSES, COLORS, GLYPH, PATCH, VariantSpec
 from mnistref.storage.schema import Arrays
 
@@ -45,6 +45,7 @@ class Reference:
         labels: their classes, (M,).
         members: indices of the digits of the split, (n,), sorted by class.
         photos: photos of the split.
+        restarts: restarts of the placement of an image before it counts as impossible.
     """
 
     variant: VariantSpec
@@ -54,11 +55,14 @@ class Reference:
     labels: np.ndarray
     members: np.ndarray
     photos: Photos
+    restarts: int = MAX_RESTARTS
 
-    def draw_images(self, first: int, arrays: Arrays) -> None:
-        """Fill `arrays` with the images `first`, `first` + 1, …, as `render.draw_images` does."""
+    def draw_images(self, first: int, arrays: Arrays) -> int:
+        """Fill `arrays` with the images `first`, `first` + 1, …, and return what `render.draw_images` does."""
         for row in range(len(arrays.count)):
-            self._draw_image(first + row, arrays, row)
+            if not self._draw_image(first + row, arrays, row):
+                return first + row
+        return -1
 
     @cached_property
     def by_class(self) -> list[np.ndarray]:
@@ -69,9 +73,13 @@ class Reference:
         """Return the random stream of an image for one purpose."""
         return Stream(self.seed, self.split, index, purpose)
 
-    def _draw_image(self, index: int, arrays: Arrays, row: int) -> None:
+    def _draw_image(self, index: int, arrays: Arrays, row: int) -> bool:
+        """Fill the fields of an image; return False if its digits cannot be placed."""
         digits = self._draw_digits(index)
-        alpha, arrays.instance[row] = self._place_digits(index, digits)
+        placed = self._place_digits(index, digits)
+        if placed is None:
+            return False
+        alpha, arrays.instance[row] = placed
         image, arrays.photo[row] = self._background(index)
         for k, digit in enumerate(digits):
             y0, x0, y1, x1 = digit.box
@@ -90,6 +98,7 @@ class Reference:
             query, label = label, query
         arrays.query_slot[row], arrays.query[row], arrays.label[row] = slot, query, label
         arrays.scale[row] = digits[slot].scale
+        return True
 
     def _draw_digits(self, index: int) -> list[Digit]:
         classes = self._draw_classes(index)
@@ -136,18 +145,20 @@ class Reference:
         return rgb
 
     def _draw_scale(self, stream: Stream) -> float:
-        low, high = self.variant.scales
+        low, high = (round(s * 2**SCALE_BITS) / 2**SCALE_BITS for s in self.variant.scales)
         step = (high - low) * stream.below(SCALE_STEPS) / SCALE_STEPS
         return float(low + np.floor(step * 2**SCALE_BITS) / 2**SCALE_BITS)
 
-    def _place_digits(self, index: int, digits: list[Digit]) -> tuple[np.ndarray, np.ndarray]:
-        """Place the digits, and return alpha and the instance map, u1 (H, W) each."""
+    def _place_digits(self, index: int, digits: list[Digit]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Place the digits, and return alpha and the instance map, u1 (H, W) each; None if they cannot be placed."""
         stream, canvas = self.stream(index, rng.PLACEMENT), self.variant.canvas
         alpha, instance = np.zeros((2, canvas, canvas), np.uint8)
-        k = tries = 0
+        k = tries = restarts = 0
         while k < len(digits):
             if tries == MAX_TRIES:
-                alpha[:], instance[:], k, tries = 0, 0, 0, 0
+                if restarts == self.restarts:
+                    return None
+                alpha[:], instance[:], k, tries, restarts = 0, 0, 0, 0, restarts + 1
             scale = self._draw_scale(stream)
             side = int(GLYPH * scale)
             y0, x0 = stream.below(canvas - side + 1), stream.below(canvas - side + 1)

@@ -45,8 +45,10 @@ def draw_images(
     split: int,
     first: int,
     arrays: Arrays,
-) -> None:
+) -> int:
     """Fill `arrays` with the images `first`, `first` + 1, … of a split.
+
+    Returns −1, or the index of the first image whose digits cannot be placed.
 
     Args:
         law: a `scene.IntegerLaw`.
@@ -60,7 +62,8 @@ def draw_images(
     """
     for row in range(arrays.count.shape[0]):
         index = first + row
-        draw_scene(law, glyphs, tools, seed, split, index, arrays, row)
+        if not draw_scene(law, glyphs, tools, seed, split, index, arrays, row):
+            return index
         rng.start(tools.stream, seed, split, index, rng.BACKGROUND)
         image = arrays.image[row]
         if photos.members.shape[0] > 0:
@@ -73,6 +76,7 @@ def draw_images(
             _put_digit(
                 image, arrays.digit_box[row, k], arrays.digit_rgb[row, k], arrays.instance[row], k + 1, tools.alpha
             )
+    return -1
 
 
 @compiled

@@ -18,7 +18,9 @@ SCALE_BITS = 21
 SCALE_STEPS = 1 << 20
 """Number of different scales, evenly spaced from the smallest."""
 MAX_TRIES = 10_000
-"""Attempts for one digit before the placement of the whole image restarts (never reached at 100 or 224 px)."""
+"""Attempts for one digit before the placement of the whole image restarts (never reached by the laws of variants)."""
+MAX_RESTARTS = 100
+"""Restarts of the placement of one image before it counts as impossible."""
 _ONE = np.uint64(1)
 _WORD = 64
 
@@ -37,6 +39,7 @@ class IntegerLaw(NamedTuple):
     distractors: int
     colors: np.ndarray  # i8 (5, 3)
     jitter: np.ndarray  # u8: thresholds of the colour noise, see `rng.normal_thresholds`
+    restarts: int
 
 
 class Glyphs(NamedTuple):
@@ -62,8 +65,8 @@ class Tools(NamedTuple):
     stream: np.ndarray  # u8 (9,)
 
 
-def make_law(variant: VariantSpec) -> IntegerLaw:
-    """Return the law of a variant as integers."""
+def make_law(variant: VariantSpec, restarts: int = MAX_RESTARTS) -> IntegerLaw:
+    """Return the law of a variant as integers, with the largest number of restarts of a placement."""
     low, high = (round(s * (1 << SCALE_BITS)) for s in variant.scales)
     return IntegerLaw(
         canvas=variant.canvas,
@@ -77,13 +80,14 @@ def make_law(variant: VariantSpec) -> IntegerLaw:
         distractors=variant.distractors,
         colors=np.array(list(COLORS.values()), np.int64),
         jitter=rng.normal_thresholds(variant.jitter),
+        restarts=restarts,
     )
 
 
 def make_tools(law: IntegerLaw) -> Tools:
     """Return the tables and the work space for a law."""
     canvas = law.canvas
-    largest = [side_of(base, law.scale_low + law.scale_span) for base in (GLYPH, PATCH)]
+    largest = [max(1, side_of(base, law.scale_low + law.scale_span)) for base in (GLYPH, PATCH)]
     return Tools(
         glyph=resizer(GLYPH, largest[0]),
         glyph_scratch=scratch(GLYPH, largest[0]),
@@ -122,8 +126,11 @@ def jitter_color(stream: np.ndarray, law: IntegerLaw, color: int, rgb: np.ndarra
 @compiled
 def draw_scene(
     law: IntegerLaw, glyphs: Glyphs, tools: Tools, seed: np.uint64, split: int, index: int, arrays: Arrays, row: int
-) -> None:
-    """Fill all fields of image `row` except `image` and `photo`, and leave the ink in `tools.alpha`."""
+) -> bool:
+    """Fill all fields of image `row` except `image` and `photo`, and leave the ink in `tools.alpha`.
+
+    Returns False, with incomplete fields, if the digits cannot be placed.
+    """
     stream = tools.stream
     n, repeated = _draw_classes(law, tools, seed, split, index, arrays.digit_class[row])
     arrays.count[row] = n
@@ -137,9 +144,13 @@ def draw_scene(
         among = rng.below(stream, glyphs.start[c + 1] - glyphs.start[c])
         arrays.digit_source[row, k] = glyphs.members[glyphs.start[c] + among]
     rng.start(stream, seed, split, index, rng.PLACEMENT)
+    restarts = 0
     while not _place_digits(law, glyphs, tools, n, arrays, row):
-        pass
+        if restarts == law.restarts:
+            return False
+        restarts += 1
     _draw_query(law, stream, seed, split, index, n, arrays, row)
+    return True
 
 
 @compiled

@@ -15,7 +15,7 @@ from mnistref.storage.journal import JOURNAL
 from mnistref.storage.manifest_schema import DATASET, require_schema
 from mnistref.storage.schema import FORMAT_VERSION, SHARD_IMAGES
 from mnistref.storage.shards import ShardInfo
-from mnistref.variants import VARIANTS
+from mnistref.variants import VARIANTS, change_law
 
 MANIFEST, SUMS = "dataset.json", "SHA256SUMS"
 PAGES = ("README.md", "croissant.json")
@@ -238,7 +238,10 @@ def _parsed(content: dict[str, object]) -> Manifest:
 
 
 def _variant(spec: SpecRecord, note: str) -> VariantSpec:
-    """Return the sampling law of the data set. The rest of a known variant is used only if its law is the same."""
+    """Return the sampling law of the data set, described as the known variant that it is or was changed from.
+
+    See `mnistref.variants.change_law`.
+    """
     law = spec["law"]
     variant = VariantSpec(
         name=spec["variant"],
@@ -255,8 +258,13 @@ def _variant(spec: SpecRecord, note: str) -> VariantSpec:
         note=note,
     )
     known = VARIANTS.get(spec["variant"])
-    is_known = known and spec["law_version"] == LAW_VERSION and known.law() == variant.law()
-    return replace(known, note=note) if known and is_known else variant
+    if not known or spec["law_version"] != LAW_VERSION:
+        return variant
+    try:
+        known = change_law(known, variant.scales, variant.digits, variant.canvas)
+    except UsageProblemError:  # a law that this version cannot draw
+        return variant
+    return replace(known, note=note) if known.law() == variant.law() else variant
 
 
 def _range(bounds: Sequence[_Number]) -> tuple[_Number, _Number]:

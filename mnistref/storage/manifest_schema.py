@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from reprlib import repr as shortened
 from typing import TypeAlias
 
-from mnistref.spec import BACKGROUNDS, COLORS, MAX_DIGITS, MAX_JITTER, POOLS, QUERIES, SPLITS
+from mnistref.spec import BACKGROUNDS, COLORS, MAX_DIGITS, MAX_JITTER, MAX_SCALE, POOLS, QUERIES, SPLITS
 from mnistref.storage.schema import SHARD_IMAGES
 
 MAX_COUNT = 2**31 - 1
@@ -65,7 +65,8 @@ SHA256 = pattern("a SHA-256 in lower-case hexadecimal", "[0-9a-f]{64}")
 
 _WORD = pattern("1 to 64 of the characters a–z, 0–9, _ and -", "[a-z0-9_-]{1,64}")
 _SCALE = Rule(
-    "a number above 0, at most 3", lambda value: isinstance(value, int | float) and value is not True and 0 < value <= 3
+    f"a number above 0, at most {MAX_SCALE}",
+    lambda value: isinstance(value, int | float) and value is not True and 0 < value <= MAX_SCALE,
 )
 _DIGITS, _SOURCE = (
     integer(1, MAX_DIGITS),

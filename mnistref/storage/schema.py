@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnistref.common.errors import DataProblemError
-from mnistref.spec import CLASSES, COLORS, MAX_DIGITS
+from mnistref.spec import CLASSES, COLORS, MAX_DIGITS, MAX_SCALE
 
 FORMAT_VERSION = 1
 SHARD_IMAGES = 1000
@@ -59,7 +59,7 @@ FIELDS: dict[str, Field] = {
     "digit_color": Field(
         "i1", _D, -1, len(COLORS) - 1, f"{', '.join(f'{i} {c}' for i, c in enumerate(COLORS))}; −1 where there is none"
     ),
-    "digit_scale": Field("f4", _D, 0, 3, "scale of the 28-px glyph; 0 where there is none"),
+    "digit_scale": Field("f4", _D, 0, MAX_SCALE, "scale of the 28-px glyph; 0 where there is none"),
     "digit_box": Field("i2", (MAX_DIGITS, 4), 0, 2**15 - 1, "y0, x0, y1, x1 of the glyph's square, half-open; else 0"),
     "digit_rgb": Field("u1", (MAX_DIGITS, 3), 0, 255, "colour after the jitter; 0 where there is none"),
     "digit_source": Field("i4", _D, -1, _I32, "index into the digit source; −1 where there is none"),
@@ -67,7 +67,7 @@ FIELDS: dict[str, Field] = {
     "query_slot": Field("u1", (), 0, MAX_DIGITS - 1, "the image's own query: which digit slot"),
     "query": Field("i1", (), 0, CLASSES - 1, "the own query: a digit class (mbginv: a colour)"),
     "label": Field("i1", (), 0, CLASSES - 1, "its answer: a colour (mbginv: a digit class)"),
-    "scale": Field("f4", (), 0, 3, "scale of the queried digit"),
+    "scale": Field("f4", (), 0, MAX_SCALE, "scale of the queried digit"),
 }
 
 if TYPE_CHECKING:  # type checkers cannot evaluate the namedtuple below

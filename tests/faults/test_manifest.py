@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from cli import mnistref
 from mnistref.common.errors import DataProblemError
-from mnistref.inspection.verify import statistics, verify
+from mnistref.inspection.statistics import statistics
+from mnistref.inspection.verify import verify
 from mnistref.metadata.card import pages
 from mnistref.spec import canonical_json
 from mnistref.storage.manifest import MANIFEST, OWN_DIGEST, PAGES, SUMS, read_manifest

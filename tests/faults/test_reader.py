@@ -19,7 +19,8 @@ import sys
 import mnistref.storage.manifest
 mnistref.storage.manifest.SHARD_IMAGES = 8
 from pathlib import Path
-from mnistref.inspection.verify import statistics, verify
+from mnistref.inspection.statistics import statistics
+from mnistref.inspection.verify import verify
 from mnistref.dataset import MnistRef, read_split
 from mnistref.common.errors import DataProblemError
 

@@ -13,7 +13,8 @@ import cli
 from mnistref import MnistRef, dataset
 from mnistref.common import atomic_files
 from mnistref.common.errors import DataProblemError
-from mnistref.inspection.verify import statistics, verify
+from mnistref.inspection.statistics import statistics
+from mnistref.inspection.verify import verify
 from mnistref.storage.manifest import MANIFEST, read_manifest
 from mnistref.storage.open_shards import SHARD_FILES
 

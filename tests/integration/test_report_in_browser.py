@@ -13,6 +13,7 @@ from PIL import Image
 
 from bench.report.page import page
 from tests.bench.report.helpers import curve_of, draw_pictures
+from tests.bench.runs.measured_questions import write_attack, write_swap
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (extra: test)")
 from selenium.webdriver.chrome.service import Service  # noqa: E402
@@ -102,6 +103,8 @@ def address(tmp_path_factory) -> str:
             run = write_run(runs, attn, seed, 0.5 + 0.07 * ((2 * k) % 5) + 0.01 * seed)
             draw_pictures(run, canvas=100, n=8, seed=k, maps=attn != "none")
     write_run(runs, "pan", 0, 0.9, variant="mref", relative_runtime=None)
+    write_attack(run)
+    write_swap(run)
     draw_pictures(write_run(runs, HOSTILE, 0, 0.4, recipe=HOSTILE), answer=HOSTILE)
     write_run(runs, "=cmd()", 0, 0.41, relative_runtime=None)
     write_run(runs, "arnn", 7, 0.4, status="diverged", reason=HOSTILE)

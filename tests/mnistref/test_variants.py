@@ -3,7 +3,7 @@
 import pytest
 
 from mnistref.common.errors import UsageProblemError
-from mnistref.variants import VARIANTS, get_variant
+from mnistref.variants import VARIANTS, change_law, find_changes, get_variant
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -17,3 +17,25 @@ def test_unknown_variant_error_suggests_the_nearest_name():
         UsageProblemError, match=r"^unknown variant 'mbginf': did you mean 'mbginv' or 'mbg'\? known: mref"
     ):
         get_variant("mbginf")
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_with_its_own_ranges_is_the_variant(name):
+    law = VARIANTS[name]
+    assert change_law(law, law.scales, law.digits, law.canvas) is law
+    assert find_changes(law) == {}
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes", "message"),
+    [
+        ("mbgmulti", {"digits": (2, 4)}, "give 3 or more"),
+        ("mdist", {"scales": (0.1, 1)}, "distractors are smaller"),
+        ("mref", {"scales": "0.5,3"}, "give two numbers"),
+        ("mref", {"digits": (1.0, 2)}, "give two whole numbers"),
+        ("mref", {"canvas": 100.0}, "whole number of pixels"),
+    ],
+)
+def test_impossible_laws_are_refused_in_python(variant, changes, message):
+    with pytest.raises(UsageProblemError, match=message):
+        change_law(VARIANTS[variant], **changes)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bench.attribution.explain import ORACLE, ExplanationOptions, explain
+from bench.attribution.map_method import LABEL, PREDICTION
 from bench.attribution.measures import AREAS, DELETION, INSERTION, MEASURES, measure_map
-from bench.attribution.method_names import LABEL, PREDICTION
 from bench.attribution.methods import find_methods
 from bench.evaluation import unchecked_metrics
 from bench.evaluation.columns import MASK_CORRECTNESS, POINTING

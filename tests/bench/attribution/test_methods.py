@@ -1,16 +1,18 @@
 """Each map method against Captum's own call, finite differences, or its definition."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from bench.attribution import methods
 from bench.attribution.explain import seeded
 from bench.attribution.explained_network import ExplainedNetwork
-from bench.attribution.method_names import DEFAULT_METHODS, DESCRIPTIONS
-from bench.attribution.methods import METHODS, find_method, find_methods
+from bench.attribution.methods import DEFAULT_METHODS, METHODS, find_method, find_methods
 from bench.model import create_model
 from mnistref.common.errors import UsageProblemError
 from tests.bench.attribution.small_networks import brightness_in_a_corner, classes_of
+from tests.helpers import TOP
 
 pytest.importorskip("captum")
 FAST = [name for name, method in METHODS.items() if not method.is_slow]
@@ -55,7 +57,16 @@ def test_map_methods_are_found_by_name():
         find_method("")
 
 
-def test_every_map_method_has_a_description_and_a_function():
-    assert list(methods._COMPUTE) == list(DESCRIPTIONS) == list(METHODS)
-    assert METHODS["rise"].summary == DESCRIPTIONS["rise"].summary
-    assert set(DEFAULT_METHODS) == set(FAST)
+def test_map_methods_have_the_order_of_tables():
+    gradients = ["gradient", "input-x-gradient", "smoothgrad", "integrated-gradients", "gradcam", "occlusion"]
+    assert list(METHODS) == ["attention", *gradients, "rise", "uniform", "center", "random"]
+    assert list(DEFAULT_METHODS) == FAST
+    assert [name for name, method in METHODS.items() if method.is_baseline] == ["uniform", "center", "random"]
+    assert all(method.source or method.is_baseline for method in METHODS.values())
+
+
+def test_names_of_map_methods_need_no_torch():
+    code = "import sys; from bench.attribution.methods import METHODS; "
+    code += "print(len(METHODS), {'torch', 'numpy', 'captum'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(METHODS)), "set()"]

@@ -8,7 +8,7 @@ from tests.bench.attribution.small_networks import brightness_in_a_corner
 
 
 def test_rise_finds_the_only_pixels_that_matter(monkeypatch):
-    monkeypatch.setattr(rise, "RISE_MASKS", 200)
+    monkeypatch.setattr(rise, "_MASKS", 200)
     torch.manual_seed(0)
     network = ExplainedNetwork(lambda images, query: 5 * (brightness_in_a_corner(images, query) - 2), 5)
     images, query = torch.ones(2, 3, 32, 32), torch.zeros(2, dtype=torch.long)

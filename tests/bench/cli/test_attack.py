@@ -2,10 +2,12 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 import cli
-from bench.attribution.attack_names import REGIONS
+from bench.attribution.attack_names import METHODS, PGD_STEPS, REGIONS
+from bench.leaderboard.attack_table import build_attack_table
 from bench.runs import attack_record, swap_record
 from tests.bench.bench_command import bench
 from tests.commands import call
@@ -60,6 +62,11 @@ def test_wrong_options_of_attack_and_swap_are_usage_errors_of_one_line(command, 
     assert message in done.stderr
 
 
+def test_the_help_of_attack_has_the_number_of_steps_of_pgd():
+    assert f"pgd takes {PGD_STEPS}." in " ".join(call(cli.bench, "attack", "--help").stdout.split())
+    assert METHODS["pgd"].startswith(f"{PGD_STEPS} steps of ε / 4 along the sign")
+
+
 @pytest.mark.parametrize("command", ["attack", "swap"])
 def test_attack_and_swap_of_a_folder_without_a_run_are_usage_errors(command, tmp_path):
     code, _, error = bench(command, tmp_path)
@@ -86,15 +93,33 @@ def test_a_users_own_function_can_be_attacked_and_asked_twice(mini, tmp_path):
     assert out.splitlines()[-1].startswith("the map does not depend on the question")
 
 
-def test_a_stored_board_keeps_the_records(trained, mini, tmp_path):
+@pytest.fixture(scope="module")
+def saved(trained, mini, tmp_path_factory):
+    """A board whose run has an attack record and a swap record."""
+    board = tmp_path_factory.mktemp("saved") / "board"
     options = ["--data", mini, "--images", 4, "--device", "cpu"]
     assert bench("attack", trained, *options, "--eps", "8", "--method", "fgsm")[0] == 0
     assert bench("swap", trained, *options)[0] == 0
-    assert bench("leaderboard", "--runs", trained.parent, "--save", tmp_path / "board")[0] == 0
-    stored = tmp_path / "board" / "runs" / trained.name
-    assert (stored / attack_record.FILE.packed_file).is_file()
-    for module in (attack_record, swap_record):
-        before, after = module.read_record(trained), module.read_record(stored)
+    assert bench("leaderboard", "--runs", trained.parent, "--save", board)[0] == 0
+    return board
+
+
+def test_a_stored_board_keeps_the_records(saved, trained):
+    stored = saved / "runs" / trained.name
+    for kind in (attack_record.RECORD, swap_record.RECORD):
+        assert (stored / kind.packed_file).is_file()
+        before, after = kind.read(trained), kind.read(stored)
         assert after.settings == before.settings
         assert all((after.right[key] == values).all() for key, values in before.right.items())
-    assert bench("leaderboard", "--check", tmp_path / "board")[0] == 0
+
+
+def test_a_stored_board_has_the_tables_of_attacks_and_swaps(saved, trained):
+    attacks, swaps = (pd.read_csv(saved / name) for name in ("attacks.csv", "swaps.csv"))
+    expected = build_attack_table([(trained.name, attack_record.RECORD.read(trained))])
+    pd.testing.assert_frame_equal(attacks, expected, check_exact=False)
+    assert len(attacks) == len(REGIONS)
+    assert swaps["run"].tolist() == [trained.name]
+    assert f"| fgsm | 8 | {100 * attacks['fooling_rate'][0]:.1f}" in (saved / "attacks.md").read_text()
+    assert swaps["verdict"][0] in (saved / "swaps.md").read_text()
+    assert not (saved / "maps.csv").exists()
+    assert bench("leaderboard", "--check", saved)[0] == 0

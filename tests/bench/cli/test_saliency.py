@@ -7,13 +7,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-import bench
 import cli
 from bench.attribution.measures import MEASURES
 from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.runs import experiment
-from mnistref import MnistRef
 
 pytest.importorskip("captum")
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
@@ -135,28 +133,3 @@ def test_saliency_of_a_folder_without_a_run_is_a_usage_error(tmp_path):
     found, said, error = saliency(tmp_path)
     assert (found, said) == (2, "")
     assert "no run here" in error
-
-
-def test_saliency_function_gives_the_measures_of_the_command_and_the_maps(runs, mini):
-    run = find(runs, "pan")
-    _, said, _ = saliency(run, "--map", "gradient", "--images", 8, "--data", mini, "--no-curves", "--json")
-    (row,) = json.loads(said)
-    data = MnistRef(mini, split="test")[:8]
-    found = bench.saliency(bench.load_run(run).model, data, "gradient")
-    for name, value in found.measures.items():
-        assert row[name] == pytest.approx(value, abs=2e-3)  # the record has half precision
-    assert found.maps.shape == (8, 48, 48)
-    torch.testing.assert_close(found.maps.sum((1, 2)), torch.ones(8))
-    assert list(found.questions.columns[:4]) == ["image", "query", "label", "correct"]
-    masks = torch.stack([torch.as_tensor(data[k]["mask"]) for k in range(8)])
-    scored = bench.score_maps(found.maps, masks)
-    for name in ("mask_correctness", "pointing", "average_precision", "rank_accuracy", "iou_otsu"):
-        assert scored.measures[name] == pytest.approx(found.measures[name], abs=1e-6)
-
-
-def test_saliency_function_refuses_unknown_arguments(mini):
-    data, model = MnistRef(mini, split="test")[:2], bench.create_model("none", "mini")
-    with pytest.raises(ValueError, match="explain='query'"):
-        bench.saliency(model, data, explain="query")
-    with pytest.raises(ValueError, match="no map by the method attention"):
-        bench.saliency(model, data, "attention")

@@ -15,6 +15,7 @@ from bench.leaderboard import statistics
 from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.formatting import from_csv, to_csv, to_text
 from bench.leaderboard.statistics import bootstrap_interval, wilson_interval
+from mnistref.variants import VARIANTS, change_law
 from tests.bench.leaderboard.helpers import failed, of_bins, result, rows, with_answers
 from tests.bench.record_strategies import RIGHT
 
@@ -158,6 +159,15 @@ def test_failed_and_diverged_runs_are_counted_but_not_averaged():
     assert (row["seeds"], row["status"]) == (0, "1 failed")
     assert math.isnan(row["accuracy"])
     assert pd.isna(row["rank"])
+
+
+def test_a_changed_law_has_no_published_values():
+    note = change_law(VARIANTS["mbg"], scales=(0.5, 1.0)).note
+    plain, changed = rows(result(note=note, spec_id="a" * 12), result())
+    assert math.isnan(changed["published_accuracy"])
+    assert math.isnan(changed["delta"])
+    assert pd.isna(changed["published_source"])
+    assert plain["published_accuracy"] == 0.8584
 
 
 def test_board_has_published_values_next_to_measured_values():

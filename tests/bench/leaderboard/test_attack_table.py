@@ -4,6 +4,7 @@ import numpy as np
 
 from bench.attribution.fooling import Attack
 from bench.leaderboard.attack_table import attack_table_to_text, build_attack_table
+from bench.leaderboard.question_columns import ATTACK_COLUMNS, column_names
 from bench.leaderboard.statistics import bootstrap_interval
 from bench.runs.attack_record import AttackRecord
 
@@ -24,7 +25,9 @@ def attacked() -> AttackRecord:
 
 
 def test_the_table_of_attacks_has_a_row_for_each_attack_with_intervals():
-    board = build_attack_table([("run-1", attacked())]).set_index(["region", "norm"])
+    board = build_attack_table([("run-1", attacked())])
+    assert list(board.columns) == column_names(ATTACK_COLUMNS)
+    board = board.set_index(["region", "norm"])
     assert board["fooling_rate"].to_dict() == {
         ("all", 1.0): 0.25,
         ("all", 4.0): 1.0,

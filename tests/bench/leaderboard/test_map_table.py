@@ -4,12 +4,14 @@ import pytest
 
 from bench.attribution.explain import ORACLE
 from bench.leaderboard.map_table import build_map_table, map_table_to_text, randomization_to_text
+from bench.leaderboard.question_columns import MAP_COLUMNS, column_names
 from tests.bench.runs.question_cases import write_saliency
 
 
 def test_the_table_of_map_methods_has_the_means_and_their_bounds(tmp_path):
     record = write_saliency(tmp_path)
     board = build_map_table([("some-run", record)])
+    assert list(board.columns) == column_names(MAP_COLUMNS)
     assert board["method"].tolist() == ["attention", "gradient", "input-x-gradient", ORACLE]
     row = board.iloc[1]
     assert row["mask_correctness"] == pytest.approx(record.measures["gradient"]["mask_correctness"].mean())

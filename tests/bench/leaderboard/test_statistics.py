@@ -13,6 +13,7 @@ from bench.leaderboard import statistics
 from bench.leaderboard.statistics import (
     RESAMPLES,
     bootstrap_interval,
+    difference_interval,
     rank_rows,
     sign_flip_p_value,
     student_interval,
@@ -328,3 +329,9 @@ def test_wilsons_interval_shrinks_with_questions_and_mirrors_with_the_share(righ
     assert mirrored == pytest.approx((1 - high, 1 - low))
     four = wilson_interval(share, 4 * questions)
     assert four.hi - four.lo < high - low
+
+
+def test_an_independent_difference_has_the_interval_of_newcombe():
+    # Newcombe (Statistics in Medicine 17, 1998), table II, contrast (a), method 10: 56/70 − 48/80
+    found = difference_interval(56 / 70, wilson_interval(56 / 70, 70), 48 / 80, wilson_interval(48 / 80, 80))
+    assert found == pytest.approx((0.0524, 0.3339), abs=5e-5)

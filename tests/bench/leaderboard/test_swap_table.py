@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bench.attribution.swap import AREAS, LARGEST_CHANGE, MASSES, MOVED, RIGHTS, TOTAL_VARIATION
+from bench.leaderboard.question_columns import SWAP_COLUMNS, column_names
 from bench.leaderboard.swap_table import build_swap_table, describe_verdict, swap_table_to_text
 from bench.runs.swap_record import SwapRecord
 
@@ -25,7 +26,9 @@ def swapped(change: float) -> SwapRecord:
     ],
 )
 def test_the_verdict_on_swapped_questions_is_that_of_the_largest_change(change, share, verdict):
-    (row,) = build_swap_table([("run-1", swapped(change))]).to_dict("records")
+    table = build_swap_table([("run-1", swapped(change))])
+    assert list(table.columns) == column_names(SWAP_COLUMNS)
+    (row,) = table.to_dict("records")
     assert row["verdict"] == describe_verdict(swapped(change).measures[LARGEST_CHANGE]) == verdict
     assert row["maps_changed"] == share
     assert row["maximal_change"] == change

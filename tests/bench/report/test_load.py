@@ -1,9 +1,11 @@
-"""Environments and cards of a page: the first that exists is read, and damaged ones are skipped."""
+"""Environments, cards and records of questions of a page: the first that exists is read, damaged ones are skipped."""
 
 import pytest
 
 from bench.report import load
+from bench.runs import swap_record
 from bench.runs.records import ENVIRONMENT
+from tests.bench.runs.question_cases import write_swap
 
 
 def test_environment_is_read_and_a_missing_one_is_empty(tmp_path):
@@ -42,3 +44,14 @@ def test_card_that_is_too_large_is_left_out(tmp_path, monkeypatch):
 def test_data_set_names_that_leave_the_folder_find_nothing(name, tmp_path):
     (tmp_path / "datasets").mkdir()
     assert load.find_datasets([tmp_path], name) == []
+
+
+def test_damaged_and_missing_records_of_questions_are_skipped(tmp_path, caplog):
+    for name in ("b", "c", "without"):
+        (tmp_path / name).mkdir()
+    record = write_swap(tmp_path / "b")
+    write_swap(tmp_path / "c")
+    (tmp_path / "c" / "swap.json").write_text("{}")
+    ((name, found),) = load.read_question_records(tmp_path, ["b", "c", "without", "missing"], swap_record.RECORD)
+    assert (name, found.settings) == ("b", record.settings)
+    assert "swap.json: damaged" in caplog.text

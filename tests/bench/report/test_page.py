@@ -16,6 +16,7 @@ from bench.report.page import page
 from bench.runs import records, validation
 from mnistref.common.errors import UsageProblemError
 from tests.bench.report.helpers import copy_run, curve_of, draw_pictures, edit, one, read
+from tests.bench.runs.measured_questions import write_attack, write_swap
 
 
 def test_the_page_has_every_part(real, root):
@@ -247,3 +248,25 @@ def test_an_environment_with_odd_values_is_shown(runs, root):
 def test_folder_with_an_undecodable_name_is_shown(runs, root):
     os.rename(one(runs), os.fsencode(runs) + b"/mini-\xff")
     page(runs, root).encode()
+
+
+def test_page_has_sections_of_attacks_and_swaps_and_skips_damaged_records(runs, root, caplog):
+    kept = one(runs)
+    for name in ("b", "c"):
+        copy_run(kept, runs, name, seed=ord(name))
+    assert "attacks" not in ids(page(runs, root))
+    for name in ("b", "c"):
+        write_attack(runs / name)
+        write_swap(runs / name)
+    (runs / "c" / "attack.safetensors").write_bytes(b"no arrays")
+    (runs / "c" / "swap.json").write_text("{}")
+    text = page(runs, root)
+    assert {"attacks", "swaps", "attacks-1-axes"} <= ids(text)
+    assert text.count('class="group attacks') == 1
+    assert "target (the ink of the queried digit): 0." in read(text).text
+    assert "attack.safetensors" in caplog.text
+    assert "swap.json" in caplog.text
+
+
+def ids(text: str) -> set[str]:
+    return {attrs["id"] for _, attrs in read(text).elements if "id" in attrs}

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.attribution.explain import ExplanationOptions
 from bench.report.saliency import saliency_tables
 from bench.runs import saliency_record
 from bench.runs.saliency_record import SHEET_IMAGES, SHEET_TILE_PIXELS
-from tests.bench.runs.question_cases import make_explanation
+from tests.bench.runs.question_cases import write_saliency
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def run(tmp_path):
     """A run with a record of three methods, and a sheet of their maps."""
     run = tmp_path / "mbg-pan-s0-0123"
     run.mkdir()
-    saliency_record.write_record(run, "mbg-0123", make_explanation(), ExplanationOptions(), "cpu", "0.9.0")
+    write_saliency(run)
     tile = SHEET_TILE_PIXELS
     sheet = np.zeros((4 * tile, SHEET_IMAGES * tile, 3), np.uint8)
     Image.fromarray(sheet).save(run / saliency_record.SHEET, "WEBP")
@@ -27,7 +26,7 @@ def run(tmp_path):
 
 def test_the_table_has_the_numbers_of_the_record_and_a_strip_for_each_method(run):
     (table,) = saliency_tables(run.parent, [run.name, "without-a-record"])
-    record = saliency_record.read_record(run)
+    record = saliency_record.RECORD.read(run)
     assert table.title == run.name
     assert [row.method for row in table.rows] == ["attention", "gradient", "input-x-gradient", "oracle"]
     assert [bool(row.strip) for row in table.rows] == [True, True, True, False]
@@ -57,6 +56,6 @@ def test_without_a_valid_sheet_the_table_has_no_pictures(damage, run, caplog):
 
 
 def test_a_damaged_record_is_skipped_with_a_warning(run, caplog):
-    (run / saliency_record.SETTINGS).write_text("{}")
+    (run / saliency_record.RECORD.settings_file).write_text("{}")
     assert saliency_tables(run.parent, [run.name]) == []
     assert "damaged" in caplog.text

@@ -1,4 +1,4 @@
-"""Explanations, attacks and swapped questions with known values, and their records."""
+"""Explanations, attacks, swapped questions and a test on another data set with known values, and their records."""
 
 import torch
 
@@ -27,7 +27,8 @@ def make_explanation(images: int = 7) -> Explanation:
 
 
 def write_saliency(run) -> saliency_record.SaliencyRecord:
-    return saliency_record.write_record(run, "mbg-0123", make_explanation(), ExplanationOptions(), "cpu", "0.9.0")
+    content = saliency_record.saliency_content("mbg-0123", make_explanation(), ExplanationOptions(), "cpu", "0.9.0")
+    return saliency_record.RECORD.write(run, content)
 
 
 PLAN = AttackPlan(("pgd",), ("all", "target"), (0.5, 4.0))
@@ -38,7 +39,7 @@ def write_attack(run):
     areas = {region: torch.tensor([1.0, 0.25, 0.125], dtype=torch.float64) for region in PLAN.regions}
     right = torch.tensor([1, 0, 1], dtype=torch.uint8)
     fooling = FoolingResult(flags, {attack: 1 - values for attack, values in flags.items()}, right, areas)
-    return attack_record.write_record(run, "mini-1", fooling, PLAN, 7, "cpu")
+    return attack_record.RECORD.write(run, attack_record.attack_content("mini-1", fooling, PLAN, 7, "cpu"))
 
 
 def write_swap(run):
@@ -46,4 +47,28 @@ def write_swap(run):
     measures = {name: torch.tensor([0.1 * k, 1e-7, 1.0]) for k, name in enumerate(names)}
     measures[MOVED] = torch.tensor([-0.5, 0.0, 1.0])
     right = {name: torch.tensor([1, 0, 1], dtype=torch.uint8) for name in RIGHTS}
-    return swap_record.write_record(run, "mini-1", Swap(measures, right), 7, "cpu")
+    return swap_record.RECORD.write(run, swap_record.swap_content("mini-1", Swap(measures, right), 7, "cpu"))
+
+
+FACTORS = {
+    "variant": "mini",
+    "scales": [0.5, 1.0],
+    "digits_per_image": [2, 4],
+    "canvas": 48,
+    "seed": 0,
+    "digits": "mnist5k",
+    "backgrounds": None,
+    "pool": "disjoint",
+}
+TESTED_SET = {
+    "dataset": "mini-1",
+    "split": "test",
+    "questions": 4,
+    "pairs": 3,
+    "factors": {**FACTORS, "scales": [0.5, 0.5]},
+    "note": "",
+    "batch": 2,
+    "device": "cpu",
+}
+RIGHT = torch.tensor([1, 0, 1, 1], dtype=torch.uint8)
+"""The factors of a data set, a test without maps on another one, and its answers."""

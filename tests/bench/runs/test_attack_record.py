@@ -41,4 +41,4 @@ def test_wrong_attacks_in_the_settings_of_a_record_are_named(key, value, tmp_pat
     settings = json.loads((tmp_path / "attack.json").read_text())
     (tmp_path / "attack.json").write_text(json.dumps(settings | {key: value}))
     with pytest.raises(DataProblemError, match=f"{key} missing or wrong"):
-        attack_record.read_record(tmp_path)
+        attack_record.RECORD.read(tmp_path)

@@ -26,7 +26,7 @@ def test_attacks_are_on_the_first_questions_and_are_recorded(run, mini):
     assert list(record.changed) == PLAN.attacks()
     np.testing.assert_array_equal(record.right_before, read_answers(run)["right"][:9].astype(bool))
     assert (record.areas["all"] == 1).all()
-    again = attack_record.read_record(run)
+    again = attack_record.RECORD.read(run)
     for attack in PLAN.attacks():
         np.testing.assert_array_equal(again.changed[attack], record.changed[attack])
     wrong_before, right_after = ~record.right_before, record.right[Attack("fgsm", "all", 8.0)]
@@ -37,4 +37,4 @@ def test_a_run_without_weights_is_not_attacked(run, mini):
     (run / "weights.safetensors").unlink()
     with pytest.raises(DataProblemError, match="weights"):
         attack_run(run, mini, PLAN, images=9, batch=4, computing=COMPUTING)
-    assert attack_record.read_record(run) is None
+    assert attack_record.RECORD.read(run) is None

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from bench.attribution.measures import AREAS
-from bench.runs import saliency_record
+from bench.runs.saliency_record import RECORD
 from mnistref.common.errors import DataProblemError
 from tests.bench.runs.question_cases import make_explanation, write_saliency
 
 
 def test_a_saliency_record_is_read_as_it_was_written(tmp_path):
-    assert saliency_record.read_record(tmp_path) is None
+    assert RECORD.read(tmp_path) is None
     record, explanation = write_saliency(tmp_path), make_explanation()
     assert record.settings["images"] == 7
     assert record.settings["seconds_per_1000"] == {"gradient": 500.0}
@@ -20,10 +20,10 @@ def test_a_saliency_record_is_read_as_it_was_written(tmp_path):
     for method, table in explanation.measures.items():
         for name, values in table.items():
             np.testing.assert_allclose(record.measures[method][name], values, atol=5e-4)
-    packed = saliency_record.read_packed_arrays(tmp_path)
-    (tmp_path / saliency_record.ARRAYS).unlink()
-    (tmp_path / saliency_record.PACKED_ARRAYS).write_bytes(packed)
-    again = saliency_record.read_record(tmp_path)
+    packed = RECORD.read_packed(tmp_path)
+    (tmp_path / RECORD.arrays_file).unlink()
+    (tmp_path / RECORD.packed_file).write_bytes(packed)
+    again = RECORD.read(tmp_path)
     assert all(np.array_equal(again.areas[name], record.areas[name]) for name in AREAS)
 
 
@@ -40,18 +40,18 @@ def test_a_saliency_record_is_read_as_it_was_written(tmp_path):
 )
 def test_wrong_settings_of_a_saliency_record_are_named(change, message, tmp_path):
     write_saliency(tmp_path)
-    path = tmp_path / saliency_record.SETTINGS
+    path = tmp_path / RECORD.settings_file
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(DataProblemError, match=message):
-        saliency_record.read_record(tmp_path)
+        RECORD.read(tmp_path)
 
 
 def test_missing_and_damaged_arrays_of_a_saliency_record_are_named(tmp_path):
     write_saliency(tmp_path)
-    path = tmp_path / saliency_record.ARRAYS
+    path = tmp_path / RECORD.arrays_file
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(DataProblemError, match="not a safetensors file"):
-        saliency_record.read_record(tmp_path)
+        RECORD.read(tmp_path)
     path.unlink()
     with pytest.raises(DataProblemError, match="missing"):
-        saliency_record.read_record(tmp_path)
+        RECORD.read(tmp_path)

@@ -47,7 +47,7 @@ def test_maps_are_measured_and_recorded_with_a_sheet(run, mini):
     np.testing.assert_array_equal(record.right, read_answers(run)["right"][:9].astype(bool))
     with Image.open(run / SHEET) as sheet:
         assert sheet.size == (SHEET_IMAGES * SHEET_TILE_PIXELS, 3 * SHEET_TILE_PIXELS)  # images and two methods
-    assert saliency_record.read_record(run).settings == record.settings
+    assert saliency_record.RECORD.read(run).settings == record.settings
 
 
 def test_the_answer_is_randomised_first_and_baselines_are_left_out(run, mini):

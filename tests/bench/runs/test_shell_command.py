@@ -88,6 +88,12 @@ def test_command_repeats_the_option_for_unusual_digits():
     assert " --pool disjoint --any-digits --root " in build_command(CONFIG, {**REQUEST, "any_digits": True}, [0])
 
 
+def test_command_has_the_ranges_of_another_law():
+    changes = {"scales": [0.5, 1.0], "digits_per_image": [1, 1], "canvas": 60}
+    command = build_command(CONFIG, {**REQUEST, **changes}, [0])
+    assert " --scales 0.5,1 --digits-per-image 1,1 --canvas 60 && " in command
+
+
 def test_recipe_without_matching_options_has_no_command():
     assert build_command(replace(CONFIG, recipe=replace(FAST, clip=1.0)), REQUEST, [0]) is None
 

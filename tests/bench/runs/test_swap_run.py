@@ -24,11 +24,11 @@ def test_swapped_questions_of_a_run_are_recorded(run, mini):
     several = sum(len({*row[row >= 0].tolist()}) > 1 for row in classes)
     assert record.settings["images"] == several > 0
     assert all(len(values) == several for values in (*record.measures.values(), *record.right.values()))
-    assert swap_record.read_record(run).settings == record.settings
+    assert swap_record.RECORD.read(run).settings == record.settings
 
 
 def test_swapped_questions_of_a_network_without_a_map_leave_no_record(mini, tmp_path):
     run = experiment.run(configured(mini, "none", replace(SHORT, epochs=1)), mini, tmp_path)
     with pytest.raises(UsageProblemError, match="none has no map, so it cannot follow the question"):
         swap_run(run, mini, images=5, batch=3, computing=COMPUTING)
-    assert swap_record.read_record(run) is None
+    assert swap_record.RECORD.read(run) is None

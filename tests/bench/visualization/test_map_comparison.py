@@ -6,7 +6,7 @@ import torch
 pytest.importorskip("matplotlib")
 pytest.importorskip("captum")
 from bench.attribution.explain import ExplanationOptions
-from bench.attribution.method_names import LABEL
+from bench.attribution.map_method import LABEL
 from bench.attribution.methods import find_methods
 from bench.visualization.map_comparison import IMAGES, save_map_comparison
 

@@ -28,3 +28,12 @@ def test_spec_id_depends_on_every_setting_of_the_content(key, request_for):
 def test_plans_of_bad_requests_are_refused(changes, message, request_for):
     with pytest.raises(UsageProblemError, match=message):
         plan(request_for(**changes))
+
+
+def test_own_ranges_give_the_same_name_and_other_ranges_other_names(request_for):
+    plain = plan(request_for("mref")).spec
+    own = plan(request_for("mref", scales=(0.5, 3), digits_per_image=(5, 9), canvas=100)).spec
+    assert own == plain
+    others = [{"scales": (0.5, 2.5)}, {"scales": (0.6, 3)}, {"digits_per_image": (4, 9)}, {"canvas": 120}]
+    names = {plan(request_for("mref", **changes)).spec.folder_name for changes in others}
+    assert len(names | {plain.folder_name}) == 1 + len(others)

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from mnistref.common.errors import DataProblemError
+from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.generation import shard_worker
 from mnistref.generation.generate import generate
-from mnistref.generation.shard_worker import ShardJob
+from mnistref.generation.shard_worker import ShardJob, require_room
+from mnistref.variants import VARIANTS, change_law
 from tests.helpers import digests
 from tests.mnistref.generation.remote_executor import RemoteExecutor, refused, same
 
@@ -67,3 +68,11 @@ def test_worker_of_another_version_refuses_a_job(request_for):
     older = RemoteExecutor(lambda job: replace(job, code="0.0.9 (123)"))
     answer = r"worker \S+ \(process \d+\): mnistref is .* here, 0\.0\.9 \(123\) in the parent process.*install"
     refused(request_for(), older, answer)
+
+
+def test_digits_without_room_are_refused_without_numba(digits, root, monkeypatch):
+    law = change_law(VARIANTS["mini"], (1.7, 1.7), (9, 9))
+    monkeypatch.setattr("mnistref.generation.shard_worker.COMPILED", False)
+    monkeypatch.setattr("mnistref.rendering.reference.MAX_TRIES", 20)
+    with pytest.raises(UsageProblemError, match=r"9 digits at scale 1\.7 do not fit on 48 px"):
+        require_room(law, "mnist5k", digits, root / "raw")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_split
-from mnistref.inspection.verify import LawCheck, statistics
+from mnistref.inspection.statistics import LawCheck, statistics
 from mnistref.storage.manifest import read_manifest
 
 pytest.importorskip("matplotlib")

@@ -31,7 +31,7 @@ BROKEN: list[tuple[str, Any, str]] = [
         {**VALID_LAW, "background": "x"},
         'law.background is \'x\', must be one of "black", "distractors", "photo"',
     ),
-    ("law", {**VALID_LAW, "scales": [0, 1]}, "law.scales[0] is 0, must be a number above 0, at most 3"),
+    ("law", {**VALID_LAW, "scales": [0, 1]}, "law.scales[0] is 0, must be a number above 0, at most 8"),
     ("law", {**VALID_LAW, "digits": [2]}, "law.digits is [2], must be a list of 2 values"),
     ("law", {**VALID_LAW, "more": 1}, "law.'more' is an unknown key"),
     ("law", {key: VALID_LAW[key] for key in VALID_LAW if key != "query"}, "law.query is missing"),

@@ -1,0 +1,18 @@
+"""The network's own map as a map method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.attribution.map_method import map_method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.attribution.explained_network import ExplainedNetwork
+
+
+@map_method("the network's own map: the product of the maps of all slots", "the papers of the mechanisms")
+def attention(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor | None:
+    """Return the network's own map at image size; None if it has none."""
+    return network.attention(images, query)

@@ -1,0 +1,227 @@
+"""Public Python API of `bench.attribution`: post-hoc maps, attacks and swapped questions of any model."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from bench.api import require_testable
+from bench.attribution.attack import find_names, parse_norms
+from bench.attribution.attack_names import DEFAULT_NORMS, METHODS, REGIONS
+from bench.attribution.explain import ExplanationOptions
+from bench.attribution.explain import explain as explain_questions
+from bench.attribution.explained_network import ExplainedNetwork
+from bench.attribution.fooling import AttackPlan, measure_fooling
+from bench.attribution.map_method import LABEL, PREDICTION
+from bench.attribution.methods import find_method
+from bench.attribution.swap import pair_questions
+from bench.attribution.swap import swap as swap_questions
+from bench.compute import ComputeConfig
+from bench.data.loading import load_questions
+from bench.data.split import Split
+from bench.evaluation.any_model import Model
+from bench.leaderboard.attack_table import build_attack_table
+from bench.leaderboard.question_columns import RUN
+from bench.leaderboard.swap_table import build_swap_table
+from bench.runs import attack_record, swap_record
+from mnistref.api import load
+from mnistref.dataset import MnistRef, read_triples
+
+BATCH = 50
+"""Default number of questions per call."""
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """Post-hoc maps of a network, and their measures.
+
+    Attributes:
+        measures: the mean of each measure; shares in 0 … 1.
+        questions: one row per question: `image`, `query`, `label`, `correct`, and each measure.
+        maps: f4 (T, H, W), not negative; each sums to 1.
+    """
+
+    measures: Mapping[str, float]
+    questions: pd.DataFrame = field(repr=False)
+    maps: Tensor = field(repr=False)
+
+
+def saliency(
+    model: Model,
+    dataset: MnistRef | str | Path,
+    method: str = "gradient",
+    *,
+    explain: str = PREDICTION,
+    layer: nn.Module | None = None,
+    curves: bool = False,
+    seed: int = 0,
+    batch: int = BATCH,
+    device: str | torch.device | None = None,
+    split: str = "test",
+    queries: str = "one",
+) -> Saliency:
+    """Compute a post-hoc map for each question, and measure it against the mask of the queried digit.
+
+    Most methods need Captum (`pip install captum`).
+
+    Args:
+        model: a module or function that returns logits, see `evaluate`. Gradients must flow from them to the images.
+        dataset: as of `evaluate`. Take a slice: the maps of all questions are kept in memory.
+        method: a name of `bench.attribution.methods.METHODS`, such as "gradcam".
+        explain: whether the score of the "prediction" or of the right "label" is explained.
+        layer: the layer of Grad-CAM; by default the last convolution.
+        curves: whether to measure deletion and insertion too.
+        seed: seed of random maps, noise and masks.
+        batch: questions per call.
+        device: as of `evaluate`.
+        split: split of a folder.
+        queries: questions of a folder, see `MnistRef`.
+
+    Raises:
+        ValueError: the model returns no logits; the network has no such map; a map has values that are negative or not
+            finite; `explain` is unknown; or as of `evaluate`.
+        UsageProblemError: there is no such method, Captum is missing, or there is no data set.
+        DataProblemError: a file of the data set is damaged.
+    """
+    chosen = find_method(method)
+    if explain not in (PREDICTION, LABEL):
+        raise ValueError(f"explain={explain!r}: pass {PREDICTION!r} or {LABEL!r}")
+    data, network, questions = _load_explained(model, dataset, batch, device, split=split, queries=queries, layer=layer)
+    options = ExplanationOptions(explain, batch, seed, curves, keeps_maps=True)
+    with ComputeConfig(questions.device).backend_flags():
+        found = explain_questions(network, questions, [chosen], options)
+    if method not in found.maps:
+        raise ValueError(f"the network has no map by the method {method}")
+    columns: dict[str, Any] = {name: getattr(data.triples, name) for name in ("image", "query", "label")}
+    columns["correct"] = found.right.bool().numpy()
+    columns |= {name: values.numpy() for name, values in found.measures[method].items()}
+    means = {name: float(values.mean()) for name, values in found.measures[method].items()}
+    return Saliency(means, pd.DataFrame(columns).rename_axis("question"), found.maps[method])
+
+
+def attack(
+    model: Model,
+    dataset: MnistRef | str | Path,
+    *,
+    methods: str | Iterable[str] = tuple(METHODS),
+    regions: str | Iterable[str] = tuple(REGIONS),
+    eps: str | float | Iterable[float] = DEFAULT_NORMS,
+    batch: int = BATCH,
+    device: str | torch.device | None = None,
+    split: str = "test",
+    queries: str = "one",
+) -> pd.DataFrame:
+    """Attack the pixels of the images, and return how many answers change. Gives the numbers of `bench attack`.
+
+    Args:
+        model: a module or function that returns logits, see `evaluate`. Gradients must flow from them to the images.
+        dataset: as of `evaluate`. Take a slice: by default, each question is attacked 40 times.
+        methods: keys of `bench.attribution.attack_names.METHODS`, such as ["fgsm"] or "fgsm,pgd".
+        regions: keys of `bench.attribution.attack_names.REGIONS`: the pixels that may change.
+        eps: largest changes of a pixel in 1/255, above 0 and at most 255.
+        batch: questions per call.
+        device: as of `evaluate`.
+        split: split of a folder.
+        queries: questions of a folder, see `MnistRef`.
+
+    Returns:
+        One row for each attack, with the columns of `attacks.csv` except `run`, see `docs/saliency.md`: `fooling_rate`
+        and `accuracy` with the bounds of their 95 % intervals, `accuracy_before`, and `area`, the share of the image
+        that may change. All are in 0 … 1.
+
+    Raises:
+        ValueError: the model returns no logits, or they have no gradient; or as of `evaluate`.
+        UsageProblemError: an argument names no attack or region, or a norm is out of range; or there is no data set.
+        DataProblemError: a file of the data set is damaged.
+    """
+    norms = (eps,) if isinstance(eps, int | float) else eps
+    plan = AttackPlan(
+        find_names(methods, METHODS, "attack"), find_names(regions, REGIONS, "region"), parse_norms(norms)
+    )
+    data, network, questions = _load_explained(model, dataset, batch, device, split=split, queries=queries)
+    computing = ComputeConfig(questions.device)
+    with computing.backend_flags():
+        fooling = measure_fooling(network, questions, plan, batch)
+    content = attack_record.attack_content(data.folder.name, fooling, plan, batch, computing.device_name)
+    return build_attack_table([("", attack_record.RECORD.make(content))]).drop(columns=RUN)
+
+
+def swap(
+    model: Model,
+    dataset: MnistRef | str | Path,
+    *,
+    batch: int = BATCH,
+    device: str | torch.device | None = None,
+    split: str = "test",
+    queries: str = "one",
+) -> pd.DataFrame:
+    """Ask a second question about each image, and return how the map changes. Gives the numbers of `bench swap`.
+
+    The second question is the next one about the image with another query. Images without one are left out.
+
+    Args:
+        model: a module or function that returns logits and maps, see `evaluate`.
+        dataset: as of `evaluate`.
+        batch: images per call.
+        device: as of `evaluate`.
+        split: split of a folder.
+        queries: questions of a folder, see `MnistRef`.
+
+    Returns:
+        One row, with the columns of `swaps.csv` except `run`, see `docs/saliency.md`: the shares of each map on both
+        digits, the changes of the map, and the accuracy of both answers, with the bounds of their 95 % intervals; and
+        `verdict`, whether the map depends on the question.
+
+    Raises:
+        ValueError: the model returns no logits or no map; no image has two questions; or as of `evaluate`.
+        UsageProblemError: there is no data set.
+        DataProblemError: a file of the data set is damaged.
+    """
+    data, network, questions = _load_explained(model, dataset, batch, device, split=split, queries=queries)
+    first, second = pair_questions(questions, _all_questions(questions, data))
+    if not len(first):
+        raise ValueError("no image has two questions: pass more images, or another data set")
+    computing = ComputeConfig(questions.device)
+    with computing.backend_flags():
+        swapped = swap_questions(network, first, second, batch)
+    if swapped is None:
+        raise ValueError("the model returns no map, so no map can follow the question: return (logits, map)")
+    content = swap_record.swap_content(data.folder.name, swapped, batch, computing.device_name)
+    return build_swap_table([("", swap_record.RECORD.make(content))]).drop(columns=RUN)
+
+
+def _load_explained(
+    model: Model,
+    dataset: MnistRef | str | Path,
+    batch: int,
+    device: str | torch.device | None,
+    *,
+    split: str,
+    queries: str,
+    layer: nn.Module | None = None,
+) -> tuple[MnistRef, ExplainedNetwork, Split]:
+    """Return the data set, the network on the device, and the questions with masks there."""
+    data = dataset if isinstance(dataset, MnistRef) else load(dataset, split, queries)
+    require_testable(data, batch)
+    network = ExplainedNetwork(model, data.variant.classes, layer)
+    place = torch.device(device) if device is not None else network.device
+    network.network.to(place)
+    return data, network, load_questions(data, place)
+
+
+def _all_questions(questions: Split, data: MnistRef) -> Split:
+    """Return a split with all questions about the images of `load_questions`. It shares the pixels."""
+    images = np.unique(data.triples.image)
+    every = read_triples(data.folder, data.split, "all")
+    asked = np.isin(every.image, images)
+    columns = {"image": np.searchsorted(images, every.image[asked])}
+    columns |= {name: getattr(every, name)[asked] for name in ("slot", "query", "label")}
+    return replace(questions, **{name: torch.from_numpy(column) for name, column in columns.items()}, scale=None)
+
+
+__all__ = ["Saliency", "attack", "saliency", "swap"]

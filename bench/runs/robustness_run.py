@@ -1,0 +1,115 @@
+"""Tests of a finished run on other data sets: load the network, answer their questions, and write the record."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from bench.compute import ComputeConfig
+from bench.data.loading import load_split
+from bench.evaluation.columns import MASK_CORRECTNESS, POINTING, UNIFORM
+from bench.evaluation.evaluate import DivergedError, measure_questions
+from bench.model import AttributeCNN
+from bench.runs.network_loading import load_model
+from bench.runs.other_sets import count_shared_questions, factors_of
+from bench.runs.robustness_record import RECORD, RIGHT, RobustnessRecord, TestedSet, read_own_answers
+from bench.runs.saliency_run import select_questions
+from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.dataset import read_manifest
+
+_TYPES = {RIGHT: torch.uint8, POINTING: torch.uint8, MASK_CORRECTNESS: torch.float16, UNIFORM: torch.float16}
+
+
+def measure_robustness(
+    run: Path,
+    own: Path | None,
+    others: Sequence[Path],
+    split: str,
+    images: int | None,
+    batch: int,
+    computing: ComputeConfig,
+    output: Path | None = None,
+) -> RobustnessRecord:
+    """Test the network of a run on other data sets, and write the record. Questions are those of the run's unit.
+
+    Args:
+        run: the folder of a finished run.
+        own: the folder of its data set; None if it does not exist here. Then no questions count as shared.
+        others: the folders of the other data sets.
+        split: their split.
+        images: number of images of each; None for all.
+        batch: questions per pass.
+        computing: the device.
+        output: folder of the record; by default that of the run.
+
+    Raises:
+        UsageProblemError: a data set has no such split, other numbers of queries or classes, or images that are too
+            small for the network.
+        DataProblemError: a file is missing or damaged, or an answer is not finite.
+    """
+    config, model = load_model(run)
+    answers = read_own_answers(run)
+    for other in others:
+        require_fitting_images(model, other)
+    model.to(computing.device)
+    tests = []
+    for other in others:
+        arrays = _test_on(model, config.queries, other, split=split, images=images, batch=batch, computing=computing)
+        tested = _describe(other, split, len(arrays[RIGHT]), batch, computing)
+        if own is not None and split == "test":
+            most = min(len(answers[RIGHT]), len(arrays[RIGHT]))
+            tested["pairs"] = count_shared_questions(own, other, config.queries, most)
+        tests.append((tested, arrays))
+    factors: Mapping[str, object] = {**factors_of(read_manifest(own))} if own is not None else {}
+    return RECORD.write(run, output or run, config.dataset, factors, tests)
+
+
+def require_fitting_images(model: nn.Module, folder: Path) -> None:
+    """Raise UsageProblemError if the images of a data set are too small for the network."""
+    canvas = read_manifest(folder).variant.canvas
+    if isinstance(model, AttributeCNN) and canvas < 2 ** len(model.stages):
+        raise UsageProblemError(
+            f"{folder}: images of {canvas} px; the network halves them {len(model.stages)} times and needs "
+            f"{2 ** len(model.stages)} px or more"
+        )
+
+
+def _test_on(
+    model: nn.Module,
+    queries: str,
+    folder: Path,
+    split: str,
+    images: int | None,
+    batch: int,
+    computing: ComputeConfig,
+) -> dict[str, Tensor]:
+    """Return the arrays of the record for one data set."""
+    questions = load_split(folder, split, queries, computing.device, masks=True)
+    if images is not None:
+        questions = select_questions(questions, torch.nonzero(questions.image < images).squeeze(1))
+    bar = tqdm(total=len(questions), unit=" questions", desc=folder.name, disable=None)
+    try:
+        with computing.backend_flags(), bar:
+            every = measure_questions(model, questions, batch, on_batch=bar.update).every
+    except DivergedError as error:
+        raise DataProblemError(f"{folder}: {error}") from error
+    except ValueError as error:
+        raise UsageProblemError(f"{folder}: the network cannot answer its questions: {error}") from error
+    names = [name for name in _TYPES if name in every and (name != UNIFORM or MASK_CORRECTNESS in every)]
+    return {name: every[name].to(_TYPES[name]).cpu() for name in names}
+
+
+def _describe(folder: Path, split: str, questions: int, batch: int, computing: ComputeConfig) -> TestedSet:
+    manifest = read_manifest(folder)
+    return {
+        "dataset": manifest.folder_name,
+        "split": split,
+        "questions": questions,
+        "pairs": 0,
+        "factors": factors_of(manifest),
+        "note": manifest.variant.note,
+        "batch": batch,
+        "device": computing.device_name,
+    }
