@@ -30,7 +30,7 @@ def test_a_saliency_record_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "its format is not 1"),
+        ({"format": 1}, "its format is not 2"),
         ({"images": 8}, "missing or wrong"),
         ({"images": "7"}, "images missing or wrong"),
         ({"seconds_per_1000": None}, "seconds_per_1000 missing or wrong"),
