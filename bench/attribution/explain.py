@@ -92,6 +92,8 @@ def explain(
             question = _Questions.of(network, split, indices, options.explained)
             rights.append(question.right)
             _append(areas, region_areas(question.target, question.others))
+            if not int(indices[0]):
+                _warm_up(network, methods, question, options.seed)
             for method in methods:
                 started = time.perf_counter()
                 with seeded(options.seed, method.name, int(indices[0])):
@@ -115,6 +117,15 @@ def explain(
         {name: spent for name, spent in seconds.items() if name in found},
         {name: torch.cat(parts) for name, parts in maps.items()},
     )
+
+
+def _warm_up(network: ExplainedNetwork, methods: Sequence[MapMethod], question: "_Questions", seed: int) -> None:
+    """Compute one map by each fast method, so that imports do not count as the time of a method."""
+    for method in methods:
+        if method.is_slow:
+            continue
+        with seeded(seed, method.name, 0):
+            method.compute(network, question.images[:1], question.query[:1], question.classes[:1])
 
 
 @dataclass(frozen=True)

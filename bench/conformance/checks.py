@@ -241,6 +241,8 @@ def _remark_on_map(mechanism: Mechanism, module: nn.Module, x: Tensor, query: Te
     found = {changes for changes in (in_slot, in_last) if changes is not None}
     if found == {False}:
         declared = "it ignores the query, and the network appends it before the classifier"
+        if mechanism.query_free:  # an option decides; the summary has the reason
+            declared = f"{mechanism.summary}; the network appends the query before the classifier"
         advice = "" if mechanism.uses_query else declared
         yield Finding(SAME_MAP, None, advice or "every question about an image gets the same map")
     elif in_slot and in_last is False:

@@ -1,10 +1,12 @@
 """Maps and measures of a split: independent of the batch, reproducible, and the same as one by one."""
 
+import time
+
 import pytest
 import torch
 
 from bench.attribution.explain import ORACLE, ExplanationOptions, explain
-from bench.attribution.map_method import LABEL, PREDICTION
+from bench.attribution.map_method import LABEL, PREDICTION, map_method
 from bench.attribution.measures import AREAS, DELETION, INSERTION, MEASURES, measure_map
 from bench.attribution.methods import find_methods
 from bench.evaluation import unchecked_metrics
@@ -76,3 +78,17 @@ def test_every_measure_of_a_map_method_is_in_the_table(network, split):
     assert list(found.measures["gradient"]) == [column.name for column in MEASURES]
     assert list(found.measures[ORACLE]) == [DELETION, INSERTION]
     assert list(measure_map(torch.ones(1, 2, 2) / 4, *torch.eye(2).bool().view(2, 1, 1, 2).expand(2, 1, 2, 2)))
+
+
+def test_the_first_call_of_a_method_is_not_timed(network, split):
+    calls = []
+
+    @map_method("a map whose first call imports something", "nowhere")
+    def slow_at_first(network, images, query, classes):
+        calls.append(len(images))
+        time.sleep(0 if len(calls) > 1 else 0.5)
+        return images[:, 0]
+
+    found = explain(network, split, [slow_at_first], ExplanationOptions(batch=4, curves=False))
+    assert calls == [1, 4, len(split) - 4]
+    assert found.seconds["slow-at-first"] < 0.4
