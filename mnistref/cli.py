@@ -33,7 +33,7 @@ class _ExportFormat(_TextType):
 
 
 def _note(variant: Any) -> None:
-    """Log what a reader of any number on this variant should know."""
+    """Log the note of a variant, if it has one."""
     if variant.note:
         log_once(f"{variant.name} is {variant.note}")
 
@@ -114,7 +114,7 @@ def generate(
     objects, and wrong labels. Smaller or recompressed copies of a photo are skipped. With --pool disjoint, no digit or
     photo is in two splits. By default there is one worker per processor, or fewer if shards are large.
 
-    --scales, --digits-per-image and --canvas change the sampling law. The data set is another one then, with a note
+    --scales, --digits-per-image and --canvas change the sampling law. The data set then has its own id, and a note
     that its law is not the papers'.
 
     \b

@@ -69,7 +69,7 @@ class LawRecord(TypedDict):
 
 
 class SpecRecord(TypedDict):
-    """A `DatasetSpec` as a JSON object, see there."""
+    """The JSON object of a `DatasetSpec`. Its attributes have the same meaning."""
 
     law_version: int
     variant: str

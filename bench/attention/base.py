@@ -128,8 +128,8 @@ def call_mechanism(module: nn.Module, x: Any, query: Tensor, image_index: ImageI
 class SlotFeatures(Sequence[Tensor]):
     """The features of all slots, shallow to deep.
 
-    The features of the first `images` slots have one row per image. They are repeated for the questions when they are
-    read.
+    The features of the first slots, `images` in number, have one row per image. `features[k]` repeats these rows, so
+    that it has one row per question for every slot.
     """
 
     def __init__(self, features: Sequence[Tensor], images: int, image_index: ImageIndex) -> None:

@@ -46,17 +46,13 @@ def load_user_class(name: str) -> Mechanism:
     Raises:
         UsageProblemError: there is no such file or class, or the file raises.
     """
-    file, _, rest = (name if ".py:" in name else f"{name}:").partition(".py:")
-    path, (class_name, *options) = Path(file + ".py"), rest.split(":")
+    path, (class_name, *options) = _split_path(name)
     known = _loaded.get(f"{path.name}:{class_name}")
     if known and "#" in class_name:
         return known.with_options(options)
     if "#" in class_name:
         raise UsageProblemError(f"{name}: a recorded name, not a path; give path/to/{path.name}:Class")
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise UsageProblemError(f"{path}: {error.strerror}; give path/to/file.py:Class") from error
+    source = _read_file(path)
     module, neighbours = execute_file(path, source)
     cls = _class_of(module, class_name, path)
     file_name = path.name.encode("utf-8", "backslashreplace").decode()  # file names may contain any bytes
@@ -66,6 +62,29 @@ def load_user_class(name: str) -> Mechanism:
     near_files = {f"{full_name}/{path_to_text(near)}": path_to_text(where.parent / near) for near in sorted(neighbours)}
     _files[full_name] = {full_name: path_to_text(where), **near_files}
     return _loaded[full_name].with_options(options)
+
+
+def require_files_exist(attn: str) -> None:
+    """Raise UsageProblemError if a user file of a slot list cannot be read.
+
+    This needs neither PyTorch nor a child process, so a mistyped path is reported at once.
+    """
+    for name in (part.strip() for part in attn.split(",")):
+        if is_user_class(name) and "#" not in name:
+            _read_file(_split_path(name)[0])
+
+
+def _split_path(name: str) -> tuple[Path, list[str]]:
+    """Return the file of `path/to/file.py:Class:options`, and the class and the options."""
+    file, _, rest = (name if ".py:" in name else f"{name}:").partition(".py:")
+    return Path(file + ".py"), rest.split(":")
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageProblemError(f"{path}: {error.strerror}; give path/to/file.py:Class") from error
 
 
 def recorded_files(attn: str) -> dict[str, str]:

@@ -34,7 +34,7 @@ _device = partial(headed_option, "Device")
     show_default=True,
     help="Which questions about each image are asked, as in `bench run`.",
 )
-@_device("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="As in `bench run`.")
+@_device("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where the model runs.")
 @_device("--batch", type=click.IntRange(min=1), default=200, show_default=True, help="Questions per call.")
 @_record("--runs", type=FOLDER, default="data_cache/runs", show_default=True, help="Folder to save the record in.")
 def evaluate(

@@ -99,6 +99,9 @@ def check(module: str, as_json: bool) -> None:
     bench check bench/examples/own_attention.py:Compare
     bench check my_attention.py:MyAttention --debug
     """
+    from bench.attention.plugins import require_files_exist
+
+    require_files_exist(module)
     from bench.conformance.checks import describe_verdict
     from bench.conformance.isolation import check_isolated
     from mnistref.common.errors import SummaryProblemError

@@ -132,7 +132,7 @@ add_compute_options = _option_group(
             show_default=True,
             help="graph: steps as a CUDA graph; auto: if possible.",
         ),
-        _device("--deterministic", is_flag=True, help="The same bits each time on CUDA, as on a CPU."),
+        _device("--deterministic", is_flag=True, help="Use only CUDA operations that give the same bits each time."),
     ],
 )
 
@@ -152,7 +152,7 @@ add_training_options = _option_group(
             "--preset",
             "preset_name",
             type=click.Choice(list(PRESETS)),
-            help=f"Defaults, see below.  [default: {DEFAULT_PRESET}; quick for mini]",
+            help=f"Sizes of the data set, and recipe; see below.  [default: {DEFAULT_PRESET}; quick for mini]",
         ),
         data_option("--train", type=click.IntRange(min=2), metavar="N", help="Training images."),
         data_option("--digits", help="Digits, as in `mnistref generate`."),
@@ -175,7 +175,12 @@ add_training_options = _option_group(
         data_option(
             "--root", type=FOLDER, default="data_cache", show_default=True, help="Folder of data sets and sources."
         ),
-        training_option("--recipe", "recipe_name", metavar="|".join(RECIPES), help="Recipe."),
+        training_option(
+            "--recipe",
+            "recipe_name",
+            metavar="|".join(RECIPES),
+            help="How to train; replaces the recipe of the preset.",
+        ),
         training_option(
             "--epochs",
             type=click.IntRange(min=1),

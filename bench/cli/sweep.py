@@ -79,6 +79,11 @@ def run_sweep(
     bench sweep --attn none,none+arnn --variant mref --shard $SLURM_ARRAY_TASK_ID/8    # --array=1-8
     """
     from bench.attention import split_networks
+    from bench.attention.plugins import require_files_exist
+
+    attns = [attn for attn_list in attn_lists for attn in split_networks(attn_list)]
+    for attn in attns:
+        require_files_exist(attn)
     from bench.conformance.isolation import check_networks
     from bench.data.online import require_batch_fits
     from bench.distributed import process_group
@@ -87,7 +92,6 @@ def run_sweep(
 
     process_group.refuse("bench sweep")
     options, runs = training_options, training_options.runs_folder
-    attns = [attn for attn_list in attn_lists for attn in split_networks(attn_list)]
     preset, compute_config = options.preset(variants), compute_options.compute_config
     recipe = options.recipe(preset)
     progress_options = options.progress_options

@@ -68,6 +68,12 @@ def run(
     bench run --attn san --variant mini --train 2000
     bench run --config data_cache/runs/mini-arnn-s0-…/config.json --runs data_cache/repeated
     """
+    from bench.attention.plugins import require_files_exist
+
+    if not config_file:
+        if not run_options.attn:
+            raise click.UsageError("give --attn NAME (see `bench list`), or --config FILE")
+        require_files_exist(run_options.attn)
     from bench.distributed import process_group
     from bench.runs import experiment
 
@@ -163,9 +169,7 @@ def _resolve_options(
     from mnistref.dataset import read_manifest
     from mnistref.variants import get_variant
 
-    attn, data, options = run_options.attn, run_options.data, training_options
-    if not attn:
-        raise click.UsageError("give --attn NAME (see `bench list`), or --config FILE")
+    attn, data, options = str(run_options.attn), run_options.data, training_options
     if data and run_options.variant:
         raise click.UsageError("give --data or --variant, not both")
     if data and options.train:

@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from bench.attention import NetworkSpec, names_user_module, resolve_network
 from bench.attention.network import require_slots_exist
-from bench.attention.plugins import load_recorded, recorded_files
+from bench.attention.plugins import load_recorded, recorded_files, require_files_exist
 from bench.config import DEFAULT_WIDTH
 from bench.conformance import checks
 from bench.conformance.checks import Finding
@@ -60,6 +60,8 @@ class ProbeProcess:
         """
         if not names_user_module(attn):
             return function(attn, *args, **kwargs)
+        if not self._child:
+            require_files_exist(attn)
         child = self._child or self._start()
         try:
             value: Value = child.call(_call_in_child, function, recorded_files(attn), attn, args, kwargs)
@@ -180,7 +182,7 @@ def _resolve_and_build(
 ) -> list[NetworkSpec]:
     """Return the networks of slot lists after each was built once. User modules are built in a child process.
 
-    This process imports user modules last, when all networks could be built.
+    The parent process imports user modules only after all networks have been built in the child process.
     """
     resolved: dict[str, NetworkSpec] = {}
     for attn in attns:

@@ -201,7 +201,7 @@ def _require_several_questions(mechanism: Mechanism) -> None:
     for name, value in together.items():
         if (difference := float((value - one_by_one[name]).abs().max())) > 1e-4:
             raise UnfitError(
-                f"{name} differs by {difference:.2g} between several questions about an image together and one by one; "
+                f"{name} differs by {difference:.2g} if an image gets several questions at once instead of one by one; "
                 "answer(prepare(x), query) must equal forward(x, query)"
             )
 

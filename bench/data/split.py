@@ -84,8 +84,9 @@ class Split:
         slot: i8 (T,), slot of the queried digit.
         query: i8 (T,).
         label: i8 (T,).
-        scale: f4 (T,), scale of the queried digit; only present for testing. (Masks are present for testing, and for a
-            training that fades in backgrounds.)
+        scale: f4 (T,), scale of the queried digit. Splits for training have none.
+
+    Splits for testing have masks, and so do splits for a training that fades in the background.
     """
 
     image: Tensor

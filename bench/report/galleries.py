@@ -177,7 +177,9 @@ def galleries(groups: Iterable[ComparisonGroup], runs: Path, places: Sequence[Pa
 
 
 def _gallery(group: ComparisonGroup, runs: Path, places: Sequence[Path], room: int) -> Gallery:
-    """Return the gallery of a group. Pictures of other questions than the most frequent ones are left out.
+    """Return the gallery of a group: the pictures of the questions that most runs drew.
+
+    Pictures of other questions are left out.
 
     Args:
         group: the group.

@@ -124,7 +124,7 @@ def _load_initial_config(init: Path, network: NetworkSpec) -> RunConfig:
         )
     if initial.width != network.width:
         raise UsageProblemError(
-            f"--init {init}: the weights are of a network of width {initial.width}, and fit no other; "
+            f"--init {init}: its network has width {initial.width}, and its weights fit no other width; "
             f"use --width {initial.width}"
         )
     return initial

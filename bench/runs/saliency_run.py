@@ -106,7 +106,7 @@ def randomize_run(
 ) -> list[tuple[str, dict[str, float]]]:
     """Return, for each randomised layer, the mean correlation of each method's maps with those of the trained network.
 
-    Arguments and errors as of `explain_run`. Baselines are left out. Every batch sees the same random weights.
+    See `explain_run` for arguments and errors. Baselines are left out. Every batch sees the same random weights.
     """
     config, network, split = load_explained(run, data, images, computing)
     chosen = [method for method in methods if not method.is_baseline]

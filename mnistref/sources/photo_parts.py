@@ -81,7 +81,7 @@ def _png_parts(file: BinaryIO, size: int) -> Iterator[Part]:
     pixels = [k for k, (name, _, _) in enumerate(chunks) if name == b"IDAT"]
     yield 0, 8
     for k, (name, start, end) in enumerate(chunks):
-        ancillary = name.isalpha() and name[:1].islower() and name.upper() not in _PNG  # no damaged name of those
+        ancillary = name.isalpha() and name[:1].islower() and name.upper() not in _PNG  # and no damaged _PNG name
         among = bool(pixels) and pixels[0] < k < pixels[-1]
         sound = end > size or _has_valid_checksum(file, start, end)
         if not ancillary or among or name == b"tRNS":

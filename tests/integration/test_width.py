@@ -89,7 +89,7 @@ def test_rows_of_different_widths_are_not_compared(narrow, mini):
 def test_initial_weights_must_have_the_same_width(narrow, mini, tmp_path):
     given = ["run", "--attn", "pan", "--data", mini, "--runs", tmp_path, "--init", narrow, *TRAINING]
     code, _, error = bench(*given)
-    why = "the weights are of a network of width 12, and fit no other; use --width 12"
+    why = "its network has width 12, and its weights fit no other width; use --width 12"
     assert (code, error) == (2, f"error: --init {narrow}: {why}")
     code, run, error = bench(*given, "--width", 12)
     assert code == 0, error

@@ -157,7 +157,7 @@ class _Packed(torch.autograd.Function):
             d_f[:, :, has_left.stop : at.stop] = 0
             with_left = d_c[:, :, has_left]
             _sigmoid_backward(with_left * c[:, :, left], f[:, :, has_left], grad_input=d_f[:, :, has_left])
-            torch.mul(with_left, f[:, :, has_left], out=d_c[:, :, left])  # a cell is left of one other at most
+            torch.mul(with_left, f[:, :, has_left], out=d_c[:, :, left])  # a cell has at most one cell to its right
             seen = d_seen[:, :, : at.stop - at.start]
             for d in range(2):
                 torch.mm(to_inputs[d, channels:], d_gate[d].flatten(1), out=seen[d].flatten(1))

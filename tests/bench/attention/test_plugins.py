@@ -1,6 +1,7 @@
 """Mechanisms from a user's file or from an installed package."""
 
 import json
+import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -19,6 +20,7 @@ from bench.runs import experiment
 from bench.visualization import attention_maps
 from mnistref.common.errors import UsageProblemError
 from tests.bench.attention.user_modules import BODY, GOOD, TWO_LEVELS, write_module
+from tests.helpers import TOP
 
 
 def test_folder_of_a_user_file_may_have_py_in_its_name(tmp_path):
@@ -202,3 +204,12 @@ def test_reimported_user_file_is_restored_afterwards(tmp_path):
     assert sys.modules[first.__module__].Own is first
     with plugins.imported_anew("arnn"):
         assert get_mechanism("arnn") == MECHANISMS["arnn"]
+
+
+@pytest.mark.parametrize("command", [["check"], ["run", "--attn"], ["sweep", "--attn"]])
+def test_a_missing_user_file_is_reported_without_pytorch(command, tmp_path):
+    arguments = [*command, f"{tmp_path / 'missing.py'}:Own"]
+    code = f"import sys, cli\ntry: cli.bench.main({arguments!r})\nfinally: print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "False\n"), done.stderr
+    assert done.stderr == f"error: {tmp_path}/missing.py: No such file or directory; give path/to/file.py:Class\n"
