@@ -51,7 +51,7 @@ def convert_size(size: Any) -> tuple[int, int]:
     """
     try:
         height, width = (int(side) if side == int(side) else 0 for side in size)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, NotImplementedError):  # the last is of sparse tensors
         height = width = 0
     if not 1 <= height <= _MAX_SIDE or not 1 <= width <= _MAX_SIDE:
         raise ValueError(

@@ -104,13 +104,17 @@ def _build(settings: Any, arrays: Arrays) -> SaliencyRecord:
 
 
 def _split_names(arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
-    """Return method → measure → values f8 (T,) of the arrays `<method>/<measure>`; the areas are a method too."""
+    """Return method → measure → values f8 (T,) of the arrays `<method>/<measure>`; the areas are a method too.
+
+    A file has its arrays in any order. The methods are in the order of tables, and unknown ones come last.
+    """
     tables: dict[str, dict[str, np.ndarray]] = {}
-    for name, values in arrays.items():
+    for name, values in sorted(arrays.items()):
         if name != _RIGHT:
             method, _, measure = name.partition("/")
             tables.setdefault(method, {})[measure] = values.astype(np.float64)
-    return tables
+    known = [*METHODS, ORACLE, _AREA]
+    return dict(sorted(tables.items(), key=lambda item: known.index(item[0]) if item[0] in known else len(known)))
 
 
 def _are_seconds(value: object) -> bool:

@@ -28,7 +28,9 @@ def values_of(add, argument: str, *arguments: str) -> object:
     return value
 
 
-def test_options_of_a_board_have_their_defaults():
+def test_options_of_a_board_have_their_defaults(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
     values = values_of(add_board_options, "board_options")
     assert values == BoardOptions(Path("data_cache/runs").absolute(), None, DEFAULT_BASELINE)
     values = values_of(add_board_options, "board_options", "--runs", "mine", "--variant", "mref", "--baseline", "san")

@@ -10,7 +10,9 @@ from bench.cli.question_options import add_question_options, find_data_of_run
 from mnistref.common.errors import UsageProblemError
 
 
-def test_own_options_come_before_the_shared_ones():
+def test_own_options_come_before_the_shared_ones(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
     received = []
     decorate = add_question_options(click.option("--strength", type=float, default=0.5), click.option("--region"))
     command = click.command()(decorate(lambda **values: received.append(values)))

@@ -108,8 +108,8 @@ def test_the_number_of_training_images_makes_another_data_set(idx_folder, tmp_pa
     [
         (["--attn", "nosuch"], 2, "unknown mechanism 'nosuch'"),
         (["--attn", "arn"], 2, "did you mean 'arnn'"),
-        (["--attn", "pan,pan-ctx,pan,pan-ctx,pan"], 2, "5 slots"),
-        (["--attn", "pan,pan,pan,pan,pan"], 2, "5 slots"),
+        (["--attn", "pan,pan-ctx,pan,pan-ctx,pan"], 2, "5 mechanisms for 4 slots"),
+        (["--attn", "pan,pan,pan,pan,pan"], 2, "5 mechanisms for 4 slots"),
         (["--variant", "mini"], 2, "not both"),
         (["--recipe", "slow"], 2, "unknown recipe 'slow'"),
         (["--epochs", "0"], 2, "epochs"),

@@ -132,7 +132,7 @@ def test_damaged_data_end_a_run_and_are_the_recorded_reason(make, tmp_path):
     ("attn", "variant", "message"),
     [
         ("pan", "mbgmulti", "cannot be used for training"),
-        ("pan,pan,pan,pan,none", "mini", "names 5 slots"),
+        ("pan,pan,pan,pan,none", "mini", "5 mechanisms for 4 slots"),
         ("san,pan", "mini", "name it last"),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_network_of_another_configuration_is_refused(attn, width, mini, tmp_pa
 
 
 def test_a_network_that_cannot_be_built_leaves_no_folder(mini, tmp_path):
-    with pytest.raises(UsageProblemError, match="names 5 slots"):
+    with pytest.raises(UsageProblemError, match="5 mechanisms for 4 slots"):
         experiment.run(configured(mini, "pan,pan,pan,pan,none"), mini, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from bench.attribution.explain import ORACLE
 from bench.attribution.measures import AREAS
 from bench.runs.saliency_record import RECORD
 from mnistref.common.errors import DataProblemError
@@ -14,6 +15,7 @@ from tests.bench.runs.question_cases import make_explanation, write_saliency
 def test_a_saliency_record_is_read_as_it_was_written(tmp_path):
     assert RECORD.read(tmp_path) is None
     record, explanation = write_saliency(tmp_path), make_explanation()
+    assert list(record.measures) == ["attention", "gradient", "input-x-gradient", ORACLE]
     assert record.settings["images"] == 7
     assert record.settings["seconds_per_1000"] == {"gradient": 500.0}
     assert record.right.tolist() == [True] * 6 + [False]
