@@ -145,7 +145,9 @@ def _with_channel(mask: Tensor, name: str) -> Tensor:
 def _require_finite_and_not_negative(mask: Tensor, name: str) -> None:
     odd, below = map(_count, unfit_images([_wide(mask.detach())]))
     if odd:
-        raise ValueError(f"{name}: {odd} of {len(mask)} images contain NaN or infinity; leave these images out")
+        raise ValueError(
+            f"{name}: {odd} of {len(mask)} images contain NaN or infinity; correct the maps, or leave these images out"
+        )
     if below:
         raise ValueError(
             f"{name}: {below} of {len(mask)} images have values below zero; pass clamp_min(0) to keep positive values, "

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.common.uniform_map import Relation, compare_with_chance, is_below_uniform
-from bench.config import DEFAULT_BASELINE
+from bench.config import DEFAULT_BASELINE, EVALUATED
 from bench.data.question_blind import question_blind_accuracy
 from bench.evaluation.columns import (
     ACCURACY,
@@ -31,8 +31,9 @@ _PEAK_NOTE = (
 )
 _BLIND_NOTE = (
     "The accuracy is below the {blind} of an answer that ignores the question: the network has not learned to use the "
-    "question.\nLonger training (--epochs) or another learning rate (--lr) may help."
+    "question."
 )
+_TRAINING_ADVICE = "\nLonger training (--epochs) or another learning rate (--lr) may help."
 
 
 def describe_run(run: Path, data: Path) -> str:
@@ -71,7 +72,8 @@ def _read(run: Path) -> Result:
 def _notes(result: Result, blind: float | None) -> Iterator[str]:
     """Yield what the numbers of a run mean, if that is not evident."""
     if blind is not None and result[ACCURACY] < blind:
-        yield _BLIND_NOTE.format(blind=_percent(blind))
+        was_trained = result["recipe"] != EVALUATED.label
+        yield _BLIND_NOTE.format(blind=_percent(blind)) + _TRAINING_ADVICE * was_trained
     if _has_wide_map(result):
         yield _PEAK_NOTE
 

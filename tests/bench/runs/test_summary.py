@@ -62,6 +62,13 @@ def test_summary_says_if_the_accuracy_is_below_that_of_an_answer_that_ignores_th
         text = describe_run(changed(run, tmp_path / str(accuracy), accuracy=accuracy), mini)
         note = f"The accuracy is below the {100 * blind:.1f} % of an answer that ignores the question"
         assert (note in text) == is_below
+        assert ("--epochs" in text) == is_below
+
+
+def test_summary_of_a_model_trained_elsewhere_advises_no_training(run, mini, tmp_path):
+    text = describe_run(changed(run, tmp_path, accuracy=0.0, recipe="evaluated"), mini)
+    assert "The accuracy is below" in text
+    assert "--epochs" not in text
 
 
 def test_summary_finds_the_run_without_attention_on_the_same_questions(run, trained, mini, tmp_path):
