@@ -5,7 +5,6 @@ Petsiuk et al., BMVC 2018, §4.2. Shapes: B questions, each about its own image 
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from bench.attribution.explained_network import ExplainedNetwork
 
@@ -35,6 +34,8 @@ def insertion(network: ExplainedNetwork, images: Tensor, query: Tensor, classes:
 
     Arguments and result as of `deletion`, from the blurred image to the sharp one. A good map gives a large mean.
     """
+    from torchvision.transforms.v2.functional import gaussian_blur  # its import takes seconds; tables do not need it
+
     blurred = gaussian_blur(images, [_BLUR_KERNEL, _BLUR_KERNEL], [_BLUR_SIGMA, _BLUR_SIGMA])
     return _curve(network, blurred, end=images, query=query, classes=classes, scores=scores)
 
