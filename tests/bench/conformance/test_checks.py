@@ -69,7 +69,8 @@ def test_check_notes_that_the_map_of_ltpa_pc_ignores_the_query():
     assert not [finding for finding in findings if finding.ok is False]
     (note,) = [finding for finding in findings if "query" in finding.description and finding.ok is None]
     assert note.description == "the query does not change the map"
-    assert "appends it before the classifier" in note.reason
+    assert "the softmax cancels g" in note.reason
+    assert "appends the query before the classifier" in note.reason
 
 
 def test_check_distinguishes_batch_norm_from_other_batch_dependence(tmp_path):
