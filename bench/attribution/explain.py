@@ -90,10 +90,10 @@ def explain(
     with network.frozen():
         for indices in torch.arange(len(split), device=split.device).split(options.batch):
             question = _Questions.of(network, split, indices, options.explained)
+            if not rights:  # the first batch
+                _warm_up(network, methods, question, options.seed)
             rights.append(question.right)
             _append(areas, region_areas(question.target, question.others))
-            if not int(indices[0]):
-                _warm_up(network, methods, question, options.seed)
             for method in methods:
                 started = time.perf_counter()
                 with seeded(options.seed, method.name, int(indices[0])):

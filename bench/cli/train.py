@@ -169,7 +169,8 @@ def _resolve_options(
     from mnistref.dataset import read_manifest
     from mnistref.variants import get_variant
 
-    attn, data, options = str(run_options.attn), run_options.data, training_options
+    attn, data, options = run_options.attn, run_options.data, training_options
+    assert attn  # the command requires it
     if data and run_options.variant:
         raise click.UsageError("give --data or --variant, not both")
     if data and options.train:

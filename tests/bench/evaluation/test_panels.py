@@ -3,26 +3,13 @@
 import math
 
 import pytest
-import torch
 
-from bench.evaluation.panels import ImageQuestion, describe_question, describe_totals, make_panels
-from bench.model import Output
+from bench.evaluation.panels import describe_question, describe_totals, make_panels
 from bench.visualization.drawing import answer_lines, figure
 from mnistref.variants import get_variant
+from tests.bench.evaluation.panel_cases import output, question
 
 NAN, INF = math.nan, math.inf
-
-
-def question() -> ImageQuestion:
-    ink = torch.zeros(48, 48, dtype=torch.bool)
-    ink[10:20, 10:20] = True
-    return ImageQuestion(0, torch.zeros(48, 48, 3), 3, {1: ink}, 1.0)
-
-
-def output(logits=(0.0, 1.0, 0.0, 0.0, 0.0), value: float = 0.5) -> Output:
-    masks = [torch.rand(1, 1, 6, 6), torch.rand(1, 1, 3, 3)]
-    masks[1][0, 0, 1, 1] = value
-    return Output(torch.tensor([logits]), masks, True, 1.0, (3, 4))
 
 
 @pytest.mark.parametrize("logits", [(NAN,) * 5, (0, INF, 0, 0, 0), (-INF,) * 5])
