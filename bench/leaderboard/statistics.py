@@ -85,10 +85,16 @@ def bootstrap_interval(values: np.ndarray, paired: bool = False, max_difference:
     return UNKNOWN if math.isnan(low) else Interval(min(low, mean), max(high, mean))
 
 
-def mean_with_bounds(name: str, values: np.ndarray) -> dict[str, float]:
-    """Return the mean of values (T,) of one network as `name`, and its bounds as `name_lo` and `name_hi`."""
+def mean_with_bounds(name: str, values: np.ndarray, paired: bool = False) -> dict[str, float]:
+    """Return the mean of values (T,) of one network as `name`, and its bounds as `name_lo` and `name_hi`.
+
+    Args:
+        name: name of the values.
+        values: f8 (T,).
+        paired: whether the values are differences in −1 … 1.
+    """
     values = np.asarray(values, dtype=np.float64)
-    bounds = bootstrap_interval(values[None])
+    bounds = bootstrap_interval(values[None], paired)
     return {name: float(values.mean()), **{f"{name}{end}": bound for end, bound in zip(BOUNDS, bounds, strict=True)}}
 
 

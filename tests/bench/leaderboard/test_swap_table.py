@@ -39,3 +39,11 @@ def test_the_verdict_on_swapped_questions_is_that_of_the_largest_change(change, 
     assert "question 2  0.250" in text
     assert "mass moved to digit 2" in text
     assert "+0.250" in text
+
+
+def test_the_interval_of_a_map_that_never_moves_contains_both_signs():
+    record = swapped(0.0)
+    record.measures[MOVED][:] = 0
+    (row,) = build_swap_table([("run-1", record)]).to_dict("records")
+    assert row["moved"] == 0
+    assert row["moved_hi"] == -row["moved_lo"] > 0
