@@ -56,7 +56,7 @@ def require_map_shapes(maps: Sequence[Tensor], images: int | None = None, size: 
         if size is not None and (shape[2] > size[0] or shape[3] > size[1]):
             raise ValueError(
                 f"{name} is {shape[2]} × {shape[3]} and the images are {size[0]} × {size[1]}: maps are only upsampled; "
-                "give a smaller map, or larger targets"
+                "pass a smaller map, or larger targets"
             )
 
 
