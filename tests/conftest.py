@@ -16,7 +16,7 @@ from mnistref.generation.generate import Request, generate
 from mnistref.sources.digits import Digits, load_digits
 
 LONG_FORM = 200
-"""Value of --rounds from which near repeats run too."""
+"""Value of --rounds from which near repeats and long rehearsals run too."""
 
 
 def pytest_addoption(parser) -> None:
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config, items) -> None:
     """
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
     if config.getoption("rounds") < LONG_FORM:
-        skip = pytest.mark.skip(reason=f"a near repeat of another test: runs with --rounds {LONG_FORM}")
+        skip = pytest.mark.skip(reason=f"a near repeat of another test, or a long rehearsal: runs with --rounds {LONG_FORM}")
         for item in items:
             if item.get_closest_marker("long_form"):
                 item.add_marker(skip)

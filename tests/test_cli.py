@@ -86,6 +86,7 @@ def test_without_arguments_the_help_is_shown_and_the_code_is_2():
     assert result.stdout == ""
 
 
+@pytest.mark.long_form
 def test_both_programs_run_as_processes_from_a_checkout(idx_folder, tmp_path):
     done = process("mnistref", "generate", "--variant", "mini", "--root", tmp_path, *TINY, "--digits", idx_folder)
     folder = Path(done.stdout.strip())

@@ -54,7 +54,10 @@ def gradient(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: 
 
 
 @map_method(
-    "magnitude of the sum over the colour channels of gradient × pixel", "Shrikumar et al., 2016", caution=_ON_BLACK
+    "magnitude of the sum over the colour channels of gradient × pixel",
+    "Shrikumar et al., 2016",
+    caution=_ON_BLACK,
+    on_black=True,
 )
 def input_x_gradient(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor:
     """Return |Σ over channels of gradient · pixel|."""
@@ -83,6 +86,7 @@ def smoothgrad(network: ExplainedNetwork, images: Tensor, query: Tensor, classes
     f"`input-x-gradient`, averaged over {_PATH_STEPS} steps from a black image to the image",
     "Sundararajan et al., 2017",
     caution=_ON_BLACK,
+    on_black=True,
 )
 def integrated_gradients(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor:
     """Return |Σ over channels of pixel · mean gradient| on the straight path from a black image to the image."""

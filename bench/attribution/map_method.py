@@ -35,6 +35,7 @@ class MapMethod:
         is_baseline: whether the map ignores the network. A method that is not better than these shows nothing.
         is_slow: whether it needs hundreds of forward passes for each question.
         caution: when its scores are misleading; "" if no such case is known.
+        on_black: whether the caution holds on a black background only.
     """
 
     name: str
@@ -44,6 +45,7 @@ class MapMethod:
     is_baseline: bool = False
     is_slow: bool = False
     caution: str = ""
+    on_black: bool = False
 
     def __call__(self, network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor | None:
         """Return the maps."""
@@ -51,7 +53,13 @@ class MapMethod:
 
 
 def map_method(
-    summary: str, source: str = "", *, is_baseline: bool = False, is_slow: bool = False, caution: str = ""
+    summary: str,
+    source: str = "",
+    *,
+    is_baseline: bool = False,
+    is_slow: bool = False,
+    caution: str = "",
+    on_black: bool = False,
 ) -> Callable[[Compute], MapMethod]:
     """Return a decorator that makes a function a map method, whose name is that of the function with hyphens.
 
@@ -60,6 +68,6 @@ def map_method(
 
     def decorate(compute: Compute) -> MapMethod:
         name = compute.__name__.replace("_", "-")
-        return MapMethod(name, compute, summary, source, is_baseline=is_baseline, is_slow=is_slow, caution=caution)
+        return MapMethod(name, compute, summary, source, is_baseline, is_slow, caution, on_black)
 
     return decorate

@@ -179,6 +179,7 @@ def convert_maps_and_target(masks: Maps, target: Any, power: Any) -> tuple[list[
         ValueError: the shapes do not match, a target has no pixel, or one of the arguments is not allowed.
     """
     maps, power = convert_maps(masks), convert_power(power)
+    _require_one_image_per_map(maps, target)
     mask = convert_target(target, len(maps[0])).to(maps[0].device)
     require_map_shapes(maps, size=(mask.shape[1], mask.shape[2]))
     if empty := _count(~mask.flatten(1).any(dim=1)):
@@ -186,6 +187,16 @@ def convert_maps_and_target(masks: Maps, target: Any, power: Any) -> tuple[list[
             f"{empty} of {len(mask)} targets have no pixel, so that metrics are undefined; leave these images out"
         )
     return maps, mask, power
+
+
+def _require_one_image_per_map(maps: Sequence[Tensor], target: Any) -> None:
+    """Raise ValueError if a list seems to have the map of each image, where it has the map of each slot."""
+    targets = len(target) if isinstance(target, Sequence) or getattr(target, "ndim", 0) > 2 else 1
+    if len(maps) > 1 and len(maps[0]) == 1 and targets == len(maps):
+        raise ValueError(
+            f"a list of {len(maps)} maps is one map for each slot of a network, so these are maps of 1 image "
+            f"for {targets} targets; pass the maps of all images in one array (B, h, w), such as numpy.stack(maps)"
+        )
 
 
 def convert_histogram(histogram: Any) -> Tensor:

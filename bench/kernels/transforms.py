@@ -1,8 +1,13 @@
-"""Whether PyTorch transforms a function, or observes its operations."""
+"""Transforms of PyTorch: whether one is active, and how `torch.compile` treats a function."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def in_func_transform() -> bool:
@@ -36,3 +41,13 @@ def is_single(numbers: Tensor | None) -> bool:
     if numbers is None or type(numbers) not in (Tensor, nn.Parameter):
         return False
     return numbers.dtype == torch.float32 and numbers.is_cpu
+
+
+def assume_constant_result(function: F) -> F:
+    """Mark a function whose result `torch.compile` computes once, without tracing it, and takes as a constant.
+
+    This has the effect of `torch.compiler.assume_constant_result`, which imports the compiler. The import takes
+    seconds, and no command but a training needs it.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function

@@ -69,6 +69,6 @@ def _pivot(rows: pd.DataFrame, regions: list[str], name: str) -> list[list[str]]
     """Return the cells of the table of one measure: method and norm, then a column for each region."""
     lines = [[METHOD, "ε", *regions]]
     for (method, norm), group in rows.groupby([METHOD, NORM], sort=False):
-        found = {row[REGION]: format_with_bounds(row, name, percent, "–") for _, row in group.iterrows()}
+        found = {row[REGION]: format_with_bounds(row, name, percent) for _, row in group.iterrows()}
         lines.append([str(method), f"{norm:g}", *(found[region] for region in regions)])
     return lines

@@ -16,6 +16,7 @@ from bench.leaderboard.question_columns import EXPLAINED_CLASS, IMAGES, METHOD, 
 from bench.leaderboard.statistics import mean_with_bounds
 from bench.runs.saliency_record import SaliencyRecord
 from mnistref.common.text_table import table
+from mnistref.variants import VARIANTS
 
 _ORDER = (*METHODS, ORACLE)
 
@@ -59,7 +60,7 @@ def _run_to_text(rows: pd.DataFrame, markdown: bool) -> str:
     shown = [column for column in MEASURES if rows[column.name].notna().any()]
     lines = [["map", *(column.text_heading for column in shown), "s / 1,000"]]
     for _, row in rows.iterrows():
-        lines.append([row[METHOD] + "*" * bool(find_caution(row[METHOD]))])
+        lines.append([row[METHOD] + "*" * bool(find_caution(row[METHOD], row[DATASET]))])
         for column in shown:
             assert column.number_format is not None
             lines[-1].append(column.number_format(row[column.name]) if pd.notna(row[column.name]) else "–")
@@ -71,17 +72,30 @@ def _run_to_text(rows: pd.DataFrame, markdown: bool) -> str:
     )
 
 
-def find_caution(method: str) -> str:
-    """Return when the scores of a method are misleading; "" if no such case is known."""
-    return METHODS[method].caution if method in METHODS else ""
+def find_caution(method: str, dataset: str) -> str:
+    """Return when the scores of a method on a data set are misleading; "" if no such case is known.
+
+    Args:
+        method: its name.
+        dataset: the folder name of the data set.
+    """
+    if method not in METHODS or (METHODS[method].on_black and not _is_black(dataset)):
+        return ""
+    return METHODS[method].caution
+
+
+def _is_black(dataset: str) -> bool:
+    """Return whether images of a data set have a black background; True if this is unknown."""
+    variant = VARIANTS.get(dataset.partition("-")[0])
+    return variant is None or variant.background != "photo"
 
 
 def list_cautions(rows: pd.DataFrame) -> list[str]:
     """Return each caution once, after the names of its methods."""
     methods: dict[str, list[str]] = {}
-    for method in rows[METHOD]:
-        if find_caution(method):
-            methods.setdefault(find_caution(method), []).append(method)
+    for method, dataset in zip(rows[METHOD], rows[DATASET], strict=True):
+        if caution := find_caution(method, dataset):
+            methods.setdefault(caution, []).append(method)
     return [f"* {', '.join(names)}: {caution}" for caution, names in methods.items()]
 
 

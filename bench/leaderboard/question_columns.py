@@ -99,8 +99,8 @@ def column_names(columns: Iterable[Column]) -> list[str]:
     return [name for column in columns for name in with_suffixes([column.name], BOUNDS if column.bounded else ())]
 
 
-def format_with_bounds(row: pd.Series, name: str, number_format: Callable[[float], str], between: str = " … ") -> str:
+def format_with_bounds(row: pd.Series, name: str, number_format: Callable[[float], str]) -> str:
     """Return a number of a row with its bounds, such as "0.25 (0.2 … 0.3)"; without bounds if they are unknown."""
     low, high = (row[f"{name}{end}"] for end in BOUNDS)
-    bounds = "" if pd.isna(low) else f" ({number_format(low)}{between}{number_format(high)})"
+    bounds = "" if pd.isna(low) else f" ({number_format(low)} … {number_format(high)})"
     return f"{number_format(row[name])}{bounds}"

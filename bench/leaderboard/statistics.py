@@ -139,7 +139,7 @@ def _bootstrap(sums: np.ndarray, sizes: np.ndarray) -> Any:
         means: np.ndarray = drawn_sums.sum(-1) / questions
         return means
 
-    drawn = SimpleNamespace(bootstrap_distribution=mean(*_random_indices(*counts)))
+    drawn = SimpleNamespace(bootstrap_distribution=mean(*_random_indices(RESAMPLES, *counts)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SciPy warns if BCa has no bounds; `_varying_interval` handles it
         return stats.bootstrap(
@@ -154,13 +154,13 @@ def _bootstrap(sums: np.ndarray, sizes: np.ndarray) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _random_indices(*counts: int) -> tuple[np.ndarray, ...]:
-    """Return the bootstrap samples of each factor with this number of members, i8 (RESAMPLES, count) each.
+def _random_indices(resamples: int, *counts: int) -> tuple[np.ndarray, ...]:
+    """Return the bootstrap samples of each factor with this number of members, i8 (resamples, count) each.
 
     SciPy's bootstrap draws the same samples from this generator, but it draws them again in each call.
     """
     generator = Generator(Philox(_SEED))
-    return tuple(generator.integers(count, size=(RESAMPLES, count)) for count in counts)
+    return tuple(generator.integers(count, size=(resamples, count)) for count in counts)
 
 
 def sign_flip_p_value(values: np.ndarray, baseline: np.ndarray) -> float:

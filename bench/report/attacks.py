@@ -88,7 +88,7 @@ def _figure(board: pd.DataFrame) -> Figure:
     for (method, norm), group in board.groupby([METHOD, NORM], sort=False):
         by_region = {row[REGION]: row for _, row in group.iterrows()}
         cells = (
-            format_with_bounds(by_region[region], measure, percent, "–")
+            format_with_bounds(by_region[region], measure, percent)
             for measure in (FOOLING, ACCURACY)
             for region in regions
         )
@@ -106,7 +106,7 @@ def _panel(frame: Frame, method: str, board: pd.DataFrame, regions: list[str]) -
             low, high = row[f"{FOOLING}_lo"], row[f"{FOOLING}_hi"]
             if pd.notna(low):
                 lines.append(Line(frame.path([(x, low), (x, high)]), f"bounds {kind}"))
-            text = f"{region}, ε {row[NORM]:g}: {format_with_bounds(row, FOOLING, percent, '–')} %"
+            text = f"{region}, ε {row[NORM]:g}: {format_with_bounds(row, FOOLING, percent)} %"
             marks.append(Mark(frame.at(x, row[FOOLING]), kind, text))
     return Panel(method, "", tuple(lines), tuple(marks))
 

@@ -15,7 +15,7 @@ from bench.attribution.measures import AREAS, MEASURES
 from bench.attribution.methods import METHODS
 from bench.common.number_format import percent, share
 from bench.evaluation.column import BOUNDS, Column
-from bench.evaluation.columns import ACCURACY
+from bench.evaluation.columns import ACCURACY, DATASET
 from bench.leaderboard.map_table import build_map_table, find_caution, list_cautions
 from bench.leaderboard.question_columns import METHOD
 from bench.report.load import read_question_records
@@ -77,7 +77,8 @@ def _tabulate(name: str, record: SaliencyRecord, strips: Sequence[str]) -> Salie
     rows = []
     for _, row in board.iterrows():
         cells = [_cell(row, column) for column in columns]
-        rows.append(MapRow(row[METHOD], bool(find_caution(row[METHOD])), cells, maps.get(row[METHOD], "")))
+        has_caution = bool(find_caution(row[METHOD], row[DATASET]))
+        rows.append(MapRow(row[METHOD], has_caution, cells, maps.get(row[METHOD], "")))
     first = board.iloc[0]
     areas = ", ".join(f"{area.removeprefix('area_')} {share(first[area])}" for area in AREAS)
     questions = (

@@ -27,12 +27,14 @@ def save_fooling_rates(board: pd.DataFrame, path: Path) -> Figure:
         path: file of the figure; its ending gives the format.
     """
     methods = [method for method in METHODS if method in set(board[METHOD])]
-    figure = Figure(figsize=(1.5 + 4 * len(methods), 4), layout="constrained")
+    figure = Figure(figsize=(3.5 + 4 * len(methods), 4), layout="constrained")
     panels = figure.subplots(1, len(methods), sharey=True, squeeze=False)[0]
     for axes, method in zip(panels, methods, strict=True):
         _draw_method(axes, board[board[METHOD] == method], method)
     panels[0].set_ylabel("answers that change, %; bars: 95 %")
-    panels[0].legend(title="attacked pixels, share of the image", fontsize=8, title_fontsize=8)
+    handles, labels = panels[0].get_legend_handles_labels()
+    title = "attacked pixels,\nshare of the image"
+    figure.legend(handles, labels, title=title, fontsize=8, title_fontsize=8, loc="outside right upper")
     figure.suptitle(f"{board.iloc[0][RUN]}, {board.iloc[0][IMAGES]:,} questions", fontsize=9, wrap=True)
     save_figure(figure, path)
     return figure

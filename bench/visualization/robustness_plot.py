@@ -81,14 +81,12 @@ def _draw(
     axes.axhspan(unit * own[f"{name}_lo"], unit * own[f"{name}_hi"], color=_OWN_COLOUR, alpha=0.15, lw=0)
     if name == MASK_CORRECTNESS:
         axes.plot(places[order], rows[UNIFORM], ":", marker=".", color="#777777", label="uniform map")
+    labels = [factor_text(one[factor]) for one in factors] if factor else [row[DIFFERS] for _, row in others.iterrows()]
+    axes.set_xlabel(FACTOR_WORDS[factor] if factor else "")
     if factor in (*_RANGES, *_NUMBERS):
-        axes.set_xlabel(FACTOR_WORDS[factor])
+        axes.set_xticks(*unequal_ticks(places, labels))
     else:
-        labels = (
-            [factor_text(one[factor]) for one in factors] if factor else [row[DIFFERS] for _, row in others.iterrows()]
-        )
         axes.set_xticks(places, labels, fontsize=7, rotation=20, ha="right")
-        axes.set_xlabel(FACTOR_WORDS[factor] if factor else "")
         axes.margins(x=0.2)
     axes.set_ylabel(f"{_LABELS[name]}; bars: 95 %")
     axes.set_ylim(0, 103 if name == ACCURACY else None)
@@ -103,6 +101,15 @@ def _places(factor: str | None, factors: Sequence[dict[str, Any]]) -> tuple[np.n
     if factor in _NUMBERS:
         return np.array([one[factor] for one in factors], dtype=np.float64), np.zeros(len(factors))
     return np.arange(len(factors), dtype=np.float64), np.zeros(len(factors))
+
+
+def unequal_ticks(places: np.ndarray, labels: Sequence[str]) -> tuple[list[float], list[str]]:
+    """Return the places and labels of the ticks, from low to high; each place once, with all of its labels."""
+    ticks: dict[float, list[str]] = {}
+    for place, label in sorted(zip(places.tolist(), labels, strict=True)):
+        names = ticks.setdefault(place, [])
+        names += [label] * (label not in names)
+    return list(ticks), ["\n".join(names) for names in ticks.values()]
 
 
 def _title(own: pd.Series, factors: Sequence[dict[str, Any]], base: dict[str, Any], factor: str | None) -> str:

@@ -14,9 +14,10 @@ from click.testing import CliRunner
 from cli import mnistref
 from mnistref.storage.journal import JOURNAL
 from tests.faults.helpers import TOP, content, is_one_line, leftovers, run
+from tests.helpers import long_form
 
 
-@pytest.mark.parametrize("variant", ["mini", "mbg"])
+@pytest.mark.parametrize("variant", long_form(["mini", "mbg"], ["mini"]))
 def test_run_with_a_file_size_limit_is_completed_without_the_limit(
     variant, rounds, request_of, undisturbed, completes, tmp_path
 ):
@@ -87,15 +88,15 @@ def nth_open_to_write(monkeypatch, n: int) -> Failing:
 @pytest.mark.parametrize(
     ("variant", "harm"),
     [
-        ("mini", nth_call("fsync")),
+        pytest.param("mini", nth_call("fsync"), marks=pytest.mark.long_form),
         ("mini", nth_call("replace")),
         ("mini", nth_write),
-        ("mini", nth_call("chmod")),
+        pytest.param("mini", nth_call("chmod"), marks=pytest.mark.long_form),
         ("mbg", nth_call("rename")),
-        ("mbg", nth_open_to_write),
-        ("mbg", nth_call("open")),
+        pytest.param("mbg", nth_open_to_write, marks=pytest.mark.long_form),
+        pytest.param("mbg", nth_call("open"), marks=pytest.mark.long_form),
         ("mbg", nth_call("mkdir")),
-        ("mbg", nth_call("unlink")),
+        pytest.param("mbg", nth_call("unlink"), marks=pytest.mark.long_form),
     ],
     ids=["fsync", "replace", "write", "chmod", "rename", "open", "os.open", "mkdir", "unlink"],
 )

@@ -125,13 +125,13 @@ def test_interrupt_during_command_import_ends_with_130(module, request_of, tmp_p
     ("module", "name", "variant"),
     [
         ("mnistref.generation.plan", "resolve_request", "mini"),
-        ("mnistref.generation.plan", "load_digits", "mini"),
+        pytest.param("mnistref.generation.plan", "load_digits", "mini", marks=pytest.mark.long_form),
         ("mnistref.generation.plan", "list_photos", "mbg"),
-        ("mnistref.generation.generate", "is_finished", "mini"),
+        pytest.param("mnistref.generation.generate", "is_finished", "mini", marks=pytest.mark.long_form),
         ("mnistref.generation.generate", "prepare_bank", "mbg"),
-        ("mnistref.generation.generate", "intact_shards", "mini"),
+        pytest.param("mnistref.generation.generate", "intact_shards", "mini", marks=pytest.mark.long_form),
         ("mnistref.generation.dispatch", "append_shard", "mini"),
-        ("mnistref.storage.manifest", "write_whole", "mini"),
+        pytest.param("mnistref.storage.manifest", "write_whole", "mini", marks=pytest.mark.long_form),
     ],
 )
 def test_interrupt_in_every_phase_of_generate_ends_with_130_and_resumes(

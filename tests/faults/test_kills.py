@@ -15,6 +15,7 @@ import pytest
 from mnistref.storage.journal import JOURNAL, append_shard
 from mnistref.storage.manifest import read_manifest
 from tests.faults.helpers import HANG_SECONDS, children, content, finish, is_one_line, leftovers, start
+from tests.helpers import long_form
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,10 @@ def require_complete_files(root: Path, whole: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "workers", "share"), [("mini", "threads", 0.5), ("mbg", "threads", 0.25), ("mini", "processes", 0.25)]
+    ("variant", "workers", "share"),
+    long_form(
+        [("mini", "threads", 0.5), ("mbg", "threads", 0.25), ("mini", "processes", 0.25)], [("mbg", "threads", 0.25)]
+    ),
 )
 def test_killed_generate_is_completed_by_the_same_command(
     variant, workers, share, rounds, duration, request_of, undisturbed, completes, tmp_path
@@ -141,7 +145,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("workers", ["threads", "processes"])
+@pytest.mark.parametrize("workers", long_form(["threads", "processes"], ["processes"]))
 def test_interrupted_generate_ends_and_is_completed_by_the_same_command(
     workers, rounds, duration, request_of, undisturbed, completes, tmp_path
 ):

@@ -82,6 +82,7 @@ def test_killed_training_resumes_to_the_same_bytes(rounds, mini, undisturbed, tm
     assert inside
 
 
+@pytest.mark.long_form
 def test_second_process_waits_for_a_running_training(mini, undisturbed, tmp_path):
     """The second process reports that the run is already finished."""
     both = [start(mini, tmp_path, 60) for _ in range(2)]

@@ -81,6 +81,7 @@ def test_stopped_sweep_ends_its_processes_and_resumes(rounds, mini, tmp_path, ca
     assert [record.message[:17] for record in caplog.records] == ["already finished:"] * 2
 
 
+@pytest.mark.long_form
 def test_sweep_on_a_cluster_survives_a_killed_worker(mini, tmp_path):
     pytest.importorskip("distributed")
     tasks = planned(mini)

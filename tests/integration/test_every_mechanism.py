@@ -10,7 +10,7 @@ import torch
 import bench
 from bench.attention import MECHANISMS, AttentionRNN
 from bench.attention.base import Readout
-from tests.helpers import TOP
+from tests.helpers import FAMILIES, TOP, long_form
 
 IMAGES, QUERY = torch.rand(2, 3, 48, 48), torch.tensor([1, 2])
 X = torch.randn(3, 4, 4, 5, generator=torch.Generator().manual_seed(0))
@@ -45,7 +45,7 @@ def test_empty_batch_has_an_empty_output(name):
         model.train()(IMAGES[:0], QUERY[:0])
 
 
-@pytest.mark.parametrize("name", MECHANISMS)
+@pytest.mark.parametrize("name", long_form(MECHANISMS, FAMILIES))
 def test_output_shapes_are_computed_on_the_meta_device(name):
     model = bench.create_model(name, variant="mini").eval()
     shapes = [t.shape for t in tensors(model(IMAGES, QUERY))]
@@ -71,6 +71,7 @@ def exported(module: torch.nn.Module, inputs: tuple, folder) -> list[torch.Tenso
     return torch.load(folder / "out.pt")
 
 
+@pytest.mark.long_form
 def test_exported_networks_need_no_custom_operators(tmp_path):
     torch.manual_seed(0)
     layer = AttentionRNN(4, hidden=3, width=5)

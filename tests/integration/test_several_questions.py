@@ -1,5 +1,6 @@
 """Training with several questions about each image in a step: the questions, resuming, and the options."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -18,11 +19,13 @@ from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest, read_triples
 from tests.bench.bench_command import bench
 from tests.bench.training.helpers import train_with_stops
+from tests.helpers import long_form
 
 CPU = torch.device("cpu")
 COMPUTING = ComputeConfig(CPU)
 SHORT = Recipe("fast", "adam", lr=0.003, batch=32, epochs=2, schedule="onecycle", questions="all")
-EVERY_WAY = pytest.mark.parametrize("questions", ["all", 2])
+QUESTIONS = ("all", 2)
+EVERY_WAY = pytest.mark.parametrize("questions", QUESTIONS)
 
 
 def training(
@@ -87,8 +90,10 @@ def test_training_with_several_questions_learns_and_counts_questions(questions, 
     assert accuracy(trainer.model, trainer.val) == records[-1]["val_accuracy"]
 
 
-@EVERY_WAY
-@pytest.mark.parametrize("way", ["resident", "streamed", "online"])
+@pytest.mark.parametrize(
+    ("questions", "way"),
+    long_form(itertools.product(QUESTIONS, ("resident", "streamed", "online")), [("all", "resident"), (2, "online")]),
+)
 def test_resuming_between_two_steps_with_several_questions_ends_with_the_same_bits(questions, way, mini, tmp_path):
     how = {"data_options": DataOptions(stream=way == "streamed"), "online": way == "online"}
     whole = training(mini, questions, **how)

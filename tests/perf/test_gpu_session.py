@@ -44,6 +44,7 @@ def read(out: Path) -> dict:
     return json.loads((out / "session.json").read_text())
 
 
+@pytest.mark.long_form
 def test_a_tiny_session_from_end_to_end(tmp_path):
     """session.json is always complete; self-tests run with Triton, and parts for CUDA are skipped."""
     pytest.importorskip("triton")

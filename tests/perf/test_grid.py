@@ -16,7 +16,7 @@ import torch
 from bench.leaderboard.aggregate import build_board
 from bench.runs import records
 from mnistref.common.atomic_files import PARTIAL
-from tests.helpers import TOP
+from tests.helpers import TOP, long_form
 from tests.perf import grid_options, grid_plan
 from tests.perf.grid_commands import Commands
 
@@ -306,7 +306,7 @@ def test_without_a_gpu_the_grid_makes_no_folder(tmp_path):
     assert not (tmp_path / "grid").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", long_form([signal.SIGKILL, signal.SIGINT, signal.SIGTERM], [signal.SIGKILL]))
 def test_a_killed_grid_leaves_complete_records(number, record, program, tmp_path, rounds):
     """All finished runs except the latest are packed, and a second call resumes."""
     if number == signal.SIGINT and rounds < 200:
@@ -337,6 +337,7 @@ def test_a_killed_grid_leaves_complete_records(number, record, program, tmp_path
     assert {path.name for path in out.rglob("*")} <= FILES
 
 
+@pytest.mark.long_form
 def test_the_grid_trains_small_networks_from_end_to_end(tmp_path):
     """The grid is interrupted and resumed, and the packed records give a leaderboard."""
     out = tmp_path / "out"

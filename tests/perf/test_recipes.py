@@ -7,13 +7,14 @@ import pytest
 
 from bench.compute import resolve_compute
 from bench.config import RECIPES
+from tests.helpers import long_form
 from tests.perf import recipes
 
 EVERY = 20
 """Number of steps. An epoch of 400 images has 50 steps."""
 
 
-@pytest.mark.parametrize("cut", [1, 3], ids=["before a checkpoint", "after one"])
+@pytest.mark.parametrize("cut", long_form([1, 3], [3]), ids=["before a checkpoint", "after one"])
 def test_a_resumed_run_continues_its_curve(cut, mini, tmp_path, monkeypatch):
     recipe = replace(RECIPES["fast"], batch=8, epochs=2)
     trained = partial(recipes.curve, "none", mini, recipe, EVERY, resolve_compute("cpu"), seed=0, init=None)

@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 from bench.kernels.diagonal_lstm import reference, torch_packed
 from bench.kernels.diagonal_lstm.implementation_log import ImplementationError, record_implementation
 from bench.kernels.diagonal_lstm.self_test import example, problem_with, relative_error
-from bench.kernels.transforms import in_func_transform
+from bench.kernels.transforms import assume_constant_result, in_func_transform
 
 __all__ = ["ImplementationError", "diagonal_lstm", "example", "relative_error"]
 
@@ -118,7 +118,7 @@ def diagonal_lstm(
         return IMPLEMENTATIONS[chosen](context.to(dtype), bias.to(kernel_h.dtype), *kernels, readout.to(dtype))
 
 
-@torch.compiler.assume_constant_result  # torch.compile calls it once, without tracing it
+@assume_constant_result  # torch.compile calls it once, without tracing it
 def resolve_implementation(device: str, dtype: torch.dtype, implementation: str | None = None) -> str:
     """Return the name of the implementation for a device and a dtype.
 
@@ -150,7 +150,7 @@ def _is_cast(device: str) -> bool:
     return _supports_autocast(device) and torch.is_autocast_enabled(device)
 
 
-@torch.compiler.assume_constant_result  # torch.compile of PyTorch 2.11 cannot trace it
+@assume_constant_result  # torch.compile of PyTorch 2.11 cannot trace it
 def _supports_autocast(device: str) -> bool:
     return torch.amp.is_autocast_available(device)
 
@@ -241,14 +241,14 @@ def describe_triton_problem(
     return problem
 
 
-@torch.compiler.assume_constant_result
+@assume_constant_result
 def _cached_self_test(device: torch.device, dtype: torch.dtype, rows: int, channels: int, t: int, p: int) -> str:
     from bench.kernels.diagonal_lstm import triton_op
 
     return triton_self_test(device, dtype, triton_op.products(dtype), 4 if _interpreted() else rows, channels, t, p)
 
 
-@torch.compiler.assume_constant_result
+@assume_constant_result
 def _import_problem() -> str:
     return triton_import_problem()
 
@@ -290,7 +290,7 @@ def _self_test(name: str, device: torch.device, dtype: torch.dtype, tolerance: f
         return executor.submit(problem_with, *both, device, dtype, tolerance, sizes).result()
 
 
-@torch.compiler.assume_constant_result
+@assume_constant_result
 def _warn_once(problem: str) -> None:
     warn_triton_fallback(problem)
 

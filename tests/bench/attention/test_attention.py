@@ -210,7 +210,7 @@ def program(name: str, last: bool) -> tuple:
 PROGRAMS = list({program(*form): form for form in reversed(FORMS)}.values())[::-1]
 
 
-@pytest.mark.parametrize(("name", "last"), PROGRAMS)
+@pytest.mark.parametrize(("name", "last"), long_form(PROGRAMS, PROGRAMS[::4]))
 def test_a_mechanism_compiles_to_one_graph(name, last):
     compiles(name, last, "aot_eager")
 

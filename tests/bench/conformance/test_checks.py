@@ -17,26 +17,29 @@ from tests.helpers import FAMILIES, long_form
 TRAINING = "in training, the output for an image depends on the other images in the batch"
 
 
+REMARKS = [
+    ("return self.score(x) + 0 * score", "the query does not change the output"),
+    ("return score.sigmoid()", "all scores are in 0 … 1"),
+    ("return score + torch.randn(score.shape)", "it is random in evaluation"),
+    (
+        "return score + torch.randn(score.shape)",
+        "not tested: gives the same output for an image alone and in a batch",
+    ),
+    (
+        "return score + torch.randn(1 + int(score[0].sum() > 0) + int(score.sum().abs() * 1e4) % 9)[0]",
+        "not tested: gives an output that does not depend on the other images in the batch",
+    ),
+    ("return score - self.training * score.mean()", f"{TRAINING}, and not only through BatchNorm"),
+    (
+        "return score - self.training * score.mean() + torch.randn(score.shape)",
+        f"{TRAINING}, and not only through BatchNorm",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("forward", "what"),
-    [
-        ("return self.score(x) + 0 * score", "the query does not change the output"),
-        ("return score.sigmoid()", "all scores are in 0 … 1"),
-        ("return score + torch.randn(score.shape)", "it is random in evaluation"),
-        (
-            "return score + torch.randn(score.shape)",
-            "not tested: gives the same output for an image alone and in a batch",
-        ),
-        (
-            "return score + torch.randn(1 + int(score[0].sum() > 0) + int(score.sum().abs() * 1e4) % 9)[0]",
-            "not tested: gives an output that does not depend on the other images in the batch",
-        ),
-        ("return score - self.training * score.mean()", f"{TRAINING}, and not only through BatchNorm"),
-        (
-            "return score - self.training * score.mean() + torch.randn(score.shape)",
-            f"{TRAINING}, and not only through BatchNorm",
-        ),
-    ],
+    long_form(REMARKS, REMARKS[::2]),
 )
 def test_check_adds_remarks_on_possibly_intended_behaviour(forward, what, tmp_path):
     path = write_module(tmp_path, BODY.format(init="pass", forward=forward))

@@ -63,6 +63,7 @@ def test_module_that_ends_its_process_is_unfit_and_other_modules_are_not(own):
     }
 
 
+@pytest.mark.long_form
 def test_module_that_changes_the_working_directory_can_be_loaded_again(own, monkeypatch, rounds):
     monkeypatch.chdir(own.parent)
     networks, unfit = check_networks(["own.py:Moves", "none,own.py:Moves"], [MINI])
@@ -73,6 +74,7 @@ def test_module_that_changes_the_working_directory_can_be_loaded_again(own, monk
     assert Path.cwd() == own.parent
 
 
+@pytest.mark.long_form
 def test_a_run_keeps_relative_paths_when_its_module_changes_the_working_directory(own, mini, monkeypatch):
     monkeypatch.chdir(own.parent)
     done = call("run", "--attn", "own.py:Moves", "--data", mini, "--runs", "here", *TRAINING)

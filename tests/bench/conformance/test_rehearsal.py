@@ -13,28 +13,31 @@ from bench.runs.network_loading import load_model
 from mnistref.common.errors import RunProblemError
 from mnistref.variants import VARIANTS
 from tests.bench.attention.user_modules import BODY, GOOD, write_module
+from tests.helpers import long_form
+
+ERRORS = [
+    ("self.n = 0", "self.n += self.training; return score * (1 + self.n)", "resumes from its checkpoint"),
+    (
+        "import random; self.draw = random.random",
+        "return score * (1 + self.training * self.draw())",
+        "the same seed",
+    ),
+    ("", "return score + x.view(len(x), -1)[:, :1, None, None]", "a training step raises RuntimeError: view size"),
+    ("", "return score if len(x) > 1 else score[0]", "one number per position"),
+    ("self.at = nn.Parameter(torch.zeros(25, 25))", "return score + self.at", "must match the size"),
+    ("", "return (score, score) if self.training else score", "in training; expected a score map"),
+    ("", "return score + query[:, 9, None, None, None] * x[:, :1]", "index 9 is out of bounds"),
+    ("", "return score if x.shape[2] < 99 else score[:, :, 1:]", "one number per position"),
+    ("", "assert self.training or len(x) < 5; return score", "a test with batches of 32 images raises Assertion"),
+    ("", "assert len(x) < 51; return score", "a test with batches of 200 images raises AssertionError"),
+    ("", "assert not self.training or len(x) < 5; return score", "a training step of 32 images raises Assertion"),
+    ("", "return score / (self.training or len(x) < 5)", "the answers to 32 of 32 questions are not finite"),
+]
 
 
 @pytest.mark.parametrize(
     ("init", "forward", "why"),
-    [
-        ("self.n = 0", "self.n += self.training; return score * (1 + self.n)", "resumes from its checkpoint"),
-        (
-            "import random; self.draw = random.random",
-            "return score * (1 + self.training * self.draw())",
-            "the same seed",
-        ),
-        ("", "return score + x.view(len(x), -1)[:, :1, None, None]", "a training step raises RuntimeError: view size"),
-        ("", "return score if len(x) > 1 else score[0]", "one number per position"),
-        ("self.at = nn.Parameter(torch.zeros(25, 25))", "return score + self.at", "must match the size"),
-        ("", "return (score, score) if self.training else score", "in training; expected a score map"),
-        ("", "return score + query[:, 9, None, None, None] * x[:, :1]", "index 9 is out of bounds"),
-        ("", "return score if x.shape[2] < 99 else score[:, :, 1:]", "one number per position"),
-        ("", "assert self.training or len(x) < 5; return score", "a test with batches of 32 images raises Assertion"),
-        ("", "assert len(x) < 51; return score", "a test with batches of 200 images raises AssertionError"),
-        ("", "assert not self.training or len(x) < 5; return score", "a training step of 32 images raises Assertion"),
-        ("", "return score / (self.training or len(x) < 5)", "the answers to 32 of 32 questions are not finite"),
-    ],
+    long_form(ERRORS, ERRORS[::2]),
 )
 def test_check_detects_errors_that_a_run_would_raise(init, forward, why, tmp_path):
     path = write_module(tmp_path, BODY.format(init=init or "pass", forward=forward))
@@ -42,15 +45,18 @@ def test_check_detects_errors_that_a_run_would_raise(init, forward, why, tmp_pat
     assert any(why in finding.reason for finding in wrong), wrong
 
 
+TOPS = [
+    ("KEYS = torch.randn(1)", "return score * KEYS", False),
+    ("import util", "return score * util.KEYS", False),
+    ("KEYS = {}", "return score * KEYS.setdefault(x.shape[1], torch.randn(1))", False),
+    ("KEYS = torch.linspace(1, 2, 3)", "return score * KEYS[1]", True),
+    ("KEYS = torch.randn(1, generator=torch.Generator().manual_seed(7))", "return score * KEYS", True),
+]
+
+
 @pytest.mark.parametrize(
     ("top", "forward", "fit"),
-    [
-        ("KEYS = torch.randn(1)", "return score * KEYS", False),
-        ("import util", "return score * util.KEYS", False),
-        ("KEYS = {}", "return score * KEYS.setdefault(x.shape[1], torch.randn(1))", False),
-        ("KEYS = torch.linspace(1, 2, 3)", "return score * KEYS[1]", True),
-        ("KEYS = torch.randn(1, generator=torch.Generator().manual_seed(7))", "return score * KEYS", True),
-    ],
+    long_form(TOPS, TOPS[::2]),
 )
 def test_network_has_equal_outputs_after_its_file_is_imported_again(top, forward, fit, tmp_path):
     (tmp_path / "util.py").write_text("import torch\nKEYS = torch.randn(1)\n")

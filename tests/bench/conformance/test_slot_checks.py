@@ -8,55 +8,57 @@ from bench.conformance.checks import check_mechanism, describe_verdict
 from tests.bench.attention.user_modules import BODY, write_module
 from tests.helpers import long_form
 
+VIOLATIONS = [
+    ("", "return score.repeat(1, 2, 1, 1)", "one number per position"),
+    ("", "return score[:, :, ::2]", "one number per position"),
+    ("", "return x", "one number per position"),
+    ("", "return 3", "expected a score map"),
+    (
+        "",
+        "return nn.functional.conv2d(score, torch.ones(1, 1, 5, 5))",
+        "raises RuntimeError|one number per position",
+    ),
+    ("", "return Changed(x, 3 * score)", "expected 0 … 1"),
+    ("", "return Changed(x * score)[:1]", "expected a score map"),
+    ("", "return score / 0", "not finite"),
+    ("", "return (score > 0).float()", "no gradient reaches"),
+    ("self.spare = nn.Linear(3, 3)", "return score", "no gradient reaches spare.weight"),
+    ("", "return score.detach() + self.score(x)", "no gradient reaches ask"),
+    (
+        "self.mix = torch.ones(1, 1, 1, 1)",
+        "return nn.functional.conv2d(score, self.mix)",
+        "neither parameter",
+    ),
+    (
+        "import random; self.draw = random.Random(0)",
+        "return score * (1 + self.draw.random())",
+        "differs between two calls with the same seed",
+    ),
+    ("", "return score - score.mean()", "when another image of the batch changes"),
+    ("", "return score * x.shape[0]", "between batches of 1 and 4 images"),
+    (
+        "",
+        "return score if len(x) < 8 else score * x.mean(1, keepdim=True).square()",
+        "between batches of 3 and 32 images",
+    ),
+    ("", "return score if len(x) <= 50 else score * 1.1", "between batches of 3 and 200 images"),
+    ("", "return score.double()", "returns torch.float64, expected torch.float32, .* a score for features"),
+    ("", "return Scored(x.double(), score)", "returns torch.float64, expected torch.float32, .* features for"),
+    (
+        "",
+        "return score - score.mean() + 0.01 * torch.randn(score.shape)",
+        "when another image of the batch changes",
+    ),
+    ("", "return score + 1e-3 * score.roll(1, 0)", "when another image of the batch changes"),
+    ("", "raise SystemExit(0)", "it raises SystemExit"),
+    ("", "return (score * 1e-30).half().float() / 0 if score.dtype == torch.bfloat16 else score * 1.0", "bfloat16"),
+    ("self.count = torch.rand(1).item()", "return score * (1 + self.count)", "outside of it"),
+]
+
 
 @pytest.mark.parametrize(
     ("init", "forward", "why"),
-    [
-        ("", "return score.repeat(1, 2, 1, 1)", "one number per position"),
-        ("", "return score[:, :, ::2]", "one number per position"),
-        ("", "return x", "one number per position"),
-        ("", "return 3", "expected a score map"),
-        (
-            "",
-            "return nn.functional.conv2d(score, torch.ones(1, 1, 5, 5))",
-            "raises RuntimeError|one number per position",
-        ),
-        ("", "return Changed(x, 3 * score)", "expected 0 … 1"),
-        ("", "return Changed(x * score)[:1]", "expected a score map"),
-        ("", "return score / 0", "not finite"),
-        ("", "return (score > 0).float()", "no gradient reaches"),
-        ("self.spare = nn.Linear(3, 3)", "return score", "no gradient reaches spare.weight"),
-        ("", "return score.detach() + self.score(x)", "no gradient reaches ask"),
-        (
-            "self.mix = torch.ones(1, 1, 1, 1)",
-            "return nn.functional.conv2d(score, self.mix)",
-            "neither parameter",
-        ),
-        (
-            "import random; self.draw = random.Random(0)",
-            "return score * (1 + self.draw.random())",
-            "differs between two calls with the same seed",
-        ),
-        ("", "return score - score.mean()", "when another image of the batch changes"),
-        ("", "return score * x.shape[0]", "between batches of 1 and 4 images"),
-        (
-            "",
-            "return score if len(x) < 8 else score * x.mean(1, keepdim=True).square()",
-            "between batches of 3 and 32 images",
-        ),
-        ("", "return score if len(x) <= 50 else score * 1.1", "between batches of 3 and 200 images"),
-        ("", "return score.double()", "returns torch.float64, expected torch.float32, .* a score for features"),
-        ("", "return Scored(x.double(), score)", "returns torch.float64, expected torch.float32, .* features for"),
-        (
-            "",
-            "return score - score.mean() + 0.01 * torch.randn(score.shape)",
-            "when another image of the batch changes",
-        ),
-        ("", "return score + 1e-3 * score.roll(1, 0)", "when another image of the batch changes"),
-        ("", "raise SystemExit(0)", "it raises SystemExit"),
-        ("", "return (score * 1e-30).half().float() / 0 if score.dtype == torch.bfloat16 else score * 1.0", "bfloat16"),
-        ("self.count = torch.rand(1).item()", "return score * (1 + self.count)", "outside of it"),
-    ],
+    long_form(VIOLATIONS, VIOLATIONS[::2]),
 )
 def test_check_names_each_violation(init, forward, why, tmp_path):
     path = write_module(tmp_path, BODY.format(init=init or "pass", forward=forward))

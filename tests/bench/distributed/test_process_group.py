@@ -126,6 +126,7 @@ def command(mini: Path, runs: Path, *more: str) -> list[str]:
     return ["run", "--attn", "film", "--data", str(mini), "--device", "cpu", *SHORT, "--runs", str(runs), *more]
 
 
+@pytest.mark.long_form
 def test_two_processes_resume_a_run_of_one_process(mini, tmp_path, interrupt_after):
     """One process is interrupted after the first of two epochs, and two processes resume."""
     whole = CliRunner().invoke(cli.bench, command(mini, tmp_path / "one"))

@@ -118,7 +118,7 @@ def test_single_tensor_is_one_map_if_the_shape_is_unambiguous():
     stacked = torch.stack([one, one**2])
     assert torch.equal(mask_correctness(stacked, TARGET), mask_correctness([one, one**2], TARGET))
     for odd in (torch.cat([one, one], 1), one[None, :, 0]):
-        with pytest.raises(ValueError, match=r"pass a list of maps|targets for maps"):
+        with pytest.raises(ValueError, match=r"pass a list of maps|pass the maps of all images in one array"):
             mask_correctness(odd, TARGET)
     assert two.shape != one.shape
 

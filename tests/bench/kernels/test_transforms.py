@@ -1,12 +1,16 @@
 """When compiled kernels must not replace plain operators."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
-from bench.kernels.transforms import in_func_transform, is_single, watched
+from bench.kernels.transforms import assume_constant_result, in_func_transform, is_single, watched
+from tests.helpers import TOP
 
 
 def test_nothing_is_watched_in_plain_code_and_without_gradients():
@@ -62,3 +66,30 @@ def test_tracing_is_watched():
 )
 def test_only_plain_tensors_in_single_precision_on_the_cpu_are_single(numbers, single):
     assert is_single(numbers) == single
+
+
+def test_a_constant_function_is_marked_as_the_compiler_marks_it_and_called_once():
+    calls = []
+
+    def factor() -> float:
+        calls.append(torch.compiler.is_compiling())
+        return 3.0
+
+    def other() -> float:
+        return 3.0
+
+    marked = assume_constant_result(factor)
+    assert marked is factor
+    assert vars(factor) == vars(torch.compiler.assume_constant_result(other))
+    scaled = torch.compile(lambda x: x * factor(), backend="eager", fullgraph=True)
+    assert [scaled(torch.ones(1)).item() for _ in range(2)] == [3.0, 3.0]
+    assert len(calls) == 1
+
+
+def test_a_network_is_built_and_used_without_the_compiler():
+    code = (
+        "import sys, torch, bench; model = bench.create_model('pan-ctx', 'mini').eval();"
+        "model(torch.zeros(1, 3, 48, 48), torch.tensor([1])); print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

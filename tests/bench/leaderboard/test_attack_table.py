@@ -48,10 +48,10 @@ def test_the_text_of_attacks_has_a_line_for_each_norm_and_a_column_for_each_regi
     assert ["method", "ε", "all", "target"] in lines
     assert text.startswith("run-1: 20 test questions of mini-1, 100.0 % right before an attack")
     low, high = (100 * bound for bound in bootstrap_interval((np.arange(20) < 1).astype(float)[None]))
-    assert ["fgsm", "4", "100.0", "(83.9–100.0)", "5.0", f"({low:.1f}–{high:.1f})"] in lines
+    assert ["fgsm", "4", "100.0", "(83.9", "…", "100.0)", "5.0", f"({low:.1f}", "…", f"{high:.1f})"] in lines
     low, high = (100 * bound for bound in bootstrap_interval((np.arange(20) >= 1).astype(float)[None]))
-    assert ["fgsm", "4", "0.0", "(0.0–16.1)", "95.0", f"({low:.1f}–{high:.1f})"] in lines
+    assert ["fgsm", "4", "0.0", "(0.0", "…", "16.1)", "95.0", f"({low:.1f}", "…", f"{high:.1f})"] in lines
     assert "all 1.000; target 0.125" in text
-    assert "| fgsm | 4 | 100.0 (83.9–100.0) |" in attack_table_to_text(
+    assert "| fgsm | 4 | 100.0 (83.9 … 100.0) |" in attack_table_to_text(
         build_attack_table([("run-1", attacked())]), markdown=True
     )

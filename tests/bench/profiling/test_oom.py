@@ -14,9 +14,9 @@ from mnistref.variants import get_variant
 @pytest.mark.parametrize(
     ("most", "advice"),
     [
-        (60, "give --batch 50"),
+        pytest.param(60, "give --batch 50", marks=pytest.mark.long_form),
         (1, "no smaller batch fits either"),
-        (400, "but not together with the data; give --stream"),
+        pytest.param(400, "but not together with the data; give --stream", marks=pytest.mark.long_form),
     ],
 )
 def test_first_batch_that_fits_is_suggested(most, advice, monkeypatch):

@@ -46,7 +46,7 @@ def test_the_chart_of_attacks_has_a_line_for_each_region_with_its_share_of_the_i
 
 
 def bounds(row, name: str) -> str:
-    return f"{100 * row[f'{name}_lo']:.1f}–{100 * row[f'{name}_hi']:.1f}"
+    return f"{100 * row[f'{name}_lo']:.1f} … {100 * row[f'{name}_hi']:.1f}"
 
 
 def test_the_table_of_the_chart_of_attacks_has_every_rate_and_accuracy(run):

@@ -66,6 +66,7 @@ def test_the_same_records_give_the_same_page(real, runs, root):
     assert page(real, root) == page(runs, root)
 
 
+@pytest.mark.long_form
 def test_page_has_the_same_bytes_in_another_process(real, root, tmp_path):
     call = [sys.executable, "cli.py", "bench", "report", "--runs", real, "--root", root, "--out", tmp_path / "r.html"]
     environment = {**os.environ, "PYTHONHASHSEED": "7"}

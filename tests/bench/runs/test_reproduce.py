@@ -73,6 +73,7 @@ def test_user_folder_of_digits_must_be_given_again(idx_folder, tmp_path):
     assert (code, "the run was made with" in error) == (4, True), error
 
 
+@pytest.mark.long_form
 def test_data_sets_with_duplicate_photos_or_unusual_digits_are_generated_again(idx_folder, tmp_path):
     """The first data set has photos that are left out today. The record of the second allows unusual digits."""
     for name, change in (("photos", None), ("digits", 255)):

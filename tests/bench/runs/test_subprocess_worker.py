@@ -60,6 +60,7 @@ def test_runs_in_one_process_equal_runs_in_separate_processes_to_the_bit(tiny, t
     assert len(pids) == 1
 
 
+@pytest.mark.long_form
 def test_killed_process_fails_only_its_own_run(worker, tiny, tmp_path):
     first, second, third = planned(tiny, ("none", "pan", "san"))
     one, runs = worker, tmp_path / "runs"
@@ -122,12 +123,14 @@ def with_a_broken_kernel(task: dict) -> WorkerReply:
         return subprocess_worker.run_task(task)
 
 
+@pytest.mark.long_form
 def test_worker_reports_a_broken_kernel(child, tiny, tmp_path):
     answer = child.call(with_a_broken_kernel, task_message(planned(tiny)[0], tmp_path))
     said = "the compiled pooling does not work here (broken for this test): slower plain operators are used"
     assert answer == WorkerReply(RunOutcome("ok", "", (said,)), True)
 
 
+@pytest.mark.long_form
 def test_worker_reports_a_task_that_it_cannot_read(tmp_path):
     ended = subprocess_worker.launch({"config": {}, "data": "", "runs": "", "files": {}})
     assert ended.status == "failed"

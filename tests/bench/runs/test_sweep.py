@@ -75,6 +75,7 @@ def test_each_run_starts_from_weights_of_its_mechanism_and_seed(mini, make, tmp_
     assert outcome(again) == outcome(tmp_path / "runs" / first.config.run_id)
 
 
+@pytest.mark.long_form
 def test_sweep_names_runs_without_usable_initial_weights(mini, tmp_path, monkeypatch):
     """The other runs finish, and a second sweep does not repeat them."""
     monkeypatch.setattr(Worker, "launch", lambda _, task: subprocess_worker.run_task(task).outcome)  # no new process

@@ -18,6 +18,7 @@ from bench.runs.network_loading import load_model
 from bench.training import checkpoints
 from bench.training.progress import ProgressOptions
 from tests.bench.bench_command import TRAINING
+from tests.helpers import long_form
 
 RECIPE = Recipe("fast", "adam", lr=0.003, batch=15, epochs=2, schedule="onecycle")
 STEPS = 8
@@ -64,7 +65,7 @@ def require_same(folder: Path, other: Path) -> None:
     assert all(torch.equal(weights[name], value) for name, value in expected.items())
 
 
-@pytest.mark.parametrize("step", [1, 3, STEPS, STEPS + 2])
+@pytest.mark.parametrize("step", long_form([1, 3, STEPS, STEPS + 2], [3, STEPS]))
 def test_interruption_in_training_saves_the_current_step(step, few, uninterrupted, tmp_path, caplog):
     def press_at(trainer) -> None:
         if trainer.steps_done == step:

@@ -55,6 +55,7 @@ def test_tensorboard_shows_the_values_of_the_record(mini, tmp_path):
     assert records.is_finished(run)
 
 
+@pytest.mark.long_form
 def test_resumed_and_restarted_runs_log_each_step_once(mini, tmp_path, interrupt_after):
     with interrupt_after(2):
         assert trained(mini, tmp_path, "--log", "tensorboard").exit_code == 130

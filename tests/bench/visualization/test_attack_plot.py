@@ -30,7 +30,7 @@ def test_each_method_has_a_panel_with_the_rates_of_each_region(tmp_path):
             line = container.lines[0]
             np.testing.assert_array_equal(line.get_xdata(), [1.0, 4.0, 16.0])
             np.testing.assert_allclose(np.asarray(line.get_ydata(), float), [25, 50, 75])
-    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["all, 1.000", "target, 0.125"]
     assert figure.get_suptitle() == "run-1, 1,234 questions"
     assert (tmp_path / "rates.svg").read_bytes().startswith(b"<?xml")

@@ -24,6 +24,7 @@ from mnistref.dataset import MnistRef, read_manifest
 from mnistref.variants import get_variant
 from tests.bench.attention.user_modules import scorer, write_module
 from tests.bench.bench_command import bench
+from tests.helpers import FAMILIES, long_form
 
 pytest.importorskip("matplotlib")
 CPU = torch.device("cpu")
@@ -139,7 +140,7 @@ def test_show_is_deterministic_to_the_byte(suffix, finished, root, tmp_path):
     assert not list(tmp_path.glob(".partial*"))
 
 
-@pytest.mark.parametrize("name", MECHANISMS)
+@pytest.mark.parametrize("name", long_form(MECHANISMS, FAMILIES[::2]))
 def test_every_mechanism_can_be_drawn(name, untrained_run, root, tmp_path):
     run = untrained_run(name)
     (row,) = save_picture(run, tmp_path / "a.png", root, images=1)
@@ -170,6 +171,7 @@ def test_network_without_maps_is_drawn_with_answers(untrained_run, root, tmp_pat
     assert "product" not in texts_of(figure(rows, ["title"], []))
 
 
+@pytest.mark.long_form
 def test_samples_differ_can_be_widened_and_are_reproducible(untrained_run, root, tmp_path):
     run = untrained_run("arnn-sampled")
 

@@ -39,6 +39,7 @@ def show(*arguments) -> tuple[int, str, str]:
     return done.exit_code, done.stdout.strip(), done.stderr.strip()
 
 
+@pytest.mark.long_form
 def test_each_cell_equals_the_picture_of_the_network_alone(trained, root, tmp_path):
     runs = [trained("pan"), trained("none"), trained("stn-s")]
     picture = tmp_path / "all.png"

@@ -1,9 +1,10 @@
 """The curve of tests on other data sets."""
 
+import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
-from bench.visualization.robustness_plot import find_factor
+from bench.visualization.robustness_plot import find_factor, unequal_ticks
 
 
 def test_the_axis_of_the_curve_is_the_one_factor_that_varies():
@@ -15,3 +16,8 @@ def test_the_axis_of_the_curve_is_the_one_factor_that_varies():
     assert find_factor([small, {**large, "canvas": 60}], own) is None
     assert find_factor([small], own) == "scales"
     assert find_factor([own], own) is None
+
+
+def test_ticks_are_the_values_of_the_factor_each_place_once():
+    assert unequal_ticks(np.array([1.0, 0.5, 1.0]), ["0.5–1.5", "0.5", "1"]) == ([0.5, 1.0], ["0.5", "0.5–1.5\n1"])
+    assert unequal_ticks(np.array([48.0]), ["48"]) == ([48.0], ["48"])

@@ -15,6 +15,7 @@ from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import read_split
 from mnistref.storage.schema import FIELDS
 from mnistref.variants import VARIANTS
+from tests.helpers import long_form
 
 TRAINABLE = [v for v in VARIANTS if "train" in VARIANTS[v].splits]
 
@@ -175,7 +176,7 @@ def test_repr_of_the_dataset_names_variant_split_and_queries(make):
     assert "target_transform" not in text
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", long_form(["fork", "spawn"], ["fork"]))
 def test_loader_workers_read_the_same_items(start, make):
     dataset = MnistRef(make("mini"))[:12]
     wanted = [dataset[k] for k in range(12)]  # shards are mapped before the workers start

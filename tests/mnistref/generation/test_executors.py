@@ -15,7 +15,7 @@ from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.generation import dispatch, executors, generate
 from mnistref.generation.generate import Request
 from tests.cluster import Cluster
-from tests.helpers import TOP, digests, free_port
+from tests.helpers import TOP, digests, free_port, long_form
 
 pytest.importorskip("distributed")
 
@@ -66,6 +66,7 @@ def test_cluster_with_a_killed_worker_gives_the_same_bytes(cluster, request_for,
     assert digests(generate.generate(request_for("there"), scheduler=cluster.address)) == expected
 
 
+@pytest.mark.long_form
 def test_run_without_workers_ends_and_resumes_with_new_workers(cluster, request_for, monkeypatch):
     monkeypatch.setattr(dispatch, "_POLL_SECONDS", 1)
     worker = cluster.start_worker()
@@ -124,7 +125,7 @@ def hiding(folder: Path) -> list[str]:
     return hide
 
 
-@pytest.mark.parametrize("hidden", ["", "datasets", "raw"])
+@pytest.mark.parametrize("hidden", long_form(["", "datasets", "raw"], ["raw"]))
 def test_worker_without_the_shared_files_is_named_and_no_data_set_is_completed(hidden, cluster, request_for):
     request = request_for("there")
     (place := request.root / hidden).mkdir(parents=True)
@@ -135,6 +136,7 @@ def test_worker_without_the_shared_files_is_named_and_no_data_set_is_completed(h
     cluster.kill_all()
 
 
+@pytest.mark.long_form
 def test_cluster_worker_of_another_version_refuses(cluster, request_for, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(TOP / "mnistref", other / "mnistref", ignore=shutil.ignore_patterns("__pycache__"))
@@ -146,6 +148,7 @@ def test_cluster_worker_of_another_version_refuses(cluster, request_for, tmp_pat
     assert not list(tmp_path.glob("there/datasets/*/*.h5"))
 
 
+@pytest.mark.long_form
 def test_no_scheduler_is_a_usage_error_of_one_line(idx_folder, tmp_path):
     """The test runs a process, so that output of Dask on stderr is visible."""
     address = f"tcp://127.0.0.1:{free_port()}"

@@ -81,11 +81,11 @@ def unbroken(tmp_path_factory, digits):
     ("harm", "law"),
     [
         (skew_colors, "colours"),
-        (skew_classes, "classes"),
-        (skew_count, "digits in an image"),
+        pytest.param(skew_classes, "classes", marks=pytest.mark.long_form),
+        pytest.param(skew_count, "digits in an image", marks=pytest.mark.long_form),
         (skew_scale, "scale 2.5"),
         (thin_ink, "ink"),
-        (push_out, "inside"),
+        pytest.param(push_out, "inside", marks=pytest.mark.long_form),
         (share_photos, "digits in two splits"),
     ],
 )

@@ -177,6 +177,7 @@ print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
+@pytest.mark.long_form
 def test_huge_photos_take_less_than_a_gigabyte(tmp_path):
     """There are five photos of 120 MB each when decoded; every second one must be rotated."""
     rng = np.random.default_rng(0)

@@ -48,6 +48,7 @@ def test_number_of_open_shards_is_a_share_of_the_process_limit(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
+@pytest.mark.long_form
 def test_few_file_descriptors_suffice_and_none_is_explained(many):
     """The process may open 24 files. Other code in it holds all but two of them, then all."""
     code = """

@@ -15,6 +15,7 @@ from bench.kernels.diagonal_lstm import (
 )
 from bench.kernels.diagonal_lstm import relative_error as error
 from tests.bench.kernels.diagonal_lstm.cases import FAST, ON_CPU, SHAPES, arguments, call, equal, run, single
+from tests.helpers import long_form
 
 SIDES, WIDTHS, BATCHES = (1, 2, 5, 7, 12, 13, 25, 50), (1, 8, 16, 32, 64), (1, 3, 128)
 
@@ -75,7 +76,7 @@ def test_values_and_gradients_of_the_diagonal_lstm_equal_the_reference(name, m, 
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize(("m", "n", "t", "batch"), a_sample())
+@pytest.mark.parametrize(("m", "n", "t", "batch"), long_form(a_sample(), a_sample()[::3]))
 def test_diagonal_lstm_error_in_single_precision_is_small(m, n, t, batch):
     """The expected values are from `packed` in fp64, which is faster than the reference and equals it to 1e-10."""
     inputs = arguments(m, n, t, channels=7, batch=batch, p=2)
