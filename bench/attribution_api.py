@@ -91,7 +91,8 @@ def saliency(
     chosen = find_method(method)
     if explain not in (PREDICTION, LABEL):
         raise ValueError(f"explain={explain!r}: pass {PREDICTION!r} or {LABEL!r}")
-    data, network, questions = _load_explained(model, dataset, batch, device, split=split, queries=queries, layer=layer)
+    data = _open(dataset, split, queries)
+    network, questions = _load_explained(model, data, batch, device, layer)
     options = ExplanationOptions(explain, batch, seed, curves, keeps_maps=True)
     with ComputeConfig(questions.device).backend_flags():
         found = explain_questions(network, questions, [chosen], options)
@@ -143,7 +144,8 @@ def attack(
     plan = AttackPlan(
         find_names(methods, METHODS, "attack"), find_names(regions, REGIONS, "region"), parse_norms(norms)
     )
-    data, network, questions = _load_explained(model, dataset, batch, device, split=split, queries=queries)
+    data = _open(dataset, split, queries)
+    network, questions = _load_explained(model, data, batch, device)
     computing = ComputeConfig(questions.device)
     with computing.backend_flags():
         fooling = measure_fooling(network, questions, plan, batch)
@@ -182,7 +184,8 @@ def swap(
         UsageProblemError: there is no data set.
         DataProblemError: a file of the data set is damaged.
     """
-    data, network, questions = _load_explained(model, dataset, batch, device, split=split, queries=queries)
+    data = _open(dataset, split, queries)
+    network, questions = _load_explained(model, data, batch, device)
     first, second = pair_questions(questions, _all_questions(questions, data))
     if not len(first):
         raise ValueError("no image has two questions: pass more images, or another data set")
@@ -195,23 +198,24 @@ def swap(
     return build_swap_table([("", swap_record.RECORD.make(content))]).drop(columns=RUN)
 
 
+def _open(dataset: MnistRef | str | Path, split: str, queries: str) -> MnistRef:
+    """Return a data set; open the folder or variant if it is not open."""
+    return dataset if isinstance(dataset, MnistRef) else load(dataset, split, queries)
+
+
 def _load_explained(
     model: Model,
-    dataset: MnistRef | str | Path,
+    data: MnistRef,
     batch: int,
     device: str | torch.device | None,
-    *,
-    split: str,
-    queries: str,
     layer: nn.Module | None = None,
-) -> tuple[MnistRef, ExplainedNetwork, Split]:
-    """Return the data set, the network on the device, and the questions with masks there."""
-    data = dataset if isinstance(dataset, MnistRef) else load(dataset, split, queries)
+) -> tuple[ExplainedNetwork, Split]:
+    """Return the network on the device, and the questions with masks there."""
     require_testable(data, batch)
     network = ExplainedNetwork(model, data.variant.classes, layer)
     place = torch.device(device) if device is not None else network.device
     network.network.to(place)
-    return data, network, load_questions(data, place)
+    return network, load_questions(data, place)
 
 
 def _all_questions(questions: Split, data: MnistRef) -> Split:

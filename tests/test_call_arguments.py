@@ -1,6 +1,7 @@
-"""Calls of the project's own functions and classes name their arguments when there are many."""
+"""Functions have few parameters, and calls of the project's own functions name their arguments when there are many."""
 
 import ast
+import re
 
 import pytest
 
@@ -8,6 +9,19 @@ from tests.test_architecture import MODULES
 
 MOST_POSITIONAL = 5
 """Maximum number of positional arguments of a call."""
+MOST_PARAMETERS = 6
+"""Maximum number of parameters of a function. More take a frozen dataclass."""
+MANY_PARAMETERS = {
+    "bench.attention.arnn.AttentionRNN.__init__": "public; the options of the mechanism",
+    "bench.attention.brnn.BlockAttentionRNN.__init__": "public; the options of the mechanism",
+    "bench.attribution_api.attack": "public",
+    "bench.attribution_api.saliency": "public",
+    "bench.distributed.global_batch._batch_norm": "has the parameters of torch.nn.functional.batch_norm",
+    "bench.model.create_model": "public",
+    "mnistref.api.generate": "public; the options of the command",
+    "mnistref.api.load": "public",
+}
+"""Functions with more parameters, and the reason."""
 NOT_CHECKED = ("bench.kernels",)
 """Packages whose functions are compiled, which take arrays and sizes in the order of memory."""
 COMPILERS = {"compiled"}
@@ -104,6 +118,43 @@ def test_calls_name_their_arguments():
     trees = parse_modules({name: path.read_text(encoding="utf-8") for name, path in MODULES.items()})
     long = [f"{MODULES[module]}:{call.lineno}: {callee}" for module, call, callee in find_long_calls(trees)]
     assert not long, f"more than {MOST_POSITIONAL} positional arguments; name them:\n" + "\n".join(long)
+
+
+def is_command(node: ast.FunctionDef) -> bool:
+    """Return whether a function is a command of click, whose parameters are the options."""
+    return any(re.search(r"\bcommand\b", ast.unparse(decorator)) for decorator in node.decorator_list)
+
+
+def count_parameters(trees: dict[str, ast.Module]) -> dict[str, int]:
+    """Return the number of parameters of each function and method, by its full name, without `self` and `cls`.
+
+    Commands of click, compiled functions and functions within functions are left out.
+    """
+    found = {}
+    for module, tree in trees.items():
+        if module.startswith(NOT_CHECKED):
+            continue
+        owners = {"": tree} | {f"{node.name}.": node for node in tree.body if isinstance(node, ast.ClassDef)}
+        for prefix, owner in owners.items():
+            for node in owner.body:
+                if not isinstance(node, ast.FunctionDef) or is_command(node) or is_compiled(node):
+                    continue
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                names = [argument.arg for argument in arguments]
+                found[f"{module}.{prefix}{node.name}"] = len(names) - (names[:1] in (["self"], ["cls"]))
+    return found
+
+
+def test_functions_have_few_parameters():
+    trees = parse_modules({name: path.read_text(encoding="utf-8") for name, path in MODULES.items()})
+    many = {name for name, count in count_parameters(trees).items() if count > MOST_PARAMETERS}
+    assert many == MANY_PARAMETERS.keys(), f"more than {MOST_PARAMETERS} parameters: take a frozen dataclass"
+
+
+def test_parameters_are_counted():
+    text = "def f(a, /, b, *c, d): ...\nclass C:\n    def m(self, a): ...\n    @classmethod\n    def n(cls): ...\n"
+    text += "@click.command()\ndef g(a): ...\n@compiled\ndef h(a): ..."
+    assert count_parameters(parse_modules({"bench.a": text})) == {"bench.a.f": 3, "bench.a.C.m": 1, "bench.a.C.n": 0}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ of a pixel in each colour channel (L∞).
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -19,14 +20,21 @@ from mnistref.common.errors import UsageProblemError, did_you_mean
 Entry = TypeVar("Entry")
 
 
+@dataclass(frozen=True)
+class Strength:
+    """How much an attack may change, and in how many steps.
+
+    Attributes:
+        epsilon: largest change of a pixel, 0 … 1.
+        method: a key of `bench.attribution.attack_names.METHODS`.
+    """
+
+    epsilon: float
+    method: str = FGSM
+
+
 def attack(
-    network: ExplainedNetwork,
-    images: Tensor,
-    query: Tensor,
-    classes: Tensor,
-    region: Tensor,
-    epsilon: float,
-    method: str = FGSM,
+    network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor, region: Tensor, strength: Strength
 ) -> Tensor:
     """Return images whose pixels raise the cross-entropy of the classes. Their values stay in 0 … 1.
 
@@ -38,13 +46,13 @@ def attack(
         query: i8 (B,).
         classes: i8 (B,), the network's answers to the images.
         region: bool (B, H, W), the pixels that may change.
-        epsilon: largest change of a pixel, 0 … 1.
-        method: a key of `bench.attribution.attack_names.METHODS`.
+        strength: the norm and the method.
 
     Raises:
         ValueError: the answers have no gradient with respect to the images.
     """
-    steps, size = (1, epsilon) if method == FGSM else (PGD_STEPS, PGD_REACH * epsilon / PGD_STEPS)
+    epsilon = strength.epsilon
+    steps, size = (1, epsilon) if strength.method == FGSM else (PGD_STEPS, PGD_REACH * epsilon / PGD_STEPS)
     allowed = region.unsqueeze(1)
     attacked = images
     for _ in range(steps):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bench.attribution.attack import attack, attacked_regions
+from bench.attribution.attack import Strength, attack, attacked_regions
 from bench.attribution.attack_names import DEFAULT_NORMS, METHODS, PIXEL_LEVELS, REGIONS
 from bench.attribution.explained_network import ExplainedNetwork
 from bench.data.split import Split
@@ -100,8 +100,7 @@ def measure_fooling(
                     query=questions.query,
                     classes=answers,
                     region=regions[key.region],
-                    epsilon=key.norm / PIXEL_LEVELS,
-                    method=key.method,
+                    strength=Strength(key.norm / PIXEL_LEVELS, key.method),
                 )
                 now = network.probabilities(made, questions.query).argmax(1)
                 changed[key].append((now != answers).to(torch.uint8).cpu())

@@ -51,12 +51,11 @@ def evaluate(
     bench evaluate my_model.py:make_model --data data_cache/datasets/mbg-… --name my-model
     """
     from bench.compute import resolve_compute
-    from bench.runs.evaluated import evaluate_file
+    from bench.runs.evaluated import TrainedElsewhere, evaluate_file
     from bench.runs.summary import describe_run, suggest_commands
 
-    folder = evaluate_file(
-        model, data, runs=runs, computing=resolve_compute(device), name=name, seed=seed, queries=queries, batch=batch
-    )
+    elsewhere = TrainedElsewhere(model, name, seed)
+    folder = evaluate_file(elsewhere, data, runs, resolve_compute(device), queries=queries, batch=batch)
     logging.info("\n%s\n", describe_run(folder, data))
     logging.info("%s", suggest_commands(in_user_spelling(folder), None))
     emit(folder)

@@ -282,6 +282,7 @@ def show(
     """
     from bench.compute import resolve_compute
     from bench.visualization import attention_maps, comparison
+    from bench.visualization.examples import ImageChoice
 
     resolve_compute("cpu")  # raises if BENCH_DIAGONAL_LSTM names an implementation that does not run on a CPU
     if images and indices:
@@ -289,21 +290,10 @@ def show(
     if len(runs) > 1 and (samples != 1 or sigma_scale is not None):
         raise click.UsageError("--samples and --sigma-scale work with one run only; omit them, or give one run")
     picture = output or remember_spelling(Path("compared.png" if len(runs) > 1 else f"{runs[0].resolve().name}.png"))
+    choice = ImageChoice(images, seed, indices or None)
     if len(runs) > 1:
-        comparison.save_comparison(
-            runs, picture, root=root, data=data, images=images or comparison.IMAGES, seed=seed, indices=indices or None
-        )
+        comparison.save_comparison(runs, picture, root, data, choice)
     else:
-        images = images or attention_maps.IMAGES
-        attention_maps.save_picture(
-            runs[0],
-            picture,
-            root=root,
-            data=data,
-            images=images,
-            samples=samples,
-            sigma_scale=sigma_scale,
-            seed=seed,
-            indices=indices or None,
-        )
+        sampling = attention_maps.SampleOptions(samples, sigma_scale)
+        attention_maps.save_picture(runs[0], picture, root=root, data=data, choice=choice, sampling=sampling)
     emit(picture)

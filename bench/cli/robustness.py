@@ -68,7 +68,7 @@ def test(
     from bench.runs.network_loading import read_config
     from bench.runs.other_sets import find_other_set
     from bench.runs.records import CONFIG, DATA_REQUEST
-    from bench.runs.robustness_run import measure_robustness
+    from bench.runs.robustness_run import EvaluationOptions, measure_robustness
     from bench.visualization.examples import read_fitting_manifest
     from mnistref.common.errors import UsageProblemError
     from mnistref.common.figure_files import require_figure_name
@@ -85,7 +85,7 @@ def test(
         others[read_fitting_manifest(folder, config).folder_name] = folder
     own = _find_own_set(run, config, root)
     record = measure_robustness(
-        run, own, list(others.values()), split=split, images=images, batch=batch, computing=computing, output=out
+        run, own, list(others.values()), EvaluationOptions(split, images, batch), computing=computing, output=out
     )
     board = select_sets(build_robustness_table([(run.resolve().name, record)]), list(others), split)
     if as_json:

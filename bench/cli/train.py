@@ -91,12 +91,9 @@ def run(
             resolved.config,
             resolved.data,
             training_options.runs_folder,
-            resume=resume,
             init=resolved.init,
-            progress_options=progress_options,
-            data_options=training_options.data_options,
-            group=group,
             network=resolved.network,
+            options=experiment.ExecutionOptions(resume, progress_options, training_options.data_options, group),
         )
         if group.is_main:
             _show_result(folder, resolved, training_options.root, picture)

@@ -23,7 +23,7 @@ from bench.evaluation.evaluate import BATCH as MAX_TEST_BATCH
 from bench.evaluation.evaluate import DivergedError, test
 from bench.model import build
 from bench.training.step import Step, build_optimizer
-from bench.training.trainer import Trainer
+from bench.training.trainer import Trainer, TrainingSplits
 from bench.training.trainer_state import TrainerState
 from mnistref.common.errors import ProblemError
 from mnistref.spec import VariantSpec
@@ -157,9 +157,9 @@ def _train(
         The weights after the training, and the checkpoint after the first step.
     """
     model = build(attn, variant, 0, CPU.device, width)
-    train, val = _random_split(variant, 2 * BATCH), _random_split(variant, BATCH)
+    splits = TrainingSplits(_random_split(variant, 2 * BATCH), _random_split(variant, BATCH))
     recipe = replace(RECIPES["fast"], batch=BATCH, epochs=1)
-    trainer = Trainer(recipe, model, train=train, val=val, seed=0, computing=CPU)
+    trainer = Trainer(recipe, model, splits, seed=0, computing=CPU)
     if checkpoint:
         trainer.restore(decode(checkpoint[0], "the checkpoint"), checkpoint[1])
     saved: list[tuple[bytes, TrainerState]] = [] if checkpoint is None else [checkpoint]

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,7 @@ def load_split(
     questions, parts = read_triples(folder, split, queries), map_split(folder, split)
     arrays = read_split(folder, split, "instance", "digit_scale") if masks else {}
     scale = torch.from_numpy(arrays["digit_scale"][questions.image, questions.slot]).to(device) if masks else None
-    return build_split(
-        parts, arrays.get("instance"), questions=questions, device=device, stream=stream, name=split, scale=scale
-    )
+    return build_split(SplitContent(parts, arrays.get("instance"), questions, scale), split, device, stream)
 
 
 def load_questions(dataset: MnistRef, device: torch.device) -> Split:
@@ -53,47 +52,47 @@ def load_questions(dataset: MnistRef, device: torch.device) -> Split:
         pairs = [dataset.read_image(k) for k in used.tolist()]
         parts = [np.stack([pixels.numpy().transpose(1, 2, 0) for pixels, _ in pairs])]
         instance = np.stack([ink for _, ink in pairs])
-    questions = dataset.triples._replace(image=image)
-    return build_split(
-        parts,
-        instance,
-        questions=questions,
-        device=device,
-        stream=None,
-        name=dataset.split,
-        scale=torch.from_numpy(dataset.scale).to(device),
-    )
+    scale = torch.from_numpy(dataset.scale).to(device)
+    content = SplitContent(parts, instance, dataset.triples._replace(image=image), scale)
+    return build_split(content, dataset.split, device)
 
 
-def build_split(
-    parts: list[np.ndarray],
-    instance: np.ndarray | None,
-    questions: Triples,
-    device: torch.device,
-    stream: bool | None,
-    name: str,
-    scale: Tensor | None = None,
-) -> Split:
+@dataclass(frozen=True)
+class SplitContent:
+    """The images, masks and questions of a split, as NumPy arrays.
+
+    Attributes:
+        parts: arrays of images, u1 (n, H, W, 3). `build_split` empties the list: each array is released as soon as it
+            is copied, so that memory never holds two copies of all images.
+        instance: masks, u1 (N, H, W), or None.
+        questions: the T questions.
+        scale: scale of each queried digit, f4 (T,) on the device, or None.
+    """
+
+    parts: list[np.ndarray]
+    instance: np.ndarray | None
+    questions: Triples
+    scale: Tensor | None = None
+
+
+def build_split(content: SplitContent, name: str, device: torch.device, stream: bool | None = None) -> Split:
     """Return images, masks and questions as a split for the device.
 
     Args:
-        parts: arrays of images, u1 (n, H, W, 3). The list is emptied: each array is released as soon as it is copied,
-            so that memory never holds two copies of all images.
-        instance: masks, u1 (N, H, W), or None.
-        questions: the questions.
+        content: the images, masks and questions. Its list of images is emptied.
+        name: the name of the split in log messages.
         device: where batches are used.
         stream: as in `load_split`.
-        name: the name of the split in log messages.
-        scale: scale of each queried digit, f4 (T,), or None.
     """
+    parts, instance = content.parts, content.instance
     images, shape = sum(map(len, parts)), parts[0].shape[1:]
     size = images * math.prod(shape)
     if stream is None and not _is_resident(parts, device) and not fits(size, device):
         stream = True
         free = (free_memory(device) or 0) / 1e9
         log.info("%s: %.1f GB of images do not fit into %.1f GB of memory and are streamed", name, size / 1e9, free)
-    image, slot, query, label = (torch.from_numpy(array).to(device) for array in questions)
-    fields: dict[str, Any] = {"image": image, "slot": slot, "query": query, "label": label, "scale": scale}
+    image, slot, query, label = (torch.from_numpy(array).to(device) for array in content.questions)
+    fields: dict[str, Any] = {"image": image, "slot": slot, "query": query, "label": label, "scale": content.scale}
     if stream:
         return Streamed(
             **fields, images=ImageArrays(parts), instance=None if instance is None else ImageArrays([instance])

@@ -1,6 +1,7 @@
 """Training on new images: the data set's law generates each epoch while the previous epoch is used."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from bench.common.memory import fits
 from bench.config import MIN_BATCH, DataOptions, Recipe, RunConfig
-from bench.data.loading import build_split, load_split
+from bench.data.loading import SplitContent, build_split, load_split
 from bench.data.prefetch import prefetch
 from bench.data.split import Split
 from mnistref.common.errors import UsageProblemError
@@ -17,6 +18,21 @@ from mnistref.generation.executors import processors
 from mnistref.generation.online import QUESTION_FIELDS, SPLIT, OnlineGenerator, open_online_generator
 
 HOST = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class OnlineQuestions:
+    """The questions about the images of an epoch.
+
+    Attributes:
+        count: number of questions of the data set.
+        queries: the questions to ask, see `mnistref.dataset.read_triples`.
+        share_images: whether questions share images in a step.
+    """
+
+    count: int
+    queries: str
+    share_images: bool = False
 
 
 class OnlineImages:
@@ -33,13 +49,11 @@ class OnlineImages:
 
     Args:
         generator: generates images.
-        questions: T of the data set.
-        queries: the questions to ask, see `mnistref.dataset.read_triples`.
+        questions: the questions about them.
         device: where batches are used.
         epochs: number of epochs.
         masks: whether masks are needed too.
         stream: as in `bench.data.loading.load_split`; streamed images are in the host's memory.
-        shares_images: whether questions share images in a step.
 
     Raises:
         UsageProblemError: the images of two epochs do not fit into the host's memory.
@@ -48,16 +62,13 @@ class OnlineImages:
     def __init__(
         self,
         generator: OnlineGenerator,
-        questions: int,
-        queries: str,
+        questions: OnlineQuestions,
         device: torch.device,
         epochs: int,
         masks: bool = False,
         stream: bool | None = None,
-        shares_images: bool = False,
     ) -> None:
-        self._shares_images = shares_images
-        self._generator, self._questions, self._queries, self._device = generator, questions, queries, device
+        self._generator, self._questions, self._device = generator, questions, device
         self._epochs, self._stream = epochs, stream
         self._names = ("image", "instance", *QUESTION_FIELDS) if masks else ("image", *QUESTION_FIELDS)
         self._threads = 1 if device.type == "cpu" else max(1, processors() // 2)
@@ -70,7 +81,7 @@ class OnlineImages:
             )
 
     def __len__(self) -> int:
-        return self._questions
+        return self._questions.count
 
     @property
     def image_count(self) -> int:
@@ -87,16 +98,10 @@ class OnlineImages:
             self._drawn = prefetch(lambda stopped: self._draw(epoch, stopped), depth=1, modest=True)
         self._next = epoch + 1
         arrays = next(self._drawn)
-        questions = self._generator.triples(self._queries, arrays)
-        questions = questions if self._shares_images else self._match_question_count(questions)
-        return build_split(
-            [arrays["image"]],
-            arrays.get("instance"),
-            questions=questions,
-            device=self._device,
-            stream=self._stream,
-            name=SPLIT,
-        )
+        questions = self._generator.triples(self._questions.queries, arrays)
+        questions = questions if self._questions.share_images else self._match_question_count(questions)
+        content = SplitContent([arrays["image"]], arrays.get("instance"), questions)
+        return build_split(content, SPLIT, self._device, self._stream)
 
     def close(self) -> None:
         """Stop generating."""
@@ -110,7 +115,7 @@ class OnlineImages:
             yield self._generator.draw(e * images, images, *self._names, threads=self._threads, stopped=stopped)
 
     def _match_question_count(self, questions: Triples) -> Triples:
-        indices = np.arange(self._questions) % len(questions.image)
+        indices = np.arange(self._questions.count) % len(questions.image)
         return Triples(*(array[indices] for array in questions))
 
 
@@ -128,13 +133,11 @@ def load_training(
     question_count = len(read_triples(folder, SPLIT, queries).image)
     return OnlineImages(
         generator=generator,
-        questions=question_count,
-        queries=queries,
+        questions=OnlineQuestions(question_count, queries, share_images=shared),
         device=device,
         epochs=config.recipe.epochs,
         masks=fades,
         stream=data_options.stream,
-        shares_images=shared,
     )
 
 

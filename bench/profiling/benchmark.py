@@ -33,7 +33,7 @@ from bench.evaluation.columns import (
 )
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.model import AttributeCNN, build, number_of_stages
-from bench.profiling.timing import Spread, Timing, random_batch, time_networks
+from bench.profiling.timing import Spread, Timing, Workload, random_batch, time_networks
 from bench.training.capture_mode import resolve_capture
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.common.text_table import table
@@ -174,7 +174,7 @@ def measure_runtime(
         errors = {
             network.name: _numerical_error(network, models[network.name], variant, computing) for network in timed
         }
-        timings = time_networks(models, recipe, variant, computing, rounds)
+        timings = time_networks(models, Workload(recipe, variant), computing, rounds)
     except ImplementationError as error:
         raise UsageProblemError(str(error)) from error
     except Exception as error:

@@ -9,7 +9,7 @@ from bench.common.memory import give_back, ran_out
 from bench.compute import ComputeConfig
 from bench.config import DEFAULT_BASELINE, MIN_BATCH, RunConfig
 from bench.model import build
-from bench.profiling.timing import time_networks
+from bench.profiling.timing import Workload, time_networks
 from mnistref.spec import VariantSpec
 
 
@@ -40,7 +40,8 @@ def _fits(config: RunConfig, variant: VariantSpec, computing: ComputeConfig, bat
             name: build(name, variant, 0, computing.device, config.width) for name in (config.attn, DEFAULT_BASELINE)
         }
         questions = config.recipe.max_questions(variant.digits[1])
-        time_networks(models, replace(config.recipe, batch=batch), variant, computing, rounds=1, questions=questions)
+        workload = Workload(replace(config.recipe, batch=batch), variant, questions)
+        time_networks(models, workload, computing, rounds=1)
     except Exception as error:
         if not ran_out(error):
             raise

@@ -48,10 +48,10 @@ def measure_cost(
         batch: images per step; fewer than in the recipe if the training set is smaller.
         on_round: called after each of 2 × `timing_rounds()` rounds.
     """
-    recipe = replace(config.recipe, batch=batch)
+    workload = timing.Workload(replace(config.recipe, batch=batch), variant)
     models = {config.attn: model}
     if config.attn != DEFAULT_BASELINE:
         models[DEFAULT_BASELINE] = build(DEFAULT_BASELINE, variant, config.seed, computing.device, config.width)
-    timings = timing.time_networks(models, recipe, variant, computing, timing_rounds(), on_round=on_round)
+    timings = timing.time_networks(models, workload, computing, timing_rounds(), on_round=on_round)
     own = timings[config.attn]
     return {**own.as_dict(), RELATIVE_RUNTIME: own.step.ratio_to(timings[DEFAULT_BASELINE].step).median}

@@ -94,29 +94,40 @@ class Timing:
         }
 
 
+@dataclass(frozen=True)
+class Workload:
+    """What is timed: a training step, and inference, with random images.
+
+    Attributes:
+        recipe: gives the optimizer and the number of images per step.
+        variant: gives the sizes of images, queries and labels.
+        questions: questions per image in training and inference; None for one, with queries of shape (B,).
+    """
+
+    recipe: Recipe
+    variant: VariantSpec
+    questions: int | None = None
+
+
 def time_networks(
     models: Mapping[str, nn.Module],
-    recipe: Recipe,
-    variant: VariantSpec,
+    workload: Workload,
     computing: ComputeConfig,
     rounds: int = TIMING_ROUNDS,
-    questions: int | None = None,
     on_round: Callable[[], object] = lambda: None,
 ) -> dict[str, Timing]:
     """Return time and memory of networks. Their weights and statistics are restored.
 
     Args:
         models: the networks, by name.
-        recipe: gives the optimizer and the number of images per step.
-        variant: gives the sizes of images, queries and labels.
+        workload: what is timed.
         computing: device, precision and capture. Inference is captured if the step is.
         rounds: number of rounds.
-        questions: questions per image in training and inference; None for one, with queries of shape (B,).
         on_round: called after each round of training steps and of inference, so 2 × `rounds` times.
     """
-    device = computing.device
+    device, recipe = computing.device, workload.recipe
     keep_freed(device)
-    data = images, query, _ = random_batch(recipe.batch, variant, device, questions)
+    data = images, query, _ = random_batch(recipe.batch, workload.variant, device, workload.questions)
     steps, memory, saved = {}, {}, {}
     ran: dict[str, set[str]] = {name: set() for name in models}
     states = {n: {k: v.detach().clone() for k, v in model.state_dict().items()} for n, model in models.items()}

@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -26,13 +27,27 @@ from mnistref.generation.generate import request_of
 log = logging.getLogger("bench")
 
 
+@dataclass(frozen=True)
+class TrainedElsewhere:
+    """A model that was trained elsewhere.
+
+    Attributes:
+        text: path/to/file.py:function, a function that returns a module or a function of (images, query), see
+            `bench.evaluation.any_model.AnyModel`.
+        name: name of the model on boards; by default file.py:function.
+        seed: the seed that the model was trained with, so that boards average over seeds.
+    """
+
+    text: str
+    name: str | None = None
+    seed: int = 0
+
+
 def evaluate_file(
-    text: str,
+    model: TrainedElsewhere,
     data: Path,
     runs: Path,
     computing: ComputeConfig,
-    name: str | None = None,
-    seed: int = 0,
     queries: str = "one",
     batch: int = BATCH,
 ) -> Path:
@@ -41,13 +56,10 @@ def evaluate_file(
     A record of the same model is replaced, because its weights may have changed. Nothing is written if the test fails.
 
     Args:
-        text: path/to/file.py:function, a function that returns a module or a function of (images, query), see
-            `bench.evaluation.any_model.AnyModel`.
+        model: the model.
         data: folder of the data set.
         runs: folder of all runs.
         computing: the device.
-        name: name of the model on boards; by default file.py:function.
-        seed: the seed that the model was trained with, so that boards average over seeds.
         queries: which questions are asked.
         batch: questions per call.
 
@@ -57,6 +69,7 @@ def evaluate_file(
         RunProblemError: the model raises, or its output has a wrong shape or is not finite.
         DataProblemError: a file of the data set is damaged.
     """
+    text, name = model.text, model.name
     _require_name(name)
     manifest = read_manifest(data)
     manifest.require_split("test")
@@ -66,7 +79,7 @@ def evaluate_file(
         attn=attn,
         variant=manifest.variant.name,
         dataset=manifest.folder_name,
-        seed=seed,
+        seed=model.seed,
         recipe=EVALUATED,
         queries=queries,
         precision=computing.precision,

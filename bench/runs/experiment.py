@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,11 +12,11 @@ from bench.attention import NetworkSpec, resolve_network
 from bench.attention.user_code import describe_error, locate
 from bench.common.memory import free_memory, keep_freed, ran_out
 from bench.compute import ComputeConfig, explain_nondeterminism
-from bench.config import DEFAULT_DATA_OPTIONS, MIN_BATCH, DataOptions, RunConfig
+from bench.config import MIN_BATCH, RunConfig
 from bench.data.loading import load_split
 from bench.data.online import OnlineImages, load_training
 from bench.data.split import Split
-from bench.distributed.process_group import SINGLE_PROCESS, ProcessLostError, SingleProcess
+from bench.distributed.process_group import ProcessLostError
 from bench.evaluation import batch_size
 from bench.evaluation.evaluate import DivergedError, Measure
 from bench.kernels.diagonal_lstm import ImplementationError
@@ -30,12 +29,12 @@ from bench.runs.environment import get_commit
 from bench.runs.final_test import test_best_weights
 from bench.runs.network_loading import load_model
 from bench.runs.provenance import ReproductionInfo
-from bench.runs.run_context import RunContext
+from bench.runs.run_context import ExecutionOptions, RunContext
 from bench.training import checkpoints
 from bench.training.checkpoints import load_matching_weights
 from bench.training.interruption import InterruptGuard
-from bench.training.progress import ProgressOptions, track_progress
-from bench.training.trainer import Trainer
+from bench.training.progress import track_progress
+from bench.training.trainer import Trainer, TrainingSplits
 from mnistref.common.atomic_files import exclusive, path_to_text
 from mnistref.common.console import log_once
 from mnistref.common.errors import (
@@ -48,7 +47,7 @@ from mnistref.common.errors import (
 from mnistref.dataset import read_manifest
 from mnistref.generation.generate import request_of
 
-__all__ = ["RunSettings", "configure", "prepare_dataset", "run"]
+__all__ = ["ExecutionOptions", "RunSettings", "configure", "prepare_dataset", "run"]
 
 log = logging.getLogger("bench")
 
@@ -57,12 +56,9 @@ def run(
     config: RunConfig,
     data: Path,
     runs: Path,
-    resume: bool = True,
     init: Path | None = None,
-    progress_options: ProgressOptions | None = None,
-    data_options: DataOptions = DEFAULT_DATA_OPTIONS,
-    group: SingleProcess = SINGLE_PROCESS,
     network: NetworkSpec | None = None,
+    options: ExecutionOptions | None = None,
 ) -> Path:
     """Train and test a network, write the record of the run, and return its folder. A finished run is not repeated.
 
@@ -72,12 +68,9 @@ def run(
         config: configuration of the run.
         data: folder of the data set.
         runs: folder of all runs.
-        resume: whether to resume an interrupted run at its last checkpoint, instead of starting it again.
         init: folder of the run with the initial weights, the same as in `bench.runs.configure.configure`.
-        progress_options: how to report progress, and how often to write checkpoints.
-        data_options: how the data are read.
-        group: the processes of the run.
         network: the network of the configuration, if it has been resolved already.
+        options: how the run is executed; None for the defaults of `ExecutionOptions`.
 
     Raises:
         RunProblemError: the run has failed or diverged. Its record has the reason.
@@ -88,7 +81,8 @@ def run(
     """
     folder, manifest = runs / config.run_id, read_manifest(data)
     computing = ComputeConfig(torch.device(config.device), config.precision, config.capture, config.deterministic)
-    progress_options = progress_options or ProgressOptions()
+    options = options or ExecutionOptions()
+    group = options.group
     network = network or resolve_network(config.attn, config.width)
     if (network.name, network.width) != (config.attn, config.width):
         raise ValueError(
@@ -102,11 +96,8 @@ def run(
         folder=folder,
         manifest=manifest,
         computing=computing,
-        resume=resume,
         init=init,
-        progress_options=progress_options,
-        data_options=data_options,
-        group=group,
+        options=options,
     )
     group.require_supported(computing)
     run_cost.timing_rounds()  # raises for an invalid environment variable now, not after the training
@@ -128,7 +119,9 @@ def run(
 def _is_finished(context: RunContext) -> bool:
     """Return, on all ranks, whether rank 0 finds a finished run that is not to be repeated."""
     return bool(
-        context.group.broadcast(lambda: "finished" if context.resume and records.is_finished(context.folder) else "")
+        context.group.broadcast(
+            lambda: "finished" if context.options.resume and records.is_finished(context.folder) else ""
+        )
     )
 
 
@@ -203,7 +196,7 @@ def _start(context: RunContext, model: AttributeCNN) -> None:
             log.info("weights of %s that are not used: %s", init.name, unused)
     if context.group.is_main:
         content = {**config.as_dict(), **_build_reproduction_info(context)}
-        records.start_run(folder, content, context.computing, context.resume, context.group.size)
+        records.start_run(folder, content, context.computing, context.options.resume, context.group.size)
 
 
 def _build_reproduction_info(context: RunContext) -> ReproductionInfo:
@@ -221,7 +214,7 @@ def _train_and_test(context: RunContext, model: AttributeCNN) -> dict[str, Measu
     """Train the network, write checkpoints and the history, and return the measures of the test."""
     config, folder, is_main = context.config, context.folder, context.group.is_main
     trainer = _build_trainer(context, model)
-    if context.resume and checkpoints.load(folder, trainer):
+    if context.options.resume and checkpoints.load(folder, trainer):
         step = trainer.steps_done - trainer.epoch * trainer.steps_per_epoch
         log.info("resuming after epoch %d, step %d", trainer.epoch, step)
     if is_main:
@@ -229,7 +222,7 @@ def _train_and_test(context: RunContext, model: AttributeCNN) -> dict[str, Measu
     context.group.sync_weights(model, trainer.steps_done)
     keep_freed(context.computing.device)
     total_steps = config.recipe.epochs * trainer.steps_per_epoch
-    options = context.progress_options
+    options = context.options.progress
     with track_progress(options if is_main else None, folder, config.attn, trainer.steps_done, total_steps) as progress:
         checkpointer = checkpoints.PeriodicCheckpointer(folder, trainer, options.checkpoint_seconds)
 
@@ -260,20 +253,13 @@ def _train_and_test(context: RunContext, model: AttributeCNN) -> dict[str, Measu
 def _build_trainer(context: RunContext, model: AttributeCNN) -> Trainer:
     """Load the training and validation data, and return a trainer for them."""
     config, data, computing = context.config, context.data, context.computing
-    train = load_training(config, data, computing.device, context.data_options)
+    train = load_training(config, data, computing.device, context.options.data)
     _require_trainable_batch(train, data)
-    val = load_split(data, "val", config.queries, computing.device, stream=context.data_options.stream)
-    eval_batch_sizes = partial(_list_eval_batch_sizes, context, model)
+    val = load_split(data, "val", config.queries, computing.device, stream=context.options.data.stream)
     trainer = Trainer(
-        config.recipe,
-        model,
-        train=train,
-        val=val,
-        seed=config.seed,
-        computing=computing,
-        group=context.group,
-        eval_batch_sizes=eval_batch_sizes,
+        config.recipe, model, TrainingSplits(train, val), seed=config.seed, computing=computing, group=context.group
     )
+    trainer.eval_batch_sizes = _list_eval_batch_sizes(context, model, trainer.batch)
     if trainer.batch < config.recipe.batch:
         size, unit, wanted = trainer.batch, trainer.batch_unit, config.recipe.batch
         log.warning("the batch is %d %s instead of %d, because the data set has no more", size, unit, wanted)

@@ -32,7 +32,7 @@ def test_best_weights(
         queries=config.queries,
         device=computing.device,
         masks=True,
-        stream=context.data_options.stream,
+        stream=context.options.data.stream,
     )
     with computing.autocast(), record_implementations(trainer.implementations):
         with progress.bar("test", len(split), " questions") as bar:
@@ -46,7 +46,7 @@ def test_best_weights(
             records.write_answers(folder, tested.answers)
             snapshots.write_snapshots(folder, snapshots.take_snapshots(model, split, variant))
     costs: Mapping[str, float | int | None] = {}
-    if group.is_main and context.progress_options.timing:
+    if group.is_main and context.options.progress.timing:
         progress.report_phase("timing a training step and inference")
         with progress.bar("timing", 2 * run_cost.timing_rounds(), " rounds") as bar:
             costs = run_cost.measure_cost(

@@ -1,6 +1,7 @@
 """Tests of a finished run on other data sets: load the network, answer their questions, and write the record."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,13 +23,26 @@ from mnistref.dataset import read_manifest
 _TYPES = {RIGHT: torch.uint8, POINTING: torch.uint8, MASK_CORRECTNESS: torch.float16, UNIFORM: torch.float16}
 
 
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """Which questions of a data set are asked, and how many at a time.
+
+    Attributes:
+        split: the split.
+        images: number of images; None for all.
+        batch: questions per pass.
+    """
+
+    split: str = "test"
+    images: int | None = None
+    batch: int = 200
+
+
 def measure_robustness(
     run: Path,
     own: Path | None,
     others: Sequence[Path],
-    split: str,
-    images: int | None,
-    batch: int,
+    options: EvaluationOptions,
     computing: ComputeConfig,
     output: Path | None = None,
 ) -> RobustnessRecord:
@@ -38,9 +52,7 @@ def measure_robustness(
         run: the folder of a finished run.
         own: the folder of its data set; None if it does not exist here. Then no questions count as shared.
         others: the folders of the other data sets.
-        split: their split.
-        images: number of images of each; None for all.
-        batch: questions per pass.
+        options: which of their questions are asked.
         computing: the device.
         output: folder of the record; by default that of the run.
 
@@ -56,9 +68,9 @@ def measure_robustness(
     model.to(computing.device)
     tests = []
     for other in others:
-        arrays = _test_on(model, config.queries, other, split=split, images=images, batch=batch, computing=computing)
-        tested = _describe(other, split, len(arrays[RIGHT]), batch, computing)
-        if own is not None and split == "test":
+        arrays = _test_on(model, config.queries, other, options, computing)
+        tested = _describe(other, len(arrays[RIGHT]), options, computing)
+        if own is not None and options.split == "test":
             most = min(len(answers[RIGHT]), len(arrays[RIGHT]))
             tested["pairs"] = count_shared_questions(own, other, config.queries, most)
         tests.append((tested, arrays))
@@ -77,22 +89,16 @@ def require_fitting_images(model: nn.Module, folder: Path) -> None:
 
 
 def _test_on(
-    model: nn.Module,
-    queries: str,
-    folder: Path,
-    split: str,
-    images: int | None,
-    batch: int,
-    computing: ComputeConfig,
+    model: nn.Module, queries: str, folder: Path, options: EvaluationOptions, computing: ComputeConfig
 ) -> dict[str, Tensor]:
     """Return the arrays of the record for one data set."""
-    questions = load_split(folder, split, queries, computing.device, masks=True)
-    if images is not None:
-        questions = select_questions(questions, torch.nonzero(questions.image < images).squeeze(1))
+    questions = load_split(folder, options.split, queries, computing.device, masks=True)
+    if options.images is not None:
+        questions = select_questions(questions, torch.nonzero(questions.image < options.images).squeeze(1))
     bar = tqdm(total=len(questions), unit=" questions", desc=folder.name, disable=None)
     try:
         with computing.backend_flags(), bar:
-            every = measure_questions(model, questions, batch, on_batch=bar.update).every
+            every = measure_questions(model, questions, options.batch, on_batch=bar.update).every
     except DivergedError as error:
         raise DataProblemError(f"{folder}: {error}") from error
     except ValueError as error:
@@ -101,15 +107,15 @@ def _test_on(
     return {name: every[name].to(_TYPES[name]).cpu() for name in names}
 
 
-def _describe(folder: Path, split: str, questions: int, batch: int, computing: ComputeConfig) -> TestedSet:
+def _describe(folder: Path, questions: int, options: EvaluationOptions, computing: ComputeConfig) -> TestedSet:
     manifest = read_manifest(folder)
     return {
         "dataset": manifest.folder_name,
-        "split": split,
+        "split": options.split,
         "questions": questions,
         "pairs": 0,
         "factors": factors_of(manifest),
         "note": manifest.variant.note,
-        "batch": batch,
+        "batch": options.batch,
         "device": computing.device_name,
     }

@@ -1,14 +1,31 @@
 """State shared by all parts of a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.attention import NetworkSpec
 from bench.compute import ComputeConfig
-from bench.config import DataOptions, RunConfig
-from bench.distributed.process_group import SingleProcess
+from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, RunConfig
+from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from bench.training.progress import ProgressOptions
 from mnistref.dataset import Manifest
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """How a run is executed. None of it is part of a run's id.
+
+    Attributes:
+        resume: whether to resume an interrupted run at its last checkpoint, instead of starting it again.
+        progress: how to report progress, and how often to write checkpoints.
+        data: how the data are read.
+        group: the processes of the run.
+    """
+
+    resume: bool = True
+    progress: ProgressOptions = field(default_factory=ProgressOptions)
+    data: DataOptions = DEFAULT_DATA_OPTIONS
+    group: SingleProcess = SINGLE_PROCESS
 
 
 @dataclass(frozen=True)
@@ -22,11 +39,8 @@ class RunContext:
         folder: folder of the run.
         manifest: manifest of the data set.
         computing: device, precision and capture mode.
-        resume: whether to resume an interrupted run.
         init: folder of the run with the initial weights, or None.
-        progress_options: how to report progress, and how often to write checkpoints.
-        data_options: how the data are read.
-        group: the processes of the run.
+        options: how the run is executed.
     """
 
     config: RunConfig
@@ -35,8 +49,10 @@ class RunContext:
     folder: Path
     manifest: Manifest
     computing: ComputeConfig
-    resume: bool
     init: Path | None
-    progress_options: ProgressOptions
-    data_options: DataOptions
-    group: SingleProcess
+    options: ExecutionOptions
+
+    @property
+    def group(self) -> SingleProcess:
+        """The processes of the run."""
+        return self.options.group

@@ -226,8 +226,9 @@ def _run_and_read_status(task: RunTask) -> RunOutcome:
             Path(task["data"]),
             runs,
             init=Path(task["init"]) if task["init"] else None,
-            progress_options=ProgressOptions(**task["progress_options"]),
-            data_options=DataOptions(**task["data_options"]),
+            options=experiment.ExecutionOptions(
+                progress=ProgressOptions(**task["progress_options"]), data=DataOptions(**task["data_options"])
+            ),
         )
     except ProblemError as error:
         folder = runs / config.run_id

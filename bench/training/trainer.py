@@ -9,6 +9,7 @@ import itertools
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
 import torch
@@ -55,6 +56,19 @@ class TrainingData(Protocol):
         """Stop the preparation of data."""
 
 
+@dataclass(frozen=True)
+class TrainingSplits:
+    """The data of a training.
+
+    Attributes:
+        train: the training data.
+        val: the validation data.
+    """
+
+    train: TrainingData
+    val: Split
+
+
 class EpochRecord(TypedDict):
     """A line of history.jsonl.
 
@@ -83,19 +97,18 @@ class Trainer:
     Args:
         recipe: how to train.
         model: on the device of `computing`.
-        train: the training data.
-        val: the validation data.
+        splits: the training and validation data.
         seed: seed of the order of the questions and of the random draws of the modules.
         computing: device and precision.
         group: the processes of the run. Each process computes its rows of every batch, and all get the same weights.
-        eval_batch_sizes: takes the batch of a step, and returns the batch sizes to try in validation, see
-            `bench.evaluation.batch_size`; None for the batch of a step, 200 at most.
 
     Attributes:
         epoch: number of complete epochs.
         current_epoch: progress of the epoch that has begun; None between two epochs.
         batch: number of images of a step, or of questions if each question has an image of its own.
         steps_per_epoch: number of steps of an epoch.
+        eval_batch_sizes: batch sizes to try in validation, see `bench.evaluation.batch_size`; at first the batch of a
+            step, 200 at most. The caller may set others.
         implementations: names of the implementations of the diagonal LSTM that have run. The caller adds them.
     """
 
@@ -103,20 +116,19 @@ class Trainer:
         self,
         recipe: Recipe,
         model: nn.Module,
-        train: TrainingData,
-        val: Split,
+        splits: TrainingSplits,
         seed: int,
         computing: ComputeConfig,
         group: SingleProcess = SINGLE_PROCESS,
-        eval_batch_sizes: Callable[[int], list[int]] | None = None,
     ) -> None:
-        self.recipe, self.model, self.train, self.val, self.seed = recipe, model, train, val, seed
+        self.recipe, self.model, self.seed = recipe, model, seed
+        self.train, self.val = splits.train, splits.val
         self.computing, self.group = computing, group
         self.image_sharing = image_sharing(recipe.questions)
         available = self._count_units()
         self.batch = min(recipe.batch, available)
         self.steps_per_epoch = available // self.batch
-        self.eval_batch_sizes = eval_batch_sizes(self.batch) if eval_batch_sizes else [min(BATCH, self.batch)]
+        self.eval_batch_sizes = [min(BATCH, self.batch)]
         self.optimizer = build_optimizer(recipe, model)
         self.step = build_step(
             group, model, recipe=recipe, optimizer=self.optimizer, computing=computing, batch=self.batch

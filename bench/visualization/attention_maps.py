@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -12,7 +13,9 @@ from bench.config import EVALUATED, RunConfig, training_stages
 from bench.evaluation.panels import Panels, describe_totals
 from bench.runs.network_loading import load_model, read_finished_result
 from bench.visualization.examples import (
+    DEFAULT_CHOICE,
     SPLIT,
+    ImageChoice,
     answer_question,
     choose_images,
     find_data_set,
@@ -32,16 +35,29 @@ SIGMA_SCALE_OF_SEVERAL = 3.0
 """Default factor of σ if several samples are drawn, because σ underestimates the variance (ARNN §4.1)."""
 
 
+@dataclass(frozen=True)
+class SampleOptions:
+    """The answers to each image, if the mechanism draws its maps at random.
+
+    Attributes:
+        number: number of answers.
+        sigma_scale: factor of σ, 0 or more; by default 1 for one answer and `SIGMA_SCALE_OF_SEVERAL` for more.
+    """
+
+    number: int = 1
+    sigma_scale: float | None = None
+
+
+ONE_SAMPLE = SampleOptions()
+
+
 def save_picture(
     run: Path,
     output: Path,
     root: Path,
     data: Path | None = None,
-    images: int = IMAGES,
-    samples: int = 1,
-    sigma_scale: float | None = None,
-    seed: int = 0,
-    indices: Sequence[int] | None = None,
+    choice: ImageChoice = DEFAULT_CHOICE,
+    sampling: SampleOptions = ONE_SAMPLE,
 ) -> list[Panels]:
     """Draw the attention maps and answers of the network of a run (as PAN Fig. 7 and ARNN Fig. 6).
 
@@ -50,11 +66,8 @@ def save_picture(
         output: the path of the picture, in .png, .svg or .pdf. The same arguments give the same bytes.
         root: a folder with datasets/<name>, if the run's data set is not in the root of the run.
         data: another data set with the same numbers of queries and classes, such as an mbgmulti set for a run on mbg.
-        images: number of test images. They are chosen by `seed` over the range of the queried digits' scales.
-        samples: number of answers per image, if the mechanism draws its maps at random.
-        sigma_scale: factor of σ, 0 or more; by default 1 for one sample and `SIGMA_SCALE_OF_SEVERAL` for more.
-        seed: seed of the choice of images and of the samples.
-        indices: indices of test images to show, instead of a choice.
+        choice: the test images; `IMAGES` of them by default.
+        sampling: the answers to each image.
 
     Returns:
         The rows that were drawn.
@@ -71,8 +84,9 @@ def save_picture(
     accuracy = read_finished_result(run)["accuracy"]
     folder = data or find_data_set(run, config, root)
     manifest = read_fitting_manifest(folder, config)
-    scale = _scale_sigma(config, model, samples, sigma_scale)
-    chosen = choose_images(folder, images, seed, indices)
+    samples, seed = sampling.number, choice.seed
+    scale = _scale_sigma(config, model, sampling)
+    chosen = choose_images(folder, choice, IMAGES)
     if len(chosen) * samples > MAX_ROWS:
         raise UsageProblemError(f"{len(chosen)} images × {samples} samples: one picture holds {MAX_ROWS} rows at most")
     rows = [
@@ -86,7 +100,7 @@ def save_picture(
         _notes(config, manifest, rows),
         output,
     )
-    log.info("picture: %s, %s", _describe_images(len(chosen), not indices), describe_totals(rows, samples > 1))
+    log.info("picture: %s, %s", _describe_images(len(chosen), not choice.indices), describe_totals(rows, samples > 1))
     return rows
 
 
@@ -96,7 +110,7 @@ def _describe_images(number: int, is_choice: bool) -> str:
     return f"{number} {SPLIT} image{'s' * (number > 1)}{order}"
 
 
-def _scale_sigma(config: RunConfig, model: nn.Module, samples: int, sigma_scale: float | None) -> float | None:
+def _scale_sigma(config: RunConfig, model: nn.Module, sampling: SampleOptions) -> float | None:
     """Multiply σ in the mechanisms that draw their maps at random.
 
     Returns:
@@ -105,6 +119,7 @@ def _scale_sigma(config: RunConfig, model: nn.Module, samples: int, sigma_scale:
     Raises:
         UsageProblemError: several samples or a factor are given for a network that draws no maps.
     """
+    samples, sigma_scale = sampling.number, sampling.sigma_scale
     sampled = config.recipe != EVALUATED and resolve_network(config.attn, config.width).is_random
     if not sampled and (samples != 1 or sigma_scale is not None):
         which = ", ".join(m.name for m in MECHANISMS.values() if m.sampled)

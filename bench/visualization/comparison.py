@@ -9,7 +9,9 @@ from bench.config import RunConfig
 from bench.evaluation.panels import Panels, describe_totals
 from bench.runs.network_loading import load_model, read_finished_result
 from bench.visualization.examples import (
+    DEFAULT_CHOICE,
     SPLIT,
+    ImageChoice,
     answer_question,
     choose_images,
     find_data_set,
@@ -30,9 +32,7 @@ def save_comparison(
     output: Path,
     root: Path,
     data: Path | None = None,
-    images: int = IMAGES,
-    seed: int = 0,
-    indices: Sequence[int] | None = None,
+    choice: ImageChoice = DEFAULT_CHOICE,
 ) -> list[list[Panels]]:
     """Draw the product of the maps of each run's network on the same test images (as PAN Fig. 7, ARNN Fig. 6).
 
@@ -41,9 +41,7 @@ def save_comparison(
         output: as in `attention_maps.save_picture`.
         root: as in `attention_maps.save_picture`.
         data: as in `attention_maps.save_picture`. Required if the runs have different data sets.
-        images: as in `attention_maps.save_picture`.
-        seed: as in `attention_maps.save_picture`.
-        indices: as in `attention_maps.save_picture`.
+        choice: the test images; `IMAGES` of them by default.
 
     Returns:
         For each run, its answer to each image.
@@ -62,14 +60,14 @@ def save_comparison(
         raise UsageProblemError(f"the runs were made on different data sets ({names}); choose one with --data")
     folder = data or find_data_set(runs[0], configs[0], root)
     manifests = [read_fitting_manifest(folder, config) for config in configs]
-    chosen = choose_images(folder, images, seed, indices)
+    chosen = choose_images(folder, choice, IMAGES)
     if len(chosen) * len(runs) > MAX_CELLS:
         raise UsageProblemError(
             f"{len(runs)} networks × {len(chosen)} images: one picture holds {MAX_CELLS} answers at most"
         )
     asked = list(iter_image_questions(folder, chosen))
     rows = [
-        [next(answer_question(model, question, manifest, 1, seed)) for question in asked]
+        [next(answer_question(model, question, manifest, 1, choice.seed)) for question in asked]
         for (_, model, _), manifest in zip(networks, manifests, strict=True)
     ]
     accuracies = [f"{100 * accuracy:.1f} %" for _, _, accuracy in networks]

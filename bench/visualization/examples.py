@@ -1,6 +1,7 @@
 """The test images and questions of a picture, and the answers of a network."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,25 @@ from mnistref.dataset import Manifest, MnistRef, read_manifest, read_split
 from mnistref.variants import get_variant
 
 SPLIT = "test"
+
+
+@dataclass(frozen=True)
+class ImageChoice:
+    """The test images of a picture.
+
+    Attributes:
+        number: number of images, chosen by `seed` over the range of the queried digits' scales; None for the default of
+            the picture.
+        seed: seed of the choice, and of random maps.
+        indices: indices of the images to show, instead of a choice.
+    """
+
+    number: int | None = None
+    seed: int = 0
+    indices: Sequence[int] | None = None
+
+
+DEFAULT_CHOICE = ImageChoice()
 
 
 def find_data_set(run: Path, config: RunConfig, root: Path) -> Path:
@@ -51,8 +71,13 @@ def read_fitting_manifest(folder: Path, config: RunConfig) -> Manifest:
     return manifest
 
 
-def choose_images(folder: Path, images: int, seed: int, indices: Sequence[int] | None) -> list[int]:
-    """Return the indices of test images: `indices`, or a choice over the range of scales.
+def choose_images(folder: Path, choice: ImageChoice, default: int) -> list[int]:
+    """Return the indices of test images: those of `choice`, or a choice over the range of scales.
+
+    Args:
+        folder: the data set.
+        choice: the images.
+        default: their number, if `choice` does not have it.
 
     Raises:
         UsageProblemError: there is no such image, or no image is requested.
@@ -60,10 +85,12 @@ def choose_images(folder: Path, images: int, seed: int, indices: Sequence[int] |
     fields = read_split(folder, SPLIT, "digit_scale", "query_slot")
     slot = fields["query_slot"].astype(np.int64)
     scales = fields["digit_scale"][np.arange(len(slot)), slot]
+    indices = choice.indices
     if indices is None:
+        images = default if choice.number is None else choice.number
         if images < 1:
             raise UsageProblemError(f"{images} images: give 1 or more")
-        return choose_across_scales(scales, images, seed)
+        return choose_across_scales(scales, images, choice.seed)
     for index in indices:
         if not 0 <= index < len(scales):
             raise UsageProblemError(f"{folder} has no {SPLIT} image {index}: give 0 … {len(scales) - 1}")

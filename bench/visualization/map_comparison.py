@@ -11,7 +11,7 @@ from bench.attribution.map_method import LABEL, MapMethod
 from bench.attribution.measures import normalize
 from bench.evaluation.panels import Panels, make_panels
 from bench.runs.network_loading import load_model
-from bench.visualization.examples import choose_images, iter_image_questions, read_fitting_manifest
+from bench.visualization.examples import ImageChoice, choose_images, iter_image_questions, read_fitting_manifest
 
 IMAGES = 6
 
@@ -36,7 +36,7 @@ def save_map_comparison(
     config, model = load_model(run)
     manifest = read_fitting_manifest(data, config)
     variant = manifest.variant
-    questions = list(iter_image_questions(data, choose_images(data, IMAGES, options.seed, None)))
+    questions = list(iter_image_questions(data, choose_images(data, ImageChoice(seed=options.seed), IMAGES)))
     images = torch.stack([question.image for question in questions]).permute(0, 3, 1, 2)
     images = images.contiguous(memory_format=torch.channels_last)
     query = torch.tensor([question.query for question in questions])

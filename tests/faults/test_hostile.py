@@ -26,7 +26,7 @@ from bench.data.loading import load_split
 from bench.model import create_model
 from bench.runs import experiment, records
 from bench.training import checkpoints
-from bench.training.trainer import Trainer
+from bench.training.trainer import Trainer, TrainingSplits
 from mnistref.common.errors import DataProblemError
 
 SHORT = Recipe("fast", "adam", lr=0.003, batch=50, epochs=1, schedule="onecycle")
@@ -169,7 +169,7 @@ def test_a_hostile_file_is_refused_as_a_checkpoint(kind, mini, tmp_path):
     mark, folder = tmp_path / "mark", tmp_path / "checkpoint"
     train, val = (load_split(mini, split, "one", torch.device("cpu")) for split in ("train", "val"))
     model = create_model("pan", variant="mini")
-    trainer = Trainer(SHORT, model, train, val, 0, ComputeConfig(torch.device("cpu")))
+    trainer = Trainer(SHORT, model, TrainingSplits(train, val), 0, ComputeConfig(torch.device("cpu")))
     checkpoints.save(tmp_path, trainer)
     data = hostile(mark)[kind]
     rest = json.loads((folder / "state.json").read_text()) | {"tensors": hashlib.sha256(data).hexdigest()}
@@ -204,7 +204,8 @@ def test_a_hostile_file_is_refused_as_a_checkpoint(kind, mini, tmp_path):
 )
 def test_forged_counts_and_numbers_are_refused(forged, mini, tmp_path):
     train, val = (load_split(mini, split, "one", torch.device("cpu")) for split in ("train", "val"))
-    trainer = Trainer(SHORT, create_model("pan", variant="mini"), train, val, 0, ComputeConfig(torch.device("cpu")))
+    model, splits = create_model("pan", variant="mini"), TrainingSplits(train, val)
+    trainer = Trainer(SHORT, model, splits, 0, ComputeConfig(torch.device("cpu")))
     checkpoints.save(tmp_path, trainer)
     path = tmp_path / "checkpoint" / "state.json"
     assert checkpoints.load(tmp_path, trainer)

@@ -14,7 +14,7 @@ from bench.data.online import load_training
 from bench.evaluation.evaluate import accuracy
 from bench.model import build
 from bench.runs import experiment
-from bench.training.trainer import Trainer
+from bench.training.trainer import Trainer, TrainingSplits
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest, read_triples
 from tests.bench.bench_command import bench
@@ -36,7 +36,8 @@ def training(
     config = experiment.configure(folder, attn, 0, experiment.RunSettings(recipe, "one", COMPUTING, online=online))
     variant = read_manifest(folder).variant
     data = load_training(config, folder, CPU, data_options)
-    return Trainer(recipe, build(attn, variant, 0, CPU), data, load_split(folder, "val", "one", CPU), 0, COMPUTING)
+    splits = TrainingSplits(data, load_split(folder, "val", "one", CPU))
+    return Trainer(recipe, build(attn, variant, 0, CPU), splits, 0, COMPUTING)
 
 
 def asked_in(trainer: Trainer) -> list[list[tuple[int, int]]]:

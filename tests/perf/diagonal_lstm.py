@@ -18,7 +18,7 @@ from bench.compute import ComputeConfig
 from bench.config import RECIPES
 from bench.kernels.diagonal_lstm import IMPLEMENTATIONS, TOLERANCE, diagonal_lstm, example, relative_error
 from bench.model import AttributeCNN, create_model
-from bench.profiling.timing import time_networks
+from bench.profiling.timing import Workload, time_networks
 from mnistref.common.text_table import table
 from mnistref.variants import get_variant
 
@@ -59,7 +59,7 @@ def steps(variant: str, names: Sequence[str], batch: int) -> list[list[str]]:
     """Return the table of times of training steps and inference."""
     law, recipe = get_variant(variant), replace(RECIPES["fast"], batch=batch)
     models = networks(variant, names)
-    timings = time_networks(models, recipe, law, ComputeConfig(torch.device("cpu")))
+    timings = time_networks(models, Workload(recipe, law), ComputeConfig(torch.device("cpu")))
     rows = [["network", "step, ms", "/ san", "/ pan-ctx", "inference, ms per image", "memory of a step, MB"]]
     for name, timing in timings.items():
         ratios = [f"{timing.step.ratio_to(timings[other].step).median:.2f}" for other in ("san", "pan-ctx")]

@@ -25,7 +25,7 @@ from bench.config import RECIPES
 from bench.kernels import diagonal_lstm as package
 from bench.kernels.diagonal_lstm import triton_op
 from bench.model import build
-from bench.profiling.timing import time_networks
+from bench.profiling.timing import Workload, time_networks
 from mnistref.variants import get_variant
 from tests.perf import guard, trainer_steps
 from tests.perf.gpu_checks import tell
@@ -197,7 +197,7 @@ def _step(name: str, batch: int, questions: int | None, variant: str, precision:
     spec, computing = get_variant(variant), ComputeConfig(CUDA, precision, "graph")
     recipe = replace(RECIPES["fast"], batch=batch)
     model = build(name, spec, 0, CUDA)
-    timed = time_networks({name: model}, recipe, spec, computing, 5, questions)[name].as_dict()
+    timed = time_networks({name: model}, Workload(recipe, spec, questions), computing, 5)[name].as_dict()
     try:
         trained = trainer_steps.measured(name, computing, batch, questions or 1, variant)
     except Exception as error:  # record the times of the network alone

@@ -28,7 +28,7 @@ from bench.config import FIRST_RECIPES, RECIPES, Recipe
 from bench.data.loading import load_split
 from bench.data.split import Split
 from bench.evaluation.evaluate import accuracy
-from bench.runs.experiment import RunSettings, configure, run
+from bench.runs.experiment import ExecutionOptions, RunSettings, configure, run
 from bench.training.progress import ProgressOptions
 from bench.training.trainer import Trainer
 from mnistref.common.text_table import table
@@ -107,7 +107,7 @@ def curve(
     runs.mkdir(parents=True, exist_ok=True)
     saved = runs / f"{config.run_id}.curve.json"
     kept = Curve(first(load_split(folder, "val", "one", computing.device), ASKED), every, saved)
-    done = run(config, folder, runs, init=init, progress_options=ProgressOptions(on_step=kept.look))
+    done = run(config, folder, runs, init=init, options=ExecutionOptions(progress=ProgressOptions(on_step=kept.look)))
     if not kept.records:
         raise SystemExit(f"{done}: this run is finished and has no curve; give another --runs")
     return kept.records

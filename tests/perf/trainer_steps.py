@@ -12,7 +12,7 @@ from bench.config import DEFAULT_WIDTH, RECIPES
 from bench.data.split import Resident
 from bench.evaluation.batch_size import in_memory, sizes
 from bench.model import build
-from bench.training.trainer import Trainer
+from bench.training.trainer import Trainer, TrainingSplits
 from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
 
@@ -33,7 +33,8 @@ def measured(name: str, computing: ComputeConfig, batch: int, questions: int, va
     train = example(spec, batch * (WARM_UP[device.type] + timed), questions, device)
     val = example(spec, batch * VALIDATED[device.type], 1, device)
     tried = sizes(device.type, batch, spec.canvas, DEFAULT_WIDTH, free_memory(device))
-    trainer = Trainer(recipe, model, train, val, 0, computing, eval_batch_sizes=lambda _: tried)
+    trainer = Trainer(recipe, model, TrainingSplits(train, val), 0, computing)
+    trainer.eval_batch_sizes = tried
     marks: list[float] = []
 
     def on_step() -> None:

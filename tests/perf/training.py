@@ -31,12 +31,12 @@ from bench.common.memory import keep_freed
 from bench.compute import ComputeConfig, resolve_compute
 from bench.config import FIRST_RECIPES
 from bench.data.loading import load_split
-from bench.data.online import OnlineImages
+from bench.data.online import OnlineImages, OnlineQuestions
 from bench.data.split import Batch, Split
 from bench.model import build
 from bench.profiling.timing import random_batch
 from bench.training.step import Step, build_optimizer
-from bench.training.trainer import Trainer, TrainingData
+from bench.training.trainer import Trainer, TrainingData, TrainingSplits
 from mnistref.common.text_table import table
 from mnistref.generation.generate import Request, generate
 from mnistref.generation.online import open_online_generator
@@ -91,7 +91,7 @@ def training_data(mode: str, folder: Path, device: torch.device, epochs: int) ->
     if mode != "online":
         return load_split(folder, "train", "one", device, stream=mode == "streamed")
     fresh = open_online_generator(folder, folder.parent.parent / "raw")
-    return OnlineImages(fresh, fresh.images, "one", device, epochs, stream=False)
+    return OnlineImages(fresh, OnlineQuestions(fresh.images, "one"), device, epochs, stream=False)
 
 
 def trainer_of(
@@ -100,7 +100,7 @@ def trainer_of(
     """Return a trainer on this data."""
     model = build(attn, get_variant(variant), 0, computing.device)
     val = load_split(folder, "val", "one", computing.device, stream=False)
-    return Trainer(replace(RECIPE, epochs=epochs), model, data, val, 0, computing)
+    return Trainer(replace(RECIPE, epochs=epochs), model, TrainingSplits(data, val), 0, computing)
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> tuple[float, float]:

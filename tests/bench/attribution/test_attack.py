@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bench.attribution.attack import attack, attacked_regions, find_names, parse_norms
+from bench.attribution.attack import Strength, attack, attacked_regions, find_names, parse_norms
 from bench.attribution.attack_names import ALL, BACKGROUND, FGSM, METHODS, OTHERS, PGD, REGIONS, TARGET
 from bench.attribution.explained_network import ExplainedNetwork
 from bench.model import create_model
@@ -34,7 +34,9 @@ def test_attacks_equal_those_of_foolbox(method, epsilon):
     }[method]
     with network.frozen():
         classes = network.probabilities(images, query).argmax(1)
-        own = attack(network, images, query, classes, torch.ones(IMAGES, SIZE, SIZE).bool(), epsilon, method)
+        own = attack(
+            network, images, query, classes, torch.ones(IMAGES, SIZE, SIZE).bool(), strength=Strength(epsilon, method)
+        )
         wrapped = foolbox.PyTorchModel(OneQuestion().eval(), bounds=(0, 1))
         criterion = foolbox.criteria.Misclassification(classes)
         expected = theirs.run(wrapped, images, criterion, epsilon=epsilon)
@@ -54,7 +56,7 @@ def test_only_pixels_of_the_region_change_and_by_no_more_than_the_norm(method, r
     allowed = attacked_regions(target, others)[region]
     with network.frozen():
         classes = network.probabilities(images, query).argmax(1)
-        made = attack(network, images, query, classes, allowed, 8 / 255, method)
+        made = attack(network, images, query, classes, allowed, strength=Strength(8 / 255, method))
     change = (made - images).abs()
     assert torch.equal(made.permute(0, 2, 3, 1)[~allowed], images.permute(0, 2, 3, 1)[~allowed])
     assert change.amax() <= 8 / 255 + 1e-7
@@ -88,7 +90,7 @@ def test_fgsm_is_one_step_along_the_sign_of_the_gradient():
     images[0, 0, 0, 0] = 0.99
     with network.frozen():
         everywhere = torch.ones(1, 2, 2).bool()
-        made = attack(network, images, torch.tensor([0]), torch.tensor([0]), everywhere, 0.1, FGSM)
+        made = attack(network, images, torch.tensor([0]), torch.tensor([0]), everywhere, strength=Strength(0.1, FGSM))
     # The loss of class 0 grows with score 1 − score 0, whose gradient has the signs −, +, 0.
     expected = images.clone()
     expected[0, 0], expected[0, 1] = expected[0, 0] - 0.1, expected[0, 1] + 0.1
@@ -101,7 +103,12 @@ def test_pgd_reaches_a_higher_loss_than_fgsm_and_both_a_higher_one_than_the_imag
     with network.frozen():
         classes = network.probabilities(images, query).argmax(1)
         losses = [
-            loss(network, attack(network, images, query, classes, everywhere, 8 / 255, m), query, classes).mean()
+            loss(
+                network,
+                attack(network, images, query, classes, everywhere, strength=Strength(8 / 255, m)),
+                query,
+                classes,
+            ).mean()
             for m in (FGSM, PGD)
         ]
         assert losses[1] >= losses[0] > loss(network, images, query, classes).mean()
@@ -116,7 +123,7 @@ def test_an_attack_raises_the_loss_of_an_answer_whose_probability_rounds_to_1():
     network = ExplainedNetwork(certain, 2)
     images, query = torch.full((1, 3, 4, 4), 0.9), torch.tensor([0])
     assert network.probabilities(images, query)[0, 0] == 1
-    made = attack(network, images, query, torch.tensor([0]), torch.ones(1, 4, 4).bool(), 0.1, FGSM)
+    made = attack(network, images, query, torch.tensor([0]), torch.ones(1, 4, 4).bool(), strength=Strength(0.1, FGSM))
     torch.testing.assert_close(made[0, 0], torch.full((4, 4), 0.8))
     torch.testing.assert_close(made[0, 1], torch.full((4, 4), 1.0))
 
@@ -129,7 +136,9 @@ def test_a_random_mechanism_draws_the_same_samples_in_every_step():
     with network.frozen():
         everywhere = torch.ones(IMAGES, SIZE, SIZE).bool()
         made = [
-            attack(network, images, query, torch.zeros(IMAGES, dtype=torch.long), everywhere, 0.1, PGD)
+            attack(
+                network, images, query, torch.zeros(IMAGES, dtype=torch.long), everywhere, strength=Strength(0.1, PGD)
+            )
             for _ in range(2)
         ]
     assert torch.equal(*made)
@@ -139,14 +148,14 @@ def test_answers_without_a_gradient_are_an_error():
     network = ExplainedNetwork(lambda images, query: images.detach().mean(dim=(2, 3)), 3)
     images, query = questions()
     with pytest.raises(ValueError, match="no gradient with respect to the images"):
-        attack(network, images, query, query % 3, torch.ones(IMAGES, SIZE, SIZE).bool(), 0.1)
+        attack(network, images, query, query % 3, torch.ones(IMAGES, SIZE, SIZE).bool(), strength=Strength(0.1))
 
 
 def test_answers_that_ignore_the_image_do_not_change():
     bias = torch.zeros(1, 3, requires_grad=True)
     network = ExplainedNetwork(lambda images, query: bias.expand(len(images), 3), 3)
     images, query = questions()
-    made = attack(network, images, query, query % 3, torch.ones(IMAGES, SIZE, SIZE).bool(), 0.1)
+    made = attack(network, images, query, query % 3, torch.ones(IMAGES, SIZE, SIZE).bool(), strength=Strength(0.1))
     assert torch.equal(made, images)
 
 

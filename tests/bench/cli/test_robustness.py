@@ -136,7 +136,9 @@ def test_a_network_for_another_canvas_is_built_again(make, tmp_path):
     """From 200 px on, a network has five stages; the canvas is that of the data set, not of the variant."""
     large = make("mini", sizes={"train": 8, "val": 4, "test": 4}, canvas=200)
     config = configured(large, "san", replace(SHORT, batch=4, epochs=1))
-    run = experiment.run(config, large, tmp_path, progress_options=ProgressOptions(timing=False))
+    run = experiment.run(
+        config, large, tmp_path, options=experiment.ExecutionOptions(progress=ProgressOptions(timing=False))
+    )
     loaded = bench.load_run(run)
     assert len(loaded.model.stages) == 5
     assert bench.evaluate(loaded.model, large).measures["accuracy"] == loaded.result["accuracy"]

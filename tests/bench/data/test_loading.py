@@ -16,7 +16,7 @@ from bench.data.split import Resident
 from bench.data.streaming import Streamed
 from bench.evaluation import evaluate
 from bench.model import build
-from bench.training.trainer import Trainer
+from bench.training.trainer import Trainer, TrainingSplits
 from mnistref.common.errors import DataProblemError
 from mnistref.dataset import map_split, read_manifest, read_split
 from mnistref.storage.shards import image_offset
@@ -76,7 +76,7 @@ def test_streamed_training_equals_resident_training_to_the_bit(mini):
         train = load_split(mini, "train", "all", CPU, True, stream)
         val = load_split(mini, "val", "one", CPU, stream=stream)
         model = build("san", read_manifest(mini).variant, 0, CPU)
-        trainer = Trainer(replace(SHORT, batch=100, fade=0.5), model, train, val, 0, ComputeConfig(CPU))
+        trainer = Trainer(replace(SHORT, batch=100, fade=0.5), model, TrainingSplits(train, val), 0, ComputeConfig(CPU))
         history = [{**record, "seconds": 0} for record in trainer.epochs()]
         found.append((history, trainer.model.state_dict()))
     assert found[0][0] == found[1][0]
@@ -94,7 +94,7 @@ def test_interrupted_training_ends_the_prefetch_thread(two):
 
     train, val = (load_split(two, split, "one", CPU, stream=True) for split in ("train", "val"))
     model = build("none", read_manifest(two).variant, 0, CPU)
-    trainer = Trainer(SHORT, model, train, val, 0, ComputeConfig(CPU))
+    trainer = Trainer(SHORT, model, TrainingSplits(train, val), 0, ComputeConfig(CPU))
     with pytest.raises(StopError):
         next(trainer.epochs(stop))
     assert not prefetch_threads()

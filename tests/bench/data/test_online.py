@@ -16,12 +16,12 @@ from bench.common import memory
 from bench.compute import ComputeConfig
 from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, Recipe, RunConfig, training_stages
 from bench.data.loading import load_split
-from bench.data.online import OnlineImages, load_training
+from bench.data.online import OnlineImages, OnlineQuestions, load_training
 from bench.leaderboard.aggregate import build_board
 from bench.model import build
 from bench.runs import experiment, records, sweep, sweep_workers
 from bench.runs.configure import RunSettings
-from bench.training.trainer import Trainer
+from bench.training.trainer import Trainer, TrainingSplits
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest, read_split
 from mnistref.generation.online import OnlineGenerator, open_online_generator
@@ -127,7 +127,7 @@ def test_online_epochs_larger_than_memory_are_refused(mini, monkeypatch):
 
 def trainer_on(online: OnlineImages, mini) -> Trainer:
     model = build("none", read_manifest(mini).variant, 0, CPU)
-    return Trainer(SHORT, model, online, load_split(mini, "val", "one", CPU), 0, COMPUTING)
+    return Trainer(SHORT, model, TrainingSplits(online, load_split(mini, "val", "one", CPU)), 0, COMPUTING)
 
 
 def test_online_training_resumes_with_the_images_of_its_epoch(mini, opened):
@@ -203,7 +203,7 @@ def test_run_command_trains_online_and_the_board_has_a_separate_row(mini, tmp_pa
 def test_online_questions_are_spread_evenly_over_images(mini):
     fresh = open_online_generator(mini, mini.parent.parent / "raw")
     for questions in (390, 410):
-        online = OnlineImages(fresh, questions, "one", CPU, 1)
+        online = OnlineImages(fresh, OnlineQuestions(questions, "one"), CPU, 1)
         split = online.split_for_epoch(0)
         online.close()
         np.testing.assert_array_equal(split.image, np.arange(questions) % 400)

@@ -24,7 +24,7 @@ from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess, join
 from bench.evaluation.evaluate import accuracy
 from bench.evaluation.evaluate import test as measure
 from bench.model import Output, create_model
-from bench.training.trainer import DivergedError, Trainer
+from bench.training.trainer import DivergedError, Trainer, TrainingSplits
 
 CPU = torch.device("cpu")
 PAN = Recipe("pan", "rmsprop", lr=0.003, batch=25, epochs=2, schedule="steps")
@@ -121,7 +121,7 @@ def trainer(data: Path, attn: str, exact: bool, group: SingleProcess, recipe: Re
     train, val = few(data, "train", 55, exact, "all" if every else "one"), few(data, "val", 21, exact)
     computing = ComputeConfig(CPU, "fp32" if exact else SINGLE[attn])
     usual = replace(PAN, batch=7, questions="all") if every else PAN if exact else FAST
-    return Trainer(recipe or usual, model, train, val, 0, computing, group)
+    return Trainer(recipe or usual, model, TrainingSplits(train, val), 0, computing, group=group)
 
 
 def trained(

@@ -22,8 +22,8 @@ from mnistref.variants import get_variant
 def test_first_batch_that_fits_is_suggested(most, advice, monkeypatch):
     """Batches of more than this many images run out of memory."""
 
-    def measure(models, recipe, variant, computing, rounds, questions):
-        if recipe.batch > most:
+    def measure(models, workload, computing, rounds):
+        if workload.recipe.batch > most:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(oom, "time_networks", measure)

@@ -10,7 +10,7 @@ from torch import nn
 from bench.compute import ComputeConfig
 from bench.model import create_model
 from bench.profiling import timing
-from bench.profiling.timing import LiveTensors, Spread, random_batch, saved_memory, time_networks
+from bench.profiling.timing import LiveTensors, Spread, Workload, random_batch, saved_memory, time_networks
 from tests.bench.training.helpers import CPU, MINI, ON_CPU, SHORT, network
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -19,7 +19,7 @@ on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA devi
 def test_timing_does_not_change_the_network():
     model = network("pan")
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    timed = time_networks({"pan": model, "arnn": network("arnn")}, SHORT, MINI, ON_CPU, rounds=3)
+    timed = time_networks({"pan": model, "arnn": network("arnn")}, Workload(SHORT, MINI), ON_CPU, rounds=3)
     pan = timed["pan"]
     assert 0 < pan.infer.median < pan.step.median
     assert len(pan.step.values) == len(pan.infer.values) == 3

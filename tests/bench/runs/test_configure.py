@@ -14,7 +14,7 @@ from bench.model import build
 from bench.runs import experiment, records
 from bench.runs.network_loading import load_model
 from bench.training.checkpoints import load_matching_weights, load_weights
-from bench.training.trainer import Trainer
+from bench.training.trainer import Trainer, TrainingSplits
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest
 from tests.bench.runs.helpers import CPU, SHORT, configured
@@ -61,7 +61,7 @@ def test_a_run_starts_from_the_weights_of_another(finished, mini, make, tmp_path
     model = build("pan", read_manifest(data).variant, 1, CPU)
     load_weights(folder / "weights.safetensors", model)
     train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
-    (record,) = Trainer(config.recipe, model, train, val, 1, ComputeConfig(CPU)).epochs()
+    (record,) = Trainer(config.recipe, model, TrainingSplits(train, val), 1, ComputeConfig(CPU)).epochs()
     assert record["train_loss"] == history[0]["train_loss"]
     assert build_board(records.read_results(tmp_path))["recipe"].tolist() == [result["recipe"]]
 
@@ -81,7 +81,7 @@ def test_run_on_other_questions_starts_from_matching_weights(finished, make, tmp
     model = build("pan", read_manifest(data).variant, 0, CPU)
     load_matching_weights(load_model(finished[1])[1].state_dict(), model)
     train, val = (load_split(data, split, "one", CPU) for split in ("train", "val"))
-    (record,) = Trainer(once, model, train, val, 0, ComputeConfig(CPU)).epochs()
+    (record,) = Trainer(once, model, TrainingSplits(train, val), 0, ComputeConfig(CPU)).epochs()
     (history,) = (json.loads(line) for line in (run / "history.jsonl").read_text().splitlines())
     assert record["train_loss"] == history["train_loss"]
 

@@ -101,7 +101,7 @@ def test_a_run_can_be_started_again(finished, mini, tmp_path):
     config, folder, result = finished
     shutil.copytree(folder, tmp_path / folder.name)
     (tmp_path / folder.name / "checkpoint" / "state.json").write_text("{}")  # resuming would be refused
-    again = experiment.run(config, mini, tmp_path, resume=False)
+    again = experiment.run(config, mini, tmp_path, options=experiment.ExecutionOptions(resume=False))
     assert json.loads((again / "result.json").read_text())["accuracy"] == result["accuracy"]
 
 

@@ -5,14 +5,16 @@ import pytest
 
 from bench.model import create_model
 from bench.runs.answers import read_answers
-from bench.runs.robustness_run import measure_robustness, require_fitting_images
+from bench.runs.robustness_run import EvaluationOptions, measure_robustness, require_fitting_images
 from mnistref.common.errors import UsageProblemError
 from tests.bench.runs.sweep_helpers import COMPUTING
 
 
 def test_a_test_on_the_own_data_set_gives_the_answers_of_the_run(finished, mini, tmp_path):
     config, run, _ = finished
-    record = measure_robustness(run, mini, [mini], "test", images=9, batch=4, computing=COMPUTING, output=tmp_path)
+    record = measure_robustness(
+        run, mini, [mini], EvaluationOptions("test", images=9, batch=4), COMPUTING, output=tmp_path
+    )
     (tested,) = record.settings["sets"]
     assert (record.settings["dataset"], tested["dataset"]) == (config.dataset, mini.name)
     assert (tested["questions"], tested["pairs"], tested["batch"], tested["device"]) == (9, 9, 4, "cpu")
@@ -24,7 +26,7 @@ def test_a_test_on_the_own_data_set_gives_the_answers_of_the_run(finished, mini,
 
 
 def test_a_test_without_the_own_data_set_has_no_pairs(finished, mini, tmp_path):
-    record = measure_robustness(finished[1], None, [mini], "test", 9, 4, COMPUTING, tmp_path)
+    record = measure_robustness(finished[1], None, [mini], EvaluationOptions("test", 9, 4), COMPUTING, output=tmp_path)
     assert record.settings["factors"] == {}
     assert record.settings["sets"][0]["pairs"] == 0
 

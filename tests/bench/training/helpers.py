@@ -12,7 +12,7 @@ from bench.config import Recipe
 from bench.data.loading import load_split
 from bench.model import create_model
 from bench.training import checkpoints
-from bench.training.trainer import Trainer
+from bench.training.trainer import Trainer, TrainingSplits
 from mnistref.variants import get_variant
 
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def trainer_for(mini, recipe: Recipe = SHORT, attn: str = "pan", seed: int = 0, 
     torch.manual_seed(seed)
     model = create_model(attn, variant="mini").to(memory_format=torch.channels_last)
     train, val = (load_split(mini, s, "one", CPU) for s in ("train", "val"))
-    return Trainer(recipe, model, train, val, seed, ComputeConfig(CPU, precision))
+    return Trainer(recipe, model, TrainingSplits(train, val), seed, ComputeConfig(CPU, precision))
 
 
 def train_with_stops(make: Callable[[], Trainer], steps: Sequence[int], folder: Path) -> tuple[Trainer, list[dict]]:

@@ -32,8 +32,9 @@ def press() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def run(data: Path, runs: Path, options: ProgressOptions | None = None, attn: str = ATTN) -> Path:
-    return experiment.run(experiment.configure(data, attn, 0, SETTINGS), data, runs, progress_options=options)
+def run(data: Path, runs: Path, progress: ProgressOptions | None = None, attn: str = ATTN) -> Path:
+    options = experiment.ExecutionOptions(progress=progress or ProgressOptions())
+    return experiment.run(experiment.configure(data, attn, 0, SETTINGS), data, runs, options=options)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from bench.config import RECIPES
 from bench.data.loading import load_split
 from bench.evaluation.evaluate import accuracy
 from bench.runs import records
-from bench.runs.experiment import RunSettings, configure, run
+from bench.runs.experiment import ExecutionOptions, RunSettings, configure, run
 from bench.training import progress
 
 
@@ -82,7 +82,8 @@ def test_observer_sees_the_trainer_after_each_step_and_changes_nothing(mini, tmp
         seen.append((trainer.steps_done, accuracy(trainer.model, val)))
         trainer.model.train()
 
-    looked = run(config, mini, tmp_path / "looked", progress_options=progress.ProgressOptions(on_step=look))
+    options = ExecutionOptions(progress=progress.ProgressOptions(on_step=look))
+    looked = run(config, mini, tmp_path / "looked", options=options)
     alone = run(config, mini, tmp_path / "alone")
     history = [json.loads(line) for line in (looked / records.HISTORY).read_text().splitlines()]
     steps = history[0]["steps"]

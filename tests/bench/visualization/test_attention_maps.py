@@ -13,12 +13,14 @@ from bench.attention import MECHANISMS, plugins
 from bench.attention.arnn import AttentionRNN
 from bench.compute import ComputeConfig
 from bench.config import Recipe
+from bench.evaluation.panels import Panels
 from bench.metrics import mask_correctness
 from bench.model import create_model
 from bench.runs import experiment, network_loading, records
 from bench.visualization import attention_maps
-from bench.visualization.attention_maps import save_picture
+from bench.visualization.attention_maps import SampleOptions, save_picture
 from bench.visualization.drawing import answer_lines, figure
+from bench.visualization.examples import ImageChoice
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import MnistRef, read_manifest
 from mnistref.variants import get_variant
@@ -36,6 +38,14 @@ def finished(mini, tmp_path_factory) -> Path:
     """Return a run of pan, trained for one epoch."""
     config = experiment.configure(mini, "pan", 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU)))
     return experiment.run(config, mini, tmp_path_factory.mktemp("runs"))
+
+
+def picture_of(
+    run, output, root, data=None, images=None, seed=0, indices=None, samples=1, sigma_scale=None
+) -> list[Panels]:
+    """Draw a picture; the options of images and samples are arguments."""
+    choice, sampling = ImageChoice(images, seed, indices), SampleOptions(samples, sigma_scale)
+    return save_picture(run, output, root, data, choice, sampling=sampling)
 
 
 def evaluate_image(run: Path, mini: Path, index: int):
@@ -59,7 +69,7 @@ def all_texts(page) -> list:
 
 def test_panels_show_answers_and_maps_of_the_network(finished, mini, root, tmp_path):
     variant = get_variant("mini")
-    for row in save_picture(finished, tmp_path / "a.png", root, indices=[3, 0, 17]):
+    for row in save_picture(finished, tmp_path / "a.png", root, choice=ImageChoice(indices=[3, 0, 17])):
         sample, out = evaluate_image(finished, mini, row.index)
         assert row.question == f"what colour is the {sample['query']}?"
         assert row.prediction == variant.label_names[int(out.logits.argmax())]
@@ -85,7 +95,7 @@ def test_panels_show_answers_and_maps_of_the_network(finished, mini, root, tmp_p
 
 def test_the_picture_shows_the_panels(finished, root, tmp_path):
     """The picture has the pixels of every panel, the outline, and the texts."""
-    rows = save_picture(finished, tmp_path / "a.png", root, images=2)
+    rows = save_picture(finished, tmp_path / "a.png", root, choice=ImageChoice(2))
     page = figure(rows, ["title"], ["note"])
     assert len(page.axes) == 2 * 7
     for k, row in enumerate(rows):
@@ -107,7 +117,7 @@ def test_the_picture_shows_the_panels(finished, root, tmp_path):
 
 
 def test_texts_do_not_overlap_or_leave_the_page(finished, root, tmp_path):
-    rows = save_picture(finished, tmp_path / "a.png", root, images=3)
+    rows = save_picture(finished, tmp_path / "a.png", root, choice=ImageChoice(3))
     page = figure(
         rows, ["arnn" * 60, "a title of more than a line " * 8], ["a note of more than a line " * 12, "short"]
     )
@@ -134,7 +144,7 @@ def test_show_is_deterministic_to_the_byte(suffix, finished, root, tmp_path):
     first, second = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
     before = torch.get_rng_state()
     for path in (first, second):
-        save_picture(finished, path, root, images=1)
+        save_picture(finished, path, root, choice=ImageChoice(1))
     assert first.read_bytes() == second.read_bytes()
     assert torch.equal(before, torch.get_rng_state())
     assert not list(tmp_path.glob(".partial*"))
@@ -143,7 +153,7 @@ def test_show_is_deterministic_to_the_byte(suffix, finished, root, tmp_path):
 @pytest.mark.parametrize("name", long_form(MECHANISMS, FAMILIES[::2]))
 def test_every_mechanism_can_be_drawn(name, untrained_run, root, tmp_path):
     run = untrained_run(name)
-    (row,) = save_picture(run, tmp_path / "a.png", root, images=1)
+    (row,) = save_picture(run, tmp_path / "a.png", root, choice=ImageChoice(1))
     with torch.inference_mode():
         out = network_loading.load_model(run)[1](row.image.permute(2, 0, 1)[None], torch.tensor([0]))
     assert [s.size for s in row.slots] == [tuple(mask.shape[2:]) for mask in out.masks]
@@ -159,13 +169,13 @@ def test_every_mechanism_can_be_drawn(name, untrained_run, root, tmp_path):
     ("attn", "slots"), [("none,pan", [2, 3, 4]), ("ltpa-dp", [2, 3, 4]), ("san", [4]), ("pan,none", [1])]
 )
 def test_slots_without_a_map_are_not_drawn(attn, slots, untrained_run, root, tmp_path):
-    (row,) = save_picture(untrained_run(attn), tmp_path / "a.png", root, images=1)
+    (row,) = save_picture(untrained_run(attn), tmp_path / "a.png", root, choice=ImageChoice(1))
     assert [s.slot for s in row.slots] == slots
 
 
 def test_network_without_maps_is_drawn_with_answers(untrained_run, root, tmp_path):
-    save_picture(untrained_run("se"), tmp_path / "a.svg", root, images=2)
-    (row, _) = rows = save_picture(untrained_run("none"), tmp_path / "b.png", root, images=2)
+    save_picture(untrained_run("se"), tmp_path / "a.svg", root, choice=ImageChoice(2))
+    (row, _) = rows = save_picture(untrained_run("none"), tmp_path / "b.png", root, choice=ImageChoice(2))
     assert (row.slots, row.product, row.shares) == ((), None, {})
     assert not any("attention" in line for line in answer_lines(row))
     assert "product" not in texts_of(figure(rows, ["title"], []))
@@ -176,7 +186,7 @@ def test_samples_differ_can_be_widened_and_are_reproducible(untrained_run, root,
     run = untrained_run("arnn-sampled")
 
     def drawn(name="a.png", **how):
-        return save_picture(run, tmp_path / name, root, **{"indices": [2, 5], "samples": 3, **how})
+        return picture_of(run, tmp_path / name, root, **{"indices": [2, 5], "samples": 3, **how})
 
     rows, again = drawn(), drawn("b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
@@ -201,7 +211,7 @@ def test_widened_sigma_is_three_times_the_trained_sigma(untrained_run, root, tmp
     monkeypatch.setattr(AttentionRNN, "forward", lambda self, *x: seen.append(self.sigma_scale) or forward(self, *x))
     for how, scale in (({}, 0.5), ({"samples": 2}, 1.5), ({"sigma_scale": 2}, 1.0)):
         seen.clear()
-        save_picture(run, tmp_path / "a.png", root, images=1, **how)
+        picture_of(run, tmp_path / "a.png", root, images=1, **how)
         assert set(seen) == {scale}
 
 
@@ -209,7 +219,7 @@ def test_all_right_answers_and_their_ink_are_shown(untrained_run, make, root, tm
     """On mbgmulti, every colour of the queried digit is right, and the ink of all of them is the target."""
     data = make("mbgmulti")
     run, items = untrained_run("arnn-sampled", make("mref")), MnistRef(data, "test")
-    rows = save_picture(run, tmp_path / "a.png", root, data, images=3, samples=2)
+    rows = save_picture(run, tmp_path / "a.png", root, data, ImageChoice(3), sampling=SampleOptions(2))
     names = get_variant("mbgmulti").label_names
     for row in rows:
         item = items[row.index]
@@ -249,7 +259,7 @@ def test_user_file_of_a_run_is_loaded_again(untrained_run, root, tmp_path, monke
     run = untrained_run(f"{file}:Mine")
     for loaded in (plugins._loaded, plugins._files):  # as in a new process
         monkeypatch.setattr(plugins, "_loaded" if loaded is plugins._loaded else "_files", {})
-    (row,) = save_picture(run, tmp_path / "a.png", root, images=1)
+    (row,) = save_picture(run, tmp_path / "a.png", root, choice=ImageChoice(1))
     assert [s.slot for s in row.slots] == [1, 2, 3, 4]
     monkeypatch.setattr(plugins, "_loaded", {})
     write_module(tmp_path, scorer("Mine") + "# changed")
@@ -276,7 +286,7 @@ def test_user_file_of_a_run_is_loaded_again(untrained_run, root, tmp_path, monke
 def test_wrong_arguments_of_show_are_errors_of_one_line(how, message, finished, root, tmp_path):
     arguments = {"run": finished, "output": tmp_path / "a.png", "root": root, **how}
     with pytest.raises(UsageProblemError, match=message) as caught:
-        save_picture(**arguments)
+        picture_of(**arguments)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "a.png").exists()
 
@@ -284,7 +294,7 @@ def test_wrong_arguments_of_show_are_errors_of_one_line(how, message, finished, 
 @pytest.mark.parametrize("how", [{"samples": 0}, {"sigma_scale": -1.0}, {"sigma_scale": float("nan")}])
 def test_invalid_numbers_of_samples_are_refused(how, untrained_run, root, tmp_path):
     with pytest.raises(UsageProblemError, match="give 1 sample or more"):
-        save_picture(untrained_run("arnn-sampled"), tmp_path / "a.png", root, **how)
+        picture_of(untrained_run("arnn-sampled"), tmp_path / "a.png", root, **how)
 
 
 def test_a_data_set_of_another_kind_is_an_error(finished, make, root, tmp_path):

@@ -14,6 +14,7 @@ from bench.runs import experiment
 from bench.runs.network_loading import load_config
 from bench.visualization import comparison, drawing
 from bench.visualization.attention_maps import save_picture
+from bench.visualization.examples import ImageChoice
 from mnistref.common.errors import UsageProblemError
 
 pytest.importorskip("matplotlib")
@@ -43,10 +44,10 @@ def show(*arguments) -> tuple[int, str, str]:
 def test_each_cell_equals_the_picture_of_the_network_alone(trained, root, tmp_path):
     runs = [trained("pan"), trained("none"), trained("stn-s")]
     picture = tmp_path / "all.png"
-    rows = comparison.save_comparison(runs, picture, root, images=3)
+    rows = comparison.save_comparison(runs, picture, root, choice=ImageChoice(3))
     assert picture.stat().st_size > 10_000
     for run, row in zip(runs, rows, strict=True):
-        alone = save_picture(run, tmp_path / "one.png", root, images=3)
+        alone = save_picture(run, tmp_path / "one.png", root, choice=ImageChoice(3))
         for cell, panels in zip(row, alone, strict=True):
             assert (cell.index, cell.prediction, cell.probability) == (
                 panels.index,
@@ -57,7 +58,7 @@ def test_each_cell_equals_the_picture_of_the_network_alone(trained, root, tmp_pa
     assert [panels.index for panels in rows[0]] == [panels.index for panels in rows[1]]
     assert rows[1][0].product is None
     again = tmp_path / "again.png"
-    comparison.save_comparison(runs, again, root, images=3)
+    comparison.save_comparison(runs, again, root, choice=ImageChoice(3))
     assert again.read_bytes() == picture.read_bytes()
 
 
@@ -85,9 +86,9 @@ def test_runs_that_cannot_be_compared_are_refused(trained, make, root, tmp_path)
     runs = [trained("none"), trained("none", data=other)]
     with pytest.raises(UsageProblemError, match=r"different data sets .* choose one with --data"):
         comparison.save_comparison(runs, tmp_path / "p.png", root)
-    assert len(comparison.save_comparison(runs, tmp_path / "p.png", root, data=other, images=2)) == 2
+    assert len(comparison.save_comparison(runs, tmp_path / "p.png", root, data=other, choice=ImageChoice(2))) == 2
     with pytest.raises(UsageProblemError, match="200 answers at most"):
-        comparison.save_comparison([runs[0]] * 30, tmp_path / "q.png", root, images=10)
+        comparison.save_comparison([runs[0]] * 30, tmp_path / "q.png", root, choice=ImageChoice(10))
     unfinished = tmp_path / runs[0].name
     shutil.copytree(runs[0], unfinished)
     (unfinished / "result.json").unlink()
@@ -101,7 +102,9 @@ def test_long_names_and_texts_do_not_overlap_pictures(trained, root, tmp_path):
     """This holds for names and texts of any length."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    rows = comparison.save_comparison([trained("pan"), trained("none")], tmp_path / "p.png", root, images=2)
+    rows = comparison.save_comparison(
+        [trained("pan"), trained("none")], tmp_path / "p.png", root, choice=ImageChoice(2)
+    )
     heads = [
         ("bench/examples/own_attention.py:Compare#0123456789ab, seed 11", "1.0 %"),
         ("unet3-arnn, seed 0", "99.9 %"),

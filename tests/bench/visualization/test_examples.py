@@ -10,6 +10,7 @@ from bench.model import create_model
 from bench.runs import records
 from bench.runs.network_loading import load_config
 from bench.visualization.examples import (
+    ImageChoice,
     answer_question,
     choose_images,
     find_data_set,
@@ -39,13 +40,13 @@ def test_a_data_set_must_have_the_queries_and_classes_of_the_network(untrained_r
 
 
 def test_chosen_images_are_given_or_spread_over_the_scales(mini):
-    assert choose_images(mini, 3, 0, [7, 7, 0]) == [7, 7, 0]
-    chosen = choose_images(mini, 5, 0, None)
+    assert choose_images(mini, ImageChoice(indices=[7, 7, 0]), 3) == [7, 7, 0]
+    chosen = choose_images(mini, ImageChoice(), 5)
     assert len({*chosen}) == 5
     fields = read_split(mini, "test", "digit_scale", "query_slot")
     scales = fields["digit_scale"][np.arange(120), fields["query_slot"]]
     assert (np.diff(scales[chosen]) >= 0).all()
-    assert choose_images(mini, 5, 1, None) != chosen
+    assert choose_images(mini, ImageChoice(5, 1), 3) != chosen
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_chosen_images_are_given_or_spread_over_the_scales(mini):
 )
 def test_images_that_do_not_exist_are_refused(images, indices, message, mini):
     with pytest.raises(UsageProblemError, match=message):
-        choose_images(mini, images, 0, indices)
+        choose_images(mini, ImageChoice(images, 0, indices), 3)
 
 
 def test_a_question_has_the_ink_of_its_right_answer(mini):
