@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from bench.attribution.attack_names import DEFAULT_NORMS, METHODS, PGD_STEPS, REGIONS
-from bench.cli.question_options import add_question_options, find_data_of_run
+from bench.cli.question_options import add_question_options
 from mnistref.common.click_program import FOLDER
 from mnistref.common.console import emit, emit_json, in_user_spelling
 
@@ -64,13 +64,14 @@ def attack(
     from bench.compute import resolve_compute
     from bench.leaderboard.attack_table import attack_table_to_text, build_attack_table
     from bench.runs.attack_run import attack_run
+    from bench.runs.data_folder import resolve_fitting_folder
     from mnistref.common.figure_files import require_figure_name
 
     if plot:
         require_figure_name(plot)
         from bench.visualization.attack_plot import save_fooling_rates
     plan = AttackPlan(find_names(method, METHODS, "attack"), find_names(where, REGIONS, "region"), parse_norms(eps))
-    computing, folder = resolve_compute(device), find_data_of_run(run, data, root)
+    computing, folder = resolve_compute(device), resolve_fitting_folder(run, data, root)
     record = attack_run(run, folder, plan=plan, images=images, batch=batch, computing=computing)
     board = build_attack_table([(run.resolve().name, record)])
     if as_json:

@@ -1,7 +1,6 @@
 """Options of the commands that ask a finished run questions about the test images."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import click
 
@@ -37,14 +36,3 @@ def add_question_options(*options: Callable[[Command], Command]) -> Callable[[Co
         return click.argument("run", type=EXISTING)(decorated)
 
     return decorate
-
-
-def find_data_of_run(run: Path, data: Path | None, root: Path) -> Path:
-    """Return the folder of the data set, whose numbers of queries and classes fit the run."""
-    from bench.runs.network_loading import load_config
-    from bench.visualization.examples import find_data_set, read_fitting_manifest
-
-    config = load_config(run)
-    folder = data or find_data_set(run, config, root)
-    read_fitting_manifest(folder, config)
-    return folder

@@ -65,11 +65,11 @@ def test(
     """
     from bench.compute import resolve_compute
     from bench.leaderboard.robustness_table import build_robustness_table, robustness_table_to_text, select_sets
+    from bench.runs.data_folder import read_fitting_manifest
     from bench.runs.network_loading import read_config
     from bench.runs.other_sets import find_other_set
     from bench.runs.records import CONFIG, DATA_REQUEST
     from bench.runs.robustness_run import EvaluationOptions, measure_robustness
-    from bench.visualization.examples import read_fitting_manifest
     from mnistref.common.errors import UsageProblemError
     from mnistref.common.figure_files import require_figure_name
 
@@ -99,11 +99,11 @@ def test(
 
 def _find_own_set(run: Path, config: "RunConfig", root: Path) -> Path | None:
     """Return the folder of the data set of a run; None, with a message, if it does not exist here."""
-    from bench.visualization.examples import find_data_set
+    from bench.runs.data_folder import resolve_data_folder
     from mnistref.common.errors import UsageProblemError
 
     try:
-        return find_data_set(run, config, root)
+        return resolve_data_folder(run, config, root)
     except UsageProblemError as error:
         logging.info("no questions count as shared, because the run's data set is missing: %s", error)
         return None

@@ -7,7 +7,6 @@ import click
 
 from bench.attribution.map_method import EXPLAINED, PREDICTION
 from bench.attribution.methods import DEFAULT_METHODS, METHODS, find_methods
-from bench.cli.question_options import find_data_of_run
 from bench.config import DEVICES
 from mnistref.common.click_program import EXISTING, FOLDER
 from mnistref.common.console import emit, emit_json, in_user_spelling
@@ -77,13 +76,14 @@ def saliency(
     from bench.attribution.explain import ExplanationOptions
     from bench.compute import resolve_compute
     from bench.leaderboard.map_table import build_map_table, map_table_to_text, randomization_to_text
+    from bench.runs.data_folder import resolve_fitting_folder
     from bench.runs.saliency_run import explain_run, randomize_run
     from mnistref.common.figure_files import require_figure_name
 
     if output:
         require_figure_name(output)
     methods, computing = find_methods(names), resolve_compute(device)
-    folder = find_data_of_run(run, data, root)
+    folder = resolve_fitting_folder(run, data, root)
     options = ExplanationOptions(explained, batch, seed, curves=not no_curves)
     if randomize:
         rows = randomize_run(run, folder, methods=methods, images=images, options=options, computing=computing)

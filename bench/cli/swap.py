@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.question_options import add_question_options, find_data_of_run
+from bench.cli.question_options import add_question_options
 from mnistref.common.console import emit, emit_json
 
 
@@ -23,9 +23,10 @@ def swap(run: Path, images: int, batch: int, data: Path | None, root: Path, devi
     """
     from bench.compute import resolve_compute
     from bench.leaderboard.swap_table import build_swap_table, swap_table_to_text
+    from bench.runs.data_folder import resolve_fitting_folder
     from bench.runs.swap_run import swap_run
 
-    computing, folder = resolve_compute(device), find_data_of_run(run, data, root)
+    computing, folder = resolve_compute(device), resolve_fitting_folder(run, data, root)
     record = swap_run(run, folder, images, batch, computing)
     board = build_swap_table([(run.resolve().name, record)])
     if as_json:

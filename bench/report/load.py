@@ -1,11 +1,11 @@
 """Files that a page needs in addition to the results: environments and cards. Damaged ones are skipped."""
 
 import logging
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from bench.common.json_files import parse_json
+from bench.runs.data_folder import list_data_folders
 from bench.runs.question_record import QuestionRecord, Record
 from bench.runs.records import ENVIRONMENT
 from mnistref.common.errors import DataProblemError
@@ -24,13 +24,6 @@ def environment(run: Path) -> dict[str, object]:
     except FileNotFoundError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def find_datasets(places: Iterable[Path], dataset: str) -> list[Path]:
-    """Return the folders datasets/<dataset> that exist in these places."""
-    if not re.fullmatch(r"\w[\w.-]*", dataset):
-        return []
-    return [path for place in places if (path := place / "datasets" / dataset).is_dir()]
 
 
 def read_question_records(runs: Path, names: Iterable[str], kind: QuestionRecord[Record]) -> list[tuple[str, Record]]:
@@ -55,7 +48,7 @@ def read_question_records(runs: Path, names: Iterable[str], kind: QuestionRecord
 
 def card(places: Iterable[Path], dataset: str) -> str | None:
     """Return the card of a data set, from the first place that has it; None if there is none."""
-    for folder in find_datasets(places, dataset):
+    for folder in list_data_folders(dataset, places):
         path = folder / CARD
         try:
             if path.stat().st_size <= MAX_CARD_BYTES:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.evaluation.picture_files import IMAGES, MAX_HEIGHT, TARGETS, read_sheet
-from bench.report.load import find_datasets
+from bench.runs.data_folder import list_data_folders
 from mnistref.common.errors import ProblemError
 
 log = logging.getLogger("bench")
@@ -36,7 +36,7 @@ def find_targets(
     Returns:
         The ink; None if the data set does not exist, or if its images are not those of the pictures.
     """
-    source = next(iter(find_datasets(places, dataset)), None)
+    source = next(iter(list_data_folders(dataset, places)), None)
     sheet = read_sheet(folder, IMAGES, len(questions), "RGB", MAX_HEIGHT)
     if source is None or sheet is None or not all(type(index) is int and index >= 0 for index in questions):
         return None

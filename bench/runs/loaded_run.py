@@ -13,8 +13,9 @@ from bench.common.json_files import read_json
 from bench.config import RunConfig
 from bench.evaluation.columns import ACCURACY, MAP_SCORES, MASK_CORRECTNESS, POINTING
 from bench.runs import records
+from bench.runs.data_folder import find_data_folder
 from bench.runs.network_loading import load_model
-from bench.runs.provenance import READ_ERRORS, find_data_folder, parse_config, read_run_without_result
+from bench.runs.provenance import READ_ERRORS, parse_config, read_run_without_result
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import MnistRef, read_manifest
 

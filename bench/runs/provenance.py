@@ -127,27 +127,6 @@ def read_data_folder(run: Path) -> Path | None:
     return Path(path_of_text(folder)) if is_text(folder) else None
 
 
-def find_data_folder(run: Path, dataset: str, root: Path) -> Path | None:
-    """Return the folder of a run's data set; None if it is not on this machine.
-
-    It is looked for in the root that the run is in, in another root, and where it was when the run began.
-
-    Args:
-        run: the folder of the run.
-        dataset: the name of the data set, as in the run's configuration.
-        root: the other root of data sets.
-
-    Raises:
-        DataProblemError, TypeError, OSError: config.json is damaged or missing.
-    """
-    places = [place / "datasets" / dataset for place in (run.resolve().parent.parent, root)]
-    recorded = read_data_folder(run)
-    for place in [*places, *([recorded] if recorded else [])]:
-        if place.name == dataset and place.is_dir():
-            return place
-    return None
-
-
 def _is_request(value: object) -> TypeGuard[RequestRecord]:
     """Return whether a value has the form of `mnistref.generation.generate.request_of`."""
     if not isinstance(value, dict) or not isinstance(value.get("sizes"), dict):

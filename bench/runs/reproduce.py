@@ -7,6 +7,7 @@ from bench.attention import NetworkSpec, resolve_network
 from bench.common.json_files import parse_json
 from bench.config import EVALUATED, RunConfig
 from bench.runs import records
+from bench.runs.data_folder import list_data_folders
 from bench.runs.network_loading import read_config
 from mnistref.common.atomic_files import path_of_text
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
@@ -122,9 +123,9 @@ def _to_path(text: object) -> Path | None:
 
 
 def _find_dataset(config: RunConfig, root: Path) -> Path | None:
-    """Return the folder of the data set of a run; None if it does not exist."""
-    folder = root / "datasets" / config.dataset
-    return folder if (folder / "dataset.json").is_file() else None
+    """Return the folder of the data set of a run in `root`; None if it does not exist or is not finished."""
+    found = list_data_folders(config.dataset, [root])
+    return next((folder for folder in found if (folder / "dataset.json").is_file()), None)
 
 
 def _generate_dataset(

@@ -11,6 +11,7 @@ from bench.attention import MECHANISMS, resolve_network
 from bench.attention.arnn import AttentionRNN
 from bench.config import EVALUATED, RunConfig, training_stages
 from bench.evaluation.panels import Panels, describe_totals
+from bench.runs.data_folder import read_fitting_manifest, resolve_data_folder
 from bench.runs.network_loading import load_model, read_finished_result
 from bench.visualization.examples import (
     DEFAULT_CHOICE,
@@ -18,9 +19,7 @@ from bench.visualization.examples import (
     ImageChoice,
     answer_question,
     choose_images,
-    find_data_set,
     iter_image_questions,
-    read_fitting_manifest,
 )
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import require_figure_name
@@ -82,7 +81,7 @@ def save_picture(
     require_figure_name(output)
     config, model = load_model(run)
     accuracy = read_finished_result(run)["accuracy"]
-    folder = data or find_data_set(run, config, root)
+    folder = data or resolve_data_folder(run, config, root)
     manifest = read_fitting_manifest(folder, config)
     samples, seed = sampling.number, choice.seed
     scale = _scale_sigma(config, model, sampling)

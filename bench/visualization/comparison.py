@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.config import RunConfig
 from bench.evaluation.panels import Panels, describe_totals
+from bench.runs.data_folder import read_fitting_manifest, resolve_data_folder
 from bench.runs.network_loading import load_model, read_finished_result
 from bench.visualization.examples import (
     DEFAULT_CHOICE,
@@ -14,9 +15,7 @@ from bench.visualization.examples import (
     ImageChoice,
     answer_question,
     choose_images,
-    find_data_set,
     iter_image_questions,
-    read_fitting_manifest,
 )
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import require_figure_name
@@ -58,7 +57,7 @@ def save_comparison(
     if not data and len({config.dataset for config in configs}) > 1:
         names = ", ".join(sorted({config.dataset for config in configs}))
         raise UsageProblemError(f"the runs were made on different data sets ({names}); choose one with --data")
-    folder = data or find_data_set(runs[0], configs[0], root)
+    folder = data or resolve_data_folder(runs[0], configs[0], root)
     manifests = [read_fitting_manifest(folder, config) for config in configs]
     chosen = choose_images(folder, choice, IMAGES)
     if len(chosen) * len(runs) > MAX_CELLS:

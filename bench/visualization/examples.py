@@ -8,14 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.config import RunConfig
 from bench.evaluation.panels import ImageQuestion, Panels, make_panels
 from bench.evaluation.snapshots import choose_across_scales
-from bench.runs.provenance import find_data_folder, read_reproduction
-from bench.runs.shell_command import build_generate_command
 from mnistref.common.errors import UsageProblemError
-from mnistref.dataset import Manifest, MnistRef, read_manifest, read_split
-from mnistref.variants import get_variant
+from mnistref.dataset import Manifest, MnistRef, read_split
 
 SPLIT = "test"
 
@@ -37,38 +33,6 @@ class ImageChoice:
 
 
 DEFAULT_CHOICE = ImageChoice()
-
-
-def find_data_set(run: Path, config: RunConfig, root: Path) -> Path:
-    """Return the folder of the data set that a run was made on.
-
-    Raises:
-        UsageProblemError: it is in none of the places of `bench.runs.provenance.find_data_folder`.
-    """
-    if found := find_data_folder(run, config.dataset, root):
-        return found
-    request = read_reproduction(run).get("request")
-    how = f"; this command generates it: {build_generate_command(request)}" if request else ""
-    missing = root / "datasets" / config.dataset
-    raise UsageProblemError(
-        f"{missing}: the run's data set does not exist here; give its place with --data or --root{how}"
-    )
-
-
-def read_fitting_manifest(folder: Path, config: RunConfig) -> Manifest:
-    """Return the manifest of a data set.
-
-    Raises:
-        UsageProblemError: the network has other numbers of queries or classes.
-    """
-    manifest, trained = read_manifest(folder), get_variant(config.variant)
-    has, wants = [(v.queries, v.classes) for v in (manifest.variant, trained)]
-    if has != wants:
-        raise UsageProblemError(
-            f"{folder}: {has[0]} queries and {has[1]} classes, but this network, trained on {trained.name}, has "
-            f"{wants[0]} and {wants[1]}; give a data set with the same numbers"
-        )
-    return manifest
 
 
 def choose_images(folder: Path, choice: ImageChoice, default: int) -> list[int]:

@@ -10,8 +10,9 @@ from bench.attribution.explained_network import ExplainedNetwork
 from bench.attribution.map_method import LABEL, MapMethod
 from bench.attribution.measures import normalize
 from bench.evaluation.panels import Panels, make_panels
+from bench.runs.data_folder import read_fitting_manifest
 from bench.runs.network_loading import load_model
-from bench.visualization.examples import ImageChoice, choose_images, iter_image_questions, read_fitting_manifest
+from bench.visualization.examples import ImageChoice, choose_images, iter_image_questions
 
 IMAGES = 6
 

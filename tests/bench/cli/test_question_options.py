@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import click
-import pytest
 from click.testing import CliRunner
 
-from bench.cli.question_options import add_question_options, find_data_of_run
-from mnistref.common.errors import UsageProblemError
+from bench.cli.question_options import add_question_options
 
 
 def test_own_options_come_before_the_shared_ones(tmp_path, monkeypatch):
@@ -33,10 +31,3 @@ def test_own_options_come_before_the_shared_ones(tmp_path, monkeypatch):
     }
     assert CliRunner().invoke(command, ["folder", "--images", "0"]).exit_code == 2
     assert CliRunner().invoke(command, []).exit_code == 2
-
-
-def test_data_of_a_run_are_found_and_must_fit(trained, mini, make, tmp_path):
-    assert find_data_of_run(trained, None, mini.parent.parent) == mini
-    assert find_data_of_run(trained, mini, tmp_path) == mini
-    with pytest.raises(UsageProblemError, match="10 classes, but this network, trained on mini"):
-        find_data_of_run(trained, make("miniinv"), tmp_path)

@@ -29,7 +29,6 @@ def test_card_is_read_from_the_first_place_that_has_it(tmp_path):
     assert load.card(places, "mini-0123") == "# two"
     (places[1] / "datasets" / "mini-0123" / load.CARD).unlink()
     assert load.card(places, "mini-0123") == "# three"
-    assert load.find_datasets(places, "mini-0123") == [place / "datasets" / "mini-0123" for place in places[1:]]
     assert load.card(places, "mini-4567") is None
 
 
@@ -38,12 +37,6 @@ def test_card_that_is_too_large_is_left_out(tmp_path, monkeypatch):
     (tmp_path / "datasets" / "mini-0123" / load.CARD).write_text("# mini")
     monkeypatch.setattr(load, "MAX_CARD_BYTES", 5)
     assert load.card([tmp_path], "mini-0123") is None
-
-
-@pytest.mark.parametrize("name", ["..", "../datasets", "", "a/b", ".hidden", "a\n"])
-def test_data_set_names_that_leave_the_folder_find_nothing(name, tmp_path):
-    (tmp_path / "datasets").mkdir()
-    assert load.find_datasets([tmp_path], name) == []
 
 
 def test_damaged_and_missing_records_of_questions_are_skipped(tmp_path, caplog):

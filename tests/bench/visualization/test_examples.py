@@ -1,42 +1,18 @@
-"""The images and questions of a picture, and where the data set of a run is found."""
-
-import json
+"""The images and questions of a picture."""
 
 import numpy as np
 import pytest
 import torch
 
 from bench.model import create_model
-from bench.runs import records
-from bench.runs.network_loading import load_config
 from bench.visualization.examples import (
     ImageChoice,
     answer_question,
     choose_images,
-    find_data_set,
     iter_image_questions,
-    read_fitting_manifest,
 )
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import MnistRef, read_manifest, read_split
-
-
-def test_data_set_of_a_run_is_found_in_a_root_or_where_it_was(untrained_run, mini, root, tmp_path):
-    run = untrained_run("none")
-    config = load_config(run)
-    assert find_data_set(run, config, root) == mini
-    with pytest.raises(UsageProblemError, match="give its place with --data or --root"):
-        find_data_set(run, config, tmp_path)
-    content = json.loads((run / records.CONFIG).read_text())
-    (run / records.CONFIG).write_text(json.dumps({**content, records.DATA_FOLDER: str(mini)}))
-    assert find_data_set(run, config, tmp_path) == mini
-
-
-def test_a_data_set_must_have_the_queries_and_classes_of_the_network(untrained_run, mini, make):
-    config = load_config(untrained_run("none"))
-    assert read_fitting_manifest(mini, config) == read_manifest(mini)
-    with pytest.raises(UsageProblemError, match="5 queries and 10 classes, but this network, trained on mini, has 10"):
-        read_fitting_manifest(make("miniinv"), config)
 
 
 def test_chosen_images_are_given_or_spread_over_the_scales(mini):
