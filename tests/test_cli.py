@@ -13,7 +13,6 @@ from click.testing import CliRunner
 
 import cli
 import mnistref
-from bench.attention import MECHANISMS
 from mnistref import cli as commands
 from mnistref.variants import VARIANTS
 from tests.commands import TINY, call, process, run_arguments
@@ -60,16 +59,12 @@ def test_options_are_grouped_under_headings(name):
     assert [line.split()[0] for line in rest.splitlines()] == ["-h,"]
 
 
-def test_lists_follow_the_registries():
+def test_list_of_variants_follows_the_registry():
     named = json.loads(call(cli.mnistref, "list", "--json").stdout)
     assert [v["name"] for v in named] == list(VARIANTS)
     text = call(cli.mnistref, "list").stdout
     assert all(f"\n{name} " in text for name in VARIANTS)
     assert "compare with nothing published" in text
-    named = json.loads(call(cli.bench, "list", "--json").stdout)
-    assert [m["name"] for m in named] == list(MECHANISMS)
-    assert all(m["params"] > 20_000 for m in named)
-    assert [m["name"] for m in json.loads(call(cli.bench, "list", "pan*", "--json").stdout)] == ["pan", "pan-ctx"]
 
 
 def test_a_bug_is_one_line_and_a_traceback_with_debug(monkeypatch):

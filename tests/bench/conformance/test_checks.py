@@ -1,6 +1,5 @@
-"""`bench check` and the checks that a run makes of a user's module before it starts."""
+"""The checks of `bench check`, and those that a run makes of a user's module before it starts."""
 
-import json
 import re
 
 import pytest
@@ -139,18 +138,6 @@ def test_fit_network_is_accepted():
 @pytest.mark.parametrize("name", long_form(FAMILIES[1:], ["stn-m", "ltpa-dp", "se"]))
 def test_mechanisms_of_the_registry_are_fit(name):
     assert not [finding for finding in check_mechanism(name) if finding.ok is False]
-
-
-def test_bench_check_prints_the_findings_and_exits_with_6(tmp_path, checked_here):
-    path = write_module(tmp_path, BODY.format(init="pass", forward="return score[:, :, ::2]"))
-    done = CliRunner().invoke(cli.bench, ["check", f"{path}:Own"])
-    assert done.exit_code == 6
-    assert "NO    returns the shapes of a slot: returns" in done.stdout
-    assert done.stderr.count("\n") == 1
-    done = CliRunner().invoke(cli.bench, ["check", f"{EXAMPLE}:Compare", "--json"])
-    assert done.exit_code == 0
-    assert all(finding["ok"] for finding in json.loads(done.stdout))
-    assert CliRunner().invoke(cli.bench, ["check", "none"]).exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import cli
-from bench.cli import train
+from bench.cli.run import ALLOWED_WITH_CONFIG, run
 from bench.compute import ComputeConfig
 from bench.runs import records
 from tests.bench.bench_command import TRAINING, bench
@@ -196,8 +196,8 @@ def test_config_option_names_a_wrong_file(name, code, message, made, mini, root,
 
 
 def test_options_allowed_with_a_configuration_exist():
-    options = {option.name for option in train.run.params}
-    assert options > train.ALLOWED_WITH_CONFIG
+    options = {option.name for option in run.params}
+    assert options > ALLOWED_WITH_CONFIG
 
 
 def test_bench_run_needs_a_mechanism_or_a_configuration():

@@ -1,0 +1,108 @@
+"""The command `bench runtime`: parse, import lazily, make one call, print."""
+
+import logging
+from functools import partial
+from pathlib import Path
+
+import click
+
+from bench.cli.option_values import ComputeOptions
+from bench.cli.options import add_compute_options
+from bench.config import MIN_BATCH, RECIPES, TIMING_ROUNDS
+from bench.evaluation.columns import STEP_RATIOS
+from mnistref.common.click_program import FOLDER, HeadedCommand, headed_option
+from mnistref.common.console import emit, emit_json
+
+_network = partial(headed_option, "Network")
+_step = partial(headed_option, "Training step")
+_device = partial(headed_option, "Device")
+_timing = partial(headed_option, "Timing")
+_output = partial(headed_option, "Output")
+
+
+@click.command("runtime", cls=HeadedCommand, epilog=f"Baselines: {' and '.join(STEP_RATIOS)}.")
+@_network(
+    "--attn",
+    "attn_lists",
+    multiple=True,
+    default=["none,arnn"],
+    show_default=True,
+    metavar="NAMES",
+    help="Networks, separated by commas; none+arnn is one network with a list of slots. May be repeated.",
+)
+@_network(
+    "--variant",
+    default="mbg",
+    show_default=True,
+    metavar="NAME",
+    help="Variant with the image size and the classes.",
+)
+@_step(
+    "--recipe",
+    "recipe_name",
+    default="fast",
+    show_default=True,
+    metavar="|".join(RECIPES),
+    help="Recipe with the optimizer and the number of images in a step.",
+)
+@_step("--batch", type=click.IntRange(min=MIN_BATCH), help="Images in a step.  [default: the recipe's]")
+@_device("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: PyTorch's choice]")
+@add_compute_options
+@_timing(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=TIMING_ROUNDS,
+    show_default=True,
+    help="Timing rounds. Each round times every network once.",
+)
+@_output("--json", "as_json", is_flag=True, help="Print JSON.")
+@_output("--plot", type=FOLDER, help="Also draw a bar chart to this file: .png, .svg or .pdf.")
+def print_runtime(
+    attn_lists: tuple[str, ...],
+    variant: str,
+    recipe_name: str,
+    batch: int | None,
+    threads: int | None,
+    compute_options: ComputeOptions,
+    rounds: int,
+    as_json: bool,
+    plot: Path | None,
+) -> None:
+    """Time training steps and inference.
+
+    The images are random. The networks are timed in turn with the baselines. Prints medians and quartiles of the
+    times, their ratios to the baselines, memory, and numerical errors.
+
+    \b
+    bench runtime --attn none,arnn,brnn2 --variant mref --batch 50 --threads 2
+    bench runtime --attn arnn --device cuda --precision bf16 --capture graph --batch 128 --json
+    """
+    from dataclasses import replace
+
+    import torch
+
+    from bench.attention import resolve_network, split_networks
+    from bench.config import DEFAULT_WIDTH, get_recipe
+    from bench.model import number_of_stages
+    from bench.profiling.benchmark import BASELINES, measure_runtime, to_json, to_text
+    from mnistref.common.figure_files import require_figure_name
+    from mnistref.variants import get_variant
+
+    if plot:
+        require_figure_name(plot)
+        from bench.profiling.plot import save_bars
+    attns = [attn for attn_list in attn_lists for attn in split_networks(attn_list)]
+    stages = number_of_stages(get_variant(variant).canvas)
+    networks = [resolve_network(attn, DEFAULT_WIDTH, stages) for attn in attns]
+    recipe, compute_config = get_recipe(recipe_name), compute_options.compute_config
+    recipe = replace(recipe, batch=batch or recipe.batch)
+    if threads:
+        torch.set_num_threads(threads)
+    setting, rows = measure_runtime(networks, get_variant(variant), recipe, compute_config, rounds)
+    if as_json:
+        emit_json(to_json(setting, rows))
+    else:
+        emit(to_text(setting, rows))
+    if plot:
+        save_bars(str(setting), rows, BASELINES, plot)
+        logging.info("wrote %s", plot)
