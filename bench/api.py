@@ -30,6 +30,7 @@ from bench.evaluation.evaluate import (
     warn_about_zeros,
 )
 from bench.evaluation.metric_inputs import Maps, convert_maps_and_target
+from bench.evaluation.record_keys import ANSWER, RIGHT
 from bench.pretrained import read_index
 from mnistref.api import load
 from mnistref.dataset import MnistRef
@@ -168,7 +169,7 @@ def _tabulate(data: MnistRef, values: QuestionValues, has_answers: bool) -> pd.D
     columns: dict[str, Any] = {name: getattr(data.triples, name) for name in ("image", "query", "label")}
     columns["scale"] = data.scale
     if has_answers:
-        columns |= {"prediction": every["answer"].astype("int64"), "correct": every["right"].astype(bool)}
+        columns |= {"prediction": every[ANSWER].astype("int64"), "correct": every[RIGHT].astype(bool)}
     columns |= {name: every[name] for name in (MASK_CORRECTNESS, TPR, POINTING, UNIFORM) if name in every}
     return pd.DataFrame(columns).rename_axis("question")
 

@@ -16,6 +16,7 @@ from bench.cli.options import (
     training_option,
 )
 from bench.cli.values import Shard
+from bench.evaluation.record_keys import OK
 from mnistref.common.click_program import EXISTING, HeadedCommand, headed_option
 from mnistref.common.console import emit
 
@@ -143,7 +144,7 @@ def _show_board(tasks: "Sequence[Task]", runs: Path) -> None:
 
     own = {task.config.run_id for task in tasks}
     results = [result for result in read_results(runs) if result["run"] in own] if runs.is_dir() else []
-    if any(result["status"] == "ok" for result in results):
+    if any(result["status"] == OK for result in results):
         logging.info("\n%s\n", formatting.to_text(build_board(results)))
 
 
@@ -168,9 +169,9 @@ def _print_outcomes(outcomes: "Mapping[Task, RunOutcome]", missing: Sequence[str
     from mnistref.common.errors import SummaryProblemError
 
     for task, outcome in outcomes.items():
-        if outcome.status == "ok":
+        if outcome.status == OK:
             emit(runs / task.config.run_id)
-    problems = [f"{task.name}: {outcome.status}" for task, outcome in outcomes.items() if outcome.status != "ok"]
+    problems = [f"{task.name}: {outcome.status}" for task, outcome in outcomes.items() if outcome.status != OK]
     problems += missing
     if problems:
         total = len(outcomes) + len(missing)

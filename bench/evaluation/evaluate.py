@@ -24,6 +24,7 @@ from bench.evaluation.columns import (
     UNIFORM,
 )
 from bench.evaluation.output_checks import require_map_shapes, unanswered, unfit_images
+from bench.evaluation.record_keys import ANSWER, RIGHT, SCALE_BIN
 from bench.model import Output
 
 log = logging.getLogger("bench")
@@ -192,7 +193,7 @@ def measure_questions(
 ) -> QuestionValues:
     """Return the answer and the metrics of each question, in the order of the questions. Arguments as of `test`."""
     model.eval()
-    names = (*_FAULTS, "answer", "right", UNIFORM, *MAP_SCORES, ZERO)
+    names = (*_FAULTS, ANSWER, RIGHT, UNIFORM, *MAP_SCORES, ZERO)
     found = torch.zeros(len(names), len(split), dtype=torch.float64, device=split.device)
     pixels = torch.zeros(2, unchecked.BINS, dtype=torch.long, device=split.device)
     last_mask, known = True, 0
@@ -252,7 +253,7 @@ def _measured(out: Output, target: Tensor, unfit: Tensor) -> tuple[dict[str, Ten
 
 def _measures(every: dict[str, Tensor], split: Split) -> dict[str, Measure]:
     """Return the metrics of result.json from the values of every question, f8 (T,) each."""
-    right = every["right"].bool()
+    right = every[RIGHT].bool()
     assert split.scale is not None
     result: dict[str, Measure] = {ACCURACY: float(right.double().mean()), N_TEST: len(right)}
     per_scale = unchecked.accuracy_per_scale(right, split.scale).values()
@@ -275,9 +276,9 @@ def _curve(pixels: Tensor) -> dict[str, Measure]:
 def _stored_answers(every: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
     """Return the answers in the narrow dtypes in which they are stored."""
     assert split.scale is not None
-    every = {**every, "scale_bin": unchecked.scale_bin(split.scale)}
-    kinds = {"answer": torch.int16, "right": torch.uint8, "pointing": torch.uint8, "scale_bin": torch.int8}
-    names = ("answer", "right", "scale_bin", *MAP_SCORES)
+    every = {**every, SCALE_BIN: unchecked.scale_bin(split.scale)}
+    kinds = {ANSWER: torch.int16, RIGHT: torch.uint8, POINTING: torch.uint8, SCALE_BIN: torch.int8}
+    names = (ANSWER, RIGHT, SCALE_BIN, *MAP_SCORES)
     return {name: every[name].to(kinds.get(name, torch.float16)).cpu() for name in names if name in every}
 
 

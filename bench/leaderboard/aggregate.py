@@ -47,6 +47,7 @@ from bench.evaluation.columns import (
     VARIANT,
     board_columns,
 )
+from bench.evaluation.record_keys import OK, RIGHT, SCALE_BIN
 from bench.leaderboard.published import find_published
 from bench.leaderboard.statistics import (
     UNKNOWN,
@@ -193,7 +194,7 @@ def _summarize(runs: pd.DataFrame) -> dict[str, object]:
 def _describe_status(runs: pd.DataFrame, finished: pd.DataFrame) -> str:
     """Return "ok", or how many runs have which status; and how many finished runs repeat a seed."""
     counts = runs[STATUS].value_counts()
-    status = "ok" if len(finished) == len(runs) else ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))
+    status = OK if len(finished) == len(runs) else ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))
     repeated = len(finished) - finished["seed"].nunique()
     return f"{status}, {repeated} of a seed that counts once" if repeated else status
 
@@ -205,7 +206,7 @@ def _join_values(runs: pd.DataFrame, name: str) -> str:
 
 def _finished(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs with the status "ok", by seed."""
-    return runs[runs[STATUS] == "ok"].sort_values("seed", kind="stable")
+    return runs[runs[STATUS] == OK].sort_values("seed", kind="stable")
 
 
 def _command(runs: pd.DataFrame) -> str | None:
@@ -219,7 +220,7 @@ def _command(runs: pd.DataFrame) -> str | None:
 def _bounds(runs: pd.DataFrame) -> dict[str, float]:
     """Return the columns with the bounds of every metric of finished runs; NaN if they cannot be computed."""
     bounds = dict.fromkeys((ACCURACY, *SCALES, *MAP_SCORES), UNKNOWN)
-    right = _stack_answers(runs, "right")
+    right = _stack_answers(runs, RIGHT)
     if right is not None:
         bounds[ACCURACY] = bootstrap_interval(right)
         bins = _scale_bins(runs, right.shape[1])
@@ -237,7 +238,7 @@ def _bounds(runs: pd.DataFrame) -> dict[str, float]:
 def _scale_bins(runs: pd.DataFrame, questions: int) -> np.ndarray:
     """Return the scale bin of each question, i8 (T,); −1 for all if the runs did not store them, or contradict."""
     unknown = np.full(questions, -1)
-    stored: list[np.ndarray] = [answers.get("scale_bin", unknown) for answers in runs["answers"]]
+    stored: list[np.ndarray] = [answers.get(SCALE_BIN, unknown) for answers in runs["answers"]]
     alike = all(np.array_equal(bins, stored[0]) for bins in stored) and len(stored[0]) == questions
     return stored[0] if alike else unknown
 
@@ -316,7 +317,7 @@ def _difference(runs: pd.DataFrame, baseline_runs: pd.DataFrame) -> tuple[float,
 def _paired_answers(runs: pd.DataFrame, other_runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:
     """Return which answers are right, f8 (S, T) each, over the seeds of both; None if there are no pairs."""
     seeds = sorted(set(runs["seed"]) & set(other_runs["seed"]))
-    first, second = (_stack_answers(part[part["seed"].isin(seeds)], "right") for part in (runs, other_runs))
+    first, second = (_stack_answers(part[part["seed"].isin(seeds)], RIGHT) for part in (runs, other_runs))
     if first is None or second is None or first.shape != second.shape:
         return None
     return first, second

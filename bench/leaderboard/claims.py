@@ -18,6 +18,7 @@ import numpy as np
 
 from bench.config import training_stages
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, SCALES
+from bench.evaluation.record_keys import OK, RIGHT, SCALE_BIN
 from bench.leaderboard.aggregate import row_key
 from bench.leaderboard.published import PAPERS, find_published
 from bench.leaderboard.statistics import UNKNOWN, Interval, bootstrap_interval
@@ -116,7 +117,7 @@ def evaluate_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
     groups: dict[_ComparisonGroup, _Runs] = {}
     for result in results:
         answers = result.get("answers")
-        if result["status"] == "ok" and answers is not None and not is_changed(result.get("note")):
+        if result["status"] == OK and answers is not None and not is_changed(result.get("note")):
             key = row_key(result)
             runs = groups.setdefault((key["variant"], key["dataset"], key["recipe"], key["queries"]), {})
             runs.setdefault(key["attn"], {}).setdefault(result["seed"], answers)
@@ -132,7 +133,7 @@ def evaluate_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
 def _ranking_claims(group: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
     for claim in RANKING_CLAIMS:
         compared = (claim.better, claim.worse)
-        if pair := _paired_answers(runs, compared, "right"):
+        if pair := _paired_answers(runs, compared, RIGHT):
             published = _published_difference(group[0], compared, ACCURACY)
             source = _source(group, claim.source, published)
             statement = _Statement(claim.text, source, _describe(group), compared)
@@ -156,7 +157,7 @@ def _scale_claims(group: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]
     If a scale bin has a single question, the bounds are unknown: the variation between its questions is unknown.
     """
     for compared in _SCALE_PAIRS:
-        pair, bins = _paired_answers(runs, compared, "right"), _scale_bins(runs, compared)
+        pair, bins = _paired_answers(runs, compared, RIGHT), _scale_bins(runs, compared)
         if pair is None or bins is None or len(bins) != pair[0].shape[1]:
             continue
         large, middle = bins == _LARGE_BIN, bins == _MIDDLE_BIN
@@ -180,8 +181,8 @@ def _clutter_claims(
     """Evaluate whether leads are larger on a cluttered variant than on a black background."""
     for compared in _CLUTTER_PAIRS:
         seeds = _common_seeds(black_runs, compared) & _common_seeds(clutter_runs, compared)
-        on_black = _paired_answers(black_runs, compared, "right", seeds)
-        on_clutter = _paired_answers(clutter_runs, compared, "right", seeds)
+        on_black = _paired_answers(black_runs, compared, RIGHT, seeds)
+        on_clutter = _paired_answers(clutter_runs, compared, RIGHT, seeds)
         if not (on_black and on_clutter) or on_black[0].shape != on_clutter[0].shape:
             continue
         values = (on_clutter[0] - on_clutter[1]) - (on_black[0] - on_black[1])
@@ -227,7 +228,7 @@ def _common_seeds(runs: _Runs, compared: _Pair) -> set[int]:
 def _scale_bins(runs: _Runs, compared: _Pair) -> np.ndarray | None:
     """Return the scale bin of each question, i8 (T,); None if runs of common seeds lack it or differ in it."""
     answers = [runs[attn][seed] for seed in _common_seeds(runs, compared) for attn in compared]
-    stored = [one["scale_bin"] for one in answers if "scale_bin" in one]
+    stored = [one[SCALE_BIN] for one in answers if SCALE_BIN in one]
     alike = len(stored) == len(answers) and all(np.array_equal(bins, stored[0]) for bins in stored)
     return stored[0] if stored and alike else None
 

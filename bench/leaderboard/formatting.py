@@ -39,6 +39,7 @@ from bench.evaluation.columns import (
     UNIFORM,
     VARIANT,
 )
+from bench.evaluation.record_keys import OK
 from bench.leaderboard.aggregate import GROUP_KEY
 from bench.leaderboard.claims import ClaimResult
 from bench.leaderboard.recipe_text import describe_trainings
@@ -164,7 +165,7 @@ def _text_cells(board: pd.DataFrame, letters: dict[str, str], markdown: bool) ->
         if column.name == RECIPE and len(letters) > 1:  # first, because ranks are among the rows of one recipe
             columns.insert(0, (heading, [letters[recipe] for recipe in board[RECIPE]]))
             continue
-        hidden = column.name == STATUS and (board[STATUS] == "ok").all()
+        hidden = column.name == STATUS and (board[STATUS] == OK).all()
         cells = [] if hidden else _cells(board[column.name], column)
         if column.name == MASK_CORRECTNESS and not markdown:
             below = _find_below_uniform(board)

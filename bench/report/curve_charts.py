@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.common.number_format import percent, share
-from bench.evaluation.columns import PR_AREA, UNIFORM
+from bench.evaluation.columns import ACCURACY, PR_AREA, UNIFORM
+from bench.evaluation.record_keys import OK, VAL_ACCURACY
 from bench.report.chart_types import MIN_POINTS, Figure, Line, Mark, Panel, measured_paths
 from bench.report.groups import BoardEntry, ComparisonGroup, fraction, number
 from bench.report.svg_layout import Frame, Point, shares, whole
@@ -50,7 +51,7 @@ def precision_recall(group: ComparisonGroup) -> Figure | None:
 
 def learning(group: ComparisonGroup, histories: Mapping[str, History]) -> Figure | None:
     """Return the chart of validation and training accuracy per epoch; None if no run has two epochs."""
-    found = [(entry, *_curves(entry, histories, "val_accuracy")) for entry in group.entries]
+    found = [(entry, *_curves(entry, histories, VAL_ACCURACY)) for entry in group.entries]
     shown = [(entry, curves) for entry, curves, _ in found if curves]
     if not shown:
         return None
@@ -93,7 +94,7 @@ def _learned(frame: Frame, name: str, curves: Curves, trained: list[Point]) -> P
     for run, curve in curves:
         lines.append(Line(frame.path(_thinned(curve)), "measured"))
         epoch, value = curve[-1]
-        if run["status"] != "ok":
+        if run["status"] != OK:
             marks.append(
                 Mark(
                     frame.at(epoch, value), "ended", f"seed {run['seed']}, status {run['status']}, last epoch {epoch:g}"
@@ -119,7 +120,7 @@ def _curves(entry: BoardEntry, histories: Mapping[str, History], name: str) -> t
 def _has_history(entry: BoardEntry, histories: Mapping[str, History]) -> bool:
     """Return whether a run of an entry has a validation accuracy."""
     return any(
-        fraction(line.get("val_accuracy")) is not None for run in entry.runs for line in histories.get(run["run"], ())
+        fraction(line.get(VAL_ACCURACY)) is not None for run in entry.runs for line in histories.get(run["run"], ())
     )
 
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import pandas as pd
 
 from bench.evaluation.columns import ACCURACY, ATTN, BENCH_VERSION, DATASET, QUERIES, RANK, RECIPE, VARIANT
+from bench.evaluation.record_keys import OK
 from bench.leaderboard.aggregate import ROW_KEY, row_key
 from bench.leaderboard.formatting import to_letters
 from bench.leaderboard.recipe_text import describe_trainings
@@ -44,7 +45,7 @@ class BoardEntry:
     @property
     def finished(self) -> list[RunRecord]:
         """The results of finished runs."""
-        return [run for run in self.runs if run["status"] == "ok"]
+        return [run for run in self.runs if run["status"] == OK]
 
 
 @dataclass(frozen=True)

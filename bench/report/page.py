@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from bench.config import DEFAULT_BASELINE
+from bench.evaluation.record_keys import DAMAGED, OK, REASON, UNFINISHED
 from bench.leaderboard.aggregate import build_board, row_key
 from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from bench.report import accuracy_charts, curve_charts
@@ -34,8 +35,8 @@ try:
 except ImportError as error:
     raise UsageProblemError("bench report needs jinja2: pip install jinja2") from error
 
-UNFINISHED = "no result yet: the run is active, or it was interrupted; the same command resumes it"
-DAMAGED = "its record cannot be read; run the same command again"
+_WHY_UNFINISHED = "no result yet: the run is active, or it was interrupted; the same command resumes it"
+_WHY_DAMAGED = "its record cannot be read; run the same command again"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
         attacks=attack_charts(read_question_records(runs, names, attack_record.RECORD)),
         swaps=swap_texts(read_question_records(runs, names, swap_record.RECORD)),
         cards=_cards(groups, places),
-        unfinished=[{**r, "dataset": row_key(r)["dataset"], "why": _why(r)} for r in results if r["status"] != "ok"],
+        unfinished=[{**r, "dataset": row_key(r)["dataset"], "why": _why(r)} for r in results if r["status"] != OK],
         environments=_environments(runs, results),
     )
 
@@ -144,7 +145,7 @@ def _cards(groups: Iterable[ComparisonGroup], places: Sequence[Path]) -> list[Ca
 
 def _why(result: RunRecord) -> str:
     return str(
-        result.get("reason") or {"unfinished": UNFINISHED, "damaged": DAMAGED}.get(result["status"], "not recorded")
+        result.get(REASON) or {UNFINISHED: _WHY_UNFINISHED, DAMAGED: _WHY_DAMAGED}.get(result["status"], "not recorded")
     )
 
 

@@ -29,6 +29,7 @@ from bench.evaluation.columns import (
     UNIFORM,
     VARIANT,
 )
+from bench.evaluation.record_keys import OK
 from bench.report.groups import BoardEntry, ComparisonGroup, number
 
 MISSING = "–"
@@ -124,7 +125,7 @@ def table(groups: Sequence[ComparisonGroup]) -> Table:
     entries = [entry for group in groups for entry in group.entries]
     values = {column: [_value(column, entry) for entry in entries] for column in REPORT_COLUMNS}
     columns = [column for column, found in values.items() if any(value is not None for value in found)]
-    columns = [c for c in columns if c.name != STATUS or any(value != "ok" for value in values[c])]
+    columns = [c for c in columns if c.name != STATUS or any(value != OK for value in values[c])]
     settings = [c for c in columns if c.setting or c.name == UNIFORM]
     alike = [c for c in settings if _is_shared(c, entries)]
     by_group = [c for c in settings if c not in alike and all(_is_shared(c, group.entries) for group in groups)]

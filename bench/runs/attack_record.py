@@ -12,12 +12,13 @@ import numpy as np
 
 from bench.attribution.attack_names import METHODS, PIXEL_LEVELS, REGIONS
 from bench.attribution.fooling import Attack, AttackPlan, FoolingResult
+from bench.evaluation.record_keys import RIGHT
 from bench.runs.question_record import Arrays, Content, QuestionRecord, QuestionSettings, is_flag, is_within
 from bench.runs.validation import is_number
 
 FORMAT = 1
 """Version of the record. Raise it when a stored number changes its meaning."""
-_CHANGED, _RIGHT, _AREA = "changed", "right", "area"
+_CHANGED, _AREA = "changed", "area"
 
 
 class AttackSettings(QuestionSettings):
@@ -64,7 +65,7 @@ def attack_content(dataset: str, fooling: FoolingResult, plan: AttackPlan, batch
         device: name of the device.
     """
     arrays = {f"{attack.name}/{_CHANGED}": values for attack, values in fooling.changed.items()}
-    arrays |= {f"{attack.name}/{_RIGHT}": values for attack, values in fooling.right.items()}
+    arrays |= {f"{attack.name}/{RIGHT}": values for attack, values in fooling.right.items()}
     arrays |= {f"{_AREA}/{region}": values.half() for region, values in fooling.areas.items()}
     settings = AttackSettings(
         format=FORMAT,
@@ -76,7 +77,7 @@ def attack_content(dataset: str, fooling: FoolingResult, plan: AttackPlan, batch
         batch=batch,
         device=device,
     )
-    return Content(settings, {**arrays, _RIGHT: fooling.right_before})
+    return Content(settings, {**arrays, RIGHT: fooling.right_before})
 
 
 def _plan(settings: Any) -> AttackPlan:
@@ -85,7 +86,7 @@ def _plan(settings: Any) -> AttackPlan:
 
 def _find_wrong(settings: dict[str, Any], arrays: Arrays) -> list[str]:
     areas = [f"{_AREA}/{region}" for region in settings["regions"]]
-    flags = [_RIGHT, *(f"{attack.name}/{kind}" for attack in _plan(settings).attacks() for kind in (_CHANGED, _RIGHT))]
+    flags = [RIGHT, *(f"{attack.name}/{kind}" for attack in _plan(settings).attacks() for kind in (_CHANGED, RIGHT))]
     wrong = sorted({*areas, *flags} ^ set(arrays))
     wrong += [name for name in flags if name in arrays and not is_flag(arrays[name])]
     wrong += [name for name in areas if name in arrays and not is_within(arrays[name], 0, 1)]
@@ -97,8 +98,8 @@ def _build(settings: Any, arrays: Arrays) -> AttackRecord:
     return AttackRecord(
         settings,
         {attack: arrays[f"{attack.name}/{_CHANGED}"].astype(bool) for attack in attacks},
-        {attack: arrays[f"{attack.name}/{_RIGHT}"].astype(bool) for attack in attacks},
-        arrays[_RIGHT].astype(bool),
+        {attack: arrays[f"{attack.name}/{RIGHT}"].astype(bool) for attack in attacks},
+        arrays[RIGHT].astype(bool),
         {region: arrays[f"{_AREA}/{region}"].astype(np.float64) for region in settings["regions"]},
     )
 

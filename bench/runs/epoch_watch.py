@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.evaluation.record_keys import VAL_ACCURACY
 from bench.runs.record_types import HistoryEntry
 from bench.runs.records import read_history
 from bench.runs.validation import is_number
@@ -32,5 +33,5 @@ class EpochWatch:
 
 
 def _format_accuracy(entry: HistoryEntry) -> str:
-    accuracy = entry.get("val_accuracy")
+    accuracy = entry.get(VAL_ACCURACY)
     return f"{accuracy:.3f}" if is_number(accuracy) else "unknown"

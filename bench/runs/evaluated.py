@@ -15,7 +15,9 @@ from bench.config import EVALUATED, RunConfig
 from bench.data.loading import load_split
 from bench.evaluation import snapshots
 from bench.evaluation.any_model import AnyModel, as_network
+from bench.evaluation.columns import STATUS
 from bench.evaluation.evaluate import BATCH, ZERO, DivergedError, measure_questions, summarize, warn_about_zeros
+from bench.evaluation.record_keys import OK
 from bench.runs import records
 from bench.runs.provenance import ReproductionInfo
 from bench.runs.user_models import UserModel, make_user_model
@@ -108,7 +110,7 @@ def evaluate_file(
         raise RunProblemError(f"{text}: {error}; return finite numbers") from error
     except (Exception, SystemExit) as error:  # user code may raise any error
         raise RunProblemError(f"{text}: the test raises {describe_error(error)}") from error
-    outcome = {"status": "ok", **tested.measures, **_count_parameters(network)}
+    outcome = {STATUS: OK, **tested.measures, **_count_parameters(network)}
     result = records.build_result(config, manifest, computing, round(time.perf_counter() - started, 3), outcome)
     with exclusive(runs / ".locks" / f"{config.run_id}.lock", folder):
         records.start_run(

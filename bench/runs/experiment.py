@@ -18,7 +18,9 @@ from bench.data.online import OnlineImages, load_training
 from bench.data.split import Split
 from bench.distributed.process_group import ProcessLostError
 from bench.evaluation import batch_size
+from bench.evaluation.columns import ACCURACY, STATUS
 from bench.evaluation.evaluate import DivergedError, Measure
+from bench.evaluation.record_keys import DIVERGED, FAILED, OK, REASON
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.kernels.diagonal_lstm.implementation_log import record_implementations
 from bench.model import AttributeCNN, build
@@ -140,30 +142,30 @@ def _run_and_record(context: RunContext, model: AttributeCNN) -> None:
     except ProcessLostError:  # the other process records the reason
         raise
     except DivergedError as error:
-        _write_result(context, started, {"status": "diverged", "reason": str(error)})
+        _write_result(context, started, {STATUS: DIVERGED, REASON: str(error)})
         raise RunProblemError(f"{folder}: diverged: {error}; the learning rate may be too high") from error
     except ProblemError as error:
-        _write_result(context, started, {"status": "failed", "reason": str(error)})
+        _write_result(context, started, {STATUS: FAILED, REASON: str(error)})
         raise
     except ImplementationError as error:
-        _write_result(context, started, {"status": "failed", "reason": str(error)})
+        _write_result(context, started, {STATUS: FAILED, REASON: str(error)})
         raise UsageProblemError(str(error)) from error
     except (Exception, SystemExit) as error:  # user code may raise any error
         out_of_memory, where, stack = ran_out(error), locate(error), format_traceback(error)
         if not out_of_memory:
             reason = explain_nondeterminism(error) or describe_error(error)
             records.write_traceback(folder, stack)
-            _write_result(context, started, {"status": "failed", "reason": reason})
+            _write_result(context, started, {STATUS: FAILED, REASON: reason})
             raise RunProblemError(f"{folder}: failed: {reason}") from error
     if out_of_memory:  # after the except clause, so that the error and the tensors of its frames are released
         del model
         reason = oom.describe_out_of_memory(config, variant, computing, context.group.size)
         reason += f" ({where})" * bool(where)
         records.write_traceback(folder, stack)
-        _write_result(context, started, {"status": "failed", "reason": reason})
+        _write_result(context, started, {STATUS: FAILED, REASON: reason})
         raise RunProblemError(f"{folder}: failed: {reason}")
-    _write_result(context, started, {"status": "ok", **outcome})
-    accuracy = outcome["accuracy"]
+    _write_result(context, started, {STATUS: OK, **outcome})
+    accuracy = outcome[ACCURACY]
     assert isinstance(accuracy, float)
     log.info("test accuracy %.1f %%", 100 * accuracy)
 
@@ -177,7 +179,7 @@ def _write_result(context: RunContext, started: float, outcome: Mapping[str, obj
         outcome: the status, and the measures or the reason.
     """
     seconds = round(time.perf_counter() - started, 3)
-    if context.group.is_main or outcome["status"] == "failed":
+    if context.group.is_main or outcome[STATUS] == FAILED:
         result = records.build_result(context.config, context.manifest, context.computing, seconds, outcome)
         records.write_json(context.folder / records.RESULT, result)
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from bench.data.loading import load_split
 from bench.evaluation import batch_size, snapshots
-from bench.evaluation.columns import COSTS
+from bench.evaluation.columns import COSTS, DIAGONAL_LSTM, PARAMS
 from bench.evaluation.evaluate import Measure, TestResult, test
+from bench.evaluation.record_keys import BEST_EPOCH, EPOCHS, VAL_ACCURACY
 from bench.kernels.diagonal_lstm.implementation_log import join_names, record_implementations
 from bench.model import AttributeCNN
 from bench.profiling import run_cost
@@ -55,9 +56,9 @@ def test_best_weights(
     return {
         **tested.measures,
         **(costs or dict.fromkeys(COSTS)),
-        "epochs": trainer.epoch,
-        "best_epoch": trainer.best_epoch,
-        "val_accuracy": trainer.best_accuracy,
-        "params": sum(p.numel() for p in model.parameters()),
-        "diagonal_lstm": join_names(trainer.implementations),
+        EPOCHS: trainer.epoch,
+        BEST_EPOCH: trainer.best_epoch,
+        VAL_ACCURACY: trainer.best_accuracy,
+        PARAMS: sum(p.numel() for p in model.parameters()),
+        DIAGONAL_LSTM: join_names(trainer.implementations),
     }

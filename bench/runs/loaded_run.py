@@ -12,6 +12,7 @@ from torch import nn
 from bench.common.json_files import read_json
 from bench.config import RunConfig
 from bench.evaluation.columns import ACCURACY, MAP_SCORES, MASK_CORRECTNESS, POINTING
+from bench.evaluation.record_keys import ANSWER, RIGHT, SCALE_BIN, UNFINISHED
 from bench.runs import records
 from bench.runs.data_folder import find_data_folder
 from bench.runs.network_loading import load_model
@@ -19,7 +20,7 @@ from bench.runs.provenance import READ_ERRORS, parse_config, read_run_without_re
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import MnistRef, read_manifest
 
-ANSWER_COLUMNS = {"answer": "prediction", "right": "correct", "scale_bin": "scale_bin"}
+ANSWER_COLUMNS = {ANSWER: "prediction", RIGHT: "correct", SCALE_BIN: SCALE_BIN}
 """Name in the file of the answers → column of a table of answers. The measures of maps follow, with the same names."""
 
 
@@ -105,7 +106,7 @@ def load_run(path: str | Path, *, data: str | Path | None = None, root: str | Pa
     records.require_run(folder)
     try:
         config = parse_config(records.split_config(read_json(file))[0])
-        result = records.read_result(folder) or read_run_without_result(folder, "unfinished")
+        result = records.read_result(folder) or read_run_without_result(folder, UNFINISHED)
     except (*READ_ERRORS, FileNotFoundError) as error:
         raise records.build_damage_error(file, error) from error
     records.require_same_run(folder, result, config)

@@ -13,6 +13,7 @@ from bench.attention import plugins
 from bench.common.json_files import read_json
 from bench.config import EVALUATED, RunConfig
 from bench.evaluation.any_model import as_network
+from bench.evaluation.record_keys import OK
 from bench.model import build
 from bench.runs import records
 from bench.runs.provenance import build_config
@@ -71,7 +72,7 @@ def read_finished_result(run: Path) -> records.Result:
     result = records.read_result(run)
     if result is None:
         raise DataProblemError(f"{run}: the run is not finished; repeat its `bench run` command to resume it")
-    if result["status"] != "ok":
+    if result["status"] != OK:
         raise DataProblemError(
             f"{run}: the run has no network, because its status is {result['status']}; change its recipe and run again"
         )

@@ -10,6 +10,8 @@ from bench.attention import present_name
 from bench.common.json_files import parse_json, read_json, write_json
 from bench.compute import ComputeConfig
 from bench.config import EVALUATED, RunConfig
+from bench.evaluation.columns import STATUS
+from bench.evaluation.record_keys import DAMAGED, OK, UNFINISHED
 from bench.runs.answers import ANSWERS, PACKED_ANSWERS, read_answers, read_packed_answers, write_answers
 from bench.runs.environment import collect_environment
 from bench.runs.provenance import (
@@ -175,7 +177,7 @@ def build_result(
     """
     note = manifest.variant.note
     return {
-        "status": outcome["status"],
+        STATUS: outcome[STATUS],
         "attn": config.attn,
         "variant": config.variant,
         **({"note": note} if note else {}),
@@ -187,7 +189,7 @@ def build_result(
             "digits": manifest.digits.name,
             "backgrounds": manifest.backgrounds.name if manifest.backgrounds else None,
         },
-        **{key: value for key, value in outcome.items() if key != "status"},
+        **{key: value for key, value in outcome.items() if key != STATUS},
         "device": computing.device_name,
         "precision": config.precision,
         "capture": config.capture,
@@ -219,7 +221,7 @@ def is_finished(run: Path) -> bool:
         result, answers = read_result(run), read_answers(run)
     except DataProblemError:
         return False
-    is_valid = result is not None and result["status"] == "ok" and not check_against_answers(result, answers)
+    is_valid = result is not None and result["status"] == OK and not check_against_answers(result, answers)
     return is_valid and (run / WEIGHTS).is_file()
 
 
@@ -260,7 +262,7 @@ def read_results(runs: Path) -> Iterator[RunRecord]:
         extras = _read_extras(run, result)
         if result and (wrong := check_against_answers(result, extras["answers"])):
             log.warning("%s: %s does not follow from its answers; run it again", run / RESULT, ", ".join(wrong[:3]))
-            result, status = None, "damaged"
+            result, status = None, DAMAGED
         try:
             content = result or read_run_without_result(run, status)
             yield {**content, **extras, "run": run.name}
@@ -286,10 +288,10 @@ def read_nonempty_results(runs: Path, variant: str | None = None) -> list[RunRec
 def _try_read_result(run: Path) -> tuple[Result | None, str]:
     """Return the result of a run, or None, and the status of a run without one. Log a warning if it is damaged."""
     try:
-        return read_result(run), "unfinished"
+        return read_result(run), UNFINISHED
     except DataProblemError as error:
         log.warning("%s", error)
-        return None, "damaged"
+        return None, DAMAGED
 
 
 def _read_extras(run: Path, result: Result | None) -> RunFacts:

@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, POINTING, UNIFORM
+from bench.evaluation.record_keys import RIGHT
 from bench.runs.answers import read_answers
 from bench.runs.network_loading import read_finished_result
 from bench.runs.other_sets import FACTOR_WORDS, Factors
@@ -23,7 +24,6 @@ from mnistref.common.errors import DataProblemError
 
 FORMAT = 1
 """Version of the record. Raise it when a stored number changes its meaning."""
-RIGHT = "right"
 MEASURED = {ACCURACY: RIGHT, MASK_CORRECTNESS: MASK_CORRECTNESS, POINTING: POINTING}
 """Measure → its array."""
 _FLAGS = (RIGHT, POINTING)

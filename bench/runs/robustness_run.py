@@ -12,10 +12,11 @@ from bench.compute import ComputeConfig
 from bench.data.loading import load_split
 from bench.evaluation.columns import MASK_CORRECTNESS, POINTING, UNIFORM
 from bench.evaluation.evaluate import DivergedError, measure_questions
+from bench.evaluation.record_keys import RIGHT
 from bench.model import AttributeCNN
 from bench.runs.network_loading import load_model
 from bench.runs.other_sets import count_shared_questions, factors_of
-from bench.runs.robustness_record import RECORD, RIGHT, RobustnessRecord, TestedSet, read_own_answers
+from bench.runs.robustness_record import RECORD, RobustnessRecord, TestedSet, read_own_answers
 from bench.runs.saliency_run import select_questions
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import read_manifest

@@ -13,6 +13,7 @@ import numpy as np
 from bench.attribution.explain import ORACLE, Explanation, ExplanationOptions
 from bench.attribution.measures import AREAS, MEASURES
 from bench.attribution.methods import METHODS
+from bench.evaluation.record_keys import RIGHT
 from bench.runs.question_record import Arrays, Content, QuestionRecord, QuestionSettings, is_within
 from bench.runs.validation import is_number
 
@@ -21,7 +22,7 @@ SHEET = "saliency.webp"
 SHEET_IMAGES, SHEET_TILE_PIXELS = 6, 64
 FORMAT = 2
 """Version of the record. Raise it when a stored number changes its meaning."""
-_AREA, _RIGHT = "area", "right"
+_AREA = "area"
 
 
 class SaliencySettings(QuestionSettings):
@@ -83,11 +84,11 @@ def saliency_content(
     )
     tables = {**explanation.measures, _AREA: explanation.areas}
     arrays = {f"{method}/{name}": values.half() for method, table in tables.items() for name, values in table.items()}
-    return Content(settings, {**arrays, _RIGHT: explanation.right})
+    return Content(settings, {**arrays, RIGHT: explanation.right})
 
 
 def _find_wrong(settings: dict[str, Any], arrays: Arrays) -> list[str]:
-    wrong = [] if _RIGHT in arrays else [_RIGHT]
+    wrong = [] if RIGHT in arrays else [RIGHT]
     wrong += [name for name, values in arrays.items() if not is_within(values, 0, 1.001)]
     tables = _split_names(arrays)
     areas = tables.pop(_AREA, {})
@@ -100,7 +101,7 @@ def _find_wrong(settings: dict[str, Any], arrays: Arrays) -> list[str]:
 def _build(settings: Any, arrays: Arrays) -> SaliencyRecord:
     tables = _split_names(arrays)
     areas = tables.pop(_AREA)
-    return SaliencyRecord(settings, tables, areas, arrays[_RIGHT].astype(bool))
+    return SaliencyRecord(settings, tables, areas, arrays[RIGHT].astype(bool))
 
 
 def _split_names(arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
@@ -110,7 +111,7 @@ def _split_names(arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
     """
     tables: dict[str, dict[str, np.ndarray]] = {}
     for name, values in sorted(arrays.items()):
-        if name != _RIGHT:
+        if name != RIGHT:
             method, _, measure = name.partition("/")
             tables.setdefault(method, {})[measure] = values.astype(np.float64)
     known = [*METHODS, ORACLE, _AREA]

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
+from bench.evaluation.record_keys import FAILED, OK
 from mnistref.common.child_process import ChildDiedError, ChildProcess
 from mnistref.common.errors import ProblemError, format_traceback
 
@@ -149,7 +150,7 @@ class Worker:
         try:
             process = self._process or self._start()
         except OSError as error:
-            return RunOutcome("failed", f"the worker process could not be started: {error.strerror}")
+            return RunOutcome(FAILED, f"the worker process could not be started: {error.strerror}")
         reply = _request_run(process, task)
         if not reply.reusable:
             self.close()
@@ -176,14 +177,14 @@ def _request_run(process: ChildProcess, task: RunTask) -> WorkerReply:
     try:
         return process.call(run_task, task)
     except ChildDiedError as error:
-        return WorkerReply(RunOutcome("failed", f"{error}{error.advice('use a smaller --batch')}"))
+        return WorkerReply(RunOutcome(FAILED, f"{error}{error.advice('use a smaller --batch')}"))
     except Exception as error:
         return WorkerReply(_build_failure(error))
 
 
 def _build_failure(error: Exception) -> RunOutcome:
     text = str(error) if isinstance(error, ProblemError) else f"{type(error).__name__}: {error}"
-    return RunOutcome("failed", _to_one_line(text), traceback=_traceback_of(error))
+    return RunOutcome(FAILED, _to_one_line(text), traceback=_traceback_of(error))
 
 
 def _traceback_of(error: Exception) -> str:
@@ -208,7 +209,7 @@ def run_task(task: RunTask) -> WorkerReply:
             outcome = _run_and_read_status(task)
         except Exception as error:
             outcome = _build_failure(error)
-        reusable = before.restore() and outcome.status == "ok"
+        reusable = before.restore() and outcome.status == OK
     return WorkerReply(outcome._replace(warnings=tuple(lines)), reusable)
 
 
@@ -233,7 +234,7 @@ def _run_and_read_status(task: RunTask) -> RunOutcome:
     except ProblemError as error:
         folder = runs / config.run_id
         result = records.read_result(folder)
-        status = result["status"] if result else "failed"
+        status = result["status"] if result else FAILED
         reason = _to_one_line(str(error).removeprefix(f"{folder}: {status}: "))
         return RunOutcome(status, reason, traceback=_traceback_of(error))
-    return RunOutcome("ok")
+    return RunOutcome(OK)

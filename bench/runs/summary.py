@@ -16,6 +16,7 @@ from bench.evaluation.columns import (
     TRAIN_STEP_MS,
     UNIFORM,
 )
+from bench.evaluation.record_keys import OK
 from bench.runs import records
 from bench.runs.record_types import Result
 from mnistref.common.errors import DataProblemError, ProblemError
@@ -119,7 +120,7 @@ def _find_without_attention(run: Path, result: Result) -> float | None:
             other = records.read_result(folder)
         except ProblemError:
             continue
-        if other is None or other.get("status") != "ok" or other["attn"] != NO_ATTENTION:
+        if other is None or other.get("status") != OK or other["attn"] != NO_ATTENTION:
             continue
         if (other["dataset"]["spec_id"], other["queries"]) == (result["dataset"]["spec_id"], result["queries"]):
             found[other["recipe"] == result["recipe"]] = other[ACCURACY]

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from bench.attention import NetworkSpec
 from bench.common.number_format import describe_duration
 from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, RunConfig
+from bench.evaluation.record_keys import FAILED, OK
 from bench.runs import records
 from bench.runs.configure import RunSettings, configure
 from bench.runs.epoch_watch import EpochWatch
@@ -143,7 +144,7 @@ def find_initial_runs(runs: Path, networks: Sequence[NetworkSpec], seeds: int) -
     """
     found: dict[tuple[str, int], list[Path]] = {}
     for result in records.read_results(runs):
-        if result["status"] == "ok":
+        if result["status"] == OK:
             found.setdefault((result["attn"], result["seed"]), []).append(runs / result["run"])
     wanted = list(dict.fromkeys(itertools.product((network.name for network in networks), range(seeds))))
     if not any(key in found for key in wanted):
@@ -191,11 +192,11 @@ def sweep(
     for task in tasks:
         if records.is_finished(runs / task.config.run_id):
             log.info("already finished: %s", task.name)
-            outcomes[task] = RunOutcome("ok")
+            outcomes[task] = RunOutcome(OK)
     for task in tasks:
         reason = unfit.get((task.config.attn, task.config.variant))
         if reason and task not in outcomes:
-            outcomes[task] = RunOutcome("failed", reason)
+            outcomes[task] = RunOutcome(FAILED, reason)
             log.info("[%d/%d] %s: failed: %s", len(outcomes), len(tasks), task.name, reason)
     options = progress_options or ProgressOptions()
     waiting = {task: task.as_dict(runs, options) for task in tasks if task not in outcomes}
@@ -234,15 +235,13 @@ def require_writable(runs: Path) -> None:
 
 def _as_failure_without_record(outcome: RunOutcome, run: Path) -> RunOutcome:
     """Return a failure if the run succeeded but its record is missing; otherwise the outcome."""
-    if outcome.status == "ok" and not records.is_finished(run):
-        return RunOutcome(
-            "failed", "the run succeeded, but its record is missing or damaged; run the same command again"
-        )
+    if outcome.status == OK and not records.is_finished(run):
+        return RunOutcome(FAILED, "the run succeeded, but its record is missing or damaged; run the same command again")
     return outcome
 
 
 def _describe_outcome(task: Task, outcome: RunOutcome, runs: Path) -> str:
-    if outcome.status != "ok":
+    if outcome.status != OK:
         return f"{outcome.status}: {outcome.reason}"
     result = records.read_result(runs / task.config.run_id)
     assert result  # `_as_failure_without_record` has read it

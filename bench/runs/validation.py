@@ -19,6 +19,17 @@ from bench.evaluation.columns import (
     PEAK_MEMORY_MB,
     SCALES,
 )
+from bench.evaluation.record_keys import (
+    ANSWER,
+    BEST_EPOCH,
+    DIVERGED,
+    EPOCHS,
+    FAILED,
+    OK,
+    RIGHT,
+    SCALE_BIN,
+    VAL_ACCURACY,
+)
 from bench.runs.record_types import Result
 from mnistref.variants import VARIANTS
 
@@ -42,7 +53,7 @@ It is 1 because every field still means what it meant in version 0.1, whose resu
 Raise it when a field is added or removed, or gets another meaning or type: until then, and until the golden file is
 written again, `test_the_meaning_of_a_result_changes_only_with_its_format` of `test_result_format.py` fails.
 """
-STATUSES = ("ok", "diverged", "failed")
+STATUSES = (OK, DIVERGED, FAILED)
 """The possible values of the field `status`."""
 _REQUIRED_MEASURES = (ACCURACY, N_TEST, PARAMS)
 """Fields of the result of a run that succeeded, in addition to `REQUIRED_FIELDS`."""
@@ -105,10 +116,10 @@ def _is_size(value: object) -> bool:
 
 _NUMBER_CHECKS: dict[str, Callable[[object], bool]] = {
     ACCURACY: _range_check(ACCURACY),
-    "val_accuracy": _range_check(ACCURACY),
+    VAL_ACCURACY: _range_check(ACCURACY),
     **{name: _range_check(name) for name in (*SCALES, *MAP_METRICS)},
     N_TEST: lambda value: _is_count(value) and value > 0,
-    **dict.fromkeys((PARAMS, "epochs", "best_epoch", *COUNTS), _is_count),
+    **dict.fromkeys((PARAMS, EPOCHS, BEST_EPOCH, *COUNTS), _is_count),
     **dict.fromkeys(COSTS, _is_time),
     **dict.fromkeys((PEAK_MEMORY_MB, "seconds"), _is_size),
 }
@@ -130,7 +141,7 @@ def check_result(result: object) -> list[str]:
     wrong += [] if type(result.get("seed")) is int and is_number(result["seed"], 0, 2**53) else ["seed"]
     wrong += [] if _is_count(result.get("result_format", 1)) else ["result_format"]
     wrong += [] if _is_dataset(result.get("dataset")) else ["dataset"]
-    if result.get("status") == "ok":
+    if result.get("status") == OK:
         required = _REQUIRED_OF_EVALUATED if result.get("recipe") == EVALUATED.name else _REQUIRED_MEASURES
         wrong += [name for name in required if result.get(name) is None]
     present = {name: is_valid for name, is_valid in _NUMBER_CHECKS.items() if result.get(name) is not None}
@@ -166,13 +177,13 @@ def _answers_check(name: str) -> Callable[[np.ndarray], bool]:
 
 def check_answers(answers: Mapping[str, np.ndarray]) -> list[str]:
     """Return the names of the arrays that cannot be answers of a test, see `bench.evaluation.evaluate.TestResult`."""
-    right = answers.get("right")
+    right = answers.get(RIGHT)
     if right is None or right.ndim != 1 or not len(right):
-        return ["right"]
+        return [RIGHT]
     allowed: dict[str, Callable[[np.ndarray], bool]] = {
-        "right": lambda values: bool(np.isin(values, (0, 1)).all()),
-        "answer": lambda values: bool((values >= 0).all() and (values == np.floor(values)).all()),
-        "scale_bin": lambda values: bool(np.isin(values, range(-1, len(SCALES))).all()),
+        RIGHT: lambda values: bool(np.isin(values, (0, 1)).all()),
+        ANSWER: lambda values: bool((values >= 0).all() and (values == np.floor(values)).all()),
+        SCALE_BIN: lambda values: bool(np.isin(values, range(-1, len(SCALES))).all()),
         **{name: _answers_check(name) for name in MAP_SCORES},
     }
     wrong = [name for name, values in answers.items() if values.shape != right.shape]
@@ -191,9 +202,9 @@ def check_against_answers(result: Result, answers: Mapping[str, np.ndarray] | No
         result: the content of result.json.
         answers: arrays by name, see `bench.evaluation.evaluate.TestResult`; None if the run has none.
     """
-    if answers is None or result["status"] != "ok":
+    if answers is None or result["status"] != OK:
         return []
-    right, bins = answers["right"].astype(np.float64), answers.get("scale_bin", np.zeros(0))
+    right, bins = answers[RIGHT].astype(np.float64), answers.get(SCALE_BIN, np.zeros(0))
     expected = {N_TEST: (float(len(right)), 0.0), ACCURACY: (right.mean(), rounding_tolerance(ACCURACY))}
     for k, (scale, count) in enumerate(zip(SCALES, COUNTS, strict=True)):
         if len(bins) == len(right):
@@ -213,5 +224,5 @@ def check_against_answers(result: Result, answers: Mapping[str, np.ndarray] | No
         if measure is not None and not is_close:
             wrong.append(name)
     variant = VARIANTS.get(result["variant"])
-    has_unknown_class = variant is not None and "answer" in answers and answers["answer"].max() >= variant.classes
-    return wrong + ["answer"] * bool(has_unknown_class)
+    has_unknown_class = variant is not None and ANSWER in answers and answers[ANSWER].max() >= variant.classes
+    return wrong + [ANSWER] * bool(has_unknown_class)

@@ -17,6 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from bench.common.number_format import describe_duration
 from bench.config import CHECKPOINT_SECONDS
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, TPR
+from bench.evaluation.record_keys import VAL_ACCURACY
 from bench.training.trainer import EpochRecord, Trainer
 from mnistref.common.errors import UsageProblemError
 
@@ -26,7 +27,7 @@ FOLDER = "tensorboard"
 _EPOCH_SCALARS = {
     "train_loss": "loss/train",
     "train_accuracy": "accuracy/train",
-    "val_accuracy": "accuracy/val",
+    VAL_ACCURACY: "accuracy/val",
     "lr": "lr",
 }
 MIN_ESTIMATE_SECONDS = 60.0

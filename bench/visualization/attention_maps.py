@@ -10,6 +10,7 @@ from torch import nn
 from bench.attention import MECHANISMS, resolve_network
 from bench.attention.arnn import AttentionRNN
 from bench.config import EVALUATED, RunConfig, training_stages
+from bench.evaluation.columns import ACCURACY
 from bench.evaluation.panels import Panels, describe_totals
 from bench.runs.data_folder import read_fitting_manifest, resolve_data_folder
 from bench.runs.network_loading import load_model, read_finished_result
@@ -80,7 +81,7 @@ def save_picture(
 
     require_figure_name(output)
     config, model = load_model(run)
-    accuracy = read_finished_result(run)["accuracy"]
+    accuracy = read_finished_result(run)[ACCURACY]
     folder = data or resolve_data_folder(run, config, root)
     manifest = read_fitting_manifest(folder, config)
     samples, seed = sampling.number, choice.seed

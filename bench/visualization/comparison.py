@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.config import RunConfig
+from bench.evaluation.columns import ACCURACY
 from bench.evaluation.panels import Panels, describe_totals
 from bench.runs.data_folder import read_fitting_manifest, resolve_data_folder
 from bench.runs.network_loading import load_model, read_finished_result
@@ -52,7 +53,7 @@ def save_comparison(
     from bench.visualization.drawing import draw_comparison
 
     require_figure_name(output)
-    networks = [(*load_model(run), read_finished_result(run)["accuracy"]) for run in runs]
+    networks = [(*load_model(run), read_finished_result(run)[ACCURACY]) for run in runs]
     configs = [config for config, _, _ in networks]
     if not data and len({config.dataset for config in configs}) > 1:
         names = ", ".join(sorted({config.dataset for config in configs}))
