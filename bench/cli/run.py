@@ -159,7 +159,7 @@ def _resolve_options(
     """Return the run of the options. Only the main process checks the network, for all processes."""
     from bench.attention import resolve_network
     from bench.conformance.isolation import resolve_buildable
-    from bench.data.online import require_batch_fits
+    from bench.data.online import require_enough_for_batch
     from bench.model import number_of_stages
     from bench.runs import experiment
     from bench.runs.reproduce import ResolvedRun
@@ -181,7 +181,7 @@ def _resolve_options(
     folder = data or experiment.prepare_dataset(
         preset, run_options.variant, options.root, options.digits, options.backgrounds
     )
-    require_batch_fits(folder, options.queries, options.batch, recipe)
+    require_enough_for_batch(folder, options.queries, options.batch, recipe)
     settings = experiment.RunSettings(recipe, options.queries, compute_config, run_options.init, options.online)
     config = experiment.configure(folder, network, run_options.seed, settings)
     return ResolvedRun(config, folder, run_options.init, network)

@@ -85,8 +85,8 @@ def run_sweep(
     attns = [attn for attn_list in attn_lists for attn in split_networks(attn_list)]
     for attn in attns:
         require_files_exist(attn)
-    from bench.conformance.isolation import check_networks
-    from bench.data.online import require_batch_fits
+    from bench.conformance.isolation import examine_networks
+    from bench.data.online import require_enough_for_batch
     from bench.distributed import process_group
     from bench.runs import experiment, sweep, sweep_workers
     from bench.runs.sweep_forecast import announce_duration
@@ -108,7 +108,7 @@ def run_sweep(
         sweep.require_writable(runs)
     variant_specs = _resolve_variants(data, variants or preset.variant)
     # Errors in networks and in the scheduler must show before a data set is generated.
-    networks, unfit = check_networks(attns, variant_specs, options.width)
+    networks, unfit = examine_networks(attns, variant_specs, options.width)
     initial_runs, missing = sweep.find_initial_runs(init, networks, seeds) if init else (None, [])
     for line in missing:
         logging.warning("skipped: %s", line)
@@ -123,7 +123,7 @@ def run_sweep(
         sources = options.root, options.digits, options.backgrounds
         data_sets = data or [experiment.prepare_dataset(preset, spec.name, *sources) for spec in variant_specs]
         for folder in data_sets:
-            require_batch_fits(folder, options.queries, options.batch, recipe)
+            require_enough_for_batch(folder, options.queries, options.batch, recipe)
         settings = experiment.RunSettings(recipe, options.queries, compute_config, online=options.online)
         plan = sweep.SweepPlan(
             networks, data_sets, seeds, settings, data_options=options.data_options, initial_runs=initial_runs

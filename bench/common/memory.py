@@ -19,7 +19,7 @@ _OUT_OF_MEMORY_TEXTS = (
 """Parts of the error messages of PyTorch and its libraries when no memory is left."""
 
 
-def fits(size: float, device: torch.device) -> bool:
+def fits_memory(size: float, device: torch.device) -> bool:
     """Return whether `size` bytes of data fit into the device's memory. If free memory is unknown, return True."""
     free = free_memory(device)
     return free is None or size <= free - max(MARGIN_BYTES, MARGIN_SHARE * free)

@@ -41,7 +41,7 @@ def amount(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def whole(value: float) -> str:
+def rounded(value: float) -> str:
     """Return a quantity rounded to a whole number, without separators."""
     return f"{value:.0f}"
 

@@ -142,7 +142,7 @@ def resolve_buildable(attn: str, variant: VariantSpec, width: int) -> NetworkSpe
     return network
 
 
-def check_networks(
+def examine_networks(
     attns: Sequence[str], variants: Sequence[VariantSpec], width: int = DEFAULT_WIDTH
 ) -> tuple[list[NetworkSpec], dict[tuple[str, str], str]]:
     """Build networks and run the quick checks on them, in one child process if there are user modules.

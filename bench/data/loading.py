@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.common.memory import fits, free_memory
+from bench.common.memory import fits_memory, free_memory
 from bench.data.split import Resident, Split
 from bench.data.streaming import ImageArrays, Streamed
 from mnistref.dataset import MnistRef, Triples, map_split, read_split, read_triples
@@ -87,7 +87,7 @@ def build_split(content: SplitContent, name: str, device: torch.device, stream: 
     parts, instance = content.parts, content.instance
     images, shape = sum(map(len, parts)), parts[0].shape[1:]
     size = images * math.prod(shape)
-    if stream is None and not _is_resident(parts, device) and not fits(size, device):
+    if stream is None and not _is_resident(parts, device) and not fits_memory(size, device):
         stream = True
         free = (free_memory(device) or 0) / 1e9
         log.info("%s: %.1f GB of images do not fit into %.1f GB of memory and are streamed", name, size / 1e9, free)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.common.memory import fits
+from bench.common.memory import fits_memory
 from bench.config import MIN_BATCH, DataOptions, Recipe, RunConfig
 from bench.data.loading import SplitContent, build_split, load_split
 from bench.data.prefetch import prefetch
@@ -74,7 +74,7 @@ class OnlineImages:
         self._threads = 1 if device.type == "cpu" else max(1, processors() // 2)
         self._next, self._drawn = -1, iter(())  # type: tuple[int, Iterator[dict[str, np.ndarray]]]
         size = 2 * generator.images * generator.manifest.variant.canvas**2 * (4 if masks else 3)
-        if not fits(size, HOST):
+        if not fits_memory(size, HOST):
             raise UsageProblemError(
                 f"--online: two epochs of {generator.images:,} images take {size / 1e9:.1f} GB, more than the free "
                 "memory; use a smaller data set, or omit --online"
@@ -141,7 +141,7 @@ def load_training(
     )
 
 
-def require_batch_fits(folder: Path, queries: str, batch: int | None, recipe: Recipe) -> None:
+def require_enough_for_batch(folder: Path, queries: str, batch: int | None, recipe: Recipe) -> None:
     """Raise an error if a batch that the user chose is larger than the training set.
 
     Raises:

@@ -33,7 +33,7 @@ def prefetch(make: Callable[[Callable[[], bool]], Iterator[T]], depth: int, mode
         modest: whether the thread, and threads that it starts, run at a lower priority (Linux only).
     """
     items: SimpleQueue[Any] = SimpleQueue()
-    room, stop = threading.Semaphore(depth), threading.Event()
+    free_places, stop = threading.Semaphore(depth), threading.Event()
 
     def work() -> None:
         try:
@@ -42,7 +42,7 @@ def prefetch(make: Callable[[Callable[[], bool]], Iterator[T]], depth: int, mode
             iterator = make(stop.is_set)
             item: Any = None
             while item is not _END:
-                room.acquire()
+                free_places.acquire()
                 if stop.is_set():
                     return
                 item = next(iterator, _END)
@@ -60,11 +60,11 @@ def prefetch(make: Callable[[Callable[[], bool]], Iterator[T]], depth: int, mode
                 return
             if isinstance(taken[0], _Failure):
                 raise taken[0].error
-            room.release()
+            free_places.release()
             yield taken.pop()
     finally:
         stop.set()
-        room.release()
+        free_places.release()
         thread.join()
 
 

@@ -8,7 +8,7 @@ entries.
 from functools import partial
 from typing import Final
 
-from bench.common.number_format import amount, chance, count, percent, points, ratio, scientific, share, whole
+from bench.common.number_format import amount, chance, count, percent, points, ratio, rounded, scientific, share
 from bench.evaluation.column import BOUNDS, Column, with_suffixes
 from mnistref.spec import SCALE_BIN_NAMES
 
@@ -203,13 +203,13 @@ COLUMNS = (
         False,
         "memory, MB",
         runtime_heading="peak, MB",
-        runtime_format=whole,
+        runtime_format=rounded,
         is_cost=True,
     ),
     *(
         Column(name, doc, number_format, False, runtime_heading=heading, on_board=False)
         for name, heading, number_format, doc in (
-            (SAVED_MB, "saved, MB", whole, "Memory that the forward pass saves for the gradients."),
+            (SAVED_MB, "saved, MB", rounded, "Memory that the forward pass saves for the gradients."),
             (LOGITS_ERROR, "error of logits", scientific, "Relative error of the logits, compared with fp64."),
             (GRADIENT_ERROR, "of gradient", scientific, "Relative error of the gradient, compared with fp64."),
         )

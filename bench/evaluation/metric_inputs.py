@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.evaluation.output_checks import names_of, require_map_shapes, unfit_images
-from bench.evaluation.plain_tensors import as_tensor, plain
+from bench.evaluation.plain_tensors import as_tensor, to_plain_tensor
 from mnistref.spec import SCALE_BINS
 
 Maps = Sequence[Any] | Tensor | np.ndarray
@@ -105,7 +105,7 @@ def convert_maps(masks: Maps) -> list[Tensor]:
     Raises:
         ValueError: there is no map, or a map has another shape, or values that are negative or not finite.
     """
-    listed = _listed(masks)
+    listed = _list_maps(masks)
     if not listed:
         raise ValueError("no maps: a network without attention cannot be measured; pass one map or more")
     maps = [_with_channel(as_tensor(mask, name), name) for mask, name in zip(listed, names_of(listed), strict=True)]
@@ -115,10 +115,10 @@ def convert_maps(masks: Maps) -> list[Tensor]:
     return [_in_range(mask.to(maps[0].device)) for mask in maps]
 
 
-def _listed(masks: Maps) -> list[Any]:
+def _list_maps(masks: Maps) -> list[Any]:
     """Return the maps as a list. A single tensor or array may be one map, or several stacked maps."""
     if isinstance(masks, Tensor):
-        masks = plain(masks, "the maps")
+        masks = to_plain_tensor(masks, "the maps")
     if isinstance(masks, Tensor | np.ndarray):
         if masks.ndim == 5:
             return list(masks)

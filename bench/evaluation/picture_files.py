@@ -127,9 +127,9 @@ def copy_small(folder: Path, target: Path) -> None:
         files = {WORDS: json.dumps(questions, ensure_ascii=False).encode()}
         files |= {SMALL_MAPS: _webp(maps, _MAP_QUALITY)} if maps else {}
         files |= {TARGETS: _png(targets)} if targets else {}
-        room = SMALL_BYTES - sum(map(len, files.values()))
+        available_bytes = SMALL_BYTES - sum(map(len, files.values()))
         encoded = (_webp(images, quality) for quality in _QUALITIES)
-        small = next((data for data in encoded if len(data) <= room), None)
+        small = next((data for data in encoded if len(data) <= available_bytes), None)
         if small is None:
             log.warning("%s: not stored with the board, because %d bytes are too few", folder, SMALL_BYTES)
             return

@@ -31,8 +31,8 @@ def as_tensor(value: Any, label: str) -> Tensor:
         ValueError: the value cannot be converted without losing its meaning.
     """
     if isinstance(value, list | tuple) and value and all(isinstance(part, Tensor) for part in value):
-        value = _stacked([plain(part, label) for part in value], label)
-    tensor = plain(value, label) if isinstance(value, Tensor) else _from_numpy(value, label)
+        value = _stacked([to_plain_tensor(part, label) for part in value], label)
+    tensor = to_plain_tensor(value, label) if isinstance(value, Tensor) else _from_numpy(value, label)
     if tensor.is_complex():
         raise ValueError(f"{label}: complex numbers; pass their magnitudes, abs()")
     if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
@@ -42,7 +42,7 @@ def as_tensor(value: Any, label: str) -> Tensor:
     return tensor
 
 
-def plain(value: Tensor, label: str) -> Tensor:
+def to_plain_tensor(value: Tensor, label: str) -> Tensor:
     """Return a tensor of any layout as a dense one without a subclass.
 
     Args:

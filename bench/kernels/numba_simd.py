@@ -50,7 +50,7 @@ def _pieces(builder: ir.IRBuilder, value: ir.Value) -> list[ir.Value]:
     return [builder.extract_value(value, k) for k in range(value.type.count)]
 
 
-def _whole(builder: ir.IRBuilder, pieces: list[ir.Value]) -> ir.Value:
+def _join_pieces(builder: ir.IRBuilder, pieces: list[ir.Value]) -> ir.Value:
     value = ir.Constant(ir.ArrayType(pieces[0].type, len(pieces)), ir.Undefined)
     for k, piece in enumerate(pieces):
         value = builder.insert_value(value, piece, k)
@@ -70,7 +70,7 @@ def _register(operation: Callable[..., Any], emitted: str) -> None:
     @lower_builtin(operation, Vector, Vector)
     def _lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         pairs = zip(*(_pieces(builder, value) for value in args), strict=True)
-        return _whole(builder, [getattr(builder, emitted)(*pair) for pair in pairs])
+        return _join_pieces(builder, [getattr(builder, emitted)(*pair) for pair in pairs])
 
 
 for _name, _emitted in (("add", "fadd"), ("sub", "fsub"), ("mul", "fmul"), ("truediv", "fdiv")):
@@ -93,7 +93,7 @@ def load(typing: Any, width: Any, array: Any, offset: Any) -> Any:
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         places = _addresses(context, builder, sig.args[1], args[1], args[2], vector)
-        return _whole(builder, [builder.load(place, align=vector.dtype.bitwidth // 8) for place in places])
+        return _join_pieces(builder, [builder.load(place, align=vector.dtype.bitwidth // 8) for place in places])
 
     return vector(width, array, types.intp), emit
 
@@ -123,7 +123,7 @@ def splat(typing: Any, width: Any, value: Any) -> Any:
     vector = Vector(value, len(width))
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        return _whole(builder, [_splat(builder, vector.piece, args[1])] * (vector.lanes // PIECE))
+        return _join_pieces(builder, [_splat(builder, vector.piece, args[1])] * (vector.lanes // PIECE))
 
     return vector(width, value), emit
 
@@ -136,7 +136,7 @@ def spread(typing: Any, width: Any, array: Any, offset: Any) -> Any:
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         data = context.make_array(sig.args[1])(context, builder, args[1]).data
         value = builder.load(builder.gep(data, [args[2]]))
-        return _whole(builder, [_splat(builder, vector.piece, value)] * (vector.lanes // PIECE))
+        return _join_pieces(builder, [_splat(builder, vector.piece, value)] * (vector.lanes // PIECE))
 
     return vector(width, array, types.intp), emit
 
@@ -155,7 +155,7 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         pieces = zip(*(_pieces(builder, value) for value in args), strict=True)
-        return _whole(builder, [_fma(builder, *three) for three in pieces])
+        return _join_pieces(builder, [_fma(builder, *three) for three in pieces])
 
     return c(c, c, c), emit
 
@@ -166,7 +166,7 @@ def where_positive(typing: Any, x: Any, value: Any) -> Any:
 
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         zero, pairs = _constant(sig.args[0].piece, 0.0), zip(*(_pieces(builder, part) for part in args), strict=True)
-        return _whole(builder, [builder.select(builder.fcmp_ordered("<=", a, zero), zero, b) for a, b in pairs])
+        return _join_pieces(builder, [builder.select(builder.fcmp_ordered("<=", a, zero), zero, b) for a, b in pairs])
 
     return value(x, value), emit
 
@@ -283,7 +283,7 @@ def _tanh(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
 
 def _by_piece(function: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Callable[..., ir.Value]:
     def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        return _whole(builder, [function(builder, piece) for piece in _pieces(builder, args[0])])
+        return _join_pieces(builder, [function(builder, piece) for piece in _pieces(builder, args[0])])
 
     return emit
 

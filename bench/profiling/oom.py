@@ -23,13 +23,13 @@ def find_fitting_batch(config: RunConfig, variant: VariantSpec, computing: Compu
     batch = config.recipe.batch
     with torch.random.fork_rng(devices=[computing.device] if computing.device.type == "cuda" else []):
         while batch >= MIN_BATCH:
-            if _fits(config, variant, computing, batch):
+            if _batch_fits(config, variant, computing, batch):
                 return batch
             batch //= 2
     return None
 
 
-def _fits(config: RunConfig, variant: VariantSpec, computing: ComputeConfig, batch: int) -> bool:
+def _batch_fits(config: RunConfig, variant: VariantSpec, computing: ComputeConfig, batch: int) -> bool:
     """Return whether the network can be trained and timed with this batch size."""
     gc.collect()
     give_back()

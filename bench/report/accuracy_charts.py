@@ -7,7 +7,7 @@ from bench.evaluation.columns import ACCURACY, RELATIVE_RUNTIME, SCALES, TRAIN_S
 from bench.report.chart_types import MIN_POINTS, Figure, Line, Mark, Panel, measured_paths
 from bench.report.groups import ComparisonGroup, number
 from bench.report.intervals import Rate, published_value, rate_at_scale, rate_of, values_and_bounds
-from bench.report.svg_layout import Axis, Frame, place_names, powers, shares
+from bench.report.svg_layout import Axis, Frame, place_names, power_axis, share_axis
 from bench.report.table import MISSING
 from mnistref.spec import SCALE_BINS
 
@@ -20,13 +20,13 @@ def runtime(group: ComparisonGroup) -> Figure | None:
         return None
     papers = [(published_value(group, e, RELATIVE_RUNTIME), published_value(group, e, ACCURACY)) for e, *_ in shown]
     known = [(time, value) for time, value in papers if time is not None and value is not None]
-    times = powers(
+    times = power_axis(
         [time for *_, time in shown] + [time for time, _ in known], "time of a training step, × san (logarithmic scale)"
     )
     values = [*values_and_bounds(rate for _, rate, _ in shown), *(value for _, value in known)]
     frame = Frame(
         x=times,
-        y=shares(values, "accuracy, %"),
+        y=share_axis(values, "accuracy, %"),
         width=680.0,
         height=360.0,
         left=44.0,
@@ -71,7 +71,7 @@ def scales(group: ComparisonGroup) -> Figure | None:
     values += [value for line in papers for value in line if value is not None]
     bins = [f"{SCALE_BINS[k][0]:g}–{SCALE_BINS[k][1]:g}" for k in measured]
     axis = Axis(-0.4, len(bins) - 0.6, tuple((float(k), name) for k, name in enumerate(bins)), "scale of the digit")
-    frame = Frame(axis, shares(values, "accuracy, %"))
+    frame = Frame(axis, share_axis(values, "accuracy, %"))
     panels, rows, last = [], [], []
     for (entry, rates), line in zip(shown, papers, strict=True):
         rate = rate_of(entry.row, ACCURACY)

@@ -20,7 +20,7 @@ from bench.leaderboard.question_columns import (
     format_with_bounds,
 )
 from bench.report.chart_types import Figure, Line, Mark, Panel
-from bench.report.svg_layout import Axis, Frame, shares
+from bench.report.svg_layout import Axis, Frame, share_axis
 from bench.runs.attack_record import AttackRecord
 
 _MARGIN = 1.25
@@ -81,7 +81,7 @@ def _chart(name: str, board: pd.DataFrame) -> AttackChart:
 
 def _figure(board: pd.DataFrame) -> Figure:
     regions, methods = list(dict.fromkeys(board[REGION])), list(dict.fromkeys(board[METHOD]))
-    frame = Frame(_norm_axis(sorted(set(board[NORM]))), shares([0.0, 1.0], "answers that change, %"), height=190.0)
+    frame = Frame(_norm_axis(sorted(set(board[NORM]))), share_axis([0.0, 1.0], "answers that change, %"), height=190.0)
     panels = [_panel(frame, str(method), board[board[METHOD] == method], regions) for method in methods]
     heading = ("attack", *(f"{region}, %" for region in regions), *(f"{region}, right, %" for region in regions))
     rows = []

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.common.number_format import percent, share
-from bench.evaluation.columns import ACCURACY, PR_AREA, UNIFORM
+from bench.evaluation.columns import PR_AREA, UNIFORM
 from bench.evaluation.record_keys import OK, VAL_ACCURACY
 from bench.report.chart_types import MIN_POINTS, Figure, Line, Mark, Panel, measured_paths
 from bench.report.groups import BoardEntry, ComparisonGroup, fraction, number
-from bench.report.svg_layout import Frame, Point, shares, whole
+from bench.report.svg_layout import Frame, Point, share_axis, whole_number_axis
 from bench.report.table import MISSING
 from bench.runs.record_types import HistoryEntry, RunRecord
 
@@ -30,7 +30,7 @@ def precision_recall(group: ComparisonGroup) -> Figure | None:
     if not shown:
         return None
     most = max(value for _, curves in shown for curve in curves for _, value in curve)
-    frame = Frame(shares([0.0, 1.0], "recall, %"), shares([0.0, most], "precision, %"))
+    frame = Frame(share_axis([0.0, 1.0], "recall, %"), share_axis([0.0, most], "precision, %"))
     panels, rows = [], []
     for entry, curves in shown:
         area, uniform = number(entry.row.get(PR_AREA)), number(entry.row.get(UNIFORM))
@@ -62,7 +62,7 @@ def learning(group: ComparisonGroup, histories: Mapping[str, History]) -> Figure
     values = [value for _, curves in shown for _, curve in curves for _, value in curve]
     values += [value for curve in training for _, value in curve]
     most = max(int(curve[-1][0]) for _, curves in shown for _, curve in curves)
-    frame = Frame(whole(most, "epoch"), shares(values, "accuracy, %"))
+    frame = Frame(whole_number_axis(most, "epoch"), share_axis(values, "accuracy, %"))
     panels = [_learned(frame, e.label, curves, curve) for (e, curves), curve in zip(shown, training, strict=True)]
     table_epochs = sorted({1 + round(k * (most - 1) / (MAX_TABLE_EPOCHS - 1)) for k in range(MAX_TABLE_EPOCHS)})
     rows = []

@@ -166,17 +166,17 @@ def galleries(groups: Iterable[ComparisonGroup], runs: Path, places: Sequence[Pa
         runs: the folder of the runs.
         places: folders that may contain datasets/, for outlines of digits that runs did not store.
     """
-    room = MAPS_BUDGET_CHARACTERS
+    budget = MAPS_BUDGET_CHARACTERS
     made = []
     for group in groups:
-        gallery = _gallery(group, runs, places, room)
+        gallery = _gallery(group, runs, places, budget)
         if gallery.answers or any(one.attention.text for one in gallery.others):
-            room -= sum(len(one.maps or "") for one in gallery.answers)
+            budget -= sum(len(one.maps or "") for one in gallery.answers)
             made.append(gallery)
     return made
 
 
-def _gallery(group: ComparisonGroup, runs: Path, places: Sequence[Path], room: int) -> Gallery:
+def _gallery(group: ComparisonGroup, runs: Path, places: Sequence[Path], budget: int) -> Gallery:
     """Return the gallery of a group: the pictures of the questions that most runs drew.
 
     Pictures of other questions are left out.
@@ -185,7 +185,7 @@ def _gallery(group: ComparisonGroup, runs: Path, places: Sequence[Path], room: i
         group: the group.
         runs: the folder of the runs.
         places: see `galleries`.
-        room: characters that are left for maps.
+        budget: characters that are left for maps.
     """
     finished = [entry for entry in group.entries if entry.finished]
     folders = [(entry, runs / entry.finished[0]["run"] / FOLDER) for entry in finished]
@@ -200,8 +200,8 @@ def _gallery(group: ComparisonGroup, runs: Path, places: Sequence[Path], room: i
     shown = alike if images else []
     answers = []
     for pictures in shown:
-        answers.append(_answers(pictures, room))
-        room -= len(answers[-1].maps or "")
+        answers.append(_answers(pictures, budget))
+        budget -= len(answers[-1].maps or "")
     ink = next((ink for one in shown if (ink := read_targets(one.folder, len(usual))) is not None), None)
     if ink is None and shown:
         ink = _find_ink(shown[0], group, places)
@@ -222,16 +222,16 @@ def _find_ink(pictures: _Pictures, group: ComparisonGroup, places: Sequence[Path
     return find_targets(pictures.folder, group.dataset, str(pictures.entry.row["queries"]), questions, places)
 
 
-def _answers(pictures: _Pictures, room: int) -> Answers:
-    """Return the answers of a row with pictures; `room` is the number of characters that are left for maps."""
+def _answers(pictures: _Pictures, budget: int) -> Answers:
+    """Return the answers of a row with pictures; `budget` is the number of characters that are left for maps."""
     maps = _maps(pictures.folder, len(pictures.records))
-    has_room = len(maps or "") <= room
+    fits_budget = len(maps or "") <= budget
     return replace(
         _summary(pictures.entry),
         run=pictures.folder.parent.name,
-        maps=maps if has_room else None,
+        maps=maps if fits_budget else None,
         answers=tuple(map(_answer, pictures.records)),
-        is_omitted=not has_room,
+        is_omitted=not fits_budget,
         unmapped=sum(record.get("no_map") is True for record in pictures.records),
     )
 

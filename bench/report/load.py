@@ -20,7 +20,7 @@ MAX_CARD_BYTES = 1_000_000
 def environment(run: Path) -> dict[str, object]:
     """Return environment.json of a run; {} if it is missing or damaged."""
     try:
-        found = _parsed((run / ENVIRONMENT).read_text(encoding="utf-8", errors="replace"))
+        found = _parse_json((run / ENVIRONMENT).read_text(encoding="utf-8", errors="replace"))
     except FileNotFoundError:
         return {}
     return found if isinstance(found, dict) else {}
@@ -58,7 +58,7 @@ def card(places: Iterable[Path], dataset: str) -> str | None:
     return None
 
 
-def _parsed(text: str) -> object:
+def _parse_json(text: str) -> object:
     try:
         value: object = parse_json(text)
     except ValueError as error:

@@ -69,7 +69,7 @@ class Frame:
         return [(self.at(self.x.low, value)[1], words) for value, words in self.y.ticks]
 
 
-def shares(values: Iterable[float], title: str) -> Axis:
+def share_axis(values: Iterable[float], title: str) -> Axis:
     """Return an axis of fractions, labelled in percent, that encloses the values within 0 … 1."""
     found = list(values) or [0.0, 1.0]
     low, high = max(0.0, min(found) - 0.02), min(1.0, max(found) + 0.02)
@@ -80,7 +80,7 @@ def shares(values: Iterable[float], title: str) -> Axis:
     return Axis(low, high, tuple((t, f"{100 * t:.0f}") for t in ticks), title)
 
 
-def whole(most: int, title: str) -> Axis:
+def whole_number_axis(most: int, title: str) -> Axis:
     """Return an axis of whole numbers from 1 to `most`."""
     if most <= 1:
         return Axis(0.5, 1.5, ((1.0, "1"),), title)
@@ -89,7 +89,7 @@ def whole(most: int, title: str) -> Axis:
     return Axis(1, most, tuple((float(t), str(t)) for t in dict.fromkeys(ticks)), title)
 
 
-def powers(values: Iterable[float], title: str) -> Axis:
+def power_axis(values: Iterable[float], title: str) -> Axis:
     """Return a logarithmic axis that encloses positive values, with ticks at few powers of ten or between them."""
     found = list(values) or [1.0]
     low, high = min(found) / 1.15, max(found) * 1.35

@@ -110,7 +110,7 @@ def _heading(dataset: MnistRef, shown: int, boxes: bool, width: int) -> Image.Im
     text = [line for paragraph in (variant.description, note) for line in _wrapped(paragraph, width - 2 * _GAP)]
     sheet = Image.new("RGB", (width, _GAP + 24 + _LINE * (len(text) + 1)), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_GAP, _GAP), _plain(which), _INK, _font(17))
+    draw.text((_GAP, _GAP), _printable(which), _INK, _font(17))
     for k, line in enumerate(text):
         draw.text((_GAP, _GAP + 26 + k * _LINE), line, _FAINT, _font(14))
     x, y = _GAP, _GAP + 26 + len(text) * _LINE
@@ -144,7 +144,7 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def _plain(text: str) -> str:
+def _printable(text: str) -> str:
     """Return text without en dashes, which Pillow's font lacks."""
     return text.replace("–", "-")
 
@@ -152,7 +152,7 @@ def _plain(text: str) -> str:
 def _wrapped(text: str, width: int) -> list[str]:
     """Return lines of words, each at most `width` pixels wide."""
     lines: list[str] = []
-    for word in _plain(text).split():
+    for word in _printable(text).split():
         if lines and _font(14).getlength(f"{lines[-1]} {word}") <= width:
             lines[-1] += f" {word}"
         else:

@@ -39,12 +39,14 @@ def _candidate_folders(folder: Path) -> Iterator[Path]:
     for names in _PLACES:
         place: Path | None = folder
         for name in names:
-            place = next((p for p in _listed(place) if p.name.lower() == name and p.is_dir()), None) if place else None
+            place = (
+                next((p for p in _list_folder(place) if p.name.lower() == name and p.is_dir()), None) if place else None
+            )
         if place:
             yield place
 
 
-def _listed(folder: Path) -> list[Path]:
+def _list_folder(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
         return sorted(folder / entry.name for entry in entries if not entry.name.startswith("."))
 
@@ -60,9 +62,11 @@ def find_file(folder: Path, file: str) -> Path | None:
     It may be in a subfolder of the same name.
     """
     found = []
-    for path in _listed(folder):
+    for path in _list_folder(folder):
         if _parse_name(path.name) == _parse_name(file):
-            found += [p for p in _listed(path) if _parse_name(p.name) == _parse_name(file)] if path.is_dir() else [path]
+            found += (
+                [p for p in _list_folder(path) if _parse_name(p.name) == _parse_name(file)] if path.is_dir() else [path]
+            )
     files = [path for path in found if path.is_file()]
     return min(files, key=lambda path: (path.name != file, len(path.suffixes), str(path)), default=None)
 
@@ -94,12 +98,12 @@ def read_idx(folder: Path, file: str, check: dict[str, str] | None = None) -> np
     data = _unpacked(path, path.read_bytes())
     if check and hashlib.sha256(data).hexdigest() != check[file]:
         raise DataProblemError(f"{path}: not the original file (its SHA-256 differs); delete it and run again")
-    return _bytes(path, _parsed(path, data))
+    return _bytes(path, _parse_idx(path, data))
 
 
 def _describe_folder(folder: Path) -> str:
     """Return the content of a folder, for a message."""
-    names = [_described(path) for path in _listed(folder)] if folder.is_dir() else []
+    names = [_described(path) for path in _list_folder(folder)] if folder.is_dir() else []
     more = f" … ({len(names)})" if len(names) > _MAX_NAMES else ""
     return f"has {', '.join(names[:_MAX_NAMES])}{more}" if names else "is empty"
 
@@ -156,7 +160,7 @@ _OTHERS = (
 )
 
 
-def _parsed(path: Path, data: bytes) -> np.ndarray:
+def _parse_idx(path: Path, data: bytes) -> np.ndarray:
     """Return the array of an IDX file, of any of its types."""
     dims = data[3] if len(data) >= 4 else 0
     if data[:2] != b"\0\0" or len(data) < 4 or data[2] not in _TYPES or not 1 <= dims <= 4 or len(data) < 4 + 4 * dims:

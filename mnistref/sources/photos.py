@@ -89,7 +89,11 @@ def list_photos(source: str, raw: Path, skip_bad: bool = False, skip_copies: boo
     else:
         name, files = escaped(Path(source).resolve().name), find_images(Path(source), exclusions)
     photos = _usable(
-        _listed(name, files, exclusions, skip_bad), raw, exclusions, skip_bad, skip_copies and source != "builtin"
+        _build_photo_list(name, files, exclusions, skip_bad),
+        raw,
+        exclusions,
+        skip_bad,
+        skip_copies and source != "builtin",
     )
     bad = exclusions.names(BAD)
     if not photos.paths:
@@ -139,7 +143,9 @@ def split_photos(photos: PhotoList, pool: str) -> dict[str, np.ndarray]:
     return dict(zip(SPLITS, np.split(everyone, [len(everyone) - 2 * fifth, len(everyone) - fifth]), strict=True))
 
 
-def _listed(name: str, files: Sequence[tuple[str, Path]], exclusions: Exclusions, skip_bad: bool) -> PhotoList:
+def _build_photo_list(
+    name: str, files: Sequence[tuple[str, Path]], exclusions: Exclusions, skip_bad: bool
+) -> PhotoList:
     """Return the different files. Unreadable ones raise, or are left out with `skip_bad`."""
     pool, unique = BoundedThreadPool(), dict[str, tuple[str, Path]]()
     with closing(pool.map(_digest, files, "reading photos")) as digests:

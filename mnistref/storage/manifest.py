@@ -205,7 +205,7 @@ def read_manifest(folder: Path) -> Manifest:
         version = content.get("format_version")
         if type(version) is int and version != FORMAT_VERSION:
             raise DataProblemError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}")
-        return _parsed(content)
+        return _parse_manifest(content)
     except (ValueError, RecursionError) as error:
         raise DataProblemError(f"{path}: damaged ({error}); generate the data set again") from error
 
@@ -216,7 +216,7 @@ def _as_record(content: dict[str, object]) -> DatasetRecord:
     return cast(DatasetRecord, content)  # the schema has the keys and types of the record
 
 
-def _parsed(content: dict[str, object]) -> Manifest:
+def _parse_manifest(content: dict[str, object]) -> Manifest:
     """Return the manifest of the parsed JSON; raise ValueError unless this program would write the same."""
     if content.pop(OWN_DIGEST, None) != _digest_of(content):
         raise ValueError("its digest differs")

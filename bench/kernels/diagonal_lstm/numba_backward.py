@@ -68,7 +68,7 @@ def backward(
     first: int,
     mirrored: bool,
     kept: np.ndarray,
-    room: np.ndarray,
+    workspace: np.ndarray,
     d_x: np.ndarray,
     d_bias: np.ndarray,
     d_weights: np.ndarray,
@@ -86,7 +86,7 @@ def backward(
         first: the first image of the group.
         mirrored: whether this is the right direction.
         kept: the values that the forward pass saved.
-        room: workspace of `room()` numbers.
+        workspace: workspace of `workspace_size()` numbers.
         d_x: output, B · m · n · C numbers.
         d_bias: output, (B, 4t).
         d_weights: output, (S′, 4t) of this group, unit by unit.
@@ -96,17 +96,17 @@ def backward(
     t, shown, learnt = d_bias.shape[1] // 4, grad.shape[1], d_readout.shape[0]
     seen, wide, size, tall = channels + 2 * t, t * lanes, d_weights.shape[0], (t + 3) // 4 * 4
     used, base, image = min(lanes, batch - first), first * m * n, m * n * channels
-    gates, room = room[: 4 * wide], room[4 * wide :]
-    sums, room = room[: 4 * wide], room[4 * wide :]
-    d_inputs, room = room[: size * lanes], room[size * lanes :]
-    d_h, room = room[: tall * lanes], room[tall * lanes :]
-    d_c, room = room[:wide], room[wide:]
-    d_row, room = room[: n * wide], room[n * wide :]
-    d_answer, room = room[: shown * lanes], room[shown * lanes :]
-    readouts, room = room[: shown * wide], room[shown * wide :]
-    waits, room = room[: size * PENDING], room[size * PENDING :]
+    gates, workspace = workspace[: 4 * wide], workspace[4 * wide :]
+    sums, workspace = workspace[: 4 * wide], workspace[4 * wide :]
+    d_inputs, workspace = workspace[: size * lanes], workspace[size * lanes :]
+    d_h, workspace = workspace[: tall * lanes], workspace[tall * lanes :]
+    d_c, workspace = workspace[:wide], workspace[wide:]
+    d_row, workspace = workspace[: n * wide], workspace[n * wide :]
+    d_answer, workspace = workspace[: shown * lanes], workspace[shown * lanes :]
+    readouts, workspace = workspace[: shown * wide], workspace[shown * wide :]
+    waits, workspace = workspace[: size * PENDING], workspace[size * PENDING :]
     columns = waits.reshape(size, PENDING)
-    rows = room[: 4 * t * PENDING].reshape(4 * t, PENDING)
+    rows = workspace[: 4 * t * PENDING].reshape(4 * t, PENDING)
     sums[:], d_row[:], d_answer[:], readouts[:], columns[:], d_weights[:] = 0, 0, 0, 0, 0, 0
     zero, waiting = splat(width, x.dtype.type(0)), 0
     left = (channels + t) * lanes
@@ -160,7 +160,7 @@ def backward(
             d_readout[q, u] = readouts[at : at + lanes].sum()
 
 
-def room(lanes: int, n: int, channels: int, t: int, shown: int) -> int:
+def workspace_size(lanes: int, n: int, channels: int, t: int, shown: int) -> int:
     """Return the size of the workspace of `backward`."""
     size = padded(channels + 2 * t, BLOCK)
     by_lane = 4 * t + 4 * t + size + padded(t, 4) + t + n * t + shown + shown * t

@@ -69,7 +69,7 @@ def forward(
     readout: np.ndarray,
     first: int,
     mirrored: bool,
-    room: np.ndarray,
+    workspace: np.ndarray,
     kept: np.ndarray,
     out: np.ndarray,
 ) -> None:
@@ -84,7 +84,7 @@ def forward(
         readout: p/4 · t · 4, its p rows padded with zeros to a multiple of four.
         first: the first image of the group.
         mirrored: whether this is the right direction.
-        room: workspace of `room()` numbers.
+        workspace: workspace of `workspace_size()` numbers.
         kept: empty, or cells · t · KEPT · L numbers that are saved for the backward pass.
         out: output, (B, p, m, n).
     """
@@ -92,10 +92,10 @@ def forward(
     t, rows = bias.shape[1] // 4, m - mirrored
     seen, wide, shown = channels + 2 * t, t * lanes, out.shape[1]
     used, base, image = min(lanes, batch - first), first * m * n, m * n * channels
-    inputs, room = room[: seen * lanes], room[seen * lanes :]
-    start, room = room[: 4 * wide], room[4 * wide :]
-    c, room = room[:wide], room[wide:]
-    row, answer = room[: n * wide], room[n * wide :]
+    inputs, workspace = workspace[: seen * lanes], workspace[seen * lanes :]
+    start, workspace = workspace[: 4 * wide], workspace[4 * wide :]
+    c, workspace = workspace[:wide], workspace[wide:]
+    row, answer = workspace[: n * wide], workspace[n * wide :]
     inputs[:], start[:], row[:] = 0, 0, 0
     for b in range(used):
         for g in range(4 * t):
@@ -120,6 +120,6 @@ def forward(
                         out[first + b, q + k, i + mirrored, column] = answer[k * lanes + b]
 
 
-def room(lanes: int, n: int, channels: int, t: int) -> int:
+def workspace_size(lanes: int, n: int, channels: int, t: int) -> int:
     """Return the size of the workspace of `forward`."""
     return lanes * (channels + 2 * t + 4 * t + t + n * t + 4)

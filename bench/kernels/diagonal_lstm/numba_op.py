@@ -110,7 +110,7 @@ def operator(
             shown[d],
             task.first,
             bool(d),
-            POOL.take(numba_forward.room(task.lanes, n, channels, t), x.dtype),
+            POOL.take(numba_forward.workspace_size(task.lanes, n, channels, t), x.dtype),
             kept[task.kept],
             out[d].numpy(),
         )
@@ -164,7 +164,7 @@ def gradients(
             task.first,
             bool(d),
             saved[task.kept],
-            POOL.take(numba_backward.room(task.lanes, n, channels, t, p), x.dtype),
+            POOL.take(numba_backward.workspace_size(task.lanes, n, channels, t, p), x.dtype),
             d_x[d],
             d_bias[d].numpy(),
             d_kernel[task.group, d].numpy(),

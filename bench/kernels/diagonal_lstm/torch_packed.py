@@ -98,14 +98,14 @@ class _Packed(torch.autograd.Function):
         t, total = kernel_h.shape[1] // 4, m * n
         shape = geometry(m, n, context.device)
         kernel = torch.cat([kernel_x, kernel_h], dim=2)
-        inputs = _room(context, 2, channels + 2 * t, total, batch)
+        inputs = _take_buffer(context, 2, channels + 2 * t, total, batch)
         inputs[:, channels:] = 0
         _pack(context, shape, inputs[:, :channels])
         above, left = inputs[:, channels:].split(t, dim=1)
-        gates = _room(context, 2, 4 * t, total, batch).copy_(bias.transpose(1, 2).unsqueeze(2))
-        h = _room(context, 2, t, total + 1, batch)
+        gates = _take_buffer(context, 2, 4 * t, total, batch).copy_(bias.transpose(1, 2).unsqueeze(2))
+        h = _take_buffer(context, 2, t, total + 1, batch)
         h[:, :, total] = 0
-        c, tanh_c = _room(context, 2, 2, t, total, batch)
+        c, tanh_c = _take_buffer(context, 2, 2, t, total, batch)
         f = gates[:, t : 2 * t]
         over = shape.over
         for step, x, gate, c_here, tanh_here, h_here in zip(
@@ -141,11 +141,11 @@ class _Packed(torch.autograd.Function):
         channels = kernel.shape[2] - 2 * t
         shape = geometry(m, n, c.device)
         to_inputs = kernel.transpose(1, 2)
-        d_gates = _room(gates, *gates.shape)
+        d_gates = _take_buffer(gates, *gates.shape)
         f, d_f = gates[:, t : 2 * t], d_gates[:, t : 2 * t]
         d_h = _pack_output(grad, shape)
-        d_c = _room(c, *c.shape).zero_()
-        d_seen = _room(c, 2, 2 * t, min(m, n), batch)
+        d_c = _take_buffer(c, *c.shape).zero_()
+        d_seen = _take_buffer(c, 2, 2 * t, min(m, n), batch)
         by_step = zip(shape.diagonals, *map(shape.over, (gates, d_gates, tanh_c, d_h, d_c)), strict=True)
         for step, gate, d_gate, tanh_here, dh, dc in reversed(list(by_step)):
             at, has_left, left = step.cells, step.has_left, step.left
@@ -173,7 +173,7 @@ class _Packed(torch.autograd.Function):
         return d_context, d_gates.sum(2).transpose(1, 2), d_kernel[:, :, :channels], d_kernel[:, :, channels:]
 
 
-def _room(like: Tensor, *shape: int) -> Tensor:
+def _take_buffer(like: Tensor, *shape: int) -> Tensor:
     """Return uninitialised numbers of the dtype and on the device of `like`; on a CPU, in reused memory."""
     if like.device.type != "cpu":
         return like.new_empty(shape)

@@ -31,7 +31,7 @@ def takes_gate(x: Tensor, mask: Tensor, image_index: Tensor | int, *norm: Tensor
         image_index: as in `gated_norm`.
         norm: weight, bias, running mean and running variance, (C,) each.
     """
-    if not all(map(is_single, (x, mask, *norm))) or watched() or not _fits(x, image_index):
+    if not all(map(is_single, (x, mask, *norm))) or watched() or not _is_supported(x, image_index):
         return False
     return mask.shape == (_count(x, image_index), 1, *x.shape[2:]) and mask.numel() > 1 and compiled_works()
 
@@ -40,7 +40,7 @@ def supports_query_score(
     x: Tensor, embedded_query: Tensor, image_index: Tensor | int, weight: Tensor, bias: Tensor | None
 ) -> bool:
     """Return whether `query_score` supports these arguments, see `takes_gate`."""
-    if not all(map(is_single, (x, embedded_query, weight, bias))) or watched() or not _fits(x, image_index):
+    if not all(map(is_single, (x, embedded_query, weight, bias))) or watched() or not _is_supported(x, image_index):
         return False
     channels = x.shape[1]
     return (
@@ -93,7 +93,7 @@ def query_score(x: Tensor, embedded_query: Tensor, image_index: Tensor | int, we
     return score.query_score(x, embedded_query, _images(x, image_index), weight, bias)
 
 
-def _fits(x: Tensor, image_index: Tensor | int) -> bool:
+def _is_supported(x: Tensor, image_index: Tensor | int) -> bool:
     """Return whether shape, memory layout and indices are supported by the compiled passes."""
     if x.dim() != 4 or x.shape[1] % PIECE or not x.numel() or not x.permute(0, 2, 3, 1).is_contiguous():
         return False

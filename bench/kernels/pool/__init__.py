@@ -13,14 +13,14 @@ from mnistref.common.numba_jit import COMPILED
 def pooled_relu(x: Tensor) -> Tensor:
     """Return F.max_pool2d(x, 2).relu(): (N, C, H, W) → (N, C, H // 2, W // 2)."""
     if not is_supported(x):
-        return plain(x)
+        return pool_reference(x)
     from bench.kernels.pool import numba_op
 
     out: Tensor = numba_op.Pooled.apply(x)
     return out
 
 
-def plain(x: Tensor) -> Tensor:
+def pool_reference(x: Tensor) -> Tensor:
     """Return the result of `pooled_relu` with plain operators.
 
     ReLU comes after pooling, where it handles a quarter of the numbers; the result is the same.
@@ -50,7 +50,7 @@ def _tried() -> str:
     x = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
     x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
     results = []
-    for pooling in (numba_op.Pooled.apply, plain):
+    for pooling in (numba_op.Pooled.apply, pool_reference):
         out = pooling(x)
         results.append((out, *torch.autograd.grad(out.square().sum(), x)))
     return "" if all(map(torch.equal, *results)) else "its results are wrong"

@@ -25,7 +25,9 @@ def test_sweep_command_ends_with_the_board_of_its_runs(mini, tmp_path):
 
 
 def test_unwritable_runs_folder_is_reported_before_any_work(mini, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.conformance.isolation.check_networks", lambda *_: pytest.fail("networks were examined"))
+    monkeypatch.setattr(
+        "bench.conformance.isolation.examine_networks", lambda *_: pytest.fail("networks were examined")
+    )
     (tmp_path / "file").touch()
     arguments = ["sweep", "--attn", "none", "--data", str(mini), "--runs", str(tmp_path / "file" / "runs")]
     told = CliRunner().invoke(cli.bench, arguments)

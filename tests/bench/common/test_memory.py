@@ -28,10 +28,10 @@ def test_free_memory_is_known_and_bounded_by_the_container(tmp_path):
 
 def test_a_quarter_of_a_large_memory_is_left_free(monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda device: 40_000_000_000)
-    assert memory.fits(30e9, CPU)
-    assert not memory.fits(30e9 + 1, CPU)
+    assert memory.fits_memory(30e9, CPU)
+    assert not memory.fits_memory(30e9 + 1, CPU)
     monkeypatch.setattr(memory, "free_memory", lambda device: None)
-    assert memory.fits(1e18, CPU)
+    assert memory.fits_memory(1e18, CPU)
 
 
 FAULTS = """

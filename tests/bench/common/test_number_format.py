@@ -22,7 +22,7 @@ from bench.common import number_format
         ("amount", 0.012345, "0.0123"),
         ("amount", 99.96, "100"),
         ("amount", 1234.5, "1,234"),
-        ("whole", 12345.6, "12346"),
+        ("rounded", 12345.6, "12346"),
         ("scientific", 0.00034, "3e-04"),
     ],
 )

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 import cli
 from bench.attention import names_user_module
 from bench.conformance.checks import require_buildable
-from bench.conformance.isolation import ProbeProcess, check_networks
+from bench.conformance.isolation import ProbeProcess, examine_networks
 from bench.runs import records, subprocess_worker
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.variants import VARIANTS
@@ -54,7 +54,7 @@ def call(*arguments: object):
 
 
 def test_module_that_ends_its_process_is_unfit_and_other_modules_are_not(own):
-    networks, unfit = check_networks([*(f"{own}:{name}" for name in ("Crashes", "Own", "Interrupts")), "san"], [MINI])
+    networks, unfit = examine_networks([*(f"{own}:{name}" for name in ("Crashes", "Own", "Interrupts")), "san"], [MINI])
     names = [network.name.partition("#")[0] for network in networks]
     assert names == ["own.py:Crashes", "own.py:Own", "own.py:Interrupts", "san"]
     assert {name.partition("#")[0]: why for (name, _), why in unfit.items()} == {
@@ -66,7 +66,7 @@ def test_module_that_ends_its_process_is_unfit_and_other_modules_are_not(own):
 @pytest.mark.long_form
 def test_module_that_changes_the_working_directory_can_be_loaded_again(own, monkeypatch, rounds):
     monkeypatch.chdir(own.parent)
-    networks, unfit = check_networks(["own.py:Moves", "none,own.py:Moves"], [MINI])
+    networks, unfit = examine_networks(["own.py:Moves", "none,own.py:Moves"], [MINI])
     assert (len(networks), unfit) == (2, {})
     with ProbeProcess() as process:
         for _ in range(2 if rounds >= 200 else 0):
@@ -87,11 +87,11 @@ def test_a_run_keeps_relative_paths_when_its_module_changes_the_working_director
 def test_networks_that_cannot_be_examined_are_refused(own, tmp_path):
     (tmp_path / "leaves.py").write_text("import os; os._exit(0)")
     with pytest.raises(RunProblemError, match=r"leaves\.py:Own: .*the module ended the process with exit code 0$"):
-        check_networks(["san", f"{tmp_path / 'leaves.py'}:Own"], [MINI])
+        examine_networks(["san", f"{tmp_path / 'leaves.py'}:Own"], [MINI])
     with pytest.raises(UsageProblemError, match=r"Class\(.* raises"):
-        check_networks(["san", f"{own}:Narrow"], [MINI], width=20)
+        examine_networks(["san", f"{own}:Narrow"], [MINI], width=20)
     with pytest.raises(UsageProblemError, match="did you mean 'arnn'"):
-        check_networks(["arn"], [MINI])
+        examine_networks(["arn"], [MINI])
 
 
 def test_shipped_mechanisms_are_checked_in_the_parent_process(own, monkeypatch):

@@ -26,7 +26,7 @@ def test_gradients_of_one_direction_equal_the_reference(direction, m, n, batch):
 
 
 def test_workspace_grows_with_images_columns_and_rows_of_the_readout():
-    smallest = numba_backward.room(8, 3, 5, 4, 2)
-    assert numba_backward.room(16, 3, 5, 4, 2) > smallest
-    assert numba_backward.room(8, 4, 5, 4, 2) == smallest + 8 * 4
-    assert numba_backward.room(8, 3, 5, 4, 3) == smallest + 8 * (1 + 4)
+    smallest = numba_backward.workspace_size(8, 3, 5, 4, 2)
+    assert numba_backward.workspace_size(16, 3, 5, 4, 2) > smallest
+    assert numba_backward.workspace_size(8, 4, 5, 4, 2) == smallest + 8 * 4
+    assert numba_backward.workspace_size(8, 3, 5, 4, 3) == smallest + 8 * (1 + 4)

@@ -38,7 +38,7 @@ def test_compiled_pooling_equals_plain_operators_to_the_bit(count, channels, hei
     assert pool.is_supported(x)
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        (found, slope), (wanted, exact) = outcome(pooled_relu, x), outcome(pool.plain, x)
+        (found, slope), (wanted, exact) = outcome(pooled_relu, x), outcome(pool.pool_reference, x)
         assert torch.equal(found, wanted)
         assert torch.equal(slope, exact)
         assert found.stride() == wanted.stride() or min(found.shape) == 1
@@ -49,14 +49,14 @@ def test_compiled_pooling_propagates_nonfinite_values():
     generator = torch.Generator().manual_seed(1)
     for value in (torch.nan, torch.inf, -torch.inf, -0.0):
         x[torch.rand(x.shape, generator=generator) < 0.1] = value
-    for a, b in zip(outcome(pooled_relu, x), outcome(pool.plain, x), strict=True):
+    for a, b in zip(outcome(pooled_relu, x), outcome(pool.pool_reference, x), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_compiled_pooling_has_second_derivatives(height, width):
     results = []
-    for pooling in (pooled_relu, pool.plain):
+    for pooling in (pooled_relu, pool.pool_reference):
         x = maps(2, 8, height, width).requires_grad_()
         (first,) = torch.autograd.grad(pooling(x.square() - 1).pow(3).sum(), x, create_graph=True)
         results.append([first, *torch.autograd.grad(first.square().sum(), x)])
