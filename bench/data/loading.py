@@ -4,7 +4,6 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -92,14 +91,19 @@ def build_split(content: SplitContent, name: str, device: torch.device, stream: 
         free = (free_memory(device) or 0) / 1e9
         log.info("%s: %.1f GB of images do not fit into %.1f GB of memory and are streamed", name, size / 1e9, free)
     image, slot, query, label = (torch.from_numpy(array).to(device) for array in content.questions)
-    fields: dict[str, Any] = {"image": image, "slot": slot, "query": query, "label": label, "scale": content.scale}
     if stream:
         return Streamed(
-            **fields, images=ImageArrays(parts), instance=None if instance is None else ImageArrays([instance])
+            image=image,
+            slot=slot,
+            query=query,
+            label=label,
+            scale=content.scale,
+            images=ImageArrays(parts),
+            instance=None if instance is None else ImageArrays([instance]),
         )
     pixels = _copy_to_device(parts, (images, *shape), device)
     ink = None if instance is None else torch.from_numpy(instance).to(device)
-    return Resident(**fields, images=pixels, instance=ink)
+    return Resident(image=image, slot=slot, query=query, label=label, scale=content.scale, images=pixels, instance=ink)
 
 
 def _is_resident(parts: list[np.ndarray], device: torch.device) -> bool:

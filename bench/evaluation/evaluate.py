@@ -15,7 +15,6 @@ from bench.evaluation.columns import (
     ACCURACY,
     COUNTS,
     MAP_SCORES,
-    MASK_CORRECTNESS,
     N_TEST,
     POINTING,
     PR_AREA,
@@ -241,13 +240,9 @@ def _measured(out: Output, target: Tensor, unfit: Tensor) -> tuple[dict[str, Ten
     require_map_shapes(out.masks, len(target), size)
     masks = [torch.where(unfit[:, None, None, None], torch.ones_like(mask), mask) for mask in out.masks]
     product = unchecked.attended(masks, size, out.mask_power)
-    last = unchecked.attended(masks[-1:], size, out.mask_power)
-    found = {
-        MASK_CORRECTNESS: unchecked.share_on(product, target),
-        TPR: unchecked.share_on(last, target),
-        POINTING: unchecked.peak_on(product, target),
-        ZERO: unchecked.zero_everywhere(masks, size, product),
-    }
+    maps = unchecked.BatchMaps(product, unchecked.attended(masks[-1:], size, out.mask_power), target)
+    found = {name: unchecked.MAP_SCORE_OF[name](maps) for name in MAP_SCORES}
+    found[ZERO] = unchecked.zero_everywhere(masks, size, product)
     return found, unchecked.histogram_of(product, target)
 
 

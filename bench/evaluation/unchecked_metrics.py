@@ -4,13 +4,14 @@ Shapes: B images, H × W pixels. `masks` are maps (B, 1, h, w), shallow to deep,
 the result of `attended`, f4 (B, H, W). `target` is bool (B, H, W).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.evaluation.columns import MASK_CORRECTNESS, POINTING, TPR
 from mnistref.spec import SCALE_BIN_NAMES, SCALE_BINS
 
 
@@ -100,6 +101,28 @@ def peak_on(product: Tensor, target: Tensor) -> Tensor:
     low, high = product.flatten(1).aminmax(dim=1)
     peak = product.flatten(1).argmax(dim=1, keepdim=True)
     return (target.flatten(1).gather(1, peak).squeeze(1) & (low < high)).float()
+
+
+class BatchMaps(NamedTuple):
+    """The maps of a batch at image size, and what they should find.
+
+    Attributes:
+        product: the normalised product of all maps, f4 (B, H, W).
+        last: the normalised map of the last slot, f4 (B, H, W).
+        target: bool (B, H, W).
+    """
+
+    product: Tensor
+    last: Tensor
+    target: Tensor
+
+
+MAP_SCORE_OF: Mapping[str, Callable[[BatchMaps], Tensor]] = {
+    MASK_CORRECTNESS: lambda maps: share_on(maps.product, maps.target),
+    TPR: lambda maps: share_on(maps.last, maps.target),
+    POINTING: lambda maps: peak_on(maps.product, maps.target),
+}
+"""Name of each of `bench.evaluation.columns.MAP_SCORES` → its value for each question of a batch, (B,)."""
 
 
 def area_of(target: Tensor) -> Tensor:

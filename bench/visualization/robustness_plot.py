@@ -1,6 +1,6 @@
 """The measures of a network over the factor in which other data sets differ. Import this module only to draw."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def save_curve(record: RobustnessRecord, board: pd.DataFrame, path: Path) -> Fig
     """
     own, others = board[board[SPLIT] == OWN].iloc[0], board[board[SPLIT] != OWN].reset_index(drop=True)
     factors_of = {(tested["dataset"], tested["split"]): tested["factors"] for tested in record.settings["sets"]}
-    factors: list[dict[str, Any]] = [
+    factors: list[Mapping[str, object]] = [
         {**factors_of[dataset, split]} for dataset, split in zip(others[DATASET], others[SPLIT], strict=True)
     ]
     factor = find_factor(factors, {**record.settings["factors"]})
@@ -52,7 +52,7 @@ def save_curve(record: RobustnessRecord, board: pd.DataFrame, path: Path) -> Fig
     return figure
 
 
-def find_factor(others: Sequence[dict[str, Any]], own: dict[str, Any]) -> str | None:
+def find_factor(others: Sequence[Mapping[str, object]], own: Mapping[str, object]) -> str | None:
     """Return the one factor in which the data sets differ among each other, or a single one from `own`.
 
     Returns:
@@ -64,7 +64,12 @@ def find_factor(others: Sequence[dict[str, Any]], own: dict[str, Any]) -> str | 
 
 
 def _draw(
-    axes: Axes, name: str, own: pd.Series, others: pd.DataFrame, factor: str | None, factors: Sequence[dict[str, Any]]
+    axes: Axes,
+    name: str,
+    own: pd.Series,
+    others: pd.DataFrame,
+    factor: str | None,
+    factors: Sequence[Mapping[str, object]],
 ) -> None:
     """Draw one measure: a point for each data set, and a line for the run's own test set."""
     unit = 100 if name == ACCURACY else 1
@@ -93,7 +98,7 @@ def _draw(
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _places(factor: str | None, factors: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+def _places(factor: str | None, factors: Sequence[Mapping[str, object]]) -> tuple[np.ndarray, np.ndarray]:
     """Return the place of each data set on the axis, f8 (n,), and half the length of its range, f8 (n,)."""
     if factor in _RANGES:
         bounds = np.array([one[factor] for one in factors], dtype=np.float64)
@@ -112,7 +117,9 @@ def unequal_ticks(places: np.ndarray, labels: Sequence[str]) -> tuple[list[float
     return list(ticks), ["\n".join(names) for names in ticks.values()]
 
 
-def _title(own: pd.Series, factors: Sequence[dict[str, Any]], base: dict[str, Any], factor: str | None) -> str:
+def _title(
+    own: pd.Series, factors: Sequence[Mapping[str, object]], base: Mapping[str, object], factor: str | None
+) -> str:
     """Return the name of the run, and the factors in which all data sets differ from its own."""
     shared = {name: value for name, value in factors[0].items() if all(one[name] == value for one in factors)}
     fixed = describe_difference({**base, **shared}, {name: base[name] for name in base if name != factor})
