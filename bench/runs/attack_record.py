@@ -80,11 +80,11 @@ def attack_content(dataset: str, fooling: FoolingResult, plan: AttackPlan, batch
     return Content(settings, {**arrays, RIGHT: fooling.right_before})
 
 
-def _plan(settings: Any) -> AttackPlan:
+def _plan(settings: AttackSettings) -> AttackPlan:
     return AttackPlan(tuple(settings["methods"]), tuple(settings["regions"]), tuple(map(float, settings["norms"])))
 
 
-def _find_wrong(settings: dict[str, Any], arrays: Arrays) -> list[str]:
+def _find_wrong(settings: AttackSettings, arrays: Arrays) -> list[str]:
     areas = [f"{_AREA}/{region}" for region in settings["regions"]]
     flags = [RIGHT, *(f"{attack.name}/{kind}" for attack in _plan(settings).attacks() for kind in (_CHANGED, RIGHT))]
     wrong = sorted({*areas, *flags} ^ set(arrays))
@@ -93,7 +93,7 @@ def _find_wrong(settings: dict[str, Any], arrays: Arrays) -> list[str]:
     return wrong
 
 
-def _build(settings: Any, arrays: Arrays) -> AttackRecord:
+def _build(settings: AttackSettings, arrays: Arrays) -> AttackRecord:
     attacks = _plan(settings).attacks()
     return AttackRecord(
         settings,

@@ -157,8 +157,8 @@ class QuestionRecord(StoredRecord[Record]):
         checks: setting that other kinds do not have → whether a value is right.
     """
 
-    find_wrong: Callable[[dict[str, Any], Arrays], list[str]]
-    build: Callable[[dict[str, Any], Arrays], Record]
+    find_wrong: Callable[[Any, Arrays], list[str]]
+    build: Callable[[Any, Arrays], Record]
     checks: Mapping[str, Callable[[object], bool]] = field(default_factory=dict)
 
     def write(self, run: Path, content: Content) -> Record:

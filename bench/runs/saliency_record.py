@@ -6,7 +6,6 @@ them, so that a stored board can be checked.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -87,7 +86,7 @@ def saliency_content(
     return Content(settings, {**arrays, RIGHT: explanation.right})
 
 
-def _find_wrong(settings: dict[str, Any], arrays: Arrays) -> list[str]:
+def _find_wrong(settings: SaliencySettings, arrays: Arrays) -> list[str]:
     wrong = [] if RIGHT in arrays else [RIGHT]
     wrong += [name for name, values in arrays.items() if not is_within(values, 0, 1.001)]
     tables = _split_names(arrays)
@@ -98,7 +97,7 @@ def _find_wrong(settings: dict[str, Any], arrays: Arrays) -> list[str]:
     return [*wrong, *sorted(set(AREAS) ^ set(areas))]
 
 
-def _build(settings: Any, arrays: Arrays) -> SaliencyRecord:
+def _build(settings: SaliencySettings, arrays: Arrays) -> SaliencyRecord:
     tables = _split_names(arrays)
     areas = tables.pop(_AREA)
     return SaliencyRecord(settings, tables, areas, arrays[RIGHT].astype(bool))

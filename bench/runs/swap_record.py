@@ -5,7 +5,6 @@ The arrays are those of `bench.attribution.swap.Swap`: measures in f4 (T,) and r
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -48,7 +47,7 @@ def swap_content(dataset: str, swapped: Swap, batch: int, device: str) -> Conten
     return Content(settings, {**swapped.measures, **swapped.right})
 
 
-def _find_wrong(settings: dict[str, Any], arrays: Arrays) -> list[str]:
+def _find_wrong(settings: QuestionSettings, arrays: Arrays) -> list[str]:
     wrong = sorted({*_LOWEST, *RIGHTS} ^ set(arrays))
     wrong += [name for name in RIGHTS if name in arrays and not is_flag(arrays[name])]
     wrong += [
@@ -59,7 +58,7 @@ def _find_wrong(settings: dict[str, Any], arrays: Arrays) -> list[str]:
     return wrong
 
 
-def _build(settings: Any, arrays: Arrays) -> SwapRecord:
+def _build(settings: QuestionSettings, arrays: Arrays) -> SwapRecord:
     return SwapRecord(
         settings,
         {name: arrays[name].astype(np.float64) for name in _LOWEST},

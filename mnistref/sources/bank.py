@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from PIL import Image
@@ -29,6 +29,15 @@ from mnistref.spec import canonical_json
 log = logging.getLogger("mnistref")
 
 INDEX, PIXELS = "index.json", "pixels.u1"
+
+
+class BankIndex(TypedDict):
+    """The content of index.json, without its digest: sizes of the views, views per photo, SHA-256 of the pixels."""
+
+    height: list[int]
+    width: list[int]
+    views: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -96,18 +105,20 @@ def open_bank(folder: Path) -> Bank:
     return Bank(pixels, ends - height * width * 3, height, width, index["views"])
 
 
-def _read_index(folder: Path) -> dict[str, Any]:
+def _read_index(folder: Path) -> BankIndex:
     """Return the index of a bank; raise ValueError if it is damaged, since its offsets are used unchecked."""
     try:
-        index: dict[str, Any] = json.loads((folder / INDEX).read_text())
-        if index.pop("seal") != _seal(index):
+        content = json.loads((folder / INDEX).read_text())
+        seal = content.pop("seal")
+        index: BankIndex = content
+        if seal != _seal(index):
             raise ValueError("its digest differs")
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
         raise ValueError("not an index") from error
     return index
 
 
-def _seal(index: dict[str, Any]) -> str:
+def _seal(index: BankIndex) -> str:
     return hashlib.sha256(canonical_json(index).encode()).hexdigest()
 
 
@@ -133,8 +144,8 @@ def _write_bank(photos: PhotoList, canvas: int, folder: Path) -> None:
                 widths.append(view.shape[1])
                 digest.update(view.data)
                 file.write(view.data)
-    index = {"height": heights, "width": widths, "views": photos.views, "sha256": digest.hexdigest()}
-    (folder / INDEX).write_text(canonical_json(index | {"seal": _seal(index)}))
+    index: BankIndex = {"height": heights, "width": widths, "views": photos.views, "sha256": digest.hexdigest()}
+    (folder / INDEX).write_text(canonical_json({**index, "seal": _seal(index)}))
 
 
 def _views(path: Path, sha256: str, canvas: int, views: int, pool: BoundedThreadPool) -> list[np.ndarray]:
