@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.test_architecture import MODULES
+from tests.test_architecture import MODULES, tree_of
 
 MOST_POSITIONAL = 5
 """Maximum number of positional arguments of a call."""
@@ -16,7 +16,7 @@ MANY_PARAMETERS = {
     "bench.attention.brnn.BlockAttentionRNN.__init__": "public; the options of the mechanism",
     "bench.attribution_api.attack": "public",
     "bench.attribution_api.saliency": "public",
-    "bench.distributed.global_batch._batch_norm": "has the parameters of torch.nn.functional.batch_norm",
+    "bench.distributed.global_batch._GlobalBatchNorm._batch_norm": "the parameters of F.batch_norm",
     "bench.model.create_model": "public",
     "mnistref.api.generate": "public; the options of the command",
     "mnistref.api.load": "public",
@@ -115,7 +115,7 @@ def find_long_calls(trees: dict[str, ast.Module]) -> list[tuple[str, ast.Call, s
 
 
 def test_calls_name_their_arguments():
-    trees = parse_modules({name: path.read_text(encoding="utf-8") for name, path in MODULES.items()})
+    trees = {name: tree_of(name) for name in MODULES}
     long = [f"{MODULES[module]}:{call.lineno}: {callee}" for module, call, callee in find_long_calls(trees)]
     assert not long, f"more than {MOST_POSITIONAL} positional arguments; name them:\n" + "\n".join(long)
 
@@ -146,7 +146,7 @@ def count_parameters(trees: dict[str, ast.Module]) -> dict[str, int]:
 
 
 def test_functions_have_few_parameters():
-    trees = parse_modules({name: path.read_text(encoding="utf-8") for name, path in MODULES.items()})
+    trees = {name: tree_of(name) for name in MODULES}
     many = {name for name, count in count_parameters(trees).items() if count > MOST_PARAMETERS}
     assert many == MANY_PARAMETERS.keys(), f"more than {MOST_PARAMETERS} parameters: take a frozen dataclass"
 

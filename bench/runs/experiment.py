@@ -121,7 +121,7 @@ def run(
 def _is_finished(context: RunContext) -> bool:
     """Return, on all ranks, whether rank 0 finds a finished run that is not to be repeated."""
     return bool(
-        context.group.broadcast(
+        context.options.group.broadcast(
             lambda: "finished" if context.options.resume and records.is_finished(context.folder) else ""
         )
     )
@@ -159,7 +159,7 @@ def _run_and_record(context: RunContext, model: AttributeCNN) -> None:
             raise RunProblemError(f"{folder}: failed: {reason}") from error
     if out_of_memory:  # after the except clause, so that the error and the tensors of its frames are released
         del model
-        reason = oom.describe_out_of_memory(config, variant, computing, context.group.size)
+        reason = oom.describe_out_of_memory(config, variant, computing, context.options.group.size)
         reason += f" ({where})" * bool(where)
         records.write_traceback(folder, stack)
         _write_result(context, started, {STATUS: FAILED, REASON: reason})
@@ -179,7 +179,7 @@ def _write_result(context: RunContext, started: float, outcome: Mapping[str, obj
         outcome: the status, and the measures or the reason.
     """
     seconds = round(time.perf_counter() - started, 3)
-    if context.group.is_main or outcome[STATUS] == FAILED:
+    if context.options.group.is_main or outcome[STATUS] == FAILED:
         result = records.build_result(context.config, context.manifest, context.computing, seconds, outcome)
         records.write_json(context.folder / records.RESULT, result)
 
@@ -196,9 +196,9 @@ def _start(context: RunContext, model: AttributeCNN) -> None:
             log.info("initialised at random, because %s has no weights that fit: %s", init.name, missing)
         if unused:
             log.info("weights of %s that are not used: %s", init.name, unused)
-    if context.group.is_main:
+    if context.options.group.is_main:
         content = {**config.as_dict(), **_build_reproduction_info(context)}
-        records.start_run(folder, content, context.computing, context.options.resume, context.group.size)
+        records.start_run(folder, content, context.computing, context.options.resume, context.options.group.size)
 
 
 def _build_reproduction_info(context: RunContext) -> ReproductionInfo:
@@ -214,14 +214,14 @@ def _build_reproduction_info(context: RunContext) -> ReproductionInfo:
 
 def _train_and_test(context: RunContext, model: AttributeCNN) -> dict[str, Measure | str]:
     """Train the network, write checkpoints and the history, and return the measures of the test."""
-    config, folder, is_main = context.config, context.folder, context.group.is_main
+    config, folder, is_main = context.config, context.folder, context.options.group.is_main
     trainer = _build_trainer(context, model)
     if context.options.resume and checkpoints.load(folder, trainer):
         step = trainer.steps_done - trainer.epoch * trainer.steps_per_epoch
         log.info("resuming after epoch %d, step %d", trainer.epoch, step)
     if is_main:
         records.trim_history(folder, trainer.epoch)
-    context.group.sync_weights(model, trainer.steps_done)
+    context.options.group.sync_weights(model, trainer.steps_done)
     keep_freed(context.computing.device)
     total_steps = config.recipe.epochs * trainer.steps_per_epoch
     options = context.options.progress
@@ -238,7 +238,7 @@ def _train_and_test(context: RunContext, model: AttributeCNN) -> dict[str, Measu
                 guard.finish_step()
 
         # several processes would end at different steps
-        guarding = InterruptGuard(folder, trainer) if context.group.size == 1 else nullcontext()
+        guarding = InterruptGuard(folder, trainer) if context.options.group.size == 1 else nullcontext()
         with closing(trainer.train), record_implementations(trainer.implementations), guarding as guard:
             for record in trainer.epochs(on_step):
                 if is_main:
@@ -259,7 +259,12 @@ def _build_trainer(context: RunContext, model: AttributeCNN) -> Trainer:
     _require_trainable_batch(train, data)
     val = load_split(data, "val", config.queries, computing.device, stream=context.options.data.stream)
     trainer = Trainer(
-        config.recipe, model, TrainingSplits(train, val), seed=config.seed, computing=computing, group=context.group
+        config.recipe,
+        model,
+        TrainingSplits(train, val),
+        seed=config.seed,
+        computing=computing,
+        group=context.options.group,
     )
     trainer.eval_batch_sizes = _list_eval_batch_sizes(context, model, trainer.batch)
     if trainer.batch < config.recipe.batch:
@@ -276,6 +281,6 @@ def _require_trainable_batch(train: Split | OnlineImages, data: Path) -> None:
 def _list_eval_batch_sizes(context: RunContext, model: AttributeCNN, batch: int) -> list[int]:
     """Return the batch sizes to try in validation and test. Several processes use one size, so that they agree."""
     device, width = context.computing.device, context.config.width
-    kind = device.type if context.group.size == 1 else "cpu"
+    kind = device.type if context.options.group.size == 1 else "cpu"
     canvas, is_sampled = context.manifest.variant.canvas, batch_size.draws(model)
     return batch_size.sizes(kind, batch, canvas=canvas, width=width, free=free_memory(device), drawn=is_sampled)

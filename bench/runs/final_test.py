@@ -21,7 +21,7 @@ def test_best_weights(
     context: RunContext, trainer: Trainer, model: AttributeCNN, progress: RunProgress
 ) -> dict[str, Measure | str]:
     """Test the network of the best epoch, write its weights and answers, and return the measures and costs."""
-    config, computing, group, folder = context.config, context.computing, context.group, context.folder
+    config, computing, group, folder = context.config, context.computing, context.options.group, context.folder
     variant = context.manifest.variant
     del trainer.train  # releases the memory of the training data
     model.load_state_dict(trainer.best_weights)

@@ -51,8 +51,3 @@ class RunContext:
     computing: ComputeConfig
     init: Path | None
     options: ExecutionOptions
-
-    @property
-    def group(self) -> SingleProcess:
-        """The processes of the run."""
-        return self.options.group
