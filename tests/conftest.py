@@ -50,7 +50,9 @@ def pytest_collection_modifyitems(config, items) -> None:
     """
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
     if config.getoption("rounds") < LONG_FORM:
-        skip = pytest.mark.skip(reason=f"a near repeat of another test, or a long rehearsal: runs with --rounds {LONG_FORM}")
+        skip = pytest.mark.skip(
+            reason=f"a near repeat of another test, or a long rehearsal: runs with --rounds {LONG_FORM}"
+        )
         for item in items:
             if item.get_closest_marker("long_form"):
                 item.add_marker(skip)
