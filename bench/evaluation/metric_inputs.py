@@ -191,8 +191,10 @@ def convert_maps_and_target(masks: Maps, target: Any, power: Any) -> tuple[list[
 
 def _require_one_image_per_map(maps: Sequence[Tensor], target: Any) -> None:
     """Raise ValueError if a list seems to have the map of each image, where it has the map of each slot."""
+    if len(maps) == 1 or len(maps[0]) != 1:  # a nested target has no length
+        return
     targets = len(target) if isinstance(target, Sequence) or getattr(target, "ndim", 0) > 2 else 1
-    if len(maps) > 1 and len(maps[0]) == 1 and targets == len(maps):
+    if targets == len(maps):
         raise ValueError(
             f"a list of {len(maps)} maps is one map for each slot of a network, so these are maps of 1 image "
             f"for {targets} targets; pass the maps of all images in one array (B, h, w), such as numpy.stack(maps)"
