@@ -68,6 +68,8 @@ def map_method(
 
     def decorate(compute: Compute) -> MapMethod:
         name = compute.__name__.replace("_", "-")
-        return MapMethod(name, compute, summary, source, is_baseline, is_slow, caution, on_black)
+        return MapMethod(
+            name, compute, summary, source, is_baseline, is_slow=is_slow, caution=caution, on_black=on_black
+        )
 
     return decorate
