@@ -40,7 +40,7 @@ def list_models(pattern: str = "*", *, pretrained: bool = False, variant: str | 
     """Return the names of mechanisms, for `create_model`, in alphabetical order.
 
     Args:
-        pattern: a pattern as of a shell, such as "ar*". It is compared with names and aliases.
+        pattern: a pattern such as in a shell, such as "ar*". It is compared with names and aliases.
         pretrained: only networks with trained weights. These may be slot lists, such as "brnn2,arnn".
         variant: only networks with trained weights for this variant.
     """

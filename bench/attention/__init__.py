@@ -201,7 +201,7 @@ def canonical_name(attn: str) -> str:
     """Return a slot list as it is written in records.
 
     Raises:
-        UsageProblemError: as of `resolve_network`.
+        UsageProblemError: see `resolve_network`.
     """
     return resolve_network(attn, 0).name
 

@@ -13,7 +13,7 @@ MIN_AREA = 1e-6
 
 
 def compose_frame(frame: Tensor | None, warp: Tensor | None) -> Tensor | None:
-    """Return the frame of features that were sampled by `warp` (B, 2, 3) from features with the frame `frame`."""
+    """Return the frame of features after resampling by `warp` (B, 2, 3), from the frame before it."""
     if warp is None:
         return frame
     warp = warp.float()

@@ -32,7 +32,8 @@ def deletion(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: 
 def insertion(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor, scores: Tensor) -> Tensor:
     """Return the probability of the class while a blurred image becomes sharp, the highest scores first.
 
-    Arguments and result as of `deletion`, from the blurred image to the sharp one. A good map gives a large mean.
+    The arguments are those of `deletion`. The first value is for the blurred image, the last one for the sharp image. A
+    good map gives a large mean.
     """
     from torchvision.transforms.v2.functional import gaussian_blur  # its import takes seconds; tables do not need it
 

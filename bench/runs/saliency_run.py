@@ -140,7 +140,7 @@ def load_explained(
         computing: the device.
 
     Raises:
-        UsageProblemError, DataProblemError: as of `bench.runs.network_loading.load_model`.
+        UsageProblemError, DataProblemError: see `bench.runs.network_loading.load_model`.
     """
     config, model = load_model(run)
     whole = load_split(data, "test", "one", computing.device, masks=True)

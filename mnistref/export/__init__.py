@@ -117,7 +117,7 @@ def _write(write: Callable[[Part, Path], None], part: Part, folder: Path) -> Non
 
 def _require_new_folder(output: Path, folder: Path) -> None:
     if output.exists():
-        raise UsageProblemError(f"{output}: is there already; give a folder that is not, or remove it")
+        raise UsageProblemError(f"{output}: exists already; give a new folder, or remove it")
     if folder.resolve() in output.resolve().parents:
         raise UsageProblemError(f"{output}: lies in the data set; give a folder outside of it")
 

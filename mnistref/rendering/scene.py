@@ -11,7 +11,7 @@ import numpy as np
 from mnistref.common.numba_jit import compiled
 from mnistref.rendering import rng
 from mnistref.rendering.resize import Resizer, Scratch, resize, resizer, scratch
-from mnistref.spec import CLASSES, COLORS, GLYPH, PATCH, VariantSpec
+from mnistref.spec import CLASSES, COLORS, GLYPH, MAX_DIGITS, PATCH, VariantSpec
 from mnistref.storage.schema import Arrays
 
 SCALE_BITS = 21
@@ -291,7 +291,7 @@ def _draw_query(
     law: IntegerLaw, stream: np.ndarray, seed: np.uint64, split: int, index: int, n: int, arrays: Arrays, row: int
 ) -> None:
     """Draw the image's own query, uniform over the eligible digits."""
-    classes, colors, order = arrays.digit_class[row], arrays.digit_color[row], np.empty(9, np.int64)
+    classes, colors, order = arrays.digit_class[row], arrays.digit_color[row], np.empty(MAX_DIGITS, np.int64)
     m = 0
     for k in range(n):
         if law.by_color == 1:

@@ -22,7 +22,8 @@ from mnistref.sources.ink_check import check_ink
 from mnistref.spec import CLASSES, GLYPH
 
 MIN_SCORE, MAX_RELABEL_GAIN = 0.25, 0.125
-"""Minimum score, and the largest gain that an exchange of labels may have."""
+"""Minimum score of a source of digits, and maximum gain of the score by an exchange of labels. A larger gain means that
+labels are exchanged."""
 MIN_DIAGNOSIS_SCORE = 0.5
 """Minimum score of a transformation or an exchange of labels that a message names."""
 MIN_IMAGES, MAX_IMAGES = 8, 200

@@ -24,8 +24,8 @@ import numpy as np
 from mnistref.spec import GLYPH
 
 BRIGHT, FULL, STRAY, SPECKS, BORDER = 0.5, 0.8, 0.04, 0.015, 0.45
-"""Limits of the mean share of a square that is above 127, above 0, and stray, of the ink in specks, and of the border
-above 0."""
+"""Maxima of mean shares over a pool: of the square above 127, of the square above 0, of stray pixels, of the ink that
+lies in specks, and of the border above 0."""
 ONE_FULL, ONE_STRAY, ONE_BORDER = 0.95, 0.15, 0.9
 """Limits of the same shares of a single image."""
 FAINT, ONE_FAINT = 64, 32

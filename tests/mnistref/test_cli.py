@@ -57,7 +57,7 @@ def test_export_prints_only_the_folder(to, mini, tmp_path):
     assert result.stdout == f"{tmp_path / 'out'}\n"
     assert "compare with nothing published" in result.stderr
     assert (tmp_path / "out" / "README.md").is_file()
-    assert "is there already" in call(cli.mnistref, *arguments, code=2).stderr
+    assert "exists already" in call(cli.mnistref, *arguments, code=2).stderr
     assert "has no 'vol' split" in call(cli.mnistref, *arguments, "--split", "vol", code=2).stderr
     assert "known: " in call(cli.mnistref, *arguments, "--to", "csv", code=2).stderr
 

@@ -168,7 +168,7 @@ def test_two_simultaneous_exports_do_not_interfere(sharded, tmp_path):
         export(sharded, tmp_path / "out", "png")
     assert running.wait(120) == 0
     running.stderr.close()
-    with pytest.raises(UsageProblemError, match="is there already"):
+    with pytest.raises(UsageProblemError, match="exists already"):
         export(sharded, tmp_path / "out", "png")
     assert os.listdir(tmp_path) == ["out"]
 
@@ -210,7 +210,7 @@ def test_invalid_export_requests_are_usage_errors(make, tmp_path):
         export(folder, tmp_path / "out", "parket")
     with pytest.raises(UsageProblemError, match="has no 'valid' split"):
         export(folder, tmp_path / "out", "png", ["valid"])
-    with pytest.raises(UsageProblemError, match="is there already"):
+    with pytest.raises(UsageProblemError, match="exists already"):
         export(folder, tmp_path, "png")
     with pytest.raises(UsageProblemError, match="lies in the data set"):
         export(folder, folder / "out", "png")
