@@ -190,7 +190,7 @@ def measure_questions(
     group: SingleProcess = SINGLE_PROCESS,
     on_batch: Callable[[int], object] | None = None,
 ) -> QuestionValues:
-    """Return the answer and the metrics of each question, in the order of the questions. The arguments are those of `test`."""
+    """Return the answer and the metrics of each question, in the order of the questions, see `test`."""
     model.eval()
     names = (*_FAULTS, ANSWER, RIGHT, UNIFORM, *MAP_SCORES, ZERO)
     found = torch.zeros(len(names), len(split), dtype=torch.float64, device=split.device)

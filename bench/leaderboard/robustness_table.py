@@ -11,7 +11,7 @@ from bench.evaluation.column import BOUNDS
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, POINTING, UNIFORM
 from bench.leaderboard.question_columns import format_with_bounds
 from bench.leaderboard.statistics import UNKNOWN, Interval, bootstrap_interval, difference_interval, mean_with_bounds
-from bench.runs.other_sets import describe_difference
+from bench.runs.other_sets import FACTOR_WORDS, describe_difference
 from bench.runs.robustness_record import MEASURED, RobustnessRecord
 from mnistref.common.text_table import table
 
@@ -34,10 +34,11 @@ def build_robustness_table(records: Iterable[tuple[str, RobustnessRecord]]) -> p
         records: name of the run, and its record.
 
     Returns:
-        Columns: run, dataset, split, differs (from the run's own data set, in words), questions, pairs (number of
-            questions that both sets share; 0 if the samples are independent), the measures `MEASURED` with their
-            bounds, the difference of each from the run's own test set with its bounds, and what a uniform map scores.
-            NaN where the network has no map. A difference of pairs is the mean over the shared questions.
+        Columns: run, dataset, split, differs (in words, from the run's own data set, or among the other sets if the own
+            one is unknown), questions, pairs (number of questions that both sets share; 0 if the samples are
+            independent), the measures `MEASURED` with their bounds, the difference of each from the run's own test set
+            with its bounds, and what a uniform map scores. NaN where the network has no map. A difference of pairs is
+            the mean over the shared questions.
     """
     rows: list[dict[str, object]] = []
     for run, record in records:
@@ -46,6 +47,7 @@ def build_robustness_table(records: Iterable[tuple[str, RobustnessRecord]]) -> p
         }
         base: dict[str, object] = {RUN: run, DATASET: record.settings["dataset"], SPLIT: OWN, DIFFERS: "", PAIRS: 0}
         uniform = math.nan if record.own_uniform is None else record.own_uniform
+        known = record.settings["factors"] or _varying_factors([each["factors"] for each in record.settings["sets"]])
         rows.append({**base, QUESTIONS: len(record.own[MEASURED[ACCURACY]]), **_row(own, {}), UNIFORM: uniform})
         for tested, arrays in zip(record.settings["sets"], record.others, strict=True):
             values = {name: mean_with_bounds(name, arrays[a]) for name, a in MEASURED.items() if a in arrays}
@@ -55,11 +57,16 @@ def build_robustness_table(records: Iterable[tuple[str, RobustnessRecord]]) -> p
             }
             where: dict[str, object] = {RUN: run, DATASET: tested["dataset"], SPLIT: tested["split"]}
             where |= {QUESTIONS: tested["questions"], PAIRS: tested["pairs"]}
-            differs = describe_difference(tested["factors"], record.settings["factors"])
+            differs = describe_difference(tested["factors"], known)
             mean = float(arrays[UNIFORM].mean()) if UNIFORM in arrays else math.nan
             rows.append({**where, DIFFERS: differs, **_row(values, differences), UNIFORM: mean})
     names = [RUN, DATASET, SPLIT, DIFFERS, QUESTIONS, PAIRS, *_row({}, {}), UNIFORM]
     return pd.DataFrame(rows, columns=names)
+
+
+def _varying_factors(factors: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """Return the factors in which data sets differ among each other, each with a value that none of them has."""
+    return {name: ... for name in FACTOR_WORDS if any(one[name] != factors[0][name] for one in factors)}
 
 
 def _row(

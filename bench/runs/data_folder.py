@@ -67,10 +67,12 @@ def resolve_fitting_folder(run: Path, data: Path | None, root: Path) -> Path:
 
     Raises:
         UsageProblemError: there is no data set, or the network has other numbers of queries or classes.
+        DataProblemError: the run has no weights. This is found out before the user looks for its data set.
     """
-    from bench.runs.network_loading import load_config  # imports torch
+    from bench.runs.network_loading import load_config, require_weights  # imports torch
 
     config = load_config(run)
+    require_weights(run, config)
     folder = data or resolve_data_folder(run, config, root)
     read_fitting_manifest(folder, config)
     return folder

@@ -18,7 +18,7 @@ from bench.model import build
 from bench.runs import records
 from bench.runs.provenance import build_config
 from bench.runs.user_models import load_recorded_model
-from bench.training.checkpoints import load_weights
+from bench.training.checkpoints import load_weights, require_weights_file
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant, variant_of_request
@@ -77,6 +77,13 @@ def read_finished_result(run: Path) -> records.Result:
             f"{run}: the run has no network, because its status is {result['status']}; change its recipe and run again"
         )
     return result
+
+
+def require_weights(run: Path, config: RunConfig) -> None:
+    """Raise DataProblemError if the run is not finished, or has no weights to load."""
+    records.require_same_run(run, read_finished_result(run), config)
+    if config.recipe != EVALUATED:
+        require_weights_file(run / records.WEIGHTS)
 
 
 def load_model(run: Path) -> tuple[RunConfig, nn.Module]:

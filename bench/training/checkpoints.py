@@ -91,16 +91,21 @@ def save_weights(path: Path, model: nn.Module) -> None:
     write_whole(path, encode(model.state_dict()))
 
 
+def require_weights_file(path: Path) -> None:
+    """Raise DataProblemError if a file with the weights of a run does not exist."""
+    if not path.is_file():
+        raise DataProblemError(
+            f"{path}: no weights here; finish the run (a board may hold records without weights, which cannot be used)"
+        )
+
+
 def load_weights(path: Path, model: nn.Module) -> None:
     """Load the weights of a run into a network of the same architecture.
 
     Raises:
         DataProblemError: the file does not exist, is damaged, or has the weights of another network.
     """
-    if not path.is_file():
-        raise DataProblemError(
-            f"{path}: no weights here; finish the run (a board may hold records without weights, which cannot be used)"
-        )
+    require_weights_file(path)
     try:
         model.load_state_dict(decode(path.read_bytes(), str(path)))
     except RuntimeError as error:

@@ -43,3 +43,10 @@ def test_selected_sets_follow_the_own_test_set():
     board = build_robustness_table([("run", record_of(0))])
     pd.testing.assert_frame_equal(select_sets(board, ["mini-1"], "test"), board)
     assert select_sets(board, ["mini-1"], "val")["split"].tolist() == [OWN]
+
+
+def test_without_the_own_data_set_the_other_sets_are_told_apart():
+    record = record_of(0)
+    sets = [TESTED_SET, {**TESTED_SET, "dataset": "mini-2", "factors": {**TESTED_SET["factors"], "scales": [0.5, 3.0]}}]
+    unknown = RobustnessRecord({**record.settings, "factors": {}, "sets": sets}, record.own, None, record.others * 2)
+    assert build_robustness_table([("run", unknown)])["differs"].tolist() == ["", "scale 0.5", "scale 0.5–3"]
