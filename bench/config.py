@@ -20,8 +20,8 @@ SCHEDULES = ("onecycle", "steps")
 DEVICES = ("auto", "cpu", "cuda")
 LOGS = ("tensorboard",)
 """Formats of event files."""
-DEFAULT_WIDTH = 32
-"""Channels of each convolution in the papers' network."""
+DEFAULT_NETWORK, DEFAULT_WIDTH = "attribute", 32
+"""The papers' network, see `bench.networks`, and the channels of each of its convolutions."""
 MAX_WIDTH = 1024
 CHECKPOINT_SECONDS = 60.0
 """Default interval of checkpoints within an epoch. There is also a checkpoint after each epoch."""
@@ -31,7 +31,7 @@ DEFAULT_BASELINE = "san"
 """Default network that others are compared with."""
 TIMING_ROUNDS = 7
 """Default number of timing rounds. Each round times every network once."""
-_ADDED_FIELDS = ("online", "deterministic", "width")
+_ADDED_FIELDS = ("online", "deterministic", "width", "network")
 """Fields of `RunConfig` that were added later. Their default values are not part of a run's id."""
 
 
@@ -167,7 +167,8 @@ class RunConfig:
         init: data set and training of the run whose weights this run starts from.
         init_weights: digest of these weights.
         online: whether each epoch has new images, see `bench.data.online`.
-        width: channels of each convolution.
+        width: scales the channels; in the default network, those of each convolution.
+        network: name of the network around the mechanisms, see `bench.networks`.
     """
 
     attn: str
@@ -184,6 +185,7 @@ class RunConfig:
     online: bool = False
     deterministic: bool = False
     width: int = DEFAULT_WIDTH
+    network: str = DEFAULT_NETWORK
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields as JSON values. `_ADDED_FIELDS` with default values are omitted."""
@@ -222,18 +224,15 @@ class RunConfig:
             "capture": self.capture in CAPTURES,
             "seed": _is_integer(self.seed, 0, 2**31 - 1),
             "width": _is_integer(self.width, 1, MAX_WIDTH),
+            "network": bool(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", str(self.network))),
         }
 
     @property
     def training(self) -> str:
-        """How the network was trained, in one label.
-
-        It has the recipe's label, the fields `online`, `deterministic` and `width` if they are not the default, and the
-        training that the initial weights had.
-        """
+        """The recipe's label, fields that are not the default, and the training that the initial weights had."""
         parts = [self.recipe.label, *(name for name in ("online", "deterministic") if getattr(self, name))]
-        if self.width != DEFAULT_WIDTH:
-            parts.append(f"width={self.width}")
+        if (self.network, self.width) != (DEFAULT_NETWORK, DEFAULT_WIDTH):
+            parts += [f"network={self.network}"] * (self.network != DEFAULT_NETWORK) + [f"width={self.width}"]
         if self.init:
             parts.append(f"init=({self.init})")
         return ",".join(parts)
@@ -242,7 +241,8 @@ class RunConfig:
     def run_id(self) -> str:
         """The name of the run's folder."""
         digest = hashlib.sha256(canonical_json(self.as_dict()).encode()).hexdigest()[:12]
-        attn = re.sub(r"[^\w.+=-]+", "-", self.attn.replace(",", "+"))
+        attn = f"{self.network}-{self.attn}" if self.network != DEFAULT_NETWORK else self.attn
+        attn = re.sub(r"[^\w.+=-]+", "-", attn.replace(",", "+"))
         return f"{self.variant}-{attn}-s{self.seed}-{digest}"
 
 
@@ -271,10 +271,7 @@ def _is_number(value: float, maximum: float = 1e30) -> bool:
 
 
 def training_stages(training: str) -> list[str]:
-    """Return the stages of a label such as `RunConfig.training`, the last stage first.
-
-    All stages but the first of the list are "<data set>,<recipe's label>". `RunConfig.init` can be given too.
-    """
+    """Return the stages of a label such as `RunConfig.training`, last stage first: all others name their data set."""
     return training.rstrip(")").split(",init=(")
 
 

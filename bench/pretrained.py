@@ -51,13 +51,14 @@ def read_index() -> tuple[IndexEntry, ...]:
     return tuple(json.loads(INDEX.read_text(encoding="utf-8")))
 
 
-def find_entry(attn: str, variant: str | None, width: int) -> IndexEntry:
+def find_entry(attn: str, variant: str | None, width: int, network: str = "attribute") -> IndexEntry:
     """Return the entry of a network, the most accurate one if there are several.
 
     Args:
         attn: canonical name of the network.
         variant: name of the variant.
         width: channels of each convolution.
+        network: name of the network around the mechanisms. Only the default one has trained weights.
 
     Raises:
         UsageProblemError: no trained weights exist. The message lists the available ones.
@@ -65,10 +66,12 @@ def find_entry(attn: str, variant: str | None, width: int) -> IndexEntry:
     if variant is not None:
         get_variant(variant)  # raises if it does not exist, with the nearest name
     wanted = (attn, variant, width)
-    found = [entry for entry in read_index() if (entry["attn"], entry["variant"], entry["width"]) == wanted]
+    entries = read_index() if network == "attribute" else ()
+    found = [entry for entry in entries if (entry["attn"], entry["variant"], entry["width"]) == wanted]
     if not found:
         known = ", ".join(sorted({f"{entry['attn']!r} on {entry['variant']}" for entry in read_index()}))
         asked = f"{attn!r} on {variant}" if variant else f"{attn!r} without a variant"
+        asked += f" in {network}" * (network != "attribute")
         raise UsageProblemError(f"no trained weights of {asked}, width {width}; available: {known}")
     return max(found, key=lambda entry: entry["accuracy"])
 

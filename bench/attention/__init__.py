@@ -1,7 +1,7 @@
 """The registry of mechanisms. To add one, add its file next to this one and one entry here; lists and tables follow.
 
-A network is described by a slot list, shallow to deep, whose last name repeats: `none,arnn` has no attention in the
-first slot and AttentionRNN in the others. A mechanism for the last slot only leaves the other slots empty. Options
+The mechanisms of a network are a slot list, shallow to deep, whose last name repeats: `none,arnn` has no attention in
+the first slot and AttentionRNN in the others. A mechanism for the last slot only leaves the other slots empty. Options
 follow a name: `arnn:hidden=16:context=5`.
 
 Users can also name mechanisms of installed packages (entry-point group `bench.attention`), and classes in their own
@@ -11,8 +11,9 @@ files (`path/to/file.py:Class`).
 from typing import TYPE_CHECKING, Any
 
 from bench.attention.mechanism import Mechanism
-from bench.attention.network import NetworkSpec, require_slots_exist
+from bench.attention.network import ATTRIBUTE, NetworkSpec, require_slots_exist
 from bench.attention.plugins import installed, is_user_class, load_user_class
+from bench.attention.slot import Layout
 from mnistref.common.errors import UsageProblemError, did_you_mean
 
 if TYPE_CHECKING:
@@ -169,32 +170,39 @@ def get_mechanism(name: str) -> Mechanism:
     return found.with_options(options)
 
 
-def resolve_network(attn: str, width: int, stages: int | None = None) -> NetworkSpec:
+def resolve_network(attn: str, width: int, layout: Layout | None = None, architecture: str = ATTRIBUTE) -> NetworkSpec:
     """Return the network that a slot list describes. Files of the user that it names are executed.
 
-    Aliases are resolved; in the name, spaces and repetitions of the last mechanism are removed.
+    Aliases are resolved; in the name, spaces and repetitions of the last mechanism are removed. If the network has
+    slots inside residual blocks and the list names every slot, repetitions stay, because only such a list names the
+    readout, see `NetworkSpec.fill`.
 
     Args:
         attn: the slot list.
-        width: channels of each convolution.
-        stages: number of slots of the network, if it is known. A list with more names is refused before it is read.
+        width: scales the channels of the network, see `bench.networks`.
+        layout: the slots of the network, if they are known. A list with more names is refused before it is read.
+        architecture: name of the network in `bench.networks`, whose function `resolve` gives the layout.
 
     Raises:
         UsageProblemError: there are too many names, there is no such mechanism or option, or a mechanism for the last
             slot only is named before the last slot.
     """
-    if stages is not None:
-        require_slots_exist(attn, len(attn.split(",")), stages)
+    if layout is not None:
+        require_slots_exist(attn, len(attn.split(",")), len(layout.slots))
     slots = [get_mechanism(name.strip()) for name in attn.split(",")]
-    written = len(slots)
     for slot in slots[:-1]:
         if slot.last_only:
             raise UsageProblemError(f"{attn!r}: {slot.name} acts in the last slot only; name it last")
+    names_readout = layout is not None and layout.has_blocks and len(slots) == len(layout.slots)
+    if names_readout and slots[-1].full_name == NONE:  # the readout has no attention anyway
+        slots, names_readout = slots[:-1], False
+    written = len(slots)
     if slots[-1].last_only and {slot.full_name for slot in slots[:-1]} == {NONE}:
         slots = slots[-1:]
-    while len(slots) > 1 and slots[-1].full_name == slots[-2].full_name:
+    while len(slots) > 1 and slots[-1].full_name == slots[-2].full_name and not names_readout:
         slots.pop()
-    return NetworkSpec(",".join(slot.full_name for slot in slots), width, tuple(slots), MECHANISMS[NONE], written)
+    name = ",".join(slot.full_name for slot in slots)
+    return NetworkSpec(name, width, tuple(slots), MECHANISMS[NONE], written, architecture)
 
 
 def canonical_name(attn: str) -> str:

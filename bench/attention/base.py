@@ -130,10 +130,17 @@ class SlotFeatures(Sequence[Tensor]):
 
     The features of the first slots, `images` in number, have one row per image. `features[k]` repeats these rows, so
     that it has one row per question for every slot.
+
+    Attributes:
+        global_feature: the global feature (T, G) of the network, with as many rows as the last features; None if the
+            network has none.
     """
 
-    def __init__(self, features: Sequence[Tensor], images: int, image_index: ImageIndex) -> None:
+    def __init__(
+        self, features: Sequence[Tensor], images: int, image_index: ImageIndex, global_feature: Tensor | None = None
+    ) -> None:
         self._features, self._images, self._image_index = features, images, image_index
+        self.global_feature = global_feature
 
     def __len__(self) -> int:
         return len(self._features)
@@ -146,6 +153,23 @@ class SlotFeatures(Sequence[Tensor]):
         """Return the features of slot k, one row per question."""
         features: Tensor = repeat_for_questions(self._features[k], self._image_index if k < self._images else None)
         return features
+
+
+class BlockGate(nn.Module):
+    """Attention in a slot inside a residual block, before the sum: features · sigmoid(score), without a norm."""
+
+    def __init__(self, attend: nn.Module) -> None:
+        super().__init__()
+        self.attend = attend
+
+    def forward(self, x: Tensor, query: Tensor, image_index: ImageIndex = None) -> Changed:
+        """Return the features after attention and the map, for T questions, see `Gate.forward`."""
+        out = call_mechanism(self.attend, x, query, image_index)
+        if isinstance(out, Changed):
+            return out
+        features, score = out if isinstance(out, Scored) else (repeat_for_questions(x, image_index), out)
+        mask = score.sigmoid()
+        return Changed(features * mask, mask)
 
 
 class Gate(nn.Module):
@@ -201,13 +225,20 @@ def has_hooks(module: nn.Module) -> bool:
 class Readout(nn.Module):
     """Base class of attention in the last slot that reads the features of several slots.
 
+    In a network whose slots have different channels, a class that has the argument `level_channels` gets the channels
+    of the `levels` slots as a tuple, and reads them as they are. Other classes read every slot as `channels` channels,
+    because the network projects the others by 1×1 convolutions. A class can also have the argument `global_channels`:
+    the width of the global feature of the network, or None; the feature itself is `features.global_feature`.
+
     Attributes:
         levels: number of slots, counted from the last, whose vectors are concatenated.
         mask_power: exponent of the product of the maps before it is measured.
+        uses_global: whether it reads the global feature of the network.
     """
 
     levels = 1
     mask_power = 1.0
+    uses_global = False
 
     def forward(self, features: Sequence[Tensor], query: Tensor) -> Reading:
         """Return the classifier's input.
@@ -230,8 +261,9 @@ class Readout(nn.Module):
             shared: Any = self
             out: Reading = shared.answer(repeat_for_questions(shared.prepare(features), image_index), query)
         else:
-            per_question = features if image_index is None else SlotFeatures(features, len(features), image_index)
-            out = self(per_question, query)
+            shared_feature = repeat_for_questions(getattr(features, "global_feature", None), image_index)
+            repeated = SlotFeatures(features, len(features), image_index, shared_feature)
+            out = self(features if image_index is None else repeated, query)
         return out
 
 

@@ -4,8 +4,9 @@ Woo et al., "CBAM", ECCV 2018, §3, Eq. 2 and 3; ARNN §4.2 and supplement §2.2
 
 Decisions where the papers leave a choice:
 
-- The spatial kernel is 3×3, as in ARNN (CBAM: 7×7). The reduction is 4 for 32 channels (CBAM: 16). The spatial
-  convolution has no BatchNorm, unlike the authors' code.
+- The spatial kernel is 3×3, as in ARNN (CBAM: 7×7). The reduction is 4 for 32 channels (CBAM: 16). The linear layers
+  have no biases. The spatial convolution has no BatchNorm; in the authors' program it has one, whose γ begins at 0, so
+  that every map begins at 0.5. `cbam:reduction=16:kernel=7:norm=true:bias=true` is the authors' program.
 - The paper's CBAM has no query. Here, an embedding of the query is added to the hidden layer of the channel attention,
   and another one is a third input plane of the spatial convolution, next to the maximum and the mean over channels. The
   plane has the same value at every position, so it can only add a constant to the score (except at the borders, where
@@ -23,21 +24,22 @@ from bench.attention.options import require_at_least_one
 
 
 class ChannelAttention(nn.Module):
-    """features · σ(MLP(mean) + MLP(max)) (Eq. 2), without biases; the query enters the hidden layer of the MLP.
+    """features · σ(MLP(mean) + MLP(max)) (Eq. 2); the query enters the hidden layer of the MLP.
 
     Args:
         channels: C, channels of the features.
         query_dim: Q, width of the one-hot query; 0 for none.
         reduction: C divided by the width of the hidden layer; 1 or more.
+        bias: true gives the layers of the MLP biases; false does not.
     """
 
-    def __init__(self, channels: int, query_dim: int = 0, reduction: int = 4) -> None:
+    def __init__(self, channels: int, query_dim: int = 0, reduction: int = 4, bias: bool = False) -> None:
         super().__init__()
         require_at_least_one(reduction=reduction)
         hidden = max(1, channels // reduction)
-        self.hidden = nn.Linear(channels, hidden, bias=False)
+        self.hidden = nn.Linear(channels, hidden, bias=bias)
         self.embedding = QueryEmbedding(query_dim, hidden)
-        self.out = nn.Linear(hidden, channels, bias=False)
+        self.out = nn.Linear(hidden, channels, bias=bias)
 
     def prepare(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the part that does not depend on the query.
@@ -69,16 +71,29 @@ class CBAM(nn.Module):
         reduction: C divided by the width of the hidden layer of the channel attention; 1 or more.
         kernel: k, size of the spatial kernel; odd.
         padding: padding of the spatial convolution: zeros, replicate, reflect or circular.
+        norm: true adds BatchNorm after the spatial convolution, whose γ begins at 0; false does not.
+        bias: true gives the layers of the channel attention biases; false does not.
     """
 
     def __init__(
-        self, channels: int, query_dim: int = 0, reduction: int = 4, kernel: int = 3, padding: str = "zeros"
+        self,
+        channels: int,
+        query_dim: int = 0,
+        reduction: int = 4,
+        kernel: int = 3,
+        padding: str = "zeros",
+        norm: bool = False,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         require_at_least_one(kernel=kernel)
-        self.channel = ChannelAttention(channels, query_dim, reduction)
+        self.channel = ChannelAttention(channels, query_dim, reduction, bias)
         self.embedding = QueryEmbedding(query_dim, 1 if query_dim else 0)
         self.spatial = same_conv(2 + self.embedding.width, 1, kernel, padding, bias=False)
+        self.norm = None
+        if norm:
+            self.norm = nn.BatchNorm2d(1, momentum=0.01)
+            nn.init.zeros_(self.norm.weight)
 
     def prepare(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the part that does not depend on the query, see `ChannelAttention.prepare`."""
@@ -93,7 +108,8 @@ class CBAM(nn.Module):
         x = self.channel.answer(prepared, query)
         embedded_query = self.embedding(x, query)[:, :, None, None].expand(-1, -1, *x.shape[2:])
         planes = torch.cat([x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True), embedded_query], dim=1)
-        return Scored(x, self.spatial(planes))
+        score = self.spatial(planes)
+        return Scored(x, score if self.norm is None else self.norm(score))
 
 
 class CBAMAttentionRNN(nn.Module):
@@ -106,6 +122,7 @@ class CBAMAttentionRNN(nn.Module):
         hidden: t, width of AttentionRNN's states; 1 or more.
         context: k, size of AttentionRNN's convolution K^c; odd.
         padding: padding of K^c: zeros, replicate, reflect or circular.
+        bias: true gives the layers of the channel attention biases; false does not.
     """
 
     def __init__(
@@ -116,9 +133,10 @@ class CBAMAttentionRNN(nn.Module):
         hidden: int = 32,
         context: int = 3,
         padding: str = "zeros",
+        bias: bool = False,
     ) -> None:
         super().__init__()
-        self.channel = ChannelAttention(channels, query_dim, reduction)
+        self.channel = ChannelAttention(channels, query_dim, reduction, bias)
         self.spatial = AttentionRNN(channels, query_dim, hidden, context, padding=padding)
 
     def prepare(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -99,6 +99,16 @@ class Mechanism:
         return int(self.parameters().get("levels", getattr(self.cls, "levels", 1))) if self.target else 1
 
     @property
+    def head(self) -> str:
+        """How the classifier reads the vectors of several slots: "concat", or "indep" for one classifier each."""
+        return str(self.parameters().get("head", "concat")) if self.target and self.levels > 1 else "concat"
+
+    @property
+    def takes_level_channels(self) -> bool:
+        """Whether the class reads several slots of different channels, and is told which by `level_channels`."""
+        return bool(self.target) and "level_channels" in inspect.signature(self.cls).parameters
+
+    @property
     def full_name(self) -> str:
         """The name with the chosen options, as it is written in records, for example `arnn:context=5:hidden=16`."""
         stated = {name: self.parameters()[name] for name in self.former} | dict(self.chosen)
@@ -129,18 +139,23 @@ class Mechanism:
         known = {name: p.default for name, p in self._signature().items()}
         return known | {k: v for k, v in self.options.items() if k in known} | dict(self.chosen)
 
-    def build_module(self, channels: int, query_dim: int, last: bool = False) -> "nn.Module":
+    def build_module(
+        self, channels: int, query_dim: int, last: bool = False, inputs: Mapping[str, object] | None = None
+    ) -> "nn.Module":
         """Construct the module for one slot. The working directory stays unchanged, whatever the class does.
 
         Args:
             channels: C, channels of the features.
             query_dim: Q, width of the one-hot query; 0 for none.
             last: whether it is for the last slot.
+            inputs: further arguments for a class that takes `level_channels`, see `bench.attention.base.Readout`.
 
         Raises:
             UsageProblemError: the value of an option is not allowed, or a user's class raises.
         """
-        options = {**self.options, **self.chosen, **(self.last_options if last else {})}
+        options: dict[str, object] = {**self.options, **self.chosen, **(self.last_options if last else {})}
+        known = inspect.signature(self.cls).parameters if inputs else {}
+        options |= {name: value for name, value in (inputs or {}).items() if name in known}
         try:
             with nullcontext() if self.shipped else working_directory_kept():
                 module: nn.Module = self.cls(channels, query_dim, **options)

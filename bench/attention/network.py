@@ -4,37 +4,42 @@ from dataclasses import dataclass, field
 
 from bench.attention.mechanism import Mechanism
 from bench.attention.plugins import recorded_files
+from bench.attention.slot import READOUT, Layout, Slot
 from mnistref.common.errors import UsageProblemError
 
+ATTRIBUTE = "attribute"
+"""The default network: the attribute CNN of the papers; the same as `bench.config.DEFAULT_NETWORK`."""
 
-def require_slots_exist(attn: str, count: int, stages: int) -> None:
+
+def require_slots_exist(attn: str, count: int, slots: int) -> None:
     """Raise an error if a slot list names more slots than the network has.
 
     Args:
         attn: the slot list.
         count: number of slots that it names.
-        stages: number of slots of the network.
+        slots: number of slots of the network.
 
     Raises:
         UsageProblemError: there are too many names.
     """
-    if count > stages:
-        raise UsageProblemError(f"{attn!r}: {count} mechanisms for {stages} slots; name {stages} or fewer")
+    if count > slots:
+        raise UsageProblemError(f"{attn!r}: {count} mechanisms for {slots} slots; name {slots} or fewer")
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """The mechanism of each slot, with its options, and the width of the convolutions.
+    """The mechanism of each slot, with its options, and the network around them.
 
-    `bench.attention.resolve_network` makes it. Two specifications are equal if name and width are: the name contains
-    the options, and of a class in a file the digest of the file.
+    `bench.networks.resolve` makes it. Two specifications are equal if name, width and architecture are: the name
+    contains the options, and of a class in a file the digest of the file.
 
     Attributes:
         name: the slot list as it is written in records.
-        width: channels of each convolution.
+        width: scales the channels of the network, see `bench.networks`.
         named: the mechanisms of the slot list, shallow to deep. The last one repeats.
         none: the mechanism of a slot without attention.
         written: number of slots that the user wrote, before repetitions were removed.
+        architecture: name of the network in `bench.networks`.
     """
 
     name: str
@@ -42,20 +47,39 @@ class NetworkSpec:
     named: tuple[Mechanism, ...] = field(compare=False, repr=False)
     none: Mechanism = field(compare=False, repr=False)
     written: int = field(default=1, compare=False, repr=False)
+    architecture: str = ATTRIBUTE
 
-    def slots(self, stages: int) -> list[Mechanism]:
-        """Return the mechanism of each slot of a network with this number of stages, shallow to deep.
+    def fill(self, layout: Layout) -> list[Mechanism]:
+        """Return the mechanism of each slot of a network, shallow to deep.
+
+        The last mechanism of the list repeats. One for the last slot only leaves the other slots empty. In a network
+        with slots inside residual blocks, a mechanism does not repeat into the readout, which then averages; a list
+        that names every slot names the readout too.
 
         Raises:
             UsageProblemError: the slot list needs more slots.
         """
-        last = self.named[-1]
+        last, total = self.named[-1], len(layout.slots)
         count = max(self.written, len(self.named))
-        require_slots_exist(self.name, count, stages)
-        if last.levels > stages:
-            raise UsageProblemError(f"{self.name!r} uses {last.levels} slots; this network has {stages} slots")
-        slots = [*self.named, *[last] * (stages - len(self.named))]
-        return [self.none if m.last_only and k < stages - 1 else m for k, m in enumerate(slots)]
+        require_slots_exist(self.name, count, total)
+        if last.levels > len(layout.levels):
+            raise UsageProblemError(
+                f"{self.name!r} uses {last.levels} slots; this network has {len(layout.levels)} slots"
+            )
+        repeats_into_readout = count == total or not layout.has_blocks
+
+        def acts_in(mechanism: Mechanism, slot: Slot) -> bool:
+            if mechanism.last_only:
+                return slot.kind == READOUT
+            return slot.kind != READOUT or repeats_into_readout
+
+        mechanisms = [*self.named, *[last] * (total - len(self.named))]
+        return [m if acts_in(m, slot) else self.none for m, slot in zip(mechanisms, layout.slots, strict=True)]
+
+    @property
+    def label(self) -> str:
+        """The slot list, preceded by the architecture unless that is the default."""
+        return self.name if self.architecture == ATTRIBUTE else f"{self.name} in {self.architecture}"
 
     @property
     def has_user_module(self) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.evaluation import unchecked_metrics as metrics
 from bench.evaluation.any_model import AnyModel, Model, as_network
 from bench.evaluation.evaluate import same_draws
-from bench.model import AttributeCNN, Output
+from bench.model import Output, SlotNetwork
 
 
 class ExplainedNetwork:
@@ -23,7 +23,7 @@ class ExplainedNetwork:
     Args:
         model: a module, or a function of (images, query), see `bench.evaluation.any_model.AnyModel`.
         classes: K.
-        layer: the layer of Grad-CAM; by default the last convolution.
+        layer: the layer of Grad-CAM; by default that which the network names, or else the last convolution.
 
     Raises:
         ValueError: the model cannot be called.
@@ -87,8 +87,8 @@ class ExplainedNetwork:
 
 
 def _last_convolution(network: nn.Module) -> nn.Module | None:
-    """Return the convolution that Grad-CAM explains: that of the last stage, or the last one of another network."""
-    if isinstance(network, AttributeCNN):
-        return network.stages[-1]
+    """Return the layer that Grad-CAM explains: the last convolution, or the last block of a residual network."""
+    if isinstance(network, SlotNetwork):
+        return network.explained_layer
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     return convolutions[-1] if convolutions else None

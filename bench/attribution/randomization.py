@@ -15,6 +15,7 @@ from bench.attribution.explained_network import ExplainedNetwork
 from bench.attribution.map_method import MapMethod
 from bench.attribution.measures import normalize
 from bench.data.split import Batch
+from bench.model import SlotNetwork
 
 
 def cascade(
@@ -59,7 +60,8 @@ def cascade(
 def layers_from_the_answer(network: nn.Module) -> list[tuple[str, nn.Module]]:
     """Return the modules with own parameters, from the answer to the image.
 
-    The stages and the gates of a network of bench alternate. Another network gives its modules in reverse order.
+    A network of bench gives its modules in the order of its computation, reversed. Another network gives its modules in
+    the reverse order of their definition.
     """
     named = [
         (name, module)
@@ -67,14 +69,18 @@ def layers_from_the_answer(network: nn.Module) -> list[tuple[str, nn.Module]]:
         if next(module.parameters(recurse=False), None) is not None
     ]
 
-    def depth(entry: tuple[str, nn.Module]) -> tuple[int, int]:
-        part, *rest = entry[0].split(".")
-        if part in ("stages", "gates"):
-            return int(rest[0]), ("stages", "gates").index(part)
-        return len(named), {"readout": 0, "head": 1}.get(part, 2)
+    if not isinstance(network, SlotNetwork):
+        return named[::-1]
+    positions = {id(module): k for k, (_, module) in enumerate(named)}
 
-    order = sorted(named, key=depth) if hasattr(network, "stages") and hasattr(network, "gates") else named
-    return order[::-1]
+    def depth(entry: tuple[str, nn.Module]) -> float:
+        part, *rest = entry[0].split(".")
+        if part == "gates":
+            layer = network.layer_before(int(rest[0]))
+            return max(positions[id(module)] for module in layer.modules() if id(module) in positions) + 0.5
+        return {"readout": len(named), "head": len(named) + 1}.get(part, positions[id(entry[1])])
+
+    return sorted(named, key=depth)[::-1]
 
 
 def randomize(module: nn.Module) -> None:

@@ -4,13 +4,22 @@ import logging
 
 import click
 
+from bench.config import DEFAULT_NETWORK
 from mnistref.common.console import emit, emit_json
 
 
 @click.command("check")
 @click.argument("module")
+@click.option(
+    "--network",
+    "architecture",
+    metavar="NAME",
+    default=DEFAULT_NETWORK,
+    show_default=True,
+    help="The network in which MODULE is trained; see `bench list`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(module: str, as_json: bool) -> None:
+def check(module: str, architecture: str, as_json: bool) -> None:
     """Check whether MODULE can be benchmarked.
 
     MODULE is path/to/file.py:Class, or a name (see `bench list`). Prints the findings, and the verdict in the last
@@ -20,6 +29,7 @@ def check(module: str, as_json: bool) -> None:
     \b
     bench check bench/examples/own_attention.py:Compare
     bench check my_attention.py:MyAttention --debug
+    bench check my_attention.py:MyAttention --network resnet18
     """
     from bench.attention.plugins import require_files_exist
 
@@ -28,7 +38,7 @@ def check(module: str, as_json: bool) -> None:
     from bench.conformance.isolation import check_isolated
     from mnistref.common.errors import SummaryProblemError
 
-    findings = check_isolated(module)
+    findings = check_isolated(module, architecture)
     verdict = describe_verdict(findings)
     for finding in findings:
         if finding.traceback:

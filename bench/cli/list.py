@@ -10,16 +10,22 @@ from mnistref.common.text_table import table
 
 @click.command("list")
 @click.argument("pattern", default="*")
+@click.option("--networks", "only_networks", is_flag=True, help="List the networks only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_mechanisms(pattern: str, as_json: bool) -> None:
-    """List the mechanisms and their options.
+def list_mechanisms(pattern: str, only_networks: bool, as_json: bool) -> None:
+    """List the mechanisms and their options, and the networks around them.
 
-    PATTERN, such as 'ar*', selects by name. In other commands, options follow the name: arnn:hidden=16:context=5.
+    PATTERN, such as 'ar*', selects by name. In other commands, options follow the name: arnn:hidden=16:context=5. The
+    list of networks, for --network, is printed without a pattern; with --networks, only that list. Its parameters are
+    those without attention, for 32 px, 10 classes and no question.
 
     \b
     bench list
     bench list 'ar*'
+    bench list --networks
     """
+    if only_networks:
+        return _list_networks(as_json)
     from fnmatch import fnmatchcase
 
     from bench.attention import known_mechanisms
@@ -46,4 +52,25 @@ def list_mechanisms(pattern: str, as_json: bool) -> None:
     for entry in entries:
         options = " ".join(f"{name}={value}" for name, value in entry["options"].items())
         rows.append([entry["name"], entry["slots"], f"{entry['params']:,}", entry["paper"], entry["summary"], options])
+    emit(table(rows))
+    if pattern == "*":
+        emit("")
+        _list_networks(as_json=False)
+    return None
+
+
+def _list_networks(as_json: bool) -> None:
+    """Print the networks, with their parameters without attention."""
+    from bench.networks import NETWORKS
+
+    entries = [network.describe() for network in NETWORKS.values()]
+    if as_json:
+        return emit_json(entries)
+    rows = [["network", "slots", "width", "parameters", "paper", "what it is"]]
+    for entry in entries:
+        kinds = [slot["kind"] for slot in entry["slots"]]
+        slots = " + ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+        rows.append(
+            [entry["name"], slots, str(entry["width"]), f"{entry['params']:,}", entry["paper"], entry["summary"]]
+        )
     return emit(table(rows))

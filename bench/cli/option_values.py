@@ -47,7 +47,8 @@ class TrainingOptions:
     preset_name: str | None
     train: int | None
     queries: str
-    width: int
+    architecture: str
+    width: int | None
     epochs: int | None
     batch: int | None
     lr: float | None

@@ -12,8 +12,8 @@ from bench.config import (
     CAPTURES,
     CHECKPOINT_SECONDS,
     DEFAULT_BASELINE,
+    DEFAULT_NETWORK,
     DEFAULT_PRESET,
-    DEFAULT_WIDTH,
     DEVICES,
     LOGS,
     MAX_WIDTH,
@@ -67,6 +67,14 @@ def _describe(recipe: Recipe) -> str:
 
 
 _network = partial(headed_option, "Network")
+architecture_option = _network(
+    "--network",
+    "architecture",
+    metavar="NAME",
+    default=DEFAULT_NETWORK,
+    show_default=True,
+    help="The network around the mechanisms; see `bench list`.",
+)
 data_option = partial(headed_option, "Data (defaults: those of the preset)")
 training_option = partial(headed_option, "Training (defaults: those of the recipe)")
 _device = partial(headed_option, "Device")
@@ -140,13 +148,12 @@ add_training_options = _option_group(
     TrainingOptions,
     "training_options",
     [
+        architecture_option,
         _network(
             "--width",
             type=click.IntRange(1, MAX_WIDTH),
             metavar="N",
-            default=DEFAULT_WIDTH,
-            show_default=True,
-            help="Channels of each convolution.",
+            help="Channels of the first stage.  [default: that of the network, see `bench list`]",
         ),
         data_option(
             "--preset",

@@ -157,10 +157,9 @@ def _resolve_options(
     run_options: RunOptions, training_options: TrainingOptions, compute_options: ComputeOptions, is_main: bool
 ) -> "ResolvedRun":
     """Return the run of the options. Only the main process checks the network, for all processes."""
-    from bench.attention import resolve_network
     from bench.conformance.isolation import resolve_buildable
     from bench.data.online import require_enough_for_batch
-    from bench.model import number_of_stages
+    from bench.networks import layout_of, resolve
     from bench.runs import experiment
     from bench.runs.reproduce import ResolvedRun
     from mnistref.dataset import read_manifest
@@ -175,9 +174,9 @@ def _resolve_options(
     preset, compute_config = options.preset(run_options.variant), compute_options.compute_config
     recipe = options.recipe(preset)
     variant = read_manifest(data).variant if data else get_variant(run_options.variant or preset.variant)
-    width = options.width
-    network = resolve_buildable(attn, variant, width) if is_main else resolve_network(attn, width)
-    network.slots(number_of_stages(variant.canvas))  # raises before a data set is generated
+    how = options.width, options.architecture
+    network = resolve_buildable(attn, variant, *how) if is_main else resolve(attn, *how)
+    network.fill(layout_of(network, (variant.canvas, variant.canvas)))  # raises before a data set is generated
     folder = data or experiment.prepare_dataset(
         preset, run_options.variant, options.root, options.digits, options.backgrounds
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.option_values import ComputeOptions
-from bench.cli.options import add_compute_options
+from bench.cli.options import add_compute_options, architecture_option
 from bench.config import MIN_BATCH, RECIPES, TIMING_ROUNDS
 from bench.evaluation.columns import STEP_RATIOS
 from mnistref.common.click_program import FOLDER, HeadedCommand, headed_option
@@ -30,6 +30,7 @@ _output = partial(headed_option, "Output")
     metavar="NAMES",
     help="Networks, separated by commas; none+arnn is one network with a list of slots. May be repeated.",
 )
+@architecture_option
 @_network(
     "--variant",
     default="mbg",
@@ -59,6 +60,7 @@ _output = partial(headed_option, "Output")
 @_output("--plot", type=FOLDER, help="Also draw a bar chart to this file: .png, .svg or .pdf.")
 def print_runtime(
     attn_lists: tuple[str, ...],
+    architecture: str,
     variant: str,
     recipe_name: str,
     batch: int | None,
@@ -81,9 +83,9 @@ def print_runtime(
 
     import torch
 
-    from bench.attention import resolve_network, split_networks
-    from bench.config import DEFAULT_WIDTH, get_recipe
-    from bench.model import number_of_stages
+    from bench.attention import split_networks
+    from bench.config import get_recipe
+    from bench.networks import get_network
     from bench.profiling.benchmark import BASELINES, measure_runtime, to_json, to_text
     from mnistref.common.figure_files import require_figure_name
     from mnistref.variants import get_variant
@@ -92,13 +94,12 @@ def print_runtime(
         require_figure_name(plot)
         from bench.profiling.plot import save_bars
     attns = [attn for attn_list in attn_lists for attn in split_networks(attn_list)]
-    stages = number_of_stages(get_variant(variant).canvas)
-    networks = [resolve_network(attn, DEFAULT_WIDTH, stages) for attn in attns]
+    get_network(architecture)  # raises if it does not exist
     recipe, compute_config = get_recipe(recipe_name), compute_options.compute_config
     recipe = replace(recipe, batch=batch or recipe.batch)
     if threads:
         torch.set_num_threads(threads)
-    setting, rows = measure_runtime(networks, get_variant(variant), recipe, compute_config, rounds)
+    setting, rows = measure_runtime(attns, get_variant(variant), recipe, compute_config, rounds, architecture)
     if as_json:
         emit_json(to_json(setting, rows))
     else:

@@ -108,7 +108,7 @@ def run_sweep(
         sweep.require_writable(runs)
     variant_specs = _resolve_variants(data, variants or preset.variant)
     # Errors in networks and in the scheduler must show before a data set is generated.
-    networks, unfit = examine_networks(attns, variant_specs, options.width)
+    networks, unfit = examine_networks(attns, variant_specs, options.width, options.architecture)
     initial_runs, missing = sweep.find_initial_runs(init, networks, seeds) if init else (None, [])
     for line in missing:
         logging.warning("skipped: %s", line)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.attention import get_mechanism
 from bench.attention.base import Gate, PooledReadout
 from bench.attention.mechanism import Mechanism
-from bench.attention.network import NetworkSpec
+from bench.attention.network import ATTRIBUTE, NetworkSpec
 from bench.attention.user_code import describe_error
 from bench.config import DEFAULT_WIDTH
 from bench.conformance.probe import (
@@ -27,9 +27,10 @@ from bench.conformance.probe import (
     run_module,
 )
 from bench.conformance.rehearsal import rehearse
-from bench.conformance.slot_checks import CHECKS, ESSENTIAL_CHECKS, QUICK_CHECKS
+from bench.conformance.slot_checks import ESSENTIAL_CHECKS, QUICK_CHECKS, checks_in
 from bench.kernels.diagonal_lstm import VARIABLE
 from bench.model import build
+from bench.networks import get_network, resolve
 from mnistref.common.errors import (
     ProblemError,
     RemoteTracebackError,
@@ -85,15 +86,17 @@ def describe_verdict(findings: Sequence[Finding], with_names: bool = True) -> st
     return f"not fit: {len(failed)} of {len(done)} checks failed{more}{names}"
 
 
-def check_mechanism(attn: str) -> list[Finding]:
+def check_mechanism(attn: str, architecture: str = ATTRIBUTE) -> list[Finding]:
     """Return all findings about a mechanism. If an essential check fails, the later checks are omitted.
 
     Args:
         attn: name of one mechanism, or path/to/file.py:Class.
+        architecture: the network in which it is trained and tested, see `bench.networks`.
 
     Raises:
-        UsageProblemError: the mechanism does not exist or cannot be built, or `attn` is a slot list.
+        UsageProblemError: the mechanism or the network does not exist or cannot be built, or `attn` is a slot list.
     """
+    get_network(architecture)  # raises if it does not exist
     if "," in attn:
         raise UsageProblemError(f"{attn}: slot lists are not checked; give one mechanism (a path cannot have a comma)")
     mechanism = get_mechanism(attn)
@@ -101,7 +104,7 @@ def check_mechanism(attn: str) -> list[Finding]:
         raise UsageProblemError(f"{attn}: it has no attention, so there is nothing to check")
     build_module(mechanism)
     with _use_one_cpu_thread():
-        return list(_check_all(mechanism))
+        return list(_check_all(mechanism, architecture))
 
 
 @contextmanager
@@ -120,13 +123,16 @@ def _use_one_cpu_thread() -> Iterator[None]:
             os.environ[VARIABLE] = implementation
 
 
-def require_buildable(network: str | NetworkSpec, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
+def require_buildable(
+    network: str | NetworkSpec, variant: VariantSpec, width: int | None = None, architecture: str = ATTRIBUTE
+) -> None:
     """Run the quick checks on user modules, and build networks with non-default options, before a run.
 
     Args:
         network: a slot list, or a resolved network.
         variant: image size, queries and classes of the run.
-        width: channels of each convolution. A NetworkSpec has its own.
+        width: scales the channels; None for the default of the network. A NetworkSpec has its own.
+        architecture: name of the network around the mechanisms. A NetworkSpec has its own.
 
     Raises:
         UsageProblemError: the network cannot be built, or does not work on such images.
@@ -136,15 +142,19 @@ def require_buildable(network: str | NetworkSpec, variant: VariantSpec, width: i
         attn, names = network, [name.strip() for name in network.split(",")]
         mechanisms = [get_mechanism(name) for name in names]
     else:
-        attn, names, width = network.name, network.name.split(","), network.width
-        mechanisms = list(network.named)
+        attn, names, mechanisms = network.name, network.name.split(","), list(network.named)
+        width, architecture = network.width, network.architecture
     with torch.random.fork_rng(devices=[]), _use_one_cpu_thread():
         for name, mechanism in zip(names, mechanisms, strict=True):
             if not mechanism.shipped:
                 _require_quick_checks(name, mechanism)
-        if width == DEFAULT_WIDTH and all(mechanism.shipped and not mechanism.chosen for mechanism in mechanisms):
+        is_default = width in (None, DEFAULT_WIDTH) and architecture == ATTRIBUTE
+        if is_default and all(mechanism.shipped and not mechanism.chosen for mechanism in mechanisms):
             return
-        _require_network_works(attn, mechanisms, variant, width)
+        # the recorded names, because a relative path may be invalid after a check has changed the working directory
+        full_name = ",".join(mechanism.full_name for mechanism in mechanisms)
+        resolved = resolve(full_name, width, architecture, (variant.canvas, variant.canvas))
+        _require_network_works(attn, resolved, variant)
 
 
 def _require_quick_checks(name: str, mechanism: Mechanism) -> None:
@@ -157,18 +167,16 @@ def _require_quick_checks(name: str, mechanism: Mechanism) -> None:
             ) from (RemoteTracebackError(finding.traceback) if finding.traceback else None)
 
 
-def _require_network_works(attn: str, mechanisms: list[Mechanism], variant: VariantSpec, width: int) -> None:
+def _require_network_works(attn: str, network: NetworkSpec, variant: VariantSpec) -> None:
     """Build a network and call it once, or rehearse a run if it has a user module."""
     canvas = variant.canvas
-    # the recorded names, because a relative path may be invalid after a check has changed the working directory
-    full_name = ",".join(mechanism.full_name for mechanism in mechanisms)
     try:
-        if all(mechanism.shipped for mechanism in mechanisms):
-            build(full_name, variant, 0, torch.device("cpu"), width)(
+        if not network.has_user_module:
+            build(network, variant, 0, torch.device("cpu"))(
                 torch.zeros(2, 3, canvas, canvas), torch.zeros(2, dtype=torch.long)
             )
         else:
-            rehearse(full_name, variant, width)
+            rehearse(network, variant)
     except ProblemError:
         raise
     except UnfitError as error:
@@ -177,7 +185,7 @@ def _require_network_works(attn: str, mechanisms: list[Mechanism], variant: Vari
         raise UsageProblemError(f"{attn} does not work on images of {canvas} px: {describe_error(error)}") from error
 
 
-def _check_all(mechanism: Mechanism) -> Iterator[Finding]:
+def _check_all(mechanism: Mechanism, architecture: str) -> Iterator[Finding]:
     first = _run_check(f"can be built as Class({DEFAULT_WIDTH}, {QUERIES})", lambda: build_module(mechanism))
     yield first
     if not first.ok:
@@ -187,7 +195,7 @@ def _check_all(mechanism: Mechanism) -> Iterator[Finding]:
         yield finding
         if not finding.ok:
             return
-    for description, check_function in CHECKS:
+    for description, check_function in checks_in(architecture):
         yield _run_check(description, partial(check_function, mechanism))
     try:
         yield from _list_remarks(mechanism)

@@ -6,13 +6,12 @@ Shipped mechanisms are checked in the parent process, which saves the start of a
 from collections.abc import Callable, Mapping, Sequence
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from bench.attention import NetworkSpec, names_user_module, resolve_network
-from bench.attention.network import require_slots_exist
+from bench.attention import NetworkSpec, names_user_module
+from bench.attention.network import ATTRIBUTE, require_slots_exist
 from bench.attention.plugins import load_recorded, recorded_files, require_files_exist
-from bench.config import DEFAULT_WIDTH
 from bench.conformance import checks
 from bench.conformance.checks import Finding
-from bench.model import AttributeCNN, number_of_stages
+from bench.networks import create, get_network, resolve
 from mnistref.common.atomic_files import working_directory_kept
 from mnistref.common.child_process import ChildDiedError, ChildProcess
 from mnistref.common.errors import RunProblemError
@@ -77,7 +76,7 @@ class ProbeProcess:
         return value
 
     def require_buildable_in_probe(
-        self, network: str | NetworkSpec, variant: VariantSpec, width: int = DEFAULT_WIDTH
+        self, network: str | NetworkSpec, variant: VariantSpec, width: int | None = None, architecture: str = ATTRIBUTE
     ) -> None:
         """Do what `bench.conformance.checks.require_buildable` does.
 
@@ -85,9 +84,9 @@ class ProbeProcess:
             RunProblemError: a user module failed a check, or ended its process.
         """
         if isinstance(network, str):
-            self.call(checks.require_buildable, network, variant, width)
+            self.call(checks.require_buildable, network, variant, width, architecture)
         elif network.has_user_module:  # the child process resolves the name, because it has its own classes
-            self.call(checks.require_buildable, network.name, variant, network.width)
+            self.call(checks.require_buildable, network.name, variant, network.width, network.architecture)
         else:
             checks.require_buildable(network, variant)
 
@@ -108,23 +107,27 @@ class ProbeProcess:
             child.close()
 
 
-def check_isolated(attn: str) -> list[Finding]:
+def check_isolated(attn: str, architecture: str = ATTRIBUTE) -> list[Finding]:
     """Return the findings of `bench.conformance.checks.check_mechanism`.
 
     Raises:
         RunProblemError: the module ended its process.
     """
     with ProbeProcess() as process:
-        return process.call(checks.check_mechanism, attn)
+        return process.call(checks.check_mechanism, attn, architecture)
 
 
-def require_buildable_isolated(network: str | NetworkSpec, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
+def require_buildable_isolated(
+    network: str | NetworkSpec, variant: VariantSpec, width: int | None = None, architecture: str = ATTRIBUTE
+) -> None:
     """Do what `ProbeProcess.require_buildable_in_probe` does, for one network."""
     with ProbeProcess() as process:
-        process.require_buildable_in_probe(network, variant, width)
+        process.require_buildable_in_probe(network, variant, width, architecture)
 
 
-def resolve_buildable(attn: str, variant: VariantSpec, width: int) -> NetworkSpec:
+def resolve_buildable(
+    attn: str, variant: VariantSpec, width: int | None = None, architecture: str = ATTRIBUTE
+) -> NetworkSpec:
     """Return the network of a slot list that passes `require_buildable_isolated`.
 
     A user module is imported and checked in a child process before this process imports it.
@@ -133,24 +136,25 @@ def resolve_buildable(attn: str, variant: VariantSpec, width: int) -> NetworkSpe
         UsageProblemError: the network does not exist, cannot be built, or does not work on images of the variant.
         RunProblemError: a user module failed a check, or ended its process.
     """
-    _require_slots_exist(attn, [variant])
+    _require_slots_exist(attn, [variant], architecture)
     if names_user_module(attn):
-        require_buildable_isolated(attn, variant, width)
-        return resolve_network(attn, width)
-    network = resolve_network(attn, width)
+        require_buildable_isolated(attn, variant, width, architecture)
+        return resolve(attn, width, architecture)
+    network = resolve(attn, width, architecture)
     require_buildable_isolated(network, variant)
     return network
 
 
 def examine_networks(
-    attns: Sequence[str], variants: Sequence[VariantSpec], width: int = DEFAULT_WIDTH
+    attns: Sequence[str], variants: Sequence[VariantSpec], width: int | None = None, architecture: str = ATTRIBUTE
 ) -> tuple[list[NetworkSpec], dict[tuple[str, str], str]]:
     """Build networks and run the quick checks on them, in one child process if there are user modules.
 
     Args:
         attns: slot lists, as the user wrote them.
         variants: variants for which each network is checked.
-        width: channels of each convolution.
+        width: scales the channels; None for the default of the network.
+        architecture: name of the network around the mechanisms, see `bench.networks`.
 
     Returns:
         The resolved networks; and for each network and variant that failed a check, by their names, the reason.
@@ -161,7 +165,7 @@ def examine_networks(
     """
     unfit: dict[tuple[str, str], str] = {}
     with ProbeProcess() as process:
-        networks = _resolve_and_build(process, attns, variants, width)
+        networks = _resolve_and_build(process, attns, variants, width, architecture)
         different = list(dict.fromkeys(networks))
         for network in different:
             name = network.name
@@ -178,7 +182,7 @@ def examine_networks(
 
 
 def _resolve_and_build(
-    process: ProbeProcess, attns: Sequence[str], variants: Sequence[VariantSpec], width: int
+    process: ProbeProcess, attns: Sequence[str], variants: Sequence[VariantSpec], width: int | None, architecture: str
 ) -> list[NetworkSpec]:
     """Return the networks of slot lists after each was built once. User modules are built in a child process.
 
@@ -186,24 +190,26 @@ def _resolve_and_build(
     """
     resolved: dict[str, NetworkSpec] = {}
     for attn in attns:
-        _require_slots_exist(attn, variants)
+        _require_slots_exist(attn, variants, architecture)
         if names_user_module(attn):
-            process.call(_build, attn, variants, width)
+            process.call(_build, attn, variants, width, architecture)
         else:
-            resolved[attn] = resolve_network(attn, width)
-            _build(resolved[attn], variants, width)
-    return [resolved.get(attn) or resolve_network(attn, width) for attn in attns]
+            resolved[attn] = resolve(attn, width, architecture)
+            _build(attn, variants, width, architecture)
+    return [resolved.get(attn) or resolve(attn, width, architecture) for attn in attns]
 
 
-def _require_slots_exist(attn: str, variants: Sequence[VariantSpec]) -> None:
+def _require_slots_exist(attn: str, variants: Sequence[VariantSpec], architecture: str) -> None:
     """Raise UsageProblemError if a slot list has too many names, before another rule about slots is checked."""
-    stages = min(number_of_stages(variant.canvas) for variant in variants)
-    require_slots_exist(attn, len(attn.split(",")), stages)
+    entry = get_network(architecture)
+    slots = min(len(entry.layout(None, (variant.canvas, variant.canvas)).slots) for variant in variants)
+    require_slots_exist(attn, len(attn.split(",")), slots)
 
 
-def _build(network: str | NetworkSpec, variants: Sequence[VariantSpec], width: int) -> None:
+def _build(attn: str, variants: Sequence[VariantSpec], width: int | None, architecture: str) -> None:
     for variant in variants:
-        AttributeCNN(network, variant.classes, variant.queries, number_of_stages(variant.canvas), width=width)
+        size = (variant.canvas, variant.canvas)
+        create(resolve(attn, width, architecture, size), variant.classes, variant.queries, size)
 
 
 def _call_in_child(

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.attention import NetworkSpec
 from bench.attention.user_code import describe_error
 from bench.common.safetensors_io import decode, encode
 from bench.compute import ComputeConfig
-from bench.config import DEFAULT_WIDTH, RECIPES
+from bench.config import RECIPES
 from bench.conformance.probe import UnfitError
 from bench.data.split import Resident
 from bench.evaluation import snapshots
@@ -45,21 +46,20 @@ def distinct_variants() -> list[VariantSpec]:
     return list(found.values())
 
 
-def rehearse(attn: str, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> None:
+def rehearse(network: str | NetworkSpec, variant: VariantSpec) -> None:
     """Train, save, load and test a network on random images.
 
     Args:
-        attn: a slot list.
+        network: a resolved network, or a slot list for the default network.
         variant: image size, queries and classes of the network.
-        width: channels of each convolution.
 
     Raises:
         UnfitError: a part of the run failed. The message has the part and the reason.
     """
     with _describe_errors("a training step"):
-        weights, _ = _train(attn, variant, width)
+        weights, _ = _train(network, variant)
     with _describe_errors("saving and loading the weights"):
-        model = build(attn, variant, 0, CPU.device, width)
+        model = build(network, variant, 0, CPU.device)
         model.load_state_dict(decode(encode(weights), "the weights"))
     with _describe_errors("the test"):
         for images in (IMAGES, 1):
@@ -68,7 +68,7 @@ def rehearse(attn: str, variant: VariantSpec, width: int = DEFAULT_WIDTH) -> Non
             snapshots.take_snapshots(model, split, variant, 1)
 
 
-def rehearse_resuming(attn: str) -> None:
+def rehearse_resuming(network: str | NetworkSpec) -> None:
     """Train a small network twice, and once more from a checkpoint in the middle, and compare the weights.
 
     Raises:
@@ -76,14 +76,14 @@ def rehearse_resuming(attn: str) -> None:
     """
     variant = VARIANTS["mini"]
     with _describe_errors("a training step"):
-        expected, checkpoint = _train(attn, variant, DEFAULT_WIDTH)
-        repeated, _ = _train(attn, variant, DEFAULT_WIDTH)
+        expected, checkpoint = _train(network, variant)
+        repeated, _ = _train(network, variant)
     if difference := _find_difference(expected, repeated):
         raise UnfitError(
             f"two trainings with the same seed differ in {difference}; draw random numbers from torch's generator only"
         )
     with _describe_errors("resuming from a checkpoint"):
-        resumed, _ = _train(attn, variant, DEFAULT_WIDTH, checkpoint)
+        resumed, _ = _train(network, variant, checkpoint)
     if difference := _find_difference(expected, resumed):
         raise UnfitError(
             f"a training that resumes from its checkpoint differs in {difference}; store everything that changes in "
@@ -91,14 +91,14 @@ def rehearse_resuming(attn: str) -> None:
         )
 
 
-def rehearse_batches(attn: str) -> None:
+def rehearse_batches(network: str | NetworkSpec) -> None:
     """Train a small network for a step of the default recipe, and test it with the batch size of every recipe.
 
     Raises:
         UnfitError: a part of the run failed. The message has the part and the reason.
     """
     variant, batch_size = VARIANTS["mini"], RECIPES["fast"].batch
-    model = build(attn, variant, 0, CPU.device)
+    model = build(network, variant, 0, CPU.device)
     images = _random_split(variant, batch_size)
     with _describe_errors(f"a training step of {batch_size} images"):
         for batch in images.batches(batch_size):
@@ -143,20 +143,19 @@ def _random_split(variant: VariantSpec, count: int) -> Resident:
 
 
 def _train(
-    attn: str, variant: VariantSpec, width: int, checkpoint: tuple[bytes, TrainerState] | None = None
+    network: str | NetworkSpec, variant: VariantSpec, checkpoint: tuple[bytes, TrainerState] | None = None
 ) -> tuple[dict[str, Tensor], tuple[bytes, TrainerState]]:
     """Train a network for one epoch of two steps, or resume its training.
 
     Args:
-        attn: a slot list.
+        network: a resolved network, or a slot list for the default network.
         variant: image size, queries and classes of the network.
-        width: channels of each convolution.
         checkpoint: the checkpoint to resume from: tensors as safetensors, and all other values.
 
     Returns:
         The weights after the training, and the checkpoint after the first step.
     """
-    model = build(attn, variant, 0, CPU.device, width)
+    model = build(network, variant, 0, CPU.device)
     splits = TrainingSplits(_random_split(variant, 2 * BATCH), _random_split(variant, BATCH))
     recipe = replace(RECIPES["fast"], batch=BATCH, epochs=1)
     trainer = Trainer(recipe, model, splits, seed=0, computing=CPU)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bench.attention.base import Changed, Gate, Readout, Scored
 from bench.attention.mechanism import Mechanism
+from bench.attention.network import ATTRIBUTE, NetworkSpec
 from bench.attention.plugins import imported_anew
 from bench.attention.user_code import describe_error, locate_function
 from bench.config import DEFAULT_WIDTH
@@ -37,8 +38,11 @@ from bench.conformance.rehearsal import (
     rehearse_resuming,
 )
 from bench.model import create_model
+from bench.networks import get_network, resolve
 from mnistref.spec import VariantSpec
 
+NARROWER = 8
+"""By which factor networks other than the default are narrower in checks."""
 SIZES = ((25, 25), (7, 13), (1, 9), (1, 1))
 """Heights and widths of features, including odd ones."""
 
@@ -224,21 +228,28 @@ def _require_state_types(mechanism: Mechanism) -> None:
             )
 
 
-def _require_exact_resuming(mechanism: Mechanism) -> None:
-    rehearse_resuming(mechanism.full_name)
+def _fill(mechanism: Mechanism, architecture: str) -> NetworkSpec:
+    """Return a network with the mechanism in its slots. Networks other than the default are narrow."""
+    entry = get_network(architecture)
+    width = entry.width if architecture == ATTRIBUTE else max(1, entry.width // NARROWER)
+    return resolve(mechanism.full_name, width, architecture)
 
 
-def _require_batch_sizes_work(mechanism: Mechanism) -> None:
-    rehearse_batches(mechanism.full_name)
+def _require_exact_resuming(mechanism: Mechanism, architecture: str = ATTRIBUTE) -> None:
+    rehearse_resuming(_fill(mechanism, architecture))
 
 
-def _require_run_works(mechanism: Mechanism, variant: VariantSpec) -> None:
-    rehearse(mechanism.full_name, variant)
+def _require_batch_sizes_work(mechanism: Mechanism, architecture: str = ATTRIBUTE) -> None:
+    rehearse_batches(_fill(mechanism, architecture))
 
 
-def _require_complete_state(mechanism: Mechanism) -> None:
+def _require_run_works(mechanism: Mechanism, variant: VariantSpec, architecture: str = ATTRIBUTE) -> None:
+    rehearse(_fill(mechanism, architecture), variant)
+
+
+def _require_complete_state(mechanism: Mechanism, architecture: str = ATTRIBUTE) -> None:
     """Raise UnfitError unless networks with one state_dict give one output, also after a new import of the file."""
-    model, other = (create_model(mechanism.full_name, variant="mini").eval() for _ in range(2))
+    model, other = (create_model(_fill(mechanism, architecture), variant="mini").eval() for _ in range(2))
     other.load_state_dict(model.state_dict())
     images, query = torch.rand(2, 3, 48, 48), torch.tensor([1, 2])
     logits = []
@@ -251,7 +262,7 @@ def _require_complete_state(mechanism: Mechanism) -> None:
         raise UnfitError("two networks with the same state_dict differ; a part of the state is outside of it")
     torch.manual_seed(4)
     with imported_anew(mechanism.full_name):
-        other = create_model(mechanism.full_name, variant="mini").eval()
+        other = create_model(_fill(mechanism, architecture), variant="mini").eval()
         other.load_state_dict(model.state_dict())
         torch.manual_seed(3)
         if not torch.equal(logits[0], other(images, query).logits):
@@ -266,30 +277,46 @@ ESSENTIAL_CHECKS: tuple[tuple[str, Check], ...] = (
     ("returns finite values, and maps in 0 … 1", _require_ranges),
 )
 """Checks without which the result of no other check is meaningful, with their descriptions."""
-_RUN_CHECKS: tuple[tuple[str, Check], ...] = tuple(
-    (
-        f"can be trained, tested and loaded on {variant.canvas} px, {variant.queries} queries",
-        partial(_require_run_works, variant=variant),
-    )
-    for variant in distinct_variants()
-)
-QUICK_CHECKS: tuple[tuple[str, Check], ...] = (
+_QUICK_MODULE_CHECKS: tuple[tuple[str, Check], ...] = (
     ("gives the same output with the same seed", _require_determinism),
     ("gives an output that does not depend on the other images in the batch", _require_independence),
     ("gives the same output for an image alone and in a batch", _require_alone_and_in_batch),
     ("gives the same output for several questions about an image together and one by one", _require_several_questions),
+)
+QUICK_CHECKS: tuple[tuple[str, Check], ...] = (
+    *_QUICK_MODULE_CHECKS,
     ("has only tensors in its state_dict", _require_state_types),
     ("has its whole state in its state_dict", _require_complete_state),
     ("resumes from a checkpoint without a difference", _require_exact_resuming),
     ("works with the batch sizes of a run", _require_batch_sizes_work),
 )
 """Checks that are done before each run, with their descriptions."""
-CHECKS: tuple[tuple[str, Check], ...] = (
-    ("has a gradient for every parameter and the features", _require_gradients),
-    ("can be converted to another precision", _require_precision),
-    *QUICK_CHECKS[:4],
-    ("works under autocast to bfloat16", _require_autocast),
-    *QUICK_CHECKS[4:],
-    *_RUN_CHECKS,
-)
-"""All checks of `bench check` other than `ESSENTIAL_CHECKS`, with their descriptions."""
+
+
+def checks_in(architecture: str) -> tuple[tuple[str, Check], ...]:
+    """Return the checks of `bench check` other than `ESSENTIAL_CHECKS`, with their descriptions.
+
+    Args:
+        architecture: the network of the checks that train a network. Networks other than the default are narrow, and
+            see images of one size.
+    """
+    variants = distinct_variants()
+    if architecture != ATTRIBUTE:
+        variants = [variant for variant in variants if variant.name == "mini"]
+    return (
+        ("has a gradient for every parameter and the features", _require_gradients),
+        ("can be converted to another precision", _require_precision),
+        *_QUICK_MODULE_CHECKS,
+        ("works under autocast to bfloat16", _require_autocast),
+        ("has only tensors in its state_dict", _require_state_types),
+        ("has its whole state in its state_dict", partial(_require_complete_state, architecture=architecture)),
+        ("resumes from a checkpoint without a difference", partial(_require_exact_resuming, architecture=architecture)),
+        ("works with the batch sizes of a run", partial(_require_batch_sizes_work, architecture=architecture)),
+        *(
+            (
+                f"can be trained, tested and loaded on {variant.canvas} px, {variant.queries} queries",
+                partial(_require_run_works, variant=variant, architecture=architecture),
+            )
+            for variant in variants
+        ),
+    )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.evaluation.output_checks import require_map_shapes
 from bench.evaluation.plain_tensors import as_tensor
-from bench.model import AttributeCNN, Output
+from bench.model import Output, SlotNetwork
 
 Model = Callable[..., Any]
 """A module or function: images f4 (B, 3, H, W) in 0 … 1, and query i8 (B,) → see `AnyModel`."""
@@ -84,7 +84,7 @@ def as_network(model: Model, classes: int) -> nn.Module:
     Raises:
         ValueError: the model cannot be called.
     """
-    if isinstance(model, AttributeCNN | AnyModel):
+    if isinstance(model, SlotNetwork | AnyModel):
         return model
     if not callable(model):
         raise ValueError(f"a model as {type(model).__name__}: pass a module or a function of (images, query)")

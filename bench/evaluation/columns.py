@@ -148,7 +148,7 @@ COLUMNS = (
     ),
     Column(
         RELATIVE_RUNTIME,
-        "Time of a training step divided by that of san with the same width.",
+        "Time of a training step divided by that of san in the same network with the same width.",
         number_format=ratio,
         higher_is_better=False,
         report_heading="step, ×\u00a0san",

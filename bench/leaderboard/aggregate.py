@@ -48,7 +48,7 @@ from bench.evaluation.columns import (
     board_columns,
 )
 from bench.evaluation.record_keys import OK, RIGHT, SCALE_BIN
-from bench.leaderboard.published import find_published
+from bench.leaderboard.published import find_published, is_papers_network
 from bench.leaderboard.statistics import (
     UNKNOWN,
     Interval,
@@ -103,11 +103,11 @@ def build_board(
       both, and `p_value` is its sign-flip test.
     - `rank` is 1 + the number of rows in the comparison group that are significantly better: they have a higher
       accuracy, and the interval of the paired difference, over the seeds of both, lies above 0.
-    - `relative_runtime` is the time of a training step divided by that of `san`, measured alternately.
+    - `relative_runtime` is the time of a training step divided by that of `san` in the same network.
     - `diagonal_lstm` names the implementations of the diagonal LSTM that ran; it is empty for networks without one, and
       for runs of versions that did not record it.
-    - `delta` is `accuracy` minus the published accuracy, if the digits are those of the papers. A changed law has no
-      published values.
+    - `delta` is `accuracy` minus the published accuracy, if the digits are those of the papers. A changed law and
+      another network have no published values.
 
     Args:
         results: the runs, see `bench.runs.records.read_results`.
@@ -164,7 +164,8 @@ def _flatten(result: RunRecord) -> dict[str, object]:
 def _summarize(runs: pd.DataFrame) -> dict[str, object]:
     """Return the row of the board for the runs that share it, without its comparison with other rows."""
     first, finished = runs.iloc[0], _finished(runs)
-    paper = None if runs[NOTE].map(is_changed).any() else find_published(first[VARIANT], first[ATTN])
+    is_other = runs[NOTE].map(is_changed).any() or not is_papers_network(first[RECIPE])
+    paper = None if is_other else find_published(first[VARIANT], first[ATTN])
     seeds = finished.drop_duplicates("seed")
     described = seeds if len(seeds) else runs
     accuracy = seeds[ACCURACY].astype(float).mean() if len(seeds) else math.nan

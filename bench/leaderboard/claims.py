@@ -20,7 +20,7 @@ from bench.config import training_stages
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, SCALES
 from bench.evaluation.record_keys import OK, RIGHT, SCALE_BIN
 from bench.leaderboard.aggregate import row_key
-from bench.leaderboard.published import PAPERS, find_published
+from bench.leaderboard.published import PAPERS, find_published, is_papers_network
 from bench.leaderboard.statistics import UNKNOWN, Interval, bootstrap_interval
 from bench.runs.record_types import RunRecord
 from mnistref.variants import is_changed
@@ -109,7 +109,7 @@ _Pair = tuple[str, str]
 
 
 def evaluate_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
-    """Return every claim for which there are finished runs with stored answers, under the law of the papers.
+    """Return every claim for which there are finished runs of the papers' network and law, with stored answers.
 
     Args:
         results: as for `bench.leaderboard.aggregate.build_board`.
@@ -117,7 +117,8 @@ def evaluate_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
     groups: dict[_ComparisonGroup, _Runs] = {}
     for result in results:
         answers = result.get("answers")
-        if result["status"] == OK and answers is not None and not is_changed(result.get("note")):
+        is_comparable = is_papers_network(result["recipe"]) and not is_changed(result.get("note"))
+        if result["status"] == OK and answers is not None and is_comparable:
             key = row_key(result)
             runs = groups.setdefault((key["variant"], key["dataset"], key["recipe"], key["queries"]), {})
             runs.setdefault(key["attn"], {}).setdefault(result["seed"], answers)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
+from bench.config import training_stages
 from bench.evaluation.columns import ACCURACY, TPR
 from mnistref.common.errors import DataProblemError
 
@@ -47,6 +48,15 @@ def read_published(text: str) -> dict[tuple[str, str, str, str], PublishedValue]
             )
         table[paper, row["variant"], row["attn"], row["measure"]] = PublishedValue(round(value, 6), row["source"])
     return table
+
+
+def is_papers_network(recipe: str) -> bool:
+    """Return whether a training is of the network whose values the papers print for the variants.
+
+    Args:
+        recipe: the label of the training, see `bench.config.RunConfig.training`.
+    """
+    return ",network=" not in training_stages(recipe)[0]
 
 
 def find_published(

@@ -5,18 +5,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
-from bench.config import DEFAULT_WIDTH, FIRST_RECIPES, training_stages
+from bench.config import DEFAULT_NETWORK, DEFAULT_WIDTH, FIRST_RECIPES, training_stages
 
+_DEFAULTS = {"network": DEFAULT_NETWORK, "width": str(DEFAULT_WIDTH)}
 _FLAGS = {"online": "new images in every epoch", "deterministic": "deterministic"}
 _NAMES = {"lr": "learning rate", "clip": "maximal gradient norm"}
-_SHARED_FIELDS = ("batch", "questions", "width")
+_SHARED_FIELDS = ("batch", "questions", "network", "width")
 """Fields that an earlier training mentions only if they differ from those of the last training."""
-_WORD_FIELDS = ("optimizer", "schedule", "questions", "patience")
-_WORD, _NUMBER = r"[A-Za-z0-9]+", r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?"
+_WORD, _NAME, _NUMBER = r"[A-Za-z0-9]+", r"[a-z0-9-]+", r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?"
+_PATTERNS = {**dict.fromkeys(("optimizer", "schedule", "questions", "patience"), _WORD), "network": _NAME}
+"""What the values of fields look like that are no numbers."""
 _DATASET = re.compile(r"(\w[\w.-]*)-[0-9a-f]{12}")
 
 Settings = Mapping[str, str]
-"""The fields of a recipe as text, see `bench.config.Recipe`; `name`, `width`, and the flags that are set."""
+"""The fields of a recipe as text, see `bench.config.Recipe`; `name`, `network`, `width`, and the flags that are set."""
 
 
 def describe_trainings(labels: Iterable[str]) -> dict[str, str]:
@@ -66,13 +68,13 @@ def _parse(label: str) -> Settings | None:
     name, *items = label.split(",")
     if name not in FIRST_RECIPES:
         return None
-    fields = {key: str(value) for key, value in asdict(FIRST_RECIPES[name]).items()} | {"width": str(DEFAULT_WIDTH)}
+    fields = {key: str(value) for key, value in asdict(FIRST_RECIPES[name]).items()} | _DEFAULTS
     changes: dict[str, str] = {}
     for item in items:
         key, _, value = item.partition("=")
         if item in _FLAGS:
             changes[item] = "set"
-        elif key in fields and key != "name" and re.fullmatch(_WORD if key in _WORD_FIELDS else _NUMBER, value):
+        elif key in fields and key != "name" and re.fullmatch(_PATTERNS.get(key, _NUMBER), value):
             changes[key] = value
         else:
             return None
@@ -111,7 +113,7 @@ def _describe_questions(questions: str) -> str:
 def _describe_changes(settings: Settings, described: Iterable[str]) -> list[str]:
     """Return the other settings that differ from those of the recipe in version 0.1."""
     initial = {key: str(value) for key, value in asdict(FIRST_RECIPES[settings["name"]]).items()}
-    initial |= {"width": str(DEFAULT_WIDTH)}
+    initial |= _DEFAULTS
     omitted = {"epochs", *described}
     changed = {key: value for key, value in settings.items() if key not in omitted and initial.get(key) != value}
     return [_FLAGS.get(key) or _describe_change(key, value) for key, value in changed.items()]
@@ -122,4 +124,6 @@ def _describe_change(key: str, value: str) -> str:
         return f"backgrounds fade in over {100 * float(value):g} % of the steps"
     if key == "width":
         return f"{value} channels"
+    if key == "network":
+        return f"network {value}"
     return f"{_NAMES.get(key, key)} {value}"

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.attention import NetworkSpec, resolve_network
+from bench.attention import NetworkSpec
 from bench.common.memory import ran_out
 from bench.compute import ComputeConfig, describe_threads
-from bench.config import DEFAULT_BASELINE, DEFAULT_WIDTH, TIMING_ROUNDS, Recipe
+from bench.config import DEFAULT_BASELINE, DEFAULT_NETWORK, TIMING_ROUNDS, Recipe
 from bench.conformance.isolation import ProbeProcess
 from bench.evaluation.column import QUARTILES, Column, reorder, with_suffixes
 from bench.evaluation.columns import (
@@ -32,7 +32,8 @@ from bench.evaluation.columns import (
     TRAIN_STEP_MS,
 )
 from bench.kernels.diagonal_lstm import ImplementationError
-from bench.model import AttributeCNN, build, number_of_stages
+from bench.model import SlotNetwork, build
+from bench.networks import resolve
 from bench.profiling.timing import Spread, Timing, Workload, random_batch, time_networks
 from bench.training.capture_mode import resolve_capture
 from mnistref.common.errors import RunProblemError, UsageProblemError
@@ -66,10 +67,12 @@ class TimingConditions:
     optimizer: str
     rounds: int
     torch: str
+    network: str = DEFAULT_NETWORK
 
     def __str__(self) -> str:
         where = f"{self.device} ({describe_threads(self.threads)})" if self.device == "cpu" else self.device
-        return (
+        network = f"{self.network}, " * (self.network != DEFAULT_NETWORK)
+        return network + (
             f"{self.variant} ({self.canvas} px), batch {self.batch}, {where}, {self.precision}, {self.capture}, "
             f"{self.optimizer}, {self.rounds} rounds, torch {self.torch}"
         )
@@ -141,15 +144,17 @@ def measure_runtime(
     recipe: Recipe,
     computing: ComputeConfig,
     rounds: int = TIMING_ROUNDS,
+    architecture: str = DEFAULT_NETWORK,
 ) -> tuple[TimingConditions, list[NetworkCost]]:
     """Time networks and the baselines alternately.
 
     Args:
-        networks: resolved networks, or slot lists for networks of the papers' width.
+        networks: slot lists, or resolved networks of this architecture and its default width.
         variant: gives the sizes of images, queries and labels.
         recipe: gives the optimizer and the number of images per step.
         computing: device, precision and capture.
         rounds: number of rounds.
+        architecture: name of the network around the mechanisms, see `bench.networks`.
 
     Returns:
         The common conditions, and the costs of the baselines and of the networks.
@@ -159,9 +164,9 @@ def measure_runtime(
             variable names cannot run.
         RunProblemError: the batch does not fit into the memory of the device.
     """
-    stages = number_of_stages(variant.canvas)
+    size = (variant.canvas, variant.canvas)
     resolved = [
-        resolve_network(network, DEFAULT_WIDTH, stages) if isinstance(network, str) else network
+        resolve(network, None, architecture, size) if isinstance(network, str) else network
         for network in (*BASELINES, *networks)
     ]
     timed = list(dict.fromkeys(resolved))
@@ -193,6 +198,7 @@ def measure_runtime(
         optimizer=recipe.optimizer,
         rounds=rounds,
         torch=torch.__version__,
+        network=architecture,
     )
     return conditions, [_cost(name, model, timings, errors[name]) for name, model in models.items()]
 
@@ -225,7 +231,7 @@ def _cost(name: str, model: nn.Module, timings: Mapping[str, Timing], error: Num
 
 
 def _numerical_error(
-    network: NetworkSpec, model: AttributeCNN, variant: VariantSpec, computing: ComputeConfig
+    network: NetworkSpec, model: SlotNetwork, variant: VariantSpec, computing: ComputeConfig
 ) -> NumericalError:
     """Return the errors of the logits, and of the gradient of all parameters, compared with fp64.
 
@@ -250,7 +256,7 @@ def _numerical_error(
 
 
 def _logits_and_gradient(
-    network: AttributeCNN, batch: tuple[Tensor, Tensor, Tensor], computing: ComputeConfig
+    network: SlotNetwork, batch: tuple[Tensor, Tensor, Tensor], computing: ComputeConfig
 ) -> tuple[Tensor, Tensor]:
     """Return the logits, and the gradient of the loss as one vector in the dtype of the network."""
     images, query, label = batch

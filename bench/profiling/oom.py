@@ -9,6 +9,7 @@ from bench.common.memory import give_back, ran_out
 from bench.compute import ComputeConfig
 from bench.config import DEFAULT_BASELINE, MIN_BATCH, RunConfig
 from bench.model import build
+from bench.networks import network_of
 from bench.profiling.timing import Workload, time_networks
 from mnistref.spec import VariantSpec
 
@@ -37,7 +38,8 @@ def _batch_fits(config: RunConfig, variant: VariantSpec, computing: ComputeConfi
         torch.cuda.empty_cache()
     try:
         models = {
-            name: build(name, variant, 0, computing.device, config.width) for name in (config.attn, DEFAULT_BASELINE)
+            name: build(network_of(replace(config, attn=name)), variant, 0, computing.device)
+            for name in (config.attn, DEFAULT_BASELINE)
         }
         questions = config.recipe.max_questions(variant.digits[1])
         workload = Workload(replace(config.recipe, batch=batch), variant, questions)

@@ -7,7 +7,8 @@ from dataclasses import replace
 from bench.compute import ComputeConfig
 from bench.config import DEFAULT_BASELINE, TIMING_ROUNDS, RunConfig
 from bench.evaluation.columns import RELATIVE_RUNTIME
-from bench.model import AttributeCNN, build
+from bench.model import SlotNetwork, build
+from bench.networks import network_of
 from bench.profiling import timing
 from mnistref.common.errors import UsageProblemError
 from mnistref.spec import VariantSpec
@@ -30,7 +31,7 @@ def timing_rounds() -> int:
 
 def measure_cost(
     config: RunConfig,
-    model: AttributeCNN,
+    model: SlotNetwork,
     variant: VariantSpec,
     computing: ComputeConfig,
     batch: int,
@@ -38,7 +39,7 @@ def measure_cost(
 ) -> dict[str, float | int]:
     """Return the entries of result.json about time and memory of a network.
 
-    Its step is timed alternately with that of `san` of the same width, for the ratio of both.
+    Its step is timed alternately with that of `san` in the same network of the same width, for the ratio of both.
 
     Args:
         config: the configuration of the run.
@@ -51,7 +52,8 @@ def measure_cost(
     workload = timing.Workload(replace(config.recipe, batch=batch), variant)
     models = {config.attn: model}
     if config.attn != DEFAULT_BASELINE:
-        models[DEFAULT_BASELINE] = build(DEFAULT_BASELINE, variant, config.seed, computing.device, config.width)
+        baseline = network_of(replace(config, attn=DEFAULT_BASELINE))
+        models[DEFAULT_BASELINE] = build(baseline, variant, config.seed, computing.device)
     timings = timing.time_networks(models, workload, computing, timing_rounds(), on_round=on_round)
     own = timings[config.attn]
     return {**own.as_dict(), RELATIVE_RUNTIME: own.step.ratio_to(timings[DEFAULT_BASELINE].step).median}

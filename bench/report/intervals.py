@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bench.common.number_format import percent
 from bench.evaluation.column import with_suffixes
 from bench.evaluation.columns import COUNTS, SCALES
-from bench.leaderboard.published import find_published
+from bench.leaderboard.published import find_published, is_papers_network
 from bench.leaderboard.statistics import wilson_interval
 from bench.report.groups import BoardEntry, ComparisonGroup, number
 from mnistref.variants import is_changed
@@ -54,7 +54,7 @@ def values_and_bounds(rates: Iterable[Rate]) -> list[float]:
 
 def published_value(group: ComparisonGroup, entry: BoardEntry, measure: str) -> float | None:
     """Return the published value for the mechanism of an entry; None if there is none."""
-    if is_changed(entry.row["note"]):
+    if is_changed(entry.row["note"]) or not is_papers_network(str(entry.row["recipe"])):
         return None
     paper = find_published(group.variant, str(entry.row["attn"]), measure)
     return paper.value if paper else None

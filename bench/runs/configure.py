@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bench.attention import NetworkSpec, resolve_network
+from bench.attention import NetworkSpec
 from bench.compute import ComputeConfig
-from bench.config import DEFAULT_WIDTH, Preset, Recipe, RunConfig
+from bench.config import Preset, Recipe, RunConfig
 from bench.distributed.process_group import is_launched_by_torchrun
+from bench.networks import resolve
 from bench.runs import records
 from bench.runs.network_loading import load_config
 from bench.training.capture_mode import resolve_capture
@@ -64,19 +65,19 @@ def configure(data: Path, network: str | NetworkSpec, seed: int, settings: RunSe
 
     Args:
         data: folder of the data set.
-        network: a resolved network, or a slot list for a network of the papers' width.
+        network: a resolved network, or a slot list for the default network.
         seed: seed of the run.
         settings: all other choices.
 
     Raises:
         UsageProblemError: the data set cannot be used for training; the initial weights are missing, or are those of
-            another mechanism or width; or "graph" is chosen and the steps have different numbers of questions.
+            another mechanism, network or width; or "graph" is chosen and the steps have different numbers of questions.
     """
     manifest = read_manifest(data)
     variant, computing, recipe = manifest.variant, settings.computing, settings.recipe
     _require_trainable(variant)
     if isinstance(network, str):
-        network = resolve_network(network, DEFAULT_WIDTH)
+        network = resolve(network)
     capture, reason = resolve_capture(
         computing.capture,
         computing.device.type,
@@ -103,6 +104,7 @@ def configure(data: Path, network: str | NetworkSpec, seed: int, settings: RunSe
         online=settings.online,
         deterministic=computing.deterministic,
         width=network.width,
+        network=network.architecture,
     )
 
 
@@ -115,12 +117,17 @@ def _load_initial_config(init: Path, network: NetworkSpec) -> RunConfig:
     """Return the configuration of the run with the initial weights.
 
     Raises:
-        UsageProblemError: it is of another mechanism or width.
+        UsageProblemError: it is of another mechanism, network or width.
     """
     initial = load_config(init)
     if initial.attn != network.name:
         raise UsageProblemError(
             f"--init {init}: this is a run of {initial.attn}; its weights do not fit {network.name}"
+        )
+    if initial.network != network.architecture:
+        raise UsageProblemError(
+            f"--init {init}: this is a run of the network {initial.network}; its weights do not fit "
+            f"{network.architecture}"
         )
     if initial.width != network.width:
         raise UsageProblemError(

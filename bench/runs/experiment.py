@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from bench.attention import NetworkSpec, resolve_network
+from bench.attention import NetworkSpec
 from bench.attention.user_code import describe_error, locate
 from bench.common.memory import free_memory, keep_freed, ran_out
 from bench.compute import ComputeConfig, explain_nondeterminism
@@ -23,7 +23,8 @@ from bench.evaluation.evaluate import DivergedError, Measure
 from bench.evaluation.record_keys import DIVERGED, FAILED, OK, REASON
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.kernels.diagonal_lstm.implementation_log import record_implementations
-from bench.model import AttributeCNN, build
+from bench.model import SlotNetwork, build
+from bench.networks import network_of
 from bench.profiling import oom, run_cost
 from bench.runs import records
 from bench.runs.configure import RunSettings, configure, hash_weights, prepare_dataset
@@ -85,11 +86,11 @@ def run(
     computing = ComputeConfig(torch.device(config.device), config.precision, config.capture, config.deterministic)
     options = options or ExecutionOptions()
     group = options.group
-    network = network or resolve_network(config.attn, config.width)
-    if (network.name, network.width) != (config.attn, config.width):
+    network = network or network_of(config)
+    if (network.name, network.width, network.architecture) != (config.attn, config.width, config.network):
         raise ValueError(
-            f"the network is {network.name}, width {network.width}; this does not match the configuration "
-            f"({config.attn}, width {config.width})"
+            f"the network is {network.label}, width {network.width}; this does not match the configuration "
+            f"({config.attn} in {config.network}, width {config.width})"
         )
     context = RunContext(
         config=config,
@@ -127,7 +128,7 @@ def _is_finished(context: RunContext) -> bool:
     )
 
 
-def _run_and_record(context: RunContext, model: AttributeCNN) -> None:
+def _run_and_record(context: RunContext, model: SlotNetwork) -> None:
     """Train and test, and write result.json, whether the run succeeds or not."""
     config, folder, computing, variant = context.config, context.folder, context.computing, context.manifest.variant
     log.info("%s on %s, %s, %s", config.attn, config.dataset, config.training, computing.description)
@@ -184,7 +185,7 @@ def _write_result(context: RunContext, started: float, outcome: Mapping[str, obj
         records.write_json(context.folder / records.RESULT, result)
 
 
-def _start(context: RunContext, model: AttributeCNN) -> None:
+def _start(context: RunContext, model: SlotNetwork) -> None:
     """Load the initial weights, if there are any, and create the folder of the run."""
     config, init, folder = context.config, context.init, context.folder
     if config.init_weights != (hash_weights(init / records.WEIGHTS) if init else None):
@@ -212,7 +213,7 @@ def _build_reproduction_info(context: RunContext) -> ReproductionInfo:
     return info
 
 
-def _train_and_test(context: RunContext, model: AttributeCNN) -> dict[str, Measure | str]:
+def _train_and_test(context: RunContext, model: SlotNetwork) -> dict[str, Measure | str]:
     """Train the network, write checkpoints and the history, and return the measures of the test."""
     config, folder, is_main = context.config, context.folder, context.options.group.is_main
     trainer = _build_trainer(context, model)
@@ -252,7 +253,7 @@ def _train_and_test(context: RunContext, model: AttributeCNN) -> dict[str, Measu
     return measures
 
 
-def _build_trainer(context: RunContext, model: AttributeCNN) -> Trainer:
+def _build_trainer(context: RunContext, model: SlotNetwork) -> Trainer:
     """Load the training and validation data, and return a trainer for them."""
     config, data, computing = context.config, context.data, context.computing
     train = load_training(config, data, computing.device, context.options.data)
@@ -278,9 +279,9 @@ def _require_trainable_batch(train: Split | OnlineImages, data: Path) -> None:
         raise DataProblemError(f"{data}: {len(train)} training question; batch normalisation needs 2 or more")
 
 
-def _list_eval_batch_sizes(context: RunContext, model: AttributeCNN, batch: int) -> list[int]:
+def _list_eval_batch_sizes(context: RunContext, model: SlotNetwork, batch: int) -> list[int]:
     """Return the batch sizes to try in validation and test. Several processes use one size, so that they agree."""
-    device, width = context.computing.device, context.config.width
+    device, width = context.computing.device, model.full_size_channels
     kind = device.type if context.options.group.size == 1 else "cpu"
     canvas, is_sampled = context.manifest.variant.canvas, batch_size.draws(model)
     return batch_size.sizes(kind, batch, canvas=canvas, width=width, free=free_memory(device), drawn=is_sampled)

@@ -8,7 +8,7 @@ from bench.evaluation.columns import COSTS, DIAGONAL_LSTM, PARAMS
 from bench.evaluation.evaluate import Measure, TestResult, test
 from bench.evaluation.record_keys import BEST_EPOCH, EPOCHS, VAL_ACCURACY
 from bench.kernels.diagonal_lstm.implementation_log import join_names, record_implementations
-from bench.model import AttributeCNN
+from bench.model import SlotNetwork
 from bench.profiling import run_cost
 from bench.runs import records
 from bench.runs.run_context import RunContext
@@ -18,7 +18,7 @@ from bench.training.trainer import Trainer
 
 
 def test_best_weights(
-    context: RunContext, trainer: Trainer, model: AttributeCNN, progress: RunProgress
+    context: RunContext, trainer: Trainer, model: SlotNetwork, progress: RunProgress
 ) -> dict[str, Measure | str]:
     """Test the network of the best epoch, write its weights and answers, and return the measures and costs."""
     config, computing, group, folder = context.config, context.computing, context.options.group, context.folder

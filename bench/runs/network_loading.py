@@ -15,6 +15,7 @@ from bench.config import EVALUATED, RunConfig
 from bench.evaluation.any_model import as_network
 from bench.evaluation.record_keys import OK
 from bench.model import build
+from bench.networks import network_of
 from bench.runs import records
 from bench.runs.provenance import build_config
 from bench.runs.user_models import load_recorded_model
@@ -103,7 +104,7 @@ def load_model(run: Path) -> tuple[RunConfig, nn.Module]:
     try:
         with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are then overwritten
             variant = _find_law(config, info)
-            network = build(config.attn, variant, config.seed, torch.device("cpu"), config.width)
+            network = build(network_of(config), variant, config.seed, torch.device("cpu"))
     except UsageProblemError as error:
         raise DataProblemError(f"{run / records.CONFIG}: this version cannot build the network: {error}") from error
     load_weights(run / records.WEIGHTS, network)

@@ -94,7 +94,7 @@ def parse_config(content: object) -> RunConfig:
         KeyError, TypeError, ValueError: a value is missing, or no run can have it.
     """
     config = build_config(content)
-    texts = (config.attn, config.variant, config.dataset, config.queries, config.init or "none")
+    texts = (config.attn, config.variant, config.dataset, config.queries, config.network, config.init or "none")
     if not all(map(is_text, texts)):
         raise TypeError("a name is not text")
     config.require_valid()

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from bench.attention import NetworkSpec, resolve_network
+from bench.attention import NetworkSpec
 from bench.common.json_files import parse_json
 from bench.config import EVALUATED, RunConfig
+from bench.networks import network_of
 from bench.runs import records
 from bench.runs.data_folder import list_data_folders
 from bench.runs.network_loading import read_config
@@ -79,7 +80,7 @@ def resolve_config_file(
     config, info = read_config(path)
     if config.recipe == EVALUATED:
         raise UsageProblemError(f"{path}: the network was not trained here; repeat its test with `bench evaluate`")
-    network = resolve_network(config.attn, config.width)
+    network = network_of(config)
     start = init or _to_path(info.get(records.INIT_RUN))
     if config.init and start is None:
         raise UsageProblemError(f"{path}: the run starts from the weights of another run ({config.init}); give --init")

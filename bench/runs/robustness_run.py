@@ -13,7 +13,7 @@ from bench.data.loading import load_split
 from bench.evaluation.columns import MASK_CORRECTNESS, POINTING, UNIFORM
 from bench.evaluation.evaluate import DivergedError, measure_questions
 from bench.evaluation.record_keys import RIGHT
-from bench.model import AttributeCNN
+from bench.model import SlotNetwork
 from bench.runs.network_loading import load_model
 from bench.runs.other_sets import count_shared_questions, factors_of
 from bench.runs.robustness_record import RECORD, RobustnessRecord, TestedSet, read_own_answers
@@ -82,10 +82,10 @@ def measure_robustness(
 def require_fitting_images(model: nn.Module, folder: Path) -> None:
     """Raise UsageProblemError if the images of a data set are too small for the network."""
     canvas = read_manifest(folder).variant.canvas
-    if isinstance(model, AttributeCNN) and canvas < 2 ** len(model.stages):
+    if isinstance(model, SlotNetwork) and canvas < 2**model.halvings:
         raise UsageProblemError(
-            f"{folder}: images of {canvas} px; the network halves them {len(model.stages)} times and needs "
-            f"{2 ** len(model.stages)} px or more"
+            f"{folder}: images of {canvas} px; the network halves them {model.halvings} times and needs "
+            f"{2**model.halvings} px or more"
         )
 
 

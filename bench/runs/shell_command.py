@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 
-from bench.config import DEFAULT_WIDTH, EVALUATED, RECIPES, Recipe, RunConfig
+from bench.config import DEFAULT_NETWORK, DEFAULT_WIDTH, EVALUATED, RECIPES, Recipe, RunConfig
 from mnistref.spec import RequestRecord
 from mnistref.variants import options_of_changes
 
@@ -57,8 +57,9 @@ def build_command(
 
 def _network_options(config: RunConfig) -> list[str]:
     """Return the options of the network. User classes have no digest, because the user has to insert their paths."""
-    width = ["--width", str(config.width)] if config.width != DEFAULT_WIDTH else []
-    return ["--attn", re.sub(r"#[0-9a-f]+", "", config.attn), *width]
+    attn, other = ["--attn", re.sub(r"#[0-9a-f]+", "", config.attn)], config.network != DEFAULT_NETWORK
+    network = ["--network", config.network] if other else []
+    return [*attn, *network, *(["--width", str(config.width)] if other or config.width != DEFAULT_WIDTH else [])]
 
 
 def _model_arguments(config: RunConfig) -> list[str]:

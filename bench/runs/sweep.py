@@ -57,7 +57,7 @@ class Task:
     @property
     def name(self) -> str:
         """Data set, mechanism and seed, for people."""
-        return f"{self.config.dataset} {self.config.attn} seed {self.config.seed}"
+        return f"{self.config.dataset} {self.network.label} seed {self.config.seed}"
 
     def as_dict(self, runs: Path, progress_options: ProgressOptions) -> RunTask:
         """Return the description of the run for `bench.runs.subprocess_worker.launch`.
@@ -143,8 +143,10 @@ def find_initial_runs(runs: Path, networks: Sequence[NetworkSpec], seeds: int) -
         UsageProblemError: there is no run at all, or there are several runs of a mechanism and seed.
     """
     found: dict[tuple[str, int], list[Path]] = {}
+    architectures = {network.architecture for network in networks}
     for result in records.read_results(runs):
-        if result["status"] == OK:
+        config = result.get("config")
+        if result["status"] == OK and (config is None or config.network in architectures):
             found.setdefault((result["attn"], result["seed"]), []).append(runs / result["run"])
     wanted = list(dict.fromkeys(itertools.product((network.name for network in networks), range(seeds))))
     if not any(key in found for key in wanted):

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 
-from bench.attention import NetworkSpec, resolve_network
+from bench.attention import NetworkSpec
 from bench.attention.user_code import describe_error
 from bench.common.number_format import describe_duration
 from bench.compute import ComputeConfig
-from bench.config import Recipe
+from bench.config import RunConfig
 from bench.conformance.isolation import ProbeProcess
+from bench.networks import network_of
 from bench.profiling.forecast import estimate_step_seconds, mean_questions
 from bench.runs import records
 from bench.runs.sweep import Task
@@ -67,12 +68,12 @@ def _measure_steps(tasks: Sequence[Task], threads: int | None) -> dict[tuple[Net
     with ProbeProcess() as probe:
         for key, task in reversed(first_tasks.items()):
             network, config, variant = task.network, task.config, get_variant(task.config.variant)
-            how = variant, config.recipe, ComputeConfig(torch.device(config.device), config.precision), threads
+            how = ComputeConfig(torch.device(config.device), config.precision), threads
             try:
                 if network.has_user_module:  # the child process resolves the name, because it has its own classes
-                    found[key] = probe.call(_estimate_by_name, network.name, network.width, *how)
+                    found[key] = probe.call(_estimate_by_name, network.name, config, variant, *how)
                 else:
-                    found[key] = estimate_step_seconds(network, *how)
+                    found[key] = estimate_step_seconds(network, variant, config.recipe, *how)
             except Exception as error:  # user code may raise any error; the runs will report it
                 log.warning(
                     "the time of %s on %s is not estimated: %s", network.name, config.variant, describe_error(error)
@@ -81,10 +82,10 @@ def _measure_steps(tasks: Sequence[Task], threads: int | None) -> dict[tuple[Net
 
 
 def _estimate_by_name(
-    attn: str, width: int, variant: VariantSpec, recipe: Recipe, computing: ComputeConfig, threads: int | None
+    attn: str, config: RunConfig, variant: VariantSpec, computing: ComputeConfig, threads: int | None
 ) -> float:
     """Do what `estimate_step_seconds` does, for a network that this process resolves."""
-    return estimate_step_seconds(resolve_network(attn, width), variant, recipe, computing, threads)
+    return estimate_step_seconds(network_of(config), variant, config.recipe, computing, threads)
 
 
 def _steps(task: Task) -> int:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from torch import nn
 
-from bench.attention import MECHANISMS, resolve_network
+from bench.attention import MECHANISMS
 from bench.attention.arnn import AttentionRNN
 from bench.config import EVALUATED, RunConfig, training_stages
 from bench.evaluation.columns import ACCURACY
 from bench.evaluation.panels import Panels, describe_totals
+from bench.networks import network_of
 from bench.runs.data_folder import read_fitting_manifest, resolve_data_folder
 from bench.runs.network_loading import load_model, read_finished_result
 from bench.visualization.examples import (
@@ -120,7 +121,7 @@ def _scale_sigma(config: RunConfig, model: nn.Module, sampling: SampleOptions) -
         UsageProblemError: several samples or a factor are given for a network that draws no maps.
     """
     samples, sigma_scale = sampling.number, sampling.sigma_scale
-    sampled = config.recipe != EVALUATED and resolve_network(config.attn, config.width).is_random
+    sampled = config.recipe != EVALUATED and network_of(config).is_random
     if not sampled and (samples != 1 or sigma_scale is not None):
         which = ", ".join(m.name for m in MECHANISMS.values() if m.sampled)
         raise UsageProblemError(

@@ -29,6 +29,18 @@ def _mechanisms() -> TableRows:
         yield names, about["slots"], about["summary"], about["paper"], count, options
 
 
+def _networks() -> TableRows:
+    """Return slots, width, parameters, description and source of each network."""
+    from bench.networks import NETWORKS
+
+    yield "network", "slots", "what it is", "source", "width", "parameters"
+    for network in NETWORKS.values():
+        about = network.describe()
+        kinds = [slot["kind"] for slot in about["slots"]]
+        slots = " + ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+        yield f"`{about['name']}`", slots, about["summary"], about["paper"], about["width"], f"{about['params']:,}"
+
+
 def _variants() -> TableRows:
     """Return canvas, background, question and source of each variant."""
     from mnistref.variants import VARIANTS
@@ -142,6 +154,7 @@ TABLES: dict[str, Callable[[], TableRows]] = {
     "colors": _colors,
     "fields": _fields,
     "mechanisms": _mechanisms,
+    "networks": _networks,
     "presets": _presets,
     "recipes": _recipes,
     "variants": _variants,

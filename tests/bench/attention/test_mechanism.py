@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 import bench
-from bench.attention import MECHANISMS, AttentionRNN, canonical_name, resolve_network
+from bench.attention import MECHANISMS, AttentionRNN, canonical_name, get_mechanism
 from bench.attention.mechanism import Mechanism
 from mnistref.common.errors import UsageProblemError
 
@@ -37,14 +37,14 @@ def test_options_after_a_name_are_canonical_and_change_the_module():
     assert canonical_name("arnn:hidden=16:context=5") == "arnn:context=5:hidden=16"
     assert canonical_name("arnn:hidden=32") == "arnn"
     assert canonical_name("ctx:kernel=5,arnn:hidden=8") == "pan-ctx:kernel=5,arnn:hidden=8"
-    first, last = (resolve_network("pan-ctx:kernel=5", 8).slots(4)[k].build_module(8, 4, last=k > 0) for k in (0, 3))
+    first, last = (get_mechanism("pan-ctx:kernel=5").build_module(8, 4, last=last) for last in (False, True))
     assert (first.features.kernel_size, last.features.kernel_size) == ((5, 5), (1, 1))
-    layer = resolve_network("arnn:hidden=16:context=5:padding=replicate", 8).slots(4)[0].build_module(8, 4)
+    layer = get_mechanism("arnn:hidden=16:context=5:padding=replicate").build_module(8, 4)
     assert layer.kernel_h.shape == (2, 64, 32)
     assert layer.context.kernel_size == (5, 5)
     assert layer.context.padding_mode == "replicate"
     for name in ("brnn2", "cbam-arnn"):
-        layer = resolve_network(f"{name}:hidden=16:context=5:padding=replicate", 8).slots(4)[0].build_module(8, 4)
+        layer = get_mechanism(f"{name}:hidden=16:context=5:padding=replicate").build_module(8, 4)
         within = next(part for part in layer.modules() if isinstance(part, AttentionRNN))
         assert within.kernel_h.shape == (2, 64, 32)
         assert within.context.kernel_size == (5, 5)

@@ -7,13 +7,15 @@ import pytest
 
 from bench.attention import canonical_name, resolve_network
 from bench.model import create_model
+from bench.networks import layout_of
 from mnistref.common.errors import UsageProblemError
 from tests.helpers import TOP
 
 
 def test_slot_lists_give_each_slot_a_mechanism():
     def names(attn: str, stages: int = 4) -> list[str]:
-        return [m.name for m in resolve_network(attn, 8).slots(stages)]
+        network = resolve_network(attn, 8)
+        return [m.name for m in network.fill(layout_of(network, {4: (100, 100), 5: (224, 224)}[stages]))]
 
     assert names("arnn") == ["arnn"] * 4
     assert names("none,arnn", 5) == ["none"] + ["arnn"] * 4
