@@ -152,7 +152,8 @@ class AttributeCNN(nn.Module):
         if self.training and not len(images):
             raise ValueError("empty batch: give 2 images or more in training (evaluation returns empty logits)")
         shape = query.shape
-        questions = one_hot(query.flatten(), self.queries, images)
+        queries = self.queries
+        questions = one_hot(query.flatten(), queries, images) if queries else images.new_zeros(query.numel(), 0)
         out = self._answer(images, questions, shape[1] if len(shape) == 2 else image_index)
         if len(shape) == 1:
             return out

@@ -213,6 +213,11 @@ class VariantSpec:
         return "colour" if self.query == "class" else "digit"
 
     @property
+    def target_noun(self) -> str:
+        """What the mask of a question covers, in words."""
+        return "queried digit" if self.asks else "digit"
+
+    @property
     def values_text(self) -> str:
         """The values of queries and labels, as half a sentence."""
         labels = ", ".join(self.label_names)

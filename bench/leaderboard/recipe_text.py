@@ -11,8 +11,8 @@ _FLAGS = {"online": "new images in every epoch", "deterministic": "deterministic
 _NAMES = {"lr": "learning rate", "clip": "maximal gradient norm"}
 _SHARED_FIELDS = ("batch", "questions", "width")
 """Fields that an earlier training mentions only if they differ from those of the last training."""
-_WORD_FIELDS = ("optimizer", "schedule", "questions", "patience")
-_WORD, _NUMBER = r"[A-Za-z0-9]+", r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?"
+_WORD_FIELDS = ("optimizer", "schedule", "questions", "patience", "augment")
+_WORD, _NUMBER = r"[A-Za-z0-9+]+", r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?"
 _DATASET = re.compile(r"(\w[\w.-]*)-[0-9a-f]{12}")
 
 Settings = Mapping[str, str]

@@ -4,9 +4,10 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
+from bench.attention import NONE as WITHOUT_ATTENTION
 from bench.compute import ComputeConfig
 from bench.config import DEFAULT_BASELINE, TIMING_ROUNDS, RunConfig
-from bench.evaluation.columns import RELATIVE_RUNTIME
+from bench.evaluation.columns import OVER_NONE, RELATIVE_RUNTIME
 from bench.model import AttributeCNN, build
 from bench.profiling import timing
 from mnistref.common.errors import UsageProblemError
@@ -38,7 +39,8 @@ def measure_cost(
 ) -> dict[str, float | int]:
     """Return the entries of result.json about time and memory of a network.
 
-    Its step is timed alternately with that of `san` of the same width, for the ratio of both.
+    Its step is timed alternately with that of `san` of the same width, for the ratio of both, and, if images come
+    without a question, with that of the same network without attention.
 
     Args:
         config: the configuration of the run.
@@ -50,8 +52,12 @@ def measure_cost(
     """
     workload = timing.Workload(replace(config.recipe, batch=batch), variant)
     models = {config.attn: model}
-    if config.attn != DEFAULT_BASELINE:
-        models[DEFAULT_BASELINE] = build(DEFAULT_BASELINE, variant, config.seed, computing.device, config.width)
+    for name in [DEFAULT_BASELINE] if variant.asks else [DEFAULT_BASELINE, WITHOUT_ATTENTION]:
+        if name not in models:
+            models[name] = build(name, variant, config.seed, computing.device, config.width)
     timings = timing.time_networks(models, workload, computing, timing_rounds(), on_round=on_round)
     own = timings[config.attn]
-    return {**own.as_dict(), RELATIVE_RUNTIME: own.step.ratio_to(timings[DEFAULT_BASELINE].step).median}
+    ratios = {RELATIVE_RUNTIME: own.step.ratio_to(timings[DEFAULT_BASELINE].step).median}
+    if not variant.asks:
+        ratios[OVER_NONE] = own.step.ratio_to(timings[WITHOUT_ATTENTION].step).median
+    return {**own.as_dict(), **ratios}

@@ -48,6 +48,15 @@ def _variants() -> TableRows:
         yield f"`{variant.name}`", size, background, digits, question, variant.classes, splits, variant.paper
 
 
+def _tasks() -> TableRows:
+    """Return the default size and the description of each task."""
+    from bench.tasks import TASKS
+
+    yield "`--task`", "canvas", "what it is"
+    for task in TASKS.values():
+        yield f"`{task.name}`", f"{task.canvas} × {task.canvas}", task.summary
+
+
 def _fields() -> TableRows:
     """Return dtype, shape, range and meaning of each field of a shard."""
     from mnistref.storage.schema import FIELDS
@@ -148,6 +157,7 @@ TABLES: dict[str, Callable[[], TableRows]] = {
     "mechanisms": _mechanisms,
     "presets": _presets,
     "recipes": _recipes,
+    "tasks": _tasks,
     "variants": _variants,
 }
 

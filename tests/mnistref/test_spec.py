@@ -44,6 +44,7 @@ def test_a_variant_without_a_query_has_classes_of_digits_and_no_queries():
     variant = VARIANTS["mone"]
     assert (variant.asks, variant.queries, variant.query_names) == (False, 0, ())
     assert (variant.classes, variant.label_names, variant.label_noun) == (10, tuple("0123456789"), "digit")
+    assert (variant.target_noun, VARIANTS["mini"].target_noun) == ("digit", "queried digit")
     assert variant.values_text == "There is no query; the label is one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
     assert variant.description == (
         "Images of one coloured digit on a natural photo, in different sizes. The label is the digit's class."
