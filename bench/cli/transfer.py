@@ -37,7 +37,7 @@ def transfer(run: Path, task: str, canvas: int | None, batch: int, root: Path, d
     from bench.runs.transfer_run import transfer_run
     from mnistref.common.text_table import table
 
-    found = transfer_run(run, task, root, resolve_compute(device), batch, canvas)
+    found = transfer_run(run, task, root, resolve_compute(device), batch=batch, canvas=canvas)
     if as_json:
         return emit_json({**asdict(found), "accuracies": list(found.accuracies), "mean": found.mean})
     rows = [

@@ -45,6 +45,8 @@ SHARE_RANGE = (0.0, 1.0)
 _OVER_NONE_DOC = "Time of a training step on images without a question, divided by that of none in the same network."
 _map_share = partial(Column, number_format=share, higher_is_better=True, of_maps=True, value_range=SHARE_RANGE)
 """Constructor of the column of a metric of attention maps that is a share, where higher is better."""
+_percentage = partial(Column, number_format=percent, bounded=True, value_range=SHARE_RANGE)
+"""Constructor of the column of a share in percent, with its interval."""
 
 
 def _shared_setting(name: str, doc: str) -> Column:
@@ -90,7 +92,7 @@ COLUMNS = (
         value_range=SHARE_RANGE,
     ),
     *(
-        Column(name, doc, percent, better, f"{heading}, %", f"{heading} %", bounded=True, value_range=SHARE_RANGE)
+        _percentage(name, doc, higher_is_better=better, report_heading=f"{heading}, %", text_heading=f"{heading} %")
         for name, heading, better, doc in (
             (
                 TOP5,
