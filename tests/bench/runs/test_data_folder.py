@@ -67,7 +67,7 @@ def test_a_data_set_that_is_nowhere_is_an_error_that_says_how_to_make_it(moved, 
 
 
 def test_a_data_set_must_have_the_queries_and_classes_of_the_network(moved, mini, make, tmp_path):
-    config, message = load_config(moved), "5 queries and 10 classes, but this network, trained on mini, has 10"
+    message = "5 queries and 10 classes, but this network, trained on mini, has 10"
     assert read_fitting_manifest(mini, VARIANTS["mini"]) == read_manifest(mini)
     assert resolve_fitting_folder(moved, None, mini.parent.parent) == mini
     assert resolve_fitting_folder(moved, mini, tmp_path) == mini
