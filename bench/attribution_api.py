@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import require_testable
-from bench.attribution.attack import find_names, parse_norms
-from bench.attribution.attack_names import DEFAULT_NORMS, METHODS, REGIONS
+from bench.attribution.attack import find_names, find_regions, parse_norms
+from bench.attribution.attack_names import DEFAULT_NORMS, METHODS
 from bench.attribution.explain import ExplanationOptions
 from bench.attribution.explain import explain as explain_questions
 from bench.attribution.explained_network import ExplainedNetwork
@@ -110,7 +110,7 @@ def attack(
     dataset: MnistRef | str | Path,
     *,
     methods: str | Iterable[str] = tuple(METHODS),
-    regions: str | Iterable[str] = tuple(REGIONS),
+    regions: str | Iterable[str] | None = None,
     eps: str | float | Iterable[float] = DEFAULT_NORMS,
     batch: int = BATCH,
     device: str | torch.device | None = None,
@@ -123,7 +123,8 @@ def attack(
         model: a module or function that returns logits, see `evaluate`. Gradients must flow from them to the images.
         dataset: as of `evaluate`. Take a slice: by default, each question is attacked 40 times.
         methods: keys of `bench.attribution.attack_names.METHODS`, such as ["fgsm"] or "fgsm,pgd".
-        regions: keys of `bench.attribution.attack_names.REGIONS`: the pixels that may change.
+        regions: keys of `bench.attribution.attack_names.REGIONS`: the pixels that may change. None for all that the
+            images have.
         eps: largest changes of a pixel in 1/255, above 0 and at most 255.
         batch: questions per call.
         device: as of `evaluate`.
@@ -141,11 +142,10 @@ def attack(
         DataProblemError: a file of the data set is damaged.
     """
     norms = (eps,) if isinstance(eps, int | float) else eps
-    plan = AttackPlan(
-        find_names(methods, METHODS, "attack"), find_names(regions, REGIONS, "region"), parse_norms(norms)
-    )
+    chosen, sizes = find_names(methods, METHODS, "attack"), parse_norms(norms)
     data = _open(dataset, split, queries)
     network, questions = _load_explained(model, data, batch, device)
+    plan = AttackPlan(chosen, find_regions(regions, data.variant.asks), sizes)
     computing = ComputeConfig(questions.device)
     with computing.backend_flags():
         fooling = measure_fooling(network, questions, plan, batch)
@@ -188,7 +188,8 @@ def swap(
     network, questions = _load_explained(model, data, batch, device)
     first, second = pair_questions(questions, _all_questions(questions, data))
     if not len(first):
-        raise ValueError("no image has two questions: pass more images, or another data set")
+        few = "pass more images, or another data set" if data.variant.asks else f"{data.variant.name} has no questions"
+        raise ValueError(f"no image has two questions: {few}")
     computing = ComputeConfig(questions.device)
     with computing.backend_flags():
         swapped = swap_questions(network, first, second, batch)
@@ -225,7 +226,8 @@ def _all_questions(questions: Split, data: MnistRef) -> Split:
     asked = np.isin(every.image, images)
     columns = {"image": np.searchsorted(images, every.image[asked])}
     columns |= {name: getattr(every, name)[asked] for name in ("slot", "query", "label")}
-    return replace(questions, **{name: torch.from_numpy(column) for name, column in columns.items()}, scale=None)
+    tensors: dict[str, Any] = {name: torch.from_numpy(column) for name, column in columns.items()}
+    return replace(questions, **tensors, scale=None)
 
 
 __all__ = ["Saliency", "attack", "saliency", "swap"]

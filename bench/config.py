@@ -1,22 +1,44 @@
-"""Configuration of a run, recipes and presets. Pure.
+"""Configuration of a run, and presets. Pure.
 
 A `RunConfig` is frozen, and its id contains the hash of its canonical JSON.
 """
 
 import hashlib
-import math
 import re
 from dataclasses import asdict, dataclass, replace
 
-from mnistref.common.errors import UsageProblemError, did_you_mean
+from bench.recipes import (
+    AUGMENTATIONS,
+    EVALUATED,
+    FIRST_RECIPES,
+    MIN_BATCH,
+    NO_OVERRIDES,
+    RECIPES,
+    Recipe,
+    RecipeOverrides,
+    get_recipe,
+    is_integer,
+    recipe_validity,
+)
 from mnistref.spec import canonical_json
 from mnistref.variants import FIRST_STEPS_DIGITS, FIRST_STEPS_SIZES
+
+__all__ = [
+    "AUGMENTATIONS",
+    "EVALUATED",
+    "FIRST_RECIPES",
+    "MIN_BATCH",
+    "NO_OVERRIDES",
+    "RECIPES",
+    "Recipe",
+    "RecipeOverrides",
+    "get_recipe",
+]
+"""Names of `bench.recipes` that are importable from here, too."""
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 CAPTURES = ("eager", "graph")
 """How a training step runs: operation by operation, or as a recorded CUDA graph. `--capture` also accepts "auto"."""
-OPTIMIZERS = ("adam", "rmsprop")
-SCHEDULES = ("onecycle", "steps")
 DEVICES = ("auto", "cpu", "cuda")
 LOGS = ("tensorboard",)
 """Formats of event files."""
@@ -25,84 +47,12 @@ DEFAULT_NETWORK, DEFAULT_WIDTH = "attribute", 32
 MAX_WIDTH = 1024
 CHECKPOINT_SECONDS = 60.0
 """Default interval of checkpoints within an epoch. There is also a checkpoint after each epoch."""
-MIN_BATCH = 2
-"""Minimal batch of a step, because batch normalisation takes statistics over it."""
 DEFAULT_BASELINE = "san"
 """Default network that others are compared with."""
 TIMING_ROUNDS = 7
 """Default number of timing rounds. Each round times every network once."""
 _ADDED_FIELDS = ("online", "deterministic", "width", "network")
 """Fields of `RunConfig` that were added later. Their default values are not part of a run's id."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained.
-
-    Attributes:
-        name: a key of `RECIPES`.
-        optimizer: one of `OPTIMIZERS`.
-        lr: peak learning rate, above 0 and at most 1.
-        batch: number of images in a step, `MIN_BATCH` or more.
-        epochs: maximal number of epochs.
-        schedule: "onecycle" raises the learning rate to `lr` and lowers it to 0 over all steps; "steps" divides `lr` by
-            1.5 at epoch 31 and every 12 epochs after that.
-        patience: training stops after this many epochs without a better validation accuracy; None never stops it.
-        clip: maximal norm of the gradient.
-        fade: share of all steps, 0 … 1, in which everything except the digits brightens from black to its full
-            brightness. This uses the masks of the training set.
-        questions: number of questions about each image in a step, or "one" or "all". With "one", a step has `batch`
-            questions, each with its own image.
-    """
-
-    name: str
-    optimizer: str
-    lr: float
-    batch: int
-    epochs: int
-    schedule: str
-    patience: int | None = None
-    clip: float = 5.0
-    fade: float = 0.0
-    questions: int | str = "one"
-
-    @property
-    def label(self) -> str:
-        """The name, followed by the fields that differ from version 0.1, so that labels in old records stay valid."""
-        if self == EVALUATED:
-            return self.name
-        initial = asdict(FIRST_RECIPES[self.name])
-        changed = [f"{key}={value}" for key, value in asdict(self).items() if value != initial[key]]
-        return ",".join([self.name, *changed])
-
-    def max_questions(self, digits: int) -> int | None:
-        """Return the maximal number of questions about an image in a step; None if each question has its own image.
-
-        Args:
-            digits: maximal number of digits in an image.
-        """
-        if isinstance(self.questions, int):
-            return self.questions
-        return digits if self.questions == "all" else None
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the fields as JSON values. `questions` is omitted if it is "one", so that old run ids stay valid."""
-        return {key: value for key, value in asdict(self).items() if key != "questions" or value != "one"}
-
-
-FIRST_RECIPES = {
-    # PAN's program; ARNN: "identical" (SPEC of both: RMSProp α 0.9, ε 1e-6).
-    "pan": Recipe("pan", "rmsprop", lr=0.003, batch=200, epochs=300, schedule="steps", patience=50),
-    # Small batches matter more than many epochs: attention maps form after a number of steps, whatever the batch size.
-    "fast": Recipe("fast", "adam", lr=0.003, batch=50, epochs=10, schedule="onecycle"),
-}
-"""Recipes of version 0.1."""
-RECIPES = FIRST_RECIPES | {
-    "fast": Recipe("fast", "adam", lr=0.003, batch=32, epochs=3, schedule="onecycle", questions="all"),
-}
-
-EVALUATED = Recipe("evaluated", "none", lr=0.0, batch=0, epochs=0, schedule="none")
-"""The recipe of a network that was trained elsewhere, and only tested by `bench evaluate`."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +162,7 @@ class RunConfig:
         Raises:
             ValueError: a value is invalid. The message is the name and the value.
         """
-        recipe_checks = {} if self.recipe == EVALUATED else _recipe_validity(self.recipe)
+        recipe_checks = {} if self.recipe == EVALUATED else recipe_validity(self.recipe)
         for name, is_valid in (self._validity() | recipe_checks).items():
             if not is_valid:
                 raise ValueError(f"{name}: {getattr(self, name, getattr(self.recipe, name, None))!r}")
@@ -222,8 +172,8 @@ class RunConfig:
             "device": self.device in DEVICES[1:],
             "precision": self.precision in PRECISIONS,
             "capture": self.capture in CAPTURES,
-            "seed": _is_integer(self.seed, 0, 2**31 - 1),
-            "width": _is_integer(self.width, 1, MAX_WIDTH),
+            "seed": is_integer(self.seed, 0, 2**31 - 1),
+            "width": is_integer(self.width, 1, MAX_WIDTH),
             "network": bool(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", str(self.network))),
         }
 
@@ -246,58 +196,9 @@ class RunConfig:
         return f"{self.variant}-{attn}-s{self.seed}-{digest}"
 
 
-def _recipe_validity(recipe: Recipe) -> dict[str, bool]:
-    return {
-        "name": recipe.name in tuple(RECIPES),  # a damaged record may hold a list, which cannot be a key
-        "optimizer": recipe.optimizer in OPTIMIZERS,
-        "schedule": recipe.schedule in SCHEDULES,
-        "epochs": _is_integer(recipe.epochs, 1),
-        "batch": _is_integer(recipe.batch, MIN_BATCH),
-        "questions": recipe.questions in ("one", "all") or _is_integer(recipe.questions, 1),
-        "patience": recipe.patience is None or _is_integer(recipe.patience, 1),
-        "lr": _is_number(recipe.lr) and 0 < recipe.lr <= 1,
-        "fade": _is_number(recipe.fade, 1),
-        "clip": _is_number(recipe.clip) and recipe.clip > 0,
-    }
-
-
-def _is_integer(value: object, minimum: int, maximum: float = math.inf) -> bool:
-    return type(value) is int and minimum <= value <= maximum
-
-
-def _is_number(value: float, maximum: float = 1e30) -> bool:
-    """Return whether a value is a number from 0 to `maximum`, which NaN is not."""
-    return type(value) in (int, float) and 0 <= value <= maximum
-
-
 def training_stages(training: str) -> list[str]:
     """Return the stages of a label such as `RunConfig.training`, last stage first: all others name their data set."""
     return training.rstrip(")").split(",init=(")
-
-
-def get_recipe(name: str) -> Recipe:
-    """Return the recipe of that name.
-
-    Raises:
-        UsageProblemError: there is no such recipe.
-    """
-    if name not in RECIPES:
-        raise UsageProblemError(f"unknown recipe {name!r}: {did_you_mean(name, list(RECIPES))}")
-    return RECIPES[name]
-
-
-@dataclass(frozen=True)
-class RecipeOverrides:
-    """Values that replace those of a recipe, see `Recipe`; None keeps the recipe's value."""
-
-    epochs: int | None = None
-    batch: int | None = None
-    lr: float | None = None
-    fade: float | None = None
-    questions: int | str | None = None
-
-
-NO_OVERRIDES = RecipeOverrides()
 
 
 def choose_preset(name: str | None = None, variant: str | None = None, train: int | None = None) -> Preset:

@@ -30,6 +30,7 @@ class GenerateOptions(TypedDict, total=False):
     scales: Sequence[float] | None
     digits_per_image: Sequence[int] | None
     canvas: int | None
+    distractors: int | None
 
 
 def generate(
@@ -51,6 +52,7 @@ def generate(
     scales: Sequence[float] | None = None,
     digits_per_image: Sequence[int] | None = None,
     canvas: int | None = None,
+    distractors: int | None = None,
 ) -> Path:
     """Generate a data set, and return its folder. Same as the command `mnistref generate`, with the same defaults.
 
@@ -75,6 +77,8 @@ def generate(
             following arguments, the law is not that of the papers, and the data set has a note that says so.
         digits_per_image: lowest and highest number of digits in an image, 1 … 9; by default those of the variant.
         canvas: side of the images in pixels, 1 … 1,024; by default that of the variant.
+        distractors: number of distractors in an image, 0 … 1,000; by default that of the variant. Variants with a black
+            background have none.
 
     Raises:
         UsageProblemError: an argument is invalid, or so many digits do not fit on the canvas.
@@ -84,7 +88,7 @@ def generate(
     """
     sizes = {split: n for split, n in (("train", train), ("val", val), ("test", test)) if n is not None}
     sources = (str(digits), str(backgrounds), pool, skip_bad, any_digits, keep_copies)
-    law = (scales, digits_per_image, canvas)
+    law = (scales, digits_per_image, canvas, distractors)
     return generate_data_set(Request(variant, Path(root), seed, sizes, *sources, *law), workers, scheduler=scheduler)
 
 

@@ -84,6 +84,7 @@ _workers = partial(headed_option, "Workers")
     "--digits-per-image", type=RangeType(int), help="Digits in an image, 1 to 9.  [default: the variant's, 5,9 for mbg]"
 )
 @_law("--canvas", type=int, metavar="PIXELS", help="Side of an image.  [default: the variant's, 100 for mbg]")
+@_law("--distractors", type=int, metavar="N", help="Distractors in an image.  [default: the variant's, 17 for mdist]")
 @_workers("--workers", type=click.IntRange(min=1), metavar="N", help="Number of workers.  [default: processors]")
 @_workers("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of a Dask scheduler.")
 def generate(
@@ -102,6 +103,7 @@ def generate(
     scales: tuple[float, float] | None,
     digits_per_image: tuple[int, int] | None,
     canvas: int | None,
+    distractors: int | None,
     workers: int | None,
     scheduler: str | None,
     dry_run: bool,
@@ -114,19 +116,20 @@ def generate(
     objects, and wrong labels. Smaller or recompressed copies of a photo are skipped. With --pool disjoint, no digit or
     photo is in two splits. By default there is one worker per processor, or fewer if shards are large.
 
-    --scales, --digits-per-image and --canvas change the sampling law. The data set then has its own id, and a note
-    that its law is not the papers'.
+    --scales, --digits-per-image, --canvas and --distractors change the sampling law. The data set then has its own id,
+    and a note that its law is not the papers'.
 
     \b
     mnistref generate --variant mini
     mnistref generate --variant mbg --scales 1,1.5
+    mnistref generate --variant mone --distractors 17
     mnistref generate --variant mbg --backgrounds photos/ --seed 1 --train 30000 --workers 8
     """
     from mnistref.generation import generate as generator
 
     sizes = {split: n for split, n in (("train", train), ("val", val), ("test", test)) if n is not None}
     sources = (digits, backgrounds, pool, skip_bad, any_digits, keep_copies)
-    request = generator.Request(variant, root, seed, sizes, *sources, scales, digits_per_image, canvas)
+    request = generator.Request(variant, root, seed, sizes, *sources, scales, digits_per_image, canvas, distractors)
     if dry_run:
         made = generator.plan(request)
         logging.info("%s images, about %.2f GB; nothing was generated", f"{made.images:,}", made.bytes / 1e9)

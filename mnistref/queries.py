@@ -11,7 +11,10 @@ from mnistref.spec import VariantSpec
 
 
 class Triples(NamedTuple):
-    """T questions: `image` i8 (T,), `slot` i8 (T,), `query` i8 (T,), `label` i8 (T,)."""
+    """T questions: `image` i8 (T,), `slot` i8 (T,), `query` i8 (T,), `label` i8 (T,).
+
+    Of a variant without a query, there is one for each image, and `query` is 0.
+    """
 
     image: np.ndarray
     slot: np.ndarray
@@ -62,6 +65,8 @@ def triples(
         if units == "author":
             image, slot = image[: len(query_slot)], slot[: len(query_slot)]
     by_class, by_color = digit_class[image, slot].astype(np.int64), digit_color[image, slot].astype(np.int64)
+    if not variant.asks:
+        return Triples(image, slot, np.zeros_like(by_class), by_class)
     query, label = (by_class, by_color) if variant.query == "class" else (by_color, by_class)
     return Triples(image, slot, query, label)
 

@@ -16,8 +16,14 @@ DISJOINT, POOLED = POOLS = ("disjoint", "pooled")
 """`disjoint`: no digit or photo is in two splits. `pooled`: all splits share all digits and photos."""
 BACKGROUNDS = {"black": "black", "distractors": "black over patches of other digits", "photo": "a natural photo"}
 """Kind of background → words for it in `VariantSpec.description`."""
-QUERIES = ("class", "color")
-"""What a query names. `class`: the label is the colour. `color`: the label is the class."""
+NO_QUERY = "none"
+QUERIES = ("class", "color", NO_QUERY)
+"""What a query names.
+
+- class: the label is the colour
+- color: the label is the class
+- none: there is no query. An image has one digit, and the label is its class
+"""
 UNITS = ("one", "all", "author")
 """How questions are taken from a split.
 
@@ -29,6 +35,8 @@ MAX_JITTER = 255
 MAX_DIGITS = 9
 MAX_SCALE = 8
 """Largest scale: up to it, multiples of 2⁻²¹ are exact in float32."""
+MAX_DISTRACTORS = 1000
+"""Largest number of distractors of a request."""
 MAX_CANVAS = 1024
 """Largest canvas of a request, in pixels. A shard of 1,000 images then has 3 GB."""
 CLASSES = 10
@@ -88,7 +96,7 @@ class RequestRecord(TypedDict):
     Attributes:
         sizes: images per split.
         digits, backgrounds: the sources; None if a source was a folder of the user.
-        scales, digits_per_image, canvas: only of a changed law, see `mnistref.variants.change_law`.
+        scales, digits_per_image, canvas, distractors: only of a changed law, see `mnistref.variants.change_law`.
     """
 
     variant: str
@@ -101,6 +109,7 @@ class RequestRecord(TypedDict):
     scales: NotRequired[Sequence[float]]
     digits_per_image: NotRequired[Sequence[int]]
     canvas: NotRequired[int]
+    distractors: NotRequired[int]
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,7 @@ class VariantSpec:
         digits: inclusive range of the number of digits per image.
         scales: range of the scale, a factor on the 28-pixel glyph.
         repeats: inclusive range of how often the queried class occurs in an image.
-        distractors: number of distractor patches per image; 0 unless `background` is `distractors`.
+        distractors: number of distractor patches per image; 0 if `background` is `black`.
         jitter: standard deviation of the colour noise, 0 … 255, in units of a colour channel.
         splits: splits that can be generated.
         note: what a reader of any number on this variant should know; empty if there is nothing.
@@ -126,7 +135,8 @@ class VariantSpec:
         expected_ink: expected mean ink of a digit, as a fraction of the canvas.
 
     Raises:
-        ValueError: `background`, `query`, `jitter` or `distractors` has a value that the renderers cannot draw.
+        ValueError: `background`, `query`, `jitter` or `distractors` has a value that the renderers cannot draw; or
+            there is no query, although an image can have several digits.
     """
 
     name: str
@@ -158,21 +168,27 @@ class VariantSpec:
             raise ValueError(
                 f"variant {self.name}: jitter is {self.jitter!r}, must be an integer from 0 to {MAX_JITTER}"
             )
-        # the compiled renderer draws distractors over any background, the reference only over black
-        if self.distractors and self.background != "distractors":
+        if self.distractors and self.background == "black":
             raise ValueError(
-                f"variant {self.name}: distractors is {self.distractors}, must be 0 with background {self.background!r}"
+                f"variant {self.name}: distractors is {self.distractors}, must be 0 with background 'black'"
             )
+        if not self.asks and (self.digits, self.repeats) != ((1, 1), (1, 1)):
+            raise ValueError(f"variant {self.name}: digits is {self.digits}, must be (1, 1) without a query")
+
+    @property
+    def asks(self) -> bool:
+        """Whether an image comes with a question."""
+        return self.query != NO_QUERY
 
     @property
     def classes(self) -> int:
         """Number of labels."""
-        return len(COLORS) if self.query == "class" else CLASSES
+        return len(self.label_names)
 
     @property
     def queries(self) -> int:
-        """Number of different queries."""
-        return CLASSES if self.query == "class" else len(COLORS)
+        """Number of different queries; 0 if there is none."""
+        return len(self.query_names)
 
     @property
     def trainable(self) -> bool:
@@ -182,6 +198,8 @@ class VariantSpec:
     @property
     def query_names(self) -> tuple[str, ...]:
         """Name of each query, in the order of the query numbers."""
+        if not self.asks:
+            return ()
         return tuple(map(str, range(CLASSES))) if self.query == "class" else tuple(COLORS)
 
     @property
@@ -190,8 +208,29 @@ class VariantSpec:
         return tuple(COLORS) if self.query == "class" else tuple(map(str, range(CLASSES)))
 
     @property
+    def label_noun(self) -> str:
+        """What a label is, in one word."""
+        return "colour" if self.query == "class" else "digit"
+
+    @property
+    def target_noun(self) -> str:
+        """What the mask of a question covers, in words."""
+        return "queried digit" if self.asks else "digit"
+
+    @property
+    def values_text(self) -> str:
+        """The values of queries and labels, as half a sentence."""
+        labels = ", ".join(self.label_names)
+        if not self.asks:
+            return f"There is no query; the label is one of {labels}"
+        return f"A query is one of {', '.join(self.query_names)}; its label is one of {labels}"
+
+    @property
     def description(self) -> str:
         """One sentence about the images and the question, for readers who know no other variant."""
+        if not self.asks:
+            ground = BACKGROUNDS[self.background] + " with patches of other digits" * bool(self.distractors)
+            return f"Images of one coloured digit on {ground}, in different sizes. The label is the digit's class."
         low, high = self.digits
         number = f"{low}–{high} coloured digits" if low < high else f"{low} coloured digit{'s' * (low > 1)}"
         asks = "what colour is the digit q?" if self.query == "class" else "which digit has the colour q?"

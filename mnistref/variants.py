@@ -10,12 +10,14 @@ from dataclasses import replace
 from typing import Any, TypedDict
 
 from mnistref.common.errors import UsageProblemError, did_you_mean
-from mnistref.spec import GLYPH, MAX_CANVAS, MAX_DIGITS, MAX_SCALE, PATCH, VariantSpec
+from mnistref.spec import GLYPH, MAX_CANVAS, MAX_DIGITS, MAX_DISTRACTORS, MAX_SCALE, PATCH, VariantSpec
 
 # Rejection sampling has no closed form, so the expected values were counted over 400,000 images
 # (200,000 at 224 px) with the training digits of MNIST.
 _AT_100: dict[str, Any] = {"expected_shares": (0.708, 0.173, 0.056, 0.034, 0.029), "expected_ink": 0.0234}
 _AT_224: dict[str, Any] = {"expected_shares": (0.301, 0.247, 0.194, 0.147, 0.111), "expected_ink": 0.01056}
+# A single digit is never rejected, so its scale is uniform. The ink was counted over 200,000 images.
+_ONE_AT_100: dict[str, Any] = {"expected_shares": (0.2, 0.2, 0.2, 0.2, 0.2), "expected_ink": 0.0701}
 _SMALL: dict[str, Any] = {
     "digits": (2, 4),
     "scales": (0.5, 1.0),
@@ -45,6 +47,16 @@ _ENTRIES = (
         splits=("test",),
         note="a test-only set: there is no single right answer",
         **_AT_100,
+    ),
+    VariantSpec(
+        "mone",
+        "one coloured digit on a natural photo, no question; which digit is it?",
+        "none",
+        100,
+        "photo",
+        query="none",
+        digits=(1, 1),
+        **_ONE_AT_100,
     ),
     VariantSpec("mini", "2–4 small digits on a black 48-px canvas", "none", 48, "black", **_SMALL),
     VariantSpec("miniinv", "as mini, inverse: which digit has colour q?", "none", 48, "black", query="color", **_SMALL),
@@ -78,6 +90,7 @@ def change_law(
     scales: Sequence[float] | None = None,
     digits: Sequence[int] | None = None,
     canvas: int | None = None,
+    distractors: int | None = None,
 ) -> VariantSpec:
     """Return a variant with other ranges; the variant itself if all are its own.
 
@@ -88,6 +101,7 @@ def change_law(
         scales: lowest and highest scale; None for the variant's.
         digits: lowest and highest number of digits per image.
         canvas: side of the images, in pixels.
+        distractors: number of distractors per image; not over a black background.
 
     Raises:
         UsageProblemError: no image has these values.
@@ -95,14 +109,20 @@ def change_law(
     small, large = (float(s) for s in _pair("scales", variant.scales if scales is None else scales, (int, float)))
     fewest, most = _pair("digits per image", variant.digits if digits is None else digits, (int,))
     side = variant.canvas if canvas is None else canvas
+    patches = variant.distractors if distractors is None else distractors
+    _require_distractors(variant, patches)
     if not (math.isfinite(small) and math.isfinite(large) and 0 < small <= large <= MAX_SCALE):
         raise UsageProblemError(f"scales {small:g},{large:g}: give LOW,HIGH with 0 < LOW ≤ HIGH ≤ {MAX_SCALE}")
-    if int((PATCH if variant.distractors else GLYPH) * small) < 1:
-        what = "distractors" if variant.distractors else "digits"
+    if int((PATCH if patches else GLYPH) * small) < 1:
+        what = "distractors" if patches else "digits"
         raise UsageProblemError(f"scale {small:g}: {what} are smaller than a pixel; give a larger lowest scale")
     if not 1 <= fewest <= most <= MAX_DIGITS:
         raise UsageProblemError(
             f"digits per image {fewest},{most}: give LOW,HIGH with 1 ≤ LOW ≤ HIGH ≤ {MAX_DIGITS}, as classes differ"
+        )
+    if not variant.asks and (fewest, most) != (1, 1):
+        raise UsageProblemError(
+            f"digits per image {fewest},{most}: {variant.name} has no question to tell several digits apart; give 1,1"
         )
     if fewest < variant.repeats[1]:
         raise UsageProblemError(
@@ -117,12 +137,28 @@ def change_law(
             "scales"
         )
     changed = replace(
-        variant, scales=(small, large), digits=(fewest, most), canvas=side, expected_shares=(), expected_ink=0.0
+        variant,
+        scales=(small, large),
+        digits=(fewest, most),
+        canvas=side,
+        distractors=patches,
+        expected_shares=(),
+        expected_ink=0.0,
     )
     if changed.law() == variant.law():
         return variant
     note = f"{_CHANGED}: {'; '.join(_differences(variant, changed))}"
     return replace(changed, note=f"{variant.note}; {note}" if variant.note else note)
+
+
+def _require_distractors(variant: VariantSpec, distractors: int) -> None:
+    """Raise UsageProblemError unless images of a variant can have this number of distractors."""
+    if type(distractors) is not int or not 0 <= distractors <= MAX_DISTRACTORS:
+        raise UsageProblemError(f"distractors {distractors}: give a whole number from 0 to {MAX_DISTRACTORS}")
+    if distractors and variant.background == "black":
+        raise UsageProblemError(
+            f"distractors {distractors}: {variant.name} has a black background; use mdist, or a variant with photos"
+        )
 
 
 def is_changed(note: object) -> bool:
@@ -137,6 +173,7 @@ def variant_of_request(request: Mapping[str, Any]) -> VariantSpec:
         request.get("scales"),
         request.get("digits_per_image"),
         request.get("canvas"),
+        request.get("distractors"),
     )
 
 
@@ -146,6 +183,7 @@ class LawChanges(TypedDict, total=False):
     scales: list[float]
     digits_per_image: list[int]
     canvas: int
+    distractors: int
 
 
 def find_changes(law: VariantSpec) -> LawChanges:
@@ -157,6 +195,8 @@ def find_changes(law: VariantSpec) -> LawChanges:
         changes["digits_per_image"] = list(law.digits)
     if law.canvas != usual.canvas:
         changes["canvas"] = law.canvas
+    if law.distractors != usual.distractors:
+        changes["distractors"] = law.distractors
     return changes
 
 
@@ -196,6 +236,8 @@ def _differences(variant: VariantSpec, changed: VariantSpec) -> list[str]:
         found.append(f"digits per image {range_text(changed.digits)} instead of {range_text(variant.digits)}")
     if changed.canvas != variant.canvas:
         found.append(f"canvas {changed.canvas} px instead of {variant.canvas} px")
+    if changed.distractors != variant.distractors:
+        found.append(f"{changed.distractors} distractors instead of {variant.distractors}")
     return found
 
 

@@ -13,7 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.attribution.attack_names import ALL, BACKGROUND, FGSM, OTHERS, PGD_REACH, PGD_STEPS, PIXEL_LEVELS, TARGET
+from bench.attribution.attack_names import (
+    ALL,
+    BACKGROUND,
+    FGSM,
+    OTHERS,
+    PGD_REACH,
+    PGD_STEPS,
+    PIXEL_LEVELS,
+    REGIONS,
+    TARGET,
+)
 from bench.attribution.explained_network import ExplainedNetwork
 from mnistref.common.errors import UsageProblemError, did_you_mean
 
@@ -105,6 +115,20 @@ def find_names(names: str | Iterable[str], known: Mapping[str, str], noun: str) 
         if given.count(name) > 1:
             raise UsageProblemError(f"{noun} {name} is given twice")
     return tuple(name for name in known if name in given)
+
+
+def find_regions(names: str | Iterable[str] | None, has_question: bool) -> tuple[str, ...]:
+    """Return the regions that an attack may change, in the order of `REGIONS`.
+
+    Args:
+        names: as of `find_names`; None for all regions that the images have.
+        has_question: whether images have other digits than the one that the label is about.
+
+    Raises:
+        UsageProblemError: as of `find_names`.
+    """
+    known = {name: words for name, words in REGIONS.items() if has_question or name != OTHERS}
+    return tuple(known) if names is None else find_names(names, known, "region")
 
 
 def parse_norms(norms: str | Iterable[str | float]) -> tuple[float, ...]:

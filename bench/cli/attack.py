@@ -22,10 +22,9 @@ from mnistref.common.console import emit, emit_json, in_user_spelling
     ),
     click.option(
         "--where",
-        default=",".join(REGIONS),
-        show_default=True,
         metavar="NAMES",
-        help="Pixels that may change: all, the ink of the queried digit or of the others, the rest.",
+        help="Pixels that may change: all, the ink of the queried digit or of the others, the rest.  "
+        f"[default: {','.join(REGIONS)}]",
     ),
     click.option(
         "--method",
@@ -39,7 +38,7 @@ from mnistref.common.console import emit, emit_json, in_user_spelling
 def attack(
     run: Path,
     eps: str,
-    where: str,
+    where: str | None,
     method: str,
     plot: Path | None,
     images: int,
@@ -59,9 +58,10 @@ def attack(
     bench attack data_cache/runs/mbg-arnn-s0-… --plot fooling.png
     bench attack RUN --eps 1,4 --where target,background --method pgd --images 100
     """
-    from bench.attribution.attack import find_names, parse_norms
+    from bench.attribution.attack import find_names, find_regions, parse_norms
     from bench.attribution.fooling import AttackPlan
     from bench.compute import resolve_compute
+    from bench.data.sets import read_manifest
     from bench.leaderboard.attack_table import attack_table_to_text, build_attack_table
     from bench.runs.attack_run import attack_run
     from bench.runs.data_folder import resolve_fitting_folder
@@ -70,8 +70,10 @@ def attack(
     if plot:
         require_figure_name(plot)
         from bench.visualization.attack_plot import save_fooling_rates
-    plan = AttackPlan(find_names(method, METHODS, "attack"), find_names(where, REGIONS, "region"), parse_norms(eps))
+    methods, norms = find_names(method, METHODS, "attack"), parse_norms(eps)
+    find_regions(where, has_question=True)  # raises for an unknown name before the data set is read
     computing, folder = resolve_compute(device), resolve_fitting_folder(run, data, root)
+    plan = AttackPlan(methods, find_regions(where, read_manifest(folder).variant.asks), norms)
     record = attack_run(run, folder, plan=plan, images=images, batch=batch, computing=computing)
     board = build_attack_table([(run.resolve().name, record)])
     if as_json:

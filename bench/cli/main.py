@@ -13,11 +13,12 @@ from bench.cli.show import show
 from bench.cli.swap import swap
 from bench.cli.sweep import run_sweep
 from bench.cli.test import test
+from bench.cli.transfer import transfer
 from mnistref.common.click_program import program
 
 bench = program("bench", "Train attention mechanisms on the data sets of mnistref, and measure them.")
 for _command in (
-    *(run, run_sweep, evaluate, saliency, attack, swap, test, print_leaderboard, print_report),
+    *(run, run_sweep, evaluate, saliency, attack, swap, test, transfer, print_leaderboard, print_report),
     *(list_mechanisms, check, print_runtime, show),
 ):
     bench.add_command(_command)

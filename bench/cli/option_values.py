@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from bench.config import DataOptions, Preset, Recipe, RecipeOverrides, choose_preset, choose_recipe
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ class RunOptions:
 
     attn: str | None
     variant: str | None
+    task: str | None
     data: Path | None
     seed: int
     init: Path | None
@@ -46,6 +49,7 @@ class TrainingOptions:
     recipe_name: str | None
     preset_name: str | None
     train: int | None
+    canvas: int | None
     queries: str
     architecture: str
     width: int | None
@@ -54,6 +58,7 @@ class TrainingOptions:
     lr: float | None
     fade: float | None
     questions: int | str | None
+    augment: str | None
     digits: str | None
     backgrounds: str
     online: bool
@@ -73,9 +78,28 @@ class TrainingOptions:
         """
         return choose_preset(self.preset_name, variant, self.train)
 
+    def require_one_source(self, variant: str | None, task: str | None, data: object) -> None:
+        """Raise a usage error if a variant, a task or a folder exclude each other or another option.
+
+        Args:
+            variant: the value of --variant.
+            task: the value of --task.
+            data: the value of --data, empty or None if it is not given.
+        """
+        given = [name for name, value in (("--data", data), ("--task", task), ("--variant", variant)) if value]
+        if len(given) > 1:
+            raise click.UsageError(f"give {given[0]} or {given[1]}, not both")
+        if self.train and given and given[0] != "--variant":
+            what = "an existing data set" if data else "a task"
+            raise click.UsageError(f"give {given[0]} or --train, not both: {what} has its own size")
+        if self.canvas and not task:
+            raise click.UsageError(
+                "--canvas is for --task; `mnistref generate --canvas` makes data sets of other sizes"
+            )
+
     def recipe(self, preset: Preset) -> Recipe:
         """Return the recipe, with the values that the user gave. An unknown name is a usage error."""
-        overrides = RecipeOverrides(self.epochs, self.batch, self.lr, self.fade, self.questions)
+        overrides = RecipeOverrides(self.epochs, self.batch, self.lr, self.fade, self.questions, self.augment)
         return choose_recipe(preset, self.recipe_name, overrides)
 
     @property
@@ -119,10 +143,13 @@ class BoardOptions:
 
     @property
     def variant_name(self) -> str | None:
-        """The canonical name of the variant; None for all variants. An unknown name is a usage error."""
+        """The name of the variant or task; None for all. A name of neither is a usage error."""
+        from bench.tasks import TASKS
         from mnistref.variants import get_variant
 
-        return get_variant(self.variant).name if self.variant else None
+        if self.variant is None or self.variant in TASKS or self.variant.startswith("folder-"):
+            return self.variant
+        return get_variant(self.variant).name
 
     @property
     def baseline_name(self) -> str:

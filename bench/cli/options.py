@@ -7,8 +7,9 @@ from functools import partial, wraps
 import click
 
 from bench.cli.option_values import BoardOptions, ComputeOptions, RunOptions, TrainingOptions
-from bench.cli.values import Number, QuestionCount
+from bench.cli.values import Number, QuestionCount, TaskName
 from bench.config import (
+    AUGMENTATIONS,
     CAPTURES,
     CHECKPOINT_SECONDS,
     DEFAULT_BASELINE,
@@ -87,6 +88,7 @@ add_run_options = _option_group(
         _network("--attn", metavar="NAME", help="A name, a slot list (none,arnn), or file.py:Class; see `bench list`."),
         _network("--init", type=EXISTING, metavar="RUN", help="Start from the weights of this run."),
         data_option("--variant", metavar="NAME", help="Variant; see `mnistref list`."),
+        data_option("--task", type=TaskName(), help="Task, instead of --variant."),
         data_option("--data", type=EXISTING, help="Folder of an existing data set, instead of --variant."),
         training_option(
             "--seed",
@@ -104,7 +106,7 @@ add_board_options = _option_group(
     "board_options",
     [
         click.option("--runs", type=EXISTING, default="data_cache/runs", show_default=True, help="Folder of the runs."),
-        click.option("--variant", metavar="NAME", help="Only runs on this variant.  [default: all variants]"),
+        click.option("--variant", metavar="NAME", help="Only runs on this variant or task.  [default: all]"),
         click.option(
             "--baseline",
             metavar="NAME",
@@ -162,6 +164,12 @@ add_training_options = _option_group(
             help=f"Sizes of the data set, and recipe; see below.  [default: {DEFAULT_PRESET}; quick for mini]",
         ),
         data_option("--train", type=click.IntRange(min=2), metavar="N", help="Training images."),
+        data_option(
+            "--canvas",
+            type=click.IntRange(min=1),
+            metavar="PIXELS",
+            help="Side of the images of a task.  [default: its own]",
+        ),
         data_option("--digits", help="Digits, as in `mnistref generate`."),
         data_option(
             "--backgrounds", default="builtin", show_default=True, help="Backgrounds, as in `mnistref generate`."
@@ -207,6 +215,7 @@ add_training_options = _option_group(
             help="Questions about each image in a step.",
         ),
         training_option("--lr", type=Number(0, 1, min_open=True), metavar="X", help="Peak learning rate."),
+        training_option("--augment", type=click.Choice(AUGMENTATIONS), help="Random changes of training images."),
         training_option(
             "--fade",
             type=Number(0, 1),

@@ -66,6 +66,8 @@ def run(
     \b
     bench run --attn arnn --preset quick
     bench run --attn san --variant mini --train 2000
+    bench run --attn cbam --task cifar10
+    bench run --attn cbam --task folder:photos --canvas 48 --recipe cbam-cifar --epochs 20
     bench run --config data_cache/runs/mini-arnn-s0-…/config.json --runs data_cache/repeated
     """
     from bench.attention.plugins import require_files_exist
@@ -127,8 +129,8 @@ def _resolve_config_file(
 
     from bench.compute import resolve_compute
     from bench.conformance.isolation import require_buildable_isolated
+    from bench.data.sets import read_manifest
     from bench.runs.reproduce import resolve_config_file
-    from mnistref.dataset import read_manifest
 
     def is_given(name: str) -> bool:
         return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
@@ -159,18 +161,17 @@ def _resolve_options(
     """Return the run of the options. Only the main process checks the network, for all processes."""
     from bench.conformance.isolation import resolve_buildable
     from bench.data.online import require_enough_for_batch
+    from bench.data.sets import read_manifest
     from bench.networks import layout_of, resolve
     from bench.runs import experiment
     from bench.runs.reproduce import ResolvedRun
-    from mnistref.dataset import read_manifest
+    from bench.tasks import prepare_task
     from mnistref.variants import get_variant
 
-    attn, data, options = run_options.attn, run_options.data, training_options
+    attn, options = run_options.attn, training_options
     assert attn  # the command requires it
-    if data and run_options.variant:
-        raise click.UsageError("give --data or --variant, not both")
-    if data and options.train:
-        raise click.UsageError("give --data or --train, not both: an existing data set has its own size")
+    options.require_one_source(run_options.variant, run_options.task, run_options.data)
+    data = prepare_task(run_options.task, options.root, options.canvas) if run_options.task else run_options.data
     preset, compute_config = options.preset(run_options.variant), compute_options.compute_config
     recipe = options.recipe(preset)
     variant = read_manifest(data).variant if data else get_variant(run_options.variant or preset.variant)

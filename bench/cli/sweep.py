@@ -15,7 +15,7 @@ from bench.cli.options import (
     describe_presets,
     training_option,
 )
-from bench.cli.values import Shard
+from bench.cli.values import Shard, TaskName
 from bench.evaluation.record_keys import OK
 from mnistref.common.click_program import EXISTING, HeadedCommand, headed_option
 from mnistref.common.console import emit
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 )
 @headed_option("Network", "--init", type=EXISTING, metavar="RUNS", help="Start from the runs of this folder.")
 @data_option("--variant", "variants", metavar="NAMES", help="Variants, separated by commas; see `mnistref list`.")
+@data_option("--task", "tasks", type=TaskName(), help="Tasks, separated by commas.")
 @data_option("--data", type=EXISTING, multiple=True, help="Folder of an existing data set. May be repeated.")
 @training_option(
     "--seeds", type=click.IntRange(1, 1000), metavar="N", default=5, show_default=True, help="Seeds 0, 1, …, N − 1."
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 def run_sweep(
     attn_lists: tuple[str, ...],
     variants: str | None,
+    tasks: str | None,
     data: tuple[Path, ...],
     seeds: int,
     init: Path | None,
@@ -90,16 +92,16 @@ def run_sweep(
     from bench.distributed import process_group
     from bench.runs import experiment, sweep, sweep_workers
     from bench.runs.sweep_forecast import announce_duration
+    from bench.tasks import prepare_task
 
     process_group.refuse("bench sweep")
     options, runs = training_options, training_options.runs_folder
     preset, compute_config = options.preset(variants), compute_options.compute_config
     recipe = options.recipe(preset)
     progress_options = options.progress_options
-    if data and variants:
-        raise click.UsageError("give --data or --variant, not both")
-    if data and options.train:
-        raise click.UsageError("give --data or --train, not both: an existing data set has its own size")
+    options.require_one_source(variants, tasks, data)
+    if tasks:
+        data = tuple(prepare_task(name.strip(), options.root, options.canvas) for name in tasks.split(","))
     if scheduler and workers:
         raise click.UsageError("give --workers or --scheduler, not both; a cluster has its own number of workers")
     if init and init.resolve() == runs.resolve():
@@ -128,10 +130,10 @@ def run_sweep(
         plan = sweep.SweepPlan(
             networks, data_sets, seeds, settings, data_options=options.data_options, initial_runs=initial_runs
         )
-        tasks = plan.build_tasks()
-        tasks = sweep.select_shard(tasks, shard) if shard else tasks
-        announce_duration(tasks, runs, launcher.workers, launcher.threads)
-        outcomes = sweep.sweep(tasks, runs, launcher, progress_options, unfit)
+        planned = plan.build_tasks()
+        planned = sweep.select_shard(planned, shard) if shard else planned
+        announce_duration(planned, runs, launcher.workers, launcher.threads)
+        outcomes = sweep.sweep(planned, runs, launcher, progress_options, unfit)
     _show_board(list(outcomes), runs)
     _print_outcomes(outcomes, missing, runs)
 
@@ -150,7 +152,7 @@ def _show_board(tasks: "Sequence[Task]", runs: Path) -> None:
 
 def _resolve_variants(data: Sequence[Path], variants: str) -> "list[VariantSpec]":
     """Return the variants of the data sets, or else of the names, which commas separate."""
-    from mnistref.dataset import read_manifest
+    from bench.data.sets import read_manifest
     from mnistref.variants import get_variant
 
     if data:

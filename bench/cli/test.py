@@ -66,10 +66,11 @@ def test(
     from bench.compute import resolve_compute
     from bench.leaderboard.robustness_table import build_robustness_table, robustness_table_to_text, select_sets
     from bench.runs.data_folder import read_fitting_manifest
-    from bench.runs.network_loading import read_config
+    from bench.runs.network_loading import find_trained_variant, read_config
     from bench.runs.other_sets import find_other_set
     from bench.runs.records import CONFIG, DATA_REQUEST
     from bench.runs.robustness_run import EvaluationOptions, measure_robustness
+    from bench.tasks import TaskSpec
     from mnistref.common.errors import UsageProblemError
     from mnistref.common.figure_files import require_figure_name
 
@@ -80,9 +81,13 @@ def test(
     if not (run / CONFIG).is_file():
         raise UsageProblemError(f"{run}: no run here ({CONFIG} is missing); give a folder made by `bench run`")
     config, info = read_config(run / CONFIG)
-    others = {}
+    trained, others = find_trained_variant(run), {}
+    if isinstance(trained, TaskSpec):
+        raise UsageProblemError(
+            f"{run}: {trained.name} is not generated, and `bench test` compares generated data sets"
+        )
     for folder in (find_other_set(name, root, config.variant, info.get(DATA_REQUEST)) for name in (*data, *more)):
-        others[read_fitting_manifest(folder, config).folder_name] = folder
+        others[read_fitting_manifest(folder, trained).folder_name] = folder
     own = _find_own_set(run, config, root)
     record = measure_robustness(
         run, own, list(others.values()), EvaluationOptions(split, images, batch), computing=computing, output=out

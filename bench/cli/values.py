@@ -9,8 +9,9 @@ from mnistref.spec import MAX_DIGITS
 if TYPE_CHECKING:
     _QuestionCountType = click.ParamType[int | str]
     _ShardType = click.ParamType[tuple[int, int]]
+    _TextType = click.ParamType[str]
 else:  # before click 8.4, these classes are not generic
-    _QuestionCountType = _ShardType = click.ParamType
+    _QuestionCountType = _ShardType = _TextType = click.ParamType
 
 
 class Number(click.FloatRange):
@@ -37,6 +38,18 @@ class QuestionCount(_QuestionCountType):
         if not text.isdecimal() or not 1 <= int(text) <= MAX_DIGITS:
             self.fail(f"{value!r}: give all, one, or a number from 1 to {MAX_DIGITS}", param, ctx)
         return int(text)
+
+
+class TaskName(_TextType):
+    """The name of a task. The help lists the tasks, which are imported only then."""
+
+    name = "task"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Return the names of all tasks. Before click 8.2, there is no context."""
+        from bench.tasks import TASKS
+
+        return "|".join([*TASKS, "folder:DIR"])
 
 
 class Shard(_ShardType):

@@ -32,16 +32,20 @@ from mnistref.variants import VARIANTS
 
 IMAGES, BATCH = 3, 2
 """Numbers of images of the test, and of a batch."""
-TEST_BATCH_SIZES = sorted({min(MAX_TEST_BATCH, recipe.batch) for recipe in RECIPES.values()})
-"""Numbers of images in a batch of the test, one for each recipe."""
+_BATCHES = [min(MAX_TEST_BATCH, recipe.batch) for recipe in RECIPES.values()]
+TEST_BATCH_SIZES = sorted({min(_BATCHES), max(_BATCHES)})
+"""Numbers of images in a batch of the test: the smallest and the largest of all recipes."""
 CPU = ComputeConfig(torch.device("cpu"))
 
 
 def distinct_variants() -> list[VariantSpec]:
-    """Return variants that can be used for training, one for each pair of image size and number of queries."""
+    """Return variants that can be used for training, one for each pair of image size and number of queries.
+
+    Variants without a question are left out. `bench run` rehearses a network on its own variant.
+    """
     found: dict[tuple[int, int], VariantSpec] = {}
     for variant in VARIANTS.values():
-        if variant.trainable:
+        if variant.trainable and variant.asks:
             found.setdefault((variant.canvas, variant.queries), variant)
     return list(found.values())
 
@@ -134,7 +138,7 @@ def _random_split(variant: VariantSpec, count: int) -> Resident:
     return Resident(
         image=numbers,
         slot=torch.zeros(count, dtype=torch.long),
-        query=numbers % variant.queries,
+        query=numbers % max(1, variant.queries),
         label=numbers % variant.classes,
         scale=torch.linspace(0.5, 3.0, count),
         images=images,

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from bench.common.memory import fits_memory, free_memory
+from bench.data import sets
 from bench.data.split import Resident, Split
 from bench.data.streaming import ImageArrays, Streamed
-from mnistref.dataset import MnistRef, Triples, map_split, read_split, read_triples
+from mnistref.dataset import MnistRef, Triples, map_split, read_split
 
 log = logging.getLogger("bench")
 
@@ -27,13 +28,15 @@ def load_split(
         split: its name.
         queries: the questions to load, see `mnistref.dataset.read_triples`.
         device: where batches are used.
-        masks: whether to load masks and scales too, as a test needs them.
+        masks: whether to load masks and scales too, as a test needs them. A task may have none.
         stream: whether images stay on the disk; by default, if they do not fit onto the device as bytes.
     """
-    questions, parts = read_triples(folder, split, queries), map_split(folder, split)
-    arrays = read_split(folder, split, "instance", "digit_scale") if masks else {}
-    scale = torch.from_numpy(arrays["digit_scale"][questions.image, questions.slot]).to(device) if masks else None
-    return build_split(SplitContent(parts, arrays.get("instance"), questions, scale), split, device, stream)
+    questions, parts = sets.read_triples(folder, split, queries), sets.map_split(folder, split)
+    instance = sets.read_ink(folder, split) if masks else None
+    scales = sets.read_scales(folder, split, questions) if masks else None
+    scale = None if scales is None else torch.from_numpy(scales).to(device)
+    content = SplitContent(parts, instance, questions, scale, sets.read_manifest(folder).variant.asks)
+    return build_split(content, split, device, stream)
 
 
 def load_questions(dataset: MnistRef, device: torch.device) -> Split:
@@ -52,7 +55,7 @@ def load_questions(dataset: MnistRef, device: torch.device) -> Split:
         parts = [np.stack([pixels.numpy().transpose(1, 2, 0) for pixels, _ in pairs])]
         instance = np.stack([ink for _, ink in pairs])
     scale = torch.from_numpy(dataset.scale).to(device)
-    content = SplitContent(parts, instance, dataset.triples._replace(image=image), scale)
+    content = SplitContent(parts, instance, dataset.triples._replace(image=image), scale, dataset.variant.asks)
     return build_split(content, dataset.split, device)
 
 
@@ -66,12 +69,14 @@ class SplitContent:
         instance: masks, u1 (N, H, W), or None.
         questions: the T questions.
         scale: scale of each queried digit, f4 (T,) on the device, or None.
+        asks: whether images come with questions.
     """
 
     parts: list[np.ndarray]
     instance: np.ndarray | None
     questions: Triples
     scale: Tensor | None = None
+    asks: bool = True
 
 
 def build_split(content: SplitContent, name: str, device: torch.device, stream: bool | None = None) -> Split:
@@ -98,12 +103,22 @@ def build_split(content: SplitContent, name: str, device: torch.device, stream: 
             query=query,
             label=label,
             scale=content.scale,
+            asks=content.asks,
             images=ImageArrays(parts),
             instance=None if instance is None else ImageArrays([instance]),
         )
     pixels = _copy_to_device(parts, (images, *shape), device)
     ink = None if instance is None else torch.from_numpy(instance).to(device)
-    return Resident(image=image, slot=slot, query=query, label=label, scale=content.scale, images=pixels, instance=ink)
+    return Resident(
+        image=image,
+        slot=slot,
+        query=query,
+        label=label,
+        scale=content.scale,
+        asks=content.asks,
+        images=pixels,
+        instance=ink,
+    )
 
 
 def _is_resident(parts: list[np.ndarray], device: torch.device) -> bool:

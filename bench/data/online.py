@@ -11,9 +11,10 @@ from bench.common.memory import fits_memory
 from bench.config import MIN_BATCH, DataOptions, Recipe, RunConfig
 from bench.data.loading import SplitContent, build_split, load_split
 from bench.data.prefetch import prefetch
+from bench.data.sets import is_generated, read_triples
 from bench.data.split import Split
 from mnistref.common.errors import UsageProblemError
-from mnistref.dataset import Triples, read_triples
+from mnistref.dataset import Triples
 from mnistref.generation.executors import processors
 from mnistref.generation.online import QUESTION_FIELDS, SPLIT, OnlineGenerator, open_online_generator
 
@@ -127,6 +128,8 @@ def load_training(
     queries = _queries_in_training(config.queries, config.recipe)
     if not config.online:
         return load_split(folder, SPLIT, queries=queries, device=device, masks=fades, stream=data_options.stream)
+    if not is_generated(folder):
+        raise UsageProblemError(f"--online: {folder.name} is not generated, so it has no new images; omit it")
     own_raw = folder.resolve().parent.parent / "raw"
     raw = own_raw if own_raw.is_dir() or data_options.raw is None else Path(data_options.raw)
     generator = open_online_generator(folder, raw, data_options.digits, data_options.backgrounds)

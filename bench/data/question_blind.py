@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistref.dataset import read_manifest, read_triples
+from bench.data.sets import read_manifest, read_triples
 
 
 def question_blind_accuracy(folder: Path, queries: str = "one", split: str = "test") -> float | None:
@@ -19,14 +19,14 @@ def question_blind_accuracy(folder: Path, queries: str = "one", split: str = "te
         split: the split.
 
     Returns:
-        None if questions have several right answers (mbgmulti).
+        None if questions have several right answers (mbgmulti), or if there is no question (mone).
 
     Raises:
         UsageProblemError: there is no data set, split or unit with this name.
         DataProblemError: a shard is missing or damaged.
     """
     variant = read_manifest(folder).variant
-    if variant.repeats[1] > 1:
+    if not variant.asks or variant.repeats[1] > 1:
         return None
     answered, every = read_triples(folder, split, queries), read_triples(folder, split, "all")
     images = 1 + int(max(answered.image.max(initial=0), every.image.max(initial=0)))
@@ -35,3 +35,12 @@ def question_blind_accuracy(folder: Path, queries: str = "one", split: str = "te
     most_frequent = counts == counts.max(axis=1, keepdims=True)
     chance = most_frequent[answered.image, answered.label] / most_frequent.sum(axis=1)[answered.image]
     return float(chance.mean())
+
+
+def most_frequent_share(folder: Path, queries: str = "one", split: str = "test") -> float:
+    """Return the share of the most frequent label of a split, 0 … 1: the accuracy of always giving that label.
+
+    Arguments and errors as of `question_blind_accuracy`.
+    """
+    label = read_triples(folder, split, queries).label
+    return float(np.bincount(label).max() / len(label))

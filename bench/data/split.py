@@ -84,9 +84,10 @@ class Split:
         slot: i8 (T,), slot of the queried digit.
         query: i8 (T,).
         label: i8 (T,).
-        scale: f4 (T,), scale of the queried digit. Splits for training have none.
+        scale: f4 (T,), scale of the queried digit. Splits for training and of tasks have none.
+        asks: whether images come with questions. If not, each image has one, and its query is 0.
 
-    Splits for testing have masks, and so do splits for a training that fades in the background.
+    Splits for testing have masks, and so do splits for a training that fades in the background. A task may have none.
     """
 
     image: Tensor
@@ -94,6 +95,7 @@ class Split:
     query: Tensor
     label: Tensor
     scale: Tensor | None = None
+    asks: bool = True
 
     def __len__(self) -> int:
         return len(self.image)
@@ -107,6 +109,11 @@ class Split:
     def device(self) -> torch.device:
         """The device of the questions and of the batches."""
         return self.image.device
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the split was loaded with masks."""
+        return getattr(self, "instance", None) is not None
 
     def pixels(self, indices: Tensor) -> Tensor:
         """Return the images of the questions `indices`, i8 (B,), as u1 (B, H, W, 3) on the device."""

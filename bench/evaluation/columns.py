@@ -20,6 +20,8 @@ COUNTS = tuple(f"n_scale_{name}" for name in SCALE_BIN_NAMES)
 RANK, VARIANT, ATTN, SEEDS = "rank", "variant", "attn", "seeds"
 ACCURACY: Final = "accuracy"
 N_TEST: Final = "n_test"
+TOP5: Final = "top5"
+ERROR: Final = "error"
 BASELINE_NAME, DIFFERENCE, P_VALUE = "baseline", "difference", "p_value"
 MASK_CORRECTNESS: Final = "mask_correctness"
 UNIFORM: Final = "mask_correctness_uniform"
@@ -28,6 +30,7 @@ TPR, PR_AREA = "tpr", "pr_area"
 RELATIVE_RUNTIME: Final = "relative_runtime"
 TRAIN_STEP_MS: Final = "train_step_ms"
 INFER_MS, INFER_OVER_SAN = "infer_ms_per_image", "infer_over_san"
+OVER_NONE: Final = "step_over_none"
 STEP_RATIOS = {"san": "over_san", "pan-ctx": "over_pan_ctx"}
 """Baseline of `bench runtime` → the column with the ratio of the training steps to it."""
 PEAK_MEMORY_MB, SAVED_MB = "peak_memory_mb", "saved_mb"
@@ -39,8 +42,17 @@ DIAGONAL_LSTM, BENCH_VERSION, COMMITS, NOTE, COMMAND = "diagonal_lstm", "bench_v
 SHARE_RANGE = (0.0, 1.0)
 """The possible numbers of a share."""
 
+_OVER_NONE_DOC = "Time of a training step on images without a question, divided by that of none in the same network."
 _map_share = partial(Column, number_format=share, higher_is_better=True, of_maps=True, value_range=SHARE_RANGE)
 """Constructor of the column of a metric of attention maps that is a share, where higher is better."""
+_percentage = partial(Column, number_format=percent, bounded=True, value_range=SHARE_RANGE)
+"""Constructor of the column of a share in percent, with its interval."""
+
+
+def _shared_setting(name: str, doc: str) -> Column:
+    """Return the column of a setting that tables show above their rows if all rows have the same value."""
+    return Column(name, doc, report_heading=name, text_heading=name, setting=True, above_text=True)
+
 
 COLUMNS = (
     Column(
@@ -78,6 +90,18 @@ COLUMNS = (
         text_heading="accuracy %",
         bounded=True,
         value_range=SHARE_RANGE,
+    ),
+    *(
+        _percentage(name, doc, higher_is_better=better, report_heading=f"{heading}, %", text_heading=f"{heading} %")
+        for name, heading, better, doc in (
+            (
+                TOP5,
+                "top-5",
+                True,
+                "Share of the images without a question whose class is among the five most probable.",
+            ),
+            (ERROR, "error", False, "Top-1 error of images without a question: 1 − accuracy."),
+        )
     ),
     Column(BASELINE_NAME, "Mechanism that the others are compared with.", report_heading="baseline", setting=True),
     Column(
@@ -155,6 +179,7 @@ COLUMNS = (
         text_heading="× san",
         is_cost=True,
     ),
+    Column(OVER_NONE, _OVER_NONE_DOC, ratio, False, report_heading="step, ×\u00a0none", text_heading="× none"),
     Column(
         TRAIN_STEP_MS,
         "Median time of a training step.",
@@ -246,48 +271,13 @@ COLUMNS = (
         report_heading="status",
         text_heading="status",
     ),
-    Column(
-        RECIPE,
-        "Recipe, and the settings that differ from its defaults.",
-        report_heading="recipe",
-        text_heading="recipe",
-        setting=True,
-        above_text=True,
-    ),
-    Column(
-        QUERIES,
-        "Questions about the test images: one for each image, or all.",
-        report_heading="queries",
-        text_heading="queries",
-        setting=True,
-        above_text=True,
-    ),
+    _shared_setting(RECIPE, "Recipe, and the settings that differ from its defaults."),
+    _shared_setting(QUERIES, "Questions about the test images: one for each image, or all."),
     Column(DATASET, "Name of the data set: variant and fingerprint.", report_heading="data set"),
-    Column(
-        DIGITS,
-        "Source of the digits.",
-        report_heading="digits",
-        text_heading="digits",
-        setting=True,
-        above_text=True,
-    ),
-    Column(
-        BACKGROUNDS,
-        "Source of the photographs, if the images have any.",
-        report_heading="backgrounds",
-        text_heading="backgrounds",
-        setting=True,
-        above_text=True,
-    ),
+    _shared_setting(DIGITS, "Source of the digits."),
+    _shared_setting(BACKGROUNDS, "Source of the photographs, if the images have any."),
     Column(DEVICE, "Name of the GPU, or “cpu”.", report_heading="device", setting=True),
-    Column(
-        HARDWARE,
-        "Name of the GPU, or the processor and the number of threads.",
-        report_heading="hardware",
-        text_heading="hardware",
-        setting=True,
-        above_text=True,
-    ),
+    _shared_setting(HARDWARE, "Name of the GPU, or the processor and the number of threads."),
     Column(PRECISION, "Number format of matrix products and convolutions.", report_heading="precision", setting=True),
     Column(
         CAPTURE,

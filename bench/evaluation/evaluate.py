@@ -19,6 +19,7 @@ from bench.evaluation.columns import (
     POINTING,
     PR_AREA,
     SCALES,
+    TOP5,
     TPR,
     UNIFORM,
 )
@@ -127,9 +128,9 @@ class TestResult(NamedTuple):
 
     Attributes:
         measures: metrics by name, as in result.json.
-        answers: arrays with one value per question, in the order of the questions: `right` and `pointing` u1 (T,), 0 or
-            1; `answer` i2 (T,), the predicted label; `scale_bin` i1 (T,); `mask_correctness` and `tpr` f2 (T,). Without
-            attention, these two and `pointing` are missing.
+        answers: arrays with one value per question, in the order of the questions: `right`, `right5` (see `RIGHT5`)
+            and `pointing` u1 (T,), 0 or 1; `answer` i2 (T,), the predicted label; `scale_bin` i1 (T,);
+            `mask_correctness` and `tpr` f2 (T,). Without attention or masks, these two and `pointing` are missing.
     """
 
     measures: dict[str, Measure]
@@ -138,6 +139,9 @@ class TestResult(NamedTuple):
 
 CURVE = "pr_curve"
 """The precision-recall curve in the measures."""
+RIGHT5 = "right5"
+"""Whether the right label is among the five most probable."""
+TOP = 5
 ZERO = "zero"
 """Whether the map of a question is zero everywhere. It is not stored."""
 _FAULTS = ("unanswered", "odd", "below")
@@ -173,8 +177,9 @@ class QuestionValues(NamedTuple):
     """What was measured of each question.
 
     Attributes:
-        every: name → values of all questions, f8 (T,): `answer`, `right`, the target's share of the image, and, with
-            attention, the `MAP_SCORES` and `ZERO`, which is 1 if the map is zero everywhere.
+        every: name → values of all questions, f8 (T,): `answer`, `right`; with masks, the target's share of the image
+            and, with attention, the `MAP_SCORES` and `ZERO`, which is 1 if the map is zero everywhere; and, if images
+            come without a question and there are more than 5 classes, `RIGHT5`.
         pixels: histogram of the pixels of the maps, see `unchecked_metrics.histogram_of`.
     """
 
@@ -192,28 +197,34 @@ def measure_questions(
 ) -> QuestionValues:
     """Return the answer and the metrics of each question, in the order of the questions, see `test`."""
     model.eval()
-    names = (*_FAULTS, ANSWER, RIGHT, UNIFORM, *MAP_SCORES, ZERO)
+    names = (*_FAULTS, ANSWER, RIGHT, RIGHT5, UNIFORM, *MAP_SCORES, ZERO)
     found = torch.zeros(len(names), len(split), dtype=torch.float64, device=split.device)
+    rows = dict(zip(names, found, strict=True))
     pixels = torch.zeros(2, unchecked.BINS, dtype=torch.long, device=split.device)
-    last_mask, known = True, 0
+    last_mask, known = True, set[str]()
     with same_draws(split.device), closing(_answers(model, split, size, group)) as answers:
         for batch, out in answers:
             last_mask = out.last_mask
-            target, answer, faults = split.masks(batch.indices), out.logits.argmax(1), _faults(out)
-            measured = [*faults, answer, answer == batch.label, unchecked.area_of(target)]
-            if out.masks:
-                of_maps, counts = _measured(out, target, faults[1] | faults[2])
-                measured += [of_maps[name] for name in (*MAP_SCORES, ZERO)]
-                pixels += counts
-            known = len(measured)
-            for row, values in zip(found, measured, strict=False):
-                row[batch.indices] = values.double()
+            answer, faults = out.logits.argmax(1), _faults(out)
+            measured = dict(zip(_FAULTS, faults, strict=True)) | {ANSWER: answer, RIGHT: answer == batch.label}
+            if not split.asks and out.logits.shape[1] > TOP:
+                measured[RIGHT5] = unchecked.right_among(out.logits, batch.label, TOP)
+            if split.has_masks:
+                target = split.masks(batch.indices)
+                measured[UNIFORM] = unchecked.area_of(target)
+                if out.masks:
+                    of_maps, counts = _measured(out, target, faults[1] | faults[2])
+                    measured |= of_maps
+                    pixels += counts
+            known |= measured.keys()
+            for name, values in measured.items():
+                rows[name][batch.indices] = values.double()
             if on_batch:
                 on_batch(len(batch.indices))
     group.all_reduce(found)
     group.all_reduce(pixels)
     _require_measurable(found[: len(_FAULTS)].sum(1).tolist(), len(split), "test")
-    every = dict(zip(names[:known], found, strict=False))
+    every = {name: row for name, row in rows.items() if name in known}
     if not last_mask:
         every.pop(TPR, None)
     return QuestionValues(every, pixels)
@@ -249,11 +260,13 @@ def _measured(out: Output, target: Tensor, unfit: Tensor) -> tuple[dict[str, Ten
 def _measures(every: dict[str, Tensor], split: Split) -> dict[str, Measure]:
     """Return the metrics of result.json from the values of every question, f8 (T,) each."""
     right = every[RIGHT].bool()
-    assert split.scale is not None
     result: dict[str, Measure] = {ACCURACY: float(right.double().mean()), N_TEST: len(right)}
-    per_scale = unchecked.accuracy_per_scale(right, split.scale).values()
-    for accuracy_name, count_name, (share, n) in zip(SCALES, COUNTS, per_scale, strict=True):
-        result |= {accuracy_name: share, count_name: n}
+    if RIGHT5 in every:
+        result[TOP5] = float(every[RIGHT5].mean())
+    if split.scale is not None:
+        per_scale = unchecked.accuracy_per_scale(right, split.scale).values()
+        for accuracy_name, count_name, (share, n) in zip(SCALES, COUNTS, per_scale, strict=True):
+            result |= {accuracy_name: share, count_name: n}
     for name in (UNIFORM, *MAP_SCORES):
         result[name] = float(every[name].mean()) if name in every else None
     return result
@@ -270,10 +283,10 @@ def _curve(pixels: Tensor) -> dict[str, Measure]:
 
 def _stored_answers(every: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
     """Return the answers in the narrow dtypes in which they are stored."""
-    assert split.scale is not None
-    every = {**every, SCALE_BIN: unchecked.scale_bin(split.scale)}
-    kinds = {ANSWER: torch.int16, RIGHT: torch.uint8, POINTING: torch.uint8, SCALE_BIN: torch.int8}
-    names = (ANSWER, RIGHT, SCALE_BIN, *MAP_SCORES)
+    if split.scale is not None:
+        every = {**every, SCALE_BIN: unchecked.scale_bin(split.scale)}
+    kinds = {ANSWER: torch.int16, RIGHT: torch.uint8, RIGHT5: torch.uint8, POINTING: torch.uint8, SCALE_BIN: torch.int8}
+    names = (ANSWER, RIGHT, RIGHT5, SCALE_BIN, *MAP_SCORES)
     return {name: every[name].to(kinds.get(name, torch.float16)).cpu() for name in names if name in every}
 
 

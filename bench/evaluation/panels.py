@@ -24,15 +24,15 @@ class ImageQuestion:
         image: f4 (H, W, 3) in 0 … 1.
         query: 0 … Q − 1.
         inks: right answer → bool (H, W), the ink of the digits with this answer. There are several if the digit occurs
-            in several colours.
-        scale: scale of the queried digit.
+            in several colours. Without masks, it is empty.
+        scale: scale of the queried digit; None for a task.
     """
 
     index: int
     image: Tensor
     query: int
     inks: dict[int, Tensor]
-    scale: float
+    scale: float | None
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Panels:
         slots: the map of each slot.
         product: (H, W), the product of the maps, with maximum 1. None if the network has no map, or if it has a
             `fault`.
-        correctness: share of the product on the target; None if there is no product.
-        shares: right answer → share of the product on its ink; {} without a product.
+        correctness: share of the product on the target; None if there is no product or no mask.
+        shares: right answer → share of the product on its ink; {} without a product or a mask.
         area: the target's share of the image, which a uniform map scores.
         sample: number of this sample, from 1.
         samples: number of samples per image.
@@ -81,7 +81,7 @@ class Panels:
     """
 
     index: int
-    scale: float
+    scale: float | None
     image: Tensor
     question: str
     prediction: str | None
@@ -96,6 +96,11 @@ class Panels:
     sample: int = 1
     samples: int = 1
     fault: str = ""
+
+    @property
+    def has_target(self) -> bool:
+        """Whether the image has a mask."""
+        return bool(self.target.any())
 
     @property
     def right(self) -> bool:
@@ -121,6 +126,7 @@ def make_panels(
     slots = [_slot(slot, mask, size) for slot, mask in zip(out.slots, out.masks, strict=True)]
     fault = next((slot.fault for slot in slots if slot.fault), "")
     product = metrics.attended(out.masks, size, out.mask_power) if slots and not fault else None
+    measured = product if bool(target.any()) else None
     return Panels(
         index=question.index,
         scale=question.scale,
@@ -132,11 +138,11 @@ def make_panels(
         target=target,
         slots=tuple(slots),
         product=None if product is None else _scaled(product),
-        correctness=None if product is None else float(metrics.share_on(product, target[None])),
+        correctness=None if measured is None else float(metrics.share_on(measured, target[None])),
         shares={
-            variant.label_names[label]: float(metrics.share_on(product, ink[None]))
+            variant.label_names[label]: float(metrics.share_on(measured, ink[None]))
             for label, ink in sorted(question.inks.items())
-            if product is not None
+            if measured is not None
         },
         area=float(metrics.area_of(target[None])),
         sample=sample,
@@ -186,7 +192,9 @@ def describe_fault(masks: Sequence[Tensor]) -> str:
 
 
 def describe_question(variant: VariantSpec, query: int) -> str:
-    """Return the question in words."""
+    """Return the question in words. Of a variant without a query, it is that of the label."""
+    if not variant.asks:
+        return f"which {variant.label_noun} is it?"
     name = variant.query_names[query]
     if variant.query == "color":
         return f"which digit is {name}?"

@@ -39,9 +39,9 @@ class SnapshotWords(TypedDict):
         query: the question in words.
         label: the right answer.
         answer: the answer of the network; None if it is not finite.
-        scale: scale of the queried digit.
-        uniform: the digit's share of the image, which is the share of a uniform map on the digit.
-        share: share of the product of the maps on the digit; absent without a map.
+        scale: scale of the queried digit; absent for a task.
+        uniform: the digit's share of the image, which is the share of a uniform map on the digit; absent without masks.
+        share: share of the product of the maps on the digit; absent without a map or masks.
         no_map: present if a map is not finite or negative.
     """
 
@@ -49,14 +49,22 @@ class SnapshotWords(TypedDict):
     query: str
     label: str
     answer: str | None
-    scale: float
-    uniform: float
+    scale: NotRequired[float]
+    uniform: NotRequired[float]
     share: NotRequired[float]
     no_map: NotRequired[bool]
 
 
 class _Share(TypedDict, total=False):
     share: float
+
+
+class _Scale(TypedDict, total=False):
+    scale: float
+
+
+class _Uniform(TypedDict, total=False):
+    uniform: float
 
 
 class _MapFault(TypedDict, total=False):
@@ -70,30 +78,29 @@ class Snapshots(NamedTuple):
         images: u1 (H, n·W, 3), n images side by side.
         maps: u1 (H, n·W), the normalised product of the maps, scaled to a maximum of 255 per image; 0 for an image with
             a map that is not finite or negative. None for a network without attention.
-        targets: u1 (H, n·W), 255 on the ink of the queried digit, otherwise 0.
+        targets: u1 (H, n·W), 255 on the ink of the queried digit, otherwise 0; None without masks.
         words: question and answer for each image.
     """
 
     images: np.ndarray
     maps: np.ndarray | None
-    targets: np.ndarray
+    targets: np.ndarray | None
     words: list[SnapshotWords]
 
 
 @torch.inference_mode()
 def take_snapshots(model: nn.Module, split: Split, variant: VariantSpec, count: int = COUNT) -> Snapshots:
     """Return the network's answers to questions about `count` images of a test split, over the range of scales."""
-    assert split.scale is not None
-    chosen = choose_across_scales(split.scale.cpu().numpy(), count, seed=0)
+    chosen = choose_questions(split, count, seed=0)
     indices = torch.tensor(chosen, device=split.device)
     model.eval()
     with same_draws(split.device):
         batch = split.batch(indices)
         out = model(batch.images, batch.query)
     product, unfit = _product(out, (batch.images.shape[2], batch.images.shape[3]))
-    target = split.masks(indices)
-    uniform = area_of(target).tolist()
-    shares = None if product is None else share_on(product, target).tolist()
+    target = split.masks(indices) if split.has_masks else None
+    uniform = None if target is None else area_of(target).tolist()
+    shares = None if product is None or target is None else share_on(product, target).tolist()
     labels, none = variant.label_names, unanswered(out.logits).tolist()
     questions = zip(chosen, batch.query.tolist(), batch.label.tolist(), out.logits.argmax(1).tolist(), strict=True)
     fault: _MapFault = {"no_map": True}
@@ -105,8 +112,8 @@ def take_snapshots(model: nn.Module, split: Split, variant: VariantSpec, count: 
             "query": describe_question(variant, query),
             "label": labels[label],
             "answer": None if none[k] else labels[answer],
-            "scale": round(float(split.scale[index]), 2),
-            "uniform": round(uniform[k], _SHARE_DIGITS),
+            **(_Scale() if split.scale is None else _Scale(scale=round(float(split.scale[index]), 2))),
+            **(_Uniform(uniform=round(uniform[k], _SHARE_DIGITS)) if uniform else _Uniform()),
             **(_Share(share=round(shares[k], _SHARE_DIGITS)) if shares and not unfit[k] else no_share),
             **(fault if unfit[k] else no_fault),
         }
@@ -118,7 +125,8 @@ def take_snapshots(model: nn.Module, split: Split, variant: VariantSpec, count: 
             *(sum(none), len(words), sum(unfit)),
         )
     maps = None if product is None else _side_by_side(_scaled(product, unfit))
-    return Snapshots(_side_by_side(split.pixels(indices)), maps, _side_by_side(255.0 * target), words)
+    targets = None if target is None else _side_by_side(255.0 * target)
+    return Snapshots(_side_by_side(split.pixels(indices)), maps, targets, words)
 
 
 def _product(out: Output, size: tuple[int, int]) -> tuple[Tensor | None, list[bool]]:
@@ -141,12 +149,26 @@ def write_snapshots(run: Path, snapshots: Snapshots) -> None:
     """Write snapshots into the folder of a run."""
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
-    (folder / MAPS).unlink(missing_ok=True)
+    for name in (MAPS, TARGETS):
+        (folder / name).unlink(missing_ok=True)
     write_whole(folder / IMAGES, _png(Image.fromarray(snapshots.images)))
     if snapshots.maps is not None:
         write_whole(folder / MAPS, _png(Image.fromarray(snapshots.maps)))
-    write_whole(folder / TARGETS, _png(Image.fromarray(snapshots.targets).convert("1")))
+    if snapshots.targets is not None:
+        write_whole(folder / TARGETS, _png(Image.fromarray(snapshots.targets).convert("1")))
     write_whole(folder / WORDS, json.dumps(snapshots.words, indent=1, ensure_ascii=False).encode())
+
+
+def choose_questions(split: Split, images: int, seed: int) -> list[int]:
+    """Return the indices of questions of a split over the range of scales; without scales, over the split.
+
+    Args:
+        split: the questions.
+        images: number of questions; if there are fewer, all are chosen.
+        seed: seed of the choice.
+    """
+    scales = np.arange(len(split), dtype=np.float32) if split.scale is None else split.scale.cpu().numpy()
+    return choose_across_scales(scales, images, seed)
 
 
 def choose_across_scales(scales: np.ndarray, images: int, seed: int) -> list[int]:

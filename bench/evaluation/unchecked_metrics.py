@@ -150,6 +150,18 @@ def curve_of(histogram: Tensor, points: int = 101) -> PrecisionRecall:
     return PrecisionRecall(wanted, precision[reached], float((gained * precision).sum()))
 
 
+def right_among(logits: Tensor, label: Tensor, number: int) -> Tensor:
+    """Return whether the label is among the `number` classes with the largest logits, bool (B,).
+
+    Args:
+        logits: (B, K), with K of `number` or more.
+        label: i8 (B,).
+        number: number of classes.
+    """
+    right: Tensor = (logits.topk(number, dim=1).indices == label[:, None]).any(dim=1)
+    return right
+
+
 def scale_bin(scale: Tensor) -> Tensor:
     """Return the bin of each scale, i8; −1 outside all bins."""
     edges = torch.tensor([low for low, _ in SCALE_BINS], dtype=scale.dtype, device=scale.device)

@@ -29,11 +29,13 @@ from bench.evaluation.columns import (
     DIAGONAL_LSTM,
     DIFFERENCE,
     DIGITS,
+    ERROR,
     HARDWARE,
     MAP_METRICS,
     MAP_SCORES,
     N_TEST,
     NOTE,
+    OVER_NONE,
     P_VALUE,
     PARAMS,
     PUBLISHED_ACCURACY,
@@ -44,6 +46,7 @@ from bench.evaluation.columns import (
     SCALES,
     SEEDS,
     STATUS,
+    TOP5,
     VARIANT,
     board_columns,
 )
@@ -53,15 +56,15 @@ from bench.leaderboard.statistics import (
     UNKNOWN,
     Interval,
     bootstrap_interval,
+    complement_with_bounds,
+    interval_of_accuracies,
     rank_rows,
     sign_flip_p_value,
-    student_interval,
-    wilson_interval,
 )
 from bench.runs.record_types import Result, RunRecord
 from bench.runs.shell_command import build_command
 from bench.runs.validation import rounding_tolerance
-from mnistref.variants import is_changed
+from mnistref.variants import VARIANTS, is_changed
 
 
 class RowKey(TypedDict):
@@ -103,7 +106,8 @@ def build_board(
       both, and `p_value` is its sign-flip test.
     - `rank` is 1 + the number of rows in the comparison group that are significantly better: they have a higher
       accuracy, and the interval of the paired difference, over the seeds of both, lies above 0.
-    - `relative_runtime` is the time of a training step divided by that of `san` in the same network.
+    - `error` is 1 − `accuracy`, of images without a question.
+    - `relative_runtime` is the time of a training step divided by that of `san` in the same network, timed alternately.
     - `diagonal_lstm` names the implementations of the diagonal LSTM that ran; it is empty for networks without one, and
       for runs of versions that did not record it.
     - `delta` is `accuracy` minus the published accuracy, if the digits are those of the papers. A changed law and
@@ -150,7 +154,7 @@ def _flatten(result: RunRecord) -> dict[str, object]:
     """Return a result without nested entries; missing metrics are None."""
     entries: Mapping[str, object] = result
     dataset: Mapping[str, object] = result["dataset"]
-    metrics = [ACCURACY, N_TEST, PARAMS, *SCALES, *COUNTS, *MAP_METRICS, *COSTS]
+    metrics = [ACCURACY, N_TEST, TOP5, PARAMS, *SCALES, *COUNTS, *MAP_METRICS, OVER_NONE, *COSTS]
     return {
         **row_key(result),
         **{key: entries[key] for key in ("seed", STATUS, BENCH_VERSION)},
@@ -168,10 +172,11 @@ def _summarize(runs: pd.DataFrame) -> dict[str, object]:
     paper = None if is_other else find_published(first[VARIANT], first[ATTN])
     seeds = finished.drop_duplicates("seed")
     described = seeds if len(seeds) else runs
+    asks = first[VARIANT] in VARIANTS and VARIANTS[first[VARIANT]].asks
     accuracy = seeds[ACCURACY].astype(float).mean() if len(seeds) else math.nan
-    numbers = {name: seeds[name].astype(float).mean(skipna=False) for name in (*SCALES, *MAP_METRICS)}
+    numbers = {name: seeds[name].astype(float).mean(skipna=False) for name in (TOP5, *SCALES, *MAP_METRICS)}
     numbers |= {name: next((int(n) for n in seeds[name] if pd.notna(n)), None) for name in COUNTS}
-    numbers |= {name: seeds[name].astype(float).median() for name in (*COSTS, PARAMS)}
+    numbers |= {name: seeds[name].astype(float).median() for name in (OVER_NONE, *COSTS, PARAMS)}
     return {
         **{key: first[key] for key in ROW_KEY},
         **{key: next((v for v in runs[key] if pd.notna(v)), None) for key in (DIGITS, BACKGROUNDS, NOTE)},
@@ -182,7 +187,8 @@ def _summarize(runs: pd.DataFrame) -> dict[str, object]:
         SEEDS: len(seeds),
         ACCURACY: accuracy,
         **numbers,
-        **_bounds(seeds),
+        **(bounds := _bounds(seeds)),
+        **complement_with_bounds(ERROR, *(math.nan if asks else n for n in (accuracy, *list(bounds.values())[:2]))),
         PARAMS: int(numbers[PARAMS]) if pd.notna(numbers[PARAMS]) else None,
         PUBLISHED_ACCURACY: paper.value if paper else math.nan,
         PUBLISHED_SOURCE: paper.source if paper else None,
@@ -220,18 +226,18 @@ def _command(runs: pd.DataFrame) -> str | None:
 
 def _bounds(runs: pd.DataFrame) -> dict[str, float]:
     """Return the columns with the bounds of every metric of finished runs; NaN if they cannot be computed."""
-    bounds = dict.fromkeys((ACCURACY, *SCALES, *MAP_SCORES), UNKNOWN)
+    bounds = dict.fromkeys((ACCURACY, TOP5, *SCALES, *MAP_SCORES), UNKNOWN)
     right = _stack_answers(runs, RIGHT)
     if right is not None:
         bounds[ACCURACY] = bootstrap_interval(right)
         bins = _scale_bins(runs, right.shape[1])
         bounds |= {name: bootstrap_interval(right[:, bins == k]) for k, name in enumerate(SCALES) if (bins == k).any()}
-        for name in MAP_SCORES:
-            values = _stack_answers(runs, name)
+        for name, array in {TOP5: "right5", **dict(zip(MAP_SCORES, MAP_SCORES, strict=True))}.items():
+            values = _stack_answers(runs, array)
             if values is not None:
                 bounds[name] = bootstrap_interval(values)
     elif len(runs):
-        bounds[ACCURACY] = _interval_without_answers(runs)
+        bounds[ACCURACY] = interval_of_accuracies(runs[ACCURACY].astype(float).tolist(), float(runs[N_TEST].iloc[0]))
     bounds = {name: _include_mean(interval, runs, name) for name, interval in bounds.items()}
     return {f"{name}_{end}": bound for name, pair in bounds.items() for end, bound in pair._asdict().items()}
 
@@ -254,14 +260,6 @@ def _include_mean(interval: Interval, runs: pd.DataFrame, name: str) -> Interval
     if not interval.lo - rounding <= mean <= interval.hi + rounding:
         return interval
     return Interval(min(interval.lo, mean), max(interval.hi, mean))
-
-
-def _interval_without_answers(runs: pd.DataFrame) -> Interval:
-    """Return the interval of the mean accuracy of runs without stored answers."""
-    accuracies: list[float] = runs[ACCURACY].astype(float).tolist()
-    if len(set(accuracies)) == 1:
-        return wilson_interval(accuracies[0], float(runs[N_TEST].iloc[0]))
-    return student_interval(accuracies)
 
 
 def _stack_answers(runs: pd.DataFrame, name: str) -> np.ndarray | None:

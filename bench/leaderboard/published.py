@@ -1,4 +1,4 @@
-"""The values that the papers print, from `published.csv`, where accuracies and TPR are in percent."""
+"""The values that the papers print, from `published.csv`, where accuracies, errors and TPR are in percent."""
 
 import csv
 from collections.abc import Sequence
@@ -6,30 +6,32 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-from bench.config import training_stages
-from bench.evaluation.columns import ACCURACY, TPR
+from bench.config import DEFAULT_NETWORK, training_stages
+from bench.evaluation.columns import ACCURACY, ERROR, TPR
 from mnistref.common.errors import DataProblemError
 
-PAPERS = ("ARNN", "PAN")
-"""The papers. If both print a value, ARNN's is used, because it has every mechanism in one table."""
+PAPERS = ("ARNN", "PAN", "LTPA")
+"""The papers. If ARNN and PAN print a value, ARNN's is used, because it has every mechanism in one table."""
+_PERCENT = (ACCURACY, ERROR, TPR, "top5_error", "transfer_")
+"""Beginnings of the names of measures that are in percent."""
 
 
 @dataclass(frozen=True)
 class PublishedValue:
-    """A value that a paper prints. Accuracies are in 0 … 1."""
+    """A value that a paper prints. Accuracies and errors are in 0 … 1."""
 
     value: float
     source: str
 
 
 @lru_cache(maxsize=1)
-def _table() -> dict[tuple[str, str, str, str], PublishedValue]:
-    """Return (paper, variant, attn, metric) → value."""
+def _table() -> dict[tuple[str, str, str, str, str], PublishedValue]:
+    """Return (paper, variant, network, attn, metric) → value."""
     return read_published(files("bench.leaderboard").joinpath("published.csv").read_text(encoding="utf-8"))
 
 
-def read_published(text: str) -> dict[tuple[str, str, str, str], PublishedValue]:
-    """Return (paper, variant, attn, metric) → value, from the text of `published.csv`.
+def read_published(text: str) -> dict[tuple[str, str, str, str, str], PublishedValue]:
+    """Return (paper, variant, network, attn, metric) → value, from the text of `published.csv`.
 
     The first word of a source begins with the name of its paper: the source of a supplement is `ARNN-S`, for example.
 
@@ -38,15 +40,17 @@ def read_published(text: str) -> dict[tuple[str, str, str, str], PublishedValue]
     """
     table = {}
     for row in csv.DictReader(text.splitlines()):
-        in_percent = row["measure"].startswith(ACCURACY) or row["measure"] == TPR
+        in_percent = row["measure"].startswith(_PERCENT)
         value = float(row["value"]) / 100 if in_percent else float(row["value"])
         paper = next((paper for paper in PAPERS if row["source"].startswith(paper)), None)
         if paper is None:
             raise DataProblemError(
-                f"published.csv: {row['source']!r} is not a source in {' or '.join(PAPERS)}; "
+                f"published.csv: {row['source']!r} is not a source in {', '.join(PAPERS)}; "
                 "add its paper to PAPERS in bench/leaderboard/published.py"
             )
-        table[paper, row["variant"], row["attn"], row["measure"]] = PublishedValue(round(value, 6), row["source"])
+        network = row.get("network") or DEFAULT_NETWORK
+        key = paper, row["variant"], network, row["attn"], row["measure"]
+        table[key] = PublishedValue(round(value, 6), row["source"])
     return table
 
 
@@ -60,8 +64,21 @@ def is_papers_network(recipe: str) -> bool:
 
 
 def find_published(
-    variant: str, attn: str, metric: str = ACCURACY, papers: Sequence[str] = PAPERS
+    variant: str,
+    attn: str,
+    metric: str = ACCURACY,
+    papers: Sequence[str] = PAPERS,
+    network: str = DEFAULT_NETWORK,
 ) -> PublishedValue | None:
-    """Return the value that the first of the papers prints for a mechanism on a variant; None if none prints one."""
-    values = (_table().get((paper, variant, attn, metric)) for paper in papers)
+    """Return the value that the first of the papers prints; None if none prints one.
+
+    Args:
+        variant: name of the variant or task.
+        attn: name of the mechanism.
+        metric: name of the measure. `transfer_…` is the accuracy of a linear classifier on the features of the network,
+            on other images.
+        papers: the papers, in the order of preference.
+        network: name of the network around the mechanism.
+    """
+    values = (_table().get((paper, variant, network, attn, metric)) for paper in papers)
     return next(filter(None, values), None)

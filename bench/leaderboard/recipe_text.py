@@ -12,8 +12,8 @@ _FLAGS = {"online": "new images in every epoch", "deterministic": "deterministic
 _NAMES = {"lr": "learning rate", "clip": "maximal gradient norm"}
 _SHARED_FIELDS = ("batch", "questions", "network", "width")
 """Fields that an earlier training mentions only if they differ from those of the last training."""
-_WORD, _NAME, _NUMBER = r"[A-Za-z0-9]+", r"[a-z0-9-]+", r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?"
-_PATTERNS = {**dict.fromkeys(("optimizer", "schedule", "questions", "patience"), _WORD), "network": _NAME}
+_WORD, _NAME, _NUMBER = r"[A-Za-z0-9+]+", r"[a-z0-9-]+", r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?"
+_PATTERNS = {**dict.fromkeys(("optimizer", "schedule", "questions", "patience", "augment"), _WORD), "network": _NAME}
 """What the values of fields look like that are no numbers."""
 _DATASET = re.compile(r"(\w[\w.-]*)-[0-9a-f]{12}")
 

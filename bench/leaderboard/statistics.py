@@ -85,6 +85,18 @@ def bootstrap_interval(values: np.ndarray, paired: bool = False, max_difference:
     return UNKNOWN if math.isnan(low) else Interval(min(low, mean), max(high, mean))
 
 
+def interval_of_accuracies(accuracies: Sequence[float], questions: float) -> Interval:
+    """Return the interval of the mean accuracy of runs without stored answers, each over this number of questions."""
+    if len(set(accuracies)) == 1:
+        return wilson_interval(accuracies[0], questions)
+    return student_interval(accuracies)
+
+
+def complement_with_bounds(name: str, share: float, low: float, high: float) -> dict[str, float]:
+    """Return 1 − a share as `name`, with the bounds that follow from its bounds as `name_lo` and `name_hi`."""
+    return {name: 1 - share, f"{name}_lo": 1 - high, f"{name}_hi": 1 - low}
+
+
 def mean_with_bounds(name: str, values: np.ndarray, paired: bool = False) -> dict[str, float]:
     """Return the mean of values (T,) of one network as `name`, and its bounds as `name_lo` and `name_hi`.
 

@@ -4,9 +4,10 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
+from bench.attention import NONE as WITHOUT_ATTENTION
 from bench.compute import ComputeConfig
 from bench.config import DEFAULT_BASELINE, TIMING_ROUNDS, RunConfig
-from bench.evaluation.columns import RELATIVE_RUNTIME
+from bench.evaluation.columns import OVER_NONE, RELATIVE_RUNTIME
 from bench.model import SlotNetwork, build
 from bench.networks import network_of
 from bench.profiling import timing
@@ -39,7 +40,8 @@ def measure_cost(
 ) -> dict[str, float | int]:
     """Return the entries of result.json about time and memory of a network.
 
-    Its step is timed alternately with that of `san` in the same network of the same width, for the ratio of both.
+    Its step is timed alternately with that of `san` in the same network of the same width, for the ratio of both. If images
+    come without a question, so is the same network without attention.
 
     Args:
         config: the configuration of the run.
@@ -51,9 +53,12 @@ def measure_cost(
     """
     workload = timing.Workload(replace(config.recipe, batch=batch), variant)
     models = {config.attn: model}
-    if config.attn != DEFAULT_BASELINE:
-        baseline = network_of(replace(config, attn=DEFAULT_BASELINE))
-        models[DEFAULT_BASELINE] = build(baseline, variant, config.seed, computing.device)
+    for name in [DEFAULT_BASELINE] if variant.asks else [DEFAULT_BASELINE, WITHOUT_ATTENTION]:
+        if name not in models:
+            models[name] = build(network_of(replace(config, attn=name)), variant, config.seed, computing.device)
     timings = timing.time_networks(models, workload, computing, timing_rounds(), on_round=on_round)
     own = timings[config.attn]
-    return {**own.as_dict(), RELATIVE_RUNTIME: own.step.ratio_to(timings[DEFAULT_BASELINE].step).median}
+    ratios = {RELATIVE_RUNTIME: own.step.ratio_to(timings[DEFAULT_BASELINE].step).median}
+    if not variant.asks:
+        ratios[OVER_NONE] = own.step.ratio_to(timings[WITHOUT_ATTENTION].step).median
+    return {**own.as_dict(), **ratios}

@@ -166,7 +166,7 @@ def random_batch(
     """Return random images (B, 3, H, W), and queries and labels (B,), or (B, K) for K `questions` per image."""
     images = torch.rand(batch, 3, variant.canvas, variant.canvas, device=device)
     shape = (batch,) if questions is None else (batch, questions)
-    query = torch.randint(variant.queries, shape, device=device)
+    query = torch.randint(max(1, variant.queries), shape, device=device)
     label = torch.randint(variant.classes, shape, device=device)
     return images.to(memory_format=torch.channels_last), query, label
 

@@ -36,7 +36,8 @@ def find_targets(
     Returns:
         The ink; None if the data set does not exist, or if its images are not those of the pictures.
     """
-    source = next(iter(list_data_folders(dataset, places)), None)
+    found = list_data_folders(dataset, places)
+    source = next((folder for folder in found if (folder / "dataset.json").is_file()), None)
     sheet = read_sheet(folder, IMAGES, len(questions), "RGB", MAX_HEIGHT)
     if source is None or sheet is None or not all(type(index) is int and index >= 0 for index in questions):
         return None

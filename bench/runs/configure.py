@@ -9,13 +9,13 @@ from pathlib import Path
 from bench.attention import NetworkSpec
 from bench.compute import ComputeConfig
 from bench.config import Preset, Recipe, RunConfig
+from bench.data.sets import read_manifest
 from bench.distributed.process_group import is_launched_by_torchrun
 from bench.networks import resolve
 from bench.runs import records
 from bench.runs.network_loading import load_config
 from bench.training.capture_mode import resolve_capture
 from mnistref.common.errors import UsageProblemError
-from mnistref.dataset import read_manifest
 from mnistref.generation.generate import Request, generate
 from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant

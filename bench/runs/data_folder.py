@@ -9,10 +9,10 @@ from bench.config import RunConfig
 from bench.runs.provenance import read_data_folder, read_reproduction
 from bench.runs.shell_command import build_generate_command
 from mnistref.common.errors import UsageProblemError
-from mnistref.variants import get_variant
+from mnistref.spec import VariantSpec
 
 if TYPE_CHECKING:
-    from mnistref.dataset import Manifest
+    from bench.data.sets import DataSet
 
 
 def list_data_folders(dataset: str, roots: Iterable[Path]) -> list[Path]:
@@ -69,24 +69,28 @@ def resolve_fitting_folder(run: Path, data: Path | None, root: Path) -> Path:
         UsageProblemError: there is no data set, or the network has other numbers of queries or classes.
         DataProblemError: the run has no weights. This is found out before the user looks for its data set.
     """
-    from bench.runs.network_loading import load_config, require_weights  # imports torch
+    from bench.runs.network_loading import find_trained_variant, load_config, require_weights  # imports torch
 
     config = load_config(run)
     require_weights(run, config)
     folder = data or resolve_data_folder(run, config, root)
-    read_fitting_manifest(folder, config)
+    read_fitting_manifest(folder, find_trained_variant(run))
     return folder
 
 
-def read_fitting_manifest(folder: Path, config: RunConfig) -> "Manifest":
+def read_fitting_manifest(folder: Path, trained: VariantSpec) -> "DataSet":
     """Return the manifest of a data set.
+
+    Args:
+        folder: the data set.
+        trained: the variant or task that the network was trained on.
 
     Raises:
         UsageProblemError: the network has other numbers of queries or classes.
     """
-    from mnistref.dataset import read_manifest  # imports torch
+    from bench.data.sets import read_manifest  # imports torch
 
-    manifest, trained = read_manifest(folder), get_variant(config.variant)
+    manifest = read_manifest(folder)
     has, wants = [(v.queries, v.classes) for v in (manifest.variant, trained)]
     if has != wants:
         raise UsageProblemError(

@@ -13,6 +13,7 @@ from bench.attention.user_code import describe_error
 from bench.compute import ComputeConfig
 from bench.config import EVALUATED, RunConfig
 from bench.data.loading import load_split
+from bench.data.sets import DataSet, describe_request, read_manifest
 from bench.evaluation import snapshots
 from bench.evaluation.any_model import AnyModel, as_network
 from bench.evaluation.columns import STATUS
@@ -23,8 +24,6 @@ from bench.runs.provenance import ReproductionInfo
 from bench.runs.user_models import UserModel, make_user_model
 from mnistref.common.atomic_files import exclusive, path_to_text, write_whole
 from mnistref.common.errors import ProblemError, RunProblemError, UsageProblemError
-from mnistref.dataset import Manifest, read_manifest
-from mnistref.generation.generate import request_of
 
 log = logging.getLogger("bench")
 
@@ -138,9 +137,9 @@ def _count_parameters(network: nn.Module) -> dict[str, int]:
     return {"params": sum(p.numel() for p in network.parameters())} if is_module else {}
 
 
-def _reproduction_info(user_model: UserModel, data: Path, manifest: Manifest) -> ReproductionInfo:
+def _reproduction_info(user_model: UserModel, data: Path, manifest: DataSet) -> ReproductionInfo:
     return {
         "attn_files": user_model.files,
-        "data_request": request_of(manifest),
+        "data_request": describe_request(manifest),
         "data_folder": path_to_text(data.resolve()),
     }

@@ -15,6 +15,7 @@ from bench.compute import ComputeConfig, explain_nondeterminism
 from bench.config import MIN_BATCH, RunConfig
 from bench.data.loading import load_split
 from bench.data.online import OnlineImages, load_training
+from bench.data.sets import describe_request, read_manifest
 from bench.data.split import Split
 from bench.distributed.process_group import ProcessLostError
 from bench.evaluation import batch_size
@@ -47,8 +48,6 @@ from mnistref.common.errors import (
     UsageProblemError,
     format_traceback,
 )
-from mnistref.dataset import read_manifest
-from mnistref.generation.generate import request_of
 
 __all__ = ["ExecutionOptions", "RunSettings", "configure", "prepare_dataset", "run"]
 
@@ -206,7 +205,7 @@ def _build_reproduction_info(context: RunContext) -> ReproductionInfo:
     info: ReproductionInfo = {}
     if files := context.network.files:
         info["attn_files"] = files
-    info["data_request"] = request_of(context.manifest)
+    info["data_request"] = describe_request(context.manifest)
     info["data_folder"] = path_to_text(context.data.resolve())
     if context.init:
         info["init_run"] = path_to_text(context.init.resolve())

@@ -11,6 +11,7 @@ from torch import nn
 
 from bench.common.json_files import read_json
 from bench.config import RunConfig
+from bench.data.sets import read_manifest, read_scales, read_triples
 from bench.evaluation.columns import ACCURACY, MAP_SCORES, MASK_CORRECTNESS, POINTING
 from bench.evaluation.record_keys import ANSWER, RIGHT, SCALE_BIN, UNFINISHED
 from bench.runs import records
@@ -18,7 +19,6 @@ from bench.runs.data_folder import find_data_folder
 from bench.runs.network_loading import load_model
 from bench.runs.provenance import READ_ERRORS, parse_config, read_run_without_result
 from mnistref.common.errors import DataProblemError, UsageProblemError
-from mnistref.dataset import MnistRef, read_manifest
 
 ANSWER_COLUMNS = {ANSWER: "prediction", RIGHT: "correct", SCALE_BIN: SCALE_BIN}
 """Name in the file of the answers → column of a table of answers. The measures of maps follow, with the same names."""
@@ -126,10 +126,11 @@ def _require_data(data: Path, config: RunConfig) -> Path:
 
 
 def _tabulate_questions(data: Path, queries: str) -> pd.DataFrame:
-    """Return the test questions of a data set as a table with one row per question."""
-    dataset = MnistRef(data, "test", queries)
-    columns = {name: getattr(dataset.triples, name) for name in ("image", "query", "label")}
-    return pd.DataFrame({**columns, "scale": dataset.scale}).rename_axis("question")
+    """Return the test questions of a data set as a table with one row per question. Tasks have no scales."""
+    questions = read_triples(data, "test", queries)
+    columns = {name: getattr(questions, name) for name in ("image", "query", "label")}
+    scales = read_scales(data, "test", questions)
+    return pd.DataFrame(columns if scales is None else {**columns, "scale": scales}).rename_axis("question")
 
 
 def tabulate_answers(answers: Mapping[str, np.ndarray]) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 The only code that is executed is the user's own file of the run, and only if it has not been changed since.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 from bench.attention import plugins
 from bench.common.json_files import read_json
 from bench.config import EVALUATED, RunConfig
+from bench.data.sets import variant_of_record
 from bench.evaluation.any_model import as_network
 from bench.evaluation.record_keys import OK
 from bench.model import build
@@ -22,7 +22,6 @@ from bench.runs.user_models import load_recorded_model
 from bench.training.checkpoints import load_weights, require_weights_file
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.spec import VariantSpec
-from mnistref.variants import get_variant, variant_of_request
 
 
 def load_config(run: Path) -> RunConfig:
@@ -100,10 +99,12 @@ def load_model(run: Path) -> tuple[RunConfig, nn.Module]:
     info = read_config(run / records.CONFIG)[1]
     if config.recipe == EVALUATED:
         model = load_recorded_model(info.get(records.USER_FILES), run)
-        return config, as_network(model, get_variant(config.variant).classes).eval()
+        return config, as_network(
+            model, variant_of_record(info.get(records.DATA_REQUEST), config.variant).classes
+        ).eval()
     try:
         with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are then overwritten
-            variant = _find_law(config, info)
+            variant = variant_of_record(info.get(records.DATA_REQUEST), config.variant)
             network = build(network_of(config), variant, config.seed, torch.device("cpu"))
     except UsageProblemError as error:
         raise DataProblemError(f"{run / records.CONFIG}: this version cannot build the network: {error}") from error
@@ -111,8 +112,11 @@ def load_model(run: Path) -> tuple[RunConfig, nn.Module]:
     return config, network.eval()
 
 
-def _find_law(config: RunConfig, info: Mapping[str, object]) -> VariantSpec:
-    """Return the law of a run's data set. Its canvas decides the number of stages."""
-    request = info.get(records.DATA_REQUEST)
-    changes = request if isinstance(request, dict) else {}
-    return variant_of_request({**changes, "variant": config.variant})
+def find_trained_variant(run: Path) -> VariantSpec:
+    """Return the variant or the task that a run was trained on, according to its config.json.
+
+    Raises:
+        UsageProblemError, DataProblemError: as of `read_config`; or there is no such variant.
+    """
+    config, info = read_config(run / records.CONFIG)
+    return variant_of_record(info.get(records.DATA_REQUEST), config.variant)

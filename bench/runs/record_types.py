@@ -69,12 +69,15 @@ class Measures(ScaleMeasures, total=False):
     A model that was tested only, see `bench.runs.evaluated`, has no costs, and `params` only if it is a module.
 
     Attributes:
+        top5: only of images without a question, with more than five classes.
+        step_over_none: only of images without a question.
         pr_curve: the precision-recall curve, which is not validated.
         diagonal_lstm: implementations of the diagonal LSTM that ran; None if none did.
     """
 
     accuracy: float
     n_test: int
+    top5: float | None
     mask_correctness_uniform: float | None
     mask_correctness: float | None
     tpr: float | None
@@ -88,6 +91,7 @@ class Measures(ScaleMeasures, total=False):
     timing_rounds: int
     threads: int
     relative_runtime: float | None
+    step_over_none: float | None
     epochs: int | None
     best_epoch: int | None
     val_accuracy: float | None

@@ -10,6 +10,7 @@ from bench.attention import present_name
 from bench.common.json_files import parse_json, read_json, write_json
 from bench.compute import ComputeConfig
 from bench.config import EVALUATED, RunConfig
+from bench.data.sets import DataSet
 from bench.evaluation.columns import STATUS
 from bench.evaluation.record_keys import DAMAGED, OK, UNFINISHED
 from bench.runs.answers import ANSWERS, PACKED_ANSWERS, read_answers, read_packed_answers, write_answers
@@ -33,7 +34,6 @@ from bench.runs.validation import RESULT_FORMAT, check_against_answers, check_re
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import NO_SUCH_FOLDER, DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.common.version import VERSION
-from mnistref.dataset import Manifest
 
 if TYPE_CHECKING:
     from bench.training.trainer import EpochRecord
@@ -164,7 +164,7 @@ def trim_history(run: Path, epochs: int) -> None:
 
 
 def build_result(
-    config: RunConfig, manifest: Manifest, computing: ComputeConfig, seconds: float, outcome: Mapping[str, object]
+    config: RunConfig, manifest: DataSet, computing: ComputeConfig, seconds: float, outcome: Mapping[str, object]
 ) -> dict[str, object]:
     """Return the content of result.json, see `Result`.
 
@@ -186,7 +186,7 @@ def build_result(
         "queries": config.queries,
         "dataset": {
             "spec_id": manifest.spec_id,
-            "digits": manifest.digits.name,
+            "digits": manifest.digits.name if manifest.digits else None,
             "backgrounds": manifest.backgrounds.name if manifest.backgrounds else None,
         },
         **{key: value for key, value in outcome.items() if key != STATUS},

@@ -6,13 +6,15 @@ from pathlib import Path
 from bench.attention import NetworkSpec
 from bench.common.json_files import parse_json
 from bench.config import EVALUATED, RunConfig
+from bench.data.sets import read_manifest
 from bench.networks import network_of
 from bench.runs import records
 from bench.runs.data_folder import list_data_folders
 from bench.runs.network_loading import read_config
+from bench.tasks import TASKS, prepare_task
+from bench.tasks.store import TASK_FILE
 from mnistref.common.atomic_files import path_of_text
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
-from mnistref.dataset import read_manifest
 from mnistref.generation.generate import Request, make, plan
 
 _OTHER_FILES = {
@@ -21,6 +23,7 @@ _OTHER_FILES = {
     "history.jsonl of a run": {"epoch", "train_loss", "val_accuracy"},
     "state.json of a checkpoint": {"best_epoch", "groups", "schedule"},
     "dataset.json of a data set": {"format_version", "spec_id", "splits"},
+    "task.json of a prepared task": {"format_version", "task", "preparation"},
     "board.json of a board": {"variant", "baseline"},
     "croissant.json of a data set": {"@context", "recordSet"},
 }
@@ -126,7 +129,7 @@ def _to_path(text: object) -> Path | None:
 def _find_dataset(config: RunConfig, root: Path) -> Path | None:
     """Return the folder of the data set of a run in `root`; None if it does not exist or is not finished."""
     found = list_data_folders(config.dataset, [root])
-    return next((folder for folder in found if (folder / "dataset.json").is_file()), None)
+    return next((f for f in found if any((f / name).is_file() for name in ("dataset.json", TASK_FILE))), None)
 
 
 def _generate_dataset(
@@ -144,6 +147,8 @@ def _generate_dataset(
     folder = root / "datasets" / config.dataset
     if not isinstance(request, dict):
         raise UsageProblemError(f"{folder}: no data set here, and {path} does not say how to generate it; give --data")
+    if "task" in request:
+        return _prepare_task(folder, request, root)
     sources = {name: source or request.get(name) for name, source in user_sources.items()}
     for name, source in sources.items():
         if source is None:
@@ -162,3 +167,20 @@ def _generate_dataset(
             f"{path}: the run was made with {config.dataset}, but these sources give {planned.spec.folder_name}"
         )
     return make(planned)
+
+
+def _prepare_task(folder: Path, request: dict[str, object], root: Path) -> Path:
+    """Prepare the task of a run, and return its folder.
+
+    Args:
+        folder: the folder that it should have.
+        request: how it was prepared, see `bench.tasks.store.TaskRequest`, not validated.
+        root: folder of all data.
+    """
+    task, canvas = request.get("task"), request.get("canvas")
+    if task not in TASKS or type(canvas) is not int:
+        raise UsageProblemError(
+            f"{folder}: no data set here; prepare it from its folder of images with `bench run --task folder:DIR`, or "
+            "give --data"
+        )
+    return prepare_task(str(task), root, canvas)

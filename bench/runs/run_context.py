@@ -6,9 +6,9 @@ from pathlib import Path
 from bench.attention import NetworkSpec
 from bench.compute import ComputeConfig
 from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, RunConfig
+from bench.data.sets import DataSet
 from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from bench.training.progress import ProgressOptions
-from mnistref.dataset import Manifest
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class RunContext:
     network: NetworkSpec
     data: Path
     folder: Path
-    manifest: Manifest
+    manifest: DataSet
     computing: ComputeConfig
     init: Path | None
     options: ExecutionOptions

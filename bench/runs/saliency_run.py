@@ -21,8 +21,8 @@ from bench.compute import ComputeConfig
 from bench.config import RunConfig
 from bench.data.loading import load_split
 from bench.data.split import Split
-from bench.evaluation.snapshots import choose_across_scales
-from bench.runs.network_loading import load_model
+from bench.evaluation.snapshots import choose_questions
+from bench.runs.network_loading import find_trained_variant, load_model
 from bench.runs.saliency_record import (
     RECORD,
     SHEET,
@@ -33,7 +33,6 @@ from bench.runs.saliency_record import (
 )
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError, UsageProblemError
-from mnistref.variants import get_variant
 
 log = logging.getLogger("bench")
 
@@ -87,8 +86,7 @@ def _draw_examples(
     network: ExplainedNetwork, split: Split, methods: Sequence[MapMethod], options: ExplanationOptions
 ) -> np.ndarray:
     """Return the sheet of a few images, from small to large digits, and their maps by each method."""
-    assert split.scale is not None
-    chosen = torch.tensor(choose_across_scales(split.scale.cpu().numpy(), min(SHEET_IMAGES, len(split)), options.seed))
+    chosen = torch.tensor(choose_questions(split, SHEET_IMAGES, options.seed))
     examples = select_questions(split, chosen.to(split.device))
     kept = replace(options, curves=False, keeps_maps=True)
     maps = explain(network, examples, [method for method in methods if not method.is_baseline], kept).maps
@@ -140,24 +138,26 @@ def load_explained(
         computing: the device.
 
     Raises:
+        UsageProblemError: the images have no masks, by which maps are measured.
         UsageProblemError, DataProblemError: see `bench.runs.network_loading.load_model`.
     """
     config, model = load_model(run)
     whole = load_split(data, "test", "one", computing.device, masks=True)
+    if not whole.has_masks:
+        raise UsageProblemError(f"{data}: its images have no masks, by which maps and attacks are measured")
     split = select_questions(whole, torch.arange(min(images, len(whole)), device=whole.device))
-    return config, ExplainedNetwork(model.to(computing.device), get_variant(config.variant).classes), split
+    return config, ExplainedNetwork(model.to(computing.device), find_trained_variant(run).classes), split
 
 
 def select_questions(split: Split, indices: Tensor) -> Split:
-    """Return the questions `indices`, i8, of a split with scales."""
-    assert split.scale is not None
+    """Return the questions `indices`, i8, of a split."""
     return replace(
         split,
         image=split.image[indices],
         slot=split.slot[indices],
         query=split.query[indices],
         label=split.label[indices],
-        scale=split.scale[indices],
+        scale=None if split.scale is None else split.scale[indices],
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from bench.config import DEFAULT_NETWORK, DEFAULT_WIDTH, EVALUATED, RECIPES, Recipe, RunConfig
@@ -10,7 +10,7 @@ from mnistref.spec import RequestRecord
 from mnistref.variants import options_of_changes
 
 ROOT = "data_cache"
-_CHANGEABLE = ("epochs", "batch", "lr", "fade", "questions")
+_CHANGEABLE = ("epochs", "batch", "lr", "fade", "questions", "augment")
 _ALWAYS = ("epochs", "batch", "questions")
 """Options that a command contains even if they equal the recipe's value, because recipes may change later."""
 
@@ -32,6 +32,8 @@ def build_command(
     Returns:
         None if the recipe differs from all known recipes in a value that has no option.
     """
+    if "task" in request:
+        return _task_command(config, request, seeds, init_runs)
     data = f"{ROOT}/datasets/{config.dataset}"
     if config.recipe == EVALUATED:
         command = ["bench", "evaluate", *_model_arguments(config), "--data", data, *_test_options(config)]
@@ -53,6 +55,28 @@ def build_command(
     return (
         f"{build_generate_command(request)} && for seed in {' '.join(map(str, seeds))}; do {words} --seed $seed; done"
     )
+
+
+def _task_command(
+    config: RunConfig, request: Mapping[str, object], seeds: Sequence[int], init_runs: Sequence[str]
+) -> str | None:
+    """Return the command for runs on a task, which `bench run` prepares; see `build_command`.
+
+    A model that was only tested has none, because `bench evaluate` prepares no task.
+    """
+    recipe = None if config.recipe == EVALUATED else _recipe_options(config.recipe)
+    if recipe is None:
+        return None
+    data = ["--task", str(request["task"]), "--canvas", str(request["canvas"]), "--root", ROOT]
+    options = [*_network_options(config), *data, *recipe, *_computing_options(config)]
+    words = " ".join(map(shlex.quote, ["bench", "run", *options]))
+    if init_runs:
+        starts = [f"{ROOT}/runs/{init}" for init in init_runs]
+        runs = [f"{words} --seed {seed} --init {shlex.quote(s)}" for seed, s in zip(seeds, starts, strict=True)]
+        return " && ".join(runs)
+    if len(seeds) == 1:
+        return f"{words} --seed {seeds[0]}"
+    return f"for seed in {' '.join(map(str, seeds))}; do {words} --seed $seed; done"
 
 
 def _network_options(config: RunConfig) -> list[str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from bench.common.uniform_map import Relation, compare_with_chance, is_below_uniform
 from bench.config import DEFAULT_BASELINE, EVALUATED
-from bench.data.question_blind import question_blind_accuracy
+from bench.data.question_blind import most_frequent_share, question_blind_accuracy
+from bench.data.sets import read_manifest
 from bench.evaluation.columns import (
     ACCURACY,
     MASK_CORRECTNESS,
@@ -16,16 +17,16 @@ from bench.evaluation.columns import (
     TRAIN_STEP_MS,
     UNIFORM,
 )
+from bench.evaluation.picture_files import FOLDER, MAPS
 from bench.evaluation.record_keys import OK
 from bench.runs import records
 from bench.runs.record_types import Result
+from bench.tasks import TaskSpec
 from mnistref.common.errors import DataProblemError, ProblemError
 from mnistref.common.text_table import table
-from mnistref.variants import VARIANTS
+from mnistref.spec import VariantSpec
 
 NO_ATTENTION = "none"
-_LABELS = {"class": "colour", "color": "digit"}
-"""What is queried → what is answered."""
 _PEAK_NOTE = (
     "The attention on the digit is above that of a uniform map, but the peak is on the digit less often than a random "
     "pixel:\nthe map covers the digit's surroundings, for example, or has its maximum on empty background."
@@ -34,15 +35,19 @@ _BLIND_NOTE = (
     "The accuracy is below the {blind} of an answer that ignores the question: the network has not learned to use the "
     "question."
 )
+_CONSTANT_NOTE = (
+    "The accuracy is below the {blind} of always giving the most frequent {label}: the network has not learned."
+)
 _TRAINING_ADVICE = "\nLonger training (--epochs) or another learning rate (--lr) may help."
 
 
 def describe_run(run: Path, data: Path) -> str:
     """Return a table of the measures of a finished run, and what each is compared with.
 
-    The accuracy is compared with the most frequent answer in each image, and with the network without attention, if the
-    same folder has a finished run of it on the same questions. Notes follow if the accuracy is below the former, or if
-    the peak of the map is on the digit less often than its share of attention suggests.
+    The accuracy is compared with the most frequent answer in each image, or with the most frequent label if there is no
+    question; and with the network without attention, if the same folder has a finished run of it on the same questions.
+    Notes follow if the accuracy is below the former, or if the peak of the map is on the digit less often than its
+    share of attention suggests.
 
     Args:
         run: the folder of the run.
@@ -51,16 +56,18 @@ def describe_run(run: Path, data: Path) -> str:
     Raises:
         DataProblemError: the record or the data set is damaged.
     """
-    result = _read(run)
-    blind = question_blind_accuracy(data, result["queries"])
-    heading = f"{result['attn']} on {data.name}: {result[N_TEST]:,} test questions"
-    rows = table([["measure", "value", "compare with"], *_rows(run, result, blind)])
-    return "\n".join([heading, rows, *_notes(result, blind)])
+    result, variant = _read(run), read_manifest(data).variant
+    find_reference = question_blind_accuracy if variant.asks else most_frequent_share
+    reference = find_reference(data, result["queries"])
+    units = "questions" if variant.asks else "images"
+    heading = f"{result['attn']} on {data.name}: {result[N_TEST]:,} test {units}"
+    rows = table([["measure", "value", "compare with"], *_rows(run, result, variant, reference)])
+    return "\n".join([heading, rows, *_notes(result, variant, reference)])
 
 
 def has_map(run: Path) -> bool:
-    """Return whether the network of a finished run has attention maps."""
-    return _read(run).get(MASK_CORRECTNESS) is not None
+    """Return whether the network of a finished run has attention maps, measured or not."""
+    return _read(run).get(MASK_CORRECTNESS) is not None or (run / FOLDER / MAPS).is_file()
 
 
 def _read(run: Path) -> Result:
@@ -70,25 +77,31 @@ def _read(run: Path) -> Result:
     return result
 
 
-def _notes(result: Result, blind: float | None) -> Iterator[str]:
+def _notes(result: Result, variant: VariantSpec, blind: float | None) -> Iterator[str]:
     """Yield what the numbers of a run mean, if that is not evident."""
     if blind is not None and result[ACCURACY] < blind:
         was_trained = result["recipe"] != EVALUATED.label
-        yield _BLIND_NOTE.format(blind=_percent(blind)) + _TRAINING_ADVICE * was_trained
+        note = _BLIND_NOTE if variant.asks else _CONSTANT_NOTE
+        yield note.format(blind=_percent(blind), label=variant.label_noun) + _TRAINING_ADVICE * was_trained
     if _has_wide_map(result):
         yield _PEAK_NOTE
 
 
-def _rows(run: Path, result: Result, blind: float | None) -> Iterator[list[str]]:
-    yield ["accuracy", _percent(result[ACCURACY]), "; ".join(_compare_accuracy(run, result, blind))]
+def _rows(run: Path, result: Result, variant: VariantSpec, blind: float | None) -> Iterator[list[str]]:
+    yield ["accuracy", _percent(result[ACCURACY]), "; ".join(_compare_accuracy(run, result, variant, blind))]
     share, uniform = result.get(MASK_CORRECTNESS), result.get(UNIFORM)
-    if share is None or uniform is None:
-        yield ["attention on the queried digit", "–", "the network has no attention map"]
-    else:
-        yield ["attention on the queried digit", _percent(share), _compare_share(share, uniform)]
+    measure = f"attention on the {variant.target_noun}"
+    if share is not None and uniform is not None:
+        yield [measure, _percent(share), _compare_share(share, uniform)]
         peak = result.get(POINTING)
         if peak is not None:
-            yield ["peak of the map on the digit", _percent(peak), _compare_peak(peak, uniform)]
+            yield [
+                f"peak of the map on the {variant.target_noun.split()[-1]}",
+                _percent(peak),
+                _compare_peak(peak, uniform),
+            ]
+    elif uniform is not None or not isinstance(variant, TaskSpec):  # a task may have no masks
+        yield [measure, "–", "the network has no attention map"]
     milliseconds, relative = result.get(TRAIN_STEP_MS), result.get(RELATIVE_RUNTIME)
     if milliseconds is not None:
         versus = (
@@ -97,11 +110,9 @@ def _rows(run: Path, result: Result, blind: float | None) -> Iterator[list[str]]
         yield ["training step", f"{milliseconds:.3g} ms", versus]
 
 
-def _compare_accuracy(run: Path, result: Result, blind: float | None) -> Iterator[str]:
-    variant = VARIANTS.get(result["variant"])
+def _compare_accuracy(run: Path, result: Result, variant: VariantSpec, blind: float | None) -> Iterator[str]:
     if blind is not None:
-        answer = _LABELS[variant.query] if variant else "answer"
-        yield f"most frequent {answer} of each image: {_percent(blind)}"
+        yield f"most frequent {variant.label_noun}{' of each image' * variant.asks}: {_percent(blind)}"
     if result["attn"] == NO_ATTENTION:
         return
     without = _find_without_attention(run, result)

@@ -8,11 +8,11 @@ from tqdm import tqdm
 
 from bench.attribution.swap import pair_questions, swap
 from bench.compute import ComputeConfig
+from bench.data.sets import read_manifest, read_triples
 from bench.data.split import Split
 from bench.runs.saliency_run import load_explained
 from bench.runs.swap_record import RECORD, SwapRecord, swap_content
 from mnistref.common.errors import DataProblemError, UsageProblemError
-from mnistref.dataset import read_triples
 
 
 def swap_run(run: Path, data: Path, images: int, batch: int, computing: ComputeConfig) -> SwapRecord:
@@ -26,9 +26,12 @@ def swap_run(run: Path, data: Path, images: int, batch: int, computing: ComputeC
         computing: the device.
 
     Raises:
-        UsageProblemError: the folder is not a run, its network has no map, or no image has two questions.
+        UsageProblemError: the folder is not a run, its network has no map, or no image has two questions or any.
         DataProblemError: the run is not finished, has no weights, or a file is damaged; or it returns no logits.
     """
+    variant = read_manifest(data).variant
+    if not variant.asks:
+        raise UsageProblemError(f"{run}: {variant.name} has no questions, so there is none to swap")
     config, network, questions = load_explained(run, data, images, computing)
     first, second = pair_questions(questions, _all_questions(questions, data))
     if not len(first):

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from bench.attention import NetworkSpec
 from bench.common.number_format import describe_duration
 from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, RunConfig
+from bench.data.sets import read_manifest
 from bench.evaluation.record_keys import FAILED, OK
 from bench.runs import records
 from bench.runs.configure import RunSettings, configure
@@ -26,7 +27,6 @@ from bench.runs.sweep_workers import Launcher
 from bench.training.progress import ProgressOptions
 from mnistref.common.console import log_once
 from mnistref.common.errors import UsageProblemError
-from mnistref.variants import get_variant
 
 log = logging.getLogger("bench")
 
@@ -188,9 +188,9 @@ def sweep(
         unfit: for pairs of a network and a variant, the reason why their runs fail without being started.
     """
     outcomes: dict[Task, RunOutcome] = {}
-    for name in {task.config.variant: None for task in tasks}:
-        if note := get_variant(name).note:
-            log_once(f"{name} is {note}")
+    for variant in {task.data: read_manifest(task.data).variant for task in tasks}.values():
+        if variant.note:
+            log_once(f"{variant.name} is {variant.note}")
     for task in tasks:
         if records.is_finished(runs / task.config.run_id):
             log.info("already finished: %s", task.name)

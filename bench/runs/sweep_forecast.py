@@ -12,13 +12,12 @@ from bench.common.number_format import describe_duration
 from bench.compute import ComputeConfig
 from bench.config import RunConfig
 from bench.conformance.isolation import ProbeProcess
+from bench.data.sets import read_manifest
 from bench.networks import network_of
 from bench.profiling.forecast import estimate_step_seconds, mean_questions
 from bench.runs import records
 from bench.runs.sweep import Task
-from mnistref.dataset import read_manifest
 from mnistref.spec import VariantSpec
-from mnistref.variants import get_variant
 
 log = logging.getLogger("bench")
 
@@ -67,7 +66,7 @@ def _measure_steps(tasks: Sequence[Task], threads: int | None) -> dict[tuple[Net
     found: dict[tuple[NetworkSpec, str], float] = {}
     with ProbeProcess() as probe:
         for key, task in reversed(first_tasks.items()):
-            network, config, variant = task.network, task.config, get_variant(task.config.variant)
+            network, config, variant = task.network, task.config, read_manifest(task.data).variant
             how = ComputeConfig(torch.device(config.device), config.precision), threads
             try:
                 if network.has_user_module:  # the child process resolves the name, because it has its own classes

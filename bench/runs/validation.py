@@ -15,9 +15,11 @@ from bench.evaluation.columns import (
     MAP_METRICS,
     MAP_SCORES,
     N_TEST,
+    OVER_NONE,
     PARAMS,
     PEAK_MEMORY_MB,
     SCALES,
+    TOP5,
 )
 from bench.evaluation.record_keys import (
     ANSWER,
@@ -117,10 +119,10 @@ def _is_size(value: object) -> bool:
 _NUMBER_CHECKS: dict[str, Callable[[object], bool]] = {
     ACCURACY: _range_check(ACCURACY),
     VAL_ACCURACY: _range_check(ACCURACY),
-    **{name: _range_check(name) for name in (*SCALES, *MAP_METRICS)},
+    **{name: _range_check(name) for name in (TOP5, *SCALES, *MAP_METRICS)},
     N_TEST: lambda value: _is_count(value) and value > 0,
     **dict.fromkeys((PARAMS, EPOCHS, BEST_EPOCH, *COUNTS), _is_count),
-    **dict.fromkeys(COSTS, _is_time),
+    **dict.fromkeys((OVER_NONE, *COSTS), _is_time),
     **dict.fromkeys((PEAK_MEMORY_MB, "seconds"), _is_size),
 }
 """Fields of a result that are optional numbers, and the checks of their values."""
@@ -182,6 +184,7 @@ def check_answers(answers: Mapping[str, np.ndarray]) -> list[str]:
         return [RIGHT]
     allowed: dict[str, Callable[[np.ndarray], bool]] = {
         RIGHT: lambda values: bool(np.isin(values, (0, 1)).all()),
+        "right5": lambda values: bool(np.isin(values, (0, 1)).all()),
         ANSWER: lambda values: bool((values >= 0).all() and (values == np.floor(values)).all()),
         SCALE_BIN: lambda values: bool(np.isin(values, range(-1, len(SCALES))).all()),
         **{name: _answers_check(name) for name in MAP_SCORES},
@@ -206,6 +209,8 @@ def check_against_answers(result: Result, answers: Mapping[str, np.ndarray] | No
         return []
     right, bins = answers[RIGHT].astype(np.float64), answers.get(SCALE_BIN, np.zeros(0))
     expected = {N_TEST: (float(len(right)), 0.0), ACCURACY: (right.mean(), rounding_tolerance(ACCURACY))}
+    if "right5" in answers:
+        expected[TOP5] = (answers["right5"].astype(np.float64).mean(), rounding_tolerance(TOP5))
     for k, (scale, count) in enumerate(zip(SCALES, COUNTS, strict=True)):
         if len(bins) == len(right):
             inside = bins == k

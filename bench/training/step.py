@@ -1,5 +1,6 @@
 """One training step: loss, gradients, clipping, update. On CUDA it can be captured as a graph and replayed."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
@@ -37,6 +38,14 @@ def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     if recipe.optimizer == "adam":
         # on CUDA, the fused update is one kernel launch
         return torch.optim.Adam(parameters, lr=recipe.lr, fused=True if parameters[0].is_cuda else None)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+        )
     return torch.optim.RMSprop(parameters, lr=recipe.lr, alpha=0.9, eps=1e-6)
 
 
@@ -45,12 +54,16 @@ def build_scheduler(
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """Return the learning-rate scheduler of the recipe.
 
-    The caller steps "onecycle" after every batch, and "steps" after every epoch. "steps" divides the learning rate by
-    1.5 before epoch 31, 43, 55 …
+    The caller steps "onecycle" after every batch, and the others after every epoch. "steps" divides the learning rate
+    by 1.5 before epoch 31, 43, 55 … "milestones" multiplies it by a factor after each of the recipe's epochs.
     """
     if recipe.schedule == "onecycle":
         total = max(2, recipe.epochs * steps_per_epoch)
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=total)
+    if recipe.schedule == "milestones":
+        return torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda epochs_done: recipe.factor ** sum(epochs_done >= m for m in recipe.milestones)
+        )
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epochs_done: 1.5 ** -(max(0, epochs_done - 18) // 12))
 
 
@@ -70,7 +83,8 @@ class Step:
     def __init__(
         self, model: nn.Module, recipe: Recipe, optimizer: torch.optim.Optimizer, computing: ComputeConfig
     ) -> None:
-        self.model, self.optimizer, self.computing, self.clip = model, optimizer, computing, recipe.clip
+        self.model, self.optimizer, self.computing = model, optimizer, computing
+        self.clip = math.inf if recipe.clip is None else recipe.clip
         self.question_rows: RowRange | None = None
         """Rows of this process's questions among those of the global batch, see `shared_step.SharedStep`."""
         self._compute_gradients: Callable[..., Sequence[Tensor]] = self._forward_backward

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bench.compute import ComputeConfig
 from bench.config import Recipe
+from bench.data.augmentation import Augmentation
 from bench.data.grouping import image_sharing, parts_of
 from bench.data.split import Batch, Split
 from bench.distributed.global_batch import RowRange
@@ -255,8 +256,10 @@ class Trainer:
         own_batches = split.iter_index_batches(
             parts, lambda k: self._background_brightness(first_step + k), self.image_sharing
         )
+        change = Augmentation(self.recipe.augment, self.seed, self.epoch)
         with closing(own_batches) as batches:
-            yield from zip(batches, rows, strict=False)
+            for batch, batch_rows in zip(batches, rows, strict=False):
+                yield change(batch, split, self.image_sharing), batch_rows
 
     def _describe_position(self) -> str:
         step = self.steps_done - self.epoch * self.steps_per_epoch

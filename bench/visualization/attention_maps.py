@@ -10,11 +10,12 @@ from torch import nn
 from bench.attention import MECHANISMS
 from bench.attention.arnn import AttentionRNN
 from bench.config import EVALUATED, RunConfig, training_stages
+from bench.data.sets import DataSet
 from bench.evaluation.columns import ACCURACY
 from bench.evaluation.panels import Panels, describe_totals
 from bench.networks import network_of
 from bench.runs.data_folder import read_fitting_manifest, resolve_data_folder
-from bench.runs.network_loading import load_model, read_finished_result
+from bench.runs.network_loading import find_trained_variant, load_model, read_finished_result
 from bench.visualization.examples import (
     DEFAULT_CHOICE,
     SPLIT,
@@ -25,8 +26,7 @@ from bench.visualization.examples import (
 )
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import require_figure_name
-from mnistref.dataset import Manifest
-from mnistref.variants import get_variant
+from mnistref.spec import VariantSpec
 
 log = logging.getLogger("bench")
 
@@ -84,7 +84,8 @@ def save_picture(
     config, model = load_model(run)
     accuracy = read_finished_result(run)[ACCURACY]
     folder = data or resolve_data_folder(run, config, root)
-    manifest = read_fitting_manifest(folder, config)
+    trained = find_trained_variant(run)
+    manifest = read_fitting_manifest(folder, trained)
     samples, seed = sampling.number, choice.seed
     scale = _scale_sigma(config, model, sampling)
     chosen = choose_images(folder, choice, IMAGES)
@@ -98,7 +99,7 @@ def save_picture(
     draw(
         rows,
         _title(config, run, accuracy=accuracy, manifest=manifest, scale=scale, seed=seed),
-        _notes(config, manifest, rows),
+        _notes(config, (trained, manifest.variant), rows),
         output,
     )
     log.info("picture: %s, %s", _describe_images(len(chosen), not choice.indices), describe_totals(rows, samples > 1))
@@ -144,7 +145,7 @@ def _scale_sigma(config: RunConfig, model: nn.Module, sampling: SampleOptions) -
 
 
 def _title(
-    config: RunConfig, run: Path, accuracy: float, manifest: Manifest, scale: float | None, seed: int
+    config: RunConfig, run: Path, accuracy: float, manifest: DataSet, scale: float | None, seed: int
 ) -> list[str]:
     """Return the lines that describe the network, the images, and how the maps were drawn."""
     shown = f"shown: {SPLIT} images of {manifest.folder_name}"
@@ -163,7 +164,7 @@ def _after(config: RunConfig) -> str:
     return "".join(f", after {stage.partition('-')[0]}" for stage in training_stages(config.training)[1:])
 
 
-def _notes(config: RunConfig, manifest: Manifest, rows: Sequence[Panels]) -> list[str]:
+def _notes(config: RunConfig, variants: Sequence[VariantSpec], rows: Sequence[Panels]) -> list[str]:
     """Return the notes that explain the picture."""
     if not rows[0].slots:
         notes = [f"{config.attn} has no attention maps."]
@@ -171,7 +172,7 @@ def _notes(config: RunConfig, manifest: Manifest, rows: Sequence[Panels]) -> lis
         notes = [
             "slot: its map, coloured from 0 to its maximum, with its range of values; the last map sums to 1.",
             "product: the product of all maps, coloured in the same way.",
-            "attention on the digit: the share of the product that lies inside the outline.",
         ]
-    noted = dict.fromkeys((get_variant(config.variant), manifest.variant))
-    return notes + [f"{variant.name} is {variant.note}." for variant in noted if variant.note]
+        if any(row.has_target for row in rows):
+            notes.append("attention on the digit: the share of the product that lies inside the outline.")
+    return notes + [f"{variant.name} is {variant.note}." for variant in dict.fromkeys(variants) if variant.note]

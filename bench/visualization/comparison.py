@@ -9,7 +9,7 @@ from bench.config import RunConfig
 from bench.evaluation.columns import ACCURACY
 from bench.evaluation.panels import Panels, describe_totals
 from bench.runs.data_folder import read_fitting_manifest, resolve_data_folder
-from bench.runs.network_loading import load_model, read_finished_result
+from bench.runs.network_loading import find_trained_variant, load_model, read_finished_result
 from bench.visualization.examples import (
     DEFAULT_CHOICE,
     SPLIT,
@@ -59,7 +59,7 @@ def save_comparison(
         names = ", ".join(sorted({config.dataset for config in configs}))
         raise UsageProblemError(f"the runs were made on different data sets ({names}); choose one with --data")
     folder = data or resolve_data_folder(runs[0], configs[0], root)
-    manifests = [read_fitting_manifest(folder, config) for config in configs]
+    manifests = [read_fitting_manifest(folder, find_trained_variant(run)) for run in runs]
     chosen = choose_images(folder, choice, IMAGES)
     if len(chosen) * len(runs) > MAX_CELLS:
         raise UsageProblemError(

@@ -124,7 +124,7 @@ def _draw_question(axes: Any, panels: Panels) -> None:
     axes.imshow(panels.image.numpy(), vmin=0, vmax=1)
     _draw_outline(axes, panels.target)
     axes.text(0, -0.04, panels.question, fontsize=9, va="top", transform=axes.transAxes, weight="bold")
-    truth = f"{'/'.join(panels.truth)}, {100 * panels.area:.1f} %"
+    truth = "/".join(panels.truth) + f", {100 * panels.area:.1f} %" * panels.has_target
     axes.text(0, -0.16, truth, fontsize=8, va="top", transform=axes.transAxes, color=_FAINT)
 
 
@@ -160,7 +160,7 @@ def _draw_row(page: Any, row: Panels, top: float, first: bool) -> None:
     shown = axes(row.image, "input")
     if row.sample == row.samples:
         shown.text(0, -0.04, row.question, fontsize=9, va="top", transform=shown.transAxes, weight="bold")
-        about = f"image {row.index}, digit's scale {row.scale:.2f}"
+        about = f"image {row.index}" + ("" if row.scale is None else f", digit's scale {row.scale:.2f}")
         shown.text(0, -0.16, about, fontsize=8, va="top", transform=shown.transAxes, color=_FAINT)
     for slot in row.slots:
         drawn = axes(slot.map, f"slot {slot.slot}, {slot.size[0]}×{slot.size[1]}", slot.fault, cmap=HEAT)

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.data.sets import DataSet, is_generated, map_split, read_ink, read_scales, read_triples
 from bench.evaluation.panels import ImageQuestion, Panels, make_panels
 from bench.evaluation.snapshots import choose_across_scales
 from mnistref.common.errors import UsageProblemError
-from mnistref.dataset import Manifest, MnistRef, read_split
+from mnistref.dataset import MnistRef
 
 SPLIT = "test"
 
@@ -46,9 +47,10 @@ def choose_images(folder: Path, choice: ImageChoice, default: int) -> list[int]:
     Raises:
         UsageProblemError: there is no such image, or no image is requested.
     """
-    fields = read_split(folder, SPLIT, "digit_scale", "query_slot")
-    slot = fields["query_slot"].astype(np.int64)
-    scales = fields["digit_scale"][np.arange(len(slot)), slot]
+    questions = read_triples(folder, SPLIT, "one")
+    scales = read_scales(folder, SPLIT, questions)
+    if scales is None:
+        scales = np.arange(len(questions.image), dtype=np.float32)
     indices = choice.indices
     if indices is None:
         images = default if choice.number is None else choice.number
@@ -65,6 +67,9 @@ def choose_images(folder: Path, choice: ImageChoice, default: int) -> list[int]:
 
 def iter_image_questions(folder: Path, indices: Sequence[int]) -> Iterator[ImageQuestion]:
     """Yield one question per image, with the ink of every right answer."""
+    if not is_generated(folder):
+        yield from _iter_task_images(folder, indices)
+        return
     dataset = MnistRef(folder, SPLIT)
     every = MnistRef(folder, SPLIT, "all") if dataset.variant.repeats[1] > 1 else dataset
     for index in indices:
@@ -78,9 +83,19 @@ def iter_image_questions(folder: Path, indices: Sequence[int]) -> Iterator[Image
         yield ImageQuestion(index, image, sample["query"], inks, sample["scale"])
 
 
+def _iter_task_images(folder: Path, indices: Sequence[int]) -> Iterator[ImageQuestion]:
+    """Yield images of a task, each with its mask, which is empty without masks."""
+    (images,), ink = map_split(folder, SPLIT), read_ink(folder, SPLIT)
+    labels = read_triples(folder, SPLIT, "one").label
+    for index in indices:
+        image = torch.from_numpy(images[index].copy())
+        mask = torch.zeros(image.shape[:2], dtype=torch.bool) if ink is None else torch.from_numpy(ink[index] == 1)
+        yield ImageQuestion(index, image.float() / 255, 0, {int(labels[index]): mask}, None)
+
+
 @torch.inference_mode()
 def answer_question(
-    model: nn.Module, question: ImageQuestion, manifest: Manifest, samples: int, seed: int
+    model: nn.Module, question: ImageQuestion, manifest: DataSet, samples: int, seed: int
 ) -> Iterator[Panels]:
     """Yield the answers of the network.
 

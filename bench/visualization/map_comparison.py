@@ -11,7 +11,7 @@ from bench.attribution.map_method import LABEL, MapMethod
 from bench.attribution.measures import normalize
 from bench.evaluation.panels import Panels, make_panels
 from bench.runs.data_folder import read_fitting_manifest
-from bench.runs.network_loading import load_model
+from bench.runs.network_loading import find_trained_variant, load_model
 from bench.visualization.examples import ImageChoice, choose_images, iter_image_questions
 
 IMAGES = 6
@@ -35,7 +35,7 @@ def save_map_comparison(
     from bench.visualization.drawing import draw_comparison
 
     config, model = load_model(run)
-    manifest = read_fitting_manifest(data, config)
+    manifest = read_fitting_manifest(data, find_trained_variant(run))
     variant = manifest.variant
     questions = list(iter_image_questions(data, choose_images(data, ImageChoice(seed=options.seed), IMAGES)))
     images = torch.stack([question.image for question in questions]).permute(0, 3, 1, 2)

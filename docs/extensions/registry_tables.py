@@ -43,17 +43,30 @@ def _networks() -> TableRows:
 
 def _variants() -> TableRows:
     """Return canvas, background, question and source of each variant."""
-    from mnistref.variants import VARIANTS
+    from mnistref.variants import VARIANTS, range_text
 
     yield "variant", "canvas", "background", "digits", "question → answer", "classes", "splits", "source"
     for variant in VARIANTS.values():
         background = f"{variant.distractors} distractors" if variant.distractors else variant.background
         answer = "set of colours" if variant.repeats[1] > 1 else "colour"
-        question = f"digit class → {answer}" if variant.query == "class" else "colour → digit class"
+        questions = {
+            "class": f"digit class → {answer}",
+            "color": "colour → digit class",
+            "none": "no question; digit class",
+        }
         size = f"{variant.canvas} × {variant.canvas}"
-        digits = f"{variant.digits[0]}–{variant.digits[1]}"
-        splits = ", ".join(variant.splits)
+        digits, splits = range_text(variant.digits), ", ".join(variant.splits)
+        question = questions[variant.query]
         yield f"`{variant.name}`", size, background, digits, question, variant.classes, splits, variant.paper
+
+
+def _tasks() -> TableRows:
+    """Return the default size and the description of each task."""
+    from bench.tasks import TASKS
+
+    yield "`--task`", "canvas", "what it is"
+    for task in TASKS.values():
+        yield f"`{task.name}`", f"{task.canvas} × {task.canvas}", task.summary
 
 
 def _fields() -> TableRows:
@@ -157,6 +170,7 @@ TABLES: dict[str, Callable[[], TableRows]] = {
     "networks": _networks,
     "presets": _presets,
     "recipes": _recipes,
+    "tasks": _tasks,
     "variants": _variants,
 }
 

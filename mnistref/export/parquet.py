@@ -53,7 +53,9 @@ def _schema(variant: VariantSpec) -> Any:
     """Return the Arrow types, with the features of `datasets` in the metadata."""
     pa = _pyarrow()
     picture = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    classes = {"query": variant.query_names, "label": variant.label_names}
+    classes = {"label": variant.label_names}
+    if variant.asks:
+        classes["query"] = variant.query_names
     types: dict[str, Any] = dict.fromkeys(PICTURES, picture)
     features: dict[str, Any] = {name: {"_type": "Image"} for name in PICTURES}
     for name in VALUES:

@@ -36,7 +36,7 @@ class Request:
         skip_bad: leave out photos that cannot be used.
         any_digits: accept digits that fail the digit check.
         keep_copies: keep smaller or recompressed copies of photos even if the splits are disjoint.
-        scales, digits_per_image, canvas: ranges that replace those of the variant, see `change_law`; None for its own.
+        scales, digits_per_image, canvas, distractors: replace those of the variant, see `change_law`; None for its own.
     """
 
     variant: str
@@ -52,6 +52,7 @@ class Request:
     scales: Sequence[float] | None = None
     digits_per_image: Sequence[int] | None = None
     canvas: int | None = None
+    distractors: int | None = None
 
     @property
     def raw(self) -> Path:
@@ -170,7 +171,8 @@ def _list_photos(request: Request, raw: Path) -> PhotoList:
 
 def resolve_request(request: Request) -> tuple[VariantSpec, tuple[tuple[str, int], ...]]:
     """Return the variant and the size of each split; raise UsageProblemError if the request is invalid."""
-    variant = change_law(get_variant(request.variant), request.scales, request.digits_per_image, request.canvas)
+    law = (request.scales, request.digits_per_image, request.canvas, request.distractors)
+    variant = change_law(get_variant(request.variant), *law)
     if not 0 <= request.seed < 2**63:
         raise UsageProblemError(f"seed {request.seed}: give a whole number from 0 to 2**63 − 1")
     if request.pool not in POOLS:

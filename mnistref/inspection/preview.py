@@ -116,6 +116,7 @@ def _heading(dataset: MnistRef, shown: int, boxes: bool, width: int) -> Image.Im
     x, y = _GAP, _GAP + 26 + len(text) * _LINE
     several = _has_several_answers(variant)
     outline = "outlines of all right digits' masks" if several else "outline of the queried digit's mask"
+    outline = outline if variant.asks else "outline of the digit's mask"
     for color, what in [(OUTLINE, outline), *[(BOX, "box of each digit")] * boxes]:
         draw.rectangle((x, y + 4, x + _SWATCH, y + 4 + _SWATCH), color, _FAINT)
         draw.text((x + _SWATCH + 6, y), what, _FAINT, _font(14))
@@ -126,13 +127,14 @@ def _heading(dataset: MnistRef, shown: int, boxes: bool, width: int) -> Image.Im
 def _caption(
     draw: ImageDraw.ImageDraw, position: tuple[int, int], side: int, variant: VariantSpec, sample: dict[str, Any]
 ) -> None:
-    """Draw two lines: query and scale, and label, with a swatch for each colour."""
+    """Draw query, label and scale, with a swatch for each colour."""
     (x, y), font = position, _font(13)
     right = [sample["label"]] if "labels" not in sample else sample["labels"].nonzero().flatten().tolist()
-    query, labels = variant.query_names[sample["query"]], [variant.label_names[label] for label in right]
+    labels = [variant.label_names[label] for label in right]
+    lines = [("query", [variant.query_names[sample["query"]]])] if variant.asks else []
     scale = f"scale {sample['scale']:.2f}"
     draw.text((x + side - font.getlength(scale), y), scale, _FAINT, font)
-    for line, word, names in ((0, "query", [query]), (1, "label", labels)):
+    for line, (word, names) in enumerate([*lines, ("label", labels)]):
         draw.text((x, y + line * (_LINE - 3)), f"{word} {'/'.join(names)}", _INK, font)
         left = x + int(font.getlength(f"{word} {'/'.join(names)}")) + 8
         for k, name in enumerate(name for name in names if name in COLORS):

@@ -53,6 +53,7 @@ def page(manifest: Manifest, title: str, splits: list[str], layout: str, command
     """
     variant = manifest.variant
     note = f"\n**Note:** `{variant.name}` is {variant.note}.\n" if variant.note else ""
+    values = variant.values_text.replace("; ", ";\n")
     return f"""# {title}
 
 {variant.description}
@@ -60,8 +61,7 @@ A synthetic benchmark for spatial attention{_origin(variant)}, with the mask of 
 {note}
 {_splits_table(manifest, splits)}
 
-Images are {variant.canvas} × {variant.canvas} RGB. A query is one of {", ".join(variant.query_names)};
-its label is one of {", ".join(variant.label_names)} (numbered from 0).
+Images are {variant.canvas} × {variant.canvas} RGB. {values} (numbered from 0).
 
 ## Fields
 
@@ -133,14 +133,18 @@ def law_text(variant: VariantSpec) -> str:
     scales = "s ~ U({:g}, {:g})".format(*variant.scales)
     if variant.scales[0] == variant.scales[1]:
         scales = f"s = {range_text(variant.scales)}"
+    classes = f"{range_text(variant.digits)} digits of different classes; colour of each i.i.d. uniform over "
+    if variant.digits == (1, 1):
+        classes = "1 digit, its class uniform; its colour uniform over "
     lines = [
-        f"{range_text(variant.digits)} digits of different classes; colour of each i.i.d. uniform over "
-        f"{', '.join(COLORS)}, plus one N(0, {variant.jitter}) value on all channels.",
+        f"{classes}{', '.join(COLORS)}, plus one N(0, {variant.jitter}) value on all channels.",
         f"Scale {scales}, side ⌊{GLYPH}·s⌋, position uniform; both are drawn again while "
         "the box holds ink of an earlier digit.",
         "Bilinear resizing; with α = ink / 255 a pixel is colour · α² + background · (1 − α).",
         "A digit's mask is its ink, α > 0.",
-        "Each image stores one query of its own, uniform over the digits that can be asked about.",
+        "Each image stores one query of its own, uniform over the digits that can be asked about."
+        if variant.asks
+        else "The label is the class of the digit. There is no question: the field `query` is 0.",
     ]
     if variant.distractors:
         lines.append(

@@ -49,8 +49,7 @@ def croissant(manifest: Manifest) -> str:
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": manifest.folder_name,
-        "description": f"{variant.description} {note}A query is one of {', '.join(variant.query_names)}; "
-        f"its label is one of {', '.join(variant.label_names)}.",
+        "description": f"{variant.description} {note}{variant.values_text}.",
         "version": f"{FORMAT_VERSION}.0.0",
         "datePublished": PUBLISHED,
         "creator": {"@type": "sc:Organization", "name": "the mnistref authors"},

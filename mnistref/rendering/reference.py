@@ -96,6 +96,8 @@ class Reference:
         query, label = digits[slot].cls, digits[slot].color
         if self.variant.query == "color":
             query, label = label, query
+        if not self.variant.asks:
+            query, label = 0, digits[slot].cls
         arrays.query_slot[row], arrays.query[row], arrays.label[row] = slot, query, label
         arrays.scale[row] = digits[slot].scale
         return True
@@ -175,12 +177,16 @@ class Reference:
     def _background(self, index: int) -> tuple[np.ndarray, int]:
         """Return the background, float (H, W, 3), and the index of its photo (−1 without a photo)."""
         stream, canvas = self.stream(index, rng.BACKGROUND), self.variant.canvas
-        image = np.zeros((canvas, canvas, 3))
-        if self.variant.background == "distractors":
-            for _ in range(self.variant.distractors):
-                self._add_distractor(stream, image)
-        if self.variant.background != "photo":
-            return image, -1
+        image, photo = np.zeros((canvas, canvas, 3)), -1
+        if self.variant.background == "photo":
+            image, photo = self._crop_photo(stream)
+        for _ in range(self.variant.distractors):
+            self._add_distractor(stream, image)
+        return image, photo
+
+    def _crop_photo(self, stream: Stream) -> tuple[np.ndarray, int]:
+        """Return a random crop of a random photo, float (H, W, 3), and the index of the photo."""
+        canvas = self.variant.canvas
         photo = int(self.photos.members[stream.below(len(self.photos.members))])
         view = photo * self.photos.views + stream.below(self.photos.views)
         start, height, width = (int(a[view]) for a in (self.photos.offset, self.photos.height, self.photos.width))

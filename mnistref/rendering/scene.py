@@ -36,6 +36,7 @@ class IntegerLaw(NamedTuple):
     repeats_low: int
     repeats_high: int
     by_color: int  # 1 if the query is a colour, else 0
+    no_query: int  # 1 if there is no query, else 0
     distractors: int
     colors: np.ndarray  # i8 (5, 3)
     jitter: np.ndarray  # u8: thresholds of the colour noise, see `rng.normal_thresholds`
@@ -77,6 +78,7 @@ def make_law(variant: VariantSpec, restarts: int = MAX_RESTARTS) -> IntegerLaw:
         repeats_low=variant.repeats[0],
         repeats_high=variant.repeats[1],
         by_color=int(variant.query == "color"),
+        no_query=int(not variant.asks),
         distractors=variant.distractors,
         colors=np.array(list(COLORS.values()), np.int64),
         jitter=rng.normal_thresholds(variant.jitter),
@@ -305,5 +307,8 @@ def _draw_query(
     slot = order[rng.below(stream, m)]
     arrays.query_slot[row] = slot
     arrays.scale[row] = arrays.digit_scale[row, slot]
+    if law.no_query == 1:
+        arrays.query[row], arrays.label[row] = 0, classes[slot]
+        return
     arrays.query[row] = colors[slot] if law.by_color == 1 else classes[slot]
     arrays.label[row] = classes[slot] if law.by_color == 1 else colors[slot]

@@ -261,7 +261,7 @@ def _variant(spec: SpecRecord, note: str) -> VariantSpec:
     if not known or spec["law_version"] != LAW_VERSION:
         return variant
     try:
-        known = change_law(known, variant.scales, variant.digits, variant.canvas)
+        known = change_law(known, variant.scales, variant.digits, variant.canvas, variant.distractors)
     except UsageProblemError:  # a law that this version cannot draw
         return variant
     return replace(known, note=note) if known.law() == variant.law() else variant

@@ -14,23 +14,26 @@ from mnistref.inspection.statistics import statistics
 from mnistref.inspection.verify import verify
 from mnistref.metadata.card import card
 from mnistref.rendering.reference import Reference
-from mnistref.rendering.render import draw_images, no_photos
+from mnistref.rendering.render import Photos, draw_images, no_photos
 from mnistref.rendering.scene import Glyphs, make_law, make_tools
 from mnistref.spec import VariantSpec
 from mnistref.storage.schema import FIELDS, Arrays, empty, require_valid
-from mnistref.variants import VARIANTS, change_law, options_of_changes
+from mnistref.variants import VARIANTS, change_law, find_changes, options_of_changes
 from tests.commands import call
+from tests.mnistref.rendering.test_render import some_photos
 
 TINY = {"sizes": {"train": 3, "val": 2, "test": 5}, "digits": "mnist5k"}
 
 
-def draw(law: VariantSpec, digits, images: int, seed: int = 0) -> Arrays:
-    """Return compiled images without photos."""
+def draw(law: VariantSpec, digits, images: int, seed: int = 0, photos: Photos | None = None) -> Arrays:
+    """Return compiled images, by default without photos."""
     members = np.argsort(digits.labels, kind="stable")
     start = np.searchsorted(digits.labels[members], np.arange(11))
     arrays, integers = empty(images, law.canvas), make_law(law)
     glyphs = Glyphs(np.ascontiguousarray(digits.images.transpose(0, 2, 1)), members, start)
-    assert draw_images(integers, glyphs, no_photos(), make_tools(integers), np.uint64(seed), 0, 0, arrays) == -1
+    assert (
+        draw_images(integers, glyphs, photos or no_photos(), make_tools(integers), np.uint64(seed), 0, 0, arrays) == -1
+    )
     return arrays
 
 
@@ -72,6 +75,29 @@ def test_reference_renderer_equals_the_compiled_one(changes, digits):
     assert Reference(law, 0, 0, digits.images, digits.labels, members, no_photos()).draw_images(0, slow) == -1
     for name in FIELDS:
         np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)
+
+
+@pytest.mark.parametrize("variant", ["mone", "mbg"])
+def test_both_renderers_draw_distractors_over_photos_and_below_digits(variant, digits):
+    plain = VARIANTS[variant]
+    law = change_law(plain, distractors=17)
+    assert f"{variant} --distractors 17" in " ".join([variant, *options_of_changes(find_changes(law))])
+    assert law.note == "changed, so its law is not the papers': 17 distractors instead of 0"
+    photos, members = some_photos(100), np.argsort(digits.labels, kind="stable")
+    drawn = []
+    for spec in (law, plain):
+        arrays, fields = empty(3, 100), {"split": 0, "labels": digits.labels, "members": members, "photos": photos}
+        assert Reference(spec, 7, digits=digits.images, **fields).draw_images(0, arrays) == -1
+        drawn.append(arrays)
+    cluttered, clean = drawn
+    fast = draw(law, digits, 3, 7, photos)
+    for name in FIELDS:
+        np.testing.assert_array_equal(getattr(fast, name), getattr(cluttered, name), err_msg=name)
+        if name != "image":
+            np.testing.assert_array_equal(getattr(clean, name), getattr(cluttered, name), err_msg=name)
+    changed = (cluttered.image != clean.image).any(-1)
+    assert 0.02 < changed.mean() < 0.4
+    assert (cluttered.image >= clean.image)[clean.instance == 0].all()
 
 
 @pytest.fixture(scope="module")

@@ -41,3 +41,10 @@ def test_triples_are_ordered_by_image(units, images, slots, queries, labels):
 def test_inverse_triples_query_colors_and_have_class_labels():
     found = triples(VARIANTS["miniinv"], "one", CLASSES, COLORS, OWN_SLOTS)
     assert (found.query.tolist(), found.label.tolist()) == ([1, 4], [5, 2])
+
+
+@pytest.mark.parametrize("units", ["one", "all", "author"])
+def test_without_a_query_the_label_is_the_class_and_the_query_is_zero(units):
+    classes, colors = np.array([[3, -1], [7, -1]], np.int8), np.array([[0, -1], [4, -1]], np.int8)
+    found = triples(VARIANTS["mone"], units, classes, colors, np.array([0, 0], np.uint8))
+    assert [values.tolist() for values in found] == [[0, 1], [0, 0], [0, 0], [3, 7]]

@@ -14,11 +14,12 @@ from tests.helpers import TOP
 REFUSED = [
     ({"background": "stripes"}, "background is 'stripes', must be one of black, distractors, photo"),
     ({"background": ""}, "background is ''"),
-    ({"query": "colour"}, "query is 'colour', must be one of class, color"),
+    ({"query": "colour"}, "query is 'colour', must be one of class, color, none"),
     ({"jitter": "high"}, "jitter is 'high', must be an integer from 0 to 255"),
     *(({"jitter": value}, "jitter is") for value in (-1, 256, 1.5, True, None)),
-    ({"background": "photo", "distractors": 17}, "distractors is 17, must be 0 with background 'photo'"),
     ({"background": "black", "distractors": 1}, "distractors is 1, must be 0 with background 'black'"),
+    ({"query": "none"}, r"digits is \(5, 9\), must be \(1, 1\) without a query"),
+    ({"query": "none", "digits": (1, 2)}, "digits is"),
 ]
 
 
@@ -33,9 +34,21 @@ def test_fields_that_cannot_be_drawn_are_refused(fields: dict[str, Any], message
 @pytest.mark.parametrize("jitter", [0, 255])
 def test_known_backgrounds_and_queries_are_accepted_and_described(background, query, jitter):
     distractors = 17 if background == "distractors" else 0
-    variant = replace(VARIANTS["mref"], background=background, query=query, jitter=jitter, distractors=distractors)
+    fields = {"background": background, "query": query, "jitter": jitter, "distractors": distractors}
+    variant = replace(VARIANTS["mref" if query != "none" else "mone"], **fields)
     assert BACKGROUNDS[background] in variant.description
     assert variant.law()["jitter"] == jitter
+
+
+def test_a_variant_without_a_query_has_classes_of_digits_and_no_queries():
+    variant = VARIANTS["mone"]
+    assert (variant.asks, variant.queries, variant.query_names) == (False, 0, ())
+    assert (variant.classes, variant.label_names, variant.label_noun) == (10, tuple("0123456789"), "digit")
+    assert (variant.target_noun, VARIANTS["mini"].target_noun) == ("digit", "queried digit")
+    assert variant.values_text == "There is no query; the label is one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    assert variant.description == (
+        "Images of one coloured digit on a natural photo, in different sizes. The label is the digit's class."
+    )
 
 
 KEPT = sorted((TOP / "results" / "data").glob("*/card.md"))

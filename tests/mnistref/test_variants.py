@@ -22,7 +22,7 @@ def test_unknown_variant_error_suggests_the_nearest_name():
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_variant_with_its_own_ranges_is_the_variant(name):
     law = VARIANTS[name]
-    assert change_law(law, law.scales, law.digits, law.canvas) is law
+    assert change_law(law, law.scales, law.digits, law.canvas, law.distractors) is law
     assert find_changes(law) == {}
 
 
@@ -34,6 +34,10 @@ def test_a_variant_with_its_own_ranges_is_the_variant(name):
         ("mref", {"scales": "0.5,3"}, "give two numbers"),
         ("mref", {"digits": (1.0, 2)}, "give two whole numbers"),
         ("mref", {"canvas": 100.0}, "whole number of pixels"),
+        ("mref", {"distractors": 17}, "mref has a black background; use mdist"),
+        ("mbg", {"distractors": -1}, "give a whole number from 0 to 1000"),
+        ("mbg", {"distractors": 5, "scales": (0.1, 1)}, "distractors are smaller"),
+        ("mone", {"digits": (1, 2)}, "mone has no question to tell several digits apart; give 1,1"),
     ],
 )
 def test_impossible_laws_are_refused_in_python(variant, changes, message):

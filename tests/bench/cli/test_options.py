@@ -45,7 +45,7 @@ def test_options_of_computing_have_their_defaults():
 
 
 def test_options_of_a_run_have_their_defaults():
-    assert values_of(add_run_options, "run_options") == RunOptions(None, None, None, 0, None)
+    assert values_of(add_run_options, "run_options") == RunOptions(None, None, None, None, 0, None)
     assert values_of(add_run_options, "run_options", "--attn", "pan", "--seed", "7").seed == 7
 
 

@@ -21,9 +21,23 @@ HEADER = "source,variant,method,attn,measure,value\n"
 def test_a_published_line_of_an_unknown_paper_is_a_data_problem():
     read = read_published(HEADER + "ARNN-S T1,mbg,X,x,accuracy,50\nPAN T1a,mbg,X,x,tpr,5\nPAN T1a,mbg,Y,y,other,5\n")
     assert {key: found.value for key, found in read.items()} == {
-        ("ARNN", "mbg", "x", "accuracy"): 0.5,
-        ("PAN", "mbg", "x", "tpr"): 0.05,
-        ("PAN", "mbg", "y", "other"): 5,
+        ("ARNN", "mbg", "attribute", "x", "accuracy"): 0.5,
+        ("PAN", "mbg", "attribute", "x", "tpr"): 0.05,
+        ("PAN", "mbg", "attribute", "y", "other"): 5,
     }
-    with pytest.raises(DataProblemError, match=r"^published.csv: 'CBAM T1' is not a source in ARNN or PAN; .*PAPERS"):
+    with pytest.raises(DataProblemError, match=r"^published.csv: 'CBAM T1' is not a source in ARNN, PAN, LTPA; .*"):
         read_published(HEADER + "PAN T1a,mbg,X,x,tpr,5\nCBAM T1,mbg,Z,z,accuracy,50\n")
+
+
+def test_values_of_other_networks_are_errors_ratios_and_transfers():
+    """ARNN Table 4; LTPA Tables 1 to 3."""
+    for attn, error, ratio in (("none", 0.2556, 1), ("cbam", 0.2507, 1.43), ("cbam-arnn", 0.2418, 4.81)):
+        assert find_published("cifar100", attn, "error", network="resnet18").value == error
+        assert find_published("cifar100", attn, "step_over_none", network="resnet18").value == ratio
+    assert find_published("cifar100", "none", "top5_error", network="resnet18").value == 0.0687
+    assert find_published("cifar10", "ltpa-pc:levels=2", "error", network="vgg-att").value == 0.0523
+    assert find_published("cifar100", "ltpa-pc:levels=2", "error", network="vgg-att").source == "LTPA T1"
+    assert find_published("svhn", "ltpa-pc", "error", network="vgg-att").value == 0.0352
+    assert find_published("cifar100", "none", "transfer_scene67", network="vgg").value == 0.1673
+    assert find_published("cifar100", "none", "transfer_stl10_test", network="vgg") is None
+    assert find_published("cifar100", "none", "error") is None

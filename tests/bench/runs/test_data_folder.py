@@ -16,6 +16,7 @@ from bench.runs.data_folder import (
 from bench.runs.network_loading import load_config
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest
+from mnistref.variants import VARIANTS
 
 
 def test_folders_are_listed_in_the_order_of_the_roots(tmp_path):
@@ -66,11 +67,11 @@ def test_a_data_set_that_is_nowhere_is_an_error_that_says_how_to_make_it(moved, 
 
 
 def test_a_data_set_must_have_the_queries_and_classes_of_the_network(moved, mini, make, tmp_path):
-    config, message = load_config(moved), "5 queries and 10 classes, but this network, trained on mini, has 10"
-    assert read_fitting_manifest(mini, config) == read_manifest(mini)
+    message = "5 queries and 10 classes, but this network, trained on mini, has 10"
+    assert read_fitting_manifest(mini, VARIANTS["mini"]) == read_manifest(mini)
     assert resolve_fitting_folder(moved, None, mini.parent.parent) == mini
     assert resolve_fitting_folder(moved, mini, tmp_path) == mini
     with pytest.raises(UsageProblemError, match=message):
-        read_fitting_manifest(make("miniinv"), config)
+        read_fitting_manifest(make("miniinv"), VARIANTS["mini"])
     with pytest.raises(UsageProblemError, match=message):
         resolve_fitting_folder(moved, make("miniinv"), mini.parent.parent)

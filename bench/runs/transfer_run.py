@@ -1,0 +1,111 @@
+"""Transfer to other images: a linear classifier on the features of a finished run (LTPA §5.3)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from bench.compute import ComputeConfig
+from bench.data.sets import map_split, read_triples
+from bench.evaluation.features import compute_features
+from bench.runs.network_loading import find_trained_variant, load_model
+from bench.tasks import prepare_task
+from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.spec import SPLITS
+
+FOLDS = 5
+C = 1.0
+"""Weight of the errors against the margin, as in the paper."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The result of `transfer_run`.
+
+    Attributes:
+        dataset: folder name of the prepared images.
+        images: number of images.
+        classes: number of classes.
+        features: D, the width of the features.
+        accuracies: accuracy on each fold by a classifier that was trained on the others, 0 … 1.
+    """
+
+    dataset: str
+    images: int
+    classes: int
+    features: int
+    accuracies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy over the folds."""
+        return float(np.mean(self.accuracies))
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the accuracy over the folds."""
+        return float(np.std(self.accuracies, ddof=1))
+
+
+def transfer_run(
+    run: Path, task: str, root: Path, computing: ComputeConfig, batch: int = 100, canvas: int | None = None
+) -> Transfer:
+    """Train a linear support vector machine on the features of all images of a task, with 5 folds.
+
+    The features are the input of the network's last linear layer. The network is not trained any further. Each class is
+    divided evenly among the folds, by a fixed seed.
+
+    Args:
+        run: folder of a finished run on images without a question.
+        task: folder:DIR, or another task, see `bench.tasks.resolve_task`.
+        root: folder of all data.
+        computing: the device.
+        batch: images per pass.
+        canvas: side of the images in pixels; by default that of the images of the run.
+
+    Raises:
+        UsageProblemError: scikit-learn is missing, the network needs a question, or there is no such run or task.
+        DataProblemError: the run is not finished, or a file is damaged; or a class has fewer images than folds.
+    """
+    try:
+        from sklearn.model_selection import StratifiedKFold
+        from sklearn.svm import LinearSVC
+    except ImportError as error:
+        raise UsageProblemError("bench transfer needs scikit-learn: pip install scikit-learn") from error
+    _, model = load_model(run)
+    trained = find_trained_variant(run)
+    if trained.asks:
+        raise UsageProblemError(f"{run}: {trained.name} has questions, and other images have none; give another run")
+    folder = prepare_task(task, root, trained.canvas if canvas is None else canvas)
+    images, labels = _read_all(folder)
+    if (fewest := int(np.bincount(labels).min())) < FOLDS:
+        raise DataProblemError(f"{folder}: a class has {fewest} different images, and each of {FOLDS} folds needs one")
+    with computing.backend_flags():
+        try:
+            features = compute_features(model.to(computing.device), _batches(images, batch, computing.device)).numpy()
+        except ValueError as error:
+            raise DataProblemError(f"{run}: {error}") from error
+    accuracies = []
+    for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(features, labels):
+        machine = LinearSVC(C=C, random_state=0, max_iter=20_000).fit(features[train], labels[train])
+        accuracies.append(float(machine.score(features[test], labels[test])))
+    return Transfer(folder.name, len(labels), int(labels.max()) + 1, features.shape[1], tuple(accuracies))
+
+
+def _read_all(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images and labels of all splits of a prepared task."""
+    images = np.concatenate([part for split in SPLITS for part in map_split(folder, split)])
+    return images, np.concatenate([read_triples(folder, split, "one").label for split in SPLITS])
+
+
+def _batches(images: np.ndarray, size: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield images u1 (N, H, W, 3) as f4 (B, 3, H, W) in 0 … 1, channels last."""
+    with tqdm(total=len(images), unit=" images", desc="features", disable=None) as bar:
+        for first in range(0, len(images), size):
+            part = torch.from_numpy(images[first : first + size]).to(device)
+            yield part.permute(0, 3, 1, 2).float().div_(255)
+            bar.update(len(part))

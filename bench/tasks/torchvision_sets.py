@@ -1,0 +1,93 @@
+"""Tasks that torchvision loads: it downloads them, checks them and reads them. Imports torchvision on first use.
+
+The files lie in the folder of downloads, as torchvision's own `root`.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.tasks.image_resize import square_image, square_images, square_mask
+from bench.tasks.task_spec import LabelledImages, LoadedTask
+from mnistref.common.errors import DataProblemError
+
+_DIGITS = tuple(map(str, range(10)))
+
+
+def load_cifar10(raw: Path, side: int) -> LoadedTask:
+    """Return CIFAR-10 (Krizhevsky 2009): 50,000 and 10,000 images of 32 px, 10 classes."""
+    return _load_cifar("CIFAR10", raw, side)
+
+
+def load_cifar100(raw: Path, side: int) -> LoadedTask:
+    """Return CIFAR-100 (Krizhevsky 2009): 50,000 and 10,000 images of 32 px, 100 classes."""
+    return _load_cifar("CIFAR100", raw, side)
+
+
+def _load_cifar(name: str, raw: Path, side: int) -> LoadedTask:
+    archive = {"CIFAR10": "cifar-10-python.tar.gz", "CIFAR100": "cifar-100-python.tar.gz"}[name]
+    sets = _open(name, raw, f"https://www.cs.toronto.edu/~kriz/{archive}", ({"train": True}, {"train": False}))
+    parts = [LabelledImages(square_images(s.data, side), np.array(s.targets, np.int64)) for s in sets]
+    return LoadedTask(tuple(sets[0].classes), *parts)
+
+
+def load_svhn(raw: Path, side: int) -> LoadedTask:
+    """Return SVHN (Netzer 2011), cropped digits: 73,257 and 26,032 images of 32 px; without the extra images."""
+    where = "http://ufldl.stanford.edu/housenumbers/ (train_32x32.mat and test_32x32.mat)"
+    sets = _open("SVHN", raw, where, ({"split": "train"}, {"split": "test"}))
+    return LoadedTask(_DIGITS, *(_channels_last(s, side) for s in sets))
+
+
+def load_stl10(raw: Path, side: int) -> LoadedTask:
+    """Return STL-10 (Coates 2011): 5,000 and 8,000 images of 96 px, 10 classes; without the unlabelled images."""
+    where = "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz"
+    sets = _open("STL10", raw, where, ({"split": "train"}, {"split": "test"}))
+    return LoadedTask(tuple(sets[0].classes), *(_channels_last(s, side) for s in sets))
+
+
+def _channels_last(dataset: Any, side: int) -> LabelledImages:
+    images = square_images(dataset.data.transpose(0, 2, 3, 1), side)
+    return LabelledImages(images, dataset.labels.astype(np.int64))
+
+
+def load_pets(raw: Path, side: int) -> LoadedTask:
+    """Return Oxford-IIIT Pets (Parkhi 2012): 37 breeds, with masks: the body and the outline of the animal."""
+    where = "https://www.robots.ox.ac.uk/~vgg/data/pets/ (images.tar.gz and annotations.tar.gz)"
+    kinds = {"target_types": ("category", "segmentation")}
+    sets = _open("OxfordIIITPet", raw, where, ({"split": "trainval", **kinds}, {"split": "test", **kinds}))
+    return LoadedTask(tuple(sets[0].classes), *(_read_pets(s, side) for s in sets))
+
+
+_TRIMAP_BACKGROUND = 2
+
+
+def _read_pets(dataset: Any, side: int) -> LabelledImages:
+    images, labels, masks = [], [], []
+    for k in range(len(dataset)):
+        image, (label, trimap) = dataset[k]
+        images.append(square_image(image, side))
+        labels.append(label)
+        masks.append(square_mask(np.asarray(trimap) != _TRIMAP_BACKGROUND, side))
+    return LabelledImages(np.stack(images), np.array(labels, np.int64), np.stack(masks))
+
+
+def _open(name: str, raw: Path, source: str, splits: Sequence[dict[str, Any]]) -> list[Any]:
+    """Return torchvision's data sets of both splits. Download the files if they are missing.
+
+    Raises:
+        DataProblemError: they are missing and cannot be fetched, or are damaged. The message says where to put them.
+    """
+    from torchvision import datasets
+
+    loader: Callable[..., Any] = getattr(datasets, name)
+    raw.mkdir(parents=True, exist_ok=True)
+    try:
+        return [loader(str(raw), download=True, **arguments) for arguments in splits]
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataProblemError(
+            f"{name} could not be fetched ({reason}); download {source} to {raw}, and unpack it where torchvision's "
+            f"{name} looks for it"
+        ) from error

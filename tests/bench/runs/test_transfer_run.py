@@ -1,0 +1,45 @@
+"""A linear classifier on the features of a run."""
+
+import numpy as np
+import pytest
+import torch
+
+from bench.compute import ComputeConfig
+from bench.config import Recipe
+from bench.runs import experiment
+from bench.runs.transfer_run import FOLDS, transfer_run
+from bench.tasks import prepare_task
+from mnistref.common.errors import DataProblemError, UsageProblemError
+from tests.bench.runs.helpers import configured
+from tests.bench.tasks.conftest import write_photos
+
+CPU = ComputeConfig(torch.device("cpu"))
+SHORT = Recipe("fast", "adam", lr=0.003, batch=8, epochs=1, schedule="onecycle")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    root = tmp_path_factory.mktemp("root")
+    data = prepare_task(f"folder:{write_photos(root / 'photos')}", root, 32)
+    return experiment.run(configured(data, "none", SHORT), data, root / "runs")
+
+
+def test_classes_that_differ_in_colour_are_separated_and_the_width_is_told(run, tmp_path):
+    photos = write_photos(tmp_path / "Others", seed=5)
+    found = transfer_run(run, f"folder:{photos}", tmp_path, CPU, batch=10)
+    assert (found.images, found.classes, found.features, len(found.accuracies)) == (33, 3, 32, FOLDS)
+    assert found.dataset.startswith("folder-others-")
+    assert found.mean == pytest.approx(np.mean(found.accuracies))
+    assert found.mean > 0.8  # chance is 0.36
+    assert transfer_run(run, f"folder:{photos}", tmp_path, CPU, batch=7) == found
+
+
+def test_runs_with_questions_and_small_classes_are_refused(run, mini, tmp_path):
+    photos = write_photos(tmp_path / "few")
+    for path in list((photos / "beach").rglob("*.*"))[4:]:
+        path.unlink()
+    with pytest.raises(DataProblemError, match="a class has 4 different images, and each of 5 folds needs one"):
+        transfer_run(run, f"folder:{photos}", tmp_path, CPU)
+    asked = experiment.run(configured(mini, "none", SHORT), mini, tmp_path / "runs")
+    with pytest.raises(UsageProblemError, match="mini has questions, and other images have none"):
+        transfer_run(asked, f"folder:{photos}", tmp_path, CPU)
