@@ -14,10 +14,14 @@ MOST_PARAMETERS = 6
 MANY_PARAMETERS = {
     "bench.attention.arnn.AttentionRNN.__init__": "public; the options of the mechanism",
     "bench.attention.brnn.BlockAttentionRNN.__init__": "public; the options of the mechanism",
+    "bench.attention.cbam.CBAM.__init__": "public; the options of the mechanism",
+    "bench.attention.cbam.CBAMAttentionRNN.__init__": "public; the options of the mechanism",
+    "bench.attention.ltpa.GlobalLocalReadout.__init__": "public; the options of the mechanism",
     "bench.attribution_api.attack": "public",
     "bench.attribution_api.saliency": "public",
     "bench.distributed.global_batch._GlobalBatchNorm._batch_norm": "the parameters of F.batch_norm",
     "bench.model.create_model": "public",
+    "bench.networks.attribute.AttributeCNN.__init__": "public",
     "mnistref.api.generate": "public; the options of the command",
     "mnistref.api.load": "public",
 }

@@ -99,7 +99,9 @@ def print_runtime(
     recipe = replace(recipe, batch=batch or recipe.batch)
     if threads:
         torch.set_num_threads(threads)
-    setting, rows = measure_runtime(attns, get_variant(variant), recipe, compute_config, rounds, architecture)
+    setting, rows = measure_runtime(
+        attns, get_variant(variant), recipe, compute_config, rounds, architecture=architecture
+    )
     if as_json:
         emit_json(to_json(setting, rows))
     else:

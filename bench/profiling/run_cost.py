@@ -40,8 +40,8 @@ def measure_cost(
 ) -> dict[str, float | int]:
     """Return the entries of result.json about time and memory of a network.
 
-    Its step is timed alternately with that of `san` in the same network of the same width, for the ratio of both. If images
-    come without a question, so is the same network without attention.
+    Its step is timed alternately with that of `san` in the same network of the same width, for the ratio of both. If
+    images come without a question, so is the same network without attention.
 
     Args:
         config: the configuration of the run.
