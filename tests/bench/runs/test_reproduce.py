@@ -134,7 +134,7 @@ NONSENSE = [
     *({"batch": value} for value in (0, -3, 2.5, True)),
     *({"epochs": value} for value in (0, -1, None)),
     *({"lr": value} for value in ("x", 0, math.nan, 2)),
-    *({"clip": None}, {"clip": math.inf}, {"fade": 5}, {"fade": math.nan}, {"patience": 0}, {"name": []}),
+    *({"clip": 0}, {"clip": math.inf}, {"fade": 5}, {"fade": math.nan}, {"patience": 0}, {"name": []}),
 ]
 
 
