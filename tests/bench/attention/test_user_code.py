@@ -203,7 +203,7 @@ def test_check_ends_with_the_verdict_and_debug_shows_the_traceback_of_the_child(
 
 
 def test_check_json_prints_the_verdict_on_stderr(checked_here, monkeypatch):
-    monkeypatch.setattr("bench.conformance.checks.check_mechanism", lambda _: [Finding("a", True)])
+    monkeypatch.setattr("bench.conformance.checks.check_mechanism", lambda *_: [Finding("a", True)])
     done = call("check", "san", "--json", code=0)
     assert json.loads(done.stdout) == [{"what": "a", "ok": True, "why": ""}]
     assert done.stderr == "san: fit: 1 of 1 checks\n"

@@ -14,7 +14,7 @@ from bench.cli.options import (
     add_training_options,
     describe_presets,
 )
-from bench.config import DEFAULT_BASELINE, DEFAULT_WIDTH, DEVICES, PRESETS
+from bench.config import DEFAULT_BASELINE, DEFAULT_NETWORK, DEVICES, PRESETS
 
 
 def values_of(add, argument: str, *arguments: str) -> object:
@@ -52,7 +52,7 @@ def test_options_of_a_run_have_their_defaults():
 def test_options_of_training_leave_the_recipe_to_the_preset():
     values = values_of(add_training_options, "training_options")
     assert isinstance(values, TrainingOptions)
-    assert (values.width, values.timing, values.online) == (DEFAULT_WIDTH, True, False)
+    assert (values.architecture, values.width, values.timing, values.online) == (DEFAULT_NETWORK, None, True, False)
     unset = (values.recipe_name, values.preset_name, values.epochs, values.batch, values.lr, values.fade)
     assert unset == (None,) * 6
     values = values_of(add_training_options, "training_options", "--questions", "all", "--no-timing", "--lr", "0.25")
