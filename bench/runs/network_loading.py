@@ -116,7 +116,7 @@ def find_trained_variant(run: Path) -> VariantSpec:
     """Return the variant or the task that a run was trained on, according to its config.json.
 
     Raises:
-        UsageProblemError, DataProblemError: as of `read_config`; or there is no such variant.
+        UsageProblemError, DataProblemError: see `read_config`; or there is no such variant.
     """
     config, info = read_config(run / records.CONFIG)
     return variant_of_record(info.get(records.DATA_REQUEST), config.variant)

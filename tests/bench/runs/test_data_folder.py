@@ -1,6 +1,7 @@
 """Where the data set of a run is found, and whether it fits the network."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from bench.runs.data_folder import (
     resolve_fitting_folder,
 )
 from bench.runs.network_loading import load_config
-from mnistref.common.errors import UsageProblemError
+from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.dataset import read_manifest
 from mnistref.variants import VARIANTS
 
@@ -50,12 +51,14 @@ def test_the_root_of_a_run_comes_first_then_the_other_root_then_the_recorded_fol
 
 @pytest.fixture
 def moved(finished, tmp_path) -> Path:
-    """Return the configuration of a run in a root without data sets. It does not name the folder of its data set."""
+    """Return a run in a root without data sets. Its configuration does not name the folder of its data set."""
     run = tmp_path / "own" / "runs" / "run"
     run.mkdir(parents=True)
     content = json.loads((finished[1] / records.CONFIG).read_text())
     del content[records.DATA_FOLDER]
     (run / records.CONFIG).write_text(json.dumps(content))
+    for name in (records.RESULT, records.WEIGHTS):
+        shutil.copy(finished[1] / name, run)
     return run
 
 
@@ -75,3 +78,12 @@ def test_a_data_set_must_have_the_queries_and_classes_of_the_network(moved, mini
         read_fitting_manifest(make("miniinv"), VARIANTS["mini"])
     with pytest.raises(UsageProblemError, match=message):
         resolve_fitting_folder(moved, make("miniinv"), mini.parent.parent)
+
+
+def test_missing_weights_are_named_before_a_missing_data_set(moved, tmp_path):
+    (moved / records.WEIGHTS).unlink()
+    with pytest.raises(DataProblemError, match="no weights here"):
+        resolve_fitting_folder(moved, None, tmp_path)
+    (moved / records.RESULT).unlink()
+    with pytest.raises(DataProblemError, match="the run is not finished"):
+        resolve_fitting_folder(moved, None, tmp_path)
