@@ -13,7 +13,7 @@ from mnistref.common.text_table import table
 @click.option("--networks", "only_networks", is_flag=True, help="List the networks only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_mechanisms(pattern: str, only_networks: bool, as_json: bool) -> None:
-    """List the mechanisms and their options, and the networks around them.
+    """List the mechanisms with their options, and the networks.
 
     PATTERN, such as 'ar*', selects by name. In other commands, options follow the name: arnn:hidden=16:context=5. The
     list of networks, for --network, is printed without a pattern; with --networks, only that list. Its parameters are

@@ -22,7 +22,7 @@ from mnistref.common.console import emit, emit_json
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Device.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def transfer(run: Path, task: str, canvas: int | None, batch: int, root: Path, device: str, as_json: bool) -> None:
-    """Measure how well the features of a run separate the classes of other images.
+    """Classify other images by the features of a run.
 
     RUN is the folder of a finished run on images without a question. The features are the input of its last linear
     layer. A linear support vector machine (C = 1) is trained on them, with 5 folds. Prints the accuracy and the width
