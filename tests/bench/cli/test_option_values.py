@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.option_values import BoardOptions, ComputeOptions, TrainingOptions
-from bench.config import PRESETS, RECIPES
+from bench.config import DEFAULT_NETWORK, PRESETS, RECIPES
 from mnistref.common.errors import UsageProblemError
 
 GIVEN = TrainingOptions(
@@ -15,7 +15,8 @@ GIVEN = TrainingOptions(
     train=None,
     canvas=None,
     queries="one",
-    width=32,
+    architecture=DEFAULT_NETWORK,
+    width=None,
     epochs=None,
     batch=None,
     lr=None,
