@@ -12,7 +12,7 @@ from bench.attention.slot import BLOCK, GATE, READOUT
 from bench.networks import NETWORKS, layout_of, resolve
 from mnistref.common.errors import UsageProblemError
 from tests.bench.attention.user_modules import GOOD, TWO_LEVELS, write_module
-from tests.helpers import TOP
+from tests.helpers import TOP, long_form
 
 SMALL = {"attribute": 8, "resnet18": 4, "vgg": 4, "vgg-late": 4, "vgg-att": 4, "resnet164": 1}
 """A width of each network for tests."""
@@ -30,7 +30,7 @@ def small(attn: str, network: str, queries: int = 3, seed: int = 0):
 
 
 @pytest.mark.parametrize("attn", MECHANISMS)
-@pytest.mark.parametrize("network", ALL_BUT_DEEP)
+@pytest.mark.parametrize("network", long_form(ALL_BUT_DEEP, ["resnet18", "vgg-att"]))
 def test_every_mechanism_fits_every_network(network, attn):
     check_fit(small(attn, network), attn)
 
