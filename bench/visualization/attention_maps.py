@@ -10,7 +10,7 @@ from torch import nn
 from bench.attention import MECHANISMS
 from bench.attention.arnn import AttentionRNN
 from bench.config import EVALUATED, RunConfig, training_stages
-from bench.data.sets import DataSet
+from bench.data.sets import DataSet, is_generated
 from bench.evaluation.columns import ACCURACY
 from bench.evaluation.panels import Panels, describe_totals
 from bench.networks import network_of
@@ -102,13 +102,14 @@ def save_picture(
         _notes(config, (trained, manifest.variant), rows),
         output,
     )
-    log.info("picture: %s, %s", _describe_images(len(chosen), not choice.indices), describe_totals(rows, samples > 1))
+    is_ordered = not choice.indices and is_generated(folder)
+    log.info("picture: %s, %s", _describe_images(len(chosen), is_ordered), describe_totals(rows, samples > 1))
     return rows
 
 
-def _describe_images(number: int, is_choice: bool) -> str:
-    """Return the number of images in words, and their order if they are a choice over the scales."""
-    order = " from small to large digits" * (is_choice and number > 1)
+def _describe_images(number: int, is_ordered: bool) -> str:
+    """Return the number of images in words, and their order if they are ordered by the scale of their digits."""
+    order = " from small to large digits" * (is_ordered and number > 1)
     return f"{number} {SPLIT} image{'s' * (number > 1)}{order}"
 
 
@@ -170,7 +171,7 @@ def _notes(config: RunConfig, variants: Sequence[VariantSpec], rows: Sequence[Pa
         notes = [f"{config.attn} has no attention maps."]
     else:
         notes = [
-            "slot: its map, coloured from 0 to its maximum, with its range of values; the last map sums to 1.",
+            "slot: its map, coloured from 0 to its maximum, with its range of values; the map of a readout sums to 1.",
             "product: the product of all maps, coloured in the same way.",
         ]
         if any(row.has_target for row in rows):

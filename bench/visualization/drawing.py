@@ -58,7 +58,9 @@ def figure(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str]) -
 
 
 def _name_outlined(rows: Sequence[Panels]) -> str:
-    """Return the words for what the outlines of these rows enclose."""
+    """Return the words for what the outlines of these rows enclose; "" if there are none."""
+    if not any(row.has_target for row in rows):
+        return ""
     has_several = any(len(row.truth) > 1 for row in rows)
     return "the ink of all digits that give a right answer" if has_several else "the queried digit"
 
@@ -247,13 +249,19 @@ def _draw_outline(axes: Any, mask: Tensor) -> None:
 
 
 def _draw_legend(page: Any, foot: Sequence[str], outlined: str) -> None:
-    """Draw the legend of the outline and the notes at the foot of the page. `outlined` names what is outlined."""
+    """Draw the legend of the outline and the notes at the foot of the page.
+
+    Args:
+        page: the page.
+        foot: the lines of the notes.
+        outlined: what is outlined; "" for nothing.
+    """
     width, height = page.get_size_inches()
     key = Patch(facecolor="none", edgecolor=_OUTLINE)
     at = (2 * _GAP / width, (_GAP * 1.2 + _LINE * (len(foot) + 1)) / height)
     page.legend(
-        [key],
-        [f"outline of {outlined}"],
+        [key] if outlined else [],
+        [f"outline of {outlined}"] if outlined else [],
         loc="upper left",
         bbox_to_anchor=at,
         frameon=False,
