@@ -87,9 +87,23 @@ def generate(
         OSError: the disk is full or cannot be written.
     """
     sizes = {split: n for split, n in (("train", train), ("val", val), ("test", test)) if n is not None}
-    sources = (str(digits), str(backgrounds), pool, skip_bad, any_digits, keep_copies)
-    law = (scales, digits_per_image, canvas, distractors)
-    return generate_data_set(Request(variant, Path(root), seed, sizes, *sources, *law), workers, scheduler=scheduler)
+    request = Request(
+        variant,
+        root=Path(root),
+        seed=seed,
+        sizes=sizes,
+        digits=str(digits),
+        backgrounds=str(backgrounds),
+        pool=pool,
+        skip_bad=skip_bad,
+        any_digits=any_digits,
+        keep_copies=keep_copies,
+        scales=scales,
+        digits_per_image=digits_per_image,
+        canvas=canvas,
+        distractors=distractors,
+    )
+    return generate_data_set(request, workers, scheduler=scheduler)
 
 
 def load(

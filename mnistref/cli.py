@@ -128,8 +128,22 @@ def generate(
     from mnistref.generation import generate as generator
 
     sizes = {split: n for split, n in (("train", train), ("val", val), ("test", test)) if n is not None}
-    sources = (digits, backgrounds, pool, skip_bad, any_digits, keep_copies)
-    request = generator.Request(variant, root, seed, sizes, *sources, scales, digits_per_image, canvas, distractors)
+    request = generator.Request(
+        variant,
+        root=root,
+        seed=seed,
+        sizes=sizes,
+        digits=digits,
+        backgrounds=backgrounds,
+        pool=pool,
+        skip_bad=skip_bad,
+        any_digits=any_digits,
+        keep_copies=keep_copies,
+        scales=scales,
+        digits_per_image=digits_per_image,
+        canvas=canvas,
+        distractors=distractors,
+    )
     if dry_run:
         made = generator.plan(request)
         logging.info("%s images, about %.2f GB; nothing was generated", f"{made.images:,}", made.bytes / 1e9)

@@ -33,7 +33,11 @@ class StepResult(NamedTuple):
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimiser of the recipe for the parameters of the model."""
+    """Return the optimiser of the recipe for the parameters of the model.
+
+    Raises:
+        ValueError: there is no such optimiser.
+    """
     parameters = list(model.parameters())
     if recipe.optimizer == "adam":
         # on CUDA, the fused update is one kernel launch
@@ -46,7 +50,9 @@ def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
             nesterov=recipe.nesterov,
             weight_decay=recipe.weight_decay,
         )
-    return torch.optim.RMSprop(parameters, lr=recipe.lr, alpha=0.9, eps=1e-6)
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=recipe.lr, alpha=0.9, eps=1e-6)
+    raise ValueError(f"no optimiser {recipe.optimizer!r}: it needs a branch here")
 
 
 def build_scheduler(

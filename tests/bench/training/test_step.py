@@ -10,6 +10,7 @@ from bench.attention import MECHANISMS
 from bench.compute import ComputeConfig
 from bench.config import RECIPES
 from bench.profiling.timing import random_batch
+from bench.recipes import OPTIMIZERS
 from bench.training.step import Step, build_optimizer
 from tests.bench.training.helpers import CPU, MINI, ON_CPU, SHORT, network
 
@@ -63,3 +64,11 @@ def test_captured_step_trains_like_an_eager_step(attn, monkeypatch):
         assert (a - b).norm() < 1e-3 * norm
     torch.testing.assert_close(losses2, losses, rtol=1e-2, atol=0)
     torch.testing.assert_close(statistics2, statistics, rtol=1e-2, atol=1e-2)
+
+
+def test_every_optimiser_of_the_recipes_is_built_and_no_other():
+    model = nn.Linear(2, 2)
+    kinds = {name: build_optimizer(replace(RECIPES["fast"], optimizer=name), model) for name in OPTIMIZERS}
+    assert len({type(optimizer) for optimizer in kinds.values()}) == len(OPTIMIZERS)
+    with pytest.raises(ValueError, match="no optimiser 'lion'"):
+        build_optimizer(replace(RECIPES["fast"], optimizer="lion"), model)
