@@ -71,20 +71,20 @@ def saliency(
 
     Args:
         model: a module or function that returns logits, see `evaluate`. Gradients must flow from them to the images.
-        dataset: as of `evaluate`. Take a slice: the maps of all questions are kept in memory.
+        dataset: see `evaluate`. Take a slice: the maps of all questions are kept in memory.
         method: a name of `bench.attribution.methods.METHODS`, such as "gradcam".
         explain: whether the score of the "prediction" or of the right "label" is explained.
         layer: the layer of Grad-CAM; by default the last convolution.
         curves: whether to measure deletion and insertion too.
         seed: seed of random maps, noise and masks.
         batch: questions per call.
-        device: as of `evaluate`.
+        device: see `evaluate`.
         split: split of a folder.
         queries: questions of a folder, see `MnistRef`.
 
     Raises:
         ValueError: the model returns no logits; the network has no such map; a map has values that are negative or not
-            finite; `explain` is unknown; or as of `evaluate`.
+            finite; `explain` is unknown; or see `evaluate`.
         UsageProblemError: there is no such method, Captum is missing, or there is no data set.
         DataProblemError: a file of the data set is damaged.
     """
@@ -121,13 +121,13 @@ def attack(
 
     Args:
         model: a module or function that returns logits, see `evaluate`. Gradients must flow from them to the images.
-        dataset: as of `evaluate`. Take a slice: by default, each question is attacked 40 times.
+        dataset: see `evaluate`. Take a slice: by default, each question is attacked 40 times.
         methods: keys of `bench.attribution.attack_names.METHODS`, such as ["fgsm"] or "fgsm,pgd".
         regions: keys of `bench.attribution.attack_names.REGIONS`: the pixels that may change. None for all that the
             images have.
         eps: largest changes of a pixel in 1/255, above 0 and at most 255.
         batch: questions per call.
-        device: as of `evaluate`.
+        device: see `evaluate`.
         split: split of a folder.
         queries: questions of a folder, see `MnistRef`.
 
@@ -137,7 +137,7 @@ def attack(
         that may change. All are in 0 … 1.
 
     Raises:
-        ValueError: the model returns no logits, or they have no gradient; or as of `evaluate`.
+        ValueError: the model returns no logits, or they have no gradient; or see `evaluate`.
         UsageProblemError: an argument names no attack or region, or a norm is out of range; or there is no data set.
         DataProblemError: a file of the data set is damaged.
     """
@@ -168,9 +168,9 @@ def swap(
 
     Args:
         model: a module or function that returns logits and maps, see `evaluate`.
-        dataset: as of `evaluate`.
+        dataset: see `evaluate`.
         batch: images per call.
-        device: as of `evaluate`.
+        device: see `evaluate`.
         split: split of a folder.
         queries: questions of a folder, see `MnistRef`.
 
@@ -180,7 +180,7 @@ def swap(
         `verdict`, whether the map depends on the question.
 
     Raises:
-        ValueError: the model returns no logits or no map; no image has two questions; or as of `evaluate`.
+        ValueError: the model returns no logits or no map; no image has two questions; or see `evaluate`.
         UsageProblemError: there is no data set.
         DataProblemError: a file of the data set is damaged.
     """

@@ -121,11 +121,11 @@ def find_regions(names: str | Iterable[str] | None, has_question: bool) -> tuple
     """Return the regions that an attack may change, in the order of `REGIONS`.
 
     Args:
-        names: as of `find_names`; None for all regions that the images have.
+        names: see `find_names`; None for all regions that the images have.
         has_question: whether images have other digits than the one that the label is about.
 
     Raises:
-        UsageProblemError: as of `find_names`.
+        UsageProblemError: see `find_names`.
     """
     known = {name: words for name, words in REGIONS.items() if has_question or name != OTHERS}
     return tuple(known) if names is None else find_names(names, known, "region")

@@ -40,7 +40,7 @@ def question_blind_accuracy(folder: Path, queries: str = "one", split: str = "te
 def most_frequent_share(folder: Path, queries: str = "one", split: str = "test") -> float:
     """Return the share of the most frequent label of a split, 0 … 1: the accuracy of always giving that label.
 
-    Arguments and errors as of `question_blind_accuracy`.
+    The arguments and errors are those of `question_blind_accuracy`.
     """
     label = read_triples(folder, split, queries).label
     return float(np.bincount(label).max() / len(label))

@@ -14,7 +14,7 @@ from bench.attention import NONE, NetworkSpec
 from bench.attention.base import AverageReadout, BlockGate, Gate, PooledReadout, Readout
 from bench.attention.layers import one_hot
 from bench.attention.mechanism import Mechanism
-from bench.attention.slot import GATE, READOUT, Layout
+from bench.attention.slot import BLOCK, GATE, READOUT, Layout, Slot
 from bench.networks.forward_pass import ForwardPass
 from bench.networks.output import Output
 from bench.networks.readouts import GlobalReadout, ProjectedReadout
@@ -158,3 +158,29 @@ class SlotNetwork(nn.Module, ABC):
             return out
         masks = [torch.unflatten(mask, 0, shape) for mask in out.masks]
         return out._replace(logits=torch.unflatten(out.logits, 0, shape), masks=masks)
+
+
+def residual_layout(name: str, channels: Sequence[int], blocks: int, size: tuple[int, int]) -> Layout:
+    """Return the slots of a residual network: one in each block, and the readout. The levels are the ends of stages.
+
+    Args:
+        name: beginning of the names of the stages.
+        channels: the channels of each stage.
+        blocks: number of blocks in a stage.
+        size: (H, W) of the features of the first stage. Each further stage halves it, rounding up.
+    """
+    slots = []
+    for stage, width in enumerate(channels):
+        if stage:
+            size = ((size[0] + 1) // 2, (size[1] + 1) // 2)
+        slots += [Slot(f"{name}{stage + 1}.{k}", width, size, BLOCK) for k in range(blocks)]
+    slots.append(Slot("readout", channels[-1], size, READOUT))
+    ends = range(blocks - 1, blocks * (len(channels) - 1), blocks)
+    return Layout(tuple(slots), (*ends, len(slots) - 1))
+
+
+def initialize_convolutions(network: nn.Module) -> None:
+    """Draw the weights of all convolutions as torchvision's ResNet does (He et al., 2015, fan out)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -67,7 +67,7 @@ class Head(Classifier):
 
 
 class LinearHead(Classifier):
-    """One linear layer, as in residual networks. Arguments as of `Head`."""
+    """One linear layer, as in residual networks. The arguments are those of `Head`."""
 
     def __init__(self, width: int, classes: int, query_dim: int) -> None:
         super().__init__(query_dim)
@@ -75,7 +75,10 @@ class LinearHead(Classifier):
 
 
 class NormedHead(Classifier):
-    """BatchNorm, ReLU, dropout, one linear layer, as in LTPA's networks with attention. Arguments as of `Head`."""
+    """BatchNorm, ReLU, dropout, one linear layer, as in LTPA's networks with attention.
+
+    The arguments are those of `Head`.
+    """
 
     def __init__(self, width: int, classes: int, query_dim: int, dropout: float) -> None:
         super().__init__(query_dim)

@@ -14,8 +14,8 @@ from typing import Self
 from torch import Tensor, nn
 
 from bench.attention import NetworkSpec
-from bench.attention.slot import BLOCK, READOUT, Layout, Slot
-from bench.networks.base import SlotNetwork
+from bench.attention.slot import Layout
+from bench.networks.base import SlotNetwork, initialize_convolutions, residual_layout
 from bench.networks.forward_pass import ForwardPass
 from bench.networks.heads import LinearHead, make_heads
 
@@ -79,9 +79,7 @@ class ResNet164(SlotNetwork):
             channels = EXPANSION * width << stage
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.BatchNorm2d(channels)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialize_convolutions(self)
         make_head = partial(LinearHead, classes=classes, query_dim=self.appended_queries)
         self.head = make_heads(mechanisms[-1], self.vector_widths(mechanisms[-1]), make_head)
         self._add_mechanisms(mechanisms)
@@ -89,15 +87,8 @@ class ResNet164(SlotNetwork):
     @classmethod
     def layout_of(cls, width: int, size: tuple[int, int]) -> Layout:
         """Return the slots, see `SlotNetwork.layout_of`. The levels are the outputs of the stages."""
-        slots = []
-        for stage in range(STAGES):
-            if stage:
-                size = ((size[0] + 1) // 2, (size[1] + 1) // 2)
-            channels = EXPANSION * width << stage
-            slots += [Slot(f"stage{stage + 1}.{k}", channels, size, BLOCK) for k in range(BLOCKS)]
-        slots.append(Slot("readout", EXPANSION * width << (STAGES - 1), size, READOUT))
-        ends = range(BLOCKS - 1, BLOCKS * (STAGES - 1), BLOCKS)
-        return Layout(tuple(slots), (*ends, len(slots) - 1))
+        channels = [EXPANSION * width << stage for stage in range(STAGES)]
+        return residual_layout("stage", channels, BLOCKS, size)
 
     @classmethod
     def create(

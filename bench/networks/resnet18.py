@@ -13,8 +13,8 @@ from typing import Self
 from torch import Tensor, nn
 
 from bench.attention import NetworkSpec
-from bench.attention.slot import BLOCK, READOUT, Layout, Slot
-from bench.networks.base import SlotNetwork
+from bench.attention.slot import Layout
+from bench.networks.base import SlotNetwork, initialize_convolutions, residual_layout
 from bench.networks.forward_pass import ForwardPass
 from bench.networks.heads import LinearHead, make_heads
 
@@ -77,9 +77,7 @@ class ResNet18(SlotNetwork):
                 blocks.append(BasicBlock(stage * BLOCKS + k, channels, width << stage, stride))
                 channels = width << stage
             setattr(self, f"layer{stage + 1}", nn.ModuleList(blocks))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialize_convolutions(self)
         make_head = partial(LinearHead, classes=classes, query_dim=self.appended_queries)
         self.head = make_heads(mechanisms[-1], self.vector_widths(mechanisms[-1]), make_head)
         self._add_mechanisms(mechanisms)
@@ -87,14 +85,8 @@ class ResNet18(SlotNetwork):
     @classmethod
     def layout_of(cls, width: int, size: tuple[int, int]) -> Layout:
         """Return the slots, see `SlotNetwork.layout_of`. The levels are the outputs of the stages."""
-        slots = []
-        for stage in range(STAGES):
-            if stage:
-                size = ((size[0] + 1) // 2, (size[1] + 1) // 2)
-            slots += [Slot(f"layer{stage + 1}.{k}", width << stage, size, BLOCK) for k in range(BLOCKS)]
-        slots.append(Slot("readout", width << (STAGES - 1), size, READOUT))
-        ends = range(BLOCKS - 1, BLOCKS * (STAGES - 1), BLOCKS)
-        return Layout(tuple(slots), (*ends, len(slots) - 1))
+        channels = [width << stage for stage in range(STAGES)]
+        return residual_layout("layer", channels, BLOCKS, size)
 
     @classmethod
     def create(

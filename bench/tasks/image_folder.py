@@ -64,7 +64,7 @@ def load_folder(folder: Path, side: int, seed: int = 0) -> LoadedTask:
         seed: seed of the draw.
 
     Raises:
-        UsageProblemError, DataProblemError: as of `find_class_images`; or a file is no image.
+        UsageProblemError, DataProblemError: see `find_class_images`; or a file is no image.
     """
     classes = find_class_images(folder)
     images, labels, seen = [], [], set[str]()

@@ -52,7 +52,7 @@ def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
         )
     if recipe.optimizer == "rmsprop":
         return torch.optim.RMSprop(parameters, lr=recipe.lr, alpha=0.9, eps=1e-6)
-    raise ValueError(f"no optimiser {recipe.optimizer!r}: it needs a branch here")
+    raise ValueError(f"no optimiser {recipe.optimizer!r}; `build_optimizer` does not know it")
 
 
 def build_scheduler(
