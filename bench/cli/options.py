@@ -76,6 +76,12 @@ architecture_option = _network(
     show_default=True,
     help="The network around the mechanisms; see `bench list`.",
 )
+width_option = _network(
+    "--width",
+    type=click.IntRange(1, MAX_WIDTH),
+    metavar="N",
+    help="Channels of the first stage.  [default: that of the network, see `bench list`]",
+)
 data_option = partial(headed_option, "Data (defaults: those of the preset)")
 training_option = partial(headed_option, "Training (defaults: those of the recipe)")
 _device = partial(headed_option, "Device")
@@ -151,12 +157,7 @@ add_training_options = _option_group(
     "training_options",
     [
         architecture_option,
-        _network(
-            "--width",
-            type=click.IntRange(1, MAX_WIDTH),
-            metavar="N",
-            help="Channels of the first stage.  [default: that of the network, see `bench list`]",
-        ),
+        width_option,
         data_option(
             "--preset",
             "preset_name",

@@ -7,11 +7,14 @@ from pathlib import Path
 import click
 
 from bench.cli.option_values import ComputeOptions
-from bench.cli.options import add_compute_options, architecture_option
+from bench.cli.options import add_compute_options, architecture_option, width_option
 from bench.config import MIN_BATCH, RECIPES, TIMING_ROUNDS
-from bench.evaluation.columns import STEP_RATIOS
 from mnistref.common.click_program import FOLDER, HeadedCommand, headed_option
 from mnistref.common.console import emit, emit_json
+from mnistref.spec import MAX_CANVAS
+
+MIN_CANVAS = 16
+"""The smallest images that every network can halve as often as it does, in pixels."""
 
 _network = partial(headed_option, "Network")
 _step = partial(headed_option, "Training step")
@@ -20,7 +23,10 @@ _timing = partial(headed_option, "Timing")
 _output = partial(headed_option, "Output")
 
 
-@click.command("runtime", cls=HeadedCommand, epilog=f"Baselines: {' and '.join(STEP_RATIOS)}.")
+_BASELINES = "Baselines: san and pan-ctx; none for images without a question."
+
+
+@click.command("runtime", cls=HeadedCommand, epilog=_BASELINES)
 @_network(
     "--attn",
     "attn_lists",
@@ -31,12 +37,19 @@ _output = partial(headed_option, "Output")
     help="Networks, separated by commas; none+arnn is one network with a list of slots. May be repeated.",
 )
 @architecture_option
+@width_option
 @_network(
     "--variant",
     default="mbg",
     show_default=True,
     metavar="NAME",
     help="Variant with the image size and the classes.",
+)
+@_network(
+    "--canvas",
+    type=click.IntRange(MIN_CANVAS, MAX_CANVAS),
+    metavar="PIXELS",
+    help="Side of the images.  [default: the variant's]",
 )
 @_step(
     "--recipe",
@@ -61,7 +74,9 @@ _output = partial(headed_option, "Output")
 def print_runtime(
     attn_lists: tuple[str, ...],
     architecture: str,
+    width: int | None,
     variant: str,
+    canvas: int | None,
     recipe_name: str,
     batch: int | None,
     threads: int | None,
@@ -77,6 +92,7 @@ def print_runtime(
 
     \b
     bench runtime --attn none,arnn,brnn2 --variant mref --batch 50 --threads 2
+    bench runtime --attn cbam,cbam-arnn --network resnet18 --width 16 --variant mone --canvas 32
     bench runtime --attn arnn --device cuda --precision bf16 --capture graph --batch 128 --json
     """
     from dataclasses import replace
@@ -94,18 +110,19 @@ def print_runtime(
         require_figure_name(plot)
         from bench.profiling.plot import save_bars
     attns = [attn for attn_list in attn_lists for attn in split_networks(attn_list)]
-    get_network(architecture)  # raises if it does not exist
+    network = get_network(architecture)
+    network = replace(network, width=width or network.width)
+    law = get_variant(variant)
+    law = replace(law, canvas=canvas or law.canvas)
     recipe, compute_config = get_recipe(recipe_name), compute_options.compute_config
     recipe = replace(recipe, batch=batch or recipe.batch)
     if threads:
         torch.set_num_threads(threads)
-    setting, rows = measure_runtime(
-        attns, get_variant(variant), recipe, compute_config, rounds, architecture=architecture
-    )
+    setting, rows = measure_runtime(attns, law, recipe, compute_config, rounds, architecture=network)
     if as_json:
         emit_json(to_json(setting, rows))
     else:
         emit(to_text(setting, rows))
     if plot:
-        save_bars(str(setting), rows, BASELINES, plot)
+        save_bars(str(setting), rows, BASELINES[law.asks], plot)
         logging.info("wrote %s", plot)

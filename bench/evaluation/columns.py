@@ -29,10 +29,12 @@ POINTING: Final = "pointing"
 TPR, PR_AREA = "tpr", "pr_area"
 RELATIVE_RUNTIME: Final = "relative_runtime"
 TRAIN_STEP_MS: Final = "train_step_ms"
-INFER_MS, INFER_OVER_SAN = "infer_ms_per_image", "infer_over_san"
+INFER_MS = "infer_ms_per_image"
 OVER_NONE: Final = "step_over_none"
-STEP_RATIOS = {"san": "over_san", "pan-ctx": "over_pan_ctx"}
+STEP_RATIOS = {"san": "over_san", "pan-ctx": "over_pan_ctx", "none": OVER_NONE}
 """Baseline of `bench runtime` → the column with the ratio of the training steps to it."""
+INFER_RATIOS = {"san": "infer_over_san", "none": "infer_over_none"}
+"""Baseline of `bench runtime` → the column with the ratio of inference to it."""
 PEAK_MEMORY_MB, SAVED_MB = "peak_memory_mb", "saved_mb"
 LOGITS_ERROR, GRADIENT_ERROR, PARAMS = "logits_error", "gradient_error", "params"
 PUBLISHED_ACCURACY, PUBLISHED_SOURCE, DELTA = "published_accuracy", "published_source", "delta"
@@ -179,7 +181,16 @@ COLUMNS = (
         text_heading="× san",
         is_cost=True,
     ),
-    Column(OVER_NONE, _OVER_NONE_DOC, ratio, False, report_heading="step, ×\u00a0none", text_heading="× none"),
+    Column(
+        OVER_NONE,
+        _OVER_NONE_DOC,
+        ratio,
+        False,
+        report_heading="step, ×\u00a0none",
+        text_heading="× none",
+        runtime_heading="/ none",
+        quartiles=True,
+    ),
     Column(
         TRAIN_STEP_MS,
         "Median time of a training step.",
@@ -202,6 +213,7 @@ COLUMNS = (
             quartiles=True,
         )
         for baseline, name in STEP_RATIOS.items()
+        if name != OVER_NONE
     ),
     Column(
         INFER_MS,
@@ -213,13 +225,16 @@ COLUMNS = (
         quartiles=True,
         is_cost=True,
     ),
-    Column(
-        INFER_OVER_SAN,
-        "Time of inference over that of san, round by round.",
-        ratio,
-        False,
-        runtime_heading="/ san",
-        on_board=False,
+    *(
+        Column(
+            name,
+            f"Time of inference over that of {baseline}, round by round.",
+            ratio,
+            False,
+            runtime_heading=f"/ {baseline}",
+            on_board=False,
+        )
+        for baseline, name in INFER_RATIOS.items()
     ),
     Column(
         PEAK_MEMORY_MB,

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from bench.attention import NetworkSpec
 from bench.common.memory import ran_out
 from bench.compute import ComputeConfig, describe_threads
-from bench.config import DEFAULT_BASELINE, DEFAULT_NETWORK, TIMING_ROUNDS, Recipe
+from bench.config import DEFAULT_NETWORK, DEFAULT_WIDTH, TIMING_ROUNDS, Recipe
 from bench.conformance.isolation import ProbeProcess
 from bench.evaluation.column import QUARTILES, Column, reorder, with_suffixes
 from bench.evaluation.columns import (
@@ -23,8 +23,9 @@ from bench.evaluation.columns import (
     DIAGONAL_LSTM,
     GRADIENT_ERROR,
     INFER_MS,
-    INFER_OVER_SAN,
+    INFER_RATIOS,
     LOGITS_ERROR,
+    OVER_NONE,
     PARAMS,
     PEAK_MEMORY_MB,
     SAVED_MB,
@@ -33,7 +34,7 @@ from bench.evaluation.columns import (
 )
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.model import SlotNetwork, build
-from bench.networks import resolve
+from bench.networks import NETWORKS, Network, resolve
 from bench.profiling.timing import Spread, Timing, Workload, random_batch, time_networks
 from bench.training.capture_mode import resolve_capture
 from mnistref.common.errors import RunProblemError, UsageProblemError
@@ -42,10 +43,12 @@ from mnistref.spec import VariantSpec
 
 log = logging.getLogger("bench")
 
-BASELINES = tuple(STEP_RATIOS)
-"""The networks that all others are compared with. They are always timed."""
-RUNTIME_COLUMNS = reorder((column for column in COLUMNS if column.runtime_heading), {PARAMS: TRAIN_STEP_MS})
-"""The columns of the table, in its order."""
+BASELINES = {True: ("san", "pan-ctx"), False: ("none",)}
+"""Whether images have a question → the networks that all others are compared with. They are always timed."""
+RUNTIME_COLUMNS = reorder(
+    (column for column in COLUMNS if column.runtime_heading), {PARAMS: TRAIN_STEP_MS, OVER_NONE: INFER_MS}
+)
+"""The possible columns of the table, in its order."""
 _ERROR_BATCHES, _ERROR_IMAGES = 5, 4
 """Number of batches on which errors are measured, and images per batch."""
 
@@ -68,10 +71,12 @@ class TimingConditions:
     rounds: int
     torch: str
     network: str = DEFAULT_NETWORK
+    width: int = DEFAULT_WIDTH
 
     def __str__(self) -> str:
         where = f"{self.device} ({describe_threads(self.threads)})" if self.device == "cpu" else self.device
-        network = f"{self.network}, " * (self.network != DEFAULT_NETWORK)
+        is_default = (self.network, self.width) == (DEFAULT_NETWORK, DEFAULT_WIDTH)
+        network = "" if is_default else f"{self.network}, width {self.width}, "
         return network + (
             f"{self.variant} ({self.canvas} px), batch {self.batch}, {where}, {self.precision}, {self.capture}, "
             f"{self.optimizer}, {self.rounds} rounds, torch {self.torch}"
@@ -95,7 +100,7 @@ class NetworkCost:
         params: number of parameters.
         timing: time and memory.
         step_ratios: baseline → ratio of the training steps, round by round.
-        infer_ratio: ratio of inference to that of `san`, round by round.
+        infer_ratios: baseline → ratio of inference, round by round, for the first baseline.
         error: numerical error.
     """
 
@@ -103,18 +108,18 @@ class NetworkCost:
     params: int
     timing: Timing
     step_ratios: Mapping[str, Spread]
-    infer_ratio: Spread
+    infer_ratios: Mapping[str, Spread]
     error: NumericalError
 
     def as_dict(self) -> dict[str, Value]:
-        """Return the values of `RUNTIME_COLUMNS`, each followed by its quartiles if it has any."""
+        """Return the values of those `RUNTIME_COLUMNS` that it has, each followed by its quartiles if it has any."""
         values: dict[str, Value | Spread] = {
             ATTN: self.attn,
             PARAMS: self.params,
             TRAIN_STEP_MS: self.timing.step,
             **{STEP_RATIOS[baseline]: ratio for baseline, ratio in self.step_ratios.items()},
             INFER_MS: self.timing.infer,
-            INFER_OVER_SAN: self.infer_ratio,
+            **{INFER_RATIOS[baseline]: ratio for baseline, ratio in self.infer_ratios.items()},
             PEAK_MEMORY_MB: self.timing.peak_memory_mb,
             SAVED_MB: self.timing.saved_mb,
             LOGITS_ERROR: self.error.logits,
@@ -123,6 +128,8 @@ class NetworkCost:
         }
         row: dict[str, Value] = {}
         for column in RUNTIME_COLUMNS:
+            if column.name not in values:
+                continue
             value = values[column.name]
             row[column.name] = value.median if isinstance(value, Spread) else value
             if column.quartiles and isinstance(value, Spread):
@@ -144,17 +151,17 @@ def measure_runtime(
     recipe: Recipe,
     computing: ComputeConfig,
     rounds: int = TIMING_ROUNDS,
-    architecture: str = DEFAULT_NETWORK,
+    architecture: Network = NETWORKS[DEFAULT_NETWORK],
 ) -> tuple[TimingConditions, list[NetworkCost]]:
     """Time networks and the baselines alternately.
 
     Args:
-        networks: slot lists, or resolved networks of this architecture and its default width.
+        networks: slot lists, or resolved networks of this architecture and width.
         variant: gives the sizes of images, queries and labels.
         recipe: gives the optimizer and the number of images per step.
         computing: device, precision and capture.
         rounds: number of rounds.
-        architecture: name of the network around the mechanisms, see `bench.networks`.
+        architecture: the network around the mechanisms; its `width` is that of all networks.
 
     Returns:
         The common conditions, and the costs of the baselines and of the networks.
@@ -166,8 +173,8 @@ def measure_runtime(
     """
     size = (variant.canvas, variant.canvas)
     resolved = [
-        resolve(network, None, architecture, size) if isinstance(network, str) else network
-        for network in (*BASELINES, *networks)
+        resolve(network, architecture.width, architecture.name, size) if isinstance(network, str) else network
+        for network in (*BASELINES[variant.asks], *networks)
     ]
     timed = list(dict.fromkeys(resolved))
     with ProbeProcess() as probe:
@@ -198,9 +205,22 @@ def measure_runtime(
         optimizer=recipe.optimizer,
         rounds=rounds,
         torch=torch.__version__,
-        network=architecture,
+        network=architecture.name,
+        width=architecture.width,
     )
-    return conditions, [_cost(name, model, timings, errors[name]) for name, model in models.items()]
+    names = BASELINES[variant.asks]
+    baselines = {name: timings[name] for name in names}
+    return conditions, [
+        NetworkCost(
+            attn=name,
+            params=sum(p.numel() for p in model.parameters()),
+            timing=timings[name],
+            step_ratios={each: timings[name].step.ratio_to(timing.step) for each, timing in baselines.items()},
+            infer_ratios={names[0]: timings[name].infer.ratio_to(timings[names[0]].infer)},
+            error=errors[name],
+        )
+        for name, model in models.items()
+    ]
 
 
 def _with_common_capture(
@@ -216,18 +236,6 @@ def _with_common_capture(
     if reason:
         log.info("%s", reason)
     return replace(computing, capture=capture)
-
-
-def _cost(name: str, model: nn.Module, timings: Mapping[str, Timing], error: NumericalError) -> NetworkCost:
-    own = timings[name]
-    return NetworkCost(
-        attn=name,
-        params=sum(p.numel() for p in model.parameters()),
-        timing=own,
-        step_ratios={baseline: own.step.ratio_to(timings[baseline].step) for baseline in BASELINES},
-        infer_ratio=own.infer.ratio_to(timings[DEFAULT_BASELINE].infer),
-        error=error,
-    )
 
 
 def _numerical_error(
@@ -279,8 +287,9 @@ def _relative_error(value: Tensor, exact: Tensor) -> float:
 def to_text(conditions: TimingConditions, costs: Sequence[NetworkCost]) -> str:
     """Return a table for people, below a line with the conditions. Quartiles of the rounds are in parentheses."""
     rows = [cost.as_dict() for cost in costs]
-    lines = [[column.runtime_heading for column in RUNTIME_COLUMNS]]
-    lines += [[_cell(column, row) for column in RUNTIME_COLUMNS] for row in rows]
+    columns = [column for column in RUNTIME_COLUMNS if any(column.name in row for row in rows)]
+    lines = [[column.runtime_heading for column in columns]]
+    lines += [[_cell(column, row) for column in columns] for row in rows]
     return f"{conditions}\n\n{table(lines)}"
 
 

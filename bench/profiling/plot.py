@@ -1,9 +1,8 @@
 """A bar chart of the training steps of networks. This module needs matplotlib; import it only to draw."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench.config import DEFAULT_BASELINE
 from bench.profiling.benchmark import NetworkCost
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import save_figure
@@ -16,13 +15,13 @@ except ImportError as error:
 _BAR_COLOUR, _BASELINE_COLOUR = "#0072B2", "#999999"
 
 
-def save_bars(title: str, costs: Sequence[NetworkCost], baselines: Collection[str], path: Path) -> None:
-    """Draw the milliseconds of each network's training step, with quartiles and the ratio to `san`.
+def save_bars(title: str, costs: Sequence[NetworkCost], baselines: Sequence[str], path: Path) -> None:
+    """Draw the milliseconds of each network's training step, with quartiles and the ratio to the first baseline.
 
     Args:
         title: title of the figure.
         costs: costs of the networks.
-        baselines: names of the networks that are drawn in grey.
+        baselines: names of the networks that others are compared with. They are drawn in grey.
         path: file of the figure; its ending gives the format.
     """
     figure = Figure(figsize=(8, 1.5 + 0.42 * len(costs)), layout="constrained")
@@ -34,7 +33,7 @@ def save_bars(title: str, costs: Sequence[NetworkCost], baselines: Collection[st
     colours = [_BASELINE_COLOUR if cost.attn in baselines else _BAR_COLOUR for cost in ordered]
     axes.barh([cost.attn for cost in ordered], medians, xerr=error_bars, color=colours, ecolor="#222222", capsize=2.5)
     for k, cost in enumerate(ordered):
-        text = f"  {medians[k]:,.3g} ms, {cost.step_ratios[DEFAULT_BASELINE].median:.2f} × san"
+        text = f"  {medians[k]:,.3g} ms, {cost.step_ratios[baselines[0]].median:.2f} × {baselines[0]}"
         axes.annotate(text, (quartiles[k][1], k), va="center", fontsize=9)
     axes.set_xlim(0, 1.4 * max(high for _, high in quartiles))
     axes.set_xlabel("milliseconds of a training step; lines: quartiles of the rounds")

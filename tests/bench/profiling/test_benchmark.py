@@ -10,6 +10,7 @@ import torch
 from bench.attention import canonical_names
 from bench.compute import ComputeConfig
 from bench.config import Recipe
+from bench.networks import NETWORKS, create, resolve
 from bench.profiling.benchmark import NetworkCost, NumericalError, TimingConditions, measure_runtime, to_json, to_text
 from bench.profiling.timing import Spread, Timing
 from mnistref.common.errors import UsageProblemError
@@ -61,7 +62,8 @@ def test_runtime_table_has_units_separators_and_quartiles():
     step, infer, san = Spread((1100.0, 1234.0, 1300.0)), Spread((0.5, 0.123456, 12.0)), Spread((500.0, 550.0, 650.0))
     timing_of = Timing(step, infer, 1234.4, 56.7, 8, 2, "cpu")
     ratios = {"san": step.ratio_to(san), "pan-ctx": step.ratio_to(step)}
-    cost = NetworkCost("arnn", 1234567, timing_of, ratios, infer.ratio_to(infer), NumericalError(1.23e-6, None))
+    infer_ratios = {"san": infer.ratio_to(infer)}
+    cost = NetworkCost("arnn", 1234567, timing_of, ratios, infer_ratios, NumericalError(1.23e-6, None))
     conditions = TimingConditions("mini", 48, 8, "cpu", 2, "fp32", "eager", "adam", 3, "2.11")
     first, _, head, *_, line = to_text(conditions, [cost]).splitlines()
     assert first == "mini (48 px), batch 8, cpu (2 threads), fp32, eager, adam, 3 rounds, torch 2.11"
@@ -73,6 +75,22 @@ def test_runtime_table_has_units_separators_and_quartiles():
         *("arnn", "1,234,567", "1,234 (1,167–1,267)", "2.20 (2.10–2.22)", "1.00 (1.00–1.00)", "0.5 (0.312–6.25)"),
         *("1.00", "1234", "57", "1e-06", "cpu"),
     ]
+
+
+def test_images_without_a_question_are_compared_with_none():
+    variant = replace(get_variant("mone"), canvas=16)
+    residual = replace(NETWORKS["resnet18"], width=4)
+    measured = measure_runtime(["cbam"], variant, replace(SHORT, batch=4), ON_CPU, 1, architecture=residual)
+    none, cbam = rows_of(measured)
+    assert (none["attn"], none["step_over_none"], none["infer_over_none"]) == ("none", 1, 1)
+    assert cbam["step_over_none"] == cbam["train_step_ms"] / none["train_step_ms"]
+    assert cbam["infer_over_none"] == cbam["infer_ms_per_image"] / none["infer_ms_per_image"]
+    assert none["params"] == sum(
+        p.numel() for p in create(resolve("none", 4, "resnet18"), 10, 0, (16, 16)).parameters()
+    )
+    assert not {"over_san", "over_pan_ctx", "infer_over_san"} & set(none)
+    assert to_text(*measured).startswith("resnet18, width 4, mone (16 px), batch 4")
+    assert to_text(*measured).splitlines()[2].count("/ none") == 2
 
 
 def test_ratio_of_one_round_is_the_quotient_of_the_printed_times():
