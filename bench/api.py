@@ -15,7 +15,7 @@ from bench import metrics
 from bench.attention import known_mechanisms
 from bench.attribution.measures import IMAGE_MEASURES
 from bench.compute import ComputeConfig
-from bench.data.loading import load_questions
+from bench.data.evaluation_data import EvaluationData, open_data
 from bench.evaluation import unchecked_metrics as unchecked
 from bench.evaluation.any_model import AnyModel, Model, as_network
 from bench.evaluation.columns import ACCURACY, MAP_METRICS, MASK_CORRECTNESS, POINTING, PR_AREA, SCALES, TPR, UNIFORM
@@ -32,7 +32,6 @@ from bench.evaluation.evaluate import (
 from bench.evaluation.metric_inputs import Maps, convert_maps_and_target
 from bench.evaluation.record_keys import ANSWER, RIGHT
 from bench.pretrained import read_index
-from mnistref.api import load
 from mnistref.dataset import MnistRef
 
 
@@ -68,9 +67,9 @@ class Evaluation:
     Attributes:
         measures: measures by name, as in result.json, see `docs/formats.md`. Shares are in 0 … 1. Measures that the
             model's output does not have are None or missing.
-        answers: one row per question, in the order of the data set: `image`, `query`, `label`, `scale`; of a model with
-            answers `prediction` and `correct`; of a model with maps `mask_correctness`, `tpr` and `pointing`; and
-            `mask_correctness_uniform`, which a uniform map scores.
+        answers: one row per question, in the order of the data set: `image`, `query`, `label`, and `scale` unless of a
+            task; of a model with answers `prediction` and `correct`; of a model with maps `mask_correctness`, `tpr` and
+            `pointing`; and `mask_correctness_uniform`, which a uniform map scores.
     """
 
     measures: Mapping[str, Any]
@@ -93,10 +92,10 @@ def evaluate(
 ) -> Evaluation:
     """Test a module or function on a data set, and return the measures of its answers and attention maps.
 
-    The model is called with images f4 (B, 3, H, W) in 0 … 1 and a query i8 (B,). It returns logits (B, classes),
-    (logits, map), (logits, [maps]), or maps alone. A map is (B, h, w) or (B, 1, h, w), at most as large as the images,
-    finite and not negative; several maps are multiplied, and the last one gives `tpr`. A network of bench gives the
-    numbers of its result.json, if the batch is that of its test.
+    The model is called with images f4 (B, 3, H, W) in 0 … 1 and a query i8 (B,), or with images alone if they have no
+    question. It returns logits (B, classes), (logits, map), (logits, [maps]), or maps alone. A map is (B, h, w) or
+    (B, 1, h, w), at most as large as the images, finite and not negative; several maps are multiplied, and the last one
+    gives `tpr`. A network of bench gives the numbers of its result.json, if the batch is that of its test.
 
     A map that is zero everywhere counts as uniform. A warning has the number of such maps.
 
@@ -105,7 +104,8 @@ def evaluate(
 
     Args:
         model: the module or function.
-        dataset: a data set, or a slice of one; or a folder or the name of a variant, see `mnistref.load`.
+        dataset: a data set, or a slice of one; a folder or the name of a variant, see `mnistref.load`; or a task, such
+            as "cifar10" or "folder:DIR", or the folder of a prepared one.
         batch: questions per call, 1 or more.
         device: device of the images; by default that of the module's parameters, or the CPU. A module is moved there.
         split: split of a folder.
@@ -117,11 +117,11 @@ def evaluate(
         UsageProblemError: there is no data set or no such split.
         DataProblemError: a file of the data set is damaged.
     """
-    data = dataset if isinstance(dataset, MnistRef) else load(dataset, split, queries)
-    require_testable(data, batch)
-    network = as_network(model, data.variant.classes)
+    require_batch(batch)
+    data = open_data(dataset, split, queries)
+    network = as_network(model, data.variant.classes, data.variant.asks)
     target = torch.device(device) if device is not None else _device_of(network)
-    questions = load_questions(data, target)
+    questions = data.load(target)
     with _evaluation_mode(network), ComputeConfig(target).backend_flags():
         network.to(target)
         try:
@@ -138,14 +138,10 @@ def evaluate(
     return Evaluation(measures, _tabulate(data, values, has_answers))
 
 
-def require_testable(data: MnistRef, batch: int) -> None:
-    """Raise ValueError if a data set has no questions or has transforms, or if the batch is below 1."""
+def require_batch(batch: int) -> None:
+    """Raise ValueError unless this is a number of questions per call."""
     if type(batch) is not int or batch < 1:
         raise ValueError(f"batch {batch!r}: pass a whole number, 1 or more")
-    if not len(data):
-        raise ValueError("the data set has no questions: pass a slice with one or more")
-    if data.transforms or data.transform or data.target_transform:
-        raise ValueError("the data set has transforms, which a test does not apply: transform the images in the model")
 
 
 def _device_of(network: nn.Module) -> torch.device:
@@ -164,10 +160,10 @@ def _evaluation_mode(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _tabulate(data: MnistRef, values: QuestionValues, has_answers: bool) -> pd.DataFrame:
+def _tabulate(data: EvaluationData, values: QuestionValues, has_answers: bool) -> pd.DataFrame:
     every = {name: tensor.cpu().numpy() for name, tensor in values.every.items()}
     columns: dict[str, Any] = {name: getattr(data.triples, name) for name in ("image", "query", "label")}
-    columns["scale"] = data.scale
+    columns |= {} if data.scale is None else {"scale": data.scale}
     if has_answers:
         columns |= {"prediction": every[ANSWER].astype("int64"), "correct": every[RIGHT].astype(bool)}
     columns |= {name: every[name] for name in (MASK_CORRECTNESS, TPR, POINTING, UNIFORM) if name in every}

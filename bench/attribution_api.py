@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from bench.api import require_testable
+from bench.api import require_batch
 from bench.attribution.attack import find_names, find_regions, parse_norms
 from bench.attribution.attack_names import DEFAULT_NORMS, METHODS
 from bench.attribution.explain import ExplanationOptions
@@ -22,14 +22,13 @@ from bench.attribution.methods import find_method
 from bench.attribution.swap import pair_questions
 from bench.attribution.swap import swap as swap_questions
 from bench.compute import ComputeConfig
-from bench.data.loading import load_questions
+from bench.data.evaluation_data import EvaluationData, open_data
 from bench.data.split import Split
 from bench.evaluation.any_model import Model
 from bench.leaderboard.attack_table import build_attack_table
 from bench.leaderboard.question_columns import RUN
 from bench.leaderboard.swap_table import build_swap_table
 from bench.runs import attack_record, swap_record
-from mnistref.api import load
 from mnistref.dataset import MnistRef, read_triples
 
 BATCH = 50
@@ -91,7 +90,7 @@ def saliency(
     chosen = find_method(method)
     if explain not in (PREDICTION, LABEL):
         raise ValueError(f"explain={explain!r}: pass {PREDICTION!r} or {LABEL!r}")
-    data = _open(dataset, split, queries)
+    data = open_data(dataset, split, queries)
     network, questions = _load_explained(model, data, batch, device, layer)
     options = ExplanationOptions(explain, batch, seed, curves, keeps_maps=True)
     with ComputeConfig(questions.device).backend_flags():
@@ -143,7 +142,7 @@ def attack(
     """
     norms = (eps,) if isinstance(eps, int | float) else eps
     chosen, sizes = find_names(methods, METHODS, "attack"), parse_norms(norms)
-    data = _open(dataset, split, queries)
+    data = open_data(dataset, split, queries)
     network, questions = _load_explained(model, data, batch, device)
     plan = AttackPlan(chosen, find_regions(regions, data.variant.asks), sizes)
     computing = ComputeConfig(questions.device)
@@ -184,12 +183,13 @@ def swap(
         UsageProblemError: there is no data set.
         DataProblemError: a file of the data set is damaged.
     """
-    data = _open(dataset, split, queries)
+    data = open_data(dataset, split, queries)
+    if not data.variant.asks:
+        raise ValueError(f"no image has two questions: {data.variant.name} has no questions")
     network, questions = _load_explained(model, data, batch, device)
     first, second = pair_questions(questions, _all_questions(questions, data))
     if not len(first):
-        few = "pass more images, or another data set" if data.variant.asks else f"{data.variant.name} has no questions"
-        raise ValueError(f"no image has two questions: {few}")
+        raise ValueError("no image has two questions: pass more images, or another data set")
     computing = ComputeConfig(questions.device)
     with computing.backend_flags():
         swapped = swap_questions(network, first, second, batch)
@@ -199,27 +199,25 @@ def swap(
     return build_swap_table([("", swap_record.RECORD.make(content))]).drop(columns=RUN)
 
 
-def _open(dataset: MnistRef | str | Path, split: str, queries: str) -> MnistRef:
-    """Return a data set; open the folder or variant if it is not open."""
-    return dataset if isinstance(dataset, MnistRef) else load(dataset, split, queries)
-
-
 def _load_explained(
     model: Model,
-    data: MnistRef,
+    data: EvaluationData,
     batch: int,
     device: str | torch.device | None,
     layer: nn.Module | None = None,
 ) -> tuple[ExplainedNetwork, Split]:
     """Return the network on the device, and the questions with masks there."""
-    require_testable(data, batch)
-    network = ExplainedNetwork(model, data.variant.classes, layer)
+    require_batch(batch)
+    network = ExplainedNetwork(model, data.variant.classes, layer, data.variant.asks)
     place = torch.device(device) if device is not None else network.device
     network.network.to(place)
-    return network, load_questions(data, place)
+    questions = data.load(place)
+    if not questions.has_masks:
+        raise ValueError(f"{data.folder}: its images have no masks, by which maps and attacks are measured")
+    return network, questions
 
 
-def _all_questions(questions: Split, data: MnistRef) -> Split:
+def _all_questions(questions: Split, data: EvaluationData) -> Split:
     """Return a split with all questions about the images of `load_questions`. It shares the pixels."""
     images = np.unique(data.triples.image)
     every = read_triples(data.folder, data.split, "all")

@@ -24,13 +24,14 @@ class ExplainedNetwork:
         model: a module, or a function of (images, query), see `bench.evaluation.any_model.AnyModel`.
         classes: K.
         layer: the layer of Grad-CAM; by default that which the network names, or else the last convolution.
+        asks: whether images have a question.
 
     Raises:
         ValueError: the model cannot be called.
     """
 
-    def __init__(self, model: Model, classes: int, layer: nn.Module | None = None) -> None:
-        network = as_network(model, classes)
+    def __init__(self, model: Model, classes: int, layer: nn.Module | None = None, asks: bool = True) -> None:
+        network = as_network(model, classes, asks)
         if isinstance(network, AnyModel):
             network.keeps_gradients = True
         self.network, self.classes = network, classes

@@ -14,7 +14,7 @@ from bench.evaluation.plain_tensors import as_tensor
 from bench.model import Output, SlotNetwork
 
 Model = Callable[..., Any]
-"""A module or function: images f4 (B, 3, H, W) in 0 … 1, and query i8 (B,) → see `AnyModel`."""
+"""A module or function: images f4 (B, 3, H, W) in 0 … 1, and query i8 (B,) unless they have none → see `AnyModel`."""
 
 _EXPECTED = "return logits (B, {classes}), (logits, map), (logits, [maps]), or maps alone, (B, h, w) or (B, 1, h, w)"
 
@@ -35,15 +35,16 @@ class AnyModel(nn.Module):
     Args:
         model: the module or function.
         classes: K.
+        asks: whether images have a question. Without one, the model is called with images alone.
 
     Attributes:
         has_answers: whether the model returned logits; None before the first batch.
         keeps_gradients: whether the logits keep their graph, as gradients of the images need it.
     """
 
-    def __init__(self, model: Model, classes: int) -> None:
+    def __init__(self, model: Model, classes: int, asks: bool = True) -> None:
         super().__init__()
-        self.model, self.classes = model, classes
+        self.model, self.classes, self.asks = model, classes, asks
         self.has_answers: bool | None = None
         self.keeps_gradients = False
 
@@ -55,10 +56,11 @@ class AnyModel(nn.Module):
         """
         images = (images if image_index is None else images[image_index]).contiguous()
         if isinstance(self.model, nn.Module):
-            returned = self.model(images, query)
+            returned = self.model(*((images, query) if self.asks else (images,)))
         else:
             with torch.inference_mode(False), torch.enable_grad():
-                returned = self.model(images if self.keeps_gradients else images.clone(), query.clone())
+                images = images if self.keeps_gradients else images.clone()
+                returned = self.model(*((images, query.clone()) if self.asks else (images,)))
         logits, maps, others = _split(returned, self.classes, self.keeps_gradients)
         if self.has_answers not in (None, logits is not None):
             raise ValueError("the model returned logits for some batches only; return them for all or for none")
@@ -78,8 +80,13 @@ class AnyModel(nn.Module):
             )
 
 
-def as_network(model: Model, classes: int) -> nn.Module:
+def as_network(model: Model, classes: int, asks: bool = True) -> nn.Module:
     """Return a network of bench as it is, and any other model as `AnyModel`.
+
+    Args:
+        model: the model.
+        classes: K.
+        asks: whether images have a question.
 
     Raises:
         ValueError: the model cannot be called.
@@ -88,7 +95,7 @@ def as_network(model: Model, classes: int) -> nn.Module:
         return model
     if not callable(model):
         raise ValueError(f"a model as {type(model).__name__}: pass a module or a function of (images, query)")
-    return AnyModel(model, classes)
+    return AnyModel(model, classes, asks)
 
 
 def _split(

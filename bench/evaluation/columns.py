@@ -49,6 +49,8 @@ _map_share = partial(Column, number_format=share, higher_is_better=True, of_maps
 """Constructor of the column of a metric of attention maps that is a share, where higher is better."""
 _percentage = partial(Column, number_format=percent, bounded=True, value_range=SHARE_RANGE)
 """Constructor of the column of a share in percent, with its interval."""
+_ratio = partial(Column, number_format=ratio, higher_is_better=False)
+"""Constructor of the column of a ratio of times."""
 
 
 def _shared_setting(name: str, doc: str) -> Column:
@@ -172,20 +174,16 @@ COLUMNS = (
         report_heading="PR area",
         text_heading="PR area",
     ),
-    Column(
+    _ratio(
         RELATIVE_RUNTIME,
         "Time of a training step divided by that of san in the same network with the same width.",
-        number_format=ratio,
-        higher_is_better=False,
         report_heading="step, ×\u00a0san",
         text_heading="× san",
         is_cost=True,
     ),
-    Column(
+    _ratio(
         OVER_NONE,
         _OVER_NONE_DOC,
-        ratio,
-        False,
         report_heading="step, ×\u00a0none",
         text_heading="× none",
         runtime_heading="/ none",
@@ -203,11 +201,9 @@ COLUMNS = (
         is_cost=True,
     ),
     *(
-        Column(
+        _ratio(
             name,
             f"Time of a training step over that of {baseline}, round by round.",
-            ratio,
-            False,
             runtime_heading=f"/ {baseline}",
             on_board=False,
             quartiles=True,
@@ -226,11 +222,9 @@ COLUMNS = (
         is_cost=True,
     ),
     *(
-        Column(
+        _ratio(
             name,
             f"Time of inference over that of {baseline}, round by round.",
-            ratio,
-            False,
             runtime_heading=f"/ {baseline}",
             on_board=False,
         )

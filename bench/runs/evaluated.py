@@ -91,7 +91,7 @@ def evaluate_file(
     if manifest.variant.note:
         log.info("%s is %s", config.variant, manifest.variant.note)
     started = time.perf_counter()
-    network = as_network(user_model.model, manifest.variant.classes).to(computing.device)
+    network = as_network(user_model.model, manifest.variant.classes, manifest.variant.asks).to(computing.device)
     split = load_split(data, "test", queries, computing.device, masks=True)
     try:
         with computing.backend_flags():

@@ -99,9 +99,8 @@ def load_model(run: Path) -> tuple[RunConfig, nn.Module]:
     info = read_config(run / records.CONFIG)[1]
     if config.recipe == EVALUATED:
         model = load_recorded_model(info.get(records.USER_FILES), run)
-        return config, as_network(
-            model, variant_of_record(info.get(records.DATA_REQUEST), config.variant).classes
-        ).eval()
+        variant = variant_of_record(info.get(records.DATA_REQUEST), config.variant)
+        return config, as_network(model, variant.classes, variant.asks).eval()
     try:
         with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are then overwritten
             variant = variant_of_record(info.get(records.DATA_REQUEST), config.variant)

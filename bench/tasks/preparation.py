@@ -51,6 +51,11 @@ class Preparation(TypedDict):
     source: str
 
 
+def is_task_name(text: str) -> bool:
+    """Return whether a text is a key of `TASKS` or has the form `folder:DIR`."""
+    return text in TASKS or text.startswith(PREFIX)
+
+
 def resolve_task(text: str) -> Task:
     """Return the task of this name, or that of `folder:DIR`.
 

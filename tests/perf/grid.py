@@ -19,26 +19,22 @@ import argparse
 import json
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from hashlib import sha256
-from pathlib import Path
+from functools import partial
 from typing import Any, NoReturn
 
 from mnistref.common.atomic_files import write_whole
 from tests.perf import grid_plan
-from tests.perf.grid_commands import LOOK, Commands, OverError
+from tests.perf.grid_commands import LOOK, OverError
 from tests.perf.grid_options import parsed
 from tests.perf.grid_plan import Stage
-from tests.perf.packs import Packs
-from tests.perf.places import LARGEST, SESSION, driver_has_gpu, make_folder, refuse, without_commit
+from tests.perf.grid_sweeps import RUNS_FAILED, Sweeps, run
+from tests.perf.places import SESSION, driver_has_gpu, make_folder, refuse
 
-LEFT = 75
 USAGE = 2
-RECORDS = "config.json", "environment.json", "history.jsonl", "result.json", "answers.safetensors"
 CHOSEN = "chosen.json"
 GRAPH = "cannot be recorded as a CUDA graph"
 """Part of the error of a run whose steps cannot be recorded, see `bench.training.step.CapturedFunction`."""
@@ -46,35 +42,21 @@ PROBE, PROBE_SHARE = 60.0, 0.25
 """Limit of a probe: these seconds or this share of the time, whichever is longer."""
 
 
-class Grid(Commands):
+class Grid(Sweeps):
     """The data sets, runs and packs of the grid."""
 
     def __init__(self, asked: argparse.Namespace) -> None:
         super().__init__(asked)
         self.sets: dict[str, str] = {}
         self.lacking: dict[str, int] = {}
-        self.finished: list[Path] = []
         self.making: tuple[str, subprocess.Popen[str]] | None = None
         self.wanted: list[str] = []
         self.chosen: dict[str, Any] = {"eager": []}
-        self.stopped = 0  # number of the signal that stopped the grid
-        self.packs: list[Packs] = []
-        if self.out:
-            self.packs = [Packs(self.out, "records", RECORDS, 2, LARGEST)]
-            self.packs += [Packs(self.out, "weights", ["weights.safetensors"], 1, LARGEST)]
 
     def look(self) -> None:
-        """Update data sets and runs that have finished.
-
-        Raises:
-            OverError: If the time is over or a signal arrived.
-        """
+        """Update data sets and runs that have finished; see `Sweeps.look`."""
         self.make()
-        self.gather()
-        if self.stopped:
-            raise OverError(128 + self.stopped)
-        if self.passed >= self.asked.seconds - self.margin:
-            raise OverError(LEFT)
+        super().look()
 
     def make(self) -> None:
         """Start to generate the next data set when the previous one is finished."""
@@ -96,23 +78,6 @@ class Grid(Commands):
             options += ["--backgrounds", self.asked.photos] if variant.startswith("mbg") else []
             self.making = variant, self.start([*self.asked.program, "mnistref", "generate", *options])
 
-    def gather(self) -> None:
-        """Pack newly finished runs, and link all runs in one folder, for leaderboards over all variants."""
-        folder, every = self.folder / "runs", self.folder / "all"
-        every.mkdir(exist_ok=True)
-        found = {path.parent for stage in ("*", "*/*") for path in folder.glob(f"{stage}/*/result.json")}
-        for run in sorted(found.difference(self.finished)):
-            if not (every / run.name).is_symlink():
-                (every / run.name).symlink_to(run)
-            self.finished.append(run)
-            seconds = json.loads((run / "result.json").read_text(encoding="utf-8")).get("seconds")
-            self.about["runs"].append({"run": run.name, "seconds": seconds, "at": round(self.passed, 1)})
-        for packs in self.packs:
-            packs.add(self.finished)
-        if len(self.finished) != self.about.get("finished"):
-            left_out = [name for packs in self.packs for name in packs.left_out]
-            self.tell(finished=len(self.finished), left_out=left_out)
-
     def set_of(self, variant: str) -> str:
         """Wait for a data set, and return its folder."""
         while variant not in self.sets:
@@ -126,7 +91,7 @@ class Grid(Commands):
         """Interrupt the generation of a data set, and pack the finished runs."""
         if self.making:
             self.interrupt(self.making[1])
-        self.gather()
+        super().end()
 
     def choose(self) -> None:
         """Choose the number of epochs, and the mechanisms that train without CUDA graphs.
@@ -213,8 +178,8 @@ class Grid(Commands):
         folder = self.folder / "runs"
         begin = ["--init", str(folder / stage.after)] if stage.after else []
         training += ["--fade", str(stage.fade)] if stage.fade else []
-        key = repr((training, begin, attns, stage, self.asked.photos, self.asked.sizes))
-        over = self.folder / "over" / f"{stage.runs.replace('/', '-')}-s{seed}-{sha256(key.encode()).hexdigest()[:10]}"
+        key = (training, begin, attns, stage, self.asked.photos, self.asked.sizes)
+        over = self.over_file(f"{stage.runs}-s{seed}", key)
         if over.is_file():
             return
         what = ["--data", self.set_of(stage.variant), "--attn", ",".join(attns), "--seeds", str(seed + 1)]
@@ -224,10 +189,10 @@ class Grid(Commands):
         code = self.trained(about, [*command, *begin])
         if code == USAGE and begin:  # no run with the initial weights succeeded
             code = self.trained({**about, "from_scratch": f"no run in {stage.after} to begin with"}, command)
-        if code not in (0, 6):  # 6: some runs failed; the leaderboard shows them
+        if code not in (0, RUNS_FAILED):
             raise OverError(code)
         write_whole(over, b"")
-        if code == 6 and capture == "graph" and (refused := self.unrecorded(stage, attns)):
+        if code == RUNS_FAILED and capture == "graph" and (refused := self.unrecorded(stage, attns)):
             self.chosen["eager"] = [*self.chosen["eager"], *refused]
             write_whole(self.folder / CHOSEN, json.dumps(self.chosen).encode())
             self.tell(**self.chosen)
@@ -242,48 +207,18 @@ class Grid(Commands):
                 refused.add(json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["attn"])
         return [attn for attn in attns if attn.replace("+", ",") in refused]
 
-    def trained(self, about: dict[str, Any], command: list[str]) -> int:
-        """Run a sweep, record its outcome, and return its exit code."""
-        begun = self.passed
-        code = self.waited(self.start(command))
-        took = round(self.passed - begun, 1)
-        self.about["stages"].append({**about, "code": code, "at": round(self.passed, 1), "took": took})
-        self.tell()
-        capture = f", {about['capture']}" if "capture" in about else ""
-        self.say(f"{about['stage']}, seed {about['seed']}{capture}: ended with {code} after {took:.0f} s")
-        return code
 
-
-def run(asked: argparse.Namespace) -> int:
-    """Train the rest of the grid until the time is over, and return the exit code."""
-    grid = Grid(asked)
-
-    def stop(number: int, _: Any) -> None:
-        grid.stopped = number
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    if warning := without_commit():
-        grid.tell(warning=warning)
-        grid.say(warning)
+def train_all(grid: Grid) -> None:
+    """Train the rest of the grid."""
+    asked = grid.asked
     if not asked.digits and not (grid.folder / "raw").is_dir():
         grid.say("no --digits: MNIST is downloaded; without a network, give --digits FOLDER")
     left = list(grid_plan.steps(asked.seeds, asked.main.split(","), asked.stages))
     grid.wanted = list(dict.fromkeys(stage.variant for _, stage in left))
-    try:
-        grid.look()
-        grid.choose()
-        for seed, stage in left:
-            grid.train(seed, stage)
-        code = 0
-    except OverError as over:
-        code = over.code
-    grid.end()
-    grid.tell(code=code)
-    ends = {0: "nothing is left", LEFT: "the time is over; the same command continues"}
-    finished = f"{len(grid.finished)} runs finished"
-    grid.say(f"{finished}; {ends.get(code, f'ended with {code}: {grid.last_line()}')}; log: {grid.log.name}")
-    return code
+    grid.look()
+    grid.choose()
+    for seed, stage in left:
+        grid.train(seed, stage)
 
 
 def has_gpu() -> bool:
@@ -299,7 +234,8 @@ def main() -> NoReturn:
     if asked.device == "cuda" and not has_gpu():
         refuse("no CUDA device here; --device cpu trains on the CPU, for weeks")
     asked.folder, asked.out = make_folder(asked.folder), make_folder(asked.out) if asked.out else None
-    sys.exit(run(asked))
+    grid = Grid(asked)
+    sys.exit(run(grid, partial(train_all, grid)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 import pytest
 
+from bench.leaderboard import published
 from bench.leaderboard.published import find_published, read_published
+from bench.networks import NETWORKS, resolve
 from mnistref.common.errors import DataProblemError
 
 
@@ -35,9 +37,16 @@ def test_values_of_other_networks_are_errors_ratios_and_transfers():
         assert find_published("cifar100", attn, "error", network="resnet18").value == error
         assert find_published("cifar100", attn, "step_over_none", network="resnet18").value == ratio
     assert find_published("cifar100", "none", "top5_error", network="resnet18").value == 0.0687
-    assert find_published("cifar10", "ltpa-pc:levels=2", "error", network="vgg-att").value == 0.0523
-    assert find_published("cifar100", "ltpa-pc:levels=2", "error", network="vgg-att").source == "LTPA T1"
-    assert find_published("svhn", "ltpa-pc", "error", network="vgg-att").value == 0.0352
+    assert find_published("cifar10", "ltpa-pc:levels=2:linear=true", "error", network="vgg-att").value == 0.0523
+    assert find_published("cifar100", "ltpa-pc:levels=2:linear=true", "error", network="vgg-att").source == "LTPA T1"
+    assert find_published("svhn", "ltpa-pc:linear=true", "error", network="vgg-att").value == 0.0352
     assert find_published("cifar100", "none", "transfer_scene67", network="vgg").value == 0.1673
     assert find_published("cifar100", "none", "transfer_stl10_test", network="vgg") is None
     assert find_published("cifar100", "none", "error") is None
+
+
+def test_mechanisms_have_the_names_that_runs_store():
+    """The papers' numbers of LTPA's pc are those of the linear compatibility."""
+    for _, _, network, attn, _ in published._table():
+        if network in NETWORKS and attn != "uniform":
+            assert resolve(attn, None, network).name == attn

@@ -1,0 +1,78 @@
+"""The questions that a model is tested with in Python: of a data set object, a folder, a variant or a task."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.data import sets
+from bench.data.loading import load_questions, load_split
+from bench.data.split import Split
+from bench.tasks import is_task_name, prepare_task
+from bench.tasks.store import is_task
+from mnistref.api import load
+from mnistref.dataset import MnistRef, Triples
+from mnistref.spec import VariantSpec
+
+ROOT = Path("data_cache")
+"""Folder of tasks that are prepared."""
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """The questions of a split.
+
+    Attributes:
+        folder: folder of the data set.
+        split: name of the split.
+        variant: its variant or task.
+        triples: the T questions.
+        scale: scale of each queried digit, f4 (T,); None for a task.
+        dataset: the data set object; None for a task.
+    """
+
+    folder: Path
+    split: str
+    variant: VariantSpec
+    triples: Triples
+    scale: np.ndarray | None = None
+    dataset: MnistRef | None = None
+
+    def __len__(self) -> int:
+        return len(self.triples.label)
+
+    def load(self, device: torch.device) -> Split:
+        """Return the questions for a device, with the masks and scales that there are."""
+        if self.dataset is None:
+            return load_split(self.folder, self.split, "one", device, masks=True)
+        return load_questions(self.dataset, device)
+
+
+def open_data(dataset: MnistRef | str | Path, split: str, queries: str) -> EvaluationData:
+    """Return the questions of a data set.
+
+    Args:
+        dataset: a data set, or a slice of one; the folder of a data set or of a prepared task; the name of a variant,
+            see `mnistref.load`; or the name of a task or `folder:DIR`, which is prepared in `ROOT`.
+        split: split of a folder.
+        queries: questions of a folder, see `MnistRef`.
+
+    Raises:
+        ValueError: the data set has no questions or has transforms.
+        UsageProblemError: there is no such data set or split.
+        DataProblemError: a file is missing or damaged.
+    """
+    if isinstance(dataset, str) and is_task_name(dataset):
+        dataset = prepare_task(dataset, ROOT)
+    if not isinstance(dataset, MnistRef) and is_task(Path(dataset)):
+        folder = Path(dataset)
+        manifest = sets.read_manifest(folder)
+        manifest.require_split(split)
+        return EvaluationData(folder, split, manifest.variant, sets.read_triples(folder, split, queries))
+    data = dataset if isinstance(dataset, MnistRef) else load(dataset, split, queries)
+    if not len(data):
+        raise ValueError("the data set has no questions: pass a slice with one or more")
+    if data.transforms or data.transform or data.target_transform:
+        raise ValueError("the data set has transforms, which a test does not apply: transform the images in the model")
+    return EvaluationData(data.folder, data.split, data.variant, data.triples, scale=data.scale, dataset=data)
