@@ -1,6 +1,7 @@
 """Images with a label and no question: `mone`, and a folder of photos, through every command that knows runs."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,6 +147,19 @@ def test_a_run_on_a_task_is_repeated_from_its_configuration(photo_runs, monkeypa
     assert resolved.data.name == resolved.config.dataset
     with pytest.raises(Exception, match="prepare it from its folder of images with `bench run --task folder:DIR`"):
         resolve_config_file(file, photo_runs / "elsewhere")
+
+
+def test_an_interrupted_run_on_a_task_resumes_to_the_same_weights(photo_runs, interrupt_after):
+    """Each epoch augments the images anew."""
+    task = ["--data", next((photo_runs / "datasets").iterdir()), *TRAINING, "--epochs", 2, "--augment", "flip+crop"]
+    command = [cli.bench, "run", "--attn", "se", "--network", "resnet18", *task, "--no-timing", "--runs"]
+    whole = call(*command, photo_runs / "whole").stdout.strip()
+    with interrupt_after(1):
+        call(*command, photo_runs / "parts", code=130)
+    resumed = call(*command, photo_runs / "parts")
+    assert "resuming" in resumed.stderr
+    weights = [(Path(run) / records.WEIGHTS).read_bytes() for run in (whole, resumed.stdout.strip())]
+    assert weights[0] == weights[1]
 
 
 def test_a_sweep_over_tasks_prepares_them(photo_runs, tmp_path):

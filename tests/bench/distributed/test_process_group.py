@@ -69,8 +69,8 @@ def check_weights(weights: dict, attn: str, tensors: dict) -> None:
 
 def check_records(one: dict, several: dict) -> None:
     assert one["history"] == [pytest.approx(record, abs=1e-11) for record in several["history"]]
-    curves = [record["test"].pop("pr_curve") or {} for record in (one, several)]
-    areas = [record["test"].pop("pr_area") for record in (one, several)]
+    curves = [record["test"].pop("pr_curve", None) or {} for record in (one, several)]
+    areas = [record["test"].pop("pr_area", 0) for record in (one, several)]
     assert one["test"] == pytest.approx(several["test"], abs=1e-11)
     assert areas[0] == pytest.approx(areas[1], abs=1e-5)  # of single precision
     assert curves[0] == {name: pytest.approx(values, abs=1e-4) for name, values in curves[1].items()}

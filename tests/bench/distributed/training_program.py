@@ -29,9 +29,10 @@ from bench.training.trainer import DivergedError, Trainer, TrainingSplits
 CPU = torch.device("cpu")
 PAN = Recipe("pan", "rmsprop", lr=0.003, batch=25, epochs=2, schedule="steps")
 FAST = Recipe("fast", "adam", lr=0.003, batch=25, epochs=2, schedule="onecycle")
-EXACT = ("han", "none,none,arnn-sampled", "film", "stn-m", "own", "han*", "none,none,arnn-sampled*", "film*")
+RESIDUAL = "cbam in resnet18"
+EXACT = ("han", "none,none,arnn-sampled", "film", "stn-m", "own", RESIDUAL, "han*", "none,none,arnn-sampled*", "film*")
 """Networks trained in double precision with the recipe PAN. "own" is `Own`; a step of networks with * has all
-questions about its images."""
+questions about its images. `RESIDUAL` classifies images without questions and masks, which are augmented."""
 SINGLE = {"none": "fp32", "cbam-arnn": "bf16"}
 """Networks trained in lower precision with the recipe FAST, and their precisions."""
 NORMS = {
@@ -107,11 +108,20 @@ def few(data: Path, name: str, questions: int, exact: bool, queries: str = "one"
     return (Exact if exact else Resident)(**{**vars(split), **cut})
 
 
+def without_questions(split: Split) -> Split:
+    """Return the split as one of a task: with labels, and without questions, masks and scales."""
+    fields = {**vars(split), "query": torch.zeros_like(split.query), "asks": False, "instance": None, "scale": None}
+    return type(split)(**fields)
+
+
 def trainer(data: Path, attn: str, exact: bool, group: SingleProcess, recipe: Recipe | None = None) -> Trainer:
     """Return a trainer with two steps per epoch."""
     torch.manual_seed(0)
     every, attn = attn.endswith("*"), attn.removesuffix("*")
-    model = create_model("none" if attn == "own" else attn, variant="mini")
+    if attn == RESIDUAL:
+        model = create_model("cbam", classes=5, queries=0, size=(48, 48), network="resnet18", width=4)
+    else:
+        model = create_model("none" if attn == "own" else attn, variant="mini")
     if attn == "own":
         model.gates = nn.ModuleDict({"1": Gate(Own(32, 10), 32)})
     for name, parameter in model.named_parameters():
@@ -121,6 +131,8 @@ def trainer(data: Path, attn: str, exact: bool, group: SingleProcess, recipe: Re
     train, val = few(data, "train", 55, exact, "all" if every else "one"), few(data, "val", 21, exact)
     computing = ComputeConfig(CPU, "fp32" if exact else SINGLE[attn])
     usual = replace(PAN, batch=7, questions="all") if every else PAN if exact else FAST
+    if attn == RESIDUAL:
+        train, val, usual = without_questions(train), without_questions(val), replace(usual, augment="flip+crop")
     return Trainer(recipe or usual, model, TrainingSplits(train, val), 0, computing, group=group)
 
 
@@ -130,7 +142,8 @@ def trained(
     """Return the weights and the records of a training."""
     training = trainer(data, attn, exact, group)
     history = [{**record, "seconds": 0} for record in training.epochs()]
-    tested = measure(training.model, few(data, "test", 21, exact), group=group).measures
+    test = few(data, "test", 21, exact)
+    tested = measure(training.model, without_questions(test) if attn == RESIDUAL else test, group=group).measures
     return dict(training.model.state_dict()), {"history": history, "test": tested}
 
 
