@@ -95,6 +95,14 @@ def test_the_recipes_have_the_other_values_of_the_papers():
         assert (group["momentum"], group["weight_decay"], group["nesterov"]) == (0.9, 5e-4, name == "ltpa-resnet")
 
 
+def test_short_versions_have_one_cycle_and_the_augmentation_of_the_papers():
+    for name in ("cbam-cifar", "ltpa-vgg", "ltpa-vgg-svhn", "ltpa-resnet"):
+        short = RECIPES[f"{name}-fast"]
+        assert short.label == f"{name}-fast"
+        assert (short.schedule, short.augment) == ("onecycle", RECIPES[name].augment)
+        assert short.epochs <= RECIPES[name].epochs / 10
+
+
 @pytest.mark.parametrize(
     "changes",
     [
