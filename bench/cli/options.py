@@ -67,6 +67,12 @@ def _describe(recipe: Recipe) -> str:
     return f"recipe {recipe.name}, {'up to ' * bool(recipe.patience)}{recipe.epochs} epochs"
 
 
+FAST_ENDING = "-fast"
+_WITH_FAST = [name for name in RECIPES if name + FAST_ENDING in RECIPES]
+_OTHERS = [name for name in RECIPES if name.removesuffix(FAST_ENDING) not in _WITH_FAST]
+RECIPE_NAMES = f"Recipes: {', '.join(_OTHERS)}; {', '.join(_WITH_FAST)}, and each of these with {FAST_ENDING}."
+"""The names of all recipes, as one sentence."""
+
 _network = partial(headed_option, "Network")
 architecture_option = _network(
     "--network",
@@ -194,8 +200,8 @@ add_training_options = _option_group(
         training_option(
             "--recipe",
             "recipe_name",
-            metavar="|".join(RECIPES),
-            help="How to train; replaces the recipe of the preset.",
+            metavar="NAME",
+            help=f"How to train; replaces the recipe of the preset. {RECIPE_NAMES}",
         ),
         training_option(
             "--epochs",

@@ -67,7 +67,7 @@ def run(
     bench run --attn arnn --preset quick
     bench run --attn san --variant mini --train 2000
     bench run --attn cbam --task cifar10
-    bench run --attn cbam --task folder:photos --canvas 48 --recipe cbam-cifar --epochs 20
+    bench run --attn cbam --task folder:photos --canvas 48 --recipe cbam-cifar-fast
     bench run --config data_cache/runs/mini-arnn-s0-…/config.json --runs data_cache/repeated
     """
     from bench.attention.plugins import require_files_exist

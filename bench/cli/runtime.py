@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from bench.cli.option_values import ComputeOptions
-from bench.cli.options import add_compute_options, architecture_option, width_option
-from bench.config import MIN_BATCH, RECIPES, TIMING_ROUNDS
+from bench.cli.options import RECIPE_NAMES, add_compute_options, architecture_option, width_option
+from bench.config import MIN_BATCH, TIMING_ROUNDS
 from mnistref.common.click_program import FOLDER, HeadedCommand, headed_option
 from mnistref.common.console import emit, emit_json
 from mnistref.spec import MAX_CANVAS
@@ -56,8 +56,8 @@ _BASELINES = "Baselines: san and pan-ctx; none for images without a question."
     "recipe_name",
     default="fast",
     show_default=True,
-    metavar="|".join(RECIPES),
-    help="Recipe with the optimizer and the number of images in a step.",
+    metavar="NAME",
+    help=f"Recipe with the optimizer and the number of images in a step. {RECIPE_NAMES}",
 )
 @_step("--batch", type=click.IntRange(min=MIN_BATCH), help="Images in a step.  [default: the recipe's]")
 @_device("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: PyTorch's choice]")

@@ -77,6 +77,8 @@ def tasks_in(text: str) -> list[str]:
         except ProblemError as error:
             refuse(str(error))
         kind, _, folder = task.partition(":")
+        if folder and not Path(folder).is_dir():
+            refuse(f"{folder}: no folder of images here")
         tasks.append(f"{kind}:{Path(folder).absolute()}" if folder else task)
     return tasks
 
