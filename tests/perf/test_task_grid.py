@@ -82,6 +82,7 @@ def test_a_finished_sweep_is_not_repeated_and_a_failed_one_ends_the_grid(tmp_pat
     assert (tmp_path / "told").read_text().splitlines() == told
 
 
+@pytest.mark.long_form
 def test_runs_of_a_folder_are_trained_and_packed(tmp_path, photos):
     arguments = tmp_path / "grid", f"folder:{photos}", 300, *SMALL, "--tables", "arnn-t4", "--out", tmp_path / "out"
     done = grid(*arguments, "--training", "--batch 8 --no-timing")
