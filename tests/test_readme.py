@@ -26,6 +26,7 @@ NOT_RUN = {
     "eval": "shell completion is click's",
     "bash bench/gpu_session.sh": "needs a GPU; see tests/perf/test_gpu_session.py",
     "bash bench/grid.sh": "needs a GPU; see tests/perf/test_grid.py",
+    "bash bench/task_grid.sh": "needs a GPU; see tests/perf/test_task_grid.py",
     "python -m pytest": "runs these tests",
     "python tests/sameness.py": "installs other packages; see tests/integration/test_sameness.py",
     "python -m sphinx": "see tests/test_docs.py",
