@@ -47,6 +47,7 @@ def print_leaderboard(
     from bench.leaderboard import formatting, snapshot
     from bench.leaderboard.aggregate import build_board
     from bench.leaderboard.claims import evaluate_claims
+    from bench.leaderboard.network_claims import evaluate_network_claims
     from bench.runs.records import read_nonempty_results, resolve_runs_folder
     from mnistref.common.atomic_files import write_whole
     from mnistref.common.errors import UsageProblemError
@@ -70,7 +71,7 @@ def print_leaderboard(
         return emit(save)
     results = read_nonempty_results(runs, variant)
     if as_claims:
-        claim_results = evaluate_claims(results)
+        claim_results = [*evaluate_claims(results), *evaluate_network_claims(results)]
         if not claim_results:
             raise UsageProblemError(f"{runs}: no claim of the papers compares two finished runs in this folder")
         return emit(formatting.claims_to_text(claim_results, markdown))

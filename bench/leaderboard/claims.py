@@ -25,7 +25,7 @@ from bench.leaderboard.statistics import UNKNOWN, Interval, bootstrap_interval
 from bench.runs.record_types import RunRecord
 from mnistref.variants import is_changed
 
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
 
 
 class RankingClaim(NamedTuple):
@@ -82,6 +82,10 @@ class ClaimResult:
         difference: the mean difference in −1 … 1; differences of two leads are in −2 … 2.
         bounds: its 95 % interval; NaN if it is unknown.
         published: the difference of the published values; NaN if there are none.
+        multiplications: how often each of both networks multiplies for one image, None if that is not known; () if the
+            claim does not compare it.
+        missing: what was not run; "" if both networks were.
+        note: a remark that tables print below; "" for none.
     """
 
     claim: str
@@ -93,17 +97,22 @@ class ClaimResult:
     difference: float
     bounds: Interval
     published: float = math.nan
+    multiplications: tuple[int | None, ...] = ()
+    missing: str = ""
+    note: str = ""
 
     @property
     def verdict(self) -> str:
-        """`HOLDS` if the interval is above 0, `FAILS` if it is below 0, otherwise `UNDECIDED`."""
+        """`HOLDS` if the interval is above 0, `FAILS` if it is below 0, otherwise `UNDECIDED`; or `NOT_RUN`."""
+        if self.missing:
+            return NOT_RUN
         return HOLDS if self.bounds.lo > 0 else FAILS if self.bounds.hi < 0 else UNDECIDED
 
 
-_Answers = Mapping[str, np.ndarray]
-_Runs = dict[str, dict[int, _Answers]]
+Answers = Mapping[str, np.ndarray]
+Runs = dict[str, dict[int, Answers]]
 """Mechanism → seed → answers."""
-_ComparisonGroup = tuple[str, str, str, str]
+ComparisonGroup = tuple[str, str, str, str]
 """The values of `bench.leaderboard.aggregate.GROUP_KEY`: variant, data set, recipe, queries."""
 _Pair = tuple[str, str]
 
@@ -114,7 +123,7 @@ def evaluate_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
     Args:
         results: as for `bench.leaderboard.aggregate.build_board`.
     """
-    groups: dict[_ComparisonGroup, _Runs] = {}
+    groups: dict[ComparisonGroup, Runs] = {}
     for result in results:
         answers = result.get("answers")
         is_comparable = is_papers_network(result["recipe"]) and not is_changed(result.get("note"))
@@ -131,34 +140,34 @@ def evaluate_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
     return evaluated
 
 
-def _ranking_claims(group: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
+def _ranking_claims(group: ComparisonGroup, runs: Runs) -> Iterator[ClaimResult]:
     for claim in RANKING_CLAIMS:
         compared = (claim.better, claim.worse)
-        if pair := _paired_answers(runs, compared, RIGHT):
+        if pair := paired_answers(runs, compared, RIGHT):
             published = _published_difference(group[0], compared, ACCURACY)
             source = _source(group, claim.source, published)
-            statement = _Statement(claim.text, source, _describe(group), compared)
-            yield _evaluate(statement, pair[0] - pair[1], published)
+            statement = Statement(claim.text, source, describe_group(group), compared)
+            yield evaluate(statement, pair[0] - pair[1], published)
 
 
-def _mask_claims(group: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
+def _mask_claims(group: ComparisonGroup, runs: Runs) -> Iterator[ClaimResult]:
     for compared in _MASK_CORRECTNESS_PAIRS:
-        if pair := _paired_answers(runs, compared, MASK_CORRECTNESS):
+        if pair := paired_answers(runs, compared, MASK_CORRECTNESS):
             published = _published_difference(group[0], compared, MASK_CORRECTNESS)
             source = _source(group, "ARNN Table 2", published)
             text = "mask correctness rises from san to pan, pan-ctx and arnn"
-            statement = _Statement(text, source, _describe(group), compared)
-            evaluated = _evaluate(statement, pair[0] - pair[1], published)
+            statement = Statement(text, source, describe_group(group), compared)
+            evaluated = evaluate(statement, pair[0] - pair[1], published)
             yield replace(evaluated, metric=MASK_CORRECTNESS)
 
 
-def _scale_claims(group: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]:
+def _scale_claims(group: ComparisonGroup, runs: Runs) -> Iterator[ClaimResult]:
     """Evaluate whether the lead in accuracy is larger for large digits than for digits of middle size.
 
     If a scale bin has a single question, the bounds are unknown: the variation between its questions is unknown.
     """
     for compared in _SCALE_PAIRS:
-        pair, bins = _paired_answers(runs, compared, RIGHT), _scale_bins(runs, compared)
+        pair, bins = paired_answers(runs, compared, RIGHT), _scale_bins(runs, compared)
         if pair is None or bins is None or len(bins) != pair[0].shape[1]:
             continue
         large, middle = bins == _LARGE_BIN, bins == _MIDDLE_BIN
@@ -171,31 +180,31 @@ def _scale_claims(group: _ComparisonGroup, runs: _Runs) -> Iterator[ClaimResult]
         published -= _published_difference(group[0], compared, SCALES[_MIDDLE_BIN])
         text = "accuracy falls less towards large digits, from scale 1–1.5 to 2.5–3"
         values = ((pair[0] - pair[1]) * weights)[:, either]
-        statement = _Statement(text, "ARNN Table 2", _describe(group), compared)
-        evaluated = _evaluate(statement, values, published, max_difference=2.0)
+        statement = Statement(text, "ARNN Table 2", describe_group(group), compared)
+        evaluated = evaluate(statement, values, published, max_difference=2.0)
         yield evaluated if min(large.sum(), middle.sum()) > 1 else replace(evaluated, bounds=UNKNOWN)
 
 
 def _clutter_claims(
-    black: _ComparisonGroup, black_runs: _Runs, clutter: _ComparisonGroup, clutter_runs: _Runs
+    black: ComparisonGroup, black_runs: Runs, clutter: ComparisonGroup, clutter_runs: Runs
 ) -> Iterator[ClaimResult]:
     """Evaluate whether leads are larger on a cluttered variant than on a black background."""
     for compared in _CLUTTER_PAIRS:
         seeds = _common_seeds(black_runs, compared) & _common_seeds(clutter_runs, compared)
-        on_black = _paired_answers(black_runs, compared, RIGHT, seeds)
-        on_clutter = _paired_answers(clutter_runs, compared, RIGHT, seeds)
+        on_black = paired_answers(black_runs, compared, RIGHT, seeds)
+        on_clutter = paired_answers(clutter_runs, compared, RIGHT, seeds)
         if not (on_black and on_clutter) or on_black[0].shape != on_clutter[0].shape:
             continue
         values = (on_clutter[0] - on_clutter[1]) - (on_black[0] - on_black[1])
         published = _published_difference(clutter[0], compared, ACCURACY)
         published -= _published_difference(black[0], compared, ACCURACY)
-        groups = f"{black[1]} → {_describe(clutter)}"
-        statement = _Statement("the lead grows with clutter", "ARNN §4.1", groups, compared)
-        yield _evaluate(statement, values, published, max_difference=2.0)
+        groups = f"{black[1]} → {describe_group(clutter)}"
+        statement = Statement("the lead grows with clutter", "ARNN §4.1", groups, compared)
+        yield evaluate(statement, values, published, max_difference=2.0)
 
 
 @dataclass(frozen=True)
-class _Statement:
+class Statement:
     """A claim about two mechanisms in a comparison group, and where a paper states it."""
 
     claim: str
@@ -204,7 +213,7 @@ class _Statement:
     compared: _Pair
 
 
-def _evaluate(statement: _Statement, values: np.ndarray, published: float, max_difference: float = 1.0) -> ClaimResult:
+def evaluate(statement: Statement, values: np.ndarray, published: float, max_difference: float = 1.0) -> ClaimResult:
     """Return the result of a claim about accuracy, from paired differences (S, T)."""
     bounds = bootstrap_interval(values, paired=True, max_difference=max_difference)
     mean = float(values.mean())
@@ -221,12 +230,19 @@ def _evaluate(statement: _Statement, values: np.ndarray, published: float, max_d
     )
 
 
-def _common_seeds(runs: _Runs, compared: _Pair) -> set[int]:
+def not_run(statement: Statement, missing: str, published: float) -> ClaimResult:
+    """Return the result of a claim that no runs compare, because a network is missing."""
+    compared = " − ".join(statement.compared)
+    place = statement.claim, statement.source, statement.group, compared, ACCURACY
+    return ClaimResult(*place, 0, math.nan, UNKNOWN, published, missing=missing)
+
+
+def _common_seeds(runs: Runs, compared: _Pair) -> set[int]:
     first, second = compared
     return set(runs.get(first, ())) & set(runs.get(second, ()))
 
 
-def _scale_bins(runs: _Runs, compared: _Pair) -> np.ndarray | None:
+def _scale_bins(runs: Runs, compared: _Pair) -> np.ndarray | None:
     """Return the scale bin of each question, i8 (T,); None if runs of common seeds lack it or differ in it."""
     answers = [runs[attn][seed] for seed in _common_seeds(runs, compared) for attn in compared]
     stored = [one[SCALE_BIN] for one in answers if SCALE_BIN in one]
@@ -234,8 +250,8 @@ def _scale_bins(runs: _Runs, compared: _Pair) -> np.ndarray | None:
     return stored[0] if stored and alike else None
 
 
-def _paired_answers(
-    runs: _Runs, compared: _Pair, name: str, seeds: set[int] | None = None
+def paired_answers(
+    runs: Runs, compared: _Pair, name: str, seeds: set[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Return an array of answers of both mechanisms, f8 (S, T) each; None if there are no pairs.
 
@@ -267,17 +283,17 @@ def _published_difference(variant: str, compared: _Pair, metric: str) -> float:
     return math.nan
 
 
-def _source(group: _ComparisonGroup, source: str, published: float) -> str:
+def _source(group: ComparisonGroup, source: str, published: float) -> str:
     """Return where a claim is stated. The published values of `mbginv` are in the text of ARNN, not in a table."""
     return "ARNN §4.1" if group[0] == "mbginv" and not math.isnan(published) else source
 
 
-def _describe(group: _ComparisonGroup) -> str:
+def describe_group(group: ComparisonGroup) -> str:
     """Return data set, recipe and unit of queries as text. One question per image is not mentioned."""
     return ", ".join(group[1:3] + (group[3:] if group[3] != "one" else ()))
 
 
-def _are_trained_alike(black: _ComparisonGroup, clutter: _ComparisonGroup) -> bool:
+def _are_trained_alike(black: ComparisonGroup, clutter: ComparisonGroup) -> bool:
     """Return whether unit of queries and recipe are equal.
 
     `fade` may differ in the last stage of training, because it has no effect on a black background.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.common.number_format import more, percent, points
+from bench.common.number_format import amount, more, percent, points
 from bench.common.uniform_map import is_below_uniform
 from bench.config import training_stages
 from bench.evaluation.column import BOUNDS, Column, reorder
@@ -70,6 +70,7 @@ accuracy in the papers (in ARNN, if both report it); delta: difference from it."
 _FEW_SEEDS = (
     f"fewer than {MIN_RELIABLE_SEEDS} seeds: intervals underestimate how seeds differ; with one seed, they omit it"
 )
+_MULTIPLICATIONS = "multiplications, millions"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -194,7 +195,11 @@ def claims_to_text(results: Sequence[ClaimResult], markdown: bool = False) -> st
     headings = ["claim", "source", "compared", "metric", "seeds", "difference", _BOUNDS_HEADING, "published", "verdict"]
     parts = []
     for group in dict.fromkeys(result.group for result in results):
-        lines = [headings, *(_claim_cells(result) for result in results if result.group == group)]
+        of_group = [result for result in results if result.group == group]
+        lines = [headings, *map(_claim_cells, of_group)]
+        if any(result.multiplications for result in of_group):
+            counts = [_MULTIPLICATIONS, *(_compare_counts(result.multiplications) for result in of_group)]
+            lines = [[*line[:-1], count, line[-1]] for line, count in zip(lines, counts, strict=True)]
         lines = [[_escape_markup(cell, markdown) for cell in line] for line in lines]
         parts.append(f"{'### ' * markdown}{_escape_markup(group, markdown)}\n\n{table(lines, markdown)}")
     notes = [
@@ -202,6 +207,7 @@ def claims_to_text(results: Sequence[ClaimResult], markdown: bool = False) -> st
     ]
     notes += [_FEW_SEEDS] * any(result.seeds < MIN_RELIABLE_SEEDS for result in results)
     notes += _variant_notes(dict.fromkeys(result.group.partition("-")[0] for result in results))
+    notes += dict.fromkeys(result.note for result in results if result.note)
     return "\n\n".join([*parts, "\n".join(notes)])
 
 
@@ -212,7 +218,14 @@ def _claim_cells(result: ClaimResult) -> list[str]:
     )
     bounds = f"{low} … {high}" if low else ""
     words = [result.claim, result.source, result.compared, result.metric.replace("_", " "), str(result.seeds)]
-    return [*words, difference, bounds, published, result.verdict]
+    verdict = f"{result.verdict}: {result.missing}" if result.missing else result.verdict
+    return [*words, difference, bounds, published, verdict]
+
+
+def _compare_counts(counts: tuple[int | None, ...]) -> str:
+    """Return the multiplications of two networks in millions, and their ratio; "" if one is not known."""
+    first, second = counts or (None, None)
+    return f"{amount(first / 1e6)} / {amount(second / 1e6)} = {first / second:.1f} ×" if first and second else ""
 
 
 def commands_to_text(board: pd.DataFrame) -> str:

@@ -1,4 +1,15 @@
-"""The values that the papers print, from `published.csv`, where accuracies, errors and TPR are in percent."""
+"""The values that the papers print, from `published.csv`, where accuracies and all other shares are in percent.
+
+Measures that no column of a board has:
+
+- `top5_error`: 1 − top-5 accuracy;
+- `transfer_SET`: accuracy of a linear classifier on the features of the network, on other images (LTPA Table 3);
+- `fooling_fgsm_E`: share of the predictions that a step of the fast gradient sign method changes, with a maximum norm
+  of E, which LTPA gives without a unit (Fig. 6);
+- `jaccard_CLASS`: mean Jaccard index of the thresholded map and the object on the images of a class of the Object
+  Discovery set, by a network that was trained on the named data set (LTPA Fig. 9). The value of VGG-att2, trained on
+  CIFAR-100, for horses is missing, because its digits cannot be read.
+"""
 
 import csv
 from collections.abc import Sequence
@@ -12,13 +23,13 @@ from mnistref.common.errors import DataProblemError
 
 PAPERS = ("ARNN", "PAN", "LTPA")
 """The papers. If ARNN and PAN print a value, ARNN's is used, because it has every mechanism in one table."""
-_PERCENT = (ACCURACY, ERROR, TPR, "top5_error", "transfer_")
+_PERCENT = (ACCURACY, ERROR, TPR, "top5_error", "transfer_", "fooling_", "jaccard_")
 """Beginnings of the names of measures that are in percent."""
 
 
 @dataclass(frozen=True)
 class PublishedValue:
-    """A value that a paper prints. Accuracies and errors are in 0 … 1."""
+    """A value that a paper prints. Accuracies, errors and other shares are in 0 … 1."""
 
     value: float
     source: str
@@ -75,8 +86,7 @@ def find_published(
     Args:
         variant: name of the variant or task.
         attn: name of the mechanism.
-        metric: name of the measure. `transfer_…` is the accuracy of a linear classifier on the features of the network,
-            on other images.
+        metric: name of the measure, see this module.
         papers: the papers, in the order of preference.
         network: name of the network around the mechanism.
     """

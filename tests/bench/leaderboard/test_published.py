@@ -50,3 +50,14 @@ def test_mechanisms_have_the_names_that_runs_store():
     for _, _, network, attn, _ in published._table():
         if network in NETWORKS and attn != "uniform":
             assert resolve(attn, None, network).name == attn
+
+
+def test_values_of_attacks_and_segmentation_are_shares():
+    """LTPA Figures 6 and 9."""
+    fooled = find_published("cub200", "ltpa-pc:levels=2:linear=true", "fooling_fgsm_16", network="vgg-att")
+    assert (fooled.value, fooled.source) == (0.976, "LTPA Fig. 6")
+    assert find_published("cub200", "none", "fooling_fgsm_1", network="vgg").value == 0.5858
+    assert find_published("cifar10", "ltpa-pc:linear=true", "jaccard_car", network="vgg-att").value == 0.6119
+    assert find_published("cifar10", "none", "jaccard_horse", network="vgg-gap").source == "LTPA Fig. 9"
+    unread = find_published("cifar100", "ltpa-pc:levels=2:linear=true", "jaccard_horse", network="vgg-att")
+    assert unread is None

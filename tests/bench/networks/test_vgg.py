@@ -9,33 +9,11 @@ from bench.networks import get_network
 from bench.networks.vgg import STAGES, VGG, convolutions, halved, initialize, pool, stages
 
 
-def count_multiplications(model: nn.Module, side: int) -> int:
-    """Return how often convolutions and linear layers multiply for one image."""
-    total = 0
-
-    def count(module, given, out):
-        nonlocal total
-        total += out.numel() * module.weight[0].numel()
-
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(count)
-    with torch.inference_mode():
-        model.eval()(torch.zeros(1, 3, side, side))
-    return total
-
-
-@pytest.mark.parametrize(
-    ("network", "parameters", "millions"), [("vgg", 14_991_946, 313), ("vgg-late", 19_713_610, 3786)]
-)
-def test_late_pooling_multiplies_twelve_times_as_often(network, parameters, millions):
-    model = bench.create_model("none", classes=10, queries=0, size=(32, 32), network=network)
+@pytest.mark.parametrize(("network", "parameters"), [("vgg", 14_991_946), ("vgg-late", 19_713_610)])
+def test_networks_have_the_parameters_of_the_authors(network, parameters):
+    with torch.device("meta"):
+        model = bench.create_model("none", classes=10, queries=0, size=(32, 32), network=network)
     assert sum(p.numel() for p in model.parameters()) == parameters
-    narrow = bench.create_model("none", classes=10, queries=0, size=(32, 32), width=8, network=network)
-    first = 3 * 9 * 32 * 32  # multiplications of the first convolution, for each output channel
-    head = 512 * 10
-    measured = (count_multiplications(narrow, 32) - 8 * first - 64 * 10) * 64 + 64 * first + head
-    assert round(measured / 1e6) == millions
 
 
 def test_it_has_13_convolutions_with_the_dropouts_of_the_authors():

@@ -1,0 +1,268 @@
+"""The papers' claims about networks for natural images, evaluated on runs: ARNN Table 4; LTPA Tables 1 and 2. Pure.
+
+Such a claim compares two networks, each with its own mechanism. Runs are compared if they have the same data set, unit
+of queries and recipe, and the same width relative to the default of their network. A claim is listed if one of its two
+networks was run. On data sets for which the papers print no values, its source says so.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from bench.attention import canonical_name
+from bench.config import training_stages
+from bench.data.sets import variant_of_record
+from bench.evaluation.columns import ACCURACY, ERROR, TOP5
+from bench.evaluation.record_keys import OK, RIGHT
+from bench.leaderboard.aggregate import row_key
+from bench.leaderboard.claims import (
+    ClaimResult,
+    ComparisonGroup,
+    Runs,
+    Statement,
+    describe_group,
+    evaluate,
+    not_run,
+    paired_answers,
+)
+from bench.leaderboard.published import find_published
+from bench.networks import NETWORKS, resolve
+from bench.runs.record_types import RunRecord
+from mnistref.common.errors import UsageProblemError
+from mnistref.spec import VariantSpec
+
+ELSEWHERE = "here on another data set"
+"""What the source of a claim says if the papers print no values for the data set."""
+CONTROL = "vgg-late none"
+"""The layers of `vgg-att` without attention: the control of equal compute, which the tables of LTPA lack."""
+_NOT_FROM_A_PAPER = "not from a paper"
+_PUBLISHED = {ACCURACY: ERROR, TOP5: "top5_error"}
+"""Metric of a claim → the name of its published error, which is 1 − the metric."""
+_ARRAYS = {ACCURACY: RIGHT, TOP5: "right5"}
+"""Metric of a claim → the array of answers that it is the mean of."""
+
+
+class Entry(NamedTuple):
+    """A network and its mechanism, as users write them."""
+
+    network: str
+    attn: str
+
+    @property
+    def label(self) -> str:
+        """The network and its mechanism as text."""
+        return f"{self.network} {self.attn}"
+
+
+@dataclass(frozen=True)
+class NetworkClaim:
+    """The claim that one network is better than another one.
+
+    Attributes:
+        better, worse: the two networks.
+        text: the claim in words.
+        source: where a paper states it.
+        metrics: the metrics that the paper compares.
+        stated: data set → difference of the accuracies that the text states, if no table has both values.
+    """
+
+    better: Entry
+    worse: Entry
+    text: str
+    source: str
+    metrics: tuple[str, ...] = (ACCURACY,)
+    stated: Mapping[str, float] = field(default_factory=dict)
+
+
+_VGG, _LATE = Entry("vgg", "none"), Entry(*CONTROL.split())
+_RN164 = Entry("resnet164", "none")
+_DP, _DP2, _DP2_INDEP, _PC, _PC2, _PC2_INDEP, _PC3 = (
+    Entry("vgg-att", attn)
+    for attn in (
+        "ltpa-dp:levels=1",
+        "ltpa-dp:levels=2",
+        "ltpa-dp:head=indep:levels=2",
+        "ltpa-pc:levels=1",
+        "ltpa-pc:levels=2",
+        "ltpa-pc:head=indep:levels=2",
+        "ltpa-pc",
+    )
+)
+_ATTENTIVE = (_DP, _DP2, _DP2_INDEP, _PC, _PC2, _PC2_INDEP, _PC3)
+
+
+def _ltpa(better: Entry, worse: Entry, text: str) -> NetworkClaim:
+    return NetworkClaim(better, worse, text, "LTPA Table 1")
+
+
+_RESNET18 = {attn: Entry("resnet18", attn) for attn in ("none", "cbam", "cbam-arnn")}
+_TOP1_AND_TOP5 = (ACCURACY, TOP5)
+
+NETWORK_CLAIMS = (
+    NetworkClaim(_RESNET18["cbam"], _RESNET18["none"], "CBAM helps ResNet-18", "ARNN Table 4", _TOP1_AND_TOP5),
+    NetworkClaim(
+        _RESNET18["cbam-arnn"],
+        _RESNET18["cbam"],
+        "structured attention helps CBAM",
+        "ARNN Table 4",
+        _TOP1_AND_TOP5,
+    ),
+    *(_ltpa(entry, _VGG, "VGG with attention is better than VGG") for entry in _ATTENTIVE),
+    *(_ltpa(*pair, "attention in two levels is better than in one") for pair in ((_DP2, _DP), (_PC2, _PC))),
+    _ltpa(_PC3, _PC2, "attention in three levels is better than in two"),
+    *(
+        _ltpa(*pair, "one classifier of both levels is better than one of each")
+        for pair in ((_DP2, _DP2_INDEP), (_PC2, _PC2_INDEP))
+    ),
+    *(
+        _ltpa(*pair, "the parametrised compatibility is better than the dot product")
+        for pair in ((_PC, _DP), (_PC2_INDEP, _DP2_INDEP), (_PC2, _DP2))
+    ),
+    *(_ltpa(entry, _RN164, "VGG with attention is better than ResNet-164") for entry in (_PC2, _PC3)),
+    NetworkClaim(
+        _RN164,
+        Entry("resnet164", _PC2.attn),
+        "ResNet-164 is better without attention",
+        "LTPA §5.1",
+        stated={"cifar10": 0.009, "cifar100": 0.015},
+    ),
+)
+"""The claims of the papers. `CONTROLS` are listed only if the control was run."""
+CONTROLS = (
+    NetworkClaim(_LATE, _VGG, "late pooling alone is better than VGG", _NOT_FROM_A_PAPER),
+    *(
+        NetworkClaim(entry, _LATE, "attention helps the network with late pooling", _NOT_FROM_A_PAPER)
+        for entry in _ATTENTIVE
+    ),
+)
+
+
+@dataclass
+class _Group:
+    """The runs of a comparison group by the label of their network.
+
+    Attributes:
+        ratio: their width divided by the default of their network.
+        variant: the variant or task; None if the records do not say how it is made.
+        runs: their answers.
+    """
+
+    ratio: float
+    variant: VariantSpec | None
+    runs: Runs = field(default_factory=dict)
+
+    def count(self, entry: Entry) -> int | None:
+        """Return how often a network of this group multiplies for one image; None if that is not known."""
+        from bench.profiling.multiplications import count_multiplications
+
+        if self.variant is None:
+            return None
+        width = round(self.ratio * NETWORKS[entry.network].width)
+        size = (self.variant.canvas, self.variant.canvas)
+        network = resolve(entry.attn, width, entry.network)
+        return count_multiplications(network, self.variant.classes, self.variant.queries, size)
+
+
+def evaluate_network_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
+    """Return every claim of which a network was run, in the order of the comparison groups.
+
+    Args:
+        results: as for `bench.leaderboard.aggregate.build_board`.
+    """
+    groups: dict[ComparisonGroup, _Group] = {}
+    for result in results:
+        answers, trained = result.get("answers"), _split_recipe(result["recipe"])
+        if result["status"] != OK or answers is None or trained is None:
+            continue
+        network, ratio, recipe = trained
+        key = row_key(result)
+        place = key["variant"], key["dataset"], recipe, key["queries"]
+        group = groups.setdefault(place, _Group(ratio, _find_variant(result)))
+        group.runs.setdefault(Entry(network, key["attn"]).label, {}).setdefault(result["seed"], answers)
+    return [claim for place, group in sorted(groups.items()) for claim in _claims_of(place, group)]
+
+
+def _split_recipe(recipe: str) -> tuple[str, float, str] | None:
+    """Return network, width divided by its default, and the label of the training without network and width.
+
+    A width that is not the default stays in the label, as its ratio to the default. None for the default network, and
+    for networks that are not in the registry.
+    """
+    found = re.search(r",network=([^,]+),width=(\d+)", training_stages(recipe)[0])
+    if found is None or found[1] not in NETWORKS:
+        return None
+    ratio = int(found[2]) / NETWORKS[found[1]].width
+    label = re.sub(r",network=[^,]+,width=\d+", "", recipe)
+    return found[1], ratio, label if ratio == 1 else f"{label}, {ratio:g} × the width"
+
+
+def _find_variant(result: RunRecord) -> VariantSpec | None:
+    """Return the variant or task of a run; None if its record does not say it."""
+    request = result.get("request")
+    try:
+        return variant_of_record(request, result["variant"]) if request else None
+    except UsageProblemError:
+        return None
+
+
+def _claims_of(place: ComparisonGroup, group: _Group) -> Iterator[ClaimResult]:
+    for claim in NETWORK_CLAIMS + CONTROLS * (CONTROL in group.runs):
+        recorded = _recorded_label(claim.better), _recorded_label(claim.worse)
+        missing = [
+            entry.label
+            for entry, label in zip((claim.better, claim.worse), recorded, strict=True)
+            if label not in group.runs
+        ]
+        if len(missing) == len(recorded):
+            continue
+        multiplications = group.count(claim.better), group.count(claim.worse)
+        for metric in claim.metrics:
+            published = _published_difference(place[0], claim, metric)
+            statement = Statement(
+                claim.text,
+                _source(place[0], claim, published),
+                describe_group(place),
+                (claim.better.label, claim.worse.label),
+            )
+            if missing:
+                result = not_run(statement, " and ".join(missing), published)
+            elif found := paired_answers(group.runs, recorded, _ARRAYS[metric]):
+                result = evaluate(statement, found[0] - found[1], published)
+            else:
+                continue  # no common seed, or five classes or fewer
+            note = _control_note(place[1], CONTROL in group.runs) if claim.worse == _VGG else ""
+            yield replace(result, metric=metric, multiplications=multiplications, note=note)
+
+
+def _control_note(dataset: str, is_run: bool) -> str:
+    """Return how to tell the effect of attention from that of late pooling, which costs more compute than VGG."""
+    state = "was run" if is_run else "was not run"
+    return f"{dataset}: {CONTROL} {state}; it is the control of equal compute: the layers of vgg-att without attention"
+
+
+def _recorded_label(entry: Entry) -> str:
+    """Return the label of an entry with the name of its mechanism in records."""
+    return Entry(entry.network, canonical_name(entry.attn)).label
+
+
+def _published_difference(variant: str, claim: NetworkClaim, metric: str) -> float:
+    """Return the difference of two published values, or that which the text states; NaN if there is none."""
+    better, worse = (
+        find_published(variant, canonical_name(entry.attn), _PUBLISHED[metric], network=entry.network)
+        for entry in (claim.better, claim.worse)
+    )
+    if better and worse:
+        return worse.value - better.value
+    return claim.stated.get(variant, math.nan)
+
+
+def _source(variant: str, claim: NetworkClaim, published: float) -> str:
+    """Return where a claim is stated, and whether for another data set."""
+    if claim.source == _NOT_FROM_A_PAPER:
+        return claim.source
+    if math.isnan(published):
+        return f"{claim.source}, {ELSEWHERE}"
+    value = find_published(variant, canonical_name(claim.better.attn), ERROR, network=claim.better.network)
+    return claim.source if claim.stated or value is None else value.source.replace(" T", " Table ")
