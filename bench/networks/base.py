@@ -5,6 +5,7 @@ Shapes: B images of H × W pixels, T questions, K classes, Q queries.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Self
 
 import torch
@@ -16,6 +17,7 @@ from bench.attention.layers import one_hot
 from bench.attention.mechanism import Mechanism
 from bench.attention.slot import BLOCK, GATE, READOUT, Layout, Slot
 from bench.networks.forward_pass import ForwardPass
+from bench.networks.heads import make_heads
 from bench.networks.output import Output
 from bench.networks.readouts import GlobalReadout, ProjectedReadout
 
@@ -158,6 +160,48 @@ class SlotNetwork(nn.Module, ABC):
             return out
         masks = [torch.unflatten(mask, 0, shape) for mask in out.masks]
         return out._replace(logits=torch.unflatten(out.logits, 0, shape), masks=masks)
+
+
+class StandardNetwork(SlotNetwork):
+    """A network whose constructor has the usual arguments. A subclass declares its layers and its classifier.
+
+    Args:
+        network: mechanisms and width, see `bench.networks.resolve`. Each class says what its width scales.
+        classes: number of classes, K.
+        queries: number of different queries, Q; 0 for a task without a question.
+        size: (H, W) of the images in pixels.
+        dropout: probability of the dropouts of the classifier; ignored by networks without it.
+    """
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        classes: int,
+        queries: int = 0,
+        size: tuple[int, int] = (32, 32),
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        mechanisms = self._plan(network, self.layout_of(network.width, size), queries)
+        self._add_layers(network.width, dropout)
+        make_head = partial(self._make_head, classes=classes, dropout=dropout)
+        self.head = make_heads(mechanisms[-1], self.vector_widths(mechanisms[-1]), make_head)
+        self._add_mechanisms(mechanisms)
+
+    @classmethod
+    def create(
+        cls, network: NetworkSpec, classes: int, queries: int, size: tuple[int, int], dropout: float = 0.5
+    ) -> Self:
+        """Return a network, see `bench.networks.create`."""
+        return cls(network, classes, queries, size, dropout)
+
+    @abstractmethod
+    def _add_layers(self, width: int, dropout: float) -> None:
+        """Create all layers but the classifier, and draw their weights."""
+
+    @abstractmethod
+    def _make_head(self, width: int, classes: int, dropout: float) -> nn.Module:
+        """Return the classifier of vectors with `width` numbers."""
 
 
 def residual_layout(name: str, channels: Sequence[int], blocks: int, size: tuple[int, int]) -> Layout:

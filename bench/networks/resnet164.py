@@ -8,16 +8,12 @@ block of a stage applies its activation before both branches; LTPA's own tail fo
 Images of 32 px give maps of 32, 16 and 8 px.
 """
 
-from functools import partial
-from typing import Self
-
 from torch import Tensor, nn
 
-from bench.attention import NetworkSpec
 from bench.attention.slot import Layout
-from bench.networks.base import SlotNetwork, initialize_convolutions, residual_layout
+from bench.networks.base import StandardNetwork, initialize_convolutions, residual_layout
 from bench.networks.forward_pass import ForwardPass
-from bench.networks.heads import LinearHead, make_heads
+from bench.networks.heads import LinearHead
 
 STAGES, BLOCKS, EXPANSION = 3, 18, 4
 """Number of stages, of blocks in a stage, and output channels of a block divided by its inner channels."""
@@ -57,20 +53,13 @@ class Bottleneck(nn.Module):
         return out
 
 
-class ResNet164(SlotNetwork):
+class ResNet164(StandardNetwork):
     """A convolution, three stages of 18 blocks, BatchNorm, ReLU, average pooling and a linear layer.
 
-    Args:
-        network: mechanisms and width, see `bench.networks.resolve`. The stages have 4, 8 and 16 × width channels.
-        classes: number of classes, K.
-        queries: number of different queries, Q; 0 for a task without a question.
-        size: (H, W) of the images in pixels.
+    The stages have 4, 8 and 16 × width channels.
     """
 
-    def __init__(self, network: NetworkSpec, classes: int, queries: int = 0, size: tuple[int, int] = (32, 32)) -> None:
-        super().__init__()
-        width = network.width
-        mechanisms = self._plan(network, self.layout_of(width, size), queries)
+    def _add_layers(self, width: int, dropout: float) -> None:
         self.stem = nn.Conv2d(3, width, 3, padding=1, bias=False)
         blocks, channels = [], width
         for slot in range(STAGES * BLOCKS):
@@ -80,22 +69,15 @@ class ResNet164(SlotNetwork):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.BatchNorm2d(channels)
         initialize_convolutions(self)
-        make_head = partial(LinearHead, classes=classes, query_dim=self.appended_queries)
-        self.head = make_heads(mechanisms[-1], self.vector_widths(mechanisms[-1]), make_head)
-        self._add_mechanisms(mechanisms)
+
+    def _make_head(self, width: int, classes: int, dropout: float) -> nn.Module:
+        return LinearHead(width, classes, self.appended_queries)
 
     @classmethod
     def layout_of(cls, width: int, size: tuple[int, int]) -> Layout:
         """Return the slots, see `SlotNetwork.layout_of`. The levels are the outputs of the stages."""
         channels = [EXPANSION * width << stage for stage in range(STAGES)]
         return residual_layout("stage", channels, BLOCKS, size)
-
-    @classmethod
-    def create(
-        cls, network: NetworkSpec, classes: int, queries: int, size: tuple[int, int], dropout: float = 0.5
-    ) -> Self:
-        """Return a network, see `bench.networks.create`. It has no dropout."""
-        return cls(network, classes, queries, size)
 
     def features(self, images: Tensor, run: ForwardPass) -> None:
         """Compute all features, see `SlotNetwork.features`. There is no global feature."""

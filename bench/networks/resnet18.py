@@ -7,16 +7,12 @@ of a block, before the sum. Names and initialisation of the layers are those of 
 Images of 32 px give maps of 32, 32, 16, 16, 8, 8, 4 and 4 px.
 """
 
-from functools import partial
-from typing import Self
-
 from torch import Tensor, nn
 
-from bench.attention import NetworkSpec
 from bench.attention.slot import Layout
-from bench.networks.base import SlotNetwork, initialize_convolutions, residual_layout
+from bench.networks.base import StandardNetwork, initialize_convolutions, residual_layout
 from bench.networks.forward_pass import ForwardPass
-from bench.networks.heads import LinearHead, make_heads
+from bench.networks.heads import LinearHead
 
 STAGES, BLOCKS = 4, 2
 """Number of stages, and of blocks in a stage."""
@@ -53,20 +49,13 @@ class BasicBlock(nn.Module):
         return out
 
 
-class ResNet18(SlotNetwork):
+class ResNet18(StandardNetwork):
     """A convolution, four stages of two blocks, average pooling and a linear layer.
 
-    Args:
-        network: mechanisms and width, see `bench.networks.resolve`. The stages have width, 2, 4 and 8 × width channels.
-        classes: number of classes, K.
-        queries: number of different queries, Q; 0 for a task without a question.
-        size: (H, W) of the images in pixels.
+    The stages have width, 2, 4 and 8 × width channels.
     """
 
-    def __init__(self, network: NetworkSpec, classes: int, queries: int = 0, size: tuple[int, int] = (32, 32)) -> None:
-        super().__init__()
-        width = network.width
-        mechanisms = self._plan(network, self.layout_of(width, size), queries)
+    def _add_layers(self, width: int, dropout: float) -> None:
         self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         channels = width
@@ -78,22 +67,15 @@ class ResNet18(SlotNetwork):
                 channels = width << stage
             setattr(self, f"layer{stage + 1}", nn.ModuleList(blocks))
         initialize_convolutions(self)
-        make_head = partial(LinearHead, classes=classes, query_dim=self.appended_queries)
-        self.head = make_heads(mechanisms[-1], self.vector_widths(mechanisms[-1]), make_head)
-        self._add_mechanisms(mechanisms)
+
+    def _make_head(self, width: int, classes: int, dropout: float) -> nn.Module:
+        return LinearHead(width, classes, self.appended_queries)
 
     @classmethod
     def layout_of(cls, width: int, size: tuple[int, int]) -> Layout:
         """Return the slots, see `SlotNetwork.layout_of`. The levels are the outputs of the stages."""
         channels = [width << stage for stage in range(STAGES)]
         return residual_layout("layer", channels, BLOCKS, size)
-
-    @classmethod
-    def create(
-        cls, network: NetworkSpec, classes: int, queries: int, size: tuple[int, int], dropout: float = 0.5
-    ) -> Self:
-        """Return a network, see `bench.networks.create`. It has no dropout."""
-        return cls(network, classes, queries, size)
 
     def features(self, images: Tensor, run: ForwardPass) -> None:
         """Compute all features, see `SlotNetwork.features`. There is no global feature."""

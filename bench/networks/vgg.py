@@ -7,16 +7,12 @@ images larger than 32 px, the features that remain are averaged.
 Images of 32 px give maps of 16, 8, 4, 2 and 1 px.
 """
 
-from functools import partial
-from typing import Self
-
 from torch import Tensor, nn
 
-from bench.attention import NetworkSpec
 from bench.attention.slot import GATE, READOUT, Layout, Slot
-from bench.networks.base import SlotNetwork
+from bench.networks.base import StandardNetwork
 from bench.networks.forward_pass import ForwardPass
-from bench.networks.heads import HiddenHead, make_heads
+from bench.networks.heads import HiddenHead
 
 STAGES = ((1, (0.3, 0.0)), (2, (0.4, 0.0)), (4, (0.4, 0.4, 0.0)), (8, (0.4, 0.4, 0.0)), (8, (0.4, 0.4, 0.0)))
 """Of each stage: its channels in multiples of the width, and the dropout after each of its convolutions."""
@@ -67,36 +63,19 @@ def halved(size: tuple[int, int], times: int = 1) -> tuple[int, int]:
     return -(-size[0] >> times), -(-size[1] >> times)
 
 
-class VGG(SlotNetwork):
+class VGG(StandardNetwork):
     """Five stages with a pooling and a slot each; then dropout, linear, BatchNorm, ReLU, dropout, linear.
 
-    Args:
-        network: mechanisms and width, see `bench.networks.resolve`. The stages have width, 2, 4, 8 and 8 × width
-            channels, and the hidden layer of the classifier has 8 × width.
-        classes: number of classes, K.
-        queries: number of different queries, Q; 0 for a task without a question.
-        size: (H, W) of the images in pixels.
-        dropout: probability of both dropouts of the classifier.
+    The width is that of the first stage. The stages have width, 2, 4, 8 and 8 × width channels, and the hidden layer of
+    the classifier has 8 × width.
     """
 
-    def __init__(
-        self,
-        network: NetworkSpec,
-        classes: int,
-        queries: int = 0,
-        size: tuple[int, int] = (32, 32),
-        dropout: float = 0.5,
-    ) -> None:
-        super().__init__()
-        width = network.width
-        mechanisms = self._plan(network, self.layout_of(width, size), queries)
+    def _add_layers(self, width: int, dropout: float) -> None:
         self.stages = stages(width)
         initialize(self)
-        make_head = partial(
-            HiddenHead, hidden=8 * width, classes=classes, query_dim=self.appended_queries, dropout=dropout
-        )
-        self.head = make_heads(mechanisms[-1], self.vector_widths(mechanisms[-1]), make_head)
-        self._add_mechanisms(mechanisms)
+
+    def _make_head(self, width: int, classes: int, dropout: float) -> nn.Module:
+        return HiddenHead(width, self.layout.slots[-1].channels, classes, self.appended_queries, dropout)
 
     @classmethod
     def layout_of(cls, width: int, size: tuple[int, int]) -> Layout:
@@ -107,13 +86,6 @@ class VGG(SlotNetwork):
             for k, (factor, _) in enumerate(STAGES, start=1)
         ]
         return Layout(tuple(slots), tuple(range(count)))
-
-    @classmethod
-    def create(
-        cls, network: NetworkSpec, classes: int, queries: int, size: tuple[int, int], dropout: float = 0.5
-    ) -> Self:
-        """Return a network, see `bench.networks.create`."""
-        return cls(network, classes, queries, size, dropout)
 
     def features(self, images: Tensor, run: ForwardPass) -> None:
         """Compute all features, see `SlotNetwork.features`. There is no global feature."""

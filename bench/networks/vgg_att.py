@@ -12,51 +12,39 @@ Decisions:
 - Gradients are added where branches meet. The authors' program averages them.
 """
 
-from functools import partial
-from typing import Self
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from bench.attention import NetworkSpec
+from bench.attention.mechanism import Mechanism
 from bench.attention.slot import READOUT, Layout
-from bench.networks.base import SlotNetwork
+from bench.networks.base import StandardNetwork
 from bench.networks.forward_pass import ForwardPass
-from bench.networks.heads import NormedHead, make_heads
+from bench.networks.heads import NormedHead
 from bench.networks.vgg import initialize
 from bench.networks.vgg_late import Tail, Trunk, level_slots
 
 
-class AttentionVGG(SlotNetwork):
+class AttentionVGG(StandardNetwork):
     """Three levels, the global feature, and BatchNorm, ReLU, dropout and a linear layer over the attended vectors.
 
-    Args:
-        network: mechanisms and width, see `bench.networks.resolve`. The levels have 4, 8 and 8 × width channels, and g
-            has 8 × width.
-        classes: number of classes, K.
-        queries: number of different queries, Q; 0 for a task without a question.
-        size: (H, W) of the images in pixels.
-        dropout: probability of the dropouts before g and before the classifier.
+    The width is that of the first stage. The levels have 4, 8 and 8 × width channels, and g has 8 × width. A dropout
+    precedes g too.
     """
 
-    def __init__(
-        self,
-        network: NetworkSpec,
-        classes: int,
-        queries: int = 0,
-        size: tuple[int, int] = (32, 32),
-        dropout: float = 0.5,
-    ) -> None:
-        super().__init__()
-        width = network.width
-        mechanisms = self._plan(network, self.layout_of(width, size), queries)
+    def _add_layers(self, width: int, dropout: float) -> None:
         self.trunk = Trunk(width)
         self.tail: Tail | None = Tail(8 * width)
         initialize(self)
         self.dropout = nn.Dropout(dropout)
         self.globally: nn.Linear | None = nn.Linear(8 * width, 8 * width)
-        make_head = partial(NormedHead, classes=classes, query_dim=self.appended_queries, dropout=dropout)
-        self.head = make_heads(mechanisms[-1], self.vector_widths(mechanisms[-1]), make_head)
-        self._add_mechanisms(mechanisms)
+
+    def _make_head(self, width: int, classes: int, dropout: float) -> nn.Module:
+        return NormedHead(width, classes, self.appended_queries, dropout)
+
+    def _add_mechanisms(self, mechanisms: Sequence[Mechanism]) -> None:
+        """Create the mechanisms of the slots, and remove the layers of g if the readout does not use it."""
+        super()._add_mechanisms(mechanisms)
         if not self.readout.uses_global:
             self.tail = self.globally = None
 
@@ -64,13 +52,6 @@ class AttentionVGG(SlotNetwork):
     def layout_of(cls, width: int, size: tuple[int, int]) -> Layout:
         """Return the slots, see `SlotNetwork.layout_of`. Every slot is a level."""
         return Layout(tuple(level_slots(width, size, last=READOUT)), (0, 1, 2), global_channels=8 * width)
-
-    @classmethod
-    def create(
-        cls, network: NetworkSpec, classes: int, queries: int, size: tuple[int, int], dropout: float = 0.5
-    ) -> Self:
-        """Return a network, see `bench.networks.create`."""
-        return cls(network, classes, queries, size, dropout)
 
     def features(self, images: Tensor, run: ForwardPass) -> Tensor | None:
         """Compute all features, see `SlotNetwork.features`, and return g."""

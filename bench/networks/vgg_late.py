@@ -9,16 +9,12 @@ level 2, pooling, [8D, 8D, 8] = level 3, pooling, [8D], pooling, [8D], pooling. 
 the first dropout is 0.3. For images larger than 32 px, the features that remain are averaged.
 """
 
-from functools import partial
-from typing import Self
-
 from torch import Tensor, nn
 
-from bench.attention import NetworkSpec
 from bench.attention.slot import GATE, READOUT, Layout, Slot
-from bench.networks.base import SlotNetwork
+from bench.networks.base import StandardNetwork
 from bench.networks.forward_pass import ForwardPass
-from bench.networks.heads import HiddenHead, make_heads
+from bench.networks.heads import HiddenHead
 from bench.networks.vgg import convolutions, halved, initialize, pool, stages
 
 TAIL = ((0.4,), (0.4,))
@@ -75,37 +71,18 @@ class Tail(nn.Module):
         return pool(x)
 
 
-class LateVGG(SlotNetwork):
+class LateVGG(StandardNetwork):
     """The convolutions of `vgg-att`, and the classifier of `vgg`.
 
-    A slot acts in each level, and the readout over the last features.
-
-    Args:
-        network: mechanisms and width, see `bench.networks.resolve`. The width is that of the first stage.
-        classes: number of classes, K.
-        queries: number of different queries, Q; 0 for a task without a question.
-        size: (H, W) of the images in pixels.
-        dropout: probability of both dropouts of the classifier.
+    A slot acts in each level, and the readout over the last features. The width is that of the first stage.
     """
 
-    def __init__(
-        self,
-        network: NetworkSpec,
-        classes: int,
-        queries: int = 0,
-        size: tuple[int, int] = (32, 32),
-        dropout: float = 0.5,
-    ) -> None:
-        super().__init__()
-        width = network.width
-        mechanisms = self._plan(network, self.layout_of(width, size), queries)
+    def _add_layers(self, width: int, dropout: float) -> None:
         self.trunk, self.tail = Trunk(width), Tail(8 * width)
         initialize(self)
-        make_head = partial(
-            HiddenHead, hidden=8 * width, classes=classes, query_dim=self.appended_queries, dropout=dropout
-        )
-        self.head = make_heads(mechanisms[-1], self.vector_widths(mechanisms[-1]), make_head)
-        self._add_mechanisms(mechanisms)
+
+    def _make_head(self, width: int, classes: int, dropout: float) -> nn.Module:
+        return HiddenHead(width, self.layout.slots[-1].channels, classes, self.appended_queries, dropout)
 
     @classmethod
     def layout_of(cls, width: int, size: tuple[int, int]) -> Layout:
@@ -113,13 +90,6 @@ class LateVGG(SlotNetwork):
         slots = level_slots(width, size)
         readout = Slot("readout", 8 * width, halved(slots[-1].size, len(TAIL) + 1), READOUT)
         return Layout((*slots, readout), tuple(range(4)))
-
-    @classmethod
-    def create(
-        cls, network: NetworkSpec, classes: int, queries: int, size: tuple[int, int], dropout: float = 0.5
-    ) -> Self:
-        """Return a network, see `bench.networks.create`."""
-        return cls(network, classes, queries, size, dropout)
 
     def features(self, images: Tensor, run: ForwardPass) -> None:
         """Compute all features, see `SlotNetwork.features`. There is no global feature."""
