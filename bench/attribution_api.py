@@ -96,7 +96,7 @@ def saliency(
     with ComputeConfig(questions.device).backend_flags():
         found = explain_questions(network, questions, [chosen], options)
     if method not in found.maps:
-        raise ValueError(f"the network has no map by the method {method}")
+        raise ValueError(f"the network has no map by the method {method}: it has {chosen.absence}")
     columns: dict[str, Any] = {name: getattr(data.triples, name) for name in ("image", "query", "label")}
     columns["correct"] = found.right.bool().numpy()
     columns |= {name: values.numpy() for name, values in found.measures[method].items()}

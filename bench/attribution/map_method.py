@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +36,7 @@ class MapMethod:
         is_slow: whether it needs hundreds of forward passes for each question.
         caution: when its scores are misleading; "" if no such case is known.
         on_black: whether the caution holds on a black background only.
+        absence: what a network has if this method gives no map for it, as the end of a sentence.
     """
 
     name: str
@@ -46,30 +47,30 @@ class MapMethod:
     is_slow: bool = False
     caution: str = ""
     on_black: bool = False
+    absence: str = "no map by this method"
 
     def __call__(self, network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor | None:
         """Return the maps."""
         return self.compute(network, images, query, classes)
 
 
-def map_method(
-    summary: str,
-    source: str = "",
-    *,
-    is_baseline: bool = False,
-    is_slow: bool = False,
-    caution: str = "",
-    on_black: bool = False,
-) -> Callable[[Compute], MapMethod]:
+class Details(TypedDict, total=False):
+    """Further fields of `MapMethod`."""
+
+    is_baseline: bool
+    is_slow: bool
+    caution: str
+    on_black: bool
+    absence: str
+
+
+def map_method(summary: str, source: str = "", **details: Unpack[Details]) -> Callable[[Compute], MapMethod]:
     """Return a decorator that makes a function a map method, whose name is that of the function with hyphens.
 
     The arguments are those of `MapMethod`. A module with map methods imports PyTorch and Captum only in its functions.
     """
 
     def decorate(compute: Compute) -> MapMethod:
-        name = compute.__name__.replace("_", "-")
-        return MapMethod(
-            name, compute, summary, source, is_baseline, is_slow=is_slow, caution=caution, on_black=on_black
-        )
+        return MapMethod(compute.__name__.replace("_", "-"), compute, summary, source, **details)
 
     return decorate

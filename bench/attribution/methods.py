@@ -3,11 +3,11 @@
 A new method is a function with the decorator `bench.attribution.map_method.map_method` in a module of `_MODULES`.
 """
 
-from bench.attribution import baselines, captum_methods, own_map, rise
+from bench.attribution import baselines, captum_methods, class_activation, own_map, rise
 from bench.attribution.map_method import MapMethod
 from mnistref.common.errors import UsageProblemError, did_you_mean
 
-_MODULES = (own_map, captum_methods, rise, baselines)
+_MODULES = (own_map, class_activation, captum_methods, rise, baselines)
 
 METHODS: dict[str, MapMethod] = {
     method.name: method for module in _MODULES for method in vars(module).values() if isinstance(method, MapMethod)

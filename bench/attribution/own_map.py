@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from bench.attribution.explained_network import ExplainedNetwork
 
 
-@map_method("the network's own map: the product of the maps of all slots", "the papers of the mechanisms")
+@map_method(
+    "the network's own map: the product of the maps of all slots",
+    "the papers of the mechanisms",
+    absence="no map of its own",
+)
 def attention(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor | None:
     """Return the network's own map at image size; None if it has none."""
     return network.attention(images, query)

@@ -41,6 +41,13 @@ _data = partial(headed_option, "Data")
     metavar="X",
     help="Multiply the σ of random maps by X.  [default: 1; 3 for several samples]",
 )
+@_maps(
+    "--map",
+    "method_name",
+    metavar="NAME",
+    help="Draw the map of this method for the network's answer, such as cam or gradcam; see `bench saliency`.  "
+    "[default: the network's own maps]",
+)
 @_data(
     "--data",
     type=EXISTING,
@@ -67,6 +74,7 @@ def show(
     indices: tuple[int, ...],
     samples: int,
     sigma_scale: float | None,
+    method_name: str | None,
     data: Path | None,
     root: Path,
     seed: int,
@@ -78,8 +86,10 @@ def show(
 
     \b
     bench show data_cache/runs/mini-arnn-s0-…
+    bench show RUN --map cam
     bench show data_cache/runs/mbg-arnn-sampled-s0-… --samples 5 --data data_cache/datasets/mbgmulti-…
     """
+    from bench.attribution.methods import find_method
     from bench.compute import resolve_compute
     from bench.visualization import attention_maps, comparison
     from bench.visualization.examples import ImageChoice
@@ -89,11 +99,14 @@ def show(
         raise click.UsageError("give --images or --image, not both")
     if len(runs) > 1 and (samples != 1 or sigma_scale is not None):
         raise click.UsageError("--samples and --sigma-scale work with one run only; omit them, or give one run")
+    if method_name and (samples != 1 or sigma_scale is not None):
+        raise click.UsageError("--samples and --sigma-scale draw the network's own maps; omit them, or --map")
+    method = find_method(method_name) if method_name else None
     picture = output or remember_spelling(Path("compared.png" if len(runs) > 1 else f"{runs[0].resolve().name}.png"))
     choice = ImageChoice(images, seed, indices or None)
     if len(runs) > 1:
-        comparison.save_comparison(runs, picture, root, data, choice)
+        comparison.save_comparison(runs, picture, root, data, choice, method=method)
     else:
-        sampling = attention_maps.SampleOptions(samples, sigma_scale)
-        attention_maps.save_picture(runs[0], picture, root=root, data=data, choice=choice, sampling=sampling)
+        maps = attention_maps.MapOptions(samples, sigma_scale, method)
+        attention_maps.save_picture(runs[0], picture, root=root, data=data, choice=choice, maps=maps)
     emit(picture)

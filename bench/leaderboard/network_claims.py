@@ -77,7 +77,7 @@ class NetworkClaim:
 
 
 _VGG, _LATE = Entry("vgg", "none"), Entry(*CONTROL.split())
-_RN164 = Entry("resnet164", "none")
+_GAP, _RN164 = Entry("vgg-gap", "none"), Entry("resnet164", "none")
 _DP, _DP2, _DP2_INDEP, _PC, _PC2, _PC2_INDEP, _PC3 = (
     Entry("vgg-att", attn)
     for attn in (
@@ -120,6 +120,7 @@ NETWORK_CLAIMS = (
         _ltpa(*pair, "the parametrised compatibility is better than the dot product")
         for pair in ((_PC, _DP), (_PC2_INDEP, _DP2_INDEP), (_PC2, _DP2))
     ),
+    *(_ltpa(entry, _GAP, "VGG with attention is better than VGG with average pooling") for entry in (_PC2, _PC3)),
     *(_ltpa(entry, _RN164, "VGG with attention is better than ResNet-164") for entry in (_PC2, _PC3)),
     NetworkClaim(
         _RN164,

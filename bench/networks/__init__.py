@@ -100,6 +100,12 @@ _ENTRIES = (
         _HERE + "vgg_att:AttentionVGG",
     ),
     Network(
+        "vgg-gap",
+        "VGG-19 with global average pooling, which has class activation maps",
+        "LTPA §5; Zhou et al. 2016",
+        _HERE + "vgg_gap:GapVGG",
+    ),
+    Network(
         "resnet164",
         "pre-activation ResNet-164 with bottlenecks, a slot inside each residual block",
         "LTPA App. A.2; He et al. 2016",

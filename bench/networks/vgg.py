@@ -7,6 +7,8 @@ images larger than 32 px, the features that remain are averaged.
 Images of 32 px give maps of 16, 8, 4, 2 and 1 px.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from bench.attention.slot import GATE, READOUT, Layout, Slot
@@ -35,12 +37,17 @@ def convolutions(channels: int, width: int, dropouts: tuple[float, ...]) -> nn.S
     return nn.Sequential(*layers)
 
 
-def stages(width: int) -> nn.ModuleList:
-    """Return the five stages without poolings."""
-    inputs = [3, *(width * factor for factor, _ in STAGES)]
+def stages(width: int, plan: Sequence[tuple[int, tuple[float, ...]]] = STAGES) -> nn.ModuleList:
+    """Return the stages without poolings.
+
+    Args:
+        width: channels of the first stage.
+        plan: of each stage, what `STAGES` says.
+    """
+    inputs = [3, *(width * factor for factor, _ in plan)]
     return nn.ModuleList(
         convolutions(channels, width * factor, dropouts)
-        for channels, (factor, dropouts) in zip(inputs, STAGES, strict=False)
+        for channels, (factor, dropouts) in zip(inputs, plan, strict=False)
     )
 
 

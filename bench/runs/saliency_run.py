@@ -68,11 +68,12 @@ def explain_run(
             explanation = explain(network, split, methods, options, bar.update)
     except ValueError as error:
         raise DataProblemError(f"{run}: {error}") from error
-    missing = [method.name for method in methods if method.name not in explanation.measures]
+    missing = [method for method in methods if method.name not in explanation.measures]
     if len(missing) == len(methods):
-        raise UsageProblemError(f"{run}: {config.attn} has no map of its own; choose other methods with --map")
-    for name in missing:
-        log.info("%s has no map by %s", config.attn, name)
+        absence = " and ".join(method.absence for method in missing)
+        raise UsageProblemError(f"{run}: {config.attn} has {absence}; choose other methods with --map")
+    for method in missing:
+        log.info("%s has no map by %s", config.attn, method.name)
     with computing.backend_flags():
         sheet = _draw_examples(network, split, methods, options)
     file = io.BytesIO()

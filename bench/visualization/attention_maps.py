@@ -9,6 +9,7 @@ from torch import nn
 
 from bench.attention import MECHANISMS
 from bench.attention.arnn import AttentionRNN
+from bench.attribution.map_method import MapMethod
 from bench.config import EVALUATED, RunConfig, training_stages
 from bench.data.sets import DataSet, is_generated
 from bench.evaluation.columns import ACCURACY
@@ -24,6 +25,7 @@ from bench.visualization.examples import (
     choose_images,
     iter_image_questions,
 )
+from bench.visualization.method_maps import MethodMaps
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import require_figure_name
 from mnistref.spec import VariantSpec
@@ -37,19 +39,21 @@ SIGMA_SCALE_OF_SEVERAL = 3.0
 
 
 @dataclass(frozen=True)
-class SampleOptions:
-    """The answers to each image, if the mechanism draws its maps at random.
+class MapOptions:
+    """Which maps are drawn: those of the network's answers, of which a random mechanism has several; or of a method.
 
     Attributes:
-        number: number of answers.
+        number: number of answers to each image, if the mechanism draws its maps at random.
         sigma_scale: factor of σ, 0 or more; by default 1 for one answer and `SIGMA_SCALE_OF_SEVERAL` for more.
+        method: draw the map of this method, for the network's answer; None for the network's own maps.
     """
 
     number: int = 1
     sigma_scale: float | None = None
+    method: MapMethod | None = None
 
 
-ONE_SAMPLE = SampleOptions()
+OWN_MAPS = MapOptions()
 
 
 def save_picture(
@@ -58,7 +62,7 @@ def save_picture(
     root: Path,
     data: Path | None = None,
     choice: ImageChoice = DEFAULT_CHOICE,
-    sampling: SampleOptions = ONE_SAMPLE,
+    maps: MapOptions = OWN_MAPS,
 ) -> list[Panels]:
     """Draw the attention maps and answers of the network of a run (as PAN Fig. 7 and ARNN Fig. 6).
 
@@ -68,14 +72,15 @@ def save_picture(
         root: a folder with datasets/<name>, if the run's data set is not in the root of the run.
         data: another data set with the same numbers of queries and classes, such as an mbgmulti set for a run on mbg.
         choice: the test images; `IMAGES` of them by default.
-        sampling: the answers to each image.
+        maps: which maps are drawn.
 
     Returns:
         The rows that were drawn.
 
     Raises:
         UsageProblemError: the run, the data set or an image does not exist, the data set does not fit the network,
-            several samples of a mechanism without random maps are requested, or matplotlib is missing.
+            several samples of a mechanism without random maps are requested, the method has no map for this network,
+            or matplotlib is missing.
         DataProblemError: the run is unfinished or damaged.
     """
     from bench.visualization.drawing import draw
@@ -86,20 +91,21 @@ def save_picture(
     folder = data or resolve_data_folder(run, config, root)
     trained = find_trained_variant(run)
     manifest = read_fitting_manifest(folder, trained)
-    samples, seed = sampling.number, choice.seed
-    scale = _scale_sigma(config, model, sampling)
+    samples, seed, method = maps.number, choice.seed, maps.method
+    scale = _scale_sigma(config, model, maps)
+    drawn = model if method is None else MethodMaps(model, config.attn, trained.classes, method, seed)
     chosen = choose_images(folder, choice, IMAGES)
     if len(chosen) * samples > MAX_ROWS:
         raise UsageProblemError(f"{len(chosen)} images × {samples} samples: one picture holds {MAX_ROWS} rows at most")
     rows = [
         row
         for question in iter_image_questions(folder, chosen)
-        for row in answer_question(model, question, manifest, samples, seed)
+        for row in answer_question(drawn, question, manifest, samples, seed)
     ]
     draw(
         rows,
         _title(config, run, accuracy=accuracy, manifest=manifest, scale=scale, seed=seed),
-        _notes(config, (trained, manifest.variant), rows),
+        _notes(config, (trained, manifest.variant), rows, method),
         output,
     )
     is_ordered = not choice.indices and is_generated(folder)
@@ -113,7 +119,7 @@ def _describe_images(number: int, is_ordered: bool) -> str:
     return f"{number} {SPLIT} image{'s' * (number > 1)}{order}"
 
 
-def _scale_sigma(config: RunConfig, model: nn.Module, sampling: SampleOptions) -> float | None:
+def _scale_sigma(config: RunConfig, model: nn.Module, maps: MapOptions) -> float | None:
     """Multiply σ in the mechanisms that draw their maps at random.
 
     Returns:
@@ -122,7 +128,7 @@ def _scale_sigma(config: RunConfig, model: nn.Module, sampling: SampleOptions) -
     Raises:
         UsageProblemError: several samples or a factor are given for a network that draws no maps.
     """
-    samples, sigma_scale = sampling.number, sampling.sigma_scale
+    samples, sigma_scale = maps.number, maps.sigma_scale
     sampled = config.recipe != EVALUATED and network_of(config).is_random
     if not sampled and (samples != 1 or sigma_scale is not None):
         which = ", ".join(m.name for m in MECHANISMS.values() if m.sampled)
@@ -165,10 +171,14 @@ def _after(config: RunConfig) -> str:
     return "".join(f", after {stage.partition('-')[0]}" for stage in training_stages(config.training)[1:])
 
 
-def _notes(config: RunConfig, variants: Sequence[VariantSpec], rows: Sequence[Panels]) -> list[str]:
+def _notes(
+    config: RunConfig, variants: Sequence[VariantSpec], rows: Sequence[Panels], method: MapMethod | None = None
+) -> list[str]:
     """Return the notes that explain the picture."""
     if not rows[0].slots:
         notes = [f"{config.attn} has no attention maps."]
+    elif method is not None:
+        notes = [f"slot 1: the map by {method.name} for the network's answer, coloured from 0 to its maximum."]
     else:
         notes = [
             "slot: its map, coloured from 0 to its maximum, with its range of values; the map of a readout sums to 1.",

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.attribution.map_method import MapMethod
 from bench.config import RunConfig
 from bench.evaluation.columns import ACCURACY
 from bench.evaluation.panels import Panels, describe_totals
@@ -18,6 +19,7 @@ from bench.visualization.examples import (
     choose_images,
     iter_image_questions,
 )
+from bench.visualization.method_maps import MethodMaps
 from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import require_figure_name
 
@@ -33,6 +35,7 @@ def save_comparison(
     root: Path,
     data: Path | None = None,
     choice: ImageChoice = DEFAULT_CHOICE,
+    method: MapMethod | None = None,
 ) -> list[list[Panels]]:
     """Draw the product of the maps of each run's network on the same test images (as PAN Fig. 7, ARNN Fig. 6).
 
@@ -42,6 +45,7 @@ def save_comparison(
         root: as in `attention_maps.save_picture`.
         data: as in `attention_maps.save_picture`. Required if the runs have different data sets.
         choice: the test images; `IMAGES` of them by default.
+        method: draw the map of this method, for each network's answer; None for the networks' own maps.
 
     Returns:
         For each run, its answer to each image.
@@ -66,14 +70,18 @@ def save_comparison(
             f"{len(runs)} networks × {len(chosen)} images: one picture holds {MAX_CELLS} answers at most"
         )
     asked = list(iter_image_questions(folder, chosen))
+    models = [
+        model if method is None else MethodMaps(model, config.attn, manifest.variant.classes, method, choice.seed)
+        for (config, model, _), manifest in zip(networks, manifests, strict=True)
+    ]
     rows = [
         [next(answer_question(model, question, manifest, 1, choice.seed)) for question in asked]
-        for (_, model, _), manifest in zip(networks, manifests, strict=True)
+        for model, manifest in zip(models, manifests, strict=True)
     ]
     accuracies = [f"{100 * accuracy:.1f} %" for _, _, accuracy in networks]
     heads = list(zip(_names(configs), accuracies, strict=True))
     title = [f"Where {len(runs)} networks look", f"{SPLIT} images of {manifests[0].folder_name}"]
-    draw_comparison(rows, heads, title, _notes(runs), output)
+    draw_comparison(rows, heads, title, _notes(runs, method), output)
     for (name, _), row in zip(heads, rows, strict=True):
         log.info("%s: %s", name, describe_totals(row))
     return rows
@@ -95,9 +103,10 @@ def _names(configs: Sequence[RunConfig]) -> list[str]:
     ]
 
 
-def _notes(runs: Sequence[Path]) -> list[str]:
+def _notes(runs: Sequence[Path], method: MapMethod | None = None) -> list[str]:
+    kind = "the product of the maps of all slots" if method is None else f"that by {method.name} for the answer"
     return [
-        "Below an image: the truth, and the digit's share of the image. A map is the product of the maps of all slots, "
+        f"Below an image: the truth, and the digit's share of the image. A map is {kind}, "
         "coloured from 0 to its maximum. Below a map: the answer, and the share of the attention inside the outline. "
         "Below the name of a network: its accuracy on the test split of the data set that it was trained on.",
         f"Runs: {', '.join(run.resolve().name for run in runs)}.",

@@ -128,8 +128,15 @@ def test_saliency_and_pictures_work(trained, tmp_path):
     pytest.importorskip("captum")
     code, _, error = bench("saliency", trained[0], "--map", "attention,gradcam", "--images", 4)
     assert code == 0, error
-    code, _, error = bench("show", trained[0], "--images", 1, "-o", tmp_path / "maps.png")
-    assert code == 0, error
+    for more in ([], ["--map", "gradcam"], ["--map", "gradcam", trained[1]]):
+        code, _, error = bench("show", trained[0], "--images", 1, "-o", tmp_path / "maps.png", *more)
+        assert code == 0, error
+    for command in ("saliency", "show"):
+        code, _, error = bench(command, trained[0], "--map", "cam")
+        assert code == 2
+        assert "self has no class activation map, because it does not end in average pooling and one linear" in error
+    code, _, error = bench("show", trained[0], "--map", "cam", "--samples", 2)
+    assert (code, error) == (2, "error: --samples and --sigma-scale draw the network's own maps; omit them, or --map")
 
 
 def test_unknown_networks_and_too_long_lists_are_refused_before_a_data_set_is_made(tmp_path):

@@ -81,10 +81,10 @@ def test_samples_of_a_user_module_are_shown(mini, tmp_path):
         )
         model = bench.create_model(config.attn, variant="mini")
         if draws:
-            assert attention_maps._scale_sigma(config, model, attention_maps.SampleOptions(3, None)) == 1.0
+            assert attention_maps._scale_sigma(config, model, attention_maps.MapOptions(3, None)) == 1.0
         else:
             with pytest.raises(UsageProblemError, match="a class of your own with sampled = True"):
-                attention_maps._scale_sigma(config, model, attention_maps.SampleOptions(3, None))
+                attention_maps._scale_sigma(config, model, attention_maps.MapOptions(3, None))
 
 
 def test_user_file_path_with_a_comma_is_a_usage_error():

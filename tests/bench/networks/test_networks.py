@@ -14,7 +14,7 @@ from mnistref.common.errors import UsageProblemError
 from tests.bench.attention.user_modules import GOOD, TWO_LEVELS, write_module
 from tests.helpers import TOP, long_form
 
-SMALL = {"attribute": 8, "resnet18": 4, "vgg": 4, "vgg-late": 4, "vgg-att": 4, "resnet164": 1}
+SMALL = {"attribute": 8, "resnet18": 4, "vgg": 4, "vgg-late": 4, "vgg-att": 4, "vgg-gap": 4, "resnet164": 1}
 """A width of each network for tests."""
 SIDE = 16
 ALL_BUT_DEEP = [name for name in NETWORKS if name != "resnet164"]

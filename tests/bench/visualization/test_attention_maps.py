@@ -18,7 +18,7 @@ from bench.metrics import mask_correctness
 from bench.model import create_model
 from bench.runs import experiment, network_loading, records
 from bench.visualization import attention_maps
-from bench.visualization.attention_maps import SampleOptions, save_picture
+from bench.visualization.attention_maps import MapOptions, save_picture
 from bench.visualization.drawing import answer_lines, figure
 from bench.visualization.examples import ImageChoice
 from mnistref.common.errors import DataProblemError, UsageProblemError
@@ -44,8 +44,8 @@ def picture_of(
     run, output, root, data=None, images=None, seed=0, indices=None, samples=1, sigma_scale=None
 ) -> list[Panels]:
     """Draw a picture; the options of images and samples are arguments."""
-    choice, sampling = ImageChoice(images, seed, indices), SampleOptions(samples, sigma_scale)
-    return save_picture(run, output, root, data, choice, sampling=sampling)
+    choice, sampling = ImageChoice(images, seed, indices), MapOptions(samples, sigma_scale)
+    return save_picture(run, output, root, data, choice, maps=sampling)
 
 
 def evaluate_image(run: Path, mini: Path, index: int):
@@ -219,7 +219,7 @@ def test_all_right_answers_and_their_ink_are_shown(untrained_run, make, root, tm
     """On mbgmulti, every colour of the queried digit is right, and the ink of all of them is the target."""
     data = make("mbgmulti")
     run, items = untrained_run("arnn-sampled", make("mref")), MnistRef(data, "test")
-    rows = save_picture(run, tmp_path / "a.png", root, data, ImageChoice(3), sampling=SampleOptions(2))
+    rows = save_picture(run, tmp_path / "a.png", root, data, ImageChoice(3), maps=MapOptions(2))
     names = get_variant("mbgmulti").label_names
     for row in rows:
         item = items[row.index]
