@@ -118,6 +118,13 @@ _ENTRIES = (
         query_free={"linear": True},
         former={"linear": False},
     ),
+    Mechanism(
+        "ltpa-pan",
+        "⟨u, l + g⟩ in every slot, with a global feature g of each gate",
+        "LTPA App. A.2",
+        _HERE + "ltpa_pan:GlobalScore",
+        last_options={"tail": False},
+    ),
     Mechanism("se", "squeeze and excitation of channels", "Hu et al. 2018", _HERE + "channel:SqueezeExcite"),
     Mechanism("eca", "efficient channel attention", "Wang et al. 2020", _HERE + "channel:EfficientChannelAttention"),
     Mechanism("coord", "coordinate attention", "Hou et al. 2021", _HERE + "channel:CoordinateAttention"),

@@ -156,7 +156,7 @@ class SlotFeatures(Sequence[Tensor]):
 
 
 class BlockGate(nn.Module):
-    """Attention in a slot inside a residual block, before the sum: features · sigmoid(score), without a norm."""
+    """Attention without a norm: features · sigmoid(score). In a residual block, it acts before the sum."""
 
     def __init__(self, attend: nn.Module) -> None:
         super().__init__()

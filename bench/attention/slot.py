@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-GATE, BLOCK, READOUT = "gate", "block", "readout"
+GATE, SCALE, BLOCK, READOUT = "gate", "scale", "block", "readout"
 """The kinds of slots, see `Slot`."""
 
 
@@ -14,9 +14,9 @@ class Slot:
         name: the name in lists and tables.
         channels: C, channels of the features.
         size: height and width of the features in positions.
-        kind: "gate": the features are multiplied by the map, then BatchNorm follows; "block": the features of the
-            branch of a residual block are multiplied by the map before the sum, and no norm follows; "readout": the
-            features are pooled for the classifier.
+        kind: "gate": the features are multiplied by the map, then BatchNorm follows; "scale": the same without a norm;
+            "block": the features of the branch of a residual block are multiplied by the map before the sum, and no
+            norm follows; "readout": the features are pooled for the classifier.
     """
 
     name: str

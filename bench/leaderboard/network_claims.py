@@ -77,7 +77,7 @@ class NetworkClaim:
 
 
 _VGG, _LATE = Entry("vgg", "none"), Entry(*CONTROL.split())
-_GAP, _RN164 = Entry("vgg-gap", "none"), Entry("resnet164", "none")
+_PAN, _GAP, _RN164 = Entry("vgg-pan", "none,ltpa-pan"), Entry("vgg-gap", "none"), Entry("resnet164", "none")
 _DP, _DP2, _DP2_INDEP, _PC, _PC2, _PC2_INDEP, _PC3 = (
     Entry("vgg-att", attn)
     for attn in (
@@ -120,6 +120,8 @@ NETWORK_CLAIMS = (
         _ltpa(*pair, "the parametrised compatibility is better than the dot product")
         for pair in ((_PC, _DP), (_PC2_INDEP, _DP2_INDEP), (_PC2, _DP2))
     ),
+    _ltpa(_PAN, _VGG, "VGG with progressive attention is better than VGG"),
+    *(_ltpa(entry, _PAN, "VGG with attention is better than progressive attention") for entry in (_PC2, _PC3)),
     *(_ltpa(entry, _GAP, "VGG with attention is better than VGG with average pooling") for entry in (_PC2, _PC3)),
     *(_ltpa(entry, _RN164, "VGG with attention is better than ResNet-164") for entry in (_PC2, _PC3)),
     NetworkClaim(

@@ -100,6 +100,12 @@ _ENTRIES = (
         _HERE + "vgg_att:AttentionVGG",
     ),
     Network(
+        "vgg-pan",
+        "the levels of vgg-att for progressive attention: its gates have no norm",
+        "LTPA App. A.2",
+        _HERE + "vgg_pan:ProgressiveVGG",
+    ),
+    Network(
         "vgg-gap",
         "VGG-19 with global average pooling, which has class activation maps",
         "LTPA §5; Zhou et al. 2016",

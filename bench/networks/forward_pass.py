@@ -38,7 +38,7 @@ class ForwardPass:
         self.slots: list[int] = []
 
     def gate(self, slot: int, x: Tensor) -> Tensor:
-        """Return the features after a slot of the kind "gate", and keep them for the readout.
+        """Return the features after a slot of the kind "gate" or "scale", and keep them for the readout.
 
         Args:
             slot: index of the slot. If it is empty, x is returned unchanged.

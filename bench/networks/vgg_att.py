@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from bench.attention.mechanism import Mechanism
-from bench.attention.slot import READOUT, Layout
+from bench.attention.slot import GATE, READOUT, Layout
 from bench.networks.base import StandardNetwork
 from bench.networks.forward_pass import ForwardPass
 from bench.networks.heads import NormedHead
@@ -51,7 +51,7 @@ class AttentionVGG(StandardNetwork):
     @classmethod
     def layout_of(cls, width: int, size: tuple[int, int]) -> Layout:
         """Return the slots, see `SlotNetwork.layout_of`. Every slot is a level."""
-        return Layout(tuple(level_slots(width, size, last=READOUT)), (0, 1, 2), global_channels=8 * width)
+        return Layout(tuple(level_slots(width, size, (GATE, GATE, READOUT))), (0, 1, 2), global_channels=8 * width)
 
     def features(self, images: Tensor, run: ForwardPass) -> Tensor | None:
         """Compute all features, see `SlotNetwork.features`, and return g."""

@@ -9,6 +9,8 @@ level 2, pooling, [8D, 8D, 8] = level 3, pooling, [8D], pooling, [8D], pooling. 
 the first dropout is 0.3. For images larger than 32 px, the features that remain are averaged.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from bench.attention.slot import GATE, READOUT, Layout, Slot
@@ -21,15 +23,15 @@ TAIL = ((0.4,), (0.4,))
 """Dropouts of the convolutions behind the third level; a pooling precedes each, and one follows."""
 
 
-def level_slots(width: int, size: tuple[int, int], last: str = GATE) -> list[Slot]:
+def level_slots(width: int, size: tuple[int, int], kinds: Sequence[str] = (GATE, GATE, GATE)) -> list[Slot]:
     """Return the slots of the three levels.
 
     Args:
         width: channels of the first stage.
         size: (H, W) of the images in pixels.
-        last: the kind of the third slot.
+        kinds: the kind of each slot.
     """
-    factors, kinds = (4, 8, 8), (GATE, GATE, last)
+    factors = (4, 8, 8)
     return [Slot(f"l{k + 1}", factors[k] * width, halved(size, k), kinds[k]) for k in range(3)]
 
 

@@ -29,6 +29,7 @@ LTPA_T1 = (
     Group("vgg-late", ("none",), "ltpa-vgg"),
     Group("vgg-att", ("ltpa-pc:levels=2", "ltpa-pc", "ltpa-dp:levels=2"), "ltpa-vgg"),
     Group("resnet164", ("none", "ltpa-pc:levels=2"), "ltpa-resnet"),
+    Group("vgg-pan", ("none+ltpa-pan",), "ltpa-vgg"),
     Group("vgg-gap", ("none",), "ltpa-vgg"),
     Group(
         "vgg-att",

@@ -88,6 +88,9 @@ def test_sources_name_the_table_of_the_data_set_or_say_that_it_is_another_one():
         assert found.verdict == HOLDS
     elsewhere = f"LTPA Table 1, {ELSEWHERE}"
     assert [*sources.values()] == ["LTPA Table 1", "LTPA Table 2", elsewhere, elsewhere]
+    pair = [run("vgg-pan", "none,ltpa-pan", 0.5, task="svhn"), run("vgg-att", "ltpa-pc", 0.8, task="svhn")]
+    found = one(pair, "vgg-att ltpa-pc − vgg-pan none,ltpa-pan")
+    assert (found.source, found.published) == ("LTPA Table 2", pytest.approx(0.0802 - 0.0352))
     pair = [run("resnet164", "none", 0.8), run("resnet164", "ltpa-pc:levels=2", 0.5)]
     found = one(pair, "resnet164 none − resnet164 ltpa-pc:levels=2")
     assert (found.source, found.published) == ("LTPA §5.1", 0.009)

@@ -8,13 +8,22 @@ import torch
 
 import bench
 from bench.attention import MECHANISMS
-from bench.attention.slot import BLOCK, GATE, READOUT
+from bench.attention.slot import BLOCK, GATE, READOUT, SCALE
 from bench.networks import NETWORKS, layout_of, resolve
 from mnistref.common.errors import UsageProblemError
 from tests.bench.attention.user_modules import GOOD, TWO_LEVELS, write_module
 from tests.helpers import TOP, long_form
 
-SMALL = {"attribute": 8, "resnet18": 4, "vgg": 4, "vgg-late": 4, "vgg-att": 4, "vgg-gap": 4, "resnet164": 1}
+SMALL = {
+    "attribute": 8,
+    "resnet18": 4,
+    "vgg": 4,
+    "vgg-late": 4,
+    "vgg-att": 4,
+    "vgg-pan": 4,
+    "vgg-gap": 4,
+    "resnet164": 1,
+}
 """A width of each network for tests."""
 SIDE = 16
 ALL_BUT_DEEP = [name for name in NETWORKS if name != "resnet164"]
@@ -96,7 +105,7 @@ def test_layouts_end_with_the_readout(network, entry):
     layout = layout_of(resolve("none", network=network), (100, 100))
     kinds = [slot.kind for slot in layout.slots]
     assert kinds[-1] == READOUT
-    assert set(kinds[:-1]) <= {GATE, BLOCK}
+    assert set(kinds[:-1]) <= {GATE, SCALE, BLOCK}
     assert layout.levels[-1] == len(layout.slots) - 1
     assert entry.describe()["slots"][-1]["kind"] == READOUT
 
