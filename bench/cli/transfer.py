@@ -26,7 +26,7 @@ def transfer(run: Path, task: str, canvas: int | None, batch: int, root: Path, d
 
     RUN is the folder of a finished run on images without a question. The features are the input of its last linear
     layer. A linear support vector machine (C = 1) is trained on them, with 5 folds. Prints the accuracy and the width
-    of the features: wider features are easier to separate.
+    of the features: wider features are easier to separate. Writes transfer.json into RUN.
 
     \b
     bench transfer data_cache/runs/cifar10-cbam-s0-… --to folder:photos

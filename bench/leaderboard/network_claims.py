@@ -143,7 +143,7 @@ CONTROLS = (
 
 
 @dataclass
-class _Group:
+class RunGroup:
     """The runs of a comparison group by the label of their network.
 
     Attributes:
@@ -174,7 +174,12 @@ def evaluate_network_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
     Args:
         results: as for `bench.leaderboard.aggregate.build_board`.
     """
-    groups: dict[ComparisonGroup, _Group] = {}
+    return [claim for place, group in group_runs(results).items() for claim in _claims_of(place, group)]
+
+
+def group_runs(results: Iterable[RunRecord]) -> dict[ComparisonGroup, RunGroup]:
+    """Return the finished runs of networks other than the default, in their comparison groups."""
+    groups: dict[ComparisonGroup, RunGroup] = {}
     for result in results:
         answers, trained = result.get("answers"), _split_recipe(result["recipe"])
         if result["status"] != OK or answers is None or trained is None:
@@ -182,9 +187,9 @@ def evaluate_network_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
         network, ratio, recipe = trained
         key = row_key(result)
         place = key["variant"], key["dataset"], recipe, key["queries"]
-        group = groups.setdefault(place, _Group(ratio, _find_variant(result)))
+        group = groups.setdefault(place, RunGroup(ratio, _find_variant(result)))
         group.runs.setdefault(Entry(network, key["attn"]).label, {}).setdefault(result["seed"], answers)
-    return [claim for place, group in sorted(groups.items()) for claim in _claims_of(place, group)]
+    return dict(sorted(groups.items()))
 
 
 def _split_recipe(recipe: str) -> tuple[str, float, str] | None:
@@ -210,9 +215,9 @@ def _find_variant(result: RunRecord) -> VariantSpec | None:
         return None
 
 
-def _claims_of(place: ComparisonGroup, group: _Group) -> Iterator[ClaimResult]:
+def _claims_of(place: ComparisonGroup, group: RunGroup) -> Iterator[ClaimResult]:
     for claim in NETWORK_CLAIMS + CONTROLS * (CONTROL in group.runs):
-        recorded = _recorded_label(claim.better), _recorded_label(claim.worse)
+        recorded = recorded_label(claim.better), recorded_label(claim.worse)
         missing = [
             entry.label
             for entry, label in zip((claim.better, claim.worse), recorded, strict=True)
@@ -245,7 +250,7 @@ def _control_note(dataset: str, is_run: bool) -> str:
     return f"{dataset}: {CONTROL} {state}; it is the control of equal compute: the layers of vgg-att without attention"
 
 
-def _recorded_label(entry: Entry) -> str:
+def recorded_label(entry: Entry) -> str:
     """Return the label of an entry with the name of its mechanism in records."""
     return Entry(entry.network, canonical_name(entry.attn)).label
 

@@ -1,4 +1,4 @@
-"""The columns of the tables of map methods, attacks and swapped questions, in their order. Pure."""
+"""The columns of the tables of map methods, attacks, swapped questions and transfers, in their order. Pure."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -14,6 +14,7 @@ RUN, METHOD, IMAGES = "run", "method", "images"
 EXPLAINED_CLASS, SECONDS = "explained", "seconds_per_1000"
 REGION, NORM, AREA = "region", "norm", "area"
 FOOLING, ACCURACY_BEFORE = "fooling_rate", "accuracy_before"
+CLASSES, FEATURES, DEVIATION = "classes", "features", "deviation"
 MAPS_CHANGED, MAXIMAL_CHANGE, VERDICT = "maps_changed", "maximal_change", "verdict"
 
 _share = partial(Column, number_format=share, value_range=SHARE_RANGE)
@@ -92,6 +93,22 @@ SWAP_COLUMNS = (
     Column(VERDICT, "Whether the map depends on the question, in words."),
 )
 """The columns of `swaps.csv`."""
+
+TRANSFER_COLUMNS = (
+    _RUN,
+    Column(DATASET, "Folder name of the prepared images."),
+    Column(IMAGES, "Number of images.", count, integer=True),
+    Column(CLASSES, "Number of classes.", count, integer=True),
+    Column(FEATURES, "Width of the features. Wider features are easier to separate.", count, integer=True),
+    _rate(
+        ACCURACY,
+        "Share of the images whose class a linear classifier of the other folds names.",
+        higher_is_better=True,
+        bounded=True,
+    ),
+    Column(DEVIATION, "Standard deviation of the accuracy over the folds.", percent),
+)
+"""The columns of `transfers.csv`."""
 
 
 def column_names(columns: Iterable[Column]) -> list[str]:

@@ -16,7 +16,8 @@ from bench.leaderboard.formatting import to_csv
 from bench.leaderboard.map_table import build_map_table, map_table_to_text
 from bench.leaderboard.robustness_table import build_robustness_table, robustness_table_to_text
 from bench.leaderboard.swap_table import build_swap_table, swap_table_to_text
-from bench.runs import attack_record, robustness_record, saliency_record, swap_record
+from bench.leaderboard.transfer_table import build_transfer_table, transfer_table_to_text
+from bench.runs import attack_record, robustness_record, saliency_record, swap_record, transfer_record
 from bench.runs.question_record import StoredRecord
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError
@@ -103,6 +104,7 @@ QUESTION_TABLES = (
     QuestionTable("attacks", attack_record.RECORD, build_attack_table, attack_table_to_text),
     QuestionTable("swaps", swap_record.RECORD, build_swap_table, swap_table_to_text),
     QuestionTable("robustness", robustness_record.RECORD, build_robustness_table, robustness_table_to_text),
+    QuestionTable("transfers", transfer_record.RECORD, build_transfer_table, transfer_table_to_text),
 )
 
 

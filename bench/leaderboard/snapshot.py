@@ -4,11 +4,12 @@
     <folder>/board.csv     the board; board.md is the same for people
     <folder>/runs/<run>/   config.json, environment.json, history.jsonl, result.json and answers.safetensors.xz of each
                            run, pictures/ with a small copy of its pictures, and saliency.json, attack.json,
-                           swap.json and robustness.json with their arrays
+                           swap.json, robustness.json and transfer.json with their arrays
     <folder>/maps.csv      the measures of map methods, if a run has saliency.json; maps.md is the same for people
     <folder>/attacks.csv   the effect of attacks, if a run has attack.json; attacks.md is the same for people
     <folder>/swaps.csv     the measures of swapped questions, if a run has swap.json; swaps.md is the same for people
     <folder>/robustness.csv  tests on other data sets, if a run has robustness.json; robustness.md for people
+    <folder>/transfers.csv  features on other images, if a run has transfer.json; transfers.md for people
 
 Weights are stored only on request: the answer to each test question is enough for every metric and
 interval. `bench show` and `--init` accept a stored run with weights like any other run.

@@ -13,6 +13,7 @@ from bench.compute import ComputeConfig
 from bench.data.sets import map_split, read_triples
 from bench.evaluation.features import compute_features
 from bench.runs.network_loading import find_trained_variant, load_model
+from bench.runs.transfer_record import RECORD, TransferredSet
 from bench.tasks import prepare_task
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.spec import SPLITS
@@ -57,7 +58,8 @@ def transfer_run(
     """Train a linear support vector machine on the features of all images of a task, with 5 folds.
 
     The features are the input of the network's last linear layer. The network is not trained any further. Each class is
-    divided evenly among the folds, by a fixed seed.
+    divided evenly among the folds, by a fixed seed. Writes the record into the folder of the run, see
+    `bench.runs.transfer_record`.
 
     Args:
         run: folder of a finished run on images without a question.
@@ -89,11 +91,20 @@ def transfer_run(
             features = compute_features(model.to(computing.device), _batches(images, batch, computing.device)).numpy()
         except ValueError as error:
             raise DataProblemError(f"{run}: {error}") from error
-    accuracies = []
-    for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(features, labels):
+    right, fold = np.zeros(len(labels), bool), np.zeros(len(labels), np.int64)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(features, labels)
+    for k, (train, test) in enumerate(folds):
         machine = LinearSVC(C=C, random_state=0, max_iter=20_000).fit(features[train], labels[train])
-        accuracies.append(float(machine.score(features[test], labels[test])))
-    return Transfer(folder.name, len(labels), int(labels.max()) + 1, features.shape[1], tuple(accuracies))
+        right[test], fold[test] = machine.predict(features[test]) == labels[test], k
+    transferred = TransferredSet(
+        dataset=folder.name,
+        images=len(labels),
+        classes=int(labels.max()) + 1,
+        features=features.shape[1],
+        folds=FOLDS,
+    )
+    accuracies = RECORD.write(run, transferred, right, fold).fold_accuracies(transferred)
+    return Transfer(folder.name, len(labels), transferred["classes"], features.shape[1], tuple(accuracies))
 
 
 def _read_all(folder: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -161,6 +161,7 @@ TABLES: dict[str, Callable[[], TableRows]] = {
     "attack_columns": partial(_question_columns, "ATTACK_COLUMNS"),
     "map_columns": partial(_question_columns, "MAP_COLUMNS"),
     "swap_columns": partial(_question_columns, "SWAP_COLUMNS"),
+    "transfer_columns": partial(_question_columns, "TRANSFER_COLUMNS"),
     "attack_methods": _attack_methods,
     "map_measures": _map_measures,
     "map_methods": _map_methods,

@@ -4,6 +4,7 @@ import numpy as np
 
 from bench.evaluation.columns import SCALES
 from bench.leaderboard.aggregate import build_board
+from bench.networks import NETWORKS, resolve
 
 
 def result(attn="arnn", accuracy=0.8, seed=0, variant="mbg", spec_id="0123456789ab", **changes) -> dict:
@@ -61,3 +62,25 @@ def of_bins(attn: str, seed: int, right: list[int], bins: list[int], **changes) 
     of_scale = {name: float(rights[np.array(bins) == k].mean()) for k, name in enumerate(SCALES) if k in bins}
     kept = {"right": rights, "scale_bin": np.array(bins, np.int8)}
     return result(attn, float(rights.mean()), seed, n_test=len(right), answers=kept, **of_scale, **changes)
+
+
+def network_run(network: str, attn: str, share: float, seed: int = 0, **more) -> dict:
+    """Return the result of a network on a task of 32 px and ten classes. `share` is the share of right answers."""
+    task, width = more.pop("task", "cifar10"), more.pop("width", NETWORKS[network].width)
+    rng, hard = np.random.default_rng([seed, len(attn), len(network)]), np.random.default_rng(0).random(500)
+    margin = share - hard + rng.normal(0, 0.05, 500)
+    return {
+        "status": "ok",
+        "attn": resolve(attn, network=network).name,
+        "variant": task,
+        "seed": seed,
+        "recipe": f"ltpa-vgg,network={network},width={width}",
+        "queries": "one",
+        "dataset": {"spec_id": "0123456789ab"},
+        "device": "cpu",
+        "precision": "fp32",
+        "bench_version": "0.2.0",
+        "answers": {"right": (margin > 0).astype(np.uint8), "right5": (margin > -0.2).astype(np.uint8)},
+        "request": {"variant": task, "task": task, "canvas": 32, "labels": [*"abcdefghij"]},
+        **more,
+    }

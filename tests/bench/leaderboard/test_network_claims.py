@@ -16,33 +16,9 @@ from bench.leaderboard.network_claims import (
     evaluate_network_claims,
 )
 from bench.leaderboard.statistics import bootstrap_interval
-from bench.networks import NETWORKS, resolve
+from bench.networks import resolve
 from bench.profiling.multiplications import count_multiplications
-
-IMAGES = 500
-HARD = np.random.default_rng(0).random(IMAGES)
-
-
-def run(network: str, attn: str, share: float, seed: int = 0, **more) -> dict:
-    """Return a result on a task of 32 px and ten classes. `share` is the share of right answers."""
-    task, width = more.pop("task", "cifar10"), more.pop("width", NETWORKS[network].width)
-    rng = np.random.default_rng([seed, len(attn), len(network)])
-    margin = share - HARD + rng.normal(0, 0.05, IMAGES)
-    return {
-        "status": "ok",
-        "attn": resolve(attn, network=network).name,
-        "variant": task,
-        "seed": seed,
-        "recipe": f"ltpa-vgg,network={network},width={width}",
-        "queries": "one",
-        "dataset": {"spec_id": "0123456789ab"},
-        "device": "cpu",
-        "precision": "fp32",
-        "bench_version": "0.2.0",
-        "answers": {"right": (margin > 0).astype(np.uint8), "right5": (margin > -0.2).astype(np.uint8)},
-        "request": {"variant": task, "task": task, "canvas": 32, "labels": [*"abcdefghij"]},
-        **more,
-    }
+from tests.bench.leaderboard.helpers import network_run as run
 
 
 def one(results: list[dict], compared: str, metric: str = "accuracy"):

@@ -7,6 +7,7 @@ import torch
 from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.runs import experiment
+from bench.runs.transfer_record import RECORD
 from bench.runs.transfer_run import FOLDS, transfer_run
 from bench.tasks import prepare_task
 from mnistref.common.errors import DataProblemError, UsageProblemError
@@ -31,7 +32,11 @@ def test_classes_that_differ_in_colour_are_separated_and_the_width_is_told(run, 
     assert found.dataset.startswith("folder-others-")
     assert found.mean == pytest.approx(np.mean(found.accuracies))
     assert found.mean > 0.8  # chance is 0.36
+    record = RECORD.read(run)
+    assert tuple(record.fold_accuracies(record.sets[0])) == found.accuracies
+    assert record.sets == [{"dataset": found.dataset, "images": 33, "classes": 3, "features": 32, "folds": FOLDS}]
     assert transfer_run(run, f"folder:{photos}", tmp_path, CPU, batch=7) == found
+    assert len(RECORD.read(run).sets) == 1
 
 
 def test_runs_with_questions_and_small_classes_are_refused(run, mini, tmp_path):
