@@ -205,7 +205,7 @@ def claims_to_text(results: Sequence[ClaimResult], markdown: bool = False) -> st
     notes = [
         "differences of accuracy are in points, those of mask correctness in shares; 95 %: over seeds and questions"
     ]
-    notes += [_FEW_SEEDS] * any(result.seeds < MIN_RELIABLE_SEEDS for result in results)
+    notes += [_FEW_SEEDS] * any(result.seeds < MIN_RELIABLE_SEEDS for result in results if not result.missing)
     notes += _variant_notes(dict.fromkeys(result.group.partition("-")[0] for result in results))
     notes += dict.fromkeys(result.note for result in results if result.note)
     return "\n\n".join([*parts, "\n".join(notes)])

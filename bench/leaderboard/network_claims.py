@@ -1,8 +1,9 @@
 """The papers' claims about networks for natural images, evaluated on runs: ARNN Table 4; LTPA Tables 1 and 2. Pure.
 
 Such a claim compares two networks, each with its own mechanism. Runs are compared if they have the same data set, unit
-of queries and recipe, and the same width relative to the default of their network. A claim is listed if one of its two
-networks was run. On data sets for which the papers print no values, its source says so.
+of queries and recipe, and the same width relative to the default of their network. On a data set for which the papers
+print values, a claim is listed if one of its two networks was run. On other data sets, it is listed if both were run,
+and its source says so.
 """
 
 import math
@@ -169,7 +170,7 @@ class RunGroup:
 
 
 def evaluate_network_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
-    """Return every claim of which a network was run, in the order of the comparison groups.
+    """Return the claims of all comparison groups, see this module.
 
     Args:
         results: as for `bench.leaderboard.aggregate.build_board`.
@@ -203,7 +204,7 @@ def _split_recipe(recipe: str) -> tuple[str, float, str] | None:
         return None
     ratio = int(found[2]) / NETWORKS[found[1]].width
     label = re.sub(r",network=[^,]+,width=\d+", "", recipe)
-    return found[1], ratio, label if ratio == 1 else f"{label}, {ratio:g} × the width"
+    return found[1], ratio, label if ratio == 1 else f"{label}, {ratio:g} of the default width"
 
 
 def _find_variant(result: RunRecord) -> VariantSpec | None:
@@ -225,7 +226,6 @@ def _claims_of(place: ComparisonGroup, group: RunGroup) -> Iterator[ClaimResult]
         ]
         if len(missing) == len(recorded):
             continue
-        multiplications = group.count(claim.better), group.count(claim.worse)
         for metric in claim.metrics:
             published = _published_difference(place[0], claim, metric)
             statement = Statement(
@@ -234,12 +234,15 @@ def _claims_of(place: ComparisonGroup, group: RunGroup) -> Iterator[ClaimResult]
                 describe_group(place),
                 (claim.better.label, claim.worse.label),
             )
+            if missing and math.isnan(published):
+                continue  # the papers do not make this claim about the data set
             if missing:
                 result = not_run(statement, " and ".join(missing), published)
             elif found := paired_answers(group.runs, recorded, _ARRAYS[metric]):
                 result = evaluate(statement, found[0] - found[1], published)
             else:
                 continue  # no common seed, or five classes or fewer
+            multiplications = group.count(claim.better), group.count(claim.worse)
             note = _control_note(place[1], CONTROL in group.runs) if claim.worse == _VGG else ""
             yield replace(result, metric=metric, multiplications=multiplications, note=note)
 

@@ -1,7 +1,7 @@
 """The claims of LTPA Table 3, evaluated on transfers: which features separate the classes of other images. Pure.
 
-The networks are compared as in `bench.leaderboard.network_claims`, over the images that their features were tested on.
-Each image was tested once, by a classifier of the other folds.
+Networks are compared, and claims are listed, as in `bench.leaderboard.network_claims`, over the images that their
+features were tested on. Each image was tested once, by a classifier of the other folds.
 """
 
 import math
@@ -43,7 +43,7 @@ _Widths = dict[tuple[str, str], int]
 def evaluate_transfer_claims(
     results: Iterable[RunRecord], transfers: Mapping[str, TransferRecord]
 ) -> list[ClaimResult]:
-    """Return every claim of which a network was tested on other images, in the order of the comparison groups.
+    """Return the claims of all comparison groups about every set of images, see this module.
 
     Args:
         results: as for `bench.leaderboard.aggregate.build_board`.
@@ -80,9 +80,9 @@ def _claims_of(place: ComparisonGroup, group: RunGroup, images: str, widths: _Wi
         source = f"{SOURCE}, {ELSEWHERE}" if math.isnan(published) else SOURCE
         labels = pair[0].label, pair[1].label
         statement = Statement(_TEXT, source, f"{describe_group(place)} → {images}", labels)
-        if missing:
+        if missing and not math.isnan(published):
             yield not_run(statement, " and ".join(missing), published)
-        elif found := paired_answers(runs, recorded, images):
+        elif not missing and (found := paired_answers(runs, recorded, images)):
             note = " and ".join(
                 f"{widths[images, name]:,} of {label}" for name, label in zip(recorded, labels, strict=True)
             )
