@@ -40,7 +40,7 @@ class SlotMap:
     """The map of one slot.
 
     Attributes:
-        slot: 1 … S.
+        slot: 1 … S; 0 for the map of a map method.
         size: (h, w) of the map as the network gives it.
         map: (H, W), upsampled, with maximum 1; None if it cannot be measured.
         low: smallest value.

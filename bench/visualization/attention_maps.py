@@ -175,15 +175,17 @@ def _notes(
     config: RunConfig, variants: Sequence[VariantSpec], rows: Sequence[Panels], method: MapMethod | None = None
 ) -> list[str]:
     """Return the notes that explain the picture."""
+    inside = "attention on the digit: the share of the {} that lies inside the outline."
+    has_target = any(row.has_target for row in rows)
     if not rows[0].slots:
         notes = [f"{config.attn} has no attention maps."]
     elif method is not None:
-        notes = [f"slot 1: the map by {method.name} for the network's answer, coloured from 0 to its maximum."]
+        notes = [f"map: that of {method.name} for the network's answer, coloured from 0 to its maximum."]
+        notes += [inside.format("map")] * has_target
     else:
         notes = [
             "slot: its map, coloured from 0 to its maximum, with its range of values; the map of a readout sums to 1.",
             "product: the product of all maps, coloured in the same way.",
         ]
-        if any(row.has_target for row in rows):
-            notes.append("attention on the digit: the share of the product that lies inside the outline.")
+        notes += [inside.format("product")] * has_target
     return notes + [f"{variant.name} is {variant.note}." for variant in dict.fromkeys(variants) if variant.note]

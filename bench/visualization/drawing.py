@@ -48,7 +48,7 @@ def draw(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str], pat
 
 def figure(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str]) -> Any:
     """Return a figure with one row of axes per row: the input, the slots' maps, their product, and the answer."""
-    panels = 1 + len(rows[0].slots) + bool(rows[0].slots)
+    panels = 1 + len(rows[0].slots) + _has_product(rows[0])
     heights = [_CELL + (_GAP if row.sample < row.samples else _CAPTION) for row in rows]
     width, outlined = panels * (_CELL + _GAP) + _ANSWER, _name_outlined(rows)
     page, top = _new_page(width, _HEADER + sum(heights), title, notes, outlined)
@@ -164,15 +164,22 @@ def _draw_row(page: Any, row: Panels, top: float, first: bool) -> None:
         shown.text(0, -0.04, row.question, fontsize=9, va="top", transform=shown.transAxes, weight="bold")
         about = f"image {row.index}" + ("" if row.scale is None else f", digit's scale {row.scale:.2f}")
         shown.text(0, -0.16, about, fontsize=8, va="top", transform=shown.transAxes, color=_FAINT)
+    drawn = None
     for slot in row.slots:
-        drawn = axes(slot.map, f"slot {slot.slot}, {slot.size[0]}×{slot.size[1]}", slot.fault, cmap=HEAT)
+        name = f"slot {slot.slot}" if slot.slot else "map"
+        drawn = axes(slot.map, f"{name}, {slot.size[0]}×{slot.size[1]}", slot.fault, cmap=HEAT)
         if slot.map is not None:
             _value_range(drawn, slot.low, slot.high)
-    if row.slots:
-        product = axes(row.product, "product", row.fault, cmap=HEAT)
-        if row.sample == row.samples:
-            _colour_bar(product)
+    if _has_product(row):
+        drawn = axes(row.product, "product", row.fault, cmap=HEAT)
+    if drawn is not None and row.sample == row.samples:
+        _colour_bar(drawn)
     _draw_answer(_axes(page, (2 * _GAP + next(columns) * (_CELL + _GAP), top - _CELL, _ANSWER, _CELL)), row)
+
+
+def _has_product(row: Panels) -> bool:
+    """Return whether the product is a panel. The map of a method, which has slot 0, is its own product."""
+    return bool(row.slots) and row.slots[0].slot > 0
 
 
 def _draw_no_map(axes: Any, fault: str) -> None:
@@ -196,9 +203,9 @@ def _value_range(axes: Any, low: float, high: float) -> None:
     axes.text(0.03, 0.03, text, fontsize=7, va="bottom", transform=axes.transAxes, color="white", bbox=on_dark)
 
 
-def _colour_bar(product: Any) -> None:
-    """Draw the colour scale below the product."""
-    bar = product.inset_axes((0.14, -0.12, 0.62, 0.07))
+def _colour_bar(axes: Any) -> None:
+    """Draw the colour scale below the product, or below the map of a method."""
+    bar = axes.inset_axes((0.14, -0.12, 0.62, 0.07))
     bar.imshow(np.linspace(0, 1, 256)[None], cmap=HEAT, vmin=0, vmax=1, aspect="auto")
     bar.set_axis_off()
     for x, side, text in ((-0.06, "right", "0"), (1.06, "left", "max.")):

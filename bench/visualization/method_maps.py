@@ -29,7 +29,7 @@ class MethodMaps(nn.Module):
     @torch.inference_mode(False)
     @torch.enable_grad()
     def forward(self, images: Tensor, query: Tensor) -> Output:
-        """Return the answers of the network, and the map of the method as the map of slot 1.
+        """Return the answers of the network, and the map of the method as the map of slot 0.
 
         Raises:
             UsageProblemError: the method has no map for this network, or needs a package that is missing.
@@ -42,4 +42,4 @@ class MethodMaps(nn.Module):
                 maps = self.method.compute(self.network, images, query, out.logits.argmax(1))
         if maps is None:
             raise UsageProblemError(f"{self.name} has {self.method.absence}; choose another method with --map")
-        return Output(out.logits, [maps.detach().unsqueeze(1)], last_mask=False, slots=(1,))
+        return Output(out.logits, [maps.detach().unsqueeze(1)], last_mask=False, slots=(0,))
