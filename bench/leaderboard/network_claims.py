@@ -1,9 +1,10 @@
 """The papers' claims about networks for natural images, evaluated on runs: ARNN Table 4; LTPA Tables 1 and 2. Pure.
 
 Such a claim compares two networks, each with its own mechanism. Runs are compared if they have the same data set, unit
-of queries and recipe, and the same width relative to the default of their network. On a data set for which the papers
-print values, a claim is listed if one of its two networks was run. On other data sets, it is listed if both were run,
-and its source says so.
+of queries and recipe, and the same width relative to the default of their network. The recipes of LTPA for VGGs and for
+ResNet-164 count as one, because the paper compares these networks. On a data set for which the papers print values, a
+claim is listed if one of its two networks was run. On other data sets, it is listed if both were run, and its source
+says so.
 """
 
 import math
@@ -38,6 +39,8 @@ ELSEWHERE = "here on another data set"
 """What the source of a claim says if the papers print no values for the data set."""
 CONTROL = "vgg-late none"
 """The layers of `vgg-att` without attention: the control of equal compute, which the tables of LTPA lack."""
+_OWN_RECIPES = {"vgg": "ltpa-vgg", "resnet164": "ltpa-resnet"}
+"""Beginning of the name of a network → its recipe in LTPA."""
 _NOT_FROM_A_PAPER = "not from a paper"
 _PUBLISHED = {ACCURACY: ERROR, TOP5: "top5_error"}
 """Metric of a claim → the name of its published error, which is 1 − the metric."""
@@ -204,6 +207,9 @@ def _split_recipe(recipe: str) -> tuple[str, float, str] | None:
         return None
     ratio = int(found[2]) / NETWORKS[found[1]].width
     label = re.sub(r",network=[^,]+,width=\d+", "", recipe)
+    for beginning, own in _OWN_RECIPES.items():
+        if found[1].startswith(beginning):
+            label = re.sub(rf"^{own}(?=-fast|,|$)", "ltpa-vgg/resnet", label)
     return found[1], ratio, label if ratio == 1 else f"{label}, {ratio:g} of the default width"
 
 

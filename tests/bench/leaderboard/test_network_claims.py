@@ -110,8 +110,9 @@ def test_runs_with_other_recipes_data_or_relative_widths_are_not_compared():
         assert {c.verdict for c in found} == {NOT_RUN}
     assert evaluate_network_claims([run("vgg", "none", 0.5, task="mone")]) == []  # a claim of no paper
     narrow = [run("vgg-att", "ltpa-pc", 0.8, width=16), run("resnet164", "none", 0.5, width=4)]
+    narrow[1]["recipe"] = "ltpa-resnet,network=resnet164,width=4"  # each with its own recipe of the paper
     found = one(narrow, "vgg-att ltpa-pc − resnet164 none")
-    assert (found.verdict, found.group) == (HOLDS, "cifar10-0123456789ab, ltpa-vgg, 0.25 of the default width")
+    assert (found.verdict, found.group) == (HOLDS, "cifar10-0123456789ab, ltpa-vgg/resnet, 0.25 of the default width")
     spec = resolve("none", 4, "resnet164")
     assert found.multiplications[1] == count_multiplications(spec, 10, 0, (32, 32))
 
