@@ -44,6 +44,14 @@ def test_verdicts_of_top1_and_top5_follow_from_paired_answers(cbam, verdict):
     assert one(results, "resnet18 cbam − resnet18 none").verdict == verdict
 
 
+def test_the_options_of_cbams_own_program_have_the_published_values():
+    own = "cbam:bias=true:norm=true:reduction=16"
+    pair = [run("resnet18", attn, share, task="cifar100") for attn, share in ((own, 0.8), ("none", 0.6))]
+    found = one(pair, f"resnet18 {own} − resnet18 none")
+    assert (found.verdict, found.published) == (HOLDS, pytest.approx(0.2556 - 0.2507))
+    assert not [c for c in evaluate_network_claims(pair[:1]) if own in c.missing or own in c.compared]
+
+
 def test_a_claim_with_one_network_is_not_run_and_one_without_is_not_listed():
     results = [run("resnet18", "cbam", 0.6, task="cifar100")]
     found = evaluate_network_claims(results)
