@@ -123,8 +123,7 @@ add_board_options = _option_group(
             "--baseline",
             metavar="NAME",
             default=DEFAULT_BASELINE,
-            show_default=True,
-            help="Network to which differences are computed.",
+            help=f"Network to which differences are computed.  [default: {DEFAULT_BASELINE}; none without questions]",
         ),
     ],
 )

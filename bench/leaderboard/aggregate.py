@@ -11,6 +11,7 @@ from typing import TypedDict
 import numpy as np
 import pandas as pd
 
+from bench.attention import NONE
 from bench.config import DEFAULT_BASELINE
 from bench.evaluation.column import with_suffixes
 from bench.evaluation.columns import (
@@ -108,15 +109,14 @@ def build_board(
       accuracy, and the interval of the paired difference, over the seeds of both, lies above 0.
     - `error` is 1 − `accuracy`, of images without a question.
     - `relative_runtime` is the time of a training step divided by that of `san` in the same network, timed alternately.
-    - `diagonal_lstm` names the implementations of the diagonal LSTM that ran; it is empty for networks without one, and
-      for runs of versions that did not record it.
+    - `diagonal_lstm` names the implementations of the diagonal LSTM that ran, if there was one and it was recorded.
     - `delta` is `accuracy` minus the published accuracy, if the digits are those of the papers. A changed law and
       another network have no published values.
 
     Args:
         results: the runs, see `bench.runs.records.read_results`.
         variant: only include results on this variant.
-        baseline: the mechanism that others are compared with.
+        baseline: the mechanism that others are compared with, see `_compare`.
     """
     rows = [_flatten(result) for result in results if variant in (None, result["variant"])]
     columns = board_columns()
@@ -273,7 +273,8 @@ def _stack_answers(runs: pd.DataFrame, name: str) -> np.ndarray | None:
 def _compare(board: pd.DataFrame, runs_by_row: Sequence[pd.DataFrame], baseline: str) -> pd.DataFrame:
     """Return rank and difference to the baseline for the rows of a comparison group.
 
-    There are differences only if exactly one row has the baseline's mechanism.
+    There are differences only if exactly one row has the baseline's mechanism. If none has it, and the images have no
+    question, the baseline is `none`.
     """
     rows = [index for index in board.index if board.at[index, SEEDS]]
     runs = {index: _finished(runs_by_row[index]).drop_duplicates("seed") for index in rows}
@@ -282,6 +283,8 @@ def _compare(board: pd.DataFrame, runs_by_row: Sequence[pd.DataFrame], baseline:
     ]
     compared = pd.DataFrame(index=board.index, columns=[RANK, BASELINE_NAME, *_COMPARISON])
     compared.loc[rows, RANK] = rank_rows(better)
+    if baseline not in board[ATTN].values and board[ERROR].notna().any():
+        baseline = NONE
     baseline_rows = [index for index in rows if board.at[index, ATTN] == baseline]
     if len(baseline_rows) == 1:
         compared[BASELINE_NAME] = baseline

@@ -87,6 +87,13 @@ def test_boards_show_top_1_error_top_5_and_the_ratio_to_no_attention(runs):
     assert all(heading in text for heading in ("top-5 %", "error %", "× none"))
 
 
+def test_networks_without_questions_are_compared_with_none_if_there_is_no_san(runs):
+    board = build_board([found for found in records.read_results(runs) if found["attn"] != "san"])
+    assert board["baseline"].tolist() == ["none", "none"]
+    assert board.set_index("attn")["difference"].notna().to_dict() == {"cbam": True, "none": False}
+    assert set(build_board(records.read_results(runs))["baseline"]) <= {"san", None}
+
+
 def test_a_run_on_mone_ends_with_the_most_frequent_class(runs, mone):
     done = call(cli.bench, "run", "--attn", "cbam", "--data", mone, *TRAINING, "--runs", runs)
     labels = np.bincount(MnistRef(mone, "test").triples.label)
