@@ -11,7 +11,16 @@ AUGMENTATIONS = ("none", "flip", "flip+crop")
 """Random changes of training images: `flip` mirrors half of them, `crop` shifts them by up to 4 pixels."""
 MIN_BATCH = 2
 """Minimal batch of a step, because batch normalisation takes statistics over it."""
-_ADDED_RECIPE_FIELDS = ("questions", "momentum", "nesterov", "weight_decay", "milestones", "factor", "augment")
+_ADDED_RECIPE_FIELDS = (
+    "questions",
+    "momentum",
+    "nesterov",
+    "weight_decay",
+    "milestones",
+    "factor",
+    "augment",
+    "dropout",
+)
 """Fields of `Recipe` that were added later. Their default values are not part of a run's id."""
 
 
@@ -38,6 +47,7 @@ class Recipe:
         weight_decay: factor of the weights that is added to their gradient; only of "sgd".
         milestones, factor: see `schedule`.
         augment: one of `AUGMENTATIONS`, for training images.
+        dropout: probability of all dropout layers of the network, 0 … 1 without 1; None keeps those of the network.
     """
 
     name: str
@@ -56,6 +66,7 @@ class Recipe:
     milestones: tuple[int, ...] = ()
     factor: float = 1.0
     augment: str = "none"
+    dropout: float | None = None
 
     def __post_init__(self) -> None:
         """Make the milestones, which are a list in JSON, hashable."""
@@ -191,6 +202,7 @@ class RecipeOverrides:
     fade: float | None = None
     questions: int | str | None = None
     augment: str | None = None
+    dropout: float | None = None
 
 
 NO_OVERRIDES = RecipeOverrides()
@@ -215,6 +227,7 @@ def recipe_validity(recipe: Recipe) -> dict[str, bool]:
         "milestones": isinstance(recipe.milestones, tuple) and all(is_integer(m, 1) for m in recipe.milestones),
         "factor": is_number(recipe.factor, 1) and recipe.factor > 0,
         "augment": recipe.augment in AUGMENTATIONS,
+        "dropout": recipe.dropout is None or (is_number(recipe.dropout, 1) and recipe.dropout < 1),
     }
 
 

@@ -59,6 +59,7 @@ class TrainingOptions:
     fade: float | None
     questions: int | str | None
     augment: str | None
+    dropout: float | None
     digits: str | None
     backgrounds: str
     online: bool
@@ -99,7 +100,15 @@ class TrainingOptions:
 
     def recipe(self, preset: Preset) -> Recipe:
         """Return the recipe, with the values that the user gave. An unknown name is a usage error."""
-        overrides = RecipeOverrides(self.epochs, self.batch, self.lr, self.fade, self.questions, self.augment)
+        overrides = RecipeOverrides(
+            epochs=self.epochs,
+            batch=self.batch,
+            lr=self.lr,
+            fade=self.fade,
+            questions=self.questions,
+            augment=self.augment,
+            dropout=self.dropout,
+        )
         return choose_recipe(preset, self.recipe_name, overrides)
 
     @property

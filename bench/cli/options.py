@@ -223,6 +223,12 @@ add_training_options = _option_group(
         training_option("--lr", type=Number(0, 1, min_open=True), metavar="X", help="Peak learning rate."),
         training_option("--augment", type=click.Choice(AUGMENTATIONS), help="Random changes of training images."),
         training_option(
+            "--dropout",
+            type=click.FloatRange(0, 1, max_open=True),
+            metavar="P",
+            help="Probability of all dropout layers.  [default: those of the network]",
+        ),
+        training_option(
             "--fade",
             type=Number(0, 1),
             metavar="SHARE",

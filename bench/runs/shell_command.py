@@ -10,7 +10,7 @@ from mnistref.spec import RequestRecord
 from mnistref.variants import options_of_changes
 
 ROOT = "data_cache"
-_CHANGEABLE = ("epochs", "batch", "lr", "fade", "questions", "augment")
+_CHANGEABLE = ("epochs", "batch", "lr", "fade", "questions", "augment", "dropout")
 _ALWAYS = ("epochs", "batch", "questions")
 """Options that a command contains even if they equal the recipe's value, because recipes may change later."""
 

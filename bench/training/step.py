@@ -73,6 +73,14 @@ def build_scheduler(
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epochs_done: 1.5 ** -(max(0, epochs_done - 18) // 12))
 
 
+def set_dropout(model: nn.Module, probability: float | None) -> None:
+    """Set the probability of all dropout layers of a network, also of those in user modules. None changes nothing."""
+    if probability is not None:
+        for module in model.modules():
+            if isinstance(module, nn.modules.dropout._DropoutNd):
+                module.p = probability
+
+
 class Step:
     """A training step. Call it as `step(images, query, label, image_index)` with the tensors of a `Batch`.
 

@@ -25,7 +25,7 @@ from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from bench.evaluation.batch_size import in_memory
 from bench.evaluation.evaluate import BATCH, DivergedError, accuracy
 from bench.training.shared_step import build_step
-from bench.training.step import build_optimizer, build_scheduler
+from bench.training.step import build_optimizer, build_scheduler, set_dropout
 from bench.training.trainer_state import (
     EpochProgress,
     StateLimits,
@@ -130,6 +130,7 @@ class Trainer:
         self.batch = min(recipe.batch, available)
         self.steps_per_epoch = available // self.batch
         self.eval_batch_sizes = [min(BATCH, self.batch)]
+        set_dropout(model, recipe.dropout)
         self.optimizer = build_optimizer(recipe, model)
         self.step = build_step(
             group, model, recipe=recipe, optimizer=self.optimizer, computing=computing, batch=self.batch

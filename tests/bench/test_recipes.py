@@ -108,6 +108,7 @@ def test_short_versions_have_one_cycle_and_the_augmentation_of_the_papers():
     [
         {"optimizer": "adamw"},
         {"augment": "mirror"},
+        {"dropout": 1.0},
         {"momentum": 1.0},
         {"nesterov": True, "momentum": 0.0},
         {"weight_decay": -1},

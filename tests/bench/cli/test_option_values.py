@@ -23,6 +23,7 @@ GIVEN = TrainingOptions(
     fade=None,
     questions=None,
     augment=None,
+    dropout=None,
     digits=None,
     backgrounds="builtin",
     online=False,

@@ -9,9 +9,10 @@ from torch import nn
 from bench.attention import MECHANISMS
 from bench.compute import ComputeConfig
 from bench.config import RECIPES
+from bench.model import create_model
 from bench.profiling.timing import random_batch
 from bench.recipes import OPTIMIZERS
-from bench.training.step import Step, build_optimizer
+from bench.training.step import Step, build_optimizer, set_dropout
 from tests.bench.training.helpers import CPU, MINI, ON_CPU, SHORT, network
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -39,6 +40,17 @@ def test_training_step_equals_a_plain_implementation():
     assert logits.shape == (8, 5)
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_dropout_of_a_recipe_replaces_that_of_all_layers():
+    model = create_model("none", classes=3, queries=0, size=(16, 16), network="vgg", width=4)
+    before = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
+    assert set(before) == {0.3, 0.4, 0.5}
+    set_dropout(model, None)
+    assert [module.p for module in model.modules() if isinstance(module, nn.Dropout)] == before
+    set_dropout(model, 0.0)
+    images = torch.rand(4, 3, 16, 16)
+    torch.testing.assert_close(model.train()(images).logits, model(images).logits)
 
 
 @on_cuda
