@@ -1,5 +1,7 @@
 """Networks for variants: `create_model`, and the network of a run."""
 
+from dataclasses import dataclass
+
 import torch
 
 from bench.attention import NetworkSpec
@@ -14,6 +16,7 @@ from mnistref.variants import get_variant
 
 __all__ = [
     "AttributeCNN",
+    "CheckedNetwork",
     "Head",
     "Output",
     "SlotNetwork",
@@ -22,6 +25,20 @@ __all__ = [
     "create_model",
     "number_of_stages",
 ]
+
+
+@dataclass(frozen=True)
+class CheckedNetwork:
+    """A network that was checked before a run.
+
+    Attributes:
+        spec: the network.
+        model: what the check has built: the network on the CPU with the initial weights of the run, which then does not
+            build it again; None if the check has built nothing.
+    """
+
+    spec: NetworkSpec
+    model: SlotNetwork | None = None
 
 
 def create_model(

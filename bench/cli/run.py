@@ -125,10 +125,12 @@ def _resolve_config_file(
     context: click.Context, file: Path, run_options: RunOptions, training_options: TrainingOptions, is_main: bool
 ) -> "ResolvedRun":
     """Return the run of a configuration file. Only the main process checks the network, for all processes."""
+    from dataclasses import replace
+
     from click.core import ParameterSource
 
     from bench.compute import resolve_compute
-    from bench.conformance.isolation import require_buildable_isolated
+    from bench.conformance.isolation import check_resolved
     from bench.data.sets import read_manifest
     from bench.runs.reproduce import resolve_config_file
 
@@ -151,7 +153,8 @@ def _resolve_config_file(
     config = resolved.config
     resolve_compute(config.device, config.precision, config.capture, config.deterministic)
     if is_main:
-        require_buildable_isolated(resolved.network, read_manifest(resolved.data).variant)
+        checked = check_resolved(resolved.network.spec, read_manifest(resolved.data).variant, config.seed)
+        resolved = replace(resolved, network=checked)
     return resolved
 
 
@@ -159,9 +162,10 @@ def _resolve_options(
     run_options: RunOptions, training_options: TrainingOptions, compute_options: ComputeOptions, is_main: bool
 ) -> "ResolvedRun":
     """Return the run of the options. Only the main process checks the network, for all processes."""
-    from bench.conformance.isolation import resolve_buildable
+    from bench.conformance.isolation import resolve_checked
     from bench.data.online import require_enough_for_batch
     from bench.data.sets import read_manifest
+    from bench.model import CheckedNetwork
     from bench.networks import layout_of, resolve
     from bench.runs import experiment
     from bench.runs.reproduce import ResolvedRun
@@ -175,13 +179,14 @@ def _resolve_options(
     preset, compute_config = options.preset(run_options.variant), compute_options.compute_config
     recipe = options.recipe(preset)
     variant = read_manifest(data).variant if data else get_variant(run_options.variant or preset.variant)
-    how = options.width, options.architecture
-    network = resolve_buildable(attn, variant, *how) if is_main else resolve(attn, *how)
+    how, seed = (options.width, options.architecture), run_options.seed
+    checked = resolve_checked(attn, variant, seed, *how) if is_main else CheckedNetwork(resolve(attn, *how))
+    network = checked.spec
     network.fill(layout_of(network, (variant.canvas, variant.canvas)))  # raises before a data set is generated
     folder = data or experiment.prepare_dataset(
         preset, run_options.variant, options.root, options.digits, options.backgrounds
     )
     require_enough_for_batch(folder, options.queries, options.batch, recipe)
     settings = experiment.RunSettings(recipe, options.queries, compute_config, run_options.init, options.online)
-    config = experiment.configure(folder, network, run_options.seed, settings)
-    return ResolvedRun(config, folder, run_options.init, network)
+    config = experiment.configure(folder, network, seed, settings)
+    return ResolvedRun(config, folder, run_options.init, checked)

@@ -1,5 +1,6 @@
 """Checks whether a mechanism can be benchmarked: all checks of `bench check`, and the quick ones before a run."""
 
+import copy
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ from bench.conformance.probe import (
 from bench.conformance.rehearsal import rehearse
 from bench.conformance.slot_checks import ESSENTIAL_CHECKS, QUICK_CHECKS, checks_in
 from bench.kernels.diagonal_lstm import VARIABLE
-from bench.model import build
+from bench.model import SlotNetwork, build
 from bench.networks import get_network, resolve
 from mnistref.common.errors import (
     ProblemError,
@@ -148,13 +149,38 @@ def require_buildable(
         for name, mechanism in zip(names, mechanisms, strict=True):
             if not mechanism.shipped:
                 _require_quick_checks(name, mechanism)
-        is_default = width in (None, DEFAULT_WIDTH) and architecture == ATTRIBUTE
-        if is_default and all(mechanism.shipped and not mechanism.chosen for mechanism in mechanisms):
-            return
         # the recorded names, because a relative path may be invalid after a check has changed the working directory
         full_name = ",".join(mechanism.full_name for mechanism in mechanisms)
         resolved = resolve(full_name, width, architecture, (variant.canvas, variant.canvas))
-        _require_network_works(attn, resolved, variant)
+        if resolved.has_user_module:
+            with _describe_errors(attn, variant):
+                rehearse(resolved, variant)
+    if not resolved.has_user_module:
+        build_checked(resolved, variant)
+
+
+def build_checked(network: NetworkSpec, variant: VariantSpec, seed: int = 0) -> SlotNetwork | None:
+    """Build a network without user modules, and call a copy of it, if its options, width or architecture are not usual.
+
+    Args:
+        network: the network.
+        variant: image size, queries and classes of the run.
+        seed: seed of the weights. The random generators are restored.
+
+    Returns:
+        The network on the CPU with its initial weights, as `bench.model.build` returns it; None if all is usual.
+
+    Raises:
+        UsageProblemError: the network cannot be built, or does not work on such images.
+    """
+    is_usual = (network.width, network.architecture) == (DEFAULT_WIDTH, ATTRIBUTE)
+    if is_usual and not any(mechanism.chosen for mechanism in network.named):
+        return None
+    with torch.random.fork_rng(devices=[]), _describe_errors(network.name, variant):
+        model = build(network, variant, seed, torch.device("cpu"))
+        with _use_one_cpu_thread():  # a copy, because a call in training mode changes the statistics of BatchNorm
+            copy.deepcopy(model)(torch.zeros(2, 3, variant.canvas, variant.canvas), torch.zeros(2, dtype=torch.long))
+    return model
 
 
 def _require_quick_checks(name: str, mechanism: Mechanism) -> None:
@@ -167,22 +193,18 @@ def _require_quick_checks(name: str, mechanism: Mechanism) -> None:
             ) from (RemoteTracebackError(finding.traceback) if finding.traceback else None)
 
 
-def _require_network_works(attn: str, network: NetworkSpec, variant: VariantSpec) -> None:
-    """Build a network and call it once, or rehearse a run if it has a user module."""
-    canvas = variant.canvas
+@contextmanager
+def _describe_errors(attn: str, variant: VariantSpec) -> Iterator[None]:
+    """Inside this context, replace the errors of a network by those of `require_buildable`."""
     try:
-        if not network.has_user_module:
-            build(network, variant, 0, torch.device("cpu"))(
-                torch.zeros(2, 3, canvas, canvas), torch.zeros(2, dtype=torch.long)
-            )
-        else:
-            rehearse(network, variant)
+        yield
     except ProblemError:
         raise
     except UnfitError as error:
         raise RunProblemError(f"{attn}: a run on {variant.name} would fail: {error}; see `bench check`") from error
     except Exception as error:
-        raise UsageProblemError(f"{attn} does not work on images of {canvas} px: {describe_error(error)}") from error
+        reason = f"does not work on images of {variant.canvas} px: {describe_error(error)}"
+        raise UsageProblemError(f"{attn} {reason}") from error
 
 
 def _check_all(mechanism: Mechanism, architecture: str) -> Iterator[Finding]:

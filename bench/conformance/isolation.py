@@ -11,6 +11,7 @@ from bench.attention.network import ATTRIBUTE, require_slots_exist
 from bench.attention.plugins import load_recorded, recorded_files, require_files_exist
 from bench.conformance import checks
 from bench.conformance.checks import Finding
+from bench.model import CheckedNetwork
 from bench.networks import create, get_network, resolve
 from mnistref.common.atomic_files import working_directory_kept
 from mnistref.common.child_process import ChildDiedError, ChildProcess
@@ -117,20 +118,19 @@ def check_isolated(attn: str, architecture: str = ATTRIBUTE) -> list[Finding]:
         return process.call(checks.check_mechanism, attn, architecture)
 
 
-def require_buildable_isolated(
-    network: str | NetworkSpec, variant: VariantSpec, width: int | None = None, architecture: str = ATTRIBUTE
-) -> None:
-    """Do what `ProbeProcess.require_buildable_in_probe` does, for one network."""
-    with ProbeProcess() as process:
-        process.require_buildable_in_probe(network, variant, width, architecture)
-
-
-def resolve_buildable(
-    attn: str, variant: VariantSpec, width: int | None = None, architecture: str = ATTRIBUTE
-) -> NetworkSpec:
-    """Return the network of a slot list that passes `require_buildable_isolated`.
+def resolve_checked(
+    attn: str, variant: VariantSpec, seed: int, width: int | None = None, architecture: str = ATTRIBUTE
+) -> CheckedNetwork:
+    """Return the network of a slot list after the checks of `check_resolved`.
 
     A user module is imported and checked in a child process before this process imports it.
+
+    Args:
+        attn: the slot list.
+        variant: image size, queries and classes of the run.
+        seed: seed of the run.
+        width: scales the channels; None for the default of the network.
+        architecture: name of the network around the mechanisms, see `bench.networks`.
 
     Raises:
         UsageProblemError: the network does not exist, cannot be built, or does not work on images of the variant.
@@ -138,11 +138,29 @@ def resolve_buildable(
     """
     _require_slots_exist(attn, [variant], architecture)
     if names_user_module(attn):
-        require_buildable_isolated(attn, variant, width, architecture)
-        return resolve(attn, width, architecture)
-    network = resolve(attn, width, architecture)
-    require_buildable_isolated(network, variant)
-    return network
+        with ProbeProcess() as process:
+            process.require_buildable_in_probe(attn, variant, width, architecture)
+        return CheckedNetwork(resolve(attn, width, architecture))
+    return check_resolved(resolve(attn, width, architecture), variant, seed)
+
+
+def check_resolved(network: NetworkSpec, variant: VariantSpec, seed: int) -> CheckedNetwork:
+    """Do what `bench.conformance.checks.require_buildable` does, and return the network with what was built for it.
+
+    Args:
+        network: the network.
+        variant: image size, queries and classes of the run.
+        seed: seed of the run.
+
+    Raises:
+        UsageProblemError: the network cannot be built, or does not work on images of the variant.
+        RunProblemError: a user module failed a check, or ended its process.
+    """
+    if not network.has_user_module:
+        return CheckedNetwork(network, checks.build_checked(network, variant, seed))
+    with ProbeProcess() as process:
+        process.require_buildable_in_probe(network, variant)
+    return CheckedNetwork(network)
 
 
 def examine_networks(
@@ -169,7 +187,7 @@ def examine_networks(
         different = list(dict.fromkeys(networks))
         for network in different:
             name = network.name
-            for variant in variants:
+            for variant in variants if network.has_user_module else ():
                 if (name, variant.name) in unfit:
                     continue
                 try:
@@ -186,6 +204,8 @@ def _resolve_and_build(
 ) -> list[NetworkSpec]:
     """Return the networks of slot lists after each was built once. User modules are built in a child process.
 
+    A network without user modules is also called, if its options are not usual.
+
     The parent process imports user modules only after all networks have been built in the child process.
     """
     resolved: dict[str, NetworkSpec] = {}
@@ -194,8 +214,10 @@ def _resolve_and_build(
         if names_user_module(attn):
             process.call(_build, attn, variants, width, architecture)
         else:
-            resolved[attn] = resolve(attn, width, architecture)
-            _build(attn, variants, width, architecture)
+            network = resolved[attn] = resolve(attn, width, architecture)
+            for variant in variants:
+                if checks.build_checked(network, variant) is None:
+                    _build(attn, [variant], width, architecture)
     return [resolved.get(attn) or resolve(attn, width, architecture) for attn in attns]
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from bench.attention import NetworkSpec
 from bench.attention.user_code import describe_error, locate
 from bench.common.memory import free_memory, keep_freed, ran_out
 from bench.compute import ComputeConfig, explain_nondeterminism
@@ -24,7 +23,7 @@ from bench.evaluation.evaluate import DivergedError, Measure
 from bench.evaluation.record_keys import DIVERGED, FAILED, OK, REASON
 from bench.kernels.diagonal_lstm import ImplementationError
 from bench.kernels.diagonal_lstm.implementation_log import record_implementations
-from bench.model import SlotNetwork, build
+from bench.model import CheckedNetwork, SlotNetwork, build
 from bench.networks import network_of
 from bench.profiling import oom, run_cost
 from bench.runs import records
@@ -59,7 +58,7 @@ def run(
     data: Path,
     runs: Path,
     init: Path | None = None,
-    network: NetworkSpec | None = None,
+    network: CheckedNetwork | None = None,
     options: ExecutionOptions | None = None,
 ) -> Path:
     """Train and test a network, write the record of the run, and return its folder. A finished run is not repeated.
@@ -71,7 +70,8 @@ def run(
         data: folder of the data set.
         runs: folder of all runs.
         init: folder of the run with the initial weights, the same as in `bench.runs.configure.configure`.
-        network: the network of the configuration, if it has been resolved already.
+        network: the network of the configuration, if it has been resolved already. Its model, if there is one, has the
+            initial weights of the seed and variant of the run, and is trained.
         options: how the run is executed; None for the defaults of `ExecutionOptions`.
 
     Raises:
@@ -85,15 +85,16 @@ def run(
     computing = ComputeConfig(torch.device(config.device), config.precision, config.capture, config.deterministic)
     options = options or ExecutionOptions()
     group = options.group
-    network = network or network_of(config)
-    if (network.name, network.width, network.architecture) != (config.attn, config.width, config.network):
+    checked = network or CheckedNetwork(network_of(config))
+    spec = checked.spec
+    if (spec.name, spec.width, spec.architecture) != (config.attn, config.width, config.network):
         raise ValueError(
-            f"the network is {network.label}, width {network.width}; this does not match the configuration "
+            f"the network is {spec.label}, width {spec.width}; this does not match the configuration "
             f"({config.attn} in {config.network}, width {config.width})"
         )
     context = RunContext(
         config=config,
-        network=network,
+        network=spec,
         data=data,
         folder=folder,
         manifest=manifest,
@@ -107,7 +108,10 @@ def run(
     if _is_finished(context):  # before the lock, which must be written
         log.info("already finished: %s", folder)
         return folder
-    model = build(network, manifest.variant, config.seed, computing.device)  # raises before a folder is made
+    model = checked.model
+    if model is None:  # an error is raised before a folder is made
+        model = build(spec, manifest.variant, config.seed, computing.device)
+    model.to(computing.device)
     # the lock is outside of the folder of the run, whose files may be removed
     lock = runs / ".locks" / f"{config.run_id}.lock"
     with exclusive(lock, folder / checkpoints.FOLDER) if group.is_main else nullcontext():
@@ -159,7 +163,8 @@ def _run_and_record(context: RunContext, model: SlotNetwork) -> None:
             raise RunProblemError(f"{folder}: failed: {reason}") from error
     if out_of_memory:  # after the except clause, so that the error and the tensors of its frames are released
         del model
-        reason = oom.describe_out_of_memory(config, variant, computing, context.options.group.size)
+        processes = context.options.group.size
+        reason = oom.describe_out_of_memory(context.network, config.recipe, variant, computing, processes)
         reason += f" ({where})" * bool(where)
         records.write_traceback(folder, stack)
         _write_result(context, started, {STATUS: FAILED, REASON: reason})

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from bench.attention import NetworkSpec
 from bench.common.json_files import parse_json
 from bench.config import EVALUATED, RunConfig
 from bench.data.sets import read_manifest
+from bench.model import CheckedNetwork
 from bench.networks import network_of
 from bench.runs import records
 from bench.runs.data_folder import list_data_folders
@@ -44,7 +44,7 @@ class ResolvedRun:
     config: RunConfig
     data: Path
     init: Path | None
-    network: NetworkSpec
+    network: CheckedNetwork
 
 
 def resolve_config_file(
@@ -98,7 +98,7 @@ def resolve_config_file(
     name = read_manifest(folder).folder_name
     if name != config.dataset:
         raise MismatchProblemError(f"{folder}: this data set is {name}, but the run was made with {config.dataset}")
-    return ResolvedRun(config, folder, start, network)
+    return ResolvedRun(config, folder, start, CheckedNetwork(network))
 
 
 def _require_configuration(path: Path) -> None:

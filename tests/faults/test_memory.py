@@ -16,13 +16,14 @@ bench.common.memory.keep_freed = lambda _: None
 import resource, sys, bench.runs.experiment, numba, torch
 from bench.profiling.oom import find_fitting_batch
 from bench.compute import ComputeConfig
-from bench.config import RECIPES, RunConfig
+from bench.config import RECIPES
+from bench.networks import resolve
 from dataclasses import replace
 from mnistref.variants import get_variant
 from cli import bench
 # Once, so that libraries are loaded; then at most so many MB more than now.
-config = RunConfig("pan", "mini", "", 0, replace(RECIPES["fast"], batch=8), "one", "fp32", "cpu")
-find_fitting_batch(config, get_variant("mini"), ComputeConfig(torch.device("cpu")))
+recipe = replace(RECIPES["fast"], batch=8)
+find_fitting_batch(resolve("pan"), recipe, get_variant("mini"), ComputeConfig(torch.device("cpu")))
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv.pop(1)) * 10**6
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

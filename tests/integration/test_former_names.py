@@ -44,7 +44,7 @@ def test_old_and_new_runs_share_no_row_of_a_board(old, mini):
 
 def test_an_old_configuration_is_repeated_with_the_tanh(old, mini):
     resolved = resolve_config_file(old / "config.json", mini.parent.parent, data=mini)
-    assert resolved.config.attn == resolved.network.name == "ltpa-pc:linear=false"
+    assert resolved.config.attn == resolved.network.spec.name == "ltpa-pc:linear=false"
 
 
 def test_a_model_that_was_only_tested_keeps_its_own_name(old, tmp_path):

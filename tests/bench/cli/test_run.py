@@ -62,6 +62,26 @@ def test_run_command_generates_missing_data(root, tmp_path, monkeypatch):
     assert (result["variant"], result["n_test"], result["dataset"]["digits"]) == ("mini", 20, "mnist5k")
 
 
+@pytest.mark.parametrize("attn", ["pan:kernel=3", "pan"])
+def test_a_network_is_built_once_per_run_with_the_weights_of_the_seed(attn, few, tmp_path, monkeypatch):
+    from bench.networks.attribute import AttributeCNN
+    from bench.runs import experiment, records
+    from bench.runs.network_loading import read_config
+
+    built, add_mechanisms = [], AttributeCNN._add_mechanisms
+
+    def count(network, mechanisms) -> None:
+        built.append([mechanism.full_name for mechanism in mechanisms])
+        add_mechanisms(network, mechanisms)
+
+    monkeypatch.setattr(AttributeCNN, "_add_mechanisms", count)
+    done = call(cli.bench, *run_arguments(few, tmp_path / "checked", attn), "--no-timing", "--seed", 3)
+    assert built == [[attn] * 4]
+    run = Path(done.stdout.strip())
+    again = experiment.run(read_config(run / records.CONFIG)[0], few, tmp_path / "unchecked")
+    assert (again / records.WEIGHTS).read_bytes() == (run / records.WEIGHTS).read_bytes()
+
+
 def test_run_command_prints_a_summary_and_draws_a_picture(mini, tmp_path):
     pytest.importorskip("matplotlib")
     done = call(cli.bench, *run_arguments(mini, tmp_path, "pan"), "--picture")

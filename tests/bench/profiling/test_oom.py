@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from bench.compute import ComputeConfig
-from bench.config import RECIPES, RunConfig
+from bench.config import RECIPES
+from bench.networks import resolve
 from bench.profiling import oom
 from mnistref.variants import get_variant
 
@@ -27,5 +28,5 @@ def test_first_batch_that_fits_is_suggested(most, advice, monkeypatch):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(oom, "time_networks", measure)
-    config = RunConfig("pan", "mini", "", 0, replace(RECIPES["fast"], batch=200), "one", "fp32", "cpu")
-    assert advice in oom.describe_out_of_memory(config, get_variant("mini"), ComputeConfig(torch.device("cpu")))
+    recipe, computing = replace(RECIPES["fast"], batch=200), ComputeConfig(torch.device("cpu"))
+    assert advice in oom.describe_out_of_memory(resolve("pan"), recipe, get_variant("mini"), computing)

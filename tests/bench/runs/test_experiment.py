@@ -15,6 +15,7 @@ from bench.attention import resolve_network
 from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.evaluation import snapshots
+from bench.model import CheckedNetwork
 from bench.profiling import run_cost
 from bench.runs import experiment, final_test, records
 from mnistref.common.errors import DataProblemError, MismatchProblemError, RunProblemError, UsageProblemError
@@ -148,7 +149,7 @@ def test_impossible_run_generates_no_data_and_leaves_no_folder(command, attn, va
 @pytest.mark.parametrize(("attn", "width"), [("none", 32), ("pan", 16)])
 def test_a_network_of_another_configuration_is_refused(attn, width, mini, tmp_path):
     with pytest.raises(ValueError, match="this does not match the configuration"):
-        experiment.run(configured(mini, "pan"), mini, tmp_path, network=resolve_network(attn, width))
+        experiment.run(configured(mini, "pan"), mini, tmp_path, network=CheckedNetwork(resolve_network(attn, width)))
     assert list(tmp_path.iterdir()) == []
 
 
