@@ -57,7 +57,8 @@ def prepare_dataset(preset: Preset, variant: str | None, root: Path, digits: str
     """
     chosen = get_variant(variant or preset.variant)
     _require_trainable(chosen)
-    return generate(Request(chosen.name, root, 0, preset.sizes, digits or preset.digits, backgrounds))
+    digits = digits or preset.digits
+    return generate(Request(chosen.name, root, seed=0, sizes=preset.sizes, digits=digits, backgrounds=backgrounds))
 
 
 def configure(data: Path, network: str | NetworkSpec, seed: int, settings: RunSettings) -> RunConfig:

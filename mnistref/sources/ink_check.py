@@ -53,7 +53,7 @@ class Ink:
 
     def select(self, part: np.ndarray) -> "Ink":
         """Return the counts of some of the images."""
-        return Ink(*(counted[part] for counted in vars(self).values()))
+        return Ink(**{name: counted[part] for name, counted in vars(self).items()})
 
 
 def count_ink(images: np.ndarray) -> Ink:
