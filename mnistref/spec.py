@@ -6,9 +6,12 @@ data sets and the same `spec_id`.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
+
+from mnistref.common.errors import UsageProblemError
 
 LAW_VERSION = 1
 SPLITS = ("train", "val", "test")
@@ -31,19 +34,18 @@ UNITS = ("one", "all", "author")
 - all: every eligible digit of every image
 - author: the first N questions of `all`, as in the program of the PAN authors
 """
+VARIANT_NAME = "[a-z0-9_-]{1,64}"  # regular expression
 MAX_JITTER = 255
 MAX_DIGITS = 9
 MAX_SCALE = 8
 """Largest scale: up to it, multiples of 2⁻²¹ are exact in float32."""
-MAX_DISTRACTORS = 1000
-"""Largest number of distractors of a request."""
-MAX_CANVAS = 1024
-"""Largest canvas of a request, in pixels. A shard of 1,000 images then has 3 GB."""
+MAX_STORED = 2**15 - 1
+"""Largest canvas and number of distractors of a law. Shards store positions in 16 bits."""
+MAX_DISTRACTORS, MAX_CANVAS = 1000, 1024
+"""Largest number of distractors and largest canvas of a request. A shard of 1,000 images of 1024 px has 3 GB."""
 CLASSES = 10
-GLYPH = 28
-"""Side of a digit at scale 1 in pixels, for every canvas size."""
-PATCH = 5
-"""Side of a distractor patch at scale 1, in pixels."""
+GLYPH, PATCH = 28, 5
+"""Side of a digit and of a distractor patch at scale 1 in pixels, for every canvas size."""
 SCALE_BINS = ((0.5, 1.0), (1.0, 1.5), (1.5, 2.0), (2.0, 2.5), (2.5, 3.0))
 """Bins of the digit scale, as in Table 2 of the AttentionRNN paper. Bins are half-open, the last one is closed."""
 SCALE_BIN_NAMES = tuple(f"{lo}_{hi}" for lo, hi in SCALE_BINS)
@@ -56,6 +58,17 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "blue": (16, 98, 192),
 }
 """Reference RGB value of each colour, in the order of the labels."""
+
+
+def _is_integer(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high  # excludes bool
+
+
+def _is_range(value: object, most: float, kinds: tuple[type, ...] = (int,)) -> bool:
+    """Return whether a value is a tuple of two numbers of these types, 0 < first ≤ second ≤ most."""
+    if not isinstance(value, tuple) or len(value) != 2 or not all(type(number) in kinds for number in value):
+        return False
+    return bool(0 < value[0] <= value[1] <= most)
 
 
 def canonical_json(value: object) -> str:
@@ -123,9 +136,9 @@ class VariantSpec:
         canvas: side of the square image, in pixels.
         background: a key of `BACKGROUNDS`.
         query: one of `QUERIES`.
-        digits: inclusive range of the number of digits per image.
-        scales: range of the scale, a factor on the 28-pixel glyph.
-        repeats: inclusive range of how often the queried class occurs in an image.
+        digits: inclusive range of the number of digits per image, 1 … 9; (1, 1) without a query.
+        scales: range of the scale, a factor on the 28-pixel glyph, above 0 and at most 8.
+        repeats: inclusive range of how often the queried class occurs in an image, 1 … 5.
         distractors: number of distractor patches per image; 0 if `background` is `black`.
         jitter: standard deviation of the colour noise, 0 … 255, in units of a colour channel.
         splits: splits that can be generated.
@@ -135,8 +148,7 @@ class VariantSpec:
         expected_ink: expected mean ink of a digit, as a fraction of the canvas.
 
     Raises:
-        ValueError: `background`, `query`, `jitter` or `distractors` has a value that the renderers cannot draw; or
-            there is no query, although an image can have several digits.
+        UsageProblemError: no image can have such values. The message has the field, its value and the rule.
     """
 
     name: str
@@ -157,23 +169,41 @@ class VariantSpec:
     expected_ink: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise ValueError if a field has a value that the renderers cannot draw."""
-        for field, value, known in (
-            ("background", self.background, tuple(BACKGROUNDS)),
-            ("query", self.query, QUERIES),
-        ):
-            if value not in known:
-                raise ValueError(f"variant {self.name}: {field} is {value!r}, must be one of {', '.join(known)}")
-        if type(self.jitter) is not int or not 0 <= self.jitter <= MAX_JITTER:
-            raise ValueError(
-                f"variant {self.name}: jitter is {self.jitter!r}, must be an integer from 0 to {MAX_JITTER}"
-            )
-        if self.distractors and self.background == "black":
-            raise ValueError(
-                f"variant {self.name}: distractors is {self.distractors}, must be 0 with background 'black'"
-            )
-        if not self.asks and (self.digits, self.repeats) != ((1, 1), (1, 1)):
-            raise ValueError(f"variant {self.name}: digits is {self.digits}, must be (1, 1) without a query")
+        """Raise UsageProblemError unless images can have these values."""
+        for field, is_valid, rule in self._rules():
+            if not is_valid:
+                raise UsageProblemError(f"variant {self.name}: {field} is {getattr(self, field)!r}, must be {rule}")
+
+    def _rules(self) -> Iterator[tuple[str, bool, str]]:
+        """Yield fields, whether the value is valid, and the rule in words. A rule holds if those before it hold."""
+        yield "canvas", _is_integer(self.canvas, 1, MAX_STORED), f"an integer from 1 to {MAX_STORED}"
+        splits_valid = isinstance(self.splits, tuple) and list(self.splits) == [s for s in SPLITS if s in self.splits]
+        yield "splits", splits_valid and len(self.splits) > 0, f"one or more of {', '.join(SPLITS)}, in this order"
+        yield from self._law_rules()
+
+    def _law_rules(self) -> Iterator[tuple[str, bool, str]]:
+        """Yield those of `_rules` that are about the sampling law and its expected statistics."""
+        is_name = isinstance(self.name, str) and bool(re.fullmatch(VARIANT_NAME, self.name))
+        yield "name", is_name, "1 to 64 of the characters a–z, 0–9, _ and -"
+        for field, known in (("background", tuple(BACKGROUNDS)), ("query", QUERIES)):
+            yield field, getattr(self, field) in known, f"one of {', '.join(known)}"
+        most = len(COLORS)  # digits of the repeated class have different colours
+        yield "digits", _is_range(self.digits, MAX_DIGITS), f"two integers LOW ≤ HIGH from 1 to {MAX_DIGITS}"
+        yield "repeats", _is_range(self.repeats, most), f"two integers LOW ≤ HIGH from 1 to {most}"
+        yield "digits", self.asks or self.digits == (1, 1), "(1, 1) without a query"
+        yield "repeats", self.repeats[1] <= self.digits[0], f"at most {self.digits[0]}, the smallest number of digits"
+        yield "jitter", _is_integer(self.jitter, 0, MAX_JITTER), f"an integer from 0 to {MAX_JITTER}"
+        yield "distractors", _is_integer(self.distractors, 0, MAX_STORED), f"an integer from 0 to {MAX_STORED}"
+        yield "distractors", not self.distractors or self.background != "black", "0 with background 'black'"
+        rule = f"two numbers LOW ≤ HIGH above 0, at most {MAX_SCALE}"
+        yield "scales", _is_range(self.scales, MAX_SCALE, (int, float)), rule
+        smallest, largest = (PATCH if self.distractors else GLYPH) * self.scales[0], int(GLYPH * self.scales[1])
+        yield "scales", smallest >= 1, "larger, because digits or distractors are smaller than a pixel"
+        yield "canvas", largest <= self.canvas, f"{largest} or more, the side of the largest digit"
+        shares, bins = self.expected_shares, len(SCALE_BINS)
+        shares_valid = not shares or (len(shares) == bins and min(shares) >= 0 and abs(sum(shares) - 1) < 1e-6)
+        yield "expected_shares", shares_valid, f"{bins} shares with the sum 1, or none"
+        yield "expected_ink", 0 <= self.expected_ink <= 1, "a share from 0 to 1"
 
     @property
     def asks(self) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from bench.tasks.task_spec import LabelledImages, TaskSpec
 from mnistref.common.atomic_files import check_file, exclusive_atomic_folder, file_sha256, read_text
 from mnistref.common.errors import DataProblemError, UsageProblemError, did_you_mean
-from mnistref.spec import DISJOINT, SPLITS, RequestRecord, canonical_json
+from mnistref.spec import DISJOINT, MAX_STORED, SPLITS, RequestRecord, canonical_json
 
 TASK_FILE = "task.json"
 FORMAT_VERSION = 1
@@ -248,6 +248,7 @@ def _require_content(content: object) -> None:
         isinstance(content["task"], str)
         and isinstance(preparation, dict)
         and type(preparation.get("canvas")) is int
+        and 0 < preparation["canvas"] <= MAX_STORED
         and isinstance(labels, list)
         and all(isinstance(label, str) for label in labels)
         and isinstance(images, dict)
@@ -257,7 +258,7 @@ def _require_content(content: object) -> None:
         and all(f"{split}-{kind}.npy" in files for split in SPLITS for kind in (IMAGES, LABELS))
     )
     if not is_valid:
-        raise ValueError("an entry has a wrong type")
+        raise ValueError("an entry has a wrong type or value")
 
 
 @lru_cache(maxsize=64)

@@ -3,7 +3,7 @@
 Shapes: N images of H × W pixels.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +29,10 @@ class TaskSpec(VariantSpec):
     digits: tuple[int, int] = (1, 1)
     labels: tuple[str, ...] = ()
     has_masks: bool = False
+
+    def _law_rules(self) -> Iterator[tuple[str, bool, str]]:
+        """Yield nothing, because a task has no sampling law."""
+        yield from ()
 
     @property
     def label_names(self) -> tuple[str, ...]:

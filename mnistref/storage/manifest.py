@@ -240,23 +240,26 @@ def _parse_manifest(content: dict[str, object]) -> Manifest:
 def _variant(spec: SpecRecord, note: str) -> VariantSpec:
     """Return the sampling law of the data set, described as the known variant that it is or was changed from.
 
-    See `mnistref.variants.change_law`.
+    See `mnistref.variants.change_law`. Raise ValueError if no image can have this law.
     """
     law = spec["law"]
-    variant = VariantSpec(
-        name=spec["variant"],
-        summary="",
-        paper="none",
-        canvas=law["canvas"],
-        background=law["background"],
-        query=law["query"],
-        digits=_range(law["digits"]),
-        scales=_range(law["scales"]),
-        repeats=_range(law["repeats"]),
-        distractors=law["distractors"],
-        jitter=law["jitter"],
-        note=note,
-    )
+    try:
+        variant = VariantSpec(
+            name=spec["variant"],
+            summary="",
+            paper="none",
+            canvas=law["canvas"],
+            background=law["background"],
+            query=law["query"],
+            digits=_range(law["digits"]),
+            scales=_range(law["scales"]),
+            repeats=_range(law["repeats"]),
+            distractors=law["distractors"],
+            jitter=law["jitter"],
+            note=note,
+        )
+    except UsageProblemError as error:
+        raise ValueError(str(error)) from error
     known = VARIANTS.get(spec["variant"])
     if not known or spec["law_version"] != LAW_VERSION:
         return variant
@@ -288,8 +291,6 @@ def _require_consistent(manifest: Manifest) -> None:
     variant, spec, grounds = manifest.variant, manifest.spec, manifest.backgrounds
     if not manifest.splits:
         raise ValueError("it has no splits")
-    if any(low > high for low, high in (variant.digits, variant.scales, variant.repeats)):
-        raise ValueError("a range of its law is empty")
     if (manifest.digits.sha256, grounds and grounds.sha256) != (spec["digits"], spec["photos"]):
         raise ValueError("its sources differ from its spec")
     if bool(grounds) != (variant.background == "photo") or len(manifest.photos) != (grounds.count if grounds else 0):

@@ -16,7 +16,18 @@ from dataclasses import dataclass
 from reprlib import repr as shortened
 from typing import TypeAlias
 
-from mnistref.spec import BACKGROUNDS, COLORS, MAX_DIGITS, MAX_JITTER, MAX_SCALE, POOLS, QUERIES, SPLITS
+from mnistref.spec import (
+    BACKGROUNDS,
+    COLORS,
+    MAX_DIGITS,
+    MAX_JITTER,
+    MAX_SCALE,
+    MAX_STORED,
+    POOLS,
+    QUERIES,
+    SPLITS,
+    VARIANT_NAME,
+)
 from mnistref.storage.schema import SHARD_IMAGES
 
 MAX_COUNT = 2**31 - 1
@@ -63,7 +74,7 @@ STRING = Rule("a string of valid Unicode", lambda v: isinstance(v, str) and not 
 """Strings that can be encoded as UTF-8. JSON can escape single surrogates."""
 SHA256 = pattern("a SHA-256 in lower-case hexadecimal", "[0-9a-f]{64}")
 
-_WORD = pattern("1 to 64 of the characters a–z, 0–9, _ and -", "[a-z0-9_-]{1,64}")
+_WORD = pattern("1 to 64 of the characters a–z, 0–9, _ and -", VARIANT_NAME)
 _SCALE = Rule(
     f"a number above 0, at most {MAX_SCALE}",
     lambda value: isinstance(value, int | float) and value is not True and 0 < value <= MAX_SCALE,
@@ -74,13 +85,13 @@ _DIGITS, _SOURCE = (
 )
 
 LAW: Schema = {
-    "canvas": integer(1, 2**15 - 1),
+    "canvas": integer(1, MAX_STORED),
     "background": one_of(*BACKGROUNDS),
     "query": one_of(*QUERIES),
     "digits": (_DIGITS, _DIGITS),
     "scales": (_SCALE, _SCALE),
     "repeats": (_DIGITS, _DIGITS),
-    "distractors": integer(0, 2**15 - 1),
+    "distractors": integer(0, MAX_STORED),
     "jitter": integer(0, MAX_JITTER),
 }
 

@@ -1,11 +1,13 @@
 """Specifications: refused fields of variants, and fingerprints equal to those of the stored cards of data sets."""
 
+import math
 import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from mnistref.common.errors import UsageProblemError
 from mnistref.sources.photos import PhotoList
 from mnistref.spec import BACKGROUNDS, QUERIES, DatasetSpec, VariantSpec
 from mnistref.variants import VARIANTS, get_variant
@@ -20,13 +22,55 @@ REFUSED = [
     ({"background": "black", "distractors": 1}, "distractors is 1, must be 0 with background 'black'"),
     ({"query": "none"}, r"digits is \(5, 9\), must be \(1, 1\) without a query"),
     ({"query": "none", "digits": (1, 2)}, "digits is"),
+    ({"query": "none", "digits": (1, 1), "repeats": (1, 2)}, r"repeats is \(1, 2\), must be at most 1, the smallest"),
+    *(
+        ({"digits": value}, f"digits is {re.escape(repr(value))}, must be two integers LOW ≤ HIGH from 1 to 9")
+        for value in ((12, 12), (0, 3), (5, 10), (4, 3), (1.0, 2), (True, 2), (5,), (1, 2, 3), [1, 2], 5, None)
+    ),
+    *(
+        ({"repeats": value}, f"repeats is {re.escape(repr(value))}, must be two integers LOW ≤ HIGH from 1 to 5")
+        for value in ((0, 1), (2, 1), (1, 6), (1, 1.0), "12")
+    ),
+    ({"repeats": (2, 3), "digits": (2, 9)}, "repeats is .*, must be at most 2, the smallest number of digits"),
+    *(
+        ({"scales": value}, "scales is .*, must be two numbers LOW ≤ HIGH above 0, at most 8")
+        for value in ((0, 1), (-1, 1), (1, 0.5), (1, 8.1), (1, math.inf), (math.nan, 1), (0.5, math.nan), ("1", 2), 1.0)
+    ),
+    ({"scales": (0.03, 1)}, "scales is .*, must be larger, because digits or distractors are smaller than a pixel"),
+    (
+        {"background": "photo", "distractors": 1, "scales": (0.1, 1)},
+        "scales is .*, must be larger, because digits or distractors are smaller than a pixel",
+    ),
+    ({"canvas": 83}, "canvas is 83, must be 84 or more, the side of the largest digit"),
+    *(({"canvas": value}, "canvas is .*, must be an integer from 1 to 32767") for value in (0, -1, 2**15, 48.0, True)),
+    *(
+        ({"background": "photo", "distractors": value}, "distractors is .*, must be an integer from 0 to 32767")
+        for value in (-1, 1.5, True, None, 2**15)
+    ),
+    *(
+        ({"splits": value}, "splits is .*, must be one or more of train, val, test, in this order")
+        for value in ((), ("train", "train"), ("test", "train"), ("dev",), "test", ["test"])
+    ),
+    *(
+        ({"expected_shares": value}, "expected_shares is .*, must be 5 shares with the sum 1, or none")
+        for value in ((1.0,), (0.5,) * 5, (-1.0, 2.0, 0.0, 0.0, 0.0))
+    ),
+    *(({"expected_ink": value}, "expected_ink is .*, must be a share from 0 to 1") for value in (-0.1, 1.1)),
 ]
 
 
 @pytest.mark.parametrize(("fields", "message"), REFUSED)
 def test_fields_that_cannot_be_drawn_are_refused(fields: dict[str, Any], message: str):
-    with pytest.raises(ValueError, match=f"^variant mine: {message}"):
-        VariantSpec("mine", "", "none", 48, **{"background": "black", **fields})
+    with pytest.raises(UsageProblemError, match=f"^variant mine: {message}"):
+        VariantSpec("mine", "", "none", **{"canvas": 100, "background": "black", **fields})
+    with pytest.raises(UsageProblemError, match=f"^variant mref: {message}"):
+        replace(VARIANTS["mref"], **{"background": "black", **fields})
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "Mine", "my variant", "a" * 65, None, 7])
+def test_names_that_cannot_be_part_of_the_name_of_a_folder_are_refused(name):
+    with pytest.raises(UsageProblemError, match=r"name is .*, must be 1 to 64 of the characters"):
+        VariantSpec(name, "", "none", 100, "black")
 
 
 @pytest.mark.parametrize("background", BACKGROUNDS)
