@@ -8,7 +8,7 @@ from bench.attention.slot import READOUT, Layout, Slot
 from mnistref.common.errors import UsageProblemError
 
 ATTRIBUTE = "attribute"
-"""The default network: the attribute CNN of the papers; the same as `bench.config.DEFAULT_NETWORK`."""
+"""The default network, that of the papers: `bench.config.DEFAULT_NETWORK`, which mechanisms may not import."""
 
 
 def require_slots_exist(attn: str, count: int, slots: int) -> None:

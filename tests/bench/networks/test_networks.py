@@ -8,7 +8,9 @@ import torch
 
 import bench
 from bench.attention import MECHANISMS
+from bench.attention.network import ATTRIBUTE
 from bench.attention.slot import BLOCK, GATE, READOUT, SCALE
+from bench.config import DEFAULT_NETWORK, DEFAULT_WIDTH
 from bench.networks import NETWORKS, layout_of, resolve
 from mnistref.common.errors import UsageProblemError
 from tests.bench.attention.user_modules import GOOD, TWO_LEVELS, write_module
@@ -36,6 +38,12 @@ def small(attn: str, network: str, queries: int = 3, seed: int = 0):
     return bench.create_model(
         attn, classes=4, queries=queries, size=(SIDE, SIDE), width=SMALL[network], network=network
     )
+
+
+def test_the_default_network_has_one_name_and_is_the_first_in_lists():
+    """`bench.attention` may not import `bench.config`, so both state the name."""
+    assert ATTRIBUTE == DEFAULT_NETWORK == next(iter(NETWORKS)) == resolve("none").architecture
+    assert NETWORKS[DEFAULT_NETWORK].width == DEFAULT_WIDTH
 
 
 @pytest.mark.parametrize("attn", MECHANISMS)
