@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -162,7 +163,7 @@ def _evaluation_mode(network: nn.Module) -> Iterator[None]:
 
 def _tabulate(data: EvaluationData, values: QuestionValues, has_answers: bool) -> pd.DataFrame:
     every = {name: tensor.cpu().numpy() for name, tensor in values.every.items()}
-    columns: dict[str, Any] = {name: getattr(data.triples, name) for name in ("image", "query", "label")}
+    columns: dict[str, np.ndarray] = {name: getattr(data.triples, name) for name in ("image", "query", "label")}
     columns |= {} if data.scale is None else {"scale": data.scale}
     if has_answers:
         columns |= {"prediction": every[ANSWER].astype("int64"), "correct": every[RIGHT].astype(bool)}
@@ -183,7 +184,7 @@ class MapScores:
     maps: pd.DataFrame = field(repr=False)
 
 
-def score_maps(maps: Maps, targets: Any, *, power: float = 1.0) -> MapScores:
+def score_maps(maps: Maps, targets: object, *, power: float = 1.0) -> MapScores:
     """Return the measures of attention maps of any origin against masks.
 
     Args:

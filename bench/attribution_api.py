@@ -97,7 +97,7 @@ def saliency(
         found = explain_questions(network, questions, [chosen], options)
     if method not in found.maps:
         raise ValueError(f"the network has no map by the method {method}: it has {chosen.absence}")
-    columns: dict[str, Any] = {name: getattr(data.triples, name) for name in ("image", "query", "label")}
+    columns: dict[str, np.ndarray] = {name: getattr(data.triples, name) for name in ("image", "query", "label")}
     columns["correct"] = found.right.bool().numpy()
     columns |= {name: values.numpy() for name, values in found.measures[method].items()}
     means = {name: float(values.mean()) for name, values in found.measures[method].items()}

@@ -11,8 +11,6 @@ Shapes: B images, H × W pixels, h × w positions of a map, T answers. All funct
 Ambiguous arguments raise a ValueError that explains what to pass. No images (B = 0) give an empty result.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -68,7 +66,7 @@ def attended(masks: Maps, size: tuple[int, int], power: float = 1.0) -> Tensor:
     return _attended(maps, size, power)
 
 
-def mask_correctness(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
+def mask_correctness(masks: Maps, target: object, power: float = 1.0) -> Tensor:
     """Return the share of the attention that lies on the target: Σ product · target (ARNN Table 2).
 
     Args:
@@ -82,7 +80,7 @@ def mask_correctness(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
     return _share_on(*_product(masks, target, power))
 
 
-def true_positive_ratio(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
+def true_positive_ratio(masks: Maps, target: object, power: float = 1.0) -> Tensor:
     """Return `mask_correctness` of the last map only (PAN Table 1b).
 
     Args:
@@ -97,7 +95,7 @@ def true_positive_ratio(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
     return _share_on(_attended(maps[-1:], tuple(target.shape[1:]), power), target)
 
 
-def pointing_game(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
+def pointing_game(masks: Maps, target: object, power: float = 1.0) -> Tensor:
     """Return whether the maximum of the product lies on the target (Zhang et al., ECCV 2016).
 
     A constant map has no maximum, and scores 0; so does a product that is zero everywhere. If several, but not all
@@ -116,7 +114,7 @@ def pointing_game(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
     return unchecked.peak_on(product, target) if len(target) else product.new_zeros(0)
 
 
-def mask_area(target: Any) -> Tensor:
+def mask_area(target: object) -> Tensor:
     """Return the target's share of the image, which is the `mask_correctness` of the uniform map.
 
     Args:
@@ -128,7 +126,7 @@ def mask_area(target: Any) -> Tensor:
     return unchecked.area_of(convert_target(target))
 
 
-def score_histogram(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
+def score_histogram(masks: Maps, target: object, power: float = 1.0) -> Tensor:
     """Return histograms of the attention per pixel: i8 (2, BINS), for pixels on the target and for all others.
 
     To evaluate a test set in parts, add up the histograms, and pass the sum to `precision_recall`. The relative width
@@ -142,7 +140,7 @@ def score_histogram(masks: Maps, target: Any, power: float = 1.0) -> Tensor:
     return unchecked.histogram_of(*_product(masks, target, power))
 
 
-def precision_recall(histogram: Any, points: int = 101) -> PrecisionRecall:
+def precision_recall(histogram: object, points: int = 101) -> PrecisionRecall:
     """Return precision and recall of pixels over thresholds of the attention (PAN Fig. 6b).
 
     A pixel is predicted to belong to the queried digit if the normalised product of the maps is at least the threshold.
@@ -158,7 +156,7 @@ def precision_recall(histogram: Any, points: int = 101) -> PrecisionRecall:
     return curve._replace(area=min(curve.area, 1.0))  # rounding may exceed 1
 
 
-def scale_bin(scale: Any) -> Tensor:
+def scale_bin(scale: object) -> Tensor:
     """Return the index of the bin of `SCALE_BINS` that contains each scale, i8 (T,); −1 outside all bins.
 
     A bin contains its lower edge; the last bin also contains 3.0.
@@ -172,7 +170,7 @@ def scale_bin(scale: Any) -> Tensor:
     return unchecked.scale_bin(convert_scales(scale))
 
 
-def accuracy_per_scale(correct: Any, scale: Any) -> dict[str, tuple[float | None, int]]:
+def accuracy_per_scale(correct: object, scale: object) -> dict[str, tuple[float | None, int]]:
     """Return accuracy and count in each scale bin of ARNN Table 2: [0.5, 1.0), … [2.5, 3.0].
 
     Args:
@@ -185,7 +183,7 @@ def accuracy_per_scale(correct: Any, scale: Any) -> dict[str, tuple[float | None
     return unchecked.accuracy_per_scale(*convert_answers(correct, scale))
 
 
-def _product(masks: Maps, target: Any, power: float) -> tuple[Tensor, Tensor]:
+def _product(masks: Maps, target: object, power: float) -> tuple[Tensor, Tensor]:
     """Return the normalised product of the maps, and the target."""
     maps, target, power = convert_maps_and_target(masks, target, power)
     return _attended(maps, tuple(target.shape[1:]), power), target

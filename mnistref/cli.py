@@ -3,14 +3,14 @@
 import logging
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mnistref.common.click_program import EXISTING, FOLDER, HeadedCommand, RangeType, headed_option, program
 from mnistref.common.console import emit, emit_json, in_user_spelling, log_once
 from mnistref.common.text_table import table
-from mnistref.spec import DISJOINT, POOLS
+from mnistref.spec import DISJOINT, POOLS, VariantSpec
 
 if TYPE_CHECKING:
     _TextType = click.ParamType[str]
@@ -32,7 +32,7 @@ class _ExportFormat(_TextType):
         return "|".join(FORMATS)
 
 
-def _note(variant: Any) -> None:
+def _note(variant: VariantSpec) -> None:
     """Log the note of a variant, if it has one."""
     if variant.note:
         log_once(f"{variant.name} is {variant.note}")

@@ -12,13 +12,30 @@ from typing import Any, TypedDict
 from mnistref.common.errors import UsageProblemError, did_you_mean
 from mnistref.spec import GLYPH, MAX_CANVAS, MAX_DIGITS, MAX_DISTRACTORS, MAX_SCALE, PATCH, VariantSpec
 
+
+class _Expected(TypedDict):
+    """The expected statistics of a law, see `VariantSpec`."""
+
+    expected_shares: tuple[float, ...]
+    expected_ink: float
+
+
+class _Small(_Expected):
+    """The fields of small variants for first steps."""
+
+    digits: tuple[int, int]
+    scales: tuple[float, float]
+    first_steps: bool
+    note: str
+
+
 # Rejection sampling has no closed form, so the expected values were counted over 400,000 images
 # (200,000 at 224 px) with the training digits of MNIST.
 _AT_100: dict[str, Any] = {"expected_shares": (0.708, 0.173, 0.056, 0.034, 0.029), "expected_ink": 0.0234}
 _AT_224: dict[str, Any] = {"expected_shares": (0.301, 0.247, 0.194, 0.147, 0.111), "expected_ink": 0.01056}
 # A single digit is never rejected, so its scale is uniform. The ink was counted over 200,000 images.
-_ONE_AT_100: dict[str, Any] = {"expected_shares": (0.2, 0.2, 0.2, 0.2, 0.2), "expected_ink": 0.0701}
-_SMALL: dict[str, Any] = {
+_ONE_AT_100: _Expected = {"expected_shares": (0.2, 0.2, 0.2, 0.2, 0.2), "expected_ink": 0.0701}
+_SMALL: _Small = {
     "digits": (2, 4),
     "scales": (0.5, 1.0),
     "first_steps": True,

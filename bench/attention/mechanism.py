@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from bench.attention import user_code
 from mnistref.common.atomic_files import working_directory_kept
@@ -19,6 +19,18 @@ Option = bool | int | float | str
 """The value of an option, such as 5 in `arnn:context=5`."""
 _SHIPPED = "bench.attention."
 """How the target of a mechanism of this project begins, such as "bench.attention.arnn:AttentionRNN"."""
+
+
+class MechanismDescription(TypedDict):
+    """What lists say about a mechanism, see `Mechanism`. `options` has the values as text."""
+
+    name: str
+    aliases: list[str]
+    paper: str
+    summary: str
+    slots: str
+    uses_query: bool
+    options: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,7 @@ class Mechanism:
         former = {name: f"{name}={_format_option(value)}" for name, value in self.former.items()}
         return ":".join([self.name, *(text for _, text in sorted((former | stated).items()))])
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> MechanismDescription:
         """Return name, aliases, paper, summary, slots, and options with their values, for lists."""
         slots = "none" if not self.target else f"last {self.levels}" if self.levels > 1 else "all"
         options = self.parameters() if self.target else {}

@@ -19,6 +19,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from bench.attention import user_code
@@ -246,7 +247,7 @@ def _imports_from(folder: Path) -> Iterator[list[str]]:
         sys.modules.update(aside)
 
 
-def _file_of(module: Any) -> Path | None:
+def _file_of(module: object) -> Path | None:
     file = getattr(module, "__dict__", {}).get("__file__")
     return Path(file).resolve() if isinstance(file, str) else None
 
@@ -265,7 +266,7 @@ def _would_shadow(name: str, folder: Path) -> bool:
     return file is None or not {"site-packages", "dist-packages"} & {*file.parts}
 
 
-def _class_of(module: Any, name: str, path: Path) -> Any:
+def _class_of(module: ModuleType, name: str, path: Path) -> Any:
     from torch import nn
 
     classes = {

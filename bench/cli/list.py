@@ -43,15 +43,15 @@ def list_mechanisms(pattern: str, only_networks: bool, as_json: bool) -> None:
     entries = []
     for mechanism in matching:
         try:
-            entries.append(mechanism.describe() | {"params": count_parameters(mechanism.name)})
+            entries.append((mechanism.describe(), count_parameters(mechanism.name)))
         except UsageProblemError as error:  # a mechanism of another package may fail
             logging.warning("skipped: %s", error)
     if as_json:
-        return emit_json(entries)
+        return emit_json([entry | {"params": parameters} for entry, parameters in entries])
     rows = [["mechanism", "slots", "parameters", "paper", "what it does", "options"]]
-    for entry in entries:
+    for entry, parameters in entries:
         options = " ".join(f"{name}={value}" for name, value in entry["options"].items())
-        rows.append([entry["name"], entry["slots"], f"{entry['params']:,}", entry["paper"], entry["summary"], options])
+        rows.append([entry["name"], entry["slots"], f"{parameters:,}", entry["paper"], entry["summary"], options])
     emit(table(rows))
     if pattern == "*":
         emit("")

@@ -5,9 +5,9 @@ stream. The batches have the same bits as those of a `Resident` split.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -98,7 +98,7 @@ class Streamed(Split):
 
         PyTorch's allocator reuses a pinned tensor only after its copy is complete.
         """
-        context: Any = torch.cuda.stream(copy_stream) if copy_stream else nullcontext()
+        context: AbstractContextManager[object] = torch.cuda.stream(copy_stream) if copy_stream else nullcontext()
         wanted = [self.images, self._masks()] if ink else [self.images]
         with context:
             on_host = [self._gather(images, rows, pinned=copy_stream is not None) for images in wanted]

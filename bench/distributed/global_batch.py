@@ -14,7 +14,7 @@ Limitations:
 - Other operations over the batch, such as a mean over all rows, see only the rows of their own process.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -73,7 +73,9 @@ class _GlobalBatchNorm(TorchFunctionMode):
         super().__init__()
         self._how = add, parts, part
 
-    def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> object:
         if func is F.batch_norm:
             return self._batch_norm(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
@@ -168,7 +170,9 @@ class _GlobalDraws(TorchDispatchMode):
         TorchDispatchMode.__init__(self)
         self._kinds = kinds
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> object:
         kwargs = kwargs or {}
         if func.overloadpacket not in _DRAWS:
             return func(*args, **kwargs)
@@ -184,19 +188,19 @@ class _GlobalDraws(TorchDispatchMode):
             return args[0].copy_(drawn)
         return drawn
 
-    def _rows_in(self, value: Any) -> RowRange | None:
+    def _rows_in(self, value: object) -> RowRange | None:
         """Return the first kind of rows whose number divides the first dimension of a tensor or of a size."""
         length = _length(value)
         return next((rows for rows in self._kinds if length and length % (rows.stop - rows.start) == 0), None)
 
 
-def _length(value: Any) -> int:
+def _length(value: object) -> int:
     """Return the first dimension of a tensor or of a size; 0 if there is none."""
     shape = value.shape if isinstance(value, Tensor) else value if isinstance(value, list | tuple) else ()
     return shape[0] if len(shape) else 0
 
 
-def _enlarged(value: Any, rows: RowRange) -> Any:
+def _enlarged(value: Any, rows: RowRange) -> object:
     """Return an argument of a draw, enlarged to the global batch. Arguments of other lengths are returned unchanged."""
     own, length = rows.stop - rows.start, _length(value)
     if not length or length % own:

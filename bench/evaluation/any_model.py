@@ -13,7 +13,7 @@ from bench.evaluation.output_checks import require_map_shapes
 from bench.evaluation.plain_tensors import as_tensor
 from bench.model import Output, SlotNetwork
 
-Model = Callable[..., Any]
+Model = Callable[..., object]
 """A module or function: images f4 (B, 3, H, W) in 0 … 1, and query i8 (B,) unless they have none → see `AnyModel`."""
 
 _EXPECTED = "return logits (B, {classes}), (logits, map), (logits, [maps]), or maps alone, (B, h, w) or (B, 1, h, w)"
@@ -99,14 +99,14 @@ def as_network(model: Model, classes: int, asks: bool = True) -> nn.Module:
 
 
 def _split(
-    returned: Any, classes: int, keeps_gradients: bool = False
+    returned: object, classes: int, keeps_gradients: bool = False
 ) -> tuple[Tensor | None, list[Tensor], dict[str, Any]]:
     """Return the logits or None, the maps (B, 1, h, w) each, and further fields of `Output`."""
     if hasattr(returned, "logits"):
         maps = getattr(returned, "masks", None)
         others = {name: getattr(returned, name) for name in ("last_mask", "mask_power") if hasattr(returned, name)}
         return _floats(returned.logits, "the logits", keeps_gradients), _maps([] if maps is None else maps), others
-    parts: Sequence[Any] = returned if isinstance(returned, list | tuple) else [returned]
+    parts: Sequence[object] = returned if isinstance(returned, list | tuple) else [returned]
     sizes = [getattr(part, "ndim", None) for part in parts]
     if sizes == [2]:
         return _floats(parts[0], "the logits", keeps_gradients), [], {}
@@ -117,7 +117,7 @@ def _split(
     raise ValueError(f"the model returned {_describe(returned)}; {_EXPECTED.format(classes=classes)}")
 
 
-def _maps(returned: Any) -> list[Tensor]:
+def _maps(returned: object) -> list[Tensor]:
     """Return maps as a list of (B, 1, h, w). Other shapes are left for `require_map_shapes`."""
     maps = [
         _floats(part, f"map {k}")
@@ -126,13 +126,13 @@ def _maps(returned: Any) -> list[Tensor]:
     return [mask.unsqueeze(1) if mask.ndim == 3 else mask for mask in maps]
 
 
-def _floats(value: Any, label: str, keeps_gradients: bool = False) -> Tensor:
+def _floats(value: object, label: str, keeps_gradients: bool = False) -> Tensor:
     tensor = as_tensor(value, label)
     tensor = tensor if keeps_gradients else tensor.detach()
     return tensor if tensor.is_floating_point() else tensor.float()
 
 
-def _describe(returned: Any) -> str:
+def _describe(returned: object) -> str:
     """Return type and shape of an output, for messages."""
     if isinstance(returned, list | tuple):
         return f"a {type(returned).__name__} of {len(returned)}: {', '.join(map(_describe, returned[:4]))}"

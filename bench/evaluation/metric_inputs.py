@@ -30,7 +30,7 @@ _MAX_COUNT = 2.0**53
 """Maximal number of pixels of a histogram. Floats in double precision represent each number up to it."""
 
 
-def convert_power(power: Any) -> float:
+def convert_power(power: object) -> float:
     """Return the exponent of a product of maps as a float.
 
     Raises:
@@ -60,7 +60,7 @@ def convert_size(size: Any) -> tuple[int, int]:
     return height, width
 
 
-def convert_target(target: Any, images: int | None = None) -> Tensor:
+def convert_target(target: object, images: int | None = None) -> Tensor:
     """Return a target as bool (B, H, W).
 
     Args:
@@ -172,7 +172,7 @@ def _in_range(mask: Tensor) -> Tensor:
     return (mask if mask.dtype == torch.float64 else mask.float()) + 0.0  # adding 0.0 turns -0.0 into 0.0
 
 
-def convert_maps_and_target(masks: Maps, target: Any, power: Any) -> tuple[list[Tensor], Tensor, float]:
+def convert_maps_and_target(masks: Maps, target: object, power: object) -> tuple[list[Tensor], Tensor, float]:
     """Return maps, target and power, checked and converted.
 
     Raises:
@@ -201,7 +201,7 @@ def _require_one_image_per_map(maps: Sequence[Tensor], target: Any) -> None:
         )
 
 
-def convert_histogram(histogram: Any) -> Tensor:
+def convert_histogram(histogram: object) -> Tensor:
     """Return counts of pixels on the target and elsewhere as i8 (2, N).
 
     Raises:
@@ -223,7 +223,7 @@ def convert_histogram(histogram: Any) -> Tensor:
     return counts.long()
 
 
-def convert_points(points: Any) -> int:
+def convert_points(points: object) -> int:
     """Return the number of recalls at which a curve is given.
 
     Raises:
@@ -234,7 +234,7 @@ def convert_points(points: Any) -> int:
     return int(points)
 
 
-def convert_scales(scale: Any) -> Tensor:
+def convert_scales(scale: object) -> Tensor:
     """Return scales as floats of any shape.
 
     Raises:
@@ -247,7 +247,7 @@ def convert_scales(scale: Any) -> Tensor:
     return scales
 
 
-def convert_answers(correct: Any, scale: Any) -> tuple[Tensor, Tensor]:
+def convert_answers(correct: object, scale: object) -> tuple[Tensor, Tensor]:
     """Return which answers are right, bool (T,), and their scales, (T,).
 
     Raises:
@@ -274,10 +274,10 @@ def _count(flags: Tensor) -> int:
     return int((flags.flatten(1).any(dim=1) if flags.ndim > 1 else flags).sum())
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     """Return the beginning of a value's representation, in one line."""
     return " ".join(repr(value).split())[:60]
 
 
-def _shape(value: Any) -> str:
+def _shape(value: object) -> str:
     return str(tuple(value.shape)) if hasattr(value, "shape") else f"of {type(value).__name__}"

@@ -4,7 +4,6 @@ Pure. Shapes: B images, K classes, maps of h × w.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,6 +59,6 @@ def require_map_shapes(maps: Sequence[Tensor], images: int | None = None, size: 
             )
 
 
-def names_of(maps: Sequence[Any]) -> list[str]:
+def names_of(maps: Sequence[object]) -> list[str]:
     """Return the names of the maps in messages."""
     return [f"map {k}" for k in range(1, len(maps) + 1)]

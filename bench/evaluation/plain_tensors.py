@@ -20,7 +20,7 @@ _NUMPY: dict[str, dict[int, Any]] = {
 """NumPy's kind, and its size in bytes → the type that torch gets; 0 stands for any other size."""
 
 
-def as_tensor(value: Any, label: str) -> Tensor:
+def as_tensor(value: object, label: str) -> Tensor:
     """Return numbers or booleans as a plain dense tensor of real numbers.
 
     Args:
@@ -74,7 +74,7 @@ def _stacked(parts: list[Tensor], label: str) -> Tensor:
     return torch.stack(parts)
 
 
-def _from_numpy(value: Any, label: str) -> Tensor:
+def _from_numpy(value: object, label: str) -> Tensor:
     if _has_masked(value):
         raise ValueError(
             f"{label}: a masked array with masked entries; pass a plain one, such as .filled(0), or leave them out"
@@ -89,7 +89,7 @@ def _from_numpy(value: Any, label: str) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=kind, order="C"))
 
 
-def _has_masked(value: Any) -> bool:
+def _has_masked(value: object) -> bool:
     """Return whether an array, or any array in lists of arrays, has masked entries."""
     if isinstance(value, list | tuple):
         return any(_has_masked(part) for part in value)

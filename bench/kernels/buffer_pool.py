@@ -2,7 +2,6 @@
 
 import os
 import threading
-from typing import Any
 
 import numpy as np
 
@@ -30,7 +29,7 @@ class Pool:
         """Bytes of lent and unused arrays."""
         return self._lent + self._unused
 
-    def take(self, count: int, dtype: Any) -> np.ndarray:
+    def take(self, count: int, dtype: np.typing.DTypeLike) -> np.ndarray:
         """Return (count,) uninitialised numbers."""
         size = count * np.dtype(dtype).itemsize
         with self._lock:

@@ -7,19 +7,25 @@ length. Arrays are flat and contiguous, and `offset` counts elements. Bounds are
 
 import math
 import operator
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.base import BaseContext
+from numba.core.datamodel.manager import DataModelManager
 from numba.core.errors import TypingError
 from numba.core.imputils import lower_builtin
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.core.typing.context import BaseContext as TypingContext
+from numba.core.typing.templates import AbstractTemplate, Signature, infer_global, signature
 from numba.extending import intrinsic as _intrinsic
 from numba.extending import models, register_model
 
 intrinsic: Any = _intrinsic  # the decorated function has another signature than the one passed in
+
+Intrinsic: TypeAlias = tuple[Signature, Callable[..., ir.Value]]
+"""What an intrinsic returns: the types of its arguments and of its value, and the function that emits its code."""
 
 PIECE = 8
 """Lanes of one LLVM vector. LLVM would round a length of 24 up to 32, so a longer vector is an array of such pieces."""
@@ -28,7 +34,9 @@ PIECE = 8
 class Vector(types.Type):
     """A numba type: `lanes` numbers of a floating-point `dtype`; `lanes` is a multiple of PIECE."""
 
-    def __init__(self, dtype: types.Float, lanes: int) -> None:
+    def __init__(self, dtype: types.Type, lanes: int) -> None:
+        if not isinstance(dtype, types.Float):
+            raise TypingError(f"a vector of {dtype}: give a floating-point type")
         if lanes % PIECE:
             raise TypingError(f"a vector of {lanes} lanes: give a multiple of {PIECE}")
         self.dtype, self.lanes = dtype, lanes
@@ -42,7 +50,7 @@ class Vector(types.Type):
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, vector: Vector) -> None:
+    def __init__(self, manager: DataModelManager, vector: Vector) -> None:
         models.PrimitiveModel.__init__(self, manager, vector, ir.ArrayType(vector.piece, vector.lanes // PIECE))
 
 
@@ -57,18 +65,19 @@ def _join_pieces(builder: ir.IRBuilder, pieces: list[ir.Value]) -> ir.Value:
     return value
 
 
-def _register(operation: Callable[..., Any], emitted: str) -> None:
+def _register(operation: Callable[..., object], emitted: str) -> None:
     """Register an operation of two vectors, lane by lane."""
 
     @infer_global(operation)
     class _Typing(AbstractTemplate):
-        def generic(self, args: Any, kws: Any) -> Any:
+        def generic(self, args: Sequence[types.Type], kws: Mapping[str, types.Type]) -> Signature | None:
             if len(args) == 2 and isinstance(args[0], Vector) and args[0] == args[1]:
-                return signature(args[0], *args)
+                found: Signature = signature(args[0], *args)
+                return found
             return None
 
     @lower_builtin(operation, Vector, Vector)
-    def _lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    def _lower(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
         pairs = zip(*(_pieces(builder, value) for value in args), strict=True)
         return _join_pieces(builder, [getattr(builder, emitted)(*pair) for pair in pairs])
 
@@ -78,7 +87,7 @@ for _name, _emitted in (("add", "fadd"), ("sub", "fsub"), ("mul", "fmul"), ("tru
 
 
 def _addresses(
-    context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, offset: ir.Value, vector: Vector
+    context: BaseContext, builder: ir.IRBuilder, kind: types.Type, array: ir.Value, offset: ir.Value, vector: Vector
 ) -> list[ir.Value]:
     """Return the address of each piece in memory."""
     data = context.make_array(kind)(context, builder, array).data
@@ -87,11 +96,11 @@ def _addresses(
 
 
 @intrinsic
-def load(typing: Any, width: Any, array: Any, offset: Any) -> Any:
+def load(typing: TypingContext, width: types.UniTuple, array: types.Array, offset: types.Integer) -> Intrinsic:
     """Return array[offset : offset + len(width)] as a vector."""
     vector = Vector(array.dtype, len(width))
 
-    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
         places = _addresses(context, builder, sig.args[1], args[1], args[2], vector)
         return _join_pieces(builder, [builder.load(place, align=vector.dtype.bitwidth // 8) for place in places])
 
@@ -99,10 +108,10 @@ def load(typing: Any, width: Any, array: Any, offset: Any) -> Any:
 
 
 @intrinsic
-def store(typing: Any, array: Any, offset: Any, value: Any) -> Any:
+def store(typing: TypingContext, array: types.Array, offset: types.Integer, value: Vector) -> Intrinsic:
     """Set array[offset : offset + lanes] = value."""
 
-    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
         places = _addresses(context, builder, sig.args[0], args[0], args[1], value)
         for place, piece in zip(places, _pieces(builder, args[2]), strict=True):
             builder.store(piece, place, align=value.dtype.bitwidth // 8)
@@ -118,22 +127,22 @@ def _splat(builder: ir.IRBuilder, kind: ir.VectorType, value: ir.Value) -> ir.Va
 
 
 @intrinsic
-def splat(typing: Any, width: Any, value: Any) -> Any:
+def splat(typing: TypingContext, width: types.UniTuple, value: types.Float) -> Intrinsic:
     """Return a vector with the same number in every lane."""
     vector = Vector(value, len(width))
 
-    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
         return _join_pieces(builder, [_splat(builder, vector.piece, args[1])] * (vector.lanes // PIECE))
 
     return vector(width, value), emit
 
 
 @intrinsic
-def spread(typing: Any, width: Any, array: Any, offset: Any) -> Any:
+def spread(typing: TypingContext, width: types.UniTuple, array: types.Array, offset: types.Integer) -> Intrinsic:
     """Return a vector with array[offset] in every lane. Unlike indexing, it does not check for negative `offset`."""
     vector = Vector(array.dtype, len(width))
 
-    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
         data = context.make_array(sig.args[1])(context, builder, args[1]).data
         value = builder.load(builder.gep(data, [args[2]]))
         return _join_pieces(builder, [_splat(builder, vector.piece, value)] * (vector.lanes // PIECE))
@@ -150,10 +159,10 @@ def _fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Val
 
 
 @intrinsic
-def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+def fma(typing: TypingContext, a: Vector, b: Vector, c: Vector) -> Intrinsic:
     """Return a · b + c."""
 
-    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
         pieces = zip(*(_pieces(builder, value) for value in args), strict=True)
         return _join_pieces(builder, [_fma(builder, *three) for three in pieces])
 
@@ -161,10 +170,10 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @intrinsic
-def where_positive(typing: Any, x: Any, value: Any) -> Any:
+def where_positive(typing: TypingContext, x: Vector, value: Vector) -> Intrinsic:
     """Return value where x > 0 or x is NaN, and 0 elsewhere."""
 
-    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
         zero, pairs = _constant(sig.args[0].piece, 0.0), zip(*(_pieces(builder, part) for part in args), strict=True)
         return _join_pieces(builder, [builder.select(builder.fcmp_ordered("<=", a, zero), zero, b) for a, b in pairs])
 
@@ -178,10 +187,18 @@ def _part(builder: ir.IRBuilder, value: ir.Value, lanes: list[int], other: ir.Va
 
 
 @intrinsic
-def add_totals(typing: Any, out: Any, offset: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+def add_totals(
+    typing: TypingContext,
+    out: types.Array,
+    offset: types.Integer,
+    a: Vector,
+    b: Vector,
+    c: Vector,
+    d: Vector,
+) -> Intrinsic:
     """Add the totals of four vectors of PIECE lanes to out[offset : offset + 4], faster than with separate sums."""
 
-    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
         a, b, c, d = (_pieces(builder, value)[0] for value in args[2:])
 
         def folded(x: ir.Value, y: ir.Value, lanes: list[int]) -> ir.Value:
@@ -200,14 +217,22 @@ def add_totals(typing: Any, out: Any, offset: Any, a: Any, b: Any, c: Any, d: An
 
 
 @intrinsic
-def transpose_block(typing: Any, source: Any, offset: Any, stride: Any, out: Any, to: Any, step: Any) -> Any:
+def transpose_block(
+    typing: TypingContext,
+    source: types.Array,
+    offset: types.Integer,
+    stride: types.Integer,
+    out: types.Array,
+    to: types.Integer,
+    step: types.Integer,
+) -> Intrinsic:
     """Set out[to + c · step + r] = source[offset + r · stride + c] for r, c < PIECE: transpose a square block."""
     vector = Vector(source.dtype, PIECE)
 
-    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
         source, offset, stride, out, to, step = args
 
-        def places(kind: Any, array: ir.Value, first: ir.Value, between: ir.Value) -> list[ir.Value]:
+        def places(kind: types.Type, array: ir.Value, first: ir.Value, between: ir.Value) -> list[ir.Value]:
             starts = (builder.add(first, builder.mul(between, ir.Constant(between.type, k))) for k in range(PIECE))
             return [_addresses(context, builder, kind, array, start, vector)[0] for start in starts]
 
@@ -282,19 +307,19 @@ def _tanh(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
 
 
 def _by_piece(function: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Callable[..., ir.Value]:
-    def emit(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+    def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
         return _join_pieces(builder, [function(builder, piece) for piece in _pieces(builder, args[0])])
 
     return emit
 
 
 @intrinsic
-def sigmoid(typing: Any, x: Any) -> Any:
+def sigmoid(typing: TypingContext, x: Vector) -> Intrinsic:
     """Return 1 / (1 + exp(−x))."""
     return x(x), _by_piece(_sigmoid)
 
 
 @intrinsic
-def tanh(typing: Any, x: Any) -> Any:
+def tanh(typing: TypingContext, x: Vector) -> Intrinsic:
     """Return (exp(2x) − 1) / (exp(2x) + 1), accurate to the last places also near 0."""
     return x(x), _by_piece(_tanh)

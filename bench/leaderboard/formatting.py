@@ -179,7 +179,7 @@ def _text_cells(board: pd.DataFrame, letters: dict[str, str], markdown: bool) ->
     return columns
 
 
-def _cells(values: Iterable[Any], column: Column) -> list[str]:
+def _cells(values: Iterable[object], column: Column) -> list[str]:
     """Return the values of a column as text."""
     number_format = str if column.integer or column.number_format is None else column.number_format
     return [_format_value(value, number_format) for value in values]

@@ -6,7 +6,7 @@ channels: it is the number of channels of the first stage, and each network has 
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from bench.attention import NetworkSpec, resolve_network
 from bench.attention.network import ATTRIBUTE
@@ -18,6 +18,26 @@ if TYPE_CHECKING:
     from bench.networks.base import SlotNetwork
 
 _HERE = "bench.networks."
+
+
+class SlotDescription(TypedDict):
+    """What lists say about a slot, see `bench.attention.slot.Slot`."""
+
+    name: str
+    channels: int
+    size: list[int]
+    kind: str
+
+
+class NetworkDescription(TypedDict):
+    """What lists say about a network, see `Network`. `params` are those without attention and query."""
+
+    name: str
+    paper: str
+    summary: str
+    width: int
+    slots: list[SlotDescription]
+    params: int
 
 
 @dataclass(frozen=True)
@@ -49,7 +69,7 @@ class Network:
         """Return the slots for images of size (H, W) in pixels; a width of None is the default."""
         return self.cls.layout_of(width or self.width, size)
 
-    def describe(self, size: tuple[int, int] = (32, 32), classes: int = 10) -> dict[str, Any]:
+    def describe(self, size: tuple[int, int] = (32, 32), classes: int = 10) -> NetworkDescription:
         """Return name, paper, summary, width, slots and parameters without attention and query, for lists.
 
         Args:
@@ -61,7 +81,9 @@ class Network:
         with torch.random.fork_rng(devices=[]):
             model = self.cls.create(resolve("none", network=self.name), classes, 0, size)
         layout = self.layout(None, size)
-        slots = [{"name": s.name, "channels": s.channels, "size": [*s.size], "kind": s.kind} for s in layout.slots]
+        slots: list[SlotDescription] = [
+            {"name": s.name, "channels": s.channels, "size": [*s.size], "kind": s.kind} for s in layout.slots
+        ]
         return {
             "name": self.name,
             "paper": self.paper,

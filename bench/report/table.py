@@ -213,7 +213,7 @@ def _cell(column: Column, entry: BoardEntry) -> Cell:
     return Cell(column.name, text, repr(exact), _extra(column, entry.row), note, numeric=True)
 
 
-def _extra(column: Column, row: Mapping[str, Any]) -> str:
+def _extra(column: Column, row: Mapping[str, object]) -> str:
     """Return the text after a number: a mark, a source, or the bounds of its interval."""
     if column.name == SEEDS:
         return "†" if row[SEEDS] == 1 else ""

@@ -8,7 +8,7 @@ test questions are those of the run. Every number of a table is derived from bot
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 from torch import Tensor
@@ -117,7 +117,7 @@ class _TestRecord(StoredRecord[RobustnessRecord]):
         """
         new = {(tested["dataset"], tested["split"]) for tested, _ in tests}
         earlier = self._read_settings(folder)
-        arrays: dict[str, Any] = {}
+        arrays: dict[str, Tensor] = {}
         kept: list[TestedSet] = []
         if earlier is not None and earlier["dataset"] == dataset:
             kept = [tested for tested in earlier["sets"] if (tested["dataset"], tested["split"]) not in new]

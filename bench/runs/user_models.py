@@ -6,7 +6,8 @@ own folder, see `bench.attention.plugins`. Weights that the function loads are n
 
 import inspect
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 from bench.attention.plugins import execute_file, hash_source
 from bench.evaluation.any_model import Model
@@ -58,7 +59,7 @@ def make_user_model(text: str) -> UserModel:
     return UserModel(name, model, {name: path_to_text(where), **near_files})
 
 
-def _call(module: Any, name: str, path: Path) -> Model:
+def _call(module: ModuleType, name: str, path: Path) -> Model:
     """Return what the function returns. The module is executed already."""
     found = getattr(module, name, None)
     if not callable(found):

@@ -8,7 +8,6 @@ import itertools
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -18,6 +17,7 @@ from mnistref.common.errors import UsageProblemError
 from mnistref.common.figure_files import save_figure
 
 try:
+    from matplotlib.axes import Axes
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -46,7 +46,7 @@ def draw(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str], pat
     save_figure(figure(rows, title, notes), path)
 
 
-def figure(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str]) -> Any:
+def figure(rows: Sequence[Panels], title: Sequence[str], notes: Sequence[str]) -> Figure:
     """Return a figure with one row of axes per row: the input, the slots' maps, their product, and the answer."""
     panels = 1 + len(rows[0].slots) + _has_product(rows[0])
     heights = [_CELL + (_GAP if row.sample < row.samples else _CAPTION) for row in rows]
@@ -67,7 +67,7 @@ def _name_outlined(rows: Sequence[Panels]) -> str:
 
 def _new_page(
     width: float, height: float, title: Sequence[str], notes: Sequence[str], outlined: str
-) -> tuple[Any, float]:
+) -> tuple[Figure, float]:
     """Return a page with room for a body of this size between `title` and `notes`, and the upper edge of the body."""
     width = max(width + 2 * _GAP, _MIN_WIDTH)
     name = _wrapped(title[:1], width, 1.4)  # bold
@@ -95,7 +95,7 @@ def draw_comparison(
 
 def comparison_figure(
     rows: Sequence[Sequence[Panels]], heads: Sequence[tuple[str, str]], title: Sequence[str], notes: Sequence[str]
-) -> Any:
+) -> Figure:
     """Return a figure with a row of images and questions, and below it one row of products and answers per network.
 
     Args:
@@ -122,7 +122,7 @@ def comparison_figure(
     return page
 
 
-def _draw_question(axes: Any, panels: Panels) -> None:
+def _draw_question(axes: Axes, panels: Panels) -> None:
     axes.imshow(panels.image.numpy(), vmin=0, vmax=1)
     _draw_outline(axes, panels.target)
     axes.text(0, -0.04, panels.question, fontsize=9, va="top", transform=axes.transAxes, weight="bold")
@@ -130,7 +130,7 @@ def _draw_question(axes: Any, panels: Panels) -> None:
     axes.text(0, -0.16, truth, fontsize=8, va="top", transform=axes.transAxes, color=_FAINT)
 
 
-def _draw_product(axes: Any, panels: Panels) -> None:
+def _draw_product(axes: Axes, panels: Panels) -> None:
     if panels.product is not None:
         axes.imshow(panels.product.numpy(), vmin=0, vmax=1, cmap=HEAT)
         _draw_outline(axes, panels.target)
@@ -144,16 +144,16 @@ def _draw_product(axes: Any, panels: Panels) -> None:
         axes.text(0, -0.16, share, fontsize=8, va="top", transform=axes.transAxes, color=_FAINT)
 
 
-def _draw_row(page: Any, row: Panels, top: float, first: bool) -> None:
+def _draw_row(page: Figure, row: Panels, top: float, first: bool) -> None:
     """Draw a row. `top` is the distance of its panels' upper edge from the lower edge of the page."""
     columns = itertools.count()
 
-    def axes(pixels: Any, header: str, fault: str = "", **style: Any) -> Any:
+    def axes(pixels: Tensor | None, header: str, fault: str = "", cmap: str | None = None) -> Axes:
         panel = _axes(page, (2 * _GAP + next(columns) * (_CELL + _GAP), top - _CELL, _CELL, _CELL))
         if pixels is None:
             _draw_no_map(panel, fault)
         else:
-            panel.imshow(pixels.numpy(), vmin=0, vmax=1, **style)
+            panel.imshow(pixels.numpy(), vmin=0, vmax=1, cmap=cmap)
             _draw_outline(panel, row.target)
         if first:
             panel.set_title(header, fontsize=9, pad=4)
@@ -182,13 +182,13 @@ def _has_product(row: Panels) -> bool:
     return bool(row.slots) and row.slots[0].slot > 0
 
 
-def _draw_no_map(axes: Any, fault: str) -> None:
+def _draw_no_map(axes: Axes, fault: str) -> None:
     """Write why there is no map: the network has none, or it cannot be measured."""
     text = f"map {fault}" if fault else "no map"
     axes.text(0.5, 0.5, text, fontsize=9, ha="center", transform=axes.transAxes, color=_FAINT)
 
 
-def _axes(page: Any, box: tuple[float, float, float, float]) -> Any:
+def _axes(page: Figure, box: tuple[float, float, float, float]) -> Axes:
     """Return axes without marks in a box in inches: left, bottom, width, height."""
     width, height = page.get_size_inches()
     axes = page.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
@@ -196,14 +196,14 @@ def _axes(page: Any, box: tuple[float, float, float, float]) -> Any:
     return axes
 
 
-def _value_range(axes: Any, low: float, high: float) -> None:
+def _value_range(axes: Axes, low: float, high: float) -> None:
     """Write the range of a map's values; a uniform map has one value."""
     text = f"{low:.2g} … {high:.2g}" if f"{low:.2g}" != f"{high:.2g}" else f"{high:.2g} everywhere"
     on_dark = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1.5}
     axes.text(0.03, 0.03, text, fontsize=7, va="bottom", transform=axes.transAxes, color="white", bbox=on_dark)
 
 
-def _colour_bar(axes: Any) -> None:
+def _colour_bar(axes: Axes) -> None:
     """Draw the colour scale below the product, or below the map of a method."""
     bar = axes.inset_axes((0.14, -0.12, 0.62, 0.07))
     bar.imshow(np.linspace(0, 1, 256)[None], cmap=HEAT, vmin=0, vmax=1, aspect="auto")
@@ -236,16 +236,15 @@ def _answer_text(panels: Panels) -> str:
     return f"{panels.prediction} ({100 * panels.probability:.0f} %)"
 
 
-def _draw_answer(axes: Any, row: Panels) -> None:
-    color = _RIGHT if row.right else _WRONG
+def _draw_answer(axes: Axes, row: Panels) -> None:
+    verdict = _RIGHT if row.right else _WRONG
     for k, line in enumerate(answer_lines(row)):
-        style: dict[str, Any] = {"color": color, "weight": "bold"} if k == 0 else {}
-        if line.startswith("("):
-            style = {"color": _FAINT}
-        axes.text(0.03, 0.97 - k * _LINE / _CELL * 1.1, line, fontsize=9, va="top", transform=axes.transAxes, **style)
+        y, color = 0.97 - k * _LINE / _CELL * 1.1, verdict if k == 0 else _FAINT if line.startswith("(") else "black"
+        weight = "bold" if k == 0 else "normal"
+        axes.text(0.03, y, line, fontsize=9, va="top", transform=axes.transAxes, color=color, weight=weight)
 
 
-def _draw_outline(axes: Any, mask: Tensor) -> None:
+def _draw_outline(axes: Axes, mask: Tensor) -> None:
     """Draw the edges of the pixels of a mask, bool (H, W)."""
     inside = np.pad(mask.numpy(), 1)
     below = np.argwhere(inside[1:, 1:-1] != inside[:-1, 1:-1])
@@ -255,7 +254,7 @@ def _draw_outline(axes: Any, mask: Tensor) -> None:
     axes.add_collection(LineCollection(lines, colors=_OUTLINE, linewidths=0.9, capstyle="projecting"), autolim=False)
 
 
-def _draw_legend(page: Any, foot: Sequence[str], outlined: str) -> None:
+def _draw_legend(page: Figure, foot: Sequence[str], outlined: str) -> None:
     """Draw the legend of the outline and the notes at the foot of the page.
 
     Args:

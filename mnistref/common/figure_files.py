@@ -2,10 +2,13 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import UsageProblemError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DPI = 150
 _UNDATED: dict[str, dict[str, None]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
@@ -17,7 +20,7 @@ def require_figure_name(path: Path) -> None:
         raise UsageProblemError(f"{path}: give a name that ends in {', '.join(_UNDATED)}")
 
 
-def save_figure(figure: Any, path: Path) -> None:
+def save_figure(figure: "Figure", path: Path) -> None:
     """Save a figure as PNG, SVG or PDF, depending on the suffix, without a date in the file."""
     require_figure_name(path)
     import matplotlib

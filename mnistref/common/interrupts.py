@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 
 class Interrupted(BaseException):
@@ -27,7 +27,7 @@ def interruptible(received: list[int]) -> Iterator[None]:
         yield
         return
 
-    def interrupt(number: int, _: Any) -> None:
+    def interrupt(number: int, _: FrameType | None) -> None:
         received.append(number)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         raise Interrupted

@@ -23,7 +23,7 @@ log = logging.getLogger("mnistref")
 class CompileCache(caching._Cache):
     """The cache of one compiled function, with the interface that numba expects."""
 
-    def __init__(self, function: Callable[..., Any], folders: Sequence[Path]) -> None:
+    def __init__(self, function: Callable[..., object], folders: Sequence[Path]) -> None:
         self._folders: list[Any] = [_Folder(function, folder) for folder in folders]
 
     @property
@@ -31,7 +31,7 @@ class CompileCache(caching._Cache):
         """The first folder of the cache."""
         return str(self._folders[0].cache_path) if self._folders else None
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
+    def load_overload(self, sig: object, target_context: object) -> object:
         """Return the compiled code for a signature from the first folder that has it, or None."""
         for folder in self._folders:
             with suppress(Exception):
@@ -41,7 +41,7 @@ class CompileCache(caching._Cache):
         _log_once("compiling for this machine, which takes up to 30 s …")
         return None
 
-    def save_overload(self, sig: Any, data: Any) -> None:
+    def save_overload(self, sig: object, data: object) -> None:
         """Save compiled code in the first folder that is writable."""
         for folder in self._folders:
             with suppress(Exception):
@@ -73,7 +73,7 @@ class _Folder(caching.FunctionCache):
 
     _impl_class: Any
 
-    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
+    def __init__(self, function: Callable[..., object], folder: Path) -> None:
         self._impl_class = partial(_Code, folder=folder)
         base: Any = super()  # numba has no type hints
         base.__init__(function)
@@ -82,7 +82,7 @@ class _Folder(caching.FunctionCache):
 
 
 class _Code(caching.CompileResultCacheImpl):
-    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
+    def __init__(self, function: Callable[..., object], folder: Path) -> None:
         self._lineno = function.__code__.co_firstlineno
         self._locator = _Locator(function, folder)
         name = f"{Path(function.__code__.co_filename).stem}.{function.__qualname__}"
@@ -93,7 +93,7 @@ class _Code(caching.CompileResultCacheImpl):
 class _Locator(caching._CacheLocator):
     """The location of cached code. The folder name depends on the sources, so their modification times are ignored."""
 
-    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
+    def __init__(self, function: Callable[..., object], folder: Path) -> None:
         self._py_file, self._lineno, self._folder = (
             function.__code__.co_filename,
             function.__code__.co_firstlineno,
@@ -124,11 +124,11 @@ class _ChecksummedFiles(caching.IndexDataCacheFile):
         with super()._open_for_write(filepath) as file:
             file.write(whole.getvalue() + hashlib.sha256(whole.getvalue()).digest())
 
-    def _load_index(self) -> Any:
+    def _load_index(self) -> object:
         base: Any = super()
         return base._load_index() if _has_valid_checksum(self._index_path) else {}
 
-    def _load_data(self, name: str) -> Any:
+    def _load_data(self, name: str) -> object:
         base: Any = super()
         if not _has_valid_checksum(base._data_path(name)):
             raise FileNotFoundError(name)

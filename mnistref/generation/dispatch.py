@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, wait
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 
 from tqdm import tqdm
 
@@ -88,7 +87,7 @@ def _run(
             future.cancel()
 
 
-def _extract_shard_info(path: Path, result: Any) -> ShardInfo:
+def _extract_shard_info(path: Path, result: object) -> ShardInfo:
     """Return the shard that a worker reports.
 
     Raises:

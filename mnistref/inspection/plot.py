@@ -1,7 +1,6 @@
 """Plot the statistics of a data set: expected and measured shares. Imported only for plotting."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,8 @@ from mnistref.inspection.statistics import LawCheck
 from mnistref.storage.manifest import Manifest
 
 try:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 except ImportError as error:
@@ -35,14 +36,14 @@ def save_plot(laws: list[LawCheck], manifest: Manifest, path: Path) -> None:
     save_figure(_figure(laws, manifest), path)
 
 
-def _figure(laws: list[LawCheck], manifest: Manifest) -> Any:
+def _figure(laws: list[LawCheck], manifest: Manifest) -> Figure:
     figure = Figure(figsize=(11, 7.4), layout="constrained")
     note = f"\n{manifest.variant.name} is {manifest.variant.note}" if manifest.variant.note else ""
     sizes = ", ".join(f"{split} {manifest.images(split):,}" for split in manifest.splits)
     figure.suptitle(f"{manifest.folder_name}: expected and measured\nimages: {sizes}{note}", fontsize=12)
     grid = figure.add_gridspec(2, 12)
     places = (grid[0, :5], grid[0, 5:], grid[1, :5], grid[1, 5:10], grid[1, 10:])
-    marks: list[Any] = []
+    marks: list[Artist] = []
     for (of, what), place in zip(PANELS.items(), places, strict=True):
         axes = figure.add_subplot(place)
         _panel(axes, of, what, [law for law in laws if law.shares and law.shares[0].of == of])
@@ -54,7 +55,7 @@ def _figure(laws: list[LawCheck], manifest: Manifest) -> Any:
     return figure
 
 
-def _panel(axes: Any, of: str, what: str, laws: list[LawCheck]) -> None:
+def _panel(axes: Axes, of: str, what: str, laws: list[LawCheck]) -> None:
     """Draw expected shares as bars and those of each split as markers; the title says whether the laws hold."""
     if not laws:  # unknown for a changed law
         axes.set_axis_off()

@@ -2,7 +2,6 @@
 
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -10,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import MnistRef, read_split
+from mnistref.dataset.torch_dataset import Sample
 from mnistref.spec import COLORS, VariantSpec
 from mnistref.storage.manifest import read_manifest
 
@@ -75,7 +75,7 @@ def _mask_of_answers(every: MnistRef, image: int, query: int) -> np.ndarray:
     return mask
 
 
-def _picture(sample: dict[str, Any], mask: np.ndarray, zoom: int, boxes: np.ndarray | None) -> Image.Image:
+def _picture(sample: Sample, mask: np.ndarray, zoom: int, boxes: np.ndarray | None) -> Image.Image:
     """Return one image with the outline of a mask, magnified.
 
     Args:
@@ -125,7 +125,7 @@ def _heading(dataset: MnistRef, shown: int, boxes: bool, width: int) -> Image.Im
 
 
 def _caption(
-    draw: ImageDraw.ImageDraw, position: tuple[int, int], side: int, variant: VariantSpec, sample: dict[str, Any]
+    draw: ImageDraw.ImageDraw, position: tuple[int, int], side: int, variant: VariantSpec, sample: Sample
 ) -> None:
     """Draw query, label and scale, with a swatch for each colour."""
     (x, y), font = position, _font(13)
@@ -142,7 +142,7 @@ def _caption(
             draw.rectangle((*place, place[0] + _SWATCH, place[1] + _SWATCH), COLORS[name], _FAINT)
 
 
-def _font(size: int) -> Any:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 

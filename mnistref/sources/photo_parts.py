@@ -8,7 +8,7 @@ stop a decoder.
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from PIL import ExifTags, Image
 
@@ -33,7 +33,7 @@ def _jpeg_parts(file: BinaryIO, size: int) -> Iterator[Part]:
     JFIF and Adobe segments stay, since they define the colours.
     """
     yield 0, 2
-    at, info = 2, dict[Any, Any]()
+    at, info = 2, dict[str | tuple[str, str], bytes]()
     kept: list[Part] = []
     while True:
         marker = _at(file, at, 2)
@@ -59,7 +59,7 @@ def _jpeg_parts(file: BinaryIO, size: int) -> Iterator[Part]:
     yield from (_oriented(info), *kept, (at, size))
 
 
-def _oriented(info: Mapping[Any, Any]) -> bytes:
+def _oriented(info: Mapping[str | tuple[str, str], bytes]) -> bytes:
     """Return a JPEG segment with only the orientation of the metadata; empty bytes for an upright photo."""
     turn = orientation(image_with_metadata(info))
     if turn == 1:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Condition, Event
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -127,7 +127,7 @@ class StoppableFile(io.FileIO):
         super().__init__(path)
         self._pool = pool
 
-    def read(self, size: int | None = -1, /) -> Any:
+    def read(self, size: int | None = -1, /) -> bytes:
         """Read as io.FileIO does, unless the pool is stopped."""
         self._pool.raise_if_stopped()
         return super().read(-1 if size is None else size)

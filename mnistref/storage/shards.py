@@ -253,7 +253,7 @@ def read_whole_shard(path: Path, images: int, canvas: int) -> Arrays:
     return Arrays(**arrays)
 
 
-def read_field(file: h5py.File, name: str, path: Path, index: Any = ()) -> np.ndarray:
+def read_field(file: h5py.File, name: str, path: Path, index: object = ()) -> np.ndarray:
     """Read a field, or the part of it that `index` selects.
 
     Raises:

@@ -5,8 +5,6 @@ them again. The gradient of the weights is a product over all cells, computed fo
 in the cache.
 """
 
-from typing import Any
-
 import numpy as np
 
 from bench.kernels.diagonal_lstm.numba_gemm import (
@@ -25,15 +23,15 @@ from bench.kernels.numba_simd import fma, load, splat, store, tanh
 
 @compiled(forceinline=True)
 def gradients_of_gates(
-    width: Any,
-    kept: Any,
+    width: tuple[int, ...],
+    kept: np.ndarray,
     cell: int,
     before: int,
-    d_h: Any,
-    d_above: Any,
-    d_left: Any,
-    d_c: Any,
-    gates: Any,
+    d_h: np.ndarray,
+    d_above: np.ndarray,
+    d_left: np.ndarray,
+    d_c: np.ndarray,
+    gates: np.ndarray,
 ) -> None:
     """Compute the gradients of a cell's gates from those of its h (t, L), which come from three sides, and of its c.
 
@@ -59,7 +57,7 @@ def gradients_of_gates(
 
 @compiled
 def backward(
-    width: Any,
+    width: tuple[int, ...],
     shape: tuple[int, int, int, int],
     x: np.ndarray,
     weights: np.ndarray,

@@ -10,8 +10,6 @@ The right direction is the left one on the mirrored map, by addressing. Its last
 it.
 """
 
-from typing import Any
-
 import numpy as np
 
 from bench.kernels.diagonal_lstm.numba_gemm import KEPT, compiled, copy, product, transpose
@@ -20,15 +18,15 @@ from bench.kernels.numba_simd import fma, load, sigmoid, spread, store, tanh
 
 @compiled(forceinline=True)
 def states(
-    width: Any,
-    weights: Any,
-    start: Any,
-    inputs: Any,
+    width: tuple[int, ...],
+    weights: np.ndarray,
+    start: np.ndarray,
+    inputs: np.ndarray,
     seen: int,
-    c: Any,
-    row: Any,
+    c: np.ndarray,
+    row: np.ndarray,
     at_row: int,
-    kept: Any,
+    kept: np.ndarray,
     here: int,
 ) -> None:
     """Compute one cell (Eq. 8): c (t, L) replaces the c to the left; h (t, L) is written at `at_row` of `row`."""
@@ -61,7 +59,7 @@ def states(
 
 @compiled
 def forward(
-    width: Any,
+    width: tuple[int, ...],
     shape: tuple[int, int, int, int],
     x: np.ndarray,
     bias: np.ndarray,

@@ -4,7 +4,6 @@ A column of vectors is written as (features, L): one vector per feature, with L 
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -36,7 +35,15 @@ def padded(count: int, multiple: int) -> int:
 
 
 @compiled(forceinline=True)
-def product(width: Any, weights: Any, start: int, inputs: Any, count: int, out: Any, offset: int) -> None:
+def product(
+    width: tuple[int, ...],
+    weights: np.ndarray,
+    start: int,
+    inputs: np.ndarray,
+    count: int,
+    out: np.ndarray,
+    offset: int,
+) -> None:
     """Write four rows of out (…, L) = weights (count, 4)ᵀ · inputs (count, L)."""
     lanes = len(width)
     a = b = c = d = splat(width, weights.dtype.type(0))
@@ -53,14 +60,16 @@ def product(width: Any, weights: Any, start: int, inputs: Any, count: int, out: 
 
 
 @compiled(forceinline=True)
-def copy(width: Any, source: Any, start: int, out: Any, offset: int, count: int) -> None:
+def copy(width: tuple[int, ...], source: np.ndarray, start: int, out: np.ndarray, offset: int, count: int) -> None:
     """Copy `count` vectors."""
     for k in range(0, count * len(width), len(width)):
         store(out, offset + k, load(width, source, start + k))
 
 
 @compiled
-def transpose(source: Any, offset: int, stride: int, rows: int, columns: int, out: Any, to: int, step: int) -> None:
+def transpose(
+    source: np.ndarray, offset: int, stride: int, rows: int, columns: int, out: np.ndarray, to: int, step: int
+) -> None:
     """Set out[to + c · step + r] = source[offset + r · stride + c] for r < rows, c < columns."""
     squares, across = rows // PIECE * PIECE, columns // PIECE * PIECE
     for r in range(0, squares, PIECE):

@@ -14,7 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.kernels.gate import numba_passes
-from bench.kernels.gate.work_division import GroupedQuestions, flat, questions_of, run_pass, to_channels_last
+from bench.kernels.gate.work_division import (
+    GroupedQuestions,
+    PassArguments,
+    flat,
+    questions_of,
+    run_pass,
+    to_channels_last,
+)
 
 
 def gated_norm(
@@ -120,6 +127,6 @@ def _statistics(x: Tensor, mask: Tensor, questions: GroupedQuestions) -> tuple[T
     return mean, (square - mean.square()).clamp_min(0)
 
 
-def _maps(x: Tensor, mask: Tensor, questions: GroupedQuestions) -> tuple[Any, ...]:
+def _maps(x: Tensor, mask: Tensor, questions: GroupedQuestions) -> PassArguments:
     """Return the first arguments of each pass."""
     return questions, mask[0].numel(), x.shape[1], flat(to_channels_last(x)), flat(mask)

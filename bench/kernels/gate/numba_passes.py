@@ -28,7 +28,15 @@ BLOCK = 64
 
 @compiled
 def moments(
-    order: Any, starts: Any, first: int, last: int, places: int, channels: int, x: Any, mask: Any, out: Any
+    order: np.ndarray,
+    starts: np.ndarray,
+    first: int,
+    last: int,
+    places: int,
+    channels: int,
+    x: np.ndarray,
+    mask: np.ndarray,
+    out: np.ndarray,
 ) -> None:
     """Write the sums of x · mask and of its square over positions and questions to `out`, f8 (B, 2, C)."""
     for b in range(first, last):
@@ -50,17 +58,17 @@ def moments(
 
 @compiled
 def normalise(
-    order: Any,
-    starts: Any,
+    order: np.ndarray,
+    starts: np.ndarray,
     first: int,
     last: int,
     places: int,
     channels: int,
-    x: Any,
-    mask: Any,
-    scale: Any,
-    shift: Any,
-    out: Any,
+    x: np.ndarray,
+    mask: np.ndarray,
+    scale: np.ndarray,
+    shift: np.ndarray,
+    out: np.ndarray,
 ) -> None:
     """Write out = x · mask · scale + shift, with scale and shift (C,)."""
     for b in range(first, last):
@@ -75,7 +83,15 @@ def normalise(
 
 @compiled(forceinline=True)
 def _position_gradients(
-    x: Any, here: int, weight: Any, scale: Any, grad: Any, offset: int, channels: int, d_x: Any, total: Any
+    x: np.ndarray,
+    here: int,
+    weight: np.ndarray,
+    scale: np.ndarray,
+    grad: np.ndarray,
+    offset: int,
+    channels: int,
+    d_x: np.ndarray,
+    total: Any,
 ) -> Any:
     """Process one position of one question, and return Σ_c scale · x · grad by lanes.
 
@@ -92,19 +108,19 @@ def _position_gradients(
 
 @compiled
 def gather(
-    order: Any,
-    starts: Any,
+    order: np.ndarray,
+    starts: np.ndarray,
     first: int,
     last: int,
     places: int,
     channels: int,
-    x: Any,
-    mask: Any,
-    grad: Any,
-    scale: Any,
-    d_x: Any,
-    d_mask: Any,
-    out: Any,
+    x: np.ndarray,
+    mask: np.ndarray,
+    grad: np.ndarray,
+    scale: np.ndarray,
+    d_x: np.ndarray,
+    d_mask: np.ndarray,
+    out: np.ndarray,
 ) -> None:
     """Write sums over questions and over channels.
 
@@ -150,19 +166,19 @@ def gather(
 
 @compiled
 def centre(
-    order: Any,
-    starts: Any,
+    order: np.ndarray,
+    starts: np.ndarray,
     first: int,
     last: int,
     places: int,
     channels: int,
-    x: Any,
-    mask: Any,
-    scale: Any,
-    constant: Any,
-    slope: Any,
-    d_x: Any,
-    d_mask: Any,
+    x: np.ndarray,
+    mask: np.ndarray,
+    scale: np.ndarray,
+    constant: np.ndarray,
+    slope: np.ndarray,
+    d_x: np.ndarray,
+    d_mask: np.ndarray,
 ) -> None:
     """Turn the results of `gather` into the gradients of x and mask.
 

@@ -13,7 +13,9 @@ from bench.kernels.numba_simd import add_totals, fma, load, splat, store, where_
 
 
 @compiled(forceinline=True)
-def _score_position(x: Any, offset: int, embedded_query: Any, question: int, weight: Any, channels: int) -> Any:
+def _score_position(
+    x: np.ndarray, offset: int, embedded_query: np.ndarray, question: int, weight: np.ndarray, channels: int
+) -> Any:
     """Return Σ_c weight · max(x + embedded_query, 0) of a position, by lanes."""
     total = splat(EIGHT, np.float32(0))
     for c in range(0, channels, 8):
@@ -24,17 +26,17 @@ def _score_position(x: Any, offset: int, embedded_query: Any, question: int, wei
 
 @compiled
 def score(
-    order: Any,
-    starts: Any,
+    order: np.ndarray,
+    starts: np.ndarray,
     first: int,
     last: int,
     places: int,
     channels: int,
-    x: Any,
-    embedded_query: Any,
-    weight: Any,
-    bias: Any,
-    out: Any,
+    x: np.ndarray,
+    embedded_query: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    out: np.ndarray,
 ) -> None:
     """Write out = Σ_c weight · max(x + embedded_query, 0) + bias, with bias (1,)."""
     four = np.empty(4, np.float32)
@@ -60,19 +62,19 @@ def score(
 
 @compiled
 def gradients(
-    order: Any,
-    starts: Any,
+    order: np.ndarray,
+    starts: np.ndarray,
     first: int,
     last: int,
     places: int,
     channels: int,
-    x: Any,
-    embedded_query: Any,
-    grad: Any,
-    weight: Any,
-    d_x: Any,
-    d_embedded_query: Any,
-    d_weight: Any,
+    x: np.ndarray,
+    embedded_query: np.ndarray,
+    grad: np.ndarray,
+    weight: np.ndarray,
+    d_x: np.ndarray,
+    d_embedded_query: np.ndarray,
+    d_weight: np.ndarray,
 ) -> None:
     """Write d_x (B, P, C), d_embedded_query f8 (T, C), and d_weight f8 (B, C), the part of each image.
 

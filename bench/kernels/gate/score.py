@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from bench.kernels.gate import numba_score_passes
-from bench.kernels.gate.work_division import GroupedQuestions, flat, questions_of, run_pass, to_channels_last
+from bench.kernels.gate.work_division import (
+    GroupedQuestions,
+    PassArguments,
+    flat,
+    questions_of,
+    run_pass,
+    to_channels_last,
+)
 
 
 def query_score(x: Tensor, embedded_query: Tensor, image_index: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -59,6 +66,6 @@ def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ..
     return tuple(next(found) if needed else None for needed in ctx.needs_input_grad[:4])
 
 
-def _maps(x: Tensor, embedded_query: Tensor, questions: GroupedQuestions) -> tuple[Any, ...]:
+def _maps(x: Tensor, embedded_query: Tensor, questions: GroupedQuestions) -> PassArguments:
     """Return the first arguments of each pass."""
     return questions, x.shape[2] * x.shape[3], x.shape[1], flat(to_channels_last(x)), flat(embedded_query)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -29,6 +29,10 @@ class GroupedQuestions(NamedTuple):
     image_index: Tensor
 
 
+PassArguments: TypeAlias = tuple[GroupedQuestions, int, int, np.ndarray, np.ndarray]
+"""The first arguments of `run_pass` after the pass: questions, positions of a map, channels, and two flat arrays."""
+
+
 def questions_of(image_index: Tensor, images: int) -> GroupedQuestions:
     """Group questions by image, in their order. Indices of images are in 0 … images − 1."""
     image = image_index.numpy()
@@ -37,7 +41,9 @@ def questions_of(image_index: Tensor, images: int) -> GroupedQuestions:
     return GroupedQuestions(np.argsort(image, kind="stable"), starts, image_index)
 
 
-def run_pass(work: Callable[..., None], questions: GroupedQuestions, places: int, channels: int, *arrays: Any) -> None:
+def run_pass(
+    work: Callable[..., None], questions: GroupedQuestions, places: int, channels: int, *arrays: np.ndarray
+) -> None:
     """Run a pass over all images, in pieces. Its first arguments are those of `numba_passes.normalise`."""
     images, threads = len(questions.starts) - 1, torch.get_num_threads()
     pieces = min(images, PIECES * threads if threads > 1 else 1)

@@ -6,7 +6,6 @@ of the largest of the four pixels of a window, row by row, or OFF if ReLU set it
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,9 @@ OFF = 4
 
 
 @compiled
-def forward(first: int, last: int, height: int, width: int, channels: int, x: Any, out: Any, chosen: Any) -> None:
+def forward(
+    first: int, last: int, height: int, width: int, channels: int, x: np.ndarray, out: np.ndarray, chosen: np.ndarray
+) -> None:
     """Write `out` and `chosen`. As in PyTorch, the first of equal pixels is chosen, and NaN exceeds every number."""
     rows, columns = height // 2, width // 2
     for n in range(first, last):
@@ -45,7 +46,9 @@ def forward(first: int, last: int, height: int, width: int, channels: int, x: An
 
 
 @compiled
-def backward(first: int, last: int, height: int, width: int, channels: int, grad: Any, chosen: Any, d_x: Any) -> None:
+def backward(
+    first: int, last: int, height: int, width: int, channels: int, grad: np.ndarray, chosen: np.ndarray, d_x: np.ndarray
+) -> None:
     """Write d_x = grad at chosen pixels, and 0 elsewhere."""
     rows, columns = height // 2, width // 2
     zero = np.float32(0)
