@@ -39,7 +39,7 @@ _SMALL: _Small = {
     "digits": (2, 4),
     "scales": (0.5, 1.0),
     "first_steps": True,
-    "note": "for first steps and tests: its numbers compare with nothing published",
+    "note": "for first steps and tests: there are no published results to compare its numbers with",
     "expected_shares": (1.0, 0.0, 0.0, 0.0, 0.0),
     "expected_ink": 0.0465,
 }

@@ -64,7 +64,7 @@ def test_list_of_variants_follows_the_registry():
     assert [v["name"] for v in named] == list(VARIANTS)
     text = call(cli.mnistref, "list").stdout
     assert all(f"\n{name} " in text for name in VARIANTS)
-    assert "compare with nothing published" in text
+    assert "no published results" in text
 
 
 def test_a_bug_is_one_line_and_a_traceback_with_debug(monkeypatch):

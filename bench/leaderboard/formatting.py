@@ -68,7 +68,8 @@ queried digit; uniform map: its value for a uniform map. TPR, pointing, PR area:
 time of a training step; × san: the same divided by that of `san` of the same width, timed alternately. published %:
 accuracy in the papers (in ARNN, if both report it); delta: difference from it."""
 _FEW_SEEDS = (
-    f"fewer than {MIN_RELIABLE_SEEDS} seeds: intervals underestimate how seeds differ; with one seed, they omit it"
+    f"rows with fewer than {MIN_RELIABLE_SEEDS} seeds have intervals that are too narrow, because few runs do not show "
+    "how much seeds differ; the interval of a row with one seed does not contain this variation at all"
 )
 _MULTIPLICATIONS = "multiplications, millions"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")

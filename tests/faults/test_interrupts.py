@@ -81,7 +81,7 @@ def interrupted(command: list, flag: Path, place: Path = TOP, times: int = 1) ->
 def reports_interrupt(errors: str) -> bool:
     """Return whether the last line reports the interrupt and all lines before it are known notes."""
     *notes, last = errors.splitlines()
-    known = ("compare with nothing published", "--backgrounds is ignored", "ignored (", "left out: ")
+    known = ("no published results", "--backgrounds is ignored", "ignored (", "left out: ")
     return all(any(note in line for note in known) for line in notes) and last.startswith("error: interrupted")
 
 

@@ -55,7 +55,7 @@ def test_export_prints_only_the_folder(to, mini, tmp_path):
     arguments = ["export", mini, "--to", to, "-o", tmp_path / "out", "--split", "val"]
     result = call(cli.mnistref, *arguments)
     assert result.stdout == f"{tmp_path / 'out'}\n"
-    assert "compare with nothing published" in result.stderr
+    assert "no published results" in result.stderr
     assert (tmp_path / "out" / "README.md").is_file()
     assert "exists already" in call(cli.mnistref, *arguments, code=2).stderr
     assert "has no 'vol' split" in call(cli.mnistref, *arguments, "--split", "vol", code=2).stderr

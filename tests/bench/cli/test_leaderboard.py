@@ -16,7 +16,7 @@ def test_run_and_leaderboard_commands_print_their_results(mini, tmp_path):
         folder = Path(result.stdout.strip())
         assert (folder / "result.json").is_file()
         assert "device: cpu" in result.stderr
-        assert "compare with nothing published" in result.stderr
+        assert "no published results" in result.stderr
     again = call(cli.bench, *run_arguments(mini, runs, "pan"))
     assert "already finished" in again.stderr
     assert Path(again.stdout.strip()) == folder
@@ -27,7 +27,7 @@ def test_run_and_leaderboard_commands_print_their_results(mini, tmp_path):
     assert 1 in set(table["rank"]) <= {1, 2}
     assert table["relative_runtime"].notna().all()
     shown = call(cli.bench, "leaderboard", "--runs", runs).stdout
-    assert "compare with nothing published" in shown
+    assert "no published results" in shown
     markdown = call(cli.bench, "leaderboard", "--runs", runs, "--markdown").stdout
     assert markdown.startswith("### mini-")
     assert "\n| # | attn | seeds |" in markdown

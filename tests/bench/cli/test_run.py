@@ -57,7 +57,7 @@ def test_run_command_generates_missing_data(root, tmp_path, monkeypatch):
     monkeypatch.setitem(config.PRESETS, "quick", small)
     arguments = ["run", "--attn", "none", "--preset", "quick", "--root", root, "--runs", tmp_path, "--device", "cpu"]
     done = call(cli.bench, *arguments)
-    assert done.stderr.count("compare with nothing published") == 1  # of the data set and of the run
+    assert done.stderr.count("no published results") == 1  # of the data set and of the run
     result = json.loads((Path(done.stdout.strip()) / "result.json").read_text())
     assert (result["variant"], result["n_test"], result["dataset"]["digits"]) == ("mini", 20, "mnist5k")
 

@@ -67,7 +67,7 @@ def test_commands_are_in_an_executable_order():
 
 def test_text_marks_data_sets_without_published_numbers():
     text = to_text(build_board([result(variant="mini", note="…")]))
-    assert "mini is for first steps and tests: its numbers compare with nothing published" in text
+    assert "mini is for first steps and tests: there are no published results to compare its numbers with" in text
     assert "compare" not in to_text(build_board([result()]))
     heading, _, _, rule, *_ = to_text(build_board([result()]), markdown=True).splitlines()
     setting = f"recipe {FAST}; queries one; hardware cpu"

@@ -63,7 +63,7 @@ def test_result_has_its_provenance(finished, mini):
     assert (result["status"], result["attn"], result["variant"], result["seed"]) == ("ok", "pan", "mini", 0)
     assert result["dataset"] == {"spec_id": mini.name.split("-")[1], "digits": "mnist5k", "backgrounds": None}
     assert result["recipe"] == "fast,epochs=2"
-    assert result["note"].endswith("compare with nothing published")
+    assert result["note"].endswith("no published results to compare its numbers with")
     assert (result["epochs"], result["device"], result["precision"]) == (2, "cpu", "fp32")
     assert result["train_step_ms"] > 0
     assert result["relative_runtime"] > 0

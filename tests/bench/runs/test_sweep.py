@@ -47,8 +47,8 @@ def test_the_note_of_a_variant_is_logged_once_per_command(mini, tmp_path, caplog
         caplog.clear()
         with caplog.at_level("INFO"):
             sweep.sweep(planned(mini, seeds=2), tmp_path, Failing())
-        assert [line for line in caplog.messages if "compare with nothing published" in line] == [
-            "mini is for first steps and tests: its numbers compare with nothing published"
+        assert [line for line in caplog.messages if "no published results" in line] == [
+            "mini is for first steps and tests: there are no published results to compare its numbers with"
         ]
 
 

@@ -75,7 +75,7 @@ def test_export_indices_continue_in_the_next_shard(sharded, tmp_path):
 def test_export_includes_card_and_manifest(to, exported):
     folder, output = exported("mini", to)
     text = (output / "README.md").read_text()
-    for word in (f"--to {to}", "compare with nothing published", "CC BY-SA 3.0", "`digit_box`", "| val | 20 |"):
+    for word in (f"--to {to}", "no published results", "CC BY-SA 3.0", "`digit_box`", "| val | 20 |"):
         assert word in text
     assert (output / "dataset.json").read_bytes() == (folder / "dataset.json").read_bytes()
 
