@@ -1,8 +1,13 @@
-"""Draw the attention maps of stored runs for the page on mechanisms: `python docs/map_strips.py`.
+"""Draw the attention maps of runs for the page on mechanisms.
 
-The upper row has the test images with the queried digit outlined, the lower row the product of the network's maps.
+    python docs/map_strips.py           # those of stored runs
+    python docs/map_strips.py FOLDER    # those of short runs in this folder
+
+The upper row has the test images with the queried digit outlined, the lower row the product of the network's maps. The
+short runs are not stored. `bench run --attn NAME --preset quick --epochs 2 --no-timing` repeats one of them.
 """
 
+import sys
 from pathlib import Path
 
 import matplotlib as mpl
@@ -22,21 +27,27 @@ RUNS = {
     "ltpa-dp": "mref-ltpa-dp-s0-0c0d60730465",
 }
 """Name of the file → run of the board `fast`."""
+SHORT_RUNS: dict[str, str] = {}
+"""Name of the file → short run."""
 GAP = 4
+MIN_SIDE = 96
+"""Minimal side of an image in the picture, in pixels. Smaller images are enlarged by a whole factor."""
 
 
 def strip(pictures: Path) -> Image.Image:
     """Return the two rows of a run's pictures, 1 image below the other."""
-    with Image.open(pictures / "images.webp") as images, Image.open(pictures / "maps.webp") as maps:
+    with _open(pictures, "images") as images, _open(pictures, "maps") as maps:
         pixels, heat = np.asarray(images.convert("RGB")) / 255, np.asarray(maps.convert("L"))
-    with Image.open(pictures / "targets.png") as targets:
+    with _open(pictures, "targets") as targets:
         digit = targets.convert("L").point(lambda value: 255 * (value > 127))
     outline = np.asarray(digit.filter(ImageFilter.MaxFilter(3))) > np.asarray(digit)
     framed = np.where(outline[..., None], (1, 0, 1), pixels)
     coloured = mpl.colormaps["viridis"](heat)[..., :3]
     covered = np.where(outline[..., None], (1, 0, 1), 0.35 * pixels + 0.65 * coloured)
-    side = len(pixels)
-    rows = [np.split(row, row.shape[1] // side, axis=1) for row in (framed, covered)]
+    zoom = -(-MIN_SIDE // len(pixels))
+    side = len(pixels) * zoom
+    enlarged = [np.kron(row, np.ones((zoom, zoom, 1))) for row in (framed, covered)]
+    rows = [np.split(row, row.shape[1] // side, axis=1) for row in enlarged]
     width = len(rows[0]) * (side + GAP) - GAP
     page = Image.new("RGB", (width, 2 * side + GAP), "white")
     for k, row in enumerate(rows):
@@ -45,11 +56,19 @@ def strip(pictures: Path) -> Image.Image:
     return page
 
 
-def main() -> None:
+def _open(pictures: Path, name: str) -> Image.Image:
+    """Open a picture of a run, or the small copy of it that a board has."""
+    small = pictures / f"{name}.webp"
+    return Image.open(small if small.is_file() else pictures / f"{name}.png")
+
+
+def main(folder: Path | None = None) -> None:
+    """Draw the pictures of the stored runs, or those of the short runs in a folder."""
     STRIPS.mkdir(exist_ok=True)
-    for name, run in RUNS.items():
-        strip(RESULTS / "fast" / "runs" / run / "pictures").save(STRIPS / f"{name}.webp", quality=80, method=6)
+    runs, runs_folder = (SHORT_RUNS, folder) if folder else (RUNS, RESULTS / "fast" / "runs")
+    for name, run in runs.items():
+        strip(runs_folder / run / "pictures").save(STRIPS / f"{name}.webp", quality=80, method=6)
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if sys.argv[1:] else None)

@@ -10,6 +10,7 @@ import cli
 from bench.attention import names_user_module
 from bench.conformance.checks import require_buildable
 from bench.conformance.isolation import ProbeProcess, examine_networks
+from bench.networks.attribute import AttributeCNN
 from bench.runs import records, subprocess_worker
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.variants import VARIANTS
@@ -101,6 +102,21 @@ def test_shipped_mechanisms_are_checked_in_the_parent_process(own, monkeypatch):
         with pytest.raises(TypeError):
             process.call(require_buildable, f"none, {own}:Own", MINI)
     assert not names_user_module("none,noctx:kernel=3")
+
+
+def test_shipped_mechanisms_are_built_once_when_they_are_examined(monkeypatch):
+    built, add_mechanisms = [], AttributeCNN._add_mechanisms
+
+    def count(network, mechanisms) -> None:
+        built.append(mechanisms[-1].full_name)
+        add_mechanisms(network, mechanisms)
+
+    monkeypatch.setattr(AttributeCNN, "_add_mechanisms", count)
+    networks, unfit = examine_networks(["pan:kernel=3", "san"], [MINI])
+    assert [network.name for network in networks] == built == ["pan:kernel=3", "san"]
+    assert unfit == {}
+    with pytest.raises(UsageProblemError, match="does not work on images of 48 px"):
+        examine_networks(["san", "arnn:padding=reflect:context=9"], [MINI])
 
 
 def test_child_process_that_does_not_start_is_no_finding_about_the_module(own, tmp_path, monkeypatch):
