@@ -1,16 +1,18 @@
-"""The pictures of maps in the documentation show the stored runs that their captions name."""
+"""The pictures of maps in the documentation show the runs that their captions name."""
 
 import importlib.util
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from bench.config import PRESETS, RunConfig
 from tests.helpers import TOP
 
-pytest.importorskip("matplotlib")
+mpl = pytest.importorskip("matplotlib")
 _SPEC = importlib.util.spec_from_file_location("map_strips", TOP / "docs" / "map_strips.py")
 map_strips = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(map_strips)
@@ -20,10 +22,49 @@ FIGURE = re.compile(
     r"\*`([\w,-]+)`.*: ([\d.]+) % of .*\s([\d.]+) % of the images; run\s`(.+)`\.\*"
 )
 FIGURES = {name: rest for name, *rest in FIGURE.findall(PAGE)}
+SHORT_FIGURE = re.compile(
+    r"!\[.+\]\(static/maps/([\w-]+)\.webp\)\n\n"
+    r"\*`([\w-]+)`, short run on `mini`: ([\d.]+) % right, ([\d.]+) % of .*\s([\d.]+) % of the\simages; run\s`(.+)`\.\*"
+)
+SHORT_FIGURES = {name: rest for name, *rest in SHORT_FIGURE.findall(PAGE)}
+QUICK_DATA_SET = "mini-cddf720f74d7"
+"""The data set of the preset quick."""
 
 
 def test_every_strip_is_on_the_page():
-    assert {*map_strips.RUNS} == {*FIGURES} == {path.stem for path in map_strips.STRIPS.iterdir()}
+    strips = {path.stem for path in map_strips.STRIPS.iterdir()}
+    assert {*map_strips.RUNS} == {*FIGURES}
+    assert {*map_strips.SHORT_RUNS} == {*SHORT_FIGURES}
+    assert {*FIGURES, *SHORT_FIGURES} == strips
+
+
+@pytest.mark.parametrize("name", map_strips.SHORT_RUNS)
+def test_the_caption_of_a_short_run_names_the_run_of_the_command(name):
+    attn, *shares, run = SHORT_FIGURES[name]
+    preset = PRESETS["quick"]
+    recipe = replace(preset.recipe, epochs=2)
+    config = RunConfig(attn, preset.variant, QUICK_DATA_SET, 0, recipe, queries="one", precision="fp32", device="cpu")
+    assert (name, run) == (attn, map_strips.SHORT_RUNS[name]) == (name, config.run_id)
+    assert all(0 <= float(share) <= 100 for share in shares)
+    path = map_strips.STRIPS / f"{name}.webp"
+    assert path.stat().st_size <= 40_000
+    with Image.open(path) as stored:
+        assert stored.size == (8 * (96 + map_strips.GAP) - map_strips.GAP, 2 * 96 + map_strips.GAP)
+
+
+def test_small_images_are_enlarged_and_outlined(tmp_path):
+    digit = np.zeros((48, 96), np.uint8)
+    digit[10:20, 10:20] = digit[10:20, 70:80] = 255
+    Image.new("RGB", (96, 48), (0, 0, 255)).save(tmp_path / "images.png")
+    Image.fromarray(np.full((48, 96), 255, np.uint8)).save(tmp_path / "maps.png")
+    Image.fromarray(digit).save(tmp_path / "targets.png")
+    page = np.asarray(map_strips.strip(tmp_path))
+    assert page.shape == (2 * 96 + map_strips.GAP, 2 * 96 + map_strips.GAP, 3)
+    assert page[0, 0].tolist() == page[30, 30].tolist() == [0, 0, 255]
+    assert page[18, 18].tolist() == page[19, 40].tolist() == [255, 0, 255]  # the outline is around the digit
+    yellow = np.array(mpl.colormaps["viridis"](255)[:3])
+    expected = 255 * (0.65 * yellow + 0.35 * np.array([0, 0, 1]))
+    np.testing.assert_allclose(page[96 + map_strips.GAP + 30, 30], expected, atol=1)
 
 
 @pytest.mark.parametrize("name", map_strips.RUNS)
