@@ -232,9 +232,18 @@ def evaluate(statement: Statement, values: np.ndarray, published: float, max_dif
 
 def not_run(statement: Statement, missing: str, published: float) -> ClaimResult:
     """Return the result of a claim that no runs compare, because a network is missing."""
-    compared = " − ".join(statement.compared)
-    place = statement.claim, statement.source, statement.group, compared, ACCURACY
-    return ClaimResult(*place, 0, math.nan, UNKNOWN, published, missing=missing)
+    return ClaimResult(
+        claim=statement.claim,
+        source=statement.source,
+        group=statement.group,
+        compared=" − ".join(statement.compared),
+        metric=ACCURACY,
+        seeds=0,
+        difference=math.nan,
+        bounds=UNKNOWN,
+        published=published,
+        missing=missing,
+    )
 
 
 def _common_seeds(runs: Runs, compared: _Pair) -> set[int]:
