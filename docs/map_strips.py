@@ -4,7 +4,7 @@
     python docs/map_strips.py FOLDER    # those of short runs in this folder
 
 The upper row has the test images with the queried digit outlined, the lower row the product of the network's maps. The
-short runs are not stored. `bench run --attn NAME --preset quick --epochs 2 --no-timing` repeats one of them.
+short runs are not stored; the page has the commands that repeat them.
 """
 
 import sys
@@ -21,13 +21,19 @@ RUNS = {
     "pan": "mref-pan-s0-ee7d0479a734",
     "pan-ctx": "mref-pan-ctx-s0-069d8ceb593f",
     "han": "mref-han-s0-8afcdb423d27",
+    "stn-m": "mref-stn-m-s0-57f4a274c76f",
     "arnn": "mref-arnn-s0-4c15ad981af5",
     "brnn2-arnn": "mbg-brnn2+arnn-s0-cd6bfe6b3157",
     "cbam": "mref-cbam-s0-714f8d05471a",
     "ltpa-dp": "mref-ltpa-dp-s0-0c0d60730465",
 }
 """Name of the file → run of the board `fast`."""
-SHORT_RUNS: dict[str, str] = {}
+SHORT_RUNS = {
+    "stn-s": "mini-stn-s-s0-0f9d127539c4",
+    "unet2": "mini-unet2-s0-b74fe50bd8f8",
+    "coord": "mini-coord-s0-95ab7c5d2432",
+    "self": "mini-self-s0-c4d2ce7ad7b0",
+}
 """Name of the file → short run."""
 GAP = 4
 MIN_SIDE = 96
