@@ -39,7 +39,7 @@ def format_cell(row: dict[str, str], name: str) -> str:
     if not row[name]:
         return "–"
     number, low, high = (f"{float(row[key]):.3f}" for key in (name, f"{name}_lo", f"{name}_hi"))
-    return f"{number}<br>{low}–{high}"
+    return f"{number}<br><small>{low}–{high}</small>"
 
 
 def test_numbers_and_intervals_are_those_of_the_stored_boards():
