@@ -102,7 +102,7 @@ def print_runtime(
     from bench.attention import split_networks
     from bench.config import get_recipe
     from bench.networks import get_network
-    from bench.profiling.benchmark import BASELINES, measure_runtime, to_json, to_text
+    from bench.profiling.benchmark import BASELINES, measure_runtime, resize, to_json, to_text
     from mnistref.common.figure_files import require_figure_name
     from mnistref.variants import get_variant
 
@@ -113,7 +113,7 @@ def print_runtime(
     network = get_network(architecture)
     network = replace(network, width=width or network.width)
     law = get_variant(variant)
-    law = replace(law, canvas=canvas or law.canvas)
+    law = resize(law, canvas) if canvas else law
     recipe, compute_config = get_recipe(recipe_name), compute_options.compute_config
     recipe = replace(recipe, batch=batch or recipe.batch)
     if threads:

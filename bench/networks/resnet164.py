@@ -14,6 +14,7 @@ from bench.attention.slot import Layout
 from bench.networks.base import StandardNetwork, initialize_convolutions, residual_layout
 from bench.networks.forward_pass import ForwardPass
 from bench.networks.heads import LinearHead
+from bench.networks.shortcut import PointwiseShortcut
 
 STAGES, BLOCKS, EXPANSION = 3, 18, 4
 """Number of stages, of blocks in a stage, and output channels of a block divided by its inner channels."""
@@ -40,7 +41,7 @@ class Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(width, EXPANSION * width, 1, bias=False)
         self.shortcut = None
         if channels != EXPANSION * width:
-            self.shortcut = nn.Conv2d(channels, EXPANSION * width, 1, stride, bias=False)
+            self.shortcut = PointwiseShortcut(channels, EXPANSION * width, stride)
 
     def forward(self, x: Tensor, run: ForwardPass) -> Tensor:
         """Return the features (·, EXPANSION · width, H', W') of x (·, channels, H, W)."""

@@ -13,6 +13,7 @@ from bench.attention.slot import Layout
 from bench.networks.base import StandardNetwork, initialize_convolutions, residual_layout
 from bench.networks.forward_pass import ForwardPass
 from bench.networks.heads import LinearHead
+from bench.networks.shortcut import PointwiseShortcut
 
 STAGES, BLOCKS = 4, 2
 """Number of stages, and of blocks in a stage."""
@@ -37,7 +38,7 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = None
         if stride != 1 or channels != width:
-            self.downsample = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            self.downsample = nn.Sequential(PointwiseShortcut(channels, width, stride), nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor, run: ForwardPass) -> Tensor:
         """Return the features (·, width, H', W') of x (·, channels, H, W)."""

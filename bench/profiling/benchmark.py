@@ -39,7 +39,7 @@ from bench.profiling.timing import Spread, Timing, Workload, random_batch, time_
 from bench.training.capture_mode import resolve_capture
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.common.text_table import table
-from mnistref.spec import VariantSpec
+from mnistref.spec import GLYPH, VariantSpec
 
 log = logging.getLogger("bench")
 
@@ -143,6 +143,12 @@ class RuntimeReport(TypedDict):
 
     setting: dict[str, str | int]
     networks: list[dict[str, Value]]
+
+
+def resize(variant: VariantSpec, canvas: int) -> VariantSpec:
+    """Return a variant with images of another size in pixels, whose digits fit. Only the size matters for times."""
+    small, large = (min(scale, canvas / GLYPH) for scale in variant.scales)
+    return replace(variant, canvas=canvas, scales=(small, large))
 
 
 def measure_runtime(

@@ -14,6 +14,7 @@ from bench.distributed.process_group import is_launched_by_torchrun
 from bench.networks import resolve
 from bench.runs import records
 from bench.runs.network_loading import load_config
+from bench.tasks import TaskSpec
 from bench.training.capture_mode import resolve_capture
 from mnistref.common.errors import UsageProblemError
 from mnistref.generation.generate import Request, generate
@@ -77,6 +78,10 @@ def configure(data: Path, network: str | NetworkSpec, seed: int, settings: RunSe
     manifest = read_manifest(data)
     variant, computing, recipe = manifest.variant, settings.computing, settings.recipe
     _require_trainable(variant)
+    if recipe.fade and isinstance(variant, TaskSpec) and not variant.has_masks:
+        raise UsageProblemError(
+            f"--fade brightens everything except the object; {variant.name} has no masks of objects"
+        )
     if isinstance(network, str):
         network = resolve(network)
     capture, reason = resolve_capture(

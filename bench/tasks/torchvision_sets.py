@@ -5,7 +5,7 @@ The files lie in the folder of downloads, as torchvision's own `root`.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,13 @@ from bench.tasks.task_spec import LabelledImages, LoadedTask
 from mnistref.common.errors import DataProblemError
 
 _DIGITS = tuple(map(str, range(10)))
+
+
+class Source(NamedTuple):
+    """Where the files of a data set are: the address to download them from, and the folder that torchvision reads."""
+
+    address: str
+    folder: Path
 
 
 def load_cifar10(raw: Path, side: int) -> LoadedTask:
@@ -28,22 +35,23 @@ def load_cifar100(raw: Path, side: int) -> LoadedTask:
 
 def _load_cifar(name: str, raw: Path, side: int) -> LoadedTask:
     archive = {"CIFAR10": "cifar-10-python.tar.gz", "CIFAR100": "cifar-100-python.tar.gz"}[name]
-    sets = _open(name, raw, f"https://www.cs.toronto.edu/~kriz/{archive}", ({"train": True}, {"train": False}))
+    source = Source(f"https://www.cs.toronto.edu/~kriz/{archive}", raw)
+    sets = _open(name, raw, source, ({"train": True}, {"train": False}))
     parts = [LabelledImages(square_images(s.data, side), np.array(s.targets, np.int64)) for s in sets]
     return LoadedTask(tuple(sets[0].classes), *parts)
 
 
 def load_svhn(raw: Path, side: int) -> LoadedTask:
     """Return SVHN (Netzer 2011), cropped digits: 73,257 and 26,032 images of 32 px; without the extra images."""
-    where = "http://ufldl.stanford.edu/housenumbers/ (train_32x32.mat and test_32x32.mat)"
-    sets = _open("SVHN", raw, where, ({"split": "train"}, {"split": "test"}))
+    source = Source("http://ufldl.stanford.edu/housenumbers/ (train_32x32.mat and test_32x32.mat)", raw)
+    sets = _open("SVHN", raw, source, ({"split": "train"}, {"split": "test"}))
     return LoadedTask(_DIGITS, *(_channels_last(s, side) for s in sets))
 
 
 def load_stl10(raw: Path, side: int) -> LoadedTask:
     """Return STL-10 (Coates 2011): 5,000 and 8,000 images of 96 px, 10 classes; without the unlabelled images."""
-    where = "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz"
-    sets = _open("STL10", raw, where, ({"split": "train"}, {"split": "test"}))
+    source = Source("http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz", raw)
+    sets = _open("STL10", raw, source, ({"split": "train"}, {"split": "test"}))
     return LoadedTask(tuple(sets[0].classes), *(_channels_last(s, side) for s in sets))
 
 
@@ -54,9 +62,10 @@ def _channels_last(dataset: Any, side: int) -> LabelledImages:
 
 def load_pets(raw: Path, side: int) -> LoadedTask:
     """Return Oxford-IIIT Pets (Parkhi 2012): 37 breeds, with masks: the body and the outline of the animal."""
-    where = "https://www.robots.ox.ac.uk/~vgg/data/pets/ (images.tar.gz and annotations.tar.gz)"
+    files = "https://www.robots.ox.ac.uk/~vgg/data/pets/ (images.tar.gz and annotations.tar.gz)"
+    source = Source(files, raw / "oxford-iiit-pet")
     kinds = {"target_types": ("category", "segmentation")}
-    sets = _open("OxfordIIITPet", raw, where, ({"split": "trainval", **kinds}, {"split": "test", **kinds}))
+    sets = _open("OxfordIIITPet", raw, source, ({"split": "trainval", **kinds}, {"split": "test", **kinds}))
     return LoadedTask(tuple(sets[0].classes), *(_read_pets(s, side) for s in sets))
 
 
@@ -73,7 +82,7 @@ def _read_pets(dataset: Any, side: int) -> LabelledImages:
     return LabelledImages(np.stack(images), np.array(labels, np.int64), np.stack(masks))
 
 
-def _open(name: str, raw: Path, source: str, splits: Sequence[dict[str, Any]]) -> list[Any]:
+def _open(name: str, raw: Path, source: Source, splits: Sequence[dict[str, Any]]) -> list[Any]:
     """Return torchvision's data sets of both splits. Download the files if they are missing.
 
     Raises:
@@ -88,6 +97,6 @@ def _open(name: str, raw: Path, source: str, splits: Sequence[dict[str, Any]]) -
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataProblemError(
-            f"{name} could not be fetched ({reason}); download {source} to {raw}, and unpack it where torchvision's "
-            f"{name} looks for it"
+            f"{name} could not be fetched ({reason}); download {source.address}, and put the files in {source.folder} "
+            "as they are"
         ) from error

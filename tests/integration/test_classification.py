@@ -192,3 +192,9 @@ def test_top_5_is_that_of_torchmetrics():
     logits, label = torch.randn(200, 20, generator=generator), torch.randint(20, (200,), generator=generator)
     expected = torchmetrics.functional.classification.multiclass_accuracy(logits, label, 20, average="micro", top_k=5)
     assert right_among(logits, label, 5).double().mean() == pytest.approx(float(expected))
+
+
+def test_backgrounds_of_a_task_without_masks_cannot_fade(photo_runs):
+    data = next((photo_runs / "datasets").iterdir())
+    error = call(cli.bench, "run", "--attn", "none", "--data", data, *TRAINING, "--fade", 0.5, code=2).stderr
+    assert "--fade brightens everything except the object; folder-places-3 has no masks of objects" in error

@@ -24,6 +24,11 @@ def test_a_wrong_implementation_is_a_usage_error(monkeypatch):
     assert [row["diagonal_lstm"] for row in rows] == [None, None, "packed"]
 
 
+def test_images_have_the_size_of_canvas():
+    options = ("--attn", "none", "--variant", "mone", "--canvas", "16", "--width", "4", "--batch", "2", "--rounds", "1")
+    assert json.loads(command(*options, "--json"))["setting"]["canvas"] == 16
+
+
 def test_numbers_are_printed_if_the_chart_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     done = CliRunner().invoke(

@@ -11,7 +11,15 @@ from bench.attention import canonical_names
 from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.networks import NETWORKS, create, resolve
-from bench.profiling.benchmark import NetworkCost, NumericalError, TimingConditions, measure_runtime, to_json, to_text
+from bench.profiling.benchmark import (
+    NetworkCost,
+    NumericalError,
+    TimingConditions,
+    measure_runtime,
+    resize,
+    to_json,
+    to_text,
+)
 from bench.profiling.timing import Spread, Timing
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import get_variant
@@ -78,7 +86,7 @@ def test_runtime_table_has_units_separators_and_quartiles():
 
 
 def test_images_without_a_question_are_compared_with_none():
-    variant = replace(get_variant("mone"), canvas=16)
+    variant = resize(get_variant("mone"), 16)
     residual = replace(NETWORKS["resnet18"], width=4)
     measured = measure_runtime(["cbam"], variant, replace(SHORT, batch=4), ON_CPU, 1, architecture=residual)
     none, cbam = rows_of(measured)

@@ -53,5 +53,5 @@ def test_a_set_that_cannot_be_fetched_says_what_to_download_and_where_to_put_it(
         TASKS[name].load(tmp_path / "raw", 32)
     message = str(error.value)
     assert "could not be fetched (no network); download http" in message
-    assert f"to {tmp_path / 'raw'}" in message
+    assert f"put the files in {tmp_path / 'raw'}" in message
     assert "\n" not in message
