@@ -28,7 +28,7 @@ from bench.training.trainer import Trainer, TrainingSplits
 from bench.training.trainer_state import TrainerState
 from mnistref.common.errors import ProblemError
 from mnistref.spec import VariantSpec
-from mnistref.variants import VARIANTS
+from mnistref.variants import VARIANTS, change_law
 
 IMAGES, BATCH = 3, 2
 """Numbers of images of the test, and of a batch."""
@@ -36,6 +36,10 @@ _BATCHES = [min(MAX_TEST_BATCH, recipe.batch) for recipe in RECIPES.values()]
 TEST_BATCH_SIZES = sorted({min(_BATCHES), max(_BATCHES)})
 """Numbers of images in a batch of the test: the smallest and the largest of all recipes."""
 CPU = ComputeConfig(torch.device("cpu"))
+
+
+SMALL_VARIANTS = (VARIANTS["mini"], change_law(VARIANTS["mone"], scales=(0.5, 1.0), canvas=32))
+"""Variants for networks other than the default: one with questions, and one without."""
 
 
 def distinct_variants() -> list[VariantSpec]:
@@ -143,6 +147,7 @@ def _random_split(variant: VariantSpec, count: int) -> Resident:
         scale=torch.linspace(0.5, 3.0, count),
         images=images,
         instance=instance,
+        asks=variant.asks,
     )
 
 

@@ -31,6 +31,7 @@ from bench.conformance.probe import (
     slot_sizes,
 )
 from bench.conformance.rehearsal import (
+    SMALL_VARIANTS,
     TEST_BATCH_SIZES,
     distinct_variants,
     rehearse,
@@ -298,11 +299,9 @@ def checks_in(architecture: str) -> tuple[tuple[str, Check], ...]:
 
     Args:
         architecture: the network of the checks that train a network. Networks other than the default are narrow, and
-            see images of one size.
+            see images of one size, with and without questions.
     """
-    variants = distinct_variants()
-    if architecture != ATTRIBUTE:
-        variants = [variant for variant in variants if variant.name == "mini"]
+    variants = distinct_variants() if architecture == ATTRIBUTE else SMALL_VARIANTS
     return (
         ("has a gradient for every parameter and the features", _require_gradients),
         ("can be converted to another precision", _require_precision),
@@ -314,7 +313,7 @@ def checks_in(architecture: str) -> tuple[tuple[str, Check], ...]:
         ("works with the batch sizes of a run", partial(_require_batch_sizes_work, architecture=architecture)),
         *(
             (
-                f"can be trained, tested and loaded on {variant.canvas} px, {variant.queries} queries",
+                f"can be trained, tested and loaded on {variant.canvas} px, {variant.queries or 'no'} queries",
                 partial(_require_run_works, variant=variant, architecture=architecture),
             )
             for variant in variants
