@@ -23,6 +23,7 @@ from bench.attribution.swap import pair_questions
 from bench.attribution.swap import swap as swap_questions
 from bench.compute import ComputeConfig
 from bench.data.evaluation_data import EvaluationData, open_data
+from bench.data.sets import has_masks
 from bench.data.split import Split
 from bench.evaluation.any_model import Model
 from bench.leaderboard.attack_table import build_attack_table
@@ -123,7 +124,7 @@ def attack(
         dataset: see `evaluate`. Take a slice: by default, each question is attacked 40 times.
         methods: keys of `bench.attribution.attack_names.METHODS`, such as ["fgsm"] or "fgsm,pgd".
         regions: keys of `bench.attribution.attack_names.REGIONS`: the pixels that may change. None for all that the
-            images have.
+            images have: without masks, only "all".
         eps: largest changes of a pixel in 1/255, above 0 and at most 255.
         batch: questions per call.
         device: see `evaluate`.
@@ -136,15 +137,16 @@ def attack(
         that may change. All are in 0 … 1.
 
     Raises:
-        ValueError: the model returns no logits, or they have no gradient; or see `evaluate`.
+        ValueError: the model returns no logits, or they have no gradient; a region needs masks, and the images have
+            none; or see `evaluate`.
         UsageProblemError: an argument names no attack or region, or a norm is out of range; or there is no data set.
         DataProblemError: a file of the data set is damaged.
     """
     norms = (eps,) if isinstance(eps, int | float) else eps
     chosen, sizes = find_names(methods, METHODS, "attack"), parse_norms(norms)
     data = open_data(dataset, split, queries)
-    network, questions = _load_explained(model, data, batch, device)
-    plan = AttackPlan(chosen, find_regions(regions, data.variant.asks), sizes)
+    plan = AttackPlan(chosen, find_regions(regions, data.variant.asks, has_masks(data.folder)), sizes)
+    network, questions = _load_explained(model, data, batch, device, needs_masks=plan.needs_masks)
     computing = ComputeConfig(questions.device)
     with computing.backend_flags():
         fooling = measure_fooling(network, questions, plan, batch)
@@ -205,14 +207,15 @@ def _load_explained(
     batch: int,
     device: str | torch.device | None,
     layer: nn.Module | None = None,
+    needs_masks: bool = True,
 ) -> tuple[ExplainedNetwork, Split]:
-    """Return the network on the device, and the questions with masks there."""
+    """Return the network on the device, and the questions there, with the masks that there are."""
     require_batch(batch)
     network = ExplainedNetwork(model, data.variant.classes, layer, data.variant.asks)
     place = torch.device(device) if device is not None else network.device
     network.network.to(place)
     questions = data.load(place)
-    if not questions.has_masks:
+    if needs_masks and not questions.has_masks:
         raise ValueError(f"{data.folder}: its images have no masks, by which maps and attacks are measured")
     return network, questions
 

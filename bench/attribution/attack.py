@@ -117,16 +117,19 @@ def find_names(names: str | Iterable[str], known: Mapping[str, str], noun: str) 
     return tuple(name for name in known if name in given)
 
 
-def find_regions(names: str | Iterable[str] | None, has_question: bool) -> tuple[str, ...]:
+def find_regions(names: str | Iterable[str] | None, has_question: bool, has_masks: bool = True) -> tuple[str, ...]:
     """Return the regions that an attack may change, in the order of `REGIONS`.
 
     Args:
         names: see `find_names`; None for all regions that the images have.
         has_question: whether images have other digits than the one that the label is about.
+        has_masks: whether the images have masks. Without masks, None is all pixels. Names are not compared with it.
 
     Raises:
         UsageProblemError: see `find_names`.
     """
+    if names is None and not has_masks:
+        return (ALL,)
     known = {name: words for name, words in REGIONS.items() if has_question or name != OTHERS}
     return tuple(known) if names is None else find_names(names, known, "region")
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.attribution.attack import Strength, attack, attacked_regions
-from bench.attribution.attack_names import DEFAULT_NORMS, METHODS, PIXEL_LEVELS, REGIONS
+from bench.attribution.attack_names import ALL, DEFAULT_NORMS, METHODS, PIXEL_LEVELS, REGIONS
 from bench.attribution.explained_network import ExplainedNetwork
 from bench.data.split import Split
 from bench.evaluation import unchecked_metrics as metrics
@@ -38,6 +38,11 @@ class AttackPlan:
     methods: tuple[str, ...] = tuple(METHODS)
     regions: tuple[str, ...] = tuple(REGIONS)
     norms: tuple[float, ...] = DEFAULT_NORMS
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether a region is a part of the image, which a mask gives."""
+        return set(self.regions) != {ALL}
 
     def attacks(self) -> list[Attack]:
         """Return all attacks, the smallest norm first."""
@@ -72,13 +77,13 @@ def measure_fooling(
 
     Args:
         network: the network.
-        split: the questions, with masks.
+        split: the questions, with masks if the plan needs them.
         plan: the attacks.
         batch: questions per pass.
         on_batch: called after each attack and batch with the number of its questions.
 
     Raises:
-        ValueError: the network returns no logits, or its answers have no gradient.
+        ValueError: the network returns no logits, its answers have no gradient, or a mask is missing.
     """
     attacks = plan.attacks()
     changed: dict[Attack, list[Tensor]] = {attacked: [] for attacked in attacks}
@@ -87,8 +92,8 @@ def measure_fooling(
     before = []
     with network.frozen():
         for indices in torch.arange(len(split), device=split.device).split(batch):
-            questions, target = split.batch(indices), split.masks(indices)
-            regions = attacked_regions(target, split.ink(indices).bool() & ~target)
+            questions = split.batch(indices)
+            regions = _find_pixels(split, indices, questions.images, plan)
             answers = network.probabilities(questions.images, questions.query).argmax(1)
             before.append((answers == questions.label).to(torch.uint8).cpu())
             for name, parts in areas.items():
@@ -113,3 +118,11 @@ def measure_fooling(
         torch.cat(before),
         {name: torch.cat(parts) for name, parts in areas.items()},
     )
+
+
+def _find_pixels(split: Split, indices: Tensor, images: Tensor, plan: AttackPlan) -> dict[str, Tensor]:
+    """Return the pixels of each region of the questions, bool (B, H, W). Without masks, there are all pixels only."""
+    if not plan.needs_masks:
+        return {ALL: torch.ones_like(images[:, 0], dtype=torch.bool)}
+    target = split.masks(indices)
+    return attacked_regions(target, split.ink(indices).bool() & ~target)

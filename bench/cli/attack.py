@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bench.attribution.attack_names import DEFAULT_NORMS, METHODS, PGD_STEPS, REGIONS
+from bench.attribution.attack_names import ALL, DEFAULT_NORMS, METHODS, PGD_STEPS, REGIONS
 from bench.cli.question_options import add_question_options
 from mnistref.common.click_program import FOLDER
 from mnistref.common.console import emit, emit_json, in_user_spelling
@@ -24,7 +24,7 @@ from mnistref.common.console import emit, emit_json, in_user_spelling
         "--where",
         metavar="NAMES",
         help="Pixels that may change: all, the ink of the queried digit or of the others, the rest.  "
-        f"[default: {','.join(REGIONS)}]",
+        f"[default: {','.join(REGIONS)}; of images without masks: {ALL}]",
     ),
     click.option(
         "--method",
@@ -61,7 +61,7 @@ def attack(
     from bench.attribution.attack import find_names, find_regions, parse_norms
     from bench.attribution.fooling import AttackPlan
     from bench.compute import resolve_compute
-    from bench.data.sets import read_manifest
+    from bench.data.sets import has_masks, read_manifest
     from bench.leaderboard.attack_table import attack_table_to_text, build_attack_table
     from bench.runs.attack_run import attack_run
     from bench.runs.data_folder import resolve_fitting_folder
@@ -73,7 +73,8 @@ def attack(
     methods, norms = find_names(method, METHODS, "attack"), parse_norms(eps)
     find_regions(where, has_question=True)  # raises for an unknown name before the data set is read
     computing, folder = resolve_compute(device), resolve_fitting_folder(run, data, root)
-    plan = AttackPlan(methods, find_regions(where, read_manifest(folder).variant.asks), norms)
+    regions = find_regions(where, read_manifest(folder).variant.asks, has_masks(folder))
+    plan = AttackPlan(methods, regions, norms)
     record = attack_run(run, folder, plan=plan, images=images, batch=batch, computing=computing)
     board = build_attack_table([(run.resolve().name, record)])
     if as_json:

@@ -85,6 +85,11 @@ def read_triples(folder: Path, split: str, units: str) -> Triples:
     return Triples(np.arange(len(label)), nothing, nothing, label)
 
 
+def has_masks(folder: Path) -> bool:
+    """Return whether the images of a data set have masks. A task may have none."""
+    return not is_task(folder) or read_task(folder).variant.has_masks
+
+
 def read_ink(folder: Path, split: str) -> np.ndarray | None:
     """Return the masks of a split, u1 (N, H, W): k on the ink of the digit in slot k − 1.
 
@@ -93,8 +98,7 @@ def read_ink(folder: Path, split: str) -> np.ndarray | None:
     if not is_task(folder):
         ink: np.ndarray = generated.read_split(folder, split, "instance")["instance"]
         return ink
-    manifest = read_task(folder)
-    return np.array(map_array(folder, manifest, split, MASKS)) if manifest.variant.has_masks else None
+    return np.array(map_array(folder, read_task(folder), split, MASKS)) if has_masks(folder) else None
 
 
 def read_scales(folder: Path, split: str, questions: Triples) -> np.ndarray | None:

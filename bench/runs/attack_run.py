@@ -25,10 +25,10 @@ def attack_run(
         computing: the device.
 
     Raises:
-        UsageProblemError: the folder is not a run.
+        UsageProblemError: the folder is not a run, or the images have no masks and the plan needs them.
         DataProblemError: the run is not finished, has no weights, or a file is damaged; or its network has no gradient.
     """
-    _, network, split = load_explained(run, data, images, computing)
+    _, network, split = load_explained(run, data, images, computing, plan.needs_masks)
     bar = tqdm(total=len(split) * len(plan.attacks()), unit=" images", desc="attacks", disable=None)
     try:
         with computing.backend_flags(), bar:

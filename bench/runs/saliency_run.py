@@ -128,7 +128,7 @@ def randomize_run(
 
 
 def load_explained(
-    run: Path, data: Path, images: int, computing: ComputeConfig
+    run: Path, data: Path, images: int, computing: ComputeConfig, needs_masks: bool = True
 ) -> tuple[RunConfig, ExplainedNetwork, Split]:
     """Return the configuration of a finished run, its network, and the first test questions, one about each image.
 
@@ -137,14 +137,15 @@ def load_explained(
         data: the folder of its data set.
         images: number of test questions; all if there are fewer.
         computing: the device.
+        needs_masks: whether the questions need masks. The masks that there are, are loaded in any case.
 
     Raises:
-        UsageProblemError: the images have no masks, by which maps are measured.
+        UsageProblemError: the images need masks and have none.
         UsageProblemError, DataProblemError: see `bench.runs.network_loading.load_model`.
     """
     config, model = load_model(run)
     whole = load_split(data, "test", "one", computing.device, masks=True)
-    if not whole.has_masks:
+    if needs_masks and not whole.has_masks:
         raise UsageProblemError(f"{data}: its images have no masks, by which maps and attacks are measured")
     split = select_questions(whole, torch.arange(min(images, len(whole)), device=whole.device))
     return config, ExplainedNetwork(model.to(computing.device), find_trained_variant(run).classes), split

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import cli
+from bench import attack
 from bench.evaluation.columns import ERROR, OVER_NONE, TOP5
 from bench.leaderboard.aggregate import build_board
 from bench.runs import records
@@ -145,6 +146,32 @@ def test_a_folder_of_photos_is_trained_tested_and_shown(photo_runs, tmp_path):
     assert "error %" in board
     command = call(cli.bench, "leaderboard", "--runs", runs, "--commands").stdout
     assert "bench run --attn cbam --width 4 --task folder:DIR --canvas 32" in command
+
+
+def test_all_pixels_of_a_folder_of_photos_are_attacked(photo_runs, tmp_path):
+    """The command, Python, the stored board and its check, and the report need no masks."""
+    data = next((photo_runs / "datasets").iterdir())
+    runs = tmp_path / "runs"
+    train = ["--attn", "none", "--network", "resnet18", "--data", data, *TRAINING, "--no-timing", "--runs", runs]
+    run = Path(call(cli.bench, "run", *train).stdout.strip())
+    options = ["--data", data, "--device", "cpu", "--method", "fgsm", "--eps", "1,64"]
+    rows = json.loads(call(cli.bench, "attack", run, *options, "--plot", tmp_path / "fooling.svg", "--json").stdout)
+    assert [(row["region"], row["norm"], row["images"], row["area"]) for row in rows] == [
+        ("all", 1, 6, 1),
+        ("all", 64, 6, 1),
+    ]
+    assert rows[0]["accuracy_before"] == pytest.approx(records.read_result(run)["accuracy"])
+    found = attack(load_run(run, root=photo_runs).model, data, methods="fgsm", eps=[1, 64], device="cpu")
+    assert found["fooling_rate"].tolist() == [row["fooling_rate"] for row in rows]
+    refused = "its images have no masks, by which maps and attacks are measured"
+    assert refused in call(cli.bench, "attack", run, *options, "--where", "all,target", code=2).stderr
+    with pytest.raises(ValueError, match=refused):
+        attack(load_run(run, root=photo_runs).model, data, regions="background")
+    call(cli.bench, "leaderboard", "--runs", runs, "--save", tmp_path / "board")
+    assert "| fgsm | 64 |" in (tmp_path / "board" / "attacks.md").read_text(encoding="utf-8")
+    call(cli.bench, "leaderboard", "--check", tmp_path / "board")
+    call(cli.bench, "report", "--runs", runs, "-o", tmp_path / "report.html")
+    assert "answers that change" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_run_on_a_task_is_repeated_from_its_configuration(photo_runs, monkeypatch):

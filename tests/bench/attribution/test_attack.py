@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bench.attribution.attack import Strength, attack, attacked_regions, find_names, parse_norms
+from bench.attribution.attack import Strength, attack, attacked_regions, find_names, find_regions, parse_norms
 from bench.attribution.attack_names import ALL, BACKGROUND, FGSM, METHODS, OTHERS, PGD, REGIONS, TARGET
 from bench.attribution.explained_network import ExplainedNetwork
 from bench.model import create_model
@@ -162,6 +162,9 @@ def test_answers_that_ignore_the_image_do_not_change():
 def test_names_and_norms_of_attacks_are_parsed_in_the_order_of_tables():
     assert find_names("pgd,fgsm", METHODS, "attack") == (FGSM, PGD)
     assert find_names("background,all", REGIONS, "region") == (ALL, BACKGROUND)
+    assert find_regions(None, has_question=False) == (ALL, TARGET, BACKGROUND)
+    assert find_regions(None, has_question=True, has_masks=False) == (ALL,)
+    assert find_regions("target,all", has_question=False, has_masks=False) == (ALL, TARGET)
     assert parse_norms("16,1,0.5") == (0.5, 1.0, 16.0)
 
 

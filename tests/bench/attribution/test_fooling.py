@@ -1,5 +1,8 @@
 """Attacks over a split: counts of changed and right answers."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 
 from bench.attribution.attack_names import ALL, FGSM, METHODS, OTHERS, PGD, TARGET
@@ -36,6 +39,20 @@ def test_measured_attacks_count_changed_and_right_answers():
         TARGET: [0.25] * 4,
         OTHERS: [0.125] * 4,
     }
+
+
+def test_all_pixels_are_attacked_without_masks_and_give_the_same_answers():
+    images, query = questions()
+    split = split_of(images, query, torch.zeros(IMAGES, dtype=torch.long))
+    bare = replace(split, instance=None)
+    plan = AttackPlan(regions=(ALL,), norms=(8.0, 64.0))
+    with_masks, without = (measure_fooling(small_network(), of, plan, batch=5) for of in (split, bare))
+    assert without.areas[ALL].tolist() == with_masks.areas[ALL].tolist() == [1.0] * IMAGES
+    for attack in plan.attacks():
+        assert torch.equal(without.changed[attack], with_masks.changed[attack])
+        assert torch.equal(without.right[attack], with_masks.right[attack])
+    with pytest.raises(ValueError, match="without masks"):
+        measure_fooling(small_network(), bare, AttackPlan(regions=(ALL, TARGET)))
 
 
 def test_an_attack_of_vanishing_norm_changes_no_answer():

@@ -22,6 +22,7 @@ def test_a_generated_data_set_is_read_as_by_mnistref(mini):
     dataset, questions = MnistRef(mini, "test", "all"), sets.read_triples(mini, "test", "all")
     assert isinstance(sets.read_manifest(mini), Manifest)
     assert sets.is_generated(mini)
+    assert sets.has_masks(mini)
     for own, expected in zip(questions, dataset.triples, strict=True):
         np.testing.assert_array_equal(own, expected)
     np.testing.assert_array_equal(sets.read_scales(mini, "test", questions), dataset.scale)
@@ -42,6 +43,7 @@ def test_a_task_has_one_question_for_each_image_and_no_scales(pets, units):
     (images,), ink = sets.map_split(pets, "test"), sets.read_ink(pets, "test")
     assert (images.shape, ink.shape, set(np.unique(ink))) == ((12, 32, 32, 3), (12, 32, 32), {0, 1})
     assert not sets.is_generated(pets)
+    assert sets.has_masks(pets)
 
 
 def test_the_record_of_a_run_describes_its_task(pets):
@@ -56,4 +58,5 @@ def test_a_task_without_masks_has_no_ink(tmp_path, monkeypatch):
     write_cifar(tmp_path / "raw", "cifar100", monkeypatch)
     folder = prepare_task("cifar100", tmp_path)
     assert sets.read_ink(folder, "test") is None
+    assert not sets.has_masks(folder)
     assert sets.read_manifest(folder).variant.classes == 100
