@@ -29,7 +29,7 @@ from bench.leaderboard.claims import (
     not_run,
     paired_answers,
 )
-from bench.leaderboard.published import PublishedValue, find_published
+from bench.leaderboard.published import PublishedValue, find_published, name_of_task
 from bench.networks import NETWORKS, resolve
 from bench.runs.record_types import RunRecord
 from mnistref.common.errors import UsageProblemError
@@ -269,9 +269,9 @@ def recorded_label(entry: Entry) -> str:
 
 
 def _find_published(variant: str, entry: Entry, metric: str) -> PublishedValue | None:
-    """Return the published value of a network; None if there is none."""
+    """Return the published value of a network; None if there is none. A folder has the name of the paper's data set."""
     attn = PUBLISHED_AS.get(entry.attn, entry.attn)
-    return find_published(variant, canonical_name(attn), metric, network=entry.network)
+    return find_published(name_of_task(variant), canonical_name(attn), metric, network=entry.network)
 
 
 def _published_difference(variant: str, claim: NetworkClaim, metric: str) -> float:
@@ -279,7 +279,7 @@ def _published_difference(variant: str, claim: NetworkClaim, metric: str) -> flo
     better, worse = (_find_published(variant, entry, _PUBLISHED[metric]) for entry in (claim.better, claim.worse))
     if better and worse:
         return worse.value - better.value
-    return claim.stated.get(variant, math.nan)
+    return claim.stated.get(name_of_task(variant), math.nan)
 
 
 def _source(variant: str, claim: NetworkClaim, published: float) -> str:

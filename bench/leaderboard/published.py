@@ -74,6 +74,15 @@ def is_papers_network(recipe: str) -> bool:
     return ",network=" not in training_stages(recipe)[0]
 
 
+def name_of_task(variant: str) -> str:
+    """Return the name of the task that a folder of images stands for: `cub200` for `folder-cub200`.
+
+    Args:
+        variant: name of a variant or task. The name of others is returned as it is.
+    """
+    return variant.removeprefix("folder-")
+
+
 def find_published(
     variant: str,
     attn: str,

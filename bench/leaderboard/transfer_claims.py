@@ -21,7 +21,7 @@ from bench.leaderboard.claims import (
     paired_answers,
 )
 from bench.leaderboard.network_claims import Entry, RunGroup, group_runs, recorded_label
-from bench.leaderboard.published import find_published
+from bench.leaderboard.published import find_published, name_of_task
 from bench.runs.record_types import RunRecord
 from bench.runs.transfer_record import TransferRecord
 
@@ -95,7 +95,7 @@ def _published_difference(variant: str, images: str, pair: tuple[Entry, Entry]) 
 
     A folder of images has the name of the set, such as `folder-caltech101-0123456789ab` for `caltech101`.
     """
-    metric = f"transfer_{images.rpartition('-')[0].removeprefix('folder-')}"
+    metric = f"transfer_{name_of_task(images.rpartition('-')[0])}"
     better, worse = (
         find_published(variant, canonical_name(entry.attn), metric, network=entry.network) for entry in pair
     )

@@ -80,6 +80,14 @@ def test_sources_name_the_table_of_the_data_set_or_say_that_it_is_another_one():
     assert (found.source, found.published) == ("LTPA §5.1", 0.009)
 
 
+def test_a_folder_has_the_published_values_of_the_data_set_of_its_name():
+    att, vgg = (run(*of, task="folder-cub200") for of in (("vgg-att", "ltpa-pc:levels=2", 0.8), ("vgg", "none", 0.5)))
+    found = one([att, vgg], "vgg-att ltpa-pc:levels=2 − vgg none")
+    assert (found.source, found.published) == ("LTPA Table 2", pytest.approx(0.3464 - 0.2680))
+    alone = one([vgg], "vgg-att ltpa-pc:levels=2 − vgg none")
+    assert (alone.missing, alone.published) == ("vgg-att ltpa-pc:levels=2", found.published)
+
+
 def test_the_compute_of_both_networks_stands_beside_a_claim():
     pair = [run("vgg-att", "ltpa-dp:levels=1", 0.8), run("vgg", "none", 0.5)]
     found = one(pair, "vgg-att ltpa-dp:levels=1 − vgg none")
