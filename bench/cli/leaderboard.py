@@ -47,10 +47,11 @@ def print_leaderboard(
     from bench.leaderboard import formatting, snapshot
     from bench.leaderboard.aggregate import build_board
     from bench.leaderboard.claims import evaluate_claims
+    from bench.leaderboard.figure_claims import evaluate_attack_claims, evaluate_map_claims
     from bench.leaderboard.network_claims import evaluate_network_claims
     from bench.leaderboard.transfer_claims import evaluate_transfer_claims
+    from bench.runs import attack_record, saliency_record, transfer_record
     from bench.runs.records import read_nonempty_results, resolve_runs_folder
-    from bench.runs.transfer_record import read_transfers
     from mnistref.common.atomic_files import write_whole
     from mnistref.common.errors import UsageProblemError
 
@@ -74,7 +75,9 @@ def print_leaderboard(
     results = read_nonempty_results(runs, variant)
     if as_claims:
         claim_results = [*evaluate_claims(results), *evaluate_network_claims(results)]
-        claim_results += evaluate_transfer_claims(results, read_transfers(runs))
+        claim_results += evaluate_transfer_claims(results, transfer_record.RECORD.read_all(runs))
+        claim_results += evaluate_attack_claims(results, attack_record.RECORD.read_all(runs))
+        claim_results += evaluate_map_claims(results, saliency_record.RECORD.read_all(runs))
         if not claim_results:
             raise UsageProblemError(f"{runs}: no claim of the papers compares two finished runs in this folder")
         return emit(formatting.claims_to_text(claim_results, markdown))

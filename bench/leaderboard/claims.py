@@ -77,7 +77,7 @@ class ClaimResult:
         source: where a paper states it.
         group: the data set, or two of them, and the recipe.
         compared: "better − worse".
-        metric: accuracy or mask_correctness.
+        metric: name of the measure that is compared, such as accuracy.
         seeds: number of seeds that both mechanisms have.
         difference: the mean difference in −1 … 1; differences of two leads are in −2 … 2.
         bounds: its 95 % interval; NaN if it is unknown.

@@ -42,6 +42,7 @@ from bench.evaluation.columns import (
 from bench.evaluation.record_keys import OK
 from bench.leaderboard.aggregate import GROUP_KEY
 from bench.leaderboard.claims import ClaimResult
+from bench.leaderboard.question_columns import ATTACK_COLUMNS, MAP_COLUMNS
 from bench.leaderboard.recipe_text import describe_trainings
 from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from mnistref.common.text_table import table
@@ -52,6 +53,8 @@ _TEXT_COLUMNS = reorder((column for column in COLUMNS if column.text_heading), _
 """The columns of tables for a terminal. The ratio of times precedes the time, which depends on the load."""
 _MARKDOWN_COLUMNS = reorder(_TEXT_COLUMNS, {TRAIN_STEP_MS: RELATIVE_RUNTIME})
 """The columns of Markdown tables. Their order is that of saved boards, which `bench leaderboard --check` compares."""
+_CLAIM_COLUMNS = {column.name: column for column in (*ATTACK_COLUMNS, *MAP_COLUMNS)} | COLUMN_BY_NAME
+"""The measures of claims."""
 _BELOW = "↓"
 """The mark of a mask correctness that is below the uniform map's."""
 _ABOVE = reorder((c for c in _TEXT_COLUMNS if c.above_text), {DIGITS: UNIFORM, BACKGROUNDS: UNIFORM})
@@ -213,7 +216,7 @@ def claims_to_text(results: Sequence[ClaimResult], markdown: bool = False) -> st
 
 
 def _claim_cells(result: ClaimResult) -> list[str]:
-    number_format = points if COLUMN_BY_NAME[result.metric].number_format is percent else more
+    number_format = points if _CLAIM_COLUMNS[result.metric].number_format is percent else more
     difference, low, high, published = (
         _format_value(number, number_format) for number in (result.difference, *result.bounds, result.published)
     )

@@ -94,7 +94,8 @@ _DP, _DP2, _DP2_INDEP, _PC, _PC2, _PC2_INDEP, _PC3 = (
         "ltpa-pc",
     )
 )
-_ATTENTIVE = (_DP, _DP2, _DP2_INDEP, _PC, _PC2, _PC2_INDEP, _PC3)
+ATTENTIVE = (_DP, _DP2, _DP2_INDEP, _PC, _PC2, _PC2_INDEP, _PC3)
+"""LTPA's networks with attention."""
 
 
 def _ltpa(better: Entry, worse: Entry, text: str) -> NetworkClaim:
@@ -117,7 +118,7 @@ NETWORK_CLAIMS = (
         _table_4(better, worse, "structured attention helps CBAM")
         for better, worse in (("cbam-arnn", "cbam"), (_OWN_CBAM_ARNN, _OWN_CBAM))
     ),
-    *(_ltpa(entry, _VGG, "VGG with attention is better than VGG") for entry in _ATTENTIVE),
+    *(_ltpa(entry, _VGG, "VGG with attention is better than VGG") for entry in ATTENTIVE),
     *(_ltpa(*pair, "attention in two levels is better than in one") for pair in ((_DP2, _DP), (_PC2, _PC))),
     _ltpa(_PC3, _PC2, "attention in three levels is better than in two"),
     *(
@@ -145,7 +146,7 @@ CONTROLS = (
     NetworkClaim(_LATE, _VGG, "late pooling alone is better than VGG", _NOT_FROM_A_PAPER),
     *(
         NetworkClaim(entry, _LATE, "attention helps the network with late pooling", _NOT_FROM_A_PAPER)
-        for entry in _ATTENTIVE
+        for entry in ATTENTIVE
     ),
 )
 

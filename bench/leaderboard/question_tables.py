@@ -59,9 +59,7 @@ class QuestionTable:
         Raises:
             DataProblemError: a record is damaged.
         """
-        folders = sorted(path.parent for path in runs.glob(f"*/{self.record.settings_file}"))
-        found = [(run.name, self.record.read(run)) for run in folders]
-        return self.build((name, record) for name, record in found if record is not None)
+        return self.build(self.record.read_all(runs).items())
 
     def write(self, folder: Path, runs: Path) -> None:
         """Write the table into the folder of a board, or remove it if no run has a record."""

@@ -68,6 +68,16 @@ class StoredRecord(ABC, Generic[Record]):
             DataProblemError: a file is missing or damaged.
         """
 
+    def read_all(self, runs: Path) -> dict[str, Record]:
+        """Return the record of every run in a folder that has one, by the name of the run.
+
+        Raises:
+            DataProblemError: a file is missing or damaged.
+        """
+        folders = sorted(path.parent for path in runs.glob(f"*/{self.settings_file}"))
+        found = {run.name: self.read(run) for run in folders}
+        return {name: record for name, record in found.items() if record is not None}
+
     @property
     def settings_file(self) -> str:
         """Name of the JSON file."""

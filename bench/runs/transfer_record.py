@@ -118,17 +118,6 @@ RECORD = _TransferRecord("transfer", FORMAT)
 """The kind of this record."""
 
 
-def read_transfers(runs: Path) -> dict[str, TransferRecord]:
-    """Return the record of every run in a folder that has one, by the name of the run.
-
-    Raises:
-        DataProblemError: a file is missing or damaged.
-    """
-    folders = sorted(path.parent for path in runs.glob(f"*/{RECORD.settings_file}"))
-    found = {run.name: RECORD.read(run) for run in folders}
-    return {name: record for name, record in found.items() if record is not None}
-
-
 def _as_tensors(name: str, right: np.ndarray, fold: np.ndarray) -> dict[str, Tensor]:
     arrays = {RIGHT: right, FOLD: fold}
     return {f"{name}/{key}": torch.from_numpy(values.astype(np.uint8)) for key, values in arrays.items()}

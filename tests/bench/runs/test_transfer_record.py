@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.common.safetensors_io import encode
-from bench.runs.transfer_record import RECORD, TransferredSet, read_transfers
+from bench.runs.transfer_record import RECORD, TransferredSet
 from mnistref.common.errors import DataProblemError
 
 RIGHT, FOLD = np.array([1, 0, 1, 1]), np.array([0, 0, 1, 1])
@@ -24,7 +24,7 @@ def run(tmp_path):
 
 
 def test_transfers_are_read_as_they_were_written(run):
-    (found,) = read_transfers(run.parent).values()
+    (found,) = RECORD.read_all(run.parent).values()
     assert found.sets == [transferred()]
     assert found.right["folder-a-0"].tolist() == RIGHT.tolist()
     assert found.fold["folder-a-0"].tolist() == FOLD.tolist()
@@ -41,7 +41,7 @@ def test_transfers_to_other_images_are_kept_and_the_same_ones_are_replaced(run):
 
 def test_a_run_without_transfers_has_no_record(tmp_path):
     assert RECORD.read(tmp_path) is None
-    assert read_transfers(tmp_path) == {}
+    assert RECORD.read_all(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
