@@ -116,18 +116,7 @@ _LTPA_VGG = Recipe(
     factor=0.5,
     augment="flip",
 )
-_SHORT = Recipe(
-    "",
-    "sgd",
-    lr=0.1,
-    batch=32,
-    epochs=20,
-    schedule="onecycle",
-    clip=None,
-    momentum=0.9,
-    nesterov=True,
-    weight_decay=5e-4,
-)
+_SHORT = replace(_LTPA_VGG, lr=0.1, batch=32, epochs=20, schedule="onecycle", nesterov=True, milestones=(), factor=1.0)
 FIRST_RECIPES = {
     # PAN's program; ARNN: "identical" (SPEC of both: RMSProp α 0.9, ε 1e-6).
     "pan": Recipe("pan", "rmsprop", lr=0.003, batch=200, epochs=300, schedule="steps", patience=50),
@@ -166,7 +155,7 @@ FIRST_RECIPES = {
         factor=0.2,
         augment="flip+crop",
     ),
-    # Short versions. One cycle and small batches matter, the peak of the learning rate does not, see docs/networks.md.
+    # Short versions, found with resnet18 only, see docs/networks.md.
     "cbam-cifar-fast": replace(_SHORT, name="cbam-cifar-fast", augment="flip+crop"),
     "ltpa-vgg-fast": replace(_SHORT, name="ltpa-vgg-fast", augment="flip"),
     "ltpa-vgg-svhn-fast": replace(_SHORT, name="ltpa-vgg-svhn-fast", augment="flip"),

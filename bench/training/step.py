@@ -73,11 +73,21 @@ def build_scheduler(
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epochs_done: 1.5 ** -(max(0, epochs_done - 18) // 12))
 
 
+DROPOUT_LAYERS = (
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+)
+
+
 def set_dropout(model: nn.Module, probability: float | None) -> None:
     """Set the probability of all dropout layers of a network, also of those in user modules. None changes nothing."""
     if probability is not None:
         for module in model.modules():
-            if isinstance(module, nn.modules.dropout._DropoutNd):
+            if isinstance(module, DROPOUT_LAYERS):
                 module.p = probability
 
 
