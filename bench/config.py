@@ -45,6 +45,8 @@ LOGS = ("tensorboard",)
 DEFAULT_NETWORK, DEFAULT_WIDTH = "attribute", 32
 """The papers' network, see `bench.networks`, and the channels of each of its convolutions."""
 MAX_WIDTH = 1024
+MIN_CANVAS = 16
+"""Side of the smallest images that every network can halve as often as it does, in pixels."""
 CHECKPOINT_SECONDS = 60.0
 """Default interval of checkpoints within an epoch. There is also a checkpoint after each epoch."""
 DEFAULT_BASELINE = "san"

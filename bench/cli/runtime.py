@@ -8,13 +8,10 @@ import click
 
 from bench.cli.option_values import ComputeOptions
 from bench.cli.options import RECIPE_NAMES, add_compute_options, architecture_option, width_option
-from bench.config import MIN_BATCH, TIMING_ROUNDS
+from bench.config import MIN_BATCH, MIN_CANVAS, TIMING_ROUNDS
 from mnistref.common.click_program import FOLDER, HeadedCommand, headed_option
 from mnistref.common.console import emit, emit_json
 from mnistref.spec import MAX_CANVAS
-
-MIN_CANVAS = 16
-"""The smallest images that every network can halve as often as it does, in pixels."""
 
 _network = partial(headed_option, "Network")
 _step = partial(headed_option, "Training step")

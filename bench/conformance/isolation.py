@@ -3,7 +3,7 @@
 Shipped mechanisms are checked in the parent process, which saves the start of a child process.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from bench.attention import NetworkSpec, names_user_module
@@ -114,8 +114,18 @@ def check_isolated(attn: str, architecture: str = ATTRIBUTE) -> list[Finding]:
     Raises:
         RunProblemError: the module ended its process.
     """
+    return next(findings for _, findings in check_in_networks(attn, [architecture]))
+
+
+def check_in_networks(attn: str, architectures: Iterable[str]) -> Iterator[tuple[str, list[Finding]]]:
+    """Yield the name of each network and the findings of `bench.conformance.checks.check_mechanism` in it.
+
+    Raises:
+        RunProblemError: the module ended its process.
+    """
     with ProbeProcess() as process:
-        return process.call(checks.check_mechanism, attn, architecture)
+        for name in architectures:
+            yield name, process.call(checks.check_mechanism, attn, name)
 
 
 def resolve_checked(

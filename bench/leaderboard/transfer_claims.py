@@ -25,7 +25,7 @@ from bench.leaderboard.published import find_published, name_of_task
 from bench.runs.record_types import RunRecord
 from bench.runs.transfer_record import TransferRecord
 
-SOURCE, ELSEWHERE = "LTPA Table 3", "here to other images"
+SOURCE, OTHER_IMAGES = "LTPA Table 3", "here to other images"
 _TEXT = "features of VGG with attention separate other images better"
 _ATTENTIVE = (Entry("vgg-att", "ltpa-pc:levels=2"), Entry("vgg-att", "ltpa-pc"))
 _OTHERS = (
@@ -77,7 +77,7 @@ def _claims_of(place: ComparisonGroup, group: RunGroup, images: str, widths: _Wi
         if len(missing) == len(pair):
             continue
         published = _published_difference(place[0], images, pair)
-        source = f"{SOURCE}, {ELSEWHERE}" if math.isnan(published) else SOURCE
+        source = f"{SOURCE}, {OTHER_IMAGES}" if math.isnan(published) else SOURCE
         labels = pair[0].label, pair[1].label
         statement = Statement(_TEXT, source, f"{describe_group(place)} → {images}", labels)
         if missing and not math.isnan(published):

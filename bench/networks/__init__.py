@@ -4,6 +4,7 @@ A network declares its slots, see `bench.attention.slot`, and any mechanism can 
 channels: it is the number of channels of the first stage, and each network has its own default.
 """
 
+import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -198,7 +199,10 @@ def create(
         size: (H, W) of the images in pixels.
         dropout: probability of the dropout before the classifier; ignored by networks without it.
     """
-    return get_network(network.architecture).cls.create(network, classes, queries, size, dropout)
+    with warnings.catch_warnings():
+        if not queries:  # a layer for the question has no weights
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+        return get_network(network.architecture).cls.create(network, classes, queries, size, dropout)
 
 
 __all__ = ["ATTRIBUTE", "NETWORKS", "Network", "create", "get_network", "layout_of", "network_of", "resolve"]

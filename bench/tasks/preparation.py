@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
+from bench.config import MIN_CANVAS
 from bench.tasks.image_folder import PREFIX, digest_folder, load_folder, take_images
 from bench.tasks.store import is_task, read_task, write_task
 from bench.tasks.task_spec import Task, split_by_class
@@ -19,7 +20,8 @@ VALIDATION_SHARE = 0.1
 """Share of the training images of each class in the validation split."""
 SPLIT_SEED = 0
 """Seed of the draw of validation images, and of the test images of a folder."""
-MIN_CANVAS, MAX_CANVAS = 16, 512
+MAX_CANVAS = 512
+"""Side of the largest images of a task, in pixels."""
 FOLDER_CANVAS = 64
 
 TASKS = {
