@@ -190,6 +190,11 @@ class RunConfig:
         return ",".join(parts)
 
     @property
+    def network_label(self) -> str:
+        """The slot list, and the network around the mechanisms unless that is the default."""
+        return self.attn if self.network == DEFAULT_NETWORK else f"{self.attn} in {self.network}"
+
+    @property
     def run_id(self) -> str:
         """The name of the run's folder."""
         digest = hashlib.sha256(canonical_json(self.as_dict()).encode()).hexdigest()[:12]

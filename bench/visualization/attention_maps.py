@@ -159,7 +159,7 @@ def _title(
     if manifest.folder_name != config.dataset:
         shown += f"; trained on {config.dataset}"
     lines = [
-        f"{config.attn} on {config.variant}, test accuracy {100 * accuracy:.1f} %",
+        f"{config.network_label} on {config.variant}, test accuracy {100 * accuracy:.1f} %",
         f"run {run.resolve().name}, recipe {config.recipe.label}{_after(config)}",
         shown,
     ]

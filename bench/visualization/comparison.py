@@ -90,10 +90,10 @@ def save_comparison(
 def _names(configs: Sequence[RunConfig]) -> list[str]:
     """Return a short name of each network; names that would be equal get the seed, the variant or the run id."""
     forms = (
-        lambda config: config.attn,
-        lambda config: f"{config.attn}, seed {config.seed}",
-        lambda config: f"{config.attn}, {config.variant}",
-        lambda config: f"{config.attn}, {config.run_id.rsplit('-', 1)[-1]}",
+        lambda config: config.network_label,
+        lambda config: f"{config.network_label}, seed {config.seed}",
+        lambda config: f"{config.network_label}, {config.variant}",
+        lambda config: f"{config.network_label}, {config.run_id.rsplit('-', 1)[-1]}",
     )
     candidates = [[form(config) for form in forms] for config in configs]  # the last one is unique
     counts: list[Counter[str]] = [Counter(column) for column in zip(*candidates, strict=True)]

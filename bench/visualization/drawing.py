@@ -61,8 +61,9 @@ def _name_outlined(rows: Sequence[Panels]) -> str:
     """Return the words for what the outlines of these rows enclose; "" if there are none."""
     if not any(row.has_target for row in rows):
         return ""
-    has_several = any(len(row.truth) > 1 for row in rows)
-    return "the ink of all digits that give a right answer" if has_several else "the queried digit"
+    if any(len(row.truth) > 1 for row in rows):
+        return "the ink of all digits that give a right answer"
+    return "the object" if rows[0].scale is None else "the digit"
 
 
 def _new_page(

@@ -61,7 +61,7 @@ def save_map_comparison(
                 row.append(make_panels(question, shown, variant))
             rows.append(row)
             heads.append((method.name, "baseline" if method.is_baseline else ""))
-    title = [f"Maps of {config.attn} by {len(rows)} methods", f"test images of {manifest.folder_name}"]
+    title = [f"Maps of {config.network_label} by {len(rows)} methods", f"test images of {manifest.folder_name}"]
     draw_comparison(rows, heads, title, _notes(run), output)
     return rows
 

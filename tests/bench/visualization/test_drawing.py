@@ -20,7 +20,7 @@ def test_the_legend_names_the_queried_digit_unless_several_digits_are_right():
         (text,) = figure(rows, ["title"], []).legends[0].get_texts()
         return text.get_text()
 
-    assert legend([row]) == "outline of the queried digit"
+    assert legend([row]) == "outline of the digit"
     several = replace(row, truth=("red", "blue"))
     assert legend([row, several]) == "outline of the ink of all digits that give a right answer"
 
