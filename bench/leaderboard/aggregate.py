@@ -6,7 +6,6 @@ of bench are never averaged. Runs that diverged, failed or did not end are not a
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -51,8 +50,9 @@ from bench.evaluation.columns import (
     VARIANT,
     board_columns,
 )
-from bench.evaluation.record_keys import OK, RIGHT, SCALE_BIN
+from bench.evaluation.record_keys import OK, RESULT_FORMAT, RIGHT, SCALE_BIN
 from bench.leaderboard.published import find_published, is_papers_network
+from bench.leaderboard.row_key import ROW_KEY, format_of, row_key
 from bench.leaderboard.statistics import (
     UNKNOWN,
     Interval,
@@ -62,28 +62,11 @@ from bench.leaderboard.statistics import (
     rank_rows,
     sign_flip_p_value,
 )
-from bench.runs.record_types import Result, RunRecord
+from bench.runs.record_types import RunRecord
 from bench.runs.shell_command import build_command
 from bench.runs.validation import rounding_tolerance
 from mnistref.variants import VARIANTS, is_changed
 
-
-class RowKey(TypedDict):
-    """The values that all runs of a row share. `dataset` is the name of the folder of the data set."""
-
-    variant: str
-    dataset: str
-    attn: str
-    recipe: str
-    queries: str
-    precision: str
-    capture: str
-    device: str
-
-
-ROW_KEY = list(RowKey.__annotations__)
-"""Columns that are equal in all runs of a row. Their results also have the same format, see `RESULT_FORMAT`."""
-_FORMAT = "result_format"
 GROUP_KEY = [VARIANT, DATASET, RECIPE, QUERIES]
 """Columns that are equal in all rows of a comparison group. Only these rows are ranked against each other."""
 _COMPARISON = [*with_suffixes([DIFFERENCE]), P_VALUE]
@@ -123,7 +106,7 @@ def build_board(
     if not rows:
         return pd.DataFrame(columns=columns)
     runs = pd.DataFrame(rows)
-    runs_by_row = [group for _, group in runs.groupby([*ROW_KEY, _FORMAT], sort=True, dropna=False)]
+    runs_by_row = [group for _, group in runs.groupby([*ROW_KEY, RESULT_FORMAT], sort=True, dropna=False)]
     board = pd.DataFrame([_summarize(group) for group in runs_by_row])
     groups = board.groupby(GROUP_KEY).groups.values()
     board = board.join(pd.concat([_compare(board.loc[group], runs_by_row, baseline) for group in groups]))
@@ -133,21 +116,15 @@ def build_board(
         ascending=[True, True, False, True, True, True],
         na_position="last",
     )
-    return board[columns].reset_index(drop=True)
+    made = board[columns].reset_index(drop=True)
+    made.attrs[RESULT_FORMAT] = tuple(map(int, board[RESULT_FORMAT]))
+    return made
 
 
-def row_key(result: Result) -> RowKey:
-    """Return the values of a result that all runs of its row share."""
-    return {
-        "variant": result["variant"],
-        "dataset": f"{result['variant']}-{result['dataset']['spec_id']}",
-        "attn": result["attn"],
-        "recipe": result["recipe"],
-        "queries": result["queries"],
-        "precision": result["precision"],
-        "capture": result.get("capture") or "eager",
-        "device": result["device"],
-    }
+def row_formats(board: pd.DataFrame) -> tuple[int, ...]:
+    """Return the format of the results of each row of a board from `build_board`, which no column holds."""
+    formats: tuple[int, ...] = board.attrs.get(RESULT_FORMAT, ())
+    return formats
 
 
 def _flatten(result: RunRecord) -> dict[str, object]:
@@ -158,7 +135,7 @@ def _flatten(result: RunRecord) -> dict[str, object]:
     return {
         **row_key(result),
         **{key: entries[key] for key in ("seed", STATUS, BENCH_VERSION)},
-        _FORMAT: result.get("result_format", 1),
+        RESULT_FORMAT: format_of(result),
         **{key: dataset.get(key) or None for key in (DIGITS, BACKGROUNDS)},
         NOTE: result.get("note") or None,
         **{key: entries.get(key) for key in (*metrics, *_RECORDED)},
@@ -178,11 +155,11 @@ def _summarize(runs: pd.DataFrame) -> dict[str, object]:
     numbers |= {name: next((int(n) for n in seeds[name] if pd.notna(n)), None) for name in COUNTS}
     numbers |= {name: seeds[name].astype(float).median() for name in (OVER_NONE, *COSTS, PARAMS)}
     return {
-        **{key: first[key] for key in ROW_KEY},
+        **{key: first[key] for key in (*ROW_KEY, RESULT_FORMAT)},
         **{key: next((v for v in runs[key] if pd.notna(v)), None) for key in (DIGITS, BACKGROUNDS, NOTE)},
         HARDWARE: _join_values(described, HARDWARE) or first[DEVICE],
         DIAGONAL_LSTM: _join_values(described, DIAGONAL_LSTM) or None,
-        BENCH_VERSION: _join_values(runs, BENCH_VERSION),  # of failed runs, too: reports find them by it
+        BENCH_VERSION: _join_values(runs, BENCH_VERSION),
         COMMITS: _join_values(described, "commit") or None,
         SEEDS: len(seeds),
         ACCURACY: accuracy,

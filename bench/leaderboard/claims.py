@@ -19,8 +19,8 @@ import numpy as np
 from bench.config import training_stages
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, SCALES
 from bench.evaluation.record_keys import OK, RIGHT, SCALE_BIN
-from bench.leaderboard.aggregate import row_key
 from bench.leaderboard.published import PAPERS, find_published, is_papers_network
+from bench.leaderboard.row_key import row_key
 from bench.leaderboard.statistics import UNKNOWN, Interval, bootstrap_interval
 from bench.runs.record_types import RunRecord
 from mnistref.variants import is_changed

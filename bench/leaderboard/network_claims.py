@@ -18,7 +18,6 @@ from bench.config import training_stages
 from bench.data.sets import variant_of_record
 from bench.evaluation.columns import ACCURACY, ERROR, TOP5
 from bench.evaluation.record_keys import OK, RIGHT
-from bench.leaderboard.aggregate import row_key
 from bench.leaderboard.claims import (
     ClaimResult,
     ComparisonGroup,
@@ -30,6 +29,7 @@ from bench.leaderboard.claims import (
     paired_answers,
 )
 from bench.leaderboard.published import PublishedValue, find_published, name_of_task
+from bench.leaderboard.row_key import row_key
 from bench.networks import NETWORKS, resolve
 from bench.runs.record_types import RunRecord
 from mnistref.common.errors import UsageProblemError

@@ -8,18 +8,21 @@ from typing import TypeAlias
 
 import pandas as pd
 
-from bench.evaluation.columns import ACCURACY, ATTN, BENCH_VERSION, DATASET, QUERIES, RANK, RECIPE, VARIANT
-from bench.evaluation.record_keys import OK
-from bench.leaderboard.aggregate import ROW_KEY, row_key
+from bench.evaluation.columns import ACCURACY, ATTN, DATASET, QUERIES, RANK, RECIPE, VARIANT
+from bench.evaluation.record_keys import OK, RESULT_FORMAT
+from bench.leaderboard.aggregate import row_formats
 from bench.leaderboard.formatting import to_letters
 from bench.leaderboard.recipe_text import describe_trainings
+from bench.leaderboard.row_key import ROW_KEY, format_of, row_key
 from bench.runs.record_types import RunRecord
 from bench.runs.validation import is_number
 
 BoardRow: TypeAlias = dict[str, str | int | float | None]
-"""Columns of a row of the board by name, with None for missing values."""
+"""Columns of a row of the board by name, with None for missing values. Rows of groups also have `RESULT_FORMAT`."""
 GROUP_KEY = (VARIANT, DATASET, QUERIES)
 """Columns that are equal in all rows of a group: their networks answer the same questions."""
+_RUN_KEY = (*ROW_KEY, RESULT_FORMAT)
+"""Entries that are equal in a row and in each of its runs."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +74,20 @@ class ComparisonGroup:
 
 
 def comparison_groups(board: pd.DataFrame, results: Sequence[RunRecord]) -> list[ComparisonGroup]:
-    """Return the groups of a board, in its order, with the results of each row."""
+    """Return the groups of a board, in its order, with the results of each row.
+
+    Args:
+        board: from `bench.leaderboard.aggregate.build_board`, with all its rows.
+        results: the runs of the board.
+    """
     runs: dict[tuple[str | None, ...], list[RunRecord]] = {}
     for result in sorted(results, key=lambda result: (result["seed"], result["run"])):
-        runs.setdefault(_key(row_key(result), ROW_KEY), []).append(result)
+        runs.setdefault(_key({**row_key(result), RESULT_FORMAT: format_of(result)}, _RUN_KEY), []).append(result)
     described = describe_trainings(board[RECIPE])
     recipes = {label: text.replace(" ep", "\u00a0ep") for label, text in described.items()}  # no line break there
     groups: dict[tuple[str | None, ...], list[BoardRow]] = {}
-    for row in rows_of(board):
-        groups.setdefault(_key(row, GROUP_KEY), []).append(row)
+    for row, result_format in zip(rows_of(board), row_formats(board), strict=True):
+        groups.setdefault(_key(row, GROUP_KEY), []).append({**row, RESULT_FORMAT: result_format})
     kinds: dict[str, int] = {}
     for rows in groups.values():
         dataset = str(rows[0][DATASET])
@@ -87,7 +95,7 @@ def comparison_groups(board: pd.DataFrame, results: Sequence[RunRecord]) -> list
     made = []
     for rows in groups.values():
         rows.sort(key=_by_accuracy)
-        own = [tuple(run for run in runs.get(_key(row, ROW_KEY), ()) if _belongs_to(run, row)) for row in rows]
+        own = [tuple(runs.get(_key(row, _RUN_KEY), ())) for row in rows]
         made.append(_group(rows, own, recipes, kinds[str(rows[0][DATASET])] > 1))
     return made
 
@@ -140,11 +148,6 @@ def _by_letter(entry: BoardEntry) -> tuple[int, str]:
     return len(entry.letter), entry.letter
 
 
-def _belongs_to(result: RunRecord, row: BoardRow) -> bool:
-    """Return whether a result with the key of a row belongs to it: rows of two formats differ in their versions."""
-    return result["bench_version"] in str(row[BENCH_VERSION]).split("; ")
-
-
 def rows_of(board: pd.DataFrame) -> list[BoardRow]:
     """Return the rows of a board, with None for missing values."""
     return [{str(k): None if missing(v) else v for k, v in row.items()} for row in board.to_dict("records")]
@@ -172,9 +175,8 @@ def _key(row: Mapping[str, object], names: Iterable[str]) -> tuple[str | None, .
 
 
 def _labels(rows: Sequence[BoardRow], letters: Mapping[str, str]) -> list[str]:
-    """Return for each row its mechanism, the letter of its recipe, and all other columns in which the rows differ."""
-    differing = [name for name in ROW_KEY if name not in (ATTN, RECIPE) and len({str(row[name]) for row in rows}) > 1]
+    """Return for each row its mechanism, the letter of its recipe, and all else in which the rows differ."""
+    differing = [name for name in _RUN_KEY if name not in (ATTN, RECIPE) and len({str(row[name]) for row in rows}) > 1]
     names = [f"{row[ATTN]} ({letter})" if (letter := letters[str(row[RECIPE])]) else str(row[ATTN]) for row in rows]
-    return [
-        ", ".join([name, *(str(row[column]) for column in differing)]) for name, row in zip(names, rows, strict=True)
-    ]
+    said = [{**row, RESULT_FORMAT: f"result format {row[RESULT_FORMAT]}"} for row in rows]
+    return [", ".join([name, *(str(row[key]) for key in differing)]) for name, row in zip(names, said, strict=True)]

@@ -12,7 +12,8 @@ from typing import Any, TypedDict
 
 from bench.config import DEFAULT_BASELINE
 from bench.evaluation.record_keys import DAMAGED, OK, REASON, UNFINISHED
-from bench.leaderboard.aggregate import build_board, row_key
+from bench.leaderboard.aggregate import build_board
+from bench.leaderboard.row_key import row_key
 from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from bench.report import accuracy_charts, curve_charts
 from bench.report.attacks import attack_charts

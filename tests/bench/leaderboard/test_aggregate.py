@@ -59,7 +59,7 @@ def test_row_of_one_seed_has_wilsons_interval_over_the_images():
         {"queries": "all"},
         {"precision": "bf16"},
         {"device": "NVIDIA H200"},
-        {"result_format": 2, "bench_version": "0.9.0"},
+        {"result_format": 2},
         {"variant": "mref"},
     ],
 )

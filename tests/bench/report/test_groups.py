@@ -100,3 +100,19 @@ def test_each_run_belongs_to_one_row(runs):
     group, entry = entry_of(runs, "none")
     assert entry.label.startswith("none, ")
     assert sorted(len(entry.runs) for entry in group.entries) == [1, 1, 2]
+
+
+def test_runs_of_two_result_formats_of_one_version_belong_to_rows_with_different_labels(runs):
+    none, pan = records.read_results(runs)
+    old, new, again = (
+        changed(pan, run=name, seed=seed, result_format=result_format)
+        for name, seed, result_format in (("old", 0, 1), ("new", 0, 2), ("again", 1, 2))
+    )
+    del old["result_format"]  # early versions omit it
+    (group,) = groups(none, old, new, again)
+    assert {entry.label: [run["run"] for run in entry.runs] for entry in group.entries} == {
+        "none, result format 1": [none["run"]],
+        "pan, result format 1": ["old"],
+        "pan, result format 2": ["new", "again"],
+    }
+    assert "result_format" not in build_board([old, new]).columns
