@@ -29,6 +29,7 @@ class SlotNetwork(nn.Module, ABC):
     `_add_mechanisms` last, so that one seed gives the layers the same weights for every mechanism.
 
     Attributes:
+        spec: what the network was made from.
         layout: the slots.
         queries: number of different queries, Q; 0 for a task without a question.
         query_slots: indices of the slots whose mechanism uses the query.
@@ -88,7 +89,7 @@ class SlotNetwork(nn.Module, ABC):
     def _plan(self, network: NetworkSpec, layout: Layout, queries: int) -> list[Mechanism]:
         """Set the slots, and return the mechanism of each slot, shallow to deep."""
         mechanisms = network.fill(layout)
-        self.layout, self.queries = layout, queries
+        self.spec, self.layout, self.queries = network, layout, queries
         self.query_slots = {k for k, m in enumerate(mechanisms) if queries and m.uses_query}
         return mechanisms
 

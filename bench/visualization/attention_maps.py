@@ -10,11 +10,11 @@ from torch import nn
 from bench.attention import MECHANISMS
 from bench.attention.arnn import AttentionRNN
 from bench.attribution.map_method import MapMethod
-from bench.config import EVALUATED, RunConfig, training_stages
+from bench.config import RunConfig, training_stages
 from bench.data.sets import DataSet, is_generated
 from bench.evaluation.columns import ACCURACY
 from bench.evaluation.panels import Panels, describe_totals
-from bench.networks import network_of
+from bench.networks.base import SlotNetwork
 from bench.runs.data_folder import read_fitting_manifest, resolve_data_folder
 from bench.runs.network_loading import find_trained_variant, load_model, read_finished_result
 from bench.visualization.examples import (
@@ -129,7 +129,7 @@ def _scale_sigma(config: RunConfig, model: nn.Module, maps: MapOptions) -> float
         UsageProblemError: several samples or a factor are given for a network that draws no maps.
     """
     samples, sigma_scale = maps.number, maps.sigma_scale
-    sampled = config.recipe != EVALUATED and network_of(config).is_random
+    sampled = isinstance(model, SlotNetwork) and model.spec.is_random
     if not sampled and (samples != 1 or sigma_scale is not None):
         which = ", ".join(m.name for m in MECHANISMS.values() if m.sampled)
         raise UsageProblemError(

@@ -5,7 +5,7 @@ import torch
 
 import bench
 from bench.attention.base import AverageReadout, Gate
-from bench.networks import NETWORKS
+from bench.networks import NETWORKS, resolve
 from bench.networks.readouts import ProjectedReadout
 from tests.bench.attention.user_modules import GOOD, TWO_LEVELS, write_module
 
@@ -20,6 +20,13 @@ def test_layers_before_slots_have_the_channels_of_the_slots(network):
     assert [seen[k] for k in range(len(seen))] == [slot.channels for slot in model.layout.slots]
     assert model.explained_layer is model.layer_before(len(seen) - 1)
     assert model.full_size_channels >= 2
+
+
+def test_a_network_knows_what_it_was_made_from():
+    spec = resolve("none,arnn-sampled", 4, "resnet18")
+    model = bench.create_model(spec, classes=2, queries=0, size=(16, 16))
+    assert model.spec is spec
+    assert model.spec.is_random
 
 
 def test_gates_have_a_norm_and_readouts_of_equal_channels_no_projection(tmp_path):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bench.attention import MECHANISMS, plugins
+from bench import networks
+from bench.attention import MECHANISMS, plugins, resolve_network
 from bench.attention.arnn import AttentionRNN
 from bench.compute import ComputeConfig
 from bench.config import Recipe
@@ -203,6 +204,13 @@ def test_samples_differ_can_be_widened_and_are_reproducible(untrained_run, root,
         return float(torch.stack([r.slots[0].map for r in rows[:3]]).std(dim=0).mean())
 
     assert 0 == spread_of(still) < spread_of(drawn(sigma_scale=0.5)) < spread_of(rows)
+
+
+def test_the_name_of_the_network_is_resolved_once(untrained_run, root, tmp_path, monkeypatch):
+    run, resolved = untrained_run("arnn-sampled"), []
+    monkeypatch.setattr(networks, "resolve_network", lambda *args: resolved.append(args[0]) or resolve_network(*args))
+    save_picture(run, tmp_path / "a.png", root, choice=ImageChoice(1))
+    assert resolved == ["arnn-sampled"]
 
 
 def test_widened_sigma_is_three_times_the_trained_sigma(untrained_run, root, tmp_path, monkeypatch):
