@@ -209,7 +209,8 @@ def resolve_network(attn: str, width: int, layout: Layout | None = None, archite
     while len(slots) > 1 and slots[-1].full_name == slots[-2].full_name and not names_readout:
         slots.pop()
     name = ",".join(slot.full_name for slot in slots)
-    return NetworkSpec(name, width, tuple(slots), MECHANISMS[NONE], written, architecture=architecture)
+    files = {key: path for slot in slots for key, path in slot.files.items()}
+    return NetworkSpec(name, width, tuple(slots), MECHANISMS[NONE], written, architecture=architecture, files=files)
 
 
 def canonical_name(attn: str) -> str:

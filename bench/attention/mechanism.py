@@ -52,6 +52,8 @@ class Mechanism:
         former: options whose default has changed, and the defaults of earlier versions. `full_name` always states these
             options, so that a record that does not is of an earlier version, see `present_name`.
         chosen: options that a user gave. They override `options`, but not `last_options`.
+        files: of a class from a file of the user, name → path of the file, and name/neighbour → path of each module
+            that it imports from its folder. The name contains the digest of these files.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Mechanism:
     query_free: Mapping[str, Option] = field(default_factory=dict)
     former: Mapping[str, Option] = field(default_factory=dict)
     chosen: Mapping[str, Option] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cls(self) -> Any:

@@ -1,9 +1,9 @@
 """What a network is made of, resolved once from what a user wrote."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bench.attention.mechanism import Mechanism
-from bench.attention.plugins import recorded_files
 from bench.attention.slot import READOUT, Layout, Slot
 from mnistref.common.errors import UsageProblemError
 
@@ -40,6 +40,7 @@ class NetworkSpec:
         none: the mechanism of a slot without attention.
         written: number of slots that the user wrote, before repetitions were removed.
         architecture: name of the network in `bench.networks`.
+        files: of the user's classes, as records store them, see `bench.attention.mechanism.Mechanism`.
     """
 
     name: str
@@ -48,6 +49,7 @@ class NetworkSpec:
     none: Mechanism = field(compare=False, repr=False)
     written: int = field(default=1, compare=False, repr=False)
     architecture: str = ATTRIBUTE
+    files: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def fill(self, layout: Layout) -> list[Mechanism]:
         """Return the mechanism of each slot of a network, shallow to deep.
@@ -90,8 +92,3 @@ class NetworkSpec:
     def is_random(self) -> bool:
         """Whether a map is drawn at random in every forward pass, at test too."""
         return any(mechanism.sampled for mechanism in self.named)
-
-    @property
-    def files(self) -> dict[str, str]:
-        """The files of the user's classes, as records store them, see `bench.attention.plugins.recorded_files`."""
-        return recorded_files(self.name)

@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
@@ -29,7 +30,6 @@ from mnistref.common.errors import UsageProblemError, did_you_mean
 
 GROUP = "bench.attention"
 _loaded: dict[str, Mechanism] = {}
-_files: dict[str, dict[str, str]] = {}
 _SHARED = {"__main__", "bench", "mnistref", "torch", *sys.stdlib_module_names}
 """Packages that a folder of the user cannot replace."""
 
@@ -58,10 +58,10 @@ def load_user_class(name: str) -> Mechanism:
     cls = _class_of(module, class_name, path)
     file_name = path.name.encode("utf-8", "backslashreplace").decode()  # file names may contain any bytes
     full_name = f"{file_name}:{cls.__name__}#{hash_source(source, neighbours)}"
-    _loaded[full_name] = _mechanism(full_name, cls, f"from {file_name}")
     where = path.resolve()
     near_files = {f"{full_name}/{path_to_text(near)}": path_to_text(where.parent / near) for near in sorted(neighbours)}
-    _files[full_name] = {full_name: path_to_text(where), **near_files}
+    files = {full_name: path_to_text(where), **near_files}
+    _loaded[full_name] = replace(_mechanism(full_name, cls, f"from {file_name}"), files=files)
     return _loaded[full_name].with_options(options)
 
 
@@ -89,16 +89,16 @@ def _read_file(path: Path) -> bytes:
 
 
 def recorded_files(attn: str) -> dict[str, str]:
-    """Return where the user files of a slot list are: name → path, and name/neighbour → path.
+    """Return `NetworkSpec.files` of a slot list as it is written in records. Classes that are not loaded have no files.
 
-    Records store this, so that `load_recorded` can load the files.
+    A child process needs them, because it gets the slot list and not the classes.
     """
     names = [":".join(part.split(":")[:2]) for part in attn.split(",") if is_user_class(part)]
-    return {key: path for name in names for key, path in _files.get(name, {}).items()}
+    return {key: path for name in names if name in _loaded for key, path in _loaded[name].files.items()}
 
 
 def load_recorded(files: dict[str, str]) -> None:
-    """Load the classes whose files `recorded_files` recorded.
+    """Load the classes whose files records contain, see `NetworkSpec.files`.
 
     Raises:
         UsageProblemError: a file is missing or has changed. A changed file is not executed.
@@ -137,7 +137,7 @@ def imported_anew(name: str) -> Iterator[None]:
     module = before.target.__module__
     imported = sys.modules.get(module)
     try:
-        load_user_class(f"{path_of_text(_files[known][known])}:{before.target.__name__}")
+        load_user_class(f"{path_of_text(before.files[known])}:{before.target.__name__}")
         yield
     finally:
         _loaded[known] = before

@@ -209,7 +209,7 @@ def _start(context: RunContext, model: SlotNetwork) -> None:
 def _build_reproduction_info(context: RunContext) -> ReproductionInfo:
     info: ReproductionInfo = {}
     if files := context.network.files:
-        info["attn_files"] = files
+        info["attn_files"] = dict(files)
     info["data_request"] = describe_request(context.manifest)
     info["data_folder"] = path_to_text(context.data.resolve())
     if context.init:

@@ -27,7 +27,7 @@ class ReproductionInfo(TypedDict, total=False):
     """Entries of config.json that help to reproduce a run. The files and folders may have been moved since.
 
     Attributes:
-        attn_files: paths of the user files whose hashes are in `attn`, see `bench.attention.plugins.recorded_files`.
+        attn_files: paths of the user files whose hashes are in `attn`, see `bench.attention.NetworkSpec`.
         data_request: how the data set is generated, see `mnistref.generation.generate.request_of`.
         data_folder: folder of the data set.
         init_run: folder of the run with the initial weights.

@@ -42,7 +42,7 @@ class RunTask(TypedDict):
         config: see `bench.config.RunConfig.as_dict`.
         data: path of the data set.
         runs: path of the folder of all runs.
-        files: user files, see `bench.attention.plugins.recorded_files`.
+        files: user files, see `bench.attention.NetworkSpec`.
         progress_options: how the run reports its progress.
         data_options: how the data are read.
         init: path of the run with the initial weights, or None.

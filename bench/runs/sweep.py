@@ -76,7 +76,7 @@ class Task:
                 "timing": progress_options.timing,
                 "on_step": progress_options.on_step,
             },
-            "files": self.network.files,
+            "files": dict(self.network.files),
             "data_options": {
                 "stream": self.data_options.stream,
                 "raw": self.data_options.raw,

@@ -21,7 +21,7 @@ class UserModel(NamedTuple):
     Attributes:
         name: file.py:function#digest.
         model: the module or function.
-        files: name → path, and name/neighbour → path, as in `bench.attention.plugins.recorded_files`.
+        files: name → path, and name/neighbour → path, as in `bench.attention.mechanism.Mechanism`.
     """
 
     name: str

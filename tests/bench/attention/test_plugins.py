@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import bench
 import cli
-from bench.attention import MECHANISMS, canonical_name, get_mechanism, known_mechanisms, plugins
+from bench.attention import MECHANISMS, canonical_name, get_mechanism, known_mechanisms, plugins, resolve_network
 from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.conformance.checks import check_mechanism
@@ -161,9 +161,11 @@ def test_name_of_a_user_file_ignores_project_packages_in_its_folder(tmp_path):
 @pytest.mark.parametrize("what", ["util.py", "parts/deep.py", "own.py"])
 def test_a_recorded_module_is_refused_when_a_file_that_it_imports_has_changed(what, tmp_path):
     path = beside(tmp_path, 1.0)
-    name = canonical_name(f"{path}:Own")
-    places = plugins.recorded_files(name)
+    network = resolve_network(f"se,{path}:Own,none,{path}:Own", 8)
+    name, places = network.named[1].name, network.files
+    assert {*places} == {name, f"{name}/util.py", f"{name}/parts/deep.py"}
     assert [Path(place).name for place in places.values()] == ["own.py", "deep.py", "util.py"]
+    assert plugins.recorded_files(network.name) == places
     plugins._loaded.clear()
     plugins.load_recorded(places)
     assert get_mechanism(name).cls.factor == 1.0

@@ -265,8 +265,7 @@ def test_slots_are_named_by_the_network():
 def test_user_file_of_a_run_is_loaded_again(untrained_run, root, tmp_path, monkeypatch):
     file = write_module(tmp_path, scorer("Mine"))
     run = untrained_run(f"{file}:Mine")
-    for loaded in (plugins._loaded, plugins._files):  # as in a new process
-        monkeypatch.setattr(plugins, "_loaded" if loaded is plugins._loaded else "_files", {})
+    monkeypatch.setattr(plugins, "_loaded", {})  # as in a new process
     (row,) = save_picture(run, tmp_path / "a.png", root, choice=ImageChoice(1))
     assert [s.slot for s in row.slots] == [1, 2, 3, 4]
     monkeypatch.setattr(plugins, "_loaded", {})
