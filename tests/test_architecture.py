@@ -150,6 +150,20 @@ def test_nothing_is_pickled_or_evaluated(name):
                 assert any(k.arg == "allow_pickle" and not k.value.value for k in node.keywords), "np.load may unpickle"
 
 
+def test_functions_named_require_return_nothing_and_those_named_check_return_findings():
+    functions = [
+        (f"{name}.{node.name}", node.name.lstrip("_").partition("_"), ast.unparse(node.returns) if node.returns else "")
+        for name in MODULES
+        for node in ast.walk(tree_of(name))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    required = [(name, returned) for name, (verb, _, rest), returned in functions if verb == "require" and rest]
+    checked = [(name, returned) for name, (verb, _, rest), returned in functions if verb == "check" and rest]
+    assert len(required) > 20
+    assert [name for name, returned in required if returned != "None"] == []
+    assert [name for name, returned in checked if returned in ("None", "")] == []
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_has_a_docstring_and_is_short(name):
     text = MODULES[name].read_text(encoding="utf-8")

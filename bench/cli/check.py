@@ -47,7 +47,7 @@ def check(module: str, architecture: str, as_json: bool) -> None:
     from mnistref.common.errors import SummaryProblemError
 
     if architecture == ALL:
-        return _check_in_all_networks(module, as_json)
+        return _report_all_networks(module, as_json)
     findings = check_isolated(module, architecture)
     verdict = describe_verdict(findings)
     _log_tracebacks(findings)
@@ -64,7 +64,7 @@ def check(module: str, architecture: str, as_json: bool) -> None:
     return None
 
 
-def _check_in_all_networks(module: str, as_json: bool) -> None:
+def _report_all_networks(module: str, as_json: bool) -> None:
     """Print a verdict for each network, and the checks that failed in it."""
     from bench.conformance.checks import describe_verdict
     from bench.conformance.isolation import check_in_networks

@@ -130,7 +130,7 @@ def _resolve_config_file(
     from click.core import ParameterSource
 
     from bench.compute import resolve_compute
-    from bench.conformance.isolation import check_resolved
+    from bench.conformance.isolation import prepare_network
     from bench.data.sets import read_manifest
     from bench.runs.reproduce import resolve_config_file
 
@@ -153,7 +153,7 @@ def _resolve_config_file(
     config = resolved.config
     resolve_compute(config.device, config.precision, config.capture, config.deterministic)
     if is_main:
-        checked = check_resolved(resolved.network.spec, read_manifest(resolved.data).variant, config.seed)
+        checked = prepare_network(resolved.network.spec, read_manifest(resolved.data).variant, config.seed)
         resolved = replace(resolved, network=checked)
     return resolved
 

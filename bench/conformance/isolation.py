@@ -131,7 +131,7 @@ def check_in_networks(attn: str, architectures: Iterable[str]) -> Iterator[tuple
 def resolve_checked(
     attn: str, variant: VariantSpec, seed: int, width: int | None = None, architecture: str = ATTRIBUTE
 ) -> CheckedNetwork:
-    """Return the network of a slot list after the checks of `check_resolved`.
+    """Return the network of a slot list after the checks of `prepare_network`.
 
     A user module is imported and checked in a child process before this process imports it.
 
@@ -151,11 +151,11 @@ def resolve_checked(
         with ProbeProcess() as process:
             process.require_buildable_in_probe(attn, variant, width, architecture)
         return CheckedNetwork(resolve(attn, width, architecture))
-    return check_resolved(resolve(attn, width, architecture), variant, seed)
+    return prepare_network(resolve(attn, width, architecture), variant, seed)
 
 
-def check_resolved(network: NetworkSpec, variant: VariantSpec, seed: int) -> CheckedNetwork:
-    """Do what `bench.conformance.checks.require_buildable` does, and return the network with what was built for it.
+def prepare_network(network: NetworkSpec, variant: VariantSpec, seed: int) -> CheckedNetwork:
+    """Return a network after the checks of `bench.conformance.checks.require_buildable`, with what was built for them.
 
     Args:
         network: the network.

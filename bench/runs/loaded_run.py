@@ -112,17 +112,18 @@ def load_run(path: str | Path, *, data: str | Path | None = None, root: str | Pa
     records.require_same_run(folder, result, config)
     answers = records.read_answers(folder)
     history = pd.DataFrame(records.read_history(folder))
-    found = find_data_folder(folder, config.dataset, Path(root)) if data is None else _require_data(Path(data), config)
+    if data is not None:
+        _require_data_of_run(Path(data), config)
+    found = find_data_folder(folder, config.dataset, Path(root)) if data is None else Path(data)
     stored = tabulate_answers(answers or {})
     return LoadedRun(folder, config, result, history=history, data=found, _stored=stored)
 
 
-def _require_data(data: Path, config: RunConfig) -> Path:
-    """Return the folder of a data set, if it is that of a run."""
+def _require_data_of_run(data: Path, config: RunConfig) -> None:
+    """Raise UsageProblemError unless a folder is the data set of a run."""
     name = read_manifest(data).folder_name
     if name != config.dataset:
         raise UsageProblemError(f"{data}: this is {name}, and the run is on {config.dataset}; give the run's data set")
-    return data
 
 
 def _tabulate_questions(data: Path, queries: str) -> pd.DataFrame:
